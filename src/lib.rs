@@ -1,0 +1,8 @@
+//! Quorate: a highly available integration server.
+//!
+//! Services run on every member; connectors run on exactly one and move when it dies.
+#![deny(unsafe_code)]
+
+pub mod connector;
+pub mod service;
+pub mod state;

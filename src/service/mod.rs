@@ -1,0 +1,3 @@
+//! Services: what handles requests and messages, here or on another member.
+
+pub mod api;
