@@ -8,6 +8,8 @@
 
 pub mod machine;
 pub mod node;
+#[allow(dead_code, unused_imports)]
+mod storage;
 pub mod timing;
 
 pub use machine::{Command, Frozen, Machine};
