@@ -42,8 +42,8 @@ pub(crate) use retry::{Retry, named};
 
 use crate::{
     Member, MemberId, Members, Timing,
-    network::{Gate, MAX_MESSAGE, Peers, PeerServer},
-    storage::{self, MachineStore, Released, Snapshots, convert, types::Types},
+    network::{Gate, MAX_MESSAGE, PeerServer, Peers},
+    storage::{self, MachineStore, Released, Snapshots, Stats, convert, types::Types},
 };
 
 pub(crate) type Raft = openraft::Raft<Types, MachineStore>;
@@ -72,9 +72,19 @@ pub(crate) struct Inner {
     pub(crate) changes: tokio::sync::Mutex<()>,
     pub(crate) members: watch::Sender<Members>,
     applied: watch::Receiver<u64>,
+    stats: Arc<Stats>,
     closing: AtomicBool,
     cancel: CancellationToken,
     open: Mutex<Open>,
+}
+
+/// What a member's log has done since it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogStats {
+    /// Entries appended.
+    pub entries: u64,
+    /// Fsyncs, each for all that was appended before it.
+    pub fsyncs: u64,
 }
 
 /// What is given up at the end.
@@ -133,6 +143,14 @@ impl Node {
         self.inner.tracker.subscribe()
     }
 
+    /// What its log has done since it was opened.
+    pub fn log_stats(&self) -> LogStats {
+        LogStats {
+            entries: self.inner.stats.entries(),
+            fsyncs: self.inner.stats.fsyncs(),
+        }
+    }
+
     /// The members as of now.
     pub fn members(&self) -> Members {
         self.inner.members_now()
@@ -154,7 +172,10 @@ impl Inner {
     pub(crate) async fn wait_applied(&self, index: u64, deadline: Instant) -> bool {
         let mut applied = self.applied.clone();
         let reached = applied.wait_for(|applied| *applied >= index);
-        matches!(tokio::time::timeout_at(deadline.into(), reached).await, Ok(Ok(_)))
+        matches!(
+            tokio::time::timeout_at(deadline.into(), reached).await,
+            Ok(Ok(_))
+        )
     }
 
     pub(crate) fn closing(&self) -> bool {

@@ -12,8 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Admission, Birth, Inner, Node, Open, Options, Raft, StartError, Tracker,
-    follow,
+    Admission, Birth, Inner, Node, Open, Options, Raft, StartError, Tracker, follow,
     metered::{Growth, Metered},
     propose::MAX_WRITES,
 };
@@ -62,6 +61,7 @@ impl Node {
             tracker: tracker.clone(),
         };
         let failed = |e: &dyn std::fmt::Display| StartError(format!("consensus can't start: {e}"));
+        let stats = opened.log.stats();
         let raft = Raft::new(own.id, config, links, opened.log, opened.machine);
         let raft = raft.await.map_err(|e| failed(&e))?;
         if own.id == FIRST {
@@ -86,6 +86,7 @@ impl Node {
             changes: tokio::sync::Mutex::new(()),
             members: watch::Sender::new(Vec::new()),
             applied,
+            stats,
             closing: false.into(),
             cancel: CancellationToken::new(),
             open: Mutex::new(Open {
@@ -146,7 +147,9 @@ fn settle(opened: &mut Opened, birth: Birth, dir: &Path) -> Result<Admission, St
         cluster: own.cluster.clone(),
         member: own.id,
     };
-    opened.settle(marker).map_err(|e| StartError(e.to_string()))?;
+    opened
+        .settle(marker)
+        .map_err(|e| StartError(e.to_string()))?;
     Ok(own)
 }
 
@@ -169,5 +172,7 @@ fn config(options: &Options, cluster: &str) -> Result<Config, StartError> {
         enable_leader_restore: Some(false),
         ..Config::default()
     };
-    config.validate().map_err(|e| StartError(format!("the timers don't fit: {e}")))
+    config
+        .validate()
+        .map_err(|e| StartError(format!("the timers don't fit: {e}")))
 }
