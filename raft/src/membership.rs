@@ -400,13 +400,15 @@ pub(crate) async fn tidy_up(node: Arc<Inner>) {
     }
 }
 
+/// In a joint configuration only who counts on both sides is a voter: losing one of the
+/// others may still cost a quorum that it could be spared from afterwards.
 fn list(membership: &StoredMembership) -> Members {
-    let voters: BTreeSet<MemberId> = membership.voter_ids().collect();
-    let nodes = membership.membership().nodes();
-    let members = nodes.map(|(id, member)| MemberStatus {
+    let membership = membership.membership();
+    let sets = membership.get_joint_config();
+    let members = membership.nodes().map(|(id, member)| MemberStatus {
         id: *id,
         member: member.clone(),
-        role: match voters.contains(id) {
+        role: match sets.iter().all(|voters| voters.contains(id)) {
             true => Role::Voter,
             false => Role::Learner,
         },

@@ -94,6 +94,7 @@ impl One {
         });
         match starting.await.unwrap() {
             Ok(node) => {
+                self.links.up(&self.member.peer, true);
                 self.alive = Some((runtime, node));
                 Ok(())
             }
@@ -107,6 +108,7 @@ impl One {
     /// As by `kill -9`, but for what the kernel would still write.
     pub fn kill(&mut self) {
         if let Some((runtime, node)) = self.alive.take() {
+            self.links.up(&self.member.peer, false);
             drop(node);
             runtime.shutdown_background();
         }
@@ -285,7 +287,7 @@ fn show_logs() {
 }
 
 /// A port that nobody listens on, out of the range that the kernel gives to others.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let port = rand::random_range(18_000..32_000);
         if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
@@ -295,7 +297,7 @@ fn free_port() -> u16 {
 }
 
 /// Listens once whoever was killed there is gone.
-async fn listen(address: &str) -> TcpListener {
+pub async fn listen(address: &str) -> TcpListener {
     let deadline = Instant::now() + SOON;
     loop {
         match TcpListener::bind(address).await {

@@ -7,6 +7,8 @@ use std::{
 };
 
 use parking_lot::Mutex;
+
+use crate::group::{free_port, listen};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
@@ -30,6 +32,8 @@ pub struct Links(Arc<Mutex<BTreeMap<(String, String), Link>>>);
 struct Link {
     proxy: SocketAddr,
     silent: watch::Sender<bool>,
+    /// Whether anyone listens at the far end; who dials is refused otherwise.
+    up: watch::Sender<bool>,
 }
 
 impl Links {
@@ -55,19 +59,35 @@ impl Links {
         }
     }
 
+    /// A member has died, or is there again.
+    pub fn up(&self, address: &str, up: bool) {
+        for ((_, to), link) in &*self.0.lock() {
+            if to == address {
+                link.up.send_replace(up);
+            }
+        }
+    }
+
     fn open(&self, to: &str) -> Link {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let proxy = listener.local_addr().unwrap();
+        let proxy = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let (silent, listening) = watch::channel(false);
+        let (up, mut alive) = watch::channel(true);
         let to = to.to_owned();
         PROXIES.spawn(async move {
-            let listener = TcpListener::from_std(listener).unwrap();
-            while let Ok((near, _)) = listener.accept().await {
-                tokio::spawn(carry(near, to.clone(), listening.clone()));
+            while alive.wait_for(|up| *up).await.is_ok() {
+                let listener = listen(&proxy.to_string()).await;
+                let serve = async {
+                    while let Ok((near, _)) = listener.accept().await {
+                        tokio::spawn(carry(near, to.clone(), listening.clone()));
+                    }
+                };
+                tokio::select! {
+                    () = serve => {}
+                    _ = alive.wait_for(|up| !up) => {}
+                }
             }
         });
-        Link { proxy, silent }
+        Link { proxy, silent, up }
     }
 }
 
