@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use crate::group::{free_port, listen};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
+    net::{TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
     runtime::Runtime,
     sync::watch,
 };

@@ -69,9 +69,15 @@ async fn only_a_fit_voter_is_handed_to() {
     // Without a wish, the one that is left takes it.
     let now = transfer(&group, leader, None).await.unwrap();
     assert_eq!(now, group.all[(leader + 2) % 3].id());
-    // A member that is behind by far too much is not fit either.
     group.all[follower].start(Birth::Resume).await;
     let leader = group.settled().await;
+    until("the leader hears it again", || {
+        let members = group.all[leader].node().members();
+        members
+            .iter()
+            .any(|m| m.id == gone && m.reachable == Some(true))
+    })
+    .await;
     assert!(transfer(&group, leader, Some(gone)).await.is_ok());
 }
 
