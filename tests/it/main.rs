@@ -4,7 +4,7 @@
 mod support;
 
 mod bad_input;
-mod balancer;
+mod through_balancer;
 mod channel;
 mod config;
 mod failover;
