@@ -346,6 +346,7 @@ fn keys_and_values() {
     let claim = Some(Precondition::Revision(first));
     let second = done(log.apply(put("a/1", "x", claim)));
     assert!(second > first);
+    assert_eq!(log.state().kv().revision(), second);
     let failed = Answer::PreconditionFailed { revision: second };
     assert_eq!(log.apply(put("a/1", "x", claim)), failed);
     for key in ["a/3", "a/2", "b", "", &"k".repeat(1025)] {
