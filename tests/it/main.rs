@@ -4,7 +4,7 @@
 mod support;
 
 mod bad_input;
-mod through_balancer;
+mod balancer;
 mod channel;
 mod config;
 mod failover;
@@ -12,3 +12,4 @@ mod kills;
 mod membership;
 mod quickstart;
 mod snapshot;
+mod through_balancer;
