@@ -3,6 +3,7 @@
 //! Services run on every member; connectors run on exactly one and move when it dies.
 #![deny(unsafe_code)]
 
+pub mod admin;
 pub mod cluster;
 pub mod connector;
 pub mod replica;
