@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod cluster;
 pub mod connector;
+pub mod manifest;
 pub mod replica;
 pub mod service;
 pub mod state;
