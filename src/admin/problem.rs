@@ -66,7 +66,11 @@ impl From<FieldError> for FieldProblem {
 
 /// An error as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Problem {
+#[serde(transparent)]
+pub struct Problem(Box<Told>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Told {
     #[serde(serialize_with = "as_number")]
     status: StatusCode,
     /// For programs.
@@ -94,7 +98,7 @@ impl Problem {
         if let Some(first) = title.get_mut(..1) {
             first.make_ascii_uppercase();
         }
-        Problem {
+        Problem(Box::new(Told {
             status,
             code,
             title,
@@ -102,7 +106,7 @@ impl Problem {
             errors: Vec::new(),
             referenced_by: Vec::new(),
             revision: None,
-        }
+        }))
     }
 
     /// A request that can't be read.
@@ -126,7 +130,7 @@ impl Problem {
         errors: impl IntoIterator<Item = impl Into<FieldProblem>>,
     ) -> Problem {
         let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail);
-        problem.errors = errors.into_iter().map(Into::into).collect();
+        problem.0.errors = errors.into_iter().map(Into::into).collect();
         problem
     }
 
@@ -141,7 +145,7 @@ impl Problem {
                 };
                 let status = StatusCode::PRECONDITION_FAILED;
                 let mut problem = Problem::new(status, "precondition_failed", detail);
-                problem.revision = Some(revision);
+                problem.0.revision = Some(revision);
                 problem
             }
             Answer::NotFound => Problem::not_found(format!("there is no {thing}")),
@@ -151,7 +155,7 @@ impl Problem {
             Answer::Referenced(by) => {
                 let detail = format!("{thing} can't be deleted: {} need it", by.join(", "));
                 let mut problem = Problem::new(StatusCode::CONFLICT, "conflict", detail);
-                problem.referenced_by = by;
+                problem.0.referenced_by = by;
                 problem
             }
             Answer::Ignored(why) => Problem::new(StatusCode::CONFLICT, "conflict", why),
@@ -160,23 +164,23 @@ impl Problem {
 
     /// Its code.
     pub fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// Its status.
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// Its text for people.
     pub fn detail(&self) -> &str {
-        &self.detail
+        &self.0.detail
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = self.status;
+        let status = self.0.status;
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(
