@@ -4,6 +4,7 @@
 #![deny(unsafe_code)]
 
 pub mod admin;
+pub mod balancer;
 pub mod cluster;
 pub mod connector;
 pub mod manifest;
