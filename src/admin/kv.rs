@@ -33,7 +33,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     problem::Problem,
     revision::{
-        Consistency, etag, known_to_reader, not_modified, precondition, reflecting, written,
+        Consistency, ReadQuery, answered, etag, known_to_reader, not_modified, precondition,
+        reflecting, written,
     },
 };
 use crate::{
@@ -58,13 +59,6 @@ where
         .route("/v1/kv/", get(read).put(put).delete(delete))
         .route("/v1/kv/{*key}", get(read).put(put).delete(delete))
         .layer(DefaultBodyLimit::max(VALUE_BYTES_MAX))
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ReadQuery {
-    #[serde(default)]
-    consistency: Consistency,
 }
 
 #[derive(Debug, Deserialize)]
@@ -115,7 +109,7 @@ async fn put(
         };
         write(&cluster, &key, command, true).await
     };
-    reflecting_now(&cluster, outcome.await)
+    answered(&cluster, outcome.await)
 }
 
 async fn delete(
@@ -134,12 +128,7 @@ async fn delete(
         };
         write(&cluster, &key, command, false).await
     };
-    reflecting_now(&cluster, outcome.await)
-}
-
-/// Every write's answer carries a revision, a refusal's too.
-fn reflecting_now(cluster: &Cluster, outcome: Result<Response, Problem>) -> Response {
-    reflecting(cluster.state().revision(), outcome)
+    answered(&cluster, outcome.await)
 }
 
 /// What became of a write.

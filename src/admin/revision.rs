@@ -39,6 +39,14 @@ impl Consistency {
     }
 }
 
+/// The query of a read.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReadQuery {
+    /// How fresh it must be.
+    pub consistency: Consistency,
+}
+
 /// A thing's revision as its `ETag`.
 pub fn etag(revision: u64) -> HeaderValue {
     HeaderValue::try_from(format!("\"{revision}\"")).expect("invariant: digits in quotes")
@@ -52,6 +60,11 @@ pub fn reflecting(revision: u64, answer: impl IntoResponse) -> Response {
         .entry(QUORATE_REVISION)
         .or_insert_with(|| revision.into());
     response
+}
+
+/// Every write's answer carries a revision: a refusal's is the one that it reflects.
+pub fn answered(cluster: &Cluster, outcome: Result<Response, Problem>) -> Response {
+    reflecting(cluster.state().revision(), outcome)
 }
 
 /// The answer to a write that was done.
@@ -113,12 +126,8 @@ fn one(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, Problem> {
     }
 }
 
-/// Quotes are asked for by HTTP and easily lost in a shell.
 fn revision_in(tag: &str) -> Option<u64> {
-    let digits = tag
-        .strip_prefix('"')
-        .and_then(|tag| tag.strip_suffix('"'))
-        .unwrap_or(tag);
+    let digits = tag.strip_prefix('"')?.strip_suffix('"')?;
     let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     plain.then(|| digits.parse().ok())?
 }
@@ -141,7 +150,7 @@ mod tests {
         assert_eq!(read(&[]), Ok(None));
         let revision = Ok(Some(Precondition::Revision(42)));
         assert_eq!(read(&[(IF_MATCH, "\"42\"")]), revision);
-        assert_eq!(read(&[(IF_MATCH, " 42 ")]), revision);
+        assert_eq!(read(&[(IF_MATCH, " \"42\" ")]), revision);
         assert_eq!(
             read(&[(IF_NONE_MATCH, "*")]),
             Ok(Some(Precondition::Absent))
@@ -150,6 +159,8 @@ mod tests {
             &[(IF_MATCH, "*")][..],
             &[(IF_MATCH, "\"a\"")],
             &[(IF_MATCH, "")],
+            &[(IF_MATCH, "42")],
+            &[(IF_MATCH, "\"")],
             &[(IF_MATCH, "\"+1\"")],
             &[(IF_MATCH, "W/\"1\"")],
             &[(IF_MATCH, "\"1\", \"2\"")],
