@@ -4,5 +4,6 @@
 #![deny(unsafe_code)]
 
 pub mod connector;
+pub mod http;
 pub mod service;
 pub mod state;

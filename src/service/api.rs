@@ -116,7 +116,11 @@ pub const FENCED: HeaderName = HeaderName::from_static("quorate-fenced");
 impl Reply {
     /// A status without a body.
     pub fn empty(status: StatusCode) -> Reply {
-        Reply { status, headers: HeaderMap::new(), body: Bytes::new() }
+        Reply {
+            status,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        }
     }
 
     /// 200 with a body of JSON.
@@ -134,20 +138,29 @@ impl Reply {
     /// message goes back to its queue, and nothing counts as failed.
     pub fn fenced() -> Reply {
         let mut reply = Reply::empty(StatusCode::CONFLICT);
-        reply.headers.insert(FENCED, HeaderValue::from_static("true"));
+        reply
+            .headers
+            .insert(FENCED, HeaderValue::from_static("true"));
         reply
     }
 
     /// Whether this is such a refusal.
     pub fn is_fenced(&self) -> bool {
         self.status == StatusCode::CONFLICT
-            && self.headers.get(FENCED).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+            && self
+                .headers
+                .get(FENCED)
+                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
     }
 
     fn typed(status: StatusCode, kind: &'static str, body: Bytes) -> Reply {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        Reply { status, headers, body }
+        Reply {
+            status,
+            headers,
+            body,
+        }
     }
 }
 

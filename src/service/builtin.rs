@@ -43,6 +43,10 @@ impl Service for Echo {
         if let Some(kind) = request.headers.get(header::CONTENT_TYPE) {
             headers.insert(header::CONTENT_TYPE, kind.clone());
         }
-        Ok(Reply { status: StatusCode::OK, headers, body: request.body })
+        Ok(Reply {
+            status: StatusCode::OK,
+            headers,
+            body: request.body,
+        })
     }
 }

@@ -51,7 +51,11 @@ impl<T> Followed<T> {
     /// The view of the state that is applied now.
     pub(crate) fn get(&self) -> Arc<T> {
         let seen = self.latest.load();
-        if is_current(&seen.state) { seen.view.clone() } else { self.rebuild() }
+        if is_current(&seen.state) {
+            seen.view.clone()
+        } else {
+            self.rebuild()
+        }
     }
 
     #[cold]
@@ -69,7 +73,11 @@ impl<T> Followed<T> {
         } else {
             Arc::new((self.build)(&now, Some(&before.view)))
         };
-        self.latest.store(Arc::new(Seen { state, revision, view: view.clone() }));
+        self.latest.store(Arc::new(Seen {
+            state,
+            revision,
+            view: view.clone(),
+        }));
         view
     }
 }

@@ -45,8 +45,11 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 /// Takes out the headers that only this cluster may set: a client could otherwise pass a
 /// request off as a message.
 pub(crate) fn strip_ours(headers: &mut HeaderMap) {
-    let ours: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with(OURS)).cloned().collect();
+    let ours: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with(OURS))
+        .cloned()
+        .collect();
     for name in ours {
         headers.remove(name);
     }

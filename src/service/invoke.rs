@@ -4,7 +4,11 @@
 //! The epoch is checked before every try, against what this member has applied by then: once
 //! it has applied a newer reign, nothing of an older one is run here any more.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::{Duration, Instant}};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::FutureExt;
 use tokio::time::{sleep, timeout_at};
@@ -86,7 +90,9 @@ async fn once(
     request.deadline = request.deadline.min(begun + timeout);
     let deadline = request.deadline;
     if deadline <= begun {
-        return Err(ServiceError::NotRun("the deadline was over before the service was run".into()));
+        return Err(ServiceError::NotRun(
+            "the deadline was over before the service was run".into(),
+        ));
     }
     let allowed_ms = (deadline - begun).as_millis() as u64;
     let is_message = matches!(request.origin, Origin::Message(_));

@@ -6,6 +6,7 @@
 
 pub mod api;
 mod builtin;
+mod causes;
 pub mod dispatch;
 pub(crate) mod follow;
 pub(crate) mod headers;
@@ -13,6 +14,8 @@ mod invoke;
 mod registry;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod upstream;
 
 pub use api::{Dispatch, Message, Origin, Reply, Request, Service, ServiceError};

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, OnceLock, Weak, atomic::{AtomicBool, Ordering}},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -22,7 +25,10 @@ use crate::state::{State, resource};
 const CALLS_MAX: usize = 8192;
 
 /// Rules of a service that only code knows of.
-const CODE_RULES: Rules = Rules { timeout: Duration::from_secs(10), retries: 0 };
+const CODE_RULES: Rules = Rules {
+    timeout: Duration::from_secs(10),
+    retries: 0,
+};
 
 /// The services of this member: those that its program carries in code, and those of the
 /// catalog, as new as the applied state at each call. Where both have one name, the catalog's
@@ -77,7 +83,10 @@ impl Services {
     ) -> Arc<Services> {
         for (name, service) in builtin::all() {
             if carried.insert(name.to_owned(), service).is_some() {
-                tracing::warn!(service = name, "the name of a built-in service is taken; it stays built in");
+                tracing::warn!(
+                    service = name,
+                    "the name of a built-in service is taken; it stays built in"
+                );
             }
         }
         let http = upstream::client();
@@ -124,14 +133,19 @@ impl Services {
     /// Where calls go whose service this program doesn't carry. The first one stays.
     pub(super) fn send_elsewhere_through(&self, dispatch: Weak<dyn Dispatch>) {
         if self.elsewhere.set(dispatch).is_err() {
-            tracing::warn!("a second dispatcher was made for one member's services; the first stays");
+            tracing::warn!(
+                "a second dispatcher was made for one member's services; the first stays"
+            );
         }
     }
 
     /// Whether an HTTP upstream handles this service, rather than code.
     pub fn is_upstream(&self, service: &str) -> bool {
         let table = self.table.get();
-        let target = table.entries.get(service).and_then(|entry| entry.target.as_ref());
+        let target = table
+            .entries
+            .get(service)
+            .and_then(|entry| entry.target.as_ref());
         matches!(target, Some(Target::Upstream(_)))
     }
 
@@ -166,8 +180,10 @@ impl Services {
                 self.calls_max
             )));
         };
-        let outcome =
-            invoke::call(&target, rules, request, || self.state.borrow().reign().epoch).await;
+        let outcome = invoke::call(&target, rules, request, || {
+            self.state.borrow().reign().epoch
+        })
+        .await;
         metrics::counter!("quorate_service_calls_total",
             "service" => service.to_owned(), "outcome" => outcome_label(&outcome))
         .increment(1);
@@ -175,7 +191,11 @@ impl Services {
     }
 
     /// Runs a service on this member if it carries it, otherwise on one that does.
-    pub async fn call_anywhere(&self, service: &str, request: Request) -> Result<Reply, ServiceError> {
+    pub async fn call_anywhere(
+        &self,
+        service: &str,
+        request: Request,
+    ) -> Result<Reply, ServiceError> {
         if self.carries(service) {
             return self.call(service, request).await;
         }
@@ -220,7 +240,10 @@ impl Table {
                 .and_then(|entry| entry.target.clone());
             let code = resource.builtin.as_deref();
             let target = kept.or_else(|| match (&resource.upstream, code) {
-                (Some(urls), _) => Some(Target::Upstream(Arc::new(Upstream::new(urls, http.clone())))),
+                (Some(urls), _) => Some(Target::Upstream(Arc::new(Upstream::new(
+                    urls,
+                    http.clone(),
+                )))),
                 (None, Some(code)) => carried.get(code).cloned().map(Target::Code),
                 (None, None) => None,
             });
@@ -232,7 +255,12 @@ impl Table {
                 timeout: Duration::from_millis(resource.timeout_ms),
                 retries: resource.retries,
             };
-            let entry = Entry { resource: (**resource).clone(), rules, carrier, target };
+            let entry = Entry {
+                resource: (**resource).clone(),
+                rules,
+                carrier,
+                target,
+            };
             entries.insert(resource.name.clone(), entry);
         }
         Table { entries }
@@ -240,7 +268,11 @@ impl Table {
 }
 
 fn code_carrier(code: &str) -> Carrier {
-    if builtin::is_builtin(code) { Carrier::EveryMember } else { Carrier::Code(code.to_owned()) }
+    if builtin::is_builtin(code) {
+        Carrier::EveryMember
+    } else {
+        Carrier::Code(code.to_owned())
+    }
 }
 
 fn outcome_label(outcome: &Result<Reply, ServiceError>) -> &'static str {

@@ -81,7 +81,12 @@ impl Dispatcher {
             Carrier::EveryMember => true,
             Carrier::Code(code) => self.services.announced_by(state, code, id),
         };
-        let mut ids: Vec<MemberId> = self.members.borrow().iter().map(|member| member.id).collect();
+        let mut ids: Vec<MemberId> = self
+            .members
+            .borrow()
+            .iter()
+            .map(|member| member.id)
+            .collect();
         if !ids.contains(&self.me) {
             ids.push(self.me);
         }
@@ -94,7 +99,10 @@ impl Dispatcher {
     /// has changed.
     fn peer(&self, id: MemberId) -> Option<Arc<Peer>> {
         let members = self.members.borrow();
-        let address = members.iter().find(|member| member.id == id).map(|member| &member.member.peer);
+        let address = members
+            .iter()
+            .find(|member| member.id == id)
+            .map(|member| &member.member.peer);
         let mut peers = self.peers.lock();
         peers.retain(|known, _| members.iter().any(|member| member.id == *known));
         let address = address?;
@@ -102,14 +110,19 @@ impl Dispatcher {
             return Some(peer.clone());
         }
         let peer = Peer::new(&self.cluster, id, address)
-            .inspect_err(|why| tracing::warn!(member = id, address, why, "no channel to this member"))
+            .inspect_err(|why| {
+                tracing::warn!(member = id, address, why, "no channel to this member")
+            })
             .ok()?;
         peers.insert(id, peer.clone());
         Some(peer)
     }
 
     fn is_down(&self, id: MemberId) -> bool {
-        self.peers.lock().get(&id).is_some_and(|peer| peer.is_down())
+        self.peers
+            .lock()
+            .get(&id)
+            .is_some_and(|peer| peer.is_down())
     }
 
     async fn ask(&self, id: MemberId, service: &str, request: Request) -> Sent {
@@ -126,13 +139,21 @@ impl Dispatcher {
 impl Dispatch for Dispatcher {
     async fn dispatch(&self, service: &str, request: Request) -> Result<Reply, ServiceError> {
         let begun = Instant::now();
-        let allowed_ms = request.deadline.saturating_duration_since(begun).as_millis() as u64;
+        let allowed_ms = request
+            .deadline
+            .saturating_duration_since(begun)
+            .as_millis() as u64;
         let carriers = self.carriers(service, &self.services.state());
         if carriers.is_empty() {
-            return Err(ServiceError::NotRun(format!("no member carries service {service:?}")));
+            return Err(ServiceError::NotRun(format!(
+                "no member carries service {service:?}"
+            )));
         }
         let mut refusals: Vec<String> = Vec::new();
-        for id in self.turns.order(service, &carriers, |id| self.is_down(id), begun) {
+        for id in self
+            .turns
+            .order(service, &carriers, |id| self.is_down(id), begun)
+        {
             if Instant::now() >= request.deadline {
                 break;
             }
@@ -150,9 +171,12 @@ impl Dispatch for Dispatcher {
                     Sent::Answered(outcome) => return count(false, outcome),
                     Sent::TimedOut => return count(false, Err(ServiceError::TimedOut(allowed_ms))),
                     Sent::Broken(why) => {
-                        return count(false, Err(ServiceError::Failed(format!(
-                            "member {id}: {why}; whether the service ran is not known"
-                        ))));
+                        return count(
+                            false,
+                            Err(ServiceError::Failed(format!(
+                                "member {id}: {why}; whether the service ran is not known"
+                            ))),
+                        );
                     }
                     Sent::NotSent(why) | Sent::NotRun(why) => why,
                 }
@@ -162,7 +186,11 @@ impl Dispatch for Dispatcher {
         }
         Err(ServiceError::NotRun(format!(
             "no member ran service {service:?}: {}",
-            if refusals.is_empty() { "the deadline was over".to_owned() } else { refusals.join("; ") }
+            if refusals.is_empty() {
+                "the deadline was over".to_owned()
+            } else {
+                refusals.join("; ")
+            }
         )))
     }
 }

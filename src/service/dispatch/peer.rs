@@ -1,7 +1,6 @@
 //! The channel to one other member.
 
 use std::{
-    error::Error,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
@@ -19,7 +18,10 @@ use tonic::{
 };
 
 use super::{INVOCATION_BYTES_MAX, server, wire};
-use crate::service::api::{Reply, ServiceError};
+use crate::service::{
+    api::{Reply, ServiceError},
+    causes::{causes, is_canceled},
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -69,7 +71,9 @@ impl Peer {
         Ok(Arc::new(Peer {
             address: address.to_owned(),
             channel,
-            cluster: cluster.parse().map_err(|_| format!("{cluster:?} can't be sent as metadata"))?,
+            cluster: cluster
+                .parse()
+                .map_err(|_| format!("{cluster:?} can't be sent as metadata"))?,
             target: id.into(),
             down: AtomicBool::new(false),
         }))
@@ -84,12 +88,16 @@ impl Peer {
         self.down.load(Ordering::Relaxed)
     }
 
-    pub(super) async fn invoke(self: &Arc<Self>, invocation: Invocation, deadline: Instant) -> Sent {
+    pub(super) async fn invoke(
+        self: &Arc<Self>,
+        invocation: Invocation,
+        deadline: Instant,
+    ) -> Sent {
         if invocation.body.len() > INVOCATION_BYTES_MAX - (1 << 20) {
             return Sent::NotRun(format!(
                 "a body of {} bytes is too long to be sent to another member",
                 invocation.body.len()
-            ))));
+            ));
         }
         let sent = self.send(invocation, deadline).await;
         if matches!(sent, Sent::NotSent(_) | Sent::Broken(_)) {
@@ -100,8 +108,12 @@ impl Peer {
 
     async fn send(&self, invocation: Invocation, deadline: Instant) -> Sent {
         let mut request = tonic::Request::new(invocation);
-        request.metadata_mut().insert(server::CLUSTER, self.cluster.clone());
-        request.metadata_mut().insert(server::TARGET, self.target.clone());
+        request
+            .metadata_mut()
+            .insert(server::CLUSTER, self.cluster.clone());
+        request
+            .metadata_mut()
+            .insert(server::TARGET, self.target.clone());
         let mut client = ServicesClient::new(self.channel.clone())
             .max_encoding_message_size(INVOCATION_BYTES_MAX)
             .max_decoding_message_size(INVOCATION_BYTES_MAX);
@@ -120,7 +132,10 @@ impl Peer {
         if self.down.swap(true, Ordering::Relaxed) {
             return;
         }
-        tracing::debug!(address = self.address, "member can't be reached for services");
+        tracing::debug!(
+            address = self.address,
+            "member can't be reached for services"
+        );
         let peer: Weak<Peer> = Arc::downgrade(self);
         tokio::spawn(async move {
             let mut pause = PROBE_FIRST;
@@ -128,7 +143,9 @@ impl Peer {
                 sleep(pause).await;
                 let Some(peer) = peer.upgrade() else { return };
                 // No service has an empty name: the answer is that nothing was run.
-                let asked = peer.send(Invocation::default(), Instant::now() + PROBE_TIMEOUT).await;
+                let asked = peer
+                    .send(Invocation::default(), Instant::now() + PROBE_TIMEOUT)
+                    .await;
                 if matches!(asked, Sent::NotRun(_) | Sent::Answered(_)) {
                     peer.down.store(false, Ordering::Relaxed);
                     tracing::debug!(address = peer.address, "member can be reached again");
@@ -154,12 +171,8 @@ fn classify(status: &Status) -> Sent {
     }
 }
 
-/// No connection, or hyper's "canceled": a request that was never taken from its queue.
 fn never_sent(status: &Status) -> bool {
-    causes(status).any(|cause| {
-        cause.is::<ConnectError>()
-            || cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled)
-    })
+    is_canceled(status) || causes(status).any(|cause| cause.is::<ConnectError>())
 }
 
 fn innermost(status: &Status) -> String {
@@ -167,8 +180,4 @@ fn innermost(status: &Status) -> String {
         Some(cause) if !cause.is::<Status>() => cause.to_string(),
         _ => status.message().to_owned(),
     }
-}
-
-fn causes(status: &Status) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    std::iter::successors(Some(status as &(dyn Error + 'static)), |cause| cause.source())
 }

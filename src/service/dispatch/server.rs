@@ -38,9 +38,13 @@ impl InvokeServer {
         me: MemberId,
         services: Arc<Services>,
     ) -> ServicesServer<InvokeServer> {
-        ServicesServer::new(InvokeServer { cluster: cluster.into(), me: me.to_string(), services })
-            .max_decoding_message_size(INVOCATION_BYTES_MAX)
-            .max_encoding_message_size(INVOCATION_BYTES_MAX)
+        ServicesServer::new(InvokeServer {
+            cluster: cluster.into(),
+            me: me.to_string(),
+            services,
+        })
+        .max_decoding_message_size(INVOCATION_BYTES_MAX)
+        .max_encoding_message_size(INVOCATION_BYTES_MAX)
     }
 
     fn check(&self, metadata: &MetadataMap) -> Result<(), Status> {
@@ -50,7 +54,9 @@ impl InvokeServer {
                 let mut refusal = Status::failed_precondition(format!(
                     "{key} is {theirs:?}, but this is {mine:?}; the call was meant for another member"
                 ));
-                refusal.metadata_mut().insert(NOT_RUN, "1".parse().expect("invariant: a digit is ASCII"));
+                refusal
+                    .metadata_mut()
+                    .insert(NOT_RUN, "1".parse().expect("invariant: a digit is ASCII"));
                 return Err(refusal);
             }
         }
@@ -68,7 +74,8 @@ impl Invocations for InvokeServer {
         let outcome = match wire::to_request(request.into_inner(), Instant::now()) {
             Err(why) => Err(ServiceError::NotRun(why)),
             Ok((_, request))
-                if self.services.refuses_messages() && matches!(request.origin, Origin::Message(_)) =>
+                if self.services.refuses_messages()
+                    && matches!(request.origin, Origin::Message(_)) =>
             {
                 Err(ServiceError::NotRun("it is stopping".into()))
             }

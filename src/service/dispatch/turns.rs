@@ -71,8 +71,16 @@ impl Turns {
 mod tests {
     use super::*;
 
-    fn firsts(turns: &Turns, service: &str, down: &[MemberId], now: Instant, n: usize) -> Vec<MemberId> {
-        (0..n).map(|_| turns.order(service, &[1, 2, 3], |id| down.contains(&id), now)[0]).collect()
+    fn firsts(
+        turns: &Turns,
+        service: &str,
+        down: &[MemberId],
+        now: Instant,
+        n: usize,
+    ) -> Vec<MemberId> {
+        (0..n)
+            .map(|_| turns.order(service, &[1, 2, 3], |id| down.contains(&id), now)[0])
+            .collect()
     }
 
     #[test]
@@ -101,6 +109,10 @@ mod tests {
         assert_eq!(firsts(&turns, "a", &[2], now, 5), [1; 5]);
         assert_eq!(turns.order("a", &[1, 2, 3], |id| id == 2, now), [1, 2, 3]);
         assert!(firsts(&turns, "a", &[2], now + LEFT_ALONE, 2).contains(&3));
-        assert_eq!(turns.order("a", &[2], |_| true, now), [2], "better than nobody");
+        assert_eq!(
+            turns.order("a", &[2], |_| true, now),
+            [2],
+            "better than nobody"
+        );
     }
 }

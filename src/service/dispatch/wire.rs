@@ -26,8 +26,14 @@ pub(super) fn to_invocation(service: &str, request: Request, now: Instant) -> In
             message_id: message.id,
             attempt: message.attempt,
         }),
-        Origin::Http(channel) => From::Http(HttpOrigin { admin: false, channel }),
-        Origin::Admin => From::Http(HttpOrigin { admin: true, channel: None }),
+        Origin::Http(channel) => From::Http(HttpOrigin {
+            admin: false,
+            channel,
+        }),
+        Origin::Admin => From::Http(HttpOrigin {
+            admin: true,
+            channel: None,
+        }),
     };
     Invocation {
         service: service.to_owned(),
@@ -44,7 +50,10 @@ pub(super) fn to_invocation(service: &str, request: Request, now: Instant) -> In
 }
 
 /// The other way. The error says what the caller got wrong.
-pub(super) fn to_request(invocation: Invocation, now: Instant) -> Result<(String, Request), String> {
+pub(super) fn to_request(
+    invocation: Invocation,
+    now: Instant,
+) -> Result<(String, Request), String> {
     let origin = match invocation.from {
         None => return Err("an invocation without an origin".into()),
         Some(From::Http(HttpOrigin { admin: true, .. })) => Origin::Admin,
@@ -57,9 +66,16 @@ pub(super) fn to_request(invocation: Invocation, now: Instant) -> Result<(String
             attempt: message.attempt,
         }),
     };
-    let or = |given: String, default: &str| if given.is_empty() { default.to_owned() } else { given };
+    let or = |given: String, default: &str| {
+        if given.is_empty() {
+            default.to_owned()
+        } else {
+            given
+        }
+    };
     let method = or(invocation.method, "POST");
-    let method = Method::try_from(method.as_str()).map_err(|_| format!("{method:?} is no method"))?;
+    let method =
+        Method::try_from(method.as_str()).map_err(|_| format!("{method:?} is no method"))?;
     let request = Request {
         cid: invocation.cid,
         method,
@@ -86,7 +102,9 @@ pub(super) fn to_result(outcome: Result<Reply, ServiceError>) -> InvocationResul
         Err(ServiceError::TimedOut(ms)) => Outcome::TimedOut(ms),
         Err(ServiceError::Fenced(epoch)) => Outcome::Fenced(epoch),
     };
-    InvocationResult { outcome: Some(outcome) }
+    InvocationResult {
+        outcome: Some(outcome),
+    }
 }
 
 pub(super) fn from_result(result: InvocationResult) -> Result<Reply, ServiceError> {
@@ -106,7 +124,11 @@ fn from_reply(reply: ServiceReply) -> Result<Reply, String> {
         .ok()
         .and_then(|status| StatusCode::from_u16(status).ok())
         .ok_or_else(|| format!("{} is no status", reply.status))?;
-    Ok(Reply { status, headers: from_headers(reply.headers)?, body: reply.body })
+    Ok(Reply {
+        status,
+        headers: from_headers(reply.headers)?,
+        body: reply.body,
+    })
 }
 
 fn to_headers(mut headers: HeaderMap) -> Vec<Header> {
@@ -125,7 +147,8 @@ fn from_headers(headers: Vec<Header>) -> Result<HeaderMap, String> {
     for Header { name, value } in headers {
         let value = HeaderValue::from_maybe_shared(value)
             .map_err(|_| format!("the value of header {name:?} can't be one"))?;
-        let name = HeaderName::try_from(&name).map_err(|_| format!("{name:?} is no header's name"))?;
+        let name =
+            HeaderName::try_from(&name).map_err(|_| format!("{name:?} is no header's name"))?;
         map.append(name, value);
     }
     Ok(map)
@@ -154,10 +177,13 @@ mod tests {
             request.method = Method::PUT;
             request.query = Some("a=b".into());
             request.params.insert("id".into(), "1".into());
-            request.headers.append("x", HeaderValue::from_bytes(b"\xff").unwrap());
+            request
+                .headers
+                .append("x", HeaderValue::from_bytes(b"\xff").unwrap());
             request.headers.append("x", HeaderValue::from_static("2"));
             request.deadline = now + Duration::from_millis(1500);
-            let (service, back) = to_request(to_invocation("s", request.clone(), now), now).unwrap();
+            let (service, back) =
+                to_request(to_invocation("s", request.clone(), now), now).unwrap();
             assert_eq!(service, "s");
             assert_eq!(format!("{back:?}"), format!("{request:?}"));
         }
@@ -179,11 +205,33 @@ mod tests {
         let now = Instant::now();
         assert!(to_request(Invocation::default(), now).is_err());
         let from = Some(From::Http(HttpOrigin::default()));
-        let bad = Invocation { from: from.clone(), method: "not a method".into(), ..Default::default() };
+        let bad = Invocation {
+            from: from.clone(),
+            method: "not a method".into(),
+            ..Default::default()
+        };
         assert!(to_request(bad, now).is_err());
-        let header = Header { name: "a b".into(), value: "c".into() };
-        assert!(to_request(Invocation { from, headers: vec![header], ..Default::default() }, now).is_err());
-        let result = InvocationResult { outcome: Some(Outcome::Reply(ServiceReply { status: 7, ..Default::default() })) };
+        let header = Header {
+            name: "a b".into(),
+            value: "c".into(),
+        };
+        assert!(
+            to_request(
+                Invocation {
+                    from,
+                    headers: vec![header],
+                    ..Default::default()
+                },
+                now
+            )
+            .is_err()
+        );
+        let result = InvocationResult {
+            outcome: Some(Outcome::Reply(ServiceReply {
+                status: 7,
+                ..Default::default()
+            })),
+        };
         assert!(matches!(from_result(result), Err(ServiceError::Failed(_))));
     }
 }

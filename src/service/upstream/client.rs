@@ -1,8 +1,9 @@
 //! The pooled HTTP client that all upstream services of a member share.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use super::Miss;
+use crate::service::causes::{causes, is_canceled};
 
 /// For TCP and TLS together. Longer than any sane network needs, short enough to leave time
 /// for the next URL.
@@ -45,10 +46,7 @@ fn builder() -> reqwest::ClientBuilder {
 /// Whether a request that failed can have arrived.
 pub(super) fn classify(error: &reqwest::Error) -> Miss {
     let why = explain(error);
-    // "Canceled" is hyper's word for a request that was never written.
-    let canceled = causes(error)
-        .any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled));
-    if error.is_connect() || error.is_builder() || canceled {
+    if error.is_connect() || error.is_builder() || is_canceled(error) {
         Miss::NeverSent(why)
     } else {
         Miss::Broken(why)
@@ -57,9 +55,7 @@ pub(super) fn classify(error: &reqwest::Error) -> Miss {
 
 /// The innermost cause: "Connection refused" says more than "error sending request".
 pub(super) fn explain(error: &reqwest::Error) -> String {
-    causes(error).last().map_or_else(|| error.to_string(), ToString::to_string)
-}
-
-fn causes<'e>(error: &'e reqwest::Error) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
-    std::iter::successors(Some(error as &(dyn Error + 'static)), |cause| cause.source())
+    causes(error)
+        .last()
+        .map_or_else(|| error.to_string(), ToString::to_string)
 }

@@ -52,13 +52,20 @@ enum Miss {
 impl Upstream {
     pub(super) fn new(urls: &Urls, http: reqwest::Client) -> Upstream {
         let urls = urls.as_slice().to_vec();
-        Upstream { rotation: Rotation::new(urls.len()), urls, http }
+        Upstream {
+            rotation: Rotation::new(urls.len()),
+            urls,
+            http,
+        }
     }
 
     /// One call, within the request's deadline.
     pub(super) async fn call(&self, request: Request) -> Result<Reply, ServiceError> {
         let begun = Instant::now();
-        let allowed_ms = request.deadline.saturating_duration_since(begun).as_millis() as u64;
+        let allowed_ms = request
+            .deadline
+            .saturating_duration_since(begun)
+            .as_millis() as u64;
         let idempotent = request.method.is_idempotent();
         let outgoing = outgoing_headers(&request);
 
@@ -70,7 +77,11 @@ impl Upstream {
         let mut misses: Vec<String> = Vec::new();
         let mut may_have_run = false;
         for index in order {
-            let url = match template::fill(&self.urls[index], &request.params, request.query.as_deref()) {
+            let url = match template::fill(
+                &self.urls[index],
+                &request.params,
+                request.query.as_deref(),
+            ) {
                 Ok(url) => url,
                 Err(why) => {
                     misses.push(why);
@@ -105,21 +116,32 @@ impl Upstream {
             }
         }
         let told = misses.join("; ");
-        Err(if may_have_run { ServiceError::Failed(told) } else { ServiceError::NotRun(told) })
+        Err(if may_have_run {
+            ServiceError::Failed(told)
+        } else {
+            ServiceError::NotRun(told)
+        })
     }
 
     async fn send(&self, url: Url, request: &Request, headers: HeaderMap) -> Result<Reply, Miss> {
         let deadline = request.deadline.into();
-        let mut call = self.http.request(request.method.clone(), url).headers(headers);
+        let mut call = self
+            .http
+            .request(request.method.clone(), url)
+            .headers(headers);
         if !request.body.is_empty() || expects_a_body(&request.method) {
             call = call.body(request.body.clone());
         }
-        let response = timeout_at(deadline, call.send()).await.map_err(|_| Miss::TimedOut)?;
+        let response = timeout_at(deadline, call.send())
+            .await
+            .map_err(|_| Miss::TimedOut)?;
         let mut response = response.map_err(|error| client::classify(&error))?;
 
         let status = response.status();
         if status.is_informational() {
-            return Err(Miss::Unusable(format!("it answered {status}, which is no final answer")));
+            return Err(Miss::Unusable(format!(
+                "it answered {status}, which is no final answer"
+            )));
         }
         let mut headers = std::mem::take(response.headers_mut());
         headers::strip_hop_by_hop(&mut headers);
@@ -127,15 +149,23 @@ impl Upstream {
             headers.remove(header::CONTENT_LENGTH);
         }
         headers.remove(headers::CID);
-        let body = timeout_at(deadline, read_body(&mut response)).await.map_err(|_| Miss::TimedOut)??;
-        Ok(Reply { status, headers, body })
+        let body = timeout_at(deadline, read_body(&mut response))
+            .await
+            .map_err(|_| Miss::TimedOut)??;
+        Ok(Reply {
+            status,
+            headers,
+            body,
+        })
     }
 }
 
 async fn read_body(response: &mut reqwest::Response) -> Result<Bytes, Miss> {
-    let too_long =
-        || Miss::Unusable(format!("its answer is longer than {REPLY_BYTES_MAX} bytes"));
-    if response.content_length().is_some_and(|length| length > REPLY_BYTES_MAX as u64) {
+    let too_long = || Miss::Unusable(format!("its answer is longer than {REPLY_BYTES_MAX} bytes"));
+    if response
+        .content_length()
+        .is_some_and(|length| length > REPLY_BYTES_MAX as u64)
+    {
         return Err(too_long());
     }
     let mut body = BytesMut::new();

@@ -89,7 +89,10 @@ mod tests {
             first[order[0]] += 1;
         }
         assert_eq!(first, [150, 0, 150]);
-        assert!(rotation.order(now + OUT_FIRST)[..2].contains(&1) || rotation.order(now + OUT_FIRST)[..2].contains(&1));
+        assert!(
+            rotation.order(now + OUT_FIRST)[..2].contains(&1)
+                || rotation.order(now + OUT_FIRST)[..2].contains(&1)
+        );
     }
 
     #[test]
@@ -99,7 +102,10 @@ mod tests {
         for _ in 0..10 {
             rotation.failed(0, now);
         }
-        assert_eq!(rotation.order(now + OUT_MAX - Duration::from_millis(1))[1], 0);
+        assert_eq!(
+            rotation.order(now + OUT_MAX - Duration::from_millis(1))[1],
+            0
+        );
         rotation.worked(0);
         let first: Vec<_> = (0..2).map(|_| rotation.order(now)[0]).collect();
         assert!(first.contains(&0));
