@@ -167,5 +167,3 @@ impl Reigning {
     }
 }
 
-#[cfg(test)]
-mod tests;

@@ -44,13 +44,14 @@ where
     W: AsyncWrite + Unpin,
 {
     let mut out = FramedWrite::new(inner, codec());
+    let encode = |frame: M| Bytes::from(frame.encode_to_vec());
     while let Some(frame) = frames.recv().await {
-        out.feed(Bytes::from(frame.encode_to_vec())).await?;
+        out.feed(encode(frame)).await?;
         // One flush for all that is already there.
         while let Ok(frame) = frames.try_recv() {
-            out.feed(Bytes::from(frame.encode_to_vec())).await?;
+            out.feed(encode(frame)).await?;
         }
-        out.flush().await?;
+        SinkExt::<Bytes>::flush(&mut out).await?;
     }
     Ok(())
 }

@@ -118,6 +118,7 @@ pub trait Settler: Clone + Send + Sync + 'static {
     /// Puts a copy of it into `queue`; returns once the broker has it for sure.
     fn bury(
         &self,
+        token: &Self::Token,
         message: &Message,
         queue: &str,
         epitaph: &Epitaph,

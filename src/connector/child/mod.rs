@@ -11,6 +11,7 @@
 //! broker's protocol is spoken with.
 
 mod amqp;
+mod amqp_message;
 mod flight;
 pub mod frames;
 mod link;
@@ -18,5 +19,6 @@ mod run;
 mod serve;
 mod start;
 pub mod watchdog;
+mod wires;
 
 pub use start::{MARK, run_if_asked};

@@ -17,13 +17,15 @@ use super::{
 
 /// The longest wait for the broker's answer to connecting or opening.
 const ANSWER: Duration = Duration::from_secs(10);
+/// A broker that takes connections and says nothing may leave something behind in this
+/// process each time. After so many of them the process ends, and the parent starts another.
+const SILENCES: u32 = 8;
 /// The longest wait for the broker's goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// How often the lease is asked for while it isn't there.
 const ASK_LEASE: Duration = Duration::from_millis(5);
 
 /// A configuration, read.
-#[derive(Clone)]
 pub struct Settings<L: Link> {
     /// How to connect.
     pub connection: L::Connection,
@@ -33,6 +35,17 @@ pub struct Settings<L: Link> {
     pub common: Common,
     /// The parent's number of it.
     pub generation: u64,
+}
+
+impl<L: Link> Clone for Settings<L> {
+    fn clone(&self) -> Self {
+        Settings {
+            connection: self.connection.clone(),
+            consumer: self.consumer.clone(),
+            common: self.common.clone(),
+            generation: self.generation,
+        }
+    }
 }
 
 impl<L: Link> Settings<L> {
@@ -79,6 +92,7 @@ pub struct Run {
     next_delivery: u64,
     reconnect: Backoff,
     reopen: Backoff,
+    silences: u32,
 }
 
 impl Run {
@@ -89,6 +103,7 @@ impl Run {
             next_delivery: 1,
             reconnect: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
             reopen: Backoff::new(Duration::from_millis(20), Duration::from_secs(1)),
+            silences: 0,
         }
     }
 
@@ -122,6 +137,9 @@ impl Run {
             };
             let phase = if trouble.passing { Phase::Starting } else { Phase::Broken };
             self.say(phase, &trouble.text, settings.generation).await;
+            if self.silences >= SILENCES {
+                return;
+            }
             let wait = self.reconnect.step();
             tokio::select! {
                 () = sleep(wait) => {}
@@ -146,7 +164,10 @@ impl Run {
         self.say(Phase::Starting, "", settings.generation).await;
         let label = format!("quorate {}", self.wires.label);
         tokio::select! {
-            link = timeout(ANSWER, L::connect(&settings.connection, &label)) => link.map_err(|_| silent())?,
+            link = timeout(ANSWER, L::connect(&settings.connection, &label)) => {
+                self.silences = if link.is_err() { self.silences + 1 } else { 0 };
+                link.map_err(|_| silent())?
+            }
             () = self.wires.reconfigured(settings.generation) => Err(Trouble::passing("the settings have changed")),
         }
     }

@@ -109,7 +109,7 @@ impl<'a, L: Link> Serving<'a, L> {
             }
             let due = [self.flights.next_due(), self.drain].into_iter().flatten().min();
             tokio::select! {
-                () = self.wires.changed() => self.reconsider().await?,
+                Ok(()) = self.wires.desired.changed() => self.reconsider().await?,
                 Some(outcome) = self.wires.outcomes.recv() => self.answered(outcome).await,
                 Some((id, act, result)) = self.acts.next(), if !self.acts.is_empty() => {
                     self.done(id, act, result).await;
@@ -258,14 +258,14 @@ impl<'a, L: Link> Serving<'a, L> {
             reason: flight.reason.clone(),
             attempts: flight.attempt,
             cid: flight.cid.clone(),
-            channel: self.wires.label.clone(),
+            channel: self.wires.channel().to_owned(),
         };
         let doing = async move {
             let result = match act {
                 Act::Ack | Act::AckBuried => settler.ack(&token).await,
                 Act::Reject => settler.reject(&token).await,
                 Act::Requeue => settler.requeue(&token).await,
-                Act::Bury => settler.bury(&message, &queue, &epitaph).await,
+                Act::Bury => settler.bury(&token, &message, &queue, &epitaph).await,
             };
             (id, act, result)
         };

@@ -2,9 +2,10 @@
 
 use std::{
     io::{self, IsTerminal},
-    os::{fd::AsFd, unix::net::UnixStream},
-    process::ExitCode,
-    sync::Arc,
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::net::UnixStream,
+    },
     time::Duration,
 };
 
@@ -12,12 +13,11 @@ use nix::{
     sys::{
         prctl,
         signal::Signal,
-        socket::{AddressFamily, SockaddrLike, UnixAddr, getsockname},
+        socket::{UnixAddr, getsockname},
     },
     unistd::{dup2_stdin, dup2_stdout, getppid},
 };
-use parking_lot::Mutex;
-use quorate_proto::connector::{FromProcess, ToProcess, from_process, to_process};
+use quorate_proto::connector::{ToProcess, to_process};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
@@ -25,8 +25,9 @@ use super::{
     super::lease::View,
     amqp::Amqp,
     frames::{Reader, write_all},
-    run::{Desired, Run, Wires},
+    run::Run,
     watchdog::{Watchdog, end_now},
+    wires::{Desired, Wires},
 };
 
 /// The first argument of a connector process. Its further ones, for its parent and for
@@ -81,7 +82,7 @@ fn start(mut args: impl Iterator<Item = String>) -> io::Result<()> {
 /// /dev/null there.
 fn inherited() -> io::Result<(UnixStream, View)> {
     let stdin = io::stdin().as_fd().try_clone_to_owned()?;
-    if io::stdin().is_terminal() || getsockname::<UnixAddr>(std::os::fd::AsRawFd::as_raw_fd(&stdin)).is_err() {
+    if io::stdin().is_terminal() || getsockname::<UnixAddr>(stdin.as_raw_fd()).is_err() {
         return Err(wrong("it is started by a member, not by hand: standard input is no socket"));
     }
     let stdout = io::stdout().as_fd().try_clone_to_owned()?;
@@ -109,8 +110,7 @@ async fn serve(label: String, control: UnixStream, lease: View, watchdog: Watchd
     // The parent has no more deliveries at a time than the largest prefetch there is, so
     // this never fills, and an order behind an outcome never waits.
     let (outcomes, results) = mpsc::channel(usize::from(u16::MAX) + 1);
-    let tally = Arc::new(Mutex::new(Default::default()));
-    let wires = Wires::new(label, desires, results, frames, lease, watchdog, tally);
+    let mut wires = Wires::new(label, desires, results, frames, lease, watchdog);
 
     let writing = tokio::spawn(async move {
         if write_all(write, outbox).await.is_err() {
@@ -118,13 +118,15 @@ async fn serve(label: String, control: UnixStream, lease: View, watchdog: Watchd
         }
     });
     tokio::spawn(obey(Reader::new(read), desired, outcomes));
-    tokio::spawn(wires.clone_out().say_alive(alive));
+    let saying = tokio::spawn(wires.out.clone().say_alive(alive));
 
-    let kind = wires.first_configuration().await;
-    match kind.as_str() {
-        "amqp_channel" => Run::<Amqp>::new(wires).run().await,
-        other => wires.unknown_kind(other).await,
+    if let Some(configure) = wires.first_configuration().await {
+        match configure.kind.as_str() {
+            "amqp_channel" => Run::new(wires).run::<Amqp>().await,
+            other => wires.unknown_kind(other).await,
+        }
     }
+    saying.abort();
     // What was said last gets out before the process ends.
     let _ = tokio::time::timeout(Duration::from_millis(100), writing).await;
     Ok(())

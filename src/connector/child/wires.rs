@@ -151,6 +151,11 @@ impl Wires {
         Wires { label, desired, outcomes, out, lease, watchdog }
     }
 
+    /// The channel's name.
+    pub fn channel(&self) -> &str {
+        self.label.split_once('/').map_or(&self.label, |(_, name)| name)
+    }
+
     /// Waits for the first configuration; `None` when the process is to stop before it.
     pub async fn first_configuration(&mut self) -> Option<Arc<Configure>> {
         let desired = self.desired.wait_for(|desired| desired.configure.is_some() || desired.stop).await.ok()?;
