@@ -97,6 +97,16 @@ impl Board {
         });
     }
 
+    /// A connector's process is gone.
+    pub fn gone(&self, key: &Key) {
+        gauge!("quorate_connector_in_flight", "kind" => key.kind, "channel" => key.name.clone()).set(0.0);
+        self.update(key, |status| {
+            status.pid = None;
+            status.in_flight = 0;
+            status.epoch = None;
+        });
+    }
+
     /// Tells the changes, several at a time.
     pub async fn tell(self: Arc<Self>) {
         loop {

@@ -154,8 +154,6 @@ impl Keeper {
             .increment(1);
         self.shared.board.update(&spec.key, |status| {
             status.state = ConnectorState::Failed;
-            status.pid = None;
-            status.in_flight = 0;
             status.last_error = Some(error);
         });
         tokio::select! {
@@ -308,6 +306,7 @@ impl Keeper {
 
     async fn ended(&mut self, told: &Told, why: String) {
         let spec = told.spec.clone();
+        self.shared.board.gone(&spec.key);
         if matches!(told.stance, Stance::Gone(_)) {
             info!(channel = %spec.key, why, "connector process gone");
             self.restarts.reset();

@@ -167,3 +167,6 @@ impl Reigning {
     }
 }
 
+
+#[cfg(test)]
+mod tests;

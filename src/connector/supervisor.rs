@@ -98,7 +98,8 @@ impl Supervisor {
         }
         for (key, kept) in &self.kept {
             if !channels.get(key).is_some_and(|spec| spec.active) {
-                let drain = kept.wish.borrow().spec.call_timeout;
+                let needed = kept.wish.borrow().spec.call_timeout;
+                let drain = self.rest.as_ref().map_or(needed, |(drain, _)| needed.min(*drain));
                 ask(kept, None, Stance::Gone(drain));
             }
         }

@@ -118,7 +118,8 @@ async fn serve(label: String, control: UnixStream, lease: View, watchdog: Watchd
         }
     });
     tokio::spawn(obey(Reader::new(read), desired, outcomes));
-    let saying = tokio::spawn(wires.out.clone().say_alive(alive));
+    let out = wires.out.clone();
+    let saying = tokio::spawn(out.clone().say_alive(alive));
 
     if let Some(configure) = wires.first_configuration().await {
         match configure.kind.as_str() {
@@ -126,8 +127,10 @@ async fn serve(label: String, control: UnixStream, lease: View, watchdog: Watchd
             other => wires.unknown_kind(other).await,
         }
     }
-    saying.abort();
     // What was said last gets out before the process ends.
+    saying.abort();
+    out.say_tally().await;
+    drop(out);
     let _ = tokio::time::timeout(Duration::from_millis(100), writing).await;
     Ok(())
 }

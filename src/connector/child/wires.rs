@@ -102,6 +102,12 @@ impl Out {
         .await;
     }
 
+    /// Says what became of deliveries.
+    pub async fn say_tally(&self) {
+        let tally = self.tally.lock().clone();
+        self.send(Frame::Tally(tally)).await;
+    }
+
     /// Gives a sign of life in every interval: the tally when it has changed. It runs on
     /// the same thread as the run loop, so that it stops when that is stuck.
     pub async fn say_alive(self, every: Duration) {
