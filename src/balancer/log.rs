@@ -28,6 +28,14 @@ impl Tail {
         lines.push_back(line.to_owned());
     }
 
+    /// HAProxy says some things twice: as a warning, and to its log.
+    fn repeats(&self, line: &str) -> bool {
+        self.0
+            .lock()
+            .back()
+            .is_some_and(|last| message(last) == line)
+    }
+
     /// The last lines that tell of trouble, or all of the last lines.
     pub(super) fn explain(&self) -> String {
         let lines = self.0.lock();
@@ -53,6 +61,9 @@ pub(super) fn pass_on(from: impl Read, tail: &Tail) {
         let line = String::from_utf8_lossy(&line);
         let line = line.trim_end();
         if line.is_empty() {
+            continue;
+        }
+        if tail.repeats(line) {
             continue;
         }
         tail.push(line);
@@ -108,6 +119,16 @@ mod tests {
             tail.explain(),
             "Starting frontend http: cannot bind socket; [haproxy.main()] Some protocols failed to start"
         );
+    }
+
+    #[test]
+    fn what_is_said_twice_is_kept_once() {
+        let tail = Tail::default();
+        pass_on(
+            "[WARNING]  (7) : Server a is DOWN\nServer a is DOWN\n".as_bytes(),
+            &tail,
+        );
+        assert_eq!(tail.explain(), "Server a is DOWN");
     }
 
     #[test]

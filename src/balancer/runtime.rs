@@ -76,8 +76,8 @@ impl Runtime {
         )))
     }
 
-    /// The process that serves now; an error where none does.
-    pub(super) async fn worker(&self) -> io::Result<u32> {
+    /// The process that answers; an error where none does.
+    pub(super) async fn process(&self) -> io::Result<i32> {
         let info = self.command("show info").await?;
         info.lines()
             .find_map(|line| line.strip_prefix("Pid: "))
