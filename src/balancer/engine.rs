@@ -95,6 +95,7 @@ impl Engine {
             return;
         }
         self.refused = None;
+        self.pause = PAUSE;
         let names: Vec<&str> = servers.iter().map(|server| server.name.as_str()).collect();
         tracing::info!(
             members = names.join(" "),
@@ -125,7 +126,8 @@ impl Engine {
         self.put_off();
     }
 
-    /// Does what is due: starts HAProxy again, deletes those who left.
+    /// Does what is due: starts HAProxy again, tries again what has failed, deletes those
+    /// who left.
     pub(super) async fn tick(&mut self) {
         if Instant::now() < self.next {
             return;
@@ -140,8 +142,13 @@ impl Engine {
             }
         } else {
             self.replaced.retain(|keeper| keeper.pid().is_some());
-            self.delete_leaving().await;
-            self.next = Instant::now() + PAUSE * 5;
+            if self.running == self.wanted {
+                self.delete_leaving().await;
+                self.next = Instant::now() + PAUSE * 5;
+            } else {
+                self.bring_into_line().await;
+                self.put_off();
+            }
         }
     }
 

@@ -33,7 +33,7 @@ impl Tail {
         self.0
             .lock()
             .back()
-            .is_some_and(|last| message(last) == line)
+            .is_some_and(|last| message(last).ends_with(line))
     }
 
     /// The last lines that tell of trouble, or all of the last lines.
@@ -86,6 +86,10 @@ fn say(line: &str) {
     let text = message(line);
     match line.split(']').next() {
         Some("[ALERT") => tracing::error!(target: "haproxy", "{text}"),
+        // Said of each part of a process that ends as it should.
+        _ if text.contains(" stopped (cumulated conns") => {
+            tracing::debug!(target: "haproxy", "{text}")
+        }
         Some("[WARNING") => tracing::warn!(target: "haproxy", "{text}"),
         Some("[NOTICE") => tracing::debug!(target: "haproxy", "{text}"),
         // From `log stderr`: changes of servers and failed requests.
@@ -125,10 +129,10 @@ mod tests {
     fn what_is_said_twice_is_kept_once() {
         let tail = Tail::default();
         pass_on(
-            "[WARNING]  (7) : Server a is DOWN\nServer a is DOWN\n".as_bytes(),
+            "[WARNING]  (7) : CLI : Server a is DOWN\nServer a is DOWN\n".as_bytes(),
             &tail,
         );
-        assert_eq!(tail.explain(), "Server a is DOWN");
+        assert_eq!(tail.explain(), "CLI : Server a is DOWN");
     }
 
     #[test]

@@ -83,8 +83,7 @@ impl Program {
         let mut command = std::process::Command::new(&self.path);
         command.current_dir(dir).args(["-db", "-f", file]);
         if let Some(old) = old {
-            let (socket, pid) = (format!("unix@{SOCKET}"), old.to_string());
-            command.args(["-x", &socket, "-sf", &pid]);
+            command.args(["-x", SOCKET, "-sf", &old.to_string()]);
         }
         command
     }

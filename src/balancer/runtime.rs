@@ -71,8 +71,10 @@ impl Runtime {
         if answer.is_empty() || (!good.is_empty() && answer.starts_with(good)) {
             return Ok(());
         }
+        let words: Vec<&str> = command.split(' ').take(3).collect();
         Err(io::Error::other(format!(
-            "`{command}` was answered with `{answer}`"
+            "`{}` was answered with `{answer}`",
+            words.join(" ")
         )))
     }
 

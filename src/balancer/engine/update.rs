@@ -2,6 +2,8 @@
 
 use std::io;
 
+use tokio::time::Instant;
+
 use super::Engine;
 use crate::balancer::{render, server::Server};
 
@@ -46,6 +48,12 @@ impl Engine {
         }
         self.delete_leaving().await;
         for server in &blocked {
+            if self.leaving.contains(&server.name) {
+                let name = &server.name;
+                return Err(io::Error::other(format!(
+                    "{name} comes with a new address and still has requests at the old one"
+                )));
+            }
             self.add(server).await?;
         }
         self.running = self.wanted.clone();
@@ -65,9 +73,10 @@ impl Engine {
             return;
         }
         if let Err(e) = self.launch(old).await {
-            tracing::error!("{e}; the HAProxy before it goes on, until the next change");
-            // So that the next change is not taken for a small one.
+            tracing::error!("{e}; the HAProxy before it goes on, and it is tried again");
+            // What it has is not known any more, but that it isn't what is wanted.
             self.running.clear();
+            self.next = Instant::now() + self.pause;
         }
     }
 }
