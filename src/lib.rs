@@ -4,6 +4,8 @@
 #![deny(unsafe_code)]
 
 pub mod balancer;
+pub mod cluster;
 pub mod connector;
+pub mod replica;
 pub mod service;
 pub mod state;
