@@ -16,7 +16,7 @@ use support::{
     cluster::{Cluster, SOON},
     http,
     member::{Member, QUORATE},
-    rabbitmq::RabbitMq,
+    rabbitmq::Rabbit,
     upstream::Upstream,
     wait::{median, until},
 };
@@ -114,11 +114,12 @@ async fn failover(cluster: &Cluster) {
 
 /// kill -9 of the connector server to the first message handled under the new epoch.
 async fn kill_to_next_message(cluster: &mut Cluster) {
-    let broker = RabbitMq::start().await;
+    let rabbit = Rabbit::start().await;
+    let broker = rabbit.client().await;
     broker.declare("orders").await;
     let upstream = Upstream::start().await;
     cluster.put(0, "service", json!({"name": "orders", "upstream": upstream.url()})).await;
-    let connection = json!({"name": "rabbit", "host": "127.0.0.1", "port": broker.port(), "username": "guest", "password": "guest"});
+    let connection = json!({"name": "rabbit", "host": "127.0.0.1", "port": rabbit.port(), "username": "guest", "password": "guest"});
     cluster.put(0, "amqp_connection", connection).await;
     cluster.put(0, "amqp_channel", json!({"name": "orders", "connection": "rabbit", "queue": "orders", "service": "orders"})).await;
     let status = cluster.connector_in(0, "orders", "active").await;
