@@ -38,8 +38,15 @@ impl Bed {
             "username": "guest", "password": "guest",
         });
         cluster.put(1, "amqp_connection", connection).await;
-        let bed = Bed { cluster, rabbit, broker, upstream };
-        bed.cluster.put(2, "amqp_channel", bed.channel(PREFETCH, on_failure)).await;
+        let bed = Bed {
+            cluster,
+            rabbit,
+            broker,
+            upstream,
+        };
+        bed.cluster
+            .put(2, "amqp_channel", bed.channel(PREFETCH, on_failure))
+            .await;
         bed.cluster.connector_in(1, "orders", "active").await;
         bed
     }
@@ -57,10 +64,14 @@ impl Bed {
     }
 
     async fn handled(&self, count: usize) {
-        until(&format!("{count} messages handled"), Duration::from_secs(60), || async {
-            let now = self.upstream.handled();
-            (now >= count).then_some(()).ok_or(format!("{now}"))
-        })
+        until(
+            &format!("{count} messages handled"),
+            Duration::from_secs(60),
+            || async {
+                let now = self.upstream.handled();
+                (now >= count).then_some(()).ok_or(format!("{now}"))
+            },
+        )
         .await;
     }
 
@@ -93,7 +104,11 @@ fn patient() -> Value {
 async fn a_thousand_messages_survive_kill_9_of_the_connector_server() {
     let mut bed = Bed::start(patient()).await;
     let watch = ConsumerWatch::start(&bed.rabbit, "orders").await;
-    let (server, epoch) = bed.cluster.connector_server(0).await.expect("a connector server");
+    let (server, epoch) = bed
+        .cluster
+        .connector_server(0)
+        .await
+        .expect("a connector server");
     bed.upstream.delay(Duration::from_millis(20));
     bed.publish(0, 1000).await;
     bed.handled(200).await;
@@ -104,10 +119,16 @@ async fn a_thousand_messages_survive_kill_9_of_the_connector_server() {
     assert!(most <= 1, "{most} consumers at once");
     assert!(asked > 100, "the broker was asked only {asked} times");
     let duplicates = bed.upstream.duplicates();
-    println!("1000 messages, connector server killed: {duplicates} duplicates, broker asked {asked} times");
+    println!(
+        "1000 messages, connector server killed: {duplicates} duplicates, broker asked {asked} times"
+    );
     assert!(duplicates <= PREFETCH, "{duplicates} duplicates");
     let next = bed.cluster.leader_but(Some(server)).await;
-    let (holder, later) = bed.cluster.connector_server(next).await.expect("a connector server");
+    let (holder, later) = bed
+        .cluster
+        .connector_server(next)
+        .await
+        .expect("a connector server");
     assert_eq!(holder, next);
     assert!(later > epoch, "{later} after {epoch}");
 
@@ -146,7 +167,11 @@ async fn sigterm_of_the_connector_server_loses_nothing_and_handles_nothing_twice
     bed.publish(0, 600).await;
     for round in 1..=2 {
         bed.handled(round * 150).await;
-        let (server, _) = bed.cluster.connector_server(0).await.expect("a connector server");
+        let (server, _) = bed
+            .cluster
+            .connector_server(0)
+            .await
+            .expect("a connector server");
         assert!(bed.cluster.members[server].stop().success());
         bed.cluster.leader_but(Some(server)).await;
         bed.cluster.members[server].start(&[]);
@@ -161,7 +186,11 @@ async fn sigterm_of_the_connector_server_loses_nothing_and_handles_nothing_twice
 async fn a_connector_server_that_falls_silent_and_wakes_up_handles_nothing_under_its_old_epoch() {
     let bed = Bed::start(patient()).await;
     let watch = ConsumerWatch::start(&bed.rabbit, "orders").await;
-    let (server, old) = bed.cluster.connector_server(0).await.expect("a connector server");
+    let (server, old) = bed
+        .cluster
+        .connector_server(0)
+        .await
+        .expect("a connector server");
     bed.upstream.delay(Duration::from_millis(20));
     bed.publish(0, 400).await;
     bed.handled(100).await;
@@ -169,7 +198,9 @@ async fn a_connector_server_that_falls_silent_and_wakes_up_handles_nothing_under
     let next = bed.cluster.leader_but(Some(server)).await;
     until("a new epoch", SOON, || async {
         let (holder, epoch) = bed.cluster.connector_server(next).await?;
-        (holder == next && epoch > old).then_some(()).ok_or(format!("{holder} {epoch}"))
+        (holder == next && epoch > old)
+            .then_some(())
+            .ok_or(format!("{holder} {epoch}"))
     })
     .await;
     let before: usize = of_epoch(&bed, old);
@@ -179,14 +210,25 @@ async fn a_connector_server_that_falls_silent_and_wakes_up_handles_nothing_under
     // What the old process had handed on before it was stopped may have ended since:
     // at most its prefetch, and none of it new.
     let after = of_epoch(&bed, old);
-    assert!(after <= before + PREFETCH, "{after} calls of epoch {old}, {before} before");
-    assert!(bed.upstream.duplicates() <= PREFETCH, "{}", bed.upstream.duplicates());
+    assert!(
+        after <= before + PREFETCH,
+        "{after} calls of epoch {old}, {before} before"
+    );
+    assert!(
+        bed.upstream.duplicates() <= PREFETCH,
+        "{}",
+        bed.upstream.duplicates()
+    );
     assert!(watch.finish().await.0 <= 1);
 }
 
 fn of_epoch(bed: &Bed, epoch: u64) -> usize {
     let calls = bed.upstream.calls();
-    calls.values().flatten().filter(|seen| seen.epoch == epoch).count()
+    calls
+        .values()
+        .flatten()
+        .filter(|seen| seen.epoch == epoch)
+        .count()
 }
 
 #[tokio::test]
@@ -196,17 +238,25 @@ async fn a_service_that_fails_for_a_while_loses_nothing_and_what_fails_for_good_
     bed.publish(0, 50).await;
     until("tries that fail", SOON, || async {
         let status = bed.cluster.connector(0, "orders").await?;
-        (status["retried"].as_u64() > Some(20)).then_some(()).ok_or(status.to_string())
+        (status["retried"].as_u64() > Some(20))
+            .then_some(())
+            .ok_or(status.to_string())
     })
     .await;
     bed.upstream.answer(200);
     bed.assert_all_handled(50).await;
     let calls = bed.upstream.calls();
-    assert!(calls.values().flatten().any(|seen| seen.attempt > 1), "attempts are counted");
+    assert!(
+        calls.values().flatten().any(|seen| seen.attempt > 1),
+        "attempts are counted"
+    );
     assert_eq!(bed.broker.count("orders.dead").await.0, 0);
 
-    let impatient = json!({"retries": 2, "backoff_ms": 10, "backoff_max_ms": 20, "dead_letter": "orders.dead"});
-    bed.cluster.put(0, "amqp_channel", bed.channel(PREFETCH, impatient)).await;
+    let impatient =
+        json!({"retries": 2, "backoff_ms": 10, "backoff_max_ms": 20, "dead_letter": "orders.dead"});
+    bed.cluster
+        .put(0, "amqp_channel", bed.channel(PREFETCH, impatient))
+        .await;
     bed.cluster.connector_in(0, "orders", "active").await;
     bed.upstream.answer(422);
     bed.publish(50, 30).await;
@@ -249,20 +299,29 @@ async fn a_channel_is_reconfigured_under_load_without_loss_or_duplicates() {
     bed.publish(0, 800).await;
     for (round, prefetch) in [3, 20, 5, 10].into_iter().enumerate() {
         bed.handled((round + 1) * 60).await;
-        bed.cluster.put(round % 3, "amqp_channel", bed.channel(prefetch, patient())).await;
+        bed.cluster
+            .put(round % 3, "amqp_channel", bed.channel(prefetch, patient()))
+            .await;
     }
     let service = json!({"name": "orders", "upstream": other.url()});
     bed.cluster.put(0, "service", service).await;
-    until("the other service to be used", Duration::from_secs(5), || async {
-        (other.handled() > 0).then_some(()).ok_or("not yet")
-    })
+    until(
+        "the other service to be used",
+        Duration::from_secs(5),
+        || async { (other.handled() > 0).then_some(()).ok_or("not yet") },
+    )
     .await;
     until("all handled", Duration::from_secs(60), || async {
         let sum = bed.upstream.handled() + other.handled();
         (sum >= 800).then_some(()).ok_or(sum.to_string())
     })
     .await;
-    let mut all: Vec<_> = bed.upstream.calls().into_iter().chain(other.calls()).collect();
+    let mut all: Vec<_> = bed
+        .upstream
+        .calls()
+        .into_iter()
+        .chain(other.calls())
+        .collect();
     all.sort_by(|a, b| a.0.cmp(&b.0));
     let bodies: Vec<_> = all.iter().map(|(body, _)| body.clone()).collect();
     let wanted: Vec<_> = (0..800).map(body).collect();
@@ -271,7 +330,9 @@ async fn a_channel_is_reconfigured_under_load_without_loss_or_duplicates() {
 
     // A deleted channel consumes nothing within a second.
     let url = bed.cluster.members[0].admin_url("/v1/config/amqp_channel/orders");
-    crate::support::http::call(reqwest::Method::DELETE, url, &[], "").await.expect("an answer");
+    crate::support::http::call(reqwest::Method::DELETE, url, &[], "")
+        .await
+        .expect("an answer");
     until("no consumer", Duration::from_secs(1), || async {
         match bed.broker.count("orders").await.1 {
             0 => Ok(()),
@@ -284,7 +345,11 @@ async fn a_channel_is_reconfigured_under_load_without_loss_or_duplicates() {
 #[tokio::test]
 async fn a_hanging_connector_process_is_replaced_and_no_process_outlives_its_parent() {
     let mut bed = Bed::start(patient()).await;
-    let (server, _) = bed.cluster.connector_server(0).await.expect("a connector server");
+    let (server, _) = bed
+        .cluster
+        .connector_server(0)
+        .await
+        .expect("a connector server");
     let first = bed.cluster.connector_in(0, "orders", "active").await;
     let hung = process(&first);
     nix::sys::signal::kill(hung, Signal::SIGSTOP).expect("a signal");

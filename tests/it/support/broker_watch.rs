@@ -22,7 +22,8 @@ impl ConsumerWatch {
     pub async fn start(broker: &Rabbit, queue: &str) -> ConsumerWatch {
         let (stop, most, asked) = <(Arc<AtomicBool>, Arc<AtomicU32>, Arc<AtomicU32>)>::default();
         let client = broker.client().await;
-        let (queue, stop2, most2, asked2) = (queue.to_owned(), stop.clone(), most.clone(), asked.clone());
+        let (queue, stop2, most2, asked2) =
+            (queue.to_owned(), stop.clone(), most.clone(), asked.clone());
         let task = tokio::spawn(async move {
             while !stop2.load(Ordering::SeqCst) {
                 let (_, consumers) = client.count(&queue).await;
@@ -31,13 +32,21 @@ impl ConsumerWatch {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         });
-        ConsumerWatch { stop, most, asked, task }
+        ConsumerWatch {
+            stop,
+            most,
+            asked,
+            task,
+        }
     }
 
     /// The most consumers that were ever seen, and how often was asked.
     pub async fn finish(self) -> (u32, u32) {
         self.stop.store(true, Ordering::SeqCst);
         self.task.await.expect("the watch");
-        (self.most.load(Ordering::SeqCst), self.asked.load(Ordering::SeqCst))
+        (
+            self.most.load(Ordering::SeqCst),
+            self.asked.load(Ordering::SeqCst),
+        )
     }
 }
