@@ -7,6 +7,7 @@ pub mod admin;
 pub mod balancer;
 pub mod cluster;
 pub mod connector;
+pub mod http;
 pub mod manifest;
 pub mod replica;
 pub mod service;
