@@ -175,7 +175,11 @@ impl Node {
 
     /// Proposes a command from any member: forwarded to the leader, retried only where it
     /// was surely not done, until `deadline`; applied on this member when it returns.
-    pub async fn propose(&self, command: Bytes, deadline: Instant) -> Result<Proposed, ProposeError> {
+    pub async fn propose(
+        &self,
+        command: Bytes,
+        deadline: Instant,
+    ) -> Result<Proposed, ProposeError> {
         todo!()
     }
 
@@ -217,13 +221,21 @@ impl Node {
 
     /// Admits a newcomer as a learner, from any member; the newcomer then asks by itself to
     /// vote once it has caught up. A name that another member has is refused.
-    pub async fn admit(&self, newcomer: Member, deadline: Instant) -> Result<Admission, ProposeError> {
+    pub async fn admit(
+        &self,
+        newcomer: Member,
+        deadline: Instant,
+    ) -> Result<Admission, ProposeError> {
         todo!()
     }
 
     /// Hands leadership over; to the best-matched voter when `to` is `None`. Refused before
     /// anything happens when the target lags or can't be reached.
-    pub async fn transfer(&self, to: Option<MemberId>, deadline: Instant) -> Result<MemberId, TransferError> {
+    pub async fn transfer(
+        &self,
+        to: Option<MemberId>,
+        deadline: Instant,
+    ) -> Result<MemberId, TransferError> {
         todo!()
     }
 

@@ -78,8 +78,15 @@ impl Reply {
     /// 200 with a body of JSON.
     pub fn json(body: impl Into<Bytes>) -> Reply {
         let mut headers = HeaderMap::new();
-        headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
-        Reply { status: StatusCode::OK, headers, body: body.into() }
+        headers.insert(
+            http::header::CONTENT_TYPE,
+            http::HeaderValue::from_static("application/json"),
+        );
+        Reply {
+            status: StatusCode::OK,
+            headers,
+            body: body.into(),
+        }
     }
 }
 

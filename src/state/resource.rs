@@ -55,7 +55,9 @@ impl fmt::Display for Kind {
 
 /// A kind that does not exist.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("there is no resource kind {0:?}; the kinds are basic_auth, api_key, service, http_channel, amqp_connection, amqp_channel")]
+#[error(
+    "there is no resource kind {0:?}; the kinds are basic_auth, api_key, service, http_channel, amqp_connection, amqp_channel"
+)]
 pub struct UnknownKind(pub String);
 
 impl FromStr for Kind {
@@ -186,7 +188,12 @@ pub struct OnFailure {
 
 impl Default for OnFailure {
     fn default() -> Self {
-        OnFailure { retries: 5, backoff_ms: 200, backoff_max_ms: 30_000, dead_letter: None }
+        OnFailure {
+            retries: 5,
+            backoff_ms: 200,
+            backoff_max_ms: 30_000,
+            dead_letter: None,
+        }
     }
 }
 
