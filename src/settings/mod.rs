@@ -33,17 +33,21 @@ pub struct Face {
     pub advertise: String,
 }
 
-/// What the services' face allows a client.
+/// What the services' face allows its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpLimits {
     /// Connections at a time; more wait to be accepted.
-    pub connections: usize,
-    /// Largest head of a request, in bytes.
-    pub header_bytes: usize,
-    /// Longest time for the head of a request to arrive; an idle connection is closed by it too.
-    pub header_timeout: Duration,
-    /// Longest time for the body of a request to arrive.
-    pub body_timeout: Duration,
+    pub connections_max: usize,
+    /// The request line and the headers together, in bytes.
+    pub head_bytes_max: usize,
+    /// Longest time from the first byte of a request to the end of its headers.
+    pub head_wait: Duration,
+    /// Longest time from there to the end of its body.
+    pub body_wait: Duration,
+    /// How long a connection may be idle between requests.
+    pub idle_wait: Duration,
+    /// Longest time for an answer, whatever the service's own limit is.
+    pub answer_wait: Duration,
 }
 
 /// How the log is written (to stderr).
@@ -175,10 +179,12 @@ fn read(r: &mut Reader, folder: &Path) -> Option<Settings> {
     let insecure = r.boolean("insecure", false);
     let http = address::face(r, "http", 17010, insecure);
     let http_limits = HttpLimits {
-        connections: r.integer("http.max_connections", 10_000, 1..=1_000_000) as usize,
-        header_bytes: r.integer("http.max_header_bytes", 64 << 10, 8_192..=1 << 20) as usize,
-        header_timeout: r.millis("http.header_timeout_ms", 60_000, 100..=3_600_000),
-        body_timeout: r.millis("http.body_timeout_ms", 30_000, 100..=3_600_000),
+        connections_max: r.integer("http.connections_max", 8_192, 1..=1_000_000) as usize,
+        head_bytes_max: r.integer("http.head_bytes_max", 32 << 10, 8_192..=1 << 20) as usize,
+        head_wait: r.millis("http.head_wait_ms", 10_000, 100..=3_600_000),
+        body_wait: r.millis("http.body_wait_ms", 30_000, 100..=3_600_000),
+        idle_wait: r.millis("http.idle_wait_ms", 75_000, 100..=3_600_000),
+        answer_wait: r.millis("http.answer_wait_ms", 300_000, 100..=3_600_000),
     };
     let admin = address::face(r, "admin", 17110, insecure);
     let peer = address::face(r, "peer", 17210, insecure);
