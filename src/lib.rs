@@ -9,6 +9,8 @@ pub mod cli;
 pub mod cluster;
 pub mod connector;
 pub mod host;
+pub mod http;
+pub mod manifest;
 pub mod replica;
 pub mod server;
 pub mod service;

@@ -26,7 +26,7 @@ pub async fn list(context: &Context) -> Result<ConnectorsAnswer, Problem> {
     if holder == Some(context.me()) {
         return Ok(own(context));
     }
-    let unavailable = |detail: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_connector_server", detail);
+    let unavailable = |detail: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
     let Some(holder) = holder.and_then(|id| context.member(id)) else {
         return Err(unavailable("no member runs the connectors at the moment; try again in a moment".into()));
     };

@@ -11,7 +11,7 @@ use axum::{
 };
 use http::{HeaderMap, Method, StatusCode};
 
-use super::{Context, problem::Problem, refusal};
+use super::{Context, problem::Problem};
 use crate::service::{Origin, Reply, Request, ServiceError};
 
 /// The largest body.
@@ -32,8 +32,8 @@ async fn invoke(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let body = body.map_err(|rejection| refusal::bad_bytes(&rejection))?;
-    let cid = crate::http::cid::new();
+    let body = body?;
+    let cid = crate::http::cid::fresh();
     let request = Request {
         cid: cid.clone(),
         method: Method::POST,

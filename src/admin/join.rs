@@ -1,16 +1,13 @@
 //! `POST /v1/cluster/join`: a newcomer asks to become a member. Any member answers.
 
-use std::time::Duration;
-
 use axum::{Json, Router, extract::State, extract::rejection::JsonRejection, routing::post};
 use http::StatusCode;
-use quorate_raft::{Admission, Member};
+use quorate_raft::{Admission, Member, Members, ProposeError};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Context,
     problem::{FieldProblem, Problem},
-    refusal,
 };
 
 /// The newcomer.
@@ -39,19 +36,30 @@ async fn join(
     State(context): State<Context>,
     body: Result<Json<JoinRequest>, JsonRejection>,
 ) -> Result<Json<Admission>, Problem> {
-    let Json(request) = body.map_err(|rejection| refusal::bad_json(&rejection))?;
+    let Json(request) = body?;
     check(&request)?;
     let ours = context.timing.failover.as_millis() as u64;
     if let Some(theirs) = request.failover_ms.filter(|theirs| *theirs != ours) {
         // A lease is only safe while every voter waits as long as its holder counts on.
         let detail = format!("failover_ms is {theirs} at the newcomer and {ours} in this cluster; set it to {ours}");
-        return Err(Problem::new(StatusCode::CONFLICT, "failover_mismatch", detail));
+        return Err(Problem::new(StatusCode::CONFLICT, "conflict", detail));
     }
     let JoinRequest { name, http, admin, peer, .. } = request;
     let newcomer = Member { name, http, admin, peer };
     let deadline = context.cluster.write_deadline();
-    let admission = context.cluster.node().admit(newcomer, deadline).await.map_err(Problem::from)?;
-    Ok(Json(admission))
+    let node = context.cluster.node();
+    match node.admit(newcomer.clone(), deadline).await {
+        Ok(admission) => Ok(Json(admission)),
+        // Asking again helps against anything but another member of that name or address.
+        Err(ProposeError::Refused(why)) if taken(&node.members(), &newcomer) => {
+            Err(Problem::new(StatusCode::CONFLICT, "conflict", why))
+        }
+        Err(error) => Err(Problem::from(error)),
+    }
+}
+
+fn taken(members: &Members, newcomer: &Member) -> bool {
+    members.iter().any(|known| known.member.name == newcomer.name || known.member.peer == newcomer.peer)
 }
 
 fn check(request: &JoinRequest) -> Result<(), Problem> {
@@ -82,6 +90,3 @@ fn bad_address(address: &str) -> Option<&'static str> {
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
     (!good).then_some("must be host:port")
 }
-
-/// How long a newcomer waits for an answer.
-pub const JOIN_WAIT: Duration = Duration::from_secs(10);

@@ -32,7 +32,7 @@ pub async fn within(State(limits): State<Limits>, request: Request, next: Next) 
         Ok(response) => response,
         Err(_) if harmless => {
             let detail = format!("there was no answer within {} ms", limits.request.as_millis());
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timed_out", detail).into_response()
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).into_response()
         }
         Err(_) => {
             let detail = format!(

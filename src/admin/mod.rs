@@ -1,12 +1,12 @@
 //! The admin face: REST, health and metrics. Errors are problem+json with a `code`.
 
 pub mod answers;
-mod config;
+pub mod config;
 mod connectors;
 mod health;
 mod invoke;
 mod join;
-mod kv;
+pub mod kv;
 mod leader;
 mod limits;
 mod members;
@@ -14,14 +14,15 @@ pub mod metrics;
 pub mod peers;
 pub mod problem;
 mod refusal;
+mod revision;
 mod serve;
 mod status;
 mod transfer;
-mod validate;
+pub mod validate;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, middleware};
+use axum::{Router, extract::FromRef, middleware};
 use quorate_raft::{Leadership, MemberId, MemberStatus, Timing};
 use tokio::sync::watch;
 
@@ -68,6 +69,12 @@ impl Context {
     /// How long another member is waited for.
     pub(crate) fn peer_wait(&self) -> Duration {
         (self.timing.failover * 2).clamp(Duration::from_millis(500), Duration::from_secs(5))
+    }
+}
+
+impl FromRef<Context> for Cluster {
+    fn from_ref(context: &Context) -> Cluster {
+        context.cluster.clone()
     }
 }
 

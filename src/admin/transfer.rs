@@ -47,7 +47,7 @@ async fn transfer(
     headers: HeaderMap,
     body: Result<Option<Json<TransferRequest>>, JsonRejection>,
 ) -> Result<Response, Problem> {
-    let request = body.map_err(|rejection| refusal::bad_json(&rejection))?.map(|Json(it)| it).unwrap_or_default();
+    let request = body?.map(|Json(it)| it).unwrap_or_default();
     let leadership = context.leadership();
     if leadership.leading {
         return lead_away(&context, request).await;
@@ -94,16 +94,16 @@ async fn in_office(
 }
 
 fn target(members: &Members, me: MemberId, name: &str) -> Result<MemberId, Problem> {
-    let refused = |code, detail: String| Err(Problem::new(StatusCode::CONFLICT, code, detail));
+    let refused = |detail: String| Err(Problem::new(StatusCode::CONFLICT, "conflict", detail));
     let Some(member) = members.iter().find(|member| member.member.name == name) else {
         let names: Vec<_> = members.iter().map(|member| member.member.name.as_str()).collect();
         let detail = format!("there is no member {name:?}; the members are {}", names.join(", "));
-        return Err(Problem::new(StatusCode::NOT_FOUND, "no_such_member", detail));
+        return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", detail));
     };
     match member {
-        member if member.id == me => refused("already_leader", format!("{name} leads already")),
-        MemberStatus { role: Role::Learner, .. } => refused("not_a_voter", format!("{name} does not vote, so it can't lead")),
-        member if !fit(member) => refused("not_fit", format!("{name} {}; nothing was changed", unfit(member))),
+        member if member.id == me => refused(format!("{name} leads already")),
+        MemberStatus { role: Role::Learner, .. } => refused(format!("{name} does not vote, so it can't lead")),
+        member if !fit(member) => refused(format!("{name} {}; nothing was changed", unfit(member))),
         member => Ok(member.id),
     }
 }
@@ -112,7 +112,7 @@ fn best(members: &Members, me: MemberId) -> Result<MemberId, Problem> {
     let candidates = members.iter().filter(|member| member.id != me && member.role == Role::Voter && fit(member));
     candidates.min_by_key(|member| (member.lag, member.id)).map(|member| member.id).ok_or_else(|| {
         let detail = "no other voter is reachable and up to date; nothing was changed";
-        Problem::new(StatusCode::CONFLICT, "not_fit", detail)
+        Problem::new(StatusCode::CONFLICT, "conflict", detail)
     })
 }
 
@@ -131,7 +131,7 @@ fn unfit(member: &MemberStatus) -> String {
 fn problem(error: TransferError) -> Problem {
     match error {
         TransferError::NotLeader(_) => refusal::no_leader(),
-        TransferError::Refused(why) => Problem::new(StatusCode::CONFLICT, "not_fit", why),
+        TransferError::Refused(why) => Problem::new(StatusCode::CONFLICT, "conflict", why),
         TransferError::TimedOut(_) => Problem::new(StatusCode::GATEWAY_TIMEOUT, "unknown_outcome", error.to_string()),
     }
 }

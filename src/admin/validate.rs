@@ -3,11 +3,10 @@
 //! a file is applied whole or not begun.
 
 use axum::{Json, Router, extract::State, extract::rejection::JsonRejection, routing::post};
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Context, problem::Problem, refusal};
+use super::{Context, problem::Problem};
 use crate::state::{Answer, Command, Kind, Machine};
 
 /// What is asked.
@@ -84,7 +83,7 @@ async fn validate(
     State(context): State<Context>,
     body: Result<Json<ValidateRequest>, JsonRejection>,
 ) -> Result<Json<ValidateAnswer>, Problem> {
-    let Json(request) = body.map_err(|rejection| refusal::bad_json(&rejection))?;
+    let Json(request) = body?;
     let deadline = context.cluster.write_deadline();
     let state = context.cluster.fresh_state(deadline).await.map_err(Problem::from)?;
     // A copy that nobody else sees: taking one is cheap, and so is throwing it away.

@@ -115,6 +115,9 @@ struct Entry {
 
 /// Does what is asked of keys and values.
 pub async fn run(args: Args) -> Result<(), Failure> {
+    if let Command::Get { key, .. } | Command::Put { key, .. } | Command::Delete { key, .. } = &args.command {
+        check(key)?;
+    }
     match args.command {
         Command::Get { key, stale, client } => get(&key, stale, &client).await,
         Command::Put { key, value, file, precondition, client } => {
@@ -175,6 +178,14 @@ fn shown(base64: &str) -> String {
     }
 }
 
+/// Keys that a URL can't carry: every client and proxy folds `.` and `..` away.
+fn check(key: &str) -> Result<(), Failure> {
+    if key.is_empty() || key.split('/').any(|part| part == "." || part == "..") {
+        return Err(Failure::Usage(format!("{key:?} can't be a key: it must not be empty, and no part of it may be . or ..")));
+    }
+    Ok(())
+}
+
 fn path(key: &str) -> String {
     format!("/v1/kv/{}", utf8_percent_encode(key, &KEY))
 }
@@ -199,6 +210,16 @@ mod tests {
     #[test]
     fn keys_are_encoded_but_for_their_slashes() {
         assert_eq!(path("a/b c?d%é"), "/v1/kv/a/b%20c%3Fd%25%C3%A9");
+    }
+
+    #[test]
+    fn keys_that_a_url_would_fold_are_refused() {
+        for bad in ["", ".", "a/../b", "./a", "a/."] {
+            assert!(matches!(check(bad), Err(Failure::Usage(_))), "{bad:?}");
+        }
+        for good in ["a", "...", "a/.b", "/a", "a//b"] {
+            assert!(check(good).is_ok(), "{good:?}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod kv;
 mod leader;
 mod members;
 pub mod output;
+mod process;
 pub mod quickstart;
 mod server;
 mod status;

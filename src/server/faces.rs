@@ -52,11 +52,11 @@ impl Stop {
         self.stopped = Some(stopped);
         let token = self.token.clone();
         vital.spawn(part, async move {
-            let ended = face.await;
+            let ended = face.await.map(|_| ());
             let _ = told.send(());
             match token.is_cancelled() {
                 true => std::future::pending().await,
-                false => ended.map(|_| ()),
+                false => ended,
             }
         });
     }

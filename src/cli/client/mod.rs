@@ -5,7 +5,7 @@
 //! Once it may have been sent, its outcome is reported as it is, unknown included.
 
 mod problem;
-mod urls;
+pub mod urls;
 
 use std::time::Duration;
 

@@ -58,21 +58,3 @@ format = "text"    # or "json"
 "#
     )
 }
-
-/// The balancer's `balancer.toml`.
-pub fn balancer(port: u16, admins: &[String]) -> String {
-    let members = admins.iter().map(|admin| format!("    \"http://{admin}\",\n")).collect::<String>();
-    format!(
-        r#"# The settings of the balancer. Start it with
-#   quorate balancer --config THIS_FILE
-# It asks the members who they are and keeps HAProxy's configuration at that.
-
-# Where HAProxy listens.
-bind = "127.0.0.1:{port}"
-
-# The admin faces to ask first; the others are found through them.
-members = [
-{members}]
-"#
-    )
-}

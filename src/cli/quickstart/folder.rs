@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -12,7 +12,7 @@ use nix::{
 };
 
 use super::{Args, files};
-use crate::{balancer::BalancerSettings, cli::failure::Failure, settings::Settings};
+use crate::{balancer, cli::failure::Failure, settings::Settings};
 
 /// One member's place.
 #[derive(Clone, Debug)]
@@ -106,13 +106,32 @@ fn member(dir: &Path, at: u16, offset: u16) -> Result<Member, Failure> {
 }
 
 fn balancer(dir: &Path, offset: u16, members: &[Member]) -> Result<Balancer, Failure> {
+    let told = |error: balancer::BalancerError| Failure::Refused(error.to_string());
     let folder = dir.join("balancer");
-    make(&folder)?;
-    let config = folder.join("balancer.toml");
-    let admins: Vec<String> = members.iter().map(|member| member.settings.admin.advertise.clone()).collect();
-    write_if_absent(&config, &files::balancer(files::BALANCER + offset, &admins))?;
-    let settings = BalancerSettings::load(&config).map_err(|error| Failure::Refused(error.to_string()))?;
+    let bind = SocketAddr::from((Ipv4Addr::LOCALHOST, files::BALANCER + offset));
+    let admins: Vec<String> =
+        members.iter().map(|member| format!("http://{}", member.settings.admin.advertise)).collect();
+    let config = balancer::settings::write_default(&folder, bind, &admins).map_err(told)?;
+    let settings = balancer::BalancerSettings::load(&config).map_err(told)?;
+    if !installed(&settings.haproxy) {
+        return Err(Failure::Refused(format!(
+            "there is no {:?} on this machine: install HAProxy (on Debian: apt-get install haproxy), \
+             or run the members alone with --no-balancer",
+            settings.haproxy
+        )));
+    }
     Ok(Balancer { log: folder.join("quorate.log"), config, bind: settings.bind })
+}
+
+/// Whether a program is there, by path or on the PATH. Debian keeps HAProxy in /usr/sbin,
+/// which is not on everybody's.
+fn installed(program: &str) -> bool {
+    if program.contains('/') {
+        return Path::new(program).is_file();
+    }
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let usual = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
+    std::env::split_paths(&paths).chain(usual).any(|folder| folder.join(program).is_file())
 }
 
 fn make(folder: &Path) -> Result<(), Failure> {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     admin::answers::LeaderAnswer,
     cli::{
-        client::{Client, default_urls},
+        client::{Client, urls},
         failure::Failure,
         output,
     },
@@ -21,13 +21,13 @@ use crate::{
 
 /// Prints that everything works, where it is and what to do next.
 pub async fn ready(folder: &Folder, took: Duration) -> Result<(), Failure> {
-    let urls = folder.admin_urls(None);
-    let parsed = crate::cli::client::parse_urls(&urls.join(",")).map_err(Failure::Refused)?;
-    let leader: LeaderAnswer = Client::to(parsed, Duration::from_secs(5))?.get_json("/v1/cluster/leader").await?;
-    output::bytes(block(folder, &leader.leader.name, &urls, took).as_bytes())
+    let admins = folder.admin_urls(None);
+    let parsed = urls::parse(&admins.join(",")).map_err(Failure::Refused)?;
+    let leader: LeaderAnswer = Client::to(parsed.0, Duration::from_secs(5))?.get_json("/v1/cluster/leader").await?;
+    output::bytes(block(folder, &leader.leader.name, &admins, took).as_bytes())
 }
 
-fn block(folder: &Folder, leader: &str, urls: &[String], took: Duration) -> String {
+pub(super) fn block(folder: &Folder, leader: &str, admins: &[String], took: Duration) -> String {
     let count = folder.members.len();
     let mut text = format!("ready after {:.1} s: {count} members, led by {leader}\n\n", took.as_secs_f64());
     if let Some(Balancer { bind, config, .. }) = &folder.balancer {
@@ -45,8 +45,8 @@ fn block(folder: &Folder, leader: &str, urls: &[String], took: Duration) -> Stri
     let pid = folder.members.iter().find(|member| member.name == leader).unwrap_or(&folder.members[0]);
     let quorate = program();
     text += "\nTry, in another terminal:\n";
-    if urls.join(",") != default_urls() {
-        text += &format!("  export QUORATE_ADMIN={}\n", urls.join(","));
+    if admins.join(",") != urls::DEFAULT {
+        text += &format!("  export QUORATE_ADMIN={}\n", admins.join(","));
     }
     text += &format!("  curl -i http://{entry}/zato/ping\n");
     text += &format!("  {quorate} status\n");
