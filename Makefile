@@ -12,7 +12,7 @@ export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 CARGO_FLAGS ?=
 QUORATE = $(CARGO_TARGET_DIR)/debug/quorate
 
-.PHONY: help setup build install run test verify fix
+.PHONY: help setup build install run test figures verify fix
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -29,15 +29,22 @@ install: build ## link the binary into cargo's bin folder, so that `quorate` is 
 run: setup install ## three members and HAProxy on this machine (ARGS="--members 5" and the like)
 	$(QUORATE) quickstart $(ARGS)
 
-# Three parts: all that may run side by side, the examples in the documentation,
-# and the tests on real processes, one at a time because they measure time.
-# Each part runs even when one before it failed.
+# Every test program but two: `it` runs real processes and measures time, so its tests
+# run one at a time; `figures` prints what the documentation quotes and tests nothing.
+TESTS := $(filter-out it figures,$(notdir $(basename $(wildcard tests/*.rs */tests/*.rs)) \
+	$(patsubst %/main.rs,%,$(wildcard tests/*/main.rs */tests/*/main.rs))))
+CARGO_TEST = cargo test --workspace $(CARGO_FLAGS) --no-fail-fast
+
+# Each part runs even when one before it has failed.
 test: setup ## run every test
 	@failed=0; \
-	cargo test --workspace $(CARGO_FLAGS) --no-fail-fast --lib --bins --examples --test '[!i]*' || failed=1; \
-	cargo test --workspace $(CARGO_FLAGS) --no-fail-fast --doc || failed=1; \
-	cargo test --workspace $(CARGO_FLAGS) --no-fail-fast --test it -- --test-threads=1 || failed=1; \
+	$(CARGO_TEST) --lib --bins --examples $(addprefix --test ,$(sort $(TESTS))) || failed=1; \
+	$(CARGO_TEST) --doc || failed=1; \
+	$(CARGO_TEST) --test it -- --test-threads=1 || failed=1; \
 	exit $$failed
+
+figures: setup ## measure what the documentation quotes
+	cargo test --workspace $(CARGO_FLAGS) --test figures
 
 verify: ## check the form of everything; writes nothing
 	cargo fmt --all --check

@@ -71,16 +71,26 @@ impl Builder {
             .map_err(|error| ServerError::Refused(error.to_string()))?;
         let mut services = BTreeMap::new();
         for (name, service) in self.services {
-            crate::state::resource::check_name(&name)
-                .map_err(|problem| ServerError::Refused(format!("the service name {name:?} {problem}")))?;
+            crate::state::resource::check_name(&name).map_err(|problem| {
+                ServerError::Refused(format!("the service name {name:?} {problem}"))
+            })?;
             if matches!(name.as_str(), "ping" | "echo") {
-                return Err(ServerError::Refused(format!("the service {name:?} is built in; give yours another name")));
+                return Err(ServerError::Refused(format!(
+                    "the service {name:?} is built in; give yours another name"
+                )));
             }
             if services.insert(name.clone(), service).is_some() {
-                return Err(ServerError::Refused(format!("two services are called {name:?}")));
+                return Err(ServerError::Refused(format!(
+                    "two services are called {name:?}"
+                )));
             }
         }
-        Ok(Server { settings: self.settings, timing, birth: self.birth, services })
+        Ok(Server {
+            settings: self.settings,
+            timing,
+            birth: self.birth,
+            services,
+        })
     }
 }
 
@@ -100,7 +110,11 @@ struct Running {
 impl Server {
     /// Begins to put a member together.
     pub fn builder(settings: Settings) -> Builder {
-        Builder { settings, birth: Birth::Resume, services: Vec::new() }
+        Builder {
+            settings,
+            birth: Birth::Resume,
+            services: Vec::new(),
+        }
     }
 
     /// Runs until `shutdown`, then hands over and drains. It returns earlier only with an
@@ -129,14 +143,21 @@ impl Server {
     }
 
     async fn start(self) -> Result<Running, ServerError> {
-        let Server { settings, timing, birth, services } = self;
+        let Server {
+            settings,
+            timing,
+            birth,
+            services,
+        } = self;
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
         }
         crate::tls::install_provider();
         // Here and not at the first scrape, so that nothing is counted before.
         let _ = admin::metrics::recorder();
-        let peers = Peers::new().map_err(|error| ServerError::Refused(format!("can't set up the HTTP client: {error}")))?;
+        let peers = Peers::new().map_err(|error| {
+            ServerError::Refused(format!("can't set up the HTTP client: {error}"))
+        })?;
 
         let ports = Ports::bind(&settings).await?;
         let birth = birth::decide(&settings, birth, &peers).await?;
@@ -144,7 +165,8 @@ impl Server {
         let node = Node::start(options(&settings, timing), birth, replica)
             .await
             .map_err(|error| ServerError::Refused(error.to_string()))?;
-        let pid = PidFile::write(&settings.pid_file).map_err(|error| ServerError::Refused(error.to_string()))?;
+        let pid = PidFile::write(&settings.pid_file)
+            .map_err(|error| ServerError::Refused(error.to_string()))?;
 
         let (me, cluster_id) = (node.id(), node.cluster().to_owned());
         let cluster = Cluster::new(node, state.clone(), timing);
@@ -156,8 +178,14 @@ impl Server {
         let mut vital = Vital::new();
         let mut faces = faces::Faces::default();
         faces.peer(ports.peer, &cluster, services.clone(), &mut vital);
-        let connectors = bridge::start(&settings, &cluster, dispatcher.clone(), &mut vital);
-        faces.http(ports.http, services.clone(), state.clone(), &settings, &mut vital);
+        let connectors = bridge::start(&settings, &cluster, dispatcher.clone(), &mut vital)?;
+        faces.http(
+            ports.http,
+            services.clone(),
+            state.clone(),
+            &settings,
+            &mut vital,
+        );
         let context = admin::Context {
             cluster: cluster.clone(),
             services: services.clone(),
@@ -168,10 +196,15 @@ impl Server {
             peers,
         };
         faces.admin(ports.admin, admin::router(context), &mut vital);
-        vital.follow("consensus", cluster.node().leadership());
+        let node = cluster.node().clone();
+        vital.spawn("consensus", async move { Err(node.lost().await) });
+        vital.follow("the leadership", cluster.node().leadership());
         vital.follow("the replicated state", state);
         vital.background("upkeep of the metrics", upkeep());
-        vital.background("announcement", announce::announce(cluster.clone(), services.carried_names()));
+        vital.background(
+            "announcement",
+            announce::announce(cluster.clone(), services.carried_names()),
+        );
         tracing::info!(
             member = settings.name,
             id = me,
@@ -181,7 +214,17 @@ impl Server {
             peer = %settings.peer.bind,
             "in service"
         );
-        Ok(Running { settings, cluster, services, connectors, faces, draining, vital, _dispatcher: dispatcher, _pid: pid })
+        Ok(Running {
+            settings,
+            cluster,
+            services,
+            connectors,
+            faces,
+            draining,
+            vital,
+            _dispatcher: dispatcher,
+            _pid: pid,
+        })
     }
 }
 
@@ -206,7 +249,9 @@ fn options(settings: &Settings, timing: Timing) -> Options {
 
 /// Folds away old samples, so that they don't pile up when nobody scrapes.
 async fn upkeep() {
-    let Some(recorder) = admin::metrics::recorder() else { return };
+    let Some(recorder) = admin::metrics::recorder() else {
+        return;
+    };
     let mut ticks = tokio::time::interval(admin::metrics::UPKEEP);
     loop {
         ticks.tick().await;

@@ -26,8 +26,19 @@ pub struct MemberRef {
 impl MemberRef {
     /// From what the group knows of it.
     pub fn new(id: MemberId, member: &Member) -> MemberRef {
-        let Member { name, http, admin, peer } = member.clone();
-        MemberRef { id, name, http, admin, peer }
+        let Member {
+            name,
+            http,
+            admin,
+            peer,
+        } = member.clone();
+        MemberRef {
+            id,
+            name,
+            http,
+            admin,
+            peer,
+        }
     }
 }
 

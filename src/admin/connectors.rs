@@ -12,7 +12,10 @@ pub fn routes() -> Router<Context> {
     Router::new().route(PATH, get(connectors))
 }
 
-async fn connectors(State(context): State<Context>, headers: HeaderMap) -> Result<Json<ConnectorsAnswer>, Problem> {
+async fn connectors(
+    State(context): State<Context>,
+    headers: HeaderMap,
+) -> Result<Json<ConnectorsAnswer>, Problem> {
     match headers.contains_key(PASSED_ON) {
         true => Ok(Json(own(&context))),
         false => list(&context).await.map(Json),
@@ -26,14 +29,27 @@ pub async fn list(context: &Context) -> Result<ConnectorsAnswer, Problem> {
     if holder == Some(context.me()) {
         return Ok(own(context));
     }
-    let unavailable = |detail: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
+    let unavailable =
+        |detail: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
     let Some(holder) = holder.and_then(|id| context.member(id)) else {
-        return Err(unavailable("no member runs the connectors at the moment; try again in a moment".into()));
+        return Err(unavailable(
+            "no member runs the connectors at the moment; try again in a moment".into(),
+        ));
     };
-    let asked = context.peers.get::<ConnectorsAnswer>(&holder.member.admin, PATH, context.peer_wait());
-    asked.await.map_err(|error| unavailable(format!("the connector server, {}, does not answer: {error}", holder.member.name)))
+    let asked =
+        context
+            .peers
+            .get::<ConnectorsAnswer>(&holder.member.admin, PATH, context.peer_wait());
+    asked.await.map_err(|error| {
+        unavailable(format!(
+            "the connector server, {}, does not answer: {error}",
+            holder.member.name
+        ))
+    })
 }
 
 fn own(context: &Context) -> ConnectorsAnswer {
-    ConnectorsAnswer { connectors: context.connectors.statuses().borrow().to_vec() }
+    ConnectorsAnswer {
+        connectors: context.connectors.statuses().borrow().to_vec(),
+    }
 }

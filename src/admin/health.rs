@@ -32,12 +32,17 @@ async fn live() -> Response {
 async fn ready(State(context): State<Context>) -> Response {
     let draining = *context.draining.borrow();
     let applied = context.cluster.state().applied();
-    answer(!draining && applied > 0, json!({ "ready": !draining && applied > 0, "draining": draining, "applied": applied }))
+    answer(
+        !draining && applied > 0,
+        json!({ "ready": !draining && applied > 0, "draining": draining, "applied": applied }),
+    )
 }
 
 async fn leader(State(context): State<Context>) -> Response {
     let leadership = context.leadership();
-    let fresh = leadership.heard_at.is_some_and(|at| at.elapsed() < context.timing.lease);
+    let fresh = leadership
+        .heard_at
+        .is_some_and(|at| at.elapsed() < context.timing.lease);
     let leads = leadership.leading && fresh;
     answer(leads, json!({ "leader": leads }))
 }
@@ -48,6 +53,10 @@ async fn connector_server(State(context): State<Context>) -> Response {
 }
 
 fn answer(yes: bool, body: Value) -> Response {
-    let status = if yes { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if yes {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(body)).into_response()
 }

@@ -22,7 +22,9 @@ const WAIT: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// The route.
 pub fn routes() -> Router<Context> {
-    Router::new().route("/v1/services/{name}/invoke", post(invoke)).layer(DefaultBodyLimit::max(BODY_MAX))
+    Router::new()
+        .route("/v1/services/{name}/invoke", post(invoke))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
 }
 
 async fn invoke(

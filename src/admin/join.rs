@@ -41,11 +41,24 @@ async fn join(
     let ours = context.timing.failover.as_millis() as u64;
     if let Some(theirs) = request.failover_ms.filter(|theirs| *theirs != ours) {
         // A lease is only safe while every voter waits as long as its holder counts on.
-        let detail = format!("failover_ms is {theirs} at the newcomer and {ours} in this cluster; set it to {ours}");
+        let detail = format!(
+            "failover_ms is {theirs} at the newcomer and {ours} in this cluster; set it to {ours}"
+        );
         return Err(Problem::new(StatusCode::CONFLICT, "conflict", detail));
     }
-    let JoinRequest { name, http, admin, peer, .. } = request;
-    let newcomer = Member { name, http, admin, peer };
+    let JoinRequest {
+        name,
+        http,
+        admin,
+        peer,
+        ..
+    } = request;
+    let newcomer = Member {
+        name,
+        http,
+        admin,
+        peer,
+    };
     let deadline = context.cluster.write_deadline();
     let node = context.cluster.node();
     match node.admit(newcomer.clone(), deadline).await {
@@ -59,7 +72,9 @@ async fn join(
 }
 
 fn taken(members: &Members, newcomer: &Member) -> bool {
-    members.iter().any(|known| known.member.name == newcomer.name || known.member.peer == newcomer.peer)
+    members
+        .iter()
+        .any(|known| known.member.name == newcomer.name || known.member.peer == newcomer.peer)
 }
 
 fn check(request: &JoinRequest) -> Result<(), Problem> {
@@ -72,21 +87,35 @@ fn check(request: &JoinRequest) -> Result<(), Problem> {
     let errors: Vec<FieldProblem> = fields
         .into_iter()
         .filter_map(|(field, value)| {
-            let problem = if field == "name" { bad_name(value) } else { bad_address(value) }?;
+            let problem = if field == "name" {
+                bad_name(value)
+            } else {
+                bad_address(value)
+            }?;
             Some(FieldProblem::new(field, value, problem))
         })
         .collect();
-    if errors.is_empty() { Ok(()) } else { Err(Problem::invalid("the newcomer can't be admitted like this", errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::invalid(
+            "the newcomer can't be admitted like this",
+            errors,
+        ))
+    }
 }
 
 fn bad_name(name: &str) -> Option<&'static str> {
-    let good = (1..=63).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    let good = (1..=63).contains(&name.len())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     (!good).then_some("must be 1 to 63 letters, digits, dots, underscores or hyphens")
 }
 
 fn bad_address(address: &str) -> Option<&'static str> {
-    let good = address
-        .rsplit_once(':')
-        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
+    let good = address.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
     (!good).then_some("must be host:port")
 }

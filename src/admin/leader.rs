@@ -23,7 +23,9 @@ async fn leader(State(context): State<Context>) -> Result<Json<LeaderAnswer>, Pr
 /// Who leads; `None` unless this member has heard it, or as leader a quorum, within the lease.
 pub fn now(context: &Context) -> Option<LeaderAnswer> {
     let leadership = context.leadership();
-    let fresh = leadership.heard_at.is_some_and(|at| at.elapsed() < context.timing.lease);
+    let fresh = leadership
+        .heard_at
+        .is_some_and(|at| at.elapsed() < context.timing.lease);
     let id = leading(&leadership)?;
     let members = context.cluster.node().members();
     let leader = members.iter().find(|member| member.id == id)?;
@@ -37,18 +39,33 @@ pub fn now(context: &Context) -> Option<LeaderAnswer> {
 
 /// One that is elected and has committed nothing yet does not lead, in its own eyes.
 fn leading(leadership: &Leadership) -> Option<MemberId> {
-    leadership.leader.filter(|leader| *leader != leadership.me || leadership.leading)
+    leadership
+        .leader
+        .filter(|leader| *leader != leadership.me || leadership.leading)
 }
 
 /// The holder of a reign of this very term. One of an earlier term is over or will be in a
 /// moment, when the leader has taken over.
-pub fn connector_server(reign: &Reign, leadership: &Leadership, members: &Members) -> Option<ConnectorServer> {
-    let holder = reign.holder.filter(|_| !reign.released && reign.term == leadership.term)?;
+pub fn connector_server(
+    reign: &Reign,
+    leadership: &Leadership,
+    members: &Members,
+) -> Option<ConnectorServer> {
+    let holder = reign
+        .holder
+        .filter(|_| !reign.released && reign.term == leadership.term)?;
     let member = members.iter().find(|member| member.id == holder)?;
-    Some(ConnectorServer { id: holder, name: member.member.name.clone(), epoch: reign.epoch })
+    Some(ConnectorServer {
+        id: holder,
+        name: member.member.name.clone(),
+        epoch: reign.epoch,
+    })
 }
 
 /// How many members vote.
 pub fn voters(members: &Members) -> usize {
-    members.iter().filter(|member| member.role == Role::Voter).count()
+    members
+        .iter()
+        .filter(|member| member.role == Role::Voter)
+        .count()
 }

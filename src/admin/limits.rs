@@ -21,7 +21,9 @@ pub struct Limits {
 impl Limits {
     /// Longer than any handler's own deadline: these give better answers.
     pub fn of(context: &Context) -> Limits {
-        Limits { request: context.timing.failover * 4 + context.drain + Duration::from_secs(20) }
+        Limits {
+            request: context.timing.failover * 4 + context.drain + Duration::from_secs(20),
+        }
     }
 }
 
@@ -31,7 +33,10 @@ pub async fn within(State(limits): State<Limits>, request: Request, next: Next) 
     match timeout(limits.request, next.run(request)).await {
         Ok(response) => response,
         Err(_) if harmless => {
-            let detail = format!("there was no answer within {} ms", limits.request.as_millis());
+            let detail = format!(
+                "there was no answer within {} ms",
+                limits.request.as_millis()
+            );
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).into_response()
         }
         Err(_) => {

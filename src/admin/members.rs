@@ -32,7 +32,10 @@ pub async fn rows(context: &Context) -> Vec<MemberRow> {
     let leadership = context.leadership();
     let other = leadership.leader.filter(|leader| *leader != leadership.me);
     if let Some(leader) = other.and_then(|id| context.member(id)) {
-        let asked = context.peers.get::<MembersAnswer>(&leader.member.admin, PATH, context.peer_wait());
+        let asked =
+            context
+                .peers
+                .get::<MembersAnswer>(&leader.member.admin, PATH, context.peer_wait());
         match asked.await {
             Ok(answer) => return answer.members,
             Err(error) => tracing::debug!(%error, "the leader does not tell of the members"),
@@ -43,18 +46,39 @@ pub async fn rows(context: &Context) -> Vec<MemberRow> {
 
 fn own_view(context: &Context) -> Vec<MemberRow> {
     let me = context.me();
-    context.cluster.node().members().into_iter().map(|status| row(me, status)).collect()
+    context
+        .cluster
+        .node()
+        .members()
+        .into_iter()
+        .map(|status| row(me, status))
+        .collect()
 }
 
 fn row(me: MemberId, status: MemberStatus) -> MemberRow {
-    let MemberStatus { id, member, role, lag, reachable } = status;
+    let MemberStatus {
+        id,
+        member,
+        role,
+        lag,
+        reachable,
+    } = status;
     let state = match reachable {
         _ if id == me => MemberState::Alive,
         Some(true) => MemberState::Alive,
         Some(false) => MemberState::Unreachable,
         None => MemberState::Unknown,
     };
-    MemberRow { id, name: member.name, role, state, http: member.http, admin: member.admin, peer: member.peer, lag }
+    MemberRow {
+        id,
+        name: member.name,
+        role,
+        state,
+        http: member.http,
+        admin: member.admin,
+        peer: member.peer,
+        lag,
+    }
 }
 
 #[cfg(test)]
@@ -65,7 +89,13 @@ mod tests {
 
     #[test]
     fn states_follow_what_the_leader_hears_and_oneself_is_alive() {
-        let status = |id, reachable| MemberStatus { id, member: Member::default(), role: Role::Voter, lag: None, reachable };
+        let status = |id, reachable| MemberStatus {
+            id,
+            member: Member::default(),
+            role: Role::Voter,
+            lag: None,
+            reachable,
+        };
         let state = |id, reachable| row(1, status(id, reachable)).state;
         assert_eq!(state(1, None), MemberState::Alive);
         assert_eq!(state(2, None), MemberState::Unknown);

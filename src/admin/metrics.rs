@@ -9,8 +9,9 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use super::Context;
 
 /// Seconds; from a fast disk's fsync to a slow service.
-const BUCKETS: [f64; 14] =
-    [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+const BUCKETS: [f64; 14] = [
+    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
 
 /// How often old samples are folded away when nobody scrapes.
 pub const UPKEEP: Duration = Duration::from_secs(10);
@@ -45,21 +46,65 @@ pub fn recorder() -> Option<PrometheusHandle> {
 /// What matters first, in words.
 fn describe() {
     describe_gauge!("quorate_is_leader", "1 on the member that leads");
-    describe_gauge!("quorate_term", "The member's term; every step up is an election");
-    describe_gauge!("quorate_applied_index", "The last log index that the member has applied");
-    describe_gauge!("quorate_members", "Members by role, as this member sees them");
-    describe_gauge!("quorate_leader_heard_seconds", Unit::Seconds, "How long ago the leader, or as leader a quorum, was heard");
-    describe_gauge!("quorate_connector_epoch", "The epoch under which this member ran connectors last");
-    describe_gauge!("quorate_connector_lease_remaining_seconds", Unit::Seconds, "How long the connectors may go on acting; 0 on members that are not the connector server");
-    describe_counter!("quorate_connector_messages_total", "Messages by connector and outcome");
-    describe_counter!("quorate_http_requests_total", "Requests on the services' face by channel and status");
-    describe_histogram!("quorate_http_request_seconds", Unit::Seconds, "How long requests on the services' face took");
-    describe_counter!("quorate_service_calls_total", "Calls of services on this member by service and outcome");
+    describe_gauge!(
+        "quorate_term",
+        "The member's term; every step up is an election"
+    );
+    describe_gauge!(
+        "quorate_applied_index",
+        "The last log index that the member has applied"
+    );
+    describe_gauge!(
+        "quorate_members",
+        "Members by role, as this member sees them"
+    );
+    describe_gauge!(
+        "quorate_leader_heard_seconds",
+        Unit::Seconds,
+        "How long ago the leader, or as leader a quorum, was heard"
+    );
+    describe_gauge!(
+        "quorate_connector_epoch",
+        "The epoch under which this member ran connectors last"
+    );
+    describe_gauge!(
+        "quorate_connector_lease_remaining_seconds",
+        Unit::Seconds,
+        "How long the connectors may go on acting; 0 on members that are not the connector server"
+    );
+    describe_counter!(
+        "quorate_connector_messages_total",
+        "Messages by connector and outcome"
+    );
+    describe_counter!(
+        "quorate_http_requests_total",
+        "Requests on the services' face by channel and status"
+    );
+    describe_histogram!(
+        "quorate_http_request_seconds",
+        Unit::Seconds,
+        "How long requests on the services' face took"
+    );
+    describe_counter!(
+        "quorate_service_calls_total",
+        "Calls of services on this member by service and outcome"
+    );
     describe_counter!("quorate_log_entries_total", "Log entries written");
     describe_counter!("quorate_log_fsyncs_total", "fsyncs of the log");
-    describe_histogram!("quorate_log_fsync_seconds", Unit::Seconds, "How long an fsync of the log took");
-    describe_gauge!("process_resident_memory_bytes", Unit::Bytes, "Memory in use by the member's own process");
-    describe_gauge!("process_open_fds", "Open file handles of the member's own process");
+    describe_histogram!(
+        "quorate_log_fsync_seconds",
+        Unit::Seconds,
+        "How long an fsync of the log took"
+    );
+    describe_gauge!(
+        "process_resident_memory_bytes",
+        Unit::Bytes,
+        "Memory in use by the member's own process"
+    );
+    describe_gauge!(
+        "process_open_fds",
+        "Open file handles of the member's own process"
+    );
 }
 
 /// The route.
@@ -70,14 +115,23 @@ pub fn routes() -> Router<Context> {
 async fn metrics(State(context): State<Context>) -> impl IntoResponse {
     observe(&context);
     let text = recorder().map(|handle| handle.render()).unwrap_or_default();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        text,
+    )
 }
 
 /// Sets what is looked up rather than counted.
 fn observe(context: &Context) {
     let leadership = *context.cluster.node().leadership().borrow();
     let members = context.cluster.node().members();
-    let voters = members.iter().filter(|member| member.role == quorate_raft::Role::Voter).count();
+    let voters = members
+        .iter()
+        .filter(|member| member.role == quorate_raft::Role::Voter)
+        .count();
     gauge!("quorate_is_leader").set(f64::from(u8::from(leadership.leading)));
     gauge!("quorate_term").set(leadership.term as f64);
     gauge!("quorate_applied_index").set(context.cluster.state().applied() as f64);

@@ -63,7 +63,11 @@ impl Context {
 
     /// One member by id.
     pub(crate) fn member(&self, id: MemberId) -> Option<MemberStatus> {
-        self.cluster.node().members().into_iter().find(|member| member.id == id)
+        self.cluster
+            .node()
+            .members()
+            .into_iter()
+            .find(|member| member.id == id)
     }
 
     /// How long another member is waited for.

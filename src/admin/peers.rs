@@ -70,17 +70,32 @@ impl Peers {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let response = request.send().await.map_err(|error| match error.is_connect() {
-            true => PeerError::NotAsked(admin.to_owned(), error),
-            false => PeerError::NoAnswer(admin.to_owned(), error),
-        })?;
+        let response = request
+            .send()
+            .await
+            .map_err(|error| match error.is_connect() {
+                true => PeerError::NotAsked(admin.to_owned(), error),
+                false => PeerError::NoAnswer(admin.to_owned(), error),
+            })?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = response.bytes().await.map_err(|error| PeerError::NoAnswer(admin.to_owned(), error))?;
-        Ok(PeerAnswer { status, headers, body })
+        let body = response
+            .bytes()
+            .await
+            .map_err(|error| PeerError::NoAnswer(admin.to_owned(), error))?;
+        Ok(PeerAnswer {
+            status,
+            headers,
+            body,
+        })
     }
 
     /// GET of JSON.
-    pub async fn get<T: DeserializeOwned>(&self, admin: &str, path: &str, wait: Duration) -> Result<T, PeerError> {
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        admin: &str,
+        path: &str,
+        wait: Duration,
+    ) -> Result<T, PeerError> {
         let answer = self.ask(Method::GET, admin, path, None, wait).await?;
         let not_understood = |why: String| PeerError::NotUnderstood(admin.to_owned(), why);
         if !answer.status.is_success() {

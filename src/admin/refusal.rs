@@ -6,7 +6,11 @@ use super::problem::Problem;
 
 /// A path that nothing answers.
 pub async fn unknown_path(uri: Uri) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not_found", format!("nothing answers {} here", uri.path()))
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        format!("nothing answers {} here", uri.path()),
+    )
 }
 
 /// A path that is there, asked in a way that it does not answer.

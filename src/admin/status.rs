@@ -21,12 +21,19 @@ async fn status(State(context): State<Context>) -> Json<StatusAnswer> {
     let (rows, connectors) = tokio::join!(members::rows(&context), connectors::list(&context));
     let state = context.cluster.state();
     let led = leader::now(&context);
-    let name = |id| rows.iter().find(|row| row.id == id).map(|row| row.name.clone());
+    let name = |id| {
+        rows.iter()
+            .find(|row| row.id == id)
+            .map(|row| row.name.clone())
+    };
     let programs: BTreeMap<String, Program> = state
         .announced()
         .iter()
         .filter_map(|(id, said)| {
-            let program = Program { version: said.version.clone(), services: said.services.clone() };
+            let program = Program {
+                version: said.version.clone(),
+                services: said.services.clone(),
+            };
             Some((name(*id)?, program))
         })
         .collect();
@@ -45,7 +52,9 @@ async fn status(State(context): State<Context>) -> Json<StatusAnswer> {
         revision: state.revision(),
         term: context.leadership().term,
         connector_server: led.as_ref().and_then(|led| led.connector_server.clone()),
-        failure_tolerance: failure_tolerance(rows.iter().filter(|row| row.role == Role::Voter).count()),
+        failure_tolerance: failure_tolerance(
+            rows.iter().filter(|row| row.role == Role::Voter).count(),
+        ),
         failures_left: led.is_some().then(|| failures_left(&rows)),
         leader: led.map(|led| led.leader),
         services_missing: missing(&programs),
@@ -60,22 +69,33 @@ async fn status(State(context): State<Context>) -> Json<StatusAnswer> {
 
 fn state_word(state: ConnectorState) -> String {
     let word = serde_json::to_value(state).ok();
-    word.as_ref().and_then(|word| word.as_str()).unwrap_or("unknown").to_owned()
+    word.as_ref()
+        .and_then(|word| word.as_str())
+        .unwrap_or("unknown")
+        .to_owned()
 }
 
 /// How many more voters may be lost now.
 fn failures_left(rows: &[MemberRow]) -> usize {
     let voters = rows.iter().filter(|row| row.role == Role::Voter);
-    let alive = voters.clone().filter(|row| row.state == MemberState::Alive).count();
+    let alive = voters
+        .clone()
+        .filter(|row| row.state == MemberState::Alive)
+        .count();
     alive.saturating_sub(quorum(voters.count()))
 }
 
 /// Services that only some of the programs carry, with the members that lack each.
 fn missing(programs: &BTreeMap<String, Program>) -> BTreeMap<String, Vec<String>> {
-    let all: std::collections::BTreeSet<&String> = programs.values().flat_map(|program| &program.services).collect();
+    let all: std::collections::BTreeSet<&String> = programs
+        .values()
+        .flat_map(|program| &program.services)
+        .collect();
     all.into_iter()
         .filter_map(|service| {
-            let lack = programs.iter().filter(|(_, program)| !program.services.contains(service));
+            let lack = programs
+                .iter()
+                .filter(|(_, program)| !program.services.contains(service));
             let lack: Vec<String> = lack.map(|(name, _)| name.clone()).collect();
             (!lack.is_empty()).then(|| (service.clone(), lack))
         })
@@ -85,12 +105,16 @@ fn missing(programs: &BTreeMap<String, Program>) -> BTreeMap<String, Vec<String>
 fn warnings(status: &StatusAnswer) -> Vec<String> {
     let mut warnings = Vec::new();
     if status.leader.is_none() {
-        warnings.push("there is no leader: writes are refused and no connector runs; HTTP services go on".into());
+        warnings.push(
+            "there is no leader: writes are refused and no connector runs; HTTP services go on"
+                .into(),
+        );
     }
     if status.failure_tolerance == 0 {
         warnings.push("failure tolerance is 0: the loss of one voter stops writes and connectors; run three members or more".into());
     } else if status.failures_left == Some(0) {
-        warnings.push("no further voter may be lost: bring back the ones that are unreachable".into());
+        warnings
+            .push("no further voter may be lost: bring back the ones that are unreachable".into());
     }
     for row in &status.members {
         if row.state == MemberState::Unreachable {
@@ -100,14 +124,26 @@ fn warnings(status: &StatusAnswer) -> Vec<String> {
     if !status.services_missing.is_empty() {
         warnings.push("the members' programs don't all carry the same services; deploy the same program everywhere".into());
     }
-    let versions: std::collections::BTreeSet<&str> =
-        status.programs.values().map(|program| program.version.as_str()).collect();
+    let versions: std::collections::BTreeSet<&str> = status
+        .programs
+        .values()
+        .map(|program| program.version.as_str())
+        .collect();
     if versions.len() > 1 {
         let list: Vec<&str> = versions.into_iter().collect();
-        warnings.push(format!("the members run different versions: {}", list.join(", ")));
+        warnings.push(format!(
+            "the members run different versions: {}",
+            list.join(", ")
+        ));
     }
-    if let Some(failed) = status.connectors.as_ref().and_then(|counts| counts.get("failed")) {
-        warnings.push(format!("{failed} connectors fail; see `quorate connector list`"));
+    if let Some(failed) = status
+        .connectors
+        .as_ref()
+        .and_then(|counts| counts.get("failed"))
+    {
+        warnings.push(format!(
+            "{failed} connectors fail; see `quorate connector list`"
+        ));
     }
     warnings
 }
@@ -117,7 +153,10 @@ mod tests {
     use super::*;
 
     fn program(services: &[&str]) -> Program {
-        Program { version: "1".into(), services: services.iter().map(|it| it.to_string()).collect() }
+        Program {
+            version: "1".into(),
+            services: services.iter().map(|it| it.to_string()).collect(),
+        }
     }
 
     #[test]

@@ -52,7 +52,10 @@ async fn transfer(
     if leadership.leading {
         return lead_away(&context, request).await;
     }
-    let leader = leadership.leader.and_then(|id| context.member(id)).ok_or_else(refusal::no_leader)?;
+    let leader = leadership
+        .leader
+        .and_then(|id| context.member(id))
+        .ok_or_else(refusal::no_leader)?;
     if headers.contains_key(PASSED_ON) || leader.id == context.me() {
         return Err(refusal::no_leader());
     }
@@ -69,9 +72,15 @@ async fn lead_away(context: &Context, request: TransferRequest) -> Result<Respon
     let term = context.leadership().term;
     context.connectors.release(context.drain).await;
     let deadline = Instant::now() + context.timing.failover * 2 + Duration::from_secs(1);
-    let taken = context.cluster.node().transfer(Some(target), deadline).await;
+    let taken = context
+        .cluster
+        .node()
+        .transfer(Some(target), deadline)
+        .await;
     taken.map_err(problem)?;
-    in_office(context, term, deadline).await.map(|answer| Json(answer).into_response())
+    in_office(context, term, deadline)
+        .await
+        .map(|answer| Json(answer).into_response())
 }
 
 /// Waits until this member hears the new leader, and no longer itself.
@@ -88,7 +97,11 @@ async fn in_office(
         let changed = tokio::time::timeout_at(deadline.into(), leadership.changed()).await;
         if !matches!(changed, Ok(Ok(()))) {
             let detail = "leadership was handed over, and the new leader has not been heard yet";
-            return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "unknown_outcome", detail));
+            return Err(Problem::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "unknown_outcome",
+                detail,
+            ));
         }
     }
 }
@@ -96,24 +109,38 @@ async fn in_office(
 fn target(members: &Members, me: MemberId, name: &str) -> Result<MemberId, Problem> {
     let refused = |detail: String| Err(Problem::new(StatusCode::CONFLICT, "conflict", detail));
     let Some(member) = members.iter().find(|member| member.member.name == name) else {
-        let names: Vec<_> = members.iter().map(|member| member.member.name.as_str()).collect();
-        let detail = format!("there is no member {name:?}; the members are {}", names.join(", "));
+        let names: Vec<_> = members
+            .iter()
+            .map(|member| member.member.name.as_str())
+            .collect();
+        let detail = format!(
+            "there is no member {name:?}; the members are {}",
+            names.join(", ")
+        );
         return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", detail));
     };
     match member {
         member if member.id == me => refused(format!("{name} leads already")),
-        MemberStatus { role: Role::Learner, .. } => refused(format!("{name} does not vote, so it can't lead")),
+        MemberStatus {
+            role: Role::Learner,
+            ..
+        } => refused(format!("{name} does not vote, so it can't lead")),
         member if !fit(member) => refused(format!("{name} {}; nothing was changed", unfit(member))),
         member => Ok(member.id),
     }
 }
 
 fn best(members: &Members, me: MemberId) -> Result<MemberId, Problem> {
-    let candidates = members.iter().filter(|member| member.id != me && member.role == Role::Voter && fit(member));
-    candidates.min_by_key(|member| (member.lag, member.id)).map(|member| member.id).ok_or_else(|| {
-        let detail = "no other voter is reachable and up to date; nothing was changed";
-        Problem::new(StatusCode::CONFLICT, "conflict", detail)
-    })
+    let candidates = members
+        .iter()
+        .filter(|member| member.id != me && member.role == Role::Voter && fit(member));
+    candidates
+        .min_by_key(|member| (member.lag, member.id))
+        .map(|member| member.id)
+        .ok_or_else(|| {
+            let detail = "no other voter is reachable and up to date; nothing was changed";
+            Problem::new(StatusCode::CONFLICT, "conflict", detail)
+        })
 }
 
 fn fit(member: &MemberStatus) -> bool {
@@ -132,14 +159,24 @@ fn problem(error: TransferError) -> Problem {
     match error {
         TransferError::NotLeader(_) => refusal::no_leader(),
         TransferError::Refused(why) => Problem::new(StatusCode::CONFLICT, "conflict", why),
-        TransferError::TimedOut(_) => Problem::new(StatusCode::GATEWAY_TIMEOUT, "unknown_outcome", error.to_string()),
+        TransferError::TimedOut(_) => Problem::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "unknown_outcome",
+            error.to_string(),
+        ),
     }
 }
 
-async fn pass_on(context: &Context, leader: &MemberStatus, request: &TransferRequest) -> Result<Response, Problem> {
+async fn pass_on(
+    context: &Context,
+    leader: &MemberStatus,
+    request: &TransferRequest,
+) -> Result<Response, Problem> {
     let wait = context.drain + context.timing.failover * 4 + Duration::from_secs(5);
     let body = serde_json::to_value(request).unwrap_or_default();
-    let asked = context.peers.ask(Method::POST, &leader.member.admin, PATH, Some(body), wait);
+    let asked = context
+        .peers
+        .ask(Method::POST, &leader.member.admin, PATH, Some(body), wait);
     match asked.await {
         Ok(answer) => {
             let kind = answer.headers.get(header::CONTENT_TYPE).cloned();
@@ -150,10 +187,16 @@ async fn pass_on(context: &Context, leader: &MemberStatus, request: &TransferReq
             }
             Ok(response)
         }
-        Err(error @ PeerError::NotAsked(..)) => {
-            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_leader", format!("the leader's admin face: {error}")))
-        }
-        Err(error) => Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "unknown_outcome", error.to_string())),
+        Err(error @ PeerError::NotAsked(..)) => Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no_leader",
+            format!("the leader's admin face: {error}"),
+        )),
+        Err(error) => Err(Problem::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "unknown_outcome",
+            error.to_string(),
+        )),
     }
 }
 
@@ -164,8 +207,17 @@ mod tests {
     use super::*;
 
     fn member(id: MemberId, role: Role, lag: u64, reachable: bool) -> MemberStatus {
-        let member = Member { name: format!("member-{id}"), ..Member::default() };
-        MemberStatus { id, member, role, lag: Some(lag), reachable: Some(reachable) }
+        let member = Member {
+            name: format!("member-{id}"),
+            ..Member::default()
+        };
+        MemberStatus {
+            id,
+            member,
+            role,
+            lag: Some(lag),
+            reachable: Some(reachable),
+        }
     }
 
     fn members() -> Members {

@@ -85,10 +85,18 @@ async fn validate(
 ) -> Result<Json<ValidateAnswer>, Problem> {
     let Json(request) = body?;
     let deadline = context.cluster.write_deadline();
-    let state = context.cluster.fresh_state(deadline).await.map_err(Problem::from)?;
+    let state = context
+        .cluster
+        .fresh_state(deadline)
+        .await
+        .map_err(Problem::from)?;
     // A copy that nobody else sees: taking one is cheap, and so is throwing it away.
     let mut machine = Machine::from((*state).clone());
-    let verdicts = request.resources.into_iter().map(|proposed| judge(&mut machine, proposed)).collect();
+    let verdicts = request
+        .resources
+        .into_iter()
+        .map(|proposed| judge(&mut machine, proposed))
+        .collect();
     Ok(Json(ValidateAnswer { verdicts }))
 }
 
@@ -102,23 +110,47 @@ fn judge(machine: &mut Machine, proposed: Proposed) -> Verdict {
     };
     let index = machine.state().applied() + 1;
     let reign = *machine.state().reign();
-    let (answer, _) = machine.apply(index, reign.term, reign.holder.unwrap_or_default(), &command);
+    let (answer, _) = machine.apply(
+        index,
+        reign.term,
+        reign.holder.unwrap_or_default(),
+        &command,
+    );
     let (fate, errors) = match answer {
         Answer::Done { created: true, .. } => (Fate::Created, vec![]),
         Answer::Done { changed: true, .. } => (Fate::Changed, vec![]),
         Answer::Done { .. } => (Fate::Unchanged, vec![]),
-        Answer::Invalid(errors) => (Fate::Refused, errors.into_iter().map(FieldVerdict::from).collect()),
+        Answer::Invalid(errors) => (
+            Fate::Refused,
+            errors.into_iter().map(FieldVerdict::from).collect(),
+        ),
         other => {
             let problem = format!("{other:?}");
-            (Fate::Refused, vec![FieldVerdict { field: String::new(), value: String::new(), problem }])
+            (
+                Fate::Refused,
+                vec![FieldVerdict {
+                    field: String::new(),
+                    value: String::new(),
+                    problem,
+                }],
+            )
         }
     };
-    Verdict { kind, name, fate, errors }
+    Verdict {
+        kind,
+        name,
+        fate,
+        errors,
+    }
 }
 
 impl From<crate::state::FieldError> for FieldVerdict {
     fn from(error: crate::state::FieldError) -> Self {
-        FieldVerdict { field: error.field, value: error.value, problem: error.problem }
+        FieldVerdict {
+            field: error.field,
+            value: error.value,
+            problem: error.problem,
+        }
     }
 }
 
@@ -143,15 +175,28 @@ mod tests {
             (Kind::Service, service.clone()),
             (Kind::HttpChannel, channel),
             (Kind::Service, service),
-            (Kind::Service, json!({ "name": "orders", "upstream": "http://127.0.0.1:8" })),
-            (Kind::Service, json!({ "name": "orders", "upstraem": "http://127.0.0.1:8" })),
+            (
+                Kind::Service,
+                json!({ "name": "orders", "upstream": "http://127.0.0.1:8" }),
+            ),
+            (
+                Kind::Service,
+                json!({ "name": "orders", "upstraem": "http://127.0.0.1:8" }),
+            ),
         ]
         .into_iter()
         .map(|(kind, spec)| judge(&mut machine, proposed(kind, spec)).fate)
         .collect();
         assert_eq!(
             fates,
-            [Fate::Refused, Fate::Created, Fate::Created, Fate::Unchanged, Fate::Changed, Fate::Refused]
+            [
+                Fate::Refused,
+                Fate::Created,
+                Fate::Created,
+                Fate::Unchanged,
+                Fate::Changed,
+                Fate::Refused
+            ]
         );
     }
 }

@@ -2,13 +2,13 @@
 //!
 //! The file is always written first, checked by HAProxy itself before it replaces the one
 //! in force; then the running process is brought into line with it over the runtime
-//! socket, and reloaded only if that fails.
+//! socket, and replaced by a new one only if that fails.
 
 mod update;
 
 use std::{io, net::TcpListener, time::Duration};
 
-use nix::sys::signal::Signal;
+use nix::{sys::signal::Signal, unistd::Pid};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
 
 const FILE: &str = "haproxy.cfg";
 const CANDIDATE: &str = "haproxy.cfg.new";
-/// How long HAProxy has from its start or reload until it answers.
+/// How long HAProxy has from its start until it answers.
 const START: Duration = Duration::from_secs(5);
 /// The pause before HAProxy is started again: doubled each time, up to the longest.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -45,6 +45,8 @@ pub(super) struct Engine {
     leaving: Vec<String>,
     /// None while HAProxy is down.
     keeper: Option<Keeper>,
+    /// Processes that have been replaced and finish what they have.
+    replaced: Vec<Keeper>,
     started: Instant,
     pause: Duration,
     next: Instant,
@@ -70,13 +72,14 @@ impl Engine {
             running: Vec::new(),
             leaving: Vec::new(),
             keeper: None,
+            replaced: Vec::new(),
             started: now,
             pause: PAUSE,
             next: now,
         };
         let text = render::render(&engine.settings, &engine.wanted);
         engine.put_in_force(text).await?;
-        engine.launch().await?;
+        engine.launch(None).await?;
         Ok(engine)
     }
 
@@ -92,6 +95,7 @@ impl Engine {
             return;
         }
         self.refused = None;
+        self.pause = PAUSE;
         let names: Vec<&str> = servers.iter().map(|server| server.name.as_str()).collect();
         tracing::info!(
             members = names.join(" "),
@@ -122,13 +126,14 @@ impl Engine {
         self.put_off();
     }
 
-    /// Does what is due: starts HAProxy again, deletes those who left.
+    /// Does what is due: starts HAProxy again, tries again what has failed, deletes those
+    /// who left.
     pub(super) async fn tick(&mut self) {
         if Instant::now() < self.next {
             return;
         }
         if self.keeper.is_none() {
-            match self.launch().await {
+            match self.launch(None).await {
                 Ok(()) => tracing::info!("HAProxy runs again"),
                 Err(e) => {
                     tracing::error!("{e}; tried again in {} ms", self.pause.as_millis());
@@ -136,24 +141,35 @@ impl Engine {
                 }
             }
         } else {
-            self.delete_leaving().await;
-            self.next = Instant::now() + PAUSE * 5;
+            self.replaced.retain(|keeper| keeper.pid().is_some());
+            if self.running == self.wanted {
+                self.delete_leaving().await;
+                self.next = Instant::now() + PAUSE * 5;
+            } else {
+                self.bring_into_line().await;
+                self.put_off();
+            }
         }
     }
 
     /// Ends HAProxy: requests that run are finished, within the drain time.
     pub(super) async fn stop(mut self) {
-        let Some(mut keeper) = self.keeper.take() else {
-            return;
-        };
+        self.replaced.extend(self.keeper.take());
         let stages = [
             (Signal::SIGUSR1, self.settings.drain),
             (Signal::SIGTERM, END),
             (Signal::SIGKILL, END),
         ];
         for (signal, wait) in stages {
-            keeper.signal(signal);
-            if timeout(wait, keeper.ended()).await.is_ok() {
+            self.replaced
+                .iter()
+                .for_each(|keeper| keeper.signal(signal));
+            let all = async {
+                for keeper in &mut self.replaced {
+                    keeper.ended().await;
+                }
+            };
+            if timeout(wait, all).await.is_ok() {
                 return;
             }
         }
@@ -180,24 +196,28 @@ impl Engine {
         Ok(())
     }
 
-    /// Starts HAProxy with the file in force and waits until it answers.
-    async fn launch(&mut self) -> Result<(), BalancerError> {
-        self.started = Instant::now();
-        self.address_is_free()?;
-        let command = self.program.command(&self.settings.dir, FILE);
+    /// Starts HAProxy with the file in force and waits until it answers. With `old`, it
+    /// takes over from that process; on an error that one goes on as before.
+    async fn launch(&mut self, old: Option<Pid>) -> Result<(), BalancerError> {
+        if old.is_none() {
+            self.started = Instant::now();
+            self.address_is_free()?;
+        }
+        let command = self.program.command(&self.settings.dir, FILE, old);
         let mut keeper = Keeper::start(command)
             .await
             .map_err(|e| BalancerError::Start(e.to_string()))?;
+        let pid = keeper.pid();
         let answered = tokio::select! {
             how = keeper.ended() => Err(how),
-            answered = timeout(START, self.answer_of_other_than(None)) => answered
+            answered = timeout(START, self.answer_of(pid)) => answered
                 .map_err(|_| format!("it gave no answer within {} s", START.as_secs())),
         };
         if let Err(how) = answered {
             let said = keeper.explain();
             return Err(BalancerError::Start(format!("{how}; it said: {said}")));
         }
-        self.keeper = Some(keeper);
+        self.replaced.extend(self.keeper.replace(keeper));
         self.running = self.wanted.clone();
         self.leaving.clear();
         Ok(())
@@ -215,9 +235,10 @@ impl Engine {
         }
     }
 
-    /// Waits until a worker answers that isn't `old`.
-    async fn answer_of_other_than(&self, old: Option<u32>) {
-        while !matches!(self.runtime.worker().await, Ok(pid) if Some(pid) != old) {
+    /// Waits until this process answers.
+    async fn answer_of(&self, pid: Option<Pid>) {
+        let pid = pid.map(Pid::as_raw);
+        while self.runtime.process().await.ok() != pid || pid.is_none() {
             sleep(Duration::from_millis(10)).await;
         }
     }

@@ -1,8 +1,7 @@
 //! HAProxy as a child that never outlives us.
 //!
 //! The kernel is told to end the child when the thread that started it ends
-//! (PR_SET_PDEATHSIG), so one thread starts it and stays until it has ended. HAProxy's
-//! master passes SIGTERM on to its worker; a worker whose master is gone ends by itself.
+//! (PR_SET_PDEATHSIG), so one thread starts it and stays until it has ended.
 
 use std::{
     io,
@@ -72,6 +71,11 @@ impl Keeper {
         Ok(Keeper { child, ended, tail })
     }
 
+    /// Its number, unless it has ended.
+    pub(super) fn pid(&self) -> Option<Pid> {
+        *self.child.lock()
+    }
+
     /// Sends a signal, unless it has ended.
     pub(super) fn signal(&self, signal: Signal) {
         if let Some(pid) = *self.child.lock() {
@@ -116,7 +120,7 @@ fn keep(mut child: Child, kept: &Mutex<Option<Pid>>, tail: Tail) -> String {
     let status = child.wait();
     *pid = None;
     drop(pid);
-    // A worker may hold the pipe for longer than its master; the reader ends with it.
+    // What it said last explains its end.
     let deadline = Instant::now() + LAST_WORDS;
     while reader.as_ref().is_some_and(|reader| !reader.is_finished()) && Instant::now() < deadline {
         thread::sleep(LAST_WORDS / 50);

@@ -28,6 +28,14 @@ impl Tail {
         lines.push_back(line.to_owned());
     }
 
+    /// HAProxy says some things twice: as a warning, and to its log.
+    fn repeats(&self, line: &str) -> bool {
+        self.0
+            .lock()
+            .back()
+            .is_some_and(|last| message(last).ends_with(line))
+    }
+
     /// The last lines that tell of trouble, or all of the last lines.
     pub(super) fn explain(&self) -> String {
         let lines = self.0.lock();
@@ -55,6 +63,9 @@ pub(super) fn pass_on(from: impl Read, tail: &Tail) {
         if line.is_empty() {
             continue;
         }
+        if tail.repeats(line) {
+            continue;
+        }
         tail.push(line);
         if began.elapsed() >= WINDOW {
             if dropped > 0 {
@@ -75,6 +86,10 @@ fn say(line: &str) {
     let text = message(line);
     match line.split(']').next() {
         Some("[ALERT") => tracing::error!(target: "haproxy", "{text}"),
+        // Said of each part of a process that ends as it should.
+        _ if text.contains(" stopped (cumulated conns") => {
+            tracing::debug!(target: "haproxy", "{text}")
+        }
         Some("[WARNING") => tracing::warn!(target: "haproxy", "{text}"),
         Some("[NOTICE") => tracing::debug!(target: "haproxy", "{text}"),
         // From `log stderr`: changes of servers and failed requests.
@@ -108,6 +123,16 @@ mod tests {
             tail.explain(),
             "Starting frontend http: cannot bind socket; [haproxy.main()] Some protocols failed to start"
         );
+    }
+
+    #[test]
+    fn what_is_said_twice_is_kept_once() {
+        let tail = Tail::default();
+        pass_on(
+            "[WARNING]  (7) : CLI : Server a is DOWN\nServer a is DOWN\n".as_bytes(),
+            &tail,
+        );
+        assert_eq!(tail.explain(), "CLI : Server a is DOWN");
     }
 
     #[test]

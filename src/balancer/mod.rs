@@ -15,7 +15,8 @@
 //!
 //! A member that joins or leaves is added or taken out through HAProxy's runtime
 //! socket, so that no connection of a client is touched, in use or kept alive. Only
-//! when HAProxy refuses that is it reloaded.
+//! when HAProxy refuses that does a new process take over from the old one, which
+//! finishes its requests and then closes its connections.
 
 mod cache;
 mod engine;

@@ -9,9 +9,10 @@ use std::{
     time::Duration,
 };
 
+use nix::unistd::Pid;
 use tokio::{process::Command, time::timeout};
 
-use super::{BalancerError, log::message};
+use super::{BalancerError, log::message, render::SOCKET};
 
 /// The oldest version whose runtime socket adds servers with health checks and whose
 /// configuration has all that is used.
@@ -68,10 +69,22 @@ impl Program {
         }
     }
 
-    /// The command that runs it in the foreground: a master that can reload, and a worker.
-    pub(super) fn command(&self, dir: &Path, file: &str) -> std::process::Command {
+    /// The command that runs it in the foreground, as one process. With `old`, it takes the
+    /// listening sockets over from that process, which then finishes what it has and ends.
+    ///
+    /// Not in master-worker mode: its master loses signals that arrive while it executes
+    /// itself anew, which it does right after its start.
+    pub(super) fn command(
+        &self,
+        dir: &Path,
+        file: &str,
+        old: Option<Pid>,
+    ) -> std::process::Command {
         let mut command = std::process::Command::new(&self.path);
-        command.current_dir(dir).args(["-W", "-f", file]);
+        command.current_dir(dir).args(["-db", "-f", file]);
+        if let Some(old) = old {
+            command.args(["-x", SOCKET, "-sf", &old.to_string()]);
+        }
         command
     }
 

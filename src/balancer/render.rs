@@ -46,6 +46,7 @@ fn defaults(settings: &BalancerSettings) -> String {
              log global\n    \
              option httplog\n    \
              option log-separate-errors\n    \
+             option dontlognull\n    \
              timeout http-request 10s\n    \
              timeout http-keep-alive {client}ms\n    \
              timeout client {client}ms\n    \

@@ -71,13 +71,15 @@ impl Runtime {
         if answer.is_empty() || (!good.is_empty() && answer.starts_with(good)) {
             return Ok(());
         }
+        let words: Vec<&str> = command.split(' ').take(3).collect();
         Err(io::Error::other(format!(
-            "`{command}` was answered with `{answer}`"
+            "`{}` was answered with `{answer}`",
+            words.join(" ")
         )))
     }
 
-    /// The process that serves now; an error where none does.
-    pub(super) async fn worker(&self) -> io::Result<u32> {
+    /// The process that answers; an error where none does.
+    pub(super) async fn process(&self) -> io::Result<i32> {
         let info = self.command("show info").await?;
         info.lines()
             .find_map(|line| line.strip_prefix("Pid: "))

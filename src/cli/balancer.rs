@@ -23,7 +23,10 @@ pub struct Args {
 
 /// Runs HAProxy and follows the cluster, until SIGTERM or SIGINT.
 pub fn run(args: Args) -> Result<(), Failure> {
-    process::log_to_stderr(&LogSettings { level: args.log_level, format: LogFormat::Text });
+    process::log_to_stderr(&LogSettings {
+        level: args.log_level,
+        format: LogFormat::Text,
+    });
     on_one_thread(async {
         let stop = process::stop_asked()?;
         let shutdown = CancellationToken::new();
@@ -32,6 +35,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
             stop.await;
             order.cancel();
         });
-        balancer::run(&args.config, shutdown).await.map_err(|error| Failure::Refused(error.to_string()))
+        balancer::run(&args.config, shutdown)
+            .await
+            .map_err(|error| Failure::Refused(error.to_string()))
     })
 }

@@ -27,7 +27,18 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     if client.output == Output::Json {
         return output::json(&answer);
     }
-    let header = ["kind", "name", "state", "member", "epoch", "pid", "handled", "failed", "in_flight", "last_message_at"];
+    let header = [
+        "kind",
+        "name",
+        "state",
+        "member",
+        "epoch",
+        "pid",
+        "handled",
+        "failed",
+        "in_flight",
+        "last_message_at",
+    ];
     output::table(&header, answer.connectors.iter().map(row))?;
     for connector in &answer.connectors {
         if let Some(error) = &connector.last_error {
@@ -42,9 +53,16 @@ fn row(connector: &ConnectorStatus) -> Vec<String> {
     vec![
         connector.kind.clone(),
         connector.name.clone(),
-        state.as_ref().and_then(|state| state.as_str()).unwrap_or_default().to_owned(),
+        state
+            .as_ref()
+            .and_then(|state| state.as_str())
+            .unwrap_or_default()
+            .to_owned(),
         connector.member.clone(),
-        connector.epoch.map(|epoch| epoch.to_string()).unwrap_or_default(),
+        connector
+            .epoch
+            .map(|epoch| epoch.to_string())
+            .unwrap_or_default(),
         connector.pid.map(|pid| pid.to_string()).unwrap_or_default(),
         connector.handled.to_string(),
         connector.failed.to_string(),

@@ -30,7 +30,11 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         call = call.header(http::header::IF_MATCH, &format!("\"{revision}\""))?;
     }
     let shown = format!("{}/{}", args.kind, args.name);
-    Client::new(&args.client)?.send(call).await?.good().map_err(|failure| failure.about(&shown))?;
+    Client::new(&args.client)?
+        .send(call)
+        .await?
+        .good()
+        .map_err(|failure| failure.about(&shown))?;
     eprintln!("{shown} deleted");
     Ok(())
 }

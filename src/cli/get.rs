@@ -5,11 +5,10 @@ use serde_json::Value;
 
 use super::{
     client::{Client, ClientArgs},
-    export,
     failure::Failure,
     output::{self, Output},
 };
-use crate::{admin::config::Listing, state::resource::Kind};
+use crate::{admin::config::Listing, manifest, state::resource::Kind};
 
 /// The options.
 #[derive(Debug, clap::Args)]
@@ -35,7 +34,7 @@ async fn one(client: &Client, kind: Kind, name: &str, output: Output) -> Result<
     let resource: Value = client.get_json(path(kind, name)).await?;
     match output {
         Output::Json => output::json(&resource),
-        Output::Table => output::bytes(export::document(kind, &resource)?.as_bytes()),
+        Output::Table => output::bytes(manifest::export([(kind, resource)]).as_bytes()),
     }
 }
 
@@ -45,10 +44,18 @@ async fn all(client: &Client, kind: Kind, output: Output) -> Result<(), Failure>
         return output::json(&listing);
     }
     let columns = columns(kind);
-    let header: Vec<&str> = ["name"].iter().chain(columns).chain(&["revision"]).copied().collect();
+    let header: Vec<&str> = ["name"]
+        .iter()
+        .chain(columns)
+        .chain(&["revision"])
+        .copied()
+        .collect();
     let rows = listing.resources.iter().map(|it| {
         let fields = columns.iter().map(|column| shown(&it.resource[column]));
-        std::iter::once(it.name.clone()).chain(fields).chain([it.revision.to_string()]).collect()
+        std::iter::once(it.name.clone())
+            .chain(fields)
+            .chain([it.revision.to_string()])
+            .collect()
     });
     output::table(&header, rows)
 }
@@ -76,7 +83,10 @@ fn shown(value: &Value) -> String {
 
 /// The path of a resource.
 pub fn path(kind: Kind, name: &str) -> String {
-    format!("/v1/config/{kind}/{}", utf8_percent_encode(name, NON_ALPHANUMERIC))
+    format!(
+        "/v1/config/{kind}/{}",
+        utf8_percent_encode(name, NON_ALPHANUMERIC)
+    )
 }
 
 #[cfg(test)]

@@ -17,7 +17,12 @@ use super::{
 };
 
 /// Slashes stay: a key is the rest of the path.
-const KEY: AsciiSet = NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const KEY: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 /// The options.
 #[derive(Debug, clap::Args)]
@@ -115,56 +120,105 @@ struct Entry {
 
 /// Does what is asked of keys and values.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    if let Command::Get { key, .. } | Command::Put { key, .. } | Command::Delete { key, .. } = &args.command {
+    if let Command::Get { key, .. } | Command::Put { key, .. } | Command::Delete { key, .. } =
+        &args.command
+    {
         check(key)?;
     }
     match args.command {
         Command::Get { key, stale, client } => get(&key, stale, &client).await,
-        Command::Put { key, value, file, precondition, client } => {
+        Command::Put {
+            key,
+            value,
+            file,
+            precondition,
+            client,
+        } => {
             let value = match (value, file) {
                 (Some(value), _) => value.into_bytes(),
                 (None, Some(file)) => read(&file)?,
                 (None, None) => return Err(Failure::Usage("give a value or --file".into())),
             };
             let call = precondition.onto(Call::new(Method::PUT, path(&key)).raw(value))?;
-            let answer = Client::new(&client)?.send(call).await?.good().map_err(|failure| failure.about(&key))?;
-            eprintln!("{key} has revision {}", answer.revision().unwrap_or_default());
+            let answer = Client::new(&client)?
+                .send(call)
+                .await?
+                .good()
+                .map_err(|failure| failure.about(&key))?;
+            eprintln!(
+                "{key} has revision {}",
+                answer.revision().unwrap_or_default()
+            );
             Ok(())
         }
-        Command::Delete { key, precondition, client } => {
+        Command::Delete {
+            key,
+            precondition,
+            client,
+        } => {
             let call = precondition.onto(Call::new(Method::DELETE, path(&key)))?;
-            Client::new(&client)?.send(call).await?.good().map_err(|failure| failure.about(&key))?;
+            Client::new(&client)?
+                .send(call)
+                .await?
+                .good()
+                .map_err(|failure| failure.about(&key))?;
             eprintln!("{key} deleted");
             Ok(())
         }
-        Command::List { prefix, limit, after, client } => list(&prefix, limit, after.as_deref(), &client).await,
+        Command::List {
+            prefix,
+            limit,
+            after,
+            client,
+        } => list(&prefix, limit, after.as_deref(), &client).await,
     }
 }
 
 async fn get(key: &str, stale: bool, client: &ClientArgs) -> Result<(), Failure> {
     let query = if stale { "?consistency=stale" } else { "" };
-    let answer = Client::new(client)?.get(format!("{}{query}", path(key))).await.map_err(|failure| failure.about(key))?;
+    let answer = Client::new(client)?
+        .get(format!("{}{query}", path(key)))
+        .await
+        .map_err(|failure| failure.about(key))?;
     match client.output {
         Output::Table => output::bytes(&answer.body),
         Output::Json => output::json(&Entry {
             key: key.to_owned(),
-            revision: answer.revision().and_then(|text| text.parse().ok()).unwrap_or_default(),
+            revision: answer
+                .revision()
+                .and_then(|text| text.parse().ok())
+                .unwrap_or_default(),
             value_base64: STANDARD.encode(&answer.body),
         }),
     }
 }
 
-async fn list(prefix: &str, limit: usize, after: Option<&str>, client: &ClientArgs) -> Result<(), Failure> {
+async fn list(
+    prefix: &str,
+    limit: usize,
+    after: Option<&str>,
+    client: &ClientArgs,
+) -> Result<(), Failure> {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query.append_pair("prefix", prefix).append_pair("limit", &limit.to_string());
+    query
+        .append_pair("prefix", prefix)
+        .append_pair("limit", &limit.to_string());
     if let Some(after) = after {
         query.append_pair("after", after);
     }
-    let listing: Listing = Client::new(client)?.get_json(format!("/v1/kv?{}", query.finish())).await?;
+    let listing: Listing = Client::new(client)?
+        .get_json(format!("/v1/kv?{}", query.finish()))
+        .await?;
     if client.output == Output::Json {
         return output::json(&listing);
     }
-    let rows = listing.entries.iter().map(|entry| vec![entry.key.clone(), entry.revision.to_string(), shown(&entry.value_base64)]);
+    let rows = listing.entries.iter().map(|entry| {
+        vec![
+            entry.key.clone(),
+            entry.revision.to_string(),
+            shown(&entry.value_base64),
+        ]
+    });
     output::table(&["key", "revision", "value"], rows)
 }
 
@@ -173,7 +227,9 @@ fn shown(base64: &str) -> String {
     const LONGEST: usize = 60;
     let bytes = STANDARD.decode(base64).unwrap_or_default();
     match std::str::from_utf8(&bytes) {
-        Ok(text) if text.chars().count() <= LONGEST && !text.chars().any(char::is_control) => text.to_owned(),
+        Ok(text) if text.chars().count() <= LONGEST && !text.chars().any(char::is_control) => {
+            text.to_owned()
+        }
         _ => format!("({} bytes)", bytes.len()),
     }
 }
@@ -181,7 +237,9 @@ fn shown(base64: &str) -> String {
 /// Keys that a URL can't carry: every client and proxy folds `.` and `..` away.
 fn check(key: &str) -> Result<(), Failure> {
     if key.is_empty() || key.split('/').any(|part| part == "." || part == "..") {
-        return Err(Failure::Usage(format!("{key:?} can't be a key: it must not be empty, and no part of it may be . or ..")));
+        return Err(Failure::Usage(format!(
+            "{key:?} can't be a key: it must not be empty, and no part of it may be . or .."
+        )));
     }
     Ok(())
 }
@@ -200,7 +258,8 @@ fn read(file: &std::path::Path) -> Result<Vec<u8>, Failure> {
             Err(error) => Err(Failure::Refused(format!("can't read stdin: {error}"))),
         };
     }
-    std::fs::read(file).map_err(|error| Failure::Refused(format!("can't read {}: {error}", file.display())))
+    std::fs::read(file)
+        .map_err(|error| Failure::Refused(format!("can't read {}: {error}", file.display())))
 }
 
 #[cfg(test)]

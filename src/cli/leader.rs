@@ -16,7 +16,9 @@ pub struct Args {
 
 /// Asks who leads.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    let answer: LeaderAnswer = Client::new(&args.client)?.get_json("/v1/cluster/leader").await?;
+    let answer: LeaderAnswer = Client::new(&args.client)?
+        .get_json("/v1/cluster/leader")
+        .await?;
     if args.client.output == Output::Json {
         return output::json(&answer);
     }
@@ -33,9 +35,22 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         epoch,
         answer.failure_tolerance.to_string(),
     ];
-    output::table(&["leader", "id", "term", "admin", "connector_server", "epoch", "failure_tolerance"], [row])?;
+    output::table(
+        &[
+            "leader",
+            "id",
+            "term",
+            "admin",
+            "connector_server",
+            "epoch",
+            "failure_tolerance",
+        ],
+        [row],
+    )?;
     if answer.failure_tolerance == 0 {
-        eprintln!("warning: failure tolerance is 0: the loss of one voter stops writes and connectors; run three members or more");
+        eprintln!(
+            "warning: failure tolerance is 0: the loss of one voter stops writes and connectors; run three members or more"
+        );
     }
     Ok(())
 }

@@ -18,7 +18,9 @@ pub struct Args {
 
 /// Lists the members.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    let answer: MembersAnswer = Client::new(&args.client)?.get_json("/v1/cluster/members").await?;
+    let answer: MembersAnswer = Client::new(&args.client)?
+        .get_json("/v1/cluster/members")
+        .await?;
     match args.client.output {
         Output::Json => output::json(&answer),
         Output::Table => table(&answer.members),
@@ -43,5 +45,10 @@ pub fn table(members: &[MemberRow]) -> Result<(), Failure> {
             member.peer.clone(),
         ]
     });
-    output::table(&["name", "id", "role", "state", "lag", "http", "admin", "peer"], rows)
+    output::table(
+        &[
+            "name", "id", "role", "state", "lag", "http", "admin", "peer",
+        ],
+        rows,
+    )
 }

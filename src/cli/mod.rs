@@ -30,8 +30,15 @@ use failure::Failure;
 
 /// A highly available integration server: services on every member, connectors on exactly one
 #[derive(Debug, Parser)]
-#[command(name = "quorate", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done, 1 refused or failed, 2 usage, 3 no leader or not reachable (worth a retry)")]
+#[command(
+    name = "quorate",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 refused or failed, 2 usage, 3 no leader or not reachable (worth a retry)"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -14,7 +14,9 @@ const WATCHDOG: Duration = Duration::from_millis(9_700);
 /// Writes the log to stderr, panics included.
 pub fn log_to_stderr(settings: &LogSettings) {
     let filter = EnvFilter::new(&settings.level);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // A second call, in a program that has a log of its own, changes nothing.
     let _ = match settings.format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),

@@ -36,15 +36,20 @@ pub fn run(args: Args) -> Result<(), Failure> {
     if args.insecure {
         flags.push(("insecure".into(), "true".into()));
     }
-    let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let settings = Settings::load(&args.config, environment, &flags).map_err(|error| Failure::Refused(error.to_string()))?;
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let settings = Settings::load(&args.config, environment, &flags)
+        .map_err(|error| Failure::Refused(error.to_string()))?;
     process::log_to_stderr(&settings.log);
     let birth = match (args.bootstrap, args.join) {
         (true, _) => Birth::Bootstrap,
         (false, Some(urls)) => Birth::Join(urls.0),
         (false, None) => Birth::Resume,
     };
-    let server = Server::builder(settings).birth(birth).build().map_err(failure)?;
+    let server = Server::builder(settings)
+        .birth(birth)
+        .build()
+        .map_err(failure)?;
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -60,7 +65,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
 
 fn setting(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.to_owned()))
+        }
         _ => Err("write KEY=VALUE, for example log.level=debug".into()),
     }
 }

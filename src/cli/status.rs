@@ -17,7 +17,9 @@ pub struct Args {
 
 /// Shows the whole cluster.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    let status: StatusAnswer = Client::new(&args.client)?.get_json("/v1/cluster/status").await?;
+    let status: StatusAnswer = Client::new(&args.client)?
+        .get_json("/v1/cluster/status")
+        .await?;
     match args.client.output {
         Output::Json => output::json(&status)?,
         Output::Table => table(&status)?,
@@ -35,7 +37,10 @@ fn table(status: &StatusAnswer) -> Result<(), Failure> {
     members::table(&status.members)?;
     if !status.services_missing.is_empty() {
         output::line("\nServices that not every member's program carries:")?;
-        let rows = status.services_missing.iter().map(|(name, lack)| vec![name.clone(), lack.join(", ")]);
+        let rows = status
+            .services_missing
+            .iter()
+            .map(|(name, lack)| vec![name.clone(), lack.join(", ")]);
         output::table(&["service", "missing_on"], rows)?;
     }
     for warning in &status.warnings {
@@ -55,17 +60,30 @@ fn summary(status: &StatusAnswer) -> String {
     };
     let connectors = match &status.connectors {
         Some(states) if states.is_empty() => "none".into(),
-        Some(states) => states.iter().map(|(state, count)| format!("{count} {state}")).collect::<Vec<_>>().join(", "),
+        Some(states) => states
+            .iter()
+            .map(|(state, count)| format!("{count} {state}"))
+            .collect::<Vec<_>>()
+            .join(", "),
         None => "not known".into(),
     };
-    let left = status.failures_left.map(|left| format!(", {left} now")).unwrap_or_default();
+    let left = status
+        .failures_left
+        .map(|left| format!(", {left} now"))
+        .unwrap_or_default();
     [
-        format!("cluster            {} (as {} sees it)", status.cluster, status.answered_by),
+        format!(
+            "cluster            {} (as {} sees it)",
+            status.cluster, status.answered_by
+        ),
         format!("leader             {leader}"),
         format!("connector server   {holder}"),
         format!("connectors         {connectors}"),
         format!("failure tolerance  {}{left}", status.failure_tolerance),
-        format!("revision           {} (applied {})", status.revision, status.applied),
+        format!(
+            "revision           {} (applied {})",
+            status.revision, status.applied
+        ),
     ]
     .join("\n")
 }

@@ -54,7 +54,10 @@ fn what_makes_no_sense_is_a_usage_error_that_says_what_would() {
     for (line, right) in [
         ("nonsense", "unrecognized subcommand"),
         ("server", "--config"),
-        ("server --config a --bootstrap --join http://h:1", "cannot be used with"),
+        (
+            "server --config a --bootstrap --join http://h:1",
+            "cannot be used with",
+        ),
         ("server --config a --join https://h:1", "speaks http"),
         ("server --config a --set failover_ms", "KEY=VALUE"),
         ("quickstart --members 0", "1..=9"),
@@ -83,7 +86,11 @@ fn what_makes_no_sense_is_a_usage_error_that_says_what_would() {
 
 #[test]
 fn help_and_version_are_no_failures() {
-    for (line, kind) in [("--help", ErrorKind::DisplayHelp), ("--version", ErrorKind::DisplayVersion), ("kv --help", ErrorKind::DisplayHelp)] {
+    for (line, kind) in [
+        ("--help", ErrorKind::DisplayHelp),
+        ("--version", ErrorKind::DisplayVersion),
+        ("kv --help", ErrorKind::DisplayHelp),
+    ] {
         let error = parse(line).expect_err(line);
         assert_eq!(error.kind(), kind);
         assert!(!error.use_stderr());

@@ -27,9 +27,16 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         None => json!({}),
     };
     let call = Call::new(Method::POST, "/v1/cluster/transfer-leadership").json(&body);
-    let answer: LeaderAnswer = Client::new(&args.client)?.send(call).await?.good()?.json()?;
+    let answer: LeaderAnswer = Client::new(&args.client)?
+        .send(call)
+        .await?
+        .good()?
+        .json()?;
     match args.client.output {
         Output::Json => output::json(&answer),
-        Output::Table => output::line(format!("{} leads in term {}", answer.leader.name, answer.term)),
+        Output::Table => output::line(format!(
+            "{} leads in term {}",
+            answer.leader.name, answer.term
+        )),
     }
 }

@@ -24,11 +24,19 @@ pub(super) async fn announce(cluster: Cluster, services: Vec<String>) {
         if said.is_some_and(|said| said.services == services && said.version == version) {
             return;
         }
-        let command = Command::Announce { member, services: services.clone(), version: version.clone() };
+        let command = Command::Announce {
+            member,
+            services: services.clone(),
+            version: version.clone(),
+        };
         match cluster.propose(command, cluster.write_deadline()).await {
             Ok((_, Answer::Done { .. })) => return,
             Ok((index, answer)) => {
-                tracing::error!(index, ?answer, "the announcement of this member's services was refused");
+                tracing::error!(
+                    index,
+                    ?answer,
+                    "the announcement of this member's services was refused"
+                );
                 return;
             }
             Err(error) => tracing::debug!(%error, "the services are not announced yet"),

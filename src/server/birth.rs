@@ -38,7 +38,8 @@ pub(super) async fn decide(
     birth: Birth,
     peers: &Peers,
 ) -> Result<quorate_raft::Birth, ServerError> {
-    let marker = Node::marker(&settings.data_dir).map_err(|error| ServerError::Refused(error.to_string()))?;
+    let marker = Node::marker(&settings.data_dir)
+        .map_err(|error| ServerError::Refused(error.to_string()))?;
     match (marker, birth) {
         (Some(marker), Birth::Join(urls)) => {
             refuse_another_cluster(settings, &marker, &urls, peers).await?;
@@ -50,7 +51,9 @@ pub(super) async fn decide(
             settings.data_dir.display()
         ))),
         (None, Birth::Bootstrap) => Ok(quorate_raft::Birth::Bootstrap),
-        (None, Birth::Join(urls)) => join(settings, &urls, peers).await.map(quorate_raft::Birth::Join),
+        (None, Birth::Join(urls)) => join(settings, &urls, peers)
+            .await
+            .map(quorate_raft::Birth::Join),
     }
 }
 
@@ -67,7 +70,14 @@ async fn refuse_another_cluster(
         cluster: String,
     }
     for url in urls {
-        let Ok(status) = peers.get::<Status>(url.authority(), "/v1/cluster/status", Duration::from_secs(2)).await else {
+        let Ok(status) = peers
+            .get::<Status>(
+                url.authority(),
+                "/v1/cluster/status",
+                Duration::from_secs(2),
+            )
+            .await
+        else {
             continue;
         };
         if status.cluster == marker.cluster {
@@ -97,7 +107,13 @@ async fn join(settings: &Settings, urls: &[Url], peers: &Peers) -> Result<Admiss
     loop {
         let mut misses = Vec::new();
         for url in urls {
-            let asked = peers.ask(Method::POST, url.authority(), "/v1/cluster/join", Some(newcomer.clone()), ONE_ANSWER);
+            let asked = peers.ask(
+                Method::POST,
+                url.authority(),
+                "/v1/cluster/join",
+                Some(newcomer.clone()),
+                ONE_ANSWER,
+            );
             match asked.await {
                 Ok(answer) if answer.status.is_success() => {
                     return serde_json::from_slice(&answer.body).map_err(|error| {
@@ -106,11 +122,18 @@ async fn join(settings: &Settings, urls: &[Url], peers: &Peers) -> Result<Admiss
                 }
                 // Nobody leads there at the moment, or the outcome is not known. Asking
                 // again is safe: the same newcomer is given the same id.
-                Ok(answer) if answer.status.is_server_error() => misses.push(format!("{url}: {}", detail(&answer.body, answer.status))),
-                Ok(answer) => {
-                    return Err(ServerError::Refused(format!("{url} refuses: {}", detail(&answer.body, answer.status))));
+                Ok(answer) if answer.status.is_server_error() => {
+                    misses.push(format!("{url}: {}", detail(&answer.body, answer.status)))
                 }
-                Err(error @ (PeerError::NotAsked(..) | PeerError::NoAnswer(..))) => misses.push(error.to_string()),
+                Ok(answer) => {
+                    return Err(ServerError::Refused(format!(
+                        "{url} refuses: {}",
+                        detail(&answer.body, answer.status)
+                    )));
+                }
+                Err(error @ (PeerError::NotAsked(..) | PeerError::NoAnswer(..))) => {
+                    misses.push(error.to_string())
+                }
                 Err(error) => return Err(ServerError::Refused(error.to_string())),
             }
         }
@@ -130,8 +153,19 @@ async fn join(settings: &Settings, urls: &[Url], peers: &Peers) -> Result<Admiss
 /// What a problem says.
 fn detail(body: &[u8], status: StatusCode) -> String {
     let problem: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let Some(detail) = problem["detail"].as_str() else { return format!("it answered {status}") };
+    let Some(detail) = problem["detail"].as_str() else {
+        return format!("it answered {status}");
+    };
     let errors = problem["errors"].as_array().into_iter().flatten();
-    let fields = errors.filter_map(|error| Some(format!("{}: {}", error["field"].as_str()?, error["problem"].as_str()?)));
-    std::iter::once(detail.to_owned()).chain(fields).collect::<Vec<_>>().join("; ")
+    let fields = errors.filter_map(|error| {
+        Some(format!(
+            "{}: {}",
+            error["field"].as_str()?,
+            error["problem"].as_str()?
+        ))
+    });
+    std::iter::once(detail.to_owned())
+        .chain(fields)
+        .collect::<Vec<_>>()
+        .join("; ")
 }

@@ -28,7 +28,10 @@ const LOOK: Duration = Duration::from_millis(20);
 /// The end that was ordered.
 pub(super) async fn orderly(mut running: Running) {
     let end = Instant::now() + WHOLE;
-    let left = |reserve: Duration| end.saturating_duration_since(Instant::now()).saturating_sub(reserve);
+    let left = |reserve: Duration| {
+        end.saturating_duration_since(Instant::now())
+            .saturating_sub(reserve)
+    };
     tracing::info!("stopping: no new work is taken");
     running.draining.send_replace(true);
     running.services.refuse_messages();
@@ -36,10 +39,15 @@ pub(super) async fn orderly(mut running: Running) {
     let others = has_other_voters(&running);
     let notice = if others { NOTICE } else { Duration::ZERO };
     let drain = running.settings.drain.min(left(RESERVE + TRANSFER));
-    let release = timeout(drain + Duration::from_millis(500), running.connectors.release(drain));
+    let release = timeout(
+        drain + Duration::from_millis(500),
+        running.connectors.shutdown(drain),
+    );
     let (released, ()) = tokio::join!(release, sleep(notice));
     if released.is_err() {
-        tracing::warn!("the connectors did not stop in time; the next connector server waits for their lease");
+        tracing::warn!(
+            "the connectors did not stop in time; the next connector server waits for their lease"
+        );
     }
 
     let leading = running.cluster.node().leadership().borrow().leading;
@@ -47,12 +55,17 @@ pub(super) async fn orderly(mut running: Running) {
         let deadline = std::time::Instant::now() + TRANSFER.min(left(RESERVE));
         match running.cluster.node().transfer(None, deadline).await {
             Ok(to) => tracing::info!(to, "leadership was handed over"),
-            Err(error) => tracing::warn!(%error, "leadership was not handed over; the others elect a leader"),
+            Err(error) => {
+                tracing::warn!(%error, "leadership was not handed over; the others elect a leader")
+            }
         }
     }
 
     let wait = running.settings.drain.min(left(RESERVE));
-    tokio::join!(running.faces.http.stop(wait + Duration::from_millis(100)), calls_end(&running.services, wait));
+    tokio::join!(
+        running.faces.http.stop(wait + Duration::from_millis(100)),
+        calls_end(&running.services, wait)
+    );
     close(&mut running).await;
     tracing::info!("stopped");
 }
@@ -65,7 +78,10 @@ pub(super) async fn at_once(mut running: Running) {
 
 async fn close(running: &mut Running) {
     running.faces.admin.stop(Duration::from_millis(600)).await;
-    if timeout(CLOSE, running.cluster.node().shutdown()).await.is_err() {
+    if timeout(CLOSE, running.cluster.node().shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!("the storage did not close in time; it is recovered at the next start");
     }
     running.faces.peer.stop(Duration::from_millis(200)).await;
@@ -73,7 +89,9 @@ async fn close(running: &mut Running) {
 
 fn has_other_voters(running: &Running) -> bool {
     let node = running.cluster.node();
-    node.members().iter().any(|member| member.id != node.id() && member.role == Role::Voter)
+    node.members()
+        .iter()
+        .any(|member| member.id != node.id() && member.role == Role::Voter)
 }
 
 /// Waits for the calls that other members have sent here.

@@ -33,7 +33,10 @@ pub(super) struct Stop {
 
 impl Default for Stop {
     fn default() -> Self {
-        Stop { token: CancellationToken::new(), stopped: None }
+        Stop {
+            token: CancellationToken::new(),
+            stopped: None,
+        }
     }
 }
 
@@ -47,7 +50,12 @@ impl Stop {
     }
 
     /// Runs a face under this order. Its end is a loss unless it was ordered.
-    fn run<T>(&mut self, part: &str, vital: &mut Vital, face: impl Future<Output = Result<T, String>> + Send + 'static) {
+    fn run<T>(
+        &mut self,
+        part: &str,
+        vital: &mut Vital,
+        face: impl Future<Output = Result<T, String>> + Send + 'static,
+    ) {
         let (told, stopped) = oneshot::channel();
         self.stopped = Some(stopped);
         let token = self.token.clone();
@@ -72,7 +80,13 @@ pub(super) struct Faces {
 
 impl Faces {
     /// Consensus and calls of services, from other members.
-    pub fn peer(&mut self, listener: TcpListener, cluster: &Cluster, services: Arc<Services>, vital: &mut Vital) {
+    pub fn peer(
+        &mut self,
+        listener: TcpListener,
+        cluster: &Cluster,
+        services: Arc<Services>,
+        vital: &mut Vital,
+    ) {
         let node: &Node = cluster.node();
         let invoke = InvokeServer::new(node.cluster(), node.id(), services);
         let mut server = tonic::transport::Server::builder();
@@ -81,7 +95,10 @@ impl Faces {
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let stop = self.peer.token.clone().cancelled_owned();
         self.peer.run("the peer port", vital, async move {
-            routes.serve_with_incoming_shutdown(incoming, stop).await.map_err(|error| error.to_string())
+            routes
+                .serve_with_incoming_shutdown(incoming, stop)
+                .await
+                .map_err(|error| error.to_string())
         });
     }
 
@@ -99,7 +116,10 @@ impl Faces {
         self.http.run("the http port", vital, async move {
             let drained = http::serve(listener, services, state, limits, token).await;
             if drained.cut > 0 {
-                tracing::warn!(cut = drained.cut, "connections were cut off because their requests did not finish in time");
+                tracing::warn!(
+                    cut = drained.cut,
+                    "connections were cut off because their requests did not finish in time"
+                );
             }
             Ok(())
         });
@@ -109,7 +129,9 @@ impl Faces {
     pub fn admin(&mut self, listener: TcpListener, router: Router, vital: &mut Vital) {
         let token = self.admin.token.clone();
         self.admin.run("the admin port", vital, async move {
-            admin::serve(listener, router, token, ADMIN_DRAIN).await.map_err(|error| error.to_string())
+            admin::serve(listener, router, token, ADMIN_DRAIN)
+                .await
+                .map_err(|error| error.to_string())
         });
     }
 }

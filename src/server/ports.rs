@@ -38,10 +38,18 @@ impl Ports {
     }
 }
 
-async fn bind(what: &str, address: SocketAddr, deadline: Instant, settings: &Settings) -> Result<TcpListener, ServerError> {
+async fn bind(
+    what: &str,
+    address: SocketAddr,
+    deadline: Instant,
+    settings: &Settings,
+) -> Result<TcpListener, ServerError> {
     loop {
         let taken = match ports::listen(what, address) {
-            Ok(listener) => return TcpListener::from_std(listener).map_err(|error| ServerError::Refused(error.to_string())),
+            Ok(listener) => {
+                return TcpListener::from_std(listener)
+                    .map_err(|error| ServerError::Refused(error.to_string()));
+            }
             Err(taken) => taken,
         };
         if taken.cause.kind() != std::io::ErrorKind::AddrInUse || Instant::now() >= deadline {

@@ -21,21 +21,33 @@ pub(super) struct Vital {
 
 impl Vital {
     pub fn new() -> Vital {
-        Vital { tasks: JoinSet::new() }
+        Vital {
+            tasks: JoinSet::new(),
+        }
     }
 
     /// A task that ends only when the member does.
-    pub fn spawn(&mut self, part: impl Into<String>, task: impl Future<Output = Result<(), String>> + Send + 'static) {
+    pub fn spawn(
+        &mut self,
+        part: impl Into<String>,
+        task: impl Future<Output = Result<(), String>> + Send + 'static,
+    ) {
         let part = part.into();
         self.tasks.spawn(async move {
             // A task of its own, so that a panic comes back with the part's name.
-            let ended = tokio::task::spawn(task).await.unwrap_or_else(|error| Err(panic_text(error)));
+            let ended = tokio::task::spawn(task)
+                .await
+                .unwrap_or_else(|error| Err(panic_text(error)));
             (part, ended)
         });
     }
 
     /// A part that is run elsewhere, and seen to be alive by a watch that it feeds.
-    pub fn follow<T: Send + Sync + 'static>(&mut self, part: impl Into<String>, mut watch: watch::Receiver<T>) {
+    pub fn follow<T: Send + Sync + 'static>(
+        &mut self,
+        part: impl Into<String>,
+        mut watch: watch::Receiver<T>,
+    ) {
         self.spawn(part, async move {
             while watch.changed().await.is_ok() {}
             Err("it no longer runs; its panic, if it was one, stands above in the log".into())
@@ -43,7 +55,11 @@ impl Vital {
     }
 
     /// A task that may end when it is done, but must not panic.
-    pub fn background(&mut self, part: impl Into<String>, task: impl Future<Output = ()> + Send + 'static) {
+    pub fn background(
+        &mut self,
+        part: impl Into<String>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
         self.spawn(part, async move {
             let done = tokio::task::spawn(task).await;
             match done {
@@ -60,7 +76,10 @@ impl Vital {
                 let why = ended.err().unwrap_or_else(|| "it ended by itself".into());
                 ServerError::Lost { part, why }
             }
-            Some(Err(error)) => ServerError::Lost { part: "a task".into(), why: panic_text(error) },
+            Some(Err(error)) => ServerError::Lost {
+                part: "a task".into(),
+                why: panic_text(error),
+            },
             None => std::future::pending().await,
         }
     }
@@ -86,7 +105,10 @@ mod tests {
     use super::*;
 
     async fn lost(vital: &mut Vital) -> String {
-        timeout(Duration::from_secs(5), vital.lost()).await.unwrap().to_string()
+        timeout(Duration::from_secs(5), vital.lost())
+            .await
+            .unwrap()
+            .to_string()
     }
 
     #[tokio::test]
@@ -94,14 +116,20 @@ mod tests {
         let mut vital = Vital::new();
         vital.spawn("other", std::future::pending());
         vital.spawn("the http face", async { panic!("no more {}", "rope") });
-        assert_eq!(lost(&mut vital).await, "the http face ended: panic: no more rope");
+        assert_eq!(
+            lost(&mut vital).await,
+            "the http face ended: panic: no more rope"
+        );
     }
 
     #[tokio::test]
     async fn an_end_without_a_word_is_a_loss_too() {
         let mut vital = Vital::new();
         vital.spawn("the http face", async { Ok(()) });
-        assert_eq!(lost(&mut vital).await, "the http face ended: it ended by itself");
+        assert_eq!(
+            lost(&mut vital).await,
+            "the http face ended: it ended by itself"
+        );
     }
 
     #[tokio::test]
@@ -110,7 +138,11 @@ mod tests {
         let (feed, watched) = watch::channel(1);
         vital.follow("consensus", watched);
         feed.send_replace(2);
-        assert!(timeout(Duration::from_millis(50), vital.lost()).await.is_err());
+        assert!(
+            timeout(Duration::from_millis(50), vital.lost())
+                .await
+                .is_err()
+        );
         drop(feed);
         assert!(lost(&mut vital).await.starts_with("consensus ended"), "");
     }
@@ -119,7 +151,11 @@ mod tests {
     async fn background_work_may_be_done_but_not_panic() {
         let mut vital = Vital::new();
         vital.background("announcement", async {});
-        assert!(timeout(Duration::from_millis(50), vital.lost()).await.is_err());
+        assert!(
+            timeout(Duration::from_millis(50), vital.lost())
+                .await
+                .is_err()
+        );
         vital.background("upkeep", async { panic!("oops") });
         assert_eq!(lost(&mut vital).await, "upkeep ended: panic: oops");
     }

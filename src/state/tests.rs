@@ -166,7 +166,7 @@ fn what_is_named_must_exist() {
     refused(
         log.put(Kind::HttpChannel, secured.clone()),
         "security",
-        "no api_key \"partner\"",
+        "no api_key/partner",
     );
     done(log.put(Kind::ApiKey, json!({"name": "partner", "key": "k"})));
     done(log.put(Kind::HttpChannel, secured));

@@ -2,22 +2,21 @@
 
 use std::io;
 
-use nix::sys::signal::Signal;
-use tokio::time::timeout;
+use tokio::time::Instant;
 
-use super::{Engine, START};
+use super::Engine;
 use crate::balancer::{render, server::Server};
 
 impl Engine {
-    /// Over the runtime socket; by a reload when that fails.
+    /// Over the runtime socket; by a new process when that fails.
     pub(super) async fn bring_into_line(&mut self) {
         if self.keeper.is_none() {
             // Its next start reads the file.
             return;
         }
         if let Err(e) = self.over_the_socket().await {
-            tracing::warn!("HAProxy does not take the change at run time ({e}); it is reloaded");
-            self.reload().await;
+            tracing::warn!("HAProxy does not take the change at run time ({e}); it is replaced");
+            self.replace().await;
         }
     }
 
@@ -49,6 +48,12 @@ impl Engine {
         }
         self.delete_leaving().await;
         for server in &blocked {
+            if self.leaving.contains(&server.name) {
+                let name = &server.name;
+                return Err(io::Error::other(format!(
+                    "{name} comes with a new address and still has requests at the old one"
+                )));
+            }
             self.add(server).await?;
         }
         self.running = self.wanted.clone();
@@ -60,26 +65,19 @@ impl Engine {
         self.runtime.add(server, &keywords).await
     }
 
-    /// A new worker takes the listening sockets over; the old one finishes what it has.
-    async fn reload(&mut self) {
-        let old = self.runtime.worker().await.ok();
-        if let Some(keeper) = &self.keeper {
-            keeper.signal(Signal::SIGUSR2);
-        }
-        if timeout(START, self.answer_of_other_than(old))
-            .await
-            .is_err()
-        {
-            tracing::error!(
-                "HAProxy gave no answer within {} s of its reload; tried again with the next change",
-                START.as_secs()
-            );
-            // So that the next change is not taken for a small one.
-            self.running.clear();
+    /// A new process takes the listening sockets over; the old one finishes what it has.
+    async fn replace(&mut self) {
+        let old = self.keeper.as_ref().and_then(|keeper| keeper.pid());
+        if old.is_none() {
+            // It has ended this moment; its next start reads the file.
             return;
         }
-        self.running = self.wanted.clone();
-        self.leaving.clear();
+        if let Err(e) = self.launch(old).await {
+            tracing::error!("{e}; the HAProxy before it goes on, and it is tried again");
+            // What it has is not known any more, but that it isn't what is wanted.
+            self.running.clear();
+            self.next = Instant::now() + self.pause;
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+//! The file for three members, and what the settings change in it.
+
 use std::{path::PathBuf, time::Duration};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What is accepted, and what is said of what is not.
+
 use super::*;
 
 fn load(text: &str) -> Result<BalancerSettings, String> {

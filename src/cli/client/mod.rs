@@ -77,17 +77,26 @@ pub struct Call {
     path: String,
     headers: HeaderMap,
     body: Bytes,
+    read: bool,
 }
 
 impl Call {
     /// A request without a body. The path begins with `/` and is percent-encoded.
     pub fn new(method: Method, path: impl Into<String>) -> Call {
+        let read = method.is_safe();
         Call {
             method,
             path: path.into(),
             headers: HeaderMap::new(),
             body: Bytes::new(),
+            read,
         }
+    }
+
+    /// Says that this one changes nothing, whatever its method: it may be sent again.
+    pub fn harmless(mut self) -> Call {
+        self.read = true;
+        self
     }
 
     /// Adds a header.
@@ -117,7 +126,7 @@ impl Call {
     }
 
     fn is_read(&self) -> bool {
-        self.method.is_safe()
+        self.read
     }
 }
 

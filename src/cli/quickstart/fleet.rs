@@ -37,17 +37,35 @@ pub struct Fleet {
 impl Fleet {
     /// Nothing is started yet.
     pub fn new(folder: Folder) -> Result<Fleet, Failure> {
-        let program = std::env::current_exe()
-            .map_err(|error| Failure::Refused(format!("can't find the program that is running: {error}")))?;
+        let program = std::env::current_exe().map_err(|error| {
+            Failure::Refused(format!("can't find the program that is running: {error}"))
+        })?;
         let (ended, endings) = mpsc::channel(64);
-        Ok(Fleet { folder, program, started: BTreeSet::new(), endings, ended })
+        Ok(Fleet {
+            folder,
+            program,
+            started: BTreeSet::new(),
+            endings,
+            ended,
+        })
     }
 
     /// Starts whatever does not run yet.
     pub async fn start(&mut self) -> Result<(), Failure> {
-        let idle: Vec<Member> = self.folder.members.iter().filter(|member| !runs(member)).cloned().collect();
+        let idle: Vec<Member> = self
+            .folder
+            .members
+            .iter()
+            .filter(|member| !runs(member))
+            .cloned()
+            .collect();
         self.check_ports(&idle)?;
-        let known: Vec<bool> = self.folder.members.iter().map(has_marker).collect::<Result<_, _>>()?;
+        let known: Vec<bool> = self
+            .folder
+            .members
+            .iter()
+            .map(has_marker)
+            .collect::<Result<_, _>>()?;
         // Only where no member has ever been part of a cluster is there one to be made.
         let newborn = !known.contains(&true);
         let first = self.folder.members[0].name.clone();
@@ -64,7 +82,13 @@ impl Fleet {
         if let Some(balancer) = self.folder.balancer.clone()
             && process::all().all(|pid| !process::runs(pid, "balancer", &balancer.config))
         {
-            self.spawn("the balancer", "balancer", &balancer.config, &balancer.log, &[])?;
+            self.spawn(
+                "the balancer",
+                "balancer",
+                &balancer.config,
+                &balancer.log,
+                &[],
+            )?;
         }
         Ok(())
     }
@@ -110,17 +134,35 @@ impl Fleet {
         for pid in &running {
             process::send(*pid, Signal::SIGKILL);
         }
-        let list = running.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
-        Err(Failure::Refused(format!("killed with SIGKILL ({why}): process {list}")))
+        let list = running
+            .iter()
+            .map(u32::to_string)
+            .collect::<Vec<_>>()
+            .join(", ");
+        Err(Failure::Refused(format!(
+            "killed with SIGKILL ({why}): process {list}"
+        )))
     }
 
     /// The processes of the folder: known by their command line, never by their id alone.
     fn running(&self) -> BTreeSet<u32> {
-        let mut running: BTreeSet<u32> =
-            self.started.iter().copied().filter(|pid| process::alive(*pid)).collect();
+        let mut running: BTreeSet<u32> = self
+            .started
+            .iter()
+            .copied()
+            .filter(|pid| process::alive(*pid))
+            .collect();
         for pid in process::all() {
-            let member = self.folder.members.iter().any(|member| process::runs(pid, "server", &member.config));
-            let balancer = self.folder.balancer.iter().any(|it| process::runs(pid, "balancer", &it.config));
+            let member = self
+                .folder
+                .members
+                .iter()
+                .any(|member| process::runs(pid, "server", &member.config));
+            let balancer = self
+                .folder
+                .balancer
+                .iter()
+                .any(|it| process::runs(pid, "balancer", &it.config));
             if (member || balancer) && process::alive(pid) && pid != std::process::id() {
                 running.insert(pid);
             }
@@ -133,7 +175,11 @@ impl Fleet {
         let mut taken = Vec::new();
         for member in idle {
             let settings = &member.settings;
-            for (what, face) in [("http", &settings.http), ("admin", &settings.admin), ("peer", &settings.peer)] {
+            for (what, face) in [
+                ("http", &settings.http),
+                ("admin", &settings.admin),
+                ("peer", &settings.peer),
+            ] {
                 if let Err(error) = ports::listen(&format!("{}, {what}", member.name), face.bind) {
                     taken.push(error.to_string());
                 }
@@ -154,13 +200,30 @@ impl Fleet {
         )))
     }
 
-    fn spawn(&mut self, who: &str, subcommand: &str, config: &Path, log: &Path, flags: &[String]) -> Result<(), Failure> {
+    fn spawn(
+        &mut self,
+        who: &str,
+        subcommand: &str,
+        config: &Path,
+        log: &Path,
+        flags: &[String],
+    ) -> Result<(), Failure> {
         let told = |error: std::io::Error| Failure::Refused(format!("can't start {who}: {error}"));
-        let out = File::options().create(true).append(true).open(log).map_err(told)?;
+        let out = File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .map_err(told)?;
         let mut command = Command::new(&self.program);
-        command.arg(subcommand).arg("--config").arg(config).args(flags);
+        command
+            .arg(subcommand)
+            .arg("--config")
+            .arg(config)
+            .args(flags);
         // The folder's files say everything; a variable would go to all members alike.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("QUORATE_")) {
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("QUORATE_"))
+        {
             command.env_remove(name);
         }
         command
@@ -170,7 +233,9 @@ impl Fleet {
             // Ctrl-C is for this process; it stops the others in an orderly way.
             .process_group(0);
         let mut child = command.spawn().map_err(told)?;
-        let Some(pid) = child.id() else { return Err(told(std::io::Error::other("it ended at once"))) };
+        let Some(pid) = child.id() else {
+            return Err(told(std::io::Error::other("it ended at once")));
+        };
         self.started.insert(pid);
         let (who, ended) = (who.to_owned(), self.ended.clone());
         tokio::spawn(async move {
@@ -189,7 +254,9 @@ fn runs(member: &Member) -> bool {
 
 fn has_marker(member: &Member) -> Result<bool, Failure> {
     let marker = Node::marker(&member.settings.data_dir);
-    marker.map(|found| found.is_some()).map_err(|error| Failure::Refused(format!("{}: {error}", member.name)))
+    marker
+        .map(|found| found.is_some())
+        .map_err(|error| Failure::Refused(format!("{}: {error}", member.name)))
 }
 
 /// A death before everything was ready, with the end of the log that says why.
@@ -200,7 +267,9 @@ pub fn untimely(folder: &Folder, who: &str, status: ExitStatus) -> Failure {
         .find(|member| member.name == who)
         .map(|member| &member.log)
         .or(folder.balancer.as_ref().map(|balancer| &balancer.log));
-    let tail = log.map(|log| format!(". The end of {}:\n{}", log.display(), tail(log))).unwrap_or_default();
+    let tail = log
+        .map(|log| format!(". The end of {}:\n{}", log.display(), tail(log)))
+        .unwrap_or_default();
     Failure::Refused(format!("{who} {}{tail}", ending(status)))
 }
 
@@ -210,5 +279,8 @@ fn tail(file: &Path) -> String {
     let text = std::fs::read(file).unwrap_or_default();
     let text = String::from_utf8_lossy(&text[text.len().saturating_sub(64 << 10)..]).into_owned();
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(LINES)..].iter().map(|line| format!("  {line}\n")).collect()
+    lines[lines.len().saturating_sub(LINES)..]
+        .iter()
+        .map(|line| format!("  {line}\n"))
+        .collect()
 }

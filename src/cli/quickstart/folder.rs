@@ -62,25 +62,39 @@ impl Folder {
             true => None,
             false => Some(balancer(&dir, args.port_offset, &members)?),
         };
-        let folder = Folder { members, balancer, _lock: lock };
+        let folder = Folder {
+            members,
+            balancer,
+            _lock: lock,
+        };
         folder.check_distinct()?;
         Ok(folder)
     }
 
     /// The admin URLs of all members but one.
     pub fn admin_urls(&self, except: Option<&str>) -> Vec<String> {
-        let others = self.members.iter().filter(|member| Some(member.name.as_str()) != except);
-        others.map(|member| format!("http://{}", member.settings.admin.advertise)).collect()
+        let others = self
+            .members
+            .iter()
+            .filter(|member| Some(member.name.as_str()) != except);
+        others
+            .map(|member| format!("http://{}", member.settings.admin.advertise))
+            .collect()
     }
 
     /// Settings that were changed by hand may clash.
     fn check_distinct(&self) -> Result<(), Failure> {
         let mut seen: Vec<(SocketAddr, &Path)> = Vec::new();
         let members = self.members.iter().flat_map(|member| {
-            let Settings { http, admin, peer, .. } = &member.settings;
+            let Settings {
+                http, admin, peer, ..
+            } = &member.settings;
             [http, admin, peer].map(|face| (face.bind, member.config.as_path()))
         });
-        let balancer = self.balancer.iter().map(|balancer| (balancer.bind, balancer.config.as_path()));
+        let balancer = self
+            .balancer
+            .iter()
+            .map(|balancer| (balancer.bind, balancer.config.as_path()));
         for (bind, config) in members.chain(balancer) {
             if let Some((_, other)) = seen.iter().find(|(taken, _)| *taken == bind) {
                 return Err(Failure::Refused(format!(
@@ -101,16 +115,24 @@ fn member(dir: &Path, at: u16, offset: u16) -> Result<Member, Failure> {
     make(&folder)?;
     let config = folder.join("quorate.toml");
     write_if_absent(&config, &files::member(&name, offset + at))?;
-    let settings = Settings::load(&config, [], &[]).map_err(|error| Failure::Refused(error.to_string()))?;
-    Ok(Member { name: settings.name.clone(), log: folder.join("quorate.log"), config, settings })
+    let settings =
+        Settings::load(&config, [], &[]).map_err(|error| Failure::Refused(error.to_string()))?;
+    Ok(Member {
+        name: settings.name.clone(),
+        log: folder.join("quorate.log"),
+        config,
+        settings,
+    })
 }
 
 fn balancer(dir: &Path, offset: u16, members: &[Member]) -> Result<Balancer, Failure> {
     let told = |error: balancer::BalancerError| Failure::Refused(error.to_string());
     let folder = dir.join("balancer");
     let bind = SocketAddr::from((Ipv4Addr::LOCALHOST, files::BALANCER + offset));
-    let admins: Vec<String> =
-        members.iter().map(|member| format!("http://{}", member.settings.admin.advertise)).collect();
+    let admins: Vec<String> = members
+        .iter()
+        .map(|member| format!("http://{}", member.settings.admin.advertise))
+        .collect();
     let config = balancer::settings::write_default(&folder, bind, &admins).map_err(told)?;
     let settings = balancer::BalancerSettings::load(&config).map_err(told)?;
     if !installed(&settings.haproxy) {
@@ -120,7 +142,11 @@ fn balancer(dir: &Path, offset: u16, members: &[Member]) -> Result<Balancer, Fai
             settings.haproxy
         )));
     }
-    Ok(Balancer { log: folder.join("quorate.log"), config, bind: settings.bind })
+    Ok(Balancer {
+        log: folder.join("quorate.log"),
+        config,
+        bind: settings.bind,
+    })
 }
 
 /// Whether a program is there, by path or on the PATH. Debian keeps HAProxy in /usr/sbin,
@@ -131,7 +157,9 @@ fn installed(program: &str) -> bool {
     }
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
-    std::env::split_paths(&paths).chain(usual).any(|folder| folder.join(program).is_file())
+    std::env::split_paths(&paths)
+        .chain(usual)
+        .any(|folder| folder.join(program).is_file())
 }
 
 fn make(folder: &Path) -> Result<(), Failure> {

@@ -55,7 +55,9 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let stopped = fleet.stop(&mut stop).await;
     match outcome {
         Ok(()) => stopped,
-        Err(Failure::Unreachable(_)) => Err(Failure::Unreachable("the quickstart did not get ready".into())),
+        Err(Failure::Unreachable(_)) => Err(Failure::Unreachable(
+            "the quickstart did not get ready".into(),
+        )),
         Err(_) => Err(Failure::Refused("the quickstart could not start".into())),
     }
 }

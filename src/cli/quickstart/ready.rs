@@ -30,9 +30,14 @@ pub async fn wait(fleet: &mut Fleet) -> Result<(), Failure> {
             (who, status) = fleet.death() => return Err(fleet::untimely(&fleet.folder, &who, status)),
             missing = probes.missing() => missing,
         };
-        let Some(missing) = missing else { return Ok(()) };
+        let Some(missing) = missing else {
+            return Ok(());
+        };
         if Instant::now() >= deadline {
-            return Err(Failure::Unreachable(format!("not ready after {} s: {missing}", PATIENCE.as_secs())));
+            return Err(Failure::Unreachable(format!(
+                "not ready after {} s: {missing}",
+                PATIENCE.as_secs()
+            )));
         }
         tokio::select! {
             (who, status) = fleet.death() => return Err(fleet::untimely(&fleet.folder, &who, status)),
@@ -50,10 +55,21 @@ struct Probes {
 impl Probes {
     fn of(fleet: &Fleet) -> Result<Probes, Failure> {
         let members = fleet.folder.members.iter().map(|member| {
-            Ok((member.name.clone(), client(&member.settings.admin.advertise)?))
+            Ok((
+                member.name.clone(),
+                client(&member.settings.admin.advertise)?,
+            ))
         });
-        let balancer = fleet.folder.balancer.as_ref().map(|it| client(&it.bind.to_string())).transpose()?;
-        Ok(Probes { members: members.collect::<Result<_, Failure>>()?, balancer })
+        let balancer = fleet
+            .folder
+            .balancer
+            .as_ref()
+            .map(|it| client(&it.bind.to_string()))
+            .transpose()?;
+        Ok(Probes {
+            members: members.collect::<Result<_, Failure>>()?,
+            balancer,
+        })
     }
 
     /// What is not yet as it should be; `None` when all is.
@@ -63,9 +79,14 @@ impl Probes {
             if let Err(failure) = ready {
                 return Some(format!("{name} is not ready ({failure})"));
             }
-            let answer = match client.get_json::<MembersAnswer>("/v1/cluster/members").await {
+            let answer = match client
+                .get_json::<MembersAnswer>("/v1/cluster/members")
+                .await
+            {
                 Ok(answer) => answer,
-                Err(failure) => return Some(format!("{name} doesn't list the members ({failure})")),
+                Err(failure) => {
+                    return Some(format!("{name} doesn't list the members ({failure})"));
+                }
             };
             if let Some(missing) = self.incomplete(&answer) {
                 return Some(format!("as {name} sees it, {missing}"));

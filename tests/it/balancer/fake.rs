@@ -1,7 +1,7 @@
 //! A member that is played: services, health, and the list of members.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -111,10 +111,16 @@ impl Fake {
         }
     }
 
-    /// As kill -9 would.
+    /// As kill -9 would. When it returns, connections are refused.
     pub fn kill(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
+            while [self.http, self.admin]
+                .iter()
+                .any(|at| TcpStream::connect(at).is_ok())
+            {
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 

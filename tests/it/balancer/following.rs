@@ -6,7 +6,7 @@ use hyper::StatusCode;
 
 use super::{
     fake::{Cluster, Fake},
-    rig::{Balancer, folder, set, until},
+    rig::{Balancer, alive, folder, set, until},
 };
 
 #[tokio::test]
@@ -18,7 +18,7 @@ async fn a_kept_alive_connection_survives_a_join_and_a_leave() {
     let dir = folder(&[&a]);
     let balancer = Balancer::start(dir.path()).await;
     balancer.serves(&[&a, &b]).await;
-    let worker = balancer.worker().await.unwrap();
+    let process = balancer.process().await.unwrap();
     let mut used = balancer.connect().await.unwrap();
     let mut idle = balancer.connect().await.unwrap();
     assert_eq!(idle.get("/").await.unwrap().status, StatusCode::OK);
@@ -48,7 +48,11 @@ async fn a_kept_alive_connection_survives_a_join_and_a_leave() {
     }
     assert_eq!(idle.get("/").await.unwrap().status, StatusCode::OK);
     assert_eq!(a.requests(), before);
-    assert_eq!(balancer.worker().await, Some(worker), "it was not reloaded");
+    assert_eq!(
+        balancer.process().await,
+        Some(process),
+        "it was not reloaded"
+    );
 
     let file = fs::read_to_string(dir.path().join("haproxy.cfg")).unwrap();
     assert!(!file.contains("server member-1 "), "{file}");
@@ -86,6 +90,46 @@ async fn what_a_leaving_member_has_in_hand_is_finished() {
     let (mut client, answer) = slow.await.unwrap();
     assert_eq!(answer.unwrap().body, "member-1");
     assert_eq!(client.get("/").await.unwrap().body, "member-2");
+    balancer.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_that_takes_a_new_process_breaks_off_no_request() {
+    let cluster = Cluster::default();
+    let (a, b) = (Fake::start(&cluster, 1), Fake::start(&cluster, 2));
+    cluster.join(&a);
+    let dir = folder(&[&a]);
+    let balancer = Balancer::start(dir.path()).await;
+    balancer.serves(&[&a]).await;
+    let process = balancer.process().await;
+    let mut client = balancer.connect().await.unwrap();
+    let slow = tokio::spawn(async move { client.get("/slow").await });
+    until("the slow request has arrived", async || {
+        a.saw("GET /slow") == 1
+    })
+    .await;
+
+    // A new member under the old one's name: it can't be deleted while it has a request.
+    let moved = Fake::start(&cluster, 1);
+    cluster.leave(&a);
+    cluster.join(&moved);
+    cluster.join(&b);
+    balancer.serves(&[&moved, &b]).await;
+    assert_ne!(balancer.process().await, process);
+    assert_eq!(balancer.get("/").await.unwrap().status, StatusCode::OK);
+    assert!(!slow.is_finished());
+    a.controls.go_on.notify_waiters();
+    assert_eq!(slow.await.unwrap().unwrap().body, "member-1");
+    until("the old process is gone", async || {
+        !process.is_some_and(alive)
+    })
+    .await;
+
+    // The new process takes changes as the first one did.
+    let now = balancer.process().await;
+    cluster.leave(&b);
+    balancer.serves(&[&moved]).await;
+    assert_eq!(balancer.process().await, now);
     balancer.stop().await;
 }
 

@@ -61,6 +61,8 @@ pub fn free_address() -> SocketAddr {
 impl Balancer {
     /// Starts it and waits until HAProxy answers.
     pub async fn start(dir: &Path) -> Balancer {
+        // Shown with the output of a test that fails.
+        let _ = tracing_subscriber::fmt().with_test_writer().try_init();
         let config = dir.join("balancer.toml");
         let bind = balancer::BalancerSettings::load(&config).unwrap().bind;
         let shutdown = CancellationToken::new();
@@ -124,7 +126,7 @@ impl Balancer {
     }
 
     /// The process that serves now.
-    pub async fn worker(&self) -> Option<i32> {
+    pub async fn process(&self) -> Option<i32> {
         let mut stream = UnixStream::connect(self.dir.join("haproxy.sock"))
             .await
             .ok()?;
