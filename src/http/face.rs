@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::{
-    body, cid,
+    body::RequestBody,
+    cid,
     envelope::{self, Refusal},
     limits::Limits,
     observe,
@@ -72,7 +73,8 @@ impl Face {
         answering: &Answering,
     ) -> Response<Bytes> {
         let observed = observe::Observed::begin();
-        let (mut parts, mut body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let mut body = RequestBody::new(body, &parts.headers);
         let cid = cid::of(&parts.headers);
         let head = parts.method == Method::HEAD;
         let span =
@@ -83,10 +85,7 @@ impl Face {
             .instrument(span.clone())
             .await;
 
-        // What is left of the body would be taken for the next request.
-        let waits_for_continue = parts.headers.contains_key(header::EXPECT);
-        let ended = http_body::Body::is_end_stream(&body)
-            || (!waits_for_continue && outcome.is_err() && body::discard(&mut body).await);
+        let ended = body.discard().await;
         if !ended {
             answering.wire().leave_unread();
         }
@@ -108,7 +107,7 @@ impl Face {
     async fn handle(
         &self,
         parts: &mut Parts,
-        body: &mut Incoming,
+        body: &mut RequestBody,
         cid: &str,
         channel_label: &mut Option<Arc<str>>,
     ) -> Result<Reply, Refusal> {
@@ -159,10 +158,12 @@ impl Face {
         &self,
         call: Call<'_>,
         parts: &mut Parts,
-        body: &mut Incoming,
+        body: &mut RequestBody,
         cid: &str,
     ) -> Result<Reply, Refusal> {
-        let body = body::read(body, call.body_bytes_max, self.limits.body_wait).await?;
+        let body = body
+            .read(call.body_bytes_max, self.limits.body_wait)
+            .await?;
         let mut headers = std::mem::take(&mut parts.headers);
         strip_hop_by_hop(&mut headers);
         strip_ours(&mut headers);

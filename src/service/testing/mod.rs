@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::api::{Message, Origin, Request};
@@ -72,21 +72,6 @@ impl Group {
 
     pub(crate) fn service(&mut self, name: &str, spec: Value) {
         self.put(Kind::Service, name, spec);
-    }
-
-    /// A channel and, if it isn't there yet, the service that echoes.
-    pub(crate) fn channel(&mut self, name: &str, spec: Value) {
-        if spec["service"] == "echo"
-            && self
-                .machine
-                .state()
-                .catalog()
-                .get(Kind::Service, "echo")
-                .is_none()
-        {
-            self.service("echo", json!({"builtin": "echo"}));
-        }
-        self.put(Kind::HttpChannel, name, spec);
     }
 
     pub(crate) fn announce(&mut self, member: u64, services: &[&str]) {
