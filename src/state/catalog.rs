@@ -17,7 +17,7 @@ use super::{
 };
 
 /// The longest JSON of one resource.
-const SPEC_BYTES_MAX: usize = 64 << 10;
+pub const SPEC_BYTES_MAX: usize = 64 << 10;
 
 /// A resource with its revision.
 #[derive(Clone, Debug, PartialEq)]

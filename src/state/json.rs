@@ -31,6 +31,14 @@ impl<'de> Visitor<'de> for Reader {
         Ok(Value::Null)
     }
 
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<Value, D::Error> {
+        inner.deserialize_any(Reader)
+    }
+
     fn visit_bool<E>(self, it: bool) -> Result<Value, E> {
         Ok(it.into())
     }

@@ -16,7 +16,7 @@ pub mod resource;
 mod snapshot;
 
 pub use announced::Announced;
-pub use catalog::{Catalog, Stored, check as check_resource};
+pub use catalog::{Catalog, SPEC_BYTES_MAX, Stored, check as check_resource};
 pub use command::{Answer, Command, FieldError, Precondition};
 pub use json::{Unique, parse as parse_json};
 pub use kv::{Entry, KEY_BYTES_MAX, Kv, VALUE_BYTES_MAX};

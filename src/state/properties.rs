@@ -109,6 +109,27 @@ fn log() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
+/// What a command about the reign is meant to be.
+#[derive(Clone, Copy, Debug)]
+enum Aim {
+    TakeOver,
+    TakeOverForAnother,
+    TakeOverInAnotherTerm,
+    Release,
+    ReleaseAnother,
+}
+
+fn reign_move() -> impl Strategy<Value = (u64, Aim, u64)> {
+    let aim = prop::sample::select(vec![
+        Aim::TakeOver,
+        Aim::TakeOverForAnother,
+        Aim::TakeOverInAnotherTerm,
+        Aim::Release,
+        Aim::ReleaseAnother,
+    ]);
+    (0..2u64, aim, 0..20u64)
+}
+
 fn leader_of(term: u64) -> MemberId {
     term % 3 + 1
 }
@@ -230,17 +251,27 @@ proptest! {
     /// At each index there is one holder; epochs strictly increase; only a leader's own
     /// entry makes it the holder, and only the holder's own entry releases.
     #[test]
-    fn one_holder_and_growing_epochs(log in log()) {
+    fn one_holder_and_growing_epochs(moves in prop::collection::vec(reign_move(), 1..60)) {
         let mut machine = Machine::default();
-        for (index, term, leader, command) in entries(&log) {
+        let mut term = 1;
+        for (index, (elections, aim, stray)) in (1..).zip(moves) {
+            term += elections;
+            let leader = leader_of(term);
             let before = *machine.state().reign();
-            let (_, events) = machine.apply(index, term, leader, command);
+            let command = match aim {
+                Aim::TakeOver => Command::TakeOver { member: leader, term },
+                Aim::TakeOverForAnother => Command::TakeOver { member: stray, term },
+                Aim::TakeOverInAnotherTerm => Command::TakeOver { member: leader, term: stray },
+                Aim::Release => Command::Release { epoch: before.epoch },
+                Aim::ReleaseAnother => Command::Release { epoch: stray },
+            };
+            let (_, events) = machine.apply(index, term, leader, &command);
             let after = *machine.state().reign();
             prop_assert!(after.epoch >= before.epoch);
             if after.epoch == before.epoch {
                 prop_assert_eq!((after.holder, after.term), (before.holder, before.term));
             } else {
-                prop_assert_eq!(command, &Command::TakeOver { member: leader, term });
+                prop_assert_eq!(command, Command::TakeOver { member: leader, term });
                 let expected = Reign { holder: Some(leader), epoch: index, term, released: false };
                 prop_assert_eq!(after, expected);
             }

@@ -13,25 +13,35 @@ pub(super) fn missing(
     announced: &Announcements,
 ) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    let mut need = |field: &str, kind: Kind, name: &str| {
+    let mut need = |field: &str, value: &str, kind: Kind, name: &str| {
         if catalog.get(kind, name).is_none() {
             let there = catalog.list(kind).map(|(name, _)| name).collect();
             let problem = format!(
-                "there is no {kind} {name:?}: create it first{}",
+                "there is no {kind}/{name}: create it first{}",
                 listed(there)
             );
-            errors.push(error(field, name, problem));
+            errors.push(error(field, value, problem));
         }
     };
     match resource {
         Resource::HttpChannel(it) => {
             if let Some((kind, name)) = it.security_object() {
-                need("security", kind, name);
+                need(
+                    "security",
+                    it.security.as_deref().unwrap_or(name),
+                    kind,
+                    name,
+                );
             }
             errors.extend(missing_service(&it.service, catalog, announced));
         }
         Resource::AmqpChannel(it) => {
-            need("connection", Kind::AmqpConnection, &it.connection);
+            need(
+                "connection",
+                &it.connection,
+                Kind::AmqpConnection,
+                &it.connection,
+            );
             errors.extend(missing_service(&it.service, catalog, announced));
         }
         Resource::Service(it) => {
@@ -61,7 +71,7 @@ fn missing_service(name: &str, catalog: &Catalog, announced: &Announcements) -> 
     there.sort_unstable();
     there.dedup();
     let problem = format!(
-        "there is no service {name:?}: create it first{}",
+        "there is no service/{name}: create it first{}",
         listed(there)
     );
     Some(error("service", name, problem))

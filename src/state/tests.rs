@@ -166,7 +166,7 @@ fn what_is_named_must_exist() {
     refused(
         log.put(Kind::HttpChannel, secured.clone()),
         "security",
-        "no api_key \"partner\"",
+        "no api_key/partner",
     );
     done(log.put(Kind::ApiKey, json!({"name": "partner", "key": "k"})));
     done(log.put(Kind::HttpChannel, secured));
@@ -346,6 +346,7 @@ fn keys_and_values() {
     let claim = Some(Precondition::Revision(first));
     let second = done(log.apply(put("a/1", "x", claim)));
     assert!(second > first);
+    assert_eq!(log.state().kv().revision(), second);
     let failed = Answer::PreconditionFailed { revision: second };
     assert_eq!(log.apply(put("a/1", "x", claim)), failed);
     for key in ["a/3", "a/2", "b", "", &"k".repeat(1025)] {

@@ -1,0 +1,204 @@
+//! The low-water mark: the vote and the last entry that this member has acknowledged.
+//!
+//! RocksDB's write-ahead log can't tell a record that was being written when the power
+//! went from one that was acknowledged and has rotted since: both are a record whose
+//! checksum is wrong, with nothing sound behind it. This file can. It lies beside the log,
+//! is fsynced after the log is, and never promises what the log has not got; so a log that
+//! ends before it has lost something that was promised to others.
+//!
+//! - A vote is under the mark before it is given: `save_vote` returns after both fsyncs.
+//! - Entries come under the mark at most [`LAG`] and one fsync after they are acknowledged,
+//!   so that a write costs one fsync and not two. In this window, and only in it, a record
+//!   that rots (not one that the disk never got) is taken for a torn tail.
+//! - Before entries are truncated the mark is lowered, and fsynced, to what will be left.
+//!
+//! Two slots are written in turn, each a sector of its own: a write that is torn leaves the
+//! slot before it.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::FileExt,
+    path::Path,
+    time::Duration,
+};
+
+use bytes::{Buf, BufMut, Bytes};
+
+use super::{
+    error::OpenError,
+    folder::{Folder, read_small, write_atomically},
+    format::{self, SEAL, Unsound},
+    types::{LeaderId, LogId, Vote},
+};
+
+/// How long an acknowledged entry may stay above the mark.
+pub(super) const LAG: Duration = Duration::from_millis(20);
+
+const KEY: &[u8] = b"acknowledged";
+const SLOT: usize = 512;
+const PAYLOAD: usize = 8 + (1 + 8 + 8 + 1) + (1 + 8 + 8 + 8);
+
+/// What has been acknowledged to others, and must be there after a restart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Acknowledged {
+    pub(super) vote: Option<Vote>,
+    pub(super) last: Option<LogId>,
+}
+
+impl Acknowledged {
+    fn encode(&self, sequence: u64) -> Vec<u8> {
+        let mut slot = format::seal(format::ACKNOWLEDGED, KEY, |out| {
+            let vote = self.vote.unwrap_or_else(|| Vote::new(0, 0));
+            out.put_u64_le(sequence);
+            out.put_u8(self.vote.is_some().into());
+            out.put_u64_le(vote.leader_id.term);
+            out.put_u64_le(vote.leader_id.node_id);
+            out.put_u8(vote.committed.into());
+            let (leader, index) = match self.last {
+                Some(last) => (last.leader_id, last.index),
+                None => (vote.leader_id, 0),
+            };
+            out.put_u8(self.last.is_some().into());
+            out.put_u64_le(leader.term);
+            out.put_u64_le(leader.node_id);
+            out.put_u64_le(index);
+        });
+        slot.resize(SLOT, 0);
+        slot
+    }
+
+    fn decode(slot: &[u8]) -> Result<(u64, Acknowledged), Unsound> {
+        let record = Bytes::copy_from_slice(&slot[..SEAL + PAYLOAD]);
+        let mut record = format::unseal(format::ACKNOWLEDGED, KEY, record)?;
+        let leader = |record: &mut Bytes| LeaderId {
+            term: record.get_u64_le(),
+            node_id: record.get_u64_le(),
+        };
+        let sequence = record.get_u64_le();
+        let has_vote = record.get_u8() == 1;
+        let leader_id = leader(&mut record);
+        let committed = record.get_u8() == 1;
+        let has_last = record.get_u8() == 1;
+        let last = LogId::new(leader(&mut record), record.get_u64_le());
+        let mark = Acknowledged {
+            vote: has_vote.then_some(Vote {
+                leader_id,
+                committed,
+            }),
+            last: has_last.then_some(last),
+        };
+        Ok((sequence, mark))
+    }
+}
+
+/// The file.
+#[derive(Debug)]
+pub(super) struct AcknowledgedFile {
+    file: File,
+    sequence: u64,
+}
+
+impl AcknowledgedFile {
+    /// Makes the file for a member that has promised nothing yet.
+    pub(super) fn create(folder: &Folder) -> Result<(), OpenError> {
+        let path = folder.acknowledged();
+        let none = Acknowledged::default();
+        let slots = [none.encode(0), none.encode(1)].concat();
+        write_atomically(&path, &slots).map_err(OpenError::io(&path, "writing"))
+    }
+
+    /// Reads the newer of the slots that are sound; `None` if there is no file.
+    pub(super) fn open(path: &Path) -> Result<Option<(AcknowledgedFile, Acknowledged)>, OpenError> {
+        let Some(bytes) = read_small(path)? else {
+            return Ok(None);
+        };
+        if bytes.len() != 2 * SLOT {
+            let found = format!("it has {} bytes instead of {}", bytes.len(), 2 * SLOT);
+            return Err(OpenError::damaged(path, found));
+        }
+        let slots = [&bytes[..SLOT], &bytes[SLOT..]].map(Acknowledged::decode);
+        for slot in &slots {
+            if let Err(unsound @ Unsound::Future { .. }) = slot {
+                return Err(OpenError::unsound(path, "a slot", unsound));
+            }
+        }
+        let newest = slots
+            .into_iter()
+            .flatten()
+            .max_by_key(|(sequence, _)| *sequence);
+        let Some((sequence, mark)) = newest else {
+            return Err(OpenError::damaged(path, "both slots have a wrong checksum"));
+        };
+        let file = OpenOptions::new()
+            .write(true)
+            .open(path)
+            .map_err(OpenError::io(path, "opening"))?;
+        Ok(Some((AcknowledgedFile { file, sequence }, mark)))
+    }
+
+    /// Moves the mark, up or down, and makes that last.
+    pub(super) fn write(&mut self, mark: &Acknowledged) -> io::Result<()> {
+        let sequence = self.sequence + 1;
+        let offset = (sequence % 2) * SLOT as u64;
+        self.file.write_all_at(&mark.encode(sequence), offset)?;
+        self.file.sync_data()?;
+        self.sequence = sequence;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn mark(term: u64, index: u64) -> Acknowledged {
+        let leader_id = LeaderId { term, node_id: 7 };
+        Acknowledged {
+            vote: Some(Vote {
+                leader_id,
+                committed: true,
+            }),
+            last: Some(LogId::new(leader_id, index)),
+        }
+    }
+
+    fn read(path: &Path) -> Result<Acknowledged, OpenError> {
+        AcknowledgedFile::open(path).map(|found| found.unwrap().1)
+    }
+
+    #[test]
+    fn a_torn_write_leaves_the_mark_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, _) = Folder::lock(dir.path(), Duration::ZERO).unwrap();
+        let path = folder.acknowledged();
+        assert!(AcknowledgedFile::open(&path).unwrap().is_none());
+        AcknowledgedFile::create(&folder).unwrap();
+        assert_eq!(read(&path).unwrap(), Acknowledged::default());
+
+        let (mut file, _) = AcknowledgedFile::open(&path).unwrap().unwrap();
+        for index in 1..=5 {
+            file.write(&mark(2, index)).unwrap();
+            assert_eq!(read(&path).unwrap(), mark(2, index));
+        }
+        let good = fs::read(&path).unwrap();
+        for slot in [0, SLOT] {
+            let mut torn = good.clone();
+            torn[slot + 20] ^= 1;
+            fs::write(&path, &torn).unwrap();
+            let left = read(&path).unwrap();
+            assert!(left == mark(2, 5) || left == mark(2, 4), "{left:?}");
+        }
+        let mut rotten = good.clone();
+        rotten[20] ^= 1;
+        rotten[SLOT + 20] ^= 1;
+        fs::write(&path, &rotten).unwrap();
+        let err = read(&path).unwrap_err().to_string();
+        assert!(err.contains("both slots"), "{err}");
+        fs::write(&path, &good[..SLOT]).unwrap();
+        let err = read(&path).unwrap_err().to_string();
+        assert!(err.contains("512 bytes instead of 1024"), "{err}");
+    }
+}

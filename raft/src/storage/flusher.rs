@@ -1,0 +1,243 @@
+//! The one thread that waits for the disk.
+//!
+//! Entries are written to the log by whoever appends them, without waiting; the thread
+//! makes them last. While it waits for one fsync more appends arrive, and the next fsync is
+//! for all of them. Votes and truncations pass through the same queue, so that everything
+//! happens in the order in which it was asked for.
+//!
+//! After a failed fsync nobody knows what is on the disk, and asking again may answer yes
+//! without cause. So the first failure is the last: everything after it fails too.
+
+use std::{io, sync::Arc, thread, time::Instant};
+
+use openraft::storage::IOFlushed;
+use rocksdb::WriteBatch;
+use tokio::{
+    runtime,
+    sync::{mpsc, oneshot},
+    time,
+};
+
+use super::{
+    acknowledged::{Acknowledged, AcknowledgedFile, LAG},
+    db::Db,
+    keys,
+    types::{LogId, Types, Vote},
+};
+
+/// Appends that may wait for the disk before the next one has to wait for its turn.
+const QUEUE: usize = 4096;
+
+/// Something to be made last.
+pub(super) enum Job {
+    /// Entries up to `last` are written.
+    Appended {
+        last: LogId,
+        flushed: IOFlushed<Types>,
+    },
+    /// A vote is written.
+    Voted {
+        vote: Vote,
+        done: oneshot::Sender<io::Result<()>>,
+    },
+    /// The entries behind `after`, up to index `last`, are to be deleted.
+    Truncate {
+        after: Option<LogId>,
+        done: oneshot::Sender<io::Result<()>>,
+    },
+}
+
+/// The way to the thread; it ends when the last of these is dropped.
+#[derive(Clone)]
+pub(super) struct Flusher(mpsc::Sender<Job>);
+
+impl Flusher {
+    pub(super) fn start(
+        db: Arc<Db>,
+        file: AcknowledgedFile,
+        mark: Acknowledged,
+    ) -> io::Result<(Arc<Db>, Flusher)> {
+        let clock = runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()?;
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let mut state = State {
+            db: db.clone(),
+            file,
+            mark,
+            dirty: None,
+            failed: None,
+        };
+        thread::Builder::new()
+            .name("log-flusher".to_owned())
+            .spawn(move || clock.block_on(state.run(queue)))?;
+        Ok((db, Flusher(jobs)))
+    }
+
+    /// Hands a job over; waits while the queue is full.
+    pub(super) async fn send(&self, job: Job) -> io::Result<()> {
+        let sent = self.0.send(job).await;
+        sent.map_err(|_| io::Error::other("the thread that writes the log to disk has ended"))
+    }
+
+    /// Hands over a job that is answered, and waits for the answer.
+    pub(super) async fn call(
+        &self,
+        job: impl FnOnce(oneshot::Sender<io::Result<()>>) -> Job,
+    ) -> io::Result<()> {
+        let (done, answer) = oneshot::channel();
+        self.send(job(done)).await?;
+        answer.await.unwrap_or_else(|_| {
+            Err(io::Error::other(
+                "the thread that writes the log to disk has ended",
+            ))
+        })
+    }
+}
+
+struct State {
+    db: Arc<Db>,
+    file: AcknowledgedFile,
+    /// What is acknowledged by now.
+    mark: Acknowledged,
+    /// Since when the file is behind.
+    dirty: Option<Instant>,
+    failed: Option<String>,
+}
+
+impl State {
+    async fn run(&mut self, mut queue: mpsc::Receiver<Job>) {
+        let mut group = Vec::new();
+        loop {
+            let first = match self.dirty {
+                None => queue.recv().await,
+                Some(since) => {
+                    let due = (since + LAG).into();
+                    match time::timeout_at(due, queue.recv()).await {
+                        Ok(job) => job,
+                        Err(_) => {
+                            self.write_mark_or_fail();
+                            continue;
+                        }
+                    }
+                }
+            };
+            let Some(first) = first else {
+                break;
+            };
+            group.push(first);
+            while group.len() < QUEUE
+                && let Ok(job) = queue.try_recv()
+            {
+                group.push(job);
+            }
+            self.run_group(&mut group);
+            if self.dirty.is_some_and(|since| since.elapsed() >= LAG) {
+                self.write_mark_or_fail();
+            }
+        }
+        if self.dirty.is_some() {
+            self.write_mark_or_fail();
+        }
+    }
+
+    /// Runs jobs in order, with one fsync for as many as possible.
+    fn run_group(&mut self, group: &mut Vec<Job>) {
+        let mut waiting = Vec::new();
+        for job in group.drain(..) {
+            match job {
+                Job::Truncate { after, done } => {
+                    self.flush(&mut waiting);
+                    let result = self.or_failed(|state| state.truncate(after));
+                    let _ = done.send(result);
+                }
+                job => waiting.push(job),
+            }
+        }
+        self.flush(&mut waiting);
+    }
+
+    /// One fsync for all that wait, then their answers.
+    fn flush(&mut self, waiting: &mut Vec<Job>) {
+        if waiting.is_empty() {
+            return;
+        }
+        let result = self.or_failed(|state| {
+            state.db.sync()?;
+            let mut voted = false;
+            for job in waiting.iter() {
+                match job {
+                    Job::Appended { last, .. } => state.mark.last = Some(*last),
+                    Job::Voted { vote, .. } => {
+                        state.mark.vote = Some(*vote);
+                        voted = true;
+                    }
+                    Job::Truncate { .. } => (),
+                }
+            }
+            state.dirty.get_or_insert_with(Instant::now);
+            // A vote is given only once it is under the mark.
+            if voted { state.write_mark() } else { Ok(()) }
+        });
+        for job in waiting.drain(..) {
+            let result = copy(&result);
+            match job {
+                Job::Appended { flushed, .. } => flushed.io_completed(result),
+                Job::Voted { done, .. } | Job::Truncate { done, .. } => {
+                    let _ = done.send(result);
+                }
+            }
+        }
+    }
+
+    /// Lowers the mark, then deletes, each made last before the next.
+    fn truncate(&mut self, after: Option<LogId>) -> io::Result<()> {
+        let first = after.map_or(0, |id| id.index + 1);
+        if self.mark.last.is_some_and(|last| last.index >= first) {
+            self.mark.last = after;
+            self.write_mark()?;
+        }
+        let Some(last) = self.db.last()? else {
+            return Ok(());
+        };
+        // One by one: `Db::scan` looks under range deletions.
+        let mut batch = WriteBatch::default();
+        for index in first..=last.index {
+            batch.delete(keys::entry(index));
+        }
+        self.db.write(batch)?;
+        self.db.sync()
+    }
+
+    fn write_mark(&mut self) -> io::Result<()> {
+        self.file.write(&self.mark)?;
+        self.dirty = None;
+        Ok(())
+    }
+
+    fn write_mark_or_fail(&mut self) {
+        // Whoever appends next is told.
+        let _ = self.or_failed(State::write_mark);
+        self.dirty = None;
+    }
+
+    fn or_failed(&mut self, f: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
+        if let Some(failed) = &self.failed {
+            let what = format!("the log could not be written to disk before: {failed}");
+            return Err(io::Error::other(what));
+        }
+        let result = f(self);
+        if let Err(e) = &result {
+            tracing::error!(error = %e, "the log could not be written to disk; it takes nothing more");
+            self.failed = Some(e.to_string());
+        }
+        result
+    }
+}
+
+fn copy(result: &io::Result<()>) -> io::Result<()> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(e) => Err(io::Error::new(e.kind(), e.to_string())),
+    }
+}

@@ -1,0 +1,103 @@
+//! Versions and checksums: how a record on disk is sealed.
+//!
+//! A sealed record is `version (1 byte) | crc32c (4 bytes, little endian) | payload`. The
+//! checksum covers the key under which the record stands, the version and the payload:
+//! a record that was moved is as wrong as one that was changed. These five bytes keep
+//! their meaning in every version, so that a record from the future is told from a
+//! damaged one.
+
+use bytes::{Buf, Bytes};
+
+use super::convert::Malformed;
+
+/// The version of a log record (entry, vote, purged, committed).
+pub(super) const LOG_RECORD: u8 = 1;
+/// The version of the marker.
+pub(super) const MARKER: u8 = 1;
+/// The version of the acknowledged mark.
+pub(super) const ACKNOWLEDGED: u8 = 1;
+/// The version of a snapshot file.
+pub(super) const SNAPSHOT: u8 = 1;
+
+/// Bytes in front of the payload.
+pub(super) const SEAL: usize = 5;
+
+/// What is wrong with a sealed record.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(super) enum Unsound {
+    #[error("the record is {0} bytes long, which is too short")]
+    Short(usize),
+    #[error("the checksum does not match")]
+    Checksum,
+    #[error("it has format version {found}, this program knows versions up to {known}")]
+    Future { found: u8, known: u8 },
+    #[error("it does not decode: {0}")]
+    Undecodable(String),
+}
+
+impl From<Malformed> for Unsound {
+    fn from(e: Malformed) -> Self {
+        Unsound::Undecodable(e.0)
+    }
+}
+
+/// Seals what `write` appends.
+pub(super) fn seal(version: u8, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut record = vec![version, 0, 0, 0, 0];
+    write(&mut record);
+    let crc = checksum(version, key, &record[SEAL..]);
+    record[1..SEAL].copy_from_slice(&crc.to_le_bytes());
+    record
+}
+
+/// The payload of a sealed record, if it is sound.
+pub(super) fn unseal(known: u8, key: &[u8], mut record: Bytes) -> Result<Bytes, Unsound> {
+    if record.len() < SEAL {
+        return Err(Unsound::Short(record.len()));
+    }
+    let version = record.get_u8();
+    let crc = record.get_u32_le();
+    if crc != checksum(version, key, &record) {
+        return Err(Unsound::Checksum);
+    }
+    if version == 0 || version > known {
+        let found = version;
+        return Err(Unsound::Future { found, known });
+    }
+    Ok(record)
+}
+
+fn checksum(version: u8, key: &[u8], payload: &[u8]) -> u32 {
+    let crc = crc32c::crc32c(key);
+    let crc = crc32c::crc32c_append(crc, &[version]);
+    crc32c::crc32c_append(crc, payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flipped_bit_is_seen() {
+        let record = seal(1, b"key", |out| out.extend(b"payload"));
+        let good = unseal(1, b"key", record.clone().into());
+        assert_eq!(good.unwrap(), Bytes::from_static(b"payload"));
+        for bit in 0..record.len() * 8 {
+            let mut bad = record.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(unseal(1, b"key", bad.into()), Err(Unsound::Checksum));
+        }
+        assert_eq!(unseal(1, b"yek", record.into()), Err(Unsound::Checksum));
+    }
+
+    #[test]
+    fn the_future_is_told_from_damage() {
+        let record = seal(9, b"key", |out| out.extend(b"payload"));
+        let future = Unsound::Future { found: 9, known: 1 };
+        assert_eq!(unseal(1, b"key", record.into()), Err(future));
+        assert_eq!(
+            unseal(1, b"", Bytes::from_static(b"abc")),
+            Err(Unsound::Short(3))
+        );
+    }
+}

@@ -1,0 +1,208 @@
+//! What a member keeps on disk, and how it is found again.
+//!
+//! ```text
+//! lock           held for as long as anything here is in use
+//! marker         which member of which cluster this is
+//! acknowledged   the vote and the last entry that were acknowledged: the low-water mark
+//! log/           RocksDB: entries, vote, what is purged and committed
+//! snapshots/     the newest snapshot; the machine's state is nowhere else on disk
+//! ```
+//! A folder that can't be trusted is refused before anything in it is changed; `check`
+//! has the argument.
+
+#[cfg(test)]
+mod tests;
+
+mod acknowledged;
+mod check;
+pub(crate) mod convert;
+mod crash;
+mod db;
+mod error;
+mod flusher;
+mod folder;
+mod format;
+mod framing;
+mod keys;
+mod log;
+mod machine;
+mod marker;
+mod reader;
+mod snapshot;
+mod snapshots;
+mod stats;
+pub(crate) mod types;
+
+use std::{fs, io, path::Path, sync::Arc, time::Duration};
+
+pub(crate) use error::OpenError;
+pub(crate) use folder::Released;
+pub(crate) use log::LogStore;
+pub(crate) use machine::MachineStore;
+pub(crate) use marker::{Marker, read_marker};
+pub(crate) use reader::{BATCH_BYTES, LogReader};
+pub(crate) use snapshot::SnapshotFile;
+pub(crate) use snapshots::{Incoming, Snapshots};
+pub(crate) use stats::Stats;
+
+use acknowledged::{Acknowledged, AcknowledgedFile};
+use check::Contents;
+use db::Db;
+use flusher::Flusher;
+use folder::{Folder, sync_dir};
+use framing::{Unframed, Why};
+
+use crate::Machine;
+
+/// An open data folder. Its lock is free again, and `released` says so, once all parts and
+/// what came from them are dropped.
+pub(crate) struct Opened {
+    pub(crate) log: LogStore,
+    pub(crate) machine: MachineStore,
+    /// For receiving snapshots from a leader.
+    pub(crate) snapshots: Arc<Snapshots>,
+    /// Absent in a folder that was new: see [`Opened::settle`].
+    pub(crate) marker: Option<Marker>,
+    pub(crate) released: Released,
+    folder: Arc<Folder>,
+}
+
+impl Opened {
+    /// Makes the folder that of `marker` if it is new; refuses if it is that of another.
+    pub(crate) fn settle(&mut self, marker: Marker) -> Result<(), OpenError> {
+        match &self.marker {
+            None => {
+                marker::write_marker(self.folder.root(), &marker)?;
+                self.marker = Some(marker);
+                Ok(())
+            }
+            Some(have) if *have == marker => Ok(()),
+            Some(have) => Err(OpenError::Foreign {
+                dir: self.folder.root().to_owned(),
+                have_cluster: have.cluster.clone(),
+                have_member: have.member,
+                want_cluster: marker.cluster,
+                want_member: marker.member,
+            }),
+        }
+    }
+}
+
+/// Opens the data folder `dir`, making it if it is absent: takes its lock (waiting at most
+/// `lock_wait`), checks everything in it, and restores `machine` from the newest snapshot.
+/// Blocks for as long as reading the log and the snapshot takes.
+pub(crate) fn open(
+    dir: &Path,
+    lock_wait: Duration,
+    machine: Box<dyn Machine>,
+) -> Result<Opened, OpenError> {
+    let (folder, released) = Folder::lock(dir, lock_wait)?;
+    let folder = Arc::new(folder);
+    let marker = read_marker(dir)?;
+    let snapshots = Arc::new(Snapshots::open(folder.clone())?);
+    let newest = snapshots.current().and_then(|s| s.meta.last_log_id);
+
+    let found = AcknowledgedFile::open(&folder.acknowledged())?;
+    let exists = Db::exists(&folder.log());
+    match (&marker, &found, exists) {
+        (Some(_), None, _) => {
+            let path = folder.acknowledged();
+            return Err(OpenError::damaged(&path, "the file is missing"));
+        }
+        (Some(_), _, false) => {
+            return Err(OpenError::damaged(&folder.log(), "the log is missing"));
+        }
+        (None, _, _) if snapshots.current().is_some() => {
+            return Err(without_marker(&folder, "a snapshot"));
+        }
+        _ => (),
+    }
+    let mark = found.as_ref().map(|(_, mark)| *mark).unwrap_or_default();
+    if exists {
+        let contents = check_log(&folder, &mark, newest)?;
+        if marker.is_none() && !contents.is_pristine() {
+            return Err(without_marker(&folder, "a log"));
+        }
+    }
+
+    // Sound: from here on things are changed.
+    snapshots.tidy()?;
+    let log = folder.log();
+    fs::create_dir_all(&log).map_err(OpenError::io(&log, "making"))?;
+    let db = Db::open(folder.clone(), !exists).map_err(|e| rocks_error(&log, &e))?;
+    let file = match found {
+        Some((file, _)) => file,
+        None => {
+            AcknowledgedFile::create(&folder)?;
+            let opened = AcknowledgedFile::open(&folder.acknowledged())?;
+            opened.expect("invariant: it was just written").0
+        }
+    };
+    sync_dir(dir).map_err(OpenError::io(dir, "fsync"))?;
+    let flusher = Flusher::start(Arc::new(db), file, mark);
+    let (db, flusher) = flusher.map_err(OpenError::io(&log, "starting the flusher"))?;
+    let store = MachineStore::open(machine, snapshots.clone());
+    let machine = store.map_err(|e| restore_error(&snapshots, &e))?;
+    Ok(Opened {
+        log: LogStore::new(db, flusher),
+        machine,
+        snapshots,
+        marker,
+        released,
+        folder,
+    })
+}
+
+/// Reads the whole log without changing it and says whether it can be trusted.
+fn check_log(
+    folder: &Arc<Folder>,
+    mark: &Acknowledged,
+    newest_snapshot: Option<types::LogId>,
+) -> Result<Contents, OpenError> {
+    let dir = folder.log();
+    let unframed = framing::unframed(&dir).map_err(OpenError::io(&dir, "reading"))?;
+    if let Some(alien) = unframed.iter().find(|u| matches!(u.why, Why::Type(_))) {
+        return Err(OpenError::damaged(&alien.path, alien.to_string()));
+    }
+    let refuse = |found: String| {
+        let places: Vec<String> = unframed.iter().map(Unframed::to_string).collect();
+        match places.is_empty() {
+            true => OpenError::damaged(&dir, found),
+            false => OpenError::damaged(&dir, format!("{found}; {}", places.join("; "))),
+        }
+    };
+    let db = Db::open_read_only(folder.clone()).map_err(|e| refuse(e.to_string()))?;
+    let contents = match Contents::read(&db, mark) {
+        Ok(contents) => contents,
+        Err(e) if e.kind() == io::ErrorKind::Unsupported => {
+            return Err(OpenError::Future {
+                path: dir,
+                found: e.to_string(),
+            });
+        }
+        Err(e) => return Err(refuse(e.to_string())),
+    };
+    contents.keeps(mark, newest_snapshot).map_err(refuse)?;
+    for cut in &unframed {
+        tracing::warn!(dir = %dir.display(), "{cut}; nothing acknowledged was in it or behind it, it is cut");
+    }
+    Ok(contents)
+}
+
+fn without_marker(folder: &Folder, what: &str) -> OpenError {
+    let found = format!("the file is missing, but there is {what}");
+    OpenError::damaged(&folder.marker(), found)
+}
+
+fn rocks_error(path: &Path, e: &rocksdb::Error) -> OpenError {
+    match e.kind() {
+        rocksdb::ErrorKind::Corruption => OpenError::damaged(path, e.to_string()),
+        _ => OpenError::io(path, "opening the log")(io::Error::other(e.to_string())),
+    }
+}
+
+fn restore_error(snapshots: &Snapshots, e: &io::Error) -> OpenError {
+    let current = snapshots.current();
+    let path = current.map(|s| s.snapshot.path().to_owned());
+    OpenError::damaged(&path.unwrap_or_default(), e.to_string())
+}

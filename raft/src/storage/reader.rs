@@ -1,0 +1,125 @@
+//! The log as openraft reads it: to replicate and to apply.
+//!
+//! Replication reads with `limited_get_log_entries`, applying with `entries_stream`; the
+//! latter reads a part at a time, however long the range is.
+
+use std::{collections::VecDeque, fmt::Debug, io, ops::RangeBounds, sync::Arc};
+
+use futures_util::stream::{self, Stream};
+use openraft::{
+    OptionalSend,
+    errors::LeaderChanged,
+    storage::{LeaderBoundedStreamError, RaftLogReader},
+};
+
+use super::{
+    db::{self, Db},
+    types::{Entry, LeaderId, Types, Vote},
+};
+
+/// What is read at once, unless a single entry is larger.
+pub(crate) const BATCH_BYTES: usize = 2 << 20;
+
+/// Reads the log. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct LogReader {
+    db: Arc<Db>,
+}
+
+impl LogReader {
+    pub(super) fn new(db: Arc<Db>) -> LogReader {
+        LogReader { db }
+    }
+
+    fn stream<E: From<io::Error>>(
+        &self,
+        range: impl RangeBounds<u64>,
+        check: impl Fn(&Db) -> Result<(), E>,
+    ) -> impl Stream<Item = Result<Entry, E>> {
+        let rest = Rest {
+            db: self.db.clone(),
+            check,
+            bounds: db::bounds(range),
+            read: VecDeque::new(),
+        };
+        stream::try_unfold(rest, |mut rest| async move {
+            Ok(rest.next()?.map(|entry| (entry, rest)))
+        })
+    }
+}
+
+/// What a stream has still to read.
+struct Rest<F> {
+    db: Arc<Db>,
+    check: F,
+    bounds: Option<(u64, Option<u64>)>,
+    read: VecDeque<Entry>,
+}
+
+impl<F> Rest<F> {
+    fn next<E>(&mut self) -> Result<Option<Entry>, E>
+    where
+        E: From<io::Error>,
+        F: Fn(&Db) -> Result<(), E>,
+    {
+        if self.read.is_empty()
+            && let Some((start, end)) = self.bounds
+        {
+            (self.check)(&self.db)?;
+            let entries = match end {
+                Some(end) => self.db.entries(start..end, BATCH_BYTES)?,
+                None => self.db.entries(start.., BATCH_BYTES)?,
+            };
+            (self.check)(&self.db)?;
+            let next = entries.last().map(|last| last.log_id.index + 1);
+            self.bounds = next
+                .filter(|next| end.is_none_or(|end| *next < end))
+                .map(|next| (next, end));
+            self.read = entries.into();
+        }
+        Ok(self.read.pop_front())
+    }
+}
+
+impl RaftLogReader<Types> for LogReader {
+    async fn try_get_log_entries<RB>(&mut self, range: RB) -> io::Result<Vec<Entry>>
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        self.db.entries(range, usize::MAX)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+        self.db.entries(start..end, BATCH_BYTES)
+    }
+
+    async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
+        self.db.vote()
+    }
+
+    async fn entries_stream<RB>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = io::Result<Entry>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        self.stream(range, |_| Ok(()))
+    }
+
+    /// Not used by openraft 0.10.0-alpha.37, which replicates with
+    /// `limited_get_log_entries`; bounded all the same.
+    async fn leader_bounded_stream<RB>(
+        &mut self,
+        leader: LeaderId,
+        range: RB,
+    ) -> impl Stream<Item = Result<Entry, LeaderBoundedStreamError<Types>>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        self.stream(range, move |db: &Db| match db.vote()? {
+            Some(vote) if vote.committed && vote.leader_id == leader => Ok(()),
+            vote => Err(LeaderChanged::new(leader, vote).into()),
+        })
+    }
+}

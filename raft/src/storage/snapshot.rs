@@ -1,0 +1,319 @@
+//! One snapshot file: how it is written, read and checked.
+//!
+//! ```text
+//! "QUORSNAP" | seal: version, crc32c | head length u32 | data length u64 | data crc32c u32
+//! head: what the snapshot covers (peer.SnapshotHeader) | data: what the machine wrote
+//! ```
+//! The seal covers everything in front of the data. Built and received snapshots have the
+//! same form, so that installing one is a rename. The file is never held in memory whole.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::{Buf, Bytes};
+use prost::Message;
+use quorate_proto::peer;
+
+use super::{
+    convert::{Malformed, snapshot_meta_from_proto, snapshot_meta_to_proto},
+    folder::Folder,
+    format::{self, SEAL, Unsound},
+    types::SnapshotMeta,
+};
+
+const MAGIC: &[u8; 8] = b"QUORSNAP";
+/// Head length, data length and data checksum.
+const FIXED: usize = 4 + 8 + 4;
+/// Everything in front of the head.
+const PREAMBLE: usize = MAGIC.len() + SEAL + FIXED;
+/// No membership comes near this.
+const HEAD_MAX: u32 = 16 << 20;
+/// What is read or written at once.
+const BUFFER: usize = 1 << 20;
+
+/// A handle to a snapshot's data. Keeps the file readable even when a newer snapshot has
+/// replaced it on disk; a received one that is never installed goes with its last handle.
+#[derive(Clone, Debug)]
+pub(crate) struct SnapshotFile {
+    file: Arc<File>,
+    path: PathBuf,
+    start: u64,
+    length: u64,
+    crc: u32,
+    temporary: Option<Arc<Temporary>>,
+    _folder: Arc<Folder>,
+}
+
+/// Why a snapshot can't be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Unsound(#[from] Unsound),
+}
+
+impl From<Unreadable> for io::Error {
+    fn from(e: Unreadable) -> Self {
+        match e {
+            Unreadable::Io(e) => e,
+            Unreadable::Unsound(e) => io::Error::new(io::ErrorKind::InvalidData, e),
+        }
+    }
+}
+
+/// A file that is removed unless it is kept.
+#[derive(Debug)]
+pub(super) struct Temporary {
+    path: PathBuf,
+    kept: AtomicBool,
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.kept.load(Ordering::Relaxed) {
+            // What can't be removed now is removed when the folder is opened next.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl SnapshotFile {
+    /// Opens a snapshot file. The data is not read; see [`SnapshotFile::verify`].
+    pub(super) fn open(
+        path: &Path,
+        folder: &Arc<Folder>,
+    ) -> Result<(SnapshotMeta, SnapshotFile), Unreadable> {
+        let mut file = File::open(path)?;
+        let size = file.metadata()?.len();
+        let mut front = Vec::new();
+        (&mut file).take(PREAMBLE as u64).read_to_end(&mut front)?;
+        if front.len() < PREAMBLE || &front[..MAGIC.len()] != MAGIC {
+            let what = "it does not begin as a snapshot does".to_owned();
+            return Err(Unsound::Undecodable(what).into());
+        }
+        let head_len = (&front[MAGIC.len() + SEAL..]).get_u32_le();
+        if head_len > HEAD_MAX {
+            return Err(Unsound::Checksum.into());
+        }
+        (&mut file).take(head_len.into()).read_to_end(&mut front)?;
+        let head = Head::decode(Bytes::from(front).slice(MAGIC.len()..), size)?;
+        let snapshot = SnapshotFile {
+            file: Arc::new(file),
+            path: path.to_owned(),
+            start: head.start,
+            length: head.length,
+            crc: head.crc,
+            temporary: None,
+            _folder: folder.clone(),
+        };
+        Ok((head.meta, snapshot))
+    }
+
+    /// Bytes of data.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The checksum of the data.
+    pub(crate) fn crc32c(&self) -> u32 {
+        self.crc
+    }
+
+    /// Where it lies.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads at most `max` bytes of data from `offset`; nothing at the end. Blocks.
+    pub(crate) fn read_at(&self, offset: u64, max: usize) -> io::Result<Bytes> {
+        let left = self.length.saturating_sub(offset);
+        let want = left.min(max as u64) as usize;
+        let mut chunk = vec![0; want];
+        self.file.read_exact_at(&mut chunk, self.start + offset)?;
+        Ok(chunk.into())
+    }
+
+    /// Reads the data from its beginning. Blocks.
+    pub(crate) fn reader(&self) -> impl Read + use<> {
+        let cursor = Cursor {
+            snapshot: self.clone(),
+            offset: 0,
+        };
+        BufReader::with_capacity(BUFFER, cursor)
+    }
+
+    /// Reads all data and compares its checksum. Blocks.
+    pub(super) fn verify(&self) -> Result<(), Unreadable> {
+        let mut crc = 0;
+        let mut offset = 0;
+        while offset < self.length {
+            let chunk = self.read_at(offset, BUFFER)?;
+            crc = crc32c::crc32c_append(crc, &chunk);
+            offset += chunk.len() as u64;
+        }
+        if crc != self.crc {
+            return Err(Unsound::Checksum.into());
+        }
+        Ok(())
+    }
+
+    /// Whether it has not been installed yet.
+    pub(super) fn is_temporary(&self) -> bool {
+        self.temporary.is_some()
+    }
+
+    /// Gives a temporary file its lasting name.
+    pub(super) fn rename(&self, to: &Path) -> io::Result<()> {
+        fs::rename(&self.path, to)?;
+        if let Some(temporary) = &self.temporary {
+            temporary.kept.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+struct Cursor {
+    snapshot: SnapshotFile,
+    offset: u64,
+}
+
+impl Read for Cursor {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = self.snapshot.length - self.offset;
+        let want = left.min(buf.len() as u64) as usize;
+        let at = self.snapshot.start + self.offset;
+        let n = self.snapshot.file.read_at(&mut buf[..want], at)?;
+        if n == 0 && want > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.offset += n as u64;
+        Ok(n)
+    }
+}
+
+struct Head {
+    meta: SnapshotMeta,
+    start: u64,
+    length: u64,
+    crc: u32,
+}
+
+impl Head {
+    fn decode(sealed: Bytes, file_size: u64) -> Result<Head, Unsound> {
+        let mut record = format::unseal(format::SNAPSHOT, MAGIC, sealed)?;
+        if record.len() < FIXED {
+            return Err(Unsound::Short(record.len()));
+        }
+        let head_len = record.get_u32_le();
+        let length = record.get_u64_le();
+        let crc = record.get_u32_le();
+        let start = (PREAMBLE as u64) + u64::from(head_len);
+        let header = peer::SnapshotHeader::decode(record).map_err(Malformed::from)?;
+        let meta = snapshot_meta_from_proto(&header)?;
+        if start.checked_add(length) != Some(file_size) {
+            let what =
+                format!("it should have {length} bytes of data and has a size of {file_size}");
+            return Err(Unsound::Undecodable(what));
+        }
+        Ok(Head {
+            meta,
+            start,
+            length,
+            crc,
+        })
+    }
+}
+
+/// Writes a snapshot file under a temporary name. Blocks.
+pub(super) struct SnapshotWriter {
+    out: BufWriter<File>,
+    temporary: Temporary,
+    head: Vec<u8>,
+    length: u64,
+    crc: u32,
+    folder: Arc<Folder>,
+}
+
+impl SnapshotWriter {
+    pub(super) fn create(
+        path: PathBuf,
+        meta: &SnapshotMeta,
+        folder: Arc<Folder>,
+    ) -> io::Result<SnapshotWriter> {
+        let head = snapshot_meta_to_proto(meta).encode_to_vec();
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)?;
+        let mut out = BufWriter::with_capacity(BUFFER, file);
+        // The seal comes last: until then this is no snapshot.
+        out.write_all(&vec![0; PREAMBLE + head.len()])?;
+        Ok(SnapshotWriter {
+            out,
+            temporary: Temporary {
+                path,
+                kept: AtomicBool::new(false),
+            },
+            head,
+            length: 0,
+            crc: 0,
+            folder,
+        })
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    pub(super) fn crc32c(&self) -> u32 {
+        self.crc
+    }
+
+    /// Seals the file and makes its content last; its name is still temporary.
+    pub(super) fn seal(self) -> io::Result<SnapshotFile> {
+        let mut file = self.out.into_inner().map_err(|e| e.into_error())?;
+        let head_len = u32::try_from(self.head.len()).map_err(io::Error::other)?;
+        let sealed = format::seal(format::SNAPSHOT, MAGIC, |out| {
+            out.extend(head_len.to_le_bytes());
+            out.extend(self.length.to_le_bytes());
+            out.extend(self.crc.to_le_bytes());
+            out.extend(&self.head);
+        });
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(MAGIC)?;
+        file.write_all(&sealed)?;
+        file.sync_all()?;
+        Ok(SnapshotFile {
+            file: Arc::new(file),
+            path: self.temporary.path.clone(),
+            start: (PREAMBLE + self.head.len()) as u64,
+            length: self.length,
+            crc: self.crc,
+            temporary: Some(Arc::new(self.temporary)),
+            _folder: self.folder,
+        })
+    }
+}
+
+impl Write for SnapshotWriter {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.out.write_all(data)?;
+        self.length += data.len() as u64;
+        self.crc = crc32c::crc32c_append(self.crc, data);
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,260 @@
+//! The folder of snapshots: which one is current, and how another takes its place.
+//!
+//! A snapshot is written under a temporary name, sealed, fsynced, renamed to a name that
+//! tells what it covers, and the directory is fsynced; only then are older ones removed
+//! and only then may the log be purged behind it. A kill at any point leaves the old
+//! snapshot, or the old and the new one, and perhaps a temporary file that the next open
+//! removes. The newest must be sound, or the member doesn't start; older ones are not
+//! looked at.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::task;
+
+use super::{
+    error::OpenError,
+    folder::{Folder, sync_dir},
+    snapshot::{SnapshotFile, SnapshotWriter, Unreadable},
+    types::{LogId, Snapshot, SnapshotMeta},
+};
+
+const TEMPORARY: &str = "tmp";
+
+/// What a snapshot covers, as its file name tells: `None` is an empty state.
+type Covers = Option<(u64, u64, u64)>;
+
+/// The snapshots of a member.
+pub(crate) struct Snapshots {
+    folder: Arc<Folder>,
+    dir: PathBuf,
+    current: Mutex<Option<Snapshot>>,
+    committing: Mutex<()>,
+    temporaries: AtomicU64,
+}
+
+impl Snapshots {
+    /// Finds the newest snapshot, checks all of it, and changes nothing.
+    pub(super) fn open(folder: Arc<Folder>) -> Result<Snapshots, OpenError> {
+        let dir = folder.snapshots();
+        let newest = match fs::read_dir(&dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(OpenError::io(&dir, "reading")(e)),
+            Ok(files) => {
+                let mut newest = None;
+                for file in files {
+                    let file = file.map_err(OpenError::io(&dir, "reading"))?;
+                    if let Some(covers) = parse_name(&file.file_name().to_string_lossy()) {
+                        newest = newest.max(Some((covers, file.path())));
+                    }
+                }
+                newest
+            }
+        };
+        let current = match newest {
+            None => None,
+            Some((covers, path)) => Some(read_newest(covers, &path, &folder)?),
+        };
+        Ok(Snapshots {
+            folder,
+            dir,
+            current: Mutex::new(current),
+            committing: Mutex::new(()),
+            temporaries: AtomicU64::new(0),
+        })
+    }
+
+    /// Makes the folder if it is absent and removes what a kill has left behind. Done once
+    /// everything has been found sound.
+    pub(super) fn tidy(&self) -> Result<(), OpenError> {
+        fs::create_dir_all(&self.dir).map_err(OpenError::io(&self.dir, "making"))?;
+        sync_dir(self.folder.root()).map_err(OpenError::io(self.folder.root(), "fsync"))?;
+        self.remove_others(true)
+            .map_err(OpenError::io(&self.dir, "removing old snapshots"))
+    }
+
+    pub(crate) fn current(&self) -> Option<Snapshot> {
+        self.current.lock().clone()
+    }
+
+    /// Begins to write a snapshot.
+    pub(super) fn writer(&self, meta: &SnapshotMeta) -> io::Result<SnapshotWriter> {
+        let n = self.temporaries.fetch_add(1, Ordering::Relaxed);
+        let path = self.dir.join(format!("{n}.{TEMPORARY}"));
+        SnapshotWriter::create(path, meta, self.folder.clone())
+    }
+
+    /// Begins to receive a snapshot from the leader; it must come to `length` bytes with
+    /// the checksum `crc32c`.
+    pub(crate) async fn receive(
+        self: &Arc<Self>,
+        meta: SnapshotMeta,
+        length: u64,
+        crc32c: u32,
+    ) -> io::Result<Incoming> {
+        let snapshots = self.clone();
+        let writer = blocking(move || snapshots.writer(&meta)).await?;
+        Ok(Incoming {
+            writer: Some(writer),
+            length,
+            crc32c,
+        })
+    }
+
+    /// Gives a sealed snapshot its lasting name and removes the older ones; one that is
+    /// older than the current one stays temporary. Blocks.
+    pub(super) fn commit(&self, meta: SnapshotMeta, file: SnapshotFile) -> io::Result<Snapshot> {
+        let _one_at_a_time = self.committing.lock();
+        let covers = covers(meta.last_log_id.as_ref());
+        let newer = self
+            .current()
+            .is_some_and(|c| self::covers(c.meta.last_log_id.as_ref()) > covers);
+        if newer || !file.is_temporary() {
+            return Ok(Snapshot {
+                meta,
+                snapshot: file,
+            });
+        }
+        let path = self.dir.join(name(covers));
+        super::crash::point("snapshot sealed");
+        file.rename(&path)?;
+        super::crash::point("snapshot renamed");
+        sync_dir(&self.dir)?;
+        let (meta, file) = SnapshotFile::open(&path, &self.folder)?;
+        let snapshot = Snapshot {
+            meta,
+            snapshot: file,
+        };
+        *self.current.lock() = Some(snapshot.clone());
+        if let Err(e) = self.remove_others(false) {
+            tracing::warn!(dir = %self.dir.display(), error = %e, "old snapshots could not be removed");
+        }
+        Ok(snapshot)
+    }
+
+    /// Removes every snapshot that is older than the current one, and temporary files too
+    /// while nothing is being written.
+    fn remove_others(&self, temporaries: bool) -> io::Result<()> {
+        let keep = self.current();
+        let keep = keep.map(|c| covers(c.meta.last_log_id.as_ref()));
+        for file in fs::read_dir(&self.dir)? {
+            let file = file?;
+            let file_name = file.file_name();
+            let file_name = file_name.to_string_lossy();
+            let older = parse_name(&file_name).is_some_and(|covers| Some(covers) < keep);
+            let left_over = temporaries && file_name.ends_with(&format!(".{TEMPORARY}"));
+            if older || left_over {
+                fs::remove_file(file.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_newest(covers: Covers, path: &Path, folder: &Arc<Folder>) -> Result<Snapshot, OpenError> {
+    let what = "the newest snapshot";
+    let unreadable = |e| match e {
+        Unreadable::Io(e) => OpenError::io(path, "reading")(e),
+        Unreadable::Unsound(unsound) => OpenError::unsound(path, what, &unsound),
+    };
+    let (meta, file) = SnapshotFile::open(path, folder).map_err(unreadable)?;
+    if self::covers(meta.last_log_id.as_ref()) != covers {
+        let found = format!("{what} covers something else than its name says");
+        return Err(OpenError::damaged(path, found));
+    }
+    file.verify().map_err(unreadable)?;
+    Ok(Snapshot {
+        meta,
+        snapshot: file,
+    })
+}
+
+fn covers(last: Option<&LogId>) -> Covers {
+    last.map(|id| (id.index, id.leader_id.term, id.leader_id.node_id))
+}
+
+fn name(covers: Covers) -> String {
+    match covers {
+        Some((index, term, member)) => format!("{index:020}-{term}-{member}.snapshot"),
+        None => "empty.snapshot".to_owned(),
+    }
+}
+
+/// What a file name says; `None` for a file that is no snapshot.
+fn parse_name(name: &str) -> Option<Covers> {
+    let stem = name.strip_suffix(".snapshot")?;
+    if stem == "empty" {
+        return Some(None);
+    }
+    let mut parts = stem.split('-').map(|part| part.parse().ok());
+    let covers = (parts.next()??, parts.next()??, parts.next()??);
+    parts.next().is_none().then_some(Some(covers))
+}
+
+/// A snapshot on its way in. Dropped before the end, it leaves nothing behind.
+pub(crate) struct Incoming {
+    writer: Option<SnapshotWriter>,
+    length: u64,
+    crc32c: u32,
+}
+
+impl Incoming {
+    /// Takes the next part.
+    pub(crate) async fn write(&mut self, data: Bytes) -> io::Result<()> {
+        use io::Write;
+        let mut writer = self.writer.take().ok_or_else(failed_before)?;
+        if writer.length() + data.len() as u64 > self.length {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!(
+                    "the snapshot has more than the {} bytes announced",
+                    self.length
+                ),
+            ));
+        }
+        let writer = blocking(move || writer.write_all(&data).map(|()| writer)).await?;
+        self.writer = Some(writer);
+        Ok(())
+    }
+
+    /// Checks that all has come, whole, and makes it last. To be installed next.
+    pub(crate) async fn finish(mut self) -> io::Result<SnapshotFile> {
+        let writer = self.writer.take().ok_or_else(failed_before)?;
+        let (length, crc32c) = (writer.length(), writer.crc32c());
+        if (length, crc32c) != (self.length, self.crc32c) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!(
+                    "the snapshot came with {length} bytes and checksum {crc32c:08x} instead of \
+                     {} bytes and {:08x}",
+                    self.length, self.crc32c
+                ),
+            ));
+        }
+        blocking(move || writer.seal()).await
+    }
+}
+
+fn failed_before() -> io::Error {
+    io::Error::other("an earlier part of the snapshot could not be written")
+}
+
+/// Runs what blocks on a thread for it; a panic there is an error here.
+pub(super) async fn blocking<T: Send + 'static>(
+    f: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    match task::spawn_blocking(f).await {
+        Ok(result) => result,
+        Err(e) => Err(io::Error::other(format!(
+            "work on a snapshot was cut short: {e}"
+        ))),
+    }
+}
