@@ -16,14 +16,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use openraft::{ChangeMembers, Instant as _, async_runtime::watch::WatchReceiver, errors::{ChangeMembershipError, ClientWriteError, RaftError}};
+use openraft::{
+    ChangeMembers, Instant as _,
+    async_runtime::watch::WatchReceiver,
+    errors::{ChangeMembershipError, ClientWriteError, RaftError},
+};
 use quorate_proto::peer::{self, admit_response::Outcome};
 use tokio::time::{sleep, timeout_at};
 
 use crate::{
     Admission, Member, MemberId, Node, ProposeError,
-    node::{Inner, Retry, Tried, named},
     network::{Fate, fate},
+    node::{Inner, Retry, Tried, named},
     storage::{convert, types::StoredMembership},
 };
 
@@ -289,7 +293,10 @@ impl Inner {
         if !vote || !self.caught_up(id) {
             return Tried::Done((id, false));
         }
-        match self.change(Changes::AddVoterIds(BTreeSet::from([id]))).await {
+        match self
+            .change(Changes::AddVoterIds(BTreeSet::from([id])))
+            .await
+        {
             Ok(()) => Tried::Done((id, true)),
             Err(tried) => tried,
         }
@@ -299,7 +306,9 @@ impl Inner {
     /// joint configuration: that is finished first.
     async fn membership_as_leader<T>(&self) -> Result<Arc<StoredMembership>, Tried<T>> {
         let current = || async {
-            let read = self.raft.with_raft_state(|s| s.membership_state.effective().clone());
+            let read = self
+                .raft
+                .with_raft_state(|s| s.membership_state.effective().clone());
             read.await.map_err(|_| Tried::NotHere(None))
         };
         let leader = self.tracker.current();
@@ -320,9 +329,9 @@ impl Inner {
         loop {
             match self.raft.change_membership(changes.clone(), true).await {
                 Ok(_) => return Ok(()),
-                Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
-                    InProgress(_),
-                ))) => sleep(CHANGE_PAUSE).await,
+                Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(InProgress(
+                    _,
+                )))) => sleep(CHANGE_PAUSE).await,
                 Err(e) => return Err(self.not_changed(e)),
             }
         }
@@ -346,14 +355,16 @@ impl Inner {
 pub(crate) async fn seek(node: Arc<Inner>) {
     let mut pause = SEEK_FIRST;
     loop {
-        let settled = |m: &MemberStatus| {
-            m.id == node.id && m.member == node.member && m.role == Role::Voter
-        };
+        let settled =
+            |m: &MemberStatus| m.id == node.id && m.member == node.member && m.role == Role::Voter;
         if node.members.borrow().iter().any(settled) {
             return;
         }
         let deadline = Instant::now() + SEEK_PATIENCE;
-        match node.admit(node.id, node.member.clone(), true, deadline).await {
+        match node
+            .admit(node.id, node.member.clone(), true, deadline)
+            .await
+        {
             Ok((_, true)) | Err(ProposeError::NoQuorum { .. }) => {}
             Ok((_, false)) => tracing::debug!(member = node.id, "has not caught up yet"),
             Err(e) => tracing::warn!(member = node.id, "can't take up its place yet: {e}"),
@@ -367,7 +378,11 @@ pub(crate) async fn seek(node: Arc<Inner>) {
 pub(crate) async fn tidy_up(node: Arc<Inner>) {
     let mut seen = node.tracker.subscribe();
     let mut done = 0;
-    while let Ok(now) = seen.wait_for(|l| l.leading && l.term > done).await.map(|l| *l) {
+    while let Ok(now) = seen
+        .wait_for(|l| l.leading && l.term > done)
+        .await
+        .map(|l| *l)
+    {
         let _one_at_a_time = node.changes.lock().await;
         match node.membership_as_leader::<()>().await {
             Ok(_) => done = now.term,
@@ -392,4 +407,3 @@ fn list(membership: &StoredMembership) -> Members {
     });
     members.collect()
 }
-

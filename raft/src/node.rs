@@ -42,7 +42,7 @@ pub(crate) use retry::{Retry, named};
 
 use crate::{
     Member, MemberId, Members, Timing,
-    network::{Gate, MAX_MESSAGE, Peers, PeerServer},
+    network::{Gate, MAX_MESSAGE, PeerServer, Peers},
     storage::{self, MachineStore, Released, Snapshots, convert, types::Types},
 };
 
@@ -154,7 +154,10 @@ impl Inner {
     pub(crate) async fn wait_applied(&self, index: u64, deadline: Instant) -> bool {
         let mut applied = self.applied.clone();
         let reached = applied.wait_for(|applied| *applied >= index);
-        matches!(tokio::time::timeout_at(deadline.into(), reached).await, Ok(Ok(_)))
+        matches!(
+            tokio::time::timeout_at(deadline.into(), reached).await,
+            Ok(Ok(_))
+        )
     }
 
     pub(crate) fn closing(&self) -> bool {

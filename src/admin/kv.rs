@@ -24,7 +24,7 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{
-    HeaderMap, HeaderValue, Uri,
+    HeaderMap, HeaderValue, StatusCode, Uri,
     header::{CONTENT_TYPE, ETAG},
 };
 use percent_encoding::percent_decode_str;
@@ -101,7 +101,12 @@ async fn put(
         let key = key_in(uri.path())?;
         query?;
         let precondition = precondition(&headers)?;
-        let value = body?;
+        let value = body.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(format!(
+                "the value is too long; it must have at most {VALUE_BYTES_MAX} bytes"
+            )),
+            _ => rejection.into(),
+        })?;
         let command = Command::PutKey {
             key: key.clone(),
             value,
@@ -203,7 +208,7 @@ fn decoded(text: &str, what: &str) -> Result<String, Problem> {
 #[serde(deny_unknown_fields, default)]
 struct ListQuery {
     prefix: String,
-    limit: Option<usize>,
+    limit: Option<String>,
     after: Option<String>,
     consistency: Consistency,
 }
@@ -263,19 +268,24 @@ async fn list(
 ) -> Result<Response, Problem> {
     decoded(raw.as_deref().unwrap_or_default(), "the query")?;
     let Query(query) = query?;
-    let limit = limit_of(query.limit)?;
+    let limit = limit_of(query.limit.as_deref())?;
     let state = query.consistency.view(&cluster).await?;
     let listing = Listing::of(&state, &query, limit);
     Ok(reflecting(state.revision(), Json(listing)))
 }
 
-fn limit_of(limit: Option<usize>) -> Result<usize, Problem> {
-    match limit.unwrap_or(LIMIT_DEFAULT) {
-        limit @ 1..=LIMIT_MAX => Ok(limit),
-        limit => Err(Problem::bad_request(format!(
-            "limit is {limit}; it must be from 1 to {LIMIT_MAX}"
-        ))),
-    }
+fn limit_of(limit: Option<&str>) -> Result<usize, Problem> {
+    let Some(limit) = limit else {
+        return Ok(LIMIT_DEFAULT);
+    };
+    let number = limit.parse().ok();
+    number
+        .filter(|number| (1..=LIMIT_MAX).contains(number))
+        .ok_or_else(|| {
+            Problem::bad_request(format!(
+                "limit is {limit:?}; it must be a whole number from 1 to {LIMIT_MAX}"
+            ))
+        })
 }
 
 #[cfg(test)]
@@ -362,7 +372,11 @@ mod tests {
             (keys(&listing), listing.more),
             (vec!["a", "b", "c", "d"], true)
         );
-        assert!(limit_of(Some(0)).is_err() && limit_of(Some(1001)).is_err());
         assert_eq!(limit_of(None), Ok(100));
+        assert_eq!(limit_of(Some("1000")), Ok(1000));
+        for bad in ["0", "1001", "lots", "", "-1"] {
+            let problem = limit_of(Some(bad)).expect_err(bad);
+            assert!(problem.detail().contains("from 1 to 1000"), "{problem:?}");
+        }
     }
 }

@@ -253,7 +253,9 @@ impl From<PathRejection> for Problem {
 
 impl From<QueryRejection> for Problem {
     fn from(it: QueryRejection) -> Self {
-        unreadable(it.status(), it.body_text())
+        let text = it.body_text();
+        let what = text.split_once(": ").map_or(&*text, |(_, what)| what);
+        unreadable(it.status(), format!("the query can't be read: {what}"))
     }
 }
 

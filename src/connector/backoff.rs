@@ -13,7 +13,11 @@ pub struct Backoff {
 impl Backoff {
     /// Starts with `first`, never waits longer than `last`.
     pub fn new(first: Duration, last: Duration) -> Self {
-        Backoff { first, last, tries: 0 }
+        Backoff {
+            first,
+            last,
+            tries: 0,
+        }
     }
 
     /// How long to wait before the next try.
@@ -31,7 +35,10 @@ impl Backoff {
 
 /// The wait after `n` earlier ones.
 pub fn nth(first: Duration, last: Duration, n: u32) -> Duration {
-    first.checked_mul(1_u32.checked_shl(n).unwrap_or(u32::MAX)).unwrap_or(last).min(last)
+    first
+        .checked_mul(1_u32.checked_shl(n).unwrap_or(u32::MAX))
+        .unwrap_or(last)
+        .min(last)
 }
 
 #[cfg(test)]

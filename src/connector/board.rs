@@ -46,7 +46,9 @@ impl Board {
     /// Changes a connector's status; puts it on the board if it isn't there.
     pub fn update(&self, key: &Key, change: impl FnOnce(&mut ConnectorStatus)) {
         let mut entries = self.entries.lock();
-        let status = entries.entry(key.clone()).or_insert_with(|| self.blank(key));
+        let status = entries
+            .entry(key.clone())
+            .or_insert_with(|| self.blank(key));
         change(status);
         self.changed.notify_one();
     }
@@ -54,7 +56,10 @@ impl Board {
     /// Puts a connector on the board that is declared inactive.
     pub fn paused(&self, key: &Key) {
         let mut entries = self.entries.lock();
-        let blank = ConnectorStatus { state: ConnectorState::Paused, ..self.blank(key) };
+        let blank = ConnectorStatus {
+            state: ConnectorState::Paused,
+            ..self.blank(key)
+        };
         if entries.insert(key.clone(), blank.clone()) != Some(blank) {
             self.changed.notify_one();
         }
@@ -82,7 +87,9 @@ impl Board {
         let handled = grown("quorate_connector_handled_total", |tally| tally.handled);
         grown("quorate_connector_failed_total", |tally| tally.failed);
         grown("quorate_connector_retried_total", |tally| tally.retried);
-        grown("quorate_connector_dead_lettered_total", |tally| tally.dead_lettered);
+        grown("quorate_connector_dead_lettered_total", |tally| {
+            tally.dead_lettered
+        });
         grown("quorate_connector_fenced_total", |tally| tally.fenced);
         gauge!("quorate_connector_in_flight", "kind" => key.kind, "channel" => key.name.clone())
             .set(now.in_flight as f64);
@@ -92,14 +99,16 @@ impl Board {
             status.retried = now.retried;
             status.in_flight = now.in_flight;
             if handled > 0 {
-                status.last_message_at = Some(humantime::format_rfc3339_millis(SystemTime::now()).to_string());
+                status.last_message_at =
+                    Some(humantime::format_rfc3339_millis(SystemTime::now()).to_string());
             }
         });
     }
 
     /// A connector's process is gone.
     pub fn gone(&self, key: &Key) {
-        gauge!("quorate_connector_in_flight", "kind" => key.kind, "channel" => key.name.clone()).set(0.0);
+        gauge!("quorate_connector_in_flight", "kind" => key.kind, "channel" => key.name.clone())
+            .set(0.0);
         self.update(key, |status| {
             status.pid = None;
             status.in_flight = 0;

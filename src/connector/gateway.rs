@@ -29,13 +29,27 @@ pub struct Gateway {
 
 impl Gateway {
     /// Over this dispatcher, under this page.
-    pub fn new(dispatch: Arc<dyn Dispatch>, lease: lease::View, view: watch::Receiver<Arc<View>>) -> Self {
-        Gateway { dispatch, lease, view }
+    pub fn new(
+        dispatch: Arc<dyn Dispatch>,
+        lease: lease::View,
+        view: watch::Receiver<Arc<View>>,
+    ) -> Self {
+        Gateway {
+            dispatch,
+            lease,
+            view,
+        }
     }
 
     /// Runs the channel's service for a delivery of this epoch. `places` bounds the calls
     /// of the channel over all its processes, past ones included.
-    pub async fn deliver(&self, spec: &Spec, places: &Semaphore, epoch: u64, delivery: Delivery) -> Outcome {
+    pub async fn deliver(
+        &self,
+        spec: &Spec,
+        places: &Semaphore,
+        epoch: u64,
+        delivery: Delivery,
+    ) -> Outcome {
         let Ok(_place) = places.acquire().await else {
             return Outcome::Fenced("the channel has ended".to_owned());
         };
@@ -47,17 +61,30 @@ impl Gateway {
             return Outcome::Fenced(format!("epoch {applied} has been applied"));
         }
         let request = request(spec, epoch, delivery);
-        judge(&spec.service, self.dispatch.dispatch(&spec.service, request).await)
+        judge(
+            &spec.service,
+            self.dispatch.dispatch(&spec.service, request).await,
+        )
     }
 }
 
 /// What a service is asked, as the contract has it.
 fn request(spec: &Spec, epoch: u64, delivery: Delivery) -> Request {
-    let Delivery { message_id, content_type, headers: own, body, attempt, cid, properties, .. } = delivery;
+    let Delivery {
+        message_id,
+        content_type,
+        headers: own,
+        body,
+        attempt,
+        cid,
+        properties,
+        ..
+    } = delivery;
     let mut headers = HeaderMap::new();
     let mut put = |name: &str, value: &[u8]| {
         // Names and values that HTTP can't carry stay behind: the message itself matters.
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value)) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value))
+        {
             headers.append(name, value);
         }
     };
@@ -104,11 +131,16 @@ fn judge(service: &str, answer: Result<Reply, ServiceError>) -> Outcome {
     let reply = match answer {
         Ok(reply) if reply.status.is_success() => return Outcome::Handled(true),
         Ok(reply) => reply,
-        Err(ServiceError::NotRun(why)) => return Outcome::NotRun(format!("no member could run {service}: {why}")),
+        Err(ServiceError::NotRun(why)) => {
+            return Outcome::NotRun(format!("no member could run {service}: {why}"));
+        }
         Err(fenced @ ServiceError::Fenced(_)) => return Outcome::Fenced(fenced.to_string()),
         Err(failed) => return Outcome::Failed(format!("{service} failed: {failed}")),
     };
-    let says_fenced = reply.headers.get("quorate-fenced").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+    let says_fenced = reply
+        .headers
+        .get("quorate-fenced")
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
     if reply.status == StatusCode::CONFLICT && says_fenced {
         return Outcome::Fenced(format!("{service} has seen a newer epoch"));
     }

@@ -10,7 +10,8 @@ use std::{
 
 use metrics::counter;
 use quorate_proto::connector::{
-    Activate, Configure, Deactivate, Outcome, Phase, Report, Stop, Tally, from_process, outcome, to_process,
+    Activate, Configure, Deactivate, Outcome, Phase, Report, Stop, Tally, from_process, outcome,
+    to_process,
 };
 use tokio::{
     sync::{Semaphore, watch},
@@ -118,12 +119,22 @@ impl Keeper {
     async fn keep(mut self) {
         while self.wait_until_wished().await {
             let spec = self.wish.borrow().spec.clone();
-            match Process::start(&self.shared.spawner, &self.shared.page, &spec, self.shared.alive).await {
+            match Process::start(
+                &self.shared.spawner,
+                &self.shared.page,
+                &spec,
+                self.shared.alive,
+            )
+            .await
+            {
                 Ok(process) => {
                     info!(channel = %spec.key, pid = process.pid, "connector process started");
                     self.attend(process).await;
                 }
-                Err(error) => self.failed(&spec, format!("its process can't be started: {error}")).await,
+                Err(error) => {
+                    self.failed(&spec, format!("its process can't be started: {error}"))
+                        .await
+                }
             }
         }
     }
@@ -169,9 +180,19 @@ impl Keeper {
             status.state = ConnectorState::Starting;
             status.pid = Some(process.pid);
             status.epoch = None;
-            (status.handled, status.failed, status.retried, status.in_flight) = (0, 0, 0, 0);
+            (
+                status.handled,
+                status.failed,
+                status.retried,
+                status.in_flight,
+            ) = (0, 0, 0, 0);
         });
-        let mut told = Told { spec: spec.clone(), stance: Stance::StandBy(Duration::ZERO), tally: Tally::default(), consuming_since: None };
+        let mut told = Told {
+            spec: spec.clone(),
+            stance: Stance::StandBy(Duration::ZERO),
+            tally: Tally::default(),
+            consuming_since: None,
+        };
         self.configure(&mut process, &spec);
         self.stand(&mut process, &mut told, &spec, stance);
         loop {
@@ -223,28 +244,49 @@ impl Keeper {
 
     /// Sends the stance, if it is another one.
     fn stand(&self, process: &mut Process, told: &mut Told, spec: &Spec, stance: Stance) {
-        if told.stance == stance || matches!(told.stance, Stance::Gone(_)) && !matches!(stance, Stance::Gone(_)) {
+        if told.stance == stance
+            || matches!(told.stance, Stance::Gone(_)) && !matches!(stance, Stance::Gone(_))
+        {
             // One that was told to go goes; the next one gets the new wish.
             return;
         }
         match stance {
             Stance::Act(epoch) => {
-                process.order(to_process::Frame::Activate(Activate { epoch, incarnation: process.incarnation }));
+                process.order(to_process::Frame::Activate(Activate {
+                    epoch,
+                    incarnation: process.incarnation,
+                }));
             }
             Stance::StandBy(drain) => {
-                process.order(to_process::Frame::Deactivate(Deactivate { drain_ms: millis(drain) }));
+                process.order(to_process::Frame::Deactivate(Deactivate {
+                    drain_ms: millis(drain),
+                }));
             }
             Stance::Gone(drain) => {
-                process.order(to_process::Frame::Stop(Stop { drain_ms: millis(drain) }));
+                process.order(to_process::Frame::Stop(Stop {
+                    drain_ms: millis(drain),
+                }));
                 process.kill_at(Instant::now() + drain + LATE);
             }
         }
         told.stance = stance;
-        let epoch = if let Stance::Act(epoch) = stance { Some(epoch) } else { None };
-        self.shared.board.update(&spec.key, |status| status.epoch = epoch);
+        let epoch = if let Stance::Act(epoch) = stance {
+            Some(epoch)
+        } else {
+            None
+        };
+        self.shared
+            .board
+            .update(&spec.key, |status| status.epoch = epoch);
     }
 
-    fn heard(&mut self, process: &Process, told: &mut Told, epoch: u64, frame: from_process::Frame) {
+    fn heard(
+        &mut self,
+        process: &Process,
+        told: &mut Told,
+        epoch: u64,
+        frame: from_process::Frame,
+    ) {
         match frame {
             from_process::Frame::Alive(_) => {}
             from_process::Frame::Tally(tally) => {
@@ -260,11 +302,24 @@ impl Keeper {
                 .increment(1);
                 // The wish may be newer than what was told: the service is the new one at once.
                 let spec = self.wish.borrow().spec.clone();
-                let (shared, places, incarnation) = (self.shared.clone(), self.places.clone(), process.incarnation);
+                let (shared, places, incarnation) = (
+                    self.shared.clone(),
+                    self.places.clone(),
+                    process.incarnation,
+                );
                 self.calls.spawn(async move {
                     let id = delivery.delivery;
-                    let result = shared.gateway.deliver(&spec, &places, epoch, delivery).await;
-                    (incarnation, Outcome { delivery: id, result: Some(result) })
+                    let result = shared
+                        .gateway
+                        .deliver(&spec, &places, epoch, delivery)
+                        .await;
+                    (
+                        incarnation,
+                        Outcome {
+                            delivery: id,
+                            result: Some(result),
+                        },
+                    )
                 });
             }
         }
@@ -301,7 +356,9 @@ impl Keeper {
             Some(outcome::Result::Handled(_)) => None,
             Some(outcome::Result::Fenced(_)) | None => return,
         };
-        self.shared.board.update(&spec.key, |status| status.last_error = error);
+        self.shared
+            .board
+            .update(&spec.key, |status| status.last_error = error);
     }
 
     async fn ended(&mut self, told: &Told, why: String) {
@@ -312,12 +369,21 @@ impl Keeper {
             self.restarts.reset();
             return;
         }
-        if told.consuming_since.is_some_and(|since| since.elapsed() >= WORKED) {
+        if told
+            .consuming_since
+            .is_some_and(|since| since.elapsed() >= WORKED)
+        {
             self.restarts.reset();
         }
-        let lease_over = matches!(told.stance, Stance::Act(epoch) if !self.shared.page.view().holds(epoch));
-        let why = if lease_over { format!("{why} (the lease was over)") } else { why };
-        self.failed(&spec, format!("its process is gone: {why}")).await;
+        let lease_over =
+            matches!(told.stance, Stance::Act(epoch) if !self.shared.page.view().holds(epoch));
+        let why = if lease_over {
+            format!("{why} (the lease was over)")
+        } else {
+            why
+        };
+        self.failed(&spec, format!("its process is gone: {why}"))
+            .await;
     }
 }
 

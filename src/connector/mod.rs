@@ -29,11 +29,6 @@ use std::{
 use quorate_raft::{Leadership, MemberId, Timing};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-pub use self::{
-    reign::{Proposer, Standing},
-    status::{ConnectorState, ConnectorStatus},
-    view::View,
-};
 use self::{
     board::Board,
     gateway::Gateway,
@@ -42,6 +37,11 @@ use self::{
     reign::{LetGo, Reigning},
     spawner::Spawner,
     supervisor::{Order, Supervisor},
+};
+pub use self::{
+    reign::{Proposer, Standing},
+    status::{ConnectorState, ConnectorStatus},
+    view::View,
 };
 use crate::service::api::Dispatch;
 
@@ -88,7 +88,16 @@ pub struct Handle {
 
 /// Starts following the leadership and the state.
 pub fn start(context: Context) -> io::Result<Handle> {
-    let Context { me, name, timing, leadership, view, proposer, dispatch, program } = context;
+    let Context {
+        me,
+        name,
+        timing,
+        leadership,
+        view,
+        proposer,
+        dispatch,
+        program,
+    } = context;
     let page = Arc::new(Page::new()?);
     let board = Arc::new(Board::new(name));
     let statuses = board.watch();
@@ -117,7 +126,13 @@ pub fn start(context: Context) -> io::Result<Handle> {
     tokio::spawn(board.tell());
     tokio::spawn(reigning.run());
     tokio::spawn(Supervisor::new(Arc::new(shared), view, standing.clone(), orders_received).run());
-    Ok(Handle { statuses, standing, orders, let_go, timing })
+    Ok(Handle {
+        statuses,
+        standing,
+        orders,
+        let_go,
+        timing,
+    })
 }
 
 impl Handle {

@@ -61,9 +61,16 @@ pub enum Event {
 
 impl Process {
     /// Starts one.
-    pub async fn start(spawner: &Spawner, page: &Page, spec: &Spec, alive: Duration) -> io::Result<Process> {
+    pub async fn start(
+        spawner: &Spawner,
+        page: &Page,
+        spec: &Spec,
+        alive: Duration,
+    ) -> io::Result<Process> {
         let (child, control) = spawner.spawn(&spec.key, page.descriptor()?).await?;
-        let pid = child.id().ok_or_else(|| io::Error::other("the process ended at once"))?;
+        let pid = child
+            .id()
+            .ok_or_else(|| io::Error::other("the process ended at once"))?;
         let (read, write) = control.into_split();
         let (orders, outbox) = mpsc::channel(usize::from(spec.prefetch) + ORDERS);
         // It ends with the process: the socket closes.
@@ -88,7 +95,9 @@ impl Process {
 
     /// Sends an order. A process that does not read them is stuck, and killed.
     pub fn order(&mut self, frame: to_process::Frame) {
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.orders.try_send(ToProcess { frame: Some(frame) }) {
+        if let Err(mpsc::error::TrySendError::Full(_)) =
+            self.orders.try_send(ToProcess { frame: Some(frame) })
+        {
             self.kill("it did not read its orders");
         }
     }
@@ -148,7 +157,11 @@ impl Process {
         if self.kill_at.is_some_and(|at| Instant::now() >= at) {
             self.kill("it did not finish in time");
         }
-        let stuck = if self.spoken { self.silent > SILENT } else { self.started.elapsed() > BIRTH };
+        let stuck = if self.spoken {
+            self.silent > SILENT
+        } else {
+            self.started.elapsed() > BIRTH
+        };
         if stuck {
             self.kill("it gave no sign of life");
         }
@@ -157,7 +170,10 @@ impl Process {
     /// Waits until it is reaped, however it takes.
     pub async fn reap(&mut self) {
         self.kill("its channel has ended");
-        while timeout(Duration::from_secs(5), self.child.wait()).await.is_err() {
+        while timeout(Duration::from_secs(5), self.child.wait())
+            .await
+            .is_err()
+        {
             warn!(pid = self.pid, "a killed connector process is still there");
         }
     }

@@ -25,7 +25,12 @@ use super::{
 #[async_trait]
 pub trait Proposer: Send + Sync + 'static {
     /// `TakeOver {member, term}`
-    async fn take_over(&self, member: MemberId, term: u64, deadline: Instant) -> Result<(), ProposeError>;
+    async fn take_over(
+        &self,
+        member: MemberId,
+        term: u64,
+        deadline: Instant,
+    ) -> Result<(), ProposeError>;
     /// `Release {epoch}`
     async fn release(&self, term: u64, epoch: u64, deadline: Instant) -> Result<(), ProposeError>;
 }
@@ -108,16 +113,30 @@ impl Reigning {
             self.page.revoke();
         }
         let standing = match granted {
-            Some((act, _)) => Standing { acting: true, epoch: act.epoch, clear_at: act.clear_at },
-            None => Standing { acting: false, ..*self.standing.borrow() },
+            Some((act, _)) => Standing {
+                acting: true,
+                epoch: act.epoch,
+                clear_at: act.clear_at,
+            },
+            None => Standing {
+                acting: false,
+                ..*self.standing.borrow()
+            },
         };
         gauge!("quorate_connector_epoch").set(standing.epoch as f64);
         gauge!("quorate_connector_lease_remaining_seconds")
             .set(granted.map_or(0.0, |(_, left)| left.as_secs_f64()));
         self.standing.send_if_modified(|old| {
             if old.acting != standing.acting || old.epoch != standing.epoch {
-                let verb = if standing.acting { "acts" } else { "does not act" };
-                info!(epoch = standing.epoch, "this member {verb} as the connector server");
+                let verb = if standing.acting {
+                    "acts"
+                } else {
+                    "does not act"
+                };
+                info!(
+                    epoch = standing.epoch,
+                    "this member {verb} as the connector server"
+                );
             }
             let changed = *old != standing;
             *old = standing;
@@ -135,7 +154,9 @@ impl Reigning {
                 Err(error) => {
                     warn!(term, %error, "the takeover was not confirmed");
                     match error {
-                        ProposeError::NoQuorum { .. } | ProposeError::Refused(_) => Outcome::Refused,
+                        ProposeError::NoQuorum { .. } | ProposeError::Refused(_) => {
+                            Outcome::Refused
+                        }
                         ProposeError::Unknown(_) => Outcome::Unknown,
                     }
                 }
@@ -148,10 +169,12 @@ impl Reigning {
     /// Revokes the page now and commits the release. The processes are gone by now.
     fn let_go(&self, order: LetGo) {
         self.page.revoke();
-        self.standing.send_modify(|standing| standing.acting = false);
+        self.standing
+            .send_modify(|standing| standing.acting = false);
         let Leadership { leading, term, .. } = *self.leadership.borrow();
         let reign: Reign = self.view.borrow().reign;
-        let ours = leading && reign.holder == Some(self.me) && reign.term == term && !reign.released;
+        let ours =
+            leading && reign.holder == Some(self.me) && reign.term == term && !reign.released;
         let proposer = self.proposer.clone();
         let deadline = Instant::now() + self.timing.failover * 2;
         tokio::spawn(async move {
@@ -159,14 +182,15 @@ impl Reigning {
                 match proposer.release(term, reign.epoch, deadline).await {
                     Ok(()) => info!(epoch = reign.epoch, "released"),
                     // The successor waits for the lease instead.
-                    Err(error) => warn!(epoch = reign.epoch, %error, "the release was not confirmed"),
+                    Err(error) => {
+                        warn!(epoch = reign.epoch, %error, "the release was not confirmed")
+                    }
                 }
             }
             let _ = order.done.send(());
         });
     }
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -54,7 +54,15 @@ impl Supervisor {
         standing: watch::Receiver<Standing>,
         orders: mpsc::Receiver<Order>,
     ) -> Self {
-        Supervisor { shared, view, standing, orders, kept: BTreeMap::new(), acted_at: None, rest: None }
+        Supervisor {
+            shared,
+            view,
+            standing,
+            orders,
+            kept: BTreeMap::new(),
+            acted_at: None,
+            rest: None,
+        }
     }
 
     /// Runs until the state is no longer told. Dropped keepers kill their processes.
@@ -99,18 +107,28 @@ impl Supervisor {
         for (key, kept) in &self.kept {
             if !channels.get(key).is_some_and(|spec| spec.active) {
                 let needed = kept.wish.borrow().spec.call_timeout;
-                let drain = self.rest.as_ref().map_or(needed, |(drain, _)| needed.min(*drain));
+                let drain = self
+                    .rest
+                    .as_ref()
+                    .map_or(needed, |(drain, _)| needed.min(*drain));
                 ask(kept, None, Stance::Gone(drain));
             }
         }
-        self.kept.retain(|_, kept| !(*kept.resting.borrow() && matches!(kept.wish.borrow().stance, Stance::Gone(_))));
+        self.kept.retain(|_, kept| {
+            !(*kept.resting.borrow() && matches!(kept.wish.borrow().stance, Stance::Gone(_)))
+        });
 
         if standing.acting {
-            channels.values().filter(|spec| !spec.active && !self.kept.contains_key(&spec.key)).for_each(|spec| {
-                self.shared.board.paused(&spec.key);
-            });
+            channels
+                .values()
+                .filter(|spec| !spec.active && !self.kept.contains_key(&spec.key))
+                .for_each(|spec| {
+                    self.shared.board.paused(&spec.key);
+                });
         }
-        self.shared.board.retain(|key| self.kept.contains_key(key) || standing.acting && channels.contains_key(key));
+        self.shared.board.retain(|key| {
+            self.kept.contains_key(key) || standing.acting && channels.contains_key(key)
+        });
         if self.kept.is_empty()
             && let Some((_, waiting)) = &mut self.rest
         {
@@ -146,7 +164,10 @@ impl Supervisor {
         }
         // Nobody starts a process just to let it stand by for a moment.
         if self.standing.borrow().acting && !matches!(stance, Stance::Gone(_)) {
-            let (wish, wishes) = watch::channel(Wish { spec: spec.clone(), stance });
+            let (wish, wishes) = watch::channel(Wish {
+                spec: spec.clone(),
+                stance,
+            });
             let resting = Keeper::start(self.shared.clone(), wishes);
             self.kept.insert(spec.key.clone(), Kept { wish, resting });
         }

@@ -91,7 +91,14 @@ const RETRY_LAST: Duration = Duration::from_millis(500);
 impl Takeover {
     /// `patience`: how long a proposal of unknown outcome may take to show.
     pub fn new(me: MemberId, patience: Duration) -> Self {
-        Takeover { me, patience, asked: None, hold: None, floor: None, leading_term: None }
+        Takeover {
+            me,
+            patience,
+            asked: None,
+            hold: None,
+            floor: None,
+            leading_term: None,
+        }
     }
 
     /// Decides from what is known now. A decision to propose counts as proposed.
@@ -105,7 +112,10 @@ impl Takeover {
         if self.leading_term != Some(term) {
             self.leading_term = Some(term);
             self.asked = None;
-            self.hold = self.hold.take().filter(|hold| hold.term == term || hold.until.is_none());
+            self.hold = self
+                .hold
+                .take()
+                .filter(|hold| hold.term == term || hold.until.is_none());
         }
         let ours = reign.holder == Some(self.me) && reign.term == term && !reign.released;
         if ours {
@@ -114,7 +124,12 @@ impl Takeover {
         if let Some(hold) = &self.hold {
             match hold.until {
                 Some(until) if now >= until => self.hold = None,
-                until => return Decision { look_again: until, ..Decision::default() },
+                until => {
+                    return Decision {
+                        look_again: until,
+                        ..Decision::default()
+                    };
+                }
             }
         }
         if ours {
@@ -131,15 +146,28 @@ impl Takeover {
         }
         match &mut self.asked {
             None => {
-                self.asked = Some(Asked { term, again_at: None, refused: 0 });
-                Decision { propose: Some(term), ..Decision::default() }
+                self.asked = Some(Asked {
+                    term,
+                    again_at: None,
+                    refused: 0,
+                });
+                Decision {
+                    propose: Some(term),
+                    ..Decision::default()
+                }
             }
             Some(asked) => match asked.again_at {
                 Some(at) if now >= at => {
                     asked.again_at = None;
-                    Decision { propose: Some(term), ..Decision::default() }
+                    Decision {
+                        propose: Some(term),
+                        ..Decision::default()
+                    }
                 }
-                again_at => Decision { look_again: again_at, ..Decision::default() },
+                again_at => Decision {
+                    look_again: again_at,
+                    ..Decision::default()
+                },
             },
         }
     }
@@ -149,14 +177,16 @@ impl Takeover {
         let Some(asked) = self.asked.as_mut().filter(|asked| asked.term == term) else {
             return;
         };
-        asked.again_at = Some(now + match outcome {
-            Outcome::Refused => {
-                asked.refused += 1;
-                (RETRY_FIRST * (1 << (asked.refused - 1).min(10))).min(RETRY_LAST)
-            }
-            // Applied but not ours: ignored, or superseded before it was seen.
-            Outcome::Applied | Outcome::Unknown => self.patience,
-        });
+        asked.again_at = Some(
+            now + match outcome {
+                Outcome::Refused => {
+                    asked.refused += 1;
+                    (RETRY_FIRST * (1 << (asked.refused - 1).min(10))).min(RETRY_LAST)
+                }
+                // Applied but not ours: ignored, or superseded before it was seen.
+                Outcome::Applied | Outcome::Unknown => self.patience,
+            },
+        );
     }
 
     /// Takes over nothing in this term until then (for ever: in no term). Another term

@@ -70,7 +70,10 @@ impl View {
             let spec = same.cloned().unwrap_or_else(|| Arc::new(spec));
             (spec.key.clone(), spec)
         });
-        View { reign: *state.reign(), channels: Arc::new(channels.collect()) }
+        View {
+            reign: *state.reign(),
+            channels: Arc::new(channels.collect()),
+        }
     }
 
     /// Follows the state. Writes that concern no connector are not passed on.
@@ -83,7 +86,10 @@ impl View {
                 let now = state.borrow_and_update().clone();
                 let before = sender.borrow().clone();
                 let view = if now.catalog().revision() == revision {
-                    View { reign: *now.reign(), channels: before.channels.clone() }
+                    View {
+                        reign: *now.reign(),
+                        channels: before.channels.clone(),
+                    }
                 } else {
                     View::of(&now, &before)
                 };
@@ -100,17 +106,27 @@ impl View {
 /// The catalog refuses a channel whose connection or service is missing. Should one be
 /// missing all the same, the process says so when it reads the empty connection.
 fn amqp(state: &State, channel: &AmqpChannel) -> Spec {
-    let find = |kind, name: &str| state.catalog().get(kind, name).map(|stored| &*stored.resource);
+    let find = |kind, name: &str| {
+        state
+            .catalog()
+            .get(kind, name)
+            .map(|stored| &*stored.resource)
+    };
     let (connection, fence) = match find(Kind::AmqpConnection, &channel.connection) {
         Some(Resource::AmqpConnection(it)) => (json(it), it.fence),
         _ => (Bytes::new(), Fence::Exclusive),
     };
     let call_timeout = match find(Kind::Service, &channel.service) {
-        Some(Resource::Service(it)) => Duration::from_millis(it.timeout_ms) * it.retries.saturating_add(1),
+        Some(Resource::Service(it)) => {
+            Duration::from_millis(it.timeout_ms) * it.retries.saturating_add(1)
+        }
         _ => Duration::from_secs(10),
     };
     Spec {
-        key: Key { kind: Kind::AmqpChannel.as_str(), name: channel.name.clone() },
+        key: Key {
+            kind: Kind::AmqpChannel.as_str(),
+            name: channel.name.clone(),
+        },
         active: channel.active,
         connection,
         channel: json(channel),

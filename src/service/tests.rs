@@ -54,7 +54,7 @@ struct Fixture {
 
 fn fixture(calls_max: usize) -> Fixture {
     let mut group = Group::new();
-    group.announce(1, &["code"]);
+    group.announce(1, &["code", "echo", "ping"]);
     let code = Arc::new(Scripted {
         calls: AtomicU32::new(0),
         seen: Default::default(),

@@ -11,12 +11,10 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use quorate::{
-    connector::{
-        ConnectorState,
-        child::MARK,
-        lease::{BootInstant, Page},
-    },
+use quorate::connector::{
+    ConnectorState,
+    child::MARK,
+    lease::{BootInstant, Page},
 };
 
 use super::world::*;
@@ -36,7 +34,12 @@ fn bare() -> (Child, UnixStream, Page) {
     let page = Page::new().unwrap();
     let (near, far) = UnixStream::pair().unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_quorate"))
-        .args([MARK, "amqp_channel/x", &std::process::id().to_string(), "50"])
+        .args([
+            MARK,
+            "amqp_channel/x",
+            &std::process::id().to_string(),
+            "50",
+        ])
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(far)))
         .stdout(Stdio::from(page.descriptor().unwrap()))
         .spawn()
@@ -59,7 +62,11 @@ async fn the_control_socket_closes_and_the_process_ends() {
 
 #[test]
 fn it_is_refused_by_hand_and_to_a_stranger() {
-    let by_hand = Command::new(env!("CARGO_BIN_EXE_quorate")).arg(MARK).stdin(Stdio::null()).output().unwrap();
+    let by_hand = Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .arg(MARK)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     assert_eq!(by_hand.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&by_hand.stderr).contains("started by a member, not by hand"));
     let stranger = Command::new(env!("CARGO_BIN_EXE_quorate"))
@@ -93,7 +100,12 @@ async fn helper_parent() {
 
 async fn parent(queue: &str, port: u16) -> (Child, u32) {
     let mut parent = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "--nocapture", "processes::helper_parent"])
+        .args([
+            "--ignored",
+            "--exact",
+            "--nocapture",
+            "processes::helper_parent",
+        ])
         .env("HELPER_QUEUE", queue)
         .env("HELPER_PORT", port.to_string())
         .stdout(Stdio::piped())
@@ -104,7 +116,10 @@ async fn parent(queue: &str, port: u16) -> (Child, u32) {
         lines
             .lines()
             .map_while(Result::ok)
-            .find_map(|line| line.split_once("PID ").map(|(_, pid)| pid.trim().parse().unwrap()))
+            .find_map(|line| {
+                line.split_once("PID ")
+                    .map(|(_, pid)| pid.trim().parse().unwrap())
+            })
             .unwrap()
     });
     (parent, pid.await.unwrap())
@@ -123,7 +138,10 @@ async fn no_process_survives_kill_9_of_its_parent() {
     println!("gone {took:?} after kill -9 of the parent");
     assert!(took < Duration::from_secs(1), "{took:?}");
     parent.wait().unwrap();
-    eventually("the broker has them back", async || (client.count(&queue).await == (3, 0)).then_some(())).await;
+    eventually("the broker has them back", async || {
+        (client.count(&queue).await == (3, 0)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,18 +150,35 @@ async fn a_stopped_process_is_killed_and_replaced_and_no_message_is_lost() {
     let client = broker.client().await;
     client.declare(&queue).await;
     let member = Member::consuming(broker, &queue, 2000).await;
-    member.group.behave(|_| (Duration::from_millis(20), status(200)));
+    member
+        .group
+        .behave(|_| (Duration::from_millis(20), status(200)));
     client.publish(&queue, bodies(300)).await;
-    member.when(&queue, "some handled", |status| status.handled >= 20).await;
+    member
+        .when(&queue, "some handled", |status| status.handled >= 20)
+        .await;
     let pid = member.status(&queue).unwrap().pid.unwrap();
     signal(pid, Signal::SIGSTOP);
     let took = gone(pid).await;
-    println!("a stopped process was killed after {took:?}, lease {:?}", member.timing.lease);
-    member.when(&queue, "another process", |status| status.pid.is_some_and(|new| new != pid)).await;
-    eventually("all were handled", async || (member.group.calls_by_body().len() == 300).then_some(())).await;
+    println!(
+        "a stopped process was killed after {took:?}, lease {:?}",
+        member.timing.lease
+    );
+    member
+        .when(&queue, "another process", |status| {
+            status.pid.is_some_and(|new| new != pid)
+        })
+        .await;
+    eventually("all were handled", async || {
+        (member.group.calls_by_body().len() == 300).then_some(())
+    })
+    .await;
     drained(&client, &member, &queue).await;
     let duplicates = member.group.calls.lock().len() - 300;
-    assert!(duplicates <= 20, "{duplicates} duplicates: more than prefetch + in flight");
+    assert!(
+        duplicates <= 20,
+        "{duplicates} duplicates: more than prefetch + in flight"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,10 +189,19 @@ async fn a_killed_process_is_replaced() {
     let member = Member::consuming(broker, &queue, 2000).await;
     let first = member.status(&queue).unwrap();
     signal(first.pid.unwrap(), Signal::SIGKILL);
-    let error = member.when(&queue, "an error", |status| status.last_error.is_some()).await.last_error.unwrap();
-    assert!(error.contains("its process is gone") && error.contains("signal: 9"), "{error}");
+    let error = member
+        .when(&queue, "an error", |status| status.last_error.is_some())
+        .await
+        .last_error
+        .unwrap();
+    assert!(
+        error.contains("its process is gone") && error.contains("signal: 9"),
+        "{error}"
+    );
     let second = member
-        .when(&queue, "another", |status| status.state == ConnectorState::Active && status.pid != first.pid)
+        .when(&queue, "another", |status| {
+            status.state == ConnectorState::Active && status.pid != first.pid
+        })
         .await;
     assert_eq!((second.epoch, second.last_error), (first.epoch, None));
 }
@@ -172,14 +216,22 @@ async fn no_process_survives_its_lease() {
     // The quorum stops answering; the member still believes that it leads.
     member.beat(false);
     let took = gone(before.pid.unwrap()).await;
-    println!("gone {took:?} after the last answered round, lease {:?}", member.timing.lease);
-    assert!(took < member.timing.lease + Duration::from_millis(250), "{took:?}");
+    println!(
+        "gone {took:?} after the last answered round, lease {:?}",
+        member.timing.lease
+    );
+    assert!(
+        took < member.timing.lease + Duration::from_millis(250),
+        "{took:?}"
+    );
     assert!(!member.handle.reign().borrow().acting);
     client.publish(&queue, bodies(1)).await;
     assert_eq!(member.group.calls.lock().len(), 0);
     // It answers again, in the same term: the same reign.
     member.beat(true);
-    let after = member.when(&queue, "active", |status| status.handled == 1).await;
+    let after = member
+        .when(&queue, "active", |status| status.handled == 1)
+        .await;
     assert_eq!(after.epoch, before.epoch);
     assert_ne!(after.pid, before.pid);
 }

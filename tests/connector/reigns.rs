@@ -35,12 +35,21 @@ async fn lost_for_a_moment_and_kept_in_the_same_term_is_the_same_epoch_and_proce
     let member = Member::consuming(broker, &queue, 2000).await;
     let before = member.status(&queue).unwrap();
     member.step_down(2);
-    eventually("nothing is consumed", async || (client.count(&queue).await.1 == 0).then_some(())).await;
+    eventually("nothing is consumed", async || {
+        (client.count(&queue).await.1 == 0).then_some(())
+    })
+    .await;
     client.publish(&queue, bodies(1)).await;
-    member.when(&queue, "standby", |status| status.state == ConnectorState::Standby).await;
+    member
+        .when(&queue, "standby", |status| {
+            status.state == ConnectorState::Standby
+        })
+        .await;
     assert_eq!(member.group.calls.lock().len(), 0);
     member.lead(2);
-    let after = member.when(&queue, "handled", |status| status.handled == 1).await;
+    let after = member
+        .when(&queue, "handled", |status| status.handled == 1)
+        .await;
     assert_eq!((after.epoch, after.pid), (before.epoch, before.pid));
 }
 
@@ -52,12 +61,17 @@ async fn elected_again_is_a_new_epoch() {
     let member = Member::consuming(broker, &queue, 2000).await;
     let before = member.status(&queue).unwrap().epoch.unwrap();
     member.step_down(3);
-    eventually("nothing is consumed", async || (client.count(&queue).await.1 == 0).then_some(())).await;
+    eventually("nothing is consumed", async || {
+        (client.count(&queue).await.1 == 0).then_some(())
+    })
+    .await;
     member.lead(4);
     let after = member.active(&queue).await.epoch.unwrap();
     assert!(after > before, "{before} then {after}");
     client.publish(&queue, bodies(1)).await;
-    member.when(&queue, "handled", |status| status.handled == 1).await;
+    member
+        .when(&queue, "handled", |status| status.handled == 1)
+        .await;
     assert_eq!(member.group.calls.lock()[0].epoch, after);
 }
 
@@ -67,14 +81,23 @@ async fn a_release_drains_reaps_commits_and_is_followed_by_a_new_reign() {
     let client = broker.client().await;
     client.declare(&queue).await;
     let member = Member::consuming(broker, &queue, 500).await;
-    member.group.behave(|_| (Duration::from_millis(200), status(200)));
+    member
+        .group
+        .behave(|_| (Duration::from_millis(200), status(200)));
     let before = member.status(&queue).unwrap();
     client.publish(&queue, bodies(5)).await;
-    eventually("in flight", async || (member.group.calls.lock().len() == 5).then_some(())).await;
+    eventually("in flight", async || {
+        (member.group.calls.lock().len() == 5).then_some(())
+    })
+    .await;
     member.handle.release(Duration::from_secs(5)).await;
     // All at once, when it returns:
     assert!(!exists(before.pid.unwrap()));
-    assert_eq!(client.count(&queue).await, (0, 0), "what was in flight was finished");
+    assert_eq!(
+        client.count(&queue).await,
+        (0, 0),
+        "what was in flight was finished"
+    );
     let state = member.group.state();
     let reign = state.reign();
     assert!(reign.released && reign.epoch == before.epoch.unwrap());
@@ -85,7 +108,10 @@ async fn a_release_drains_reaps_commits_and_is_followed_by_a_new_reign() {
     member.handle.shutdown(Duration::from_secs(5)).await;
     assert!(member.group.state().reign().released);
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    assert!(member.group.state().reign().released, "it took over again after its shutdown");
+    assert!(
+        member.group.state().reign().released,
+        "it took over again after its shutdown"
+    );
 }
 
 /// The connector server is paused (its process too) and loses its quorum; its successor
@@ -97,7 +123,10 @@ async fn a_queue_survives_the_loss_of_its_connector_server() {
     client.declare(&queue).await;
     let group = Group::with_channel(broker, &queue);
     group.behave(|_| (Duration::from_millis(5), status(200)));
-    let (first, second) = (Member::start(&group, 1, 1000), Member::start(&group, 2, 1000));
+    let (first, second) = (
+        Member::start(&group, 1, 1000),
+        Member::start(&group, 2, 1000),
+    );
     client.publish(&queue, bodies(1000)).await;
 
     let most = Arc::new(AtomicU32::new(0));
@@ -116,7 +145,9 @@ async fn a_queue_survives_the_loss_of_its_connector_server() {
     });
 
     first.lead(2);
-    let old = first.when(&queue, "some handled", |status| status.handled >= 100).await;
+    let old = first
+        .when(&queue, "some handled", |status| status.handled >= 100)
+        .await;
     let pid = Pid::from_raw(old.pid.unwrap().try_into().unwrap());
     kill(pid, Signal::SIGSTOP).unwrap();
     first.beat(false);
@@ -129,17 +160,34 @@ async fn a_queue_survives_the_loss_of_its_connector_server() {
     let new = second.active(&queue).await;
     println!("consuming {:?} after the election", taken_at.elapsed());
     assert!(new.epoch > old.epoch);
-    eventually("all were handled", async || (group.calls_by_body().len() == 1000).then_some(())).await;
+    eventually("all were handled", async || {
+        (group.calls_by_body().len() == 1000).then_some(())
+    })
+    .await;
     drained(&client, &second, &queue).await;
     watching.store(false, Ordering::Relaxed);
     let asked = watcher.await.unwrap();
     println!("asked the broker {asked} times for its consumers");
-    assert!(asked > 20 && most.load(Ordering::Relaxed) == 1, "{asked} {most:?}");
+    assert!(
+        asked > 20 && most.load(Ordering::Relaxed) == 1,
+        "{asked} {most:?}"
+    );
     let calls = group.calls.lock().clone();
     let duplicates = calls.len() - 1000;
     println!("{duplicates} duplicates");
-    assert!(duplicates <= 20, "{duplicates} duplicates: more than prefetch + in flight");
+    assert!(
+        duplicates <= 20,
+        "{duplicates} duplicates: more than prefetch + in flight"
+    );
     // The old member called nothing after the new one had taken over.
-    let first_of_new = calls.iter().find(|call| call.epoch == new.epoch.unwrap()).unwrap().at;
-    assert!(calls.iter().all(|call| call.member == 2 || call.at < first_of_new));
+    let first_of_new = calls
+        .iter()
+        .find(|call| call.epoch == new.epoch.unwrap())
+        .unwrap()
+        .at;
+    assert!(
+        calls
+            .iter()
+            .all(|call| call.member == 2 || call.at < first_of_new)
+    );
 }

@@ -35,7 +35,11 @@ pub async fn broker() -> &'static Rabbit {
 /// A name that no other test uses.
 pub fn unique(what: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    format!("{what}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    format!(
+        "{what}-{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// Waits until `condition` gives something.
@@ -67,7 +71,11 @@ pub type Behaviour = Arc<dyn Fn(&Call) -> (Duration, Result<Reply, ServiceError>
 
 pub fn status(code: u16) -> Result<Reply, ServiceError> {
     let status = StatusCode::from_u16(code).unwrap();
-    Ok(Reply { status, headers: HeaderMap::new(), body: "said the service".into() })
+    Ok(Reply {
+        status,
+        headers: HeaderMap::new(),
+        body: "said the service".into(),
+    })
 }
 
 /// The replicated part: one state, and the services that all members share.
@@ -92,7 +100,10 @@ impl Group {
     pub fn with_channel(broker: &Rabbit, queue: &str) -> Arc<Group> {
         let group = Group::new();
         for service in ["store", "other"] {
-            group.put(Kind::Service, json!({"name": service, "upstream": "http://127.0.0.1:9/"}));
+            group.put(
+                Kind::Service,
+                json!({"name": service, "upstream": "http://127.0.0.1:9/"}),
+            );
         }
         group.put(Kind::AmqpConnection, connection(broker.port()));
         group.put(Kind::AmqpChannel, channel(queue));
@@ -111,12 +122,29 @@ impl Group {
     pub fn put(&self, kind: Kind, resource: Value) {
         let name = resource["name"].as_str().unwrap().to_owned();
         let spec = resource.to_string().into();
-        let answer = self.apply(1, 1, &Command::PutResource { kind, name, spec, precondition: None });
+        let answer = self.apply(
+            1,
+            1,
+            &Command::PutResource {
+                kind,
+                name,
+                spec,
+                precondition: None,
+            },
+        );
         assert!(matches!(answer, Answer::Done { .. }), "{answer:?}");
     }
 
     pub fn delete(&self, kind: Kind, name: &str) {
-        let answer = self.apply(1, 1, &Command::DeleteResource { kind, name: name.into(), precondition: None });
+        let answer = self.apply(
+            1,
+            1,
+            &Command::DeleteResource {
+                kind,
+                name: name.into(),
+                precondition: None,
+            },
+        );
         assert!(matches!(answer, Answer::Done { .. }), "{answer:?}");
     }
 
@@ -124,7 +152,10 @@ impl Group {
         self.state.borrow().clone()
     }
 
-    pub fn behave(&self, behaviour: impl Fn(&Call) -> (Duration, Result<Reply, ServiceError>) + Send + Sync + 'static) {
+    pub fn behave(
+        &self,
+        behaviour: impl Fn(&Call) -> (Duration, Result<Reply, ServiceError>) + Send + Sync + 'static,
+    ) {
         *self.behaviour.lock() = Arc::new(behaviour);
     }
 
@@ -189,7 +220,9 @@ impl Proposer for Seat {
 #[async_trait]
 impl Dispatch for Seat {
     async fn dispatch(&self, service: &str, request: Request) -> Result<Reply, ServiceError> {
-        let Origin::Message(message) = &request.origin else { panic!("not a message") };
+        let Origin::Message(message) = &request.origin else {
+            panic!("not a message")
+        };
         let call = Call {
             service: service.to_owned(),
             body: String::from_utf8_lossy(&request.body).into_owned(),
@@ -211,8 +244,16 @@ impl Member {
     /// A follower.
     pub fn start(group: &Arc<Group>, id: MemberId, failover_ms: u64) -> Member {
         let timing = Timing::from_failover_ms(failover_ms).unwrap();
-        let leadership = watch::Sender::new(Leadership { me: id, term: 1, ..Default::default() });
-        let seat = Arc::new(Seat { id, group: group.clone(), leadership: leadership.clone() });
+        let leadership = watch::Sender::new(Leadership {
+            me: id,
+            term: 1,
+            ..Default::default()
+        });
+        let seat = Arc::new(Seat {
+            id,
+            group: group.clone(),
+            leadership: leadership.clone(),
+        });
         let handle = connector::start(Context {
             me: id,
             name: format!("member-{id}"),
@@ -227,7 +268,8 @@ impl Member {
         let beating = Arc::new(AtomicBool::new(true));
         // Heartbeat rounds, answered at once.
         tokio::spawn({
-            let (leadership, beating, every) = (leadership.clone(), beating.clone(), timing.heartbeat);
+            let (leadership, beating, every) =
+                (leadership.clone(), beating.clone(), timing.heartbeat);
             async move {
                 while !leadership.is_closed() {
                     let sent = Instant::now();
@@ -242,7 +284,14 @@ impl Member {
                 }
             }
         });
-        Member { id, group: group.clone(), handle, timing, leadership, beating }
+        Member {
+            id,
+            group: group.clone(),
+            handle,
+            timing,
+            leadership,
+            beating,
+        }
     }
 
     /// One that leads in term 2 with a channel from this queue, and consumes.
@@ -255,14 +304,26 @@ impl Member {
 
     pub fn lead(&self, term: u64) {
         self.leadership.send_modify(|it| {
-            *it = Leadership { me: self.id, term, leader: Some(self.id), leading: true, ..*it };
+            *it = Leadership {
+                me: self.id,
+                term,
+                leader: Some(self.id),
+                leading: true,
+                ..*it
+            };
         });
     }
 
     /// Leads no more, in this term.
     pub fn step_down(&self, term: u64) {
         self.leadership.send_modify(|it| {
-            *it = Leadership { me: self.id, term, leader: None, leading: false, ..*it };
+            *it = Leadership {
+                me: self.id,
+                term,
+                leader: None,
+                leading: false,
+                ..*it
+            };
         });
     }
 
@@ -272,11 +333,21 @@ impl Member {
     }
 
     pub fn status(&self, name: &str) -> Option<ConnectorStatus> {
-        self.handle.statuses().borrow().iter().find(|status| status.name == name).cloned()
+        self.handle
+            .statuses()
+            .borrow()
+            .iter()
+            .find(|status| status.name == name)
+            .cloned()
     }
 
     /// Waits until the channel's status is as asked.
-    pub async fn when(&self, name: &str, what: &str, is: impl Fn(&ConnectorStatus) -> bool) -> ConnectorStatus {
+    pub async fn when(
+        &self,
+        name: &str,
+        what: &str,
+        is: impl Fn(&ConnectorStatus) -> bool,
+    ) -> ConnectorStatus {
         let mut last = None;
         let deadline = Instant::now() + WAIT;
         loop {
@@ -285,26 +356,38 @@ impl Member {
                 return status.clone();
             }
             last = status.or(last);
-            assert!(Instant::now() < deadline, "not within {WAIT:?}: {what}; last seen: {last:?}");
+            assert!(
+                Instant::now() < deadline,
+                "not within {WAIT:?}: {what}; last seen: {last:?}"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
     pub async fn active(&self, name: &str) -> ConnectorStatus {
-        self.when(name, "active", |status| status.state == ConnectorState::Active).await
+        self.when(name, "active", |status| {
+            status.state == ConnectorState::Active
+        })
+        .await
     }
 }
 
 /// Waits until the queue is empty and nothing of it is in flight.
 pub async fn drained(client: &Client, member: &Member, queue: &str) {
-    eventually("the queue is empty", async || (client.count(queue).await.0 == 0).then_some(())).await;
-    member.when(queue, "nothing in flight", |status| status.in_flight == 0).await;
+    eventually("the queue is empty", async || {
+        (client.count(queue).await.0 == 0).then_some(())
+    })
+    .await;
+    member
+        .when(queue, "nothing in flight", |status| status.in_flight == 0)
+        .await;
 }
 
 /// Whether a process is there (and no zombie).
 pub fn exists(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+        stat.rsplit_once(')')
+            .is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
     })
 }
 

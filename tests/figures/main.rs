@@ -16,7 +16,7 @@ use support::{
     cluster::{Cluster, SOON},
     http,
     member::{Member, QUORATE},
-    rabbitmq::RabbitMq,
+    rabbitmq::Rabbit,
     upstream::Upstream,
     wait::{median, until},
 };
@@ -25,7 +25,10 @@ use support::{
 async fn main() {
     println!("| what | figure |\n|---|---|");
     row("machine", machine());
-    row("binary", mib(fs::metadata(QUORATE).expect("the binary").len()));
+    row(
+        "binary",
+        mib(fs::metadata(QUORATE).expect("the binary").len()),
+    );
     let mut cluster = Cluster::three().await;
     restart_to_ready(&mut cluster).await;
     footprint(&cluster).await;
@@ -60,14 +63,21 @@ fn rss(pid: impl std::fmt::Display) -> String {
 fn spread(times: &[Duration]) -> String {
     let ms = |t: Duration| t.as_secs_f64() * 1000.0;
     let max = times.iter().max().copied().unwrap_or_default();
-    format!("median {:.0} ms, max {:.0} ms of {}", ms(median(times)), ms(max), times.len())
+    format!(
+        "median {:.0} ms, max {:.0} ms of {}",
+        ms(median(times)),
+        ms(max),
+        times.len()
+    )
 }
 
 async fn ready(member: &Member) {
     until("a ready member", SOON, || async {
         let url = member.admin_url("/health/ready");
         let answer = http::call(reqwest::Method::GET, url, &[], "").await?;
-        (answer.status() == 200).then_some(()).ok_or(answer.status().to_string())
+        (answer.status() == 200)
+            .then_some(())
+            .ok_or(answer.status().to_string())
     })
     .await;
 }
@@ -90,7 +100,10 @@ async fn footprint(cluster: &Cluster) {
     let leader = cluster.leader().await;
     let follower = cluster.follower().await;
     row("RSS of an idle leader", rss(cluster.members[leader].pid()));
-    row("RSS of an idle follower", rss(cluster.members[follower].pid()));
+    row(
+        "RSS of an idle follower",
+        rss(cluster.members[follower].pid()),
+    );
 }
 
 /// SIGSTOP of the leader to the first write done by its successor.
@@ -98,7 +111,10 @@ async fn failover(cluster: &Cluster) {
     let mut times = Vec::new();
     for trial in 0..20 {
         let leader = cluster.leader().await;
-        let asked = (0..3).filter(|n| *n != leader).nth(trial % 2).expect("a follower");
+        let asked = (0..3)
+            .filter(|n| *n != leader)
+            .nth(trial % 2)
+            .expect("a follower");
         let url = cluster.members[asked].admin_url(&format!("/v1/kv/trial-{trial}"));
         let stopped = Instant::now();
         cluster.members[leader].signal(Signal::SIGSTOP);
@@ -109,16 +125,26 @@ async fn failover(cluster: &Cluster) {
         cluster.members[leader].signal(Signal::SIGCONT);
         cluster.voters(3).await;
     }
-    row("SIGSTOP of the leader to the next write, failover_ms 500", spread(&times));
+    row(
+        "SIGSTOP of the leader to the next write, failover_ms 500",
+        spread(&times),
+    );
 }
 
 /// kill -9 of the connector server to the first message handled under the new epoch.
 async fn kill_to_next_message(cluster: &mut Cluster) {
-    let broker = RabbitMq::start().await;
+    let rabbit = Rabbit::start().await;
+    let broker = rabbit.client().await;
     broker.declare("orders").await;
     let upstream = Upstream::start().await;
-    cluster.put(0, "service", json!({"name": "orders", "upstream": upstream.url()})).await;
-    let connection = json!({"name": "rabbit", "host": "127.0.0.1", "port": broker.port(), "username": "guest", "password": "guest"});
+    cluster
+        .put(
+            0,
+            "service",
+            json!({"name": "orders", "upstream": upstream.url()}),
+        )
+        .await;
+    let connection = json!({"name": "rabbit", "host": "127.0.0.1", "port": rabbit.port(), "username": "guest", "password": "guest"});
     cluster.put(0, "amqp_connection", connection).await;
     cluster.put(0, "amqp_channel", json!({"name": "orders", "connection": "rabbit", "queue": "orders", "service": "orders"})).await;
     let status = cluster.connector_in(0, "orders", "active").await;
@@ -131,12 +157,17 @@ async fn kill_to_next_message(cluster: &mut Cluster) {
         cluster.members[leader].kill();
         broker.publish("orders", [format!("trial-{trial}")]).await;
         until("the message", SOON, || async {
-            (upstream.handled() > trial).then_some(()).ok_or(upstream.handled().to_string())
+            (upstream.handled() > trial)
+                .then_some(())
+                .ok_or(upstream.handled().to_string())
         })
         .await;
         times.push(killed.elapsed());
         cluster.members[leader].start(&[]);
         cluster.voters(3).await;
     }
-    row("kill -9 of the connector server to the next message handled, failover_ms 500", spread(&times));
+    row(
+        "kill -9 of the connector server to the next message handled, failover_ms 500",
+        spread(&times),
+    );
 }

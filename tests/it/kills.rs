@@ -12,7 +12,11 @@ use std::{
 use parking_lot::Mutex;
 use reqwest::Method;
 
-use crate::support::{cluster::{Cluster, SOON}, http, wait::until};
+use crate::support::{
+    cluster::{Cluster, SOON},
+    http,
+    wait::until,
+};
 
 /// Writers that go on through every fault and remember what was acknowledged.
 struct Writers {
@@ -25,7 +29,11 @@ impl Writers {
     fn start(cluster: &Cluster) -> Writers {
         let acknowledged = Arc::new(Mutex::new(BTreeMap::new()));
         let stop = Arc::new(AtomicBool::new(false));
-        let urls: Vec<_> = cluster.members.iter().map(|m| m.admin_url("/v1/kv/")).collect();
+        let urls: Vec<_> = cluster
+            .members
+            .iter()
+            .map(|m| m.admin_url("/v1/kv/"))
+            .collect();
         let tasks = (0..6).map(|worker| {
             let (acknowledged, stop) = (acknowledged.clone(), stop.clone());
             let url = urls[worker % urls.len()].clone();
@@ -44,7 +52,11 @@ impl Writers {
             })
         });
         let tasks = tasks.collect();
-        Writers { acknowledged, stop, tasks }
+        Writers {
+            acknowledged,
+            stop,
+            tasks,
+        }
     }
 
     fn count(&self) -> usize {
@@ -75,15 +87,25 @@ impl Writers {
 
 /// Every acknowledged key is there with its revision, at every member.
 async fn assert_all_there(cluster: &Cluster, acknowledged: &BTreeMap<String, u64>) {
-    assert!(acknowledged.len() > 50, "only {} writes", acknowledged.len());
+    assert!(
+        acknowledged.len() > 50,
+        "only {} writes",
+        acknowledged.len()
+    );
     let revisions: std::collections::BTreeSet<_> = acknowledged.values().collect();
-    assert_eq!(revisions.len(), acknowledged.len(), "each has a revision of its own");
+    assert_eq!(
+        revisions.len(),
+        acknowledged.len(),
+        "each has a revision of its own"
+    );
     for member in &cluster.members {
         let mut found = BTreeMap::new();
         let mut after = String::new();
         loop {
             let path = format!("/v1/kv?prefix=w&limit=500&after={after}");
-            let answer = http::get_json(&member.admin_url(&path)).await.expect("a listing");
+            let answer = http::get_json(&member.admin_url(&path))
+                .await
+                .expect("a listing");
             let entries = answer["entries"].as_array().expect("entries").clone();
             for entry in &entries {
                 let key = entry["key"].as_str().expect("a key").to_owned();
@@ -158,12 +180,17 @@ async fn a_leader_without_followers_acknowledges_nothing() {
         }
     }
     let url = cluster.members[leader].admin_url("/v1/kv/alone");
-    let answer = http::call(Method::PUT, &url, &[], "x").await.expect("an answer");
+    let answer = http::call(Method::PUT, &url, &[], "x")
+        .await
+        .expect("an answer");
     let status = answer.status().as_u16();
     let problem: serde_json::Value = answer.json().await.expect("a problem");
     let code = problem["code"].as_str().unwrap_or_default().to_owned();
     let told = (status, code.as_str());
-    assert!(told == (503, "no_quorum") || told == (504, "unknown_outcome"), "{told:?}");
+    assert!(
+        told == (503, "no_quorum") || told == (504, "unknown_outcome"),
+        "{told:?}"
+    );
     for n in 0..3 {
         if n != leader {
             cluster.members[n].start(&[]);

@@ -29,7 +29,9 @@ async fn three_members_agree_on_the_leader_and_a_restarted_one_rejoins() {
     cluster.voters(3).await;
     assert_eq!(before, member_ids(&cluster, follower).await, "ids are kept");
     let url = cluster.members[follower].admin_url("/v1/kv/while-away");
-    let answer = http::call(reqwest::Method::GET, &url, &[], "").await.expect("an answer");
+    let answer = http::call(reqwest::Method::GET, &url, &[], "")
+        .await
+        .expect("an answer");
     assert_eq!(answer.text().await.expect("a body"), "x");
 }
 
@@ -48,7 +50,9 @@ async fn the_whole_cluster_restarts_with_what_it_had() {
     cluster.voters(3).await;
     for member in &cluster.members {
         let url = member.admin_url("/v1/config/service/kept");
-        let answer = http::call(reqwest::Method::GET, &url, &[], "").await.expect("an answer");
+        let answer = http::call(reqwest::Method::GET, &url, &[], "")
+            .await
+            .expect("an answer");
         let etag = answer.headers()["etag"].to_str().expect("a tag").to_owned();
         assert_eq!(etag, format!("\"{revision}\""));
     }
@@ -100,7 +104,11 @@ async fn a_second_process_on_a_folder_is_refused_after_five_seconds() {
     let waited = start.elapsed();
     assert!(waited < Duration::from_secs(9), "{waited:?}");
     let pid = std::fs::read_to_string(cluster.members[0].dir.join("pid")).expect("a pid file");
-    assert_eq!(pid.trim(), cluster.members[0].pid().to_string(), "untouched");
+    assert_eq!(
+        pid.trim(),
+        cluster.members[0].pid().to_string(),
+        "untouched"
+    );
 }
 
 #[tokio::test]
@@ -114,7 +122,9 @@ async fn a_cluster_of_five_tolerates_two() {
     cluster.members[next].kill();
     let last = cluster.leader_but(Some(next)).await;
     let url = cluster.members[last].admin_url("/v1/kv/three-left");
-    http::put(&url, "x").await.expect("three of five are a quorum");
+    http::put(&url, "x")
+        .await
+        .expect("three of five are a quorum");
 }
 
 async fn leader_answers(cluster: &Cluster) -> Vec<serde_json::Value> {
@@ -135,7 +145,9 @@ async fn leader_answers(cluster: &Cluster) -> Vec<serde_json::Value> {
 
 async fn member_ids(cluster: &Cluster, at: usize) -> Vec<(u64, String)> {
     let member: &Member = &cluster.members[at];
-    let answer = http::get_json(&member.admin_url("/v1/cluster/members")).await.expect("members");
+    let answer = http::get_json(&member.admin_url("/v1/cluster/members"))
+        .await
+        .expect("members");
     let list = answer["members"].as_array().expect("a list").clone();
     let pair = |m: &serde_json::Value| {
         let name = m["name"].as_str().expect("a name").to_owned();

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use nix::{sys::signal::{Signal, kill}, unistd::Pid};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use reqwest::Method;
 
 use crate::support::{cluster::SOON, http, member::QUORATE, wait::until};
@@ -39,7 +42,11 @@ impl Quickstart {
                 let _ = send.send(line);
             }
         });
-        Quickstart { child, lines, seen: Vec::new() }
+        Quickstart {
+            child,
+            lines,
+            seen: Vec::new(),
+        }
     }
 
     /// Waits for a line that `wanted` likes.
@@ -81,10 +88,18 @@ async fn quickstart_is_ready_survives_a_kill_stops_all_and_resumes() {
         let answer = http::get_json(&leader(n)).await.expect("an answer");
         assert_eq!(answer["failure_tolerance"], 1);
     }
-    let ping = http::call(Method::GET, &balancer, &[], "").await.expect("an answer");
+    let ping = http::call(Method::GET, &balancer, &[], "")
+        .await
+        .expect("an answer");
     assert_eq!(ping.status(), 200);
     let output = Command::new(QUORATE)
-        .args(["leader", "--output", "json", "--admin", leader(0).trim_end_matches("/v1/cluster/leader")])
+        .args([
+            "leader",
+            "--output",
+            "json",
+            "--admin",
+            leader(0).trim_end_matches("/v1/cluster/leader"),
+        ])
         .output()
         .expect("a run");
     assert!(output.status.success());
@@ -93,7 +108,9 @@ async fn quickstart_is_ready_survives_a_kill_stops_all_and_resumes() {
 
     // It tells of the dead member, and the command that it prints starts it again.
     kill(pid(&dir, &name), Signal::SIGKILL).expect("a signal");
-    quickstart.line(|line| line.contains("quorate server --config") || line.contains(&format!("{name}/quorate.toml")));
+    quickstart.line(|line| {
+        line.contains("quorate server --config") || line.contains(&format!("{name}/quorate.toml"))
+    });
     let config = dir.join(&name).join("quorate.toml");
     let mut by_hand = Command::new(QUORATE)
         .args(["server", "--config"])
@@ -103,7 +120,11 @@ async fn quickstart_is_ready_survives_a_kill_stops_all_and_resumes() {
         .spawn()
         .expect("a member by hand");
     until("the member that was started by hand", SOON, || async {
-        let n = name.trim_start_matches("member-").parse::<u16>().expect("a number") - 1;
+        let n = name
+            .trim_start_matches("member-")
+            .parse::<u16>()
+            .expect("a number")
+            - 1;
         http::get_json(&leader(n)).await.map(drop)
     })
     .await;

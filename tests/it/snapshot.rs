@@ -5,7 +5,11 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use reqwest::Method;
 
-use crate::support::{cluster::{Cluster, SOON}, http, wait::until};
+use crate::support::{
+    cluster::{Cluster, SOON},
+    http,
+    wait::until,
+};
 
 const SMALL_LOG: &str = "snapshot.entries = 200\nsnapshot.keep = 20";
 const VALUE: usize = 200 * 1024;
@@ -21,14 +25,18 @@ async fn fill(cluster: &Cluster, at: usize, prefix: &str, count: usize) {
 
 /// The member's own applied state holds `key` (a stale read asks nobody else).
 async fn holds(cluster: &Cluster, at: usize, key: &str) {
-    until(&format!("{key} at member {at}"), Duration::from_secs(90), || async {
-        let url = cluster.members[at].admin_url(&format!("/v1/kv/{key}?consistency=stale"));
-        let answer = http::call(Method::GET, &url, &[], "").await?;
-        match answer.status().as_u16() {
-            200 => Ok(()),
-            other => Err(other.to_string()),
-        }
-    })
+    until(
+        &format!("{key} at member {at}"),
+        Duration::from_secs(90),
+        || async {
+            let url = cluster.members[at].admin_url(&format!("/v1/kv/{key}?consistency=stale"));
+            let answer = http::call(Method::GET, &url, &[], "").await?;
+            match answer.status().as_u16() {
+                200 => Ok(()),
+                other => Err(other.to_string()),
+            }
+        },
+    )
     .await;
 }
 
@@ -46,7 +54,10 @@ async fn a_member_that_was_away_is_caught_up_by_snapshot_under_writes_and_kills(
     until("the snapshot to arrive", SOON, || {
         let folder = cluster.members[away].dir.join("data/snapshots");
         async move {
-            let some = std::fs::read_dir(&folder).map_err(|e| e.to_string())?.next().is_some();
+            let some = std::fs::read_dir(&folder)
+                .map_err(|e| e.to_string())?
+                .next()
+                .is_some();
             some.then_some(()).ok_or("nothing yet".to_owned())
         }
     })
@@ -72,5 +83,8 @@ async fn a_member_that_was_away_is_caught_up_by_snapshot_under_writes_and_kills(
 
 fn folder_size(dir: &std::path::Path) -> u64 {
     let files = std::fs::read_dir(dir).expect("a folder");
-    files.filter_map(|f| f.ok()?.metadata().ok()).map(|m| m.len()).sum()
+    files
+        .filter_map(|f| f.ok()?.metadata().ok())
+        .map(|m| m.len())
+        .sum()
 }

@@ -9,11 +9,20 @@ use std::{
     time::Duration,
 };
 
-use nix::{sys::signal::{Signal, kill}, unistd::Pid};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{cluster::{Cluster, SOON}, http, member::QUORATE, ports, wait::until};
+use crate::support::{
+    cluster::{Cluster, SOON},
+    http,
+    member::QUORATE,
+    ports,
+    wait::until,
+};
 
 /// `quorate balancer` in front of a cluster.
 struct Balancer {
@@ -39,7 +48,10 @@ impl Balancer {
             .stderr(log)
             .spawn()
             .expect("the balancer");
-        let balancer = Balancer { child, url: format!("http://127.0.0.1:{port}") };
+        let balancer = Balancer {
+            child,
+            url: format!("http://127.0.0.1:{port}"),
+        };
         until("the balancer", SOON, || async {
             let answer = http::call(Method::GET, balancer.at("/zato/ping"), &[], "").await?;
             match answer.status().as_u16() {
@@ -66,16 +78,29 @@ impl Drop for Balancer {
 #[tokio::test]
 async fn no_get_fails_while_a_member_is_killed_and_another_restarted() {
     let mut cluster = Cluster::three().await;
-    cluster.put(0, "service", json!({"name": "echo-it", "builtin": "echo"})).await;
-    cluster.put(0, "http_channel", json!({"name": "c", "path": "/echo", "service": "echo-it"})).await;
+    cluster
+        .put(0, "service", json!({"name": "echo-it", "builtin": "echo"}))
+        .await;
+    cluster
+        .put(
+            0,
+            "http_channel",
+            json!({"name": "c", "path": "/echo", "service": "echo-it"}),
+        )
+        .await;
     let balancer = Balancer::start(&cluster).await;
-    let alive = http::call(Method::GET, balancer.at("/zato-lb-alive"), &[], "").await.expect("an answer");
+    let alive = http::call(Method::GET, balancer.at("/zato-lb-alive"), &[], "")
+        .await
+        .expect("an answer");
     assert_eq!(alive.status(), 200);
 
     let stop = Arc::new(AtomicBool::new(false));
     let done = Arc::new(AtomicUsize::new(0));
     // A client that keeps its connections, as real ones do.
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().expect("a client");
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(10))
+        .build()
+        .expect("a client");
     let tasks: Vec<_> = (0..8)
         .map(|_| {
             let (stop, done, client) = (stop.clone(), done.clone(), client.clone());
@@ -87,7 +112,9 @@ async fn no_get_fails_while_a_member_is_killed_and_another_restarted() {
                         Ok(answer) if answer.status() == 200 => {
                             done.fetch_add(1, Ordering::SeqCst);
                         }
-                        Ok(answer) => failed.push(format!("{} {:?}", answer.status(), answer.text().await)),
+                        Ok(answer) => {
+                            failed.push(format!("{} {:?}", answer.status(), answer.text().await))
+                        }
                         Err(problem) => failed.push(format!("{problem:?}")),
                     }
                 }
@@ -119,7 +146,11 @@ async fn no_get_fails_while_a_member_is_killed_and_another_restarted() {
     for task in tasks {
         failed.extend(task.await.expect("a client"));
     }
-    println!("balancer: {} GETs done, {} failed", done.load(Ordering::SeqCst), failed.len());
+    println!(
+        "balancer: {} GETs done, {} failed",
+        done.load(Ordering::SeqCst),
+        failed.len()
+    );
     assert!(failed.is_empty(), "{failed:?}");
 }
 

@@ -16,7 +16,10 @@ use std::{
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
     message::BasicGetMessage,
-    options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
+    options::{
+        BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
+        QueueDeclareOptions,
+    },
     types::{AMQPValue, FieldTable},
 };
 use tempfile::TempDir;
@@ -36,8 +39,12 @@ pub struct Rabbit {
 
 /// Ports nobody listens on now.
 pub fn free_ports<const N: usize>() -> [u16; N] {
-    let held: Vec<TcpListener> = (0..N).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let mut ports = held.iter().map(|listener| listener.local_addr().unwrap().port());
+    let held: Vec<TcpListener> = (0..N)
+        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+        .collect();
+    let mut ports = held
+        .iter()
+        .map(|listener| listener.local_addr().unwrap().port());
     std::array::from_fn(|_| ports.next().unwrap())
 }
 
@@ -51,7 +58,10 @@ fn spawn(mut command: Command) -> Child {
             std::thread::park();
         }
     });
-    receiver.recv().unwrap().expect("can't start a process of RabbitMQ: is rabbitmq-server installed?")
+    receiver
+        .recv()
+        .unwrap()
+        .expect("can't start a process of RabbitMQ: is rabbitmq-server installed?")
 }
 
 fn bound_to_this_process(program: &str) -> Command {
@@ -72,7 +82,14 @@ impl Rabbit {
         let mut epmd = bound_to_this_process("epmd");
         epmd.args(["-address", "127.0.0.1", "-port", &epmd_port.to_string()]);
         let epmd = spawn(epmd);
-        let mut rabbit = Rabbit { dir, port, dist_port, epmd_port, epmd, server: None };
+        let mut rabbit = Rabbit {
+            dir,
+            port,
+            dist_port,
+            epmd_port,
+            epmd,
+            server: None,
+        };
         rabbit.up().await;
         rabbit
     }
@@ -105,13 +122,19 @@ impl Rabbit {
             .env("RABBITMQ_CONFIG_FILE", dir.join("none"))
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
             // It shares the machine with what is tested.
-            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none")
+            .env(
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+                "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
+            )
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
         self.server = Some(spawn(command));
         let deadline = Instant::now() + START;
-        while Connection::connect(&self.uri(), ConnectionProperties::default()).await.is_err() {
+        while Connection::connect(&self.uri(), ConnectionProperties::default())
+            .await
+            .is_err()
+        {
             let ended = self.server.as_mut().unwrap().try_wait().unwrap();
             assert!(
                 ended.is_none() && Instant::now() < deadline,
@@ -132,7 +155,10 @@ impl Rabbit {
 
     /// For lapin.
     pub fn uri(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}/%2f?heartbeat=10", self.port)
+        format!(
+            "amqp://guest:guest@127.0.0.1:{}/%2f?heartbeat=10",
+            self.port
+        )
     }
 
     /// A connection to look at it with.
@@ -163,10 +189,18 @@ pub struct Client {
 impl Client {
     /// Connects.
     pub async fn connect(uri: &str) -> Client {
-        let connection = Connection::connect(uri, ConnectionProperties::default()).await.unwrap();
+        let connection = Connection::connect(uri, ConnectionProperties::default())
+            .await
+            .unwrap();
         let channel = connection.create_channel().await.unwrap();
-        channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
-        Client { connection, channel }
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await
+            .unwrap();
+        Client {
+            connection,
+            channel,
+        }
     }
 
     /// The connection.
@@ -185,12 +219,16 @@ impl Client {
         for (name, value) in arguments {
             table.insert((*name).into(), AMQPValue::LongString((*value).into()));
         }
-        self.channel.queue_declare(queue.into(), QueueDeclareOptions::durable(), table).await.unwrap();
+        self.channel
+            .queue_declare(queue.into(), QueueDeclareOptions::durable(), table)
+            .await
+            .unwrap();
     }
 
     /// Publishes persistent messages with these bodies; returns when the broker has them.
     pub async fn publish(&self, queue: &str, bodies: impl IntoIterator<Item = String>) {
-        self.publish_with(queue, bodies, BasicProperties::default()).await;
+        self.publish_with(queue, bodies, BasicProperties::default())
+            .await;
     }
 
     /// As `publish`, with these properties.
@@ -203,9 +241,18 @@ impl Client {
         let properties = properties.with_delivery_mode(2);
         let mut confirms = Vec::new();
         for body in bodies {
-            let options = BasicPublishOptions { mandatory: true, immediate: false };
+            let options = BasicPublishOptions {
+                mandatory: true,
+                immediate: false,
+            };
             let properties = properties.clone();
-            let confirm = self.channel.basic_publish("".into(), queue.into(), options, body.as_bytes(), properties);
+            let confirm = self.channel.basic_publish(
+                "".into(),
+                queue.into(),
+                options,
+                body.as_bytes(),
+                properties,
+            );
             confirms.push(confirm.await.unwrap());
         }
         for confirm in confirms {
@@ -215,20 +262,34 @@ impl Client {
 
     /// Messages that are ready, and consumers.
     pub async fn count(&self, queue: &str) -> (u32, u32) {
-        let options = QueueDeclareOptions { passive: true, ..Default::default() };
-        let queue = self.channel.queue_declare(queue.into(), options, FieldTable::default()).await.unwrap();
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..Default::default()
+        };
+        let queue = self
+            .channel
+            .queue_declare(queue.into(), options, FieldTable::default())
+            .await
+            .unwrap();
         (queue.message_count(), queue.consumer_count())
     }
 
     /// Takes one message out.
     pub async fn take(&self, queue: &str) -> Option<BasicGetMessage> {
-        let message = self.channel.basic_get(queue.into(), BasicGetOptions::default()).await.unwrap()?;
+        let message = self
+            .channel
+            .basic_get(queue.into(), BasicGetOptions::default())
+            .await
+            .unwrap()?;
         message.acker.ack(BasicAckOptions::default()).await.unwrap();
         Some(message)
     }
 
     /// Deletes a queue.
     pub async fn delete(&self, queue: &str) {
-        self.channel.queue_delete(queue.into(), Default::default()).await.unwrap();
+        self.channel
+            .queue_delete(queue.into(), Default::default())
+            .await
+            .unwrap();
     }
 }

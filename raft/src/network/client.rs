@@ -24,7 +24,10 @@ use super::{
 use crate::{
     Member, MemberId,
     node::Tracker,
-    storage::{SnapshotFile, convert, types::{Snapshot, Types, Vote}},
+    storage::{
+        SnapshotFile, convert,
+        types::{Snapshot, Types, Vote},
+    },
 };
 
 type AppendRequest = openraft::raft::AppendEntriesRequest<Types>;
@@ -137,10 +140,7 @@ impl RaftNetworkV2<Types> for Link {
         option: RPCOption,
     ) -> BoxFuture<
         's,
-        Result<
-            BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>,
-            RPCError<Types>,
-        >,
+        Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>,
     >
     where
         S: Stream<Item = AppendRequest> + OptionalSend + Unpin + 'static,
@@ -206,7 +206,9 @@ impl RaftNetworkV2<Types> for Link {
 
     fn backoff(&self) -> Option<Backoff> {
         let last = BACKOFF[BACKOFF.len() - 1];
-        Some(Backoff::new(BACKOFF.into_iter().chain(std::iter::repeat(last))))
+        Some(Backoff::new(
+            BACKOFF.into_iter().chain(std::iter::repeat(last)),
+        ))
     }
 }
 
@@ -235,6 +237,8 @@ pub(super) fn append_response(
         Some(Outcome::Partial(id)) => convert::log_id_from_proto(&id)
             .map(|id| AppendResponse::PartialSuccess(Some(id)))
             .map_err(|e| rpc_error(&Status::internal(e.to_string()))),
-        None => Err(rpc_error(&Status::internal("the answer to an append is empty"))),
+        None => Err(rpc_error(&Status::internal(
+            "the answer to an append is empty",
+        ))),
     }
 }

@@ -12,14 +12,11 @@ mod snapshot;
 pub(crate) use client::Links;
 pub(crate) use errors::{Fate, fate};
 pub(crate) use gate::Gate;
-pub(crate) use peers::{Dial, Peers};
 use peers::Peer;
+pub(crate) use peers::{Dial, Peers};
 pub(crate) use server::{MAX_INCOMING, PeerServer};
 
-use crate::{
-    node::Ballot,
-    storage::types::Vote,
-};
+use crate::{node::Ballot, storage::types::Vote};
 
 /// The largest command that is taken: a value of 1 MiB and what is around it.
 pub(crate) const MAX_COMMAND: usize = 1_310_720;

@@ -70,7 +70,11 @@ impl Peers {
         match self.connect(id, member) {
             Ok(peer) => drop(self.known.write().insert(id, peer)),
             Err(why) => {
-                tracing::error!(member = id, address = member.peer, "cannot call a peer: {why}");
+                tracing::error!(
+                    member = id,
+                    address = member.peer,
+                    "cannot call a peer: {why}"
+                );
             }
         }
     }

@@ -127,7 +127,9 @@ where
                     previous: request.prev_log_id,
                     last: last_of(&request),
                 });
-                self.requests.send_item(append_request(request)).map_err(ended)?;
+                self.requests
+                    .send_item(append_request(request))
+                    .map_err(ended)?;
             }
             if self.waiting.len() >= WINDOW {
                 return Poll::Pending;

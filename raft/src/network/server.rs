@@ -104,7 +104,9 @@ impl raft_server::Raft for PeerServer {
         let mut chunks = request.into_inner();
         let Some(peer::snapshot_chunk::Part::Header(header)) = snapshot::next(&mut chunks).await?
         else {
-            return Err(Status::invalid_argument("a snapshot begins with its header"));
+            return Err(Status::invalid_argument(
+                "a snapshot begins with its header",
+            ));
         };
         let vote = vote(header.ballot.as_ref())?;
         self.node.tracker.arrived(ballot_of(&vote), at);
@@ -147,7 +149,11 @@ impl raft_server::Raft for PeerServer {
         use peer::propose_response::Outcome;
         let request = request.into_inner();
         let deadline = deadline(request.deadline_ms);
-        let outcome = match self.node.propose_here(request.command, None, deadline).await {
+        let outcome = match self
+            .node
+            .propose_here(request.command, None, deadline)
+            .await
+        {
             Tried::Done(done) => Outcome::Done(peer::Proposed {
                 index: done.index,
                 answer: done.answer,
@@ -182,7 +188,9 @@ impl raft_server::Raft for PeerServer {
         let deadline = deadline(request.deadline_ms);
         let member = request.member.map(convert::member_from_proto);
         let member = member.ok_or_else(|| Status::invalid_argument("the member is missing"))?;
-        let tried = self.node.admit_here(request.id, member, request.vote, deadline);
+        let tried = self
+            .node
+            .admit_here(request.id, member, request.vote, deadline);
         let outcome = match tried.await {
             Tried::Done((id, voter)) => Outcome::Admitted(peer::Admitted {
                 id,
@@ -203,7 +211,9 @@ impl raft_server::Raft for PeerServer {
         request: Request<peer::AppliedRequest>,
     ) -> Answer<peer::AppliedResponse> {
         let request = request.into_inner();
-        self.node.wait_applied(request.index, deadline(request.wait_ms)).await;
+        self.node
+            .wait_applied(request.index, deadline(request.wait_ms))
+            .await;
         Ok(Response::new(peer::AppliedResponse {
             index: self.node.applied(),
         }))
@@ -219,7 +229,9 @@ impl PeerServer {
     ) -> peer::AppendResponse {
         use append_response::Outcome;
         let outcome = match answer {
-            AppendEntriesResponse::HigherVote(vote) => Outcome::Higher(convert::vote_to_proto(&vote)),
+            AppendEntriesResponse::HigherVote(vote) => {
+                Outcome::Higher(convert::vote_to_proto(&vote))
+            }
             accepted => {
                 // A conflict, too, is an answer to the leader.
                 self.node.tracker.accepted(ballot, at);

@@ -6,11 +6,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use openraft::{
-    StorageError,
-    errors::StreamingError,
-    type_config::TypeConfigExt,
-};
+use openraft::{StorageError, errors::StreamingError, type_config::TypeConfigExt};
 use quorate_proto::peer::{self, snapshot_chunk::Part};
 use tokio::{sync::mpsc, task, time::timeout};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
@@ -141,4 +137,3 @@ pub(super) async fn next(
         ))),
     }
 }
-

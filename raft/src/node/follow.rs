@@ -29,7 +29,11 @@ pub(super) async fn metrics(node: Arc<Inner>) {
         if seen.running_state.is_err() {
             node.tracker.stopped();
             if !node.closing() {
-                tracing::error!(member = node.id, "consensus has stopped: {:?}", seen.running_state);
+                tracing::error!(
+                    member = node.id,
+                    "consensus has stopped: {:?}",
+                    seen.running_state
+                );
             }
             return;
         }
@@ -59,7 +63,11 @@ fn observe(node: &Inner, seen: &RaftMetrics<Types>, now: Instant, acked: &mut Ac
         term: seen.current_term,
         leader: seen.current_leader,
         own_commit,
-        quorum_acked: if only_voter(seen, node.id) { Some(now) } else { acked },
+        quorum_acked: if only_voter(seen, node.id) {
+            Some(now)
+        } else {
+            acked
+        },
     });
     if elected {
         metrics::counter!("quorate_elections_won_total").increment(1);

@@ -167,7 +167,10 @@ impl Tracker {
         let elected = state.advance(ballot) && seen.leader == Some(self.me);
         if elected {
             let own = state.heard.latest_but(self.me);
-            let latest = state.granted.latest(seen.term).map_or(own, |at| at.max(own));
+            let latest = state
+                .granted
+                .latest(seen.term)
+                .map_or(own, |at| at.max(own));
             state.lease_clear_at = Some(latest + self.timing.lease_elsewhere());
         }
         if seen.leader == Some(self.me) {

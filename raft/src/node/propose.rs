@@ -179,10 +179,7 @@ impl Inner {
         }
     }
 
-    pub(crate) fn not_changed<T>(
-        &self,
-        e: RaftError<Types, ClientWriteError<Types>>,
-    ) -> Tried<T> {
+    pub(crate) fn not_changed<T>(&self, e: RaftError<Types, ClientWriteError<Types>>) -> Tried<T> {
         match e {
             RaftError::APIError(e) => self.not_written(e),
             RaftError::Fatal(e) => Tried::Unknown(format!("the leader stopped: {e}")),
@@ -215,9 +212,15 @@ impl Inner {
             )),
         };
         match answer {
-            Err(_) => Tried::Unknown(format!("member {leader}, the leader, did not answer in time")),
+            Err(_) => Tried::Unknown(format!(
+                "member {leader}, the leader, did not answer in time"
+            )),
             Ok(Err(status)) if fate(&status) == Fate::NotDone => {
-                tracing::debug!(member = leader, "could not forward a write: {}", status.message());
+                tracing::debug!(
+                    member = leader,
+                    "could not forward a write: {}",
+                    status.message()
+                );
                 Tried::NotHere(None)
             }
             Ok(Err(status)) => Tried::Unknown(format!(

@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use openraft::{LinearizerOption, ReadPolicy, errors::{LinearizableReadError, RaftError}};
+use openraft::{
+    LinearizerOption, ReadPolicy,
+    errors::{LinearizableReadError, RaftError},
+};
 use quorate_proto::peer::{self, read_index_response::Outcome};
 use tokio::time::timeout;
 
@@ -94,7 +97,11 @@ impl Inner {
                 _ => Err(None),
             },
             Ok(Err(status)) => {
-                tracing::debug!(member = leader, "could not forward a read: {}", status.message());
+                tracing::debug!(
+                    member = leader,
+                    "could not forward a read: {}",
+                    status.message()
+                );
                 Err(None)
             }
             Err(_) => Err(None),

@@ -52,7 +52,8 @@ impl<'a> Retry<'a> {
         let until = (now + pause).min(self.deadline);
         let mut seen = self.node.tracker.subscribe();
         let last = self.last;
-        let news = seen.wait_for(|l| l.leader.is_some() && l.leader != last && l.heard_at.is_some());
+        let news =
+            seen.wait_for(|l| l.leader.is_some() && l.leader != last && l.heard_at.is_some());
         // Either way it is time to look again.
         let _ = tokio::time::timeout_at(until.into(), news).await;
         Instant::now() < self.deadline

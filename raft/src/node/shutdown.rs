@@ -37,7 +37,10 @@ impl Node {
         if let Some(released) = released
             && timeout(PATIENCE, released.wait()).await.is_err()
         {
-            tracing::warn!(member = me, "the data folder is still in use after {PATIENCE:?}");
+            tracing::warn!(
+                member = me,
+                "the data folder is still in use after {PATIENCE:?}"
+            );
         }
     }
 }

@@ -12,8 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Admission, Birth, Inner, Node, Open, Options, Raft, StartError, Tracker,
-    follow,
+    Admission, Birth, Inner, Node, Open, Options, Raft, StartError, Tracker, follow,
     metered::{Growth, Metered},
     propose::MAX_WRITES,
 };
@@ -146,7 +145,9 @@ fn settle(opened: &mut Opened, birth: Birth, dir: &Path) -> Result<Admission, St
         cluster: own.cluster.clone(),
         member: own.id,
     };
-    opened.settle(marker).map_err(|e| StartError(e.to_string()))?;
+    opened
+        .settle(marker)
+        .map_err(|e| StartError(e.to_string()))?;
     Ok(own)
 }
 
@@ -169,5 +170,7 @@ fn config(options: &Options, cluster: &str) -> Result<Config, StartError> {
         enable_leader_restore: Some(false),
         ..Config::default()
     };
-    config.validate().map_err(|e| StartError(format!("the timers don't fit: {e}")))
+    config
+        .validate()
+        .map_err(|e| StartError(format!("the timers don't fit: {e}")))
 }

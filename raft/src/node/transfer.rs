@@ -41,13 +41,21 @@ impl Node {
         let began = Instant::now();
         let term = leadership.term;
         let stopped = |_| TransferError::Refused("this member is shutting down".to_owned());
-        node.raft.trigger().transfer_leader(target).await.map_err(stopped)?;
+        node.raft
+            .trigger()
+            .transfer_leader(target)
+            .await
+            .map_err(stopped)?;
         // It asks for votes once it has the log on disk, for which it takes its time.
         let patience = began + node.timing.election_max;
         if let Some(leader) = node.successor(term, patience.min(deadline)).await {
             return Ok(leader);
         }
-        tracing::warn!(member = node.id, target, "did not take over; standing for election again");
+        tracing::warn!(
+            member = node.id,
+            target,
+            "did not take over; standing for election again"
+        );
         node.recover(target).await;
         let leader = node.successor(term, began + node.timing.failover).await;
         match leader {
@@ -92,7 +100,9 @@ impl Inner {
         let me = self.id;
         let other = seen.wait_for(|l| {
             let later = l.term > term || l.leader != Some(me);
-            later && l.leader.is_some() && (l.leading || l.heard_at.is_some() && l.leader != Some(me))
+            later
+                && l.leader.is_some()
+                && (l.leading || l.heard_at.is_some() && l.leader != Some(me))
         });
         let other = timeout_at(deadline.into(), other).await.ok()?.ok()?;
         other.leader

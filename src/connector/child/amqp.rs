@@ -10,10 +10,11 @@ use std::{io, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use lapin::{
-    Acker, BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, Error, ErrorKind,
+    Acker, BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer,
+    Error, ErrorKind,
     options::{
-        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicPublishOptions,
-        BasicQosOptions, BasicRejectOptions, ConfirmSelectOptions,
+        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions,
+        BasicPublishOptions, BasicQosOptions, BasicRejectOptions, ConfirmSelectOptions,
     },
     protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
     tcp::{AMQPUriTcpExt, OwnedTLSConfig},
@@ -83,24 +84,37 @@ impl Link for Amqp {
                 port: to.port,
             },
             vhost: to.vhost.clone(),
-            query: AMQPQueryString { heartbeat: Some(to.heartbeat_s), ..AMQPQueryString::default() },
+            query: AMQPQueryString {
+                heartbeat: Some(to.heartbeat_s),
+                ..AMQPQueryString::default()
+            },
         };
         let label = format!("{label} pid {}", std::process::id());
-        let properties = ConnectionProperties::default().with_connection_name(label.as_str().into());
-        let runtime = lapin::runtime::default_runtime().map_err(|error| Trouble::new(error.to_string()))?;
+        let properties =
+            ConnectionProperties::default().with_connection_name(label.as_str().into());
+        let runtime =
+            lapin::runtime::default_runtime().map_err(|error| Trouble::new(error.to_string()))?;
         let connecting = Connection::connector(
             uri,
             runtime,
             async |uri, runtime| {
                 let config = OwnedTLSConfig::default();
-                let connecting = AMQPUriTcpExt::connect_with_config_async(&uri, config.as_ref(), &runtime);
-                let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer to the connection");
-                Ok(timeout(TCP_CONNECT, connecting).await.map_err(|_| late())??)
+                let connecting =
+                    AMQPUriTcpExt::connect_with_config_async(&uri, config.as_ref(), &runtime);
+                let late =
+                    || io::Error::new(io::ErrorKind::TimedOut, "no answer to the connection");
+                Ok(timeout(TCP_CONNECT, connecting)
+                    .await
+                    .map_err(|_| late())??)
             },
             properties,
         );
         let connection = connecting.await.map_err(|error| to.explain(&error))?;
-        Ok(Amqp { connection: Arc::new(connection), broker: to.clone(), label })
+        Ok(Amqp {
+            connection: Arc::new(connection),
+            broker: to.clone(),
+            label,
+        })
     }
 
     fn name(&self) -> String {
@@ -124,16 +138,39 @@ impl Link for Amqp {
     async fn open(&self, queue: &Queue, prefetch: u16, epoch: u64) -> Result<Consuming, Trouble> {
         let explain = |error: Error| self.explain_open(&error, queue);
         let channel = self.connection.create_channel().await.map_err(explain)?;
-        channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(explain)?;
-        let prefix = queue.consumer_tag_prefix.as_deref().unwrap_or("quorate");
-        let tag = short(&format!("{prefix}-{}-{epoch}", queue.name), "the consumer tag")?;
-        let options = BasicConsumeOptions { exclusive: self.broker.fence == "exclusive", ..Default::default() };
-        let consumer = channel
-            .basic_consume(short(&queue.queue, "the queue's name")?, tag.clone(), options, FieldTable::default())
+        channel
+            .basic_qos(prefetch, BasicQosOptions::default())
             .await
             .map_err(explain)?;
-        let settler = Hand { connection: self.connection.clone(), publisher: Arc::default() };
-        Ok(Consuming { channel, consumer, tag, queue: queue.queue.clone(), settler })
+        let prefix = queue.consumer_tag_prefix.as_deref().unwrap_or("quorate");
+        let tag = short(
+            &format!("{prefix}-{}-{epoch}", queue.name),
+            "the consumer tag",
+        )?;
+        let options = BasicConsumeOptions {
+            exclusive: self.broker.fence == "exclusive",
+            ..Default::default()
+        };
+        let consumer = channel
+            .basic_consume(
+                short(&queue.queue, "the queue's name")?,
+                tag.clone(),
+                options,
+                FieldTable::default(),
+            )
+            .await
+            .map_err(explain)?;
+        let settler = Hand {
+            connection: self.connection.clone(),
+            publisher: Arc::default(),
+        };
+        Ok(Consuming {
+            channel,
+            consumer,
+            tag,
+            queue: queue.queue.clone(),
+            settler,
+        })
     }
 
     async fn close(self) {
@@ -144,7 +181,13 @@ impl Link for Amqp {
 impl Broker {
     /// Why connecting failed, and what would be right.
     fn explain(&self, error: &Error) -> Trouble {
-        let Broker { host, port, vhost, username, .. } = self;
+        let Broker {
+            host,
+            port,
+            vhost,
+            username,
+            ..
+        } = self;
         Trouble::new(match error.kind() {
             ErrorKind::ProtocolError(refused) => match refused.kind() {
                 AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => format!(
@@ -157,7 +200,9 @@ impl Broker {
                 _ => format!("the broker {host}:{port} refused the connection: {error}"),
             },
             ErrorKind::IOError(error) => {
-                format!("can't reach the broker {host}:{port}: {error}; is it running, and are host and port right?")
+                format!(
+                    "can't reach the broker {host}:{port}: {error}; is it running, and are host and port right?"
+                )
             }
             _ => format!("can't connect to the broker {host}:{port}: {error}"),
         })
@@ -191,8 +236,12 @@ impl Amqp {
 }
 
 fn short(text: &str, what: &str) -> Result<ShortString, Trouble> {
-    ShortString::try_new(text)
-        .map_err(|_| Trouble::new(format!("{what} is {} bytes long; AMQP allows 255", text.len())))
+    ShortString::try_new(text).map_err(|_| {
+        Trouble::new(format!(
+            "{what} is {} bytes long; AMQP allows 255",
+            text.len()
+        ))
+    })
 }
 
 /// A consumer on a channel of its own.
@@ -223,7 +272,11 @@ impl Session for Consuming {
         let queue = &self.queue;
         let mut delivery = match self.consumer.next().await {
             Some(Ok(delivery)) => delivery,
-            Some(Err(error)) => return Err(Trouble::new(format!("the consumer of {queue:?} has ended: {error}"))),
+            Some(Err(error)) => {
+                return Err(Trouble::new(format!(
+                    "the consumer of {queue:?} has ended: {error}"
+                )));
+            }
             None => {
                 return Err(Trouble::new(format!(
                     "the broker has cancelled the consumer of {queue:?}: was the queue deleted, or its node stopped?"
@@ -232,16 +285,26 @@ impl Session for Consuming {
         };
         let body = Bytes::from(std::mem::take(&mut delivery.data));
         let message = amqp_message::read(&delivery, body);
-        let token = Token { acker: delivery.acker, properties: Arc::new(delivery.properties) };
+        let token = Token {
+            acker: delivery.acker,
+            properties: Arc::new(delivery.properties),
+        };
         Ok((token, message))
     }
 
     async fn cancel(&mut self) -> Result<(), Trouble> {
-        let cancelling = self.channel.basic_cancel(self.tag.clone(), BasicCancelOptions::default());
+        let cancelling = self
+            .channel
+            .basic_cancel(self.tag.clone(), BasicCancelOptions::default());
         match timeout(CANCEL, cancelling).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Trouble::new(format!("can't stop consuming {:?}: {error}", self.queue))),
-            Err(_) => Err(Trouble::new("the broker did not answer to the end of consuming")),
+            Ok(Err(error)) => Err(Trouble::new(format!(
+                "can't stop consuming {:?}: {error}",
+                self.queue
+            ))),
+            Err(_) => Err(Trouble::new(
+                "the broker did not answer to the end of consuming",
+            )),
         }
     }
 
@@ -278,29 +341,65 @@ impl Settler for Hand {
     }
 
     async fn requeue(&self, token: &Token) -> Result<(), Trouble> {
-        settled(token.acker.nack(BasicNackOptions { requeue: true, multiple: false }).await)
+        settled(
+            token
+                .acker
+                .nack(BasicNackOptions {
+                    requeue: true,
+                    multiple: false,
+                })
+                .await,
+        )
     }
 
     async fn reject(&self, token: &Token) -> Result<(), Trouble> {
-        settled(token.acker.reject(BasicRejectOptions { requeue: false }).await)
+        settled(
+            token
+                .acker
+                .reject(BasicRejectOptions { requeue: false })
+                .await,
+        )
     }
 
-    async fn bury(&self, token: &Token, message: &Message, queue: &str, epitaph: &Epitaph) -> Result<(), Trouble> {
+    async fn bury(
+        &self,
+        token: &Token,
+        message: &Message,
+        queue: &str,
+        epitaph: &Epitaph,
+    ) -> Result<(), Trouble> {
         let properties = amqp_message::buried(&token.properties, epitaph);
         let routing_key = short(queue, "dead_letter")?;
-        let explain = |error: Error| Trouble::new(format!("can't put a message into the dead-letter queue {queue:?}: {error}"));
+        let explain = |error: Error| {
+            Trouble::new(format!(
+                "can't put a message into the dead-letter queue {queue:?}: {error}"
+            ))
+        };
         let channel = self.publisher().await.map_err(explain)?;
-        let options = BasicPublishOptions { mandatory: true, immediate: false };
+        let options = BasicPublishOptions {
+            mandatory: true,
+            immediate: false,
+        };
         let confirm = channel
-            .basic_publish(ShortString::default(), routing_key, options, &message.body, properties)
+            .basic_publish(
+                ShortString::default(),
+                routing_key,
+                options,
+                &message.body,
+                properties,
+            )
             .await
             .map_err(explain)?;
         match timeout(CONFIRM, confirm).await {
             Ok(Ok(Confirmation::Ack(None))) => Ok(()),
             Ok(Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)))) => {
-                Err(Trouble::new(format!("there is no dead-letter queue {queue:?}: declare it at the broker; the message is kept")))
+                Err(Trouble::new(format!(
+                    "there is no dead-letter queue {queue:?}: declare it at the broker; the message is kept"
+                )))
             }
-            Ok(Ok(_)) => Err(Trouble::new(format!("the broker did not take a message into the dead-letter queue {queue:?}"))),
+            Ok(Ok(_)) => Err(Trouble::new(format!(
+                "the broker did not take a message into the dead-letter queue {queue:?}"
+            ))),
             Ok(Err(error)) => Err(explain(error)),
             Err(_) => Err(Trouble::new(format!(
                 "the broker did not confirm within {} s that the dead-letter queue {queue:?} has the message",
@@ -313,11 +412,16 @@ impl Settler for Hand {
 impl Hand {
     async fn publisher(&self) -> Result<Channel, Error> {
         let mut publisher = self.publisher.lock().await;
-        if let Some(channel) = publisher.as_ref().filter(|channel| channel.status().connected()) {
+        if let Some(channel) = publisher
+            .as_ref()
+            .filter(|channel| channel.status().connected())
+        {
             return Ok(channel.clone());
         }
         let channel = self.connection.create_channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await?;
         *publisher = Some(channel.clone());
         Ok(channel)
     }

@@ -35,16 +35,24 @@ pub fn read(delivery: &Delivery, body: Bytes) -> Message {
         .into_iter()
         .filter_map(|(name, value)| {
             let value = value.filter(|value| !value.is_empty())?;
-            Some(Header { name: name.to_owned(), value: value.into() })
+            Some(Header {
+                name: name.to_owned(),
+                value: value.into(),
+            })
         })
         .collect();
     let headers = properties.headers().iter().flatten();
     Message {
         id: text(properties.message_id()).unwrap_or_default(),
         content_type: text(properties.content_type()).unwrap_or_default(),
-        headers: headers.filter_map(|(name, value)| {
-            Some(Header { name: name.to_string(), value: told(value)? })
-        }).collect(),
+        headers: headers
+            .filter_map(|(name, value)| {
+                Some(Header {
+                    name: name.to_string(),
+                    value: told(value)?,
+                })
+            })
+            .collect(),
         properties: properties_told,
         body,
         redelivered: delivery.redelivered,
@@ -68,7 +76,10 @@ fn told(value: &AMQPValue) -> Option<Bytes> {
         AMQPValue::Timestamp(n) => n.to_string().into(),
         AMQPValue::Float(n) => n.to_string().into(),
         AMQPValue::Double(n) => n.to_string().into(),
-        AMQPValue::DecimalValue(_) | AMQPValue::FieldArray(_) | AMQPValue::FieldTable(_) | AMQPValue::Void => {
+        AMQPValue::DecimalValue(_)
+        | AMQPValue::FieldArray(_)
+        | AMQPValue::FieldTable(_)
+        | AMQPValue::Void => {
             return None;
         }
     })
@@ -78,22 +89,40 @@ fn told(value: &AMQPValue) -> Option<Bytes> {
 /// persistent; without what would let the copy expire, be refused (`user-id` must be the
 /// publisher's) or be sent elsewhere (`CC`, `BCC`); and with why it is there.
 pub fn buried(of: &BasicProperties, epitaph: &Epitaph) -> BasicProperties {
-    let mut headers: BTreeMap<ShortString, AMQPValue> =
-        of.headers().as_ref().map(|table| table.inner().clone()).unwrap_or_default();
+    let mut headers: BTreeMap<ShortString, AMQPValue> = of
+        .headers()
+        .as_ref()
+        .map(|table| table.inner().clone())
+        .unwrap_or_default();
     headers.retain(|name, _| !matches!(name.as_str(), "CC" | "BCC"));
     let mut note = |name: &str, value: AMQPValue| headers.insert(name.into(), value);
-    note("x-quorate-reason", AMQPValue::LongString(shortened(&epitaph.reason).into()));
+    note(
+        "x-quorate-reason",
+        AMQPValue::LongString(shortened(&epitaph.reason).into()),
+    );
     note("x-quorate-attempts", AMQPValue::LongUInt(epitaph.attempts));
-    note("x-quorate-cid", AMQPValue::LongString(epitaph.cid.as_str().into()));
-    note("x-quorate-channel", AMQPValue::LongString(epitaph.channel.as_str().into()));
-    let mut to = BasicProperties::default().with_delivery_mode(2).with_headers(FieldTable::from(headers));
-    let mut keep = |value: &Option<ShortString>, with: fn(BasicProperties, ShortString) -> BasicProperties| {
+    note(
+        "x-quorate-cid",
+        AMQPValue::LongString(epitaph.cid.as_str().into()),
+    );
+    note(
+        "x-quorate-channel",
+        AMQPValue::LongString(epitaph.channel.as_str().into()),
+    );
+    let mut to = BasicProperties::default()
+        .with_delivery_mode(2)
+        .with_headers(FieldTable::from(headers));
+    let mut keep = |value: &Option<ShortString>,
+                    with: fn(BasicProperties, ShortString) -> BasicProperties| {
         if let Some(value) = value {
             to = with(std::mem::take(&mut to), value.clone());
         }
     };
     keep(of.content_type(), BasicProperties::with_content_type);
-    keep(of.content_encoding(), BasicProperties::with_content_encoding);
+    keep(
+        of.content_encoding(),
+        BasicProperties::with_content_encoding,
+    );
     keep(of.correlation_id(), BasicProperties::with_correlation_id);
     keep(of.reply_to(), BasicProperties::with_reply_to);
     keep(of.message_id(), BasicProperties::with_message_id);
@@ -133,16 +162,26 @@ mod tests {
             .with_expiration("1000".into())
             .with_delivery_mode(1)
             .with_priority(3);
-        let epitaph = Epitaph { reason: "é".repeat(800), attempts: 4, cid: "K1".into(), channel: "orders".into() };
+        let epitaph = Epitaph {
+            reason: "é".repeat(800),
+            attempts: 4,
+            cid: "K1".into(),
+            channel: "orders".into(),
+        };
         let to = buried(&of, &epitaph);
-        assert_eq!(to.content_type().as_ref().unwrap().as_str(), "application/json");
+        assert_eq!(
+            to.content_type().as_ref().unwrap().as_str(),
+            "application/json"
+        );
         assert_eq!(to.message_id().as_ref().unwrap().as_str(), "m-1");
         assert_eq!((*to.delivery_mode(), *to.priority()), (Some(2), Some(3)));
         assert_eq!((to.user_id(), to.expiration()), (&None, &None));
         let headers = to.headers().as_ref().unwrap().inner();
         assert!(headers.contains_key("order") && !headers.contains_key("CC"));
         assert_eq!(headers["x-quorate-attempts"], AMQPValue::LongUInt(4));
-        let AMQPValue::LongString(reason) = &headers["x-quorate-reason"] else { panic!() };
+        let AMQPValue::LongString(reason) = &headers["x-quorate-reason"] else {
+            panic!()
+        };
         assert_eq!(reason.as_bytes(), "é".repeat(500).as_bytes());
     }
 
@@ -152,13 +191,21 @@ mod tests {
         headers.insert("n".into(), AMQPValue::LongInt(-5));
         headers.insert("table".into(), AMQPValue::FieldTable(FieldTable::default()));
         let mut delivery = Delivery::mock(1, "".into(), "orders".into(), true, vec![]);
-        delivery.properties = BasicProperties::default().with_headers(headers).with_correlation_id("c".into());
+        delivery.properties = BasicProperties::default()
+            .with_headers(headers)
+            .with_correlation_id("c".into());
         let message = read(&delivery, Bytes::from_static(b"body"));
         assert!(message.redelivered);
         let pairs = |headers: &[Header]| -> Vec<String> {
-            headers.iter().map(|header| format!("{}={}", header.name, String::from_utf8_lossy(&header.value))).collect()
+            headers
+                .iter()
+                .map(|header| format!("{}={}", header.name, String::from_utf8_lossy(&header.value)))
+                .collect()
         };
         assert_eq!(pairs(&message.headers), ["n=-5"]);
-        assert_eq!(pairs(&message.properties), ["correlation-id=c", "routing-key=orders"]);
+        assert_eq!(
+            pairs(&message.properties),
+            ["correlation-id=c", "routing-key=orders"]
+        );
     }
 }

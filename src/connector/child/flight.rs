@@ -34,7 +34,11 @@ pub struct OnFailure {
 impl OnFailure {
     /// The wait after `n` earlier ones.
     pub fn wait(&self, n: u32) -> Duration {
-        backoff::nth(Duration::from_millis(self.backoff_ms), Duration::from_millis(self.backoff_max_ms), n)
+        backoff::nth(
+            Duration::from_millis(self.backoff_ms),
+            Duration::from_millis(self.backoff_max_ms),
+            n,
+        )
     }
 }
 
@@ -143,7 +147,10 @@ pub struct Flights<T> {
 
 impl<T> Default for Flights<T> {
     fn default() -> Self {
-        Flights { by_id: HashMap::new(), due: BTreeSet::new() }
+        Flights {
+            by_id: HashMap::new(),
+            due: BTreeSet::new(),
+        }
     }
 }
 
@@ -171,7 +178,12 @@ impl<T> Flights<T> {
     /// Whether any of them is where a drain must wait for it: with the service, or being
     /// settled or buried. Those that wait for another try go back to the queue instead.
     pub fn busy(&self) -> bool {
-        self.by_id.values().any(|flight| matches!(flight.stage, Stage::Running | Stage::Settling | Stage::Burying))
+        self.by_id.values().any(|flight| {
+            matches!(
+                flight.stage,
+                Stage::Running | Stage::Settling | Stage::Burying
+            )
+        })
     }
 
     /// Puts one aside until then.
@@ -207,7 +219,12 @@ mod tests {
     use super::*;
 
     fn policy() -> OnFailure {
-        OnFailure { retries: 2, backoff_ms: 100, backoff_max_ms: 150, dead_letter: None }
+        OnFailure {
+            retries: 2,
+            backoff_ms: 100,
+            backoff_max_ms: 150,
+            dead_letter: None,
+        }
     }
 
     fn flight() -> Flight<u64> {
@@ -221,12 +238,21 @@ mod tests {
     #[test]
     fn a_message_gets_its_retries_with_backoff_and_no_more() {
         let mut flight = flight();
-        assert_eq!(flight.failed(&policy(), "a".into()), Verdict::Again(ms(100)));
+        assert_eq!(
+            flight.failed(&policy(), "a".into()),
+            Verdict::Again(ms(100))
+        );
         assert_eq!(flight.attempt, 2);
-        assert_eq!(flight.failed(&policy(), "b".into()), Verdict::Again(ms(150)));
+        assert_eq!(
+            flight.failed(&policy(), "b".into()),
+            Verdict::Again(ms(150))
+        );
         assert_eq!(flight.failed(&policy(), "c".into()), Verdict::GiveUp);
         assert_eq!((flight.attempt, flight.reason.as_str()), (3, "c"));
-        let none = OnFailure { retries: 0, ..policy() };
+        let none = OnFailure {
+            retries: 0,
+            ..policy()
+        };
         assert_eq!(self::flight().failed(&none, "d".into()), Verdict::GiveUp);
     }
 
@@ -245,15 +271,27 @@ mod tests {
         let (mut flight, start) = (flight(), Instant::now());
         flight.not_run(&policy(), "nobody".into(), start);
         let later = start + NOT_RUN_GRACE;
-        assert_eq!(flight.not_run(&policy(), "nobody".into(), later), Verdict::Again(ms(100)));
-        assert_eq!(flight.not_run(&policy(), "nobody".into(), later), Verdict::Again(ms(150)));
-        assert_eq!(flight.not_run(&policy(), "nobody".into(), later), Verdict::GiveUp);
+        assert_eq!(
+            flight.not_run(&policy(), "nobody".into(), later),
+            Verdict::Again(ms(100))
+        );
+        assert_eq!(
+            flight.not_run(&policy(), "nobody".into(), later),
+            Verdict::Again(ms(150))
+        );
+        assert_eq!(
+            flight.not_run(&policy(), "nobody".into(), later),
+            Verdict::GiveUp
+        );
     }
 
     #[test]
     fn a_failure_in_between_renews_the_grace() {
         let (mut flight, start) = (flight(), Instant::now());
-        let policy = OnFailure { retries: 9, ..policy() };
+        let policy = OnFailure {
+            retries: 9,
+            ..policy()
+        };
         flight.not_run(&policy, "nobody".into(), start);
         flight.failed(&policy, "500".into());
         flight.not_run(&policy, "nobody".into(), start + NOT_RUN_GRACE);

@@ -16,7 +16,9 @@ use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 const LONGEST: usize = (512 + 16) << 20;
 
 fn codec() -> LengthDelimitedCodec {
-    LengthDelimitedCodec::builder().max_frame_length(LONGEST).new_codec()
+    LengthDelimitedCodec::builder()
+        .max_frame_length(LONGEST)
+        .new_codec()
 }
 
 /// Reads frames.
@@ -32,7 +34,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     pub async fn next<M: Message + Default>(&mut self) -> io::Result<Option<M>> {
         match self.0.next().await {
             None => Ok(None),
-            Some(frame) => M::decode(frame?.freeze()).map(Some).map_err(io::Error::other),
+            Some(frame) => M::decode(frame?.freeze())
+                .map(Some)
+                .map_err(io::Error::other),
         }
     }
 }
@@ -68,7 +72,10 @@ mod tests {
         let (sender, receiver) = mpsc::channel(4);
         let writing = tokio::spawn(write_all(near, receiver));
         for epoch in 0..20 {
-            let frame = Some(Frame::Activate(Activate { epoch, incarnation: 1 }));
+            let frame = Some(Frame::Activate(Activate {
+                epoch,
+                incarnation: 1,
+            }));
             sender.send(ToProcess { frame }).await.unwrap();
             if epoch == 0 {
                 tokio::task::yield_now().await;
@@ -81,7 +88,13 @@ mod tests {
         let mut reader = Reader::new(far);
         for epoch in 0..=3 {
             let frame: ToProcess = reader.next().await.unwrap().unwrap();
-            assert_eq!(frame.frame, Some(Frame::Activate(Activate { epoch, incarnation: 1 })));
+            assert_eq!(
+                frame.frame,
+                Some(Frame::Activate(Activate {
+                    epoch,
+                    incarnation: 1
+                }))
+            );
         }
         assert_eq!(reader.next::<ToProcess>().await.unwrap(), None);
         writing.await.unwrap().unwrap();

@@ -19,12 +19,18 @@ pub struct Trouble {
 impl Trouble {
     /// Something that somebody should see to.
     pub fn new(text: impl Into<String>) -> Self {
-        Trouble { text: text.into(), passing: false }
+        Trouble {
+            text: text.into(),
+            passing: false,
+        }
     }
 
     /// Something that is likely to be over soon.
     pub fn passing(text: impl Into<String>) -> Self {
-        Trouble { text: text.into(), passing: true }
+        Trouble {
+            text: text.into(),
+            passing: true,
+        }
     }
 }
 
@@ -68,7 +74,10 @@ pub trait Link: Sized + Send + Sync + 'static {
     type Session: Session;
 
     /// Connects and authenticates. `label` is shown by the broker.
-    fn connect(to: &Self::Connection, label: &str) -> impl Future<Output = Result<Self, Trouble>> + Send;
+    fn connect(
+        to: &Self::Connection,
+        label: &str,
+    ) -> impl Future<Output = Result<Self, Trouble>> + Send;
     /// The connection's name at the broker.
     fn name(&self) -> String;
     /// Returns when the connection is lost.

@@ -53,10 +53,13 @@ impl<L: Link> Settings<L> {
     pub fn read(configure: &Configure) -> Result<Self, Trouble> {
         let wrong = |what: &str| {
             let what = what.to_owned();
-            move |error: serde_json::Error| Trouble::new(format!("the {what} can't be read: {error}"))
+            move |error: serde_json::Error| {
+                Trouble::new(format!("the {what} can't be read: {error}"))
+            }
         };
         Ok(Settings {
-            connection: serde_json::from_slice(&configure.connection).map_err(wrong("connection"))?,
+            connection: serde_json::from_slice(&configure.connection)
+                .map_err(wrong("connection"))?,
             consumer: serde_json::from_slice(&configure.channel).map_err(wrong("channel"))?,
             common: serde_json::from_slice(&configure.channel).map_err(wrong("channel"))?,
             generation: configure.generation,
@@ -135,7 +138,11 @@ impl Run {
                 }
                 Err(trouble) => trouble,
             };
-            let phase = if trouble.passing { Phase::Starting } else { Phase::Broken };
+            let phase = if trouble.passing {
+                Phase::Starting
+            } else {
+                Phase::Broken
+            };
             self.say(phase, &trouble.text, settings.generation).await;
             if self.silences >= SILENCES {
                 return;
@@ -152,7 +159,11 @@ impl Run {
     fn wanted<L: Link>(&mut self) -> (Desired, Result<Settings<L>, Trouble>) {
         let desired = self.wires.desired.borrow_and_update().clone();
         let none = || Trouble::new("there is no configuration yet");
-        let settings = desired.configure.as_deref().ok_or_else(none).and_then(Settings::read);
+        let settings = desired
+            .configure
+            .as_deref()
+            .ok_or_else(none)
+            .and_then(Settings::read);
         (desired, settings)
     }
 
@@ -182,10 +193,15 @@ impl Run {
                 Ok(settings) if settings.connection == connected.connection => settings,
                 _ => return Left::Reconnect,
             };
-            let reign = desired.act.filter(|reign| self.wires.lease.holds(reign.epoch));
+            let reign = desired
+                .act
+                .filter(|reign| self.wires.lease.holds(reign.epoch));
             let Some(reign) = reign else {
                 if !said_standby {
-                    self.wires.out.report(Phase::Connected, "", settings.generation, &link.name()).await;
+                    self.wires
+                        .out
+                        .report(Phase::Connected, "", settings.generation, &link.name())
+                        .await;
                     said_standby = true;
                 }
                 tokio::select! {
@@ -203,7 +219,11 @@ impl Run {
                 Err(Failed::Session(trouble)) if link.is_lost() => return Left::Lost(trouble),
                 Err(Failed::Session(trouble)) => trouble,
             };
-            let phase = if trouble.passing { Phase::Starting } else { Phase::Broken };
+            let phase = if trouble.passing {
+                Phase::Starting
+            } else {
+                Phase::Broken
+            };
             self.say(phase, &trouble.text, settings.generation).await;
             let wait = self.reopen.step();
             tokio::select! {
@@ -214,10 +234,19 @@ impl Run {
     }
 
     /// One session, from its opening until it is drained.
-    async fn session<L: Link>(&mut self, link: &L, settings: &Settings<L>, reign: Reign) -> Result<(), Failed> {
+    async fn session<L: Link>(
+        &mut self,
+        link: &L,
+        settings: &Settings<L>,
+        reign: Reign,
+    ) -> Result<(), Failed> {
         self.wires.watchdog.arm(reign.epoch);
         // Never dropped halfway, which could leave a consumer behind that nobody reads.
-        let opened = timeout(ANSWER, link.open(&settings.consumer, settings.common.prefetch, reign.epoch)).await;
+        let opened = timeout(
+            ANSWER,
+            link.open(&settings.consumer, settings.common.prefetch, reign.epoch),
+        )
+        .await;
         let session = match opened {
             Ok(Ok(session)) => session,
             Ok(Err(trouble)) => {
@@ -229,10 +258,21 @@ impl Run {
             Err(_) => return Err(Failed::Connection(silent())),
         };
         self.wires.out.under(reign);
-        self.wires.out.report(Phase::Consuming, "", settings.generation, &link.name()).await;
+        self.wires
+            .out
+            .report(Phase::Consuming, "", settings.generation, &link.name())
+            .await;
         self.reconnect.reset();
         let opened_at = Instant::now();
-        let served = Serving::new(&mut self.wires, &mut self.next_delivery, session, settings.clone(), reign).serve().await;
+        let served = Serving::new(
+            &mut self.wires,
+            &mut self.next_delivery,
+            session,
+            settings.clone(),
+            reign,
+        )
+        .serve()
+        .await;
         self.wires.watchdog.disarm();
         self.wires.out.under(Reign::default());
         if opened_at.elapsed() > Duration::from_secs(1) {
@@ -249,5 +289,8 @@ impl Run {
 }
 
 fn silent() -> Trouble {
-    Trouble::new(format!("the broker did not answer within {} s: is it one, and is it well?", ANSWER.as_secs()))
+    Trouble::new(format!(
+        "the broker did not answer within {} s: is it one, and is it well?",
+        ANSWER.as_secs()
+    ))
 }

@@ -107,7 +107,10 @@ impl<'a, L: Link> Serving<'a, L> {
             {
                 return Ok(());
             }
-            let due = [self.flights.next_due(), self.drain].into_iter().flatten().min();
+            let due = [self.flights.next_due(), self.drain]
+                .into_iter()
+                .flatten()
+                .min();
             tokio::select! {
                 Ok(()) = self.wires.desired.changed() => self.reconsider().await?,
                 Some(outcome) = self.wires.outcomes.recv() => self.answered(outcome).await,
@@ -141,7 +144,9 @@ impl<'a, L: Link> Serving<'a, L> {
         let desired = self.wires.desired.borrow_and_update().clone();
         let settings = desired.configure.as_deref().map(Settings::<L>::read);
         match settings {
-            Some(Ok(settings)) if desired.act == Some(self.reign) && self.settings.same_session(&settings) => {
+            Some(Ok(settings))
+                if desired.act == Some(self.reign) && self.settings.same_session(&settings) =>
+            {
                 // The failure policy may have changed: it counts from the next failure on.
                 self.settings = settings;
                 Ok(())
@@ -171,10 +176,16 @@ impl<'a, L: Link> Serving<'a, L> {
             self.flights.remove(id);
             return self.wind_up(DRAIN).await;
         }
-        let Some(flight) = self.flights.get_mut(id) else { return Ok(()) };
+        let Some(flight) = self.flights.get_mut(id) else {
+            return Ok(());
+        };
         flight.stage = Stage::Running;
         let message = flight.message.clone();
-        let message_id = if message.id.is_empty() { flight.cid.clone() } else { message.id.clone() };
+        let message_id = if message.id.is_empty() {
+            flight.cid.clone()
+        } else {
+            message.id.clone()
+        };
         let delivery = Delivery {
             delivery: id,
             message_id,
@@ -205,9 +216,19 @@ impl<'a, L: Link> Serving<'a, L> {
 
     /// The service has answered, or nobody could be asked.
     async fn answered(&mut self, outcome: Outcome) {
-        let Outcome { delivery: id, result } = outcome;
-        let Some(flight) = self.flights.get_mut(id).filter(|flight| flight.stage == Stage::Running) else {
-            debug!(delivery = id, "an answer came after the session of its message had ended");
+        let Outcome {
+            delivery: id,
+            result,
+        } = outcome;
+        let Some(flight) = self
+            .flights
+            .get_mut(id)
+            .filter(|flight| flight.stage == Stage::Running)
+        else {
+            debug!(
+                delivery = id,
+                "an answer came after the session of its message had ended"
+            );
             return;
         };
         let (policy, now) = (&self.settings.common.on_failure, Instant::now());
@@ -217,11 +238,16 @@ impl<'a, L: Link> Serving<'a, L> {
                 debug!(delivery = id, why, "fenced");
                 self.wires.out.tally.lock().fenced += 1;
                 // Later, so that a service that keeps refusing isn't asked in a tight loop.
-                return self.flights.wait(id, Stage::GiveBackLater, now + policy.wait(0));
+                return self
+                    .flights
+                    .wait(id, Stage::GiveBackLater, now + policy.wait(0));
             }
             Some(outcome::Result::NotRun(why)) => (flight.not_run(policy, why, now), false),
             Some(outcome::Result::Failed(why)) => (flight.failed(policy, why), true),
-            None => (flight.failed(policy, "the answer can't be read".to_owned()), true),
+            None => (
+                flight.failed(policy, "the answer can't be read".to_owned()),
+                true,
+            ),
         };
         match verdict {
             Verdict::Again(wait) => {
@@ -230,7 +256,9 @@ impl<'a, L: Link> Serving<'a, L> {
                 }
                 self.flights.wait(id, Stage::Waiting, now + wait);
             }
-            Verdict::GiveUp if self.settings.common.on_failure.dead_letter.is_some() => self.bury(id),
+            Verdict::GiveUp if self.settings.common.on_failure.dead_letter.is_some() => {
+                self.bury(id)
+            }
             Verdict::GiveUp => self.act(id, Act::Reject),
         }
     }
@@ -241,19 +269,36 @@ impl<'a, L: Link> Serving<'a, L> {
         if self.wires.lease.holds(self.reign.epoch) {
             self.act(id, Act::Bury);
         } else {
-            self.flights.wait(id, Stage::BuryLater, Instant::now() + BURY_FIRST);
+            self.flights
+                .wait(id, Stage::BuryLater, Instant::now() + BURY_FIRST);
         }
     }
 
     fn act(&mut self, id: u64, act: Act) {
-        let Some(flight) = self.flights.get_mut(id) else { return };
-        let Some(queue) = self.settings.common.on_failure.dead_letter.clone().or_else(|| (act != Act::Bury).then(String::new))
+        let Some(flight) = self.flights.get_mut(id) else {
+            return;
+        };
+        let Some(queue) = self
+            .settings
+            .common
+            .on_failure
+            .dead_letter
+            .clone()
+            .or_else(|| (act != Act::Bury).then(String::new))
         else {
             // The dead-letter queue was taken out of the channel meanwhile.
             return self.act(id, Act::Reject);
         };
-        flight.stage = if act == Act::Bury { Stage::Burying } else { Stage::Settling };
-        let (settler, token, message) = (self.settler.clone(), flight.token.clone(), flight.message.clone());
+        flight.stage = if act == Act::Bury {
+            Stage::Burying
+        } else {
+            Stage::Settling
+        };
+        let (settler, token, message) = (
+            self.settler.clone(),
+            flight.token.clone(),
+            flight.message.clone(),
+        );
         let epitaph = Epitaph {
             reason: flight.reason.clone(),
             attempts: flight.attempt,
@@ -281,11 +326,18 @@ impl<'a, L: Link> Serving<'a, L> {
                     self.act(id, Act::AckBuried);
                 }
                 Err(trouble) => {
-                    warn!(delivery = id, error = trouble.text, "a message can't be dead-lettered yet");
-                    let Some(flight) = self.flights.get_mut(id) else { return };
+                    warn!(
+                        delivery = id,
+                        error = trouble.text,
+                        "a message can't be dead-lettered yet"
+                    );
+                    let Some(flight) = self.flights.get_mut(id) else {
+                        return;
+                    };
                     let wait = backoff::nth(BURY_FIRST, BURY_LAST, flight.buried);
                     flight.buried += 1;
-                    self.flights.wait(id, Stage::BuryLater, Instant::now() + wait);
+                    self.flights
+                        .wait(id, Stage::BuryLater, Instant::now() + wait);
                     self.complain(&trouble.text).await;
                 }
             };
@@ -313,6 +365,9 @@ impl<'a, L: Link> Serving<'a, L> {
             return;
         }
         self.complained = !error.is_empty();
-        self.wires.out.report(Phase::Consuming, error, self.settings.generation, "").await;
+        self.wires
+            .out
+            .report(Phase::Consuming, error, self.settings.generation, "")
+            .await;
     }
 }

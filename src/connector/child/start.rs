@@ -60,8 +60,12 @@ fn start(mut args: impl Iterator<Item = String>) -> io::Result<()> {
         (Some(label), Some(parent), Some(alive), None) => (label, parent, alive),
         _ => return Err(wrong("it is started by a member, not by hand")),
     };
-    let parent: i32 = parent.parse().map_err(|_| wrong(format!("{parent:?} is no process id")))?;
-    let alive: u64 = alive.parse().map_err(|_| wrong(format!("{alive:?} is no number of milliseconds")))?;
+    let parent: i32 = parent
+        .parse()
+        .map_err(|_| wrong(format!("{parent:?} is no process id")))?;
+    let alive: u64 = alive
+        .parse()
+        .map_err(|_| wrong(format!("{alive:?} is no number of milliseconds")))?;
     let alive = Duration::from_millis(alive.clamp(1, 60_000));
 
     // From here on the kernel kills this process when its parent's thread ends. Had the
@@ -73,7 +77,9 @@ fn start(mut args: impl Iterator<Item = String>) -> io::Result<()> {
 
     let (control, lease) = inherited()?;
     let watchdog = Watchdog::start(lease.clone(), alive * 4)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     log_to_stderr();
     runtime.block_on(serve(label, control, lease, watchdog, alive))
 }
@@ -83,11 +89,16 @@ fn start(mut args: impl Iterator<Item = String>) -> io::Result<()> {
 fn inherited() -> io::Result<(UnixStream, View)> {
     let stdin = io::stdin().as_fd().try_clone_to_owned()?;
     if io::stdin().is_terminal() || getsockname::<UnixAddr>(stdin.as_raw_fd()).is_err() {
-        return Err(wrong("it is started by a member, not by hand: standard input is no socket"));
+        return Err(wrong(
+            "it is started by a member, not by hand: standard input is no socket",
+        ));
     }
     let stdout = io::stdout().as_fd().try_clone_to_owned()?;
     let lease = View::open(&stdout)?;
-    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    let null = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
     dup2_stdin(&null)?;
     dup2_stdout(&null)?;
     let control = UnixStream::from(stdin);
@@ -100,10 +111,19 @@ fn log_to_stderr() {
         // What goes wrong with the broker is reported to the parent, once and in words.
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,lapin=off"));
     // It may be set already by a program that embeds a member.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .try_init();
 }
 
-async fn serve(label: String, control: UnixStream, lease: View, watchdog: Watchdog, alive: Duration) -> io::Result<()> {
+async fn serve(
+    label: String,
+    control: UnixStream,
+    lease: View,
+    watchdog: Watchdog,
+    alive: Duration,
+) -> io::Result<()> {
     let (read, write) = tokio::net::UnixStream::from_std(control)?.into_split();
     let (frames, outbox) = mpsc::channel(64);
     let (desired, desires) = watch::channel(Desired::default());

@@ -51,11 +51,17 @@ impl Watchdog {
     pub fn start(lease: View, grace: Duration) -> std::io::Result<Watchdog> {
         let armed = Arc::new(AtomicU64::new(0));
         let revoked = Arc::new(Notify::new());
-        let handle = thread::Builder::new().name("lease-watchdog".to_owned()).spawn({
-            let (armed, revoked) = (armed.clone(), revoked.clone());
-            move || watch(&lease, grace, &armed, &revoked)
-        })?;
-        Ok(Watchdog { armed, revoked, thread: handle.thread().clone() })
+        let handle = thread::Builder::new()
+            .name("lease-watchdog".to_owned())
+            .spawn({
+                let (armed, revoked) = (armed.clone(), revoked.clone());
+                move || watch(&lease, grace, &armed, &revoked)
+            })?;
+        Ok(Watchdog {
+            armed,
+            revoked,
+            thread: handle.thread().clone(),
+        })
     }
 
     /// From here on the process lives no longer than the lease of `epoch`.

@@ -1,9 +1,6 @@
 //! The run loop's ends: orders in, frames out, the lease, the watchdog.
 
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use quorate_proto::connector::{
@@ -14,11 +11,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{
-    super::lease::View,
-    link::Trouble,
-    watchdog::Watchdog,
-};
+use super::{super::lease::View, link::Trouble, watchdog::Watchdog};
 
 /// The reign that the process is told to act under.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,7 +44,10 @@ impl Desired {
                 self.configure = Some(Arc::new(configure));
             }
             to_process::Frame::Activate(activate) => {
-                self.act = Some(Reign { epoch: activate.epoch, incarnation: activate.incarnation });
+                self.act = Some(Reign {
+                    epoch: activate.epoch,
+                    incarnation: activate.incarnation,
+                });
             }
             to_process::Frame::Deactivate(deactivate) => {
                 self.act = None;
@@ -88,11 +84,24 @@ impl Out {
     pub async fn send(&self, frame: Frame) {
         let Reign { epoch, incarnation } = *self.reign.lock();
         // It fails only once the socket is closed, which ends the process elsewhere.
-        let _ = self.frames.send(FromProcess { epoch, incarnation, frame: Some(frame) }).await;
+        let _ = self
+            .frames
+            .send(FromProcess {
+                epoch,
+                incarnation,
+                frame: Some(frame),
+            })
+            .await;
     }
 
     /// Says the phase, and what is wrong.
-    pub async fn report(&self, phase: Phase, error: &str, generation: u64, broker_connection: &str) {
+    pub async fn report(
+        &self,
+        phase: Phase,
+        error: &str,
+        generation: u64,
+        broker_connection: &str,
+    ) {
         self.send(Frame::Report(Report {
             phase: phase.into(),
             error: error.to_owned(),
@@ -153,19 +162,40 @@ impl Wires {
         lease: View,
         watchdog: Watchdog,
     ) -> Self {
-        let out = Out { frames, reign: Default::default(), tally: Default::default() };
-        Wires { label, desired, outcomes, out, lease, watchdog }
+        let out = Out {
+            frames,
+            reign: Default::default(),
+            tally: Default::default(),
+        };
+        Wires {
+            label,
+            desired,
+            outcomes,
+            out,
+            lease,
+            watchdog,
+        }
     }
 
     /// The channel's name.
     pub fn channel(&self) -> &str {
-        self.label.split_once('/').map_or(&self.label, |(_, name)| name)
+        self.label
+            .split_once('/')
+            .map_or(&self.label, |(_, name)| name)
     }
 
     /// Waits for the first configuration; `None` when the process is to stop before it.
     pub async fn first_configuration(&mut self) -> Option<Arc<Configure>> {
-        let desired = self.desired.wait_for(|desired| desired.configure.is_some() || desired.stop).await.ok()?;
-        if desired.stop { None } else { desired.configure.clone() }
+        let desired = self
+            .desired
+            .wait_for(|desired| desired.configure.is_some() || desired.stop)
+            .await
+            .ok()?;
+        if desired.stop {
+            None
+        } else {
+            desired.configure.clone()
+        }
     }
 
     /// Waits for another order.
@@ -179,7 +209,11 @@ impl Wires {
     /// Waits for other settings than this generation's, or for the order to stop.
     pub async fn reconfigured(&mut self, generation: u64) {
         let other = |desired: &Desired| {
-            desired.stop || desired.configure.as_ref().is_some_and(|configure| configure.generation != generation)
+            desired.stop
+                || desired
+                    .configure
+                    .as_ref()
+                    .is_some_and(|configure| configure.generation != generation)
         };
         if self.desired.wait_for(other).await.is_err() {
             std::future::pending::<()>().await;
@@ -188,7 +222,9 @@ impl Wires {
 
     /// Says that this program doesn't speak that kind, and waits for the end.
     pub async fn unknown_kind(&mut self, kind: &str) {
-        let trouble = Trouble::new(format!("this program has no connector for the kind {kind:?}"));
+        let trouble = Trouble::new(format!(
+            "this program has no connector for the kind {kind:?}"
+        ));
         self.out.report(Phase::Broken, &trouble.text, 0, "").await;
         let _ = self.desired.wait_for(|desired| desired.stop).await;
     }

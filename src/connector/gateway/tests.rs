@@ -14,7 +14,10 @@ use super::{
 
 fn spec() -> Spec {
     Spec {
-        key: Key { kind: "amqp_channel", name: "orders".into() },
+        key: Key {
+            kind: "amqp_channel",
+            name: "orders".into(),
+        },
         active: true,
         connection: Bytes::new(),
         channel: Bytes::new(),
@@ -26,7 +29,10 @@ fn spec() -> Spec {
 }
 
 fn header(name: &str, value: &str) -> Header {
-    Header { name: name.into(), value: Bytes::copy_from_slice(value.as_bytes()) }
+    Header {
+        name: name.into(),
+        value: Bytes::copy_from_slice(value.as_bytes()),
+    }
 }
 
 fn delivery() -> Delivery {
@@ -34,12 +40,19 @@ fn delivery() -> Delivery {
         delivery: 1,
         message_id: "m-1".into(),
         content_type: "application/json".into(),
-        headers: vec![header("Tenant", "a"), header("not a name", "x"), header("bad", "line\nbreak")],
+        headers: vec![
+            header("Tenant", "a"),
+            header("not a name", "x"),
+            header("bad", "line\nbreak"),
+        ],
         body: Bytes::from_static(b"{}"),
         attempt: 2,
         redelivered: false,
         cid: "K1".into(),
-        properties: vec![header("correlation-id", "c-1"), header("content-encoding", "gzip")],
+        properties: vec![
+            header("correlation-id", "c-1"),
+            header("content-encoding", "gzip"),
+        ],
     }
 }
 
@@ -47,7 +60,12 @@ fn delivery() -> Delivery {
 fn a_service_is_asked_as_the_contract_says() {
     let request = request(&spec(), 42, delivery());
     assert_eq!((request.method, request.path.as_str()), (Method::POST, "/"));
-    let get = |name: &str| request.headers.get(name).map(|value| value.to_str().unwrap());
+    let get = |name: &str| {
+        request
+            .headers
+            .get(name)
+            .map(|value| value.to_str().unwrap())
+    };
     assert_eq!(get("content-type"), Some("application/json"));
     assert_eq!(get("content-encoding"), Some("gzip"));
     assert_eq!(get("quorate-channel"), Some("orders"));
@@ -58,13 +76,25 @@ fn a_service_is_asked_as_the_contract_says() {
     assert_eq!(get("quorate-header-tenant"), Some("a"));
     assert_eq!(get("quorate-property-correlation-id"), Some("c-1"));
     assert_eq!(get("quorate-header-bad"), None);
-    let Origin::Message(message) = request.origin else { panic!("not a message") };
-    assert_eq!((message.epoch, message.attempt, message.id.as_str()), (42, 2, "m-1"));
+    let Origin::Message(message) = request.origin else {
+        panic!("not a message")
+    };
+    assert_eq!(
+        (message.epoch, message.attempt, message.id.as_str()),
+        (42, 2, "m-1")
+    );
 }
 
 #[test]
 fn a_message_without_a_content_type_has_none() {
-    let request = request(&spec(), 1, Delivery { content_type: String::new(), ..delivery() });
+    let request = request(
+        &spec(),
+        1,
+        Delivery {
+            content_type: String::new(),
+            ..delivery()
+        },
+    );
     assert!(!request.headers.contains_key("content-type"));
 }
 
@@ -73,7 +103,11 @@ fn reply(status: u16, fenced: Option<&'static str>, body: &'static str) -> Reply
     if let Some(fenced) = fenced {
         headers.insert("quorate-fenced", HeaderValue::from_static(fenced));
     }
-    Reply { status: StatusCode::from_u16(status).unwrap(), headers, body: Bytes::from_static(body.as_bytes()) }
+    Reply {
+        status: StatusCode::from_u16(status).unwrap(),
+        headers,
+        body: Bytes::from_static(body.as_bytes()),
+    }
 }
 
 #[test]
@@ -81,15 +115,42 @@ fn answers_mean_what_the_contract_says() {
     let failed = |text: &str| Outcome::Failed(text.to_owned());
     assert_eq!(judge("s", Ok(reply(200, None, ""))), Outcome::Handled(true));
     assert_eq!(judge("s", Ok(reply(204, None, ""))), Outcome::Handled(true));
-    assert_eq!(judge("s", Ok(reply(302, None, ""))), failed("s answered 302 Found"));
-    assert_eq!(judge("s", Ok(reply(500, None, " oops\n"))), failed("s answered 500 Internal Server Error: oops"));
-    assert_eq!(judge("s", Ok(reply(409, None, ""))), failed("s answered 409 Conflict"));
-    assert_eq!(judge("s", Ok(reply(500, Some("true"), ""))), failed("s answered 500 Internal Server Error"));
-    assert!(matches!(judge("s", Ok(reply(409, Some("True"), ""))), Outcome::Fenced(_)));
-    assert!(matches!(judge("s", Err(ServiceError::Fenced(9))), Outcome::Fenced(_)));
-    assert!(matches!(judge("s", Err(ServiceError::NotRun("x".into()))), Outcome::NotRun(_)));
-    assert!(matches!(judge("s", Err(ServiceError::TimedOut(5))), Outcome::Failed(_)));
-    assert!(matches!(judge("s", Err(ServiceError::Failed("x".into()))), Outcome::Failed(_)));
+    assert_eq!(
+        judge("s", Ok(reply(302, None, ""))),
+        failed("s answered 302 Found")
+    );
+    assert_eq!(
+        judge("s", Ok(reply(500, None, " oops\n"))),
+        failed("s answered 500 Internal Server Error: oops")
+    );
+    assert_eq!(
+        judge("s", Ok(reply(409, None, ""))),
+        failed("s answered 409 Conflict")
+    );
+    assert_eq!(
+        judge("s", Ok(reply(500, Some("true"), ""))),
+        failed("s answered 500 Internal Server Error")
+    );
+    assert!(matches!(
+        judge("s", Ok(reply(409, Some("True"), ""))),
+        Outcome::Fenced(_)
+    ));
+    assert!(matches!(
+        judge("s", Err(ServiceError::Fenced(9))),
+        Outcome::Fenced(_)
+    ));
+    assert!(matches!(
+        judge("s", Err(ServiceError::NotRun("x".into()))),
+        Outcome::NotRun(_)
+    ));
+    assert!(matches!(
+        judge("s", Err(ServiceError::TimedOut(5))),
+        Outcome::Failed(_)
+    ));
+    assert!(matches!(
+        judge("s", Err(ServiceError::Failed("x".into()))),
+        Outcome::Failed(_)
+    ));
 }
 
 /// Counts its calls and always succeeds.
@@ -114,16 +175,30 @@ async fn nothing_is_called_without_the_lease_or_under_an_old_epoch() {
     let spec = spec();
     let ask = || gateway.deliver(&spec, &places, 7, delivery());
 
-    assert!(matches!(ask().await, Outcome::Fenced(_)), "no lease was ever granted");
+    assert!(
+        matches!(ask().await, Outcome::Fenced(_)),
+        "no lease was ever granted"
+    );
     page.grant(7, BootInstant::now() + Duration::from_secs(60));
     assert_eq!(ask().await, Outcome::Handled(true));
     state.send_replace(Arc::new(View {
-        reign: Reign { holder: Some(2), epoch: 8, term: 3, released: false },
+        reign: Reign {
+            holder: Some(2),
+            epoch: 8,
+            term: 3,
+            released: false,
+        },
         ..View::default()
     }));
-    assert!(matches!(ask().await, Outcome::Fenced(_)), "a newer epoch has been applied");
+    assert!(
+        matches!(ask().await, Outcome::Fenced(_)),
+        "a newer epoch has been applied"
+    );
     state.send_replace(Arc::default());
     page.grant(8, BootInstant::now() + Duration::from_secs(60));
-    assert!(matches!(ask().await, Outcome::Fenced(_)), "the page is of a newer epoch");
+    assert!(
+        matches!(ask().await, Outcome::Fenced(_)),
+        "the page is of a newer epoch"
+    );
     assert_eq!(*calls.0.lock(), 1);
 }

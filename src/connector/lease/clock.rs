@@ -16,7 +16,12 @@ impl BootInstant {
     /// every lease is over.
     pub fn now() -> Self {
         match clock_gettime(ClockId::CLOCK_BOOTTIME) {
-            Ok(time) => BootInstant(Duration::from(time).as_nanos().try_into().unwrap_or(u64::MAX)),
+            Ok(time) => BootInstant(
+                Duration::from(time)
+                    .as_nanos()
+                    .try_into()
+                    .unwrap_or(u64::MAX),
+            ),
             Err(_) => BootInstant(u64::MAX),
         }
     }
@@ -28,14 +33,20 @@ impl BootInstant {
 
     /// How long until then; `None` when it has passed.
     pub fn remaining(self, now: BootInstant) -> Option<Duration> {
-        self.0.checked_sub(now.0).filter(|left| *left > 0).map(Duration::from_nanos)
+        self.0
+            .checked_sub(now.0)
+            .filter(|left| *left > 0)
+            .map(Duration::from_nanos)
     }
 }
 
 impl std::ops::Add<Duration> for BootInstant {
     type Output = BootInstant;
     fn add(self, time: Duration) -> BootInstant {
-        BootInstant(self.0.saturating_add(time.as_nanos().try_into().unwrap_or(u64::MAX)))
+        BootInstant(
+            self.0
+                .saturating_add(time.as_nanos().try_into().unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -98,7 +109,10 @@ mod tests {
         offsets.add(start, BootInstant(1_000 * MS));
         offsets.add(start + ms(50), BootInstant(1_050 * MS));
         assert_eq!(offsets.samples.len(), 1);
-        assert_eq!(offsets.convert(start + ms(70)), Some(BootInstant(1_070 * MS)));
+        assert_eq!(
+            offsets.convert(start + ms(70)),
+            Some(BootInstant(1_070 * MS))
+        );
     }
 
     #[test]
@@ -108,8 +122,14 @@ mod tests {
         offsets.add(start, BootInstant(1_000 * MS));
         // Suspended for a minute between 10 ms and 11 ms.
         offsets.add(start + ms(11), BootInstant(61_011 * MS));
-        assert_eq!(offsets.convert(start + ms(10)), Some(BootInstant(1_010 * MS)));
-        assert_eq!(offsets.convert(start + ms(12)), Some(BootInstant(61_012 * MS)));
+        assert_eq!(
+            offsets.convert(start + ms(10)),
+            Some(BootInstant(1_010 * MS))
+        );
+        assert_eq!(
+            offsets.convert(start + ms(12)),
+            Some(BootInstant(61_012 * MS))
+        );
     }
 
     #[test]
@@ -139,7 +159,10 @@ mod tests {
         // 30 ms passed between the two reads.
         offsets.add(start + ms(30), BootInstant(1_000 * MS));
         offsets.add(start + ms(40), BootInstant(1_040 * MS));
-        assert_eq!(offsets.convert(start + ms(41)), Some(BootInstant(1_041 * MS)));
+        assert_eq!(
+            offsets.convert(start + ms(41)),
+            Some(BootInstant(1_041 * MS))
+        );
     }
 
     #[test]
@@ -165,6 +188,9 @@ mod tests {
     #[test]
     fn nothing_remains_of_the_present() {
         assert_eq!(BootInstant(5).remaining(BootInstant(5)), None);
-        assert_eq!(BootInstant(7).remaining(BootInstant(5)), Some(Duration::from_nanos(2)));
+        assert_eq!(
+            BootInstant(7).remaining(BootInstant(5)),
+            Some(Duration::from_nanos(2))
+        );
     }
 }

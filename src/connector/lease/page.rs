@@ -106,8 +106,14 @@ impl Page {
         fcntl(&writable, FcntlArg::F_ADD_SEALS(seals))?;
         // Processes get a descriptor that was opened for reading only.
         let file = File::open(format!("/proc/self/fd/{}", writable.as_raw_fd()))?;
-        let view = View { words: words.clone() };
-        Ok(Page { words: Mutex::new(words), view, file: file.into() })
+        let view = View {
+            words: words.clone(),
+        };
+        Ok(Page {
+            words: Mutex::new(words),
+            view,
+            file: file.into(),
+        })
     }
 
     /// Lets the holder act under `epoch` until `deadline`. Returns whether it does: an
@@ -157,15 +163,23 @@ impl View {
     /// Maps the page of which the parent gave the descriptor.
     pub fn open(file: impl AsFd) -> io::Result<View> {
         let seals = fcntl(file.as_fd(), FcntlArg::F_GET_SEALS).map_err(io::Error::from)?;
-        let length = File::from(file.as_fd().try_clone_to_owned()?).metadata()?.len();
-        if !SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_SHRINK) || length < LENGTH as u64 {
+        let length = File::from(file.as_fd().try_clone_to_owned()?)
+            .metadata()?
+            .len();
+        if !SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_SHRINK)
+            || length < LENGTH as u64
+        {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "the descriptor is not a lease page: it must be sealed and 4096 bytes long",
             ));
         }
-        let map = MmapOptions::new().len(LENGTH).map_raw_read_only(file.as_fd().as_raw_fd())?;
-        Ok(View { words: Arc::new(Words(map)) })
+        let map = MmapOptions::new()
+            .len(LENGTH)
+            .map_raw_read_only(file.as_fd().as_raw_fd())?;
+        Ok(View {
+            words: Arc::new(Words(map)),
+        })
     }
 
     /// What the page says now.
@@ -213,7 +227,13 @@ mod tests {
         page.grant(7, in_a_minute());
         page.revoke();
         assert!(!page.view().holds(7));
-        assert_eq!(page.view().read(), Lease { epoch: 7, deadline: None });
+        assert_eq!(
+            page.view().read(),
+            Lease {
+                epoch: 7,
+                deadline: None
+            }
+        );
     }
 
     #[test]
@@ -237,7 +257,10 @@ mod tests {
         // Not through its descriptor, not through one opened anew for writing.
         assert!(MmapOptions::new().len(LENGTH).map_raw(&fd).is_err());
         let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-        let anew = std::fs::OpenOptions::new().read(true).write(true).open(path);
+        let anew = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path);
         if let Ok(file) = anew {
             assert!(MmapOptions::new().len(LENGTH).map_raw(&file).is_err());
             assert!(nix::unistd::write(&file, b"x").is_err());
@@ -283,6 +306,9 @@ mod tests {
             stop.store(true, Relaxed);
             reader.join().unwrap()
         });
-        assert!(seen > 1 && pairs > 1, "the reader never ran beside the writer");
+        assert!(
+            seen > 1 && pairs > 1,
+            "the reader never ran beside the writer"
+        );
     }
 }

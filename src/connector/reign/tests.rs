@@ -21,8 +21,18 @@ enum Script {
 
 impl Log {
     fn reign(&self, epoch: u64, term: u64, released: bool) {
-        let reign = Reign { holder: Some(ME), epoch, term, released };
-        self.view.send_modify(|view| *view = Arc::new(View { reign, ..View::clone(view) }));
+        let reign = Reign {
+            holder: Some(ME),
+            epoch,
+            term,
+            released,
+        };
+        self.view.send_modify(|view| {
+            *view = Arc::new(View {
+                reign,
+                ..View::clone(view)
+            })
+        });
     }
 }
 
@@ -66,7 +76,10 @@ impl World {
             releases: Mutex::default(),
         });
         let page = Arc::new(Page::new().unwrap());
-        let (leadership, leaderships) = watch::channel(Leadership { me: ME, ..Default::default() });
+        let (leadership, leaderships) = watch::channel(Leadership {
+            me: ME,
+            ..Default::default()
+        });
         let (standing_sender, standing) = watch::channel(Standing::default());
         let (orders, orders_received) = mpsc::channel(1);
         let reigning = Reigning {
@@ -80,7 +93,13 @@ impl World {
             orders: orders_received,
         };
         tokio::spawn(reigning.run());
-        World { log, page, leadership, standing, orders }
+        World {
+            log,
+            page,
+            leadership,
+            standing,
+            orders,
+        }
     }
 
     fn lead(&self, term: u64) {
@@ -102,7 +121,10 @@ impl World {
 
     async fn acting(&mut self, acting: bool) -> Standing {
         let waiting = self.standing.wait_for(|standing| standing.acting == acting);
-        *timeout(Duration::from_secs(10), waiting).await.expect("the standing did not change").unwrap()
+        *timeout(Duration::from_secs(10), waiting)
+            .await
+            .expect("the standing did not change")
+            .unwrap()
     }
 
     /// A stamp taken just after the task began may be older than its first sample, as in
@@ -117,7 +139,9 @@ impl World {
                 }
             }
         };
-        timeout(Duration::from_secs(10), beats).await.expect("it does not act");
+        timeout(Duration::from_secs(10), beats)
+            .await
+            .expect("it does not act");
         *self.standing.borrow()
     }
 }
@@ -130,7 +154,11 @@ async fn a_reign_grants_the_page_and_its_loss_revokes_it() {
     world.lose();
     world.acting(false).await;
     assert!(!world.page.view().holds(5));
-    assert_eq!(world.acts(1).await.epoch, 5, "kept in the same term: the same epoch");
+    assert_eq!(
+        world.acts(1).await.epoch,
+        5,
+        "kept in the same term: the same epoch"
+    );
     assert_eq!(*world.log.proposals.lock(), [1]);
 }
 
@@ -155,7 +183,11 @@ async fn an_unknown_outcome_that_applies_after_all_is_the_reign() {
     assert!(!world.standing.borrow().acting);
     world.log.reign(7, 4, false);
     assert_eq!(world.acts(4).await.epoch, 7);
-    assert_eq!(*world.log.proposals.lock(), [4], "proposed again after an unknown outcome");
+    assert_eq!(
+        *world.log.proposals.lock(),
+        [4],
+        "proposed again after an unknown outcome"
+    );
 }
 
 #[tokio::test]
@@ -163,7 +195,9 @@ async fn a_lease_that_is_not_renewed_ends_the_acting() {
     let mut world = World::new(&[Script::Apply(5)]);
     world.acts(1).await;
     // The stamp of a round sent long ago: the lease from there is over by now.
-    world.leadership.send_modify(|it| it.heard_at = it.heard_at.map(|at| at - Duration::from_secs(60)));
+    world
+        .leadership
+        .send_modify(|it| it.heard_at = it.heard_at.map(|at| at - Duration::from_secs(60)));
     world.acting(false).await;
 }
 
@@ -172,7 +206,11 @@ async fn letting_go_revokes_and_commits_the_release() {
     let mut world = World::new(&[Script::Apply(5)]);
     world.acts(1).await;
     let (done, released) = oneshot::channel();
-    world.orders.send(LetGo { until: None, done }).await.unwrap();
+    world
+        .orders
+        .send(LetGo { until: None, done })
+        .await
+        .unwrap();
     released.await.unwrap();
     assert_eq!(*world.log.releases.lock(), [5]);
     assert!(!world.page.view().holds(5));

@@ -21,8 +21,19 @@ impl World {
             start,
             now: start,
             takeover: Takeover::new(ME, ms(1000)),
-            leadership: Leadership { me: ME, term: 1, leader: Some(1), heard_at: Some(start), ..Default::default() },
-            reign: Reign { holder: Some(1), epoch: 3, term: 1, released: false },
+            leadership: Leadership {
+                me: ME,
+                term: 1,
+                leader: Some(1),
+                heard_at: Some(start),
+                ..Default::default()
+            },
+            reign: Reign {
+                holder: Some(1),
+                epoch: 3,
+                term: 1,
+                released: false,
+            },
         }
     }
 
@@ -46,11 +57,17 @@ impl World {
     }
 
     fn applied(&mut self, epoch: u64, term: u64) {
-        self.reign = Reign { holder: Some(ME), epoch, term, released: false };
+        self.reign = Reign {
+            holder: Some(ME),
+            epoch,
+            term,
+            released: false,
+        };
     }
 
     fn decide(&mut self) -> Decision {
-        self.takeover.decide(self.now, &self.leadership, &self.reign)
+        self.takeover
+            .decide(self.now, &self.leadership, &self.reign)
     }
 
     fn reigning(term: u64, epoch: u64) -> Self {
@@ -124,7 +141,12 @@ fn lost_for_a_moment_and_kept_in_the_same_term_is_the_same_reign() {
 fn elected_again_gets_a_new_epoch() {
     let mut world = World::reigning(2, 8);
     world.pass(ms(5));
-    world.leadership = Leadership { me: ME, term: 3, leader: Some(3), ..Default::default() };
+    world.leadership = Leadership {
+        me: ME,
+        term: 3,
+        leader: Some(3),
+        ..Default::default()
+    };
     assert_eq!(world.decide(), Decision::default());
     world.pass(ms(5));
     world.elected(4);
@@ -161,7 +183,12 @@ fn an_unknown_outcome_that_never_shows_is_asked_again_in_the_same_term_only() {
     assert_eq!(world.decide().propose, Some(2));
     world.takeover.ended(world.now, 2, Outcome::Unknown);
     // Another leader's term: nothing is asked for, however long it takes.
-    world.leadership = Leadership { me: ME, term: 3, leader: Some(1), ..Default::default() };
+    world.leadership = Leadership {
+        me: ME,
+        term: 3,
+        leader: Some(1),
+        ..Default::default()
+    };
     world.pass(ms(5000));
     assert_eq!(world.decide(), Decision::default());
 }
@@ -175,7 +202,11 @@ fn a_late_outcome_of_another_term_changes_nothing() {
     assert_eq!(world.decide().propose, Some(4));
     world.takeover.ended(world.now, 2, Outcome::Refused);
     world.pass(ms(5000));
-    assert_eq!(world.decide().propose, None, "the proposal for term 4 is still out");
+    assert_eq!(
+        world.decide().propose,
+        None,
+        "the proposal for term 4 is still out"
+    );
 }
 
 #[test]
@@ -206,7 +237,10 @@ fn released_and_still_leading_takes_over_again_when_the_hold_is_over() {
     let until = world.now + ms(100);
     world.takeover.hold(Some(until));
     let held = world.decide();
-    assert_eq!((held.act, held.propose, held.look_again), (None, None, Some(until)));
+    assert_eq!(
+        (held.act, held.propose, held.look_again),
+        (None, None, Some(until))
+    );
     world.reign.released = true;
     assert_eq!(world.decide().propose, None);
     world.pass(ms(100));

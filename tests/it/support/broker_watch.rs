@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::rabbitmq::RabbitMq;
+use super::rabbitmq::Rabbit;
 
 /// Polls until it is finished.
 pub struct ConsumerWatch {
@@ -19,27 +19,34 @@ pub struct ConsumerWatch {
 }
 
 impl ConsumerWatch {
-    pub async fn start(broker: &RabbitMq, queue: &str) -> ConsumerWatch {
+    pub async fn start(broker: &Rabbit, queue: &str) -> ConsumerWatch {
         let (stop, most, asked) = <(Arc<AtomicBool>, Arc<AtomicU32>, Arc<AtomicU32>)>::default();
-        let channel = broker.channel().await;
-        let (queue, stop2, most2, asked2) = (queue.to_owned(), stop.clone(), most.clone(), asked.clone());
+        let client = broker.client().await;
+        let (queue, stop2, most2, asked2) =
+            (queue.to_owned(), stop.clone(), most.clone(), asked.clone());
         let task = tokio::spawn(async move {
-            let passive = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
             while !stop2.load(Ordering::SeqCst) {
-                let found = channel.queue_declare(queue.as_str().into(), passive, Default::default()).await;
-                let found = found.expect("the broker answers");
-                most2.fetch_max(found.consumer_count(), Ordering::SeqCst);
+                let (_, consumers) = client.count(&queue).await;
+                most2.fetch_max(consumers, Ordering::SeqCst);
                 asked2.fetch_add(1, Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         });
-        ConsumerWatch { stop, most, asked, task }
+        ConsumerWatch {
+            stop,
+            most,
+            asked,
+            task,
+        }
     }
 
     /// The most consumers that were ever seen, and how often was asked.
     pub async fn finish(self) -> (u32, u32) {
         self.stop.store(true, Ordering::SeqCst);
         self.task.await.expect("the watch");
-        (self.most.load(Ordering::SeqCst), self.asked.load(Ordering::SeqCst))
+        (
+            self.most.load(Ordering::SeqCst),
+            self.asked.load(Ordering::SeqCst),
+        )
     }
 }

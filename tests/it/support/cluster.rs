@@ -84,7 +84,10 @@ impl Cluster {
     pub async fn leader_but(&self, old: Option<usize>) -> usize {
         until("one leader", SOON, || async {
             let mut seen: Option<String> = None;
-            for member in self.running().filter(|m| Some(m.name.as_str()) != old.map(|o| self.members[o].name.as_str())) {
+            for member in self
+                .running()
+                .filter(|m| Some(m.name.as_str()) != old.map(|o| self.members[o].name.as_str()))
+            {
                 let answer = http::get_json(&member.admin_url("/v1/cluster/leader")).await?;
                 let name = answer["leader"]["name"].as_str().unwrap_or("").to_owned();
                 match &seen {
@@ -110,7 +113,9 @@ impl Cluster {
         let answer = http::get_json(&url).await?;
         let server = &answer["connector_server"];
         let name = server["name"].as_str().ok_or(format!("none in {answer}"))?;
-        let epoch = server["epoch"].as_u64().ok_or(format!("none in {answer}"))?;
+        let epoch = server["epoch"]
+            .as_u64()
+            .ok_or(format!("none in {answer}"))?;
         let index = self.members.iter().position(|m| m.name == name);
         Ok((index.ok_or(format!("unknown {name}"))?, epoch))
     }
@@ -126,7 +131,9 @@ impl Cluster {
     pub async fn put(&self, at: usize, kind: &str, resource: Value) -> u64 {
         let name = resource["name"].as_str().expect("a name");
         let url = self.members[at].admin_url(&format!("/v1/config/{kind}/{name}"));
-        http::put(&url, resource.to_string()).await.expect("a write")
+        http::put(&url, resource.to_string())
+            .await
+            .expect("a write")
     }
 
     /// One connector's status, asked of member `at`.
@@ -158,7 +165,13 @@ async fn sees_voters(member: &Member, count: usize) -> Result<(), String> {
     if voters != count || list.len() != count {
         return Err(answer.to_string());
     }
-    let ready = http::call(reqwest::Method::GET, &member.admin_url("/health/ready"), &[], "").await?;
+    let ready = http::call(
+        reqwest::Method::GET,
+        &member.admin_url("/health/ready"),
+        &[],
+        "",
+    )
+    .await?;
     match ready.status().as_u16() {
         200 => Ok(()),
         other => Err(format!("/health/ready of {} is {other}", member.name)),

@@ -41,7 +41,9 @@ impl Upstream {
         let inner = Arc::new(Inner::default());
         inner.status.store(200, Ordering::SeqCst);
         let app = Router::new().fallback(handle).with_state(inner.clone());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
         let address = listener.local_addr().expect("an address");
         tokio::spawn(async move { axum::serve(listener, app).await });
         Upstream { inner, address }
@@ -56,7 +58,9 @@ impl Upstream {
     }
 
     pub fn delay(&self, delay: Duration) {
-        self.inner.delay_ms.store(delay.as_millis() as usize, Ordering::SeqCst);
+        self.inner
+            .delay_ms
+            .store(delay.as_millis() as usize, Ordering::SeqCst);
     }
 
     /// Calls answered 2xx, by body.

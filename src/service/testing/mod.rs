@@ -1,5 +1,7 @@
 //! States and requests for tests.
 
+pub(crate) mod upstream;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
