@@ -89,10 +89,14 @@ async fn what_keeps_it_from_starting_is_told() {
 
 #[tokio::test]
 async fn an_haproxy_that_dies_is_started_again() {
-    let (_cluster, member) = one();
+    let (cluster, member) = one();
     let dir = folder(&[&member]);
     let balancer = Balancer::start(dir.path()).await;
-    balancer.serves(&[&member]).await;
+    // One that dies while it is being started counts as one that can't be: a change that
+    // has been taken in shows that the start is over.
+    let second = Fake::start(&cluster, 2);
+    cluster.join(&second);
+    balancer.serves(&[&member, &second]).await;
     for _ in 0..2 {
         let before = balancer.process().await.unwrap();
         kill(Pid::from_raw(before), Signal::SIGKILL).unwrap();
@@ -100,7 +104,7 @@ async fn an_haproxy_that_dies_is_started_again() {
             balancer.process().await.is_some_and(|pid| pid != before)
         })
         .await;
-        balancer.serves(&[&member]).await;
+        balancer.serves(&[&member, &second]).await;
         assert_eq!(balancer.get("/").await.unwrap().status, StatusCode::OK);
         assert!(!alive(before));
     }
