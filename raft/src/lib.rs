@@ -7,15 +7,18 @@
 #![forbid(unsafe_code)]
 
 pub mod machine;
+mod membership;
+mod network;
 pub mod node;
-#[allow(dead_code, unused_imports)]
 mod storage;
 pub mod timing;
+mod votes;
 
 pub use machine::{Command, Frozen, Machine};
+pub use membership::{MemberStatus, Members, Role};
 pub use node::{
-    Admission, Birth, Leadership, MemberStatus, Members, Node, Options, ProposeError, Proposed,
-    ReadError, Role, SnapshotPolicy, StartError, TransferError,
+    Admission, Birth, Leadership, LogStats, Node, Options, ProposeError, Proposed, ReadError,
+    SnapshotPolicy, StartError, TransferError,
 };
 pub use timing::{Timing, TimingError};
 

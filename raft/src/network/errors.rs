@@ -1,0 +1,58 @@
+//! What a failed call means: for openraft, and for whether something may have been done.
+
+use std::{error::Error, time::Duration};
+
+use openraft::errors::{NetworkError, RPCError, Unreachable};
+use tonic::{ConnectError, Status};
+
+use super::gate::UNTOUCHED;
+use crate::storage::types::Types;
+
+/// Whether a call that failed may have had an effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It was never sent, or refused before it was looked at.
+    NotDone,
+    /// It may have been.
+    Unknown,
+}
+
+/// Only what surely never reached the other side's logic is `NotDone`.
+pub(crate) fn fate(status: &Status) -> Fate {
+    if never_connected(status) || status.metadata().contains_key(UNTOUCHED) {
+        Fate::NotDone
+    } else {
+        Fate::Unknown
+    }
+}
+
+fn never_connected(status: &Status) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = status.source();
+    while let Some(error) = cause {
+        if error.is::<ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// A failed call as openraft knows it: one that it should back off from, or one worth an
+/// immediate retry.
+pub(super) fn rpc_error(status: &Status) -> RPCError<Types> {
+    let text = format!("{:?}: {}", status.code(), status.message());
+    match fate(status) {
+        Fate::NotDone => unreachable(text),
+        Fate::Unknown => RPCError::Network(NetworkError::from_string(text)),
+    }
+}
+
+pub(super) fn unreachable(text: impl ToString) -> RPCError<Types> {
+    RPCError::Unreachable(Unreachable::from_string(text))
+}
+
+pub(super) fn stalled(after: Duration) -> RPCError<Types> {
+    RPCError::Network(NetworkError::from_string(format!(
+        "no answer for {after:?}"
+    )))
+}

@@ -1,0 +1,36 @@
+//! Member to member: one cached connection per peer for what is small and urgent, one for
+//! snapshots, and the service on the peer port.
+
+mod client;
+mod errors;
+mod gate;
+mod peers;
+mod pipeline;
+mod server;
+mod snapshot;
+
+pub(crate) use client::Links;
+pub(crate) use errors::{Fate, fate};
+pub(crate) use gate::Gate;
+use peers::Peer;
+pub(crate) use peers::{Dial, Peers};
+pub(crate) use server::{MAX_INCOMING, PeerServer};
+
+use crate::{node::Ballot, storage::types::Vote};
+
+/// The largest command that is taken: a value of 1 MiB and what is around it.
+pub(crate) const MAX_COMMAND: usize = 1_310_720;
+
+/// What either side decodes at most. The log is read in parts of 2 MiB, a larger entry alone.
+pub(crate) const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+
+/// A snapshot travels in pieces of this size.
+pub(crate) const CHUNK_BYTES: usize = 1024 * 1024;
+
+pub(crate) fn ballot_of(vote: &Vote) -> Ballot {
+    Ballot {
+        term: vote.leader_id.term,
+        member: vote.leader_id.node_id,
+        committed: vote.committed,
+    }
+}

@@ -1,0 +1,320 @@
+//! The service on the peer port.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::{Stream, StreamExt, stream::BoxStream};
+use openraft::{
+    error::Fatal,
+    raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest},
+};
+use parking_lot::Mutex;
+use quorate_proto::peer::{self, append_response, raft_server};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{ballot_of, snapshot};
+use crate::{
+    node::{Ballot, Inner, Tried},
+    storage::{
+        convert::{self, Malformed},
+        types::{Types, Vote},
+    },
+};
+
+/// Snapshots that may come in at the same time: the one of a new leader need not wait until
+/// that of a dead one has been given up.
+pub(crate) const MAX_INCOMING: usize = 2;
+
+/// Answers other members.
+pub(crate) struct PeerServer {
+    pub(crate) node: Arc<Inner>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl raft_server::Raft for PeerServer {
+    type AppendStreamStream = BoxStream<'static, Result<peer::AppendResponse, Status>>;
+
+    async fn append(&self, request: Request<peer::AppendRequest>) -> Answer<peer::AppendResponse> {
+        let at = Instant::now();
+        let request = append_request(request.into_inner())?;
+        let ballot = ballot_of(&request.vote);
+        self.node.tracker.arrived(ballot, at);
+        let answer = self.node.raft.append_entries(request).await;
+        let answer = answer.map_err(|e| stopped(&e))?;
+        Ok(Response::new(self.appended(answer, ballot, at)))
+    }
+
+    async fn append_stream(
+        &self,
+        request: Request<Streaming<peer::AppendRequest>>,
+    ) -> Answer<Self::AppendStreamStream> {
+        let node = self.node.clone();
+        let arrivals = Arc::new(Mutex::new(VecDeque::new()));
+        let input = arriving(request.into_inner(), node.clone(), arrivals.clone());
+        let server = PeerServer { node };
+        let output = self.node.raft.stream_append(input).map(move |answer| {
+            let arrival = arrivals.lock().pop_front();
+            let (ballot, at) = arrival.ok_or_else(|| Status::internal("an answer too many"))?;
+            let answer = AppendEntriesResponse::from(answer.map_err(|e| fatal(&e))?);
+            Ok(server.appended(answer, ballot, at))
+        });
+        Ok(Response::new(output.boxed()))
+    }
+
+    async fn vote(&self, request: Request<peer::VoteRequest>) -> Answer<peer::VoteResponse> {
+        let request = vote_request(request.into_inner())?;
+        let ballot = ballot_of(&request.vote);
+        let answer = self.node.raft.vote(request).await;
+        let answer = answer.map_err(|e| stopped(&e))?;
+        // The vote is on disk; from here on no earlier leader is answered.
+        let age = match answer.vote_granted {
+            true => self.node.tracker.voted(ballot),
+            false => Duration::ZERO,
+        };
+        Ok(Response::new(peer::VoteResponse {
+            ballot: Some(convert::vote_to_proto(&answer.vote)),
+            granted: answer.vote_granted,
+            last: convert::opt_log_id_to_proto(answer.last_log_id.as_ref()),
+            heard_ms_ago: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+        }))
+    }
+
+    async fn pre_vote(&self, request: Request<peer::VoteRequest>) -> Answer<peer::VoteResponse> {
+        let request = vote_request(request.into_inner())?;
+        let answer = self.node.raft.pre_vote(request).await;
+        let answer = answer.map_err(|e| stopped(&e))?;
+        Ok(Response::new(peer::VoteResponse {
+            ballot: Some(convert::vote_to_proto(&answer.vote)),
+            granted: answer.vote_granted,
+            last: convert::opt_log_id_to_proto(answer.last_log_id.as_ref()),
+            heard_ms_ago: 0,
+        }))
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<peer::SnapshotChunk>>,
+    ) -> Answer<peer::SnapshotResponse> {
+        let at = Instant::now();
+        let mut chunks = request.into_inner();
+        let Some(peer::snapshot_chunk::Part::Header(header)) = snapshot::next(&mut chunks).await?
+        else {
+            return Err(Status::invalid_argument(
+                "a snapshot begins with its header",
+            ));
+        };
+        let vote = vote(header.ballot.as_ref())?;
+        self.node.tracker.arrived(ballot_of(&vote), at);
+        let Ok(_one) = self.node.incoming.try_acquire() else {
+            return Err(Status::resource_exhausted("other snapshots are coming in"));
+        };
+        let snapshots = self.node.snapshots()?;
+        let snapshot = snapshot::receive(header, chunks, &snapshots).await?;
+        drop(snapshots);
+        let answer = self.node.raft.install_full_snapshot(vote, snapshot).await;
+        let answer = answer.map_err(|e| fatal(&e))?;
+        if answer.vote == vote {
+            self.node.tracker.accepted(ballot_of(&vote), at);
+        }
+        Ok(Response::new(peer::SnapshotResponse {
+            ballot: Some(convert::vote_to_proto(&answer.vote)),
+        }))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<peer::TransferRequest>,
+    ) -> Answer<peer::TransferResponse> {
+        let request = request.into_inner();
+        let from = vote(request.from.as_ref())?;
+        let last = convert::opt_log_id_from_proto(request.last.as_ref()).map_err(malformed)?;
+        let request = TransferLeaderRequest::new(from, request.to, last);
+        let answer = self.node.raft.handle_transfer_leader(request).await;
+        let answer = answer.map_err(|e| fatal(&e))?;
+        Ok(Response::new(peer::TransferResponse {
+            accepted: answer.is_ok(),
+            why: answer.err().map(|e| e.to_string()).unwrap_or_default(),
+        }))
+    }
+
+    async fn propose(
+        &self,
+        request: Request<peer::ProposeRequest>,
+    ) -> Answer<peer::ProposeResponse> {
+        use peer::propose_response::Outcome;
+        let request = request.into_inner();
+        let deadline = deadline(request.deadline_ms);
+        let outcome = match self
+            .node
+            .propose_here(request.command, None, deadline)
+            .await
+        {
+            Tried::Done(done) => Outcome::Done(peer::Proposed {
+                index: done.index,
+                answer: done.answer,
+            }),
+            Tried::NotHere(leader) => Outcome::NotLeader(self.node.not_leader(leader)),
+            Tried::Refused(why) => Outcome::Refused(why),
+            Tried::Unknown(why) => Outcome::Unknown(why),
+        };
+        Ok(Response::new(peer::ProposeResponse {
+            outcome: Some(outcome),
+        }))
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<peer::ReadIndexRequest>,
+    ) -> Answer<peer::ReadIndexResponse> {
+        use peer::read_index_response::Outcome;
+        let deadline = deadline(request.into_inner().deadline_ms);
+        let outcome = match self.node.read_index_here(deadline).await {
+            Ok(index) => Outcome::Index(index),
+            Err(leader) => Outcome::NotLeader(self.node.not_leader(leader)),
+        };
+        Ok(Response::new(peer::ReadIndexResponse {
+            outcome: Some(outcome),
+        }))
+    }
+
+    async fn admit(&self, request: Request<peer::AdmitRequest>) -> Answer<peer::AdmitResponse> {
+        use peer::admit_response::Outcome;
+        let request = request.into_inner();
+        let deadline = deadline(request.deadline_ms);
+        let member = request.member.map(convert::member_from_proto);
+        let member = member.ok_or_else(|| Status::invalid_argument("the member is missing"))?;
+        let tried = self
+            .node
+            .admit_here(request.id, member, request.vote, deadline);
+        let outcome = match tried.await {
+            Tried::Done((id, voter)) => Outcome::Admitted(peer::Admitted {
+                id,
+                cluster: self.node.cluster.clone(),
+                voter,
+            }),
+            Tried::NotHere(leader) => Outcome::NotLeader(self.node.not_leader(leader)),
+            Tried::Refused(why) => Outcome::Refused(why),
+            Tried::Unknown(why) => return Err(Status::aborted(why)),
+        };
+        Ok(Response::new(peer::AdmitResponse {
+            outcome: Some(outcome),
+        }))
+    }
+
+    async fn applied(
+        &self,
+        request: Request<peer::AppliedRequest>,
+    ) -> Answer<peer::AppliedResponse> {
+        let request = request.into_inner();
+        self.node
+            .wait_applied(request.index, deadline(request.wait_ms))
+            .await;
+        Ok(Response::new(peer::AppliedResponse {
+            index: self.node.applied(),
+        }))
+    }
+}
+
+impl PeerServer {
+    fn appended(
+        &self,
+        answer: AppendEntriesResponse<Types>,
+        ballot: Ballot,
+        at: Instant,
+    ) -> peer::AppendResponse {
+        use append_response::Outcome;
+        let outcome = match answer {
+            AppendEntriesResponse::HigherVote(vote) => {
+                Outcome::Higher(convert::vote_to_proto(&vote))
+            }
+            accepted => {
+                // A conflict, too, is an answer to the leader.
+                self.node.tracker.accepted(ballot, at);
+                match accepted {
+                    AppendEntriesResponse::PartialSuccess(Some(id)) => {
+                        Outcome::Partial(convert::log_id_to_proto(&id))
+                    }
+                    AppendEntriesResponse::Conflict => Outcome::Conflict(true),
+                    _ => Outcome::Success(true),
+                }
+            }
+        };
+        peer::AppendResponse {
+            outcome: Some(outcome),
+        }
+    }
+}
+
+/// The requests of a stream, each noted on arrival; ends at the first that makes no sense.
+fn arriving(
+    stream: Streaming<peer::AppendRequest>,
+    node: Arc<Inner>,
+    arrivals: Arc<Mutex<VecDeque<(Ballot, Instant)>>>,
+) -> impl Stream<Item = AppendEntriesRequest<Types>> + Send + 'static {
+    stream
+        .map(move |message| {
+            let at = Instant::now();
+            let request = append_request(message?)?;
+            let ballot = ballot_of(&request.vote);
+            node.tracker.arrived(ballot, at);
+            arrivals.lock().push_back((ballot, at));
+            Ok(request)
+        })
+        .take_while(|request: &Result<_, Status>| {
+            if let Err(why) = request {
+                tracing::debug!("a replication stream has ended: {}", why.message());
+            }
+            std::future::ready(request.is_ok())
+        })
+        .filter_map(|request| std::future::ready(request.ok()))
+}
+
+fn append_request(request: peer::AppendRequest) -> Result<AppendEntriesRequest<Types>, Status> {
+    let entries = request.entries.into_iter().map(convert::entry_from_proto);
+    Ok(AppendEntriesRequest {
+        vote: vote(request.ballot.as_ref())?,
+        prev_log_id: convert::opt_log_id_from_proto(request.previous.as_ref())
+            .map_err(malformed)?,
+        entries: entries.collect::<Result<_, _>>().map_err(malformed)?,
+        leader_commit: convert::opt_log_id_from_proto(request.committed.as_ref())
+            .map_err(malformed)?,
+    })
+}
+
+fn vote_request(request: peer::VoteRequest) -> Result<VoteRequest<Types>, Status> {
+    // Whoever asks because the leader has died needs the agreement of this member's own
+    // view of the leader; without one the leader's lease is respected.
+    let transfer = request.transfer && request.reason() != peer::Reason::Death;
+    Ok(VoteRequest {
+        vote: vote(request.ballot.as_ref())?,
+        last_log_id: convert::opt_log_id_from_proto(request.last.as_ref()).map_err(malformed)?,
+        leadership_transfer: transfer,
+    })
+}
+
+fn vote(ballot: Option<&peer::Ballot>) -> Result<Vote, Status> {
+    let ballot = ballot.ok_or_else(|| Status::invalid_argument("the ballot is missing"))?;
+    convert::vote_from_proto(ballot).map_err(malformed)
+}
+
+fn malformed(e: Malformed) -> Status {
+    Status::invalid_argument(e.to_string())
+}
+
+fn deadline(ms: u64) -> Instant {
+    // Nobody waits longer than this; it also keeps the sum in range.
+    Instant::now() + Duration::from_millis(ms.min(3_600_000))
+}
+
+fn stopped(e: &openraft::errors::RaftError<Types>) -> Status {
+    Status::unavailable(format!("this member has stopped: {e}"))
+}
+
+fn fatal(e: &Fatal<Types>) -> Status {
+    Status::unavailable(format!("this member has stopped: {e}"))
+}

@@ -1,0 +1,233 @@
+//! Who leads, as this member sees it, and how fresh that is.
+//!
+//! Three sources are merged under one lock, because each knows something first: openraft's
+//! metrics (elected, committed, a quorum's answers), the peer server (an append of the
+//! leader was accepted; a vote was granted to another) and the peer client (votes for this
+//! member). What is known of votes only ever grows, so a source that lags is ignored and a
+//! step-down is published by whichever source sees it first.
+//!
+//! `heard_at` of a leader is openraft's `last_quorum_acked`, which is a *sending* time: the
+//! heartbeat's stamp is taken before the heartbeat is handed to the sender
+//! (`RaftCore::broadcast_heartbeat`), that of a replication request when it is read from the
+//! log (`InflightAppendQueue::push`), and the quorum's value is the smallest that a quorum
+//! reached. The peer client takes care that an answer is never counted for a later request
+//! (see `network::pipeline`). A leader that is the only voter needs nobody's answer; its
+//! `heard_at` is the time at which it was seen to be so.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::{
+    MemberId, Timing,
+    votes::{Granted, Heard},
+};
+
+/// Who leads, as this member sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leadership {
+    /// This member.
+    pub me: MemberId,
+    /// The term that this member is in.
+    pub term: u64,
+    /// The leader of that term, when known.
+    pub leader: Option<MemberId>,
+    /// Whether this member leads: elected, and its first entry of the term committed.
+    pub leading: bool,
+    /// As leader: when the last heartbeat round that a quorum has answered was *sent*.
+    /// As follower: when the last append of the leader arrived. The lease runs from here.
+    pub heard_at: Option<Instant>,
+    /// As leader: nobody else's lease can run any more from here on (votes carry how long
+    /// ago each voter last answered another leader; 1.02 x lease after the latest of them).
+    /// A reign activates nothing that is fenced by lease before it.
+    pub lease_clear_at: Option<Instant>,
+}
+
+/// A vote as openraft orders them: by term, then member, then whether a quorum granted it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ballot {
+    pub(crate) term: u64,
+    pub(crate) member: MemberId,
+    pub(crate) committed: bool,
+}
+
+/// What openraft's metrics say of leadership.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Observed {
+    pub(crate) term: u64,
+    pub(crate) leader: Option<MemberId>,
+    /// Whether the last committed entry is of this member as leader of this term.
+    pub(crate) own_commit: bool,
+    /// When the last round that a quorum answered was sent.
+    pub(crate) quorum_acked: Option<Instant>,
+}
+
+/// Merges what the sources know and publishes it.
+pub(crate) struct Tracker {
+    me: MemberId,
+    timing: Timing,
+    state: Mutex<State>,
+    out: watch::Sender<Leadership>,
+}
+
+struct State {
+    ballot: Ballot,
+    leading: bool,
+    heard_at: Option<Instant>,
+    heard: Heard,
+    granted: Granted,
+    /// Fixed when this member sees itself elected.
+    lease_clear_at: Option<Instant>,
+}
+
+impl Tracker {
+    pub(crate) fn new(me: MemberId, timing: Timing) -> Self {
+        let initial = Leadership {
+            me,
+            ..Leadership::default()
+        };
+        Tracker {
+            me,
+            timing,
+            state: Mutex::new(State {
+                ballot: Ballot::default(),
+                leading: false,
+                heard_at: None,
+                heard: Heard::new(Instant::now()),
+                granted: Granted::default(),
+                lease_clear_at: None,
+            }),
+            out: watch::Sender::new(initial),
+        }
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Leadership> {
+        self.out.subscribe()
+    }
+
+    pub(crate) fn current(&self) -> Leadership {
+        *self.out.borrow()
+    }
+
+    /// The leader, unless it has not been heard for so long that it can't have a lease.
+    pub(crate) fn live_leader(&self) -> Option<MemberId> {
+        let seen = self.current();
+        let fresh = seen
+            .heard_at
+            .is_some_and(|at| at.elapsed() < self.timing.election_max);
+        seen.leader.filter(|id| *id == self.me || fresh)
+    }
+
+    /// An append or snapshot of a leader has arrived and is about to be handed to openraft.
+    pub(crate) fn arrived(&self, ballot: Ballot, at: Instant) {
+        let mut state = self.state.lock();
+        // What openraft has seen is never behind `state.ballot`, so this one will be refused.
+        if ballot >= state.ballot {
+            state.heard.note(ballot.member, at);
+        }
+    }
+
+    /// openraft has accepted an append or snapshot of a leader, whether or not its log fitted.
+    pub(crate) fn accepted(&self, ballot: Ballot, at: Instant) {
+        let mut state = self.state.lock();
+        if ballot < state.ballot {
+            return;
+        }
+        state.advance(ballot);
+        state.heard_at = state.heard_at.max(Some(at));
+        self.publish(&state);
+    }
+
+    /// This member's vote for a candidate is on disk. Returns how long ago it last supported,
+    /// or had, a lease other than the candidate's.
+    pub(crate) fn voted(&self, ballot: Ballot) -> Duration {
+        let mut state = self.state.lock();
+        state.advance(ballot);
+        self.publish(&state);
+        state.heard.latest_but(ballot.member).elapsed()
+    }
+
+    /// A vote for this member was received; called before openraft counts it.
+    pub(crate) fn vote_received(&self, term: u64, received: Instant, age: Duration) {
+        self.state.lock().granted.note(term, received, age);
+    }
+
+    /// Takes in openraft's metrics. Returns true when this member was elected just now.
+    pub(crate) fn observe(&self, seen: Observed) -> bool {
+        let ballot = Ballot {
+            term: seen.term,
+            member: seen.leader.unwrap_or_default(),
+            committed: seen.leader.is_some(),
+        };
+        let mut state = self.state.lock();
+        if ballot < state.ballot {
+            return false;
+        }
+        let elected = state.advance(ballot) && seen.leader == Some(self.me);
+        if elected {
+            let own = state.heard.latest_but(self.me);
+            let latest = state
+                .granted
+                .latest(seen.term)
+                .map_or(own, |at| at.max(own));
+            state.lease_clear_at = Some(latest + self.timing.lease_elsewhere());
+        }
+        if seen.leader == Some(self.me) {
+            state.leading |= seen.own_commit;
+            state.heard_at = state.heard_at.max(seen.quorum_acked);
+            if let Some(at) = state.heard_at {
+                state.heard.note(self.me, at);
+            }
+        }
+        self.publish(&state);
+        elected
+    }
+
+    /// This member is stopping: it leads no longer, whatever the metrics last said.
+    pub(crate) fn stopped(&self) {
+        let mut state = self.state.lock();
+        state.leading = false;
+        state.heard_at = None;
+        state.ballot = Ballot {
+            term: state.ballot.term,
+            member: MemberId::MAX,
+            committed: false,
+        };
+        self.publish(&state);
+    }
+
+    fn publish(&self, state: &State) {
+        let leader = state.ballot.committed.then_some(state.ballot.member);
+        let now = Leadership {
+            me: self.me,
+            term: state.ballot.term,
+            leader,
+            leading: state.leading,
+            heard_at: state.heard_at,
+            lease_clear_at: state.lease_clear_at.filter(|_| leader == Some(self.me)),
+        };
+        self.out.send_if_modified(|out| {
+            let changed = *out != now;
+            *out = now;
+            changed
+        });
+    }
+}
+
+impl State {
+    /// Moves on to a later ballot; whatever was known of the one before is void.
+    fn advance(&mut self, ballot: Ballot) -> bool {
+        if ballot <= self.ballot {
+            return false;
+        }
+        self.ballot = ballot;
+        self.leading = false;
+        self.heard_at = None;
+        self.lease_clear_at = None;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! The caller's machine, watched: how far it has applied, and how much since the last
+//! snapshot.
+
+use std::{
+    io::{self, Read},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::{Notify, watch};
+
+use crate::{Command, Frozen, Machine};
+
+/// Tells when the log has grown by so many bytes that a snapshot is due.
+#[derive(Debug)]
+pub(super) struct Growth {
+    limit: u64,
+    since: AtomicU64,
+    pub(super) due: Notify,
+}
+
+impl Growth {
+    pub(super) fn new(limit: u64) -> Self {
+        Growth {
+            limit,
+            since: AtomicU64::new(0),
+            due: Notify::new(),
+        }
+    }
+
+    fn add(&self, bytes: u64) {
+        let before = self.since.fetch_add(bytes, Ordering::Relaxed);
+        if before < self.limit && before + bytes >= self.limit {
+            self.due.notify_one();
+        }
+    }
+
+    fn reset(&self) {
+        self.since.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Wraps a machine.
+pub(crate) struct Metered {
+    machine: Box<dyn Machine>,
+    growth: Arc<Growth>,
+    applied: watch::Sender<u64>,
+}
+
+impl Metered {
+    pub(super) fn new(machine: impl Machine, growth: Arc<Growth>) -> (Self, watch::Receiver<u64>) {
+        let (applied, seen) = watch::channel(0);
+        let metered = Metered {
+            machine: Box::new(machine),
+            growth,
+            applied,
+        };
+        (metered, seen)
+    }
+}
+
+impl Machine for Metered {
+    fn apply(&mut self, command: Command<'_>) -> Vec<u8> {
+        self.growth.add(command.bytes.len() as u64);
+        self.machine.apply(command)
+    }
+
+    fn publish(&mut self, applied: u64) {
+        self.machine.publish(applied);
+        self.applied.send_replace(applied);
+        metrics::gauge!("quorate_applied_index").set(applied as f64);
+    }
+
+    fn freeze(&self) -> Box<dyn Frozen> {
+        self.growth.reset();
+        self.machine.freeze()
+    }
+
+    fn restore(&mut self, snapshot: &mut dyn Read) -> io::Result<()> {
+        self.machine.restore(snapshot)?;
+        self.growth.reset();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_snapshot_is_due_once_per_limit() {
+        let growth = Growth::new(100);
+        growth.add(60);
+        growth.add(40);
+        growth.add(500);
+        growth.due.notified().await;
+        growth.reset();
+        growth.add(99);
+        let due = tokio::time::timeout(std::time::Duration::from_millis(20), growth.due.notified());
+        assert!(due.await.is_err());
+        growth.add(1);
+        growth.due.notified().await;
+    }
+}

@@ -1,0 +1,270 @@
+//! Proposals: from any member, to the leader, with one of three outcomes.
+//!
+//! *Done* is what the leader answered after it applied the entry. *Surely not done* is only
+//! what openraft turned away before it appended anything (`ForwardToLeader`) and what was
+//! never sent to another member or refused at its gate; it is tried again until the deadline
+//! and ends as [`ProposeError::NoQuorum`] or [`ProposeError::Refused`]. Everything else is
+//! *unknown*: an entry that was appended and not committed in time, one that was discarded
+//! from this leader's log (another leader may have committed it), a connection that broke or
+//! stayed silent after the request was sent. It is answered as such and never tried again.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use openraft::{
+    errors::{ClientWriteError, Fatal, RaftError},
+    impls::ProgressResponder,
+    raft::ClientWriteResult,
+};
+use quorate_proto::peer::{self, propose_response::Outcome};
+use tokio::time::{timeout, timeout_at};
+
+use super::{
+    Inner, Node, ProposeError, Tried,
+    retry::{Retry, named},
+};
+use crate::{
+    MemberId,
+    network::{Fate, MAX_COMMAND, fate},
+    storage::types::{LeaderId, Proposal, Types},
+};
+
+/// Proposals that may be under way at one member.
+pub(super) const MAX_WRITES: usize = 16 * 1024;
+
+/// A command that is committed and applied, here too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposed {
+    /// The log index of its entry.
+    pub index: u64,
+    /// What the machine answered.
+    pub answer: Bytes,
+}
+
+impl Node {
+    /// Proposes a command from any member: forwarded to the leader, retried only where it
+    /// was surely not done, until `deadline`; applied on this member when it returns, unless
+    /// this member is so late that the deadline comes first.
+    pub async fn propose(
+        &self,
+        command: Bytes,
+        deadline: Instant,
+    ) -> Result<Proposed, ProposeError> {
+        let result = self.inner.propose(command, deadline).await;
+        count(&result);
+        result
+    }
+
+    /// Proposes as leader of exactly this term: never forwarded, never retried.
+    pub async fn propose_in_term(
+        &self,
+        term: u64,
+        command: Bytes,
+        deadline: Instant,
+    ) -> Result<Proposed, ProposeError> {
+        let started = Instant::now();
+        let waited_ms = || started.elapsed().as_millis() as u64;
+        let result = match self.inner.propose_here(command, Some(term), deadline).await {
+            Tried::Done(done) => Ok(done),
+            Tried::Refused(why) => Err(ProposeError::Refused(why)),
+            Tried::Unknown(why) => Err(ProposeError::Unknown(why)),
+            Tried::NotHere(Some(leader)) => Err(ProposeError::Refused(format!(
+                "this member does not lead term {term}; member {leader} leads"
+            ))),
+            Tried::NotHere(None) => Err(ProposeError::NoQuorum {
+                waited_ms: waited_ms(),
+            }),
+        };
+        count(&result);
+        result
+    }
+}
+
+impl Inner {
+    async fn propose(&self, command: Bytes, deadline: Instant) -> Result<Proposed, ProposeError> {
+        let mut retry = Retry::new(self, deadline);
+        loop {
+            let tried = match retry.leader() {
+                None => Tried::NotHere(None),
+                Some(id) if id == self.id => {
+                    self.propose_here(command.clone(), None, deadline).await
+                }
+                Some(id) => self.propose_at(id, command.clone(), &retry).await,
+            };
+            match tried {
+                Tried::Done(done) => {
+                    // It is done, whether or not this member gets to see it in time.
+                    self.wait_applied(done.index, deadline).await;
+                    return Ok(done);
+                }
+                Tried::Refused(why) => return Err(ProposeError::Refused(why)),
+                Tried::Unknown(why) => return Err(ProposeError::Unknown(why)),
+                Tried::NotHere(leader) => {
+                    if !retry.again(leader).await {
+                        return Err(ProposeError::NoQuorum {
+                            waited_ms: retry.waited_ms(),
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Proposes at this member, which must lead; of `term`, when given.
+    pub(crate) async fn propose_here(
+        &self,
+        command: Bytes,
+        term: Option<u64>,
+        deadline: Instant,
+    ) -> Tried<Proposed> {
+        if command.len() > MAX_COMMAND {
+            return Tried::Refused(format!(
+                "the command has {} bytes; at most {MAX_COMMAND} are taken",
+                command.len()
+            ));
+        }
+        if !self.running() {
+            return Tried::NotHere(None);
+        }
+        let Ok(Ok(_permit)) = timeout_at(deadline.into(), self.writes.acquire()).await else {
+            return Tried::Refused("too many writes are under way at the leader".to_owned());
+        };
+        match timeout_at(deadline.into(), self.write(command, term)).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(fatal)) => Tried::Unknown(format!("the leader stopped: {fatal}")),
+            Err(_) => Tried::Unknown(
+                "the leader has it, but no quorum took it before the deadline".to_owned(),
+            ),
+        }
+    }
+
+    async fn write(
+        &self,
+        command: Bytes,
+        term: Option<u64>,
+    ) -> Result<Tried<Proposed>, Fatal<Types>> {
+        let (responder, done) = ProgressResponder::complete_only();
+        let mut request = self.raft.write(Proposal(command)).responder(responder);
+        if let Some(term) = term {
+            request = request.with_leader(LeaderId {
+                term,
+                node_id: self.id,
+            });
+        }
+        request.await?;
+        let result: ClientWriteResult<Types> = done.await.map_err(|_| Fatal::Stopped)?;
+        Ok(match result {
+            Ok(done) => Tried::Done(Proposed {
+                index: done.log_id.index,
+                answer: done.data.0,
+            }),
+            Err(e) => self.not_written(e),
+        })
+    }
+
+    /// What openraft's refusal means. Only `ForwardToLeader` says that nothing was appended.
+    pub(crate) fn not_written<T>(&self, e: ClientWriteError<Types>) -> Tried<T> {
+        match e {
+            ClientWriteError::ForwardToLeader(to) => {
+                Tried::NotHere(to.leader_id.filter(|id| *id != self.id))
+            }
+            ClientWriteError::LogEntryDiscarded(_) => Tried::Unknown(
+                "the leader changed and its log no longer has the entry; the new leader may \
+                 have committed it"
+                    .to_owned(),
+            ),
+            // These two refuse before anything is appended as well.
+            ClientWriteError::ChangeMembershipError(e) => Tried::Refused(e.to_string()),
+            ClientWriteError::PreconditionFailed(e) => Tried::Refused(e.to_string()),
+        }
+    }
+
+    pub(crate) fn not_changed<T>(&self, e: RaftError<Types, ClientWriteError<Types>>) -> Tried<T> {
+        match e {
+            RaftError::APIError(e) => self.not_written(e),
+            RaftError::Fatal(e) => Tried::Unknown(format!("the leader stopped: {e}")),
+        }
+    }
+
+    /// Proposes at another member that is thought to lead.
+    async fn propose_at(
+        &self,
+        leader: MemberId,
+        command: Bytes,
+        retry: &Retry<'_>,
+    ) -> Tried<Proposed> {
+        if command.len() > MAX_COMMAND {
+            return self.propose_here(command, None, retry.deadline).await;
+        }
+        let Some(mut peer) = self.peers.get(leader) else {
+            return Tried::NotHere(None);
+        };
+        let request = peer::ProposeRequest {
+            command,
+            deadline_ms: retry.left_ms(),
+        };
+        let call = peer.control.propose(request);
+        let answer = tokio::select! {
+            answer = timeout_at(retry.deadline.into(), call) => answer,
+            () = self.replaced(leader) => return Tried::Unknown(format!(
+                "it was sent to member {leader}, which has been replaced as leader and does \
+                 not answer"
+            )),
+        };
+        match answer {
+            Err(_) => Tried::Unknown(format!(
+                "member {leader}, the leader, did not answer in time"
+            )),
+            Ok(Err(status)) if fate(&status) == Fate::NotDone => {
+                tracing::debug!(
+                    member = leader,
+                    "could not forward a write: {}",
+                    status.message()
+                );
+                Tried::NotHere(None)
+            }
+            Ok(Err(status)) => Tried::Unknown(format!(
+                "the call to member {leader}, the leader, broke: {}",
+                status.message()
+            )),
+            Ok(Ok(answer)) => match answer.into_inner().outcome {
+                Some(Outcome::Done(done)) => Tried::Done(Proposed {
+                    index: done.index,
+                    answer: done.answer,
+                }),
+                Some(Outcome::NotLeader(answer)) => Tried::NotHere(named(&answer)),
+                Some(Outcome::Refused(why)) => Tried::Refused(why),
+                Some(Outcome::Unknown(why)) => Tried::Unknown(why),
+                None => Tried::Unknown(format!("the answer of member {leader} is empty")),
+            },
+        }
+    }
+
+    /// Returns some time after another member than `leader` was seen to lead: whoever waits
+    /// for an answer of `leader` would have it by then.
+    async fn replaced(&self, leader: MemberId) {
+        let mut seen = self.tracker.subscribe();
+        loop {
+            let other = |l: &super::Leadership| l.leader.is_some_and(|id| id != leader);
+            if seen.wait_for(other).await.is_err() {
+                return std::future::pending().await;
+            }
+            // It may have been a blink.
+            let grace = self.timing.failover.max(Duration::from_millis(200));
+            let back = seen.wait_for(|l| l.leader == Some(leader));
+            if timeout(grace, back).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn count(result: &Result<Proposed, ProposeError>) {
+    let outcome = match result {
+        Ok(_) => "done",
+        Err(ProposeError::NoQuorum { .. }) => "no_quorum",
+        Err(ProposeError::Refused(_)) => "refused",
+        Err(ProposeError::Unknown(_)) => "unknown",
+    };
+    metrics::counter!("quorate_proposals_total", "outcome" => outcome).increment(1);
+}

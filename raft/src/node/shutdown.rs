@@ -1,0 +1,69 @@
+//! How a member ends.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use tokio::time::timeout;
+
+use super::Node;
+
+/// For each step; a step that takes longer is left behind.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Node {
+    /// Stops and closes the storage; the folder's lock is free when it returns. What is
+    /// under way ends as it would at a deadline. A second call returns at once.
+    pub async fn shutdown(&self) {
+        let node = &self.inner;
+        if node.closing.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        node.tracker.stopped();
+        node.cancel.cancel();
+        let (tasks, released) = {
+            let mut open = node.open.lock();
+            open.snapshots = None;
+            (std::mem::take(&mut open.tasks), open.released.take())
+        };
+        let me = node.id;
+        if timeout(PATIENCE, node.raft.shutdown()).await.is_err() {
+            tracing::warn!(member = me, "consensus did not stop within {PATIENCE:?}");
+        }
+        for task in tasks {
+            let abort = task.abort_handle();
+            if timeout(PATIENCE, task).await.is_err() {
+                abort.abort();
+            }
+        }
+        if let Some(released) = released
+            && timeout(PATIENCE, released.wait()).await.is_err()
+        {
+            tracing::warn!(
+                member = me,
+                "the data folder is still in use after {PATIENCE:?}"
+            );
+        }
+    }
+
+    /// Comes when consensus has stopped without having been asked to, with why: openraft
+    /// ends for good when it can't trust its storage, or has panicked. A member without it
+    /// is of no use, so whoever runs one ends it then.
+    pub async fn lost(&self) -> String {
+        use openraft::async_runtime::watch::WatchReceiver;
+        let mut metrics = self.inner.raft.metrics();
+        loop {
+            let stopped = match &metrics.borrow_watched().running_state {
+                Ok(()) => None,
+                Err(why) => Some(why.to_string()),
+            };
+            if self.inner.closing() {
+                std::future::pending::<()>().await;
+            }
+            if let Some(why) = stopped {
+                return why;
+            }
+            if metrics.changed().await.is_err() && !self.inner.closing() {
+                return "its core task is gone".to_owned();
+            }
+        }
+    }
+}

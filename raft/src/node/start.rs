@@ -1,0 +1,178 @@
+//! How a member comes to life.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use openraft::{Config, SnapshotPolicy as LogPolicy};
+use parking_lot::Mutex;
+use rand::Rng;
+use tokio::{
+    sync::{Semaphore, watch},
+    task,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Admission, Birth, Inner, Node, Open, Options, Raft, StartError, Tracker, follow,
+    metered::{Growth, Metered},
+    propose::MAX_WRITES,
+};
+use crate::{
+    Machine, MemberId, membership,
+    network::{Dial, Links, MAX_INCOMING, Peers},
+    storage::{self, Marker, Opened},
+};
+
+/// The id of the member that bootstraps.
+const FIRST: MemberId = 1;
+
+impl Node {
+    /// Opens the data folder and starts. Peers reach it once [`Node::routes`] is served.
+    pub async fn start(
+        options: Options,
+        birth: Birth,
+        machine: impl Machine,
+    ) -> Result<Node, StartError> {
+        Node::start_through(options, birth, machine, None).await
+    }
+
+    /// [`Node::start`] with a say in where peers are dialled: tests put proxies in between.
+    #[doc(hidden)]
+    pub async fn start_through(
+        options: Options,
+        birth: Birth,
+        machine: impl Machine,
+        dial: Option<Dial>,
+    ) -> Result<Node, StartError> {
+        let growth = Arc::new(Growth::new(options.snapshot.bytes.max(1)));
+        let (machine, applied) = Metered::new(machine, growth.clone());
+        let dir = options.dir.clone();
+        let wait = options.lock_wait;
+        let open = move || storage::open(&dir, wait, Box::new(machine));
+        let opened = task::spawn_blocking(open).await;
+        let opened = opened.map_err(|e| StartError(format!("opening the data folder: {e}")))?;
+        let mut opened = opened.map_err(|e| StartError(e.to_string()))?;
+        let own = settle(&mut opened, birth, &options.dir)?;
+
+        let config = Arc::new(config(&options, &own.cluster)?);
+        let tracker = Arc::new(Tracker::new(own.id, options.timing));
+        let peers = Arc::new(Peers::new(&own.cluster, options.timing, dial));
+        let links = Links {
+            peers: peers.clone(),
+            tracker: tracker.clone(),
+        };
+        let failed = |e: &dyn std::fmt::Display| StartError(format!("consensus can't start: {e}"));
+        let stats = opened.log.stats();
+        let raft = Raft::new(own.id, config, links, opened.log, opened.machine);
+        let raft = raft.await.map_err(|e| failed(&e))?;
+        if own.id == FIRST {
+            // What a bootstrap that was cut short has not done yet: nothing was acknowledged.
+            let initialized = raft.is_initialized().await.map_err(|e| failed(&e))?;
+            if !initialized {
+                let alone = BTreeMap::from([(FIRST, options.member.clone())]);
+                raft.initialize(alone).await.map_err(|e| failed(&e))?;
+            }
+        }
+
+        let inner = Arc::new(Inner {
+            id: own.id,
+            cluster: own.cluster,
+            timing: options.timing,
+            member: options.member,
+            raft,
+            tracker,
+            peers,
+            writes: Semaphore::new(MAX_WRITES),
+            incoming: Semaphore::new(MAX_INCOMING),
+            changes: tokio::sync::Mutex::new(()),
+            members: watch::Sender::new(Vec::new()),
+            applied,
+            stats,
+            closing: false.into(),
+            cancel: CancellationToken::new(),
+            open: Mutex::new(Open {
+                tasks: Vec::new(),
+                snapshots: Some(opened.snapshots),
+                released: Some(opened.released),
+            }),
+        });
+        inner.spawn(follow::metrics(inner.clone()));
+        inner.spawn(follow::snapshots(inner.clone(), growth));
+        inner.spawn(membership::seek(inner.clone()));
+        inner.spawn(membership::tidy_up(inner.clone()));
+        Ok(Node { inner })
+    }
+}
+
+impl Inner {
+    /// Runs `work` until it ends or this member is shut down.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let cancel = self.cancel.clone();
+        let task = tokio::spawn(async move {
+            cancel.run_until_cancelled_owned(work).await;
+        });
+        self.open.lock().tasks.push(task);
+    }
+}
+
+/// Makes out who this member is, and makes the folder its own.
+fn settle(opened: &mut Opened, birth: Birth, dir: &Path) -> Result<Admission, StartError> {
+    let dir = dir.display();
+    let have = opened.marker.as_ref().map(|m| Admission {
+        cluster: m.cluster.clone(),
+        id: m.member,
+    });
+    let own = match (have, birth) {
+        (None, Birth::Resume) => {
+            return Err(StartError(format!(
+                "the data folder {dir} does not belong to a cluster yet. Start with --bootstrap \
+                 to form a new cluster, or with --join ADMIN_URL to join one"
+            )));
+        }
+        (Some(have), Birth::Join(admission)) if have.cluster != admission.cluster => {
+            return Err(StartError(format!(
+                "the data folder {dir} belongs to member {} of cluster {}, but the cluster to \
+                 join is {}; two clusters never merge. Give the new member a folder of its own, \
+                 or start without --join to resume the old one",
+                have.id, have.cluster, admission.cluster
+            )));
+        }
+        (Some(have), _) => return Ok(have),
+        (None, Birth::Bootstrap) => Admission {
+            cluster: format!("{:032x}", rand::rng().random::<u128>()),
+            id: FIRST,
+        },
+        (None, Birth::Join(admission)) => admission,
+    };
+    let marker = Marker {
+        cluster: own.cluster.clone(),
+        member: own.id,
+    };
+    opened
+        .settle(marker)
+        .map_err(|e| StartError(e.to_string()))?;
+    Ok(own)
+}
+
+fn config(options: &Options, cluster: &str) -> Result<Config, StartError> {
+    let ms = |d: std::time::Duration| d.as_millis() as u64;
+    let timing = options.timing;
+    let config = Config {
+        cluster_name: cluster.to_owned(),
+        heartbeat_interval: ms(timing.heartbeat),
+        election_timeout_min: ms(timing.election_min),
+        election_timeout_max: ms(timing.election_max),
+        snapshot_policy: LogPolicy::LogsSinceLast(options.snapshot.entries.max(1)),
+        max_in_snapshot_log_to_keep: options.snapshot.keep,
+        purge_batch_size: 256,
+        max_payload_entries: 1024,
+        api_channel_size: Some(16 * 1024),
+        notification_channel_size: Some(16 * 1024),
+        enable_pre_vote: Some(true),
+        // A leader that restarts has lost its leases and its reign; it asks for votes.
+        enable_leader_restore: Some(false),
+        ..Config::default()
+    };
+    config
+        .validate()
+        .map_err(|e| StartError(format!("the timers don't fit: {e}")))
+}

@@ -1,0 +1,142 @@
+//! Handing leadership over.
+//!
+//! openraft never takes back a transfer that it has begun: from then on the leader takes no
+//! writes and sends no heartbeats, until somebody is elected. So the target is looked at
+//! first; and when it does not take over, this member steps down by granting a vote of the
+//! next term to it (a vote that nobody counts, which is as safe as any), and stands for
+//! election itself, with the transfer flag, so that no voter waits for a lease that is its
+//! own. Whoever is elected by then, the group has a leader.
+
+use std::time::{Duration, Instant};
+
+use openraft::{
+    async_runtime::watch::WatchReceiver,
+    raft::{TransferLeaderRequest, VoteRequest},
+};
+use tokio::time::{sleep, timeout_at};
+
+use super::{Inner, Node, TransferError};
+use crate::{MemberId, Role, storage::types::Vote};
+
+/// How many entries the target may be behind; it has them before it asks for votes.
+const MAX_LAG: u64 = 1000;
+
+impl Node {
+    /// Hands leadership over; to the best-matched voter when `to` is `None`. Refused before
+    /// anything happens when the target lags or can't be reached. Returns who leads.
+    pub async fn transfer(
+        &self,
+        to: Option<MemberId>,
+        deadline: Instant,
+    ) -> Result<MemberId, TransferError> {
+        let node = &self.inner;
+        let leadership = node.tracker.current();
+        if !leadership.leading {
+            return Err(TransferError::NotLeader(leadership.leader));
+        }
+        let target = node.target(to)?;
+        if target == node.id {
+            return Ok(target);
+        }
+        let began = Instant::now();
+        let term = leadership.term;
+        let stopped = |_| TransferError::Refused("this member is shutting down".to_owned());
+        node.raft
+            .trigger()
+            .transfer_leader(target)
+            .await
+            .map_err(stopped)?;
+        // It asks for votes once it has the log on disk, for which it takes its time.
+        let patience = began + node.timing.election_max;
+        if let Some(leader) = node.successor(term, patience.min(deadline)).await {
+            return Ok(leader);
+        }
+        tracing::warn!(
+            member = node.id,
+            target,
+            "did not take over; standing for election again"
+        );
+        node.recover(target).await;
+        let leader = node.successor(term, began + node.timing.failover).await;
+        match leader {
+            Some(leader) if leader != node.id => Ok(leader),
+            _ => Err(TransferError::TimedOut(began.elapsed())),
+        }
+    }
+}
+
+impl Inner {
+    /// Whom to hand over to.
+    fn target(&self, to: Option<MemberId>) -> Result<MemberId, TransferError> {
+        let refuse = |why: String| Err(TransferError::Refused(why));
+        let members = self.members_now();
+        let fit = |m: &&crate::MemberStatus| {
+            m.role == Role::Voter
+                && m.reachable == Some(true)
+                && m.lag.is_some_and(|lag| lag <= MAX_LAG)
+        };
+        let Some(to) = to else {
+            let others = members.iter().filter(|m| m.id != self.id).filter(fit);
+            return match others.min_by_key(|m| m.lag) {
+                Some(best) => Ok(best.id),
+                None => refuse("no other voter can be reached and has caught up".to_owned()),
+            };
+        };
+        match members.iter().find(|m| m.id == to) {
+            None => refuse(format!("there is no member {to}")),
+            Some(m) if fit(&m) => Ok(to),
+            Some(m) if m.role != Role::Voter => refuse(format!("member {to} is not a voter yet")),
+            Some(m) if m.reachable != Some(true) => refuse(format!("member {to} can't be reached")),
+            Some(m) => refuse(format!(
+                "member {to} is {} entries behind; wait until it has caught up",
+                m.lag.unwrap_or_default()
+            )),
+        }
+    }
+
+    /// Waits for a leader elected after this member in `term`, which may be itself again.
+    async fn successor(&self, term: u64, deadline: Instant) -> Option<MemberId> {
+        let mut seen = self.tracker.subscribe();
+        let me = self.id;
+        let other = seen.wait_for(|l| {
+            let later = l.term > term || l.leader != Some(me);
+            later
+                && l.leader.is_some()
+                && (l.leading || l.heard_at.is_some() && l.leader != Some(me))
+        });
+        let other = timeout_at(deadline.into(), other).await.ok()?.ok()?;
+        other.leader
+    }
+
+    /// Steps down and stands for election.
+    async fn recover(&self, target: MemberId) {
+        let (term, leader) = {
+            let metrics = self.raft.metrics();
+            let seen = metrics.borrow_watched();
+            (seen.current_term, seen.current_leader)
+        };
+        if leader != Some(self.id) {
+            return;
+        }
+        // Nothing is appended while a transfer is pending, so this is the log's end.
+        let last_log_id = self.raft.data_metrics().borrow_watched().last_log;
+        let vote = Vote::new(term + 1, target);
+        let request = VoteRequest {
+            vote,
+            last_log_id,
+            leadership_transfer: true,
+        };
+        match self.raft.vote(request).await {
+            Ok(answer) if answer.vote == vote => {}
+            // Another vote has come in between, and whoever it is for leads or will.
+            _ => return,
+        }
+        self.tracker.voted(crate::network::ballot_of(&vote));
+        // A moment for the vote's being on disk to be known to openraft.
+        sleep(Duration::from_millis(1)).await;
+        let stand = TransferLeaderRequest::new(vote, self.id, None);
+        if let Err(e) = self.raft.handle_transfer_leader(stand).await {
+            tracing::warn!(member = self.id, "can't stand for election: {e}");
+        }
+    }
+}
