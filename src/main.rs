@@ -1,5 +1,8 @@
-//! The program: a connector process when it is asked to be one.
+//! The program: connector processes of this same file branch off first.
 
-fn main() {
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
     quorate::connector::child::run_if_asked();
+    quorate::cli::main()
 }

@@ -17,8 +17,8 @@ mod votes;
 pub use machine::{Command, Frozen, Machine};
 pub use membership::{MemberStatus, Members, Role};
 pub use node::{
-    Admission, Birth, Leadership, Node, Options, ProposeError, Proposed, ReadError, SnapshotPolicy,
-    StartError, TransferError,
+    Admission, Birth, Leadership, LogStats, Node, Options, ProposeError, Proposed, ReadError,
+    SnapshotPolicy, StartError, TransferError,
 };
 pub use timing::{Timing, TimingError};
 

@@ -43,7 +43,7 @@ pub(crate) use retry::{Retry, named};
 use crate::{
     Member, MemberId, Members, Timing,
     network::{Gate, MAX_MESSAGE, PeerServer, Peers},
-    storage::{self, MachineStore, Released, Snapshots, convert, types::Types},
+    storage::{self, MachineStore, Released, Snapshots, Stats, convert, types::Types},
 };
 
 pub(crate) type Raft = openraft::Raft<Types, MachineStore>;
@@ -72,9 +72,19 @@ pub(crate) struct Inner {
     pub(crate) changes: tokio::sync::Mutex<()>,
     pub(crate) members: watch::Sender<Members>,
     applied: watch::Receiver<u64>,
+    stats: Arc<Stats>,
     closing: AtomicBool,
     cancel: CancellationToken,
     open: Mutex<Open>,
+}
+
+/// What a member's log has done since it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogStats {
+    /// Entries appended.
+    pub entries: u64,
+    /// Fsyncs, each for all that was appended before it.
+    pub fsyncs: u64,
 }
 
 /// What is given up at the end.
@@ -131,6 +141,14 @@ impl Node {
     /// Follows who leads and how fresh that is; changes with every heartbeat round.
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
         self.inner.tracker.subscribe()
+    }
+
+    /// What its log has done since it was opened.
+    pub fn log_stats(&self) -> LogStats {
+        LogStats {
+            entries: self.inner.stats.entries(),
+            fsyncs: self.inner.stats.fsyncs(),
+        }
     }
 
     /// The members as of now.

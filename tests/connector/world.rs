@@ -82,6 +82,8 @@ pub fn status(code: u16) -> Result<Reply, ServiceError> {
 pub struct Group {
     machine: Mutex<(u64, Machine)>,
     state: watch::Sender<Arc<State>>,
+    /// The newest term: nothing of an older one commits any more.
+    term: AtomicU64,
     pub calls: Mutex<Vec<Call>>,
     behaviour: Mutex<Behaviour>,
 }
@@ -91,6 +93,7 @@ impl Group {
         Arc::new(Group {
             machine: Mutex::new((10, Machine::default())),
             state: watch::Sender::new(Arc::new(State::default())),
+            term: AtomicU64::new(0),
             calls: Mutex::default(),
             behaviour: Mutex::new(Arc::new(|_| (Duration::ZERO, status(200)))),
         })
@@ -201,6 +204,9 @@ impl Seat {
         if !leadership.leading || leadership.term != term {
             return Err(ProposeError::Refused("another term".into()));
         }
+        if self.group.term.load(Ordering::SeqCst) > term {
+            return Err(ProposeError::Unknown("no quorum answered".into()));
+        }
         self.group.apply(term, self.id, &command);
         Ok(())
     }
@@ -303,6 +309,7 @@ impl Member {
     }
 
     pub fn lead(&self, term: u64) {
+        self.group.term.fetch_max(term, Ordering::SeqCst);
         self.leadership.send_modify(|it| {
             *it = Leadership {
                 me: self.id,

@@ -70,10 +70,24 @@ fn bound_to_this_process(program: &str) -> Command {
     command
 }
 
+/// A folder named after this process. A broker that lives as long as its process leaves
+/// its folder behind: those of processes that are gone are removed here.
+fn folder() -> TempDir {
+    const PREFIX: &str = "quorate-rabbitmq-";
+    for entry in std::fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some((pid, _)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-')) else { continue };
+        if !Path::new("/proc").join(pid).exists() {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    tempfile::Builder::new().prefix(&format!("{PREFIX}{}-", std::process::id())).tempdir().unwrap()
+}
+
 impl Rabbit {
     /// Starts one and waits until it takes connections.
     pub async fn start() -> Rabbit {
-        let dir = TempDir::new().unwrap();
+        let dir = folder();
         for folder in ["mnesia", "log", "home"] {
             std::fs::create_dir(dir.path().join(folder)).unwrap();
         }
@@ -121,6 +135,8 @@ impl Rabbit {
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", dir.join("plugins"))
             .env("RABBITMQ_CONFIG_FILE", dir.join("none"))
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
+            // Without a shell in between, which would not pass on the kill.
+            .env("RUNNING_UNDER_SYSTEMD", "true")
             // It shares the machine with what is tested.
             .env(
                 "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",

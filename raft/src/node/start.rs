@@ -61,6 +61,7 @@ impl Node {
             tracker: tracker.clone(),
         };
         let failed = |e: &dyn std::fmt::Display| StartError(format!("consensus can't start: {e}"));
+        let stats = opened.log.stats();
         let raft = Raft::new(own.id, config, links, opened.log, opened.machine);
         let raft = raft.await.map_err(|e| failed(&e))?;
         if own.id == FIRST {
@@ -85,6 +86,7 @@ impl Node {
             changes: tokio::sync::Mutex::new(()),
             members: watch::Sender::new(Vec::new()),
             applied,
+            stats,
             closing: false.into(),
             cancel: CancellationToken::new(),
             open: Mutex::new(Open {

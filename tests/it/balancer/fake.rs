@@ -21,7 +21,10 @@ use tokio::{net::TcpListener, runtime::Runtime, sync::Notify};
 
 /// What all the played members know: who belongs to the cluster.
 #[derive(Clone, Default)]
-pub struct Cluster(Arc<Mutex<Vec<(u64, String, SocketAddr, SocketAddr)>>>);
+pub struct Cluster(Arc<Mutex<Vec<Entry>>>);
+
+/// Id, name, services, administration.
+type Entry = (u64, String, SocketAddr, SocketAddr);
 
 impl Cluster {
     pub fn join(&self, member: &Fake) {

@@ -1,6 +1,12 @@
 //! Start, death and end of the balancer and its HAProxy.
 
-use std::{fs, net::TcpListener, path::Path};
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use hyper::StatusCode;
 use nix::{
@@ -9,6 +15,8 @@ use nix::{
 };
 use quorate::balancer;
 use tokio_util::sync::CancellationToken;
+
+use crate::support::member::QUORATE;
 
 use super::{
     fake::{Cluster, Fake},
@@ -81,10 +89,14 @@ async fn what_keeps_it_from_starting_is_told() {
 
 #[tokio::test]
 async fn an_haproxy_that_dies_is_started_again() {
-    let (_cluster, member) = one();
+    let (cluster, member) = one();
     let dir = folder(&[&member]);
     let balancer = Balancer::start(dir.path()).await;
-    balancer.serves(&[&member]).await;
+    // One that dies while it is being started counts as one that can't be: a change that
+    // has been taken in shows that the start is over.
+    let second = Fake::start(&cluster, 2);
+    cluster.join(&second);
+    balancer.serves(&[&member, &second]).await;
     for _ in 0..2 {
         let before = balancer.process().await.unwrap();
         kill(Pid::from_raw(before), Signal::SIGKILL).unwrap();
@@ -92,7 +104,7 @@ async fn an_haproxy_that_dies_is_started_again() {
             balancer.process().await.is_some_and(|pid| pid != before)
         })
         .await;
-        balancer.serves(&[&member]).await;
+        balancer.serves(&[&member, &second]).await;
         assert_eq!(balancer.get("/").await.unwrap().status, StatusCode::OK);
         assert!(!alive(before));
     }
@@ -137,7 +149,67 @@ async fn a_request_that_does_not_end_does_not_hold_up_the_end() {
         member.saw("GET /slow") == 1
     })
     .await;
-    let ended = tokio::time::timeout(std::time::Duration::from_secs(3), balancer.stop());
+    let ended = tokio::time::timeout(Duration::from_secs(3), balancer.stop());
     ended.await.expect("it ends soon after its drain time");
     assert!(slow.await.unwrap().is_err());
+}
+
+/// `quorate balancer` as a process of its own.
+fn as_a_process(dir: &Path) -> Child {
+    let log = fs::File::create(dir.join("balancer.log")).unwrap();
+    Command::new(QUORATE)
+        .args(["balancer", "--config"])
+        .arg(dir.join("balancer.toml"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn haproxy_ends_with_the_balancer_however_that_ends() {
+    let (_cluster, member) = one();
+    let dir = folder(&[&member]);
+    let pid_file = dir.path().join("pid");
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGKILL] {
+        let mut child = as_a_process(dir.path());
+        let balancer = Balancer::of_a_process(dir.path());
+        balancer.serves(&[&member]).await;
+        let pid = i32::try_from(child.id()).unwrap();
+        let told = fs::read_to_string(&pid_file).unwrap();
+        assert_eq!(told.trim(), pid.to_string());
+        let process = balancer.process().await.unwrap();
+        // It keeps a connection of a client, which must not hold it up.
+        let mut client = balancer.connect().await.unwrap();
+        client.get("/").await.unwrap();
+
+        let asked = Instant::now();
+        kill(Pid::from_raw(pid), signal).unwrap();
+        let status = tokio::task::spawn_blocking(move || child.wait())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            status.success(),
+            signal != Signal::SIGKILL,
+            "{signal}: {status}"
+        );
+        until("HAProxy is gone", async || !alive(process)).await;
+        assert!(
+            asked.elapsed() < Duration::from_secs(3),
+            "{signal}: {:?}",
+            asked.elapsed()
+        );
+        // What a killed one leaves behind is no obstacle for the next.
+        assert_eq!(pid_file.exists(), signal == Signal::SIGKILL);
+    }
+    let mut child = as_a_process(dir.path());
+    Balancer::of_a_process(dir.path()).serves(&[&member]).await;
+    kill(
+        Pid::from_raw(i32::try_from(child.id()).unwrap()),
+        Signal::SIGTERM,
+    )
+    .unwrap();
+    assert!(child.wait().unwrap().success());
 }

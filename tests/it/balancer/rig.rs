@@ -30,7 +30,8 @@ pub struct Balancer {
     pub bind: SocketAddr,
     pub dir: PathBuf,
     shutdown: CancellationToken,
-    task: JoinHandle<Result<(), BalancerError>>,
+    /// None where it is a process of its own.
+    task: Option<JoinHandle<Result<(), BalancerError>>>,
 }
 
 /// A folder with settings for these members.
@@ -75,14 +76,27 @@ impl Balancer {
             bind,
             dir,
             shutdown,
-            task,
+            task: Some(task),
         };
         until("HAProxy answers", async || {
-            assert!(!it.task.is_finished(), "the balancer has ended");
+            let ended = it.task.as_ref().is_some_and(JoinHandle::is_finished);
+            assert!(!ended, "the balancer has ended");
             it.get("/zato-lb-alive").await.is_ok()
         })
         .await;
         it
+    }
+
+    /// One that somebody else starts and ends.
+    pub fn of_a_process(dir: &Path) -> Balancer {
+        let config = dir.join("balancer.toml");
+        let bind = balancer::BalancerSettings::load(&config).unwrap().bind;
+        Balancer {
+            bind,
+            dir: dir.to_owned(),
+            shutdown: CancellationToken::new(),
+            task: None,
+        }
     }
 
     /// Waits until HAProxy holds exactly these servers for ready.
@@ -143,7 +157,9 @@ impl Balancer {
     /// Ends it in an orderly way.
     pub async fn stop(self) {
         self.shutdown.cancel();
-        self.task.await.unwrap().unwrap();
+        if let Some(task) = self.task {
+            task.await.unwrap().unwrap();
+        }
     }
 
     /// Asks it to end, without waiting.

@@ -1,0 +1,131 @@
+//! Writing and reading through any member, and starting again.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use quorate_raft::{Birth, ProposeError};
+
+use crate::group::{Group, SOON, until};
+
+#[tokio::test]
+async fn writes_and_reads_go_through_any_member() {
+    let group = Group::start(3, 500).await;
+    let mut last = 0;
+    for (key, one) in group.all.iter().enumerate() {
+        let done = one.write(key as u64).await.unwrap();
+        assert!(done.index > last);
+        last = done.index;
+        assert_eq!(done.answer, Bytes::copy_from_slice(&1u64.to_le_bytes()));
+        // Applied where it was asked for.
+        assert_eq!(one.view.times(key as u64), 1);
+        for reader in &group.all {
+            assert!(reader.read().await.unwrap() >= done.index);
+            assert_eq!(reader.view.times(key as u64), 1);
+        }
+    }
+    group.same().await;
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_refused_and_not_done() {
+    let group = Group::start(3, 500).await;
+    let fits = Bytes::from(vec![7; 1_310_720]);
+    let too_large = Bytes::from(vec![7; 1_310_721]);
+    for one in &group.all {
+        let before = one.node().log_stats().entries;
+        let command = too_large.clone();
+        let refused =
+            one.run(|node| async move { node.propose(command, Instant::now() + SOON).await });
+        let refused = refused.await.unwrap();
+        assert!(matches!(&refused, Err(ProposeError::Refused(why)) if why.contains("1310721")));
+        assert_eq!(one.node().log_stats().entries, before);
+        let command = fits.clone();
+        let done =
+            one.run(|node| async move { node.propose(command, Instant::now() + SOON).await });
+        done.await.unwrap().unwrap();
+    }
+    group.same().await;
+}
+
+#[tokio::test]
+async fn a_write_in_another_term_is_refused() {
+    let group = Group::start(3, 500).await;
+    let leader = group.leader().unwrap();
+    let seen = *group.all[leader].node().leadership().borrow();
+    let propose = |i: usize, term: u64, key: u64| {
+        let command = crate::machine::write(key, b"");
+        group.all[i].run(move |node| async move {
+            node.propose_in_term(term, command, Instant::now() + SOON)
+                .await
+        })
+    };
+    propose(leader, seen.term, 1).await.unwrap().unwrap();
+    for (i, term) in [
+        (leader, seen.term + 1),
+        (leader, seen.term - 1),
+        ((leader + 1) % 3, seen.term),
+    ] {
+        let refused = propose(i, term, 2).await.unwrap().unwrap_err();
+        assert!(!matches!(refused, ProposeError::Unknown(_)), "{refused}");
+    }
+    group.all[leader].read().await.unwrap();
+    assert_eq!(group.all[leader].view.times(1), 1);
+    assert_eq!(group.all[leader].view.times(2), 0);
+}
+
+#[tokio::test]
+async fn everything_acknowledged_is_there_after_all_have_died() {
+    let mut group = Group::start(3, 500).await;
+    for round in 0..3u64 {
+        for key in 0..50 {
+            group.all[key as usize % 3]
+                .write(round * 100 + key)
+                .await
+                .unwrap();
+        }
+        for one in &mut group.all {
+            one.kill();
+        }
+        for one in &mut group.all {
+            one.start(Birth::Resume).await;
+        }
+        group.settled().await;
+        for one in &group.all {
+            one.read().await.unwrap();
+            for key in 0..50 {
+                assert_eq!(one.view.times(round * 100 + key), 1);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_member_leaves_its_folder_and_comes_back() {
+    let mut group = Group::start(3, 500).await;
+    let leader = group.settled().await;
+    let away = (leader + 1) % 3;
+    group.all[away].stop().await;
+    let left = std::fs::File::open(group.all[away].dir().join("lock")).unwrap();
+    left.try_lock().unwrap();
+    drop(left);
+    for key in 0..20 {
+        group.all[leader].write(key).await.unwrap();
+    }
+    group.all[away].start(Birth::Resume).await;
+    let one = &group.all[away];
+    until("it has caught up", || one.view.len() == 20).await;
+    one.write(20).await.unwrap();
+}
+
+#[tokio::test]
+async fn all_live_members_are_waited_for() {
+    let group = Group::start(3, 500).await;
+    let done = group.all[0].write(1).await.unwrap();
+    let waited = group.all[0].run(move |node| async move {
+        node.wait_applied_everywhere(done.index, SOON).await;
+    });
+    waited.await.unwrap();
+    for one in &group.all {
+        assert!(one.view.applied() >= done.index);
+    }
+}

@@ -1,0 +1,296 @@
+//! A group of members, started, killed and asked.
+
+use std::{
+    fmt::Debug,
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use quorate_raft::{
+    Birth, Member, MemberId, Node, Options, ProposeError, Proposed, ReadError, Role,
+    SnapshotPolicy, StartError, Timing,
+};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, runtime::Runtime};
+use tokio_stream::wrappers::TcpListenerStream;
+
+use crate::{
+    links::Links,
+    machine::{Counting, View, write},
+};
+
+/// For whatever should happen soon.
+pub const SOON: Duration = Duration::from_secs(30);
+
+pub const SNAPSHOTS: SnapshotPolicy = SnapshotPolicy {
+    entries: 1_000_000,
+    bytes: 1 << 40,
+    keep: 1_000,
+};
+
+/// One member, running or not.
+pub struct One {
+    pub member: Member,
+    pub view: View,
+    pub timing: Timing,
+    pub snapshot: SnapshotPolicy,
+    dir: TempDir,
+    links: Links,
+    alive: Option<(Runtime, Node)>,
+}
+
+impl One {
+    /// A member that has never been started, with an address of its own.
+    pub fn new(name: &str, failover_ms: u64, links: &Links) -> One {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = |port| format!("127.0.0.1:{port}");
+        One {
+            member: Member {
+                name: name.to_owned(),
+                http: address(1),
+                admin: address(2),
+                peer: free.local_addr().unwrap().to_string(),
+            },
+            view: View::default(),
+            timing: Timing::from_failover_ms(failover_ms).unwrap(),
+            snapshot: SNAPSHOTS,
+            dir: TempDir::new().unwrap(),
+            links: links.clone(),
+            alive: None,
+        }
+    }
+
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    pub async fn start(&mut self, birth: Birth) {
+        self.try_start(birth).await.unwrap();
+    }
+
+    pub async fn try_start(&mut self, birth: Birth) -> Result<(), StartError> {
+        self.view = View::default();
+        let options = Options {
+            dir: self.dir.path().to_owned(),
+            member: self.member.clone(),
+            timing: self.timing,
+            snapshot: self.snapshot,
+            lock_wait: Duration::from_secs(10),
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (links, me) = (self.links.clone(), self.member.peer.clone());
+        let dial = Arc::new(move |_, to: &str| links.dial(&me, to));
+        let machine = Counting::new(self.view.clone());
+        let starting = runtime.spawn(async move {
+            let listener = TcpListener::bind(&options.member.peer).await.unwrap();
+            let node = Node::start_through(options, birth, machine, Some(dial)).await?;
+            let server = tonic::transport::Server::builder()
+                .tcp_nodelay(true)
+                .add_routes(node.routes());
+            tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+            Ok(node)
+        });
+        match starting.await.unwrap() {
+            Ok(node) => {
+                self.alive = Some((runtime, node));
+                Ok(())
+            }
+            Err(e) => {
+                runtime.shutdown_background();
+                Err(e)
+            }
+        }
+    }
+
+    /// As by `kill -9`, but for what the kernel would still write.
+    pub fn kill(&mut self) {
+        if let Some((runtime, node)) = self.alive.take() {
+            drop(node);
+            runtime.shutdown_background();
+        }
+    }
+
+    pub async fn stop(&mut self) {
+        if let Some((runtime, node)) = self.alive.take() {
+            runtime
+                .spawn(async move { node.shutdown().await })
+                .await
+                .unwrap();
+            runtime.shutdown_background();
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.alive.is_some()
+    }
+
+    pub fn node(&self) -> &Node {
+        &self.alive.as_ref().unwrap().1
+    }
+
+    pub fn id(&self) -> MemberId {
+        self.node().id()
+    }
+
+    pub fn leading(&self) -> bool {
+        self.is_up() && self.node().leadership().borrow().leading
+    }
+
+    /// Runs `work` where the member runs, so that it dies with it.
+    pub fn run<T, F, W>(&self, work: W) -> BoxFuture<'static, Option<T>>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+        W: FnOnce(Node) -> F,
+    {
+        let (runtime, node) = self.alive.as_ref().unwrap();
+        let task = runtime.spawn(work(node.clone()));
+        async move { task.await.ok() }.boxed()
+    }
+
+    pub async fn write(&self, key: u64) -> Result<Proposed, ProposeError> {
+        self.write_within(key, SOON).await
+    }
+
+    pub async fn write_within(&self, key: u64, wait: Duration) -> Result<Proposed, ProposeError> {
+        let command = write(key, b"value");
+        let done =
+            self.run(move |node| async move { node.propose(command, Instant::now() + wait).await });
+        done.await
+            .unwrap_or(Err(ProposeError::Unknown("killed".to_owned())))
+    }
+
+    pub async fn read(&self) -> Result<u64, ReadError> {
+        self.read_within(SOON).await
+    }
+
+    pub async fn read_within(&self, wait: Duration) -> Result<u64, ReadError> {
+        let deadline = Instant::now() + wait;
+        let done = self.run(move |node| async move { node.read_barrier(deadline).await });
+        done.await.unwrap()
+    }
+}
+
+impl Drop for One {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Members that belong together.
+pub struct Group {
+    pub all: Vec<One>,
+    pub links: Links,
+}
+
+impl Group {
+    /// The first bootstraps, the others join.
+    pub async fn start(n: usize, failover_ms: u64) -> Group {
+        Group::start_with(n, failover_ms, SNAPSHOTS).await
+    }
+
+    pub async fn start_with(n: usize, failover_ms: u64, snapshot: SnapshotPolicy) -> Group {
+        let links = Links::new();
+        let mut all: Vec<One> = Vec::new();
+        for i in 0..n {
+            let mut one = One::new(&format!("member-{}", i + 1), failover_ms, &links);
+            one.snapshot = snapshot;
+            if i == 0 {
+                one.start(Birth::Bootstrap).await;
+            } else {
+                let newcomer = one.member.clone();
+                let asked = all[i - 1].run(move |node| async move {
+                    node.admit(newcomer, Instant::now() + SOON).await
+                });
+                one.start(Birth::Join(asked.await.unwrap().unwrap())).await;
+            }
+            all.push(one);
+            let group = &all;
+            until("all are voters", || {
+                group.iter().all(|one| {
+                    let members = one.node().watch_members().borrow().clone();
+                    members.len() == i + 1 && members.iter().all(|m| m.role == Role::Voter)
+                })
+            })
+            .await;
+        }
+        let group = Group { all, links };
+        group.settled().await;
+        group
+    }
+
+    /// Waits until everyone who is up agrees on a leader in office; returns where it is.
+    pub async fn settled(&self) -> usize {
+        until("a leader that all agree on", || {
+            let leader = self.all.iter().find(|one| one.leading()).map(One::id);
+            let up = self.all.iter().filter(|one| one.is_up());
+            leader.is_some()
+                && up.into_iter().all(|one| {
+                    let seen = *one.node().leadership().borrow();
+                    seen.leader == leader && seen.heard_at.is_some()
+                })
+        })
+        .await;
+        self.leader().unwrap()
+    }
+
+    pub fn leader(&self) -> Option<usize> {
+        self.all.iter().position(One::leading)
+    }
+
+    /// Members that don't lead.
+    pub fn followers(&self, leader: usize) -> Vec<usize> {
+        (0..self.all.len()).filter(|i| *i != leader).collect()
+    }
+
+    /// Cuts one off, or takes it back.
+    pub fn silence(&self, i: usize, silent: bool) {
+        self.links.silence(&self.all[i].member.peer, silent);
+    }
+
+    /// Waits until all who are up have the same state.
+    pub async fn same(&self) {
+        let last = self
+            .all
+            .iter()
+            .filter(|o| o.is_up())
+            .map(|o| o.view.applied())
+            .max();
+        until("all have applied everything", || {
+            let up = self.all.iter().filter(|one| one.is_up());
+            up.into_iter().all(|one| Some(one.view.applied()) >= last)
+        })
+        .await;
+        let mut up = self.all.iter().filter(|one| one.is_up());
+        let first = up.next().unwrap().view.all();
+        for one in up {
+            assert_eq!(one.view.all(), first, "{}", one.member.name);
+        }
+    }
+}
+
+/// Waits for a condition that should come true soon.
+pub async fn until(what: impl Debug, condition: impl FnMut() -> bool) {
+    assert!(
+        within(SOON, condition).await,
+        "waited {SOON:?} for {what:?}"
+    );
+}
+
+/// Waits for a condition; false when it did not come true in time.
+pub async fn within(wait: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + wait;
+    while !condition() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    true
+}

@@ -1,0 +1,93 @@
+//! A proxy for each link, so that it can fall silent: nothing arrives, nothing is refused.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
+    runtime::Runtime,
+    sync::watch,
+};
+
+/// All links of a group, by the addresses of the member that dials and the one dialled.
+#[derive(Clone)]
+pub struct Links(Arc<Mutex<BTreeMap<(String, String), Link>>>, Arc<Runtime>);
+
+struct Link {
+    proxy: SocketAddr,
+    silent: watch::Sender<bool>,
+}
+
+impl Links {
+    pub fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        Links(Arc::default(), Arc::new(runtime))
+    }
+
+    /// Where `from` is to dial instead of `to`.
+    pub fn dial(&self, from: &str, to: &str) -> String {
+        let mut links = self.0.lock();
+        let link = links
+            .entry((from.to_owned(), to.to_owned()))
+            .or_insert_with(|| self.open(to));
+        link.proxy.to_string()
+    }
+
+    /// Cuts a member off from all others, without a word.
+    pub fn silence(&self, address: &str, silent: bool) {
+        for ((from, to), link) in &*self.0.lock() {
+            if from == address || to == address {
+                link.silent.send_replace(silent);
+            }
+        }
+    }
+
+    fn open(&self, to: &str) -> Link {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let proxy = listener.local_addr().unwrap();
+        let (silent, listening) = watch::channel(false);
+        let to = to.to_owned();
+        self.1.spawn(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            while let Ok((near, _)) = listener.accept().await {
+                tokio::spawn(carry(near, to.clone(), listening.clone()));
+            }
+        });
+        Link { proxy, silent }
+    }
+}
+
+async fn carry(near: TcpStream, to: String, mut silent: watch::Receiver<bool>) {
+    if silent.wait_for(|silent| !silent).await.is_err() {
+        return;
+    }
+    // Whoever is refused sees the connection close, as it would without a proxy.
+    let Ok(far) = TcpStream::connect(to).await else {
+        return;
+    };
+    let _ = (near.set_nodelay(true), far.set_nodelay(true));
+    let (near_in, near_out) = near.into_split();
+    let (far_in, far_out) = far.into_split();
+    tokio::select! {
+        () = copy(near_in, far_out, silent.clone()) => {}
+        () = copy(far_in, near_out, silent) => {}
+    }
+}
+
+async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut silent: watch::Receiver<bool>) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(n) = from.read(&mut buffer).await {
+        if n == 0 || silent.wait_for(|silent| !silent).await.is_err() {
+            return;
+        }
+        if to.write_all(&buffer[..n]).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Members of a group in one process: real RocksDB, real gRPC on loopback, a small machine.
+//! Each member has a runtime of its own, so that it can die at any moment, and reaches each
+//! other one through a proxy of its own, so that any link can fall silent.
+
+mod basics;
+mod birth;
+mod failover;
+mod group;
+mod links;
+mod machine;
+mod partition;
+mod snapshots;
+mod throughput;
+mod transfer;
