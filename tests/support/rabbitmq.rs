@@ -51,7 +51,7 @@ pub fn free_ports<const N: usize>() -> [u16; N] {
 /// Starts a process that the kernel kills when this one ends. The thread that starts it
 /// has to live as long, so it is one that never ends.
 fn spawn(mut command: Command) -> Child {
-    let (sender, receiver) = mpsc::channel();
+    let (sender, receiver) = mpsc::sync_channel(1);
     std::thread::spawn(move || {
         sender.send(command.spawn()).unwrap();
         loop {
@@ -76,12 +76,20 @@ fn folder() -> TempDir {
     const PREFIX: &str = "quorate-rabbitmq-";
     for entry in std::fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let Some((pid, _)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-')) else { continue };
+        let Some((pid, _)) = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split_once('-'))
+        else {
+            continue;
+        };
         if !Path::new("/proc").join(pid).exists() {
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
-    tempfile::Builder::new().prefix(&format!("{PREFIX}{}-", std::process::id())).tempdir().unwrap()
+    tempfile::Builder::new()
+        .prefix(&format!("{PREFIX}{}-", std::process::id()))
+        .tempdir()
+        .unwrap()
 }
 
 impl Rabbit {
@@ -161,7 +169,16 @@ impl Rabbit {
         }
     }
 
-    /// Kills it. What is durable stays.
+    /// Stops it in order, as a restart of its service does.
+    pub fn stop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let pid = server.id().to_string();
+            let _ = Command::new("kill").args(["-TERM", &pid]).status();
+            let _ = server.wait();
+        }
+    }
+
+    /// Kills it. What is durable stays; of the acks, those that it had written.
     pub fn kill(&mut self) {
         if let Some(mut server) = self.server.take() {
             let _ = server.kill();

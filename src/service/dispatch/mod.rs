@@ -178,7 +178,7 @@ impl Dispatch for Dispatcher {
                             ))),
                         );
                     }
-                    Sent::NotSent(why) | Sent::NotRun(why) => why,
+                    Sent::Unreached(why) | Sent::NotRun(why) => why,
                 }
             };
             self.turns.refused(service, id, Instant::now());

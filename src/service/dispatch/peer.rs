@@ -40,7 +40,7 @@ pub(super) enum Sent {
     /// It was reached, and surely did not run it.
     NotRun(String),
     /// It was not reached.
-    NotSent(String),
+    Unreached(String),
     /// It may have run it.
     Broken(String),
     /// It may have run it.
@@ -100,7 +100,7 @@ impl Peer {
             ));
         }
         let sent = self.send(invocation, deadline).await;
-        if matches!(sent, Sent::NotSent(_) | Sent::Broken(_)) {
+        if matches!(sent, Sent::Unreached(_) | Sent::Broken(_)) {
             self.watch_for_return();
         }
         sent
@@ -160,7 +160,7 @@ impl Peer {
 fn classify(status: &Status) -> Sent {
     let why = innermost(status);
     if never_sent(status) {
-        return Sent::NotSent(why);
+        return Sent::Unreached(why);
     }
     let refused = status.metadata().contains_key(server::NOT_RUN);
     // A member that is starting or stopping serves its peer port without services.

@@ -75,7 +75,7 @@ impl TestMember {
         let services = Services::new(carried, group.watch());
         let server = InvokeServer::new(CLUSTER, id, services.clone());
         let wanted = address.unwrap_or("127.0.0.1:0".parse().unwrap());
-        let (tx, rx) = std::sync::mpsc::channel();
+        let (tx, rx) = std::sync::mpsc::sync_channel(1);
         runtime.spawn(async move {
             let listener = TcpListener::bind(wanted).await.unwrap();
             tx.send(listener.local_addr().unwrap()).unwrap();
