@@ -6,8 +6,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = ["peer.proto", "command.proto", "connector.proto"];
     println!("cargo:rerun-if-changed=proto");
     let set = protox::compile(files, [&dir])?;
-    tonic_prost_build::configure()
-        .bytes(".")
-        .compile_fds(set)?;
+    tonic_prost_build::configure().bytes(".").compile_fds(set)?;
     Ok(())
 }

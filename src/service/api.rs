@@ -1,10 +1,39 @@
 //! What a service is: the public face for Rust programs that embed a member.
+//!
+//! A service is a type with one method. It is registered under a name on every member
+//! whose program carries it, and called for HTTP requests and for messages alike:
+//!
+//! ```
+//! use quorate::service::{async_trait, Reply, Request, Service, ServiceError};
+//!
+//! struct Greet;
+//!
+//! #[async_trait]
+//! impl Service for Greet {
+//!     async fn handle(&self, request: Request) -> Result<Reply, ServiceError> {
+//!         let Some(name) = request.params.get("name") else {
+//!             return Ok(Reply::text(400, "who is to be greeted?"));
+//!         };
+//!         Ok(Reply::json(format!("{{\"hello\": {name:?}}}")))
+//!     }
+//! }
+//! ```
+//!
+//! What a service may count on:
+//! - At the request's deadline it is dropped where it awaits; it should not block the thread.
+//! - A panic is caught and counts as [`ServiceError::Failed`]; the member lives on.
+//! - A message comes at least once. Whoever must not handle it twice keeps its
+//!   [`Message::id`]; whoever must not handle a copy of the past compares [`Message::epoch`]
+//!   with the greatest that it has seen and answers [`Reply::fenced`].
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 /// Handles requests and messages. Registered under a name; runs on every member whose
 /// program registers it.
@@ -35,6 +64,13 @@ pub struct Request {
     pub origin: Origin,
     /// When the caller stops waiting.
     pub deadline: Instant,
+}
+
+impl Request {
+    /// What is left until the deadline.
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
 }
 
 /// Where a call came from.
@@ -74,12 +110,57 @@ pub struct Reply {
     pub body: Bytes,
 }
 
+/// The header by which a service refuses a message of an older epoch than one it has seen.
+pub const FENCED: HeaderName = HeaderName::from_static("quorate-fenced");
+
 impl Reply {
+    /// A status without a body.
+    pub fn empty(status: StatusCode) -> Reply {
+        Reply {
+            status,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        }
+    }
+
     /// 200 with a body of JSON.
     pub fn json(body: impl Into<Bytes>) -> Reply {
+        Reply::typed(StatusCode::OK, "application/json", body.into())
+    }
+
+    /// A status and a line for people. A number that is no status becomes 500.
+    pub fn text(status: u16, body: impl Into<Bytes>) -> Reply {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Reply::typed(status, "text/plain; charset=utf-8", body.into())
+    }
+
+    /// The refusal of a message whose epoch is older than one that the service has seen: the
+    /// message goes back to its queue, and nothing counts as failed.
+    pub fn fenced() -> Reply {
+        let mut reply = Reply::empty(StatusCode::CONFLICT);
+        reply
+            .headers
+            .insert(FENCED, HeaderValue::from_static("true"));
+        reply
+    }
+
+    /// Whether this is such a refusal.
+    pub fn is_fenced(&self) -> bool {
+        self.status == StatusCode::CONFLICT
+            && self
+                .headers
+                .get(FENCED)
+                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+    }
+
+    fn typed(status: StatusCode, kind: &'static str, body: Bytes) -> Reply {
         let mut headers = HeaderMap::new();
-        headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
-        Reply { status: StatusCode::OK, headers, body: body.into() }
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        Reply {
+            status,
+            headers,
+            body,
+        }
     }
 }
 
@@ -96,7 +177,7 @@ pub enum ServiceError {
     #[error("no answer within {0} ms")]
     TimedOut(u64),
     /// A newer epoch than the message's has been applied; it did not run.
-    #[error("epoch is older than {0}, which has been applied")]
+    #[error("the message's epoch is older than {0}, which has been applied")]
     Fenced(u64),
 }
 

@@ -1,3 +1,26 @@
 //! Services: what handles requests and messages, here or on another member.
+//!
+//! A program registers its own with [`Services::new`]; the catalog names others, `upstream`
+//! ones reached over HTTP and `builtin` ones that programs carry in code. [`Services`] runs a
+//! service on this member; [`Dispatcher`] on a live member that carries it.
 
 pub mod api;
+mod builtin;
+mod causes;
+pub mod dispatch;
+pub(crate) mod follow;
+pub(crate) mod headers;
+mod invoke;
+mod registry;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod upstream;
+
+pub use api::{Dispatch, Message, Origin, Reply, Request, Service, ServiceError};
+pub use async_trait::async_trait;
+pub use bytes::Bytes;
+pub use dispatch::{Dispatcher, InvokeServer};
+pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+pub use registry::{Carrier, Services};

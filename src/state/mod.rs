@@ -1,3 +1,90 @@
 //! The replicated state: pure and deterministic. No tokio, no I/O, no clock.
+//!
+//! Every member applies the same commands in the same order, so whatever is decided
+//! here is decided the same everywhere. A revision is the log index that last changed
+//! a thing. [`State`] is what readers see: cheap to clone, and it never changes.
 
+mod announced;
+mod catalog;
+pub mod command;
+mod json;
+mod kv;
+mod machine;
+mod references;
+mod reign;
 pub mod resource;
+mod snapshot;
+
+pub use announced::Announced;
+pub use catalog::{Catalog, SPEC_BYTES_MAX, Stored, check as check_resource};
+pub use command::{Answer, Command, FieldError, Precondition};
+pub use json::{Unique, parse as parse_json};
+pub use kv::{Entry, KEY_BYTES_MAX, Kv, VALUE_BYTES_MAX};
+pub use machine::{Event, Machine};
+pub use reign::Reign;
+pub use resource::{Kind, Resource, UnknownKind};
+
+/// A member's id.
+pub type MemberId = u64;
+
+/// Everything that is replicated, as of one log index.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    applied: u64,
+    revision: u64,
+    catalog: Catalog,
+    kv: Kv,
+    reign: Reign,
+    announced: announced::Announcements,
+}
+
+impl State {
+    /// The last log index that has been applied.
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// The log index that last changed anything here.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The resources that users declared.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The keys and values.
+    pub fn kv(&self) -> &Kv {
+        &self.kv
+    }
+
+    /// Who runs the connectors, and under which epoch.
+    pub fn reign(&self) -> &Reign {
+        &self.reign
+    }
+
+    /// What each member's program carries in code.
+    pub fn announced(&self) -> &imbl::OrdMap<MemberId, std::sync::Arc<Announced>> {
+        &self.announced.by_member
+    }
+
+    /// What a write would be answered if it came next. Nothing changes.
+    pub fn rehearse(&self, command: &Command) -> Answer {
+        let mut machine = Machine::from(self.clone());
+        let next = self.applied.max(self.revision) + 1;
+        machine
+            .apply(
+                next,
+                self.reign.term,
+                self.reign.holder.unwrap_or_default(),
+                command,
+            )
+            .0
+    }
+}
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

@@ -58,4 +58,27 @@ impl Node {
             );
         }
     }
+
+    /// Comes when consensus has stopped without having been asked to, with why: openraft
+    /// ends for good when it can't trust its storage, or has panicked. A member without it
+    /// is of no use, so whoever runs one ends it then.
+    pub async fn lost(&self) -> String {
+        use openraft::async_runtime::watch::WatchReceiver;
+        let mut metrics = self.inner.raft.metrics();
+        loop {
+            let stopped = match &metrics.borrow_watched().running_state {
+                Ok(()) => None,
+                Err(why) => Some(why.to_string()),
+            };
+            if self.inner.closing() {
+                std::future::pending::<()>().await;
+            }
+            if let Some(why) = stopped {
+                return why;
+            }
+            if metrics.changed().await.is_err() && !self.inner.closing() {
+                return "its core task is gone".to_owned();
+            }
+        }
+    }
 }

@@ -1,0 +1,56 @@
+# One way to run each thing. `make` alone lists them.
+
+# One folder for every build, outside of the tree: RocksDB is compiled once.
+CARGO_TARGET_DIR ?= $(HOME)/.cache/quorate/target
+export CARGO_TARGET_DIR
+
+# Found even where the shell that called us doesn't have it on its PATH.
+export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
+
+# Every command builds the whole workspace: a part of it alone would ask for fewer
+# features of a dependency and have it built a second time.
+CARGO_FLAGS ?=
+QUORATE = $(CARGO_TARGET_DIR)/debug/quorate
+
+.PHONY: help setup build install run test figures verify fix
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+setup: ## install what is missing on Debian or Ubuntu; quick when nothing is
+	@scripts/setup.sh
+
+build: ## build the binary
+	cargo build --workspace $(CARGO_FLAGS)
+
+install: build ## link the binary into cargo's bin folder, so that `quorate` is on the PATH
+	@scripts/link.sh $(QUORATE)
+
+run: setup install ## three members and HAProxy on this machine (ARGS="--members 5" and the like)
+	$(QUORATE) quickstart $(ARGS)
+
+# Every test program but two: `it` runs real processes and measures time, so its tests
+# run one at a time; `figures` prints what the documentation quotes and tests nothing.
+TESTS := $(filter-out it figures,$(notdir $(basename $(wildcard tests/*.rs */tests/*.rs)) \
+	$(patsubst %/main.rs,%,$(wildcard tests/*/main.rs */tests/*/main.rs))))
+CARGO_TEST = cargo test --workspace $(CARGO_FLAGS) --no-fail-fast
+
+# Each part runs even when one before it has failed.
+test: setup ## run every test
+	@failed=0; \
+	$(CARGO_TEST) --lib --bins --examples $(addprefix --test ,$(sort $(TESTS))) || failed=1; \
+	$(CARGO_TEST) --doc || failed=1; \
+	$(CARGO_TEST) --test it -- --test-threads=1 || failed=1; \
+	exit $$failed
+
+figures: setup ## measure what the documentation quotes
+	cargo test --workspace $(CARGO_FLAGS) --test figures
+
+verify: ## check the form of everything; writes nothing
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo test --workspace --locked --test tidy
+
+fix: ## put right what can be put right by a program
+	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+	cargo fmt --all

@@ -1,0 +1,191 @@
+//! The JSON answers of the cluster calls, as the admin face writes them and the command
+//! line reads them.
+
+use std::collections::BTreeMap;
+
+use quorate_raft::{Member, MemberId, Role};
+use serde::{Deserialize, Serialize};
+
+use crate::connector::status::ConnectorStatus;
+
+/// A member by id, name and addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberRef {
+    /// Its id.
+    pub id: MemberId,
+    /// Its name.
+    pub name: String,
+    /// Where its services listen.
+    pub http: String,
+    /// Where its REST face listens.
+    pub admin: String,
+    /// Where other members reach it.
+    pub peer: String,
+}
+
+impl MemberRef {
+    /// From what the group knows of it.
+    pub fn new(id: MemberId, member: &Member) -> MemberRef {
+        let Member {
+            name,
+            http,
+            admin,
+            peer,
+        } = member.clone();
+        MemberRef {
+            id,
+            name,
+            http,
+            admin,
+            peer,
+        }
+    }
+}
+
+/// Who runs the connectors.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectorServer {
+    /// The member's id.
+    pub id: MemberId,
+    /// Its name.
+    pub name: String,
+    /// The epoch of its reign.
+    pub epoch: u64,
+}
+
+/// `GET /v1/cluster/leader`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderAnswer {
+    /// Who leads.
+    pub leader: MemberRef,
+    /// In which term.
+    pub term: u64,
+    /// Who runs the connectors; `null` between two reigns.
+    pub connector_server: Option<ConnectorServer>,
+    /// How many voters may be lost with the cluster still working, when all are up.
+    pub failure_tolerance: usize,
+}
+
+/// Whether a member is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberState {
+    /// The leader hears it.
+    Alive,
+    /// The leader has not heard it for longer than the failover promise.
+    Unreachable,
+    /// There is no leader to say.
+    Unknown,
+}
+
+impl MemberState {
+    /// The word used in JSON and in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MemberState::Alive => "alive",
+            MemberState::Unreachable => "unreachable",
+            MemberState::Unknown => "unknown",
+        }
+    }
+}
+
+/// A row of `GET /v1/cluster/members`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberRow {
+    /// Its id.
+    pub id: MemberId,
+    /// Its name.
+    pub name: String,
+    /// Whether it counts for quorums.
+    pub role: Role,
+    /// Whether it is heard.
+    pub state: MemberState,
+    /// Where its services listen.
+    pub http: String,
+    /// Where its REST face listens.
+    pub admin: String,
+    /// Where other members reach it.
+    pub peer: String,
+    /// Log entries behind the leader; `null` where nobody knows.
+    pub lag: Option<u64>,
+}
+
+/// `GET /v1/cluster/members`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembersAnswer {
+    /// Ordered by id.
+    pub members: Vec<MemberRow>,
+}
+
+/// `GET /v1/connectors`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectorsAnswer {
+    /// Ordered by kind and name.
+    pub connectors: Vec<ConnectorStatus>,
+}
+
+/// What a member's program carries.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// Its version.
+    pub version: String,
+    /// The services that it carries in code.
+    pub services: Vec<String>,
+}
+
+/// `GET /v1/cluster/status`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusAnswer {
+    /// The cluster's id.
+    pub cluster: String,
+    /// The name of the member that answers.
+    pub answered_by: String,
+    /// Its failover promise.
+    pub failover_ms: u64,
+    /// The last log index that it has applied.
+    pub applied: u64,
+    /// The log index of the last change of the configuration or of a key.
+    pub revision: u64,
+    /// Who leads; `null` when nobody does, as far as that member knows.
+    pub leader: Option<MemberRef>,
+    /// The term.
+    pub term: u64,
+    /// Who runs the connectors.
+    pub connector_server: Option<ConnectorServer>,
+    /// The members.
+    pub members: Vec<MemberRow>,
+    /// What each member's program carries, by member name; only of those that have said so.
+    pub programs: BTreeMap<String, Program>,
+    /// Services that some members' programs carry and others' don't: service -> names of
+    /// the members that lack it.
+    pub services_missing: BTreeMap<String, Vec<String>>,
+    /// How many voters may be lost with the cluster still working, when all are up.
+    pub failure_tolerance: usize,
+    /// How many more may be lost now; `null` when there is no leader to say.
+    pub failures_left: Option<usize>,
+    /// Connectors by state; `null` when the connector server does not answer.
+    pub connectors: Option<BTreeMap<String, usize>>,
+    /// What someone should look at.
+    pub warnings: Vec<String>,
+}
+
+/// How many voters of `voters` may be lost with a quorum left.
+pub fn failure_tolerance(voters: usize) -> usize {
+    voters.saturating_sub(quorum(voters))
+}
+
+/// The smallest majority of `voters`.
+pub fn quorum(voters: usize) -> usize {
+    voters / 2 + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tolerance_is_what_a_majority_can_spare() {
+        let shown: Vec<_> = (0..=7).map(failure_tolerance).collect();
+        assert_eq!(shown, [0, 0, 0, 1, 1, 2, 2, 3]);
+    }
+}

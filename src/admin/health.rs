@@ -1,0 +1,62 @@
+//! Yes or no by status alone, for HAProxy, Kubernetes and the like.
+//!
+//! `ready` asks for no quorum: HTTP services work without one, on the last applied
+//! configuration, and a balancer that took every member out would stop them all.
+
+use axum::{
+    Json, Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::{MethodFilter, on},
+};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::Context;
+
+/// The routes.
+pub fn routes() -> Router<Context> {
+    // HEAD goes with GET; HAProxy's own default is OPTIONS.
+    let asked = MethodFilter::GET.or(MethodFilter::OPTIONS);
+    Router::new()
+        .route("/health/live", on(asked, live))
+        .route("/health/ready", on(asked, ready))
+        .route("/leader", on(asked, leader))
+        .route("/connector-server", on(asked, connector_server))
+}
+
+async fn live() -> Response {
+    answer(true, json!({ "live": true }))
+}
+
+async fn ready(State(context): State<Context>) -> Response {
+    let draining = *context.draining.borrow();
+    let applied = context.cluster.state().applied();
+    answer(
+        !draining && applied > 0,
+        json!({ "ready": !draining && applied > 0, "draining": draining, "applied": applied }),
+    )
+}
+
+async fn leader(State(context): State<Context>) -> Response {
+    let leadership = context.leadership();
+    let fresh = leadership
+        .heard_at
+        .is_some_and(|at| at.elapsed() < context.timing.lease);
+    let leads = leadership.leading && fresh;
+    answer(leads, json!({ "leader": leads }))
+}
+
+async fn connector_server(State(context): State<Context>) -> Response {
+    let acting = context.connectors.reign().borrow().acting;
+    answer(acting, json!({ "connector_server": acting }))
+}
+
+fn answer(yes: bool, body: Value) -> Response {
+    let status = if yes {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, Json(body)).into_response()
+}

@@ -1,0 +1,50 @@
+//! No request may take forever.
+
+use std::time::Duration;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::StatusCode;
+use tokio::time::timeout;
+
+use super::{Context, problem::Problem};
+
+/// How long a request may take, its body included.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    request: Duration,
+}
+
+impl Limits {
+    /// Longer than any handler's own deadline: these give better answers.
+    pub fn of(context: &Context) -> Limits {
+        Limits {
+            request: context.timing.failover * 4 + context.drain + Duration::from_secs(20),
+        }
+    }
+}
+
+/// Ends what takes too long.
+pub async fn within(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+    let harmless = request.method().is_safe();
+    match timeout(limits.request, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) if harmless => {
+            let detail = format!(
+                "there was no answer within {} ms",
+                limits.request.as_millis()
+            );
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).into_response()
+        }
+        Err(_) => {
+            let detail = format!(
+                "there was no outcome within {} ms; it may have been done or not",
+                limits.request.as_millis()
+            );
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, "unknown_outcome", detail).into_response()
+        }
+    }
+}

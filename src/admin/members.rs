@@ -1,0 +1,105 @@
+//! `GET /v1/cluster/members`. Only the leader knows who is behind and who is silent, so
+//! the others ask it.
+
+use axum::{Json, Router, extract::State, routing::get};
+use http::HeaderMap;
+use quorate_raft::{MemberId, MemberStatus};
+
+use super::{
+    Context,
+    answers::{MemberRow, MemberState, MembersAnswer},
+    peers::PASSED_ON,
+};
+
+/// The path, here and at the leader.
+const PATH: &str = "/v1/cluster/members";
+
+/// The route.
+pub fn routes() -> Router<Context> {
+    Router::new().route(PATH, get(members))
+}
+
+async fn members(State(context): State<Context>, headers: HeaderMap) -> Json<MembersAnswer> {
+    let rows = match headers.contains_key(PASSED_ON) {
+        true => own_view(&context),
+        false => rows(&context).await,
+    };
+    Json(MembersAnswer { members: rows })
+}
+
+/// The members as the leader sees them, or as this one does where the leader is silent.
+pub async fn rows(context: &Context) -> Vec<MemberRow> {
+    let leadership = context.leadership();
+    let other = leadership.leader.filter(|leader| *leader != leadership.me);
+    if let Some(leader) = other.and_then(|id| context.member(id)) {
+        let asked =
+            context
+                .peers
+                .get::<MembersAnswer>(&leader.member.admin, PATH, context.peer_wait());
+        match asked.await {
+            Ok(answer) => return answer.members,
+            Err(error) => tracing::debug!(%error, "the leader does not tell of the members"),
+        }
+    }
+    own_view(context)
+}
+
+fn own_view(context: &Context) -> Vec<MemberRow> {
+    let me = context.me();
+    context
+        .cluster
+        .node()
+        .members()
+        .into_iter()
+        .map(|status| row(me, status))
+        .collect()
+}
+
+fn row(me: MemberId, status: MemberStatus) -> MemberRow {
+    let MemberStatus {
+        id,
+        member,
+        role,
+        lag,
+        reachable,
+    } = status;
+    let state = match reachable {
+        _ if id == me => MemberState::Alive,
+        Some(true) => MemberState::Alive,
+        Some(false) => MemberState::Unreachable,
+        None => MemberState::Unknown,
+    };
+    MemberRow {
+        id,
+        name: member.name,
+        role,
+        state,
+        http: member.http,
+        admin: member.admin,
+        peer: member.peer,
+        lag,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_raft::{Member, Role};
+
+    use super::*;
+
+    #[test]
+    fn states_follow_what_the_leader_hears_and_oneself_is_alive() {
+        let status = |id, reachable| MemberStatus {
+            id,
+            member: Member::default(),
+            role: Role::Voter,
+            lag: None,
+            reachable,
+        };
+        let state = |id, reachable| row(1, status(id, reachable)).state;
+        assert_eq!(state(1, None), MemberState::Alive);
+        assert_eq!(state(2, None), MemberState::Unknown);
+        assert_eq!(state(2, Some(true)), MemberState::Alive);
+        assert_eq!(state(2, Some(false)), MemberState::Unreachable);
+    }
+}

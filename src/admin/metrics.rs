@@ -1,0 +1,155 @@
+//! `GET /metrics`: Prometheus text. One recorder for the whole process.
+
+use std::{sync::OnceLock, time::Duration};
+
+use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use super::Context;
+
+/// Seconds; from a fast disk's fsync to a slow service.
+const BUCKETS: [f64; 14] = [
+    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
+
+/// How often old samples are folded away when nobody scrapes.
+pub const UPKEEP: Duration = Duration::from_secs(10);
+
+static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+/// Makes the process's recorder, the first time. `None` where a program that embeds a
+/// member has a recorder of its own: then the metrics are there.
+pub fn recorder() -> Option<PrometheusHandle> {
+    RECORDER
+        .get_or_init(|| {
+            let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &BUCKETS);
+            let handle = builder.map(|builder| builder.install_recorder());
+            match handle {
+                Ok(Ok(handle)) => {
+                    describe();
+                    Some(handle)
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "/metrics stays empty: the process has another recorder");
+                    None
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "/metrics stays empty");
+                    None
+                }
+            }
+        })
+        .clone()
+}
+
+/// What matters first, in words.
+fn describe() {
+    describe_gauge!("quorate_is_leader", "1 on the member that leads");
+    describe_gauge!(
+        "quorate_term",
+        "The member's term; every step up is an election"
+    );
+    describe_gauge!(
+        "quorate_applied_index",
+        "The last log index that the member has applied"
+    );
+    describe_gauge!(
+        "quorate_members",
+        "Members by role, as this member sees them"
+    );
+    describe_gauge!(
+        "quorate_leader_heard_seconds",
+        Unit::Seconds,
+        "How long ago the leader, or as leader a quorum, was heard"
+    );
+    describe_gauge!(
+        "quorate_connector_epoch",
+        "The epoch under which this member ran connectors last"
+    );
+    describe_gauge!(
+        "quorate_connector_lease_remaining_seconds",
+        Unit::Seconds,
+        "How long the connectors may go on acting; 0 on members that are not the connector server"
+    );
+    describe_counter!(
+        "quorate_connector_messages_total",
+        "Messages by connector and outcome"
+    );
+    describe_counter!(
+        "quorate_http_requests_total",
+        "Requests on the services' face by channel and status"
+    );
+    describe_histogram!(
+        "quorate_http_request_seconds",
+        Unit::Seconds,
+        "How long requests on the services' face took"
+    );
+    describe_counter!(
+        "quorate_service_calls_total",
+        "Calls of services on this member by service and outcome"
+    );
+    describe_counter!("quorate_log_entries_total", "Log entries written");
+    describe_counter!("quorate_log_fsyncs_total", "fsyncs of the log");
+    describe_histogram!(
+        "quorate_log_fsync_seconds",
+        Unit::Seconds,
+        "How long an fsync of the log took"
+    );
+    describe_gauge!(
+        "process_resident_memory_bytes",
+        Unit::Bytes,
+        "Memory in use by the member's own process"
+    );
+    describe_gauge!(
+        "process_open_fds",
+        "Open file handles of the member's own process"
+    );
+}
+
+/// The route.
+pub fn routes() -> Router<Context> {
+    Router::new().route("/metrics", get(metrics))
+}
+
+async fn metrics(State(context): State<Context>) -> impl IntoResponse {
+    observe(&context);
+    let text = recorder().map(|handle| handle.render()).unwrap_or_default();
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        text,
+    )
+}
+
+/// Sets what is looked up rather than counted.
+fn observe(context: &Context) {
+    let leadership = *context.cluster.node().leadership().borrow();
+    let members = context.cluster.node().members();
+    let voters = members
+        .iter()
+        .filter(|member| member.role == quorate_raft::Role::Voter)
+        .count();
+    gauge!("quorate_is_leader").set(f64::from(u8::from(leadership.leading)));
+    gauge!("quorate_term").set(leadership.term as f64);
+    gauge!("quorate_applied_index").set(context.cluster.state().applied() as f64);
+    gauge!("quorate_members", "role" => "voter").set(voters as f64);
+    gauge!("quorate_members", "role" => "learner").set((members.len() - voters) as f64);
+    if let Some(heard_at) = leadership.heard_at {
+        gauge!("quorate_leader_heard_seconds").set(heard_at.elapsed().as_secs_f64());
+    }
+    if let Some(bytes) = resident_bytes() {
+        gauge!("process_resident_memory_bytes").set(bytes as f64);
+    }
+    if let Ok(handles) = std::fs::read_dir("/proc/self/fd") {
+        gauge!("process_open_fds").set(handles.count() as f64);
+    }
+}
+
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+}

@@ -1,0 +1,105 @@
+//! The admin face: REST, health and metrics. Errors are problem+json with a `code`.
+
+pub mod answers;
+pub mod config;
+mod connectors;
+mod health;
+mod invoke;
+mod join;
+pub mod kv;
+mod leader;
+mod limits;
+mod members;
+pub mod metrics;
+pub mod peers;
+pub mod problem;
+mod refusal;
+mod revision;
+mod serve;
+mod status;
+mod transfer;
+pub mod validate;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, extract::FromRef, middleware};
+use quorate_raft::{Leadership, MemberId, MemberStatus, Timing};
+use tokio::sync::watch;
+
+use crate::{cluster::Cluster, connector, service::Services};
+use peers::Peers;
+
+pub use serve::serve;
+
+/// What the handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// The replicated state, and the way to change it.
+    pub cluster: Cluster,
+    /// The services of this member.
+    pub services: Arc<Services>,
+    /// The connectors of this member.
+    pub connectors: connector::Handle,
+    /// The timers.
+    pub timing: Timing,
+    /// How long connectors may take to finish what is in flight when they are handed over.
+    pub drain: Duration,
+    /// Whether this member is on its way out.
+    pub draining: watch::Receiver<bool>,
+    /// The other members' admin faces.
+    pub peers: Peers,
+}
+
+impl Context {
+    /// Who leads, as of now.
+    pub(crate) fn leadership(&self) -> Leadership {
+        *self.cluster.node().leadership().borrow()
+    }
+
+    /// This member's id.
+    pub(crate) fn me(&self) -> MemberId {
+        self.cluster.node().id()
+    }
+
+    /// One member by id.
+    pub(crate) fn member(&self, id: MemberId) -> Option<MemberStatus> {
+        self.cluster
+            .node()
+            .members()
+            .into_iter()
+            .find(|member| member.id == id)
+    }
+
+    /// How long another member is waited for.
+    pub(crate) fn peer_wait(&self) -> Duration {
+        (self.timing.failover * 2).clamp(Duration::from_millis(500), Duration::from_secs(5))
+    }
+}
+
+impl FromRef<Context> for Cluster {
+    fn from_ref(context: &Context) -> Cluster {
+        context.cluster.clone()
+    }
+}
+
+/// Everything that the admin face answers.
+pub fn router(context: Context) -> Router {
+    let limits = limits::Limits::of(&context);
+    Router::new()
+        .merge(health::routes())
+        .merge(leader::routes())
+        .merge(members::routes())
+        .merge(join::routes())
+        .merge(transfer::routes())
+        .merge(status::routes())
+        .merge(connectors::routes())
+        .merge(invoke::routes())
+        .merge(validate::routes())
+        .merge(metrics::routes())
+        .merge(config::routes())
+        .merge(kv::routes())
+        .fallback(refusal::unknown_path)
+        .method_not_allowed_fallback(refusal::wrong_method)
+        .layer(middleware::from_fn_with_state(limits, limits::within))
+        .with_state(context)
+}

@@ -1,0 +1,337 @@
+//! Errors as the admin face tells them: `application/problem+json` (RFC 9457).
+//!
+//! Programs go by `code`, which never changes its meaning; people read `detail`.
+//!
+//! | code | status | meaning |
+//! |---|---|---|
+//! | `bad_request` | 400 | the request can't be read |
+//! | `not_found` | 404 | there is no such thing |
+//! | `method_not_allowed` | 405 | the path does not take this method |
+//! | `conflict` | 409 | others depend on it: `referenced_by` |
+//! | `precondition_failed` | 412 | the thing has another `revision` (0: there is none) |
+//! | `too_large` | 413 | the body is longer than this call takes |
+//! | `unsupported_media_type` | 415 | the body is of a type that this call does not take |
+//! | `invalid` | 422 | each bad field stands in `errors` |
+//! | `internal` | 500 | a fault of this program |
+//! | `no_quorum` | 503 | surely not done: no leader took it in time |
+//! | `no_leader` | 503 | this member knows of no leader |
+//! | `unavailable` | 503 | surely not done: the member that should do it can't now |
+//! | `unknown_outcome` | 504 | it may have been done or not |
+
+use axum::{
+    Json,
+    extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection},
+    response::{IntoResponse, Response},
+};
+use http::{
+    HeaderValue, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
+use quorate_raft::{ProposeError, ReadError};
+use serde::Serialize;
+
+use crate::state::{Answer, FieldError};
+
+/// A field that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldProblem {
+    /// Which one.
+    pub field: String,
+    /// What it was; secrets are hidden.
+    pub value: String,
+    /// What would be right.
+    pub problem: String,
+}
+
+impl FieldProblem {
+    /// A bad field.
+    pub fn new(
+        field: impl Into<String>,
+        value: impl Into<String>,
+        problem: impl Into<String>,
+    ) -> FieldProblem {
+        FieldProblem {
+            field: field.into(),
+            value: value.into(),
+            problem: problem.into(),
+        }
+    }
+}
+
+impl From<FieldError> for FieldProblem {
+    fn from(it: FieldError) -> Self {
+        FieldProblem::new(it.field, it.value, it.problem)
+    }
+}
+
+/// An error as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Problem(Box<Told>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Told {
+    #[serde(serialize_with = "as_number")]
+    status: StatusCode,
+    /// For programs.
+    code: &'static str,
+    /// The code in words.
+    title: String,
+    /// What was wrong, where, and what would be right.
+    detail: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldProblem>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    referenced_by: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<u64>,
+}
+
+fn as_number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u16(status.as_u16())
+}
+
+impl Problem {
+    /// Any error.
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
+        let mut title = code.replace('_', " ");
+        if let Some(first) = title.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        Problem(Box::new(Told {
+            status,
+            code,
+            title,
+            detail: detail.into(),
+            errors: Vec::new(),
+            referenced_by: Vec::new(),
+            revision: None,
+        }))
+    }
+
+    /// A request that can't be read.
+    pub fn bad_request(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "bad_request", detail)
+    }
+
+    /// Something that is not there.
+    pub fn not_found(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
+    }
+
+    /// A body that is too long.
+    pub fn too_large(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+    }
+
+    /// Fields that are wrong.
+    pub fn invalid(
+        detail: impl Into<String>,
+        errors: impl IntoIterator<Item = impl Into<FieldProblem>>,
+    ) -> Problem {
+        let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail);
+        problem.0.errors = errors.into_iter().map(Into::into).collect();
+        problem
+    }
+
+    /// Why a write to `thing` was not done; `None` when it was.
+    pub fn of_answer(thing: &str, answer: Answer) -> Option<Problem> {
+        Some(match answer {
+            Answer::Done { .. } => return None,
+            Answer::PreconditionFailed { revision } => {
+                let detail = match revision {
+                    0 => format!("there is no {thing}; nothing was written"),
+                    _ => format!("{thing} has revision {revision}; nothing was written"),
+                };
+                let status = StatusCode::PRECONDITION_FAILED;
+                let mut problem = Problem::new(status, "precondition_failed", detail);
+                problem.0.revision = Some(revision);
+                problem
+            }
+            Answer::NotFound => Problem::not_found(format!("there is no {thing}")),
+            Answer::Invalid(errors) => {
+                Problem::invalid(format!("{thing} can't be like this"), errors)
+            }
+            Answer::Referenced(by) => {
+                let detail = format!("{thing} can't be deleted: {} need it", by.join(", "));
+                let mut problem = Problem::new(StatusCode::CONFLICT, "conflict", detail);
+                problem.0.referenced_by = by;
+                problem
+            }
+            Answer::Ignored(why) => Problem::new(StatusCode::CONFLICT, "conflict", why),
+        })
+    }
+
+    /// Its code.
+    pub fn code(&self) -> &'static str {
+        self.0.code
+    }
+
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// Its text for people.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.0.status;
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<ProposeError> for Problem {
+    fn from(error: ProposeError) -> Self {
+        let (status, code) = match error {
+            ProposeError::NoQuorum { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no_quorum"),
+            ProposeError::Refused(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            ProposeError::Unknown(_) => (StatusCode::GATEWAY_TIMEOUT, "unknown_outcome"),
+        };
+        Problem::new(status, code, error.to_string())
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::NoQuorum { .. } => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no_quorum",
+                format!("{error}; ?consistency=stale answers from what this member has applied"),
+            ),
+        }
+    }
+}
+
+/// What axum could not read, in our words where its own are for programmers.
+fn unreadable(status: StatusCode, detail: String) -> Problem {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::too_large("the body is longer than this call takes")
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::new(
+            status,
+            "unsupported_media_type",
+            "the body must be JSON, with Content-Type: application/json",
+        ),
+        status if status.is_server_error() => Problem::new(status, "internal", detail),
+        _ => Problem::bad_request(detail),
+    }
+}
+
+impl From<BytesRejection> for Problem {
+    fn from(it: BytesRejection) -> Self {
+        unreadable(it.status(), it.body_text())
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(it: JsonRejection) -> Self {
+        unreadable(it.status(), it.body_text())
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(it: PathRejection) -> Self {
+        unreadable(it.status(), it.body_text())
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(it: QueryRejection) -> Self {
+        let text = it.body_text();
+        let what = text.split_once(": ").map_or(&*text, |(_, what)| what);
+        unreadable(it.status(), format!("the query can't be read: {what}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    async fn sent(problem: Problem) -> (StatusCode, Value) {
+        let response = problem.into_response();
+        assert_eq!(
+            response.headers()[CONTENT_TYPE],
+            "application/problem+json",
+            "the type of a problem"
+        );
+        let status = response.status();
+        let body = to_bytes(response.into_body(), 10_000).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn answers_of_the_state() {
+        let of = |answer| Problem::of_answer("service/orders", answer);
+        let done = Answer::Done {
+            revision: 1,
+            changed: true,
+            created: true,
+        };
+        assert_eq!(of(done), None);
+        let (status, body) = sent(of(Answer::PreconditionFailed { revision: 7 }).unwrap()).await;
+        assert_eq!(status, 412);
+        assert_eq!(
+            body,
+            json!({
+                "status": 412, "code": "precondition_failed", "title": "Precondition failed",
+                "detail": "service/orders has revision 7; nothing was written", "revision": 7,
+            })
+        );
+        let (status, body) = sent(of(Answer::NotFound).unwrap()).await;
+        assert_eq!((status.as_u16(), &body["code"]), (404, &json!("not_found")));
+        let by = vec!["http_channel/a".to_owned()];
+        let (status, body) = sent(of(Answer::Referenced(by)).unwrap()).await;
+        assert_eq!((status.as_u16(), &body["code"]), (409, &json!("conflict")));
+        assert_eq!(body["referenced_by"], json!(["http_channel/a"]));
+        let error = FieldError {
+            field: "port".into(),
+            value: "0".into(),
+            problem: "must be".into(),
+        };
+        let (status, body) = sent(of(Answer::Invalid(vec![error])).unwrap()).await;
+        assert_eq!((status.as_u16(), &body["code"]), (422, &json!("invalid")));
+        assert_eq!(
+            body["errors"],
+            json!([{"field": "port", "value": "0", "problem": "must be"}])
+        );
+    }
+
+    #[test]
+    fn the_three_outcomes_of_a_write_are_not_mixed() {
+        let code = |error: ProposeError| {
+            let problem = Problem::from(error);
+            (problem.status().as_u16(), problem.code())
+        };
+        assert_eq!(
+            code(ProposeError::NoQuorum { waited_ms: 1 }),
+            (503, "no_quorum")
+        );
+        assert_eq!(
+            code(ProposeError::Refused(String::new())),
+            (503, "unavailable")
+        );
+        assert_eq!(
+            code(ProposeError::Unknown(String::new())),
+            (504, "unknown_outcome")
+        );
+    }
+}

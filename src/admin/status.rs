@@ -1,0 +1,197 @@
+//! `GET /v1/cluster/status`: the whole cluster at a glance, also where there is no leader.
+
+use std::collections::BTreeMap;
+
+use axum::{Json, Router, extract::State, routing::get};
+use quorate_raft::Role;
+
+use super::{
+    Context,
+    answers::{MemberRow, MemberState, Program, StatusAnswer, failure_tolerance, quorum},
+    connectors, leader, members,
+};
+use crate::connector::status::ConnectorState;
+
+/// The route.
+pub fn routes() -> Router<Context> {
+    Router::new().route("/v1/cluster/status", get(status))
+}
+
+async fn status(State(context): State<Context>) -> Json<StatusAnswer> {
+    let (rows, connectors) = tokio::join!(members::rows(&context), connectors::list(&context));
+    let state = context.cluster.state();
+    let led = leader::now(&context);
+    let name = |id| {
+        rows.iter()
+            .find(|row| row.id == id)
+            .map(|row| row.name.clone())
+    };
+    let programs: BTreeMap<String, Program> = state
+        .announced()
+        .iter()
+        .filter_map(|(id, said)| {
+            let program = Program {
+                version: said.version.clone(),
+                services: said.services.clone(),
+            };
+            Some((name(*id)?, program))
+        })
+        .collect();
+    let counts = connectors.ok().map(|answer| {
+        let mut counts = BTreeMap::new();
+        for connector in &answer.connectors {
+            *counts.entry(state_word(connector.state)).or_insert(0) += 1;
+        }
+        counts
+    });
+    let mut answer = StatusAnswer {
+        cluster: context.cluster.node().cluster().to_owned(),
+        answered_by: name(context.me()).unwrap_or_default(),
+        failover_ms: context.timing.failover.as_millis() as u64,
+        applied: state.applied(),
+        revision: state.revision(),
+        term: context.leadership().term,
+        connector_server: led.as_ref().and_then(|led| led.connector_server.clone()),
+        failure_tolerance: failure_tolerance(
+            rows.iter().filter(|row| row.role == Role::Voter).count(),
+        ),
+        failures_left: led.is_some().then(|| failures_left(&rows)),
+        leader: led.map(|led| led.leader),
+        services_missing: missing(&programs),
+        programs,
+        members: rows,
+        connectors: counts,
+        warnings: Vec::new(),
+    };
+    answer.warnings = warnings(&answer);
+    Json(answer)
+}
+
+fn state_word(state: ConnectorState) -> String {
+    let word = serde_json::to_value(state).ok();
+    word.as_ref()
+        .and_then(|word| word.as_str())
+        .unwrap_or("unknown")
+        .to_owned()
+}
+
+/// How many more voters may be lost now.
+fn failures_left(rows: &[MemberRow]) -> usize {
+    let voters = rows.iter().filter(|row| row.role == Role::Voter);
+    let alive = voters
+        .clone()
+        .filter(|row| row.state == MemberState::Alive)
+        .count();
+    alive.saturating_sub(quorum(voters.count()))
+}
+
+/// Services that only some of the programs carry, with the members that lack each.
+fn missing(programs: &BTreeMap<String, Program>) -> BTreeMap<String, Vec<String>> {
+    let all: std::collections::BTreeSet<&String> = programs
+        .values()
+        .flat_map(|program| &program.services)
+        .collect();
+    all.into_iter()
+        .filter_map(|service| {
+            let lack = programs
+                .iter()
+                .filter(|(_, program)| !program.services.contains(service));
+            let lack: Vec<String> = lack.map(|(name, _)| name.clone()).collect();
+            (!lack.is_empty()).then(|| (service.clone(), lack))
+        })
+        .collect()
+}
+
+fn warnings(status: &StatusAnswer) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if status.leader.is_none() {
+        warnings.push(
+            "there is no leader: writes are refused and no connector runs; HTTP services go on"
+                .into(),
+        );
+    }
+    if status.failure_tolerance == 0 {
+        warnings.push("failure tolerance is 0: the loss of one voter stops writes and connectors; run three members or more".into());
+    } else if status.failures_left == Some(0) {
+        warnings
+            .push("no further voter may be lost: bring back the ones that are unreachable".into());
+    }
+    for row in &status.members {
+        if row.state == MemberState::Unreachable {
+            warnings.push(format!("{} is unreachable", row.name));
+        }
+    }
+    if !status.services_missing.is_empty() {
+        warnings.push("the members' programs don't all carry the same services; deploy the same program everywhere".into());
+    }
+    let versions: std::collections::BTreeSet<&str> = status
+        .programs
+        .values()
+        .map(|program| program.version.as_str())
+        .collect();
+    if versions.len() > 1 {
+        let list: Vec<&str> = versions.into_iter().collect();
+        warnings.push(format!(
+            "the members run different versions: {}",
+            list.join(", ")
+        ));
+    }
+    if let Some(failed) = status
+        .connectors
+        .as_ref()
+        .and_then(|counts| counts.get("failed"))
+    {
+        warnings.push(format!(
+            "{failed} connectors fail; see `quorate connector list`"
+        ));
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(services: &[&str]) -> Program {
+        Program {
+            version: "1".into(),
+            services: services.iter().map(|it| it.to_string()).collect(),
+        }
+    }
+
+    #[test]
+    fn services_that_some_lack_are_told_with_who_lacks_them() {
+        let programs = BTreeMap::from([
+            ("a".to_owned(), program(&["echo", "orders"])),
+            ("b".to_owned(), program(&["echo"])),
+            ("c".to_owned(), program(&["echo", "orders", "bills"])),
+        ]);
+        let missing = missing(&programs);
+        assert_eq!(missing.len(), 2);
+        assert_eq!(missing["orders"], ["b"]);
+        assert_eq!(missing["bills"], ["a", "b"]);
+    }
+
+    #[test]
+    fn what_is_left_counts_the_living_voters_only() {
+        let row = |id, role, state| MemberRow {
+            id,
+            name: format!("m{id}"),
+            role,
+            state,
+            http: String::new(),
+            admin: String::new(),
+            peer: String::new(),
+            lag: None,
+        };
+        let rows = [
+            row(1, Role::Voter, MemberState::Alive),
+            row(2, Role::Voter, MemberState::Alive),
+            row(3, Role::Voter, MemberState::Unreachable),
+            row(4, Role::Learner, MemberState::Alive),
+        ];
+        assert_eq!(failures_left(&rows), 0);
+        assert_eq!(failures_left(&rows[..1]), 0);
+        assert_eq!(failures_left(&[]), 0);
+    }
+}

@@ -1,0 +1,246 @@
+//! `POST /v1/cluster/transfer-leadership`: answered when the new leader is in office.
+//!
+//! The connectors go with the leadership, so they are released first: drained, stopped,
+//! and said to be. What can be seen to fail is refused before that.
+
+use std::time::{Duration, Instant};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{State, rejection::JsonRejection},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use http::{HeaderMap, Method, StatusCode, header};
+use quorate_raft::{MemberId, MemberStatus, Members, Role, TransferError};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Context, leader,
+    peers::{PASSED_ON, PeerError},
+    problem::Problem,
+    refusal,
+};
+
+const PATH: &str = "/v1/cluster/transfer-leadership";
+
+/// A voter this far behind would leave the cluster waiting for it.
+const LAG_MAX: u64 = 1_000;
+
+/// What is asked for.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransferRequest {
+    /// The name of the member that is to lead; the best placed otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+}
+
+/// The route.
+pub fn routes() -> Router<Context> {
+    Router::new().route(PATH, post(transfer))
+}
+
+async fn transfer(
+    State(context): State<Context>,
+    headers: HeaderMap,
+    body: Result<Option<Json<TransferRequest>>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let request = body?.map(|Json(it)| it).unwrap_or_default();
+    let leadership = context.leadership();
+    if leadership.leading {
+        return lead_away(&context, request).await;
+    }
+    let leader = leadership
+        .leader
+        .and_then(|id| context.member(id))
+        .ok_or_else(refusal::no_leader)?;
+    if headers.contains_key(PASSED_ON) || leader.id == context.me() {
+        return Err(refusal::no_leader());
+    }
+    pass_on(&context, &leader, &request).await
+}
+
+/// As leader.
+async fn lead_away(context: &Context, request: TransferRequest) -> Result<Response, Problem> {
+    let members = context.cluster.node().members();
+    let target = match &request.to {
+        Some(name) => target(&members, context.me(), name)?,
+        None => best(&members, context.me())?,
+    };
+    let term = context.leadership().term;
+    context.connectors.release(context.drain).await;
+    let deadline = Instant::now() + context.timing.failover * 2 + Duration::from_secs(1);
+    let taken = context
+        .cluster
+        .node()
+        .transfer(Some(target), deadline)
+        .await;
+    taken.map_err(problem)?;
+    in_office(context, term, deadline)
+        .await
+        .map(|answer| Json(answer).into_response())
+}
+
+/// Waits until this member hears the new leader, and no longer itself.
+async fn in_office(
+    context: &Context,
+    old_term: u64,
+    deadline: Instant,
+) -> Result<super::answers::LeaderAnswer, Problem> {
+    let mut leadership = context.cluster.node().leadership();
+    loop {
+        if let Some(answer) = leader::now(context).filter(|answer| answer.term > old_term) {
+            return Ok(answer);
+        }
+        let changed = tokio::time::timeout_at(deadline.into(), leadership.changed()).await;
+        if !matches!(changed, Ok(Ok(()))) {
+            let detail = "leadership was handed over, and the new leader has not been heard yet";
+            return Err(Problem::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "unknown_outcome",
+                detail,
+            ));
+        }
+    }
+}
+
+fn target(members: &Members, me: MemberId, name: &str) -> Result<MemberId, Problem> {
+    let refused = |detail: String| Err(Problem::new(StatusCode::CONFLICT, "conflict", detail));
+    let Some(member) = members.iter().find(|member| member.member.name == name) else {
+        let names: Vec<_> = members
+            .iter()
+            .map(|member| member.member.name.as_str())
+            .collect();
+        let detail = format!(
+            "there is no member {name:?}; the members are {}",
+            names.join(", ")
+        );
+        return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", detail));
+    };
+    match member {
+        member if member.id == me => refused(format!("{name} leads already")),
+        MemberStatus {
+            role: Role::Learner,
+            ..
+        } => refused(format!("{name} does not vote, so it can't lead")),
+        member if !fit(member) => refused(format!("{name} {}; nothing was changed", unfit(member))),
+        member => Ok(member.id),
+    }
+}
+
+fn best(members: &Members, me: MemberId) -> Result<MemberId, Problem> {
+    let candidates = members
+        .iter()
+        .filter(|member| member.id != me && member.role == Role::Voter && fit(member));
+    candidates
+        .min_by_key(|member| (member.lag, member.id))
+        .map(|member| member.id)
+        .ok_or_else(|| {
+            let detail = "no other voter is reachable and up to date; nothing was changed";
+            Problem::new(StatusCode::CONFLICT, "conflict", detail)
+        })
+}
+
+fn fit(member: &MemberStatus) -> bool {
+    member.reachable != Some(false) && member.lag.is_none_or(|lag| lag <= LAG_MAX)
+}
+
+fn unfit(member: &MemberStatus) -> String {
+    match (member.reachable, member.lag) {
+        (Some(false), _) => "is not reachable".into(),
+        (_, Some(lag)) => format!("is behind by {lag} log entries"),
+        _ => "can't lead now".into(),
+    }
+}
+
+fn problem(error: TransferError) -> Problem {
+    match error {
+        TransferError::NotLeader(_) => refusal::no_leader(),
+        TransferError::Refused(why) => Problem::new(StatusCode::CONFLICT, "conflict", why),
+        TransferError::TimedOut(_) => Problem::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "unknown_outcome",
+            error.to_string(),
+        ),
+    }
+}
+
+async fn pass_on(
+    context: &Context,
+    leader: &MemberStatus,
+    request: &TransferRequest,
+) -> Result<Response, Problem> {
+    let wait = context.drain + context.timing.failover * 4 + Duration::from_secs(5);
+    let body = serde_json::to_value(request).unwrap_or_default();
+    let asked = context
+        .peers
+        .ask(Method::POST, &leader.member.admin, PATH, Some(body), wait);
+    match asked.await {
+        Ok(answer) => {
+            let kind = answer.headers.get(header::CONTENT_TYPE).cloned();
+            let mut response = Response::new(Body::from(answer.body));
+            *response.status_mut() = answer.status;
+            if let Some(kind) = kind {
+                response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            }
+            Ok(response)
+        }
+        Err(error @ PeerError::NotAsked(..)) => Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no_leader",
+            format!("the leader's admin face: {error}"),
+        )),
+        Err(error) => Err(Problem::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "unknown_outcome",
+            error.to_string(),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_raft::Member;
+
+    use super::*;
+
+    fn member(id: MemberId, role: Role, lag: u64, reachable: bool) -> MemberStatus {
+        let member = Member {
+            name: format!("member-{id}"),
+            ..Member::default()
+        };
+        MemberStatus {
+            id,
+            member,
+            role,
+            lag: Some(lag),
+            reachable: Some(reachable),
+        }
+    }
+
+    fn members() -> Members {
+        vec![
+            member(1, Role::Voter, 0, true),
+            member(2, Role::Voter, 5, true),
+            member(3, Role::Voter, 0, false),
+            member(4, Role::Learner, 0, true),
+            member(5, Role::Voter, 5_000, true),
+        ]
+    }
+
+    #[test]
+    fn the_best_placed_voter_is_reachable_and_up_to_date() {
+        assert_eq!(best(&members(), 1).ok(), Some(2));
+        assert!(best(&vec![member(1, Role::Voter, 0, true)], 1).is_err());
+    }
+
+    #[test]
+    fn a_target_that_can_not_lead_is_refused_before_anything_happens() {
+        assert_eq!(target(&members(), 1, "member-2").ok(), Some(2));
+        for name in ["member-1", "member-3", "member-4", "member-5", "member-9"] {
+            assert!(target(&members(), 1, name).is_err(), "{name}");
+        }
+    }
+}

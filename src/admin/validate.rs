@@ -1,0 +1,202 @@
+//! `POST /v1/config/validate`: what would become of several resources, put one after the
+//! other. Nothing is written. `quorate apply` asks this before it writes anything, so that
+//! a file is applied whole or not begun.
+
+use axum::{Json, Router, extract::State, extract::rejection::JsonRejection, routing::post};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Context, problem::Problem};
+use crate::state::{Answer, Command, Kind, Machine};
+
+/// What is asked.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidateRequest {
+    /// In the order in which they would be put.
+    pub resources: Vec<Proposed>,
+}
+
+/// One resource.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proposed {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Its fields, the name among them.
+    pub spec: Value,
+}
+
+/// What would become of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// It would be created.
+    Created,
+    /// It would be changed.
+    Changed,
+    /// It is there like this already.
+    Unchanged,
+    /// It would be refused.
+    Refused,
+}
+
+/// The answer for one resource.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// What would become of it.
+    pub fate: Fate,
+    /// What is wrong with it, field by field.
+    pub errors: Vec<FieldVerdict>,
+}
+
+/// A bad field.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct FieldVerdict {
+    /// The field.
+    pub field: String,
+    /// Its value.
+    pub value: String,
+    /// What is wrong and what would be right.
+    pub problem: String,
+}
+
+/// The answer: one verdict for each resource, in order.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ValidateAnswer {
+    /// One for each.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// The route.
+pub fn routes() -> Router<Context> {
+    Router::new().route("/v1/config/validate", post(validate))
+}
+
+async fn validate(
+    State(context): State<Context>,
+    body: Result<Json<ValidateRequest>, JsonRejection>,
+) -> Result<Json<ValidateAnswer>, Problem> {
+    let Json(request) = body?;
+    let deadline = context.cluster.write_deadline();
+    let state = context
+        .cluster
+        .fresh_state(deadline)
+        .await
+        .map_err(Problem::from)?;
+    // A copy that nobody else sees: taking one is cheap, and so is throwing it away.
+    let mut machine = Machine::from((*state).clone());
+    let verdicts = request
+        .resources
+        .into_iter()
+        .map(|proposed| judge(&mut machine, proposed))
+        .collect();
+    Ok(Json(ValidateAnswer { verdicts }))
+}
+
+fn judge(machine: &mut Machine, proposed: Proposed) -> Verdict {
+    let Proposed { kind, name, spec } = proposed;
+    let command = Command::PutResource {
+        kind,
+        name: name.clone(),
+        spec: spec.to_string().into(),
+        precondition: None,
+    };
+    let index = machine.state().applied() + 1;
+    let reign = *machine.state().reign();
+    let (answer, _) = machine.apply(
+        index,
+        reign.term,
+        reign.holder.unwrap_or_default(),
+        &command,
+    );
+    let (fate, errors) = match answer {
+        Answer::Done { created: true, .. } => (Fate::Created, vec![]),
+        Answer::Done { changed: true, .. } => (Fate::Changed, vec![]),
+        Answer::Done { .. } => (Fate::Unchanged, vec![]),
+        Answer::Invalid(errors) => (
+            Fate::Refused,
+            errors.into_iter().map(FieldVerdict::from).collect(),
+        ),
+        other => {
+            let problem = format!("{other:?}");
+            (
+                Fate::Refused,
+                vec![FieldVerdict {
+                    field: String::new(),
+                    value: String::new(),
+                    problem,
+                }],
+            )
+        }
+    };
+    Verdict {
+        kind,
+        name,
+        fate,
+        errors,
+    }
+}
+
+impl From<crate::state::FieldError> for FieldVerdict {
+    fn from(error: crate::state::FieldError) -> Self {
+        FieldVerdict {
+            field: error.field,
+            value: error.value,
+            problem: error.problem,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn proposed(kind: Kind, spec: Value) -> Proposed {
+        let name = spec["name"].as_str().unwrap().to_owned();
+        Proposed { kind, name, spec }
+    }
+
+    #[test]
+    fn a_document_may_need_one_before_it() {
+        let service = json!({ "name": "orders", "upstream": "http://127.0.0.1:9" });
+        let channel = json!({ "name": "orders", "path": "/orders", "service": "orders" });
+        let mut machine = Machine::default();
+        let fates: Vec<Fate> = [
+            (Kind::HttpChannel, channel.clone()),
+            (Kind::Service, service.clone()),
+            (Kind::HttpChannel, channel),
+            (Kind::Service, service),
+            (
+                Kind::Service,
+                json!({ "name": "orders", "upstream": "http://127.0.0.1:8" }),
+            ),
+            (
+                Kind::Service,
+                json!({ "name": "orders", "upstraem": "http://127.0.0.1:8" }),
+            ),
+        ]
+        .into_iter()
+        .map(|(kind, spec)| judge(&mut machine, proposed(kind, spec)).fate)
+        .collect();
+        assert_eq!(
+            fates,
+            [
+                Fate::Refused,
+                Fate::Created,
+                Fate::Created,
+                Fate::Unchanged,
+                Fate::Changed,
+                Fate::Refused
+            ]
+        );
+    }
+}

@@ -1,0 +1,52 @@
+//! The balancer's folder: its files are replaced as a whole or not at all.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+};
+
+use super::BalancerError;
+
+/// Makes the folder, for its owner alone: whoever reaches the socket in it commands HAProxy.
+pub(super) fn make_folder(dir: &Path) -> Result<(), BalancerError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|source| failed("can't make the folder", dir, source))
+}
+
+/// Writes a file, in the open.
+pub(super) fn write(path: &Path, text: &str) -> Result<(), BalancerError> {
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|source| failed("can't write", path, source))
+}
+
+/// Puts `from` in the place of `to`.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), BalancerError> {
+    fs::rename(from, to).map_err(|source| failed("can't replace", to, source))
+}
+
+/// Replaces a file; a reader sees the old text or the new one.
+pub(super) fn replace(path: &Path, text: &str) -> Result<(), BalancerError> {
+    let new = path.with_extension("new");
+    write(&new, text)?;
+    rename(&new, path)
+}
+
+/// A file's error with what was being done.
+pub(super) fn failed(what: &'static str, path: &Path, source: std::io::Error) -> BalancerError {
+    BalancerError::File {
+        what,
+        path: path.to_owned(),
+        source,
+    }
+}

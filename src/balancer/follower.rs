@@ -1,0 +1,158 @@
+//! Follows the cluster: asks a member who the members are, again and again.
+//!
+//! It stays with the member that answered last, so that two members that are not of one
+//! mind for a moment don't make the list go back and forth. When that one is silent it
+//! asks the others: the members of the last answer, the seeds of the settings, and every
+//! member that was ever seen.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    BalancerSettings,
+    cache::Cache,
+    member::{Asker, Member},
+    server::{Resolver, Server},
+};
+
+/// The servers as the cluster tells them. The asking ends with this value.
+pub(super) struct Follower {
+    servers: watch::Receiver<Arc<Vec<Server>>>,
+    heard: watch::Receiver<bool>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Follower {
+    pub(super) fn start(settings: &BalancerSettings) -> Follower {
+        let (servers_tx, servers) = watch::channel(Arc::new(Vec::new()));
+        let (heard_tx, heard) = watch::channel(false);
+        let following = Following {
+            dir: settings.dir.clone(),
+            seeds: settings.members.clone(),
+            cache: Cache::load(&settings.dir),
+            asker: Asker::new(),
+            resolver: Resolver::default(),
+            source: None,
+            silent: false,
+            servers: servers_tx,
+            heard: heard_tx,
+        };
+        let task = tokio::spawn(following.run(settings.poll));
+        Follower {
+            servers,
+            heard,
+            _task: AbortOnDropHandle::new(task),
+        }
+    }
+
+    /// Waits for a first answer, at most `wait`.
+    pub(super) async fn first(&mut self, wait: Duration) {
+        // Without one, what an earlier run has seen is used.
+        let _ = timeout(wait, self.heard.wait_for(|heard| *heard)).await;
+    }
+
+    /// The servers as of now, ordered by their members' ids.
+    pub(super) fn servers(&mut self) -> Vec<Server> {
+        self.servers.borrow_and_update().to_vec()
+    }
+
+    /// Waits for a change of the servers.
+    pub(super) async fn changed(&mut self) {
+        if self.servers.changed().await.is_err() {
+            // The task ends with this value only.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+struct Following {
+    dir: PathBuf,
+    seeds: Vec<String>,
+    cache: Cache,
+    asker: Asker,
+    resolver: Resolver,
+    /// Who answered last.
+    source: Option<String>,
+    /// Whether it has been said that nobody answers.
+    silent: bool,
+    servers: watch::Sender<Arc<Vec<Server>>>,
+    heard: watch::Sender<bool>,
+}
+
+impl Following {
+    async fn run(mut self, poll: Duration) {
+        self.publish().await;
+        let mut poll = interval(poll);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            poll.tick().await;
+            if let Some(members) = self.ask().await {
+                if self.cache.learn(&members)
+                    && let Err(e) = self.cache.save(&self.dir)
+                {
+                    tracing::warn!("{e}");
+                }
+                self.publish().await;
+                self.heard.send_replace(true);
+            }
+        }
+    }
+
+    /// One round: the first answer of anybody.
+    async fn ask(&mut self) -> Option<Vec<Member>> {
+        let mut failures = Vec::new();
+        for address in self.addresses() {
+            match self.asker.members(&address).await {
+                Ok(members) => {
+                    if self.source.as_ref() != Some(&address) || self.silent {
+                        tracing::info!(
+                            admin = address,
+                            "following the cluster as this member tells it"
+                        );
+                    }
+                    self.silent = false;
+                    self.source = Some(address);
+                    return Some(members);
+                }
+                Err(why) => failures.push(format!("{address}: {why}")),
+            }
+        }
+        if !self.silent {
+            tracing::warn!(
+                "no member tells who the members are, so HAProxy keeps those it has; {}",
+                failures.join("; ")
+            );
+            self.silent = true;
+        }
+        None
+    }
+
+    /// Whom to ask, in order, each once.
+    fn addresses(&self) -> Vec<String> {
+        let mut addresses: Vec<String> = Vec::new();
+        let last = self.cache.members.iter().map(|member| &member.admin);
+        let all = self.source.iter().chain(last).chain(&self.seeds);
+        for address in all.chain(self.cache.seen.iter().rev()) {
+            if !addresses.contains(address) {
+                addresses.push(address.clone());
+            }
+        }
+        addresses
+    }
+
+    async fn publish(&mut self) {
+        let servers = self.resolver.servers(&self.cache.members).await;
+        self.servers.send_if_modified(|known| {
+            let changed = **known != servers;
+            if changed {
+                *known = Arc::new(servers);
+            }
+            changed
+        });
+    }
+}

@@ -1,0 +1,100 @@
+//! The members as the cluster tells them, and the asking.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+/// How long one member has for its whole answer.
+const ANSWER: Duration = Duration::from_secs(1);
+/// The longest answer that is read.
+const ANSWER_BYTES: usize = 1 << 20;
+
+/// What the balancer needs to know of a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Member {
+    /// Its id; the order of the members is the order of their ids.
+    pub(super) id: u64,
+    /// Its name.
+    pub(super) name: String,
+    /// `host:port` of its services.
+    pub(super) http: String,
+    /// `host:port` of its administration, where `/health/ready` is.
+    pub(super) admin: String,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    members: Vec<Member>,
+}
+
+/// Asks members who the members are.
+pub(super) struct Asker {
+    client: Client<HttpConnector, Empty<Bytes>>,
+}
+
+impl Asker {
+    pub(super) fn new() -> Asker {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(ANSWER / 2));
+        connector.set_nodelay(true);
+        Asker {
+            client: Client::builder(TokioExecutor::new())
+                .pool_max_idle_per_host(1)
+                .build(connector),
+        }
+    }
+
+    /// Asks the member whose administration is at `admin` (`host:port`). The answer is
+    /// ordered by id. The error says why there is none.
+    pub(super) async fn members(&self, admin: &str) -> Result<Vec<Member>, String> {
+        match timeout(ANSWER, self.ask(admin)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(format!("no answer within {} ms", ANSWER.as_millis())),
+        }
+    }
+
+    async fn ask(&self, admin: &str) -> Result<Vec<Member>, String> {
+        let url = format!("http://{admin}/v1/cluster/members");
+        let uri = url
+            .parse()
+            .map_err(|_| format!("{url} is not a URL that can be asked"))?;
+        let reply = self.client.get(uri).await.map_err(|e| because(&e))?;
+        if !reply.status().is_success() {
+            return Err(format!("it answered {}", reply.status()));
+        }
+        let body = Limited::new(reply.into_body(), ANSWER_BYTES)
+            .collect()
+            .await
+            .map_err(|e| format!("its answer can't be read: {e}"))?;
+        parse(&body.to_bytes())
+    }
+}
+
+/// Reads an answer. One without members is no answer: a balancer in front of nobody
+/// helps nobody.
+pub(super) fn parse(body: &[u8]) -> Result<Vec<Member>, String> {
+    let answer: Answer = serde_json::from_slice(body)
+        .map_err(|e| format!("its answer is not a list of members: {e}"))?;
+    let mut members = answer.members;
+    if members.is_empty() {
+        return Err("it answered with no member at all".to_owned());
+    }
+    members.sort_by_key(|member| member.id);
+    Ok(members)
+}
+
+/// The innermost reason: the outer ones only say that the client failed.
+fn because(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

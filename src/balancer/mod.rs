@@ -1,0 +1,90 @@
+//! HAProxy in front of the members, following the cluster.
+//!
+//! `quorate balancer` asks any member that it knows who the members are, writes
+//! HAProxy's configuration from the answer and keeps one HAProxy running with it. It
+//! is not on the path of a request, and HAProxy finds out by itself, from each
+//! member's `/health/ready`, who may get one: when `quorate balancer` can't reach
+//! anybody, requests go on flowing to the members that were known last.
+//!
+//! What happens to a request when a member dies:
+//! - the connection to the member could not be made: another member gets it, whatever
+//!   its method, for nobody can have run it;
+//! - it was sent and nothing came back: another member gets it when its method is
+//!   idempotent (GET, HEAD, PUT, DELETE, OPTIONS) and it fits HAProxy's buffer of
+//!   16 KiB; any other may have run and is answered with 502, never sent twice.
+//!
+//! A member that joins or leaves is added or taken out through HAProxy's runtime
+//! socket, so that no connection of a client is touched, in use or kept alive. Only
+//! when HAProxy refuses that does a new process take over from the old one, which
+//! finishes its requests and then closes its connections.
+
+mod cache;
+mod engine;
+mod error;
+mod files;
+mod follower;
+mod keeper;
+mod log;
+mod member;
+mod pid;
+mod program;
+mod render;
+mod runtime;
+mod server;
+pub mod settings;
+
+use std::{path::Path, time::Duration};
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+pub use error::BalancerError;
+pub use settings::BalancerSettings;
+
+use engine::Engine;
+use follower::Follower;
+
+/// How long the first answer of a member is waited for before HAProxy is started with
+/// what is known from an earlier run, if anything.
+const FIRST_ANSWER: Duration = Duration::from_secs(1);
+
+/// How often it is looked at whether HAProxy has to be started again or a member that
+/// left can be deleted.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Runs the balancer as the file `config` says, until `shutdown`.
+///
+/// An error means that it could not start. Once HAProxy runs, it is started again when
+/// it ends, and a configuration that it refuses leaves the one before in force.
+pub async fn run(config: &Path, shutdown: CancellationToken) -> Result<(), BalancerError> {
+    serve(BalancerSettings::load(config)?, shutdown).await
+}
+
+/// As [`run`], with settings that have been read.
+pub async fn serve(
+    settings: BalancerSettings,
+    shutdown: CancellationToken,
+) -> Result<(), BalancerError> {
+    files::make_folder(&settings.dir)?;
+    let _pid = pid::PidFile::take(&settings.dir)?;
+    let program = program::Program::find(&settings.haproxy).await?;
+    let mut follower = Follower::start(&settings);
+    follower.first(FIRST_ANSWER).await;
+
+    let bind = settings.bind;
+    let mut engine = Engine::start(settings, program, follower.servers()).await?;
+    tracing::info!(%bind, "the balancer is in service");
+
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            () = follower.changed() => engine.want(follower.servers()).await,
+            how = engine.ended() => engine.restart_later(&how),
+            _ = tick.tick() => engine.tick().await,
+        }
+    }
+    engine.stop().await;
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! HAProxy's configuration, from the settings and the servers. Pure.
+
+#[cfg(test)]
+mod tests;
+
+use super::{BalancerSettings, server::Server};
+
+/// The backend that holds the members.
+pub(super) const BACKEND: &str = "members";
+/// The runtime socket, in the balancer's folder, which is HAProxy's working directory.
+pub(super) const SOCKET: &str = "haproxy.sock";
+
+/// The whole file. The same input gives the same text.
+pub(super) fn render(settings: &BalancerSettings, servers: &[Server]) -> String {
+    let mut out = String::from(
+        "# Written by `quorate balancer` and replaced with every change of the cluster's\n\
+         # members. Change its settings instead.\n\n",
+    );
+    out += &global(settings);
+    out += &defaults(settings);
+    out += &frontend(settings);
+    out += &backend(settings, servers);
+    out
+}
+
+fn global(settings: &BalancerSettings) -> String {
+    format!(
+        "global\n    \
+             maxconn {maxconn}\n    \
+             # A second HAProxy on the same address is an error and gets no share.\n    \
+             noreuseport\n    \
+             hard-stop-after {hard_stop}ms\n    \
+             stats socket unix@{SOCKET} mode 600 level admin expose-fd listeners\n    \
+             stats timeout 30s\n    \
+             # Only what went wrong: the rest is in the statistics.\n    \
+             log stderr format raw daemon notice\n\n",
+        maxconn = settings.maxconn,
+        hard_stop = settings.server_timeout.as_millis(),
+    )
+}
+
+fn defaults(settings: &BalancerSettings) -> String {
+    format!(
+        "defaults\n    \
+             mode http\n    \
+             log global\n    \
+             option httplog\n    \
+             option log-separate-errors\n    \
+             option dontlognull\n    \
+             timeout http-request 10s\n    \
+             timeout http-keep-alive {client}ms\n    \
+             timeout client {client}ms\n    \
+             timeout queue 5s\n    \
+             timeout connect {connect}ms\n    \
+             timeout server {server}ms\n    \
+             timeout check {check}ms\n\n",
+        client = settings.client_timeout.as_millis(),
+        connect = settings.connect_timeout.as_millis(),
+        server = settings.server_timeout.as_millis(),
+        check = settings.check_timeout().as_millis(),
+    )
+}
+
+fn frontend(settings: &BalancerSettings) -> String {
+    let mut out = format!(
+        "frontend http\n    \
+             bind {bind}\n    \
+             monitor-uri /zato-lb-alive\n    \
+             option forwardfor\n",
+        bind = settings.bind,
+    );
+    if settings.stats {
+        out += "    stats enable\n    stats uri /zato-lb-stats\n    stats refresh 5s\n    stats hide-version\n";
+    }
+    // `K` and 39 digits that make a number below 2^128, as the members' own.
+    out += "    http-request set-var-fmt(txn.cid) K0";
+    for _ in 0..4 {
+        out += "%[rand(900000000),add(100000000)]";
+    }
+    out += "%[rand(90),add(10)]\n";
+    for (status, details) in [
+        (500, "The balancer failed"),
+        (
+            502,
+            "The member that was given the request broke off; the request may have been handled",
+        ),
+        (503, "No member is ready to handle the request"),
+        (
+            504,
+            "The member that was given the request did not answer in time; the request may have been handled",
+        ),
+    ] {
+        out += &format!(
+            "    http-error status {status} content-type application/json lf-string \
+             \"{{\\\"zato_env\\\": {{\\\"result\\\": \\\"ZATO_ERROR\\\", \\\"cid\\\": \\\"%[var(txn.cid)]\\\", \
+             \\\"details\\\": \\\"{details}\\\"}}}}\" hdr X-Zato-CID %[var(txn.cid)]\n"
+        );
+    }
+    out += &format!("    default_backend {BACKEND}\n\n");
+    out
+}
+
+fn backend(settings: &BalancerSettings, servers: &[Server]) -> String {
+    let mut out = format!(
+        "backend {BACKEND}\n    \
+             balance roundrobin\n    \
+             option httpchk\n    \
+             http-check send meth GET uri /health/ready ver HTTP/1.1 hdr Host quorate hdr Connection close\n    \
+             http-check expect status 200\n    \
+             # A host that is gone without a word is noticed within 5 s by those who wait for it.\n    \
+             option srvtcpka\n    \
+             srvtcpka-idle 2s\n    \
+             srvtcpka-intvl 1s\n    \
+             srvtcpka-cnt 3\n    \
+             # A failed try goes to another member at once. A request that may have reached a\n    \
+             # member is tried again only if doing it twice is as good as doing it once.\n    \
+             retries 3\n    \
+             option redispatch 1\n    \
+             retry-on conn-failure empty-response junk-response\n    \
+             http-request disable-l7-retry unless {{ method GET HEAD PUT DELETE OPTIONS }}\n"
+    );
+    for server in servers {
+        out += &format!(
+            "    server {} {} {}\n",
+            server.name,
+            server.http,
+            keywords(settings, server)
+        );
+    }
+    out
+}
+
+/// What follows a server's address: in the file and in `add server` alike, which takes
+/// no defaults from the file.
+pub(super) fn keywords(settings: &BalancerSettings, server: &Server) -> String {
+    let check = settings.check.as_millis();
+    format!(
+        "check addr {addr} port {port} inter {check}ms fastinter {fast}ms downinter {check}ms rise 1 fall 2 \
+         observe layer4 error-limit 3 on-error mark-down pool-purge-delay 1s",
+        addr = server.admin.ip(),
+        port = server.admin.port(),
+        fast = (check / 2).max(1),
+    )
+}

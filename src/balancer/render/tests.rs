@@ -1,0 +1,63 @@
+//! The file for three members, and what the settings change in it.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::*;
+
+fn settings() -> BalancerSettings {
+    BalancerSettings {
+        bind: "127.0.0.1:11223".parse().unwrap(),
+        members: vec!["127.0.0.1:17110".to_owned()],
+        haproxy: "haproxy".to_owned(),
+        dir: PathBuf::from("/nowhere"),
+        stats: true,
+        poll: Duration::from_millis(500),
+        check: Duration::from_millis(250),
+        connect_timeout: Duration::from_secs(1),
+        server_timeout: Duration::from_secs(60),
+        client_timeout: Duration::from_secs(60),
+        drain: Duration::from_secs(5),
+        maxconn: 10_000,
+    }
+}
+
+fn server(n: u16) -> Server {
+    Server {
+        name: format!("member-{n}"),
+        http: ([127, 0, 0, 1], 17009 + n).into(),
+        admin: ([127, 0, 0, 1], 17109 + n).into(),
+    }
+}
+
+/// The whole file for three members, as it was last looked at by a person. After a change
+/// that is meant, write the new text there.
+#[test]
+fn three_members_give_the_golden_file() {
+    let rendered = render(&settings(), &[server(1), server(2), server(3)]);
+    let golden = include_str!("golden.cfg");
+    assert!(rendered == golden, "what was rendered is:\n{rendered}");
+}
+
+#[test]
+fn without_stats_there_is_no_stats_page() {
+    let off = BalancerSettings {
+        stats: false,
+        ..settings()
+    };
+    assert!(!render(&off, &[]).contains("zato-lb-stats"));
+    assert!(render(&settings(), &[]).contains("zato-lb-stats"));
+}
+
+#[test]
+fn an_address_of_ipv6_is_written_as_haproxy_reads_it() {
+    let six = Server {
+        name: "six".to_owned(),
+        http: "[::1]:17010".parse().unwrap(),
+        admin: "[::1]:17110".parse().unwrap(),
+    };
+    let text = render(&settings(), &[six]);
+    assert!(
+        text.contains("server six [::1]:17010 check addr ::1 port 17110 "),
+        "{text}"
+    );
+}

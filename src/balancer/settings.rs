@@ -1,0 +1,263 @@
+//! The balancer's settings: a small TOML file.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs,
+    net::SocketAddr,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use url::Url;
+
+use super::{BalancerError, files};
+
+/// Settings that have been checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BalancerSettings {
+    /// Where requests come in.
+    pub bind: SocketAddr,
+    /// `host:port` of the administration of members to begin with.
+    pub members: Vec<String>,
+    /// HAProxy: a name to look for on the PATH, or a path.
+    pub haproxy: String,
+    /// The folder for HAProxy's configuration, the socket and the `pid` file.
+    pub dir: PathBuf,
+    /// Whether `/zato-lb-stats` is shown.
+    pub stats: bool,
+    /// How often a member is asked who the members are.
+    pub poll: Duration,
+    /// How often HAProxy asks each member whether it is ready.
+    pub check: Duration,
+    /// How long a connection to a member may take to be made.
+    pub connect_timeout: Duration,
+    /// How long a member may be silent on a request.
+    pub server_timeout: Duration,
+    /// How long a client may be silent, between two requests too.
+    pub client_timeout: Duration,
+    /// How long requests that run have to finish when the balancer ends.
+    pub drain: Duration,
+    /// The most connections from clients.
+    pub maxconn: u32,
+}
+
+impl BalancerSettings {
+    /// How long one health check may take: a member that is busy for a moment is not dead.
+    pub(super) fn check_timeout(&self) -> Duration {
+        (self.check * 2).max(Duration::from_millis(500))
+    }
+
+    /// Reads and checks a settings file. All that is wrong is told at once.
+    pub fn load(path: &Path) -> Result<BalancerSettings, BalancerError> {
+        let wrong = |problems| BalancerError::Settings {
+            path: path.to_owned(),
+            problems,
+        };
+        let text = fs::read_to_string(path)
+            .map_err(|source| files::failed("can't read the balancer's settings", path, source))?;
+        let file: File =
+            toml::from_str(&text).map_err(|e| wrong(vec![e.to_string().trim_end().to_owned()]))?;
+        let parent = path.parent().unwrap_or(Path::new("."));
+        let home = std::path::absolute(parent)
+            .map_err(|source| files::failed("can't find the folder", parent, source))?;
+        file.check(&home).map_err(wrong)
+    }
+}
+
+/// Writes a settings file for `bind` and these members into `dir`, unless there is one,
+/// and returns its path. Makes the folder.
+pub fn write_default(
+    dir: &Path,
+    bind: SocketAddr,
+    admin_urls: &[String],
+) -> Result<PathBuf, BalancerError> {
+    let path = dir.join("balancer.toml");
+    if path.exists() {
+        return Ok(path);
+    }
+    files::make_folder(dir)?;
+    let members: Vec<String> = admin_urls
+        .iter()
+        .map(|url| format!("    {url:?},\n"))
+        .collect();
+    let text = format!(
+        "# Settings of `quorate balancer`; docs/operations.md has all of them.\n\n\
+         # Where requests come in.\n\
+         bind = \"{bind}\"\n\n\
+         # Members to ask who the members are; those that join later are found by themselves.\n\
+         members = [\n{}]\n",
+        members.concat()
+    );
+    files::replace(&path, &text)?;
+    Ok(path)
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    bind: String,
+    insecure: bool,
+    members: Vec<String>,
+    haproxy: String,
+    dir: PathBuf,
+    stats: bool,
+    poll_ms: u64,
+    check_ms: u64,
+    connect_timeout_ms: u64,
+    server_timeout_ms: u64,
+    client_timeout_ms: u64,
+    drain_ms: u64,
+    maxconn: Option<u64>,
+}
+
+impl Default for File {
+    fn default() -> File {
+        File {
+            bind: "127.0.0.1:11223".to_owned(),
+            insecure: false,
+            members: Vec::new(),
+            haproxy: "haproxy".to_owned(),
+            dir: PathBuf::from("."),
+            stats: true,
+            poll_ms: 500,
+            check_ms: 250,
+            connect_timeout_ms: 1_000,
+            server_timeout_ms: 60_000,
+            client_timeout_ms: 60_000,
+            drain_ms: 5_000,
+            maxconn: None,
+        }
+    }
+}
+
+impl File {
+    fn check(self, home: &Path) -> Result<BalancerSettings, Vec<String>> {
+        let mut problems = Vec::new();
+        let bind = address(&self.bind, self.insecure)
+            .map_err(|problem| problems.push(problem))
+            .ok();
+        let mut members = Vec::new();
+        if self.members.is_empty() {
+            problems.push(
+                "members is empty; give the admin URL of one member or more, \
+                 like members = [\"http://127.0.0.1:17110\"]"
+                    .to_owned(),
+            );
+        }
+        for url in &self.members {
+            match admin(url) {
+                Ok(address) => members.push(address),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if self.haproxy.is_empty() {
+            problems.push("haproxy is empty; give the program's name or path".to_owned());
+        }
+        let mut ms = |name, value, range| match within(name, value, range) {
+            Ok(value) => Duration::from_millis(value),
+            Err(problem) => {
+                problems.push(problem);
+                Duration::ZERO
+            }
+        };
+        let poll = ms("poll_ms", self.poll_ms, 50..=60_000);
+        let check = ms("check_ms", self.check_ms, 20..=60_000);
+        let connect_timeout = ms("connect_timeout_ms", self.connect_timeout_ms, 10..=60_000);
+        let server_timeout = ms(
+            "server_timeout_ms",
+            self.server_timeout_ms,
+            100..=86_400_000,
+        );
+        let client_timeout = ms(
+            "client_timeout_ms",
+            self.client_timeout_ms,
+            100..=86_400_000,
+        );
+        let drain = ms("drain_ms", self.drain_ms, 0..=8_000);
+        let maxconn = connections(self.maxconn)
+            .map_err(|problem| problems.push(problem))
+            .ok();
+        match (bind, maxconn, problems.is_empty()) {
+            (Some(bind), Some(maxconn), true) => Ok(BalancerSettings {
+                bind,
+                members,
+                haproxy: self.haproxy,
+                dir: home.join(self.dir),
+                stats: self.stats,
+                poll,
+                check,
+                connect_timeout,
+                server_timeout,
+                client_timeout,
+                drain,
+                maxconn,
+            }),
+            _ => Err(problems),
+        }
+    }
+}
+
+fn address(bind: &str, insecure: bool) -> Result<SocketAddr, String> {
+    let address: SocketAddr = bind.parse().map_err(|_| {
+        format!("bind is {bind:?}; it must be an IP address and a port, like \"127.0.0.1:11223\"")
+    })?;
+    if address.port() == 0 {
+        return Err(format!(
+            "bind is {bind:?}; the port must be from 1 to 65535"
+        ));
+    }
+    if !address.ip().is_loopback() && !insecure {
+        return Err(format!(
+            "bind is {bind:?}, which other machines reach, and requests would travel in the clear; \
+             bind to a loopback address, or say insecure = true"
+        ));
+    }
+    Ok(address)
+}
+
+/// `host:port` of an admin URL.
+fn admin(url: &str) -> Result<String, String> {
+    let wrong = || format!("members has {url:?}; an admin URL is like \"http://127.0.0.1:17110\"");
+    let parsed = Url::parse(url).map_err(|_| wrong())?;
+    let plain = parsed.scheme() == "http"
+        && matches!(parsed.path(), "" | "/")
+        && parsed.query().is_none()
+        && parsed.fragment().is_none()
+        && parsed.username().is_empty()
+        && parsed.password().is_none();
+    match (plain, parsed.host_str(), parsed.port_or_known_default()) {
+        (true, Some(host), Some(port)) if port > 0 => Ok(format!("{host}:{port}")),
+        _ => Err(wrong()),
+    }
+}
+
+fn within(name: &str, value: u64, range: RangeInclusive<u64>) -> Result<u64, String> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    let (from, to) = range.into_inner();
+    Err(format!("{name} is {value}; it must be from {from} to {to}"))
+}
+
+/// HAProxy needs two open files for each connection and won't start without the right to
+/// them: so many are asked for, or as many as can be had.
+fn connections(asked: Option<u64>) -> Result<u32, String> {
+    use nix::sys::resource::{Resource, getrlimit};
+    let (_, files) = getrlimit(Resource::RLIMIT_NOFILE)
+        .map_err(|e| format!("the limit of open files can't be read: {e}"))?;
+    let most = (files.saturating_sub(200) / 2).clamp(1, 1_000_000);
+    let maxconn = asked.unwrap_or(most.min(10_000));
+    within("maxconn", maxconn, 1..=1_000_000)?;
+    if maxconn > most {
+        return Err(format!(
+            "maxconn is {maxconn}, but this process may open only {files} files; \
+             it must be at most {most}, or raise the limit (ulimit -Hn)"
+        ));
+    }
+    Ok(u32::try_from(maxconn).expect("invariant: the range ends below 2^32"))
+}

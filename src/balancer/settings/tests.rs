@@ -1,0 +1,124 @@
+//! What is accepted, and what is said of what is not.
+
+use super::*;
+
+fn load(text: &str) -> Result<BalancerSettings, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("balancer.toml");
+    fs::write(&path, text).unwrap();
+    BalancerSettings::load(&path).map_err(|e| e.to_string())
+}
+
+#[test]
+fn what_is_written_by_default_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("balancer");
+    let bind = "127.0.0.1:11223".parse().unwrap();
+    let urls = [
+        "http://127.0.0.1:17110".to_owned(),
+        "http://127.0.0.1:17111".to_owned(),
+    ];
+    let path = write_default(&home, bind, &urls).unwrap();
+    assert_eq!(path, home.join("balancer.toml"));
+    let settings = BalancerSettings::load(&path).unwrap();
+    assert_eq!(settings.bind, bind);
+    assert_eq!(settings.members, ["127.0.0.1:17110", "127.0.0.1:17111"]);
+    assert_eq!(settings.dir, home.join("."));
+    assert_eq!(settings.poll, Duration::from_millis(500));
+
+    // What somebody has written is theirs.
+    fs::write(&path, "members = [\"http://h:1\"]\n").unwrap();
+    write_default(&home, bind, &urls).unwrap();
+    assert_eq!(BalancerSettings::load(&path).unwrap().members, ["h:1"]);
+}
+
+#[test]
+fn each_wrong_setting_is_named_with_what_would_be_right() {
+    let member = "members = [\"http://127.0.0.1:17110\"]\n";
+    let table: &[(&str, &[&str])] = &[
+        ("", &["members is empty", "http://127.0.0.1:17110"]),
+        ("members = 5", &["invalid type", "expected a sequence"]),
+        (
+            "members = [\"127.0.0.1:17110\"]",
+            &["members has \"127.0.0.1:17110\"", "http://"],
+        ),
+        (
+            "members = [\"https://h:1\"]",
+            &["members has \"https://h:1\""],
+        ),
+        (
+            "members = [\"http://h:1/v1\"]",
+            &["members has \"http://h:1/v1\""],
+        ),
+        ("members = [\"http://u:p@h:1\"]", &["members has"]),
+        (
+            "members = [\"http://h:0\"]",
+            &["members has \"http://h:0\""],
+        ),
+        ("bnid = \"127.0.0.1:1\"", &["unknown field `bnid`", "bind"]),
+        (
+            "bind = \"localhost:11223\"",
+            &["bind is \"localhost:11223\"", "IP address"],
+        ),
+        ("bind = \"127.0.0.1\"", &["bind is", "port"]),
+        ("bind = \"127.0.0.1:0\"", &["from 1 to 65535"]),
+        ("bind = \"127.0.0.1:80\\n    bind *:81\"", &["bind is"]),
+        (
+            "bind = \"0.0.0.0:11223\"",
+            &["in the clear", "insecure = true"],
+        ),
+        ("haproxy = \"\"", &["haproxy is empty"]),
+        ("poll_ms = 1", &["poll_ms is 1", "from 50 to 60000"]),
+        ("poll_ms = -1", &["invalid value", "-1"]),
+        ("check_ms = 0", &["check_ms is 0", "from 20 to 60000"]),
+        ("connect_timeout_ms = 1", &["connect_timeout_ms is 1"]),
+        ("server_timeout_ms = 0", &["server_timeout_ms is 0"]),
+        ("client_timeout_ms = 99", &["client_timeout_ms is 99"]),
+        (
+            "drain_ms = 100000",
+            &["drain_ms is 100000", "from 0 to 8000"],
+        ),
+        ("maxconn = 0", &["maxconn is 0", "from 1 to 1000000"]),
+        ("stats = \"yes\"", &["invalid type", "boolean"]),
+        ("bind = ", &["TOML parse error", "line"]),
+    ];
+    for (line, parts) in table {
+        let members = if line.starts_with("members") || line.is_empty() {
+            ""
+        } else {
+            member
+        };
+        let text = format!("{members}{line}\n");
+        let error = load(&text).expect_err(&text);
+        assert!(error.contains("balancer.toml"), "{text}: {error}");
+        for part in *parts {
+            assert!(error.contains(part), "{text}: {part:?} is not in: {error}");
+        }
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let error = load("bind = \"x\"\npoll_ms = 0\nmaxconn = 0\n").unwrap_err();
+    for part in ["bind is", "members is", "poll_ms is", "maxconn is"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
+fn a_wide_bind_and_hosts_by_name_are_taken_when_they_are_meant() {
+    let settings = load(
+        "bind = \"0.0.0.0:80\"\ninsecure = true\nmembers = [\"http://one.example:17110/\", \"http://[::1]:1\"]\n",
+    )
+    .unwrap();
+    assert_eq!(settings.members, ["one.example:17110", "[::1]:1"]);
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = BalancerSettings::load(Path::new("/nowhere/balancer.toml")).unwrap_err();
+    assert!(
+        error.to_string().contains("/nowhere/balancer.toml"),
+        "{error}"
+    );
+}

@@ -1,0 +1,42 @@
+//! `quorate balancer`
+
+use std::path::PathBuf;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{failure::Failure, on_one_thread, process};
+use crate::{
+    balancer,
+    settings::{LogFormat, LogSettings},
+};
+
+/// The options.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The settings (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// How much is logged
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log_level: String,
+}
+
+/// Runs HAProxy and follows the cluster, until SIGTERM or SIGINT.
+pub fn run(args: Args) -> Result<(), Failure> {
+    process::log_to_stderr(&LogSettings {
+        level: args.log_level,
+        format: LogFormat::Text,
+    });
+    on_one_thread(async {
+        let stop = process::stop_asked()?;
+        let shutdown = CancellationToken::new();
+        let order = shutdown.clone();
+        tokio::spawn(async move {
+            stop.await;
+            order.cancel();
+        });
+        balancer::run(&args.config, shutdown)
+            .await
+            .map_err(|error| Failure::Refused(error.to_string()))
+    })
+}

@@ -1,0 +1,206 @@
+//! The client against small servers that answer as told.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+use super::*;
+
+/// What a fake member does with each request.
+#[derive(Clone, Copy)]
+enum Does {
+    /// Answers with this status and body.
+    Answer(u16, &'static str),
+    /// Reads the request and closes the connection.
+    HangUp,
+    /// Reads the request and says nothing.
+    Silence,
+}
+
+struct Fake {
+    url: Url,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Fake {
+    async fn start(does: Does) -> Fake {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let requests = Arc::new(AtomicUsize::new(0));
+        let count = requests.clone();
+        tokio::spawn(async move {
+            let mut silent = Vec::new();
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let mut head = [0; 4096];
+                if socket.read(&mut head).await.unwrap_or(0) == 0 {
+                    continue;
+                }
+                count.fetch_add(1, Ordering::SeqCst);
+                match does {
+                    Does::Answer(status, body) => {
+                        let text = format!(
+                            "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                            body.len()
+                        );
+                        socket.write_all(text.as_bytes()).await.unwrap();
+                    }
+                    Does::HangUp => drop(socket),
+                    Does::Silence => silent.push(socket),
+                }
+            }
+        });
+        Fake { url, requests }
+    }
+
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
+
+/// A URL at which nobody listens.
+fn nobody_there() -> Url {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    Url::parse(&format!("http://{port}")).unwrap()
+}
+
+fn client(urls: Vec<Url>) -> Client {
+    Client::to(urls, Duration::from_secs(1)).unwrap()
+}
+
+fn write() -> Call {
+    Call::new(Method::PUT, "/v1/kv/a").raw("b")
+}
+
+#[tokio::test]
+async fn a_read_goes_on_to_the_next_member_after_every_kind_of_silence() {
+    for does in [
+        Does::HangUp,
+        Does::Silence,
+        Does::Answer(503, "{\"code\":\"no_leader\"}"),
+    ] {
+        let (bad, good) = (
+            Fake::start(does).await,
+            Fake::start(Does::Answer(200, "[1]")).await,
+        );
+        let client = client(vec![nobody_there(), bad.url.clone(), good.url.clone()]);
+        let numbers: Vec<u8> = client.get_json("/x").await.unwrap();
+        assert_eq!(numbers, [1]);
+        assert!(bad.requests() >= 1);
+    }
+}
+
+#[tokio::test]
+async fn a_write_goes_on_only_where_nobody_listened() {
+    let good = Fake::start(Does::Answer(200, "")).await;
+    let answer = client(vec![nobody_there(), good.url.clone()])
+        .send(write())
+        .await
+        .unwrap();
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(good.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_write_that_may_have_been_sent_is_not_repeated_elsewhere() {
+    for does in [Does::HangUp, Does::Silence] {
+        let (bad, good) = (
+            Fake::start(does).await,
+            Fake::start(Does::Answer(200, "")).await,
+        );
+        let failure = client(vec![bad.url.clone(), good.url.clone()])
+            .send(write())
+            .await
+            .unwrap_err();
+        assert_eq!(failure.code(), 1, "{failure}");
+        assert!(failure.to_string().contains("is not known"), "{failure}");
+        assert_eq!((bad.requests(), good.requests()), (1, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_was_surely_not_done_goes_on() {
+    let refusing = Fake::start(Does::Answer(503, "{\"code\":\"no_quorum\"}")).await;
+    let good = Fake::start(Does::Answer(200, "")).await;
+    client(vec![refusing.url.clone(), good.url.clone()])
+        .send(write())
+        .await
+        .unwrap()
+        .good()
+        .unwrap();
+    assert_eq!((refusing.requests(), good.requests()), (1, 1));
+}
+
+#[tokio::test]
+async fn answers_become_exit_codes() {
+    let cases = [
+        (
+            503,
+            "{\"code\":\"no_quorum\",\"detail\":\"no quorum within 1000 ms\"}",
+            3,
+            "no quorum within 1000 ms",
+        ),
+        (
+            504,
+            "{\"code\":\"unknown_outcome\",\"detail\":\"it may be done\"}",
+            1,
+            "it may be done",
+        ),
+        (404, "{\"title\":\"not found\"}", 1, "not found"),
+        (
+            422,
+            "{\"detail\":\"bad\",\"errors\":[{\"field\":\"port\",\"value\":\"0\",\"problem\":\"must be 1 to 65535\"}]}",
+            1,
+            "bad\n  port = 0: must be 1 to 65535",
+        ),
+        (500, "<html>", 1, "the member answered 500"),
+    ];
+    for (status, body, code, text) in cases {
+        let member = Fake::start(Does::Answer(status, body)).await;
+        let failure = client(vec![member.url.clone()])
+            .send(write())
+            .await
+            .unwrap()
+            .good()
+            .unwrap_err();
+        assert_eq!(failure.code(), code, "{status}");
+        assert!(failure.to_string().contains(text), "{status}: {failure}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_at_all_is_worth_a_retry_and_says_where_it_looked() {
+    let (one, two) = (nobody_there(), nobody_there());
+    let failure = client(vec![one.clone(), two.clone()])
+        .get("/x")
+        .await
+        .unwrap_err();
+    assert_eq!(failure.code(), 3);
+    let shown = failure.to_string();
+    for part in [bare(&one), bare(&two), "refused", "QUORATE_ADMIN"] {
+        assert!(shown.contains(part), "{part} is not in {shown}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_member_is_told() {
+    let other = Fake::start(Does::Answer(200, "<html>")).await;
+    let failure = client(vec![other.url.clone()])
+        .get_json::<Vec<u8>>("/x")
+        .await
+        .unwrap_err();
+    assert!(
+        failure
+            .to_string()
+            .contains("is that URL a member's admin port?"),
+        "{failure}"
+    );
+}

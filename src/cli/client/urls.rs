@@ -1,0 +1,74 @@
+//! The list of admin URLs.
+
+use url::Url;
+
+/// The quickstart's three members.
+pub const DEFAULT: &str = "http://127.0.0.1:17110,http://127.0.0.1:17111,http://127.0.0.1:17112";
+
+/// One URL or more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Urls(pub Vec<Url>);
+
+/// Parses `URL[,URL...]`; `host:port` alone means `http://host:port`.
+pub fn parse(text: &str) -> Result<Urls, String> {
+    let urls = text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(one)
+        .collect::<Result<Vec<_>, _>>()?;
+    if urls.is_empty() {
+        return Err("give at least one URL, for example http://127.0.0.1:17110".into());
+    }
+    Ok(Urls(urls))
+}
+
+fn one(text: &str) -> Result<Url, String> {
+    let whole = if text.contains("://") {
+        text.to_owned()
+    } else {
+        format!("http://{text}")
+    };
+    let url = Url::parse(&whole)
+        .map_err(|error| format!("{text:?} is no URL ({error}); write http://127.0.0.1:17110"))?;
+    if url.scheme() != "http" {
+        return Err(format!(
+            "{text:?}: the admin port speaks http; write http://127.0.0.1:17110"
+        ));
+    }
+    if url.path() != "/" || url.query().is_some() || !url.has_host() {
+        return Err(format!(
+            "{text:?}: give the scheme, host and port only, for example http://127.0.0.1:17110"
+        ));
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_and_bare_addresses_are_taken() {
+        let urls = parse("http://a:1, 127.0.0.1:2,").unwrap();
+        let shown: Vec<_> = urls.0.iter().map(Url::as_str).collect();
+        assert_eq!(shown, ["http://a:1/", "http://127.0.0.1:2/"]);
+        assert_eq!(parse(DEFAULT).unwrap().0.len(), 3);
+    }
+
+    #[test]
+    fn what_is_no_admin_url_is_refused() {
+        for bad in [
+            "",
+            ",",
+            "https://a:1",
+            "http://a:1/v1",
+            "http://a:1?x=1",
+            "http://",
+            "ftp://a",
+            "a b",
+        ] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! `quorate delete`
+
+use http::Method;
+
+use super::{
+    client::{Call, Client, ClientArgs},
+    failure::Failure,
+    get,
+};
+use crate::state::resource::Kind;
+
+/// The options.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The kind, for example http_channel
+    kind: Kind,
+    /// The name
+    name: String,
+    /// Only if it has this revision
+    #[arg(long, value_name = "REV")]
+    if_match: Option<u64>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// Deletes a resource.
+pub async fn run(args: Args) -> Result<(), Failure> {
+    let mut call = Call::new(Method::DELETE, get::path(args.kind, &args.name));
+    if let Some(revision) = args.if_match {
+        call = call.header(http::header::IF_MATCH, &format!("\"{revision}\""))?;
+    }
+    let shown = format!("{}/{}", args.kind, args.name);
+    Client::new(&args.client)?
+        .send(call)
+        .await?
+        .good()
+        .map_err(|failure| failure.about(&shown))?;
+    eprintln!("{shown} deleted");
+    Ok(())
+}

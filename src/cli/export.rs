@@ -1,0 +1,58 @@
+//! `quorate export`
+
+use serde_json::Value;
+
+use super::{
+    client::{Client, ClientArgs},
+    failure::Failure,
+    output::{self, Output},
+};
+use crate::{admin::config::Listing, manifest, state::resource::Kind};
+
+/// The options.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// Prints every resource, in an order in which they can be created again.
+pub async fn run(args: Args) -> Result<(), Failure> {
+    let listing: Listing = Client::new(&args.client)?.get_json("/v1/config").await?;
+    let secrets = listing
+        .resources
+        .iter()
+        .filter(|it| it.kind.secret_field().is_some())
+        .count();
+    match args.client.output {
+        Output::Json => {
+            let documents = listing
+                .resources
+                .into_iter()
+                .map(|it| with_kind(it.kind, it.resource));
+            output::json(&documents.collect::<Vec<_>>())?;
+        }
+        Output::Table => {
+            let text = manifest::export(
+                listing
+                    .resources
+                    .into_iter()
+                    .map(|it| (it.kind, it.resource)),
+            );
+            output::bytes(text.as_bytes())?;
+        }
+    }
+    if secrets > 0 {
+        eprintln!(
+            "{secrets} of these have a secret, which is never shown. Applied to this cluster they keep it; for another one add it"
+        );
+    }
+    Ok(())
+}
+
+fn with_kind(kind: Kind, mut resource: Value) -> Value {
+    if let Some(fields) = resource.as_object_mut() {
+        fields.insert("kind".into(), kind.as_str().into());
+    }
+    resource
+}

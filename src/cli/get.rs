@@ -1,0 +1,105 @@
+//! `quorate get`
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use super::{
+    client::{Client, ClientArgs},
+    failure::Failure,
+    output::{self, Output},
+};
+use crate::{admin::config::Listing, manifest, state::resource::Kind};
+
+/// The options.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The kind, for example http_channel
+    kind: Kind,
+    /// The name; all of the kind otherwise
+    name: Option<String>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// Shows resources.
+pub async fn run(args: Args) -> Result<(), Failure> {
+    let client = Client::new(&args.client)?;
+    match &args.name {
+        Some(name) => one(&client, args.kind, name, args.client.output).await,
+        None => all(&client, args.kind, args.client.output).await,
+    }
+}
+
+async fn one(client: &Client, kind: Kind, name: &str, output: Output) -> Result<(), Failure> {
+    let resource: Value = client.get_json(path(kind, name)).await?;
+    match output {
+        Output::Json => output::json(&resource),
+        Output::Table => output::bytes(manifest::export([(kind, resource)]).as_bytes()),
+    }
+}
+
+async fn all(client: &Client, kind: Kind, output: Output) -> Result<(), Failure> {
+    let listing: Listing = client.get_json(format!("/v1/config/{kind}")).await?;
+    if output == Output::Json {
+        return output::json(&listing);
+    }
+    let columns = columns(kind);
+    let header: Vec<&str> = ["name"]
+        .iter()
+        .chain(columns)
+        .chain(&["revision"])
+        .copied()
+        .collect();
+    let rows = listing.resources.iter().map(|it| {
+        let fields = columns.iter().map(|column| shown(&it.resource[column]));
+        std::iter::once(it.name.clone())
+            .chain(fields)
+            .chain([it.revision.to_string()])
+            .collect()
+    });
+    output::table(&header, rows)
+}
+
+/// What tells resources of a kind apart at a glance; `get KIND NAME` shows the rest.
+fn columns(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Service => &["upstream", "builtin", "timeout_ms", "retries"],
+        Kind::HttpChannel => &["path", "methods", "service", "security", "active"],
+        Kind::AmqpConnection => &["host", "port", "vhost", "username"],
+        Kind::AmqpChannel => &["connection", "queue", "service", "prefetch", "active"],
+        Kind::BasicAuth => &["username"],
+        Kind::ApiKey => &["header"],
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
+/// The path of a resource.
+pub fn path(kind: Kind, name: &str) -> String {
+    format!(
+        "/v1/config/{kind}/{}",
+        utf8_percent_encode(name, NON_ALPHANUMERIC)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_fit_in_a_cell() {
+        assert_eq!(shown(&json!(["GET", "POST"])), "GET,POST");
+        assert_eq!(shown(&json!(null)), "");
+        assert_eq!(shown(&json!(true)), "true");
+        assert_eq!(path(Kind::Service, "a/b"), "/v1/config/service/a%2Fb");
+    }
+}

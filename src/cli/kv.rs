@@ -1,0 +1,290 @@
+//! `quorate kv`
+
+use std::{
+    io::{Read, Write},
+    path::PathBuf,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{Method, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    client::{Call, Client, ClientArgs},
+    failure::Failure,
+    output::{self, Output},
+};
+
+/// Slashes stay: a key is the rest of the path.
+const KEY: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+/// The options.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Write a key's value to stdout, as it is
+    Get {
+        /// The key
+        key: String,
+        /// From the answering member's own state, which may be a little behind
+        #[arg(long)]
+        stale: bool,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Set a key
+    Put {
+        /// The key
+        key: String,
+        /// The value
+        #[arg(required_unless_present = "file", conflicts_with = "file")]
+        value: Option<String>,
+        /// A file with the value, `-` for stdin
+        #[arg(short, long)]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        precondition: Precondition,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Delete a key
+    Delete {
+        /// The key
+        key: String,
+        #[command(flatten)]
+        precondition: Precondition,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// List keys and values
+    List {
+        /// Only keys that begin with this
+        #[arg(default_value = "")]
+        prefix: String,
+        /// At most this many
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
+        /// Only keys that sort after this one
+        #[arg(long, value_name = "KEY")]
+        after: Option<String>,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+struct Precondition {
+    /// Only if the key has this revision
+    #[arg(long, value_name = "REV")]
+    if_match: Option<u64>,
+    /// Only if the key does not exist
+    #[arg(long)]
+    if_absent: bool,
+}
+
+impl Precondition {
+    fn onto(&self, call: Call) -> Result<Call, Failure> {
+        match self.if_match {
+            Some(revision) => call.header(header::IF_MATCH, &format!("\"{revision}\"")),
+            None if self.if_absent => call.header(header::IF_NONE_MATCH, "*"),
+            None => Ok(call),
+        }
+    }
+}
+
+/// `GET /v1/kv`
+#[derive(Debug, Serialize, Deserialize)]
+struct Listing {
+    entries: Vec<Entry>,
+    revision: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    key: String,
+    revision: u64,
+    value_base64: String,
+}
+
+/// Does what is asked of keys and values.
+pub async fn run(args: Args) -> Result<(), Failure> {
+    if let Command::Get { key, .. } | Command::Put { key, .. } | Command::Delete { key, .. } =
+        &args.command
+    {
+        check(key)?;
+    }
+    match args.command {
+        Command::Get { key, stale, client } => get(&key, stale, &client).await,
+        Command::Put {
+            key,
+            value,
+            file,
+            precondition,
+            client,
+        } => {
+            let value = match (value, file) {
+                (Some(value), _) => value.into_bytes(),
+                (None, Some(file)) => read(&file)?,
+                (None, None) => return Err(Failure::Usage("give a value or --file".into())),
+            };
+            let call = precondition.onto(Call::new(Method::PUT, path(&key)).raw(value))?;
+            let answer = Client::new(&client)?
+                .send(call)
+                .await?
+                .good()
+                .map_err(|failure| failure.about(&key))?;
+            eprintln!(
+                "{key} has revision {}",
+                answer.revision().unwrap_or_default()
+            );
+            Ok(())
+        }
+        Command::Delete {
+            key,
+            precondition,
+            client,
+        } => {
+            let call = precondition.onto(Call::new(Method::DELETE, path(&key)))?;
+            Client::new(&client)?
+                .send(call)
+                .await?
+                .good()
+                .map_err(|failure| failure.about(&key))?;
+            eprintln!("{key} deleted");
+            Ok(())
+        }
+        Command::List {
+            prefix,
+            limit,
+            after,
+            client,
+        } => list(&prefix, limit, after.as_deref(), &client).await,
+    }
+}
+
+async fn get(key: &str, stale: bool, client: &ClientArgs) -> Result<(), Failure> {
+    let query = if stale { "?consistency=stale" } else { "" };
+    let answer = Client::new(client)?
+        .get(format!("{}{query}", path(key)))
+        .await
+        .map_err(|failure| failure.about(key))?;
+    match client.output {
+        Output::Table => output::bytes(&answer.body),
+        Output::Json => output::json(&Entry {
+            key: key.to_owned(),
+            revision: answer
+                .revision()
+                .and_then(|text| text.parse().ok())
+                .unwrap_or_default(),
+            value_base64: STANDARD.encode(&answer.body),
+        }),
+    }
+}
+
+async fn list(
+    prefix: &str,
+    limit: usize,
+    after: Option<&str>,
+    client: &ClientArgs,
+) -> Result<(), Failure> {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query
+        .append_pair("prefix", prefix)
+        .append_pair("limit", &limit.to_string());
+    if let Some(after) = after {
+        query.append_pair("after", after);
+    }
+    let listing: Listing = Client::new(client)?
+        .get_json(format!("/v1/kv?{}", query.finish()))
+        .await?;
+    if client.output == Output::Json {
+        return output::json(&listing);
+    }
+    let rows = listing.entries.iter().map(|entry| {
+        vec![
+            entry.key.clone(),
+            entry.revision.to_string(),
+            shown(&entry.value_base64),
+        ]
+    });
+    output::table(&["key", "revision", "value"], rows)
+}
+
+/// A value in a table's cell: its text on one line, or how many bytes it has.
+fn shown(base64: &str) -> String {
+    const LONGEST: usize = 60;
+    let bytes = STANDARD.decode(base64).unwrap_or_default();
+    match std::str::from_utf8(&bytes) {
+        Ok(text) if text.chars().count() <= LONGEST && !text.chars().any(char::is_control) => {
+            text.to_owned()
+        }
+        _ => format!("({} bytes)", bytes.len()),
+    }
+}
+
+/// Keys that a URL can't carry: every client and proxy folds `.` and `..` away.
+fn check(key: &str) -> Result<(), Failure> {
+    if key.is_empty() || key.split('/').any(|part| part == "." || part == "..") {
+        return Err(Failure::Usage(format!(
+            "{key:?} can't be a key: it must not be empty, and no part of it may be . or .."
+        )));
+    }
+    Ok(())
+}
+
+fn path(key: &str) -> String {
+    format!("/v1/kv/{}", utf8_percent_encode(key, &KEY))
+}
+
+/// A file, or stdin for `-`.
+fn read(file: &std::path::Path) -> Result<Vec<u8>, Failure> {
+    if file.as_os_str() == "-" {
+        let _ = std::io::stderr().flush();
+        let mut bytes = Vec::new();
+        return match std::io::stdin().lock().read_to_end(&mut bytes) {
+            Ok(_) => Ok(bytes),
+            Err(error) => Err(Failure::Refused(format!("can't read stdin: {error}"))),
+        };
+    }
+    std::fs::read(file)
+        .map_err(|error| Failure::Refused(format!("can't read {}: {error}", file.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_encoded_but_for_their_slashes() {
+        assert_eq!(path("a/b c?d%é"), "/v1/kv/a/b%20c%3Fd%25%C3%A9");
+    }
+
+    #[test]
+    fn keys_that_a_url_would_fold_are_refused() {
+        for bad in ["", ".", "a/../b", "./a", "a/."] {
+            assert!(matches!(check(bad), Err(Failure::Usage(_))), "{bad:?}");
+        }
+        for good in ["a", "...", "a/.b", "/a", "a//b"] {
+            assert!(check(good).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn values_that_would_break_a_table_are_counted() {
+        assert_eq!(shown(&STANDARD.encode("plain text")), "plain text");
+        assert_eq!(shown(&STANDARD.encode("two\nlines")), "(9 bytes)");
+        assert_eq!(shown(&STANDARD.encode([0xff, 0xfe])), "(2 bytes)");
+    }
+}

@@ -1,0 +1,92 @@
+//! What goes to stdout: tables for people, JSON for programs. Everything else goes to
+//! stderr.
+
+use std::io::{self, Write};
+
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use super::failure::Failure;
+
+/// The form of what is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Writes bytes to stdout. A reader that has gone away (`| head`) is no error.
+pub fn bytes(data: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(data).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Refused(format!("can't write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a line to stdout.
+pub fn line(text: impl AsRef<str>) -> Result<(), Failure> {
+    bytes(format!("{}\n", text.as_ref()).as_bytes())
+}
+
+/// Writes a value as JSON, indented, to stdout.
+pub fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::Refused(format!("can't write JSON: {error}")))?;
+    line(text)
+}
+
+/// Writes a table with a header to stdout: plain columns, so that `awk` can read it too.
+pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<(), Failure> {
+    line(render(header, rows))
+}
+
+/// Columns two spaces apart, nothing cut off.
+fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.iter().map(|title| title.to_uppercase()));
+    for row in rows {
+        // An empty cell would shift the columns for whoever splits at spaces.
+        table.add_row(row.into_iter().map(|cell| {
+            if cell.is_empty() {
+                "-".to_owned()
+            } else {
+                cell
+            }
+        }));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let text = table.to_string();
+    text.lines()
+        .map(str::trim_end)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_two_spaces_apart_and_no_cell_is_empty() {
+        let rows = vec![
+            vec!["member-1".to_owned(), "0".to_owned()],
+            vec!["m2".to_owned(), String::new()],
+        ];
+        assert_eq!(
+            render(&["name", "lag"], rows),
+            "NAME      LAG\nmember-1  0\nm2        -"
+        );
+    }
+}

@@ -1,0 +1,60 @@
+//! The settings files that a quickstart writes: meant to be read, and to be a start for
+//! one's own.
+
+/// The ports of the first member; the second has each plus 1, and so on.
+pub const HTTP: u16 = 17010;
+/// The first member's REST face.
+pub const ADMIN: u16 = 17110;
+/// The first member's port for other members.
+pub const PEER: u16 = 17210;
+/// The balancer.
+pub const BALANCER: u16 = 11223;
+
+/// A member's `quorate.toml`. `shift` is what is added to the first member's ports.
+pub fn member(name: &str, shift: u16) -> String {
+    let (http, admin, peer) = (HTTP + shift, ADMIN + shift, PEER + shift);
+    format!(
+        r#"# The settings of {name}. Start it with
+#   quorate server --config THIS_FILE
+# Every setting can also come from the environment (QUORATE_HTTP_BIND for http.bind) or
+# from a flag (--set http.bind=...). Relative paths count from this file's folder.
+
+# The name people use; every member of a cluster has its own.
+name = "{name}"
+
+# The log, the state, and the marker that says which member of which cluster this is.
+data_dir = "data"
+
+# The longest time from the loss of the connector server to the takeover by another
+# member, in milliseconds. Must be the same on every member.
+failover_ms = 500
+
+# How long requests and messages in flight may take to finish when the member is stopped.
+# drain_ms = 4000
+
+# Where the services listen. Beyond loopback there is no TLS yet: `insecure = true` says
+# that the network is trusted. `advertise` is the address that others are told.
+[http]
+bind = "127.0.0.1:{http}"
+# advertise = "127.0.0.1:{http}"
+
+# REST, health and metrics.
+[admin]
+bind = "127.0.0.1:{admin}"
+
+# Member to member.
+[peer]
+bind = "127.0.0.1:{peer}"
+
+[log]
+level = "info"     # off, error, warn, info, debug, trace; "info,quorate_raft=debug"
+format = "text"    # or "json"
+
+# A snapshot is taken after so many log entries, or so many bytes of them.
+# [snapshot]
+# entries = 100000
+# bytes = 268435456
+# keep = 5000
+"#
+    )
+}

@@ -1,0 +1,200 @@
+//! A quickstart's folder: what is in it and what its settings say.
+
+use std::{
+    fs::{self, File},
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
+
+use super::{Args, files};
+use crate::{balancer, cli::failure::Failure, settings::Settings};
+
+/// One member's place.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// Its `quorate.toml`.
+    pub config: PathBuf,
+    /// Where its output goes.
+    pub log: PathBuf,
+    /// What its settings say.
+    pub settings: Settings,
+}
+
+/// The balancer's place.
+#[derive(Clone, Debug)]
+pub struct Balancer {
+    /// Its `balancer.toml`.
+    pub config: PathBuf,
+    /// Where its output goes.
+    pub log: PathBuf,
+    /// Where HAProxy listens.
+    pub bind: SocketAddr,
+}
+
+/// Everything in the folder.
+#[derive(Debug)]
+pub struct Folder {
+    /// The members, in order.
+    pub members: Vec<Member>,
+    /// The balancer, if wanted.
+    pub balancer: Option<Balancer>,
+    /// Held for as long as this quickstart runs.
+    _lock: Flock<File>,
+}
+
+impl Folder {
+    /// Makes what is not there, reads what is, and takes the folder for this quickstart.
+    pub fn prepare(args: &Args) -> Result<Folder, Failure> {
+        make(&args.dir)?;
+        let dir = fs::canonicalize(&args.dir).map_err(|error| trouble("use", &args.dir, &error))?;
+        let lock = lock(&dir)?;
+        let members = (0..args.members)
+            .map(|at| member(&dir, at, args.port_offset))
+            .collect::<Result<Vec<_>, _>>()?;
+        let balancer = match args.no_balancer {
+            true => None,
+            false => Some(balancer(&dir, args.port_offset, &members)?),
+        };
+        let folder = Folder {
+            members,
+            balancer,
+            _lock: lock,
+        };
+        folder.check_distinct()?;
+        Ok(folder)
+    }
+
+    /// The admin URLs of all members but one.
+    pub fn admin_urls(&self, except: Option<&str>) -> Vec<String> {
+        let others = self
+            .members
+            .iter()
+            .filter(|member| Some(member.name.as_str()) != except);
+        others
+            .map(|member| format!("http://{}", member.settings.admin.advertise))
+            .collect()
+    }
+
+    /// Settings that were changed by hand may clash.
+    fn check_distinct(&self) -> Result<(), Failure> {
+        let mut seen: Vec<(SocketAddr, &Path)> = Vec::new();
+        let members = self.members.iter().flat_map(|member| {
+            let Settings {
+                http, admin, peer, ..
+            } = &member.settings;
+            [http, admin, peer].map(|face| (face.bind, member.config.as_path()))
+        });
+        let balancer = self
+            .balancer
+            .iter()
+            .map(|balancer| (balancer.bind, balancer.config.as_path()));
+        for (bind, config) in members.chain(balancer) {
+            if let Some((_, other)) = seen.iter().find(|(taken, _)| *taken == bind) {
+                return Err(Failure::Refused(format!(
+                    "{} and {} both use {bind}; change one of them",
+                    other.display(),
+                    config.display()
+                )));
+            }
+            seen.push((bind, config));
+        }
+        Ok(())
+    }
+}
+
+fn member(dir: &Path, at: u16, offset: u16) -> Result<Member, Failure> {
+    let name = format!("member-{}", at + 1);
+    let folder = dir.join(&name);
+    make(&folder)?;
+    let config = folder.join("quorate.toml");
+    write_if_absent(&config, &files::member(&name, offset + at))?;
+    let settings =
+        Settings::load(&config, [], &[]).map_err(|error| Failure::Refused(error.to_string()))?;
+    Ok(Member {
+        name: settings.name.clone(),
+        log: folder.join("quorate.log"),
+        config,
+        settings,
+    })
+}
+
+fn balancer(dir: &Path, offset: u16, members: &[Member]) -> Result<Balancer, Failure> {
+    let told = |error: balancer::BalancerError| Failure::Refused(error.to_string());
+    let folder = dir.join("balancer");
+    let bind = SocketAddr::from((Ipv4Addr::LOCALHOST, files::BALANCER + offset));
+    let admins: Vec<String> = members
+        .iter()
+        .map(|member| format!("http://{}", member.settings.admin.advertise))
+        .collect();
+    let config = balancer::settings::write_default(&folder, bind, &admins).map_err(told)?;
+    let settings = balancer::BalancerSettings::load(&config).map_err(told)?;
+    if !installed(&settings.haproxy) {
+        return Err(Failure::Refused(format!(
+            "there is no {:?} on this machine: install HAProxy (on Debian: apt-get install haproxy), \
+             or run the members alone with --no-balancer",
+            settings.haproxy
+        )));
+    }
+    Ok(Balancer {
+        log: folder.join("quorate.log"),
+        config,
+        bind: settings.bind,
+    })
+}
+
+/// Whether a program is there, by path or on the PATH. Debian keeps HAProxy in /usr/sbin,
+/// which is not on everybody's.
+fn installed(program: &str) -> bool {
+    if program.contains('/') {
+        return Path::new(program).is_file();
+    }
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let usual = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
+    std::env::split_paths(&paths)
+        .chain(usual)
+        .any(|folder| folder.join(program).is_file())
+}
+
+fn make(folder: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(folder).map_err(|error| trouble("make", folder, &error))
+}
+
+/// Settings that are there are the user's: they stay as they are.
+fn write_if_absent(file: &Path, text: &str) -> Result<(), Failure> {
+    if file.exists() {
+        return Ok(());
+    }
+    let beside = file.with_extension("toml.new");
+    fs::write(&beside, text)
+        .and_then(|()| fs::rename(&beside, file))
+        .map_err(|error| trouble("write", file, &error))
+}
+
+/// Two quickstarts on one folder would stop each other's members.
+fn lock(dir: &Path) -> Result<Flock<File>, Failure> {
+    let path = dir.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|error| trouble("write", &path, &error))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => Failure::Refused(format!(
+            "another quickstart runs on {}; stop it first (Ctrl-C), or use another folder: --dir DIR --port-offset 100",
+            dir.display()
+        )),
+        other => trouble("lock", &path, &other.into()),
+    })
+}
+
+fn trouble(verb: &str, path: &Path, error: &std::io::Error) -> Failure {
+    Failure::Refused(format!("can't {verb} {}: {error}", path.display()))
+}

@@ -1,0 +1,129 @@
+//! Waits until a quickstart works: every member a voter that has caught up, and the
+//! balancer answering.
+
+use std::time::Duration;
+
+use quorate_raft::Role;
+use tokio::time::{Instant, sleep};
+use url::Url;
+
+use super::fleet::{self, Fleet};
+use crate::{
+    admin::answers::{MemberState, MembersAnswer},
+    cli::{client::Client, failure::Failure},
+};
+
+/// Three members on a slow machine need a few seconds.
+const PATIENCE: Duration = Duration::from_secs(120);
+const LOOK: Duration = Duration::from_millis(100);
+const ONE_ANSWER: Duration = Duration::from_secs(2);
+
+/// A member this close behind has caught up, whatever is being written.
+const LAG_MAX: u64 = 100;
+
+/// Waits; a death meanwhile, or too long a wait, is a failure that says what is missing.
+pub async fn wait(fleet: &mut Fleet) -> Result<(), Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    let probes = Probes::of(fleet)?;
+    loop {
+        let missing = tokio::select! {
+            (who, status) = fleet.death() => return Err(fleet::untimely(&fleet.folder, &who, status)),
+            missing = probes.missing() => missing,
+        };
+        let Some(missing) = missing else {
+            return Ok(());
+        };
+        if Instant::now() >= deadline {
+            return Err(Failure::Unreachable(format!(
+                "not ready after {} s: {missing}",
+                PATIENCE.as_secs()
+            )));
+        }
+        tokio::select! {
+            (who, status) = fleet.death() => return Err(fleet::untimely(&fleet.folder, &who, status)),
+            () = sleep(LOOK) => {}
+        }
+    }
+}
+
+/// Everyone who is to answer.
+struct Probes {
+    members: Vec<(String, Client)>,
+    balancer: Option<Client>,
+}
+
+impl Probes {
+    fn of(fleet: &Fleet) -> Result<Probes, Failure> {
+        let members = fleet.folder.members.iter().map(|member| {
+            Ok((
+                member.name.clone(),
+                client(&member.settings.admin.advertise)?,
+            ))
+        });
+        let balancer = fleet
+            .folder
+            .balancer
+            .as_ref()
+            .map(|it| client(&it.bind.to_string()))
+            .transpose()?;
+        Ok(Probes {
+            members: members.collect::<Result<_, Failure>>()?,
+            balancer,
+        })
+    }
+
+    /// What is not yet as it should be; `None` when all is.
+    async fn missing(&self) -> Option<String> {
+        for (name, client) in &self.members {
+            let ready = client.get("/health/ready").await;
+            if let Err(failure) = ready {
+                return Some(format!("{name} is not ready ({failure})"));
+            }
+            let answer = match client
+                .get_json::<MembersAnswer>("/v1/cluster/members")
+                .await
+            {
+                Ok(answer) => answer,
+                Err(failure) => {
+                    return Some(format!("{name} doesn't list the members ({failure})"));
+                }
+            };
+            if let Some(missing) = self.incomplete(&answer) {
+                return Some(format!("as {name} sees it, {missing}"));
+            }
+            if let Err(failure) = client.get("/v1/cluster/leader").await {
+                return Some(format!("{name} does not know a leader ({failure})"));
+            }
+        }
+        for path in ["/zato-lb-alive", "/zato/ping"] {
+            if let Some(balancer) = &self.balancer
+                && let Err(failure) = balancer.get(path).await
+            {
+                return Some(format!("the balancer does not answer {path} ({failure})"));
+            }
+        }
+        None
+    }
+
+    fn incomplete(&self, answer: &MembersAnswer) -> Option<String> {
+        self.members.iter().find_map(|(name, _)| {
+            let Some(row) = answer.members.iter().find(|row| row.name == *name) else {
+                return Some(format!("{name} has not joined"));
+            };
+            if row.role != Role::Voter {
+                return Some(format!("{name} is no voter yet"));
+            }
+            if row.state != MemberState::Alive {
+                return Some(format!("{name} is {}", row.state.as_str()));
+            }
+            let lag = row.lag.unwrap_or(u64::MAX);
+            (lag > LAG_MAX).then(|| format!("{name} is behind by {lag} log entries"))
+        })
+    }
+}
+
+fn client(address: &str) -> Result<Client, Failure> {
+    let url = Url::parse(&format!("http://{address}"))
+        .map_err(|error| Failure::Refused(format!("{address:?} is no address: {error}")))?;
+    Client::to(vec![url], ONE_ANSWER)
+}

@@ -1,0 +1,118 @@
+//! What a quickstart tells its user.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
+
+use super::{
+    ending,
+    folder::{Balancer, Folder, Member},
+};
+use crate::{
+    admin::answers::LeaderAnswer,
+    cli::{
+        client::{Client, urls},
+        failure::Failure,
+        output,
+    },
+};
+
+/// Prints that everything works, where it is and what to do next.
+pub async fn ready(folder: &Folder, took: Duration) -> Result<(), Failure> {
+    let admins = folder.admin_urls(None);
+    let parsed = urls::parse(&admins.join(",")).map_err(Failure::Refused)?;
+    let leader: LeaderAnswer = Client::to(parsed.0, Duration::from_secs(5))?
+        .get_json("/v1/cluster/leader")
+        .await?;
+    output::bytes(block(folder, &leader.leader.name, &admins, took).as_bytes())
+}
+
+pub(super) fn block(folder: &Folder, leader: &str, admins: &[String], took: Duration) -> String {
+    let count = folder.members.len();
+    let mut text = format!(
+        "ready after {:.1} s: {count} members, led by {leader}\n\n",
+        took.as_secs_f64()
+    );
+    if let Some(Balancer { bind, config, .. }) = &folder.balancer {
+        let haproxy = config.with_file_name("haproxy.cfg");
+        text += &format!(
+            "  balancer  http://{bind}  statistics http://{bind}/zato-lb-stats  {}\n",
+            short(&haproxy)
+        );
+    }
+    for Member {
+        name,
+        settings,
+        log,
+        ..
+    } in &folder.members
+    {
+        let (http, admin) = (&settings.http.advertise, &settings.admin.advertise);
+        text += &format!(
+            "  {name}  http://{http}  admin http://{admin}  log {}\n",
+            short(log)
+        );
+    }
+    let entry = match &folder.balancer {
+        Some(balancer) => balancer.bind.to_string(),
+        None => folder.members[0].settings.http.advertise.clone(),
+    };
+    let pid = folder
+        .members
+        .iter()
+        .find(|member| member.name == leader)
+        .unwrap_or(&folder.members[0]);
+    let quorate = program();
+    text += "\nTry, in another terminal:\n";
+    if admins.join(",") != urls::DEFAULT {
+        text += &format!("  export QUORATE_ADMIN={}\n", admins.join(","));
+    }
+    text += &format!("  curl -i http://{entry}/zato/ping\n");
+    text += &format!("  {quorate} status\n");
+    text += &format!("  {quorate} apply -f examples/orders.yaml\n");
+    text += &format!(
+        "  kill -9 $(cat {})    # the leader; another takes over\n",
+        short(&pid.settings.pid_file)
+    );
+    text += "\nCtrl-C stops everything; the same command goes on from there.\n";
+    text
+}
+
+/// What to say when a process has ended.
+pub fn death(folder: &Folder, who: &str, status: ExitStatus) -> String {
+    let quorate = program();
+    let again = match folder.members.iter().find(|member| member.name == who) {
+        Some(member) => format!("{quorate} server --config {}", short(&member.config)),
+        None => match &folder.balancer {
+            Some(balancer) => format!("{quorate} balancer --config {}", short(&balancer.config)),
+            None => return format!("{who} {}", ending(status)),
+        },
+    };
+    format!("{who} {}; start it again with\n  {again}", ending(status))
+}
+
+/// A path as one would type it here.
+fn short(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here)
+        .unwrap_or(path)
+        .display()
+        .to_string()
+}
+
+/// This program as one would call it here.
+fn program() -> String {
+    let Ok(this) = std::env::current_exe() else {
+        return "quorate".into();
+    };
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let first = std::env::split_paths(&paths)
+        .map(|folder| folder.join("quorate"))
+        .find(|file| file.is_file());
+    match first.and_then(|file| PathBuf::from(file).canonicalize().ok()) {
+        Some(file) if Ok(&file) == this.canonicalize().as_ref().map_err(|_| ()) => "quorate".into(),
+        _ => short(&this),
+    }
+}

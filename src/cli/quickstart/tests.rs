@@ -1,0 +1,173 @@
+use std::{fs, os::unix::process::ExitStatusExt, path::Path, process::ExitStatus, time::Duration};
+
+use super::{
+    files,
+    folder::Folder,
+    report::{self, block},
+    *,
+};
+use crate::settings::Settings;
+
+fn args(dir: &Path) -> Args {
+    Args {
+        dir: dir.to_owned(),
+        members: 3,
+        no_balancer: true,
+        port_offset: 0,
+    }
+}
+
+fn refusal(result: Result<Folder, Failure>) -> String {
+    match result {
+        Err(Failure::Refused(text)) => text,
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+#[test]
+fn the_settings_that_it_writes_are_the_contracts() {
+    let folder = Path::new("/q/member-2");
+    let settings = Settings::from_toml(&files::member("member-2", 1), folder).unwrap();
+    assert_eq!(settings.name, "member-2");
+    assert_eq!(settings.data_dir, Path::new("/q/member-2/data"));
+    assert_eq!(settings.pid_file, Path::new("/q/member-2/pid"));
+    let ports = [&settings.http, &settings.admin, &settings.peer].map(|face| face.bind.to_string());
+    assert_eq!(
+        ports,
+        ["127.0.0.1:17011", "127.0.0.1:17111", "127.0.0.1:17211"]
+    );
+    assert_eq!(settings.failover_ms, 500);
+}
+
+#[test]
+fn what_the_comments_of_the_settings_say_is_true() {
+    // Every commented setting, made a real one, is accepted.
+    let text = files::member("member-1", 0);
+    let uncommented: String = text
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(rest) if rest.split(' ').nth(1) == Some("=") || rest.starts_with('[') => {
+                format!("{rest}\n")
+            }
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    assert_ne!(text, uncommented);
+    Settings::from_toml(&uncommented, Path::new("/q")).unwrap();
+}
+
+#[test]
+fn a_folder_is_made_once_and_then_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Folder::prepare(&Args {
+        port_offset: 300,
+        ..args(dir.path())
+    })
+    .unwrap();
+    assert_eq!(first.members.len(), 3);
+    assert_eq!(first.members[2].settings.http.bind.port(), 17312);
+    let config = first.members[0].config.clone();
+    drop(first);
+
+    // What the user has changed stays, and other ports are only for what is written now.
+    let changed = fs::read_to_string(&config)
+        .unwrap()
+        .replace("failover_ms = 500", "failover_ms = 900");
+    fs::write(&config, changed).unwrap();
+    let second = Folder::prepare(&Args {
+        members: 4,
+        ..args(dir.path())
+    })
+    .unwrap();
+    assert_eq!(second.members[0].settings.failover_ms, 900);
+    assert_eq!(second.members[2].settings.http.bind.port(), 17312);
+    assert_eq!(second.members[3].settings.http.bind.port(), 17013);
+    assert_eq!(second.admin_urls(Some("member-1")).len(), 3);
+}
+
+#[test]
+fn two_quickstarts_do_not_share_a_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let _held = Folder::prepare(&args(dir.path())).unwrap();
+    let told = refusal(Folder::prepare(&args(dir.path())));
+    assert!(told.contains("another quickstart runs on"), "{told}");
+}
+
+#[test]
+fn settings_that_clash_are_told_with_both_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = Folder::prepare(&args(dir.path())).unwrap();
+    let config = folder.members[1].config.clone();
+    drop(folder);
+    let text = fs::read_to_string(&config)
+        .unwrap()
+        .replace("17111", "17010");
+    fs::write(&config, text).unwrap();
+    let told = refusal(Folder::prepare(&args(dir.path())));
+    assert!(
+        told.contains("member-1/quorate.toml") && told.contains("member-2/quorate.toml"),
+        "{told}"
+    );
+    assert!(told.contains("127.0.0.1:17010"), "{told}");
+}
+
+#[test]
+fn bad_settings_stop_it_before_anything_is_started() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("member-1")).unwrap();
+    fs::write(dir.path().join("member-1/quorate.toml"), "nome = \"a\"").unwrap();
+    let told = refusal(Folder::prepare(&args(dir.path())));
+    assert!(told.contains("did you mean name?"), "{told}");
+}
+
+#[test]
+fn the_block_begins_with_ready_and_says_where_everything_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = Folder::prepare(&Args {
+        port_offset: 10,
+        ..args(dir.path())
+    })
+    .unwrap();
+    let text = block(
+        &folder,
+        "member-2",
+        &folder.admin_urls(None),
+        Duration::from_millis(2345),
+    );
+    assert!(text.starts_with("ready "), "{text}");
+    for part in [
+        "2.3 s",
+        "3 members, led by member-2",
+        "http://127.0.0.1:17021",
+        "member-3/quorate.log",
+        "member-2/pid",
+        "QUORATE_ADMIN=http://127.0.0.1:17120,",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn a_death_is_told_with_the_command_that_starts_it_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = Folder::prepare(&args(dir.path())).unwrap();
+    let told = report::death(&folder, "member-2", ExitStatus::from_raw(9));
+    assert!(
+        told.starts_with("member-2 was ended by SIGKILL; start it again with"),
+        "{told}"
+    );
+    assert!(
+        told.contains(" server --config ") && told.contains("member-2/quorate.toml"),
+        "{told}"
+    );
+}
+
+#[test]
+fn endings_have_words() {
+    assert_eq!(ending(ExitStatus::from_raw(0)), "ended");
+    assert_eq!(
+        ending(ExitStatus::from_raw(1 << 8)),
+        "ended with exit code 1"
+    );
+    assert_eq!(ending(ExitStatus::from_raw(15)), "was ended by SIGTERM");
+}

@@ -1,0 +1,80 @@
+//! `quorate server`
+
+use std::path::PathBuf;
+
+use tokio::runtime;
+
+use super::{client::urls, failure::Failure, process};
+use crate::{
+    server::{Birth, Server, ServerError},
+    settings::Settings,
+};
+
+/// The options.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The settings (TOML)
+    #[arg(long, env = "QUORATE_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+    /// Make a new cluster of this member alone; a member that is part of one goes on as it is
+    #[arg(long, conflicts_with = "join")]
+    bootstrap: bool,
+    /// Join the cluster that one of these admin URLs belongs to; a member of it goes on as it is
+    #[arg(long, value_name = "ADMIN_URL[,ADMIN_URL...]", value_parser = urls::parse)]
+    join: Option<urls::Urls>,
+    /// Allow to listen beyond loopback without TLS
+    #[arg(long)]
+    insecure: bool,
+    /// Replace a setting of the file, for example log.level=debug
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
+    set: Vec<(String, String)>,
+}
+
+/// Runs one member until SIGTERM or SIGINT.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let mut flags = args.set;
+    if args.insecure {
+        flags.push(("insecure".into(), "true".into()));
+    }
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let settings = Settings::load(&args.config, environment, &flags)
+        .map_err(|error| Failure::Refused(error.to_string()))?;
+    process::log_to_stderr(&settings.log);
+    let birth = match (args.bootstrap, args.join) {
+        (true, _) => Birth::Bootstrap,
+        (false, Some(urls)) => Birth::Join(urls.0),
+        (false, None) => Birth::Resume,
+    };
+    let server = Server::builder(settings)
+        .birth(birth)
+        .build()
+        .map_err(failure)?;
+    let runtime = runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Refused(format!("can't start: {error}")))?;
+    let outcome = runtime.block_on(async {
+        let stop = process::stop_asked()?;
+        server.run(stop).await.map_err(failure)
+    });
+    // What still blocks a thread must not keep the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.to_owned()))
+        }
+        _ => Err("write KEY=VALUE, for example log.level=debug".into()),
+    }
+}
+
+fn failure(error: ServerError) -> Failure {
+    match error {
+        ServerError::Unreachable(text) => Failure::Unreachable(text),
+        other => Failure::Refused(other.to_string()),
+    }
+}

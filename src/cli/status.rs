@@ -1,0 +1,89 @@
+//! `quorate status`
+
+use super::{
+    client::{Client, ClientArgs},
+    failure::Failure,
+    members,
+    output::{self, Output},
+};
+use crate::admin::answers::StatusAnswer;
+
+/// The options.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// Shows the whole cluster.
+pub async fn run(args: Args) -> Result<(), Failure> {
+    let status: StatusAnswer = Client::new(&args.client)?
+        .get_json("/v1/cluster/status")
+        .await?;
+    match args.client.output {
+        Output::Json => output::json(&status)?,
+        Output::Table => table(&status)?,
+    }
+    match status.leader {
+        Some(_) => Ok(()),
+        // Shown all the same: what a member knows without a leader is what one looks at then.
+        None => Err(Failure::Unreachable("there is no leader".into())),
+    }
+}
+
+fn table(status: &StatusAnswer) -> Result<(), Failure> {
+    output::line(summary(status))?;
+    output::line("")?;
+    members::table(&status.members)?;
+    if !status.services_missing.is_empty() {
+        output::line("\nServices that not every member's program carries:")?;
+        let rows = status
+            .services_missing
+            .iter()
+            .map(|(name, lack)| vec![name.clone(), lack.join(", ")]);
+        output::table(&["service", "missing_on"], rows)?;
+    }
+    for warning in &status.warnings {
+        eprintln!("warning: {warning}");
+    }
+    Ok(())
+}
+
+fn summary(status: &StatusAnswer) -> String {
+    let leader = match &status.leader {
+        Some(leader) => format!("{} (term {})", leader.name, status.term),
+        None => "none".into(),
+    };
+    let holder = match &status.connector_server {
+        Some(server) => format!("{} (epoch {})", server.name, server.epoch),
+        None => "none".into(),
+    };
+    let connectors = match &status.connectors {
+        Some(states) if states.is_empty() => "none".into(),
+        Some(states) => states
+            .iter()
+            .map(|(state, count)| format!("{count} {state}"))
+            .collect::<Vec<_>>()
+            .join(", "),
+        None => "not known".into(),
+    };
+    let left = status
+        .failures_left
+        .map(|left| format!(", {left} now"))
+        .unwrap_or_default();
+    [
+        format!(
+            "cluster            {} (as {} sees it)",
+            status.cluster, status.answered_by
+        ),
+        format!("leader             {leader}"),
+        format!("connector server   {holder}"),
+        format!("connectors         {connectors}"),
+        format!("failure tolerance  {}{left}", status.failure_tolerance),
+        format!(
+            "revision           {} (applied {})",
+            status.revision, status.applied
+        ),
+    ]
+    .join("\n")
+}

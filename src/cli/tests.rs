@@ -1,0 +1,98 @@
+use clap::{CommandFactory, error::ErrorKind};
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once("quorate").chain(line.split_whitespace()))
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn what_the_contract_says_is_understood() {
+    for line in [
+        "quickstart",
+        "quickstart --dir /tmp/q --members 3 --no-balancer",
+        "quickstart --port-offset 100",
+        "server --config a.toml",
+        "server --config a.toml --bootstrap",
+        "server --config a.toml --join http://127.0.0.1:17110,http://127.0.0.1:17111",
+        "server --config a.toml --insecure --set log.level=debug --set failover_ms=1000",
+        "balancer --config b.toml",
+        "leader",
+        "leader --output json",
+        "members --admin http://127.0.0.1:1",
+        "status --output table",
+        "apply -f a.yaml",
+        "apply -f - --dry-run",
+        "get http_channel",
+        "get http_channel orders",
+        "delete amqp_channel orders --if-match 7",
+        "export",
+        "kv get a/b",
+        "kv put a b",
+        "kv put a -f -",
+        "kv put a b --if-absent",
+        "kv delete a --if-match 4",
+        "kv list",
+        "kv list a/ --limit 10 --after a/b",
+        "connector list",
+        "transfer-leadership",
+        "transfer-leadership --to member-2",
+    ] {
+        if let Err(error) = parse(line) {
+            panic!("{line}: {error}");
+        }
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_a_usage_error_that_says_what_would() {
+    for (line, right) in [
+        ("nonsense", "unrecognized subcommand"),
+        ("server", "--config"),
+        (
+            "server --config a --bootstrap --join http://h:1",
+            "cannot be used with",
+        ),
+        ("server --config a --join https://h:1", "speaks http"),
+        ("server --config a --set failover_ms", "KEY=VALUE"),
+        ("quickstart --members 0", "1..=9"),
+        ("quickstart --members three", "invalid digit"),
+        ("quickstart --port-offset 60000", "0..=40000"),
+        ("leader --output xml", "table, json"),
+        ("leader --admin http://h:1/v1", "scheme, host and port only"),
+        ("leader --timeout 0", "1..=600"),
+        ("get queue", "the kinds are basic_auth"),
+        ("delete service", "<NAME>"),
+        ("apply", "--file"),
+        ("kv put a", "VALUE"),
+        ("kv put a b -f c", "cannot be used with"),
+        ("kv put a b --if-absent --if-match 3", "cannot be used with"),
+        ("kv watch", "unrecognized subcommand"),
+        ("connector pause amqp_channel a", "unrecognized subcommand"),
+        ("member add", "unrecognized subcommand"),
+        ("snapshot save", "unrecognized subcommand"),
+        ("apply -f a --prune", "unexpected argument"),
+    ] {
+        let error = parse(line).expect_err(line);
+        assert!(error.use_stderr(), "{line}");
+        assert!(error.to_string().contains(right), "{line}: {error}");
+    }
+}
+
+#[test]
+fn help_and_version_are_no_failures() {
+    for (line, kind) in [
+        ("--help", ErrorKind::DisplayHelp),
+        ("--version", ErrorKind::DisplayVersion),
+        ("kv --help", ErrorKind::DisplayHelp),
+    ] {
+        let error = parse(line).expect_err(line);
+        assert_eq!(error.kind(), kind);
+        assert!(!error.use_stderr());
+    }
+}

@@ -1,0 +1,133 @@
+//! The cluster as the rest of a member uses it: typed writes, fresh reads, the state.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use quorate_raft::{Node, ProposeError, Proposed, ReadError, Timing};
+use tokio::sync::watch;
+
+use crate::state::{Answer, Command, State};
+
+/// This member's part in the cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct Cluster {
+    node: Node,
+    state: watch::Receiver<Arc<State>>,
+    timing: Timing,
+}
+
+impl Cluster {
+    /// `state` is what [`crate::replica::Replica::new`] gave, for the replica that `node` runs.
+    pub fn new(node: Node, state: watch::Receiver<Arc<State>>, timing: Timing) -> Cluster {
+        Cluster {
+            node,
+            state,
+            timing,
+        }
+    }
+
+    /// The node: leadership, members, transfer.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// The timers.
+    pub fn timing(&self) -> &Timing {
+        &self.timing
+    }
+
+    /// What this member has applied; it may lag behind the others.
+    pub fn state(&self) -> Arc<State> {
+        self.state.borrow().clone()
+    }
+
+    /// Follows what this member applies.
+    pub fn watch_state(&self) -> watch::Receiver<Arc<State>> {
+        self.state.clone()
+    }
+
+    /// By when a write or a fresh read must be answered: slightly less than twice the
+    /// failover promise from now, so that the answer is out by then.
+    pub fn write_deadline(&self) -> Instant {
+        Instant::now() + answer_within(self.timing.failover)
+    }
+
+    /// Writes, from any member. When it returns, the write is applied on this member.
+    pub async fn propose(
+        &self,
+        command: Command,
+        deadline: Instant,
+    ) -> Result<(u64, Answer), ProposeError> {
+        read_answer(self.node.propose(command.encode(), deadline).await?)
+    }
+
+    /// Writes as leader of exactly this term: never forwarded, never retried.
+    pub async fn propose_in_term(
+        &self,
+        term: u64,
+        command: Command,
+        deadline: Instant,
+    ) -> Result<(u64, Answer), ProposeError> {
+        let proposed = self.node.propose_in_term(term, command.encode(), deadline);
+        read_answer(proposed.await?)
+    }
+
+    /// The state with at least all that was acknowledged anywhere before the call.
+    pub async fn fresh_state(&self, deadline: Instant) -> Result<Arc<State>, ReadError> {
+        let started = Instant::now();
+        let barrier = self.node.read_barrier(deadline).await?;
+        let mut state = self.state.clone();
+        let applied = state.wait_for(|state| state.applied() >= barrier);
+        match tokio::time::timeout_at(deadline.into(), applied).await {
+            Ok(Ok(state)) => Ok(state.clone()),
+            // too late, or the node is shutting down
+            Ok(Err(_)) | Err(_) => Err(ReadError::NoQuorum {
+                waited_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            }),
+        }
+    }
+}
+
+/// Ten percent of the time is for what happens before and after.
+fn answer_within(failover: Duration) -> Duration {
+    failover * 2 * 9 / 10
+}
+
+fn read_answer(Proposed { index, answer }: Proposed) -> Result<(u64, Answer), ProposeError> {
+    match Answer::decode(&answer) {
+        Some(answer) => Ok((index, answer)),
+        None => Err(ProposeError::Unknown(format!(
+            "log index {index} was applied, but its answer is of another version than this member's"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_out_within_twice_the_promise() {
+        for failover_ms in [100, 500, 60_000] {
+            let failover = Duration::from_millis(failover_ms);
+            let within = answer_within(failover);
+            assert!(within < failover * 2 && within > failover * 17 / 10);
+        }
+    }
+
+    #[test]
+    fn an_answer_that_can_not_be_read_is_not_taken_for_a_failure() {
+        let proposed = |answer: Vec<u8>| Proposed {
+            index: 7,
+            answer: answer.into(),
+        };
+        assert_eq!(
+            read_answer(proposed(Answer::NotFound.encode())),
+            Ok((7, Answer::NotFound))
+        );
+        let unknown = read_answer(proposed(b"\x7a\x00".to_vec()));
+        assert!(matches!(unknown, Err(ProposeError::Unknown(_))));
+    }
+}

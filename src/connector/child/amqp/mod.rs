@@ -1,0 +1,230 @@
+//! AMQP 0-9-1 over lapin.
+//!
+//! lapin's own recovery stays off: it would subscribe again in silence, past a lost lease.
+//! A session is a channel of its own, so that what is unacked goes back with it, and a
+//! second channel for the dead-letter queue, so that a refused publish doesn't take the
+//! consumer down.
+
+mod message;
+mod session;
+
+use std::{io, sync::Arc, time::Duration};
+
+use lapin::{
+    Connection, ConnectionProperties, Error, ErrorKind,
+    options::{BasicConsumeOptions, BasicQosOptions},
+    protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
+    tcp::{AMQPUriTcpExt, OwnedTLSConfig},
+    types::{FieldTable, ShortString},
+    uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo},
+};
+use serde::Deserialize;
+use tokio::time::{sleep, timeout};
+
+use self::session::{Consuming, Hand};
+use super::link::{Link, Trouble};
+
+const TCP_CONNECT: Duration = Duration::from_secs(5);
+
+/// `amqp_connection`, as far as it matters here.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub struct Broker {
+    host: String,
+    port: u16,
+    vhost: String,
+    username: String,
+    #[serde(default)]
+    password: Option<String>,
+    heartbeat_s: u16,
+    fence: String,
+}
+
+/// `amqp_channel`, as far as consuming goes.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub struct Queue {
+    name: String,
+    queue: String,
+    #[serde(default)]
+    consumer_tag_prefix: Option<String>,
+}
+
+/// A connection.
+pub struct Amqp {
+    connection: Arc<Connection>,
+    broker: Broker,
+    label: String,
+}
+
+impl Link for Amqp {
+    type Connection = Broker;
+    type Consumer = Queue;
+    type Session = Consuming;
+
+    async fn connect(to: &Broker, label: &str) -> Result<Self, Trouble> {
+        let uri = AMQPUri {
+            scheme: AMQPScheme::AMQP,
+            authority: AMQPAuthority {
+                userinfo: AMQPUserInfo {
+                    username: to.username.clone(),
+                    password: to.password.clone().unwrap_or_default(),
+                },
+                host: to.host.clone(),
+                port: to.port,
+            },
+            vhost: to.vhost.clone(),
+            query: AMQPQueryString {
+                heartbeat: Some(to.heartbeat_s),
+                ..AMQPQueryString::default()
+            },
+        };
+        let label = format!("{label} pid {}", std::process::id());
+        let properties =
+            ConnectionProperties::default().with_connection_name(label.as_str().into());
+        let runtime =
+            lapin::runtime::default_runtime().map_err(|error| Trouble::new(error.to_string()))?;
+        let connecting = Connection::connector(
+            uri,
+            runtime,
+            async |uri, runtime| {
+                let config = OwnedTLSConfig::default();
+                let connecting =
+                    AMQPUriTcpExt::connect_with_config_async(&uri, config.as_ref(), &runtime);
+                let late =
+                    || io::Error::new(io::ErrorKind::TimedOut, "no answer to the connection");
+                Ok(timeout(TCP_CONNECT, connecting)
+                    .await
+                    .map_err(|_| late())??)
+            },
+            properties,
+        );
+        let connection = connecting.await.map_err(|error| to.explain(&error))?;
+        Ok(Amqp {
+            connection: Arc::new(connection),
+            broker: to.clone(),
+            label,
+        })
+    }
+
+    fn name(&self) -> String {
+        self.label.clone()
+    }
+
+    async fn lost(&self) -> Trouble {
+        while !self.is_lost() {
+            sleep(Duration::from_millis(100)).await;
+        }
+        Trouble::new(format!(
+            "the connection to {}:{} is lost: the broker closed it, or stopped answering",
+            self.broker.host, self.broker.port
+        ))
+    }
+
+    fn is_lost(&self) -> bool {
+        !self.connection.status().connected()
+    }
+
+    async fn open(&self, queue: &Queue, prefetch: u16, epoch: u64) -> Result<Consuming, Trouble> {
+        let explain = |error: Error| self.explain_open(&error, queue);
+        let channel = self.connection.create_channel().await.map_err(explain)?;
+        channel
+            .basic_qos(prefetch, BasicQosOptions::default())
+            .await
+            .map_err(explain)?;
+        let prefix = queue.consumer_tag_prefix.as_deref().unwrap_or("quorate");
+        let tag = short(
+            &format!("{prefix}-{}-{epoch}", queue.name),
+            "the consumer tag",
+        )?;
+        let options = BasicConsumeOptions {
+            exclusive: self.broker.fence == "exclusive",
+            ..Default::default()
+        };
+        let consumer = channel
+            .basic_consume(
+                short(&queue.queue, "the queue's name")?,
+                tag.clone(),
+                options,
+                FieldTable::default(),
+            )
+            .await
+            .map_err(explain)?;
+        let settler = Hand::new(self.connection.clone());
+        Ok(Consuming {
+            channel,
+            consumer,
+            tag,
+            queue: queue.queue.clone(),
+            settler,
+        })
+    }
+
+    async fn close(self) {
+        let _ = self.connection.close(200, "OK".into()).await;
+    }
+}
+
+impl Broker {
+    /// Why connecting failed, and what would be right.
+    fn explain(&self, error: &Error) -> Trouble {
+        let Broker {
+            host,
+            port,
+            vhost,
+            username,
+            ..
+        } = self;
+        Trouble::new(match error.kind() {
+            ErrorKind::ProtocolError(refused) => match refused.kind() {
+                AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => format!(
+                    "the broker {host}:{port} refused the user {username:?}: correct username or password in the amqp_connection"
+                ),
+                AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => format!(
+                    "the broker {host}:{port} did not let the user {username:?} into the vhost {vhost:?}: it must exist and the user must have permissions in it ({})",
+                    refused.get_message()
+                ),
+                _ => format!("the broker {host}:{port} refused the connection: {error}"),
+            },
+            ErrorKind::IOError(error) => {
+                format!(
+                    "can't reach the broker {host}:{port}: {error}; is it running, and are host and port right?"
+                )
+            }
+            _ => format!("can't connect to the broker {host}:{port}: {error}"),
+        })
+    }
+}
+
+impl Amqp {
+    /// Why consuming was refused, and what would be right.
+    fn explain_open(&self, error: &Error, queue: &Queue) -> Trouble {
+        let (queue, vhost) = (&queue.queue, &self.broker.vhost);
+        let ErrorKind::ProtocolError(refused) = error.kind() else {
+            return Trouble::new(format!("can't consume {queue:?}: {error}"));
+        };
+        let said = refused.get_message().as_str();
+        match refused.kind() {
+            AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => Trouble::new(format!(
+                "there is no queue {queue:?} in the vhost {vhost:?}: declare it at the broker, or correct `queue`"
+            )),
+            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) if said.contains("exclusive use") => {
+                Trouble::passing(format!(
+                    "another consumer has the queue {queue:?}; it is taken over as soon as that one is gone"
+                ))
+            }
+            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => Trouble::new(format!(
+                "the user {:?} may not read the queue {queue:?}: give it the permission at the broker ({said})",
+                self.broker.username
+            )),
+            _ => Trouble::new(format!("can't consume {queue:?}: {said}")),
+        }
+    }
+}
+
+fn short(text: &str, what: &str) -> Result<ShortString, Trouble> {
+    ShortString::try_new(text).map_err(|_| {
+        Trouble::new(format!(
+            "{what} is {} bytes long; AMQP allows 255",
+            text.len()
+        ))
+    })
+}

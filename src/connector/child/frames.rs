@@ -1,0 +1,108 @@
+//! Frames on the control socket: a length in four bytes, then the message.
+
+use std::io;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use prost::Message;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::mpsc,
+};
+use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
+
+/// The longest frame: the largest message that a broker can be set up to take (512 MiB),
+/// and room for what is said of it.
+const LONGEST: usize = (512 + 16) << 20;
+
+fn codec() -> LengthDelimitedCodec {
+    LengthDelimitedCodec::builder()
+        .max_frame_length(LONGEST)
+        .new_codec()
+}
+
+/// Reads frames.
+pub struct Reader<R>(FramedRead<R, LengthDelimitedCodec>);
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    /// Reads from `inner`.
+    pub fn new(inner: R) -> Self {
+        Reader(FramedRead::new(inner, codec()))
+    }
+
+    /// The next frame; `None` at the end of file. Can be dropped and called again.
+    pub async fn next<M: Message + Default>(&mut self) -> io::Result<Option<M>> {
+        match self.0.next().await {
+            None => Ok(None),
+            Some(frame) => M::decode(frame?.freeze())
+                .map(Some)
+                .map_err(io::Error::other),
+        }
+    }
+}
+
+/// Writes what arrives on `frames` until that or the socket is closed.
+pub async fn write_all<M, W>(inner: W, mut frames: mpsc::Receiver<M>) -> io::Result<()>
+where
+    M: Message,
+    W: AsyncWrite + Unpin,
+{
+    let mut out = FramedWrite::new(inner, codec());
+    let encode = |frame: M| Bytes::from(frame.encode_to_vec());
+    while let Some(frame) = frames.recv().await {
+        out.feed(encode(frame)).await?;
+        // One flush for all that is already there.
+        while let Ok(frame) = frames.try_recv() {
+            out.feed(encode(frame)).await?;
+        }
+        SinkExt::<Bytes>::flush(&mut out).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_proto::connector::{Activate, ToProcess, to_process::Frame};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn frames_survive_the_socket() {
+        let (near, far) = tokio::io::duplex(64);
+        let (sender, receiver) = mpsc::channel(4);
+        let writing = tokio::spawn(write_all(near, receiver));
+        for epoch in 0..20 {
+            let frame = Some(Frame::Activate(Activate {
+                epoch,
+                incarnation: 1,
+            }));
+            sender.send(ToProcess { frame }).await.unwrap();
+            if epoch == 0 {
+                tokio::task::yield_now().await;
+            }
+            if epoch == 3 {
+                break;
+            }
+        }
+        drop(sender);
+        let mut reader = Reader::new(far);
+        for epoch in 0..=3 {
+            let frame: ToProcess = reader.next().await.unwrap().unwrap();
+            assert_eq!(
+                frame.frame,
+                Some(Frame::Activate(Activate {
+                    epoch,
+                    incarnation: 1
+                }))
+            );
+        }
+        assert_eq!(reader.next::<ToProcess>().await.unwrap(), None);
+        writing.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_length_beyond_the_longest_is_an_error() {
+        let mut reader = Reader::new(&b"\xff\xff\xff\xff rest"[..]);
+        assert!(reader.next::<ToProcess>().await.is_err());
+    }
+}

@@ -1,0 +1,178 @@
+//! From `main` to the run loop.
+
+use std::{
+    io::{self, IsTerminal},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::net::UnixStream,
+    },
+    time::Duration,
+};
+
+use nix::{
+    sys::{
+        prctl,
+        signal::Signal,
+        socket::{UnixAddr, getsockname},
+    },
+    unistd::{dup2_stdin, dup2_stdout, getppid},
+};
+use quorate_proto::connector::{ToProcess, to_process};
+use tokio::sync::{mpsc, watch};
+use tracing::warn;
+
+use super::{
+    super::lease::View,
+    amqp::Amqp,
+    frames::{Reader, write_all},
+    run::Run,
+    watchdog::{Watchdog, end_now},
+    wires::{Desired, Wires},
+};
+
+/// The first argument of a connector process. Its further ones, for its parent and for
+/// `ps`: `KIND/NAME PARENT_PID ALIVE_MS`.
+pub const MARK: &str = "connector-process";
+
+/// Runs the connector process and never returns, if this is one; returns at once if not.
+/// Call it first thing in `main`.
+pub fn run_if_asked() {
+    let mut args = std::env::args().skip(1);
+    if args.next().as_deref() != Some(MARK) {
+        return;
+    }
+    let code = match start(args) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("connector process: {error}");
+            1
+        }
+    };
+    std::process::exit(code)
+}
+
+fn wrong(text: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, text.into())
+}
+
+fn start(mut args: impl Iterator<Item = String>) -> io::Result<()> {
+    let (label, parent, alive) = match (args.next(), args.next(), args.next(), args.next()) {
+        (Some(label), Some(parent), Some(alive), None) => (label, parent, alive),
+        _ => return Err(wrong("it is started by a member, not by hand")),
+    };
+    let parent: i32 = parent
+        .parse()
+        .map_err(|_| wrong(format!("{parent:?} is no process id")))?;
+    let alive: u64 = alive
+        .parse()
+        .map_err(|_| wrong(format!("{alive:?} is no number of milliseconds")))?;
+    let alive = Duration::from_millis(alive.clamp(1, 60_000));
+
+    // From here on the kernel kills this process when its parent's thread ends. Had the
+    // parent died before, this process would have another one by now.
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    if getppid().as_raw() != parent {
+        return Err(wrong(format!("its parent {parent} is gone")));
+    }
+
+    let (control, lease) = inherited()?;
+    let watchdog = Watchdog::start(lease.clone(), alive * 4)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    log_to_stderr();
+    runtime.block_on(serve(label, control, lease, watchdog, alive))
+}
+
+/// Takes the control socket and the lease page from where the parent put them, and puts
+/// /dev/null there.
+fn inherited() -> io::Result<(UnixStream, View)> {
+    let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+    if io::stdin().is_terminal() || getsockname::<UnixAddr>(stdin.as_raw_fd()).is_err() {
+        return Err(wrong(
+            "it is started by a member, not by hand: standard input is no socket",
+        ));
+    }
+    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+    let lease = View::open(&stdout)?;
+    let null = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
+    dup2_stdin(&null)?;
+    dup2_stdout(&null)?;
+    let control = UnixStream::from(stdin);
+    control.set_nonblocking(true)?;
+    Ok((control, lease))
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("QUORATE_LOG")
+        // What goes wrong with the broker is reported to the parent, once and in words.
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,lapin=off"));
+    // It may be set already by a program that embeds a member.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .try_init();
+}
+
+async fn serve(
+    label: String,
+    control: UnixStream,
+    lease: View,
+    watchdog: Watchdog,
+    alive: Duration,
+) -> io::Result<()> {
+    let (read, write) = tokio::net::UnixStream::from_std(control)?.into_split();
+    let (frames, outbox) = mpsc::channel(64);
+    let (desired, desires) = watch::channel(Desired::default());
+    // The parent has no more deliveries at a time than the largest prefetch there is, so
+    // this never fills, and an order behind an outcome never waits.
+    let (outcomes, results) = mpsc::channel(usize::from(u16::MAX) + 1);
+    let mut wires = Wires::new(label, desires, results, frames, lease, watchdog);
+
+    let writing = tokio::spawn(async move {
+        if write_all(write, outbox).await.is_err() {
+            end_now();
+        }
+    });
+    tokio::spawn(obey(Reader::new(read), desired, outcomes));
+    let out = wires.out.clone();
+    let saying = tokio::spawn(out.clone().say_alive(alive));
+
+    if let Some(configure) = wires.first_configuration().await {
+        match configure.kind.as_str() {
+            "amqp_channel" => Run::new(wires).run::<Amqp>().await,
+            other => wires.unknown_kind(other).await,
+        }
+    }
+    // What was said last gets out before the process ends.
+    saying.abort();
+    out.say_tally().await;
+    drop(out);
+    let _ = tokio::time::timeout(Duration::from_millis(100), writing).await;
+    Ok(())
+}
+
+/// Takes the parent's orders until the socket closes, which is the last of them.
+async fn obey(
+    mut orders: Reader<tokio::net::unix::OwnedReadHalf>,
+    desired: watch::Sender<Desired>,
+    outcomes: mpsc::Sender<quorate_proto::connector::Outcome>,
+) {
+    loop {
+        let Ok(Some(ToProcess { frame: Some(frame) })) = orders.next::<ToProcess>().await else {
+            end_now();
+        };
+        match frame {
+            to_process::Frame::Outcome(outcome) => {
+                if outcomes.send(outcome).await.is_err() {
+                    warn!("an outcome came after the end");
+                }
+            }
+            order => desired.send_modify(|desired| desired.obey(order)),
+        }
+    }
+}

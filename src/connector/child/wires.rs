@@ -1,0 +1,231 @@
+//! The run loop's ends: orders in, frames out, the lease, the watchdog.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use quorate_proto::connector::{
+    Alive, Configure, FromProcess, Outcome, Phase, Report, Tally, from_process::Frame, to_process,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{super::lease::View, link::Trouble, watchdog::Watchdog};
+
+/// The reign that the process is told to act under.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reign {
+    /// Its epoch.
+    pub epoch: u64,
+    /// The process's number, as the parent counts them.
+    pub incarnation: u64,
+}
+
+/// What the parent wants, as of its last order.
+#[derive(Clone, Debug, Default)]
+pub struct Desired {
+    /// The configuration; `None` before the first.
+    pub configure: Option<Arc<Configure>>,
+    /// Consume under this reign; `None`: stand by.
+    pub act: Option<Reign>,
+    /// How long what is in flight may take to finish.
+    pub drain: Duration,
+    /// Finish and exit.
+    pub stop: bool,
+}
+
+impl Desired {
+    /// Takes an order.
+    pub fn obey(&mut self, order: to_process::Frame) {
+        match order {
+            to_process::Frame::Configure(configure) => {
+                self.drain = Duration::from_millis(configure.drain_ms);
+                self.configure = Some(Arc::new(configure));
+            }
+            to_process::Frame::Activate(activate) => {
+                self.act = Some(Reign {
+                    epoch: activate.epoch,
+                    incarnation: activate.incarnation,
+                });
+            }
+            to_process::Frame::Deactivate(deactivate) => {
+                self.act = None;
+                self.drain = Duration::from_millis(deactivate.drain_ms);
+            }
+            to_process::Frame::Stop(stop) => {
+                self.stop = true;
+                self.act = None;
+                self.drain = Duration::from_millis(stop.drain_ms);
+            }
+            to_process::Frame::Outcome(_) => {}
+        }
+    }
+}
+
+/// The way to the parent. Every frame says under which reign it was sent.
+#[derive(Clone)]
+pub struct Out {
+    frames: mpsc::Sender<FromProcess>,
+    /// The reign of the open session, or none.
+    reign: Arc<Mutex<Reign>>,
+    /// What became of deliveries.
+    pub tally: Arc<Mutex<Tally>>,
+}
+
+impl Out {
+    /// Frames from here on are of this reign.
+    pub fn under(&self, reign: Reign) {
+        *self.reign.lock() = reign;
+    }
+
+    /// Sends a frame. Waits while the parent is slow: it is the parent that bounds what
+    /// this process does.
+    pub async fn send(&self, frame: Frame) {
+        let Reign { epoch, incarnation } = *self.reign.lock();
+        // It fails only once the socket is closed, which ends the process elsewhere.
+        let _ = self
+            .frames
+            .send(FromProcess {
+                epoch,
+                incarnation,
+                frame: Some(frame),
+            })
+            .await;
+    }
+
+    /// Says the phase, and what is wrong.
+    pub async fn report(
+        &self,
+        phase: Phase,
+        error: &str,
+        generation: u64,
+        broker_connection: &str,
+    ) {
+        self.send(Frame::Report(Report {
+            phase: phase.into(),
+            error: error.to_owned(),
+            generation,
+            broker_connection: broker_connection.to_owned(),
+        }))
+        .await;
+    }
+
+    /// Says what became of deliveries.
+    pub async fn say_tally(&self) {
+        let tally = *self.tally.lock();
+        self.send(Frame::Tally(tally)).await;
+    }
+
+    /// Gives a sign of life in every interval: the tally when it has changed. It runs on
+    /// the same thread as the run loop, so that it stops when that is stuck.
+    pub async fn say_alive(self, every: Duration) {
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut said = Tally::default();
+        loop {
+            ticks.tick().await;
+            let tally = *self.tally.lock();
+            if tally == said {
+                self.send(Frame::Alive(Alive {})).await;
+            } else {
+                self.send(Frame::Tally(tally)).await;
+                said = tally;
+            }
+        }
+    }
+}
+
+/// All ends together.
+pub struct Wires {
+    /// `KIND/NAME`
+    pub label: String,
+    /// What the parent wants.
+    pub desired: watch::Receiver<Desired>,
+    /// The services' answers.
+    pub outcomes: mpsc::Receiver<Outcome>,
+    /// The way to the parent.
+    pub out: Out,
+    /// The lease page.
+    pub lease: View,
+    /// The thread that ends the process with its lease.
+    pub watchdog: Watchdog,
+}
+
+impl Wires {
+    /// Puts them together.
+    pub fn new(
+        label: String,
+        desired: watch::Receiver<Desired>,
+        outcomes: mpsc::Receiver<Outcome>,
+        frames: mpsc::Sender<FromProcess>,
+        lease: View,
+        watchdog: Watchdog,
+    ) -> Self {
+        let out = Out {
+            frames,
+            reign: Default::default(),
+            tally: Default::default(),
+        };
+        Wires {
+            label,
+            desired,
+            outcomes,
+            out,
+            lease,
+            watchdog,
+        }
+    }
+
+    /// The channel's name.
+    pub fn channel(&self) -> &str {
+        self.label
+            .split_once('/')
+            .map_or(&self.label, |(_, name)| name)
+    }
+
+    /// Waits for the first configuration; `None` when the process is to stop before it.
+    pub async fn first_configuration(&mut self) -> Option<Arc<Configure>> {
+        let desired = self
+            .desired
+            .wait_for(|desired| desired.configure.is_some() || desired.stop)
+            .await
+            .ok()?;
+        if desired.stop {
+            None
+        } else {
+            desired.configure.clone()
+        }
+    }
+
+    /// Waits for another order.
+    pub async fn changed(&mut self) {
+        // The sender's end ends the process; waiting here for that is all there is to do.
+        if self.desired.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Waits for other settings than this generation's, or for the order to stop.
+    pub async fn reconfigured(&mut self, generation: u64) {
+        let other = |desired: &Desired| {
+            desired.stop
+                || desired
+                    .configure
+                    .as_ref()
+                    .is_some_and(|configure| configure.generation != generation)
+        };
+        if self.desired.wait_for(other).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Says that this program doesn't speak that kind, and waits for the end.
+    pub async fn unknown_kind(&mut self, kind: &str) {
+        let trouble = Trouble::new(format!(
+            "this program has no connector for the kind {kind:?}"
+        ));
+        self.out.report(Phase::Broken, &trouble.text, 0, "").await;
+        let _ = self.desired.wait_for(|desired| desired.stop).await;
+    }
+}

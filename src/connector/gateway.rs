@@ -1,0 +1,144 @@
+//! Deliveries in, calls of services out, answers back.
+//!
+//! The last check on this side stands here: immediately before the call the lease page
+//! must let the delivery's epoch act, and no newer reign may have been applied. So a
+//! member that was paused and resumed runs nothing from its buffers. The member that
+//! runs the service compares epochs once more.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use quorate_proto::connector::{Delivery, Header, outcome::Result as Outcome};
+use tokio::sync::watch;
+
+use super::{
+    lease,
+    view::{Spec, View},
+};
+use crate::service::api::{Dispatch, Message, Origin, Reply, Request, ServiceError};
+
+/// How much of a service's refusal is kept as the reason.
+const REASON_MAX: usize = 300;
+
+/// Hands deliveries on.
+pub struct Gateway {
+    dispatch: Arc<dyn Dispatch>,
+    lease: lease::View,
+    view: watch::Receiver<Arc<View>>,
+}
+
+impl Gateway {
+    /// Over this dispatcher, under this page.
+    pub fn new(
+        dispatch: Arc<dyn Dispatch>,
+        lease: lease::View,
+        view: watch::Receiver<Arc<View>>,
+    ) -> Self {
+        Gateway {
+            dispatch,
+            lease,
+            view,
+        }
+    }
+
+    /// Runs the channel's service for a delivery of this epoch.
+    pub async fn deliver(&self, spec: &Spec, epoch: u64, delivery: Delivery) -> Outcome {
+        if !self.lease.holds(epoch) {
+            return Outcome::Fenced(format!("the lease of epoch {epoch} is over"));
+        }
+        let applied = self.view.borrow().reign.epoch;
+        if applied > epoch {
+            return Outcome::Fenced(format!("epoch {applied} has been applied"));
+        }
+        let request = request(spec, epoch, delivery);
+        judge(
+            &spec.service,
+            self.dispatch.dispatch(&spec.service, request).await,
+        )
+    }
+}
+
+/// What a service is asked, as the contract has it.
+fn request(spec: &Spec, epoch: u64, delivery: Delivery) -> Request {
+    let Delivery {
+        message_id,
+        content_type,
+        headers: own,
+        body,
+        attempt,
+        cid,
+        properties,
+        ..
+    } = delivery;
+    let mut headers = HeaderMap::new();
+    let mut put = |name: &str, value: &[u8]| {
+        // Names and values that HTTP can't carry stay behind: the message itself matters.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value))
+        {
+            headers.append(name, value);
+        }
+    };
+    for Header { name, value } in &own {
+        put(&format!("quorate-header-{name}"), value);
+    }
+    for Header { name, value } in &properties {
+        put(&format!("quorate-property-{name}"), value);
+        if name == header::CONTENT_ENCODING.as_str() {
+            put(name, value);
+        }
+    }
+    put(header::CONTENT_TYPE.as_str(), content_type.as_bytes());
+    put("quorate-channel", spec.key.name.as_bytes());
+    put("quorate-epoch", epoch.to_string().as_bytes());
+    put("quorate-message-id", message_id.as_bytes());
+    put("quorate-attempt", attempt.to_string().as_bytes());
+    put("x-zato-cid", cid.as_bytes());
+    if content_type.is_empty() {
+        headers.remove(header::CONTENT_TYPE);
+    }
+    let origin = Message {
+        kind: spec.key.kind.to_owned(),
+        channel: spec.key.name.clone(),
+        epoch,
+        id: message_id,
+        attempt,
+    };
+    Request {
+        cid,
+        method: Method::POST,
+        path: "/".to_owned(),
+        query: None,
+        params: BTreeMap::new(),
+        headers,
+        body,
+        origin: Origin::Message(origin),
+        deadline: Instant::now() + spec.call_timeout,
+    }
+}
+
+/// What the answer means for the message.
+fn judge(service: &str, answer: Result<Reply, ServiceError>) -> Outcome {
+    let reply = match answer {
+        Ok(reply) if reply.status.is_success() => return Outcome::Handled(true),
+        Ok(reply) => reply,
+        Err(ServiceError::NotRun(why)) => {
+            return Outcome::NotRun(format!("no member could run {service}: {why}"));
+        }
+        Err(fenced @ ServiceError::Fenced(_)) => return Outcome::Fenced(fenced.to_string()),
+        Err(failed) => return Outcome::Failed(format!("{service} failed: {failed}")),
+    };
+    let says_fenced = reply
+        .headers
+        .get("quorate-fenced")
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+    if reply.status == StatusCode::CONFLICT && says_fenced {
+        return Outcome::Fenced(format!("{service} has seen a newer epoch"));
+    }
+    let text = String::from_utf8_lossy(&reply.body);
+    let text: String = text.trim().chars().take(REASON_MAX).collect();
+    let colon = if text.is_empty() { "" } else { ": " };
+    Outcome::Failed(format!("{service} answered {}{colon}{text}", reply.status))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::{
+    super::{
+        lease::{BootInstant, Page},
+        view::{Key, Reign},
+    },
+    *,
+};
+
+fn spec() -> Spec {
+    Spec {
+        key: Key {
+            kind: "amqp_channel",
+            name: "orders".into(),
+        },
+        active: true,
+        connection: Bytes::new(),
+        channel: Bytes::new(),
+        service: "store".into(),
+        call_timeout: Duration::from_secs(10),
+        prefetch: 10,
+        fenced_by_broker: true,
+    }
+}
+
+fn header(name: &str, value: &str) -> Header {
+    Header {
+        name: name.into(),
+        value: Bytes::copy_from_slice(value.as_bytes()),
+    }
+}
+
+fn delivery() -> Delivery {
+    Delivery {
+        delivery: 1,
+        message_id: "m-1".into(),
+        content_type: "application/json".into(),
+        headers: vec![
+            header("Tenant", "a"),
+            header("not a name", "x"),
+            header("bad", "line\nbreak"),
+        ],
+        body: Bytes::from_static(b"{}"),
+        attempt: 2,
+        redelivered: false,
+        cid: "K1".into(),
+        properties: vec![
+            header("correlation-id", "c-1"),
+            header("content-encoding", "gzip"),
+        ],
+    }
+}
+
+#[test]
+fn a_service_is_asked_as_the_contract_says() {
+    let request = request(&spec(), 42, delivery());
+    assert_eq!((request.method, request.path.as_str()), (Method::POST, "/"));
+    let get = |name: &str| {
+        request
+            .headers
+            .get(name)
+            .map(|value| value.to_str().unwrap())
+    };
+    assert_eq!(get("content-type"), Some("application/json"));
+    assert_eq!(get("content-encoding"), Some("gzip"));
+    assert_eq!(get("quorate-channel"), Some("orders"));
+    assert_eq!(get("quorate-epoch"), Some("42"));
+    assert_eq!(get("quorate-message-id"), Some("m-1"));
+    assert_eq!(get("quorate-attempt"), Some("2"));
+    assert_eq!(get("x-zato-cid"), Some("K1"));
+    assert_eq!(get("quorate-header-tenant"), Some("a"));
+    assert_eq!(get("quorate-property-correlation-id"), Some("c-1"));
+    assert_eq!(get("quorate-header-bad"), None);
+    let Origin::Message(message) = request.origin else {
+        panic!("not a message")
+    };
+    assert_eq!(
+        (message.epoch, message.attempt, message.id.as_str()),
+        (42, 2, "m-1")
+    );
+}
+
+#[test]
+fn a_message_without_a_content_type_has_none() {
+    let request = request(
+        &spec(),
+        1,
+        Delivery {
+            content_type: String::new(),
+            ..delivery()
+        },
+    );
+    assert!(!request.headers.contains_key("content-type"));
+}
+
+fn reply(status: u16, fenced: Option<&'static str>, body: &'static str) -> Reply {
+    let mut headers = HeaderMap::new();
+    if let Some(fenced) = fenced {
+        headers.insert("quorate-fenced", HeaderValue::from_static(fenced));
+    }
+    Reply {
+        status: StatusCode::from_u16(status).unwrap(),
+        headers,
+        body: Bytes::from_static(body.as_bytes()),
+    }
+}
+
+#[test]
+fn answers_mean_what_the_contract_says() {
+    let failed = |text: &str| Outcome::Failed(text.to_owned());
+    assert_eq!(judge("s", Ok(reply(200, None, ""))), Outcome::Handled(true));
+    assert_eq!(judge("s", Ok(reply(204, None, ""))), Outcome::Handled(true));
+    assert_eq!(
+        judge("s", Ok(reply(302, None, ""))),
+        failed("s answered 302 Found")
+    );
+    assert_eq!(
+        judge("s", Ok(reply(500, None, " oops\n"))),
+        failed("s answered 500 Internal Server Error: oops")
+    );
+    assert_eq!(
+        judge("s", Ok(reply(409, None, ""))),
+        failed("s answered 409 Conflict")
+    );
+    assert_eq!(
+        judge("s", Ok(reply(500, Some("true"), ""))),
+        failed("s answered 500 Internal Server Error")
+    );
+    assert!(matches!(
+        judge("s", Ok(reply(409, Some("True"), ""))),
+        Outcome::Fenced(_)
+    ));
+    assert!(matches!(
+        judge("s", Err(ServiceError::Fenced(9))),
+        Outcome::Fenced(_)
+    ));
+    assert!(matches!(
+        judge("s", Err(ServiceError::NotRun("x".into()))),
+        Outcome::NotRun(_)
+    ));
+    assert!(matches!(
+        judge("s", Err(ServiceError::TimedOut(5))),
+        Outcome::Failed(_)
+    ));
+    assert!(matches!(
+        judge("s", Err(ServiceError::Failed("x".into()))),
+        Outcome::Failed(_)
+    ));
+}
+
+/// Counts its calls and always succeeds.
+#[derive(Default)]
+struct Counting(Mutex<u32>);
+
+#[async_trait]
+impl Dispatch for Counting {
+    async fn dispatch(&self, _: &str, _: Request) -> Result<Reply, ServiceError> {
+        *self.0.lock() += 1;
+        Ok(reply(200, None, ""))
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_called_without_the_lease_or_under_an_old_epoch() {
+    let page = Page::new().unwrap();
+    let (state, view) = watch::channel(Arc::new(View::default()));
+    let calls = Arc::new(Counting::default());
+    let gateway = Gateway::new(calls.clone(), page.view().clone(), view);
+    let spec = spec();
+    let ask = || gateway.deliver(&spec, 7, delivery());
+
+    assert!(
+        matches!(ask().await, Outcome::Fenced(_)),
+        "no lease was ever granted"
+    );
+    page.grant(7, BootInstant::now() + Duration::from_secs(60));
+    assert_eq!(ask().await, Outcome::Handled(true));
+    state.send_replace(Arc::new(View {
+        reign: Reign {
+            holder: Some(2),
+            epoch: 8,
+            term: 3,
+            released: false,
+        },
+        ..View::default()
+    }));
+    assert!(
+        matches!(ask().await, Outcome::Fenced(_)),
+        "a newer epoch has been applied"
+    );
+    state.send_replace(Arc::default());
+    page.grant(8, BootInstant::now() + Duration::from_secs(60));
+    assert!(
+        matches!(ask().await, Outcome::Fenced(_)),
+        "the page is of a newer epoch"
+    );
+    assert_eq!(*calls.0.lock(), 1);
+}

@@ -1,0 +1,364 @@
+//! Keeps the process of one channel as it is wished to be: there, standing by, acting, gone.
+//!
+//! There is at most one process of a channel at a time on a member: the next is started
+//! after the last has been reaped.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use quorate_proto::connector::{
+    Activate, Configure, Deactivate, Outcome, Phase, Report, Stop, Tally, from_process, outcome,
+    to_process,
+};
+use tokio::{sync::watch, time::sleep};
+use tracing::{info, warn};
+
+use super::{
+    board::{self, Board},
+    calls::Calls,
+    child::backoff::Backoff,
+    gateway::Gateway,
+    lease::Page,
+    process::{Event, Process},
+    spawner::Spawner,
+    status::ConnectorState,
+    view::Spec,
+};
+
+/// A process that has consumed for this long works: the next restart waits little.
+const WORKED: Duration = Duration::from_secs(5);
+/// What a process has beyond its drain before it is killed.
+const LATE: Duration = Duration::from_secs(1);
+
+/// What all keepers share.
+pub struct Shared {
+    /// The lease page.
+    pub page: Arc<Page>,
+    /// Starts processes.
+    pub spawner: Spawner,
+    /// Calls services.
+    pub gateway: Arc<Gateway>,
+    /// What is told of connectors.
+    pub board: Arc<Board>,
+    /// Between two signs of life.
+    pub alive: Duration,
+    /// Told whenever a keeper has come to rest.
+    pub rested: tokio::sync::Notify,
+}
+
+/// How a process is to stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stance {
+    /// Consume under this epoch.
+    Act(u64),
+    /// Be there, consuming nothing; finish what is in flight within this time.
+    StandBy(Duration),
+    /// Finish what is in flight within this time, and go.
+    Gone(Duration),
+}
+
+/// What a keeper is asked for.
+#[derive(Clone)]
+pub struct Wish {
+    /// The channel.
+    pub spec: Arc<Spec>,
+    /// How its process is to stand.
+    pub stance: Stance,
+}
+
+/// Keeps one channel.
+pub struct Keeper {
+    shared: Arc<Shared>,
+    wish: watch::Receiver<Wish>,
+    resting: watch::Sender<bool>,
+    calls: Calls,
+    generation: u64,
+    restarts: Backoff,
+}
+
+/// What has been said to a process, and what it has said.
+struct Told {
+    /// What it says is wrong.
+    trouble: Option<String>,
+    spec: Arc<Spec>,
+    stance: Stance,
+    tally: Tally,
+    consuming_since: Option<Instant>,
+}
+
+impl Keeper {
+    /// Starts keeping. `true` on the returned watch: there is no process and none is wished.
+    /// It ends when `wish` is closed.
+    pub fn start(shared: Arc<Shared>, wish: watch::Receiver<Wish>) -> watch::Receiver<bool> {
+        let (resting, rests) = watch::channel(false);
+        let prefetch = wish.borrow().spec.prefetch;
+        let keeper = Keeper {
+            shared,
+            wish,
+            resting,
+            calls: Calls::new(prefetch),
+            generation: 0,
+            restarts: Backoff::new(Duration::from_millis(100), Duration::from_secs(10)),
+        };
+        tokio::spawn(keeper.keep());
+        rests
+    }
+
+    async fn keep(mut self) {
+        while self.wait_until_wished().await {
+            let spec = self.wish.borrow().spec.clone();
+            match Process::start(
+                &self.shared.spawner,
+                &self.shared.page,
+                &spec,
+                self.shared.alive,
+            )
+            .await
+            {
+                Ok(process) => {
+                    info!(channel = %spec.key, pid = process.pid, "connector process started");
+                    self.attend(process).await;
+                }
+                Err(error) => {
+                    self.failed(&spec, format!("its process can't be started: {error}"))
+                        .await
+                }
+            }
+        }
+    }
+
+    /// Rests while no process is wished. False when no more wishes come.
+    async fn wait_until_wished(&mut self) -> bool {
+        loop {
+            let gone = matches!(self.wish.borrow_and_update().stance, Stance::Gone(_));
+            if self.resting.send_replace(gone) != gone {
+                self.shared.rested.notify_one();
+            }
+            if !gone {
+                return true;
+            }
+            tokio::select! {
+                changed = self.wish.changed() => if changed.is_err() { return false },
+                // Their process is gone; their answers are for nobody.
+                _ = self.calls.next() => {}
+            }
+        }
+    }
+
+    /// Says what is wrong and waits a while, unless another wish comes first.
+    async fn failed(&mut self, spec: &Spec, error: String) {
+        let wait = self.restarts.step();
+        warn!(channel = %spec.key, error, wait_ms = wait.as_millis() as u64, "connector process not running");
+        self.shared.board.update(&spec.key, |status| {
+            status.state = ConnectorState::Failed;
+            status.last_error = Some(error);
+        });
+        tokio::select! {
+            () = sleep(wait) => {}
+            _ = self.wish.changed() => self.wish.mark_changed(),
+        }
+    }
+
+    /// Looks after a process until it is gone.
+    async fn attend(&mut self, mut process: Process) {
+        let Wish { spec, stance } = self.wish.borrow_and_update().clone();
+        self.calls.session_over();
+        self.shared.board.update(&spec.key, |status| {
+            status.state = ConnectorState::Starting;
+            status.pid = Some(process.pid);
+            status.epoch = None;
+            (
+                status.handled,
+                status.failed,
+                status.retried,
+                status.in_flight,
+            ) = (0, 0, 0, 0);
+        });
+        let mut told = Told {
+            spec: spec.clone(),
+            stance: Stance::StandBy(Duration::ZERO),
+            trouble: None,
+            tally: Tally::default(),
+            consuming_since: None,
+        };
+        self.configure(&mut process, &spec);
+        self.stand(&mut process, &mut told, &spec, stance);
+        loop {
+            tokio::select! {
+                changed = self.wish.changed() => {
+                    if changed.is_err() {
+                        return process.reap().await;
+                    }
+                    let Wish { spec, stance } = self.wish.borrow_and_update().clone();
+                    if spec.connection != told.spec.connection || spec.channel != told.spec.channel {
+                        self.configure(&mut process, &spec);
+                    }
+                    self.stand(&mut process, &mut told, &spec, stance);
+                    told.spec = spec;
+                }
+                event = process.next() => match event {
+                    Event::Frame(epoch, frame) => self.heard(&process, &mut told, epoch, frame),
+                    Event::Ended(why) => return self.ended(&told, why).await,
+                },
+                (incarnation, outcome) = self.calls.next() => if incarnation == process.incarnation {
+                    self.note(&told, &outcome);
+                    process.order(to_process::Frame::Outcome(outcome));
+                },
+            }
+        }
+    }
+
+    /// Sends the settings.
+    fn configure(&mut self, process: &mut Process, spec: &Spec) {
+        self.generation += 1;
+        process.order(to_process::Frame::Configure(Configure {
+            kind: spec.key.kind.to_owned(),
+            name: spec.key.name.clone(),
+            connection: spec.connection.clone(),
+            channel: spec.channel.clone(),
+            generation: self.generation,
+            drain_ms: millis(spec.call_timeout),
+        }));
+        self.calls.bound(spec.prefetch);
+    }
+
+    /// Sends the stance, if it is another one.
+    fn stand(&self, process: &mut Process, told: &mut Told, spec: &Spec, stance: Stance) {
+        if told.stance == stance
+            || matches!(told.stance, Stance::Gone(_)) && !matches!(stance, Stance::Gone(_))
+        {
+            // One that was told to go goes; the next one gets the new wish.
+            return;
+        }
+        match stance {
+            Stance::Act(epoch) => {
+                process.order(to_process::Frame::Activate(Activate {
+                    epoch,
+                    incarnation: process.incarnation,
+                }));
+            }
+            Stance::StandBy(drain) => {
+                process.order(to_process::Frame::Deactivate(Deactivate {
+                    drain_ms: millis(drain),
+                }));
+            }
+            Stance::Gone(drain) => {
+                process.order(to_process::Frame::Stop(Stop {
+                    drain_ms: millis(drain),
+                }));
+                process.kill_at(Instant::now() + drain + LATE);
+            }
+        }
+        told.stance = stance;
+        let epoch = if let Stance::Act(epoch) = stance {
+            Some(epoch)
+        } else {
+            None
+        };
+        self.shared
+            .board
+            .update(&spec.key, |status| status.epoch = epoch);
+    }
+
+    fn heard(
+        &mut self,
+        process: &Process,
+        told: &mut Told,
+        epoch: u64,
+        frame: from_process::Frame,
+    ) {
+        match frame {
+            from_process::Frame::Alive(_) => {}
+            from_process::Frame::Tally(tally) => {
+                self.shared.board.count(&told.spec.key, &told.tally, &tally);
+                told.tally = tally;
+            }
+            from_process::Frame::Report(report) => self.reported(told, report),
+            from_process::Frame::Delivery(delivery) => {
+                if delivery.attempt == 1 {
+                    board::count(&told.spec.key, "received", 1);
+                }
+                // The wish may be newer than what was told: the service is the new one at once.
+                let spec = self.wish.borrow().spec.clone();
+                let gateway = &self.shared.gateway;
+                self.calls
+                    .start(gateway, spec, process.incarnation, epoch, delivery);
+            }
+        }
+    }
+
+    fn reported(&mut self, told: &mut Told, report: Report) {
+        let phase = report.phase();
+        if phase == Phase::Consuming {
+            told.consuming_since.get_or_insert_with(Instant::now);
+        } else {
+            told.consuming_since = None;
+            self.calls.session_over();
+        }
+        let trouble = Some(report.error).filter(|error| !error.is_empty());
+        if let Some(error) = &trouble {
+            warn!(channel = %told.spec.key, error, "connector");
+        }
+        self.shared.board.update(&told.spec.key, |status| {
+            status.state = match phase {
+                Phase::Starting => ConnectorState::Starting,
+                Phase::Connected | Phase::Draining => ConnectorState::Standby,
+                Phase::Consuming => ConnectorState::Active,
+                Phase::Broken => ConnectorState::Failed,
+            };
+            if trouble.is_some() || phase == Phase::Consuming {
+                status.last_error.clone_from(&trouble);
+            }
+        });
+        told.trouble = trouble;
+    }
+
+    /// Shows on the board why a message was not handled, and that one was.
+    fn note(&self, told: &Told, outcome: &Outcome) {
+        let error = match &outcome.result {
+            Some(outcome::Result::Failed(why) | outcome::Result::NotRun(why)) => Some(why.clone()),
+            Some(outcome::Result::Handled(_)) => None,
+            Some(outcome::Result::Fenced(_)) | None => return,
+        };
+        // What is wrong with the broker or the process comes first.
+        let error = told.trouble.clone().or(error);
+        self.shared
+            .board
+            .update(&told.spec.key, |status| status.last_error = error);
+    }
+
+    async fn ended(&mut self, told: &Told, why: String) {
+        let spec = told.spec.clone();
+        self.calls.session_over();
+        self.shared.board.gone(&spec.key);
+        if matches!(told.stance, Stance::Gone(_)) {
+            info!(channel = %spec.key, why, "connector process gone");
+            self.restarts.reset();
+            return;
+        }
+        if told
+            .consuming_since
+            .is_some_and(|since| since.elapsed() >= WORKED)
+        {
+            self.restarts.reset();
+        }
+        let lease_over =
+            matches!(told.stance, Stance::Act(epoch) if !self.shared.page.view().holds(epoch));
+        let why = if lease_over {
+            // Nothing is wrong with the process: it did as it should.
+            self.restarts.reset();
+            format!("{why} (the lease was over)")
+        } else {
+            why
+        };
+        board::restarted(&spec.key);
+        self.failed(&spec, format!("its process is gone: {why}"))
+            .await;
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    time.as_millis().try_into().unwrap_or(u64::MAX)
+}

@@ -1,0 +1,314 @@
+//! The shared page: two words, one writer, any number of processes that read.
+//!
+//! Word 0 is the epoch, word 1 the deadline on CLOCK_BOOTTIME in nanoseconds, 0 for none.
+//! A change of epoch is written as `deadline = 0`, `epoch = new`, `deadline = new`, with a
+//! release fence before the second and the third store; a renewal or a revocation stores
+//! the deadline alone, after a release fence. A reader loads epoch, deadline, epoch, with
+//! an acquire fence after the first and the second load, and starts again when the two
+//! epochs differ. Epochs only grow, so an epoch that was read twice was there in between:
+//!
+//! - new epoch, old deadline: having read the new epoch, the reader sees at least the 0
+//!   that was stored before it. It may see 0 (no lease), never the old deadline.
+//! - old epoch, new deadline: having read the new deadline, its second look at the epoch
+//!   sees at least the new epoch, which differs from the first: it starts again.
+//!
+//! A writer that dies or is stopped between two stores leaves 0: no lease. Readers never
+//! wait for it.
+
+#![allow(unsafe_code)]
+
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed, fence},
+    },
+    time::Duration,
+};
+
+use memmap2::{MmapOptions, MmapRaw};
+use nix::{
+    fcntl::{FcntlArg, SealFlag, fcntl},
+    sys::memfd::{MFdFlags, memfd_create},
+};
+use parking_lot::Mutex;
+
+use super::BootInstant;
+
+const LENGTH: usize = 4096;
+
+/// What the page says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The epoch of the reign.
+    pub epoch: u64,
+    /// Until when its holder may act; `None` when it may not.
+    pub deadline: Option<BootInstant>,
+}
+
+/// The two words of a mapping that is at least [`LENGTH`] long and can't shrink.
+struct Words(MmapRaw);
+
+impl Words {
+    fn word(&self, index: usize) -> &AtomicU64 {
+        // SAFETY: the mapping is `LENGTH` bytes of a memfd that is sealed against
+        // shrinking (checked where it is mapped), so both words stay backed by memory for
+        // as long as `self` lives; it is page-aligned, hence 8-aligned. All access in all
+        // processes is through atomics: relaxed loads, which are sound on read-only
+        // memory, and, in the one process that mapped it writable, relaxed stores.
+        unsafe { AtomicU64::from_ptr(self.0.as_mut_ptr().cast::<u64>().add(index)) }
+    }
+
+    fn epoch(&self) -> &AtomicU64 {
+        self.word(0)
+    }
+
+    fn deadline(&self) -> &AtomicU64 {
+        self.word(1)
+    }
+
+    fn read(&self) -> Lease {
+        loop {
+            let epoch = self.epoch().load(Relaxed);
+            fence(std::sync::atomic::Ordering::Acquire);
+            let deadline = self.deadline().load(Relaxed);
+            fence(std::sync::atomic::Ordering::Acquire);
+            // Epochs change once per takeover: this goes round twice at most in practice.
+            if self.epoch().load(Relaxed) == epoch {
+                let deadline = (deadline != 0).then_some(BootInstant(deadline));
+                return Lease { epoch, deadline };
+            }
+        }
+    }
+}
+
+/// The writer's side. There is one in a member.
+pub struct Page {
+    words: Mutex<Arc<Words>>,
+    view: View,
+    file: OwnedFd,
+}
+
+impl Page {
+    /// A new page: epoch 0, no lease.
+    pub fn new() -> io::Result<Page> {
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let writable = File::from(memfd_create(c"quorate-lease", flags)?);
+        writable.set_len(LENGTH as u64)?;
+        let words = Arc::new(Words(MmapOptions::new().len(LENGTH).map_raw(&writable)?));
+        // From here on nobody else can write it, whoever holds the descriptor.
+        let seals = SealFlag::F_SEAL_SHRINK
+            | SealFlag::F_SEAL_GROW
+            | SealFlag::F_SEAL_FUTURE_WRITE
+            | SealFlag::F_SEAL_SEAL;
+        fcntl(&writable, FcntlArg::F_ADD_SEALS(seals))?;
+        // Processes get a descriptor that was opened for reading only.
+        let file = File::open(format!("/proc/self/fd/{}", writable.as_raw_fd()))?;
+        let view = View {
+            words: words.clone(),
+        };
+        Ok(Page {
+            words: Mutex::new(words),
+            view,
+            file: file.into(),
+        })
+    }
+
+    /// Lets the holder act under `epoch` until `deadline`. Returns whether it does: an
+    /// epoch older than the page's gets nothing.
+    pub fn grant(&self, epoch: u64, deadline: BootInstant) -> bool {
+        use std::sync::atomic::Ordering::Release;
+        let words = self.words.lock();
+        let now = words.epoch().load(Relaxed);
+        if epoch < now {
+            return false;
+        }
+        if epoch > now {
+            words.deadline().store(0, Relaxed);
+            fence(Release);
+            words.epoch().store(epoch, Relaxed);
+        }
+        fence(Release);
+        words.deadline().store(deadline.0, Relaxed);
+        true
+    }
+
+    /// Nobody may act from here on, until the next grant.
+    pub fn revoke(&self) {
+        let words = self.words.lock();
+        fence(std::sync::atomic::Ordering::Release);
+        words.deadline().store(0, Relaxed);
+    }
+
+    /// The reader's side, in this process.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// A descriptor for a process that is to read it.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.file.try_clone()
+    }
+}
+
+/// The reader's side.
+#[derive(Clone)]
+pub struct View {
+    words: Arc<Words>,
+}
+
+impl View {
+    /// Maps the page of which the parent gave the descriptor.
+    pub fn open(file: impl AsFd) -> io::Result<View> {
+        let seals = fcntl(file.as_fd(), FcntlArg::F_GET_SEALS).map_err(io::Error::from)?;
+        let length = File::from(file.as_fd().try_clone_to_owned()?)
+            .metadata()?
+            .len();
+        if !SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_SHRINK)
+            || length < LENGTH as u64
+        {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the descriptor is not a lease page: it must be sealed and 4096 bytes long",
+            ));
+        }
+        let map = MmapOptions::new()
+            .len(LENGTH)
+            .map_raw_read_only(file.as_fd().as_raw_fd())?;
+        Ok(View {
+            words: Arc::new(Words(map)),
+        })
+    }
+
+    /// What the page says now.
+    pub fn read(&self) -> Lease {
+        self.words.read()
+    }
+
+    /// Whether the holder of `epoch` may act now.
+    pub fn holds(&self, epoch: u64) -> bool {
+        self.remaining(epoch).is_some()
+    }
+
+    /// How long the holder of `epoch` may act from now on, unless it is renewed.
+    pub fn remaining(&self, epoch: u64) -> Option<Duration> {
+        let lease = self.read();
+        if lease.epoch != epoch {
+            return None;
+        }
+        // The clock is read after the page: a delay in between makes the answer later
+        // than it was, never earlier.
+        lease.deadline?.remaining(BootInstant::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    fn in_a_minute() -> BootInstant {
+        BootInstant::now() + Duration::from_secs(60)
+    }
+
+    #[test]
+    fn holds_for_its_epoch_until_the_deadline_and_no_longer() {
+        let page = Page::new().unwrap();
+        assert!(!page.view().holds(0));
+        assert!(page.grant(7, in_a_minute()));
+        assert!(page.view().holds(7));
+        assert!(!page.view().holds(6));
+        assert!(!page.view().holds(8));
+        page.grant(7, BootInstant::now());
+        assert!(!page.view().holds(7));
+        page.grant(7, in_a_minute());
+        page.revoke();
+        assert!(!page.view().holds(7));
+        assert_eq!(
+            page.view().read(),
+            Lease {
+                epoch: 7,
+                deadline: None
+            }
+        );
+    }
+
+    #[test]
+    fn an_older_epoch_gets_no_lease() {
+        let page = Page::new().unwrap();
+        assert!(page.grant(9, in_a_minute()));
+        assert!(!page.grant(8, in_a_minute()));
+        assert!(page.view().holds(9));
+        assert!(!page.view().holds(8));
+    }
+
+    #[test]
+    fn a_process_sees_what_the_parent_writes_and_can_write_nothing() {
+        let page = Page::new().unwrap();
+        let fd = page.descriptor().unwrap();
+        let view = View::open(&fd).unwrap();
+        page.grant(3, in_a_minute());
+        assert!(view.holds(3));
+        page.revoke();
+        assert!(!view.holds(3));
+        // Not through its descriptor, not through one opened anew for writing.
+        assert!(MmapOptions::new().len(LENGTH).map_raw(&fd).is_err());
+        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let anew = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path);
+        if let Ok(file) = anew {
+            assert!(MmapOptions::new().len(LENGTH).map_raw(&file).is_err());
+            assert!(nix::unistd::write(&file, b"x").is_err());
+            assert!(file.set_len(0).is_err());
+        }
+    }
+
+    #[test]
+    fn another_file_is_refused() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(LENGTH as u64).unwrap();
+        assert!(View::open(&file).is_err());
+    }
+
+    /// Deadlines here are `epoch * 1000 + n`: a pair that doesn't fit shows at once.
+    #[test]
+    fn no_reader_pairs_an_epoch_with_the_deadline_of_another() {
+        let page = Page::new().unwrap();
+        let stop = AtomicBool::new(false);
+        let view = View::open(page.descriptor().unwrap()).unwrap();
+        let (seen, pairs) = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut epochs = std::collections::BTreeSet::new();
+                let mut pairs = 0_u64;
+                while !stop.load(Relaxed) {
+                    let lease = view.read();
+                    if let Some(deadline) = lease.deadline {
+                        assert_eq!(deadline.0 / 1000, lease.epoch, "{lease:?}");
+                        epochs.insert(lease.epoch);
+                        pairs += 1;
+                    }
+                }
+                (epochs.len(), pairs)
+            });
+            for epoch in 1..=200_000_u64 {
+                for n in 0..3 {
+                    page.grant(epoch, BootInstant(epoch * 1000 + n));
+                }
+                if epoch % 5 == 0 {
+                    page.revoke();
+                }
+            }
+            stop.store(true, Relaxed);
+            reader.join().unwrap()
+        });
+        assert!(
+            seen > 1 && pairs > 1,
+            "the reader never ran beside the writer"
+        );
+    }
+}

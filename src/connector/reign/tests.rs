@@ -1,0 +1,222 @@
+use parking_lot::Mutex;
+use tokio::time::timeout;
+
+use super::*;
+
+const ME: MemberId = 2;
+
+/// A log that answers as it is told to.
+struct Log {
+    view: watch::Sender<Arc<View>>,
+    script: Mutex<Vec<Script>>,
+    proposals: Mutex<Vec<u64>>,
+    releases: Mutex<Vec<u64>>,
+}
+
+#[derive(Clone, Copy)]
+enum Script {
+    Apply(u64),
+    Unknown,
+}
+
+impl Log {
+    fn reign(&self, epoch: u64, term: u64, released: bool) {
+        let reign = Reign {
+            holder: Some(ME),
+            epoch,
+            term,
+            released,
+        };
+        self.view.send_modify(|view| {
+            *view = Arc::new(View {
+                reign,
+                ..View::clone(view)
+            })
+        });
+    }
+}
+
+#[async_trait]
+impl Proposer for Log {
+    async fn take_over(&self, _: MemberId, term: u64, _: Instant) -> Result<(), ProposeError> {
+        self.proposals.lock().push(term);
+        match self.script.lock().pop() {
+            Some(Script::Apply(epoch)) => {
+                self.reign(epoch, term, false);
+                Ok(())
+            }
+            Some(Script::Unknown) => Err(ProposeError::Unknown("cut off".into())),
+            None => Err(ProposeError::Refused("not now".into())),
+        }
+    }
+
+    async fn release(&self, term: u64, epoch: u64, _: Instant) -> Result<(), ProposeError> {
+        self.releases.lock().push(epoch);
+        self.reign(epoch, term, true);
+        Ok(())
+    }
+}
+
+struct World {
+    log: Arc<Log>,
+    page: Arc<Page>,
+    leadership: watch::Sender<Leadership>,
+    standing: watch::Receiver<Standing>,
+    orders: mpsc::Sender<LetGo>,
+}
+
+impl World {
+    /// `script`: what the proposals come to, the last first.
+    fn new(script: &[Script]) -> World {
+        let (view_sender, view) = watch::channel(Arc::default());
+        let log = Arc::new(Log {
+            view: view_sender,
+            script: Mutex::new(script.to_vec()),
+            proposals: Mutex::default(),
+            releases: Mutex::default(),
+        });
+        let page = Arc::new(Page::new().unwrap());
+        let (leadership, leaderships) = watch::channel(Leadership {
+            me: ME,
+            ..Default::default()
+        });
+        let (standing_sender, standing) = watch::channel(Standing::default());
+        let (orders, orders_received) = mpsc::channel(1);
+        let reigning = Reigning {
+            me: ME,
+            timing: Timing::from_failover_ms(10_000).unwrap(),
+            page: page.clone(),
+            proposer: log.clone(),
+            leadership: leaderships,
+            view,
+            standing: standing_sender,
+            orders: orders_received,
+        };
+        tokio::spawn(reigning.run());
+        World {
+            log,
+            page,
+            leadership,
+            standing,
+            orders,
+        }
+    }
+
+    fn lead(&self, term: u64) {
+        self.leadership.send_modify(|it| {
+            *it = Leadership {
+                me: ME,
+                term,
+                leader: Some(ME),
+                leading: true,
+                heard_at: Some(Instant::now()),
+                lease_clear_at: None,
+            };
+        });
+    }
+
+    fn lose(&self) {
+        self.leadership.send_modify(|it| it.leading = false);
+    }
+
+    async fn acting(&mut self, acting: bool) -> Standing {
+        let waiting = self.standing.wait_for(|standing| standing.acting == acting);
+        *timeout(Duration::from_secs(10), waiting)
+            .await
+            .expect("the standing did not change")
+            .unwrap()
+    }
+
+    /// A stamp taken just after the task began may be older than its first sample, as in
+    /// life: then the next round counts.
+    async fn acts(&mut self, term: u64) -> Standing {
+        let beats = async {
+            loop {
+                self.lead(term);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                if self.standing.borrow().acting {
+                    return;
+                }
+            }
+        };
+        timeout(Duration::from_secs(10), beats)
+            .await
+            .expect("it does not act");
+        *self.standing.borrow()
+    }
+}
+
+#[tokio::test]
+async fn a_reign_grants_the_page_and_its_loss_revokes_it() {
+    let mut world = World::new(&[Script::Apply(5)]);
+    assert_eq!(world.acts(1).await.epoch, 5);
+    assert!(world.page.view().holds(5));
+    world.lose();
+    world.acting(false).await;
+    assert!(!world.page.view().holds(5));
+    assert_eq!(
+        world.acts(1).await.epoch,
+        5,
+        "kept in the same term: the same epoch"
+    );
+    assert_eq!(*world.log.proposals.lock(), [1]);
+}
+
+#[tokio::test]
+async fn elected_again_gets_a_new_epoch() {
+    let mut world = World::new(&[Script::Apply(9), Script::Apply(5)]);
+    assert_eq!(world.acts(1).await.epoch, 5);
+    world.lose();
+    world.acting(false).await;
+    assert_eq!(world.acts(3).await.epoch, 9);
+    assert!(world.page.view().holds(9) && !world.page.view().holds(5));
+    assert_eq!(*world.log.proposals.lock(), [1, 3]);
+}
+
+#[tokio::test]
+async fn an_unknown_outcome_that_applies_after_all_is_the_reign() {
+    let mut world = World::new(&[Script::Unknown]);
+    world.lead(4);
+    while world.log.proposals.lock().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!world.standing.borrow().acting);
+    world.log.reign(7, 4, false);
+    assert_eq!(world.acts(4).await.epoch, 7);
+    assert_eq!(
+        *world.log.proposals.lock(),
+        [4],
+        "proposed again after an unknown outcome"
+    );
+}
+
+#[tokio::test]
+async fn a_lease_that_is_not_renewed_ends_the_acting() {
+    let mut world = World::new(&[Script::Apply(5)]);
+    world.acts(1).await;
+    // The stamp of a round sent long ago: the lease from there is over by now.
+    world
+        .leadership
+        .send_modify(|it| it.heard_at = it.heard_at.map(|at| at - Duration::from_secs(60)));
+    world.acting(false).await;
+}
+
+#[tokio::test]
+async fn letting_go_revokes_and_commits_the_release() {
+    let mut world = World::new(&[Script::Apply(5)]);
+    world.acts(1).await;
+    let (done, released) = oneshot::channel();
+    world
+        .orders
+        .send(LetGo { until: None, done })
+        .await
+        .unwrap();
+    released.await.unwrap();
+    assert_eq!(*world.log.releases.lock(), [5]);
+    assert!(!world.page.view().holds(5));
+    for term in [1, 2] {
+        world.lead(term);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(*world.log.proposals.lock(), [1], "it let go for good");
+}

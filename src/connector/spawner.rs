@@ -1,0 +1,97 @@
+//! The one thread that starts connector processes.
+//!
+//! A process asks the kernel to kill it when the thread that started it ends
+//! (PDEATHSIG), so that thread has to live as long as the member: a runtime's worker
+//! thread may not.
+
+use std::{
+    io,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::PathBuf,
+    process::Stdio,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    process::{Child, Command},
+    runtime::Handle,
+    sync::oneshot,
+};
+
+use super::{child::MARK, view::Key};
+
+/// What a process is started with.
+struct Order {
+    key: Key,
+    control: OwnedFd,
+    lease: OwnedFd,
+    reply: oneshot::Sender<io::Result<Child>>,
+}
+
+/// Starts connector processes.
+pub struct Spawner {
+    orders: mpsc::SyncSender<Order>,
+}
+
+impl Spawner {
+    /// Starts the thread. `program` is run with [`MARK`] as its first argument; the
+    /// process gives a sign of life every `alive`.
+    pub fn start(program: PathBuf, alive: Duration) -> io::Result<Spawner> {
+        let (orders, received) = mpsc::sync_channel::<Order>(64);
+        let runtime = Handle::current();
+        thread::Builder::new()
+            .name("connector-spawner".to_owned())
+            .spawn(move || {
+                for Order {
+                    key,
+                    control,
+                    lease,
+                    reply,
+                } in received
+                {
+                    let _inside = runtime.enter();
+                    let child = Command::new(&program)
+                        .arg(MARK)
+                        .arg(key.to_string())
+                        .arg(std::process::id().to_string())
+                        .arg(alive.as_millis().to_string())
+                        // Everything else that is open is closed on exec.
+                        .stdin(Stdio::from(control))
+                        .stdout(Stdio::from(lease))
+                        .stderr(Stdio::inherit())
+                        .kill_on_drop(true)
+                        .spawn();
+                    // Nobody waits for it any more: dropped, hence killed.
+                    let _ = reply.send(child);
+                }
+            })?;
+        Ok(Spawner { orders })
+    }
+
+    /// Starts a process with this lease page. Returns it and the parent's end of its
+    /// control socket.
+    pub async fn spawn(
+        &self,
+        key: &Key,
+        lease: OwnedFd,
+    ) -> io::Result<(Child, tokio::net::UnixStream)> {
+        let (near, far) = UnixStream::pair()?;
+        near.set_nonblocking(true)?;
+        let (reply, child) = oneshot::channel();
+        let order = Order {
+            key: key.clone(),
+            control: far.into(),
+            lease,
+            reply,
+        };
+        self.orders
+            .try_send(order)
+            .map_err(|_| io::Error::other("too many processes are being started at once"))?;
+        let child = child
+            .await
+            .map_err(|_| io::Error::other("the thread that starts processes is gone"))??;
+        Ok((child, tokio::net::UnixStream::from_std(near)?))
+    }
+}

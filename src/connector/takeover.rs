@@ -1,0 +1,202 @@
+//! When to take over, and when to act: decisions alone, no waiting and no I/O.
+//!
+//! A reign belongs to one member and one term. This member asks for it with
+//! `TakeOver {member, term}` once it leads in that term; it acts while it leads in that
+//! term, the applied state names it as holder in that term, and a heartbeat round of that
+//! term has been answered by a quorum within the lease. So:
+//!
+//! - Leadership lost for a moment and kept in the same term: the state still names this
+//!   member in that term; the same epoch goes on.
+//! - Elected again: another term, so another `TakeOver`, so another epoch (its log index).
+//! - Released, and still leading in the same term once the hold is over: a new `TakeOver`.
+//!
+//! A proposal whose outcome is unknown is not repeated for a while: as long as this member
+//! leads in its term the entry, if there is one, is on its way. When it has not shown by
+//! then, another one *in the same term* is harmless: at most both apply, the later one's
+//! epoch counts, and the state says so. In another term it is never repeated: the machine
+//! would ignore it, and this module never asks for a term that it is not leading in.
+
+use std::time::{Duration, Instant};
+
+use quorate_raft::{Leadership, MemberId};
+
+use super::view::Reign;
+
+/// How a proposal ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Committed and applied here: the state shows what came of it.
+    Applied,
+    /// Surely not done.
+    Refused,
+    /// May still happen.
+    Unknown,
+}
+
+/// What is to be done now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// Propose `TakeOver {me, term}` in this term.
+    pub propose: Option<u64>,
+    /// Act under this reign, with the lease that runs from this stamp.
+    pub act: Option<Act>,
+    /// Look again at this time at the latest.
+    pub look_again: Option<Instant>,
+}
+
+/// Permission to act, as far as the term goes; the lease decides the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Act {
+    /// The reign's epoch.
+    pub epoch: u64,
+    /// The reign's term.
+    pub term: u64,
+    /// When the last round that a quorum answered was sent.
+    pub heard_at: Instant,
+    /// Connectors without a fence of the broker's activate from here on; `None`: not yet.
+    pub clear_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    term: u64,
+    /// When to ask again; `None` while the proposal is out.
+    again_at: Option<Instant>,
+    refused: u32,
+}
+
+#[derive(Debug)]
+struct Hold {
+    term: u64,
+    /// `None`: for ever.
+    until: Option<Instant>,
+}
+
+/// Follows leadership and reign and decides.
+#[derive(Debug)]
+pub struct Takeover {
+    me: MemberId,
+    patience: Duration,
+    asked: Option<Asked>,
+    hold: Option<Hold>,
+    /// The freshest stamp seen while not leading in the present term: a stamp must be
+    /// newer than it to speak for the present term.
+    floor: Option<Instant>,
+    leading_term: Option<u64>,
+}
+
+const RETRY_FIRST: Duration = Duration::from_millis(20);
+const RETRY_LAST: Duration = Duration::from_millis(500);
+
+impl Takeover {
+    /// `patience`: how long a proposal of unknown outcome may take to show.
+    pub fn new(me: MemberId, patience: Duration) -> Self {
+        Takeover {
+            me,
+            patience,
+            asked: None,
+            hold: None,
+            floor: None,
+            leading_term: None,
+        }
+    }
+
+    /// Decides from what is known now. A decision to propose counts as proposed.
+    pub fn decide(&mut self, now: Instant, leadership: &Leadership, reign: &Reign) -> Decision {
+        let term = leadership.term;
+        if !leadership.leading || leadership.leader != Some(self.me) {
+            // What a follower heard from its leader is no answer to a round of ours.
+            self.floor = self.floor.max(leadership.heard_at);
+            return Decision::default();
+        }
+        if self.leading_term != Some(term) {
+            self.leading_term = Some(term);
+            self.asked = None;
+            self.hold = self
+                .hold
+                .take()
+                .filter(|hold| hold.term == term || hold.until.is_none());
+        }
+        let ours = reign.holder == Some(self.me) && reign.term == term && !reign.released;
+        if ours {
+            self.asked = None;
+        }
+        if let Some(hold) = &self.hold {
+            match hold.until {
+                Some(until) if now >= until => self.hold = None,
+                until => {
+                    return Decision {
+                        look_again: until,
+                        ..Decision::default()
+                    };
+                }
+            }
+        }
+        if ours {
+            let heard_at = leadership.heard_at.filter(|at| Some(*at) > self.floor);
+            return Decision {
+                act: heard_at.map(|heard_at| Act {
+                    epoch: reign.epoch,
+                    term,
+                    heard_at,
+                    clear_at: leadership.lease_clear_at,
+                }),
+                ..Decision::default()
+            };
+        }
+        match &mut self.asked {
+            None => {
+                self.asked = Some(Asked {
+                    term,
+                    again_at: None,
+                    refused: 0,
+                });
+                Decision {
+                    propose: Some(term),
+                    ..Decision::default()
+                }
+            }
+            Some(asked) => match asked.again_at {
+                Some(at) if now >= at => {
+                    asked.again_at = None;
+                    Decision {
+                        propose: Some(term),
+                        ..Decision::default()
+                    }
+                }
+                again_at => Decision {
+                    look_again: again_at,
+                    ..Decision::default()
+                },
+            },
+        }
+    }
+
+    /// How the proposal for `term` ended.
+    pub fn ended(&mut self, now: Instant, term: u64, outcome: Outcome) {
+        let Some(asked) = self.asked.as_mut().filter(|asked| asked.term == term) else {
+            return;
+        };
+        asked.again_at = Some(
+            now + match outcome {
+                Outcome::Refused => {
+                    asked.refused += 1;
+                    (RETRY_FIRST * (1 << (asked.refused - 1).min(10))).min(RETRY_LAST)
+                }
+                // Applied but not ours: ignored, or superseded before it was seen.
+                Outcome::Applied | Outcome::Unknown => self.patience,
+            },
+        );
+    }
+
+    /// Takes over nothing in this term until then (for ever: in no term). Another term
+    /// ends a hold that has an end.
+    pub fn hold(&mut self, until: Option<Instant>) {
+        let term = self.leading_term.unwrap_or(0);
+        self.hold = Some(Hold { term, until });
+        self.asked = None;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! A file with the id of the process that holds a folder.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Our own id in a file; removed when dropped, unless another process has replaced it.
+#[derive(Debug)]
+pub struct PidFile {
+    path: PathBuf,
+}
+
+impl PidFile {
+    /// Writes it whole or not at all, so that nobody reads half an id.
+    pub fn write(path: &Path) -> io::Result<PidFile> {
+        let told = |cause: io::Error| {
+            io::Error::new(
+                cause.kind(),
+                format!("can't write {}: {cause}", path.display()),
+            )
+        };
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
+        fs::write(&beside, format!("{}\n", std::process::id())).map_err(told)?;
+        fs::rename(&beside, path).map_err(told)?;
+        Ok(PidFile {
+            path: path.to_owned(),
+        })
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        if read(&self.path) == Some(std::process::id()) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The id in a file, if there is one.
+pub fn read(path: &Path) -> Option<u32> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_goes_with_its_holder_and_stays_when_it_is_anothers() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        let held = PidFile::write(&path).unwrap();
+        assert_eq!(read(&path), Some(std::process::id()));
+        drop(held);
+        assert_eq!(read(&path), None);
+
+        let held = PidFile::write(&path).unwrap();
+        fs::write(&path, "1\n").unwrap();
+        drop(held);
+        assert_eq!(read(&path), Some(1));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let error = PidFile::write(Path::new("/nowhere/at/all/pid")).unwrap_err();
+        assert!(error.to_string().contains("/nowhere/at/all/pid"), "{error}");
+    }
+}

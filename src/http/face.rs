@@ -1,0 +1,255 @@
+//! One request: from its headers to its answer.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use hyper::body::Incoming;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::{
+    body::RequestBody,
+    cid,
+    envelope::{self, Refusal},
+    limits::Limits,
+    observe,
+    router::{Found, Route, Router},
+    wire::Answering,
+};
+use crate::{
+    service::{
+        Origin, Reply, Request, ServiceError, Services,
+        follow::Followed,
+        headers::{self, strip_hop_by_hop, strip_ours},
+    },
+    state::State,
+};
+
+/// The one path that is built in.
+const PING_PATH: &str = "/zato/ping";
+const PING_BODY_BYTES_MAX: u64 = 64 << 10;
+
+/// All that a connection needs to answer requests.
+pub(super) struct Face {
+    services: Arc<Services>,
+    router: Followed<Router>,
+    pub(super) limits: Limits,
+    stop: CancellationToken,
+}
+
+/// A request that has found its service.
+struct Call<'c> {
+    service: &'c str,
+    channel: Option<&'c str>,
+    params: std::collections::BTreeMap<String, String>,
+    body_bytes_max: u64,
+}
+
+impl Face {
+    pub(super) fn new(
+        services: Arc<Services>,
+        state: watch::Receiver<Arc<State>>,
+        limits: Limits,
+        stop: CancellationToken,
+    ) -> Face {
+        let router = Followed::new(state, |state, _| Router::of(state.catalog()));
+        Face {
+            services,
+            router,
+            limits,
+            stop,
+        }
+    }
+
+    /// Answers a request, whatever it is.
+    pub(super) async fn answer(
+        &self,
+        request: hyper::Request<Incoming>,
+        answering: &Answering,
+    ) -> Response<Bytes> {
+        let observed = observe::Observed::begin();
+        let (mut parts, body) = request.into_parts();
+        let mut body = RequestBody::new(body, &parts.headers);
+        let cid = cid::of(&parts.headers);
+        let head = parts.method == Method::HEAD;
+        let span =
+            tracing::info_span!("request", %cid, method = %parts.method, path = parts.uri.path());
+        let mut channel = None;
+        let outcome = self
+            .handle(&mut parts, &mut body, &cid, &mut channel)
+            .instrument(span.clone())
+            .await;
+
+        let ended = body.discard().await;
+        if !ended {
+            answering.wire().leave_unread();
+        }
+        let mut reply = outcome.unwrap_or_else(|refusal| into_reply(refusal, &cid));
+        finish(&mut reply, head);
+        reply.headers.insert(headers::CID, headers::text(&cid));
+        if !ended || self.stop.is_cancelled() {
+            reply
+                .headers
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        span.in_scope(|| observed.end(channel.as_deref(), reply.status));
+        let mut response = Response::new(reply.body);
+        *response.status_mut() = reply.status;
+        *response.headers_mut() = reply.headers;
+        response
+    }
+
+    async fn handle(
+        &self,
+        parts: &mut Parts,
+        body: &mut RequestBody,
+        cid: &str,
+        channel_label: &mut Option<Arc<str>>,
+    ) -> Result<Reply, Refusal> {
+        let path = parts.uri.path();
+        if path == PING_PATH {
+            *channel_label = Some("ping".into());
+            if ![Method::GET, Method::HEAD].contains(&parts.method) {
+                return Err(wrong_method(&parts.method, "GET, HEAD"));
+            }
+            let call = Call {
+                service: "ping",
+                channel: None,
+                params: Default::default(),
+                body_bytes_max: PING_BODY_BYTES_MAX,
+            };
+            return self.call(call, parts, body, cid).await;
+        }
+        if !path.starts_with('/') {
+            return Err(Refusal::new(
+                StatusCode::BAD_REQUEST,
+                "the request's target must be a path that begins with `/`",
+            ));
+        }
+        let (route, params) = match self.router.get().find(&parts.method, path) {
+            Ok(Found::Route { route, params }) => (route, params),
+            Ok(Found::WrongMethod(allow)) => return Err(wrong_method(&parts.method, &allow)),
+            Ok(Found::Nothing) => {
+                return Err(Refusal::new(
+                    StatusCode::NOT_FOUND,
+                    format!("there is no HTTP channel for {path}"),
+                ));
+            }
+            Err(bad) => return Err(Refusal::new(StatusCode::BAD_REQUEST, bad.to_string())),
+        };
+        let Route { channel, guard } = &*route;
+        *channel_label = Some(channel.name.as_str().into());
+        guard.check(&mut parts.headers)?;
+        let call = Call {
+            service: &channel.service,
+            channel: Some(&channel.name),
+            params,
+            body_bytes_max: channel.max_body_bytes,
+        };
+        self.call(call, parts, body, cid).await
+    }
+
+    async fn call(
+        &self,
+        call: Call<'_>,
+        parts: &mut Parts,
+        body: &mut RequestBody,
+        cid: &str,
+    ) -> Result<Reply, Refusal> {
+        let body = body
+            .read(call.body_bytes_max, self.limits.body_wait)
+            .await?;
+        let mut headers = std::mem::take(&mut parts.headers);
+        strip_hop_by_hop(&mut headers);
+        strip_ours(&mut headers);
+        headers.insert(headers::CID, headers::text(cid));
+        let request = Request {
+            cid: cid.to_owned(),
+            method: parts.method.clone(),
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().map(str::to_owned),
+            params: call.params,
+            headers,
+            body,
+            origin: Origin::Http(call.channel.map(str::to_owned)),
+            deadline: Instant::now() + self.limits.answer_wait,
+        };
+        let outcome = self.services.call_anywhere(call.service, request).await;
+        outcome.map_err(|error| self.explain(call.service, &error))
+    }
+
+    /// What the client is told. The log has the rest: addresses of upstreams are nobody
+    /// else's business.
+    fn explain(&self, service: &str, error: &ServiceError) -> Refusal {
+        tracing::warn!(service, %error, "service call failed");
+        let (status, what) = match error {
+            ServiceError::NotRun(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "can't be run now; the request was not handled".to_owned(),
+            ),
+            ServiceError::Failed(_) if self.services.is_upstream(service) => (
+                StatusCode::BAD_GATEWAY,
+                "gave no usable answer; the request may have been handled".to_owned(),
+            ),
+            ServiceError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "failed".to_owned()),
+            ServiceError::TimedOut(ms) => {
+                let waited = Duration::from_millis(*ms);
+                (
+                    StatusCode::GATEWAY_TIMEOUT,
+                    format!("gave no answer within {waited:?}; the request may have been handled"),
+                )
+            }
+            ServiceError::Fenced(epoch) => (
+                StatusCode::CONFLICT,
+                format!("refused an epoch older than {epoch}"),
+            ),
+        };
+        Refusal::new(status, format!("service {service:?} {what}"))
+    }
+}
+
+fn wrong_method(method: &Method, allow: &str) -> Refusal {
+    let refusal = Refusal::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("{method} is not taken here; {allow} would be"),
+    );
+    match HeaderValue::from_str(allow) {
+        Ok(allow) => refusal.with(header::ALLOW, allow),
+        Err(_) => refusal,
+    }
+}
+
+fn into_reply(refusal: Refusal, cid: &str) -> Reply {
+    let mut reply = Reply::json(envelope::error(cid, &refusal.details));
+    reply.status = refusal.status;
+    reply.headers.extend(refusal.header);
+    reply
+}
+
+/// Makes of what a service answered something that HTTP/1.1 can carry.
+fn finish(reply: &mut Reply, head: bool) {
+    if reply.status.is_informational() {
+        tracing::warn!(status = %reply.status, "a service answered with a status that is not final");
+        *reply = Reply::empty(StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    strip_hop_by_hop(&mut reply.headers);
+    if head {
+        // The length that a GET would have had.
+        if !reply.headers.contains_key(header::CONTENT_LENGTH) {
+            reply
+                .headers
+                .insert(header::CONTENT_LENGTH, reply.body.len().into());
+        }
+        reply.body = Bytes::new();
+        return;
+    }
+    reply.headers.remove(header::CONTENT_LENGTH);
+    if [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&reply.status) {
+        reply.body = Bytes::new();
+    }
+}

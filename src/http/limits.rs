@@ -1,0 +1,43 @@
+//! What the services' face allows its clients.
+
+use std::time::Duration;
+
+/// Bounds on connections, requests and waits. Bodies are bounded by each HTTP channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at a time; further ones wait to be accepted.
+    pub connections_max: usize,
+    /// The request line and the headers together; more gets 431. At most 100 headers.
+    pub head_bytes_max: usize,
+    /// From the first byte of a request to the end of its headers; longer gets 408. A new
+    /// connection that sends nothing for so long is closed.
+    pub head_wait: Duration,
+    /// From the end of the headers to the end of the body; longer gets 408.
+    pub body_wait: Duration,
+    /// How long a connection may be idle between requests. Longer than the balancer keeps
+    /// idle connections, so that it is the balancer that closes them: a request sent into a
+    /// closing connection may be lost.
+    pub idle_wait: Duration,
+    /// The longest time for an answer, whatever the service's own `timeout_ms` says.
+    pub answer_wait: Duration,
+    /// After the order to stop, how long idle connections are kept for a request that may be
+    /// on its way.
+    pub linger: Duration,
+    /// After the order to stop, when whatever is left is cut off.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connections_max: 8192,
+            head_bytes_max: 32 << 10,
+            head_wait: Duration::from_secs(10),
+            body_wait: Duration::from_secs(30),
+            idle_wait: Duration::from_secs(75),
+            answer_wait: Duration::from_secs(300),
+            linger: Duration::from_millis(500),
+            grace: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A client that sends whatever it is given.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+pub(super) struct Client {
+    pub(super) stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+/// One answer, taken apart.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    headers: Vec<(String, String)>,
+    pub(super) body: String,
+}
+
+impl Answer {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+impl Client {
+    pub(super) async fn connect(address: SocketAddr) -> Client {
+        Client {
+            stream: TcpStream::connect(address).await.unwrap(),
+            buffer: Vec::new(),
+        }
+    }
+
+    pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        // The other side may have said its last word already.
+        let _ = self.stream.write_all(bytes.as_ref()).await;
+    }
+
+    /// The next answer; `None` when the connection ended without one.
+    pub(super) async fn answer(&mut self) -> Option<Answer> {
+        self.answer_to("GET").await
+    }
+
+    pub(super) async fn answer_to(&mut self, method: &str) -> Option<Answer> {
+        let head = loop {
+            if let Some(end) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+                let head: Vec<u8> = self.buffer.drain(..end + 4).collect();
+                break String::from_utf8(head).unwrap();
+            }
+            if !self.read().await {
+                assert!(self.buffer.is_empty(), "half an answer: {:?}", self.buffer);
+                return None;
+            }
+        };
+        let mut lines = head.lines();
+        let status = lines
+            .next()
+            .unwrap()
+            .split(' ')
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap();
+        let headers: Vec<(String, String)> = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+            .collect();
+        let mut answer = Answer {
+            status,
+            headers,
+            body: String::new(),
+        };
+        let length = answer
+            .header("content-length")
+            .map_or(0, |length| length.parse().unwrap());
+        if method != "HEAD" {
+            while self.buffer.len() < length {
+                assert!(self.read().await, "half a body: {answer:?}");
+            }
+            answer.body = String::from_utf8(self.buffer.drain(..length).collect()).unwrap();
+        }
+        Some(answer)
+    }
+
+    /// Whether the other side closes, having said nothing more.
+    pub(super) async fn is_closed(&mut self) -> bool {
+        self.buffer.is_empty() && !self.read().await
+    }
+
+    async fn read(&mut self) -> bool {
+        let read = self.stream.read_buf(&mut self.buffer);
+        match timeout(Duration::from_secs(10), read)
+            .await
+            .expect("something within 10 s")
+        {
+            Ok(n) => n > 0,
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}

@@ -1,0 +1,273 @@
+use serde_json::json;
+
+use super::*;
+use crate::state::Unique;
+
+fn faults(text: &str, format: Format) -> Vec<String> {
+    parse(text, format)
+        .expect_err("should be refused")
+        .iter()
+        .map(Fault::to_string)
+        .collect()
+}
+
+fn one_fault(text: &str, format: Format, begins: &str, says: &str) {
+    let faults = faults(text, format);
+    let [fault] = &faults[..] else {
+        panic!("should have one fault: {faults:#?}")
+    };
+    assert!(
+        fault.starts_with(begins),
+        "{fault:?} should begin with {begins:?}"
+    );
+    assert!(fault.contains(says), "{fault:?} should say {says:?}");
+}
+
+const YAML: &str = "\
+# a channel before the service that it needs
+kind: http_channel
+name: orders
+path: /orders/{id}
+service: orders
+---
+kind: service
+name: orders
+upstream:
+  - http://127.0.0.1:8080
+  - http://127.0.0.1:8081
+--- # nothing but a comment
+# here
+---
+kind: basic_auth
+name: partner
+username: me
+password: \"12345\"
+";
+
+#[test]
+fn the_three_formats_mean_the_same() {
+    let documents = parse(YAML, Format::Yaml).unwrap();
+    let found: Vec<_> = documents
+        .iter()
+        .map(|it| (it.kind, it.name.as_str(), it.line))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (Kind::BasicAuth, "partner", Some(15)),
+            (Kind::Service, "orders", Some(7)),
+            (Kind::HttpChannel, "orders", Some(2)),
+        ]
+    );
+    assert_eq!(
+        documents[1].spec,
+        json!({"name": "orders", "upstream": ["http://127.0.0.1:8080", "http://127.0.0.1:8081"]})
+    );
+    let toml = r#"
+        [[http_channel]]
+        name = "orders"
+        path = "/orders/{id}"
+        service = "orders"
+
+        [[service]]
+        name = "orders"
+        upstream = ["http://127.0.0.1:8080", "http://127.0.0.1:8081"]
+
+        [basic_auth]
+        name = "partner"
+        username = "me"
+        password = "12345"
+    "#;
+    let flat: Vec<Value> = documents
+        .iter()
+        .map(|it| {
+            let mut flat = it.spec.clone();
+            flat["kind"] = it.kind.as_str().into();
+            flat
+        })
+        .collect();
+    let same = |text: &str, format| {
+        let read = parse(text, format).unwrap();
+        let strip = |it: &Document| (it.kind, it.name.clone(), it.spec.clone());
+        assert_eq!(
+            read.iter().map(strip).collect::<Vec<_>>(),
+            documents.iter().map(strip).collect::<Vec<_>>(),
+            "{text}"
+        );
+    };
+    same(toml, Format::Toml);
+    same(&json!(flat).to_string(), Format::Json);
+    same(&json!({"resources": flat}).to_string(), Format::Json);
+    let one = parse(&flat[0].to_string(), Format::Json).unwrap();
+    assert_eq!((one.len(), one[0].kind), (1, Kind::BasicAuth));
+}
+
+#[test]
+fn formats_are_told_apart() {
+    let by_name = |name: &str| Format::of(Some(Path::new(name)), "");
+    assert_eq!(by_name("a.yml"), Format::Yaml);
+    assert_eq!(by_name("a.JSON"), Format::Json);
+    assert_eq!(by_name("dir.json/a.toml"), Format::Toml);
+    let by_text = |text: &str| Format::of(None, text);
+    assert_eq!(by_text("# hello\n\n[[service]]\n"), Format::Toml);
+    assert_eq!(by_text("[[service]] # one"), Format::Toml);
+    assert_eq!(by_text("\n[{}]"), Format::Json);
+    assert_eq!(by_text("{\"kind\": 1}"), Format::Json);
+    assert_eq!(by_text("kind: service"), Format::Yaml);
+    assert_eq!(by_text("---\nkind: service"), Format::Yaml);
+}
+
+#[test]
+fn faults_tell_where() {
+    let y = Format::Yaml;
+    one_fault("", y, "there are no resources", "");
+    one_fault("# only this\n---\n", y, "there are no resources", "");
+    one_fault("- a\n- b\n", y, "document 1, line 1", "must be an object");
+    one_fault("name: a\n", y, "document 1, line 1, kind", "is required");
+    one_fault(
+        "kind: queue\nname: a\n",
+        y,
+        "document 1, line 1, kind",
+        "\"queue\"",
+    );
+    one_fault(
+        "kind: 7\nname: a\n",
+        y,
+        "document 1, line 1, kind",
+        "a text",
+    );
+    one_fault(
+        "kind: service\nbuiltin: ping\n",
+        y,
+        "document 1, line 1, name",
+        "is required",
+    );
+    let second = format!("{YAML}---\nkind: service\nname: b\nbuiltin: ping\nretries: 1000\n");
+    one_fault(
+        &second,
+        y,
+        "document 4, line 23, service/b, retries",
+        "from 0 to 100 (it is \"1000\")",
+    );
+    let nested = "kind: amqp_channel\nname: a\nconnection: c\nqueue: q\nservice: s\non_failure:\n  retries: x\n";
+    one_fault(
+        nested,
+        y,
+        "document 1, line 6, amqp_channel/a, on_failure.retries",
+        "whole number",
+    );
+    one_fault(
+        "kind: service\nname: a\nname: b\n",
+        y,
+        "document 1, line ",
+        "twice",
+    );
+    one_fault("a: 1\n---\n\nkind: [\n", y, "document 2, line ", "YAML");
+    one_fault(
+        "kind: service\nname: !x a\n",
+        y,
+        "document 1, line ",
+        "YAML",
+    );
+    let twice =
+        "kind: service\nname: a\nbuiltin: ping\n---\nkind: service\nname: a\nbuiltin: echo\n";
+    one_fault(
+        twice,
+        y,
+        "document 2, line 5, service/a",
+        "document 1 is it too",
+    );
+
+    let j = Format::Json;
+    one_fault("{\n\"kind\": }", j, "line 2", "JSON");
+    one_fault("{\"resources\": 1}", j, "resources", "an array");
+    one_fault("{\"resources\": [], \"other\": 1}", j, "other", "beside");
+    one_fault("[]", j, "there are no resources", "");
+    one_fault("[1]", j, "document 1", "an object");
+    let two = r#"[{"kind":"service","name":"a","builtin":"ping"},{"kind":"service","name":"b"}]"#;
+    one_fault(two, j, "document 2, service/b, upstream", "exactly one of");
+
+    let t = Format::Toml;
+    one_fault("[[service]]\nname = \n", t, "line 2", "TOML");
+    one_fault("name = 1\n", t, "line 1, name", "outside of a table");
+    one_fault(
+        "[[queue]]\nname = \"a\"\n",
+        t,
+        "document 1, line 1, kind",
+        "\"queue\"",
+    );
+    let second = "[[service]]\nname = \"a\"\nbuiltin = \"ping\"\n[[service]]\nname = \"b\"\nbuiltin = \"x y\"\n";
+    one_fault(
+        second,
+        t,
+        "document 2, line 6, service/b, builtin",
+        "1 to 128 letters",
+    );
+    one_fault(
+        "[[service]]\nkind = \"api_key\"\nname = \"a\"\n",
+        t,
+        "document 1, line 2, kind",
+        "\"service\"",
+    );
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let text =
+        "kind: service\nname: a\n---\nkind: api_key\nname: b c\nkey: hunter2\nkeys: hunter2\n";
+    let faults = faults(text, Format::Yaml);
+    assert_eq!(faults.len(), 3, "{faults:#?}");
+    assert!(!faults.concat().contains("hunter2"), "{faults:#?}");
+}
+
+#[test]
+fn an_export_can_be_applied() {
+    let documents = parse(YAML, Format::Yaml).unwrap();
+    let text = export(documents.iter().rev().map(|it| (it.kind, it.spec.clone())));
+    assert!(
+        text.starts_with("---\nkind: basic_auth\nname: partner\n"),
+        "{text}"
+    );
+    assert!(!text.contains("12345"), "{text}");
+    let mut read = parse(&text, Format::of(None, &text)).unwrap();
+    read[0].spec["password"] = "12345".into();
+    let strip = |it: &Document| (it.kind, it.name.clone(), it.spec.clone());
+    assert_eq!(
+        read.iter().map(strip).collect::<Vec<_>>(),
+        documents.iter().map(strip).collect::<Vec<_>>()
+    );
+    assert_eq!(export([]), "");
+}
+
+#[test]
+fn texts_that_look_like_something_else_survive_an_export() {
+    for text in [
+        "yes", "no", "12", "1e3", "null", "~", "", "a: b", "# c", "- d", "--- e", "\"f", " g ",
+    ] {
+        let spec = json!({"name": "a", "username": text});
+        let yaml = export([(Kind::BasicAuth, spec.clone())]);
+        let Unique(read) = serde_norway::from_str(&yaml).unwrap();
+        assert_eq!(read["username"], spec["username"], "{yaml}");
+    }
+}
+
+/// What a newcomer is told to try.
+#[test]
+fn the_example_is_valid() {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/orders.yaml"));
+    let text = std::fs::read_to_string(path).unwrap();
+    let kinds: Vec<Kind> = parse(&text, Format::of(Some(path), &text))
+        .unwrap_or_else(|faults| panic!("{faults:#?}"))
+        .iter()
+        .map(|it| it.kind)
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            Kind::Service,
+            Kind::HttpChannel,
+            Kind::AmqpConnection,
+            Kind::AmqpChannel
+        ]
+    );
+}

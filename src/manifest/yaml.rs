@@ -1,0 +1,98 @@
+//! YAML: many documents in one stream.
+//!
+//! The stream is cut at its `---` lines here and not by the YAML reader, which would
+//! stop at the first bad document and does not tell where one begins.
+
+use serde_json::Value;
+
+use super::{Fault, Raw};
+use crate::state::Unique;
+
+pub(super) fn read(text: &str) -> Result<Vec<Raw>, Vec<Fault>> {
+    let mut documents = Vec::new();
+    let mut faults = Vec::new();
+    for Part { first_line, text } in parts(text) {
+        let number = documents.len() + faults.len() + 1;
+        match serde_norway::from_str::<Unique>(&text) {
+            // nothing but comments
+            Ok(Unique(Value::Null)) => {}
+            Ok(Unique(value)) => documents.push(raw(value, first_line, &text)),
+            Err(error) => faults.push(Fault {
+                document: Some(number),
+                line: error
+                    .location()
+                    .map(|at| first_line + at.line() - 1)
+                    .or(Some(first_line)),
+                problem: format!("can't be read as YAML: {}", without_position(&error)),
+                ..Fault::default()
+            }),
+        }
+    }
+    if faults.is_empty() {
+        Ok(documents)
+    } else {
+        Err(faults)
+    }
+}
+
+/// The lines of one document, and the line of the file that is its first.
+struct Part {
+    first_line: usize,
+    text: String,
+}
+
+fn parts(text: &str) -> Vec<Part> {
+    let mut parts = vec![Part {
+        first_line: 1,
+        text: String::new(),
+    }];
+    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
+        // Only a document's border can begin like this: what stands inside of one and
+        // could look like it, a block of text, is indented.
+        let border = line
+            .strip_prefix("---")
+            .filter(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
+        match (border, parts.last_mut()) {
+            (Some(rest), _) => parts.push(Part {
+                first_line: number,
+                text: format!("   {rest}"),
+            }),
+            (None, Some(part)) => part.text.push_str(line),
+            (None, None) => {}
+        }
+    }
+    parts
+}
+
+fn raw(value: Value, first_line: usize, text: &str) -> Raw {
+    let lines = || (first_line..).zip(text.lines());
+    let begins = lines().find(|(_, line)| {
+        let line = line.trim_start();
+        !line.is_empty() && !line.starts_with('#')
+    });
+    let fields = lines()
+        .filter_map(|(number, line)| {
+            let (field, _) = line.split_once(':')?;
+            value.get(field)?;
+            Some((field.to_owned(), number))
+        })
+        .collect();
+    Raw {
+        kind: None,
+        line: begins.map(|(number, _)| number),
+        fields,
+        value,
+    }
+}
+
+/// The reader's message without the position within the part, which the fault tells
+/// as one within the file.
+fn without_position(error: &serde_norway::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" at line ") {
+        Some(at) if error.location().is_some() && !text[at..].contains(',') => {
+            text[..at].to_owned()
+        }
+        _ => text,
+    }
+}

@@ -1,0 +1,260 @@
+//! One member, from its settings to its end: build, run, drain. The only module that
+//! knows every other.
+//!
+//! The order at the start: ports (so that a taken one is told before anything is written),
+//! what the member is born as, storage and consensus, the pid file, and then the faces:
+//! peers first, because without them there is no quorum. At the end it goes the other way
+//! round; see [`drain`].
+
+mod announce;
+mod birth;
+mod bridge;
+mod drain;
+mod error;
+mod faces;
+mod ports;
+mod vital;
+
+use std::{collections::BTreeMap, future::Future, sync::Arc};
+
+use quorate_raft::{Member, Node, Options, SnapshotPolicy, Timing};
+use tokio::sync::watch;
+
+use crate::{
+    admin::{self, peers::Peers},
+    cluster::Cluster,
+    connector,
+    host::pid_file::PidFile,
+    replica::Replica,
+    service::{Dispatcher, Service, Services},
+    settings::Settings,
+};
+
+pub use birth::Birth;
+pub use error::ServerError;
+
+use ports::Ports;
+use vital::Vital;
+
+/// A member that can be run.
+pub struct Server {
+    settings: Settings,
+    timing: Timing,
+    birth: Birth,
+    services: BTreeMap<String, Arc<dyn Service>>,
+}
+
+/// Puts a [`Server`] together.
+pub struct Builder {
+    settings: Settings,
+    birth: Birth,
+    services: Vec<(String, Arc<dyn Service>)>,
+}
+
+impl Builder {
+    /// How the member comes to be part of a cluster, the first time; [`Birth::Resume`]
+    /// unless told otherwise. A member that has been part of one before goes on as it is.
+    pub fn birth(mut self, birth: Birth) -> Builder {
+        self.birth = birth;
+        self
+    }
+
+    /// Adds a service that this program carries in code, under a name of its own.
+    pub fn service(mut self, name: impl Into<String>, service: impl Service) -> Builder {
+        self.services.push((name.into(), Arc::new(service)));
+        self
+    }
+
+    /// Checks what can be checked without touching anything.
+    pub fn build(self) -> Result<Server, ServerError> {
+        let timing = Timing::from_failover_ms(self.settings.failover_ms)
+            .map_err(|error| ServerError::Refused(error.to_string()))?;
+        let mut services = BTreeMap::new();
+        for (name, service) in self.services {
+            crate::state::resource::check_name(&name).map_err(|problem| {
+                ServerError::Refused(format!("the service name {name:?} {problem}"))
+            })?;
+            if matches!(name.as_str(), "ping" | "echo") {
+                return Err(ServerError::Refused(format!(
+                    "the service {name:?} is built in; give yours another name"
+                )));
+            }
+            if services.insert(name.clone(), service).is_some() {
+                return Err(ServerError::Refused(format!(
+                    "two services are called {name:?}"
+                )));
+            }
+        }
+        Ok(Server {
+            settings: self.settings,
+            timing,
+            birth: self.birth,
+            services,
+        })
+    }
+}
+
+/// What runs, for the time between start and end.
+struct Running {
+    settings: Settings,
+    cluster: Cluster,
+    services: Arc<Services>,
+    connectors: connector::Handle,
+    faces: faces::Faces,
+    draining: watch::Sender<bool>,
+    vital: Vital,
+    _dispatcher: Arc<Dispatcher>,
+    _pid: PidFile,
+}
+
+impl Server {
+    /// Begins to put a member together.
+    pub fn builder(settings: Settings) -> Builder {
+        Builder {
+            settings,
+            birth: Birth::Resume,
+            services: Vec::new(),
+        }
+    }
+
+    /// Runs until `shutdown`, then hands over and drains. It returns earlier only with an
+    /// error: it could not start, or lost a part that it can't be without.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
+        tokio::pin!(shutdown);
+        let mut running = tokio::select! {
+            started = self.start() => started?,
+            () = &mut shutdown => return Ok(()),
+        };
+        let lost = tokio::select! {
+            lost = running.vital.lost() => Some(lost),
+            () = &mut shutdown => None,
+        };
+        match lost {
+            None => {
+                drain::orderly(running).await;
+                Ok(())
+            }
+            Some(error) => {
+                tracing::error!(%error, "the member can't go on");
+                drain::at_once(running).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn start(self) -> Result<Running, ServerError> {
+        let Server {
+            settings,
+            timing,
+            birth,
+            services,
+        } = self;
+        for warning in &settings.warnings {
+            tracing::warn!("{warning}");
+        }
+        crate::tls::install_provider();
+        // Here and not at the first scrape, so that nothing is counted before.
+        let _ = admin::metrics::recorder();
+        let peers = Peers::new().map_err(|error| {
+            ServerError::Refused(format!("can't set up the HTTP client: {error}"))
+        })?;
+
+        let ports = Ports::bind(&settings).await?;
+        let birth = birth::decide(&settings, birth, &peers).await?;
+        let (replica, state) = Replica::new();
+        let node = Node::start(options(&settings, timing), birth, replica)
+            .await
+            .map_err(|error| ServerError::Refused(error.to_string()))?;
+        let pid = PidFile::write(&settings.pid_file)
+            .map_err(|error| ServerError::Refused(error.to_string()))?;
+
+        let (me, cluster_id) = (node.id(), node.cluster().to_owned());
+        let cluster = Cluster::new(node, state.clone(), timing);
+        let services = Services::new(services, state.clone());
+        let members = cluster.node().watch_members();
+        let dispatcher = Dispatcher::new(cluster_id.clone(), me, members, services.clone());
+        let (draining, draining_seen) = watch::channel(false);
+
+        let mut vital = Vital::new();
+        let mut faces = faces::Faces::default();
+        faces.peer(ports.peer, &cluster, services.clone(), &mut vital);
+        let connectors = bridge::start(&settings, &cluster, dispatcher.clone(), &mut vital)?;
+        faces.http(
+            ports.http,
+            services.clone(),
+            state.clone(),
+            &settings,
+            &mut vital,
+        );
+        let context = admin::Context {
+            cluster: cluster.clone(),
+            services: services.clone(),
+            connectors: connectors.clone(),
+            timing,
+            drain: settings.drain,
+            draining: draining_seen,
+            peers,
+        };
+        faces.admin(ports.admin, admin::router(context), &mut vital);
+        let node = cluster.node().clone();
+        vital.spawn("consensus", async move { Err(node.lost().await) });
+        vital.follow("the leadership", cluster.node().leadership());
+        vital.follow("the replicated state", state);
+        vital.background("upkeep of the metrics", upkeep());
+        vital.background(
+            "announcement",
+            announce::announce(cluster.clone(), services.carried_names()),
+        );
+        tracing::info!(
+            member = settings.name,
+            id = me,
+            cluster = cluster_id,
+            http = %settings.http.bind,
+            admin = %settings.admin.bind,
+            peer = %settings.peer.bind,
+            "in service"
+        );
+        Ok(Running {
+            settings,
+            cluster,
+            services,
+            connectors,
+            faces,
+            draining,
+            vital,
+            _dispatcher: dispatcher,
+            _pid: pid,
+        })
+    }
+}
+
+fn options(settings: &Settings, timing: Timing) -> Options {
+    Options {
+        dir: settings.data_dir.clone(),
+        member: Member {
+            name: settings.name.clone(),
+            http: settings.http.advertise.clone(),
+            admin: settings.admin.advertise.clone(),
+            peer: settings.peer.advertise.clone(),
+        },
+        timing,
+        snapshot: SnapshotPolicy {
+            entries: settings.snapshot.entries,
+            bytes: settings.snapshot.bytes,
+            keep: settings.snapshot.keep,
+        },
+        lock_wait: settings.lock_wait,
+    }
+}
+
+/// Folds away old samples, so that they don't pile up when nobody scrapes.
+async fn upkeep() {
+    let Some(recorder) = admin::metrics::recorder() else {
+        return;
+    };
+    let mut ticks = tokio::time::interval(admin::metrics::UPKEEP);
+    loop {
+        ticks.tick().await;
+        recorder.run_upkeep();
+    }
+}

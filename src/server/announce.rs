@@ -1,0 +1,47 @@
+//! A member tells the others which services its program carries, until they have heard it.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::{
+    cluster::Cluster,
+    state::{Answer, Command},
+};
+
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Proposes the announcement until it is applied. Saying it twice changes nothing, so an
+/// unknown outcome may be asked for again.
+pub(super) async fn announce(cluster: Cluster, services: Vec<String>) {
+    let member = cluster.node().id();
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let mut pause = PAUSE;
+    loop {
+        let state = cluster.state();
+        let said = state.announced().get(&member);
+        if said.is_some_and(|said| said.services == services && said.version == version) {
+            return;
+        }
+        let command = Command::Announce {
+            member,
+            services: services.clone(),
+            version: version.clone(),
+        };
+        match cluster.propose(command, cluster.write_deadline()).await {
+            Ok((_, Answer::Done { .. })) => return,
+            Ok((index, answer)) => {
+                tracing::error!(
+                    index,
+                    ?answer,
+                    "the announcement of this member's services was refused"
+                );
+                return;
+            }
+            Err(error) => tracing::debug!(%error, "the services are not announced yet"),
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}

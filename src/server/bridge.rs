@@ -1,0 +1,79 @@
+//! What the connectors are built on, made from this member's parts.
+
+use std::{sync::Arc, time::Instant};
+
+use async_trait::async_trait;
+use quorate_raft::{MemberId, ProposeError};
+
+use super::{ServerError, vital::Vital};
+use crate::{
+    cluster::Cluster,
+    connector::{self, Proposer, View},
+    service::Dispatcher,
+    settings::Settings,
+    state::{Answer, Command},
+};
+
+/// Starts the connectors.
+pub(super) fn start(
+    settings: &Settings,
+    cluster: &Cluster,
+    dispatch: Arc<Dispatcher>,
+    vital: &mut Vital,
+) -> Result<connector::Handle, ServerError> {
+    let view = View::follow(cluster.watch_state());
+    let handle = connector::start(connector::Context {
+        me: cluster.node().id(),
+        name: settings.name.clone(),
+        timing: *cluster.timing(),
+        leadership: cluster.node().leadership(),
+        view: view.clone(),
+        proposer: Arc::new(Reigns(cluster.clone())),
+        dispatch,
+        program: connector::this_program(),
+    });
+    let handle = handle
+        .map_err(|error| ServerError::Refused(format!("can't start the connectors: {error}")))?;
+    vital.follow("the connectors' view of the state", view);
+    vital.follow("the reign of the connectors", handle.reign());
+    vital.follow("the list of the connectors", handle.statuses());
+    Ok(handle)
+}
+
+/// Puts the reign's commands into the log of this cluster.
+struct Reigns(Cluster);
+
+#[async_trait]
+impl Proposer for Reigns {
+    async fn take_over(
+        &self,
+        member: MemberId,
+        term: u64,
+        deadline: Instant,
+    ) -> Result<(), ProposeError> {
+        self.propose(term, Command::TakeOver { member, term }, deadline)
+            .await
+    }
+
+    async fn release(&self, term: u64, epoch: u64, deadline: Instant) -> Result<(), ProposeError> {
+        self.propose(term, Command::Release { epoch }, deadline)
+            .await
+    }
+}
+
+impl Reigns {
+    async fn propose(
+        &self,
+        term: u64,
+        command: Command,
+        deadline: Instant,
+    ) -> Result<(), ProposeError> {
+        match self.0.propose_in_term(term, command, deadline).await? {
+            (_, Answer::Done { .. }) => Ok(()),
+            (_, Answer::Ignored(why)) => Err(ProposeError::Refused(why)),
+            (index, answer) => Err(ProposeError::Refused(format!(
+                "log index {index} was answered {answer:?}"
+            ))),
+        }
+    }
+}

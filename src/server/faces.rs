@@ -1,0 +1,150 @@
+//! The three listeners, and how to stop each.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use quorate_raft::Node;
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::TcpIncoming;
+
+use super::vital::Vital;
+use crate::{
+    admin,
+    cluster::Cluster,
+    http,
+    service::{InvokeServer, Services},
+    settings::{HttpLimits, Settings},
+    state::State,
+};
+
+/// Requests on the admin face are short; those that are not have a deadline of their own.
+const ADMIN_DRAIN: Duration = Duration::from_millis(500);
+
+/// The order to stop a face, and the word that it has.
+pub(super) struct Stop {
+    token: CancellationToken,
+    stopped: Option<oneshot::Receiver<()>>,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Stop {
+            token: CancellationToken::new(),
+            stopped: None,
+        }
+    }
+}
+
+impl Stop {
+    /// Stops the face; waits at most `wait` for what runs on it.
+    pub async fn stop(&mut self, wait: Duration) {
+        self.token.cancel();
+        if let Some(stopped) = self.stopped.take() {
+            let _ = timeout(wait, stopped).await;
+        }
+    }
+
+    /// Runs a face under this order. Its end is a loss unless it was ordered.
+    fn run<T>(
+        &mut self,
+        part: &str,
+        vital: &mut Vital,
+        face: impl Future<Output = Result<T, String>> + Send + 'static,
+    ) {
+        let (told, stopped) = oneshot::channel();
+        self.stopped = Some(stopped);
+        let token = self.token.clone();
+        vital.spawn(part, async move {
+            let ended = face.await.map(|_| ());
+            let _ = told.send(());
+            match token.is_cancelled() {
+                true => std::future::pending().await,
+                false => ended,
+            }
+        });
+    }
+}
+
+/// The faces.
+#[derive(Default)]
+pub(super) struct Faces {
+    pub peer: Stop,
+    pub http: Stop,
+    pub admin: Stop,
+}
+
+impl Faces {
+    /// Consensus and calls of services, from other members.
+    pub fn peer(
+        &mut self,
+        listener: TcpListener,
+        cluster: &Cluster,
+        services: Arc<Services>,
+        vital: &mut Vital,
+    ) {
+        let node: &Node = cluster.node();
+        let invoke = InvokeServer::new(node.cluster(), node.id(), services);
+        let mut server = tonic::transport::Server::builder();
+        let routes = server.add_routes(node.routes()).add_service(invoke);
+        // Consensus is many small messages that each wait for an answer.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let stop = self.peer.token.clone().cancelled_owned();
+        self.peer.run("the peer port", vital, async move {
+            routes
+                .serve_with_incoming_shutdown(incoming, stop)
+                .await
+                .map_err(|error| error.to_string())
+        });
+    }
+
+    /// The services.
+    pub fn http(
+        &mut self,
+        listener: TcpListener,
+        services: Arc<Services>,
+        state: watch::Receiver<Arc<State>>,
+        settings: &Settings,
+        vital: &mut Vital,
+    ) {
+        let limits = limits(&settings.http_limits, settings.drain);
+        let token = self.http.token.clone();
+        self.http.run("the http port", vital, async move {
+            let drained = http::serve(listener, services, state, limits, token).await;
+            if drained.cut > 0 {
+                tracing::warn!(
+                    cut = drained.cut,
+                    "connections were cut off because their requests did not finish in time"
+                );
+            }
+            Ok(())
+        });
+    }
+
+    /// REST, health and metrics.
+    pub fn admin(&mut self, listener: TcpListener, router: Router, vital: &mut Vital) {
+        let token = self.admin.token.clone();
+        self.admin.run("the admin port", vital, async move {
+            admin::serve(listener, router, token, ADMIN_DRAIN)
+                .await
+                .map_err(|error| error.to_string())
+        });
+    }
+}
+
+fn limits(allowed: &HttpLimits, drain: Duration) -> http::Limits {
+    http::Limits {
+        connections_max: allowed.connections_max,
+        head_bytes_max: allowed.head_bytes_max,
+        head_wait: allowed.head_wait,
+        body_wait: allowed.body_wait,
+        idle_wait: allowed.idle_wait,
+        answer_wait: allowed.answer_wait,
+        grace: drain,
+        ..http::Limits::default()
+    }
+}

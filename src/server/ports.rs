@@ -1,0 +1,73 @@
+//! The three ports, all of them before anything else is begun.
+
+use std::net::SocketAddr;
+
+use tokio::{
+    net::TcpListener,
+    time::{Duration, Instant, sleep},
+};
+
+use super::ServerError;
+use crate::{
+    host::{
+        pid_file,
+        ports::{self, PortTaken},
+    },
+    settings::Settings,
+};
+
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The listeners, bound and not yet served.
+pub(super) struct Ports {
+    pub http: TcpListener,
+    pub admin: TcpListener,
+    pub peer: TcpListener,
+}
+
+impl Ports {
+    /// Waits as long as for the lock on the data: an earlier process of this member may be
+    /// about to end, and it holds both.
+    pub async fn bind(settings: &Settings) -> Result<Ports, ServerError> {
+        let deadline = Instant::now() + settings.lock_wait;
+        Ok(Ports {
+            http: bind("http", settings.http.bind, deadline, settings).await?,
+            admin: bind("admin", settings.admin.bind, deadline, settings).await?,
+            peer: bind("peer", settings.peer.bind, deadline, settings).await?,
+        })
+    }
+}
+
+async fn bind(
+    what: &str,
+    address: SocketAddr,
+    deadline: Instant,
+    settings: &Settings,
+) -> Result<TcpListener, ServerError> {
+    loop {
+        let taken = match ports::listen(what, address) {
+            Ok(listener) => {
+                return TcpListener::from_std(listener)
+                    .map_err(|error| ServerError::Refused(error.to_string()));
+            }
+            Err(taken) => taken,
+        };
+        if taken.cause.kind() != std::io::ErrorKind::AddrInUse || Instant::now() >= deadline {
+            return Err(ServerError::Refused(told(what, &taken, settings)));
+        }
+        sleep(LOOK).await;
+    }
+}
+
+fn told(what: &str, taken: &PortTaken, settings: &Settings) -> String {
+    let other = pid_file::read(&settings.pid_file).filter(|pid| *pid != std::process::id());
+    match (&taken.owner, other) {
+        (Some(owner), Some(pid)) if owner.ends_with(&format!("(process {pid})")) => format!(
+            "{} is running already: process {pid} holds {} and its ports; waited {} ms for it to end",
+            settings.name,
+            settings.data_dir.display(),
+            settings.lock_wait.as_millis()
+        ),
+        _ => format!("{taken}; end what holds it, or set {what}.bind to another port"),
+    }
+}

@@ -1,0 +1,52 @@
+//! The services that every member carries.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::{HeaderMap, StatusCode, header};
+
+use super::api::{Reply, Request, Service, ServiceError};
+
+/// Answers that the member is alive.
+pub(crate) const PING: &str = "ping";
+/// Answers with what it was sent.
+pub(crate) const ECHO: &str = "echo";
+
+/// Every built-in service by name.
+pub(crate) fn all() -> [(&'static str, Arc<dyn Service>); 2] {
+    [(PING, Arc::new(Ping)), (ECHO, Arc::new(Echo))]
+}
+
+/// Whether every member carries `name`, whatever else its program carries.
+pub(crate) fn is_builtin(name: &str) -> bool {
+    [PING, ECHO].contains(&name)
+}
+
+struct Ping;
+
+#[async_trait]
+impl Service for Ping {
+    async fn handle(&self, request: Request) -> Result<Reply, ServiceError> {
+        let cid = request.cid;
+        Ok(Reply::json(format!(
+            r#"{{"zato_env": {{"details": "", "result": "ZATO_OK", "cid": "{cid}"}}, "zato_ping_response": {{"pong": "zato"}}}}"#
+        )))
+    }
+}
+
+struct Echo;
+
+#[async_trait]
+impl Service for Echo {
+    async fn handle(&self, request: Request) -> Result<Reply, ServiceError> {
+        let mut headers = HeaderMap::new();
+        if let Some(kind) = request.headers.get(header::CONTENT_TYPE) {
+            headers.insert(header::CONTENT_TYPE, kind.clone());
+        }
+        Ok(Reply {
+            status: StatusCode::OK,
+            headers,
+            body: request.body,
+        })
+    }
+}

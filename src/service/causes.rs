@@ -1,0 +1,22 @@
+//! Errors and what is behind them.
+
+use std::error::Error;
+
+/// The error, its cause, the cause of that, and so on.
+pub(super) fn causes<'e>(
+    error: &'e (dyn Error + 'static),
+) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |cause: &&'e (dyn Error + 'static)| {
+        (*cause).source()
+    })
+}
+
+/// Whether hyper says "canceled", its word for a request that was never taken from its queue
+/// and so never written.
+pub(super) fn is_canceled(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| {
+        cause
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(hyper::Error::is_canceled)
+    })
+}

@@ -1,0 +1,202 @@
+//! The call of a service on some live member.
+//!
+//! Members that carry the service take turns, this one like the others; it is called without
+//! the network. A member that surely did not run the call (it could not be reached, or said
+//! so) is passed over for the next one, and then left alone: one that can't be reached until a
+//! probe in the background has had an answer, one that refused for a moment. So a dead member
+//! costs the cluster's messages nothing after the first look. Once a call has been sent and
+//! the connection breaks, nobody knows whether it ran, and nothing is tried again here.
+
+mod peer;
+mod server;
+#[cfg(test)]
+mod tests;
+mod turns;
+mod wire;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Instant,
+};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use quorate_raft::{MemberId, Members};
+use tokio::sync::watch;
+
+use self::{
+    peer::{Peer, Sent},
+    turns::Turns,
+};
+use super::{
+    api::{Dispatch, Reply, Request, ServiceError},
+    registry::{Carrier, Services},
+};
+use crate::state::State;
+pub use server::InvokeServer;
+
+/// The longest invocation and the longest answer to one, in bytes.
+pub const INVOCATION_BYTES_MAX: usize = 64 << 20;
+
+/// Calls services on members, in turn.
+pub struct Dispatcher {
+    cluster: String,
+    me: MemberId,
+    members: watch::Receiver<Members>,
+    services: Arc<Services>,
+    peers: Mutex<HashMap<MemberId, Arc<Peer>>>,
+    turns: Turns,
+}
+
+impl Dispatcher {
+    /// `members` follows the group's members. From now on [`Services::call_anywhere`] comes
+    /// through here for what this member's program doesn't carry; keep the dispatcher for as
+    /// long as that is wanted.
+    pub fn new(
+        cluster: impl Into<String>,
+        me: MemberId,
+        members: watch::Receiver<Members>,
+        services: Arc<Services>,
+    ) -> Arc<Dispatcher> {
+        let dispatcher = Arc::new(Dispatcher {
+            cluster: cluster.into(),
+            me,
+            members,
+            services: services.clone(),
+            peers: Mutex::new(HashMap::new()),
+            turns: Turns::default(),
+        });
+        let weak: Weak<Dispatcher> = Arc::downgrade(&dispatcher);
+        services.send_elsewhere_through(weak);
+        dispatcher
+    }
+
+    /// The members that can run `service`, ordered by id.
+    fn carriers(&self, service: &str, state: &State) -> Vec<MemberId> {
+        let carrier = self.services.carrier(service);
+        let here = self.services.carries(service);
+        let carries = |id: MemberId| match &carrier {
+            _ if id == self.me => here,
+            Carrier::EveryMember => true,
+            Carrier::Code(code) => self.services.announced_by(state, code, id),
+        };
+        let mut ids: Vec<MemberId> = self
+            .members
+            .borrow()
+            .iter()
+            .map(|member| member.id)
+            .collect();
+        if !ids.contains(&self.me) {
+            ids.push(self.me);
+        }
+        ids.retain(|id| carries(*id));
+        ids.sort_unstable();
+        ids
+    }
+
+    /// The channel to a member, made when it is first wanted and again when its address
+    /// has changed.
+    fn peer(&self, id: MemberId) -> Option<Arc<Peer>> {
+        let members = self.members.borrow();
+        let address = members
+            .iter()
+            .find(|member| member.id == id)
+            .map(|member| &member.member.peer);
+        let mut peers = self.peers.lock();
+        peers.retain(|known, _| members.iter().any(|member| member.id == *known));
+        let address = address?;
+        if let Some(peer) = peers.get(&id).filter(|peer| peer.address() == address) {
+            return Some(peer.clone());
+        }
+        let peer = Peer::new(&self.cluster, id, address)
+            .inspect_err(|why| {
+                tracing::warn!(member = id, address, why, "no channel to this member")
+            })
+            .ok()?;
+        peers.insert(id, peer.clone());
+        Some(peer)
+    }
+
+    fn is_down(&self, id: MemberId) -> bool {
+        self.peers
+            .lock()
+            .get(&id)
+            .is_some_and(|peer| peer.is_down())
+    }
+
+    async fn ask(&self, id: MemberId, service: &str, request: Request) -> Sent {
+        let Some(peer) = self.peer(id) else {
+            return Sent::NotRun("it has no address that can be used".into());
+        };
+        let deadline = request.deadline;
+        let invocation = wire::to_invocation(service, request, Instant::now());
+        peer.invoke(invocation, deadline).await
+    }
+}
+
+#[async_trait]
+impl Dispatch for Dispatcher {
+    async fn dispatch(&self, service: &str, request: Request) -> Result<Reply, ServiceError> {
+        let begun = Instant::now();
+        let allowed_ms = request
+            .deadline
+            .saturating_duration_since(begun)
+            .as_millis() as u64;
+        let carriers = self.carriers(service, &self.services.state());
+        if carriers.is_empty() {
+            return Err(ServiceError::NotRun(format!(
+                "no member carries service {service:?}"
+            )));
+        }
+        let mut refusals: Vec<String> = Vec::new();
+        for id in self
+            .turns
+            .order(service, &carriers, |id| self.is_down(id), begun)
+        {
+            if Instant::now() >= request.deadline {
+                break;
+            }
+            let refused = if id == self.me {
+                if self.services.refuses_messages() && carriers.len() > 1 {
+                    "it is stopping".to_owned()
+                } else {
+                    match self.services.call(service, request.clone()).await {
+                        Err(ServiceError::NotRun(why)) => why,
+                        outcome => return count(true, outcome),
+                    }
+                }
+            } else {
+                match self.ask(id, service, request.clone()).await {
+                    Sent::Answered(outcome) => return count(false, outcome),
+                    Sent::TimedOut => return count(false, Err(ServiceError::TimedOut(allowed_ms))),
+                    Sent::Broken(why) => {
+                        return count(
+                            false,
+                            Err(ServiceError::Failed(format!(
+                                "member {id}: {why}; whether the service ran is not known"
+                            ))),
+                        );
+                    }
+                    Sent::Unreached(why) | Sent::NotRun(why) => why,
+                }
+            };
+            self.turns.refused(service, id, Instant::now());
+            refusals.push(format!("member {id}: {refused}"));
+        }
+        Err(ServiceError::NotRun(format!(
+            "no member ran service {service:?}: {}",
+            if refusals.is_empty() {
+                "the deadline was over".to_owned()
+            } else {
+                refusals.join("; ")
+            }
+        )))
+    }
+}
+
+fn count(local: bool, outcome: Result<Reply, ServiceError>) -> Result<Reply, ServiceError> {
+    let to = if local { "here" } else { "peer" };
+    metrics::counter!("quorate_dispatches_total", "to" => to).increment(1);
+    outcome
+}

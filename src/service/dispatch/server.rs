@@ -1,0 +1,87 @@
+//! What other members call to have a service run here.
+
+use std::{sync::Arc, time::Instant};
+
+use async_trait::async_trait;
+use quorate_proto::peer::{
+    Invocation, InvocationResult,
+    services_server::{Services as Invocations, ServicesServer},
+};
+use quorate_raft::MemberId;
+use tonic::{Request, Response, Status, metadata::MetadataMap};
+
+use super::{INVOCATION_BYTES_MAX, wire};
+use crate::service::{
+    api::{Origin, ServiceError},
+    registry::Services,
+};
+
+/// The metadata that every call between members carries: the caller's cluster,
+pub(super) const CLUSTER: &str = "quorate-cluster";
+/// and the id of the member that is meant.
+pub(super) const TARGET: &str = "quorate-target";
+/// Stands on refusals: nothing was run.
+pub(super) const NOT_RUN: &str = "quorate-not-run";
+
+/// The gRPC service by which other members run services on this one. The epoch of a message
+/// is checked by [`Services::call`] against what this member has applied.
+pub struct InvokeServer {
+    cluster: String,
+    me: String,
+    services: Arc<Services>,
+}
+
+impl InvokeServer {
+    /// For the peer port: `.add_service(InvokeServer::new(..))`.
+    pub fn new(
+        cluster: impl Into<String>,
+        me: MemberId,
+        services: Arc<Services>,
+    ) -> ServicesServer<InvokeServer> {
+        ServicesServer::new(InvokeServer {
+            cluster: cluster.into(),
+            me: me.to_string(),
+            services,
+        })
+        .max_decoding_message_size(INVOCATION_BYTES_MAX)
+        .max_encoding_message_size(INVOCATION_BYTES_MAX)
+    }
+
+    fn check(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        for (key, mine) in [(CLUSTER, &self.cluster), (TARGET, &self.me)] {
+            let theirs = metadata.get(key).and_then(|value| value.to_str().ok());
+            if theirs != Some(mine) {
+                let mut refusal = Status::failed_precondition(format!(
+                    "{key} is {theirs:?}, but this is {mine:?}; the call was meant for another member"
+                ));
+                refusal
+                    .metadata_mut()
+                    .insert(NOT_RUN, "1".parse().expect("invariant: a digit is ASCII"));
+                return Err(refusal);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Invocations for InvokeServer {
+    async fn invoke(
+        &self,
+        request: Request<Invocation>,
+    ) -> Result<Response<InvocationResult>, Status> {
+        self.check(request.metadata())?;
+        let outcome = match wire::to_request(request.into_inner(), Instant::now()) {
+            Err(why) => Err(ServiceError::NotRun(why)),
+            Ok((_, request))
+                if self.services.refuses_messages()
+                    && matches!(request.origin, Origin::Message(_)) =>
+            {
+                Err(ServiceError::NotRun("it is stopping".into()))
+            }
+            // Never passed on from here: the caller has chosen.
+            Ok((service, request)) => self.services.call(&service, request).await,
+        };
+        Ok(Response::new(wire::to_result(outcome)))
+    }
+}

@@ -1,0 +1,287 @@
+//! Which services there are, and the call of one: here, or through whoever carries it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use quorate_raft::MemberId;
+use tokio::sync::{Semaphore, watch};
+
+use super::{
+    api::{Dispatch, Reply, Request, Service, ServiceError},
+    builtin,
+    follow::Followed,
+    invoke::{self, Rules, Target},
+    upstream::{self, Upstream},
+};
+use crate::state::{State, resource};
+
+/// Calls that run at a time on one member; more are refused, so that another member gets them.
+const CALLS_MAX: usize = 8192;
+
+/// Rules of a service that only code knows of.
+const CODE_RULES: Rules = Rules {
+    timeout: Duration::from_secs(10),
+    retries: 0,
+};
+
+/// The services of this member: those that its program carries in code, and those of the
+/// catalog, as new as the applied state at each call. Where both have one name, the catalog's
+/// is meant.
+pub struct Services {
+    carried: BTreeMap<String, Arc<dyn Service>>,
+    state: watch::Receiver<Arc<State>>,
+    table: Followed<Table>,
+    calls: Semaphore,
+    calls_max: usize,
+    refuses_messages: AtomicBool,
+    elsewhere: OnceLock<Weak<dyn Dispatch>>,
+}
+
+/// Who can run a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// Every member: it is reached over HTTP, or built into Quorate.
+    EveryMember,
+    /// The members whose program carries this name in code.
+    Code(String),
+}
+
+#[derive(Default)]
+struct Table {
+    entries: HashMap<String, Entry>,
+}
+
+struct Entry {
+    resource: resource::Service,
+    rules: Rules,
+    carrier: Carrier,
+    /// `None`: this program doesn't carry it.
+    target: Option<Target>,
+}
+
+impl Services {
+    /// `carried`: the services of the program, by name. `ping` and `echo` are added; nobody
+    /// else can have these names.
+    pub fn new(
+        carried: BTreeMap<String, Arc<dyn Service>>,
+        state: watch::Receiver<Arc<State>>,
+    ) -> Arc<Services> {
+        Services::with_calls_max(carried, state, CALLS_MAX)
+    }
+
+    /// As [`Services::new`], with another bound on the calls that run at a time.
+    pub fn with_calls_max(
+        mut carried: BTreeMap<String, Arc<dyn Service>>,
+        state: watch::Receiver<Arc<State>>,
+        calls_max: usize,
+    ) -> Arc<Services> {
+        for (name, service) in builtin::all() {
+            if carried.insert(name.to_owned(), service).is_some() {
+                tracing::warn!(
+                    service = name,
+                    "the name of a built-in service is taken; it stays built in"
+                );
+            }
+        }
+        let http = upstream::client();
+        let known = carried.clone();
+        let table = Followed::new(state.clone(), move |state, before| {
+            Table::build(state, before, &known, &http)
+        });
+        Arc::new(Services {
+            carried,
+            state,
+            table,
+            calls: Semaphore::new(calls_max),
+            calls_max,
+            refuses_messages: AtomicBool::new(false),
+            elsewhere: OnceLock::new(),
+        })
+    }
+
+    /// The names of the services that the program carries in code, sorted: what it announces.
+    pub fn carried_names(&self) -> Vec<String> {
+        self.carried.keys().cloned().collect()
+    }
+
+    /// The state that is applied now.
+    pub fn state(&self) -> Arc<State> {
+        self.state.borrow().clone()
+    }
+
+    /// Calls that run on this member now.
+    pub fn in_flight(&self) -> usize {
+        self.calls_max - self.calls.available_permits()
+    }
+
+    /// From now on messages that other members send here are sent on to someone else; HTTP
+    /// requests are still served. The first step of an orderly stop.
+    pub fn refuse_messages(&self) {
+        self.refuses_messages.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn refuses_messages(&self) -> bool {
+        self.refuses_messages.load(Ordering::Relaxed)
+    }
+
+    /// Where calls go whose service this program doesn't carry. The first one stays.
+    pub(super) fn send_elsewhere_through(&self, dispatch: Weak<dyn Dispatch>) {
+        if self.elsewhere.set(dispatch).is_err() {
+            tracing::warn!(
+                "a second dispatcher was made for one member's services; the first stays"
+            );
+        }
+    }
+
+    /// Whether an HTTP upstream handles this service, rather than code.
+    pub fn is_upstream(&self, service: &str) -> bool {
+        let table = self.table.get();
+        let target = table
+            .entries
+            .get(service)
+            .and_then(|entry| entry.target.as_ref());
+        matches!(target, Some(Target::Upstream(_)))
+    }
+
+    /// Who can run this service; also for a name that nobody has heard of.
+    pub fn carrier(&self, service: &str) -> Carrier {
+        match self.table.get().entries.get(service) {
+            Some(entry) => entry.carrier.clone(),
+            None => code_carrier(service),
+        }
+    }
+
+    /// Whether [`Services::call`] can run this service.
+    pub fn carries(&self, service: &str) -> bool {
+        self.find(service).is_some()
+    }
+
+    /// The other members that say that they carry this name in code.
+    pub(super) fn announced_by(&self, state: &State, code: &str, member: MemberId) -> bool {
+        state
+            .announced()
+            .get(&member)
+            .is_some_and(|announced| announced.services.iter().any(|name| name == code))
+    }
+
+    /// Runs a service on this member: at most `timeout_ms` for each try, `retries` further
+    /// tries, within the request's deadline.
+    pub async fn call(&self, service: &str, request: Request) -> Result<Reply, ServiceError> {
+        let (target, rules) = self.find(service).ok_or_else(|| self.unknown(service))?;
+        let Ok(_permit) = self.calls.try_acquire() else {
+            return Err(ServiceError::NotRun(format!(
+                "{} calls are in progress on this member, as many as it takes",
+                self.calls_max
+            )));
+        };
+        let outcome = invoke::call(&target, rules, request, || {
+            self.state.borrow().reign().epoch
+        })
+        .await;
+        metrics::counter!("quorate_service_calls_total",
+            "service" => service.to_owned(), "outcome" => outcome_label(&outcome))
+        .increment(1);
+        outcome
+    }
+
+    /// Runs a service on this member if it carries it, otherwise on one that does.
+    pub async fn call_anywhere(
+        &self,
+        service: &str,
+        request: Request,
+    ) -> Result<Reply, ServiceError> {
+        if self.carries(service) {
+            return self.call(service, request).await;
+        }
+        match self.elsewhere.get().and_then(Weak::upgrade) {
+            Some(dispatch) => dispatch.dispatch(service, request).await,
+            None => Err(self.unknown(service)),
+        }
+    }
+
+    fn find(&self, service: &str) -> Option<(Target, Rules)> {
+        match self.table.get().entries.get(service) {
+            Some(entry) => entry.target.clone().map(|target| (target, entry.rules)),
+            None => self
+                .carried
+                .get(service)
+                .map(|code| (Target::Code(code.clone()), CODE_RULES)),
+        }
+    }
+
+    fn unknown(&self, service: &str) -> ServiceError {
+        ServiceError::NotRun(match self.carrier(service) {
+            Carrier::Code(code) if code != service => format!(
+                "service {service:?} is carried in code as {code:?}, which this member's program does not have"
+            ),
+            _ => format!("there is no service {service:?} on this member"),
+        })
+    }
+}
+
+impl Table {
+    fn build(
+        state: &State,
+        before: Option<&Table>,
+        carried: &BTreeMap<String, Arc<dyn Service>>,
+        http: &reqwest::Client,
+    ) -> Table {
+        let mut entries = HashMap::new();
+        for (resource, _revision) in state.catalog().services() {
+            let kept = before
+                .and_then(|table| table.entries.get(&resource.name))
+                .filter(|entry| entry.resource == **resource)
+                .and_then(|entry| entry.target.clone());
+            let code = resource.builtin.as_deref();
+            let target = kept.or_else(|| match (&resource.upstream, code) {
+                (Some(urls), _) => Some(Target::Upstream(Arc::new(Upstream::new(
+                    urls,
+                    http.clone(),
+                )))),
+                (None, Some(code)) => carried.get(code).cloned().map(Target::Code),
+                (None, None) => None,
+            });
+            let carrier = match (&resource.upstream, code) {
+                (None, Some(code)) => code_carrier(code),
+                _ => Carrier::EveryMember,
+            };
+            let rules = Rules {
+                timeout: Duration::from_millis(resource.timeout_ms),
+                retries: resource.retries,
+            };
+            let entry = Entry {
+                resource: (**resource).clone(),
+                rules,
+                carrier,
+                target,
+            };
+            entries.insert(resource.name.clone(), entry);
+        }
+        Table { entries }
+    }
+}
+
+fn code_carrier(code: &str) -> Carrier {
+    if builtin::is_builtin(code) {
+        Carrier::EveryMember
+    } else {
+        Carrier::Code(code.to_owned())
+    }
+}
+
+fn outcome_label(outcome: &Result<Reply, ServiceError>) -> &'static str {
+    match outcome {
+        Ok(reply) if reply.status.is_server_error() => "error",
+        Ok(_) => "ok",
+        Err(ServiceError::NotRun(_)) => "not_run",
+        Err(ServiceError::Failed(_)) => "failed",
+        Err(ServiceError::TimedOut(_)) => "timed_out",
+        Err(ServiceError::Fenced(_)) => "fenced",
+    }
+}

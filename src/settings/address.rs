@@ -1,0 +1,123 @@
+//! Where the faces listen and what others are told. The rule: loopback, unless the user
+//! has said in so many words that the network is trusted.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::{Face, layers::Given, reader::Reader};
+
+/// Reads `SECTION.bind` and `SECTION.advertise`.
+pub(super) fn face(r: &mut Reader, section: &str, port: u16, insecure: bool) -> Option<Face> {
+    let bind = bind(r, &format!("{section}.bind"), port, insecure);
+    let key = format!("{section}.advertise");
+    let what = "host:port as the other members reach it, for example 10.0.0.1:17010";
+    let given = r.text(&key, what);
+    let bind = bind?;
+    match given {
+        Some((text, given)) => {
+            if let Err(problem) = check_advertise(&text) {
+                r.bad(&key, Some(&given), format!("{problem}; must be {what}"));
+                return None;
+            }
+            Some(Face {
+                bind,
+                advertise: text,
+            })
+        }
+        None if bind.ip().is_unspecified() => {
+            let problem = format!(
+                "is missing; {section}.bind = \"{bind}\" is every address of this host, so say which one others use: {what}"
+            );
+            r.bad(&key, None, problem);
+            None
+        }
+        None => Some(Face {
+            bind,
+            advertise: bind.to_string(),
+        }),
+    }
+}
+
+fn bind(r: &mut Reader, key: &str, port: u16, insecure: bool) -> Option<SocketAddr> {
+    let what = format!("address:port, for example 127.0.0.1:{port} or [::1]:{port}");
+    let Some((text, given)) = given_text(r, key, &what)? else {
+        return Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    };
+    let literal = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text,
+    };
+    let Ok(address) = literal.parse::<SocketAddr>() else {
+        r.bad(key, Some(&given), format!("must be {what}"));
+        return None;
+    };
+    if address.port() == 0 {
+        r.bad(
+            key,
+            Some(&given),
+            format!("port 0 can't be told to others; must be {what}"),
+        );
+        return None;
+    }
+    if !address.ip().is_loopback() && !insecure {
+        let problem = "listens beyond loopback without TLS; bind 127.0.0.1, or say `insecure = true` (or --insecure) if everyone who can reach it may do everything";
+        r.bad(key, Some(&given), problem);
+        return None;
+    }
+    Some(address)
+}
+
+/// The outer `None`: it was given and is bad. The inner: it was not given.
+fn given_text(r: &mut Reader, key: &str, what: &str) -> Option<Option<(String, Given)>> {
+    let before = r.errors();
+    let text = r.text(key, what);
+    (r.errors() == before).then_some(text)
+}
+
+fn check_advertise(text: &str) -> Result<(), String> {
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Err("has no port".into());
+    };
+    if text.contains("://") || text.contains('/') {
+        return Err("is a URL".into());
+    }
+    if !port.parse::<u16>().is_ok_and(|port| port > 0) {
+        return Err(format!("{port:?} is no port"));
+    }
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        if ip.is_ipv6() && !host.starts_with('[') {
+            return Err("an IPv6 address stands in brackets".into());
+        }
+        if ip.is_unspecified() {
+            return Err("nobody can reach that address".into());
+        }
+        return Ok(());
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_';
+    if host.is_empty() || !host.chars().all(allowed) {
+        return Err(format!("{host:?} is no host"));
+    }
+    Ok(())
+}
+
+/// Two faces can't share a port on one address.
+pub(super) fn distinct(r: &mut Reader, faces: [(&str, &Option<Face>); 3]) {
+    for (at, (name, face)) in faces.iter().enumerate() {
+        for (other, second) in &faces[at + 1..] {
+            let (Some(face), Some(second)) = (face, second) else {
+                continue;
+            };
+            if face.bind.port() != second.bind.port() {
+                continue;
+            }
+            let (one, two) = (face.bind.ip(), second.bind.ip());
+            if one == two || one.is_unspecified() || two.is_unspecified() {
+                let problem = format!(
+                    "{name}.bind has the same port ({}); give each face its own",
+                    second.bind.port()
+                );
+                r.bad(&format!("{other}.bind"), None, problem);
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What is wrong with the settings, all of it at once.
+
+use std::{fmt, io, path::PathBuf};
+
+/// One bad setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadSetting {
+    /// Its key, for example `http.bind`.
+    pub key: String,
+    /// The value that was given, as it was written; `None` when it is missing.
+    pub value: Option<String>,
+    /// Where it was given: `line 3`, `QUORATE_HTTP_BIND`, `--set`.
+    pub origin: Option<String>,
+    /// What is wrong and what would be right.
+    pub problem: String,
+}
+
+impl fmt::Display for BadSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.key)?;
+        if let Some(value) = &self.value {
+            write!(f, " = {value}")?;
+        }
+        if let Some(origin) = &self.origin {
+            write!(f, " ({origin})")?;
+        }
+        write!(f, ": {}", self.problem)
+    }
+}
+
+/// Why there are no settings.
+#[derive(Debug)]
+pub enum SettingsError {
+    /// The file can't be read.
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// The file is not TOML.
+    NotToml {
+        /// The file.
+        file: PathBuf,
+        /// Where and why.
+        cause: toml::de::Error,
+    },
+    /// Settings that can't be used.
+    Bad {
+        /// The file, although some may come from the environment or from flags.
+        file: PathBuf,
+        /// Each of them.
+        errors: Vec<BadSetting>,
+    },
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SettingsError::Unreadable { file, cause } => {
+                write!(f, "can't read the settings in {}: {cause}", file.display())
+            }
+            SettingsError::NotToml { file, cause } => {
+                write!(f, "{} is not TOML:\n{cause}", file.display())
+            }
+            SettingsError::Bad { file, errors } => {
+                let count = errors.len();
+                let plural = if count == 1 { "setting" } else { "settings" };
+                write!(f, "{}: {count} bad {plural}", file.display())?;
+                errors.iter().try_for_each(|error| write!(f, "\n  {error}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for SettingsError {}

@@ -1,0 +1,153 @@
+//! The layers that settings come from, flattened to `key -> value and origin`.
+//! A later layer replaces what an earlier one said.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use toml::de::{DeTable, DeValue};
+
+/// A value as it was given.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    /// A TOML string.
+    Text(String),
+    /// A TOML integer.
+    Integer(i64),
+    /// A TOML boolean.
+    Boolean(bool),
+    /// From the environment or a flag: whatever type the setting has.
+    Untyped(String),
+    /// Something no setting takes, as it is written.
+    Other(String),
+}
+
+impl Value {
+    /// As shown in errors.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Value::Text(text) | Value::Untyped(text) => format!("{text:?}"),
+            Value::Integer(number) => number.to_string(),
+            Value::Boolean(truth) => truth.to_string(),
+            Value::Other(text) => text.clone(),
+        }
+    }
+}
+
+/// A value and where it comes from.
+#[derive(Clone, Debug)]
+pub(super) struct Given {
+    pub(super) value: Value,
+    pub(super) origin: String,
+}
+
+/// What stands before every variable of ours.
+const PREFIX: &str = "QUORATE_";
+
+/// Variables that are read elsewhere.
+const OTHER_VARIABLES: [&str; 2] = ["QUORATE_ADMIN", "QUORATE_CONFIG"];
+
+/// Everything that was given.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    /// By key.
+    pub(super) given: BTreeMap<String, Given>,
+    /// By variable; which key each one stands for is known when the keys are read.
+    pub(super) environment: BTreeMap<String, String>,
+}
+
+impl Layers {
+    pub(super) fn from_file(text: &str) -> Result<Layers, toml::de::Error> {
+        let table = DeTable::parse(text)?;
+        let mut layers = Layers::default();
+        flatten(text, "", table.get_ref(), &mut layers.given);
+        Ok(layers)
+    }
+
+    pub(super) fn add_environment(
+        &mut self,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) {
+        self.environment
+            .extend(variables.into_iter().filter(|(name, _)| {
+                name.starts_with(PREFIX) && !OTHER_VARIABLES.contains(&name.as_str())
+            }));
+    }
+
+    pub(super) fn add_flags(&mut self, flags: &[(String, String)]) {
+        for (key, value) in flags {
+            // A flag outranks the environment's variable for the same key.
+            self.environment.remove(&variable(key));
+            let value = Value::Untyped(value.clone());
+            self.given.insert(
+                key.clone(),
+                Given {
+                    value,
+                    origin: "given as a flag".into(),
+                },
+            );
+        }
+    }
+
+    /// Takes what was given for a key out of the layers.
+    pub(super) fn take(&mut self, key: &str) -> Option<Given> {
+        let below = self.given.remove(key);
+        let name = variable(key);
+        match self.environment.remove(&name) {
+            Some(value) => Some(Given {
+                value: Value::Untyped(value),
+                origin: name,
+            }),
+            None => below,
+        }
+    }
+}
+
+/// The variable that stands for a key.
+pub(super) fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
+}
+
+fn flatten(text: &str, prefix: &str, table: &DeTable<'_>, into: &mut BTreeMap<String, Given>) {
+    for (name, value) in table.iter() {
+        let key = format!("{prefix}{}", name.get_ref());
+        if let DeValue::Table(inner) = value.get_ref() {
+            // An empty section says nothing; an unknown one should still be noticed.
+            if inner.is_empty() && !super::reader::SECTIONS.contains(&key.as_str()) {
+                insert(text, key, Value::Other("{}".into()), name.span(), into);
+            } else {
+                flatten(text, &format!("{key}."), inner, into);
+            }
+            continue;
+        }
+        let parsed = match value.get_ref() {
+            DeValue::String(string) => Value::Text(string.to_string()),
+            DeValue::Boolean(truth) => Value::Boolean(*truth),
+            DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
+                .map_or_else(|_| as_written(text, value.span()), Value::Integer),
+            _ => as_written(text, value.span()),
+        };
+        insert(text, key, parsed, name.span(), into);
+    }
+}
+
+fn as_written(text: &str, span: Range<usize>) -> Value {
+    Value::Other(text.get(span).unwrap_or("?").to_owned())
+}
+
+fn insert(
+    text: &str,
+    key: String,
+    value: Value,
+    at: Range<usize>,
+    into: &mut BTreeMap<String, Given>,
+) {
+    let line = text
+        .get(..at.start)
+        .map_or(1, |before| before.matches('\n').count() + 1);
+    into.insert(
+        key,
+        Given {
+            value,
+            origin: format!("line {line}"),
+        },
+    );
+}

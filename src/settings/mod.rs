@@ -1,0 +1,221 @@
+//! A member's settings: file, environment and flags, in rising order of precedence,
+//! made into one validated struct.
+//!
+//! Every setting has one key, for example `http.bind`: a line of the TOML file, the
+//! environment variable `QUORATE_HTTP_BIND`, or the flag `--set http.bind=...`. All bad
+//! ones are reported at once, each with its value and what would be right; a key that
+//! does not exist is refused. Relative paths count from the file's folder.
+
+mod address;
+mod error;
+mod layers;
+mod reader;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use quorate_raft::timing::{FAILOVER_MS_MAX, FAILOVER_MS_MIN};
+
+pub use error::{BadSetting, SettingsError};
+
+use layers::Layers;
+use reader::Reader;
+
+/// Where a face listens, and where others are told to find it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Face {
+    /// The address that is listened on.
+    pub bind: SocketAddr,
+    /// `host:port` as other members and clients reach it; `bind` unless told otherwise.
+    pub advertise: String,
+}
+
+/// What the services' face allows its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// Connections at a time; more wait to be accepted.
+    pub connections_max: usize,
+    /// The request line and the headers together, in bytes.
+    pub head_bytes_max: usize,
+    /// Longest time from the first byte of a request to the end of its headers.
+    pub head_wait: Duration,
+    /// Longest time from there to the end of its body.
+    pub body_wait: Duration,
+    /// How long a connection may be idle between requests.
+    pub idle_wait: Duration,
+    /// Longest time for an answer, whatever the service's own limit is.
+    pub answer_wait: Duration,
+}
+
+/// How the log is written (to stderr).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// A level, or several with targets: `info,quorate_raft=debug`.
+    pub level: String,
+    /// For people or for programs.
+    pub format: LogFormat,
+}
+
+/// The form of a line of log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// When snapshots are taken: whichever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotSettings {
+    /// After this many log entries.
+    pub entries: u64,
+    /// After this many bytes of log.
+    pub bytes: u64,
+    /// Log entries that stay behind a snapshot, for members that lag a little.
+    pub keep: u64,
+}
+
+/// A member's settings, validated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The member's name, unique in the cluster.
+    pub name: String,
+    /// Where its log, state and marker are.
+    pub data_dir: PathBuf,
+    /// Written once the lock on `data_dir` is held.
+    pub pid_file: PathBuf,
+    /// How long to wait for that lock.
+    pub lock_wait: Duration,
+    /// The failover promise, in milliseconds; the same on every member.
+    pub failover_ms: u64,
+    /// How long requests and messages in flight may take to finish at the end.
+    pub drain: Duration,
+    /// Listening beyond loopback without TLS is wanted.
+    pub insecure: bool,
+    /// The services' face.
+    pub http: Face,
+    /// What the services' face allows.
+    pub http_limits: HttpLimits,
+    /// REST, health and metrics.
+    pub admin: Face,
+    /// Member to member.
+    pub peer: Face,
+    /// The log.
+    pub log: LogSettings,
+    /// Snapshots.
+    pub snapshot: SnapshotSettings,
+    /// What is odd but no error; logged at the start.
+    pub warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Reads `file`, the environment's `QUORATE_*` variables and the flags' `key=value`s.
+    pub fn load(
+        file: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: &[(String, String)],
+    ) -> Result<Settings, SettingsError> {
+        let text = std::fs::read_to_string(file).map_err(|cause| SettingsError::Unreadable {
+            file: file.to_owned(),
+            cause,
+        })?;
+        let absolute = std::path::absolute(file).map_err(|cause| SettingsError::Unreadable {
+            file: file.to_owned(),
+            cause,
+        })?;
+        let folder = absolute.parent().unwrap_or(Path::new("/"));
+        Settings::from_layers(&text, file, folder, environment, flags)
+    }
+
+    /// The same from TOML text alone, as a program that embeds a member may want it.
+    /// Relative paths count from `folder`.
+    pub fn from_toml(text: &str, folder: &Path) -> Result<Settings, SettingsError> {
+        Settings::from_layers(text, Path::new("the settings"), folder, [], &[])
+    }
+
+    fn from_layers(
+        text: &str,
+        file: &Path,
+        folder: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: &[(String, String)],
+    ) -> Result<Settings, SettingsError> {
+        let mut layers = Layers::from_file(text).map_err(|cause| SettingsError::NotToml {
+            file: file.to_owned(),
+            cause,
+        })?;
+        layers.add_environment(environment);
+        layers.add_flags(flags);
+        let mut reader = Reader::new(layers);
+        let settings = read(&mut reader, folder);
+        let (errors, warnings) = reader.finish();
+        match settings {
+            Some(settings) if errors.is_empty() => Ok(Settings {
+                warnings,
+                ..settings
+            }),
+            _ => Err(SettingsError::Bad {
+                file: file.to_owned(),
+                errors,
+            }),
+        }
+    }
+}
+
+/// Reads every setting, so that every error is found; `None` after an error that left
+/// nothing to go on with.
+fn read(r: &mut Reader, folder: &Path) -> Option<Settings> {
+    let name = r.name("name");
+    let data_dir = folder.join(r.path("data_dir", "data"));
+    let pid_file = r.optional_path("pid_file");
+    let lock_wait = r.millis("lock_wait_ms", 5_000, 0..=60_000);
+    let failover_ms = r.integer("failover_ms", 500, FAILOVER_MS_MIN..=FAILOVER_MS_MAX);
+    // A member ends within 10 s of SIGTERM: what else it does then needs the rest.
+    let drain = r.millis("drain_ms", 4_000, 0..=6_000);
+    let insecure = r.boolean("insecure", false);
+    let http = address::face(r, "http", 17010, insecure);
+    let http_limits = HttpLimits {
+        connections_max: r.integer("http.connections_max", 8_192, 1..=1_000_000) as usize,
+        head_bytes_max: r.integer("http.head_bytes_max", 32 << 10, 8_192..=1 << 20) as usize,
+        head_wait: r.millis("http.head_wait_ms", 10_000, 100..=3_600_000),
+        body_wait: r.millis("http.body_wait_ms", 30_000, 100..=3_600_000),
+        idle_wait: r.millis("http.idle_wait_ms", 75_000, 100..=3_600_000),
+        answer_wait: r.millis("http.answer_wait_ms", 300_000, 100..=3_600_000),
+    };
+    let admin = address::face(r, "admin", 17110, insecure);
+    let peer = address::face(r, "peer", 17210, insecure);
+    address::distinct(r, [("http", &http), ("admin", &admin), ("peer", &peer)]);
+    let log = LogSettings {
+        level: r.log_level("log.level", "info"),
+        format: r.log_format("log.format"),
+    };
+    let snapshot = SnapshotSettings {
+        entries: r.integer("snapshot.entries", 100_000, 100..=100_000_000),
+        bytes: r.integer("snapshot.bytes", 256 << 20, 1 << 20..=1 << 40),
+        keep: r.integer("snapshot.keep", 5_000, 0..=100_000_000),
+    };
+    Some(Settings {
+        name: name?,
+        // Beside the data, not in it: a folder of data can be moved or wiped whole.
+        pid_file: pid_file.map_or_else(|| data_dir.with_file_name("pid"), |path| folder.join(path)),
+        data_dir,
+        lock_wait,
+        failover_ms,
+        drain,
+        insecure,
+        http: http?,
+        http_limits,
+        admin: admin?,
+        peer: peer?,
+        log,
+        snapshot,
+        warnings: Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

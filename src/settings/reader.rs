@@ -1,0 +1,213 @@
+//! Takes typed values out of the layers and collects what is wrong with them.
+
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
+
+use super::{
+    LogFormat,
+    error::BadSetting,
+    layers::{Given, Layers, Value, variable},
+};
+
+/// The file's sections.
+pub(super) const SECTIONS: [&str; 5] = ["http", "admin", "peer", "log", "snapshot"];
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Reads settings one by one. After a bad value it goes on with the default, so that the
+/// next one is looked at too.
+pub(super) struct Reader {
+    layers: Layers,
+    known: Vec<String>,
+    errors: Vec<BadSetting>,
+    warnings: Vec<String>,
+}
+
+impl Reader {
+    pub(super) fn new(layers: Layers) -> Self {
+        Reader {
+            layers,
+            known: Vec::new(),
+            errors: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Errors and warnings, once every setting has been read: what is left has no meaning.
+    pub(super) fn finish(mut self) -> (Vec<BadSetting>, Vec<String>) {
+        for (key, given) in std::mem::take(&mut self.layers.given) {
+            let problem = match nearest(&key, &self.known) {
+                Some(near) => format!("there is no such setting; did you mean {near}?"),
+                None => format!(
+                    "there is no such setting; the settings are {}",
+                    self.known.join(", ")
+                ),
+            };
+            self.bad(&key, Some(&given), problem);
+        }
+        // A warning and no refusal: platforms invent variables, for example Kubernetes
+        // QUORATE_PORT for a service that is called quorate.
+        let variables: Vec<String> = self.known.iter().map(|key| variable(key)).collect();
+        for name in self.layers.environment.keys() {
+            let hint = nearest(name, &variables).map(|near| format!("; did you mean {near}?"));
+            let hint = hint.unwrap_or_default();
+            self.warnings.push(format!(
+                "the environment variable {name} sets nothing{hint}"
+            ));
+        }
+        (self.errors, self.warnings)
+    }
+
+    /// How many errors there are so far.
+    pub(super) fn errors(&self) -> usize {
+        self.errors.len()
+    }
+
+    /// Records an error.
+    pub(super) fn bad(&mut self, key: &str, given: Option<&Given>, problem: impl Into<String>) {
+        self.errors.push(BadSetting {
+            key: key.to_owned(),
+            value: given.map(|given| given.value.shown()),
+            origin: given.map(|given| given.origin.clone()),
+            problem: problem.into(),
+        });
+    }
+
+    /// What was given for a key, if anything.
+    pub(super) fn take(&mut self, key: &str) -> Option<Given> {
+        self.known.push(key.to_owned());
+        self.layers.take(key)
+    }
+
+    /// A string and what it was given as; a bad one counts as not given.
+    pub(super) fn text(&mut self, key: &str, what: &str) -> Option<(String, Given)> {
+        let given = self.take(key)?;
+        match &given.value {
+            Value::Text(text) | Value::Untyped(text) if !text.trim().is_empty() => {
+                Some((text.clone(), given))
+            }
+            _ => {
+                self.bad(key, Some(&given), format!("must be {what}, as a string"));
+                None
+            }
+        }
+    }
+
+    pub(super) fn name(&mut self, key: &str) -> Option<String> {
+        let what = "1 to 63 letters, digits, dots, underscores or hyphens, beginning with a letter or digit";
+        if !self.layers.given.contains_key(key)
+            && !self.layers.environment.contains_key(&variable(key))
+        {
+            self.known.push(key.to_owned());
+            self.bad(
+                key,
+                None,
+                format!("is missing; every member needs a name of its own: {what}"),
+            );
+            return None;
+        }
+        let (text, given) = self.text(key, what)?;
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if text.len() > 63
+            || !text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            || !text.chars().all(allowed)
+        {
+            self.bad(key, Some(&given), format!("must be {what}"));
+            return None;
+        }
+        Some(text)
+    }
+
+    pub(super) fn path(&mut self, key: &str, default: &str) -> PathBuf {
+        self.optional_path(key).unwrap_or_else(|| default.into())
+    }
+
+    pub(super) fn optional_path(&mut self, key: &str) -> Option<PathBuf> {
+        self.text(key, "a path").map(|(text, _)| text.into())
+    }
+
+    pub(super) fn integer(&mut self, key: &str, default: u64, range: RangeInclusive<u64>) -> u64 {
+        let Some(given) = self.take(key) else {
+            return default;
+        };
+        let number = match &given.value {
+            Value::Integer(number) => u64::try_from(*number).ok(),
+            Value::Untyped(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        match number {
+            Some(number) if range.contains(&number) => number,
+            _ => {
+                let problem = format!(
+                    "must be a whole number from {} to {}",
+                    range.start(),
+                    range.end()
+                );
+                self.bad(key, Some(&given), problem);
+                default
+            }
+        }
+    }
+
+    pub(super) fn millis(
+        &mut self,
+        key: &str,
+        default: u64,
+        range: RangeInclusive<u64>,
+    ) -> Duration {
+        Duration::from_millis(self.integer(key, default, range))
+    }
+
+    pub(super) fn boolean(&mut self, key: &str, default: bool) -> bool {
+        let Some(given) = self.take(key) else {
+            return default;
+        };
+        match &given.value {
+            Value::Boolean(truth) => *truth,
+            Value::Untyped(text) if text == "true" => true,
+            Value::Untyped(text) if text == "false" => false,
+            _ => {
+                self.bad(key, Some(&given), "must be true or false");
+                default
+            }
+        }
+    }
+
+    pub(super) fn log_level(&mut self, key: &str, default: &str) -> String {
+        let what = "a level (off, error, warn, info, debug, trace), or levels by module: \"info,quorate_raft=debug\"";
+        let Some((text, given)) = self.text(key, what) else {
+            return default.to_owned();
+        };
+        let good = text.split(',').all(|part| {
+            let (target, level) = part.split_once('=').unwrap_or(("all", part));
+            !target.trim().is_empty() && LEVELS.contains(&level.trim())
+        });
+        if good {
+            return text;
+        }
+        self.bad(key, Some(&given), format!("must be {what}"));
+        default.to_owned()
+    }
+
+    pub(super) fn log_format(&mut self, key: &str) -> LogFormat {
+        let what = "\"text\" or \"json\"";
+        match self.text(key, what) {
+            None => LogFormat::Text,
+            Some((text, _)) if text == "text" => LogFormat::Text,
+            Some((text, _)) if text == "json" => LogFormat::Json,
+            Some((_, given)) => {
+                self.bad(key, Some(&given), format!("must be {what}"));
+                LogFormat::Text
+            }
+        }
+    }
+}
+
+/// The known word that was probably meant.
+fn nearest<'a>(word: &str, known: &'a [String]) -> Option<&'a str> {
+    known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 5)
+        .map(|(_, candidate)| candidate.as_str())
+}

@@ -1,0 +1,353 @@
+use std::path::Path;
+
+use super::*;
+
+fn load(text: &str) -> Result<Settings, SettingsError> {
+    Settings::from_toml(text, Path::new("/srv/member-1"))
+}
+
+fn load_with(
+    text: &str,
+    environment: &[(&str, &str)],
+    flags: &[(&str, &str)],
+) -> Result<Settings, SettingsError> {
+    let own = |pairs: &[(&str, &str)]| {
+        pairs
+            .iter()
+            .map(|(k, v)| (k.to_string(), v.to_string()))
+            .collect::<Vec<_>>()
+    };
+    let file = Path::new("quorate.toml");
+    Settings::from_layers(
+        text,
+        file,
+        Path::new("/srv/member-1"),
+        own(environment),
+        &own(flags),
+    )
+}
+
+fn errors(result: Result<Settings, SettingsError>) -> Vec<BadSetting> {
+    match result {
+        Err(SettingsError::Bad { errors, .. }) => errors,
+        other => panic!("expected bad settings, got {other:?}"),
+    }
+}
+
+#[test]
+fn a_name_is_enough() {
+    let settings = load("name = \"member-1\"").unwrap();
+    assert_eq!(settings.data_dir, Path::new("/srv/member-1/data"));
+    assert_eq!(settings.pid_file, Path::new("/srv/member-1/pid"));
+    assert_eq!(settings.failover_ms, 500);
+    assert_eq!(settings.lock_wait, Duration::from_secs(5));
+    assert_eq!(settings.http.bind.to_string(), "127.0.0.1:17010");
+    assert_eq!(settings.admin.advertise, "127.0.0.1:17110");
+    assert_eq!(settings.peer.bind.port(), 17210);
+    assert!(settings.warnings.is_empty());
+}
+
+#[test]
+fn flags_outrank_the_environment_which_outranks_the_file() {
+    let text = "name = \"a\"\nfailover_ms = 1000\n[log]\nlevel = \"warn\"";
+    let settings = load_with(
+        text,
+        &[
+            ("QUORATE_FAILOVER_MS", "2000"),
+            ("QUORATE_LOG_LEVEL", "debug"),
+        ],
+        &[],
+    )
+    .unwrap();
+    assert_eq!(
+        (settings.failover_ms, settings.log.level.as_str()),
+        (2000, "debug")
+    );
+    let settings = load_with(
+        text,
+        &[("QUORATE_FAILOVER_MS", "2000")],
+        &[("failover_ms", "3000")],
+    )
+    .unwrap();
+    assert_eq!(settings.failover_ms, 3000);
+    let settings = load_with(text, &[], &[("insecure", "true"), ("name", "b")]).unwrap();
+    assert!(settings.insecure);
+    assert_eq!(settings.name, "b");
+}
+
+#[test]
+fn a_variable_that_sets_nothing_is_warned_of_and_the_clients_own_is_not() {
+    let environment = [
+        ("QUORATE_FAILOVR_MS", "1"),
+        ("QUORATE_ADMIN", "http://127.0.0.1:1"),
+        ("HOME", "/root"),
+    ];
+    let settings = load_with("name = \"a\"", &environment, &[]).unwrap();
+    assert_eq!(settings.warnings.len(), 1, "{:?}", settings.warnings);
+    assert!(
+        settings.warnings[0].contains("did you mean QUORATE_FAILOVER_MS?"),
+        "{:?}",
+        settings.warnings
+    );
+}
+
+#[test]
+fn absolute_paths_stay() {
+    let settings =
+        load("name = \"a\"\ndata_dir = \"/var/lib/q/data\"\npid_file = \"run/pid\"").unwrap();
+    assert_eq!(settings.data_dir, Path::new("/var/lib/q/data"));
+    assert_eq!(settings.pid_file, Path::new("/srv/member-1/run/pid"));
+}
+
+/// One bad setting each: the text, the key that is named, the value that is shown, and
+/// a part of what is said to be right.
+const BAD: &[(&str, &str, &str, &str)] = &[
+    ("", "name", "", "every member needs a name"),
+    ("name = \"\"", "name", "\"\"", "1 to 63 letters"),
+    ("name = 7", "name", "7", "1 to 63 letters"),
+    (
+        "name = \"two words\"",
+        "name",
+        "\"two words\"",
+        "1 to 63 letters",
+    ),
+    (
+        "name = \"-a\"",
+        "name",
+        "\"-a\"",
+        "beginning with a letter or digit",
+    ),
+    (
+        "name = \"a\"\nfailover_ms = 99",
+        "failover_ms",
+        "99",
+        "from 100 to 60000",
+    ),
+    (
+        "name = \"a\"\nfailover_ms = -1",
+        "failover_ms",
+        "-1",
+        "from 100 to 60000",
+    ),
+    (
+        "name = \"a\"\nfailover_ms = \"500\"",
+        "failover_ms",
+        "\"500\"",
+        "whole number",
+    ),
+    (
+        "name = \"a\"\nfailover_ms = 500.0",
+        "failover_ms",
+        "500.0",
+        "whole number",
+    ),
+    (
+        "name = \"a\"\nfailover_ms = [500]",
+        "failover_ms",
+        "[500]",
+        "whole number",
+    ),
+    (
+        "name = \"a\"\nfaylover_ms = 500",
+        "faylover_ms",
+        "500",
+        "did you mean failover_ms?",
+    ),
+    (
+        "name = \"a\"\ncolour = 1",
+        "colour",
+        "1",
+        "the settings are name, data_dir",
+    ),
+    (
+        "name = \"a\"\n[htpp]\nbind = \"127.0.0.1:1\"",
+        "htpp.bind",
+        "\"127.0.0.1:1\"",
+        "did you mean http.bind?",
+    ),
+    ("name = \"a\"\n[tls]\n", "tls", "{}", "no such setting"),
+    (
+        "name = \"a\"\n[[http]]\nbind = \"127.0.0.1:1\"",
+        "http",
+        "",
+        "no such setting",
+    ),
+    (
+        "name = \"a\"\ninsecure = 1",
+        "insecure",
+        "1",
+        "true or false",
+    ),
+    (
+        "name = \"a\"\ndata_dir = true",
+        "data_dir",
+        "true",
+        "a path",
+    ),
+    (
+        "name = \"a\"\ndrain_ms = 60000",
+        "drain_ms",
+        "60000",
+        "from 0 to 6000",
+    ),
+    (
+        "name = \"a\"\nhttp.bind = \"0.0.0.0:17010\"",
+        "http.bind",
+        "\"0.0.0.0:17010\"",
+        "insecure = true",
+    ),
+    (
+        "name = \"a\"\npeer.bind = \"192.0.2.1:17210\"",
+        "peer.bind",
+        "\"192.0.2.1:17210\"",
+        "without TLS",
+    ),
+    (
+        "name = \"a\"\nhttp.bind = \"17010\"",
+        "http.bind",
+        "\"17010\"",
+        "127.0.0.1:17010",
+    ),
+    (
+        "name = \"a\"\nhttp.bind = \"127.0.0.1:0\"",
+        "http.bind",
+        "\"127.0.0.1:0\"",
+        "port 0",
+    ),
+    (
+        "name = \"a\"\nhttp.bind = \"127.0.0.1:70000\"",
+        "http.bind",
+        "\"127.0.0.1:70000\"",
+        "address:port",
+    ),
+    (
+        "name = \"a\"\nhttp.bind = 17010",
+        "http.bind",
+        "17010",
+        "as a string",
+    ),
+    (
+        "name = \"a\"\nhttp.advertise = \"example.org\"",
+        "http.advertise",
+        "\"example.org\"",
+        "has no port",
+    ),
+    (
+        "name = \"a\"\nadmin.advertise = \"http://h:1\"",
+        "admin.advertise",
+        "\"http://h:1\"",
+        "is a URL",
+    ),
+    (
+        "name = \"a\"\npeer.advertise = \"0.0.0.0:1\"",
+        "peer.advertise",
+        "\"0.0.0.0:1\"",
+        "nobody can reach",
+    ),
+    (
+        "name = \"a\"\npeer.advertise = \"h:0\"",
+        "peer.advertise",
+        "\"h:0\"",
+        "is no port",
+    ),
+    (
+        "name = \"a\"\npeer.advertise = \"::1:1\"",
+        "peer.advertise",
+        "\"::1:1\"",
+        "in brackets",
+    ),
+    (
+        "name = \"a\"\nadmin.bind = \"127.0.0.1:17010\"",
+        "admin.bind",
+        "",
+        "same port (17010)",
+    ),
+    (
+        "name = \"a\"\nlog.level = \"loud\"",
+        "log.level",
+        "\"loud\"",
+        "off, error, warn",
+    ),
+    (
+        "name = \"a\"\nlog.level = \"info,quorate_raft=loud\"",
+        "log.level",
+        "\"info,quorate_raft=loud\"",
+        "levels by module",
+    ),
+    (
+        "name = \"a\"\nlog.format = \"xml\"",
+        "log.format",
+        "\"xml\"",
+        "\"text\" or \"json\"",
+    ),
+    (
+        "name = \"a\"\nsnapshot.entries = 1",
+        "snapshot.entries",
+        "1",
+        "from 100 to",
+    ),
+];
+
+#[test]
+fn each_bad_setting_is_named_with_its_value_and_what_would_be_right() {
+    for (text, key, value, right) in BAD {
+        let errors = errors(load(text));
+        assert_eq!(errors.len(), 1, "{text:?}: {errors:?}");
+        let error = &errors[0];
+        assert_eq!(error.key, *key, "{text:?}");
+        if !value.is_empty() {
+            assert_eq!(error.value.as_deref(), Some(*value), "{text:?}");
+        }
+        assert!(error.problem.contains(right), "{text:?}: {}", error.problem);
+    }
+}
+
+#[test]
+fn every_address_needs_an_advertised_one() {
+    let text = "name = \"a\"\ninsecure = true\nhttp.bind = \"0.0.0.0:17010\"";
+    let errors = errors(load(text));
+    assert_eq!(errors.len(), 1);
+    assert_eq!(errors[0].key, "http.advertise");
+    let settings = load(&format!("{text}\nhttp.advertise = \"q1.example.org:80\"")).unwrap();
+    assert_eq!(settings.http.advertise, "q1.example.org:80");
+}
+
+#[test]
+fn all_errors_are_told_at_once_with_their_lines() {
+    let text =
+        "name = \"two words\"\nfailover_ms = 1\n\n[http]\nbind = \"nowhere\"\ncolour = \"red\"\n";
+    let error = load_with(
+        text,
+        &[("QUORATE_DRAIN_MS", "soon")],
+        &[("log.format", "xml")],
+    )
+    .unwrap_err();
+    let shown = error.to_string();
+    for part in [
+        "quorate.toml: 6 bad settings",
+        "name = \"two words\" (line 1)",
+        "failover_ms = 1 (line 2)",
+        "http.bind = \"nowhere\" (line 5)",
+        "http.colour = \"red\" (line 6)",
+        "drain_ms = \"soon\" (QUORATE_DRAIN_MS)",
+        "log.format = \"xml\" (given as a flag)",
+    ] {
+        assert!(shown.contains(part), "{part:?} is not in:\n{shown}");
+    }
+}
+
+#[test]
+fn what_is_not_toml_says_where() {
+    let error = load("name = \"a\"\nfailover_ms 500\n").unwrap_err();
+    assert!(matches!(error, SettingsError::NotToml { .. }));
+    assert!(error.to_string().contains("line 2"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Settings::load(Path::new("/nowhere/quorate.toml"), [], &[]).unwrap_err();
+    assert!(
+        error.to_string().contains("/nowhere/quorate.toml"),
+        "{error}"
+    );
+}

@@ -1,0 +1,268 @@
+//! The resources with their revisions.
+//!
+//! A put that changes nothing keeps the revision, so that applying the same file
+//! twice disturbs nobody. A secret that is left out of a put stays as it is.
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use serde_json::Value;
+
+use super::{
+    Answer, FieldError, Kind, Precondition, Resource,
+    announced::Announcements,
+    command::error,
+    json, references,
+    resource::{AmqpChannel, AmqpConnection, ApiKey, BasicAuth, HttpChannel, Service, check_name},
+};
+
+/// The longest JSON of one resource.
+pub const SPEC_BYTES_MAX: usize = 64 << 10;
+
+/// A resource with its revision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// The log index that last changed it.
+    pub revision: u64,
+    /// It, as this program reads it.
+    pub resource: Arc<Resource>,
+    /// What the user wrote, with the secret: canonical JSON, without defaults.
+    spec: Spec,
+}
+
+impl Stored {
+    pub(super) fn spec(&self) -> &str {
+        &self.spec.0
+    }
+}
+
+/// Secrets stand in it: it is never shown.
+#[derive(Clone, PartialEq)]
+struct Spec(Arc<str>);
+
+impl std::fmt::Debug for Spec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+/// All resources.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Catalog {
+    revision: u64,
+    by_kind: [OrdMap<Arc<str>, Stored>; Kind::ALL.len()],
+}
+
+macro_rules! typed {
+    ($(#[$doc:meta])* $list:ident, $kind:ident, $type:ty) => {
+        $(#[$doc])*
+        pub fn $list(&self) -> impl Iterator<Item = (&Arc<$type>, u64)> {
+            self.list(Kind::$kind).filter_map(|(_, stored)| match &*stored.resource {
+                Resource::$kind(it) => Some((it, stored.revision)),
+                _ => None,
+            })
+        }
+    };
+}
+
+impl Catalog {
+    /// The log index that last changed any resource.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// One resource.
+    pub fn get(&self, kind: Kind, name: &str) -> Option<&Stored> {
+        self.by_kind[kind as usize].get(name)
+    }
+
+    /// The resources of a kind, by name.
+    pub fn list(&self, kind: Kind) -> impl Iterator<Item = (&str, &Stored)> {
+        self.by_kind[kind as usize]
+            .iter()
+            .map(|(name, stored)| (&**name, stored))
+    }
+
+    /// All resources, in an order in which they could be created.
+    pub fn all(&self) -> impl Iterator<Item = (Kind, &str, &Stored)> {
+        Kind::ALL.into_iter().flat_map(|kind| {
+            self.list(kind)
+                .map(move |(name, stored)| (kind, name, stored))
+        })
+    }
+
+    typed!(
+        /// The services, with their revisions.
+        services, Service, Service
+    );
+    typed!(
+        /// The HTTP channels, with their revisions.
+        http_channels, HttpChannel, HttpChannel
+    );
+    typed!(
+        /// The AMQP connections, with their revisions.
+        amqp_connections, AmqpConnection, AmqpConnection
+    );
+    typed!(
+        /// The AMQP channels, with their revisions.
+        amqp_channels, AmqpChannel, AmqpChannel
+    );
+
+    /// One `basic_auth`.
+    pub fn basic_auth(&self, name: &str) -> Option<&Arc<BasicAuth>> {
+        match &*self.get(Kind::BasicAuth, name)?.resource {
+            Resource::BasicAuth(it) => Some(it),
+            _ => None,
+        }
+    }
+
+    /// One `api_key`.
+    pub fn api_key(&self, name: &str) -> Option<&Arc<ApiKey>> {
+        match &*self.get(Kind::ApiKey, name)?.resource {
+            Resource::ApiKey(it) => Some(it),
+            _ => None,
+        }
+    }
+
+    pub(super) fn put(
+        &mut self,
+        index: u64,
+        kind: Kind,
+        name: &str,
+        spec: &[u8],
+        precondition: Option<Precondition>,
+        announced: &Announcements,
+    ) -> Answer {
+        let (mut spec, written) = match read_bounded(kind, name, spec) {
+            Ok(read) => read,
+            Err(errors) => return Answer::Invalid(errors),
+        };
+        let before = self.get(kind, name);
+        let revision = before.map(|stored| stored.revision);
+        if precondition.is_some_and(|it| !it.holds(revision)) {
+            return Answer::PreconditionFailed {
+                revision: revision.unwrap_or(0),
+            };
+        }
+        let resource = match with_secret(kind, &mut spec, written, before) {
+            Ok(resource) => resource,
+            Err(errors) => return Answer::Invalid(errors),
+        };
+        if let Some(before) = before.filter(|before| *before.resource == resource) {
+            return Answer::Done {
+                revision: before.revision,
+                changed: false,
+                created: false,
+            };
+        }
+        let mut errors = references::missing(&resource, self, announced);
+        errors.extend(references::clashes(&resource, self));
+        if !errors.is_empty() {
+            return Answer::Invalid(errors);
+        }
+        self.revision = index;
+        let stored = Stored {
+            revision: index,
+            resource: Arc::new(resource),
+            spec: Spec(json::canonical(&spec).into()),
+        };
+        self.by_kind[kind as usize].insert(name.into(), stored);
+        Answer::done(index, revision.is_none())
+    }
+
+    pub(super) fn delete(
+        &mut self,
+        index: u64,
+        kind: Kind,
+        name: &str,
+        precondition: Option<Precondition>,
+    ) -> Answer {
+        let revision = self.get(kind, name).map(|stored| stored.revision);
+        if precondition.is_some_and(|it| !it.holds(revision)) {
+            return Answer::PreconditionFailed {
+                revision: revision.unwrap_or(0),
+            };
+        }
+        if revision.is_none() {
+            return Answer::NotFound;
+        }
+        let by = references::dependents(kind, name, self);
+        if !by.is_empty() {
+            return Answer::Referenced(by);
+        }
+        self.revision = index;
+        self.by_kind[kind as usize].remove(name);
+        Answer::done(index, false)
+    }
+
+    pub(super) fn restored(revision: u64) -> Catalog {
+        Catalog {
+            revision,
+            ..Catalog::default()
+        }
+    }
+
+    /// Takes a resource from a snapshot as it is: others that it names may follow.
+    pub(super) fn restore(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        revision: u64,
+        spec: &str,
+    ) -> Result<(), Vec<FieldError>> {
+        let (_, resource) = read(kind, name, spec.as_bytes())?;
+        let stored = Stored {
+            revision,
+            resource: Arc::new(resource),
+            spec: Spec(spec.into()),
+        };
+        self.by_kind[kind as usize].insert(name.into(), stored);
+        Ok(())
+    }
+}
+
+/// What can be said of a put without knowing what is there: every bad field.
+pub fn check(kind: Kind, name: &str, spec: &[u8]) -> Result<(), Vec<FieldError>> {
+    read_bounded(kind, name, spec).map(|_| ())
+}
+
+fn read_bounded(kind: Kind, name: &str, spec: &[u8]) -> Result<(Value, Resource), Vec<FieldError>> {
+    if spec.len() > SPEC_BYTES_MAX {
+        let problem = format!("a resource must have at most {SPEC_BYTES_MAX} bytes of JSON");
+        return Err(vec![error("", format!("{} bytes", spec.len()), problem)]);
+    }
+    read(kind, name, spec)
+}
+
+fn read(kind: Kind, name: &str, spec: &[u8]) -> Result<(Value, Resource), Vec<FieldError>> {
+    check_name(name).map_err(|problem| vec![error("name", name, problem)])?;
+    let spec = json::parse(spec)
+        .map_err(|problem| vec![error("", "", format!("must be JSON: {problem}"))])?;
+    let resource = Resource::parse(kind, &spec)?;
+    if resource.name() != name {
+        let problem = format!("must be {name:?}, the name that it is put under");
+        return Err(vec![error("name", resource.name(), problem)]);
+    }
+    Ok((spec, resource))
+}
+
+/// Fills in the secret that was left out, from what is there.
+fn with_secret(
+    kind: Kind,
+    spec: &mut Value,
+    written: Resource,
+    before: Option<&Stored>,
+) -> Result<Resource, Vec<FieldError>> {
+    let Some(field) = kind.secret_field().filter(|_| written.secret().is_none()) else {
+        return Ok(written);
+    };
+    let Some(secret) = before.and_then(|before| before.resource.secret()) else {
+        let problem = format!(
+            "is required: there is no {kind} {:?} yet to keep it from",
+            written.name()
+        );
+        return Err(vec![error(field, "", problem)]);
+    };
+    spec[field] = secret.into();
+    Resource::parse(kind, spec)
+}

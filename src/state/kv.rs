@@ -1,0 +1,161 @@
+//! Keys and values with revisions.
+//!
+//! Every put that is done gets a revision of its own, even with the bytes that were
+//! there before: of two writes that ask for the same revision at most one is done,
+//! which is what locks are made of.
+
+use std::{fmt, ops::Bound, sync::Arc};
+
+use bytes::Bytes;
+use imbl::OrdMap;
+
+use super::{Answer, Precondition, command::error};
+
+/// The longest key.
+pub const KEY_BYTES_MAX: usize = 1024;
+/// The longest value.
+pub const VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// A value with its revision.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The log index that last wrote it.
+    pub revision: u64,
+    /// The bytes.
+    pub value: Bytes,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes @{}", self.value.len(), self.revision)
+    }
+}
+
+/// All keys, in order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kv {
+    revision: u64,
+    entries: OrdMap<Arc<str>, Entry>,
+}
+
+impl Kv {
+    /// The log index that last changed a key.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// One key's value.
+    pub fn get(&self, key: &str) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    /// The keys that begin with `prefix` and come after `after`, in order.
+    pub fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+    ) -> impl Iterator<Item = (&'a str, &'a Entry)> {
+        let start = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        self.entries
+            .range::<_, str>((start, Bound::Unbounded))
+            .map(|(key, entry)| (&**key, entry))
+            .take_while(move |(key, _)| key.starts_with(prefix))
+    }
+
+    pub(super) fn put(
+        &mut self,
+        index: u64,
+        key: &str,
+        value: &Bytes,
+        precondition: Option<Precondition>,
+    ) -> Answer {
+        if let Some(answer) = check_key(key).or_else(|| check_value(value)) {
+            return answer;
+        }
+        let revision = self.get(key).map(|entry| entry.revision);
+        if precondition.is_some_and(|it| !it.holds(revision)) {
+            return Answer::PreconditionFailed {
+                revision: revision.unwrap_or(0),
+            };
+        }
+        self.revision = index;
+        self.entries.insert(
+            key.into(),
+            Entry {
+                revision: index,
+                value: value.clone(),
+            },
+        );
+        Answer::done(index, revision.is_none())
+    }
+
+    pub(super) fn delete(
+        &mut self,
+        index: u64,
+        key: &str,
+        precondition: Option<Precondition>,
+    ) -> Answer {
+        if let Some(answer) = check_key(key) {
+            return answer;
+        }
+        let revision = self.get(key).map(|entry| entry.revision);
+        if precondition.is_some_and(|it| !it.holds(revision)) {
+            return Answer::PreconditionFailed {
+                revision: revision.unwrap_or(0),
+            };
+        }
+        if self.entries.remove(key).is_none() {
+            return Answer::NotFound;
+        }
+        self.revision = index;
+        Answer::done(index, false)
+    }
+
+    pub(super) fn restored(revision: u64) -> Kv {
+        Kv {
+            revision,
+            entries: OrdMap::new(),
+        }
+    }
+
+    pub(super) fn restore(&mut self, key: &str, entry: Entry) {
+        self.entries.insert(key.into(), entry);
+    }
+}
+
+fn check_key(key: &str) -> Option<Answer> {
+    if (1..=KEY_BYTES_MAX).contains(&key.len()) {
+        return None;
+    }
+    let problem = format!("must have 1 to {KEY_BYTES_MAX} bytes");
+    Some(Answer::Invalid(vec![error(
+        "key",
+        format!("{} bytes", key.len()),
+        problem,
+    )]))
+}
+
+fn check_value(value: &Bytes) -> Option<Answer> {
+    if value.len() <= VALUE_BYTES_MAX {
+        return None;
+    }
+    let problem = format!("must have at most {VALUE_BYTES_MAX} bytes");
+    Some(Answer::Invalid(vec![error(
+        "value",
+        format!("{} bytes", value.len()),
+        problem,
+    )]))
+}

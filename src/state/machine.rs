@@ -1,0 +1,168 @@
+//! The pure machine: commands in, answers and events out.
+
+use std::io;
+
+use super::{Answer, Command, Kind, MemberId, State};
+
+/// What a command has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A resource was created or changed.
+    ResourcePut {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// Its new revision.
+        revision: u64,
+    },
+    /// A resource was deleted.
+    ResourceDeleted {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// The log index of its deletion.
+        revision: u64,
+    },
+    /// A key was written.
+    KeyPut {
+        /// The key.
+        key: String,
+        /// Its new revision.
+        revision: u64,
+    },
+    /// A key was deleted.
+    KeyDeleted {
+        /// The key.
+        key: String,
+        /// The log index of its deletion.
+        revision: u64,
+    },
+    /// A reign has begun.
+    TakenOver {
+        /// The connector server.
+        holder: MemberId,
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// A reign was ended by its holder.
+    Released {
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// A member's program has changed.
+    Announced {
+        /// The member.
+        member: MemberId,
+    },
+}
+
+/// The state, and the one way to change it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Machine {
+    state: State,
+}
+
+impl From<State> for Machine {
+    fn from(state: State) -> Self {
+        Machine { state }
+    }
+}
+
+impl Machine {
+    /// The state as of now.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Applies one command. `index`, `term` and `leader` are those of its log entry.
+    pub fn apply(
+        &mut self,
+        index: u64,
+        term: u64,
+        leader: MemberId,
+        command: &Command,
+    ) -> (Answer, Vec<Event>) {
+        let state = &mut self.state;
+        state.applied = index;
+        let answer = match command {
+            Command::PutResource {
+                kind,
+                name,
+                spec,
+                precondition,
+            } => state
+                .catalog
+                .put(index, *kind, name, spec, *precondition, &state.announced),
+            Command::DeleteResource {
+                kind,
+                name,
+                precondition,
+            } => state.catalog.delete(index, *kind, name, *precondition),
+            Command::PutKey {
+                key,
+                value,
+                precondition,
+            } => state.kv.put(index, key, value, *precondition),
+            Command::DeleteKey { key, precondition } => state.kv.delete(index, key, *precondition),
+            Command::TakeOver {
+                member,
+                term: for_term,
+            } => state
+                .reign
+                .take_over(index, term, leader, *member, *for_term),
+            Command::Release { epoch } => state.reign.release(index, leader, *epoch),
+            Command::Announce {
+                member,
+                services,
+                version,
+            } => state.announced.announce(index, *member, services, version),
+        };
+        if !matches!(answer, Answer::Done { changed: true, .. }) {
+            return (answer, Vec::new());
+        }
+        state.revision = index;
+        (answer, vec![event(index, command)])
+    }
+
+    /// Marks what was applied without being a command of ours.
+    pub fn passed(&mut self, applied: u64) {
+        self.state.applied = self.state.applied.max(applied);
+    }
+
+    /// Replaces the state by a snapshot. On an error it is as before.
+    pub fn restore(&mut self, snapshot: &mut dyn io::Read) -> io::Result<()> {
+        self.state = State::read_from(snapshot)?;
+        Ok(())
+    }
+}
+
+fn event(index: u64, command: &Command) -> Event {
+    match command {
+        Command::PutResource { kind, name, .. } => Event::ResourcePut {
+            kind: *kind,
+            name: name.clone(),
+            revision: index,
+        },
+        Command::DeleteResource { kind, name, .. } => Event::ResourceDeleted {
+            kind: *kind,
+            name: name.clone(),
+            revision: index,
+        },
+        Command::PutKey { key, .. } => Event::KeyPut {
+            key: key.clone(),
+            revision: index,
+        },
+        Command::DeleteKey { key, .. } => Event::KeyDeleted {
+            key: key.clone(),
+            revision: index,
+        },
+        Command::TakeOver { member, .. } => Event::TakenOver {
+            holder: *member,
+            epoch: index,
+        },
+        Command::Release { epoch } => Event::Released { epoch: *epoch },
+        Command::Announce { member, .. } => Event::Announced { member: *member },
+    }
+}

@@ -1,0 +1,299 @@
+//! Reads the fields of a JSON object one by one and collects what is wrong with
+//! them, so that a user learns of every bad field at once.
+
+use std::ops::RangeInclusive;
+
+use serde_json::{Map, Value};
+
+use crate::state::FieldError;
+
+/// What a text must be; the error says what would be right.
+pub(super) type Rule = fn(&str) -> Result<(), String>;
+
+/// The longest value that is quoted in an error, in characters.
+const QUOTED_MAX: usize = 80;
+
+pub(super) struct Fields<'a> {
+    /// Stands before the names of fields in errors: `on_failure.`
+    prefix: String,
+    map: &'a Map<String, Value>,
+    known: Vec<&'static str>,
+    errors: Vec<FieldError>,
+}
+
+impl<'a> Fields<'a> {
+    pub fn of(spec: &'a Value) -> Result<Self, Vec<FieldError>> {
+        match spec.as_object() {
+            Some(map) => Ok(Fields {
+                prefix: String::new(),
+                map,
+                known: Vec::new(),
+                errors: Vec::new(),
+            }),
+            None => Err(vec![FieldError {
+                field: String::new(),
+                value: quoted(spec),
+                problem: "must be an object with the resource's fields".into(),
+            }]),
+        }
+    }
+
+    /// Whether the field is there. `null` counts as left out.
+    pub fn has(&self, field: &str) -> bool {
+        self.map.get(field).is_some_and(|value| !value.is_null())
+    }
+
+    fn take(&mut self, field: &'static str) -> Option<&'a Value> {
+        self.known.push(field);
+        self.map.get(field).filter(|value| !value.is_null())
+    }
+
+    pub fn refuse(&mut self, field: &str, value: impl Into<String>, problem: impl Into<String>) {
+        self.errors.push(FieldError {
+            field: format!("{}{field}", self.prefix),
+            value: shortened(&value.into()),
+            problem: problem.into(),
+        });
+    }
+
+    /// A text that may be left out.
+    pub fn text(&mut self, field: &'static str, rule: Rule) -> Option<String> {
+        let value = self.take(field)?;
+        match value
+            .as_str()
+            .ok_or_else(|| must_be_text(value))
+            .and_then(|it| rule(it).map(|()| it))
+        {
+            Ok(text) => Some(text.to_owned()),
+            Err(problem) => {
+                self.refuse(field, quoted(value), problem);
+                None
+            }
+        }
+    }
+
+    /// A text that must be there; empty where it is not or is bad.
+    pub fn required(&mut self, field: &'static str, rule: Rule) -> String {
+        if !self.has(field) {
+            self.known.push(field);
+            let wants = rule("")
+                .err()
+                .map(|wants| format!("; it {wants}"))
+                .unwrap_or_default();
+            self.refuse(field, "", format!("is required{wants}"));
+            return String::new();
+        }
+        self.text(field, rule).unwrap_or_default()
+    }
+
+    /// A text that is never quoted in an error.
+    pub fn secret(&mut self, field: &'static str, rule: Rule) -> Option<String> {
+        let value = self.take(field)?;
+        match value
+            .as_str()
+            .ok_or_else(|| must_be_text(value))
+            .and_then(|it| rule(it).map(|()| it))
+        {
+            Ok(text) => Some(text.to_owned()),
+            Err(problem) => {
+                self.refuse(field, "(hidden)", problem);
+                None
+            }
+        }
+    }
+
+    pub fn number<T: TryFrom<u64> + Copy>(
+        &mut self,
+        field: &'static str,
+        default: T,
+        range: RangeInclusive<u64>,
+    ) -> T {
+        let Some(value) = self.take(field) else {
+            return default;
+        };
+        let number = value.as_u64().filter(|number| range.contains(number));
+        match number.and_then(|number| T::try_from(number).ok()) {
+            Some(number) => number,
+            None => {
+                let (low, high) = (range.start(), range.end());
+                self.refuse(
+                    field,
+                    quoted(value),
+                    format!("must be a whole number from {low} to {high}"),
+                );
+                default
+            }
+        }
+    }
+
+    pub fn flag(&mut self, field: &'static str, default: bool) -> bool {
+        let Some(value) = self.take(field) else {
+            return default;
+        };
+        value.as_bool().unwrap_or_else(|| {
+            self.refuse(field, quoted(value), "must be true or false");
+            default
+        })
+    }
+
+    pub fn one_of<T: Copy>(
+        &mut self,
+        field: &'static str,
+        choices: &[(&'static str, T)],
+    ) -> Option<T> {
+        let value = self.take(field)?;
+        let chosen = choices
+            .iter()
+            .find(|(text, _)| value.as_str() == Some(text));
+        if chosen.is_none() {
+            let texts: Vec<&str> = choices.iter().map(|(text, _)| *text).collect();
+            self.refuse(
+                field,
+                quoted(value),
+                format!("must be {}", texts.join(" or ")),
+            );
+        }
+        chosen.map(|(_, chosen)| *chosen)
+    }
+
+    /// A list of different texts, at least one.
+    pub fn many(&mut self, field: &'static str, most: usize, rule: Rule) -> Option<Vec<String>> {
+        let value = self.take(field)?;
+        let Some(list) = value.as_array() else {
+            self.refuse(field, quoted(value), "must be a list of texts");
+            return None;
+        };
+        self.list(field, list, most, rule)
+    }
+
+    /// One text, or a list of different ones. Tells whether it stood alone.
+    pub fn one_or_many(
+        &mut self,
+        field: &'static str,
+        most: usize,
+        rule: Rule,
+    ) -> Option<(Vec<String>, bool)> {
+        match self.map.get(field) {
+            Some(Value::Array(list)) => {
+                self.known.push(field);
+                Some((self.list(field, list, most, rule)?, false))
+            }
+            _ => Some((vec![self.text(field, rule)?], true)),
+        }
+    }
+
+    fn list(
+        &mut self,
+        field: &'static str,
+        list: &'a [Value],
+        most: usize,
+        rule: Rule,
+    ) -> Option<Vec<String>> {
+        if list.is_empty() || list.len() > most {
+            self.refuse(
+                field,
+                format!("{} of them", list.len()),
+                format!("must list 1 to {most} values"),
+            );
+            return None;
+        }
+        let mut texts: Vec<String> = Vec::with_capacity(list.len());
+        for (position, value) in list.iter().enumerate() {
+            let checked = match value.as_str() {
+                None => Err(must_be_text(value)),
+                Some(text) if texts.iter().any(|seen| seen == text) => {
+                    Err("stands in the list twice".into())
+                }
+                Some(text) => rule(text).map(|()| text.to_owned()),
+            };
+            match checked {
+                Ok(text) => texts.push(text),
+                Err(problem) => {
+                    self.refuse(&format!("{field}[{position}]"), quoted(value), problem)
+                }
+            }
+        }
+        Some(texts)
+    }
+
+    /// The fields of an object within this one; give them back with [`Fields::absorb`].
+    pub fn nested(&mut self, field: &'static str) -> Option<Fields<'a>> {
+        let value = self.take(field)?;
+        match value.as_object() {
+            Some(map) => Some(Fields {
+                prefix: format!("{}{field}.", self.prefix),
+                map,
+                known: Vec::new(),
+                errors: Vec::new(),
+            }),
+            None => {
+                self.refuse(
+                    field,
+                    quoted(value),
+                    "must be an object with fields of its own",
+                );
+                None
+            }
+        }
+    }
+
+    pub fn absorb(&mut self, mut inner: Fields<'a>) {
+        inner.refuse_unknown();
+        self.errors.append(&mut inner.errors);
+    }
+
+    fn refuse_unknown(&mut self) {
+        let map = self.map;
+        for field in map
+            .keys()
+            .filter(|field| !self.known.contains(&field.as_str()))
+        {
+            // The value is not shown: it may be a secret under a misspelt name.
+            let problem = format!(
+                "there is no such field; the fields are {}",
+                self.known.join(", ")
+            );
+            self.errors.push(FieldError {
+                field: format!("{}{}", self.prefix, shortened(field)),
+                value: String::new(),
+                problem,
+            });
+        }
+    }
+
+    /// `read`, unless something was wrong.
+    pub fn finish<T>(mut self, read: T) -> Result<T, Vec<FieldError>> {
+        self.refuse_unknown();
+        if self.errors.is_empty() {
+            Ok(read)
+        } else {
+            Err(self.errors)
+        }
+    }
+}
+
+fn must_be_text(value: &Value) -> String {
+    match value {
+        Value::Number(_) | Value::Bool(_) => "must be a text: put it in quotes".into(),
+        _ => "must be a text".into(),
+    }
+}
+
+/// A value as an error shows it: short, and without the credentials of a URL.
+fn quoted(value: &Value) -> String {
+    match value {
+        Value::String(text) if text.contains("://") && text.contains('@') => "(hidden)".into(),
+        Value::String(text) => shortened(text),
+        // What stands inside could be secret, and where it should not be it says nothing.
+        Value::Object(_) => "an object".into(),
+        Value::Array(_) => "a list".into(),
+        other => shortened(&other.to_string()),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(QUOTED_MAX) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,178 @@
+//! `service` and `http_channel`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Kind, Template, fields::Fields, rules};
+use crate::state::FieldError;
+
+/// The longest time that can be allowed for one call, in milliseconds.
+const TIMEOUT_MS_MAX: u64 = 3_600_000;
+/// The most URLs that one service can have.
+const UPSTREAMS_MAX: usize = 32;
+/// The most methods that one channel can take.
+const METHODS_MAX: usize = 16;
+/// The largest `max_body_bytes`: bodies are held in memory.
+const BODY_BYTES_MAX: u64 = 1 << 30;
+
+/// One URL or several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Urls {
+    /// `upstream: http://a`
+    One(String),
+    /// `upstream: [http://a, http://b]`
+    Many(Vec<String>),
+}
+
+impl Urls {
+    /// The URLs as a slice.
+    pub fn as_slice(&self) -> &[String] {
+        match self {
+            Urls::One(url) => std::slice::from_ref(url),
+            Urls::Many(urls) => urls,
+        }
+    }
+}
+
+/// `service`: exactly one of `upstream` and `builtin`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// HTTP URLs that handle its calls, tried in turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Urls>,
+    /// A service that the program carries in code (`ping`, `echo`, or one of an embedder's).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub builtin: Option<String>,
+    /// Longest time for one call, in milliseconds.
+    #[serde(default = "timeout_ms")]
+    pub timeout_ms: u64,
+    /// Further tries after a call that failed.
+    #[serde(default)]
+    pub retries: u32,
+}
+
+fn timeout_ms() -> u64 {
+    10_000
+}
+
+impl Service {
+    pub(super) fn parse(spec: &Value) -> Result<Self, Vec<FieldError>> {
+        let mut fields = Fields::of(spec)?;
+        let name = fields.required("name", rules::name);
+        let upstream = fields.one_or_many("upstream", UPSTREAMS_MAX, rules::url);
+        let builtin = fields.text("builtin", rules::name);
+        match (fields.has("upstream"), fields.has("builtin")) {
+            (false, false) => fields.refuse(
+                "upstream",
+                "",
+                "give exactly one of `upstream` (a URL, or a list of them) and `builtin` (a service that the program carries in code)",
+            ),
+            (true, true) => fields.refuse(
+                "builtin",
+                builtin.as_deref().unwrap_or_default(),
+                "give exactly one of `upstream` and `builtin`, not both",
+            ),
+            _ => {}
+        }
+        let it = Service {
+            name,
+            upstream: upstream.map(|(urls, alone)| match <[String; 1]>::try_from(urls) {
+                Ok([url]) if alone => Urls::One(url),
+                Ok(url) => Urls::Many(url.into()),
+                Err(urls) => Urls::Many(urls),
+            }),
+            builtin,
+            timeout_ms: fields.number("timeout_ms", timeout_ms(), 1..=TIMEOUT_MS_MAX),
+            retries: fields.number("retries", 0, 0..=100),
+        };
+        fields.finish(it)
+    }
+}
+
+/// `http_channel`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpChannel {
+    /// Its name.
+    pub name: String,
+    /// A path, with parameters in braces: `/orders/{id}`.
+    pub path: String,
+    /// The methods that it takes.
+    #[serde(default = "methods")]
+    pub methods: Vec<String>,
+    /// The service that handles its requests.
+    pub service: String,
+    /// A `basic_auth` or `api_key` by `kind/name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security: Option<String>,
+    /// Inactive channels answer 404.
+    #[serde(default = "yes")]
+    pub active: bool,
+    /// Larger bodies get 413. Bytes.
+    #[serde(default = "max_body_bytes")]
+    pub max_body_bytes: u64,
+}
+
+fn methods() -> Vec<String> {
+    vec!["GET".into(), "POST".into()]
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn max_body_bytes() -> u64 {
+    1 << 20
+}
+
+impl HttpChannel {
+    pub(super) fn parse(spec: &Value) -> Result<Self, Vec<FieldError>> {
+        let mut fields = Fields::of(spec)?;
+        let it = HttpChannel {
+            name: fields.required("name", rules::name),
+            path: fields.required("path", Template::check),
+            methods: fields
+                .many("methods", METHODS_MAX, rules::method)
+                .unwrap_or_else(methods),
+            service: fields.required("service", rules::name),
+            security: fields.text("security", security),
+            active: fields.flag("active", yes()),
+            max_body_bytes: fields.number("max_body_bytes", max_body_bytes(), 0..=BODY_BYTES_MAX),
+        };
+        fields.finish(it)
+    }
+
+    /// The kind and name of the security object that it asks for.
+    pub fn security_object(&self) -> Option<(Kind, &str)> {
+        split_security(self.security.as_deref()?)
+    }
+
+    /// Whether some request could be meant for both of two channels, so that it would not
+    /// be clear which one gets it.
+    pub fn overlaps(&self, other: &HttpChannel) -> bool {
+        self.methods
+            .iter()
+            .any(|method| other.methods.contains(method))
+            && Template::of(&self.path).overlaps(&Template::of(&other.path))
+    }
+}
+
+fn split_security(text: &str) -> Option<(Kind, &str)> {
+    let (kind, name) = text.split_once('/')?;
+    let kind = kind
+        .parse()
+        .ok()
+        .filter(|kind| matches!(kind, Kind::BasicAuth | Kind::ApiKey))?;
+    Some((kind, name))
+}
+
+fn security(text: &str) -> Result<(), String> {
+    match split_security(text) {
+        Some((_, name)) => rules::name(name),
+        None => Err("must be basic_auth/NAME or api_key/NAME".into()),
+    }
+}

@@ -1,0 +1,12 @@
+//! Connectors with real processes and a real RabbitMQ. Consensus is simulated: leadership
+//! and state are watches that the tests move.
+
+mod failures;
+mod flow;
+mod processes;
+mod reigns;
+mod troubles;
+mod world;
+
+#[path = "../support/rabbitmq.rs"]
+mod rabbitmq;

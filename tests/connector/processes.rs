@@ -1,0 +1,251 @@
+//! Processes that die, hang, or lose their parent.
+
+use std::{
+    io::{BufRead, BufReader},
+    os::unix::net::UnixStream,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use quorate::connector::{
+    ConnectorState,
+    child::MARK,
+    lease::{BootInstant, Page},
+};
+
+use super::world::*;
+
+fn signal(pid: u32, signal: Signal) {
+    kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
+}
+
+async fn gone(pid: u32) -> Duration {
+    let since = Instant::now();
+    eventually("the process is gone", async || (!exists(pid)).then_some(())).await;
+    since.elapsed()
+}
+
+/// A connector process without a keeper.
+fn bare() -> (Child, UnixStream, Page) {
+    let page = Page::new().unwrap();
+    let (near, far) = UnixStream::pair().unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .args([
+            MARK,
+            "amqp_channel/x",
+            &std::process::id().to_string(),
+            "50",
+        ])
+        .stdin(Stdio::from(std::os::fd::OwnedFd::from(far)))
+        .stdout(Stdio::from(page.descriptor().unwrap()))
+        .spawn()
+        .unwrap();
+    (child, near, page)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_control_socket_closes_and_the_process_ends() {
+    let (mut child, near, _page) = bare();
+    // Its first sign of life.
+    let mut byte = [0];
+    std::io::Read::read_exact(&mut &near, &mut byte).unwrap();
+    drop(near);
+    let took = gone(child.id()).await;
+    child.wait().unwrap();
+    println!("gone {took:?} after the control socket closed");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+#[test]
+fn it_is_refused_by_hand_and_to_a_stranger() {
+    let by_hand = Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .arg(MARK)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(by_hand.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&by_hand.stderr).contains("started by a member, not by hand"));
+    let stranger = Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .args([MARK, "amqp_channel/x", "1", "50"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&stranger.stderr).contains("its parent 1 is gone"));
+}
+
+/// Run as a process of its own by the test below: a member whose connector process is up.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a helper of another test"]
+async fn helper_parent() {
+    let queue = std::env::var("HELPER_QUEUE").unwrap();
+    let port: u16 = std::env::var("HELPER_PORT").unwrap().parse().unwrap();
+    let group = Group::new();
+    group.put(
+        quorate::state::Kind::Service,
+        serde_json::json!({"name": "store", "upstream": "http://127.0.0.1:9/"}),
+    );
+    group.put(quorate::state::Kind::AmqpConnection, connection(port));
+    group.put(quorate::state::Kind::AmqpChannel, channel(&queue));
+    group.behave(|_| (Duration::from_secs(3600), status(200)));
+    // A long lease: it must not be the lease that ends the process.
+    let member = Member::start(&group, 1, 60_000);
+    member.lead(2);
+    println!("PID {}", member.active(&queue).await.pid.unwrap());
+    std::future::pending::<()>().await;
+}
+
+async fn parent(queue: &str, port: u16) -> (Child, u32) {
+    let mut parent = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--ignored",
+            "--exact",
+            "--nocapture",
+            "processes::helper_parent",
+        ])
+        .env("HELPER_QUEUE", queue)
+        .env("HELPER_PORT", port.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(parent.stdout.take().unwrap());
+    let pid = tokio::task::spawn_blocking(move || {
+        lines
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| {
+                line.split_once("PID ")
+                    .map(|(_, pid)| pid.trim().parse().unwrap())
+            })
+            .unwrap()
+    });
+    (parent, pid.await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_process_survives_kill_9_of_its_parent() {
+    let (broker, queue) = (broker().await, unique("orphan"));
+    let client = broker.client().await;
+    client.declare(&queue).await;
+    let (mut parent, pid) = parent(&queue, broker.port()).await;
+    assert!(exists(pid));
+    client.publish(&queue, bodies(3)).await;
+    parent.kill().unwrap();
+    let took = gone(pid).await;
+    println!("gone {took:?} after kill -9 of the parent");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    parent.wait().unwrap();
+    eventually("the broker has them back", async || {
+        (client.count(&queue).await == (3, 0)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_process_is_killed_and_replaced_and_no_message_is_lost() {
+    let (broker, queue) = (broker().await, unique("stopped"));
+    let client = broker.client().await;
+    client.declare(&queue).await;
+    let member = Member::consuming(broker, &queue, 2000).await;
+    member
+        .group
+        .behave(|_| (Duration::from_millis(20), status(200)));
+    client.publish(&queue, bodies(300)).await;
+    member
+        .when(&queue, "some handled", |status| status.handled >= 20)
+        .await;
+    let pid = member.status(&queue).unwrap().pid.unwrap();
+    signal(pid, Signal::SIGSTOP);
+    let took = gone(pid).await;
+    println!(
+        "a stopped process was killed after {took:?}, lease {:?}",
+        member.timing.lease
+    );
+    member
+        .when(&queue, "another process", |status| {
+            status.pid.is_some_and(|new| new != pid)
+        })
+        .await;
+    eventually("all were handled", async || {
+        (member.group.calls_by_body().len() == 300).then_some(())
+    })
+    .await;
+    drained(&client, &member, &queue).await;
+    let duplicates = member.group.calls.lock().len() - 300;
+    assert!(
+        duplicates <= 20,
+        "{duplicates} duplicates: more than prefetch + in flight"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_process_is_replaced() {
+    let (broker, queue) = (broker().await, unique("killed"));
+    let client = broker.client().await;
+    client.declare(&queue).await;
+    let member = Member::consuming(broker, &queue, 2000).await;
+    let first = member.status(&queue).unwrap();
+    signal(first.pid.unwrap(), Signal::SIGKILL);
+    let error = member
+        .when(&queue, "an error", |status| status.last_error.is_some())
+        .await
+        .last_error
+        .unwrap();
+    assert!(
+        error.contains("its process is gone") && error.contains("signal: 9"),
+        "{error}"
+    );
+    let second = member
+        .when(&queue, "another", |status| {
+            status.state == ConnectorState::Active && status.pid != first.pid
+        })
+        .await;
+    assert_eq!((second.epoch, second.last_error), (first.epoch, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_process_survives_its_lease() {
+    let (broker, queue) = (broker().await, unique("lease"));
+    let client = broker.client().await;
+    client.declare(&queue).await;
+    let member = Member::consuming(broker, &queue, 2000).await;
+    let before = member.status(&queue).unwrap();
+    // The quorum stops answering; the member still believes that it leads.
+    member.beat(false);
+    let took = gone(before.pid.unwrap()).await;
+    println!(
+        "gone {took:?} after the last answered round, lease {:?}",
+        member.timing.lease
+    );
+    assert!(
+        took < member.timing.lease + Duration::from_millis(250),
+        "{took:?}"
+    );
+    let stopped = async || (!member.handle.reign().borrow().acting).then_some(());
+    eventually("the member does not act", stopped).await;
+    client.publish(&queue, bodies(1)).await;
+    assert_eq!(member.group.calls.lock().len(), 0);
+    // It answers again, in the same term: the same reign.
+    member.beat(true);
+    let after = member
+        .when(&queue, "active", |status| status.handled == 1)
+        .await;
+    assert_eq!(after.epoch, before.epoch);
+    assert_ne!(after.pid, before.pid);
+}
+
+/// Without a broker: what the process does with its lease is between it and the page.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_runs_out_ends_nothing_that_only_stands_by() {
+    let (mut child, near, page) = bare();
+    page.grant(5, BootInstant::now() + Duration::from_millis(50));
+    let mut byte = [0];
+    std::io::Read::read_exact(&mut &near, &mut byte).unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(exists(child.id()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

@@ -1,0 +1,7 @@
+//! `quorate balancer` with a real HAProxy, in front of members that are played.
+
+mod fake;
+mod following;
+mod life;
+mod requests;
+mod rig;

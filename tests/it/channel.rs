@@ -1,0 +1,378 @@
+//! An AMQP channel through everything that may happen to it, on a real RabbitMQ.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{
+    broker_watch::ConsumerWatch,
+    cluster::{Cluster, SOON},
+    rabbitmq::{Client, Rabbit},
+    upstream::Upstream,
+    wait::until,
+};
+
+const PREFETCH: usize = 10;
+
+/// A cluster, a broker, a service, and the channel between them.
+struct Bed {
+    cluster: Cluster,
+    rabbit: Rabbit,
+    broker: Client,
+    upstream: Upstream,
+}
+
+impl Bed {
+    async fn start(on_failure: Value) -> Bed {
+        let rabbit = Rabbit::start().await;
+        let broker = rabbit.client().await;
+        broker.declare("orders").await;
+        broker.declare("orders.dead").await;
+        let upstream = Upstream::start().await;
+        let cluster = Cluster::three().await;
+        let service = json!({"name": "orders", "upstream": upstream.url(), "timeout_ms": 5000});
+        cluster.put(0, "service", service).await;
+        let connection = json!({
+            "name": "rabbit", "host": "127.0.0.1", "port": rabbit.port(),
+            "username": "guest", "password": "guest",
+        });
+        cluster.put(1, "amqp_connection", connection).await;
+        let bed = Bed {
+            cluster,
+            rabbit,
+            broker,
+            upstream,
+        };
+        bed.cluster
+            .put(2, "amqp_channel", bed.channel(PREFETCH, on_failure))
+            .await;
+        bed.cluster.connector_in(1, "orders", "active").await;
+        bed
+    }
+
+    fn channel(&self, prefetch: usize, on_failure: Value) -> Value {
+        json!({
+            "name": "orders", "connection": "rabbit", "queue": "orders", "service": "orders",
+            "prefetch": prefetch, "on_failure": on_failure,
+        })
+    }
+
+    async fn publish(&self, from: usize, count: usize) {
+        let bodies = (from..from + count).map(body);
+        self.broker.publish("orders", bodies).await;
+    }
+
+    async fn handled(&self, count: usize) {
+        until(
+            &format!("{count} messages handled"),
+            Duration::from_secs(60),
+            || async {
+                let now = self.upstream.handled();
+                (now >= count).then_some(()).ok_or(format!("{now}"))
+            },
+        )
+        .await;
+    }
+
+    /// Everything published was handled, and the queue is empty: nothing is unacked either.
+    async fn assert_all_handled(&self, count: usize) {
+        self.handled(count).await;
+        let calls = self.upstream.calls();
+        let handled: BTreeSet<_> = calls.keys().cloned().collect();
+        let published: BTreeSet<_> = (0..count).map(body).collect();
+        assert_eq!(handled, published);
+        until("an empty queue", SOON, || async {
+            match self.broker.count("orders").await.0 {
+                0 => Ok(()),
+                left => Err(format!("{left} left")),
+            }
+        })
+        .await;
+    }
+}
+
+fn body(n: usize) -> String {
+    format!("order-{n:05}")
+}
+
+fn patient() -> Value {
+    json!({"retries": 100, "backoff_ms": 50, "backoff_max_ms": 200, "dead_letter": "orders.dead"})
+}
+
+#[tokio::test]
+async fn a_thousand_messages_survive_kill_9_of_the_connector_server() {
+    let mut bed = Bed::start(patient()).await;
+    let watch = ConsumerWatch::start(&bed.rabbit, "orders").await;
+    let (server, epoch) = bed
+        .cluster
+        .connector_server(0)
+        .await
+        .expect("a connector server");
+    bed.upstream.delay(Duration::from_millis(20));
+    bed.publish(0, 1000).await;
+    bed.handled(200).await;
+    bed.cluster.members[server].kill();
+    bed.assert_all_handled(1000).await;
+
+    let (most, asked) = watch.finish().await;
+    assert!(most <= 1, "{most} consumers at once");
+    assert!(asked > 100, "the broker was asked only {asked} times");
+    let duplicates = bed.upstream.duplicates();
+    println!(
+        "1000 messages, connector server killed: {duplicates} duplicates, broker asked {asked} times"
+    );
+    assert!(duplicates <= PREFETCH, "{duplicates} duplicates");
+    let next = bed.cluster.leader_but(Some(server)).await;
+    let (holder, later) = bed
+        .cluster
+        .connector_server(next)
+        .await
+        .expect("a connector server");
+    assert_eq!(holder, next);
+    assert!(later > epoch, "{later} after {epoch}");
+
+    // The epochs that the service saw: the old one, then the new one, no other.
+    let calls = bed.upstream.calls();
+    let epochs: BTreeSet<_> = calls.values().flatten().map(|seen| seen.epoch).collect();
+    assert_eq!(epochs, BTreeSet::from([epoch, later]));
+    let headers = &calls[&body(0)][0].headers;
+    assert_eq!(headers["quorate-channel"], "orders");
+    assert!(headers.contains_key("x-zato-cid") && headers.contains_key("quorate-message-id"));
+
+    bed.cluster.members[server].start(&[]);
+    bed.cluster.voters(3).await;
+    bed.upstream.delay(Duration::ZERO);
+    bed.publish(1000, 100).await;
+    bed.assert_all_handled(1100).await;
+
+    // Nothing hangs unacked: without a consumer it would be back in the queue.
+    let mut paused = bed.channel(PREFETCH, patient());
+    paused["active"] = json!(false);
+    bed.cluster.put(0, "amqp_channel", paused).await;
+    until("no consumer", SOON, || async {
+        match bed.broker.count("orders").await {
+            (0, 0) => Ok(()),
+            other => Err(format!("{other:?} messages and consumers")),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sigterm_of_the_connector_server_loses_nothing_and_handles_nothing_twice() {
+    let mut bed = Bed::start(patient()).await;
+    let watch = ConsumerWatch::start(&bed.rabbit, "orders").await;
+    bed.upstream.delay(Duration::from_millis(10));
+    bed.publish(0, 600).await;
+    for round in 1..=2 {
+        bed.handled(round * 150).await;
+        let (server, _) = bed
+            .cluster
+            .connector_server(0)
+            .await
+            .expect("a connector server");
+        assert!(bed.cluster.members[server].stop().success());
+        bed.cluster.leader_but(Some(server)).await;
+        bed.cluster.members[server].start(&[]);
+        bed.cluster.voters(3).await;
+    }
+    bed.assert_all_handled(600).await;
+    assert_eq!(bed.upstream.duplicates(), 0);
+    assert!(watch.finish().await.0 <= 1);
+}
+
+#[tokio::test]
+async fn a_connector_server_that_falls_silent_and_wakes_up_handles_nothing_under_its_old_epoch() {
+    let bed = Bed::start(patient()).await;
+    let watch = ConsumerWatch::start(&bed.rabbit, "orders").await;
+    let (server, old) = bed
+        .cluster
+        .connector_server(0)
+        .await
+        .expect("a connector server");
+    bed.upstream.delay(Duration::from_millis(20));
+    bed.publish(0, 400).await;
+    bed.handled(100).await;
+    bed.cluster.members[server].signal(Signal::SIGSTOP);
+    let next = bed.cluster.leader_but(Some(server)).await;
+    until("a new epoch", SOON, || async {
+        let (holder, epoch) = bed.cluster.connector_server(next).await?;
+        (holder == next && epoch > old)
+            .then_some(())
+            .ok_or(format!("{holder} {epoch}"))
+    })
+    .await;
+    let before: usize = of_epoch(&bed, old);
+    bed.cluster.members[server].signal(Signal::SIGCONT);
+    bed.assert_all_handled(400).await;
+    bed.cluster.voters(3).await;
+    // What the old process had handed on before it was stopped may have ended since:
+    // at most its prefetch, and none of it new.
+    let after = of_epoch(&bed, old);
+    assert!(
+        after <= before + PREFETCH,
+        "{after} calls of epoch {old}, {before} before"
+    );
+    assert!(
+        bed.upstream.duplicates() <= PREFETCH,
+        "{}",
+        bed.upstream.duplicates()
+    );
+    assert!(watch.finish().await.0 <= 1);
+}
+
+fn of_epoch(bed: &Bed, epoch: u64) -> usize {
+    let calls = bed.upstream.calls();
+    calls
+        .values()
+        .flatten()
+        .filter(|seen| seen.epoch == epoch)
+        .count()
+}
+
+#[tokio::test]
+async fn a_service_that_fails_for_a_while_loses_nothing_and_what_fails_for_good_is_dead_lettered() {
+    let bed = Bed::start(patient()).await;
+    bed.upstream.answer(500);
+    bed.publish(0, 50).await;
+    until("tries that fail", SOON, || async {
+        let status = bed.cluster.connector(0, "orders").await?;
+        (status["retried"].as_u64() > Some(20))
+            .then_some(())
+            .ok_or(status.to_string())
+    })
+    .await;
+    bed.upstream.answer(200);
+    bed.assert_all_handled(50).await;
+    let calls = bed.upstream.calls();
+    assert!(
+        calls.values().flatten().any(|seen| seen.attempt > 1),
+        "attempts are counted"
+    );
+    assert_eq!(bed.broker.count("orders.dead").await.0, 0);
+
+    let impatient =
+        json!({"retries": 2, "backoff_ms": 10, "backoff_max_ms": 20, "dead_letter": "orders.dead"});
+    bed.cluster
+        .put(0, "amqp_channel", bed.channel(PREFETCH, impatient))
+        .await;
+    bed.cluster.connector_in(0, "orders", "active").await;
+    bed.upstream.answer(422);
+    bed.publish(50, 30).await;
+    until("dead letters", SOON, || async {
+        match bed.broker.count("orders.dead").await.0 {
+            30 => Ok(()),
+            other => Err(format!("{other} of 30")),
+        }
+    })
+    .await;
+    assert_eq!(bed.broker.count("orders").await.0, 0);
+    assert_eq!(bed.upstream.handled(), 50);
+}
+
+#[tokio::test]
+async fn a_restart_of_the_broker_in_between_loses_nothing() {
+    let mut bed = Bed::start(patient()).await;
+    bed.upstream.delay(Duration::from_millis(10));
+    bed.publish(0, 300).await;
+    bed.handled(100).await;
+    bed.rabbit.kill();
+    until("the channel to say why", SOON, || async {
+        let status = bed.cluster.connector(0, "orders").await?;
+        let told = status["state"] != "active" && status["last_error"].is_string();
+        told.then_some(()).ok_or(status.to_string())
+    })
+    .await;
+    bed.rabbit.up().await;
+    bed.broker = bed.rabbit.client().await;
+    bed.assert_all_handled(300).await;
+    let status = bed.cluster.connector_in(0, "orders", "active").await;
+    assert!(status["last_error"].is_null(), "{status}");
+}
+
+#[tokio::test]
+async fn a_channel_is_reconfigured_under_load_without_loss_or_duplicates() {
+    let bed = Bed::start(patient()).await;
+    let other = Upstream::start().await;
+    bed.upstream.delay(Duration::from_millis(5));
+    bed.publish(0, 800).await;
+    for (round, prefetch) in [3, 20, 5, 10].into_iter().enumerate() {
+        bed.handled((round + 1) * 60).await;
+        bed.cluster
+            .put(round % 3, "amqp_channel", bed.channel(prefetch, patient()))
+            .await;
+    }
+    let service = json!({"name": "orders", "upstream": other.url()});
+    bed.cluster.put(0, "service", service).await;
+    until(
+        "the other service to be used",
+        Duration::from_secs(5),
+        || async { (other.handled() > 0).then_some(()).ok_or("not yet") },
+    )
+    .await;
+    until("all handled", Duration::from_secs(60), || async {
+        let sum = bed.upstream.handled() + other.handled();
+        (sum >= 800).then_some(()).ok_or(sum.to_string())
+    })
+    .await;
+    let mut all: Vec<_> = bed
+        .upstream
+        .calls()
+        .into_iter()
+        .chain(other.calls())
+        .collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    let bodies: Vec<_> = all.iter().map(|(body, _)| body.clone()).collect();
+    let wanted: Vec<_> = (0..800).map(body).collect();
+    assert_eq!(bodies, wanted, "each once, over both services");
+    assert_eq!(bed.upstream.duplicates() + other.duplicates(), 0);
+
+    // A deleted channel consumes nothing within a second.
+    let url = bed.cluster.members[0].admin_url("/v1/config/amqp_channel/orders");
+    crate::support::http::call(reqwest::Method::DELETE, url, &[], "")
+        .await
+        .expect("an answer");
+    until("no consumer", Duration::from_secs(1), || async {
+        match bed.broker.count("orders").await.1 {
+            0 => Ok(()),
+            other => Err(other.to_string()),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_hanging_connector_process_is_replaced_and_no_process_outlives_its_parent() {
+    let mut bed = Bed::start(patient()).await;
+    let (server, _) = bed
+        .cluster
+        .connector_server(0)
+        .await
+        .expect("a connector server");
+    let first = bed.cluster.connector_in(0, "orders", "active").await;
+    let hung = process(&first);
+    nix::sys::signal::kill(hung, Signal::SIGSTOP).expect("a signal");
+    bed.publish(0, 50).await;
+    bed.assert_all_handled(50).await;
+    let second = bed.cluster.connector_in(0, "orders", "active").await;
+    assert_ne!(process(&second), hung);
+    gone(hung).await;
+    let orphan = process(&second);
+    bed.cluster.members[server].kill();
+    gone(orphan).await;
+}
+
+fn process(status: &Value) -> nix::unistd::Pid {
+    let pid = status["pid"].as_i64().expect("a pid");
+    nix::unistd::Pid::from_raw(pid as i32)
+}
+
+async fn gone(pid: nix::unistd::Pid) {
+    until("the end of a process", Duration::from_secs(2), || async {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let over = stat.is_empty() || stat.contains(") Z ");
+        over.then_some(()).ok_or(stat)
+    })
+    .await;
+}

@@ -1,0 +1,40 @@
+//! The promise for a silent loss: SIGSTOP of the leader, twenty times.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::support::{cluster::Cluster, http, wait::median};
+
+const TRIALS: usize = 20;
+
+#[tokio::test]
+async fn failover_ms_of_500_holds_for_a_leader_that_falls_silent() {
+    let cluster = Cluster::three().await;
+    let mut gaps = Vec::new();
+    for trial in 0..TRIALS {
+        let leader = cluster.leader().await;
+        let others: Vec<_> = (0..3).filter(|n| *n != leader).collect();
+        let asked = others[trial % 2];
+        let url = cluster.members[asked].admin_url(&format!("/v1/kv/trial-{trial}"));
+        let stopped = Instant::now();
+        cluster.members[leader].signal(Signal::SIGSTOP);
+        // The write that is under way or refused says nothing: count to the first done.
+        let gap = loop {
+            match http::put(&url, "x").await {
+                Ok(_) => break stopped.elapsed(),
+                Err(problem) if stopped.elapsed() > Duration::from_secs(10) => {
+                    cluster.members[leader].signal(Signal::SIGCONT);
+                    panic!("no write in 10 s: {problem}");
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+            }
+        };
+        cluster.members[leader].signal(Signal::SIGCONT);
+        gaps.push(gap);
+        cluster.voters(3).await;
+    }
+    let (middle, longest) = (median(&gaps), *gaps.iter().max().expect("trials"));
+    println!("silent loss, failover_ms 500: median {middle:?}, max {longest:?} of {TRIALS}");
+    assert!(longest <= Duration::from_millis(500), "{gaps:?}");
+}

@@ -1,0 +1,15 @@
+//! Quorate as its users run it: real processes, real disks, a real RabbitMQ, a real
+//! HAProxy. The tests are sensitive to timing and run one after the other.
+
+mod support;
+
+mod bad_input;
+mod balancer;
+mod channel;
+mod config;
+mod failover;
+mod kills;
+mod membership;
+mod quickstart;
+mod snapshot;
+mod through_balancer;

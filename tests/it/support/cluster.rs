@@ -1,0 +1,179 @@
+//! A cluster of members on this machine.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{http, member::Member, wait::until};
+
+/// How long anything that should take a second or two may take on a busy machine.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// Members in one temporary folder; all end with it.
+pub struct Cluster {
+    pub members: Vec<Member>,
+    pub failover_ms: u64,
+    extra: String,
+    // Last, so that the members are gone before their folders.
+    pub root: TempDir,
+}
+
+impl Cluster {
+    /// Three voters with the default promise.
+    pub async fn three() -> Cluster {
+        Cluster::start(3, 500, "").await
+    }
+
+    /// `size` voters; `extra` is appended to each configuration.
+    pub async fn start(size: usize, failover_ms: u64, extra: &str) -> Cluster {
+        let mut cluster = Cluster::prepare(size, failover_ms, extra);
+        cluster.members[0].start(&["--bootstrap"]);
+        cluster.voters(1).await;
+        let join = cluster.members[0].admin_url("");
+        for n in 1..size {
+            cluster.members[n].start(&["--join", &join]);
+        }
+        cluster.voters(size).await;
+        cluster
+    }
+
+    /// Folders and configurations only.
+    pub fn prepare(size: usize, failover_ms: u64, extra: &str) -> Cluster {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let members = (1..=size)
+            .map(|n| Member::new(root.path(), n, failover_ms, extra))
+            .collect();
+        Cluster {
+            members,
+            failover_ms,
+            extra: extra.to_owned(),
+            root,
+        }
+    }
+
+    /// One more folder and configuration; gives its index.
+    pub fn add_member(&mut self) -> usize {
+        let n = self.members.len() + 1;
+        let member = Member::new(self.root.path(), n, self.failover_ms, &self.extra);
+        self.members.push(member);
+        n - 1
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|m| m.running())
+    }
+
+    /// Waits until every running member sees `count` voters and one leader, and is ready.
+    pub async fn voters(&self, count: usize) {
+        for member in self.running() {
+            until(&format!("{count} voters at {}", member.name), SOON, || {
+                sees_voters(member, count)
+            })
+            .await;
+        }
+        self.leader().await;
+    }
+
+    /// The index of the leader on which all running members agree.
+    pub async fn leader(&self) -> usize {
+        self.leader_but(None).await
+    }
+
+    /// The same, waiting for another one than `old`.
+    pub async fn leader_but(&self, old: Option<usize>) -> usize {
+        until("one leader", SOON, || async {
+            let mut seen: Option<String> = None;
+            for member in self
+                .running()
+                .filter(|m| Some(m.name.as_str()) != old.map(|o| self.members[o].name.as_str()))
+            {
+                let answer = http::get_json(&member.admin_url("/v1/cluster/leader")).await?;
+                let name = answer["leader"]["name"].as_str().unwrap_or("").to_owned();
+                match &seen {
+                    Some(other) if *other != name => {
+                        return Err(format!("{} says {name}, another {other}", member.name));
+                    }
+                    _ => seen = Some(name),
+                }
+            }
+            let name = seen.ok_or("nobody runs")?;
+            let index = self.members.iter().position(|m| m.name == name);
+            match index {
+                Some(index) if Some(index) != old => Ok(index),
+                _ => Err(format!("the leader is {name:?}")),
+            }
+        })
+        .await
+    }
+
+    /// The connector server's index and epoch, as `asked` sees them.
+    pub async fn connector_server(&self, asked: usize) -> Result<(usize, u64), String> {
+        let url = self.members[asked].admin_url("/v1/cluster/leader");
+        let answer = http::get_json(&url).await?;
+        let server = &answer["connector_server"];
+        let name = server["name"].as_str().ok_or(format!("none in {answer}"))?;
+        let epoch = server["epoch"]
+            .as_u64()
+            .ok_or(format!("none in {answer}"))?;
+        let index = self.members.iter().position(|m| m.name == name);
+        Ok((index.ok_or(format!("unknown {name}"))?, epoch))
+    }
+
+    /// A follower's index.
+    pub async fn follower(&self) -> usize {
+        let leader = self.leader().await;
+        let running = |n: &usize| *n != leader && self.members[*n].running();
+        (0..self.members.len()).find(running).expect("a follower")
+    }
+
+    /// PUTs a resource at a member.
+    pub async fn put(&self, at: usize, kind: &str, resource: Value) -> u64 {
+        let name = resource["name"].as_str().expect("a name");
+        let url = self.members[at].admin_url(&format!("/v1/config/{kind}/{name}"));
+        http::put(&url, resource.to_string())
+            .await
+            .expect("a write")
+    }
+
+    /// One connector's status, asked of member `at`.
+    pub async fn connector(&self, at: usize, name: &str) -> Result<Value, String> {
+        let url = self.members[at].admin_url("/v1/connectors");
+        let answer = http::get_json(&url).await?;
+        let list = answer["connectors"].as_array().cloned().unwrap_or_default();
+        let found = list.into_iter().find(|c| c["name"] == name);
+        found.ok_or(format!("no {name} in {answer}"))
+    }
+
+    /// Waits until a connector is in `state`; gives its status.
+    pub async fn connector_in(&self, at: usize, name: &str, state: &str) -> Value {
+        until(&format!("{name} {state}"), SOON, || async {
+            let status = self.connector(at, name).await?;
+            match status["state"] == state {
+                true => Ok(status),
+                false => Err(status.to_string()),
+            }
+        })
+        .await
+    }
+}
+
+async fn sees_voters(member: &Member, count: usize) -> Result<(), String> {
+    let answer = http::get_json(&member.admin_url("/v1/cluster/members")).await?;
+    let list = answer["members"].as_array().cloned().unwrap_or_default();
+    let voters = list.iter().filter(|m| m["role"] == "voter").count();
+    if voters != count || list.len() != count {
+        return Err(answer.to_string());
+    }
+    let ready = http::call(
+        reqwest::Method::GET,
+        &member.admin_url("/health/ready"),
+        &[],
+        "",
+    )
+    .await?;
+    match ready.status().as_u16() {
+        200 => Ok(()),
+        other => Err(format!("/health/ready of {} is {other}", member.name)),
+    }
+}

@@ -1,0 +1,148 @@
+//! One member as a process of the real binary.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::ports;
+
+/// The binary under test.
+pub const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");
+
+/// A member's folder, addresses and, while it runs, its process.
+pub struct Member {
+    pub name: String,
+    pub dir: PathBuf,
+    pub http: u16,
+    pub admin: u16,
+    pub peer: u16,
+    child: Option<Child>,
+}
+
+impl Member {
+    /// Writes a member's configuration; starts nothing.
+    pub fn new(root: &Path, n: usize, failover_ms: u64, extra: &str) -> Member {
+        let dir = root.join(format!("member-{n}"));
+        fs::create_dir_all(&dir).expect("the member's folder");
+        let member = Member {
+            name: format!("member-{n}"),
+            http: ports::free(),
+            admin: ports::free(),
+            peer: ports::free(),
+            dir,
+            child: None,
+        };
+        let config = format!(
+            "name = \"{}\"\ndata_dir = \"data\"\nfailover_ms = {failover_ms}\npid_file = \"pid\"\n\
+             http.bind = \"127.0.0.1:{}\"\nadmin.bind = \"127.0.0.1:{}\"\npeer.bind = \"127.0.0.1:{}\"\n{extra}\n",
+            member.name, member.http, member.admin, member.peer
+        );
+        fs::write(member.config(), config).expect("the member's configuration");
+        member
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.dir.join("quorate.toml")
+    }
+
+    pub fn admin_url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.admin)
+    }
+
+    pub fn http_url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.http)
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("quorate.log")
+    }
+
+    /// Starts the process; its output is appended to its log.
+    pub fn start(&mut self, flags: &[&str]) {
+        assert!(self.child.is_none(), "{} runs already", self.name);
+        let log: File = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log())
+            .expect("the log");
+        let child = Command::new(QUORATE)
+            .arg("server")
+            .arg("--config")
+            .arg(self.config())
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the log"))
+            .stderr(log)
+            .spawn()
+            .expect("the member's process");
+        self.child = Some(child);
+    }
+
+    pub fn running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    pub fn pid(&self) -> Pid {
+        let child = self.child.as_ref().expect("a running member");
+        Pid::from_raw(child.id() as i32)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).expect("a signal");
+    }
+
+    /// kill -9, and reaps it.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Waits for the process to end by itself.
+    pub fn wait_exit(&mut self, limit: Duration) -> ExitStatus {
+        let start = Instant::now();
+        let mut child = self.child.take().expect("a running member");
+        loop {
+            if let Some(status) = child.try_wait().expect("the member's status") {
+                return status;
+            }
+            if start.elapsed() > limit {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("{} did not end within {limit:?}", self.name);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        self.wait_exit(Duration::from_secs(10))
+    }
+
+    /// The last lines of the log, for a failing test.
+    pub fn log_tail(&self) -> String {
+        let text = fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(25)..].join("\n")
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("---- {} ----\n{}", self.name, self.log_tail());
+        }
+        self.kill();
+    }
+}

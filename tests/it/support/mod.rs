@@ -1,0 +1,12 @@
+//! What the tests share: members as processes, HTTP calls, waiting for conditions.
+
+#[path = "../../support/rabbitmq.rs"]
+pub mod rabbitmq;
+
+pub mod broker_watch;
+pub mod cluster;
+pub mod http;
+pub mod member;
+pub mod ports;
+pub mod upstream;
+pub mod wait;

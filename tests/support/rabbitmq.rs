@@ -1,0 +1,328 @@
+//! A real RabbitMQ on free ports, started and ended by the test.
+//!
+//! `rabbitmq-server` must be installed (Debian: `apt install rabbitmq-server`); the
+//! system's own broker is not touched. Each has its own folder, its own epmd and its own
+//! ports on the loopback; both processes end with the test process.
+#![allow(dead_code)]
+
+use std::{
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
+    message::BasicGetMessage,
+    options::{
+        BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
+        QueueDeclareOptions,
+    },
+    types::{AMQPValue, FieldTable},
+};
+use tempfile::TempDir;
+
+const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+const START: Duration = Duration::from_secs(90);
+
+/// A broker.
+pub struct Rabbit {
+    dir: TempDir,
+    port: u16,
+    dist_port: u16,
+    epmd_port: u16,
+    epmd: Child,
+    server: Option<Child>,
+}
+
+/// Ports nobody listens on now.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    let held: Vec<TcpListener> = (0..N)
+        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+        .collect();
+    let mut ports = held
+        .iter()
+        .map(|listener| listener.local_addr().unwrap().port());
+    std::array::from_fn(|_| ports.next().unwrap())
+}
+
+/// Starts a process that the kernel kills when this one ends. The thread that starts it
+/// has to live as long, so it is one that never ends.
+fn spawn(mut command: Command) -> Child {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        sender.send(command.spawn()).unwrap();
+        loop {
+            std::thread::park();
+        }
+    });
+    receiver
+        .recv()
+        .unwrap()
+        .expect("can't start a process of RabbitMQ: is rabbitmq-server installed?")
+}
+
+fn bound_to_this_process(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--", program]);
+    command
+}
+
+/// A folder named after this process. A broker that lives as long as its process leaves
+/// its folder behind: those of processes that are gone are removed here.
+fn folder() -> TempDir {
+    const PREFIX: &str = "quorate-rabbitmq-";
+    for entry in std::fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some((pid, _)) = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split_once('-'))
+        else {
+            continue;
+        };
+        if !Path::new("/proc").join(pid).exists() {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    tempfile::Builder::new()
+        .prefix(&format!("{PREFIX}{}-", std::process::id()))
+        .tempdir()
+        .unwrap()
+}
+
+impl Rabbit {
+    /// Starts one and waits until it takes connections.
+    pub async fn start() -> Rabbit {
+        let dir = folder();
+        for folder in ["mnesia", "log", "home"] {
+            std::fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        std::fs::write(dir.path().join("plugins"), "[].\n").unwrap();
+        let [port, dist_port, epmd_port] = free_ports();
+        let mut epmd = bound_to_this_process("epmd");
+        epmd.args(["-address", "127.0.0.1", "-port", &epmd_port.to_string()]);
+        let epmd = spawn(epmd);
+        let mut rabbit = Rabbit {
+            dir,
+            port,
+            dist_port,
+            epmd_port,
+            epmd,
+            server: None,
+        };
+        rabbit.up().await;
+        rabbit
+    }
+
+    /// Where it takes connections, on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Starts it again, with what it had stored.
+    pub async fn up(&mut self) {
+        assert!(self.server.is_none(), "it is up already");
+        let dir = self.dir.path();
+        let log = std::fs::File::create(dir.join("out")).unwrap();
+        let mut command = bound_to_this_process(SERVER);
+        command
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", dir.join("home"))
+            .env("ERL_EPMD_PORT", self.epmd_port.to_string())
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_NODENAME", "test@localhost")
+            .env("RABBITMQ_NODE_PORT", self.port.to_string())
+            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_DIST_PORT", self.dist_port.to_string())
+            .env("RABBITMQ_MNESIA_BASE", dir.join("mnesia"))
+            .env("RABBITMQ_LOG_BASE", dir.join("log"))
+            .env("RABBITMQ_PID_FILE", dir.join("pid"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", dir.join("plugins"))
+            .env("RABBITMQ_CONFIG_FILE", dir.join("none"))
+            .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
+            // Without a shell in between, which would not pass on the kill.
+            .env("RUNNING_UNDER_SYSTEMD", "true")
+            // It shares the machine with what is tested.
+            .env(
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+                "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
+            )
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        self.server = Some(spawn(command));
+        let deadline = Instant::now() + START;
+        while Connection::connect(&self.uri(), ConnectionProperties::default())
+            .await
+            .is_err()
+        {
+            let ended = self.server.as_mut().unwrap().try_wait().unwrap();
+            assert!(
+                ended.is_none() && Instant::now() < deadline,
+                "RabbitMQ did not start ({ended:?}):\n{}",
+                std::fs::read_to_string(dir.join("out")).unwrap_or_default()
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Stops it in order, as a restart of its service does.
+    pub fn stop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let pid = server.id().to_string();
+            let _ = Command::new("kill").args(["-TERM", &pid]).status();
+            let _ = server.wait();
+        }
+    }
+
+    /// Kills it. What is durable stays; of the acks, those that it had written.
+    pub fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+
+    /// For lapin.
+    pub fn uri(&self) -> String {
+        format!(
+            "amqp://guest:guest@127.0.0.1:{}/%2f?heartbeat=10",
+            self.port
+        )
+    }
+
+    /// A connection to look at it with.
+    pub async fn client(&self) -> Client {
+        Client::connect(&self.uri()).await
+    }
+
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for Rabbit {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = self.epmd.kill();
+        let _ = self.epmd.wait();
+    }
+}
+
+/// Declares, publishes, counts.
+pub struct Client {
+    connection: Connection,
+    channel: Channel,
+}
+
+impl Client {
+    /// Connects.
+    pub async fn connect(uri: &str) -> Client {
+        let connection = Connection::connect(uri, ConnectionProperties::default())
+            .await
+            .unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await
+            .unwrap();
+        Client {
+            connection,
+            channel,
+        }
+    }
+
+    /// The connection.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Declares a durable queue.
+    pub async fn declare(&self, queue: &str) {
+        self.declare_with(queue, &[]).await;
+    }
+
+    /// Declares a durable queue with arguments (`x-dead-letter-exchange` and the like).
+    pub async fn declare_with(&self, queue: &str, arguments: &[(&str, &str)]) {
+        let mut table = FieldTable::default();
+        for (name, value) in arguments {
+            table.insert((*name).into(), AMQPValue::LongString((*value).into()));
+        }
+        self.channel
+            .queue_declare(queue.into(), QueueDeclareOptions::durable(), table)
+            .await
+            .unwrap();
+    }
+
+    /// Publishes persistent messages with these bodies; returns when the broker has them.
+    pub async fn publish(&self, queue: &str, bodies: impl IntoIterator<Item = String>) {
+        self.publish_with(queue, bodies, BasicProperties::default())
+            .await;
+    }
+
+    /// As `publish`, with these properties.
+    pub async fn publish_with(
+        &self,
+        queue: &str,
+        bodies: impl IntoIterator<Item = String>,
+        properties: BasicProperties,
+    ) {
+        let properties = properties.with_delivery_mode(2);
+        let mut confirms = Vec::new();
+        for body in bodies {
+            let options = BasicPublishOptions {
+                mandatory: true,
+                immediate: false,
+            };
+            let properties = properties.clone();
+            let confirm = self.channel.basic_publish(
+                "".into(),
+                queue.into(),
+                options,
+                body.as_bytes(),
+                properties,
+            );
+            confirms.push(confirm.await.unwrap());
+        }
+        for confirm in confirms {
+            assert_eq!(confirm.await.unwrap(), Confirmation::Ack(None));
+        }
+    }
+
+    /// Messages that are ready, and consumers.
+    pub async fn count(&self, queue: &str) -> (u32, u32) {
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..Default::default()
+        };
+        let queue = self
+            .channel
+            .queue_declare(queue.into(), options, FieldTable::default())
+            .await
+            .unwrap();
+        (queue.message_count(), queue.consumer_count())
+    }
+
+    /// Takes one message out.
+    pub async fn take(&self, queue: &str) -> Option<BasicGetMessage> {
+        let message = self
+            .channel
+            .basic_get(queue.into(), BasicGetOptions::default())
+            .await
+            .unwrap()?;
+        message.acker.ack(BasicAckOptions::default()).await.unwrap();
+        Some(message)
+    }
+
+    /// Deletes a queue.
+    pub async fn delete(&self, queue: &str) {
+        self.channel
+            .queue_delete(queue.into(), Default::default())
+            .await
+            .unwrap();
+    }
+}

@@ -1,0 +1,71 @@
+//! Holds the house rules: who may import whom, words that don't belong in the code, the
+//! size of files, files that nothing reaches, and links in the documentation.
+//!
+//! Each rule is a function from the tree of files to findings, tried on small trees of its
+//! own beside it. The checks are simple and by line; where one is wrong about a line, the
+//! line is usually better written another way.
+
+#[path = "tidy/docs.rs"]
+mod docs;
+#[path = "tidy/imports.rs"]
+mod imports;
+#[path = "tidy/modules.rs"]
+mod modules;
+#[path = "tidy/sizes.rs"]
+mod sizes;
+#[path = "tidy/source.rs"]
+mod source;
+#[path = "tidy/tree.rs"]
+mod tree;
+#[path = "tidy/words.rs"]
+mod words;
+
+use tree::{Finding, Tree};
+
+fn hold(rule: impl Fn(&Tree) -> Vec<Finding>) {
+    let findings = rule(&Tree::of_the_repository());
+    let told: Vec<String> = findings.iter().map(Finding::to_string).collect();
+    assert!(told.is_empty(), "\n{}\n", told.join("\n"));
+}
+
+#[test]
+fn the_tree_is_seen() {
+    let tree = Tree::of_the_repository();
+    for path in [
+        "src/lib.rs",
+        "src/main.rs",
+        "raft/src/lib.rs",
+        "tests/tidy.rs",
+        "README.md",
+    ] {
+        assert!(
+            tree.file(path).is_some(),
+            "{path} is not among the files that are looked at"
+        );
+    }
+}
+
+#[test]
+fn imports_run_one_way() {
+    hold(imports::findings);
+}
+
+#[test]
+fn no_word_that_does_not_belong() {
+    hold(words::findings);
+}
+
+#[test]
+fn files_are_short() {
+    hold(sizes::findings);
+}
+
+#[test]
+fn every_file_is_reached_and_says_what_it_is() {
+    hold(modules::findings);
+}
+
+#[test]
+fn links_lead_somewhere() {
+    hold(docs::findings);
+}
