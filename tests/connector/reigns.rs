@@ -66,7 +66,9 @@ async fn elected_again_is_a_new_epoch() {
     })
     .await;
     member.lead(4);
-    let newer = member.when(&queue, "a new epoch", |it| it.state == ConnectorState::Active && it.epoch > Some(before));
+    let newer = member.when(&queue, "a new epoch", |it| {
+        it.state == ConnectorState::Active && it.epoch > Some(before)
+    });
     let after = newer.await.epoch.unwrap();
     client.publish(&queue, bodies(1)).await;
     member
@@ -103,7 +105,8 @@ async fn a_release_drains_reaps_commits_and_is_followed_by_a_new_reign() {
     assert!(reign.released && reign.epoch == before.epoch.unwrap());
     assert!(!member.handle.reign().borrow().acting);
     // It stays leader all the same.
-    let newer = |it: &ConnectorStatus| it.state == ConnectorState::Active && it.epoch > before.epoch;
+    let newer =
+        |it: &ConnectorStatus| it.state == ConnectorState::Active && it.epoch > before.epoch;
     member.when(&queue, "a new epoch", newer).await;
     member.handle.shutdown(Duration::from_secs(5)).await;
     assert!(member.group.state().reign().released);
