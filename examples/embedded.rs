@@ -64,11 +64,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
         [file, "--join", url] => (*file, Birth::Join(vec![url.parse()?])),
         _ => return Err(usage.into()),
     };
+    let settings = Settings::load(Path::new(file), env::vars(), &[])?;
     tracing_subscriber::fmt()
+        .with_env_filter(&settings.log.level)
         .with_writer(std::io::stderr)
         .init();
-
-    let settings = Settings::load(Path::new(file), env::vars(), &[])?;
     let member = Server::builder(settings)
         .birth(birth)
         .service("greet", Greet)
