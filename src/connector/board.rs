@@ -77,20 +77,18 @@ impl Board {
 
     /// Takes in a process's tally: `before` is its previous one.
     pub fn count(&self, key: &Key, before: &Tally, now: &Tally) {
-        let grown = |name: &'static str, of: fn(&Tally) -> u64| {
+        let grown = |outcome, of: fn(&Tally) -> u64| {
             let by = of(now).saturating_sub(of(before));
             if by > 0 {
-                counter!(name, "kind" => key.kind, "channel" => key.name.clone()).increment(by);
+                count(key, outcome, by);
             }
             by
         };
-        let handled = grown("quorate_connector_handled_total", |tally| tally.handled);
-        grown("quorate_connector_failed_total", |tally| tally.failed);
-        grown("quorate_connector_retried_total", |tally| tally.retried);
-        grown("quorate_connector_dead_lettered_total", |tally| {
-            tally.dead_lettered
-        });
-        grown("quorate_connector_fenced_total", |tally| tally.fenced);
+        let handled = grown("handled", |tally| tally.handled);
+        grown("failed", |tally| tally.failed);
+        grown("retried", |tally| tally.retried);
+        grown("dead_lettered", |tally| tally.dead_lettered);
+        grown("fenced", |tally| tally.fenced);
         gauge!("quorate_connector_in_flight", "kind" => key.kind, "channel" => key.name.clone())
             .set(now.in_flight as f64);
         self.update(key, |status| {
@@ -142,4 +140,22 @@ impl Board {
             last_error: None,
         }
     }
+}
+
+/// Counts messages of a connector.
+pub fn count(key: &Key, outcome: &'static str, by: u64) {
+    counter!(
+        "quorate_connector_messages_total",
+        "kind" => key.kind, "channel" => key.name.clone(), "outcome" => outcome
+    )
+    .increment(by);
+}
+
+/// Counts a process that ended without being told to.
+pub fn restarted(key: &Key) {
+    counter!(
+        "quorate_connector_restarts_total",
+        "kind" => key.kind, "channel" => key.name.clone()
+    )
+    .increment(1);
 }

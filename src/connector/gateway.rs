@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use quorate_proto::connector::{Delivery, Header, outcome::Result as Outcome};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::{
     lease,
@@ -41,18 +41,8 @@ impl Gateway {
         }
     }
 
-    /// Runs the channel's service for a delivery of this epoch. `places` bounds the calls
-    /// of the channel over all its processes, past ones included.
-    pub async fn deliver(
-        &self,
-        spec: &Spec,
-        places: &Semaphore,
-        epoch: u64,
-        delivery: Delivery,
-    ) -> Outcome {
-        let Ok(_place) = places.acquire().await else {
-            return Outcome::Fenced("the channel has ended".to_owned());
-        };
+    /// Runs the channel's service for a delivery of this epoch.
+    pub async fn deliver(&self, spec: &Spec, epoch: u64, delivery: Delivery) -> Outcome {
         if !self.lease.holds(epoch) {
             return Outcome::Fenced(format!("the lease of epoch {epoch} is over"));
         }

@@ -8,21 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use metrics::counter;
 use quorate_proto::connector::{
     Activate, Configure, Deactivate, Outcome, Phase, Report, Stop, Tally, from_process, outcome,
     to_process,
 };
-use tokio::{
-    sync::{Semaphore, watch},
-    task::JoinSet,
-    time::sleep,
-};
+use tokio::{sync::watch, time::sleep};
 use tracing::{info, warn};
 
 use super::{
-    backoff::Backoff,
-    board::Board,
+    board::{self, Board},
+    calls::Calls,
+    child::backoff::Backoff,
     gateway::Gateway,
     lease::Page,
     process::{Event, Process},
@@ -43,7 +39,7 @@ pub struct Shared {
     /// Starts processes.
     pub spawner: Spawner,
     /// Calls services.
-    pub gateway: Gateway,
+    pub gateway: Arc<Gateway>,
     /// What is told of connectors.
     pub board: Arc<Board>,
     /// Between two signs of life.
@@ -72,24 +68,20 @@ pub struct Wish {
     pub stance: Stance,
 }
 
-/// The answer to a delivery, with the process that it is for.
-type Answer = (u64, Outcome);
-
 /// Keeps one channel.
 pub struct Keeper {
     shared: Arc<Shared>,
     wish: watch::Receiver<Wish>,
     resting: watch::Sender<bool>,
-    /// Calls that are under way, of past processes too.
-    calls: JoinSet<Answer>,
-    places: Arc<Semaphore>,
-    places_for: u16,
+    calls: Calls,
     generation: u64,
     restarts: Backoff,
 }
 
 /// What has been said to a process, and what it has said.
 struct Told {
+    /// What it says is wrong.
+    trouble: Option<String>,
     spec: Arc<Spec>,
     stance: Stance,
     tally: Tally,
@@ -106,9 +98,7 @@ impl Keeper {
             shared,
             wish,
             resting,
-            calls: JoinSet::new(),
-            places: Arc::new(Semaphore::new(usize::from(prefetch))),
-            places_for: prefetch,
+            calls: Calls::new(prefetch),
             generation: 0,
             restarts: Backoff::new(Duration::from_millis(100), Duration::from_secs(10)),
         };
@@ -152,7 +142,7 @@ impl Keeper {
             tokio::select! {
                 changed = self.wish.changed() => if changed.is_err() { return false },
                 // Their process is gone; their answers are for nobody.
-                Some(_) = self.calls.join_next(), if !self.calls.is_empty() => {}
+                _ = self.calls.next() => {}
             }
         }
     }
@@ -161,8 +151,6 @@ impl Keeper {
     async fn failed(&mut self, spec: &Spec, error: String) {
         let wait = self.restarts.step();
         warn!(channel = %spec.key, error, wait_ms = wait.as_millis() as u64, "connector process not running");
-        counter!("quorate_connector_restarts_total", "kind" => spec.key.kind, "channel" => spec.key.name.clone())
-            .increment(1);
         self.shared.board.update(&spec.key, |status| {
             status.state = ConnectorState::Failed;
             status.last_error = Some(error);
@@ -176,6 +164,7 @@ impl Keeper {
     /// Looks after a process until it is gone.
     async fn attend(&mut self, mut process: Process) {
         let Wish { spec, stance } = self.wish.borrow_and_update().clone();
+        self.calls.session_over();
         self.shared.board.update(&spec.key, |status| {
             status.state = ConnectorState::Starting;
             status.pid = Some(process.pid);
@@ -190,6 +179,7 @@ impl Keeper {
         let mut told = Told {
             spec: spec.clone(),
             stance: Stance::StandBy(Duration::ZERO),
+            trouble: None,
             tally: Tally::default(),
             consuming_since: None,
         };
@@ -212,13 +202,9 @@ impl Keeper {
                     Event::Frame(epoch, frame) => self.heard(&process, &mut told, epoch, frame),
                     Event::Ended(why) => return self.ended(&told, why).await,
                 },
-                Some(answer) = self.calls.join_next(), if !self.calls.is_empty() => match answer {
-                    Ok((incarnation, outcome)) if incarnation == process.incarnation => {
-                        self.note(&told.spec, &outcome);
-                        process.order(to_process::Frame::Outcome(outcome));
-                    }
-                    Ok(_) => {}
-                    Err(error) => warn!(channel = %told.spec.key, %error, "a call of a service broke off"),
+                (incarnation, outcome) = self.calls.next() => if incarnation == process.incarnation {
+                    self.note(&told, &outcome);
+                    process.order(to_process::Frame::Outcome(outcome));
                 },
             }
         }
@@ -235,11 +221,7 @@ impl Keeper {
             generation: self.generation,
             drain_ms: millis(spec.call_timeout),
         }));
-        if spec.prefetch != self.places_for {
-            // Calls under the old bound keep their old places.
-            self.places = Arc::new(Semaphore::new(usize::from(spec.prefetch)));
-            self.places_for = spec.prefetch;
-        }
+        self.calls.bound(spec.prefetch);
     }
 
     /// Sends the stance, if it is another one.
@@ -295,44 +277,29 @@ impl Keeper {
             }
             from_process::Frame::Report(report) => self.reported(told, report),
             from_process::Frame::Delivery(delivery) => {
-                counter!(
-                    "quorate_connector_received_total",
-                    "kind" => told.spec.key.kind, "channel" => told.spec.key.name.clone()
-                )
-                .increment(1);
+                if delivery.attempt == 1 {
+                    board::count(&told.spec.key, "received", 1);
+                }
                 // The wish may be newer than what was told: the service is the new one at once.
                 let spec = self.wish.borrow().spec.clone();
-                let (shared, places, incarnation) = (
-                    self.shared.clone(),
-                    self.places.clone(),
-                    process.incarnation,
-                );
-                self.calls.spawn(async move {
-                    let id = delivery.delivery;
-                    let result = shared
-                        .gateway
-                        .deliver(&spec, &places, epoch, delivery)
-                        .await;
-                    (
-                        incarnation,
-                        Outcome {
-                            delivery: id,
-                            result: Some(result),
-                        },
-                    )
-                });
+                let gateway = &self.shared.gateway;
+                self.calls
+                    .start(gateway, spec, process.incarnation, epoch, delivery);
             }
         }
     }
 
     fn reported(&mut self, told: &mut Told, report: Report) {
         let phase = report.phase();
-        told.consuming_since = match phase {
-            Phase::Consuming => told.consuming_since.or(Some(Instant::now())),
-            _ => None,
-        };
-        if !report.error.is_empty() {
-            warn!(channel = %told.spec.key, error = report.error, "connector");
+        if phase == Phase::Consuming {
+            told.consuming_since.get_or_insert_with(Instant::now);
+        } else {
+            told.consuming_since = None;
+            self.calls.session_over();
+        }
+        let trouble = Some(report.error).filter(|error| !error.is_empty());
+        if let Some(error) = &trouble {
+            warn!(channel = %told.spec.key, error, "connector");
         }
         self.shared.board.update(&told.spec.key, |status| {
             status.state = match phase {
@@ -341,28 +308,30 @@ impl Keeper {
                 Phase::Consuming => ConnectorState::Active,
                 Phase::Broken => ConnectorState::Failed,
             };
-            if !report.error.is_empty() {
-                status.last_error = Some(report.error);
-            } else if phase == Phase::Consuming {
-                status.last_error = None;
+            if trouble.is_some() || phase == Phase::Consuming {
+                status.last_error.clone_from(&trouble);
             }
         });
+        told.trouble = trouble;
     }
 
     /// Shows on the board why a message was not handled, and that one was.
-    fn note(&self, spec: &Spec, outcome: &Outcome) {
+    fn note(&self, told: &Told, outcome: &Outcome) {
         let error = match &outcome.result {
             Some(outcome::Result::Failed(why) | outcome::Result::NotRun(why)) => Some(why.clone()),
             Some(outcome::Result::Handled(_)) => None,
             Some(outcome::Result::Fenced(_)) | None => return,
         };
+        // What is wrong with the broker or the process comes first.
+        let error = told.trouble.clone().or(error);
         self.shared
             .board
-            .update(&spec.key, |status| status.last_error = error);
+            .update(&told.spec.key, |status| status.last_error = error);
     }
 
     async fn ended(&mut self, told: &Told, why: String) {
         let spec = told.spec.clone();
+        self.calls.session_over();
         self.shared.board.gone(&spec.key);
         if matches!(told.stance, Stance::Gone(_)) {
             info!(channel = %spec.key, why, "connector process gone");
@@ -378,10 +347,13 @@ impl Keeper {
         let lease_over =
             matches!(told.stance, Stance::Act(epoch) if !self.shared.page.view().holds(epoch));
         let why = if lease_over {
+            // Nothing is wrong with the process: it did as it should.
+            self.restarts.reset();
             format!("{why} (the lease was over)")
         } else {
             why
         };
+        board::restarted(&spec.key);
         self.failed(&spec, format!("its process is gone: {why}"))
             .await;
     }

@@ -5,8 +5,8 @@
 //! such a process as its parent holds it, `child` what runs inside it; `gateway` hands
 //! its messages to the services and judges the answers.
 
-mod backoff;
 mod board;
+mod calls;
 pub mod child;
 mod gateway;
 mod keeper;
@@ -106,7 +106,7 @@ pub fn start(context: Context) -> io::Result<Handle> {
     let (orders, orders_received) = mpsc::channel(8);
     let (let_go, let_go_received) = mpsc::channel(8);
     let shared = Shared {
-        gateway: Gateway::new(dispatch, page.view().clone(), view.clone()),
+        gateway: Arc::new(Gateway::new(dispatch, page.view().clone(), view.clone())),
         spawner: Spawner::start(program, alive)?,
         page: page.clone(),
         board: board.clone(),

@@ -27,10 +27,12 @@ static INCARNATIONS: AtomicU64 = AtomicU64::new(1);
 
 /// How long a new process may take to give its first sign of life.
 const BIRTH: Duration = Duration::from_secs(10);
-/// Silent intervals, of which a lease has four, until a process counts as stuck.
+/// Silent intervals, of which a lease has four, until a process counts as stuck. The first
+/// of them has begun before the last sign of life.
 const SILENT: u32 = 5;
-/// Room for orders beyond one outcome for each message in flight.
-const ORDERS: usize = 64;
+/// Room for an outcome for each message in flight, of which there are at most as many as
+/// the largest prefetch, and for other orders. It takes memory as it fills.
+const ORDERS: usize = u16::MAX as usize + 64;
 
 /// A running process.
 pub struct Process {
@@ -72,7 +74,7 @@ impl Process {
             .id()
             .ok_or_else(|| io::Error::other("the process ended at once"))?;
         let (read, write) = control.into_split();
-        let (orders, outbox) = mpsc::channel(usize::from(spec.prefetch) + ORDERS);
+        let (orders, outbox) = mpsc::channel(ORDERS);
         // It ends with the process: the socket closes.
         tokio::spawn(write_all(write, outbox));
         let mut ticks = interval(alive);
@@ -157,13 +159,10 @@ impl Process {
         if self.kill_at.is_some_and(|at| Instant::now() >= at) {
             self.kill("it did not finish in time");
         }
-        let stuck = if self.spoken {
-            self.silent > SILENT
-        } else {
-            self.started.elapsed() > BIRTH
-        };
-        if stuck {
+        if self.spoken && self.silent >= SILENT {
             self.kill("it gave no sign of life");
+        } else if !self.spoken && self.started.elapsed() > BIRTH {
+            self.kill("it never spoke: does the program call child::run_if_asked first?");
         }
     }
 

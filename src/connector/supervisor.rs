@@ -41,8 +41,9 @@ pub struct Supervisor {
     standing: watch::Receiver<Standing>,
     orders: mpsc::Receiver<Order>,
     kept: BTreeMap<Key, Kept>,
-    /// When this member was last seen acting.
-    acted_at: Option<Instant>,
+    /// Whether it acted when last looked at, and when it was seen to have stopped.
+    acting: bool,
+    acted_until: Option<Instant>,
     rest: Option<(Duration, Vec<oneshot::Sender<()>>)>,
 }
 
@@ -60,7 +61,8 @@ impl Supervisor {
             standing,
             orders,
             kept: BTreeMap::new(),
-            acted_at: None,
+            acting: false,
+            acted_until: None,
             rest: None,
         }
     }
@@ -77,7 +79,7 @@ impl Supervisor {
                     None => return,
                     Some(Order::Resume) => {
                         self.rest = None;
-                        self.acted_at = None;
+                        (self.acting, self.acted_until) = (false, None);
                     }
                     Some(Order::Rest(drain, done)) => {
                         let (shortest, waiting) = self.rest.get_or_insert((drain, Vec::new()));
@@ -96,7 +98,9 @@ impl Supervisor {
         let standing = *self.standing.borrow_and_update();
         let channels = self.view.borrow_and_update().channels.clone();
         if standing.acting {
-            self.acted_at = Some(now);
+            self.acting = true;
+        } else if std::mem::take(&mut self.acting) {
+            self.acted_until = Some(now);
         }
         let mut look_again = None;
         for spec in channels.values().filter(|spec| spec.active) {
@@ -151,7 +155,7 @@ impl Supervisor {
                 clear_at => (Stance::StandBy(spec.call_timeout), clear_at),
             };
         }
-        let until = self.acted_at.map(|at| at + LINGER);
+        let until = self.acted_until.map(|at| at + LINGER);
         match until {
             Some(until) if now < until => (Stance::StandBy(spec.call_timeout), Some(until)),
             _ => (Stance::Gone(spec.call_timeout), None),

@@ -133,25 +133,21 @@ async fn a_broker_that_says_nothing_is_told_of() {
         .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_restarts_costs_no_message() {
-    let (mut broker, queue) = (Rabbit::start().await, unique("restart"));
+/// Returns how often messages were handled again.
+async fn handled_through_a_restart(broker: &mut Rabbit, down: fn(&mut Rabbit)) -> usize {
+    let queue = unique("restart");
     let client = broker.client().await;
     client.declare(&queue).await;
-    let member = Member::consuming(&broker, &queue, 2000).await;
+    let member = Member::consuming(broker, &queue, 2000).await;
     member
         .group
-        .behave(|_| (Duration::from_millis(10), status(200)));
+        .behave(|_| (Duration::from_millis(20), status(200)));
     client.publish(&queue, bodies(500)).await;
-    let before = member
-        .when(&queue, "some handled", |status| status.handled >= 100)
-        .await;
-    broker.kill();
-    member
-        .when(&queue, "it is told", |status| {
-            status.state == ConnectorState::Failed
-        })
-        .await;
+    let some = |status: &ConnectorStatus| status.handled >= 100;
+    let before = member.when(&queue, "some handled", some).await;
+    down(broker);
+    let failed = |status: &ConnectorStatus| status.state == ConnectorState::Failed;
+    member.when(&queue, "it is told", failed).await;
     broker.up().await;
     let up = Instant::now();
     let after = member.active(&queue).await;
@@ -162,6 +158,19 @@ async fn a_broker_that_restarts_costs_no_message() {
     })
     .await;
     drained(&broker.client().await, &member, &queue).await;
-    let duplicates = member.group.calls.lock().len() - 500;
-    println!("{duplicates} duplicates");
+    let calls = member.group.calls.lock().len();
+    member.handle.shutdown(Duration::from_secs(5)).await;
+    calls - 500
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_restarts_costs_no_message() {
+    let mut broker = Rabbit::start().await;
+    let duplicates = handled_through_a_restart(&mut broker, Rabbit::stop).await;
+    println!("{duplicates} duplicates after a restart in order");
+    assert!(duplicates <= 20, "more than prefetch + in flight");
+    // A broker that is killed forgets acks that it had not written yet: what it hands out
+    // again for that reason is not ours to bound.
+    let duplicates = handled_through_a_restart(&mut broker, Rabbit::kill).await;
+    println!("{duplicates} duplicates after kill -9");
 }

@@ -51,7 +51,7 @@ pub fn free_ports<const N: usize>() -> [u16; N] {
 /// Starts a process that the kernel kills when this one ends. The thread that starts it
 /// has to live as long, so it is one that never ends.
 fn spawn(mut command: Command) -> Child {
-    let (sender, receiver) = mpsc::channel();
+    let (sender, receiver) = mpsc::sync_channel(1);
     std::thread::spawn(move || {
         sender.send(command.spawn()).unwrap();
         loop {
@@ -169,7 +169,16 @@ impl Rabbit {
         }
     }
 
-    /// Kills it. What is durable stays.
+    /// Stops it in order, as a restart of its service does.
+    pub fn stop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let pid = server.id().to_string();
+            let _ = Command::new("kill").args(["-TERM", &pid]).status();
+            let _ = server.wait();
+        }
+    }
+
+    /// Kills it. What is durable stays; of the acks, those that it had written.
     pub fn kill(&mut self) {
         if let Some(mut server) = self.server.take() {
             let _ = server.kill();

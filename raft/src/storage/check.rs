@@ -19,11 +19,16 @@
 //! 4. The newest snapshot is sound and reaches `purged`: what the log lacks at its
 //!    beginning is in there. `committed` is not beyond log and snapshot.
 //!
-//! A torn tail passes: it lies above the mark and takes only what follows it. Whatever
-//! else was lost, in any file of the log, either breaks one of these, or has taken nothing
-//! that counts: the log is then the one before some write that nobody was told of. Tables
-//! are read to the last block, so that rot is found at the start and not by a compaction
-//! later. All this happens on a read-only view: a log that is refused stays as it was.
+//! The manifest is fsynced with every change and changes seldom, so a torn one is taken for
+//! damage without asking further.
+//!
+//! A torn tail passes: it lies above the mark and takes only what follows it. (If the disk
+//! has lost a part of the tail and kept a later one, RocksDB can step over the gap; then 2
+//! refuses what could have been cut. That errs on the safe side.) Whatever else was lost, in
+//! any file of the log, either breaks one of these, or has taken nothing that counts: the
+//! log is then the one before some write that nobody was told of. Tables are read to the
+//! last block, so that rot is found at the start and not by a compaction later. All this
+//! happens on a read-only view: a log that is refused stays as it was.
 
 use super::{
     acknowledged::Acknowledged,

@@ -1,12 +1,18 @@
 //! Places at which tests end the process, as a kill would.
 
-/// Ends the process if the environment asks for it at this place. Tests only.
 #[cfg(test)]
-pub(super) fn point(name: &str) {
-    if std::env::var("QUORATE_TEST_CRASH").as_deref() == Ok(name) {
+static ARMED: parking_lot::Mutex<Option<String>> = parking_lot::Mutex::new(None);
+
+/// From now on the process dies at `point`.
+#[cfg(test)]
+pub(super) fn arm(point: &str) {
+    *ARMED.lock() = Some(point.to_owned());
+}
+
+/// Ends the process if a test has armed this place; nothing otherwise.
+pub(super) fn point(_name: &str) {
+    #[cfg(test)]
+    if ARMED.lock().as_deref() == Some(_name) {
         std::process::abort();
     }
 }
-
-#[cfg(not(test))]
-pub(super) fn point(_name: &str) {}

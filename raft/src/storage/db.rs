@@ -175,7 +175,7 @@ impl Db {
                 break;
             };
             let expected = entries.last().map_or(start, |last| last.log_id.index + 1);
-            if index != expected && !(entries.is_empty() && self.may_begin_at(index)?) {
+            if index != expected && !(entries.is_empty() && self.begins_after(start)?) {
                 return Err(hole(expected, index));
             }
             bytes += record.len();
@@ -187,10 +187,12 @@ impl Db {
         Ok(entries)
     }
 
-    /// Whether the log begins with `index`: what is before it was purged.
-    fn may_begin_at(&self, index: u64) -> io::Result<bool> {
-        let first = self.purged()?.map_or(0, |purged| purged.index + 1);
-        Ok(index <= first)
+    /// Whether the log begins behind `start`: nothing stands before it.
+    fn begins_after(&self, start: u64) -> io::Result<bool> {
+        let mut read = ReadOptions::default();
+        read.set_iterate_upper_bound(keys::entry(start));
+        let found = self.rocks.iterator_opt(IteratorMode::Start, read).next();
+        Ok(found.transpose().map_err(io::Error::other)?.is_none())
     }
 
     /// Calls `f` with every entry behind `purged`, in order, with its place in the log

@@ -16,8 +16,8 @@ use std::{
 
 const BLOCK: usize = 32 << 10;
 const HEADER: usize = 7;
-/// Full, first, middle, last.
-const TYPES: std::ops::RangeInclusive<u8> = 1..=4;
+/// The kinds of frame that stand in recycled logs only.
+const RECYCLED: [u8; 6] = [5, 6, 7, 8, 11, 131];
 
 /// The first frame of a file that is not sound.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub(super) enum Why {
     /// Zeros, where nothing was written or the disk has lost it.
     Zeros,
     Checksum,
-    /// A kind of frame that we never write.
-    Type(u8),
+    /// A kind of frame that stands in recycled logs only, which RocksDB would never get past.
+    Recycled(u8),
 }
 
 impl std::fmt::Display for Unframed {
@@ -45,19 +45,18 @@ impl std::fmt::Display for Unframed {
             Why::CutShort => "is cut short or has a wrong length".to_owned(),
             Why::Zeros => "is all zeros".to_owned(),
             Why::Checksum => "has a wrong checksum".to_owned(),
-            Why::Type(found) => format!("is of a kind ({found}) that is never written"),
+            Why::Recycled(kind) => format!("is of a kind ({kind}) that is never written"),
         };
         write!(f, "in {name} the record at byte {} {why}", self.offset)
     }
 }
 
-/// The first unsound frame of each log file and manifest in `dir`, ordered by file name.
-pub(super) fn unframed(dir: &Path) -> io::Result<Vec<Unframed>> {
+/// The first unsound frame of each write-ahead log in `dir`, ordered by file name.
+pub(super) fn unframed_logs(dir: &Path) -> io::Result<Vec<Unframed>> {
     let mut paths = Vec::new();
     for file in fs::read_dir(dir)? {
         let path = file?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.ends_with(".log") || name.starts_with("MANIFEST-") {
+        if path.extension().is_some_and(|extension| extension == "log") {
             paths.push(path);
         }
     }
@@ -67,6 +66,18 @@ pub(super) fn unframed(dir: &Path) -> io::Result<Vec<Unframed>> {
         found.extend(first_unframed(&path)?);
     }
     Ok(found)
+}
+
+/// The first unsound frame of the manifest that is in force. Another one, left by a kill
+/// while it was being made, doesn't count; nor does a `CURRENT` that names none, which
+/// RocksDB refuses by itself.
+pub(super) fn unframed_manifest(dir: &Path) -> io::Result<Option<Unframed>> {
+    let current = fs::read(dir.join("CURRENT"))?;
+    let path = dir.join(String::from_utf8_lossy(&current).trim());
+    match path.is_file() {
+        true => first_unframed(&path),
+        false => Ok(None),
+    }
 }
 
 fn first_unframed(path: &Path) -> io::Result<Option<Unframed>> {
@@ -102,8 +113,8 @@ fn first_in_block(block: &[u8]) -> Option<(usize, Why)> {
         if kind == 0 && length == 0 {
             return Some((at, Why::Zeros));
         }
-        if !TYPES.contains(&kind) {
-            return Some((at, Why::Type(kind)));
+        if RECYCLED.contains(&kind) {
+            return Some((at, Why::Recycled(kind)));
         }
         let Some(payload) = rest.get(HEADER..HEADER + length) else {
             return Some((at, Why::CutShort));

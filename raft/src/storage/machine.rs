@@ -7,6 +7,7 @@
 //! that could be trusted any more: every call after that fails, which stops the member.
 
 use std::{
+    fmt,
     io::{self, Write},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -41,7 +42,11 @@ struct State {
 
 impl State {
     /// Runs `f` on the machine unless it has failed before; from now on it has if `f` fails.
-    fn run<T>(&mut self, what: &str, f: impl FnOnce(&mut Self) -> io::Result<T>) -> io::Result<T> {
+    fn run<T>(
+        &mut self,
+        what: fmt::Arguments<'_>,
+        f: impl FnOnce(&mut Self) -> io::Result<T>,
+    ) -> io::Result<T> {
         if let Some(failed) = &self.failed {
             return Err(io::Error::other(format!(
                 "the machine has failed before: {failed}"
@@ -59,8 +64,8 @@ impl State {
     }
 
     fn restore(&mut self, meta: &SnapshotMeta, file: &SnapshotFile) -> io::Result<()> {
-        let what = format!("restoring the snapshot {}", file.path().display());
-        self.run(&what, |state| {
+        let path = file.path().display();
+        self.run(format_args!("restoring the snapshot {path}"), |state| {
             state.machine.restore(&mut file.reader())?;
             state.applied = meta.last_log_id;
             state.membership = meta.last_membership.clone();
@@ -72,7 +77,7 @@ impl State {
         let Some(applied) = self.applied else {
             return Ok(());
         };
-        self.run("publishing", |state| {
+        self.run(format_args!("publishing"), |state| {
             state.machine.publish(applied.index);
             Ok(())
         })
@@ -80,7 +85,7 @@ impl State {
 
     fn apply(&mut self, entry: Entry) -> io::Result<Answer> {
         let id = entry.log_id;
-        self.run(&format!("applying entry {id}"), |state| {
+        self.run(format_args!("applying entry {id}"), |state| {
             let answer = match entry.payload {
                 EntryPayload::Blank => Answer::default(),
                 EntryPayload::Normal(Proposal(bytes)) => Answer(
@@ -164,7 +169,7 @@ impl RaftStateMachine<Types> for MachineStore {
 
     async fn get_snapshot_builder(&mut self) -> Builder {
         let mut state = self.state.lock();
-        let frozen = state.run("freezing", |state| Ok(state.machine.freeze()));
+        let frozen = state.run(format_args!("freezing"), |state| Ok(state.machine.freeze()));
         Builder {
             frozen: Mutex::new(Some(frozen)),
             meta: SnapshotMeta {
@@ -188,13 +193,15 @@ impl RaftStateMachine<Types> for MachineStore {
         let snapshots = self.snapshots.clone();
         let meta = meta.clone();
         blocking(move || {
+            super::crash::point("install received");
+            let file = snapshots.adopt(&meta, file)?;
             file.verify().map_err(|e| {
                 let what = format!("the snapshot {}: {e}", file.path().display());
                 io::Error::new(io::ErrorKind::InvalidData, what)
             })?;
             let mut state = state.lock();
             state.restore(&meta, &file)?;
-            super::crash::point("snapshot restored");
+            super::crash::point("install restored");
             snapshots.commit(meta, file)?;
             state.publish()
         })

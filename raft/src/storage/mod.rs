@@ -33,7 +33,12 @@ mod snapshots;
 mod stats;
 pub(crate) mod types;
 
-use std::{fs, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 pub(crate) use error::OpenError;
 pub(crate) use folder::Released;
@@ -64,7 +69,7 @@ pub(crate) struct Opened {
     /// Absent in a folder that was new: see [`Opened::settle`].
     pub(crate) marker: Option<Marker>,
     pub(crate) released: Released,
-    folder: Arc<Folder>,
+    root: PathBuf,
 }
 
 impl Opened {
@@ -72,13 +77,13 @@ impl Opened {
     pub(crate) fn settle(&mut self, marker: Marker) -> Result<(), OpenError> {
         match &self.marker {
             None => {
-                marker::write_marker(self.folder.root(), &marker)?;
+                marker::write_marker(&self.root, &marker)?;
                 self.marker = Some(marker);
                 Ok(())
             }
             Some(have) if *have == marker => Ok(()),
             Some(have) => Err(OpenError::Foreign {
-                dir: self.folder.root().to_owned(),
+                dir: self.root.clone(),
                 have_cluster: have.cluster.clone(),
                 have_member: have.member,
                 want_cluster: marker.cluster,
@@ -125,6 +130,9 @@ pub(crate) fn open(
         }
     }
 
+    let machine = MachineStore::open(machine, snapshots.clone());
+    let machine = machine.map_err(|e| restore_error(&snapshots, &e))?;
+
     // Sound: from here on things are changed.
     snapshots.tidy()?;
     let log = folder.log();
@@ -141,15 +149,13 @@ pub(crate) fn open(
     sync_dir(dir).map_err(OpenError::io(dir, "fsync"))?;
     let flusher = Flusher::start(Arc::new(db), file, mark);
     let (db, flusher) = flusher.map_err(OpenError::io(&log, "starting the flusher"))?;
-    let store = MachineStore::open(machine, snapshots.clone());
-    let machine = store.map_err(|e| restore_error(&snapshots, &e))?;
     Ok(Opened {
         log: LogStore::new(db, flusher),
         machine,
         snapshots,
         marker,
         released,
-        folder,
+        root: dir.to_owned(),
     })
 }
 
@@ -160,9 +166,11 @@ fn check_log(
     newest_snapshot: Option<types::LogId>,
 ) -> Result<Contents, OpenError> {
     let dir = folder.log();
-    let unframed = framing::unframed(&dir).map_err(OpenError::io(&dir, "reading"))?;
-    if let Some(alien) = unframed.iter().find(|u| matches!(u.why, Why::Type(_))) {
-        return Err(OpenError::damaged(&alien.path, alien.to_string()));
+    let manifest = framing::unframed_manifest(&dir).map_err(OpenError::io(&dir, "reading"))?;
+    let unframed = framing::unframed_logs(&dir).map_err(OpenError::io(&dir, "reading"))?;
+    let endless = |u: &&Unframed| matches!(u.why, Why::Recycled(_));
+    if let Some(bad) = manifest.as_ref().or(unframed.iter().find(endless)) {
+        return Err(OpenError::damaged(&bad.path, bad.to_string()));
     }
     let refuse = |found: String| {
         let places: Vec<String> = unframed.iter().map(Unframed::to_string).collect();

@@ -31,6 +31,15 @@ impl LogReader {
         LogReader { db }
     }
 
+    /// The entries in `range`: at most `max_bytes` of them, but at least one.
+    pub(crate) fn read(
+        &self,
+        range: impl RangeBounds<u64>,
+        max_bytes: usize,
+    ) -> io::Result<Vec<Entry>> {
+        self.db.entries(range, max_bytes)
+    }
+
     fn stream<E: From<io::Error>>(
         &self,
         range: impl RangeBounds<u64>,
@@ -86,11 +95,11 @@ impl RaftLogReader<Types> for LogReader {
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
-        self.db.entries(range, usize::MAX)
+        self.read(range, usize::MAX)
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        self.db.entries(start..end, BATCH_BYTES)
+        self.read(start..end, BATCH_BYTES)
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {

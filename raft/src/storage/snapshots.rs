@@ -92,6 +92,20 @@ impl Snapshots {
         SnapshotWriter::create(path, meta, self.folder.clone())
     }
 
+    /// A snapshot that lies in our folder: `file` itself, or a copy. Blocks.
+    pub(super) fn adopt(
+        &self,
+        meta: &SnapshotMeta,
+        file: SnapshotFile,
+    ) -> io::Result<SnapshotFile> {
+        if file.path().parent() == Some(&self.dir) {
+            return Ok(file);
+        }
+        let mut writer = self.writer(meta)?;
+        io::copy(&mut file.reader(), &mut writer)?;
+        writer.seal()
+    }
+
     /// Begins to receive a snapshot from the leader; it must come to `length` bytes with
     /// the checksum `crc32c`.
     pub(crate) async fn receive(
@@ -124,9 +138,9 @@ impl Snapshots {
             });
         }
         let path = self.dir.join(name(covers));
-        super::crash::point("snapshot sealed");
+        super::crash::point("install sealed");
         file.rename(&path)?;
-        super::crash::point("snapshot renamed");
+        super::crash::point("install renamed");
         sync_dir(&self.dir)?;
         let (meta, file) = SnapshotFile::open(&path, &self.folder)?;
         let snapshot = Snapshot {

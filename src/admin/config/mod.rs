@@ -223,4 +223,6 @@ async fn write(
 }
 
 #[cfg(test)]
+mod over_http;
+#[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{super::backoff, link::Message};
+use super::{backoff, link::Message};
 
 /// How long "no member could run the service" doesn't count as a failure of the message.
 /// A cluster that is electing or restarting is back long before; a service that nobody

@@ -11,7 +11,7 @@
 //! broker's protocol is spoken with.
 
 mod amqp;
-mod amqp_message;
+pub(super) mod backoff;
 mod flight;
 pub mod frames;
 mod link;

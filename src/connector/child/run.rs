@@ -8,7 +8,7 @@ use quorate_proto::connector::{Configure, Phase};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    super::backoff::Backoff,
+    backoff::Backoff,
     flight::Common,
     link::{Link, Session, Trouble},
     serve::{Served, Serving},
@@ -104,7 +104,7 @@ impl Run {
         Run {
             wires,
             next_delivery: 1,
-            reconnect: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
+            reconnect: Backoff::new(Duration::from_millis(100), Duration::from_secs(2)),
             reopen: Backoff::new(Duration::from_millis(20), Duration::from_secs(1)),
             silences: 0,
         }
@@ -147,7 +147,8 @@ impl Run {
             if self.silences >= SILENCES {
                 return;
             }
-            let wait = self.reconnect.step();
+            // Not all at once, when a broker with many connectors comes back.
+            let wait = self.reconnect.step().mul_f64(rand::random_range(0.7..=1.0));
             tokio::select! {
                 () = sleep(wait) => {}
                 // A change of the settings may be the cure: try at once.
@@ -275,6 +276,8 @@ impl Run {
         .await;
         self.wires.watchdog.disarm();
         self.wires.out.under(Reign::default());
+        // Deliveries of this session that still wait at the parent are void from here on.
+        self.say(Phase::Draining, "", settings.generation).await;
         if opened_at.elapsed() > Duration::from_secs(1) {
             self.reopen.reset();
         }

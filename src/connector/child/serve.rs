@@ -11,7 +11,7 @@ use tokio::time::sleep_until;
 use tracing::{debug, warn};
 
 use super::{
-    super::backoff,
+    backoff,
     flight::{Flight, Flights, Stage, Verdict},
     link::{Epitaph, Link, Session, Settler, Trouble},
     run::Settings,

@@ -113,7 +113,7 @@ impl Out {
 
     /// Says what became of deliveries.
     pub async fn say_tally(&self) {
-        let tally = self.tally.lock().clone();
+        let tally = *self.tally.lock();
         self.send(Frame::Tally(tally)).await;
     }
 
@@ -125,11 +125,11 @@ impl Out {
         let mut said = Tally::default();
         loop {
             ticks.tick().await;
-            let tally = self.tally.lock().clone();
+            let tally = *self.tally.lock();
             if tally == said {
                 self.send(Frame::Alive(Alive {})).await;
             } else {
-                self.send(Frame::Tally(tally.clone())).await;
+                self.send(Frame::Tally(tally)).await;
                 said = tally;
             }
         }

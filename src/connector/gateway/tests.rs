@@ -171,9 +171,8 @@ async fn nothing_is_called_without_the_lease_or_under_an_old_epoch() {
     let (state, view) = watch::channel(Arc::new(View::default()));
     let calls = Arc::new(Counting::default());
     let gateway = Gateway::new(calls.clone(), page.view().clone(), view);
-    let places = Semaphore::new(10);
     let spec = spec();
-    let ask = || gateway.deliver(&spec, &places, 7, delivery());
+    let ask = || gateway.deliver(&spec, 7, delivery());
 
     assert!(
         matches!(ask().await, Outcome::Fenced(_)),

@@ -10,7 +10,7 @@ use lapin::{
 };
 use quorate_proto::connector::Header;
 
-use super::link::{Epitaph, Message};
+use super::super::link::{Epitaph, Message};
 
 /// Longest reason in a header, in bytes.
 const REASON_MAX: usize = 1000;

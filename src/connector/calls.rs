@@ -1,0 +1,103 @@
+//! The calls of services that one channel has under way.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt;
+use quorate_proto::connector::{Delivery, Outcome, outcome};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+use tracing::warn;
+
+use super::{gateway::Gateway, view::Spec};
+
+/// The answer to a delivery, with the number of the process that it is for.
+pub type Answer = (u64, Outcome);
+
+/// Bounds the calls over all sessions and processes of the channel: what a lost session
+/// left running keeps its places, so that quick reconnects don't pile up calls.
+pub struct Calls {
+    under_way: JoinSet<Answer>,
+    places: Arc<Semaphore>,
+    bound: u16,
+    /// Counts sessions: a delivery that still waits for a place when its session is over
+    /// is void, since the broker hands the message out again.
+    session: watch::Sender<u64>,
+}
+
+impl Calls {
+    /// At most `bound` at a time.
+    pub fn new(bound: u16) -> Self {
+        Calls {
+            under_way: JoinSet::new(),
+            places: Arc::new(Semaphore::new(usize::from(bound))),
+            bound,
+            session: watch::Sender::new(0),
+        }
+    }
+
+    /// Another bound, for calls from here on.
+    pub fn bound(&mut self, bound: u16) {
+        if bound != self.bound {
+            self.places = Arc::new(Semaphore::new(usize::from(bound)));
+            self.bound = bound;
+        }
+    }
+
+    /// The session of the deliveries so far is over.
+    pub fn session_over(&self) {
+        self.session.send_modify(|session| *session += 1);
+    }
+
+    /// Calls the service as soon as there is a place.
+    pub fn start(
+        &mut self,
+        gateway: &Arc<Gateway>,
+        spec: Arc<Spec>,
+        incarnation: u64,
+        epoch: u64,
+        delivery: Delivery,
+    ) {
+        let (gateway, places) = (gateway.clone(), self.places.clone());
+        let mut session = self.session.subscribe();
+        self.under_way.spawn(async move {
+            let id = delivery.delivery;
+            let place = tokio::select! {
+                place = places.acquire_owned() => place.ok(),
+                _ = session.changed() => None,
+            };
+            let result = match place {
+                Some(_place) => {
+                    let call = gateway.deliver(&spec, epoch, delivery);
+                    // Whatever happens, the message gets an answer.
+                    let caught = AssertUnwindSafe(call).catch_unwind().await;
+                    let panicked = |_| outcome::Result::Failed("the call panicked".to_owned());
+                    Some(caught.unwrap_or_else(panicked))
+                }
+                None => None,
+            };
+            (
+                incarnation,
+                Outcome {
+                    delivery: id,
+                    result,
+                },
+            )
+        });
+    }
+
+    /// The next answer; waits for ever when no call is under way. Can be dropped and
+    /// called again.
+    pub async fn next(&mut self) -> Answer {
+        loop {
+            match self.under_way.join_next().await {
+                None => std::future::pending().await,
+                // Void: nobody waits for it.
+                Some(Ok((_, Outcome { result: None, .. }))) => {}
+                Some(Ok(answer)) => return answer,
+                Some(Err(error)) => warn!(%error, "a call of a service broke off"),
+            }
+        }
+    }
+}
