@@ -9,6 +9,7 @@
 mod announce;
 mod birth;
 mod bridge;
+mod compare;
 mod drain;
 mod error;
 mod faces;
@@ -193,7 +194,7 @@ impl Server {
             timing,
             drain: settings.drain,
             draining: draining_seen,
-            peers,
+            peers: peers.clone(),
         };
         faces.admin(ports.admin, admin::router(context), &mut vital);
         let node = cluster.node().clone();
@@ -205,6 +206,9 @@ impl Server {
             "announcement",
             announce::announce(cluster.clone(), services.carried_names()),
         );
+        let members = cluster.node().watch_members();
+        let compare = compare::compare(me, settings.failover_ms, members, peers);
+        vital.background("comparison of the promises", compare);
         tracing::info!(
             member = settings.name,
             id = me,

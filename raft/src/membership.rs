@@ -42,6 +42,9 @@ const SEEK_FIRST: Duration = Duration::from_millis(50);
 const SEEK_LONGEST: Duration = Duration::from_millis(1000);
 const SEEK_PATIENCE: Duration = Duration::from_secs(10);
 
+/// For one answer to a request that may be repeated.
+const ASK_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Whether a member counts for quorums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -137,8 +140,12 @@ impl Inner {
     ) -> Result<(MemberId, bool), ProposeError> {
         let mut retry = Retry::new(self, deadline);
         let mut doubt = None;
+        let mut asked = self.id;
         loop {
-            let tried = match retry.leader() {
+            // A member that has moved hears from nobody, but somebody knows who leads.
+            let leader = retry.leader().or_else(|| self.peers.after(asked));
+            asked = leader.unwrap_or(asked);
+            let tried = match leader {
                 None => Tried::NotHere(None),
                 Some(leader) if leader == self.id => {
                     self.admit_here(id, member.clone(), vote, deadline).await
@@ -150,7 +157,8 @@ impl Inner {
                         deadline_ms: retry.left_ms(),
                         vote,
                     };
-                    self.admit_at(leader, request, deadline).await
+                    let patience = Instant::now() + ASK_PATIENCE;
+                    self.admit_at(leader, request, patience.min(deadline)).await
                 }
             };
             let leader = match tried {

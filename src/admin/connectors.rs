@@ -17,7 +17,7 @@ async fn connectors(
     headers: HeaderMap,
 ) -> Result<Json<ConnectorsAnswer>, Problem> {
     match headers.contains_key(PASSED_ON) {
-        true => Ok(Json(own(&context))),
+        true => own(&context).map(Json),
         false => list(&context).await.map(Json),
     }
 }
@@ -27,14 +27,10 @@ pub async fn list(context: &Context) -> Result<ConnectorsAnswer, Problem> {
     let reign = *context.cluster.state().reign();
     let holder = reign.holder.filter(|_| !reign.released);
     if holder == Some(context.me()) {
-        return Ok(own(context));
+        return own(context);
     }
-    let unavailable =
-        |detail: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
     let Some(holder) = holder.and_then(|id| context.member(id)) else {
-        return Err(unavailable(
-            "no member runs the connectors at the moment; try again in a moment".into(),
-        ));
+        return Err(nobody());
     };
     let asked =
         context
@@ -48,8 +44,21 @@ pub async fn list(context: &Context) -> Result<ConnectorsAnswer, Problem> {
     })
 }
 
-fn own(context: &Context) -> ConnectorsAnswer {
-    ConnectorsAnswer {
-        connectors: context.connectors.statuses().borrow().to_vec(),
+/// As the connector server. One that holds the reign and whose lease is over, without a
+/// quorum for example, runs nothing, and must not say that there is nothing.
+fn own(context: &Context) -> Result<ConnectorsAnswer, Problem> {
+    if !context.connectors.reign().borrow().acting {
+        return Err(nobody());
     }
+    Ok(ConnectorsAnswer {
+        connectors: context.connectors.statuses().borrow().to_vec(),
+    })
+}
+
+fn nobody() -> Problem {
+    unavailable("no member runs the connectors at the moment; try again in a moment".into())
+}
+
+fn unavailable(detail: String) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
 }

@@ -132,9 +132,6 @@ fn observe(context: &Context) {
         .iter()
         .filter(|member| member.role == quorate_raft::Role::Voter)
         .count();
-    gauge!("quorate_is_leader").set(f64::from(u8::from(leadership.leading)));
-    gauge!("quorate_term").set(leadership.term as f64);
-    gauge!("quorate_applied_index").set(context.cluster.state().applied() as f64);
     gauge!("quorate_members", "role" => "voter").set(voters as f64);
     gauge!("quorate_members", "role" => "learner").set((members.len() - voters) as f64);
     if let Some(heard_at) = leadership.heard_at {

@@ -49,7 +49,10 @@ async fn transfer(
 ) -> Result<Response, Problem> {
     let request = body?.map(|Json(it)| it).unwrap_or_default();
     let leadership = context.leadership();
-    if leadership.leading {
+    let fresh = leadership
+        .heard_at
+        .is_some_and(|at| at.elapsed() < context.timing.lease);
+    if leadership.leading && fresh {
         return lead_away(&context, request).await;
     }
     let leader = leadership

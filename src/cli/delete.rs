@@ -30,11 +30,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         call = call.header(http::header::IF_MATCH, &format!("\"{revision}\""))?;
     }
     let shown = format!("{}/{}", args.kind, args.name);
-    Client::new(&args.client)?
-        .send(call)
-        .await?
-        .good()
-        .map_err(|failure| failure.about(&shown))?;
+    Client::new(&args.client)?.send(call).await?.good()?;
     eprintln!("{shown} deleted");
     Ok(())
 }

@@ -140,11 +140,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
                 (None, None) => return Err(Failure::Usage("give a value or --file".into())),
             };
             let call = precondition.onto(Call::new(Method::PUT, path(&key)).raw(value))?;
-            let answer = Client::new(&client)?
-                .send(call)
-                .await?
-                .good()
-                .map_err(|failure| failure.about(&key))?;
+            let answer = Client::new(&client)?.send(call).await?.good()?;
             eprintln!(
                 "{key} has revision {}",
                 answer.revision().unwrap_or_default()
@@ -157,11 +153,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
             client,
         } => {
             let call = precondition.onto(Call::new(Method::DELETE, path(&key)))?;
-            Client::new(&client)?
-                .send(call)
-                .await?
-                .good()
-                .map_err(|failure| failure.about(&key))?;
+            Client::new(&client)?.send(call).await?.good()?;
             eprintln!("{key} deleted");
             Ok(())
         }
@@ -178,8 +170,7 @@ async fn get(key: &str, stale: bool, client: &ClientArgs) -> Result<(), Failure>
     let query = if stale { "?consistency=stale" } else { "" };
     let answer = Client::new(client)?
         .get(format!("{}{query}", path(key)))
-        .await
-        .map_err(|failure| failure.about(key))?;
+        .await?;
     match client.output {
         Output::Table => output::bytes(&answer.body),
         Output::Json => output::json(&Entry {

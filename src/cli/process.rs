@@ -13,7 +13,9 @@ const WATCHDOG: Duration = Duration::from_millis(9_700);
 
 /// Writes the log to stderr, panics included.
 pub fn log_to_stderr(settings: &LogSettings) {
-    let filter = EnvFilter::new(&settings.level);
+    // openraft speaks to its own authors; what matters of it is told by the part that uses
+    // it. Whoever wants to hear it all the same says log.level = "info,openraft=info".
+    let filter = EnvFilter::new(format!("openraft=off,{}", settings.level));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -61,6 +61,13 @@ impl Peers {
         self.known.read().get(&id).cloned()
     }
 
+    /// The next member after `id`, around.
+    pub(crate) fn after(&self, id: MemberId) -> Option<MemberId> {
+        let known = self.known.read();
+        let after = known.range(id + 1..).next();
+        after.or_else(|| known.first_key_value()).map(|(id, _)| *id)
+    }
+
     /// Takes in where a member is now; a new address means new connections.
     pub(crate) fn learn(&self, id: MemberId, member: &Member) {
         let unchanged = |peer: &Peer| peer.address == member.peer;

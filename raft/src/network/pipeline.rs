@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{Stream, StreamExt, stream::BoxStream};
+use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::BoxStream};
 use openraft::{
     errors::RPCError,
     raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendResult},
@@ -26,7 +26,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::PollSender;
-use tonic::{Status, Streaming};
+use tonic::{Response, Status, Streaming};
 
 use super::{
     client::{append_request, append_response},
@@ -44,26 +44,47 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 type Answer = Result<StreamAppendResult<Types>, RPCError<Types>>;
 
-/// Opens the stream. The answers come out in the order of the requests.
-pub(super) async fn open<S>(
-    mut client: Client,
-    input: S,
-) -> Result<BoxStream<'static, Answer>, RPCError<Types>>
+type Opening = BoxFuture<'static, Result<Response<Streaming<peer::AppendResponse>>, Status>>;
+
+/// The answers, in the order of the requests. The stream is opened when they are first
+/// asked for, and the first request does not wait until it is open.
+pub(super) fn open<S>(mut client: Client, input: S) -> BoxStream<'static, Answer>
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
 {
     let (tx, rx) = mpsc::channel(WINDOW);
-    let opened = tokio::time::timeout(PATIENCE, client.append_stream(ReceiverStream::new(rx)));
-    let opened = opened.await.map_err(|_| stalled(PATIENCE))?;
-    Ok(Box::pin(Pipeline {
+    let opening = async move { client.append_stream(ReceiverStream::new(rx)).await };
+    Box::pin(Pipeline {
         input: Some(input),
         next: None,
         requests: PollSender::new(tx),
-        answers: opened.map_err(|s| rpc_error(&s))?.into_inner(),
+        answers: Answers::Opening(opening.boxed()),
         waiting: VecDeque::new(),
         patience: Box::pin(tokio::time::sleep(PATIENCE)),
         over: false,
-    }))
+    })
+}
+
+enum Answers {
+    Opening(Opening),
+    Open(Streaming<peer::AppendResponse>),
+}
+
+impl Answers {
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<peer::AppendResponse, Status>>> {
+        loop {
+            match self {
+                Answers::Open(answers) => return answers.poll_next_unpin(cx),
+                Answers::Opening(opening) => match ready!(opening.poll_unpin(cx)) {
+                    Ok(opened) => *self = Answers::Open(opened.into_inner()),
+                    Err(status) => return Poll::Ready(Some(Err(status))),
+                },
+            }
+        }
+    }
 }
 
 /// A message that waits for its answer.
@@ -78,7 +99,7 @@ struct Pipeline<S> {
     /// Taken from openraft and still to be sent.
     next: Option<AppendEntriesRequest<Types>>,
     requests: PollSender<peer::AppendRequest>,
-    answers: Streaming<peer::AppendResponse>,
+    answers: Answers,
     waiting: VecDeque<Waiting>,
     patience: Pin<Box<Sleep>>,
     over: bool,
@@ -161,7 +182,7 @@ where
         }
         // Send first: what is taken from openraft now is known when the answers are looked at.
         let sent = this.send(cx);
-        while let Poll::Ready(answer) = this.answers.poll_next_unpin(cx) {
+        while let Poll::Ready(answer) = this.answers.poll_next(cx) {
             let Some(answer) = answer else {
                 this.over = true;
                 let cut = Status::unavailable("the other side ended the stream");

@@ -1,6 +1,10 @@
 //! A proxy for each link, so that it can fall silent: nothing arrives, nothing is refused.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, LazyLock},
+};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -10,9 +14,18 @@ use tokio::{
     sync::watch,
 };
 
+/// Where the proxies run, whoever else stops.
+static PROXIES: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+});
+
 /// All links of a group, by the addresses of the member that dials and the one dialled.
 #[derive(Clone)]
-pub struct Links(Arc<Mutex<BTreeMap<(String, String), Link>>>, Arc<Runtime>);
+pub struct Links(Arc<Mutex<BTreeMap<(String, String), Link>>>);
 
 struct Link {
     proxy: SocketAddr,
@@ -21,12 +34,7 @@ struct Link {
 
 impl Links {
     pub fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        Links(Arc::default(), Arc::new(runtime))
+        Links(Arc::default())
     }
 
     /// Where `from` is to dial instead of `to`.
@@ -53,7 +61,7 @@ impl Links {
         let proxy = listener.local_addr().unwrap();
         let (silent, listening) = watch::channel(false);
         let to = to.to_owned();
-        self.1.spawn(async move {
+        PROXIES.spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();
             while let Ok((near, _)) = listener.accept().await {
                 tokio::spawn(carry(near, to.clone(), listening.clone()));

@@ -1,37 +1,55 @@
 //! The processes of a quickstart: starts them, hears of their ends, stops them.
 
 use std::{
-    collections::BTreeSet,
-    fs::File,
-    path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    process::ExitStatus,
     time::Duration,
 };
 
 use nix::sys::signal::Signal;
-use tokio::{process::Command, sync::mpsc, time::Instant};
+use quorate_raft::Node;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 
-use super::{Stop, ending, folder::Folder, folder::Member};
+use super::{
+    Stop, ending,
+    folder::{Folder, Member},
+    place::Place,
+};
 use crate::{
     cli::failure::Failure,
     host::{ports, process},
 };
-use quorate_raft::Node;
 
 /// A member ends within 10 s of SIGTERM; then the waiting is over.
 const PATIENCE: Duration = Duration::from_secs(12);
 
-/// How often it is looked at whether processes have ended.
+/// How often it is looked at whether processes have ended that were asked to.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What was started, and what else runs on the folder.
+/// How often it is looked for processes that were started by hand.
+const LOOK_AROUND: Duration = Duration::from_millis(500);
+
+/// An end of a process: its place, and how it ended where that is known.
+pub struct Death {
+    /// Where.
+    pub place: Place,
+    /// `None` for a process of somebody else.
+    pub status: Option<ExitStatus>,
+}
+
+/// What was started here, and what else runs on the folder.
 pub struct Fleet {
     /// Where it all is.
     pub folder: Folder,
     program: PathBuf,
     started: BTreeSet<u32>,
-    endings: mpsc::Receiver<(String, u32, ExitStatus)>,
-    ended: mpsc::Sender<(String, u32, ExitStatus)>,
+    others: BTreeMap<u32, Place>,
+    endings: mpsc::Receiver<(u32, Death)>,
+    ended: mpsc::Sender<(u32, Death)>,
 }
 
 impl Fleet {
@@ -45,73 +63,73 @@ impl Fleet {
             folder,
             program,
             started: BTreeSet::new(),
+            others: BTreeMap::new(),
             endings,
             ended,
         })
     }
 
     /// Starts whatever does not run yet.
-    pub async fn start(&mut self) -> Result<(), Failure> {
-        let idle: Vec<Member> = self
+    pub fn start(&mut self) -> Result<(), Failure> {
+        let idle: BTreeSet<String> = self
             .folder
-            .members
-            .iter()
-            .filter(|member| !runs(member))
-            .cloned()
+            .places()
+            .into_iter()
+            .filter(|place| !place.runs())
+            .map(|place| place.who)
             .collect();
         self.check_ports(&idle)?;
-        let known: Vec<bool> = self
+        let births = births(&self.folder)?;
+        for place in self
             .folder
-            .members
-            .iter()
-            .map(has_marker)
-            .collect::<Result<_, _>>()?;
-        // Only where no member has ever been part of a cluster is there one to be made.
-        let newborn = !known.contains(&true);
-        let first = self.folder.members[0].name.clone();
-        for member in &idle {
-            let others = self.folder.admin_urls(Some(&member.name)).join(",");
-            let birth = match has_marker(member)? {
-                true => vec![],
-                false if newborn && member.name == first => vec!["--bootstrap".to_owned()],
-                false => vec!["--join".to_owned(), others],
-            };
-            let (config, log) = (member.config.clone(), member.log.clone());
-            self.spawn(&member.name, "server", &config, &log, &birth)?;
-        }
-        if let Some(balancer) = self.folder.balancer.clone()
-            && process::all().all(|pid| !process::runs(pid, "balancer", &balancer.config))
+            .places()
+            .into_iter()
+            .filter(|place| idle.contains(&place.who))
         {
-            self.spawn(
-                "the balancer",
-                "balancer",
-                &balancer.config,
-                &balancer.log,
-                &[],
-            )?;
+            let flags = births.get(&place.who).cloned().unwrap_or_default();
+            self.spawn(place, &flags)?;
         }
+        self.look_around();
         Ok(())
     }
 
-    /// Waits for the end of a process that was started here.
-    pub async fn death(&mut self) -> (String, ExitStatus) {
-        match self.endings.recv().await {
-            Some((who, pid, status)) => {
-                self.started.remove(&pid);
-                (who, status)
+    /// Waits for the end of a process of the folder.
+    pub async fn death(&mut self) -> Death {
+        loop {
+            tokio::select! {
+                Some((pid, death)) = self.endings.recv() => {
+                    self.started.remove(&pid);
+                    return death;
+                }
+                () = sleep(LOOK_AROUND) => {
+                    if let Some(place) = self.look_around() {
+                        return Death { place, status: None };
+                    }
+                }
             }
-            // Can't be: this value holds a sender itself.
-            None => std::future::pending().await,
         }
     }
 
     /// Ends whatever runs on the folder, started here or by hand, within a bound.
     pub async fn stop(&mut self, again: &mut Stop) -> Result<(), Failure> {
+        self.end(again, Fleet::running).await
+    }
+
+    /// Ends only what was started here.
+    pub async fn stop_own(&mut self, again: &mut Stop) -> Result<(), Failure> {
+        self.end(again, Fleet::own).await
+    }
+
+    async fn end(
+        &mut self,
+        again: &mut Stop,
+        whom: fn(&Fleet) -> BTreeSet<u32>,
+    ) -> Result<(), Failure> {
         let deadline = Instant::now() + PATIENCE;
         let mut asked = BTreeSet::new();
         loop {
             // Looked for again each time: one that waited for a lock may only come up now.
-            let running = self.running();
+            let running = whom(self);
             for pid in running.difference(&asked) {
                 process::send(*pid, Signal::SIGTERM);
             }
@@ -120,136 +138,126 @@ impl Fleet {
                 return Ok(());
             }
             tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
-                () = again.asked() => return self.kill("asked to stop a second time"),
+                () = sleep(LOOK) => {}
+                () = again.asked() => return kill(&running, "asked to stop a second time"),
             }
             if Instant::now() >= deadline {
-                return self.kill(&format!("not ended {} s after SIGTERM", PATIENCE.as_secs()));
+                return kill(
+                    &running,
+                    &format!("not ended {} s after SIGTERM", PATIENCE.as_secs()),
+                );
             }
         }
     }
 
-    fn kill(&self, why: &str) -> Result<(), Failure> {
-        let running = self.running();
-        for pid in &running {
-            process::send(*pid, Signal::SIGKILL);
-        }
-        let list = running
-            .iter()
-            .map(u32::to_string)
-            .collect::<Vec<_>>()
-            .join(", ");
-        Err(Failure::Refused(format!(
-            "killed with SIGKILL ({why}): process {list}"
-        )))
-    }
-
-    /// The processes of the folder: known by their command line, never by their id alone.
-    fn running(&self) -> BTreeSet<u32> {
-        let mut running: BTreeSet<u32> = self
-            .started
+    fn own(&self) -> BTreeSet<u32> {
+        self.started
             .iter()
             .copied()
             .filter(|pid| process::alive(*pid))
-            .collect();
-        for pid in process::all() {
-            let member = self
-                .folder
-                .members
-                .iter()
-                .any(|member| process::runs(pid, "server", &member.config));
-            let balancer = self
-                .folder
-                .balancer
-                .iter()
-                .any(|it| process::runs(pid, "balancer", &it.config));
-            if (member || balancer) && process::alive(pid) && pid != std::process::id() {
-                running.insert(pid);
+            .collect()
+    }
+
+    fn running(&self) -> BTreeSet<u32> {
+        let found = self.folder.places();
+        self.own()
+            .into_iter()
+            .chain(found.iter().flat_map(Place::pids))
+            .collect()
+    }
+
+    /// Takes in what was started by hand; returns the place of one that has ended.
+    fn look_around(&mut self) -> Option<Place> {
+        for place in self.folder.places() {
+            for pid in place.pids().filter(|pid| !self.started.contains(pid)) {
+                self.others.entry(pid).or_insert_with(|| place.clone());
             }
         }
-        running
+        let gone = self
+            .others
+            .keys()
+            .copied()
+            .find(|pid| !process::alive(*pid))?;
+        self.others.remove(&gone)
     }
 
     /// Tells of taken ports before anything is started.
-    fn check_ports(&self, idle: &[Member]) -> Result<(), Failure> {
+    fn check_ports(&self, idle: &BTreeSet<String>) -> Result<(), Failure> {
         let mut taken = Vec::new();
-        for member in idle {
-            let settings = &member.settings;
-            for (what, face) in [
-                ("http", &settings.http),
-                ("admin", &settings.admin),
-                ("peer", &settings.peer),
-            ] {
-                if let Err(error) = ports::listen(&format!("{}, {what}", member.name), face.bind) {
-                    taken.push(error.to_string());
-                }
-            }
-        }
-        if let Some(balancer) = &self.folder.balancer
-            && process::all().all(|pid| !process::runs(pid, "balancer", &balancer.config))
-            && let Err(error) = ports::listen("the balancer", balancer.bind)
+        for (who, what, bind) in self
+            .folder
+            .binds()
+            .into_iter()
+            .filter(|(who, ..)| idle.contains(who))
         {
-            taken.push(error.to_string());
+            if let Err(error) = ports::listen(&format!("{who}, {what}"), bind) {
+                taken.push(error.to_string());
+            }
         }
         if taken.is_empty() {
             return Ok(());
         }
         Err(Failure::Refused(format!(
-            "{}\nEnd what holds them, or use a folder of its own with other ports: --dir DIR --port-offset 100",
+            "{}\nEnd what holds them, or use a folder of its own with other ports: --dir DIR --port-offset N",
             taken.join("\n")
         )))
     }
 
-    fn spawn(
-        &mut self,
-        who: &str,
-        subcommand: &str,
-        config: &Path,
-        log: &Path,
-        flags: &[String],
-    ) -> Result<(), Failure> {
-        let told = |error: std::io::Error| Failure::Refused(format!("can't start {who}: {error}"));
-        let out = File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .map_err(told)?;
-        let mut command = Command::new(&self.program);
-        command
-            .arg(subcommand)
-            .arg("--config")
-            .arg(config)
-            .args(flags);
-        // The folder's files say everything; a variable would go to all members alike.
-        for (name, _) in
-            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("QUORATE_"))
-        {
-            command.env_remove(name);
-        }
-        command
-            .stdin(Stdio::null())
-            .stdout(out.try_clone().map_err(told)?)
-            .stderr(out)
-            // Ctrl-C is for this process; it stops the others in an orderly way.
-            .process_group(0);
-        let mut child = command.spawn().map_err(told)?;
+    fn spawn(&mut self, place: Place, flags: &[String]) -> Result<(), Failure> {
+        let told = |error| Failure::Refused(format!("can't start {}: {error}", place.who));
+        let mut child = place.start(&self.program, flags).map_err(told)?;
         let Some(pid) = child.id() else {
             return Err(told(std::io::Error::other("it ended at once")));
         };
         self.started.insert(pid);
-        let (who, ended) = (who.to_owned(), self.ended.clone());
+        let (place, ended) = (place.clone(), self.ended.clone());
         tokio::spawn(async move {
-            if let Ok(status) = child.wait().await {
-                let _ = ended.send((who, pid, status)).await;
-            }
+            let status = child.wait().await.ok();
+            // Nobody listens any more while everything is being stopped.
+            let _ = ended.send((pid, Death { place, status })).await;
         });
         Ok(())
     }
 }
 
-/// Whether a process runs on a member's settings.
-fn runs(member: &Member) -> bool {
-    process::all().any(|pid| process::runs(pid, "server", &member.config) && process::alive(pid))
+fn kill(running: &BTreeSet<u32>, why: &str) -> Result<(), Failure> {
+    for pid in running {
+        process::send(*pid, Signal::SIGKILL);
+    }
+    let list = running
+        .iter()
+        .map(u32::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    Err(Failure::Refused(format!(
+        "killed with SIGKILL ({why}): process {list}"
+    )))
+}
+
+/// The flags that each member needs, by name: none for one that has been part of a cluster.
+/// Only where no member has ever been is there one to be made.
+fn births(folder: &Folder) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+    let known = folder
+        .members
+        .iter()
+        .map(has_marker)
+        .collect::<Result<Vec<_>, _>>()?;
+    let newborn = !known.contains(&true);
+    let births = folder
+        .members
+        .iter()
+        .zip(known)
+        .enumerate()
+        .map(|(at, (member, known))| {
+            let others = folder.admin_urls(Some(&member.name)).join(",");
+            let flags = match (known, newborn && at == 0) {
+                (true, _) => vec![],
+                (false, true) => vec!["--bootstrap".to_owned()],
+                (false, false) => vec!["--join".to_owned(), others],
+            };
+            (member.name.clone(), flags)
+        });
+    Ok(births.collect())
 }
 
 fn has_marker(member: &Member) -> Result<bool, Failure> {
@@ -260,27 +268,46 @@ fn has_marker(member: &Member) -> Result<bool, Failure> {
 }
 
 /// A death before everything was ready, with the end of the log that says why.
-pub fn untimely(folder: &Folder, who: &str, status: ExitStatus) -> Failure {
-    let log = folder
-        .members
-        .iter()
-        .find(|member| member.name == who)
-        .map(|member| &member.log)
-        .or(folder.balancer.as_ref().map(|balancer| &balancer.log));
-    let tail = log
-        .map(|log| format!(". The end of {}:\n{}", log.display(), tail(log)))
-        .unwrap_or_default();
-    Failure::Refused(format!("{who} {}{tail}", ending(status)))
+pub fn untimely(death: Death) -> Failure {
+    let Death { place, status } = death;
+    let (how, log, tail) = (ending(status), place.log.display(), place.tail());
+    Failure::Refused(format!("{} {how}. The end of {log}:\n{tail}", place.who))
 }
 
-/// The last lines of a file.
-fn tail(file: &Path) -> String {
-    const LINES: usize = 15;
-    let text = std::fs::read(file).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text[text.len().saturating_sub(64 << 10)..]).into_owned();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(LINES)..]
-        .iter()
-        .map(|line| format!("  {line}\n"))
-        .collect()
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::cli::quickstart::Args;
+
+    #[test]
+    fn one_member_bootstraps_and_the_others_join_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let args = Args {
+            dir: dir.path().to_owned(),
+            members: 3,
+            no_balancer: true,
+            port_offset: 0,
+        };
+        let births = births(&Folder::prepare(&args).unwrap()).unwrap();
+        assert_eq!(births["member-1"], ["--bootstrap"]);
+        assert_eq!(
+            births["member-2"],
+            ["--join", "http://127.0.0.1:17110,http://127.0.0.1:17112"]
+        );
+        assert_eq!(births["member-3"][0], "--join");
+    }
+
+    #[test]
+    fn a_place_is_known_by_its_command_line() {
+        let place = Place {
+            who: "member-1".into(),
+            subcommand: "server",
+            config: Path::new("/nowhere/quorate.toml").to_owned(),
+            log: Path::new("/nowhere/quorate.log").to_owned(),
+        };
+        assert!(!place.runs());
+        assert_eq!(place.tail(), "");
+    }
 }

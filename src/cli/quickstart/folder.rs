@@ -11,8 +11,11 @@ use nix::{
     fcntl::{Flock, FlockArg},
 };
 
-use super::{Args, files};
+use super::{Args, files, place::Place};
 use crate::{balancer, cli::failure::Failure, settings::Settings};
+
+/// What the balancer is called.
+const BALANCER: &str = "the balancer";
 
 /// One member's place.
 #[derive(Clone, Debug)]
@@ -55,7 +58,8 @@ impl Folder {
         make(&args.dir)?;
         let dir = fs::canonicalize(&args.dir).map_err(|error| trouble("use", &args.dir, &error))?;
         let lock = lock(&dir)?;
-        let members = (0..args.members)
+        let count = args.members.max(known(&dir));
+        let members = (0..count)
             .map(|at| member(&dir, at, args.port_offset))
             .collect::<Result<Vec<_>, _>>()?;
         let balancer = match args.no_balancer {
@@ -82,31 +86,72 @@ impl Folder {
             .collect()
     }
 
-    /// Settings that were changed by hand may clash.
-    fn check_distinct(&self) -> Result<(), Failure> {
-        let mut seen: Vec<(SocketAddr, &Path)> = Vec::new();
+    /// Each process of the folder.
+    pub fn places(&self) -> Vec<Place> {
+        let members = self.members.iter().map(|member| Place {
+            who: member.name.clone(),
+            subcommand: "server",
+            config: member.config.clone(),
+            log: member.log.clone(),
+        });
+        let balancer = self.balancer.iter().map(|balancer| Place {
+            who: BALANCER.into(),
+            subcommand: "balancer",
+            config: balancer.config.clone(),
+            log: balancer.log.clone(),
+        });
+        members.chain(balancer).collect()
+    }
+
+    /// Whoever listens, what for, and where.
+    pub fn binds(&self) -> Vec<(String, &'static str, SocketAddr)> {
         let members = self.members.iter().flat_map(|member| {
             let Settings {
                 http, admin, peer, ..
             } = &member.settings;
-            [http, admin, peer].map(|face| (face.bind, member.config.as_path()))
+            [("http", http), ("admin", admin), ("peer", peer)]
+                .map(|(what, face)| (member.name.clone(), what, face.bind))
         });
         let balancer = self
             .balancer
             .iter()
-            .map(|balancer| (balancer.bind, balancer.config.as_path()));
-        for (bind, config) in members.chain(balancer) {
-            if let Some((_, other)) = seen.iter().find(|(taken, _)| *taken == bind) {
+            .map(|balancer| (BALANCER.into(), "http", balancer.bind));
+        members.chain(balancer).collect()
+    }
+
+    /// Settings that were changed by hand may clash.
+    fn check_distinct(&self) -> Result<(), Failure> {
+        let mut seen: Vec<(String, &str, SocketAddr)> = Vec::new();
+        for (who, what, bind) in self.binds() {
+            if let Some((other, its, _)) = seen.iter().find(|(_, _, taken)| *taken == bind) {
                 return Err(Failure::Refused(format!(
-                    "{} and {} both use {bind}; change one of them",
-                    other.display(),
-                    config.display()
+                    "{other} ({its}) and {who} ({what}) both use {bind}; change the settings of one of them"
                 )));
             }
-            seen.push((bind, config));
+            seen.push((who, what, bind));
         }
-        Ok(())
+        let mut names = std::collections::BTreeSet::new();
+        match self
+            .members
+            .iter()
+            .find(|member| !names.insert(&member.name))
+        {
+            Some(twice) => Err(Failure::Refused(format!(
+                "two members are called {:?}; change the name in {}",
+                twice.name,
+                twice.config.display()
+            ))),
+            None => Ok(()),
+        }
     }
+}
+
+/// How many members the folder has from an earlier run: a cluster of three does not work
+/// with one of them because this run asks for one.
+fn known(dir: &Path) -> u16 {
+    (1..=9)
+        .take_while(|at| dir.join(format!("member-{at}/quorate.toml")).exists())
+        .count() as u16
 }
 
 fn member(dir: &Path, at: u16, offset: u16) -> Result<Member, Failure> {
@@ -188,7 +233,7 @@ fn lock(dir: &Path) -> Result<Flock<File>, Failure> {
         .map_err(|error| trouble("write", &path, &error))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
         Errno::EWOULDBLOCK => Failure::Refused(format!(
-            "another quickstart runs on {}; stop it first (Ctrl-C), or use another folder: --dir DIR --port-offset 100",
+            "another quickstart runs on {}; stop it first (Ctrl-C), or use another folder and other ports: --dir DIR --port-offset N",
             dir.display()
         )),
         other => trouble("lock", &path, &other.into()),

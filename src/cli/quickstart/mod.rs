@@ -8,6 +8,7 @@
 mod files;
 mod fleet;
 mod folder;
+mod place;
 mod ready;
 mod report;
 
@@ -15,7 +16,7 @@ use std::{path::PathBuf, process::ExitStatus, time::Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::failure::Failure;
+use super::{failure::Failure, output};
 use fleet::Fleet;
 use folder::Folder;
 
@@ -41,35 +42,32 @@ pub struct Args {
 pub async fn run(args: Args) -> Result<(), Failure> {
     let mut stop = Stop::listen()?;
     let started = Instant::now();
-    let folder = Folder::prepare(&args)?;
-    let mut fleet = Fleet::new(folder)?;
-    // Whatever ends this, what was started is stopped.
+    let mut fleet = Fleet::new(Folder::prepare(&args)?)?;
     let outcome = tokio::select! {
         outcome = live(&mut fleet, started) => outcome,
         () = stop.asked() => Ok(()),
     };
-    if let Err(failure) = &outcome {
-        eprintln!("{failure}");
-    }
-    eprintln!("stopping");
-    let stopped = fleet.stop(&mut stop).await;
-    match outcome {
-        Ok(()) => stopped,
-        Err(Failure::Unreachable(_)) => Err(Failure::Unreachable(
-            "the quickstart did not get ready".into(),
-        )),
-        Err(_) => Err(Failure::Refused("the quickstart could not start".into())),
-    }
+    let Err(failure) = outcome else {
+        eprintln!("stopping");
+        return fleet.stop(&mut stop).await;
+    };
+    // Told now: stopping takes a while. What ran before stays as it was.
+    eprintln!("error: {failure}\nstopping");
+    fleet.stop_own(&mut stop).await?;
+    Err(match failure {
+        Failure::Unreachable(_) => Failure::Unreachable("the quickstart did not get ready".into()),
+        _ => Failure::Refused("the quickstart could not start".into()),
+    })
 }
 
 /// Starts everything, says so, and tells of deaths for as long as it is not dropped.
 async fn live(fleet: &mut Fleet, started: Instant) -> Result<(), Failure> {
-    fleet.start().await?;
+    fleet.start()?;
     ready::wait(fleet).await?;
     report::ready(&fleet.folder, started.elapsed()).await?;
     loop {
-        let (who, status) = fleet.death().await;
-        eprintln!("{}", report::death(&fleet.folder, &who, status));
+        let death = fleet.death().await;
+        output::line(report::death(&death.place, death.status))?;
     }
 }
 
@@ -97,8 +95,11 @@ impl Stop {
 }
 
 /// How a process ended, in words.
-fn ending(status: ExitStatus) -> String {
+fn ending(status: Option<ExitStatus>) -> String {
     use std::os::unix::process::ExitStatusExt;
+    let Some(status) = status else {
+        return "ended".into();
+    };
     match (status.code(), status.signal()) {
         (Some(0), _) => "ended".into(),
         (Some(code), _) => format!("ended with exit code {code}"),

@@ -27,8 +27,7 @@ pub async fn wait(fleet: &mut Fleet) -> Result<(), Failure> {
     let probes = Probes::of(fleet)?;
     loop {
         let missing = tokio::select! {
-            (who, status) = fleet.death() => return Err(fleet::untimely(&fleet.folder, &who, status)),
-            missing = probes.missing() => missing,
+            death = fleet.death() => return Err(fleet::untimely(death)),missing = probes.missing() => missing,
         };
         let Some(missing) = missing else {
             return Ok(());
@@ -40,8 +39,7 @@ pub async fn wait(fleet: &mut Fleet) -> Result<(), Failure> {
             )));
         }
         tokio::select! {
-            (who, status) = fleet.death() => return Err(fleet::untimely(&fleet.folder, &who, status)),
-            () = sleep(LOOK) => {}
+            death = fleet.death() => return Err(fleet::untimely(death)),() = sleep(LOOK) => {}
         }
     }
 }

@@ -9,6 +9,7 @@ use std::{
 use super::{
     ending,
     folder::{Balancer, Folder, Member},
+    place::Place,
 };
 use crate::{
     admin::answers::LeaderAnswer,
@@ -81,16 +82,10 @@ pub(super) fn block(folder: &Folder, leader: &str, admins: &[String], took: Dura
 }
 
 /// What to say when a process has ended.
-pub fn death(folder: &Folder, who: &str, status: ExitStatus) -> String {
-    let quorate = program();
-    let again = match folder.members.iter().find(|member| member.name == who) {
-        Some(member) => format!("{quorate} server --config {}", short(&member.config)),
-        None => match &folder.balancer {
-            Some(balancer) => format!("{quorate} balancer --config {}", short(&balancer.config)),
-            None => return format!("{who} {}", ending(status)),
-        },
-    };
-    format!("{who} {}; start it again with\n  {again}", ending(status))
+pub fn death(place: &Place, status: Option<ExitStatus>) -> String {
+    let (who, how, quorate) = (&place.who, ending(status), program());
+    let (subcommand, config) = (place.subcommand, short(&place.config));
+    format!("{who} {how}; start it again with\n  {quorate} {subcommand} --config {config}")
 }
 
 /// A path as one would type it here.
@@ -113,6 +108,10 @@ fn program() -> String {
         .find(|file| file.is_file());
     match first.and_then(|file| PathBuf::from(file).canonicalize().ok()) {
         Some(file) if Ok(&file) == this.canonicalize().as_ref().map_err(|_| ()) => "quorate".into(),
-        _ => short(&this),
+        // A bare name would be looked for on the PATH.
+        _ => match short(&this) {
+            name if !name.contains('/') => format!("./{name}"),
+            path => path,
+        },
     }
 }

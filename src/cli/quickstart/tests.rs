@@ -82,6 +82,7 @@ fn a_folder_is_made_once_and_then_read() {
     assert_eq!(second.members[0].settings.failover_ms, 900);
     assert_eq!(second.members[2].settings.http.bind.port(), 17312);
     assert_eq!(second.members[3].settings.http.bind.port(), 17013);
+    assert_eq!(second.places().len(), 4);
     assert_eq!(second.admin_urls(Some("member-1")).len(), 3);
 }
 
@@ -105,7 +106,7 @@ fn settings_that_clash_are_told_with_both_files() {
     fs::write(&config, text).unwrap();
     let told = refusal(Folder::prepare(&args(dir.path())));
     assert!(
-        told.contains("member-1/quorate.toml") && told.contains("member-2/quorate.toml"),
+        told.contains("member-1 (http) and member-2 (admin)"),
         "{told}"
     );
     assert!(told.contains("127.0.0.1:17010"), "{told}");
@@ -151,7 +152,7 @@ fn the_block_begins_with_ready_and_says_where_everything_is() {
 fn a_death_is_told_with_the_command_that_starts_it_again() {
     let dir = tempfile::tempdir().unwrap();
     let folder = Folder::prepare(&args(dir.path())).unwrap();
-    let told = report::death(&folder, "member-2", ExitStatus::from_raw(9));
+    let told = report::death(&folder.places()[1], Some(ExitStatus::from_raw(9)));
     assert!(
         told.starts_with("member-2 was ended by SIGKILL; start it again with"),
         "{told}"
@@ -164,10 +165,13 @@ fn a_death_is_told_with_the_command_that_starts_it_again() {
 
 #[test]
 fn endings_have_words() {
-    assert_eq!(ending(ExitStatus::from_raw(0)), "ended");
+    assert_eq!(ending(Some(ExitStatus::from_raw(0))), "ended");
     assert_eq!(
-        ending(ExitStatus::from_raw(1 << 8)),
+        ending(Some(ExitStatus::from_raw(1 << 8))),
         "ended with exit code 1"
     );
-    assert_eq!(ending(ExitStatus::from_raw(15)), "was ended by SIGTERM");
+    assert_eq!(
+        ending(Some(ExitStatus::from_raw(15))),
+        "was ended by SIGTERM"
+    );
 }

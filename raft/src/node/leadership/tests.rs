@@ -112,7 +112,7 @@ fn only_a_leader_that_was_heard_lately_is_worth_asking() {
     t.accepted(ballot(2, 2, true), Instant::now());
     assert_eq!(t.live_leader(), Some(2));
     let t = tracker();
-    let long_ago = Instant::now().checked_sub(181 * MS).unwrap();
+    let long_ago = Instant::now().checked_sub(166 * MS).unwrap();
     t.accepted(ballot(2, 2, true), long_ago);
     assert_eq!(t.live_leader(), None);
     let t = tracker();
