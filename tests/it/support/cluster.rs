@@ -38,9 +38,9 @@ impl Cluster {
         cluster
     }
 
-    /// Folders and configurations only. With `QUORATE_TEST_KEEP` set they outlive the test.
+    /// Folders and configurations only. With `KEEP_TEST_FOLDERS` set they outlive the test.
     pub fn prepare(size: usize, failover_ms: u64, extra: &str) -> Cluster {
-        let keep = std::env::var_os("QUORATE_TEST_KEEP").is_some();
+        let keep = std::env::var_os("KEEP_TEST_FOLDERS").is_some();
         let mut builder = tempfile::Builder::new();
         let root = builder.disable_cleanup(keep).tempdir();
         let root = root.expect("a temporary folder");
