@@ -16,7 +16,6 @@ mod votes;
 
 pub use machine::{Command, Frozen, Machine};
 pub use membership::{MemberStatus, Members, Role};
-pub use network::incoming;
 pub use node::{
     Admission, Birth, Leadership, LogStats, Node, Options, ProposeError, Proposed, ReadError,
     SnapshotPolicy, StartError, TransferError,

@@ -113,26 +113,26 @@ mod tests {
     fn the_latest_leader_counts_unless_it_is_the_candidate() {
         let start = Instant::now();
         let mut heard = Heard::new(start);
-        heard.note(1, start + 1Duration::ZERO);
-        heard.note(2, start + 3Duration::ZERO);
-        heard.note(1, start + 2Duration::ZERO);
+        heard.note(1, start + 10 * MS);
+        heard.note(2, start + 30 * MS);
+        heard.note(1, start + 20 * MS);
         heard.note(1, start + 5 * MS);
-        assert_eq!(heard.latest_but(3), start + 3Duration::ZERO);
-        assert_eq!(heard.latest_but(2), start + 2Duration::ZERO);
-        assert_eq!(heard.latest_but(1), start + 3Duration::ZERO);
+        assert_eq!(heard.latest_but(3), start + 30 * MS);
+        assert_eq!(heard.latest_but(2), start + 20 * MS);
+        assert_eq!(heard.latest_but(1), start + 30 * MS);
     }
 
     #[test]
     fn the_latest_vote_of_the_term_counts() {
         let now = Instant::now();
         let mut granted = Granted::default();
-        granted.note(4, now, 5Duration::ZERO);
-        granted.note(4, now, 7Duration::ZERO);
-        assert_eq!(granted.latest(4), Some(now - 5Duration::ZERO));
+        granted.note(4, now, 50 * MS);
+        granted.note(4, now, 70 * MS);
+        assert_eq!(granted.latest(4), Some(now - 50 * MS));
         assert_eq!(granted.latest(5), None);
-        granted.note(5, now + 10 * MS, 30Duration::ZERO);
+        granted.note(5, now + 10 * MS, 300 * MS);
         granted.note(4, now + 20 * MS, Duration::ZERO);
-        assert_eq!(granted.latest(5), Some(now - 29Duration::ZERO));
+        assert_eq!(granted.latest(5), Some(now - 290 * MS));
         assert_eq!(granted.latest(4), None);
     }
 }

@@ -16,9 +16,6 @@ use peers::Peer;
 pub(crate) use peers::{Dial, Peers};
 pub(crate) use server::{MAX_INCOMING, PeerServer};
 
-use tokio::net::TcpListener;
-use tonic::transport::server::TcpIncoming;
-
 use crate::{node::Ballot, storage::types::Vote};
 
 /// The largest command that is taken: a value of 1 MiB and what is around it.
@@ -29,12 +26,6 @@ pub(crate) const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
 /// A snapshot travels in pieces of this size.
 pub(crate) const CHUNK_BYTES: usize = 1024 * 1024;
-
-/// Accepts on the peer port. Small answers must not wait for the acknowledgement of earlier
-/// ones (Nagle), which would cost an election several times 40 ms.
-pub fn incoming(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true))
-}
 
 pub(crate) fn ballot_of(vote: &Vote) -> Ballot {
     Ballot {

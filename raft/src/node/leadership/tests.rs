@@ -73,8 +73,8 @@ fn a_follower_hears_its_leader_but_no_deposed_one() {
     assert_eq!(t.current().heard_at, Some(later));
     t.accepted(ballot(3, 3, true), first);
     assert_eq!(t.current().heard_at, Some(first));
-    t.arrived(ballot(2, 2, true), later + 10Duration::ZERO);
-    t.accepted(ballot(2, 2, true), later + 10Duration::ZERO);
+    t.arrived(ballot(2, 2, true), later + 100 * MS);
+    t.accepted(ballot(2, 2, true), later + 100 * MS);
     assert_eq!(t.current().leader, Some(3));
     assert_eq!(t.state.lock().heard.latest_but(3), first);
 }
@@ -84,10 +84,10 @@ fn is_clear_of_others_a_lease_after_the_latest_of_all_votes() {
     let t = tracker();
     let lease = t.timing.lease_elsewhere();
     let now = Instant::now() + 1000 * MS;
-    t.arrived(ballot(2, 2, true), now - 20Duration::ZERO);
-    t.accepted(ballot(2, 2, true), now - 20Duration::ZERO);
-    t.vote_received(3, now, 15Duration::ZERO);
-    t.vote_received(3, now, 17Duration::ZERO);
+    t.arrived(ballot(2, 2, true), now - 200 * MS);
+    t.accepted(ballot(2, 2, true), now - 200 * MS);
+    t.vote_received(3, now, 150 * MS);
+    t.vote_received(3, now, 170 * MS);
     t.observe(leads(3, false, None));
     assert_eq!(t.current().lease_clear_at, Some(now - 150 * MS + lease));
     // A vote that comes in after the election changes nothing that was promised.
