@@ -280,35 +280,40 @@ mod tests {
     fn no_reader_pairs_an_epoch_with_the_deadline_of_another() {
         let page = Page::new().unwrap();
         let stop = AtomicBool::new(false);
+        let seen = AtomicU64::new(0);
         let view = View::open(page.descriptor().unwrap()).unwrap();
-        let (seen, pairs) = std::thread::scope(|scope| {
-            let reader = scope.spawn(|| {
-                let mut epochs = std::collections::BTreeSet::new();
-                let mut pairs = 0_u64;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut last = 0;
                 while !stop.load(Relaxed) {
                     let lease = view.read();
                     if let Some(deadline) = lease.deadline {
                         assert_eq!(deadline.0 / 1000, lease.epoch, "{lease:?}");
-                        epochs.insert(lease.epoch);
-                        pairs += 1;
+                        if lease.epoch != last {
+                            last = lease.epoch;
+                            seen.fetch_add(1, Relaxed);
+                        }
                     }
                 }
-                (epochs.len(), pairs)
             });
-            for epoch in 1..=200_000_u64 {
+            // On a busy machine the reader may come late: go on until it ran beside this.
+            let start = std::time::Instant::now();
+            let mut epoch = 0;
+            while epoch < 200_000 || seen.load(Relaxed) < 1000 {
+                epoch += 1;
                 for n in 0..3 {
                     page.grant(epoch, BootInstant(epoch * 1000 + n));
                 }
                 if epoch % 5 == 0 {
                     page.revoke();
                 }
+                if start.elapsed() > Duration::from_secs(60) {
+                    break;
+                }
             }
             stop.store(true, Relaxed);
-            reader.join().unwrap()
         });
-        assert!(
-            seen > 1 && pairs > 1,
-            "the reader never ran beside the writer"
-        );
+        let seen = seen.into_inner();
+        assert!(seen >= 1000, "the reader saw only {seen} epochs go by");
     }
 }
