@@ -2,8 +2,8 @@
 //!
 //! A newcomer's id is the index of a blank entry that the leader writes for it, so no id is
 //! ever given twice. It becomes a learner, and asks by itself to vote once it has caught up
-//! (see [`seek`](ask::seek)). Changes are made one at a time by the leader; what a leader that died has
-//! left in a joint configuration is finished by its successor.
+//! (see [`seek`](ask::seek)). Changes are made one at a time by the leader; what a leader
+//! that died has left in a joint configuration is finished by its successor.
 //!
 //! A newcomer whose admission was lost on the way asks again and is given the same id: if
 //! its name stands for a learner at the same peer address, of which the leader knows no

@@ -26,9 +26,10 @@ fn report(what: &str, mut took: Vec<Duration>) {
         "{what}: {} trials, median {median:?}, max {max:?}",
         took.len()
     );
-    // The machine that runs this may be busy with something else now and then.
-    let kept = took.iter().filter(|t| **t <= PROMISE).count();
-    assert!(kept * 20 >= took.len() * 19, "{took:?}");
+    // The machine that runs this may be busy with something else now and then, and each
+    // trial waits for six fsyncs.
+    let missed = took.iter().filter(|t| **t > PROMISE).count();
+    assert!(missed <= 1 + took.len() / 20, "{took:?}");
     assert!(max < PROMISE * 2, "{took:?}");
 }
 

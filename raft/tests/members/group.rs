@@ -184,10 +184,14 @@ impl Drop for One {
     }
 }
 
+/// Held by the group that runs: what is measured here must not share the machine.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Members that belong together.
 pub struct Group {
     pub all: Vec<One>,
     pub links: Links,
+    _alone: tokio::sync::MutexGuard<'static, ()>,
 }
 
 impl Group {
@@ -198,6 +202,7 @@ impl Group {
 
     pub async fn start_with(n: usize, failover_ms: u64, snapshot: SnapshotPolicy) -> Group {
         show_logs();
+        let alone = ALONE.lock().await;
         let links = Links::new();
         let mut all: Vec<One> = Vec::new();
         for i in 0..n {
@@ -222,7 +227,11 @@ impl Group {
             })
             .await;
         }
-        let group = Group { all, links };
+        let group = Group {
+            all,
+            links,
+            _alone: alone,
+        };
         group.settled().await;
         group
     }
