@@ -1,6 +1,10 @@
 //! Quorate: a highly available integration server.
 //!
 //! Services run on every member; connectors run on exactly one and move when it dies.
+//!
+//! A program that embeds a member registers [`Service`]s of its own with
+//! [`server::Server::builder`]; `examples/embedded.rs` is one, [`service::api`] says what a
+//! service may count on.
 #![deny(unsafe_code)]
 
 pub mod admin;
@@ -17,3 +21,5 @@ pub mod service;
 pub mod settings;
 pub mod state;
 mod tls;
+
+pub use service::{Message, Origin, Reply, Request, Service, ServiceError};

@@ -20,17 +20,20 @@ mod tree;
 #[path = "tidy/words.rs"]
 mod words;
 
+use std::sync::LazyLock;
+
 use tree::{Finding, Tree};
 
+static REPOSITORY: LazyLock<Tree> = LazyLock::new(Tree::of_the_repository);
+
 fn hold(rule: impl Fn(&Tree) -> Vec<Finding>) {
-    let findings = rule(&Tree::of_the_repository());
+    let findings = rule(&REPOSITORY);
     let told: Vec<String> = findings.iter().map(Finding::to_string).collect();
     assert!(told.is_empty(), "\n{}\n", told.join("\n"));
 }
 
 #[test]
 fn the_tree_is_seen() {
-    let tree = Tree::of_the_repository();
     for path in [
         "src/lib.rs",
         "src/main.rs",
@@ -39,7 +42,7 @@ fn the_tree_is_seen() {
         "README.md",
     ] {
         assert!(
-            tree.file(path).is_some(),
+            REPOSITORY.file(path).is_some(),
             "{path} is not among the files that are looked at"
         );
     }

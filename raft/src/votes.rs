@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(granted.latest(4), Some(now - 50 * MS));
         assert_eq!(granted.latest(5), None);
         granted.note(5, now + 10 * MS, 300 * MS);
-        granted.note(4, now + 20 * MS, 0 * MS);
+        granted.note(4, now + 20 * MS, Duration::ZERO);
         assert_eq!(granted.latest(5), Some(now - 290 * MS));
         assert_eq!(granted.latest(4), None);
     }

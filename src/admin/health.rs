@@ -31,10 +31,14 @@ async fn live() -> Response {
 
 async fn ready(State(context): State<Context>) -> Response {
     let draining = *context.draining.borrow();
-    let applied = context.cluster.state().applied();
+    let state = context.cluster.state();
+    // Until its first announcement is in, the others don't know what it carries.
+    let announced = state.announced().contains_key(&context.me());
+    let ready = !draining && announced;
+    let applied = state.applied();
     answer(
-        !draining && applied > 0,
-        json!({ "ready": !draining && applied > 0, "draining": draining, "applied": applied }),
+        ready,
+        json!({ "ready": ready, "draining": draining, "announced": announced, "applied": applied }),
     )
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use axum::{
     Json, Router,
-    body::Body,
-    extract::{State, rejection::JsonRejection},
+    body::{Body, Bytes},
+    extract::State,
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -45,9 +45,9 @@ pub fn routes() -> Router<Context> {
 async fn transfer(
     State(context): State<Context>,
     headers: HeaderMap,
-    body: Result<Option<Json<TransferRequest>>, JsonRejection>,
+    body: Bytes,
 ) -> Result<Response, Problem> {
-    let request = body?.map(|Json(it)| it).unwrap_or_default();
+    let request = read(&body)?;
     let leadership = context.leadership();
     let fresh = leadership
         .heard_at
@@ -63,6 +63,17 @@ async fn transfer(
         return Err(refusal::no_leader());
     }
     pass_on(&context, &leader, &request).await
+}
+
+/// Whatever content type was sent: what is there is JSON, or nothing is done.
+fn read(body: &[u8]) -> Result<TransferRequest, Problem> {
+    if body.is_empty() {
+        return Ok(TransferRequest::default());
+    }
+    serde_json::from_slice(body).map_err(|problem| {
+        let detail = format!("the body must be JSON like {{\"to\": \"member-2\"}}: {problem}");
+        Problem::new(StatusCode::BAD_REQUEST, "bad_request", detail)
+    })
 }
 
 /// As leader.
@@ -231,6 +242,16 @@ mod tests {
             member(4, Role::Learner, 0, true),
             member(5, Role::Voter, 5_000, true),
         ]
+    }
+
+    #[test]
+    fn a_body_is_never_ignored() {
+        assert_eq!(read(b"").ok().map(|it| it.to), Some(None));
+        let named = read(br#"{"to": "member-2"}"#).ok().and_then(|it| it.to);
+        assert_eq!(named.as_deref(), Some("member-2"));
+        for bad in [&b"["[..], b"to=member-2", br#"{"ot": "member-2"}"#] {
+            assert!(read(bad).is_err());
+        }
     }
 
     #[test]

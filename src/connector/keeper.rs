@@ -23,6 +23,7 @@ use super::{
     lease::Page,
     process::{Event, Process},
     spawner::Spawner,
+    stance::Stance,
     status::ConnectorState,
     view::Spec,
 };
@@ -48,17 +49,6 @@ pub struct Shared {
     pub rested: tokio::sync::Notify,
 }
 
-/// How a process is to stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stance {
-    /// Consume under this epoch.
-    Act(u64),
-    /// Be there, consuming nothing; finish what is in flight within this time.
-    StandBy(Duration),
-    /// Finish what is in flight within this time, and go.
-    Gone(Duration),
-}
-
 /// What a keeper is asked for.
 #[derive(Clone)]
 pub struct Wish {
@@ -66,13 +56,15 @@ pub struct Wish {
     pub spec: Arc<Spec>,
     /// How its process is to stand.
     pub stance: Stance,
+    /// Counts the keeper's wishes, from 1.
+    pub number: u64,
 }
 
 /// Keeps one channel.
 pub struct Keeper {
     shared: Arc<Shared>,
     wish: watch::Receiver<Wish>,
-    resting: watch::Sender<bool>,
+    rests: watch::Sender<u64>,
     calls: Calls,
     generation: u64,
     restarts: Backoff,
@@ -89,21 +81,21 @@ struct Told {
 }
 
 impl Keeper {
-    /// Starts keeping. `true` on the returned watch: there is no process and none is wished.
-    /// It ends when `wish` is closed.
-    pub fn start(shared: Arc<Shared>, wish: watch::Receiver<Wish>) -> watch::Receiver<bool> {
-        let (resting, rests) = watch::channel(false);
+    /// Starts keeping. On the returned watch stands the number of the last wish for no
+    /// process that has been met: there is none. It ends when `wish` is closed.
+    pub fn start(shared: Arc<Shared>, wish: watch::Receiver<Wish>) -> watch::Receiver<u64> {
+        let (rests, receiver) = watch::channel(0);
         let prefetch = wish.borrow().spec.prefetch;
         let keeper = Keeper {
             shared,
             wish,
-            resting,
+            rests,
             calls: Calls::new(prefetch),
             generation: 0,
             restarts: Backoff::new(Duration::from_millis(100), Duration::from_secs(10)),
         };
         tokio::spawn(keeper.keep());
-        rests
+        receiver
     }
 
     async fn keep(mut self) {
@@ -132,12 +124,15 @@ impl Keeper {
     /// Rests while no process is wished. False when no more wishes come.
     async fn wait_until_wished(&mut self) -> bool {
         loop {
-            let gone = matches!(self.wish.borrow_and_update().stance, Stance::Gone(_));
-            if self.resting.send_replace(gone) != gone {
+            let number = {
+                let wish = self.wish.borrow_and_update();
+                if !wish.stance.is_gone() {
+                    return true;
+                }
+                wish.number
+            };
+            if self.rests.send_replace(number) != number {
                 self.shared.rested.notify_one();
-            }
-            if !gone {
-                return true;
             }
             tokio::select! {
                 changed = self.wish.changed() => if changed.is_err() { return false },
@@ -163,7 +158,7 @@ impl Keeper {
 
     /// Looks after a process until it is gone.
     async fn attend(&mut self, mut process: Process) {
-        let Wish { spec, stance } = self.wish.borrow_and_update().clone();
+        let Wish { spec, stance, .. } = self.wish.borrow_and_update().clone();
         self.calls.session_over();
         self.shared.board.update(&spec.key, |status| {
             status.state = ConnectorState::Starting;
@@ -191,7 +186,7 @@ impl Keeper {
                     if changed.is_err() {
                         return process.reap().await;
                     }
-                    let Wish { spec, stance } = self.wish.borrow_and_update().clone();
+                    let Wish { spec, stance, .. } = self.wish.borrow_and_update().clone();
                     if spec.connection != told.spec.connection || spec.channel != told.spec.channel {
                         self.configure(&mut process, &spec);
                     }
@@ -226,9 +221,7 @@ impl Keeper {
 
     /// Sends the stance, if it is another one.
     fn stand(&self, process: &mut Process, told: &mut Told, spec: &Spec, stance: Stance) {
-        if told.stance == stance
-            || matches!(told.stance, Stance::Gone(_)) && !matches!(stance, Stance::Gone(_))
-        {
+        if told.stance == stance || told.stance.is_gone() && !stance.is_gone() {
             // One that was told to go goes; the next one gets the new wish.
             return;
         }
@@ -333,7 +326,7 @@ impl Keeper {
         let spec = told.spec.clone();
         self.calls.session_over();
         self.shared.board.gone(&spec.key);
-        if matches!(told.stance, Stance::Gone(_)) {
+        if told.stance.is_gone() {
             info!(channel = %spec.key, why, "connector process gone");
             self.restarts.reset();
             return;

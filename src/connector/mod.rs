@@ -14,6 +14,7 @@ pub mod lease;
 mod process;
 pub mod reign;
 mod spawner;
+mod stance;
 pub mod status;
 mod supervisor;
 mod takeover;
@@ -27,7 +28,11 @@ use std::{
 };
 
 use quorate_raft::{Leadership, MemberId, Timing};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    time::timeout,
+};
+use tracing::warn;
 
 use self::{
     board::Board,
@@ -49,6 +54,9 @@ use crate::service::api::Dispatch;
 /// up a healthy process for longer than the lease of a short promise; it costs nothing to
 /// wait, since the lease is kept by the process itself.
 const SILENCE_MIN: Duration = Duration::from_millis(500);
+
+/// Beyond its drain: how long a process may take to be killed and reaped.
+const REAPED: Duration = Duration::from_secs(2);
 
 /// What the connectors are built on.
 pub struct Context {
@@ -162,14 +170,23 @@ impl Handle {
 
     async fn leave(&self, drain: Duration, hold: Option<Duration>) {
         let (done, rested) = oneshot::channel();
-        // Errors mean that the connectors have ended already: then all of it is done.
-        if self.orders.send(Order::Rest(drain, done)).await.is_ok() {
-            let _ = rested.await;
+        let reaped = match self.orders.send(Order::Rest(drain, done)).await {
+            Ok(()) => timeout(drain + REAPED, rested).await.is_ok(),
+            // The connectors have ended already: there are no processes.
+            Err(_) => true,
+        };
+        if !reaped {
+            warn!("a connector process can't be reaped: the reign ends without a release");
         }
         let (done, released) = oneshot::channel();
         let until = hold.map(|hold| Instant::now() + hold);
-        if self.let_go.send(LetGo { until, done }).await.is_ok() {
-            let _ = released.await;
+        let order = LetGo {
+            until,
+            commit: reaped,
+            done,
+        };
+        if self.let_go.send(order).await.is_ok() {
+            let _ = timeout(self.timing.failover * 3, released).await;
         }
         if hold.is_some() {
             let _ = self.orders.send(Order::Resume).await;

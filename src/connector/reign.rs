@@ -50,6 +50,8 @@ pub struct Standing {
 pub(super) struct LetGo {
     /// Take over nothing in this term until then; `None`: never again.
     pub until: Option<Instant>,
+    /// Whether to commit the release: only when all processes are gone.
+    pub commit: bool,
     /// Told when it is done, or has failed.
     pub done: oneshot::Sender<()>,
 }
@@ -173,8 +175,11 @@ impl Reigning {
             .send_modify(|standing| standing.acting = false);
         let Leadership { leading, term, .. } = *self.leadership.borrow();
         let reign: Reign = self.view.borrow().reign;
-        let ours =
-            leading && reign.holder == Some(self.me) && reign.term == term && !reign.released;
+        let ours = order.commit
+            && leading
+            && reign.holder == Some(self.me)
+            && reign.term == term
+            && !reign.released;
         let proposer = self.proposer.clone();
         let deadline = Instant::now() + self.timing.failover * 2;
         tokio::spawn(async move {

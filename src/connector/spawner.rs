@@ -9,7 +9,6 @@ use std::{
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::PathBuf,
     process::Stdio,
-    sync::mpsc,
     thread,
     time::Duration,
 };
@@ -17,7 +16,7 @@ use std::{
 use tokio::{
     process::{Child, Command},
     runtime::Handle,
-    sync::oneshot,
+    sync::{mpsc, oneshot},
 };
 
 use super::{child::MARK, view::Key};
@@ -32,25 +31,25 @@ struct Order {
 
 /// Starts connector processes.
 pub struct Spawner {
-    orders: mpsc::SyncSender<Order>,
+    orders: mpsc::Sender<Order>,
 }
 
 impl Spawner {
     /// Starts the thread. `program` is run with [`MARK`] as its first argument; the
     /// process gives a sign of life every `alive`.
     pub fn start(program: PathBuf, alive: Duration) -> io::Result<Spawner> {
-        let (orders, received) = mpsc::sync_channel::<Order>(64);
+        let (orders, mut received) = mpsc::channel::<Order>(64);
         let runtime = Handle::current();
         thread::Builder::new()
             .name("connector-spawner".to_owned())
             .spawn(move || {
-                for Order {
-                    key,
-                    control,
-                    lease,
-                    reply,
-                } in received
-                {
+                while let Some(order) = received.blocking_recv() {
+                    let Order {
+                        key,
+                        control,
+                        lease,
+                        reply,
+                    } = order;
                     let _inside = runtime.enter();
                     let child = Command::new(&program)
                         .arg(MARK)
@@ -86,12 +85,9 @@ impl Spawner {
             lease,
             reply,
         };
-        self.orders
-            .try_send(order)
-            .map_err(|_| io::Error::other("too many processes are being started at once"))?;
-        let child = child
-            .await
-            .map_err(|_| io::Error::other("the thread that starts processes is gone"))??;
+        let no_thread = || io::Error::other("the thread that starts processes is gone");
+        self.orders.send(order).await.map_err(|_| no_thread())?;
+        let child = child.await.map_err(|_| no_thread())??;
         Ok((child, tokio::net::UnixStream::from_std(near)?))
     }
 }

@@ -12,14 +12,11 @@ use tokio::{
 };
 
 use super::{
-    keeper::{Keeper, Shared, Stance, Wish},
+    keeper::{Keeper, Shared, Wish},
     reign::Standing,
+    stance::{Situation, Stance},
     view::{Key, Spec, View},
 };
-
-/// How long processes stand by after the reign was lost: it may be kept, or come back,
-/// within a moment, and then costs no new process.
-const LINGER: Duration = Duration::from_secs(5);
 
 /// What the handle asks for.
 pub enum Order {
@@ -31,7 +28,7 @@ pub enum Order {
 
 struct Kept {
     wish: watch::Sender<Wish>,
-    resting: watch::Receiver<bool>,
+    rests: watch::Receiver<u64>,
 }
 
 /// Reconciles.
@@ -102,9 +99,14 @@ impl Supervisor {
         } else if std::mem::take(&mut self.acting) {
             self.acted_until = Some(now);
         }
+        let situation = Situation {
+            rest: self.rest.as_ref().map(|(drain, _)| *drain),
+            standing,
+            acted_until: self.acted_until,
+        };
         let mut look_again = None;
         for spec in channels.values().filter(|spec| spec.active) {
-            let (stance, again) = self.stance(spec, &standing, now);
+            let (stance, again) = situation.stance(spec, now);
             look_again = [look_again, again].into_iter().flatten().min();
             self.ask(spec, stance);
         }
@@ -119,7 +121,8 @@ impl Supervisor {
             }
         }
         self.kept.retain(|_, kept| {
-            !(*kept.resting.borrow() && matches!(kept.wish.borrow().stance, Stance::Gone(_)))
+            let wish = kept.wish.borrow();
+            !(wish.stance.is_gone() && *kept.rests.borrow() == wish.number)
         });
 
         if standing.acting {
@@ -144,36 +147,19 @@ impl Supervisor {
         look_again
     }
 
-    fn stance(&self, spec: &Spec, standing: &Standing, now: Instant) -> (Stance, Option<Instant>) {
-        if let Some((drain, _)) = self.rest {
-            return (Stance::Gone(drain), None);
-        }
-        if standing.acting {
-            return match standing.clear_at {
-                _ if spec.fenced_by_broker => (Stance::Act(standing.epoch), None),
-                Some(at) if now >= at => (Stance::Act(standing.epoch), None),
-                clear_at => (Stance::StandBy(spec.call_timeout), clear_at),
-            };
-        }
-        let until = self.acted_until.map(|at| at + LINGER);
-        match until {
-            Some(until) if now < until => (Stance::StandBy(spec.call_timeout), Some(until)),
-            _ => (Stance::Gone(spec.call_timeout), None),
-        }
-    }
-
     fn ask(&mut self, spec: &Arc<Spec>, stance: Stance) {
         if let Some(kept) = self.kept.get(&spec.key) {
             return ask(kept, Some(spec), stance);
         }
         // Nobody starts a process just to let it stand by for a moment.
-        if self.standing.borrow().acting && !matches!(stance, Stance::Gone(_)) {
+        if self.standing.borrow().acting && !stance.is_gone() {
             let (wish, wishes) = watch::channel(Wish {
                 spec: spec.clone(),
                 stance,
+                number: 1,
             });
-            let resting = Keeper::start(self.shared.clone(), wishes);
-            self.kept.insert(spec.key.clone(), Kept { wish, resting });
+            let rests = Keeper::start(self.shared.clone(), wishes);
+            self.kept.insert(spec.key.clone(), Kept { wish, rests });
         }
     }
 }
@@ -182,7 +168,14 @@ fn ask(kept: &Kept, spec: Option<&Arc<Spec>>, stance: Stance) {
     kept.wish.send_if_modified(|wish| {
         let spec = spec.unwrap_or(&wish.spec).clone();
         let changed = wish.stance != stance || *wish.spec != *spec;
-        *wish = Wish { spec, stance };
+        if changed {
+            let number = wish.number + 1;
+            *wish = Wish {
+                spec,
+                stance,
+                number,
+            };
+        }
         changed
     });
 }

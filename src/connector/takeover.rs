@@ -79,8 +79,8 @@ pub struct Takeover {
     patience: Duration,
     asked: Option<Asked>,
     hold: Option<Hold>,
-    /// The freshest stamp seen while not leading in the present term: a stamp must be
-    /// newer than it to speak for the present term.
+    /// The freshest stamp seen while another member led, or none: a stamp must be newer
+    /// than it to be one of this member's own rounds.
     floor: Option<Instant>,
     leading_term: Option<u64>,
 }
@@ -105,8 +105,10 @@ impl Takeover {
     pub fn decide(&mut self, now: Instant, leadership: &Leadership, reign: &Reign) -> Decision {
         let term = leadership.term;
         if !leadership.leading || leadership.leader != Some(self.me) {
-            // What a follower heard from its leader is no answer to a round of ours.
-            self.floor = self.floor.max(leadership.heard_at);
+            if leadership.leader != Some(self.me) {
+                // What a follower heard from its leader is no answer to a round of ours.
+                self.floor = self.floor.max(leadership.heard_at);
+            }
             return Decision::default();
         }
         if self.leading_term != Some(term) {

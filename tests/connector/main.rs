@@ -2,6 +2,7 @@
 //! and state are watches that the tests move.
 
 mod failures;
+mod figures;
 mod flow;
 mod processes;
 mod reigns;

@@ -247,8 +247,8 @@ fn rest_cases() -> Vec<Rest> {
             Method::POST,
             "/v1/cluster/transfer-leadership",
             json!({"to": "nobody"}),
-            409,
-            "",
+            404,
+            "not_found",
             "nobody",
         ),
         rest(
@@ -358,7 +358,7 @@ async fn the_services_face_answers_in_the_envelope() {
         ("wrong method", b"DELETE /kept HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 405),
         ("wrong method on ping", b"POST /zato/ping HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", 405),
         ("too large, told", b"POST /kept HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\nConnection: close\r\n\r\n", 413),
-        ("bad escape", b"POST /kept%ZZ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", 404),
+        ("bad escape", b"POST /kept%ZZ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", 400),
     ];
     for (what, request, status) in cases {
         let text = raw(&cluster, request).await;
@@ -474,7 +474,7 @@ async fn the_command_line_says_what_to_do_and_exits_with_the_right_code() {
             &["apply", "-f", "/nonexistent.yaml"],
             &admin,
             "",
-            2,
+            1,
             "/nonexistent.yaml",
         ),
         (&["apply", "-f", "-"], &admin, ": : :", 1, "line"),
@@ -505,14 +505,14 @@ async fn the_command_line_says_what_to_do_and_exits_with_the_right_code() {
             &["server", "--config", "/nonexistent.toml"],
             &admin,
             "",
-            2,
+            1,
             "/nonexistent.toml",
         ),
         (
             &["balancer", "--config", "/nonexistent.toml"],
             &admin,
             "",
-            2,
+            1,
             "/nonexistent.toml",
         ),
     ];
@@ -578,7 +578,7 @@ fn a_bad_configuration_file_is_refused_whole() {
         let path = config.to_str().expect("a path");
         let run = quorate(&["server", "--config", path, "--bootstrap"], "", "");
         println!("{text:?} -> {:?} {}", run.code, run.err.trim());
-        assert_eq!(run.code, Some(2), "{text}: {}", run.err);
+        assert_eq!(run.code, Some(1), "{text}: {}", run.err);
         assert!(
             run.err.contains(says),
             "{text} should say {says:?}: {}",

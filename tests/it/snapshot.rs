@@ -19,7 +19,9 @@ async fn fill(cluster: &Cluster, at: usize, prefix: &str, count: usize) {
     futures_util::stream::iter(0..count)
         .map(|n| http::put(format!("{url}-{n:05}"), vec![b'x'; VALUE]))
         .buffer_unordered(8)
-        .for_each(|result| async { drop(result.expect("a write")) })
+        .for_each(|result| async {
+            result.expect("a write");
+        })
         .await;
 }
 

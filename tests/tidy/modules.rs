@@ -86,12 +86,14 @@ fn is_root(path: &str) -> bool {
         [_, rest @ ..] => rest,
         [] => return false,
     };
-    match inside {
-        ["src", "lib.rs" | "main.rs"] | ["build.rs"] => true,
-        ["src", "bin", ..] | ["tests" | "examples" | "benches", _] => true,
-        ["tests" | "examples" | "benches", _, "main.rs"] => true,
-        _ => false,
-    }
+    matches!(
+        inside,
+        ["src", "lib.rs" | "main.rs"]
+            | ["build.rs"]
+            | ["src", "bin", ..]
+            | ["tests" | "examples" | "benches", _]
+            | ["tests" | "examples" | "benches", _, "main.rs"]
+    )
 }
 
 fn is_test(path: &str) -> bool {

@@ -63,8 +63,8 @@ fn blank(text: &str) -> String {
             continue;
         };
         let string = chars[at] != '/';
-        for n in at..end {
-            out.push(match chars[n] {
+        for (n, c) in chars.iter().enumerate().take(end).skip(at) {
+            out.push(match c {
                 '\n' => '\n',
                 '"' if string && (n == at || n + 1 == end) => '"',
                 _ => ' ',

@@ -1,10 +1,6 @@
 //! The files of the repository, in memory, so that rules can be tried on small ones.
 
-use std::{
-    collections::BTreeMap,
-    fmt, fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fmt, fs, path::Path};
 
 use crate::source::Source;
 
@@ -105,7 +101,7 @@ fn looked_at(path: &Path) -> bool {
         || folder == ".ci"
 }
 
-fn relative(root: &Path, path: &PathBuf) -> String {
+fn relative(root: &Path, path: &Path) -> String {
     let path = path.strip_prefix(root).unwrap();
     let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
     parts.join("/")

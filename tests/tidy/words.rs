@@ -20,6 +20,10 @@ const NOT_IN_PRODUCT: &[(&str, &str)] = &[
         ".unwrap()",
         "a member doesn't die of what may happen; say why it can't with `.expect(\"invariant: ...\")`",
     ),
+    (
+        "mpsc::channel()",
+        "every queue is bounded: a slow reader must be felt by the writer, not by the memory",
+    ),
     (".unwrap_err()", "a member doesn't die of what may happen"),
 ];
 

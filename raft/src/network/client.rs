@@ -148,7 +148,7 @@ impl RaftNetworkV2<Types> for Link {
         if self.heartbeat {
             return stream_append_sequential(self, input, option);
         }
-        Box::pin(async move { pipeline::open(self.peer()?.control, input).await })
+        Box::pin(async move { Ok(pipeline::open(self.peer()?.control, input)) })
     }
 
     async fn vote(

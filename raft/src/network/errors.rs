@@ -37,14 +37,10 @@ fn never_connected(status: &Status) -> bool {
     false
 }
 
-/// A failed call as openraft knows it: one that it should back off from, or one worth an
-/// immediate retry.
+/// A failed call as openraft knows it. Always one to back off from: what openraft takes for
+/// a passing fault it repeats without a pause, and a connection that is refused fails fast.
 pub(super) fn rpc_error(status: &Status) -> RPCError<Types> {
-    let text = format!("{:?}: {}", status.code(), status.message());
-    match fate(status) {
-        Fate::NotDone => unreachable(text),
-        Fate::Unknown => RPCError::Network(NetworkError::from_string(text)),
-    }
+    unreachable(format!("{:?}: {}", status.code(), status.message()))
 }
 
 pub(super) fn unreachable(text: impl ToString) -> RPCError<Types> {

@@ -61,6 +61,13 @@ impl Peers {
         self.known.read().get(&id).cloned()
     }
 
+    /// The next member after `id`, around.
+    pub(crate) fn after(&self, id: MemberId) -> Option<MemberId> {
+        let known = self.known.read();
+        let after = known.range(id + 1..).next();
+        after.or_else(|| known.first_key_value()).map(|(id, _)| *id)
+    }
+
     /// Takes in where a member is now; a new address means new connections.
     pub(crate) fn learn(&self, id: MemberId, member: &Member) {
         let unchanged = |peer: &Peer| peer.address == member.peer;
@@ -109,10 +116,12 @@ impl Peers {
         let endpoint = Endpoint::from_shared(uri).map_err(|e| e.to_string())?;
         // A connection whose other end vanished without a word is given up after about two
         // promises, so that what waits on it learns that its fate is not known.
-        let silence = self.timing.failover.max(Duration::from_millis(250));
+        let (least, most) = (Duration::from_millis(250), Duration::from_secs(5));
+        let silence = self.timing.failover.clamp(least, most);
+        let connect = self.timing.election_max.clamp(least / 2, most);
         Ok(endpoint
             .tcp_nodelay(true)
-            .connect_timeout(self.timing.election_max.max(Duration::from_millis(100)))
+            .connect_timeout(connect)
             .http2_keep_alive_interval(silence)
             .keep_alive_timeout(silence)
             .keep_alive_while_idle(true)

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{Stream, StreamExt, stream::BoxStream};
+use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::BoxStream};
 use openraft::{
     errors::RPCError,
     raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendResult},
@@ -26,7 +26,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::PollSender;
-use tonic::{Status, Streaming};
+use tonic::{Response, Status, Streaming};
 
 use super::{
     client::{append_request, append_response},
@@ -44,32 +44,87 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 type Answer = Result<StreamAppendResult<Types>, RPCError<Types>>;
 
-/// Opens the stream. The answers come out in the order of the requests.
-pub(super) async fn open<S>(
-    mut client: Client,
-    input: S,
-) -> Result<BoxStream<'static, Answer>, RPCError<Types>>
+type Opening = BoxFuture<'static, Result<Response<Streaming<peer::AppendResponse>>, Status>>;
+
+/// The answers, in the order of the requests. The stream is opened when they are first
+/// asked for, and the first request does not wait until it is open.
+pub(super) fn open<S>(mut client: Client, input: S) -> BoxStream<'static, Answer>
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
 {
     let (tx, rx) = mpsc::channel(WINDOW);
-    let opened = tokio::time::timeout(PATIENCE, client.append_stream(ReceiverStream::new(rx)));
-    let opened = opened.await.map_err(|_| stalled(PATIENCE))?;
-    Ok(Box::pin(Pipeline {
+    let opening = async move { client.append_stream(ReceiverStream::new(rx)).await };
+    Box::pin(Pipeline {
         input: Some(input),
         next: None,
         requests: PollSender::new(tx),
-        answers: opened.map_err(|s| rpc_error(&s))?.into_inner(),
-        waiting: VecDeque::new(),
+        answers: Answers::Opening(opening.boxed()),
+        window: Window::default(),
         patience: Box::pin(tokio::time::sleep(PATIENCE)),
         over: false,
-    }))
+    })
 }
 
-/// A message that waits for its answer.
+enum Answers {
+    Opening(Opening),
+    Open(Box<Streaming<peer::AppendResponse>>),
+}
+
+impl Answers {
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<peer::AppendResponse, Status>>> {
+        loop {
+            match self {
+                Answers::Open(answers) => return answers.poll_next_unpin(cx),
+                Answers::Opening(opening) => match ready!(opening.poll_unpin(cx)) {
+                    Ok(opened) => *self = Answers::Open(Box::new(opened.into_inner())),
+                    Err(status) => return Poll::Ready(Some(Err(status))),
+                },
+            }
+        }
+    }
+}
+
+/// What was sent and waits for its answer.
+#[derive(Default)]
+struct Window {
+    waiting: VecDeque<Waiting>,
+}
+
 struct Waiting {
     previous: Option<LogId>,
     last: Option<LogId>,
+}
+
+impl Window {
+    fn sent(&mut self, request: &AppendEntriesRequest<Types>) {
+        self.waiting.push_back(Waiting {
+            previous: request.prev_log_id,
+            last: last_of(request),
+        });
+    }
+
+    /// What openraft is told of the next answer, if it may be told already. `next` is the
+    /// request, if any, that it counts as sent and that is still here.
+    fn answered(
+        &mut self,
+        answer: AppendEntriesResponse<Types>,
+        next: Option<&AppendEntriesRequest<Types>>,
+    ) -> Option<Answer> {
+        let wrong = |what| Some(Err(rpc_error(&Status::internal(what))));
+        let Some(first) = self.waiting.pop_front() else {
+            return wrong("an answer came without a request");
+        };
+        if first.previous.is_none() && answer.is_conflict() {
+            return wrong("a conflict came before the log's beginning");
+        }
+        let mut later = self.waiting.iter().map(|w| w.last).chain(next.map(last_of));
+        let held = later.any(|last| last == first.last);
+        let result = answer.into_stream_result(first.previous, first.last);
+        (result.is_err() || !held).then_some(Ok(result))
+    }
 }
 
 struct Pipeline<S> {
@@ -78,8 +133,8 @@ struct Pipeline<S> {
     /// Taken from openraft and still to be sent.
     next: Option<AppendEntriesRequest<Types>>,
     requests: PollSender<peer::AppendRequest>,
-    answers: Streaming<peer::AppendResponse>,
-    waiting: VecDeque<Waiting>,
+    answers: Answers,
+    window: Window,
     patience: Pin<Box<Sleep>>,
     over: bool,
 }
@@ -89,26 +144,11 @@ where
     S: Stream<Item = AppendEntriesRequest<Types>> + Unpin,
 {
     fn answered(&mut self, answer: Result<peer::AppendResponse, Status>) -> Option<Answer> {
-        let answer = match answer.map_err(|s| rpc_error(&s)).and_then(append_response) {
-            Ok(answer) => answer,
-            Err(e) => return Some(Err(e)),
-        };
-        let Some(first) = self.waiting.pop_front() else {
-            let status = Status::internal("an answer came without a request");
-            return Some(Err(rpc_error(&status)));
-        };
         self.patience.as_mut().reset(Instant::now() + PATIENCE);
-        if let AppendEntriesResponse::Conflict = answer
-            && first.previous.is_none()
-        {
-            let status = Status::internal("a conflict before the log's beginning");
-            return Some(Err(rpc_error(&status)));
+        match answer.map_err(|s| rpc_error(&s)).and_then(append_response) {
+            Ok(answer) => self.window.answered(answer, self.next.as_ref()),
+            Err(e) => Some(Err(e)),
         }
-        let next = self.next.as_ref().map(last_of);
-        let mut later = self.waiting.iter().map(|w| w.last).chain(next);
-        let held = later.any(|last| last == first.last);
-        let result = answer.into_stream_result(first.previous, first.last);
-        (result.is_err() || !held).then_some(Ok(result))
     }
 
     /// Sends what there is to send. Ready when nothing can follow any more.
@@ -120,18 +160,15 @@ where
                 reserved.map_err(ended)?;
             }
             if let Some(request) = self.next.take() {
-                if self.waiting.is_empty() {
+                if self.window.waiting.is_empty() {
                     self.patience.as_mut().reset(Instant::now() + PATIENCE);
                 }
-                self.waiting.push_back(Waiting {
-                    previous: request.prev_log_id,
-                    last: last_of(&request),
-                });
+                self.window.sent(&request);
                 self.requests
                     .send_item(append_request(request))
                     .map_err(ended)?;
             }
-            if self.waiting.len() >= WINDOW {
+            if self.window.waiting.len() >= WINDOW {
                 return Poll::Pending;
             }
             let Some(input) = &mut self.input else {
@@ -161,11 +198,11 @@ where
         }
         // Send first: what is taken from openraft now is known when the answers are looked at.
         let sent = this.send(cx);
-        while let Poll::Ready(answer) = this.answers.poll_next_unpin(cx) {
+        while let Poll::Ready(answer) = this.answers.poll_next(cx) {
             let Some(answer) = answer else {
                 this.over = true;
                 let cut = Status::unavailable("the other side ended the stream");
-                let lost = !this.waiting.is_empty() || this.input.is_some();
+                let lost = !this.window.waiting.is_empty() || this.input.is_some();
                 return Poll::Ready(lost.then(|| Err(rpc_error(&cut))));
             };
             if let Some(answer) = this.answered(answer) {
@@ -178,7 +215,7 @@ where
             this.over = true;
             return Poll::Ready(Some(Err(e)));
         }
-        if this.waiting.is_empty() {
+        if this.window.waiting.is_empty() {
             if sent.is_ready() {
                 this.over = true;
                 return Poll::Ready(None);
@@ -195,4 +232,68 @@ where
 fn last_of(request: &AppendEntriesRequest<Types>) -> Option<LogId> {
     let last = request.entries.last().map(|entry| entry.log_id);
     last.or(request.prev_log_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::types::{Entry, Vote};
+
+    fn id(index: u64) -> LogId {
+        let leader = Vote::new(3, 1).leader_id;
+        LogId::new(leader, index)
+    }
+
+    fn request(previous: u64, last: u64) -> AppendEntriesRequest<Types> {
+        let entries = (previous + 1..=last).map(|i| Entry {
+            log_id: id(i),
+            payload: openraft::EntryPayload::Blank,
+        });
+        AppendEntriesRequest {
+            vote: Vote::new_committed(3, 1),
+            prev_log_id: Some(id(previous)),
+            entries: entries.collect(),
+            leader_commit: None,
+        }
+    }
+
+    fn told(answer: Option<Answer>) -> Option<u64> {
+        answer.map(|a| a.unwrap().unwrap().unwrap().index)
+    }
+
+    #[test]
+    fn answers_come_out_in_order() {
+        let mut window = Window::default();
+        window.sent(&request(4, 6));
+        window.sent(&request(6, 9));
+        let success = || AppendEntriesResponse::Success;
+        assert_eq!(told(window.answered(success(), None)), Some(6));
+        assert_eq!(told(window.answered(success(), None)), Some(9));
+        assert!(window.answered(success(), None).unwrap().is_err());
+    }
+
+    #[test]
+    fn an_answer_never_counts_for_a_later_request() {
+        let mut window = Window::default();
+        let success = || AppendEntriesResponse::Success;
+        window.sent(&request(4, 6));
+        // These two carry no entry, only what is committed.
+        window.sent(&request(6, 6));
+        let unsent = request(6, 6);
+        assert_eq!(told(window.answered(success(), Some(&unsent))), None);
+        assert_eq!(told(window.answered(success(), Some(&unsent))), None);
+        window.sent(&unsent);
+        assert_eq!(told(window.answered(success(), None)), Some(6));
+    }
+
+    #[test]
+    fn a_refusal_is_never_held_back() {
+        let mut window = Window::default();
+        window.sent(&request(4, 6));
+        window.sent(&request(6, 6));
+        let answer = window.answered(AppendEntriesResponse::Conflict, None);
+        assert!(answer.unwrap().unwrap().is_err());
+        let higher = AppendEntriesResponse::HigherVote(Vote::new(4, 2));
+        assert!(window.answered(higher, None).unwrap().unwrap().is_err());
+    }
 }

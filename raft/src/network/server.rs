@@ -287,9 +287,10 @@ fn append_request(request: peer::AppendRequest) -> Result<AppendEntriesRequest<T
 }
 
 fn vote_request(request: peer::VoteRequest) -> Result<VoteRequest<Types>, Status> {
-    // Whoever asks because the leader has died needs the agreement of this member's own
-    // view of the leader; without one the leader's lease is respected.
-    let transfer = request.transfer && request.reason() != peer::Reason::Death;
+    // Only the leader itself can release voters from standing by it. Whoever asks because
+    // the leader has died needs the agreement of this member's own view of the leader, of
+    // which there is none: the lease is respected.
+    let transfer = request.transfer && request.reason() == peer::Reason::Transfer;
     Ok(VoteRequest {
         vote: vote(request.ballot.as_ref())?,
         last_log_id: convert::opt_log_id_from_proto(request.last.as_ref()).map_err(malformed)?,

@@ -51,9 +51,12 @@ impl<'a> Retry<'a> {
         self.hint = named.filter(|id| Some(*id) != self.last);
         let until = (now + pause).min(self.deadline);
         let mut seen = self.node.tracker.subscribe();
-        let last = self.last;
-        let news =
-            seen.wait_for(|l| l.leader.is_some() && l.leader != last && l.heard_at.is_some());
+        let was = *seen.borrow_and_update();
+        let blind = self.last.is_none();
+        let news = seen.wait_for(|l| {
+            let other = l.leader.is_some() && (l.leader, l.term) != (was.leader, was.term);
+            other || blind && l.heard_at > was.heard_at
+        });
         // Either way it is time to look again.
         let _ = tokio::time::timeout_at(until.into(), news).await;
         Instant::now() < self.deadline

@@ -2,6 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::timeout;
 
 use super::Node;
@@ -10,6 +11,20 @@ use super::Node;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Node {
+    /// Returns, with the reason, when this member can't go on: it does not trust its storage
+    /// or its machine any more. Never returns after [`Node::shutdown`].
+    pub async fn failed(&self) -> String {
+        let mut metrics = self.inner.raft.metrics();
+        loop {
+            let state = metrics.borrow_and_update().running_state.clone();
+            match state {
+                Err(why) if !self.inner.closing() => return why.to_string(),
+                Ok(()) if metrics.changed().await.is_ok() => {}
+                _ => return std::future::pending().await,
+            }
+        }
+    }
+
     /// Stops and closes the storage; the folder's lock is free when it returns. What is
     /// under way ends as it would at a deadline. A second call returns at once.
     pub async fn shutdown(&self) {

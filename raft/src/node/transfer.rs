@@ -94,18 +94,28 @@ impl Inner {
         }
     }
 
-    /// Waits for a leader elected after this member in `term`, which may be itself again.
+    /// Waits for a leader elected after this member in `term`, which may be itself again,
+    /// and until its first entry is known to be committed.
     async fn successor(&self, term: u64, deadline: Instant) -> Option<MemberId> {
         let mut seen = self.tracker.subscribe();
-        let me = self.id;
-        let other = seen.wait_for(|l| {
-            let later = l.term > term || l.leader != Some(me);
-            later
-                && l.leader.is_some()
-                && (l.leading || l.heard_at.is_some() && l.leader != Some(me))
-        });
-        let other = timeout_at(deadline.into(), other).await.ok()?.ok()?;
-        other.leader
+        let me = (term, Some(self.id));
+        let other = seen.wait_for(|l| l.leader.is_some() && (l.term, l.leader) > me);
+        timeout_at(deadline.into(), other).await.ok()?.ok()?;
+        let mut metrics = self.raft.metrics();
+        let in_office = async {
+            loop {
+                let (leader, committed) = {
+                    let seen = metrics.borrow_and_update();
+                    (seen.current_leader, seen.local_committed)
+                };
+                let by = committed.map(|id| (id.leader_id.term, Some(id.leader_id.node_id)));
+                if by > Some(me) && by.and_then(|(_, id)| id) == leader {
+                    return leader;
+                }
+                metrics.changed().await.ok()?;
+            }
+        };
+        timeout_at(deadline.into(), in_office).await.ok()?
     }
 
     /// Steps down and stands for election.

@@ -45,9 +45,8 @@ pub(crate) use folder::Released;
 pub(crate) use log::LogStore;
 pub(crate) use machine::MachineStore;
 pub(crate) use marker::{Marker, read_marker};
-pub(crate) use reader::{BATCH_BYTES, LogReader};
 pub(crate) use snapshot::SnapshotFile;
-pub(crate) use snapshots::{Incoming, Snapshots};
+pub(crate) use snapshots::Snapshots;
 pub(crate) use stats::Stats;
 
 use acknowledged::{Acknowledged, AcknowledgedFile};

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// What is read at once, unless a single entry is larger.
-pub(crate) const BATCH_BYTES: usize = 2 << 20;
+pub(super) const BATCH_BYTES: usize = 2 << 20;
 
 /// Reads the log. Cheap to clone.
 #[derive(Clone)]

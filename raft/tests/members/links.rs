@@ -1,32 +1,44 @@
 //! A proxy for each link, so that it can fall silent: nothing arrives, nothing is refused.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, LazyLock},
+};
 
 use parking_lot::Mutex;
+
+use crate::group::{free_port, listen};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
+    net::{TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
     runtime::Runtime,
     sync::watch,
 };
 
+/// Where the proxies run, whoever else stops.
+static PROXIES: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+});
+
 /// All links of a group, by the addresses of the member that dials and the one dialled.
 #[derive(Clone)]
-pub struct Links(Arc<Mutex<BTreeMap<(String, String), Link>>>, Arc<Runtime>);
+pub struct Links(Arc<Mutex<BTreeMap<(String, String), Link>>>);
 
 struct Link {
     proxy: SocketAddr,
     silent: watch::Sender<bool>,
+    /// Whether anyone listens at the far end; who dials is refused otherwise.
+    up: watch::Sender<bool>,
 }
 
 impl Links {
     pub fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        Links(Arc::default(), Arc::new(runtime))
+        Links(Arc::default())
     }
 
     /// Where `from` is to dial instead of `to`.
@@ -47,19 +59,35 @@ impl Links {
         }
     }
 
+    /// A member has died, or is there again.
+    pub fn up(&self, address: &str, up: bool) {
+        for ((_, to), link) in &*self.0.lock() {
+            if to == address {
+                link.up.send_replace(up);
+            }
+        }
+    }
+
     fn open(&self, to: &str) -> Link {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let proxy = listener.local_addr().unwrap();
+        let proxy = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let (silent, listening) = watch::channel(false);
+        let (up, mut alive) = watch::channel(true);
         let to = to.to_owned();
-        self.1.spawn(async move {
-            let listener = TcpListener::from_std(listener).unwrap();
-            while let Ok((near, _)) = listener.accept().await {
-                tokio::spawn(carry(near, to.clone(), listening.clone()));
+        PROXIES.spawn(async move {
+            while alive.wait_for(|up| *up).await.is_ok() {
+                let listener = listen(&proxy.to_string()).await;
+                let serve = async {
+                    while let Ok((near, _)) = listener.accept().await {
+                        tokio::spawn(carry(near, to.clone(), listening.clone()));
+                    }
+                };
+                tokio::select! {
+                    () = serve => {}
+                    _ = alive.wait_for(|up| !up) => {}
+                }
             }
         });
-        Link { proxy, silent }
+        Link { proxy, silent, up }
     }
 }
 

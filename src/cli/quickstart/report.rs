@@ -1,10 +1,6 @@
 //! What a quickstart tells its user.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitStatus,
-    time::Duration,
-};
+use std::{path::Path, process::ExitStatus, time::Duration};
 
 use super::{
     ending,
@@ -106,7 +102,7 @@ fn program() -> String {
     let first = std::env::split_paths(&paths)
         .map(|folder| folder.join("quorate"))
         .find(|file| file.is_file());
-    match first.and_then(|file| PathBuf::from(file).canonicalize().ok()) {
+    match first.and_then(|file| file.canonicalize().ok()) {
         Some(file) if Ok(&file) == this.canonicalize().as_ref().map_err(|_| ()) => "quorate".into(),
         // A bare name would be looked for on the PATH.
         _ => match short(&this) {

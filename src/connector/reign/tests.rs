@@ -208,7 +208,11 @@ async fn letting_go_revokes_and_commits_the_release() {
     let (done, released) = oneshot::channel();
     world
         .orders
-        .send(LetGo { until: None, done })
+        .send(LetGo {
+            until: None,
+            commit: true,
+            done,
+        })
         .await
         .unwrap();
     released.await.unwrap();

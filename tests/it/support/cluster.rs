@@ -38,9 +38,15 @@ impl Cluster {
         cluster
     }
 
-    /// Folders and configurations only.
+    /// Folders and configurations only. With `KEEP_TEST_FOLDERS` set they outlive the test.
     pub fn prepare(size: usize, failover_ms: u64, extra: &str) -> Cluster {
-        let root = tempfile::tempdir().expect("a temporary folder");
+        let keep = std::env::var_os("KEEP_TEST_FOLDERS").is_some();
+        let mut builder = tempfile::Builder::new();
+        let root = builder.disable_cleanup(keep).tempdir();
+        let root = root.expect("a temporary folder");
+        if keep {
+            println!("kept: {}", root.path().display());
+        }
         let members = (1..=size)
             .map(|n| Member::new(root.path(), n, failover_ms, extra))
             .collect();

@@ -1,6 +1,7 @@
 //! The storage on real files.
 
 mod damage;
+mod files;
 mod folder;
 mod group_commit;
 mod install;
@@ -9,6 +10,7 @@ mod reading;
 mod restart;
 mod snapshots;
 mod suite;
+mod tail;
 
 use std::{
     io::{self, Read, Write},

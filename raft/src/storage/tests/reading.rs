@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 use openraft::storage::{LeaderBoundedStreamError, RaftLogReader};
 
 use super::*;
-use crate::storage::BATCH_BYTES;
+use crate::storage::reader::BATCH_BYTES;
 
 const BIG: usize = BATCH_BYTES / 2 - 100;
 

@@ -159,7 +159,7 @@ struct Blocks {
 }
 
 struct Gate {
-    half_way: mpsc::Sender<()>,
+    half_way: mpsc::SyncSender<()>,
     go_on: mpsc::Receiver<()>,
 }
 
@@ -231,8 +231,8 @@ async fn more_than_100_mb_are_written_out_while_entries_are_applied() {
     for index in 0..BLOCKS {
         apply(&mut opened.machine, vec![block(index)]).await;
     }
-    let (half_way, at_half) = mpsc::channel();
-    let (go, go_on) = mpsc::channel();
+    let (half_way, at_half) = mpsc::sync_channel(1);
+    let (go, go_on) = mpsc::sync_channel(1);
     *gate.lock() = Some(Gate { half_way, go_on });
     let mut builder = opened.machine.get_snapshot_builder().await;
     let building = tokio::spawn(async move { builder.build_snapshot().await });

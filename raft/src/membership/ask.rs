@@ -1,0 +1,143 @@
+//! Asking whoever leads: for a newcomer, and for this member itself.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use quorate_proto::peer::{self, admit_response::Outcome};
+use tokio::time::{sleep, timeout_at};
+
+use super::{MemberStatus, Role};
+use crate::{
+    Admission, Member, MemberId, Node, ProposeError,
+    network::{Fate, fate},
+    node::{Inner, Retry, Tried, named},
+    storage::convert,
+};
+
+/// Between two requests of a member that wants to vote or has moved.
+const SEEK_FIRST: Duration = Duration::from_millis(50);
+const SEEK_LONGEST: Duration = Duration::from_millis(1000);
+const SEEK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// For one answer to a request that may be repeated.
+const ASK_PATIENCE: Duration = Duration::from_secs(2);
+
+impl Node {
+    /// Admits a newcomer as a learner, from any member; the newcomer then asks by itself to
+    /// vote once it has caught up. A name or peer address that another member has is
+    /// refused. Asking again with the same name and peer address gives the same id for as
+    /// long as the newcomer has not begun to follow.
+    pub async fn admit(
+        &self,
+        newcomer: Member,
+        deadline: Instant,
+    ) -> Result<Admission, ProposeError> {
+        let (id, _) = self.inner.admit(0, newcomer, false, deadline).await?;
+        Ok(Admission {
+            cluster: self.inner.cluster.clone(),
+            id,
+        })
+    }
+}
+
+impl Inner {
+    /// Asks whoever leads to admit a newcomer (id 0), or to take in where a member is and
+    /// that it wants to vote. Returns the id and whether it votes. May be asked again
+    /// without harm, so what is unknown is retried.
+    async fn admit(
+        self: &Arc<Self>,
+        id: MemberId,
+        member: Member,
+        vote: bool,
+        deadline: Instant,
+    ) -> Result<(MemberId, bool), ProposeError> {
+        let mut retry = Retry::new(self, deadline);
+        let mut doubt = None;
+        let mut asked = self.id;
+        loop {
+            // A member that has moved hears from nobody, but somebody knows who leads.
+            let leader = retry.leader().or_else(|| self.peers.after(asked));
+            asked = leader.unwrap_or(asked);
+            let tried = match leader {
+                None => Tried::NotHere(None),
+                Some(leader) if leader == self.id => {
+                    self.admit_here(id, member.clone(), vote, deadline).await
+                }
+                Some(leader) => {
+                    let request = peer::AdmitRequest {
+                        id,
+                        member: Some(convert::member_to_proto(&member)),
+                        deadline_ms: retry.left_ms(),
+                        vote,
+                    };
+                    let patience = Instant::now() + ASK_PATIENCE;
+                    self.admit_at(leader, request, patience.min(deadline)).await
+                }
+            };
+            let leader = match tried {
+                Tried::Done(done) => return Ok(done),
+                Tried::Refused(why) => return Err(ProposeError::Refused(why)),
+                Tried::NotHere(leader) => leader,
+                Tried::Unknown(why) => {
+                    doubt = Some(why);
+                    None
+                }
+            };
+            if !retry.again(leader).await {
+                return Err(match doubt {
+                    Some(why) => ProposeError::Unknown(why),
+                    None => ProposeError::NoQuorum {
+                        waited_ms: retry.waited_ms(),
+                    },
+                });
+            }
+        }
+    }
+
+    async fn admit_at(
+        &self,
+        leader: MemberId,
+        request: peer::AdmitRequest,
+        deadline: Instant,
+    ) -> Tried<(MemberId, bool)> {
+        let Some(mut peer) = self.peers.get(leader) else {
+            return Tried::NotHere(None);
+        };
+        match timeout_at(deadline.into(), peer.control.admit(request)).await {
+            Err(_) => Tried::Unknown(format!("member {leader} did not answer in time")),
+            Ok(Err(status)) if fate(&status) == Fate::NotDone => Tried::NotHere(None),
+            Ok(Err(status)) => Tried::Unknown(format!("member {leader}: {}", status.message())),
+            Ok(Ok(answer)) => match answer.into_inner().outcome {
+                Some(Outcome::Admitted(done)) => Tried::Done((done.id, done.voter)),
+                Some(Outcome::NotLeader(answer)) => Tried::NotHere(named(&answer)),
+                Some(Outcome::Refused(why)) => Tried::Refused(why),
+                None => Tried::Unknown(format!("the answer of member {leader} is empty")),
+            },
+        }
+    }
+}
+
+/// Asks until the group knows where this member is and lets it vote.
+pub(crate) async fn seek(node: Arc<Inner>) {
+    let mut pause = SEEK_FIRST;
+    loop {
+        let settled =
+            |m: &MemberStatus| m.id == node.id && m.member == node.member && m.role == Role::Voter;
+        if node.members.borrow().iter().any(settled) {
+            return;
+        }
+        let deadline = Instant::now() + SEEK_PATIENCE;
+        match node
+            .admit(node.id, node.member.clone(), true, deadline)
+            .await
+        {
+            Ok((_, true)) | Err(ProposeError::NoQuorum { .. }) => {}
+            Ok((_, false)) => tracing::debug!(member = node.id, "has not caught up yet"),
+            Err(e) => tracing::warn!(member = node.id, "can't take up its place yet: {e}"),
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(SEEK_LONGEST);
+    }
+}

@@ -1,0 +1,204 @@
+//! Changing the membership, as leader.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use openraft::{
+    ChangeMembers,
+    async_runtime::watch::WatchReceiver,
+    errors::{ChangeMembershipError, ClientWriteError, RaftError},
+};
+use tokio::time::{sleep, timeout_at};
+
+use super::{MemberStatus, Role, list};
+use crate::{
+    Member, MemberId,
+    node::{Inner, Tried},
+    storage::types::StoredMembership,
+};
+
+/// How far behind a learner may be and still become a voter.
+const CAUGHT_UP: u64 = 300;
+
+/// Between two attempts at a change while another one is under way.
+const CHANGE_PAUSE: Duration = Duration::from_millis(20);
+
+type Changes = ChangeMembers<MemberId, Member>;
+
+impl Inner {
+    /// Does at this member, which must lead, what [`Inner::admit`] asks for.
+    pub(crate) async fn admit_here(
+        self: &Arc<Self>,
+        id: MemberId,
+        member: Member,
+        vote: bool,
+        deadline: Instant,
+    ) -> Tried<(MemberId, bool)> {
+        if !self.running() {
+            return Tried::NotHere(None);
+        }
+        let node = self.clone();
+        // On its own, because a change must not stop half way when the caller gives up.
+        let work = tokio::spawn(async move {
+            let turn = timeout_at(deadline.into(), node.changes.lock()).await;
+            let Ok(_one_at_a_time) = turn else {
+                return Tried::Unknown("other changes of the membership are under way".to_owned());
+            };
+            match id {
+                0 => node.newcomer(member).await,
+                _ => node.known(id, member, vote).await,
+            }
+        });
+        match timeout_at(deadline.into(), work).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(e)) => Tried::Unknown(format!("the change was cut short: {e}")),
+            Err(_) => Tried::Unknown("no quorum took the change before the deadline".to_owned()),
+        }
+    }
+
+    async fn newcomer(&self, member: Member) -> Tried<(MemberId, bool)> {
+        let members = match self.membership_as_leader().await {
+            Ok(membership) => list(&membership),
+            Err(tried) => return tried,
+        };
+        if let Some(known) = members.iter().find(|m| m.member.name == member.name) {
+            let same = known.member.peer == member.peer && known.role == Role::Learner;
+            let followed = self.members_now().into_iter().find(|m| m.id == known.id);
+            let followed = followed.is_none_or(|m| m.reachable != Some(false));
+            if same && !followed && !self.holds_anything(known.id) {
+                return Tried::Done((known.id, false));
+            }
+            return Tried::Refused(format!(
+                "the name {:?} is taken by member {}, whose peer address is {}; give the \
+                 newcomer another name",
+                member.name, known.id, known.member.peer
+            ));
+        }
+        if let Some(known) = members.iter().find(|m| m.member.peer == member.peer) {
+            return Tried::Refused(format!(
+                "the peer address {} is that of member {} ({:?}); give the newcomer its own",
+                member.peer, known.id, known.member.name
+            ));
+        }
+        let id = match self.raft.write_blank().await {
+            Ok(written) => written.log_id.index,
+            Err(e) => return self.not_changed(e),
+        };
+        let nodes = BTreeMap::from([(id, member)]);
+        match self.change(Changes::AddNodes(nodes)).await {
+            Ok(()) => Tried::Done((id, false)),
+            Err(tried) => tried,
+        }
+    }
+
+    async fn known(&self, id: MemberId, member: Member, vote: bool) -> Tried<(MemberId, bool)> {
+        let members = match self.membership_as_leader().await {
+            Ok(membership) => list(&membership),
+            Err(tried) => return tried,
+        };
+        let Some(known) = members.iter().find(|m| m.id == id) else {
+            return Tried::Refused(format!(
+                "member {id} does not belong to this cluster any more; remove its data folder \
+                 and let it join again"
+            ));
+        };
+        if known.member != member {
+            let taken = |m: &&MemberStatus| {
+                m.id != id && (m.member.name == member.name || m.member.peer == member.peer)
+            };
+            if let Some(other) = members.iter().find(taken) {
+                return Tried::Refused(format!(
+                    "member {id} says that it is {:?} at {}, but that name or address is \
+                     member {}'s",
+                    member.name, member.peer, other.id
+                ));
+            }
+            let nodes = BTreeMap::from([(id, member)]);
+            if let Err(tried) = self.change(Changes::SetNodes(nodes)).await {
+                return tried;
+            }
+        }
+        if known.role == Role::Voter {
+            return Tried::Done((id, true));
+        }
+        if !vote || !self.caught_up(id) {
+            return Tried::Done((id, false));
+        }
+        match self
+            .change(Changes::AddVoterIds(BTreeSet::from([id])))
+            .await
+        {
+            Ok(()) => Tried::Done((id, true)),
+            Err(tried) => tried,
+        }
+    }
+
+    /// The membership in effect at this leader, which an earlier leader may have left in a
+    /// joint configuration: that is finished first.
+    async fn membership_as_leader<T>(&self) -> Result<Arc<StoredMembership>, Tried<T>> {
+        let current = || async {
+            let read = self
+                .raft
+                .with_raft_state(|s| s.membership_state.effective().clone());
+            read.await.map_err(|_| Tried::NotHere(None))
+        };
+        let leader = self.tracker.current();
+        if leader.leader != Some(self.id) {
+            return Err(Tried::NotHere(leader.leader));
+        }
+        let membership = current().await?;
+        if membership.membership().get_joint_config().len() < 2 {
+            return Ok(membership);
+        }
+        self.change(Changes::AddVoterIds(BTreeSet::new())).await?;
+        current().await
+    }
+
+    /// Makes one change; waits while another one is under way.
+    async fn change<T>(&self, changes: Changes) -> Result<(), Tried<T>> {
+        use ChangeMembershipError::InProgress;
+        loop {
+            match self.raft.change_membership(changes.clone(), true).await {
+                Ok(_) => return Ok(()),
+                Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(InProgress(
+                    _,
+                )))) => sleep(CHANGE_PAUSE).await,
+                Err(e) => return Err(self.not_changed(e)),
+            }
+        }
+    }
+
+    fn holds_anything(&self, id: MemberId) -> bool {
+        let metrics = self.raft.metrics();
+        let seen = metrics.borrow_watched();
+        let replication = seen.replication.as_ref();
+        replication.is_none_or(|r| r.get(&id).copied().flatten().is_some())
+    }
+
+    fn caught_up(&self, id: MemberId) -> bool {
+        let members = self.members_now();
+        let known = members.iter().find(|m| m.id == id);
+        known.is_some_and(|m| m.reachable == Some(true) && m.lag.is_some_and(|n| n <= CAUGHT_UP))
+    }
+}
+
+/// Whenever this member has become leader: finishes a change that its predecessor began.
+pub(crate) async fn tidy_up(node: Arc<Inner>) {
+    let mut seen = node.tracker.subscribe();
+    let mut done = 0;
+    while let Ok(now) = seen
+        .wait_for(|l| l.leading && l.term > done)
+        .await
+        .map(|l| *l)
+    {
+        let _one_at_a_time = node.changes.lock().await;
+        match node.membership_as_leader::<()>().await {
+            Ok(_) => done = now.term,
+            Err(tried) => tracing::debug!(member = node.id, "a change is left over: {tried:?}"),
+        }
+        sleep(CHANGE_PAUSE).await;
+    }
+}
