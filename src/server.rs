@@ -262,3 +262,6 @@ async fn upkeep() {
         recorder.run_upkeep();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,9 @@ const KEY: AsciiSet = NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
+/// The most keys that a member lists at a time.
+const PAGE: usize = 1000;
+
 /// The options.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -73,7 +76,7 @@ enum Command {
         #[arg(default_value = "")]
         prefix: String,
         /// At most this many
-        #[arg(long, default_value_t = 1000)]
+        #[arg(long, default_value_t = 1000, value_parser = at_least_one)]
         limit: usize,
         /// Only keys that sort after this one
         #[arg(long, value_name = "KEY")]
@@ -105,10 +108,12 @@ impl Precondition {
 }
 
 /// `GET /v1/kv`
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Listing {
     entries: Vec<Entry>,
     revision: u64,
+    #[serde(default)]
+    more: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -190,16 +195,7 @@ async fn list(
     after: Option<&str>,
     client: &ClientArgs,
 ) -> Result<(), Failure> {
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query
-        .append_pair("prefix", prefix)
-        .append_pair("limit", &limit.to_string());
-    if let Some(after) = after {
-        query.append_pair("after", after);
-    }
-    let listing: Listing = Client::new(client)?
-        .get_json(format!("/v1/kv?{}", query.finish()))
-        .await?;
+    let listing = pages(&Client::new(client)?, prefix, limit, after).await?;
     if client.output == Output::Json {
         return output::json(&listing);
     }
@@ -210,7 +206,40 @@ async fn list(
             shown(&entry.value_base64),
         ]
     });
-    output::table(&["key", "revision", "value"], rows)
+    output::table(&["key", "revision", "value"], rows)?;
+    if listing.more {
+        eprintln!("there are more: --limit N shows more of them, --after KEY goes on");
+    }
+    Ok(())
+}
+
+/// A member answers with a page at a time; each is as of its own moment.
+async fn pages(
+    client: &Client,
+    prefix: &str,
+    limit: usize,
+    after: Option<&str>,
+) -> Result<Listing, Failure> {
+    let mut all = Listing::default();
+    let mut after = after.map(str::to_owned);
+    loop {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        let page = (limit - all.entries.len()).min(PAGE);
+        query
+            .append_pair("prefix", prefix)
+            .append_pair("limit", &page.to_string());
+        if let Some(after) = &after {
+            query.append_pair("after", after);
+        }
+        let path = format!("/v1/kv?{}", query.finish());
+        let listing: Listing = client.get_json(path).await?;
+        after = listing.entries.last().map(|entry| entry.key.clone());
+        (all.revision, all.more) = (listing.revision, listing.more && after.is_some());
+        all.entries.extend(listing.entries);
+        if !all.more || all.entries.len() >= limit {
+            return Ok(all);
+        }
+    }
 }
 
 /// A value in a table's cell: its text on one line, or how many bytes it has.
@@ -233,6 +262,13 @@ fn check(key: &str) -> Result<(), Failure> {
         )));
     }
     Ok(())
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("must be a whole number above 0".into()),
+    }
 }
 
 fn path(key: &str) -> String {

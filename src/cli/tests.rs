@@ -70,6 +70,7 @@ fn what_makes_no_sense_is_a_usage_error_that_says_what_would() {
         ("delete service", "<NAME>"),
         ("apply", "--file"),
         ("kv put a", "VALUE"),
+        ("kv list --limit 0", "above 0"),
         ("kv put a b -f c", "cannot be used with"),
         ("kv put a b --if-absent --if-match 3", "cannot be used with"),
         ("kv watch", "unrecognized subcommand"),

@@ -60,7 +60,7 @@ async fn bind(
 }
 
 fn told(what: &str, taken: &PortTaken, settings: &Settings) -> String {
-    let other = pid_file::read(&settings.pid_file).filter(|pid| *pid != std::process::id());
+    let other = pid_file::read(&settings.pid_file);
     match (&taken.owner, other) {
         (Some(owner), Some(pid)) if owner.ends_with(&format!("(process {pid})")) => format!(
             "{} is running already: process {pid} holds {} and its ports; waited {} ms for it to end",
