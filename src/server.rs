@@ -198,7 +198,7 @@ impl Server {
         };
         faces.admin(ports.admin, admin::router(context), &mut vital);
         let node = cluster.node().clone();
-        vital.spawn("consensus", async move { Err(node.lost().await) });
+        vital.spawn("consensus", async move { Err(node.failed().await) });
         vital.follow("the leadership", cluster.node().leadership());
         vital.follow("the replicated state", state);
         vital.background("upkeep of the metrics", upkeep());

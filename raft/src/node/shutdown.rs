@@ -12,15 +12,20 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Node {
     /// Returns, with the reason, when this member can't go on: it does not trust its storage
-    /// or its machine any more. Never returns after [`Node::shutdown`].
+    /// or its machine any more, or consensus has panicked. A member without it is of no use,
+    /// so whoever runs one ends it then. Never returns after [`Node::shutdown`].
     pub async fn failed(&self) -> String {
         let mut metrics = self.inner.raft.metrics();
         loop {
             let state = metrics.borrow_and_update().running_state.clone();
-            match state {
-                Err(why) if !self.inner.closing() => return why.to_string(),
-                Ok(()) if metrics.changed().await.is_ok() => {}
-                _ => return std::future::pending().await,
+            if self.inner.closing() {
+                return std::future::pending().await;
+            }
+            if let Err(why) = state {
+                return why.to_string();
+            }
+            if metrics.changed().await.is_err() && !self.inner.closing() {
+                return "its core task is gone".to_owned();
             }
         }
     }
@@ -56,29 +61,6 @@ impl Node {
                 member = me,
                 "the data folder is still in use after {PATIENCE:?}"
             );
-        }
-    }
-
-    /// Comes when consensus has stopped without having been asked to, with why: openraft
-    /// ends for good when it can't trust its storage, or has panicked. A member without it
-    /// is of no use, so whoever runs one ends it then.
-    pub async fn lost(&self) -> String {
-        use openraft::async_runtime::watch::WatchReceiver;
-        let mut metrics = self.inner.raft.metrics();
-        loop {
-            let stopped = match &metrics.borrow_watched().running_state {
-                Ok(()) => None,
-                Err(why) => Some(why.to_string()),
-            };
-            if self.inner.closing() {
-                std::future::pending::<()>().await;
-            }
-            if let Some(why) = stopped {
-                return why;
-            }
-            if metrics.changed().await.is_err() && !self.inner.closing() {
-                return "its core task is gone".to_owned();
-            }
         }
     }
 }
