@@ -118,10 +118,8 @@ async fn failover(cluster: &Cluster) {
         let url = cluster.members[asked].admin_url(&format!("/v1/kv/trial-{trial}"));
         let stopped = Instant::now();
         cluster.members[leader].signal(Signal::SIGSTOP);
-        while http::put(&url, "x").await.is_err() && stopped.elapsed() < SOON {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        times.push(stopped.elapsed());
+        let gap = http::first_write(&url, stopped).await;
+        times.push(gap.expect("a write"));
         cluster.members[leader].signal(Signal::SIGCONT);
         cluster.voters(3).await;
     }

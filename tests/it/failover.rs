@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{cluster::Cluster, http, wait::median};
+use crate::support::{cluster::Cluster, http::first_write, wait::median};
 
 const TRIALS: usize = 20;
 
@@ -28,25 +28,4 @@ async fn failover_ms_of_500_holds_for_a_leader_that_falls_silent() {
     let (middle, longest) = (median(&gaps), *gaps.iter().max().expect("trials"));
     println!("silent loss, failover_ms 500: median {middle:?}, max {longest:?} of {TRIALS}");
     assert!(longest <= Duration::from_millis(500), "{gaps:?}");
-}
-
-/// When the first write was done. New ones start all the while, as from many clients: one
-/// that reached the silent leader has to wait until its fate is known, and says nothing.
-async fn first_write(url: &str, stopped: Instant) -> Result<Duration, String> {
-    let mut writes = tokio::task::JoinSet::new();
-    let mut next = tokio::time::interval(Duration::from_millis(5));
-    let mut last = String::new();
-    while stopped.elapsed() < Duration::from_secs(10) {
-        tokio::select! {
-            _ = next.tick() => {
-                let url = url.to_owned();
-                writes.spawn(async move { http::put(&url, "x").await.map(|_| stopped.elapsed()) });
-            }
-            Some(done) = writes.join_next() => match done.expect("a write") {
-                Ok(gap) => return Ok(gap),
-                Err(problem) => last = problem,
-            },
-        }
-    }
-    Err(format!("no write in 10 s: {last}"))
 }

@@ -1,6 +1,9 @@
 //! HTTP calls with a deadline; one client per test process is enough.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 use reqwest::{Client, Method, Response};
 use serde_json::Value;
@@ -66,4 +69,25 @@ pub fn revision(response: &Response) -> Option<u64> {
         .ok()?
         .parse()
         .ok()
+}
+
+/// When the first write was done. New ones start all the while, as from many clients: one
+/// that reached the silent leader has to wait until its fate is known, and says nothing.
+pub async fn first_write(url: &str, stopped: Instant) -> Result<Duration, String> {
+    let mut writes = tokio::task::JoinSet::new();
+    let mut next = tokio::time::interval(Duration::from_millis(5));
+    let mut last = String::new();
+    while stopped.elapsed() < Duration::from_secs(10) {
+        tokio::select! {
+            _ = next.tick() => {
+                let url = url.to_owned();
+                writes.spawn(async move { put(&url, "x").await.map(|_| stopped.elapsed()) });
+            }
+            Some(done) = writes.join_next() => match done.expect("a write") {
+                Ok(gap) => return Ok(gap),
+                Err(problem) => last = problem,
+            },
+        }
+    }
+    Err(format!("no write in 10 s: {last}"))
 }
