@@ -1,23 +1,33 @@
 //! Speaks to the cluster over the admin face of any member.
 //!
-//! Reads are tried at each URL in turn. A write goes on to the next URL only where it was
+//! A read is asked of one member, and of the next as well when that one is silent for a
+//! moment; the first good answer counts. A write goes on to the next URL only where it was
 //! surely not done: the connection was refused, or the member answered that it was not.
 //! Once it may have been sent, its outcome is reported as it is, unknown included.
 
+mod attempt;
+mod call;
 mod problem;
 pub mod urls;
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::Args;
-use http::{HeaderMap, Method, StatusCode};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use http::Method;
 use serde::de::DeserializeOwned;
+use tokio::time::sleep;
 use url::Url;
 
 use super::{failure::Failure, output::Output};
 
+pub use call::{Answer, Call};
 pub use problem::Problem;
+
+use attempt::{Tried, bare, surely_not_done};
+
+/// How long a member may be silent on a read before the next one is asked too.
+const HEAD_START: Duration = Duration::from_millis(400);
 
 /// The options of every command that speaks to the cluster.
 #[derive(Clone, Debug, Args)]
@@ -31,113 +41,6 @@ pub struct ClientArgs {
     /// Longest time for one answer, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub timeout: u64,
-}
-
-/// What a member answered.
-#[derive(Debug)]
-pub struct Answer {
-    /// The status.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The whole body.
-    pub body: Bytes,
-}
-
-impl Answer {
-    /// The body as JSON.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.body).map_err(|error| {
-            Failure::Refused(format!(
-                "the answer is not understood ({error}); is that URL a member's admin port?"
-            ))
-        })
-    }
-
-    /// The thing's revision, from `ETag`.
-    pub fn revision(&self) -> Option<String> {
-        let tag = self.headers.get(http::header::ETAG)?.to_str().ok()?;
-        Some(tag.trim_matches('"').to_owned())
-    }
-
-    /// The answer if it is a success, else what its problem says.
-    pub fn good(self) -> Result<Answer, Failure> {
-        if self.status.is_success() {
-            Ok(self)
-        } else {
-            Err(Problem::of(&self).into_failure())
-        }
-    }
-}
-
-/// A request that is tried at one URL after the other.
-#[derive(Clone, Debug)]
-pub struct Call {
-    method: Method,
-    path: String,
-    headers: HeaderMap,
-    body: Bytes,
-    read: bool,
-}
-
-impl Call {
-    /// A request without a body. The path begins with `/` and is percent-encoded.
-    pub fn new(method: Method, path: impl Into<String>) -> Call {
-        let read = method.is_safe();
-        Call {
-            method,
-            path: path.into(),
-            headers: HeaderMap::new(),
-            body: Bytes::new(),
-            read,
-        }
-    }
-
-    /// Says that this one changes nothing, whatever its method: it may be sent again.
-    pub fn harmless(mut self) -> Call {
-        self.read = true;
-        self
-    }
-
-    /// Adds a header.
-    pub fn header(mut self, name: http::HeaderName, value: &str) -> Result<Call, Failure> {
-        let parsed = http::HeaderValue::from_str(value)
-            .map_err(|_| Failure::Usage(format!("{value:?} can't stand in a header")))?;
-        self.headers.insert(name, parsed);
-        Ok(self)
-    }
-
-    /// Adds a JSON body.
-    pub fn json(mut self, body: &serde_json::Value) -> Call {
-        self.headers.insert(
-            http::header::CONTENT_TYPE,
-            http::HeaderValue::from_static("application/json"),
-        );
-        self.body = body.to_string().into();
-        self
-    }
-
-    /// Adds raw bytes.
-    pub fn raw(mut self, body: impl Into<Bytes>) -> Call {
-        let kind = http::HeaderValue::from_static("application/octet-stream");
-        self.headers.insert(http::header::CONTENT_TYPE, kind);
-        self.body = body.into();
-        self
-    }
-
-    fn is_read(&self) -> bool {
-        self.read
-    }
-}
-
-/// What became of a request at one URL.
-enum Tried {
-    /// An answer, whatever its status.
-    Answered(Answer),
-    /// It never reached the member.
-    NotSent(String),
-    /// It may have reached the member, and there is no answer.
-    Lost(String),
 }
 
 /// A client of the cluster.
@@ -187,83 +90,52 @@ impl Client {
     /// Sends a request and gives the answer whatever its status; a failure only where no
     /// member answered for good.
     pub async fn send(&self, call: Call) -> Result<Answer, Failure> {
-        let mut misses = Vec::new();
-        let mut weak = None;
-        for (at, url) in self.urls.iter().enumerate() {
-            let last = at + 1 == self.urls.len();
-            match self.try_at(url, &call).await {
-                Tried::Answered(answer) if !last && surely_not_done(&call, &answer) => {
-                    weak = Some(answer)
+        match call.is_read() {
+            true => self.read(&call).await,
+            false => self.write(&call).await,
+        }
+    }
+
+    async fn read(&self, call: &Call) -> Result<Answer, Failure> {
+        let attempt = |url| self.named(url, call);
+        let mut urls = self.urls.iter();
+        let mut open = FuturesUnordered::new();
+        let (mut misses, mut weak) = (Vec::new(), None);
+        loop {
+            if open.is_empty() {
+                match urls.next() {
+                    Some(url) => open.push(attempt(url)),
+                    None => break,
                 }
-                Tried::Answered(answer) => return Ok(answer),
-                Tried::NotSent(why) => misses.push(format!("{}: {why}", bare(url))),
-                Tried::Lost(why) if call.is_read() => misses.push(format!("{}: {why}", bare(url))),
-                Tried::Lost(why) => return Err(unknown(&call, url, &why)),
+            }
+            tokio::select! {
+                Some((url, tried)) = open.next() => match tried {
+                    Tried::Answered(answer) if surely_not_done(call, &answer) => weak = Some(answer),
+                    Tried::Answered(answer) => return Ok(answer),
+                    Tried::NotSent(why) | Tried::Lost(why) => misses.push(format!("{url}: {why}")),
+                },
+                () = sleep(HEAD_START), if urls.len() > 0 => open.extend(urls.next().map(attempt)),
             }
         }
         weak.ok_or_else(|| nobody(&misses))
     }
 
-    async fn try_at(&self, url: &Url, call: &Call) -> Tried {
-        let target = format!("{}{}", bare(url), call.path);
-        // A read that one member does not answer has others to ask.
-        let others = if call.is_read() {
-            self.urls.len() as u32
-        } else {
-            1
-        };
-        let request = self
-            .http
-            .request(call.method.clone(), target)
-            .headers(call.headers.clone())
-            .body(call.body.clone())
-            .timeout((self.timeout / others).max(Duration::from_secs(1)));
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) if error.is_connect() || error.is_builder() => {
-                return Tried::NotSent(cause(&error));
+    async fn named<'a>(&'a self, url: &'a Url, call: &'a Call) -> (&'a str, Tried) {
+        (bare(url), self.try_at(url, call).await)
+    }
+
+    async fn write(&self, call: &Call) -> Result<Answer, Failure> {
+        let (mut misses, mut weak) = (Vec::new(), None);
+        for url in &self.urls {
+            match self.try_at(url, call).await {
+                Tried::Answered(answer) if surely_not_done(call, &answer) => weak = Some(answer),
+                Tried::Answered(answer) => return Ok(answer),
+                Tried::NotSent(why) => misses.push(format!("{}: {why}", bare(url))),
+                Tried::Lost(why) => return Err(unknown(call, url, &why)),
             }
-            Err(error) => return Tried::Lost(cause(&error)),
-        };
-        let (status, headers) = (response.status(), response.headers().clone());
-        match response.bytes().await {
-            Ok(body) => Tried::Answered(Answer {
-                status,
-                headers,
-                body,
-            }),
-            // The outcome stands in the status; only what it said about it is lost.
-            Err(_) if !call.is_read() && !status.is_server_error() => Tried::Answered(Answer {
-                status,
-                headers,
-                body: Bytes::new(),
-            }),
-            Err(error) => Tried::Lost(cause(&error)),
         }
+        weak.ok_or_else(|| nobody(&misses))
     }
-}
-
-/// Whether another member may do better with the same request: this one has no leader, is
-/// leaving or is not up yet. All of them say so with 503, and that nothing was done.
-fn surely_not_done(call: &Call, answer: &Answer) -> bool {
-    answer.status == StatusCode::SERVICE_UNAVAILABLE
-        && (call.is_read() || Problem::of(answer).code.is_some())
-}
-
-fn bare(url: &Url) -> &str {
-    url.as_str().trim_end_matches('/')
-}
-
-/// The innermost cause: "connection refused" and not "error sending request".
-fn cause(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".into();
-    }
-    let mut deepest: &dyn std::error::Error = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    deepest.to_string()
 }
 
 fn unknown(call: &Call, url: &Url, why: &str) -> Failure {

@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::*;
+use http::StatusCode;
 
 /// What a fake member does with each request.
 #[derive(Clone, Copy)]
@@ -96,6 +97,24 @@ async fn a_read_goes_on_to_the_next_member_after_every_kind_of_silence() {
         assert_eq!(numbers, [1]);
         assert!(bad.requests() >= 1);
     }
+}
+
+#[tokio::test]
+async fn a_silent_member_holds_a_read_up_for_a_moment_only() {
+    let silent = Fake::start(Does::Silence).await;
+    let good = Fake::start(Does::Answer(200, "[1]")).await;
+    let patient = Client::to(
+        vec![silent.url.clone(), good.url.clone()],
+        Duration::from_secs(60),
+    )
+    .unwrap();
+    let read = patient.get("/x");
+    let answer = tokio::time::timeout(Duration::from_secs(20), read)
+        .await
+        .expect("an answer before the deadline")
+        .unwrap();
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!((silent.requests(), good.requests()), (1, 1));
 }
 
 #[tokio::test]

@@ -132,6 +132,8 @@ impl Fleet {
             let running = whom(self);
             for pid in running.difference(&asked) {
                 process::send(*pid, Signal::SIGTERM);
+                // One that was stopped hears nothing before it goes on.
+                process::send(*pid, Signal::SIGCONT);
             }
             asked.extend(&running);
             if running.is_empty() {

@@ -1,0 +1,76 @@
+//! One attempt at one member, and what is known of it afterwards.
+
+use bytes::Bytes;
+use http::StatusCode;
+use url::Url;
+
+use super::{Answer, Call, Client, Problem};
+
+/// What became of a request at one URL.
+pub(super) enum Tried {
+    /// An answer, whatever its status.
+    Answered(Answer),
+    /// It never reached the member.
+    NotSent(String),
+    /// It may have reached the member, and there is no answer.
+    Lost(String),
+}
+
+impl Client {
+    /// Sends a request to one member.
+    pub(super) async fn try_at(&self, url: &Url, call: &Call) -> Tried {
+        let target = format!("{}{}", bare(url), call.path);
+        let request = self
+            .http
+            .request(call.method.clone(), target)
+            .headers(call.headers.clone())
+            .body(call.body.clone())
+            .timeout(self.timeout);
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) if error.is_connect() || error.is_builder() => {
+                return Tried::NotSent(cause(&error));
+            }
+            Err(error) => return Tried::Lost(cause(&error)),
+        };
+        let (status, headers) = (response.status(), response.headers().clone());
+        match response.bytes().await {
+            Ok(body) => Tried::Answered(Answer {
+                status,
+                headers,
+                body,
+            }),
+            // The outcome stands in the status; only what it said about it is lost.
+            Err(_) if !call.is_read() && !status.is_server_error() => Tried::Answered(Answer {
+                status,
+                headers,
+                body: Bytes::new(),
+            }),
+            Err(error) => Tried::Lost(cause(&error)),
+        }
+    }
+}
+
+/// Whether another member may do better with the same request: this one has no leader, is
+/// leaving or is not up yet. All of them say so with 503, and that nothing was done.
+pub(super) fn surely_not_done(call: &Call, answer: &Answer) -> bool {
+    answer.status == StatusCode::SERVICE_UNAVAILABLE
+        && (call.is_read() || Problem::of(answer).code.is_some())
+}
+
+/// A URL without its last slash.
+pub(super) fn bare(url: &Url) -> &str {
+    url.as_str().trim_end_matches('/')
+}
+
+/// The innermost cause: "connection refused" and not "error sending request".
+fn cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".into();
+    }
+    let mut deepest: &dyn std::error::Error = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}

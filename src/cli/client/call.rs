@@ -1,0 +1,106 @@
+//! A request, and what a member answers.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use serde::de::DeserializeOwned;
+
+use super::Problem;
+use crate::cli::failure::Failure;
+
+/// What a member answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            Failure::Refused(format!(
+                "the answer is not understood ({error}); is that URL a member's admin port?"
+            ))
+        })
+    }
+
+    /// The thing's revision, from `ETag`.
+    pub fn revision(&self) -> Option<String> {
+        let tag = self.headers.get(http::header::ETAG)?.to_str().ok()?;
+        Some(tag.trim_matches('"').to_owned())
+    }
+
+    /// The answer if it is a success, else what its problem says.
+    pub fn good(self) -> Result<Answer, Failure> {
+        if self.status.is_success() {
+            Ok(self)
+        } else {
+            Err(Problem::of(&self).into_failure())
+        }
+    }
+}
+
+/// A request that is tried at one URL after the other.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    read: bool,
+}
+
+impl Call {
+    /// A request without a body. The path begins with `/` and is percent-encoded.
+    pub fn new(method: Method, path: impl Into<String>) -> Call {
+        let read = method.is_safe();
+        Call {
+            method,
+            path: path.into(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            read,
+        }
+    }
+
+    /// Says that this one changes nothing, whatever its method: it may be sent again.
+    pub fn harmless(mut self) -> Call {
+        self.read = true;
+        self
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: http::HeaderName, value: &str) -> Result<Call, Failure> {
+        let parsed = http::HeaderValue::from_str(value)
+            .map_err(|_| Failure::Usage(format!("{value:?} can't stand in a header")))?;
+        self.headers.insert(name, parsed);
+        Ok(self)
+    }
+
+    /// Adds a JSON body.
+    pub fn json(mut self, body: &serde_json::Value) -> Call {
+        self.headers.insert(
+            http::header::CONTENT_TYPE,
+            http::HeaderValue::from_static("application/json"),
+        );
+        self.body = body.to_string().into();
+        self
+    }
+
+    /// Adds raw bytes.
+    pub fn raw(mut self, body: impl Into<Bytes>) -> Call {
+        let kind = http::HeaderValue::from_static("application/octet-stream");
+        self.headers.insert(http::header::CONTENT_TYPE, kind);
+        self.body = body.into();
+        self
+    }
+
+    /// Whether it may be sent to several members.
+    pub(super) fn is_read(&self) -> bool {
+        self.read
+    }
+}
