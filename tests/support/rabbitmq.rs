@@ -147,6 +147,8 @@ impl Rabbit {
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", dir.join("plugins"))
             .env("RABBITMQ_CONFIG_FILE", dir.join("none"))
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
+            .env("ERL_CRASH_DUMP_BYTES", "0")
+            .current_dir(dir)
             // Without a shell in between, which would not pass on the kill.
             .env("RUNNING_UNDER_SYSTEMD", "true")
             // It shares the machine with what is tested.
