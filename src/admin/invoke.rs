@@ -1,18 +1,24 @@
 //! `POST /v1/services/{name}/invoke`: runs a service with the body.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{DefaultBodyLimit, Path, RawQuery, State, rejection::BytesRejection},
+    extract::{
+        DefaultBodyLimit, Path, RawQuery, State,
+        rejection::{BytesRejection, PathRejection},
+    },
     response::Response,
     routing::post,
 };
 use http::{HeaderMap, Method, StatusCode};
 
 use super::{Context, problem::Problem};
-use crate::service::{Origin, Reply, Request, ServiceError};
+use crate::{
+    service::{Origin, Reply, Request, ServiceError},
+    state::{self, Kind},
+};
 
 /// The largest body.
 const BODY_MAX: usize = 16 << 20;
@@ -29,11 +35,12 @@ pub fn routes() -> Router<Context> {
 
 async fn invoke(
     State(context): State<Context>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
+    let Path(name) = name?;
     let body = body?;
     let cid = crate::http::cid::fresh();
     let request = Request {
@@ -49,7 +56,11 @@ async fn invoke(
     };
     match context.services.call_anywhere(&name, request).await {
         Ok(reply) => Ok(response(reply, &cid)),
-        Err(error) => Err(problem(&name, error)),
+        Err(error) => Err(problem(
+            &name,
+            known(&context.cluster.state(), &name),
+            error,
+        )),
     }
 }
 
@@ -63,9 +74,16 @@ fn response(reply: Reply, cid: &str) -> Response {
     response
 }
 
-fn problem(name: &str, error: ServiceError) -> Problem {
+/// Whether there is such a service, in the catalog or in some member's program.
+fn known(state: &state::State, name: &str) -> bool {
+    let carried = |it: &Arc<state::Announced>| it.services.iter().any(|service| service == name);
+    state.catalog().get(Kind::Service, name).is_some() || state.announced().values().any(carried)
+}
+
+fn problem(name: &str, known: bool, error: ServiceError) -> Problem {
     let (status, code) = match &error {
-        ServiceError::NotRun(_) => (StatusCode::NOT_FOUND, "not_run"),
+        ServiceError::NotRun(_) if known => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        ServiceError::NotRun(_) => (StatusCode::NOT_FOUND, "not_found"),
         ServiceError::Failed(_) => (StatusCode::BAD_GATEWAY, "service_failed"),
         ServiceError::TimedOut(_) => (StatusCode::GATEWAY_TIMEOUT, "unknown_outcome"),
         ServiceError::Fenced(_) => (StatusCode::CONFLICT, "fenced"),

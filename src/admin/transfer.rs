@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use axum::{
     Json, Router,
     body::{Body, Bytes},
-    extract::State,
+    extract::{State, rejection::BytesRejection},
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -45,9 +45,9 @@ pub fn routes() -> Router<Context> {
 async fn transfer(
     State(context): State<Context>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let request = read(&body)?;
+    let request = read(&body?)?;
     let leadership = context.leadership();
     let fresh = leadership
         .heard_at

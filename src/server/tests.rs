@@ -268,9 +268,10 @@ const REFUSED: &[(&str, &str, &str, u16, &str, &str)] = &[
         "/v1/services/nothing/invoke",
         "{}",
         404,
-        "not_run",
+        "not_found",
         "nothing",
     ),
+    ("POST", "/v1/services/%ff/invoke", "{}", 400, "", ""),
     (
         "POST",
         "/v1/config/validate",

@@ -180,7 +180,8 @@ impl Fleet {
             .keys()
             .copied()
             .find(|pid| !process::alive(*pid))?;
-        self.others.remove(&gone)
+        // A second process on the same folder is refused and ends; the member goes on.
+        self.others.remove(&gone).filter(|place| !place.runs())
     }
 
     /// Tells of taken ports before anything is started.
