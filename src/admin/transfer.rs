@@ -53,7 +53,14 @@ async fn transfer(
         .heard_at
         .is_some_and(|at| at.elapsed() < context.timing.lease);
     if leadership.leading && fresh {
-        return lead_away(&context, request).await;
+        // In a task of its own: a client that hangs up half way must not leave the
+        // connectors released with nobody else in office.
+        let leaving = tokio::spawn(async move { lead_away(&context, request).await });
+        return leaving.await.unwrap_or_else(|error| {
+            let detail = format!("the transfer broke off: {error}");
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            Err(Problem::new(status, "internal", detail))
+        });
     }
     let leader = leadership
         .leader

@@ -124,6 +124,10 @@ impl Keeper {
     /// Rests while no process is wished. False when no more wishes come.
     async fn wait_until_wished(&mut self) -> bool {
         loop {
+            // The last wish outlives whoever made it, and is not to be acted on then.
+            if self.wish.has_changed().is_err() {
+                return false;
+            }
             let number = {
                 let wish = self.wish.borrow_and_update();
                 if !wish.stance.is_gone() {

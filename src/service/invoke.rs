@@ -51,14 +51,27 @@ pub(super) async fn call(
     if let Origin::Message(message) = request.origin.clone() {
         headers::describe_message(&mut request, &message);
     }
+    // A message is tried once for each time that it is handed on: its channel's failure
+    // policy asks the lease before the next try, which nobody here can.
+    let retries = match request.origin {
+        Origin::Message(_) => 0,
+        _ => rules.retries,
+    };
     let mut pause = BACKOFF;
-    for tries_left in (0..=rules.retries).rev() {
+    let mut may_have_run = false;
+    for tries_left in (0..=retries).rev() {
         check_epoch(&request.origin, applied_epoch())?;
         let outcome = once(target, rules.timeout, request.clone(), &applied_epoch).await;
         let in_time = Instant::now() + pause < request.deadline;
         if tries_left == 0 || !in_time || !worth_another_try(&outcome) {
-            return outcome;
+            return match outcome {
+                Err(ServiceError::NotRun(why)) if may_have_run => Err(ServiceError::Failed(
+                    format!("{why}; an earlier try may have run"),
+                )),
+                outcome => outcome,
+            };
         }
+        may_have_run |= !matches!(outcome, Err(ServiceError::NotRun(_)));
         sleep(pause).await;
         pause = (pause * 2).min(BACKOFF_MAX);
     }

@@ -107,6 +107,9 @@ fn gauges(seen: &RaftMetrics<Types>, me: u64) {
     metrics::gauge!("quorate_commit_index").set(committed as f64);
 }
 
+/// The least time between two snapshots that are taken for the size of the log.
+const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
+
 /// Has a snapshot taken whenever the log has grown by enough bytes.
 pub(super) async fn snapshots(node: Arc<Inner>, growth: Arc<Growth>) {
     loop {
@@ -114,5 +117,7 @@ pub(super) async fn snapshots(node: Arc<Inner>, growth: Arc<Growth>) {
         if node.raft.trigger().snapshot().await.is_err() {
             return;
         }
+        // Until it has begun, what is applied goes on saying that it is due.
+        sleep(SNAPSHOT_PAUSE).await;
     }
 }

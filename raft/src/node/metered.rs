@@ -32,7 +32,8 @@ impl Growth {
 
     fn add(&self, bytes: u64) {
         let before = self.since.fetch_add(bytes, Ordering::Relaxed);
-        if before < self.limit && before + bytes >= self.limit {
+        // Each time, not once: a snapshot that is asked for while one is built is not taken.
+        if before + bytes >= self.limit {
             self.due.notify_one();
         }
     }
