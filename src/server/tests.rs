@@ -271,7 +271,14 @@ const REFUSED: &[(&str, &str, &str, u16, &str, &str)] = &[
         "not_found",
         "nothing",
     ),
-    ("POST", "/v1/services/%ff/invoke", "{}", 400, "", ""),
+    (
+        "POST",
+        "/v1/services/%ff/invoke",
+        "{}",
+        400,
+        "bad_request",
+        "",
+    ),
     (
         "POST",
         "/v1/config/validate",

@@ -277,7 +277,7 @@ async fn a_restart_of_the_broker_in_between_loses_nothing() {
     bed.upstream.delay(Duration::from_millis(10));
     bed.publish(0, 300).await;
     bed.handled(100).await;
-    bed.rabbit.kill();
+    bed.rabbit.stop();
     until("the channel to say why", SOON, || async {
         let status = bed.cluster.connector(0, "orders").await?;
         let told = status["state"] != "active" && status["last_error"].is_string();
