@@ -104,11 +104,7 @@ fn patient() -> Value {
 async fn a_thousand_messages_survive_kill_9_of_the_connector_server() {
     let mut bed = Bed::start(patient()).await;
     let watch = ConsumerWatch::start(&bed.rabbit, "orders").await;
-    let (server, epoch) = bed
-        .cluster
-        .connector_server(0)
-        .await
-        .expect("a connector server");
+    let (server, epoch) = bed.cluster.serving(0).await;
     bed.upstream.delay(Duration::from_millis(20));
     bed.publish(0, 1000).await;
     bed.handled(200).await;
@@ -124,11 +120,7 @@ async fn a_thousand_messages_survive_kill_9_of_the_connector_server() {
     );
     assert!(duplicates <= PREFETCH, "{duplicates} duplicates");
     let next = bed.cluster.leader_but(Some(server)).await;
-    let (holder, later) = bed
-        .cluster
-        .connector_server(next)
-        .await
-        .expect("a connector server");
+    let (holder, later) = bed.cluster.serving(next).await;
     assert_eq!(holder, next);
     assert!(later > epoch, "{later} after {epoch}");
 
@@ -167,11 +159,7 @@ async fn sigterm_of_the_connector_server_loses_nothing_and_handles_nothing_twice
     bed.publish(0, 600).await;
     for round in 1..=2 {
         bed.handled(round * 150).await;
-        let (server, _) = bed
-            .cluster
-            .connector_server(0)
-            .await
-            .expect("a connector server");
+        let (server, _) = bed.cluster.serving(0).await;
         assert!(bed.cluster.members[server].stop().success());
         bed.cluster.leader_but(Some(server)).await;
         bed.cluster.members[server].start(&[]);
@@ -186,11 +174,7 @@ async fn sigterm_of_the_connector_server_loses_nothing_and_handles_nothing_twice
 async fn a_connector_server_that_falls_silent_and_wakes_up_handles_nothing_under_its_old_epoch() {
     let bed = Bed::start(patient()).await;
     let watch = ConsumerWatch::start(&bed.rabbit, "orders").await;
-    let (server, old) = bed
-        .cluster
-        .connector_server(0)
-        .await
-        .expect("a connector server");
+    let (server, old) = bed.cluster.serving(0).await;
     bed.upstream.delay(Duration::from_millis(20));
     bed.publish(0, 400).await;
     bed.handled(100).await;
@@ -345,11 +329,7 @@ async fn a_channel_is_reconfigured_under_load_without_loss_or_duplicates() {
 #[tokio::test]
 async fn a_hanging_connector_process_is_replaced_and_no_process_outlives_its_parent() {
     let mut bed = Bed::start(patient()).await;
-    let (server, _) = bed
-        .cluster
-        .connector_server(0)
-        .await
-        .expect("a connector server");
+    let (server, _) = bed.cluster.serving(0).await;
     let first = bed.cluster.connector_in(0, "orders", "active").await;
     let hung = process(&first);
     nix::sys::signal::kill(hung, Signal::SIGSTOP).expect("a signal");

@@ -126,6 +126,11 @@ impl Cluster {
         Ok((index.ok_or(format!("unknown {name}"))?, epoch))
     }
 
+    /// Waits until `asked` sees one: a new leader is in office before it has taken over.
+    pub async fn serving(&self, asked: usize) -> (usize, u64) {
+        until("a connector server", SOON, || self.connector_server(asked)).await
+    }
+
     /// A follower's index.
     pub async fn follower(&self) -> usize {
         let leader = self.leader().await;
