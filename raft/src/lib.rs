@@ -6,6 +6,7 @@
 //! surely not done, unknown.
 #![forbid(unsafe_code)]
 
+mod election;
 pub mod machine;
 mod membership;
 mod network;
@@ -14,11 +15,12 @@ mod storage;
 pub mod timing;
 mod votes;
 
+pub use election::{Election, Reason};
 pub use machine::{Command, Frozen, Machine};
 pub use membership::{MemberStatus, Members, Role};
 pub use node::{
     Admission, Birth, Leadership, LogStats, Node, Options, ProposeError, Proposed, ReadError,
-    SnapshotPolicy, StartError, TransferError,
+    SnapshotPolicy, StartError, Strain, TransferError,
 };
 pub use timing::{Timing, TimingError};
 

@@ -10,9 +10,11 @@ mod read;
 mod retry;
 mod shutdown;
 mod start;
+mod strain;
 mod transfer;
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     sync::{
         Arc,
@@ -39,6 +41,7 @@ pub(crate) use leadership::{Ballot, Tracker};
 pub use options::{Admission, Birth, Options, SnapshotPolicy};
 pub use propose::Proposed;
 pub(crate) use retry::{Retry, named};
+pub use strain::Strain;
 
 use crate::{
     Member, MemberId, Members, Timing,
@@ -71,6 +74,8 @@ pub(crate) struct Inner {
     /// Held while this member, as leader, changes the membership.
     pub(crate) changes: tokio::sync::Mutex<()>,
     pub(crate) members: watch::Sender<Members>,
+    strain: watch::Sender<Strain>,
+    silent: watch::Sender<Arc<BTreeSet<MemberId>>>,
     applied: watch::Receiver<u64>,
     stats: Arc<Stats>,
     closing: AtomicBool,
@@ -159,6 +164,17 @@ impl Node {
     /// Follows changes of the membership (ids, roles, addresses; not lag).
     pub fn watch_members(&self) -> watch::Receiver<Members> {
         self.inner.members.subscribe()
+    }
+
+    /// Follows the signs that this machine is too slow for its promise.
+    pub fn strain(&self) -> watch::Receiver<Strain> {
+        self.inner.strain.subscribe()
+    }
+
+    /// Follows which members are dead for sure or have not been heard for longer than they
+    /// should. Never this member itself.
+    pub fn silent(&self) -> watch::Receiver<Arc<BTreeSet<MemberId>>> {
+        self.inner.silent.subscribe()
     }
 }
 

@@ -22,7 +22,7 @@ use super::{
     pipeline, snapshot,
 };
 use crate::{
-    Member, MemberId,
+    Member, MemberId, Reason,
     node::Tracker,
     storage::{
         SnapshotFile, convert,
@@ -94,15 +94,13 @@ impl Link {
         rpc: &VoteRequest,
         pre: bool,
     ) -> Result<(VoteResponse, Duration), RPCError<Types>> {
-        let reason = match rpc.leadership_transfer {
-            true => peer::Reason::Transfer,
-            false => peer::Reason::Timeout,
-        };
+        let term = rpc.vote.leader_id.term;
+        let reason = self.tracker.asks(term, rpc.leadership_transfer);
         let request = peer::VoteRequest {
             ballot: Some(convert::vote_to_proto(&rpc.vote)),
             last: convert::opt_log_id_to_proto(rpc.last_log_id.as_ref()),
-            transfer: rpc.leadership_transfer,
-            reason: reason.into(),
+            transfer: reason != Reason::Timeout,
+            reason: peer::Reason::from(reason).into(),
         };
         let mut client = self.peer()?.control;
         let answer = match pre {

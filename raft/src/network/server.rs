@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{ballot_of, snapshot};
 use crate::{
+    Reason,
     node::{Ballot, Inner, Tried},
     storage::{
         convert::{self, Malformed},
@@ -133,6 +134,12 @@ impl raft_server::Raft for PeerServer {
         let request = request.into_inner();
         let from = vote(request.from.as_ref())?;
         let last = convert::opt_log_id_from_proto(request.last.as_ref()).map_err(malformed)?;
+        if request.to == self.node.id {
+            let term = from.leader_id.term + 1;
+            self.node
+                .tracker
+                .campaigns(term, Reason::Transfer, Instant::now());
+        }
         let request = TransferLeaderRequest::new(from, request.to, last);
         let answer = self.node.raft.handle_transfer_leader(request).await;
         let answer = answer.map_err(|e| fatal(&e))?;

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{
-    MemberId, Timing,
+    Election, MemberId, Reason, Timing,
     votes::{Granted, Heard},
 };
 
@@ -42,6 +42,8 @@ pub struct Leadership {
     /// ago each voter last answered another leader; 1.02 x lease after the latest of them).
     /// A reign activates nothing that is fenced by lease before it.
     pub lease_clear_at: Option<Instant>,
+    /// As leader: how it came to be.
+    pub election: Option<Election>,
 }
 
 /// A vote as openraft orders them: by term, then member, then whether a quorum granted it.
@@ -79,6 +81,18 @@ struct State {
     granted: Granted,
     /// Fixed when this member sees itself elected.
     lease_clear_at: Option<Instant>,
+    election: Option<Election>,
+    campaign: Option<Campaign>,
+    /// The last leader before the present ballot, and when it was last heard.
+    former: Option<(MemberId, Option<Instant>)>,
+}
+
+/// Why this member asks, or is about to ask, for votes in a term, and since when.
+#[derive(Clone, Copy, Debug)]
+struct Campaign {
+    term: u64,
+    reason: Reason,
+    began: Instant,
 }
 
 impl Tracker {
@@ -97,6 +111,9 @@ impl Tracker {
                 heard: Heard::new(Instant::now()),
                 granted: Granted::default(),
                 lease_clear_at: None,
+                election: None,
+                campaign: None,
+                former: None,
             }),
             out: watch::Sender::new(initial),
         }
@@ -136,6 +153,10 @@ impl Tracker {
         }
         state.advance(ballot);
         state.heard_at = state.heard_at.max(Some(at));
+        // Whatever this member began because a timer ran out has come to nothing.
+        if state.campaign.is_some_and(|c| c.reason == Reason::Timeout) {
+            state.campaign = None;
+        }
         self.publish(&state);
     }
 
@@ -151,6 +172,38 @@ impl Tracker {
     /// A vote for this member was received; called before openraft counts it.
     pub(crate) fn vote_received(&self, term: u64, received: Instant, age: Duration) {
         self.state.lock().granted.note(term, received, age);
+    }
+
+    /// This member is about to ask for votes in `term` with the flag that makes voters
+    /// ignore leases, because its leader has asked for it or has died.
+    pub(crate) fn campaigns(&self, term: u64, reason: Reason, began: Instant) {
+        let mut state = self.state.lock();
+        state.campaign = match state.campaign {
+            // Who was asked by the leader needs no death.
+            Some(c) if c.term == term && c.reason == Reason::Transfer => Some(c),
+            _ => Some(Campaign {
+                term,
+                reason,
+                began,
+            }),
+        };
+    }
+
+    /// Why votes are asked for in `term`, now that openraft does so. Without a reason for its
+    /// flag there is none.
+    pub(crate) fn asks(&self, term: u64, flagged: bool) -> Reason {
+        let mut state = self.state.lock();
+        match state.campaign.filter(|c| c.term == term) {
+            Some(c) if flagged || c.reason == Reason::Timeout => c.reason,
+            _ => {
+                state.campaign = Some(Campaign {
+                    term,
+                    reason: Reason::Timeout,
+                    began: Instant::now(),
+                });
+                Reason::Timeout
+            }
+        }
     }
 
     /// Takes in openraft's metrics. Returns true when this member was elected just now.
@@ -172,6 +225,7 @@ impl Tracker {
                 .latest(seen.term)
                 .map_or(own, |at| at.max(own));
             state.lease_clear_at = Some(latest + self.timing.lease_elsewhere());
+            state.election = Some(state.elected());
         }
         if seen.leader == Some(self.me) {
             state.leading |= seen.own_commit;
@@ -206,6 +260,7 @@ impl Tracker {
             leading: state.leading,
             heard_at: state.heard_at,
             lease_clear_at: state.lease_clear_at.filter(|_| leader == Some(self.me)),
+            election: state.election.filter(|_| leader == Some(self.me)),
         };
         self.out.send_if_modified(|out| {
             let changed = *out != now;
@@ -221,11 +276,29 @@ impl State {
         if ballot <= self.ballot {
             return false;
         }
+        if self.ballot.committed {
+            self.former = Some((self.ballot.member, self.heard_at));
+        }
         self.ballot = ballot;
         self.leading = false;
         self.heard_at = None;
         self.lease_clear_at = None;
+        self.election = None;
         true
+    }
+
+    /// How this member came to be elected, just now.
+    fn elected(&self) -> Election {
+        let now = Instant::now();
+        let campaign = self.campaign.filter(|c| c.term == self.ballot.term);
+        Election {
+            // The only voter asks nobody.
+            reason: campaign.map_or(Reason::Timeout, |c| c.reason),
+            former: self.former.map(|(leader, _)| leader),
+            lost_at: self.former.and_then(|(_, heard_at)| heard_at),
+            detected_at: campaign.map_or(now, |c| c.began),
+            elected_at: now,
+        }
     }
 }
 

@@ -85,6 +85,8 @@ impl Node {
             incoming: Semaphore::new(MAX_INCOMING),
             changes: tokio::sync::Mutex::new(()),
             members: watch::Sender::new(Vec::new()),
+            strain: watch::Sender::default(),
+            silent: watch::Sender::default(),
             applied,
             stats,
             closing: false.into(),

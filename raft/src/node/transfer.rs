@@ -16,7 +16,7 @@ use openraft::{
 use tokio::time::{sleep, timeout_at};
 
 use super::{Inner, Node, TransferError};
-use crate::{MemberId, Role, storage::types::Vote};
+use crate::{MemberId, Reason, Role, storage::types::Vote};
 
 /// How many entries the target may be behind; it has them before it asks for votes.
 const MAX_LAG: u64 = 1000;
@@ -144,6 +144,8 @@ impl Inner {
         self.tracker.voted(crate::network::ballot_of(&vote));
         // A moment for the vote's being on disk to be known to openraft.
         sleep(Duration::from_millis(1)).await;
+        self.tracker
+            .campaigns(term + 2, Reason::Transfer, Instant::now());
         let stand = TransferLeaderRequest::new(vote, self.id, None);
         if let Err(e) = self.raft.handle_transfer_leader(stand).await {
             tracing::warn!(member = self.id, "can't stand for election: {e}");

@@ -111,6 +111,7 @@ impl World {
                 leading: true,
                 heard_at: Some(Instant::now()),
                 lease_clear_at: None,
+                election: None,
             };
         });
     }

@@ -49,6 +49,7 @@ impl World {
             leading: true,
             heard_at: Some(self.now),
             lease_clear_at: None,
+            election: None,
         };
     }
 
