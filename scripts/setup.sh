@@ -40,6 +40,9 @@ have make || need make
 have curl || need curl
 have haproxy || need haproxy
 have rabbitmq-server || need rabbitmq-server
+# For the tests that put each member into a network namespace of its own.
+have ip || need iproute2
+have nft || need nftables
 
 [ ${#missing[@]} -gt 0 ] || exit 0
 have apt-get || die "missing: ${missing[*]} (Debian's names); there is no apt-get here, so install them by hand"

@@ -11,6 +11,7 @@ mod embedded;
 mod failover;
 mod kills;
 mod membership;
+mod netns;
 mod quickstart;
 mod snapshot;
 mod through_balancer;

@@ -6,7 +6,7 @@
 #![allow(dead_code)]
 
 use std::{
-    net::TcpListener,
+    net::{Ipv4Addr, TcpListener},
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -31,6 +31,7 @@ const START: Duration = Duration::from_secs(180);
 /// A broker.
 pub struct Rabbit {
     dir: TempDir,
+    address: Ipv4Addr,
     port: u16,
     dist_port: u16,
     epmd_port: u16,
@@ -99,17 +100,25 @@ fn folder() -> TempDir {
 impl Rabbit {
     /// Starts one and waits until it takes connections.
     pub async fn start() -> Rabbit {
+        Rabbit::start_at(Ipv4Addr::LOCALHOST).await
+    }
+
+    /// The same on another address of this machine.
+    pub async fn start_at(address: Ipv4Addr) -> Rabbit {
         let dir = folder();
         for folder in ["mnesia", "log", "home"] {
             std::fs::create_dir(dir.path().join(folder)).unwrap();
         }
         std::fs::write(dir.path().join("plugins"), "[].\n").unwrap();
+        // Its user guest may come from elsewhere than the loopback.
+        std::fs::write(dir.path().join("rabbitmq.conf"), "loopback_users = none\n").unwrap();
         let [port, dist_port, epmd_port] = free_ports();
         let mut epmd = bound_to_this_process("epmd");
         epmd.args(["-address", "127.0.0.1", "-port", &epmd_port.to_string()]);
         let epmd = spawn(epmd);
         let mut rabbit = Rabbit {
             dir,
+            address,
             port,
             dist_port,
             epmd_port,
@@ -120,7 +129,12 @@ impl Rabbit {
         rabbit
     }
 
-    /// Where it takes connections, on 127.0.0.1.
+    /// The address on which it takes connections.
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// Where it takes connections.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -139,13 +153,13 @@ impl Rabbit {
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_NODENAME", "test@localhost")
             .env("RABBITMQ_NODE_PORT", self.port.to_string())
-            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_NODE_IP_ADDRESS", self.address.to_string())
             .env("RABBITMQ_DIST_PORT", self.dist_port.to_string())
             .env("RABBITMQ_MNESIA_BASE", dir.join("mnesia"))
             .env("RABBITMQ_LOG_BASE", dir.join("log"))
             .env("RABBITMQ_PID_FILE", dir.join("pid"))
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", dir.join("plugins"))
-            .env("RABBITMQ_CONFIG_FILE", dir.join("none"))
+            .env("RABBITMQ_CONFIG_FILE", dir.join("rabbitmq.conf"))
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
             .env("ERL_CRASH_DUMP_BYTES", "0")
             .current_dir(dir)
@@ -195,8 +209,8 @@ impl Rabbit {
     /// For lapin.
     pub fn uri(&self) -> String {
         format!(
-            "amqp://guest:guest@127.0.0.1:{}/%2f?heartbeat=10",
-            self.port
+            "amqp://guest:guest@{}:{}/%2f?heartbeat=10",
+            self.address, self.port
         )
     }
 

@@ -1,11 +1,16 @@
 //! A cluster of members on this machine.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{http, member::Member, wait::until};
+use super::{
+    http,
+    member::{Member, Place},
+    netns::Net,
+    wait::until,
+};
 
 /// How long anything that should take a second or two may take on a busy machine.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -27,19 +32,37 @@ impl Cluster {
 
     /// `size` voters; `extra` is appended to each configuration.
     pub async fn start(size: usize, failover_ms: u64, extra: &str) -> Cluster {
-        let mut cluster = Cluster::prepare(size, failover_ms, extra);
-        cluster.members[0].start(&["--bootstrap"]);
-        cluster.voters(1).await;
-        let join = cluster.members[0].admin_url("");
+        Cluster::prepare(size, failover_ms, extra).boot().await
+    }
+
+    /// One voter in each namespace of `net`.
+    pub async fn start_in(net: &Arc<Net>, failover_ms: u64, extra: &str) -> Cluster {
+        Cluster::prepare_in(net, failover_ms, extra).boot().await
+    }
+
+    async fn boot(mut self) -> Cluster {
+        let size = self.members.len();
+        self.members[0].start(&["--bootstrap"]);
+        self.voters(1).await;
+        let join = self.members[0].admin_url("");
         for n in 1..size {
-            cluster.members[n].start(&["--join", &join]);
+            self.members[n].start(&["--join", &join]);
         }
-        cluster.voters(size).await;
-        cluster
+        self.voters(size).await;
+        self
     }
 
     /// Folders and configurations only. With `KEEP_TEST_FOLDERS` set they outlive the test.
     pub fn prepare(size: usize, failover_ms: u64, extra: &str) -> Cluster {
+        Cluster::prepare_at(None, size, failover_ms, extra)
+    }
+
+    /// The same with a member in each namespace of `net`.
+    fn prepare_in(net: &Arc<Net>, failover_ms: u64, extra: &str) -> Cluster {
+        Cluster::prepare_at(Some(net), net.size(), failover_ms, extra)
+    }
+
+    fn prepare_at(net: Option<&Arc<Net>>, size: usize, failover_ms: u64, extra: &str) -> Cluster {
         let keep = std::env::var_os("KEEP_TEST_FOLDERS").is_some();
         let mut builder = tempfile::Builder::new();
         let root = builder.disable_cleanup(keep).tempdir();
@@ -48,7 +71,13 @@ impl Cluster {
             println!("kept: {}", root.path().display());
         }
         let members = (1..=size)
-            .map(|n| Member::new(root.path(), n, failover_ms, extra))
+            .map(|n| {
+                let place = net.map(|net| Place {
+                    net: net.clone(),
+                    n: n - 1,
+                });
+                Member::new_at(place, root.path(), n, failover_ms, extra)
+            })
             .collect();
         Cluster {
             members,

@@ -2,8 +2,10 @@
 
 use std::{
     fs::{self, File, OpenOptions},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,10 +14,18 @@ use nix::{
     unistd::Pid,
 };
 
-use super::ports;
+use super::{netns::Net, ports};
 
 /// The binary under test.
 pub const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");
+
+/// Where a member runs, if not on the loopback.
+#[derive(Clone)]
+pub struct Place {
+    pub net: Arc<Net>,
+    /// Which namespace, counted from 0.
+    pub n: usize,
+}
 
 /// A member's folder, addresses and, while it runs, its process.
 pub struct Member {
@@ -24,12 +34,33 @@ pub struct Member {
     pub http: u16,
     pub admin: u16,
     pub peer: u16,
+    pub ip: Ipv4Addr,
+    place: Option<Place>,
     child: Option<Child>,
 }
 
 impl Member {
     /// Writes a member's configuration; starts nothing.
     pub fn new(root: &Path, n: usize, failover_ms: u64, extra: &str) -> Member {
+        Member::new_at(None, root, n, failover_ms, extra)
+    }
+
+    /// The same in a namespace of its own.
+    pub fn new_at(
+        place: Option<Place>,
+        root: &Path,
+        n: usize,
+        failover_ms: u64,
+        extra: &str,
+    ) -> Member {
+        let ip = place.as_ref().map(|place| place.net.address(place.n));
+        // Beyond the loopback a member has to be told that it may.
+        let insecure = if ip.is_some() {
+            "insecure = true\n"
+        } else {
+            ""
+        };
+        let ip = ip.unwrap_or(Ipv4Addr::LOCALHOST);
         let dir = root.join(format!("member-{n}"));
         fs::create_dir_all(&dir).expect("the member's folder");
         let member = Member {
@@ -38,11 +69,13 @@ impl Member {
             admin: ports::free(),
             peer: ports::free(),
             dir,
+            ip,
+            place,
             child: None,
         };
         let config = format!(
             "name = \"{}\"\ndata_dir = \"data\"\nfailover_ms = {failover_ms}\npid_file = \"pid\"\n\
-             http.bind = \"127.0.0.1:{}\"\nadmin.bind = \"127.0.0.1:{}\"\npeer.bind = \"127.0.0.1:{}\"\n{extra}\n",
+             {insecure}http.bind = \"{ip}:{}\"\nadmin.bind = \"{ip}:{}\"\npeer.bind = \"{ip}:{}\"\n{extra}\n",
             member.name, member.http, member.admin, member.peer
         );
         fs::write(member.config(), config).expect("the member's configuration");
@@ -54,11 +87,11 @@ impl Member {
     }
 
     pub fn admin_url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.admin)
+        format!("http://{}:{}{path}", self.ip, self.admin)
     }
 
     pub fn http_url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.http)
+        format!("http://{}:{}{path}", self.ip, self.http)
     }
 
     pub fn log(&self) -> PathBuf {
@@ -73,7 +106,11 @@ impl Member {
             .append(true)
             .open(self.log())
             .expect("the log");
-        let child = Command::new(QUORATE)
+        let mut command = match &self.place {
+            Some(place) => place.net.command(place.n, QUORATE),
+            None => Command::new(QUORATE),
+        };
+        let child = command
             .arg("server")
             .arg("--config")
             .arg(self.config())

@@ -1,5 +1,7 @@
 //! What the tests share: members as processes, HTTP calls, waiting for conditions.
 
+#[path = "../../support/netns.rs"]
+pub mod netns;
 #[path = "../../support/rabbitmq.rs"]
 pub mod rabbitmq;
 

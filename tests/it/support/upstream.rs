@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU16, AtomicUsize, Ordering},
@@ -38,10 +38,15 @@ pub struct Upstream {
 
 impl Upstream {
     pub async fn start() -> Upstream {
+        Upstream::start_at(Ipv4Addr::LOCALHOST).await
+    }
+
+    /// The same on another address of this machine.
+    pub async fn start_at(address: Ipv4Addr) -> Upstream {
         let inner = Arc::new(Inner::default());
         inner.status.store(200, Ordering::SeqCst);
         let app = Router::new().fallback(handle).with_state(inner.clone());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        let listener = tokio::net::TcpListener::bind((address, 0))
             .await
             .expect("a port");
         let address = listener.local_addr().expect("an address");
