@@ -12,7 +12,7 @@ use quorate_proto::command as wire;
 
 pub use wire::FieldError;
 
-use super::{Kind, MemberId};
+use super::{Kind, MemberId, Takeover};
 
 /// What must hold for a write to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +93,8 @@ pub enum Command {
         /// Its version.
         version: String,
     },
+    /// The holder of the reign says how it began.
+    Explain(Box<Takeover>),
 }
 
 impl Command {
@@ -148,6 +150,9 @@ impl Command {
                 services: services.clone(),
                 version: version.clone(),
             }),
+            Command::Explain(takeover) => Write::Explain(wire::Explain {
+                takeover: Some((**takeover).clone()),
+            }),
         };
         wire::Command { write: Some(write) }.encode_to_vec().into()
     }
@@ -195,6 +200,10 @@ impl Command {
                 services: it.services,
                 version: it.version,
             },
+            Write::Explain(it) => Command::Explain(Box::new(
+                it.takeover
+                    .ok_or_else(|| error("takeover", "", "is missing"))?,
+            )),
         })
     }
 }

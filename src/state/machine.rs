@@ -56,6 +56,11 @@ pub enum Event {
         /// The member.
         member: MemberId,
     },
+    /// A takeover was explained.
+    Explained {
+        /// The reign's epoch.
+        epoch: u64,
+    },
 }
 
 /// The state, and the one way to change it.
@@ -118,6 +123,11 @@ impl Machine {
                 services,
                 version,
             } => state.announced.announce(index, *member, services, version),
+            Command::Explain(takeover) => {
+                state
+                    .takeovers
+                    .explain(index, term, leader, &state.reign, takeover)
+            }
         };
         if !matches!(answer, Answer::Done { changed: true, .. }) {
             return (answer, Vec::new());
@@ -164,5 +174,8 @@ fn event(index: u64, command: &Command) -> Event {
         },
         Command::Release { epoch } => Event::Released { epoch: *epoch },
         Command::Announce { member, .. } => Event::Announced { member: *member },
+        Command::Explain(takeover) => Event::Explained {
+            epoch: takeover.epoch,
+        },
     }
 }

@@ -14,6 +14,7 @@ mod references;
 mod reign;
 pub mod resource;
 mod snapshot;
+mod takeovers;
 
 pub use announced::Announced;
 pub use catalog::{Catalog, SPEC_BYTES_MAX, Stored, check as check_resource};
@@ -23,6 +24,7 @@ pub use kv::{Entry, KEY_BYTES_MAX, Kv, VALUE_BYTES_MAX};
 pub use machine::{Event, Machine};
 pub use reign::Reign;
 pub use resource::{Kind, Resource, UnknownKind};
+pub use takeovers::{Reason, TAKEOVERS_MAX, Takeover, Takeovers};
 
 /// A member's id.
 pub type MemberId = u64;
@@ -36,6 +38,7 @@ pub struct State {
     kv: Kv,
     reign: Reign,
     announced: announced::Announcements,
+    takeovers: Takeovers,
 }
 
 impl State {
@@ -67,6 +70,11 @@ impl State {
     /// What each member's program carries in code.
     pub fn announced(&self) -> &imbl::OrdMap<MemberId, std::sync::Arc<Announced>> {
         &self.announced.by_member
+    }
+
+    /// How the latest reigns began.
+    pub fn takeovers(&self) -> &Takeovers {
+        &self.takeovers
     }
 
     /// What a write would be answered if it came next. Nothing changes.

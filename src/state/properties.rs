@@ -100,6 +100,13 @@ fn command() -> impl Strategy<Value = Command> {
         1 => announce,
         2 => (1..4u64, 1..12u64).prop_map(|(member, term)| Command::TakeOver { member, term }),
         1 => (1..60u64).prop_map(|epoch| Command::Release { epoch }),
+        1 => (1..60u64, 1..12u64).prop_map(|(epoch, term)| Command::Explain(Box::new(Takeover {
+            epoch,
+            term,
+            to: "m".into(),
+            reason: Reason::Death.into(),
+            ..Takeover::default()
+        }))),
     ]
 }
 

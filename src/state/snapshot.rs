@@ -11,7 +11,7 @@ use bytes::Bytes;
 use prost::{Message, Oneof};
 
 use super::{
-    Announced, Catalog, Entry, Kv, Reign, State,
+    Announced, Catalog, Entry, Kv, Reign, State, Takeover, Takeovers,
     announced::Announcements,
     kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX},
 };
@@ -24,7 +24,7 @@ const RECORD_BYTES_MAX: usize = VALUE_BYTES_MAX + KEY_BYTES_MAX + 1024;
 
 #[derive(Clone, PartialEq, Message)]
 struct Record {
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7")]
     body: Option<Body>,
 }
 
@@ -43,6 +43,8 @@ enum Body {
     /// How many records came before.
     #[prost(uint64, tag = "6")]
     End(u64),
+    #[prost(message, tag = "7")]
+    Takeover(Takeover),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -136,6 +138,9 @@ impl State {
                 version: said.version.clone(),
             }))?;
         }
+        for takeover in self.takeovers.oldest_first() {
+            out.record(Body::Takeover(takeover.clone()))?;
+        }
         for (kind, name, stored) in self.catalog.all() {
             out.record(Body::Resource(ResourceRecord {
                 kind: kind.as_str().into(),
@@ -184,6 +189,7 @@ impl State {
             kv: Kv::restored(header.kv_revision),
             reign: Reign::default(),
             announced: Announcements::default(),
+            takeovers: Takeovers::default(),
         };
         loop {
             let before = input.records;
@@ -210,6 +216,7 @@ impl State {
                     let said = Announced { services, version };
                     state.announced.by_member.insert(member, said.into());
                 }
+                Body::Takeover(it) => state.takeovers.keep(it),
                 Body::Resource(it) => restore(&mut state.catalog, &it)?,
                 Body::Key(KeyRecord {
                     key,

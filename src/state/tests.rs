@@ -486,6 +486,13 @@ fn commands_and_answers_survive_the_wire() {
             services: vec!["a".into()],
             version: "1".into(),
         },
+        Command::Explain(Box::new(Takeover {
+            epoch: 3,
+            from: Some("a".into()),
+            reason: Reason::Death.into(),
+            detected_us: Some(0),
+            ..Takeover::default()
+        })),
     ] {
         assert_eq!(Command::decode(command.encode()), Ok(command));
     }
