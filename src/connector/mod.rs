@@ -3,10 +3,12 @@
 //! `reign` asks for the reign and keeps the lease page; `supervisor` compares what is
 //! declared with who acts and asks one `keeper` per channel for a process; `process` is
 //! such a process as its parent holds it, `child` what runs inside it; `gateway` hands
-//! its messages to the services and judges the answers.
+//! its messages to the services and judges the answers. `chronicle` looks on and tells how
+//! each reign began.
 
 mod board;
 mod calls;
+pub mod chronicle;
 pub mod child;
 mod gateway;
 mod keeper;
@@ -27,7 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate_raft::{Leadership, MemberId, Timing};
+use quorate_raft::{Leadership, MemberId, Members, Timing};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     time::timeout,
@@ -36,6 +38,7 @@ use tracing::warn;
 
 use self::{
     board::Board,
+    chronicle::Chronicle,
     gateway::Gateway,
     keeper::Shared,
     lease::Page,
@@ -68,6 +71,8 @@ pub struct Context {
     pub timing: Timing,
     /// Who leads.
     pub leadership: watch::Receiver<Leadership>,
+    /// The members, for their names.
+    pub members: watch::Receiver<Members>,
     /// What is declared, and who reigns ([`View::follow`]).
     pub view: watch::Receiver<Arc<View>>,
     /// Puts the reign's commands into the log.
@@ -101,13 +106,14 @@ pub fn start(context: Context) -> io::Result<Handle> {
         name,
         timing,
         leadership,
+        members,
         view,
         proposer,
         dispatch,
         program,
     } = context;
     let page = Arc::new(Page::new()?);
-    let board = Arc::new(Board::new(name));
+    let board = Arc::new(Board::new(name.clone()));
     let statuses = board.watch();
     let alive = timing.lease.max(SILENCE_MIN) / 4;
     let (standing_sender, standing) = watch::channel(Standing::default());
@@ -121,6 +127,17 @@ pub fn start(context: Context) -> io::Result<Handle> {
         alive,
         rested: Notify::new(),
     };
+    let chronicle = Chronicle {
+        me,
+        name,
+        timing,
+        leadership: leadership.clone(),
+        view: view.clone(),
+        standing: standing.clone(),
+        statuses: statuses.clone(),
+        members,
+        proposer: proposer.clone(),
+    };
     let reigning = Reigning {
         me,
         timing,
@@ -133,6 +150,7 @@ pub fn start(context: Context) -> io::Result<Handle> {
     };
     tokio::spawn(board.tell());
     tokio::spawn(reigning.run());
+    tokio::spawn(chronicle.run());
     tokio::spawn(Supervisor::new(Arc::new(shared), view, standing.clone(), orders_received).run());
     Ok(Handle {
         statuses,

@@ -19,8 +19,9 @@ use super::{
     takeover::{Act, Outcome, Takeover},
     view::{Reign, View},
 };
+use crate::state;
 
-/// Puts the two commands of the reign into the log, as leader of exactly one term:
+/// Puts the commands of the reign into the log, as leader of exactly one term:
 /// never forwarded, never retried. `Ok` means committed and applied here.
 #[async_trait]
 pub trait Proposer: Send + Sync + 'static {
@@ -33,6 +34,8 @@ pub trait Proposer: Send + Sync + 'static {
     ) -> Result<(), ProposeError>;
     /// `Release {epoch}`
     async fn release(&self, term: u64, epoch: u64, deadline: Instant) -> Result<(), ProposeError>;
+    /// `Explain {takeover}`, in the takeover's term.
+    async fn explain(&self, takeover: state::Takeover, deadline: Instant) -> Result<(), ProposeError>;
 }
 
 /// Whether this member acts as the connector server.

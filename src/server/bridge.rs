@@ -11,7 +11,7 @@ use crate::{
     connector::{self, Proposer, View},
     service::Dispatcher,
     settings::Settings,
-    state::{Answer, Command},
+    state::{Answer, Command, Takeover},
 };
 
 /// Starts the connectors.
@@ -27,6 +27,7 @@ pub(super) fn start(
         name: settings.name.clone(),
         timing: *cluster.timing(),
         leadership: cluster.node().leadership(),
+        members: cluster.node().watch_members(),
         view: view.clone(),
         proposer: Arc::new(Reigns(cluster.clone())),
         dispatch,
@@ -58,6 +59,11 @@ impl Proposer for Reigns {
     async fn release(&self, term: u64, epoch: u64, deadline: Instant) -> Result<(), ProposeError> {
         self.propose(term, Command::Release { epoch }, deadline)
             .await
+    }
+
+    async fn explain(&self, takeover: Takeover, deadline: Instant) -> Result<(), ProposeError> {
+        let (term, command) = (takeover.term, Command::Explain(Box::new(takeover)));
+        self.propose(term, command, deadline).await
     }
 }
 

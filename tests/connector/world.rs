@@ -16,9 +16,9 @@ use parking_lot::Mutex;
 use quorate::{
     connector::{self, ConnectorState, ConnectorStatus, Context, Handle, Proposer, View},
     service::api::{Dispatch, Origin, Reply, Request, ServiceError},
-    state::{Answer, Command, Kind, Machine, State},
+    state::{Answer, Command, Kind, Machine, State, Takeover},
 };
-use quorate_raft::{Leadership, MemberId, ProposeError, Timing};
+use quorate_raft::{Leadership, MemberId, Members, ProposeError, Timing};
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, watch};
 
@@ -221,6 +221,10 @@ impl Proposer for Seat {
     async fn release(&self, term: u64, epoch: u64, _: Instant) -> Result<(), ProposeError> {
         self.propose(term, Command::Release { epoch })
     }
+
+    async fn explain(&self, takeover: Takeover, _: Instant) -> Result<(), ProposeError> {
+        self.propose(takeover.term, Command::Explain(Box::new(takeover)))
+    }
 }
 
 #[async_trait]
@@ -265,6 +269,7 @@ impl Member {
             name: format!("member-{id}"),
             timing,
             leadership: leadership.subscribe(),
+            members: watch::channel(Members::default()).1,
             view: View::follow(group.state.subscribe()),
             proposer: seat.clone(),
             dispatch: seat,

@@ -55,6 +55,10 @@ impl Proposer for Log {
         self.reign(epoch, term, true);
         Ok(())
     }
+
+    async fn explain(&self, _: state::Takeover, _: Instant) -> Result<(), ProposeError> {
+        panic!("only the chronicle explains")
+    }
 }
 
 struct World {
