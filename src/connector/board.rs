@@ -111,6 +111,7 @@ impl Board {
             status.pid = None;
             status.in_flight = 0;
             status.epoch = None;
+            status.activated_at = None;
         });
     }
 
@@ -131,6 +132,7 @@ impl Board {
             state: ConnectorState::Starting,
             member: self.member.clone(),
             epoch: None,
+            activated_at: None,
             pid: None,
             handled: 0,
             failed: 0,

@@ -167,7 +167,7 @@ impl Keeper {
         self.shared.board.update(&spec.key, |status| {
             status.state = ConnectorState::Starting;
             status.pid = Some(process.pid);
-            status.epoch = None;
+            (status.epoch, status.activated_at) = (None, None);
             (
                 status.handled,
                 status.failed,
@@ -254,9 +254,9 @@ impl Keeper {
         } else {
             None
         };
-        self.shared
-            .board
-            .update(&spec.key, |status| status.epoch = epoch);
+        self.shared.board.update(&spec.key, |status| {
+            (status.epoch, status.activated_at) = (epoch, None);
+        });
     }
 
     fn heard(
@@ -304,6 +304,10 @@ impl Keeper {
                 Phase::Connected | Phase::Draining => ConnectorState::Standby,
                 Phase::Consuming => ConnectorState::Active,
                 Phase::Broken => ConnectorState::Failed,
+            };
+            status.activated_at = match phase {
+                Phase::Consuming => status.activated_at.or_else(|| Some(Instant::now())),
+                _ => None,
             };
             if trouble.is_some() || phase == Phase::Consuming {
                 status.last_error.clone_from(&trouble);

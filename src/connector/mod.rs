@@ -8,8 +8,8 @@
 
 mod board;
 mod calls;
-pub mod chronicle;
 pub mod child;
+pub mod chronicle;
 mod gateway;
 mod keeper;
 pub mod lease;

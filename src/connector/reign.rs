@@ -35,7 +35,11 @@ pub trait Proposer: Send + Sync + 'static {
     /// `Release {epoch}`
     async fn release(&self, term: u64, epoch: u64, deadline: Instant) -> Result<(), ProposeError>;
     /// `Explain {takeover}`, in the takeover's term.
-    async fn explain(&self, takeover: state::Takeover, deadline: Instant) -> Result<(), ProposeError>;
+    async fn explain(
+        &self,
+        takeover: state::Takeover,
+        deadline: Instant,
+    ) -> Result<(), ProposeError>;
 }
 
 /// Whether this member acts as the connector server.

@@ -1,5 +1,7 @@
 //! What is told of each connector: over REST, on the command line and in metrics.
 
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
 
 /// The state of a connector on the connector server.
@@ -31,6 +33,9 @@ pub struct ConnectorStatus {
     pub member: String,
     /// The epoch under which it acts.
     pub epoch: Option<u64>,
+    /// When its process began to consume under that epoch.
+    #[serde(skip)]
+    pub activated_at: Option<Instant>,
     /// The operating system's id of its process.
     pub pid: Option<u32>,
     /// Messages handled and acked since its process started.

@@ -154,7 +154,10 @@ impl Told {
         let mut activated = BTreeMap::new();
         for spec in wanted {
             let at = self.activated.get(&spec.key).copied().flatten();
-            activated.insert(spec.key.clone(), at.or_else(|| self.active_since(spec, seen)));
+            activated.insert(
+                spec.key.clone(),
+                at.or_else(|| self.active_since(spec, seen)),
+            );
             if !spec.fenced_by_broker {
                 self.clear_at = self.clear_at.max(seen.clear_at);
             }

@@ -64,7 +64,9 @@ impl Scene {
             term: 1,
             released: false,
         };
-        let keyed = specs.iter().map(|it| (it.key.clone(), Arc::new(it.clone())));
+        let keyed = specs
+            .iter()
+            .map(|it| (it.key.clone(), Arc::new(it.clone())));
         Scene {
             zero: Instant::now(),
             leadership: Leadership::default(),
@@ -227,7 +229,11 @@ fn a_reign_that_is_over_is_not_written_of() {
         }
         let told = scene.look(20);
         assert_eq!(told.len(), 1, "case {end}");
-        assert_eq!((told[0].epoch, told[0].still_reigns), (8, false), "case {end}");
+        assert_eq!(
+            (told[0].epoch, told[0].still_reigns),
+            (8, false),
+            "case {end}"
+        );
         assert_eq!(scene.look(21), [], "case {end}");
     }
 }
