@@ -173,7 +173,8 @@ impl Server {
         let cluster = Cluster::new(node, state.clone(), timing);
         let services = Services::new(services, state.clone());
         let members = cluster.node().watch_members();
-        let dispatcher = Dispatcher::new(cluster_id.clone(), me, members, services.clone());
+        let silent = cluster.node().silent();
+        let dispatcher = Dispatcher::new(cluster_id.clone(), me, members, silent, services.clone());
         let (draining, draining_seen) = watch::channel(false);
 
         let mut vital = Vital::new();

@@ -1,9 +1,10 @@
 //! Deliveries in, calls of services out, answers back.
 //!
-//! The last check on this side stands here: immediately before the call the lease page
-//! must let the delivery's epoch act, and no newer reign may have been applied. So a
-//! member that was paused and resumed runs nothing from its buffers. The member that
-//! runs the service compares epochs once more.
+//! The last check on this side stands here: immediately before the call, and again before
+//! it is passed on from a member that did not take it to the next, the lease page must let
+//! the delivery's epoch act, and no newer reign may have been applied. So a member that was
+//! paused and resumed runs nothing from its buffers. The member that runs the service
+//! compares epochs once more.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -43,18 +44,22 @@ impl Gateway {
 
     /// Runs the channel's service for a delivery of this epoch.
     pub async fn deliver(&self, spec: &Spec, epoch: u64, delivery: Delivery) -> Outcome {
-        if !self.lease.holds(epoch) {
-            return Outcome::Fenced(format!("the lease of epoch {epoch} is over"));
+        let over = || Outcome::Fenced(format!("the lease of epoch {epoch} is over"));
+        let held = || self.lease.holds(epoch);
+        if !held() {
+            return over();
         }
         let applied = self.view.borrow().reign.epoch;
         if applied > epoch {
             return Outcome::Fenced(format!("epoch {applied} has been applied"));
         }
+        let service = &spec.service;
         let request = request(spec, epoch, delivery);
-        judge(
-            &spec.service,
-            self.dispatch.dispatch(&spec.service, request).await,
-        )
+        match self.dispatch.dispatch(service, request, &held).await {
+            // Not the service's fault, nor its members'.
+            Err(ServiceError::NotRun(_)) if !held() => over(),
+            answer => judge(service, answer),
+        }
     }
 }
 

@@ -181,10 +181,21 @@ pub enum ServiceError {
     Fenced(u64),
 }
 
+/// Whether a call may still begin. A message may while the lease of its epoch runs.
+pub type Permit<'a> = &'a (dyn Fn() -> bool + Send + Sync);
+
+/// The permit of calls that depend on nothing.
+pub const ALWAYS: Permit<'static> = &|| true;
+
 /// Calls a service on some live member of the cluster.
 #[async_trait]
 pub trait Dispatch: Send + Sync + 'static {
     /// Runs `service` once: on a live member that carries it, chosen fairly. Tries another
-    /// member only after one that surely did not run it.
-    async fn dispatch(&self, service: &str, request: Request) -> Result<Reply, ServiceError>;
+    /// member only after one that surely did not run it, and only while `permit` says yes.
+    async fn dispatch(
+        &self,
+        service: &str,
+        request: Request,
+        permit: Permit<'_>,
+    ) -> Result<Reply, ServiceError>;
 }

@@ -18,7 +18,7 @@ pub(crate) mod testing;
 mod tests;
 mod upstream;
 
-pub use api::{Dispatch, Message, Origin, Reply, Request, Service, ServiceError};
+pub use api::{Dispatch, Message, Origin, Permit, Reply, Request, Service, ServiceError};
 pub use async_trait::async_trait;
 pub use bytes::Bytes;
 pub use dispatch::{Dispatcher, InvokeServer};

@@ -13,7 +13,7 @@ use quorate_raft::MemberId;
 use tokio::sync::{Semaphore, watch};
 
 use super::{
-    api::{Dispatch, Reply, Request, Service, ServiceError},
+    api::{ALWAYS, Dispatch, Reply, Request, Service, ServiceError},
     builtin,
     follow::Followed,
     invoke::{self, Rules, Target},
@@ -200,7 +200,7 @@ impl Services {
             return self.call(service, request).await;
         }
         match self.elsewhere.get().and_then(Weak::upgrade) {
-            Some(dispatch) => dispatch.dispatch(service, request).await,
+            Some(dispatch) => dispatch.dispatch(service, request, ALWAYS).await,
             None => Err(self.unknown(service)),
         }
     }

@@ -290,7 +290,12 @@ async fn what_nobody_here_carries_goes_elsewhere_if_there_is_an_elsewhere() {
     struct Elsewhere;
     #[async_trait]
     impl Dispatch for Elsewhere {
-        async fn dispatch(&self, service: &str, _: Request) -> Result<Reply, ServiceError> {
+        async fn dispatch(
+            &self,
+            service: &str,
+            _: Request,
+            _: Permit<'_>,
+        ) -> Result<Reply, ServiceError> {
             Ok(Reply::text(200, service.to_owned()))
         }
     }

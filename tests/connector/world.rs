@@ -15,7 +15,7 @@ use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use quorate::{
     connector::{self, ConnectorState, ConnectorStatus, Context, Handle, Proposer, View},
-    service::api::{Dispatch, Origin, Reply, Request, ServiceError},
+    service::api::{Dispatch, Origin, Permit, Reply, Request, ServiceError},
     state::{Answer, Command, Kind, Machine, State, Takeover},
 };
 use quorate_raft::{Leadership, MemberId, Members, ProposeError, Timing};
@@ -229,7 +229,12 @@ impl Proposer for Seat {
 
 #[async_trait]
 impl Dispatch for Seat {
-    async fn dispatch(&self, service: &str, request: Request) -> Result<Reply, ServiceError> {
+    async fn dispatch(
+        &self,
+        service: &str,
+        request: Request,
+        _: Permit<'_>,
+    ) -> Result<Reply, ServiceError> {
         let Origin::Message(message) = &request.origin else {
             panic!("not a message")
         };

@@ -11,6 +11,7 @@ use super::{
     },
     *,
 };
+use crate::service::Permit;
 
 fn spec() -> Spec {
     Spec {
@@ -159,8 +160,14 @@ struct Counting(Mutex<u32>);
 
 #[async_trait]
 impl Dispatch for Counting {
-    async fn dispatch(&self, _: &str, _: Request) -> Result<Reply, ServiceError> {
+    async fn dispatch(
+        &self,
+        _: &str,
+        _: Request,
+        permit: Permit<'_>,
+    ) -> Result<Reply, ServiceError> {
         *self.0.lock() += 1;
+        assert!(permit());
         Ok(reply(200, None, ""))
     }
 }
@@ -200,4 +207,36 @@ async fn nothing_is_called_without_the_lease_or_under_an_old_epoch() {
         "the page is of a newer epoch"
     );
     assert_eq!(*calls.0.lock(), 1);
+}
+
+/// Takes so long to find a member that the lease is over meanwhile.
+struct Searching(Page);
+
+#[async_trait]
+impl Dispatch for Searching {
+    async fn dispatch(
+        &self,
+        _: &str,
+        _: Request,
+        permit: Permit<'_>,
+    ) -> Result<Reply, ServiceError> {
+        assert!(permit());
+        self.0.revoke();
+        assert!(
+            !permit(),
+            "the next member would be asked without the lease"
+        );
+        Err(ServiceError::NotRun("nobody took it".into()))
+    }
+}
+
+#[tokio::test]
+async fn the_lease_is_asked_again_before_a_message_is_passed_on() {
+    let page = Page::new().unwrap();
+    let view = watch::channel(Arc::new(View::default())).1;
+    page.grant(7, BootInstant::now() + Duration::from_secs(60));
+    let lease = page.view().clone();
+    let gateway = Gateway::new(Arc::new(Searching(page)), lease, view);
+    let outcome = gateway.deliver(&spec(), 7, delivery()).await;
+    assert!(matches!(outcome, Outcome::Fenced(_)), "{outcome:?}");
 }

@@ -4,8 +4,14 @@
 //! the network. A member that surely did not run the call (it could not be reached, or said
 //! so) is passed over for the next one, and then left alone: one that can't be reached until a
 //! probe in the background has had an answer, one that refused for a moment. So a dead member
-//! costs the cluster's messages nothing after the first look. Once a call has been sent and
-//! the connection breaks, nobody knows whether it ran, and nothing is tried again here.
+//! costs the cluster's messages nothing after the first look. Neither does one that consensus
+//! takes for dead or silent: a paused process accepts connections and answers nothing, so a
+//! call sent to it would wait for its deadline. A member that is stopping asks the others
+//! first, and runs itself what none of them takes. Once a call has been sent and the connection
+//! breaks, nobody knows whether it ran, and nothing is tried again here.
+//!
+//! Going from member to member takes time, and the lease of a message's epoch may end
+//! meanwhile: the caller's permit is asked before every try.
 
 mod peer;
 mod server;
@@ -15,7 +21,7 @@ mod turns;
 mod wire;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Weak},
     time::Instant,
 };
@@ -30,7 +36,7 @@ use self::{
     turns::Turns,
 };
 use super::{
-    api::{Dispatch, Reply, Request, ServiceError},
+    api::{Dispatch, Permit, Reply, Request, ServiceError},
     registry::{Carrier, Services},
 };
 use crate::state::State;
@@ -44,25 +50,28 @@ pub struct Dispatcher {
     cluster: String,
     me: MemberId,
     members: watch::Receiver<Members>,
+    silent: watch::Receiver<Arc<BTreeSet<MemberId>>>,
     services: Arc<Services>,
     peers: Mutex<HashMap<MemberId, Arc<Peer>>>,
     turns: Turns,
 }
 
 impl Dispatcher {
-    /// `members` follows the group's members. From now on [`Services::call_anywhere`] comes
+    /// `members` follows the group's members, `silent` those that are dead or not heard. From now on [`Services::call_anywhere`] comes
     /// through here for what this member's program doesn't carry; keep the dispatcher for as
     /// long as that is wanted.
     pub fn new(
         cluster: impl Into<String>,
         me: MemberId,
         members: watch::Receiver<Members>,
+        silent: watch::Receiver<Arc<BTreeSet<MemberId>>>,
         services: Arc<Services>,
     ) -> Arc<Dispatcher> {
         let dispatcher = Arc::new(Dispatcher {
             cluster: cluster.into(),
             me,
             members,
+            silent,
             services: services.clone(),
             peers: Mutex::new(HashMap::new()),
             turns: Turns::default(),
@@ -118,7 +127,14 @@ impl Dispatcher {
         Some(peer)
     }
 
-    fn is_down(&self, id: MemberId) -> bool {
+    /// Whether a member is to be asked last.
+    fn comes_last(&self, id: MemberId) -> bool {
+        if id == self.me {
+            return self.services.refuses_messages();
+        }
+        if self.silent.borrow().contains(&id) {
+            return true;
+        }
         self.peers
             .lock()
             .get(&id)
@@ -137,7 +153,12 @@ impl Dispatcher {
 
 #[async_trait]
 impl Dispatch for Dispatcher {
-    async fn dispatch(&self, service: &str, request: Request) -> Result<Reply, ServiceError> {
+    async fn dispatch(
+        &self,
+        service: &str,
+        request: Request,
+        permit: Permit<'_>,
+    ) -> Result<Reply, ServiceError> {
         let begun = Instant::now();
         let allowed_ms = request
             .deadline
@@ -152,19 +173,20 @@ impl Dispatch for Dispatcher {
         let mut refusals: Vec<String> = Vec::new();
         for id in self
             .turns
-            .order(service, &carriers, |id| self.is_down(id), begun)
+            .order(service, &carriers, |id| self.comes_last(id), begun)
         {
             if Instant::now() >= request.deadline {
+                refusals.push("the deadline was over".to_owned());
+                break;
+            }
+            if !permit() {
+                refusals.push("the lease of its epoch is over".to_owned());
                 break;
             }
             let refused = if id == self.me {
-                if self.services.refuses_messages() && carriers.len() > 1 {
-                    "it is stopping".to_owned()
-                } else {
-                    match self.services.call(service, request.clone()).await {
-                        Err(ServiceError::NotRun(why)) => why,
-                        outcome => return count(true, outcome),
-                    }
+                match self.services.call(service, request.clone()).await {
+                    Err(ServiceError::NotRun(why)) => why,
+                    outcome => return count(true, outcome),
                 }
             } else {
                 match self.ask(id, service, request.clone()).await {
@@ -186,11 +208,7 @@ impl Dispatch for Dispatcher {
         }
         Err(ServiceError::NotRun(format!(
             "no member ran service {service:?}: {}",
-            if refusals.is_empty() {
-                "the deadline was over".to_owned()
-            } else {
-                refusals.join("; ")
-            }
+            refusals.join("; ")
         )))
     }
 }

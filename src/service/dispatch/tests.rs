@@ -18,7 +18,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 
 use super::*;
 use crate::service::{
-    api::{Origin, Service},
+    api::{ALWAYS, Origin, Service},
     testing::{Group, eventually, message, request, upstream::nobody},
 };
 
@@ -130,6 +130,7 @@ struct Cluster {
     group: Group,
     members: Vec<TestMember>,
     listed: watch::Sender<Members>,
+    silent: watch::Sender<Arc<BTreeSet<MemberId>>>,
     dispatcher: Arc<Dispatcher>,
 }
 
@@ -149,12 +150,19 @@ impl Cluster {
             .map(|member| listed(member.id, member.address))
             .collect();
         let listed = watch::Sender::new(list);
-        let dispatcher =
-            Dispatcher::new(CLUSTER, 1, listed.subscribe(), members[0].services.clone());
+        let silent = watch::Sender::default();
+        let dispatcher = Dispatcher::new(
+            CLUSTER,
+            1,
+            listed.subscribe(),
+            silent.subscribe(),
+            members[0].services.clone(),
+        );
         Cluster {
             group,
             members,
             listed,
+            silent,
             dispatcher,
         }
     }
@@ -162,7 +170,7 @@ impl Cluster {
     async fn send(&self, body: &'static str) -> Result<Reply, ServiceError> {
         let mut request = message(u64::MAX);
         request.body = Bytes::from_static(body.as_bytes());
-        self.dispatcher.dispatch("count", request).await
+        self.dispatcher.dispatch("count", request, ALWAYS).await
     }
 
     fn calls(&self) -> [usize; 3] {
@@ -190,7 +198,7 @@ async fn only_those_that_carry_it_are_asked() {
     assert_eq!(cluster.calls(), [0, 6, 0]);
     let error = cluster
         .dispatcher
-        .dispatch("unheard-of", message(9))
+        .dispatch("unheard-of", message(9), ALWAYS)
         .await
         .unwrap_err();
     assert!(
@@ -203,7 +211,7 @@ async fn only_those_that_carry_it_are_asked() {
         .service("orders", serde_json::json!({"builtin": "count"}));
     cluster
         .dispatcher
-        .dispatch("orders", message(u64::MAX))
+        .dispatch("orders", message(u64::MAX), ALWAYS)
         .await
         .unwrap();
     assert_eq!(cluster.calls(), [0, 7, 0]);
@@ -236,7 +244,7 @@ async fn a_dead_member_costs_no_message_and_comes_back_by_itself() {
     let mut unknown = 0;
     eventually("it is noticed", async || {
         unknown += usize::from(cluster.send("").await.is_err());
-        cluster.dispatcher.is_down(2)
+        cluster.dispatcher.comes_last(2)
     })
     .await;
     assert!(unknown <= 1, "{unknown}");
@@ -292,7 +300,7 @@ async fn what_ran_or_may_have_run_is_not_run_elsewhere() {
     let call = tokio::spawn(async move {
         let mut hang = message(u64::MAX);
         hang.body = Bytes::from_static(b"hang");
-        dispatcher.dispatch("count", hang).await
+        dispatcher.dispatch("count", hang, ALWAYS).await
     });
     let counting = cluster.members[1].counting.clone();
     eventually("it has begun", async || {
@@ -316,7 +324,7 @@ async fn a_deadline_over_there_is_a_deadline() {
     let begun = Instant::now();
     let error = cluster
         .dispatcher
-        .dispatch("count", hang)
+        .dispatch("count", hang, ALWAYS)
         .await
         .unwrap_err();
     assert!(matches!(error, ServiceError::TimedOut(_)), "{error:?}");
@@ -352,7 +360,7 @@ async fn old_epochs_are_refused_by_whoever_is_asked() {
     for _ in 0..3 {
         let error = cluster
             .dispatcher
-            .dispatch("count", message(old))
+            .dispatch("count", message(old), ALWAYS)
             .await
             .unwrap_err();
         assert_eq!(error, ServiceError::Fenced(new));
@@ -361,7 +369,7 @@ async fn old_epochs_are_refused_by_whoever_is_asked() {
     for _ in 0..3 {
         cluster
             .dispatcher
-            .dispatch("count", message(new))
+            .dispatch("count", message(new), ALWAYS)
             .await
             .unwrap();
     }
@@ -377,6 +385,58 @@ async fn a_member_that_is_stopping_is_passed_over() {
         cluster.send("").await.unwrap();
     }
     assert_eq!(cluster.calls(), [0, 20, 0]);
+}
+
+#[tokio::test]
+async fn with_nobody_else_to_take_it_a_member_that_is_stopping_runs_it_itself() {
+    let cluster = Cluster::start(ALL);
+    for member in &cluster.members {
+        member.services.refuse_messages();
+    }
+    cluster.send("").await.unwrap();
+    assert_eq!(cluster.calls(), [1, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_member_that_is_silent_is_asked_last() {
+    let cluster = Cluster::start(ALL);
+    // Accepts connections and answers nothing, as a process does that is paused.
+    let paused = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let paused_at = paused.local_addr().unwrap();
+    cluster
+        .listed
+        .send_modify(|members| members[1] = listed(2, paused_at));
+    cluster.silent.send_replace(Arc::new([2].into()));
+    for _ in 0..20 {
+        cluster.send("").await.unwrap();
+    }
+    assert_eq!(cluster.calls(), [10, 0, 10]);
+    let asked = tokio::time::timeout(Duration::from_millis(50), paused.accept()).await;
+    assert!(asked.is_err(), "the silent member was asked");
+}
+
+#[tokio::test]
+async fn nothing_is_passed_on_once_the_permit_is_gone() {
+    let cluster = Cluster::start(ALL);
+    cluster.members[1].services.refuse_messages();
+    let asked = AtomicUsize::new(0);
+    // Good for one try; the first that is asked may take it or not.
+    let permit = || asked.fetch_add(1, Ordering::SeqCst) == 0;
+    let mut refused = 0;
+    for _ in 0..3 {
+        asked.store(0, Ordering::SeqCst);
+        let answer = cluster
+            .dispatcher
+            .dispatch("count", message(u64::MAX), &permit)
+            .await;
+        match answer {
+            Ok(_) => {}
+            Err(ServiceError::NotRun(why)) if why.contains("lease") => refused += 1,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(refused, 1, "member 2 had its turn");
+    assert_eq!(cluster.calls().iter().sum::<usize>(), 2);
 }
 
 #[tokio::test]
