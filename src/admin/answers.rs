@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use quorate_raft::{Member, MemberId, Role};
 use serde::{Deserialize, Serialize};
 
-use crate::connector::status::ConnectorStatus;
+use super::{own::StrainRow, standbys::ConnectorRow, takeovers::TakeoverRow};
 
 /// A member by id, name and addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,7 +121,7 @@ pub struct MembersAnswer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectorsAnswer {
     /// Ordered by kind and name.
-    pub connectors: Vec<ConnectorStatus>,
+    pub connectors: Vec<ConnectorRow>,
 }
 
 /// What a member's program carries.
@@ -134,7 +134,7 @@ pub struct Program {
 }
 
 /// `GET /v1/cluster/status`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StatusAnswer {
     /// The cluster's id.
     pub cluster: String,
@@ -165,6 +165,12 @@ pub struct StatusAnswer {
     pub failures_left: Option<usize>,
     /// Connectors by state; `null` when the connector server does not answer.
     pub connectors: Option<BTreeMap<String, usize>>,
+    /// How the connector server's reign began, or the last one that was written of.
+    #[serde(default)]
+    pub last_takeover: Option<TakeoverRow>,
+    /// By member name, of those that answer: whether they are too slow for their promise.
+    #[serde(default)]
+    pub strain: BTreeMap<String, StrainRow>,
     /// What someone should look at.
     pub warnings: Vec<String>,
 }

@@ -1,9 +1,18 @@
-//! `GET /v1/connectors`: only the connector server has rows, so the others ask it.
+//! `GET /v1/connectors`: only the connector server has rows, so the others ask it; and who
+//! could take each over now, every other member is asked for itself.
 
 use axum::{Json, Router, extract::State, routing::get};
 use http::{HeaderMap, StatusCode};
 
-use super::{Context, answers::ConnectorsAnswer, peers::PASSED_ON, problem::Problem};
+use super::{
+    Context,
+    answers::ConnectorsAnswer,
+    own::{self, Asked},
+    peers::PASSED_ON,
+    problem::Problem,
+    standbys::ConnectorRow,
+};
+use crate::connector::status::ConnectorStatus;
 
 const PATH: &str = "/v1/connectors";
 
@@ -16,43 +25,63 @@ async fn connectors(
     State(context): State<Context>,
     headers: HeaderMap,
 ) -> Result<Json<ConnectorsAnswer>, Problem> {
-    match headers.contains_key(PASSED_ON) {
-        true => own(&context).map(Json),
-        false => list(&context).await.map(Json),
+    if headers.contains_key(PASSED_ON) {
+        return own_rows(&context)
+            .map(|rows| merge(&context, rows, &[]))
+            .map(Json);
+    }
+    let (rows, asked) = tokio::join!(rows(&context), own::all(&context));
+    Ok(Json(merge(&context, rows?, &asked)))
+}
+
+/// The connector server's rows, with what `asked` says of who could take them over.
+pub fn merge(context: &Context, rows: Vec<ConnectorStatus>, asked: &[Asked]) -> ConnectorsAnswer {
+    let holder = context.cluster.state().reign().holder.unwrap_or_default();
+    let rows = rows.into_iter();
+    ConnectorsAnswer {
+        connectors: rows
+            .map(|status| ConnectorRow::new(status, holder, asked))
+            .collect(),
     }
 }
 
 /// The connector server's rows.
-pub async fn list(context: &Context) -> Result<ConnectorsAnswer, Problem> {
+pub async fn rows(context: &Context) -> Result<Vec<ConnectorStatus>, Problem> {
     let reign = *context.cluster.state().reign();
     let holder = reign.holder.filter(|_| !reign.released);
     if holder == Some(context.me()) {
-        return own(context);
+        return own_rows(context);
     }
     let Some(holder) = holder.and_then(|id| context.member(id)) else {
         return Err(nobody());
     };
+    if context.is_silent(holder.id) {
+        return Err(nobody());
+    }
     let asked =
         context
             .peers
             .get::<ConnectorsAnswer>(&holder.member.admin, PATH, context.peer_wait());
-    asked.await.map_err(|error| {
+    let answer = asked.await.map_err(|error| {
         unavailable(format!(
             "the connector server, {}, does not answer: {error}",
             holder.member.name
         ))
-    })
+    })?;
+    Ok(answer
+        .connectors
+        .into_iter()
+        .map(|row| row.status)
+        .collect())
 }
 
 /// As the connector server. One that holds the reign and whose lease is over, without a
 /// quorum for example, runs nothing, and must not say that there is nothing.
-fn own(context: &Context) -> Result<ConnectorsAnswer, Problem> {
+fn own_rows(context: &Context) -> Result<Vec<ConnectorStatus>, Problem> {
     if !context.connectors.reign().borrow().acting {
         return Err(nobody());
     }
-    Ok(ConnectorsAnswer {
-        connectors: context.connectors.statuses().borrow().to_vec(),
-    })
+    Ok(context.connectors.statuses().borrow().to_vec())
 }
 
 fn nobody() -> Problem {

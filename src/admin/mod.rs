@@ -11,14 +11,18 @@ mod leader;
 mod limits;
 mod members;
 pub mod metrics;
+pub mod own;
 pub mod peers;
 pub mod problem;
 mod refusal;
 mod revision;
 mod serve;
+pub mod standbys;
 mod status;
+pub mod takeovers;
 mod transfer;
 pub mod validate;
+mod warnings;
 
 use std::{sync::Arc, time::Duration};
 
@@ -61,6 +65,11 @@ impl Context {
         self.cluster.node().id()
     }
 
+    /// Whether a member is dead for sure, or has not been heard for longer than it should.
+    pub(crate) fn is_silent(&self, member: MemberId) -> bool {
+        self.cluster.node().silent().borrow().contains(&member)
+    }
+
     /// One member by id.
     pub(crate) fn member(&self, id: MemberId) -> Option<MemberStatus> {
         self.cluster
@@ -92,6 +101,8 @@ pub fn router(context: Context) -> Router {
         .merge(join::routes())
         .merge(transfer::routes())
         .merge(status::routes())
+        .merge(takeovers::routes())
+        .merge(own::routes())
         .merge(connectors::routes())
         .merge(invoke::routes())
         .merge(validate::routes())

@@ -8,7 +8,9 @@ use quorate_raft::Role;
 use super::{
     Context,
     answers::{MemberRow, MemberState, Program, StatusAnswer, failure_tolerance, quorum},
-    connectors, leader, members,
+    connectors, leader, members, own,
+    takeovers::TakeoverRow,
+    warnings::warnings,
 };
 use crate::connector::status::ConnectorState;
 
@@ -18,7 +20,12 @@ pub fn routes() -> Router<Context> {
 }
 
 async fn status(State(context): State<Context>) -> Json<StatusAnswer> {
-    let (rows, connectors) = tokio::join!(members::rows(&context), connectors::list(&context));
+    let (rows, connectors, asked) = tokio::join!(
+        members::rows(&context),
+        connectors::rows(&context),
+        own::all(&context)
+    );
+    let connectors = connectors.map(|rows| connectors::merge(&context, rows, &asked).connectors);
     let state = context.cluster.state();
     let led = leader::now(&context);
     let name = |id| {
@@ -37,10 +44,15 @@ async fn status(State(context): State<Context>) -> Json<StatusAnswer> {
             Some((name(*id)?, program))
         })
         .collect();
-    let counts = connectors.ok().map(|answer| {
+    let strain = asked
+        .into_iter()
+        .filter_map(|(member, own)| Some((member.member.name, own.ok()?.strain)));
+    let counts = connectors.as_ref().ok().map(|rows| {
         let mut counts = BTreeMap::new();
-        for connector in &answer.connectors {
-            *counts.entry(state_word(connector.state)).or_insert(0) += 1;
+        for connector in rows {
+            *counts
+                .entry(state_word(connector.status.state))
+                .or_insert(0) += 1;
         }
         counts
     });
@@ -61,9 +73,11 @@ async fn status(State(context): State<Context>) -> Json<StatusAnswer> {
         programs,
         members: rows,
         connectors: counts,
+        last_takeover: state.takeovers().last().map(TakeoverRow::of),
+        strain: strain.collect(),
         warnings: Vec::new(),
     };
-    answer.warnings = warnings(&answer);
+    answer.warnings = warnings(&answer, connectors.as_deref().unwrap_or_default());
     Json(answer)
 }
 
@@ -100,52 +114,6 @@ fn missing(programs: &BTreeMap<String, Program>) -> BTreeMap<String, Vec<String>
             (!lack.is_empty()).then(|| (service.clone(), lack))
         })
         .collect()
-}
-
-fn warnings(status: &StatusAnswer) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if status.leader.is_none() {
-        warnings.push(
-            "there is no leader: writes are refused and no connector runs; HTTP services go on"
-                .into(),
-        );
-    }
-    if status.failure_tolerance == 0 {
-        warnings.push("failure tolerance is 0: the loss of one voter stops writes and connectors; run three members or more".into());
-    } else if status.failures_left == Some(0) {
-        warnings
-            .push("no further voter may be lost: bring back the ones that are unreachable".into());
-    }
-    for row in &status.members {
-        if row.state == MemberState::Unreachable {
-            warnings.push(format!("{} is unreachable", row.name));
-        }
-    }
-    if !status.services_missing.is_empty() {
-        warnings.push("the members' programs don't all carry the same services; deploy the same program everywhere".into());
-    }
-    let versions: std::collections::BTreeSet<&str> = status
-        .programs
-        .values()
-        .map(|program| program.version.as_str())
-        .collect();
-    if versions.len() > 1 {
-        let list: Vec<&str> = versions.into_iter().collect();
-        warnings.push(format!(
-            "the members run different versions: {}",
-            list.join(", ")
-        ));
-    }
-    if let Some(failed) = status
-        .connectors
-        .as_ref()
-        .and_then(|counts| counts.get("failed"))
-    {
-        warnings.push(format!(
-            "{failed} connectors fail; see `quorate connector list`"
-        ));
-    }
-    warnings
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! `quorate connector`
 
-use super::{
-    client::{Client, ClientArgs},
-    failure::Failure,
-    output::{self, Output},
+use super::{client::ClientArgs, failure::Failure, output, show::show};
+use crate::admin::{
+    answers::ConnectorsAnswer,
+    standbys::{ConnectorRow, StandbyState, lacking},
 };
-use crate::{admin::answers::ConnectorsAnswer, connector::status::ConnectorStatus};
 
 /// The options.
 #[derive(Debug, clap::Args)]
@@ -23,10 +22,19 @@ enum Command {
 /// Does what is asked of connectors.
 pub async fn run(args: Args) -> Result<(), Failure> {
     let Command::List(client) = args.command;
-    let answer: ConnectorsAnswer = Client::new(&client)?.get_json("/v1/connectors").await?;
-    if client.output == Output::Json {
-        return output::json(&answer);
+    let answer = show(&client, "/v1/connectors", table).await?;
+    for ConnectorRow { status, .. } in &answer.connectors {
+        if let Some(error) = &status.last_error {
+            eprintln!("{}/{}: {error}", status.kind, status.name);
+        }
     }
+    for sentence in lacking(&answer.connectors) {
+        eprintln!("{sentence}");
+    }
+    Ok(())
+}
+
+fn table(answer: &ConnectorsAnswer) -> Result<(), Failure> {
     let header = [
         "kind",
         "name",
@@ -38,35 +46,80 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         "failed",
         "in_flight",
         "last_message_at",
+        "standbys",
     ];
-    output::table(&header, answer.connectors.iter().map(row))?;
-    for connector in &answer.connectors {
-        if let Some(error) = &connector.last_error {
-            eprintln!("{}/{}: {error}", connector.kind, connector.name);
-        }
-    }
-    Ok(())
+    output::table(&header, answer.connectors.iter().map(row))
 }
 
-fn row(connector: &ConnectorStatus) -> Vec<String> {
-    let state = serde_json::to_value(connector.state).ok();
+fn row(connector: &ConnectorRow) -> Vec<String> {
+    let status = &connector.status;
+    let state = serde_json::to_value(status.state).ok();
+    let number = |n: Option<u64>| n.map(|n| n.to_string()).unwrap_or_default();
     vec![
-        connector.kind.clone(),
-        connector.name.clone(),
+        status.kind.clone(),
+        status.name.clone(),
         state
             .as_ref()
             .and_then(|state| state.as_str())
             .unwrap_or_default()
             .to_owned(),
-        connector.member.clone(),
-        connector
-            .epoch
-            .map(|epoch| epoch.to_string())
-            .unwrap_or_default(),
-        connector.pid.map(|pid| pid.to_string()).unwrap_or_default(),
-        connector.handled.to_string(),
-        connector.failed.to_string(),
-        connector.in_flight.to_string(),
-        connector.last_message_at.clone().unwrap_or_default(),
+        status.member.clone(),
+        number(status.epoch),
+        number(status.pid.map(u64::from)),
+        status.handled.to_string(),
+        status.failed.to_string(),
+        status.in_flight.to_string(),
+        status.last_message_at.clone().unwrap_or_default(),
+        standbys(connector),
     ]
+}
+
+/// How many of the other voters could take it over now, and how many of these would have
+/// to start a process first.
+fn standbys(connector: &ConnectorRow) -> String {
+    let standbys = &connector.standbys;
+    if standbys.is_empty() {
+        return String::new();
+    }
+    let cold = standbys.iter().filter(|it| it.state == StandbyState::Cold);
+    let count = format!("{} of {}", connector.ready_standbys, standbys.len());
+    match cold.count() {
+        0 => count,
+        cold if cold == connector.ready_standbys => format!("{count} (cold)"),
+        cold => format!("{count} ({cold} cold)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::standbys::StandbyRow;
+
+    #[test]
+    fn standbys_are_counted_and_cold_ones_said_to_be() {
+        let shown = |states: &[StandbyState]| {
+            let json = serde_json::json!({
+                "kind": "amqp_channel", "name": "a", "state": "active", "member": "m",
+                "epoch": 1, "pid": null, "handled": 0, "failed": 0, "retried": 0,
+                "in_flight": 0, "last_message_at": null, "last_error": null,
+            });
+            let mut row: ConnectorRow = serde_json::from_value(json).unwrap();
+            row.standbys = states
+                .iter()
+                .map(|state| StandbyRow {
+                    member: "m".into(),
+                    state: *state,
+                    last_error: None,
+                })
+                .collect();
+            row.ready_standbys = states.iter().filter(|state| state.is_ready()).count();
+            standbys(&row)
+        };
+        use StandbyState::{Cold, Failed, Standby};
+        assert_eq!(shown(&[Standby, Standby]), "2 of 2");
+        assert_eq!(shown(&[Standby, Failed]), "1 of 2");
+        assert_eq!(shown(&[Cold, Cold]), "2 of 2 (cold)");
+        assert_eq!(shown(&[Standby, Cold]), "2 of 2 (1 cold)");
+        assert_eq!(shown(&[]), "");
+    }
 }

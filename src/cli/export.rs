@@ -9,22 +9,15 @@ use super::{
 };
 use crate::{admin::config::Listing, manifest, state::resource::Kind};
 
-/// The options.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    client: ClientArgs,
-}
-
 /// Prints every resource, in an order in which they can be created again.
-pub async fn run(args: Args) -> Result<(), Failure> {
-    let listing: Listing = Client::new(&args.client)?.get_json("/v1/config").await?;
+pub async fn run(args: ClientArgs) -> Result<(), Failure> {
+    let listing: Listing = Client::new(&args)?.get_json("/v1/config").await?;
     let secrets = listing
         .resources
         .iter()
         .filter(|it| it.kind.secret_field().is_some())
         .count();
-    match args.client.output {
+    match args.output {
         Output::Json => {
             let documents = listing
                 .resources

@@ -1,36 +1,29 @@
 //! `quorate leader`
 
-use super::{
-    client::{Client, ClientArgs},
-    failure::Failure,
-    output::{self, Output},
-};
+use super::{client::ClientArgs, failure::Failure, output, show::show};
 use crate::admin::answers::LeaderAnswer;
 
-/// The options.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    client: ClientArgs,
+/// Asks who leads.
+pub async fn run(args: ClientArgs) -> Result<(), Failure> {
+    let answer = show(&args, "/v1/cluster/leader", table).await?;
+    if answer.failure_tolerance == 0 {
+        eprintln!(
+            "warning: failure tolerance is 0: the loss of one voter stops writes and connectors; run three members or more"
+        );
+    }
+    Ok(())
 }
 
-/// Asks who leads.
-pub async fn run(args: Args) -> Result<(), Failure> {
-    let answer: LeaderAnswer = Client::new(&args.client)?
-        .get_json("/v1/cluster/leader")
-        .await?;
-    if args.client.output == Output::Json {
-        return output::json(&answer);
-    }
+fn table(answer: &LeaderAnswer) -> Result<(), Failure> {
     let (holder, epoch) = match &answer.connector_server {
         Some(server) => (server.name.clone(), server.epoch.to_string()),
         None => Default::default(),
     };
     let row = vec![
-        answer.leader.name,
+        answer.leader.name.clone(),
         answer.leader.id.to_string(),
         answer.term.to_string(),
-        answer.leader.admin,
+        answer.leader.admin.clone(),
         holder,
         epoch,
         answer.failure_tolerance.to_string(),
@@ -46,11 +39,5 @@ pub async fn run(args: Args) -> Result<(), Failure> {
             "failure_tolerance",
         ],
         [row],
-    )?;
-    if answer.failure_tolerance == 0 {
-        eprintln!(
-            "warning: failure tolerance is 0: the loss of one voter stops writes and connectors; run three members or more"
-        );
-    }
-    Ok(())
+    )
 }

@@ -2,29 +2,13 @@
 
 use quorate_raft::Role;
 
-use super::{
-    client::{Client, ClientArgs},
-    failure::Failure,
-    output::{self, Output},
-};
+use super::{client::ClientArgs, failure::Failure, output, show::show};
 use crate::admin::answers::{MemberRow, MembersAnswer};
 
-/// The options.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    client: ClientArgs,
-}
-
 /// Lists the members.
-pub async fn run(args: Args) -> Result<(), Failure> {
-    let answer: MembersAnswer = Client::new(&args.client)?
-        .get_json("/v1/cluster/members")
-        .await?;
-    match args.client.output {
-        Output::Json => output::json(&answer),
-        Output::Table => table(&answer.members),
-    }
+pub async fn run(args: ClientArgs) -> Result<(), Failure> {
+    let print = |answer: &MembersAnswer| table(&answer.members);
+    show(&args, "/v1/cluster/members", print).await.map(drop)
 }
 
 /// Prints members as a table.

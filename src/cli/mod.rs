@@ -18,7 +18,9 @@ pub mod output;
 mod process;
 pub mod quickstart;
 mod server;
+mod show;
 mod status;
+mod takeovers;
 mod transfer;
 
 use std::process::ExitCode;
@@ -26,6 +28,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio::runtime;
 
+use client::ClientArgs;
 use failure::Failure;
 
 /// A highly available integration server: services on every member, connectors on exactly one
@@ -53,11 +56,13 @@ enum Command {
     /// Run HAProxy in front of the members, and follow the cluster for it
     Balancer(balancer::Args),
     /// Who leads, and who runs the connectors
-    Leader(leader::Args),
+    Leader(ClientArgs),
     /// The members, their roles and how far they are behind
-    Members(members::Args),
+    Members(ClientArgs),
     /// The whole cluster at a glance, and what someone should look at
-    Status(status::Args),
+    Status(ClientArgs),
+    /// How the latest takeovers went: when, why, and the time of each step
+    Takeovers(ClientArgs),
     /// Create or change what a file declares (YAML, JSON or TOML; many documents in one file)
     Apply(apply::Args),
     /// Show resources of one kind, or one of them
@@ -65,7 +70,7 @@ enum Command {
     /// Delete a resource
     Delete(delete::Args),
     /// Print every resource in a form that `apply` takes
-    Export(export::Args),
+    Export(ClientArgs),
     /// Keys and values
     Kv(kv::Args),
     /// Connectors: the processes that move messages
@@ -101,6 +106,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Leader(args) => on_one_thread(leader::run(args)),
         Command::Members(args) => on_one_thread(members::run(args)),
         Command::Status(args) => on_one_thread(status::run(args)),
+        Command::Takeovers(args) => on_one_thread(takeovers::run(args)),
         Command::Apply(args) => on_one_thread(apply::run(args)),
         Command::Get(args) => on_one_thread(get::run(args)),
         Command::Delete(args) => on_one_thread(delete::run(args)),

@@ -1,29 +1,11 @@
 //! `quorate status`
 
-use super::{
-    client::{Client, ClientArgs},
-    failure::Failure,
-    members,
-    output::{self, Output},
-};
+use super::{client::ClientArgs, failure::Failure, members, output, show::show, takeovers};
 use crate::admin::answers::StatusAnswer;
 
-/// The options.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    client: ClientArgs,
-}
-
 /// Shows the whole cluster.
-pub async fn run(args: Args) -> Result<(), Failure> {
-    let status: StatusAnswer = Client::new(&args.client)?
-        .get_json("/v1/cluster/status")
-        .await?;
-    match args.client.output {
-        Output::Json => output::json(&status)?,
-        Output::Table => table(&status)?,
-    }
+pub async fn run(args: ClientArgs) -> Result<(), Failure> {
+    let status = show(&args, "/v1/cluster/status", table).await?;
     match status.leader {
         Some(_) => Ok(()),
         // Shown all the same: what a member knows without a leader is what one looks at then.
@@ -67,6 +49,8 @@ fn summary(status: &StatusAnswer) -> String {
             .join(", "),
         None => "not known".into(),
     };
+    let takeover = status.last_takeover.as_ref();
+    let takeover = takeover.map_or_else(|| "none yet".into(), takeovers::sentence);
     let left = status
         .failures_left
         .map(|left| format!(", {left} now"))
@@ -79,6 +63,7 @@ fn summary(status: &StatusAnswer) -> String {
         format!("leader             {leader}"),
         format!("connector server   {holder}"),
         format!("connectors         {connectors}"),
+        format!("last takeover      {takeover}"),
         format!("failure tolerance  {}{left}", status.failure_tolerance),
         format!(
             "revision           {} (applied {})",

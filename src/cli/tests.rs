@@ -26,6 +26,8 @@ fn what_the_contract_says_is_understood() {
         "leader --output json",
         "members --admin http://127.0.0.1:1",
         "status --output table",
+        "takeovers",
+        "takeovers --output json",
         "apply -f a.yaml",
         "apply -f - --dry-run",
         "get http_channel",

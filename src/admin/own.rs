@@ -1,0 +1,121 @@
+//! `GET /v1/member`: what only this member knows of itself, and how the others are asked
+//! for theirs: all at once, each for a moment, those that are known to be silent not at all.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::{Json, Router, extract::State, routing::get};
+use futures_util::future::join_all;
+use quorate_raft::{MemberStatus, Strain};
+use serde::{Deserialize, Serialize};
+
+use super::Context;
+use crate::connector::status::ConnectorStatus;
+
+const PATH: &str = "/v1/member";
+
+/// A member that is alive answers within a few milliseconds.
+const WAIT: Duration = Duration::from_millis(300);
+
+/// `GET /v1/member`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnAnswer {
+    /// Its connectors: of the connector server those at work, of others those that stand by.
+    pub connectors: Vec<ConnectorStatus>,
+    /// Whether it is too slow for its promise.
+    pub strain: StrainRow,
+}
+
+/// Signs that a member's machine is too slow for its promise, since it was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StrainRow {
+    /// Heartbeats that came late.
+    pub heartbeats_late: u64,
+    /// Renewals of the lease, as leader, that came late.
+    pub renewals_late: u64,
+    /// Times that the process did not run for long.
+    pub stalls: u64,
+    /// The longest of these, in milliseconds.
+    pub worst_ms: u64,
+    /// The same in percent of what is allowed: at 100 the promise fails.
+    pub worst_percent: u64,
+    /// When the last of them was seen: RFC 3339, UTC.
+    pub last_at: Option<String>,
+    /// The same, in seconds before this was written.
+    pub last_ago_s: Option<u64>,
+}
+
+impl StrainRow {
+    fn of(strain: &Strain, now: (Instant, SystemTime)) -> StrainRow {
+        let ago = strain.last_at.map(|at| now.0.saturating_duration_since(at));
+        let at = ago.and_then(|ago| now.1.checked_sub(ago));
+        StrainRow {
+            heartbeats_late: strain.heartbeats_late,
+            renewals_late: strain.renewals_late,
+            stalls: strain.stalls,
+            worst_ms: strain.worst_ms,
+            worst_percent: strain.worst_percent,
+            last_at: at.map(|at| humantime::format_rfc3339_millis(at).to_string()),
+            last_ago_s: ago.map(|ago| ago.as_secs()),
+        }
+    }
+}
+
+/// The route.
+pub fn routes() -> Router<Context> {
+    Router::new().route(PATH, get(answer))
+}
+
+async fn answer(State(context): State<Context>) -> Json<OwnAnswer> {
+    Json(own(&context))
+}
+
+/// This member's own.
+pub fn own(context: &Context) -> OwnAnswer {
+    let strain = *context.cluster.node().strain().borrow();
+    OwnAnswer {
+        connectors: context.connectors.statuses().borrow().to_vec(),
+        strain: StrainRow::of(&strain, (Instant::now(), SystemTime::now())),
+    }
+}
+
+/// A member with what it says of itself, or why there is nothing.
+pub type Asked = (MemberStatus, Result<OwnAnswer, String>);
+
+/// What each member says of itself, this one too.
+pub async fn all(context: &Context) -> Vec<Asked> {
+    let members = context.cluster.node().members();
+    join_all(members.into_iter().map(|member| ask(context, member))).await
+}
+
+async fn ask(context: &Context, member: MemberStatus) -> Asked {
+    if member.id == context.me() {
+        return (member, Ok(own(context)));
+    }
+    if context.is_silent(member.id) {
+        return (member, Err("it is not heard".into()));
+    }
+    let asked = context.peers.get(&member.member.admin, PATH, WAIT).await;
+    (member, asked.map_err(|error| error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strain_is_told_with_its_time() {
+        let now = (
+            Instant::now(),
+            SystemTime::UNIX_EPOCH + Duration::from_secs(100),
+        );
+        let strain = Strain {
+            stalls: 2,
+            last_at: now.0.checked_sub(Duration::from_secs(10)),
+            ..Strain::default()
+        };
+        let row = StrainRow::of(&strain, now);
+        assert_eq!((row.stalls, row.last_ago_s), (2, Some(10)));
+        assert_eq!(row.last_at.as_deref(), Some("1970-01-01T00:01:30.000Z"));
+        assert_eq!(StrainRow::of(&Strain::default(), now), StrainRow::default());
+    }
+}

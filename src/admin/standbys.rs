@@ -1,0 +1,259 @@
+//! Who could take a connector over now, so that a standby that can't connect is seen
+//! before it is needed.
+
+use std::collections::BTreeMap;
+
+use quorate_raft::{MemberId, Role};
+use serde::{Deserialize, Serialize};
+
+use super::own::{Asked, OwnAnswer};
+use crate::connector::status::{ConnectorState, ConnectorStatus};
+
+/// How a connector stands on a member that doesn't run it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StandbyState {
+    /// Its process is connected and consumes nothing.
+    Standby,
+    /// It has no process until it is needed.
+    Cold,
+    /// Its process is being started or is connecting.
+    Starting,
+    /// It can't connect.
+    Failed,
+    /// The member does not answer.
+    Unreachable,
+}
+
+impl StandbyState {
+    /// Whether the member could take over now. A cold one could; it takes longer.
+    pub fn is_ready(self) -> bool {
+        matches!(self, StandbyState::Standby | StandbyState::Cold)
+    }
+}
+
+/// A voter that could become the connector server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandbyRow {
+    /// Its name.
+    pub member: String,
+    /// How the connector stands there.
+    pub state: StandbyState,
+    /// Why it can't take over, or what was last wrong.
+    pub last_error: Option<String>,
+}
+
+/// A row of `GET /v1/connectors`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectorRow {
+    /// What its connector server says of it.
+    #[serde(flatten)]
+    pub status: ConnectorStatus,
+    /// The other voters; none of a connector that is paused.
+    #[serde(default)]
+    pub standbys: Vec<StandbyRow>,
+    /// How many of them could take it over now.
+    #[serde(default)]
+    pub ready_standbys: usize,
+}
+
+impl ConnectorRow {
+    /// `asked` is what all members say of themselves, `holder` the connector server.
+    pub fn new(status: ConnectorStatus, holder: MemberId, asked: &[Asked]) -> ConnectorRow {
+        let paused = status.state == ConnectorState::Paused;
+        let others = asked
+            .iter()
+            .filter(|(member, _)| !paused && member.id != holder && member.role == Role::Voter);
+        let standbys: Vec<_> = others
+            .map(|(member, own)| standby(member.member.name.clone(), &status, own))
+            .collect();
+        ConnectorRow {
+            ready_standbys: standbys.iter().filter(|it| it.state.is_ready()).count(),
+            status,
+            standbys,
+        }
+    }
+}
+
+/// How many names stand in one sentence.
+const NAMED: usize = 5;
+
+/// What someone should know who counts on the others: one sentence for each member and
+/// reason, however many connectors it is about.
+pub fn lacking(rows: &[ConnectorRow]) -> Vec<String> {
+    let mut groups: BTreeMap<(&str, &str, &str), Vec<String>> = BTreeMap::new();
+    for ConnectorRow {
+        status, standbys, ..
+    } in rows
+    {
+        for it in standbys.iter().filter(|it| !it.state.is_ready()) {
+            let what = match it.state {
+                StandbyState::Starting => "still starting",
+                StandbyState::Unreachable => "no answer",
+                _ => "failed",
+            };
+            let why = it.last_error.as_deref().unwrap_or_default();
+            let names = groups.entry((&it.member, what, why)).or_default();
+            names.push(format!("{}/{}", status.kind, status.name));
+        }
+    }
+    let sentence = |((member, what, why), mut names): ((&str, &str, &str), Vec<String>)| {
+        let more = names.len().saturating_sub(NAMED);
+        names.truncate(NAMED);
+        let more = (more > 0).then(|| format!(" and {more} more"));
+        let colon = if why.is_empty() { "" } else { ": " };
+        format!(
+            "{member} could not take over {}{} now: {what}{colon}{why}",
+            names.join(", "),
+            more.unwrap_or_default()
+        )
+    };
+    groups.into_iter().map(sentence).collect()
+}
+
+fn standby(member: String, of: &ConnectorStatus, own: &Result<OwnAnswer, String>) -> StandbyRow {
+    let own = match own {
+        Ok(own) => own,
+        Err(why) => {
+            return StandbyRow {
+                member,
+                state: StandbyState::Unreachable,
+                last_error: Some(why.clone()),
+            };
+        }
+    };
+    let found = own
+        .connectors
+        .iter()
+        .find(|it| (&it.kind, &it.name) == (&of.kind, &of.name));
+    let state = match found.map(|it| it.state) {
+        None | Some(ConnectorState::Paused) => StandbyState::Cold,
+        // Active there already, or still: it is connected.
+        Some(ConnectorState::Standby | ConnectorState::Active) => StandbyState::Standby,
+        Some(ConnectorState::Starting) => StandbyState::Starting,
+        Some(ConnectorState::Failed) => StandbyState::Failed,
+    };
+    StandbyRow {
+        member,
+        state,
+        last_error: found.and_then(|it| it.last_error.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_raft::{Member, MemberStatus};
+
+    use super::*;
+    use crate::admin::own::StrainRow;
+
+    fn status(state: ConnectorState, last_error: Option<&str>) -> ConnectorStatus {
+        ConnectorStatus {
+            kind: "amqp_channel".into(),
+            name: "orders".into(),
+            state,
+            member: "a".into(),
+            epoch: None,
+            activated_at: None,
+            pid: None,
+            handled: 0,
+            failed: 0,
+            retried: 0,
+            in_flight: 0,
+            last_message_at: None,
+            last_error: last_error.map(str::to_owned),
+        }
+    }
+
+    fn asked(id: MemberId, role: Role, own: Result<Vec<ConnectorStatus>, &str>) -> Asked {
+        let member = MemberStatus {
+            id,
+            member: Member {
+                name: format!("member-{id}"),
+                ..Member::default()
+            },
+            role,
+            lag: None,
+            reachable: None,
+        };
+        let own = own.map(|connectors| OwnAnswer {
+            connectors,
+            strain: StrainRow::default(),
+        });
+        (member, own.map_err(str::to_owned))
+    }
+
+    #[test]
+    fn each_other_voter_is_told_with_its_reason() {
+        let active = status(ConnectorState::Active, None);
+        let all = [
+            asked(1, Role::Voter, Ok(vec![active.clone()])),
+            asked(
+                2,
+                Role::Voter,
+                Ok(vec![status(ConnectorState::Standby, None)]),
+            ),
+            asked(
+                3,
+                Role::Voter,
+                Ok(vec![status(ConnectorState::Failed, Some("refused"))]),
+            ),
+            asked(4, Role::Voter, Ok(vec![])),
+            asked(5, Role::Voter, Err("it is not heard")),
+            asked(6, Role::Learner, Ok(vec![])),
+            asked(
+                7,
+                Role::Voter,
+                Ok(vec![status(ConnectorState::Starting, None)]),
+            ),
+        ];
+        let row = ConnectorRow::new(active, 1, &all);
+        let states: Vec<_> = row.standbys.iter().map(|it| it.state).collect();
+        use StandbyState::{Cold, Failed, Standby, Starting, Unreachable};
+        assert_eq!(states, [Standby, Failed, Cold, Unreachable, Starting]);
+        assert_eq!(row.ready_standbys, 2);
+        let told = lacking(&vec![row; 8]);
+        assert_eq!(told.len(), 3, "{told:?}");
+        let orders = ["amqp_channel/orders"; NAMED].join(", ");
+        assert_eq!(
+            told[0],
+            format!("member-3 could not take over {orders} and 3 more now: failed: refused")
+        );
+        assert!(told[1].starts_with("member-5") && told[1].ends_with("no answer: it is not heard"));
+        assert!(told[2].starts_with("member-7") && told[2].ends_with("still starting"));
+    }
+
+    #[test]
+    fn a_paused_one_needs_nobody() {
+        let row = ConnectorRow::new(
+            status(ConnectorState::Paused, None),
+            1,
+            &[asked(2, Role::Voter, Err("gone"))],
+        );
+        assert_eq!((row.standbys.len(), row.ready_standbys), (0, 0));
+        assert!(lacking(&[row]).is_empty());
+    }
+
+    #[test]
+    fn the_rows_keep_the_fields_of_the_contract() {
+        let row = ConnectorRow::new(status(ConnectorState::Active, None), 1, &[]);
+        let json = serde_json::to_value(&row).unwrap();
+        for field in [
+            "kind",
+            "name",
+            "state",
+            "member",
+            "epoch",
+            "pid",
+            "handled",
+            "failed",
+            "last_message_at",
+            "last_error",
+            "standbys",
+            "ready_standbys",
+        ] {
+            assert!(json.get(field).is_some(), "{field} is not in {json}");
+        }
+        assert_eq!(serde_json::from_value::<ConnectorRow>(json).unwrap(), row);
+    }
+}

@@ -1,0 +1,132 @@
+//! `GET /v1/cluster/takeovers`: how the latest reigns began, newest first. It stands in the
+//! replicated state, so any member answers, without a leader too.
+
+use std::time::{Duration, SystemTime};
+
+use axum::{Json, Router, extract::State, routing::get};
+use serde::{Deserialize, Serialize};
+
+use super::Context;
+use crate::{connector::chronicle, state::Takeover};
+
+/// One takeover. Times of steps are in milliseconds after `at`, `null` where not known.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TakeoverRow {
+    /// When it began: the last word of the connector server before, by the wall clock of
+    /// `to`; RFC 3339, UTC.
+    pub at: String,
+    /// `start`, `timeout`, `transfer`, `death`, or `again` (by the same leader, after a release).
+    pub reason: String,
+    /// The name of the connector server before.
+    pub from: Option<String>,
+    /// The name of the one that took over.
+    pub to: String,
+    /// The epoch that began.
+    pub epoch: u64,
+    /// The term.
+    pub term: u64,
+    /// When `to` knew that the one before was lost, or was asked to take over.
+    pub detected_ms: Option<f64>,
+    /// When it was elected.
+    pub elected_ms: Option<f64>,
+    /// When the reign stood in the log of a quorum and was applied.
+    pub committed_ms: f64,
+    /// How long, after that, connectors waited that only the lease fences.
+    pub lease_waited_ms: f64,
+    /// When the first connector consumed.
+    pub first_active_ms: Option<f64>,
+    /// When the last one did.
+    pub last_active_ms: Option<f64>,
+    /// How many connectors there were to activate.
+    pub connectors: u32,
+    /// How many were at work when this was written.
+    pub activated: u32,
+}
+
+impl TakeoverRow {
+    /// From what stands in the state.
+    pub fn of(it: &Takeover) -> TakeoverRow {
+        let ms = |us: u64| us as f64 / 1_000.0;
+        let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(it.began_ms));
+        let at = at.filter(|at| *at < SystemTime::UNIX_EPOCH + RFC_3339_END);
+        TakeoverRow {
+            at: humantime::format_rfc3339_millis(at.unwrap_or(SystemTime::UNIX_EPOCH)).to_string(),
+            reason: chronicle::word(it.reason()).to_owned(),
+            from: it.from.clone(),
+            to: it.to.clone(),
+            epoch: it.epoch,
+            term: it.term,
+            detected_ms: it.detected_us.map(ms),
+            elected_ms: it.elected_us.map(ms),
+            committed_ms: ms(it.committed_us),
+            lease_waited_ms: ms(it.lease_waited_us),
+            first_active_ms: it.first_active_us.map(ms),
+            last_active_ms: it.last_active_us.map(ms),
+            connectors: it.connectors,
+            activated: it.activated,
+        }
+    }
+
+    /// How long it took, in milliseconds, until the last connector was at work, or the
+    /// reign was in office where there was none.
+    pub fn took_ms(&self) -> f64 {
+        self.last_active_ms.unwrap_or(self.committed_ms)
+    }
+}
+
+/// The year 9999 ends: later times can't be written, whatever clock they came from.
+const RFC_3339_END: Duration = Duration::from_secs(253_402_300_800);
+
+/// `GET /v1/cluster/takeovers`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TakeoversAnswer {
+    /// The newest first.
+    pub takeovers: Vec<TakeoverRow>,
+}
+
+/// The route.
+pub fn routes() -> Router<Context> {
+    Router::new().route("/v1/cluster/takeovers", get(takeovers))
+}
+
+async fn takeovers(State(context): State<Context>) -> Json<TakeoversAnswer> {
+    let state = context.cluster.state();
+    let takeovers = state.takeovers().newest_first().map(TakeoverRow::of);
+    Json(TakeoversAnswer {
+        takeovers: takeovers.collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Reason;
+
+    #[test]
+    fn a_takeover_is_shown_in_milliseconds_with_its_time() {
+        let takeover = Takeover {
+            epoch: 7,
+            term: 3,
+            from: Some("member-1".into()),
+            to: "member-2".into(),
+            reason: Reason::Death.into(),
+            began_ms: 1_700_000_000_123,
+            detected_us: Some(2_345),
+            committed_us: 11_001,
+            connectors: 2,
+            activated: 1,
+            ..Takeover::default()
+        };
+        let row = TakeoverRow::of(&takeover);
+        assert_eq!(row.at, "2023-11-14T22:13:20.123Z");
+        assert_eq!(row.reason, "death");
+        assert_eq!((row.detected_ms, row.elected_ms), (Some(2.345), None));
+        assert_eq!((row.committed_ms, row.took_ms()), (11.001, 11.001));
+        // A clock far off must not keep the others from being shown.
+        let odd = Takeover {
+            began_ms: u64::MAX,
+            ..takeover
+        };
+        assert_eq!(TakeoverRow::of(&odd).at, "1970-01-01T00:00:00.000Z");
+    }
+}

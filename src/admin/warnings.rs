@@ -1,0 +1,119 @@
+//! What someone should look at, and do: the sentences under `quorate status`.
+
+use super::{
+    answers::{MemberState, StatusAnswer},
+    own::StrainRow,
+    standbys::{ConnectorRow, lacking},
+};
+
+/// Older signs of strain are in the log and the metrics, and no cause for action now.
+const RECENT_S: u64 = 600;
+
+/// One sentence for each thing.
+pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if status.leader.is_none() {
+        warnings.push(
+            "there is no leader: writes are refused and no connector runs; HTTP services go on"
+                .into(),
+        );
+    }
+    if status.failure_tolerance == 0 {
+        warnings.push("failure tolerance is 0: the loss of one voter stops writes and connectors; run three members or more".into());
+    } else if status.failures_left == Some(0) {
+        warnings
+            .push("no further voter may be lost: bring back the ones that are unreachable".into());
+    }
+    for row in &status.members {
+        if row.state == MemberState::Unreachable {
+            warnings.push(format!("{} is unreachable", row.name));
+        }
+    }
+    if !status.services_missing.is_empty() {
+        warnings.push("the members' programs don't all carry the same services; deploy the same program everywhere".into());
+    }
+    let versions: std::collections::BTreeSet<&str> = status
+        .programs
+        .values()
+        .map(|program| program.version.as_str())
+        .collect();
+    if versions.len() > 1 {
+        let list: Vec<&str> = versions.into_iter().collect();
+        warnings.push(format!(
+            "the members run different versions: {}",
+            list.join(", ")
+        ));
+    }
+    if let Some(failed) = status
+        .connectors
+        .as_ref()
+        .and_then(|counts| counts.get("failed"))
+    {
+        warnings.push(format!(
+            "{failed} connectors fail; see `quorate connector list`"
+        ));
+    }
+    warnings.extend(lacking(connectors));
+    warnings.extend(
+        status
+            .strain
+            .iter()
+            .filter_map(|(member, strain)| too_slow(member, strain, status.failover_ms)),
+    );
+    warnings
+}
+
+/// Warns before the promise fails: strain is counted from half of what is allowed.
+fn too_slow(member: &str, strain: &StrainRow, failover_ms: u64) -> Option<String> {
+    let ago = strain.last_ago_s.filter(|ago| *ago < RECENT_S)?;
+    let seen: Vec<String> = [
+        (strain.heartbeats_late, "late heartbeats"),
+        (strain.renewals_late, "late renewals of its lease"),
+        (strain.stalls, "stalls of its process"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{count} {what}"))
+    .collect();
+    Some(format!(
+        "{member} is almost too slow for failover_ms {failover_ms}: {}, the worst {} ms, {} % of what is allowed, the last {ago} s ago; give its machine more time (CPU, disk), or raise failover_ms",
+        seen.join(", "),
+        strain.worst_ms,
+        strain.worst_percent
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strain_is_warned_of_with_who_what_and_what_to_do_while_it_is_recent() {
+        let strain = StrainRow {
+            heartbeats_late: 3,
+            stalls: 1,
+            worst_ms: 90,
+            worst_percent: 55,
+            last_ago_s: Some(12),
+            ..StrainRow::default()
+        };
+        let told = too_slow("member-2", &strain, 500).unwrap();
+        for text in [
+            "member-2",
+            "3 late heartbeats, 1 stalls",
+            "90 ms",
+            "55 %",
+            "12 s ago",
+            "raise failover_ms",
+        ] {
+            assert!(told.contains(text), "{text} is not in: {told}");
+        }
+        assert!(!told.contains("renewals"), "{told}");
+        let old = StrainRow {
+            last_ago_s: Some(RECENT_S),
+            ..strain
+        };
+        assert_eq!(too_slow("member-2", &old, 500), None);
+        assert_eq!(too_slow("member-2", &StrainRow::default(), 500), None);
+    }
+}
