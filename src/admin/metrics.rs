@@ -7,6 +7,7 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge}
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::Context;
+use crate::connector::ConnectorState;
 
 /// Seconds; from a fast disk's fsync to a slow service.
 const BUCKETS: [f64; 14] = [
@@ -73,6 +74,19 @@ fn describe() {
         "How long the connectors may go on acting; 0 on members that are not the connector server"
     );
     describe_counter!(
+        "quorate_takeovers_total",
+        "Takeovers by this member, by reason"
+    );
+    describe_histogram!(
+        "quorate_takeover_seconds",
+        Unit::Seconds,
+        "From the last word of the connector server before to the last connector at work"
+    );
+    describe_gauge!(
+        "quorate_connector_ready",
+        "1 where this member's process of a connector consumes or stands by"
+    );
+    describe_counter!(
         "quorate_connector_messages_total",
         "Messages by connector and outcome"
     );
@@ -136,6 +150,15 @@ fn observe(context: &Context) {
     gauge!("quorate_members", "role" => "learner").set((members.len() - voters) as f64);
     if let Some(heard_at) = leadership.heard_at {
         gauge!("quorate_leader_heard_seconds").set(heard_at.elapsed().as_secs_f64());
+    }
+    for status in context.connectors.statuses().borrow().iter() {
+        let ready = matches!(
+            status.state,
+            ConnectorState::Active | ConnectorState::Standby
+        );
+        gauge!("quorate_connector_ready",
+            "kind" => status.kind.clone(), "channel" => status.name.clone())
+        .set(f64::from(u8::from(ready)));
     }
     if let Some(bytes) = resident_bytes() {
         gauge!("process_resident_memory_bytes").set(bytes as f64);

@@ -85,7 +85,7 @@ fn read(body: &[u8]) -> Result<TransferRequest, Problem> {
 
 /// As leader.
 async fn lead_away(context: &Context, request: TransferRequest) -> Result<Response, Problem> {
-    let members = context.cluster.node().members();
+    let members = heard(context.cluster.node().members(), |id| context.is_silent(id));
     let target = match &request.to {
         Some(name) => target(&members, context.me(), name)?,
         None => best(&members, context.me())?,
@@ -102,6 +102,15 @@ async fn lead_away(context: &Context, request: TransferRequest) -> Result<Respon
     in_office(context, term, deadline)
         .await
         .map(|answer| Json(answer).into_response())
+}
+
+/// A member that was not heard just now is not reachable, whatever the leader's slower
+/// look at it says.
+fn heard(mut members: Members, is_silent: impl Fn(MemberId) -> bool) -> Members {
+    for member in members.iter_mut().filter(|member| is_silent(member.id)) {
+        member.reachable = Some(false);
+    }
+    members
 }
 
 /// Waits until this member hears the new leader, and no longer itself.
@@ -264,6 +273,7 @@ mod tests {
     #[test]
     fn the_best_placed_voter_is_reachable_and_up_to_date() {
         assert_eq!(best(&members(), 1).ok(), Some(2));
+        assert!(best(&heard(members(), |id| id == 2), 1).is_err());
         assert!(best(&vec![member(1, Role::Voter, 0, true)], 1).is_err());
     }
 

@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use metrics::{counter, histogram};
 use quorate_raft::{Leadership, MemberId, Members, Timing};
 use tokio::{sync::watch, time::sleep_until};
 use tracing::{debug, info};
@@ -73,6 +74,7 @@ impl Chronicle {
         let from = told.from.map(|id| self.name_of(id));
         let takeover = told.record(now, from, self.name.clone());
         log(&takeover, told.still_reigns);
+        measure(&takeover);
         if told.still_reigns {
             let proposer = self.proposer.clone();
             let deadline = Instant::now() + self.timing.failover * 2;
@@ -96,6 +98,13 @@ impl Chronicle {
 fn since_1970() -> Duration {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.unwrap_or_default()
+}
+
+/// Counts it, and how long it took until the last connector was at work.
+fn measure(takeover: &Takeover) {
+    counter!("quorate_takeovers_total", "why" => word(takeover.reason())).increment(1);
+    let took = takeover.last_active_us.unwrap_or(takeover.committed_us);
+    histogram!("quorate_takeover_seconds").record(Duration::from_micros(took));
 }
 
 fn log(takeover: &Takeover, still_reigns: bool) {
