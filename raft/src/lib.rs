@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod election;
+mod liveness;
 pub mod machine;
 mod membership;
 mod network;

@@ -9,6 +9,7 @@ mod propose;
 mod read;
 mod retry;
 mod shutdown;
+mod silence;
 mod start;
 mod strain;
 mod transfer;
@@ -41,10 +42,12 @@ pub(crate) use leadership::{Ballot, Tracker};
 pub use options::{Admission, Birth, Options, SnapshotPolicy};
 pub use propose::Proposed;
 pub(crate) use retry::{Retry, named};
+use strain::Gauge;
 pub use strain::Strain;
 
 use crate::{
     Member, MemberId, Members, Timing,
+    liveness::Liveness,
     network::{Gate, MAX_MESSAGE, PeerServer, Peers},
     storage::{self, MachineStore, Released, Snapshots, Stats, convert, types::Types},
 };
@@ -67,6 +70,7 @@ pub(crate) struct Inner {
     pub(crate) raft: Raft,
     pub(crate) tracker: Arc<Tracker>,
     pub(crate) peers: Arc<Peers>,
+    pub(crate) liveness: Liveness,
     /// Proposals that may be under way at this member.
     pub(crate) writes: Semaphore,
     /// Snapshots that may be coming in.
@@ -74,7 +78,7 @@ pub(crate) struct Inner {
     /// Held while this member, as leader, changes the membership.
     pub(crate) changes: tokio::sync::Mutex<()>,
     pub(crate) members: watch::Sender<Members>,
-    strain: watch::Sender<Strain>,
+    strain: Arc<Gauge>,
     silent: watch::Sender<Arc<BTreeSet<MemberId>>>,
     applied: watch::Receiver<u64>,
     stats: Arc<Stats>,

@@ -91,13 +91,17 @@ impl Peers {
         self.known.write().retain(|id, _| keep(*id));
     }
 
+    /// Where a member with that address is dialled.
+    pub(crate) fn dialled(&self, id: MemberId, address: &str) -> String {
+        match &self.dial {
+            Some(dial) => dial(id, address),
+            None => address.to_owned(),
+        }
+    }
+
     fn connect(&self, id: MemberId, member: &Member) -> Result<Peer, String> {
         let stamp = Stamp::new(&self.cluster, id).ok_or("the cluster's id is not ASCII")?;
-        let address = match &self.dial {
-            Some(dial) => dial(id, &member.peer),
-            None => member.peer.clone(),
-        };
-        let endpoint = self.endpoint(&address)?;
+        let endpoint = self.endpoint(&self.dialled(id, &member.peer))?;
         let client = || {
             let service = InterceptedService::new(endpoint.connect_lazy(), stamp.clone());
             RaftClient::new(service)

@@ -68,7 +68,8 @@ impl raft_server::Raft for PeerServer {
     }
 
     async fn vote(&self, request: Request<peer::VoteRequest>) -> Answer<peer::VoteResponse> {
-        let request = vote_request(request.into_inner())?;
+        let request = request.into_inner();
+        let request = vote_request(&request, self.released(&request).await)?;
         let ballot = ballot_of(&request.vote);
         let answer = self.node.raft.vote(request).await;
         let answer = answer.map_err(|e| stopped(&e))?;
@@ -86,13 +87,21 @@ impl raft_server::Raft for PeerServer {
     }
 
     async fn pre_vote(&self, request: Request<peer::VoteRequest>) -> Answer<peer::VoteResponse> {
-        let request = vote_request(request.into_inner())?;
-        let answer = self.node.raft.pre_vote(request).await;
-        let answer = answer.map_err(|e| stopped(&e))?;
+        let asked = request.into_inner();
+        let request = vote_request(&asked, false)?;
+        let (granted, vote, last) = if asked.reason() == peer::Reason::Death {
+            let answer = self.node.would_elect(&request.vote, request.last_log_id);
+            let stopped = || Status::unavailable("this member has stopped");
+            answer.await.ok_or_else(stopped)?
+        } else {
+            let answer = self.node.raft.pre_vote(request).await;
+            let answer = answer.map_err(|e| stopped(&e))?;
+            (answer.vote_granted, answer.vote, answer.last_log_id)
+        };
         Ok(Response::new(peer::VoteResponse {
-            ballot: Some(convert::vote_to_proto(&answer.vote)),
-            granted: answer.vote_granted,
-            last: convert::opt_log_id_to_proto(answer.last_log_id.as_ref()),
+            ballot: Some(convert::vote_to_proto(&vote)),
+            granted,
+            last: convert::opt_log_id_to_proto(last.as_ref()),
             heard_ms_ago: 0,
         }))
     }
@@ -228,6 +237,18 @@ impl raft_server::Raft for PeerServer {
 }
 
 impl PeerServer {
+    /// Whether this member need not stand by its leader. The leader itself can release
+    /// voters; whoever asks because it has died needs the agreement of this member's own
+    /// liveness.
+    async fn released(&self, request: &peer::VoteRequest) -> bool {
+        request.transfer
+            && match request.reason() {
+                peer::Reason::Timeout => false,
+                peer::Reason::Transfer => true,
+                peer::Reason::Death => self.node.agrees_that_the_leader_died().await,
+            }
+    }
+
     fn appended(
         &self,
         answer: AppendEntriesResponse<Types>,
@@ -293,15 +314,12 @@ fn append_request(request: peer::AppendRequest) -> Result<AppendEntriesRequest<T
     })
 }
 
-fn vote_request(request: peer::VoteRequest) -> Result<VoteRequest<Types>, Status> {
-    // Only the leader itself can release voters from standing by it. Whoever asks because
-    // the leader has died needs the agreement of this member's own view of the leader, of
-    // which there is none: the lease is respected.
-    let transfer = request.transfer && request.reason() == peer::Reason::Transfer;
+/// `released`: whether the leader's lease may be ignored.
+fn vote_request(request: &peer::VoteRequest, released: bool) -> Result<VoteRequest<Types>, Status> {
     Ok(VoteRequest {
         vote: vote(request.ballot.as_ref())?,
         last_log_id: convert::opt_log_id_from_proto(request.last.as_ref()).map_err(malformed)?,
-        leadership_transfer: transfer,
+        leadership_transfer: released,
     })
 }
 

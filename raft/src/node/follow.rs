@@ -43,7 +43,10 @@ pub(super) async fn metrics(node: Arc<Inner>) {
             members = Some(seen.membership_config.clone());
         }
         gauges(&seen, node.id);
-        sleep(PAUSE).await;
+        // While there is nobody in office each step counts.
+        if in_office(&seen, node.id) {
+            sleep(PAUSE).await;
+        }
         // The only voter needs no answers, so nothing changes while it is idle.
         let alone = only_voter(&seen, node.id);
         tokio::select! {
@@ -53,16 +56,26 @@ pub(super) async fn metrics(node: Arc<Inner>) {
     }
 }
 
-fn observe(node: &Inner, seen: &RaftMetrics<Types>, now: Instant, acked: &mut Acked) {
+/// Whether a leader is known, which has committed something if it is this member.
+fn in_office(seen: &RaftMetrics<Types>, me: u64) -> bool {
+    match seen.current_leader {
+        Some(leader) if leader == me => own_commit(seen, me),
+        known => known.is_some(),
+    }
+}
+
+/// Whether the last committed entry is of this member as leader of this term.
+fn own_commit(seen: &RaftMetrics<Types>, me: u64) -> bool {
     let committed = seen.local_committed.as_ref();
-    let own_commit = committed.is_some_and(|id| {
-        id.leader_id.term == seen.current_term && id.leader_id.node_id == node.id
-    });
+    committed.is_some_and(|id| id.leader_id.term == seen.current_term && id.leader_id.node_id == me)
+}
+
+fn observe(node: &Inner, seen: &RaftMetrics<Types>, now: Instant, acked: &mut Acked) {
     let acked = seen.last_quorum_acked.map(|at| acked.at(at.into_inner()));
     let elected = node.tracker.observe(Observed {
         term: seen.current_term,
         leader: seen.current_leader,
-        own_commit,
+        own_commit: own_commit(seen, node.id),
         quorum_acked: if only_voter(seen, node.id) {
             Some(now)
         } else {

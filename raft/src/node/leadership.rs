@@ -14,11 +14,15 @@
 //! (see `network::pipeline`). A leader that is the only voter needs nobody's answer; its
 //! `heard_at` is the time at which it was seen to be so.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::strain::Gauge;
 use crate::{
     Election, MemberId, Reason, Timing,
     votes::{Granted, Heard},
@@ -69,12 +73,15 @@ pub(crate) struct Observed {
 pub(crate) struct Tracker {
     me: MemberId,
     timing: Timing,
+    strain: Arc<Gauge>,
     state: Mutex<State>,
     out: watch::Sender<Leadership>,
 }
 
 struct State {
     ballot: Ballot,
+    /// When this member learned of it.
+    since: Instant,
     leading: bool,
     heard_at: Option<Instant>,
     heard: Heard,
@@ -96,7 +103,7 @@ struct Campaign {
 }
 
 impl Tracker {
-    pub(crate) fn new(me: MemberId, timing: Timing) -> Self {
+    pub(crate) fn new(me: MemberId, timing: Timing, strain: Arc<Gauge>) -> Self {
         let initial = Leadership {
             me,
             ..Leadership::default()
@@ -104,8 +111,10 @@ impl Tracker {
         Tracker {
             me,
             timing,
+            strain,
             state: Mutex::new(State {
                 ballot: Ballot::default(),
+                since: Instant::now(),
                 leading: false,
                 heard_at: None,
                 heard: Heard::new(Instant::now()),
@@ -125,6 +134,12 @@ impl Tracker {
 
     pub(crate) fn current(&self) -> Leadership {
         *self.out.borrow()
+    }
+
+    /// The latest ballot, and since when this member has known of it.
+    pub(crate) fn ballot(&self) -> (Ballot, Instant) {
+        let state = self.state.lock();
+        (state.ballot, state.since)
     }
 
     /// The leader, unless it has not been heard for so long that it can't have a lease.
@@ -152,6 +167,9 @@ impl Tracker {
             return;
         }
         state.advance(ballot);
+        if let Some(last) = state.heard_at {
+            self.strain.heartbeat(at.saturating_duration_since(last));
+        }
         state.heard_at = state.heard_at.max(Some(at));
         // Whatever this member began because a timer ran out has come to nothing.
         if state.campaign.is_some_and(|c| c.reason == Reason::Timeout) {
@@ -229,6 +247,12 @@ impl Tracker {
         }
         if seen.leader == Some(self.me) {
             state.leading |= seen.own_commit;
+            if let Some(last) = state
+                .heard_at
+                .filter(|last| Some(*last) < seen.quorum_acked)
+            {
+                self.strain.renewal(last.elapsed());
+            }
             state.heard_at = state.heard_at.max(seen.quorum_acked);
             if let Some(at) = state.heard_at {
                 state.heard.note(self.me, at);
@@ -280,6 +304,7 @@ impl State {
             self.former = Some((self.ballot.member, self.heard_at));
         }
         self.ballot = ballot;
+        self.since = Instant::now();
         self.leading = false;
         self.heard_at = None;
         self.lease_clear_at = None;

@@ -15,9 +15,13 @@ use super::{
     Admission, Birth, Inner, Node, Open, Options, Raft, StartError, Tracker, follow,
     metered::{Growth, Metered},
     propose::MAX_WRITES,
+    silence,
+    strain::{self, Gauge},
 };
 use crate::{
-    Machine, MemberId, membership,
+    Machine, MemberId,
+    liveness::{self, Liveness},
+    membership,
     network::{Dial, Links, MAX_INCOMING, Peers},
     storage::{self, Marker, Opened},
 };
@@ -54,7 +58,8 @@ impl Node {
         let own = settle(&mut opened, birth, &options.dir)?;
 
         let config = Arc::new(config(&options, &own.cluster)?);
-        let tracker = Arc::new(Tracker::new(own.id, options.timing));
+        let strain = Arc::new(Gauge::new(own.id, options.timing));
+        let tracker = Arc::new(Tracker::new(own.id, options.timing, strain.clone()));
         let peers = Arc::new(Peers::new(&own.cluster, options.timing, dial));
         let links = Links {
             peers: peers.clone(),
@@ -81,11 +86,12 @@ impl Node {
             raft,
             tracker,
             peers,
+            liveness: Liveness::new(),
             writes: Semaphore::new(MAX_WRITES),
             incoming: Semaphore::new(MAX_INCOMING),
             changes: tokio::sync::Mutex::new(()),
             members: watch::Sender::new(Vec::new()),
-            strain: watch::Sender::default(),
+            strain,
             silent: watch::Sender::default(),
             applied,
             stats,
@@ -99,6 +105,10 @@ impl Node {
         });
         inner.spawn(follow::metrics(inner.clone()));
         inner.spawn(follow::snapshots(inner.clone(), growth));
+        inner.spawn(liveness::keep(inner.clone()));
+        inner.spawn(liveness::stand(inner.clone()));
+        inner.spawn(silence::follow(inner.clone()));
+        inner.spawn(strain::stalls(inner.strain.clone()));
         inner.spawn(membership::seek(inner.clone()));
         inner.spawn(membership::tidy_up(inner.clone()));
         Ok(Node { inner })

@@ -2,7 +2,7 @@
 //!
 //! openraft never takes back a transfer that it has begun: from then on the leader takes no
 //! writes and sends no heartbeats, until somebody is elected. So the target is looked at
-//! first; and when it does not take over, this member steps down by granting a vote of the
+//! first; and when it does not take over in time, or its process has died, this member steps down by granting a vote of the
 //! next term to it (a vote that nobody counts, which is as safe as any), and stands for
 //! election itself, with the transfer flag, so that no voter waits for a lease that is its
 //! own. Whoever is elected by then, the group has a leader.
@@ -48,7 +48,12 @@ impl Node {
             .map_err(stopped)?;
         // It asks for votes once it has the log on disk, for which it takes its time.
         let patience = began + node.timing.election_max;
-        if let Some(leader) = node.successor(term, patience.min(deadline)).await {
+        let taken = tokio::select! {
+            biased;
+            leader = node.successor(term, patience.min(deadline)) => leader,
+            () = node.liveness.dead(target) => None,
+        };
+        if let Some(leader) = taken {
             return Ok(leader);
         }
         tracing::warn!(
@@ -70,9 +75,11 @@ impl Inner {
     fn target(&self, to: Option<MemberId>) -> Result<MemberId, TransferError> {
         let refuse = |why: String| Err(TransferError::Refused(why));
         let members = self.members_now();
+        let silent = self.silent_now();
         let fit = |m: &&crate::MemberStatus| {
             m.role == Role::Voter
                 && m.reachable == Some(true)
+                && !silent.contains(&m.id)
                 && m.lag.is_some_and(|lag| lag <= MAX_LAG)
         };
         let Some(to) = to else {
@@ -86,7 +93,9 @@ impl Inner {
             None => refuse(format!("there is no member {to}")),
             Some(m) if fit(&m) => Ok(to),
             Some(m) if m.role != Role::Voter => refuse(format!("member {to} is not a voter yet")),
-            Some(m) if m.reachable != Some(true) => refuse(format!("member {to} can't be reached")),
+            Some(m) if m.reachable != Some(true) || silent.contains(&to) => {
+                refuse(format!("member {to} can't be reached"))
+            }
             Some(m) => refuse(format!(
                 "member {to} is {} entries behind; wait until it has caught up",
                 m.lag.unwrap_or_default()

@@ -3,7 +3,8 @@ use super::*;
 const MS: Duration = Duration::from_millis(1);
 
 fn tracker() -> Tracker {
-    Tracker::new(1, Timing::from_failover_ms(500).unwrap())
+    let timing = Timing::from_failover_ms(500).unwrap();
+    Tracker::new(1, timing, Arc::new(Gauge::new(1, timing)))
 }
 
 fn ballot(term: u64, member: MemberId, committed: bool) -> Ballot {

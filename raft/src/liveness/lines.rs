@@ -1,0 +1,78 @@
+//! A connection to each other member, as the membership changes.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use quorate_proto::peer;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Known, Sign, line};
+use crate::{MemberId, node::Inner};
+
+/// For a call that only opens a connection.
+const CALL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Keeps the connections until it is dropped.
+pub(crate) async fn keep(node: Arc<Inner>) {
+    let mut members = node.members.subscribe();
+    let mut lines: BTreeMap<MemberId, (String, AbortOnDropHandle<()>)> = BTreeMap::new();
+    loop {
+        let wanted: BTreeMap<MemberId, String> = {
+            let members = members.borrow_and_update();
+            let others = members.iter().filter(|m| m.id != node.id);
+            others.map(|m| (m.id, m.member.peer.clone())).collect()
+        };
+        lines.retain(|id, (address, _)| wanted.get(id) == Some(address));
+        node.liveness.known.send_modify(|known| {
+            known.retain(|id, known| wanted.get(id) == Some(&known.address));
+            for (id, address) in &wanted {
+                known.entry(*id).or_insert_with(|| Known {
+                    address: address.clone(),
+                    sign: Sign::Unknown,
+                });
+            }
+        });
+        for (id, address) in wanted {
+            lines.entry(id).or_insert_with(|| {
+                let line = tokio::spawn(hold(node.clone(), id, address.clone()));
+                (address, AbortOnDropHandle::new(line))
+            });
+        }
+        if members.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn hold(node: Arc<Inner>, id: MemberId, address: String) {
+    let dialled = node.peers.dialled(id, &address);
+    line::hold(&dialled, |sign| {
+        tracing::debug!(member = id, ?sign, "liveness");
+        node.liveness.note(id, &address, sign);
+        if sign == Sign::Alive {
+            // The first call to a member opens the connection that votes go through.
+            tokio::spawn(warm(node.clone(), id));
+        }
+    })
+    .await;
+}
+
+async fn warm(node: Arc<Inner>, id: MemberId) {
+    let Some(mut peer) = node.peers.get(id) else {
+        return;
+    };
+    let began = Instant::now();
+    let request = peer::AppliedRequest {
+        index: 0,
+        wait_ms: 0,
+    };
+    match timeout(CALL_PATIENCE, peer.control.applied(request)).await {
+        Ok(Ok(_)) => tracing::debug!(member = id, took = ?began.elapsed(), "can be called"),
+        Ok(Err(why)) => tracing::debug!(member = id, "can't be called: {}", why.message()),
+        Err(_) => tracing::debug!(member = id, "does not answer"),
+    }
+}
