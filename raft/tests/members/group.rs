@@ -265,6 +265,22 @@ impl Group {
         self.links.silence(&self.all[i].member.peer, silent);
     }
 
+    /// Resets the links between two, or lets them be.
+    pub fn reset(&self, one: usize, other: usize, reset: bool) {
+        let peer = |i: usize| &self.all[i].member.peer;
+        self.links.reset(peer(one), peer(other), reset);
+    }
+
+    /// Waits until nobody misses anybody.
+    pub async fn all_there(&self) {
+        until("everybody hears everybody", || {
+            let up = self.all.iter().filter(|one| one.is_up());
+            up.into_iter()
+                .all(|one| one.node().silent().borrow().is_empty())
+        })
+        .await;
+    }
+
     /// Waits until all who are up have the same state.
     pub async fn same(&self) {
         let last = self

@@ -1,4 +1,5 @@
-//! A proxy for each link, so that it can fall silent: nothing arrives, nothing is refused.
+//! A proxy for each link, so that it can fall silent (nothing arrives, nothing is refused)
+//! or be reset (what is open is closed, what is new is refused).
 
 use std::{
     collections::BTreeMap,
@@ -34,6 +35,8 @@ struct Link {
     silent: watch::Sender<bool>,
     /// Whether anyone listens at the far end; who dials is refused otherwise.
     up: watch::Sender<bool>,
+    /// Whether who dials is accepted all the same, and hung up on.
+    stubborn: bool,
 }
 
 impl Links {
@@ -62,32 +65,68 @@ impl Links {
     /// A member has died, or is there again.
     pub fn up(&self, address: &str, up: bool) {
         for ((_, to), link) in &*self.0.lock() {
-            if to == address {
+            if to == address && (up || !link.stubborn) {
                 link.up.send_replace(up);
             }
         }
     }
 
+    /// Resets both links between two members and refuses what is new, or lets it be.
+    pub fn reset(&self, one: &str, other: &str, reset: bool) {
+        for ((from, to), link) in &*self.0.lock() {
+            if (from == one && to == other) || (from == other && to == one) {
+                link.up.send_replace(!reset);
+            }
+        }
+    }
+
+    /// Keeps one link from carrying anything in one direction's calls.
+    pub fn silence_one(&self, from: &str, to: &str, silent: bool) {
+        let links = self.0.lock();
+        let link = &links[&(from.to_owned(), to.to_owned())];
+        link.silent.send_replace(silent);
+    }
+
+    /// Something in between goes on accepting for `to` when that has died.
+    pub fn stubborn(&self, from: &str, to: &str, stubborn: bool) {
+        let mut links = self.0.lock();
+        let link = links.get_mut(&(from.to_owned(), to.to_owned())).unwrap();
+        link.stubborn = stubborn;
+    }
+
     fn open(&self, to: &str) -> Link {
         let proxy = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let (silent, listening) = watch::channel(false);
-        let (up, mut alive) = watch::channel(true);
+        let (up, alive) = watch::channel(true);
+        let mut listened = alive.clone();
         let to = to.to_owned();
         PROXIES.spawn(async move {
-            while alive.wait_for(|up| *up).await.is_ok() {
+            while listened.wait_for(|up| *up).await.is_ok() {
                 let listener = listen(&proxy.to_string()).await;
                 let serve = async {
                     while let Ok((near, _)) = listener.accept().await {
-                        tokio::spawn(carry(near, to.clone(), listening.clone()));
+                        let whole = carry(near, to.clone(), listening.clone());
+                        let mut alive = alive.clone();
+                        tokio::spawn(async move {
+                            tokio::select! {
+                                () = whole => {}
+                                _ = alive.wait_for(|up| !up) => {}
+                            }
+                        });
                     }
                 };
                 tokio::select! {
                     () = serve => {}
-                    _ = alive.wait_for(|up| !up) => {}
+                    _ = listened.wait_for(|up| !up) => {}
                 }
             }
         });
-        Link { proxy, silent, up }
+        Link {
+            proxy,
+            silent,
+            up,
+            stubborn: false,
+        }
     }
 }
 

@@ -4,11 +4,14 @@
 
 mod basics;
 mod birth;
+mod deaths;
 mod failover;
 mod group;
+mod kills;
 mod links;
 mod machine;
 mod partition;
+mod process;
 mod snapshots;
 mod throughput;
 mod transfer;
