@@ -133,9 +133,7 @@ fn amqp(state: &State, channel: &AmqpChannel) -> Spec {
         service: channel.service.clone(),
         call_timeout: call_timeout + ON_THE_WAY,
         prefetch: channel.prefetch,
-        fenced_by_broker: match fence {
-            Fence::Exclusive => true,
-        },
+        fenced_by_broker: fence == Fence::Exclusive,
     }
 }
 

@@ -253,8 +253,14 @@ fn with_secret(
     written: Resource,
     before: Option<&Stored>,
 ) -> Result<Resource, Vec<FieldError>> {
+    if let Resource::AmqpConnection(it) = &written
+        && let Some(Resource::AmqpConnection(before)) = before.map(|before| &*before.resource)
+        && let Some(url) = it.management_url_kept(before)
+    {
+        spec["management_url"] = url.into();
+    }
     let Some(field) = kind.secret_field().filter(|_| written.secret().is_none()) else {
-        return Ok(written);
+        return Resource::parse(kind, spec);
     };
     let Some(secret) = before.and_then(|before| before.resource.secret()) else {
         let problem = format!(

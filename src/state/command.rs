@@ -12,7 +12,7 @@ use quorate_proto::command as wire;
 
 pub use wire::FieldError;
 
-use super::{Kind, MemberId, Takeover};
+use super::{BrokerConnection, Connections, Kind, MemberId, Takeover};
 
 /// What must hold for a write to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +95,13 @@ pub enum Command {
     },
     /// The holder of the reign says how it began.
     Explain(Box<Takeover>),
+    /// A member says what the brokers call its connectors' connections: all of them.
+    Connected {
+        /// The member.
+        member: MemberId,
+        /// By connector, `kind/name`.
+        connections: Connections,
+    },
 }
 
 impl Command {
@@ -153,6 +160,20 @@ impl Command {
             Command::Explain(takeover) => Write::Explain(wire::Explain {
                 takeover: Some((**takeover).clone()),
             }),
+            Command::Connected {
+                member,
+                connections,
+            } => Write::Connected(wire::Connected {
+                member: *member,
+                connections: connections
+                    .iter()
+                    .map(|(connector, it)| wire::BrokerConnection {
+                        connector: connector.clone(),
+                        name: it.name.clone(),
+                        label: it.label.clone(),
+                    })
+                    .collect(),
+            }),
         };
         wire::Command { write: Some(write) }.encode_to_vec().into()
     }
@@ -204,6 +225,17 @@ impl Command {
                 it.takeover
                     .ok_or_else(|| error("takeover", "", "is missing"))?,
             )),
+            Write::Connected(it) => Command::Connected {
+                member: it.member,
+                connections: it
+                    .connections
+                    .into_iter()
+                    .map(|it| {
+                        let (name, label) = (it.name, it.label);
+                        (it.connector, BrokerConnection { name, label })
+                    })
+                    .collect(),
+            },
         })
     }
 }

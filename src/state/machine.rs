@@ -61,6 +61,11 @@ pub enum Event {
         /// The reign's epoch.
         epoch: u64,
     },
+    /// A member's connectors have other connections to their brokers.
+    Connected {
+        /// The member.
+        member: MemberId,
+    },
 }
 
 /// The state, and the one way to change it.
@@ -128,6 +133,10 @@ impl Machine {
                     .takeovers
                     .explain(index, term, leader, &state.reign, takeover)
             }
+            Command::Connected {
+                member,
+                connections,
+            } => state.brokers.connected(index, *member, connections),
         };
         if !matches!(answer, Answer::Done { changed: true, .. }) {
             return (answer, Vec::new());
@@ -177,5 +186,6 @@ fn event(index: u64, command: &Command) -> Event {
         Command::Explain(takeover) => Event::Explained {
             epoch: takeover.epoch,
         },
+        Command::Connected { member, .. } => Event::Connected { member: *member },
     }
 }

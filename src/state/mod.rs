@@ -5,6 +5,7 @@
 //! a thing. [`State`] is what readers see: cheap to clone, and it never changes.
 
 mod announced;
+mod brokers;
 mod catalog;
 pub mod command;
 mod json;
@@ -17,6 +18,7 @@ mod snapshot;
 mod takeovers;
 
 pub use announced::Announced;
+pub use brokers::{BrokerConnection, Brokers, CONNECTIONS_MAX, Connections};
 pub use catalog::{Catalog, SPEC_BYTES_MAX, Stored, check as check_resource};
 pub use command::{Answer, Command, FieldError, Precondition};
 pub use json::{Unique, parse as parse_json};
@@ -39,6 +41,7 @@ pub struct State {
     reign: Reign,
     announced: announced::Announcements,
     takeovers: Takeovers,
+    brokers: Brokers,
 }
 
 impl State {
@@ -75,6 +78,11 @@ impl State {
     /// How the latest reigns began.
     pub fn takeovers(&self) -> &Takeovers {
         &self.takeovers
+    }
+
+    /// What the brokers call the connections of the members' connectors.
+    pub fn brokers(&self) -> &Brokers {
+        &self.brokers
     }
 
     /// What a write would be answered if it came next. Nothing changes.

@@ -279,7 +279,9 @@ proptest! {
                 prop_assert_eq!((after.holder, after.term), (before.holder, before.term));
             } else {
                 prop_assert_eq!(command, Command::TakeOver { member: leader, term });
-                let expected = Reign { holder: Some(leader), epoch: index, term, released: false };
+                let (former, clear) = (before.holder, before.released || before.holder.is_none());
+                let expected =
+                    Reign { holder: Some(leader), epoch: index, term, released: false, former, clear };
                 prop_assert_eq!(after, expected);
             }
             if after.released && !before.released {

@@ -8,7 +8,10 @@
 //!
 //! `Release` ends the current reign, and only its holder can say so, in an entry that
 //! it appended itself: whoever sees it knows that the connectors of that epoch have
-//! been stopped, and need not wait for their lease.
+//! been stopped, and need not wait for their lease. That no lease of any *earlier* epoch
+//! runs either is the holder's to see to before it says `Release`: the next reign is
+//! `clear` by it. A reign that was superseded without a `Release` makes the next one not
+//! clear, whoever held it.
 
 use super::{Answer, MemberId};
 
@@ -23,6 +26,11 @@ pub struct Reign {
     pub term: u64,
     /// Whether the holder has stopped its connectors in an orderly way.
     pub released: bool,
+    /// Who held the reign before this one.
+    pub former: Option<MemberId>,
+    /// Whether no lease of an earlier epoch can run since this one began: the one before
+    /// was released, or there was none.
+    pub clear: bool,
 }
 
 impl Reign {
@@ -51,6 +59,8 @@ impl Reign {
             epoch: index,
             term,
             released: false,
+            former: self.holder,
+            clear: self.released || self.holder.is_none(),
         };
         Answer::done(index, true)
     }

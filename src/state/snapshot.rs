@@ -5,7 +5,10 @@
 //! different blank entries, is not in it. Resources stand in it as the JSON that was
 //! put, so that another version reads them by its own lights.
 
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::{
+    io::{self, BufReader, BufWriter, Read, Write},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use prost::{Message, Oneof};
@@ -13,6 +16,7 @@ use prost::{Message, Oneof};
 use super::{
     Announced, Catalog, Entry, Kv, Reign, State, Takeover, Takeovers,
     announced::Announcements,
+    brokers::{BrokerConnection, Brokers},
     kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX},
 };
 
@@ -24,7 +28,7 @@ const RECORD_BYTES_MAX: usize = VALUE_BYTES_MAX + KEY_BYTES_MAX + 1024;
 
 #[derive(Clone, PartialEq, Message)]
 struct Record {
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     body: Option<Body>,
 }
 
@@ -45,6 +49,8 @@ enum Body {
     End(u64),
     #[prost(message, tag = "7")]
     Takeover(Takeover),
+    #[prost(message, tag = "8")]
+    Connected(ConnectedRecord),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -71,6 +77,28 @@ struct ReignRecord {
     term: u64,
     #[prost(bool, tag = "4")]
     released: bool,
+    #[prost(uint64, optional, tag = "5")]
+    former: Option<u64>,
+    #[prost(bool, tag = "6")]
+    clear: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ConnectedRecord {
+    #[prost(uint64, tag = "1")]
+    member: u64,
+    #[prost(message, repeated, tag = "2")]
+    connections: Vec<ConnectionRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ConnectionRecord {
+    #[prost(string, tag = "1")]
+    connector: String,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(string, tag = "3")]
+    label: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -124,12 +152,16 @@ impl State {
             epoch,
             term,
             released,
+            former,
+            clear,
         } = self.reign;
         out.record(Body::Reign(ReignRecord {
             holder,
             epoch,
             term,
             released,
+            former,
+            clear,
         }))?;
         for (member, said) in &self.announced.by_member {
             out.record(Body::Announced(AnnouncedRecord {
@@ -140,6 +172,17 @@ impl State {
         }
         for takeover in self.takeovers.oldest_first() {
             out.record(Body::Takeover(takeover.clone()))?;
+        }
+        for (member, connections) in &self.brokers.by_member {
+            let records = connections.iter().map(|(connector, it)| ConnectionRecord {
+                connector: connector.clone(),
+                name: it.name.clone(),
+                label: it.label.clone(),
+            });
+            out.record(Body::Connected(ConnectedRecord {
+                member: *member,
+                connections: records.collect(),
+            }))?;
         }
         for (kind, name, stored) in self.catalog.all() {
             out.record(Body::Resource(ResourceRecord {
@@ -190,6 +233,7 @@ impl State {
             reign: Reign::default(),
             announced: Announcements::default(),
             takeovers: Takeovers::default(),
+            brokers: Brokers::default(),
         };
         loop {
             let before = input.records;
@@ -200,12 +244,16 @@ impl State {
                     epoch,
                     term,
                     released,
+                    former,
+                    clear,
                 }) => {
                     state.reign = Reign {
                         holder,
                         epoch,
                         term,
                         released,
+                        former,
+                        clear,
                     };
                 }
                 Body::Announced(AnnouncedRecord {
@@ -217,6 +265,17 @@ impl State {
                     state.announced.by_member.insert(member, said.into());
                 }
                 Body::Takeover(it) => state.takeovers.keep(it),
+                Body::Connected(ConnectedRecord {
+                    member,
+                    connections,
+                }) => {
+                    let connections = connections.into_iter().map(|it| {
+                        let (name, label) = (it.name, it.label);
+                        (it.connector, BrokerConnection { name, label })
+                    });
+                    let connections = Arc::new(connections.collect());
+                    state.brokers.by_member.insert(member, connections);
+                }
                 Body::Resource(it) => restore(&mut state.catalog, &it)?,
                 Body::Key(KeyRecord {
                     key,

@@ -192,7 +192,7 @@ async fn nothing_is_called_without_the_lease_or_under_an_old_epoch() {
             holder: Some(2),
             epoch: 8,
             term: 3,
-            released: false,
+            ..Reign::default()
         },
         ..View::default()
     }));

@@ -26,6 +26,7 @@ impl Log {
             epoch,
             term,
             released,
+            ..Reign::default()
         };
         self.view.send_modify(|view| {
             *view = Arc::new(View {

@@ -32,7 +32,7 @@ impl World {
                 holder: Some(1),
                 epoch: 3,
                 term: 1,
-                released: false,
+                ..Reign::default()
             },
         }
     }
@@ -62,7 +62,7 @@ impl World {
             holder: Some(ME),
             epoch,
             term,
-            released: false,
+            ..Reign::default()
         };
     }
 

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use url::Url;
+
 use super::{Hidden, fields::Fields, rules};
 use crate::state::FieldError;
 
@@ -15,9 +17,24 @@ const BACKOFF_MS_MAX: u64 = 86_400_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fence {
-    /// The broker: an exclusive consumer.
+    /// The broker: an exclusive consumer. A takeover has nothing to wait for, unless the
+    /// old connection hangs: then for the broker to give it up, or for `management_url`.
     #[default]
     Exclusive,
+    /// The lease alone: a takeover waits until no earlier lease can run, and then consumes
+    /// at once. For queues that others consume too.
+    Lease,
+}
+
+/// What the members that don't run a channel have of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standby {
+    /// On every other voter a process that is connected and consumes nothing.
+    #[default]
+    Warm,
+    /// Nothing: for brokers that count connections. A takeover starts the process.
+    Cold,
 }
 
 /// `amqp_connection`
@@ -45,6 +62,13 @@ pub struct AmqpConnection {
     /// What keeps a second consumer off its queues.
     #[serde(default)]
     pub fence: Fence,
+    /// Where RabbitMQ's management API answers, for example `http://rabbit:15672`. With it
+    /// a takeover closes the connection of a connector server that hangs or has vanished.
+    /// User name and password may stand in it, and are not shown again; otherwise they are
+    /// `username` and `password`. The user needs the tag `monitoring`, to close the
+    /// connections of another user `administrator`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub management_url: Option<String>,
 }
 
 fn port() -> u16 {
@@ -71,11 +95,44 @@ impl AmqpConnection {
             password: fields.secret("password", rules::password),
             heartbeat_s: fields.number("heartbeat_s", heartbeat_s(), 1..=3600),
             fence: fields
-                .one_of("fence", &[("exclusive", Fence::Exclusive)])
+                .one_of(
+                    "fence",
+                    &[("exclusive", Fence::Exclusive), ("lease", Fence::Lease)],
+                )
                 .unwrap_or_default(),
+            management_url: fields.secret("management_url", rules::management_url),
         };
         fields.finish(it)
     }
+
+    /// `management_url` without user name and password: what may be shown.
+    pub fn management_url_shown(&self) -> Option<String> {
+        let text = self.management_url.as_ref()?;
+        Some(match Url::parse(text).ok().filter(has_credentials) {
+            Some(url) => bare(url).into(),
+            None => text.clone(),
+        })
+    }
+
+    /// The `management_url` of `before` with its credentials, if this one is the same
+    /// without them: what was shown without them and is put again loses none.
+    pub(in crate::state) fn management_url_kept(&self, before: &Self) -> Option<String> {
+        let parsed = |it: &Self| Url::parse(it.management_url.as_deref()?).ok();
+        let (here, there) = (parsed(self)?, parsed(before)?);
+        let lost = !has_credentials(&here) && has_credentials(&there) && bare(there) == here;
+        before.management_url.clone().filter(|_| lost)
+    }
+}
+
+fn has_credentials(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
+
+fn bare(mut url: Url) -> Url {
+    // They can't fail: the URL has a host.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url
 }
 
 impl fmt::Debug for AmqpConnection {
@@ -89,6 +146,7 @@ impl fmt::Debug for AmqpConnection {
             .field("password", &Hidden::of(&self.password))
             .field("heartbeat_s", &self.heartbeat_s)
             .field("fence", &self.fence)
+            .field("management_url", &self.management_url_shown())
             .finish()
     }
 }
@@ -173,6 +231,9 @@ pub struct AmqpChannel {
     /// Stands before the consumer tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumer_tag_prefix: Option<String>,
+    /// What the members that don't run it have of it.
+    #[serde(default)]
+    pub standby: Standby,
     /// What happens to a message that its service did not handle.
     #[serde(default)]
     pub on_failure: OnFailure,
@@ -200,6 +261,12 @@ impl AmqpChannel {
             service: fields.required("service", rules::name),
             prefetch: fields.number("prefetch", prefetch(), 1..=1000),
             consumer_tag_prefix: fields.text("consumer_tag_prefix", rules::consumer_tag_prefix),
+            standby: fields
+                .one_of(
+                    "standby",
+                    &[("warm", Standby::Warm), ("cold", Standby::Cold)],
+                )
+                .unwrap_or_default(),
             on_failure: OnFailure::read(&mut fields, &queue),
             active: fields.flag("active", yes()),
             queue,

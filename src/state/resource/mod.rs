@@ -19,7 +19,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use amqp::{AmqpChannel, AmqpConnection, Fence, OnFailure};
+pub use amqp::{AmqpChannel, AmqpConnection, Fence, OnFailure, Standby};
 pub use http::{HttpChannel, Service, Urls};
 pub use path::Template;
 pub use rules::name as check_name;
@@ -175,6 +175,11 @@ impl Resource {
         let mut json = json.expect("invariant: resources are maps with text keys");
         if let (Some(field), Some(map)) = (self.kind().secret_field(), json.as_object_mut()) {
             map.remove(field);
+        }
+        if let Resource::AmqpConnection(it) = self
+            && let Some(url) = it.management_url_shown()
+        {
+            json["management_url"] = url.into();
         }
         json
     }

@@ -44,6 +44,29 @@ pub(super) fn url(text: &str) -> Checked {
     )
 }
 
+/// Where a broker's management API answers. It is never quoted: it may carry a password.
+pub(super) fn management_url(text: &str) -> Checked {
+    const WANTS: &str = "must be a URL such as http://rabbit.example.com:15672";
+    when(
+        text.len() <= 2048 && text.trim() == text,
+        "must have at most 2048 characters, without spaces around it",
+    )?;
+    let url = url::Url::parse(text).map_err(|problem| format!("{WANTS}: {problem}"))?;
+    when(
+        matches!(url.scheme(), "http" | "https"),
+        "must begin with http:// or https://",
+    )?;
+    when(url.host_str().is_some_and(|host| !host.is_empty()), WANTS)?;
+    when(
+        url.query().is_none() && url.fragment().is_none(),
+        "must end with the host, the port or a path: without `/api`, and without `?` or `#`",
+    )?;
+    when(
+        !url.path().trim_end_matches('/').ends_with("/api"),
+        "must be the root of the management face, without `/api`",
+    )
+}
+
 /// HTTP methods.
 pub(super) fn method(text: &str) -> Checked {
     when(

@@ -379,12 +379,44 @@ fn bad_amqp() {
         "password",
         "leave it out",
     );
-    refused(c, with(connection(), "fence", "none"), "fence", "exclusive");
+    refused(
+        c,
+        with(connection(), "fence", "none"),
+        "fence",
+        "must be exclusive or lease",
+    );
+    for (url, says) in [
+        ("rabbit:15672", "must begin with http:// or https://"),
+        ("amqp://rabbit", "must begin with http:// or https://"),
+        ("not a url", "must be a URL such as"),
+        ("http://", "must be a URL such as"),
+        (" http://rabbit:15672", "without spaces"),
+        ("http://u:hunter2@rabbit:15672/?a=b", "without `/api`"),
+        ("http://rabbit:15672/api/", "without `/api`"),
+    ] {
+        let spec = with(connection(), "management_url", url);
+        refused(c, spec.clone(), "management_url", says);
+        assert!(!format!("{:?}", errors(c, spec)).contains("hunter2"));
+    }
+    let whole = "https://u:hunter2@rabbit:15672/rabbit";
+    let spec = with(connection(), "management_url", whole);
+    let resource = Resource::parse(c, &spec).unwrap();
+    assert_eq!(
+        resource.shown()["management_url"],
+        "https://rabbit:15672/rabbit"
+    );
+    assert!(!format!("{resource:?}").contains("hunter2"));
     refused(c, with(connection(), "vhost", ""), "vhost", "1 to 255");
     let errors = errors(c, with(connection(), "password", json!(["hunter2"])));
     assert!(!format!("{errors:?}").contains("hunter2"), "{errors:?}");
 
     let q = Kind::AmqpChannel;
+    refused(
+        q,
+        with(channel(), "standby", "hot"),
+        "standby",
+        "must be warm or cold",
+    );
     refused(
         q,
         with(channel(), "prefetch", 1001),
