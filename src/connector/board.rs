@@ -119,7 +119,8 @@ impl Board {
     pub async fn tell(self: Arc<Self>) {
         loop {
             self.changed.notified().await;
-            let statuses = self.entries.lock().values().cloned().collect();
+            let statuses: Vec<_> = self.entries.lock().values().cloned().collect();
+            show(&statuses);
             self.told.send_replace(Arc::new(statuses));
             tokio::time::sleep(GATHER).await;
         }
@@ -141,6 +142,20 @@ impl Board {
             last_message_at: None,
             last_error: None,
         }
+    }
+}
+
+/// How many connectors of this member are in each state.
+fn show(statuses: &[ConnectorStatus]) {
+    for (state, name) in [
+        (ConnectorState::Active, "active"),
+        (ConnectorState::Standby, "standby"),
+        (ConnectorState::Paused, "paused"),
+        (ConnectorState::Starting, "starting"),
+        (ConnectorState::Failed, "failed"),
+    ] {
+        let count = statuses.iter().filter(|it| it.state == state).count();
+        gauge!("quorate_connectors", "state" => name).set(count as f64);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Keeps the process of one channel as it is wished to be: there, standing by, acting, gone.
+//! Keeps the process of one channel as it is wished to be: there, standing by, prepared,
+//! acting, parked, gone.
 //!
 //! There is at most one process of a channel at a time on a member: the next is started
 //! after the last has been reaped.
@@ -9,8 +10,8 @@ use std::{
 };
 
 use quorate_proto::connector::{
-    Activate, Configure, Deactivate, Outcome, Phase, Report, Stop, Tally, from_process, outcome,
-    to_process,
+    Activate, Configure, Deactivate, Outcome, Phase, Prepare, Report, Stop, Tally, from_process,
+    outcome, to_process,
 };
 use tokio::{sync::watch, time::sleep};
 use tracing::{info, warn};
@@ -19,19 +20,24 @@ use super::{
     board::{self, Board},
     calls::Calls,
     child::backoff::Backoff,
+    evict::{Evicting, Remains},
     gateway::Gateway,
     lease::Page,
+    names::Names,
     process::{Event, Process},
     spawner::Spawner,
     stance::Stance,
     status::ConnectorState,
     view::Spec,
 };
+use crate::state::BrokerConnection;
 
 /// A process that has consumed for this long works: the next restart waits little.
 const WORKED: Duration = Duration::from_secs(5);
-/// What a process has beyond its drain before it is killed.
+/// What a process that is to go has beyond its drain before it is killed.
 const LATE: Duration = Duration::from_secs(1);
+/// What one that is to park has: less, since the release waits for it.
+const LATE_TO_PARK: Duration = Duration::from_millis(200);
 
 /// What all keepers share.
 pub struct Shared {
@@ -43,6 +49,10 @@ pub struct Shared {
     pub gateway: Arc<Gateway>,
     /// What is told of connectors.
     pub board: Arc<Board>,
+    /// What the brokers call their connections.
+    pub names: Names,
+    /// Asks brokers to close connections.
+    pub http: reqwest::Client,
     /// Between two signs of life.
     pub alive: Duration,
     /// Told whenever a keeper has come to rest.
@@ -56,6 +66,8 @@ pub struct Wish {
     pub spec: Arc<Spec>,
     /// How its process is to stand.
     pub stance: Stance,
+    /// What another member has left at the broker, to be closed.
+    pub remains: Option<Remains>,
     /// Counts the keeper's wishes, from 1.
     pub number: u64,
 }
@@ -67,7 +79,18 @@ pub struct Keeper {
     rests: watch::Sender<u64>,
     calls: Calls,
     generation: u64,
+    /// Counts the orders to stand by.
+    orders: u64,
     restarts: Backoff,
+    evicting: Evicting,
+}
+
+struct Bell(Arc<Shared>);
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        self.0.rested.notify_one();
+    }
 }
 
 /// What has been said to a process, and what it has said.
@@ -76,13 +99,15 @@ struct Told {
     trouble: Option<String>,
     spec: Arc<Spec>,
     stance: Stance,
+    /// Whether it stands by for sure: nothing was begun, or it said that all is closed.
+    parked: bool,
     tally: Tally,
     consuming_since: Option<Instant>,
 }
 
 impl Keeper {
     /// Starts keeping. On the returned watch stands the number of the last wish for no
-    /// process that has been met: there is none. It ends when `wish` is closed.
+    /// process, or for a parked one, that has been met. It ends when `wish` is closed.
     pub fn start(shared: Arc<Shared>, wish: watch::Receiver<Wish>) -> watch::Receiver<u64> {
         let (rests, receiver) = watch::channel(0);
         let prefetch = wish.borrow().spec.prefetch;
@@ -92,9 +117,16 @@ impl Keeper {
             rests,
             calls: Calls::new(prefetch),
             generation: 0,
+            orders: 0,
+            evicting: Evicting::default(),
             restarts: Backoff::new(Duration::from_millis(100), Duration::from_secs(10)),
         };
-        tokio::spawn(keeper.keep());
+        // However it ends, the supervisor hears of it.
+        let told = Bell(keeper.shared.clone());
+        tokio::spawn(async move {
+            let _told = told;
+            keeper.keep().await;
+        });
         receiver
     }
 
@@ -130,19 +162,24 @@ impl Keeper {
             }
             let number = {
                 let wish = self.wish.borrow_and_update();
-                if !wish.stance.is_gone() {
+                if wish.stance.needs_process() {
                     return true;
                 }
                 wish.number
             };
-            if self.rests.send_replace(number) != number {
-                self.shared.rested.notify_one();
-            }
+            self.rest(number);
             tokio::select! {
                 changed = self.wish.changed() => if changed.is_err() { return false },
                 // Their process is gone; their answers are for nobody.
                 _ = self.calls.next() => {}
             }
+        }
+    }
+
+    /// The wish of this number is met.
+    fn rest(&self, number: u64) {
+        if self.rests.send_replace(number) != number {
+            self.shared.rested.notify_one();
         }
     }
 
@@ -162,7 +199,13 @@ impl Keeper {
 
     /// Looks after a process until it is gone.
     async fn attend(&mut self, mut process: Process) {
-        let Wish { spec, stance, .. } = self.wish.borrow_and_update().clone();
+        let Wish {
+            spec,
+            stance,
+            remains,
+            ..
+        } = self.wish.borrow_and_update().clone();
+        self.evicting.follow(&self.shared.http, &spec, remains);
         self.calls.session_over();
         self.shared.board.update(&spec.key, |status| {
             status.state = ConnectorState::Starting;
@@ -178,6 +221,7 @@ impl Keeper {
         let mut told = Told {
             spec: spec.clone(),
             stance: Stance::StandBy(Duration::ZERO),
+            parked: true,
             trouble: None,
             tally: Tally::default(),
             consuming_since: None,
@@ -185,12 +229,19 @@ impl Keeper {
         self.configure(&mut process, &spec);
         self.stand(&mut process, &mut told, &spec, stance);
         loop {
+            if told.parked && matches!(told.stance, Stance::Park(_)) {
+                let number = self.wish.borrow().number;
+                self.rest(number);
+            }
             tokio::select! {
                 changed = self.wish.changed() => {
                     if changed.is_err() {
                         return process.reap().await;
                     }
-                    let Wish { spec, stance, .. } = self.wish.borrow_and_update().clone();
+                    let Wish { spec, stance, remains, .. } = self.wish.borrow_and_update().clone();
+                    if told.consuming_since.is_none() || !spec.fenced_by_broker {
+                        self.evicting.follow(&self.shared.http, &spec, remains);
+                    }
                     if spec.connection != told.spec.connection || spec.channel != told.spec.channel {
                         self.configure(&mut process, &spec);
                     }
@@ -198,7 +249,7 @@ impl Keeper {
                     told.spec = spec;
                 }
                 event = process.next() => match event {
-                    Event::Frame(epoch, frame) => self.heard(&process, &mut told, epoch, frame),
+                    Event::Frame(epoch, frame) => self.heard(&mut process, &mut told, epoch, frame),
                     Event::Ended(why) => return self.ended(&told, why).await,
                 },
                 (incarnation, outcome) = self.calls.next() => if incarnation == process.incarnation {
@@ -224,30 +275,44 @@ impl Keeper {
     }
 
     /// Sends the stance, if it is another one.
-    fn stand(&self, process: &mut Process, told: &mut Told, spec: &Spec, stance: Stance) {
+    fn stand(&mut self, process: &mut Process, told: &mut Told, spec: &Spec, stance: Stance) {
         if told.stance == stance || told.stance.is_gone() && !stance.is_gone() {
             // One that was told to go goes; the next one gets the new wish.
             return;
         }
+        process.kill_at(None);
         match stance {
+            // It does so already.
+            Stance::StandBy(_) | Stance::Park(_) if told.parked => {}
             Stance::Act(epoch) => {
                 process.order(to_process::Frame::Activate(Activate {
                     epoch,
                     incarnation: process.incarnation,
                 }));
             }
-            Stance::StandBy(drain) => {
+            Stance::Prepare(within) => {
+                process.order(to_process::Frame::Prepare(Prepare {
+                    within_ms: millis(within),
+                }));
+            }
+            Stance::StandBy(drain) | Stance::Park(drain) => {
+                self.orders += 1;
                 process.order(to_process::Frame::Deactivate(Deactivate {
                     drain_ms: millis(drain),
+                    order: self.orders,
                 }));
+                if matches!(stance, Stance::Park(_)) {
+                    process.kill_at(Some(Instant::now() + drain + LATE_TO_PARK));
+                }
             }
             Stance::Gone(drain) => {
                 process.order(to_process::Frame::Stop(Stop {
                     drain_ms: millis(drain),
                 }));
-                process.kill_at(Instant::now() + drain + LATE);
+                process.kill_at(Some(Instant::now() + drain + LATE));
             }
         }
+        told.parked &= matches!(stance, Stance::StandBy(_) | Stance::Park(_));
         told.stance = stance;
         let epoch = if let Stance::Act(epoch) = stance {
             Some(epoch)
@@ -261,7 +326,7 @@ impl Keeper {
 
     fn heard(
         &mut self,
-        process: &Process,
+        process: &mut Process,
         told: &mut Told,
         epoch: u64,
         frame: from_process::Frame,
@@ -272,7 +337,14 @@ impl Keeper {
                 self.shared.board.count(&told.spec.key, &told.tally, &tally);
                 told.tally = tally;
             }
-            from_process::Frame::Report(report) => self.reported(told, report),
+            from_process::Frame::Report(report) => self.reported(told, epoch, report),
+            from_process::Frame::Parked(parked) if parked.order == self.orders => {
+                told.parked = matches!(told.stance, Stance::StandBy(_) | Stance::Park(_));
+                if told.parked {
+                    process.kill_at(None);
+                }
+            }
+            from_process::Frame::Parked(_) => {}
             from_process::Frame::Delivery(delivery) => {
                 if delivery.attempt == 1 {
                     board::count(&told.spec.key, "received", 1);
@@ -286,18 +358,35 @@ impl Keeper {
         }
     }
 
-    fn reported(&mut self, told: &mut Told, report: Report) {
+    fn reported(&mut self, told: &mut Told, epoch: u64, report: Report) {
         let phase = report.phase();
         if phase == Phase::Consuming {
             told.consuming_since.get_or_insert_with(Instant::now);
+            if told.spec.fenced_by_broker {
+                // Let in: whatever was left there holds nothing any more.
+                self.evicting.stop();
+            }
         } else {
             told.consuming_since = None;
             self.calls.session_over();
         }
         let trouble = Some(report.error).filter(|error| !error.is_empty());
-        if let Some(error) = &trouble {
-            warn!(channel = %told.spec.key, error, "connector");
+        match &trouble {
+            Some(error) if phase == Phase::Starting => {
+                info!(channel = %told.spec.key, error, "connector");
+            }
+            Some(error) => warn!(channel = %told.spec.key, error, "connector"),
+            None => {}
         }
+        if !report.label.is_empty() {
+            let connection = BrokerConnection {
+                name: report.broker_connection,
+                label: report.label,
+            };
+            let recorded = told.spec.management.is_some().then_some(connection);
+            self.shared.names.set(&told.spec.key, recorded);
+        }
+        let current = told.stance == Stance::Act(epoch);
         self.shared.board.update(&told.spec.key, |status| {
             status.state = match phase {
                 Phase::Starting => ConnectorState::Starting,
@@ -306,10 +395,11 @@ impl Keeper {
                 Phase::Broken => ConnectorState::Failed,
             };
             status.activated_at = match phase {
-                Phase::Consuming => status.activated_at.or_else(|| Some(Instant::now())),
+                Phase::Consuming if current => status.activated_at.or_else(|| Some(Instant::now())),
                 _ => None,
             };
-            if trouble.is_some() || phase == Phase::Consuming {
+            let works = matches!(phase, Phase::Consuming | Phase::Connected);
+            if trouble.is_some() || works {
                 status.last_error.clone_from(&trouble);
             }
         });
@@ -334,7 +424,8 @@ impl Keeper {
         let spec = told.spec.clone();
         self.calls.session_over();
         self.shared.board.gone(&spec.key);
-        if told.stance.is_gone() {
+        self.shared.names.set(&spec.key, None);
+        if !told.stance.needs_process() {
             info!(channel = %spec.key, why, "connector process gone");
             self.restarts.reset();
             return;

@@ -1,18 +1,22 @@
-//! Connectors: one process for each channel, on the connector server only.
+//! Connectors: one process for each channel that consumes, on the connector server only;
+//! on the other voters one that stands by.
 //!
 //! `reign` asks for the reign and keeps the lease page; `supervisor` compares what is
 //! declared with who acts and asks one `keeper` per channel for a process; `process` is
 //! such a process as its parent holds it, `child` what runs inside it; `gateway` hands
-//! its messages to the services and judges the answers. `chronicle` looks on and tells how
+//! its messages to the services and judges the answers. `names` records what the brokers
+//! call the connections, and `evict` closes those that a former holder left behind. `chronicle` looks on and tells how
 //! each reign began.
 
 mod board;
 mod calls;
 pub mod child;
 pub mod chronicle;
+mod evict;
 mod gateway;
 mod keeper;
 pub mod lease;
+mod names;
 mod process;
 pub mod reign;
 mod spawner;
@@ -42,9 +46,10 @@ use self::{
     gateway::Gateway,
     keeper::Shared,
     lease::Page,
+    names::{Names, Recorder},
     reign::{LetGo, Reigning},
     spawner::Spawner,
-    supervisor::{Order, Supervisor},
+    supervisor::{Order, Supervisor, Warmth},
 };
 pub use self::{
     reign::{Proposer, Standing},
@@ -71,10 +76,12 @@ pub struct Context {
     pub timing: Timing,
     /// Who leads.
     pub leadership: watch::Receiver<Leadership>,
-    /// The members, for their names.
+    /// The members, for their names and for who can be elected.
     pub members: watch::Receiver<Members>,
     /// What is declared, and who reigns ([`View::follow`]).
     pub view: watch::Receiver<Arc<View>>,
+    /// At most so many processes stand by while another member runs the connectors.
+    pub standby_max: usize,
     /// Puts the reign's commands into the log.
     pub proposer: Arc<dyn Proposer>,
     /// Calls services.
@@ -94,6 +101,7 @@ pub fn this_program() -> PathBuf {
 pub struct Handle {
     statuses: watch::Receiver<Arc<Vec<ConnectorStatus>>>,
     standing: watch::Receiver<Standing>,
+    supervised: watch::Receiver<()>,
     orders: mpsc::Sender<Order>,
     let_go: mpsc::Sender<LetGo>,
     timing: Timing,
@@ -108,6 +116,7 @@ pub fn start(context: Context) -> io::Result<Handle> {
         leadership,
         members,
         view,
+        standby_max,
         proposer,
         dispatch,
         program,
@@ -124,8 +133,24 @@ pub fn start(context: Context) -> io::Result<Handle> {
         spawner: Spawner::start(program, alive)?,
         page: page.clone(),
         board: board.clone(),
+        names: Names::new(),
+        http: client()?,
         alive,
         rested: Notify::new(),
+    };
+    let recorder = Recorder {
+        me,
+        names: shared.names.watch(),
+        view: view.clone(),
+        leadership: leadership.clone(),
+        members: members.clone(),
+        proposer: proposer.clone(),
+    };
+    let warmth = Warmth {
+        me,
+        members: members.clone(),
+        most: standby_max,
+        prepared: timing.failover,
     };
     let chronicle = Chronicle {
         me,
@@ -151,18 +176,39 @@ pub fn start(context: Context) -> io::Result<Handle> {
     tokio::spawn(board.tell());
     tokio::spawn(reigning.run());
     tokio::spawn(chronicle.run());
-    tokio::spawn(Supervisor::new(Arc::new(shared), view, standing.clone(), orders_received).run());
+    tokio::spawn(recorder.run());
+    let (supervisor, supervised) = Supervisor::new(
+        Arc::new(shared),
+        warmth,
+        view,
+        standing.clone(),
+        orders_received,
+    );
+    tokio::spawn(supervisor.run());
     Ok(Handle {
         statuses,
         standing,
+        supervised,
         orders,
         let_go,
         timing,
     })
 }
 
+/// For brokers' management faces.
+fn client() -> io::Result<reqwest::Client> {
+    crate::tls::install_provider();
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .pool_max_idle_per_host(2)
+        .build()
+        .map_err(io::Error::other)
+}
+
 impl Handle {
-    /// The connectors of this member; none unless it is the connector server.
+    /// The connectors of this member: on the connector server all of them, on another
+    /// voter those that stand by.
     pub fn statuses(&self) -> watch::Receiver<Arc<Vec<ConnectorStatus>>> {
         self.statuses.clone()
     }
@@ -172,8 +218,13 @@ impl Handle {
         self.standing.clone()
     }
 
+    /// Ends with what looks after the processes, which should outlive everything.
+    pub fn supervised(&self) -> watch::Receiver<()> {
+        self.supervised.clone()
+    }
+
     /// Lets go of the reign in an orderly way: what is in flight finishes within `drain`,
-    /// the processes are reaped, the lease is revoked, the release is committed. For
+    /// the processes stand by (those that don't are killed and reaped), the lease is revoked, the release is committed. For
     /// before a transfer of the leadership: should this member still lead a while later,
     /// it takes over again, under a new epoch.
     pub async fn release(&self, drain: Duration) {
@@ -194,7 +245,9 @@ impl Handle {
             Err(_) => true,
         };
         if !reaped {
-            warn!("a connector process can't be reaped: the reign ends without a release");
+            warn!(
+                "a connector process neither stands by nor can be reaped: the reign ends without a release"
+            );
         }
         let (done, released) = oneshot::channel();
         let until = hold.map(|hold| Instant::now() + hold);

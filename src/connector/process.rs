@@ -104,9 +104,9 @@ impl Process {
         }
     }
 
-    /// Kills it at that time, if it is still there.
-    pub fn kill_at(&mut self, at: Instant) {
-        self.kill_at = Some(at);
+    /// Kills it at that time, if it is still there; `None`: lets it live.
+    pub fn kill_at(&mut self, at: Option<Instant>) {
+        self.kill_at = at;
     }
 
     fn kill(&mut self, why: &'static str) {

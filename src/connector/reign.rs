@@ -19,7 +19,7 @@ use super::{
     takeover::{Act, Outcome, Takeover},
     view::{Reign, View},
 };
-use crate::state;
+use crate::state::{self, Connections};
 
 /// Puts the commands of the reign into the log, as leader of exactly one term:
 /// never forwarded, never retried. `Ok` means committed and applied here.
@@ -40,6 +40,13 @@ pub trait Proposer: Send + Sync + 'static {
         takeover: state::Takeover,
         deadline: Instant,
     ) -> Result<(), ProposeError>;
+    /// `Connected {member, connections}`: from any member, and harmless when repeated.
+    async fn connected(
+        &self,
+        member: MemberId,
+        connections: Connections,
+        deadline: Instant,
+    ) -> Result<(), ProposeError>;
 }
 
 /// Whether this member acts as the connector server.
@@ -47,6 +54,8 @@ pub trait Proposer: Send + Sync + 'static {
 pub struct Standing {
     /// It leads, has taken over in its term, and its lease runs.
     pub acting: bool,
+    /// It was elected and its takeover is on the way: processes prepare.
+    pub elected: bool,
     /// The epoch of its reign; 0 when it never had one.
     pub epoch: u64,
     /// From when on connectors without a fence of the broker may act; `None`: not yet known.
@@ -57,7 +66,7 @@ pub struct Standing {
 pub(super) struct LetGo {
     /// Take over nothing in this term until then; `None`: never again.
     pub until: Option<Instant>,
-    /// Whether to commit the release: only when all processes are gone.
+    /// Whether to commit the release: only when all processes are gone or parked.
     pub commit: bool,
     /// Told when it is done, or has failed.
     pub done: oneshot::Sender<()>,
@@ -94,7 +103,7 @@ impl Reigning {
             if let Some(term) = decision.propose {
                 self.propose(term, ended.clone());
             }
-            let lease_end = self.act(decision.act, &offsets, now);
+            let lease_end = self.act(decision.act, decision.prepare, &offsets, now);
             let look_again = [decision.look_again, lease_end].into_iter().flatten().min();
 
             tokio::select! {
@@ -108,11 +117,17 @@ impl Reigning {
                 () = sleep_until(look_again.unwrap_or(now).into()), if look_again.is_some() => {}
             }
         }
-        self.act(None, &offsets, Instant::now());
+        self.act(None, false, &offsets, Instant::now());
     }
 
     /// Renews or revokes the page and says so. Returns when the lease ends.
-    fn act(&self, act: Option<Act>, offsets: &Offsets, now: Instant) -> Option<Instant> {
+    fn act(
+        &self,
+        act: Option<Act>,
+        elected: bool,
+        offsets: &Offsets,
+        now: Instant,
+    ) -> Option<Instant> {
         let granted = act.and_then(|act| {
             let deadline = offsets.convert(act.heard_at)? + self.timing.lease;
             let left = deadline.remaining(BootInstant::now())?;
@@ -124,11 +139,13 @@ impl Reigning {
         let standing = match granted {
             Some((act, _)) => Standing {
                 acting: true,
+                elected: false,
                 epoch: act.epoch,
                 clear_at: act.clear_at,
             },
             None => Standing {
                 acting: false,
+                elected,
                 ..*self.standing.borrow()
             },
         };
@@ -175,22 +192,35 @@ impl Reigning {
         });
     }
 
-    /// Revokes the page now and commits the release. The processes are gone by now.
+    /// Revokes the page now and commits the release. The processes are gone or parked by
+    /// now. The release says that no lease of this epoch *or of an earlier one* runs, so
+    /// after an early election it waits until the latter is sure: at most one lease.
     fn let_go(&self, order: LetGo) {
         self.page.revoke();
-        self.standing
-            .send_modify(|standing| standing.acting = false);
-        let Leadership { leading, term, .. } = *self.leadership.borrow();
+        self.standing.send_modify(|standing| {
+            (standing.acting, standing.elected) = (false, false);
+        });
+        let Leadership {
+            leading,
+            term,
+            lease_clear_at,
+            ..
+        } = *self.leadership.borrow();
         let reign: Reign = self.view.borrow().reign;
         let ours = order.commit
             && leading
             && reign.holder == Some(self.me)
             && reign.term == term
-            && !reign.released;
+            && !reign.released
+            && (reign.clear || lease_clear_at.is_some());
+        let clear_at = lease_clear_at.filter(|_| !reign.clear);
         let proposer = self.proposer.clone();
         let deadline = Instant::now() + self.timing.failover * 2;
         tokio::spawn(async move {
             if ours {
+                if let Some(at) = clear_at {
+                    sleep_until(at.into()).await;
+                }
                 match proposer.release(term, reign.epoch, deadline).await {
                     Ok(()) => info!(epoch = reign.epoch, "released"),
                     // The successor waits for the lease instead.

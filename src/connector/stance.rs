@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{reign::Standing, view::Spec};
 
-/// How long processes stand by after the reign was lost: it may be kept, or come back,
-/// within a moment, and then costs no new process.
+/// How long processes stand by after the reign was lost, where they don't do so anyway: it
+/// may be kept, or come back, within a moment, and then costs no new process.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// How a process is to stand.
@@ -13,8 +13,12 @@ const LINGER: Duration = Duration::from_secs(5);
 pub enum Stance {
     /// Consume under this epoch.
     Act(u64),
+    /// Begin to consume and hand nothing on; give it up after this time.
+    Prepare(Duration),
     /// Be there, consuming nothing; finish what is in flight within this time.
     StandBy(Duration),
+    /// As `StandBy`, and say so or be killed; what isn't there stays away.
+    Park(Duration),
     /// Finish what is in flight within this time, and go.
     Gone(Duration),
 }
@@ -23,6 +27,11 @@ impl Stance {
     /// Whether no process is wished.
     pub fn is_gone(self) -> bool {
         matches!(self, Stance::Gone(_))
+    }
+
+    /// Whether a process that is not there is to be started.
+    pub fn needs_process(self) -> bool {
+        !matches!(self, Stance::Gone(_) | Stance::Park(_))
     }
 }
 
@@ -33,18 +42,24 @@ pub struct Situation {
     pub rest: Option<Duration>,
     /// Whether this member acts.
     pub standing: Standing,
+    /// Whether this member can be elected.
+    pub voter: bool,
+    /// How long a prepared process waits for its reign.
+    pub prepared: Duration,
     /// When it was seen to have stopped acting, if it acted since the last release.
     pub acted_until: Option<Instant>,
 }
 
 impl Situation {
     /// How the process of an active channel is to stand now, and when to look again.
-    pub fn stance(&self, spec: &Spec, now: Instant) -> (Stance, Option<Instant>) {
+    /// `warm`: it stands by while this member doesn't act.
+    pub fn stance(&self, spec: &Spec, warm: bool, now: Instant) -> (Stance, Option<Instant>) {
         if let Some(drain) = self.rest {
-            return (Stance::Gone(drain), None);
+            return (Stance::Park(drain), None);
         }
         let Standing {
             acting,
+            elected,
             epoch,
             clear_at,
         } = self.standing;
@@ -56,10 +71,26 @@ impl Situation {
                 clear_at => (Stance::StandBy(spec.call_timeout), clear_at),
             };
         }
+        if elected && spec.fenced_by_broker {
+            return (Stance::Prepare(self.prepared), None);
+        }
+        if elected || self.keeps(warm) {
+            return (Stance::StandBy(spec.call_timeout), None);
+        }
         match self.acted_until.map(|at| at + LINGER) {
             Some(until) if now < until => (Stance::StandBy(spec.call_timeout), Some(until)),
             _ => (Stance::Gone(spec.call_timeout), None),
         }
+    }
+
+    /// Whether a process is to be started that is not there. Nobody starts one just to let
+    /// it stand by for a moment.
+    pub fn starts(&self, warm: bool) -> bool {
+        self.standing.acting || self.standing.elected || self.keeps(warm)
+    }
+
+    fn keeps(&self, warm: bool) -> bool {
+        warm && self.voter
     }
 }
 
@@ -68,6 +99,7 @@ mod tests {
     use super::{super::view::Key, *};
 
     const DRAIN: Duration = Duration::from_secs(10);
+    const PREPARED: Duration = Duration::from_millis(500);
 
     fn spec(fenced_by_broker: bool) -> Spec {
         Spec {
@@ -76,12 +108,22 @@ mod tests {
                 name: "orders".into(),
             },
             active: true,
+            warm: true,
             connection: Default::default(),
             channel: Default::default(),
             service: "store".into(),
             call_timeout: DRAIN,
             prefetch: 10,
             fenced_by_broker,
+            management: None,
+        }
+    }
+
+    fn follower() -> Situation {
+        Situation {
+            voter: true,
+            prepared: PREPARED,
+            ..Situation::default()
         }
     }
 
@@ -89,10 +131,21 @@ mod tests {
         Situation {
             standing: Standing {
                 acting: true,
+                elected: false,
                 epoch: 7,
                 clear_at,
             },
-            ..Situation::default()
+            ..follower()
+        }
+    }
+
+    fn elected() -> Situation {
+        Situation {
+            standing: Standing {
+                elected: true,
+                ..Standing::default()
+            },
+            ..follower()
         }
     }
 
@@ -101,7 +154,7 @@ mod tests {
         let now = Instant::now();
         for clear_at in [None, Some(now + DRAIN)] {
             assert_eq!(
-                acting(clear_at).stance(&spec(true), now),
+                acting(clear_at).stance(&spec(true), true, now),
                 (Stance::Act(7), None)
             );
         }
@@ -111,39 +164,80 @@ mod tests {
     fn what_only_the_lease_fences_waits_until_all_earlier_leases_are_over() {
         let (now, spec) = (Instant::now(), spec(false));
         let standby = Stance::StandBy(DRAIN);
-        assert_eq!(acting(None).stance(&spec, now), (standby, None));
+        assert_eq!(acting(None).stance(&spec, true, now), (standby, None));
         let at = now + Duration::from_millis(170);
-        assert_eq!(acting(Some(at)).stance(&spec, now), (standby, Some(at)));
-        assert_eq!(acting(Some(at)).stance(&spec, at), (Stance::Act(7), None));
+        let waiting = acting(Some(at));
+        assert_eq!(waiting.stance(&spec, true, now), (standby, Some(at)));
+        let just_before = at - Duration::from_nanos(1);
+        assert_eq!(
+            waiting.stance(&spec, true, just_before),
+            (standby, Some(at))
+        );
+        assert_eq!(waiting.stance(&spec, true, at), (Stance::Act(7), None));
     }
 
     #[test]
-    fn processes_linger_after_the_reign_and_then_go() {
+    fn voters_keep_warm_processes_and_nobody_keeps_others() {
         let (now, spec) = (Instant::now(), spec(true));
         let gone = (Stance::Gone(DRAIN), None);
-        assert_eq!(Situation::default().stance(&spec, now), gone);
+        let voter = follower();
+        assert_eq!(
+            voter.stance(&spec, true, now),
+            (Stance::StandBy(DRAIN), None)
+        );
+        assert!(voter.starts(true) && !voter.starts(false));
+        assert_eq!(voter.stance(&spec, false, now), gone);
+        let learner = Situation {
+            voter: false,
+            ..voter
+        };
+        assert_eq!(learner.stance(&spec, true, now), gone);
+        assert!(!learner.starts(true));
+    }
+
+    #[test]
+    fn the_elected_prepares_what_the_broker_fences_and_nothing_else() {
+        let now = Instant::now();
+        for warm in [true, false] {
+            assert_eq!(
+                elected().stance(&spec(true), warm, now),
+                (Stance::Prepare(PREPARED), None)
+            );
+            // It would take messages while the old holder may still act.
+            assert_eq!(
+                elected().stance(&spec(false), warm, now),
+                (Stance::StandBy(DRAIN), None)
+            );
+            assert!(elected().starts(warm));
+        }
+    }
+
+    #[test]
+    fn cold_processes_linger_after_the_reign_and_then_go() {
+        let (now, spec) = (Instant::now(), spec(true));
+        let gone = (Stance::Gone(DRAIN), None);
         let lost = Situation {
             acted_until: Some(now),
-            ..Situation::default()
+            ..follower()
         };
         let until = now + LINGER;
         assert_eq!(
-            lost.stance(&spec, now),
+            lost.stance(&spec, false, now),
             (Stance::StandBy(DRAIN), Some(until))
         );
-        assert_eq!(lost.stance(&spec, until), gone);
+        assert!(!lost.starts(false));
+        assert_eq!(lost.stance(&spec, false, until), gone);
     }
 
     #[test]
     fn a_release_comes_before_everything() {
         let rest = Some(Duration::from_secs(1));
-        let releasing = Situation {
-            rest,
-            ..acting(None)
-        };
-        assert_eq!(
-            releasing.stance(&spec(true), Instant::now()),
-            (Stance::Gone(Duration::from_secs(1)), None)
-        );
+        for situation in [follower(), elected(), acting(None)] {
+            let releasing = Situation { rest, ..situation };
+            assert_eq!(
+                releasing.stance(&spec(true), true, Instant::now()),
+                (Stance::Park(Duration::from_secs(1)), None)
+            );
+        }
     }
 }

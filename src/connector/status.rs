@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-/// The state of a connector on the connector server.
+/// The state of a connector on a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectorState {
     /// Consuming under the reign's epoch.
     Active,
-    /// Connected, consuming nothing.
+    /// Connected, consuming nothing: it could be taken over now.
     Standby,
     /// Declared inactive.
     Paused,
@@ -33,7 +33,8 @@ pub struct ConnectorStatus {
     pub member: String,
     /// The epoch under which it acts.
     pub epoch: Option<u64>,
-    /// When its process began to consume under that epoch.
+    /// When this member heard that its process consumes under that epoch, first; by this
+    /// member's clock, so it is not passed on.
     #[serde(skip)]
     pub activated_at: Option<Instant>,
     /// The operating system's id of its process.

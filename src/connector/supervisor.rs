@@ -6,12 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use quorate_raft::{MemberId, Members, Role};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::sleep_until,
 };
+use tracing::error;
 
 use super::{
+    evict::Remains,
     keeper::{Keeper, Shared, Wish},
     reign::Standing,
     stance::{Situation, Stance},
@@ -20,7 +23,7 @@ use super::{
 
 /// What the handle asks for.
 pub enum Order {
-    /// Let every process finish within this time and go; say when all are gone.
+    /// Let every process finish within this time and stand by; say when all do.
     Rest(Duration, oneshot::Sender<()>),
     /// Follow the standing again.
     Resume,
@@ -29,11 +32,39 @@ pub enum Order {
 struct Kept {
     wish: watch::Sender<Wish>,
     rests: watch::Receiver<u64>,
+    /// When its keeper was seen to have broken off; another one is started a while later.
+    broken: Option<Instant>,
+}
+
+/// Between a keeper that broke off and the next.
+const MENDED: Duration = Duration::from_secs(1);
+
+/// Which processes stand by while this member doesn't act.
+#[derive(Clone)]
+pub struct Warmth {
+    /// This member.
+    pub me: MemberId,
+    /// Only voters can be elected.
+    pub members: watch::Receiver<Members>,
+    /// At most so many, in the order of their kinds and names.
+    pub most: usize,
+    /// How long a prepared one waits for its reign.
+    pub prepared: Duration,
+}
+
+impl Warmth {
+    fn voter(&mut self) -> bool {
+        let members = self.members.borrow_and_update();
+        members
+            .iter()
+            .any(|member| member.id == self.me && member.role == Role::Voter)
+    }
 }
 
 /// Reconciles.
 pub struct Supervisor {
     shared: Arc<Shared>,
+    warmth: Warmth,
     view: watch::Receiver<Arc<View>>,
     standing: watch::Receiver<Standing>,
     orders: mpsc::Receiver<Order>,
@@ -42,18 +73,23 @@ pub struct Supervisor {
     acting: bool,
     acted_until: Option<Instant>,
     rest: Option<(Duration, Vec<oneshot::Sender<()>>)>,
+    /// Its receivers see the end of this.
+    _alive: watch::Sender<()>,
 }
 
 impl Supervisor {
     /// Over these watches.
     pub fn new(
         shared: Arc<Shared>,
+        warmth: Warmth,
         view: watch::Receiver<Arc<View>>,
         standing: watch::Receiver<Standing>,
         orders: mpsc::Receiver<Order>,
-    ) -> Self {
-        Supervisor {
+    ) -> (Self, watch::Receiver<()>) {
+        let (alive, lives) = watch::channel(());
+        let supervisor = Supervisor {
             shared,
+            warmth,
             view,
             standing,
             orders,
@@ -61,7 +97,9 @@ impl Supervisor {
             acting: false,
             acted_until: None,
             rest: None,
-        }
+            _alive: alive,
+        };
+        (supervisor, lives)
     }
 
     /// Runs until the state is no longer told. Dropped keepers kill their processes.
@@ -71,6 +109,7 @@ impl Supervisor {
             tokio::select! {
                 changed = self.view.changed() => if changed.is_err() { return },
                 changed = self.standing.changed() => if changed.is_err() { return },
+                changed = self.warmth.members.changed() => if changed.is_err() { return },
                 () = self.shared.rested.notified() => {}
                 order = self.orders.recv() => match order {
                     None => return,
@@ -93,7 +132,8 @@ impl Supervisor {
     fn reconcile(&mut self) -> Option<Instant> {
         let now = Instant::now();
         let standing = *self.standing.borrow_and_update();
-        let channels = self.view.borrow_and_update().channels.clone();
+        let view = self.view.borrow_and_update().clone();
+        let channels = &view.channels;
         if standing.acting {
             self.acting = true;
         } else if std::mem::take(&mut self.acting) {
@@ -102,13 +142,37 @@ impl Supervisor {
         let situation = Situation {
             rest: self.rest.as_ref().map(|(drain, _)| *drain),
             standing,
+            voter: self.warmth.voter(),
+            prepared: self.warmth.prepared,
             acted_until: self.acted_until,
         };
-        let mut look_again = None;
+        let mut look_again = self.mend(now);
+        let mut places = self.warmth.most;
         for spec in channels.values().filter(|spec| spec.active) {
-            let (stance, again) = situation.stance(spec, now);
+            let warm = spec.warm && places > 0;
+            places -= usize::from(warm);
+            let (stance, again) = situation.stance(spec, warm, now);
             look_again = [look_again, again].into_iter().flatten().min();
-            self.ask(spec, stance);
+            if let Some(kept) = self.kept.get(&spec.key) {
+                let remains = self.remains(&view, spec, standing);
+                ask(kept, Some(spec), stance, remains);
+            } else if situation.starts(warm) && stance.needs_process() {
+                let (wish, wishes) = watch::channel(Wish {
+                    spec: spec.clone(),
+                    stance,
+                    remains: self.remains(&view, spec, standing),
+                    number: 1,
+                });
+                let rests = Keeper::start(self.shared.clone(), wishes);
+                self.kept.insert(
+                    spec.key.clone(),
+                    Kept {
+                        wish,
+                        rests,
+                        broken: None,
+                    },
+                );
+            }
         }
         for (key, kept) in &self.kept {
             if !channels.get(key).is_some_and(|spec| spec.active) {
@@ -117,7 +181,7 @@ impl Supervisor {
                     .rest
                     .as_ref()
                     .map_or(needed, |(drain, _)| needed.min(*drain));
-                ask(kept, None, Stance::Gone(drain));
+                ask(kept, None, Stance::Gone(drain), None);
             }
         }
         self.kept.retain(|_, kept| {
@@ -136,7 +200,8 @@ impl Supervisor {
         self.shared.board.retain(|key| {
             self.kept.contains_key(key) || standing.acting && channels.contains_key(key)
         });
-        if self.kept.is_empty()
+        let at_rest = |kept: &Kept| *kept.rests.borrow() == kept.wish.borrow().number;
+        if self.kept.values().all(at_rest)
             && let Some((_, waiting)) = &mut self.rest
         {
             waiting.drain(..).for_each(|done| {
@@ -147,32 +212,58 @@ impl Supervisor {
         look_again
     }
 
-    fn ask(&mut self, spec: &Arc<Spec>, stance: Stance) {
-        if let Some(kept) = self.kept.get(&spec.key) {
-            return ask(kept, Some(spec), stance);
+    /// A keeper ends only with its wishes. One that broke off has a fault, and its process
+    /// has ended with it; it is replaced, but not over and over at once.
+    fn mend(&mut self, now: Instant) -> Option<Instant> {
+        for (key, kept) in &mut self.kept {
+            if kept.broken.is_none() && kept.rests.has_changed().is_err() {
+                error!(channel = %key, "the keeper of a connector broke off; another one follows");
+                kept.broken = Some(now);
+            }
         }
-        // Nobody starts a process just to let it stand by for a moment.
-        if self.standing.borrow().acting && !stance.is_gone() {
-            let (wish, wishes) = watch::channel(Wish {
-                spec: spec.clone(),
-                stance,
-                number: 1,
-            });
-            let rests = Keeper::start(self.shared.clone(), wishes);
-            self.kept.insert(spec.key.clone(), Kept { wish, rests });
+        let until = |kept: &Kept| kept.broken.map(|at| at + MENDED);
+        self.kept
+            .retain(|_, kept| until(kept).is_none_or(|at| now < at));
+        self.kept.values().filter_map(until).min()
+    }
+
+    /// What the reign before this one has left at the channel's broker, if it was another
+    /// member's and was not released. Known once it is known from when on it may be closed.
+    fn remains(&self, view: &View, spec: &Spec, standing: Standing) -> Option<Remains> {
+        let reign = view.reign;
+        if !standing.acting || standing.epoch != reign.epoch || reign.clear {
+            return None;
         }
+        spec.management.as_ref()?;
+        let former = reign.former.filter(|it| *it != self.warmth.me)?;
+        // Where the close is needed to be let in, at once. Elsewhere it only brings back what
+        // the former holder was sent: one that lives may finish and ack that first.
+        let finish = if spec.fenced_by_broker {
+            Duration::ZERO
+        } else {
+            self.warmth.prepared
+        };
+        Some(Remains {
+            epoch: reign.epoch,
+            from: standing.clear_at? + finish,
+            connection: view
+                .brokers
+                .connection(former, &spec.key.to_string())?
+                .clone(),
+        })
     }
 }
 
-fn ask(kept: &Kept, spec: Option<&Arc<Spec>>, stance: Stance) {
+fn ask(kept: &Kept, spec: Option<&Arc<Spec>>, stance: Stance, remains: Option<Remains>) {
     kept.wish.send_if_modified(|wish| {
         let spec = spec.unwrap_or(&wish.spec).clone();
-        let changed = wish.stance != stance || *wish.spec != *spec;
+        let changed = wish.stance != stance || *wish.spec != *spec || wish.remains != remains;
         if changed {
             let number = wish.number + 1;
             *wish = Wish {
                 spec,
                 stance,
+                remains,
                 number,
             };
         }

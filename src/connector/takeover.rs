@@ -8,6 +8,7 @@
 //! - Leadership lost for a moment and kept in the same term: the state still names this
 //!   member in that term; the same epoch goes on.
 //! - Elected again: another term, so another `TakeOver`, so another epoch (its log index).
+//! - Elected, and not yet holder: what can be prepared is, see `prepare`.
 //! - Released, and still leading in the same term once the hold is over: a new `TakeOver`.
 //!
 //! A proposal whose outcome is unknown is not repeated for a while: as long as this member
@@ -40,6 +41,9 @@ pub struct Decision {
     pub propose: Option<u64>,
     /// Act under this reign, with the lease that runs from this stamp.
     pub act: Option<Act>,
+    /// This member was elected and will take over: processes may prepare. It ends with the
+    /// permission to act; a term in which it has acted needs no preparation any more.
+    pub prepare: bool,
     /// Look again at this time at the latest.
     pub look_again: Option<Instant>,
 }
@@ -83,6 +87,10 @@ pub struct Takeover {
     /// than it to be one of this member's own rounds.
     floor: Option<Instant>,
     leading_term: Option<u64>,
+    /// The last term in which this member was let act.
+    acted_term: Option<u64>,
+    /// The last epoch that began with no lease to wait for, and when it was seen to.
+    clear_since: Option<(u64, Instant)>,
 }
 
 const RETRY_FIRST: Duration = Duration::from_millis(20);
@@ -98,18 +106,28 @@ impl Takeover {
             hold: None,
             floor: None,
             leading_term: None,
+            acted_term: None,
+            clear_since: None,
         }
     }
 
     /// Decides from what is known now. A decision to propose counts as proposed.
     pub fn decide(&mut self, now: Instant, leadership: &Leadership, reign: &Reign) -> Decision {
         let term = leadership.term;
-        if !leadership.leading || leadership.leader != Some(self.me) {
-            if leadership.leader != Some(self.me) {
-                // What a follower heard from its leader is no answer to a round of ours.
-                self.floor = self.floor.max(leadership.heard_at);
-            }
+        if leadership.leader != Some(self.me) {
+            // What a follower heard from its leader is no answer to a round of ours.
+            self.floor = self.floor.max(leadership.heard_at);
             return Decision::default();
+        }
+        let prepare = self.acted_term != Some(term);
+        if !leadership.leading {
+            // Elected; its first entry of the term is on the way to a quorum. A hold is of
+            // an earlier term then, and ends with it unless it is for good.
+            let held = self.hold.as_ref().is_some_and(|it| it.until.is_none());
+            return Decision {
+                prepare: prepare && !held && self.leading_term != Some(term),
+                ..Decision::default()
+            };
         }
         if self.leading_term != Some(term) {
             self.leading_term = Some(term);
@@ -136,13 +154,18 @@ impl Takeover {
         }
         if ours {
             let heard_at = leadership.heard_at.filter(|at| Some(*at) > self.floor);
+            let clear_at = self.clear_at(now, leadership, reign);
+            if heard_at.is_some() {
+                self.acted_term = Some(term);
+            }
             return Decision {
                 act: heard_at.map(|heard_at| Act {
                     epoch: reign.epoch,
                     term,
                     heard_at,
-                    clear_at: leadership.lease_clear_at,
+                    clear_at,
                 }),
+                prepare: prepare && heard_at.is_none(),
                 ..Decision::default()
             };
         }
@@ -155,6 +178,7 @@ impl Takeover {
                 });
                 Decision {
                     propose: Some(term),
+                    prepare,
                     ..Decision::default()
                 }
             }
@@ -163,14 +187,36 @@ impl Takeover {
                     asked.again_at = None;
                     Decision {
                         propose: Some(term),
+                        prepare,
                         ..Decision::default()
                     }
                 }
                 again_at => Decision {
                     look_again: again_at,
+                    prepare,
                     ..Decision::default()
                 },
             },
+        }
+    }
+
+    /// From when on no lease of an earlier epoch runs: since the reign has begun when the
+    /// one before it was released; otherwise as the votes say, once they have.
+    fn clear_at(
+        &mut self,
+        now: Instant,
+        leadership: &Leadership,
+        reign: &Reign,
+    ) -> Option<Instant> {
+        if !reign.clear {
+            return leadership.lease_clear_at;
+        }
+        match self.clear_since {
+            Some((epoch, at)) if epoch == reign.epoch => Some(at),
+            _ => {
+                self.clear_since = Some((reign.epoch, now));
+                Some(now)
+            }
         }
     }
 

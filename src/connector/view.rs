@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::watch;
+use url::Url;
 
 pub use crate::state::Reign;
 use crate::state::{
-    Kind, Resource, State,
-    resource::{AmqpChannel, Fence},
+    Brokers, Kind, Resource, State,
+    resource::{AmqpChannel, AmqpConnection, Fence, Standby},
 };
 
 /// A channel's kind and name.
@@ -34,6 +35,8 @@ pub struct Spec {
     pub key: Key,
     /// Whether it is to run.
     pub active: bool,
+    /// Whether the members that don't run it have a process that stands by.
+    pub warm: bool,
     /// The connection as JSON, defaults filled in, its password too.
     pub connection: Bytes,
     /// The channel as JSON, defaults filled in.
@@ -47,6 +50,8 @@ pub struct Spec {
     /// Whether the broker keeps a second consumer out. If not, a new reign waits until
     /// the leases of all earlier ones are over.
     pub fenced_by_broker: bool,
+    /// Where the broker can be asked to close a connection, user and password in it.
+    pub management: Option<String>,
 }
 
 /// What is to run, and under whom.
@@ -56,6 +61,8 @@ pub struct View {
     pub reign: Reign,
     /// The channels that are declared. The same `Arc` as long as none has changed.
     pub channels: Arc<BTreeMap<Key, Arc<Spec>>>,
+    /// What the brokers call the members' connections.
+    pub brokers: Brokers,
 }
 
 /// Beyond the service's own timeouts: the way to another member and back.
@@ -73,6 +80,7 @@ impl View {
         View {
             reign: *state.reign(),
             channels: Arc::new(channels.collect()),
+            brokers: state.brokers().clone(),
         }
     }
 
@@ -89,12 +97,16 @@ impl View {
                     View {
                         reign: *now.reign(),
                         channels: before.channels.clone(),
+                        brokers: now.brokers().clone(),
                     }
                 } else {
                     View::of(&now, &before)
                 };
                 revision = now.catalog().revision();
-                if view.reign != before.reign || view.channels != before.channels {
+                if view.reign != before.reign
+                    || view.channels != before.channels
+                    || view.brokers != before.brokers
+                {
                     sender.send_replace(Arc::new(view));
                 }
             }
@@ -112,9 +124,9 @@ fn amqp(state: &State, channel: &AmqpChannel) -> Spec {
             .get(kind, name)
             .map(|stored| &*stored.resource)
     };
-    let (connection, fence) = match find(Kind::AmqpConnection, &channel.connection) {
-        Some(Resource::AmqpConnection(it)) => (json(it), it.fence),
-        _ => (Bytes::new(), Fence::Exclusive),
+    let (connection, fence, management) = match find(Kind::AmqpConnection, &channel.connection) {
+        Some(Resource::AmqpConnection(it)) => (json(it), it.fence, management(it)),
+        _ => (Bytes::new(), Fence::Exclusive, None),
     };
     let call_timeout = match find(Kind::Service, &channel.service) {
         Some(Resource::Service(it)) => {
@@ -128,13 +140,26 @@ fn amqp(state: &State, channel: &AmqpChannel) -> Spec {
             name: channel.name.clone(),
         },
         active: channel.active,
+        warm: channel.standby == Standby::Warm,
         connection,
         channel: json(channel),
         service: channel.service.clone(),
         call_timeout: call_timeout + ON_THE_WAY,
         prefetch: channel.prefetch,
         fenced_by_broker: fence == Fence::Exclusive,
+        management,
     }
+}
+
+/// With the connection's own credentials where the URL has none.
+fn management(connection: &AmqpConnection) -> Option<String> {
+    let text = connection.management_url.as_deref()?;
+    let mut url = Url::parse(text).ok()?;
+    if url.username().is_empty() && url.password().is_none() {
+        url.set_username(&connection.username).ok()?;
+        url.set_password(connection.password.as_deref()).ok()?;
+    }
+    Some(url.into())
 }
 
 fn json(resource: &impl Serialize) -> Bytes {

@@ -11,7 +11,7 @@ use crate::{
     connector::{self, Proposer, View},
     service::Dispatcher,
     settings::Settings,
-    state::{Answer, Command, Takeover},
+    state::{Answer, Command, Connections, Takeover},
 };
 
 /// Starts the connectors.
@@ -29,6 +29,7 @@ pub(super) fn start(
         leadership: cluster.node().leadership(),
         members: cluster.node().watch_members(),
         view: view.clone(),
+        standby_max: settings.standby_max,
         proposer: Arc::new(Reigns(cluster.clone())),
         dispatch,
         program: connector::this_program(),
@@ -38,6 +39,7 @@ pub(super) fn start(
     vital.follow("the connectors' view of the state", view);
     vital.follow("the reign of the connectors", handle.reign());
     vital.follow("the list of the connectors", handle.statuses());
+    vital.follow("the supervision of the connectors", handle.supervised());
     Ok(handle)
 }
 
@@ -65,6 +67,19 @@ impl Proposer for Reigns {
         let (term, command) = (takeover.term, Command::Explain(Box::new(takeover)));
         self.propose(term, command, deadline).await
     }
+
+    async fn connected(
+        &self,
+        member: MemberId,
+        connections: Connections,
+        deadline: Instant,
+    ) -> Result<(), ProposeError> {
+        let command = Command::Connected {
+            member,
+            connections,
+        };
+        done(self.0.propose(command, deadline).await?)
+    }
 }
 
 impl Reigns {
@@ -74,12 +89,16 @@ impl Reigns {
         command: Command,
         deadline: Instant,
     ) -> Result<(), ProposeError> {
-        match self.0.propose_in_term(term, command, deadline).await? {
-            (_, Answer::Done { .. }) => Ok(()),
-            (_, Answer::Ignored(why)) => Err(ProposeError::Refused(why)),
-            (index, answer) => Err(ProposeError::Refused(format!(
-                "log index {index} was answered {answer:?}"
-            ))),
-        }
+        done(self.0.propose_in_term(term, command, deadline).await?)
+    }
+}
+
+fn done(answer: (u64, Answer)) -> Result<(), ProposeError> {
+    match answer {
+        (_, Answer::Done { .. }) => Ok(()),
+        (_, Answer::Ignored(why)) => Err(ProposeError::Refused(why)),
+        (index, answer) => Err(ProposeError::Refused(format!(
+            "log index {index} was answered {answer:?}"
+        ))),
     }
 }

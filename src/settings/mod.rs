@@ -94,6 +94,8 @@ pub struct Settings {
     pub failover_ms: u64,
     /// How long requests and messages in flight may take to finish at the end.
     pub drain: Duration,
+    /// At most so many connectors' processes stand by while another member runs them.
+    pub standby_max: usize,
     /// Listening beyond loopback without TLS is wanted.
     pub insecure: bool,
     /// The services' face.
@@ -176,6 +178,7 @@ fn read(r: &mut Reader, folder: &Path) -> Option<Settings> {
     let failover_ms = r.integer("failover_ms", 500, FAILOVER_MS_MIN..=FAILOVER_MS_MAX);
     // A member ends within 10 s of SIGTERM: what else it does then needs the rest.
     let drain = r.millis("drain_ms", 4_000, 0..=6_000);
+    let standby_max = r.integer("standby_max", 200, 0..=1_000) as usize;
     let insecure = r.boolean("insecure", false);
     let http = address::face(r, "http", 17010, insecure);
     let http_limits = HttpLimits {
@@ -206,6 +209,7 @@ fn read(r: &mut Reader, folder: &Path) -> Option<Settings> {
         lock_wait,
         failover_ms,
         drain,
+        standby_max,
         insecure,
         http: http?,
         http_limits,

@@ -95,3 +95,6 @@ impl Brokers {
         Answer::done(index, created)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -285,24 +285,6 @@ fn secrets_stay_when_left_out() {
     let restored = State::read_from(&mut &snapshot(log.state())[..]).unwrap();
     let (it, _) = restored.catalog().amqp_connections().next().unwrap();
     assert_eq!(it.password.as_deref(), Some("two"));
-    // so do the credentials in a URL that is shown without them
-    let mut managed = connection();
-    for url in ["http://admin:two@rabbit:15672", "http://rabbit:15672/"] {
-        managed["management_url"] = url.into();
-        managed["fence"] = "lease".into();
-        log.put(Kind::AmqpConnection, managed.clone());
-        let restored = State::read_from(&mut &snapshot(log.state())[..]).unwrap();
-        let (it, _) = restored.catalog().amqp_connections().next().unwrap();
-        assert_eq!(
-            it.management_url.as_deref(),
-            Some("http://admin:two@rabbit:15672")
-        );
-        assert_eq!(it.fence, resource::Fence::Lease);
-    }
-    managed["management_url"] = "http://rabbit:15673/".into();
-    log.put(Kind::AmqpConnection, managed);
-    let (it, _) = log.state().catalog().amqp_connections().next().unwrap();
-    assert_eq!(it.management_url.as_deref(), Some("http://rabbit:15673/"));
     assert!(
         !format!("{:?}", log.state()).contains("two"),
         "secrets in debug output"
@@ -473,53 +455,6 @@ fn the_reign() {
     assert_eq!((third.former, third.clear), (Some(2), true));
     let restored = State::read_from(&mut &snapshot(machine.state())[..]).unwrap();
     assert_eq!(restored.reign(), third);
-}
-
-#[test]
-fn connections_of_brokers_are_kept_until_they_are_replaced() {
-    let mut machine = Machine::default();
-    let connected = |member, names: &[&str]| Command::Connected {
-        member,
-        connections: names
-            .iter()
-            .map(|name| {
-                let it = BrokerConnection {
-                    name: (*name).to_owned(),
-                    label: format!("label of {name}"),
-                };
-                (format!("amqp_channel/{name}"), it)
-            })
-            .collect(),
-    };
-    let command = connected(2, &["a", "b"]);
-    assert_eq!(Command::decode(command.encode()), Ok(command.clone()));
-    machine.apply(1, 1, 1, &command);
-    machine.apply(2, 1, 1, &connected(3, &["a"]));
-    let (answer, events) = machine.apply(3, 1, 1, &command);
-    assert!(matches!(answer, Answer::Done { changed: false, .. }) && events.is_empty());
-    let state = State::read_from(&mut &snapshot(machine.state())[..]).unwrap();
-    let name = |member, connector| {
-        let it = state.brokers().connection(member, connector);
-        it.map(|it| it.name.as_str())
-    };
-    assert_eq!(name(2, "amqp_channel/b"), Some("b"));
-    assert_eq!(name(3, "amqp_channel/b"), None);
-    machine.apply(4, 1, 1, &connected(2, &["c"]));
-    machine.apply(5, 1, 1, &connected(3, &[]));
-    let brokers = machine.state().brokers();
-    assert_eq!(brokers.members().collect::<Vec<_>>(), [2]);
-    assert_eq!(brokers.connection(2, "amqp_channel/a"), None);
-    let long = "x".repeat(300);
-    let many: Vec<String> = (0..=CONNECTIONS_MAX).map(|n| n.to_string()).collect();
-    let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    for bad in [
-        connected(0, &["a"]),
-        connected(1, &[&long]),
-        connected(1, &many),
-    ] {
-        let (answer, _) = machine.apply(6, 1, 1, &bad);
-        assert!(matches!(answer, Answer::Invalid(_)), "{answer:?}");
-    }
 }
 
 #[test]

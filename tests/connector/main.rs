@@ -4,8 +4,11 @@
 mod failures;
 mod figures;
 mod flow;
+mod leases;
+mod management;
 mod processes;
 mod reigns;
+mod standby;
 mod troubles;
 mod world;
 

@@ -30,7 +30,7 @@ async fn gone(pid: u32) -> Duration {
 }
 
 /// A connector process without a keeper.
-fn bare() -> (Child, UnixStream, Page) {
+pub fn bare() -> (Child, UnixStream, Page) {
     let page = Page::new().unwrap();
     let (near, far) = UnixStream::pair().unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_quorate"))
@@ -88,13 +88,30 @@ async fn helper_parent() {
         quorate::state::Kind::Service,
         serde_json::json!({"name": "store", "upstream": "http://127.0.0.1:9/"}),
     );
-    group.put(quorate::state::Kind::AmqpConnection, connection(port));
+    let mut broker = connection(port);
+    if let Ok(fence) = std::env::var("HELPER_FENCE") {
+        broker["fence"] = fence.into();
+        broker["management_url"] = "http://127.0.0.1:1".into();
+        // The broker holds on to it for longer than any test takes.
+        broker["heartbeat_s"] = 300.into();
+    }
+    group.put(quorate::state::Kind::AmqpConnection, broker);
     group.put(quorate::state::Kind::AmqpChannel, channel(&queue));
     group.behave(|_| (Duration::from_secs(3600), status(200)));
     // A long lease: it must not be the lease that ends the process.
     let member = Member::start(&group, 1, 60_000);
     member.lead(2);
-    println!("PID {}", member.active(&queue).await.pid.unwrap());
+    let pid = member.active(&queue).await.pid.unwrap();
+    if std::env::var("HELPER_FENCE").is_ok() {
+        let connector = format!("amqp_channel/{queue}");
+        let recorded = eventually("the connection is recorded", async || {
+            let state = group.state();
+            state.brokers().connection(1, &connector).cloned()
+        });
+        let recorded = recorded.await;
+        println!("CONNECTION {}|{}", recorded.name, recorded.label);
+    }
+    println!("PID {pid}");
     std::future::pending::<()>().await;
 }
 

@@ -16,9 +16,11 @@ use parking_lot::Mutex;
 use quorate::{
     connector::{self, ConnectorState, ConnectorStatus, Context, Handle, Proposer, View},
     service::api::{Dispatch, Origin, Permit, Reply, Request, ServiceError},
-    state::{Answer, Command, Kind, Machine, State, Takeover},
+    state::{Answer, Command, Connections, Kind, Machine, State, Takeover},
 };
-use quorate_raft::{Leadership, MemberId, Members, ProposeError, Timing};
+use quorate_raft::{
+    Leadership, Member as Address, MemberId, MemberStatus, Members, ProposeError, Role, Timing,
+};
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, watch};
 
@@ -189,6 +191,7 @@ pub struct Member {
     pub handle: Handle,
     pub timing: Timing,
     leadership: watch::Sender<Leadership>,
+    _members: watch::Sender<Members>,
     beating: Arc<AtomicBool>,
 }
 
@@ -225,6 +228,20 @@ impl Proposer for Seat {
     async fn explain(&self, takeover: Takeover, _: Instant) -> Result<(), ProposeError> {
         self.propose(takeover.term, Command::Explain(Box::new(takeover)))
     }
+
+    async fn connected(
+        &self,
+        member: MemberId,
+        connections: Connections,
+        _: Instant,
+    ) -> Result<(), ProposeError> {
+        let command = Command::Connected {
+            member,
+            connections,
+        };
+        self.group.apply(1, 1, &command);
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -256,8 +273,30 @@ impl Dispatch for Seat {
 }
 
 impl Member {
-    /// A follower.
+    /// A follower that votes.
     pub fn start(group: &Arc<Group>, id: MemberId, failover_ms: u64) -> Member {
+        Member::start_as(group, id, failover_ms, Role::Voter, 200)
+    }
+
+    /// A follower with at most so many processes that stand by.
+    pub fn start_as(
+        group: &Arc<Group>,
+        id: MemberId,
+        failover_ms: u64,
+        role: Role,
+        standby_max: usize,
+    ) -> Member {
+        let member = |other: MemberId| MemberStatus {
+            id: other,
+            member: Address {
+                name: format!("member-{other}"),
+                ..Address::default()
+            },
+            role: if other == id { role } else { Role::Voter },
+            lag: None,
+            reachable: None,
+        };
+        let members: watch::Sender<Members> = watch::Sender::new((1..=3).map(member).collect());
         let timing = Timing::from_failover_ms(failover_ms).unwrap();
         let leadership = watch::Sender::new(Leadership {
             me: id,
@@ -274,8 +313,9 @@ impl Member {
             name: format!("member-{id}"),
             timing,
             leadership: leadership.subscribe(),
-            members: watch::channel(Members::default()).1,
+            members: members.subscribe(),
             view: View::follow(group.state.subscribe()),
+            standby_max,
             proposer: seat.clone(),
             dispatch: seat,
             program: PathBuf::from(env!("CARGO_BIN_EXE_quorate")),
@@ -306,6 +346,7 @@ impl Member {
             handle,
             timing,
             leadership,
+            _members: members,
             beating,
         }
     }
@@ -318,17 +359,33 @@ impl Member {
         member
     }
 
+    /// Leads in this term, elected when the old leader's timer had run out.
     pub fn lead(&self, term: u64) {
+        self.elect(term, Instant::now());
+        self.leadership.send_modify(|it| it.leading = true);
+    }
+
+    /// Elected in this term: its first entry is on the way. No earlier lease runs from then on.
+    pub fn elect(&self, term: u64, clear_at: Instant) {
         self.group.term.fetch_max(term, Ordering::SeqCst);
         self.leadership.send_modify(|it| {
             *it = Leadership {
                 me: self.id,
                 term,
                 leader: Some(self.id),
-                leading: true,
+                leading: it.leading && it.term == term,
+                lease_clear_at: it
+                    .lease_clear_at
+                    .filter(|_| it.term == term)
+                    .or(Some(clear_at)),
                 ..*it
             };
         });
+    }
+
+    /// Leads in the term in which it was elected.
+    pub fn confirmed(&self) {
+        self.leadership.send_modify(|it| it.leading = true);
     }
 
     /// Leads no more, in this term.

@@ -1,6 +1,9 @@
 //! An AMQP channel through everything that may happen to it, on a real RabbitMQ.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -25,12 +28,15 @@ struct Bed {
 
 impl Bed {
     async fn start(on_failure: Value) -> Bed {
+        Bed::start_on(Cluster::three().await, on_failure).await
+    }
+
+    async fn start_on(cluster: Cluster, on_failure: Value) -> Bed {
         let rabbit = Rabbit::start().await;
         let broker = rabbit.client().await;
         broker.declare("orders").await;
         broker.declare("orders.dead").await;
         let upstream = Upstream::start().await;
-        let cluster = Cluster::three().await;
         let service = json!({"name": "orders", "upstream": upstream.url(), "timeout_ms": 5000});
         cluster.put(0, "service", service).await;
         let connection = json!({
@@ -92,12 +98,46 @@ impl Bed {
     }
 }
 
+/// Waits until two members stand by, connected.
+async fn two_stand_by(cluster: &Cluster, at: usize) {
+    until("two members that stand by", SOON, || async {
+        let status = cluster.connector(at, "orders").await?;
+        let ready = status["ready_standbys"] == 2;
+        ready.then_some(()).ok_or(status.to_string())
+    })
+    .await;
+}
+
 fn body(n: usize) -> String {
     format!("order-{n:05}")
 }
 
 fn patient() -> Value {
     json!({"retries": 100, "backoff_ms": 50, "backoff_max_ms": 200, "dead_letter": "orders.dead"})
+}
+
+/// The promise is 4 s, so a takeover that waits for a timer, or for a process to start and
+/// connect, is late here: the death is seen, and what stands by is connected.
+#[tokio::test]
+async fn kill_9_of_the_connector_server_moves_the_messages_within_moments() {
+    let cluster = Cluster::start(3, 4000, "").await;
+    let mut bed = Bed::start_on(cluster, patient()).await;
+    bed.upstream.delay(Duration::from_millis(2));
+    bed.publish(0, 3000).await;
+    let (server, epoch) = bed.cluster.serving(0).await;
+    two_stand_by(&bed.cluster, server).await;
+    bed.handled(300).await;
+    let killed = Instant::now();
+    bed.cluster.members[server].kill();
+    while bed.upstream.newest_epoch() <= epoch {
+        assert!(killed.elapsed() < SOON, "nobody took over");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let took = killed.elapsed();
+    println!("handled under the next epoch {took:?} after kill -9");
+    assert!(took < Duration::from_millis(400), "{took:?}");
+    bed.assert_all_handled(3000).await;
+    assert!(bed.upstream.duplicates() <= PREFETCH);
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ pub struct Rabbit {
     port: u16,
     dist_port: u16,
     epmd_port: u16,
+    management: Option<u16>,
     epmd: Child,
     server: Option<Child>,
 }
@@ -105,14 +106,42 @@ impl Rabbit {
 
     /// The same on another address of this machine.
     pub async fn start_at(address: Ipv4Addr) -> Rabbit {
+        Rabbit::start_with(address, false).await
+    }
+
+    /// The same with the management plugin.
+    pub async fn start_managed(address: Ipv4Addr) -> Rabbit {
+        let rabbit = Rabbit::start_with(address, true).await;
+        let deadline = Instant::now() + START;
+        while std::net::TcpStream::connect((address, rabbit.management.unwrap())).is_err() {
+            assert!(
+                Instant::now() < deadline,
+                "the management plugin did not start"
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        rabbit
+    }
+
+    async fn start_with(address: Ipv4Addr, managed: bool) -> Rabbit {
         let dir = folder();
         for folder in ["mnesia", "log", "home"] {
             std::fs::create_dir(dir.path().join(folder)).unwrap();
         }
-        std::fs::write(dir.path().join("plugins"), "[].\n").unwrap();
+        let [port, dist_port, epmd_port, management] = free_ports();
+        let plugins = if managed {
+            "[rabbitmq_management].\n"
+        } else {
+            "[].\n"
+        };
+        std::fs::write(dir.path().join("plugins"), plugins).unwrap();
         // Its user guest may come from elsewhere than the loopback.
-        std::fs::write(dir.path().join("rabbitmq.conf"), "loopback_users = none\n").unwrap();
-        let [port, dist_port, epmd_port] = free_ports();
+        let mut config = "loopback_users = none\n".to_owned();
+        if managed {
+            config +=
+                &format!("management.tcp.ip = {address}\nmanagement.tcp.port = {management}\n");
+        }
+        std::fs::write(dir.path().join("rabbitmq.conf"), config).unwrap();
         let mut epmd = bound_to_this_process("epmd");
         epmd.args(["-address", "127.0.0.1", "-port", &epmd_port.to_string()]);
         let epmd = spawn(epmd);
@@ -122,6 +151,7 @@ impl Rabbit {
             port,
             dist_port,
             epmd_port,
+            management: managed.then_some(management),
             epmd,
             server: None,
         };
@@ -137,6 +167,12 @@ impl Rabbit {
     /// Where it takes connections.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where its management face answers, if it was started with it.
+    pub fn management_url(&self) -> Option<String> {
+        let port = self.management?;
+        Some(format!("http://{}:{port}", self.address))
     }
 
     /// Starts it again, with what it had stored.

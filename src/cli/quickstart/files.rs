@@ -32,6 +32,9 @@ failover_ms = 500
 # How long requests and messages in flight may take to finish when the member is stopped.
 # drain_ms = 4000
 
+# At most so many connectors stand by here, connected, while another member runs them.
+# standby_max = 200
+
 # Where the services listen. Beyond loopback there is no TLS yet: `insecure = true` says
 # that the network is trusted. `advertise` is the address that others are told.
 [http]

@@ -1,6 +1,6 @@
 //! Waiting longer after each try.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Doubles from `first` up to `last`.
 #[derive(Clone, Debug)]
@@ -33,6 +33,38 @@ impl Backoff {
     }
 }
 
+/// Waits a share of the time that has passed since the first try: soon after something
+/// that may be over any moment, seldom after something that lasts. What it waits for is
+/// noticed at most that share later than it could be.
+#[derive(Clone, Debug)]
+pub struct Share {
+    first: Duration,
+    last: Duration,
+    since: Option<Instant>,
+}
+
+impl Share {
+    /// Never waits less than `first` or longer than `last`.
+    pub fn new(first: Duration, last: Duration) -> Self {
+        Share {
+            first,
+            last,
+            since: None,
+        }
+    }
+
+    /// How long to wait before the next try.
+    pub fn step(&mut self, now: Instant) -> Duration {
+        let since = *self.since.get_or_insert(now);
+        (now.duration_since(since) / 4).clamp(self.first, self.last)
+    }
+
+    /// It worked, or is another thing: the next wait is the first again.
+    pub fn reset(&mut self) {
+        self.since = None;
+    }
+}
+
 /// The wait after `n` earlier ones.
 pub fn nth(first: Duration, last: Duration, n: u32) -> Duration {
     first
@@ -52,6 +84,26 @@ mod tests {
         assert_eq!(waits, [20, 40, 80, 100, 100]);
         backoff.reset();
         assert_eq!(backoff.step(), Duration::from_millis(20));
+    }
+
+    #[test]
+    fn a_share_of_the_time_since_the_first_try() {
+        let ms = Duration::from_millis;
+        let mut share = Share::new(ms(2), ms(1000));
+        let start = Instant::now();
+        assert_eq!(share.step(start), ms(2));
+        assert_eq!(share.step(start + ms(2)), ms(2));
+        assert_eq!(share.step(start + ms(40)), ms(10));
+        assert_eq!(share.step(start + ms(60_000)), ms(1000));
+        share.reset();
+        assert_eq!(share.step(start + ms(60_000)), ms(2));
+        // Few tries for something that lasts.
+        let (mut share, mut now, mut tries) = (Share::new(ms(2), ms(1000)), start, 0);
+        while now < start + ms(5000) {
+            now += share.step(now);
+            tries += 1;
+        }
+        assert!(tries < 40, "{tries}");
     }
 
     #[test]

@@ -78,19 +78,22 @@ pub trait Link: Sized + Send + Sync + 'static {
         to: &Self::Connection,
         label: &str,
     ) -> impl Future<Output = Result<Self, Trouble>> + Send;
-    /// The connection's name at the broker.
+    /// What the broker calls the connection, for whoever may have to close it there; empty
+    /// when that can't be known.
     fn name(&self) -> String;
+    /// What this side called it.
+    fn label(&self) -> String;
     /// Returns when the connection is lost.
     fn lost(&self) -> impl Future<Output = Trouble> + Send;
     /// Whether it is lost already.
     fn is_lost(&self) -> bool;
     /// Begins to consume, `prefetch` unsettled messages at a time. What it opens here
-    /// belongs to `epoch` alone.
+    /// belongs to `epoch` alone; without one, to that for which it is activated, if it is.
     fn open(
         &self,
         consumer: &Self::Consumer,
         prefetch: u16,
-        epoch: u64,
+        epoch: Option<u64>,
     ) -> impl Future<Output = Result<Self::Session, Trouble>> + Send;
     /// Closes the connection in order.
     fn close(self) -> impl Future<Output = ()> + Send;

@@ -1,14 +1,30 @@
 //! The run loop: connect and stand by; open a session per epoch; reconnect by itself.
 //!
 //! It asks for the lease before it consumes, each time anew: nothing reconnects past it.
+//!
+//! # A session that is opened before its reign
+//!
+//! Told to prepare, the process opens its session while the takeover is still being
+//! committed, and *holds* it: it reads nothing from it, so at most `prefetch` messages wait
+//! in the broker's library, and none of them is seen by anybody. Only channels that the
+//! broker keeps others off are prepared, so while an old holder consumes, opening is
+//! refused. What makes the session one of the new epoch and of no other:
+//!
+//! - There is one session at a time. One of an older epoch was closed, with the broker's
+//!   channel that its deliveries came by, before this one was opened on a channel of its own.
+//! - It is read from only once the order to act under an epoch has come *and* the page lets
+//!   that epoch act; it is armed, and its frames are stamped, with that epoch from then on.
+//! - It is given up, and everything in it goes back, when the order to prepare is withdrawn,
+//!   when the settings change, or at the end of its time. It never becomes one of a second
+//!   epoch: an activated session ends with its epoch.
 
 use std::time::{Duration, Instant};
 
 use quorate_proto::connector::{Configure, Phase};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::{
-    backoff::Backoff,
+    backoff::{Backoff, Share},
     flight::Common,
     link::{Link, Session, Trouble},
     serve::{Served, Serving},
@@ -23,7 +39,11 @@ const SILENCES: u32 = 8;
 /// The longest wait for the broker's goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// How often the lease is asked for while it isn't there.
-const ASK_LEASE: Duration = Duration::from_millis(5);
+const ASK_LEASE: Duration = Duration::from_millis(2);
+/// The shortest wait for another consumer to go.
+const REFUSED: Duration = Duration::from_millis(2);
+/// The longest wait between two tries to open a session.
+const REOPEN: Duration = Duration::from_secs(1);
 
 /// A configuration, read.
 pub struct Settings<L: Link> {
@@ -81,6 +101,14 @@ enum Left {
     Lost(Trouble),
 }
 
+/// What a session is opened for.
+enum Footing {
+    /// To consume under this reign.
+    Reign(Reign),
+    /// To be there when the reign begins; given up then.
+    Ahead(Instant),
+}
+
 /// Why a session did not end in order.
 enum Failed {
     /// It was never there, or is gone; the connection may be well.
@@ -95,6 +123,9 @@ pub struct Run {
     next_delivery: u64,
     reconnect: Backoff,
     reopen: Backoff,
+    refused: Share,
+    /// The last trouble that was told, and in which phase.
+    told: Option<(Phase, String)>,
     silences: u32,
 }
 
@@ -105,7 +136,9 @@ impl Run {
             wires,
             next_delivery: 1,
             reconnect: Backoff::new(Duration::from_millis(100), Duration::from_secs(2)),
-            reopen: Backoff::new(Duration::from_millis(20), Duration::from_secs(1)),
+            reopen: Backoff::new(Duration::from_millis(20), REOPEN),
+            refused: Share::new(REFUSED, REOPEN),
+            told: None,
             silences: 0,
         }
     }
@@ -113,14 +146,14 @@ impl Run {
     /// Runs until the parent says stop.
     pub async fn run<L: Link>(mut self) {
         loop {
-            let (desired, settings) = self.wanted::<L>();
+            let (desired, settings) = self.wanted::<L>().await;
             if desired.stop {
                 return;
             }
             let settings = match settings {
                 Ok(settings) => settings,
                 Err(trouble) => {
-                    self.say(Phase::Broken, &trouble.text, 0).await;
+                    self.complain(Phase::Broken, &trouble, 0).await;
                     self.wires.changed().await;
                     continue;
                 }
@@ -138,27 +171,26 @@ impl Run {
                 }
                 Err(trouble) => trouble,
             };
-            let phase = if trouble.passing {
-                Phase::Starting
-            } else {
-                Phase::Broken
-            };
-            self.say(phase, &trouble.text, settings.generation).await;
+            self.complain(phase_of(&trouble), &trouble, settings.generation)
+                .await;
             if self.silences >= SILENCES {
                 return;
             }
-            // Not all at once, when a broker with many connectors comes back.
-            let wait = self.reconnect.step().mul_f64(rand::random_range(0.7..=1.0));
+            let wait = spread(self.reconnect.step());
             tokio::select! {
                 () = sleep(wait) => {}
-                // A change of the settings may be the cure: try at once.
-                () = self.wires.reconfigured(settings.generation) => self.reconnect.reset(),
+                // A takeover does not wait for the end of a backoff, and a change of the
+                // settings may be the cure.
+                changed = self.wires.reason(&desired) => if changed {
+                    self.reconnect.reset();
+                },
             }
         }
     }
 
-    fn wanted<L: Link>(&mut self) -> (Desired, Result<Settings<L>, Trouble>) {
-        let desired = self.wires.desired.borrow_and_update().clone();
+    /// What is wanted now. Called only while there is no session.
+    async fn wanted<L: Link>(&mut self) -> (Desired, Result<Settings<L>, Trouble>) {
+        let desired = self.wires.idle().await;
         let none = || Trouble::new("there is no configuration yet");
         let settings = desired
             .configure
@@ -168,12 +200,31 @@ impl Run {
         (desired, settings)
     }
 
-    async fn say(&self, phase: Phase, error: &str, generation: u64) {
-        self.wires.out.report(phase, error, generation, "").await;
+    async fn say(&mut self, phase: Phase, generation: u64) {
+        self.told = None;
+        self.wires.out.report(phase, "", generation).await;
+    }
+
+    async fn say_on(&mut self, link: &impl Link, phase: Phase, generation: u64) {
+        self.told = None;
+        self.wires.out.report_on(link, phase, generation).await;
+    }
+
+    /// Says what is wrong, once for many tries in a row that fail alike.
+    async fn complain(&mut self, phase: Phase, trouble: &Trouble, generation: u64) {
+        let now = Some((phase, trouble.text.clone()));
+        if self.told != now {
+            self.told = now;
+            let out = &self.wires.out;
+            out.report(phase, &trouble.text, generation).await;
+        }
     }
 
     async fn connect<L: Link>(&mut self, settings: &Settings<L>) -> Result<L, Trouble> {
-        self.say(Phase::Starting, "", settings.generation).await;
+        // Of a further try nothing is said until it has succeeded or failed otherwise.
+        if self.told.is_none() {
+            self.say(Phase::Starting, settings.generation).await;
+        }
         let label = format!("quorate {}", self.wires.label);
         tokio::select! {
             link = timeout(ANSWER, L::connect(&settings.connection, &label)) => {
@@ -188,7 +239,7 @@ impl Run {
     async fn connected<L: Link>(&mut self, link: &L, connected: &Settings<L>) -> Left {
         let mut said_standby = false;
         loop {
-            let (desired, settings) = self.wanted::<L>();
+            let (desired, settings) = self.wanted::<L>().await;
             let settings = match settings {
                 _ if desired.stop => return Left::Stop,
                 Ok(settings) if settings.connection == connected.connection => settings,
@@ -197,11 +248,11 @@ impl Run {
             let reign = desired
                 .act
                 .filter(|reign| self.wires.lease.holds(reign.epoch));
-            let Some(reign) = reign else {
+            let ahead = desired.prepare.filter(|until| *until > Instant::now());
+            let footing = reign.map(Footing::Reign).or(ahead.map(Footing::Ahead));
+            let Some(footing) = footing else {
                 if !said_standby {
-                    self.wires
-                        .out
-                        .report(Phase::Connected, "", settings.generation, &link.name())
+                    self.say_on(link, Phase::Connected, settings.generation)
                         .await;
                     said_standby = true;
                 }
@@ -214,22 +265,27 @@ impl Run {
                 continue;
             };
             said_standby = false;
-            let trouble = match self.session(link, &settings, reign).await {
+            let trouble = match self.session(link, &settings, footing).await {
                 Ok(()) => continue,
                 Err(Failed::Connection(trouble)) => return Left::Lost(trouble),
                 Err(Failed::Session(trouble)) if link.is_lost() => return Left::Lost(trouble),
                 Err(Failed::Session(trouble)) => trouble,
             };
-            let phase = if trouble.passing {
-                Phase::Starting
+            self.complain(phase_of(&trouble), &trouble, settings.generation)
+                .await;
+            let wait = if trouble.passing {
+                spread(self.refused.step(Instant::now()))
             } else {
-                Phase::Broken
+                self.refused.reset();
+                self.reopen.step()
             };
-            self.say(phase, &trouble.text, settings.generation).await;
-            let wait = self.reopen.step();
             tokio::select! {
                 () = sleep(wait) => {}
-                () = self.wires.reconfigured(settings.generation) => self.reopen.reset(),
+                // The order to act may have come, or other settings: the next try is at once.
+                () = self.wires.changed() => {
+                    self.refused.reset();
+                    self.reopen.reset();
+                }
             }
         }
     }
@@ -239,16 +295,22 @@ impl Run {
         &mut self,
         link: &L,
         settings: &Settings<L>,
-        reign: Reign,
+        footing: Footing,
     ) -> Result<(), Failed> {
-        self.wires.watchdog.arm(reign.epoch);
+        let epoch = match footing {
+            Footing::Reign(reign) => {
+                self.wires.watchdog.arm(reign.epoch);
+                Some(reign.epoch)
+            }
+            Footing::Ahead(_) => None,
+        };
         // Never dropped halfway, which could leave a consumer behind that nobody reads.
         let opened = timeout(
             ANSWER,
-            link.open(&settings.consumer, settings.common.prefetch, reign.epoch),
+            link.open(&settings.consumer, settings.common.prefetch, epoch),
         )
         .await;
-        let session = match opened {
+        let mut session = match opened {
             Ok(Ok(session)) => session,
             Ok(Err(trouble)) => {
                 self.wires.watchdog.disarm();
@@ -258,10 +320,20 @@ impl Run {
             // and the watchdog stays armed until the next session.
             Err(_) => return Err(Failed::Connection(silent())),
         };
+        self.refused.reset();
+        let reign = match footing {
+            Footing::Reign(reign) => reign,
+            Footing::Ahead(until) => match self.hold(link, settings, until).await {
+                Some(reign) => reign,
+                None => {
+                    let given_up = session.cancel().await;
+                    close(session).await?;
+                    return given_up.map_err(Failed::Session);
+                }
+            },
+        };
         self.wires.out.under(reign);
-        self.wires
-            .out
-            .report(Phase::Consuming, "", settings.generation, &link.name())
+        self.say_on(link, Phase::Consuming, settings.generation)
             .await;
         self.reconnect.reset();
         let opened_at = Instant::now();
@@ -277,18 +349,74 @@ impl Run {
         self.wires.watchdog.disarm();
         self.wires.out.under(Reign::default());
         // Deliveries of this session that still wait at the parent are void from here on.
-        self.say(Phase::Draining, "", settings.generation).await;
+        self.say(Phase::Draining, settings.generation).await;
         if opened_at.elapsed() > Duration::from_secs(1) {
             self.reopen.reset();
         }
         match served {
-            Served::Drained(session) => {
-                let _ = timeout(GOODBYE, session.close()).await;
-                Ok(())
-            }
+            Served::Drained(session) => close(session).await,
             Served::Ended(trouble) => Err(Failed::Session(trouble)),
         }
     }
+
+    /// Waits, with an open session that nobody reads from, for the reign that it is to
+    /// serve, which may act now and is what the watchdog is armed for; `None`: give it up.
+    async fn hold<L: Link>(
+        &mut self,
+        link: &L,
+        settings: &Settings<L>,
+        until: Instant,
+    ) -> Option<Reign> {
+        loop {
+            let desired = self.wires.desired.borrow_and_update().clone();
+            let same = desired
+                .configure
+                .as_deref()
+                .and_then(|it| Settings::<L>::read(it).ok())
+                .is_some_and(|it| it.same_session(settings));
+            if desired.stop || !same || Instant::now() >= until {
+                return None;
+            }
+            match desired.act {
+                Some(reign) if self.wires.lease.holds(reign.epoch) => {
+                    self.wires.watchdog.arm(reign.epoch);
+                    return Some(reign);
+                }
+                None if desired.prepare != Some(until) => return None,
+                _ => {}
+            }
+            tokio::select! {
+                () = self.wires.changed() => {}
+                _ = link.lost() => return None,
+                () = sleep_until(until.into()) => {}
+                // Told to act, but the page doesn't say so yet.
+                () = sleep(ASK_LEASE), if desired.act.is_some() => {}
+            }
+        }
+    }
+}
+
+/// Closes a session; if the broker doesn't say that it is closed, the connection must go.
+async fn close(session: impl Session) -> Result<(), Failed> {
+    match timeout(GOODBYE, session.close()).await {
+        Ok(()) => Ok(()),
+        Err(_) => Err(Failed::Connection(Trouble::new(
+            "the broker did not answer to the end of consuming",
+        ))),
+    }
+}
+
+fn phase_of(trouble: &Trouble) -> Phase {
+    if trouble.passing {
+        Phase::Starting
+    } else {
+        Phase::Broken
+    }
+}
+
+/// Not all at once, when a broker with many connectors comes back.
+fn spread(wait: Duration) -> Duration {
+    wait.mul_f64(rand::random_range(0.7..=1.0))
 }
 
 fn silent() -> Trouble {

@@ -367,7 +367,7 @@ impl<'a, L: Link> Serving<'a, L> {
         self.complained = !error.is_empty();
         self.wires
             .out
-            .report(Phase::Consuming, error, self.settings.generation, "")
+            .report(Phase::Consuming, error, self.settings.generation)
             .await;
     }
 }

@@ -1,17 +1,25 @@
 //! The run loop's ends: orders in, frames out, the lease, the watchdog.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 use quorate_proto::connector::{
-    Alive, Configure, FromProcess, Outcome, Phase, Report, Tally, from_process::Frame, to_process,
+    Alive, Configure, FromProcess, Outcome, Parked, Phase, Report, Tally, from_process::Frame,
+    to_process,
 };
 use tokio::{
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval},
 };
 
-use super::{super::lease::View, link::Trouble, watchdog::Watchdog};
+use super::{
+    super::lease::View,
+    link::{Link, Trouble},
+    watchdog::Watchdog,
+};
 
 /// The reign that the process is told to act under.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +37,10 @@ pub struct Desired {
     pub configure: Option<Arc<Configure>>,
     /// Consume under this reign; `None`: stand by.
     pub act: Option<Reign>,
+    /// Begin to consume, and hand nothing on: until then at the latest.
+    pub prepare: Option<Instant>,
+    /// The number of the last order to stand by.
+    pub stand_by: u64,
     /// How long what is in flight may take to finish.
     pub drain: Duration,
     /// Finish and exit.
@@ -36,6 +48,11 @@ pub struct Desired {
 }
 
 impl Desired {
+    /// The number of the configuration.
+    pub fn generation(&self) -> Option<u64> {
+        self.configure.as_ref().map(|it| it.generation)
+    }
+
     /// Takes an order.
     pub fn obey(&mut self, order: to_process::Frame) {
         match order {
@@ -48,14 +65,21 @@ impl Desired {
                     epoch: activate.epoch,
                     incarnation: activate.incarnation,
                 });
+                self.prepare = None;
+            }
+            to_process::Frame::Prepare(prepare) => {
+                self.act = None;
+                // Too far to be counted is never.
+                self.prepare = Instant::now().checked_add(Duration::from_millis(prepare.within_ms));
             }
             to_process::Frame::Deactivate(deactivate) => {
-                self.act = None;
+                (self.act, self.prepare) = (None, None);
+                self.stand_by = deactivate.order;
                 self.drain = Duration::from_millis(deactivate.drain_ms);
             }
             to_process::Frame::Stop(stop) => {
                 self.stop = true;
-                self.act = None;
+                (self.act, self.prepare) = (None, None);
                 self.drain = Duration::from_millis(stop.drain_ms);
             }
             to_process::Frame::Outcome(_) => {}
@@ -95,18 +119,24 @@ impl Out {
     }
 
     /// Says the phase, and what is wrong.
-    pub async fn report(
-        &self,
-        phase: Phase,
-        error: &str,
-        generation: u64,
-        broker_connection: &str,
-    ) {
+    pub async fn report(&self, phase: Phase, error: &str, generation: u64) {
         self.send(Frame::Report(Report {
             phase: phase.into(),
             error: error.to_owned(),
             generation,
-            broker_connection: broker_connection.to_owned(),
+            ..Report::default()
+        }))
+        .await;
+    }
+
+    /// Says the phase over this connection.
+    pub async fn report_on(&self, link: &impl Link, phase: Phase, generation: u64) {
+        self.send(Frame::Report(Report {
+            phase: phase.into(),
+            error: String::new(),
+            generation,
+            broker_connection: link.name(),
+            label: link.label(),
         }))
         .await;
     }
@@ -150,6 +180,8 @@ pub struct Wires {
     pub lease: View,
     /// The thread that ends the process with its lease.
     pub watchdog: Watchdog,
+    /// The last order to stand by that was answered.
+    parked: u64,
 }
 
 impl Wires {
@@ -174,7 +206,20 @@ impl Wires {
             out,
             lease,
             watchdog,
+            parked: 0,
         }
+    }
+
+    /// What is wanted now. Called only while there is no session: answers an order to
+    /// stand by.
+    pub async fn idle(&mut self) -> Desired {
+        let desired = self.desired.borrow_and_update().clone();
+        if desired.stand_by > self.parked && desired.act.is_none() && desired.prepare.is_none() {
+            let order = desired.stand_by;
+            self.out.send(Frame::Parked(Parked { order })).await;
+            self.parked = order;
+        }
+        desired
     }
 
     /// The channel's name.
@@ -206,17 +251,32 @@ impl Wires {
         }
     }
 
-    /// Waits for other settings than this generation's, or for the order to stop.
+    /// While there is no session: waits for other settings than this generation's, or for
+    /// the order to stop.
     pub async fn reconfigured(&mut self, generation: u64) {
-        let other = |desired: &Desired| {
-            desired.stop
-                || desired
-                    .configure
-                    .as_ref()
-                    .is_some_and(|configure| configure.generation != generation)
-        };
-        if self.desired.wait_for(other).await.is_err() {
-            std::future::pending::<()>().await;
+        loop {
+            let desired = self.idle().await;
+            if desired.stop || desired.generation() != Some(generation) {
+                return;
+            }
+            self.changed().await;
+        }
+    }
+
+    /// While there is no session: waits until another try has a reason. True: there are
+    /// other settings than those of `before`, or the order to stop. False: the order to
+    /// consume has come.
+    pub async fn reason(&mut self, before: &Desired) -> bool {
+        loop {
+            let now = self.idle().await;
+            if now.stop || now.generation() != before.generation() {
+                return true;
+            }
+            let newly_acts = now.act.is_some() && now.act != before.act;
+            if newly_acts || now.prepare.is_some() && now.prepare != before.prepare {
+                return false;
+            }
+            self.changed().await;
         }
     }
 
@@ -225,7 +285,9 @@ impl Wires {
         let trouble = Trouble::new(format!(
             "this program has no connector for the kind {kind:?}"
         ));
-        self.out.report(Phase::Broken, &trouble.text, 0, "").await;
-        let _ = self.desired.wait_for(|desired| desired.stop).await;
+        self.out.report(Phase::Broken, &trouble.text, 0).await;
+        while !self.idle().await.stop {
+            self.changed().await;
+        }
     }
 }

@@ -20,12 +20,14 @@ fn spec() -> Spec {
             name: "orders".into(),
         },
         active: true,
+        warm: true,
         connection: Bytes::new(),
         channel: Bytes::new(),
         service: "store".into(),
         call_timeout: Duration::from_secs(10),
         prefetch: 10,
         fenced_by_broker: true,
+        management: None,
     }
 }
 

@@ -57,6 +57,10 @@ impl Proposer for Log {
         Ok(())
     }
 
+    async fn connected(&self, _: MemberId, _: Connections, _: Instant) -> Result<(), ProposeError> {
+        Ok(())
+    }
+
     async fn explain(&self, _: state::Takeover, _: Instant) -> Result<(), ProposeError> {
         panic!("only the chronicle explains")
     }
@@ -115,7 +119,7 @@ impl World {
                 leader: Some(ME),
                 leading: true,
                 heard_at: Some(Instant::now()),
-                lease_clear_at: None,
+                lease_clear_at: Some(Instant::now()),
                 election: None,
             };
         });
@@ -229,4 +233,46 @@ async fn letting_go_revokes_and_commits_the_release() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(*world.log.proposals.lock(), [1], "it let go for good");
+}
+
+/// How long the release of a reign takes that began when earlier leases ran for that long.
+async fn release_after(left: Duration, clear: bool) -> Duration {
+    let mut world = World::new(&[Script::Apply(5)]);
+    world.acts(1).await;
+    let clear_at = Instant::now() + left;
+    world
+        .leadership
+        .send_modify(|it| it.lease_clear_at = Some(clear_at));
+    world.log.view.send_modify(|view| {
+        let reign = Reign {
+            clear,
+            ..view.reign
+        };
+        *view = Arc::new(View {
+            reign,
+            ..View::clone(view)
+        });
+    });
+    let (done, released) = oneshot::channel();
+    let order = LetGo {
+        until: None,
+        commit: true,
+        done,
+    };
+    let since = Instant::now();
+    world.orders.send(order).await.ok();
+    timeout(Duration::from_secs(10), released)
+        .await
+        .expect("no release")
+        .unwrap();
+    assert_eq!(*world.log.releases.lock(), [5]);
+    since.elapsed()
+}
+
+/// Who follows a released reign waits for no lease at all, so the release itself must.
+#[tokio::test]
+async fn a_release_waits_for_the_leases_before_its_own() {
+    let left = Duration::from_millis(400);
+    assert!(release_after(left, false).await > left - Duration::from_millis(20));
+    assert!(release_after(left, true).await < left);
 }

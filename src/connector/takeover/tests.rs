@@ -96,7 +96,7 @@ fn a_new_leader_asks_once_and_acts_when_it_has_applied() {
     world.pass(ms(1));
     world.elected(2);
     assert_eq!(world.decide().propose, Some(2));
-    assert_eq!(world.decide(), Decision::default(), "asked twice");
+    assert_eq!(world.decide().propose, None, "asked twice");
     world.takeover.ended(world.now, 2, Outcome::Applied);
     world.applied(8, 2);
     let act = world.decide().act.unwrap();
@@ -268,4 +268,58 @@ fn the_wait_of_lease_fenced_connectors_is_passed_on() {
     let clear_at = world.now + ms(170);
     world.leadership.lease_clear_at = Some(clear_at);
     assert_eq!(world.decide().act.unwrap().clear_at, Some(clear_at));
+}
+
+#[test]
+fn the_elected_prepares_until_it_may_act_and_never_again_in_that_term() {
+    let mut world = World::new();
+    assert!(!world.decide().prepare, "a follower has nothing to prepare");
+    world.elected(2);
+    world.leadership.leading = false;
+    world.leadership.heard_at = None;
+    assert!(world.decide().prepare, "its first entry is on the way");
+    world.leadership.leading = true;
+    let asked = world.decide();
+    assert_eq!((asked.propose, asked.prepare), (Some(2), true));
+    assert!(world.decide().prepare, "the takeover is on the way");
+    world.applied(8, 2);
+    let applied = world.decide();
+    assert_eq!((applied.act, applied.prepare), (None, true));
+    world.pass(ms(5));
+    world.heard();
+    let acts = world.decide();
+    assert!(acts.act.is_some() && !acts.prepare);
+    // Lost for a moment, or without a quorum: it would keep a successor out.
+    world.leadership.heard_at = None;
+    assert!(!world.decide().prepare);
+    world.leadership.leading = false;
+    assert!(!world.decide().prepare);
+    world.leadership.leader = None;
+    assert_eq!(world.decide(), Decision::default());
+    world.elected(4);
+    assert!(world.decide().prepare, "another term");
+}
+
+#[test]
+fn nothing_is_prepared_while_the_reign_is_let_go_of() {
+    let mut world = World::reigning(2, 8);
+    world.decide();
+    world.takeover.hold(Some(world.now + ms(100)));
+    assert!(!world.decide().prepare);
+    world.takeover.hold(None);
+    world.elected(3);
+    world.leadership.leading = false;
+    assert!(!world.decide().prepare, "it is about to stop");
+}
+
+#[test]
+fn after_a_release_there_is_no_lease_to_wait_for() {
+    let mut world = World::reigning(2, 8);
+    world.leadership.lease_clear_at = Some(world.now + ms(170));
+    world.reign.clear = true;
+    let since = world.decide().act.unwrap().clear_at;
+    assert_eq!(since, Some(world.now));
+    world.pass(ms(7));
+    world.heard();
+    assert_eq!(world.decide().act.unwrap().clear_at, since);
 }

@@ -65,7 +65,7 @@ pub struct AmqpConnection {
     /// Where RabbitMQ's management API answers, for example `http://rabbit:15672`. With it
     /// a takeover closes the connection of a connector server that hangs or has vanished.
     /// User name and password may stand in it, and are not shown again; otherwise they are
-    /// `username` and `password`. The user needs the tag `monitoring`, to close the
+    /// `username` and `password`. The user needs the tag `management`, to close the
     /// connections of another user `administrator`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub management_url: Option<String>,

@@ -73,6 +73,13 @@ impl Upstream {
         self.inner.calls.lock().clone()
     }
 
+    /// The newest epoch that it has seen.
+    pub fn newest_epoch(&self) -> u64 {
+        let calls = self.inner.calls.lock();
+        let epochs = calls.values().flatten().map(|seen| seen.epoch);
+        epochs.max().unwrap_or(0)
+    }
+
     /// How many different bodies were handled.
     pub fn handled(&self) -> usize {
         self.inner.calls.lock().len()

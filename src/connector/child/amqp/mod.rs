@@ -3,15 +3,20 @@
 //! lapin's own recovery stays off: it would subscribe again in silence, past a lost lease.
 //! A session is a channel of its own, so that what is unacked goes back with it, and a
 //! second channel for the dead-letter queue, so that a refused publish doesn't take the
-//! consumer down.
+//! consumer down. While standing by, the first of them is open already: beginning to
+//! consume is then one round trip to the broker.
 
 mod message;
 mod session;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use lapin::{
-    Connection, ConnectionProperties, Error, ErrorKind,
+    AsyncTcpStream, Channel, Connection, ConnectionProperties, Error, ErrorKind,
     options::{BasicConsumeOptions, BasicQosOptions},
     protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
     tcp::{AMQPUriTcpExt, OwnedTLSConfig},
@@ -19,7 +24,10 @@ use lapin::{
     uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo},
 };
 use serde::Deserialize;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::Mutex,
+    time::{sleep, timeout},
+};
 
 use self::session::{Consuming, Hand};
 use super::link::{Link, Trouble};
@@ -52,7 +60,10 @@ pub struct Queue {
 pub struct Amqp {
     connection: Arc<Connection>,
     broker: Broker,
+    name: String,
     label: String,
+    /// An open channel that nothing was done with.
+    spare: Mutex<Option<Channel>>,
 }
 
 impl Link for Amqp {
@@ -77,7 +88,14 @@ impl Link for Amqp {
                 ..AMQPQueryString::default()
             },
         };
-        let label = format!("{label} pid {}", std::process::id());
+        // No other connection of any member has this label.
+        let label = format!(
+            "{label} {}-{:08x}",
+            std::process::id(),
+            rand::random::<u32>()
+        );
+        let name = Arc::new(OnceLock::new());
+        let named = name.clone();
         let properties =
             ConnectionProperties::default().with_connection_name(label.as_str().into());
         let runtime =
@@ -85,27 +103,42 @@ impl Link for Amqp {
         let connecting = Connection::connector(
             uri,
             runtime,
-            async |uri, runtime| {
+            async move |uri, runtime| {
                 let config = OwnedTLSConfig::default();
                 let connecting =
                     AMQPUriTcpExt::connect_with_config_async(&uri, config.as_ref(), &runtime);
                 let late =
                     || io::Error::new(io::ErrorKind::TimedOut, "no answer to the connection");
-                Ok(timeout(TCP_CONNECT, connecting)
+                let stream = timeout(TCP_CONNECT, connecting)
                     .await
-                    .map_err(|_| late())??)
+                    .map_err(|_| late())??;
+                if let AsyncTcpStream::Plain(stream) = &stream {
+                    let stream = stream.get_ref();
+                    // As RabbitMQ calls it, unless addresses are translated on the way.
+                    let name = format!("{} -> {}", stream.local_addr()?, stream.peer_addr()?);
+                    let _ = named.set(name);
+                }
+                Ok(stream)
             },
             properties,
         );
         let connection = connecting.await.map_err(|error| to.explain(&error))?;
-        Ok(Amqp {
+        let link = Amqp {
             connection: Arc::new(connection),
             broker: to.clone(),
+            name: name.get().cloned().unwrap_or_default(),
             label,
-        })
+            spare: Mutex::default(),
+        };
+        link.stock().await;
+        Ok(link)
     }
 
     fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn label(&self) -> String {
         self.label.clone()
     }
 
@@ -123,31 +156,68 @@ impl Link for Amqp {
         !self.connection.status().connected()
     }
 
-    async fn open(&self, queue: &Queue, prefetch: u16, epoch: u64) -> Result<Consuming, Trouble> {
+    async fn open(
+        &self,
+        queue: &Queue,
+        prefetch: u16,
+        epoch: Option<u64>,
+    ) -> Result<Consuming, Trouble> {
+        let opened = self.consume(queue, prefetch, epoch).await;
+        if opened.is_err() {
+            // The next try has a channel already.
+            self.stock().await;
+        }
+        opened
+    }
+
+    async fn close(self) {
+        let _ = self.connection.close(200, "OK".into()).await;
+    }
+}
+
+impl Amqp {
+    /// Sees to it that there is a spare channel. Without one, opening opens its own.
+    async fn stock(&self) {
+        let mut spare = self.spare.lock().await;
+        if !spare
+            .as_ref()
+            .is_some_and(|channel| channel.status().connected())
+        {
+            *spare = self.connection.create_channel().await.ok();
+        }
+    }
+
+    async fn consume(
+        &self,
+        queue: &Queue,
+        prefetch: u16,
+        epoch: Option<u64>,
+    ) -> Result<Consuming, Trouble> {
         let explain = |error: Error| self.explain_open(&error, queue);
-        let channel = self.connection.create_channel().await.map_err(explain)?;
-        channel
-            .basic_qos(prefetch, BasicQosOptions::default())
-            .await
-            .map_err(explain)?;
+        let spare = self.spare.lock().await.take();
+        let channel = match spare.filter(|channel| channel.status().connected()) {
+            Some(channel) => channel,
+            None => self.connection.create_channel().await.map_err(explain)?,
+        };
         let prefix = queue.consumer_tag_prefix.as_deref().unwrap_or("quorate");
+        let suffix = epoch.map_or("ahead".to_owned(), |epoch| epoch.to_string());
         let tag = short(
-            &format!("{prefix}-{}-{epoch}", queue.name),
+            &format!("{prefix}-{}-{suffix}", queue.name),
             "the consumer tag",
         )?;
         let options = BasicConsumeOptions {
             exclusive: self.broker.fence == "exclusive",
             ..Default::default()
         };
-        let consumer = channel
-            .basic_consume(
-                short(&queue.queue, "the queue's name")?,
-                tag.clone(),
-                options,
-                FieldTable::default(),
-            )
-            .await
-            .map_err(explain)?;
+        let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
+        let consuming = channel.basic_consume(
+            short(&queue.queue, "the queue's name")?,
+            tag.clone(),
+            options,
+            FieldTable::default(),
+        );
+        // One after the other, without waiting in between: the broker keeps the order.
+        let ((), consumer) = tokio::try_join!(biased; qos, consuming).map_err(explain)?;
         let settler = Hand::new(self.connection.clone());
         Ok(Consuming {
             channel,
@@ -156,10 +226,6 @@ impl Link for Amqp {
             queue: queue.queue.clone(),
             settler,
         })
-    }
-
-    async fn close(self) {
-        let _ = self.connection.close(200, "OK".into()).await;
     }
 }
 

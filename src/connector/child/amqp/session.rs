@@ -19,7 +19,8 @@ use super::{
     message, short,
 };
 
-/// The longest wait for a publisher confirm.
+/// The longest wait for the dead-letter queue to have a message: for the channel, for the
+/// broker to read it, and for its confirm.
 const CONFIRM: Duration = Duration::from_secs(10);
 /// The longest wait for the broker to stop a consumer.
 const CANCEL: Duration = Duration::from_secs(5);
@@ -148,6 +149,32 @@ impl Settler for Hand {
         queue: &str,
         epitaph: &Epitaph,
     ) -> Result<(), Trouble> {
+        let burying = self.publish(token, message, queue, epitaph);
+        match timeout(CONFIRM, burying).await {
+            Ok(done) => done,
+            Err(_) => {
+                // Whatever it hangs on, the next burial begins with another channel. Where
+                // the lock is held, another one is opening that channel.
+                if let Ok(mut publisher) = self.publisher.try_lock() {
+                    publisher.take();
+                }
+                Err(Trouble::new(format!(
+                    "the broker did not confirm within {} s that the dead-letter queue {queue:?} has the message",
+                    CONFIRM.as_secs()
+                )))
+            }
+        }
+    }
+}
+
+impl Hand {
+    async fn publish(
+        &self,
+        token: &Token,
+        message: &Message,
+        queue: &str,
+        epitaph: &Epitaph,
+    ) -> Result<(), Trouble> {
         let properties = message::buried(&token.properties, epitaph);
         let routing_key = short(queue, "dead_letter")?;
         let explain = |error: Error| {
@@ -170,26 +197,20 @@ impl Settler for Hand {
             )
             .await
             .map_err(explain)?;
-        match timeout(CONFIRM, confirm).await {
-            Ok(Ok(Confirmation::Ack(None))) => Ok(()),
-            Ok(Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)))) => {
+        match confirm.await {
+            Ok(Confirmation::Ack(None)) => Ok(()),
+            Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_))) => {
                 Err(Trouble::new(format!(
                     "there is no dead-letter queue {queue:?}: declare it at the broker; the message is kept"
                 )))
             }
-            Ok(Ok(_)) => Err(Trouble::new(format!(
+            Ok(_) => Err(Trouble::new(format!(
                 "the broker did not take a message into the dead-letter queue {queue:?}"
             ))),
-            Ok(Err(error)) => Err(explain(error)),
-            Err(_) => Err(Trouble::new(format!(
-                "the broker did not confirm within {} s that the dead-letter queue {queue:?} has the message",
-                CONFIRM.as_secs()
-            ))),
+            Err(error) => Err(explain(error)),
         }
     }
-}
 
-impl Hand {
     /// Over this connection.
     pub(super) fn new(connection: Arc<Connection>) -> Self {
         Hand {

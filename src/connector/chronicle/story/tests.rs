@@ -17,12 +17,14 @@ fn spec(name: &str, fenced_by_broker: bool) -> Spec {
             name: name.into(),
         },
         active: true,
+        warm: true,
         connection: Default::default(),
         channel: Default::default(),
         service: "store".into(),
         call_timeout: ms(100),
         prefetch: 10,
         fenced_by_broker,
+        management: None,
     }
 }
 
@@ -63,6 +65,7 @@ impl Scene {
             epoch: 5,
             term: 1,
             released: false,
+            ..Reign::default()
         };
         let keyed = specs
             .iter()
@@ -105,6 +108,7 @@ impl Scene {
             epoch,
             term,
             released,
+            ..Reign::default()
         };
     }
 
@@ -224,6 +228,7 @@ fn a_reign_that_is_over_is_not_written_of() {
                     epoch: 9,
                     term: 3,
                     released: false,
+                    ..Reign::default()
                 }
             }
         }

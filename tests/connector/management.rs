@@ -1,0 +1,195 @@
+//! A connector server that hangs with everything it runs, and keeps its connection: the
+//! successor has the broker close it.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::Ipv4Addr,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use quorate::state::{self, BrokerConnection, Kind};
+use serde_json::json;
+use tokio::sync::OnceCell;
+
+use super::{rabbitmq::Rabbit, world::*};
+
+async fn managed() -> &'static Rabbit {
+    static BROKER: OnceCell<Rabbit> = OnceCell::const_new();
+    BROKER
+        .get_or_init(|| Rabbit::start_managed(Ipv4Addr::LOCALHOST))
+        .await
+}
+
+/// The holder and its connector, in processes of their own.
+struct Holder {
+    member: Child,
+    connector: u32,
+    connection: BrokerConnection,
+}
+
+impl Holder {
+    async fn start(queue: &str, port: u16, fence: &str) -> Holder {
+        let mut member = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--ignored",
+                "--exact",
+                "--nocapture",
+                "processes::helper_parent",
+            ])
+            .env("HELPER_QUEUE", queue)
+            .env("HELPER_PORT", port.to_string())
+            .env("HELPER_FENCE", fence)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(member.stdout.take().unwrap()).lines();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut connection = BrokerConnection::default();
+            for line in lines.map_while(Result::ok) {
+                if let Some((_, it)) = line.split_once("CONNECTION ") {
+                    let (name, label) = it.split_once('|').unwrap();
+                    (connection.name, connection.label) = (name.into(), label.into());
+                }
+                if let Some((_, pid)) = line.split_once("PID ") {
+                    return (connection, pid.trim().parse().unwrap());
+                }
+            }
+            panic!("the holder ended");
+        });
+        let (connection, connector) = read.await.unwrap();
+        Holder {
+            member,
+            connector,
+            connection,
+        }
+    }
+
+    fn stop(&self) {
+        for pid in [self.member.id(), self.connector] {
+            kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGSTOP).unwrap();
+        }
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.member.kill();
+        let _ = self.member.wait();
+    }
+}
+
+/// A successor that stands by and knows of the holder what the log says of it.
+async fn successor(queue: &str, fence: &str, url: &str, former: &BrokerConnection) -> Member {
+    let group = Group::with_channel(managed().await, queue);
+    let mut broker = connection(managed().await.port());
+    broker["fence"] = json!(fence);
+    broker["management_url"] = json!(url);
+    // Longer than any test: nothing but the close lets the successor in.
+    broker["heartbeat_s"] = json!(300);
+    group.put(Kind::AmqpConnection, broker);
+    group.apply(2, 1, &state::Command::TakeOver { member: 1, term: 2 });
+    let connector = format!("amqp_channel/{queue}");
+    group.apply(
+        2,
+        1,
+        &state::Command::Connected {
+            member: 1,
+            connections: [(connector, former.clone())].into(),
+        },
+    );
+    let member = Member::start(&group, 2, 1000);
+    member
+        .when(queue, "standby", |it| {
+            it.state == quorate::connector::ConnectorState::Standby
+        })
+        .await;
+    member
+}
+
+/// The time from the election to the first of five messages that the stopped holder had
+/// been sent, and that all of them were handled.
+async fn takes_over(fence: &str, rename: bool) -> Duration {
+    let (broker, queue) = (managed().await, unique("hangs"));
+    let client = broker.client().await;
+    client.declare(&queue).await;
+    let holder = Holder::start(&queue, broker.port(), fence).await;
+    let mut known = holder.connection.clone();
+    if rename {
+        // As where addresses are translated on the way to the broker.
+        known.name = "192.0.2.1:1 -> 192.0.2.2:5672".into();
+    }
+    client.publish(&queue, bodies(5)).await;
+    eventually("the holder has them", async || {
+        (client.count(&queue).await == (0, 1)).then_some(())
+    })
+    .await;
+    let url = broker.management_url().unwrap();
+    let second = successor(&queue, fence, &url, &known).await;
+    // The broker shows connections with a delay of some seconds.
+    let shown = format!("{url}/api/connections?columns=user_provided_name");
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    eventually("the broker shows the connection", async || {
+        let asked = http.get(&shown).basic_auth("guest", Some("guest"));
+        let text = asked.send().await.ok()?.text().await.ok()?;
+        text.contains(&known.label).then_some(())
+    })
+    .await;
+    holder.stop();
+    let at = Instant::now();
+    second.lead(3);
+    let first = eventually("the first is handled", async || {
+        second.group.calls.lock().first().map(|call| call.at)
+    })
+    .await;
+    drained(&client, &second, &queue).await;
+    assert_eq!(second.group.calls_by_body().len(), 5);
+    first - at
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exclusive_consumer_that_hangs_is_closed_by_name() {
+    let took = takes_over("exclusive", false).await;
+    println!("handled {took:?} after the election, exclusive");
+    assert!(took < Duration::from_millis(1000), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_to_a_connector_that_hangs_comes_back() {
+    let took = takes_over("lease", false).await;
+    println!("handled {took:?} after the election, lease");
+    // Once a holder that lives would have had the time to finish.
+    assert!(took < Duration::from_millis(2500), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_under_another_name_is_found_by_its_label() {
+    let took = takes_over("exclusive", true).await;
+    println!("handled {took:?} after the election, by label");
+    assert!(took < Duration::from_millis(2000), "{took:?}");
+}
+
+/// A management face that does not answer, or refuses, delays nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_takeover_does_not_need_the_management_face() {
+    let (broker, url) = (managed().await, managed().await.management_url().unwrap());
+    let client = broker.client().await;
+    for url in ["http://127.0.0.1:9", &url.replace("//", "//guest:wrong@")] {
+        let queue = unique("unmanaged");
+        client.declare(&queue).await;
+        let gone = BrokerConnection {
+            name: "127.0.0.1:1 -> 127.0.0.1:2".into(),
+            label: "gone".into(),
+        };
+        let second = successor(&queue, "lease", url, &gone).await;
+        let at = Instant::now();
+        second.lead(3);
+        let active = second.active(&queue).await.activated_at.unwrap();
+        println!("consuming {:?} after the election", active - at);
+        assert!(active - at < Duration::from_millis(1000));
+    }
+}
