@@ -175,7 +175,12 @@ fn read(r: &mut Reader, folder: &Path) -> Option<Settings> {
     let data_dir = folder.join(r.path("data_dir", "data"));
     let pid_file = r.optional_path("pid_file");
     let lock_wait = r.millis("lock_wait_ms", 5_000, 0..=60_000);
-    let failover_ms = r.integer("failover_ms", 500, FAILOVER_MS_MIN..=FAILOVER_MS_MAX);
+    let failover_ms = r.integer_since(
+        "failover_ms",
+        500,
+        FAILOVER_MS_MIN..=FAILOVER_MS_MAX,
+        ": in less an election's messages and writes don't fit, and who can wait longer than the most needs no promise",
+    );
     // A member ends within 10 s of SIGTERM: what else it does then needs the rest.
     let drain = r.millis("drain_ms", 4_000, 0..=6_000);
     let standby_max = r.integer("standby_max", 200, 0..=1_000) as usize;

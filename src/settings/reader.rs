@@ -126,6 +126,17 @@ impl Reader {
     }
 
     pub(super) fn integer(&mut self, key: &str, default: u64, range: RangeInclusive<u64>) -> u64 {
+        self.integer_since(key, default, range, "")
+    }
+
+    /// As [`Reader::integer`], with the reason for the range.
+    pub(super) fn integer_since(
+        &mut self,
+        key: &str,
+        default: u64,
+        range: RangeInclusive<u64>,
+        since: &str,
+    ) -> u64 {
         let Some(given) = self.take(key) else {
             return default;
         };
@@ -138,7 +149,7 @@ impl Reader {
             Some(number) if range.contains(&number) => number,
             _ => {
                 let problem = format!(
-                    "must be a whole number from {} to {}",
+                    "must be a whole number from {} to {}{since}",
                     range.start(),
                     range.end()
                 );

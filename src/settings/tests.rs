@@ -121,7 +121,13 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "name = \"a\"\nfailover_ms = 99",
         "failover_ms",
         "99",
-        "from 100 to 60000",
+        "from 100 to 60000: in less an election's messages and writes don't fit",
+    ),
+    (
+        "name = \"a\"\nfailover_ms = 60001",
+        "failover_ms",
+        "60001",
+        "needs no promise",
     ),
     (
         "name = \"a\"\nfailover_ms = -1",
