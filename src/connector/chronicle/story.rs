@@ -107,8 +107,12 @@ impl Story {
 
     fn begin(&self, now: Instant, seen: &Seen<'_>) -> Told {
         let before = self.last;
-        let from = before.holder;
-        let Reign { epoch, term, .. } = seen.reign;
+        let Reign {
+            epoch,
+            term,
+            former: from,
+            ..
+        } = seen.reign;
         let again = from == Some(self.me) && before.term == term;
         let election = seen.leadership.election.filter(|_| !again);
         let (why, lost_at) = match election {

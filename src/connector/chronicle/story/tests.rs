@@ -103,11 +103,17 @@ impl Scene {
     }
 
     fn reign(&mut self, epoch: u64, term: u64, released: bool) {
+        let before = self.reign;
+        let former = match before.epoch == epoch {
+            true => before.former,
+            false => before.holder,
+        };
         self.reign = Reign {
             holder: Some(ME),
             epoch,
             term,
             released,
+            former,
             ..Reign::default()
         };
     }
@@ -144,6 +150,7 @@ fn a_death_is_told_step_by_step_once_the_last_connector_is_at_work() {
     scene.statuses.push(active("y", 8, scene.at(175)));
     let told = scene.look(180);
     assert_eq!(told.len(), 1);
+    assert_eq!(told[0].from, Some(1));
     assert!(told[0].still_reigns);
     let wanted = Takeover {
         epoch: 8,
