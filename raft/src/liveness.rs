@@ -19,7 +19,7 @@
 //! When the leader is dead for sure, the voters that are left stand for election, the one
 //! with the highest id at once, each other 20 ms after the one before; one that is asked by
 //! a candidate whose log is shorter than its own at once. A candidate first asks, without
-//! touching any term, whether a quorum would elect it (a pre-vote for `DEATH`), every 5 ms
+//! touching any term, whether a quorum would elect it (a pre-vote for `DEATH`), every 2 ms
 //! until it does: whoever learns of the death some milliseconds later burns no term. Then
 //! it asks for votes with openraft's transfer flag, and says `DEATH`. A voter lets that flag
 //! stand only if the leader it knows is dead by its own liveness, and never if it leads

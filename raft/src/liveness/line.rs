@@ -1,7 +1,7 @@
 //! The connection to one member's process.
 
 use std::{
-    io::{ErrorKind, Result},
+    io::{Error, ErrorKind, Result},
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -60,8 +60,8 @@ pub(super) async fn hold(address: &str, tell: impl Fn(Sign)) {
 /// Returns what became of the process, if that is known.
 async fn until_lost(mut stream: TcpStream, tell: &impl Fn(Sign)) -> Option<Sign> {
     let mut suspicion = Suspicion::default();
+    let address = stream.peer_addr().ok()?;
     loop {
-        let address = stream.peer_addr().ok()?;
         tell(Sign::Alive);
         let since = Instant::now();
         if !closed(stream).await {
@@ -97,12 +97,17 @@ async fn closed(mut stream: TcpStream) -> bool {
         match stream.read(&mut ignored).await {
             Ok(0) => return true,
             Ok(_) => {}
-            Err(e) => {
-                use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-                return matches!(e.kind(), ConnectionReset | ConnectionAborted | BrokenPipe);
-            }
+            Err(e) => return reset(&e),
         }
     }
+}
+
+fn reset(e: &Error) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};
+    matches!(
+        e.kind(),
+        ConnectionReset | ConnectionAborted | BrokenPipe | NotConnected
+    )
 }
 
 async fn probe(address: SocketAddr) -> (Attempt, Option<TcpStream>) {
@@ -113,6 +118,7 @@ async fn probe(address: SocketAddr) -> (Attempt, Option<TcpStream>) {
     match connected {
         Ok(stream) => (Attempt::Accepted, Some(stream)),
         Err(e) if e.kind() == ErrorKind::ConnectionRefused => (Attempt::Refused, None),
+        Err(e) if reset(&e) => (Attempt::Reset, None),
         Err(_) => (Attempt::Unclear, None),
     }
 }

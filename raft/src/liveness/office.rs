@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Before a voter that did not agree is asked again.
-const ASK_AGAIN: Duration = Duration::from_millis(5);
+const ASK_AGAIN: Duration = Duration::from_millis(2);
 
 /// A leader that has died for sure.
 #[derive(Clone, Copy, Debug)]

@@ -19,6 +19,8 @@ const ATTEMPTS: u32 = 30;
 pub(super) enum Attempt {
     Refused,
     Accepted,
+    /// Accepted and reset at once: a listener that is being closed.
+    Reset,
     /// No answer in time, or another error: says nothing.
     Unclear,
 }
@@ -50,7 +52,7 @@ impl Suspicion {
             Attempt::Refused if self.refusals >= REFUSALS => Step::Dead,
             Attempt::Unclear => Step::GiveUp,
             _ if self.attempts >= ATTEMPTS => Step::GiveUp,
-            Attempt::Refused => Step::Again,
+            Attempt::Refused | Attempt::Reset => Step::Again,
             Attempt::Accepted => Step::Connected,
         }
     }
@@ -121,6 +123,11 @@ mod tests {
         // Its listener was closed after its connections.
         assert_eq!(verdict([Accepted, Accepted, Refused, Refused]), Step::Dead);
         assert_eq!(verdict([Refused, Accepted, Refused]), Step::Again);
+        assert_eq!(
+            verdict([Reset, Refused, Reset, Refused, Refused]),
+            Step::Dead
+        );
+        assert_eq!(verdict([Refused, Reset]), Step::Again);
         assert_eq!(verdict([Refused, Unclear]), Step::GiveUp);
         assert_eq!(verdict([Unclear]), Step::GiveUp);
         // Something in between accepts for it and hangs up.

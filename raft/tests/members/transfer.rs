@@ -78,6 +78,7 @@ async fn only_a_fit_voter_is_handed_to() {
             .any(|m| m.id == gone && m.reachable == Some(true))
     })
     .await;
+    group.all_there().await;
     assert!(transfer(&group, leader, Some(gone)).await.is_ok());
 }
 
