@@ -12,7 +12,7 @@ export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 CARGO_FLAGS ?=
 QUORATE = $(CARGO_TARGET_DIR)/debug/quorate
 
-.PHONY: help setup build install run test figures verify fix
+.PHONY: help setup build install run test figures takeovers calm verify fix
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -29,9 +29,10 @@ install: build ## link the binary into cargo's bin folder, so that `quorate` is 
 run: setup install ## three members and HAProxy on this machine (ARGS="--members 5" and the like)
 	$(QUORATE) quickstart $(ARGS)
 
-# Every test program but two: `it` runs real processes and measures time, so its tests
-# run one at a time; `figures` prints what the documentation quotes and tests nothing.
-TESTS := $(filter-out it figures,$(notdir $(basename $(wildcard tests/*.rs */tests/*.rs)) \
+# Every test program but three: `it` runs real processes and measures time, so its tests
+# run one at a time; `figures` prints what the documentation quotes and tests nothing;
+# `endurance` runs for minutes to an hour.
+TESTS := $(filter-out it figures endurance,$(notdir $(basename $(wildcard tests/*.rs */tests/*.rs)) \
 	$(patsubst %/main.rs,%,$(wildcard tests/*/main.rs */tests/*/main.rs))))
 CARGO_TEST = cargo test --workspace $(CARGO_FLAGS) --no-fail-fast
 
@@ -45,6 +46,13 @@ test: setup ## run every test
 
 figures: setup ## measure what the documentation quotes
 	cargo test --workspace $(CARGO_FLAGS) --test figures
+
+takeovers: setup ## hundreds of takeovers in a row under load, checked; half an hour (ARGS="--kills 20 --stops 10")
+	cargo test --workspace $(CARGO_FLAGS) --test endurance -- takeovers $(ARGS)
+
+MINUTES ?= 30
+calm: setup ## full load without a takeover (MINUTES=30)
+	cargo test --workspace $(CARGO_FLAGS) --test endurance -- calm --minutes $(MINUTES) $(ARGS)
 
 verify: ## check the form of everything; writes nothing
 	cargo fmt --all --check

@@ -2,6 +2,8 @@
 //! Not a test: it asserts nothing and `cargo test` leaves it out.
 #![allow(dead_code, missing_docs)]
 
+#[path = "../support/machine.rs"]
+mod machine;
 #[path = "../it/support/mod.rs"]
 mod support;
 
@@ -24,7 +26,7 @@ use support::{
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     println!("| what | figure |\n|---|---|");
-    row("machine", machine());
+    row("machine", machine::describe());
     row(
         "binary",
         mib(fs::metadata(QUORATE).expect("the binary").len()),
@@ -38,15 +40,6 @@ async fn main() {
 
 fn row(what: &str, figure: impl std::fmt::Display) {
     println!("| {what} | {figure} |");
-}
-
-fn machine() -> String {
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
-    let model = model.unwrap_or("").trim_start_matches([' ', '\t', ':']);
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("{cores} cores of {model}, Linux {}", kernel.trim())
 }
 
 fn mib(bytes: u64) -> String {

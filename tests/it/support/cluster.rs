@@ -15,6 +15,11 @@ use super::{
 /// How long anything that should take a second or two may take on a busy machine.
 pub const SOON: Duration = Duration::from_secs(30);
 
+/// Whether the folders of tests are to outlive them.
+pub fn keep() -> bool {
+    std::env::var_os("KEEP_TEST_FOLDERS").is_some()
+}
+
 /// Members in one temporary folder; all end with it.
 pub struct Cluster {
     pub members: Vec<Member>,
@@ -63,7 +68,7 @@ impl Cluster {
     }
 
     fn prepare_at(net: Option<&Arc<Net>>, size: usize, failover_ms: u64, extra: &str) -> Cluster {
-        let keep = std::env::var_os("KEEP_TEST_FOLDERS").is_some();
+        let keep = keep();
         let mut builder = tempfile::Builder::new();
         let root = builder.disable_cleanup(keep).tempdir();
         let root = root.expect("a temporary folder");

@@ -7,8 +7,11 @@ pub mod rabbitmq;
 
 pub mod broker_watch;
 pub mod cluster;
+pub mod front;
 pub mod http;
 pub mod member;
 pub mod ports;
+pub mod takeovers;
+pub mod traffic;
 pub mod upstream;
 pub mod wait;

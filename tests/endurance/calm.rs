@@ -1,0 +1,290 @@
+//! Full load for a long time, and nobody takes over: a member that is merely busy is not
+//! taken for a lost one.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    net::Ipv4Addr,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{
+    Common,
+    load::Load,
+    report,
+    support::{
+        cluster::{self, Cluster},
+        front::Balancer,
+        http,
+        rabbitmq::Rabbit,
+        traffic::{sink::Sink, source::Source, verdict},
+    },
+};
+
+/// How much of it.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// For how long.
+    #[arg(long, default_value_t = 30.0)]
+    minutes: f64,
+    /// Clients that write keys, each at one member.
+    #[arg(long, default_value_t = 8)]
+    writers: u64,
+    /// Clients that call a service through HAProxy.
+    #[arg(long, default_value_t = 8)]
+    readers: u64,
+    /// The most messages published each second, over all channels; a queue's next one waits
+    /// for the broker's confirm of the last.
+    #[arg(long, default_value_t = 200)]
+    messages: u64,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Each writer's keys; written over and over.
+const KEYS: u64 = 500;
+const VALUE: usize = 100;
+const LOOK: Duration = Duration::from_secs(10);
+const CHANNELS: [&str; 4] = ["orders", "invoices", "parcels", "returns"];
+
+/// What was seen at one look.
+#[derive(Clone, Debug, Default)]
+struct Look {
+    at: Duration,
+    writes: u64,
+    requests: u64,
+    messages: usize,
+    /// Signs that the machine is too slow, by what is counted.
+    strain: BTreeMap<String, u64>,
+}
+
+/// Loads the members and watches who reigns; gives what must not be.
+pub async fn run(options: Options) -> Vec<String> {
+    let rabbit = Rabbit::start().await;
+    let broker = rabbit.client().await;
+    for queue in CHANNELS {
+        broker.declare(queue).await;
+    }
+    let sink = Sink::start_at(Ipv4Addr::LOCALHOST, Duration::ZERO).await;
+    let mut cluster = Cluster::start(3, options.common.failover_ms, "").await;
+    cluster.root.disable_cleanup(true);
+    println!("logs: {}", cluster.root.path().display());
+    declare(&cluster, &rabbit, &sink).await;
+    let balancer = Balancer::start(&cluster).await;
+    let (server, epoch) = cluster.serving(0).await;
+
+    let admins: Vec<_> = cluster
+        .members
+        .iter()
+        .map(|m| m.admin_url("/v1/kv/"))
+        .collect();
+    let mut writes = Load::start(options.writers, move |client, c, n| {
+        let at = &admins[c as usize % admins.len()];
+        let request = client.put(format!("{at}calm-{c}-{}", n % KEYS));
+        async move { Ok(request.body(vec![b'x'; VALUE]).send().await?.status()) }
+    });
+    let url = balancer.at("/echo");
+    let mut requests = Load::start(options.readers, move |client, _, _| {
+        let request = client.get(&url);
+        async move {
+            let answer = request.send().await?;
+            let status = answer.status();
+            answer.bytes().await.map(|_| status)
+        }
+    });
+    let pause = Duration::from_secs_f64(CHANNELS.len() as f64 / options.messages as f64);
+    let mut source = Source::start(&rabbit, &CHANNELS, pause).await;
+
+    let begun = Instant::now();
+    let whole = Duration::from_secs_f64(options.minutes * 60.0);
+    let mut looks = vec![Look::default()];
+    let mut findings = Vec::new();
+    let mut reign = (server, epoch);
+    while begun.elapsed() < whole {
+        tokio::time::sleep(LOOK.min(whole.saturating_sub(begun.elapsed()))).await;
+        let look = Look {
+            at: begun.elapsed(),
+            writes: writes.count.done.load(Ordering::Relaxed),
+            requests: requests.count.done.load(Ordering::Relaxed),
+            messages: sink.calls_len(),
+            strain: strain(&cluster).await,
+        };
+        if let Some(last) = looks.last() {
+            println!("{}", line(last, &look));
+        }
+        looks.push(look);
+        // Each reign has an epoch of its own: one that came and went shows in the next.
+        match cluster.connector_server(0).await {
+            Ok(now) if now != reign => {
+                let (at, old) = (begun.elapsed(), reign);
+                findings.push(format!(
+                    "by {at:.1?} member {} (epoch {}) had been followed by member {} (epoch {})",
+                    old.0 + 1,
+                    old.1,
+                    now.0 + 1,
+                    now.1
+                ));
+                reign = now;
+            }
+            Ok(_) => {}
+            Err(problem) => println!("member-1 was asked who reigns: {problem}"),
+        }
+    }
+    let took = begun.elapsed();
+    writes.finish().await;
+    requests.finish().await;
+    let published = source.finish().await;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let lost = loop {
+        let lost = verdict::lost(&published, &sink.calls());
+        if lost.is_empty() || Instant::now() > deadline {
+            break lost;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    if !lost.is_empty() {
+        findings.push(format!("{} messages were never handled", lost.len()));
+    }
+    let failed = [&writes, &requests].map(|load| load.count.failed.load(Ordering::Relaxed));
+    let text = markdown(&options, &looks, took, failed, &findings);
+    let raw = raw(&options, &looks, took, failed, &findings);
+    report::write(&options.common.out, "calm", &text, &raw);
+    let keep = !findings.is_empty() || cluster::keep();
+    cluster.root.disable_cleanup(keep);
+    findings
+}
+
+async fn declare(cluster: &Cluster, rabbit: &Rabbit, sink: &Sink) {
+    let echo = json!({"name": "echo-it", "builtin": "echo"});
+    cluster.put(0, "service", echo).await;
+    let path = json!({"name": "echo", "path": "/echo", "service": "echo-it"});
+    cluster.put(0, "http_channel", path).await;
+    let service = json!({"name": "sink", "upstream": sink.url()});
+    cluster.put(0, "service", service).await;
+    let connection = json!({
+        "name": "rabbit", "host": "127.0.0.1", "port": rabbit.port(),
+        "username": "guest", "password": "guest",
+    });
+    cluster.put(0, "amqp_connection", connection).await;
+    for name in CHANNELS {
+        let channel =
+            json!({"name": name, "connection": "rabbit", "queue": name, "service": "sink"});
+        cluster.put(0, "amqp_channel", channel).await;
+        cluster.connector_in(0, name, "active").await;
+    }
+}
+
+/// What each member counts of its own slowness, summed up; of the worst the highest.
+async fn strain(cluster: &Cluster) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::<String, u64>::new();
+    for member in &cluster.members {
+        let Ok(answer) = http::get_json(&member.admin_url("/v1/member")).await else {
+            continue;
+        };
+        for (name, value) in answer["strain"].as_object().into_iter().flatten() {
+            let Some(value) = value.as_u64().filter(|_| name != "last_ago_s") else {
+                continue;
+            };
+            let sum = sums.entry(name.clone()).or_default();
+            *sum = match name.starts_with("worst") {
+                true => value.max(*sum),
+                false => *sum + value,
+            };
+        }
+    }
+    sums
+}
+
+fn rates(from: &Look, to: &Look) -> [f64; 3] {
+    let seconds = (to.at - from.at).as_secs_f64();
+    let rate = |from: u64, to: u64| (to - from) as f64 / seconds;
+    [
+        rate(from.writes, to.writes),
+        rate(from.requests, to.requests),
+        rate(from.messages as u64, to.messages as u64),
+    ]
+}
+
+/// One look, while the run goes on.
+fn line(from: &Look, to: &Look) -> String {
+    let [writes, requests, messages] = rates(from, to);
+    let at = to.at.as_secs();
+    let strain = &to.strain;
+    format!(
+        "{at:5} s  {writes:.0} writes/s, {requests:.0} requests/s, {messages:.0} messages/s; {strain:?}"
+    )
+}
+
+fn markdown(
+    options: &Options,
+    looks: &[Look],
+    took: Duration,
+    failed: [u64; 2],
+    findings: &[String],
+) -> String {
+    let (minutes, promise) = (options.minutes, options.common.failover_ms);
+    let command = format!("make calm MINUTES={minutes}");
+    let mut text = report::head("Full load without a takeover", &command);
+    let last = looks.last().cloned().unwrap_or_default();
+    let [writes, requests, messages] = rates(&Look::default(), &last);
+    let slowest = |n: usize| {
+        let rates = looks.windows(2).map(|pair| rates(&pair[0], &pair[1])[n]);
+        rates.fold(f64::INFINITY, f64::min)
+    };
+    let (s0, s1, s2) = (slowest(0), slowest(1), slowest(2));
+    let _ = writeln!(
+        text,
+        "\n{} writers of keys ({VALUE} bytes) at the three members and {} clients of a service through HAProxy, each asking again as soon as it was answered, \
+         and up to {} messages a second through {} channels of RabbitMQ, for {:.1} minutes with `failover_ms` {promise}.\n\n\
+         | what | mean | slowest {} s | failed |\n|---|---|---|---|\n\
+         | writes/s | {writes:.0} | {s0:.0} | {} |\n| requests/s | {requests:.0} | {s1:.0} | {} |\n| messages/s | {messages:.0} | {s2:.0} | 0 |",
+        options.writers,
+        options.readers,
+        options.messages,
+        CHANNELS.len(),
+        took.as_secs_f64() / 60.0,
+        LOOK.as_secs(),
+        failed[0],
+        failed[1],
+    );
+    let _ = writeln!(
+        text,
+        "\nTakeovers: {} (goal: 0).",
+        findings.iter().filter(|f| f.contains("followed")).count()
+    );
+    text.push_str(
+        "\nSigns of strain that the members counted:\n\n| what | over all members |\n|---|---|\n",
+    );
+    for (name, value) in &last.strain {
+        let _ = writeln!(text, "| `{name}` | {value} |");
+    }
+    for finding in findings {
+        let _ = writeln!(text, "\n- {finding}");
+    }
+    text
+}
+
+fn raw(
+    options: &Options,
+    looks: &[Look],
+    took: Duration,
+    failed: [u64; 2],
+    findings: &[String],
+) -> Value {
+    let looks = looks.iter().map(|look| {
+        json!({
+            "seconds": look.at.as_secs_f64(), "writes": look.writes, "requests": look.requests,
+            "messages": look.messages,
+            "strain": look.strain,
+        })
+    });
+    json!({
+        "failover_ms": options.common.failover_ms, "seconds": took.as_secs_f64(),
+        "failed_writes": failed[0], "failed_requests": failed[1], "findings": findings,
+        "looks": looks.collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,59 @@
+//! Long runs with real processes under load: `make takeovers`, `make calm`.
+//! Not among `make test`'s: they take from minutes to an hour and want the machine for
+//! themselves. Each writes a report and its raw figures, and fails when a check does.
+#![allow(dead_code, missing_docs)]
+
+mod calm;
+mod load;
+#[path = "../support/machine.rs"]
+mod machine;
+mod report;
+mod spread;
+#[path = "../it/support/mod.rs"]
+mod support;
+mod takeovers;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Long runs.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    run: Run,
+}
+
+#[derive(Subcommand)]
+enum Run {
+    /// Takeovers in a row under message load.
+    Takeovers(takeovers::Options),
+    /// Full load, and nobody takes over.
+    Calm(calm::Options),
+}
+
+/// What all runs have.
+#[derive(Args, Clone, Debug)]
+struct Common {
+    /// The promise.
+    #[arg(long, default_value_t = 500)]
+    failover_ms: u64,
+    /// The folder that the report and the raw figures are written to.
+    #[arg(long, default_value = "docs/benchmarks")]
+    out: PathBuf,
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> ExitCode {
+    let findings = match Arguments::parse().run {
+        Run::Takeovers(options) => takeovers::run(options).await,
+        Run::Calm(options) => calm::run(options).await,
+    };
+    for finding in &findings {
+        eprintln!("FOUND: {finding}");
+    }
+    match findings.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}

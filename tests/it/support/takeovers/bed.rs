@@ -1,0 +1,181 @@
+//! Three members, a broker, a service, a channel behind each fence, and messages.
+
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
+
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use super::fenced::Fenced;
+use crate::support::{
+    cluster::{Cluster, SOON},
+    http,
+    rabbitmq::{Client, Rabbit},
+    traffic::{consumers::Consumers, sink::Sink, source::Source},
+    wait::until,
+};
+
+/// The fences; each names a channel and its queue.
+pub const FENCES: [&str; 2] = ["exclusive", "lease"];
+/// Of each channel.
+pub const PREFETCH: usize = 10;
+
+/// How long a call of the service takes.
+const WORK: Duration = Duration::from_millis(3);
+/// Between two messages to a queue.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Everything that a run of takeovers needs. Ends in the order written here.
+pub struct Bed {
+    pub cluster: Cluster,
+    pub sink: Sink,
+    pub source: Source,
+    pub consumers: Vec<Consumers>,
+    pub broker: Client,
+    pub fenced: Fenced,
+    _rabbit: Rabbit,
+}
+
+impl Bed {
+    /// A cluster with this promise, busy.
+    pub async fn start(failover_ms: u64) -> Bed {
+        let rabbit = Rabbit::start().await;
+        let broker = rabbit.client().await;
+        let sink = Sink::start_at(Ipv4Addr::LOCALHOST, WORK).await;
+        let cluster = Cluster::start(3, failover_ms, "").await;
+        let service = json!({"name": "sink", "upstream": sink.url(), "timeout_ms": 5000});
+        cluster.put(0, "service", service).await;
+        let mut consumers = Vec::new();
+        for fence in FENCES {
+            broker.declare(fence).await;
+            let connection = json!({
+                "name": fence, "host": "127.0.0.1", "port": rabbit.port(),
+                "username": "guest", "password": "guest", "fence": fence,
+            });
+            cluster.put(0, "amqp_connection", connection).await;
+            cluster.put(0, "amqp_channel", channel(fence, true)).await;
+            consumers.push(Consumers::watch(&rabbit, fence).await);
+        }
+        let source = Source::start(&rabbit, &FENCES, PAUSE).await;
+        let bed = Bed {
+            cluster,
+            sink,
+            source,
+            consumers,
+            broker,
+            fenced: Fenced::default(),
+            _rabbit: rabbit,
+        };
+        bed.settled().await;
+        bed
+    }
+
+    /// Waits until every member is a voter that has caught up, one of them reigns, and
+    /// both its channels consume under its epoch; gives its index and the epoch.
+    pub async fn settled(&self) -> (usize, u64) {
+        self.cluster.voters(3).await;
+        until("both channels active under one reign", SOON, || async {
+            let leader = self.cluster.leader().await;
+            let (server, epoch) = self.cluster.connector_server(leader).await?;
+            for fence in FENCES {
+                let status = self.active(server, fence).await?;
+                if status["epoch"] != epoch {
+                    return Err(format!("not under epoch {epoch}: {status}"));
+                }
+            }
+            Ok::<_, String>((server, epoch))
+        })
+        .await
+    }
+
+    /// The status of a channel that is active on member `server`.
+    async fn active(&self, server: usize, fence: &str) -> Result<Value, String> {
+        let member = &self.cluster.members[server];
+        let answer = http::get_json(&member.admin_url("/v1/connectors")).await?;
+        let list = answer["connectors"].as_array().into_iter().flatten();
+        let mut active = list.filter(|status| {
+            status["name"] == fence
+                && status["state"] == "active"
+                && status["member"] == member.name.as_str()
+        });
+        let found = active.next().cloned();
+        found.ok_or_else(|| format!("{fence} is not active on {}: {answer}", member.name))
+    }
+
+    /// The process of a channel on member `server`.
+    pub async fn process(&self, server: usize, fence: &str) -> Result<Pid, String> {
+        let status = self.active(server, fence).await?;
+        let pid = status["pid"].as_i64().ok_or(status.to_string())?;
+        Ok(Pid::from_raw(pid as i32))
+    }
+
+    /// How the reign of `epoch` explains its beginning, if it does within a moment.
+    pub async fn story(&self, epoch: u64) -> Option<Value> {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let url = self.cluster.members[0].admin_url("/v1/cluster/takeovers");
+        loop {
+            if let Ok(answer) = http::get_json(&url).await {
+                let mut told = answer["takeovers"].as_array().into_iter().flatten();
+                if let Some(story) = told.find(|story| story["epoch"] == epoch) {
+                    return Some(story.clone());
+                }
+            }
+            if Instant::now() > deadline {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until each queue has one consumer again; gives for how long since `from`
+    /// there were more.
+    pub async fn one_consumer_each(&self, from: Instant) -> Vec<Duration> {
+        for (fence, consumers) in FENCES.iter().zip(&self.consumers) {
+            until(&format!("one consumer of {fence}"), SOON, || async {
+                match consumers.now() {
+                    1 => Ok(()),
+                    other => Err(format!("{other}")),
+                }
+            })
+            .await;
+        }
+        let overlaps = self.consumers.iter().map(|c| c.overlap_since(from));
+        overlaps.collect()
+    }
+
+    /// Takes both channels out of use and waits until the queues are left by everybody and
+    /// hold nothing, so that no message hangs unacked.
+    pub async fn rest(&self) -> Result<(), String> {
+        for fence in FENCES {
+            let put = self.cluster.put(0, "amqp_channel", channel(fence, false));
+            put.await;
+        }
+        let deadline = Instant::now() + SOON;
+        for fence in FENCES {
+            loop {
+                let left = self.broker.count(fence).await;
+                if left == (0, 0) {
+                    break;
+                }
+                if Instant::now() > deadline {
+                    let (messages, consumers) = left;
+                    return Err(format!(
+                        "{fence}: {messages} messages and {consumers} consumers are left"
+                    ));
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn channel(fence: &str, active: bool) -> Value {
+    json!({
+        "name": fence, "connection": fence, "queue": fence, "service": "sink",
+        "prefetch": PREFETCH, "active": active,
+        "on_failure": {"retries": 100, "backoff_ms": 50, "backoff_max_ms": 200},
+    })
+}

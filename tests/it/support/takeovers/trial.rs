@@ -1,0 +1,149 @@
+//! One fault and what came of it.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use rand::{Rng, rngs::StdRng};
+use serde_json::Value;
+
+use super::{
+    bed::{Bed, FENCES},
+    fault::{Fault, family, send},
+};
+
+/// How long a takeover may take before the run is given up.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// One fault, when it was, and what came of it. Figures by fence stand in the order of
+/// [`FENCES`].
+#[derive(Clone, Debug)]
+pub struct Trial {
+    pub n: usize,
+    pub fault: Fault,
+    pub begun: Instant,
+    /// When what was stopped was let go on.
+    pub resumed: Option<Instant>,
+    /// When everything was in order again.
+    pub ended: Instant,
+    /// The epoch before and after; the same when nobody took over.
+    pub epochs: (u64, u64),
+    /// From the signal to the first message handled under the new epoch; after the stop of
+    /// a connector's process the longest silence of its channel. `None`: no takeover.
+    pub gaps: Vec<Option<Duration>>,
+    /// For how long the broker had two consumers.
+    pub overlaps: Vec<Duration>,
+    /// How the new reign explains its beginning: the steps of `GET /v1/cluster/takeovers`.
+    pub story: Option<Value>,
+}
+
+impl Trial {
+    /// For how long it was stopped.
+    pub fn stopped(&self) -> Option<Duration> {
+        Some(self.resumed? - self.begun)
+    }
+
+    /// Whether somebody took over.
+    pub fn taken_over(&self) -> bool {
+        self.epochs.1 > self.epochs.0
+    }
+}
+
+/// Injects the fault into whoever reigns, and waits until all is in order again.
+pub async fn run(bed: &mut Bed, n: usize, fault: Fault, rng: &mut StdRng) -> Result<Trial, String> {
+    let (server, epoch) = bed.settled().await;
+    tokio::time::sleep(Duration::from_millis(rng.random_range(0..150))).await;
+    let promise = bed.cluster.failover_ms as f64 / 1000.0;
+    let stop_for = Duration::from_secs_f64(promise * rng.random_range(0.2..3.0));
+    let from = bed.sink.calls_len();
+    let member = bed.cluster.members[server].pid();
+    let mut processes = match fault {
+        Fault::Kill | Fault::StopMember => vec![member],
+        Fault::StopProcesses => family(member),
+        Fault::StopConnector(fence) => vec![bed.process(server, fence).await?],
+    };
+    let begun = Instant::now();
+    let resumed = if fault == Fault::Kill {
+        bed.cluster.members[server].kill();
+        None
+    } else {
+        send(Signal::SIGSTOP, &processes);
+        tokio::time::sleep(stop_for).await;
+        // Sometimes the member wakes up first, sometimes its connectors.
+        if n % 2 == 1 {
+            processes.reverse();
+        }
+        let resumed = Instant::now();
+        send(Signal::SIGCONT, &processes);
+        Some(resumed)
+    };
+    let mut gaps = Vec::new();
+    if fault == Fault::Kill {
+        gaps = firsts(bed, epoch, from, begun).await?;
+        bed.cluster.members[server].start(&[]);
+    }
+    let (_, now) = bed.settled().await;
+    match fault {
+        Fault::Kill => {}
+        Fault::StopConnector(fence) => {
+            // Work was resumed by the replacement: it may be waiting for the next message.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let silence =
+                |channel: &&str| (*channel == fence).then(|| silence(bed, fence, from, begun));
+            gaps = FENCES.iter().map(silence).collect();
+        }
+        Fault::StopMember | Fault::StopProcesses if now > epoch => {
+            gaps = firsts(bed, epoch, from, begun).await?;
+        }
+        Fault::StopMember | Fault::StopProcesses => gaps = vec![None; FENCES.len()],
+    }
+    let overlaps = bed.one_consumer_each(begun).await;
+    let story = match now > epoch {
+        true => bed.story(now).await,
+        false => None,
+    };
+    Ok(Trial {
+        n,
+        fault,
+        begun,
+        resumed,
+        ended: Instant::now(),
+        epochs: (epoch, now),
+        gaps,
+        overlaps,
+        story,
+    })
+}
+
+/// From the fault to the first message of each channel under a newer epoch.
+async fn firsts(
+    bed: &Bed,
+    epoch: u64,
+    from: usize,
+    begun: Instant,
+) -> Result<Vec<Option<Duration>>, String> {
+    let mut gaps = Vec::new();
+    for fence in FENCES {
+        let first = bed
+            .sink
+            .first_after(fence, epoch, from, Instant::now() + LIMIT);
+        let first = first.await.ok_or_else(|| {
+            format!("no message of channel {fence} under a newer epoch than {epoch} in {LIMIT:?}")
+        })?;
+        gaps.push(Some(first.0.saturating_duration_since(begun)));
+    }
+    Ok(gaps)
+}
+
+/// The longest time since `begun` in which no call of the channel began.
+fn silence(bed: &Bed, channel: &str, from: usize, begun: Instant) -> Duration {
+    let calls = bed.sink.calls_from(from);
+    let times = calls.iter().filter(|call| call.channel == channel);
+    let times = times.map(|call| call.begun).filter(|at| *at > begun);
+    let mut longest = Duration::ZERO;
+    let mut last = begun;
+    for at in times.chain([Instant::now()]) {
+        longest = longest.max(at.saturating_duration_since(last));
+        last = at;
+    }
+    longest
+}

@@ -1,0 +1,34 @@
+//! A few takeovers in a row under load; `make takeovers` makes hundreds.
+
+use crate::support::takeovers::{self, Bed, Plan};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn takeovers_in_a_row_lose_nothing_and_never_make_two_copies() {
+    let plan = Plan {
+        kills: 6,
+        stops: 4,
+        hangs: 2,
+        seed: rand::random(),
+    };
+    println!("seed {}", plan.seed);
+    let mut bed = Bed::start(500).await;
+    let trials = takeovers::run(&mut bed, plan, |trial, _| {
+        let (stopped, took) = (trial.stopped(), trial.ended - trial.begun);
+        let (gaps, overlaps) = (&trial.gaps, &trial.overlaps);
+        let why = trial.story.as_ref().map(|story| &story["reason"]);
+        println!(
+            "{}, stopped for {stopped:?}: {gaps:?}, two consumers for {overlaps:?}, {took:?} in all; why: {why:?}",
+            trial.fault
+        );
+    });
+    let trials = trials.await.expect("a takeover each time");
+    let totals = takeovers::judge(&mut bed, &trials).await;
+    println!(
+        "{} messages, {} calls, {} reigns, {:?} duplicates",
+        totals.published, totals.calls, totals.reigns, totals.duplicates
+    );
+    assert!(totals.published > 500, "there was load");
+    let taken_over = trials.iter().filter(|trial| trial.taken_over()).count();
+    assert!(totals.reigns > taken_over && taken_over >= plan.kills);
+    assert!(totals.findings.is_empty(), "{:#?}", totals.findings);
+}
