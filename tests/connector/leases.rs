@@ -203,3 +203,30 @@ async fn a_process_asks_for_the_lease_before_each_hand_off() {
         }
     }
 }
+
+/// The message was handed on while the lease ran, and the service succeeds: to leave it in
+/// the queue could only run it twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_handled_is_acked_after_the_lease_was_taken() {
+    let (broker, queue) = (broker().await, unique("acked"));
+    let client = broker.client().await;
+    client.declare(&queue).await;
+    let member = Member::consuming(broker, &queue, 2000).await;
+    member
+        .group
+        .behave(|_| (Duration::from_millis(400), status(200)));
+    client.publish(&queue, bodies(3)).await;
+    eventually("in flight", async || {
+        (member.group.calls.lock().len() == 3).then_some(())
+    })
+    .await;
+    member.step_down(3);
+    let acked = member.when(&queue, "acked", |it| it.handled == 3).await;
+    assert_ne!(acked.state, ConnectorState::Active);
+    assert!(!member.handle.reign().borrow().acting);
+    eventually("nothing went back", async || {
+        (client.count(&queue).await == (0, 0)).then_some(())
+    })
+    .await;
+    assert_eq!(member.group.calls.lock().len(), 3);
+}

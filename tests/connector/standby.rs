@@ -73,7 +73,11 @@ async fn a_prepared_process_hands_nothing_on_before_its_reign() {
         (client.count(&queue).await == (20, 1)).then_some(())
     })
     .await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // It holds them: it doesn't let go and begin anew.
+    for _ in 0..60 {
+        assert_eq!(client.count(&queue).await, (20, 1));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     assert_eq!(second.group.calls.lock().len(), 0);
     assert_ne!(second.status(&queue).unwrap().state, ConnectorState::Active);
     second.confirmed();
