@@ -1,5 +1,6 @@
 //! Holds the house rules: who may import whom, words that don't belong in the code, the
-//! size of files, files that nothing reaches, and links in the documentation.
+//! size of files, files that nothing reaches, links in the documentation, and the tests that
+//! hold its claims.
 //!
 //! Each rule is a function from the tree of files to findings, tried on small trees of its
 //! own beside it. The checks are simple and by line; where one is wrong about a line, the
@@ -7,6 +8,8 @@
 
 #[path = "tidy/docs.rs"]
 mod docs;
+#[path = "tidy/guarantees.rs"]
+mod guarantees;
 #[path = "tidy/imports.rs"]
 mod imports;
 #[path = "tidy/modules.rs"]
@@ -71,4 +74,9 @@ fn every_file_is_reached_and_says_what_it_is() {
 #[test]
 fn links_lead_somewhere() {
     hold(docs::findings);
+}
+
+#[test]
+fn claims_are_held_by_tests() {
+    hold(guarantees::findings);
 }
