@@ -1,0 +1,73 @@
+//! The three hosts on which each system runs: a network namespace each where these can be
+//! had, so that one can be cut off; otherwise the loopback.
+
+use std::{net::Ipv4Addr, process::Command, sync::Arc};
+
+use crate::support::netns::Net;
+
+/// How many members every system has.
+pub const SIZE: usize = 3;
+
+/// Shared by all systems, which run one after the other.
+#[derive(Clone)]
+pub struct Hosts {
+    net: Option<Arc<Net>>,
+}
+
+impl Hosts {
+    /// Namespaces if possible; says so if not.
+    pub fn new() -> Hosts {
+        let net = Net::new(SIZE).map(Arc::new);
+        if net.is_none() {
+            println!("so the members share the loopback, and no partition is tried");
+        }
+        Hosts { net }
+    }
+
+    /// The loopback, whatever is possible.
+    pub fn loopback() -> Hosts {
+        Hosts { net: None }
+    }
+
+    /// For the members of a cluster.
+    pub fn net(&self) -> Option<&Arc<Net>> {
+        self.net.as_ref()
+    }
+
+    /// The address of a host.
+    pub fn address(&self, host: usize) -> Ipv4Addr {
+        let net = self.net.as_ref();
+        net.map_or(Ipv4Addr::LOCALHOST, |net| net.address(host))
+    }
+
+    /// The address of broker and service, which no partition concerns.
+    pub fn outside(&self) -> Ipv4Addr {
+        let net = self.net.as_ref();
+        net.map_or(Ipv4Addr::LOCALHOST, |net| net.host())
+    }
+
+    /// A command that runs on a host.
+    pub fn command(&self, host: usize, program: &str) -> Command {
+        match &self.net {
+            Some(net) => net.command(host, program),
+            None => Command::new(program),
+        }
+    }
+
+    /// Cuts a host off from the other two.
+    pub fn cut_off(&self, host: usize) {
+        self.net.as_ref().expect("namespaces").cut_off(host);
+    }
+
+    /// Ends that.
+    pub fn heal(&self) {
+        if let Some(net) = &self.net {
+            net.heal();
+        }
+    }
+
+    /// Packets that the cut has met.
+    pub fn dropped(&self, host: usize) -> u64 {
+        self.net.as_ref().map_or(0, |net| net.met(host))
+    }
+}

@@ -1,0 +1,132 @@
+//! One trial of a lock, from which one would build a singleton: a fault of the process
+//! that holds it, to the moment at which a process that waits for it has it. The servers
+//! stay whole, so this is the best case; where the leader goes with the holder, both times
+//! come together.
+
+use std::{
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use nix::unistd::Pid;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::ChildStdout,
+};
+
+use crate::{
+    clock::now_ns,
+    fault::Fault,
+    hosts::Hosts,
+    process::{bound, spawn},
+    trial::{Measured, any_moment},
+};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Where a lock is, for a process that wants it.
+#[derive(Clone, Debug)]
+pub struct Lock {
+    /// `etcd`, `zookeeper` or `redis`.
+    pub kind: &'static str,
+    /// One server.
+    pub address: String,
+    /// The time after which a silent holder loses it, in ms.
+    pub ttl_ms: u64,
+}
+
+/// A process that wants the lock, has it or waits for it.
+struct Contender {
+    process: Child,
+    said: Lines<BufReader<ChildStdout>>,
+}
+
+/// One who holds the lock, kept from trial to trial.
+#[derive(Default)]
+pub struct Holder(Option<Contender>);
+
+impl Holder {
+    /// One trial; the one who waited is the next trial's holder.
+    pub async fn trial(&mut self, lock: &Lock, fault: Fault) -> Result<Measured, String> {
+        let holder = match self.0.take() {
+            Some(holder) => holder,
+            None => {
+                let mut first = Contender::start(lock)?;
+                first.hear("held").await?;
+                first
+            }
+        };
+        let mut next = Contender::start(lock)?;
+        next.hear("waiting").await?;
+        // Several renewals, so that it is a lock that lives.
+        tokio::time::sleep(Duration::from_millis(lock.ttl_ms)).await;
+        any_moment().await;
+        let before = tokio::time::timeout(Duration::from_millis(1), next.said.next_line()).await;
+        if let Ok(said) = before {
+            return Err(format!("taken while its holder lived: {said:?}"));
+        }
+        // The hosts are not needed: no partition is tried here.
+        let (hosts, pid) = (Hosts::loopback(), holder.pid());
+        let struck = now_ns();
+        fault.strike(&hosts, 0, pid);
+        let held = next.hear("held").await?;
+        fault.took_effect(&hosts, 0, pid)?;
+        drop(holder);
+        self.0 = Some(next);
+        let held: u64 = held.parse().map_err(|_| format!("held at {held:?}"))?;
+        let gap = held
+            .checked_sub(struck)
+            .ok_or("taken before its holder was struck")?;
+        Ok(Measured::from([(
+            "lock".to_owned(),
+            (gap / 1000) as f64 / 1000.0,
+        )]))
+    }
+}
+
+impl Contender {
+    /// The one who waits says so, the one who has it at once doesn't.
+    fn start(lock: &Lock) -> Result<Contender, String> {
+        let program = std::env::current_exe().map_err(|e| e.to_string())?;
+        let mut command = bound(&Hosts::loopback(), 0, &program.display().to_string());
+        command.args([
+            crate::hold::MARK,
+            lock.kind,
+            &lock.address,
+            &lock.ttl_ms.to_string(),
+        ]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut process = spawn(command);
+        let out = process.stdout.take().expect("its output is a pipe");
+        let out = ChildStdout::from_std(out).expect("a pipe");
+        Ok(Contender {
+            process,
+            said: BufReader::new(out).lines(),
+        })
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.process.id() as i32)
+    }
+
+    /// What follows a word, once it is said.
+    async fn hear(&mut self, word: &str) -> Result<String, String> {
+        let heard = async {
+            while let Some(line) = self.said.next_line().await.map_err(|e| e.to_string())? {
+                if let Some(rest) = line.strip_prefix(word) {
+                    return Ok(rest.trim().to_owned());
+                }
+            }
+            Err(format!("a contender ended before it said {word:?}"))
+        };
+        let heard = tokio::time::timeout(LIMIT, heard).await;
+        heard.unwrap_or_else(|_| Err(format!("no contender said {word:?} within {LIMIT:?}")))
+    }
+}
+
+impl Drop for Contender {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

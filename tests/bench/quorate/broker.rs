@@ -1,0 +1,50 @@
+//! The broker: one for all clusters, with its management face where that is installed, and
+//! with a log that tells when it gave up a connection.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use crate::{
+    hosts::Hosts,
+    support::rabbitmq::{Client, Rabbit},
+};
+
+/// RabbitMQ and a connection to it.
+pub struct Broker {
+    pub rabbit: Rabbit,
+    pub client: Arc<Client>,
+}
+
+impl Broker {
+    /// Starts it where all hosts reach it.
+    pub async fn start(hosts: &Hosts) -> Broker {
+        let rabbit = Rabbit::start_at(hosts.outside()).await;
+        let client = Arc::new(rabbit.client().await);
+        Broker { rabbit, client }
+    }
+
+    /// How long after `since` the broker was done with the first connection that it lost,
+    /// from its log; `None` when it lost none.
+    pub fn first_release(&self, since: SystemTime) -> Option<Duration> {
+        let log = self.rabbit.dir().join("log").join("test@localhost.log");
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        let since = since.duration_since(UNIX_EPOCH).ok()?;
+        let closed = text
+            .lines()
+            .filter(|line| line.contains("closing AMQP connection"));
+        closed
+            .filter_map(time)
+            .filter(|at| *at >= since)
+            .map(|at| at - since)
+            .min()
+    }
+}
+
+/// The time at the beginning of a line of the log: `2026-01-31 12:00:00.123456+00:00`.
+fn time(line: &str) -> Option<Duration> {
+    let stamp = line.get(..32)?.replacen(' ', "T", 1);
+    let at = humantime::parse_rfc3339(&format!("{}Z", stamp.strip_suffix("+00:00")?)).ok()?;
+    at.duration_since(UNIX_EPOCH).ok()
+}

@@ -1,0 +1,123 @@
+//! A system that is up: boots what a case needs and does its trials.
+
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt;
+
+use crate::{
+    etcd::Etcd,
+    hosts::Hosts,
+    lock::{Holder, Lock},
+    peer::{self, Peer},
+    plan::{Case, REDIS_DEFAULT, Setup, What},
+    quorate::{Broker, Fence, Quorate},
+    redis::Sentinels,
+    trial::Measured,
+    zookeeper::ZooKeeper,
+};
+
+/// A system that is up.
+pub enum Stage {
+    Quorate(Box<Quorate>),
+    Etcd(Etcd, Holder),
+    ZooKeeper(ZooKeeper, Holder),
+    Redis(Sentinels, Holder),
+}
+
+impl Stage {
+    /// Starts it; `fences` are those that its cases ask for.
+    pub async fn boot(
+        setup: Setup,
+        fences: &[Fence],
+        hosts: &Hosts,
+        broker: Option<&Arc<Broker>>,
+    ) -> Result<Stage, String> {
+        match setup {
+            Setup::Quorate {
+                failover_ms,
+                channels,
+            } => {
+                let broker = broker.ok_or("no broker was started")?;
+                let quorate = Quorate::boot(hosts, broker, failover_ms, channels, fences);
+                Ok(Stage::Quorate(Box::new(caught(quorate).await?)))
+            }
+            Setup::Etcd {
+                heartbeat,
+                election,
+            } => {
+                let mut etcd = Etcd::new(hosts, heartbeat, election);
+                peer::boot(&mut etcd).await?;
+                Ok(Stage::Etcd(etcd, Holder::default()))
+            }
+            Setup::ZooKeeper { tick } => {
+                let mut zookeeper = ZooKeeper::new(hosts, tick);
+                peer::boot(&mut zookeeper).await?;
+                Ok(Stage::ZooKeeper(zookeeper, Holder::default()))
+            }
+            Setup::Redis { down_after } => {
+                let mut sentinels = Sentinels::new(hosts, down_after);
+                peer::boot(&mut sentinels).await?;
+                Ok(Stage::Redis(sentinels, Holder::default()))
+            }
+        }
+    }
+
+    /// One trial.
+    pub async fn trial(&mut self, case: &Case, hosts: &Hosts) -> Result<Measured, String> {
+        caught(self.dispatch(case, hosts)).await
+    }
+
+    async fn dispatch(&mut self, case: &Case, hosts: &Hosts) -> Result<Measured, String> {
+        if let (Stage::Quorate(quorate), What::Message(fence)) = (&mut *self, case.what) {
+            return quorate.trial(fence, case.fault).await;
+        }
+        let (peer, holder, kind, address): (&mut dyn Peer, _, _, _) = match self {
+            Stage::Etcd(etcd, holder) => {
+                let address = etcd.urls()[0].clone();
+                (etcd, holder, "etcd", address)
+            }
+            Stage::ZooKeeper(zookeeper, holder) => {
+                let address = zookeeper.addresses()[0].clone();
+                (zookeeper, holder, "zookeeper", address)
+            }
+            Stage::Redis(sentinels, holder) => {
+                let address = sentinels.master().await?;
+                (sentinels, holder, "redis", address)
+            }
+            Stage::Quorate(_) => return Err("Quorate has no case of this kind".into()),
+        };
+        match case.what {
+            What::Lock(ttl_ms) => {
+                holder
+                    .trial(
+                        &Lock {
+                            kind,
+                            address,
+                            ttl_ms,
+                        },
+                        case.fault,
+                    )
+                    .await
+            }
+            _ => peer::trial(peer, hosts, case.fault).await,
+        }
+    }
+}
+
+/// Whether a setup's trials each need a new one.
+pub fn used_up(setup: Setup) -> bool {
+    setup == REDIS_DEFAULT
+}
+
+/// What the tests' helpers say by a panic, as an error.
+async fn caught<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(result) => result,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            Err(text
+                .or(panic.downcast_ref::<&str>().map(|t| (*t).to_owned()))
+                .unwrap_or_default())
+        }
+    }
+}
