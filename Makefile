@@ -12,10 +12,10 @@ export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 CARGO_FLAGS ?=
 QUORATE = $(CARGO_TARGET_DIR)/debug/quorate
 
-.PHONY: help setup build install run test figures takeovers calm verify fix
+.PHONY: help setup build install run test figures bench-failover takeovers calm verify fix
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 setup: ## install what is missing on Debian or Ubuntu; quick when nothing is
 	@scripts/setup.sh
@@ -29,10 +29,10 @@ install: build ## link the binary into cargo's bin folder, so that `quorate` is 
 run: setup install ## three members and HAProxy on this machine (ARGS="--members 5" and the like)
 	$(QUORATE) quickstart $(ARGS)
 
-# Every test program but three: `it` runs real processes and measures time, so its tests
-# run one at a time; `figures` prints what the documentation quotes and tests nothing;
-# `endurance` runs for minutes to an hour.
-TESTS := $(filter-out it figures endurance,$(notdir $(basename $(wildcard tests/*.rs */tests/*.rs)) \
+# Every test program but four: `it` runs real processes and measures time, so its tests
+# run one at a time; `figures` and `bench` measure and test nothing; `endurance` runs for
+# minutes to an hour.
+TESTS := $(filter-out it figures bench endurance,$(notdir $(basename $(wildcard tests/*.rs */tests/*.rs)) \
 	$(patsubst %/main.rs,%,$(wildcard tests/*/main.rs */tests/*/main.rs))))
 CARGO_TEST = cargo test --workspace $(CARGO_FLAGS) --no-fail-fast
 
@@ -43,6 +43,10 @@ test: setup ## run every test
 	$(CARGO_TEST) --doc || failed=1; \
 	$(CARGO_TEST) --test it -- --test-threads=1 || failed=1; \
 	exit $$failed
+
+bench-failover: setup ## measure failover beside etcd, ZooKeeper and Redis; 45 minutes (ARGS="--quick" and the like)
+	@scripts/setup-bench.sh
+	cargo test --workspace $(CARGO_FLAGS) --test bench -- $(ARGS)
 
 figures: setup ## measure what the documentation quotes
 	cargo test --workspace $(CARGO_FLAGS) --test figures
