@@ -72,11 +72,6 @@ impl Etcd {
             _root: root,
         }
     }
-
-    /// Where clients find it.
-    pub fn urls(&self) -> &[String] {
-        &self.urls
-    }
 }
 
 /// Its connections are kept; one that hangs is given up by who waits for it.
@@ -136,6 +131,10 @@ impl Peer for Etcd {
         }
         let found = members.iter().position(|m| m.0 == leader);
         found.ok_or_else(|| format!("no leader in {members:?}"))
+    }
+
+    fn address(&self, host: usize) -> String {
+        self.urls[host].clone()
     }
 
     fn door(&self, host: usize) -> Door {

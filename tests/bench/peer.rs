@@ -37,6 +37,9 @@ pub trait Peer: Send + Sync {
         Ok(())
     }
 
+    /// Where clients find the server of a host.
+    fn address(&self, host: usize) -> String;
+
     /// Makes clients of the server of a host.
     fn door(&self, host: usize) -> Door;
 
@@ -51,15 +54,17 @@ pub async fn boot(peer: &mut dyn Peer) -> Result<(), String> {
     for server in peer.servers() {
         server.start();
     }
-    let peer = &*peer;
-    eventually("the cluster", WHOLE, || peer.leader())
-        .await
-        .map(drop)
+    whole(peer).await.map(drop)
+}
+
+/// Waits until all three are one cluster; gives the leader's host.
+pub async fn whole(peer: &dyn Peer) -> Result<usize, String> {
+    eventually("a whole cluster", WHOLE, || peer.leader()).await
 }
 
 /// One trial.
 pub async fn trial(peer: &mut dyn Peer, hosts: &Hosts, fault: Fault) -> Result<Measured, String> {
-    let leader = eventually("a whole cluster", WHOLE, || peer.leader()).await?;
+    let leader = whole(peer).await?;
     let survivors: Vec<_> = (0..peer.servers().len()).filter(|n| *n != leader).collect();
     let writes = Writes::start(survivors.iter().map(|n| peer.door(*n)).collect());
     if peer.forwards() {

@@ -71,36 +71,24 @@ impl Stage {
         if let (Stage::Quorate(quorate), What::Message(fence)) = (&mut *self, case.what) {
             return quorate.trial(fence, case.fault).await;
         }
-        let (peer, holder, kind, address): (&mut dyn Peer, _, _, _) = match self {
-            Stage::Etcd(etcd, holder) => {
-                let address = etcd.urls()[0].clone();
-                (etcd, holder, "etcd", address)
-            }
-            Stage::ZooKeeper(zookeeper, holder) => {
-                let address = zookeeper.addresses()[0].clone();
-                (zookeeper, holder, "zookeeper", address)
-            }
-            Stage::Redis(sentinels, holder) => {
-                let address = sentinels.master().await?;
-                (sentinels, holder, "redis", address)
-            }
+        let (peer, holder, kind): (&mut dyn Peer, _, _) = match self {
+            Stage::Etcd(etcd, holder) => (etcd, holder, "etcd"),
+            Stage::ZooKeeper(zookeeper, holder) => (zookeeper, holder, "zookeeper"),
+            Stage::Redis(sentinels, holder) => (sentinels, holder, "redis"),
             Stage::Quorate(_) => return Err("Quorate has no case of this kind".into()),
         };
-        match case.what {
-            What::Lock(ttl_ms) => {
-                holder
-                    .trial(
-                        &Lock {
-                            kind,
-                            address,
-                            ttl_ms,
-                        },
-                        case.fault,
-                    )
-                    .await
-            }
-            _ => peer::trial(peer, hosts, case.fault).await,
-        }
+        let What::Lock(ttl_ms) = case.what else {
+            return peer::trial(peer, hosts, case.fault).await;
+        };
+        // A server that has just come back may still have the others vote.
+        let leader = peer::whole(&*peer).await?;
+        let address = peer.address(leader);
+        let lock = Lock {
+            kind,
+            address,
+            ttl_ms,
+        };
+        holder.trial(&lock, case.fault).await
     }
 }
 

@@ -71,11 +71,6 @@ impl Sentinels {
         }
     }
 
-    /// The master's address.
-    pub async fn master(&self) -> Result<String, String> {
-        Ok(self.addresses[self.leader().await?].clone())
-    }
-
     async fn follow(&self, host: usize) -> Result<(), String> {
         let masters = self.roles(Some(host)).await?;
         let Some(master) = (0..SIZE).find(|n| masters[*n].as_deref() == Some("master")) else {
@@ -174,6 +169,10 @@ impl Peer for Sentinels {
 
     async fn returned(&mut self, host: usize) -> Result<(), String> {
         eventually("a replica again", JOIN, || self.follow(host)).await
+    }
+
+    fn address(&self, host: usize) -> String {
+        self.addresses[host].clone()
     }
 
     fn door(&self, host: usize) -> Door {

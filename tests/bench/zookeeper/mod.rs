@@ -65,15 +65,10 @@ impl ZooKeeper {
             _root: root,
         }
     }
-
-    /// Where clients find it.
-    pub fn addresses(&self) -> &[String] {
-        &self.addresses
-    }
 }
 
-/// What a server says of itself: its mode and its epoch.
-async fn mode(address: &str) -> Result<(String, u64), String> {
+/// What a server says that it is; nothing until it serves.
+async fn mode(address: &str) -> Result<String, String> {
     let asked = async {
         let mut stream = TcpStream::connect(address).await?;
         stream.write_all(b"srvr").await?;
@@ -84,14 +79,9 @@ async fn mode(address: &str) -> Result<(String, u64), String> {
     let text = text
         .map_err(|_| format!("{address} is silent"))?
         .map_err(|e| format!("{address}: {e}"))?;
-    let line = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        line.map(str::to_owned)
-            .ok_or_else(|| format!("{address}: no {name} in {text:?}"))
-    };
-    let zxid = line("Zxid: 0x")?;
-    let zxid = u64::from_str_radix(&zxid, 16).map_err(|e| e.to_string())?;
-    Ok((line("Mode: ")?, zxid >> 32))
+    let mode = text.lines().find_map(|line| line.strip_prefix("Mode: "));
+    mode.map(str::to_owned)
+        .ok_or_else(|| format!("{address}: {text:?}"))
 }
 
 #[async_trait]
@@ -105,9 +95,9 @@ impl Peer for ZooKeeper {
         for address in &self.addresses {
             modes.push(mode(address).await?);
         }
-        let leaders: Vec<_> = (0..SIZE).filter(|n| modes[*n].0 == "leader").collect();
+        let leaders: Vec<_> = (0..SIZE).filter(|n| modes[*n] == "leader").collect();
         match leaders[..] {
-            [leader] if modes.iter().all(|mode| mode.1 == modes[leader].1) => {
+            [leader] => {
                 // It takes connections a little before it takes writes.
                 let mut session =
                     Session::open(&self.addresses[leader], Duration::from_secs(4)).await?;
@@ -117,6 +107,10 @@ impl Peer for ZooKeeper {
             }
             _ => Err(format!("{modes:?}")),
         }
+    }
+
+    fn address(&self, host: usize) -> String {
+        self.addresses[host].clone()
     }
 
     fn door(&self, host: usize) -> Door {
