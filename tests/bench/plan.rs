@@ -227,7 +227,7 @@ pub fn all() -> Vec<Case> {
             (Partition, 20, 2.5),
         ],
     );
-    lock(&mut cases, zookeeper(100), 1000);
+    lock(&mut cases, zookeeper(100), 400);
     peer(&mut cases, REDIS_DEFAULT, &[(Kill, 3, 33.0)]);
     let tuned = Setup::Redis { down_after: 200 };
     peer(

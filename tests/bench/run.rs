@@ -13,6 +13,9 @@ use crate::{
     stage::{Stage, used_up},
 };
 
+/// So often a system may fail to start in one lap, then the lap goes on without it.
+const PATIENCE: usize = 2;
+
 /// Does all that was asked for, and writes the results after each system.
 pub async fn run(options: &Options, arguments: String) {
     let hosts = Hosts::new();
@@ -108,6 +111,7 @@ async fn system(
         .filter(|fence| cases.iter().any(|case| case.what == What::Message(*fence)))
         .collect();
     let mut stage = None;
+    let mut failed_to_start = 0;
     let rounds = cases
         .iter()
         .map(|case| case.share(lap, laps))
@@ -125,6 +129,10 @@ async fn system(
                             case.setting()
                         );
                         record.series(case).failures.push(problem);
+                        failed_to_start += 1;
+                        if failed_to_start == PATIENCE {
+                            return;
+                        }
                         continue;
                     }
                 }

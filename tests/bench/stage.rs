@@ -16,12 +16,12 @@ use crate::{
     zookeeper::ZooKeeper,
 };
 
-/// A system that is up.
+/// A system that is up; who wants its lock ends before it.
 pub enum Stage {
     Quorate(Box<Quorate>),
-    Etcd(Etcd, Holder),
-    ZooKeeper(ZooKeeper, Holder),
-    Redis(Sentinels, Holder),
+    Etcd(Holder, Etcd),
+    ZooKeeper(Holder, ZooKeeper),
+    Redis(Holder, Sentinels),
 }
 
 impl Stage {
@@ -47,17 +47,17 @@ impl Stage {
             } => {
                 let mut etcd = Etcd::new(hosts, heartbeat, election);
                 peer::boot(&mut etcd).await?;
-                Ok(Stage::Etcd(etcd, Holder::default()))
+                Ok(Stage::Etcd(Holder::default(), etcd))
             }
             Setup::ZooKeeper { tick } => {
                 let mut zookeeper = ZooKeeper::new(hosts, tick);
                 peer::boot(&mut zookeeper).await?;
-                Ok(Stage::ZooKeeper(zookeeper, Holder::default()))
+                Ok(Stage::ZooKeeper(Holder::default(), zookeeper))
             }
             Setup::Redis { down_after } => {
                 let mut sentinels = Sentinels::new(hosts, down_after);
                 peer::boot(&mut sentinels).await?;
-                Ok(Stage::Redis(sentinels, Holder::default()))
+                Ok(Stage::Redis(Holder::default(), sentinels))
             }
         }
     }
@@ -72,9 +72,9 @@ impl Stage {
             return quorate.trial(fence, case.fault).await;
         }
         let (peer, holder, kind): (&mut dyn Peer, _, _) = match self {
-            Stage::Etcd(etcd, holder) => (etcd, holder, "etcd"),
-            Stage::ZooKeeper(zookeeper, holder) => (zookeeper, holder, "zookeeper"),
-            Stage::Redis(sentinels, holder) => (sentinels, holder, "redis"),
+            Stage::Etcd(holder, etcd) => (etcd, holder, "etcd"),
+            Stage::ZooKeeper(holder, zookeeper) => (zookeeper, holder, "zookeeper"),
+            Stage::Redis(holder, sentinels) => (sentinels, holder, "redis"),
             Stage::Quorate(_) => return Err("Quorate has no case of this kind".into()),
         };
         let What::Lock(ttl_ms) = case.what else {

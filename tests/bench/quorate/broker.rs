@@ -1,4 +1,4 @@
-//! The broker: one for all clusters, with its management face where that is installed, and
+//! The broker: one for all clusters, with its management face, and
 //! with a log that tells when it gave up a connection.
 
 use std::{
@@ -20,7 +20,7 @@ pub struct Broker {
 impl Broker {
     /// Starts it where all hosts reach it.
     pub async fn start(hosts: &Hosts) -> Broker {
-        let rabbit = Rabbit::start_at(hosts.outside()).await;
+        let rabbit = Rabbit::start_managed(hosts.outside()).await;
         let client = Arc::new(rabbit.client().await);
         Broker { rabbit, client }
     }

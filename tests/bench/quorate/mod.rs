@@ -53,7 +53,10 @@ impl Fence {
         match self {
             Fence::Exclusive => "exclusive",
             Fence::Lease => "lease",
-            Fence::Management => "exclusive + management_url",
+            Fence::Management => {
+                let url = rabbit.management_url().expect("it has a management face");
+                connection["management_url"] = url.into();
+            }
         }
     }
 }
@@ -106,8 +109,7 @@ impl Quorate {
         let upstream = json!({"name": "sink", "upstream": self.service.url(), "timeout_ms": 2000});
         self.put("service", upstream).await?;
         for (fence, channels) in &self.channels {
-            self.put("amqp_connection", self.connection(*fence)?)
-                .await?;
+            self.put("amqp_connection", self.connection(*fence)).await?;
             for channel in channels {
                 self.broker.client.declare(channel).await;
                 self.put("amqp_channel", self.channel(*fence, channel, false))
@@ -117,7 +119,7 @@ impl Quorate {
         Ok(())
     }
 
-    fn connection(&self, fence: Fence) -> Result<Value, String> {
+    fn connection(&self, fence: Fence) -> Value {
         let rabbit = &self.broker.rabbit;
         let mut connection = json!({
             "name": format!("{fence:?}").to_lowercase(),
@@ -127,16 +129,19 @@ impl Quorate {
         match fence {
             Fence::Exclusive => {}
             Fence::Lease => connection["fence"] = "lease".into(),
-            Fence::Management => return Err("the broker has no management face".into()),
+            Fence::Management => {
+                let url = rabbit.management_url().expect("it has a management face");
+                connection["management_url"] = url.into();
+            }
         }
-        Ok(connection)
+        connection
     }
 
     fn channel(&self, fence: Fence, name: &str, active: bool) -> Value {
         json!({
             "name": name, "connection": format!("{fence:?}").to_lowercase(), "queue": name,
             "service": "sink", "prefetch": PREFETCH, "active": active,
-            "on_failure": {"retries": 1000, "backoff_ms": 50, "backoff_max_ms": 200},
+            "on_failure": {"retries": 100, "backoff_ms": 50, "backoff_max_ms": 200},
         })
     }
 
@@ -216,6 +221,7 @@ impl Quorate {
         let pid = self.cluster.members[leader].pid();
         let wall = SystemTime::now();
         let struck = fault.strike(&self.hosts, leader, pid);
+        let striking = struck.elapsed();
         if names.len() > 1 {
             publisher.one_to_each();
         }
@@ -270,6 +276,9 @@ impl Quorate {
             ("duplicates".to_owned(), duplicates as f64),
             ("stale".to_owned(), stale as f64),
         ]);
+        if fault == Fault::Partition {
+            measured.insert("cut".to_owned(), ms(striking));
+        }
         if names.len() > 1 {
             measured.insert("last_message".to_owned(), ms(*last - struck));
         }

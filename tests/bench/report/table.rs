@@ -83,6 +83,7 @@ fn measures(case: &Case) -> &'static [(&'static str, &'static str)] {
             ("message", "message"),
             ("last_message", "message of the last channel"),
             ("release", "release by the broker"),
+            ("cut", "(the cut is made)"),
             ("write", "write"),
         ],
         (What::Write, _) => &[("write", "write")],
