@@ -1,5 +1,5 @@
-//! The broker: one for all clusters, with its management face, and
-//! with a log that tells when it gave up a connection.
+//! The broker: one for all clusters, with its management face, and a log that tells when
+//! it gave up a connection.
 
 use std::{
     sync::Arc,

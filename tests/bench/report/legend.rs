@@ -48,6 +48,10 @@ pub fn style(case: &Case) -> Style {
         dash,
         width: if case.system() == "Quorate" { 2.2 } else { 1.5 },
         measure,
-        name: format!("{} {}: {what}", case.system(), case.setting()),
+        name: format!(
+            "{} {}: {what}",
+            case.system().trim_end_matches(" + Sentinel"),
+            case.setting()
+        ),
     }
 }

@@ -25,9 +25,10 @@ const LEFT: f64 = 52.0;
 const PLOT_WIDTH: f64 = 600.0;
 const LINE: f64 = 17.0;
 /// The axis, in ms.
-const FROM: f64 = 2.0;
+const FROM: f64 = 1.0;
 const TO: f64 = 60_000.0;
-const TICKS: [(f64, &str); 9] = [
+const TICKS: [(f64, &str); 10] = [
+    (2.0, "2"),
     (5.0, "5 ms"),
     (10.0, "10"),
     (25.0, "25"),
@@ -46,7 +47,11 @@ const CSS: &str = "text{font:12px system-ui,sans-serif;fill:#24292f}.t{font-weig
 /// The whole file.
 pub fn render(known: &[(Case, &Series)]) -> String {
     let mut body = String::new();
-    let mut top = 8.0;
+    let _ = writeln!(
+        body,
+        "<text class=\"m\" x=\"{LEFT}\" y=\"20\">Share of trials that were over, by time since the fault, on a logarithmic axis. Beside each line its median.</text>"
+    );
+    let mut top = 30.0;
     for fault in FAULTS {
         let of_fault = known.iter().filter(|(case, _)| case.fault == fault);
         let mut lines: Vec<_> = of_fault
@@ -119,7 +124,7 @@ fn panel(out: &mut String, top: f64, fault: Fault, lines: &[(Vec<f64>, Style)]) 
         let median = percentile(values, 50);
         let _ = writeln!(
             out,
-            "<text class=\"m\" x=\"{}\" y=\"{}\">{} · {median:.0}</text>",
+            "<text class=\"m\" x=\"{}\" y=\"{}\">{median:.0} ms · {}</text>",
             left + 32.0,
             middle + 4.0,
             style.name
