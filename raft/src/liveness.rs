@@ -102,12 +102,13 @@ impl Liveness {
         }
     }
 
-    /// Returns when a member is dead for sure.
-    pub(crate) async fn dead(&self, id: MemberId) {
+    /// Returns when a member has died for sure, at `from` or later: one that is said to be
+    /// dead may have been started again just now.
+    pub(crate) async fn dies(&self, id: MemberId, from: Instant) {
         let mut known = self.known.subscribe();
         let dead = known.wait_for(|all| {
             let sign = all.get(&id).map(|known| known.sign);
-            matches!(sign, Some(Sign::Dead(_)))
+            matches!(sign, Some(Sign::Dead(since)) if since >= from)
         });
         if dead.await.is_err() {
             std::future::pending().await

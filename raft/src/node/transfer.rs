@@ -51,7 +51,7 @@ impl Node {
         let taken = tokio::select! {
             biased;
             leader = node.successor(term, patience.min(deadline)) => leader,
-            () = node.liveness.dead(target) => None,
+            () = node.liveness.dies(target, began) => None,
         };
         if let Some(leader) = taken {
             return Ok(leader);

@@ -13,5 +13,6 @@ mod machine;
 mod partition;
 mod process;
 mod snapshots;
+mod strain;
 mod throughput;
 mod transfer;
