@@ -1,6 +1,9 @@
 //! What is planned is felt by nobody: the connector server is stopped, or told to hand
 //! over, while messages flow and requests come through HAProxy. No request fails, no
 //! message is lost, and none is handled twice.
+//!
+//! On several threads, so that the service and the clients go on while a test waits for the
+//! end of a process.
 
 use std::{
     collections::BTreeSet,
@@ -207,7 +210,7 @@ const BURST: usize = 500;
 const WORK: Duration = Duration::from_millis(10);
 const PAUSE: Duration = Duration::from_millis(5);
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn sigterm_of_the_connector_server_is_felt_by_nobody() {
     let mut bed = Bed::start(WORK, PAUSE).await;
     let mut gaps = Vec::new();
@@ -230,7 +233,24 @@ async fn sigterm_of_the_connector_server_is_felt_by_nobody() {
     assert!(median(&gaps) < NOTICE, "{gaps:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_of_a_follower_is_felt_by_nobody() {
+    let mut bed = Bed::start(WORK, PAUSE).await;
+    for _ in 0..2 {
+        let (server, epoch) = bed.settled().await;
+        let follower = (server + 1) % 3;
+        assert!(bed.cluster.members[follower].stop().success());
+        bed.cluster.members[follower].start(&[]);
+        assert_eq!(
+            bed.settled().await,
+            (server, epoch),
+            "the reign has changed"
+        );
+    }
+    bed.assert_nobody_felt_it().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_is_felt_by_nobody() {
     let mut bed = Bed::start(WORK, PAUSE).await;
     let mut gaps = Vec::new();
@@ -285,7 +305,7 @@ async fn a_transfer_is_felt_by_nobody() {
 }
 
 /// Asks for a transfer and hangs up once the connectors are being released.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_whose_client_hangs_up_half_way_is_finished() {
     // Long enough that the release is under way for a while.
     let bed = Bed::start(Duration::from_millis(300), Duration::from_millis(30)).await;
