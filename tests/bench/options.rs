@@ -42,7 +42,7 @@ pub struct Options {
     #[arg(long)]
     pub trials: Option<usize>,
     /// In how many laps over all systems the trials are done
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 4)]
     pub laps: usize,
     /// One lap, one trial of each case
     #[arg(long)]

@@ -138,8 +138,11 @@ impl Rabbit {
         // Its user guest may come from elsewhere than the loopback.
         let mut config = "loopback_users = none\n".to_owned();
         if managed {
-            config +=
-                &format!("management.tcp.ip = {address}\nmanagement.tcp.port = {management}\n");
+            // It learns of new connections this often; 5000 by default.
+            config += &format!(
+                "management.tcp.ip = {address}\nmanagement.tcp.port = {management}\n\
+                 collect_statistics_interval = 1000\n"
+            );
         }
         std::fs::write(dir.path().join("rabbitmq.conf"), config).unwrap();
         let mut epmd = bound_to_this_process("epmd");

@@ -6,9 +6,14 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use serde_json::Value;
+
 use crate::{
     hosts::Hosts,
-    support::rabbitmq::{Client, Rabbit},
+    support::{
+        http,
+        rabbitmq::{Client, Rabbit},
+    },
 };
 
 /// RabbitMQ and a connection to it.
@@ -23,6 +28,26 @@ impl Broker {
         let rabbit = Rabbit::start_managed(hosts.outside()).await;
         let client = Arc::new(rabbit.client().await);
         Broker { rabbit, client }
+    }
+
+    /// Whether the management face knows the connection of a connector's process. It learns
+    /// of new ones only when statistics are collected, and can't close what it doesn't know.
+    pub async fn knows(&self, channel: &str, pid: u64) -> Result<(), String> {
+        let url = self.rabbit.management_url();
+        let url = url.expect("it has a management face");
+        let url = format!("{url}/api/connections?columns=user_provided_name");
+        let asked = http::client().get(url).basic_auth("guest", Some("guest"));
+        let answer = asked.send().await.map_err(|e| e.to_string())?;
+        let shown: Value = answer.json().await.map_err(|e| e.to_string())?;
+        let wanted = format!("{channel} {pid}-");
+        let list = shown.as_array().cloned().unwrap_or_default();
+        let mut names = list
+            .iter()
+            .filter_map(|it| it["user_provided_name"].as_str());
+        match names.any(|name| name.contains(&wanted)) {
+            true => Ok(()),
+            false => Err(format!("no {wanted:?} in {shown}")),
+        }
     }
 
     /// How long after `since` the broker was done with the first connection that it lost,

@@ -166,7 +166,7 @@ impl Quorate {
 
     /// Waits until the cluster is whole and the active channels consume at the leader and
     /// stand by elsewhere; gives the leader and its epoch.
-    async fn whole(&self, names: &[String]) -> Result<(usize, u64), String> {
+    async fn whole(&self, fence: Fence, names: &[String]) -> Result<(usize, u64), String> {
         self.cluster.voters(SIZE).await;
         let (leader, epoch) = self.cluster.serving(0).await;
         let url = self.cluster.members[leader].admin_url("/v1/connectors");
@@ -183,6 +183,14 @@ impl Quorate {
             }
         })
         .await?;
+        if fence == Fence::Management {
+            for name in names {
+                let pid = self.cluster.connector(leader, name).await?["pid"].as_u64();
+                let pid = pid.ok_or("an active connector without a process")?;
+                let known = || self.broker.knows(name, pid);
+                eventually("a connection that can be closed", SOON, known).await?;
+            }
+        }
         Ok((leader, epoch))
     }
 
@@ -192,7 +200,7 @@ impl Quorate {
         self.cluster.voters(SIZE).await;
         self.activate(fence).await?;
         let names = self.channels[&fence].clone();
-        let (leader, epoch) = self.whole(&names).await?;
+        let (leader, epoch) = self.whole(fence, &names).await?;
         self.service.forget();
         let survivors: Vec<_> = (0..SIZE).filter(|n| *n != leader).collect();
         let writes = Writes::start(survivors.iter().map(|n| self.door(*n)).collect());
