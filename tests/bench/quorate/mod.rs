@@ -239,7 +239,10 @@ impl Quorate {
             None => Err("no reign".into()),
         };
         let effect = fault.took_effect(&self.hosts, leader, pid);
-        let server = self.cluster.connector_server(survivors[0]).await;
+        let server = eventually("the next connector server", LIMIT, || {
+            self.cluster.connector_server(survivors[0])
+        })
+        .await;
         drop(publisher);
         drop(writes);
         let release = self.broker.first_release(wall);
