@@ -16,7 +16,7 @@ use super::{
         cluster,
         takeovers::{
             self, Bed, FENCES, Plan, Trial,
-            checks::{DUPLICATES_MAX, Totals},
+            checks::{DUPLICATES_MAX, LINGER, Totals},
         },
     },
 };
@@ -145,18 +145,24 @@ fn markdown(
     text.push_str(
         "\n## Two consumers at the broker\n\nFor how long the broker had two consumers of one queue, ms, over the faults in which it had. \
          Behind `fence: lease` the connection of a process that is stopped stays open until the process goes on and its watchdog ends it, \
-         or the broker gives it up; it can hand nothing on, which the calls below show.\n\n\
-         | fault | fence | n | median | p95 | max |\n|---|---|---|---|---|---|\n",
+         or the broker gives it up. It hands nothing on in that time, which the checks below show. \"Awake\" counts only the time in which the older process was not stopped.\n\n\
+         | fault | fence | n | median | p95 | max | awake: n | median | p95 | max |\n|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for (fault, trials) in by_fault(trials) {
         for (n, fence) in FENCES.iter().enumerate() {
-            let overlaps = trials.iter().map(|t| t.overlaps[n]);
-            let overlaps: Spread = overlaps.filter(|time| !time.is_zero()).collect();
-            let _ = writeln!(text, "| {fault} | {fence} | {} |", overlaps.cells());
+            let cells = |of: fn(&Trial) -> &Vec<Duration>| {
+                let times = trials.iter().map(|trial| of(trial)[n]);
+                let times: Spread = times.filter(|time| !time.is_zero()).collect();
+                times.cells()
+            };
+            let (all, awake) = (cells(|trial| &trial.overlaps), cells(|trial| &trial.awake));
+            let _ = writeln!(text, "| {fault} | {fence} | {all} | {awake} |");
         }
     }
     let duplicates: usize = totals.duplicates.values().flatten().sum();
     let most = totals.duplicates.values().flatten().max().unwrap_or(&0);
+    let awake = trials.iter().flat_map(|trial| &trial.awake).max();
+    let awake = awake.copied().unwrap_or_default();
     let longest = totals.overlaps.iter().max().copied().unwrap_or_default();
     let _ = writeln!(
         text,
@@ -166,6 +172,7 @@ fn markdown(
          | calls under an epoch after one under a newer epoch had begun | 0 of {} | {} |\n\
          | longest time for which calls of two epochs of one channel ran at once, ms | 0 | {} |\n\
          | most consumers of the exclusive queue at once | 1 | {} (asked {} times) |\n\
+         | longest time for which the broker had two consumers with neither process stopped, ms | at most {} | {} |\n\
          | duplicates by one fault on one channel | at most {} | {most} ({duplicates} in all) |\n\
          | calls refused by a member or gateway as of an old epoch | counted | {} |",
         totals.published,
@@ -177,6 +184,8 @@ fn markdown(
         ms(longest),
         totals.consumers.first().unwrap_or(&0),
         totals.asked,
+        LINGER.as_millis(),
+        ms(awake),
         DUPLICATES_MAX,
         totals.fenced,
     );
@@ -254,11 +263,12 @@ fn raw(
     };
     let trials = trials.iter().map(|trial| {
         let gaps = trial.gaps.iter().map(|gap| json!(gap.map(ms))).collect();
-        let overlaps = trial.overlaps.iter().map(|time| json!(ms(*time))).collect();
+        let times = |times: &[Duration]| times.iter().map(|time| json!(ms(*time))).collect();
         json!({
             "fault": trial.fault.to_string(), "begun_ms": ms(trial.begun - start),
             "stopped_ms": trial.stopped().map(ms), "epochs": [trial.epochs.0, trial.epochs.1],
-            "first_message_ms": by_fence(gaps), "two_consumers_ms": by_fence(overlaps),
+            "first_message_ms": by_fence(gaps), "two_consumers_ms": by_fence(times(&trial.overlaps)),
+            "two_consumers_awake_ms": by_fence(times(&trial.awake)),
             "duplicates": totals.duplicates.get(&trial.n), "story": trial.story, "whole_ms": ms(trial.ended - trial.begun),
         })
     });

@@ -129,9 +129,8 @@ impl Bed {
         }
     }
 
-    /// Waits until each queue has one consumer again; gives for how long since `from`
-    /// there were more.
-    pub async fn one_consumer_each(&self, from: Instant) -> Vec<Duration> {
+    /// Waits until each queue has one consumer again.
+    pub async fn one_consumer_each(&self) {
         for (fence, consumers) in FENCES.iter().zip(&self.consumers) {
             until(&format!("one consumer of {fence}"), SOON, || async {
                 match consumers.now() {
@@ -141,6 +140,10 @@ impl Bed {
             })
             .await;
         }
+    }
+
+    /// For how long since `from` each queue had more than one consumer.
+    pub fn overlaps_since(&self, from: Instant) -> Vec<Duration> {
         let overlaps = self.consumers.iter().map(|c| c.overlap_since(from));
         overlaps.collect()
     }

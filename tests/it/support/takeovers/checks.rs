@@ -22,6 +22,10 @@ const LAST: Duration = Duration::from_secs(60);
 /// what it was handing on at that time.
 pub const DUPLICATES_MAX: usize = 2 * PREFETCH;
 
+/// For how long the broker may know of the consumer of a process whose lease is over: the
+/// process ends when it runs, and the broker reads that from its socket.
+pub const LINGER: Duration = Duration::from_millis(250);
+
 /// What a run came to, and what was wrong with it.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
@@ -124,6 +128,16 @@ fn findings(totals: &Totals, trials: &[Trial]) -> Vec<String> {
     if totals.consumers[0] > 1 {
         let most = totals.consumers[0];
         findings.push(format!("{most} consumers at once of the exclusive queue"));
+    }
+    for trial in trials {
+        for (fence, awake) in FENCES.iter().zip(&trial.awake) {
+            if *awake > LINGER {
+                findings.push(format!(
+                    "trial {}, {}: two consumers of {fence} for {awake:?} with neither stopped",
+                    trial.n, trial.fault
+                ));
+            }
+        }
     }
     let mut last = 0;
     for trial in trials {

@@ -32,6 +32,8 @@ pub struct Trial {
     pub gaps: Vec<Option<Duration>>,
     /// For how long the broker had two consumers.
     pub overlaps: Vec<Duration>,
+    /// The same, but only while the process of the older one was not stopped.
+    pub awake: Vec<Duration>,
     /// How the new reign explains its beginning: the steps of `GET /v1/cluster/takeovers`.
     pub story: Option<Value>,
 }
@@ -96,7 +98,12 @@ pub async fn run(bed: &mut Bed, n: usize, fault: Fault, rng: &mut StdRng) -> Res
         }
         Fault::StopMember | Fault::StopProcesses => gaps = vec![None; FENCES.len()],
     }
-    let overlaps = bed.one_consumer_each(begun).await;
+    bed.one_consumer_each().await;
+    let overlaps = bed.overlaps_since(begun);
+    let awake = match (fault, resumed) {
+        (Fault::StopProcesses, Some(resumed)) => bed.overlaps_since(resumed),
+        _ => overlaps.clone(),
+    };
     let story = match now > epoch {
         true => bed.story(now).await,
         false => None,
@@ -110,6 +117,7 @@ pub async fn run(bed: &mut Bed, n: usize, fault: Fault, rng: &mut StdRng) -> Res
         epochs: (epoch, now),
         gaps,
         overlaps,
+        awake,
         story,
     })
 }
