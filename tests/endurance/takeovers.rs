@@ -16,7 +16,7 @@ use super::{
         cluster,
         takeovers::{
             self, Bed, FENCES, Plan, Trial,
-            checks::{DUPLICATES_MAX, LINGER, Totals},
+            checks::{DUPLICATES_MAX, LINGER, SENT_LATE, Totals},
         },
     },
 };
@@ -143,36 +143,33 @@ fn markdown(
     }
     text.push_str(&steps(trials));
     text.push_str(
-        "\n## Two consumers at the broker\n\nFor how long the broker had two consumers of one queue, ms, over the faults in which it had. \
+        "\n## Old and new at once\n\nFor how long the broker had two consumers of one queue, and for how long the old process of a channel was still there, and not stopped, \
+         after the first message under the new epoch; ms, over the faults in which that was so. \
          Behind `fence: lease` the connection of a process that is stopped stays open until the process goes on and its watchdog ends it, \
-         or the broker gives it up. It hands nothing on in that time, which the checks below show. \"Awake\" counts only the time in which the older process was not stopped.\n\n\
-         | fault | fence | n | median | p95 | max | awake: n | median | p95 | max |\n|---|---|---|---|---|---|---|---|---|---|\n",
+         or the broker gives it up. It hands nothing on in that time: the calls below show it.\n\n\
+         | fault | fence | two consumers: n | median | p95 | max | two processes: n | median | p95 | max |\n|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for (fault, trials) in by_fault(trials) {
         for (n, fence) in FENCES.iter().enumerate() {
-            let cells = |of: fn(&Trial) -> &Vec<Duration>| {
-                let times = trials.iter().map(|trial| of(trial)[n]);
-                let times: Spread = times.filter(|time| !time.is_zero()).collect();
-                times.cells()
-            };
-            let (all, awake) = (cells(|trial| &trial.overlaps), cells(|trial| &trial.awake));
-            let _ = writeln!(text, "| {fault} | {fence} | {all} | {awake} |");
+            let consumers = positive(trials.iter().map(|trial| trial.overlaps[n]));
+            let processes = positive(trials.iter().map(|trial| trial.beside()[n]));
+            let _ = writeln!(text, "| {fault} | {fence} | {consumers} | {processes} |");
         }
     }
     let duplicates: usize = totals.duplicates.values().flatten().sum();
     let most = totals.duplicates.values().flatten().max().unwrap_or(&0);
-    let awake = trials.iter().flat_map(|trial| &trial.awake).max();
-    let awake = awake.copied().unwrap_or_default();
+    let beside = trials.iter().flat_map(Trial::beside).max();
+    let beside = beside.unwrap_or_default();
     let longest = totals.overlaps.iter().max().copied().unwrap_or_default();
     let _ = writeln!(
         text,
         "\n## Checks\n\n| what | must be | was |\n|---|---|---|\n\
          | messages confirmed by the broker and never handled | 0 of {} | {} |\n\
          | epochs with two holders in any member's log | 0 of {} | {} |\n\
-         | calls under an epoch after one under a newer epoch had begun | 0 of {} | {} |\n\
+         | calls under an epoch after one under a newer epoch had begun | 0 of {}, but for what had passed its member's last check before that was stopped, and was sent within {} ms of its going on | {} |\n\
          | longest time for which calls of two epochs of one channel ran at once, ms | 0 | {} |\n\
          | most consumers of the exclusive queue at once | 1 | {} (asked {} times) |\n\
-         | longest time for which the broker had two consumers with neither process stopped, ms | at most {} | {} |\n\
+         | longest time for which an old process, not stopped, was there after the first message under the new epoch, ms | at most {} | {} |\n\
          | duplicates by one fault on one channel | at most {} | {most} ({duplicates} in all) |\n\
          | calls refused by a member or gateway as of an old epoch | counted | {} |",
         totals.published,
@@ -180,12 +177,13 @@ fn markdown(
         totals.reigns,
         totals.two_holders,
         totals.calls,
+        SENT_LATE.as_millis(),
         totals.stale.len(),
         ms(longest),
         totals.consumers.first().unwrap_or(&0),
         totals.asked,
         LINGER.as_millis(),
-        ms(awake),
+        ms(beside),
         DUPLICATES_MAX,
         totals.fenced,
     );
@@ -199,6 +197,14 @@ fn markdown(
         }
     }
     text
+}
+
+/// Of times that are not zero, as cells.
+fn positive(times: impl Iterator<Item = Duration>) -> String {
+    times
+        .filter(|time| !time.is_zero())
+        .collect::<Spread>()
+        .cells()
 }
 
 /// The medians of what the takeovers tell of themselves.
@@ -268,7 +274,8 @@ fn raw(
             "fault": trial.fault.to_string(), "begun_ms": ms(trial.begun - start),
             "stopped_ms": trial.stopped().map(ms), "epochs": [trial.epochs.0, trial.epochs.1],
             "first_message_ms": by_fence(gaps), "two_consumers_ms": by_fence(times(&trial.overlaps)),
-            "two_consumers_awake_ms": by_fence(times(&trial.awake)),
+"two_processes_ms": by_fence(times(&trial.beside())),
+            "old_process_gone_ms": by_fence(trial.gone.iter().map(|gone| json!(gone.map(ms))).collect()),
             "duplicates": totals.duplicates.get(&trial.n), "story": trial.story, "whole_ms": ms(trial.ended - trial.begun),
         })
     });

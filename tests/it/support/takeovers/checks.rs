@@ -22,9 +22,15 @@ const LAST: Duration = Duration::from_secs(60);
 /// what it was handing on at that time.
 pub const DUPLICATES_MAX: usize = 2 * PREFETCH;
 
-/// For how long the broker may know of the consumer of a process whose lease is over: the
-/// process ends when it runs, and the broker reads that from its socket.
+/// For how long a process whose lease is over may still be found, not stopped, once a
+/// message was handled under the new epoch: it was told to end, or ends itself, and the
+/// machine has to get round to it.
 pub const LINGER: Duration = Duration::from_millis(250);
+
+/// How long after it was resumed a member may send what had passed its last check, of the
+/// lease, before it was stopped. No check can be later than that; a service that must not
+/// see such a call compares epochs.
+pub const SENT_LATE: Duration = Duration::from_millis(100);
 
 /// What a run came to, and what was wrong with it.
 #[derive(Clone, Debug, Default)]
@@ -100,17 +106,31 @@ fn findings(totals: &Totals, trials: &[Trial]) -> Vec<String> {
             ..
         } = stale;
         let trial = trials.iter().rev().find(|trial| trial.begun <= stale.begun);
-        let trial = trial.map_or("before any fault".into(), |trial| {
-            let resumed = trial.resumed.map(|at| {
-                let after = stale.begun.saturating_duration_since(at);
-                format!(", {after:?} after it was resumed")
-            });
-            let resumed = resumed.unwrap_or_default();
-            format!("trial {}, {}{resumed}", trial.n, trial.fault)
+        if trial.is_some_and(|trial| sent_late(stale, trial)) {
+            continue;
+        }
+        let told = trial.map_or("before any fault".into(), |trial| {
+            let resumed = trial
+                .resumed
+                .map(|at| stale.begun.saturating_duration_since(at));
+            format!(
+                "trial {}, {}, {resumed:?} after it was resumed",
+                trial.n, trial.fault
+            )
         });
         findings.push(format!(
-            "channel {channel}: message {id} was handled under epoch {epoch} {late:?} after the first of epoch {newer} ({trial})"
+            "channel {channel}: message {id} was handled under epoch {epoch} {late:?} after the first of epoch {newer} ({told})"
         ));
+    }
+    for trial in trials {
+        let late = totals.stale.iter().filter(|stale| sent_late(stale, trial));
+        let late = late.count();
+        if late > PREFETCH * FENCES.len() {
+            findings.push(format!(
+                "trial {}: {late} calls were sent after it was resumed",
+                trial.n
+            ));
+        }
     }
     if let Some(longest) = totals.overlaps.iter().max() {
         let count = totals.overlaps.len();
@@ -130,10 +150,10 @@ fn findings(totals: &Totals, trials: &[Trial]) -> Vec<String> {
         findings.push(format!("{most} consumers at once of the exclusive queue"));
     }
     for trial in trials {
-        for (fence, awake) in FENCES.iter().zip(&trial.awake) {
-            if *awake > LINGER {
+        for (fence, beside) in FENCES.iter().zip(trial.beside()) {
+            if beside > LINGER {
                 findings.push(format!(
-                    "trial {}, {}: two consumers of {fence} for {awake:?} with neither stopped",
+                    "trial {}, {}: the old process of {fence} was there for {beside:?} beside the new one",
                     trial.n, trial.fault
                 ));
             }
@@ -150,6 +170,15 @@ fn findings(totals: &Totals, trials: &[Trial]) -> Vec<String> {
         last = trial.epochs.1;
     }
     findings
+}
+
+/// Whether a call had passed the member's last check before it was stopped and was sent
+/// when it went on.
+fn sent_late(stale: &Stale, trial: &Trial) -> bool {
+    let resumed = trial
+        .resumed
+        .is_some_and(|resumed| stale.begun >= resumed && stale.begun <= resumed + SENT_LATE);
+    resumed && trial.epochs.0 == stale.epoch
 }
 
 /// Counts each call beyond a message's first at the last fault before it.

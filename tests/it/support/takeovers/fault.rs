@@ -1,6 +1,9 @@
 //! What befalls the connector server, by signals to its processes.
 
-use std::{fmt, fs};
+use std::{
+    fmt, fs,
+    time::{Duration, Instant},
+};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -63,4 +66,17 @@ fn parents() -> Vec<(Pid, Pid)> {
         Some((Pid::from_raw(pid), Pid::from_raw(parent)))
     };
     pids.filter_map(parent).collect()
+}
+
+/// How long after `begun` a process was gone. Give it up by dropping it: a process that
+/// is healed lives on.
+pub async fn end(pid: Pid, begun: Instant) -> Duration {
+    loop {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // One that nobody has reaped yet has let go of everything.
+        if stat.is_empty() || stat.contains(") Z ") || stat.contains(") X ") {
+            return begun.elapsed();
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }

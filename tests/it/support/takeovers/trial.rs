@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     bed::{Bed, FENCES},
-    fault::{Fault, family, send},
+    fault::{Fault, end, family, send},
 };
 
 /// How long a takeover may take before the run is given up.
@@ -32,8 +32,8 @@ pub struct Trial {
     pub gaps: Vec<Option<Duration>>,
     /// For how long the broker had two consumers.
     pub overlaps: Vec<Duration>,
-    /// The same, but only while the process of the older one was not stopped.
-    pub awake: Vec<Duration>,
+    /// How long after the signal the old process of each channel was gone.
+    pub gone: Vec<Option<Duration>>,
     /// How the new reign explains its beginning: the steps of `GET /v1/cluster/takeovers`.
     pub story: Option<Value>,
 }
@@ -42,6 +42,23 @@ impl Trial {
     /// For how long it was stopped.
     pub fn stopped(&self) -> Option<Duration> {
         Some(self.resumed? - self.begun)
+    }
+
+    /// For how long the old process of a channel was there, and not stopped, after the
+    /// first message under the new epoch, by fence.
+    pub fn beside(&self) -> Vec<Duration> {
+        let both = self.gone.iter().zip(&self.gaps);
+        let beside = both.map(|(gone, gap)| {
+            let (Some(gone), Some(gap)) = (gone, gap) else {
+                return Duration::ZERO;
+            };
+            let from = match (self.fault, self.stopped()) {
+                (Fault::StopProcesses, Some(stopped)) => stopped.max(*gap),
+                _ => *gap,
+            };
+            gone.saturating_sub(from)
+        });
+        beside.collect()
     }
 
     /// Whether somebody took over.
@@ -63,7 +80,15 @@ pub async fn run(bed: &mut Bed, n: usize, fault: Fault, rng: &mut StdRng) -> Res
         Fault::StopProcesses => family(member),
         Fault::StopConnector(fence) => vec![bed.process(server, fence).await?],
     };
+    let mut old = Vec::new();
+    for fence in FENCES {
+        old.push(bed.process(server, fence).await?);
+    }
     let begun = Instant::now();
+    let ends: Vec<_> = old
+        .into_iter()
+        .map(|pid| tokio::spawn(end(pid, begun)))
+        .collect();
     let resumed = if fault == Fault::Kill {
         bed.cluster.members[server].kill();
         None
@@ -100,10 +125,14 @@ pub async fn run(bed: &mut Bed, n: usize, fault: Fault, rng: &mut StdRng) -> Res
     }
     bed.one_consumer_each().await;
     let overlaps = bed.overlaps_since(begun);
-    let awake = match (fault, resumed) {
-        (Fault::StopProcesses, Some(resumed)) => bed.overlaps_since(resumed),
-        _ => overlaps.clone(),
-    };
+    let mut gone = Vec::new();
+    for end in ends {
+        // The processes of a member that was killed end; those of one that goes on may stay,
+        // and are parked: the broker knows of no consumer of theirs by now.
+        let limit = Duration::from_millis(if fault == Fault::Kill { 3000 } else { 10 });
+        let ended = tokio::time::timeout(limit, end).await;
+        gone.push(ended.ok().and_then(Result::ok));
+    }
     let story = match now > epoch {
         true => bed.story(now).await,
         false => None,
@@ -117,7 +146,7 @@ pub async fn run(bed: &mut Bed, n: usize, fault: Fault, rng: &mut StdRng) -> Res
         epochs: (epoch, now),
         gaps,
         overlaps,
-        awake,
+        gone,
         story,
     })
 }
