@@ -89,7 +89,7 @@ impl Quorate {
         let channels = fences
             .iter()
             .map(|fence| (*fence, (0..channels).map(|n| name(*fence, n)).collect()));
-        let quorate = Quorate {
+        let mut quorate = Quorate {
             hosts: hosts.clone(),
             broker: broker.clone(),
             service,
@@ -102,16 +102,20 @@ impl Quorate {
         Ok(quorate)
     }
 
-    async fn configure(&self) -> Result<(), String> {
+    async fn configure(&mut self) -> Result<(), String> {
+        let alone = self.channels.len() == 1;
         let upstream = json!({"name": "sink", "upstream": self.service.url(), "timeout_ms": 2000});
         self.put("service", upstream).await?;
         for (fence, channels) in &self.channels {
             self.put("amqp_connection", self.connection(*fence)).await?;
             for channel in channels {
                 self.broker.client.declare(channel).await;
-                self.put("amqp_channel", self.channel(*fence, channel, false))
+                self.put("amqp_channel", self.channel(*fence, channel, alone))
                     .await?;
             }
+        }
+        if alone {
+            self.active = self.channels.keys().next().copied();
         }
         Ok(())
     }
