@@ -27,6 +27,16 @@ const WORK: Duration = Duration::from_millis(3);
 /// Between two messages to a queue.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// Who reigns, and by which processes.
+#[derive(Clone, Debug)]
+pub struct Reign {
+    /// The member's index.
+    pub server: usize,
+    pub epoch: u64,
+    /// Of the channels, in the order of [`FENCES`].
+    pub processes: Vec<Pid>,
+}
+
 /// Everything that a run of takeovers needs. Ends in the order written here.
 pub struct Bed {
     pub cluster: Cluster,
@@ -73,19 +83,24 @@ impl Bed {
     }
 
     /// Waits until every member is a voter that has caught up, one of them reigns, and
-    /// both its channels consume under its epoch; gives its index and the epoch.
-    pub async fn settled(&self) -> (usize, u64) {
+    /// both its channels consume under its epoch.
+    pub async fn settled(&self) -> Reign {
         self.cluster.voters(3).await;
         until("both channels active under one reign", SOON, || async {
             let leader = self.cluster.leader().await;
             let (server, epoch) = self.cluster.connector_server(leader).await?;
+            let mut processes = Vec::new();
             for fence in FENCES {
                 let status = self.active(server, fence).await?;
-                if status["epoch"] != epoch {
-                    return Err(format!("not under epoch {epoch}: {status}"));
-                }
+                let pid = status["pid"].as_i64().filter(|_| status["epoch"] == epoch);
+                let pid = pid.ok_or_else(|| format!("not under epoch {epoch}: {status}"))?;
+                processes.push(Pid::from_raw(pid as i32));
             }
-            Ok::<_, String>((server, epoch))
+            Ok::<_, String>(Reign {
+                server,
+                epoch,
+                processes,
+            })
         })
         .await
     }
@@ -102,13 +117,6 @@ impl Bed {
         });
         let found = active.next().cloned();
         found.ok_or_else(|| format!("{fence} is not active on {}: {answer}", member.name))
-    }
-
-    /// The process of a channel on member `server`.
-    pub async fn process(&self, server: usize, fence: &str) -> Result<Pid, String> {
-        let status = self.active(server, fence).await?;
-        let pid = status["pid"].as_i64().ok_or(status.to_string())?;
-        Ok(Pid::from_raw(pid as i32))
     }
 
     /// How the reign of `epoch` explains its beginning, if it does within a moment.

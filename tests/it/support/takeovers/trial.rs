@@ -7,7 +7,7 @@ use rand::{Rng, rngs::StdRng};
 use serde_json::Value;
 
 use super::{
-    bed::{Bed, FENCES},
+    bed::{Bed, FENCES, Reign},
     fault::{Fault, end, family, send},
 };
 
@@ -69,8 +69,12 @@ impl Trial {
 
 /// Injects the fault into whoever reigns, and waits until all is in order again.
 pub async fn run(bed: &mut Bed, n: usize, fault: Fault, rng: &mut StdRng) -> Result<Trial, String> {
-    let (server, epoch) = bed.settled().await;
     tokio::time::sleep(Duration::from_millis(rng.random_range(0..150))).await;
+    let Reign {
+        server,
+        epoch,
+        processes: old,
+    } = bed.settled().await;
     let promise = bed.cluster.failover_ms as f64 / 1000.0;
     let stop_for = Duration::from_secs_f64(promise * rng.random_range(0.2..3.0));
     let from = bed.sink.calls_len();
@@ -78,12 +82,11 @@ pub async fn run(bed: &mut Bed, n: usize, fault: Fault, rng: &mut StdRng) -> Res
     let mut processes = match fault {
         Fault::Kill | Fault::StopMember => vec![member],
         Fault::StopProcesses => family(member),
-        Fault::StopConnector(fence) => vec![bed.process(server, fence).await?],
+        Fault::StopConnector(fence) => {
+            let of = FENCES.iter().position(|f| *f == fence);
+            of.map(|n| old[n]).into_iter().collect()
+        }
     };
-    let mut old = Vec::new();
-    for fence in FENCES {
-        old.push(bed.process(server, fence).await?);
-    }
     let begun = Instant::now();
     let ends: Vec<_> = old
         .into_iter()
@@ -108,7 +111,7 @@ pub async fn run(bed: &mut Bed, n: usize, fault: Fault, rng: &mut StdRng) -> Res
         gaps = firsts(bed, epoch, from, begun).await?;
         bed.cluster.members[server].start(&[]);
     }
-    let (_, now) = bed.settled().await;
+    let now = bed.settled().await.epoch;
     match fault {
         Fault::Kill => {}
         Fault::StopConnector(fence) => {
