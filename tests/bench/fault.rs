@@ -9,7 +9,7 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::hosts::Hosts;
+use crate::{hosts::Hosts, support::netns::Aimed};
 
 /// A fault of one host or of its process.
 #[derive(
@@ -48,10 +48,13 @@ impl Fault {
         if self == Fault::Group {
             family.extend(descendants(pid));
         }
+        let cut = (self == Fault::Partition)
+            .then(|| tokio::task::block_in_place(|| hosts.aim(host).expect("namespaces")));
         let before = Instant::now();
         match self {
-            // The packets stop somewhere while the rule is being set, some milliseconds.
-            Fault::Partition => tokio::task::block_in_place(|| hosts.cut_off(host)),
+            Fault::Partition => {
+                tokio::task::block_in_place(|| cut.map(Aimed::cut_off)).unwrap_or(())
+            }
             Fault::Kill => send(&family, Signal::SIGKILL),
             Fault::Term => send(&family, Signal::SIGTERM),
             Fault::Stop | Fault::Group => send(&family, Signal::SIGSTOP),

@@ -3,7 +3,7 @@
 
 use std::{net::Ipv4Addr, process::Command, sync::Arc};
 
-use crate::support::netns::Net;
+use crate::support::netns::{Aimed, Net};
 
 /// How many members every system has.
 pub const SIZE: usize = 3;
@@ -54,9 +54,9 @@ impl Hosts {
         }
     }
 
-    /// Cuts a host off from the other two.
-    pub fn cut_off(&self, host: usize) {
-        self.net.as_ref().expect("namespaces").cut_off(host);
+    /// Gets ready to cut a host off from the other two; `None` without namespaces.
+    pub fn aim(&self, host: usize) -> Option<Aimed<'_>> {
+        self.net.as_ref().map(|net| net.aim(host))
     }
 
     /// Ends that.

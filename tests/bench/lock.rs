@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use nix::unistd::Pid;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::ChildStdout,
@@ -41,53 +44,42 @@ struct Contender {
     said: Lines<BufReader<ChildStdout>>,
 }
 
-/// One who holds the lock, kept from trial to trial.
-#[derive(Default)]
-pub struct Holder(Option<Contender>);
-
-impl Holder {
-    /// One trial; the one who waited is the next trial's holder.
-    pub async fn trial(&mut self, lock: &Lock, fault: Fault) -> Result<Measured, String> {
-        let holder = match self.0.take() {
-            Some(holder) => holder,
-            None => {
-                let mut first = Contender::start(lock)?;
-                first.hear("held").await?;
-                first
-            }
-        };
-        let mut next = Contender::start(lock)?;
-        next.hear("waiting").await?;
-        // Several renewals, so that it is a lock that lives.
-        tokio::time::sleep(Duration::from_millis(lock.ttl_ms)).await;
-        any_moment().await;
-        let before = tokio::time::timeout(Duration::from_millis(1), next.said.next_line()).await;
-        if let Ok(said) = before {
-            return Err(format!("taken while its holder lived: {said:?}"));
-        }
-        // The hosts are not needed: no partition is tried here.
-        let (hosts, pid) = (Hosts::loopback(), holder.pid());
-        let struck = now_ns();
-        fault.strike(&hosts, 0, pid);
-        let held = next.hear("held").await?;
-        fault.took_effect(&hosts, 0, pid)?;
-        drop(holder);
-        self.0 = Some(next);
-        let held: u64 = held.parse().map_err(|_| format!("held at {held:?}"))?;
-        let gap = held
-            .checked_sub(struck)
-            .ok_or("taken before its holder was struck")?;
-        Ok(Measured::from([(
-            "lock".to_owned(),
-            (gap / 1000) as f64 / 1000.0,
-        )]))
+/// One trial. Both contenders are new, as the servers that the last ones knew may have been
+/// struck since.
+pub async fn trial(lock: &Lock, fault: Fault) -> Result<Measured, String> {
+    let mut holder = Contender::start(lock);
+    holder.hear("held").await?;
+    let mut next = Contender::start(lock);
+    next.hear("waiting").await?;
+    // Several renewals, so that it is a lock that lives.
+    tokio::time::sleep(Duration::from_millis(lock.ttl_ms)).await;
+    any_moment().await;
+    let before = tokio::time::timeout(Duration::from_millis(1), next.said.next_line()).await;
+    if let Ok(said) = before {
+        return Err(format!("taken while its holder lived: {said:?}"));
     }
+    // The hosts are not needed: no partition is tried here.
+    let (hosts, pid) = (Hosts::loopback(), holder.pid());
+    let struck = now_ns();
+    fault.strike(&hosts, 0, pid);
+    let held = next.hear("held").await?;
+    fault.took_effect(&hosts, 0, pid)?;
+    drop(holder);
+    next.give_back().await;
+    let held: u64 = held.parse().map_err(|_| format!("held at {held:?}"))?;
+    let gap = held
+        .checked_sub(struck)
+        .ok_or("taken before its holder was struck")?;
+    Ok(Measured::from([(
+        "lock".to_owned(),
+        (gap / 1000) as f64 / 1000.0,
+    )]))
 }
 
 impl Contender {
     /// The one who waits says so, the one who has it at once doesn't.
-    fn start(lock: &Lock) -> Result<Contender, String> {
-        let program = std::env::current_exe().map_err(|e| e.to_string())?;
+    fn start(lock: &Lock) -> Contender {
+        let program = std::env::current_exe().expect("this program's path");
         let mut command = bound(&Hosts::loopback(), 0, &program.display().to_string());
         command.args([
             crate::hold::MARK,
@@ -99,14 +91,25 @@ impl Contender {
         let mut process = spawn(command);
         let out = process.stdout.take().expect("its output is a pipe");
         let out = ChildStdout::from_std(out).expect("a pipe");
-        Ok(Contender {
+        Contender {
             process,
             said: BufReader::new(out).lines(),
-        })
+        }
     }
 
     fn pid(&self) -> Pid {
         Pid::from_raw(self.process.id() as i32)
+    }
+
+    /// Asks it to give the lock back and to end, so that the next trial's holder has it.
+    async fn give_back(mut self) {
+        let _ = kill(self.pid(), Signal::SIGTERM);
+        for _ in 0..200 {
+            if !matches!(self.process.try_wait(), Ok(None)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// What follows a word, once it is said.

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use crate::{
     etcd::Etcd,
     hosts::Hosts,
-    lock::{Holder, Lock},
+    lock::{self, Lock},
     peer::{self, Peer},
     plan::{Case, REDIS_DEFAULT, Setup, What},
     quorate::{Broker, Fence, Quorate},
@@ -16,12 +16,12 @@ use crate::{
     zookeeper::ZooKeeper,
 };
 
-/// A system that is up; who wants its lock ends before it.
+/// A system that is up.
 pub enum Stage {
     Quorate(Box<Quorate>),
-    Etcd(Holder, Etcd),
-    ZooKeeper(Holder, ZooKeeper),
-    Redis(Holder, Sentinels),
+    Etcd(Etcd),
+    ZooKeeper(ZooKeeper),
+    Redis(Sentinels),
 }
 
 impl Stage {
@@ -47,17 +47,17 @@ impl Stage {
             } => {
                 let mut etcd = Etcd::new(hosts, heartbeat, election);
                 peer::boot(&mut etcd).await?;
-                Ok(Stage::Etcd(Holder::default(), etcd))
+                Ok(Stage::Etcd(etcd))
             }
             Setup::ZooKeeper { tick } => {
                 let mut zookeeper = ZooKeeper::new(hosts, tick);
                 peer::boot(&mut zookeeper).await?;
-                Ok(Stage::ZooKeeper(Holder::default(), zookeeper))
+                Ok(Stage::ZooKeeper(zookeeper))
             }
             Setup::Redis { down_after } => {
                 let mut sentinels = Sentinels::new(hosts, down_after);
                 peer::boot(&mut sentinels).await?;
-                Ok(Stage::Redis(Holder::default(), sentinels))
+                Ok(Stage::Redis(sentinels))
             }
         }
     }
@@ -71,10 +71,10 @@ impl Stage {
         if let (Stage::Quorate(quorate), What::Message(fence)) = (&mut *self, case.what) {
             return quorate.trial(fence, case.fault).await;
         }
-        let (peer, holder, kind): (&mut dyn Peer, _, _) = match self {
-            Stage::Etcd(holder, etcd) => (etcd, holder, "etcd"),
-            Stage::ZooKeeper(holder, zookeeper) => (zookeeper, holder, "zookeeper"),
-            Stage::Redis(holder, sentinels) => (sentinels, holder, "redis"),
+        let (peer, kind): (&mut dyn Peer, _) = match self {
+            Stage::Etcd(etcd) => (etcd, "etcd"),
+            Stage::ZooKeeper(zookeeper) => (zookeeper, "zookeeper"),
+            Stage::Redis(sentinels) => (sentinels, "redis"),
             Stage::Quorate(_) => return Err("Quorate has no case of this kind".into()),
         };
         let What::Lock(ttl_ms) = case.what else {
@@ -88,7 +88,7 @@ impl Stage {
             address,
             ttl_ms,
         };
-        holder.trial(&lock, case.fault).await
+        lock::trial(&lock, case.fault).await
     }
 }
 

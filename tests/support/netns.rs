@@ -14,7 +14,7 @@ use std::{
     io::Write as _,
     net::Ipv4Addr,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use parking_lot::Mutex;
@@ -121,6 +121,18 @@ impl Net {
         self.fail(n, &self.others(n), Fault::Cut);
     }
 
+    /// Gets ready to cut `n` off: what takes milliseconds of a cut is done before it.
+    pub fn aim(&self, n: usize) -> Aimed<'_> {
+        let mut nft = self.command(n, "nft");
+        nft.arg("-i").stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut nft = nft.stderr(Stdio::piped()).spawn().expect("nft");
+        let stdin = nft.stdin.as_mut().expect("its input");
+        stdin.write_all(b"list tables\n").expect("its input");
+        // It doesn't tell when it has started; should it take longer, that counts as cutting.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        Aimed { net: self, n, nft }
+    }
+
     /// Resets the link between two, and goes on to.
     pub fn reset(&self, a: usize, b: usize) {
         self.fail(a, &[b], Fault::Reset);
@@ -208,6 +220,41 @@ impl Net {
         let mut nft = self.command(n, "nft");
         nft.args(["-f", "-"]);
         finish(nft, rules);
+    }
+}
+
+/// A cut that is ready to be made.
+pub struct Aimed<'a> {
+    net: &'a Net,
+    n: usize,
+    nft: Child,
+}
+
+impl Aimed<'_> {
+    /// Cuts it off from all the others, within a millisecond or two where the machine is
+    /// idle; returns when the rules are in force for certain.
+    pub fn cut_off(mut self) {
+        let mut faults = self.net.faults.lock();
+        let others = self.net.others(self.n);
+        faults[self.n].extend(others.into_iter().map(|other| (other, Fault::Cut)));
+        // One line is one transaction.
+        let table = self.net.table(&faults[self.n]);
+        let rules = table
+            .lines()
+            .skip(2)
+            .map(|line| match line.ends_with(['{', ';']) {
+                true => line.to_owned(),
+                false => format!("{line};"),
+            });
+        let rules = rules.collect::<Vec<_>>().join(" ") + "\n";
+        let stdin = self.nft.stdin.as_mut().expect("its input");
+        stdin.write_all(rules.as_bytes()).expect("its input");
+        let output = self.nft.wait_with_output().expect("its end");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && said.is_empty(),
+            "{said}\n{rules}"
+        );
     }
 }
 

@@ -20,9 +20,9 @@ const FAULTS: [Fault; 5] = [
     Fault::Group,
     Fault::Partition,
 ];
-const WIDTH: f64 = 1080.0;
+const WIDTH: f64 = 1100.0;
 const LEFT: f64 = 52.0;
-const PLOT_WIDTH: f64 = 600.0;
+const PLOT_WIDTH: f64 = 560.0;
 const LINE: f64 = 17.0;
 /// The axis, in ms.
 const FROM: f64 = 1.0;

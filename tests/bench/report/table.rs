@@ -83,7 +83,7 @@ fn measures(case: &Case) -> &'static [(&'static str, &'static str)] {
             ("message", "message"),
             ("last_message", "message of the last channel"),
             ("release", "release by the broker"),
-            ("cut", "(the cut is made)"),
+            ("cut", "(the cut is made, at the latest)"),
             ("write", "write"),
         ],
         (What::Write, _) => &[("write", "write")],
@@ -106,7 +106,10 @@ fn row(case: &Case, series: &Series, measure: &str, name: &str) -> String {
         0 => values.len().to_string(),
         failed => format!("{} (+ {failed} failed)", values.len()),
     };
-    let figure = |percent| number(percentile(&values, percent));
+    let figure = |percent| match values.is_empty() {
+        true => "–".to_owned(),
+        false => number(percentile(&values, percent)),
+    };
     format!(
         "| {} | {} | {name} | {count} | {} | {} | {} | {} | {verdict} |\n",
         series.system,
