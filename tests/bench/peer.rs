@@ -23,6 +23,11 @@ pub trait Peer: Send + Sync {
     /// The servers, by host.
     fn servers(&mut self) -> &mut [Process];
 
+    /// After the servers have been started for the first time.
+    async fn begun(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// The leader's host, once all three are up and follow it.
     async fn leader(&self) -> Result<usize, String>;
 
@@ -54,6 +59,7 @@ pub async fn boot(peer: &mut dyn Peer) -> Result<(), String> {
     for server in peer.servers() {
         server.start();
     }
+    peer.begun().await?;
     whole(peer).await.map(drop)
 }
 

@@ -211,20 +211,20 @@ pub fn all() -> Vec<Case> {
         &mut cases,
         zookeeper(2000),
         &[
-            (Kill, 20, 2.5),
-            (Term, 20, 2.5),
-            (Stop, 5, 14.0),
-            (Partition, 5, 14.0),
+            (Kill, 20, 1.5),
+            (Term, 20, 1.8),
+            (Stop, 5, 13.0),
+            (Partition, 5, 13.0),
         ],
     );
     peer(
         &mut cases,
         zookeeper(100),
         &[
-            (Kill, 20, 2.5),
-            (Term, 20, 2.5),
-            (Stop, 20, 2.5),
-            (Partition, 20, 2.5),
+            (Kill, 20, 1.2),
+            (Term, 20, 1.5),
+            (Stop, 20, 1.7),
+            (Partition, 20, 1.7),
         ],
     );
     lock(&mut cases, zookeeper(100), 400);

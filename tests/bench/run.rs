@@ -110,7 +110,7 @@ async fn system(
         .into_iter()
         .filter(|fence| cases.iter().any(|case| case.what == What::Message(*fence)))
         .collect();
-    let mut stage = None;
+    let mut stage: Option<Stage> = None;
     let mut failed_to_start = 0;
     let rounds = cases
         .iter()
@@ -119,6 +119,12 @@ async fn system(
         .unwrap_or(0);
     for round in 0..rounds {
         for case in cases.iter().filter(|case| round < case.share(lap, laps)) {
+            if let Some(up) = &stage
+                && let Err(problem) = up.stands().await
+            {
+                println!("{} is started anew: {problem}", case.system());
+                stage = None;
+            }
             if stage.is_none() {
                 match Stage::boot(setup, &fences, hosts, broker).await {
                     Ok(booted) => stage = Some(booted),

@@ -1,6 +1,6 @@
 //! A system that is up: boots what a case needs and does its trials.
 
-use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 
@@ -12,9 +12,12 @@ use crate::{
     plan::{Case, REDIS_DEFAULT, Setup, What},
     quorate::{Broker, Fence, Quorate},
     redis::Sentinels,
-    trial::Measured,
+    trial::{Measured, eventually},
     zookeeper::ZooKeeper,
 };
+
+/// How long a peer may take to be whole again after a trial.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// A system that is up.
 pub enum Stage {
@@ -60,6 +63,20 @@ impl Stage {
                 Ok(Stage::Redis(sentinels))
             }
         }
+    }
+
+    /// Whether it is whole again soon enough after its last trial. Quorate has to be; of a
+    /// peer that isn't (a Sentinel can look only once in 10 s) a new one is started.
+    pub async fn stands(&self) -> Result<(), String> {
+        let peer: &dyn Peer = match self {
+            Stage::Quorate(_) => return Ok(()),
+            Stage::Etcd(etcd) => etcd,
+            Stage::ZooKeeper(zookeeper) => zookeeper,
+            Stage::Redis(sentinels) => sentinels,
+        };
+        eventually("a whole cluster", AGAIN, || peer.leader())
+            .await
+            .map(drop)
     }
 
     /// One trial.

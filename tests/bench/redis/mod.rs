@@ -25,27 +25,23 @@ pub struct Sentinels {
     servers: Vec<Process>,
     addresses: Vec<String>,
     sentinels: Vec<String>,
-    _processes: Vec<Process>,
-    _root: TempDir,
+    watchers: Vec<Process>,
+    root: TempDir,
 }
 
 impl Sentinels {
-    /// Starts the Sentinels; they wait for their servers. `down_after` in ms.
+    /// With `down-after-milliseconds`; starts nothing yet.
     pub fn new(hosts: &Hosts, down_after: u64) -> Sentinels {
         let root = tempfile::tempdir().expect("a folder");
         let addresses: Vec<_> = (0..SIZE).map(|n| free_address(hosts, n)).collect();
         let sentinels: Vec<_> = (0..SIZE).map(|n| free_address(hosts, n)).collect();
         let servers = (0..SIZE).map(|n| {
             let dir = root.path().join(format!("redis-{n}"));
-            let master = (n > 0).then(|| addresses[0].replace(':', " "));
-            let replica = master.map_or(String::new(), |master| format!("replicaof {master}\n"));
-            // Nothing on disk, and a replica that comes back is told so at once.
-            let more = format!("save \"\"\nrepl-diskless-sync-delay 0\n{replica}");
-            let program = configured(&dir, "redis-server", &addresses[n], &more);
+            let program = server(&dir, &addresses[n], (n > 0).then_some(&addresses[0]));
             Process::new(hosts, n, dir, program)
         });
         let servers = servers.collect();
-        let mut processes: Vec<_> = (0..SIZE)
+        let watchers = (0..SIZE)
             .map(|n| {
                 let dir = root.path().join(format!("sentinel-{n}"));
                 let master = addresses[0].replace(':', " ");
@@ -59,23 +55,41 @@ impl Sentinels {
                 Process::new(hosts, n, dir, program)
             })
             .collect();
-        for process in &mut processes {
-            process.start();
-        }
         Sentinels {
             servers,
             addresses,
             sentinels,
-            _processes: processes,
-            _root: root,
+            watchers,
+            root,
+        }
+    }
+
+    /// The master's host, unless `but` is its, of those that answer.
+    async fn master(&self, but: Option<usize>) -> Result<usize, String> {
+        let roles = self.roles(but).await?;
+        let is_master = |n: &usize| roles[*n].as_deref() == Some("master");
+        let masters: Vec<_> = (0..SIZE).filter(is_master).collect();
+        match masters[..] {
+            [master] => Ok(master),
+            _ => Err(format!("{roles:?}")),
+        }
+    }
+
+    /// The master's host, once both others follow it.
+    async fn in_step(&self) -> Result<usize, String> {
+        let master = self.master(None).await?;
+        let replication = info(&self.addresses[master], "replication").await?;
+        let online = replication
+            .lines()
+            .filter(|line| line.contains("state=online"));
+        match online.count() == SIZE - 1 {
+            true => Ok(master),
+            false => Err(replication),
         }
     }
 
     async fn follow(&self, host: usize) -> Result<(), String> {
-        let masters = self.roles(Some(host)).await?;
-        let Some(master) = (0..SIZE).find(|n| masters[*n].as_deref() == Some("master")) else {
-            return Err(format!("no master among {masters:?}"));
-        };
+        let master = self.master(Some(host)).await?;
         let (address, port) = self.addresses[master].split_once(':').expect("a port");
         let mut redis = Redis::connect(&self.addresses[host]).await?;
         redis.call(&["REPLICAOF", address, port]).await.map(drop)
@@ -91,6 +105,14 @@ impl Sentinels {
         }
         Ok(roles)
     }
+}
+
+/// Nothing on disk, and a replica that comes back is served at once.
+fn server(dir: &Path, address: &str, master: Option<&String>) -> Vec<String> {
+    let replica = master.map(|master| format!("replicaof {}\n", master.replace(':', " ")));
+    let replica = replica.unwrap_or_default();
+    let more = format!("save \"\"\nrepl-diskless-sync-delay 0\n{replica}");
+    configured(dir, "redis-server", address, &more)
 }
 
 fn configured(dir: &Path, program: &str, address: &str, more: &str) -> Vec<String> {
@@ -133,21 +155,7 @@ impl Peer for Sentinels {
 
     /// Every Sentinel knows the others, both replicas and the same master, which agrees.
     async fn leader(&self) -> Result<usize, String> {
-        let roles = self.roles(None).await?;
-        let masters: Vec<_> = (0..SIZE)
-            .filter(|n| roles[*n].as_deref() == Some("master"))
-            .collect();
-        let [master] = masters[..] else {
-            return Err(format!("{roles:?}"));
-        };
-        let replication = info(&self.addresses[master], "replication").await?;
-        let in_step = replication
-            .lines()
-            .filter(|line| line.contains("state=online"))
-            .count();
-        if in_step != SIZE - 1 {
-            return Err(replication);
-        }
+        let master = self.in_step().await?;
         let known = format!(
             "status=ok,address={},slaves={},sentinels={SIZE}",
             self.addresses[master],
@@ -162,9 +170,19 @@ impl Peer for Sentinels {
         Ok(master)
     }
 
+    /// A Sentinel that finds no replicas when it first looks looks again after 10 s.
+    async fn begun(&mut self) -> Result<(), String> {
+        eventually("replicas", JOIN, || self.in_step()).await?;
+        self.watchers.iter_mut().for_each(Process::start);
+        Ok(())
+    }
+
     async fn rejoin(&mut self, host: usize) -> Result<(), String> {
+        let master = eventually("a master", JOIN, || self.master(Some(host))).await?;
+        let dir = self.root.path().join(format!("redis-{host}"));
+        server(&dir, &self.addresses[host], Some(&self.addresses[master]));
         self.servers[host].start();
-        self.returned(host).await
+        Ok(())
     }
 
     async fn returned(&mut self, host: usize) -> Result<(), String> {
