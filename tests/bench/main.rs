@@ -56,6 +56,7 @@ fn main() {
             () = run::run(&options, arguments.join(" ")) => true,
             // Everything that was started ends with the run's future.
             _ = tokio::signal::ctrl_c() => false,
+            () = hold::asked_to_end() => false,
         }
     });
     if !done {

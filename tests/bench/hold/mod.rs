@@ -46,7 +46,7 @@ fn say_held() {
 }
 
 /// Comes back when the process is asked to end.
-async fn asked_to_end() {
+pub async fn asked_to_end() {
     let mut term = signal(SignalKind::terminate()).expect("a signal handler");
     term.recv().await;
 }
