@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use quorate_raft::Timing;
 use serde_json::json;
 
 use crate::support::{
@@ -231,6 +232,7 @@ async fn a_leader_that_is_cut_off_is_replaced_within_the_promise_with_fence_leas
 /// whose lease, long here, runs on: they must not make another act before it is over.
 async fn restarted_voters(count: usize) {
     const LONG_MS: u64 = 4000;
+    let timing = Timing::from_failover_ms(LONG_MS).expect("a promise");
     let Some(mut bed) = Bed::start("lease", LONG_MS).await else {
         return;
     };
@@ -254,6 +256,13 @@ async fn restarted_voters(count: usize) {
     bed.handled(calls.len() + 100).await;
     bed.judge().await;
     assert!(old > 10, "{old} messages under the old lease");
+    // Elected without a wait, the successor would now and then act too early, and now and
+    // then not: the wait itself, by the start of the voter that forgot, is always seen.
+    let since_restart = gap.saturating_sub(restarted - fault);
+    assert!(
+        since_restart >= timing.lease,
+        "acts {since_restart:?} after the restart"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
