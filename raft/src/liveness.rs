@@ -6,9 +6,10 @@
 //! sockets, and who connects anew is refused. So a process is *dead for sure* when a
 //! connection to it was closed or reset and [`REFUSALS`] attempts in a row at the very same
 //! address, some time apart, were refused. They are made for some time, because a dying
-//! process closes its sockets one by one, and its listener may be the last. An attempt that
-//! is accepted ends the suspicion until that connection is lost too; one that stays without
-//! an answer ends it altogether. Not a death: a process that is stopped (the kernel goes on
+//! process closes its sockets one by one, and its listener is the last: the kernel goes on
+//! accepting for it meanwhile. Several attempts in a row that are accepted end the suspicion,
+//! until the last connection is lost too; one that stays without an answer ends it
+//! altogether. Not a death: a process that is stopped (the kernel goes on
 //! accepting for it), a host that vanishes (nothing is refused), a member that was never
 //! connected, one that has moved or was removed (the connection is dropped with the
 //! address). A process that is replaced so quickly that no attempt is refused counts as

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// Between two attempts while a process is suspected to have died.
-const PROBE_PAUSE: Duration = Duration::from_millis(2);
+const PROBE_PAUSE: Duration = Duration::from_millis(1);
 
 /// How long such an attempt may take.
 const PROBE_PATIENCE: Duration = Duration::from_millis(200);

@@ -12,7 +12,12 @@ use crate::{MemberId, node::Ballot};
 pub(super) const STAGGER: Duration = Duration::from_millis(20);
 
 /// Attempts at an address whose connection was lost.
-const ATTEMPTS: u32 = 30;
+const ATTEMPTS: u32 = 60;
+
+/// Accepted attempts in a row that end a suspicion. One does not: the kernel goes on
+/// accepting for a process whose connections it has closed already, until it closes the
+/// listener too, and such a connection was seen to stay open with nobody at its other end.
+const ACCEPTED: u32 = 10;
 
 /// How an attempt to connect went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,21 +44,23 @@ pub(super) enum Step {
 pub(super) struct Suspicion {
     attempts: u32,
     refusals: u32,
+    accepted: u32,
 }
 
 impl Suspicion {
     pub(super) fn after(&mut self, attempt: Attempt) -> Step {
         self.attempts += 1;
-        self.refusals = match attempt {
-            Attempt::Refused => self.refusals + 1,
-            _ => 0,
+        (self.refusals, self.accepted) = match attempt {
+            Attempt::Refused => (self.refusals + 1, 0),
+            Attempt::Accepted => (0, self.accepted + 1),
+            Attempt::Reset | Attempt::Unclear => (0, 0),
         };
         match attempt {
             Attempt::Refused if self.refusals >= REFUSALS => Step::Dead,
             Attempt::Unclear => Step::GiveUp,
             _ if self.attempts >= ATTEMPTS => Step::GiveUp,
-            Attempt::Refused | Attempt::Reset => Step::Again,
-            Attempt::Accepted => Step::Connected,
+            Attempt::Accepted if self.accepted % ACCEPTED == 0 => Step::Connected,
+            Attempt::Refused | Attempt::Reset | Attempt::Accepted => Step::Again,
         }
     }
 }
@@ -119,10 +126,13 @@ mod tests {
     fn only_refusals_in_a_row_are_a_death() {
         assert_eq!(verdict([Refused]), Step::Again);
         assert_eq!(verdict([Refused, Refused]), Step::Dead);
-        assert_eq!(verdict([Accepted]), Step::Connected);
         // Its listener was closed after its connections.
         assert_eq!(verdict([Accepted, Accepted, Refused, Refused]), Step::Dead);
         assert_eq!(verdict([Refused, Accepted, Refused]), Step::Again);
+        assert_eq!(verdict([Accepted; 9]), Step::Again);
+        assert_eq!(verdict([Accepted; 10]), Step::Connected);
+        let late = [Accepted; 9].into_iter().chain([Refused, Accepted]);
+        assert_eq!(verdict(late), Step::Again);
         assert_eq!(
             verdict([Reset, Refused, Reset, Refused, Refused]),
             Step::Dead
@@ -131,7 +141,7 @@ mod tests {
         assert_eq!(verdict([Refused, Unclear]), Step::GiveUp);
         assert_eq!(verdict([Unclear]), Step::GiveUp);
         // Something in between accepts for it and hangs up.
-        assert_eq!(verdict([Accepted; 30]), Step::GiveUp);
+        assert_eq!(verdict([Accepted; 60]), Step::GiveUp);
     }
 
     #[test]

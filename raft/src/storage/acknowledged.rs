@@ -3,10 +3,12 @@
 //! RocksDB's write-ahead log can't tell a record that was being written when the power
 //! went from one that was acknowledged and has rotted since: both are a record whose
 //! checksum is wrong, with nothing sound behind it. This file can. It lies beside the log,
-//! is fsynced after the log is, and never promises what the log has not got; so a log that
-//! ends before it has lost something that was promised to others.
+//! is fsynced after the log is, and never promises an entry that the log has not got; so a
+//! log that ends before it has lost something that was promised to others.
 //!
-//! - A vote is under the mark before it is given: `save_vote` returns after both fsyncs.
+//! - A vote is under the mark before it is given: `save_vote` returns after the fsync of this
+//!   file. It stands in the log too, whose next fsync may be later; what was lost there is
+//!   taken from here. Of a rotten slot the log has the vote.
 //! - Entries come under the mark at most [`LAG`] and one fsync after they are acknowledged,
 //!   so that a write costs one fsync and not two. In this window, and only in it, a record
 //!   that rots (not one that the disk never got) is taken for a torn tail.

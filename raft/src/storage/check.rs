@@ -13,9 +13,9 @@
 //!    what we wrote, under the key under which we wrote it.
 //! 2. Entries follow each other without a hole from the one behind `purged`, and their
 //!    leaders never go back: a lost write in the middle, or an undone truncation, shows.
-//! 3. The log reaches the acknowledged mark (see [`acknowledged`](super::acknowledged)):
-//!    the vote is not older than the one given, and the very entry under the mark is
-//!    there, or purged behind a snapshot. A log cut below what was promised shows.
+//! 3. The log reaches the acknowledged mark (see [`acknowledged`](super::acknowledged)): the
+//!    very entry under the mark is there, or purged behind a snapshot. A log cut below what
+//!    was promised shows. A vote is not missed in the log: the mark has it.
 //! 4. The newest snapshot is sound and reaches `purged`: what the log lacks at its
 //!    beginning is in there. `committed` is not beyond log and snapshot.
 //!
@@ -87,14 +87,6 @@ impl Contents {
 
     /// Holds it against what was promised (3 and 4).
     pub(super) fn keeps(&self, mark: &Acknowledged, snapshot: Option<LogId>) -> Result<(), String> {
-        if let Some(given) = mark.vote
-            && self.vote.is_none_or(|vote| vote < given)
-        {
-            let found = self.vote.map_or("no vote".to_owned(), |v| v.to_string());
-            return Err(format!(
-                "this member has voted {given}, but the log has {found}"
-            ));
-        }
         if let Some(promised) = mark.last {
             let purged = self.purged.is_some_and(|id| id.index >= promised.index);
             if !purged && self.at_mark != Some(promised) {

@@ -97,6 +97,13 @@ impl Db {
         self.rocks.write(batch).map_err(io::Error::other)
     }
 
+    /// Writes the vote, without waiting for the disk.
+    pub(super) fn put_vote(&self, vote: &Vote) -> io::Result<()> {
+        let mut batch = WriteBatch::default();
+        put(&mut batch, keys::VOTE, &vote_to_proto(vote));
+        self.write(batch)
+    }
+
     /// Makes everything that was written before the call last.
     pub(super) fn sync(&self) -> io::Result<()> {
         let begun = Instant::now();
@@ -267,10 +274,6 @@ fn decode_entry(index: u64, record: Bytes) -> io::Result<Entry> {
 pub(super) fn put_entry(batch: &mut WriteBatch, entry: &Entry) {
     let key = keys::entry(entry.log_id.index);
     put(batch, &key, &entry_to_proto(entry));
-}
-
-pub(super) fn put_vote(batch: &mut WriteBatch, vote: &Vote) {
-    put(batch, keys::VOTE, &vote_to_proto(vote));
 }
 
 pub(super) fn put_log_id(batch: &mut WriteBatch, key: &[u8], id: &LogId) {

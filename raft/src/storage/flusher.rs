@@ -5,6 +5,15 @@
 //! for all of them. Votes and truncations pass through the same queue, so that everything
 //! happens in the order in which it was asked for.
 //!
+//! A vote lasts by the mark (see [`acknowledged`](super::acknowledged)), not by the log: one
+//! small write in place, instead of one that makes the log grow and another for the mark.
+//! That a vote has become that of a leader, elected by a quorum, needs no disk at all where
+//! the vote itself is under the mark: it binds this member to nothing new. A member that
+//! forgets it has still voted for that candidate in that term, grants nothing that it would
+//! not have granted, and hears of the leader with its next append. But openraft takes a vote
+//! that lasts to mean that everything before it does, so appends that wait in front of a
+//! vote are made to last first.
+//!
 //! After a failed fsync nobody knows what is on the disk, and asking again may answer yes
 //! without cause. So the first failure is the last: everything after it fails too.
 
@@ -35,7 +44,7 @@ pub(super) enum Job {
         last: LogId,
         flushed: IOFlushed<Types>,
     },
-    /// A vote is written.
+    /// A vote is written; it lasts once it is under the mark.
     Voted {
         vote: Vote,
         done: oneshot::Sender<io::Result<()>>,
@@ -157,27 +166,30 @@ impl State {
         self.flush(&mut waiting);
     }
 
-    /// One fsync for all that wait, then their answers.
+    /// At most one fsync of the log and one of the mark for all that wait, then their answers.
     fn flush(&mut self, waiting: &mut Vec<Job>) {
         if waiting.is_empty() {
             return;
         }
         let result = self.or_failed(|state| {
-            state.db.sync()?;
-            let mut voted = false;
+            if waiting.iter().any(|job| matches!(job, Job::Appended { .. })) {
+                state.db.sync()?;
+            }
+            let mut given = false;
             for job in waiting.iter() {
                 match job {
                     Job::Appended { last, .. } => state.mark.last = Some(*last),
                     Job::Voted { vote, .. } => {
+                        let known = state.mark.vote.map(|vote| vote.leader_id);
+                        given |= known != Some(vote.leader_id);
                         state.mark.vote = Some(*vote);
-                        voted = true;
                     }
                     Job::Truncate { .. } => (),
                 }
             }
             state.dirty.get_or_insert_with(Instant::now);
             // A vote is given only once it is under the mark.
-            if voted { state.write_mark() } else { Ok(()) }
+            if given { state.write_mark() } else { Ok(()) }
         });
         for job in waiting.drain(..) {
             let result = copy(&result);

@@ -59,9 +59,7 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        let mut batch = WriteBatch::default();
-        db::put_vote(&mut batch, vote);
-        self.db.write(batch)?;
+        self.db.put_vote(vote)?;
         let vote = *vote;
         self.flusher.call(|done| Job::Voted { vote, done }).await
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! lock           held for as long as anything here is in use
 //! marker         which member of which cluster this is
-//! acknowledged   the vote and the last entry that were acknowledged: the low-water mark
+//! acknowledged   the vote that was given and the last entry that was acknowledged: the mark
 //! log/           RocksDB: entries, vote, what is purged and committed
 //! snapshots/     the newest snapshot; the machine's state is nowhere else on disk
 //! ```
@@ -122,11 +122,13 @@ pub(crate) fn open(
         _ => (),
     }
     let mark = found.as_ref().map(|(_, mark)| *mark).unwrap_or_default();
+    let mut voted = None;
     if exists {
         let contents = check_log(&folder, &mark, newest)?;
         if marker.is_none() && !contents.is_pristine() {
             return Err(without_marker(&folder, "a log"));
         }
+        voted = contents.vote;
     }
 
     let machine = MachineStore::open(machine, snapshots.clone());
@@ -137,6 +139,10 @@ pub(crate) fn open(
     let log = folder.log();
     fs::create_dir_all(&log).map_err(OpenError::io(&log, "making"))?;
     let db = Db::open(folder.clone(), !exists).map_err(|e| rocks_error(&log, &e))?;
+    if let Some(given) = mark.vote.filter(|given| Some(*given) > voted) {
+        db.put_vote(&given)
+            .map_err(OpenError::io(&log, "writing the vote to the log"))?;
+    }
     let file = match found {
         Some((file, _)) => file,
         None => {

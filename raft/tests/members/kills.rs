@@ -45,7 +45,10 @@ fn each_kill_of_the_leader_is_followed_by_one_election() {
         took.push(at.saturating_duration_since(killed));
         let said = group.all[leader].said();
         burnt += said.term - term - 1;
-        by_timers += usize::from(said.reason != "death");
+        if said.reason != "death" {
+            println!("trial {trial}: {} of {lost} by {}", leader, said.reason);
+            by_timers += 1;
+        }
         let written = group.all[asked].ask(&format!("write {}", 1000 + trial));
         assert!(written.starts_with("done "), "{written}");
         group.all[lost].start();
@@ -58,7 +61,8 @@ fn each_kill_of_the_leader_is_followed_by_one_election() {
     assert!(by_timers <= 1 + trials / 20, "{by_timers} by timers");
 }
 
-/// The target dies at any time around its taking over.
+/// The target dies at any time around its taking over: before the leader has begun to hand
+/// over, which it may notice in time and refuse, up to after it has been elected.
 #[test]
 fn a_transfer_whose_target_is_killed_leaves_a_leader_in_time() {
     let mut group = Processes::start(3, 500);
@@ -73,13 +77,21 @@ fn a_transfer_whose_target_is_killed_leaves_a_leader_in_time() {
         std::thread::sleep(Duration::from_micros(300) * (trial % 20) as u32);
         group.all[target].kill();
         let other = (leader + 2) % 3;
-        let written = group.all[other].ask(&format!("write {trial}"));
+        let mut written = group.all[other].ask(&format!("write {trial}"));
+        if written.starts_with("the fate of the write is not known") {
+            // The target had been elected and was killed with the write in its hands.
+            written = group.all[other].ask(&format!("write {}", 1000 + trial));
+        }
         took.push(began.elapsed());
         assert!(written.starts_with("done "), "{written}");
         let answer = group.all[leader].answer();
-        assert!(!answer.is_empty());
-        let (now, _) = group.successor(term);
-        assert_ne!(now, target);
+        if answer == format!("member {id} can't be reached") {
+            // It was dead before anything was handed over: the leader stays.
+            assert_eq!((group.settled(), group.all[leader].said().term), (leader, term));
+        } else {
+            let (now, _) = group.successor(term);
+            assert_ne!(now, target, "{answer}");
+        }
         group.all[target].start();
     }
     let (_, p95) = report("transfer, target killed: writes done again", took);

@@ -95,6 +95,9 @@ pub trait Link: Sized + Send + Sync + 'static {
         prefetch: u16,
         epoch: Option<u64>,
     ) -> impl Future<Output = Result<Self::Session, Trouble>> + Send;
+    /// Whether anybody consumes what `consumer` wants to have alone; `None` when only
+    /// opening can tell. Cheap, and leaves no trace at the broker.
+    fn taken(&self, consumer: &Self::Consumer) -> impl Future<Output = Option<bool>> + Send;
     /// Closes the connection in order.
     fn close(self) -> impl Future<Output = ()> + Send;
 }

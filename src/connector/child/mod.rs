@@ -18,6 +18,7 @@ mod link;
 mod run;
 mod serve;
 mod start;
+mod vacancy;
 pub mod watchdog;
 mod wires;
 

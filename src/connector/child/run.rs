@@ -24,10 +24,11 @@ use quorate_proto::connector::{Configure, Phase};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::{
-    backoff::{Backoff, Share},
+    backoff::Backoff,
     flight::Common,
     link::{Link, Session, Trouble},
     serve::{Served, Serving},
+    vacancy::Vacancy,
     wires::{Desired, Reign, Wires},
 };
 
@@ -40,8 +41,6 @@ const SILENCES: u32 = 8;
 const GOODBYE: Duration = Duration::from_secs(2);
 /// How often the lease is asked for while it isn't there.
 const ASK_LEASE: Duration = Duration::from_millis(2);
-/// The shortest wait for another consumer to go.
-const REFUSED: Duration = Duration::from_millis(2);
 /// The longest wait between two tries to open a session.
 const REOPEN: Duration = Duration::from_secs(1);
 
@@ -123,7 +122,7 @@ pub struct Run {
     next_delivery: u64,
     reconnect: Backoff,
     reopen: Backoff,
-    refused: Share,
+    vacancy: Vacancy,
     /// The last trouble that was told, and in which phase.
     told: Option<(Phase, String)>,
     silences: u32,
@@ -137,7 +136,7 @@ impl Run {
             next_delivery: 1,
             reconnect: Backoff::new(Duration::from_millis(100), Duration::from_secs(2)),
             reopen: Backoff::new(Duration::from_millis(20), REOPEN),
-            refused: Share::new(REFUSED, REOPEN),
+            vacancy: Vacancy::new(),
             told: None,
             silences: 0,
         }
@@ -273,17 +272,21 @@ impl Run {
             };
             self.complain(phase_of(&trouble), &trouble, settings.generation)
                 .await;
-            let wait = if trouble.passing {
-                spread(self.refused.step(Instant::now()))
-            } else {
-                self.refused.reset();
-                self.reopen.step()
+            let pause = match trouble.passing {
+                true => Duration::ZERO,
+                false => self.reopen.step(),
+            };
+            let worthwhile = async {
+                sleep(pause).await;
+                if trouble.passing {
+                    self.vacancy.wait(link, &settings.consumer).await;
+                }
             };
             tokio::select! {
-                () = sleep(wait) => {}
+                () = worthwhile => {}
                 // The order to act may have come, or other settings: the next try is at once.
                 () = self.wires.changed() => {
-                    self.refused.reset();
+                    self.vacancy.reset();
                     self.reopen.reset();
                 }
             }
@@ -320,7 +323,7 @@ impl Run {
             // and the watchdog stays armed until the next session.
             Err(_) => return Err(Failed::Connection(silent())),
         };
-        self.refused.reset();
+        self.vacancy.reset();
         let reign = match footing {
             Footing::Reign(reign) => reign,
             Footing::Ahead(until) => match self.hold(link, settings, until).await {

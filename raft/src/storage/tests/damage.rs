@@ -48,30 +48,42 @@ async fn a_flipped_byte_in_a_vote_is_refused() {
     refused(dir.path(), &path, "wrong checksum");
 }
 
-/// Where the vote is the last thing that was written, nothing stands behind it.
+/// A vote lasts by the mark: a log that ends before it, as a crash leaves it, is sound.
 #[tokio::test]
-async fn a_lost_vote_is_missed_even_at_the_end_of_the_log() {
+async fn a_vote_that_the_log_has_lost_is_under_the_mark() {
     let dir = tempfile::tempdir().unwrap();
     let mut opened = open_new(dir.path());
     save_vote(&mut opened.log, 1).await;
     let path = wal(dir.path());
     let sound = fs::metadata(&path).unwrap().len();
-    save_vote(&mut opened.log, 2).await;
+    opened.log.save_vote(&Vote::new(2, 1)).await.unwrap();
     // At once: a vote is under the mark before it is given.
     let killed = copy_of(dir.path());
     close(opened).await;
     let path = path_in(killed.path(), &path);
-    fs::OpenOptions::new()
-        .write(true)
-        .open(&path)
-        .unwrap()
-        .set_len(sound)
-        .unwrap();
-    refused(
-        killed.path(),
-        &killed.path().join("log"),
-        "this member has voted <T2-N1:Q>",
-    );
+    let shorten = || {
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(sound).unwrap();
+    };
+    shorten();
+    assert_eq!(voted(killed.path()).await, Some(Vote::new(2, 1)));
+    // It stands in the log again.
+    let file = killed.path().join("acknowledged");
+    let slots = fs::read(&file).unwrap();
+    for slot in [0, slots.len() / 2] {
+        let mut rotten = slots.clone();
+        rotten[slot + 20] ^= 1;
+        fs::write(&file, rotten).unwrap();
+        assert_eq!(voted(killed.path()).await, Some(Vote::new(2, 1)));
+    }
+}
+
+async fn voted(dir: &Path) -> Option<Vote> {
+    use openraft::storage::RaftLogReader;
+    let opened = open_in_time(dir).unwrap();
+    let vote = opened.log.reader().read_vote().await.unwrap();
+    close(opened).await;
+    vote
 }
 
 #[tokio::test]

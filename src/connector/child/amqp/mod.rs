@@ -17,7 +17,7 @@ use std::{
 
 use lapin::{
     AsyncTcpStream, Channel, Connection, ConnectionProperties, Error, ErrorKind,
-    options::{BasicConsumeOptions, BasicQosOptions},
+    options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions},
     protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
     tcp::{AMQPUriTcpExt, OwnedTLSConfig},
     types::{FieldTable, ShortString},
@@ -168,6 +168,17 @@ impl Link for Amqp {
             self.stock().await;
         }
         opened
+    }
+
+    async fn taken(&self, queue: &Queue) -> Option<bool> {
+        let channel = self.spare.lock().await.clone()?;
+        let name = short(&queue.queue, "the queue's name").ok()?;
+        let asking = QueueDeclareOptions {
+            passive: true,
+            ..Default::default()
+        };
+        let asked = channel.queue_declare(name, asking, FieldTable::default());
+        Some(asked.await.ok()?.consumer_count() > 0)
     }
 
     async fn close(self) {

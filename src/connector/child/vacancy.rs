@@ -1,0 +1,53 @@
+//! Waiting until somebody else has let go of what only one may consume.
+//!
+//! A refused attempt costs the broker a channel and a line in its log, so while it lasts the
+//! broker is only asked whether anybody consumes there, and that often: when a host has
+//! vanished, the queue stays taken until the broker's heartbeat runs out, and every
+//! millisecond from then on is one in which nobody consumes.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, timeout};
+
+use super::{backoff::Share, link::Link};
+
+/// Between two looks; at first shorter, as most are gone in a moment.
+const FIRST: Duration = Duration::from_millis(2);
+const LAST: Duration = Duration::from_millis(40);
+
+/// With a broker that takes its time for an answer, the pause is so many times as long, so
+/// that asking is never most of what it does.
+const PAUSE_PER_ANSWER: u32 = 4;
+
+/// After so long opening is tried again, whatever the broker says of its consumers.
+const TRY_ANYWAY: Duration = Duration::from_secs(1);
+
+/// How long a queue has been taken.
+pub struct Vacancy(Share);
+
+impl Vacancy {
+    /// Nothing was refused yet.
+    pub fn new() -> Self {
+        Vacancy(Share::new(FIRST, LAST))
+    }
+
+    /// It was let in, or wants something else by now.
+    pub fn reset(&mut self) {
+        self.0.reset();
+    }
+
+    /// Returns when it is worth another try. Can be dropped.
+    pub async fn wait<L: Link>(&mut self, link: &L, consumer: &L::Consumer) {
+        let refused = Instant::now();
+        let mut least = Duration::ZERO;
+        loop {
+            sleep(self.0.step(Instant::now()).max(least)).await;
+            let asked = Instant::now();
+            let taken = timeout(TRY_ANYWAY, link.taken(consumer)).await;
+            if taken != Ok(Some(true)) || refused.elapsed() >= TRY_ANYWAY {
+                return;
+            }
+            least = asked.elapsed() * PAUSE_PER_ANSWER;
+        }
+    }
+}
