@@ -17,6 +17,7 @@ pub mod timing;
 mod votes;
 
 pub use election::{Election, Reason};
+pub use liveness::closed_first;
 pub use machine::{Command, Frozen, Machine};
 pub use membership::{MemberStatus, Members, Role};
 pub use node::{

@@ -46,6 +46,7 @@
 
 mod line;
 mod lines;
+mod listener;
 mod office;
 mod rules;
 
@@ -54,6 +55,7 @@ use std::{collections::BTreeMap, time::Instant};
 use tokio::sync::watch;
 
 pub(crate) use lines::keep;
+pub use listener::closed_first;
 pub(crate) use office::stand;
 
 use crate::MemberId;

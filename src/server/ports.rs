@@ -1,7 +1,11 @@
 //! The three ports, all of them before anything else is begun.
 
-use std::net::SocketAddr;
+use std::{
+    io,
+    net::{self, SocketAddr},
+};
 
+use quorate_raft::closed_first;
 use tokio::{
     net::TcpListener,
     time::{Duration, Instant, sleep},
@@ -30,11 +34,17 @@ impl Ports {
     /// about to end, and it holds both.
     pub async fn bind(settings: &Settings) -> Result<Ports, ServerError> {
         let deadline = Instant::now() + settings.lock_wait;
-        Ok(Ports {
-            http: bind("http", settings.http.bind, deadline, settings).await?,
-            admin: bind("admin", settings.admin.bind, deadline, settings).await?,
-            peer: bind("peer", settings.peer.bind, deadline, settings).await?,
-        })
+        let http = bind("http", settings.http.bind, deadline, settings).await?;
+        let admin = bind("admin", settings.admin.bind, deadline, settings).await?;
+        let peer = bind("peer", settings.peer.bind, deadline, settings).await?;
+        let ready = || {
+            Ok(Ports {
+                http: TcpListener::from_std(http)?,
+                admin: TcpListener::from_std(admin)?,
+                peer: TcpListener::from_std(closed_first(peer)?)?,
+            })
+        };
+        ready().map_err(|error: io::Error| ServerError::Refused(error.to_string()))
     }
 }
 
@@ -43,16 +53,13 @@ async fn bind(
     address: SocketAddr,
     deadline: Instant,
     settings: &Settings,
-) -> Result<TcpListener, ServerError> {
+) -> Result<net::TcpListener, ServerError> {
     loop {
         let taken = match ports::listen(what, address) {
-            Ok(listener) => {
-                return TcpListener::from_std(listener)
-                    .map_err(|error| ServerError::Refused(error.to_string()));
-            }
+            Ok(listener) => return Ok(listener),
             Err(taken) => taken,
         };
-        if taken.cause.kind() != std::io::ErrorKind::AddrInUse || Instant::now() >= deadline {
+        if taken.cause.kind() != io::ErrorKind::AddrInUse || Instant::now() >= deadline {
             return Err(ServerError::Refused(told(what, &taken, settings)));
         }
         sleep(LOOK).await;

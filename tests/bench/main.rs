@@ -21,6 +21,7 @@ mod options;
 mod peer;
 mod plan;
 mod process;
+mod processors;
 mod progress;
 mod quorate;
 mod record;

@@ -1,6 +1,9 @@
 //! Brokers that refuse, are away, or go.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use quorate::{
@@ -13,6 +16,12 @@ use super::{
     rabbitmq::{Rabbit, free_ports},
     world::*,
 };
+
+/// RabbitMQ notices after two to three heartbeats of 1 s.
+const VANISHED: Duration = Duration::from_secs(3);
+
+/// A pause that grew with the time it has lasted would be longer by then.
+const LATE: Duration = Duration::from_millis(400);
 
 fn says(status: &ConnectorStatus, what: &str) -> bool {
     status
@@ -53,15 +62,29 @@ async fn a_refused_exclusive_consumer_waits_and_is_granted() {
         .await;
     assert_eq!(seen.state, ConnectorState::Starting);
     assert_eq!(client.count(&queue).await.1, 1);
+    // As long as a broker may hold the connection of a host that has vanished.
+    tokio::time::sleep(VANISHED).await;
+    let refused = refusals(&broker.dir().join("log"), &queue);
     other.close(200, "OK".into()).await.unwrap();
     drop(consumer);
     let since = Instant::now();
     let seen = member.active(&queue).await;
     println!(
-        "granted {:?} after the other consumer had gone",
+        "granted {:?} after the other consumer had gone, refused {refused} times",
         since.elapsed()
     );
     assert_eq!(seen.last_error, None);
+    // It asks whether the queue is free and seldom fails to take it, so it can ask often.
+    assert!(since.elapsed() < LATE, "{:?}", since.elapsed());
+    assert!((1..=6).contains(&refused), "refused {refused} times");
+}
+
+/// How often the broker's log tells that the queue was refused.
+fn refusals(logs: &Path, queue: &str) -> usize {
+    let refused = |line: &&str| line.contains(queue) && line.contains("exclusive use");
+    let files = std::fs::read_dir(logs).unwrap().flatten();
+    let texts = files.filter_map(|file| std::fs::read_to_string(file.path()).ok());
+    texts.map(|text| text.lines().filter(refused).count()).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]

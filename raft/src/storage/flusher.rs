@@ -172,7 +172,10 @@ impl State {
             return;
         }
         let result = self.or_failed(|state| {
-            if waiting.iter().any(|job| matches!(job, Job::Appended { .. })) {
+            if waiting
+                .iter()
+                .any(|job| matches!(job, Job::Appended { .. }))
+            {
                 state.db.sync()?;
             }
             let mut given = false;

@@ -85,8 +85,8 @@ async fn a_leader_that_falls_silent_is_replaced_in_time() {
 }
 
 #[tokio::test]
-#[ignore = "not kept on a busy machine, and once a group with it did not form within 30 s"]
 async fn the_shortest_promise_is_kept_too() {
+    let shortest = Duration::from_millis(100);
     let group = Group::start(3, 100).await;
     let mut took = Vec::new();
     for _ in 0..10 {
@@ -100,10 +100,13 @@ async fn the_shortest_promise_is_kept_too() {
     }
     took.sort();
     println!(
-        "leader silent at 100 ms: median {:?}, max {:?}",
+        "leader silent at {shortest:?}: median {:?}, max {:?}",
         took[5], took[9]
     );
-    assert!(took[5] < PROMISE, "{took:?}");
+    // Single ones may be late where something else has the machine: 128 ms were seen with
+    // four busy loops and a writer that fsyncs beside it.
+    assert!(took[5] <= shortest, "{took:?}");
+    assert!(took[9] <= shortest * 5, "{took:?}");
 }
 
 #[tokio::test]

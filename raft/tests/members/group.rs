@@ -178,9 +178,18 @@ impl One {
     }
 }
 
+/// Its storage is closed before the test's process may end: RocksDB aborts a process that
+/// runs its destructors while a database is being closed.
 impl Drop for One {
     fn drop(&mut self) {
         self.kill();
+        let Ok(lock) = std::fs::File::open(self.dir.path().join("lock")) else {
+            return;
+        };
+        let deadline = Instant::now() + SOON;
+        while lock.try_lock().is_err() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

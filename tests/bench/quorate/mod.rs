@@ -25,6 +25,7 @@ use service::Service;
 use crate::{
     fault::Fault,
     hosts::{Hosts, SIZE},
+    processors::Processors,
     support::{cluster::Cluster, http},
     trial::{Measured, any_moment, eventually, ms},
     writes::{Door, Writer, Writes},
@@ -33,6 +34,8 @@ use crate::{
 /// The longest that a takeover may take.
 const LIMIT: Duration = Duration::from_secs(20);
 const SOON: Duration = Duration::from_secs(30);
+/// By then the broker has written to its log what it has done: it gathers lines for 2 s.
+const WRITTEN: Duration = Duration::from_secs(3);
 /// Messages that a channel may hold unacked: the default.
 const PREFETCH: u64 = 10;
 
@@ -223,6 +226,7 @@ impl Quorate {
         any_moment().await;
 
         let pid = self.cluster.members[leader].pid();
+        let processors = Processors::now();
         let wall = SystemTime::now();
         let struck = fault.strike(&self.hosts, leader, pid);
         let striking = struck.elapsed();
@@ -230,6 +234,7 @@ impl Quorate {
             publisher.one_to_each();
         }
         let handled = self.service.all_later(&names, epoch, LIMIT).await;
+        let busy = processors.busy_since();
         let later = names
             .iter()
             .filter_map(|name| self.service.later(name, epoch));
@@ -249,7 +254,14 @@ impl Quorate {
         .await;
         drop(publisher);
         drop(writes);
-        let release = self.broker.first_release(wall);
+        let release = match (fault, fence) {
+            // Its goal is counted from there.
+            (Fault::Group, Fence::Exclusive) => {
+                let told = || async { self.broker.first_release(wall).ok_or(String::new()) };
+                eventually("the broker's release", WRITTEN, told).await.ok()
+            }
+            _ => self.broker.first_release(wall),
+        };
         self.restore(leader, fault).await?;
         handled?;
         effect?;
@@ -288,6 +300,7 @@ impl Quorate {
         }
         if names.len() > 1 {
             measured.insert("last_message".to_owned(), ms(*last - struck));
+            measured.insert("busy".to_owned(), busy);
         }
         if let Some(release) = release {
             measured.insert("release".to_owned(), ms(release));

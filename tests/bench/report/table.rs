@@ -82,6 +82,7 @@ fn measures(case: &Case) -> &'static [(&'static str, &'static str)] {
         (What::Message(_), _) => &[
             ("message", "message"),
             ("last_message", "message of the last channel"),
+            ("busy", "(processors busy until then, %)"),
             ("release", "release by the broker"),
             ("cut", "(the cut is made, at the latest)"),
             ("write", "write"),
