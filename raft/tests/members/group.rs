@@ -228,13 +228,13 @@ impl Group {
             }
             all.push(one);
             let group = &all;
-            until("all are voters", || {
+            let voters = within(SOON, || {
                 group.iter().all(|one| {
                     let members = one.node().watch_members().borrow().clone();
                     members.len() == i + 1 && members.iter().all(|m| m.role == Role::Voter)
                 })
-            })
-            .await;
+            });
+            assert!(voters.await, "not all are voters:\n{}", seen(group));
         }
         let group = Group {
             all,
@@ -309,6 +309,20 @@ impl Group {
             assert_eq!(one.view.all(), first, "{}", one.member.name);
         }
     }
+}
+
+/// What each member sees, for a test that waits in vain.
+fn seen(group: &[One]) -> String {
+    let lines = group.iter().map(|one| {
+        let node = one.node();
+        let leadership = *node.leadership().borrow();
+        format!(
+            "{leadership:?} {:?} {:?}",
+            node.members(),
+            node.strain().borrow()
+        )
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// What the members log, if `RUST_LOG` asks for it.

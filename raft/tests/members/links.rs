@@ -117,7 +117,8 @@ impl Links {
                 };
                 tokio::select! {
                     () = serve => {}
-                    _ = listened.wait_for(|up| !up) => {}
+                    // The group is gone: nobody says any more whether it is up.
+                    down = listened.wait_for(|up| !up) => if down.is_err() { return },
                 }
             }
         });
