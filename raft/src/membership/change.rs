@@ -11,7 +11,7 @@ use openraft::{
     async_runtime::watch::WatchReceiver,
     errors::{ChangeMembershipError, ClientWriteError, RaftError},
 };
-use tokio::time::{sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout_at};
 
 use super::{MemberStatus, Role, list};
 use crate::{
@@ -25,9 +25,6 @@ const CAUGHT_UP: u64 = 300;
 
 /// Between two attempts at a change while another one is under way.
 const CHANGE_PAUSE: Duration = Duration::from_millis(20);
-
-/// The least time after which a change is given up.
-const CHANGE_PATIENCE: Duration = Duration::from_secs(2);
 
 type Changes = ChangeMembers<MemberId, Member>;
 
@@ -160,28 +157,16 @@ impl Inner {
         current().await
     }
 
-    /// Makes one change; waits while another one is under way. Given up after a while, for
-    /// others wait for their turn: what is left half way then is finished by the next change.
+    /// Makes one change; waits while another one is under way.
     async fn change<T>(&self, changes: Changes) -> Result<(), Tried<T>> {
         use ChangeMembershipError::InProgress;
-        let patience = (self.timing.failover * 4).max(CHANGE_PATIENCE);
-        let changing = async {
-            loop {
-                match self.raft.change_membership(changes.clone(), true).await {
-                    Ok(_) => return Ok(()),
-                    Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
-                        InProgress(_),
-                    ))) => sleep(CHANGE_PAUSE).await,
-                    Err(e) => return Err(self.not_changed(e)),
-                }
-            }
-        };
-        match timeout(patience, changing).await {
-            Ok(changed) => changed,
-            Err(_) => {
-                let why = format!("no quorum took a change of the membership in {patience:?}");
-                tracing::warn!(member = self.id, "{why}");
-                Err(Tried::Unknown(why))
+        loop {
+            match self.raft.change_membership(changes.clone(), true).await {
+                Ok(_) => return Ok(()),
+                Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(InProgress(
+                    _,
+                )))) => sleep(CHANGE_PAUSE).await,
+                Err(e) => return Err(self.not_changed(e)),
             }
         }
     }
