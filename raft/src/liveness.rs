@@ -6,7 +6,7 @@
 //! sockets, and who connects anew is refused. So a process is *dead for sure* when a
 //! connection to it was closed or reset and [`REFUSALS`] attempts in a row at the very same
 //! address, some time apart, were refused. They are made for some time, because a dying
-//! process closes its sockets one by one, and its listener is the last: the kernel goes on
+//! process closes its sockets one by one, and its listener may be the last: the kernel goes on
 //! accepting for it meanwhile. Several attempts in a row that are accepted end the suspicion,
 //! until the last connection is lost too; one that stays without an answer ends it
 //! altogether. Not a death: a process that is stopped (the kernel goes on

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;
+use futures_util::FutureExt;
 use quorate_raft::Node;
 use tokio::{
     net::TcpListener,
@@ -88,7 +89,18 @@ impl Faces {
         vital: &mut Vital,
     ) {
         let node: &Node = cluster.node();
-        let invoke = InvokeServer::new(node.cluster(), node.id(), services);
+        let fresh = cluster.clone();
+        let catch_up = move |deadline| {
+            let cluster = fresh.clone();
+            async move {
+                let caught_up = cluster.fresh_state(deadline).await;
+                caught_up.map(drop).map_err(|why| why.to_string())
+            }
+            .boxed()
+        };
+        let pause = cluster.timing().lease / 2;
+        let catch_up = Arc::new(catch_up);
+        let invoke = InvokeServer::new(node.cluster(), node.id(), services, pause, catch_up);
         let mut server = tonic::transport::Server::builder();
         let routes = server.add_routes(node.routes()).add_service(invoke);
         // Consensus is many small messages that each wait for an answer.

@@ -41,7 +41,7 @@ impl Ports {
             Ok(Ports {
                 http: TcpListener::from_std(http)?,
                 admin: TcpListener::from_std(admin)?,
-                peer: TcpListener::from_std(closed_first(peer)?)?,
+                peer: TcpListener::from_std(closed_first(peer))?,
             })
         };
         ready().map_err(|error: io::Error| ServerError::Refused(error.to_string()))

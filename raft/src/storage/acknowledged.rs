@@ -8,7 +8,8 @@
 //!
 //! - A vote is under the mark before it is given: `save_vote` returns after the fsync of this
 //!   file. It stands in the log too, whose next fsync may be later; what was lost there is
-//!   taken from here. Of a rotten slot the log has the vote.
+//!   taken from here. If the newer slot rots, the log has the vote, unless the power went
+//!   before that fsync.
 //! - Entries come under the mark at most [`LAG`] and one fsync after they are acknowledged,
 //!   so that a write costs one fsync and not two. In this window, and only in it, a record
 //!   that rots (not one that the disk never got) is taken for a torn tail.

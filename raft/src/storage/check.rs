@@ -3,7 +3,7 @@
 //! # The argument
 //!
 //! What may be missing after a crash is a tail of the write-ahead log that was never
-//! fsynced, so never acknowledged. What must not be missing is everything else. RocksDB,
+//! fsynced, so never acknowledged, but for a vote, which the mark has. What must not be missing is everything else. RocksDB,
 //! asked to recover to a point in time, stops at the first record that is not sound and
 //! drops what follows; alone it can't say whether that was a torn tail or the middle of
 //! the log, and some damage (a header turned to zeros, a wrong length near the end of a

@@ -123,12 +123,16 @@ pub(crate) fn open(
     }
     let mark = found.as_ref().map(|(_, mark)| *mark).unwrap_or_default();
     let mut voted = None;
+    let promised = mark != Acknowledged::default();
     if exists {
         let contents = check_log(&folder, &mark, newest)?;
         if marker.is_none() && !contents.is_pristine() {
             return Err(without_marker(&folder, "a log"));
         }
         voted = contents.vote;
+    }
+    if marker.is_none() && promised {
+        return Err(without_marker(&folder, "an acknowledged vote or entry"));
     }
 
     let machine = MachineStore::open(machine, snapshots.clone());
@@ -197,7 +201,7 @@ fn check_log(
     };
     contents.keeps(mark, newest_snapshot).map_err(refuse)?;
     for cut in &unframed {
-        tracing::warn!(dir = %dir.display(), "{cut}; nothing acknowledged was in it or behind it, it is cut");
+        tracing::warn!(dir = %dir.display(), "{cut}; no acknowledged entry was in it or behind it, it is cut");
     }
     Ok(contents)
 }

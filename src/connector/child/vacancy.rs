@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::{backoff::Share, link::Link};
 
@@ -19,33 +19,46 @@ const LAST: Duration = Duration::from_millis(40);
 /// that asking is never most of what it does.
 const PAUSE_PER_ANSWER: u32 = 4;
 
-/// After so long opening is tried again, whatever the broker says of its consumers.
+/// After so long opening is tried again, whatever the broker says of its consumers; also the
+/// longest pause between two tries.
 const TRY_ANYWAY: Duration = Duration::from_secs(1);
 
 /// How long a queue has been taken.
-pub struct Vacancy(Share);
+pub struct Vacancy {
+    looks: Share,
+    tries: Share,
+}
 
 impl Vacancy {
     /// Nothing was refused yet.
     pub fn new() -> Self {
-        Vacancy(Share::new(FIRST, LAST))
+        Vacancy {
+            looks: Share::new(FIRST, LAST),
+            tries: Share::new(FIRST, TRY_ANYWAY),
+        }
     }
 
     /// It was let in, or wants something else by now.
     pub fn reset(&mut self) {
-        self.0.reset();
+        self.looks.reset();
+        self.tries.reset();
     }
 
-    /// Returns when it is worth another try. Can be dropped.
+    /// Returns when it is worth another try: once the broker has said that somebody is there
+    /// and then that nobody is. Where it says neither, or seems to be wrong, only trying can
+    /// tell, which is done less and less often. Can be dropped.
     pub async fn wait<L: Link>(&mut self, link: &L, consumer: &L::Consumer) {
         let refused = Instant::now();
+        let due = refused + self.tries.step(refused);
         let mut least = Duration::ZERO;
-        loop {
-            sleep(self.0.step(Instant::now()).max(least)).await;
+        let mut taken = false;
+        while refused.elapsed() < TRY_ANYWAY {
+            sleep(self.looks.step(Instant::now()).max(least)).await;
             let asked = Instant::now();
-            let taken = timeout(TRY_ANYWAY, link.taken(consumer)).await;
-            if taken != Ok(Some(true)) || refused.elapsed() >= TRY_ANYWAY {
-                return;
+            match timeout(TRY_ANYWAY, link.taken(consumer)).await {
+                Ok(Some(true)) => taken = true,
+                Ok(Some(false)) if taken => return,
+                _ => return sleep_until(due.into()).await,
             }
             least = asked.elapsed() * PAUSE_PER_ANSWER;
         }

@@ -18,6 +18,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod vigil;
 mod wire;
 
 use std::{
@@ -41,6 +42,7 @@ use super::{
 };
 use crate::state::State;
 pub use server::InvokeServer;
+pub use vigil::CatchUp;
 
 /// The longest invocation and the longest answer to one, in bytes.
 pub const INVOCATION_BYTES_MAX: usize = 64 << 20;

@@ -1,6 +1,9 @@
 //! What other members call to have a service run here.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use quorate_proto::peer::{
@@ -10,9 +13,13 @@ use quorate_proto::peer::{
 use quorate_raft::MemberId;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
-use super::{INVOCATION_BYTES_MAX, wire};
+use super::{
+    INVOCATION_BYTES_MAX,
+    vigil::{CatchUp, Vigil},
+    wire,
+};
 use crate::service::{
-    api::{Origin, ServiceError},
+    api::{Origin, Reply, Request as Call, ServiceError},
     registry::Services,
 };
 
@@ -23,25 +30,34 @@ pub(super) const TARGET: &str = "quorate-target";
 /// Stands on refusals: nothing was run.
 pub(super) const NOT_RUN: &str = "quorate-not-run";
 
+/// How long a message waits for this member to catch up; then another one is asked.
+const CATCH_UP: Duration = Duration::from_millis(500);
+
 /// The gRPC service by which other members run services on this one. The epoch of a message
-/// is checked by [`Services::call`] against what this member has applied.
+/// is checked by [`Services::call`] against what this member has applied, and before that
+/// [`Vigil`] sees to it that this is not from before a pause.
 pub struct InvokeServer {
     cluster: String,
     me: String,
     services: Arc<Services>,
+    vigil: Arc<Vigil>,
 }
 
 impl InvokeServer {
-    /// For the peer port: `.add_service(InvokeServer::new(..))`.
+    /// For the peer port: `.add_service(InvokeServer::new(..))`. When nothing ran in this
+    /// process for longer than `pause`, messages wait for `catch_up`.
     pub fn new(
         cluster: impl Into<String>,
         me: MemberId,
         services: Arc<Services>,
+        pause: Duration,
+        catch_up: CatchUp,
     ) -> ServicesServer<InvokeServer> {
         ServicesServer::new(InvokeServer {
             cluster: cluster.into(),
             me: me.to_string(),
             services,
+            vigil: Vigil::start(pause, catch_up),
         })
         .max_decoding_message_size(INVOCATION_BYTES_MAX)
         .max_encoding_message_size(INVOCATION_BYTES_MAX)
@@ -62,6 +78,22 @@ impl InvokeServer {
         }
         Ok(())
     }
+
+    /// Never passed on from here: the caller has chosen.
+    async fn run(&self, service: &str, call: Call) -> Result<Reply, ServiceError> {
+        if matches!(call.origin, Origin::Message(_)) {
+            if self.services.refuses_messages() {
+                return Err(ServiceError::NotRun("it is stopping".into()));
+            }
+            let deadline = call.deadline.min(Instant::now() + CATCH_UP);
+            self.vigil.kept(deadline).await.map_err(|why| {
+                ServiceError::NotRun(format!(
+                    "it was paused, and can't tell yet which epoch is the newest: {why}"
+                ))
+            })?;
+        }
+        self.services.call(service, call).await
+    }
 }
 
 #[async_trait]
@@ -73,14 +105,7 @@ impl Invocations for InvokeServer {
         self.check(request.metadata())?;
         let outcome = match wire::to_request(request.into_inner(), Instant::now()) {
             Err(why) => Err(ServiceError::NotRun(why)),
-            Ok((_, request))
-                if self.services.refuses_messages()
-                    && matches!(request.origin, Origin::Message(_)) =>
-            {
-                Err(ServiceError::NotRun("it is stopping".into()))
-            }
-            // Never passed on from here: the caller has chosen.
-            Ok((service, request)) => self.services.call(&service, request).await,
+            Ok((service, request)) => self.run(&service, request).await,
         };
         Ok(Response::new(wire::to_result(outcome)))
     }

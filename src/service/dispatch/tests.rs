@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use quorate_proto::peer::{
     Invocation, invocation_result::Outcome, services_client::ServicesClient,
 };
@@ -23,6 +24,7 @@ use crate::service::{
 };
 
 const CLUSTER: &str = "c0ffee";
+const PAUSE: Duration = Duration::from_secs(60);
 
 /// Counts its calls.
 struct Counting {
@@ -73,7 +75,11 @@ impl TestMember {
             .map(|name| (name.to_string(), counting.clone() as Arc<dyn Service>))
             .collect::<BTreeMap<_, _>>();
         let services = Services::new(carried, group.watch());
-        let server = InvokeServer::new(CLUSTER, id, services.clone());
+        let caught_up: CatchUp = Arc::new(|_| async { Ok(()) }.boxed());
+        let server = {
+            let _in_it = runtime.enter();
+            InvokeServer::new(CLUSTER, id, services.clone(), PAUSE, caught_up)
+        };
         let wanted = address.unwrap_or("127.0.0.1:0".parse().unwrap());
         let (tx, rx) = std::sync::mpsc::sync_channel(1);
         runtime.spawn(async move {

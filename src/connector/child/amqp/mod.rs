@@ -34,10 +34,6 @@ use super::link::{Link, Trouble};
 
 const TCP_CONNECT: Duration = Duration::from_secs(5);
 
-/// lapin keeps room for 32 frames in each direction, 8 MiB with RabbitMQ's 128 KiB. Larger
-/// messages go in several frames.
-const FRAME_BYTES: u32 = 32 << 10;
-
 /// `amqp_connection`, as far as it matters here.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct Broker {
@@ -89,7 +85,6 @@ impl Link for Amqp {
             vhost: to.vhost.clone(),
             query: AMQPQueryString {
                 heartbeat: Some(to.heartbeat_s),
-                frame_max: Some(FRAME_BYTES),
                 ..AMQPQueryString::default()
             },
         };

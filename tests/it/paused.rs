@@ -1,0 +1,85 @@
+//! A member that runs services is paused with messages in its buffers, and goes on in a later
+//! epoch. The connector server that sent them is paused too, so nothing takes them back.
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::support::{
+    cluster::{Cluster, SOON},
+    rabbitmq::Rabbit,
+    traffic::{sink::Sink, verdict},
+    wait::until,
+};
+
+const QUEUE: &str = "orders";
+const MESSAGES: usize = 40;
+const ROUNDS: usize = 3;
+
+/// For what was in the buffers to be run, if it were.
+const AFTER: Duration = Duration::from_millis(500);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_was_paused_runs_nothing_of_its_buffers_under_an_old_epoch() {
+    let rabbit = Rabbit::start().await;
+    let broker = rabbit.client().await;
+    broker.declare(QUEUE).await;
+    let sink = Sink::start_at(Ipv4Addr::LOCALHOST, Duration::ZERO).await;
+    let cluster = Cluster::start(5, 500, "").await;
+    let service = json!({"name": "sink", "upstream": sink.url(), "timeout_ms": 20_000});
+    cluster.put(0, "service", service).await;
+    let connection = json!({
+        "name": "rabbit", "host": "127.0.0.1", "port": rabbit.port(),
+        "username": "guest", "password": "guest", "fence": "lease",
+    });
+    cluster.put(0, "amqp_connection", connection).await;
+    let channel = json!({
+        "name": QUEUE, "connection": "rabbit", "queue": QUEUE, "service": "sink",
+        "prefetch": MESSAGES,
+    });
+    cluster.put(0, "amqp_channel", channel).await;
+
+    for round in 0..ROUNDS {
+        let leader = cluster.leader().await;
+        let (server, epoch) = cluster.serving(leader).await;
+        cluster.connector_in(server, QUEUE, "active").await;
+        let (paused, other) = ((server + 1) % 5, (server + 2) % 5);
+        let from = sink.calls_len();
+        let under = |newer: bool| {
+            let calls = sink.calls_from(from);
+            let of = calls.iter().filter(|call| (call.epoch > epoch) == newer);
+            of.count()
+        };
+        // Until it is known to be silent it gets its share.
+        cluster.members[paused].signal(Signal::SIGSTOP);
+        let ids = (0..MESSAGES).map(|n| format!("{round}-{n}"));
+        broker.publish(QUEUE, ids).await;
+        until("the others' share to be handled", SOON, || async {
+            let handled = under(false);
+            (handled >= MESSAGES / 2).then_some(()).ok_or(handled)
+        })
+        .await;
+        cluster.members[server].signal(Signal::SIGSTOP);
+        until("the rest to be handled in a later epoch", SOON, || async {
+            let calls = sink.calls_from(from);
+            let ids: std::collections::BTreeSet<_> = calls.iter().map(|call| &call.id).collect();
+            let all = ids.len() == MESSAGES && under(true) > 0;
+            all.then_some(()).ok_or(ids.len())
+        })
+        .await;
+        let (next, later) = cluster.serving(other).await;
+        assert!(next != server && later > epoch);
+        println!(
+            "round {round}: {} messages under epoch {epoch}, {} under {later}",
+            under(false),
+            under(true)
+        );
+        cluster.members[paused].signal(Signal::SIGCONT);
+        tokio::time::sleep(AFTER).await;
+        cluster.members[server].signal(Signal::SIGCONT);
+        cluster.voters(5).await;
+        let stale = verdict::stale(&sink.calls());
+        assert!(stale.is_empty(), "{stale:?}");
+    }
+}
