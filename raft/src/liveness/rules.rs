@@ -59,7 +59,7 @@ impl Suspicion {
             Attempt::Refused if self.refusals >= REFUSALS => Step::Dead,
             Attempt::Unclear => Step::GiveUp,
             _ if self.attempts >= ATTEMPTS => Step::GiveUp,
-            Attempt::Accepted if self.accepted % ACCEPTED == 0 => Step::Connected,
+            Attempt::Accepted if self.accepted.is_multiple_of(ACCEPTED) => Step::Connected,
             Attempt::Refused | Attempt::Reset | Attempt::Accepted => Step::Again,
         }
     }
