@@ -30,9 +30,6 @@ pub(super) const TARGET: &str = "quorate-target";
 /// Stands on refusals: nothing was run.
 pub(super) const NOT_RUN: &str = "quorate-not-run";
 
-/// How long a message waits for this member to catch up; then another one is asked.
-const CATCH_UP: Duration = Duration::from_millis(500);
-
 /// The gRPC service by which other members run services on this one. The epoch of a message
 /// is checked by [`Services::call`] against what this member has applied, and before that
 /// [`Vigil`] sees to it that this is not from before a pause.
@@ -45,7 +42,7 @@ pub struct InvokeServer {
 
 impl InvokeServer {
     /// For the peer port: `.add_service(InvokeServer::new(..))`. When nothing ran in this
-    /// process for longer than `pause`, messages wait for `catch_up`.
+    /// process for longer than `pause`, messages are refused until `catch_up` is through.
     pub fn new(
         cluster: impl Into<String>,
         me: MemberId,
@@ -85,12 +82,10 @@ impl InvokeServer {
             if self.services.refuses_messages() {
                 return Err(ServiceError::NotRun("it is stopping".into()));
             }
-            let deadline = call.deadline.min(Instant::now() + CATCH_UP);
-            self.vigil.kept(deadline).await.map_err(|why| {
-                ServiceError::NotRun(format!(
-                    "it was paused, and can't tell yet which epoch is the newest: {why}"
-                ))
-            })?;
+            if !self.vigil.kept() {
+                let why = "it was paused, and can't tell yet which epoch is the newest";
+                return Err(ServiceError::NotRun(why.into()));
+            }
         }
         self.services.call(service, call).await
     }

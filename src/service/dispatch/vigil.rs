@@ -8,10 +8,11 @@
 //!
 //! So the process keeps watch over itself: a task looks at the clock several times in
 //! [`Vigil::limit`], and so does whoever is about to run a message. When either finds that
-//! nobody has looked for longer than the limit, messages wait until this member has caught
-//! up with the group: until a read barrier that was begun afterwards is through. Then it has
-//! applied every reign that anybody may have acted under by then, and the comparison is
-//! right again. It costs one round to the leader after each such pause, and nothing else.
+//! nobody has looked for longer than the limit, messages are refused until this member has
+//! caught up with the group: until a read barrier that was begun afterwards is through. Then
+//! it has applied every reign that anybody may have acted under by then, and the comparison
+//! is right again. Refused, not kept waiting: whoever sent the message asks its lease again
+//! before it passes it on, and nobody asks it for a message that waits here.
 //!
 //! The clock is CLOCK_BOOTTIME, which goes on while a machine is suspended. (What consensus
 //! counts as stalls is told to people, and only afterwards; this is asked before each call.)
@@ -29,10 +30,13 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use nix::time::{ClockId, clock_gettime};
-use tokio::{sync::Mutex, time::sleep};
+use tokio::time::sleep;
 
 /// Looks at the clock in the time of one limit.
 const LOOKS: u32 = 4;
+
+/// For one attempt to catch up.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Returns when this member has applied all that was committed before the call, or tells why
 /// it could not until then.
@@ -41,24 +45,23 @@ pub type CatchUp = Arc<dyn Fn(Instant) -> BoxFuture<'static, Result<(), String>>
 /// A watch over this process.
 pub(super) struct Vigil {
     limit: Duration,
-    catch_up: CatchUp,
     /// When somebody looked last, in nanoseconds of the clock.
     looked: AtomicU64,
     /// Pauses that were noticed, from 1: it has just been started.
     pauses: AtomicU64,
     /// How many of them this member has caught up after.
     caught_up: AtomicU64,
-    turn: Mutex<()>,
 }
 
 impl Vigil {
     /// Begins to watch. A process that has just begun has missed everything before.
     pub(super) fn start(limit: Duration, catch_up: CatchUp) -> Arc<Vigil> {
-        let vigil = Arc::new(Vigil::new(limit, catch_up));
+        let vigil = Arc::new(Vigil::new(limit));
         let watching = Arc::downgrade(&vigil);
         tokio::spawn(async move {
             while let Some(vigil) = watching.upgrade() {
                 vigil.look();
+                vigil.catch_up(&catch_up).await;
                 drop(vigil);
                 sleep(limit / LOOKS).await;
             }
@@ -66,15 +69,19 @@ impl Vigil {
         vigil
     }
 
-    fn new(limit: Duration, catch_up: CatchUp) -> Vigil {
+    fn new(limit: Duration) -> Vigil {
         Vigil {
             limit,
-            catch_up,
             looked: AtomicU64::new(now().unwrap_or_default()),
             pauses: AtomicU64::new(1),
             caught_up: AtomicU64::new(0),
-            turn: Mutex::default(),
         }
+    }
+
+    /// Whether this member has caught up after every pause, one until just now included.
+    pub(super) fn kept(&self) -> bool {
+        self.look();
+        self.is_caught_up()
     }
 
     /// Notes a pause before it says that somebody has looked: who looks at the same time
@@ -91,25 +98,30 @@ impl Vigil {
         self.looked.fetch_max(now, Ordering::SeqCst);
     }
 
-    /// Returns once no pause is left that this member has not caught up after.
-    pub(super) async fn kept(&self, deadline: Instant) -> Result<(), String> {
-        self.look();
-        if self.caught_up() {
-            return Ok(());
-        }
-        let _one_for_all = self.turn.lock().await;
-        // Another call may have done it meanwhile, and there may have been another pause.
-        while !self.caught_up() {
-            let seen = self.pauses.load(Ordering::SeqCst);
-            (self.catch_up)(deadline).await?;
-            self.caught_up.fetch_max(seen, Ordering::SeqCst);
-            self.look();
-        }
-        Ok(())
+    fn is_caught_up(&self) -> bool {
+        self.caught_up.load(Ordering::SeqCst) >= self.pauses.load(Ordering::SeqCst)
     }
 
-    fn caught_up(&self) -> bool {
-        self.caught_up.load(Ordering::SeqCst) >= self.pauses.load(Ordering::SeqCst)
+    /// Tries once, if there is something to catch up after, and goes on looking meanwhile.
+    async fn catch_up(&self, catch_up: &CatchUp) {
+        if self.is_caught_up() {
+            return;
+        }
+        // Those that are noticed from here on need another one.
+        let seen = self.pauses.load(Ordering::SeqCst);
+        let looking = async {
+            loop {
+                sleep(self.limit / LOOKS).await;
+                self.look();
+            }
+        };
+        tokio::select! {
+            caught_up = catch_up(Instant::now() + PATIENCE) => match caught_up {
+                Ok(()) => drop(self.caught_up.fetch_max(seen, Ordering::SeqCst)),
+                Err(why) => tracing::debug!("can't catch up after a pause yet: {why}"),
+            },
+            () = looking => {}
+        }
     }
 }
 
@@ -121,28 +133,14 @@ fn now() -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
-
     use futures_util::FutureExt;
 
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(60);
 
-    /// Counts its calls; the first `failing` of them fail.
-    fn counting(failing: usize) -> (Arc<AtomicUsize>, CatchUp) {
-        let calls = Arc::<AtomicUsize>::default();
-        let counted = calls.clone();
-        let catch_up = move |_| {
-            let failed = counted.fetch_add(1, Ordering::SeqCst) < failing;
-            let result = if failed {
-                Err("no leader".into())
-            } else {
-                Ok(())
-            };
-            async move { result }.boxed()
-        };
-        (calls, Arc::new(catch_up))
+    fn answer(result: Result<(), String>) -> CatchUp {
+        Arc::new(move |_| std::future::ready(result.clone()).boxed())
     }
 
     fn pause(vigil: &Vigil) {
@@ -151,51 +149,55 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_each_pause_it_catches_up_once_whoever_noticed() {
-        let (rounds, catch_up) = counting(0);
-        let vigil = Vigil::new(LIMIT, catch_up);
-        let kept = async |expected| {
-            vigil.kept(Instant::now()).await.unwrap();
-            vigil.kept(Instant::now()).await.unwrap();
-            assert_eq!(rounds.load(Ordering::SeqCst), expected);
-        };
+    async fn after_each_pause_it_catches_up_first_whoever_noticed() {
+        let vigil = Vigil::new(LIMIT);
         // It has just begun.
-        kept(1).await;
+        assert!(!vigil.kept());
+        vigil.catch_up(&answer(Ok(()))).await;
+        assert!(vigil.kept() && vigil.kept());
         // The call notices, or the task did before.
         pause(&vigil);
-        kept(2).await;
+        assert!(!vigil.kept() && !vigil.kept());
+        vigil.catch_up(&answer(Ok(()))).await;
+        assert!(vigil.kept());
         pause(&vigil);
         vigil.look();
         vigil.look();
-        kept(3).await;
+        assert!(!vigil.kept());
     }
 
     #[tokio::test]
-    async fn who_can_not_catch_up_does_not_go_on() {
-        let (rounds, catch_up) = counting(2);
-        let vigil = Vigil::new(LIMIT, catch_up);
-        for _ in 0..2 {
-            assert_eq!(vigil.kept(Instant::now()).await, Err("no leader".into()));
-        }
-        vigil.kept(Instant::now()).await.unwrap();
-        assert_eq!(rounds.load(Ordering::SeqCst), 3);
+    async fn who_can_not_catch_up_runs_nothing() {
+        let vigil = Vigil::new(LIMIT);
+        vigil.catch_up(&answer(Err("no leader".into()))).await;
+        assert!(!vigil.kept());
+        vigil.catch_up(&answer(Ok(()))).await;
+        assert!(vigil.kept());
     }
 
     #[tokio::test]
     async fn who_is_paused_while_it_catches_up_does_so_again() {
-        let vigil = Arc::<std::sync::OnceLock<Vigil>>::default();
-        let rounds = Arc::<AtomicUsize>::default();
-        let (weak, counted) = (Arc::downgrade(&vigil), rounds.clone());
-        let catch_up = move |_| {
-            if counted.fetch_add(1, Ordering::SeqCst) == 0
-                && let Some(vigil) = weak.upgrade()
-            {
-                pause(vigil.get().unwrap());
+        let vigil = Arc::new(Vigil::new(LIMIT));
+        let paused = vigil.clone();
+        let pausing: CatchUp = Arc::new(move |_| {
+            pause(&paused);
+            paused.look();
+            std::future::ready(Ok(())).boxed()
+        });
+        vigil.catch_up(&pausing).await;
+        assert!(!vigil.kept());
+        vigil.catch_up(&answer(Ok(()))).await;
+        assert!(vigil.kept());
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_is_kept_catches_up_by_itself() {
+        let vigil = Vigil::start(LIMIT, answer(Ok(())));
+        let kept = async {
+            while !vigil.kept() {
+                tokio::task::yield_now().await;
             }
-            async { Ok(()) }.boxed()
         };
-        let vigil = vigil.get_or_init(|| Vigil::new(LIMIT, Arc::new(catch_up)));
-        vigil.kept(Instant::now()).await.unwrap();
-        assert_eq!(rounds.load(Ordering::SeqCst), 2);
+        tokio::time::timeout(PATIENCE * 10, kept).await.unwrap();
     }
 }
