@@ -3,11 +3,12 @@
 //! # The argument
 //!
 //! What may be missing after a crash is a tail of the write-ahead log that was never
-//! fsynced, so never acknowledged, but for a vote, which the mark has. What must not be missing is everything else. RocksDB,
-//! asked to recover to a point in time, stops at the first record that is not sound and
-//! drops what follows; alone it can't say whether that was a torn tail or the middle of
-//! the log, and some damage (a header turned to zeros, a wrong length near the end of a
-//! block) it takes for an end without a word. So we read all of it once, and demand:
+//! fsynced, so never acknowledged, but for a vote, which the mark has. What must not be
+//! missing is everything else. RocksDB, asked to recover to a point in time, stops at the
+//! first record that is not sound and drops what follows; alone it can't say whether that
+//! was a torn tail or the middle of the log, and some damage (a header turned to zeros, a
+//! wrong length near the end of a block) it takes for an end without a word. So we read all
+//! of it once, and demand:
 //!
 //! 1. Every record is sealed with a checksum of its own, over its key too: what we read is
 //!    what we wrote, under the key under which we wrote it.
