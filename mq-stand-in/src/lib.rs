@@ -1,0 +1,1 @@
+//! A stand-in for IBM MQ in tests.

@@ -1,0 +1,2 @@
+//! The stand-in queue manager.
+fn main() {}
