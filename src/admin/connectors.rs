@@ -1,6 +1,8 @@
 //! `GET /v1/connectors`: only the connector server has rows, so the others ask it; and who
 //! could take each over now, every other member is asked for itself.
 
+use std::time::Instant;
+
 use axum::{Json, Router, extract::State, routing::get};
 use http::{HeaderMap, StatusCode};
 
@@ -81,7 +83,9 @@ fn own_rows(context: &Context) -> Result<Vec<ConnectorStatus>, Problem> {
     if !context.connectors.reign().borrow().acting {
         return Err(nobody());
     }
-    Ok(context.connectors.statuses().borrow().to_vec())
+    let now = Instant::now();
+    let statuses = context.connectors.statuses().borrow().clone();
+    Ok(statuses.iter().map(|it| it.clone().as_of(now)).collect())
 }
 
 fn nobody() -> Problem {

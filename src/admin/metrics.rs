@@ -86,6 +86,20 @@ fn describe() {
         "quorate_connector_ready",
         "1 where this member's process of a connector consumes or stands by"
     );
+    describe_gauge!(
+        "quorate_connector_stalled_seconds",
+        Unit::Seconds,
+        "For how long messages have waited while none was settled, once that is longer than it should take; else 0"
+    );
+    describe_gauge!(
+        "quorate_connector_idle_seconds",
+        Unit::Seconds,
+        "Since the last message that a connector of this member handled or sent"
+    );
+    describe_counter!(
+        "quorate_connector_reconnects_total",
+        "Connections to the broker after a process's first"
+    );
     describe_counter!(
         "quorate_connector_messages_total",
         "Messages by connector and outcome"
@@ -151,6 +165,7 @@ fn observe(context: &Context) {
     if let Some(heard_at) = leadership.heard_at {
         gauge!("quorate_leader_heard_seconds").set(heard_at.elapsed().as_secs_f64());
     }
+    let now = std::time::Instant::now();
     for status in context.connectors.statuses().borrow().iter() {
         let ready = matches!(
             status.state,
@@ -159,6 +174,15 @@ fn observe(context: &Context) {
         gauge!("quorate_connector_ready",
             "kind" => status.kind.clone(), "channel" => status.name.clone())
         .set(f64::from(u8::from(ready)));
+        let stalled = status.clone().as_of(now).stalled_s.unwrap_or_default();
+        gauge!("quorate_connector_stalled_seconds",
+            "kind" => status.kind.clone(), "channel" => status.name.clone())
+        .set(stalled as f64);
+        if let Some(at) = status.settled_at {
+            gauge!("quorate_connector_idle_seconds",
+                "kind" => status.kind.clone(), "channel" => status.name.clone())
+            .set(now.saturating_duration_since(at).as_secs_f64());
+        }
     }
     if let Some(bytes) = resident_bytes() {
         gauge!("process_resident_memory_bytes").set(bytes as f64);

@@ -149,19 +149,9 @@ mod tests {
 
     fn status(state: ConnectorState, last_error: Option<&str>) -> ConnectorStatus {
         ConnectorStatus {
-            kind: "amqp_channel".into(),
-            name: "orders".into(),
             state,
-            member: "a".into(),
-            epoch: None,
-            activated_at: None,
-            pid: None,
-            handled: 0,
-            failed: 0,
-            retried: 0,
-            in_flight: 0,
-            last_message_at: None,
             last_error: last_error.map(str::to_owned),
+            ..ConnectorStatus::starting("amqp_channel", "orders", "a")
         }
     }
 

@@ -66,9 +66,9 @@ fn row(connector: &ConnectorRow) -> Vec<String> {
         status.member.clone(),
         number(status.epoch),
         number(status.pid.map(u64::from)),
-        status.handled.to_string(),
-        status.failed.to_string(),
-        status.in_flight.to_string(),
+        status.counts.handled.to_string(),
+        status.counts.failed.to_string(),
+        status.counts.in_flight.to_string(),
         status.last_message_at.clone().unwrap_or_default(),
         standbys(connector),
     ]

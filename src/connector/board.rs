@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use metrics::{counter, gauge};
@@ -12,8 +12,8 @@ use quorate_proto::connector::Tally;
 use tokio::sync::{Notify, watch};
 
 use super::{
-    status::{ConnectorState, ConnectorStatus},
-    view::Key,
+    spec::Key,
+    status::{ConnectorState, ConnectorStatus, Counts},
 };
 
 /// Changes within this time are told together.
@@ -80,26 +80,44 @@ impl Board {
         let grown = |outcome, of: fn(&Tally) -> u64| {
             let by = of(now).saturating_sub(of(before));
             if by > 0 {
-                count(key, outcome, by);
+                counter!(
+                    "quorate_connector_messages_total",
+                    "kind" => key.kind, "channel" => key.name.clone(), "outcome" => outcome
+                )
+                .increment(by);
             }
-            by
         };
-        let handled = grown("handled", |tally| tally.handled);
+        grown("received", |tally| tally.received);
+        grown("handled", |tally| tally.handled);
         grown("failed", |tally| tally.failed);
         grown("retried", |tally| tally.retried);
         grown("dead_lettered", |tally| tally.dead_lettered);
         grown("fenced", |tally| tally.fenced);
+        grown("sent", |tally| tally.sent);
+        grown("refused", |tally| tally.refused);
+        grown("unknown", |tally| tally.unknown);
+        let reconnects = now.reconnects.saturating_sub(before.reconnects);
+        if reconnects > 0 {
+            counter!("quorate_connector_reconnects_total", "kind" => key.kind, "channel" => key.name.clone())
+                .increment(reconnects);
+        }
         gauge!("quorate_connector_in_flight", "kind" => key.kind, "channel" => key.name.clone())
             .set(now.in_flight as f64);
+        let at = Instant::now();
         self.update(key, |status| {
-            status.handled = now.handled;
-            status.failed = now.failed;
-            status.retried = now.retried;
-            status.in_flight = now.in_flight;
-            if handled > 0 {
+            let (old, counts) = (std::mem::take(&mut status.counts), Counts::from(now));
+            let settled = counts.settled() > old.settled();
+            if counts.handled + counts.sent > old.handled + old.sent {
+                status.settled_at = Some(at);
                 status.last_message_at =
                     Some(humantime::format_rfc3339_millis(SystemTime::now()).to_string());
             }
+            status.idle_since = match status.idle_since {
+                _ if !counts.has_work() => None,
+                Some(since) if !settled => Some(since),
+                _ => Some(at),
+            };
+            status.counts = counts;
         });
     }
 
@@ -109,7 +127,8 @@ impl Board {
             .set(0.0);
         self.update(key, |status| {
             status.pid = None;
-            status.in_flight = 0;
+            status.idle_since = None;
+            (status.counts.in_flight, status.counts.waiting) = (0, None);
             status.epoch = None;
             status.activated_at = None;
         });
@@ -127,21 +146,7 @@ impl Board {
     }
 
     fn blank(&self, key: &Key) -> ConnectorStatus {
-        ConnectorStatus {
-            kind: key.kind.to_owned(),
-            name: key.name.clone(),
-            state: ConnectorState::Starting,
-            member: self.member.clone(),
-            epoch: None,
-            activated_at: None,
-            pid: None,
-            handled: 0,
-            failed: 0,
-            retried: 0,
-            in_flight: 0,
-            last_message_at: None,
-            last_error: None,
-        }
+        ConnectorStatus::starting(key.kind, &key.name, &self.member)
     }
 }
 
@@ -157,15 +162,6 @@ fn show(statuses: &[ConnectorStatus]) {
         let count = statuses.iter().filter(|it| it.state == state).count();
         gauge!("quorate_connectors", "state" => name).set(count as f64);
     }
-}
-
-/// Counts messages of a connector.
-pub fn count(key: &Key, outcome: &'static str, by: u64) {
-    counter!(
-        "quorate_connector_messages_total",
-        "kind" => key.kind, "channel" => key.name.clone(), "outcome" => outcome
-    )
-    .increment(by);
 }
 
 /// Counts a process that ended without being told to.

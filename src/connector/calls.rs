@@ -10,7 +10,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{gateway::Gateway, view::Spec};
+use super::{gateway::Gateway, spec::Spec};
 
 /// The answer to a delivery, with the number of the process that it is for.
 pub type Answer = (u64, Outcome);

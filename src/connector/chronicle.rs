@@ -53,7 +53,7 @@ impl Chronicle {
             let seen = Seen {
                 leadership: &leadership,
                 reign: view.reign,
-                channels: &view.channels,
+                connectors: &view.connectors,
                 statuses: &statuses,
                 clear_at: self.standing.borrow().clear_at,
             };

@@ -25,7 +25,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     child::backoff::Backoff,
-    view::{Key, Spec},
+    spec::{Key, Spec},
 };
 use crate::state::BrokerConnection;
 

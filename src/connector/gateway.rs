@@ -5,17 +5,19 @@
 //! the delivery's epoch act, and no newer reign may have been applied. So a member that was
 //! paused and resumed runs nothing from its buffers. The member that runs the service
 //! compares epochs once more.
+//!
+//! An answer with `Quorate-Send: KIND/NAME` is sent by that outgoing as part of the same
+//! handling (see [`onward`]).
+
+mod onward;
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use quorate_proto::connector::{Delivery, Header, outcome::Result as Outcome};
+use quorate_proto::connector::{self, Delivery, Header, outcome::Result as Outcome};
 use tokio::sync::watch;
 
-use super::{
-    lease,
-    view::{Spec, View},
-};
+use super::{lease, outlets::Outlets, spec::Spec, view::View};
 use crate::service::api::{Dispatch, Message, Origin, Reply, Request, ServiceError};
 
 /// How much of a service's refusal is kept as the reason.
@@ -26,19 +28,22 @@ pub struct Gateway {
     dispatch: Arc<dyn Dispatch>,
     lease: lease::View,
     view: watch::Receiver<Arc<View>>,
+    outlets: Arc<Outlets>,
 }
 
 impl Gateway {
-    /// Over this dispatcher, under this page.
+    /// Over this dispatcher, under this page. Answers that are to be sent go to `outlets`.
     pub fn new(
         dispatch: Arc<dyn Dispatch>,
         lease: lease::View,
         view: watch::Receiver<Arc<View>>,
+        outlets: Arc<Outlets>,
     ) -> Self {
         Gateway {
             dispatch,
             lease,
             view,
+            outlets,
         }
     }
 
@@ -53,12 +58,24 @@ impl Gateway {
         if applied > epoch {
             return Outcome::Fenced(format!("epoch {applied} has been applied"));
         }
-        let service = &spec.service;
+        let Some(service) = &spec.service else {
+            return Outcome::Failed(format!("{} has no service", spec.key));
+        };
+        let cid = delivery.cid.clone();
         let request = request(spec, epoch, delivery);
-        match self.dispatch.dispatch(service, request, &held).await {
+        let deadline = request.deadline;
+        let answer = match self.dispatch.dispatch(service, request, &held).await {
             // Not the service's fault, nor its members'.
-            Err(ServiceError::NotRun(_)) if !held() => over(),
-            answer => judge(service, answer),
+            Err(ServiceError::NotRun(_)) if !held() => return over(),
+            answer => answer,
+        };
+        match judge(service, answer) {
+            Ok(reply) => match onward::read(&reply, cid) {
+                Ok(None) => Outcome::Handled(handled(reply)),
+                Ok(Some(onward)) => onward.send(&self.outlets, service, deadline, reply).await,
+                Err(why) => Outcome::Failed(format!("{service} answered {why}")),
+            },
+            Err(outcome) => outcome,
         }
     }
 }
@@ -117,21 +134,36 @@ fn request(spec: &Spec, epoch: u64, delivery: Delivery) -> Request {
         headers,
         body,
         origin: Origin::Message(origin),
-        deadline: Instant::now() + spec.call_timeout,
+        deadline: Instant::now() + spec.finish,
     }
 }
 
-/// What the answer means for the message.
-fn judge(service: &str, answer: Result<Reply, ServiceError>) -> Outcome {
-    let reply = match answer {
-        Ok(reply) if reply.status.is_success() => return Outcome::Handled(true),
-        Ok(reply) => reply,
-        Err(ServiceError::NotRun(why)) => {
-            return Outcome::NotRun(format!("no member could run {service}: {why}"));
-        }
-        Err(fenced @ ServiceError::Fenced(_)) => return Outcome::Fenced(fenced.to_string()),
-        Err(failed) => return Outcome::Failed(format!("{service} failed: {failed}")),
-    };
+/// The service's answer, or what another one means for the message.
+fn judge(service: &str, answer: Result<Reply, ServiceError>) -> Result<Reply, Outcome> {
+    match answer {
+        Ok(reply) if reply.status.is_success() => Ok(reply),
+        Ok(reply) => Err(refused(service, &reply)),
+        Err(ServiceError::NotRun(why)) => Err(Outcome::NotRun(format!(
+            "no member could run {service}: {why}"
+        ))),
+        Err(fenced @ ServiceError::Fenced(_)) => Err(Outcome::Fenced(fenced.to_string())),
+        Err(failed) => Err(Outcome::Failed(format!("{service} failed: {failed}"))),
+    }
+}
+
+/// What is told of an answer that means done.
+fn handled(reply: Reply) -> connector::Reply {
+    let content_type = reply.headers.get(header::CONTENT_TYPE);
+    connector::Reply {
+        content_type: content_type
+            .and_then(|it| it.to_str().ok())
+            .unwrap_or_default()
+            .to_owned(),
+        body: reply.body,
+    }
+}
+
+fn refused(service: &str, reply: &Reply) -> Outcome {
     let says_fenced = reply
         .headers
         .get("quorate-fenced")

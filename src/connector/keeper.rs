@@ -1,7 +1,7 @@
-//! Keeps the process of one channel as it is wished to be: there, standing by, prepared,
+//! Keeps the process of one channel or outgoing as it is wished to be: there, standing by, prepared,
 //! acting, parked, gone.
 //!
-//! There is at most one process of a channel at a time on a member: the next is started
+//! There is at most one process of a connector at a time on a member: the next is started
 //! after the last has been reaped.
 
 use std::{
@@ -23,12 +23,14 @@ use super::{
     evict::{Evicting, Remains},
     gateway::Gateway,
     lease::Page,
+    mail::Mail,
     names::Names,
+    outlets::Outlets,
     process::{Event, Process},
     spawner::Spawner,
+    spec::Spec,
     stance::Stance,
-    status::ConnectorState,
-    view::Spec,
+    status::{ConnectorState, Counts},
 };
 use crate::state::BrokerConnection;
 
@@ -47,6 +49,8 @@ pub struct Shared {
     pub spawner: Spawner,
     /// Calls services.
     pub gateway: Arc<Gateway>,
+    /// The mailboxes of the outgoings.
+    pub outlets: Arc<Outlets>,
     /// What is told of connectors.
     pub board: Arc<Board>,
     /// What the brokers call their connections.
@@ -62,7 +66,7 @@ pub struct Shared {
 /// What a keeper is asked for.
 #[derive(Clone)]
 pub struct Wish {
-    /// The channel.
+    /// The channel or outgoing.
     pub spec: Arc<Spec>,
     /// How its process is to stand.
     pub stance: Stance,
@@ -72,12 +76,15 @@ pub struct Wish {
     pub number: u64,
 }
 
-/// Keeps one channel.
+/// Keeps one connector.
 pub struct Keeper {
     shared: Arc<Shared>,
     wish: watch::Receiver<Wish>,
     rests: watch::Sender<u64>,
+    /// Of a channel.
     calls: Calls,
+    /// Of an outgoing.
+    mail: Mail,
     generation: u64,
     /// Counts the orders to stand by.
     orders: u64,
@@ -102,7 +109,7 @@ struct Told {
     /// Whether it stands by for sure: nothing was begun, or it said that all is closed.
     parked: bool,
     tally: Tally,
-    consuming_since: Option<Instant>,
+    active_since: Option<Instant>,
 }
 
 impl Keeper {
@@ -110,12 +117,13 @@ impl Keeper {
     /// process, or for a parked one, that has been met. It ends when `wish` is closed.
     pub fn start(shared: Arc<Shared>, wish: watch::Receiver<Wish>) -> watch::Receiver<u64> {
         let (rests, receiver) = watch::channel(0);
-        let prefetch = wish.borrow().spec.prefetch;
+        let spec = wish.borrow().spec.clone();
         let keeper = Keeper {
+            calls: Calls::new(spec.places),
+            mail: Mail::of(&spec, &shared.outlets),
             shared,
             wish,
             rests,
-            calls: Calls::new(prefetch),
             generation: 0,
             orders: 0,
             evicting: Evicting::default(),
@@ -142,7 +150,7 @@ impl Keeper {
             .await
             {
                 Ok(process) => {
-                    info!(channel = %spec.key, pid = process.pid, "connector process started");
+                    info!(connector = %spec.key, pid = process.pid, "connector process started");
                     self.attend(process).await;
                 }
                 Err(error) => {
@@ -186,7 +194,7 @@ impl Keeper {
     /// Says what is wrong and waits a while, unless another wish comes first.
     async fn failed(&mut self, spec: &Spec, error: String) {
         let wait = self.restarts.step();
-        warn!(channel = %spec.key, error, wait_ms = wait.as_millis() as u64, "connector process not running");
+        warn!(connector = %spec.key, error, wait_ms = wait.as_millis() as u64, "connector process not running");
         self.shared.board.update(&spec.key, |status| {
             status.state = ConnectorState::Failed;
             status.last_error = Some(error);
@@ -211,12 +219,7 @@ impl Keeper {
             status.state = ConnectorState::Starting;
             status.pid = Some(process.pid);
             (status.epoch, status.activated_at) = (None, None);
-            (
-                status.handled,
-                status.failed,
-                status.retried,
-                status.in_flight,
-            ) = (0, 0, 0, 0);
+            status.counts = Counts::default();
         });
         let mut told = Told {
             spec: spec.clone(),
@@ -224,7 +227,7 @@ impl Keeper {
             parked: true,
             trouble: None,
             tally: Tally::default(),
-            consuming_since: None,
+            active_since: None,
         };
         self.configure(&mut process, &spec);
         self.stand(&mut process, &mut told, &spec, stance);
@@ -239,12 +242,17 @@ impl Keeper {
                         return process.reap().await;
                     }
                     let Wish { spec, stance, remains, .. } = self.wish.borrow_and_update().clone();
-                    if told.consuming_since.is_none() || !spec.fenced_by_broker {
+                    if told.active_since.is_none() || !spec.fenced_by_broker {
                         self.evicting.follow(&self.shared.http, &spec, remains);
                     }
-                    if spec.connection != told.spec.connection || spec.channel != told.spec.channel {
+                    if !spec.same_process(&told.spec) {
                         self.configure(&mut process, &spec);
                     }
+                    let stance = if spec.restarted == told.spec.restarted {
+                        stance
+                    } else {
+                        Stance::Gone(spec.finish)
+                    };
                     self.stand(&mut process, &mut told, &spec, stance);
                     told.spec = spec;
                 }
@@ -256,6 +264,7 @@ impl Keeper {
                     self.note(&told, &outcome);
                     process.order(to_process::Frame::Outcome(outcome));
                 },
+                send = self.mail.next(), if told.active_since.is_some() => process.order(send),
             }
         }
     }
@@ -267,11 +276,12 @@ impl Keeper {
             kind: spec.key.kind.to_owned(),
             name: spec.key.name.clone(),
             connection: spec.connection.clone(),
-            channel: spec.channel.clone(),
+            own: spec.own.clone(),
+            common: spec.common.clone(),
             generation: self.generation,
-            drain_ms: millis(spec.call_timeout),
+            drain_ms: millis(spec.finish),
         }));
-        self.calls.bound(spec.prefetch);
+        self.calls.bound(spec.places);
     }
 
     /// Sends the stance, if it is another one.
@@ -345,10 +355,8 @@ impl Keeper {
                 }
             }
             from_process::Frame::Parked(_) => {}
+            from_process::Frame::Sent(sent) => self.mail.settled(sent),
             from_process::Frame::Delivery(delivery) => {
-                if delivery.attempt == 1 {
-                    board::count(&told.spec.key, "received", 1);
-                }
                 // The wish may be newer than what was told: the service is the new one at once.
                 let spec = self.wish.borrow().spec.clone();
                 let gateway = &self.shared.gateway;
@@ -360,22 +368,22 @@ impl Keeper {
 
     fn reported(&mut self, told: &mut Told, epoch: u64, report: Report) {
         let phase = report.phase();
-        if phase == Phase::Consuming {
-            told.consuming_since.get_or_insert_with(Instant::now);
+        if phase == Phase::Active {
+            told.active_since.get_or_insert_with(Instant::now);
             if told.spec.fenced_by_broker {
                 // Let in: whatever was left there holds nothing any more.
                 self.evicting.stop();
             }
         } else {
-            told.consuming_since = None;
+            told.active_since = None;
             self.calls.session_over();
         }
         let trouble = Some(report.error).filter(|error| !error.is_empty());
         match &trouble {
             Some(error) if phase == Phase::Starting => {
-                info!(channel = %told.spec.key, error, "connector");
+                info!(connector = %told.spec.key, error, "connector trouble");
             }
-            Some(error) => warn!(channel = %told.spec.key, error, "connector"),
+            Some(error) => warn!(connector = %told.spec.key, error, "connector"),
             None => {}
         }
         if !report.label.is_empty() {
@@ -391,14 +399,14 @@ impl Keeper {
             status.state = match phase {
                 Phase::Starting => ConnectorState::Starting,
                 Phase::Connected | Phase::Draining => ConnectorState::Standby,
-                Phase::Consuming => ConnectorState::Active,
+                Phase::Active => ConnectorState::Active,
                 Phase::Broken => ConnectorState::Failed,
             };
             status.activated_at = match phase {
-                Phase::Consuming if current => status.activated_at.or_else(|| Some(Instant::now())),
+                Phase::Active if current => status.activated_at.or_else(|| Some(Instant::now())),
                 _ => None,
             };
-            let works = matches!(phase, Phase::Consuming | Phase::Connected);
+            let works = matches!(phase, Phase::Active | Phase::Connected);
             if trouble.is_some() || works {
                 status.last_error.clone_from(&trouble);
             }
@@ -423,15 +431,16 @@ impl Keeper {
     async fn ended(&mut self, told: &Told, why: String) {
         let spec = told.spec.clone();
         self.calls.session_over();
+        self.mail.lost();
         self.shared.board.gone(&spec.key);
         self.shared.names.set(&spec.key, None);
         if !told.stance.needs_process() {
-            info!(channel = %spec.key, why, "connector process gone");
+            info!(connector = %spec.key, why, "connector process gone");
             self.restarts.reset();
             return;
         }
         if told
-            .consuming_since
+            .active_since
             .is_some_and(|since| since.elapsed() >= WORKED)
         {
             self.restarts.reset();

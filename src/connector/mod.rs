@@ -1,25 +1,30 @@
-//! Connectors: one process for each channel that consumes, on the connector server only;
-//! on the other voters one that stands by.
+//! Connectors: one process for each channel that consumes and each outgoing that sends, on
+//! the connector server only; on the other voters one that stands by.
 //!
 //! `reign` asks for the reign and keeps the lease page; `supervisor` compares what is
-//! declared with who acts and asks one `keeper` per channel for a process; `process` is
-//! such a process as its parent holds it, `child` what runs inside it; `gateway` hands
-//! its messages to the services and judges the answers. `names` records what the brokers
-//! call the connections, and `evict` closes those that a former holder left behind. `chronicle` looks on and tells how
-//! each reign began.
+//! `declared` with who acts and asks one `keeper` per connector for a process; `process` is
+//! such a process as its parent holds it, `child` what runs inside it. Inbound, `gateway`
+//! hands a channel's messages to the services and judges the answers; outbound, `outlets`
+//! takes messages to an outgoing's keeper. `names` records what the brokers call the
+//! connections, and `evict` closes those that a former holder left behind. `chronicle` looks
+//! on and tells how each reign began.
 
 mod board;
 mod calls;
 pub mod child;
 pub mod chronicle;
+mod declared;
 mod evict;
 mod gateway;
 mod keeper;
 pub mod lease;
+mod mail;
 mod names;
+mod outlets;
 mod process;
 pub mod reign;
 mod spawner;
+mod spec;
 mod stance;
 pub mod status;
 mod supervisor;
@@ -47,11 +52,13 @@ use self::{
     keeper::Shared,
     lease::Page,
     names::{Names, Recorder},
+    outlets::Outlets,
     reign::{LetGo, Reigning},
     spawner::Spawner,
     supervisor::{Order, Supervisor, Warmth},
 };
 pub use self::{
+    outlets::{NoWay, Sent},
     reign::{Proposer, Standing},
     status::{ConnectorState, ConnectorStatus},
     view::View,
@@ -104,6 +111,7 @@ pub struct Handle {
     supervised: watch::Receiver<()>,
     orders: mpsc::Sender<Order>,
     let_go: mpsc::Sender<LetGo>,
+    outlets: Arc<Outlets>,
     timing: Timing,
 }
 
@@ -128,8 +136,15 @@ pub fn start(context: Context) -> io::Result<Handle> {
     let (standing_sender, standing) = watch::channel(Standing::default());
     let (orders, orders_received) = mpsc::channel(8);
     let (let_go, let_go_received) = mpsc::channel(8);
+    let outlets = Arc::new(Outlets::new(standing.clone(), view.clone()));
     let shared = Shared {
-        gateway: Arc::new(Gateway::new(dispatch, page.view().clone(), view.clone())),
+        gateway: Arc::new(Gateway::new(
+            dispatch,
+            page.view().clone(),
+            view.clone(),
+            outlets.clone(),
+        )),
+        outlets: outlets.clone(),
         spawner: Spawner::start(program, alive)?,
         page: page.clone(),
         board: board.clone(),
@@ -191,6 +206,7 @@ pub fn start(context: Context) -> io::Result<Handle> {
         supervised,
         orders,
         let_go,
+        outlets,
         timing,
     })
 }
@@ -216,6 +232,19 @@ impl Handle {
     /// Whether this member acts as the connector server.
     pub fn reign(&self) -> watch::Receiver<Standing> {
         self.standing.clone()
+    }
+
+    /// Sends a message by the outgoing of this kind and name, if this member is the connector
+    /// server. Waits until the deadline for the outgoing to be able to. The numbers of
+    /// `message` are set on the way.
+    pub async fn send(
+        &self,
+        kind: &str,
+        name: &str,
+        message: quorate_proto::connector::Send,
+        deadline: Instant,
+    ) -> Result<Sent, NoWay> {
+        self.outlets.send(kind, name, message, deadline).await
     }
 
     /// Ends with what looks after the processes, which should outlive everything.

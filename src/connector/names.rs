@@ -18,7 +18,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{child::backoff::Backoff, reign::Proposer, view::Key, view::View};
+use super::{child::backoff::Backoff, reign::Proposer, spec::Key, view::View};
 use crate::state::{BrokerConnection, CONNECTIONS_MAX, Connections};
 
 /// Changes within this time are recorded together.

@@ -19,7 +19,7 @@ use super::{
     child::frames::{Reader, write_all},
     lease::Page,
     spawner::Spawner,
-    view::Spec,
+    spec::Spec,
 };
 
 /// Counts the processes that this member has started.

@@ -19,7 +19,7 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use super::{child::MARK, view::Key};
+use super::{child::MARK, spec::Key};
 
 /// What a process is started with.
 struct Order {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{reign::Standing, view::Spec};
+use super::{reign::Standing, spec::Spec};
 
 /// How long processes stand by after the reign was lost, where they don't do so anyway: it
 /// may be kept, or come back, within a moment, and then costs no new process.
@@ -68,18 +68,18 @@ impl Situation {
                 _ if spec.fenced_by_broker => (Stance::Act(epoch), None),
                 Some(at) if now >= at => (Stance::Act(epoch), None),
                 // Until no earlier lease can run. A later look when that isn't known yet.
-                clear_at => (Stance::StandBy(spec.call_timeout), clear_at),
+                clear_at => (Stance::StandBy(spec.finish), clear_at),
             };
         }
         if elected && spec.fenced_by_broker {
             return (Stance::Prepare(self.prepared), None);
         }
         if elected || self.keeps(warm) {
-            return (Stance::StandBy(spec.call_timeout), None);
+            return (Stance::StandBy(spec.finish), None);
         }
         match self.acted_until.map(|at| at + LINGER) {
-            Some(until) if now < until => (Stance::StandBy(spec.call_timeout), Some(until)),
-            _ => (Stance::Gone(spec.call_timeout), None),
+            Some(until) if now < until => (Stance::StandBy(spec.finish), Some(until)),
+            _ => (Stance::Gone(spec.finish), None),
         }
     }
 
@@ -96,26 +96,16 @@ impl Situation {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::view::Key, *};
+    use super::*;
 
     const DRAIN: Duration = Duration::from_secs(10);
     const PREPARED: Duration = Duration::from_millis(500);
 
     fn spec(fenced_by_broker: bool) -> Spec {
         Spec {
-            key: Key {
-                kind: "amqp_channel",
-                name: "orders".into(),
-            },
-            active: true,
-            warm: true,
-            connection: Default::default(),
-            channel: Default::default(),
-            service: "store".into(),
-            call_timeout: DRAIN,
-            prefetch: 10,
+            finish: DRAIN,
             fenced_by_broker,
-            management: None,
+            ..Spec::of_test()
         }
     }
 

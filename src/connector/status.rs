@@ -1,8 +1,13 @@
 //! What is told of each connector: over REST, on the command line and in metrics.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use quorate_proto::connector::Tally;
 use serde::{Deserialize, Serialize};
+
+/// A connector at work that settles nothing for so long while messages wait is stalled: its
+/// service hangs or keeps failing, or the broker hands nothing out.
+pub const STALLED: Duration = Duration::from_secs(30);
 
 /// The state of a connector on a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,16 +44,111 @@ pub struct ConnectorStatus {
     pub activated_at: Option<Instant>,
     /// The operating system's id of its process.
     pub pid: Option<u32>,
-    /// Messages handled and acked since its process started.
+    /// The messages since its process started.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// When the last message was handled or sent: RFC 3339, UTC.
+    pub last_message_at: Option<String>,
+    /// The same by this member's clock, so it is not passed on.
+    #[serde(skip)]
+    pub settled_at: Option<Instant>,
+    /// Since when messages wait and none is settled; by this member's clock, so it is not
+    /// passed on.
+    #[serde(skip)]
+    pub idle_since: Option<Instant>,
+    /// For how many seconds messages have waited and none was settled, if that is longer than
+    /// it should take.
+    #[serde(default)]
+    pub stalled_s: Option<u64>,
+    /// The last error, cleared when it works again.
+    pub last_error: Option<String>,
+}
+
+/// What became of messages since the process started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Messages that came, each counted once for each time that the broker handed it out.
+    pub received: u64,
+    /// Handled and acked.
     pub handled: u64,
-    /// Messages given up since its process started.
+    /// Given up.
     pub failed: u64,
     /// Tries that failed and were tried again.
     pub retried: u64,
-    /// Messages in flight now.
+    /// Put into the dead-letter queue.
+    pub dead_lettered: u64,
+    /// Sent and confirmed.
+    pub sent: u64,
+    /// Refused: surely not sent.
+    pub refused: u64,
+    /// Sent or not, which isn't known.
+    pub unknown: u64,
+    /// In flight now.
     pub in_flight: u64,
-    /// When the last message was handled: RFC 3339, UTC.
-    pub last_message_at: Option<String>,
-    /// The last error, cleared when it works again.
-    pub last_error: Option<String>,
+    /// Waiting at the broker, when it was asked last; null where that can't be known.
+    pub waiting: Option<u64>,
+    /// Connections to the broker after the first.
+    pub reconnects: u64,
+}
+
+impl Counts {
+    /// How many messages have come to an end.
+    pub fn settled(&self) -> u64 {
+        self.handled + self.failed + self.sent + self.refused + self.unknown
+    }
+
+    /// Whether there is something to be settled.
+    pub fn has_work(&self) -> bool {
+        self.in_flight > 0 || self.waiting.is_some_and(|waiting| waiting > 0)
+    }
+}
+
+impl From<&Tally> for Counts {
+    fn from(tally: &Tally) -> Self {
+        Counts {
+            received: tally.received,
+            handled: tally.handled,
+            failed: tally.failed,
+            retried: tally.retried,
+            dead_lettered: tally.dead_lettered,
+            sent: tally.sent,
+            refused: tally.refused,
+            unknown: tally.unknown,
+            in_flight: tally.in_flight,
+            waiting: tally.waiting,
+            reconnects: tally.reconnects,
+        }
+    }
+}
+
+impl ConnectorStatus {
+    /// One whose process is being started.
+    pub fn starting(kind: &str, name: &str, member: &str) -> ConnectorStatus {
+        ConnectorStatus {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            state: ConnectorState::Starting,
+            member: member.to_owned(),
+            epoch: None,
+            activated_at: None,
+            pid: None,
+            counts: Counts::default(),
+            last_message_at: None,
+            settled_at: None,
+            idle_since: None,
+            stalled_s: None,
+            last_error: None,
+        }
+    }
+
+    /// It, with how long it has settled nothing, as of `now`.
+    pub fn as_of(mut self, now: Instant) -> ConnectorStatus {
+        let idle = self
+            .idle_since
+            .filter(|_| self.state == ConnectorState::Active)
+            .map(|since| now.saturating_duration_since(since));
+        self.stalled_s = idle.filter(|it| *it >= STALLED).map(|it| it.as_secs());
+        self
+    }
 }

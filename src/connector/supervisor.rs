@@ -17,8 +17,9 @@ use super::{
     evict::Remains,
     keeper::{Keeper, Shared, Wish},
     reign::Standing,
+    spec::{Key, Spec},
     stance::{Situation, Stance},
-    view::{Key, Spec, View},
+    view::View,
 };
 
 /// What the handle asks for.
@@ -133,7 +134,7 @@ impl Supervisor {
         let now = Instant::now();
         let standing = *self.standing.borrow_and_update();
         let view = self.view.borrow_and_update().clone();
-        let channels = &view.channels;
+        let connectors = &view.connectors;
         if standing.acting {
             self.acting = true;
         } else if std::mem::take(&mut self.acting) {
@@ -148,7 +149,7 @@ impl Supervisor {
         };
         let mut look_again = self.mend(now);
         let mut places = self.warmth.most;
-        for spec in channels.values().filter(|spec| spec.active) {
+        for spec in connectors.values().filter(|spec| spec.active) {
             let warm = spec.warm && places > 0;
             places -= usize::from(warm);
             let (stance, again) = situation.stance(spec, warm, now);
@@ -175,8 +176,8 @@ impl Supervisor {
             }
         }
         for (key, kept) in &self.kept {
-            if !channels.get(key).is_some_and(|spec| spec.active) {
-                let needed = kept.wish.borrow().spec.call_timeout;
+            if !connectors.get(key).is_some_and(|spec| spec.active) {
+                let needed = kept.wish.borrow().spec.finish;
                 let drain = self
                     .rest
                     .as_ref()
@@ -190,7 +191,7 @@ impl Supervisor {
         });
 
         if standing.acting {
-            channels
+            connectors
                 .values()
                 .filter(|spec| !spec.active && !self.kept.contains_key(&spec.key))
                 .for_each(|spec| {
@@ -198,7 +199,7 @@ impl Supervisor {
                 });
         }
         self.shared.board.retain(|key| {
-            self.kept.contains_key(key) || standing.acting && channels.contains_key(key)
+            self.kept.contains_key(key) || standing.acting && connectors.contains_key(key)
         });
         let at_rest = |kept: &Kept| *kept.rests.borrow() == kept.wish.borrow().number;
         if self.kept.values().all(at_rest)

@@ -12,6 +12,7 @@ pub(crate) mod follow;
 pub(crate) mod headers;
 mod invoke;
 mod registry;
+pub mod sending;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

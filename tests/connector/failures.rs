@@ -31,9 +31,9 @@ async fn a_service_that_fails_for_a_while_costs_retries_and_no_message() {
         .behave(|call| (NOW, status(if call.attempt < 3 { 503 } else { 200 })));
     client.publish(&queue, bodies(20)).await;
     let seen = member
-        .when(&queue, "all handled", |status| status.handled == 20)
+        .when(&queue, "all handled", |status| status.counts.handled == 20)
         .await;
-    assert_eq!((seen.failed, seen.retried), (0, 40));
+    assert_eq!((seen.counts.failed, seen.counts.retried), (0, 40));
     let calls = member.group.calls.lock().clone();
     assert_eq!(calls.len(), 60);
     let cids = |attempt| -> std::collections::BTreeSet<_> {
@@ -86,10 +86,10 @@ async fn what_fails_for_good_is_dead_lettered_and_says_why() {
 
     let seen = member
         .when(&queue, "one is given up", |status| {
-            status.failed == 1 && status.handled == 2
+            status.counts.failed == 1 && status.counts.handled == 2
         })
         .await;
-    assert_eq!(seen.retried, 2);
+    assert_eq!(seen.counts.retried, 2);
     let letter = client.take(&dead).await.unwrap();
     assert_eq!(letter.data, b"poison");
     assert_eq!(
@@ -144,7 +144,7 @@ async fn without_a_dead_letter_queue_the_brokers_own_takes_it() {
         .behave(|_| (NOW, Err(ServiceError::TimedOut(10))));
     client.publish(&queue, bodies(5)).await;
     member
-        .when(&queue, "all given up", |status| status.failed == 5)
+        .when(&queue, "all given up", |status| status.counts.failed == 5)
         .await;
     eventually("the broker has them", async || {
         (client.count(&dead).await.0 == 5).then_some(())
@@ -168,19 +168,19 @@ async fn a_missing_dead_letter_queue_keeps_the_message_and_is_told() {
     client.publish(&queue, bodies(3)).await;
     let seen = member
         .when(&queue, "the others are handled", |status| {
-            status.handled == 2
+            status.counts.handled == 2
                 && status
                     .last_error
                     .as_deref()
                     .is_some_and(|error| error.contains("dead-letter"))
         })
         .await;
-    assert_eq!((seen.failed, seen.in_flight), (0, 1));
+    assert_eq!((seen.counts.failed, seen.counts.in_flight), (0, 1));
     assert!(seen.last_error.unwrap().contains(&dead));
     client.declare(&dead).await;
     member
         .when(&queue, "it is given up after all", |status| {
-            status.failed == 1
+            status.counts.failed == 1
         })
         .await;
     assert_eq!(client.take(&dead).await.unwrap().data, b"0");
@@ -210,7 +210,7 @@ async fn nobody_to_run_it_is_no_failure_of_the_message() {
     })
     .await;
     let seen = member.status(&queue).unwrap();
-    assert_eq!((seen.failed, seen.retried), (0, 0));
+    assert_eq!((seen.counts.failed, seen.counts.retried), (0, 0));
     assert!(
         seen.last_error
             .unwrap()
@@ -218,7 +218,7 @@ async fn nobody_to_run_it_is_no_failure_of_the_message() {
     );
     there.store(true, Ordering::Relaxed);
     member
-        .when(&queue, "all handled", |status| status.handled == 4)
+        .when(&queue, "all handled", |status| status.counts.handled == 4)
         .await;
     assert!(
         member
@@ -263,10 +263,13 @@ async fn fenced_by_the_service_goes_back_to_the_queue_and_counts_as_no_failure()
     })
     .await;
     let seen = member.status(&queue).unwrap();
-    assert_eq!((seen.failed, seen.retried, seen.handled), (0, 0, 0));
+    assert_eq!(
+        (seen.counts.failed, seen.counts.retried, seen.counts.handled),
+        (0, 0, 0)
+    );
     accept.store(true, Ordering::Relaxed);
     member
-        .when(&queue, "handled", |status| status.handled == 2)
+        .when(&queue, "handled", |status| status.counts.handled == 2)
         .await;
     assert!(
         member

@@ -52,7 +52,7 @@ async fn a_connector_process_in_figures() {
         changed["active"] = json!(true);
         member.group.put(Kind::AmqpChannel, changed);
         let start = Instant::now();
-        let done = |status: &quorate::connector::ConnectorStatus| status.handled == n;
+        let done = |status: &quorate::connector::ConnectorStatus| status.counts.handled == n;
         let status = member.when(&queue, "all handled", done).await;
         let rate = n as f64 / start.elapsed().as_secs_f64();
         let resident = kib(status.pid.unwrap(), "VmRSS");

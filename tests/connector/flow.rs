@@ -23,7 +23,9 @@ async fn a_thousand_messages_are_handled_once_each() {
     let start = Instant::now();
     let member = Member::consuming(broker, &queue, 2000).await;
     let status = member
-        .when(&queue, "1000 handled", |status| status.handled == 1000)
+        .when(&queue, "1000 handled", |status| {
+            status.counts.handled == 1000
+        })
         .await;
     println!(
         "1000 messages through the connector in {:?}, process start included",
@@ -33,7 +35,7 @@ async fn a_thousand_messages_are_handled_once_each() {
     assert_eq!(member.group.calls_by_body().len(), 1000);
     assert_eq!(member.group.calls.lock().len(), 1000, "duplicates");
     assert_eq!(
-        (status.failed, status.retried, status.state),
+        (status.counts.failed, status.counts.retried, status.state),
         (0, 0, ConnectorState::Active)
     );
     assert!(status.last_message_at.is_some() && status.epoch.is_some() && status.pid.is_some());
@@ -55,7 +57,7 @@ async fn a_service_sees_the_message_and_its_coordinates() {
         .publish_with(&queue, ["hello".to_owned()], properties)
         .await;
     member
-        .when(&queue, "handled", |status| status.handled == 1)
+        .when(&queue, "handled", |status| status.counts.handled == 1)
         .await;
     let call = member.group.calls.lock()[0].clone();
     let header = |name: &str| {
@@ -88,7 +90,9 @@ async fn no_more_than_prefetch_are_in_flight() {
     member.lead(2);
     client.publish(&queue, bodies(10)).await;
     member
-        .when(&queue, "three in flight", |status| status.in_flight == 3)
+        .when(&queue, "three in flight", |status| {
+            status.counts.in_flight == 3
+        })
         .await;
     eventually("seven are ready", async || {
         (client.count(&queue).await.0 == 7).then_some(())
@@ -112,7 +116,7 @@ async fn changes_under_load_lose_and_repeat_nothing() {
         let handled = 150 * (n as u64 + 1);
         member
             .when(&queue, "some are handled", |status| {
-                status.handled >= handled
+                status.counts.handled >= handled
             })
             .await;
         let mut changed = channel(&queue);
@@ -145,7 +149,9 @@ async fn changes_under_load_lose_and_repeat_nothing() {
     );
 
     let status = member
-        .when(&queue, "all are handled", |status| status.handled == 1500)
+        .when(&queue, "all are handled", |status| {
+            status.counts.handled == 1500
+        })
         .await;
     drained(&client, &member, &queue).await;
     assert_eq!(group.calls_by_body().len(), 1500, "messages were lost");
@@ -213,7 +219,7 @@ async fn inactive_stops_it_and_active_starts_it() {
     client.publish(&queue, bodies(1)).await;
     group.put(Kind::AmqpChannel, channel(&queue));
     member
-        .when(&queue, "handled again", |status| status.handled == 1)
+        .when(&queue, "handled again", |status| status.counts.handled == 1)
         .await;
 
     group.delete(Kind::AmqpChannel, &queue);

@@ -165,14 +165,15 @@ async fn a_process_asks_for_the_lease_before_each_hand_off() {
     ] {
         declared[field] = default;
     }
-    let mut channel = channel(&queue);
-    channel["prefetch"] = json!(50);
+    let channel = channel(&queue);
+    let common = json!({"prefetch": 50, "pool_size": 50, "ordered": false, "on_failure": channel["on_failure"]});
     process
         .order(to_process::Frame::Configure(Configure {
             kind: "amqp_channel".into(),
             name: queue.clone(),
             connection: json(declared),
-            channel: json(channel),
+            own: json(channel),
+            common: json(common),
             generation: 1,
             drain_ms: 1000,
         }))
@@ -184,7 +185,7 @@ async fn a_process_asks_for_the_lease_before_each_hand_off() {
         .await;
     for round in 0..6 {
         process.page.grant(epoch, BootInstant::now() + WAIT);
-        process.until(Phase::Consuming).await;
+        process.until(Phase::Active).await;
         process.page.revoke();
         client.publish(&queue, bodies(2)).await;
         loop {
@@ -221,7 +222,9 @@ async fn what_was_handled_is_acked_after_the_lease_was_taken() {
     })
     .await;
     member.step_down(3);
-    let acked = member.when(&queue, "acked", |it| it.handled == 3).await;
+    let acked = member
+        .when(&queue, "acked", |it| it.counts.handled == 3)
+        .await;
     assert_ne!(acked.state, ConnectorState::Active);
     assert!(!member.handle.reign().borrow().acting);
     eventually("nothing went back", async || {

@@ -172,7 +172,7 @@ async fn a_stopped_process_is_killed_and_replaced_and_no_message_is_lost() {
         .behave(|_| (Duration::from_millis(20), status(200)));
     client.publish(&queue, bodies(300)).await;
     member
-        .when(&queue, "some handled", |status| status.handled >= 20)
+        .when(&queue, "some handled", |status| status.counts.handled >= 20)
         .await;
     let pid = member.status(&queue).unwrap().pid.unwrap();
     signal(pid, Signal::SIGSTOP);
@@ -248,7 +248,7 @@ async fn no_process_survives_its_lease() {
     // It answers again, in the same term: the same reign.
     member.beat(true);
     let after = member
-        .when(&queue, "active", |status| status.handled == 1)
+        .when(&queue, "active", |status| status.counts.handled == 1)
         .await;
     assert_eq!(after.epoch, before.epoch);
     assert_ne!(after.pid, before.pid);

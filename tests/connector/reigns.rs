@@ -52,7 +52,7 @@ async fn lost_for_a_moment_and_kept_in_the_same_term_is_the_same_epoch_and_proce
     assert_eq!(member.group.calls.lock().len(), 0);
     member.lead(2);
     let after = member
-        .when(&queue, "handled", |status| status.handled == 1)
+        .when(&queue, "handled", |status| status.counts.handled == 1)
         .await;
     assert_eq!((after.epoch, after.pid), (before.epoch, before.pid));
 }
@@ -76,7 +76,7 @@ async fn elected_again_is_a_new_epoch() {
     let after = newer.await.epoch.unwrap();
     client.publish(&queue, bodies(1)).await;
     member
-        .when(&queue, "handled", |status| status.handled == 1)
+        .when(&queue, "handled", |status| status.counts.handled == 1)
         .await;
     assert_eq!(member.group.calls.lock()[0].epoch, after);
 }
@@ -155,7 +155,9 @@ async fn a_queue_survives_the_loss_of_its_connector_server() {
 
     first.lead(2);
     let old = first
-        .when(&queue, "some handled", |status| status.handled >= 100)
+        .when(&queue, "some handled", |status| {
+            status.counts.handled >= 100
+        })
         .await;
     let pid = Pid::from_raw(old.pid.unwrap().try_into().unwrap());
     kill(pid, Signal::SIGSTOP).unwrap();

@@ -50,7 +50,7 @@ async fn it_is_connected_consumes_nothing_and_acts_in_the_same_process() {
     let at = Instant::now();
     client.publish(&queue, bodies(1)).await;
     let after = second
-        .when(&queue, "handled", |status| status.handled == 1)
+        .when(&queue, "handled", |status| status.counts.handled == 1)
         .await;
     println!("handled {:?} after the election", at.elapsed());
     assert_eq!(after.pid, before.pid);
@@ -247,7 +247,7 @@ async fn changed_settings_reach_it() {
     client.publish(&other, bodies(2)).await;
     second
         .when(&queue, "handled from the other queue", |status| {
-            status.handled == 2
+            status.counts.handled == 2
         })
         .await;
     // Paused: nothing stands by.

@@ -131,7 +131,7 @@ async fn each_trouble_says_what_would_be_right_and_is_over_once_it_is() {
     assert_eq!(seen.last_error, None);
     client.publish(&queue, bodies(1)).await;
     member
-        .when(&queue, "handled", |status| status.handled == 1)
+        .when(&queue, "handled", |status| status.counts.handled == 1)
         .await;
 }
 
@@ -168,7 +168,7 @@ async fn handled_through_a_restart(
         .group
         .behave(|_| (Duration::from_millis(20), status(200)));
     client.publish(&queue, bodies(500)).await;
-    let some = |status: &ConnectorStatus| status.handled >= 100;
+    let some = |status: &ConnectorStatus| status.counts.handled >= 100;
     let before = member.when(&queue, "some handled", some).await;
     down(broker);
     let failed = |status: &ConnectorStatus| status.state == ConnectorState::Failed;

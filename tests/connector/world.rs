@@ -453,7 +453,9 @@ pub async fn drained(client: &Client, member: &Member, queue: &str) {
     })
     .await;
     member
-        .when(queue, "nothing in flight", |status| status.in_flight == 0)
+        .when(queue, "nothing in flight", |status| {
+            status.counts.in_flight == 0
+        })
         .await;
 }
 

@@ -1,11 +1,12 @@
 //! Messages in flight, and what happens to those that were not handled.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use quorate_proto::connector::Reply;
 use serde::Deserialize;
 
 use super::{backoff, link::Message};
@@ -45,15 +46,28 @@ impl OnFailure {
 /// The channel's fields that mean the same for every kind.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Common {
-    /// Most messages in flight.
+    /// Most messages that are unsettled.
     pub prefetch: u16,
+    /// Most messages that are with the service.
+    pub pool_size: u16,
+    /// One message is settled before the next is handed on.
+    pub ordered: bool,
     /// What to do with a message that was not handled.
     pub on_failure: OnFailure,
+}
+
+impl Common {
+    /// How many messages can be with the service at a time.
+    pub fn places(&self) -> usize {
+        usize::from(if self.ordered { 1 } else { self.pool_size })
+    }
 }
 
 /// Where a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// Waiting for its turn.
+    Queued,
     /// With the service.
     Running,
     /// Waiting for its next try.
@@ -86,6 +100,8 @@ pub struct Flight<T> {
     pub buried: u32,
     /// Its last failure.
     pub reason: String,
+    /// The service's answer.
+    pub reply: Reply,
 }
 
 /// What to do after a failure.
@@ -105,10 +121,11 @@ impl<T> Flight<T> {
             message: Arc::new(message),
             cid,
             attempt: 1,
-            stage: Stage::Running,
+            stage: Stage::Queued,
             not_run: None,
             buried: 0,
             reason: String::new(),
+            reply: Reply::default(),
         }
     }
 
@@ -139,25 +156,57 @@ impl<T> Flight<T> {
     }
 }
 
-/// All messages in flight, and when the waiting ones are due.
+/// All messages in flight, in the order in which they came, and when the waiting ones are due.
 pub struct Flights<T> {
-    by_id: HashMap<u64, Flight<T>>,
+    by_id: BTreeMap<u64, Flight<T>>,
+    queued: BTreeSet<u64>,
+    running: usize,
     due: BTreeSet<(Instant, u64)>,
 }
 
 impl<T> Default for Flights<T> {
     fn default() -> Self {
         Flights {
-            by_id: HashMap::new(),
+            by_id: BTreeMap::new(),
+            queued: BTreeSet::new(),
+            running: 0,
             due: BTreeSet::new(),
         }
     }
 }
 
 impl<T> Flights<T> {
-    /// Adds one.
-    pub fn insert(&mut self, id: u64, flight: Flight<T>) {
+    /// Adds one that is to be handed on.
+    pub fn queue(&mut self, id: u64, flight: Flight<T>) {
         self.by_id.insert(id, flight);
+        self.stage(id, Stage::Queued);
+    }
+
+    /// Which is to be handed on now: the one that came first, if it has a place. In order, none
+    /// before all that came earlier are settled.
+    pub fn next_in_turn(&self, ordered: bool, places: usize) -> Option<u64> {
+        let first = *self.queued.first()?;
+        let in_turn = !ordered
+            || self
+                .by_id
+                .first_key_value()
+                .is_some_and(|(id, _)| *id == first);
+        (self.running < places && in_turn).then_some(first)
+    }
+
+    /// Moves one.
+    pub fn stage(&mut self, id: u64, stage: Stage) {
+        let Some(flight) = self.by_id.get_mut(&id) else {
+            return;
+        };
+        self.running -= usize::from(flight.stage == Stage::Running);
+        self.running += usize::from(stage == Stage::Running);
+        flight.stage = stage;
+        if stage == Stage::Queued {
+            self.queued.insert(id);
+        } else {
+            self.queued.remove(&id);
+        }
     }
 
     /// One of them.
@@ -167,6 +216,8 @@ impl<T> Flights<T> {
 
     /// Takes one out.
     pub fn remove(&mut self, id: u64) -> Option<Flight<T>> {
+        // Out of the places that its stage takes.
+        self.stage(id, Stage::Settling);
         self.by_id.remove(&id)
     }
 
@@ -188,8 +239,8 @@ impl<T> Flights<T> {
 
     /// Puts one aside until then.
     pub fn wait(&mut self, id: u64, stage: Stage, until: Instant) {
-        if let Some(flight) = self.by_id.get_mut(&id) {
-            flight.stage = stage;
+        if self.by_id.contains_key(&id) {
+            self.stage(id, stage);
             self.due.insert((until, id));
         }
     }
@@ -303,7 +354,7 @@ mod tests {
         let mut flights = Flights::default();
         let now = Instant::now();
         for id in 1..=3 {
-            flights.insert(id, flight());
+            flights.queue(id, flight());
         }
         flights.wait(1, Stage::Waiting, now + ms(20));
         flights.wait(2, Stage::BuryLater, now + ms(10));
@@ -320,11 +371,54 @@ mod tests {
     #[test]
     fn a_drain_waits_only_for_what_is_under_way() {
         let mut flights = Flights::default();
-        flights.insert(1, flight());
+        flights.queue(1, flight());
+        assert!(!flights.busy());
+        flights.stage(1, Stage::Running);
         assert!(flights.busy());
         flights.wait(1, Stage::Waiting, Instant::now());
         assert!(!flights.busy());
-        flights.get_mut(1).unwrap().stage = Stage::Settling;
+        flights.stage(1, Stage::Settling);
         assert!(flights.busy());
+    }
+
+    #[test]
+    fn places_are_taken_by_what_runs_and_given_in_order() {
+        let mut flights = Flights::default();
+        for id in 1..=3 {
+            flights.queue(id, flight());
+        }
+        assert_eq!(flights.next_in_turn(false, 2), Some(1));
+        flights.stage(1, Stage::Running);
+        assert_eq!(flights.next_in_turn(false, 2), Some(2));
+        flights.stage(2, Stage::Running);
+        assert_eq!(flights.next_in_turn(false, 2), None);
+        // One that waits for its next try leaves its place to others, and comes before them.
+        flights.wait(1, Stage::Waiting, Instant::now());
+        assert_eq!(flights.next_in_turn(false, 2), Some(3));
+        flights.stage(1, Stage::Queued);
+        assert_eq!(flights.next_in_turn(false, 2), Some(1));
+        flights.remove(2);
+        flights.remove(1);
+        assert_eq!(flights.next_in_turn(false, 2), Some(3));
+    }
+
+    #[test]
+    fn in_order_none_goes_before_all_earlier_ones_are_settled() {
+        let mut flights = Flights::default();
+        for id in 1..=2 {
+            flights.queue(id, flight());
+        }
+        assert_eq!(flights.next_in_turn(true, 1), Some(1));
+        for stage in [
+            Stage::Running,
+            Stage::Waiting,
+            Stage::Settling,
+            Stage::BuryLater,
+        ] {
+            flights.stage(1, stage);
+            assert_eq!(flights.next_in_turn(true, 1), None, "{stage:?}");
+        }
+        flights.remove(1);
+        assert_eq!(flights.next_in_turn(true, 1), Some(2));
     }
 }

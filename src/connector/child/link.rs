@@ -1,10 +1,10 @@
-//! What the run loop needs of a kind of broker. Another kind is another file beside
-//! `amqp.rs` and one line in `start.rs`.
+//! What the run loop needs of a kind of broker. Another kind is another folder beside
+//! `amqp` and a line for each of its connectors in `start.rs`.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
-use quorate_proto::connector::Header;
+use quorate_proto::connector::{Header, Reply};
 use serde::de::DeserializeOwned;
 
 /// Something is wrong with the broker, or with what was asked of it.
@@ -49,6 +49,8 @@ pub struct Message {
     pub body: Bytes,
     /// Whether the broker has handed it out before.
     pub redelivered: bool,
+    /// How often it has, where the broker counts that; otherwise 0.
+    pub delivered: u32,
 }
 
 /// Why a message is dead-lettered; written beside it.
@@ -64,14 +66,48 @@ pub struct Epitaph {
     pub channel: String,
 }
 
-/// A connection to a broker, connected and authenticated, consuming nothing.
+/// A message to be sent.
+#[derive(Clone, Debug, Default)]
+pub struct Parcel {
+    /// Its id; one is made up where it is empty.
+    pub message_id: String,
+    /// Empty when the sender didn't say.
+    pub content_type: String,
+    /// The sender's headers.
+    pub headers: Vec<Header>,
+    /// What the protocol is to say of it, in the same names as [`Message::properties`]: it
+    /// overrides what the outgoing says.
+    pub properties: Vec<Header>,
+    /// The body.
+    pub body: Bytes,
+    /// Its correlation id.
+    pub cid: String,
+    /// After so long nobody waits for the outcome any more.
+    pub within: Duration,
+}
+
+/// What became of a message that was to be sent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sent {
+    /// The broker has it for sure; where there is none, the socket has taken it.
+    Confirmed {
+        /// Its id.
+        message_id: String,
+        /// What the other side answered, where it does.
+        reply: Option<Reply>,
+    },
+    /// Surely not sent, and trying again would not help; why.
+    Refused(String),
+    /// Surely not sent; why.
+    NotSent(String),
+    /// It may or may not have been sent; why that isn't known.
+    Unknown(String),
+}
+
+/// A connection to a broker, connected and authenticated, doing nothing.
 pub trait Link: Sized + Send + Sync + 'static {
     /// What the connection is made of; a change of it reconnects.
     type Connection: DeserializeOwned + Clone + PartialEq + Send + Sync;
-    /// What consuming is made of; a change of it closes and reopens the session.
-    type Consumer: DeserializeOwned + Clone + PartialEq + Send + Sync;
-    /// Consuming under one epoch.
-    type Session: Session;
 
     /// Connects and authenticates. `label` is shown by the broker.
     fn connect(
@@ -87,23 +123,51 @@ pub trait Link: Sized + Send + Sync + 'static {
     fn lost(&self) -> impl Future<Output = Trouble> + Send;
     /// Whether it is lost already.
     fn is_lost(&self) -> bool;
-    /// Begins to consume, `prefetch` unsettled messages at a time. What it opens here
-    /// belongs to `epoch` alone; without one, to that for which it is activated, if it is.
-    fn open(
-        &self,
-        consumer: &Self::Consumer,
-        prefetch: u16,
-        epoch: Option<u64>,
-    ) -> impl Future<Output = Result<Self::Session, Trouble>> + Send;
-    /// Whether anybody consumes what `consumer` wants to have alone; `None` when only
-    /// opening can tell. Cheap, and leaves no trace at the broker.
-    fn taken(&self, consumer: &Self::Consumer) -> impl Future<Output = Option<bool>> + Send;
     /// Closes the connection in order.
     fn close(self) -> impl Future<Output = ()> + Send;
 }
 
+/// A connection that messages come by.
+pub trait Inlet: Link {
+    /// What consuming is made of; a change of it closes and reopens the session.
+    type Source: DeserializeOwned + Clone + PartialEq + Send + Sync;
+    /// Consuming under one epoch.
+    type Session: Session;
+
+    /// Begins to consume, `prefetch` unsettled messages at a time. What it opens here
+    /// belongs to `epoch` alone; without one, to that for which it is activated, if it is.
+    fn open(
+        &self,
+        source: &Self::Source,
+        prefetch: u16,
+        epoch: Option<u64>,
+    ) -> impl Future<Output = Result<Self::Session, Trouble>> + Send;
+    /// Whether anybody consumes what this wants to have alone; `None` when only opening can
+    /// tell. Cheap, and leaves no trace at the broker.
+    fn taken(&self, source: &Self::Source) -> impl Future<Output = Option<bool>> + Send;
+    /// How many messages wait there; `None` when that can't be known. Cheap.
+    fn waiting(&self, source: &Self::Source) -> impl Future<Output = Option<u64>> + Send;
+}
+
+/// A connection that messages go by.
+pub trait Outlet: Link {
+    /// What sending is made of; a change of it closes and reopens the sender.
+    type Target: DeserializeOwned + Clone + PartialEq + Send + Sync;
+    /// Sends.
+    type Sender: Sender;
+
+    /// Makes ready to send.
+    fn open(
+        &self,
+        target: &Self::Target,
+    ) -> impl Future<Output = Result<Self::Sender, Trouble>> + Send;
+}
+
 /// Consuming under one epoch. Closing it gives back what was not acked.
 pub trait Session: Send + 'static {
+    /// Whether a message that failed is given back at once and comes again, its tries counted
+    /// by the broker. Otherwise it stays in the process until its next try.
+    const RETRIED_BY_BROKER: bool = false;
     /// How the broker knows a message of this session.
     type Token: Clone + Send + Sync + 'static;
     /// A handle that settles messages; it outlives no session.
@@ -124,13 +188,27 @@ pub trait Settler: Clone + Send + Sync + 'static {
     /// As in [`Session`].
     type Token: Clone + Send + Sync + 'static;
 
-    /// It was handled.
-    fn ack(&self, token: &Self::Token) -> impl Future<Output = Result<(), Trouble>> + Send;
-    /// It was not, and comes again.
-    fn requeue(&self, token: &Self::Token) -> impl Future<Output = Result<(), Trouble>> + Send;
-    /// It was not, and the broker does with it what the queue says.
-    fn reject(&self, token: &Self::Token) -> impl Future<Output = Result<(), Trouble>> + Send;
-    /// Puts a copy of it into `queue`; returns once the broker has it for sure.
+    /// It was handled, and this was the service's answer.
+    fn ack(
+        &self,
+        token: &Self::Token,
+        reply: &Reply,
+    ) -> impl Future<Output = Result<(), Trouble>> + Send;
+    /// It was not, and comes again; where tries are counted by the broker, not before `wait`
+    /// is over.
+    fn requeue(
+        &self,
+        token: &Self::Token,
+        wait: Duration,
+    ) -> impl Future<Output = Result<(), Trouble>> + Send;
+    /// It failed for good, and the broker does with it what the queue says.
+    fn reject(
+        &self,
+        token: &Self::Token,
+        epitaph: &Epitaph,
+    ) -> impl Future<Output = Result<(), Trouble>> + Send;
+    /// Puts a copy of it into `queue`. Once it is acked after that, the broker has the copy
+    /// for sure and the original no more.
     fn bury(
         &self,
         token: &Self::Token,
@@ -138,4 +216,12 @@ pub trait Settler: Clone + Send + Sync + 'static {
         queue: &str,
         epitaph: &Epitaph,
     ) -> impl Future<Output = Result<(), Trouble>> + Send;
+}
+
+/// Sends messages, many at a time.
+pub trait Sender: Clone + Send + Sync + 'static {
+    /// Sends one. Returns within `parcel.within`, or soon after the connection is lost.
+    fn send(&self, parcel: &Parcel) -> impl Future<Output = Sent> + Send;
+    /// Closes it.
+    fn close(self) -> impl Future<Output = ()> + Send;
 }

@@ -6,20 +6,24 @@
 //! parent dies, the kernel kills it (PDEATHSIG); when the control socket closes, it ends
 //! at once; when its lease is over while it may be consuming, its watchdog ends it.
 //!
-//! [`run`](mod@run) is the loop that all kinds share: connect and stand by, consume while
-//! active, hand messages on, retry, dead-letter, drain. A kind is a [`Link`]: what the
-//! broker's protocol is spoken with.
+//! [`run`](mod@run) is the loop that all connectors share: connect, stand by, be active, drain.
+//! What a connector does while it is active is its [`role`]: a channel [consumes](consume),
+//! hands messages on, retries and dead-letters; an outgoing [sends](send). A kind of broker
+//! is a [`link`]: what its protocol is spoken with.
 
 mod amqp;
 pub(super) mod backoff;
+mod consume;
 mod flight;
 pub mod frames;
 mod link;
+mod role;
 mod run;
-mod serve;
+mod send;
 mod start;
 mod vacancy;
 pub mod watchdog;
 mod wires;
 
+pub use link::Sent;
 pub use start::{MARK, run_if_asked};

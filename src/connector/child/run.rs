@@ -20,14 +20,13 @@
 
 use std::time::{Duration, Instant};
 
-use quorate_proto::connector::{Configure, Phase};
+use quorate_proto::connector::Phase;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::{
     backoff::Backoff,
-    flight::Common,
-    link::{Link, Session, Trouble},
-    serve::{Served, Serving},
+    link::{Link, Trouble},
+    role::{Role, Served, Settings},
     vacancy::Vacancy,
     wires::{Desired, Reign, Wires},
 };
@@ -43,55 +42,6 @@ const GOODBYE: Duration = Duration::from_secs(2);
 const ASK_LEASE: Duration = Duration::from_millis(2);
 /// The longest wait between two tries to open a session.
 const REOPEN: Duration = Duration::from_secs(1);
-
-/// A configuration, read.
-pub struct Settings<L: Link> {
-    /// How to connect.
-    pub connection: L::Connection,
-    /// What to consume.
-    pub consumer: L::Consumer,
-    /// What every kind has.
-    pub common: Common,
-    /// The parent's number of it.
-    pub generation: u64,
-}
-
-impl<L: Link> Clone for Settings<L> {
-    fn clone(&self) -> Self {
-        Settings {
-            connection: self.connection.clone(),
-            consumer: self.consumer.clone(),
-            common: self.common.clone(),
-            generation: self.generation,
-        }
-    }
-}
-
-impl<L: Link> Settings<L> {
-    /// Reads it.
-    pub fn read(configure: &Configure) -> Result<Self, Trouble> {
-        let wrong = |what: &str| {
-            let what = what.to_owned();
-            move |error: serde_json::Error| {
-                Trouble::new(format!("the {what} can't be read: {error}"))
-            }
-        };
-        Ok(Settings {
-            connection: serde_json::from_slice(&configure.connection)
-                .map_err(wrong("connection"))?,
-            consumer: serde_json::from_slice(&configure.channel).map_err(wrong("channel"))?,
-            common: serde_json::from_slice(&configure.channel).map_err(wrong("channel"))?,
-            generation: configure.generation,
-        })
-    }
-
-    /// Whether a session under these settings can go on under `other`.
-    pub fn same_session(&self, other: &Self) -> bool {
-        self.connection == other.connection
-            && self.consumer == other.consumer
-            && self.common.prefetch == other.common.prefetch
-    }
-}
 
 /// Why a connection is left.
 enum Left {
@@ -119,13 +69,13 @@ enum Failed {
 /// The run loop of one kind.
 pub struct Run {
     wires: Wires,
-    next_delivery: u64,
     reconnect: Backoff,
     reopen: Backoff,
     vacancy: Vacancy,
     /// The last trouble that was told, and in which phase.
     told: Option<(Phase, String)>,
     silences: u32,
+    connects: u64,
 }
 
 impl Run {
@@ -133,19 +83,19 @@ impl Run {
     pub fn new(wires: Wires) -> Self {
         Run {
             wires,
-            next_delivery: 1,
             reconnect: Backoff::new(Duration::from_millis(100), Duration::from_secs(2)),
             reopen: Backoff::new(Duration::from_millis(20), REOPEN),
             vacancy: Vacancy::new(),
             told: None,
             silences: 0,
+            connects: 0,
         }
     }
 
     /// Runs until the parent says stop.
-    pub async fn run<L: Link>(mut self) {
+    pub async fn run<R: Role>(mut self) {
         loop {
-            let (desired, settings) = self.wanted::<L>().await;
+            let (desired, settings) = self.wanted::<R>().await;
             if desired.stop {
                 return;
             }
@@ -157,9 +107,11 @@ impl Run {
                     continue;
                 }
             };
-            let trouble = match self.connect::<L>(&settings).await {
+            let trouble = match self.connect::<R>(&settings).await {
                 Ok(link) => {
-                    let left = self.connected(&link, &settings).await;
+                    self.connects += 1;
+                    self.wires.out.tally.lock().reconnects = self.connects - 1;
+                    let left = self.connected::<R>(&link, &settings).await;
                     // In order if the broker takes part, without it if not.
                     let _ = timeout(GOODBYE, link.close()).await;
                     match left {
@@ -188,14 +140,14 @@ impl Run {
     }
 
     /// What is wanted now. Called only while there is no session.
-    async fn wanted<L: Link>(&mut self) -> (Desired, Result<Settings<L>, Trouble>) {
+    async fn wanted<R: Role>(&mut self) -> (Desired, Result<Settings<R>, Trouble>) {
         let desired = self.wires.idle().await;
         let none = || Trouble::new("there is no configuration yet");
         let settings = desired
             .configure
             .as_deref()
             .ok_or_else(none)
-            .and_then(Settings::read);
+            .and_then(Settings::<R>::read);
         (desired, settings)
     }
 
@@ -219,14 +171,14 @@ impl Run {
         }
     }
 
-    async fn connect<L: Link>(&mut self, settings: &Settings<L>) -> Result<L, Trouble> {
+    async fn connect<R: Role>(&mut self, settings: &Settings<R>) -> Result<R::Link, Trouble> {
         // Of a further try nothing is said until it has succeeded or failed otherwise.
         if self.told.is_none() {
             self.say(Phase::Starting, settings.generation).await;
         }
         let label = format!("quorate {}", self.wires.label);
         tokio::select! {
-            link = timeout(ANSWER, L::connect(&settings.connection, &label)) => {
+            link = timeout(ANSWER, R::Link::connect(&settings.connection, &label)) => {
                 self.silences = if link.is_err() { self.silences + 1 } else { 0 };
                 link.map_err(|_| silent())?
             }
@@ -235,10 +187,10 @@ impl Run {
     }
 
     /// Stands by, and consumes whenever it may, until the connection is to be left.
-    async fn connected<L: Link>(&mut self, link: &L, connected: &Settings<L>) -> Left {
+    async fn connected<R: Role>(&mut self, link: &R::Link, connected: &Settings<R>) -> Left {
         let mut said_standby = false;
         loop {
-            let (desired, settings) = self.wanted::<L>().await;
+            let (desired, settings) = self.wanted::<R>().await;
             let settings = match settings {
                 _ if desired.stop => return Left::Stop,
                 Ok(settings) if settings.connection == connected.connection => settings,
@@ -264,7 +216,7 @@ impl Run {
                 continue;
             };
             said_standby = false;
-            let trouble = match self.session(link, &settings, footing).await {
+            let trouble = match self.session::<R>(link, &settings, footing).await {
                 Ok(()) => continue,
                 Err(Failed::Connection(trouble)) => return Left::Lost(trouble),
                 Err(Failed::Session(trouble)) if link.is_lost() => return Left::Lost(trouble),
@@ -279,7 +231,7 @@ impl Run {
             let worthwhile = async {
                 sleep(pause).await;
                 if trouble.passing {
-                    self.vacancy.wait(link, &settings.consumer).await;
+                    self.vacancy.wait(|| R::taken(link, &settings)).await;
                 }
             };
             tokio::select! {
@@ -294,10 +246,10 @@ impl Run {
     }
 
     /// One session, from its opening until it is drained.
-    async fn session<L: Link>(
+    async fn session<R: Role>(
         &mut self,
-        link: &L,
-        settings: &Settings<L>,
+        link: &R::Link,
+        settings: &Settings<R>,
         footing: Footing,
     ) -> Result<(), Failed> {
         let epoch = match footing {
@@ -308,11 +260,7 @@ impl Run {
             Footing::Ahead(_) => None,
         };
         // Never dropped halfway, which could leave a consumer behind that nobody reads.
-        let opened = timeout(
-            ANSWER,
-            link.open(&settings.consumer, settings.common.prefetch, epoch),
-        )
-        .await;
+        let opened = timeout(ANSWER, R::open(link, settings, epoch)).await;
         let mut session = match opened {
             Ok(Ok(session)) => session,
             Ok(Err(trouble)) => {
@@ -326,29 +274,20 @@ impl Run {
         self.vacancy.reset();
         let reign = match footing {
             Footing::Reign(reign) => reign,
-            Footing::Ahead(until) => match self.hold(link, settings, until).await {
+            Footing::Ahead(until) => match self.hold::<R>(link, settings, until).await {
                 Some(reign) => reign,
                 None => {
-                    let given_up = session.cancel().await;
-                    close(session).await?;
+                    let given_up = R::cancel(&mut session).await;
+                    close::<R>(session).await?;
                     return given_up.map_err(Failed::Session);
                 }
             },
         };
         self.wires.out.under(reign);
-        self.say_on(link, Phase::Consuming, settings.generation)
-            .await;
+        self.say_on(link, Phase::Active, settings.generation).await;
         self.reconnect.reset();
         let opened_at = Instant::now();
-        let served = Serving::new(
-            &mut self.wires,
-            &mut self.next_delivery,
-            session,
-            settings.clone(),
-            reign,
-        )
-        .serve()
-        .await;
+        let served = R::serve(&mut self.wires, link, session, settings.clone(), reign).await;
         self.wires.watchdog.disarm();
         self.wires.out.under(Reign::default());
         // Deliveries of this session that still wait at the parent are void from here on.
@@ -357,17 +296,17 @@ impl Run {
             self.reopen.reset();
         }
         match served {
-            Served::Drained(session) => close(session).await,
+            Served::Drained(session) => close::<R>(session).await,
             Served::Ended(trouble) => Err(Failed::Session(trouble)),
         }
     }
 
     /// Waits, with an open session that nobody reads from, for the reign that it is to
     /// serve, which may act now and is what the watchdog is armed for; `None`: give it up.
-    async fn hold<L: Link>(
+    async fn hold<R: Role>(
         &mut self,
-        link: &L,
-        settings: &Settings<L>,
+        link: &R::Link,
+        settings: &Settings<R>,
         until: Instant,
     ) -> Option<Reign> {
         loop {
@@ -375,7 +314,7 @@ impl Run {
             let same = desired
                 .configure
                 .as_deref()
-                .and_then(|it| Settings::<L>::read(it).ok())
+                .and_then(|it| Settings::<R>::read(it).ok())
                 .is_some_and(|it| it.same_session(settings));
             if desired.stop || !same || Instant::now() >= until {
                 return None;
@@ -400,11 +339,11 @@ impl Run {
 }
 
 /// Closes a session; if the broker doesn't say that it is closed, the connection must go.
-async fn close(session: impl Session) -> Result<(), Failed> {
-    match timeout(GOODBYE, session.close()).await {
+async fn close<R: Role>(session: R::Session) -> Result<(), Failed> {
+    match timeout(GOODBYE, R::close(session)).await {
         Ok(()) => Ok(()),
         Err(_) => Err(Failed::Connection(Trouble::new(
-            "the broker did not answer to the end of consuming",
+            "the broker did not answer to the end of the session",
         ))),
     }
 }

@@ -6,7 +6,7 @@ use std::{
         fd::{AsFd, AsRawFd},
         unix::net::UnixStream,
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -24,10 +24,11 @@ use tracing::warn;
 use super::{
     super::lease::View,
     amqp::Amqp,
+    consume::Inbound,
     frames::{Reader, write_all},
     run::Run,
     watchdog::{Watchdog, end_now},
-    wires::{Desired, Wires},
+    wires::{Desired, Order, Wires},
 };
 
 /// The first argument of a connector process. Its further ones, for its parent and for
@@ -131,20 +132,22 @@ async fn serve(
     // The parent has no more deliveries at a time than the largest prefetch there is, so
     // this never fills, and an order behind an outcome never waits.
     let (outcomes, results) = mpsc::channel(usize::from(u16::MAX) + 1);
-    let mut wires = Wires::new(label, desires, results, frames, lease, watchdog);
+    // The parent bounds these too.
+    let (orders, sends) = mpsc::channel(usize::from(u16::MAX) + 1);
+    let mut wires = Wires::new(label, desires, results, sends, frames, lease, watchdog);
 
     let writing = tokio::spawn(async move {
         if write_all(write, outbox).await.is_err() {
             end_now();
         }
     });
-    tokio::spawn(obey(Reader::new(read), desired, outcomes));
+    tokio::spawn(obey(Reader::new(read), desired, outcomes, orders));
     let out = wires.out.clone();
     let saying = tokio::spawn(out.clone().say_alive(alive));
 
     if let Some(configure) = wires.first_configuration().await {
         match configure.kind.as_str() {
-            "amqp_channel" => Run::new(wires).run::<Amqp>().await,
+            "amqp_channel" => Run::new(wires).run::<Inbound<Amqp>>().await,
             other => wires.unknown_kind(other).await,
         }
     }
@@ -161,6 +164,7 @@ async fn obey(
     mut orders: Reader<tokio::net::unix::OwnedReadHalf>,
     desired: watch::Sender<Desired>,
     outcomes: mpsc::Sender<quorate_proto::connector::Outcome>,
+    sends: mpsc::Sender<Order>,
 ) {
     loop {
         let Ok(Some(ToProcess { frame: Some(frame) })) = orders.next::<ToProcess>().await else {
@@ -170,6 +174,12 @@ async fn obey(
             to_process::Frame::Outcome(outcome) => {
                 if outcomes.send(outcome).await.is_err() {
                     warn!("an outcome came after the end");
+                }
+            }
+            to_process::Frame::Send(send) => {
+                let until = Instant::now() + Duration::from_millis(send.within_ms);
+                if sends.send(Order { send, until }).await.is_err() {
+                    warn!("a message to be sent came after the end");
                 }
             }
             order => desired.send_modify(|desired| desired.obey(order)),

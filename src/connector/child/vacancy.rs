@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, sleep_until, timeout};
 
-use super::{backoff::Share, link::Link};
+use super::backoff::Share;
 
 /// Between two looks; at first shorter, as most are gone in a moment.
 const FIRST: Duration = Duration::from_millis(2);
@@ -47,7 +47,7 @@ impl Vacancy {
     /// Returns when it is worth another try: once the broker has said that somebody is there
     /// and then that nobody is. Where it says neither, or seems to be wrong, only trying can
     /// tell, which is done less and less often. Can be dropped.
-    pub async fn wait<L: Link>(&mut self, link: &L, consumer: &L::Consumer) {
+    pub async fn wait(&mut self, taken_now: impl AsyncFn() -> Option<bool>) {
         let refused = Instant::now();
         let due = refused + self.tries.step(refused);
         let mut least = Duration::ZERO;
@@ -55,7 +55,7 @@ impl Vacancy {
         while refused.elapsed() < TRY_ANYWAY {
             sleep(self.looks.step(Instant::now()).max(least)).await;
             let asked = Instant::now();
-            match timeout(TRY_ANYWAY, link.taken(consumer)).await {
+            match timeout(TRY_ANYWAY, taken_now()).await {
                 Ok(Some(true)) => taken = true,
                 Ok(Some(false)) if taken => return,
                 _ => return sleep_until(due.into()).await,

@@ -7,8 +7,8 @@ use std::{
 
 use parking_lot::Mutex;
 use quorate_proto::connector::{
-    Alive, Configure, FromProcess, Outcome, Parked, Phase, Report, Tally, from_process::Frame,
-    to_process,
+    Alive, Configure, FromProcess, Outcome, Parked, Phase, Report, Send, Tally,
+    from_process::Frame, to_process,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -82,9 +82,17 @@ impl Desired {
                 (self.act, self.prepare) = (None, None);
                 self.drain = Duration::from_millis(stop.drain_ms);
             }
-            to_process::Frame::Outcome(_) => {}
+            to_process::Frame::Outcome(_) | to_process::Frame::Send(_) => {}
         }
     }
+}
+
+/// A message that the parent wants to have sent.
+pub struct Order {
+    /// The message.
+    pub send: Send,
+    /// Until when somebody waits for its outcome.
+    pub until: Instant,
 }
 
 /// The way to the parent. Every frame says under which reign it was sent.
@@ -174,6 +182,11 @@ pub struct Wires {
     pub desired: watch::Receiver<Desired>,
     /// The services' answers.
     pub outcomes: mpsc::Receiver<Outcome>,
+    /// What is to be sent. While there is no session they wait here, and come to nothing
+    /// when their time is over.
+    pub sends: mpsc::Receiver<Order>,
+    /// The number of the next delivery.
+    pub next_delivery: u64,
     /// The way to the parent.
     pub out: Out,
     /// The lease page.
@@ -190,6 +203,7 @@ impl Wires {
         label: String,
         desired: watch::Receiver<Desired>,
         outcomes: mpsc::Receiver<Outcome>,
+        sends: mpsc::Receiver<Order>,
         frames: mpsc::Sender<FromProcess>,
         lease: View,
         watchdog: Watchdog,
@@ -203,6 +217,8 @@ impl Wires {
             label,
             desired,
             outcomes,
+            sends,
+            next_delivery: 1,
             out,
             lease,
             watchdog,
@@ -222,8 +238,8 @@ impl Wires {
         desired
     }
 
-    /// The channel's name.
-    pub fn channel(&self) -> &str {
+    /// The channel's or outgoing's name.
+    pub fn name(&self) -> &str {
         self.label
             .split_once('/')
             .map_or(&self.label, |(_, name)| name)

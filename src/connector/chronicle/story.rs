@@ -9,8 +9,9 @@ use std::{
 use quorate_raft::{Election, Leadership, MemberId};
 
 use super::super::{
+    spec::{Key, Spec},
     status::ConnectorStatus,
-    view::{Key, Reign, Spec},
+    view::Reign,
 };
 use crate::state::{Reason, Takeover};
 
@@ -18,7 +19,7 @@ use crate::state::{Reason, Takeover};
 pub struct Seen<'a> {
     pub leadership: &'a Leadership,
     pub reign: Reign,
-    pub channels: &'a BTreeMap<Key, Arc<Spec>>,
+    pub connectors: &'a BTreeMap<Key, Arc<Spec>>,
     pub statuses: &'a [ConnectorStatus],
     /// From when on connectors that the lease alone fences may act.
     pub clear_at: Option<Instant>,
@@ -154,7 +155,7 @@ impl Told {
     }
 
     fn collect(&mut self, seen: &Seen<'_>) {
-        let wanted = seen.channels.values().filter(|spec| spec.active);
+        let wanted = seen.connectors.values().filter(|spec| spec.active);
         let mut activated = BTreeMap::new();
         for spec in wanted {
             let at = self.activated.get(&spec.key).copied().flatten();

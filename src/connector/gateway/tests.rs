@@ -7,28 +7,19 @@ use parking_lot::Mutex;
 use super::{
     super::{
         lease::{BootInstant, Page},
-        view::{Key, Reign},
+        view::Reign,
     },
     *,
 };
 use crate::service::Permit;
 
 fn spec() -> Spec {
-    Spec {
-        key: Key {
-            kind: "amqp_channel",
-            name: "orders".into(),
-        },
-        active: true,
-        warm: true,
-        connection: Bytes::new(),
-        channel: Bytes::new(),
-        service: "store".into(),
-        call_timeout: Duration::from_secs(10),
-        prefetch: 10,
-        fenced_by_broker: true,
-        management: None,
-    }
+    Spec::of_test()
+}
+
+/// Of a member that does not act.
+fn outlets(view: watch::Receiver<Arc<View>>) -> Arc<Outlets> {
+    Arc::new(Outlets::new(watch::Sender::default().subscribe(), view))
 }
 
 fn header(name: &str, value: &str) -> Header {
@@ -113,45 +104,59 @@ fn reply(status: u16, fenced: Option<&'static str>, body: &'static str) -> Reply
     }
 }
 
+fn outcome(answer: Result<Reply, ServiceError>) -> Outcome {
+    judge("s", answer).map_or_else(|outcome| outcome, |reply| Outcome::Handled(handled(reply)))
+}
+
 #[test]
 fn answers_mean_what_the_contract_says() {
     let failed = |text: &str| Outcome::Failed(text.to_owned());
-    assert_eq!(judge("s", Ok(reply(200, None, ""))), Outcome::Handled(true));
-    assert_eq!(judge("s", Ok(reply(204, None, ""))), Outcome::Handled(true));
+    let done = connector::Reply {
+        content_type: String::new(),
+        body: Bytes::from_static(b"done"),
+    };
     assert_eq!(
-        judge("s", Ok(reply(302, None, ""))),
+        outcome(Ok(reply(200, None, "done"))),
+        Outcome::Handled(done.clone())
+    );
+    assert_eq!(
+        outcome(Ok(reply(204, None, "done"))),
+        Outcome::Handled(done)
+    );
+    assert_eq!(
+        outcome(Ok(reply(302, None, ""))),
         failed("s answered 302 Found")
     );
     assert_eq!(
-        judge("s", Ok(reply(500, None, " oops\n"))),
+        outcome(Ok(reply(500, None, " oops\n"))),
         failed("s answered 500 Internal Server Error: oops")
     );
     assert_eq!(
-        judge("s", Ok(reply(409, None, ""))),
+        outcome(Ok(reply(409, None, ""))),
         failed("s answered 409 Conflict")
     );
     assert_eq!(
-        judge("s", Ok(reply(500, Some("true"), ""))),
+        outcome(Ok(reply(500, Some("true"), ""))),
         failed("s answered 500 Internal Server Error")
     );
     assert!(matches!(
-        judge("s", Ok(reply(409, Some("True"), ""))),
+        outcome(Ok(reply(409, Some("True"), ""))),
         Outcome::Fenced(_)
     ));
     assert!(matches!(
-        judge("s", Err(ServiceError::Fenced(9))),
+        outcome(Err(ServiceError::Fenced(9))),
         Outcome::Fenced(_)
     ));
     assert!(matches!(
-        judge("s", Err(ServiceError::NotRun("x".into()))),
+        outcome(Err(ServiceError::NotRun("x".into()))),
         Outcome::NotRun(_)
     ));
     assert!(matches!(
-        judge("s", Err(ServiceError::TimedOut(5))),
+        outcome(Err(ServiceError::TimedOut(5))),
         Outcome::Failed(_)
     ));
     assert!(matches!(
-        judge("s", Err(ServiceError::Failed("x".into()))),
+        outcome(Err(ServiceError::Failed("x".into()))),
         Outcome::Failed(_)
     ));
 }
@@ -179,7 +184,12 @@ async fn nothing_is_called_without_the_lease_or_under_an_old_epoch() {
     let page = Page::new().unwrap();
     let (state, view) = watch::channel(Arc::new(View::default()));
     let calls = Arc::new(Counting::default());
-    let gateway = Gateway::new(calls.clone(), page.view().clone(), view);
+    let gateway = Gateway::new(
+        calls.clone(),
+        page.view().clone(),
+        view.clone(),
+        outlets(view),
+    );
     let spec = spec();
     let ask = || gateway.deliver(&spec, 7, delivery());
 
@@ -188,7 +198,7 @@ async fn nothing_is_called_without_the_lease_or_under_an_old_epoch() {
         "no lease was ever granted"
     );
     page.grant(7, BootInstant::now() + Duration::from_secs(60));
-    assert_eq!(ask().await, Outcome::Handled(true));
+    assert!(matches!(ask().await, Outcome::Handled(_)));
     state.send_replace(Arc::new(View {
         reign: Reign {
             holder: Some(2),
@@ -238,7 +248,12 @@ async fn the_lease_is_asked_again_before_a_message_is_passed_on() {
     let view = watch::channel(Arc::new(View::default())).1;
     page.grant(7, BootInstant::now() + Duration::from_secs(60));
     let lease = page.view().clone();
-    let gateway = Gateway::new(Arc::new(Searching(page)), lease, view);
+    let gateway = Gateway::new(
+        Arc::new(Searching(page)),
+        lease,
+        view.clone(),
+        outlets(view),
+    );
     let outcome = gateway.deliver(&spec(), 7, delivery()).await;
     assert!(matches!(outcome, Outcome::Fenced(_)), "{outcome:?}");
 }

@@ -56,6 +56,7 @@ pub fn read(delivery: &Delivery, body: Bytes) -> Message {
         properties: properties_told,
         body,
         redelivered: delivery.redelivered,
+        delivered: 0,
     }
 }
 

@@ -30,7 +30,7 @@ use tokio::{
 };
 
 use self::session::{Consuming, Hand};
-use super::link::{Link, Trouble};
+use super::link::{Inlet, Link, Trouble};
 
 const TCP_CONNECT: Duration = Duration::from_secs(5);
 
@@ -68,9 +68,6 @@ pub struct Amqp {
 
 impl Link for Amqp {
     type Connection = Broker;
-    type Consumer = Queue;
-    type Session = Consuming;
-
     async fn connect(to: &Broker, label: &str) -> Result<Self, Trouble> {
         let uri = AMQPUri {
             scheme: AMQPScheme::AMQP,
@@ -156,6 +153,15 @@ impl Link for Amqp {
         !self.connection.status().connected()
     }
 
+    async fn close(self) {
+        let _ = self.connection.close(200, "OK".into()).await;
+    }
+}
+
+impl Inlet for Amqp {
+    type Source = Queue;
+    type Session = Consuming;
+
     async fn open(
         &self,
         queue: &Queue,
@@ -171,6 +177,17 @@ impl Link for Amqp {
     }
 
     async fn taken(&self, queue: &Queue) -> Option<bool> {
+        Some(self.look(queue).await?.consumer_count() > 0)
+    }
+
+    async fn waiting(&self, queue: &Queue) -> Option<u64> {
+        Some(self.look(queue).await?.message_count().into())
+    }
+}
+
+impl Amqp {
+    /// What the broker says of a queue, if it does.
+    async fn look(&self, queue: &Queue) -> Option<lapin::Queue> {
         let channel = self.spare.lock().await.clone()?;
         let name = short(&queue.queue, "the queue's name").ok()?;
         let asking = QueueDeclareOptions {
@@ -178,11 +195,7 @@ impl Link for Amqp {
             ..Default::default()
         };
         let asked = channel.queue_declare(name, asking, FieldTable::default());
-        Some(asked.await.ok()?.consumer_count() > 0)
-    }
-
-    async fn close(self) {
-        let _ = self.connection.close(200, "OK".into()).await;
+        asked.await.ok()
     }
 }
 

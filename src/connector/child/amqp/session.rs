@@ -12,6 +12,7 @@ use lapin::{
     },
     types::ShortString,
 };
+use quorate_proto::connector::Reply;
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{
@@ -117,11 +118,11 @@ fn settled(result: Result<bool, Error>) -> Result<(), Trouble> {
 impl Settler for Hand {
     type Token = Token;
 
-    async fn ack(&self, token: &Token) -> Result<(), Trouble> {
+    async fn ack(&self, token: &Token, _: &Reply) -> Result<(), Trouble> {
         settled(token.acker.ack(BasicAckOptions::default()).await)
     }
 
-    async fn requeue(&self, token: &Token) -> Result<(), Trouble> {
+    async fn requeue(&self, token: &Token, _: Duration) -> Result<(), Trouble> {
         settled(
             token
                 .acker
@@ -133,7 +134,7 @@ impl Settler for Hand {
         )
     }
 
-    async fn reject(&self, token: &Token) -> Result<(), Trouble> {
+    async fn reject(&self, token: &Token, _: &Epitaph) -> Result<(), Trouble> {
         settled(
             token
                 .acker

@@ -16,33 +16,17 @@ fn spec(name: &str, fenced_by_broker: bool) -> Spec {
             kind: "amqp_channel",
             name: name.into(),
         },
-        active: true,
-        warm: true,
-        connection: Default::default(),
-        channel: Default::default(),
-        service: "store".into(),
-        call_timeout: ms(100),
-        prefetch: 10,
         fenced_by_broker,
-        management: None,
+        ..Spec::of_test()
     }
 }
 
 fn active(name: &str, epoch: u64, at: Instant) -> ConnectorStatus {
     ConnectorStatus {
-        kind: "amqp_channel".into(),
-        name: name.into(),
         state: ConnectorState::Active,
-        member: "b".into(),
         epoch: Some(epoch),
         activated_at: Some(at),
-        pid: None,
-        handled: 0,
-        failed: 0,
-        retried: 0,
-        in_flight: 0,
-        last_message_at: None,
-        last_error: None,
+        ..ConnectorStatus::starting("amqp_channel", name, "b")
     }
 }
 
@@ -51,7 +35,7 @@ struct Scene {
     zero: Instant,
     leadership: Leadership,
     reign: Reign,
-    channels: BTreeMap<Key, Arc<Spec>>,
+    connectors: BTreeMap<Key, Arc<Spec>>,
     statuses: Vec<ConnectorStatus>,
     clear_at: Option<Instant>,
     story: Story,
@@ -74,7 +58,7 @@ impl Scene {
             zero: Instant::now(),
             leadership: Leadership::default(),
             reign,
-            channels: keyed.collect(),
+            connectors: keyed.collect(),
             statuses: Vec::new(),
             clear_at: None,
             story: Story::new(ME, reign, PATIENCE),
@@ -123,7 +107,7 @@ impl Scene {
         let seen = Seen {
             leadership: &self.leadership,
             reign: self.reign,
-            channels: &self.channels,
+            connectors: &self.connectors,
             statuses: &self.statuses,
             clear_at: self.clear_at,
         };

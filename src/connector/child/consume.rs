@@ -3,33 +3,79 @@
 //! The lease is asked for before each hand-off and before each burial, never before an
 //! ack: once the service has succeeded the message is done, whatever the lease says.
 
-use std::time::{Duration, Instant};
+use std::{
+    marker::PhantomData,
+    time::{Duration, Instant},
+};
 
-use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, Fuse},
+    stream::FuturesUnordered,
+};
 use quorate_proto::connector::{Delivery, Outcome, Phase, from_process::Frame, outcome};
-use tokio::time::sleep_until;
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, warn};
 
 use super::{
     backoff,
-    flight::{Flight, Flights, Stage, Verdict},
-    link::{Epitaph, Link, Session, Settler, Trouble},
-    run::Settings,
+    flight::{Common, Flight, Flights, Stage, Verdict},
+    link::{Epitaph, Inlet, Message, Session, Settler, Trouble},
+    role::{DRAIN, Role, Served, Settings},
     wires::{Reign, Wires},
 };
 
-/// How long a drain may take when nobody said (the lease was revoked under it).
-const DRAIN: Duration = Duration::from_secs(5);
 /// Between tries to put a message into the dead-letter queue.
 const BURY_FIRST: Duration = Duration::from_millis(200);
 const BURY_LAST: Duration = Duration::from_secs(10);
+/// How often the broker is asked how many messages wait.
+const ASK_WAITING: Duration = Duration::from_secs(10);
 
-/// How a session ended.
-pub enum Served<S> {
-    /// It was asked to end, and nothing that matters is in flight. Close it.
-    Drained(S),
-    /// It ended by itself.
-    Ended(Trouble),
+/// A channel: consumes.
+pub struct Inbound<L>(PhantomData<L>);
+
+impl<L: Inlet> Role for Inbound<L> {
+    type Link = L;
+    type Own = L::Source;
+    type Common = Common;
+    type Session = L::Session;
+
+    fn same_session(before: &Settings<Self>, now: &Settings<Self>) -> bool {
+        before.common.prefetch == now.common.prefetch && before.common.ordered == now.common.ordered
+    }
+
+    async fn open(
+        link: &L,
+        settings: &Settings<Self>,
+        epoch: Option<u64>,
+    ) -> Result<L::Session, Trouble> {
+        link.open(&settings.own, settings.common.prefetch, epoch)
+            .await
+    }
+
+    async fn serve(
+        wires: &mut Wires,
+        link: &L,
+        session: L::Session,
+        settings: Settings<Self>,
+        reign: Reign,
+    ) -> Served<L::Session> {
+        Consuming::new(wires, link, session, settings, reign)
+            .serve()
+            .await
+    }
+
+    async fn taken(link: &L, settings: &Settings<Self>) -> Option<bool> {
+        link.taken(&settings.own).await
+    }
+
+    async fn cancel(session: &mut L::Session) -> Result<(), Trouble> {
+        session.cancel().await
+    }
+
+    async fn close(session: L::Session) {
+        session.close().await;
+    }
 }
 
 /// What is done to a message at the broker.
@@ -39,19 +85,20 @@ enum Act {
     /// The ack of a message that was buried.
     AckBuried,
     Reject,
-    Requeue,
+    /// Given back: it is fetched again after this time at the earliest.
+    Requeue(Duration),
     Bury,
 }
 
 type Done = (u64, Act, Result<(), Trouble>);
 
 /// A session at work.
-pub struct Serving<'a, L: Link> {
+struct Consuming<'a, L: Inlet> {
     wires: &'a mut Wires,
-    next_delivery: &'a mut u64,
+    link: &'a L,
     session: L::Session,
     settler: <L::Session as Session>::Settler,
-    settings: Settings<L>,
+    settings: Settings<Inbound<L>>,
     reign: Reign,
     flights: Flights<<L::Session as Session>::Token>,
     acts: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -61,20 +108,20 @@ pub struct Serving<'a, L: Link> {
     complained: bool,
 }
 
-impl<'a, L: Link> Serving<'a, L> {
+impl<'a, L: Inlet> Consuming<'a, L> {
     /// Takes over an open session.
-    pub fn new(
+    fn new(
         wires: &'a mut Wires,
-        next_delivery: &'a mut u64,
+        link: &'a L,
         session: L::Session,
-        settings: Settings<L>,
+        settings: Settings<Inbound<L>>,
         reign: Reign,
     ) -> Self {
         let settler = session.settler();
         let (flights, acts) = (Flights::default(), FuturesUnordered::new());
-        Serving {
+        Consuming {
             wires,
-            next_delivery,
+            link,
             session,
             settler,
             settings,
@@ -87,9 +134,11 @@ impl<'a, L: Link> Serving<'a, L> {
     }
 
     /// Serves until the session is drained or ends.
-    pub async fn serve(mut self) -> Served<L::Session> {
+    async fn serve(mut self) -> Served<L::Session> {
         let served = self.work().await;
-        self.wires.out.tally.lock().in_flight = 0;
+        let mut tally = self.wires.out.tally.lock();
+        (tally.in_flight, tally.waiting) = (0, None);
+        drop(tally);
         match served {
             Ok(()) => Served::Drained(self.session),
             Err(trouble) => Served::Ended(trouble),
@@ -100,7 +149,12 @@ impl<'a, L: Link> Serving<'a, L> {
         // What was ordered since the session was asked for.
         self.reconsider().await?;
         let revoked = self.wires.watchdog.revoked.clone();
+        let link = self.link;
+        let mut ask = interval(ASK_WAITING);
+        ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut asked: Fuse<BoxFuture<'_, Option<u64>>> = Fuse::terminated();
         loop {
+            self.admit().await?;
             self.wires.out.tally.lock().in_flight = self.flights.len() as u64;
             if let Some(deadline) = self.drain
                 && (!self.flights.busy() || Instant::now() >= deadline)
@@ -113,18 +167,19 @@ impl<'a, L: Link> Serving<'a, L> {
                 .min();
             tokio::select! {
                 Ok(()) = self.wires.desired.changed() => self.reconsider().await?,
-                Some(outcome) = self.wires.outcomes.recv() => self.answered(outcome).await,
+                Some(outcome) = self.wires.outcomes.recv() => self.answered(outcome).await?,
                 Some((id, act, result)) = self.acts.next(), if !self.acts.is_empty() => {
                     self.done(id, act, result).await;
                 }
                 message = self.session.next(), if self.drain.is_none() => {
                     let (token, message) = message?;
-                    let cid = format!("K{:039}", rand::random::<u128>());
-                    let id = *self.next_delivery;
-                    *self.next_delivery += 1;
-                    self.flights.insert(id, Flight::new(token, message, cid));
-                    self.hand_on(id).await?;
+                    self.received(token, message);
                 }
+                _ = ask.tick(), if self.drain.is_none() => {
+                    let source = self.settings.own.clone();
+                    asked = async move { link.waiting(&source).await }.boxed().fuse();
+                }
+                waiting = &mut asked => self.wires.out.tally.lock().waiting = waiting,
                 () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
                     while let Some((id, stage)) = self.flights.pop_due(Instant::now()) {
                         self.resume(id, stage).await?;
@@ -142,7 +197,10 @@ impl<'a, L: Link> Serving<'a, L> {
     /// Compares what is wanted with what is being done.
     async fn reconsider(&mut self) -> Result<(), Trouble> {
         let desired = self.wires.desired.borrow_and_update().clone();
-        let settings = desired.configure.as_deref().map(Settings::<L>::read);
+        let settings = desired
+            .configure
+            .as_deref()
+            .map(Settings::<Inbound<L>>::read);
         match settings {
             Some(Ok(settings))
                 if desired.act == Some(self.reign) && self.settings.same_session(&settings) =>
@@ -169,6 +227,39 @@ impl<'a, L: Link> Serving<'a, L> {
         Ok(())
     }
 
+    /// A message has come. It is handed on when it is its turn.
+    fn received(&mut self, token: <L::Session as Session>::Token, message: Message) {
+        let cid = format!("K{:039}", rand::random::<u128>());
+        let id = self.wires.next_delivery;
+        self.wires.next_delivery += 1;
+        self.wires.out.tally.lock().received += 1;
+        let mut flight = Flight::new(token, message, cid);
+        if !L::Session::RETRIED_BY_BROKER {
+            return self.flights.queue(id, flight);
+        }
+        let tries = flight.message.delivered;
+        flight.attempt = tries.saturating_add(1);
+        if tries <= self.settings.common.on_failure.retries {
+            return self.flights.queue(id, flight);
+        }
+        // It has had its tries, though perhaps nobody lived to see it fail.
+        flight.reason = format!("it was given back {tries} times");
+        self.flights.queue(id, flight);
+        self.give_up(id);
+    }
+
+    /// Hands on those whose turn it is.
+    async fn admit(&mut self) -> Result<(), Trouble> {
+        let common = &self.settings.common;
+        let (ordered, places) = (common.ordered, common.places());
+        while self.drain.is_none()
+            && let Some(id) = self.flights.next_in_turn(ordered, places)
+        {
+            self.hand_on(id).await?;
+        }
+        Ok(())
+    }
+
     /// Hands a message on for its next try, if the lease lets it.
     async fn hand_on(&mut self, id: u64) -> Result<(), Trouble> {
         if !self.wires.lease.holds(self.reign.epoch) {
@@ -179,7 +270,6 @@ impl<'a, L: Link> Serving<'a, L> {
         let Some(flight) = self.flights.get_mut(id) else {
             return Ok(());
         };
-        flight.stage = Stage::Running;
         let message = flight.message.clone();
         let message_id = if message.id.is_empty() {
             flight.cid.clone()
@@ -197,6 +287,7 @@ impl<'a, L: Link> Serving<'a, L> {
             cid: flight.cid.clone(),
             properties: message.properties.clone(),
         };
+        self.flights.stage(id, Stage::Running);
         self.wires.out.send(Frame::Delivery(delivery)).await;
         Ok(())
     }
@@ -206,16 +297,17 @@ impl<'a, L: Link> Serving<'a, L> {
         match stage {
             // A drain leaves it to the close of the session.
             _ if self.drain.is_some() => {}
-            Stage::Waiting => self.hand_on(id).await?,
+            // Its turn comes before that of the messages after it.
+            Stage::Waiting => self.flights.stage(id, Stage::Queued),
             Stage::BuryLater => self.bury(id),
-            Stage::GiveBackLater => self.act(id, Act::Requeue),
-            Stage::Running | Stage::Settling | Stage::Burying => {}
+            Stage::GiveBackLater => self.act(id, Act::Requeue(Duration::ZERO)),
+            Stage::Queued | Stage::Running | Stage::Settling | Stage::Burying => {}
         }
         Ok(())
     }
 
     /// The service has answered, or nobody could be asked.
-    async fn answered(&mut self, outcome: Outcome) {
+    async fn answered(&mut self, outcome: Outcome) -> Result<(), Trouble> {
         let Outcome {
             delivery: id,
             result,
@@ -229,18 +321,26 @@ impl<'a, L: Link> Serving<'a, L> {
                 delivery = id,
                 "an answer came after the session of its message had ended"
             );
-            return;
+            return Ok(());
         };
         let (policy, now) = (&self.settings.common.on_failure, Instant::now());
         let (verdict, counts) = match result {
-            Some(outcome::Result::Handled(_)) => return self.act(id, Act::Ack),
+            Some(outcome::Result::Handled(reply)) => {
+                flight.reply = reply;
+                self.act(id, Act::Ack);
+                return Ok(());
+            }
             Some(outcome::Result::Fenced(why)) => {
                 debug!(delivery = id, why, "fenced");
                 self.wires.out.tally.lock().fenced += 1;
+                if self.settings.common.ordered {
+                    // All go back together, so that it stays before those after it.
+                    return Err(Trouble::new(format!("a message was fenced: {why}")));
+                }
                 // Later, so that a service that keeps refusing isn't asked in a tight loop.
-                return self
-                    .flights
+                self.flights
                     .wait(id, Stage::GiveBackLater, now + policy.wait(0));
+                return Ok(());
             }
             Some(outcome::Result::NotRun(why)) => (flight.not_run(policy, why, now), false),
             Some(outcome::Result::Failed(why)) => (flight.failed(policy, why), true),
@@ -254,12 +354,23 @@ impl<'a, L: Link> Serving<'a, L> {
                 if counts {
                     self.wires.out.tally.lock().retried += 1;
                 }
-                self.flights.wait(id, Stage::Waiting, now + wait);
+                if counts && L::Session::RETRIED_BY_BROKER {
+                    self.act(id, Act::Requeue(wait));
+                } else {
+                    self.flights.wait(id, Stage::Waiting, now + wait);
+                }
             }
-            Verdict::GiveUp if self.settings.common.on_failure.dead_letter.is_some() => {
-                self.bury(id)
-            }
-            Verdict::GiveUp => self.act(id, Act::Reject),
+            Verdict::GiveUp => self.give_up(id),
+        }
+        Ok(())
+    }
+
+    /// It has had its tries.
+    fn give_up(&mut self, id: u64) {
+        if self.settings.common.on_failure.dead_letter.is_some() {
+            self.bury(id);
+        } else {
+            self.act(id, Act::Reject);
         }
     }
 
@@ -289,27 +400,30 @@ impl<'a, L: Link> Serving<'a, L> {
             // The dead-letter queue was taken out of the channel meanwhile.
             return self.act(id, Act::Reject);
         };
-        flight.stage = if act == Act::Bury {
-            Stage::Burying
-        } else {
-            Stage::Settling
-        };
         let (settler, token, message) = (
             self.settler.clone(),
             flight.token.clone(),
             flight.message.clone(),
         );
+        let reply = std::mem::take(&mut flight.reply);
         let epitaph = Epitaph {
             reason: flight.reason.clone(),
             attempts: flight.attempt,
             cid: flight.cid.clone(),
-            channel: self.wires.channel().to_owned(),
+            channel: self.wires.name().to_owned(),
         };
+        self.flights.stage(
+            id,
+            match act {
+                Act::Bury => Stage::Burying,
+                _ => Stage::Settling,
+            },
+        );
         let doing = async move {
             let result = match act {
-                Act::Ack | Act::AckBuried => settler.ack(&token).await,
-                Act::Reject => settler.reject(&token).await,
-                Act::Requeue => settler.requeue(&token).await,
+                Act::Ack | Act::AckBuried => settler.ack(&token, &reply).await,
+                Act::Reject => settler.reject(&token, &epitaph).await,
+                Act::Requeue(wait) => settler.requeue(&token, wait).await,
                 Act::Bury => settler.bury(&token, &message, &queue, &epitaph).await,
             };
             (id, act, result)
@@ -356,7 +470,7 @@ impl<'a, L: Link> Serving<'a, L> {
                 tally.dead_lettered += 1;
             }
             Act::Reject => tally.failed += 1,
-            Act::Requeue | Act::Bury => {}
+            Act::Requeue(_) | Act::Bury => {}
         }
     }
 
@@ -367,7 +481,7 @@ impl<'a, L: Link> Serving<'a, L> {
         self.complained = !error.is_empty();
         self.wires
             .out
-            .report(Phase::Consuming, error, self.settings.generation)
+            .report(Phase::Active, error, self.settings.generation)
             .await;
     }
 }

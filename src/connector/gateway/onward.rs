@@ -1,0 +1,68 @@
+//! A service's answer that is to be sent: `Quorate-Send: KIND/NAME`.
+//!
+//! The message that the service was called with counts as handled only once the broker has
+//! confirmed what was sent. Otherwise it is a failure of the message, so that its service
+//! runs again: what was sent with an unknown outcome can be there twice.
+
+use std::time::Instant;
+
+use quorate_proto::connector::{Send, outcome::Result as Outcome};
+
+use super::{Outlets, Reply, handled};
+use crate::{connector::child::Sent, service::sending};
+
+/// What is to be sent, and by which outgoing.
+pub struct Onward {
+    kind: String,
+    name: String,
+    message: Send,
+}
+
+/// Reads what the answer asks for. An error says what was wrong with it.
+pub fn read(reply: &Reply, cid: String) -> Result<Option<Onward>, String> {
+    let Some(to) = reply.headers.get("quorate-send") else {
+        return Ok(None);
+    };
+    let (kind, name) = to
+        .to_str()
+        .ok()
+        .and_then(|it| it.split_once('/'))
+        .ok_or_else(|| {
+            format!("Quorate-Send: {to:?}, which is no KIND/NAME such as amqp_outgoing/invoices")
+        })?;
+    let message = sending::read(&reply.headers, None, reply.body.clone(), cid)?;
+    Ok(Some(Onward {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        message,
+    }))
+}
+
+impl Onward {
+    /// Sends it; then the message that it answers is handled, or has failed.
+    pub async fn send(
+        self,
+        outlets: &Outlets,
+        service: &str,
+        deadline: Instant,
+        reply: Reply,
+    ) -> Outcome {
+        let Onward {
+            kind,
+            name,
+            message,
+        } = self;
+        let failed = |what: &str, why: String| {
+            Outcome::Failed(format!(
+                "what {service} answered was {what} by {kind}/{name}: {why}"
+            ))
+        };
+        match outlets.send(&kind, &name, message, deadline).await {
+            Ok(Sent::Confirmed { .. }) => Outcome::Handled(handled(reply)),
+            Ok(Sent::Refused(why)) => failed("refused", why),
+            Ok(Sent::NotSent(why)) => failed("not sent", why),
+            Ok(Sent::Unknown(why)) => failed("sent with an unknown outcome", why),
+            Err(why) => failed("not sent", why.to_string()),
+        }
+    }
+}

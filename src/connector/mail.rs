@@ -1,0 +1,87 @@
+//! The messages that one outgoing has under way, as its keeper holds them.
+
+use std::collections::HashMap;
+
+use quorate_proto::connector::{Confirmed, Send, Sent as Said, sent::Outcome, to_process::Frame};
+use tokio::sync::mpsc;
+
+use super::{
+    child::Sent,
+    outlets::{Job, Outlets},
+    spec::Spec,
+};
+
+/// Most messages that the process has at a time.
+const UNDER_WAY: usize = 1000;
+
+/// Of an outgoing: what waits and what is under way. Of a channel: nothing.
+pub struct Mail {
+    waiting: Option<mpsc::Receiver<Job>>,
+    under_way: HashMap<u64, Job>,
+    next: u64,
+}
+
+impl Mail {
+    /// Of a connector.
+    pub fn of(spec: &Spec, outlets: &Outlets) -> Mail {
+        Mail {
+            waiting: spec.service.is_none().then(|| outlets.open(&spec.key)),
+            under_way: HashMap::new(),
+            next: 1,
+        }
+    }
+
+    /// The next message for the process; waits for ever when there is none. Can be dropped
+    /// and called again.
+    pub async fn next(&mut self) -> Frame {
+        loop {
+            if self.under_way.len() >= UNDER_WAY {
+                return std::future::pending().await;
+            }
+            let received = match &mut self.waiting {
+                Some(waiting) => waiting.recv().await,
+                None => None,
+            };
+            let Some(job) = received else {
+                return std::future::pending().await;
+            };
+            if !job.take() {
+                continue;
+            }
+            let send = self.next;
+            self.next += 1;
+            let frame = Frame::Send(Send {
+                send,
+                within_ms: job.within().as_millis().try_into().unwrap_or(u64::MAX),
+                ..job.message.clone()
+            });
+            self.under_way.insert(send, job);
+            return frame;
+        }
+    }
+
+    /// What the process says became of one.
+    pub fn settled(&mut self, said: Said) {
+        let Some(job) = self.under_way.remove(&said.send) else {
+            return;
+        };
+        job.answer(match said.outcome {
+            Some(Outcome::Confirmed(Confirmed { message_id, reply })) => {
+                Sent::Confirmed { message_id, reply }
+            }
+            Some(Outcome::Refused(why)) => Sent::Refused(why),
+            Some(Outcome::NotSent(why)) => Sent::NotSent(why),
+            Some(Outcome::Unknown(why)) => Sent::Unknown(why),
+            None => Sent::Unknown("its process's answer can't be read".into()),
+        });
+    }
+
+    /// The process is gone.
+    pub fn lost(&mut self) {
+        for (_, job) in self.under_way.drain() {
+            job.answer(Sent::Unknown(
+                "its process has ended before the broker confirmed".into(),
+            ));
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! One connector as its process, its keeper and the gateway need it.
+
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+
+/// The kind and name of a channel or outgoing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// For example `amqp_channel`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind, self.name)
+    }
+}
+
+/// One channel or outgoing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// Kind and name.
+    pub key: Key,
+    /// Whether it is to run: declared active, and nobody has paused it.
+    pub active: bool,
+    /// The last order to restart it; another one starts another process.
+    pub restarted: u64,
+    /// Whether the members that don't run it have a process that stands by.
+    pub warm: bool,
+    /// The connection as JSON, defaults filled in, its password too.
+    pub connection: Bytes,
+    /// The channel or outgoing as JSON, defaults filled in.
+    pub own: Bytes,
+    /// What means the same for every kind, as JSON.
+    pub common: Bytes,
+    /// The service that handles a channel's messages; `None`: an outgoing.
+    pub service: Option<String>,
+    /// How long what is in flight may take to finish: of a channel one call of its service,
+    /// the service's own retries included.
+    pub finish: Duration,
+    /// Most calls of the service, or sends, at a time.
+    pub places: u16,
+    /// Whether a second process at work does no harm: the broker keeps a second consumer out,
+    /// or messages are only sent, each asked for by somebody. If not, a new reign waits until
+    /// the leases of all earlier ones are over.
+    pub fenced_by_broker: bool,
+    /// Where the broker can be asked to close a connection, user and password in it.
+    pub management: Option<String>,
+}
+
+impl Spec {
+    /// Whether a process that was told of `other` has nothing to learn.
+    pub fn same_process(&self, other: &Spec) -> bool {
+        self.connection == other.connection && self.own == other.own && self.common == other.common
+    }
+}
+
+#[cfg(test)]
+impl Spec {
+    /// A channel `amqp_channel/orders` to the service `store`.
+    pub fn of_test() -> Spec {
+        Spec {
+            key: Key {
+                kind: "amqp_channel",
+                name: "orders".into(),
+            },
+            active: true,
+            restarted: 0,
+            warm: true,
+            connection: Bytes::new(),
+            own: Bytes::new(),
+            common: Bytes::new(),
+            service: Some("store".into()),
+            finish: Duration::from_secs(10),
+            places: 10,
+            fenced_by_broker: true,
+            management: None,
+        }
+    }
+}
