@@ -67,6 +67,12 @@ fn columns(kind: Kind) -> &'static [&'static str] {
         Kind::HttpChannel => &["path", "methods", "service", "security", "active"],
         Kind::AmqpConnection => &["host", "port", "vhost", "username"],
         Kind::AmqpChannel => &["connection", "queue", "service", "prefetch", "active"],
+        Kind::AmqpOutgoing => &["connection", "exchange", "routing_key", "active"],
+        Kind::IbmMqConnection => &["host", "port", "queue_manager", "channel", "username"],
+        Kind::IbmMqChannel => &["connection", "queue", "service", "jms", "active"],
+        Kind::IbmMqOutgoing => &["connection", "queue", "jms", "active"],
+        Kind::ZmqChannel => &["address", "socket_type", "method", "service", "active"],
+        Kind::ZmqOutgoing => &["address", "socket_type", "method", "active"],
         Kind::BasicAuth => &["username"],
         Kind::ApiKey => &["header"],
     }

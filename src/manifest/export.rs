@@ -37,8 +37,12 @@ pub fn export(resources: impl IntoIterator<Item = (Kind, Value)>) -> String {
                 .expect("invariant: a map with text keys can be written as YAML"),
         );
         if let Some(secret) = secret {
+            let one = match kind.may_lack_its_secret() {
+                true => ", if there is one,",
+                false => "",
+            };
             out.push_str(&format!(
-                "# {secret} is not exported: add it to create this resource where it does not exist yet\n"
+                "# {secret} is not exported: add it{one} to create this resource where it does not exist yet\n"
             ));
         }
     }

@@ -212,7 +212,7 @@ fn document(number: usize, raw: Raw) -> Result<Document, Vec<Fault>> {
             )]);
         }
         (None, None) => {
-            let kinds = Kind::ALL.map(Kind::as_str).join(", ");
+            let kinds = Kind::names();
             return Err(vec![fault(
                 "kind",
                 "",

@@ -13,7 +13,10 @@ use super::{
     announced::Announcements,
     command::error,
     json, references,
-    resource::{AmqpChannel, AmqpConnection, ApiKey, BasicAuth, HttpChannel, Service, check_name},
+    resource::{
+        AmqpChannel, AmqpConnection, AmqpOutgoing, ApiKey, BasicAuth, HttpChannel, IbmMqChannel,
+        IbmMqConnection, IbmMqOutgoing, Service, ZmqChannel, ZmqOutgoing, check_name,
+    },
 };
 
 /// The longest JSON of one resource.
@@ -54,9 +57,9 @@ pub struct Catalog {
 }
 
 macro_rules! typed {
-    ($(#[$doc:meta])* $list:ident, $kind:ident, $type:ty) => {
+    ($(#[$doc:meta])* $list:ident, $kind:ident) => {
         $(#[$doc])*
-        pub fn $list(&self) -> impl Iterator<Item = (&Arc<$type>, u64)> {
+        pub fn $list(&self) -> impl Iterator<Item = (&Arc<$kind>, u64)> {
             self.list(Kind::$kind).filter_map(|(_, stored)| match &*stored.resource {
                 Resource::$kind(it) => Some((it, stored.revision)),
                 _ => None,
@@ -93,19 +96,43 @@ impl Catalog {
 
     typed!(
         /// The services, with their revisions.
-        services, Service, Service
+        services, Service
     );
     typed!(
         /// The HTTP channels, with their revisions.
-        http_channels, HttpChannel, HttpChannel
+        http_channels, HttpChannel
     );
     typed!(
         /// The AMQP connections, with their revisions.
-        amqp_connections, AmqpConnection, AmqpConnection
+        amqp_connections, AmqpConnection
     );
     typed!(
         /// The AMQP channels, with their revisions.
-        amqp_channels, AmqpChannel, AmqpChannel
+        amqp_channels, AmqpChannel
+    );
+    typed!(
+        /// The AMQP outgoings, with their revisions.
+        amqp_outgoings, AmqpOutgoing
+    );
+    typed!(
+        /// The connections to IBM MQ, with their revisions.
+        ibm_mq_connections, IbmMqConnection
+    );
+    typed!(
+        /// The channels of IBM MQ, with their revisions.
+        ibm_mq_channels, IbmMqChannel
+    );
+    typed!(
+        /// The outgoings of IBM MQ, with their revisions.
+        ibm_mq_outgoings, IbmMqOutgoing
+    );
+    typed!(
+        /// The ZeroMQ channels, with their revisions.
+        zmq_channels, ZmqChannel
+    );
+    typed!(
+        /// The ZeroMQ outgoings, with their revisions.
+        zmq_outgoings, ZmqOutgoing
     );
 
     /// One `basic_auth`.
@@ -157,6 +184,7 @@ impl Catalog {
         }
         let mut errors = references::missing(&resource, self, announced);
         errors.extend(references::clashes(&resource, self));
+        errors.extend(references::disorder(&resource, self));
         if !errors.is_empty() {
             return Answer::Invalid(errors);
         }
@@ -262,13 +290,16 @@ fn with_secret(
     let Some(field) = kind.secret_field().filter(|_| written.secret().is_none()) else {
         return Resource::parse(kind, spec);
     };
-    let Some(secret) = before.and_then(|before| before.resource.secret()) else {
-        let problem = format!(
-            "is required: there is no {kind} {:?} yet to keep it from",
-            written.name()
-        );
-        return Err(vec![error(field, "", problem)]);
-    };
-    spec[field] = secret.into();
+    match before.and_then(|before| before.resource.secret()) {
+        Some(secret) if written.keeps_its_secret() => spec[field] = secret.into(),
+        None if !kind.may_lack_its_secret() => {
+            let problem = format!(
+                "is required: there is no {kind} {:?} yet to keep it from",
+                written.name()
+            );
+            return Err(vec![error(field, "", problem)]);
+        }
+        _ => {}
+    }
     Resource::parse(kind, spec)
 }

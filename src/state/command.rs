@@ -4,7 +4,8 @@
 //! versions read them: bytes that this version can't read are answered with
 //! [`Answer::Invalid`] and change nothing, they never stop a member. A version that
 //! brings a new kind or field must refuse it for as long as a member has announced
-//! an older version (see [`super::Announced`]), so that all members agree.
+//! an older version (see [`super::Announced`]), so that all members agree. Nothing older
+//! than this version was released, so there is nothing to refuse yet.
 
 use bytes::Bytes;
 use prost::Message;

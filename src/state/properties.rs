@@ -1,9 +1,13 @@
 //! Laws that hold for any sequence of commands.
 
+mod integrity;
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+use integrity::referential_integrity;
 
 use super::*;
 
@@ -28,6 +32,12 @@ fn precondition() -> impl Strategy<Value = Option<Precondition>> {
     ]
 }
 
+/// One of two that can't be bound together with `*`.
+fn address(name: &str) -> String {
+    let host = if name == "a" { "*" } else { "127.0.0.1" };
+    format!("tcp://{host}:{}", if name == "c" { 2 } else { 1 })
+}
+
 fn spec(kind: Kind, name: &str, other: &str, flavour: u8) -> Value {
     let mut spec = match kind {
         Kind::Service if flavour.is_multiple_of(3) => json!({"name": name, "builtin": other}),
@@ -39,14 +49,35 @@ fn spec(kind: Kind, name: &str, other: &str, flavour: u8) -> Value {
         Kind::AmqpChannel => {
             json!({"name": name, "connection": other, "queue": other, "service": other})
         }
+        Kind::AmqpOutgoing => json!({"name": name, "connection": other, "exchange": other}),
+        Kind::IbmMqConnection => {
+            json!({"name": name, "host": other, "queue_manager": other, "channel": name, "username": other})
+        }
+        Kind::IbmMqChannel => {
+            json!({"name": name, "connection": other, "queue": other, "service": other})
+        }
+        Kind::IbmMqOutgoing => json!({"name": name, "connection": other, "queue": other}),
+        Kind::ZmqChannel => {
+            json!({"name": name, "address": address(other), "method": "bind", "socket_type": "PULL", "service": other})
+        }
+        Kind::ZmqOutgoing => {
+            json!({"name": name, "address": address(other), "method": "bind", "socket_type": "PUSH"})
+        }
         Kind::BasicAuth => json!({"name": name, "username": other}),
         Kind::ApiKey => json!({"name": name, "header": other}),
     };
     if kind == Kind::HttpChannel && flavour.is_multiple_of(2) {
         spec["security"] = format!("api_key/{other}").into();
     }
-    if kind == Kind::HttpChannel && flavour.is_multiple_of(5) {
+    let has_active = kind == Kind::HttpChannel || kind.has_connector();
+    if has_active && flavour.is_multiple_of(5) {
         spec["active"] = false.into();
+    }
+    if kind == Kind::AmqpChannel && flavour.is_multiple_of(2) {
+        spec["ordered"] = true.into();
+    }
+    if kind == Kind::AmqpConnection && flavour.is_multiple_of(3) {
+        spec["fence"] = "lease".into();
     }
     if let Some(field) = kind.secret_field().filter(|_| flavour.is_multiple_of(2)) {
         spec[field] = format!("secret-{flavour}").into();
@@ -162,51 +193,6 @@ fn run(log: &[Step]) -> Machine {
         machine.apply(index, term, leader, command);
     }
     machine
-}
-
-/// Every resource that is there has all that it names, but for services that a member
-/// announced once and no longer carries, and no two active channels share what they can't.
-fn referential_integrity(state: &State, ever_announced: &BTreeSet<String>) -> Result<(), String> {
-    let catalog = state.catalog();
-    let service =
-        |name: &str| catalog.get(Kind::Service, name).is_some() || ever_announced.contains(name);
-    for (channel, _) in catalog.http_channels() {
-        let security = channel
-            .security_object()
-            .is_none_or(|(kind, name)| catalog.get(kind, name).is_some());
-        if !service(&channel.service) || !security {
-            return Err(format!("{channel:?} hangs in the air"));
-        }
-        for (other, _) in catalog.http_channels() {
-            let both = channel.active && other.active && channel.name != other.name;
-            if both && channel.overlaps(other) {
-                return Err(format!("{channel:?} and {other:?} overlap"));
-            }
-        }
-    }
-    for (channel, _) in catalog.amqp_channels() {
-        let connection = catalog
-            .get(Kind::AmqpConnection, &channel.connection)
-            .is_some();
-        if !service(&channel.service) || !connection {
-            return Err(format!("{channel:?} hangs in the air"));
-        }
-    }
-    for (service, _) in catalog.services() {
-        if service
-            .builtin
-            .as_ref()
-            .is_some_and(|it| !ever_announced.contains(it))
-        {
-            return Err(format!("{service:?} hangs in the air"));
-        }
-    }
-    for (kind, name, stored) in catalog.all() {
-        if kind.secret_field().is_some() != stored.resource.secret().is_some() {
-            return Err(format!("{kind}/{name} lost its secret"));
-        }
-    }
-    Ok(())
 }
 
 fn revision_of(state: &State, command: &Command) -> Option<u64> {

@@ -1,3 +1,5 @@
+mod connectors;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 

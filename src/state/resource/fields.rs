@@ -18,6 +18,8 @@ pub(super) struct Fields<'a> {
     prefix: String,
     map: &'a Map<String, Value>,
     known: Vec<&'static str>,
+    /// Those that were refused by name, with their reason.
+    barred: Vec<&'static str>,
     errors: Vec<FieldError>,
 }
 
@@ -28,6 +30,7 @@ impl<'a> Fields<'a> {
                 prefix: String::new(),
                 map,
                 known: Vec::new(),
+                barred: Vec::new(),
                 errors: Vec::new(),
             }),
             None => Err(vec![FieldError {
@@ -156,6 +159,52 @@ impl<'a> Fields<'a> {
         chosen.map(|(_, chosen)| *chosen)
     }
 
+    /// One of several texts; the first of them where it is missing or bad.
+    pub fn required_one_of<T: Copy>(
+        &mut self,
+        field: &'static str,
+        choices: &[(&'static str, T)],
+    ) -> T {
+        if !self.has(field) {
+            let texts: Vec<&str> = choices.iter().map(|(text, _)| *text).collect();
+            self.refuse(
+                field,
+                "",
+                format!("is required; it must be {}", texts.join(" or ")),
+            );
+        }
+        self.one_of(field, choices).unwrap_or(choices[0].1)
+    }
+
+    /// One of several numbers, each with what it means.
+    pub fn one_of_numbers(&mut self, field: &'static str, choices: &[(u8, &str)]) -> Option<u8> {
+        let value = self.take(field)?;
+        let chosen = choices
+            .iter()
+            .find(|(number, _)| value.as_u64() == Some(u64::from(*number)));
+        if chosen.is_none() {
+            let texts: Vec<String> = choices
+                .iter()
+                .map(|(number, meaning)| format!("{number} ({meaning})"))
+                .collect();
+            self.refuse(
+                field,
+                quoted(value),
+                format!("must be {}", texts.join(" or ")),
+            );
+        }
+        chosen.map(|(number, _)| *number)
+    }
+
+    /// Refuses a field that users may expect and that is not to be had. Its value may be
+    /// a secret and is not shown.
+    pub fn bar(&mut self, field: &'static str, why: &str) {
+        if self.has(field) {
+            self.barred.push(field);
+            self.refuse(field, "", why);
+        }
+    }
+
     /// A list of different texts, at least one.
     pub fn many(&mut self, field: &'static str, most: usize, rule: Rule) -> Option<Vec<String>> {
         let value = self.take(field)?;
@@ -224,6 +273,7 @@ impl<'a> Fields<'a> {
                 prefix: format!("{}{field}.", self.prefix),
                 map,
                 known: Vec::new(),
+                barred: Vec::new(),
                 errors: Vec::new(),
             }),
             None => {
@@ -247,6 +297,7 @@ impl<'a> Fields<'a> {
         for field in map
             .keys()
             .filter(|field| !self.known.contains(&field.as_str()))
+            .filter(|field| !self.barred.contains(&field.as_str()))
         {
             // The value is not shown: it may be a secret under a misspelt name.
             let problem = format!(

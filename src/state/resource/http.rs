@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Kind, Template, fields::Fields, rules};
+use super::{Kind, Template, fields::Fields, rules, yes};
 use crate::state::FieldError;
 
 /// The longest time that can be allowed for one call, in milliseconds.
@@ -119,10 +119,6 @@ pub struct HttpChannel {
 
 fn methods() -> Vec<String> {
     vec!["GET".into(), "POST".into()]
-}
-
-fn yes() -> bool {
-    true
 }
 
 fn max_body_bytes() -> u64 {

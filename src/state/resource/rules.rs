@@ -154,10 +154,39 @@ pub(super) fn amqp_text(text: &str) -> Checked {
     )
 }
 
+/// Short strings that may be empty: exchanges and routing keys.
+pub(super) fn amqp_text_or_none(text: &str) -> Checked {
+    when(
+        text.len() <= 255 && !text.chars().any(char::is_control),
+        "must have at most 255 bytes, without control characters",
+    )
+}
+
 /// Shorter than a short string: the rest of the tag follows.
 pub(super) fn consumer_tag_prefix(text: &str) -> Checked {
     when(
         (1..=100).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic()),
         "must be 1 to 100 visible ASCII characters without spaces",
+    )
+}
+
+/// Certificates of authorities, and nothing else: what stands here is shown again.
+pub(super) fn certificates(text: &str) -> Checked {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    when(
+        !text.contains("PRIVATE KEY-----"),
+        "must hold certificates alone, and no private key",
+    )?;
+    let base64 = |body: &str| {
+        let mut body = body.chars().filter(|c| !c.is_whitespace()).peekable();
+        body.peek().is_some()
+            && body.all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '='))
+    };
+    let whole = |block: &str| block.split_once(END).is_some_and(|(body, _)| base64(body));
+    let mut blocks = text.split(BEGIN).skip(1).peekable();
+    when(
+        blocks.peek().is_some() && blocks.all(whole),
+        "must be the text of a PEM file with certificates: lines between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----",
     )
 }

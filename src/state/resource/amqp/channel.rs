@@ -1,0 +1,95 @@
+//! `amqp_channel`
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::super::{OnFailure, Standby, fields::Fields, rules, yes};
+use crate::state::FieldError;
+
+/// The largest `prefetch`.
+const PREFETCH_MAX: u64 = 1000;
+
+/// `amqp_channel`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AmqpChannel {
+    /// Its name.
+    pub name: String,
+    /// The `amqp_connection` that it uses.
+    pub connection: String,
+    /// The queue that it consumes; it must exist.
+    pub queue: String,
+    /// The service that handles its messages.
+    pub service: String,
+    /// Most messages in flight at a time.
+    #[serde(default = "prefetch")]
+    pub prefetch: u16,
+    /// Most messages that are handled at a time; as many as are in flight otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool_size: Option<u16>,
+    /// One message at a time in the order of the queue, across a takeover too.
+    #[serde(default)]
+    pub ordered: bool,
+    /// Stands before the consumer tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumer_tag_prefix: Option<String>,
+    /// What the members that don't run it have of it.
+    #[serde(default)]
+    pub standby: Standby,
+    /// What happens to a message that its service did not handle.
+    #[serde(default)]
+    pub on_failure: OnFailure,
+    /// Inactive channels consume nothing.
+    #[serde(default = "yes")]
+    pub active: bool,
+}
+
+fn prefetch() -> u16 {
+    10
+}
+
+impl AmqpChannel {
+    pub(in crate::state::resource) fn parse(spec: &Value) -> Result<Self, Vec<FieldError>> {
+        let mut fields = Fields::of(spec)?;
+        let name = fields.required("name", rules::name);
+        let queue = fields.required("queue", rules::amqp_text);
+        let prefetch = fields.number("prefetch", prefetch(), 1..=PREFETCH_MAX);
+        let ordered = fields.flag("ordered", false);
+        let it = AmqpChannel {
+            name,
+            connection: fields.required("connection", rules::name),
+            service: fields.required("service", rules::name),
+            prefetch,
+            pool_size: pool_size(&mut fields, prefetch, ordered),
+            ordered,
+            consumer_tag_prefix: fields.text("consumer_tag_prefix", rules::consumer_tag_prefix),
+            standby: Standby::read(&mut fields),
+            on_failure: OnFailure::read(&mut fields, &queue),
+            active: fields.flag("active", yes()),
+            queue,
+        };
+        fields.finish(it)
+    }
+
+    /// How many messages are handled at a time.
+    pub fn at_a_time(&self) -> u16 {
+        match self.ordered {
+            true => 1,
+            false => self.pool_size.unwrap_or(self.prefetch),
+        }
+    }
+}
+
+fn pool_size(fields: &mut Fields<'_>, prefetch: u16, ordered: bool) -> Option<u16> {
+    let given = fields.has("pool_size");
+    let size = fields.number("pool_size", 1, 1..=PREFETCH_MAX);
+    if size > prefetch {
+        let problem = format!("must be at most prefetch, which is {prefetch}: more are not there");
+        fields.refuse("pool_size", size.to_string(), problem);
+    }
+    if ordered && size != 1 {
+        let problem = "must be 1 or left out: `ordered` is one message at a time";
+        fields.refuse("pool_size", size.to_string(), problem);
+    }
+    given.then_some(size)
+}
