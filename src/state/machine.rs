@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Answer, Command, Kind, MemberId, State};
+use super::{Answer, Command, Kind, MemberId, Order, State};
 
 /// What a command has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +66,15 @@ pub enum Event {
         /// The member.
         member: MemberId,
     },
+    /// Something was asked of a connector.
+    Operated {
+        /// The kind of its resource.
+        kind: Kind,
+        /// The name of its resource.
+        name: String,
+        /// What was asked.
+        order: Order,
+    },
 }
 
 /// The state, and the one way to change it.
@@ -109,7 +118,13 @@ impl Machine {
                 kind,
                 name,
                 precondition,
-            } => state.catalog.delete(index, *kind, name, *precondition),
+            } => {
+                let answer = state.catalog.delete(index, *kind, name, *precondition);
+                if answer.changed() {
+                    state.operations.forget(index, *kind, name);
+                }
+                answer
+            }
             Command::PutKey {
                 key,
                 value,
@@ -137,8 +152,13 @@ impl Machine {
                 member,
                 connections,
             } => state.brokers.connected(index, *member, connections),
+            Command::Operate { kind, name, order } => {
+                state
+                    .operations
+                    .operate(index, *kind, name, *order, &state.catalog)
+            }
         };
-        if !matches!(answer, Answer::Done { changed: true, .. }) {
+        if !answer.changed() {
             return (answer, Vec::new());
         }
         state.revision = index;
@@ -187,5 +207,10 @@ fn event(index: u64, command: &Command) -> Event {
             epoch: takeover.epoch,
         },
         Command::Connected { member, .. } => Event::Connected { member: *member },
+        Command::Operate { kind, name, order } => Event::Operated {
+            kind: *kind,
+            name: name.clone(),
+            order: *order,
+        },
     }
 }

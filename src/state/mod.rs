@@ -5,12 +5,14 @@
 //! a thing. [`State`] is what readers see: cheap to clone, and it never changes.
 
 mod announced;
+mod answer;
 mod brokers;
 mod catalog;
 pub mod command;
 mod json;
 mod kv;
 mod machine;
+mod operations;
 mod references;
 mod reign;
 pub mod resource;
@@ -18,12 +20,14 @@ mod snapshot;
 mod takeovers;
 
 pub use announced::Announced;
+pub use answer::Answer;
 pub use brokers::{BrokerConnection, Brokers, CONNECTIONS_MAX, Connections};
 pub use catalog::{Catalog, SPEC_BYTES_MAX, Stored, check as check_resource};
-pub use command::{Answer, Command, FieldError, Precondition};
+pub use command::{Command, FieldError, Precondition};
 pub use json::{Unique, parse as parse_json};
 pub use kv::{Entry, KEY_BYTES_MAX, Kv, VALUE_BYTES_MAX};
 pub use machine::{Event, Machine};
+pub use operations::{Operation, Operations, Order};
 pub use reign::Reign;
 pub use resource::{Kind, Resource, UnknownKind};
 pub use takeovers::{Reason, TAKEOVERS_MAX, Takeover, Takeovers};
@@ -42,6 +46,7 @@ pub struct State {
     announced: announced::Announcements,
     takeovers: Takeovers,
     brokers: Brokers,
+    operations: Operations,
 }
 
 impl State {
@@ -83,6 +88,11 @@ impl State {
     /// What the brokers call the connections of the members' connectors.
     pub fn brokers(&self) -> &Brokers {
         &self.brokers
+    }
+
+    /// What operators have asked of connectors.
+    pub fn operations(&self) -> &Operations {
+        &self.operations
     }
 
     /// What a write would be answered if it came next. Nothing changes.

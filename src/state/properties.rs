@@ -123,8 +123,12 @@ fn command() -> impl Strategy<Value = Command> {
             version: "1".into(),
         }
     });
+    let order = prop::sample::select(&[Order::Pause, Order::Resume, Order::Restart][..]);
+    let operate = (prop::sample::select(&Kind::ALL[..]), name(), order)
+        .prop_map(|(kind, name, order)| Command::Operate { kind, name, order });
     prop_oneof![
         8 => put,
+        3 => operate,
         3 => delete,
         3 => put_key,
         1 => delete_key,

@@ -5,147 +5,41 @@
 //! different blank entries, is not in it. Resources stand in it as the JSON that was
 //! put, so that another version reads them by its own lights.
 
+mod framing;
+mod records;
+
 use std::{
     io::{self, BufReader, BufWriter, Read, Write},
     sync::Arc,
 };
 
-use bytes::Bytes;
-use prost::{Message, Oneof};
+use framing::{Reader, Writer};
+use records::{
+    AnnouncedRecord, Body, ConnectedRecord, ConnectionRecord, Header, KeyRecord, OperationRecord,
+    ReignRecord, ResourceRecord,
+};
 
 use super::{
-    Announced, Catalog, Entry, Kv, Reign, State, Takeover, Takeovers,
+    Announced, Catalog, Entry, Kind, Kv, Operation, Operations, Reign, State, Takeovers,
     announced::Announcements,
     brokers::{BrokerConnection, Brokers},
-    kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX},
 };
 
 const MAGIC: &str = "quorate-state";
 /// Raised when an older program could misread what this one writes.
 const FORMAT: u32 = 1;
-/// No record is longer: the largest hold one key, one resource or one announcement.
-const RECORD_BYTES_MAX: usize = VALUE_BYTES_MAX + KEY_BYTES_MAX + 1024;
-
-#[derive(Clone, PartialEq, Message)]
-struct Record {
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
-    body: Option<Body>,
-}
-
-#[derive(Clone, PartialEq, Oneof)]
-enum Body {
-    #[prost(message, tag = "1")]
-    Header(Header),
-    #[prost(message, tag = "2")]
-    Reign(ReignRecord),
-    #[prost(message, tag = "3")]
-    Announced(AnnouncedRecord),
-    #[prost(message, tag = "4")]
-    Resource(ResourceRecord),
-    #[prost(message, tag = "5")]
-    Key(KeyRecord),
-    /// How many records came before.
-    #[prost(uint64, tag = "6")]
-    End(u64),
-    #[prost(message, tag = "7")]
-    Takeover(Takeover),
-    #[prost(message, tag = "8")]
-    Connected(ConnectedRecord),
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Header {
-    #[prost(string, tag = "1")]
-    magic: String,
-    #[prost(uint32, tag = "2")]
-    format: u32,
-    #[prost(uint64, tag = "3")]
-    revision: u64,
-    #[prost(uint64, tag = "4")]
-    catalog_revision: u64,
-    #[prost(uint64, tag = "5")]
-    kv_revision: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-struct ReignRecord {
-    #[prost(uint64, optional, tag = "1")]
-    holder: Option<u64>,
-    #[prost(uint64, tag = "2")]
-    epoch: u64,
-    #[prost(uint64, tag = "3")]
-    term: u64,
-    #[prost(bool, tag = "4")]
-    released: bool,
-    #[prost(uint64, optional, tag = "5")]
-    former: Option<u64>,
-    #[prost(bool, tag = "6")]
-    clear: bool,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ConnectedRecord {
-    #[prost(uint64, tag = "1")]
-    member: u64,
-    #[prost(message, repeated, tag = "2")]
-    connections: Vec<ConnectionRecord>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ConnectionRecord {
-    #[prost(string, tag = "1")]
-    connector: String,
-    #[prost(string, tag = "2")]
-    name: String,
-    #[prost(string, tag = "3")]
-    label: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct AnnouncedRecord {
-    #[prost(uint64, tag = "1")]
-    member: u64,
-    #[prost(string, repeated, tag = "2")]
-    services: Vec<String>,
-    #[prost(string, tag = "3")]
-    version: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ResourceRecord {
-    #[prost(string, tag = "1")]
-    kind: String,
-    #[prost(string, tag = "2")]
-    name: String,
-    #[prost(uint64, tag = "3")]
-    revision: u64,
-    #[prost(string, tag = "4")]
-    spec: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct KeyRecord {
-    #[prost(string, tag = "1")]
-    key: String,
-    #[prost(uint64, tag = "2")]
-    revision: u64,
-    #[prost(bytes = "bytes", tag = "3")]
-    value: Bytes,
-}
 
 impl State {
     /// Writes the snapshot.
     pub fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut out = Writer {
-            out: BufWriter::new(out),
-            records: 0,
-        };
+        let mut out = Writer::new(BufWriter::new(out));
         out.record(Body::Header(Header {
             magic: MAGIC.into(),
             format: FORMAT,
             revision: self.revision,
             catalog_revision: self.catalog.revision(),
             kv_revision: self.kv.revision(),
+            operations_revision: self.operations.revision(),
         }))?;
         let Reign {
             holder,
@@ -192,6 +86,14 @@ impl State {
                 spec: stored.spec().into(),
             }))?;
         }
+        for (kind, name, Operation { paused, restarted }) in self.operations.all() {
+            out.record(Body::Operation(OperationRecord {
+                kind: kind.as_str().into(),
+                name: name.into(),
+                paused,
+                restarted,
+            }))?;
+        }
         for (key, entry) in self.kv.list("", None) {
             out.record(Body::Key(KeyRecord {
                 key: key.into(),
@@ -199,17 +101,12 @@ impl State {
                 value: entry.value.clone(),
             }))?;
         }
-        let records = out.records;
-        out.record(Body::End(records))?;
-        out.out.flush()
+        out.end()
     }
 
     /// Reads a snapshot. `applied` is not in it.
     pub fn read_from(input: &mut dyn Read) -> io::Result<State> {
-        let mut input = Reader {
-            input: BufReader::new(input),
-            records: 0,
-        };
+        let mut input = Reader::new(BufReader::new(input));
         let Body::Header(header) = input.record()? else {
             return Err(bad("it does not begin with a header"));
         };
@@ -234,6 +131,7 @@ impl State {
             announced: Announcements::default(),
             takeovers: Takeovers::default(),
             brokers: Brokers::default(),
+            operations: Operations::restored(header.operations_revision),
         };
         loop {
             let before = input.records;
@@ -277,6 +175,15 @@ impl State {
                     state.brokers.by_member.insert(member, connections);
                 }
                 Body::Resource(it) => restore(&mut state.catalog, &it)?,
+                Body::Operation(OperationRecord {
+                    kind,
+                    name,
+                    paused,
+                    restarted,
+                }) => {
+                    let operation = Operation { paused, restarted };
+                    state.operations.keep(known(&kind)?, &name, operation);
+                }
                 Body::Key(KeyRecord {
                     key,
                     revision,
@@ -296,12 +203,8 @@ impl State {
 }
 
 fn restore(catalog: &mut Catalog, it: &ResourceRecord) -> io::Result<()> {
-    let kind = it
-        .kind
-        .parse()
-        .map_err(|problem| bad(format!("{problem}")))?;
     catalog
-        .restore(kind, &it.name, it.revision, &it.spec)
+        .restore(known(&it.kind)?, &it.name, it.revision, &it.spec)
         .map_err(|errors| {
             let errors: Vec<String> = errors
                 .iter()
@@ -316,65 +219,13 @@ fn restore(catalog: &mut Catalog, it: &ResourceRecord) -> io::Result<()> {
         })
 }
 
+fn known(kind: &str) -> io::Result<Kind> {
+    kind.parse().map_err(|problem| bad(format!("{problem}")))
+}
+
 fn bad(what: impl std::fmt::Display) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
         format!("the snapshot can't be read: {what}"),
     )
-}
-
-struct Writer<W: Write> {
-    out: W,
-    records: u64,
-}
-
-impl<W: Write> Writer<W> {
-    fn record(&mut self, body: Body) -> io::Result<()> {
-        let record = Record { body: Some(body) }.encode_to_vec();
-        let length = u32::try_from(record.len()).map_err(|_| bad("a record is too long"))?;
-        self.records += 1;
-        self.out.write_all(&length.to_le_bytes())?;
-        self.out.write_all(&record)
-    }
-}
-
-struct Reader<R: Read> {
-    input: R,
-    records: u64,
-}
-
-impl<R: Read> Reader<R> {
-    fn record(&mut self) -> io::Result<Body> {
-        let mut length = [0; 4];
-        self.fill(&mut length)?;
-        let length = u32::from_le_bytes(length) as usize;
-        if length > RECORD_BYTES_MAX {
-            return Err(bad(format!(
-                "record {} would have {length} bytes",
-                self.records
-            )));
-        }
-        let mut record = vec![0; length];
-        self.fill(&mut record)?;
-        let record = Record::decode(Bytes::from(record))
-            .map_err(|problem| bad(format!("record {}: {problem}", self.records)))?;
-        self.records += 1;
-        record.body.ok_or_else(|| {
-            bad(format!(
-                "record {} is of a sort that this program does not know: run the version that wrote it",
-                self.records - 1
-            ))
-        })
-    }
-
-    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        self.input
-            .read_exact(buffer)
-            .map_err(|problem| match problem.kind() {
-                io::ErrorKind::UnexpectedEof => {
-                    bad(format!("it ends after {} records", self.records))
-                }
-                _ => problem,
-            })
-    }
 }

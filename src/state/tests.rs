@@ -31,7 +31,7 @@ impl Log {
             answer, rehearsed,
             "rehearsed another answer for {command:?}"
         );
-        let changed = matches!(answer, Answer::Done { changed: true, .. });
+        let changed = answer.changed();
         assert_eq!(events.len(), usize::from(changed));
         assert_eq!(self.state().revision() == self.index, changed);
         answer

@@ -42,6 +42,11 @@ pub fn referential_integrity(
             return Err(format!("{kind}/{name} lost its secret"));
         }
     }
+    for (kind, name, _) in state.operations().all() {
+        if !kind.has_connector() || catalog.get(kind, name).is_none() {
+            return Err(format!("orders for {kind}/{name} outlived it"));
+        }
+    }
     exclusive(state)?;
     ordered(state)
 }

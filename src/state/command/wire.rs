@@ -1,0 +1,208 @@
+//! Commands as they stand in the log.
+
+use bytes::Bytes;
+use prost::Message;
+use quorate_proto::command as wire;
+
+use super::{Command, FieldError, Precondition, error};
+use crate::state::{BrokerConnection, Kind, Order};
+
+impl Command {
+    /// The bytes that go into the log.
+    pub fn encode(&self) -> Bytes {
+        use wire::command::Write;
+        let to_wire = |it: &Option<Precondition>| it.map(wire::Precondition::from);
+        let write = match self {
+            Command::PutResource {
+                kind,
+                name,
+                spec,
+                precondition,
+            } => Write::PutResource(wire::PutResource {
+                kind: kind.as_str().into(),
+                name: name.clone(),
+                spec: spec.clone(),
+                precondition: to_wire(precondition),
+            }),
+            Command::DeleteResource {
+                kind,
+                name,
+                precondition,
+            } => Write::DeleteResource(wire::DeleteResource {
+                kind: kind.as_str().into(),
+                name: name.clone(),
+                precondition: to_wire(precondition),
+            }),
+            Command::PutKey {
+                key,
+                value,
+                precondition,
+            } => Write::PutKey(wire::PutKey {
+                key: key.clone(),
+                value: value.clone(),
+                precondition: to_wire(precondition),
+            }),
+            Command::DeleteKey { key, precondition } => Write::DeleteKey(wire::DeleteKey {
+                key: key.clone(),
+                precondition: to_wire(precondition),
+            }),
+            Command::TakeOver { member, term } => Write::TakeOver(wire::TakeOver {
+                member: *member,
+                term: *term,
+            }),
+            Command::Release { epoch } => Write::Release(wire::Release { epoch: *epoch }),
+            Command::Announce {
+                member,
+                services,
+                version,
+            } => Write::Announce(wire::Announce {
+                member: *member,
+                services: services.clone(),
+                version: version.clone(),
+            }),
+            Command::Explain(takeover) => Write::Explain(wire::Explain {
+                takeover: Some((**takeover).clone()),
+            }),
+            Command::Connected {
+                member,
+                connections,
+            } => Write::Connected(wire::Connected {
+                member: *member,
+                connections: connections
+                    .iter()
+                    .map(|(connector, it)| wire::BrokerConnection {
+                        connector: connector.clone(),
+                        name: it.name.clone(),
+                        label: it.label.clone(),
+                    })
+                    .collect(),
+            }),
+            Command::Operate { kind, name, order } => Write::Operate(wire::Operate {
+                kind: kind.as_str().into(),
+                name: name.clone(),
+                order: wire::operate::Order::from(*order).into(),
+            }),
+        };
+        wire::Command { write: Some(write) }.encode_to_vec().into()
+    }
+
+    /// Reads what stands in the log. Values share the memory of `bytes`.
+    pub fn decode(bytes: Bytes) -> Result<Command, FieldError> {
+        use wire::command::Write;
+        let command = wire::Command::decode(bytes)
+            .map_err(|problem| error("command", "", format!("can't be read: {problem}")))?;
+        let write = command.write.ok_or_else(|| {
+            error(
+                "command",
+                "",
+                "is not one that this version knows: upgrade every member first",
+            )
+        })?;
+        Ok(match write {
+            Write::PutResource(it) => Command::PutResource {
+                kind: kind(&it.kind)?,
+                name: it.name,
+                spec: it.spec,
+                precondition: precondition(it.precondition)?,
+            },
+            Write::DeleteResource(it) => Command::DeleteResource {
+                kind: kind(&it.kind)?,
+                name: it.name,
+                precondition: precondition(it.precondition)?,
+            },
+            Write::PutKey(it) => Command::PutKey {
+                key: it.key,
+                value: it.value,
+                precondition: precondition(it.precondition)?,
+            },
+            Write::DeleteKey(it) => Command::DeleteKey {
+                key: it.key,
+                precondition: precondition(it.precondition)?,
+            },
+            Write::TakeOver(it) => Command::TakeOver {
+                member: it.member,
+                term: it.term,
+            },
+            Write::Release(it) => Command::Release { epoch: it.epoch },
+            Write::Announce(it) => Command::Announce {
+                member: it.member,
+                services: it.services,
+                version: it.version,
+            },
+            Write::Explain(it) => Command::Explain(Box::new(
+                it.takeover
+                    .ok_or_else(|| error("takeover", "", "is missing"))?,
+            )),
+            Write::Connected(it) => Command::Connected {
+                member: it.member,
+                connections: it
+                    .connections
+                    .into_iter()
+                    .map(|it| {
+                        let (name, label) = (it.name, it.label);
+                        (it.connector, BrokerConnection { name, label })
+                    })
+                    .collect(),
+            },
+            Write::Operate(it) => Command::Operate {
+                kind: kind(&it.kind)?,
+                name: it.name,
+                order: order(it.order)?,
+            },
+        })
+    }
+}
+
+impl From<Precondition> for wire::Precondition {
+    fn from(it: Precondition) -> Self {
+        use wire::precondition::Holds;
+        let holds = match it {
+            Precondition::Revision(revision) => Holds::Revision(revision),
+            Precondition::Absent => Holds::Absent(true),
+        };
+        wire::Precondition { holds: Some(holds) }
+    }
+}
+
+/// A precondition that can't be read must not be taken for none.
+fn precondition(it: Option<wire::Precondition>) -> Result<Option<Precondition>, FieldError> {
+    use wire::precondition::Holds;
+    match it.map(|it| it.holds) {
+        None => Ok(None),
+        Some(Some(Holds::Revision(revision))) => Ok(Some(Precondition::Revision(revision))),
+        Some(Some(Holds::Absent(true))) => Ok(Some(Precondition::Absent)),
+        Some(_) => Err(error(
+            "precondition",
+            "",
+            "is not one that this version knows",
+        )),
+    }
+}
+
+fn kind(text: &str) -> Result<Kind, FieldError> {
+    text.parse::<Kind>()
+        .map_err(|problem| error("kind", text, problem.to_string()))
+}
+
+impl From<Order> for wire::operate::Order {
+    fn from(it: Order) -> Self {
+        match it {
+            Order::Pause => wire::operate::Order::Pause,
+            Order::Resume => wire::operate::Order::Resume,
+            Order::Restart => wire::operate::Order::Restart,
+        }
+    }
+}
+
+fn order(it: i32) -> Result<Order, FieldError> {
+    match wire::operate::Order::try_from(it) {
+        Ok(wire::operate::Order::Pause) => Ok(Order::Pause),
+        Ok(wire::operate::Order::Resume) => Ok(Order::Resume),
+        Ok(wire::operate::Order::Restart) => Ok(Order::Restart),
+        Ok(wire::operate::Order::Unknown) | Err(_) => Err(error(
+            "order",
+            it.to_string(),
+            "is not one that this version knows: upgrade every member first",
+        )),
+    }
+}

@@ -1,0 +1,165 @@
+use serde_json::{Value, json};
+
+use super::{
+    super::{Command, Event, Machine, State},
+    *,
+};
+
+struct Log(Machine, u64);
+
+impl Log {
+    /// With one channel and one outgoing.
+    fn new() -> Log {
+        let mut log = Log(Machine::default(), 0);
+        log.put(
+            Kind::Service,
+            json!({"name": "s", "upstream": "http://127.0.0.1:1"}),
+        );
+        log.put(
+            Kind::AmqpConnection,
+            json!({"name": "c", "host": "h", "username": "u", "password": "p"}),
+        );
+        log.channel();
+        log.put(
+            Kind::ZmqOutgoing,
+            json!({"name": "a", "address": "tcp://a:1", "socket_type": "PUSH", "method": "connect"}),
+        );
+        log
+    }
+
+    fn apply(&mut self, command: &Command) -> (Answer, Vec<Event>) {
+        assert_eq!(Command::decode(command.encode()), Ok(command.clone()));
+        self.1 += 1;
+        self.0.apply(self.1, 1, 1, command)
+    }
+
+    fn put(&mut self, kind: Kind, spec: Value) {
+        let (answer, _) = self.apply(&Command::PutResource {
+            kind,
+            name: spec["name"].as_str().unwrap().into(),
+            spec: spec.to_string().into(),
+            precondition: None,
+        });
+        assert!(matches!(answer, Answer::Done { .. }), "{answer:?}");
+    }
+
+    fn channel(&mut self) {
+        self.put(
+            Kind::AmqpChannel,
+            json!({"name": "a", "connection": "c", "queue": "q", "service": "s"}),
+        );
+    }
+
+    fn ask(&mut self, kind: Kind, name: &str, order: Order) -> Answer {
+        let name = name.to_owned();
+        let command = Command::Operate { kind, name, order };
+        let (answer, events) = self.apply(&command);
+        let Command::Operate { name, .. } = command else {
+            unreachable!()
+        };
+        let event = Event::Operated { kind, name, order };
+        assert_eq!(events, Vec::from_iter(answer.changed().then_some(event)));
+        assert_eq!(self.operations().revision() == self.1, answer.changed());
+        answer
+    }
+
+    fn operations(&self) -> &Operations {
+        self.0.state().operations()
+    }
+}
+
+#[test]
+fn what_was_asked_stays_until_the_opposite_is() {
+    let mut log = Log::new();
+    let channel = Kind::AmqpChannel;
+    assert_eq!(log.operations().get(channel, "a"), Operation::default());
+    assert!(log.ask(channel, "a", Order::Pause).changed());
+    let again = log.ask(channel, "a", Order::Pause);
+    assert!(matches!(again, Answer::Done { changed: false, .. }));
+    assert!(log.operations().get(channel, "a").paused);
+    // the one of another kind with the same name is not meant
+    assert!(!log.operations().get(Kind::ZmqOutgoing, "a").paused);
+    assert!(log.ask(channel, "a", Order::Restart).changed());
+    let wanted = Operation {
+        paused: true,
+        restarted: log.1,
+    };
+    assert_eq!(log.operations().get(channel, "a"), wanted);
+    // a takeover and a put of the resource change nothing of it
+    log.apply(&Command::TakeOver { member: 1, term: 1 });
+    log.channel();
+    assert_eq!(log.operations().get(channel, "a"), wanted);
+    let first = wanted.restarted;
+    assert!(log.ask(channel, "a", Order::Restart).changed());
+    assert!(log.operations().get(channel, "a").restarted > first);
+    assert!(log.ask(channel, "a", Order::Resume).changed());
+    assert!(!log.operations().get(channel, "a").paused);
+    let again = log.ask(channel, "a", Order::Resume);
+    assert!(matches!(again, Answer::Done { changed: false, .. }));
+}
+
+#[test]
+fn a_deleted_one_is_forgotten() {
+    let mut log = Log::new();
+    for kind in [Kind::AmqpChannel, Kind::ZmqOutgoing] {
+        assert!(log.ask(kind, "a", Order::Pause).changed());
+        assert!(log.ask(kind, "a", Order::Restart).changed());
+    }
+    log.apply(&Command::DeleteResource {
+        kind: Kind::AmqpChannel,
+        name: "a".into(),
+        precondition: None,
+    });
+    assert_eq!(log.operations().revision(), log.1);
+    log.channel();
+    let (channel, outgoing) = (Kind::AmqpChannel, Kind::ZmqOutgoing);
+    assert_eq!(log.operations().get(channel, "a"), Operation::default());
+    assert!(log.operations().get(outgoing, "a").paused);
+    assert_eq!(log.operations().all().count(), 1);
+}
+
+#[test]
+fn only_what_is_there_and_has_a_connector_is_asked() {
+    let mut log = Log::new();
+    for order in [Order::Pause, Order::Resume, Order::Restart] {
+        assert_eq!(log.ask(Kind::AmqpChannel, "b", order), Answer::NotFound);
+        for kind in [Kind::Service, Kind::AmqpConnection] {
+            let answer = log.ask(kind, "s", order);
+            let Answer::Invalid(errors) = &answer else {
+                panic!("{answer:?}")
+            };
+            assert_eq!(errors[0].field, "kind");
+            assert!(errors[0].problem.contains("zmq_outgoing"), "{errors:?}");
+        }
+    }
+    assert_eq!(*log.operations(), Operations::default());
+}
+
+#[test]
+fn it_comes_back_from_a_snapshot() {
+    let mut log = Log::new();
+    log.ask(Kind::AmqpChannel, "a", Order::Pause);
+    log.ask(Kind::ZmqOutgoing, "a", Order::Restart);
+    let mut bytes = Vec::new();
+    log.0.state().write_to(&mut bytes).unwrap();
+    let restored = State::read_from(&mut &bytes[..]).unwrap();
+    assert_eq!(restored.operations(), log.operations());
+}
+
+#[test]
+fn an_order_that_is_not_known_is_no_command() {
+    use prost::Message;
+    use quorate_proto::command as wire;
+    for order in [0, 9] {
+        let operate = wire::Operate {
+            kind: "amqp_channel".into(),
+            name: "a".into(),
+            order,
+        };
+        let command = wire::Command {
+            write: Some(wire::command::Write::Operate(operate)),
+        };
+        let refused = Command::decode(command.encode_to_vec().into()).unwrap_err();
+        assert_eq!(refused.field, "order");
+    }
+}

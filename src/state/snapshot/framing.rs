@@ -1,0 +1,85 @@
+//! Records one after the other, each with its length before it.
+
+use std::io::{self, Read, Write};
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::{
+    bad,
+    records::{Body, Record},
+};
+use crate::state::kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+
+/// No record is longer: the largest hold one key, one resource or one announcement.
+const RECORD_BYTES_MAX: usize = VALUE_BYTES_MAX + KEY_BYTES_MAX + 1024;
+
+pub struct Writer<W: Write> {
+    out: W,
+    pub records: u64,
+}
+
+impl<W: Write> Writer<W> {
+    pub fn new(out: W) -> Self {
+        Writer { out, records: 0 }
+    }
+
+    pub fn record(&mut self, body: Body) -> io::Result<()> {
+        let record = Record { body: Some(body) }.encode_to_vec();
+        let length = u32::try_from(record.len()).map_err(|_| bad("a record is too long"))?;
+        self.records += 1;
+        self.out.write_all(&length.to_le_bytes())?;
+        self.out.write_all(&record)
+    }
+
+    /// Says how many records there are. Nothing follows.
+    pub fn end(mut self) -> io::Result<()> {
+        self.record(Body::End(self.records))?;
+        self.out.flush()
+    }
+}
+
+pub struct Reader<R: Read> {
+    input: R,
+    pub records: u64,
+}
+
+impl<R: Read> Reader<R> {
+    pub fn new(input: R) -> Self {
+        Reader { input, records: 0 }
+    }
+
+    pub fn record(&mut self) -> io::Result<Body> {
+        let mut length = [0; 4];
+        self.fill(&mut length)?;
+        let length = u32::from_le_bytes(length) as usize;
+        if length > RECORD_BYTES_MAX {
+            return Err(bad(format!(
+                "record {} would have {length} bytes",
+                self.records
+            )));
+        }
+        let mut record = vec![0; length];
+        self.fill(&mut record)?;
+        let record = Record::decode(Bytes::from(record))
+            .map_err(|problem| bad(format!("record {}: {problem}", self.records)))?;
+        self.records += 1;
+        record.body.ok_or_else(|| {
+            bad(format!(
+                "record {} is of a sort that this program does not know: run the version that wrote it",
+                self.records - 1
+            ))
+        })
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        self.input
+            .read_exact(buffer)
+            .map_err(|problem| match problem.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    bad(format!("it ends after {} records", self.records))
+                }
+                _ => problem,
+            })
+    }
+}
