@@ -12,42 +12,120 @@ use url::Url;
 use super::spec::{Key, Spec};
 use crate::state::{
     Kind, Resource, State,
-    resource::{AmqpChannel, AmqpConnection, Fence, OnFailure, Standby},
+    resource::{
+        AmqpChannel, AmqpConnection, Fence, IbmMqChannel, OnFailure, Standby, ZmqChannel,
+        ZmqChannelSocket,
+    },
 };
 
 /// Beyond the service's own timeouts: the way to another member and back.
 const ON_THE_WAY: Duration = Duration::from_millis(500);
+/// How long what an outgoing has under way may take to finish.
+const CONFIRM: Duration = Duration::from_secs(5);
+/// Most messages of an outgoing whose outcome is awaited.
+const UNCONFIRMED: u16 = 256;
+/// Most messages of a ZeroMQ channel in flight.
+const ZMQ_IN_FLIGHT: u16 = 100;
 
 /// Every channel and outgoing.
 pub fn specs(state: &State) -> impl Iterator<Item = Spec> {
-    let catalog = state.catalog();
-    catalog
-        .amqp_channels()
-        .map(|(channel, _)| amqp_channel(state, channel))
+    state
+        .catalog()
+        .all()
+        .filter_map(|(_, _, stored)| spec(state, &stored.resource))
 }
 
-fn amqp_channel(state: &State, channel: &AmqpChannel) -> Spec {
-    let broker = amqp_connection(state, &channel.connection);
+fn spec(state: &State, resource: &Resource) -> Option<Spec> {
+    let spec = match resource {
+        Resource::AmqpChannel(it) => amqp_channel(state, it),
+        Resource::IbmMqChannel(it) => ibm_mq_channel(state, it),
+        Resource::ZmqChannel(it) => zmq_channel(state, it),
+        Resource::AmqpOutgoing(it) => Spec {
+            connection: amqp_connection(state, &it.connection)
+                .map(json)
+                .unwrap_or_default(),
+            ..sending(json(it), it.active)
+        },
+        Resource::IbmMqOutgoing(it) => Spec {
+            connection: ibm_mq_connection(state, &it.connection),
+            ..sending(json(it), it.active)
+        },
+        Resource::ZmqOutgoing(it) => Spec {
+            // What it binds or connects to may let in only one.
+            fenced_by_broker: false,
+            ..sending(json(it), it.active)
+        },
+        _ => return None,
+    };
+    let (kind, name) = (resource.kind(), resource.name());
+    let operation = state.operations().get(kind, name);
+    Some(Spec {
+        key: Key {
+            kind: kind.as_str(),
+            name: name.to_owned(),
+        },
+        active: spec.active && !operation.paused,
+        restarted: operation.restarted,
+        ..spec
+    })
+}
+
+fn amqp_channel(state: &State, it: &AmqpChannel) -> Spec {
+    let broker = amqp_connection(state, &it.connection);
+    let common = Consuming {
+        prefetch: it.prefetch,
+        pool_size: it.pool_size.unwrap_or(it.prefetch),
+        ordered: it.ordered,
+        on_failure: &it.on_failure,
+    };
     Spec {
-        warm: channel.standby == Standby::Warm,
-        connection: json(&broker),
+        active: it.active,
+        warm: it.standby == Standby::Warm,
+        connection: broker.map(json).unwrap_or_default(),
         fenced_by_broker: broker.is_none_or(|it| it.fence == Fence::Exclusive),
         management: broker.and_then(management),
-        ..consuming(
-            state,
-            Kind::AmqpChannel,
-            &channel.name,
-            channel,
-            &channel.service,
-            &Consuming {
-                prefetch: channel.prefetch,
-                pool_size: channel.prefetch,
-                ordered: false,
-                on_failure: &channel.on_failure,
-            },
-        )
+        ..consuming(state, json(it), &it.service, &common)
     }
-    .when(state, channel.active)
+}
+
+fn ibm_mq_channel(state: &State, it: &IbmMqChannel) -> Spec {
+    let on_failure = OnFailure {
+        retries: it.backout_threshold - 1,
+        dead_letter: it.backout_queue.clone(),
+        ..OnFailure::default()
+    };
+    let common = Consuming {
+        // A unit of work has one message, and the queue is open for one only.
+        prefetch: 1,
+        pool_size: 1,
+        ordered: true,
+        on_failure: &on_failure,
+    };
+    Spec {
+        active: it.active,
+        warm: it.standby == Standby::Warm,
+        connection: ibm_mq_connection(state, &it.connection),
+        fenced_by_broker: true,
+        ..consuming(state, json(it), &it.service, &common)
+    }
+}
+
+fn zmq_channel(state: &State, it: &ZmqChannel) -> Spec {
+    let mut on_failure = OnFailure::default();
+    if it.socket_type == ZmqChannelSocket::Rep {
+        // Somebody waits for the answer, and can ask again.
+        on_failure.retries = 0;
+    }
+    let common = Consuming {
+        prefetch: ZMQ_IN_FLIGHT,
+        pool_size: ZMQ_IN_FLIGHT,
+        ordered: false,
+        on_failure: &on_failure,
+    };
+    Spec {
+        active: it.active,
+        ..consuming(state, json(it), &it.service, &common)
+    }
 }
 
 /// What means the same for every kind of channel.
@@ -59,63 +137,78 @@ struct Consuming<'a> {
     on_failure: &'a OnFailure,
 }
 
-/// A channel, but for its connection.
-fn consuming(
-    state: &State,
-    kind: Kind,
-    name: &str,
-    own: &impl Serialize,
-    service: &str,
-    common: &Consuming<'_>,
-) -> Spec {
-    let finish = match resource(state, Kind::Service, service) {
-        Some(Resource::Service(it)) => {
-            Duration::from_millis(it.timeout_ms) * it.retries.saturating_add(1)
-        }
-        _ => Duration::from_secs(10),
+/// A channel, but for its name and its connection.
+fn consuming(state: &State, own: Bytes, service: &str, common: &Consuming<'_>) -> Spec {
+    let finish = match state.catalog().get(Kind::Service, service) {
+        Some(stored) => match &*stored.resource {
+            Resource::Service(it) => {
+                Duration::from_millis(it.timeout_ms) * it.retries.saturating_add(1)
+            }
+            _ => Duration::ZERO,
+        },
+        None => Duration::from_secs(10),
     };
     Spec {
-        key: key(kind, name),
-        active: true,
-        restarted: 0,
-        warm: true,
-        connection: Bytes::from_static(b"{}"),
-        own: json(own),
         common: json(common),
         service: Some(service.to_owned()),
         finish: finish + ON_THE_WAY,
         places: if common.ordered { 1 } else { common.pool_size },
         fenced_by_broker: false,
+        ..bare(own)
+    }
+}
+
+/// What means the same for every kind of outgoing.
+#[derive(Serialize)]
+struct Sending {
+    prefetch: u16,
+}
+
+/// An outgoing, but for its name and its connection.
+fn sending(own: Bytes, active: bool) -> Spec {
+    Spec {
+        active,
+        common: json(&Sending {
+            prefetch: UNCONFIRMED,
+        }),
+        finish: CONFIRM,
+        places: UNCONFIRMED,
+        ..bare(own)
+    }
+}
+
+fn bare(own: Bytes) -> Spec {
+    Spec {
+        key: Key {
+            kind: "",
+            name: String::new(),
+        },
+        active: true,
+        restarted: 0,
+        warm: true,
+        connection: Bytes::from_static(b"{}"),
+        own,
+        common: Bytes::new(),
+        service: None,
+        finish: Duration::ZERO,
+        places: 1,
+        fenced_by_broker: true,
         management: None,
     }
 }
 
-impl Spec {
-    /// Whether it runs: as it is declared, unless somebody has paused it.
-    fn when(self, _state: &State, declared_active: bool) -> Spec {
-        Spec {
-            active: declared_active,
-            ..self
-        }
-    }
-}
-
-fn key(kind: Kind, name: &str) -> Key {
-    Key {
-        kind: kind.as_str(),
-        name: name.to_owned(),
-    }
-}
-
-fn resource<'a>(state: &'a State, kind: Kind, name: &str) -> Option<&'a Resource> {
-    let stored = state.catalog().get(kind, name)?;
-    Some(&*stored.resource)
-}
-
 fn amqp_connection<'a>(state: &'a State, name: &str) -> Option<&'a AmqpConnection> {
-    match resource(state, Kind::AmqpConnection, name)? {
+    match &*state.catalog().get(Kind::AmqpConnection, name)?.resource {
         Resource::AmqpConnection(it) => Some(it),
         _ => None,
+    }
+}
+
+fn ibm_mq_connection(state: &State, name: &str) -> Bytes {
+    let found = state.catalog().get(Kind::IbmMqConnection, name);
+    match found.map(|stored| &*stored.resource) {
+        Some(Resource::IbmMqConnection(it)) => json(it),
+        _ => Bytes::new(),
     }
 }
 

@@ -44,13 +44,13 @@ impl View {
     /// Follows the state. Writes that concern no connector are not passed on.
     pub fn follow(mut state: watch::Receiver<Arc<State>>) -> watch::Receiver<Arc<View>> {
         let now = state.borrow_and_update().clone();
-        let mut revision = now.catalog().revision();
+        let mut revision = revision_of(&now);
         let (sender, receiver) = watch::channel(Arc::new(View::of(&now, &View::default())));
         tokio::spawn(async move {
             while !sender.is_closed() && state.changed().await.is_ok() {
                 let now = state.borrow_and_update().clone();
                 let before = sender.borrow().clone();
-                let view = if now.catalog().revision() == revision {
+                let view = if revision_of(&now) == revision {
                     View {
                         reign: *now.reign(),
                         connectors: before.connectors.clone(),
@@ -59,7 +59,7 @@ impl View {
                 } else {
                     View::of(&now, &before)
                 };
-                revision = now.catalog().revision();
+                revision = revision_of(&now);
                 if view.reign != before.reign
                     || view.connectors != before.connectors
                     || view.brokers != before.brokers
@@ -70,4 +70,9 @@ impl View {
         });
         receiver
     }
+}
+
+/// What the specs are made of has not changed as long as this has not.
+fn revision_of(state: &State) -> (u64, u64) {
+    (state.catalog().revision(), state.operations().revision())
 }
