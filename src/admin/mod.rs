@@ -11,6 +11,8 @@ mod leader;
 mod limits;
 mod members;
 pub mod metrics;
+pub mod operate;
+pub mod outgoing;
 pub mod own;
 pub mod peers;
 pub mod problem;
@@ -105,6 +107,8 @@ pub fn router(context: Context) -> Router {
         .merge(own::routes())
         .merge(connectors::routes())
         .merge(invoke::routes())
+        .merge(operate::routes())
+        .merge(outgoing::routes())
         .merge(validate::routes())
         .merge(metrics::routes())
         .merge(config::routes())

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{
+    HeaderMap, Method, StatusCode,
+    header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING},
+};
 use serde::de::DeserializeOwned;
 
 /// Marks a request that a member has passed on: its receiver answers for itself, so that
@@ -70,23 +74,29 @@ impl Peers {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let response = request
-            .send()
-            .await
-            .map_err(|error| match error.is_connect() {
-                true => PeerError::NotAsked(admin.to_owned(), error),
-                false => PeerError::NoAnswer(admin.to_owned(), error),
-            })?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = response
-            .bytes()
-            .await
-            .map_err(|error| PeerError::NoAnswer(admin.to_owned(), error))?;
-        Ok(PeerAnswer {
-            status,
-            headers,
-            body,
-        })
+        answer(admin, request).await
+    }
+
+    /// Passes a POST on as it came, but for what belongs to its own connection.
+    pub async fn pass_on(
+        &self,
+        admin: &str,
+        path_and_query: &str,
+        mut headers: HeaderMap,
+        body: Bytes,
+        wait: Duration,
+    ) -> Result<PeerAnswer, PeerError> {
+        for name in [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, EXPECT] {
+            headers.remove(name);
+        }
+        let request = self
+            .http
+            .post(format!("http://{admin}{path_and_query}"))
+            .headers(headers)
+            .header(PASSED_ON, "1")
+            .body(body)
+            .timeout(wait);
+        answer(admin, request).await
     }
 
     /// GET of JSON.
@@ -102,5 +112,38 @@ impl Peers {
             return Err(not_understood(format!("it answered {}", answer.status)));
         }
         serde_json::from_slice(&answer.body).map_err(|error| not_understood(error.to_string()))
+    }
+}
+
+async fn answer(admin: &str, request: reqwest::RequestBuilder) -> Result<PeerAnswer, PeerError> {
+    let response = request
+        .send()
+        .await
+        .map_err(|error| match error.is_connect() {
+            true => PeerError::NotAsked(admin.to_owned(), error),
+            false => PeerError::NoAnswer(admin.to_owned(), error),
+        })?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = response
+        .bytes()
+        .await
+        .map_err(|error| PeerError::NoAnswer(admin.to_owned(), error))?;
+    Ok(PeerAnswer {
+        status,
+        headers,
+        body,
+    })
+}
+
+/// Told as it came, but for headers of the way.
+impl IntoResponse for PeerAnswer {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.body).into_response();
+        for name in [CONTENT_TYPE, super::revision::QUORATE_REVISION] {
+            if let Some(value) = self.headers.get(&name) {
+                response.headers_mut().insert(name, value.clone());
+            }
+        }
+        response
     }
 }

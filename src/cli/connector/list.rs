@@ -1,31 +1,25 @@
-//! `quorate connector`
+//! `quorate connector list`
 
-use super::{client::ClientArgs, failure::Failure, output, show::show};
-use crate::admin::{
-    answers::ConnectorsAnswer,
-    standbys::{ConnectorRow, StandbyState, lacking},
+use crate::{
+    admin::{
+        answers::ConnectorsAnswer,
+        standbys::{ConnectorRow, StandbyState, lacking},
+    },
+    cli::{client::ClientArgs, failure::Failure, output, show::show},
 };
 
-/// The options.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Command {
-    /// The connectors and what they are doing
-    List(ClientArgs),
-}
-
-/// Does what is asked of connectors.
-pub async fn run(args: Args) -> Result<(), Failure> {
-    let Command::List(client) = args.command;
+/// Prints the connectors; what is wrong goes to stderr.
+pub async fn run(client: ClientArgs) -> Result<(), Failure> {
     let answer = show(&client, "/v1/connectors", table).await?;
     for ConnectorRow { status, .. } in &answer.connectors {
         if let Some(error) = &status.last_error {
             eprintln!("{}/{}: {error}", status.kind, status.name);
+        }
+        if let Some(seconds) = status.stalled_s {
+            eprintln!(
+                "{}/{}: stalled: messages wait and none was settled for {seconds} s",
+                status.kind, status.name
+            );
         }
     }
     for sentence in lacking(&answer.connectors) {
@@ -43,6 +37,7 @@ fn table(answer: &ConnectorsAnswer) -> Result<(), Failure> {
         "epoch",
         "pid",
         "handled",
+        "sent",
         "failed",
         "in_flight",
         "last_message_at",
@@ -54,20 +49,21 @@ fn table(answer: &ConnectorsAnswer) -> Result<(), Failure> {
 fn row(connector: &ConnectorRow) -> Vec<String> {
     let status = &connector.status;
     let state = serde_json::to_value(status.state).ok();
+    let state = state.and_then(|state| state.as_str().map(str::to_owned));
     let number = |n: Option<u64>| n.map(|n| n.to_string()).unwrap_or_default();
     vec![
         status.kind.clone(),
         status.name.clone(),
-        state
-            .as_ref()
-            .and_then(|state| state.as_str())
-            .unwrap_or_default()
-            .to_owned(),
+        match status.stalled_s {
+            Some(_) => "stalled".to_owned(),
+            None => state.unwrap_or_default(),
+        },
         status.member.clone(),
         number(status.epoch),
         number(status.pid.map(u64::from)),
         status.counts.handled.to_string(),
-        status.counts.failed.to_string(),
+        status.counts.sent.to_string(),
+        (status.counts.failed + status.counts.refused + status.counts.unknown).to_string(),
         status.counts.in_flight.to_string(),
         status.last_message_at.clone().unwrap_or_default(),
         standbys(connector),

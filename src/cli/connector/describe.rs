@@ -1,0 +1,78 @@
+//! `quorate connector describe`
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::One;
+use crate::{
+    admin::standbys::ConnectorRow,
+    cli::{
+        client::Client,
+        failure::Failure,
+        output::{self, Output},
+    },
+};
+
+/// All that is known of a connector.
+#[derive(Serialize)]
+struct Described {
+    /// As it is declared, secrets left out.
+    resource: Value,
+    /// What it is doing; none where no member runs it.
+    connector: Option<ConnectorRow>,
+}
+
+/// Prints it.
+pub async fn run(one: One) -> Result<(), Failure> {
+    let client = Client::new(&one.client)?;
+    let resource: Value = client
+        .get_json(format!("/v1/config/{}", one.path()))
+        .await?;
+    let connector = one.row(&client).await?;
+    let told = Described {
+        resource,
+        connector,
+    };
+    match one.client.output {
+        Output::Json => output::json(&told),
+        Output::Table => table(&told),
+    }
+}
+
+fn table(told: &Described) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    let declared = told.resource.get("spec").unwrap_or(&told.resource);
+    collect(&mut rows, "", declared);
+    if let Some(row) = &told.connector {
+        let value = serde_json::to_value(row).unwrap_or_default();
+        for (name, value) in value.as_object().into_iter().flatten() {
+            if !matches!(name.as_str(), "kind" | "name") {
+                collect(&mut rows, &format!("now.{name}"), value);
+            }
+        }
+    }
+    output::table(&["field", "value"], rows)
+}
+
+/// One row for each value that is no object or list.
+fn collect(rows: &mut Vec<Vec<String>>, path: &str, value: &Value) {
+    let below = |name: &str| match path {
+        "" => name.to_owned(),
+        path => format!("{path}.{name}"),
+    };
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                collect(rows, &below(name), value);
+            }
+        }
+        Value::Array(list) => {
+            for (at, value) in list.iter().enumerate() {
+                collect(rows, &below(&at.to_string()), value);
+            }
+        }
+        Value::Null => rows.push(vec![path.to_owned(), String::new()]),
+        Value::String(text) => rows.push(vec![path.to_owned(), text.clone()]),
+        other => rows.push(vec![path.to_owned(), other.to_string()]),
+    }
+}
