@@ -140,10 +140,15 @@ async fn put(client: &Client, document: &Document) -> Result<Fate, Failure> {
     struct Written {
         changed: bool,
         created: bool,
+        #[serde(default)]
+        warnings: Vec<String>,
     }
     let call =
         Call::new(Method::PUT, get::path(document.kind, &document.name)).json(&document.spec);
     let written: Written = client.send(call).await?.good()?.json()?;
+    for warning in &written.warnings {
+        eprintln!("warning: {}/{}: {warning}", document.kind, document.name);
+    }
     Ok(match written {
         Written { created: true, .. } => Fate::Created,
         Written { changed: true, .. } => Fate::Changed,

@@ -5,7 +5,7 @@ use super::{
     Catalog, FieldError, Kind, Resource,
     announced::Announcements,
     command::error,
-    resource::{Fence, Reference, zmq::taken_by_one},
+    resource::{Fence, Reference, zeromq::taken_by_one},
 };
 
 /// How many names an error lists.

@@ -98,6 +98,16 @@ const SOLE: &[(&str, &[&str], &str)] = &[
         &["src/connector/child/", "tests/"],
         "the broker is spoken to by connector processes alone, so that a fence can hold them",
     ),
+    (
+        "zmq",
+        &["src/connector/child/", "tests/"],
+        "sockets are held by connector processes alone, so that a fence can hold them",
+    ),
+    (
+        "mqi",
+        &["src/connector/child/"],
+        "the queue manager is spoken to by connector processes alone, so that a fence can hold them",
+    ),
 ];
 
 pub fn findings(tree: &Tree) -> Vec<Finding> {

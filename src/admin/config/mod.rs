@@ -39,7 +39,7 @@ use super::{
 };
 use crate::{
     cluster::Cluster,
-    state::{Answer, Command, Kind, SPEC_BYTES_MAX},
+    state::{Answer, Command, Kind, Resource, SPEC_BYTES_MAX},
 };
 use thing::{Thing, known};
 
@@ -177,6 +177,8 @@ struct Written<'a> {
     created: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     dry_run: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<&'static str>,
 }
 
 async fn write(
@@ -186,6 +188,7 @@ async fn write(
     dry_run: bool,
 ) -> Result<Response, Problem> {
     let deadline = cluster.write_deadline();
+    let warnings = warnings(&command);
     let (index, answer) = if dry_run {
         let state = cluster.fresh_state(deadline).await?;
         (None, state.rehearse(&command))
@@ -209,6 +212,7 @@ async fn write(
         changed,
         created,
         dry_run,
+        warnings,
     };
     match index {
         Some(index) => {
@@ -220,6 +224,20 @@ async fn write(
         }
         None => Ok(Json(told).into_response()),
     }
+}
+
+/// What the one who declares a resource should know.
+fn warnings(command: &Command) -> Vec<&'static str> {
+    let Command::PutResource { kind, spec, .. } = command else {
+        return Vec::new();
+    };
+    let spec = serde_json::from_slice(spec).unwrap_or_default();
+    let resource = Resource::parse(*kind, &spec);
+    resource
+        .ok()
+        .and_then(|it| it.warning())
+        .into_iter()
+        .collect()
 }
 
 #[cfg(test)]

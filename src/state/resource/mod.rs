@@ -17,7 +17,7 @@ mod path;
 mod rules;
 mod security;
 mod sending;
-pub(super) mod zmq;
+pub(super) mod zeromq;
 
 use std::{fmt, sync::Arc};
 
@@ -31,7 +31,7 @@ pub use kind::{Kind, UnknownKind};
 pub use path::Template;
 pub use rules::name as check_name;
 pub use security::{ApiKey, BasicAuth};
-pub use zmq::{ZmqChannel, ZmqChannelSocket, ZmqMethod, ZmqOutgoing, ZmqOutgoingSocket};
+pub use zeromq::{ZmqChannel, ZmqChannelSocket, ZmqMethod, ZmqOutgoing, ZmqOutgoingSocket};
 
 use super::FieldError;
 
@@ -100,6 +100,15 @@ resources!(
 );
 
 impl Resource {
+    /// What the one who declares it should know.
+    pub fn warning(&self) -> Option<&'static str> {
+        match self {
+            Resource::ZmqChannel(it) => it.warning(),
+            Resource::ZmqOutgoing(it) => it.warning(),
+            _ => None,
+        }
+    }
+
     /// Its secret, where it has one.
     pub fn secret(&self) -> Option<&str> {
         match self {

@@ -110,6 +110,19 @@ impl ZmqChannel {
         fields.finish(it)
     }
 
+    /// What its socket type does not promise.
+    pub(super) fn warning(&self) -> Option<&'static str> {
+        match self.socket_type {
+            ZmqChannelSocket::Pull | ZmqChannelSocket::Sub => Some(
+                "messages come at most once: those that ZeroMQ holds when the connector server dies are lost, and so are those that fail; ROUTER, with a peer that sends again what was not acked, loses none",
+            ),
+            ZmqChannelSocket::Rep => Some(
+                "a question without an answer is lost when the connector server dies, and the one who asked has to ask again; ROUTER tells questions apart by their ids",
+            ),
+            ZmqChannelSocket::Router => None,
+        }
+    }
+
     /// The address that it binds.
     pub fn bound(&self) -> Option<&str> {
         bound(self.active, self.method, &self.address)
@@ -154,6 +167,16 @@ impl ZmqOutgoing {
             active: fields.flag("active", yes()),
         };
         fields.finish(it)
+    }
+
+    /// What its socket type does not promise.
+    pub(super) fn warning(&self) -> Option<&'static str> {
+        match self.socket_type {
+            ZmqOutgoingSocket::Push | ZmqOutgoingSocket::Pub => Some(
+                "messages go at most once: `confirmed` means that the socket has taken the message, not that anybody has; DEALER, with a peer that acks, confirms what was handled",
+            ),
+            ZmqOutgoingSocket::Req | ZmqOutgoingSocket::Dealer => None,
+        }
     }
 
     /// The address that it binds.
