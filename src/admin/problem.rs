@@ -30,7 +30,7 @@ use http::{
 use quorate_raft::{ProposeError, ReadError};
 use serde::Serialize;
 
-use crate::state::{Answer, FieldError};
+use crate::state::{Admission, Answer, FieldError, SENDS_MAX};
 
 /// A field that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -137,7 +137,9 @@ impl Problem {
     /// Why a write to `thing` was not done; `None` when it was.
     pub fn of_answer(thing: &str, answer: Answer) -> Option<Problem> {
         Some(match answer {
-            Answer::Done { .. } => return None,
+            Answer::Done { .. } | Answer::Intended(Admission::Fresh | Admission::Known(_)) => {
+                return None;
+            }
             Answer::PreconditionFailed { revision } => {
                 let detail = match revision {
                     0 => format!("there is no {thing}; nothing was written"),
@@ -159,6 +161,13 @@ impl Problem {
                 problem
             }
             Answer::Ignored(why) => Problem::new(StatusCode::CONFLICT, "conflict", why),
+            Answer::Intended(Admission::Full) => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too_many_keys",
+                format!(
+                    "nothing was sent to {thing}: {SENDS_MAX} idempotency keys of the last ten minutes are kept and there is no room for another; try again later, or send without a key"
+                ),
+            ),
         })
     }
 

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::state::Unique;
+use crate::state::{Answer, Command, Machine, Resource, Unique};
 
 fn faults(text: &str, format: Format) -> Vec<String> {
     parse(text, format)
@@ -249,6 +249,98 @@ fn texts_that_look_like_something_else_survive_an_export() {
         let Unique(read) = serde_norway::from_str(&yaml).unwrap();
         assert_eq!(read["username"], spec["username"], "{yaml}");
     }
+}
+
+/// Each kind once, each before what it needs.
+const BACKWARDS: &str = r#"
+    [zmq_outgoing]
+    name = "ticks"
+    address = "tcp://*:5555"
+    socket_type = "PUB"
+    method = "bind"
+    [zmq_channel]
+    name = "ticks"
+    address = "tcp://ticks.example.com:5556"
+    socket_type = "SUB"
+    method = "connect"
+    service = "orders"
+    [ibm_mq_outgoing]
+    name = "orders"
+    connection = "mq"
+    queue = "ORDERS.OUT"
+    [ibm_mq_channel]
+    name = "orders"
+    connection = "mq"
+    queue = "ORDERS.IN"
+    service = "orders"
+    [ibm_mq_connection]
+    name = "mq"
+    host = "mq.example.com"
+    queue_manager = "QM1"
+    channel = "APP.SVRCONN"
+    [amqp_outgoing]
+    name = "orders"
+    connection = "rabbit"
+    exchange = "orders"
+    [amqp_channel]
+    name = "orders"
+    connection = "rabbit"
+    queue = "orders"
+    service = "orders"
+    [amqp_connection]
+    name = "rabbit"
+    host = "rabbit.example.com"
+    username = "orders"
+    password = "hunter2"
+    [http_channel]
+    name = "orders"
+    path = "/orders"
+    service = "orders"
+    security = "api_key/partner"
+    [service]
+    name = "orders"
+    upstream = "http://127.0.0.1:8080"
+    [api_key]
+    name = "partner"
+    key = "hunter2"
+    [basic_auth]
+    name = "partner"
+    username = "me"
+    password = "hunter2"
+"#;
+
+#[test]
+fn every_kind_can_be_applied_whatever_the_order_and_exported_and_applied_again() {
+    let documents = parse(BACKWARDS, Format::Toml).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let kinds: Vec<Kind> = documents.iter().map(|it| it.kind).collect();
+    assert_eq!(kinds, Kind::ALL);
+    let mut machine = Machine::default();
+    let mut index = 0;
+    let mut apply = |documents: &[Document]| -> Vec<bool> {
+        let put = |it: &Document| {
+            index += 1;
+            let command = Command::PutResource {
+                kind: it.kind,
+                name: it.name.clone(),
+                spec: it.spec.to_string().into(),
+                precondition: None,
+            };
+            let (answer, _) = machine.apply(index, 1, 1, &command);
+            assert!(matches!(answer, Answer::Done { .. }), "{it:?}: {answer:?}");
+            answer.changed()
+        };
+        documents.iter().map(put).collect()
+    };
+    assert_eq!(apply(&documents), vec![true; Kind::ALL.len()]);
+    let shown = documents.iter().map(|it| {
+        let resource = Resource::parse(it.kind, &it.spec).unwrap();
+        (it.kind, resource.shown())
+    });
+    let text = export(shown);
+    assert!(!text.contains("hunter2"), "{text}");
+    assert!(text.contains("add it, if there is one,"), "{text}");
+    let again = parse(&text, Format::Yaml).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    assert_eq!(apply(&again), vec![false; Kind::ALL.len()]);
 }
 
 /// What a newcomer is told to try.

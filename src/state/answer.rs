@@ -3,7 +3,7 @@
 use prost::Message;
 use quorate_proto::command as wire;
 
-use super::FieldError;
+use super::{Admission, FieldError, sends};
 
 /// What the writer is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,14 +28,19 @@ pub enum Answer {
     Invalid(Vec<FieldError>),
     /// Nothing was deleted: these depend on it, as `kind/name`.
     Referenced(Vec<String>),
-    /// A command about the reign that no longer fits.
+    /// A command about a reign or a send that no longer fits.
     Ignored(String),
+    /// What an intent is told.
+    Intended(Admission),
 }
 
 impl Answer {
     /// Whether the state is another one than before.
     pub fn changed(&self) -> bool {
-        matches!(self, Answer::Done { changed: true, .. })
+        matches!(
+            self,
+            Answer::Done { changed: true, .. } | Answer::Intended(Admission::Fresh)
+        )
     }
 
     pub(super) fn done(revision: u64, created: bool) -> Answer {
@@ -68,6 +73,7 @@ impl Answer {
             }),
             Answer::Referenced(by) => Outcome::Referenced(wire::Referenced { by: by.clone() }),
             Answer::Ignored(why) => Outcome::Ignored(wire::Ignored { why: why.clone() }),
+            Answer::Intended(admission) => Outcome::Intended(admission.into()),
         };
         wire::Answer {
             outcome: Some(outcome),
@@ -91,6 +97,7 @@ impl Answer {
             Outcome::Invalid(it) => Answer::Invalid(it.errors),
             Outcome::Referenced(it) => Answer::Referenced(it.by),
             Outcome::Ignored(it) => Answer::Ignored(it.why),
+            Outcome::Intended(it) => Answer::Intended(sends::wire::admission(it)?),
         })
     }
 }

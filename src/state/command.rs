@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 pub use quorate_proto::command::FieldError;
 
-use super::{Connections, Kind, MemberId, Order, Takeover};
+use super::{Conclusion, Connections, Intent, Kind, MemberId, Order, Takeover};
 
 /// What must hold for a write to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +112,10 @@ pub enum Command {
         /// What is asked.
         order: Order,
     },
+    /// The connector server is about to send under an idempotency key.
+    Intend(Box<Intent>),
+    /// It knows what became of that.
+    Conclude(Box<Conclusion>),
 }
 
 pub(super) fn error(

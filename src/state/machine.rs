@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Answer, Command, Kind, MemberId, Order, State};
+use super::{Answer, Command, Kind, MemberId, Order, SendKey, State};
 
 /// What a command has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +74,16 @@ pub enum Event {
         name: String,
         /// What was asked.
         order: Order,
+    },
+    /// A send under an idempotency key may begin.
+    Intended {
+        /// The key.
+        key: SendKey,
+    },
+    /// A send under an idempotency key has its outcome, or was withdrawn.
+    Concluded {
+        /// The key.
+        key: SendKey,
     },
 }
 
@@ -157,6 +167,12 @@ impl Machine {
                     .operations
                     .operate(index, *kind, name, *order, &state.catalog)
             }
+            Command::Intend(intent) => {
+                state
+                    .sends
+                    .intend(index, &state.reign, &state.catalog, intent)
+            }
+            Command::Conclude(conclusion) => state.sends.conclude(index, &state.reign, conclusion),
         };
         if !answer.changed() {
             return (answer, Vec::new());
@@ -211,6 +227,12 @@ fn event(index: u64, command: &Command) -> Event {
             kind: *kind,
             name: name.clone(),
             order: *order,
+        },
+        Command::Intend(intent) => Event::Intended {
+            key: intent.key.clone(),
+        },
+        Command::Conclude(conclusion) => Event::Concluded {
+            key: conclusion.key.clone(),
         },
     }
 }

@@ -16,6 +16,7 @@ mod operations;
 mod references;
 mod reign;
 pub mod resource;
+mod sends;
 mod snapshot;
 mod takeovers;
 
@@ -30,6 +31,10 @@ pub use machine::{Event, Machine};
 pub use operations::{Operation, Operations, Order};
 pub use reign::Reign;
 pub use resource::{Kind, Resource, UnknownKind};
+pub use sends::{
+    Admission, Conclusion, Intent, KEPT_MS, Known, OUTCOME_BYTES_MAX, Outcome, SENDS_MAX, SendKey,
+    Sending, Sends,
+};
 pub use takeovers::{Reason, TAKEOVERS_MAX, Takeover, Takeovers};
 
 /// A member's id.
@@ -47,6 +52,7 @@ pub struct State {
     takeovers: Takeovers,
     brokers: Brokers,
     operations: Operations,
+    sends: Sends,
 }
 
 impl State {
@@ -55,7 +61,7 @@ impl State {
         self.applied
     }
 
-    /// The log index that last changed anything here.
+    /// The log index that last changed anything here, but for the age of sends.
     pub fn revision(&self) -> u64 {
         self.revision
     }
@@ -93,6 +99,11 @@ impl State {
     /// What operators have asked of connectors.
     pub fn operations(&self) -> &Operations {
         &self.operations
+    }
+
+    /// What was sent under idempotency keys.
+    pub fn sends(&self) -> &Sends {
+        &self.sends
     }
 
     /// What a write would be answered if it came next. Nothing changes.

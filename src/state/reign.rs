@@ -34,6 +34,11 @@ pub struct Reign {
 }
 
 impl Reign {
+    /// Whether the connectors run under this epoch.
+    pub fn runs_under(&self, epoch: u64) -> bool {
+        self.holder.is_some() && !self.released && self.epoch == epoch
+    }
+
     /// `index`, `term` and `leader` are those of the entry.
     pub(super) fn take_over(
         &mut self,

@@ -15,14 +15,16 @@ use std::{
 
 use framing::{Reader, Writer};
 use records::{
-    AnnouncedRecord, Body, ConnectedRecord, ConnectionRecord, Header, KeyRecord, OperationRecord,
-    ReignRecord, ResourceRecord,
+    AnnouncedRecord, Body, ClockRecord, ConnectedRecord, ConnectionRecord, Header, KeyRecord,
+    OperationRecord, ReignRecord, ResourceRecord, SendingRecord,
 };
 
 use super::{
-    Announced, Catalog, Entry, Kind, Kv, Operation, Operations, Reign, State, Takeovers,
+    Announced, Catalog, Entry, FieldError, Kind, Kv, Operation, Operations, Reign, SendKey,
+    Sending, Sends, State, Takeovers,
     announced::Announcements,
     brokers::{BrokerConnection, Brokers},
+    sends::{Clock, wire::outcome},
 };
 
 const MAGIC: &str = "quorate-state";
@@ -94,6 +96,19 @@ impl State {
                 restarted,
             }))?;
         }
+        let Clock { ms, epoch, read_ms } = self.sends.clock;
+        out.record(Body::Clock(ClockRecord { ms, epoch, read_ms }))?;
+        for (key, it) in self.sends.oldest_first() {
+            out.record(Body::Sending(SendingRecord {
+                key: Some(key.into()),
+                intent: it.intent,
+                epoch: it.epoch,
+                ticket: it.ticket,
+                fingerprint: it.fingerprint,
+                at_ms: it.at_ms,
+                outcome: it.outcome.as_ref().map(Into::into),
+            }))?;
+        }
         for (key, entry) in self.kv.list("", None) {
             out.record(Body::Key(KeyRecord {
                 key: key.into(),
@@ -132,6 +147,7 @@ impl State {
             takeovers: Takeovers::default(),
             brokers: Brokers::default(),
             operations: Operations::restored(header.operations_revision),
+            sends: Sends::default(),
         };
         loop {
             let before = input.records;
@@ -184,6 +200,10 @@ impl State {
                     let operation = Operation { paused, restarted };
                     state.operations.keep(known(&kind)?, &name, operation);
                 }
+                Body::Clock(ClockRecord { ms, epoch, read_ms }) => {
+                    state.sends.clock = Clock { ms, epoch, read_ms };
+                }
+                Body::Sending(it) => take_up(&mut state.sends, it)?,
                 Body::Key(KeyRecord {
                     key,
                     revision,
@@ -217,6 +237,25 @@ fn restore(catalog: &mut Catalog, it: &ResourceRecord) -> io::Result<()> {
                 errors.join("; ")
             ))
         })
+}
+
+fn take_up(sends: &mut Sends, it: SendingRecord) -> io::Result<()> {
+    let unread = |what: String| bad(format!("a send is not as this program knows it ({what})"));
+    let key: SendKey = it
+        .key
+        .try_into()
+        .map_err(|error: FieldError| unread(format!("{}: {}", error.field, error.problem)))?;
+    let outcome = outcome(it.outcome).ok_or_else(|| unread("outcome".into()))?;
+    let sending = Sending {
+        intent: it.intent,
+        epoch: it.epoch,
+        ticket: it.ticket,
+        fingerprint: it.fingerprint,
+        at_ms: it.at_ms,
+        outcome,
+    };
+    sends.keep(key, sending);
+    Ok(())
 }
 
 fn known(kind: &str) -> io::Result<Kind> {

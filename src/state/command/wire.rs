@@ -82,6 +82,8 @@ impl Command {
                 name: name.clone(),
                 order: wire::operate::Order::from(*order).into(),
             }),
+            Command::Intend(intent) => Write::Intend((&**intent).into()),
+            Command::Conclude(conclusion) => Write::Conclude((&**conclusion).into()),
         };
         wire::Command { write: Some(write) }.encode_to_vec().into()
     }
@@ -149,6 +151,8 @@ impl Command {
                 name: it.name,
                 order: order(it.order)?,
             },
+            Write::Intend(it) => Command::Intend(Box::new(it.try_into()?)),
+            Write::Conclude(it) => Command::Conclude(Box::new(it.try_into()?)),
         })
     }
 }

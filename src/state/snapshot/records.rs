@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use prost::{Message, Oneof};
+use quorate_proto::command::{Outcome, SendKey};
 
 use crate::state::Takeover;
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Record {
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub body: Option<Body>,
 }
 
@@ -32,6 +33,10 @@ pub enum Body {
     Connected(ConnectedRecord),
     #[prost(message, tag = "9")]
     Operation(OperationRecord),
+    #[prost(message, tag = "10")]
+    Clock(ClockRecord),
+    #[prost(message, tag = "11")]
+    Sending(SendingRecord),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -126,4 +131,32 @@ pub struct OperationRecord {
     pub paused: bool,
     #[prost(uint64, tag = "4")]
     pub restarted: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct ClockRecord {
+    #[prost(uint64, tag = "1")]
+    pub ms: u64,
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "3")]
+    pub read_ms: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct SendingRecord {
+    #[prost(message, optional, tag = "1")]
+    pub key: Option<SendKey>,
+    #[prost(uint64, tag = "2")]
+    pub intent: u64,
+    #[prost(uint64, tag = "3")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "4")]
+    pub ticket: u64,
+    #[prost(fixed64, tag = "5")]
+    pub fingerprint: u64,
+    #[prost(uint64, tag = "6")]
+    pub at_ms: u64,
+    #[prost(message, optional, tag = "7")]
+    pub outcome: Option<Outcome>,
 }
