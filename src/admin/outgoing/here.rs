@@ -6,20 +6,25 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use quorate_proto::connector::Send;
 
-use super::outcome::Outcome;
+use super::{once, outcome::Outcome};
 use crate::{
     admin::{Context, problem::Problem},
     connector::NoWay,
     http::cid,
     service::sending,
-    state::Kind,
+    state::{Kind, SendKey},
 };
 
 /// A message and the outgoing that is to send it.
+#[derive(Clone)]
 pub struct Order {
     kind: Kind,
     name: String,
     message: Send,
+    /// By what it is told from others under the same key.
+    fingerprint: u64,
+    /// `Quorate-Idempotency-Key`
+    key: Option<String>,
 }
 
 impl Order {
@@ -31,9 +36,16 @@ impl Order {
         query: Option<&str>,
         body: Bytes,
     ) -> Result<Order, Problem> {
+        let key = headers.get("quorate-idempotency-key").map(|key| {
+            let text = key.to_str().map(str::to_owned);
+            text.map_err(|_| {
+                Problem::bad_request("Quorate-Idempotency-Key must be visible ASCII characters")
+            })
+        });
         let cid = cid::fresh();
         let mut message = sending::read(headers, query, body, cid)
             .map_err(|what| Problem::bad_request(format!("the request has {what}")))?;
+        let fingerprint = once::fingerprint(&message);
         if message.message_id.is_empty() {
             message.message_id.clone_from(&message.cid);
         }
@@ -41,6 +53,8 @@ impl Order {
             kind,
             name,
             message,
+            fingerprint,
+            key: key.transpose()?,
         })
     }
 
@@ -49,8 +63,29 @@ impl Order {
         self.message.body.clone()
     }
 
-    /// Sends it, if this member is the connector server.
+    /// A hash of the message as it came.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// Sends it, if this member is the connector server; under a key, unless that was done
+    /// before.
     pub async fn send(&self, context: &Context, deadline: Instant) -> Outcome {
+        match &self.key {
+            None => self.send_once(context, deadline).await,
+            Some(key) => {
+                let key = SendKey {
+                    kind: self.kind,
+                    name: self.name.clone(),
+                    key: key.clone(),
+                };
+                once::send(context, key, self, deadline).await
+            }
+        }
+    }
+
+    /// Sends it, whatever was sent before.
+    pub async fn send_once(&self, context: &Context, deadline: Instant) -> Outcome {
         let sending = context.connectors.send(
             self.kind.as_str(),
             &self.name,

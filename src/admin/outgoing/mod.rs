@@ -5,6 +5,7 @@
 //! the next connector server; what may have been sent is never.
 
 mod here;
+mod once;
 pub mod outcome;
 
 use std::time::{Duration, Instant};

@@ -1,0 +1,242 @@
+//! Sending under an idempotency key: the same key within ten minutes gives the first outcome.
+//!
+//! The argument stands in `state/sends.rs`. What is left to do here: send only after this
+//! request's own intent was answered `Fresh`; say what became of it in the log, whether the
+//! caller still waits or not; and give up an intent whose fate is not known without ever
+//! sending for it.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use http::StatusCode;
+use nix::time::{ClockId, clock_gettime};
+use quorate_proto::connector::Send;
+use quorate_raft::ProposeError;
+use tokio::time::{sleep, timeout_at};
+
+use super::{
+    here::Order,
+    outcome::{Outcome, SentAnswer},
+};
+use crate::{
+    admin::{
+        Context,
+        problem::{FieldProblem, Problem},
+    },
+    state::{
+        Admission, Answer, Command, Conclusion, Intent, Known, Outcome as SendOutcome, SendKey,
+    },
+};
+
+/// A number that no second intent of this process has: with its epoch it names the intent.
+static TICKETS: AtomicU64 = AtomicU64::new(1);
+
+/// How long an outcome is tried to be put into the log.
+const CONCLUDE: Duration = Duration::from_secs(30);
+const CONCLUDE_AGAIN: Duration = Duration::from_millis(200);
+
+/// Sends `order` under `key`, unless that was done before; as the connector server.
+pub async fn send(context: &Context, key: SendKey, order: &Order, deadline: Instant) -> Outcome {
+    while Instant::now() < deadline {
+        let standing = *context.connectors.reign().borrow();
+        if !standing.acting {
+            return Outcome::NotSent("this member does not run the connectors".into());
+        }
+        let intent = Intent {
+            key: key.clone(),
+            epoch: standing.epoch,
+            ticket: TICKETS.fetch_add(1, Ordering::Relaxed),
+            fingerprint: order.fingerprint(),
+            now_ms: since_boot_ms(),
+        };
+        let ticket = (intent.epoch, intent.ticket);
+        let within = deadline.min(context.cluster.write_deadline());
+        let asked = context
+            .cluster
+            .propose(Command::Intend(Box::new(intent)), within)
+            .await;
+        let admission = match asked {
+            Ok((_, Answer::Intended(admission))) => admission,
+            Ok((_, Answer::Ignored(why))) => return Outcome::NotSent(why),
+            Ok((_, answer)) => {
+                let thing = format!("{}/{}", key.kind, key.name);
+                return match Problem::of_answer(&thing, answer) {
+                    Some(problem) => Outcome::Problem(problem),
+                    None => Outcome::NotSent("the log's answer is not understood".into()),
+                };
+            }
+            Err(error) => {
+                if matches!(error, ProposeError::Unknown(_)) {
+                    // It may stand in the log. Nothing is sent for it, now or later.
+                    let withdrawn = conclude(context.clone(), key, ticket, SendOutcome::Withdrawn);
+                    tokio::spawn(withdrawn);
+                }
+                return Outcome::NotSent(format!("its key can't be recorded: {error}"));
+            }
+        };
+        match admission {
+            Admission::Fresh => return begin(context, key, ticket, order, deadline).await,
+            Admission::Full => {
+                let detail = "the message was not sent: too many idempotency keys were used in the last ten minutes; send without one, or later";
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                return Outcome::Problem(Problem::new(status, "unavailable", detail));
+            }
+            Admission::Known(known) => {
+                if let Some(outcome) = before(context, &key, known, deadline).await {
+                    return outcome;
+                }
+                // It was withdrawn.
+            }
+        }
+    }
+    Outcome::NotSent("its time was over before its key was free".into())
+}
+
+/// This request's own intent stands. The sending goes on when the caller has gone.
+async fn begin(
+    context: &Context,
+    key: SendKey,
+    ticket: (u64, u64),
+    order: &Order,
+    deadline: Instant,
+) -> Outcome {
+    let (context, order) = (context.clone(), order.clone());
+    let task = tokio::spawn(async move {
+        let outcome = order.send_once(&context, deadline).await;
+        let told = match &outcome {
+            Outcome::Confirmed(answer) => Some(SendOutcome::Confirmed {
+                message_id: answer.message_id.clone(),
+            }),
+            Outcome::Refused(why) => Some(SendOutcome::refused(why)),
+            Outcome::NotSent(_) | Outcome::Problem(_) => Some(SendOutcome::Withdrawn),
+            // The intent without an outcome says just that.
+            Outcome::Unknown(_) => None,
+        };
+        if let Some(told) = told {
+            let concluding = tokio::spawn(conclude(context, key, ticket, told));
+            // A retry that comes after this answer finds the outcome, if there is time.
+            let _ = timeout_at(deadline.into(), concluding).await;
+        }
+        outcome
+    });
+    task.await
+        .unwrap_or_else(|error| Outcome::Unknown(format!("the sending broke off: {error}")))
+}
+
+/// The outcome of the one that was there before; `None`: it was withdrawn.
+async fn before(
+    context: &Context,
+    key: &SendKey,
+    known: Known,
+    deadline: Instant,
+) -> Option<Outcome> {
+    if !known.same {
+        return Some(Outcome::Problem(Problem::invalid(
+            "the message was not sent",
+            [FieldProblem::new(
+                "Quorate-Idempotency-Key",
+                &key.key,
+                "was used for another message within the last ten minutes; a new message needs a new key",
+            )],
+        )));
+    }
+    let mut state = context.cluster.watch_state();
+    let mut outcome = known.outcome;
+    loop {
+        match outcome {
+            Some(SendOutcome::Confirmed { message_id }) => {
+                return Some(Outcome::Confirmed(SentAnswer {
+                    message_id,
+                    reply: None,
+                }));
+            }
+            Some(SendOutcome::Refused { text }) => return Some(Outcome::Refused(text)),
+            Some(SendOutcome::Withdrawn) => return None,
+            None => {}
+        }
+        let now = state.borrow_and_update().clone();
+        let entry = now.sends().get(key.kind, &key.name, &key.key);
+        match entry {
+            Some(it) if (it.epoch, it.ticket) != (known.epoch, known.ticket) => return None,
+            Some(it) if it.outcome.is_some() => {
+                outcome = it.outcome.clone();
+                continue;
+            }
+            Some(_) => {}
+            None => return None,
+        }
+        if now.reign().epoch != known.epoch {
+            return Some(Outcome::Unknown(
+                "it was being sent under this key when the connector server changed, and is not sent again".into(),
+            ));
+        }
+        outcome = None;
+        let changed = timeout_at(deadline.into(), state.changed()).await;
+        if !matches!(changed, Ok(Ok(()))) {
+            return Some(Outcome::Unknown(
+                "it is being sent under this key, or its outcome was lost".into(),
+            ));
+        }
+    }
+}
+
+/// Puts an outcome into the log, and tries for a while.
+async fn conclude(context: Context, key: SendKey, ticket: (u64, u64), outcome: SendOutcome) {
+    let until = Instant::now() + CONCLUDE;
+    while Instant::now() < until {
+        let conclusion = Conclusion {
+            key: key.clone(),
+            epoch: ticket.0,
+            ticket: ticket.1,
+            outcome: outcome.clone(),
+            now_ms: since_boot_ms(),
+        };
+        let deadline = context.cluster.write_deadline();
+        let told = context
+            .cluster
+            .propose(Command::Conclude(Box::new(conclusion)), deadline)
+            .await;
+        if told.is_ok() {
+            return;
+        }
+        sleep(CONCLUDE_AGAIN).await;
+    }
+    tracing::warn!(%key, "the outcome of a send could not be recorded: who asks for it is told that it is not known");
+}
+
+/// By a clock that is never set.
+fn since_boot_ms() -> u64 {
+    // It can't fail: every kernel that has pidfds has this clock.
+    clock_gettime(ClockId::CLOCK_BOOTTIME)
+        .map(|now| u64::try_from(Duration::from(now).as_millis()).unwrap_or(u64::MAX))
+        .unwrap_or_default()
+}
+
+/// For [`Order::fingerprint`]: FNV-1a, the same on every member and in every version.
+pub fn fingerprint(message: &Send) -> u64 {
+    let mut pairs: Vec<(&str, &[u8])> = message
+        .headers
+        .iter()
+        .chain(&message.properties)
+        .map(|it| (it.name.as_str(), &*it.value))
+        .collect();
+    // Their order may change on the way to the connector server.
+    pairs.sort_unstable();
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut add = |part: &[u8]| {
+        let length = (part.len() as u64).to_le_bytes();
+        for byte in length.iter().chain(part) {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    };
+    add(message.message_id.as_bytes());
+    add(message.content_type.as_bytes());
+    for (name, value) in pairs {
+        add(name.as_bytes());
+        add(value);
+    }
+    add(&message.body);
+    hash
+}
