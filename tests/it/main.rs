@@ -14,6 +14,7 @@ mod kills;
 mod membership;
 mod namespaces;
 mod netns;
+mod outgoing;
 mod paused;
 mod quickstart;
 mod snapshot;
