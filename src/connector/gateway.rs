@@ -23,6 +23,12 @@ use crate::service::api::{Dispatch, Message, Origin, Reply, Request, ServiceErro
 /// How much of a service's refusal is kept as the reason.
 const REASON_MAX: usize = 300;
 
+/// Most headers of a message's own that are handed on, and most bytes of them: with what else
+/// a request has it stays below the 100 headers and 8 KiB that common servers take. More
+/// would be answered with 431 each time, and the message never handled.
+const OWN_HEADERS: usize = 64;
+const OWN_BYTES: usize = 6 << 10;
+
 /// Hands deliveries on.
 pub struct Gateway {
     dispatch: Arc<dyn Dispatch>,
@@ -100,8 +106,17 @@ fn request(spec: &Spec, epoch: u64, delivery: Delivery) -> Request {
             headers.append(name, value);
         }
     };
+    let (mut count, mut bytes) = (0, 0);
     for Header { name, value } in &own {
-        put(&format!("quorate-header-{name}"), value);
+        let size = "quorate-header-: \r\n".len() + name.len() + value.len();
+        if count < OWN_HEADERS && bytes + size <= OWN_BYTES {
+            (count, bytes) = (count + 1, bytes + size);
+            put(&format!("quorate-header-{name}"), value);
+        }
+    }
+    if count < own.len() {
+        let left_out = own.len() - count;
+        put("quorate-headers-left-out", left_out.to_string().as_bytes());
     }
     for Header { name, value } in &properties {
         put(&format!("quorate-property-{name}"), value);

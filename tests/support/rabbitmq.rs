@@ -25,6 +25,8 @@ use lapin::{
 use tempfile::TempDir;
 
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+const CTL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
+const NODE: &str = "test@localhost";
 /// It takes 5 s of two cores that nobody else wants.
 const START: Duration = Duration::from_secs(180);
 
@@ -36,6 +38,7 @@ pub struct Rabbit {
     dist_port: u16,
     epmd_port: u16,
     management: Option<u16>,
+    tls: Option<u16>,
     epmd: Child,
     server: Option<Child>,
 }
@@ -106,12 +109,17 @@ impl Rabbit {
 
     /// The same on another address of this machine.
     pub async fn start_at(address: Ipv4Addr) -> Rabbit {
-        Rabbit::start_with(address, false).await
+        Rabbit::start_with(address, false, None).await
+    }
+
+    /// The same with a port for TLS, with this certificate and its key in PEM.
+    pub async fn start_tls(certificate: &str, key: &str) -> Rabbit {
+        Rabbit::start_with(Ipv4Addr::LOCALHOST, false, Some([certificate, key])).await
     }
 
     /// The same with the management plugin.
     pub async fn start_managed(address: Ipv4Addr) -> Rabbit {
-        let rabbit = Rabbit::start_with(address, true).await;
+        let rabbit = Rabbit::start_with(address, true, None).await;
         let deadline = Instant::now() + START;
         while std::net::TcpStream::connect((address, rabbit.management.unwrap())).is_err() {
             assert!(
@@ -123,12 +131,12 @@ impl Rabbit {
         rabbit
     }
 
-    async fn start_with(address: Ipv4Addr, managed: bool) -> Rabbit {
+    async fn start_with(address: Ipv4Addr, managed: bool, tls: Option<[&str; 2]>) -> Rabbit {
         let dir = folder();
         for folder in ["mnesia", "log", "home"] {
             std::fs::create_dir(dir.path().join(folder)).unwrap();
         }
-        let [port, dist_port, epmd_port, management] = free_ports();
+        let [port, dist_port, epmd_port, management, tls_port] = free_ports();
         let plugins = if managed {
             "[rabbitmq_management].\n"
         } else {
@@ -144,6 +152,18 @@ impl Rabbit {
                  collect_statistics_interval = 1000\n"
             );
         }
+        if let Some(pair) = tls {
+            let paths = ["certificate.pem", "key.pem"].map(|name| dir.path().join(name));
+            for (path, pem) in paths.iter().zip(pair) {
+                std::fs::write(path, pem).unwrap();
+            }
+            let [certificate, key] = paths.map(|path| path.display().to_string());
+            config += &format!(
+                "listeners.ssl.default = {address}:{tls_port}\n\
+                 ssl_options.certfile = {certificate}\nssl_options.keyfile = {key}\n\
+                 ssl_options.verify = verify_none\nssl_options.fail_if_no_peer_cert = false\n"
+            );
+        }
         std::fs::write(dir.path().join("rabbitmq.conf"), config).unwrap();
         let mut epmd = bound_to_this_process("epmd");
         epmd.args(["-address", "127.0.0.1", "-port", &epmd_port.to_string()]);
@@ -155,6 +175,7 @@ impl Rabbit {
             dist_port,
             epmd_port,
             management: managed.then_some(management),
+            tls: tls.map(|_| tls_port),
             epmd,
             server: None,
         };
@@ -178,6 +199,28 @@ impl Rabbit {
         Some(format!("http://{}:{port}", self.address))
     }
 
+    /// Where it takes connections with TLS, if it was started so.
+    pub fn tls_port(&self) -> u16 {
+        self.tls.unwrap()
+    }
+
+    /// Runs rabbitmqctl.
+    pub async fn ctl(&self, arguments: &[&str]) {
+        let mut command = tokio::process::Command::new(CTL);
+        let dir = self.dir.path();
+        command
+            .args(["--quiet", "--node", NODE])
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", dir.join("home"))
+            .env("ERL_EPMD_PORT", self.epmd_port.to_string())
+            .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
+            .current_dir(dir);
+        let said = command.output().await.unwrap();
+        assert!(said.status.success(), "{arguments:?}: {said:?}");
+    }
+
     /// Starts it again, with what it had stored.
     pub async fn up(&mut self) {
         assert!(self.server.is_none(), "it is up already");
@@ -190,7 +233,7 @@ impl Rabbit {
             .env("HOME", dir.join("home"))
             .env("ERL_EPMD_PORT", self.epmd_port.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-            .env("RABBITMQ_NODENAME", "test@localhost")
+            .env("RABBITMQ_NODENAME", NODE)
             .env("RABBITMQ_NODE_PORT", self.port.to_string())
             .env("RABBITMQ_NODE_IP_ADDRESS", self.address.to_string())
             .env("RABBITMQ_DIST_PORT", self.dist_port.to_string())

@@ -80,6 +80,38 @@ fn a_service_is_asked_as_the_contract_says() {
 }
 
 #[test]
+fn more_headers_than_a_server_takes_are_left_out_and_counted() {
+    let asked = |headers: Vec<Header>| {
+        let many = Delivery {
+            headers,
+            ..delivery()
+        };
+        request(&spec(), 42, many).headers
+    };
+    let own = |headers: &HeaderMap| {
+        let names = headers.keys().map(|name| name.as_str());
+        names
+            .filter(|name| name.starts_with("quorate-header-"))
+            .count()
+    };
+    let many = (0..10_000).map(|n| header(&format!("h{n}"), "v")).collect();
+    let many = asked(many);
+    assert_eq!(own(&many), 64);
+    assert_eq!(many["quorate-headers-left-out"], "9936");
+    assert!(many.len() < 100);
+    // One that is too large doesn't push others out.
+    let large = asked(vec![
+        header("a", "v"),
+        header("large", &"v".repeat(100_000)),
+        header("z", "v"),
+    ]);
+    assert_eq!(own(&large), 2);
+    assert_eq!(large["quorate-headers-left-out"], "1");
+    let few = asked(vec![header("a", "v")]);
+    assert_eq!((own(&few), few.get("quorate-headers-left-out")), (1, None));
+}
+
+#[test]
 fn a_message_without_a_content_type_has_none() {
     let request = request(
         &spec(),

@@ -10,10 +10,17 @@ use lapin::{
 };
 use quorate_proto::connector::Header;
 
-use super::super::link::{Epitaph, Message};
+use super::{
+    super::link::{Epitaph, Message},
+    size,
+};
 
 /// Longest reason in a header, in bytes.
 const REASON_MAX: usize = 1000;
+/// How often a quorum queue has handed a message out before.
+const DELIVERY_COUNT: &str = "x-delivery-count";
+/// How many headers a buried message was too large for.
+const LEFT_OUT: &str = "x-quorate-headers-left-out";
 
 /// A delivery whose body has been taken out.
 pub fn read(delivery: &Delivery, body: Bytes) -> Message {
@@ -26,6 +33,11 @@ pub fn read(delivery: &Delivery, body: Bytes) -> Message {
         ("app-id", text(properties.app_id())),
         ("user-id", text(properties.user_id())),
         ("content-encoding", text(properties.content_encoding())),
+        ("expiration-ms", text(properties.expiration())),
+        (
+            "delivery-mode",
+            properties.delivery_mode().map(|n| n.to_string()),
+        ),
         ("priority", properties.priority().map(|n| n.to_string())),
         ("timestamp", properties.timestamp().map(|n| n.to_string())),
         ("exchange", Some(delivery.exchange.to_string())),
@@ -88,15 +100,18 @@ fn told(value: &AMQPValue) -> Option<Bytes> {
 
 /// The properties of the copy that goes into the dead-letter queue: as they were, but
 /// persistent; without what would let the copy expire, be refused (`user-id` must be the
-/// publisher's) or be sent elsewhere (`CC`, `BCC`); and with why it is there.
-pub fn buried(of: &BasicProperties, epitaph: &Epitaph) -> BasicProperties {
+/// publisher's), be sent elsewhere (`CC`, `BCC`) or tell of deliveries from another queue;
+/// and with why it is there. Where that doesn't fit into `most` bytes, the longest headers
+/// are left out.
+pub fn buried(of: &BasicProperties, epitaph: &Epitaph, most: usize) -> BasicProperties {
     let mut headers: BTreeMap<ShortString, AMQPValue> = of
         .headers()
         .as_ref()
         .map(|table| table.inner().clone())
         .unwrap_or_default();
-    headers.retain(|name, _| !matches!(name.as_str(), "CC" | "BCC"));
-    let mut note = |name: &str, value: AMQPValue| headers.insert(name.into(), value);
+    headers.retain(|name, _| !matches!(name.as_str(), "CC" | "BCC" | DELIVERY_COUNT));
+    let mut notes = BTreeMap::new();
+    let mut note = |name: &str, value: AMQPValue| notes.insert(ShortString::from(name), value);
     note(
         "x-quorate-reason",
         AMQPValue::LongString(shortened(&epitaph.reason).into()),
@@ -110,9 +125,7 @@ pub fn buried(of: &BasicProperties, epitaph: &Epitaph) -> BasicProperties {
         "x-quorate-channel",
         AMQPValue::LongString(epitaph.channel.as_str().into()),
     );
-    let mut to = BasicProperties::default()
-        .with_delivery_mode(2)
-        .with_headers(FieldTable::from(headers));
+    let mut to = BasicProperties::default().with_delivery_mode(2);
     let mut keep = |value: &Option<ShortString>,
                     with: fn(BasicProperties, ShortString) -> BasicProperties| {
         if let Some(value) = value {
@@ -135,7 +148,37 @@ pub fn buried(of: &BasicProperties, epitaph: &Epitaph) -> BasicProperties {
     if let Some(timestamp) = *of.timestamp() {
         to = to.with_timestamp(timestamp);
     }
-    to
+    let notes_alone = to.clone().with_headers(FieldTable::from(notes.clone()));
+    let room = most.saturating_sub(size::header(&notes_alone));
+    let left_out = leave_out(&mut headers, room);
+    headers.extend(notes);
+    if left_out > 0 {
+        headers.insert(LEFT_OUT.into(), AMQPValue::LongUInt(left_out));
+    }
+    to.with_headers(FieldTable::from(headers))
+}
+
+/// Leaves the longest headers out until the others fit; tells how many.
+fn leave_out(headers: &mut BTreeMap<ShortString, AMQPValue>, room: usize) -> u32 {
+    let mut sizes: Vec<(usize, ShortString)> = headers
+        .iter()
+        .map(|(name, value)| (size::entry(name, value), name.clone()))
+        .collect();
+    let mut total: usize = sizes.iter().map(|(bytes, _)| bytes).sum();
+    if total <= room {
+        return 0;
+    }
+    let room = room.saturating_sub(size::entry(&LEFT_OUT.into(), &AMQPValue::LongUInt(0)));
+    sizes.sort();
+    let mut left_out = 0;
+    while total > room
+        && let Some((bytes, name)) = sizes.pop()
+    {
+        total -= bytes;
+        headers.remove(&name);
+        left_out += 1;
+    }
+    left_out
 }
 
 fn shortened(text: &str) -> &str {
@@ -169,7 +212,7 @@ mod tests {
             cid: "K1".into(),
             channel: "orders".into(),
         };
-        let to = buried(&of, &epitaph);
+        let to = buried(&of, &epitaph, 131_000);
         assert_eq!(
             to.content_type().as_ref().unwrap().as_str(),
             "application/json"
@@ -184,6 +227,36 @@ mod tests {
             panic!()
         };
         assert_eq!(reason.as_bytes(), "é".repeat(500).as_bytes());
+    }
+
+    #[test]
+    fn a_buried_message_fits_into_a_frame_and_tells_what_did_not() {
+        let mut headers = FieldTable::default();
+        for n in 0..1000 {
+            let text = "v".repeat(if n < 10 { 10_000 } else { 20 });
+            headers.insert(
+                format!("h{n:03}").into(),
+                AMQPValue::LongString(text.into()),
+            );
+        }
+        headers.insert(DELIVERY_COUNT.into(), AMQPValue::LongLongInt(7));
+        let of = BasicProperties::default().with_headers(headers);
+        let epitaph = Epitaph {
+            reason: "r".repeat(2000),
+            attempts: 1,
+            cid: "K".into(),
+            channel: "orders".into(),
+        };
+        let to = buried(&of, &epitaph, 60_000);
+        assert!(size::header(&to) <= 60_000, "{}", size::header(&to));
+        let headers = to.headers().as_ref().unwrap().inner();
+        assert_eq!(headers[LEFT_OUT], AMQPValue::LongUInt(8));
+        assert!(headers.contains_key("h999") && !headers.contains_key("h009"));
+        assert!(headers.contains_key("x-quorate-reason"));
+        assert!(!headers.contains_key(DELIVERY_COUNT));
+        let whole = buried(&of, &epitaph, 1_000_000);
+        let headers = whole.headers().as_ref().unwrap().inner();
+        assert!(headers.contains_key("h009") && !headers.contains_key(LEFT_OUT));
     }
 
     #[test]

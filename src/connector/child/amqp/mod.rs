@@ -1,51 +1,41 @@
 //! AMQP 0-9-1 over lapin.
 //!
 //! lapin's own recovery stays off: it would subscribe again in silence, past a lost lease.
-//! A session is a channel of its own, so that what is unacked goes back with it, and a
-//! second channel for the dead-letter queue, so that a refused publish doesn't take the
-//! consumer down. While standing by, the first of them is open already: beginning to
+//! A session is a channel of its own, so that what is unacked goes back with it; the
+//! dead-letter queue is reached by others, so that a refused publish doesn't take the
+//! consumer down. While standing by, the session's is open already: beginning to
 //! consume is then one round trip to the broker.
 
+mod broker;
 mod message;
+mod outgoing;
+mod parcel;
+mod publisher;
 mod session;
+mod size;
+mod tls;
 
 use std::{
-    io,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use lapin::{
-    AsyncTcpStream, Channel, Connection, ConnectionProperties, Error, ErrorKind,
+    Channel, Connection, Error, ErrorKind,
     options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions},
-    protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
-    tcp::{AMQPUriTcpExt, OwnedTLSConfig},
+    protocol::{AMQPErrorKind, AMQPSoftError},
     types::{FieldTable, ShortString},
-    uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo},
 };
 use serde::Deserialize;
-use tokio::{
-    sync::Mutex,
-    time::{sleep, timeout},
+use tokio::{sync::Mutex, time::sleep};
+
+use self::{
+    broker::Broker,
+    outgoing::{Sending, Target},
+    publisher::Publisher,
+    session::{Consuming, Hand},
 };
-
-use self::session::{Consuming, Hand};
-use super::link::{Inlet, Link, Trouble};
-
-const TCP_CONNECT: Duration = Duration::from_secs(5);
-
-/// `amqp_connection`, as far as it matters here.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-pub struct Broker {
-    host: String,
-    port: u16,
-    vhost: String,
-    username: String,
-    #[serde(default)]
-    password: Option<String>,
-    heartbeat_s: u16,
-    fence: String,
-}
+use super::link::{Inlet, Link, Outlet, Trouble};
 
 /// `amqp_channel`, as far as consuming goes.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -64,68 +54,28 @@ pub struct Amqp {
     label: String,
     /// An open channel that nothing was done with.
     spare: Mutex<Option<Channel>>,
+    /// A queue that does not keep a second consumer off.
+    unfenced: OnceLock<String>,
 }
 
 impl Link for Amqp {
     type Connection = Broker;
+
     async fn connect(to: &Broker, label: &str) -> Result<Self, Trouble> {
-        let uri = AMQPUri {
-            scheme: AMQPScheme::AMQP,
-            authority: AMQPAuthority {
-                userinfo: AMQPUserInfo {
-                    username: to.username.clone(),
-                    password: to.password.clone().unwrap_or_default(),
-                },
-                host: to.host.clone(),
-                port: to.port,
-            },
-            vhost: to.vhost.clone(),
-            query: AMQPQueryString {
-                heartbeat: Some(to.heartbeat_s),
-                ..AMQPQueryString::default()
-            },
-        };
         // No other connection of any member has this label.
         let label = format!(
             "{label} {}-{:08x}",
             std::process::id(),
             rand::random::<u32>()
         );
-        let name = Arc::new(OnceLock::new());
-        let named = name.clone();
-        let properties =
-            ConnectionProperties::default().with_connection_name(label.as_str().into());
-        let runtime =
-            lapin::runtime::default_runtime().map_err(|error| Trouble::new(error.to_string()))?;
-        let connecting = Connection::connector(
-            uri,
-            runtime,
-            async move |uri, runtime| {
-                let config = OwnedTLSConfig::default();
-                let connecting =
-                    AMQPUriTcpExt::connect_with_config_async(&uri, config.as_ref(), &runtime);
-                let late =
-                    || io::Error::new(io::ErrorKind::TimedOut, "no answer to the connection");
-                let stream = timeout(TCP_CONNECT, connecting)
-                    .await
-                    .map_err(|_| late())??;
-                if let AsyncTcpStream::Plain(stream) = &stream {
-                    let stream = stream.get_ref();
-                    // As RabbitMQ calls it, unless addresses are translated on the way.
-                    let name = format!("{} -> {}", stream.local_addr()?, stream.peer_addr()?);
-                    let _ = named.set(name);
-                }
-                Ok(stream)
-            },
-            properties,
-        );
-        let connection = connecting.await.map_err(|error| to.explain(&error))?;
+        let (connection, name) = to.connect(&label).await?;
         let link = Amqp {
             connection: Arc::new(connection),
             broker: to.clone(),
-            name: name.get().cloned().unwrap_or_default(),
+            name,
             label,
             spare: Mutex::default(),
+            unfenced: OnceLock::new(),
         };
         link.stock().await;
         Ok(link)
@@ -199,6 +149,20 @@ impl Amqp {
     }
 }
 
+impl Outlet for Amqp {
+    type Target = Target;
+    type Sender = Sending;
+
+    async fn open(&self, target: &Target) -> Result<Sending, Trouble> {
+        Ok(Sending {
+            publisher: Publisher::new(self.connection.clone()),
+            target: target.clone(),
+            user: self.broker.username.clone(),
+            vhost: self.broker.vhost.clone(),
+        })
+    }
+}
+
 impl Amqp {
     /// Sees to it that there is a spare channel. Without one, opening opens its own.
     async fn stock(&self) {
@@ -217,6 +181,9 @@ impl Amqp {
         prefetch: u16,
         epoch: Option<u64>,
     ) -> Result<Consuming, Trouble> {
+        if self.unfenced.get() == Some(&queue.queue) {
+            return Err(unfenced(&queue.queue));
+        }
         let explain = |error: Error| self.explain_open(&error, queue);
         let spare = self.spare.lock().await.take();
         let channel = match spare.filter(|channel| channel.status().connected()) {
@@ -230,7 +197,7 @@ impl Amqp {
             "the consumer tag",
         )?;
         let options = BasicConsumeOptions {
-            exclusive: self.broker.fence == "exclusive",
+            exclusive: self.broker.exclusive(),
             ..Default::default()
         };
         let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
@@ -242,6 +209,12 @@ impl Amqp {
         );
         // One after the other, without waiting in between: the broker keeps the order.
         let ((), consumer) = tokio::try_join!(biased; qos, consuming).map_err(explain)?;
+        if self.broker.exclusive()
+            && let Err(trouble) = self.alone(queue).await
+        {
+            let _ = channel.close(200, "OK".into()).await;
+            return Err(trouble);
+        }
         let settler = Hand::new(self.connection.clone());
         Ok(Consuming {
             channel,
@@ -253,38 +226,39 @@ impl Amqp {
     }
 }
 
-impl Broker {
-    /// Why connecting failed, and what would be right.
-    fn explain(&self, error: &Error) -> Trouble {
-        let Broker {
-            host,
-            port,
-            vhost,
-            username,
-            ..
-        } = self;
-        Trouble::new(match error.kind() {
-            ErrorKind::ProtocolError(refused) => match refused.kind() {
-                AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => format!(
-                    "the broker {host}:{port} refused the user {username:?}: correct username or password in the amqp_connection"
-                ),
-                AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => format!(
-                    "the broker {host}:{port} did not let the user {username:?} into the vhost {vhost:?}: it must exist and the user must have permissions in it ({})",
-                    refused.get_message()
-                ),
-                _ => format!("the broker {host}:{port} refused the connection: {error}"),
-            },
-            ErrorKind::IOError(error) => {
-                format!(
-                    "can't reach the broker {host}:{port}: {error}; is it running, and are host and port right?"
-                )
-            }
-            _ => format!("can't connect to the broker {host}:{port}: {error}"),
-        })
-    }
-}
-
 impl Amqp {
+    /// Whether the exclusive consumer that we have keeps others off: another one of our own
+    /// must be refused. Queues of the classic type do that; quorum queues and streams take
+    /// the wish for exclusiveness and do nothing about it. Nothing of what they hand out
+    /// meanwhile is read. Asked once in a connection where the answer is no, as each time
+    /// counts as a delivery of the messages that come and go.
+    async fn alone(&self, queue: &Queue) -> Result<(), Trouble> {
+        let can_not_tell = |error: Error| {
+            Trouble::new(format!(
+                "can't find out whether {:?} is consumed by one alone: {error}",
+                queue.queue
+            ))
+        };
+        let second = self.connection.create_channel().await;
+        let second = second.map_err(can_not_tell)?;
+        let options = BasicConsumeOptions {
+            exclusive: true,
+            ..Default::default()
+        };
+        let name = short(&queue.queue, "the queue's name")?;
+        let tag = "quorate-is-it-alone".into();
+        let consuming = second.basic_consume(name, tag, options, FieldTable::default());
+        match consuming.await {
+            Err(error) if refused_access(&error) => Ok(()),
+            Err(error) => Err(can_not_tell(error)),
+            Ok(_) => {
+                let _ = second.close(200, "OK".into()).await;
+                let _ = self.unfenced.set(queue.queue.clone());
+                Err(unfenced(&queue.queue))
+            }
+        }
+    }
+
     /// Why consuming was refused, and what would be right.
     fn explain_open(&self, error: &Error, queue: &Queue) -> Trouble {
         let (queue, vhost) = (&queue.queue, &self.broker.vhost);
@@ -308,6 +282,17 @@ impl Amqp {
             _ => Trouble::new(format!("can't consume {queue:?}: {said}")),
         }
     }
+}
+
+fn refused_access(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(refused)
+        if *refused.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED))
+}
+
+fn unfenced(queue: &str) -> Trouble {
+    Trouble::new(format!(
+        "the queue {queue:?} does not keep a second consumer off, as quorum queues don't: set `fence: lease` in the amqp_connection, or declare it as a classic queue"
+    ))
 }
 
 fn short(text: &str, what: &str) -> Result<ShortString, Trouble> {

@@ -5,23 +5,21 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use lapin::{
-    Acker, BasicProperties, Channel, Confirmation, Connection, Consumer, Error,
-    options::{
-        BasicAckOptions, BasicCancelOptions, BasicNackOptions, BasicPublishOptions,
-        BasicRejectOptions, ConfirmSelectOptions,
-    },
+    Acker, BasicProperties, Channel, Connection, Consumer, Error,
+    options::{BasicAckOptions, BasicCancelOptions, BasicNackOptions, BasicRejectOptions},
     types::ShortString,
 };
 use quorate_proto::connector::Reply;
-use tokio::{sync::Mutex, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     super::link::{Epitaph, Message, Session, Settler, Trouble},
-    message, short,
+    message,
+    publisher::{Fate, Letter, Publisher},
+    short,
 };
 
-/// The longest wait for the dead-letter queue to have a message: for the channel, for the
-/// broker to read it, and for its confirm.
+/// The longest wait for the broker's confirm that the dead-letter queue has a message.
 const CONFIRM: Duration = Duration::from_secs(10);
 /// The longest wait for the broker to stop a consumer.
 const CANCEL: Duration = Duration::from_secs(5);
@@ -91,19 +89,24 @@ impl Session for Consuming {
     }
 
     async fn close(self) {
+        self.settler.publisher.close();
         let _ = self.channel.close(200, "OK".into()).await;
-        if let Some(publisher) = self.settler.publisher.lock().await.take() {
-            let _ = publisher.close(200, "OK".into()).await;
-        }
     }
 }
 
 /// Settles deliveries.
 #[derive(Clone)]
 pub struct Hand {
-    connection: Arc<Connection>,
-    /// In confirm mode; opened at the first burial.
-    publisher: Arc<Mutex<Option<Channel>>>,
+    publisher: Publisher,
+}
+
+impl Hand {
+    /// Over this connection.
+    pub(super) fn new(connection: Arc<Connection>) -> Self {
+        Hand {
+            publisher: Publisher::new(connection),
+        }
+    }
 }
 
 /// lapin answers `false` when the channel that the delivery came by is gone.
@@ -150,89 +153,31 @@ impl Settler for Hand {
         queue: &str,
         epitaph: &Epitaph,
     ) -> Result<(), Trouble> {
-        let burying = self.publish(token, message, queue, epitaph);
-        match timeout(CONFIRM, burying).await {
-            Ok(done) => done,
-            Err(_) => {
-                // Whatever it hangs on, the next burial begins with another channel. Where
-                // the lock is held, another one is opening that channel.
-                if let Ok(mut publisher) = self.publisher.try_lock() {
-                    publisher.take();
-                }
-                Err(Trouble::new(format!(
-                    "the broker did not confirm within {} s that the dead-letter queue {queue:?} has the message",
-                    CONFIRM.as_secs()
-                )))
-            }
-        }
-    }
-}
-
-impl Hand {
-    async fn publish(
-        &self,
-        token: &Token,
-        message: &Message,
-        queue: &str,
-        epitaph: &Epitaph,
-    ) -> Result<(), Trouble> {
-        let properties = message::buried(&token.properties, epitaph);
-        let routing_key = short(queue, "dead_letter")?;
-        let explain = |error: Error| {
-            Trouble::new(format!(
-                "can't put a message into the dead-letter queue {queue:?}: {error}"
-            ))
+        let trouble = |why: String| Trouble::new(why + "; the message is kept");
+        let letter = Letter {
+            exchange: ShortString::default(),
+            routing_key: short(queue, "dead_letter")?,
+            properties: message::buried(&token.properties, epitaph, self.publisher.most()),
+            body: message.body.clone(),
         };
-        let channel = self.publisher().await.map_err(explain)?;
-        let options = BasicPublishOptions {
-            mandatory: true,
-            immediate: false,
-        };
-        let confirm = channel
-            .basic_publish(
-                ShortString::default(),
-                routing_key,
-                options,
-                &message.body,
-                properties,
-            )
-            .await
-            .map_err(explain)?;
-        match confirm.await {
-            Ok(Confirmation::Ack(None)) => Ok(()),
-            Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_))) => {
-                Err(Trouble::new(format!(
-                    "there is no dead-letter queue {queue:?}: declare it at the broker; the message is kept"
-                )))
-            }
-            Ok(_) => Err(Trouble::new(format!(
-                "the broker did not take a message into the dead-letter queue {queue:?}"
+        match self.publisher.publish(letter, CONFIRM).await {
+            Fate::Confirmed => Ok(()),
+            Fate::Unroutable => Err(trouble(format!(
+                "there is no dead-letter queue {queue:?}: declare it at the broker"
             ))),
-            Err(error) => Err(explain(error)),
+            Fate::Nacked => Err(trouble(format!(
+                "the dead-letter queue {queue:?} did not take a message: if it is full, make room in it"
+            ))),
+            Fate::Rejected(said) => Err(trouble(format!(
+                "the broker refuses to put a message into the dead-letter queue {queue:?}: {}",
+                said.get_message()
+            ))),
+            Fate::TooLarge(bytes, most) => Err(trouble(format!(
+                "a message can't be put into the dead-letter queue {queue:?}: its properties take {bytes} bytes, and the broker takes {most}"
+            ))),
+            Fate::NotSent(why) | Fate::Unknown(why) => Err(trouble(format!(
+                "can't put a message into the dead-letter queue {queue:?}: {why}"
+            ))),
         }
-    }
-
-    /// Over this connection.
-    pub(super) fn new(connection: Arc<Connection>) -> Self {
-        Hand {
-            connection,
-            publisher: Arc::default(),
-        }
-    }
-
-    async fn publisher(&self) -> Result<Channel, Error> {
-        let mut publisher = self.publisher.lock().await;
-        if let Some(channel) = publisher
-            .as_ref()
-            .filter(|channel| channel.status().connected())
-        {
-            return Ok(channel.clone());
-        }
-        let channel = self.connection.create_channel().await?;
-        channel
-            .confirm_select(ConfirmSelectOptions::default())
-            .await?;
-        *publisher = Some(channel.clone());
-        Ok(channel)
     }
 }

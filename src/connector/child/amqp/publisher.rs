@@ -1,0 +1,268 @@
+//! Publishing with the broker's confirm.
+//!
+//! Each message has a channel of the broker to itself while it is under way. So what the
+//! broker says there (a confirm, a message that came back, a closed channel) is said of this
+//! message and of no other: a wrong exchange of one caller, which closes the channel, is
+//! nothing to another caller, and a confirm of many at a time can't be taken for that of one
+//! that came back. Channels are kept and used again; there are at most [`CHANNELS`] of them,
+//! and who finds none free waits within its own time.
+//!
+//! # Why each caller learns what is true
+//!
+//! A message is given to lapin only after its stage went from waiting to begun, and a caller
+//! that gives up before that moves the stage to given up: only one of the two succeeds, so
+//! "surely not sent" is never said of a message that is sent later. From then on nothing but
+//! the broker's own word decides: its confirm without the message coming back, its refusal,
+//! or that neither is known. A channel is used again only after its message was answered:
+//! one whose answer is late is kept busy by it, even if nobody waits for it any more.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, Error, ErrorKind,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+    protocol::{AMQPError, AMQPErrorKind},
+    types::ShortString,
+};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
+
+use super::size;
+
+/// Most messages under way at a time.
+const CHANNELS: usize = 64;
+/// Channels of the same connection that are not for publishing.
+const OTHERS: usize = 4;
+/// A channel that was not used for so long is closed.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// A message and where it goes.
+pub struct Letter {
+    pub exchange: ShortString,
+    pub routing_key: ShortString,
+    pub properties: BasicProperties,
+    pub body: Bytes,
+}
+
+/// What became of a message.
+#[derive(Debug, PartialEq)]
+pub enum Fate {
+    /// The broker has it.
+    Confirmed,
+    /// It came back: no queue takes it.
+    Unroutable,
+    /// A queue said no: it is full and its overflow policy is to reject, or it failed.
+    Nacked,
+    /// The broker closed the channel because of it.
+    Rejected(AMQPError),
+    /// Headers and properties take so many bytes, more than so many.
+    TooLarge(usize, usize),
+    /// Surely not sent.
+    NotSent(String),
+    /// Perhaps sent.
+    Unknown(String),
+}
+
+/// Publishes over one connection.
+#[derive(Clone)]
+pub struct Publisher {
+    connection: Arc<Connection>,
+    places: Arc<Semaphore>,
+    /// In confirm mode and with nothing under way; the one used last is the last.
+    idle: Arc<Mutex<VecDeque<(Instant, Channel)>>>,
+}
+
+/// How far a message is; see above.
+#[derive(Default)]
+struct Stage(AtomicU8);
+
+const WAITING: u8 = 0;
+const BEGUN: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+impl Stage {
+    fn leave_waiting_for(&self, next: u8) -> bool {
+        self.0
+            .compare_exchange(WAITING, next, SeqCst, SeqCst)
+            .is_ok()
+    }
+}
+
+impl Publisher {
+    /// Over this connection. Opens nothing yet.
+    pub fn new(connection: Arc<Connection>) -> Self {
+        // Some are for others of this connection, where the broker allows few.
+        let allowed = usize::from(connection.configuration().channel_max());
+        let places = CHANNELS.min(allowed.saturating_sub(OTHERS)).max(1);
+        Publisher {
+            connection,
+            places: Arc::new(Semaphore::new(places)),
+            idle: Arc::default(),
+        }
+    }
+
+    /// Publishes a message that must reach a queue, and waits so long for the broker's word.
+    pub async fn publish(&self, letter: Letter, within: Duration) -> Fate {
+        let deadline = Instant::now() + within;
+        let (bytes, most) = (size::header(&letter.properties), self.most());
+        if bytes > most {
+            return Fate::TooLarge(bytes, most);
+        }
+        if let Some(fate) = self.unable() {
+            return fate;
+        }
+        let place = match timeout_at(deadline, self.places.clone().acquire_owned()).await {
+            Ok(Ok(place)) => place,
+            Ok(Err(_)) => return Fate::NotSent("the connector is stopping".to_owned()),
+            Err(_) => {
+                return Fate::NotSent(format!(
+                    "too many messages wait for the broker's confirm already{}",
+                    self.perhaps_blocked()
+                ));
+            }
+        };
+        let stage = Arc::new(Stage::default());
+        // Goes on when the caller doesn't, so that channels are never left half-used.
+        let attempt = tokio::spawn(self.clone().attempt(letter, stage.clone(), place));
+        match timeout_at(deadline, attempt).await {
+            Ok(Ok(fate)) => fate,
+            Ok(Err(panicked)) => Fate::Unknown(panicked.to_string()),
+            Err(_) if stage.leave_waiting_for(GIVEN_UP) => Fate::NotSent(format!(
+                "the broker opened no channel within {} ms",
+                within.as_millis()
+            )),
+            Err(_) => Fate::Unknown(format!(
+                "the broker did not confirm within {} ms that it has the message{}",
+                within.as_millis(),
+                self.perhaps_blocked()
+            )),
+        }
+    }
+
+    /// No message begins after this.
+    pub fn close(&self) {
+        self.places.close();
+        // Dropped is closed.
+        self.idle.lock().clear();
+    }
+
+    /// The largest header that is sent: it must fit into one frame, or the broker would end
+    /// the connection, with everything that is under way on it.
+    pub fn most(&self) -> usize {
+        let frame = self.connection.configuration().frame_max() as usize;
+        frame.saturating_sub(size::FRAME)
+    }
+
+    fn unable(&self) -> Option<Fate> {
+        let status = self.connection.status();
+        let why = match (status.connected(), status.blocked()) {
+            (false, _) => "the connection to the broker is lost".to_owned(),
+            (_, true) => format!("nothing is sent now{}", self.perhaps_blocked()),
+            _ => return None,
+        };
+        Some(Fate::NotSent(why))
+    }
+
+    fn perhaps_blocked(&self) -> &'static str {
+        match self.connection.status().blocked() {
+            true => {
+                ": the broker has blocked the connection, as it does while its memory or disk is short (see `rabbitmqctl status`, Alarms)"
+            }
+            false => "",
+        }
+    }
+
+    async fn attempt(
+        self,
+        letter: Letter,
+        stage: Arc<Stage>,
+        _place: OwnedSemaphorePermit,
+    ) -> Fate {
+        let channel = match self.channel().await {
+            Ok(channel) => channel,
+            Err(error) => return Fate::NotSent(format!("can't open a channel: {error}")),
+        };
+        let fate = match stage.leave_waiting_for(BEGUN) {
+            true => publish_over(&channel, letter).await,
+            false => Fate::NotSent("given up".to_owned()),
+        };
+        self.keep(channel);
+        fate
+    }
+
+    async fn channel(&self) -> Result<Channel, Error> {
+        loop {
+            let Some((_, channel)) = self.idle.lock().pop_back() else {
+                break;
+            };
+            if channel.status().connected() {
+                return Ok(channel);
+            }
+        }
+        let channel = self.connection.create_channel().await?;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await?;
+        Ok(channel)
+    }
+
+    fn keep(&self, channel: Channel) {
+        if self.places.is_closed() || !channel.status().connected() {
+            return;
+        }
+        let now = Instant::now();
+        let mut idle = self.idle.lock();
+        idle.push_back((now, channel));
+        while idle.front().is_some_and(|(since, _)| now - *since > IDLE) {
+            idle.pop_front();
+        }
+    }
+}
+
+async fn publish_over(channel: &Channel, letter: Letter) -> Fate {
+    let options = BasicPublishOptions {
+        mandatory: true,
+        immediate: false,
+    };
+    let published = channel
+        .basic_publish(
+            letter.exchange,
+            letter.routing_key,
+            options,
+            &letter.body,
+            letter.properties,
+        )
+        .await;
+    let confirmed = match published {
+        Ok(confirm) => confirm.await,
+        Err(error) => Err(error),
+    };
+    match confirmed {
+        Ok(Confirmation::Ack(None)) => Fate::Confirmed,
+        Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_))) => Fate::Unroutable,
+        Ok(Confirmation::Nack(None)) => Fate::Nacked,
+        Ok(Confirmation::NotRequested) => {
+            Fate::Unknown("the broker was not asked for a confirm".to_owned())
+        }
+        Err(error) => match error.kind() {
+            // Closes this channel, so it was said of this message.
+            ErrorKind::ProtocolError(said) if matches!(said.kind(), AMQPErrorKind::Soft(_)) => {
+                Fate::Rejected(said.clone())
+            }
+            _ => Fate::Unknown(format!(
+                "the connection was lost before the broker confirmed: {error}"
+            )),
+        },
+    }
+}

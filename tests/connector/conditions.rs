@@ -1,0 +1,152 @@
+//! What a broker or its operator does to a connection that works.
+
+use std::time::Duration;
+
+use quorate::{
+    connector::{ConnectorState, ConnectorStatus},
+    state::Kind,
+};
+use serde_json::json;
+
+use super::{
+    rabbitmq::{Client, Rabbit},
+    world::*,
+};
+
+fn says(status: &ConnectorStatus, what: &str) -> bool {
+    status
+        .last_error
+        .as_deref()
+        .is_some_and(|error| error.contains(what))
+}
+
+/// Memory alarms, a vhost that goes and comes, a user whose password changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_operator_does_is_told_and_over_once_it_is() {
+    let broker = Rabbit::start().await;
+    broker.ctl(&["add_vhost", "shop"]).await;
+    broker.ctl(&["add_user", "orders", "first"]).await;
+    let permit = ["set_permissions", "-p", "shop", "orders", ".*", ".*", ".*"];
+    broker.ctl(&permit).await;
+    broker
+        .ctl(&["set_permissions", "-p", "shop", "guest", ".*", ".*", ".*"])
+        .await;
+    let shop = broker.uri().replace("%2f", "shop");
+
+    let queue = unique("conditions");
+    let dead = format!("{queue}-dead");
+    let client = Client::connect(&shop).await;
+    client.declare(&queue).await;
+    client.declare(&dead).await;
+    let group = Group::with_channel(&broker, &queue);
+    let connect = |password: &str| {
+        let mut connection = connection(broker.port());
+        connection["vhost"] = json!("shop");
+        connection["username"] = json!("orders");
+        connection["password"] = json!(password);
+        group.put(Kind::AmqpConnection, connection);
+    };
+    connect("first");
+    let mut with_dead_letter = channel(&queue);
+    with_dead_letter["on_failure"] = json!({"retries": 0, "dead_letter": dead});
+    group.put(Kind::AmqpChannel, with_dead_letter);
+    group.behave(|call| {
+        let code = if call.body == "poison" { 500 } else { 200 };
+        (Duration::ZERO, status(code))
+    });
+    let member = Member::start(&group, 1, 2000);
+    member.lead(2);
+    let active = member.active(&queue).await;
+
+    // Blocked: nobody may publish, so nothing is dead-lettered; messages go on being handled.
+    client.publish(&queue, bodies(3)).await;
+    client.publish(&queue, ["poison".to_owned()]).await;
+    member
+        .when(&queue, "one is buried", |status| status.failed == 1)
+        .await;
+    client
+        .publish(&queue, ["poison".to_owned()].into_iter().chain(bodies(3)))
+        .await;
+    member
+        .when(&queue, "two are buried", |status| status.failed == 2)
+        .await;
+    group.behave(|call| {
+        let code = if call.body == "poison" { 500 } else { 200 };
+        (Duration::from_millis(3000), status(code))
+    });
+    client.publish(&queue, ["poison".to_owned()]).await;
+    member
+        .when(&queue, "it is in flight", |status| status.in_flight == 1)
+        .await;
+    broker.ctl(&["set_vm_memory_high_watermark", "0"]).await;
+    let seen = member
+        .when(&queue, "blocked", |status| {
+            says(status, "has blocked the connection")
+        })
+        .await;
+    println!("{seen:?}");
+    assert_eq!((seen.state, seen.failed), (ConnectorState::Active, 2));
+    broker.ctl(&["set_vm_memory_high_watermark", "0.4"]).await;
+    let seen = member
+        .when(&queue, "buried after all", |status| status.failed == 3)
+        .await;
+    member
+        .when(&queue, "the error is over", |status| {
+            status.last_error.is_none()
+        })
+        .await;
+    assert_eq!(seen.pid, active.pid);
+    group.behave(|_| (Duration::ZERO, status(200)));
+
+    // The password changes: the connection that is there stays, another is refused.
+    broker.ctl(&["change_password", "orders", "second"]).await;
+    broker
+        .ctl(&["close_all_user_connections", "orders", "as a test"])
+        .await;
+    let refused = |status: &ConnectorStatus| says(status, "refused the user \"orders\"");
+    member.when(&queue, "refused", refused).await;
+    connect("second");
+    member.active(&queue).await;
+
+    // The permission to read goes and comes.
+    broker
+        .ctl(&["set_permissions", "-p", "shop", "orders", ".*", ".*", ""])
+        .await;
+    broker
+        .ctl(&["close_all_user_connections", "orders", "as a test"])
+        .await;
+    member
+        .when(&queue, "may not read", |status| {
+            says(status, "may not read the queue")
+        })
+        .await;
+    broker.ctl(&permit).await;
+    member.active(&queue).await;
+
+    // The vhost goes and comes.
+    broker.ctl(&["delete_vhost", "shop"]).await;
+    member
+        .when(&queue, "no vhost", |status| {
+            status.state == ConnectorState::Failed && says(status, "into the vhost \"shop\"")
+        })
+        .await;
+    broker.ctl(&["add_vhost", "shop"]).await;
+    broker.ctl(&permit).await;
+    broker
+        .ctl(&["set_permissions", "-p", "shop", "guest", ".*", ".*", ".*"])
+        .await;
+    member
+        .when(&queue, "no queue", |status| {
+            says(status, "there is no queue")
+        })
+        .await;
+    let client = Client::connect(&shop).await;
+    client.declare(&queue).await;
+    let seen = member.active(&queue).await;
+    assert_eq!((seen.pid, seen.last_error), (active.pid, None));
+    let handled = seen.handled;
+    client.publish(&queue, bodies(5)).await;
+    member
+        .when(&queue, "handled", |status| status.handled == handled + 5)
+        .await;
+}

@@ -1,0 +1,89 @@
+//! Quorum queues.
+
+use std::time::Duration;
+
+use quorate::{connector::ConnectorState, state::Kind};
+use serde_json::json;
+
+use super::world::*;
+
+const QUORUM: &[(&str, &str)] = &[("x-queue-type", "quorum")];
+
+fn fenced_by_the_lease(port: u16) -> serde_json::Value {
+    let mut connection = connection(port);
+    connection["fence"] = json!("lease");
+    connection
+}
+
+/// RabbitMQ grants any number of exclusive consumers of a quorum queue.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quorum_queue_is_no_fence_and_is_refused_as_one() {
+    let (broker, queue) = (broker().await, unique("no-fence"));
+    let client = broker.client().await;
+    client.declare_with(&queue, QUORUM).await;
+    client.publish(&queue, bodies(5)).await;
+    let group = Group::with_channel(broker, &queue);
+    let member = Member::start(&group, 1, 2000);
+    member.lead(2);
+    let refused = member
+        .when(&queue, "it is refused", |status| {
+            status.state == ConnectorState::Failed && status.last_error.is_some()
+        })
+        .await;
+    let said = refused.last_error.unwrap();
+    assert!(
+        said.contains("does not keep a second consumer off"),
+        "{said}"
+    );
+    assert!(said.contains("fence: lease"), "{said}");
+    assert_eq!(refused.handled, 0);
+    assert!(group.calls.lock().is_empty());
+    // It does not ask again: each time would count as a delivery, and too many of them drop
+    // a message.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(client.count(&queue).await, (5, 0));
+    let first = client.take(&queue).await.unwrap();
+    let count = &first.properties.headers().as_ref().unwrap().inner()["x-delivery-count"];
+    assert!(format!("{count:?}").contains("(1)"), "{count:?}");
+
+    group.put(Kind::AmqpConnection, fenced_by_the_lease(broker.port()));
+    member.active(&queue).await;
+    member
+        .when(&queue, "all handled", |status| status.handled == 4)
+        .await;
+    drained(&client, &member, &queue).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_for_good_goes_from_a_quorum_queue_to_a_quorum_queue() {
+    let (broker, queue) = (broker().await, unique("quorum"));
+    let dead = format!("{queue}-dead");
+    let client = broker.client().await;
+    client.declare_with(&queue, QUORUM).await;
+    client.declare_with(&dead, QUORUM).await;
+    let group = Group::with_channel(broker, &queue);
+    group.put(Kind::AmqpConnection, fenced_by_the_lease(broker.port()));
+    let mut with_dead_letter = channel(&queue);
+    with_dead_letter["on_failure"]["dead_letter"] = json!(dead);
+    group.put(Kind::AmqpChannel, with_dead_letter);
+    group.behave(|call| {
+        let code = if call.body == "3" { 500 } else { 200 };
+        (Duration::ZERO, status(code))
+    });
+    let member = Member::start(&group, 1, 2000);
+    member.lead(2);
+    member.active(&queue).await;
+    client.publish(&queue, bodies(10)).await;
+    member
+        .when(&queue, "all done", |status| {
+            (status.handled, status.failed) == (9, 1)
+        })
+        .await;
+    drained(&client, &member, &queue).await;
+    let letter = client.take(&dead).await.unwrap();
+    assert_eq!(letter.data, b"3");
+    let headers = letter.properties.headers().clone().unwrap();
+    for name in ["reason", "attempts", "cid", "channel"] {
+        assert!(headers.contains_key(&format!("x-quorate-{name}")), "{name}");
+    }
+}
