@@ -62,13 +62,13 @@ async fn what_the_operator_does_is_told_and_over_once_it_is() {
     client.publish(&queue, bodies(3)).await;
     client.publish(&queue, ["poison".to_owned()]).await;
     member
-        .when(&queue, "one is buried", |status| status.failed == 1)
+        .when(&queue, "one is buried", |status| status.counts.failed == 1)
         .await;
     client
         .publish(&queue, ["poison".to_owned()].into_iter().chain(bodies(3)))
         .await;
     member
-        .when(&queue, "two are buried", |status| status.failed == 2)
+        .when(&queue, "two are buried", |status| status.counts.failed == 2)
         .await;
     group.behave(|call| {
         let code = if call.body == "poison" { 500 } else { 200 };
@@ -76,7 +76,9 @@ async fn what_the_operator_does_is_told_and_over_once_it_is() {
     });
     client.publish(&queue, ["poison".to_owned()]).await;
     member
-        .when(&queue, "it is in flight", |status| status.in_flight == 1)
+        .when(&queue, "it is in flight", |status| {
+            status.counts.in_flight == 1
+        })
         .await;
     broker.ctl(&["set_vm_memory_high_watermark", "0"]).await;
     let seen = member
@@ -85,10 +87,15 @@ async fn what_the_operator_does_is_told_and_over_once_it_is() {
         })
         .await;
     println!("{seen:?}");
-    assert_eq!((seen.state, seen.failed), (ConnectorState::Active, 2));
+    assert_eq!(
+        (seen.state, seen.counts.failed),
+        (ConnectorState::Active, 2)
+    );
     broker.ctl(&["set_vm_memory_high_watermark", "0.4"]).await;
     let seen = member
-        .when(&queue, "buried after all", |status| status.failed == 3)
+        .when(&queue, "buried after all", |status| {
+            status.counts.failed == 3
+        })
         .await;
     member
         .when(&queue, "the error is over", |status| {
@@ -144,9 +151,11 @@ async fn what_the_operator_does_is_told_and_over_once_it_is() {
     client.declare(&queue).await;
     let seen = member.active(&queue).await;
     assert_eq!((seen.pid, seen.last_error), (active.pid, None));
-    let handled = seen.handled;
+    let handled = seen.counts.handled;
     client.publish(&queue, bodies(5)).await;
     member
-        .when(&queue, "handled", |status| status.handled == handled + 5)
+        .when(&queue, "handled", |status| {
+            status.counts.handled == handled + 5
+        })
         .await;
 }

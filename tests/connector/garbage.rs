@@ -138,7 +138,7 @@ async fn a_broker_without_a_bound_for_frames_takes_no_memory() {
     let member = Member::consuming(&broker, &queue, 2000).await;
     client.publish(&queue, bodies(10)).await;
     let seen = member
-        .when(&queue, "handled", |status| status.handled == 10)
+        .when(&queue, "handled", |status| status.counts.handled == 10)
         .await;
     assert!(resident_kib(seen.pid.unwrap()) < 64 << 10);
 }
@@ -164,7 +164,7 @@ async fn large_messages_and_many_headers_are_handled() {
     client.publish(&queue, [large]).await;
     let seen = member
         .when(&queue, "a large body is handled", |status| {
-            status.handled == 1
+            status.counts.handled == 1
         })
         .await;
     let length = member.group.calls.lock().pop().unwrap().body.len();
@@ -183,7 +183,7 @@ async fn large_messages_and_many_headers_are_handled() {
     }
     member
         .when(&queue, "both are done", |status| {
-            (status.handled, status.failed) == (2, 1)
+            (status.counts.handled, status.counts.failed) == (2, 1)
         })
         .await;
     let call = member.group.calls.lock()[0].clone();
@@ -208,7 +208,7 @@ async fn large_messages_and_many_headers_are_handled() {
         .publish_with(&queue, ["poison".to_owned()], properties)
         .await;
     let seen = member
-        .when(&queue, "it is buried", |status| status.failed == 2)
+        .when(&queue, "it is buried", |status| status.counts.failed == 2)
         .await;
     let letter = client.take(&dead).await.unwrap();
     let headers = letter.properties.headers().clone().unwrap();
@@ -271,7 +271,9 @@ async fn a_message_that_can_not_be_read_is_told_of() {
     let member = Member::consuming(broker, &queue, 2000).await;
     publish_raw(broker.port(), &queue, CORRELATION_ID, b"\x02ok");
     member
-        .when(&queue, "one that can be read", |status| status.handled == 1)
+        .when(&queue, "one that can be read", |status| {
+            status.counts.handled == 1
+        })
         .await;
     publish_raw(broker.port(), &queue, CORRELATION_ID, b"\x02\xff\xfe");
     let seen = member
@@ -301,7 +303,7 @@ async fn deeply_nested_headers_end_no_process() {
     let table = [&(entry.len() as u32).to_be_bytes(), &*entry].concat();
     publish_raw(broker.port(), &queue, HEADERS, &table);
     let seen = member
-        .when(&queue, "handled", |status| status.handled == 1)
+        .when(&queue, "handled", |status| status.counts.handled == 1)
         .await;
     assert_eq!(seen.pid, before);
 }

@@ -36,7 +36,7 @@ async fn a_quorum_queue_is_no_fence_and_is_refused_as_one() {
         "{said}"
     );
     assert!(said.contains("fence: lease"), "{said}");
-    assert_eq!(refused.handled, 0);
+    assert_eq!(refused.counts.handled, 0);
     assert!(group.calls.lock().is_empty());
     // It does not ask again: each time would count as a delivery, and too many of them drop
     // a message.
@@ -49,7 +49,7 @@ async fn a_quorum_queue_is_no_fence_and_is_refused_as_one() {
     group.put(Kind::AmqpConnection, fenced_by_the_lease(broker.port()));
     member.active(&queue).await;
     member
-        .when(&queue, "all handled", |status| status.handled == 4)
+        .when(&queue, "all handled", |status| status.counts.handled == 4)
         .await;
     drained(&client, &member, &queue).await;
 }
@@ -76,7 +76,7 @@ async fn what_fails_for_good_goes_from_a_quorum_queue_to_a_quorum_queue() {
     client.publish(&queue, bodies(10)).await;
     member
         .when(&queue, "all done", |status| {
-            (status.handled, status.failed) == (9, 1)
+            (status.counts.handled, status.counts.failed) == (9, 1)
         })
         .await;
     drained(&client, &member, &queue).await;

@@ -84,7 +84,7 @@ async fn tls_works_and_each_way_it_can_be_wrong_says_what_would_be_right() {
     let active = member.active(&queue).await;
     client.publish(&queue, bodies(100)).await;
     member
-        .when(&queue, "all handled", |status| status.handled == 100)
+        .when(&queue, "all handled", |status| status.counts.handled == 100)
         .await;
 
     let wrong = async |connection: Value, told: &str| {
@@ -148,6 +148,6 @@ async fn tls_works_and_each_way_it_can_be_wrong_says_what_would_be_right() {
     assert_eq!((again.pid, again.last_error), (active.pid, None));
     client.publish(&queue, bodies(1)).await;
     member
-        .when(&queue, "handled", |status| status.handled == 101)
+        .when(&queue, "handled", |status| status.counts.handled == 101)
         .await;
 }

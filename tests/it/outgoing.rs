@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::signal::{Signal, kill};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -71,7 +74,10 @@ impl Bed {
     }
 
     async fn order(&self, at: usize, order: &str) -> (u16, Value) {
-        let url = self.url(at, &format!("/v1/connectors/amqp_outgoing/invoices/{order}"));
+        let url = self.url(
+            at,
+            &format!("/v1/connectors/amqp_outgoing/invoices/{order}"),
+        );
         send(&url, &[], "").await.expect("an answer")
     }
 }
@@ -100,21 +106,36 @@ async fn any_member_has_it_sent_and_says_what_became_of_it() {
             ("quorate-property-priority", "7"),
         ];
         let (status, answer) = bed.send(at, &headers, "hello").await;
-        assert_eq!((status, &answer["message_id"]), (200, &json!("m-7")), "{answer}");
+        assert_eq!(
+            (status, &answer["message_id"]),
+            (200, &json!("m-7")),
+            "{answer}"
+        );
         let message = bed.broker.take("invoices").await.expect("it is there");
         let properties = &message.delivery.properties;
         assert_eq!(message.delivery.data, b"hello");
-        assert_eq!(properties.message_id().as_ref().map(|id| id.as_str()), Some("m-7"));
+        assert_eq!(
+            properties.message_id().as_ref().map(|id| id.as_str()),
+            Some("m-7")
+        );
         assert_eq!(properties.priority(), &Some(7));
         assert_eq!(properties.delivery_mode(), &Some(2));
         let headers = properties.headers().as_ref().expect("headers").inner();
         assert!(headers.contains_key("tenant"), "{headers:?}");
     }
-    let (status, answer) = bed.send(0, &[("quorate-property-routing-key", "nowhere")], "x").await;
-    assert_eq!((status, &answer["code"]), (502, &json!("refused")), "{answer}");
+    let (status, answer) = bed
+        .send(0, &[("quorate-property-routing-key", "nowhere")], "x")
+        .await;
+    assert_eq!(
+        (status, &answer["code"]),
+        (502, &json!("refused")),
+        "{answer}"
+    );
     let detail = answer["detail"].as_str().expect("a detail");
     assert!(detail.contains("nowhere"), "{detail}");
-    let (status, answer) = bed.send(1, &[("quorate-property-colour", "red")], "x").await;
+    let (status, answer) = bed
+        .send(1, &[("quorate-property-colour", "red")], "x")
+        .await;
     assert_eq!(status, 502, "{answer}");
     assert!(answer["detail"].to_string().contains("colour"), "{answer}");
     for (path, status, code) in [
@@ -123,7 +144,11 @@ async fn any_member_has_it_sent_and_says_what_became_of_it() {
     ] {
         for at in 0..3 {
             let answered = send(&bed.url(at, path), &[], "x").await.expect("an answer");
-            assert_eq!((answered.0, &answered.1["code"]), (status, &json!(code)), "{answered:?}");
+            assert_eq!(
+                (answered.0, &answered.1["code"]),
+                (status, &json!(code)),
+                "{answered:?}"
+            );
         }
     }
     let (status, answer) = bed.send(2, &[("quorate-within-ms", "a minute")], "x").await;
@@ -147,11 +172,16 @@ async fn kill_9_in_the_middle_loses_nothing_and_sends_nothing_twice_under_one_ke
     let confirmed = Arc::new(AtomicUsize::new(0));
     let mut callers = tokio::task::JoinSet::new();
     for caller in 0..8 {
-        let at = if caller % 2 == 0 { other(server) } else { other(other(server)) };
+        let at = if caller % 2 == 0 {
+            other(server)
+        } else {
+            other(other(server))
+        };
         let url = bed.url(at, "/v1/outgoing/amqp_outgoing/invoices/send");
         let (done, confirmed) = (done.clone(), confirmed.clone());
         callers.spawn(async move {
-            let (mut sure, mut unknown, mut not_sent, mut longest) = (vec![], vec![], 0, Duration::ZERO);
+            let (mut sure, mut unknown, mut not_sent, mut longest) =
+                (vec![], vec![], 0, Duration::ZERO);
             let mut n = 0;
             while !done.load(Ordering::SeqCst) {
                 let body = format!("{caller}-{n}");
@@ -205,7 +235,14 @@ async fn kill_9_in_the_middle_loses_nothing_and_sends_nothing_twice_under_one_ke
     // What was unknown stays unknown, or was found out; it is never sent again.
     for body in &unknown {
         let (status, answer) = bed
-            .send(other(server), &[("quorate-idempotency-key", body), ("quorate-within-ms", "300")], body)
+            .send(
+                other(server),
+                &[
+                    ("quorate-idempotency-key", body),
+                    ("quorate-within-ms", "300"),
+                ],
+                body,
+            )
             .await;
         assert!(matches!(status, 200 | 504), "{status} {answer}");
     }
@@ -215,7 +252,10 @@ async fn kill_9_in_the_middle_loses_nothing_and_sends_nothing_twice_under_one_ke
     let there: BTreeSet<_> = bodies.into_keys().collect();
     let lost: Vec<_> = sure.difference(&there).collect();
     assert!(lost.is_empty(), "{lost:?}");
-    let surprising: Vec<_> = there.iter().filter(|it| !sure.contains(*it) && !unknown.contains(*it)).collect();
+    let surprising: Vec<_> = there
+        .iter()
+        .filter(|it| !sure.contains(*it) && !unknown.contains(*it))
+        .collect();
     assert!(surprising.is_empty(), "{surprising:?}");
 }
 
@@ -230,7 +270,11 @@ async fn the_same_key_gives_the_first_outcome_after_a_takeover_too() {
         assert_eq!(bed.send(at, &key, "once").await, (200, first.clone()));
     }
     let (status, answer) = bed.send(0, &key, "another").await;
-    assert_eq!((status, &answer["code"]), (422, &json!("invalid")), "{answer}");
+    assert_eq!(
+        (status, &answer["code"]),
+        (422, &json!("invalid")),
+        "{answer}"
+    );
     bed.cluster.members[server].kill();
     assert_eq!(bed.send(other(server), &key, "once").await, (200, first));
     assert_eq!(bed.bodies().await, BTreeMap::from([("once".to_owned(), 1)]));
@@ -244,23 +288,39 @@ async fn a_death_between_the_send_and_its_outcome_is_told_and_nothing_is_sent_ag
     let (server, _) = bed.cluster.serving(0).await;
     let at = other(server);
     let url = bed.url(at, "/v1/outgoing/amqp_outgoing/invoices/send");
-    let key = [("quorate-idempotency-key", "k-2"), ("quorate-within-ms", "8000")];
-    let broker = nix::unistd::Pid::from_raw(bed.rabbit.pid() as i32);
+    let key = [
+        ("quorate-idempotency-key", "k-2"),
+        ("quorate-within-ms", "8000"),
+    ];
+    let broker = Pid::from_raw(bed.rabbit.pid().expect("it runs") as i32);
     kill(broker, Signal::SIGSTOP).expect("the broker is there");
     let waiting = tokio::spawn(async move { send(&url, &key, "perhaps").await });
     until("the send is under way", SOON, || async {
         let status = bed.cluster.connector(at, "invoices").await?;
-        (status["in_flight"] == 1).then_some(()).ok_or(status.to_string())
+        (status["in_flight"] == 1)
+            .then_some(())
+            .ok_or(status.to_string())
     })
     .await;
     bed.cluster.members[server].kill();
     let (status, answer) = waiting.await.expect("a task").expect("an answer");
-    assert_eq!((status, &answer["code"]), (504, &json!("unknown_outcome")), "{answer}");
+    assert_eq!(
+        (status, &answer["code"]),
+        (504, &json!("unknown_outcome")),
+        "{answer}"
+    );
     bed.cluster.leader_but(Some(server)).await;
     bed.cluster.serving(at).await;
-    let again = [("quorate-idempotency-key", "k-2"), ("quorate-within-ms", "2000")];
+    let again = [
+        ("quorate-idempotency-key", "k-2"),
+        ("quorate-within-ms", "2000"),
+    ];
     let (status, answer) = bed.send(at, &again, "perhaps").await;
-    assert_eq!((status, &answer["code"]), (504, &json!("unknown_outcome")), "{answer}");
+    assert_eq!(
+        (status, &answer["code"]),
+        (504, &json!("unknown_outcome")),
+        "{answer}"
+    );
     kill(broker, Signal::SIGCONT).expect("the broker is there");
     bed.cluster.connector_in(at, "invoices", "active").await;
     let (status, answer) = bed.send(at, &again, "perhaps").await;
@@ -269,7 +329,10 @@ async fn a_death_between_the_send_and_its_outcome_is_told_and_nothing_is_sent_ag
     assert_eq!(status, 200, "{answer}");
     let bodies = bed.bodies().await;
     assert_eq!(bodies.get("the next"), Some(&1));
-    assert!(bodies.get("perhaps").is_none_or(|times| *times == 1), "{bodies:?}");
+    assert!(
+        bodies.get("perhaps").is_none_or(|times| *times == 1),
+        "{bodies:?}"
+    );
 }
 
 #[tokio::test]
@@ -280,7 +343,11 @@ async fn what_was_paused_stays_so_after_a_takeover_until_it_is_resumed() {
     assert_eq!((status, &answer["paused"]), (200, &json!(true)), "{answer}");
     bed.cluster.connector_in(0, "invoices", "paused").await;
     let (status, answer) = bed.send(0, &[], "x").await;
-    assert_eq!((status, &answer["code"]), (409, &json!("paused")), "{answer}");
+    assert_eq!(
+        (status, &answer["code"]),
+        (409, &json!("paused")),
+        "{answer}"
+    );
     bed.cluster.members[server].kill();
     let at = other(server);
     bed.cluster.leader_but(Some(server)).await;
@@ -288,7 +355,11 @@ async fn what_was_paused_stays_so_after_a_takeover_until_it_is_resumed() {
     bed.cluster.connector_in(at, "invoices", "paused").await;
     assert_eq!(bed.send(at, &[], "x").await.0, 409);
     let (status, answer) = bed.order(at, "resume").await;
-    assert_eq!((status, &answer["paused"]), (200, &json!(false)), "{answer}");
+    assert_eq!(
+        (status, &answer["paused"]),
+        (200, &json!(false)),
+        "{answer}"
+    );
     let (status, answer) = bed.send(at, &[], "y").await;
     assert_eq!(status, 200, "it waits for the process: {answer}");
     assert_eq!(bed.bodies().await, BTreeMap::from([("y".to_owned(), 1)]));

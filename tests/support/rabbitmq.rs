@@ -193,6 +193,11 @@ impl Rabbit {
         self.port
     }
 
+    /// Its process, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Child::id)
+    }
+
     /// Where its management face answers, if it was started with it.
     pub fn management_url(&self) -> Option<String> {
         let port = self.management?;

@@ -27,6 +27,7 @@ use super::{
     consume::Inbound,
     frames::{Reader, write_all},
     run::Run,
+    send::Outbound,
     watchdog::{Watchdog, end_now},
     wires::{Desired, Order, Wires},
 };
@@ -148,6 +149,7 @@ async fn serve(
     if let Some(configure) = wires.first_configuration().await {
         match configure.kind.as_str() {
             "amqp_channel" => Run::new(wires).run::<Inbound<Amqp>>().await,
+            "amqp_outgoing" => Run::new(wires).run::<Outbound<Amqp>>().await,
             other => wires.unknown_kind(other).await,
         }
     }
