@@ -131,6 +131,8 @@ impl Inlet for Amqp {
     }
 
     async fn waiting(&self, queue: &Queue) -> Option<u64> {
+        // The session has the one that was there.
+        self.stock().await;
         Some(self.look(queue).await?.message_count().into())
     }
 }
