@@ -7,6 +7,7 @@
 mod here;
 mod once;
 pub mod outcome;
+mod room;
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use axum::{
         DefaultBodyLimit, Path, RawQuery, State,
         rejection::{BytesRejection, PathRejection},
     },
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -47,6 +49,7 @@ pub fn routes() -> Router<Context> {
     Router::new()
         .route("/v1/outgoing/{kind}/{name}/send", post(send))
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(from_fn_with_state(room::Room::new(), room::within))
 }
 
 async fn send(
