@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use quorate_proto::connector::Header;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::{debug, warn};
@@ -260,7 +261,7 @@ impl Inlet {
         }
         let mut properties = Vec::new();
         if self.kind == Kind::Sub && body.len() > 1 {
-            properties.push(quorate_proto::connector::Header {
+            properties.push(Header {
                 name: frames::TOPIC.to_owned(),
                 value: frames::told(&body.remove(0)).into(),
             });

@@ -27,6 +27,8 @@ mod outlet;
 mod sender;
 mod session;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use serde::Deserialize;

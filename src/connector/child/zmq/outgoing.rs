@@ -1,17 +1,15 @@
 //! What an outgoing's socket sends, and what becomes of it: from parcels to frames, and from
 //! the peer's frames to the outcome.
 
-use std::{
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use quorate_proto::connector::Header;
+use quorate_proto::connector::{Header, Reply};
 use serde::Deserialize;
 use zmq::SocketType;
 
 use super::{
-    super::link::{Parcel, Reply, Sent},
+    super::link::{Parcel, Sent},
     answer::{ACK, NACK},
     envelope::ID_MAX,
     frames::{self, BYTES_MAX, FRAMES, TOPIC},

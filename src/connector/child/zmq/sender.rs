@@ -25,6 +25,8 @@ use super::{
 /// what its body fills. The largest body fits.
 const UNITS: usize = 2 * BYTES_MAX / UNIT;
 const UNIT: usize = 64 << 10;
+/// So much before the caller's time is over the outcome is told, so that it is heard.
+const HEARD: Duration = Duration::from_millis(5);
 /// How long the thread may take to say what it did with a parcel that it has claimed.
 const CLAIMED: Duration = Duration::from_secs(2);
 
@@ -85,7 +87,7 @@ impl Sender for Sending {
             Ok(outgoing) => outgoing,
             Err(why) => return Sent::Refused(why),
         };
-        let deadline = Instant::now() + parcel.within;
+        let deadline = Instant::now() + parcel.within.saturating_sub(HEARD);
         let units = u32::try_from(1 + parcel.body.len() / UNIT).unwrap_or(u32::MAX);
         let Ok(Ok(_room)) = timeout_at(deadline, self.room.acquire_many(units)).await else {
             return Sent::NotSent(format!("too many messages are on their way: {}", self.no_peer(parcel.within)));

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_proto::connector::Reply;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::{
-    super::link::{Epitaph, Message, Reply, Session, Settler, Trouble},
+    super::link::{Epitaph, Message, Session, Settler, Trouble},
     answer,
     inlet::{self, Incoming, Inlet, Kind, Order, Source, Token},
     worker::{self, Desk, Worker},
