@@ -27,8 +27,10 @@ use super::{
     consume::Inbound,
     frames::{Reader, write_all},
     run::Run,
+    send::Outbound,
     watchdog::{Watchdog, end_now},
     wires::{Desired, Order, Wires},
+    zmq::Zmq,
 };
 
 /// The first argument of a connector process. Its further ones, for its parent and for
@@ -148,6 +150,8 @@ async fn serve(
     if let Some(configure) = wires.first_configuration().await {
         match configure.kind.as_str() {
             "amqp_channel" => Run::new(wires).run::<Inbound<Amqp>>().await,
+            "zmq_channel" => Run::new(wires).run::<Inbound<Zmq>>().await,
+            "zmq_outgoing" => Run::new(wires).run::<Outbound<Zmq>>().await,
             other => wires.unknown_kind(other).await,
         }
     }

@@ -29,8 +29,12 @@ pub fn refused(id: &Bytes, why: &str) -> Vec<Bytes> {
 
 /// An error as clients of the original system know it.
 pub fn error(cid: &str, details: &str) -> Bytes {
-    let (cid, details) = (serde_json::Value::from(cid), serde_json::Value::from(shortened(details)));
-    format!(r#"{{"zato_env": {{"result": "ZATO_ERROR", "cid": {cid}, "details": {details}}}}}"#).into()
+    let (cid, details) = (
+        serde_json::Value::from(cid),
+        serde_json::Value::from(shortened(details)),
+    );
+    format!(r#"{{"zato_env": {{"result": "ZATO_ERROR", "cid": {cid}, "details": {details}}}}}"#)
+        .into()
 }
 
 fn shortened(reason: &str) -> &str {
@@ -43,7 +47,10 @@ mod tests {
 
     #[test]
     fn any_text_makes_good_json_of_a_bounded_length() {
-        let body = error("K1", &format!("a \"quoted\"\nline {}", "ä".repeat(REASON_MAX)));
+        let body = error(
+            "K1",
+            &format!("a \"quoted\"\nline {}", "ä".repeat(REASON_MAX)),
+        );
         let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(json["zato_env"]["result"], "ZATO_ERROR");
         assert_eq!(json["zato_env"]["cid"], "K1");
@@ -56,6 +63,9 @@ mod tests {
         let route = vec![Bytes::from_static(b"peer"), Bytes::new()];
         let frames = to(&route, refused(&Bytes::from_static(b"7"), "why"));
         assert_eq!(frames, ["peer", "", "7", "NACK", "why"]);
-        assert_eq!(to(&route, acked(&Bytes::from_static(b"7")))[2..], ["7", "ACK"]);
+        assert_eq!(
+            to(&route, acked(&Bytes::from_static(b"7")))[2..],
+            ["7", "ACK"]
+        );
     }
 }

@@ -51,7 +51,10 @@ pub fn identified(mut frames: Vec<Bytes>) -> Result<(Route, Bytes, Bytes), Malfo
     let why = match payload.as_slice() {
         [id, _] if id.is_empty() => "the message id is empty".to_owned(),
         [id, _] if id.len() > ID_MAX => {
-            format!("the message id has {} bytes; it may have {ID_MAX}", id.len())
+            format!(
+                "the message id has {} bytes; it may have {ID_MAX}",
+                id.len()
+            )
         }
         [_, _] => {
             let body = payload.pop().unwrap_or_default();
@@ -77,7 +80,9 @@ mod tests {
     use super::*;
 
     fn frames(of: &[&'static str]) -> Vec<Bytes> {
-        of.iter().map(|text| Bytes::from_static(text.as_bytes())).collect()
+        of.iter()
+            .map(|text| Bytes::from_static(text.as_bytes()))
+            .collect()
     }
 
     #[test]
@@ -90,7 +95,12 @@ mod tests {
         assert_eq!(body, frames(&["a", "", "b"]));
         // An empty body is one.
         assert_eq!(request(frames(&["peer", "", ""])).unwrap().1, frames(&[""]));
-        for bad in [&["peer"][..], &["peer", ""], &["peer", "ask"], &["peer", "a", ""]] {
+        for bad in [
+            &["peer"][..],
+            &["peer", ""],
+            &["peer", "ask"],
+            &["peer", "a", ""],
+        ] {
             assert!(request(frames(bad)).is_err(), "{bad:?}");
         }
     }

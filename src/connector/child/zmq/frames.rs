@@ -81,7 +81,9 @@ mod tests {
     use super::*;
 
     fn frames(of: &[&'static str]) -> Vec<Bytes> {
-        of.iter().map(|text| Bytes::from_static(text.as_bytes())).collect()
+        of.iter()
+            .map(|text| Bytes::from_static(text.as_bytes()))
+            .collect()
     }
 
     #[test]

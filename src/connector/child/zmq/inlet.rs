@@ -4,10 +4,7 @@
 //! slot is free again when the message is settled or given up. What there is no slot for
 //! waits in libzmq, whose queue has a bound too, and then at the peers.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -120,7 +117,9 @@ pub fn open(source: &Source, prefetch: u16) -> Result<Socket, Trouble> {
         Kind::Sub => SocketType::SUB,
         Kind::Rep | Kind::Router => SocketType::ROUTER,
     };
-    Socket::open(kind, &source.endpoint, |socket| options(socket, source, prefetch))
+    Socket::open(kind, &source.endpoint, |socket| {
+        options(socket, source, prefetch)
+    })
 }
 
 fn options(socket: &zmq::Socket, source: &Source, prefetch: u16) -> Result<(), Error> {
@@ -232,7 +231,9 @@ impl Inlet {
         let parsed = match self.kind {
             Kind::Pull | Kind::Sub => Ok((Route::new(), Bytes::new(), frames)),
             Kind::Rep => envelope::request(frames).map(|(route, body)| (route, Bytes::new(), body)),
-            Kind::Router => envelope::identified(frames).map(|(route, id, body)| (route, id, vec![body])),
+            Kind::Router => {
+                envelope::identified(frames).map(|(route, id, body)| (route, id, vec![body]))
+            }
         };
         let parsed = match parsed {
             Ok((route, id, _)) if !whole => Err(Malformed {
@@ -254,7 +255,10 @@ impl Inlet {
             let key = (route.clone(), id.clone());
             if !self.running.lock().insert(key.clone()) {
                 // The peer's patience is shorter than the service: the ack is yet to come.
-                debug!(id = frames::told(&id), "sent again while it is being handled");
+                debug!(
+                    id = frames::told(&id),
+                    "sent again while it is being handled"
+                );
                 return;
             }
             running = Some((self.running.clone(), key));

@@ -110,7 +110,8 @@ impl Monitor {
             let address = &self.endpoint.address;
             warn!(
                 address,
-                more, "a peer's greeting failed: it is no ZeroMQ socket of the type that goes with this one"
+                more,
+                "a peer's greeting failed: it is no ZeroMQ socket of the type that goes with this one"
             );
         }
     }

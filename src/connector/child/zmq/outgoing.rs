@@ -105,7 +105,10 @@ pub fn pack(kind: Kind, parcel: &Parcel, requests: &AtomicU32) -> Result<Outgoin
         Kind::Dealer => {
             let id = Bytes::from(message_id.clone());
             if id.len() > ID_MAX {
-                return Err(format!("the message id has {} bytes; it may have {ID_MAX}", id.len()));
+                return Err(format!(
+                    "the message id has {} bytes; it may have {ID_MAX}",
+                    id.len()
+                ));
             }
             (id.clone(), vec![id])
         }
@@ -121,7 +124,8 @@ pub fn pack(kind: Kind, parcel: &Parcel, requests: &AtomicU32) -> Result<Outgoin
 fn properties(kind: Kind, properties: &[Header]) -> Result<(Option<Bytes>, Option<&str>), String> {
     let (mut topic, mut lengths) = (None, None);
     for Header { name, value } in properties {
-        let text = std::str::from_utf8(value).map_err(|_| format!("the property {name} is no UTF-8"));
+        let text =
+            std::str::from_utf8(value).map_err(|_| format!("the property {name} is no UTF-8"));
         match (name.as_str(), kind) {
             (TOPIC, Kind::Pub) => topic = Some(frames::untold(text?)),
             (FRAMES, Kind::Push | Kind::Pub | Kind::Req) => lengths = Some(text?),
@@ -131,7 +135,9 @@ fn properties(kind: Kind, properties: &[Header]) -> Result<(Option<Bytes>, Optio
                     Kind::Pub => "frames and topic",
                     Kind::Dealer => "no property",
                 };
-                return Err(format!("a {kind:?} socket can't send the property {name:?}; it knows {known}"));
+                return Err(format!(
+                    "a {kind:?} socket can't send the property {name:?}; it knows {known}"
+                ));
             }
         }
     }
@@ -144,7 +150,9 @@ pub fn answered(kind: Kind, mut frames: Vec<Bytes>) -> Option<(Bytes, Verdict)> 
         let body = frames.split_off(2.min(frames.len()));
         let [key, delimiter] = <[Bytes; 2]>::try_from(frames).ok()?;
         let (body, _) = frames::join(&body);
-        return delimiter.is_empty().then_some((key, Verdict::Answered(body)));
+        return delimiter
+            .is_empty()
+            .then_some((key, Verdict::Answered(body)));
     }
     // A delimiter, from peers that send one.
     if frames.len() > 2 && frames[0].is_empty() {
@@ -188,7 +196,9 @@ impl Verdict {
                 content_type: String::new(),
                 body,
             })),
-            Verdict::Refused(why) if why.is_empty() => Sent::Refused("the peer refused it and gave no reason".to_owned()),
+            Verdict::Refused(why) if why.is_empty() => {
+                Sent::Refused("the peer refused it and gave no reason".to_owned())
+            }
             Verdict::Refused(why) => Sent::Refused(format!("the peer refused it: {why}")),
             Verdict::NotSent(why) => Sent::NotSent(why),
         }

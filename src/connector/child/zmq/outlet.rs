@@ -50,7 +50,11 @@ pub fn open(target: &Target) -> Result<Socket, Trouble> {
     Socket::open(kind.socket_type(), &target.endpoint, |socket| {
         // Only to peers that are there: nothing is said to be sent that waits for one.
         socket.set_immediate(true)?;
-        socket.set_sndhwm(if kind == Kind::Pub { PUBLISHED_MAX } else { QUEUED_MAX })?;
+        socket.set_sndhwm(if kind == Kind::Pub {
+            PUBLISHED_MAX
+        } else {
+            QUEUED_MAX
+        })?;
         socket.set_rcvhwm(QUEUED_MAX)
     })
 }

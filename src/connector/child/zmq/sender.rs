@@ -90,7 +90,10 @@ impl Sender for Sending {
         let deadline = Instant::now() + parcel.within.saturating_sub(HEARD);
         let units = u32::try_from(1 + parcel.body.len() / UNIT).unwrap_or(u32::MAX);
         let Ok(Ok(_room)) = timeout_at(deadline, self.room.acquire_many(units)).await else {
-            return Sent::NotSent(format!("too many messages are on their way: {}", self.no_peer(parcel.within)));
+            return Sent::NotSent(format!(
+                "too many messages are on their way: {}",
+                self.no_peer(parcel.within)
+            ));
         };
         let (done, mut answer) = oneshot::channel();
         let claim = Arc::new(AtomicBool::new(false));
@@ -102,7 +105,9 @@ impl Sender for Sending {
         };
         match timeout_at(deadline, self.desk.give(item)).await {
             Ok(true) => {}
-            Ok(false) => return Sent::NotSent("the socket is closed; another is opened".to_owned()),
+            Ok(false) => {
+                return Sent::NotSent("the socket is closed; another is opened".to_owned());
+            }
             Err(_) => return Sent::NotSent(self.no_peer(parcel.within)),
         }
         let answered = timeout_at(deadline, &mut answer).await;

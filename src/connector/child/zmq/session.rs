@@ -49,7 +49,11 @@ impl Session for Receiving {
     }
 
     async fn next(&mut self) -> Result<(Token, Message), Trouble> {
-        let ended = || Err(Trouble::new("the thread of the ZeroMQ socket has ended; another is started"));
+        let ended = || {
+            Err(Trouble::new(
+                "the thread of the ZeroMQ socket has ended; another is started",
+            ))
+        };
         self.incoming.recv().await.unwrap_or_else(ended)
     }
 
@@ -85,7 +89,9 @@ impl Settler for Hand {
     async fn requeue(&self, token: &Token, _wait: Duration) -> Result<(), Trouble> {
         match self.kind {
             Kind::Pull | Kind::Sub => {
-                warn!("a message was refused for its epoch, and ZeroMQ can't give it back: it is lost");
+                warn!(
+                    "a message was refused for its epoch, and ZeroMQ can't give it back: it is lost"
+                );
                 Ok(())
             }
             Kind::Rep => {
@@ -98,10 +104,20 @@ impl Settler for Hand {
     }
 
     async fn reject(&self, token: &Token, epitaph: &Epitaph) -> Result<(), Trouble> {
-        let Epitaph { reason, attempts, cid, .. } = epitaph;
+        let Epitaph {
+            reason,
+            attempts,
+            cid,
+            ..
+        } = epitaph;
         match self.kind {
             Kind::Pull | Kind::Sub => {
-                warn!(cid, attempts, reason, "a message was given up, and ZeroMQ has no place for it: it is lost");
+                warn!(
+                    cid,
+                    attempts,
+                    reason,
+                    "a message was given up, and ZeroMQ has no place for it: it is lost"
+                );
                 Ok(())
             }
             Kind::Rep => self.answer(token, vec![answer::error(cid, reason)]).await,

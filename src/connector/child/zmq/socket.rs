@@ -85,7 +85,10 @@ impl Socket {
     ) -> Result<Socket, Trouble> {
         let context = Context::new();
         let failed = |error: Error| {
-            Trouble::new(format!("libzmq can't make a {kind:?} socket: {}", error.message()))
+            Trouble::new(format!(
+                "libzmq can't make a {kind:?} socket: {}",
+                error.message()
+            ))
         };
         let socket = context.socket(kind).map_err(failed)?;
         common(&socket, endpoint).map_err(failed)?;
@@ -116,7 +119,9 @@ impl Socket {
         ];
         let timeout = self.monitor.due().map_or(-1, |due| {
             let left = due.saturating_duration_since(Instant::now());
-            i64::try_from(left.as_millis()).unwrap_or(i64::MAX).saturating_add(1)
+            i64::try_from(left.as_millis())
+                .unwrap_or(i64::MAX)
+                .saturating_add(1)
         });
         match zmq::poll(&mut items, timeout) {
             Ok(_) | Err(Error::EINTR) => {}
@@ -128,7 +133,10 @@ impl Socket {
 
     /// Whether something can be sent now.
     pub fn has_room(&self) -> Result<bool, Trouble> {
-        let events = self.socket.get_events().map_err(|error| self.broken(error))?;
+        let events = self
+            .socket
+            .get_events()
+            .map_err(|error| self.broken(error))?;
         Ok(events.contains(PollEvents::POLLOUT))
     }
 
@@ -152,7 +160,11 @@ impl Socket {
             } else {
                 received.frames.push(frame.into());
             }
-            if !self.socket.get_rcvmore().map_err(|error| self.broken(error))? {
+            if !self
+                .socket
+                .get_rcvmore()
+                .map_err(|error| self.broken(error))?
+            {
                 return Ok(Some(received));
             }
         }
@@ -208,7 +220,11 @@ impl Endpoint {
             return Ok(());
         };
         let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let folder = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
         if self.method == Method::Connect || path.starts_with('@') || folder.is_dir() {
             return Ok(());
         }
@@ -235,7 +251,9 @@ impl Endpoint {
             Error::EADDRNOTAVAIL | Error::ENODEV => {
                 "`address` must be one of this host's, or tcp://*:PORT for all of them"
             }
-            Error::EACCES => "this process may not; take a port above 1023, or a path that it may write",
+            Error::EACCES => {
+                "this process may not; take a port above 1023, or a path that it may write"
+            }
             Error::EINVAL | Error::EPROTONOSUPPORT => {
                 "`address` must be tcp://HOST:PORT or ipc://PATH"
             }
@@ -243,7 +261,10 @@ impl Endpoint {
             Error::EMFILE => "too many files are open: raise the limit of the member's process",
             _ => "correct `address` or `method`",
         };
-        Trouble::new(format!("can't {verb} {address}: {}; {right}", error.message()))
+        Trouble::new(format!(
+            "can't {verb} {address}: {}; {right}",
+            error.message()
+        ))
     }
 }
 
@@ -265,7 +286,10 @@ mod tests {
         let address = first.socket.get_last_endpoint().unwrap().unwrap();
         let refused = bind(&address).err().unwrap();
         assert!(refused.passing, "{refused:?}");
-        assert!(refused.text.contains("another process has tcp://"), "{refused:?}");
+        assert!(
+            refused.text.contains("another process has tcp://"),
+            "{refused:?}"
+        );
         drop(first);
         bind(&address).unwrap();
     }
@@ -281,7 +305,10 @@ mod tests {
             (&format!("ipc:///{}", "x".repeat(200)), "at most 107 bytes"),
         ] {
             let trouble = bind(address).err().unwrap();
-            assert!(!trouble.passing && trouble.text.contains(right), "{trouble:?}");
+            assert!(
+                !trouble.passing && trouble.text.contains(right),
+                "{trouble:?}"
+            );
         }
     }
 }

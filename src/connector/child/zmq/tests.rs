@@ -174,7 +174,9 @@ async fn sub_gets_its_topics_and_is_told_them() {
     // Until the subscription has come to the publisher, it sends to nobody.
     let (_token, first) = loop {
         publisher.send_multipart(["other", "no"], 0).unwrap();
-        publisher.send_multipart([&b"orders\xff 1"[..], b"yes"], 0).unwrap();
+        publisher
+            .send_multipart([&b"orders\xff 1"[..], b"yes"], 0)
+            .unwrap();
         if let Ok(it) = timeout(Duration::from_millis(20), session.next()).await {
             break it.unwrap();
         }
@@ -209,9 +211,18 @@ async fn rep_answers_many_peers_at_once_and_a_failed_request_wedges_nothing() {
         let (token, message) = next(&mut session).await;
         tokens.insert(message.body, token);
     }
-    settler.reject(&tokens[&b"one"[..]], &epitaph()).await.unwrap();
-    settler.ack(&tokens[&b"two"[..]], &reply("ok two")).await.unwrap();
-    settler.requeue(&tokens[&b"three"[..]], Duration::ZERO).await.unwrap();
+    settler
+        .reject(&tokens[&b"one"[..]], &epitaph())
+        .await
+        .unwrap();
+    settler
+        .ack(&tokens[&b"two"[..]], &reply("ok two"))
+        .await
+        .unwrap();
+    settler
+        .requeue(&tokens[&b"three"[..]], Duration::ZERO)
+        .await
+        .unwrap();
     tokens.clear();
     let failed = beside(move || {
         let answer: Value = serde_json::from_slice(&one.recv_bytes(0).unwrap()).unwrap();
@@ -240,17 +251,26 @@ async fn router_acks_after_the_service_and_not_twice() {
     let settler = session.settler();
     dealer.send_multipart(["7", "body"], 0).unwrap();
     let (token, message) = next(&mut session).await;
-    assert_eq!((message.id.as_str(), &message.body[..]), ("7", &b"body"[..]));
+    assert_eq!(
+        (message.id.as_str(), &message.body[..]),
+        ("7", &b"body"[..])
+    );
     // Sent again while it is being handled: not handled twice, and acked once.
     dealer.send_multipart(["7", "body"], 0).unwrap();
     dealer.send_multipart(["", "8", "delimited"], 0).unwrap();
     let (other, message) = next(&mut session).await;
-    assert_eq!((message.id.as_str(), &message.body[..]), ("8", &b"delimited"[..]));
+    assert_eq!(
+        (message.id.as_str(), &message.body[..]),
+        ("8", &b"delimited"[..])
+    );
     settler.ack(&token, &reply("not sent")).await.unwrap();
     settler.reject(&other, &epitaph()).await.unwrap();
     drop((token, other));
     let (dealer, answers) = beside(move || {
-        let answers = [dealer.recv_multipart(0).unwrap(), dealer.recv_multipart(0).unwrap()];
+        let answers = [
+            dealer.recv_multipart(0).unwrap(),
+            dealer.recv_multipart(0).unwrap(),
+        ];
         (dealer, answers)
     })
     .await;
@@ -268,7 +288,10 @@ async fn router_acks_after_the_service_and_not_twice() {
     dealer.send_multipart(["9"], 0).unwrap();
     dealer.send_multipart(["9", "a", "b"], 0).unwrap();
     let (dealer, refused) = beside(move || {
-        let refused = [dealer.recv_multipart(0).unwrap(), dealer.recv_multipart(0).unwrap()];
+        let refused = [
+            dealer.recv_multipart(0).unwrap(),
+            dealer.recv_multipart(0).unwrap(),
+        ];
         (dealer, refused)
     })
     .await;
@@ -281,7 +304,10 @@ async fn router_acks_after_the_service_and_not_twice() {
     drop(dealer);
     let deadline = Instant::now() + WAIT;
     while settler.ack(&token, &reply("")).await.is_ok() {
-        assert!(Instant::now() < deadline, "an ack to nobody was taken for an ack");
+        assert!(
+            Instant::now() < deadline,
+            "an ack to nobody was taken for an ack"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -315,23 +341,40 @@ async fn push_is_confirmed_once_a_peer_takes_it_and_surely_not_sent_without_one(
     let within = Duration::from_millis(200);
     let started = Instant::now();
     let none = sender.send(&parcel("1", "lost", within)).await;
-    assert!(matches!(&none, Sent::NotSent(why) if why.contains("no peer took it at tcp://")), "{none:?}");
+    assert!(
+        matches!(&none, Sent::NotSent(why) if why.contains("no peer took it at tcp://")),
+        "{none:?}"
+    );
     assert!(started.elapsed() < within + Duration::from_secs(1));
     let pull = unbound(SocketType::PULL);
     // One that waits goes out when a peer comes.
     let waiting = tokio::spawn({
         let sender = sender.clone();
-        async move { sender.send(&with(parcel("2", "abc", WAIT), "frames", "1,2")).await }
+        async move {
+            sender
+                .send(&with(parcel("2", "abc", WAIT), "frames", "1,2"))
+                .await
+        }
     });
     pull.connect(&address).unwrap();
     let sent = waiting.await.unwrap();
-    assert_eq!(sent, Sent::Confirmed { message_id: "2".into(), reply: None });
+    assert_eq!(
+        sent,
+        Sent::Confirmed {
+            message_id: "2".into(),
+            reply: None
+        }
+    );
     let (pull, got) = beside(move || {
         let got = pull.recv_multipart(0).unwrap();
         (pull, got)
     })
     .await;
-    assert_eq!(texts(&got), ["a", "bc"], "what was given up must not be sent");
+    assert_eq!(
+        texts(&got),
+        ["a", "bc"],
+        "what was given up must not be sent"
+    );
     let made_up = sender.send(&parcel("", "x", WAIT)).await;
     assert!(matches!(made_up, Sent::Confirmed { message_id, .. } if message_id.len() == 32));
     // What was confirmed leaves before the socket is closed.
@@ -349,20 +392,35 @@ async fn what_cannot_be_sent_is_refused_with_its_name() {
         value: "red".into(),
     });
     for (parcel, why) in [
-        (with(good(), "routing-key", "x"), "\"routing-key\"; it knows frames"),
-        (with(good(), "topic", "x"), "can't send the property \"topic\""),
+        (
+            with(good(), "routing-key", "x"),
+            "\"routing-key\"; it knows frames",
+        ),
+        (
+            with(good(), "topic", "x"),
+            "can't send the property \"topic\"",
+        ),
         (with(good(), "frames", "2"), "frames is \"2\""),
         (headed, "header \"color\""),
-        (parcel("1", vec![0; BYTES_MAX + 1], WAIT), "at most 67108864"),
+        (
+            parcel("1", vec![0; BYTES_MAX + 1], WAIT),
+            "at most 67108864",
+        ),
     ] {
         let sent = sender.send(&parcel).await;
-        assert!(matches!(&sent, Sent::Refused(said) if said.contains(why)), "{why}: {sent:?}");
+        assert!(
+            matches!(&sent, Sent::Refused(said) if said.contains(why)),
+            "{why}: {sent:?}"
+        );
     }
     let (_link, sender) = outlet("DEALER", &free_address(), "bind").await;
     let sent = sender.send(&parcel(&"x".repeat(256), "", WAIT)).await;
     assert!(matches!(&sent, Sent::Refused(said) if said.contains("256 bytes; it may have 255")));
     let sent = sender.send(&with(good(), "frames", "1")).await;
-    assert!(matches!(&sent, Sent::Refused(said) if said.contains("no property")), "{sent:?}");
+    assert!(
+        matches!(&sent, Sent::Refused(said) if said.contains("no property")),
+        "{sent:?}"
+    );
 }
 
 #[tokio::test]
@@ -377,7 +435,10 @@ async fn publishing_never_waits_and_carries_the_topic() {
     let reading = tokio::task::spawn_blocking(move || sub.recv_multipart(0).unwrap());
     while !reading.is_finished() {
         let published = with(parcel("2", "news", WAIT), "topic", "orders%20eu");
-        assert!(matches!(sender.send(&published).await, Sent::Confirmed { .. }));
+        assert!(matches!(
+            sender.send(&published).await,
+            Sent::Confirmed { .. }
+        ));
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(texts(&reading.await.unwrap()), ["orders eu", "news"]);
@@ -402,15 +463,23 @@ async fn requests_are_answered_many_at_a_time_each_with_its_own_reply() {
         .collect();
     for asked in asking {
         let (n, sent) = asked.await.unwrap();
-        let Sent::Confirmed { reply: Some(reply), .. } = sent else {
+        let Sent::Confirmed {
+            reply: Some(reply), ..
+        } = sent
+        else {
             panic!("{sent:?}")
         };
         assert_eq!(reply.body, format!("re: {n}"));
     }
     // An answer that comes too late is not taken for that of the next request.
     let rep = serving.await.unwrap();
-    let late = sender.send(&parcel("", "late", Duration::from_millis(100))).await;
-    assert!(matches!(&late, Sent::Unknown(why) if why.contains("did not answer within 100 ms")), "{late:?}");
+    let late = sender
+        .send(&parcel("", "late", Duration::from_millis(100)))
+        .await;
+    assert!(
+        matches!(&late, Sent::Unknown(why) if why.contains("did not answer within 100 ms")),
+        "{late:?}"
+    );
     let serving = tokio::task::spawn_blocking(move || {
         for answer in ["to late", "to next"] {
             rep.recv_bytes(0).unwrap();
@@ -418,7 +487,10 @@ async fn requests_are_answered_many_at_a_time_each_with_its_own_reply() {
         }
     });
     let sent = sender.send(&parcel("", "next", WAIT)).await;
-    assert!(matches!(&sent, Sent::Confirmed { reply: Some(reply), .. } if reply.body == "to next"), "{sent:?}");
+    assert!(
+        matches!(&sent, Sent::Confirmed { reply: Some(reply), .. } if reply.body == "to next"),
+        "{sent:?}"
+    );
     serving.await.unwrap();
 }
 
@@ -441,7 +513,13 @@ async fn a_dealer_is_acked_refused_or_left_in_the_dark() {
         }
     });
     let good = sender.send(&parcel("1", "good", WAIT)).await;
-    assert_eq!(good, Sent::Confirmed { message_id: "1".into(), reply: None });
+    assert_eq!(
+        good,
+        Sent::Confirmed {
+            message_id: "1".into(),
+            reply: None
+        }
+    );
     let bad = sender.send(&parcel("2", "bad", WAIT)).await;
     assert_eq!(bad, Sent::Refused("the peer refused it: too bad".into()));
     let short = Duration::from_millis(200);
@@ -452,11 +530,18 @@ async fn a_dealer_is_acked_refused_or_left_in_the_dark() {
     // The same id while the first is unanswered.
     let first = tokio::spawn({
         let sender = sender.clone();
-        async move { sender.send(&parcel("4", "ignored", Duration::from_secs(1))).await }
+        async move {
+            sender
+                .send(&parcel("4", "ignored", Duration::from_secs(1)))
+                .await
+        }
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
     let twin = sender.send(&parcel("4", "ignored", short)).await;
-    assert!(matches!(&twin, Sent::NotSent(why) if why.contains("the same id")), "{twin:?}");
+    assert!(
+        matches!(&twin, Sent::NotSent(why) if why.contains("the same id")),
+        "{twin:?}"
+    );
     assert!(matches!(first.await.unwrap(), Sent::Unknown(_)));
     let end = sender.send(&parcel("5", "end", short)).await;
     assert!(matches!(end, Sent::Unknown(_)), "{end:?}");
@@ -469,7 +554,10 @@ async fn a_dealer_is_acked_refused_or_left_in_the_dark() {
     };
     let deadline = Instant::now() + WAIT;
     while !gone().await {
-        assert!(Instant::now() < deadline, "messages to nobody are taken for sent");
+        assert!(
+            Instant::now() < deadline,
+            "messages to nobody are taken for sent"
+        );
     }
 }
 
@@ -477,7 +565,10 @@ async fn a_dealer_is_acked_refused_or_left_in_the_dark() {
 async fn closing_frees_the_address_and_tells_those_that_wait() {
     let address = free_address();
     let (_link, sender) = outlet("DEALER", &address, "bind").await;
-    let refused = try_inlet(resource("ROUTER", &address, "bind"), 1).await.err().unwrap();
+    let refused = try_inlet(resource("ROUTER", &address, "bind"), 1)
+        .await
+        .err()
+        .unwrap();
     assert!(refused.passing, "{refused:?}");
     let waiting = tokio::spawn({
         let sender = sender.clone();
@@ -486,14 +577,20 @@ async fn closing_frees_the_address_and_tells_those_that_wait() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     sender.clone().close().await;
     let told = waiting.await.unwrap();
-    assert!(matches!(&told, Sent::NotSent(why) if why.contains("closed before it was sent")), "{told:?}");
+    assert!(
+        matches!(&told, Sent::NotSent(why) if why.contains("closed before it was sent")),
+        "{told:?}"
+    );
     let late = sender.send(&parcel("2", "x", WAIT)).await;
     assert!(matches!(late, Sent::NotSent(_)), "{late:?}");
     let session = inlet(resource("ROUTER", &address, "bind"), 1).await;
     // Dropped without a goodbye, it is free soon.
     drop(session);
     let deadline = Instant::now() + WAIT;
-    while try_inlet(resource("PULL", &address, "bind"), 1).await.is_err() {
+    while try_inlet(resource("PULL", &address, "bind"), 1)
+        .await
+        .is_err()
+    {
         assert!(Instant::now() < deadline, "the address is not free");
     }
 }
@@ -528,7 +625,10 @@ async fn a_peer_that_breaks_the_protocol_ends_a_connecting_socket() {
     let sent = sender.send(&parcel("1", "x", WAIT)).await;
     assert!(matches!(sent, Sent::NotSent(_)), "{sent:?}");
     let lost = timeout(WAIT, link.lost()).await.unwrap();
-    assert!(link.is_lost() && lost.text.contains("broke ZeroMQ's protocol"), "{lost:?}");
+    assert!(
+        link.is_lost() && lost.text.contains("broke ZeroMQ's protocol"),
+        "{lost:?}"
+    );
     // A frame beyond the bound.
     let (push, address) = peer(SocketType::PUSH);
     let mut session = inlet(resource("PULL", &address, "connect"), 1).await;

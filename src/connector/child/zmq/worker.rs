@@ -95,7 +95,11 @@ pub async fn start<S, O: Send + 'static>(
     open: impl FnOnce() -> Result<S, Trouble> + Send + 'static,
     work: impl FnOnce(S, Inside<O>) + Send + 'static,
 ) -> Result<(Desk<O>, Worker), Trouble> {
-    let failed = |error| Trouble::new(format!("can't start the thread of a ZeroMQ socket: {error}"));
+    let failed = |error| {
+        Trouble::new(format!(
+            "can't start the thread of a ZeroMQ socket: {error}"
+        ))
+    };
     let bell = Arc::new(Bell::new().map_err(failed)?);
     let stop = Arc::new(AtomicBool::new(false));
     let (sender, orders) = mpsc::channel(ORDERS);
@@ -129,7 +133,9 @@ pub async fn start<S, O: Send + 'static>(
         })
         .map_err(failed)?;
     let panicked = |_| {
-        Trouble::new("libzmq failed with an error that its binding has no word for: this process' log has it")
+        Trouble::new(
+            "libzmq failed with an error that its binding has no word for: this process' log has it",
+        )
     };
     opening.await.map_err(panicked)??;
     Ok((
