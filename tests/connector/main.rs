@@ -12,5 +12,7 @@ mod standby;
 mod troubles;
 mod world;
 
+#[path = "../support/group.rs"]
+mod group;
 #[path = "../support/rabbitmq.rs"]
 mod rabbitmq;
