@@ -62,7 +62,7 @@ pub enum Kind {
 }
 
 /// One of the places for messages in flight. Dropping it lets the next message in.
-pub struct Slot {
+struct Slot {
     permit: Option<OwnedSemaphorePermit>,
     running: Option<(Running, Key)>,
     bell: Arc<Bell>,
@@ -91,7 +91,7 @@ pub struct Token {
     /// What the peer calls the message.
     pub id: Bytes,
     /// Held while it is in flight.
-    pub slot: Arc<Slot>,
+    _slot: Arc<Slot>,
 }
 
 /// What the thread is told.
@@ -283,7 +283,11 @@ impl Inlet {
             running,
             bell: self.inside.bell.clone(),
         });
-        let token = Token { route, id, slot };
+        let token = Token {
+            route,
+            id,
+            _slot: slot,
+        };
         // There is a place for every slot. Without anybody on the other side, it is over.
         let _ = self.out.try_send(Ok((token, message)));
     }

@@ -485,13 +485,14 @@ async fn requests_are_answered_many_at_a_time_each_with_its_own_reply() {
             rep.recv_bytes(0).unwrap();
             rep.send(answer, 0).unwrap();
         }
+        rep
     });
     let sent = sender.send(&parcel("", "next", WAIT)).await;
     assert!(
         matches!(&sent, Sent::Confirmed { reply: Some(reply), .. } if reply.body == "to next"),
         "{sent:?}"
     );
-    serving.await.unwrap();
+    drop(serving.await.unwrap());
 }
 
 #[tokio::test]

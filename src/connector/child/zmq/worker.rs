@@ -67,11 +67,6 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// The bell that the thread hears.
-    pub fn bell(&self) -> Arc<Bell> {
-        self.bell.clone()
-    }
-
     /// Ends the thread and waits until the socket is closed and its address free.
     pub async fn end(mut self) {
         let done = self.done.take();
