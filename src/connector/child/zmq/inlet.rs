@@ -4,7 +4,12 @@
 //! slot is free again when the message is settled or given up. What there is no slot for
 //! waits in libzmq, whose queue has a bound too, and then at the peers.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -30,6 +35,9 @@ use super::{
 const RECEIVE_BUFFER: i32 = 64 << 10;
 /// Answers that wait for a peer that doesn't read them.
 const ANSWERS_MAX: i32 = 1000;
+/// So long the connections stay after the last answer. A peer that has `ZMQ_IMMEDIATE` set
+/// forgets what it has received and not read yet when its connection goes.
+const FAREWELL: Duration = Duration::from_millis(100);
 
 /// `zmq_channel`, as far as consuming goes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -151,6 +159,7 @@ pub struct Inlet {
     running: Running,
     complaints: Complaints,
     cancelled: bool,
+    answered: Option<Instant>,
 }
 
 impl Inlet {
@@ -171,6 +180,7 @@ impl Inlet {
             running: Running::default(),
             complaints: Complaints::default(),
             cancelled: false,
+            answered: None,
         }
     }
 
@@ -196,6 +206,8 @@ impl Inlet {
                 }
             }
             if self.inside.stopped() {
+                let since = self.answered.map_or(FAREWELL, |at| at.elapsed());
+                thread::sleep(FAREWELL.saturating_sub(since));
                 return Ok(());
             }
             let mut wanted = PollEvents::empty();
@@ -215,7 +227,8 @@ impl Inlet {
         }
     }
 
-    fn answer(&self, frames: &[Bytes]) -> Result<(), Trouble> {
+    fn answer(&mut self, frames: &[Bytes]) -> Result<(), Trouble> {
+        self.answered = Some(Instant::now());
         match self.socket.send(frames)? {
             Put::Taken => Ok(()),
             Put::NoPeer => Err(Trouble::passing("the peer was gone before its answer")),
