@@ -67,11 +67,10 @@ impl Sending {
     }
 
     /// Why a parcel that nobody took was not sent.
-    fn no_peer(&self, within: Duration) -> String {
+    fn no_peer(&self) -> String {
         format!(
-            "no peer took it at {} within {} ms: none is connected, or those that are take no more",
-            self.target.endpoint.address,
-            within.as_millis()
+            "no peer took it at {} in its time: none is connected, or those that are take no more",
+            self.target.endpoint.address
         )
     }
 }
@@ -92,7 +91,7 @@ impl Sender for Sending {
         let Ok(Ok(_room)) = timeout_at(deadline, self.room.acquire_many(units)).await else {
             return Sent::NotSent(format!(
                 "too many messages are on their way: {}",
-                self.no_peer(parcel.within)
+                self.no_peer()
             ));
         };
         let (done, mut answer) = oneshot::channel();
@@ -108,7 +107,7 @@ impl Sender for Sending {
             Ok(false) => {
                 return Sent::NotSent("the socket is closed; another is opened".to_owned());
             }
-            Err(_) => return Sent::NotSent(self.no_peer(parcel.within)),
+            Err(_) => return Sent::NotSent(self.no_peer()),
         }
         let answered = timeout_at(deadline, &mut answer).await;
         if let Ok(Ok(verdict)) = answered {
@@ -117,7 +116,7 @@ impl Sender for Sending {
         if !claim.swap(true, Ordering::AcqRel) {
             // From here on the thread doesn't send it.
             return Sent::NotSent(match answered {
-                Err(_) => self.no_peer(parcel.within),
+                Err(_) => self.no_peer(),
                 Ok(_) => "the socket was closed before it was sent".to_owned(),
             });
         }
