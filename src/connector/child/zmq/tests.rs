@@ -378,8 +378,17 @@ async fn push_is_confirmed_once_a_peer_takes_it_and_surely_not_sent_without_one(
     let made_up = sender.send(&parcel("", "x", WAIT)).await;
     assert!(matches!(made_up, Sent::Confirmed { message_id, .. } if message_id.len() == 32));
     // What was confirmed leaves before the socket is closed.
+    let large = parcel("", vec![7; 1 << 20], WAIT);
+    for _ in 0..20 {
+        let sent = sender.send(&large).await;
+        assert!(matches!(sent, Sent::Confirmed { .. }), "{sent:?}");
+    }
     sender.close().await;
-    assert_eq!(beside(move || pull.recv_bytes(0).unwrap()).await, b"x");
+    let left = move || {
+        assert_eq!(pull.recv_bytes(0).unwrap(), b"x");
+        (0..20).all(|_| pull.recv_bytes(0).is_ok_and(|it| it.len() == 1 << 20))
+    };
+    assert!(beside(left).await);
 }
 
 #[tokio::test]
