@@ -24,6 +24,7 @@ mod start;
 mod vacancy;
 pub mod watchdog;
 mod wires;
+mod zmq;
 
 pub use link::Sent;
 pub use start::{MARK, run_if_asked};

@@ -21,6 +21,9 @@ use super::{
     wires::{Order, Reign, Wires},
 };
 
+/// How long closing may take while messages are under way.
+const CLOSING: Duration = Duration::from_secs(1);
+
 /// What means the same for every kind of outgoing.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Common {
@@ -197,6 +200,10 @@ impl<L: Outlet> Sending<'_, L> {
 
     /// Gives those that are left their outcome.
     async fn settle_rest(&mut self, worked: &Result<(), Trouble>) {
+        // Closing it tells those that have not begun.
+        if worked.is_ok() && !self.acts.is_empty() {
+            let _ = timeout(CLOSING, self.sender.clone().close()).await;
+        }
         // What has come to an end by now has its own.
         while let Some(Some((id, sent))) = self.acts.next().now_or_never() {
             self.under_way.remove(&id);

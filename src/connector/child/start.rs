@@ -30,6 +30,7 @@ use super::{
     send::Outbound,
     watchdog::{Watchdog, end_now},
     wires::{Desired, Order, Wires},
+    zmq::Zmq,
 };
 
 /// The first argument of a connector process. Its further ones, for its parent and for
@@ -150,6 +151,8 @@ async fn serve(
         match configure.kind.as_str() {
             "amqp_channel" => Run::new(wires).run::<Inbound<Amqp>>().await,
             "amqp_outgoing" => Run::new(wires).run::<Outbound<Amqp>>().await,
+            "zmq_channel" => Run::new(wires).run::<Inbound<Zmq>>().await,
+            "zmq_outgoing" => Run::new(wires).run::<Outbound<Zmq>>().await,
             other => wires.unknown_kind(other).await,
         }
     }

@@ -34,9 +34,9 @@ pub enum ZmqChannelSocket {
     Pull,
     /// Takes what PUB sockets publish.
     Sub,
-    /// Answers REQ sockets, one after the other.
+    /// Answers REQ sockets.
     Rep,
-    /// Answers DEALER sockets, many at a time.
+    /// Acks what DEALER sockets send.
     Router,
 }
 
@@ -48,9 +48,9 @@ pub enum ZmqOutgoingSocket {
     Push,
     /// Publishes to SUB sockets.
     Pub,
-    /// Asks REP sockets, one question at a time.
+    /// Asks REP sockets.
     Req,
-    /// Asks ROUTER sockets, many questions at a time.
+    /// Sends to ROUTER sockets, which ack.
     Dealer,
 }
 

@@ -1,0 +1,71 @@
+//! What peers of REP and ROUTER channels are answered.
+
+use bytes::Bytes;
+
+/// The service has succeeded with it.
+pub const ACK: &[u8] = b"ACK";
+/// It was given up; the reason follows.
+pub const NACK: &[u8] = b"NACK";
+/// Longest reason, in bytes.
+const REASON_MAX: usize = 1000;
+
+/// These frames, to whom they are for.
+pub fn to(route: &[Bytes], payload: Vec<Bytes>) -> Vec<Bytes> {
+    let mut frames = route.to_vec();
+    frames.extend(payload);
+    frames
+}
+
+/// The message with this id was handled.
+pub fn acked(id: &Bytes) -> Vec<Bytes> {
+    vec![id.clone(), Bytes::from_static(ACK)]
+}
+
+/// The message with this id was not, and will not be.
+pub fn refused(id: &Bytes, why: &str) -> Vec<Bytes> {
+    let why = Bytes::copy_from_slice(shortened(why).as_bytes());
+    vec![id.clone(), Bytes::from_static(NACK), why]
+}
+
+/// An error as clients of the original system know it.
+pub fn error(cid: &str, details: &str) -> Bytes {
+    let (cid, details) = (
+        serde_json::Value::from(cid),
+        serde_json::Value::from(shortened(details)),
+    );
+    format!(r#"{{"zato_env": {{"result": "ZATO_ERROR", "cid": {cid}, "details": {details}}}}}"#)
+        .into()
+}
+
+fn shortened(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(REASON_MAX)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_makes_good_json_of_a_bounded_length() {
+        let body = error(
+            "K1",
+            &format!("a \"quoted\"\nline {}", "ä".repeat(REASON_MAX)),
+        );
+        let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(json["zato_env"]["result"], "ZATO_ERROR");
+        assert_eq!(json["zato_env"]["cid"], "K1");
+        let details = json["zato_env"]["details"].as_str().unwrap();
+        assert!(details.starts_with("a \"quoted\"\nline ä") && details.len() <= REASON_MAX);
+    }
+
+    #[test]
+    fn an_answer_goes_back_the_way_the_message_came() {
+        let route = vec![Bytes::from_static(b"peer"), Bytes::new()];
+        let frames = to(&route, refused(&Bytes::from_static(b"7"), "why"));
+        assert_eq!(frames, ["peer", "", "7", "NACK", "why"]);
+        assert_eq!(
+            to(&route, acked(&Bytes::from_static(b"7")))[2..],
+            ["7", "ACK"]
+        );
+    }
+}

@@ -1,0 +1,145 @@
+//! Whom an answer goes to, and the frames that peers of ROUTER and REP channels send.
+//!
+//! A ROUTER socket puts the peer's routing id before what the peer sent; proxies between
+//! put further frames there, and an empty one, the delimiter, ends them. A REQ peer sends
+//! the delimiter always, a DEALER peer may leave it out.
+
+use bytes::Bytes;
+
+/// The longest message id of a peer.
+pub const ID_MAX: usize = 255;
+
+/// The frames that an answer begins with.
+pub type Route = Vec<Bytes>;
+
+/// A message that can't be told from its frames.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// Whom to tell, where that is known.
+    pub route: Option<Route>,
+    /// The message id, or what stands in its place.
+    pub id: Bytes,
+    /// What would be right.
+    pub why: String,
+}
+
+/// A request of a REQ peer, or of a DEALER peer that does as one: everything up to the first
+/// empty frame is given back with the answer, as a REP socket does.
+pub fn request(mut frames: Vec<Bytes>) -> Result<(Route, Vec<Bytes>), Malformed> {
+    match frames.iter().skip(1).position(Bytes::is_empty) {
+        Some(before) if before + 2 < frames.len() => {
+            let body = frames.split_off(before + 2);
+            Ok((frames, body))
+        }
+        _ => Err(Malformed {
+            route: None,
+            id: Bytes::new(),
+            why: "a request must begin with an empty frame, as a REQ socket sends it, and have a body".to_owned(),
+        }),
+    }
+}
+
+/// A message of a DEALER peer: message id and body, after the delimiter if there is one.
+pub fn identified(mut frames: Vec<Bytes>) -> Result<(Route, Bytes, Bytes), Malformed> {
+    let delimiter = frames.iter().skip(1).position(Bytes::is_empty);
+    // Two frames follow a delimiter. An empty frame further back is an empty body.
+    let head = match delimiter {
+        Some(before) if before + 3 < frames.len() => before + 2,
+        _ => frames.len().min(1),
+    };
+    let mut payload = frames.split_off(head);
+    let why = match payload.as_slice() {
+        [id, _] if id.is_empty() => "the message id is empty".to_owned(),
+        [id, _] if id.len() > ID_MAX => {
+            format!(
+                "the message id has {} bytes; it may have {ID_MAX}",
+                id.len()
+            )
+        }
+        [_, _] => {
+            let body = payload.pop().unwrap_or_default();
+            let id = payload.pop().unwrap_or_default();
+            return Ok((frames, id, body));
+        }
+        other => format!(
+            "a message must have two frames, message id and body; this one has {}",
+            other.len()
+        ),
+    };
+    let mut id = payload.into_iter().next().unwrap_or_default();
+    id.truncate(ID_MAX);
+    Err(Malformed {
+        route: Some(frames),
+        id,
+        why,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(of: &[&'static str]) -> Vec<Bytes> {
+        of.iter()
+            .map(|text| Bytes::from_static(text.as_bytes()))
+            .collect()
+    }
+
+    #[test]
+    fn a_request_is_what_follows_the_first_empty_frame() {
+        let (route, body) = request(frames(&["peer", "", "ask"])).unwrap();
+        assert_eq!((route, body), (frames(&["peer", ""]), frames(&["ask"])));
+        // ZMQ_REQ_CORRELATE, and proxies.
+        let (route, body) = request(frames(&["proxy", "peer", "7", "", "a", "", "b"])).unwrap();
+        assert_eq!(route, frames(&["proxy", "peer", "7", ""]));
+        assert_eq!(body, frames(&["a", "", "b"]));
+        // An empty body is one.
+        assert_eq!(request(frames(&["peer", "", ""])).unwrap().1, frames(&[""]));
+        for bad in [
+            &["peer"][..],
+            &["peer", ""],
+            &["peer", "ask"],
+            &["peer", "a", ""],
+        ] {
+            assert!(request(frames(bad)).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_has_an_id_and_a_body_with_or_without_a_delimiter() {
+        for (sent, head) in [
+            (&["peer", "7", "body"][..], 1),
+            (&["peer", "", "7", "body"], 2),
+            (&["proxy", "peer", "", "7", "body"], 3),
+        ] {
+            let sent = frames(sent);
+            let (route, id, body) = identified(sent.clone()).unwrap();
+            assert_eq!(route, sent[..head]);
+            assert_eq!((id, body), ("7".into(), "body".into()));
+        }
+        // Empty bodies.
+        for sent in [&["peer", "7", ""][..], &["peer", "", "7", ""]] {
+            let (_, id, body) = identified(frames(sent)).unwrap();
+            assert_eq!((id, body), ("7".into(), Bytes::new()));
+        }
+    }
+
+    #[test]
+    fn a_malformed_message_is_answered_where_it_came_from() {
+        let long: &'static str = Box::leak("x".repeat(ID_MAX + 1).into_boxed_str());
+        for (sent, id, why) in [
+            (&["peer"][..], "", "this one has 0"),
+            (&["peer", "7"], "7", "this one has 1"),
+            (&["peer", ""], "", "this one has 1"),
+            (&["peer", "7", "a", "b"], "7", "this one has 3"),
+            (&["peer", "", ""], "", "the message id is empty"),
+            (&["peer", "", "", "body"], "", "the message id is empty"),
+            (&["peer", long, "body"], &long[..ID_MAX], "it may have 255"),
+        ] {
+            let malformed = identified(frames(sent)).unwrap_err();
+            assert_eq!(malformed.id, id, "{sent:?}");
+            assert_eq!(malformed.route.unwrap()[0], "peer");
+            assert!(malformed.why.contains(why), "{sent:?}: {}", malformed.why);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Frames to and from what the rest of the program knows of a message.
+//!
+//! A message there has one body. Several frames are joined to it, and the property
+//! [`FRAMES`] says how long each was, so that nothing is lost; a sender that gives the
+//! property has its body cut there.
+
+use bytes::{Bytes, BytesMut};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
+use quorate_proto::connector::Header;
+
+/// The lengths of the frames, in bytes, as in `3,0,12`; only where there is more than one.
+pub const FRAMES: &str = "frames";
+/// What was published, percent-encoded where it is not visible ASCII.
+pub const TOPIC: &str = "topic";
+
+/// The longest frame that is taken from a peer, and the longest message.
+pub const BYTES_MAX: usize = 64 << 20;
+/// The most frames of one message.
+pub const FRAMES_MAX: usize = 1000;
+
+/// What can't stand in a header as it is.
+const UNTOLD: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+
+/// Any bytes as text that a header can carry; visible ASCII stays as it is.
+pub fn told(bytes: &[u8]) -> String {
+    percent_encode(bytes, UNTOLD).to_string()
+}
+
+/// What [`told`] was made of.
+pub fn untold(text: &str) -> Bytes {
+    percent_decode_str(text).collect::<Vec<u8>>().into()
+}
+
+/// One body, and the property that says how to cut it.
+pub fn join(frames: &[Bytes]) -> (Bytes, Option<Header>) {
+    match frames {
+        [] => (Bytes::new(), None),
+        [only] => (only.clone(), None),
+        many => {
+            let mut body = BytesMut::with_capacity(many.iter().map(Bytes::len).sum());
+            many.iter().for_each(|frame| body.extend_from_slice(frame));
+            let lengths: Vec<String> = many.iter().map(|frame| frame.len().to_string()).collect();
+            let property = Header {
+                name: FRAMES.to_owned(),
+                value: lengths.join(",").into(),
+            };
+            (body.freeze(), Some(property))
+        }
+    }
+}
+
+/// The frames of a body of these lengths.
+pub fn cut(body: &Bytes, lengths: &str) -> Result<Vec<Bytes>, String> {
+    let wrong = |why: String| format!("the property {FRAMES} is {lengths:?}: {why}");
+    let mut rest = body.clone();
+    let mut frames = Vec::new();
+    for length in lengths.split(',') {
+        let length: usize = length.trim().parse().map_err(|_| {
+            wrong("it must be the lengths of the frames in bytes, as in 3,0,12".to_owned())
+        })?;
+        if length > rest.len() || frames.len() == FRAMES_MAX {
+            return Err(wrong(format!(
+                "the body has {} bytes, and a message at most {FRAMES_MAX} frames",
+                body.len()
+            )));
+        }
+        frames.push(rest.split_to(length));
+    }
+    if rest.is_empty() {
+        Ok(frames)
+    } else {
+        Err(wrong(format!(
+            "the lengths must add up to the body's {} bytes",
+            body.len()
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(of: &[&'static str]) -> Vec<Bytes> {
+        of.iter()
+            .map(|text| Bytes::from_static(text.as_bytes()))
+            .collect()
+    }
+
+    #[test]
+    fn one_frame_is_the_body_and_many_can_be_cut_again() {
+        assert_eq!(join(&frames(&["a,b"])), ("a,b".into(), None));
+        for many in [&["a", "", "bcd"][..], &["", ""], &["", "x"]] {
+            let many = frames(many);
+            let (body, property) = join(&many);
+            let lengths = String::from_utf8(property.unwrap().value.to_vec()).unwrap();
+            assert_eq!(cut(&body, &lengths).unwrap(), many);
+        }
+        assert_eq!(join(&frames(&["ab", "", "c"])).1.unwrap().value, "2,0,1");
+    }
+
+    #[test]
+    fn lengths_that_do_not_fit_are_refused_with_what_is_right() {
+        let body = Bytes::from_static(b"abc");
+        for (lengths, why) in [
+            ("1,1", "must add up to the body's 3 bytes"),
+            ("1,3", "the body has 3 bytes"),
+            ("99999999999999999999999", "as in 3,0,12"),
+            ("", "as in 3,0,12"),
+            ("1,-1,3", "as in 3,0,12"),
+        ] {
+            let error = cut(&body, lengths).unwrap_err();
+            assert!(error.contains(why), "{lengths}: {error}");
+        }
+        let many = vec!["0"; FRAMES_MAX + 1].join(",");
+        assert!(cut(&Bytes::new(), &many).is_err());
+    }
+
+    #[test]
+    fn any_bytes_can_be_told() {
+        assert_eq!(told(b"orders.eu"), "orders.eu");
+        assert_eq!(told(b"a b%\x00\xff"), "a%20b%25%00%FF");
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(untold(&told(&all)), all);
+    }
+}

@@ -1,0 +1,115 @@
+//! ZeroMQ over libzmq.
+//!
+//! There is no broker: connecting is consuming. So a process that stands by has nothing but
+//! itself up, and a session is a socket: a thread, a context and libzmq's own threads, made
+//! when it is opened and gone when it is closed. Two processes would share the messages of a
+//! PUSH or DEALER peer between them, and nobody keeps the second one out, so it is always the
+//! lease that does: a new reign opens the socket when the leases of all earlier ones are over.
+//! A bound address is kept by the kernel too, on one host: binding it is refused while the
+//! old process lives, and tried again.
+//!
+//! What is acked and when: a ROUTER channel answers a message after its service has succeeded
+//! and never before, so a peer that sends again what was not answered loses nothing, whatever
+//! becomes of this process; that it may be handled twice is in the nature of it. PULL and SUB
+//! have no answers: what is in libzmq, in the kernel or with the service when the process ends
+//! is lost, and the queues are small for that reason. REP answers, but its peers seldom ask
+//! again.
+
+mod answer;
+mod bell;
+mod complaints;
+mod envelope;
+mod frames;
+mod inlet;
+mod monitor;
+mod outgoing;
+mod outlet;
+mod sender;
+mod session;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use self::{inlet::Source, outgoing::Target, sender::Sending, session::Receiving};
+use super::link::{Inlet, Link, Outlet, Trouble};
+
+/// A socket's address stands in the channel or the outgoing: there is no connection resource.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub struct Nothing {}
+
+/// What comes before a socket: nothing yet.
+pub struct Zmq {
+    label: String,
+    /// Why an outgoing's socket is of no use any more.
+    broken: watch::Sender<Option<Trouble>>,
+}
+
+impl Link for Zmq {
+    type Connection = Nothing;
+
+    async fn connect(_to: &Nothing, label: &str) -> Result<Self, Trouble> {
+        Ok(Zmq {
+            label: label.to_owned(),
+            broken: watch::Sender::new(None),
+        })
+    }
+
+    fn name(&self) -> String {
+        String::new()
+    }
+
+    fn label(&self) -> String {
+        self.label.clone()
+    }
+
+    async fn lost(&self) -> Trouble {
+        let mut broken = self.broken.subscribe();
+        let why = broken.wait_for(Option::is_some).await;
+        match why.ok().and_then(|why| why.clone()) {
+            Some(trouble) => trouble,
+            // The sender is this link's own.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn is_lost(&self) -> bool {
+        self.broken.borrow().is_some()
+    }
+
+    async fn close(self) {}
+}
+
+impl Inlet for Zmq {
+    type Source = Source;
+    type Session = Receiving;
+
+    async fn open(
+        &self,
+        source: &Source,
+        prefetch: u16,
+        _epoch: Option<u64>,
+    ) -> Result<Receiving, Trouble> {
+        Receiving::open(source, prefetch).await
+    }
+
+    async fn taken(&self, _source: &Source) -> Option<bool> {
+        None
+    }
+
+    async fn waiting(&self, _source: &Source) -> Option<u64> {
+        None
+    }
+}
+
+impl Outlet for Zmq {
+    type Target = Target;
+    type Sender = Sending;
+
+    async fn open(&self, target: &Target) -> Result<Sending, Trouble> {
+        Sending::open(target, self.broken.clone()).await
+    }
+}

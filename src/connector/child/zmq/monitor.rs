@@ -1,0 +1,118 @@
+//! What libzmq tells of a socket's connections.
+//!
+//! libzmq connects again by itself, but not after a peer has broken the protocol: it sent a
+//! frame beyond the longest, or is a socket of the wrong type, or doesn't speak ZeroMQ. Then
+//! it says so, or says that the connection is gone and nothing after it. A socket that
+//! connects is of no use from then on, so it is closed and another opened. One that is bound
+//! goes on with its other peers.
+
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+use zmq::{Context, DONTWAIT, Error, PollEvents, PollItem, Socket, SocketEvent, SocketType};
+
+use super::{
+    super::link::Trouble,
+    complaints::Complaints,
+    frames::BYTES_MAX,
+    socket::{Endpoint, Method},
+};
+
+/// A connection that is lost is tried again at once; that it isn't is certain after this.
+const SILENCE: Duration = Duration::from_secs(1);
+const ADDRESS: &str = "inproc://monitor";
+
+/// The other end of the socket's monitor.
+pub struct Monitor {
+    events: Socket,
+    endpoint: Endpoint,
+    /// Since when the connection is gone and nothing was said of another try.
+    gone: Option<Instant>,
+    complaints: Complaints,
+}
+
+impl Monitor {
+    /// Of a socket that is neither bound nor connected yet.
+    pub fn of(context: &Context, socket: &Socket, endpoint: Endpoint) -> Result<Monitor, Error> {
+        let events = SocketEvent::CONNECTED.to_raw()
+            | SocketEvent::CONNECT_DELAYED.to_raw()
+            | SocketEvent::CONNECT_RETRIED.to_raw()
+            | SocketEvent::DISCONNECTED.to_raw()
+            | SocketEvent::HANDSHAKE_FAILED_NO_DETAIL.to_raw()
+            | SocketEvent::HANDSHAKE_FAILED_PROTOCOL.to_raw()
+            | SocketEvent::HANDSHAKE_FAILED_AUTH.to_raw();
+        socket.monitor(ADDRESS, events.into())?;
+        let events = context.socket(SocketType::PAIR)?;
+        events.connect(ADDRESS)?;
+        Ok(Monitor {
+            events,
+            endpoint,
+            gone: None,
+            complaints: Complaints::default(),
+        })
+    }
+
+    /// What to poll.
+    pub fn as_poll_item(&self) -> PollItem<'_> {
+        self.events.as_poll_item(PollEvents::POLLIN)
+    }
+
+    /// When to read at the latest.
+    pub fn due(&self) -> Option<Instant> {
+        self.gone.map(|gone| gone + SILENCE)
+    }
+
+    /// Takes what was said. An error: the socket is of no use any more.
+    pub fn read(&mut self, now: Instant) -> Result<(), Trouble> {
+        while let Some(event) = self.next() {
+            match event {
+                SocketEvent::DISCONNECTED if self.endpoint.method == Method::Connect => {
+                    self.gone = Some(now);
+                }
+                SocketEvent::CONNECTED
+                | SocketEvent::CONNECT_DELAYED
+                | SocketEvent::CONNECT_RETRIED => self.gone = None,
+                SocketEvent::HANDSHAKE_FAILED_NO_DETAIL
+                | SocketEvent::HANDSHAKE_FAILED_PROTOCOL
+                | SocketEvent::HANDSHAKE_FAILED_AUTH => self.refused(),
+                _ => {}
+            }
+        }
+        if self.due().is_some_and(|due| due <= now) {
+            return Err(Trouble::new(format!(
+                "the peer at {} broke ZeroMQ's protocol: it must be a ZeroMQ socket of the type that goes with this one, and send no frame beyond {} MiB; a new connection is tried",
+                self.endpoint.address,
+                BYTES_MAX >> 20
+            )));
+        }
+        Ok(())
+    }
+
+    /// The next event. Their values and addresses don't matter here.
+    fn next(&self) -> Option<SocketEvent> {
+        loop {
+            let event = match self.events.recv_bytes(DONTWAIT) {
+                Ok(event) => event,
+                Err(Error::EINTR) => continue,
+                Err(_) => return None,
+            };
+            while self.events.get_rcvmore() == Ok(true) {
+                let _ = self.events.recv_bytes(DONTWAIT);
+            }
+            if let [low, high, ..] = event[..] {
+                return Some(SocketEvent::from_raw(u16::from_le_bytes([low, high])));
+            }
+        }
+    }
+
+    fn refused(&mut self) {
+        if let Some(more) = self.complaints.due() {
+            let address = &self.endpoint.address;
+            warn!(
+                address,
+                more,
+                "a peer's greeting failed: it is no ZeroMQ socket of the type that goes with this one"
+            );
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Channels and outgoings of ZeroMQ with real processes, and plain programs over libzmq as
+//! their peers, in Python and here. Consensus is simulated.
+
+mod changes;
+mod garbage;
+mod losses;
+mod peer;
+mod takeovers;
+mod trips;
+mod world;
+
+#[path = "../support/group.rs"]
+mod group;
+#[path = "../it/support/ports.rs"]
+mod ports;
