@@ -1,9 +1,7 @@
 //! AMQP 0-9-1 over lapin.
 //!
 //! lapin's own recovery stays off: it would subscribe again in silence, past a lost lease.
-//! A session is a channel of its own, so that what is unacked goes back with it; the
-//! dead-letter queue is reached by others, so that a refused publish doesn't take the
-//! consumer down. While standing by, the session's is open already: beginning to
+//! A session is a channel of its own, so that what is unacked goes back with it. While standing by, the session's is open already: beginning to
 //! consume is then one round trip to the broker.
 
 mod broker;
@@ -16,7 +14,7 @@ mod size;
 mod tls;
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -33,7 +31,7 @@ use self::{
     broker::Broker,
     outgoing::{Sending, Target},
     publisher::Publisher,
-    session::{Consuming, Hand},
+    session::{Consuming, Hand, ONE_AT_A_TIME},
 };
 use super::link::{Inlet, Link, Outlet, Trouble};
 
@@ -140,6 +138,7 @@ impl Inlet for Amqp {
 impl Amqp {
     /// What the broker says of a queue, if it does.
     async fn look(&self, queue: &Queue) -> Option<lapin::Queue> {
+        self.stock().await;
         let channel = self.spare.lock().await.clone()?;
         let name = short(&queue.queue, "the queue's name").ok()?;
         let asking = QueueDeclareOptions {
@@ -202,6 +201,10 @@ impl Amqp {
             exclusive: self.broker.exclusive(),
             ..Default::default()
         };
+        let prefetch = match ONE_AT_A_TIME.load(Relaxed) {
+            true => 1,
+            false => prefetch,
+        };
         let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
         let consuming = channel.basic_consume(
             short(&queue.queue, "the queue's name")?,
@@ -217,7 +220,7 @@ impl Amqp {
             let _ = channel.close(200, "OK".into()).await;
             return Err(trouble);
         }
-        let settler = Hand::new(self.connection.clone());
+        let settler = Hand::new(&self.broker, &self.label);
         Ok(Consuming {
             channel,
             consumer,
