@@ -354,8 +354,11 @@ async fn what_the_broker_may_or_may_not_have_is_unknown() {
     assert!(matches!(&lost, Sent::Unknown(_)), "{lost:?}");
     assert!(is_confirmed(&send(&member, &name, &[]).await));
     assert_eq!(client.count(&name).await.0, 5);
-    let seen = member.active(&name).await;
-    assert_eq!((seen.counts.sent, seen.counts.unknown), (3, 2));
+    member
+        .when(&name, "all are counted", |status| {
+            (status.counts.sent, status.counts.unknown) == (3, 2)
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
