@@ -13,13 +13,6 @@ use super::{
     world::*,
 };
 
-fn says(status: &ConnectorStatus, what: &str) -> bool {
-    status
-        .last_error
-        .as_deref()
-        .is_some_and(|error| error.contains(what))
-}
-
 /// Memory alarms, a vhost that goes and comes, a user whose password changes.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_operator_does_is_told_and_over_once_it_is() {

@@ -10,20 +10,10 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
 };
-use quorate::{
-    connector::{ConnectorState, ConnectorStatus},
-    state::Kind,
-};
+use quorate::{connector::ConnectorState, state::Kind};
 use serde_json::json;
 
 use super::{rabbitmq::Rabbit, world::*};
-
-fn says(status: &ConnectorStatus, what: &str) -> bool {
-    status
-        .last_error
-        .as_deref()
-        .is_some_and(|error| error.contains(what))
-}
 
 /// Sends this to whoever connects, so often, and then hangs up or says nothing more.
 fn fake_broker(says: &'static [u8], times: usize, hangs_up: bool) -> u16 {

@@ -138,7 +138,6 @@ impl Inlet for Amqp {
 impl Amqp {
     /// What the broker says of a queue, if it does.
     async fn look(&self, queue: &Queue) -> Option<lapin::Queue> {
-        self.stock().await;
         let channel = self.spare.lock().await.clone()?;
         let name = short(&queue.queue, "the queue's name").ok()?;
         let asking = QueueDeclareOptions {
