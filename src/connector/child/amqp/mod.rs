@@ -31,7 +31,7 @@ use self::{
     broker::Broker,
     outgoing::{Sending, Target},
     publisher::Publisher,
-    session::{Consuming, Hand, ONE_AT_A_TIME},
+    session::{Consuming, Hand, ONE_AT_A_TIME, unreadable},
 };
 use super::link::{Inlet, Link, Outlet, Trouble};
 
@@ -238,10 +238,12 @@ impl Amqp {
     /// counts as a delivery of the messages that come and go.
     async fn alone(&self, queue: &Queue) -> Result<(), Trouble> {
         let can_not_tell = |error: Error| {
-            Trouble::new(format!(
-                "can't find out whether {:?} is consumed by one alone: {error}",
-                queue.queue
-            ))
+            unreadable(&queue.queue, &error).unwrap_or_else(|| {
+                Trouble::new(format!(
+                    "can't find out whether {:?} is consumed by one alone: {error}",
+                    queue.queue
+                ))
+            })
         };
         let second = self.connection.create_channel().await;
         let second = second.map_err(can_not_tell)?;
@@ -253,7 +255,7 @@ impl Amqp {
         let tag = "quorate-is-it-alone".into();
         let consuming = second.basic_consume(name, tag, options, FieldTable::default());
         match consuming.await {
-            Err(error) if refused_access(&error) => Ok(()),
+            Err(error) if in_exclusive_use(&error) => Ok(()),
             Err(error) => Err(can_not_tell(error)),
             Ok(_) => {
                 let _ = second.close(200, "OK".into()).await;
@@ -267,7 +269,8 @@ impl Amqp {
     fn explain_open(&self, error: &Error, queue: &Queue) -> Trouble {
         let (queue, vhost) = (&queue.queue, &self.broker.vhost);
         let ErrorKind::ProtocolError(refused) = error.kind() else {
-            return Trouble::new(format!("can't consume {queue:?}: {error}"));
+            return unreadable(queue, error)
+                .unwrap_or_else(|| Trouble::new(format!("can't consume {queue:?}: {error}")));
         };
         let said = refused.get_message().as_str();
         match refused.kind() {
@@ -288,9 +291,10 @@ impl Amqp {
     }
 }
 
-fn refused_access(error: &Error) -> bool {
+fn in_exclusive_use(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(refused)
-        if *refused.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED))
+        if *refused.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
+            && refused.get_message().as_str().contains("exclusive use"))
 }
 
 fn unfenced(queue: &str) -> Trouble {

@@ -67,7 +67,9 @@ impl Session for Consuming {
         let mut delivery = match self.consumer.next().await {
             Some(Ok(delivery)) => delivery,
             Some(Err(error)) => {
-                return Err(ended(queue, &error));
+                return Err(unreadable(queue, &error).unwrap_or_else(|| {
+                    Trouble::new(format!("the consumer of {queue:?} has ended: {error}"))
+                }));
             }
             None => {
                 return Err(Trouble::new(format!(
@@ -105,15 +107,15 @@ impl Session for Consuming {
     }
 }
 
-/// Why there is nothing more to come.
-fn ended(queue: &str, error: &Error) -> Trouble {
-    if matches!(error.kind(), ErrorKind::ParsingError(_)) {
-        ONE_AT_A_TIME.store(true, Relaxed);
-        return Trouble::new(format!(
-            "a message in the queue {queue:?} can't be read, because a property or the name of a header is not UTF-8 or a value has an unknown type ({error}): take it out of the queue with another program, and correct who sends such messages; those behind it wait"
-        ));
-    }
-    Trouble::new(format!("the consumer of {queue:?} has ended: {error}"))
+/// That a message can't be read, if that is what ended the connection.
+pub(super) fn unreadable(queue: &str, error: &Error) -> Option<Trouble> {
+    let ErrorKind::ParsingError(_) = error.kind() else {
+        return None;
+    };
+    ONE_AT_A_TIME.store(true, Relaxed);
+    Some(Trouble::new(format!(
+        "a message in the queue {queue:?} can't be read, because a property or the name of a header is not UTF-8 or a value has an unknown type ({error}): take it out of the queue with another program, and correct who sends such messages; those behind it wait"
+    )))
 }
 
 /// Settles deliveries.
