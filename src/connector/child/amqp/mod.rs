@@ -277,11 +277,9 @@ impl Amqp {
             AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => Trouble::new(format!(
                 "there is no queue {queue:?} in the vhost {vhost:?}: declare it at the broker, or correct `queue`"
             )),
-            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) if said.contains("exclusive use") => {
-                Trouble::passing(format!(
-                    "another consumer has the queue {queue:?}; it is taken over as soon as that one is gone"
-                ))
-            }
+            _ if in_exclusive_use(error) => Trouble::passing(format!(
+                "another consumer has the queue {queue:?}; it is taken over as soon as that one is gone"
+            )),
             AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => Trouble::new(format!(
                 "the user {:?} may not read the queue {queue:?}: give it the permission at the broker ({said})",
                 self.broker.username
