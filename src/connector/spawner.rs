@@ -21,6 +21,11 @@ use tokio::{
 
 use super::{child::MARK, spec::Key};
 
+/// The stack of a process's threads, which is not taken before it is used. What a broker's
+/// library reads it reads by recursion: a header of AMQP holds 26,000 arrays in each other,
+/// and anybody who may send to a queue could end the process by one.
+const STACK: usize = 128 << 20;
+
 /// What a process is started with.
 struct Order {
     key: Key,
@@ -56,6 +61,7 @@ impl Spawner {
                         .arg(key.to_string())
                         .arg(std::process::id().to_string())
                         .arg(alive.as_millis().to_string())
+                        .env("RUST_MIN_STACK", STACK.to_string())
                         // Everything else that is open is closed on exec.
                         .stdin(Stdio::from(control))
                         .stdout(Stdio::from(lease))

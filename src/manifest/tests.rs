@@ -345,21 +345,25 @@ fn every_kind_can_be_applied_whatever_the_order_and_exported_and_applied_again()
 
 /// What a newcomer is told to try.
 #[test]
-fn the_example_is_valid() {
-    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/orders.yaml"));
-    let text = std::fs::read_to_string(path).unwrap();
-    let kinds: Vec<Kind> = parse(&text, Format::of(Some(path), &text))
-        .unwrap_or_else(|faults| panic!("{faults:#?}"))
-        .iter()
-        .map(|it| it.kind)
-        .collect();
-    assert_eq!(
-        kinds,
-        [
-            Kind::Service,
-            Kind::HttpChannel,
-            Kind::AmqpConnection,
-            Kind::AmqpChannel
-        ]
-    );
+fn the_examples_are_valid() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples"));
+    let files = std::fs::read_dir(folder).unwrap().flatten();
+    let mut kinds: Vec<Kind> = Vec::new();
+    for path in files.map(|file| file.path()) {
+        if path.extension().is_some_and(|it| it == "yaml") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let documents = parse(&text, Format::of(Some(&path), &text))
+                .unwrap_or_else(|faults| panic!("{path:?}: {faults:#?}"));
+            kinds.extend(documents.iter().map(|it| it.kind));
+        }
+    }
+    for kind in [
+        Kind::Service,
+        Kind::HttpChannel,
+        Kind::AmqpConnection,
+        Kind::AmqpChannel,
+        Kind::AmqpOutgoing,
+    ] {
+        assert!(kinds.contains(&kind), "{kind:?}");
+    }
 }

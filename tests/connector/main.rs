@@ -11,6 +11,7 @@ mod management;
 mod processes;
 mod quorum;
 mod reigns;
+mod sending;
 mod standby;
 mod tls;
 mod troubles;

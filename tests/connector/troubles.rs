@@ -23,13 +23,6 @@ const VANISHED: Duration = Duration::from_secs(3);
 /// A pause that grew with the time it has lasted would be longer by then.
 const LATE: Duration = Duration::from_millis(400);
 
-fn says(status: &ConnectorStatus, what: &str) -> bool {
-    status
-        .last_error
-        .as_deref()
-        .is_some_and(|error| error.contains(what))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_exclusive_consumer_waits_and_is_granted() {
     let (broker, queue) = (broker().await, unique("exclusive"));

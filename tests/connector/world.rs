@@ -45,6 +45,14 @@ impl Member {
     }
 }
 
+/// Whether it tells of an error with these words.
+pub fn says(status: &ConnectorStatus, what: &str) -> bool {
+    status
+        .last_error
+        .as_deref()
+        .is_some_and(|error| error.contains(what))
+}
+
 /// Waits until the queue is empty and nothing of it is in flight.
 pub async fn drained(client: &Client, member: &Member, queue: &str) {
     eventually("the queue is empty", async || {

@@ -285,7 +285,6 @@ impl Run {
         };
         self.wires.out.under(reign);
         self.say_on(link, Phase::Active, settings.generation).await;
-        self.reconnect.reset();
         let opened_at = Instant::now();
         let served = R::serve(&mut self.wires, link, session, settings.clone(), reign).await;
         self.wires.watchdog.disarm();
@@ -294,6 +293,7 @@ impl Run {
         self.say(Phase::Draining, settings.generation).await;
         if opened_at.elapsed() > Duration::from_secs(1) {
             self.reopen.reset();
+            self.reconnect.reset();
         }
         match served {
             Served::Drained(session) => close::<R>(session).await,

@@ -68,7 +68,16 @@ pub fn read(delivery: &Delivery, body: Bytes) -> Message {
         properties: properties_told,
         body,
         redelivered: delivery.redelivered,
-        delivered: 0,
+        delivered: delivered(properties),
+    }
+}
+
+fn delivered(properties: &BasicProperties) -> u32 {
+    let headers = properties.headers().as_ref();
+    match headers.and_then(|headers| headers.inner().get(DELIVERY_COUNT)) {
+        Some(AMQPValue::LongLongInt(n)) => u32::try_from(*n).unwrap_or_default(),
+        Some(AMQPValue::LongInt(n)) => u32::try_from(*n).unwrap_or_default(),
+        _ => 0,
     }
 }
 
@@ -264,6 +273,7 @@ mod tests {
         let mut headers = FieldTable::default();
         headers.insert("n".into(), AMQPValue::LongInt(-5));
         headers.insert("table".into(), AMQPValue::FieldTable(FieldTable::default()));
+        headers.insert(DELIVERY_COUNT.into(), AMQPValue::LongLongInt(3));
         let mut delivery = Delivery::mock(1, "".into(), "orders".into(), true, vec![]);
         delivery.properties = BasicProperties::default()
             .with_headers(headers)
@@ -276,7 +286,8 @@ mod tests {
                 .map(|header| format!("{}={}", header.name, String::from_utf8_lossy(&header.value)))
                 .collect()
         };
-        assert_eq!(pairs(&message.headers), ["n=-5"]);
+        assert_eq!(pairs(&message.headers), ["n=-5", "x-delivery-count=3"]);
+        assert_eq!(message.delivered, 3);
         assert_eq!(
             pairs(&message.properties),
             ["correlation-id=c", "routing-key=orders"]

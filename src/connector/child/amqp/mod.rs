@@ -1,9 +1,7 @@
 //! AMQP 0-9-1 over lapin.
 //!
 //! lapin's own recovery stays off: it would subscribe again in silence, past a lost lease.
-//! A session is a channel of its own, so that what is unacked goes back with it; the
-//! dead-letter queue is reached by others, so that a refused publish doesn't take the
-//! consumer down. While standing by, the session's is open already: beginning to
+//! A session is a channel of its own, so that what is unacked goes back with it. While standing by, the session's is open already: beginning to
 //! consume is then one round trip to the broker.
 
 mod broker;
@@ -16,7 +14,7 @@ mod size;
 mod tls;
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -33,7 +31,7 @@ use self::{
     broker::Broker,
     outgoing::{Sending, Target},
     publisher::Publisher,
-    session::{Consuming, Hand},
+    session::{Consuming, Hand, ONE_AT_A_TIME, unreadable},
 };
 use super::link::{Inlet, Link, Outlet, Trouble};
 
@@ -202,6 +200,10 @@ impl Amqp {
             exclusive: self.broker.exclusive(),
             ..Default::default()
         };
+        let prefetch = match ONE_AT_A_TIME.load(Relaxed) {
+            true => 1,
+            false => prefetch,
+        };
         let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
         let consuming = channel.basic_consume(
             short(&queue.queue, "the queue's name")?,
@@ -217,7 +219,7 @@ impl Amqp {
             let _ = channel.close(200, "OK".into()).await;
             return Err(trouble);
         }
-        let settler = Hand::new(self.connection.clone());
+        let settler = Hand::new(&self.broker, &self.label);
         Ok(Consuming {
             channel,
             consumer,
@@ -236,10 +238,12 @@ impl Amqp {
     /// counts as a delivery of the messages that come and go.
     async fn alone(&self, queue: &Queue) -> Result<(), Trouble> {
         let can_not_tell = |error: Error| {
-            Trouble::new(format!(
-                "can't find out whether {:?} is consumed by one alone: {error}",
-                queue.queue
-            ))
+            unreadable(&queue.queue, &error).unwrap_or_else(|| {
+                Trouble::new(format!(
+                    "can't find out whether {:?} is consumed by one alone: {error}",
+                    queue.queue
+                ))
+            })
         };
         let second = self.connection.create_channel().await;
         let second = second.map_err(can_not_tell)?;
@@ -251,7 +255,7 @@ impl Amqp {
         let tag = "quorate-is-it-alone".into();
         let consuming = second.basic_consume(name, tag, options, FieldTable::default());
         match consuming.await {
-            Err(error) if refused_access(&error) => Ok(()),
+            Err(error) if in_exclusive_use(&error) => Ok(()),
             Err(error) => Err(can_not_tell(error)),
             Ok(_) => {
                 let _ = second.close(200, "OK".into()).await;
@@ -265,18 +269,17 @@ impl Amqp {
     fn explain_open(&self, error: &Error, queue: &Queue) -> Trouble {
         let (queue, vhost) = (&queue.queue, &self.broker.vhost);
         let ErrorKind::ProtocolError(refused) = error.kind() else {
-            return Trouble::new(format!("can't consume {queue:?}: {error}"));
+            return unreadable(queue, error)
+                .unwrap_or_else(|| Trouble::new(format!("can't consume {queue:?}: {error}")));
         };
         let said = refused.get_message().as_str();
         match refused.kind() {
             AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => Trouble::new(format!(
                 "there is no queue {queue:?} in the vhost {vhost:?}: declare it at the broker, or correct `queue`"
             )),
-            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) if said.contains("exclusive use") => {
-                Trouble::passing(format!(
-                    "another consumer has the queue {queue:?}; it is taken over as soon as that one is gone"
-                ))
-            }
+            _ if in_exclusive_use(error) => Trouble::passing(format!(
+                "another consumer has the queue {queue:?}; it is taken over as soon as that one is gone"
+            )),
             AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => Trouble::new(format!(
                 "the user {:?} may not read the queue {queue:?}: give it the permission at the broker ({said})",
                 self.broker.username
@@ -286,9 +289,10 @@ impl Amqp {
     }
 }
 
-fn refused_access(error: &Error) -> bool {
+fn in_exclusive_use(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(refused)
-        if *refused.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED))
+        if *refused.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
+            && refused.get_message().as_str().contains("exclusive use"))
 }
 
 fn unfenced(queue: &str) -> Trouble {

@@ -1,5 +1,7 @@
 //! Sending: one message of a caller, and what became of it in words.
 
+use std::time::Duration;
+
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use serde::Deserialize;
 
@@ -12,9 +14,7 @@ use super::{
 /// `amqp_outgoing`, as far as sending goes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Target {
-    #[serde(default)]
     pub(super) exchange: String,
-    #[serde(default)]
     pub(super) routing_key: String,
     pub(super) delivery_mode: u8,
     pub(super) priority: u8,
@@ -27,6 +27,9 @@ pub struct Target {
     #[serde(default)]
     pub(super) app_id: Option<String>,
 }
+
+/// How long before the caller gives up this does, so that its word is heard.
+const AHEAD: Duration = Duration::from_millis(10);
 
 /// Sends over one connection.
 #[derive(Clone)]
@@ -49,7 +52,8 @@ impl Sender for Sending {
             Err(wrong) => return Sent::Refused(wrong),
         };
         let to = way(&letter);
-        match self.publisher.publish(letter, parcel.within).await {
+        let within = parcel.within.saturating_sub(AHEAD.min(parcel.within / 4));
+        match self.publisher.publish(letter, within).await {
             Fate::Confirmed => Sent::Confirmed {
                 message_id: id,
                 reply: None,

@@ -150,6 +150,11 @@ impl Publisher {
         }
     }
 
+    /// Whether its connection is lost.
+    pub fn is_lost(&self) -> bool {
+        !self.connection.status().connected()
+    }
+
     /// No message begins after this.
     pub fn close(&self) {
         self.places.close();

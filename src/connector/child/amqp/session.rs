@@ -1,19 +1,29 @@
 //! Consuming, and settling what came.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use lapin::{
-    Acker, BasicProperties, Channel, Connection, Consumer, Error,
+    Acker, BasicProperties, Channel, Consumer, Error, ErrorKind,
     options::{BasicAckOptions, BasicCancelOptions, BasicNackOptions, BasicRejectOptions},
     types::ShortString,
 };
 use quorate_proto::connector::Reply;
-use tokio::time::timeout;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout, timeout_at},
+};
 
 use super::{
     super::link::{Epitaph, Message, Session, Settler, Trouble},
+    broker::Broker,
     message,
     publisher::{Fate, Letter, Publisher},
     short,
@@ -21,6 +31,10 @@ use super::{
 
 /// The longest wait for the broker's confirm that the dead-letter queue has a message.
 const CONFIRM: Duration = Duration::from_secs(10);
+/// A message of this process's one queue could not be read. With it ends the connection, and
+/// what else was handed out comes again, so from then on nothing else is: those before it are
+/// handled once, and those behind it wait.
+pub static ONE_AT_A_TIME: AtomicBool = AtomicBool::new(false);
 /// The longest wait for the broker to stop a consumer.
 const CANCEL: Duration = Duration::from_secs(5);
 
@@ -53,9 +67,9 @@ impl Session for Consuming {
         let mut delivery = match self.consumer.next().await {
             Some(Ok(delivery)) => delivery,
             Some(Err(error)) => {
-                return Err(Trouble::new(format!(
-                    "the consumer of {queue:?} has ended: {error}"
-                )));
+                return Err(unreadable(queue, &error).unwrap_or_else(|| {
+                    Trouble::new(format!("the consumer of {queue:?} has ended: {error}"))
+                }));
             }
             None => {
                 return Err(Trouble::new(format!(
@@ -89,23 +103,50 @@ impl Session for Consuming {
     }
 
     async fn close(self) {
-        self.settler.publisher.close();
         let _ = self.channel.close(200, "OK".into()).await;
     }
+}
+
+/// That a message can't be read, if that is what ended the connection.
+pub(super) fn unreadable(queue: &str, error: &Error) -> Option<Trouble> {
+    let ErrorKind::ParsingError(_) = error.kind() else {
+        return None;
+    };
+    ONE_AT_A_TIME.store(true, Relaxed);
+    Some(Trouble::new(format!(
+        "a message in the queue {queue:?} can't be read, because a property or the name of a header is not UTF-8 or a value has an unknown type ({error}): take it out of the queue with another program, and correct who sends such messages; those behind it wait"
+    )))
 }
 
 /// Settles deliveries.
 #[derive(Clone)]
 pub struct Hand {
-    publisher: Publisher,
+    broker: Broker,
+    label: String,
+    /// On a connection of its own, made at the first burial: a broker that is short of memory
+    /// or disk reads nothing more from a connection that publishes, acks included.
+    publisher: Arc<Mutex<Option<Publisher>>>,
 }
 
 impl Hand {
-    /// Over this connection.
-    pub(super) fn new(connection: Arc<Connection>) -> Self {
+    /// For a session on the connection to this broker with this label.
+    pub(super) fn new(broker: &Broker, label: &str) -> Self {
         Hand {
-            publisher: Publisher::new(connection),
+            broker: broker.clone(),
+            label: format!("{label} dead letters"),
+            publisher: Arc::default(),
         }
+    }
+
+    async fn publisher(&self) -> Result<Publisher, Trouble> {
+        let mut publisher = self.publisher.lock().await;
+        if let Some(publisher) = publisher.as_ref().filter(|it| !it.is_lost()) {
+            return Ok(publisher.clone());
+        }
+        let (connection, _) = self.broker.connect(&self.label).await?;
+        Ok(publisher
+            .insert(Publisher::new(Arc::new(connection)))
+            .clone())
     }
 }
 
@@ -153,29 +194,37 @@ impl Settler for Hand {
         queue: &str,
         epitaph: &Epitaph,
     ) -> Result<(), Trouble> {
-        let trouble = |why: String| Trouble::new(why + "; the message is kept");
+        let kept = |why: String| Trouble::new(why + "; the message is kept");
+        let until = Instant::now() + CONFIRM;
+        let publisher = timeout_at(until, self.publisher()).await.map_err(|_| {
+            kept(format!(
+                "the broker took no connection for the dead-letter queue {queue:?} within {} s",
+                CONFIRM.as_secs()
+            ))
+        })??;
         let letter = Letter {
             exchange: ShortString::default(),
             routing_key: short(queue, "dead_letter")?,
-            properties: message::buried(&token.properties, epitaph, self.publisher.most()),
+            properties: message::buried(&token.properties, epitaph, publisher.most()),
             body: message.body.clone(),
         };
-        match self.publisher.publish(letter, CONFIRM).await {
+        let left = until.saturating_duration_since(Instant::now());
+        match publisher.publish(letter, left).await {
             Fate::Confirmed => Ok(()),
-            Fate::Unroutable => Err(trouble(format!(
+            Fate::Unroutable => Err(kept(format!(
                 "there is no dead-letter queue {queue:?}: declare it at the broker"
             ))),
-            Fate::Nacked => Err(trouble(format!(
+            Fate::Nacked => Err(kept(format!(
                 "the dead-letter queue {queue:?} did not take a message: if it is full, make room in it"
             ))),
-            Fate::Rejected(said) => Err(trouble(format!(
+            Fate::Rejected(said) => Err(kept(format!(
                 "the broker refuses to put a message into the dead-letter queue {queue:?}: {}",
                 said.get_message()
             ))),
-            Fate::TooLarge(bytes, most) => Err(trouble(format!(
+            Fate::TooLarge(bytes, most) => Err(kept(format!(
                 "a message can't be put into the dead-letter queue {queue:?}: its properties take {bytes} bytes, and the broker takes {most}"
             ))),
-            Fate::NotSent(why) | Fate::Unknown(why) => Err(trouble(format!(
+            Fate::NotSent(why) | Fate::Unknown(why) => Err(kept(format!(
                 "can't put a message into the dead-letter queue {queue:?}: {why}"
             ))),
         }

@@ -75,10 +75,11 @@ pub fn explain(error: &io::Error, host: &str, port: u16, own_ca: bool) -> Option
         other => return Some(format!("TLS with the broker {at} failed: {other}")),
     };
     Some(match certificate {
-        CertificateError::UnknownIssuer if own_ca => format!(
+        // Signed by an authority of the same name with another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature if own_ca => format!(
             "the certificate of the broker {at} is not trusted: it must be signed by an authority in `tls_ca`"
         ),
-        CertificateError::UnknownIssuer => format!(
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
             "the certificate of the broker {at} is not trusted: this machine doesn't know the authority that signed it; give its certificate as `tls_ca`"
         ),
         CertificateError::NotValidForName => format!(
