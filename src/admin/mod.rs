@@ -24,7 +24,7 @@ mod status;
 pub mod takeovers;
 mod transfer;
 pub mod validate;
-mod warnings;
+pub mod warnings;
 
 use std::{sync::Arc, time::Duration};
 

@@ -53,6 +53,7 @@ pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<Strin
             "{failed} connectors fail; see `quorate connector list`"
         ));
     }
+    warnings.extend(connectors.iter().filter_map(stalled));
     warnings.extend(lacking(connectors));
     warnings.extend(
         status
@@ -61,6 +62,20 @@ pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<Strin
             .filter_map(|(member, strain)| too_slow(member, strain, status.failover_ms)),
     );
     warnings
+}
+
+/// A connector that is connected and gets nothing done.
+pub fn stalled(ConnectorRow { status, .. }: &ConnectorRow) -> Option<String> {
+    let seconds = status.stalled_s?;
+    let because = status
+        .last_error
+        .as_deref()
+        .map(|error| format!(" ({error})"))
+        .unwrap_or_default();
+    Some(format!(
+        "{}/{} is stalled: messages wait and none was settled for {seconds} s{because}; does its service answer, and does another consumer hold them?",
+        status.kind, status.name
+    ))
 }
 
 /// Warns before the promise fails: strain is counted from half of what is allowed.

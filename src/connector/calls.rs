@@ -37,11 +37,26 @@ impl Calls {
         }
     }
 
-    /// Another bound, for calls from here on.
+    /// Another bound. Calls from here on wait until those under way are below it.
     pub fn bound(&mut self, bound: u16) {
-        if bound != self.bound {
-            self.places = Arc::new(Semaphore::new(usize::from(bound)));
-            self.bound = bound;
+        let before = std::mem::replace(&mut self.bound, bound);
+        self.places
+            .add_permits(usize::from(bound.saturating_sub(before)));
+        let fewer = before.saturating_sub(bound);
+        if fewer > 0 {
+            // Who asks first is served first: no later call gets a place before these are gone.
+            let mut gone = Box::pin(self.places.clone().acquire_many_owned(fewer.into()));
+            match (&mut gone).now_or_never() {
+                Some(Ok(places)) => places.forget(),
+                Some(Err(_)) => {}
+                None => {
+                    tokio::spawn(async move {
+                        if let Ok(places) = gone.await {
+                            places.forget();
+                        }
+                    });
+                }
+            }
         }
     }
 

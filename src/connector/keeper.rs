@@ -264,7 +264,10 @@ impl Keeper {
                     self.note(&told, &outcome);
                     process.order(to_process::Frame::Outcome(outcome));
                 },
-                send = self.mail.next(), if told.active_since.is_some() => process.order(send),
+                // None behind an order to end: it would be lost with the process.
+                send = self.mail.next(), if told.active_since.is_some() && matches!(told.stance, Stance::Act(_)) => {
+                    process.order(send);
+                }
             }
         }
     }
@@ -282,6 +285,9 @@ impl Keeper {
             drain_ms: millis(spec.finish),
         }));
         self.calls.bound(spec.places);
+        self.shared
+            .board
+            .update(&spec.key, |status| status.patience = spec.patience());
     }
 
     /// Sends the stance, if it is another one.

@@ -4,6 +4,9 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
+/// The shortest time without progress that is worth a word.
+const PATIENCE_MIN: Duration = Duration::from_secs(5);
+
 /// The kind and name of a channel or outgoing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
@@ -39,7 +42,7 @@ pub struct Spec {
     /// The service that handles a channel's messages; `None`: an outgoing.
     pub service: Option<String>,
     /// How long what is in flight may take to finish: of a channel one call of its service,
-    /// the service's own retries included.
+    /// the service's own retries included. So often the broker is asked how many wait.
     pub finish: Duration,
     /// Most calls of the service, or sends, at a time.
     pub places: u16,
@@ -54,7 +57,16 @@ pub struct Spec {
 impl Spec {
     /// Whether a process that was told of `other` has nothing to learn.
     pub fn same_process(&self, other: &Spec) -> bool {
-        self.connection == other.connection && self.own == other.own && self.common == other.common
+        self.connection == other.connection
+            && self.own == other.own
+            && self.common == other.common
+            && self.finish == other.finish
+    }
+
+    /// For how long messages may wait while none is settled: a service that is slow and
+    /// steady has settled one by then.
+    pub fn patience(&self) -> Duration {
+        (self.finish * 3).max(PATIENCE_MIN)
     }
 }
 

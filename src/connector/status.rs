@@ -5,10 +5,6 @@ use std::time::{Duration, Instant};
 use quorate_proto::connector::Tally;
 use serde::{Deserialize, Serialize};
 
-/// A connector at work that settles nothing for so long while messages wait is stalled: its
-/// service hangs or keeps failing, or the broker hands nothing out.
-pub const STALLED: Duration = Duration::from_secs(30);
-
 /// The state of a connector on a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -56,6 +52,10 @@ pub struct ConnectorStatus {
     /// passed on.
     #[serde(skip)]
     pub idle_since: Option<Instant>,
+    /// For how long that may last: longer is stalled. Its service hangs or keeps failing then,
+    /// or the broker hands nothing out.
+    #[serde(skip)]
+    pub patience: Duration,
     /// For how many seconds messages have waited and none was settled, if that is longer than
     /// it should take.
     #[serde(default)]
@@ -137,6 +137,7 @@ impl ConnectorStatus {
             last_message_at: None,
             settled_at: None,
             idle_since: None,
+            patience: Duration::MAX,
             stalled_s: None,
             last_error: None,
         }
@@ -148,7 +149,9 @@ impl ConnectorStatus {
             .idle_since
             .filter(|_| self.state == ConnectorState::Active)
             .map(|since| now.saturating_duration_since(since));
-        self.stalled_s = idle.filter(|it| *it >= STALLED).map(|it| it.as_secs());
+        self.stalled_s = idle
+            .filter(|it| *it >= self.patience)
+            .map(|it| it.as_secs());
         self
     }
 }

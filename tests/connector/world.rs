@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quorate::state::Kind;
+use quorate::{connector::ConnectorStatus, state::Kind};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 

@@ -4,6 +4,7 @@ use crate::{
     admin::{
         answers::ConnectorsAnswer,
         standbys::{ConnectorRow, StandbyState, lacking},
+        warnings::stalled,
     },
     cli::{client::ClientArgs, failure::Failure, output, show::show},
 };
@@ -15,12 +16,9 @@ pub async fn run(client: ClientArgs) -> Result<(), Failure> {
         if let Some(error) = &status.last_error {
             eprintln!("{}/{}: {error}", status.kind, status.name);
         }
-        if let Some(seconds) = status.stalled_s {
-            eprintln!(
-                "{}/{}: stalled: messages wait and none was settled for {seconds} s",
-                status.kind, status.name
-            );
-        }
+    }
+    for sentence in answer.connectors.iter().filter_map(stalled) {
+        eprintln!("{sentence}");
     }
     for sentence in lacking(&answer.connectors) {
         eprintln!("{sentence}");

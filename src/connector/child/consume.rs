@@ -2,6 +2,15 @@
 //!
 //! The lease is asked for before each hand-off and before each burial, never before an
 //! ack: once the service has succeeded the message is done, whatever the lease says.
+//!
+//! # Order
+//!
+//! What a channel with `ordered` holds unsettled comes before all that is in the queue, so no
+//! other consumer may be let in before it is back. The broker does both at once when the
+//! session closes, and only then: so a drain leaves the consumer where it is until what is
+//! with the service has been settled, and a session that has lost its lease, or that could
+//! not settle a message, ends as a whole. The message that was with the service then comes
+//! again, before those after it.
 
 use std::{
     marker::PhantomData,
@@ -28,8 +37,8 @@ use super::{
 /// Between tries to put a message into the dead-letter queue.
 const BURY_FIRST: Duration = Duration::from_millis(200);
 const BURY_LAST: Duration = Duration::from_secs(10);
-/// How often the broker is asked how many messages wait.
-const ASK_WAITING: Duration = Duration::from_secs(10);
+/// Between two questions to the broker how many messages wait, at least.
+const ASK_WAITING: Duration = Duration::from_secs(1);
 
 /// A channel: consumes.
 pub struct Inbound<L>(PhantomData<L>);
@@ -67,10 +76,6 @@ impl<L: Inlet> Role for Inbound<L> {
 
     async fn taken(link: &L, settings: &Settings<Self>) -> Option<bool> {
         link.taken(&settings.own).await
-    }
-
-    async fn cancel(session: &mut L::Session) -> Result<(), Trouble> {
-        session.cancel().await
     }
 
     async fn close(session: L::Session) {
@@ -150,7 +155,7 @@ impl<'a, L: Inlet> Consuming<'a, L> {
         self.reconsider().await?;
         let revoked = self.wires.watchdog.revoked.clone();
         let link = self.link;
-        let mut ask = interval(ASK_WAITING);
+        let mut ask = interval(self.settings.finish.max(ASK_WAITING));
         ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut asked: Fuse<BoxFuture<'_, Option<u64>>> = Fuse::terminated();
         loop {
@@ -169,7 +174,7 @@ impl<'a, L: Inlet> Consuming<'a, L> {
                 Ok(()) = self.wires.desired.changed() => self.reconsider().await?,
                 Some(outcome) = self.wires.outcomes.recv() => self.answered(outcome).await?,
                 Some((id, act, result)) = self.acts.next(), if !self.acts.is_empty() => {
-                    self.done(id, act, result).await;
+                    self.done(id, act, result).await?;
                 }
                 message = self.session.next(), if self.drain.is_none() => {
                     let (token, message) = message?;
@@ -187,7 +192,7 @@ impl<'a, L: Inlet> Consuming<'a, L> {
                 }
                 () = revoked.notified() => {
                     if !self.wires.lease.holds(self.reign.epoch) {
-                        self.wind_up(DRAIN).await?;
+                        self.lease_over().await?;
                     }
                 }
             }
@@ -221,10 +226,25 @@ impl<'a, L: Inlet> Consuming<'a, L> {
             return Ok(());
         }
         self.drain = Some(deadline);
-        self.session.cancel().await?;
+        if !self.in_order() {
+            self.session.cancel().await?;
+        }
         // Nothing comes in any more, and nothing is handed on without asking the page.
         self.wires.watchdog.disarm();
         Ok(())
+    }
+
+    /// Nothing may be handed on any more. What has been may finish, unless order forbids it.
+    async fn lease_over(&mut self) -> Result<(), Trouble> {
+        if self.in_order() {
+            return Err(Trouble::passing("the lease is over"));
+        }
+        self.wind_up(DRAIN).await
+    }
+
+    /// Whether order is kept here. Where tries are counted by the broker, it is by the broker.
+    fn in_order(&self) -> bool {
+        self.settings.common.ordered && !L::Session::RETRIED_BY_BROKER
     }
 
     /// A message has come. It is handed on when it is its turn.
@@ -265,7 +285,7 @@ impl<'a, L: Inlet> Consuming<'a, L> {
         if !self.wires.lease.holds(self.reign.epoch) {
             // It stays unacked and goes back when the session closes.
             self.flights.remove(id);
-            return self.wind_up(DRAIN).await;
+            return self.lease_over().await;
         }
         let Some(flight) = self.flights.get_mut(id) else {
             return Ok(());
@@ -333,8 +353,7 @@ impl<'a, L: Inlet> Consuming<'a, L> {
             Some(outcome::Result::Fenced(why)) => {
                 debug!(delivery = id, why, "fenced");
                 self.wires.out.tally.lock().fenced += 1;
-                if self.settings.common.ordered {
-                    // All go back together, so that it stays before those after it.
+                if self.in_order() {
                     return Err(Trouble::new(format!("a message was fenced: {why}")));
                 }
                 // Later, so that a service that keeps refusing isn't asked in a tight loop.
@@ -432,9 +451,14 @@ impl<'a, L: Inlet> Consuming<'a, L> {
     }
 
     /// Something was done to a message at the broker, or failed.
-    async fn done(&mut self, id: u64, act: Act, result: Result<(), Trouble>) {
+    async fn done(
+        &mut self,
+        id: u64,
+        act: Act,
+        result: Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
         if act == Act::Bury {
-            return match result {
+            match result {
                 Ok(()) => {
                     self.complain("").await;
                     self.act(id, Act::AckBuried);
@@ -446,7 +470,7 @@ impl<'a, L: Inlet> Consuming<'a, L> {
                         "a message can't be dead-lettered yet"
                     );
                     let Some(flight) = self.flights.get_mut(id) else {
-                        return;
+                        return Ok(());
                     };
                     let wait = backoff::nth(BURY_FIRST, BURY_LAST, flight.buried);
                     flight.buried += 1;
@@ -454,13 +478,17 @@ impl<'a, L: Inlet> Consuming<'a, L> {
                         .wait(id, Stage::BuryLater, Instant::now() + wait);
                     self.complain(&trouble.text).await;
                 }
-            };
+            }
+            return Ok(());
         }
         self.flights.remove(id);
         if let Err(trouble) = result {
             // The session is gone, and the broker hands the message out again.
             debug!(delivery = id, ?act, error = trouble.text, "not settled");
-            return;
+            return match self.in_order() {
+                true => Err(trouble),
+                false => Ok(()),
+            };
         }
         let mut tally = self.wires.out.tally.lock();
         match act {
@@ -472,6 +500,7 @@ impl<'a, L: Inlet> Consuming<'a, L> {
             Act::Reject => tally.failed += 1,
             Act::Requeue(_) | Act::Bury => {}
         }
+        Ok(())
     }
 
     async fn complain(&mut self, error: &str) {

@@ -45,9 +45,7 @@ pub trait Role: Sized + Send + 'static {
         link: &Self::Link,
         settings: &Settings<Self>,
     ) -> impl Future<Output = Option<bool>> + Send;
-    /// Gives up an open session that was not served.
-    fn cancel(session: &mut Self::Session) -> impl Future<Output = Result<(), Trouble>> + Send;
-    /// Closes a session.
+    /// Closes a session, also one that was not served.
     fn close(session: Self::Session) -> impl Future<Output = ()> + Send;
 }
 
@@ -70,6 +68,8 @@ pub struct Settings<R: Role> {
     pub own: R::Own,
     /// What every kind has.
     pub common: R::Common,
+    /// How long what is in flight may take to finish.
+    pub finish: Duration,
     /// The parent's number of it.
     pub generation: u64,
 }
@@ -80,6 +80,7 @@ impl<R: Role> Clone for Settings<R> {
             connection: self.connection.clone(),
             own: self.own.clone(),
             common: self.common.clone(),
+            finish: self.finish,
             generation: self.generation,
         }
     }
@@ -92,6 +93,7 @@ impl<R: Role> Settings<R> {
             connection: json("connection", &configure.connection)?,
             own: json("channel or outgoing", &configure.own)?,
             common: json("common part", &configure.common)?,
+            finish: Duration::from_millis(configure.drain_ms),
             generation: configure.generation,
         })
     }

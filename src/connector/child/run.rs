@@ -261,7 +261,7 @@ impl Run {
         };
         // Never dropped halfway, which could leave a consumer behind that nobody reads.
         let opened = timeout(ANSWER, R::open(link, settings, epoch)).await;
-        let mut session = match opened {
+        let session = match opened {
             Ok(Ok(session)) => session,
             Ok(Err(trouble)) => {
                 self.wires.watchdog.disarm();
@@ -276,11 +276,8 @@ impl Run {
             Footing::Reign(reign) => reign,
             Footing::Ahead(until) => match self.hold::<R>(link, settings, until).await {
                 Some(reign) => reign,
-                None => {
-                    let given_up = R::cancel(&mut session).await;
-                    close::<R>(session).await?;
-                    return given_up.map_err(Failed::Session);
-                }
+                // Not cancelled first: what it holds goes back before another is let in.
+                None => return close::<R>(session).await,
             },
         };
         self.wires.out.under(reign);

@@ -81,10 +81,6 @@ impl<L: Outlet> Role for Outbound<L> {
         None
     }
 
-    async fn cancel(_: &mut L::Sender) -> Result<(), Trouble> {
-        Ok(())
-    }
-
     async fn close(session: L::Sender) {
         session.close().await;
     }

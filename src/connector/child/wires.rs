@@ -7,8 +7,8 @@ use std::{
 
 use parking_lot::Mutex;
 use quorate_proto::connector::{
-    Alive, Configure, FromProcess, Outcome, Parked, Phase, Report, Send, Tally,
-    from_process::Frame, to_process,
+    self as proto, Alive, Configure, FromProcess, Outcome, Parked, Phase, Report, Send, Tally,
+    from_process::Frame, sent, to_process,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -182,8 +182,7 @@ pub struct Wires {
     pub desired: watch::Receiver<Desired>,
     /// The services' answers.
     pub outcomes: mpsc::Receiver<Outcome>,
-    /// What is to be sent. While there is no session they wait here, and come to nothing
-    /// when their time is over.
+    /// What is to be sent.
     pub sends: mpsc::Receiver<Order>,
     /// The number of the next delivery.
     pub next_delivery: u64,
@@ -227,8 +226,15 @@ impl Wires {
     }
 
     /// What is wanted now. Called only while there is no session: answers an order to
-    /// stand by.
+    /// stand by, and gives back what was to be sent and has not been begun.
     pub async fn idle(&mut self) -> Desired {
+        while let Ok(order) = self.sends.try_recv() {
+            let not_sent = proto::Sent {
+                send: order.send.send,
+                outcome: Some(sent::Outcome::NotSent("its session has ended".into())),
+            };
+            self.out.send(Frame::Sent(not_sent)).await;
+        }
         let desired = self.desired.borrow_and_update().clone();
         if desired.stand_by > self.parked && desired.act.is_none() && desired.prepare.is_none() {
             let order = desired.stand_by;

@@ -1,0 +1,309 @@
+//! A service that answers a message with another one: `Quorate-Send`.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+use lapin::types::{AMQPValue, FieldTable};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use quorate::{
+    connector::{ConnectorState, ConnectorStatus},
+    service::api::Reply,
+    state::{Kind, Order},
+};
+use serde_json::json;
+
+use super::{load::*, rabbitmq::Client, world::*};
+
+/// A channel from a queue, an outgoing to another one, and a dead-letter queue.
+struct Bed {
+    client: Client,
+    group: Arc<Group>,
+    queue: String,
+    out: String,
+    dead: String,
+}
+
+impl Bed {
+    async fn new() -> Bed {
+        let (broker, queue) = (broker().await, unique("chained"));
+        let (out, dead) = (format!("{queue}-out"), format!("{queue}-dead"));
+        let client = broker.client().await;
+        for queue in [&queue, &out, &dead] {
+            client.declare(queue).await;
+        }
+        let group = Group::with_channel(broker, &queue);
+        // What waits for an outgoing waits as long as a call may take.
+        group.put(
+            Kind::Service,
+            json!({"name": "store", "upstream": "http://127.0.0.1:9/", "timeout_ms": 2000}),
+        );
+        let mut channel = channel(&queue);
+        channel["on_failure"]["dead_letter"] = json!(dead);
+        group.put(Kind::AmqpChannel, channel);
+        let bed = Bed {
+            client,
+            group,
+            queue,
+            out,
+            dead,
+        };
+        bed.outgoing(&bed.out);
+        let to = format!("amqp_outgoing/{}", bed.out);
+        bed.answer(&[("quorate-send", &to), ("quorate-message-id", "m-1")]);
+        bed
+    }
+
+    /// Declares the outgoing with this routing key.
+    fn outgoing(&self, routing_key: &str) {
+        let outgoing = json!({"name": self.out, "connection": "broker", "exchange": "",
+                              "routing_key": routing_key});
+        self.group.put(Kind::AmqpOutgoing, outgoing);
+    }
+
+    /// Lets the service answer with these headers, the body being the message's own.
+    fn answer(&self, headers: &[(&'static str, &str)]) {
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| {
+                let name = http::HeaderName::from_static(name);
+                (name, HeaderValue::from_str(value).unwrap())
+            })
+            .collect();
+        self.group.behave(move |call| {
+            let reply = Reply {
+                status: StatusCode::OK,
+                headers: headers.clone(),
+                body: call.body.clone().into(),
+            };
+            (Duration::from_millis(2), Ok(reply))
+        });
+    }
+
+    async fn lead(&self) -> Member {
+        let member = Member::start(&self.group, 1, 500);
+        member.lead(2);
+        member.active(&self.queue).await;
+        member.active(&self.out).await;
+        member
+    }
+
+    /// Publishes one message, which must end in the dead-letter queue; gives the reason.
+    async fn reason(&self, member: &Member) -> String {
+        let failed = member.status(&self.queue).unwrap().counts.failed;
+        self.client.publish(&self.queue, bodies(1)).await;
+        member
+            .when(&self.queue, "given up", |status| {
+                status.counts.failed == failed + 1
+            })
+            .await;
+        let letter = self.client.take(&self.dead).await.unwrap();
+        let headers = letter.properties.headers().clone().unwrap();
+        assert_eq!(
+            headers.inner()["x-quorate-attempts"],
+            AMQPValue::LongUInt(3),
+            "it was retried"
+        );
+        match &headers.inner()["x-quorate-reason"] {
+            AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).into_owned(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn sent(&self) -> BTreeMap<usize, usize> {
+        let mut bodies = BTreeMap::new();
+        while let Some(message) = self.client.take(&self.out).await {
+            let body = String::from_utf8_lossy(&message.delivery.data).into_owned();
+            *bodies.entry(body.parse().unwrap()).or_default() += 1;
+        }
+        bodies
+    }
+
+    /// Each message that was published was handled and sent; how often more than once.
+    async fn complete(&self, published: usize) -> (usize, usize) {
+        let handled = self.group.calls_by_body();
+        let sent = self.sent().await;
+        let missing: Vec<usize> = (0..published)
+            .filter(|n| !sent.contains_key(n) || !handled.contains_key(&n.to_string()))
+            .collect();
+        assert!(missing.is_empty(), "lost: {missing:?}");
+        assert_eq!(self.client.count(&self.dead).await.0, 0);
+        let again = |times: Vec<usize>| times.iter().map(|n| n - 1).sum();
+        (
+            again(handled.into_values().collect()),
+            again(sent.into_values().collect()),
+        )
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_acked_once_the_answer_to_it_is_sent() {
+    let bed = Bed::new().await;
+    let member = bed.lead().await;
+    bed.client.publish(&bed.queue, bodies(100)).await;
+    let handled = member
+        .when(&bed.queue, "handled", |status| status.counts.handled == 100)
+        .await;
+    assert_eq!((handled.counts.failed, handled.counts.retried), (0, 0));
+    // The confirm comes before the ack, so they are all there by now.
+    assert_eq!(bed.complete(100).await, (0, 0));
+    member
+        .when(&bed.out, "counted", |status| status.counts.sent == 100)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_sent_is_a_failure_of_the_message_with_its_reason() {
+    let bed = Bed::new().await;
+    let full = format!("{}-full", bed.out);
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
+    arguments.insert(
+        "x-overflow".into(),
+        AMQPValue::LongString("reject-publish".into()),
+    );
+    let channel = bed.client.connection().create_channel().await.unwrap();
+    channel
+        .queue_declare(
+            full.as_str().into(),
+            lapin::options::QueueDeclareOptions::durable(),
+            arguments,
+        )
+        .await
+        .unwrap();
+    let member = bed.lead().await;
+    let by = format!("refused by amqp_outgoing/{}", bed.out);
+    let says = |reason: &str, texts: &[&str]| {
+        for text in texts {
+            assert!(reason.contains(text), "{text:?} is not in {reason:?}");
+        }
+    };
+
+    bed.outgoing("nowhere");
+    says(
+        &bed.reason(&member).await,
+        &[&by, "no queue takes", "nowhere"],
+    );
+
+    bed.client.publish(&full, bodies(1)).await;
+    bed.outgoing(&full);
+    says(
+        &bed.reason(&member).await,
+        &[&by, "did not take the message"],
+    );
+
+    bed.outgoing(&bed.out);
+    order(&bed.group, Kind::AmqpOutgoing, &bed.out, Order::Pause);
+    says(&bed.reason(&member).await, &["not sent", "it is paused"]);
+    order(&bed.group, Kind::AmqpOutgoing, &bed.out, Order::Resume);
+
+    bed.answer(&[("quorate-send", "invoices")]);
+    let reason = bed.reason(&member).await;
+    says(&reason, &["Quorate-Send", "invoices", "KIND/NAME"]);
+
+    bed.answer(&[("quorate-send", "amqp_outgoing/nobody")]);
+    let reason = bed.reason(&member).await;
+    says(
+        &reason,
+        &["amqp_outgoing/nobody", "there is no such outgoing"],
+    );
+
+    bed.answer(&[("quorate-send", &format!("amqp_channel/{}", bed.queue))]);
+    says(&bed.reason(&member).await, &["there is no such outgoing"]);
+
+    let to = format!("amqp_outgoing/{}", bed.out);
+    bed.answer(&[("quorate-send", &to), ("quorate-property-colour", "red")]);
+    says(&bed.reason(&member).await, &[&by, "colour"]);
+    assert!(bed.sent().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_killed_in_between_lose_nothing() {
+    let bed = Bed::new().await;
+    let member = bed.lead().await;
+    let load = Load::start(broker().await, &bed.queue, Duration::from_millis(5)).await;
+    let progress = async |more: usize| {
+        let enough = bed.group.calls.lock().len() + more;
+        eventually("more calls", async || {
+            (bed.group.calls.lock().len() >= enough).then_some(())
+        })
+        .await;
+    };
+    for _ in 0..5 {
+        for name in [&bed.out, &bed.queue] {
+            progress(40).await;
+            let pid = member.active(name).await.pid.unwrap();
+            kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
+            let another = |status: &ConnectorStatus| {
+                status.state == ConnectorState::Active && status.pid != Some(pid)
+            };
+            member.when(name, "another process", another).await;
+        }
+    }
+    progress(40).await;
+    let published = load.finish().await;
+    drained(&bed.client, &member, &bed.queue).await;
+    let (handled, sent) = bed.complete(published).await;
+    println!("{published} messages through 10 kills: {handled} handled again, {sent} sent again");
+    // Of each kill at most what was in flight comes again.
+    assert!(handled <= 10 * 10 && sent <= 10 * 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn takeovers_lose_nothing_and_a_transfer_repeats_nothing() {
+    let bed = Bed::new().await;
+    let one = bed.lead().await;
+    let two = Member::start(&bed.group, 2, 500);
+    for name in [&bed.queue, &bed.out] {
+        two.when(name, "standby", |status| {
+            status.state == ConnectorState::Standby
+        })
+        .await;
+    }
+    let load = Load::start(broker().await, &bed.queue, Duration::from_millis(5)).await;
+    let sound = Arc::new(AtomicBool::new(true));
+    let (mut now, mut then, mut term) = (&one, &two, 2);
+    for round in 0..6 {
+        let enough = bed.group.calls.lock().len() + 60;
+        eventually("more calls", async || {
+            (bed.group.calls.lock().len() >= enough).then_some(())
+        })
+        .await;
+        let began = std::time::Instant::now();
+        let planned = round % 2 == 0;
+        if planned {
+            now.handle.release(Duration::from_secs(5)).await;
+            let took = began.elapsed();
+            println!("released after {took:?}");
+            sound.fetch_and(took < Duration::from_secs(2), Ordering::Relaxed);
+        }
+        term += 1;
+        now.step_down(term);
+        then.lead(term);
+        then.active(&bed.queue).await;
+        then.active(&bed.out).await;
+        println!(
+            "planned {planned}: at work elsewhere after {:?}",
+            began.elapsed()
+        );
+        std::mem::swap(&mut now, &mut then);
+    }
+    let published = load.finish().await;
+    drained(&bed.client, now, &bed.queue).await;
+    let (handled, sent) = bed.complete(published).await;
+    println!(
+        "{published} messages through 6 takeovers: {handled} handled again, {sent} sent again"
+    );
+    assert!(sound.load(Ordering::Relaxed), "a release took too long");
+    // Three were not planned; of each at most what was in flight comes again.
+    assert!(handled <= 3 * 10 && sent <= 3 * 10);
+}

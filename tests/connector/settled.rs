@@ -1,0 +1,134 @@
+//! What is counted adds up with what the broker and the service saw.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use quorate::{
+    connector::{ConnectorState, ConnectorStatus, Sent, status::Counts},
+    state::Kind,
+};
+use quorate_proto::connector::{Header, Send};
+use serde_json::json;
+
+use super::{load::*, rabbitmq::Rabbit, world::*};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_counts_what_broker_and_service_saw() {
+    let (broker, queue) = (broker().await, unique("counted"));
+    let dead = format!("{queue}-dead");
+    let client = broker.client().await;
+    client.declare(&queue).await;
+    client.declare(&dead).await;
+    let group = Group::with_channel(broker, &queue);
+    let mut with_dead_letter = channel(&queue);
+    with_dead_letter["on_failure"]["dead_letter"] = json!(dead);
+    group.put(Kind::AmqpChannel, with_dead_letter);
+    let handled = Handled::default();
+    let failures = std::sync::Arc::new(AtomicUsize::new(0));
+    let failed = failures.clone();
+    handled.serve(&group, move |call, n| {
+        let fails = n % 10 == 9 || n % 5 == 2 && call.attempt == 1;
+        failed.fetch_add(usize::from(fails), Ordering::Relaxed);
+        (Duration::from_millis(1), if fails { 500 } else { 200 })
+    });
+    let member = Member::start(&group, 1, 2000);
+    member.lead(2);
+    const N: usize = 300;
+    client.publish(&queue, bodies(N)).await;
+    let settled = |status: &ConnectorStatus| status.counts.settled() == N as u64;
+    member.when(&queue, "all settled", settled).await;
+    drained(&client, &member, &queue).await;
+
+    let counts = member.status(&queue).unwrap().counts;
+    let dead = u64::from(client.count(&dead).await.0);
+    assert_eq!(dead, N as u64 / 10);
+    let expected = Counts {
+        received: N as u64,
+        handled: handled.times().len() as u64,
+        failed: dead,
+        retried: failures.load(Ordering::Relaxed) as u64 - dead,
+        dead_lettered: dead,
+        waiting: counts.waiting,
+        ..Counts::default()
+    };
+    assert_eq!(counts, expected);
+    assert_eq!(handled.again(), 0);
+    assert_eq!(
+        group.calls.lock().len() as u64,
+        counts.received + counts.retried
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outgoing_counts_what_its_callers_were_told() {
+    let broker = Rabbit::start().await;
+    let client = broker.client().await;
+    client.declare("out").await;
+    let group = Group::new();
+    group.put(Kind::AmqpConnection, connection(broker.port()));
+    let outgoing =
+        json!({"name": "out", "connection": "broker", "exchange": "", "routing_key": "out"});
+    group.put(Kind::AmqpOutgoing, outgoing);
+    let member = Member::start(&group, 1, 2000);
+    member.lead(2);
+    member.active("out").await;
+    let send = async |routing_key: &str, within: u64| {
+        let properties = vec![Header {
+            name: "routing-key".into(),
+            value: routing_key.to_owned().into(),
+        }];
+        let message = Send {
+            body: "x".into(),
+            properties,
+            ..Send::default()
+        };
+        let deadline = Instant::now() + Duration::from_millis(within);
+        let sent = member
+            .handle
+            .send("amqp_outgoing", "out", message, deadline);
+        sent.await.unwrap()
+    };
+    for n in 0..60 {
+        match (
+            n % 3,
+            send(if n % 3 == 0 { "nowhere" } else { "out" }, 10_000).await,
+        ) {
+            (0, Sent::Refused(_)) | (1 | 2, Sent::Confirmed { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let user = ["close_all_user_connections", "guest", "as a test"];
+    broker.ctl(&user).await;
+    member
+        .when("out", "connected again", |status| {
+            status.counts.reconnects == 1 && status.state == ConnectorState::Active
+        })
+        .await;
+    // A broker that hangs: what it was given may have arrived.
+    let pid = Pid::from_raw(broker.pid().unwrap() as i32);
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let unknown = send("out", 1000).await;
+    kill(pid, Signal::SIGCONT).unwrap();
+    assert!(matches!(unknown, Sent::Unknown(_)), "{unknown:?}");
+    let expected = Counts {
+        sent: 40,
+        refused: 20,
+        unknown: 1,
+        reconnects: 1,
+        ..Counts::default()
+    };
+    let seen = member
+        .when("out", "all counted", |status| {
+            status.counts.unknown == 1 && status.counts.in_flight == 0
+        })
+        .await;
+    assert_eq!(seen.counts, expected);
+    let there = broker.client().await.count("out").await.0;
+    assert!(there == 40 || there == 41, "{there}");
+}
