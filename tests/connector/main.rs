@@ -16,5 +16,7 @@ mod tls;
 mod troubles;
 mod world;
 
+#[path = "../support/group.rs"]
+mod group;
 #[path = "../support/rabbitmq.rs"]
 mod rabbitmq;
