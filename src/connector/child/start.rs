@@ -26,6 +26,7 @@ use super::{
     amqp::Amqp,
     consume::Inbound,
     frames::{Reader, write_all},
+    ibm_mq::IbmMq,
     run::Run,
     send::Outbound,
     watchdog::{Watchdog, end_now},
@@ -150,6 +151,8 @@ async fn serve(
         match configure.kind.as_str() {
             "amqp_channel" => Run::new(wires).run::<Inbound<Amqp>>().await,
             "amqp_outgoing" => Run::new(wires).run::<Outbound<Amqp>>().await,
+            "ibm_mq_channel" => Run::new(wires).run::<Inbound<IbmMq>>().await,
+            "ibm_mq_outgoing" => Run::new(wires).run::<Outbound<IbmMq>>().await,
             other => wires.unknown_kind(other).await,
         }
     }
