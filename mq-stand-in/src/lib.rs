@@ -1,1 +1,20 @@
-//! A stand-in for IBM MQ in tests.
+//! A stand-in for IBM MQ, for tests. It is not IBM MQ, holds nothing of IBM's and never says
+//! that it is: what it shows is how our side behaves, not how IBM's does.
+//!
+//! - [`abi`]: a shared library with the C ABI of those verbs of MQI that Quorate calls.
+//! - [`manager`]: a small queue manager that the library talks to over loopback: queues with
+//!   priorities, units of work, backout counts, exclusive opens, and a journal that persistent
+//!   messages survive a restart by. It can be told to fail: see [`wire::Order`].
+//! - [`control`]: what a test asks of the queue manager beside the library.
+#![deny(unsafe_code)]
+
+pub mod abi;
+mod client;
+pub mod control;
+mod conversation;
+pub mod descriptor;
+mod journal;
+pub mod manager;
+mod queue;
+mod store;
+pub mod wire;

@@ -1,2 +1,40 @@
-//! MQRFH2, the header that carries JMS messages through IBM MQ.
+//! MQRFH2, the header that carries JMS messages through IBM MQ: bytes to values and back.
+//!
+//! A message whose descriptor (or whose header before) has the format `MQHRF2` begins with a
+//! fixed part of 36 bytes, followed by *folders*: a length, then that many bytes of a small
+//! subset of XML. JMS uses three of them: `mcd` says what the body is, `jms` holds what JMS
+//! has and the descriptor has not, and `usr` the sender's own properties with their types.
+//!
+//! ```text
+//! offset  0  StrucId          "RFH "
+//!         4  Version          2
+//!         8  StrucLength      of the fixed part and all folders
+//!        12  Encoding         how numbers are written in what follows the header
+//!        16  CodedCharSetId   in which character set that is
+//!        20  Format           8 characters: what that is
+//!        28  Flags
+//!        32  NameValueCCSID   the character set of the folders
+//!        36  NameValueLength  of the first folder, padded with blanks to a multiple of 4
+//!        40  NameValueData    <mcd><Msd>jms_text</Msd></mcd>
+//! ```
+//!
+//! The numbers of the header itself are in the encoding that the descriptor (or the header
+//! before) gives. Reading takes whatever bytes there are: it answers with values or with the
+//! reason why there are none, within the bounds of [`limits`], and never panics.
 #![forbid(unsafe_code)]
+
+mod element;
+mod error;
+mod header;
+mod jms;
+pub mod limits;
+mod numbers;
+mod value;
+mod xml;
+
+pub use element::Element;
+pub use error::Error;
+pub use header::{Contents, FIXED, Format, MQHRF2, Rfh2, read_all};
+pub use jms::{Class, Jms};
+pub use numbers::{BIG, Endian, LITTLE, NATIVE};
+pub use value::Value;

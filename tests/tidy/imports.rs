@@ -104,8 +104,8 @@ const SOLE: &[(&str, &[&str], &str)] = &[
         "sockets are held by connector processes alone, so that a fence can hold them",
     ),
     (
-        "mqi",
-        &["src/connector/child/"],
+        "libmqm_sys",
+        &["src/connector/child/", "mq-stand-in/"],
         "the queue manager is spoken to by connector processes alone, so that a fence can hold them",
     ),
 ];

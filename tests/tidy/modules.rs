@@ -93,11 +93,15 @@ fn is_root(path: &str) -> bool {
             | ["src", "bin", ..]
             | ["tests" | "examples" | "benches", _]
             | ["tests" | "examples" | "benches", _, "main.rs"]
+            | ["fuzz", "fuzz_targets", _]
     )
 }
 
 fn is_test(path: &str) -> bool {
-    path.starts_with("tests/") || path.contains("/tests/")
+    ["/tests/", "/fuzz/"]
+        .iter()
+        .any(|folder| path.contains(folder))
+        || path.starts_with("tests/")
 }
 
 fn declarations(source: &Source) -> Vec<Declaration> {

@@ -485,10 +485,18 @@ impl<'a, L: Inlet> Consuming<'a, L> {
         if let Err(trouble) = result {
             // The session is gone, and the broker hands the message out again.
             debug!(delivery = id, ?act, error = trouble.text, "not settled");
+            if act == Act::Reject {
+                // Or it had nowhere to go. Its failures may have been told since the last time.
+                self.complained = false;
+                self.complain(&trouble.text).await;
+            }
             return match self.in_order() {
                 true => Err(trouble),
                 false => Ok(()),
             };
+        }
+        if act == Act::Ack && L::Session::RETRIED_BY_BROKER {
+            self.complain("").await;
         }
         let mut tally = self.wires.out.tally.lock();
         match act {

@@ -16,6 +16,7 @@ pub(super) mod backoff;
 mod consume;
 mod flight;
 pub mod frames;
+mod ibm_mq;
 mod link;
 mod role;
 mod run;

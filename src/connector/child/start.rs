@@ -26,6 +26,7 @@ use super::{
     amqp::Amqp,
     consume::Inbound,
     frames::{Reader, write_all},
+    ibm_mq::IbmMq,
     run::Run,
     send::Outbound,
     watchdog::{Watchdog, end_now},
@@ -153,6 +154,8 @@ async fn serve(
             "amqp_outgoing" => Run::new(wires).run::<Outbound<Amqp>>().await,
             "zmq_channel" => Run::new(wires).run::<Inbound<Zmq>>().await,
             "zmq_outgoing" => Run::new(wires).run::<Outbound<Zmq>>().await,
+            "ibm_mq_channel" => Run::new(wires).run::<Inbound<IbmMq>>().await,
+            "ibm_mq_outgoing" => Run::new(wires).run::<Outbound<IbmMq>>().await,
             other => wires.unknown_kind(other).await,
         }
     }

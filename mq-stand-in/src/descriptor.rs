@@ -1,0 +1,73 @@
+//! Message descriptors (MQMD, version 2) as bytes: where their fields are.
+
+/// How long one is.
+pub const LENGTH: usize = 364;
+/// MsgType.
+pub const TYPE: usize = 12;
+/// Expiry.
+pub const EXPIRY: usize = 16;
+/// Encoding.
+pub const ENCODING: usize = 24;
+/// CodedCharSetId.
+pub const CCSID: usize = 28;
+/// Format, of 8 characters.
+pub const FORMAT: usize = 32;
+/// Priority.
+pub const PRIORITY: usize = 40;
+/// Persistence.
+pub const PERSISTENCE: usize = 44;
+/// MsgId, of 24 bytes.
+pub const MESSAGE_ID: usize = 48;
+/// CorrelId, of 24 bytes.
+pub const CORRELATION_ID: usize = 72;
+/// BackoutCount.
+pub const BACKOUT_COUNT: usize = 96;
+/// ReplyToQ, of 48 characters.
+pub const REPLY_TO: usize = 100;
+/// UserIdentifier, of 12 characters.
+pub const USER: usize = 196;
+/// PutApplName, of 28 characters.
+pub const APPLICATION: usize = 276;
+/// PutDate and PutTime, of 8 characters each.
+pub const PUT_DATE: usize = 304;
+
+/// One as an application makes it that says nothing: for a persistent datagram of bytes in
+/// this machine's encoding.
+pub fn plain() -> Vec<u8> {
+    let mut descriptor = vec![0; LENGTH];
+    descriptor[..4].copy_from_slice(b"MD  ");
+    let numbers = [
+        (4, 2),
+        (TYPE, libmqm_sys::MQMT_DATAGRAM),
+        (EXPIRY, libmqm_sys::MQEI_UNLIMITED),
+        (ENCODING, libmqm_sys::MQENC_NATIVE),
+        (PERSISTENCE, libmqm_sys::MQPER_PERSISTENT),
+    ];
+    for (at, number) in numbers {
+        set_field(&mut descriptor, at, number);
+    }
+    set_text(&mut descriptor[FORMAT..FORMAT + 8], "");
+    set_text(&mut descriptor[REPLY_TO..REPLY_TO + 96], "");
+    descriptor
+}
+
+/// A number.
+pub fn field(descriptor: &[u8], at: usize) -> i32 {
+    descriptor
+        .get(at..)
+        .and_then(|rest| rest.first_chunk::<4>())
+        .map_or(0, |four| i32::from_ne_bytes(*four))
+}
+
+/// Sets a number.
+pub fn set_field(descriptor: &mut [u8], at: usize, number: i32) {
+    descriptor[at..at + 4].copy_from_slice(&number.to_ne_bytes());
+}
+
+/// Sets a text, padded with blanks.
+pub fn set_text(to: &mut [u8], text: &str) {
+    to.fill(b' ');
+    for (to, byte) in to.iter_mut().zip(text.bytes()) {
+        *to = byte;
+    }
+}

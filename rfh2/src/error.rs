@@ -1,0 +1,82 @@
+//! Why bytes are no header, or values can't be written as one.
+
+use thiserror::Error;
+
+use crate::limits;
+
+/// What is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Error {
+    /// The message ends too early.
+    #[error("the MQRFH2 needs {needed} bytes, but only {there} are there")]
+    Short {
+        /// Up to where it goes.
+        needed: usize,
+        /// Where the bytes end.
+        there: usize,
+    },
+    /// The descriptor's encoding names no order of bytes.
+    #[error(
+        "the encoding {0} has no known order of bytes for integers: its last hexadecimal digit must be 1 (big endian) or 2 (little endian)"
+    )]
+    Encoding(i32),
+    /// Another structure.
+    #[error("the structure id is {0:?}, not \"RFH \"")]
+    StrucId(String),
+    /// Another version, or the other order of bytes.
+    #[error("the version is {0}, not 2: is the encoding in the message descriptor right?")]
+    Version(i32),
+    /// The length covers less than the fixed part.
+    #[error("the structure's length is {0}; the fixed part alone has 36 bytes")]
+    StrucLength(i32),
+    /// Folders in another character set.
+    #[error("the folders are in the character set {0}; only 1208 (UTF-8) is read")]
+    NameValueCcsid(i32),
+    /// A folder's length is negative or goes past the header's end.
+    #[error("the folder at byte {at} says that it is {length} bytes long; {left} are left")]
+    FolderLength {
+        /// Where the length stands.
+        at: usize,
+        /// What it says.
+        length: i32,
+        /// How many bytes of the header follow it.
+        left: usize,
+    },
+    /// More than is read.
+    #[error("there are more than {0}")]
+    TooMany(&'static str),
+    /// A folder is too long.
+    #[error("a folder has {0} bytes; at most {max} are read", max = limits::FOLDER_BYTES)]
+    TooLong(usize),
+    /// A folder is no UTF-8.
+    #[error("the folder at byte {0} is not valid UTF-8")]
+    Utf8(usize),
+    /// A folder is none of the XML that folders are made of.
+    #[error("at byte {at} of the folder {folder:?}: {what}")]
+    Xml {
+        /// How the folder begins.
+        folder: String,
+        /// Where in it.
+        at: usize,
+        /// What is wrong there.
+        what: &'static str,
+    },
+    /// A value is not of the type that it says.
+    #[error("{name} = {text:?} is not of the type {kind:?}")]
+    Typed {
+        /// The property.
+        name: String,
+        /// The type that it claims.
+        kind: String,
+        /// Its value.
+        text: String,
+    },
+    /// A name that no element can have.
+    #[error(
+        "{0:?} can't be the name of a JMS property: it must begin with a letter or _ and have only letters, digits and _"
+    )]
+    Name(String),
+    /// A text that XML can't hold.
+    #[error("the value of {0} has a character that XML can't carry")]
+    Character(String),
+}

@@ -1,0 +1,165 @@
+//! The fixed part and the folders as a whole.
+
+use crate::{Element, Endian, Error, limits, xml};
+
+/// Bytes of the fixed part.
+pub const FIXED: usize = 36;
+/// The format of a message, or of what follows a header, that begins with an MQRFH2.
+pub const MQHRF2: Format = *b"MQHRF2  ";
+
+/// A format name, padded with blanks.
+pub type Format = [u8; 8];
+
+/// UTF-8.
+const UTF_8: i32 = 1208;
+/// MQCCSI_INHERIT: the character set of the structure before.
+const INHERIT: i32 = -2;
+
+/// What some bytes are, as the message's descriptor or the header before them says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// How numbers are written in them.
+    pub encoding: i32,
+    /// In which character set they are.
+    pub ccsid: i32,
+    /// What they are.
+    pub format: Format,
+}
+
+/// One header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rfh2 {
+    /// What follows it.
+    pub next: Contents,
+    /// No flags are defined.
+    pub flags: i32,
+    /// Its folders.
+    pub folders: Vec<Element>,
+}
+
+/// Reads all headers at the beginning of a message. Gives them, what the rest is, and
+/// where that begins.
+pub fn read_all(
+    message: &[u8],
+    mut contents: Contents,
+) -> Result<(Vec<Rfh2>, Contents, usize), Error> {
+    let (mut headers, mut at) = (Vec::new(), 0);
+    while contents.format == MQHRF2 {
+        if headers.len() == limits::HEADERS {
+            return Err(Error::TooMany("16 headers one after another"));
+        }
+        let (header, length) = Rfh2::read(message.get(at..).unwrap_or_default(), contents)?;
+        at += length;
+        contents = header.next;
+        headers.push(header);
+    }
+    Ok((headers, contents, at))
+}
+
+impl Rfh2 {
+    /// Reads the header that `bytes` begin with and gives its length too.
+    pub fn read(bytes: &[u8], contents: Contents) -> Result<(Self, usize), Error> {
+        let endian = Endian::of(contents.encoding)?;
+        let short = |needed: usize| Error::Short {
+            needed,
+            there: bytes.len(),
+        };
+        let fixed = bytes.first_chunk::<FIXED>().ok_or_else(|| short(FIXED))?;
+        if fixed[..4] != *b"RFH " {
+            return Err(Error::StrucId(fixed[..4].escape_ascii().to_string()));
+        }
+        let number = |at| endian.read(fixed, at);
+        let version = number(4)?;
+        if version != 2 {
+            return Err(Error::Version(version));
+        }
+        let length = number(8)?;
+        let whole = usize::try_from(length)
+            .ok()
+            .filter(|whole| *whole >= FIXED)
+            .ok_or(Error::StrucLength(length))?;
+        let header = bytes.get(..whole).ok_or_else(|| short(whole))?;
+        let ccsid = match number(16)? {
+            INHERIT => contents.ccsid,
+            own => own,
+        };
+        let mut format = Format::default();
+        format.copy_from_slice(&fixed[20..28]);
+        let next = Contents {
+            encoding: number(12)?,
+            ccsid,
+            format,
+        };
+        let folders_ccsid = number(32)?;
+        let mut header_read = Rfh2 {
+            next,
+            flags: number(28)?,
+            folders: Vec::new(),
+        };
+        let mut at = FIXED;
+        for count in 0.. {
+            if at == whole {
+                break;
+            }
+            if count == limits::FOLDERS {
+                return Err(Error::TooMany("64 folders in a header"));
+            }
+            if folders_ccsid != UTF_8 {
+                return Err(Error::NameValueCcsid(folders_ccsid));
+            }
+            at = header_read.read_folder(header, at, endian)?;
+        }
+        Ok((header_read, whole))
+    }
+
+    /// Reads the folder whose length stands at `at`, and gives where it ends.
+    fn read_folder(&mut self, header: &[u8], at: usize, endian: Endian) -> Result<usize, Error> {
+        let length = endian.read(header, at)?;
+        let from = at + 4;
+        let left = header.len() - from;
+        let to = usize::try_from(length)
+            .ok()
+            .filter(|length| *length <= left)
+            .map(|length| from + length)
+            .ok_or(Error::FolderLength { at, length, left })?;
+        if to - from > limits::FOLDER_BYTES {
+            return Err(Error::TooLong(to - from));
+        }
+        let text = std::str::from_utf8(&header[from..to]).map_err(|_| Error::Utf8(from))?;
+        self.folders.extend(xml::read(text)?);
+        Ok(to)
+    }
+
+    /// Writes it, with numbers in this order.
+    pub fn write(&self, endian: Endian) -> Result<Vec<u8>, Error> {
+        let mut folders = Vec::new();
+        for folder in &self.folders {
+            let mut text = String::new();
+            xml::write(folder, &mut text)?;
+            while !text.len().is_multiple_of(4) {
+                text.push(' ');
+            }
+            if text.len() > limits::FOLDER_BYTES {
+                return Err(Error::TooLong(text.len()));
+            }
+            let length = i32::try_from(text.len()).map_err(|_| Error::TooLong(text.len()))?;
+            endian.write(length, &mut folders);
+            folders.extend(text.as_bytes());
+        }
+        if self.folders.len() > limits::FOLDERS {
+            return Err(Error::TooMany("64 folders in a header"));
+        }
+        let whole =
+            i32::try_from(FIXED + folders.len()).map_err(|_| Error::TooLong(folders.len()))?;
+        let mut bytes = Vec::with_capacity(FIXED + folders.len());
+        bytes.extend(b"RFH ");
+        for number in [2, whole, self.next.encoding, self.next.ccsid] {
+            endian.write(number, &mut bytes);
+        }
+        bytes.extend(self.next.format);
+        endian.write(self.flags, &mut bytes);
+        endian.write(UTF_8, &mut bytes);
+        bytes.extend(folders);
+        Ok(bytes)
+    }
+}

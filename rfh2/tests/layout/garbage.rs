@@ -1,0 +1,134 @@
+//! Whatever comes in place of a header is read or refused: in bounded time, without a panic,
+//! and what is read can be written.
+
+use proptest::prelude::*;
+use quorate_rfh2::{BIG, Contents, Endian, Jms, LITTLE, MQHRF2, read_all};
+
+use crate::golden::{big_endian, little_endian};
+
+/// What the fuzz target does, too.
+fn swallow(encoding: i32, message: &[u8]) -> bool {
+    let contents = Contents {
+        encoding,
+        ccsid: 1208,
+        format: MQHRF2,
+    };
+    let Ok((headers, _, at)) = read_all(message, contents) else {
+        return false;
+    };
+    assert!(at <= message.len());
+    let _ = Jms::read(&headers);
+    for header in &headers {
+        if let Ok(bytes) = header.write(Endian::Big) {
+            let again = Contents {
+                encoding: BIG,
+                ..contents
+            };
+            let (read, length) = quorate_rfh2::Rfh2::read(&bytes, again).unwrap();
+            assert_eq!(
+                (read.folders, length),
+                (header.folders.clone(), bytes.len())
+            );
+        }
+    }
+    true
+}
+
+/// A small generator of the same numbers each time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % below as u64).unwrap()
+    }
+}
+
+fn mutate(message: &mut Vec<u8>, numbers: &mut Numbers) {
+    const TOKENS: &[&[u8]] = &[
+        b"<",
+        b">",
+        b"</",
+        b"/>",
+        b"&",
+        b"&#",
+        b";",
+        b" dt='",
+        b"'",
+        b"=",
+        b"<usr>",
+        b"</usr>",
+        b"<a/>",
+        b"RFH ",
+        b"MQHRF2  ",
+        &[0xFF; 4],
+        &[0x7F, 0xFF, 0xFF, 0xFF],
+        &[0; 4],
+    ];
+    for _ in 0..=numbers.next(4) {
+        let at = numbers.next(message.len().max(1)).min(message.len());
+        match numbers.next(6) {
+            0 if !message.is_empty() => message[at] ^= 1 << numbers.next(8),
+            1 if !message.is_empty() => message[at] = numbers.next(256) as u8,
+            2 => message.truncate(at),
+            3 => {
+                let token = TOKENS[numbers.next(TOKENS.len())];
+                message.splice(at..at, token.iter().copied());
+            }
+            4 => {
+                let token = TOKENS[numbers.next(TOKENS.len())];
+                let to = (at + token.len()).min(message.len());
+                message.splice(at..to, token.iter().copied());
+            }
+            _ => {
+                let to = (at + numbers.next(24)).min(message.len());
+                let part = message[at..to].to_vec();
+                message.splice(at..at, part);
+            }
+        }
+    }
+}
+
+#[test]
+fn mutations_of_good_messages() {
+    let mut numbers = Numbers(0x5EED_0F_A11_0F_7E57);
+    let (mut read, mut refused) = (0, 0);
+    for round in 0..200_000 {
+        let (mut message, encoding) = if round % 2 == 0 {
+            (big_endian(), BIG)
+        } else {
+            (little_endian(), LITTLE)
+        };
+        mutate(&mut message, &mut numbers);
+        match swallow(encoding, &message) {
+            true => read += 1,
+            false => refused += 1,
+        }
+    }
+    // Both ways were gone.
+    assert!(
+        read > 10_000 && refused > 10_000,
+        "{read} read, {refused} refused"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+
+    #[test]
+    fn any_bytes(encoding in any::<i32>(), message in proptest::collection::vec(any::<u8>(), 0..300)) {
+        swallow(encoding, &message);
+    }
+
+    #[test]
+    fn any_folder(text in "[ -~\u{0}\u{e9}]{0,200}") {
+        let mut message = big_endian()[..36].to_vec();
+        message.extend((text.len() as i32).to_be_bytes());
+        message.extend(text.as_bytes());
+        let length = message.len() as i32;
+        message[8..12].copy_from_slice(&length.to_be_bytes());
+        swallow(BIG, &message);
+    }
+}

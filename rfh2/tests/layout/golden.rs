@@ -1,0 +1,261 @@
+//! Bytes written by hand, field by field, as "MQRFH2 - Rules and formatting header 2" in
+//! IBM's reference describes them.
+
+use quorate_rfh2::{
+    BIG, Class, Contents, Element, Endian, Error, Jms, LITTLE, MQHRF2, Rfh2, Value, read_all,
+};
+
+/// A JMS text message of a big endian machine: two folders and the body.
+pub fn big_endian() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend(b"RFH "); // StrucId
+    bytes.extend([0, 0, 0, 2]); // Version
+    bytes.extend([0, 0, 0, 128]); // StrucLength: 36 + (4 + 32) + (4 + 52)
+    bytes.extend([0, 0, 0x01, 0x11]); // Encoding: 273, all big endian
+    bytes.extend([0, 0, 0x04, 0xB8]); // CodedCharSetId: 1208
+    bytes.extend(b"MQSTR   "); // Format
+    bytes.extend([0, 0, 0, 0]); // Flags: MQRFH_NO_FLAGS
+    bytes.extend([0, 0, 0x04, 0xB8]); // NameValueCCSID: 1208
+    bytes.extend([0, 0, 0, 32]); // NameValueLength
+    bytes.extend(b"<mcd><Msd>jms_text</Msd></mcd>  "); // NameValueData, two blanks to pad
+    bytes.extend([0, 0, 0, 52]); // NameValueLength
+    bytes.extend(b"<jms><Dst>queue:///ORDERS</Dst><Pri>4</Pri></jms>   "); // three blanks
+    bytes.extend("Grüße".as_bytes()); // the body
+    bytes
+}
+
+/// The same fields in the other order, with typed properties, no body.
+pub fn little_endian() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend(b"RFH "); // StrucId
+    bytes.extend([2, 0, 0, 0]); // Version
+    bytes.extend([120, 0, 0, 0]); // StrucLength: 36 + (4 + 80)
+    bytes.extend([0x22, 0x02, 0, 0]); // Encoding: 546, all little endian
+    bytes.extend([0xFE, 0xFF, 0xFF, 0xFF]); // CodedCharSetId: -2, MQCCSI_INHERIT
+    bytes.extend(b"        "); // Format: MQFMT_NONE
+    bytes.extend([0, 0, 0, 0]); // Flags
+    bytes.extend([0xB8, 0x04, 0, 0]); // NameValueCCSID: 1208
+    bytes.extend([80, 0, 0, 0]); // NameValueLength
+    bytes.extend(
+        b"<usr><n dt='i4'>-7</n><ok dt='boolean'>1</ok><s>a &amp; b &lt; &apos;</s></usr> ",
+    );
+    bytes
+}
+
+fn contents(encoding: i32) -> Contents {
+    Contents {
+        encoding,
+        ccsid: 819,
+        format: MQHRF2,
+    }
+}
+
+#[test]
+fn a_big_endian_text_message() {
+    let message = big_endian();
+    let (headers, body, at) = read_all(&message, contents(BIG)).unwrap();
+    assert_eq!(headers.len(), 1);
+    assert_eq!(
+        (body.encoding, body.ccsid, &body.format),
+        (273, 1208, b"MQSTR   ")
+    );
+    assert_eq!(&message[at..], "Grüße".as_bytes());
+    let jms = Jms::read(&headers).unwrap();
+    assert_eq!(jms.class, Some(Class::Text));
+    assert_eq!(jms.destination.as_deref(), Some("queue:///ORDERS"));
+    assert_eq!(jms.priority, Some(4));
+    assert_eq!(jms.properties, []);
+}
+
+#[test]
+fn a_little_endian_message_with_typed_properties() {
+    let (headers, body, at) = read_all(&little_endian(), contents(LITTLE)).unwrap();
+    assert_eq!(at, little_endian().len());
+    assert_eq!(
+        (body.encoding, body.ccsid),
+        (546, 819),
+        "the set is the descriptor's"
+    );
+    let jms = Jms::read(&headers).unwrap();
+    assert_eq!(
+        jms.properties,
+        [
+            ("n".to_owned(), Value::Int(-7)),
+            ("ok".to_owned(), Value::Boolean(true)),
+            ("s".to_owned(), Value::Text("a & b < '".to_owned())),
+        ]
+    );
+}
+
+#[test]
+fn values_are_written_as_these_bytes() {
+    let text = |name: &str, text: &str| Element::text(name, text);
+    let header = Rfh2 {
+        next: Contents {
+            encoding: BIG,
+            ccsid: 1208,
+            format: *b"MQSTR   ",
+        },
+        flags: 0,
+        folders: vec![
+            Element::folder("mcd", vec![text("Msd", "jms_text")]),
+            Element::folder(
+                "jms",
+                vec![text("Dst", "queue:///ORDERS"), text("Pri", "4")],
+            ),
+        ],
+    };
+    let mut bytes = header.write(Endian::Big).unwrap();
+    bytes.extend("Grüße".as_bytes());
+    assert_eq!(bytes, big_endian());
+
+    let jms = Jms {
+        properties: vec![
+            ("n".to_owned(), Value::Int(-7)),
+            ("ok".to_owned(), Value::Boolean(true)),
+            ("s".to_owned(), Value::Text("a & b < '".to_owned())),
+        ],
+        ..Jms::default()
+    };
+    let header = Rfh2 {
+        next: Contents {
+            encoding: LITTLE,
+            ccsid: -2,
+            format: *b"        ",
+        },
+        flags: 0,
+        folders: jms.write().unwrap(),
+    };
+    assert_eq!(header.write(Endian::Little).unwrap(), little_endian());
+}
+
+#[test]
+fn a_header_may_follow_a_header() {
+    // The first says that an MQRFH2 of the other order follows.
+    let mut message = Vec::new();
+    message.extend(b"RFH ");
+    message.extend([0, 0, 0, 2]);
+    message.extend([0, 0, 0, 36]); // no folders
+    message.extend([0, 0, 0x02, 0x22]); // Encoding of what follows: little endian
+    message.extend([0, 0, 0x04, 0xB8]);
+    message.extend(MQHRF2);
+    message.extend([0; 4]);
+    message.extend([0, 0, 0x04, 0xB8]);
+    message.extend(little_endian());
+    message.extend(b"body");
+    let (headers, body, at) = read_all(&message, contents(BIG)).unwrap();
+    assert_eq!(headers.len(), 2);
+    assert_eq!((&message[at..], body.ccsid), (&b"body"[..], 1208));
+    assert_eq!(Jms::read(&headers).unwrap().properties.len(), 3);
+}
+
+#[test]
+fn what_is_not_supported_is_refused_with_the_reason() {
+    let with = |at: usize, bytes: &[u8]| {
+        let mut message = big_endian();
+        message[at..at + bytes.len()].copy_from_slice(bytes);
+        read_all(&message, contents(BIG)).unwrap_err()
+    };
+    assert_eq!(with(0, b"RFX "), Error::StrucId("RFX ".to_owned()));
+    assert_eq!(with(4, &[0, 0, 0, 1]), Error::Version(1));
+    assert_eq!(with(8, &[0, 0, 0, 35]), Error::StrucLength(35));
+    assert_eq!(with(8, &[0xFF; 4]), Error::StrucLength(-1));
+    assert_eq!(
+        with(8, &[0, 1, 0, 0]),
+        Error::Short {
+            needed: 65536,
+            there: 135
+        }
+    );
+    assert_eq!(with(32, &[0, 0, 0x04, 0xB0]), Error::NameValueCcsid(1200));
+    assert_eq!(
+        with(36, &[0, 0, 0, 89]),
+        Error::FolderLength {
+            at: 36,
+            length: 89,
+            left: 88
+        }
+    );
+    assert_eq!(with(45, &[0xFF]), Error::Utf8(40));
+    assert_eq!(
+        with(72, &[0, 0, 0, 49]),
+        Error::Short {
+            needed: 129,
+            there: 128
+        },
+        "three bytes after the last folder are no length"
+    );
+    assert_eq!(
+        read_all(&big_endian(), contents(LITTLE)).unwrap_err(),
+        Error::Version(0x0200_0000)
+    );
+    assert_eq!(
+        read_all(&big_endian(), contents(0)).unwrap_err(),
+        Error::Encoding(0)
+    );
+    assert!(matches!(with(40, b"<mxd>"), Error::Xml { .. }));
+}
+
+#[test]
+fn values_that_are_not_of_their_type_are_refused() {
+    let folder = |xml: &str| {
+        let mut bytes = little_endian()[..36].to_vec();
+        let mut text = xml.to_owned();
+        while !text.len().is_multiple_of(4) {
+            text.push(' ');
+        }
+        bytes.extend((text.len() as i32).to_le_bytes());
+        bytes.extend(text.as_bytes());
+        let length = bytes.len() as i32;
+        bytes[8..12].copy_from_slice(&length.to_le_bytes());
+        Jms::read(&[Rfh2::read(&bytes, contents(LITTLE)).unwrap().0])
+    };
+    for wrong in [
+        "<usr><a dt='i1'>128</a></usr>",
+        "<usr><a dt='boolean'>2</a></usr>",
+        "<usr><a dt='bin.hex'>abc</a></usr>",
+        "<usr><a dt='date'>today</a></usr>",
+        "<jms><Pri>high</Pri></jms>",
+    ] {
+        assert!(matches!(folder(wrong), Err(Error::Typed { .. })), "{wrong}");
+    }
+    let all = "<usr><a dt='i1'>-1</a><b dt='i2'>2</b><c dt='i8'>3</c><d dt='int'>4</d><e dt='r4'>1.5</e><f dt='r8'>2.5E3</f><g dt='bin.hex'>00Ff</g><h dt='string'>h</h><i xsi:nil='true'></i><j><k>deep</k></j></usr>";
+    let properties = folder(all).unwrap().properties;
+    let values: Vec<Value> = properties.iter().map(|(_, value)| value.clone()).collect();
+    assert_eq!(
+        values,
+        [
+            Value::Byte(-1),
+            Value::Short(2),
+            Value::Long(3),
+            Value::Long(4),
+            Value::Float(1.5),
+            Value::Double(2500.0),
+            Value::Bytes(vec![0, 0xFF]),
+            Value::Text("h".into()),
+            Value::Null,
+            Value::Text("deep".into()),
+        ]
+    );
+    assert_eq!(properties[9].0, "j.k");
+}
+
+#[test]
+fn what_can_not_be_carried_is_refused_when_written() {
+    let jms = |name: &str, text: &str| Jms {
+        properties: vec![(name.to_owned(), Value::Text(text.to_owned()))],
+        ..Jms::default()
+    };
+    for name in ["", "order-id", "1st", "a b", "<a>", "a.b", "$a"] {
+        assert_eq!(jms(name, "").write(), Err(Error::Name(name.to_owned())));
+    }
+    let header = Rfh2 {
+        next: contents(BIG),
+        flags: 0,
+        folders: jms("a", "\u{0}").write().unwrap(),
+    };
+    assert_eq!(
+        header.write(Endian::Big),
+        Err(Error::Character("a".to_owned()))
+    );
+}

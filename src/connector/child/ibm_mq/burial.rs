@@ -1,0 +1,208 @@
+//! The copy of a message that goes to the backout queue.
+
+use libmqm_sys as mq;
+use quorate_rfh2::{Contents, Element, Endian, Jms, MQHRF2, NATIVE, Rfh2, Value};
+
+use super::{super::link::Epitaph, message::contents};
+
+/// Longest reason in a property, in bytes.
+const REASON_MAX: usize = 1000;
+
+/// As it was, but persistent, without what would let it expire or have reports made of it,
+/// and with why it is there in its `usr` folder. A message that had no header gets one; one
+/// whose header can't be read keeps it, behind ours.
+pub fn copy(
+    descriptor: &mq::MQMD2,
+    raw: &[u8],
+    epitaph: &Epitaph,
+) -> Result<(mq::MQMD2, Vec<u8>), String> {
+    let mut to = *descriptor;
+    to.Persistence = mq::MQPER_PERSISTENT;
+    to.Expiry = mq::MQEI_UNLIMITED;
+    to.Report = mq::MQRO_NONE;
+    let own = contents(descriptor);
+    let (mut header, endian, at) = match first(raw, own) {
+        Some(first) => first,
+        None => {
+            let bare = Rfh2 {
+                next: own,
+                flags: 0,
+                folders: Vec::new(),
+            };
+            to.Encoding = NATIVE;
+            to.CodedCharSetId = 1208;
+            let endian = Endian::of(NATIVE).map_err(|error| error.to_string())?;
+            (bare, endian, 0)
+        }
+    };
+    to.Format = MQHRF2.map(|byte| byte as mq::MQCHAR);
+    note(&mut header, epitaph)?;
+    let mut body = header.write(endian).map_err(|error| error.to_string())?;
+    body.extend(&raw[at..]);
+    Ok((to, body))
+}
+
+/// The message's first header, if it has one that can be read and written.
+fn first(raw: &[u8], own: Contents) -> Option<(Rfh2, Endian, usize)> {
+    if own.format != MQHRF2 {
+        return None;
+    }
+    let endian = Endian::of(own.encoding).ok()?;
+    let (header, at) = Rfh2::read(raw, own).ok()?;
+    header.write(endian).ok()?;
+    Some((header, endian, at))
+}
+
+fn note(header: &mut Rfh2, epitaph: &Epitaph) -> Result<(), String> {
+    let notes = Jms {
+        properties: vec![
+            (
+                "quorate_reason".to_owned(),
+                Value::Text(clean(&epitaph.reason)),
+            ),
+            (
+                "quorate_attempts".to_owned(),
+                Value::Int(i32::try_from(epitaph.attempts).unwrap_or(i32::MAX)),
+            ),
+            ("quorate_cid".to_owned(), Value::Text(clean(&epitaph.cid))),
+            (
+                "quorate_channel".to_owned(),
+                Value::Text(clean(&epitaph.channel)),
+            ),
+        ],
+        ..Jms::default()
+    };
+    let notes = notes.write().map_err(|error| error.to_string())?;
+    let notes = notes.into_iter().flat_map(|folder| folder.children);
+    match header
+        .folders
+        .iter_mut()
+        .find(|folder| folder.name == "usr")
+    {
+        Some(usr) => {
+            usr.children
+                .retain(|child| !child.name.starts_with("quorate_"));
+            usr.children.extend(notes);
+        }
+        None => header.folders.push(Element::folder("usr", notes.collect())),
+    }
+    Ok(())
+}
+
+/// Not too long, and without what XML can't carry.
+fn clean(text: &str) -> String {
+    let mut end = text.len().min(REASON_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let plain = |it: char| {
+        if it.is_control() || it >= '\u{fffe}' && it <= '\u{ffff}' {
+            ' '
+        } else {
+            it
+        }
+    };
+    text[..end].chars().map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use libmqm_default::MQMD2_DEFAULT;
+    use quorate_rfh2::{BIG, read_all};
+
+    use super::*;
+
+    fn epitaph() -> Epitaph {
+        Epitaph {
+            reason: format!("no\u{1} {}", "é".repeat(800)),
+            attempts: 5,
+            cid: "K1".into(),
+            channel: "orders".into(),
+        }
+    }
+
+    fn descriptor(format: &[u8; 8]) -> mq::MQMD2 {
+        mq::MQMD2 {
+            Format: format.map(|byte| byte as mq::MQCHAR),
+            Encoding: BIG,
+            CodedCharSetId: 819,
+            Expiry: 7,
+            Report: 1,
+            Persistence: mq::MQPER_NOT_PERSISTENT,
+            MsgId: [7; 24],
+            ..MQMD2_DEFAULT
+        }
+    }
+
+    fn read(descriptor: &mq::MQMD2, body: &[u8]) -> (usize, Jms, Contents, Vec<u8>) {
+        let (headers, inner, at) = read_all(body, contents(descriptor)).unwrap();
+        let jms = Jms::read(&headers).unwrap();
+        (headers.len(), jms, inner, body[at..].to_vec())
+    }
+
+    fn names(jms: &Jms) -> Vec<&str> {
+        jms.properties
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect()
+    }
+
+    const NOTES: [&str; 4] = [
+        "quorate_reason",
+        "quorate_attempts",
+        "quorate_cid",
+        "quorate_channel",
+    ];
+
+    #[test]
+    fn a_plain_message_gets_a_header_and_keeps_what_it_is() {
+        let (to, body) = copy(&descriptor(b"MQSTR   "), b"Gr\xfc\xdfe", &epitaph()).unwrap();
+        assert_eq!((to.Persistence, to.Expiry, to.Report), (1, -1, 0));
+        assert_eq!(to.MsgId, [7; 24]);
+        let (_, jms, inner, body) = read(&to, &body);
+        assert_eq!(
+            (inner.ccsid, inner.encoding, &inner.format),
+            (819, BIG, b"MQSTR   ")
+        );
+        assert_eq!(body, b"Gr\xfc\xdfe");
+        assert_eq!(names(&jms), NOTES);
+        let (_, Value::Text(reason)) = &jms.properties[0] else {
+            panic!()
+        };
+        assert!(
+            reason.starts_with("no  é") && reason.len() <= REASON_MAX,
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn a_jms_message_keeps_its_header_and_is_not_noted_twice() {
+        let own = Jms {
+            kind: Some("order".into()),
+            properties: vec![("region".into(), Value::Text("north".into()))],
+            ..Jms::default()
+        };
+        let header = Rfh2 {
+            next: contents(&descriptor(b"MQSTR   ")),
+            flags: 0,
+            folders: own.write().unwrap(),
+        };
+        let mut message = header.write(Endian::Big).unwrap();
+        message.extend(b"body");
+        let (to, once) = copy(&descriptor(&MQHRF2), &message, &epitaph()).unwrap();
+        let (to, twice) = copy(&to, &once, &epitaph()).unwrap();
+        let (headers, jms, _, body) = read(&to, &twice);
+        assert_eq!((headers, jms.kind.as_deref()), (1, Some("order")));
+        assert_eq!(names(&jms)[0], "region");
+        assert_eq!(names(&jms)[1..], NOTES);
+        assert_eq!(body, b"body");
+    }
+
+    #[test]
+    fn a_header_that_can_not_be_read_stays_behind_ours() {
+        let (to, body) = copy(&descriptor(&MQHRF2), b"RFH garbage", &epitaph()).unwrap();
+        let (header, length) = Rfh2::read(&body, contents(&to)).unwrap();
+        assert_eq!(header.next.format, MQHRF2);
+        assert_eq!(&body[length..], b"RFH garbage");
+    }
+}

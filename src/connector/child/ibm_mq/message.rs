@@ -1,0 +1,146 @@
+//! A message of MQ as the run loop knows messages.
+
+use bytes::Bytes;
+use libmqm_sys as mq;
+use quorate_proto::connector::Header;
+use quorate_rfh2::{Class, Contents, Error, Jms, Rfh2, Value, read_all};
+
+use super::{
+    super::link::Message,
+    charset::decode,
+    fields::{bytes, id, text},
+    put_time::put_time_ms,
+};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const XML: &str = "text/xml; charset=utf-8";
+const BINARY: &str = "application/octet-stream";
+const JAVA: &str = "application/x-java-serialized-object";
+
+/// Reads it. `raw` is what was got: headers, and then the body.
+///
+/// One whose headers are none is handed on whole, as bytes, with what is wrong in the
+/// property `malformed`. It would be wrong to decide more here: only whoever holds the lease
+/// may take it from its queue, and only the service knows whether it can do without headers.
+/// A service that can't refuses it, and after its tries it goes to the backout queue as any
+/// other.
+pub fn read(descriptor: &mq::MQMD2, raw: &Bytes, jms: bool) -> Message {
+    let contents = contents(descriptor);
+    let mut properties = Vec::new();
+    let mut say = |name: &str, value: Option<String>| {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            properties.push(Header {
+                name: name.to_owned(),
+                value: value.into(),
+            });
+        }
+    };
+    let read = read_headers(raw, contents);
+    say("malformed", read.as_ref().err().map(Error::to_string));
+    let (headers, inner, at) = read.unwrap_or((Jms::default(), contents, 0));
+    let headers = if jms { headers } else { Jms::default() };
+    let body = raw.slice(at..);
+
+    let zero = |id: &[u8; 24]| id.iter().all(|byte| *byte == 0);
+    let correlation = || {
+        let own = &descriptor.CorrelId;
+        (!zero(own)).then(|| id(own))
+    };
+    let reply = || {
+        let queue = text(&descriptor.ReplyToQ);
+        (!queue.is_empty()).then(|| format!("queue://{}/{queue}", text(&descriptor.ReplyToQMgr)))
+    };
+    say(
+        "correlation-id",
+        headers.correlation_id.or_else(correlation),
+    );
+    say("reply-to", headers.reply_to.or_else(reply));
+    say("destination", headers.destination);
+    say("type", headers.kind);
+    say("priority", Some(descriptor.Priority.to_string()));
+    let persistent = descriptor.Persistence == mq::MQPER_PERSISTENT;
+    let mode = if persistent { "2" } else { "1" };
+    say("delivery-mode", Some(mode.to_owned()));
+    let left = i64::from(descriptor.Expiry);
+    say(
+        "expiration-ms",
+        (left > 0).then(|| (left * 100).to_string()),
+    );
+    let sent = headers.timestamp_ms.or_else(|| put_time_ms(descriptor));
+    say("timestamp-ms", sent.map(|it| it.to_string()));
+    say("group-id", headers.group_id);
+    say(
+        "group-sequence",
+        headers.group_sequence.map(|it| it.to_string()),
+    );
+    say(
+        "message-class",
+        headers.class.as_ref().map(|it| it.name().to_owned()),
+    );
+    say(
+        "format",
+        Some(String::from_utf8_lossy(&inner.format).trim_end().to_owned()),
+    );
+    say("app-id", Some(text(&descriptor.PutApplName)));
+    say("user-id", Some(text(&descriptor.UserIdentifier)));
+
+    let kind = content_type(headers.class.as_ref(), &inner.format);
+    let decoded = match kind {
+        TEXT | XML => decode(&body, inner.ccsid, inner.encoding),
+        _ => None,
+    };
+    let (content_type, body) = match (kind, decoded) {
+        (TEXT | XML, Some(text)) => (kind, Bytes::from(text)),
+        (TEXT | XML, None) => {
+            say("ccsid", Some(inner.ccsid.to_string()));
+            (BINARY, body)
+        }
+        (kind, _) => (kind, body),
+    };
+    Message {
+        id: id(&descriptor.MsgId),
+        content_type: content_type.to_owned(),
+        headers: told(headers.properties),
+        properties,
+        body,
+        redelivered: descriptor.BackoutCount > 0,
+        delivered: u32::try_from(descriptor.BackoutCount).unwrap_or(0),
+    }
+}
+
+fn told(properties: Vec<(String, Value)>) -> Vec<Header> {
+    let with_value = properties.into_iter().filter(|(_, it)| *it != Value::Null);
+    with_value
+        .map(|(name, value)| Header {
+            name,
+            value: value.to_string().into(),
+        })
+        .collect()
+}
+
+/// What a message's descriptor says of what follows it.
+pub fn contents(descriptor: &mq::MQMD2) -> Contents {
+    Contents {
+        encoding: descriptor.Encoding,
+        ccsid: descriptor.CodedCharSetId,
+        format: bytes(&descriptor.Format),
+    }
+}
+
+fn read_headers(raw: &[u8], contents: Contents) -> Result<(Jms, Contents, usize), Error> {
+    let (headers, inner, at): (Vec<Rfh2>, _, _) = read_all(raw, contents)?;
+    Ok((Jms::read(&headers)?, inner, at))
+}
+
+/// What JMS says the body is; without that, what its format says.
+fn content_type(class: Option<&Class>, format: &[u8; 8]) -> &'static str {
+    match class {
+        Some(Class::Text) => TEXT,
+        Some(Class::Bytes) => BINARY,
+        Some(Class::Other(name)) if matches!(name.as_str(), "jms_map" | "jms_stream") => XML,
+        Some(Class::Other(name)) if name == "jms_object" => JAVA,
+        _ if format == b"MQSTR   " => TEXT,
+        Some(Class::None) => "",
+        _ => BINARY,
+    }
+}

@@ -1,0 +1,286 @@
+//! A queue that is open for input, and the message in the unit of work.
+//!
+//! # Why no message is lost, and none is settled twice
+//!
+//! - A message is got under syncpoint: until the commit it is the queue manager's, hidden,
+//!   and comes back when the unit of work is backed out, be it by us, by our process' end or
+//!   by the queue manager's.
+//! - There is one message in the unit of work at a time, and it has a number. To settle it,
+//!   its number must be given: an order that comes late finds another number, or none, and
+//!   does nothing.
+//! - A burial is the copy's put in the unit of work of the message's get: whatever happens,
+//!   the message is on its queue or on the backout queue, and never on both.
+//! - A commit whose answer is lost is *in doubt*: the queue manager did it, or backed out
+//!   when the connection broke. It is told as a failure; the message may come again, and its
+//!   id tells the service so.
+//! - The queue is open for exclusive input: while this handle lives nobody else gets from
+//!   it, whatever epoch they are of. The handle dies with the connection.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use libmqm_sys as mq;
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::{
+    super::link::{Epitaph, Message, Trouble},
+    burial, message,
+    orders::{Arrival, Settle},
+    reasons::{Failure, Kind},
+    settings::Manager,
+    verbs::{Connection, Got, Object, ROOM},
+};
+
+/// How long one get waits for a message. An order waits no longer than that.
+const SLICE_MS: i32 = 100;
+/// The wait before a message is tried again that was given up and has nowhere to go.
+const NOWHERE: Duration = Duration::from_secs(30);
+
+/// A failure, and what follows from it.
+pub type Refused = (Trouble, Kind);
+
+/// The queue.
+pub struct Reading {
+    queue: String,
+    object: Object,
+    jms: bool,
+    messages: mpsc::Sender<Arrival>,
+    buffer: Vec<u8>,
+    last: u64,
+    unit: Option<Unit>,
+    not_before: Instant,
+    /// The message that had nowhere to go, and how often it had been backed out by then. Its
+    /// tries are counted from there.
+    nowhere: Option<([u8; 24], i32)>,
+    /// Somebody waits for a message.
+    pub wanted: bool,
+    /// Nothing more is got.
+    pub cancelled: bool,
+}
+
+/// A message in the unit of work.
+struct Unit {
+    token: u64,
+    descriptor: mq::MQMD2,
+    raw: Bytes,
+}
+
+fn refused(failure: Failure, manager: &Manager, queue: &str) -> Refused {
+    (failure.trouble(manager, queue), failure.kind())
+}
+
+impl Reading {
+    /// Opens it, alone.
+    pub fn open(
+        connection: &Connection,
+        manager: &Manager,
+        queue: String,
+        jms: bool,
+        messages: mpsc::Sender<Arrival>,
+    ) -> Result<Self, Refused> {
+        let explain = |failure| refused(failure, manager, &queue);
+        let alone = mq::MQOO_INPUT_EXCLUSIVE | mq::MQOO_INQUIRE | mq::MQOO_SAVE_ALL_CONTEXT;
+        let object = connection.open(&queue, alone).map_err(explain)?;
+        // An inhibited queue can be opened all the same, and would be refused at each get.
+        let inhibited = connection.inquire_number(&object, mq::MQIA_INHIBIT_GET);
+        if inhibited.map_err(explain)? == mq::MQQA_GET_INHIBITED {
+            connection.close(object).map_err(explain)?;
+            return Err(explain(Failure {
+                verb: "MQINQ",
+                reason: mq::MQRC_GET_INHIBITED,
+            }));
+        }
+        Ok(Reading {
+            queue,
+            object,
+            jms,
+            messages,
+            buffer: vec![0; ROOM],
+            last: 0,
+            unit: None,
+            not_before: Instant::now(),
+            nowhere: None,
+            wanted: false,
+            cancelled: false,
+        })
+    }
+
+    /// When the next message is to be got; `None`: not before somebody asks.
+    pub fn due(&self) -> Option<Instant> {
+        let wanted = self.wanted && !self.cancelled && self.unit.is_none();
+        wanted.then_some(self.not_before)
+    }
+
+    /// How many messages are in the unit of work.
+    pub fn in_hand(&self) -> u64 {
+        self.unit.is_some().into()
+    }
+
+    /// Gets a message, if one comes within a slice. An error is that of the connection.
+    pub fn get(&mut self, connection: &Connection, manager: &Manager) -> Result<(), Trouble> {
+        let arrival = match connection.get(&self.object, SLICE_MS, &mut self.buffer) {
+            Ok(None) => return Ok(()),
+            Ok(Some(got)) => Ok(self.got(&got)),
+            Err(failure) => {
+                let (trouble, kind) = refused(failure, manager, &self.queue);
+                if kind == Kind::Lost {
+                    return Err(trouble);
+                }
+                self.cancelled = true;
+                Err(trouble)
+            }
+        };
+        self.wanted = false;
+        // There is room for one, and there is no second one before this one is settled.
+        if self.messages.try_send(arrival).is_err() {
+            self.cancelled = true;
+        }
+        Ok(())
+    }
+
+    fn got(&mut self, got: &Got) -> (u64, Message) {
+        let raw = Bytes::copy_from_slice(&self.buffer[..got.length]);
+        if self.buffer.len() > ROOM {
+            self.buffer = vec![0; ROOM];
+        }
+        self.last += 1;
+        let descriptor = got.descriptor;
+        let mut message = message::read(&descriptor, &raw, self.jms);
+        if let Some((_, before)) = self.nowhere.filter(|(id, _)| *id == descriptor.MsgId) {
+            message.delivered = message.delivered.saturating_sub(before.unsigned_abs());
+        }
+        self.unit = Some(Unit {
+            token: self.last,
+            descriptor,
+            raw,
+        });
+        (self.last, message)
+    }
+
+    /// Settles the message of this number.
+    pub fn settle(
+        &mut self,
+        connection: &Connection,
+        manager: &Manager,
+        token: u64,
+        how: Settle,
+    ) -> Result<(), Refused> {
+        if self.unit.as_ref().is_none_or(|unit| unit.token != token) {
+            let text = "the message is no longer in the unit of work";
+            return Err((Trouble::passing(text), Kind::Lasting));
+        }
+        match how {
+            Settle::Commit => self.commit(connection, manager),
+            Settle::BackOut(wait) => self.back_out(connection, manager, wait),
+            Settle::Bury { queue, epitaph } => self.bury(connection, manager, &queue, &epitaph),
+            Settle::Reject(epitaph) => self.reject(connection, manager, &epitaph),
+        }
+    }
+
+    fn commit(&mut self, connection: &Connection, manager: &Manager) -> Result<(), Refused> {
+        self.unit = None;
+        connection.commit().map_err(|failure| {
+            let (mut trouble, kind) = refused(failure, manager, &self.queue);
+            if kind == Kind::Lost {
+                trouble.text = format!(
+                    "a commit is in doubt, and its message may come again: {}",
+                    trouble.text
+                );
+                warn!(queue = self.queue, "{}", trouble.text);
+            }
+            (trouble, kind)
+        })
+    }
+
+    fn back_out(
+        &mut self,
+        connection: &Connection,
+        manager: &Manager,
+        wait: Duration,
+    ) -> Result<(), Refused> {
+        self.unit = None;
+        self.not_before = Instant::now() + wait;
+        let backed_out = connection.back_out();
+        backed_out.map_err(|failure| refused(failure, manager, &self.queue))
+    }
+
+    /// Puts the copy; the commit that follows makes both come true.
+    fn bury(
+        &self,
+        connection: &Connection,
+        manager: &Manager,
+        queue: &str,
+        epitaph: &Epitaph,
+    ) -> Result<(), Refused> {
+        let Some(unit) = &self.unit else {
+            return Ok(());
+        };
+        let (mut descriptor, body) = burial::copy(&unit.descriptor, &unit.raw, epitaph)
+            .map_err(|text| (Trouble::new(text), Kind::Lasting))?;
+        let put = connection.put_along(queue, &self.object, &mut descriptor, &body);
+        put.map_err(|failure| {
+            let (trouble, kind) = refused(failure, manager, queue);
+            let text = format!(
+                "can't move a message to the backout queue: {}",
+                trouble.text
+            );
+            (Trouble::new(text), kind)
+        })
+    }
+
+    /// Where the channel names no backout queue, its queue may.
+    fn reject(
+        &mut self,
+        connection: &Connection,
+        manager: &Manager,
+        epitaph: &Epitaph,
+    ) -> Result<(), Refused> {
+        let named = connection
+            .inquire_name(&self.object, mq::MQCA_BACKOUT_REQ_Q_NAME)
+            .map_err(|failure| refused(failure, manager, &self.queue))?;
+        if !named.is_empty() {
+            match self.bury(connection, manager, &named, epitaph) {
+                Ok(()) => return self.commit(connection, manager),
+                Err((trouble, Kind::Lost)) => return Err((trouble, Kind::Lost)),
+                Err((trouble, _)) => return self.nowhere(connection, manager, &trouble.text),
+            }
+        }
+        let Epitaph {
+            reason, attempts, ..
+        } = epitaph;
+        let why = format!(
+            "it has failed {attempts} times and has nowhere to go: set `backout_queue` of the channel, or BOQNAME of the queue (its last failure: {reason})"
+        );
+        self.nowhere(connection, manager, &why)
+    }
+
+    /// Nothing is dropped: it is tried again, from the first try on, but not soon.
+    fn nowhere(
+        &mut self,
+        connection: &Connection,
+        manager: &Manager,
+        why: &str,
+    ) -> Result<(), Refused> {
+        let unit = self.unit.as_ref();
+        // The backing out that follows counts as well.
+        self.nowhere = unit.map(|it| (it.descriptor.MsgId, it.descriptor.BackoutCount + 1));
+        self.back_out(connection, manager, NOWHERE)?;
+        let text = format!(
+            "a message of {:?} holds the others up, and is tried again every {} s: {why}",
+            self.queue,
+            NOWHERE.as_secs()
+        );
+        Err((Trouble::new(text), Kind::Lasting))
+    }
+
+    /// Gives back what is not settled, and closes the queue.
+    pub fn close(self, connection: &Connection, manager: &Manager) -> Result<(), Trouble> {
+        let given_back = match self.unit {
+            Some(_) => connection.back_out(),
+            None => Ok(()),
+        };
+        let closed = given_back.and_then(|()| connection.close(self.object));
+        closed.map_err(|failure| failure.trouble(manager, &self.queue))
+    }
+}

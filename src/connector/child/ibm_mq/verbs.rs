@@ -1,0 +1,419 @@
+//! MQI's verbs, safe to call: one connection, used by the one thread that made it.
+#![allow(unsafe_code)]
+
+use std::{ffi::c_void, ptr, sync::Arc};
+
+use libmqm_default as default;
+use libmqm_sys as mq;
+
+use super::{
+    fields::{padded, text},
+    library::Library,
+    pulse::Pulse,
+    reasons::Failure,
+    settings::Manager,
+};
+
+/// The longest message that MQ can have: 100 MiB.
+const LONGEST: i32 = 100 << 20;
+/// Between two signs of life on an idle connection, in seconds, if the queue manager's
+/// channel (HBINT) doesn't want fewer.
+const HEARTBEAT_S: i32 = 5;
+/// Of the name of a queue.
+const NAME_LENGTH: i32 = 48;
+/// Room for a message at first; grown for those that need it.
+pub const ROOM: usize = 64 << 10;
+
+/// An open queue, or the queue manager itself.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Object(mq::MQHOBJ);
+
+/// A connection to a queue manager. Dropped, it backs out its unit of work and disconnects:
+/// without the former the disconnect would commit it.
+pub struct Connection {
+    library: Library,
+    hconn: mq::MQHCONN,
+    pulse: Arc<Pulse>,
+    /// What the queue manager calls it.
+    pub id: [u8; 24],
+}
+
+/// A message that was got: its descriptor, and how long it is.
+pub struct Got {
+    /// The descriptor.
+    pub descriptor: mq::MQMD2,
+    /// Its length in the buffer.
+    pub length: usize,
+}
+
+fn checked(verb: &'static str, completion: i32, reason: i32) -> Result<(), Failure> {
+    match completion {
+        mq::MQCC_OK | mq::MQCC_WARNING => Ok(()),
+        _ => Err(Failure { verb, reason }),
+    }
+}
+
+fn length(bytes: &[u8], verb: &'static str) -> Result<i32, Failure> {
+    let reason = mq::MQRC_DATA_LENGTH_ERROR;
+    i32::try_from(bytes.len()).map_err(|_| Failure { verb, reason })
+}
+
+impl Connection {
+    /// Connects. `name` is shown by the queue manager.
+    pub fn connect(
+        library: Library,
+        to: &Manager,
+        name: &str,
+        pulse: Arc<Pulse>,
+    ) -> Result<Self, Failure> {
+        let mut channel = mq::MQCD {
+            Version: mq::MQCD_VERSION_11,
+            TransportType: mq::MQXPT_TCP,
+            ChannelName: padded(&to.channel),
+            ConnectionName: padded(&to.address()),
+            MaxMsgLength: LONGEST,
+            HeartbeatInterval: HEARTBEAT_S,
+            ..default::MQCD_CLIENT_CONN_DEFAULT
+        };
+        let mut tls = mq::MQSCO {
+            KeyRepository: padded(to.ssl_key_repository.as_deref().unwrap_or_default()),
+            ..default::MQSCO_DEFAULT
+        };
+        if to.ssl {
+            channel.SSLCipherSpec = padded(to.ssl_cipher_spec.as_deref().unwrap_or_default());
+        }
+        let user = to.username.clone().unwrap_or_default();
+        let password = to.password.clone().unwrap_or_default();
+        let mut credentials = mq::MQCSP {
+            AuthenticationType: mq::MQCSP_AUTH_USER_ID_AND_PWD,
+            CSPUserIdPtr: user.as_ptr().cast_mut().cast(),
+            CSPUserIdLength: length(user.as_bytes(), "MQCONNX")?,
+            CSPPasswordPtr: password.as_ptr().cast_mut().cast(),
+            CSPPasswordLength: length(password.as_bytes(), "MQCONNX")?,
+            ..default::MQCSP_DEFAULT
+        };
+        let mut options = mq::MQCNO {
+            Version: mq::MQCNO_VERSION_7,
+            // A connection that comes back by itself would do so past a lost lease.
+            Options: mq::MQCNO_RECONNECT_DISABLED,
+            ClientConnPtr: ptr::from_mut(&mut channel).cast(),
+            ApplName: padded(name),
+            ..default::MQCNO_DEFAULT
+        };
+        if to.ssl {
+            options.SSLConfigPtr = &raw mut tls;
+        }
+        if to.username.is_some() {
+            options.SecurityParmsPtr = &raw mut credentials;
+        }
+        let queue_manager = padded(&to.queue_manager);
+        let mut hconn = mq::MQHC_UNUSABLE_HCONN;
+        let (mut completion, mut reason) = (mq::MQCC_FAILED, mq::MQRC_UNEXPECTED_ERROR);
+        // SAFETY: every structure that `options` points at, and the texts that those point
+        // at, live until the call has returned; it keeps none of them.
+        unsafe {
+            library.MQCONNX(
+                &queue_manager,
+                &mut options,
+                &mut hconn,
+                &mut completion,
+                &mut reason,
+            );
+        }
+        checked("MQCONNX", completion, reason)?;
+        Ok(Connection {
+            library,
+            hconn,
+            pulse,
+            id: options.ConnectionId,
+        })
+    }
+
+    fn call(
+        &self,
+        verb: &'static str,
+        call: impl FnOnce(mq::MQHCONN, &mut mq::MQLONG, &mut mq::MQLONG),
+    ) -> Result<(), Failure> {
+        let (mut completion, mut reason) = (mq::MQCC_FAILED, mq::MQRC_UNEXPECTED_ERROR);
+        let _calling = self.pulse.calling();
+        call(self.hconn, &mut completion, &mut reason);
+        checked(verb, completion, reason)
+    }
+
+    fn open_object(&self, mut object: mq::MQOD, options: i32) -> Result<Object, Failure> {
+        let mut hobj = mq::MQHO_UNUSABLE_HOBJ;
+        self.call("MQOPEN", |hconn, completion, reason| {
+            // SAFETY: all that is passed is plain data of this frame.
+            unsafe {
+                self.library
+                    .MQOPEN(hconn, &mut object, options, &mut hobj, completion, reason);
+            }
+        })?;
+        Ok(Object(hobj))
+    }
+
+    /// Opens a queue.
+    pub fn open(&self, queue: &str, options: i32) -> Result<Object, Failure> {
+        let object = mq::MQOD {
+            ObjectName: padded(queue),
+            ..default::MQOD_DEFAULT
+        };
+        self.open_object(object, options | mq::MQOO_FAIL_IF_QUIESCING)
+    }
+
+    /// Opens the queue manager, to ask it whether it is there.
+    pub fn open_manager(&self) -> Result<Object, Failure> {
+        let object = mq::MQOD {
+            ObjectType: mq::MQOT_Q_MGR,
+            ..default::MQOD_DEFAULT
+        };
+        self.open_object(object, mq::MQOO_INQUIRE)
+    }
+
+    /// Closes an object.
+    pub fn close(&self, object: Object) -> Result<(), Failure> {
+        let mut hobj = object.0;
+        self.call("MQCLOSE", |hconn, completion, reason| {
+            // SAFETY: all that is passed is plain data of this frame.
+            unsafe {
+                self.library
+                    .MQCLOSE(hconn, &mut hobj, mq::MQCO_NONE, completion, reason);
+            }
+        })
+    }
+
+    /// Gets a message under syncpoint, waiting so many milliseconds for one.
+    ///
+    /// Whatever properties the message has, and whatever the queue's PROPCTL says, they come
+    /// as MQRFH2 headers before the body.
+    pub fn get(
+        &self,
+        queue: &Object,
+        wait_ms: i32,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<Got>, Failure> {
+        loop {
+            let mut descriptor = default::MQMD2_DEFAULT;
+            let mut options = mq::MQGMO {
+                Options: mq::MQGMO_SYNCPOINT
+                    | mq::MQGMO_WAIT
+                    | mq::MQGMO_FAIL_IF_QUIESCING
+                    | mq::MQGMO_PROPERTIES_FORCE_MQRFH2,
+                WaitInterval: wait_ms,
+                ..default::MQGMO_DEFAULT
+            };
+            let room = length(buffer, "MQGET")?;
+            let (mut whole, mut answered) = (0, mq::MQRC_NONE);
+            let got = self.call("MQGET", |hconn, completion, reason| {
+                // SAFETY: the descriptor is of the version that it says, and the buffer has
+                // room for as many bytes as are told.
+                unsafe {
+                    self.library.MQGET(
+                        hconn,
+                        queue.0,
+                        ptr::from_mut(&mut descriptor).cast(),
+                        &mut options,
+                        room,
+                        buffer.as_mut_ptr().cast::<c_void>(),
+                        &mut whole,
+                        completion,
+                        reason,
+                    );
+                }
+                answered = *reason;
+            });
+            let whole = usize::try_from(whole).unwrap_or(0);
+            // A warning: the message is still on the queue, and is that long.
+            if answered == mq::MQRC_TRUNCATED_MSG_FAILED && whole > buffer.len() {
+                buffer.resize(whole, 0);
+                continue;
+            }
+            return match got {
+                Err(failure) if failure.reason == mq::MQRC_NO_MSG_AVAILABLE => Ok(None),
+                Err(failure) => Err(failure),
+                Ok(()) => Ok(Some(Got {
+                    descriptor,
+                    length: whole.min(buffer.len()),
+                })),
+            };
+        }
+    }
+
+    /// Puts a message on an open queue, outside of any unit of work: once this has returned
+    /// it is there. Its id is in the descriptor then.
+    pub fn put(
+        &self,
+        queue: &Object,
+        descriptor: &mut mq::MQMD2,
+        own_id: bool,
+        body: &[u8],
+    ) -> Result<(), Failure> {
+        let mut options = put_options(mq::MQPMO_NO_SYNCPOINT, own_id);
+        let length = length(body, "MQPUT")?;
+        self.call("MQPUT", |hconn, completion, reason| {
+            // SAFETY: the descriptor is of the version that it says; the body is that long
+            // and is only read.
+            unsafe {
+                self.library.MQPUT(
+                    hconn,
+                    queue.0,
+                    ptr::from_mut(descriptor).cast(),
+                    &mut options,
+                    length,
+                    body.as_ptr().cast_mut().cast::<c_void>(),
+                    completion,
+                    reason,
+                );
+            }
+        })
+    }
+
+    /// The same with a queue that is opened for it.
+    pub fn put_to(
+        &self,
+        queue: &str,
+        descriptor: &mut mq::MQMD2,
+        own_id: bool,
+        body: &[u8],
+    ) -> Result<(), Failure> {
+        let options = put_options(mq::MQPMO_NO_SYNCPOINT, own_id);
+        self.put_once(queue, descriptor, options, body)
+    }
+
+    /// Puts a message on a queue in the unit of work, as who had put the one that was got
+    /// from `of`, if this user may say so.
+    pub fn put_along(
+        &self,
+        queue: &str,
+        of: &Object,
+        descriptor: &mut mq::MQMD2,
+        body: &[u8],
+    ) -> Result<(), Failure> {
+        let plain = put_options(mq::MQPMO_SYNCPOINT, true);
+        let passing = mq::MQPMO {
+            Options: plain.Options | mq::MQPMO_PASS_ALL_CONTEXT,
+            Context: of.0,
+            ..plain
+        };
+        match self.put_once(queue, descriptor, passing, body) {
+            Err(failure) if failure.reason == mq::MQRC_NOT_AUTHORIZED => {
+                self.put_once(queue, descriptor, plain, body)
+            }
+            result => result,
+        }
+    }
+
+    fn put_once(
+        &self,
+        queue: &str,
+        descriptor: &mut mq::MQMD2,
+        mut options: mq::MQPMO,
+        body: &[u8],
+    ) -> Result<(), Failure> {
+        let mut object = mq::MQOD {
+            ObjectName: padded(queue),
+            ..default::MQOD_DEFAULT
+        };
+        let length = length(body, "MQPUT1")?;
+        self.call("MQPUT1", |hconn, completion, reason| {
+            // SAFETY: as for MQPUT.
+            unsafe {
+                self.library.MQPUT1(
+                    hconn,
+                    &mut object,
+                    ptr::from_mut(descriptor).cast(),
+                    &mut options,
+                    length,
+                    body.as_ptr().cast_mut().cast::<c_void>(),
+                    completion,
+                    reason,
+                );
+            }
+        })
+    }
+
+    /// Asks for a number of an object that was opened for inquiry.
+    pub fn inquire_number(&self, object: &Object, selector: i32) -> Result<i32, Failure> {
+        let (mut selector, mut number) = (selector, 0);
+        self.call("MQINQ", |hconn, completion, reason| {
+            // SAFETY: one selector, room for one number and for no text.
+            unsafe {
+                self.library.MQINQ(
+                    hconn,
+                    object.0,
+                    1,
+                    &raw mut selector,
+                    1,
+                    &raw mut number,
+                    0,
+                    ptr::null_mut(),
+                    completion,
+                    reason,
+                );
+            }
+        })?;
+        Ok(number)
+    }
+
+    /// Asks for a name of an object that was opened for inquiry.
+    pub fn inquire_name(&self, object: &Object, selector: i32) -> Result<String, Failure> {
+        let mut selector = selector;
+        let mut name: mq::MQCHAR48 = padded("");
+        self.call("MQINQ", |hconn, completion, reason| {
+            // SAFETY: one selector of a text of 48 characters, for which there is room.
+            unsafe {
+                self.library.MQINQ(
+                    hconn,
+                    object.0,
+                    1,
+                    &raw mut selector,
+                    0,
+                    ptr::null_mut(),
+                    NAME_LENGTH,
+                    name.as_mut_ptr(),
+                    completion,
+                    reason,
+                );
+            }
+        })?;
+        // Filled with these where objects of this type have no such name, as aliases don't.
+        Ok(Some(text(&name))
+            .filter(|name| !name.starts_with('*'))
+            .unwrap_or_default())
+    }
+
+    /// Commits the unit of work.
+    pub fn commit(&self) -> Result<(), Failure> {
+        self.call("MQCMIT", |hconn, completion, reason| {
+            // SAFETY: all that is passed is plain data of this frame.
+            unsafe { self.library.MQCMIT(hconn, completion, reason) }
+        })
+    }
+
+    /// Backs the unit of work out.
+    pub fn back_out(&self) -> Result<(), Failure> {
+        self.call("MQBACK", |hconn, completion, reason| {
+            // SAFETY: all that is passed is plain data of this frame.
+            unsafe { self.library.MQBACK(hconn, completion, reason) }
+        })
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let _ = self.back_out();
+        let _ = self.call("MQDISC", |mut hconn, completion, reason| {
+            // SAFETY: all that is passed is plain data of this frame.
+            unsafe { self.library.MQDISC(&mut hconn, completion, reason) }
+        });
+    }
+}
+
+/// The answer comes once the message is there, whatever the queue's DEFPRESP says.
+fn put_options(syncpoint: i32, own_id: bool) -> mq::MQPMO {
+    let id = if own_id { 0 } else { mq::MQPMO_NEW_MSG_ID };
+    mq::MQPMO {
+        Options: syncpoint | mq::MQPMO_SYNC_RESPONSE | mq::MQPMO_FAIL_IF_QUIESCING | id,
+        ..default::MQPMO_DEFAULT
+    }
+}

@@ -1,0 +1,16 @@
+//! Channels and outgoings of IBM MQ with real connector processes, *against the stand-in*: a
+//! library and a queue manager that are not IBM's (`mq-stand-in/`). What these tests show is
+//! how Quorate behaves, not how IBM MQ does. `real` runs against a real queue manager where
+//! one is named.
+
+mod doubts;
+mod failures;
+mod real;
+mod restarts;
+mod takeovers;
+mod trips;
+mod troubles;
+mod world;
+
+#[path = "../support/group.rs"]
+mod group;

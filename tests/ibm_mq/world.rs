@@ -1,0 +1,232 @@
+//! What the tests with IBM MQ add to the simulated group: a queue manager of their own each.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use mq_stand_in::{
+    control::{Control, Taken},
+    descriptor,
+    manager::{Manager, Settings},
+    wire::Attributes,
+};
+use quorate::{
+    connector::{NoWay, Sent},
+    state::Kind,
+};
+use quorate_proto::connector::{Header, Send};
+use quorate_rfh2::{Contents, Jms, NATIVE, read_all};
+use serde_json::{Value, json};
+
+pub use crate::group::*;
+
+/// The stand-in's library, which is built beside this program.
+pub fn library() -> PathBuf {
+    let program = std::env::current_exe().unwrap();
+    let folder = program.parent().unwrap();
+    let places = [folder.to_owned(), folder.parent().unwrap().to_owned()];
+    places
+        .iter()
+        .map(|place| place.join("libmq_stand_in.so"))
+        .find(|path| path.exists())
+        .unwrap_or_else(|| panic!("libmq_stand_in.so is not in {}", folder.display()))
+}
+
+/// A queue manager with a queue `Q`, and what gives it orders.
+pub struct StandIn {
+    pub manager: Option<Manager>,
+    pub control: Control,
+    pub port: u16,
+}
+
+impl StandIn {
+    pub fn start() -> StandIn {
+        StandIn::keeping(None)
+    }
+
+    pub fn keeping(journal: Option<&Path>) -> StandIn {
+        let manager = Manager::start(Settings {
+            journal: journal.map(Path::to_owned),
+            ..Settings::default()
+        });
+        StandIn::of(manager.unwrap())
+    }
+
+    fn of(manager: Manager) -> StandIn {
+        let port = manager.address().port();
+        let mut control = Control::connect(&manager.address().to_string()).unwrap();
+        control.define("Q", Attributes::default()).unwrap();
+        StandIn {
+            manager: Some(manager),
+            control,
+            port,
+        }
+    }
+
+    /// Stops, as if killed, and starts at the same address.
+    pub fn restart(&mut self, journal: Option<&Path>) {
+        self.manager = None;
+        let settings = Settings {
+            listen: format!("127.0.0.1:{}", self.port),
+            journal: journal.map(Path::to_owned),
+            ..Settings::default()
+        };
+        let deadline = Instant::now() + WAIT;
+        let manager = loop {
+            match Manager::start(settings.clone()) {
+                Ok(manager) => break manager,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        *self = StandIn::of(manager);
+    }
+
+    /// Puts a text.
+    pub fn text(&mut self, text: &str) {
+        let mut descriptor = descriptor::plain();
+        descriptor::set_field(&mut descriptor, descriptor::CCSID, 1208);
+        descriptor::set_text(
+            &mut descriptor[descriptor::FORMAT..descriptor::FORMAT + 8],
+            "MQSTR",
+        );
+        self.control.put("Q", &descriptor, text.as_bytes()).unwrap();
+    }
+
+    pub fn connection(&self) -> Value {
+        json!({"name": "manager", "host": "127.0.0.1", "port": self.port,
+               "queue_manager": "STANDIN", "channel": "DEV.APP.SVRCONN",
+               "username": "app", "password": "secret", "ssl": false, "library": library()})
+    }
+
+    /// A group with this connection and two services.
+    pub fn group(&self) -> Arc<Group> {
+        let group = Group::with_services();
+        group.put(Kind::IbmMqConnection, self.connection());
+        group
+    }
+
+    /// A member that leads in term 2, with this resource beside the connection.
+    pub fn member(&self, kind: Kind, resource: Value) -> Member {
+        let group = self.group();
+        group.put(kind, resource);
+        // Long enough for a loaded machine not to let the lease run out.
+        let member = Member::start(&group, 1, 5000);
+        member.lead(2);
+        member
+    }
+
+    /// One whose channel consumes.
+    pub async fn consuming(&self, channel: Value) -> Member {
+        let member = self.member(Kind::IbmMqChannel, channel);
+        member.active("orders").await;
+        member
+    }
+
+    /// Waits until the queue has so many messages.
+    pub async fn depth(&mut self, queue: &str, depth: usize) {
+        eventually(&format!("{queue} has {depth} messages"), async || {
+            (self.control.depth(queue).unwrap() == depth).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits for a message on that queue and takes it.
+    pub async fn taken(&mut self, queue: &str) -> Taken {
+        eventually("a message is there", async || {
+            self.control.take(queue).unwrap()
+        })
+        .await
+    }
+}
+
+pub fn channel() -> Value {
+    json!({"name": "orders", "connection": "manager", "queue": "Q", "service": "store"})
+}
+
+pub fn outgoing() -> Value {
+    json!({"name": "out", "connection": "manager", "queue": "Q", "delivery_mode": 2, "priority": 5})
+}
+
+/// With another value of a field.
+pub fn with(mut resource: Value, field: &str, value: impl Into<Value>) -> Value {
+    resource[field] = value.into();
+    resource
+}
+
+/// What is in a message that was taken: what JMS says, what the rest is, and the rest.
+pub fn opened(taken: &Taken) -> (Jms, Contents, Vec<u8>) {
+    let field = |at| descriptor::field(&taken.descriptor, at);
+    let mut format = [0; 8];
+    format.copy_from_slice(&taken.descriptor[descriptor::FORMAT..descriptor::FORMAT + 8]);
+    let contents = Contents {
+        encoding: field(descriptor::ENCODING),
+        ccsid: field(descriptor::CCSID),
+        format,
+    };
+    assert_eq!(contents.encoding, NATIVE);
+    let (headers, inner, at) = read_all(&taken.message, contents).unwrap();
+    (
+        Jms::read(&headers).unwrap(),
+        inner,
+        taken.message[at..].to_vec(),
+    )
+}
+
+pub fn header(name: &str, value: &str) -> Header {
+    Header {
+        name: name.to_owned(),
+        value: value.to_owned().into(),
+    }
+}
+
+/// Sends by the outgoing `out`.
+pub async fn send(member: &Member, message: Send) -> Sent {
+    send_within(member, message, WAIT).await
+}
+
+pub async fn send_within(member: &Member, message: Send, within: Duration) -> Sent {
+    let deadline = Instant::now() + within;
+    loop {
+        let sent = member
+            .handle
+            .send("ibm_mq_outgoing", "out", message.clone(), deadline);
+        match sent.await {
+            Ok(sent) => return sent,
+            // It doesn't lead yet.
+            Err(NoWay::Elsewhere) if Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// A header of a call, or "".
+pub fn said<'a>(call: &'a Call, name: &str) -> &'a str {
+    call.headers
+        .get(name)
+        .map_or("", |value| value.to_str().unwrap())
+}
+
+/// Waits for so many calls.
+pub async fn called(group: &Group, calls: usize) -> Vec<Call> {
+    eventually(&format!("{calls} calls"), async || {
+        let all = group.calls.lock();
+        (all.len() >= calls).then(|| all.clone())
+    })
+    .await
+}
+
+/// Waits until the channel or outgoing says something with this in it.
+pub async fn complains(member: &Member, name: &str, part: &str) -> String {
+    let status = member.when(name, part, |status| {
+        status
+            .last_error
+            .as_ref()
+            .is_some_and(|it| it.contains(part))
+    });
+    status.await.last_error.unwrap()
+}
