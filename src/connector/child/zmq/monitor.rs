@@ -18,8 +18,10 @@ use super::{
     socket::{Endpoint, Method},
 };
 
-/// A connection that is lost is tried again at once; that it isn't is certain after this.
-const SILENCE: Duration = Duration::from_secs(1);
+/// That a lost connection will be tried again is said at once, by the thread that said that
+/// it is lost; after so long it has not been said. Short, so that a wrong peer is shown for
+/// longer than it takes to find that it is still wrong.
+const SILENCE: Duration = Duration::from_millis(300);
 const ADDRESS: &str = "inproc://monitor";
 
 /// The other end of the socket's monitor.
