@@ -222,6 +222,7 @@ pub trait Settler: Clone + Send + Sync + 'static {
 pub trait Sender: Clone + Send + Sync + 'static {
     /// Sends one. Returns within `parcel.within`, or soon after the connection is lost.
     fn send(&self, parcel: &Parcel) -> impl Future<Output = Sent> + Send;
-    /// Closes it.
+    /// Closes it: sends that have not begun end at once, and were not sent. Closing it again
+    /// does nothing.
     fn close(self) -> impl Future<Output = ()> + Send;
 }
