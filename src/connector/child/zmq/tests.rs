@@ -666,3 +666,9 @@ async fn a_peer_that_comes_back_is_connected_again() {
     push.send("after", 0).unwrap();
     assert_eq!(&next(&mut session).await.1.body[..], b"after");
 }
+
+/// Were it otherwise, resources need not refuse the fields of CURVE.
+#[test]
+fn libzmq_is_built_without_curve() {
+    assert_eq!(zmq::has("curve"), Some(false));
+}
