@@ -1,0 +1,240 @@
+//! Messages out, and what the sender is told.
+
+use super::*;
+
+#[tokio::test]
+async fn push_is_confirmed_once_a_peer_takes_it_and_surely_not_sent_without_one() {
+    let address = free_address();
+    let (_link, sender) = outlet("PUSH", &address, "bind").await;
+    let within = Duration::from_millis(200);
+    let started = Instant::now();
+    let none = sender.send(&parcel("1", "lost", within)).await;
+    assert!(
+        matches!(&none, Sent::NotSent(why) if why.contains("no peer took it at tcp://")),
+        "{none:?}"
+    );
+    assert!(started.elapsed() < within + Duration::from_secs(1));
+    let pull = unbound(SocketType::PULL);
+    // One that waits goes out when a peer comes.
+    let waiting = tokio::spawn({
+        let sender = sender.clone();
+        async move {
+            sender
+                .send(&with(parcel("2", "abc", WAIT), "frames", "1,2"))
+                .await
+        }
+    });
+    pull.connect(&address).unwrap();
+    let sent = waiting.await.unwrap();
+    assert_eq!(
+        sent,
+        Sent::Confirmed {
+            message_id: "2".into(),
+            reply: None
+        }
+    );
+    let (pull, got) = beside(move || {
+        let got = pull.recv_multipart(0).unwrap();
+        (pull, got)
+    })
+    .await;
+    assert_eq!(
+        texts(&got),
+        ["a", "bc"],
+        "what was given up must not be sent"
+    );
+    let made_up = sender.send(&parcel("", "x", WAIT)).await;
+    assert!(matches!(made_up, Sent::Confirmed { message_id, .. } if message_id.len() == 32));
+    // What was confirmed leaves before the socket is closed.
+    let large = parcel("", vec![7; 1 << 20], WAIT);
+    for _ in 0..20 {
+        let sent = sender.send(&large).await;
+        assert!(matches!(sent, Sent::Confirmed { .. }), "{sent:?}");
+    }
+    sender.close().await;
+    let left = move || {
+        assert_eq!(pull.recv_bytes(0).unwrap(), b"x");
+        (0..20).all(|_| pull.recv_bytes(0).is_ok_and(|it| it.len() == 1 << 20))
+    };
+    assert!(beside(left).await);
+}
+
+#[tokio::test]
+async fn what_cannot_be_sent_is_refused_with_its_name() {
+    let (_link, sender) = outlet("PUSH", &free_address(), "bind").await;
+    let good = || parcel("1", "x", Duration::from_secs(5));
+    let mut headed = good();
+    headed.headers.push(Header {
+        name: "color".into(),
+        value: "red".into(),
+    });
+    for (parcel, why) in [
+        (
+            with(good(), "routing-key", "x"),
+            "\"routing-key\"; it knows frames",
+        ),
+        (
+            with(good(), "topic", "x"),
+            "can't send the property \"topic\"",
+        ),
+        (with(good(), "frames", "2"), "frames is \"2\""),
+        (headed, "header \"color\""),
+        (
+            parcel("1", vec![0; BYTES_MAX + 1], WAIT),
+            "at most 67108864",
+        ),
+    ] {
+        let sent = sender.send(&parcel).await;
+        assert!(
+            matches!(&sent, Sent::Refused(said) if said.contains(why)),
+            "{why}: {sent:?}"
+        );
+    }
+    let (_link, sender) = outlet("DEALER", &free_address(), "bind").await;
+    let sent = sender.send(&parcel(&"x".repeat(256), "", WAIT)).await;
+    assert!(matches!(&sent, Sent::Refused(said) if said.contains("256 bytes; it may have 255")));
+    let sent = sender.send(&with(good(), "frames", "1")).await;
+    assert!(
+        matches!(&sent, Sent::Refused(said) if said.contains("no property")),
+        "{sent:?}"
+    );
+}
+
+#[tokio::test]
+async fn publishing_never_waits_and_carries_the_topic() {
+    let address = free_address();
+    let (_link, sender) = outlet("PUB", &address, "bind").await;
+    let nobody = sender.send(&parcel("1", "x", WAIT)).await;
+    assert!(matches!(nobody, Sent::Confirmed { .. }), "{nobody:?}");
+    let sub = unbound(SocketType::SUB);
+    sub.set_subscribe(b"orders eu").unwrap();
+    sub.connect(&address).unwrap();
+    let reading = tokio::task::spawn_blocking(move || sub.recv_multipart(0).unwrap());
+    while !reading.is_finished() {
+        let published = with(parcel("2", "news", WAIT), "topic", "orders%20eu");
+        assert!(matches!(
+            sender.send(&published).await,
+            Sent::Confirmed { .. }
+        ));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(texts(&reading.await.unwrap()), ["orders eu", "news"]);
+}
+
+#[tokio::test]
+async fn requests_are_answered_many_at_a_time_each_with_its_own_reply() {
+    let (rep, address) = peer(SocketType::REP);
+    let (_link, sender) = outlet("REQ", &address, "connect").await;
+    let serving = tokio::task::spawn_blocking(move || {
+        for _ in 0..50 {
+            let asked = rep.recv_bytes(0).unwrap();
+            rep.send([b"re: ", &asked[..]].concat(), 0).unwrap();
+        }
+        rep
+    });
+    let asking: Vec<_> = (0..50)
+        .map(|n| {
+            let sender = sender.clone();
+            tokio::spawn(async move { (n, sender.send(&parcel("", n.to_string(), WAIT)).await) })
+        })
+        .collect();
+    for asked in asking {
+        let (n, sent) = asked.await.unwrap();
+        let Sent::Confirmed {
+            reply: Some(reply), ..
+        } = sent
+        else {
+            panic!("{sent:?}")
+        };
+        assert_eq!(reply.body, format!("re: {n}"));
+    }
+    // An answer that comes too late is not taken for that of the next request.
+    let rep = serving.await.unwrap();
+    let late = sender
+        .send(&parcel("", "late", Duration::from_millis(100)))
+        .await;
+    assert!(
+        matches!(&late, Sent::Unknown(why) if why.contains("did not answer within 100 ms")),
+        "{late:?}"
+    );
+    let serving = tokio::task::spawn_blocking(move || {
+        for answer in ["to late", "to next"] {
+            rep.recv_bytes(0).unwrap();
+            rep.send(answer, 0).unwrap();
+        }
+        rep
+    });
+    let sent = sender.send(&parcel("", "next", WAIT)).await;
+    assert!(
+        matches!(&sent, Sent::Confirmed { reply: Some(reply), .. } if reply.body == "to next"),
+        "{sent:?}"
+    );
+    drop(serving.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_dealer_is_acked_refused_or_left_in_the_dark() {
+    let (router, address) = peer(SocketType::ROUTER);
+    let (_link, sender) = outlet("DEALER", &address, "connect").await;
+    let serving = tokio::task::spawn_blocking(move || {
+        loop {
+            let mut frames = router.recv_multipart(0).unwrap();
+            let body = frames.pop().unwrap();
+            match &body[..] {
+                b"good" => frames.push(b"ACK".to_vec()),
+                b"bad" => frames.extend([b"NACK".to_vec(), b"too bad".to_vec()]),
+                b"odd" => frames.push(b"HUH".to_vec()),
+                b"end" => return router,
+                _ => continue,
+            }
+            router.send_multipart(frames, 0).unwrap();
+        }
+    });
+    let good = sender.send(&parcel("1", "good", WAIT)).await;
+    assert_eq!(
+        good,
+        Sent::Confirmed {
+            message_id: "1".into(),
+            reply: None
+        }
+    );
+    let bad = sender.send(&parcel("2", "bad", WAIT)).await;
+    assert_eq!(bad, Sent::Refused("the peer refused it: too bad".into()));
+    let short = Duration::from_millis(200);
+    for body in ["odd", "ignored"] {
+        let sent = sender.send(&parcel("3", body, short)).await;
+        assert!(matches!(sent, Sent::Unknown(_)), "{sent:?}");
+    }
+    // The same id while the first is unanswered.
+    let first = tokio::spawn({
+        let sender = sender.clone();
+        async move {
+            sender
+                .send(&parcel("4", "ignored", Duration::from_secs(1)))
+                .await
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let twin = sender.send(&parcel("4", "ignored", short)).await;
+    assert!(
+        matches!(&twin, Sent::NotSent(why) if why.contains("the same id")),
+        "{twin:?}"
+    );
+    assert!(matches!(first.await.unwrap(), Sent::Unknown(_)));
+    let end = sender.send(&parcel("5", "end", short)).await;
+    assert!(matches!(end, Sent::Unknown(_)), "{end:?}");
+    drop(serving.await.unwrap());
+    // The peer is gone: nothing is taken for sent.
+    let gone = async || match sender.send(&parcel("6", "good", short)).await {
+        Sent::NotSent(_) => true,
+        Sent::Unknown(_) => false,
+        other => panic!("{other:?}"),
+    };
+    let deadline = Instant::now() + WAIT;
+    while !gone().await {
+        assert!(
+            Instant::now() < deadline,
+            "messages to nobody are taken for sent"
+        );
+    }
+}
