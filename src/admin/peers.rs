@@ -6,9 +6,14 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{
     HeaderMap, Method, StatusCode,
-    header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST},
 };
 use serde::de::DeserializeOwned;
+
+use crate::service::headers::strip_hop_by_hop;
+
+/// A member that is there takes a connection at once; one that doesn't was surely not asked.
+const CONNECT: Duration = Duration::from_millis(500);
 
 /// Marks a request that a member has passed on: its receiver answers for itself, so that
 /// two members that each take the other for the leader don't ask in circles.
@@ -53,6 +58,7 @@ impl Peers {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(2)
+            .connect_timeout(CONNECT)
             .build()?;
         Ok(Peers { http })
     }
@@ -86,7 +92,8 @@ impl Peers {
         body: Bytes,
         wait: Duration,
     ) -> Result<PeerAnswer, PeerError> {
-        for name in [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, EXPECT] {
+        strip_hop_by_hop(&mut headers);
+        for name in [HOST, CONTENT_LENGTH, EXPECT] {
             headers.remove(name);
         }
         let request = self

@@ -22,8 +22,9 @@ use crate::state::{
 const ON_THE_WAY: Duration = Duration::from_millis(500);
 /// How long what an outgoing has under way may take to finish.
 const CONFIRM: Duration = Duration::from_secs(5);
-/// Most messages of an outgoing whose outcome is awaited.
-const UNCONFIRMED: u16 = 256;
+/// Most messages of an outgoing whose outcome is awaited; no kind of connector has more under
+/// way at a time, so that what waits does so at its parent.
+const UNCONFIRMED: u16 = 64;
 /// Most messages of a ZeroMQ channel in flight.
 const ZMQ_IN_FLIGHT: u16 = 100;
 

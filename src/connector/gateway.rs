@@ -78,7 +78,13 @@ impl Gateway {
         match judge(service, answer) {
             Ok(reply) => match onward::read(&reply, cid) {
                 Ok(None) => Outcome::Handled(handled(reply)),
-                Ok(Some(onward)) => onward.send(&self.outlets, service, deadline, reply).await,
+                Ok(Some(onward)) => {
+                    match onward.send(&self.outlets, service, deadline, reply).await {
+                        // The next connector server's to send, not a failure of the service.
+                        Outcome::Failed(_) if !held() => over(),
+                        outcome => outcome,
+                    }
+                }
                 Err(why) => Outcome::Failed(format!("{service} answered {why}")),
             },
             Err(outcome) => outcome,

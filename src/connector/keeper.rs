@@ -248,10 +248,11 @@ impl Keeper {
                     if !spec.same_process(&told.spec) {
                         self.configure(&mut process, &spec);
                     }
-                    let stance = if spec.restarted == told.spec.restarted {
-                        stance
-                    } else {
-                        Stance::Gone(spec.finish)
+                    let stance = match stance {
+                        stance if spec.restarted == told.spec.restarted => stance,
+                        // A release doesn't wait longer for it than it would anyway.
+                        Stance::Park(drain) => Stance::Gone(drain.min(spec.finish)),
+                        _ => Stance::Gone(spec.finish),
                     };
                     self.stand(&mut process, &mut told, &spec, stance);
                     told.spec = spec;

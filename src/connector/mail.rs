@@ -3,21 +3,21 @@
 use std::collections::HashMap;
 
 use quorate_proto::connector::{Confirmed, Send, Sent as Said, sent::Outcome, to_process::Frame};
-use tokio::sync::mpsc;
 
 use super::{
     child::Sent,
-    outlets::{Job, Outlets},
+    mailbox::{Job, Mailbox},
+    outlets::Outlets,
     spec::Spec,
 };
 
-/// Most messages that the process has at a time.
-const UNDER_WAY: usize = 1000;
-
 /// Of an outgoing: what waits and what is under way. Of a channel: nothing.
 pub struct Mail {
-    waiting: Option<mpsc::Receiver<Job>>,
+    waiting: Option<Mailbox>,
     under_way: HashMap<u64, Job>,
+    /// Most messages that the process has at a time: what there is no place for waits where
+    /// it can be taken back.
+    places: usize,
     next: u64,
 }
 
@@ -27,6 +27,7 @@ impl Mail {
         Mail {
             waiting: spec.service.is_none().then(|| outlets.open(&spec.key)),
             under_way: HashMap::new(),
+            places: spec.places.into(),
             next: 1,
         }
     }
@@ -34,30 +35,23 @@ impl Mail {
     /// The next message for the process; waits for ever when there is none. Can be dropped
     /// and called again.
     pub async fn next(&mut self) -> Frame {
-        loop {
-            if self.under_way.len() >= UNDER_WAY {
-                return std::future::pending().await;
-            }
-            let received = match &mut self.waiting {
-                Some(waiting) => waiting.recv().await,
-                None => None,
-            };
-            let Some(job) = received else {
-                return std::future::pending().await;
-            };
-            if !job.take() {
-                continue;
-            }
-            let send = self.next;
-            self.next += 1;
-            let frame = Frame::Send(Send {
-                send,
-                within_ms: job.within().as_millis().try_into().unwrap_or(u64::MAX),
-                ..job.message.clone()
-            });
-            self.under_way.insert(send, job);
-            return frame;
-        }
+        let Some(waiting) = self
+            .waiting
+            .as_ref()
+            .filter(|_| self.under_way.len() < self.places)
+        else {
+            return std::future::pending().await;
+        };
+        let job = waiting.take().await;
+        let send = self.next;
+        self.next += 1;
+        let frame = Frame::Send(Send {
+            send,
+            within_ms: job.within().as_millis().try_into().unwrap_or(u64::MAX),
+            ..job.message.clone()
+        });
+        self.under_way.insert(send, job);
+        frame
     }
 
     /// What the process says became of one.

@@ -19,6 +19,7 @@ mod gateway;
 mod keeper;
 pub mod lease;
 mod mail;
+mod mailbox;
 mod names;
 mod outlets;
 mod process;
@@ -58,6 +59,7 @@ use self::{
     supervisor::{Order, Supervisor, Warmth},
 };
 pub use self::{
+    child::backoff::Backoff,
     outlets::{NoWay, Sent},
     reign::{Proposer, Standing},
     status::{ConnectorState, ConnectorStatus},

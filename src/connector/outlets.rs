@@ -1,37 +1,37 @@
 //! The way from whoever has a message to send to the outgoing's process, on the connector
 //! server.
 //!
-//! Each message gets one outcome. [`Sent::NotSent`] is said only of what surely has not left
-//! this member: it waits in the keeper's mailbox, whose taking is a step that either the
-//! keeper or the one who gives up waiting can make, never both; or the process has said so.
-//! What was taken and has no outcome is [`Sent::Unknown`].
+//! Each message gets one outcome. It waits in the outgoing's mailbox, and whoever takes it out
+//! has it: the keeper, to give it to the process, or the one who gives up waiting, because
+//! its time is over or this member acts no more. So [`Sent::NotSent`] is said only of what
+//! surely has not left this member, or what the process says so of. What the keeper took and
+//! has no outcome is [`Sent::Unknown`].
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 use quorate_proto::connector::Send;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{oneshot, watch},
     time::{sleep, timeout_at},
 };
 
 pub use super::child::Sent;
-use super::{child::backoff::Backoff, reign::Standing, spec::Key, view::View};
+use super::{
+    child::backoff::Backoff,
+    mailbox::{Job, Mailbox},
+    reign::Standing,
+    spec::Key,
+    view::View,
+};
 
-/// Most messages that wait for one outgoing.
-const WAITING: usize = 1000;
 /// Between tries while the outgoing can't send.
 const RETRY_FIRST: Duration = Duration::from_millis(5);
 const RETRY_LAST: Duration = Duration::from_millis(200);
-/// How long before the deadline the process gives up, so that its word is heard.
-const AHEAD: Duration = Duration::from_millis(50);
 
 /// Why a message can't be sent from here at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,40 +47,11 @@ pub enum NoWay {
     Paused,
 }
 
-/// A message on its way to the process.
-pub struct Job {
-    /// The message; its number is the process's.
-    pub message: Send,
-    /// When nobody waits any more.
-    pub deadline: Instant,
-    taken: Arc<AtomicBool>,
-    outcome: oneshot::Sender<Sent>,
-}
-
-impl Job {
-    /// Takes it, unless the one who asked has given up. From here on it has to be answered.
-    pub fn take(&self) -> bool {
-        !self.taken.swap(true, Ordering::AcqRel)
-    }
-
-    /// Answers it.
-    pub fn answer(self, sent: Sent) {
-        // The one who asked may have gone.
-        let _ = self.outcome.send(sent);
-    }
-
-    /// What is left until the deadline, less than which the process may use.
-    pub fn within(&self) -> Duration {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        left.saturating_sub(AHEAD.min(left / 4))
-    }
-}
-
 /// The mailboxes of this member's outgoings.
 pub struct Outlets {
     standing: watch::Receiver<Standing>,
     view: watch::Receiver<Arc<View>>,
-    boxes: Mutex<BTreeMap<Key, mpsc::Sender<Job>>>,
+    boxes: Mutex<BTreeMap<Key, Mailbox>>,
 }
 
 impl Outlets {
@@ -93,13 +64,9 @@ impl Outlets {
         }
     }
 
-    /// A mailbox for this outgoing, in the place of an earlier one.
-    pub fn open(&self, key: &Key) -> mpsc::Receiver<Job> {
-        let (sender, receiver) = mpsc::channel(WAITING);
-        let mut boxes = self.boxes.lock();
-        boxes.retain(|_, it| !it.is_closed());
-        boxes.insert(key.clone(), sender);
-        receiver
+    /// The mailbox of this outgoing, for its keeper.
+    pub fn open(&self, key: &Key) -> Mailbox {
+        self.boxes.lock().entry(key.clone()).or_default().clone()
     }
 
     /// Sends a message by the outgoing of this kind and name. Waits until the deadline for
@@ -132,34 +99,34 @@ impl Outlets {
         message: Send,
         deadline: Instant,
     ) -> Result<Sent, NoWay> {
-        if !self.standing.borrow().acting {
+        let mut standing = self.standing.clone();
+        if !standing.borrow_and_update().acting {
             return Err(NoWay::Elsewhere);
         }
-        let key = self.find(kind, name)?;
-        let not_yet = || Sent::NotSent("its process is not there yet".into());
-        let Some(mailbox) = self.boxes.lock().get(&key).cloned() else {
-            return Ok(not_yet());
+        let mailbox = self.open(&self.find(kind, name)?);
+        let (answer, mut outcome) = oneshot::channel();
+        let Some(place) = mailbox.put(Job::new(message, deadline, answer)) else {
+            return Ok(Sent::NotSent(
+                "too many messages wait for it already: is its broker reachable?".into(),
+            ));
         };
-        let taken = Arc::new(AtomicBool::new(false));
-        let (sender, outcome) = oneshot::channel();
-        let job = Job {
-            message,
-            deadline,
-            taken: taken.clone(),
-            outcome: sender,
+        let moved = async move {
+            // An end of the standing is one of acting.
+            let _ = standing.wait_for(|standing| !standing.acting).await;
         };
-        match mailbox.try_send(job) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Closed(_)) => return Ok(not_yet()),
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                let full = format!("{WAITING} messages wait for it already");
-                return Ok(Sent::NotSent(full));
+        let waited = tokio::select! {
+            answered = timeout_at(deadline.into(), &mut outcome) => answered,
+            () = moved => {
+                if place.give_up() {
+                    return Err(NoWay::Elsewhere);
+                }
+                // The process has it, and says what becomes of it.
+                timeout_at(deadline.into(), &mut outcome).await
             }
-        }
-        let answered = timeout_at(deadline.into(), outcome).await;
-        Ok(match answered {
+        };
+        Ok(match waited {
             Ok(Ok(sent)) => sent,
-            _ if !taken.swap(true, Ordering::AcqRel) => {
+            _ if place.give_up() => {
                 Sent::NotSent("it could not be sent in time: is its broker reachable?".into())
             }
             Ok(Err(_)) => Sent::Unknown("its process has ended before it said more".into()),

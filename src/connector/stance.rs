@@ -8,6 +8,9 @@ use super::{reign::Standing, spec::Spec};
 /// may be kept, or come back, within a moment, and then costs no new process.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// How long what an outgoing has under way may take to finish, after the channels have.
+const PARK_OUTGOING: Duration = Duration::from_secs(1);
+
 /// How a process is to stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stance {
@@ -40,6 +43,9 @@ impl Stance {
 pub struct Situation {
     /// An orderly release is under way, with this long to finish.
     pub rest: Option<Duration>,
+    /// Every channel has finished for it. What their services answer may be to be sent, so
+    /// the outgoings park after them.
+    pub channels_rest: bool,
     /// Whether this member acts.
     pub standing: Standing,
     /// Whether this member can be elected.
@@ -54,15 +60,20 @@ impl Situation {
     /// How the process of an active channel is to stand now, and when to look again.
     /// `warm`: it stands by while this member doesn't act.
     pub fn stance(&self, spec: &Spec, warm: bool, now: Instant) -> (Stance, Option<Instant>) {
-        if let Some(drain) = self.rest {
-            return (Stance::Park(drain), None);
-        }
         let Standing {
             acting,
             elected,
             epoch,
             clear_at,
         } = self.standing;
+        if let Some(drain) = self.rest {
+            let stance = match spec.service {
+                None if acting && !self.channels_rest => Stance::Act(epoch),
+                None => Stance::Park(drain.min(PARK_OUTGOING)),
+                Some(_) => Stance::Park(drain),
+            };
+            return (stance, None);
+        }
         if acting {
             return match clear_at {
                 _ if spec.fenced_by_broker => (Stance::Act(epoch), None),
@@ -229,5 +240,34 @@ mod tests {
                 (Stance::Park(Duration::from_secs(1)), None)
             );
         }
+    }
+
+    #[test]
+    fn outgoings_work_until_the_channels_rest() {
+        let now = Instant::now();
+        let outgoing = Spec {
+            service: None,
+            ..spec(true)
+        };
+        let releasing = Situation {
+            rest: Some(DRAIN),
+            ..acting(None)
+        };
+        assert_eq!(
+            releasing.stance(&outgoing, true, now),
+            (Stance::Act(7), None)
+        );
+        let park = (Stance::Park(PARK_OUTGOING), None);
+        let channels_rest = true;
+        let later = Situation {
+            channels_rest,
+            ..releasing
+        };
+        assert_eq!(later.stance(&outgoing, true, now), park);
+        let standby = Situation {
+            rest: Some(DRAIN),
+            ..follower()
+        };
+        assert_eq!(standby.stance(&outgoing, true, now), park);
     }
 }

@@ -13,7 +13,7 @@ pub enum ConnectorState {
     Active,
     /// Connected, consuming nothing: it could be taken over now.
     Standby,
-    /// Declared inactive.
+    /// Declared inactive, or paused by somebody.
     Paused,
     /// Its process is being started or is connecting.
     Starting,

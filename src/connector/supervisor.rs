@@ -37,6 +37,17 @@ struct Kept {
     broken: Option<Instant>,
 }
 
+impl Kept {
+    /// Whether its last wish, for no process or for a parked one, has been met.
+    fn rests(&self) -> bool {
+        *self.rests.borrow() == self.wish.borrow().number
+    }
+
+    fn is_no_busy_channel(&self) -> bool {
+        self.wish.borrow().spec.service.is_none() || self.rests()
+    }
+}
+
 /// Between a keeper that broke off and the next.
 const MENDED: Duration = Duration::from_secs(1);
 
@@ -142,6 +153,7 @@ impl Supervisor {
         }
         let situation = Situation {
             rest: self.rest.as_ref().map(|(drain, _)| *drain),
+            channels_rest: self.kept.values().all(Kept::is_no_busy_channel),
             standing,
             voter: self.warmth.voter(),
             prepared: self.warmth.prepared,
@@ -185,10 +197,8 @@ impl Supervisor {
                 ask(kept, None, Stance::Gone(drain), None);
             }
         }
-        self.kept.retain(|_, kept| {
-            let wish = kept.wish.borrow();
-            !(wish.stance.is_gone() && *kept.rests.borrow() == wish.number)
-        });
+        self.kept
+            .retain(|_, kept| !(kept.wish.borrow().stance.is_gone() && kept.rests()));
 
         if standing.acting {
             connectors
@@ -201,8 +211,7 @@ impl Supervisor {
         self.shared.board.retain(|key| {
             self.kept.contains_key(key) || standing.acting && connectors.contains_key(key)
         });
-        let at_rest = |kept: &Kept| *kept.rests.borrow() == kept.wish.borrow().number;
-        if self.kept.values().all(at_rest)
+        if self.kept.values().all(Kept::rests)
             && let Some((_, waiting)) = &mut self.rest
         {
             waiting.drain(..).for_each(|done| {

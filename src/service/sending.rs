@@ -9,8 +9,10 @@ use quorate_proto::connector::{Header, Send};
 
 const OWN: &str = "quorate-header-";
 const PROPERTY: &str = "quorate-property-";
-/// Longest query, header and property values, in bytes.
+/// Longest value in a query, in bytes.
 const VALUE_MAX: usize = 8 << 10;
+/// Longest message id, in bytes: AMQP's bound, and enough for the others.
+const ID_MAX: usize = 255;
 
 /// Reads a message. In a query `routing_key=a` is the property `routing-key`. An error says
 /// what was wrong.
@@ -57,6 +59,12 @@ pub fn read(
         }
         let value = Bytes::from(value.into_owned());
         put(&mut message.properties, Header { name, value })?;
+    }
+    if message.message_id.len() > ID_MAX {
+        return Err(format!(
+            "a message id of {} bytes; at most {ID_MAX} are allowed",
+            message.message_id.len()
+        ));
     }
     Ok(message)
 }

@@ -15,14 +15,17 @@ use crate::{
     state::{Kind, SendKey},
 };
 
+/// A body so long is hashed where it holds up nothing else.
+const LARGE: usize = 1 << 20;
+
 /// A message and the outgoing that is to send it.
 #[derive(Clone)]
 pub struct Order {
     kind: Kind,
     name: String,
     message: Send,
-    /// By what it is told from others under the same key.
-    fingerprint: u64,
+    /// Whether its id was made up here.
+    made_up: bool,
     /// `Quorate-Idempotency-Key`
     key: Option<String>,
 }
@@ -45,17 +48,22 @@ impl Order {
         let cid = cid::fresh();
         let mut message = sending::read(headers, query, body, cid)
             .map_err(|what| Problem::bad_request(format!("the request has {what}")))?;
-        let fingerprint = once::fingerprint(&message);
-        if message.message_id.is_empty() {
+        let made_up = message.message_id.is_empty();
+        if made_up {
             message.message_id.clone_from(&message.cid);
         }
         Ok(Order {
             kind,
             name,
             message,
-            fingerprint,
+            made_up,
             key: key.transpose()?,
         })
+    }
+
+    /// Whether it is sent under a key.
+    pub fn is_keyed(&self) -> bool {
+        self.key.is_some()
     }
 
     /// The message's body.
@@ -64,8 +72,17 @@ impl Order {
     }
 
     /// A hash of the message as it came.
-    pub fn fingerprint(&self) -> u64 {
-        self.fingerprint
+    pub async fn fingerprint(&self) -> u64 {
+        let mut message = self.message.clone();
+        if self.made_up {
+            message.message_id.clear();
+        }
+        if message.body.len() < LARGE {
+            return once::fingerprint(&message);
+        }
+        let hashing = tokio::task::spawn_blocking(move || once::fingerprint(&message));
+        // It can't panic, and nobody aborts it.
+        hashing.await.unwrap_or_default()
     }
 
     /// Sends it, if this member is the connector server; under a key, unless that was done

@@ -9,7 +9,10 @@ mod once;
 pub mod outcome;
 mod room;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -23,14 +26,18 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Uri};
-use tokio::time::sleep;
+use quorate_raft::MemberId;
+use tokio::time::{sleep, timeout};
 
 use super::{
     Context,
     peers::{PASSED_ON, PeerError},
     problem::Problem,
 };
-use crate::state::Kind;
+use crate::{
+    connector::Backoff,
+    state::{Kind, State as Replicated},
+};
 use outcome::{NOT_SENT, Outcome};
 
 /// The largest message.
@@ -41,8 +48,11 @@ const WITHIN_DEFAULT: Duration = Duration::from_secs(10);
 const WITHIN_MAX: Duration = Duration::from_secs(20);
 /// How much less time the connector server has than the member that waits for it.
 const AHEAD: Duration = Duration::from_millis(100);
-/// Between two looks for a connector server.
-const LOOK: Duration = Duration::from_millis(10);
+/// Between two tries under one reign.
+const LOOK_FIRST: Duration = Duration::from_millis(10);
+const LOOK_LAST: Duration = Duration::from_millis(250);
+/// How long the word of a connector server is waited for once there is another one.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// The route.
 pub fn routes() -> Router<Context> {
@@ -68,16 +78,24 @@ async fn send(
         return Ok(order.send(&context, deadline).await.into_response());
     }
     let mut why = "there is no connector server at the moment".to_owned();
+    let mut state = context.cluster.watch_state();
+    let mut retry = Backoff::new(LOOK_FIRST, LOOK_LAST);
     loop {
+        let reign = *state.borrow_and_update().reign();
         match attempt(&context, &order, &uri, &headers, deadline).await {
             Attempt::Answered(response) => return Ok(*response),
             Attempt::NotSent(reason) => why = reason,
             Attempt::Nobody => {}
         }
-        if Instant::now() + LOOK >= deadline {
+        let wait = retry.step();
+        if Instant::now() + wait >= deadline {
             return Ok(Outcome::NotSent(why).into_response());
         }
-        sleep(LOOK).await;
+        // Another reign may be able to at once.
+        let another = state.wait_for(|state| *state.reign() != reign);
+        if timeout(wait, another).await.is_ok() {
+            retry.reset();
+        }
     }
 }
 
@@ -119,8 +137,18 @@ async fn attempt(
     let path = uri.path_and_query().map_or("/", |it| it.as_str());
     let asked = context
         .peers
-        .pass_on(&holder.member.admin, path, headers, order.body(), left)
-        .await;
+        .pass_on(&holder.member.admin, path, headers, order.body(), left);
+    let asked = tokio::select! {
+        asked = asked => asked,
+        () = replaced(context, holder.id) => return match order.is_keyed() {
+            // Whatever the old one has begun stands in the log, and it can't begin any more.
+            true => Attempt::NotSent("the connector server has changed".into()),
+            false => {
+                let why = "the connector server that it was passed to fell silent, and there is another one";
+                Attempt::Answered(Box::new(Outcome::Unknown(why.into()).into_response()))
+            }
+        },
+    };
     match asked {
         Ok(answer) if answer.headers.contains_key(NOT_SENT) => {
             Attempt::NotSent(outcome::detail(&answer.body))
@@ -132,6 +160,19 @@ async fn attempt(
             Attempt::Answered(Box::new(unknown.into_response()))
         }
     }
+}
+
+/// Returns when another member has been the connector server for a while.
+async fn replaced(context: &Context, holder: MemberId) {
+    let mut state = context.cluster.watch_state();
+    let other = |state: &Arc<Replicated>| {
+        let reign = state.reign();
+        !reign.released && reign.holder.is_some_and(|it| it != holder)
+    };
+    if state.wait_for(other).await.is_err() {
+        return std::future::pending().await;
+    }
+    sleep(LAST_WORD).await;
 }
 
 fn outgoing_kind(text: &str) -> Result<Kind, Problem> {

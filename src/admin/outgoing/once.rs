@@ -6,12 +6,13 @@
 //! sending for it.
 
 use std::{
+    collections::BTreeSet,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
-use http::StatusCode;
 use nix::time::{ClockId, clock_gettime};
+use parking_lot::Mutex;
 use quorate_proto::connector::Send;
 use quorate_raft::ProposeError;
 use tokio::time::{sleep, timeout_at};
@@ -33,12 +34,41 @@ use crate::{
 /// A number that no second intent of this process has: with its epoch it names the intent.
 static TICKETS: AtomicU64 = AtomicU64::new(1);
 
+/// The intents of this process whose end is still to come, by epoch and ticket.
+static UNDER_WAY: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+
+/// One of them, until it is dropped.
+struct UnderWay((u64, u64));
+
+impl UnderWay {
+    fn begin(ticket: (u64, u64)) -> UnderWay {
+        UNDER_WAY.lock().insert(ticket);
+        UnderWay(ticket)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        UNDER_WAY.lock().remove(&self.0);
+    }
+}
+
 /// How long an outcome is tried to be put into the log.
 const CONCLUDE: Duration = Duration::from_secs(30);
 const CONCLUDE_AGAIN: Duration = Duration::from_millis(200);
 
 /// Sends `order` under `key`, unless that was done before; as the connector server.
 pub async fn send(context: &Context, key: SendKey, order: &Order, deadline: Instant) -> Outcome {
+    let (context, order) = (context.clone(), order.clone());
+    // It goes on when the caller has gone, so that no intent is left without its end.
+    let sending = tokio::spawn(async move { send_whole(&context, key, &order, deadline).await });
+    sending
+        .await
+        .unwrap_or_else(|error| Outcome::Unknown(format!("the sending broke off: {error}")))
+}
+
+async fn send_whole(context: &Context, key: SendKey, order: &Order, deadline: Instant) -> Outcome {
+    let fingerprint = order.fingerprint().await;
     while Instant::now() < deadline {
         let standing = *context.connectors.reign().borrow();
         if !standing.acting {
@@ -48,10 +78,11 @@ pub async fn send(context: &Context, key: SendKey, order: &Order, deadline: Inst
             key: key.clone(),
             epoch: standing.epoch,
             ticket: TICKETS.fetch_add(1, Ordering::Relaxed),
-            fingerprint: order.fingerprint(),
+            fingerprint,
             now_ms: since_boot_ms(),
         };
         let ticket = (intent.epoch, intent.ticket);
+        let under_way = UnderWay::begin(ticket);
         let within = deadline.min(context.cluster.write_deadline());
         let asked = context
             .cluster
@@ -77,11 +108,13 @@ pub async fn send(context: &Context, key: SendKey, order: &Order, deadline: Inst
             }
         };
         match admission {
-            Admission::Fresh => return begin(context, key, ticket, order, deadline).await,
-            Admission::Full => {
-                let detail = "the message was not sent: too many idempotency keys were used in the last ten minutes; send without one, or later";
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                return Outcome::Problem(Problem::new(status, "unavailable", detail));
+            Admission::Fresh => return begin(context, key, under_way, order, deadline).await,
+            full @ Admission::Full => {
+                let thing = format!("{}/{}", key.kind, key.name);
+                return match Problem::of_answer(&thing, Answer::Intended(full)) {
+                    Some(problem) => Outcome::Problem(problem),
+                    None => Outcome::NotSent("too many idempotency keys are in use".into()),
+                };
             }
             Admission::Known(known) => {
                 if let Some(outcome) = before(context, &key, known, deadline).await {
@@ -94,35 +127,34 @@ pub async fn send(context: &Context, key: SendKey, order: &Order, deadline: Inst
     Outcome::NotSent("its time was over before its key was free".into())
 }
 
-/// This request's own intent stands. The sending goes on when the caller has gone.
+/// This request's own intent stands.
 async fn begin(
     context: &Context,
     key: SendKey,
-    ticket: (u64, u64),
+    under_way: UnderWay,
     order: &Order,
     deadline: Instant,
 ) -> Outcome {
-    let (context, order) = (context.clone(), order.clone());
-    let task = tokio::spawn(async move {
-        let outcome = order.send_once(&context, deadline).await;
-        let told = match &outcome {
-            Outcome::Confirmed(answer) => Some(SendOutcome::Confirmed {
-                message_id: answer.message_id.clone(),
-            }),
-            Outcome::Refused(why) => Some(SendOutcome::refused(why)),
-            Outcome::NotSent(_) | Outcome::Problem(_) => Some(SendOutcome::Withdrawn),
-            // The intent without an outcome says just that.
-            Outcome::Unknown(_) => None,
-        };
-        if let Some(told) = told {
-            let concluding = tokio::spawn(conclude(context, key, ticket, told));
-            // A retry that comes after this answer finds the outcome, if there is time.
-            let _ = timeout_at(deadline.into(), concluding).await;
-        }
-        outcome
-    });
-    task.await
-        .unwrap_or_else(|error| Outcome::Unknown(format!("the sending broke off: {error}")))
+    let outcome = order.send_once(context, deadline).await;
+    let told = match &outcome {
+        Outcome::Confirmed(answer) => Some(SendOutcome::Confirmed {
+            message_id: answer.message_id.clone(),
+        }),
+        Outcome::Refused(why) => Some(SendOutcome::refused(why)),
+        Outcome::NotSent(_) | Outcome::Problem(_) => Some(SendOutcome::Withdrawn),
+        // The intent without an outcome says just that.
+        Outcome::Unknown(_) => None,
+    };
+    if let Some(told) = told {
+        let context = context.clone();
+        let concluding = tokio::spawn(async move {
+            conclude(context, key, under_way.0, told).await;
+            drop(under_way);
+        });
+        // A retry that comes after this answer finds the outcome, if there is time.
+        let _ = timeout_at(deadline.into(), concluding).await;
+    }
+    outcome
 }
 
 /// The outcome of the one that was there before; `None`: it was withdrawn.
@@ -143,6 +175,7 @@ async fn before(
         )));
     }
     let mut state = context.cluster.watch_state();
+    let ticket = (known.epoch, known.ticket);
     let mut outcome = known.outcome;
     loop {
         match outcome {
@@ -167,9 +200,10 @@ async fn before(
             Some(_) => {}
             None => return None,
         }
-        if now.reign().epoch != known.epoch {
+        if !UNDER_WAY.lock().contains(&ticket) {
+            // Of an earlier reign, or its end is known here, and that nothing is known of it.
             return Some(Outcome::Unknown(
-                "it was being sent under this key when the connector server changed, and is not sent again".into(),
+                "it was sent under this key, what became of it is not known, and it is not sent again".into(),
             ));
         }
         outcome = None;
@@ -198,8 +232,16 @@ async fn conclude(context: Context, key: SendKey, ticket: (u64, u64), outcome: S
             .cluster
             .propose(Command::Conclude(Box::new(conclusion)), deadline)
             .await;
-        if told.is_ok() {
-            return;
+        match told {
+            Ok((_, Answer::Done { .. })) => return,
+            // It stands in the log already, or is too old to matter. A withdrawal may have
+            // come before what it withdraws.
+            Ok((_, Answer::Ignored(_))) if outcome != SendOutcome::Withdrawn => return,
+            Ok((_, Answer::Ignored(_))) | Err(_) => {}
+            Ok((_, answer)) => {
+                tracing::error!(%key, ?answer, "the outcome of a send was refused by the log");
+                return;
+            }
         }
         sleep(CONCLUDE_AGAIN).await;
     }

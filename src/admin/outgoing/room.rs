@@ -8,15 +8,20 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::header::CONTENT_LENGTH;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use super::{BODY_MAX, outcome::Outcome};
 
 /// For the bodies of all messages that are under way here.
 const ROOM: usize = 4 * BODY_MAX;
-/// What a message takes at least: its headers, and what is kept of it on the way.
-const LEAST: usize = 16 << 10;
-/// How long a message waits for room.
+/// What a message takes at least. So there are at most [`ROOM`] / [`LEAST`] of them, which
+/// leaves connections of this face for everything else that it answers.
+const LEAST: usize = 2 << 20;
+/// Most messages that wait for room, and how long each does.
+const WAITING: usize = 128;
 const WAIT: Duration = Duration::from_secs(5);
 
 /// The room that is left.
@@ -24,6 +29,8 @@ const WAIT: Duration = Duration::from_secs(5);
 pub struct Room {
     /// In units of [`LEAST`].
     left: Arc<Semaphore>,
+    /// To wait there is room for some, too.
+    places: Arc<Semaphore>,
     wait: Duration,
 }
 
@@ -32,8 +39,20 @@ impl Room {
     pub fn new() -> Room {
         Room {
             left: Arc::new(Semaphore::new(ROOM / LEAST)),
+            places: Arc::new(Semaphore::new(WAITING)),
             wait: WAIT,
         }
+    }
+}
+
+impl Room {
+    async fn take(&self, units: u32) -> Option<OwnedSemaphorePermit> {
+        if let Ok(held) = self.left.clone().try_acquire_many_owned(units) {
+            return Some(held);
+        }
+        let _place = self.places.try_acquire().ok()?;
+        let taking = self.left.clone().acquire_many_owned(units);
+        timeout(self.wait, taking).await.ok()?.ok()
     }
 }
 
@@ -44,10 +63,11 @@ pub async fn within(State(room): State<Room>, request: Request, next: Next) -> R
     // A longer one is refused when it is read.
     let bytes = length.unwrap_or(BODY_MAX).min(BODY_MAX);
     let units = u32::try_from(bytes / LEAST + 1).unwrap_or(u32::MAX);
-    match timeout(room.wait, room.left.acquire_many_owned(units)).await {
-        Ok(Ok(_held)) => next.run(request).await,
-        _ => Outcome::NotSent(format!(
-            "messages of {} MiB are under way by this member already",
+    match room.take(units).await {
+        Some(_held) => next.run(request).await,
+        None => Outcome::NotSent(format!(
+            "{} messages, or {} MiB of them, are under way by this member already",
+            ROOM / LEAST,
             ROOM >> 20
         ))
         .into_response(),

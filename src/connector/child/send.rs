@@ -24,6 +24,9 @@ use super::{
 /// How long closing may take while messages are under way.
 const CLOSING: Duration = Duration::from_secs(1);
 
+/// How much longer than it should a sender may take for its word.
+const SLACK: Duration = Duration::from_millis(20);
+
 /// What means the same for every kind of outgoing.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Common {
@@ -188,7 +191,8 @@ impl<L: Outlet> Sending<'_, L> {
         let sender = self.sender.clone();
         self.under_way.insert(id);
         let sending = async move {
-            let sent = timeout(parcel.within, sender.send(&parcel)).await;
+            // The sender keeps the time itself, and knows better how far it came.
+            let sent = timeout(parcel.within + SLACK, sender.send(&parcel)).await;
             (id, sent.unwrap_or_else(|_| unanswered()))
         };
         self.acts.push(sending.boxed());

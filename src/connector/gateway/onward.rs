@@ -30,7 +30,11 @@ pub fn read(reply: &Reply, cid: String) -> Result<Option<Onward>, String> {
         .ok_or_else(|| {
             format!("Quorate-Send: {to:?}, which is no KIND/NAME such as amqp_outgoing/invoices")
         })?;
-    let message = sending::read(&reply.headers, None, reply.body.clone(), cid)?;
+    let mut message = sending::read(&reply.headers, None, reply.body.clone(), cid)?;
+    if message.message_id.is_empty() {
+        // The same in every try of the message that it answers.
+        message.message_id.clone_from(&message.cid);
+    }
     Ok(Some(Onward {
         kind: kind.to_owned(),
         name: name.to_owned(),

@@ -117,7 +117,7 @@ impl ZmqChannel {
                 "messages come at most once: those that ZeroMQ holds when the connector server dies are lost, and so are those that fail; ROUTER, with a peer that sends again what was not acked, loses none",
             ),
             ZmqChannelSocket::Rep => Some(
-                "a question without an answer is lost when the connector server dies, and the one who asked has to ask again; ROUTER tells questions apart by their ids",
+                "a question without an answer is lost when the connector server dies, and the one who asked has to ask again; ROUTER, whose peers send again what was not acked, loses none",
             ),
             ZmqChannelSocket::Router => None,
         }

@@ -52,6 +52,7 @@ impl Sender for Sending {
             Err(wrong) => return Sent::Refused(wrong),
         };
         let to = way(&letter);
+        let alone = letter.exchange.as_str().is_empty();
         let within = parcel.within.saturating_sub(AHEAD.min(parcel.within / 4));
         match self.publisher.publish(letter, within).await {
             Fate::Confirmed => Sent::Confirmed {
@@ -61,9 +62,16 @@ impl Sender for Sending {
             Fate::Unroutable => Sent::Refused(format!(
                 "no queue takes messages sent to the {to}: bind one at the broker, or correct exchange and routing key"
             )),
-            Fate::Nacked => Sent::Refused(format!(
-                "a queue behind the {to} did not take the message: it is full and rejects (`x-overflow: reject-publish`), or has failed; other queues behind it may have the message"
-            )),
+            Fate::Nacked => {
+                let why = format!(
+                    "a queue behind the {to} did not take the message: it is full and rejects (`x-overflow: reject-publish`), or has failed"
+                );
+                // Behind the default exchange there is one queue, elsewhere there may be more.
+                match alone {
+                    true => Sent::Refused(why),
+                    false => Sent::Unknown(format!("{why}; other queues behind it may have it")),
+                }
+            }
             Fate::Rejected(said) => Sent::Refused(match said.kind() {
                 AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => format!(
                     "there is no such exchange in the vhost {:?}, in the {to}: declare it at the broker, or correct the exchange",
