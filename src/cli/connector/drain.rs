@@ -6,7 +6,11 @@ use tokio::time::sleep;
 
 use super::{One, operate};
 use crate::{
-    cli::{client::Client, failure::Failure, output},
+    cli::{
+        client::Client,
+        failure::Failure,
+        output::{self, Output},
+    },
     connector::ConnectorState,
 };
 
@@ -15,23 +19,30 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Pauses it, and returns once its process is gone: then nothing is in flight.
 pub async fn run(one: One) -> Result<(), Failure> {
-    operate::ordered(&one, "pause").await?;
+    let told = operate::ordered(&one, "pause").await?;
     let client = Client::new(&one.client)?;
     let deadline = Instant::now() + Duration::from_secs(one.client.timeout);
     loop {
         let row = one.row(&client).await?;
-        let busy = row
-            .filter(|row| row.status.state != ConnectorState::Paused || row.status.pid.is_some());
-        let Some(row) = busy else {
-            return output::line(format!(
-                "{}/{} is paused; nothing is in flight",
-                one.kind, one.name
-            ));
-        };
+        // None: a connector server that has just taken over does not show it yet.
+        let done = row.as_ref().is_some_and(|row| {
+            row.status.state == ConnectorState::Paused && row.status.pid.is_none()
+        });
+        if done {
+            return match one.client.output {
+                Output::Json => output::json(&told),
+                Output::Table => output::line(format!(
+                    "{}/{} is paused; nothing is in flight",
+                    one.kind, one.name
+                )),
+            };
+        }
         if Instant::now() >= deadline {
+            let left = row.map(|row| row.status.counts.in_flight);
+            let left = left.map_or_else(|| "unknown".to_owned(), |left| left.to_string());
             return Err(Failure::Refused(format!(
-                "{}/{} is paused, but {} messages are still in flight after {} s; --timeout says how long to wait",
-                one.kind, one.name, row.status.counts.in_flight, one.client.timeout
+                "{}/{} is paused, but its process is not gone after {} s (messages in flight: {left}); it goes on to finish them; --timeout says how long to wait",
+                one.kind, one.name, one.client.timeout
             )));
         }
         sleep(LOOK).await;
