@@ -141,7 +141,7 @@ impl Outlets {
             return Ok(not_yet());
         };
         let taken = Arc::new(AtomicBool::new(false));
-        let (sender, outcome) = oneshot::channel();
+        let (sender, mut outcome) = oneshot::channel();
         let job = Job {
             message,
             deadline,
@@ -156,7 +156,17 @@ impl Outlets {
                 return Ok(Sent::NotSent(full));
             }
         }
-        let answered = timeout_at(deadline.into(), outcome).await;
+        let mut standing = self.standing.clone();
+        let answered = tokio::select! {
+            answered = timeout_at(deadline.into(), &mut outcome) => answered,
+            _ = standing.wait_for(|it| !it.acting) => {
+                if !taken.swap(true, Ordering::AcqRel) {
+                    // Another connector server can send it in time.
+                    return Err(NoWay::Elsewhere);
+                }
+                timeout_at(deadline.into(), outcome).await
+            }
+        };
         Ok(match answered {
             Ok(Ok(sent)) => sent,
             _ if !taken.swap(true, Ordering::AcqRel) => {

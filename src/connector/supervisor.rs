@@ -37,6 +37,10 @@ struct Kept {
     broken: Option<Instant>,
 }
 
+/// What an outgoing has to finish in an orderly release, after the channels have: they may
+/// need it until then, for what their services answer.
+const LAST: Duration = Duration::from_secs(1);
+
 /// Between a keeper that broke off and the next.
 const MENDED: Duration = Duration::from_secs(1);
 
@@ -147,11 +151,24 @@ impl Supervisor {
             prepared: self.warmth.prepared,
             acted_until: self.acted_until,
         };
+        let is_channel = |kept: &Kept| kept.wish.borrow().spec.service.is_some();
+        let needed = self.kept.values().any(|it| is_channel(it) && !at_rest(it));
+        let of_outgoings = Situation {
+            rest: situation
+                .rest
+                .filter(|_| !needed)
+                .map(|drain| drain.min(LAST)),
+            ..situation
+        };
         let mut look_again = self.mend(now);
         let mut places = self.warmth.most;
         for spec in connectors.values().filter(|spec| spec.active) {
             let warm = spec.warm && places > 0;
             places -= usize::from(warm);
+            let situation = match spec.service {
+                Some(_) => &situation,
+                None => &of_outgoings,
+            };
             let (stance, again) = situation.stance(spec, warm, now);
             look_again = [look_again, again].into_iter().flatten().min();
             if let Some(kept) = self.kept.get(&spec.key) {
@@ -201,7 +218,6 @@ impl Supervisor {
         self.shared.board.retain(|key| {
             self.kept.contains_key(key) || standing.acting && connectors.contains_key(key)
         });
-        let at_rest = |kept: &Kept| *kept.rests.borrow() == kept.wish.borrow().number;
         if self.kept.values().all(at_rest)
             && let Some((_, waiting)) = &mut self.rest
         {
@@ -253,6 +269,11 @@ impl Supervisor {
                 .clone(),
         })
     }
+}
+
+/// Whether its last wish, for no process or for a parked one, is met.
+fn at_rest(kept: &Kept) -> bool {
+    *kept.rests.borrow() == kept.wish.borrow().number
 }
 
 fn ask(kept: &Kept, spec: Option<&Arc<Spec>>, stance: Stance, remains: Option<Remains>) {
