@@ -12,7 +12,7 @@ use std::{
 
 use parking_lot::Mutex;
 use quorate::{
-    connector::{ConnectorState, ConnectorStatus, NoWay, Sent},
+    connector::{ConnectorState, ConnectorStatus, Handle, NoWay, Sent},
     state::{Kind, Order},
 };
 use quorate_proto::connector::Send;
@@ -32,11 +32,13 @@ struct Callers {
 }
 
 impl Callers {
-    fn start(member: &Member, name: &str) -> Callers {
+    /// Each asks the members in turn, as a member does that is not the connector server.
+    fn start(members: &[&Member], name: &str) -> Callers {
         let (stop, told) = (Arc::new(AtomicBool::new(false)), Told::default());
         let mut tasks = JoinSet::new();
         for caller in 0..4 {
-            let (handle, name) = (member.handle.clone(), name.to_owned());
+            let handles: Vec<Handle> = members.iter().map(|it| it.handle.clone()).collect();
+            let name = name.to_owned();
             let (stop, told) = (stop.clone(), told.clone());
             tasks.spawn(async move {
                 for n in 0.. {
@@ -49,7 +51,17 @@ impl Callers {
                         ..Send::default()
                     };
                     let deadline = Instant::now() + Duration::from_secs(10);
-                    let sent = handle.send("amqp_outgoing", &name, message, deadline).await;
+                    let mut handles = handles.iter().cycle();
+                    let sent = loop {
+                        let handle = handles.next().unwrap();
+                        let message = message.clone();
+                        let sending = handle.send("amqp_outgoing", &name, message, deadline);
+                        match sending.await {
+                            Err(NoWay::Elsewhere) if Instant::now() < deadline => {}
+                            sent => break sent,
+                        }
+                        tokio::time::sleep(Duration::from_millis(2)).await;
+                    };
                     told.lock().push((Instant::now(), body, sent));
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
@@ -129,7 +141,7 @@ async fn each_change_under_load_refuses_loses_and_repeats_nothing() {
     let member = Member::start(&group, 1, 2000);
     member.lead(2);
     member.active(&name).await;
-    let callers = Callers::start(&member, &name);
+    let callers = Callers::start(&[&member], &name);
     let mut pauses = Vec::new();
 
     for (field, value) in [
@@ -197,7 +209,7 @@ async fn paused_deleted_and_inactive_under_load_each_message_has_a_sure_outcome(
     let member = Member::start(&group, 1, 2000);
     member.lead(2);
     member.active(&name).await;
-    let callers = Callers::start(&member, &name);
+    let callers = Callers::start(&[&member], &name);
     let kind = Kind::AmqpOutgoing;
     let mut inactive = outgoing.clone();
     inactive["active"] = json!(false);
@@ -228,4 +240,39 @@ async fn paused_deleted_and_inactive_under_load_each_message_has_a_sure_outcome(
     assert!(confirmed > 0 && paused > 0 && missing > 0);
     assert_eq!(confirmed + paused + missing, told.len(), "{told:?}");
     assert_eq!(take_all(&client, [&name, &name]).await, once_each(&told));
+}
+
+/// The callers wait for the next connector server instead of failing.
+#[tokio::test(flavor = "multi_thread")]
+async fn transfers_under_load_refuse_lose_and_repeat_nothing() {
+    let (broker, name) = (broker().await, unique("handed-over"));
+    let client = broker.client().await;
+    client.declare(&name).await;
+    let group = Group::new();
+    group.put(Kind::AmqpConnection, connection(broker.port()));
+    let outgoing =
+        json!({"name": name, "connection": "broker", "exchange": "", "routing_key": name});
+    group.put(Kind::AmqpOutgoing, outgoing);
+    let (one, two) = (Member::start(&group, 1, 500), Member::start(&group, 2, 500));
+    one.lead(2);
+    one.active(&name).await;
+    let callers = Callers::start(&[&one, &two], &name);
+    let (mut now, mut then) = (&one, &two);
+    let mut pauses = Vec::new();
+    for term in 3..9 {
+        callers.more(60).await;
+        let from = Instant::now();
+        now.handle.release(Duration::from_secs(5)).await;
+        now.step_down(term);
+        then.lead(term);
+        then.active(&name).await;
+        std::mem::swap(&mut now, &mut then);
+        callers.more(60).await;
+        pauses.push(("transfer".to_owned(), callers.longest_gap(from)));
+    }
+    let told = callers.finish().await;
+    table("outgoing handed over under load", &pauses);
+    let confirmed = once_each(&told);
+    assert_eq!(confirmed.len(), told.len(), "{told:?}");
+    assert_eq!(take_all(&client, [&name, &name]).await, confirmed);
 }

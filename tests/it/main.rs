@@ -7,6 +7,7 @@ mod bad_input;
 mod balancer;
 mod channel;
 mod config;
+mod connector_commands;
 mod embedded;
 mod failover;
 mod handover;

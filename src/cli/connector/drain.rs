@@ -6,8 +6,11 @@ use tokio::time::sleep;
 
 use super::{One, operate};
 use crate::{
-    admin::standbys::ConnectorRow,
-    cli::{client::Client, failure::Failure, output},
+    cli::{
+        client::Client,
+        failure::Failure,
+        output::{self, Output},
+    },
     connector::ConnectorState,
 };
 
@@ -16,31 +19,30 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Pauses it, and returns once its process is gone: then nothing is in flight.
 pub async fn run(one: One) -> Result<(), Failure> {
-    operate::ordered(&one, "pause").await?;
+    let told = operate::ordered(&one, "pause").await?;
     let client = Client::new(&one.client)?;
     let deadline = Instant::now() + Duration::from_secs(one.client.timeout);
     loop {
-        // Unreachable for a moment, or not there yet, in a takeover: then the next look tells.
+        // In a takeover nobody may answer for a moment: the next look tells.
         let row = one.row(&client).await.ok().flatten();
-        let done = |row: &ConnectorRow| {
+        // None: a connector server that has just taken over does not show it yet.
+        let done = row.as_ref().is_some_and(|row| {
             row.status.state == ConnectorState::Paused && row.status.pid.is_none()
-        };
-        if row.as_ref().is_some_and(done) {
-            return output::line(format!(
-                "{}/{} is paused; nothing is in flight",
-                one.kind, one.name
-            ));
+        });
+        if done {
+            return match one.client.output {
+                Output::Json => output::json(&told),
+                Output::Table => output::line(format!(
+                    "{}/{} is paused; nothing is in flight",
+                    one.kind, one.name
+                )),
+            };
         }
         if Instant::now() >= deadline {
-            let left = match row {
-                Some(row) => format!(
-                    "{} messages are still in flight",
-                    row.status.counts.in_flight
-                ),
-                None => "the connector server does not tell what is in flight".into(),
-            };
+            let left = row.map(|row| row.status.counts.in_flight);
+            let left = left.map_or_else(|| "unknown".to_owned(), |left| left.to_string());
             return Err(Failure::Refused(format!(
-                "{}/{} is paused, but {left} after {} s; --timeout says how long to wait",
+                "{}/{} is paused, but its process is not gone after {} s (messages in flight: {left}); it goes on to finish them; --timeout says how long to wait",
                 one.kind, one.name, one.client.timeout
             )));
         }
