@@ -93,7 +93,7 @@ fn mutate(message: &mut Vec<u8>, numbers: &mut Numbers) {
 
 #[test]
 fn mutations_of_good_messages() {
-    let mut numbers = Numbers(0x5EED_0F_A11_0F_7E57);
+    let mut numbers = Numbers(0x05EE_DF0A_110F_7E57);
     let (mut read, mut refused) = (0, 0);
     for round in 0..200_000 {
         let (mut message, encoding) = if round % 2 == 0 {

@@ -65,7 +65,10 @@ pub enum Order {
     /// Disconnect.
     End,
     /// Put a message.
-    Put { put: Box<Put>, answer: Answer<Put1> },
+    Put {
+        put: Box<Put>,
+        answer: Answer<PutAnswer>,
+    },
 }
 
 /// What becomes of a message that was got.
@@ -87,7 +90,7 @@ pub struct Put {
 }
 
 /// How a put ended: with the message's id, or not.
-pub type Put1 = Result<[u8; 24], Failure>;
+pub type PutAnswer = Result<[u8; 24], Failure>;
 
 /// Whether a put was begun, or given up before: one of them, and not both.
 #[derive(Default)]

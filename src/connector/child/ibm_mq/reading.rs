@@ -80,7 +80,11 @@ impl Reading {
         messages: mpsc::Sender<Arrival>,
     ) -> Result<Self, Refused> {
         let explain = |failure| refused(failure, manager, &queue);
-        let alone = mq::MQOO_INPUT_EXCLUSIVE | mq::MQOO_INQUIRE | mq::MQOO_SAVE_ALL_CONTEXT;
+        let alone = mq::MQOO_INPUT_EXCLUSIVE
+            | mq::MQOO_INQUIRE
+            | mq::MQOO_SAVE_ALL_CONTEXT
+            // Whatever the queue's DEFREADA says: what is read ahead is in no unit of work.
+            | mq::MQOO_NO_READ_AHEAD;
         let object = connection.open(&queue, alone).map_err(explain)?;
         // An inhibited queue can be opened all the same, and would be refused at each get.
         let inhibited = connection.inquire_number(&object, mq::MQIA_INHIBIT_GET);

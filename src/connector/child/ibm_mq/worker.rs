@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use super::{
     super::link::Trouble,
     library,
-    orders::{Order, Put, Put1},
+    orders::{Order, Put, PutAnswer},
     pulse::Pulse,
     reading::Reading,
     reasons::{Failure, Kind},
@@ -85,8 +85,8 @@ pub struct Worker {
     pub(super) connection: Connection,
     pub(super) manager: Manager,
     reading: Option<Reading>,
-    /// The queue that is open for output, and its name.
-    writing: Option<(Object, String)>,
+    /// The queue that is open for output.
+    writing: Option<Object>,
     /// When the queue manager answered last.
     asked: Instant,
 }
@@ -197,7 +197,7 @@ impl Worker {
             }
             Order::Target { queue, answer } => {
                 let opened = self.connection.open(&queue, mq::MQOO_OUTPUT);
-                let opened = opened.map(|object| self.writing = Some((object, queue.clone())));
+                let opened = opened.map(|object| self.writing = Some(object));
                 self.answer(opened, &queue, answer)?;
             }
             Order::End => {}
@@ -235,7 +235,7 @@ impl Worker {
         number.and_then(|number| u64::try_from(number).ok())
     }
 
-    fn put(&mut self, put: Put) -> Put1 {
+    fn put(&mut self, put: Put) -> PutAnswer {
         let mut ready = put.ready;
         if !put.begun.begin() {
             // Nobody waits for it any more, and was told that it is not sent.
@@ -243,10 +243,9 @@ impl Worker {
         }
         let (descriptor, own_id) = (&mut ready.descriptor, ready.own_id);
         match (&ready.queue, &self.writing) {
-            (None, Some((object, _))) => {
-                self.connection
-                    .put(object, descriptor, own_id, &ready.body)?
-            }
+            (None, Some(object)) => self
+                .connection
+                .put(object, descriptor, own_id, &ready.body)?,
             (Some(queue), _) => self
                 .connection
                 .put_to(queue, descriptor, own_id, &ready.body)?,
