@@ -96,7 +96,7 @@ fn clean(text: &str) -> String {
         end -= 1;
     }
     let plain = |it: char| {
-        if it.is_control() || it >= '\u{fffe}' && it <= '\u{ffff}' {
+        if it.is_control() || matches!(it, '\u{fffe}' | '\u{ffff}') {
             ' '
         } else {
             it

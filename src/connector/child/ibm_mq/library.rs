@@ -2,7 +2,9 @@
 //!
 //! Only the verbs that are called are looked up: a library without the rest is good enough.
 //! It is never unloaded, as it runs threads of its own.
-#![allow(non_snake_case, unsafe_code)]
+// MQI's own names, and as many arguments as it has.
+#![allow(non_snake_case, clippy::too_many_arguments)]
+#![allow(unsafe_code)]
 
 use std::{collections::HashMap, env};
 
