@@ -4,6 +4,7 @@
 #![allow(dead_code, missing_docs)]
 
 mod calm;
+mod connectors;
 mod load;
 #[path = "../support/machine.rs"]
 mod machine;
@@ -30,6 +31,8 @@ enum Run {
     Takeovers(takeovers::Options),
     /// Full load, and nobody takes over.
     Calm(calm::Options),
+    /// A thousand connectors.
+    Connectors(connectors::Options),
 }
 
 /// What all runs have.
@@ -48,6 +51,7 @@ async fn main() -> ExitCode {
     let findings = match Arguments::parse().run {
         Run::Takeovers(options) => takeovers::run(options).await,
         Run::Calm(options) => calm::run(options).await,
+        Run::Connectors(options) => connectors::run(options).await,
     };
     for finding in &findings {
         eprintln!("FOUND: {finding}");

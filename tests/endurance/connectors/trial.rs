@@ -24,6 +24,8 @@ use super::{
 
 /// The longest that starting, one round, or a takeover may take.
 const LIMIT: Duration = Duration::from_secs(120);
+/// The default of `standby_max`, which the members run with.
+pub const STANDBY_MAX: usize = 200;
 /// Between two looks at the states: a thousand rows are some work.
 const LOOK: Duration = Duration::from_millis(100);
 /// By then threads that are kept for a while have ended: tokio keeps those for 10 s.
@@ -67,7 +69,6 @@ pub async fn run(
     peers: &Peers,
     connectors: Vec<Connector>,
     failover_ms: u64,
-    standby_max: usize,
 ) -> Trial {
     let mut trial = Trial {
         connectors,
@@ -78,7 +79,7 @@ pub async fn run(
     let mut cluster = Cluster::start(3, failover_ms, "").await;
     cluster.root.disable_cleanup(true);
     println!("logs: {}", cluster.root.path().display());
-    trial.start(peers, &cluster, standby_max).await;
+    trial.start(peers, &cluster).await;
     if trial.findings.is_empty() {
         trial.measure(&cluster, before).await;
         trial.take_over(peers, &mut cluster).await;
@@ -89,7 +90,7 @@ pub async fn run(
 }
 
 impl Trial {
-    async fn start(&mut self, peers: &Peers, cluster: &Cluster, standby_max: usize) {
+    async fn start(&mut self, peers: &Peers, cluster: &Cluster) {
         let (server, epoch) = cluster.serving(0).await;
         self.terms[0] = term(cluster, server).await;
         let begun = Instant::now();
@@ -102,7 +103,7 @@ impl Trial {
             return;
         }
         self.active = begun.elapsed();
-        let wanted = self.connectors.len().min(standby_max);
+        let wanted = self.connectors.len().min(STANDBY_MAX);
         for n in (0..3).filter(|n| *n != server) {
             let pid = cluster.members[n].pid().as_raw() as u32;
             while standing(cluster, n).await < wanted {
