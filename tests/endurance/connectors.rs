@@ -1,6 +1,5 @@
 //! A thousand connectors on one cluster, and fewer, to tell what grows with their number.
 
-mod footprint;
 mod mix;
 mod peers;
 mod round;

@@ -5,6 +5,7 @@
 
 mod calm;
 mod connectors;
+mod footprint;
 mod load;
 #[path = "../support/machine.rs"]
 mod machine;
@@ -13,6 +14,7 @@ mod spread;
 #[path = "../it/support/mod.rs"]
 mod support;
 mod takeovers;
+mod throughput;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -33,6 +35,14 @@ enum Run {
     Calm(calm::Options),
     /// A thousand connectors.
     Connectors(connectors::Options),
+    /// Messages a second beside bare lapin.
+    Throughput(throughput::Options),
+    /// What they are measured beside.
+    #[command(hide = true)]
+    Bare {
+        #[command(subcommand)]
+        which: throughput::bare::Bare,
+    },
 }
 
 /// What all runs have.
@@ -52,6 +62,11 @@ async fn main() -> ExitCode {
         Run::Takeovers(options) => takeovers::run(options).await,
         Run::Calm(options) => calm::run(options).await,
         Run::Connectors(options) => connectors::run(options).await,
+        Run::Throughput(options) => throughput::run(options).await,
+        Run::Bare { which } => {
+            throughput::bare::run(which).await;
+            Vec::new()
+        }
     };
     for finding in &findings {
         eprintln!("FOUND: {finding}");

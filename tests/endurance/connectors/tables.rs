@@ -5,8 +5,10 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 use serde_json::{Value, json};
 
 use super::{
-    super::spread::ms,
-    footprint::{Process, percentile},
+    super::{
+        footprint::{Process, percentile},
+        spread::ms,
+    },
     mix,
     trial::{STANDBY_MAX, Trial},
 };

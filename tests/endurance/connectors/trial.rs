@@ -11,12 +11,10 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    super::support::{
-        cluster::Cluster,
-        http,
-        member::QUORATE,
+    super::{
+        footprint::{self, Process},
+        support::{cluster::Cluster, http, member::QUORATE},
     },
-    footprint::{self, Process},
     mix::Connector,
     peers::Peers,
     round::{Round, round},
@@ -28,6 +26,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub const STANDBY_MAX: usize = 200;
 /// Between two looks at the states: a thousand rows are some work.
 const LOOK: Duration = Duration::from_millis(100);
+/// A takeover tells of itself when all are active, or after 10 s.
+const TOLD: Duration = Duration::from_secs(15);
 /// By then threads that are kept for a while have ended: tokio keeps those for 10 s.
 const QUIET: Duration = Duration::from_secs(12);
 /// For how long it is watched how much processor time doing nothing takes.
@@ -246,13 +246,7 @@ impl Trial {
         self.complete("after the takeover", self.round.missing.clone());
         (self.reign, self.all_active) = (reign, all_active);
         self.terms[1] = term_then;
-        // By then the chronicle has told of it.
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let told = http::get_json(&cluster.members[next].admin_url("/v1/takeovers")).await;
-        let list = told.unwrap_or_default()["takeovers"].clone();
-        let stories = list.as_array().cloned().unwrap_or_default();
-        let later = |story: &Value| story["epoch"].as_u64() > Some(epoch);
-        self.story = stories.into_iter().find(later).unwrap_or_default();
+        self.story = story(cluster, next, epoch).await;
         self.terms[2] = term(cluster, next).await;
         if self.terms[2] != self.terms[1] {
             self.findings.push(format!(
@@ -291,6 +285,22 @@ async fn term(cluster: &Cluster, at: usize) -> u64 {
     let url = cluster.members[at].admin_url("/v1/cluster/leader");
     let answer = http::get_json(&url).await.unwrap_or_default();
     answer["term"].as_u64().unwrap_or_default()
+}
+
+/// What is told of the takeover after that of `epoch`, as soon as it is.
+async fn story(cluster: &Cluster, at: usize, epoch: u64) -> Value {
+    let url = cluster.members[at].admin_url("/v1/cluster/takeovers");
+    let begun = Instant::now();
+    while begun.elapsed() < TOLD {
+        let told = http::get_json(&url).await.unwrap_or_default();
+        let stories = told["takeovers"].as_array().cloned().unwrap_or_default();
+        let later = |story: &Value| story["epoch"].as_u64() > Some(epoch);
+        if let Some(story) = stories.into_iter().find(later) {
+            return story;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Value::Null
 }
 
 /// The connector server's rows, without what the other members say.
