@@ -24,6 +24,7 @@ use tokio::{
 
 pub use super::child::Sent;
 use super::{child::backoff::Backoff, reign::Standing, spec::Key, view::View};
+use crate::state::Kind;
 
 /// Most messages that wait for one outgoing.
 const WAITING: usize = 1000;
@@ -169,15 +170,16 @@ impl Outlets {
 
     fn find(&self, kind: &str, name: &str) -> Result<Key, NoWay> {
         let view = self.view.borrow();
-        let outgoing = view
-            .connectors
-            .values()
-            .find(|spec| spec.key.kind == kind && spec.key.name == name && spec.service.is_none())
-            .ok_or(NoWay::Missing)?;
-        if outgoing.active {
-            Ok(outgoing.key.clone())
-        } else {
-            Err(NoWay::Paused)
+        let kind: Kind = kind.parse().map_err(|_| NoWay::Missing)?;
+        let key = Key {
+            kind: kind.as_str(),
+            name: name.to_owned(),
+        };
+        match view.connectors.get(&key) {
+            Some(spec) if spec.service.is_some() => Err(NoWay::Missing),
+            Some(spec) if spec.active => Ok(key),
+            Some(_) => Err(NoWay::Paused),
+            None => Err(NoWay::Missing),
         }
     }
 }

@@ -18,7 +18,7 @@ use tracing::warn;
 use super::{
     child::frames::{Reader, write_all},
     lease::Page,
-    spawner::Spawner,
+    spawner::{Spawner, Turn},
     spec::Spec,
 };
 
@@ -48,6 +48,8 @@ pub struct Process {
     ticks: Interval,
     silent: u32,
     spoken: bool,
+    /// Given back with its first sign of life.
+    turn: Option<Turn>,
     kill_at: Option<Instant>,
     killed: Option<&'static str>,
     end_of_frames: bool,
@@ -68,6 +70,7 @@ impl Process {
         page: &Page,
         spec: &Spec,
         alive: Duration,
+        turn: Turn,
     ) -> io::Result<Process> {
         let (child, control) = spawner.spawn(&spec.key, page.descriptor()?).await?;
         let pid = child
@@ -89,6 +92,7 @@ impl Process {
             ticks,
             silent: 0,
             spoken: false,
+            turn: Some(turn),
             kill_at: None,
             killed: None,
             end_of_frames: false,
@@ -129,6 +133,7 @@ impl Process {
                     Ok(Some(FromProcess { epoch, incarnation, frame: Some(frame) })) => {
                         self.silent = 0;
                         self.spoken = true;
+                        self.turn = None;
                         // 0: before its first activation.
                         if self.killed.is_none() && (incarnation == self.incarnation || incarnation == 0) {
                             return Event::Frame(epoch, frame);

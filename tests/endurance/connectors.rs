@@ -62,5 +62,8 @@ pub async fn run(options: Options) -> Vec<String> {
         &markdown,
         &tables::raw(&trials, options.common.failover_ms),
     );
-    trials.into_iter().flat_map(|trial| trial.findings).collect()
+    trials
+        .into_iter()
+        .flat_map(|trial| trial.findings)
+        .collect()
 }

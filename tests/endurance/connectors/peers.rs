@@ -69,7 +69,8 @@ impl Peers {
         };
         let channel = self.broker.connection().create_channel().await;
         let channel = channel.expect("a channel");
-        let consuming = channel.basic_consume(OUT.into(), "".into(), options, FieldTable::default());
+        let consuming =
+            channel.basic_consume(OUT.into(), "".into(), options, FieldTable::default());
         let mut consumer = consuming.await.expect("a consumer");
         let arrived = self.arrived.clone();
         tokio::spawn(async move {

@@ -65,11 +65,7 @@ pub struct Trial {
 }
 
 /// Runs one.
-pub async fn run(
-    peers: &Peers,
-    connectors: Vec<Connector>,
-    failover_ms: u64,
-) -> Trial {
+pub async fn run(peers: &Peers, connectors: Vec<Connector>, failover_ms: u64) -> Trial {
     let mut trial = Trial {
         connectors,
         ..Trial::default()
@@ -99,7 +95,8 @@ impl Trial {
             return;
         }
         self.applied = begun.elapsed();
-        if !self.all_active(cluster, server, epoch, begun).await {
+        if let Err(problem) = all_active(cluster, server, epoch, self.connectors.len()).await {
+            self.findings.push(problem);
             return;
         }
         self.active = begun.elapsed();
@@ -124,40 +121,6 @@ impl Trial {
         self.complete("before the takeover", self.first_round.missing.clone());
     }
 
-    /// Waits until `server` has them all active under a later epoch than none, and `epoch` or
-    /// a newer one.
-    async fn all_active(
-        &mut self,
-        cluster: &Cluster,
-        server: usize,
-        epoch: u64,
-        begun: Instant,
-    ) -> bool {
-        let mut seen = "nothing".to_owned();
-        while begun.elapsed() < LIMIT {
-            match rows(cluster, server).await {
-                Ok(rows) => {
-                    let there = rows.iter().filter(|row| {
-                        row["state"] == "active" && row["epoch"].as_u64() >= Some(epoch)
-                    });
-                    let there = there.count();
-                    if there == self.connectors.len() {
-                        return true;
-                    }
-                    let troubled = rows.iter().find(|row| !row["last_error"].is_null());
-                    seen = format!("{there} active; {troubled:?}");
-                }
-                Err(problem) => seen = problem,
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        self.findings.push(format!(
-            "not all of {} were active within {LIMIT:?}: {seen}",
-            self.connectors.len()
-        ));
-        false
-    }
-
     fn documents(&self, peers: &Peers) -> Vec<Value> {
         let mut documents = vec![
             json!({"kind": "service", "name": "sink", "upstream": peers.sink.url()}),
@@ -180,11 +143,12 @@ impl Trial {
             .collect();
         let acting = footprint::children(pids[server]);
         let others = (0..3).filter(|n| *n != server);
-        let waiting: Vec<u32> = others
-            .flat_map(|n| footprint::children(pids[n]))
-            .collect();
+        let waiting: Vec<u32> = others.flat_map(|n| footprint::children(pids[n])).collect();
         let groups = [&pids, &acting, &waiting];
-        let (begun, start) = (Instant::now(), groups.map(|group| footprint::seconds(group)));
+        let (begun, start) = (
+            Instant::now(),
+            groups.map(|group| footprint::seconds(group)),
+        );
         tokio::time::sleep(IDLE).await;
         let end = groups.map(|group| footprint::seconds(group));
         let took = begun.elapsed().as_secs_f64();
@@ -232,16 +196,12 @@ impl Trial {
         let watching = async {
             let (next, later, reign) = reigns.await;
             let term = term(cluster, next).await;
-            let mut seen = Trial {
-                connectors: self.connectors.clone(),
-                ..Trial::default()
-            };
-            seen.all_active(cluster, next, later, begun).await;
-            (next, reign, term, begun.elapsed(), seen.findings)
+            let active = all_active(cluster, next, later, self.connectors.len()).await;
+            (next, reign, term, begun.elapsed(), active)
         };
-        let (round, (next, reign, term_then, all_active, findings)) =
+        let (round, (next, reign, term_then, all_active, active)) =
             tokio::join!(messages, watching);
-        self.findings.extend(findings);
+        self.findings.extend(active.err());
         self.round = round;
         self.complete("after the takeover", self.round.missing.clone());
         (self.reign, self.all_active) = (reign, all_active);
@@ -272,6 +232,36 @@ impl Trial {
             ));
         }
     }
+}
+
+/// Waits until `server` has so many active under `epoch` or a newer one.
+async fn all_active(
+    cluster: &Cluster,
+    server: usize,
+    epoch: u64,
+    count: usize,
+) -> Result<(), String> {
+    let begun = Instant::now();
+    let mut seen = "nothing".to_owned();
+    while begun.elapsed() < LIMIT {
+        match rows(cluster, server).await {
+            Ok(rows) => {
+                let active =
+                    |row: &&Value| row["state"] == "active" && row["epoch"].as_u64() >= Some(epoch);
+                let there = rows.iter().filter(active).count();
+                if there == count {
+                    return Ok(());
+                }
+                let troubled = rows.iter().find(|row| !row["last_error"].is_null());
+                seen = format!("{there} active; {troubled:?}");
+            }
+            Err(problem) => seen = problem,
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Err(format!(
+        "not all of {count} were active within {LIMIT:?}: {seen}"
+    ))
 }
 
 fn used(start: &BTreeMap<u32, f64>, end: &BTreeMap<u32, f64>) -> f64 {
@@ -344,10 +334,11 @@ async fn apply(cluster: &Cluster, at: usize, documents: &[Value]) -> Result<(), 
     let ran = tokio::task::spawn_blocking(move || command.status()).await;
     match ran.expect("a thread") {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!(
-            "quorate apply: {status}: {}",
-            std::fs::read_to_string(&log).unwrap_or_default()
-        )),
+        Ok(status) => {
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            let last = said.lines().last().unwrap_or_default();
+            Err(format!("quorate apply: {status}: {last}"))
+        }
         Err(error) => Err(error.to_string()),
     }
 }

@@ -61,7 +61,8 @@ async fn consume(uri: &str, queue: String, url: String, prefetch: u16) {
         exclusive: true,
         ..Default::default()
     };
-    let consuming = channel.basic_consume(queue.into(), "bare".into(), options, FieldTable::default());
+    let consuming =
+        channel.basic_consume(queue.into(), "bare".into(), options, FieldTable::default());
     let mut consumer = consuming.await.expect("a consumer");
     // As a member sets up its own.
     let client = reqwest::Client::builder()

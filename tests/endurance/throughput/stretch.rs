@@ -119,7 +119,11 @@ impl Bench {
         match bodies.iter().all(|body| seen.contains(body.as_str())) && calls.len() == bodies.len()
         {
             true => Ok(stretch),
-            false => Err(format!("{} calls for {} messages", calls.len(), bodies.len())),
+            false => Err(format!(
+                "{} calls for {} messages",
+                calls.len(),
+                bodies.len()
+            )),
         }
     }
 
@@ -185,7 +189,8 @@ impl Bench {
             no_ack: true,
             ..Default::default()
         };
-        let consuming = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
+        let consuming =
+            channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
         let mut consumer = consuming.await.expect("a consumer");
         let arrived = std::sync::Arc::<parking_lot::Mutex<BTreeSet<Vec<u8>>>>::default();
         let noting = std::sync::Arc::downgrade(&arrived);

@@ -7,7 +7,12 @@ use serde_json::{Value, json};
 use super::{
     super::{
         footprint,
-        support::{cluster::{Cluster, SOON}, ports, rabbitmq::Rabbit, wait::until},
+        support::{
+            cluster::{Cluster, SOON},
+            ports,
+            rabbitmq::Rabbit,
+            wait::until,
+        },
     },
     stretch::Work,
 };
@@ -15,7 +20,10 @@ use super::{
 /// Whose messages they are.
 pub enum Subject {
     /// Members, of which the first is asked.
-    Quorate { name: &'static str, cluster: Cluster },
+    Quorate {
+        name: &'static str,
+        cluster: Cluster,
+    },
     /// The program that has only lapin.
     Bare { running: Option<Child>, port: u16 },
 }
