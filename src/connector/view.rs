@@ -20,7 +20,7 @@ pub struct View {
     /// changed.
     pub connectors: Arc<BTreeMap<Key, Arc<Spec>>>,
     /// What each of them was made of.
-    made_of: Arc<BTreeMap<Key, MadeOf>>,
+    pub(super) made_of: Arc<BTreeMap<Key, MadeOf>>,
     /// What the brokers call the members' connections.
     pub brokers: Brokers,
 }

@@ -17,11 +17,7 @@ fn at_once(group: &Group, from: Instant) -> usize {
         .map(|call| call.at)
         .filter(|at| *at >= from)
         .collect();
-    let running = |at: Instant| {
-        begun
-            .iter()
-            .filter(move |it| **it <= at && at < **it + TAKES)
-    };
+    let running = |at: Instant| begun.iter().filter(move |it| **it <= at && at < **it + TAKES);
     begun.iter().map(|at| running(*at).count()).max().unwrap()
 }
 

@@ -50,10 +50,11 @@ pub async fn run(options: Options) -> Vec<String> {
             .expect("a client"),
     };
     let url = bench.sink.url();
+    let promise = options.common.failover_ms;
     let mut subjects = [
         Subject::bare(),
-        Subject::cluster("three members", 3, &bench.rabbit, &url).await,
-        Subject::cluster("one member", 1, &bench.rabbit, &url).await,
+        Subject::cluster("three members", (3, promise), &bench.rabbit, &url).await,
+        Subject::cluster("one member", (1, promise), &bench.rabbit, &url).await,
     ];
     let mut series = Series::new();
     let mut findings = Vec::new();

@@ -30,8 +30,13 @@ pub enum Subject {
 
 impl Subject {
     /// A cluster of this size, with a service at `url`.
-    pub async fn cluster(name: &'static str, size: usize, rabbit: &Rabbit, url: &str) -> Subject {
-        let cluster = Cluster::start(size, 500, "").await;
+    pub async fn cluster(
+        name: &'static str,
+        (size, failover_ms): (usize, u64),
+        rabbit: &Rabbit,
+        url: &str,
+    ) -> Subject {
+        let cluster = Cluster::start(size, failover_ms, "").await;
         cluster.serving(0).await;
         cluster
             .put(0, "service", json!({"name": "sink", "upstream": url}))
