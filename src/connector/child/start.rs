@@ -150,7 +150,7 @@ async fn serve(
     });
     tokio::spawn(obey(Reader::new(read), desired, outcomes, orders));
     let out = wires.out.clone();
-    let saying = tokio::spawn(out.clone().say_alive(alive));
+    let saying = tokio::spawn(out.clone().say_alive(alive, wires.desired.clone()));
 
     if let Some(configure) = wires.first_configuration().await {
         match configure.kind.as_str() {

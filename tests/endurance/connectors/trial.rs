@@ -87,7 +87,7 @@ pub async fn run(peers: &Peers, connectors: Vec<Connector>, failover_ms: u64) ->
 
 impl Trial {
     async fn start(&mut self, peers: &Peers, cluster: &Cluster) {
-        let (server, epoch) = cluster.serving(0).await;
+        let (server, _) = cluster.serving(0).await;
         self.terms[0] = term(cluster, server).await;
         let begun = Instant::now();
         if let Err(problem) = apply(cluster, server, &self.documents(peers)).await {
@@ -95,11 +95,12 @@ impl Trial {
             return;
         }
         self.applied = begun.elapsed();
-        if let Err(problem) = all_active(cluster, server, epoch, self.connectors.len()).await {
+        if let Err(problem) = all_active(cluster, server, 0, self.connectors.len()).await {
             self.findings.push(problem);
             return;
         }
         self.active = begun.elapsed();
+        let (server, _) = cluster.serving(server).await;
         let wanted = self.connectors.len().min(STANDBY_MAX);
         for n in (0..3).filter(|n| *n != server) {
             let pid = cluster.members[n].pid().as_raw() as u32;
@@ -234,17 +235,22 @@ impl Trial {
     }
 }
 
-/// Waits until `server` has so many active under `epoch` or a newer one.
+/// Waits until the connector server, as member `asked` knows it, has so many active under
+/// `epoch` or a newer one.
 async fn all_active(
     cluster: &Cluster,
-    server: usize,
+    asked: usize,
     epoch: u64,
     count: usize,
 ) -> Result<(), String> {
     let begun = Instant::now();
     let mut seen = "nothing".to_owned();
     while begun.elapsed() < LIMIT {
-        match rows(cluster, server).await {
+        let rows = match cluster.connector_server(asked).await {
+            Ok((server, _)) => rows(cluster, server).await,
+            Err(problem) => Err(problem),
+        };
+        match rows {
             Ok(rows) => {
                 let active =
                     |row: &&Value| row["state"] == "active" && row["epoch"].as_u64() >= Some(epoch);
