@@ -58,6 +58,8 @@ struct Common {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
+    // For clients over HTTP; an error says that it is there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let findings = match Arguments::parse().run {
         Run::Takeovers(options) => takeovers::run(options).await,
         Run::Calm(options) => calm::run(options).await,
