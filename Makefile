@@ -12,7 +12,7 @@ export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 CARGO_FLAGS ?=
 QUORATE = $(CARGO_TARGET_DIR)/debug/quorate
 
-.PHONY: help setup build install run test figures bench-failover takeovers calm verify fix
+.PHONY: help setup build install run test figures bench-failover takeovers calm connectors throughput verify fix
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -57,6 +57,13 @@ takeovers: setup ## hundreds of takeovers in a row under load, checked; half an 
 MINUTES ?= 30
 calm: setup ## full load without a takeover (MINUTES=30)
 	cargo test --workspace $(CARGO_FLAGS) --test endurance -- calm --minutes $(MINUTES) $(ARGS)
+
+COUNT ?= 1000
+connectors: setup ## many connectors on one cluster: start, takeover, memory; 5 minutes (COUNT=100 for one)
+	cargo test --workspace $(CARGO_FLAGS) --test endurance -- connectors --count $(COUNT) $(ARGS)
+
+throughput: setup ## AMQP in and out beside a program that has nothing but lapin; 3 minutes
+	cargo test --workspace $(CARGO_FLAGS) --test endurance -- throughput $(ARGS)
 
 verify: ## check the form of everything; writes nothing
 	cargo fmt --all --check

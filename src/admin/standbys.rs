@@ -122,10 +122,10 @@ fn standby(member: String, of: &ConnectorStatus, own: &Result<OwnAnswer, String>
             };
         }
     };
-    let found = own
-        .connectors
-        .iter()
-        .find(|it| (&it.kind, &it.name) == (&of.kind, &of.name));
+    // A member tells them ordered by kind and name.
+    let by_name = |it: &ConnectorStatus| (&it.kind, &it.name).cmp(&(&of.kind, &of.name));
+    let found = own.connectors.binary_search_by(by_name);
+    let found = found.ok().map(|n| &own.connectors[n]);
     let state = match found.map(|it| it.state) {
         None | Some(ConnectorState::Paused) => StandbyState::Cold,
         // Active there already, or still: it is connected.

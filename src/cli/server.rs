@@ -6,6 +6,7 @@ use tokio::runtime;
 
 use super::{client::urls, failure::Failure, process};
 use crate::{
+    host::open_files,
     server::{Birth, Server, ServerError},
     settings::Settings,
 };
@@ -41,6 +42,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let settings = Settings::load(&args.config, environment, &flags)
         .map_err(|error| Failure::Refused(error.to_string()))?;
     process::log_to_stderr(&settings.log);
+    open_files::raise();
     let birth = match (args.bootstrap, args.join) {
         (true, _) => Birth::Bootstrap,
         (false, Some(urls)) => Birth::Join(urls.0),

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::spec::{Key, Spec};
 use crate::state::{
-    Kind, Resource, State,
+    Kind, Operation, Resource, State,
     resource::{
         AmqpChannel, AmqpConnection, Fence, IbmMqChannel, OnFailure, Standby, ZmqChannel,
         ZmqChannelSocket,
@@ -28,15 +28,33 @@ const UNCONFIRMED: u16 = 64;
 /// Most messages of a ZeroMQ channel in flight.
 const ZMQ_IN_FLIGHT: u16 = 100;
 
-/// Every channel and outgoing.
-pub fn specs(state: &State) -> impl Iterator<Item = Spec> {
-    state
-        .catalog()
-        .all()
-        .filter_map(|(_, _, stored)| spec(state, &stored.resource))
+/// What a spec is made of: as long as it is the same, so is the spec.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct MadeOf {
+    /// The last change of the channel or outgoing, or of what it names.
+    revision: u64,
+    operation: Operation,
 }
 
-fn spec(state: &State, resource: &Resource) -> Option<Spec> {
+/// Every channel and outgoing, and what its spec is made of.
+pub fn all(state: &State) -> impl Iterator<Item = (Key, MadeOf, &Resource)> {
+    let all = state.catalog().all();
+    all.filter(|(kind, ..)| kind.has_connector())
+        .map(|(kind, name, stored)| {
+            let key = Key {
+                kind: kind.as_str(),
+                name: name.to_owned(),
+            };
+            let made_of = MadeOf {
+                revision: state.catalog().last_change(stored),
+                operation: state.operations().get(kind, name),
+            };
+            (key, made_of, &*stored.resource)
+        })
+}
+
+/// Its spec, if it is a channel or an outgoing.
+pub fn spec(state: &State, resource: &Resource) -> Option<Spec> {
     let spec = match resource {
         Resource::AmqpChannel(it) => amqp_channel(state, it),
         Resource::IbmMqChannel(it) => ibm_mq_channel(state, it),

@@ -27,7 +27,7 @@ use super::{
     names::Names,
     outlets::Outlets,
     process::{Event, Process},
-    spawner::Spawner,
+    spawner::{Spawner, Turn},
     spec::Spec,
     stance::Stance,
     status::{ConnectorState, Counts},
@@ -140,12 +140,16 @@ impl Keeper {
 
     async fn keep(mut self) {
         while self.wait_until_wished().await {
+            let Some(turn) = self.turn().await else {
+                continue;
+            };
             let spec = self.wish.borrow().spec.clone();
             match Process::start(
                 &self.shared.spawner,
                 &self.shared.page,
                 &spec,
                 self.shared.alive,
+                turn,
             )
             .await
             {
@@ -180,6 +184,17 @@ impl Keeper {
                 changed = self.wish.changed() => if changed.is_err() { return false },
                 // Their process is gone; their answers are for nobody.
                 _ = self.calls.next() => {}
+            }
+        }
+    }
+
+    /// Waits for a turn to start a process; `None`: another wish has come.
+    async fn turn(&mut self) -> Option<Turn> {
+        tokio::select! {
+            turn = self.shared.spawner.turn() => Some(turn),
+            _ = self.wish.changed() => {
+                self.wish.mark_changed();
+                None
             }
         }
     }

@@ -28,6 +28,7 @@ use super::{
     spec::Key,
     view::View,
 };
+use crate::state::Kind;
 
 /// Between tries while the outgoing can't send.
 const RETRY_FIRST: Duration = Duration::from_millis(5);
@@ -136,15 +137,16 @@ impl Outlets {
 
     fn find(&self, kind: &str, name: &str) -> Result<Key, NoWay> {
         let view = self.view.borrow();
-        let outgoing = view
-            .connectors
-            .values()
-            .find(|spec| spec.key.kind == kind && spec.key.name == name && spec.service.is_none())
-            .ok_or(NoWay::Missing)?;
-        if outgoing.active {
-            Ok(outgoing.key.clone())
-        } else {
-            Err(NoWay::Paused)
+        let kind: Kind = kind.parse().map_err(|_| NoWay::Missing)?;
+        let key = Key {
+            kind: kind.as_str(),
+            name: name.to_owned(),
+        };
+        match view.connectors.get(&key) {
+            Some(spec) if spec.service.is_some() => Err(NoWay::Missing),
+            Some(spec) if spec.active => Ok(key),
+            Some(_) => Err(NoWay::Paused),
+            None => Err(NoWay::Missing),
         }
     }
 }

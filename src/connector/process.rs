@@ -16,9 +16,12 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    child::frames::{Reader, write_all},
+    child::{
+        AT_REST,
+        frames::{Reader, write_all},
+    },
     lease::Page,
-    spawner::Spawner,
+    spawner::{Spawner, Turn},
     spec::Spec,
 };
 
@@ -28,7 +31,7 @@ static INCARNATIONS: AtomicU64 = AtomicU64::new(1);
 /// How long a new process may take to give its first sign of life.
 const BIRTH: Duration = Duration::from_secs(10);
 /// Silent intervals, of which a lease has four, until a process counts as stuck. The first
-/// of them has begun before the last sign of life.
+/// of them has begun before the last sign of life. One that stands by speaks less often.
 const SILENT: u32 = 5;
 /// Room for an outcome for each message in flight, of which there are at most as many as
 /// the largest prefetch, and for other orders. It takes memory as it fills.
@@ -47,7 +50,11 @@ pub struct Process {
     orders: mpsc::Sender<ToProcess>,
     ticks: Interval,
     silent: u32,
+    /// Whether it was told to consume, or to be about to.
+    at_work: bool,
     spoken: bool,
+    /// Given back with its first sign of life.
+    turn: Option<Turn>,
     kill_at: Option<Instant>,
     killed: Option<&'static str>,
     end_of_frames: bool,
@@ -68,6 +75,7 @@ impl Process {
         page: &Page,
         spec: &Spec,
         alive: Duration,
+        turn: Turn,
     ) -> io::Result<Process> {
         let (child, control) = spawner.spawn(&spec.key, page.descriptor()?).await?;
         let pid = child
@@ -88,7 +96,9 @@ impl Process {
             orders,
             ticks,
             silent: 0,
+            at_work: false,
             spoken: false,
+            turn: Some(turn),
             kill_at: None,
             killed: None,
             end_of_frames: false,
@@ -97,6 +107,13 @@ impl Process {
 
     /// Sends an order. A process that does not read them is stuck, and killed.
     pub fn order(&mut self, frame: to_process::Frame) {
+        match frame {
+            to_process::Frame::Activate(_) | to_process::Frame::Prepare(_) => {
+                (self.at_work, self.silent) = (true, 0);
+            }
+            to_process::Frame::Deactivate(_) | to_process::Frame::Stop(_) => self.at_work = false,
+            _ => {}
+        }
         if let Err(mpsc::error::TrySendError::Full(_)) =
             self.orders.try_send(ToProcess { frame: Some(frame) })
         {
@@ -129,6 +146,7 @@ impl Process {
                     Ok(Some(FromProcess { epoch, incarnation, frame: Some(frame) })) => {
                         self.silent = 0;
                         self.spoken = true;
+                        self.turn = None;
                         // 0: before its first activation.
                         if self.killed.is_none() && (incarnation == self.incarnation || incarnation == 0) {
                             return Event::Frame(epoch, frame);
@@ -159,7 +177,12 @@ impl Process {
         if self.kill_at.is_some_and(|at| Instant::now() >= at) {
             self.kill("it did not finish in time");
         }
-        if self.spoken && self.silent >= SILENT {
+        let most = if self.at_work {
+            SILENT
+        } else {
+            SILENT * AT_REST
+        };
+        if self.spoken && self.silent >= most {
             self.kill("it gave no sign of life");
         } else if !self.spoken && self.started.elapsed() > BIRTH {
             self.kill("it never spoke: does the program call child::run_if_asked first?");

@@ -3,12 +3,17 @@
 //! A process asks the kernel to kill it when the thread that started it ends
 //! (PDEATHSIG), so that thread has to live as long as the member: a runtime's worker
 //! thread may not.
+//!
+//! To start takes a turn, which a process gives back with its first sign of life. A thousand
+//! at once would keep every processor busy for seconds, and this member's own heartbeats
+//! would come too late: nobody's reign outlives that.
 
 use std::{
     io,
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::PathBuf,
     process::Stdio,
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -16,7 +21,7 @@ use std::{
 use tokio::{
     process::{Child, Command},
     runtime::Handle,
-    sync::{mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
 };
 
 use super::{child::MARK, spec::Key};
@@ -34,9 +39,15 @@ struct Order {
     reply: oneshot::Sender<io::Result<Child>>,
 }
 
+/// The right to start a process, and to keep a processor busy until it has spoken.
+pub struct Turn {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
 /// Starts connector processes.
 pub struct Spawner {
     orders: mpsc::Sender<Order>,
+    turns: Arc<Semaphore>,
 }
 
 impl Spawner {
@@ -72,7 +83,20 @@ impl Spawner {
                     let _ = reply.send(child);
                 }
             })?;
-        Ok(Spawner { orders })
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        Ok(Spawner {
+            orders,
+            turns: Arc::new(Semaphore::new(processors)),
+        })
+    }
+
+    /// Waits for a turn to start a process: so many at a time as there are processors, in the
+    /// order in which they asked. Can be dropped.
+    pub async fn turn(&self) -> Turn {
+        // It fails only once it is closed, which nobody does.
+        Turn {
+            _permit: self.turns.clone().acquire_owned().await.ok(),
+        }
     }
 
     /// Starts a process with this lease page. Returns it and the parent's end of its

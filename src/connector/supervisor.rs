@@ -267,7 +267,7 @@ impl Supervisor {
 fn ask(kept: &Kept, spec: Option<&Arc<Spec>>, stance: Stance, remains: Option<Remains>) {
     kept.wish.send_if_modified(|wish| {
         let spec = spec.unwrap_or(&wish.spec).clone();
-        let changed = wish.stance != stance || *wish.spec != *spec || wish.remains != remains;
+        let changed = wish.stance != stance || wish.spec != spec || wish.remains != remains;
         if changed {
             let number = wish.number + 1;
             *wish = Wish {

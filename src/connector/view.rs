@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::watch;
 
 use super::{
-    declared,
+    declared::{self, MadeOf},
     spec::{Key, Spec},
 };
 pub use crate::state::Reign;
@@ -19,6 +19,8 @@ pub struct View {
     /// The channels and outgoings that are declared. The same `Arc` as long as none has
     /// changed.
     pub connectors: Arc<BTreeMap<Key, Arc<Spec>>>,
+    /// What each of them was made of.
+    pub(super) made_of: Arc<BTreeMap<Key, MadeOf>>,
     /// What the brokers call the members' connections.
     pub brokers: Brokers,
 }
@@ -26,17 +28,28 @@ pub struct View {
 impl View {
     /// What `state` says. Those that have not changed stay the same `Arc`s as `before`.
     pub fn of(state: &State, before: &View) -> View {
-        let connectors = declared::specs(state).map(|spec| {
-            let same = before
-                .connectors
-                .get(&spec.key)
-                .filter(|old| ***old == spec);
-            let spec = same.cloned().unwrap_or_else(|| Arc::new(spec));
-            (spec.key.clone(), spec)
-        });
+        let (mut connectors, mut made_of) = (BTreeMap::new(), BTreeMap::new());
+        for (key, now, resource) in declared::all(state) {
+            let old = before.connectors.get(&key);
+            let spec = match old {
+                // With a thousand, making all anew for each write of one takes longer than
+                // the write.
+                Some(old) if before.made_of.get(&key) == Some(&now) => old.clone(),
+                _ => {
+                    let Some(spec) = declared::spec(state, resource) else {
+                        continue;
+                    };
+                    let same = old.filter(|old| ***old == spec).cloned();
+                    same.unwrap_or_else(|| Arc::new(spec))
+                }
+            };
+            made_of.insert(key.clone(), now);
+            connectors.insert(key, spec);
+        }
         View {
             reign: *state.reign(),
-            connectors: Arc::new(connectors.collect()),
+            connectors: Arc::new(connectors),
+            made_of: Arc::new(made_of),
             brokers: state.brokers().clone(),
         }
     }
@@ -54,6 +67,7 @@ impl View {
                     View {
                         reign: *now.reign(),
                         connectors: before.connectors.clone(),
+                        made_of: before.made_of.clone(),
                         brokers: now.brokers().clone(),
                     }
                 } else {

@@ -79,6 +79,15 @@ impl Catalog {
         self.by_kind[kind as usize].get(name)
     }
 
+    /// The log index that last changed this resource or one that it names.
+    pub fn last_change(&self, stored: &Stored) -> u64 {
+        let named = stored.resource.references();
+        let revisions = named.iter().filter_map(|it| self.get(it.kind, it.name));
+        revisions
+            .map(|it| it.revision)
+            .fold(stored.revision, u64::max)
+    }
+
     /// The resources of a kind, by name.
     pub fn list(&self, kind: Kind) -> impl Iterator<Item = (&str, &Stored)> {
         self.by_kind[kind as usize]

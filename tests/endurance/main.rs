@@ -4,6 +4,8 @@
 #![allow(dead_code, missing_docs)]
 
 mod calm;
+mod connectors;
+mod footprint;
 mod load;
 #[path = "../support/machine.rs"]
 mod machine;
@@ -12,6 +14,7 @@ mod spread;
 #[path = "../it/support/mod.rs"]
 mod support;
 mod takeovers;
+mod throughput;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -30,6 +33,16 @@ enum Run {
     Takeovers(takeovers::Options),
     /// Full load, and nobody takes over.
     Calm(calm::Options),
+    /// A thousand connectors.
+    Connectors(connectors::Options),
+    /// Messages a second beside bare lapin.
+    Throughput(throughput::Options),
+    /// What they are measured beside.
+    #[command(hide = true)]
+    Bare {
+        #[command(subcommand)]
+        which: throughput::bare::Bare,
+    },
 }
 
 /// What all runs have.
@@ -45,9 +58,17 @@ struct Common {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
+    // For clients over HTTP; an error says that it is there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let findings = match Arguments::parse().run {
         Run::Takeovers(options) => takeovers::run(options).await,
         Run::Calm(options) => calm::run(options).await,
+        Run::Connectors(options) => connectors::run(options).await,
+        Run::Throughput(options) => throughput::run(options).await,
+        Run::Bare { which } => {
+            throughput::bare::run(which).await;
+            Vec::new()
+        }
     };
     for finding in &findings {
         eprintln!("FOUND: {finding}");

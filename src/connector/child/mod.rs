@@ -29,3 +29,4 @@ mod zmq;
 
 pub use link::Sent;
 pub use start::{MARK, run_if_asked};
+pub use wires::AT_REST;

@@ -79,6 +79,11 @@ fn start(mut args: impl Iterator<Item = String>) -> io::Result<()> {
         return Err(wrong(format!("its parent {parent} is gone")));
     }
 
+    // Each thread and each of a library's buffers takes room of which it uses little. In huge
+    // pages, which some systems give everywhere, that little is 2 MiB each. A kernel that knows
+    // no huge pages refuses.
+    let _ = prctl::set_thp_disable(true);
+
     let (control, lease) = inherited()?;
     let watchdog = Watchdog::start(lease.clone(), alive * 4)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -146,7 +151,7 @@ async fn serve(
     });
     tokio::spawn(obey(Reader::new(read), desired, outcomes, orders));
     let out = wires.out.clone();
-    let saying = tokio::spawn(out.clone().say_alive(alive));
+    let saying = tokio::spawn(out.clone().say_alive(alive, wires.desired.clone()));
 
     if let Some(configure) = wires.first_configuration().await {
         match configure.kind.as_str() {

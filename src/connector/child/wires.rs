@@ -12,7 +12,7 @@ use quorate_proto::connector::{
 };
 use tokio::{
     sync::{mpsc, watch},
-    time::{MissedTickBehavior, interval},
+    time::sleep,
 };
 
 use super::{
@@ -20,6 +20,10 @@ use super::{
     link::{Link, Trouble},
     watchdog::Watchdog,
 };
+
+/// While it stands by, a process gives a sign of life so many times less often. What that
+/// costs is little for one and a processor for a thousand.
+pub const AT_REST: u32 = 4;
 
 /// The reign that the process is told to act under.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -157,18 +161,25 @@ impl Out {
 
     /// Gives a sign of life in every interval: the tally when it has changed. It runs on
     /// the same thread as the run loop, so that it stops when that is stuck.
-    pub async fn say_alive(self, every: Duration) {
-        let mut ticks = interval(every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pub async fn say_alive(self, every: Duration, mut desired: watch::Receiver<Desired>) {
         let mut said = Tally::default();
         loop {
-            ticks.tick().await;
             let tally = *self.tally.lock();
             if tally == said {
                 self.send(Frame::Alive(Alive {})).await;
             } else {
                 self.send(Frame::Tally(tally)).await;
                 said = tally;
+            }
+            let at_work = {
+                let desired = desired.borrow_and_update();
+                desired.act.is_some() || desired.prepare.is_some()
+            };
+            let wait = if at_work { every } else { every * AT_REST };
+            tokio::select! {
+                () = sleep(wait) => {}
+                // The parent has begun to count anew when it sent the order.
+                Ok(()) = desired.changed() => {}
             }
         }
     }
