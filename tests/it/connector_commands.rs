@@ -18,7 +18,7 @@ use crate::support::{
 /// A cluster, a broker, a channel `orders` and an outgoing `invoices`.
 struct Bed {
     cluster: Cluster,
-    _rabbit: Rabbit,
+    rabbit: Rabbit,
     broker: Client,
     upstream: Upstream,
 }
@@ -70,12 +70,12 @@ impl Bed {
         let upstream = Upstream::start().await;
         let bed = Bed {
             cluster,
-            _rabbit: rabbit,
+            rabbit,
             broker,
             upstream,
         };
         bed.service(&bed.upstream.url(), 5000).await;
-        let port = bed._rabbit.port();
+        let port = bed.rabbit.port();
         let put = async |kind, resource| bed.cluster.put(0, kind, resource).await;
         put("amqp_connection", json!({"name": "rabbit", "host": "127.0.0.1", "port": port, "username": "guest", "password": "guest"})).await;
         put("amqp_channel", json!({"name": "orders", "connection": "rabbit", "queue": "orders", "service": "store",
