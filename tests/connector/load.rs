@@ -105,7 +105,7 @@ impl Handled {
 
     /// How many were handled again.
     pub fn again(&self) -> usize {
-        self.0.lock().len() - self.times().len()
+        self.times().values().map(|times| times - 1).sum()
     }
 
     /// Those that were handled for the first time after one that was published later.

@@ -48,7 +48,7 @@ fn moody(handled: &Handled, group: &Group) {
     let fenced = Mutex::new(BTreeSet::new());
     handled.serve(group, move |call, n| {
         let fails = n % 7 == 3 && call.attempt == 1;
-        let fences = n % 31 == 5 && fenced.lock().insert(n);
+        let fences = n % 97 == 5 && fenced.lock().insert(n);
         let code = match (is_poison(n), fails, fences) {
             (true, _, _) => 500,
             (_, true, _) => 503,
@@ -85,7 +85,7 @@ async fn order_is_kept_through_all_that_may_happen() {
         status.state == ConnectorState::Standby
     })
     .await;
-    let load = Load::start(broker().await, &queue, Duration::from_millis(8)).await;
+    let load = Load::start(broker().await, &queue, Duration::from_millis(20)).await;
     let (mut now, mut then) = (&one, &two);
     let mut term = 2;
     for round in 0..4 {
