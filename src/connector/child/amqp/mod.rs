@@ -60,8 +60,10 @@ pub struct Amqp {
     label: String,
     /// An open channel that nothing was done with.
     spare: Mutex<Option<Channel>>,
-    /// A queue that does not keep a second consumer off.
+    /// A queue that does not keep a second consumer off,
     unfenced: OnceLock<String>,
+    /// and one that does.
+    fenced: OnceLock<String>,
 }
 
 impl Link for Amqp {
@@ -82,6 +84,7 @@ impl Link for Amqp {
             label,
             spare: Mutex::default(),
             unfenced: OnceLock::new(),
+            fenced: OnceLock::new(),
         };
         link.stock().await;
         Ok(link)
@@ -226,9 +229,10 @@ impl Amqp {
         );
         // One after the other, without waiting in between: the broker keeps the order.
         let ((), consumer) = tokio::try_join!(biased; qos, consuming).map_err(explain)?;
-        if self.broker.exclusive()
-            && let Err(trouble) = self.alone(queue).await
-        {
+        // What is opened ahead of a reign is on the way of a takeover, and was asked about when
+        // an earlier reign began to consume it.
+        let ask = self.broker.exclusive() && epoch.is_some();
+        if ask && let Err(trouble) = self.alone(queue).await {
             let _ = channel.close(200, "OK".into()).await;
             return Err(trouble);
         }
@@ -247,9 +251,12 @@ impl Amqp {
     /// Whether the exclusive consumer that we have keeps others off: another one of our own
     /// must be refused. Queues of the classic type do that; quorum queues and streams take
     /// the wish for exclusiveness and do nothing about it. Nothing of what they hand out
-    /// meanwhile is read. Asked once in a connection where the answer is no, as each time
-    /// counts as a delivery of the messages that come and go.
+    /// meanwhile is read. Asked once in a connection: where the answer is no, each time counts as
+    /// a delivery of the messages that come and go.
     async fn alone(&self, queue: &Queue) -> Result<(), Trouble> {
+        if self.fenced.get() == Some(&queue.queue) {
+            return Ok(());
+        }
         let can_not_tell = |error: Error| {
             unreadable(&queue.queue, &error).unwrap_or_else(|| {
                 Trouble::new(format!(
@@ -268,7 +275,10 @@ impl Amqp {
         let tag = "quorate-is-it-alone".into();
         let consuming = second.basic_consume(name, tag, options, FieldTable::default());
         match consuming.await {
-            Err(error) if in_exclusive_use(&error) => Ok(()),
+            Err(error) if in_exclusive_use(&error) => {
+                let _ = self.fenced.set(queue.queue.clone());
+                Ok(())
+            }
             Err(error) => Err(can_not_tell(error)),
             Ok(_) => {
                 let _ = second.close(200, "OK".into()).await;
