@@ -303,7 +303,7 @@ impl Keeper {
         self.calls.bound(spec.places);
         self.shared
             .board
-            .update(&spec.key, |status| status.patience = spec.patience());
+            .update(&spec.key, |status| status.patience = Some(spec.patience()));
     }
 
     /// Sends the stance, if it is another one.

@@ -55,7 +55,7 @@ pub struct ConnectorStatus {
     /// For how long that may last: longer is stalled. Its service hangs or keeps failing then,
     /// or the broker hands nothing out.
     #[serde(skip)]
-    pub patience: Duration,
+    pub patience: Option<Duration>,
     /// For how many seconds messages have waited and none was settled, if that is longer than
     /// it should take.
     #[serde(default)]
@@ -137,7 +137,7 @@ impl ConnectorStatus {
             last_message_at: None,
             settled_at: None,
             idle_since: None,
-            patience: Duration::MAX,
+            patience: None,
             stalled_s: None,
             last_error: None,
         }
@@ -150,7 +150,7 @@ impl ConnectorStatus {
             .filter(|_| self.state == ConnectorState::Active)
             .map(|since| now.saturating_duration_since(since));
         self.stalled_s = idle
-            .filter(|it| *it >= self.patience)
+            .filter(|it| self.patience.is_some_and(|patience| *it >= patience))
             .map(|it| it.as_secs());
         self
     }
