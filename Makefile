@@ -42,6 +42,7 @@ test: setup ## run every test
 	$(CARGO_TEST) --lib --bins --examples $(addprefix --test ,$(sort $(TESTS))) || failed=1; \
 	$(CARGO_TEST) --doc || failed=1; \
 	$(CARGO_TEST) --test it --test members -- --test-threads=1 || failed=1; \
+	if [ -n "$$QUORATE_IBM_MQ_HOST" ]; then $(CARGO_TEST) --test ibm_mq -- --ignored || failed=1; fi; \
 	exit $$failed
 
 bench-failover: setup ## measure failover beside etcd, ZooKeeper and Redis; 45 minutes (ARGS="--quick" and the like)

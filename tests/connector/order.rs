@@ -148,6 +148,11 @@ async fn order_is_kept_through_all_that_may_happen() {
     }
     handled.more(40).await;
     let published = load.finish().await;
+    let expected: Vec<usize> = (0..published).filter(|n| !is_poison(*n)).collect();
+    eventually("all are handled", async || {
+        (handled.times().len() >= expected.len()).then_some(())
+    })
+    .await;
     drained(&client, now, &queue).await;
 
     let late = handled.out_of_order();
@@ -156,7 +161,6 @@ async fn order_is_kept_through_all_that_may_happen() {
         handled.again(),
         late.len()
     );
-    let expected: Vec<usize> = (0..published).filter(|n| !is_poison(*n)).collect();
     assert_eq!(handled.times().into_keys().collect::<Vec<_>>(), expected);
     assert_eq!(late, Vec::<usize>::new());
     let mut dead = BTreeSet::new();

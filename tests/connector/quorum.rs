@@ -22,9 +22,11 @@ async fn a_quorum_queue_is_no_fence_and_is_refused_as_one() {
     let client = broker.client().await;
     client.declare_with(&queue, QUORUM).await;
     client.publish(&queue, bodies(5)).await;
-    let group = Group::with_channel(broker, &queue);
+    let group = Group::with_services();
+    group.put(Kind::AmqpConnection, connection(broker.port()));
     let member = Member::start(&group, 1, 2000);
     member.lead(2);
+    group.put(Kind::AmqpChannel, channel(&queue));
     let refused = member
         .when(&queue, "it is refused", |status| {
             status.state == ConnectorState::Failed && status.last_error.is_some()
@@ -52,6 +54,25 @@ async fn a_quorum_queue_is_no_fence_and_is_refused_as_one() {
         .when(&queue, "all handled", |status| status.counts.handled == 4)
         .await;
     drained(&client, &member, &queue).await;
+}
+
+/// A takeover has no time to ask, so it is asked a moment later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quorum_queue_is_refused_a_moment_after_a_takeover() {
+    let (broker, queue) = (broker().await, unique("no-fence"));
+    let client = broker.client().await;
+    client.declare_with(&queue, QUORUM).await;
+    let member = Member::start(&Group::with_channel(broker, &queue), 1, 2000);
+    member
+        .when(&queue, "standby", |it| it.state == ConnectorState::Standby)
+        .await;
+    member.lead(2);
+    member
+        .when(&queue, "it is refused", |status| {
+            status.state == ConnectorState::Failed
+                && says(status, "does not keep a second consumer off")
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

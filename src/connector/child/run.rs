@@ -282,20 +282,29 @@ impl Run {
         };
         self.wires.out.under(reign);
         self.say_on(link, Phase::Active, settings.generation).await;
-        let opened_at = Instant::now();
+        let (opened_at, settled) = (Instant::now(), self.settled());
         let served = R::serve(&mut self.wires, link, session, settings.clone(), reign).await;
         self.wires.watchdog.disarm();
         self.wires.out.under(Reign::default());
         // Deliveries of this session that still wait at the parent are void from here on.
         self.say(Phase::Draining, settings.generation).await;
-        if opened_at.elapsed() > Duration::from_secs(1) {
+        let lasted = opened_at.elapsed() > Duration::from_secs(1);
+        if lasted || self.settled() > settled {
             self.reopen.reset();
+        }
+        if lasted {
             self.reconnect.reset();
         }
         match served {
             Served::Drained(session) => close::<R>(session).await,
             Served::Ended(trouble) => Err(Failed::Session(trouble)),
         }
+    }
+
+    /// How many messages have come to an end.
+    fn settled(&self) -> u64 {
+        let tally = self.wires.out.tally.lock();
+        tally.handled + tally.failed + tally.sent
     }
 
     /// Waits, with an open session that nobody reads from, for the reign that it is to

@@ -4,6 +4,7 @@
 //! A session is a channel of its own, so that what is unacked goes back with it. While standing by, the session's is open already: beginning to
 //! consume is then one round trip to the broker.
 
+mod alone;
 mod broker;
 mod message;
 mod outgoing;
@@ -15,11 +16,11 @@ mod tls;
 
 use std::{
     pin::pin,
-    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt, future::Fuse};
 use lapin::{
     Channel, Connection, Error, ErrorKind,
     options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions},
@@ -33,6 +34,7 @@ use tokio::{
 };
 
 use self::{
+    alone::{Alone, in_exclusive_use},
     broker::Broker,
     outgoing::{Sending, Target},
     publisher::Publisher,
@@ -60,10 +62,8 @@ pub struct Amqp {
     label: String,
     /// An open channel that nothing was done with.
     spare: Mutex<Option<Channel>>,
-    /// A queue that does not keep a second consumer off,
-    unfenced: OnceLock<String>,
-    /// and one that does.
-    fenced: OnceLock<String>,
+    /// Whether its queues are consumed by one alone.
+    alone: Arc<Alone>,
 }
 
 impl Link for Amqp {
@@ -83,8 +83,7 @@ impl Link for Amqp {
             name,
             label,
             spare: Mutex::default(),
-            unfenced: OnceLock::new(),
-            fenced: OnceLock::new(),
+            alone: Arc::default(),
         };
         link.stock().await;
         Ok(link)
@@ -197,9 +196,7 @@ impl Amqp {
         prefetch: u16,
         epoch: Option<u64>,
     ) -> Result<Consuming, Trouble> {
-        if self.unfenced.get() == Some(&queue.queue) {
-            return Err(unfenced(&queue.queue));
-        }
+        self.alone.not_refuted(&queue.queue)?;
         let explain = |error: Error| self.explain_open(&error, queue);
         let spare = self.spare.lock().await.take();
         let channel = match spare.filter(|channel| channel.status().connected()) {
@@ -229,12 +226,22 @@ impl Amqp {
         );
         // One after the other, without waiting in between: the broker keeps the order.
         let ((), consumer) = tokio::try_join!(biased; qos, consuming).map_err(explain)?;
-        // What is opened ahead of a reign is on the way of a takeover, and was asked about when
-        // an earlier reign began to consume it.
-        let ask = self.broker.exclusive() && epoch.is_some();
-        if ask && let Err(trouble) = self.alone(queue).await {
-            let _ = channel.close(200, "OK".into()).await;
-            return Err(trouble);
+        let mut doubt = Fuse::terminated();
+        if self.broker.exclusive() {
+            let asking = self
+                .alone
+                .clone()
+                .ask(self.connection.clone(), &queue.queue);
+            if epoch.is_some() {
+                if let Err(trouble) = asking.await {
+                    let _ = channel.close(200, "OK".into()).await;
+                    return Err(trouble);
+                }
+            } else {
+                // What is opened ahead of a reign is on the way of a takeover: there it is
+                // asked a moment after that.
+                doubt = alone::later(asking).boxed().fuse();
+            }
         }
         let settler = Hand::new(&self.broker, &self.label);
         Ok(Consuming {
@@ -243,51 +250,12 @@ impl Amqp {
             tag,
             queue: queue.queue.clone(),
             settler,
+            doubt,
         })
     }
 }
 
 impl Amqp {
-    /// Whether the exclusive consumer that we have keeps others off: another one of our own
-    /// must be refused. Queues of the classic type do that; quorum queues and streams take
-    /// the wish for exclusiveness and do nothing about it. Nothing of what they hand out
-    /// meanwhile is read. Asked once in a connection: where the answer is no, each time counts as
-    /// a delivery of the messages that come and go.
-    async fn alone(&self, queue: &Queue) -> Result<(), Trouble> {
-        if self.fenced.get() == Some(&queue.queue) {
-            return Ok(());
-        }
-        let can_not_tell = |error: Error| {
-            unreadable(&queue.queue, &error).unwrap_or_else(|| {
-                Trouble::new(format!(
-                    "can't find out whether {:?} is consumed by one alone: {error}",
-                    queue.queue
-                ))
-            })
-        };
-        let second = self.connection.create_channel().await;
-        let second = second.map_err(can_not_tell)?;
-        let options = BasicConsumeOptions {
-            exclusive: true,
-            ..Default::default()
-        };
-        let name = short(&queue.queue, "the queue's name")?;
-        let tag = "quorate-is-it-alone".into();
-        let consuming = second.basic_consume(name, tag, options, FieldTable::default());
-        match consuming.await {
-            Err(error) if in_exclusive_use(&error) => {
-                let _ = self.fenced.set(queue.queue.clone());
-                Ok(())
-            }
-            Err(error) => Err(can_not_tell(error)),
-            Ok(_) => {
-                let _ = second.close(200, "OK".into()).await;
-                let _ = self.unfenced.set(queue.queue.clone());
-                Err(unfenced(&queue.queue))
-            }
-        }
-    }
-
     /// Why consuming was refused, and what would be right.
     fn explain_open(&self, error: &Error, queue: &Queue) -> Trouble {
         let (queue, vhost) = (&queue.queue, &self.broker.vhost);
@@ -310,18 +278,6 @@ impl Amqp {
             _ => Trouble::new(format!("can't consume {queue:?}: {said}")),
         }
     }
-}
-
-fn in_exclusive_use(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(refused)
-        if *refused.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
-            && refused.get_message().as_str().contains("exclusive use"))
-}
-
-fn unfenced(queue: &str) -> Trouble {
-    Trouble::new(format!(
-        "the queue {queue:?} does not keep a second consumer off, as quorum queues don't: set `fence: lease` in the amqp_connection, or declare it as a classic queue"
-    ))
 }
 
 fn short(text: &str, what: &str) -> Result<ShortString, Trouble> {

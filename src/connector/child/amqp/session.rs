@@ -9,7 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{
+    StreamExt,
+    future::{BoxFuture, Fuse},
+};
 use lapin::{
     Acker, BasicProperties, Channel, Consumer, Error, ErrorKind,
     options::{BasicAckOptions, BasicCancelOptions, BasicNackOptions, BasicRejectOptions},
@@ -45,6 +48,8 @@ pub struct Consuming {
     pub(super) tag: ShortString,
     pub(super) queue: String,
     pub(super) settler: Hand,
+    /// Ends the session when it turns out that others are not kept off.
+    pub(super) doubt: Fuse<BoxFuture<'static, Trouble>>,
 }
 
 /// A delivery, as the broker knows it.
@@ -64,7 +69,11 @@ impl Session for Consuming {
 
     async fn next(&mut self) -> Result<(Token, Message), Trouble> {
         let queue = &self.queue;
-        let mut delivery = match self.consumer.next().await {
+        let next = tokio::select! {
+            next = self.consumer.next() => next,
+            trouble = &mut self.doubt => return Err(trouble),
+        };
+        let mut delivery = match next {
             Some(Ok(delivery)) => delivery,
             Some(Err(error)) => {
                 return Err(unreadable(queue, &error).unwrap_or_else(|| {
