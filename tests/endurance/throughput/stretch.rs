@@ -2,11 +2,16 @@
 
 use std::{
     collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use futures_util::StreamExt;
-use lapin::{BasicProperties, options::BasicConsumeOptions, types::FieldTable};
+use lapin::{BasicProperties, Channel, options::BasicConsumeOptions, types::FieldTable};
+use parking_lot::Mutex;
 
 use super::{
     super::{
@@ -136,16 +141,37 @@ impl Bench {
     ) -> Result<Stretch, String> {
         subject.begin(Work::Out, at_a_time, &self.rabbit, "").await;
         let door = subject.door().await;
-        let arrived = self.drain(queue).await;
-        let sent = std::sync::atomic::AtomicUsize::new(0);
+        let (draining, arrived) = self.drain(queue).await;
+        let outcome = self.send_all(subject, at_a_time, &door, &bodies).await;
+        let until = Instant::now() + LIMIT;
+        while outcome.is_ok() && arrived.lock().len() < bodies.len() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // Before the next stretch: it would take a message of that one.
+        let _ = draining.close(200, "OK".into()).await;
+        let there = arrived.lock().len();
+        match there == bodies.len() {
+            true => outcome,
+            false => outcome.and(Err(format!("{there} of {} messages came", bodies.len()))),
+        }
+    }
+
+    async fn send_all(
+        &self,
+        subject: &Subject,
+        at_a_time: u16,
+        door: &str,
+        bodies: &[String],
+    ) -> Result<Stretch, String> {
+        let sent = AtomicUsize::new(0);
         let sends = bodies.iter().map(|body| {
-            let request = self.http.post(&door).body(body.clone());
+            let request = self.http.post(door).body(body.clone());
             let sent = &sent;
             async move {
                 let answer = request.send().await.map_err(|error| format!("{error:?}"))?;
                 let status = answer.status();
                 let text = answer.text().await.map_err(|error| error.to_string())?;
-                sent.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                sent.fetch_add(1, Ordering::Relaxed);
                 match status.is_success() {
                     true => Ok(()),
                     false => Err(format!("{status}: {text}")),
@@ -161,28 +187,14 @@ impl Bench {
             }
             failed
         };
-        let done = || sent.load(std::sync::atomic::Ordering::Relaxed);
+        let done = || sent.load(Ordering::Relaxed);
         let watching = between(subject, bodies.len() / 10, bodies.len(), done);
         let (failed, stretch) = tokio::join!(all, watching);
-        if let Some(failed) = failed {
-            return Err(failed);
-        }
-        let stretch = stretch?;
-        let until = Instant::now() + LIMIT;
-        loop {
-            let there = arrived.lock().len();
-            if there == bodies.len() {
-                return Ok(stretch);
-            }
-            if Instant::now() > until {
-                return Err(format!("{there} of {} messages came", bodies.len()));
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        failed.map_or(stretch, Err)
     }
 
-    /// Notes what comes to a queue from now on, until what it gives is dropped.
-    async fn drain(&self, queue: &str) -> std::sync::Arc<parking_lot::Mutex<BTreeSet<Vec<u8>>>> {
+    /// Notes what comes to a queue from now on, until the channel is closed.
+    async fn drain(&self, queue: &str) -> (Channel, Arc<Mutex<BTreeSet<Vec<u8>>>>) {
         let channel = self.broker.connection().create_channel().await;
         let channel = channel.expect("a channel");
         let options = BasicConsumeOptions {
@@ -192,18 +204,14 @@ impl Bench {
         let consuming =
             channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
         let mut consumer = consuming.await.expect("a consumer");
-        let arrived = std::sync::Arc::<parking_lot::Mutex<BTreeSet<Vec<u8>>>>::default();
-        let noting = std::sync::Arc::downgrade(&arrived);
+        let arrived = Arc::<Mutex<BTreeSet<Vec<u8>>>>::default();
+        let noting = arrived.clone();
         tokio::spawn(async move {
             while let Some(Ok(delivery)) = consumer.next().await {
-                let Some(noting) = noting.upgrade() else {
-                    break;
-                };
                 noting.lock().insert(delivery.data.to_vec());
             }
-            let _ = channel.close(200, "OK".into()).await;
         });
-        arrived
+        (channel, arrived)
     }
 }
 
