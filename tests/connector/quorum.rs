@@ -26,6 +26,8 @@ async fn a_quorum_queue_is_no_fence_and_is_refused_as_one() {
     group.put(Kind::AmqpConnection, connection(broker.port()));
     let member = Member::start(&group, 1, 2000);
     member.lead(2);
+    let acting = member.handle.reign();
+    eventually("it acts", async || acting.borrow().acting.then_some(())).await;
     group.put(Kind::AmqpChannel, channel(&queue));
     let refused = member
         .when(&queue, "it is refused", |status| {
