@@ -39,6 +39,7 @@ CARGO_TEST = cargo test --workspace $(CARGO_FLAGS) --no-fail-fast
 # Each part runs even when one before it has failed.
 test: setup ## run every test
 	@failed=0; \
+	cargo build --workspace --examples $(CARGO_FLAGS) || failed=1; \
 	$(CARGO_TEST) --lib --bins --examples $(addprefix --test ,$(sort $(TESTS))) || failed=1; \
 	$(CARGO_TEST) --doc || failed=1; \
 	$(CARGO_TEST) --test it --test members -- --test-threads=1 || failed=1; \
