@@ -40,6 +40,7 @@ async fn a_member_that_was_paused_runs_nothing_of_its_buffers_under_an_old_epoch
     });
     cluster.put(0, "amqp_channel", channel).await;
 
+    let mut in_buffers = 0;
     for round in 0..ROUNDS {
         let leader = cluster.leader().await;
         let (server, epoch) = cluster.serving(leader).await;
@@ -61,15 +62,21 @@ async fn a_member_that_was_paused_runs_nothing_of_its_buffers_under_an_old_epoch
         })
         .await;
         cluster.members[server].signal(Signal::SIGSTOP);
-        until("the rest to be handled in a later epoch", SOON, || async {
+        until("all to be handled", SOON, || async {
             let calls = sink.calls_from(from);
             let ids: std::collections::BTreeSet<_> = calls.iter().map(|call| &call.id).collect();
-            let all = ids.len() == MESSAGES && under(true) > 0;
-            all.then_some(()).ok_or(ids.len())
+            (ids.len() == MESSAGES).then_some(()).ok_or(ids.len())
         })
         .await;
-        let (next, later) = cluster.serving(other).await;
-        assert!(next != server && later > epoch);
+        let next = until("another connector server", SOON, || async {
+            let (next, later) = cluster.connector_server(other).await?;
+            (later > epoch)
+                .then_some((next, later))
+                .ok_or(format!("{next} under {later}"))
+        });
+        let (next, later) = next.await;
+        assert_ne!(next, server);
+        in_buffers += usize::from(under(true) > 0);
         println!(
             "round {round}: {} messages under epoch {epoch}, {} under {later}",
             under(false),
@@ -82,4 +89,9 @@ async fn a_member_that_was_paused_runs_nothing_of_its_buffers_under_an_old_epoch
         let stale = verdict::stale(&sink.calls());
         assert!(stale.is_empty(), "{stale:?}");
     }
+    // Where its share was taken from it before the connector server stopped, nothing was shown.
+    assert!(
+        in_buffers > 0,
+        "no message was in the buffers of a paused member"
+    );
 }
