@@ -8,13 +8,16 @@
 //! | `not_found` | 404 | there is no such thing |
 //! | `method_not_allowed` | 405 | the path does not take this method |
 //! | `conflict` | 409 | others depend on it: `referenced_by` |
+//! | `paused` | 409 | the outgoing is paused or inactive |
 //! | `precondition_failed` | 412 | the thing has another `revision` (0: there is none) |
 //! | `too_large` | 413 | the body is longer than this call takes |
 //! | `unsupported_media_type` | 415 | the body is of a type that this call does not take |
 //! | `invalid` | 422 | each bad field stands in `errors` |
+//! | `refused` | 502 | surely not sent: the broker said no, and would again |
 //! | `internal` | 500 | a fault of this program |
 //! | `no_quorum` | 503 | surely not done: no leader took it in time |
 //! | `no_leader` | 503 | this member knows of no leader |
+//! | `too_many_keys` | 503 | surely not sent: no room for another idempotency key now |
 //! | `unavailable` | 503 | surely not done: the member that should do it can't now |
 //! | `unknown_outcome` | 504 | it may have been done or not |
 
