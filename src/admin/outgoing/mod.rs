@@ -88,7 +88,8 @@ async fn send(
             Attempt::Nobody => {}
         }
         let wait = retry.step();
-        if Instant::now() + wait >= deadline {
+        // So short a try would leave no time for the word of the one who is asked.
+        if Instant::now() + wait + AHEAD >= deadline {
             return Ok(Outcome::NotSent(why).into_response());
         }
         // Another reign may be able to at once.
