@@ -295,6 +295,7 @@ impl Line {
                     (near.into_split(), far.into_split());
                 let (quiet, mut cuts) = (quiet.clone(), cuts.clone());
                 cuts.mark_unchanged();
+                let cut_already = cuts.clone();
                 let there = async move { tokio::io::copy(&mut from_near, &mut to_far).await };
                 let back = async move {
                     let mut buffer = vec![0; 65536];
@@ -302,7 +303,10 @@ impl Line {
                         while quiet.load(SeqCst) {
                             tokio::time::sleep(Duration::from_millis(5)).await;
                         }
-                        if to_near.write_all(&buffer[..n]).await.is_err() {
+                        // Cut while it was silent: nothing of what was held back gets out.
+                        if cut_already.has_changed().unwrap_or(true)
+                            || to_near.write_all(&buffer[..n]).await.is_err()
+                        {
                             return;
                         }
                     }
