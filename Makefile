@@ -60,8 +60,8 @@ MINUTES ?= 30
 calm: setup ## full load without a takeover (MINUTES=30)
 	cargo test --workspace $(CARGO_FLAGS) --test endurance -- calm --minutes $(MINUTES) $(ARGS)
 
-COUNT ?= 300
-connectors: setup ## many connectors on one cluster: start, takeover, memory; 3 minutes (COUNT=30 for one)
+COUNT ?= 1000
+connectors: setup ## many connectors on one cluster: start, takeover, memory; 4 minutes (COUNT=30 for one)
 	cargo test --workspace $(CARGO_FLAGS) --test endurance -- connectors --count $(COUNT) $(ARGS)
 
 throughput: setup ## AMQP in and out beside a program that has nothing but lapin; 3 minutes
