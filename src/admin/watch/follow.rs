@@ -20,10 +20,19 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// So many changes are looked at before others get their turn.
 const LOOK_MAX: usize = 2048;
 
+/// What a reader follows.
+pub(super) struct Source {
+    /// What the member has applied.
+    pub states: watch::Receiver<Arc<State>>,
+    /// Whether it is being stopped.
+    pub draining: watch::Receiver<bool>,
+    /// Whether it hears the leader, or as leader a quorum.
+    pub hears: Box<dyn Fn() -> bool + Send>,
+}
+
 /// A reader.
 pub(super) struct Follower {
-    states: watch::Receiver<Arc<State>>,
-    draining: watch::Receiver<bool>,
+    source: Source,
     prefix: String,
     /// Everything up to here was sent, or was not asked for.
     position: u64,
@@ -47,16 +56,14 @@ struct Found {
 impl Follower {
     /// One behind `after`. After `alive_every` of silence it gets a sign of life.
     pub fn new(
-        states: watch::Receiver<Arc<State>>,
-        draining: watch::Receiver<bool>,
+        source: Source,
         prefix: String,
         after: u64,
         alive_every: Duration,
         slot: Slot,
     ) -> Follower {
         Follower {
-            states,
-            draining,
+            source,
             prefix,
             position: after,
             greeted: false,
@@ -76,7 +83,7 @@ impl Follower {
             true => self.wait().await?,
             false => {
                 self.greeted = true;
-                lines::watching(self.position, self.states.borrow().revision())
+                lines::watching(self.position, self.source.states.borrow().revision())
             }
         };
         self.alive_at = Instant::now() + self.alive_every;
@@ -84,12 +91,17 @@ impl Follower {
     }
 
     async fn wait(&mut self) -> Option<Bytes> {
+        let Source {
+            states,
+            draining,
+            hears,
+        } = &mut self.source;
         loop {
-            if *self.draining.borrow() {
+            if *draining.borrow() {
                 self.ended = true;
                 return Some(lines::stopping(self.position));
             }
-            let state = self.states.borrow_and_update().clone();
+            let state = states.borrow_and_update().clone();
             let found = match look(&state, &self.prefix, self.position) {
                 Ok(found) => found,
                 Err(gone) => {
@@ -107,12 +119,17 @@ impl Follower {
                 continue;
             }
             tokio::select! {
-                changed = self.states.changed() => changed.ok()?,
+                changed = states.changed() => changed.ok()?,
                 // an end without a word: then the member itself has ended
-                stopping = self.draining.wait_for(|draining| *draining) => {
+                stopping = draining.wait_for(|it| *it) => {
                     stopping.ok()?;
                 }
-                () = sleep_until(self.alive_at) => return Some(lines::alive(self.position)),
+                () = sleep_until(self.alive_at) => {
+                    return Some(match hears() {
+                        true => lines::alive(self.position),
+                        false => lines::cut_off(self.position),
+                    });
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
-use super::{ChangeKind, ChangeRow, Watching};
+use super::{ChangeKind, ChangeRow, CutOff, Watching};
 use crate::{admin::problem::Problem, state::Change};
 
 /// How long a browser waits before it connects again.
@@ -37,6 +37,13 @@ pub(super) fn change(to: &mut String, change: &Change) {
 /// no event, and moves the place all the same.
 pub(super) fn alive(position: u64) -> Bytes {
     format!(": alive\nid: {position}\n\n").into()
+}
+
+/// The same of a member that hears no leader: the others may be further, and nobody here
+/// can know.
+pub(super) fn cut_off(position: u64) -> Bytes {
+    let data = json(&CutOff { revision: position });
+    format!("id: {position}\nevent: cut_off\ndata: {data}\n\n").into()
 }
 
 /// The last words to a reader that fell out of the history.
@@ -84,5 +91,7 @@ mod tests {
             "retry: 500\nid: 41\nevent: watching\ndata: {\"from\":42,\"revision\":40}\n\n"
         );
         assert_eq!(alive(3), ": alive\nid: 3\n\n");
+        let told = "id: 3\nevent: cut_off\ndata: {\"revision\":3}\n\n";
+        assert_eq!(cut_off(3), told);
     }
 }

@@ -11,7 +11,8 @@
 //!   has applied. The first event, `watching`, has an `id:` already, so that a client that
 //!   is cut off before the first change misses nothing.
 //! - **How fresh.** A watch shows what its member has applied. One that lags, or is cut off
-//!   from the others, sends late, and never anything that the group will not agree to.
+//!   from the others, sends late, and never anything that the group will not agree to. In a
+//!   silence it says that it hears no leader, with the event `cut_off`.
 //! - **What is gone is told.** The history is bounded. Who asks for more than is kept gets
 //!   410 with the code `compacted` and the `oldest_revision` to go on from; who reads so
 //!   slowly that it falls out of the history gets the same as a last event, `compacted`. A
@@ -49,7 +50,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{Context, kv::decoded, problem::Problem, revision::reflecting};
 use crate::state::Compacted;
 use ask::{Ask, WatchQuery};
-use follow::Follower;
+use follow::{Follower, Source};
 
 /// How many streams a member has open at a time. Each is one of the admin port's
 /// connections, of which enough must be left for everything else.
@@ -67,6 +68,13 @@ pub struct Watching {
     /// The first revision that can come.
     pub from: u64,
     /// The revision that this member has applied.
+    pub revision: u64,
+}
+
+/// The data of `cut_off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutOff {
+    /// Everything up to here was sent.
     pub revision: u64,
 }
 
@@ -153,7 +161,7 @@ async fn watch(
         ));
     }
     let slot = slots.take()?;
-    let cluster = &context.cluster;
+    let cluster = context.cluster.clone();
     if let Some(after) = ask.after
         && after > cluster.state().applied()
     {
@@ -169,14 +177,12 @@ async fn watch(
     if let Err(gone) = state.kv().history().after(after) {
         return Err(compacted(after, gone));
     }
-    let follower = Follower::new(
-        cluster.watch_state(),
-        context.draining.clone(),
-        ask.prefix,
-        after,
-        ALIVE_EVERY,
-        slot,
-    );
+    let source = Source {
+        states: cluster.watch_state(),
+        draining: context.draining.clone(),
+        hears: Box::new(move || hears(&context)),
+    };
+    let follower = Follower::new(source, ask.prefix, after, ALIVE_EVERY, slot);
     let chunks = stream::unfold(follower, |mut follower| async move {
         let chunk = follower.next().await?;
         Some((Ok::<_, Infallible>(chunk), follower))
@@ -191,6 +197,12 @@ async fn watch(
     ];
     let answer = (headers, Body::from_stream(chunks)).into_response();
     Ok(reflecting(state.revision(), answer))
+}
+
+/// Whether the member may be taken to be in touch with the others.
+fn hears(context: &Context) -> bool {
+    let heard_at = context.leadership().heard_at;
+    heard_at.is_some_and(|at| at.elapsed() < context.timing.failover * 2)
 }
 
 /// What was asked for is not all kept any more.

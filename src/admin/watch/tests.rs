@@ -1,5 +1,7 @@
 //! Readers of a state that goes on: what they are sent, and how it ends.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::{sync::watch as channel, time::timeout};
 
 use super::*;
@@ -13,6 +15,7 @@ struct Member {
     machine: Machine,
     states: channel::Sender<Arc<State>>,
     draining: channel::Sender<bool>,
+    hears: Arc<AtomicBool>,
     slots: Slots,
 }
 
@@ -22,6 +25,7 @@ impl Member {
             machine: Machine::default(),
             states: channel::channel(Arc::default()).0,
             draining: channel::channel(false).0,
+            hears: Arc::new(AtomicBool::new(true)),
             slots: Slots(Arc::new(Semaphore::new(WATCHERS_MAX))),
         }
     }
@@ -55,8 +59,14 @@ impl Member {
 
     fn reader_with_life(&self, after: u64, prefix: &str, alive: Duration) -> Reader {
         let follower = Follower::new(
-            self.states.subscribe(),
-            self.draining.subscribe(),
+            Source {
+                states: self.states.subscribe(),
+                draining: self.draining.subscribe(),
+                hears: Box::new({
+                    let hears = self.hears.clone();
+                    move || hears.load(Ordering::SeqCst)
+                }),
+            },
             prefix.into(),
             after,
             alive,
@@ -119,6 +129,10 @@ async fn a_silent_stream_lives_and_its_place_moves_on() {
     reader.next().await;
     let alive = |place| format!(": alive\nid: {place}\n\n");
     assert_eq!(reader.next().await, Some(alive(0)));
+    member.hears.store(false, Ordering::SeqCst);
+    let told = reader.next().await.unwrap();
+    assert!(told.contains("event: cut_off"), "{told}");
+    member.hears.store(true, Ordering::SeqCst);
     // more than is kept, and none of it for this reader
     let last = CHANGES_MAX as u64 + 10;
     for n in 1..=last {

@@ -32,7 +32,7 @@ const GIVE_UP: Duration = Duration::from_secs(300);
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// How a stream ended.
+/// How a stream ended, for the command.
 enum End {
     /// There is nobody to print for any more.
     Unread,
@@ -139,33 +139,36 @@ impl Watch {
                 Err(why) => return Ok(End::Lost(why)),
             };
             for event in events.take(&piece).map_err(not_understood)? {
-                if !self.event(&event, url)? {
-                    return Ok(End::Unread);
-                }
+                let end = self.event(&event, url)?;
                 // only now: what was not printed is asked for again
                 if event.id.is_some() {
                     self.seen = event.id;
+                }
+                if let Some(end) = end {
+                    return Ok(end);
                 }
             }
         }
     }
 
-    /// Whether there is somebody to print for.
-    fn event(&mut self, event: &Event, url: &str) -> Result<bool, Failure> {
+    /// Whether the stream has served its time.
+    fn event(&mut self, event: &Event, url: &str) -> Result<Option<End>, Failure> {
         match event.name.as_str() {
-            "" if event.data.is_empty() => Ok(true),
+            "" if event.data.is_empty() => Ok(None),
             "" => {
                 self.failures = 0;
-                output::streamed(&self.line(&read(event)?)?)
+                let read_on = output::streamed(&self.line(&read(event)?)?)?;
+                Ok((!read_on).then_some(End::Unread))
             }
             "watching" => {
                 let Watching { from, .. } = read(event)?;
                 eprintln!("watching from revision {from} at {url}");
-                Ok(true)
+                Ok(None)
             }
+            "cut_off" => Ok(Some(End::Lost("it hears no leader and may be late".into()))),
             "compacted" => Err(self.refused(&read(event)?)),
             // of a later version
-            _ => Ok(true),
+            _ => Ok(None),
         }
     }
 
@@ -282,13 +285,25 @@ mod tests {
             ..Event::default()
         };
         let mut watch = watch(Output::Table);
-        let failure = watch.event(&event("compacted"), "u").unwrap_err();
+        let mut fail = |event| watch.event(&event, "u").err().expect("an end");
+        let failure = fail(event("compacted"));
         assert_eq!(failure.code(), 1);
         for part in ["gone", "quorate kv list \"a b\"", "--from"] {
             assert!(failure.to_string().contains(part), "{failure}");
         }
-        let other = watch.event(&event("other"), "u").unwrap_err();
+        let other = fail(event("other"));
         assert_eq!(other.to_string(), "gone");
+    }
+
+    #[test]
+    fn a_member_that_hears_no_leader_is_left() {
+        let cut_off = Event {
+            id: Some("9".into()),
+            name: "cut_off".into(),
+            data: "{\"revision\":9}".into(),
+        };
+        let end = watch(Output::Table).event(&cut_off, "u").unwrap();
+        assert!(matches!(end, Some(End::Lost(why)) if why.contains("no leader")));
     }
 
     #[test]
