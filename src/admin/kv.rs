@@ -187,7 +187,8 @@ fn key_in(path: &str) -> Result<String, Problem> {
     }
 }
 
-fn decoded(text: &str, what: &str) -> Result<String, Problem> {
+/// Text of a URL, percent-decoded.
+pub(super) fn decoded(text: &str, what: &str) -> Result<String, Problem> {
     for (position, _) in text.match_indices('%') {
         let escape = text.as_bytes().get(position + 1..position + 3);
         if !escape.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {

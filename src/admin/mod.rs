@@ -22,15 +22,17 @@ mod serve;
 pub mod standbys;
 mod status;
 pub mod takeovers;
+mod takers;
 mod transfer;
 pub mod validate;
 pub mod warnings;
+pub mod watch;
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::FromRef, middleware};
 use quorate_raft::{Leadership, MemberId, MemberStatus, Timing};
-use tokio::sync::watch;
+use tokio::sync::watch::Receiver;
 
 use crate::{cluster::Cluster, connector, service::Services};
 use peers::Peers;
@@ -51,7 +53,7 @@ pub struct Context {
     /// How long connectors may take to finish what is in flight when they are handed over.
     pub drain: Duration,
     /// Whether this member is on its way out.
-    pub draining: watch::Receiver<bool>,
+    pub draining: Receiver<bool>,
     /// The other members' admin faces.
     pub peers: Peers,
 }
@@ -113,6 +115,7 @@ pub fn router(context: Context) -> Router {
         .merge(metrics::routes())
         .merge(config::routes())
         .merge(kv::routes())
+        .merge(watch::routes())
         .fallback(refusal::unknown_path)
         .method_not_allowed_fallback(refusal::wrong_method)
         .layer(middleware::from_fn_with_state(limits, limits::within))

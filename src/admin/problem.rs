@@ -5,10 +5,12 @@
 //! | code | status | meaning |
 //! |---|---|---|
 //! | `bad_request` | 400 | the request can't be read |
+//! | `future_revision` | 400 | the log does not go that far: the revision is of another cluster |
 //! | `not_found` | 404 | there is no such thing |
 //! | `method_not_allowed` | 405 | the path does not take this method |
 //! | `conflict` | 409 | others depend on it: `referenced_by` |
 //! | `paused` | 409 | the outgoing is paused or inactive |
+//! | `compacted` | 410 | the changes that were asked for are not all kept any more: `oldest_revision` |
 //! | `precondition_failed` | 412 | the thing has another `revision` (0: there is none) |
 //! | `too_large` | 413 | the body is longer than this call takes |
 //! | `unsupported_media_type` | 415 | the body is of a type that this call does not take |
@@ -18,6 +20,7 @@
 //! | `no_quorum` | 503 | surely not done: no leader took it in time |
 //! | `no_leader` | 503 | this member knows of no leader |
 //! | `too_many_keys` | 503 | surely not sent: no room for another idempotency key now |
+//! | `too_many_watchers` | 503 | this member has as many watchers as it takes |
 //! | `unavailable` | 503 | surely not done: the member that should do it can't now |
 //! | `unknown_outcome` | 504 | it may have been done or not |
 
@@ -88,6 +91,8 @@ struct Told {
     referenced_by: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oldest_revision: Option<u64>,
 }
 
 fn as_number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, S::Error> {
@@ -109,7 +114,14 @@ impl Problem {
             errors: Vec::new(),
             referenced_by: Vec::new(),
             revision: None,
+            oldest_revision: None,
         }))
+    }
+
+    /// The same with the first revision from which nothing is missing.
+    pub fn with_oldest_revision(mut self, oldest: u64) -> Problem {
+        self.0.oldest_revision = Some(oldest);
+        self
     }
 
     /// A request that can't be read.

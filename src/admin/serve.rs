@@ -9,6 +9,7 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -16,12 +17,18 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::takers::Taken;
+
 /// Connections at a time; further ones wait in the kernel's queue. Enough for a few
 /// balancers, scrapers and people.
 const CONNECTIONS_MAX: usize = 512;
 
 /// A head that takes longer ends the connection, an idle one too.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A client that takes nothing of what it is sent for so long is cut off; so is one whose
+/// host is gone.
+const TAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Out of file handles, for example: what is there may have been freed a moment later.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -77,6 +84,8 @@ fn connection(
 ) {
     // Small answers should not wait for more to send with them.
     let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(TAKE_TIMEOUT));
+    let stream = Taken::new(stream, TAKE_TIMEOUT);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)

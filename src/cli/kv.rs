@@ -1,5 +1,8 @@
 //! `quorate kv`
 
+mod events;
+mod watch;
+
 use std::{
     io::{Read, Write},
     path::PathBuf,
@@ -81,6 +84,17 @@ enum Command {
         /// Only keys that sort after this one
         #[arg(long, value_name = "KEY")]
         after: Option<String>,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Print each change of a key as it comes, whichever member is lost
+    Watch {
+        /// Only keys that begin with this
+        #[arg(long, default_value = "")]
+        prefix: String,
+        /// Also what came before, from this revision on; from now on if left out
+        #[arg(long, value_name = "REV")]
+        from: Option<u64>,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -168,6 +182,11 @@ pub async fn run(args: Args) -> Result<(), Failure> {
             after,
             client,
         } => list(&prefix, limit, after.as_deref(), &client).await,
+        Command::Watch {
+            prefix,
+            from,
+            client,
+        } => watch::run(prefix, from, &client).await,
     }
 }
 

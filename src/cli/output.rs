@@ -30,6 +30,19 @@ pub fn bytes(data: &[u8]) -> Result<(), Failure> {
     }
 }
 
+/// Writes one of many lines to stdout; whether somebody still reads them.
+pub fn streamed(text: &str) -> Result<bool, Failure> {
+    let mut out = io::stdout().lock();
+    match out
+        .write_all(format!("{text}\n").as_bytes())
+        .and_then(|()| out.flush())
+    {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::Refused(format!("can't write to stdout: {error}"))),
+    }
+}
+
 /// Writes a line to stdout.
 pub fn line(text: impl AsRef<str>) -> Result<(), Failure> {
     bytes(format!("{}\n", text.as_ref()).as_bytes())

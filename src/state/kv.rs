@@ -9,7 +9,11 @@ use std::{fmt, ops::Bound, sync::Arc};
 use bytes::Bytes;
 use imbl::OrdMap;
 
-use super::{Answer, Precondition, command::error};
+use super::{
+    Answer, Precondition,
+    command::error,
+    history::{Change, History},
+};
 
 /// The longest key.
 pub const KEY_BYTES_MAX: usize = 1024;
@@ -31,11 +35,12 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// All keys, in order.
+/// All keys, in order, and their latest changes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Kv {
     revision: u64,
     entries: OrdMap<Arc<str>, Entry>,
+    history: History,
 }
 
 impl Kv {
@@ -57,6 +62,11 @@ impl Kv {
     /// One key's value.
     pub fn get(&self, key: &str) -> Option<&Entry> {
         self.entries.get(key)
+    }
+
+    /// The latest changes.
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// The keys that begin with `prefix` and come after `after`, in order.
@@ -91,14 +101,15 @@ impl Kv {
                 revision: revision.unwrap_or(0),
             };
         }
-        self.revision = index;
+        let key: Arc<str> = key.into();
         self.entries.insert(
-            key.into(),
+            key.clone(),
             Entry {
                 revision: index,
                 value: value.clone(),
             },
         );
+        self.changed(index, key, Some(value.clone()), revision);
         Answer::done(index, revision.is_none())
     }
 
@@ -120,15 +131,32 @@ impl Kv {
         if self.entries.remove(key).is_none() {
             return Answer::NotFound;
         }
-        self.revision = index;
+        self.changed(index, key.into(), None, revision);
         Answer::done(index, false)
     }
 
-    pub(super) fn restored(revision: u64) -> Kv {
+    fn changed(&mut self, index: u64, key: Arc<str>, value: Option<Bytes>, previous: Option<u64>) {
+        self.revision = index;
+        self.history.keep(Change {
+            revision: index,
+            key,
+            value,
+            previous,
+        });
+    }
+
+    /// One without keys, and without changes up to `floor`.
+    pub(super) fn restored(revision: u64, floor: u64) -> Kv {
         Kv {
             revision,
             entries: OrdMap::new(),
+            history: History::beginning_after(floor),
         }
+    }
+
+    /// Takes up a change that is newer than all that are here.
+    pub(super) fn restore_change(&mut self, change: Change) {
+        self.history.keep(change);
     }
 
     pub(super) fn restore(&mut self, key: &str, entry: Entry) {

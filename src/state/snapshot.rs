@@ -5,6 +5,7 @@
 //! different blank entries, is not in it. Resources stand in it as the JSON that was
 //! put, so that another version reads them by its own lights.
 
+mod changes;
 mod framing;
 mod records;
 
@@ -42,6 +43,7 @@ impl State {
             catalog_revision: self.catalog.revision(),
             kv_revision: self.kv.revision(),
             operations_revision: self.operations.revision(),
+            history_floor: Some(self.kv.history().floor()),
         }))?;
         let Reign {
             holder,
@@ -116,6 +118,10 @@ impl State {
                 value: entry.value.clone(),
             }))?;
         }
+        // after the keys, whose values they share
+        for change in self.kv.history().all() {
+            out.record(Body::Change(changes::record(&self.kv, change)))?;
+        }
         out.end()
     }
 
@@ -141,7 +147,10 @@ impl State {
             applied: 0,
             revision: header.revision,
             catalog: Catalog::restored(header.catalog_revision),
-            kv: Kv::restored(header.kv_revision),
+            kv: Kv::restored(
+                header.kv_revision,
+                header.history_floor.unwrap_or(header.kv_revision),
+            ),
             reign: Reign::default(),
             announced: Announcements::default(),
             takeovers: Takeovers::default(),
@@ -211,6 +220,7 @@ impl State {
                 }) => {
                     state.kv.restore(&key, Entry { revision, value });
                 }
+                Body::Change(it) => changes::restore(&mut state.kv, it)?,
                 Body::End(records) if records == before => return Ok(state),
                 Body::End(records) => {
                     return Err(bad(format!(

@@ -22,3 +22,4 @@ mod snapshot;
 mod standbys;
 mod takeovers;
 mod through_balancer;
+mod watch;

@@ -64,7 +64,7 @@ pub(super) fn bare(url: &Url) -> &str {
 }
 
 /// The innermost cause: "connection refused" and not "error sending request".
-fn cause(error: &reqwest::Error) -> String {
+pub(super) fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".into();
     }

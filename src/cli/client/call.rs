@@ -48,8 +48,8 @@ impl Answer {
 #[derive(Clone, Debug)]
 pub struct Call {
     pub(super) method: Method,
-    pub(super) path: String,
-    pub(super) headers: HeaderMap,
+    pub(in crate::cli) path: String,
+    pub(in crate::cli) headers: HeaderMap,
     pub(super) body: Bytes,
     read: bool,
 }

@@ -8,6 +8,7 @@
 mod attempt;
 mod call;
 mod problem;
+mod stream;
 pub mod urls;
 
 use std::time::Duration;
@@ -23,6 +24,7 @@ use super::{failure::Failure, output::Output};
 
 pub use call::{Answer, Call};
 pub use problem::Problem;
+pub use stream::{Opened, Stream};
 
 use attempt::{Tried, bare, surely_not_done};
 
@@ -147,7 +149,8 @@ fn unknown(call: &Call, url: &Url, why: &str) -> Failure {
     ))
 }
 
-fn nobody(misses: &[String]) -> Failure {
+/// What is said when no member answered.
+pub fn nobody(misses: &[String]) -> Failure {
     Failure::Unreachable(format!(
         "no member answered:\n  {}\nIs the cluster running (quorate quickstart)? If it is elsewhere, say where: --admin URL[,URL...] or QUORATE_ADMIN",
         misses.join("\n  ")

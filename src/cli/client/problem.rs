@@ -7,7 +7,7 @@ use super::Answer;
 use crate::cli::failure::Failure;
 
 /// A problem as the client reads it; whatever is missing is made up from the status.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Problem {
     /// For programs: `no_quorum`, `unknown_outcome`, ...
@@ -19,7 +19,7 @@ pub struct Problem {
     status: StatusCode,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct FieldError {
     field: String,

@@ -8,7 +8,7 @@ use crate::state::Takeover;
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Record {
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub body: Option<Body>,
 }
 
@@ -37,6 +37,8 @@ pub enum Body {
     Clock(ClockRecord),
     #[prost(message, tag = "11")]
     Sending(SendingRecord),
+    #[prost(message, tag = "12")]
+    Change(ChangeRecord),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -53,6 +55,9 @@ pub struct Header {
     pub kv_revision: u64,
     #[prost(uint64, tag = "6")]
     pub operations_revision: u64,
+    /// Not there where the version that wrote it kept no history of keys.
+    #[prost(uint64, optional, tag = "7")]
+    pub history_floor: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -119,6 +124,22 @@ pub struct KeyRecord {
     pub revision: u64,
     #[prost(bytes = "bytes", tag = "3")]
     pub value: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ChangeRecord {
+    #[prost(string, tag = "1")]
+    pub key: String,
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+    #[prost(uint64, optional, tag = "3")]
+    pub previous: Option<u64>,
+    /// Neither this nor `current`: the key was deleted.
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub value: Option<Bytes>,
+    /// The value is the one that the key still has: it stands in the key's own record.
+    #[prost(bool, tag = "5")]
+    pub current: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

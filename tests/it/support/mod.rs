@@ -11,6 +11,7 @@ pub mod front;
 pub mod http;
 pub mod member;
 pub mod ports;
+pub mod stream;
 pub mod takeovers;
 pub mod traffic;
 pub mod upstream;

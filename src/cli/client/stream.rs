@@ -1,0 +1,72 @@
+//! An answer that is read as it comes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::timeout;
+use url::Url;
+
+use super::{
+    Answer, Call, Client,
+    attempt::{bare, cause},
+};
+
+/// What became of a request for a stream at one URL.
+pub enum Opened {
+    /// It has begun.
+    Stream(Stream),
+    /// The member answered something else.
+    Answered(Answer),
+    /// There was no answer, and why.
+    Missed(String),
+}
+
+/// The body of an answer, piece by piece.
+pub struct Stream(reqwest::Response);
+
+impl Client {
+    /// The URLs of the members, in the order given.
+    pub fn urls(&self) -> &[Url] {
+        &self.urls
+    }
+
+    /// Asks one member for a stream.
+    pub async fn open(&self, url: &Url, call: &Call) -> Opened {
+        let target = format!("{}{}", bare(url), call.path);
+        let request = self
+            .http
+            .request(call.method.clone(), target)
+            .headers(call.headers.clone());
+        let late = || Opened::Missed("no answer in time".into());
+        let response = match timeout(self.timeout, request.send()).await {
+            Ok(Ok(response)) if response.status().is_success() => {
+                return Opened::Stream(Stream(response));
+            }
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Opened::Missed(cause(&error)),
+            Err(_) => return late(),
+        };
+        let (status, headers) = (response.status(), response.headers().clone());
+        match timeout(self.timeout, response.bytes()).await {
+            Ok(Ok(body)) => Opened::Answered(Answer {
+                status,
+                headers,
+                body,
+            }),
+            Ok(Err(error)) => Opened::Missed(cause(&error)),
+            Err(_) => late(),
+        }
+    }
+}
+
+impl Stream {
+    /// The next piece, `None` at the end; an error where the connection broke, or where
+    /// nothing came for `wait`.
+    pub async fn next(&mut self, wait: Duration) -> Result<Option<Bytes>, String> {
+        match timeout(wait, self.0.chunk()).await {
+            Ok(Ok(piece)) => Ok(piece),
+            Ok(Err(error)) => Err(cause(&error)),
+            Err(_) => Err(format!("nothing was heard for {} s", wait.as_secs())),
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! `quorate kv watch`: a line for each change, whichever member is alive.
+//!
+//! A member that is lost is followed by the next one, from the last revision that was
+//! printed: each change is printed once and in order, or the command ends and says why.
+
+use std::time::{Duration, Instant};
+
+use http::{HeaderName, Method, StatusCode};
+
+use super::{
+    events::{Event, Events},
+    shown,
+};
+use crate::{
+    admin::watch::{ChangeKind, ChangeRow, Watching},
+    cli::{
+        client::{Call, Client, ClientArgs, Opened, Problem, Stream, nobody},
+        failure::Failure,
+        output::{self, Output},
+    },
+};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// A member gives a sign of life every 5 s.
+const SILENCE: Duration = Duration::from_secs(15);
+/// A stream that lived for so long, or brought a change, was no failure.
+const SETTLED: Duration = Duration::from_secs(5);
+/// For so long no member may be found once the watch has begun.
+const GIVE_UP: Duration = Duration::from_secs(300);
+/// Between two rounds over all members; it doubles each time.
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How a stream ended, for the command.
+enum End {
+    /// There is nobody to print for any more.
+    Unread,
+    /// It was lost; another member may go on.
+    Lost(String),
+}
+
+/// A watch over all its streams.
+struct Watch {
+    output: Output,
+    prefix: String,
+    from: Option<u64>,
+    /// Everything up to here was printed, or was not asked for.
+    seen: Option<String>,
+    /// Losses since the last stream that lived.
+    failures: u32,
+}
+
+/// Prints changes until it can't go on.
+pub(super) async fn run(
+    prefix: String,
+    from: Option<u64>,
+    args: &ClientArgs,
+) -> Result<(), Failure> {
+    let client = Client::new(args)?;
+    let mut watch = Watch {
+        output: args.output,
+        prefix,
+        from,
+        seen: None,
+        failures: 0,
+    };
+    watch.run(&client).await
+}
+
+impl Watch {
+    async fn run(&mut self, client: &Client) -> Result<(), Failure> {
+        let members = u32::try_from(client.urls().len()).unwrap_or(u32::MAX);
+        let (mut misses, mut weak) = (Vec::new(), None);
+        let mut lost_at = Instant::now();
+        for url in client.urls().iter().cycle() {
+            match client.open(url, &self.call()?).await {
+                Opened::Stream(stream) => {
+                    let began = Instant::now();
+                    let end = self.print(stream, url.as_str()).await?;
+                    let End::Lost(why) = end else {
+                        return Ok(());
+                    };
+                    if began.elapsed() > SETTLED {
+                        self.failures = 0;
+                    }
+                    lost_at = Instant::now();
+                    misses.clear();
+                    weak = None;
+                    eprintln!("{url} is lost ({why}); going on at the next member");
+                }
+                Opened::Answered(answer) if answer.status == StatusCode::SERVICE_UNAVAILABLE => {
+                    weak = Some(Problem::of(&answer).into_failure());
+                }
+                Opened::Answered(answer) => return Err(self.refused(&Problem::of(&answer))),
+                Opened::Missed(why) => misses.push(format!("{url}: {why}")),
+            }
+            self.failures += 1;
+            let rounds = self.failures / members;
+            if rounds > 0 && self.seen.is_none() {
+                return Err(weak.unwrap_or_else(|| nobody(&misses)));
+            }
+            if lost_at.elapsed() > GIVE_UP {
+                let failure = weak.unwrap_or_else(|| nobody(&misses));
+                return Err(failure.about(format!(
+                    "no member was found for {} s, {}",
+                    GIVE_UP.as_secs(),
+                    self.place()
+                )));
+            }
+            if self.failures.is_multiple_of(members) {
+                tokio::time::sleep(pause(rounds)).await;
+                misses.clear();
+            }
+        }
+        Err(nobody(&misses))
+    }
+
+    fn call(&self) -> Result<Call, Failure> {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("prefix", &self.prefix);
+        if let Some(from) = self.from {
+            query.append_pair("from", &from.to_string());
+        }
+        let call = Call::new(Method::GET, format!("/v1/watch?{}", query.finish()));
+        match &self.seen {
+            Some(seen) => call.header(LAST_EVENT_ID, seen),
+            None => Ok(call),
+        }
+    }
+
+    /// Prints what comes, until the stream ends.
+    async fn print(&mut self, mut stream: Stream, url: &str) -> Result<End, Failure> {
+        let mut events = Events::default();
+        loop {
+            let piece = match stream.next(SILENCE).await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => return Ok(End::Lost("it ended the stream".into())),
+                Err(why) => return Ok(End::Lost(why)),
+            };
+            for event in events.take(&piece).map_err(not_understood)? {
+                let end = self.event(&event, url)?;
+                // only now: what was not printed is asked for again
+                if event.id.is_some() {
+                    self.seen = event.id;
+                }
+                if let Some(end) = end {
+                    return Ok(end);
+                }
+            }
+        }
+    }
+
+    /// Whether the stream has served its time.
+    fn event(&mut self, event: &Event, url: &str) -> Result<Option<End>, Failure> {
+        match event.name.as_str() {
+            "" if event.data.is_empty() => Ok(None),
+            "" => {
+                self.failures = 0;
+                let read_on = output::streamed(&self.line(&read(event)?)?)?;
+                Ok((!read_on).then_some(End::Unread))
+            }
+            "watching" => {
+                let Watching { from, .. } = read(event)?;
+                eprintln!("watching from revision {from} at {url}");
+                Ok(None)
+            }
+            "cut_off" => Ok(Some(End::Lost("it hears no leader and may be late".into()))),
+            "compacted" => Err(self.refused(&read(event)?)),
+            // of a later version
+            _ => Ok(None),
+        }
+    }
+
+    fn line(&self, change: &ChangeRow) -> Result<String, Failure> {
+        if self.output == Output::Json {
+            return serde_json::to_string(change)
+                .map_err(|error| Failure::Refused(format!("can't write JSON: {error}")));
+        }
+        let key = match change.key.chars().any(char::is_control) {
+            true => format!("{:?}", change.key),
+            false => change.key.clone(),
+        };
+        let revision = change.revision;
+        Ok(match (change.kind, &change.value_base64) {
+            (ChangeKind::Delete, _) => format!("{revision}  delete  {key}"),
+            (ChangeKind::Put, value) => {
+                let value = shown(value.as_deref().unwrap_or_default());
+                format!("{revision}  put     {key}  {value}")
+            }
+        })
+    }
+
+    /// Why the watch ends for good. Of a history that is gone it says how to go on.
+    fn refused(&self, problem: &Problem) -> Failure {
+        let failure = problem.clone().into_failure();
+        if problem.code.as_deref() != Some("compacted") {
+            return failure;
+        }
+        Failure::Refused(format!(
+            "{failure}\nFor that: `quorate kv list {:?} --output json` shows what is there, and \"revision\"; then `quorate kv watch --from` that revision + 1",
+            self.prefix
+        ))
+    }
+
+    fn place(&self) -> String {
+        match &self.seen {
+            Some(seen) => format!("and nothing after revision {seen} was seen"),
+            None => "and nothing was seen".into(),
+        }
+    }
+}
+
+fn pause(rounds: u32) -> Duration {
+    PAUSE
+        .saturating_mul(1 << rounds.saturating_sub(1).min(10))
+        .min(PAUSE_MAX)
+}
+
+fn read<T: serde::de::DeserializeOwned>(event: &Event) -> Result<T, Failure> {
+    serde_json::from_str(&event.data).map_err(not_understood)
+}
+
+fn not_understood(why: impl std::fmt::Display) -> Failure {
+    Failure::Refused(format!(
+        "the stream is not understood ({why}); is that URL a member's admin port?"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watch(output: Output) -> Watch {
+        Watch {
+            output,
+            prefix: "a b".into(),
+            from: Some(7),
+            seen: None,
+            failures: 0,
+        }
+    }
+
+    fn change(value: Option<&str>, key: &str) -> ChangeRow {
+        ChangeRow {
+            revision: 42,
+            kind: match value {
+                Some(_) => ChangeKind::Put,
+                None => ChangeKind::Delete,
+            },
+            key: key.into(),
+            value_base64: value.map(str::to_owned),
+            previous_revision: None,
+        }
+    }
+
+    #[test]
+    fn a_line_for_each_change() {
+        let table = watch(Output::Table);
+        let line = |value, key| table.line(&change(value, key)).unwrap();
+        assert_eq!(line(Some("dg=="), "a/b"), "42  put     a/b  v");
+        assert_eq!(line(None, "a\nb"), "42  delete  \"a\\nb\"");
+        let json = watch(Output::Json).line(&change(None, "a")).unwrap();
+        assert!(
+            json.contains("\"kind\":\"delete\"") && !json.contains('\n'),
+            "{json}"
+        );
+    }
+
+    #[test]
+    fn it_goes_on_behind_what_was_printed() {
+        let mut watch = watch(Output::Table);
+        let call = watch.call().unwrap();
+        assert_eq!(call.path, "/v1/watch?prefix=a+b&from=7");
+        assert!(call.headers.is_empty());
+        watch.seen = Some("9".into());
+        assert_eq!(watch.call().unwrap().headers[LAST_EVENT_ID], "9");
+    }
+
+    #[test]
+    fn what_is_gone_says_what_to_do() {
+        let event = |code: &str| Event {
+            name: "compacted".into(),
+            data: format!("{{\"code\":{code:?},\"detail\":\"gone\"}}"),
+            ..Event::default()
+        };
+        let mut watch = watch(Output::Table);
+        let mut fail = |event| watch.event(&event, "u").err().expect("an end");
+        let failure = fail(event("compacted"));
+        assert_eq!(failure.code(), 1);
+        for part in ["gone", "quorate kv list \"a b\"", "--from"] {
+            assert!(failure.to_string().contains(part), "{failure}");
+        }
+        let other = fail(event("other"));
+        assert_eq!(other.to_string(), "gone");
+    }
+
+    #[test]
+    fn a_member_that_hears_no_leader_is_left() {
+        let cut_off = Event {
+            id: Some("9".into()),
+            name: "cut_off".into(),
+            data: "{\"revision\":9}".into(),
+        };
+        let end = watch(Output::Table).event(&cut_off, "u").unwrap();
+        assert!(matches!(end, Some(End::Lost(why)) if why.contains("no leader")));
+    }
+
+    #[test]
+    fn pauses_grow_and_are_bounded() {
+        assert_eq!(pause(1), PAUSE);
+        assert_eq!(pause(2), PAUSE * 2);
+        assert_eq!(pause(u32::MAX), PAUSE_MAX);
+    }
+}
