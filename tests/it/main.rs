@@ -20,5 +20,6 @@ mod paused;
 mod quickstart;
 mod snapshot;
 mod standbys;
+mod stopped;
 mod takeovers;
 mod through_balancer;
