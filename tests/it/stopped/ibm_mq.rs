@@ -163,7 +163,7 @@ async fn ibm_mq_loses_nothing_when_the_queue_manager_is_killed_under_load() {
         })
         .await;
         bed.manager.up();
-        tokio::join!(bed.more(50), callers.confirm(50));
+        tokio::join!(bed.more(100), callers.confirm(100));
         println!(
             "kill {n}: both are at work again {:?} after it",
             killed.elapsed()
