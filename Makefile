@@ -68,7 +68,7 @@ throughput: setup ## AMQP in and out beside a program that has nothing but lapin
 	cargo test --workspace $(CARGO_FLAGS) --test endurance -- throughput $(ARGS)
 
 FUZZ_SECONDS ?= 300
-fuzz: ## give rfh2 whatever bytes libFuzzer thinks of (FUZZ_SECONDS=300)
+fuzz: setup ## give rfh2 whatever bytes libFuzzer thinks of (FUZZ_SECONDS=300)
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
 
 verify: ## check the form of everything; writes nothing

@@ -9,6 +9,10 @@ use std::{
     time::Duration,
 };
 
+use nix::{
+    sys::signal::{Signal, kill as signal},
+    unistd::Pid,
+};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -21,6 +25,9 @@ use crate::support::{
     rabbitmq::{Client, Rabbit},
     wait::until,
 };
+
+/// At each fault.
+const UNDER_WAY: u64 = 4;
 
 /// Takes what comes into a queue until it is finished.
 struct Taker {
@@ -56,6 +63,16 @@ impl Taker {
     }
 }
 
+/// Waits until some messages wait for the broker's word.
+async fn under_way(cluster: &Cluster, server: usize) {
+    until("messages under way", SOON, || async {
+        let status = cluster.connector(server, "invoices").await?;
+        let some = status["in_flight"].as_u64() >= Some(UNDER_WAY);
+        some.then_some(()).ok_or(status.to_string())
+    })
+    .await;
+}
+
 /// Nothing is sent a second time by itself, so what is confirmed is there exactly once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_of_amqp_are_told_the_truth_when_the_connector_server_is_stopped_or_killed() {
@@ -75,6 +92,7 @@ async fn callers_of_amqp_are_told_the_truth_when_the_connector_server_is_stopped
     cluster.connector_in(0, "invoices", "active").await;
     let callers = Callers::start(&cluster, "amqp_outgoing", "invoices");
     let taker = Taker::start(rabbit.client().await, "invoices");
+    let broker_process = Pid::from_raw(rabbit.pid().expect("it runs") as i32);
     callers.confirm(100).await;
     for fault in FAULTS {
         befall(
@@ -82,7 +100,14 @@ async fn callers_of_amqp_are_told_the_truth_when_the_connector_server_is_stopped
             fault,
             &["invoices"],
             &[&callers],
+            // The broker says nothing until the connector server is gone: what is under way
+            // then comes into the queue, and nobody hears of it.
+            async |cluster, server| {
+                signal(broker_process, Signal::SIGSTOP).expect("the broker is there");
+                under_way(cluster, server).await;
+            },
             async |_, _| {
+                signal(broker_process, Signal::SIGCONT).expect("the broker is there");
                 callers.confirm(50).await;
             },
         )
@@ -101,6 +126,8 @@ async fn callers_of_amqp_are_told_the_truth_when_the_connector_server_is_stopped
         "AMQP outgoing, 2 SIGSTOP and 1 kill -9",
         &taker.finish().await,
     );
+    let unknown = told.unknown.len();
+    assert!(unknown >= FAULTS.len() * UNDER_WAY as usize, "{unknown}");
     assert!(sent.lost.is_empty(), "lost {:?}", sent.lost);
     assert!(sent.twice.is_empty(), "twice {:?}", sent.twice);
     assert!(

@@ -115,7 +115,8 @@ async fn ibm_mq_keeps_its_word_when_the_connector_server_is_stopped_or_killed() 
                 more_calls(&sink, 50).await;
             }
         };
-        let round = befall(&mut bed.cluster, fault, &ALL, &[&callers], meanwhile).await;
+        let (cluster, first) = (&mut bed.cluster, async |_: &Cluster, _| {});
+        let round = befall(cluster, fault, &ALL, &[&callers], first, meanwhile).await;
         rounds.push(round);
         tokio::join!(bed.more(50), callers.confirm(50));
     }

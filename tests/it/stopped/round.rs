@@ -62,13 +62,15 @@ pub async fn settled(cluster: &Cluster, connectors: &[&str]) -> (usize, u64) {
     .await
 }
 
-/// Has the fault befall the connector server. `meanwhile` is given who took over, and waits
-/// for what must go on before the old one is there again. Callers ask the other members.
+/// Has the fault befall the connector server, of which `first` is told before. `meanwhile` is
+/// given who took over, and waits for what must go on before the old one is there again.
+/// Callers ask the other members.
 pub async fn befall(
     cluster: &mut Cluster,
     fault: Fault,
     connectors: &[&str],
     callers: &[&Callers],
+    first: impl AsyncFnOnce(&Cluster, usize),
     meanwhile: impl AsyncFnOnce(&Cluster, usize),
 ) -> Round {
     let (server, epoch) = settled(cluster, connectors).await;
@@ -83,6 +85,7 @@ pub async fn befall(
     };
     // All its connectors' processes are in it.
     assert!(fault != Fault::StopProcesses || processes.len() > connectors.len());
+    first(cluster, server).await;
     let begun = Instant::now();
     match fault {
         Fault::Kill => cluster.members[server].kill(),

@@ -109,6 +109,7 @@ async fn zeromq_keeps_its_word_when_the_connector_server_is_stopped_or_killed() 
             fault,
             &ALL,
             &callers,
+            async |_, _| {},
             async |cluster, next| {
                 all_go_on().await;
                 // On this one host a stopped process has the address that the next would bind.
