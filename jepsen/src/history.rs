@@ -114,6 +114,65 @@ pub struct Call {
     pub accepted: bool,
 }
 
+/// `final.json`: what was found after all was healed and the clients had stopped.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Final {
+    /// Each member, from 1.
+    pub members: Vec<FinalMember>,
+    /// When the last fault was healed.
+    pub healed: Option<u64>,
+    /// When a write was first acknowledged after that.
+    pub writable: Option<u64>,
+    /// When a connector was first seen active after that; only where the workload has one.
+    pub active: Option<u64>,
+    /// Messages that are still in the broker's queues, dead letters included (queue).
+    pub left: Option<Vec<String>>,
+}
+
+/// What was found of one member in the end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FinalMember {
+    /// Which, from 1.
+    pub member: u64,
+    /// Whether it answered.
+    pub alive: bool,
+    /// Why it needn't answer, or needn't have the same state: a fault has damaged its disk
+    /// and it refuses to start, as it should.
+    pub excused: Option<String>,
+    /// The hash of its state.
+    pub hash: Option<String>,
+    /// The log index that it had applied when the hash was taken.
+    pub applied: Option<u64>,
+    /// The lines of its log that are errors, all of the run.
+    pub errors: Vec<String>,
+    /// The lines of its log that tell of a panic, all of the run.
+    pub panics: Vec<String>,
+}
+
+/// `host.json`: how starved the machine was.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Host {
+    /// In order of time.
+    pub samples: Vec<HostSample>,
+}
+
+/// One look at the machine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostSample {
+    /// When.
+    pub time: u64,
+    /// Per cent of the processors' time that the hypervisor gave to others, since the last look.
+    pub steal: f64,
+    /// Tasks that could run and had no processor.
+    pub run_queue: f64,
+    /// By how many ms a task that slept 10 ms woke up too late, the worst since the last look.
+    pub lag_ms: f64,
+}
+
 /// Reads a file of lines. A last line that was cut off is an error as any other.
 ///
 /// # Errors
