@@ -2,6 +2,19 @@
 //!
 //! One JSON object a line. Every time is in nanoseconds since the run's beginning, by one
 //! monotonic clock of the harness.
+//!
+//! What the checkers read, by workload. `ok` has the answer in `value`, and in `revision`
+//! that of the write, or the one that a read reflects:
+//!
+//! | workload | events |
+//! |---|---|
+//! | register | `read` v or null, `write` v, `cas` [old, new], `delete`; a 412 is `fail`; values of one key are never used twice |
+//! | set | `add` v; in the end `final` of each member, an array |
+//! | watch | `append` v; without an invoke, always `ok`, `process` being the stream across resumes: `watched` (key, value or null, revision), `resume` (revision asked from), `compacted` (revision where it goes on); in the end `watch-end` (revision up to which it had caught up) |
+//! | config | `apply` of key `KIND/NAME`, `delete`; `catalog` and, in the end, `final` of each member: {"KIND/NAME": {...}} |
+//! | mutex, election | the files of sights and calls; a sink that doesn't look at epochs has `naive` in its connector's name |
+//! | queue | `publish` id; handled is what a sink accepted under that `message` |
+//! | http | `http` of key PATH |
 
 use std::{
     fs::File,
