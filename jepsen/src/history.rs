@@ -141,6 +141,12 @@ pub struct Final {
     pub active: Option<u64>,
     /// Messages that are still in the broker's queues, dead letters included (queue).
     pub left: Option<Vec<String>>,
+    /// How many connectors should be active.
+    pub connectors: usize,
+    /// When all members were first seen to have the same state after that.
+    pub converged: Option<u64>,
+    /// What the harness itself failed at: nothing is known of such a run.
+    pub trouble: Vec<String>,
 }
 
 /// What was found of one member in the end.

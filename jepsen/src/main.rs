@@ -1,0 +1,146 @@
+//! `quorate-jepsen`: runs the chaos suite.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use quorate_jepsen::{plan::Wish, run, stop::Stop};
+
+/// The chaos suite. Exit: 0 pass, 1 FAIL, 2 usage, 3 UNKNOWN (which is no pass).
+#[derive(Parser)]
+#[command(name = "quorate-jepsen")]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// One run
+    Run(RunArgs),
+}
+
+#[derive(Args)]
+struct Common {
+    /// The binary [default: debug/quorate of the target folder]
+    #[arg(long)]
+    quorate: Option<PathBuf>,
+    /// Where runs' folders go [default: chaos in the target folder]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// The failover promise, in milliseconds
+    #[arg(long, default_value_t = 500)]
+    failover_ms: u64,
+    /// Operations a second, all clients together
+    #[arg(long, default_value_t = 100)]
+    rate: u64,
+    /// Put the members on the loopback even where they could have namespaces
+    #[arg(long)]
+    loopback: bool,
+    /// Keep the members' data
+    #[arg(long)]
+    keep: bool,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// What clients do
+    #[arg(long, default_value = "register")]
+    workload: String,
+    /// What is done to the members; several at once with +, or none
+    #[arg(long, default_value = "kill")]
+    nemesis: String,
+    /// Decides everything that is not said
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How long clients and nemeses are at work
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// How many members: 3 or 5 [default: the seed decides]
+    #[arg(long)]
+    members: Option<usize>,
+    /// A planted bug that the binary is to have
+    #[arg(long)]
+    mutant: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Common {
+    fn target() -> PathBuf {
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
+    }
+
+    fn quorate(&self) -> PathBuf {
+        let path = self.quorate.clone();
+        let path = path.unwrap_or_else(|| Common::target().join("debug/quorate"));
+        std::path::absolute(&path).unwrap_or(path)
+    }
+
+    fn out(&self) -> PathBuf {
+        let out = self.out.clone();
+        out.unwrap_or_else(|| Common::target().join("chaos"))
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&format!("can't start: {error}")),
+    };
+    runtime.block_on(async {
+        let stop = Stop::default();
+        tokio::spawn(end_when_asked(stop.clone()));
+        match cli.what {
+            What::Run(args) => one(args, &stop).await,
+        }
+    })
+}
+
+/// The harness failed: nothing is known, which is no pass.
+fn failed(problem: &str) -> ExitCode {
+    eprintln!("UNKNOWN: {problem}");
+    ExitCode::from(3)
+}
+
+async fn end_when_asked(stop: Stop) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    eprintln!("it is asked to end: everything is healed and taken down");
+    stop.ask();
+}
+
+async fn one(args: RunArgs, stop: &Stop) -> ExitCode {
+    let wish = Wish {
+        seed: args.seed,
+        workload: args.workload,
+        nemeses: args.nemesis.split('+').map(str::to_owned).collect(),
+        members: args.members,
+        failover_ms: args.common.failover_ms,
+        seconds: args.seconds,
+        rate: args.common.rate,
+        quorate: args.common.quorate(),
+        mutant: args.mutant,
+        loopback: args.common.loopback,
+    };
+    let (out, keep, stop) = (args.common.out(), args.common.keep, stop.clone());
+    // On a task of its own: what panics in it is told, and everything is taken down.
+    let ran = tokio::spawn(async move { run::run(&wish, &out, keep, &stop).await }).await;
+    match ran {
+        Ok(Ok(folder)) => {
+            println!("{}", folder.display());
+            ExitCode::SUCCESS
+        }
+        Ok(Err(problem)) => failed(&problem),
+        Err(panic) => failed(&panic.to_string()),
+    }
+}

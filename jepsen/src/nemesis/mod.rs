@@ -1,0 +1,189 @@
+//! What is done to members, links and disks; each proves that it took effect, and heals.
+
+pub mod kill;
+pub mod links;
+pub mod partition;
+pub mod pause;
+pub mod transfer;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use rand::{SeedableRng, rngs::StdRng};
+
+use crate::{bed::Bed, history::Fault, plan::Step, stop::Stop};
+
+/// How long a fault may take to show.
+const SHOWS_WITHIN: Duration = Duration::from_secs(2);
+
+/// Whom a fault meets.
+#[derive(Clone, Debug, Default)]
+pub struct Target {
+    /// In words.
+    pub told: String,
+    /// The members that it is done to.
+    pub members: Vec<u64>,
+}
+
+impl Target {
+    /// These members, after a word or two.
+    #[must_use]
+    pub fn of(what: &str, members: Vec<u64>) -> Target {
+        let names: Vec<String> = members.iter().map(u64::to_string).collect();
+        Target {
+            told: format!("{what} {}", names.join(", ")),
+            members,
+        }
+    }
+}
+
+/// A kind of fault.
+#[async_trait]
+pub trait Nemesis: Send {
+    /// Does it.
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String>;
+
+    /// Whether it has taken effect, by what can be seen from outside; asked again for a
+    /// while when it has not yet.
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String>;
+
+    /// Takes it back.
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String>;
+}
+
+/// One name, what it is and what it needs.
+pub struct Kind {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// Whether it needs namespaces.
+    pub net: bool,
+    /// What is missing for it on this machine, if anything is.
+    pub missing: fn() -> Option<String>,
+    /// Makes one.
+    pub make: fn() -> Box<dyn Nemesis>,
+}
+
+/// All of them.
+pub const ALL: &[Kind] = &[
+    kind("kill", false, || kill::any()),
+    kind("kill-one", false, || kill::of(kill::Whom::One)),
+    kind("kill-leader", false, || kill::of(kill::Whom::Leader)),
+    kind("kill-majority", false, || kill::of(kill::Whom::Majority)),
+    kind("kill-all", false, || kill::of(kill::Whom::All)),
+    kind("storm", false, || Box::new(kill::Storm::default())),
+    kind("pause-leader", false, || pause::of(pause::What::Leader)),
+    kind("pause-group", false, || pause::of(pause::What::Group)),
+    kind("pause-connector", false, || {
+        pause::of(pause::What::Connector)
+    }),
+    kind(
+        "transfer",
+        false,
+        || Box::new(transfer::Transfer::default()),
+    ),
+    kind("partition", true, || partition::any()),
+    kind("partition-leader", true, || {
+        partition::of(partition::Shape::Leader)
+    }),
+    kind("partition-ring", true, || {
+        partition::of(partition::Shape::Ring)
+    }),
+    kind("partition-bridge", true, || {
+        partition::of(partition::Shape::Bridge)
+    }),
+    kind("partition-oneway", true, || {
+        partition::of(partition::Shape::OneWay)
+    }),
+    kind("flap", true, || Box::new(partition::Flap::default())),
+    kind("reset", true, || Box::new(partition::Reset::default())),
+    kind("loss", true, || Box::new(partition::Loss::default())),
+];
+
+const fn kind(name: &'static str, net: bool, make: fn() -> Box<dyn Nemesis>) -> Kind {
+    Kind {
+        name,
+        net,
+        missing: || None,
+        make,
+    }
+}
+
+/// The kind of this name.
+///
+/// # Errors
+/// When there is none.
+pub fn named(name: &str) -> Result<&'static Kind, String> {
+    ALL.iter().find(|kind| kind.name == name).ok_or_else(|| {
+        let names: Vec<&str> = ALL.iter().map(|kind| kind.name).collect();
+        format!(
+            "there is no nemesis {name:?}; there are none, {}",
+            names.join(", ")
+        )
+    })
+}
+
+/// Goes through the steps of one nemesis, one after another.
+pub async fn track(bed: Arc<Bed>, steps: Vec<Step>, begun: Instant, stop: Stop) {
+    for step in steps {
+        if stop.until(begun + Duration::from_millis(step.at_ms)).await {
+            return;
+        }
+        let Ok(kind) = named(&step.nemesis) else {
+            return;
+        };
+        let fault = fault(&bed, kind, &step, &stop).await;
+        bed.journals.faults.note(|_| fault);
+    }
+}
+
+/// One fault, from the wish to the healing.
+async fn fault(bed: &Arc<Bed>, kind: &Kind, step: &Step, stop: &Stop) -> Fault {
+    let mut nemesis = (kind.make)();
+    let mut dice = StdRng::seed_from_u64(step.dice);
+    let mut fault = Fault {
+        nemesis: step.nemesis.clone(),
+        target: String::new(),
+        members: Vec::new(),
+        begun: bed.clock.now(),
+        effective: None,
+        probe: String::new(),
+        healing: None,
+        healed: None,
+    };
+    let heals = Instant::now() + Duration::from_millis(step.lasts_ms);
+    match nemesis.begin(bed, &mut dice).await {
+        Ok(target) => (fault.target, fault.members) = (target.told, target.members),
+        Err(problem) => fault.probe = format!("not done: {problem}"),
+    }
+    if fault.probe.is_empty() {
+        prove(bed, nemesis.as_mut(), &mut fault).await;
+        stop.until(heals).await;
+    }
+    fault.healing = Some(bed.clock.now());
+    match nemesis.heal(bed).await {
+        Ok(()) => fault.healed = Some(bed.clock.now()),
+        Err(problem) => bed.trouble(format!("{} can't be healed: {problem}", step.nemesis)),
+    }
+    fault
+}
+
+async fn prove(bed: &Arc<Bed>, nemesis: &mut dyn Nemesis, fault: &mut Fault) {
+    let deadline = Instant::now() + SHOWS_WITHIN;
+    loop {
+        match nemesis.probe(bed).await {
+            Ok(seen) => {
+                fault.effective = Some(bed.clock.now());
+                fault.probe = seen;
+                return;
+            }
+            Err(seen) if Instant::now() > deadline => {
+                fault.probe = format!("no effect: {seen}");
+                return;
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
