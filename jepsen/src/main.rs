@@ -1,9 +1,12 @@
 //! `quorate-jepsen`: runs the chaos suite.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
-use quorate_jepsen::{plan::Wish, run, stop::Stop};
+use quorate_jepsen::{plan::Wish, run, stop::Stop, verdict::Outcome};
 
 /// The chaos suite. Exit: 0 pass, 1 FAIL, 2 usage, 3 UNKNOWN (which is no pass).
 #[derive(Parser)]
@@ -17,6 +20,17 @@ struct Cli {
 enum What {
     /// One run
     Run(RunArgs),
+    /// Judge runs again whose folders are there
+    Recheck {
+        /// The runs' folders
+        #[arg(required = true)]
+        folders: Vec<PathBuf>,
+    },
+    /// Make the anomalies of a run as small as can be
+    Shrink {
+        /// The run's folder
+        folder: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -96,6 +110,8 @@ fn main() -> ExitCode {
         tokio::spawn(end_when_asked(stop.clone()));
         match cli.what {
             What::Run(args) => one(args, &stop).await,
+            What::Recheck { folders } => recheck(&folders),
+            What::Shrink { folder } => shrink(&folder),
         }
     })
 }
@@ -119,6 +135,20 @@ async fn end_when_asked(stop: Stop) {
     stop.ask();
 }
 
+/// Judges a run's folder, and tells where the report is.
+fn judged(folder: &Path) -> ExitCode {
+    match quorate_jepsen::judge(folder) {
+        Ok(verdict) => {
+            println!("{}: {}", folder.display(), verdict.outcome);
+            for finding in &verdict.findings {
+                println!("  {}: {}", finding.checker, finding.what);
+            }
+            ExitCode::from(verdict.outcome.exit_code())
+        }
+        Err(error) => failed(&format!("{}: {error}", folder.display())),
+    }
+}
+
 async fn one(args: RunArgs, stop: &Stop) -> ExitCode {
     let wish = Wish {
         seed: args.seed,
@@ -136,11 +166,36 @@ async fn one(args: RunArgs, stop: &Stop) -> ExitCode {
     // On a task of its own: what panics in it is told, and everything is taken down.
     let ran = tokio::spawn(async move { run::run(&wish, &out, keep, &stop).await }).await;
     match ran {
-        Ok(Ok(folder)) => {
-            println!("{}", folder.display());
-            ExitCode::SUCCESS
-        }
+        Ok(Ok(folder)) => judged(&folder),
         Ok(Err(problem)) => failed(&problem),
         Err(panic) => failed(&panic.to_string()),
+    }
+}
+
+/// The worst of all counts.
+fn recheck(folders: &[PathBuf]) -> ExitCode {
+    let mut worst = Outcome::Pass;
+    for folder in folders {
+        match quorate_jepsen::judge(folder) {
+            Ok(verdict) => {
+                println!("{}: {}", folder.display(), verdict.outcome);
+                worst = worst.max(verdict.outcome);
+            }
+            Err(error) => {
+                println!("{}: UNKNOWN: {error}", folder.display());
+                worst = worst.max(Outcome::Unknown);
+            }
+        }
+    }
+    ExitCode::from(worst.exit_code())
+}
+
+fn shrink(folder: &Path) -> ExitCode {
+    match quorate_jepsen::shrink::of_run(folder) {
+        Ok(anomalies) => {
+            println!("{}", quorate_jepsen::shrink::text(&anomalies));
+            ExitCode::SUCCESS
+        }
+        Err(error) => failed(&format!("{}: {error}", folder.display())),
     }
 }

@@ -1,7 +1,13 @@
 //! What is done to members, links and disks; each proves that it took effect, and heals.
 
+pub mod broker;
+pub mod clock;
+pub mod damage;
+pub mod disk;
 pub mod kill;
+pub mod limits;
 pub mod links;
+pub mod missing;
 pub mod partition;
 pub mod pause;
 pub mod transfer;
@@ -15,6 +21,8 @@ use async_trait::async_trait;
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{bed::Bed, history::Fault, plan::Step, stop::Stop};
+use kill::Whom;
+use partition::Shape;
 
 /// How long a fault may take to show.
 const SHOWS_WITHIN: Duration = Duration::from_secs(2);
@@ -68,46 +76,52 @@ pub struct Kind {
 
 /// All of them.
 pub const ALL: &[Kind] = &[
-    kind("kill", false, || kill::any()),
-    kind("kill-one", false, || kill::of(kill::Whom::One)),
-    kind("kill-leader", false, || kill::of(kill::Whom::Leader)),
-    kind("kill-majority", false, || kill::of(kill::Whom::Majority)),
-    kind("kill-all", false, || kill::of(kill::Whom::All)),
-    kind("storm", false, || Box::new(kill::Storm::default())),
-    kind("pause-leader", false, || pause::of(pause::What::Leader)),
-    kind("pause-group", false, || pause::of(pause::What::Group)),
-    kind("pause-connector", false, || {
-        pause::of(pause::What::Connector)
-    }),
-    kind(
-        "transfer",
-        false,
-        || Box::new(transfer::Transfer::default()),
-    ),
-    kind("partition", true, || partition::any()),
-    kind("partition-leader", true, || {
-        partition::of(partition::Shape::Leader)
-    }),
-    kind("partition-ring", true, || {
-        partition::of(partition::Shape::Ring)
-    }),
-    kind("partition-bridge", true, || {
-        partition::of(partition::Shape::Bridge)
-    }),
-    kind("partition-oneway", true, || {
-        partition::of(partition::Shape::OneWay)
-    }),
-    kind("flap", true, || Box::new(partition::Flap::default())),
-    kind("reset", true, || Box::new(partition::Reset::default())),
-    kind("loss", true, || Box::new(partition::Loss::default())),
+    kind("kill", kill::any),
+    kind("kill-one", || kill::of(Whom::One)),
+    kind("kill-leader", || kill::of(Whom::Leader)),
+    kind("kill-majority", || kill::of(Whom::Majority)),
+    kind("kill-all", || kill::of(Whom::All)),
+    kind("storm", || Box::new(kill::Storm::default())),
+    kind("pause-leader", || pause::of(pause::What::Leader)),
+    kind("pause-group", || pause::of(pause::What::Group)),
+    kind("pause-connector", || pause::of(pause::What::Connector)),
+    kind("transfer", || Box::new(transfer::Transfer::default())),
+    kind("partition", partition::any).on_net(),
+    kind("partition-leader", || partition::of(Shape::Leader)).on_net(),
+    kind("partition-ring", || partition::of(Shape::Ring)).on_net(),
+    kind("partition-bridge", || partition::of(Shape::Bridge)).on_net(),
+    kind("partition-oneway", || partition::of(Shape::OneWay)).on_net(),
+    kind("flap", || Box::new(partition::Flap::default())).on_net(),
+    kind("reset", || Box::new(partition::Reset::default())).on_net(),
+    kind("loss", || Box::new(partition::Loss::default())).on_net(),
+    kind("clock", || Box::new(clock::Jump::default())).needs(missing::compiler),
+    kind("power", || Box::new(disk::Power::default())).needs(missing::power),
+    kind("disk-full", || Box::new(disk::Full::default())).needs(missing::root),
+    kind("fsync", || Box::new(disk::Fsync::default())).needs(missing::compiler),
+    kind("damage", || Box::new(damage::Damage::default())),
+    kind("cpu", || limits::of(limits::What::Cpu)).needs(|| limits::What::Cpu.missing()),
+    kind("memory", || limits::of(limits::What::Memory)).needs(|| limits::What::Memory.missing()),
+    kind("rabbit", || Box::new(broker::Rabbit)),
 ];
 
-const fn kind(name: &'static str, net: bool, make: fn() -> Box<dyn Nemesis>) -> Kind {
+const fn kind(name: &'static str, make: fn() -> Box<dyn Nemesis>) -> Kind {
     Kind {
         name,
-        net,
+        net: false,
         missing: || None,
         make,
+    }
+}
+
+impl Kind {
+    const fn on_net(mut self) -> Kind {
+        self.net = true;
+        self
+    }
+
+    const fn needs(mut self, missing: fn() -> Option<String>) -> Kind {
+        self.missing = missing;
+        self
     }
 }
 
