@@ -177,7 +177,9 @@ fn beginning(all: &[Operation], wrong: &mut impl FnMut(&[Operation]) -> bool) ->
             fine = middle;
         }
     }
-    let until = sorted.get(bad.saturating_sub(1)).map_or(u64::MAX, |it| it.told);
+    let until = sorted
+        .get(bad.saturating_sub(1))
+        .map_or(u64::MAX, |it| it.told);
     let some: Vec<Operation> = all.iter().filter(|it| it.start <= until).cloned().collect();
     if wrong(&some) { some } else { all.to_vec() }
 }
@@ -211,7 +213,11 @@ pub fn fewest<T: Clone>(
         if size == 1 && !smaller {
             break;
         }
-        parts = if size == 1 { kept.len().max(2) } else { (parts * 2).min(kept.len().max(2)) };
+        parts = if size == 1 {
+            kept.len().max(2)
+        } else {
+            (parts * 2).min(kept.len().max(2))
+        };
     }
     kept
 }
@@ -228,7 +234,9 @@ pub fn text(anomalies: &[Anomaly]) -> String {
                 Type::Fail => "fail",
                 _ => "info",
             };
-            let revision = small.revision.map_or_else(String::new, |it| format!(" @{it}"));
+            let revision = small
+                .revision
+                .map_or_else(String::new, |it| format!(" @{it}"));
             text += &format!(
                 "  {:>10.3}-{:>10.3} s  process {:<4} member {}  {} {outcome}{revision}\n",
                 small.start as f64 / 1e9,

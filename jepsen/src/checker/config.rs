@@ -18,8 +18,11 @@ type Catalog = Map<String, Value>;
 #[must_use]
 pub fn check(run: &Run) -> Checked {
     let mut checked = Checked::new("config");
-    let asked: Vec<&Operation> =
-        run.operations.iter().filter(|it| it.f == "apply" || it.f == "delete").collect();
+    let asked: Vec<&Operation> = run
+        .operations
+        .iter()
+        .filter(|it| it.f == "apply" || it.f == "delete")
+        .collect();
     let mut keys: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
     for it in asked.iter().filter(|it| it.kind != Type::Fail) {
         keys.entry(&it.key).or_default().push(it);
@@ -41,12 +44,21 @@ pub fn check(run: &Run) -> Checked {
     for member in super::ending::expected_members(run) {
         if !finals.contains_key(&member) {
             let what = format!("member {member}: there is no final read of it");
-            checked.find(Grade::Unsure, "no final read", what).at(&[member]);
+            checked
+                .find(Grade::Unsure, "no final read", what)
+                .at(&[member]);
         }
     }
     for (member, (line, catalog)) in &finals {
         for (key, operations) in &keys {
-            as_acknowledged(*member, *line, key, catalog.get(*key), operations, &mut checked);
+            as_acknowledged(
+                *member,
+                *line,
+                key,
+                catalog.get(*key),
+                operations,
+                &mut checked,
+            );
         }
     }
     same(&finals, &mut checked);
@@ -62,8 +74,11 @@ fn same(finals: &BTreeMap<u64, (usize, &Catalog)>, checked: &mut Checked) {
     for (member, (other_line, other)) in finals {
         let names = catalog.keys().chain(other.keys()).collect::<BTreeSet<_>>();
         let differs = |name: &&&String| catalog.get(**name) != other.get(**name);
-        let differ: Vec<&str> =
-            names.iter().filter(differs).map(|name| name.as_str()).collect();
+        let differ: Vec<&str> = names
+            .iter()
+            .filter(differs)
+            .map(|name| name.as_str())
+            .collect();
         if differ.is_empty() {
             continue;
         }
@@ -117,7 +132,8 @@ fn as_acknowledged(
 fn within(asked: &Value, there: &Value) -> bool {
     match (asked, there) {
         (Value::Object(asked), Value::Object(there)) => asked.iter().all(|(name, value)| {
-            there.get(name).is_some_and(|there| within(value, there)) || SECRET.contains(&name.as_str())
+            there.get(name).is_some_and(|there| within(value, there))
+                || SECRET.contains(&name.as_str())
         }),
         _ => asked == there,
     }
@@ -129,7 +145,9 @@ const SECRET: &[&str] = &["password", "key"];
 /// The resources that one leans on, of those that the run has anything to do with.
 fn leans_on<'a>(spec: &'a Value, ours: &BTreeSet<&str>) -> Vec<(&'a str, Vec<String>)> {
     let fields = ["service", "connection", "security"];
-    let named = fields.iter().filter_map(|field| Some((*field, spec.get(*field)?.as_str()?)));
+    let named = fields
+        .iter()
+        .filter_map(|field| Some((*field, spec.get(*field)?.as_str()?)));
     named
         .filter_map(|(field, name)| {
             let fits = |key: &&&str| {
@@ -142,8 +160,11 @@ fn leans_on<'a>(spec: &'a Value, ours: &BTreeSet<&str>) -> Vec<(&'a str, Vec<Str
                         }
                 })
             };
-            let candidates: Vec<String> =
-                ours.iter().filter(fits).map(|key| (*key).to_owned()).collect();
+            let candidates: Vec<String> = ours
+                .iter()
+                .filter(fits)
+                .map(|key| (*key).to_owned())
+                .collect();
             (!candidates.is_empty()).then_some((name, candidates))
         })
         .collect()
@@ -168,7 +189,9 @@ fn leaning(
                 candidates.join(" or ")
             );
             let found = checked.find(Grade::Wrong, "broken dependency", what);
-            found.at(&[event.member]).between(Some(event.time), Some(event.time));
+            found
+                .at(&[event.member])
+                .between(Some(event.time), Some(event.time));
             found.operations = vec![line];
         }
     }
@@ -179,7 +202,8 @@ fn leaning(
 fn in_order(keys: &BTreeMap<&str, Vec<&Operation>>, checked: &mut Checked) {
     let ours: BTreeSet<&str> = keys.keys().copied().collect();
     let sure = |key: &str| {
-        keys.get(key).filter(|all| all.iter().all(|it| it.is_ok() && it.revision.is_some()))
+        keys.get(key)
+            .filter(|all| all.iter().all(|it| it.is_ok() && it.revision.is_some()))
     };
     for (key, operations) in keys {
         for apply in operations.iter().filter(|it| it.f == "apply" && it.is_ok()) {
@@ -201,7 +225,13 @@ fn in_order(keys: &BTreeMap<&str, Vec<&Operation>>, checked: &mut Checked) {
                     apply.revision.unwrap_or(0)
                 );
                 let found = checked.find(Grade::Wrong, "broken dependency", what);
-                found.shown_by(&last.into_iter().copied().chain([*apply]).collect::<Vec<_>>());
+                found.shown_by(
+                    &last
+                        .into_iter()
+                        .copied()
+                        .chain([*apply])
+                        .collect::<Vec<_>>(),
+                );
             }
         }
     }

@@ -41,22 +41,32 @@ pub fn check(run: &Run) -> Checked {
         now = now.max(event.time);
         if event.kind == Type::Invoke {
             if let Some(since) = retired.get(&process) {
-                let text = format!("line {line}: process {process} was used again after the unknown outcome of line {since}");
+                let text = format!(
+                    "line {line}: process {process} was used again after the unknown outcome of line {since}"
+                );
                 broken.push((line, text));
             }
             if open.insert(process, &event.f).is_some() {
-                let text = format!("line {line}: process {process} asked for a second thing before it had an answer to the first");
+                let text = format!(
+                    "line {line}: process {process} asked for a second thing before it had an answer to the first"
+                );
                 broken.push((line, text));
             }
             continue;
         }
         match open.remove(&process) {
             Some(f) if f != event.f => {
-                let text = format!("line {line}: process {process} asked for `{f}` and was answered `{}`", event.f);
+                let text = format!(
+                    "line {line}: process {process} asked for `{f}` and was answered `{}`",
+                    event.f
+                );
                 broken.push((line, text));
             }
             None if !UNASKED.contains(&event.f.as_str()) => {
-                let text = format!("line {line}: nobody asked for this `{}` of process {process}", event.f);
+                let text = format!(
+                    "line {line}: nobody asked for this `{}` of process {process}",
+                    event.f
+                );
                 broken.push((line, text));
             }
             _ => {}

@@ -14,9 +14,13 @@ const TOLD: usize = 10;
 pub fn expected_members(run: &Run) -> Vec<u64> {
     let excused = |member: u64| {
         let members = run.ending.iter().flat_map(|ending| &ending.members);
-        members.clone().any(|it| it.member == member && it.excused.is_some())
+        members
+            .clone()
+            .any(|it| it.member == member && it.excused.is_some())
     };
-    (1..=run.plan.members).filter(|member| !excused(*member)).collect()
+    (1..=run.plan.members)
+        .filter(|member| !excused(*member))
+        .collect()
 }
 
 /// Looks at what was found of each member.
@@ -54,26 +58,37 @@ fn states(members: &[FinalMember], checked: &mut Checked) {
     for it in there {
         let (Some(hash), Some(applied)) = (&it.hash, it.applied) else {
             let what = format!("member {}: the hash of its state is not known", it.member);
-            checked.find(Grade::Unsure, "no state hash", what).at(&[it.member]);
+            checked
+                .find(Grade::Unsure, "no state hash", what)
+                .at(&[it.member]);
             continue;
         };
         hashes.entry((applied, hash)).or_default().push(it.member);
         indexes.entry(applied).or_default().push(it.member);
     }
-    checked.count("ending.states", hashes.values().map(|it| it.len() as u64).sum());
+    checked.count(
+        "ending.states",
+        hashes.values().map(|it| it.len() as u64).sum(),
+    );
     for (applied, members) in &indexes {
         let states = hashes.keys().filter(|(index, _)| index == applied).count();
         if states > 1 {
             let what = format!(
                 "members {members:?} have applied log index {applied} and have {states} different states"
             );
-            checked.find(Grade::Wrong, "states differ", what).at(members);
+            checked
+                .find(Grade::Wrong, "states differ", what)
+                .at(members);
         }
     }
     if indexes.len() > 1 {
         let what = format!(
             "members have not come to the same log index in the end: {}",
-            indexes.iter().map(|(index, who)| format!("{who:?} at {index}")).collect::<Vec<_>>().join(", ")
+            indexes
+                .iter()
+                .map(|(index, who)| format!("{who:?} at {index}"))
+                .collect::<Vec<_>>()
+                .join(", ")
         );
         checked.find(Grade::Late, "not converged", what);
     }
@@ -82,15 +97,25 @@ fn states(members: &[FinalMember], checked: &mut Checked) {
 fn log(run: &Run, member: &FinalMember, checked: &mut Checked) {
     for line in member.panics.iter().take(TOLD) {
         let what = format!("member {}: {line}", member.member);
-        checked.find(Grade::Wrong, "panic", what).at(&[member.member]);
+        checked
+            .find(Grade::Wrong, "panic", what)
+            .at(&[member.member]);
     }
-    let nemeses: Vec<&str> = run.faults.iter().map(|fault| fault.nemesis.as_str()).collect();
-    let (known, unknown): (Vec<&String>, Vec<&String>) =
-        member.errors.iter().partition(|line| expected::is(line, &nemeses));
+    let nemeses: Vec<&str> = run
+        .faults
+        .iter()
+        .map(|fault| fault.nemesis.as_str())
+        .collect();
+    let (known, unknown): (Vec<&String>, Vec<&String>) = member
+        .errors
+        .iter()
+        .partition(|line| expected::is(line, &nemeses));
     checked.count("log.expected_errors", known.len() as u64);
     checked.count("log.unexpected_errors", unknown.len() as u64);
     for line in unknown.into_iter().take(TOLD) {
         let what = format!("member {}: {line}", member.member);
-        checked.find(Grade::Wrong, "unexpected error", what).at(&[member.member]);
+        checked
+            .find(Grade::Wrong, "unexpected error", what)
+            .at(&[member.member]);
     }
 }

@@ -15,12 +15,15 @@ pub fn check(run: &Run) -> Checked {
     one_each(run, &mut checked, "term", "two leaders in one term", |it| {
         Some((it.term?, it.leader?))
     });
-    one_each(run, &mut checked, "epoch", "two holders of one epoch", |it| {
-        Some((it.epoch?, it.connector_server?))
-    });
+    one_each(
+        run,
+        &mut checked,
+        "epoch",
+        "two holders of one epoch",
+        |it| Some((it.epoch?, it.connector_server?)),
+    );
     for member in 1..=run.plan.members {
-        let mut mine: Vec<&Sight> =
-            run.sights.iter().filter(|it| it.member == member).collect();
+        let mut mine: Vec<&Sight> = run.sights.iter().filter(|it| it.member == member).collect();
         // By when it was asked: answers can overtake each other.
         mine.sort_by_key(|it| (it.asked, it.time));
         forward(run, &mine, &mut checked, "term", |it| it.term);
@@ -40,7 +43,11 @@ fn one_each(
     let mut holders: BTreeMap<u64, BTreeMap<u64, &Sight>> = BTreeMap::new();
     for sight in &run.sights {
         if let Some((number, holder)) = held(sight) {
-            holders.entry(number).or_default().entry(holder).or_insert(sight);
+            holders
+                .entry(number)
+                .or_default()
+                .entry(holder)
+                .or_insert(sight);
         }
     }
     checked.count(format!("reigns.{of}s"), holders.len() as u64);
@@ -81,14 +88,21 @@ fn forward(
         let restarted = |fault: &Fault| {
             fault.members.contains(&sight.member)
                 && fault.begun <= sight.time
-                && fault.healed.is_none_or(|healed| healed + 2 * run.promise() >= by.time)
+                && fault
+                    .healed
+                    .is_none_or(|healed| healed + 2 * run.promise() >= by.time)
         };
         if run.faults.iter().any(restarted) {
             checked.count(format!("reigns.{of}_back_after_a_fault"), 1);
         } else {
-            let what = format!("member {} told of {of} {before} and then of {now}", sight.member);
+            let what = format!(
+                "member {} told of {of} {before} and then of {now}",
+                sight.member
+            );
             let found = checked.find(Grade::Wrong, &format!("{of} went back"), what);
-            found.at(&[sight.member]).between(Some(by.time), Some(sight.time));
+            found
+                .at(&[sight.member])
+                .between(Some(by.time), Some(sight.time));
         }
         last = Some((now, sight));
     }

@@ -29,14 +29,24 @@ const SIGHTS: u64 = 30;
 pub fn check(run: &Run) -> Checked {
     let mut checked = Checked::new("floors");
     faults(run, &mut checked);
-    let effective: Vec<&Fault> =
-        run.faults.iter().filter(|fault| fault.effective.is_some()).collect();
-    let quorum: Vec<&Fault> =
-        effective.iter().filter(|fault| run.leaves_a_quorum(fault)).copied().collect();
+    let effective: Vec<&Fault> = run
+        .faults
+        .iter()
+        .filter(|fault| fault.effective.is_some())
+        .collect();
+    let quorum: Vec<&Fault> = effective
+        .iter()
+        .filter(|fault| run.leaves_a_quorum(fault))
+        .copied()
+        .collect();
     for (f, floor) in floors(run) {
         let all = run.operations.iter().filter(|it| it.f == f);
         let done = all.clone().filter(|it| it.is_ok());
-        checked.too_few(&format!("`{f}` that were done"), done.clone().count(), floor);
+        checked.too_few(
+            &format!("`{f}` that were done"),
+            done.clone().count(),
+            floor,
+        );
         if effective.is_empty() {
             continue;
         }
@@ -55,7 +65,11 @@ pub fn check(run: &Run) -> Checked {
         checked.too_few("calls that sinks accepted", accepted, CALLS);
     }
     if ["mutex", "election"].contains(&run.plan.workload.as_str()) {
-        let sights = run.sights.iter().filter(|sight| sight.leader.is_some()).count();
+        let sights = run
+            .sights
+            .iter()
+            .filter(|sight| sight.leader.is_some())
+            .count();
         checked.too_few("sights of a leader", sights, SIGHTS);
     }
     checked
@@ -72,12 +86,19 @@ impl Checked {
 
 fn floors(run: &Run) -> BTreeMap<String, u64> {
     if let Some(Value::Object(floors)) = run.plan.whole.get("floors") {
-        let numbers = floors.iter().filter_map(|(f, floor)| Some((f.clone(), floor.as_u64()?)));
+        let numbers = floors
+            .iter()
+            .filter_map(|(f, floor)| Some((f.clone(), floor.as_u64()?)));
         return numbers.collect();
     }
-    let of_it = FLOORS.iter().find(|(workload, _)| *workload == run.plan.workload);
+    let of_it = FLOORS
+        .iter()
+        .find(|(workload, _)| *workload == run.plan.workload);
     let floors = of_it.map_or(&[][..], |(_, floors)| floors);
-    floors.iter().map(|(f, floor)| ((*f).to_owned(), *floor)).collect()
+    floors
+        .iter()
+        .map(|(f, floor)| ((*f).to_owned(), *floor))
+        .collect()
 }
 
 fn faults(run: &Run, checked: &mut Checked) {
@@ -93,7 +114,9 @@ fn faults(run: &Run, checked: &mut Checked) {
                 fault.nemesis, fault.target, fault.probe
             );
             let found = checked.find(Grade::Unsure, "fault without effect", what);
-            found.at(&fault.members).between(Some(fault.begun), fault.healed);
+            found
+                .at(&fault.members)
+                .between(Some(fault.begun), fault.healed);
         }
         if fault.healed.is_none() {
             let what = format!("{} of {} was never healed", fault.nemesis, fault.target);
@@ -117,14 +140,20 @@ fn faults(run: &Run, checked: &mut Checked) {
     }
     let steps = run.plan.whole.get("steps").and_then(Value::as_array);
     let wanted = |it: &&Value| {
-        let name = it.get("nemesis").and_then(Value::as_str).unwrap_or_default();
+        let name = it
+            .get("nemesis")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         !skipped.contains(&name)
     };
     let planned = steps.map_or(0, |steps| steps.iter().filter(wanted).count());
     checked.count("faults_planned", planned as u64);
     checked.count("faults_done", run.faults.len() as u64);
     if planned > run.faults.len() {
-        let what = format!("of {planned} faults that were planned, {} were done", run.faults.len());
+        let what = format!(
+            "of {planned} faults that were planned, {} were done",
+            run.faults.len()
+        );
         checked.find(Grade::Unsure, "faults left out", what);
     }
 }

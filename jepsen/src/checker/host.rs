@@ -34,9 +34,15 @@ pub fn check(run: &Run) -> Checked {
     let starved = if mean_steal > STEAL {
         format!("the hypervisor took {mean_steal:.0} % of the processors; up to {STEAL} % is borne")
     } else if worst > promise * WORST_LAG {
-        format!("a task woke up {worst:.0} ms too late; up to {:.0} ms is borne", promise * WORST_LAG)
+        format!(
+            "a task woke up {worst:.0} ms too late; up to {:.0} ms is borne",
+            promise * WORST_LAG
+        )
     } else if usual > promise * USUAL_LAG {
-        format!("one look in twenty found a task {usual:.0} ms late or more; up to {:.0} ms is borne", promise * USUAL_LAG)
+        format!(
+            "one look in twenty found a task {usual:.0} ms late or more; up to {:.0} ms is borne",
+            promise * USUAL_LAG
+        )
     } else {
         return checked;
     };

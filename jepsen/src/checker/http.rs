@@ -39,19 +39,24 @@ pub fn check(run: &Run) -> Checked {
             continue;
         }
         let why = call.error.as_deref().unwrap_or("no answer");
-        let what = format!("member {} was alive, and {} failed: {why}", call.member, call.key);
-        checked.find(Grade::Late, "no answer", what).shown_by(&[call]);
+        let what = format!(
+            "member {} was alive, and {} failed: {why}",
+            call.member, call.key
+        );
+        checked
+            .find(Grade::Late, "no answer", what)
+            .shown_by(&[call]);
     }
     for member in 1..=run.plan.members {
         let ok = calls.iter().any(|it| it.member == member && it.is_ok());
         if !ok {
             let what = format!("member {member}: no call of a service was answered in the run");
-            checked.find(Grade::Unsure, "nothing asked", what).at(&[member]);
+            checked
+                .find(Grade::Unsure, "nothing asked", what)
+                .at(&[member]);
         }
     }
-    let live = |it: &&&Operation| {
-        it.is_ok() && without.iter().any(|fault| within(fault, it))
-    };
+    let live = |it: &&&Operation| it.is_ok() && without.iter().any(|fault| within(fault, it));
     if !without.is_empty() && calls.iter().filter(live).count() == 0 {
         let what = "no service was asked while there was no quorum".to_owned();
         checked.find(Grade::Unsure, "nothing asked", what);

@@ -20,8 +20,11 @@ const NOT_CLEAN: &[&str] = &["flap", "storm", "loss", "latency", "slow"];
 #[must_use]
 pub fn check(run: &Run) -> Checked {
     let mut checked = Checked::new("liveness");
-    let mut writes: Vec<&Operation> =
-        run.operations.iter().filter(|it| WRITES.contains(&it.f.as_str())).collect();
+    let mut writes: Vec<&Operation> = run
+        .operations
+        .iter()
+        .filter(|it| WRITES.contains(&it.f.as_str()))
+        .collect();
     writes.sort_by_key(|it| it.told);
     let allowed = TIMES * run.promise();
     for (at, fault) in run.faults.iter().enumerate() {
@@ -29,27 +32,33 @@ pub fn check(run: &Run) -> Checked {
             continue;
         };
         // A fault that began before this one was healed hides what this healing does.
-        let others = run.faults.iter().enumerate().filter(|(other, _)| *other != at);
-        let hidden = others.clone().any(|(_, it)| {
-            it.begun <= healed && it.healed.is_none_or(|other| other > healed)
-        });
-        let next = others.filter(|(_, it)| it.begun > healed).map(|(_, it)| it.begun).min();
+        let others = run
+            .faults
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != at);
+        let hidden = others
+            .clone()
+            .any(|(_, it)| it.begun <= healed && it.healed.is_none_or(|other| other > healed));
+        let next = others
+            .filter(|(_, it)| it.begun > healed)
+            .map(|(_, it)| it.begun)
+            .min();
         let until = next.unwrap_or_else(|| run.end());
         if hidden {
             continue;
         }
-        after_healing(run, fault, &writes, healed, until, allowed, &mut checked);
+        after_healing(fault, &writes, healed, until, allowed, &mut checked);
         connector_after_healing(run, fault, healed, until, allowed, &mut checked);
     }
     for fault in run.faults.iter().filter(|it| run.leaves_a_quorum(it)) {
         during(run, fault, &writes, allowed, &mut checked);
     }
-    in_the_end(run, &writes, allowed, &mut checked);
+    in_the_end(run, allowed, &mut checked);
     checked
 }
 
 fn after_healing(
-    run: &Run,
     fault: &Fault,
     writes: &[&Operation],
     healed: u64,
@@ -58,7 +67,9 @@ fn after_healing(
     checked: &mut Checked,
 ) {
     let first = writes.iter().find(|it| it.is_ok() && it.told >= healed);
-    let asked = writes.iter().any(|it| it.start >= healed && it.start < until);
+    let asked = writes
+        .iter()
+        .any(|it| it.start >= healed && it.start < until);
     match first.filter(|it| it.told <= until.max(healed + allowed)) {
         Some(first) => {
             let took = first.told - healed;
@@ -67,16 +78,24 @@ fn after_healing(
             if took > allowed {
                 let what = format!(
                     "after {} of {} was healed, the first write worked after {} ms; up to {} ms is allowed",
-                    fault.nemesis, fault.target, took / MS, allowed / MS
+                    fault.nemesis,
+                    fault.target,
+                    took / MS,
+                    allowed / MS
                 );
                 let found = checked.find(Grade::Late, "late after healing", what);
-                found.shown_by(&[first]).between(Some(healed), Some(first.told));
+                found
+                    .shown_by(&[first])
+                    .between(Some(healed), Some(first.told));
             }
         }
         None if asked && until - healed >= allowed => {
             let what = format!(
                 "after {} of {} was healed, no write worked for {} ms; up to {} ms is allowed",
-                fault.nemesis, fault.target, (until - healed) / MS, allowed / MS
+                fault.nemesis,
+                fault.target,
+                (until - healed) / MS,
+                allowed / MS
             );
             checked.worst("unavailable_after_healing_ms.worst", (until - healed) / MS);
             let found = checked.find(Grade::Late, "no write after healing", what);
@@ -85,7 +104,6 @@ fn after_healing(
         // Nobody asked, or the next fault came too soon.
         None => checked.count("healings_too_short_to_tell", 1),
     }
-    let _ = run;
 }
 
 fn connector_after_healing(
@@ -100,9 +118,14 @@ fn connector_after_healing(
         return;
     }
     let allowed = allowed + run.plan.number("release_ms").unwrap_or(RELEASE_MS) * MS;
-    let calls = run.calls.iter().filter(|call| call.accepted && call.ended >= healed);
+    let calls = run
+        .calls
+        .iter()
+        .filter(|call| call.accepted && call.ended >= healed);
     let first = calls.map(|call| call.ended).min();
-    let took = first.map_or(until, |first| first.min(until)).saturating_sub(healed);
+    let took = first
+        .map_or(until, |first| first.min(until))
+        .saturating_sub(healed);
     if first.is_some() {
         checked.worst("connector_after_healing_ms.worst", took / MS);
     }
@@ -111,10 +134,15 @@ fn connector_after_healing(
     }
     let what = format!(
         "after {} of {} was healed, no connector was at work for {} ms; up to {} ms is allowed",
-        fault.nemesis, fault.target, took / MS, allowed / MS
+        fault.nemesis,
+        fault.target,
+        took / MS,
+        allowed / MS
     );
     let found = checked.find(Grade::Late, "no connector after healing", what);
-    found.between(Some(healed), Some(healed + took)).at(&fault.members);
+    found
+        .between(Some(healed), Some(healed + took))
+        .at(&fault.members);
 }
 
 /// While a quorum lives and can reach each other.
@@ -131,7 +159,10 @@ fn during(run: &Run, fault: &Fault, writes: &[&Operation], allowed: u64, checked
     }
     let ends = fault.healing.or(fault.healed).unwrap_or_else(|| run.end());
     let elsewhere = |it: &&&Operation| !fault.members.contains(&it.member);
-    let mut theirs = writes.iter().filter(elsewhere).filter(|it| it.start >= fault.begun);
+    let mut theirs = writes
+        .iter()
+        .filter(elsewhere)
+        .filter(|it| it.start >= fault.begun);
     let first = theirs.find(|it| it.is_ok());
     let took = first.map_or(ends, |it| it.told).saturating_sub(fault.begun);
     if first.is_some_and(|it| it.told <= ends) {
@@ -143,28 +174,40 @@ fn during(run: &Run, fault: &Fault, writes: &[&Operation], allowed: u64, checked
     }
     let what = format!(
         "{} of {} left a quorum alive, and no write worked at the others for {} ms; up to {} ms is allowed",
-        fault.nemesis, fault.target, took / MS, allowed / MS
+        fault.nemesis,
+        fault.target,
+        took / MS,
+        allowed / MS
     );
     let found = checked.find(Grade::Late, "late in a fault", what);
-    found.between(Some(fault.begun), Some(fault.begun + took)).at(&fault.members);
+    found
+        .between(Some(fault.begun), Some(fault.begun + took))
+        .at(&fault.members);
 }
 
 /// What the harness tried after the last healing, on purpose.
-fn in_the_end(run: &Run, writes: &[&Operation], allowed: u64, checked: &mut Checked) {
+fn in_the_end(run: &Run, allowed: u64, checked: &mut Checked) {
     let Some(ending) = &run.ending else {
         return;
     };
     let Some(healed) = ending.healed else {
         return;
     };
-    if ending.writable.is_none() && !writes.is_empty() {
+    if ending.writable.is_none() {
         let what = "no write worked in the end, after all was healed".to_owned();
-        checked.find(Grade::Late, "no write after healing", what).between(Some(healed), None);
+        checked
+            .find(Grade::Late, "no write after healing", what)
+            .between(Some(healed), None);
     }
     let release = run.plan.number("release_ms").unwrap_or(RELEASE_MS) * MS;
     let waits = [
         ("write", ending.writable, allowed, "final.writable_ms"),
-        ("connector", ending.active, allowed + release, "final.active_ms"),
+        (
+            "connector",
+            ending.active,
+            allowed + release,
+            "final.active_ms",
+        ),
     ];
     for (what, when, allowed, name) in waits {
         let Some(took) = when.map(|when| when.saturating_sub(healed)) else {
@@ -174,7 +217,8 @@ fn in_the_end(run: &Run, writes: &[&Operation], allowed: u64, checked: &mut Chec
         if took > allowed {
             let text = format!(
                 "in the end, the first {what} worked {} ms after all was healed; up to {} ms is allowed",
-                took / MS, allowed / MS
+                took / MS,
+                allowed / MS
             );
             let found = checked.find(Grade::Late, "late after healing", text);
             found.between(Some(healed), when);
@@ -185,6 +229,8 @@ fn in_the_end(run: &Run, writes: &[&Operation], allowed: u64, checked: &mut Chec
             "of {} connectors, not all were active again in the end, after all was healed",
             ending.connectors
         );
-        checked.find(Grade::Late, "no connector after healing", what).between(Some(healed), None);
+        checked
+            .find(Grade::Late, "no connector after healing", what)
+            .between(Some(healed), None);
     }
 }

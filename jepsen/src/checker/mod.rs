@@ -132,7 +132,11 @@ pub fn all(run: &Run, settings: &Settings) -> Vec<Checked> {
         stale::check(run),
         liveness::check(run),
     ];
-    let asked = |names: &[&str]| run.operations.iter().any(|it| names.contains(&it.f.as_str()));
+    let asked = |names: &[&str]| {
+        run.operations
+            .iter()
+            .any(|it| names.contains(&it.f.as_str()))
+    };
     let workload = run.plan.workload.as_str();
     if workload == "register" || asked(&["cas"]) {
         let operations = register(run, settings);

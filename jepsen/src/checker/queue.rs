@@ -16,8 +16,7 @@ const NAMED: usize = 50;
 pub fn check(run: &Run) -> Checked {
     let mut checked = Checked::new("queue");
     let published = run.operations.iter().filter(|it| it.f == "publish");
-    let published: BTreeMap<String, &Operation> =
-        published.map(|it| (id(&it.asked), it)).collect();
+    let published: BTreeMap<String, &Operation> = published.map(|it| (id(&it.asked), it)).collect();
     let mut handled: BTreeMap<&str, u64> = BTreeMap::new();
     for call in run.calls.iter().filter(|call| call.accepted) {
         *handled.entry(&call.message).or_default() += 1;
@@ -60,7 +59,10 @@ pub fn check(run: &Run) -> Checked {
     checked.count("queue.lost", lost as u64);
     checked.count("queue.waiting_in_the_end", stuck as u64);
     checked.count("queue.refused_and_handled", refused.count() as u64);
-    checked.worst("queue.handled_most_often", handled.values().copied().max().unwrap_or(0));
+    checked.worst(
+        "queue.handled_most_often",
+        handled.values().copied().max().unwrap_or(0),
+    );
     checked
 }
 

@@ -162,10 +162,7 @@ impl Run {
     /// Whether enough members are untouched by a fault to go on.
     #[must_use]
     pub fn leaves_a_quorum(&self, fault: &Fault) -> bool {
-        let untouched = self
-            .plan
-            .members
-            .saturating_sub(fault.members.len() as u64);
+        let untouched = self.plan.members.saturating_sub(fault.members.len() as u64);
         untouched * 2 > self.plan.members
     }
 
@@ -197,16 +194,11 @@ fn lines<T: DeserializeOwned>(
     })
 }
 
-fn whole<T: DeserializeOwned>(
-    folder: &Path,
-    name: &str,
-    broken: &mut Vec<String>,
-) -> Option<T> {
+fn whole<T: DeserializeOwned>(folder: &Path, name: &str, broken: &mut Vec<String>) -> Option<T> {
     let path = folder.join(name);
     let text = fs::read(&path).map_err(|error| error.to_string());
-    let parsed = text.and_then(|text| {
-        serde_json::from_slice(&text).map_err(|error| error.to_string())
-    });
+    let parsed =
+        text.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
     let told = parsed.map_err(|error| broken.push(format!("{}: {error}", path.display())));
     told.ok()
 }

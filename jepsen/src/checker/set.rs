@@ -19,23 +19,26 @@ const NAMED: usize = 50;
 pub fn check(run: &Run) -> Checked {
     let mut checked = Checked::new("set");
     let adds = run.operations.iter().filter(|it| it.f == "add");
-    let adds: BTreeMap<String, &Operation> =
-        adds.map(|it| (it.asked.to_string(), it)).collect();
+    let adds: BTreeMap<String, &Operation> = adds.map(|it| (it.asked.to_string(), it)).collect();
     let finals = finals(run);
     for member in super::ending::expected_members(run) {
         if !finals.contains_key(&member) {
             let what = format!("member {member}: there is no final read of it");
-            checked.find(Grade::Unsure, "no final read", what).at(&[member]);
+            checked
+                .find(Grade::Unsure, "no final read", what)
+                .at(&[member]);
         }
     }
     for (member, (line, event)) in &finals {
         one_member(*member, *line, event, &adds, &mut checked);
     }
-    let everywhere: Vec<BTreeSet<String>> =
-        finals.values().map(|(_, event)| elements(event).collect()).collect();
-    let recovered = adds.iter().filter(|(value, add)| {
-        add.is_info() && everywhere.iter().any(|all| all.contains(*value))
-    });
+    let everywhere: Vec<BTreeSet<String>> = finals
+        .values()
+        .map(|(_, event)| elements(event).collect())
+        .collect();
+    let recovered = adds
+        .iter()
+        .filter(|(value, add)| add.is_info() && everywhere.iter().any(|all| all.contains(*value)));
     checked.count("set.recovered", recovered.count() as u64);
     stale(run, &adds, &mut checked);
     checked
@@ -44,7 +47,8 @@ pub fn check(run: &Run) -> Checked {
 /// The last final read of each member.
 fn finals(run: &Run) -> BTreeMap<u64, (usize, &Event)> {
     let ok = run.unasked("final").filter(|(_, it)| it.kind == Type::Ok);
-    ok.map(|(line, event)| (event.member, (line, event))).collect()
+    ok.map(|(line, event)| (event.member, (line, event)))
+        .collect()
 }
 
 fn elements(event: &Event) -> impl Iterator<Item = String> + '_ {
@@ -81,7 +85,9 @@ fn one_member(
         };
         let found = checked.find(Grade::Wrong, kind, what).at(&[member]);
         found.operations = vec![line];
-        found.operations.extend(adds.get(&value).iter().flat_map(|it| it.lines()));
+        found
+            .operations
+            .extend(adds.get(&value).iter().flat_map(|it| it.lines()));
     }
     let acknowledged = adds.iter().filter(|(_, add)| add.is_ok());
     let mut lost = 0;
@@ -101,13 +107,18 @@ fn one_member(
 
 /// Reads in the run: what had been acknowledged before the read was asked for is in it.
 fn stale(run: &Run, adds: &BTreeMap<String, &Operation>, checked: &mut Checked) {
-    let reads = run.operations.iter().filter(|it| it.f == "read" && it.is_ok());
+    let reads = run
+        .operations
+        .iter()
+        .filter(|it| it.f == "read" && it.is_ok());
     for read in reads {
         let Some(all) = read.answered.as_array() else {
             continue;
         };
         let there: BTreeSet<String> = all.iter().map(Value::to_string).collect();
-        let acknowledged = adds.values().filter(|add| add.is_ok() && add.end < read.start);
+        let acknowledged = adds
+            .values()
+            .filter(|add| add.is_ok() && add.end < read.start);
         let missing = acknowledged.filter(|add| !there.contains(&add.asked.to_string()));
         for add in missing.take(1) {
             checked.count("set.stale", 1);
@@ -115,7 +126,9 @@ fn stale(run: &Run, adds: &BTreeMap<String, &Operation>, checked: &mut Checked) 
                 "{} was acknowledged before a read at member {} was asked for, and is not in it",
                 add.asked, read.member
             );
-            checked.find(Grade::Wrong, "stale read", what).shown_by(&[add, read]);
+            checked
+                .find(Grade::Wrong, "stale read", what)
+                .shown_by(&[add, read]);
         }
     }
 }

@@ -107,7 +107,10 @@ fn came(run: &Run, connector: &str, calls: &[&Call], checked: &mut Checked) {
         };
         let what = format!(
             "{connector} was sent {} under epoch {}, {} ms after the first call under epoch {}, {why}",
-            call.message, call.epoch, late / MS, newer.epoch
+            call.message,
+            call.epoch,
+            late / MS,
+            newer.epoch
         );
         let found = checked.find(Grade::Wrong, "call under an old epoch", what);
         found.between(Some(newer.begun), Some(call.ended));

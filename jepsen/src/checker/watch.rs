@@ -31,8 +31,11 @@ type Stream<'a> = Vec<(usize, &'a Event)>;
 #[must_use]
 pub fn check(run: &Run) -> Checked {
     let mut checked = Checked::new("watch");
-    let writes: Vec<&Operation> =
-        run.operations.iter().filter(|it| it.f == "append" || it.writes()).collect();
+    let writes: Vec<&Operation> = run
+        .operations
+        .iter()
+        .filter(|it| it.f == "append" || it.writes())
+        .collect();
     let streams = streams(run);
     let mut known: BTreeMap<u64, Known> = BTreeMap::new();
     for write in writes.iter().filter(|it| it.is_ok()) {
@@ -71,7 +74,10 @@ fn streams(run: &Run) -> BTreeMap<u64, Stream<'_>> {
     for (at, event) in run.events.iter().enumerate() {
         let of_a_stream = ["watched", "resume", "compacted", "watch-end"];
         if of_a_stream.contains(&event.f.as_str()) && event.kind != Type::Invoke {
-            streams.entry(event.process).or_default().push((at + 1, event));
+            streams
+                .entry(event.process)
+                .or_default()
+                .push((at + 1, event));
         }
     }
     streams
@@ -96,9 +102,10 @@ fn told<'a>(
     let value = brief(&event.value);
     let (kind, why) = match write {
         None => ("made-up event", "nobody has written it"),
-        Some(write) if write.kind == Type::Fail => {
-            ("dirty event", "the write had failed, and surely was not done")
-        }
+        Some(write) if write.kind == Type::Fail => (
+            "dirty event",
+            "the write had failed, and surely was not done",
+        ),
         Some(write) if write.start > event.time => {
             ("future event", "the write was asked for only later")
         }
@@ -119,7 +126,11 @@ fn told<'a>(
     if there.key == key && *there.value == event.value {
         return;
     }
-    let who = if there.write.is_some() { "was answered with" } else { "was told of at" };
+    let who = if there.write.is_some() {
+        "was answered with"
+    } else {
+        "was told of at"
+    };
     let what = format!(
         "a stream told of {key} = {value} at revision {revision}, and {} = {} {who} it",
         there.key,
@@ -176,7 +187,11 @@ fn order(process: u64, stream: &Stream, known: &BTreeMap<u64, Known>, checked: &
             found.at(&[event.member]).operations = vec![*line];
             continue;
         }
-        let next = if ends { revision.saturating_add(1) } else { revision };
+        let next = if ends {
+            revision.saturating_add(1)
+        } else {
+            revision
+        };
         let between = known.range(last.saturating_add(1)..next.max(last.saturating_add(1)));
         for (at, gap) in between.filter(|(_, it)| it.key.starts_with(&prefix)) {
             missed += 1;
@@ -192,7 +207,9 @@ fn order(process: u64, stream: &Stream, known: &BTreeMap<u64, Known>, checked: &
             found.shown_by(&gap.write.into_iter().collect::<Vec<_>>());
             found.operations.extend(gap.line);
             found.operations.push(*line);
-            found.between(Some(event.time), Some(event.time)).at(&[event.member]);
+            found
+                .between(Some(event.time), Some(event.time))
+                .at(&[event.member]);
         }
         upto = Some(revision.max(last));
     }

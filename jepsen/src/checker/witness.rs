@@ -83,7 +83,9 @@ fn after(
             before.told_as(),
             before.revision.unwrap_or(0),
         );
-        checked.find(Grade::Wrong, kind, what).shown_by(&[before, it]);
+        checked
+            .find(Grade::Wrong, kind, what)
+            .shown_by(&[before, it]);
     }
 }
 
@@ -92,8 +94,13 @@ fn one_key(key: &str, operations: &[Operation], checked: &mut Checked) {
         .iter()
         .find(|it| it.is_ok() && it.writes() && it.revision.is_none());
     if let Some(write) = unplaced {
-        let what = format!("key {key}: {} was answered without a revision", write.told_as());
-        checked.find(Grade::Unsure, "no revision", what).shown_by(&[write]);
+        let what = format!(
+            "key {key}: {} was answered without a revision",
+            write.told_as()
+        );
+        checked
+            .find(Grade::Unsure, "no revision", what)
+            .shown_by(&[write]);
         return;
     }
     let done = |it: &&Operation| it.is_ok() && it.revision.is_some();
@@ -128,8 +135,12 @@ pub fn compare(black_box: &Checked, witness: &Checked) -> Checked {
     };
     let text = match (count(black_box), count(witness)) {
         (0, 0) => return checked,
-        (0, _) => "the witness objects to what the black box could put into an order: revisions are told wrong, or not in real time",
-        (_, 0) => "the black box finds no order, and the witness nothing wrong: the witness misses something",
+        (0, _) => {
+            "the witness objects to what the black box could put into an order: revisions are told wrong, or not in real time"
+        }
+        (_, 0) => {
+            "the black box finds no order, and the witness nothing wrong: the witness misses something"
+        }
         _ => return checked,
     };
     checked.find(Grade::Note, "the checkers disagree", text.to_owned());

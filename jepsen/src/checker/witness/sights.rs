@@ -63,14 +63,15 @@ impl<'a> Values<'a> {
         });
         let latest = self.log.range(..=at).next_back().map(|(_, write)| *write);
         let found = latest.map_or(&Value::Null, |write| write.leaves());
-        if found == value {
+        let writers = self.writers.get(&text).map_or(&[][..], Vec::as_slice);
+        let too_early = !writers.is_empty() && writers.iter().all(|it| it.start > by.end);
+        if found == value && !too_early {
             return;
         }
         let there = latest.map_or_else(
             || "nothing was written".to_owned(),
             |write| format!("{} was the latest write", write.told_as()),
         );
-        let writers = self.writers.get(&text).map_or(&[][..], Vec::as_slice);
         let unknown = writers.iter().filter(|it| it.kind == Type::Info);
         // One that was asked for only after the sight was over can't be it.
         let unknown: Vec<&&Operation> = unknown.filter(|it| it.start <= by.end).collect();
@@ -96,10 +97,7 @@ impl<'a> Values<'a> {
             _ => return,
         }
         let (kind, why, other) = wrong(by, at, writers, value);
-        let what = format!(
-            "{} at revision {at}, where {there}: {why}",
-            by.told_as()
-        );
+        let what = format!("{} at revision {at}, where {there}: {why}", by.told_as());
         let shown: Vec<&Operation> = other.into_iter().chain(latest).chain([by]).collect();
         checked.find(Grade::Wrong, kind, what).shown_by(&shown);
     }
@@ -145,7 +143,8 @@ impl<'a> Values<'a> {
             });
         }
         // At its own revision, a write comes before those who saw it.
-        self.seen.sort_by_key(|seen| (seen.at, seen.by.f == "read", seen.by.line));
+        self.seen
+            .sort_by_key(|seen| (seen.at, seen.by.f == "read", seen.by.line));
         let mut gone: BTreeMap<&str, &Seen> = BTreeMap::new();
         let mut last: Option<&Seen> = None;
         for seen in &self.seen {
@@ -156,7 +155,10 @@ impl<'a> Values<'a> {
                 continue;
             }
             gone.insert(&before.value, before);
-            let once = self.writers.get(&seen.value).is_none_or(|all| all.len() == 1);
+            let once = self
+                .writers
+                .get(&seen.value)
+                .is_none_or(|all| all.len() == 1);
             let Some(earlier) = gone.get(seen.value.as_str()).filter(|_| once) else {
                 continue;
             };
@@ -187,10 +189,18 @@ fn wrong<'a>(
 ) -> (&'static str, String, Option<&'a Operation>) {
     if by.f == "cas" {
         let text = format!("it must not have found {value}");
-        return ("compare-and-set against the wrong value", text, writers.first().copied());
+        return (
+            "compare-and-set against the wrong value",
+            text,
+            writers.first().copied(),
+        );
     }
     if let Some(write) = writers.iter().find(|it| it.is_ok()) {
         let revision = write.revision.unwrap_or(0);
+        if write.start > by.end {
+            let text = "the write was asked for only later".to_owned();
+            return ("future read", text, Some(write));
+        }
         if revision > at {
             let text = format!("{} has revision {revision}", write.told_as());
             return ("future read", text, Some(write));
