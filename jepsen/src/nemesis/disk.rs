@@ -67,6 +67,7 @@ impl Nemesis for Power {
         for id in &self.lost {
             // Another nemesis may have started it on the dead disk.
             bed.cluster.member(*id).end();
+            may_have_ended(bed, &[*id]);
             let disk = &bed.cluster.disks[*id as usize - 1];
             unmount(disk).await?;
             disk.mount().map_err(told)?;
@@ -77,6 +78,16 @@ impl Nemesis for Power {
 
 fn told(error: io::Error) -> String {
     error.to_string()
+}
+
+/// That members end by themselves is right while their disk fails: it is not held against them.
+pub fn may_have_ended(bed: &Bed, ids: &[u64]) {
+    for id in ids {
+        let member = bed.cluster.member(*id);
+        if member.pid().is_none() {
+            member.ended.lock().clear();
+        }
+    }
 }
 
 /// The last process of a member that was killed may hold it for a moment.
@@ -134,6 +145,7 @@ impl Nemesis for Full {
             let _ = fs::remove_file(filler);
         }
         let ids: Vec<u64> = self.filled.iter().map(|(id, _)| *id).collect();
+        may_have_ended(bed, &ids);
         start(bed, &ids).await
     }
 }
@@ -192,6 +204,7 @@ impl Nemesis for Fsync {
             switch(bed, *id)?.sync_errno(0).map_err(told)?;
         }
         let ids: Vec<u64> = self.before.iter().map(|(id, _)| *id).collect();
+        may_have_ended(bed, &ids);
         start(bed, &ids).await
     }
 }

@@ -119,7 +119,12 @@ impl Nemesis for Limit {
         }
         match self.member {
             0 => Ok(()),
-            member => start(bed, &[member]).await,
+            member => {
+                if self.what == What::Memory {
+                    super::disk::may_have_ended(bed, &[member]);
+                }
+                start(bed, &[member]).await
+            }
         }
     }
 }

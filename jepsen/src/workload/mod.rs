@@ -1,7 +1,14 @@
 //! What clients do during a run.
 
+pub mod amqp;
+pub mod config;
+pub mod election;
+pub mod http;
+pub mod messages;
 pub mod pace;
 pub mod register;
+pub mod set;
+pub mod sink;
 
 use std::sync::Arc;
 
@@ -10,7 +17,9 @@ use async_trait::async_trait;
 use crate::{bed::Bed, stop::Stop};
 
 /// The names of all, in the order in which a soak goes through them.
-pub const ALL: &[&str] = &["register"];
+pub const ALL: &[&str] = &[
+    "register", "set", "election", "http", "config", "mutex", "queue",
+];
 
 /// A workload.
 #[async_trait]
@@ -46,6 +55,12 @@ pub trait Workload: Send + Sync {
 pub fn named(name: &str) -> Result<Arc<dyn Workload>, String> {
     Ok(match name {
         "register" => Arc::new(register::Register::default()),
+        "set" => Arc::new(set::Set::default()),
+        "election" => Arc::new(election::Election),
+        "http" => Arc::new(http::Http::default()),
+        "config" => Arc::new(config::Config),
+        "mutex" => Arc::new(messages::Messages::mutex()),
+        "queue" => Arc::new(messages::Messages::queue()),
         _ => return Err(format!("there is no workload {name:?}; there are {ALL:?}")),
     })
 }

@@ -28,6 +28,8 @@ pub struct Client {
     pub dice: StdRng,
     /// Which of the clients it is, from 0.
     pub number: u64,
+    /// The member's id, as it is written down; 0 for none.
+    asks: u64,
     /// Under which process it goes now.
     process: u64,
     pause: Duration,
@@ -48,6 +50,7 @@ impl Client {
             http: Pinned::new(timeout),
             dice,
             number,
+            asks: members[number as usize % members.len()].id,
             process: number,
             pause: Duration::from_secs_f64(plan.clients as f64 / plan.rate.max(1) as f64),
         }
@@ -59,6 +62,15 @@ impl Client {
         Client {
             http: Pinned::new(Duration::from_secs(3)),
             process: first + number,
+            ..Client::new(bed, number)
+        }
+    }
+
+    /// One that asks no member, as those that publish to a broker.
+    #[must_use]
+    pub fn elsewhere(bed: &Arc<Bed>, number: u64) -> Client {
+        Client {
+            asks: 0,
             ..Client::new(bed, number)
         }
     }
@@ -78,7 +90,7 @@ impl Client {
             key: key.map(str::to_owned),
             value,
             time: 0,
-            member: self.member.id,
+            member: self.asks,
             revision: None,
             error: None,
         };
@@ -99,6 +111,21 @@ impl Client {
         if retire {
             self.process += self.bed.plan.clients as u64;
         }
+    }
+
+    /// Writes something that was seen without having been asked for by an `invoke`.
+    pub fn tell(&self, kind: Type, f: &str, key: &str, value: Value, revision: Option<u64>) {
+        self.note(Event {
+            process: self.process,
+            kind,
+            f: f.to_owned(),
+            key: Some(key.to_owned()),
+            value,
+            time: 0,
+            member: self.asks,
+            revision,
+            error: None,
+        });
     }
 
     fn note(&self, event: Event) {
