@@ -53,9 +53,17 @@ pub fn check(run: &Run) -> Checked {
     for write in &writes {
         by_value.insert((&write.key, write.leaves().to_string()), write);
     }
+    let mut places = BTreeMap::new();
     for stream in streams.values() {
         for (line, event) in stream.iter().filter(|(_, it)| it.f == "watched") {
-            told(*line, event, &by_value, &mut known, &mut checked);
+            told(
+                *line,
+                event,
+                &by_value,
+                &mut known,
+                &mut places,
+                &mut checked,
+            );
         }
     }
     for (process, stream) in &streams {
@@ -89,6 +97,7 @@ fn told<'a>(
     event: &'a Event,
     by_value: &BTreeMap<(&str, String), &'a Operation>,
     known: &mut BTreeMap<u64, Known<'a>>,
+    places: &mut BTreeMap<(&'a str, String), u64>,
     checked: &mut Checked,
 ) {
     checked.count("watch.events", 1);
@@ -100,6 +109,11 @@ fn told<'a>(
     };
     let write = by_value.get(&(key, event.value.to_string())).copied();
     let value = brief(&event.value);
+    // Each write is done once, so it is told at one revision, whoever tells of it.
+    let at = *places
+        .entry((key, event.value.to_string()))
+        .or_insert(revision);
+    let at = write.and_then(|write| write.revision).unwrap_or(at);
     let (kind, why) = match write {
         None => ("made-up event", "nobody has written it"),
         Some(write) if write.kind == Type::Fail => (
@@ -109,6 +123,7 @@ fn told<'a>(
         Some(write) if write.start > event.time => {
             ("future event", "the write was asked for only later")
         }
+        Some(_) if at != revision => ("wrong revision", "it has another one"),
         Some(_) => ("", ""),
     };
     if !kind.is_empty() {

@@ -196,13 +196,11 @@ fn watches() {
         ["events out of order"]
     );
     assert_eq!(judge(&with(4, watched(5, 7))), ["made-up event"]);
-    assert_eq!(
-        judge(&with(4, line(70, "watched", json!(1), 50).of("w/1").at(5))),
-        none()
-    );
+    let elsewhere = line(70, "watched", json!(1), 50).of("w/1").at(5);
+    assert_eq!(judge(&with(4, elsewhere)), ["wrong revision"]);
     // Another stream says otherwise.
     let other = line(71, "watched", json!(1), 500).of("w/1").at(4);
-    assert_eq!(judge(&with(8, other)), ["wrong event"]);
+    assert_eq!(judge(&with(8, other)), ["wrong event", "wrong revision"]);
     // What was compacted away need not be told, when the stream says so.
     let jumped = [
         beginning,
