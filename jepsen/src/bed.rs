@@ -22,7 +22,7 @@ pub struct Journals {
     /// `reigns.jsonl`
     pub reigns: Journal,
     /// `connectors.jsonl`
-    pub connectors: Journal,
+    pub connectors: Arc<Journal>,
 }
 
 impl Journals {
@@ -36,7 +36,7 @@ impl Journals {
             history: journal("history.jsonl")?,
             faults: journal("faults.jsonl")?,
             reigns: journal("reigns.jsonl")?,
-            connectors: journal("connectors.jsonl")?,
+            connectors: Arc::new(journal("connectors.jsonl")?),
         })
     }
 

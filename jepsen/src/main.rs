@@ -3,10 +3,14 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand};
-use quorate_jepsen::{plan::Wish, run, stop::Stop, verdict::Outcome};
+use quorate_jepsen::{
+    checker::Settings, ci, job, plan::Wish, run, selftest, soak, stop::Stop, verdict::Outcome,
+    workload,
+};
 
 /// The chaos suite. Exit: 0 pass, 1 FAIL, 2 usage, 3 UNKNOWN (which is no pass).
 #[derive(Parser)]
@@ -20,6 +24,42 @@ struct Cli {
 enum What {
     /// One run
     Run(RunArgs),
+    /// The fixed list of short runs for every change
+    Ci {
+        /// How long it may take at most
+        #[arg(long, default_value_t = 12)]
+        minutes: u64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// All workloads under all nemeses in turn, alone and in pairs
+    Soak {
+        /// How long
+        #[arg(long, default_value_t = 2.0)]
+        hours: f64,
+        /// How long clients and nemeses are at work in each run
+        #[arg(long, default_value_t = 40)]
+        seconds: u64,
+        /// Decides the order, and the seeds of the runs
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// These workloads alone
+        #[arg(long, value_delimiter = ',')]
+        workloads: Vec<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Runs with planted bugs, which have to be caught
+    Selftest {
+        /// These alone
+        #[arg(long, value_delimiter = ',')]
+        mutants: Vec<String>,
+        /// With so many seeds each
+        #[arg(long, default_value_t = 20)]
+        seeds: u64,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Judge runs again whose folders are there
     Recheck {
         /// The runs' folders
@@ -90,6 +130,16 @@ impl Common {
         std::path::absolute(&path).unwrap_or(path)
     }
 
+    fn job(&self) -> job::Common {
+        job::Common {
+            quorate: self.quorate(),
+            out: self.out(),
+            failover_ms: self.failover_ms,
+            rate: self.rate,
+            loopback: self.loopback,
+        }
+    }
+
     fn out(&self) -> PathBuf {
         let out = self.out.clone();
         out.unwrap_or_else(|| Common::target().join("chaos"))
@@ -110,10 +160,46 @@ fn main() -> ExitCode {
         tokio::spawn(end_when_asked(stop.clone()));
         match cli.what {
             What::Run(args) => one(args, &stop).await,
+            What::Ci { minutes, common } => {
+                let limit = Duration::from_secs(minutes * 60);
+                ended(ci::ci(&common.job(), limit, &stop).await)
+            }
+            What::Soak {
+                hours,
+                seconds,
+                seed,
+                workloads,
+                common,
+            } => {
+                let time = Duration::from_secs_f64(hours * 3600.0);
+                let all = workload::ALL.iter().map(|it| (*it).to_owned());
+                let workloads = match workloads.is_empty() {
+                    true => all.collect(),
+                    false => workloads,
+                };
+                let jobs = soak::jobs(seed, seconds, workloads);
+                match soak::soak(&common.job(), time, jobs, &stop).await {
+                    Ok(outcome) => ended(outcome),
+                    Err(error) => failed(&error.to_string()),
+                }
+            }
+            What::Selftest {
+                mutants,
+                seeds,
+                common,
+            } => match selftest::selftest(&common.job(), &mutants, seeds, &stop).await {
+                Ok(true) => ExitCode::SUCCESS,
+                Ok(false) => ExitCode::FAILURE,
+                Err(error) => failed(&error.to_string()),
+            },
             What::Recheck { folders } => recheck(&folders),
             What::Shrink { folder } => shrink(&folder),
         }
     })
+}
+
+fn ended(outcome: Outcome) -> ExitCode {
+    ExitCode::from(outcome.exit_code())
 }
 
 /// The harness failed: nothing is known, which is no pass.
@@ -136,8 +222,8 @@ async fn end_when_asked(stop: Stop) {
 }
 
 /// Judges a run's folder, and tells where the report is.
-fn judged(folder: &Path) -> ExitCode {
-    match quorate_jepsen::judge(folder) {
+fn judged(folder: &Path, settings: &Settings) -> ExitCode {
+    match quorate_jepsen::verdict::judge_with(folder, settings) {
         Ok(verdict) => {
             println!("{}: {}", folder.display(), verdict.outcome);
             for finding in &verdict.findings {
@@ -162,11 +248,16 @@ async fn one(args: RunArgs, stop: &Stop) -> ExitCode {
         mutant: args.mutant,
         loopback: args.common.loopback,
     };
+    let ignore_infos = wish.mutant.as_deref() == Some("infos-ignored");
+    let settings = Settings {
+        ignore_infos,
+        ..Settings::default()
+    };
     let (out, keep, stop) = (args.common.out(), args.common.keep, stop.clone());
     // On a task of its own: what panics in it is told, and everything is taken down.
     let ran = tokio::spawn(async move { run::run(&wish, &out, keep, &stop).await }).await;
     match ran {
-        Ok(Ok(folder)) => judged(&folder),
+        Ok(Ok(folder)) => judged(&folder, &settings),
         Ok(Err(problem)) => failed(&problem),
         Err(panic) => failed(&panic.to_string()),
     }

@@ -103,7 +103,11 @@ impl Plan {
             .unwrap_or(if dice.random_ratio(1, 4) { 5 } else { 3 });
         let low = dice.random_range(200..=300);
         let high = dice.random_range(low..=500);
-        let snapshot_entries = dice.random_range(2..=10) * 100;
+        let mut snapshot_entries = dice.random_range(2..=10) * 100;
+        if wish.nemeses.iter().any(|name| name == "disk-full") {
+            // Room for the log is taken beforehand; it is a snapshot that finds no room.
+            snapshot_entries = 100;
+        }
         let mut steps: Vec<Step> = Vec::new();
         for nemesis in wish.nemeses.iter().filter(|name| *name != "none") {
             // A track of its own, so that one nemesis more changes nothing of the others.

@@ -42,13 +42,15 @@ pub async fn run(wish: &Wish, out: &Path, keep: bool, stop: &Stop) -> Result<Pat
     };
     let plan = here(Plan::decide(wish), net.is_some())?;
     let folder = make_folder(&plan, out).map_err(told)?;
+    println!("folder: {}", folder.display());
     write_json(&folder, "plan.json", &plan).map_err(told)?;
     let scratch = Scratch::make().map_err(told)?;
     let broker = match workload::needs_broker(&plan.workload) {
         true => Some(Arc::new(start_broker(net.as_deref()).await)),
         false => None,
     };
-    let cluster = Cluster::prepare(&plan, net.clone(), scratch, &folder).map_err(told)?;
+    let cluster = Cluster::prepare(&plan, net.clone(), scratch, &folder).await;
+    let cluster = cluster.map_err(told)?;
     cluster.boot().await?;
     let clock = Clock::start();
     let bed = Arc::new(Bed {
@@ -78,6 +80,10 @@ pub async fn run(wish: &Wish, out: &Path, keep: bool, stop: &Stop) -> Result<Pat
     bed.journals.finish().map_err(told)?;
     if keep {
         keep_data(&bed).map_err(told)?;
+    }
+    // Whoever still holds the bed, nothing of it is to run on.
+    for member in &bed.cluster.members {
+        member.end();
     }
     Ok(folder)
 }

@@ -3,15 +3,17 @@
 pub mod api;
 pub mod disk;
 pub mod member;
+pub mod relay;
 pub mod scratch;
 pub mod shim;
 pub mod spawner;
 
 use std::{fs, io, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
-use crate::{netns::Net, plan::Plan};
+use crate::{netns::Net, plan::Plan, selftest};
 use disk::{Disk, Kind};
 use member::{Member, Ports};
+use relay::Slowness;
 use scratch::Scratch;
 
 /// How long anything that should take a second or two may take on a busy machine.
@@ -25,6 +27,8 @@ pub struct Cluster {
     pub disks: Vec<Disk>,
     /// The namespaces, where there are.
     pub net: Option<Arc<Net>>,
+    /// How slow the relays between members are, where there are some.
+    pub slowness: Option<Arc<Slowness>>,
     /// The switch of the library that is loaded into each process, where one is.
     pub shims: Vec<shim::Switch>,
     // Last: what is on it ends before it.
@@ -36,7 +40,7 @@ impl Cluster {
     ///
     /// # Errors
     /// When something can't be had.
-    pub fn prepare(
+    pub async fn prepare(
         plan: &Plan,
         net: Option<Arc<Net>>,
         scratch: Scratch,
@@ -47,6 +51,11 @@ impl Cluster {
             members: Vec::new(),
             disks: Vec::new(),
             net,
+            slowness: plan
+                .nemeses
+                .iter()
+                .any(|name| name == "latency")
+                .then(Arc::default),
             shims: Vec::new(),
             scratch,
         };
@@ -65,7 +74,8 @@ impl Cluster {
                 environment.extend(switch.environment(library));
                 cluster.shims.push(switch);
             }
-            if let Some(mutant) = &plan.mutant {
+            let planted = plan.mutant.as_ref();
+            if let Some(mutant) = planted.filter(|name| !selftest::in_harness(name)) {
                 environment.push(("QUORATE_MUTANT".to_owned(), mutant.clone()));
             }
             let (ip, ports) = match &cluster.net {
@@ -85,7 +95,14 @@ impl Cluster {
                 ended: Default::default(),
                 excused: Default::default(),
             };
-            fs::write(member.config(), settings(plan, &member))?;
+            let mut text = settings(plan, &member);
+            if let Some(slowness) = &cluster.slowness {
+                let host = cluster.net.as_ref().map_or(ip, |net| net.host());
+                let peer = (ip, ports.peer).into();
+                let relay = relay::start(host, peer, slowness.clone()).await?;
+                text += &format!("peer.advertise = \"{relay}\"\n");
+            }
+            fs::write(member.config(), text)?;
             cluster.members.push(Arc::new(member));
             cluster.disks.push(disk);
         }

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod damage;
 pub mod disk;
 pub mod kill;
+pub mod latency;
 pub mod limits;
 pub mod links;
 pub mod missing;
@@ -94,6 +95,7 @@ pub const ALL: &[Kind] = &[
     kind("flap", || Box::new(partition::Flap::default())).on_net(),
     kind("reset", || Box::new(partition::Reset::default())).on_net(),
     kind("loss", || Box::new(partition::Loss::default())).on_net(),
+    kind("latency", || Box::new(latency::Latency)),
     kind("clock", || Box::new(clock::Jump::default())).needs(missing::compiler),
     kind("power", || Box::new(disk::Power::default())).needs(missing::power),
     kind("disk-full", || Box::new(disk::Full::default())).needs(missing::root),
@@ -177,6 +179,10 @@ async fn fault(bed: &Arc<Bed>, kind: &Kind, step: &Step, stop: &Stop) -> Fault {
         stop.until(heals).await;
     }
     fault.healing = Some(bed.clock.now());
+    if bed.plan.mutant.as_deref() == Some("heals-nothing") {
+        fault.healed = fault.healing;
+        return fault;
+    }
     match nemesis.heal(bed).await {
         Ok(()) => fault.healed = Some(bed.clock.now()),
         Err(problem) => bed.trouble(format!("{} can't be healed: {problem}", step.nemesis)),

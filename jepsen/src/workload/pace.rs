@@ -99,7 +99,11 @@ impl Client {
     }
 
     /// Writes what became of it. A process of which that isn't known is not used again.
-    pub fn settle(&mut self, invoked: Event, settled: Settled) {
+    pub fn settle(&mut self, invoked: Event, mut settled: Settled) {
+        if settled.kind == Type::Info && self.bed.plan.mutant.as_deref() == Some("timeout-is-fail")
+        {
+            settled.kind = Type::Fail;
+        }
         let retire = settled.kind == Type::Info;
         self.note(Event {
             kind: settled.kind,

@@ -17,13 +17,14 @@ use axum::{
 };
 use parking_lot::Mutex;
 
-use crate::{bed::Bed, history::Call};
+use crate::{bed::Bed, clock::Clock, history::Call, journal::Journal};
 
 /// How long a call takes, so that two at the same time are seen to be so.
 const WORK: Duration = Duration::from_millis(3);
 
 struct Inner {
-    bed: Arc<Bed>,
+    clock: Clock,
+    journal: Arc<Journal>,
     /// The channels that look at epochs.
     checked: BTreeSet<String>,
     newest: Mutex<BTreeMap<String, u64>>,
@@ -47,7 +48,8 @@ impl Sink {
         let net = bed.cluster.net.as_ref();
         let host = net.map_or(Ipv4Addr::LOCALHOST, |net| net.host());
         let inner = Arc::new(Inner {
-            bed: bed.clone(),
+            clock: bed.clock,
+            journal: bed.journals.connectors.clone(),
             checked: checked.iter().map(|it| (*it).to_owned()).collect(),
             newest: Mutex::default(),
             handled: Mutex::default(),
@@ -97,7 +99,7 @@ struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let journal = &self.inner.bed.journals.connectors;
+        let journal = &self.inner.journal;
         journal.note(|ended| Call {
             ended,
             ..self.call.clone()
@@ -121,7 +123,7 @@ async fn handle(
     }
     let number = |name: &str| text(name).parse::<u64>().unwrap_or(0);
     let epoch = number("quorate-epoch");
-    let begun = inner.bed.clock.now();
+    let begun = inner.clock.now();
     let accepted = inner.takes(&channel, epoch);
     let message = String::from_utf8_lossy(&body).into_owned();
     let running = Running {
