@@ -95,17 +95,19 @@ fn states(members: &[FinalMember], checked: &mut Checked) {
 }
 
 fn log(run: &Run, member: &FinalMember, checked: &mut Checked) {
-    for line in member.panics.iter().take(TOLD) {
-        let what = format!("member {}: {line}", member.member);
-        checked
-            .find(Grade::Wrong, "panic", what)
-            .at(&[member.member]);
-    }
     let nemeses: Vec<&str> = run
         .faults
         .iter()
         .map(|fault| fault.nemesis.as_str())
         .collect();
+    let panics = member.panics.iter();
+    let panics = panics.filter(|line| !expected::is(line, &nemeses));
+    for line in panics.take(TOLD) {
+        let what = format!("member {}: {line}", member.member);
+        checked
+            .find(Grade::Wrong, "panic", what)
+            .at(&[member.member]);
+    }
     let (known, unknown): (Vec<&String>, Vec<&String>) = member
         .errors
         .iter()

@@ -20,6 +20,8 @@ const FLOORS: &[(&str, &[(&str, u64)])] = &[
 ];
 /// Inside the windows of faults that took effect, it is this part of it.
 const INSIDE: u64 = 5;
+/// How the probe of a fault begins that could not be done at all.
+const NOT_DONE: &str = "not done";
 /// Calls that sinks must have accepted, and sights of a leader, where these are the workload.
 const CALLS: u64 = 20;
 const SIGHTS: u64 = 30;
@@ -105,6 +107,11 @@ fn faults(run: &Run, checked: &mut Checked) {
     let mut kinds: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for fault in &run.faults {
         let kind = kinds.entry(&fault.nemesis).or_default();
+        // Where nobody led, say, no leader could be killed. It counts as nothing.
+        if fault.effective.is_none() && fault.probe.starts_with(NOT_DONE) {
+            checked.count(format!("faults_not_done.{}", fault.nemesis), 1);
+            continue;
+        }
         kind.0 += 1;
         if fault.effective.is_some() {
             kind.1 += 1;
@@ -125,6 +132,10 @@ fn faults(run: &Run, checked: &mut Checked) {
         }
     }
     for (kind, (done, effective)) in kinds {
+        if done == 0 {
+            let what = format!("{kind} could not be done even once");
+            checked.find(Grade::Unsure, "fault without effect", what);
+        }
         checked.count(format!("faults.{kind}"), done);
         checked.count(format!("faults_effective.{kind}"), effective);
     }

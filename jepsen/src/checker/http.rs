@@ -6,8 +6,22 @@ use crate::{history::Fault, verdict::Grade};
 /// Parts of the names of nemeses after which a member can't answer, or not in time. All
 /// others leave its services at work.
 const SILENCED: &[&str] = &[
-    "kill", "pause", "power", "restart", "storm", "disk", "fsync", "corrupt", "truncate", "flip",
-    "cpu", "memory", "cgroup", "stop",
+    "kill",
+    "pause-leader",
+    "pause-group",
+    "damage",
+    "power",
+    "restart",
+    "storm",
+    "disk",
+    "fsync",
+    "corrupt",
+    "truncate",
+    "flip",
+    "cpu",
+    "memory",
+    "cgroup",
+    "stop",
 ];
 /// A member that was started anew has this long until its services must answer.
 const UP: u64 = 3_000 * MS;

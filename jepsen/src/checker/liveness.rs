@@ -12,9 +12,10 @@ const RELEASE_MS: u64 = 5_100;
 /// Writes, whatever the workload calls them.
 const WRITES: &[&str] = &["write", "cas", "delete", "add", "append", "apply"];
 /// Nemeses that take a few members out, and leave the others alone. Others make everything
-/// slow, or come again and again.
-const CLEAN: &[&str] = &["kill", "pause", "partition", "isolate", "power", "transfer"];
-const NOT_CLEAN: &[&str] = &["flap", "storm", "loss", "latency", "slow"];
+/// slow, or come again and again; and a leader that is heard and hears nothing is not replaced,
+/// which is told among what is not claimed.
+const CLEAN: &[&str] = &["kill", "pause", "partition", "power"];
+const NOT_CLEAN: &[&str] = &["oneway"];
 
 /// Looks at each healing, and at each fault that leaves a quorum.
 #[must_use]
@@ -27,6 +28,10 @@ pub fn check(run: &Run) -> Checked {
         .collect();
     writes.sort_by_key(|it| it.told);
     let allowed = TIMES * run.promise();
+    // Clients stop while the last faults may still be healed.
+    let tried = writes.iter().map(|it| it.start).max().unwrap_or(0);
+    let published = run.operations.iter().filter(|it| it.f == "publish");
+    let published = published.map(|it| it.start).max().unwrap_or(0);
     for (at, fault) in run.faults.iter().enumerate() {
         let Some(healed) = fault.healed else {
             continue;
@@ -48,8 +53,11 @@ pub fn check(run: &Run) -> Checked {
         if hidden {
             continue;
         }
-        after_healing(fault, &writes, healed, until, allowed, &mut checked);
-        connector_after_healing(run, fault, healed, until, allowed, &mut checked);
+        let until = until.max(healed);
+        let tried = until.min(tried).max(healed);
+        after_healing(fault, &writes, healed, tried, allowed, &mut checked);
+        let published = until.min(published).max(healed);
+        connector_after_healing(run, fault, healed, published, allowed, &mut checked);
     }
     for fault in run.faults.iter().filter(|it| run.leaves_a_quorum(it)) {
         during(run, fault, &writes, allowed, &mut checked);
@@ -69,7 +77,7 @@ fn after_healing(
     let first = writes.iter().find(|it| it.is_ok() && it.told >= healed);
     let asked = writes
         .iter()
-        .any(|it| it.start >= healed && it.start < until);
+        .any(|it| it.start >= healed && it.start <= until);
     match first.filter(|it| it.told <= until.max(healed + allowed)) {
         Some(first) => {
             let took = first.told - healed;
@@ -147,7 +155,8 @@ fn connector_after_healing(
 
 /// While a quorum lives and can reach each other.
 fn during(run: &Run, fault: &Fault, writes: &[&Operation], allowed: u64, checked: &mut Checked) {
-    let clean = |parts: &[&str]| parts.iter().any(|part| fault.nemesis.contains(part));
+    let named = format!("{} {}", fault.nemesis, fault.target.to_lowercase());
+    let clean = |parts: &[&str]| parts.iter().any(|part| named.contains(part));
     if !clean(CLEAN) || clean(NOT_CLEAN) || fault.effective.is_none() {
         return;
     }

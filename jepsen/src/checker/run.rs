@@ -126,6 +126,8 @@ impl Run {
             host: whole(folder, "host.json", &mut broken),
             ..Run::default()
         };
+        // Each is written down when it is over.
+        run.faults.sort_by_key(|fault| fault.begun);
         run.operations = operation::join(&run.events);
         run.broken = broken;
         Ok(run)

@@ -51,7 +51,7 @@ pub fn page(run: &Run, verdict: &Verdict) -> String {
         <span><i style=\"background:var(--fail)\"></i>failed</span>\
         <span><i style=\"background:var(--fault);opacity:.25\"></i>a fault, darker while it was seen to be in effect</span></p>\n";
     body += &timeline::whole(run);
-    body += &stretches(run, &verdict.findings);
+    body += &stretches(run, verdict);
     body += "<h2>How long they took</h2>\n<p class=\"dim\">What was done, by when it ended: the middle (green), 95 of 100 (yellow), the longest (red).</p>\n";
     body += &plots::latency(run);
     body += "<h2>How many there were</h2>\n<p class=\"dim\">Done (green), not known (yellow), failed (grey).</p>\n";
@@ -210,18 +210,23 @@ fn anomalies(verdict: &Verdict) -> String {
     text
 }
 
-/// What is looked at closely: around findings, then around faults.
-fn stretches(run: &Run, findings: &[Finding]) -> String {
-    let found = findings.iter().filter(|it| it.grade != Grade::Note);
-    let found =
-        found.filter_map(|it| Some((it.kind.clone(), it.from?, it.until.unwrap_or(it.from?))));
+/// What is looked at closely: around anomalies and findings, then around faults.
+fn stretches(run: &Run, verdict: &Verdict) -> String {
+    let small = verdict.anomalies.iter().filter_map(|it| {
+        let from = it.operations.iter().map(|it| it.start).min()?;
+        let until = it.operations.iter().map(|it| it.told).max()?;
+        Some((it.what.clone(), from, until))
+    });
+    let found = verdict.findings.iter().filter(|it| it.grade != Grade::Note);
+    let found = found.filter(|it| it.checker != "linear");
+    let found = found.filter_map(|it| Some((it.kind.clone(), it.from?, it.until.or(it.from)?)));
     let done = |it: &Fault| {
         let name = format!("{} of {}", it.nemesis, it.target);
         (name, it.begun, it.healed.unwrap_or(it.begun))
     };
     let mut drawn: Vec<(u64, u64)> = Vec::new();
     let mut text = String::new();
-    for (name, from, until) in found.chain(run.faults.iter().map(done)) {
+    for (name, from, until) in small.chain(found).chain(run.faults.iter().map(done)) {
         if drawn
             .iter()
             .any(|(begun, ended)| *begun <= from && *ended >= from)

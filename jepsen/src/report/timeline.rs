@@ -32,7 +32,7 @@ fn class(kind: Type) -> &'static str {
 /// lies on the same half pixel is one mark; the worse outcome is drawn above.
 #[must_use]
 pub fn whole(run: &Run) -> String {
-    let lanes = lanes(run);
+    let lanes = lanes(run, run.operations.iter());
     let height = LANE * lanes.len() as f64;
     let mut picture = Picture::new("operations of each client", 0, run.end(), height);
     picture.faults(&run.faults);
@@ -59,10 +59,13 @@ pub fn whole(run: &Run) -> String {
 }
 
 /// Operations by member and client. A process that was retired goes on as its successor.
-fn lanes(run: &Run) -> BTreeMap<(u64, u64), Vec<&Operation>> {
+fn lanes<'a>(
+    run: &Run,
+    operations: impl Iterator<Item = &'a Operation>,
+) -> BTreeMap<(u64, u64), Vec<&'a Operation>> {
     let clients = run.plan.number("clients").unwrap_or(u64::MAX);
     let mut lanes: BTreeMap<(u64, u64), Vec<&Operation>> = BTreeMap::new();
-    for operation in &run.operations {
+    for operation in operations {
         let client = operation.process % clients.max(1);
         lanes
             .entry((operation.member, client))
@@ -117,22 +120,13 @@ pub fn stretch(run: &Run, from: u64, until: u64) -> String {
         .iter()
         .filter(|it| it.start <= until && it.told >= from);
     let count = all.clone().count();
-    let mut lanes: BTreeMap<(u64, u64), Vec<&Operation>> = BTreeMap::new();
-    for operation in all.take(SINGLE) {
-        lanes
-            .entry((operation.member, operation.process))
-            .or_default()
-            .push(operation);
-    }
+    let lanes = lanes(run, all.take(SINGLE));
     let height = LANE * lanes.len().max(1) as f64;
     let mut picture = Picture::new("a stretch of operations", from, until, height);
     picture.faults(&run.faults);
-    for (n, ((member, process), operations)) in lanes.iter().enumerate() {
+    for (n, ((member, client), operations)) in lanes.iter().enumerate() {
         let y = TOP + LANE * n as f64;
-        picture.lane(
-            y + LANE / 2.0,
-            &format!("member {member}, process {process}"),
-        );
+        picture.lane(y + LANE / 2.0, &format!("member {member}, client {client}"));
         for it in operations {
             let title = escape(&title(&Shown::of(it)));
             let bar = format!("bar {}", class(it.kind));
