@@ -29,8 +29,6 @@ pub mod workload;
 pub use verdict::{Verdict, judge};
 
 #[path = "../../tests/support/netns.rs"]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
 mod netns;
 #[path = "../../tests/support/rabbitmq.rs"]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
 mod rabbitmq;

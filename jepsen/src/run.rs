@@ -51,7 +51,7 @@ pub async fn run(wish: &Wish, out: &Path, keep: bool, stop: &Stop) -> Result<Pat
     };
     let cluster = Cluster::prepare(&plan, net.clone(), scratch, &folder).await;
     let cluster = cluster.map_err(told)?;
-    cluster.boot().await?;
+    unless_asked(stop, cluster.boot()).await?;
     let clock = Clock::start();
     let bed = Arc::new(Bed {
         links: net.map(Links::new),
@@ -63,18 +63,23 @@ pub async fn run(wish: &Wish, out: &Path, keep: bool, stop: &Stop) -> Result<Pat
         trouble: Mutex::default(),
         plan,
     });
-    work.prepare(&bed).await?;
+    unless_asked(stop, work.prepare(&bed)).await?;
     let host = host::Watch::start(clock);
     let asked_to_end = storm(&bed, work.as_ref(), stop).await;
-    let end = tokio::time::timeout(ENDS_WITHIN, end(&bed, work.as_ref())).await;
-    let mut end = end.unwrap_or_else(|_| {
-        bed.trouble(format!("the end was not over within {ENDS_WITHIN:?}"));
-        Final::default()
-    });
+    let mut end = match asked_to_end {
+        true => {
+            bed.trouble("it was asked to end");
+            Final::default()
+        }
+        false => {
+            let ended = tokio::time::timeout(ENDS_WITHIN, end(&bed, work.as_ref())).await;
+            ended.unwrap_or_else(|_| {
+                bed.trouble(format!("the end was not over within {ENDS_WITHIN:?}"));
+                Final::default()
+            })
+        }
+    };
     end.trouble.clone_from(&bed.trouble.lock());
-    if asked_to_end {
-        end.trouble.push("it was asked to end".to_owned());
-    }
     write_json(&folder, "host.json", &host.finish()).map_err(told)?;
     write_json(&folder, "final.json", &end).map_err(told)?;
     bed.journals.finish().map_err(told)?;
@@ -86,6 +91,17 @@ pub async fn run(wish: &Wish, out: &Path, keep: bool, stop: &Stop) -> Result<Pat
         member.end();
     }
     Ok(folder)
+}
+
+/// Does it, unless it is asked to end meanwhile; what there is is taken down then.
+async fn unless_asked(
+    stop: &Stop,
+    what: impl Future<Output = Result<(), String>>,
+) -> Result<(), String> {
+    tokio::select! {
+        done = what => done,
+        _ = stop.within(Duration::MAX) => Err("it was asked to end".to_owned()),
+    }
 }
 
 fn wish_members(wish: &Wish) -> usize {

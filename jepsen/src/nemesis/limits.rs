@@ -141,7 +141,7 @@ impl Limit {
         let told = match self.what {
             What::Cpu => {
                 const PERIOD: u64 = 100_000;
-                let percent = *[5, 10, 25].choose(dice).unwrap_or(&10);
+                let percent = *[1, 2, 4].choose(dice).unwrap_or(&2);
                 let quota = PERIOD * percent / 100;
                 match second {
                     true => fs::write(group.join("cpu.max"), format!("{quota} {PERIOD}"))?,
@@ -155,7 +155,7 @@ impl Limit {
             What::Memory => {
                 // A limit counts what is taken from now on: what it has stays with the old
                 // group, so this is its room for growth.
-                let bytes = dice.random_range(1_u64..=8) << 20;
+                let bytes = dice.random_range(1_u64..=8) << 16;
                 let file = match second {
                     true => "memory.max",
                     false => "memory.limit_in_bytes",

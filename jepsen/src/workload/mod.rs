@@ -9,6 +9,8 @@ pub mod pace;
 pub mod register;
 pub mod set;
 pub mod sink;
+pub mod stream;
+pub mod watch;
 
 use std::sync::Arc;
 
@@ -18,7 +20,7 @@ use crate::{bed::Bed, stop::Stop};
 
 /// The names of all, in the order in which a soak goes through them.
 pub const ALL: &[&str] = &[
-    "register", "set", "election", "http", "config", "mutex", "queue",
+    "register", "set", "election", "http", "config", "mutex", "queue", "watch",
 ];
 
 /// A workload.
@@ -58,6 +60,7 @@ pub fn named(name: &str) -> Result<Arc<dyn Workload>, String> {
         "set" => Arc::new(set::Set::default()),
         "election" => Arc::new(election::Election),
         "http" => Arc::new(http::Http::default()),
+        "watch" => Arc::new(watch::Watch::default()),
         "config" => Arc::new(config::Config),
         "mutex" => Arc::new(messages::Messages::mutex()),
         "queue" => Arc::new(messages::Messages::queue()),
