@@ -61,7 +61,9 @@ pub fn jobs(seed: u64, seconds: u64, workloads: Vec<String>) -> impl Iterator<It
         let mut nemesis = deal(&mut dice, &workload, &mut deck);
         if dice.random_ratio(1, PAIRS) {
             let other = deal(&mut dice, &workload, &mut deck);
-            if other != nemesis {
+            let apart = |a: &str, b: &str| nemesis::apart(a, b).is_some();
+            let meets = !apart(&nemesis, &other) && !apart(&other, &nemesis);
+            if other != nemesis && meets {
                 nemesis = nemesis + "+" + &other;
             }
         }

@@ -132,7 +132,7 @@ impl Links {
             "exec 3<>/dev/tcp/{}/{port}",
             self.net.address(to as usize - 1)
         );
-        let mut command = self.command(from, &["timeout", "0.4", "bash", "-c", &line]);
+        let mut command = self.command(from, &["timeout", "0.15", "bash", "-c", &line]);
         let status = command.stderr(Stdio::null()).status().await;
         const TIMED_OUT: i32 = 124;
         status.is_ok_and(|status| status.code() != Some(TIMED_OUT))

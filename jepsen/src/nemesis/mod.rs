@@ -141,6 +141,19 @@ pub fn named(name: &str) -> Result<&'static Kind, String> {
     })
 }
 
+/// Why two can't be at work at the same time, if they can't.
+#[must_use]
+pub fn apart(one: &str, other: &str) -> Option<&'static str> {
+    let on_net = |name: &str| named(name).is_ok_and(|kind| kind.net);
+    match (one, other) {
+        ("latency", other) if on_net(other) => {
+            Some("what goes through relays meets no rule between the members")
+        }
+        ("power", "disk-full") => Some("each needs a disk of another kind"),
+        _ => None,
+    }
+}
+
 /// Goes through the steps of one nemesis, one after another.
 pub async fn track(bed: Arc<Bed>, steps: Vec<Step>, begun: Instant, stop: Stop) {
     for step in steps {
@@ -205,5 +218,18 @@ async fn prove(bed: &Arc<Bed>, nemesis: &mut dyn Nemesis, fault: &mut Fault) {
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_not_take_effect_together_is_kept_apart() {
+        assert!(apart("latency", "partition").is_some());
+        assert!(apart("power", "disk-full").is_some());
+        assert!(apart("latency", "kill").is_none() && apart("kill", "partition").is_none());
+        assert!(named("kill").is_ok() && named("none").is_err());
     }
 }
