@@ -73,7 +73,7 @@ impl Messages {
             let channel = json!({
                 "connection": "rabbit", "queue": name, "service": "sink",
                 "prefetch": prefetch, "standby": standby,
-                "on_failure": {"retries": 1000, "backoff_ms": 50, "backoff_max_ms": 200},
+                "on_failure": {"retries": 100, "backoff_ms": 50, "backoff_max_ms": 200},
             });
             put(bed, KIND, name, &channel).await?;
         }
