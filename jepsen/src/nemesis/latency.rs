@@ -12,7 +12,11 @@ use crate::{bed::Bed, cluster::relay::Slowness};
 const SLOW: [(u64, u64); 5] = [(3, 2), (8, 8), (25, 25), (60, 100), (200, 200)];
 
 /// Slows all links down.
-pub struct Latency;
+#[derive(Default)]
+pub struct Latency {
+    /// How many pieces had been delayed before.
+    before: u64,
+}
 
 fn slowness(bed: &Bed) -> Result<&Slowness, String> {
     let it = bed.cluster.slowness.as_deref();
@@ -24,6 +28,7 @@ impl Nemesis for Latency {
     async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
         let (delay, jitter) = *SLOW.choose(dice).unwrap_or(&(8, 8));
         let [by, more] = [delay, jitter].map(Duration::from_millis);
+        self.before = slowness(bed)?.delayed();
         slowness(bed)?.set(by, more);
         let ids = bed.cluster.members.iter().map(|member| member.id);
         let told = format!("{delay} to {} ms one way between", delay + jitter);
@@ -31,7 +36,7 @@ impl Nemesis for Latency {
     }
 
     async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
-        match slowness(bed)?.delayed() {
+        match slowness(bed)?.delayed() - self.before {
             0 => Err("nothing was delayed yet".to_owned()),
             count => Ok(format!("{count} pieces were delayed so far")),
         }

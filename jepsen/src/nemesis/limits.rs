@@ -155,7 +155,7 @@ impl Limit {
             What::Memory => {
                 // A limit counts what is taken from now on: what it has stays with the old
                 // group, so this is its room for growth.
-                let bytes = dice.random_range(1_u64..=8) << 16;
+                let bytes = dice.random_range(1_u64..=3) << 16;
                 let file = match second {
                     true => "memory.max",
                     false => "memory.limit_in_bytes",

@@ -95,7 +95,7 @@ pub const ALL: &[Kind] = &[
     kind("flap", || Box::new(partition::Flap::default())).on_net(),
     kind("reset", || Box::new(partition::Reset::default())).on_net(),
     kind("loss", || Box::new(partition::Loss::default())).on_net(),
-    kind("latency", || Box::new(latency::Latency)),
+    kind("latency", || Box::new(latency::Latency::default())),
     kind("clock", || Box::new(clock::Jump::default())).needs(missing::compiler),
     kind("power", || Box::new(disk::Power::default())).needs(missing::power),
     kind("disk-full", || Box::new(disk::Full::default())).needs(missing::root),
