@@ -14,7 +14,8 @@
 
 struct page {
     volatile int64_t wall_ns;   /* added to the wall clock */
-    volatile int64_t sync_errno; /* fsync and fdatasync fail with it; 0: they don't */
+    volatile int64_t sync_errno; /* fsync and fdatasync fail with it; 0: they don't;
+                                    below 0: they do nothing, and say that they did */
     volatile int64_t told;       /* how often a false time was told */
     volatile int64_t failed;     /* how often a sync failed by it */
 };
@@ -66,20 +67,21 @@ time_t time(time_t *to) {
     return now.tv_sec;
 }
 
-static int fails(void) {
+static int synced(int (*real)(int), int fd) {
     int64_t with = page->sync_errno;
-    if (!with) return 0;
+    if (!with) return real(fd);
     __atomic_add_fetch(&page->failed, 1, __ATOMIC_RELAXED);
+    if (with < 0) return 0;
     errno = (int)with;
-    return 1;
+    return -1;
 }
 
 int fsync(int fd) {
     if (!real_fsync) real_fsync = dlsym(RTLD_NEXT, "fsync");
-    return fails() ? -1 : real_fsync(fd);
+    return synced(real_fsync, fd);
 }
 
 int fdatasync(int fd) {
     if (!real_fdatasync) real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
-    return fails() ? -1 : real_fdatasync(fd);
+    return synced(real_fdatasync, fd);
 }

@@ -15,7 +15,7 @@ use reqwest::Method;
 
 use crate::{
     bed::Bed,
-    cluster::{api, member::Member},
+    cluster::{api, member::Member, shim},
     history::{Final, FinalMember},
     nemesis::kill,
     stop::Stop,
@@ -57,7 +57,13 @@ async fn heal(bed: &Arc<Bed>) {
         bed.trouble(format!("the links can't be healed: {error}"));
     }
     for switch in &bed.cluster.shims {
-        if switch.wall(0).and_then(|()| switch.sync_errno(0)).is_err() {
+        let lies = bed.plan.mutant.as_deref() == Some(shim::LIES);
+        let errno = if lies { -1 } else { 0 };
+        if switch
+            .wall(0)
+            .and_then(|()| switch.sync_errno(errno))
+            .is_err()
+        {
             bed.trouble("a switch can't be set back");
         }
     }

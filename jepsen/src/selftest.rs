@@ -52,6 +52,7 @@ pub const MUTANTS: &[Mutant] = &[
     product("acks-before-the-service", "queue", "kill-leader", 40),
     harness("timeout-is-fail", "register", "partition-leader", 30),
     harness("infos-ignored", "register", "partition-leader", 30),
+    harness("disk-lies", "set", "power", 40),
     harness("heals-nothing", "register", "partition-leader", 20),
 ];
 

@@ -59,7 +59,7 @@ impl Cluster {
             shims: Vec::new(),
             scratch,
         };
-        let shim = match plan.nemeses.iter().any(|name| shim::needed(name)) {
+        let shim = match shim::needed(plan) {
             true => Some(shim::build(cluster.scratch.path())?),
             false => None,
         };
@@ -72,6 +72,9 @@ impl Cluster {
                 let switch = cluster.scratch.path().join(format!("switch-{id}"));
                 let switch = shim::Switch::make(&switch)?;
                 environment.extend(switch.environment(library));
+                if plan.mutant.as_deref() == Some(shim::LIES) {
+                    switch.sync_errno(-1)?;
+                }
                 cluster.shims.push(switch);
             }
             let planted = plan.mutant.as_ref();

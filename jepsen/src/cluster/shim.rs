@@ -9,14 +9,20 @@ use std::{
 };
 
 use super::disk::run;
+use crate::plan::Plan;
 
 const SHIM: &str = include_str!("../../shim/shim.c");
 const GODOWN: &str = include_str!("../../shim/godown.c");
 
-/// Whether a nemesis needs the library.
+/// A planted bug: no sync of any member does anything.
+pub const LIES: &str = "disk-lies";
+
+/// Whether a plan needs the library.
 #[must_use]
-pub fn needed(nemesis: &str) -> bool {
-    ["clock", "fsync"].contains(&nemesis)
+pub fn needed(plan: &Plan) -> bool {
+    let mut nemeses = plan.nemeses.iter();
+    nemeses.any(|name| ["clock", "fsync"].contains(&name.as_str()))
+        || plan.mutant.as_deref() == Some(LIES)
 }
 
 /// Builds the library.
@@ -98,7 +104,8 @@ impl Switch {
         self.file.write_all_at(&ns.to_ne_bytes(), 0)
     }
 
-    /// Makes every sync fail with this error; 0 takes it back.
+    /// Makes every sync fail with this error; 0 takes it back, and -1 makes it do nothing
+    /// and say that it did.
     ///
     /// # Errors
     /// When the file can't be written.
