@@ -171,7 +171,8 @@ async fn storm(bed: &Arc<Bed>, work: &dyn workload::Workload, stop: &Stop) -> bo
             }
         }
     };
-    let (early, (), ()) = tokio::join!(timer, work.work(bed, &ended), healing);
+    let beats = workload::beats::work(bed, &ended);
+    let (early, (), (), ()) = tokio::join!(timer, work.work(bed, &ended), beats, healing);
     if let Err(error) = monitor.await {
         bed.trouble(format!("the monitor died: {error}"));
     }

@@ -1,6 +1,7 @@
 //! What clients do during a run.
 
 pub mod amqp;
+pub mod beats;
 pub mod config;
 pub mod election;
 pub mod http;

@@ -66,6 +66,15 @@ impl Client {
         }
     }
 
+    /// One whose processes count from `first`.
+    #[must_use]
+    pub fn under(bed: &Arc<Bed>, number: u64, first: u64) -> Client {
+        Client {
+            process: first + number,
+            ..Client::new(bed, number)
+        }
+    }
+
     /// One that asks no member, as those that publish to a broker.
     #[must_use]
     pub fn elsewhere(bed: &Arc<Bed>, number: u64) -> Client {
