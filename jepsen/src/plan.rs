@@ -157,6 +157,14 @@ impl Plan {
     }
 }
 
+/// What it takes to start again, where that is no matter of a moment.
+fn heals_slowly(nemesis: &str) -> u64 {
+    match nemesis {
+        "rabbit" => 6_000,
+        _ => 0,
+    }
+}
+
 /// The faults of one nemesis, one after another.
 fn track(nemesis: &str, failover_ms: u64, seconds: u64, dice: &mut StdRng) -> Vec<Step> {
     let mut steps = Vec::new();
@@ -172,7 +180,8 @@ fn track(nemesis: &str, failover_ms: u64, seconds: u64, dice: &mut StdRng) -> Ve
             lasts_ms,
             dice: dice.random(),
         });
-        at_ms += lasts_ms + dice.random_range(failover_ms..=failover_ms * 5);
+        at_ms += lasts_ms + heals_slowly(nemesis);
+        at_ms += dice.random_range(failover_ms..=failover_ms * 5);
     }
     steps
 }
