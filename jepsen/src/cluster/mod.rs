@@ -10,6 +10,8 @@ pub mod spawner;
 
 use std::{fs, io, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
+use tokio::task::JoinSet;
+
 use crate::{netns::Net, plan::Plan, selftest};
 use disk::{Disk, Kind};
 use member::{Member, Ports};
@@ -148,14 +150,13 @@ impl Cluster {
     /// Who leads, as most of those say that run.
     pub async fn leader(&self) -> Option<u64> {
         for _ in 0..100 {
-            let mut votes = vec![0; self.members.len() + 1];
+            let mut asked = JoinSet::new();
             for member in self.members.iter().filter(|member| member.pid().is_some()) {
-                let url = member.admin("/v1/cluster/leader");
-                let asked = api::get(&url);
-                let asked = tokio::time::timeout(Duration::from_millis(300), asked).await;
-                let name = asked.ok().and_then(Result::ok);
-                let id = name.and_then(|told| id_of(told["leader"]["name"].as_str()?));
-                if let Some(id) = id.filter(|id| *id < votes.len()) {
+                asked.spawn(told_leader(member.admin("/v1/cluster/leader")));
+            }
+            let mut votes = vec![0; self.members.len() + 1];
+            while let Some(told) = asked.join_next().await {
+                if let Some(id) = told.ok().flatten().filter(|id| *id < votes.len()) {
                     votes[id] += 1;
                 }
             }
@@ -233,6 +234,13 @@ fn free_ports() -> io::Result<Ports> {
         admin: port(1)?,
         peer: port(2)?,
     })
+}
+
+/// Whom a member takes for the leader; one that is silent for long knows nothing.
+async fn told_leader(url: String) -> Option<usize> {
+    let asked = tokio::time::timeout(Duration::from_millis(200), api::get(&url)).await;
+    let told = asked.ok()?.ok()?;
+    id_of(told["leader"]["name"].as_str()?)
 }
 
 async fn sees_voters(member: &Member, count: usize) -> Result<(), String> {
