@@ -66,19 +66,16 @@ pub async fn run(wish: &Wish, out: &Path, keep: bool, stop: &Stop) -> Result<Pat
     unless_asked(stop, work.prepare(&bed)).await?;
     let host = host::Watch::start(clock);
     let asked_to_end = storm(&bed, work.as_ref(), stop).await;
-    let mut end = match asked_to_end {
-        true => {
-            bed.trouble("it was asked to end");
-            Final::default()
-        }
-        false => {
-            let ended = tokio::time::timeout(ENDS_WITHIN, end(&bed, work.as_ref())).await;
-            ended.unwrap_or_else(|_| {
-                bed.trouble(format!("the end was not over within {ENDS_WITHIN:?}"));
-                Final::default()
-            })
-        }
-    };
+    if asked_to_end {
+        // What was written down says nothing of the product; nobody is to judge it.
+        bed.journals.finish().map_err(told)?;
+        return Err("it was asked to end".to_owned());
+    }
+    let ended = tokio::time::timeout(ENDS_WITHIN, end(&bed, work.as_ref())).await;
+    let mut end = ended.unwrap_or_else(|_| {
+        bed.trouble(format!("the end was not over within {ENDS_WITHIN:?}"));
+        Final::default()
+    });
     end.trouble.clone_from(&bed.trouble.lock());
     write_json(&folder, "host.json", &host.finish()).map_err(told)?;
     write_json(&folder, "final.json", &end).map_err(told)?;
