@@ -13,7 +13,7 @@ use crate::{
 /// Where a bug is planted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Where {
-    /// In the product, built with its feature `mutants`; by the variable QUORATE_MUTANT.
+    /// In the product: the program `quorate-mutants`, told by the variable QUORATE_MUTANT.
     Product,
     /// In this harness.
     Harness,
@@ -36,20 +36,25 @@ pub struct Mutant {
 
 /// All of them.
 pub const MUTANTS: &[Mutant] = &[
-    product("reads-locally", "register", "partition", 30),
-    product("reads-without-quorum", "register", "partition-leader", 30),
+    product("follower-reads-locally", "register", "latency", 30),
+    product("read-without-quorum", "register", "partition-leader", 30),
     product("log-not-synced", "set", "power", 40),
-    product("vote-not-kept", "election", "storm", 40),
-    product("acknowledges-before-commit", "set", "kill-leader", 40),
-    product("no-lease", "mutex", "partition-leader", 40),
-    product("epoch-stays", "mutex", "kill-leader", 30),
-    product("gateway-takes-any-epoch", "mutex", "pause-leader", 40),
-    product("lease-by-wall-clock", "mutex", "clock+partition-leader", 40),
-    product("repeats-unknown-writes", "register", "kill-leader+loss", 40),
-    product("snapshot-without-reign", "mutex", "kill", 40),
-    product("quorum-less-one", "set", "partition-leader", 30),
-    product("watch-drops-on-resume", "watch", "kill", 30),
-    product("acks-before-the-service", "queue", "kill-leader", 40),
+    product("vote-not-persisted", "election", "storm", 60),
+    product("ack-before-commit", "set", "partition-leader", 30),
+    product("quorum-off-by-one", "set", "partition-leader", 30),
+    product("blind-retry", "register", "latency", 40),
+    product("unknown-told-as-failed", "register", "partition-leader", 30),
+    product("precondition-at-member", "register", "latency", 30),
+    product("state-by-member", "watch", "kill", 30),
+    product("snapshot-without-reign", "election", "kill", 40),
+    product("epoch-not-increased", "election", "kill-leader", 30),
+    product("lease-check-removed", "mutex", "partition-leader", 40),
+    product("lease-too-long", "mutex", "partition-leader", 40),
+    product("wall-clock-lease", "mutex", "clock+partition-leader", 60),
+    product("takeover-without-wait", "mutex", "reset", 60),
+    product("gateway-ignores-epochs", "mutex", "pause-leader", 60),
+    product("acked-before-service", "queue", "kill-leader", 40),
+    product("watch-drops-event", "watch", "kill", 30),
     harness("timeout-is-fail", "register", "partition-leader", 30),
     harness("infos-ignored", "register", "partition-leader", 30),
     harness("disk-lies", "set", "power", 40),
@@ -207,7 +212,8 @@ mod tests {
             for name in mutant.nemesis.split('+') {
                 assert!(crate::nemesis::named(name).is_ok(), "{}", mutant.name);
             }
+            assert!(crate::workload::named(mutant.workload).is_ok());
         }
-        assert!(in_harness("heals-nothing") && !in_harness("no-lease"));
+        assert!(in_harness("heals-nothing") && !in_harness("lease-too-long"));
     }
 }

@@ -1,8 +1,9 @@
 //! Messages from RabbitMQ to services, through connectors that run on one member at a time.
 //!
 //! Queue: every message that was confirmed is handled at least once, and acknowledged only
-//! after that. Mutex: two channels, one whose service looks at epochs and one that doesn't;
-//! no call of an older epoch begins once one of a newer has.
+//! after that. Mutex: channels that the lease alone fences, one whose service looks at
+//! epochs and one whose doesn't, and one that the broker fences; no call of an older epoch
+//! begins once one of a newer has.
 
 use std::{
     sync::Arc,
@@ -25,6 +26,10 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(40);
 /// The workload.
 pub struct Messages {
     channels: &'static [&'static str],
+    /// How each is fenced; the dice decide where nothing stands.
+    fences: &'static [&'static str],
+    /// How long a service takes, in ms at least and at most.
+    work_ms: [u64; 2],
     /// Those whose service looks at epochs.
     checked: &'static [&'static str],
     published: Arc<Published>,
@@ -37,6 +42,9 @@ impl Messages {
     pub fn queue() -> Messages {
         Messages {
             channels: &["orders"],
+            fences: &[],
+            // Long enough that something is in flight whenever something dies.
+            work_ms: [20, 60],
             checked: &[],
             published: Arc::default(),
             sink: Mutex::default(),
@@ -47,7 +55,9 @@ impl Messages {
     #[must_use]
     pub fn mutex() -> Messages {
         Messages {
-            channels: &["checked", "naive"],
+            channels: &["checked", "naive", "naive-exclusive"],
+            fences: &["lease", "lease", "exclusive"],
+            work_ms: [3, 3],
             checked: &["checked"],
             published: Arc::default(),
             sink: Mutex::default(),
@@ -57,21 +67,24 @@ impl Messages {
     async fn declare(&self, bed: &Bed, sink: &Sink) -> Result<(), String> {
         let broker = bed.broker.as_ref().ok_or("there is no broker")?;
         let mut dice = bed.plan.dice(1_000);
-        let fence = *["exclusive", "lease"].choose(&mut dice).unwrap_or(&"lease");
+        let drawn = *["exclusive", "lease"].choose(&mut dice).unwrap_or(&"lease");
         let standby = *["warm", "cold"].choose(&mut dice).unwrap_or(&"warm");
         let prefetch = *[1, 10, 50].choose(&mut dice).unwrap_or(&10);
         amqp::declare(&broker.uri, self.channels).await?;
         let (host, port) = broker.address;
-        let connection = json!({
-            "host": host.to_string(), "port": port, "username": "guest", "password": "guest",
-            "fence": fence,
-        });
-        put(bed, "amqp_connection", "rabbit", &connection).await?;
+        for fence in ["exclusive", "lease"] {
+            let connection = json!({
+                "host": host.to_string(), "port": port, "username": "guest",
+                "password": "guest", "fence": fence,
+            });
+            put(bed, "amqp_connection", fence, &connection).await?;
+        }
         let service = json!({"upstream": sink.url(KIND), "timeout_ms": 2000});
         put(bed, "service", "sink", &service).await?;
-        for name in self.channels {
+        for (n, name) in self.channels.iter().enumerate() {
+            let fence = self.fences.get(n).copied().unwrap_or(drawn);
             let channel = json!({
-                "connection": "rabbit", "queue": name, "service": "sink",
+                "connection": fence, "queue": name, "service": "sink",
                 "prefetch": prefetch, "standby": standby,
                 "on_failure": {"retries": 100, "backoff_ms": 50, "backoff_max_ms": 200},
             });
@@ -84,7 +97,7 @@ impl Messages {
 #[async_trait]
 impl Workload for Messages {
     async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), String> {
-        let sink = Sink::start(bed, self.checked).await?;
+        let sink = Sink::start(bed, self.checked, self.work_ms).await?;
         self.declare(bed, &sink).await?;
         *self.sink.lock() = Some(sink);
         let url = bed.cluster.members[0].admin("/v1/connectors");

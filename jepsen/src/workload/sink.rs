@@ -19,14 +19,13 @@ use parking_lot::Mutex;
 
 use crate::{bed::Bed, clock::Clock, history::Call, journal::Journal};
 
-/// How long a call takes, so that two at the same time are seen to be so.
-const WORK: Duration = Duration::from_millis(3);
-
 struct Inner {
     clock: Clock,
     journal: Arc<Journal>,
     /// The channels that look at epochs.
     checked: BTreeSet<String>,
+    /// How long a call takes, so that two at the same time are seen to be so.
+    work_ms: [u64; 2],
     newest: Mutex<BTreeMap<String, u64>>,
     handled: Mutex<BTreeSet<String>>,
 }
@@ -40,17 +39,22 @@ pub struct Sink {
 
 impl Sink {
     /// Starts them where every member reaches them; `checked` are the names of channels whose
-    /// service looks at epochs.
+    /// service looks at epochs, and `work_ms` how long a call takes, at least and at most.
     ///
     /// # Errors
     /// When there is no port.
-    pub async fn start(bed: &Arc<Bed>, checked: &[&str]) -> Result<Sink, String> {
+    pub async fn start(
+        bed: &Arc<Bed>,
+        checked: &[&str],
+        work_ms: [u64; 2],
+    ) -> Result<Sink, String> {
         let net = bed.cluster.net.as_ref();
         let host = net.map_or(Ipv4Addr::LOCALHOST, |net| net.host());
         let inner = Arc::new(Inner {
             clock: bed.clock,
             journal: bed.journals.connectors.clone(),
             checked: checked.iter().map(|it| (*it).to_owned()).collect(),
+            work_ms,
             newest: Mutex::default(),
             handled: Mutex::default(),
         });
@@ -138,7 +142,9 @@ async fn handle(
         },
         inner: inner.clone(),
     };
-    tokio::time::sleep(WORK).await;
+    let [least, most] = inner.work_ms;
+    let work = Duration::from_millis(rand::random_range(least..=most));
+    tokio::time::sleep(work).await;
     drop(running);
     match accepted {
         true => {
