@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How long the cluster has to come back before it counts as not coming back.
-const COMES_BACK: Duration = Duration::from_secs(30);
+const COMES_BACK: Duration = Duration::from_secs(20);
 /// Lines of a log that are kept of each kind.
 const LINES: usize = 200;
 
