@@ -94,6 +94,15 @@ pub struct Finding {
     pub until: Option<u64>,
 }
 
+/// Kinds of findings that tell of something acknowledged that is gone.
+const LOSSES: &[&str] = &[
+    "lost write",
+    "stale value",
+    "lost element",
+    "lost resource",
+    "lost message",
+];
+
 /// Names and counts, as in `ok.write` and `overlap_ms.worst`.
 pub type Numbers = BTreeMap<String, u64>;
 
@@ -169,6 +178,9 @@ pub fn of(run: &Run, settings: &Settings) -> Verdict {
         checked.findings.extend(one.findings);
         checked.numbers.extend(one.numbers);
     }
+    let lost = |it: &&Finding| LOSSES.contains(&it.kind.as_str());
+    let lost = checked.findings.iter().filter(lost).count() as u64;
+    checked.count("lost_acknowledged", lost);
     let voided = checked.numbers.contains_key("host.starved");
     let mut findings = checked.findings;
     findings.sort_by(|a, b| (a.grade, &a.checker, a.from).cmp(&(b.grade, &b.checker, b.from)));

@@ -17,7 +17,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("power", "the process ended by itself: exit status"),
     // Damage that checksums tell is refused.
     ("damage", "Corruption"),
-    ("damage", "damaged"),
+    ("damage", "can't be trusted"),
     ("damage", "the process ended by itself: exit status"),
     // The kernel ends what has no memory left.
     ("memory", "the process ended by itself: signal: 9"),

@@ -20,6 +20,8 @@ const FLOORS: &[(&str, &[(&str, u64)])] = &[
 ];
 /// Inside the windows of faults that took effect, it is this part of it.
 const INSIDE: u64 = 5;
+/// The nemesis that takes the broker away.
+const BROKER: &str = "rabbit";
 /// How the probe of a fault begins that could not be done at all.
 const NOT_DONE: &str = "not done";
 /// Calls that sinks must have accepted, and sights of a leader, where these are the workload.
@@ -36,11 +38,8 @@ pub fn check(run: &Run) -> Checked {
         .iter()
         .filter(|fault| fault.effective.is_some())
         .collect();
-    let quorum: Vec<&Fault> = effective
-        .iter()
-        .filter(|fault| run.leaves_a_quorum(fault))
-        .copied()
-        .collect();
+    let possible = |fault: &&&Fault| run.leaves_a_quorum(fault) && fault.nemesis != BROKER;
+    let quorum: Vec<&Fault> = effective.iter().filter(possible).copied().collect();
     for (f, floor) in floors(run) {
         let all = run.operations.iter().filter(|it| it.f == f);
         let done = all.clone().filter(|it| it.is_ok());
@@ -49,7 +48,9 @@ pub fn check(run: &Run) -> Checked {
             done.clone().count(),
             floor,
         );
-        if effective.is_empty() {
+        // While the broker is down, nobody can publish.
+        let broker_alone = effective.iter().all(|fault| fault.nemesis == BROKER);
+        if effective.is_empty() || (f == "publish" && broker_alone) {
             continue;
         }
         // Where no fault leaves a quorum, it is enough that it was tried.
@@ -117,7 +118,7 @@ fn faults(run: &Run, checked: &mut Checked) {
             kind.1 += 1;
         } else {
             let what = format!(
-                "{} of {} was done, and no probe saw that it took effect: {}",
+                "{} ({}) was done, and no probe saw that it took effect: {}",
                 fault.nemesis, fault.target, fault.probe
             );
             let found = checked.find(Grade::Unsure, "fault without effect", what);
@@ -126,7 +127,7 @@ fn faults(run: &Run, checked: &mut Checked) {
                 .between(Some(fault.begun), fault.healed);
         }
         if fault.healed.is_none() {
-            let what = format!("{} of {} was never healed", fault.nemesis, fault.target);
+            let what = format!("{} ({}) was never healed", fault.nemesis, fault.target);
             let found = checked.find(Grade::Unsure, "fault not healed", what);
             found.at(&fault.members).between(Some(fault.begun), None);
         }
@@ -139,6 +140,7 @@ fn faults(run: &Run, checked: &mut Checked) {
         checked.count(format!("faults.{kind}"), done);
         checked.count(format!("faults_effective.{kind}"), effective);
     }
+    losses(run, checked);
     let skipped = run.plan.whole.get("skipped").and_then(Value::as_array);
     let skipped: Vec<&str> = skipped
         .into_iter()
@@ -165,7 +167,32 @@ fn faults(run: &Run, checked: &mut Checked) {
             "of {planned} faults that were planned, {} were done",
             run.faults.len()
         );
-        checked.find(Grade::Unsure, "faults left out", what);
+        // The last ones may have had no time, as healing those before took its own.
+        let few = run.faults.len() * 2 < planned;
+        let grade = if few { Grade::Unsure } else { Grade::Note };
+        checked.find(grade, "faults left out", what);
+    }
+}
+
+/// How often a leader was lost for good, and how often a disk lost its power.
+fn losses(run: &Run, checked: &mut Checked) {
+    let effective = run.faults.iter().filter(|fault| fault.effective.is_some());
+    for fault in effective {
+        let (killed, power) = (
+            fault.nemesis.starts_with("kill"),
+            fault.nemesis.starts_with("power"),
+        );
+        if power {
+            checked.count("power_losses", fault.members.len() as u64);
+        }
+        let before = run
+            .sights
+            .iter()
+            .rfind(|it| it.time <= fault.begun && it.leader.is_some());
+        let leader = before.and_then(|sight| sight.leader);
+        if (killed || power) && leader.is_some_and(|it| fault.members.contains(&it)) {
+            checked.count("leader_kills", 1);
+        }
     }
 }
 

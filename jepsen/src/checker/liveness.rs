@@ -85,7 +85,7 @@ fn after_healing(
             checked.worst("unavailable_after_healing_ms.worst", took / MS);
             if took > allowed {
                 let what = format!(
-                    "after {} of {} was healed, the first write worked after {} ms; up to {} ms is allowed",
+                    "after {} ({}) was healed, the first write worked after {} ms; up to {} ms is allowed",
                     fault.nemesis,
                     fault.target,
                     took / MS,
@@ -99,7 +99,7 @@ fn after_healing(
         }
         None if asked && until - healed >= allowed => {
             let what = format!(
-                "after {} of {} was healed, no write worked for {} ms; up to {} ms is allowed",
+                "after {} ({}) was healed, no write worked for {} ms; up to {} ms is allowed",
                 fault.nemesis,
                 fault.target,
                 (until - healed) / MS,
@@ -141,7 +141,7 @@ fn connector_after_healing(
         return;
     }
     let what = format!(
-        "after {} of {} was healed, no connector was at work for {} ms; up to {} ms is allowed",
+        "after {} ({}) was healed, no connector was at work for {} ms; up to {} ms is allowed",
         fault.nemesis,
         fault.target,
         took / MS,
@@ -172,6 +172,10 @@ fn during(run: &Run, fault: &Fault, writes: &[&Operation], allowed: u64, checked
         .iter()
         .filter(elsewhere)
         .filter(|it| it.start >= fault.begun);
+    // Where nobody asks, nothing can work.
+    if !theirs.clone().any(|it| it.start <= ends) {
+        return;
+    }
     let first = theirs.find(|it| it.is_ok());
     let took = first.map_or(ends, |it| it.told).saturating_sub(fault.begun);
     if first.is_some_and(|it| it.told <= ends) {
@@ -182,7 +186,7 @@ fn during(run: &Run, fault: &Fault, writes: &[&Operation], allowed: u64, checked
         return;
     }
     let what = format!(
-        "{} of {} left a quorum alive, and no write worked at the others for {} ms; up to {} ms is allowed",
+        "{} ({}) left a quorum alive, and no write worked at the others for {} ms; up to {} ms is allowed",
         fault.nemesis,
         fault.target,
         took / MS,

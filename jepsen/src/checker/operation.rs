@@ -9,6 +9,9 @@ use crate::history::{Event, Type};
 /// An operation that may take effect at any time from now on.
 pub const NEVER: u64 = u64::MAX;
 
+/// The processes that read in the end count from here.
+const FINAL: u64 = 1_000_000;
+
 /// One operation of one client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
@@ -47,6 +50,12 @@ impl Operation {
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.kind == Type::Ok
+    }
+
+    /// Whether it is one of the reads in the end, which are no load.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.process >= FINAL
     }
 
     /// Whether nothing is known of it.

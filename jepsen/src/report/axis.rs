@@ -62,7 +62,7 @@ impl Picture {
                 continue;
             }
             let title = escape(&format!(
-                "{} of {}: {}",
+                "{} ({}): {}",
                 fault.nemesis, fault.target, fault.probe
             ));
             self.rect(

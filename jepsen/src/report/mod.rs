@@ -221,7 +221,7 @@ fn stretches(run: &Run, verdict: &Verdict) -> String {
     let found = found.filter(|it| it.checker != "linear");
     let found = found.filter_map(|it| Some((it.kind.clone(), it.from?, it.until.or(it.from)?)));
     let done = |it: &Fault| {
-        let name = format!("{} of {}", it.nemesis, it.target);
+        let name = format!("{} ({})", it.nemesis, it.target);
         (name, it.begun, it.healed.unwrap_or(it.begun))
     };
     let mut drawn: Vec<(u64, u64)> = Vec::new();

@@ -11,7 +11,11 @@ const HEIGHT: f64 = 150.0;
 pub fn latency(run: &Run) -> String {
     let end = run.end();
     let mut buckets: Vec<Vec<f64>> = vec![Vec::new(); BUCKETS];
-    for it in run.operations.iter().filter(|it| it.kind == Type::Ok) {
+    for it in run
+        .operations
+        .iter()
+        .filter(|it| it.is_ok() && !it.is_final())
+    {
         buckets[bucket(it.told, end)].push((it.told - it.start) as f64 / 1e6);
     }
     for bucket in &mut buckets {
@@ -66,7 +70,7 @@ pub fn latency(run: &Run) -> String {
 pub fn throughput(run: &Run) -> String {
     let end = run.end();
     let mut counts = [[0_u64; BUCKETS]; 3];
-    for it in &run.operations {
+    for it in run.operations.iter().filter(|it| !it.is_final()) {
         let row = match it.kind {
             Type::Ok => 0,
             Type::Fail => 1,

@@ -36,7 +36,7 @@ pub fn whole(run: &Run) -> String {
     let height = LANE * lanes.len() as f64;
     let mut picture = Picture::new("operations of each client", 0, run.end(), height);
     picture.faults(&run.faults);
-    let mut named = 0;
+    let mut named = u64::MAX;
     for (n, ((member, client), operations)) in lanes.iter().enumerate() {
         let y = TOP + LANE * (n as f64 + 0.5);
         if *member != named {
@@ -44,7 +44,7 @@ pub fn whole(run: &Run) -> String {
             if n > 0 {
                 picture.across(y - LANE / 2.0);
             }
-            picture.lane(y, &format!("member {member}, client {client}"));
+            picture.lane(y, &lane_name(*member, *client));
         } else {
             picture.lane(y, &format!("client {client}"));
         }
@@ -56,6 +56,14 @@ pub fn whole(run: &Run) -> String {
         }
     }
     picture.finish()
+}
+
+/// Messages are published at no member.
+fn lane_name(member: u64, client: u64) -> String {
+    match member {
+        0 => format!("client {client}"),
+        _ => format!("member {member}, client {client}"),
+    }
 }
 
 /// Operations by member and client. A process that was retired goes on as its successor.
@@ -126,7 +134,7 @@ pub fn stretch(run: &Run, from: u64, until: u64) -> String {
     picture.faults(&run.faults);
     for (n, ((member, client), operations)) in lanes.iter().enumerate() {
         let y = TOP + LANE * n as f64;
-        picture.lane(y + LANE / 2.0, &format!("member {member}, client {client}"));
+        picture.lane(y + LANE / 2.0, &lane_name(*member, *client));
         for it in operations {
             let title = escape(&title(&Shown::of(it)));
             let bar = format!("bar {}", class(it.kind));
