@@ -22,6 +22,11 @@ use crate::{
     cluster::{disk, shim},
 };
 
+/// How long a member whose sync has failed may take to end; one that goes on is left alone.
+const DYING: Duration = Duration::from_secs(5);
+/// The same after its disk was full, which it need not have noticed.
+const DYING_FULL: Duration = Duration::from_secs(1);
+
 /// Cuts the power: what was not synced by then is gone.
 #[derive(Default)]
 pub struct Power {
@@ -145,6 +150,9 @@ impl Nemesis for Full {
             let _ = fs::remove_file(filler);
         }
         let ids: Vec<u64> = self.filled.iter().map(|(id, _)| *id).collect();
+        for id in &ids {
+            bed.cluster.member(*id).ends_within(DYING_FULL).await;
+        }
         may_have_ended(bed, &ids);
         start(bed, &ids).await
     }
@@ -202,6 +210,12 @@ impl Nemesis for Fsync {
     async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
         for (id, _) in &self.before {
             switch(bed, *id)?.sync_errno(0).map_err(told)?;
+        }
+        for (id, before) in &self.before {
+            // Whom it has met ends, and may still be about to.
+            if switch(bed, *id)?.failed().map_err(told)? > *before {
+                bed.cluster.member(*id).ends_within(DYING).await;
+            }
         }
         let ids: Vec<u64> = self.before.iter().map(|(id, _)| *id).collect();
         may_have_ended(bed, &ids);
