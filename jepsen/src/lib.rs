@@ -1,3 +1,34 @@
-//! The chaos harness: workloads, nemeses, checkers and reports. Empty so far; the
-//! crate stands here so that the harness finds its place without moving walls.
+//! The chaos suite: workloads and nemeses on members of the real binary, checkers that
+//! judge what was seen, and reports that tell of it.
 #![forbid(unsafe_code)]
+
+pub mod bed;
+pub mod broker;
+pub mod checker;
+pub mod ci;
+pub mod client;
+pub mod clock;
+pub mod cluster;
+pub mod ending;
+pub mod history;
+pub mod host;
+pub mod job;
+pub mod journal;
+pub mod monitor;
+pub mod nemesis;
+pub mod plan;
+pub mod report;
+pub mod run;
+pub mod selftest;
+pub mod shrink;
+pub mod soak;
+pub mod stop;
+pub mod verdict;
+pub mod workload;
+
+pub use verdict::{Verdict, judge};
+
+#[path = "../../tests/support/netns.rs"]
+mod netns;
+#[path = "../../tests/support/rabbitmq.rs"]
+mod rabbitmq;

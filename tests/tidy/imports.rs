@@ -95,7 +95,7 @@ const SOLE: &[(&str, &[&str], &str)] = &[
     ),
     (
         "lapin",
-        &["src/connector/child/", "tests/"],
+        &["src/connector/child/", "tests/", "jepsen/"],
         "the broker is spoken to by connector processes alone, so that a fence can hold them",
     ),
     (

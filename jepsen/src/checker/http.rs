@@ -1,0 +1,105 @@
+//! HTTP: services answer on every live member, with a quorum and without one.
+
+use super::{Checked, Operation, Run, run::MS};
+use crate::{history::Fault, verdict::Grade};
+
+/// Parts of the names of nemeses after which a member can't answer, or not in time. All
+/// others leave its services at work.
+const SILENCED: &[&str] = &[
+    "kill",
+    "pause-leader",
+    "pause-group",
+    "damage",
+    "power",
+    "restart",
+    "storm",
+    "disk",
+    "fsync",
+    "corrupt",
+    "truncate",
+    "flip",
+    "cpu",
+    "memory",
+    "cgroup",
+    "stop",
+];
+/// A member that was started anew has this long until its services must answer.
+const UP: u64 = 3_000 * MS;
+/// So many are told one by one.
+const TOLD: usize = 20;
+
+/// Looks at each call of a service.
+#[must_use]
+pub fn check(run: &Run) -> Checked {
+    let mut checked = Checked::new("http");
+    let calls: Vec<&Operation> = run.operations.iter().filter(|it| it.f == "http").collect();
+    let without: Vec<&Fault> = run.faults.iter().filter(|it| no_quorum(run, it)).collect();
+    let mut wrong = 0;
+    for call in &calls {
+        let silenced = run.faults.iter().any(|fault| silences(fault, call));
+        let quorum = !without.iter().any(|fault| within(fault, call));
+        let count = match (call.is_ok(), silenced, quorum) {
+            (true, _, true) => "http.ok_with_quorum",
+            (true, _, false) => "http.ok_without_quorum",
+            (false, true, _) => "http.failed_at_a_silenced_member",
+            (false, false, _) => "http.failed_at_a_live_member",
+        };
+        checked.count(count, 1);
+        if call.is_ok() || silenced {
+            continue;
+        }
+        wrong += 1;
+        if wrong > TOLD {
+            continue;
+        }
+        let why = call.error.as_deref().unwrap_or("no answer");
+        let what = format!(
+            "member {} was alive, and {} failed: {why}",
+            call.member, call.key
+        );
+        checked
+            .find(Grade::Late, "no answer", what)
+            .shown_by(&[call]);
+    }
+    for member in 1..=run.plan.members {
+        let ok = calls.iter().any(|it| it.member == member && it.is_ok());
+        if !ok {
+            let what = format!("member {member}: no call of a service was answered in the run");
+            checked
+                .find(Grade::Unsure, "nothing asked", what)
+                .at(&[member]);
+        }
+    }
+    let live = |it: &&&Operation| it.is_ok() && without.iter().any(|fault| within(fault, it));
+    if !without.is_empty() && calls.iter().filter(live).count() == 0 {
+        let what = "no service was asked while there was no quorum".to_owned();
+        checked.find(Grade::Unsure, "nothing asked", what);
+    }
+    checked
+}
+
+/// Whether a fault leaves some members alive, and no quorum.
+fn no_quorum(run: &Run, fault: &Fault) -> bool {
+    let all = fault.members.len() as u64 >= run.plan.members && silencing(fault);
+    fault.effective.is_some() && !run.leaves_a_quorum(fault) && !all
+}
+
+fn silencing(fault: &Fault) -> bool {
+    SILENCED.iter().any(|part| fault.nemesis.contains(part))
+}
+
+/// Whether the call was under way while the fault kept its member from answering.
+fn silences(fault: &Fault, call: &Operation) -> bool {
+    let until = fault.healed.map_or(u64::MAX, |healed| healed + UP);
+    silencing(fault)
+        && fault.members.contains(&call.member)
+        && call.told >= fault.begun
+        && call.start <= until
+}
+
+/// Whether the call was under way while the fault was in effect.
+fn within(fault: &Fault, call: &Operation) -> bool {
+    let from = fault.effective.unwrap_or(fault.begun);
+    let until = fault.healing.or(fault.healed).unwrap_or(u64::MAX);
+    call.start >= from && call.told <= until
+}

@@ -1,0 +1,179 @@
+//! Operations: what was asked for, joined with what came of it.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::history::{Event, Type};
+
+/// An operation that may take effect at any time from now on.
+pub const NEVER: u64 = u64::MAX;
+
+/// The processes that read in the end count from here.
+const FINAL: u64 = 1_000_000;
+
+/// One operation of one client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    /// The line of the history on which it was asked for, from 1.
+    pub line: usize,
+    /// The line on which its outcome stands, if there is one.
+    pub outcome_line: Option<usize>,
+    /// Who asked.
+    pub process: u64,
+    /// For what.
+    pub f: String,
+    /// Of which key; empty when it has none.
+    pub key: String,
+    /// What was asked for.
+    pub asked: Value,
+    /// What was answered.
+    pub answered: Value,
+    /// What came of it: never `Invoke`.
+    pub kind: Type,
+    /// When it was asked for.
+    pub start: u64,
+    /// When it had surely taken effect, if it did: [`NEVER`] when nothing is known.
+    pub end: u64,
+    /// When the client was told something, or the last line of the history.
+    pub told: u64,
+    /// Who was asked.
+    pub member: u64,
+    /// The revision that the answer carries.
+    pub revision: Option<u64>,
+    /// Why it is not ok.
+    pub error: Option<String>,
+}
+
+impl Operation {
+    /// Whether it is known to have been done.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.kind == Type::Ok
+    }
+
+    /// Whether it is one of the reads in the end, which are no load.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.process >= FINAL
+    }
+
+    /// Whether nothing is known of it.
+    #[must_use]
+    pub fn is_info(&self) -> bool {
+        self.kind == Type::Info
+    }
+
+    /// Whether it changes a register.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        matches!(self.f.as_str(), "write" | "cas" | "delete")
+    }
+
+    /// The value that a register has once it is done.
+    #[must_use]
+    pub fn leaves(&self) -> &Value {
+        match self.f.as_str() {
+            "cas" => self.asked.get(1).unwrap_or(&Value::Null),
+            "delete" => &Value::Null,
+            _ => &self.asked,
+        }
+    }
+
+    /// The value that it saw: what a read answered, or what a done compare-and-set found.
+    #[must_use]
+    pub fn saw(&self) -> Option<&Value> {
+        match (self.f.as_str(), self.kind) {
+            ("read", Type::Ok) => Some(&self.answered),
+            ("cas", Type::Ok) => Some(self.expects()),
+            _ => None,
+        }
+    }
+
+    /// What a compare-and-set wants to find.
+    #[must_use]
+    pub fn expects(&self) -> &Value {
+        self.asked.get(0).unwrap_or(&Value::Null)
+    }
+
+    /// The lines of the history on which it stands.
+    pub fn lines(&self) -> impl Iterator<Item = usize> + use<> {
+        [Some(self.line), self.outcome_line].into_iter().flatten()
+    }
+
+    /// As a person reads it: `write k1 = 7`.
+    #[must_use]
+    pub fn told_as(&self) -> String {
+        let Operation { f, key, .. } = self;
+        let value = match (f.as_str(), self.kind) {
+            ("read" | "final" | "catalog", Type::Ok) => format!("→ {}", brief(&self.answered)),
+            ("read" | "final" | "catalog" | "delete", _) => String::new(),
+            ("cas", _) => format!("{} → {}", brief(self.expects()), brief(self.leaves())),
+            _ => brief(&self.asked),
+        };
+        let text = format!("{f} {key} {value}");
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// A value, short enough for a line.
+#[must_use]
+pub fn brief(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match text.char_indices().nth(60) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
+
+/// Joins a history's events to operations, in the order in which they were asked for. What
+/// was never answered is as what was answered with `info`.
+#[must_use]
+pub fn join(events: &[Event]) -> Vec<Operation> {
+    let last = events.iter().map(|event| event.time).max().unwrap_or(0);
+    let mut operations: Vec<Operation> = Vec::new();
+    let mut open: BTreeMap<u64, usize> = BTreeMap::new();
+    for (at, event) in events.iter().enumerate() {
+        if event.kind == Type::Invoke {
+            open.insert(event.process, operations.len());
+            operations.push(Operation {
+                line: at + 1,
+                outcome_line: None,
+                process: event.process,
+                f: event.f.clone(),
+                key: event.key.clone().unwrap_or_default(),
+                asked: event.value.clone(),
+                answered: Value::Null,
+                kind: Type::Info,
+                start: event.time,
+                end: NEVER,
+                told: last,
+                member: event.member,
+                revision: None,
+                error: None,
+            });
+            continue;
+        }
+        let Some(operation) = open.remove(&event.process).map(|n| &mut operations[n]) else {
+            continue;
+        };
+        operation.outcome_line = Some(at + 1);
+        operation.kind = event.kind;
+        operation.told = event.time;
+        operation.error = event.error.clone();
+        if event.member != 0 {
+            operation.member = event.member;
+        }
+        if event.kind == Type::Ok {
+            operation.answered = event.value.clone();
+            operation.revision = event.revision;
+        }
+        if event.kind != Type::Info {
+            operation.end = event.time;
+        }
+    }
+    operations
+}

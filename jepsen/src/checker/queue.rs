@@ -1,0 +1,74 @@
+//! The queue: what was published and confirmed is handled at least once, and what is gone from
+//! the queue without having been handled was acknowledged too early.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{Checked, Operation, Run};
+use crate::{history::Type, verdict::Grade};
+
+/// So many messages are named one by one.
+const NAMED: usize = 50;
+
+/// Compares what was published with what the sinks took.
+#[must_use]
+pub fn check(run: &Run) -> Checked {
+    let mut checked = Checked::new("queue");
+    let published = run.operations.iter().filter(|it| it.f == "publish");
+    let published: BTreeMap<String, &Operation> = published.map(|it| (id(&it.asked), it)).collect();
+    let mut handled: BTreeMap<&str, u64> = BTreeMap::new();
+    for call in run.calls.iter().filter(|call| call.accepted) {
+        *handled.entry(&call.message).or_default() += 1;
+    }
+    let left = run.ending.as_ref().and_then(|ending| ending.left.as_ref());
+    let waiting: BTreeSet<&str> = left.into_iter().flatten().map(String::as_str).collect();
+    if left.is_none() {
+        let what = "nobody has looked what was left in the queues in the end".to_owned();
+        checked.find(Grade::Unsure, "queues not looked at", what);
+    }
+
+    let (mut lost, mut stuck) = (0, 0);
+    for (message, publish) in published.iter().filter(|(_, it)| it.is_ok()) {
+        if handled.contains_key(message.as_str()) {
+            continue;
+        }
+        let (grade, kind, what, count) = if waiting.contains(message.as_str()) {
+            let what = format!("{message} was confirmed, and still waits in a queue in the end");
+            (Grade::Late, "message not handled", what, &mut stuck)
+        } else {
+            let what = format!(
+                "{message} was confirmed, is in no queue in the end, and was handled by nobody: it was acknowledged before it was handled, or dropped"
+            );
+            (Grade::Wrong, "lost message", what, &mut lost)
+        };
+        *count += 1;
+        if *count <= NAMED {
+            checked.find(grade, kind, what).shown_by(&[publish]);
+        }
+    }
+    for message in handled.keys().filter(|it| !published.contains_key(**it)) {
+        let what = format!("{message} was handled, and nobody has published it");
+        checked.find(Grade::Wrong, "unexpected message", what);
+    }
+    let refused = published.iter().filter(|(_, it)| it.kind == Type::Fail);
+    let refused = refused.filter(|(message, _)| handled.contains_key(message.as_str()));
+    let again: u64 = handled.values().map(|times| times - 1).sum();
+    checked.count("queue.handled", handled.len() as u64);
+    checked.count("queue.duplicates", again);
+    checked.count("queue.lost", lost as u64);
+    checked.count("queue.waiting_in_the_end", stuck as u64);
+    checked.count("queue.refused_and_handled", refused.count() as u64);
+    checked.worst(
+        "queue.handled_most_often",
+        handled.values().copied().max().unwrap_or(0),
+    );
+    checked
+}
+
+fn id(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

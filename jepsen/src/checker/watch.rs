@@ -1,0 +1,235 @@
+//! The watch: each stream tells every change once, in the order of revisions, and resumes
+//! without a gap, at whichever member.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Checked, Operation, Run, operation::brief};
+use crate::{
+    history::{Event, Type},
+    verdict::Grade,
+};
+
+/// So many gaps are named one by one, for each stream.
+const NAMED: usize = 20;
+
+/// What happened at a revision, as far as anyone has told.
+struct Known<'a> {
+    key: &'a str,
+    value: &'a Value,
+    /// Who asked for it, if it was answered.
+    write: Option<&'a Operation>,
+    /// The line on which a stream told of it first.
+    line: Option<usize>,
+}
+
+/// A stream: everything that was told under one process id, in order.
+type Stream<'a> = Vec<(usize, &'a Event)>;
+
+/// Compares the streams with each other and with what was written.
+#[must_use]
+pub fn check(run: &Run) -> Checked {
+    let mut checked = Checked::new("watch");
+    let writes: Vec<&Operation> = run
+        .operations
+        .iter()
+        .filter(|it| it.f == "append" || it.writes())
+        .collect();
+    let streams = streams(run);
+    let mut known: BTreeMap<u64, Known> = BTreeMap::new();
+    for write in writes.iter().filter(|it| it.is_ok()) {
+        if let Some(revision) = write.revision {
+            let told = Known {
+                key: &write.key,
+                value: write.leaves(),
+                write: Some(write),
+                line: None,
+            };
+            known.insert(revision, told);
+        }
+    }
+    let mut by_value: BTreeMap<(&str, String), &Operation> = BTreeMap::new();
+    for write in &writes {
+        by_value.insert((&write.key, write.leaves().to_string()), write);
+    }
+    let mut places = BTreeMap::new();
+    for stream in streams.values() {
+        for (line, event) in stream.iter().filter(|(_, it)| it.f == "watched") {
+            told(
+                *line,
+                event,
+                &by_value,
+                &mut known,
+                &mut places,
+                &mut checked,
+            );
+        }
+    }
+    for (process, stream) in &streams {
+        order(*process, stream, &known, &mut checked);
+    }
+    checked.count("watch.streams", streams.len() as u64);
+    if streams.is_empty() {
+        let what = "nobody has watched".to_owned();
+        checked.find(Grade::Unsure, "no streams", what);
+    }
+    checked
+}
+
+fn streams(run: &Run) -> BTreeMap<u64, Stream<'_>> {
+    let mut streams: BTreeMap<u64, Stream> = BTreeMap::new();
+    for (at, event) in run.events.iter().enumerate() {
+        let of_a_stream = ["watched", "resume", "compacted", "watch-end"];
+        if of_a_stream.contains(&event.f.as_str()) && event.kind != Type::Invoke {
+            streams
+                .entry(event.process)
+                .or_default()
+                .push((at + 1, event));
+        }
+    }
+    streams
+}
+
+/// One event: it must be what somebody wrote, and the same for every stream.
+fn told<'a>(
+    line: usize,
+    event: &'a Event,
+    by_value: &BTreeMap<(&str, String), &'a Operation>,
+    known: &mut BTreeMap<u64, Known<'a>>,
+    places: &mut BTreeMap<(&'a str, String), u64>,
+    checked: &mut Checked,
+) {
+    checked.count("watch.events", 1);
+    let key = event.key.as_deref().unwrap_or_default();
+    let Some(revision) = event.revision else {
+        let what = format!("line {line}: an event without a revision");
+        checked.find(Grade::Wrong, "no revision", what).operations = vec![line];
+        return;
+    };
+    let write = by_value.get(&(key, event.value.to_string())).copied();
+    let value = brief(&event.value);
+    // Each write is done once, so it is told at one revision, whoever tells of it.
+    let at = *places
+        .entry((key, event.value.to_string()))
+        .or_insert(revision);
+    let at = write.and_then(|write| write.revision).unwrap_or(at);
+    let (kind, why) = match write {
+        None => ("made-up event", "nobody has written it"),
+        Some(write) if write.kind == Type::Fail => (
+            "dirty event",
+            "the write had failed, and surely was not done",
+        ),
+        Some(write) if write.start > event.time => {
+            ("future event", "the write was asked for only later")
+        }
+        Some(_) if at != revision => ("wrong revision", "it has another one"),
+        Some(_) => ("", ""),
+    };
+    if !kind.is_empty() {
+        let what = format!("a stream told of {key} = {value} at {revision}: {why}");
+        let found = checked.find(Grade::Wrong, kind, what);
+        found.shown_by(&write.into_iter().collect::<Vec<_>>());
+        found.operations.push(line);
+    }
+    let there = known.entry(revision).or_insert(Known {
+        key,
+        value: &event.value,
+        write: None,
+        line: Some(line),
+    });
+    if there.key == key && *there.value == event.value {
+        return;
+    }
+    let who = if there.write.is_some() {
+        "was answered with"
+    } else {
+        "was told of at"
+    };
+    let what = format!(
+        "a stream told of {key} = {value} at revision {revision}, and {} = {} {who} it",
+        there.key,
+        brief(there.value)
+    );
+    let found = checked.find(Grade::Wrong, "wrong event", what);
+    found.shown_by(&there.write.into_iter().collect::<Vec<_>>());
+    found.operations.extend(there.line);
+    found.operations.push(line);
+}
+
+/// One stream: revisions grow, and none of those known to have happened is left out.
+fn order(process: u64, stream: &Stream, known: &BTreeMap<u64, Known>, checked: &mut Checked) {
+    // A stream without a word of its beginning begins with its first event.
+    let mut upto: Option<u64> = None;
+    let mut prefix = String::new();
+    let mut missed = 0;
+    for (line, event) in stream {
+        let Some(revision) = event.revision else {
+            continue;
+        };
+        match event.f.as_str() {
+            "resume" => {
+                checked.count("watch.resumes", 1);
+                if let Some(key) = &event.key {
+                    prefix.clone_from(key);
+                }
+                // Whoever asks from further back is told again what it was told.
+                upto = Some(revision);
+                continue;
+            }
+            "compacted" => {
+                checked.count("watch.compacted", 1);
+                upto = Some(upto.unwrap_or(0).max(revision));
+                continue;
+            }
+            _ => {}
+        }
+        let ends = event.f == "watch-end";
+        let Some(last) = upto else {
+            upto = Some(revision);
+            continue;
+        };
+        if !ends && revision <= last {
+            let (kind, how) = if revision == last {
+                ("event twice", "twice")
+            } else {
+                ("events out of order", "out of order")
+            };
+            let what = format!(
+                "stream {process} told of revision {revision} {how}, having been at {last} already"
+            );
+            let found = checked.find(Grade::Wrong, kind, what);
+            found.at(&[event.member]).operations = vec![*line];
+            continue;
+        }
+        let next = if ends {
+            revision.saturating_add(1)
+        } else {
+            revision
+        };
+        let between = known.range(last.saturating_add(1)..next.max(last.saturating_add(1)));
+        for (at, gap) in between.filter(|(_, it)| it.key.starts_with(&prefix)) {
+            missed += 1;
+            if missed > NAMED {
+                continue;
+            }
+            let what = format!(
+                "stream {process} went from revision {last} to {revision}, and did not tell of {} = {} at {at}",
+                gap.key,
+                brief(gap.value)
+            );
+            let found = checked.find(Grade::Wrong, "missed event", what);
+            found.shown_by(&gap.write.into_iter().collect::<Vec<_>>());
+            found.operations.extend(gap.line);
+            found.operations.push(*line);
+            found
+                .between(Some(event.time), Some(event.time))
+                .at(&[event.member]);
+        }
+        upto = Some(revision.max(last));
+    }
+    checked.count("watch.missed", missed as u64);
+    if !stream.iter().any(|(_, it)| it.f == "watch-end") {
+        checked.count("watch.streams_without_end", 1);
+    }
+}

@@ -1,0 +1,122 @@
+//! What the harness asks members for its own sake: who leads, are they ready, what they hold.
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    hash::{Hash, Hasher},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use reqwest::{Client, Method};
+use serde_json::Value;
+
+/// One client for all of the harness' own questions. It repeats nothing.
+pub fn client() -> &'static Client {
+    static CLIENT: OnceLock<Client> = OnceLock::new();
+    CLIENT.get_or_init(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Client::builder()
+            .timeout(Duration::from_secs(3))
+            .pool_max_idle_per_host(0)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .build()
+            .expect("invariant: the client's options are right")
+    })
+}
+
+/// One call; gives status and body.
+///
+/// # Errors
+/// When there is no answer.
+pub async fn call(method: Method, url: &str, body: String) -> Result<(u16, String), String> {
+    let request = client()
+        .request(method, url)
+        .header("content-type", "application/json")
+        .body(body);
+    let response = request
+        .send()
+        .await
+        .map_err(|error| format!("{url}: {error:?}"))?;
+    let status = response.status().as_u16();
+    let text = response
+        .text()
+        .await
+        .map_err(|error| format!("{url}: {error:?}"))?;
+    Ok((status, text))
+}
+
+/// A GET that must give JSON.
+///
+/// # Errors
+/// When it doesn't.
+pub async fn get(url: &str) -> Result<Value, String> {
+    let (status, text) = call(Method::GET, url, String::new()).await?;
+    if status != 200 {
+        return Err(format!("{url}: {status} {text}"));
+    }
+    serde_json::from_str(&text).map_err(|error| format!("{url}: {error} in {text}"))
+}
+
+/// Asks again until it is so.
+///
+/// # Errors
+/// When it isn't within `limit`; with what was seen last.
+pub async fn until<T, F>(
+    what: &str,
+    limit: Duration,
+    mut probe: impl FnMut() -> F,
+) -> Result<T, String>
+where
+    F: Future<Output = Result<T, String>>,
+{
+    let deadline = Instant::now() + limit;
+    loop {
+        match probe().await {
+            Ok(it) => return Ok(it),
+            Err(seen) if Instant::now() > deadline => {
+                return Err(format!("waited {limit:?} for {what}; seen last: {seen}"));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+/// All keys and resources that a member has applied, and at which log index.
+///
+/// # Errors
+/// When it doesn't tell, or the state changed meanwhile.
+pub async fn held(admin: &str) -> Result<(u64, String), String> {
+    let before = applied(admin).await?;
+    let mut hasher = DefaultHasher::new();
+    let mut after = String::new();
+    loop {
+        let url = format!("{admin}/v1/kv?consistency=stale&limit=1000&after={after}");
+        let page = get(&url).await?;
+        let entries = page["entries"].as_array().cloned().unwrap_or_default();
+        for entry in &entries {
+            entry.to_string().hash(&mut hasher);
+        }
+        match (page["more"].as_bool(), entries.last()) {
+            (Some(true), Some(last)) => {
+                after = last["key"].as_str().unwrap_or_default().to_owned();
+            }
+            _ => break,
+        }
+    }
+    let config = get(&format!("{admin}/v1/config?consistency=stale")).await?;
+    config["resources"].to_string().hash(&mut hasher);
+    let applied = applied(admin).await?;
+    if before != applied {
+        return Err(format!("the state moved from {before} to {applied}"));
+    }
+    Ok((applied, format!("{:016x}", hasher.finish())))
+}
+
+async fn applied(admin: &str) -> Result<u64, String> {
+    let status = get(&format!("{admin}/v1/cluster/status")).await?;
+    status["applied"]
+        .as_u64()
+        .ok_or_else(|| format!("no index in {status}"))
+}

@@ -1,0 +1,122 @@
+//! What a member's data is on: a folder, a file system of its own whose power can be cut,
+//! or one that is small.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+/// Large enough for a run of minutes.
+const EXT4_BYTES: u64 = 512 << 20;
+/// Small enough to be filled in a moment; what is not used takes no memory.
+const TMPFS_MIB: u64 = 192;
+
+/// Which kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A folder.
+    Folder,
+    /// ext4 in a file: what was not synced is gone once its power was cut.
+    Ext4,
+    /// A small tmpfs.
+    Small,
+}
+
+impl Kind {
+    /// The one that these nemeses need.
+    #[must_use]
+    pub fn of(nemeses: &[String]) -> Kind {
+        let any = |what: &str| nemeses.iter().any(|name| name.starts_with(what));
+        match () {
+            () if any("power") => Kind::Ext4,
+            () if any("disk-full") => Kind::Small,
+            () => Kind::Folder,
+        }
+    }
+}
+
+/// The disk; it is unmounted with it.
+pub struct Disk {
+    kind: Kind,
+    image: PathBuf,
+    point: PathBuf,
+}
+
+impl Disk {
+    /// Makes and mounts it.
+    ///
+    /// # Errors
+    /// When that can't be done.
+    pub fn make(kind: Kind, point: &Path) -> io::Result<Disk> {
+        fs::create_dir_all(point)?;
+        let disk = Disk {
+            kind,
+            image: point.with_extension("ext4"),
+            point: point.to_owned(),
+        };
+        if kind == Kind::Ext4 {
+            fs::File::create(&disk.image)?.set_len(EXT4_BYTES)?;
+            run(Command::new("mkfs.ext4").arg("-q").arg(&disk.image))?;
+        }
+        disk.mount()?;
+        Ok(disk)
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.point
+    }
+
+    /// Mounts it, as a machine does that has power again.
+    ///
+    /// # Errors
+    /// When that can't be done.
+    pub fn mount(&self) -> io::Result<()> {
+        let mut mount = Command::new("mount");
+        match self.kind {
+            Kind::Folder => return Ok(()),
+            Kind::Ext4 => mount.args(["-t", "ext4", "-o", "loop"]).arg(&self.image),
+            Kind::Small => mount
+                .args(["-t", "tmpfs", "-o"])
+                .arg(format!("size={TMPFS_MIB}m"))
+                .arg("quorate-chaos"),
+        };
+        run(mount.arg(&self.point))
+    }
+
+    /// Unmounts it. Nobody may use it any more.
+    ///
+    /// # Errors
+    /// When somebody does.
+    pub fn unmount(&self) -> io::Result<()> {
+        match self.kind {
+            Kind::Folder => Ok(()),
+            Kind::Ext4 | Kind::Small => run(Command::new("umount").arg(&self.point)),
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if self.kind != Kind::Folder {
+            let mut umount = Command::new("umount");
+            umount.arg("--lazy").arg(&self.point);
+            let _ = umount.stderr(Stdio::null()).status();
+        }
+    }
+}
+
+/// Runs a program to its end.
+///
+/// # Errors
+/// When it fails; with what it said.
+pub fn run(command: &mut Command) -> io::Result<()> {
+    let output = command.stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(io::Error::other(format!("{command:?}: {}", said.trim())))
+}

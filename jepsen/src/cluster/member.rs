@@ -1,0 +1,232 @@
+//! One member: its folder, its addresses and, while it runs, its process and those of its
+//! connectors.
+
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    net::Ipv4Addr,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill, killpg},
+    unistd::Pid,
+};
+use parking_lot::Mutex;
+
+use super::spawner;
+use crate::netns::Net;
+
+/// What a member listens on.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// Services.
+    pub http: u16,
+    /// REST.
+    pub admin: u16,
+    /// Other members.
+    pub peer: u16,
+}
+
+/// A member.
+pub struct Member {
+    /// From 1.
+    pub id: u64,
+    /// `members/N` of the run's folder.
+    pub dir: PathBuf,
+    /// Its data, where that is: on a disk of its own with some nemeses.
+    pub data: PathBuf,
+    /// Its address.
+    pub ip: Ipv4Addr,
+    /// Its ports.
+    pub ports: Ports,
+    /// The namespaces, where members have them.
+    pub net: Option<Arc<Net>>,
+    /// The binary.
+    pub quorate: PathBuf,
+    /// Set for its process.
+    pub environment: Vec<(String, String)>,
+    /// Its process.
+    pub process: Mutex<Option<Child>>,
+    /// How processes ended that nobody had ended.
+    pub ended: Mutex<Vec<String>>,
+    /// Why it need not run or have the same state in the end.
+    pub excused: Mutex<Option<String>>,
+}
+
+impl Member {
+    /// Its place among the namespaces.
+    #[must_use]
+    pub fn place(&self) -> usize {
+        self.id as usize - 1
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.dir.join("quorate.toml")
+    }
+
+    /// Its log.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("quorate.log")
+    }
+
+    /// Where its REST face is.
+    #[must_use]
+    pub fn admin(&self, path: &str) -> String {
+        format!("http://{}:{}{path}", self.ip, self.ports.admin)
+    }
+
+    /// Where its services are.
+    #[must_use]
+    pub fn http(&self, path: &str) -> String {
+        format!("http://{}:{}{path}", self.ip, self.ports.http)
+    }
+
+    /// A command that runs where the member does.
+    #[must_use]
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = match &self.net {
+            Some(net) => {
+                let mut command = spawner::bound("nsenter");
+                let namespace = net.namespace(self.place());
+                command.arg(format!("--net=/run/netns/{namespace}"));
+                command.arg("--").arg(program);
+                command
+            }
+            None => {
+                let mut command = spawner::bound("env");
+                command.arg(program);
+                command
+            }
+        };
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the process, unless it runs already; its output is appended to its log.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn start(&self, flags: &[&str]) -> io::Result<()> {
+        let mut process = self.process.lock();
+        self.reap(&mut process);
+        if process.is_some() {
+            return Ok(());
+        }
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log())?;
+        let mut command = self.command(&self.quorate);
+        command
+            .arg("server")
+            .arg("--config")
+            .arg(self.config())
+            .args(flags)
+            .envs(self.environment.iter().cloned())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // A group of its own: it can be stopped as a whole, and Ctrl-C doesn't reach it.
+            .process_group(0);
+        *process = Some(spawner::spawn(command)?);
+        Ok(())
+    }
+
+    /// Notes the end of a process that nobody ended.
+    fn reap(&self, process: &mut Option<Child>) {
+        let status = process.as_mut().and_then(|child| child.try_wait().ok());
+        if let Some(Some(status)) = status {
+            self.ended.lock().push(status.to_string());
+            *process = None;
+        }
+    }
+
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        let mut process = self.process.lock();
+        self.reap(&mut process);
+        process.as_ref().map(Child::id)
+    }
+
+    /// Kills the process, and reaps it; gives whether it ran. Its connectors' processes
+    /// end by themselves, as they should.
+    pub fn kill(&self) -> bool {
+        let mut process = self.process.lock();
+        self.reap(&mut process);
+        let Some(mut child) = process.take() else {
+            return false;
+        };
+        let _ = child.kill();
+        let _ = child.wait();
+        true
+    }
+
+    /// Kills whatever of it there is, also what is stopped.
+    pub fn end(&self) {
+        let mut process = self.process.lock();
+        if let Some(mut child) = process.take() {
+            let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Waits until it has ended by itself; gives whether it has.
+    pub async fn ends_within(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while self.pid().is_some() {
+            if Instant::now() > deadline {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        true
+    }
+
+    /// Sends a signal to its process.
+    ///
+    /// # Errors
+    /// When it doesn't run.
+    pub fn signal(&self, signal: Signal) -> Result<(), String> {
+        let pid = self
+            .pid()
+            .ok_or(format!("member {} does not run", self.id))?;
+        kill(Pid::from_raw(pid as i32), signal).map_err(|error| error.to_string())
+    }
+
+    /// The processes of its connectors.
+    #[must_use]
+    pub fn connectors(&self) -> Vec<u32> {
+        self.pid().map(children).unwrap_or_default()
+    }
+}
+
+/// The processes whose parent this is.
+fn children(parent: u32) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let pids = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| stat(*pid).is_some_and(|stat| stat.1 == parent))
+        .collect()
+}
+
+/// The state of a process (`T`: stopped) and its parent; `None` when it is gone.
+#[must_use]
+pub fn stat(pid: u32) -> Option<(char, u32)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The program's name stands in parentheses and may hold anything.
+    let rest = text.rsplit_once(')')?.1;
+    let mut words = rest.split_whitespace();
+    let state = words.next()?.chars().next()?;
+    Some((state, words.next()?.parse().ok()?))
+}

@@ -1,0 +1,258 @@
+//! Members of the real binary, each on a machine of its own as far as that can be had.
+
+pub mod api;
+pub mod disk;
+pub mod member;
+pub mod relay;
+pub mod scratch;
+pub mod shim;
+pub mod spawner;
+
+use std::{fs, io, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+
+use crate::{netns::Net, plan::Plan, selftest};
+use disk::{Disk, Kind};
+use member::{Member, Ports};
+use relay::Slowness;
+use scratch::Scratch;
+
+/// How long anything that should take a second or two may take on a busy machine.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// The members, and what they stand on.
+pub struct Cluster {
+    /// From member 1 on.
+    pub members: Vec<Arc<Member>>,
+    /// Their disks, in the same order.
+    pub disks: Vec<Disk>,
+    /// The namespaces, where there are.
+    pub net: Option<Arc<Net>>,
+    /// How slow the relays between members are, where there are some.
+    pub slowness: Option<Arc<Slowness>>,
+    /// The switch of the library that is loaded into each process, where one is.
+    pub shims: Vec<shim::Switch>,
+    // Last: what is on it ends before it.
+    scratch: Scratch,
+}
+
+impl Cluster {
+    /// Folders, disks, namespaces and settings; starts nothing.
+    ///
+    /// # Errors
+    /// When something can't be had.
+    pub async fn prepare(
+        plan: &Plan,
+        net: Option<Arc<Net>>,
+        scratch: Scratch,
+        run: &Path,
+    ) -> io::Result<Cluster> {
+        let kind = Kind::of(&plan.nemeses);
+        let mut cluster = Cluster {
+            members: Vec::new(),
+            disks: Vec::new(),
+            net,
+            slowness: plan
+                .nemeses
+                .iter()
+                .any(|name| name == "latency")
+                .then(Arc::default),
+            shims: Vec::new(),
+            scratch,
+        };
+        let shim = match shim::needed(plan) {
+            true => Some(shim::build(cluster.scratch.path())?),
+            false => None,
+        };
+        for id in 1..=plan.members as u64 {
+            let dir = run.join("members").join(id.to_string());
+            fs::create_dir_all(&dir)?;
+            let disk = Disk::make(kind, &cluster.scratch.path().join(format!("disk-{id}")))?;
+            let mut environment = Vec::new();
+            if let Some(library) = &shim {
+                let switch = cluster.scratch.path().join(format!("switch-{id}"));
+                let switch = shim::Switch::make(&switch)?;
+                environment.extend(switch.environment(library));
+                if plan.mutant.as_deref() == Some(shim::LIES) {
+                    switch.sync_errno(-1)?;
+                }
+                cluster.shims.push(switch);
+            }
+            let planted = plan.mutant.as_ref();
+            if let Some(mutant) = planted.filter(|name| !selftest::in_harness(name)) {
+                environment.push(("QUORATE_MUTANT".to_owned(), mutant.clone()));
+            }
+            let (ip, ports) = match &cluster.net {
+                Some(net) => (net.address(id as usize - 1), NAMESPACE_PORTS),
+                None => (Ipv4Addr::LOCALHOST, free_ports()?),
+            };
+            let member = Member {
+                id,
+                data: disk.path().join("data"),
+                dir: std::path::absolute(&dir)?,
+                ip,
+                ports,
+                net: cluster.net.clone(),
+                quorate: plan.quorate.clone(),
+                environment,
+                process: Default::default(),
+                ended: Default::default(),
+                excused: Default::default(),
+            };
+            let mut text = settings(plan, &member);
+            if let Some(slowness) = &cluster.slowness {
+                let host = cluster.net.as_ref().map_or(ip, |net| net.host());
+                let peer = (ip, ports.peer).into();
+                let relay = relay::start(host, peer, slowness.clone()).await?;
+                text += &format!("peer.advertise = \"{relay}\"\n");
+            }
+            fs::write(member.config(), text)?;
+            cluster.members.push(Arc::new(member));
+            cluster.disks.push(disk);
+        }
+        Ok(cluster)
+    }
+
+    /// Starts all; returns when each sees all as voters and one leader.
+    ///
+    /// # Errors
+    /// When that doesn't come about.
+    pub async fn boot(&self) -> Result<(), String> {
+        let fail = |error: io::Error| format!("a member can't be started: {error}");
+        self.members[0].start(&["--bootstrap"]).map_err(fail)?;
+        self.voters(1).await?;
+        let join = self.members[0].admin("");
+        for member in &self.members[1..] {
+            member.start(&["--join", &join]).map_err(fail)?;
+        }
+        self.voters(self.members.len()).await
+    }
+
+    /// Waits until every running member sees so many voters and is ready.
+    ///
+    /// # Errors
+    /// When one doesn't in time.
+    pub async fn voters(&self, count: usize) -> Result<(), String> {
+        for member in self.members.iter().filter(|member| member.pid().is_some()) {
+            let what = format!("{count} voters at member {}", member.id);
+            api::until(&what, SOON, || sees_voters(member, count)).await?;
+        }
+        Ok(())
+    }
+
+    /// The member of this id.
+    #[must_use]
+    pub fn member(&self, id: u64) -> &Arc<Member> {
+        &self.members[id as usize - 1]
+    }
+
+    /// Who leads, as most of those say that run.
+    pub async fn leader(&self) -> Option<u64> {
+        for _ in 0..100 {
+            let mut asked = JoinSet::new();
+            for member in self.members.iter().filter(|member| member.pid().is_some()) {
+                asked.spawn(told_leader(member.admin("/v1/cluster/leader")));
+            }
+            let mut votes = vec![0; self.members.len() + 1];
+            while let Some(told) = asked.join_next().await {
+                if let Some(id) = told.ok().flatten().filter(|id| *id < votes.len()) {
+                    votes[id] += 1;
+                }
+            }
+            let most = (1..votes.len()).max_by_key(|id| votes[*id])?;
+            if votes[most] > 0 {
+                return Some(most as u64);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        None
+    }
+
+    /// Where things are that end with the run.
+    #[must_use]
+    pub fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for member in &self.members {
+            member.end();
+        }
+        self.disks.clear();
+    }
+}
+
+const NAMESPACE_PORTS: Ports = Ports {
+    http: 17010,
+    admin: 17110,
+    peer: 17210,
+};
+
+/// A member's name tells its id, which its id in the group need not be.
+#[must_use]
+pub fn id_of(name: &str) -> Option<usize> {
+    name.strip_prefix("member-")?.parse().ok()
+}
+
+fn settings(plan: &Plan, member: &Member) -> String {
+    let Member {
+        id,
+        ip,
+        data,
+        ports,
+        ..
+    } = member;
+    let insecure = member.net.is_some();
+    let Ports { http, admin, peer } = ports;
+    format!(
+        "name = \"member-{id}\"\ndata_dir = {data:?}\npid_file = \"pid\"\n\
+         failover_ms = {}\ninsecure = {insecure}\n\
+         http.bind = \"{ip}:{http}\"\nadmin.bind = \"{ip}:{admin}\"\npeer.bind = \"{ip}:{peer}\"\n\
+         snapshot.entries = {}\nsnapshot.keep = {}\n",
+        plan.failover_ms,
+        plan.snapshot_entries,
+        plan.snapshot_entries / 4,
+    )
+}
+
+fn free_ports() -> io::Result<Ports> {
+    let mut held = Vec::new();
+    while held.len() < 3 {
+        // Below those that the kernel gives to outgoing connections.
+        let port = rand::random_range(20_000..32_000);
+        held.extend(std::net::TcpListener::bind(("127.0.0.1", port)));
+    }
+    let port = |n: usize| -> io::Result<u16> {
+        let listener: &std::net::TcpListener = &held[n];
+        Ok(listener.local_addr()?.port())
+    };
+    Ok(Ports {
+        http: port(0)?,
+        admin: port(1)?,
+        peer: port(2)?,
+    })
+}
+
+/// Whom a member takes for the leader; one that is silent for long knows nothing.
+async fn told_leader(url: String) -> Option<usize> {
+    let asked = tokio::time::timeout(Duration::from_millis(200), api::get(&url)).await;
+    let told = asked.ok()?.ok()?;
+    id_of(told["leader"]["name"].as_str()?)
+}
+
+async fn sees_voters(member: &Member, count: usize) -> Result<(), String> {
+    let answer = api::get(&member.admin("/v1/cluster/members")).await?;
+    let list = answer["members"].as_array().cloned().unwrap_or_default();
+    let voters = list.iter().filter(|m| m["role"] == "voter").count();
+    if voters != count || list.len() != count {
+        return Err(answer.to_string());
+    }
+    let ready = member.admin("/health/ready");
+    match api::call(reqwest::Method::GET, &ready, String::new()).await? {
+        (200, _) => Ok(()),
+        (status, text) => Err(format!("{ready}: {status} {text}")),
+    }
+}

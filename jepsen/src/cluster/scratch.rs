@@ -1,0 +1,74 @@
+//! A folder of this process for what ends with the run: disks, sockets, switches. What
+//! processes have left that are gone is swept away by the next.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+const PREFIX: &str = "quorate-chaos-";
+
+/// The folder.
+pub struct Scratch(TempDir);
+
+impl Scratch {
+    /// Sweeps, and makes one.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub fn make() -> io::Result<Scratch> {
+        sweep();
+        let dir = tempfile::Builder::new()
+            .prefix(&format!("{PREFIX}{}-", std::process::id()))
+            .tempdir()?;
+        Ok(Scratch(dir))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        unmount_under(self.path());
+    }
+}
+
+fn sweep() {
+    let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten();
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split_once('-'));
+        if owner.is_some_and(|(pid, _)| gone(pid)) {
+            unmount_under(&entry.path());
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Whether a process is gone.
+#[must_use]
+pub fn gone(pid: &str) -> bool {
+    pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists()
+}
+
+/// What is mounted somewhere below a folder.
+fn unmount_under(folder: &Path) {
+    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    let points = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .map(PathBuf::from)
+        .filter(|point| point.starts_with(folder));
+    for point in points {
+        let _ = Command::new("umount").arg("--lazy").arg(point).status();
+    }
+}

@@ -1,0 +1,137 @@
+//! The library that is loaded into members to make their wall clock jump and their fsync
+//! fail, and the program that cuts a file system's power: both built here by `cc`.
+
+use std::{
+    fs, io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::disk::run;
+use crate::plan::Plan;
+
+const SHIM: &str = include_str!("../../shim/shim.c");
+const GODOWN: &str = include_str!("../../shim/godown.c");
+
+/// A planted bug: no sync of any member does anything.
+pub const LIES: &str = "disk-lies";
+
+/// Whether a plan needs the library.
+#[must_use]
+pub fn needed(plan: &Plan) -> bool {
+    let mut nemeses = plan.nemeses.iter();
+    nemeses.any(|name| ["clock", "fsync"].contains(&name.as_str()))
+        || plan.mutant.as_deref() == Some(LIES)
+}
+
+/// Builds the library.
+///
+/// # Errors
+/// When there is no `cc`, or it fails.
+pub fn build(folder: &Path) -> io::Result<PathBuf> {
+    compile(
+        folder,
+        "shim",
+        SHIM,
+        &["-shared", "-fPIC", "-O1"],
+        &["-ldl"],
+    )
+}
+
+/// Builds the program that cuts the power of the file system a folder is on.
+///
+/// # Errors
+/// When there is no `cc`, or it fails.
+pub fn build_godown(folder: &Path) -> io::Result<PathBuf> {
+    compile(folder, "godown", GODOWN, &["-O1"], &[])
+}
+
+fn compile(
+    folder: &Path,
+    name: &str,
+    source: &str,
+    before: &[&str],
+    after: &[&str],
+) -> io::Result<PathBuf> {
+    let made = folder.join(name);
+    if made.exists() {
+        return Ok(made);
+    }
+    let file = folder.join(format!("{name}.c"));
+    fs::write(&file, source)?;
+    let mut cc = Command::new("cc");
+    cc.args(before).arg("-o").arg(&made).arg(&file).args(after);
+    run(&mut cc)?;
+    Ok(made)
+}
+
+/// What the library of one member's processes looks at: four numbers in a file.
+pub struct Switch {
+    path: PathBuf,
+    file: fs::File,
+}
+
+impl Switch {
+    /// Makes one, with everything off.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub fn make(path: &Path) -> io::Result<Switch> {
+        fs::write(path, [0; 32])?;
+        let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+        Ok(Switch {
+            path: path.to_owned(),
+            file,
+        })
+    }
+
+    /// What a process needs to be loaded with it.
+    #[must_use]
+    pub fn environment(&self, library: &Path) -> [(String, String); 2] {
+        let text = |path: &Path| path.display().to_string();
+        [
+            ("LD_PRELOAD".to_owned(), text(library)),
+            ("CHAOS_SWITCH".to_owned(), text(&self.path)),
+        ]
+    }
+
+    /// Makes the wall clock jump by so many nanoseconds; 0 takes it back.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn wall(&self, ns: i64) -> io::Result<()> {
+        self.file.write_all_at(&ns.to_ne_bytes(), 0)
+    }
+
+    /// Makes every sync fail with this error; 0 takes it back, and -1 makes it do nothing
+    /// and say that it did.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn sync_errno(&self, errno: i64) -> io::Result<()> {
+        self.file.write_all_at(&errno.to_ne_bytes(), 8)
+    }
+
+    /// How often a false time was told.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn told(&self) -> io::Result<i64> {
+        self.number(16)
+    }
+
+    /// How often a sync has failed by it.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn failed(&self) -> io::Result<i64> {
+        self.number(24)
+    }
+
+    fn number(&self, at: u64) -> io::Result<i64> {
+        let mut bytes = [0; 8];
+        self.file.read_exact_at(&mut bytes, at)?;
+        Ok(i64::from_ne_bytes(bytes))
+    }
+}

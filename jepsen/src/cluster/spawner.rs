@@ -1,0 +1,42 @@
+//! The one thread that starts processes.
+//!
+//! The kernel kills them when the thread that started them ends (PDEATHSIG), so none
+//! outlives the harness, however that ends; a runtime's worker thread may end earlier.
+
+use std::{
+    io,
+    process::{Child, Command},
+    sync::{OnceLock, mpsc},
+    thread,
+};
+
+type Order = (Command, mpsc::SyncSender<io::Result<Child>>);
+
+/// Starts a process; `command` should come from [`bound`].
+///
+/// # Errors
+/// When it can't be started.
+pub fn spawn(command: Command) -> io::Result<Child> {
+    static ORDERS: OnceLock<mpsc::SyncSender<Order>> = OnceLock::new();
+    let orders = ORDERS.get_or_init(|| {
+        let (orders, received) = mpsc::sync_channel::<Order>(64);
+        thread::spawn(move || {
+            for (mut command, reply) in received {
+                let _ = reply.send(command.spawn());
+            }
+        });
+        orders
+    });
+    let (reply, answer) = mpsc::sync_channel(1);
+    let gone = |_| io::Error::other("the thread that starts processes is gone");
+    orders.send((command, reply)).map_err(|_| gone(()))?;
+    answer.recv().map_err(|_| gone(()))?
+}
+
+/// A command that runs `program` and is killed with this process.
+#[must_use]
+pub fn bound(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--", program]);
+    command
+}

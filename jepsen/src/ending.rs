@@ -1,0 +1,207 @@
+//! The end of a run: everything is healed, and what has come of the members is written down.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use reqwest::Method;
+
+use crate::{
+    bed::Bed,
+    cluster::{api, member::Member, shim},
+    history::{Final, FinalMember},
+    nemesis::kill,
+    stop::Stop,
+    workload::Workload,
+};
+
+/// How long the cluster has to come back before it counts as not coming back.
+const COMES_BACK: Duration = Duration::from_secs(20);
+/// Lines of a log that are kept of each kind.
+const LINES: usize = 200;
+
+/// Heals everything and waits for what should come back.
+pub async fn settle(bed: &Arc<Bed>, workload: &dyn Workload) -> Final {
+    heal(bed).await;
+    let healed = bed.clock.now();
+    let connectors = workload.connectors();
+    let (writable, active) = tokio::join!(writable(bed), active(bed, connectors));
+    Final {
+        healed: Some(healed),
+        writable,
+        active,
+        connectors,
+        ..Final::default()
+    }
+}
+
+/// What every nemesis should have taken back already is taken back once more, as one may
+/// have died on the way.
+async fn heal(bed: &Arc<Bed>) {
+    if bed.plan.mutant.as_deref() == Some("heals-nothing") {
+        return;
+    }
+    if let Some(slowness) = &bed.cluster.slowness {
+        slowness.set(Duration::ZERO, Duration::ZERO);
+    }
+    if let Some(links) = &bed.links
+        && let Err(error) = links.heal().await
+    {
+        bed.trouble(format!("the links can't be healed: {error}"));
+    }
+    for switch in &bed.cluster.shims {
+        let lies = bed.plan.mutant.as_deref() == Some(shim::LIES);
+        let errno = if lies { -1 } else { 0 };
+        if switch
+            .wall(0)
+            .and_then(|()| switch.sync_errno(errno))
+            .is_err()
+        {
+            bed.trouble("a switch can't be set back");
+        }
+    }
+    for member in &bed.cluster.members {
+        if let Some(pid) = member.pid() {
+            let _ = killpg(Pid::from_raw(pid as i32), Signal::SIGCONT);
+        }
+    }
+    let dead: Vec<u64> = bed
+        .cluster
+        .members
+        .iter()
+        .filter(|member| member.pid().is_none() && member.excused.lock().is_none())
+        .map(|member| member.id)
+        .collect();
+    if let Err(error) = kill::start(bed, &dead).await {
+        bed.trouble(error);
+    }
+}
+
+/// When a write was first acknowledged, as from many clients at all members.
+async fn writable(bed: &Arc<Bed>) -> Option<u64> {
+    let stop = Stop::default();
+    let mut tasks = tokio::task::JoinSet::new();
+    for member in &bed.cluster.members {
+        let (bed, member, stop) = (bed.clone(), member.clone(), stop.clone());
+        tasks.spawn(async move {
+            let url = member.admin("/v1/kv/chaos-end");
+            let deadline = Instant::now() + COMES_BACK;
+            while Instant::now() < deadline && !stop.asked() {
+                let asked = api::call(Method::PUT, &url, "x".to_owned());
+                let asked = tokio::time::timeout(Duration::from_millis(1500), asked).await;
+                if matches!(asked, Ok(Ok((200, _)))) {
+                    return Some(bed.clock.now());
+                }
+                stop.within(Duration::from_millis(20)).await;
+            }
+            None
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        if let Ok(Some(time)) = ended {
+            stop.ask();
+            return Some(time);
+        }
+    }
+    None
+}
+
+/// When all connectors were first seen active.
+async fn active(bed: &Arc<Bed>, count: usize) -> Option<u64> {
+    if count == 0 {
+        return None;
+    }
+    let deadline = Instant::now() + COMES_BACK;
+    while Instant::now() < deadline {
+        for member in &bed.cluster.members {
+            let url = member.admin("/v1/connectors");
+            let asked = api::get(&url);
+            let asked = tokio::time::timeout(Duration::from_millis(1500), asked).await;
+            let told = asked.ok().and_then(Result::ok).unwrap_or_default();
+            let list = told["connectors"].as_array().cloned().unwrap_or_default();
+            if list.iter().filter(|it| it["state"] == "active").count() >= count {
+                return Some(bed.clock.now());
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    None
+}
+
+/// Compares what the members hold, and reads their logs.
+pub async fn members(bed: &Arc<Bed>, end: &mut Final) {
+    let deadline = Instant::now() + COMES_BACK;
+    loop {
+        let mut seen = Vec::new();
+        for member in &bed.cluster.members {
+            seen.push(look(member).await);
+        }
+        let counted = seen.iter().filter(|it| it.excused.is_none());
+        let states: BTreeSet<_> = counted.map(|it| (it.applied, it.hash.clone())).collect();
+        let same = states.len() == 1 && states.iter().all(|state| state.1.is_some());
+        end.members = seen;
+        if same {
+            end.converged = Some(bed.clock.now());
+            break;
+        }
+        if Instant::now() > deadline {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for (seen, member) in end.members.iter_mut().zip(&bed.cluster.members) {
+        (seen.errors, seen.panics) = logged(member);
+    }
+}
+
+async fn look(member: &Member) -> FinalMember {
+    let held = match member.pid() {
+        Some(_) => api::held(&member.admin("")).await.ok(),
+        None => None,
+    };
+    FinalMember {
+        member: member.id,
+        alive: held.is_some(),
+        excused: member.excused.lock().clone(),
+        applied: held.as_ref().map(|held| held.0),
+        hash: held.map(|held| held.1),
+        ..FinalMember::default()
+    }
+}
+
+/// The lines of a log that are errors, and those that tell of a panic.
+fn logged(member: &Member) -> (Vec<String>, Vec<String>) {
+    let text = fs::read(member.log()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let kept = |it: &dyn Fn(&str) -> bool| -> Vec<String> {
+        let lines = text.lines().filter(|line| it(line));
+        lines.take(LINES).map(str::to_owned).collect()
+    };
+    let panics = |line: &str| line.contains("panicked at") || line.contains("SIGABRT");
+    let errors = |line: &str| line.contains(" ERROR ") || line.starts_with("error");
+    let mut panics = kept(&panics);
+    panics.extend(
+        member
+            .ended
+            .lock()
+            .iter()
+            .filter(|status| status.contains("signal"))
+            .map(|status| format!("the process ended by itself: {status}")),
+    );
+    let mut errors = kept(&errors);
+    let ended = member.ended.lock();
+    errors.extend(
+        ended
+            .iter()
+            .filter(|status| !status.contains("signal"))
+            .map(|status| format!("the process ended by itself: {status}")),
+    );
+    (errors, panics)
+}

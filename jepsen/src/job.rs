@@ -1,0 +1,168 @@
+//! One run in a process of its own: what dies or leaks in it touches no other run.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use tokio::process::Command;
+
+use crate::{
+    stop::Stop,
+    verdict::{Outcome, Verdict},
+};
+
+/// What a run may take beside its clients' work: set-up, healing, judging.
+const BESIDE: Duration = Duration::from_secs(360);
+
+/// What all runs of a batch have in common.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// The binary.
+    pub quorate: PathBuf,
+    /// Where runs' folders go.
+    pub out: PathBuf,
+    /// The failover promise.
+    pub failover_ms: u64,
+    /// Operations a second.
+    pub rate: u64,
+    /// Whether members are on the loopback.
+    pub loopback: bool,
+}
+
+/// One run to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Which workload.
+    pub workload: String,
+    /// Which nemeses, joined by `+`.
+    pub nemesis: String,
+    /// The seed.
+    pub seed: u64,
+    /// How long clients and nemeses are at work.
+    pub seconds: u64,
+    /// How many members, if the seed is not to decide.
+    pub members: Option<usize>,
+    /// A planted bug.
+    pub mutant: Option<String>,
+}
+
+/// One run that was done.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// What was to be done.
+    pub job: Job,
+    /// How it ended; `UNKNOWN` when the harness failed.
+    pub outcome: Outcome,
+    /// Its folder, if it came so far.
+    pub folder: Option<PathBuf>,
+    /// What it was judged to be, if it came so far.
+    pub verdict: Option<Verdict>,
+    /// How long it took in all.
+    pub took: Duration,
+    /// What it said when there is no verdict.
+    pub said: String,
+}
+
+impl Done {
+    /// One line for people.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let Job {
+            workload,
+            nemesis,
+            seed,
+            ..
+        } = &self.job;
+        let voided = self.verdict.as_ref().is_some_and(|it| it.voided);
+        let void = if voided { ", void" } else { "" };
+        let worst = self.verdict.as_ref().and_then(|it| it.findings.first());
+        let worst = worst.map_or(self.said.clone(), |it| it.what.clone());
+        format!(
+            "{:7} {workload} x {nemesis}, seed {seed}, {:.0} s{void} {}",
+            self.outcome.to_string(),
+            self.took.as_secs_f64(),
+            worst.chars().take(160).collect::<String>(),
+        )
+    }
+}
+
+/// Runs it.
+pub async fn run(common: &Common, job: Job, stop: &Stop) -> Done {
+    let begun = Instant::now();
+    let ran = output(common, &job, stop).await;
+    let took = begun.elapsed();
+    let (said, folder) = match ran {
+        Ok((said, folder)) => (said, folder),
+        Err(problem) => (problem, None),
+    };
+    let verdict = folder.as_deref().and_then(|it| Verdict::read(it).ok());
+    Done {
+        outcome: verdict.as_ref().map_or(Outcome::Unknown, |it| it.outcome),
+        job,
+        folder,
+        verdict,
+        took,
+        said,
+    }
+}
+
+async fn output(
+    common: &Common,
+    job: &Job,
+    stop: &Stop,
+) -> Result<(String, Option<PathBuf>), String> {
+    let told = |error: std::io::Error| error.to_string();
+    let mut command = Command::new(std::env::current_exe().map_err(told)?);
+    command
+        .args(["run", "--workload", &job.workload])
+        .args(["--nemesis", &job.nemesis])
+        .args(["--seed", &job.seed.to_string()])
+        .args(["--seconds", &job.seconds.to_string()])
+        .args(["--failover-ms", &common.failover_ms.to_string()])
+        .args(["--rate", &common.rate.to_string()])
+        .arg("--quorate")
+        .arg(&common.quorate)
+        .arg("--out")
+        .arg(&common.out);
+    if let Some(members) = job.members {
+        command.args(["--members", &members.to_string()]);
+    }
+    if let Some(mutant) = &job.mutant {
+        command.args(["--mutant", mutant]);
+    }
+    if common.loopback {
+        command.arg("--loopback");
+    }
+    // Ctrl-C reaches this process alone, which asks the run to end.
+    command.process_group(0).kill_on_drop(true);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = command.spawn().map_err(told)?;
+    let pid = child.id();
+    let limit = Duration::from_secs(job.seconds) + BESIDE;
+    let ends = child.wait_with_output();
+    tokio::pin!(ends);
+    let output = tokio::select! {
+        ended = &mut ends => ended.map_err(told)?,
+        _ = stop.within(limit) => {
+            if let Some(pid) = pid {
+                let pid = nix::unistd::Pid::from_raw(pid as i32);
+                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+            }
+            let ended = tokio::time::timeout(BESIDE, &mut ends).await;
+            ended.map_err(|_| "it did not end when asked to".to_owned())?.map_err(told)?
+        }
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let folder = text
+        .lines()
+        .find_map(|line| line.strip_prefix("folder: "))
+        .map(|path| Path::new(path).to_owned());
+    let last = errors.lines().last().unwrap_or_default().to_owned();
+    Ok((last, folder))
+}

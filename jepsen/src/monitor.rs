@@ -1,0 +1,64 @@
+//! Asks every member all the while who leads and who runs the connectors.
+
+use std::{sync::Arc, time::Duration};
+
+use reqwest::Client;
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::{
+    bed::Bed,
+    cluster::{id_of, member::Member},
+    history::Sight,
+    stop::Stop,
+};
+
+/// How long after an answer it asks again.
+const EVERY: Duration = Duration::from_millis(20);
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Asks until it is stopped.
+pub async fn watch(bed: Arc<Bed>, stop: Stop) {
+    let mut tasks = JoinSet::new();
+    for member in &bed.cluster.members {
+        tasks.spawn(ask(bed.clone(), member.clone(), stop.clone()));
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+async fn ask(bed: Arc<Bed>, member: Arc<Member>, stop: Stop) {
+    let client = Client::builder()
+        .timeout(PATIENCE)
+        .no_proxy()
+        .retry(reqwest::retry::never())
+        .build();
+    let Ok(client) = client else {
+        return bed.trouble("the monitor has no client");
+    };
+    let url = member.admin("/v1/cluster/leader");
+    while !stop.asked() {
+        let asked = bed.clock.now();
+        // Without an answer there is nothing to note.
+        if let Ok(response) = client.get(&url).send().await {
+            let told: Value = match response.status().as_u16() {
+                200 => response.json().await.unwrap_or_default(),
+                _ => Value::Null,
+            };
+            note(&bed, &member, asked, &told);
+        }
+        stop.within(EVERY).await;
+    }
+}
+
+fn note(bed: &Bed, member: &Member, asked: u64, told: &Value) {
+    let id = |what: &Value| Some(id_of(what["name"].as_str()?)? as u64);
+    bed.journals.reigns.note(|time| Sight {
+        asked,
+        time,
+        member: member.id,
+        leader: id(&told["leader"]),
+        term: told["term"].as_u64(),
+        connector_server: id(&told["connector_server"]),
+        epoch: told["connector_server"]["epoch"].as_u64(),
+    });
+}

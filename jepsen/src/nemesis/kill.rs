@@ -1,0 +1,201 @@
+//! kill -9 of members, and members that are killed again and again.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use rand::{Rng, rngs::StdRng, seq::SliceRandom};
+use tokio::task::JoinHandle;
+
+use super::{Nemesis, Target};
+use crate::{
+    bed::Bed,
+    cluster::{api, member::Member},
+    stop::Stop,
+};
+
+/// How long a member may take until it answers after a start.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(15);
+
+/// Who is killed.
+#[derive(Clone, Copy, Debug)]
+pub enum Whom {
+    /// Anyone.
+    One,
+    /// Who leads.
+    Leader,
+    /// So many that the others have no quorum.
+    Majority,
+    /// Everyone.
+    All,
+}
+
+/// Kills; whom is decided by the dice unless it is said.
+pub struct Kill {
+    whom: Option<Whom>,
+    killed: Vec<(u64, u32)>,
+}
+
+/// Decided by the dice.
+pub fn any() -> Box<dyn Nemesis> {
+    Box::new(Kill {
+        whom: None,
+        killed: Vec::new(),
+    })
+}
+
+/// These.
+pub fn of(whom: Whom) -> Box<dyn Nemesis> {
+    Box::new(Kill {
+        whom: Some(whom),
+        killed: Vec::new(),
+    })
+}
+
+/// The members that are meant.
+pub async fn choose(bed: &Bed, whom: Whom, dice: &mut StdRng) -> Result<Vec<u64>, String> {
+    let mut all: Vec<u64> = bed.cluster.members.iter().map(|member| member.id).collect();
+    all.shuffle(dice);
+    let count = match whom {
+        Whom::One => 1,
+        Whom::Leader => {
+            let leader = bed.cluster.leader().await;
+            return Ok(vec![leader.ok_or("nobody leads")?]);
+        }
+        Whom::Majority => all.len() / 2 + 1,
+        Whom::All => all.len(),
+    };
+    all.truncate(count);
+    Ok(all)
+}
+
+#[async_trait]
+impl Nemesis for Kill {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+        let whom = self.whom.unwrap_or(match dice.random_range(0..10) {
+            0..=3 => Whom::Leader,
+            4..=5 => Whom::One,
+            6..=7 => Whom::Majority,
+            _ => Whom::All,
+        });
+        let ids = choose(bed, whom, dice).await?;
+        for id in &ids {
+            let member = bed.cluster.member(*id);
+            if let Some(pid) = member.pid() {
+                self.killed.push((*id, pid));
+            }
+        }
+        for id in &ids {
+            bed.cluster.member(*id).kill();
+        }
+        Ok(Target::of("killed", ids))
+    }
+
+    async fn probe(&mut self, _: &Arc<Bed>) -> Result<String, String> {
+        if self.killed.is_empty() {
+            return Err("none of them ran".to_owned());
+        }
+        let gone = |pid: &u32| !Path::new("/proc").join(pid.to_string()).exists();
+        match self.killed.iter().find(|(_, pid)| !gone(pid)) {
+            None => Ok(format!("gone: {:?} (member, process)", self.killed)),
+            Some(alive) => Err(format!("alive: {alive:?}")),
+        }
+    }
+
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+        let ids: Vec<u64> = self.killed.iter().map(|(id, _)| *id).collect();
+        start(bed, &ids).await
+    }
+}
+
+/// Starts members that don't run, and waits until they answer.
+///
+/// # Errors
+/// When one can't be started. One that doesn't answer may be under another fault.
+pub async fn start(bed: &Bed, ids: &[u64]) -> Result<(), String> {
+    for id in ids {
+        let started = bed.cluster.member(*id).start(&[]);
+        started.map_err(|error| format!("member {id} can't be started: {error}"))?;
+    }
+    for id in ids {
+        let _ = answers(bed.cluster.member(*id), ANSWERS_WITHIN).await;
+    }
+    Ok(())
+}
+
+/// Waits until a member answers.
+///
+/// # Errors
+/// When it doesn't in time, or its process is gone.
+pub async fn answers(member: &Member, limit: Duration) -> Result<(), String> {
+    let url = member.admin("/health/live");
+    let asked = api::until("an answer", limit, || async {
+        if member.pid().is_none() {
+            return Ok(false);
+        }
+        let asked = api::call(reqwest::Method::GET, &url, String::new());
+        let asked = tokio::time::timeout(Duration::from_millis(500), asked).await;
+        match asked {
+            Ok(Ok((200, _))) => Ok(true),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await?;
+    match asked {
+        true => Ok(()),
+        false => Err(format!("member {} ended by itself", member.id)),
+    }
+}
+
+/// Members are killed and started again all the while, sooner than they can settle.
+#[derive(Default)]
+pub struct Storm {
+    stop: Stop,
+    task: Option<JoinHandle<u64>>,
+    kills: Arc<std::sync::atomic::AtomicU64>,
+}
+
+#[async_trait]
+impl Nemesis for Storm {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+        let mut ids = choose(bed, Whom::All, dice).await?;
+        // One alone, a minority that changes, or everyone in turn.
+        ids.truncate(dice.random_range(1..=ids.len()));
+        let pause = Duration::from_millis(dice.random_range(50..=bed.plan.failover_ms * 2));
+        let (bed, stop, kills) = (bed.clone(), self.stop.clone(), self.kills.clone());
+        let target = Target::of("killed in turn:", ids.clone());
+        self.task = Some(tokio::spawn(async move {
+            let mut done = 0;
+            for id in ids.iter().cycle() {
+                let member = bed.cluster.member(*id);
+                if member.kill() {
+                    done += 1;
+                    kills.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                }
+                if let Err(error) = member.start(&[]) {
+                    bed.trouble(format!("member {id} can't be started: {error}"));
+                }
+                if stop.within(pause).await {
+                    break;
+                }
+            }
+            done
+        }));
+        Ok(target)
+    }
+
+    async fn probe(&mut self, _: &Arc<Bed>) -> Result<String, String> {
+        match self.kills.load(std::sync::atomic::Ordering::Relaxed) {
+            0 => Err("nobody was killed yet".to_owned()),
+            kills => Ok(format!("{kills} killed so far")),
+        }
+    }
+
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+        self.stop.ask();
+        if let Some(task) = self.task.take() {
+            let _ = task.await;
+        }
+        let all: Vec<u64> = bed.cluster.members.iter().map(|member| member.id).collect();
+        start(bed, &all).await
+    }
+}

@@ -1,0 +1,219 @@
+//! Members that get little of the processor, or of the memory: limits by cgroups, of
+//! version 1 or 2, whichever is mounted.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
+
+use super::{
+    Nemesis, Target,
+    kill::{Whom, choose, start},
+};
+use crate::{bed::Bed, cluster::scratch::gone};
+
+const ROOT: &str = "/sys/fs/cgroup";
+const PREFIX: &str = "quorate-chaos-";
+
+/// What is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The processor's time.
+    Cpu,
+    /// The memory. One that needs more is killed.
+    Memory,
+}
+
+impl What {
+    fn controller(self) -> &'static str {
+        match self {
+            What::Cpu => "cpu",
+            What::Memory => "memory",
+        }
+    }
+
+    /// Where its groups are, and whether those are of version 2.
+    fn mounted(self) -> Option<(PathBuf, bool)> {
+        let first = Path::new(ROOT).join(self.controller());
+        if first.join("cgroup.procs").exists() {
+            return Some((first, false));
+        }
+        let controllers = fs::read_to_string(Path::new(ROOT).join("cgroup.subtree_control"));
+        let has = controllers
+            .unwrap_or_default()
+            .split_whitespace()
+            .any(|it| it == self.controller());
+        has.then(|| (PathBuf::from(ROOT), true))
+    }
+
+    /// Why it can't be had here.
+    #[must_use]
+    pub fn missing(self) -> Option<String> {
+        if !nix::unistd::geteuid().is_root() {
+            return Some("cgroups need root".to_owned());
+        }
+        let none = || format!("no cgroup with {} is mounted", self.controller());
+        self.mounted().is_none().then(none)
+    }
+}
+
+/// Limits a member.
+pub struct Limit {
+    what: What,
+    member: u64,
+    group: Option<(PathBuf, bool)>,
+    moved: Vec<(u32, PathBuf)>,
+}
+
+/// This kind.
+pub fn of(what: What) -> Box<dyn Nemesis> {
+    Box::new(Limit {
+        what,
+        member: 0,
+        group: None,
+        moved: Vec::new(),
+    })
+}
+
+#[async_trait]
+impl Nemesis for Limit {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+        let whom = *[Whom::Leader, Whom::One].choose(dice).unwrap_or(&Whom::One);
+        let ids = choose(bed, whom, dice).await?;
+        self.member = ids[0];
+        let member = bed.cluster.member(self.member);
+        let pid = member.pid().ok_or("it does not run")?;
+        let pids: Vec<u32> = std::iter::once(pid).chain(member.connectors()).collect();
+        let limited = self.limit(&pids, dice).map_err(|error| error.to_string())?;
+        Ok(Target::of(&format!("{limited} for"), ids))
+    }
+
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+        let (group, second) = self.group.as_ref().ok_or("there is no group")?;
+        let (file, word) = match (self.what, second) {
+            (What::Cpu, _) => ("cpu.stat", "nr_throttled"),
+            (What::Memory, false) => ("memory.failcnt", ""),
+            (What::Memory, true) => ("memory.events", "max"),
+        };
+        let text = fs::read_to_string(group.join(file)).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(word));
+        let number = line.and_then(|line| line.split_whitespace().last()?.parse::<u64>().ok());
+        let ended = bed.cluster.member(self.member).pid().is_none();
+        match number {
+            Some(times) if times > 0 => Ok(format!("{file}: {text:?}; ended: {ended}")),
+            _ => Err(format!("{file} says {text:?}")),
+        }
+    }
+
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+        for (pid, home) in self.moved.drain(..) {
+            // Whoever is gone needs nothing.
+            let _ = fs::write(home.join("cgroup.procs"), pid.to_string());
+        }
+        if let Some((group, _)) = self.group.take() {
+            empty(&group);
+        }
+        match self.member {
+            0 => Ok(()),
+            member => {
+                if self.what == What::Memory {
+                    super::disk::may_have_ended(bed, &[member]);
+                }
+                start(bed, &[member]).await
+            }
+        }
+    }
+}
+
+impl Limit {
+    fn limit(&mut self, pids: &[u32], dice: &mut StdRng) -> io::Result<String> {
+        let none = || io::Error::other("no such cgroup is mounted");
+        let (root, second) = self.what.mounted().ok_or_else(none)?;
+        sweep(&root);
+        let name = format!("{PREFIX}{}-{}", std::process::id(), self.member);
+        let group = root.join(name);
+        fs::create_dir_all(&group)?;
+        self.group = Some((group.clone(), second));
+        let told = match self.what {
+            What::Cpu => {
+                const PERIOD: u64 = 100_000;
+                let percent = *[1, 2, 4].choose(dice).unwrap_or(&2);
+                let quota = PERIOD * percent / 100;
+                match second {
+                    true => fs::write(group.join("cpu.max"), format!("{quota} {PERIOD}"))?,
+                    false => {
+                        fs::write(group.join("cpu.cfs_period_us"), PERIOD.to_string())?;
+                        fs::write(group.join("cpu.cfs_quota_us"), quota.to_string())?;
+                    }
+                }
+                format!("{percent} of 100 of one processor")
+            }
+            What::Memory => {
+                // A limit counts what is taken from now on: what it has stays with the old
+                // group, so this is its room for growth.
+                let bytes = dice.random_range(1_u64..=3) << 16;
+                let file = match second {
+                    true => "memory.max",
+                    false => "memory.limit_in_bytes",
+                };
+                fs::write(group.join(file), bytes.to_string())?;
+                format!("{bytes} more bytes of memory")
+            }
+        };
+        for pid in pids {
+            let home = home(*pid, self.what, second, &root);
+            fs::write(group.join("cgroup.procs"), pid.to_string())?;
+            self.moved.push((*pid, home));
+        }
+        Ok(told)
+    }
+}
+
+/// The group that a process is in.
+fn home(pid: u32, what: What, second: bool, root: &Path) -> PathBuf {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let mine = text.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next()?, fields.next()?);
+        let it = match second {
+            true => controllers.is_empty(),
+            false => controllers.split(',').any(|it| it == what.controller()),
+        };
+        it.then(|| path.trim_start_matches('/').to_owned())
+    });
+    root.join(mine.unwrap_or_default())
+}
+
+/// Lets everybody out of a group, and removes it.
+fn empty(group: &Path) {
+    let Some(root) = group.parent() else {
+        return;
+    };
+    for _ in 0..100 {
+        let left = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        for pid in left.lines() {
+            let _ = fs::write(root.join("cgroup.procs"), pid);
+        }
+        if fs::remove_dir(group).is_ok() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+/// Removes the groups that processes have left which are gone.
+fn sweep(root: &Path) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split_once('-'));
+        if owner.is_some_and(|(pid, _)| gone(pid)) {
+            empty(&entry.path());
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The links between members' namespaces: rules of nftables inside them. Several nemeses
+//! may have rules at the same time; each takes back its own.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::{io::AsyncWriteExt, process::Command, sync::Mutex};
+
+use crate::netns::Net;
+
+const TABLE: &str = "inet quorate_chaos";
+
+/// What happens to packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// They vanish.
+    Drop,
+    /// So many of a hundred vanish.
+    Lose(u32),
+    /// Connections are reset, and new ones refused.
+    Reset,
+}
+
+/// What happens to packets between two, as seen by the first. Both counted from 1.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// In whose namespace the rule stands.
+    pub at: u64,
+    /// The other end.
+    pub other: u64,
+    /// Whether it holds for what comes in.
+    pub incoming: bool,
+    /// Whether it holds for what goes out.
+    pub outgoing: bool,
+    /// What happens.
+    pub verdict: Verdict,
+}
+
+impl Rule {
+    /// In both directions.
+    #[must_use]
+    pub fn both(at: u64, other: u64, verdict: Verdict) -> Rule {
+        Rule {
+            at,
+            other,
+            incoming: true,
+            outgoing: true,
+            verdict,
+        }
+    }
+}
+
+/// All rules that are in force.
+pub struct Links {
+    net: Arc<Net>,
+    rules: Mutex<BTreeMap<u64, Vec<Rule>>>,
+    next: AtomicU64,
+}
+
+impl Links {
+    /// Without any rule.
+    #[must_use]
+    pub fn new(net: Arc<Net>) -> Links {
+        Links {
+            net,
+            rules: Mutex::default(),
+            next: AtomicU64::new(1),
+        }
+    }
+
+    /// Adds rules; they are taken back by the number that is given.
+    ///
+    /// # Errors
+    /// When nftables refuses.
+    pub async fn add(&self, rules: Vec<Rule>) -> Result<u64, String> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut all = self.rules.lock().await;
+        all.insert(number, rules.clone());
+        self.enforce(&all, &rules).await?;
+        for rule in rules.iter().filter(|rule| rule.verdict == Verdict::Reset) {
+            // A connection on which nothing is being sent meets no rule: the kernel ends it.
+            let address = self.net.address(rule.other as usize - 1).to_string();
+            self.inside(rule.at, &["ss", "-t", "-K", "dst", &address], "")
+                .await?;
+        }
+        Ok(number)
+    }
+
+    /// Takes rules back.
+    ///
+    /// # Errors
+    /// When nftables refuses.
+    pub async fn remove(&self, number: u64) -> Result<(), String> {
+        let mut all = self.rules.lock().await;
+        let Some(gone) = all.remove(&number) else {
+            return Ok(());
+        };
+        self.enforce(&all, &gone).await
+    }
+
+    /// Takes all back.
+    ///
+    /// # Errors
+    /// When nftables refuses.
+    pub async fn heal(&self) -> Result<(), String> {
+        let mut all = self.rules.lock().await;
+        let gone: Vec<Rule> = std::mem::take(&mut *all).into_values().flatten().collect();
+        self.enforce(&all, &gone).await
+    }
+
+    /// How many packets have met these rules' namespaces' rules since the last change.
+    pub async fn met(&self, at: u64) -> u64 {
+        let mut list = vec!["nft", "list", "table"];
+        list.extend(TABLE.split(' '));
+        let rules = self.inside(at, &list, "").await.unwrap_or_default();
+        let counts = rules.split("counter packets ").skip(1);
+        let counts = counts.filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+        counts.sum()
+    }
+
+    /// Whether a connection from one to the other comes about in a moment; refused counts
+    /// as well, as the packets went both ways.
+    pub async fn reach(&self, from: u64, to: u64, port: u16) -> bool {
+        let line = format!(
+            "exec 3<>/dev/tcp/{}/{port}",
+            self.net.address(to as usize - 1)
+        );
+        let mut command = self.command(from, &["timeout", "0.15", "bash", "-c", &line]);
+        let status = command.stderr(Stdio::null()).status().await;
+        const TIMED_OUT: i32 = 124;
+        status.is_ok_and(|status| status.code() != Some(TIMED_OUT))
+    }
+
+    /// Writes the rules of the namespaces of `changed`, each in one transaction.
+    async fn enforce(
+        &self,
+        all: &BTreeMap<u64, Vec<Rule>>,
+        changed: &[Rule],
+    ) -> Result<(), String> {
+        let places: std::collections::BTreeSet<u64> = changed.iter().map(|rule| rule.at).collect();
+        for at in places {
+            let rules = all.values().flatten().filter(|rule| rule.at == at);
+            let text = self.table(rules);
+            self.inside(at, &["nft", "-f", "-"], &text).await?;
+        }
+        Ok(())
+    }
+
+    fn table<'a>(&self, rules: impl Iterator<Item = &'a Rule>) -> String {
+        let (mut input, mut output) = (String::new(), String::new());
+        for rule in rules {
+            let address = self.net.address(rule.other as usize - 1);
+            let verdicts = match rule.verdict {
+                Verdict::Drop => vec!["counter drop".to_owned()],
+                Verdict::Lose(percent) => {
+                    vec![format!("numgen random mod 100 < {percent} counter drop")]
+                }
+                // The resets that the rules themselves send go through.
+                Verdict::Reset => vec![
+                    "tcp flags & rst == rst accept".to_owned(),
+                    "meta l4proto tcp counter reject with tcp reset".to_owned(),
+                    "counter drop".to_owned(),
+                ],
+            };
+            for verdict in verdicts {
+                if rule.incoming {
+                    let _ = writeln!(input, "ip saddr {address} {verdict}");
+                }
+                if rule.outgoing {
+                    let _ = writeln!(output, "ip daddr {address} {verdict}");
+                }
+            }
+        }
+        // Made first so that there is something to delete.
+        format!(
+            "add table {TABLE}\ndelete table {TABLE}\ntable {TABLE} {{\n\
+             chain in {{ type filter hook input priority 0;\n{input}}}\n\
+             chain out {{ type filter hook output priority 0;\n{output}}}\n}}\n"
+        )
+    }
+
+    fn command(&self, at: u64, words: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        let namespace = self.net.namespace(at as usize - 1);
+        command.arg(format!("--net=/run/netns/{namespace}"));
+        command.arg("--").args(words).kill_on_drop(true);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    async fn inside(&self, at: u64, words: &[&str], input: &str) -> Result<String, String> {
+        let told = |error: std::io::Error| format!("{words:?}: {error}");
+        let mut command = self.command(at, words);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(told)?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input.as_bytes()).await.map_err(told)?;
+        }
+        let output = child.wait_with_output().await.map_err(told)?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => Err(format!(
+                "{words:?}: {}\n{input}",
+                String::from_utf8_lossy(&output.stderr)
+            )),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What stands in the way of a nemesis on this machine.
+
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
+
+/// Root, if that is what is missing.
+#[must_use]
+pub fn root() -> Option<String> {
+    let root = nix::unistd::geteuid().is_root();
+    (!root).then(|| "it needs root".to_owned())
+}
+
+/// A compiler of C.
+#[must_use]
+pub fn compiler() -> Option<String> {
+    program("cc", "--version")
+}
+
+/// What the power of a disk is cut with.
+#[must_use]
+pub fn power() -> Option<String> {
+    let loops = || {
+        let there = Path::new("/dev/loop-control").exists();
+        (!there).then(|| "it needs loop devices".to_owned())
+    };
+    root()
+        .or_else(compiler)
+        .or_else(|| program("mkfs.ext4", "-V"))
+        .or_else(loops)
+}
+
+fn program(name: &str, flag: &str) -> Option<String> {
+    let mut command = Command::new(name);
+    let command = command
+        .arg(flag)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let there = command.status().is_ok_and(|status| status.success());
+    (!there).then(|| format!("it needs the program {name}"))
+}

@@ -1,0 +1,52 @@
+//! Leadership that is handed over by somebody's order.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
+use serde_json::json;
+
+use super::{Nemesis, Target};
+use crate::{bed::Bed, cluster::api};
+
+/// Orders it.
+#[derive(Default)]
+pub struct Transfer {
+    from: u64,
+}
+
+#[async_trait]
+impl Nemesis for Transfer {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+        self.from = bed.cluster.leader().await.ok_or("nobody leads")?;
+        let others: Vec<u64> = (1..=bed.cluster.members.len() as u64)
+            .filter(|id| *id != self.from)
+            .collect();
+        let to = *others.choose(dice).ok_or("there is nobody else")?;
+        let asked = match dice.random_ratio(1, 2) {
+            true => self.from,
+            false => to,
+        };
+        let url = bed
+            .cluster
+            .member(asked)
+            .admin("/v1/cluster/transfer-leadership");
+        let body = json!({"to": format!("member-{to}")}).to_string();
+        let (status, text) = api::call(reqwest::Method::POST, &url, body).await?;
+        match status {
+            200 => Ok(Target::of("handed over from, to", vec![self.from, to])),
+            _ => Err(format!("{status} {text}")),
+        }
+    }
+
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+        match bed.cluster.leader().await {
+            Some(now) if now != self.from => Ok(format!("{now} leads")),
+            other => Err(format!("the leader is {other:?}")),
+        }
+    }
+
+    async fn heal(&mut self, _: &Arc<Bed>) -> Result<(), String> {
+        Ok(())
+    }
+}

@@ -1,0 +1,234 @@
+//! What is decided before a run begins, all of it by the seed.
+
+use std::path::PathBuf;
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde::{Deserialize, Serialize};
+
+/// The time before the first fault, so that every client has worked by then.
+const WARM_UP_MS: u64 = 2_000;
+
+/// What somebody asks for. What is not asked for the seed decides.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Decides everything else.
+    pub seed: u64,
+    /// Which workload.
+    pub workload: String,
+    /// The nemeses that are at work at the same time.
+    pub nemeses: Vec<String>,
+    /// How many members.
+    pub members: Option<usize>,
+    /// The failover promise.
+    pub failover_ms: u64,
+    /// How long clients and nemeses are at work.
+    pub seconds: u64,
+    /// Operations a second, all clients together.
+    pub rate: u64,
+    /// The binary.
+    pub quorate: PathBuf,
+    /// A planted bug that the binary is to have.
+    pub mutant: Option<String>,
+    /// Whether members are on the loopback though they could have namespaces.
+    pub loopback: bool,
+}
+
+/// A fault to come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Which nemesis.
+    pub nemesis: String,
+    /// When it begins, since the clients began.
+    pub at_ms: u64,
+    /// How long it lasts before it is healed.
+    pub lasts_ms: u64,
+    /// What the nemesis decides by: whom it meets, and how.
+    pub dice: u64,
+}
+
+/// `plan.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What decided it.
+    pub seed: u64,
+    /// Which workload.
+    pub workload: String,
+    /// The nemeses at work at the same time.
+    pub nemeses: Vec<String>,
+    /// How many members.
+    pub members: usize,
+    /// The failover promise.
+    pub failover_ms: u64,
+    /// How long clients and nemeses are at work.
+    pub seconds: u64,
+    /// Operations a second, all clients together.
+    pub rate: u64,
+    /// How many clients.
+    pub clients: usize,
+    /// The least and the most that a client waits for an answer.
+    pub timeout_ms: [u64; 2],
+    /// `netns` or `loopback`.
+    pub network: String,
+    /// A snapshot is taken after so many log entries.
+    pub snapshot_entries: u64,
+    /// The planted bug.
+    pub mutant: Option<String>,
+    /// The binary.
+    pub quorate: PathBuf,
+    /// What runs it again.
+    pub command: String,
+    /// Nemeses that can't be had here, with the reason.
+    #[serde(default)]
+    pub skipped: Vec<Skipped>,
+    /// The faults.
+    pub steps: Vec<Step>,
+}
+
+/// A nemesis that can't be had here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Which.
+    pub nemesis: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl Plan {
+    /// Decides; the same wish gives the same plan.
+    #[must_use]
+    pub fn decide(wish: &Wish) -> Plan {
+        let mut dice = StdRng::seed_from_u64(wish.seed);
+        let members = wish
+            .members
+            .unwrap_or(if dice.random_ratio(1, 4) { 5 } else { 3 });
+        let low = dice.random_range(200..=300);
+        let high = dice.random_range(low..=500);
+        let mut snapshot_entries = dice.random_range(2..=10) * 100;
+        if wish.nemeses.iter().any(|name| name == "disk-full") {
+            // Room for the log is taken beforehand; it is a snapshot that finds no room.
+            snapshot_entries = 100;
+        }
+        let mut steps: Vec<Step> = Vec::new();
+        for nemesis in wish.nemeses.iter().filter(|name| *name != "none") {
+            // A track of its own, so that one nemesis more changes nothing of the others.
+            let mut dice = StdRng::seed_from_u64(dice.random());
+            steps.extend(track(nemesis, wish.failover_ms, wish.seconds, &mut dice));
+        }
+        steps.sort_by_key(|step| step.at_ms);
+        let mut command = format!(
+            "quorate-jepsen run --workload {} --nemesis {} --seed {} --seconds {} --members {members} --failover-ms {} --rate {}",
+            wish.workload,
+            wish.nemeses.join("+"),
+            wish.seed,
+            wish.seconds,
+            wish.failover_ms,
+            wish.rate,
+        );
+        if let Some(mutant) = &wish.mutant {
+            command += &format!(" --mutant {mutant}");
+        }
+        if wish.loopback {
+            command += " --loopback";
+        }
+        Plan {
+            seed: wish.seed,
+            workload: wish.workload.clone(),
+            nemeses: wish.nemeses.clone(),
+            members,
+            failover_ms: wish.failover_ms,
+            seconds: wish.seconds,
+            rate: wish.rate,
+            clients: members * 3,
+            timeout_ms: [low, high],
+            network: if wish.loopback { "loopback" } else { "netns" }.to_owned(),
+            snapshot_entries,
+            mutant: wish.mutant.clone(),
+            quorate: wish.quorate.clone(),
+            command,
+            skipped: Vec::new(),
+            steps,
+        }
+    }
+
+    /// What a task decides by, apart from all others.
+    #[must_use]
+    pub fn dice(&self, who: u64) -> StdRng {
+        StdRng::seed_from_u64(self.seed ^ (who + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+}
+
+/// What it takes to start again, where that is no matter of a moment.
+fn heals_slowly(nemesis: &str) -> u64 {
+    match nemesis {
+        "rabbit" => 6_000,
+        _ => 0,
+    }
+}
+
+/// The faults of one nemesis, one after another.
+fn track(nemesis: &str, failover_ms: u64, seconds: u64, dice: &mut StdRng) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut at_ms = WARM_UP_MS + dice.random_range(0..500);
+    while at_ms + 500 < seconds * 1000 {
+        // As many short ones as long ones, from 0.2 to 10 times the promise.
+        let times = 0.2 * 50_f64.powf(dice.random::<f64>());
+        let rest = (seconds * 1000).saturating_sub(at_ms);
+        let lasts_ms = ((failover_ms as f64 * times) as u64).min(rest);
+        steps.push(Step {
+            nemesis: nemesis.to_owned(),
+            at_ms,
+            lasts_ms,
+            dice: dice.random(),
+        });
+        at_ms += lasts_ms + heals_slowly(nemesis);
+        at_ms += dice.random_range(failover_ms..=failover_ms * 5);
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(seed: u64, nemeses: &[&str]) -> Wish {
+        Wish {
+            seed,
+            workload: "register".to_owned(),
+            nemeses: nemeses.iter().map(|it| (*it).to_owned()).collect(),
+            members: None,
+            failover_ms: 500,
+            seconds: 60,
+            rate: 100,
+            quorate: PathBuf::from("quorate"),
+            mutant: None,
+            loopback: false,
+        }
+    }
+
+    #[test]
+    fn the_seed_decides() {
+        let plan = Plan::decide(&wish(7, &["kill"]));
+        assert_eq!(plan, Plan::decide(&wish(7, &["kill"])));
+        assert_ne!(plan.steps, Plan::decide(&wish(8, &["kill"])).steps);
+        assert!(plan.command.contains("--seed 7"));
+    }
+
+    #[test]
+    fn healing_comes_after_a_fifth_to_ten_times_the_promise() {
+        let lasts: Vec<u64> = (0..50)
+            .flat_map(|seed| Plan::decide(&wish(seed, &["kill"])).steps)
+            .filter(|step| step.at_ms + 5_000 < 60_000)
+            .map(|step| step.lasts_ms)
+            .collect();
+        assert!(lasts.iter().all(|ms| (100..=5_000).contains(ms)));
+        assert!(lasts.iter().any(|ms| *ms < 200) && lasts.iter().any(|ms| *ms > 3_000));
+    }
+
+    #[test]
+    fn two_nemeses_have_tracks_of_their_own() {
+        let steps = Plan::decide(&wish(7, &["kill", "partition"])).steps;
+        let kills: Vec<_> = steps.iter().filter(|s| s.nemesis == "kill").collect();
+        assert!(kills.len() > 2 && kills.len() < steps.len());
+        assert!(kills.iter().all(|step| step.at_ms >= WARM_UP_MS));
+    }
+}

@@ -1,0 +1,104 @@
+//! The little of HTML that the reports need.
+
+use crate::verdict::{Grade, Outcome};
+
+/// A text that can stand anywhere in a page.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped += "&amp;",
+            '<' => escaped += "&lt;",
+            '>' => escaped += "&gt;",
+            '"' => escaped += "&quot;",
+            '\n' | '\t' => escaped.push(c),
+            // Logs may hold colours and worse, which no page may.
+            c if c.is_control() => escaped.push(' '),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// A whole page.
+#[must_use]
+pub fn document(title: &str, body: &str) -> String {
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
+         <title>{}</title>\n<style>\n{}</style>\n</head>\n<body>\n{body}</body>\n</html>\n",
+        escape(title),
+        include_str!("style.css"),
+    )
+}
+
+/// A table. Cells are HTML already; those of columns named in `right` stand to the right.
+#[must_use]
+pub fn table(head: &[&str], right: &[usize], rows: &[Vec<String>]) -> String {
+    let class = |column| {
+        if right.contains(&column) {
+            " class=\"n\""
+        } else {
+            ""
+        }
+    };
+    let cells = |tag: &str, cells: &mut dyn Iterator<Item = &str>| -> String {
+        let cells = cells.enumerate();
+        let cells = cells.map(|(n, cell)| format!("<{tag}{}>{cell}</{tag}>", class(n)));
+        format!("<tr>{}</tr>\n", cells.collect::<String>())
+    };
+    let head = cells("th", &mut head.iter().copied());
+    let rows: String = rows
+        .iter()
+        .map(|row| cells("td", &mut row.iter().map(String::as_str)))
+        .collect();
+    format!("<table>\n<thead>{head}</thead>\n<tbody>\n{rows}</tbody>\n</table>\n")
+}
+
+/// A part that is opened by whoever wants to see it.
+#[must_use]
+pub fn folded(title: &str, body: &str) -> String {
+    format!("<details><summary>{title}</summary>\n{body}</details>\n")
+}
+
+/// A time as people read it.
+#[must_use]
+pub fn seconds(ns: u64) -> String {
+    format!("{:.3}", ns as f64 / 1e9)
+}
+
+/// A number with its thousands apart.
+#[must_use]
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The class of an outcome, as the style knows it.
+#[must_use]
+pub fn class(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pass => "pass",
+        Outcome::Fail => "fail",
+        Outcome::Unknown => "unknown",
+    }
+}
+
+/// A grade in words.
+#[must_use]
+pub fn grade(grade: Grade) -> &'static str {
+    match grade {
+        Grade::Wrong => "wrong",
+        Grade::Late => "late",
+        Grade::Unsure => "unsure",
+        Grade::Note => "note",
+    }
+}

@@ -1,0 +1,219 @@
+//! Planted bugs: what catches each of them, in how many of how many seeds, and how soon.
+//!
+//! A suite that can't find a bug that is known to be there finds none that isn't known.
+
+use std::{fs, io, time::Duration};
+
+use crate::{
+    job::{self, Common, Done, Job},
+    stop::Stop,
+    verdict::Outcome,
+};
+
+/// Where a bug is planted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Where {
+    /// In the product: the program `quorate-mutants`, told by the variable QUORATE_MUTANT.
+    Product,
+    /// In this harness.
+    Harness,
+}
+
+/// A planted bug, and what has to catch it.
+#[derive(Clone, Copy, Debug)]
+pub struct Mutant {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it is planted.
+    pub planted: Where,
+    /// The workload that catches it.
+    pub workload: &'static str,
+    /// The nemeses that catch it.
+    pub nemesis: &'static str,
+    /// How long clients and nemeses are at work.
+    pub seconds: u64,
+}
+
+/// All of them.
+pub const MUTANTS: &[Mutant] = &[
+    product("follower-reads-locally", "register", "latency", 30),
+    product("read-without-quorum", "register", "partition-leader", 30),
+    product("log-not-synced", "set", "power", 40),
+    product("vote-not-persisted", "election", "storm", 60),
+    product("ack-before-commit", "set", "partition-leader", 30),
+    product("quorum-off-by-one", "set", "partition-leader", 30),
+    product("blind-retry", "register", "latency", 40),
+    product("unknown-told-as-failed", "register", "partition-leader", 30),
+    product("precondition-at-member", "register", "latency", 30),
+    product("state-by-member", "watch", "kill", 30),
+    product("snapshot-without-reign", "election", "kill", 40),
+    product("epoch-not-increased", "election", "kill-leader", 30),
+    product("lease-check-removed", "mutex", "partition-leader", 40),
+    product("lease-too-long", "mutex", "partition-leader", 40),
+    product("wall-clock-lease", "mutex", "clock+partition-leader", 60),
+    product("takeover-without-wait", "mutex", "reset", 60),
+    product("gateway-ignores-epochs", "mutex", "pause-leader", 60),
+    product("acked-before-service", "queue", "kill-leader", 40),
+    product("watch-drops-event", "watch", "kill", 30),
+    harness("timeout-is-fail", "register", "partition-leader", 30),
+    harness("infos-ignored", "register", "partition-leader", 30),
+    harness("disk-lies", "set", "power", 40),
+    harness("heals-nothing", "register", "partition-leader", 20),
+];
+
+const fn product(
+    name: &'static str,
+    workload: &'static str,
+    nemesis: &'static str,
+    seconds: u64,
+) -> Mutant {
+    Mutant {
+        name,
+        planted: Where::Product,
+        workload,
+        nemesis,
+        seconds,
+    }
+}
+
+const fn harness(
+    name: &'static str,
+    workload: &'static str,
+    nemesis: &'static str,
+    seconds: u64,
+) -> Mutant {
+    Mutant {
+        planted: Where::Harness,
+        ..product(name, workload, nemesis, seconds)
+    }
+}
+
+/// The mutant of this name.
+#[must_use]
+pub fn named(name: &str) -> Option<&'static Mutant> {
+    MUTANTS.iter().find(|mutant| mutant.name == name)
+}
+
+/// Whether this bug is planted in this harness.
+#[must_use]
+pub fn in_harness(name: &str) -> bool {
+    named(name).is_some_and(|mutant| mutant.planted == Where::Harness)
+}
+
+/// How a mutant fared.
+struct Row {
+    mutant: &'static Mutant,
+    caught: Vec<Duration>,
+    runs: usize,
+    by: Vec<String>,
+}
+
+/// Runs mutants with so many seeds each, writes `mutants.md`; gives whether each was caught
+/// in all seeds but one of twenty.
+///
+/// # Errors
+/// When the table can't be written.
+pub async fn selftest(
+    common: &Common,
+    only: &[String],
+    seeds: u64,
+    stop: &Stop,
+) -> io::Result<bool> {
+    fs::create_dir_all(&common.out)?;
+    let mut rows: Vec<Row> = Vec::new();
+    let chosen = |mutant: &&Mutant| only.is_empty() || only.iter().any(|it| it == mutant.name);
+    for mutant in MUTANTS.iter().filter(chosen) {
+        let mut row = Row {
+            mutant,
+            caught: Vec::new(),
+            runs: 0,
+            by: Vec::new(),
+        };
+        for seed in 1..=seeds {
+            let job = Job {
+                workload: mutant.workload.to_owned(),
+                nemesis: mutant.nemesis.to_owned(),
+                seed: 1_000 + seed,
+                seconds: mutant.seconds,
+                members: Some(3),
+                mutant: Some(mutant.name.to_owned()),
+            };
+            let done = job::run(common, job, stop).await;
+            if stop.asked() {
+                return Ok(false);
+            }
+            println!("{}: {}", mutant.name, done.line());
+            row.add(&done);
+        }
+        rows.push(row);
+        fs::write(common.out.join("mutants.md"), table(&rows))?;
+    }
+    println!("{}", table(&rows));
+    Ok(!rows.is_empty() && rows.iter().all(Row::holds))
+}
+
+impl Row {
+    fn add(&mut self, done: &Done) {
+        self.runs += 1;
+        // A bug in the harness is caught when it lets no run pass; one in the product only
+        // when it is seen to be wrong.
+        let caught = match self.mutant.planted {
+            Where::Product => done.outcome == Outcome::Fail,
+            Where::Harness => done.verdict.is_some() && done.outcome != Outcome::Pass,
+        };
+        if !caught {
+            return;
+        }
+        self.caught.push(done.took);
+        let worst = done.verdict.as_ref().and_then(|it| it.findings.first());
+        if let Some(worst) = worst {
+            let by = format!("{}: {}", worst.checker, worst.kind);
+            if !self.by.contains(&by) {
+                self.by.push(by);
+            }
+        }
+    }
+
+    fn holds(&self) -> bool {
+        self.caught.len() * 20 >= self.runs * 19
+    }
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut text = "| mutant | workload x nemesis | caught by | caught in | seconds, median | seconds, worst |\n|---|---|---|---|---|---|\n".to_owned();
+    for row in rows {
+        let mut took = row.caught.clone();
+        took.sort();
+        let seconds = |time: Option<&Duration>| {
+            time.map_or("-".to_owned(), |time| time.as_secs().to_string())
+        };
+        text += &format!(
+            "| {} | {} x {} | {} | {} of {} | {} | {} |\n",
+            row.mutant.name,
+            row.mutant.workload,
+            row.mutant.nemesis,
+            row.by.join(", "),
+            row.caught.len(),
+            row.runs,
+            seconds(took.get(took.len() / 2)),
+            seconds(took.last()),
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_mutant_names_nemeses_that_exist() {
+        for mutant in MUTANTS {
+            for name in mutant.nemesis.split('+') {
+                assert!(crate::nemesis::named(name).is_ok(), "{}", mutant.name);
+            }
+            assert!(crate::workload::named(mutant.workload).is_ok());
+        }
+        assert!(in_harness("heals-nothing") && !in_harness("lease-too-long"));
+    }
+}

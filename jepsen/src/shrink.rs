@@ -1,0 +1,251 @@
+//! Makes an anomaly as small as can be: of hundreds of operations on a key, the few that
+//! can't be explained together.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    checker::{
+        self, Operation, Run, Settings,
+        linear::{self, Order},
+        witness,
+    },
+    history::Type,
+    verdict::{Finding, Grade},
+};
+
+/// The time for one anomaly.
+const BUDGET: Duration = Duration::from_secs(5);
+/// The time for one question of it.
+const QUESTION: Duration = Duration::from_millis(500);
+/// So many anomalies are made small; the others are of the same kinds.
+const MOST: usize = 5;
+
+/// A few operations that can't be explained together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Anomaly {
+    /// Who says so.
+    pub checker: String,
+    /// Why, in a sentence.
+    pub what: String,
+    /// The operations, in the order in which they were asked for.
+    pub operations: Vec<Small>,
+}
+
+/// An operation, as it is shown to a person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Small {
+    /// Its line in the history.
+    pub line: usize,
+    /// Who asked.
+    pub process: u64,
+    /// Whom.
+    pub member: u64,
+    /// What, as in `write k1 7`.
+    pub text: String,
+    /// `ok`, `fail` or `info`.
+    pub outcome: Type,
+    /// When it was asked for.
+    pub start: u64,
+    /// When the client was told of its outcome.
+    pub told: u64,
+    /// The revision that was told.
+    pub revision: Option<u64>,
+}
+
+impl Small {
+    fn of(it: &Operation) -> Small {
+        Small {
+            line: it.line,
+            process: it.process,
+            member: it.member,
+            text: it.told_as(),
+            outcome: it.kind,
+            start: it.start,
+            told: it.told,
+            revision: it.revision,
+        }
+    }
+}
+
+/// Makes the anomalies of a run's folder small.
+///
+/// # Errors
+/// When the folder can't be read.
+pub fn of_run(folder: &Path) -> io::Result<Vec<Anomaly>> {
+    let run = Run::load(folder)?;
+    let settings = Settings::default();
+    let all = checker::all(&run, &settings);
+    let findings: Vec<Finding> = all.into_iter().flat_map(|it| it.findings).collect();
+    Ok(anomalies(&run, &findings, &settings))
+}
+
+/// Makes the anomalies among the findings small, one of each kind and key.
+#[must_use]
+pub fn anomalies(run: &Run, findings: &[Finding], settings: &Settings) -> Vec<Anomaly> {
+    let wrong = findings.iter().filter(|it| it.grade == Grade::Wrong);
+    let wrong: Vec<&Finding> = wrong.filter(|it| !it.operations.is_empty()).collect();
+    let mut small: Vec<Anomaly> = Vec::new();
+    let mut kinds: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let register = checker::register(run, settings);
+    let keys = linear::by_key(&register);
+    let deadline = Instant::now() + BUDGET * 2;
+    for finding in wrong {
+        let seen = kinds.entry((&finding.checker, &finding.kind)).or_default();
+        *seen += 1;
+        if small.len() >= MOST || *seen > 2 {
+            continue;
+        }
+        let mut shown = shown(run, finding);
+        if finding.checker == "linear" && Instant::now() < deadline {
+            let key = witness::keys_of(&register, &finding.operations);
+            let key = key.first().and_then(|key| keys.get(key));
+            shown = key.map_or(shown, |operations| smallest(operations));
+        }
+        small.push(Anomaly {
+            checker: finding.checker.clone(),
+            what: finding.what.clone(),
+            operations: shown.iter().map(Small::of).collect(),
+        });
+    }
+    // The smallest tell most.
+    small.sort_by_key(|it| (it.checker != "linear", it.operations.len()));
+    small
+}
+
+/// The operations that a finding names.
+fn shown(run: &Run, finding: &Finding) -> Vec<Operation> {
+    let lines: BTreeSet<usize> = finding.operations.iter().copied().collect();
+    let named = |it: &&Operation| it.lines().any(|line| lines.contains(&line));
+    run.operations.iter().filter(named).cloned().collect()
+}
+
+/// The fewest operations of a key that have no order, as far as time allows.
+#[must_use]
+pub fn smallest(operations: &[Operation]) -> Vec<Operation> {
+    let deadline = Instant::now() + BUDGET;
+    let mut wrong = |some: &[Operation]| {
+        let whole = explained(some, operations);
+        linear::order(&whole, QUESTION) == Order::None
+    };
+    let shortest = beginning(operations, &mut wrong);
+    let fewest = fewest(&shortest, &mut wrong, deadline);
+    explained(&fewest, operations)
+}
+
+/// Leaves out what saw a value whose writer was left out: without it, every history would
+/// look wrong, and for another reason.
+fn explained(some: &[Operation], all: &[Operation]) -> Vec<Operation> {
+    let writers = |of: &[Operation]| -> BTreeSet<String> {
+        let writes = of.iter().filter(|it| it.writes());
+        writes.map(|it| it.leaves().to_string()).collect()
+    };
+    let known = writers(all);
+    let mut kept = some.to_vec();
+    loop {
+        let there = writers(&kept);
+        let before = kept.len();
+        kept.retain(|it| {
+            let value = it.saw().unwrap_or(&Value::Null).to_string();
+            value == "null" || there.contains(&value) || !known.contains(&value)
+        });
+        if kept.len() == before {
+            return kept;
+        }
+    }
+}
+
+/// The shortest beginning that is wrong: what was asked for later can't explain it.
+fn beginning(all: &[Operation], wrong: &mut impl FnMut(&[Operation]) -> bool) -> Vec<Operation> {
+    let mut sorted = all.to_vec();
+    sorted.sort_by_key(|it| (it.told, it.line));
+    let (mut fine, mut bad) = (0, sorted.len());
+    while bad - fine > 1 {
+        let middle = fine + (bad - fine) / 2;
+        let until = sorted[middle - 1].told;
+        let some: Vec<Operation> = all.iter().filter(|it| it.start <= until).cloned().collect();
+        if wrong(&some) {
+            bad = middle;
+        } else {
+            fine = middle;
+        }
+    }
+    let until = sorted
+        .get(bad.saturating_sub(1))
+        .map_or(u64::MAX, |it| it.told);
+    let some: Vec<Operation> = all.iter().filter(|it| it.start <= until).cloned().collect();
+    if wrong(&some) { some } else { all.to_vec() }
+}
+
+/// Delta debugging: leaves out halves, quarters and so on, down to single ones, as long as
+/// what is left is still wrong.
+pub fn fewest<T: Clone>(
+    all: &[T],
+    mut wrong: impl FnMut(&[T]) -> bool,
+    deadline: Instant,
+) -> Vec<T> {
+    let mut kept = all.to_vec();
+    let mut parts = 2;
+    while kept.len() > 1 {
+        let size = kept.len().div_ceil(parts);
+        let mut smaller = false;
+        let mut at = 0;
+        while at < kept.len() {
+            if Instant::now() > deadline {
+                return kept;
+            }
+            let end = (at + size).min(kept.len());
+            let rest: Vec<T> = [&kept[..at], &kept[end..]].concat();
+            if !rest.is_empty() && wrong(&rest) {
+                kept = rest;
+                smaller = true;
+            } else {
+                at = end;
+            }
+        }
+        if size == 1 && !smaller {
+            break;
+        }
+        parts = if size == 1 {
+            kept.len().max(2)
+        } else {
+            (parts * 2).min(kept.len().max(2))
+        };
+    }
+    kept
+}
+
+/// As text, for a terminal.
+#[must_use]
+pub fn text(anomalies: &[Anomaly]) -> String {
+    let mut text = String::new();
+    for it in anomalies {
+        text += &format!("{}: {}\n", it.checker, it.what);
+        for small in &it.operations {
+            let outcome = match small.outcome {
+                Type::Ok => "ok",
+                Type::Fail => "fail",
+                _ => "info",
+            };
+            let revision = small
+                .revision
+                .map_or_else(String::new, |it| format!(" @{it}"));
+            text += &format!(
+                "  {:>10.3}-{:>10.3} s  process {:<4} member {}  {} {outcome}{revision}\n",
+                small.start as f64 / 1e9,
+                small.told as f64 / 1e9,
+                small.process,
+                small.member,
+                small.text,
+            );
+        }
+    }
+    text
+}

@@ -1,0 +1,231 @@
+//! Runs for hours: all workloads under all nemeses in turn, alone and in pairs.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
+
+use crate::{
+    history::{self, Fault, Sight},
+    job::{self, Common, Done, Job},
+    nemesis, report,
+    stop::Stop,
+    verdict::Outcome,
+    workload,
+};
+
+/// What is dealt more often than once: what the guarantees are about.
+const OFTEN: &[&str] = &[
+    "kill-leader",
+    "power",
+    "storm",
+    "partition",
+    "pause-group",
+    "kill",
+];
+/// One run of so many has two nemeses at the same time.
+const PAIRS: u32 = 3;
+
+/// Whether a nemesis says anything of a workload.
+#[must_use]
+pub fn fits(workload: &str, nemesis: &str) -> bool {
+    match nemesis {
+        "rabbit" | "pause-connector" => workload::needs_broker(workload),
+        _ => true,
+    }
+}
+
+/// The next nemesis for a workload; what doesn't fit it waits for the next workload.
+fn deal(dice: &mut StdRng, workload: &str, deck: &mut Vec<&'static str>) -> String {
+    loop {
+        if let Some(at) = deck.iter().rposition(|name| fits(workload, name)) {
+            return deck.remove(at).to_owned();
+        }
+        deck.clear();
+        deck.extend(nemesis::ALL.iter().map(|kind| kind.name));
+        deck.extend(OFTEN);
+        deck.shuffle(dice);
+    }
+}
+
+/// The jobs of a soak, without an end; the seed decides.
+pub fn jobs(seed: u64, seconds: u64, workloads: Vec<String>) -> impl Iterator<Item = Job> {
+    let mut dice = StdRng::seed_from_u64(seed);
+    let mut deck: Vec<&'static str> = Vec::new();
+    (0_u64..).map(move |n| {
+        let workload = workloads[n as usize % workloads.len()].clone();
+        let mut nemesis = deal(&mut dice, &workload, &mut deck);
+        if dice.random_ratio(1, PAIRS) {
+            let other = deal(&mut dice, &workload, &mut deck);
+            let apart = |a: &str, b: &str| nemesis::apart(a, b).is_some();
+            let meets = !apart(&nemesis, &other) && !apart(&other, &nemesis);
+            if other != nemesis && meets {
+                nemesis = nemesis + "+" + &other;
+            }
+        }
+        Job {
+            workload,
+            nemesis,
+            seed: seed + n,
+            seconds,
+            members: None,
+            mutant: None,
+        }
+    })
+}
+
+/// Runs until the time is over; writes `summary.md` and `summary.html` after each run.
+/// Gives the worst outcome.
+///
+/// # Errors
+/// When the summary can't be written.
+pub async fn soak(
+    common: &Common,
+    time: Duration,
+    jobs: impl Iterator<Item = Job>,
+    stop: &Stop,
+) -> io::Result<Outcome> {
+    let begun = Instant::now();
+    let mut done: Vec<Done> = Vec::new();
+    fs::create_dir_all(&common.out)?;
+    for job in jobs {
+        if stop.asked() || begun.elapsed() >= time {
+            break;
+        }
+        let ran = job::run(common, job, stop).await;
+        println!("{}", ran.line());
+        if stop.asked() {
+            // It was cut short, and says nothing.
+            break;
+        }
+        done.push(ran);
+        write(&common.out, &done, begun.elapsed())?;
+    }
+    println!("{}", common.out.join("summary.md").display());
+    Ok(worst(&done))
+}
+
+/// The worst of all; nothing is no pass.
+#[must_use]
+pub fn worst(done: &[Done]) -> Outcome {
+    let all = done.iter().map(|it| it.outcome);
+    all.max().unwrap_or(Outcome::Unknown)
+}
+
+fn write(out: &Path, done: &[Done], took: Duration) -> io::Result<()> {
+    let folders: Vec<&Path> = done.iter().filter_map(|it| it.folder.as_deref()).collect();
+    let summary = report::summary(&folders);
+    let mut text = format!("{} min.\n\n", took.as_secs() / 60);
+    text += &summary.markdown();
+    text += &matrix(done);
+    let mut met = Met::default();
+    for folder in &folders {
+        met.add(folder);
+    }
+    text += &met.markdown();
+    text += "\n| run that is no pass | outcome | what |\n|---|---|---|\n";
+    for it in done.iter().filter(|it| it.outcome != Outcome::Pass) {
+        text += &format!(
+            "| {} x {}, seed {} | {} | {} |\n",
+            it.job.workload,
+            it.job.nemesis,
+            it.job.seed,
+            it.outcome,
+            it.line().replace('|', "/")
+        );
+    }
+    fs::write(out.join("summary.md"), text)?;
+    fs::write(out.join("summary.html"), summary.page(out))
+}
+
+/// Which workload met which nemesis, and how that ended: passes/runs.
+fn matrix(done: &[Done]) -> String {
+    let mut cells: BTreeMap<(&str, &str), (usize, usize)> = BTreeMap::new();
+    for it in done {
+        for nemesis in it.job.nemesis.split('+') {
+            let cell = cells.entry((nemesis, &it.job.workload)).or_default();
+            cell.0 += usize::from(it.outcome == Outcome::Pass);
+            cell.1 += 1;
+        }
+    }
+    let mut text = format!("\n| passes/runs | {} |\n", workload::ALL.join(" | "));
+    text += &format!("|---|{}\n", "---|".repeat(workload::ALL.len()));
+    for kind in nemesis::ALL {
+        let row: Vec<String> = workload::ALL
+            .iter()
+            .map(|workload| match cells.get(&(kind.name, *workload)) {
+                Some((passes, runs)) => format!("{passes}/{runs}"),
+                None => String::new(),
+            })
+            .collect();
+        text += &format!("| {} | {} |\n", kind.name, row.join(" | "));
+    }
+    text
+}
+
+/// What faults met that only the files tell.
+#[derive(Default)]
+struct Met {
+    leader_kills: u64,
+    members_killed: u64,
+    power_cuts: u64,
+}
+
+impl Met {
+    fn add(&mut self, folder: &Path) {
+        let faults: Vec<Fault> = history::read(&folder.join("faults.jsonl")).unwrap_or_default();
+        let sights: Vec<Sight> = history::read(&folder.join("reigns.jsonl")).unwrap_or_default();
+        for fault in faults.iter().filter(|fault| fault.effective.is_some()) {
+            let power = fault.nemesis == "power";
+            if !power && !fault.nemesis.starts_with("kill") {
+                continue;
+            }
+            // Who led when it began, as was seen last before.
+            let before = sights.partition_point(|sight| sight.time < fault.begun);
+            let leader = sights[..before].iter().rev().find_map(|sight| sight.leader);
+            let met = leader.is_some_and(|leader| fault.members.contains(&leader));
+            self.leader_kills += u64::from(met);
+            self.members_killed += fault.members.len() as u64;
+            if power {
+                self.power_cuts += fault.members.len() as u64;
+            }
+        }
+    }
+
+    fn markdown(&self) -> String {
+        format!(
+            "\n| what was met (storms not counted) | |\n|---|---|\n| leaders killed, power cuts included | {} |\n| members killed | {} |\n| members whose power was cut | {} |\n",
+            self.leader_kills, self.members_killed, self.power_cuts
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some(seed: u64) -> Vec<Job> {
+        let workloads = workload::ALL.iter().map(|it| (*it).to_owned()).collect();
+        jobs(seed, 30, workloads).take(400).collect()
+    }
+
+    #[test]
+    fn every_nemesis_has_its_turn_alone_and_with_another() {
+        let jobs = some(5);
+        assert_eq!(jobs, some(5));
+        for kind in nemesis::ALL {
+            let alone = jobs.iter().any(|job| job.nemesis == kind.name);
+            let in_pair = jobs.iter().any(|job| {
+                job.nemesis.contains('+') && job.nemesis.split('+').any(|it| it == kind.name)
+            });
+            assert!(alone && in_pair, "{}", kind.name);
+        }
+        for job in &jobs {
+            assert!(job.nemesis.split('+').all(|it| fits(&job.workload, it)));
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Messages in RabbitMQ: published at an even rate with confirms, looked for in the end.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
+    options::{
+        BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
+        QueueDeclareOptions,
+    },
+    types::FieldTable,
+};
+use parking_lot::Mutex;
+use serde_json::json;
+
+use super::pace::{Client, Settled};
+use crate::{bed::Bed, stop::Stop};
+
+/// How long a confirm may take before nothing is known of the message.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(5);
+
+/// What was confirmed so far.
+#[derive(Default)]
+pub struct Published {
+    next: AtomicU64,
+    confirmed: Mutex<BTreeSet<String>>,
+}
+
+impl Published {
+    /// All ids that the broker has confirmed.
+    #[must_use]
+    pub fn confirmed(&self) -> BTreeSet<String> {
+        self.confirmed.lock().clone()
+    }
+}
+
+/// Declares durable queues.
+///
+/// # Errors
+/// When the broker refuses.
+pub async fn declare(uri: &str, queues: &[&str]) -> Result<(), String> {
+    let declared = async {
+        let channel = channel(uri).await?;
+        for queue in queues {
+            let options = QueueDeclareOptions::durable();
+            channel
+                .queue_declare((*queue).into(), options, FieldTable::default())
+                .await?;
+        }
+        Ok(())
+    };
+    declared
+        .await
+        .map_err(|error: lapin::Error| error.to_string())
+}
+
+async fn channel(uri: &str) -> Result<Channel, lapin::Error> {
+    let connection = Connection::connect(uri, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
+    Ok(channel)
+}
+
+/// Publishes to a queue until it is stopped. Messages are their ids.
+pub async fn publish(
+    bed: Arc<Bed>,
+    published: Arc<Published>,
+    queue: String,
+    number: u64,
+    pause: Duration,
+    stop: Stop,
+) {
+    let mut client = Client::elsewhere(&bed, number);
+    let uri = bed.broker.as_ref().map(|broker| broker.uri.clone());
+    let uri = uri.unwrap_or_default();
+    let mut open: Option<Channel> = None;
+    while !stop.within(pause).await {
+        let Some(now) = &open else {
+            let tried = tokio::time::timeout(CONFIRMED_WITHIN, channel(&uri)).await;
+            open = tried.ok().and_then(Result::ok);
+            continue;
+        };
+        let n = published.next.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{queue}-{n:06}");
+        let invoked = client.invoke("publish", Some(&queue), json!(id));
+        let settled = match tokio::time::timeout(CONFIRMED_WITHIN, send(now, &queue, &id)).await {
+            Ok(Ok(Confirmation::Ack(None))) => {
+                published.confirmed.lock().insert(id);
+                Settled::ok(None, None)
+            }
+            other => {
+                // A message in it may or may not be in the queue: it is not used again.
+                open = None;
+                Settled::info(format!("{other:?}"))
+            }
+        };
+        client.settle(invoked, settled);
+    }
+}
+
+async fn send(channel: &Channel, queue: &str, id: &str) -> Result<Confirmation, lapin::Error> {
+    let options = BasicPublishOptions {
+        mandatory: true,
+        immediate: false,
+    };
+    let properties = BasicProperties::default().with_delivery_mode(2);
+    let body = id.as_bytes();
+    let confirm = channel.basic_publish("".into(), queue.into(), options, body, properties);
+    confirm.await?.await
+}
+
+/// Takes out what is ready in queues.
+///
+/// # Errors
+/// When the broker doesn't tell.
+pub async fn take_all(uri: &str, queues: &[&str]) -> Result<Vec<String>, String> {
+    let taken = async {
+        let channel = channel(uri).await?;
+        let mut all = Vec::new();
+        for queue in queues {
+            let get = || channel.basic_get((*queue).into(), BasicGetOptions::default());
+            while let Some(message) = get().await? {
+                all.push(String::from_utf8_lossy(&message.data).into_owned());
+                message.acker.ack(BasicAckOptions::default()).await?;
+            }
+        }
+        Ok(all)
+    };
+    taken.await.map_err(|error: lapin::Error| error.to_string())
+}

@@ -1,0 +1,120 @@
+//! Configuration: services and HTTP channels that lean on them are applied and deleted
+//! through all members. Every member has to end with the same catalog.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rand::{Rng, rngs::StdRng};
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Workload,
+    pace::{Client, FINAL, Settled, clients},
+};
+use crate::{bed::Bed, client::Outcome, history::Type, stop::Stop};
+
+/// So many names of each kind: few enough that they lean on each other.
+const NAMES: u32 = 6;
+/// One operation of so many looks at the whole catalog, as the member has it now.
+const LOOKS: u32 = 20;
+
+/// The workload.
+#[derive(Default)]
+pub struct Config;
+
+#[async_trait]
+impl Workload for Config {
+    async fn work(&self, bed: &Arc<Bed>, stop: &Stop) {
+        clients(bed, |mut client| {
+            let stop = stop.clone();
+            async move {
+                let mut done = 0;
+                while !client.rests(&stop).await {
+                    match client.dice.random_ratio(1, LOOKS) {
+                        true => look(&client, "catalog", "stale").await,
+                        false => change(&mut client, &mut done).await,
+                    }
+                }
+            }
+        })
+        .await;
+    }
+
+    async fn finish(&self, bed: &Arc<Bed>) -> Result<(), String> {
+        for number in 0..bed.cluster.members.len() as u64 {
+            let client = Client::reader(bed, number, FINAL);
+            look(&client, "final", "linearizable").await;
+        }
+        Ok(())
+    }
+}
+
+/// The fields of something that is applied; no two are the same.
+fn fields(kind: &str, n: u32, unique: u64, dice: &mut StdRng) -> Value {
+    let leans_on = format!("s{}", dice.random_range(0..NAMES));
+    match kind {
+        "service" => json!({
+            "upstream": format!("http://127.0.0.1:9/{unique}"),
+            "timeout_ms": dice.random_range(1_000..10_000),
+        }),
+        _ => json!({
+            "path": format!("/config/{n}/{unique}"),
+            "service": leans_on,
+        }),
+    }
+}
+
+async fn change(client: &mut Client, done: &mut u64) {
+    let n = client.dice.random_range(0..NAMES);
+    let (kind, name) = match client.dice.random_ratio(1, 2) {
+        true => ("service", format!("s{n}")),
+        false => ("http_channel", format!("c{n}")),
+    };
+    *done += 1;
+    let unique = client.number * 1_000_000 + *done;
+    let key = format!("{kind}/{name}");
+    let url = client.member.admin(&format!("/v1/config/{key}"));
+    let json = [("content-type", "application/json".to_owned())];
+    let (invoked, outcome) = match client.dice.random_ratio(2, 3) {
+        true => {
+            let fields = fields(kind, n, unique, &mut client.dice);
+            let body = fields.to_string();
+            let invoked = client.invoke("apply", Some(&key), fields);
+            let outcome = client.http.ask(Method::PUT, &url, &json, body).await;
+            (invoked, outcome)
+        }
+        false => {
+            let invoked = client.invoke("delete", Some(&key), Value::Null);
+            let outcome = client.http.ask(Method::DELETE, &url, &[], "").await;
+            (invoked, outcome)
+        }
+    };
+    let settled = match &outcome {
+        Outcome::Answer(it) if it.status == 200 => Settled::ok(None, it.revision),
+        _ => Settled::unless_done(&outcome),
+    };
+    client.settle(invoked, settled);
+}
+
+/// The whole catalog of a member.
+async fn look(client: &Client, f: &str, consistency: &str) {
+    let url = client
+        .member
+        .admin(&format!("/v1/config?consistency={consistency}"));
+    let outcome = client.http.ask(Method::GET, &url, &[], "").await;
+    let Outcome::Answer(answer) = outcome else {
+        return;
+    };
+    if answer.status != 200 {
+        return;
+    }
+    let listing: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let mut catalog = Map::new();
+    for it in listing["resources"].as_array().into_iter().flatten() {
+        let word = |name: &str| it[name].as_str().unwrap_or_default().to_owned();
+        let key = format!("{}/{}", word("kind"), word("name"));
+        catalog.insert(key, it["resource"].clone());
+    }
+    client.tell(Type::Ok, f, "catalog", catalog.into(), answer.revision);
+}

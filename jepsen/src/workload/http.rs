@@ -1,0 +1,99 @@
+//! Services on every member: the ping that is always there, a built-in one and one of a
+//! user behind HTTP channels. They answer without a quorum too.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use rand::seq::IndexedRandom;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{
+    Workload,
+    pace::{Client, Settled, clients},
+    sink::Sink,
+};
+use crate::{bed::Bed, client::Outcome, cluster::api, stop::Stop};
+
+const PING: &str = "/zato/ping";
+const ECHO: &str = "/chaos/echo";
+const UPSTREAM: &str = "/chaos/upstream";
+
+/// The workload.
+#[derive(Default)]
+pub struct Http {
+    sink: Mutex<Option<Sink>>,
+}
+
+#[async_trait]
+impl Workload for Http {
+    async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), String> {
+        let sink = Sink::start(bed, &[], [0, 0]).await?;
+        let service = |name: &str, path: &str| {
+            let it = json!({"path": path, "service": name});
+            ("http_channel", format!("chaos-{name}"), it)
+        };
+        for (kind, name, fields) in [
+            (
+                "service",
+                "upstream".to_owned(),
+                json!({"upstream": sink.url("service")}),
+            ),
+            service("echo", ECHO),
+            service("upstream", UPSTREAM),
+        ] {
+            put(bed, kind, &name, &fields).await?;
+        }
+        *self.sink.lock() = Some(sink);
+        Ok(())
+    }
+
+    async fn work(&self, bed: &Arc<Bed>, stop: &Stop) {
+        clients(bed, |mut client| {
+            let stop = stop.clone();
+            async move {
+                while !client.rests(&stop).await {
+                    call(&mut client).await;
+                }
+            }
+        })
+        .await;
+    }
+}
+
+async fn call(client: &mut Client) {
+    let path = *[PING, ECHO, UPSTREAM]
+        .choose(&mut client.dice)
+        .unwrap_or(&PING);
+    let invoked = client.invoke("http", Some(path), Value::Null);
+    let (method, body) = match path {
+        PING => (Method::GET, ""),
+        _ => (Method::POST, "hello"),
+    };
+    let url = client.member.http(path);
+    let outcome = client.http.ask(method, &url, &[], body).await;
+    let settled = match &outcome {
+        Outcome::Answer(it) if it.status == 200 => {
+            let text = String::from_utf8_lossy(&it.body);
+            match path != ECHO || text == body {
+                true => Settled::ok(Some(json!(200)), None),
+                false => Settled::fail(format!("200, and the answer was {text:?}"), None),
+            }
+        }
+        _ => Settled::unread(&outcome),
+    };
+    client.settle(invoked, settled);
+}
+
+/// Declares a resource, for what is there before a run begins.
+///
+/// # Errors
+/// When that is refused.
+pub async fn put(bed: &Bed, kind: &str, name: &str, fields: &Value) -> Result<(), String> {
+    let url = bed.cluster.members[0].admin(&format!("/v1/config/{kind}/{name}"));
+    match api::call(Method::PUT, &url, fields.to_string()).await? {
+        (200, _) => Ok(()),
+        (status, text) => Err(format!("{url}: {status} {text}")),
+    }
+}

@@ -1,0 +1,159 @@
+//! Messages from RabbitMQ to services, through connectors that run on one member at a time.
+//!
+//! Queue: every message that was confirmed is handled at least once, and acknowledged only
+//! after that. Mutex: channels that the lease alone fences, one whose service looks at
+//! epochs and one whose doesn't, and one that the broker fences; no call of an older epoch
+//! begins once one of a newer has.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use rand::seq::IndexedRandom;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::{Workload, amqp, amqp::Published, http::put, sink::Sink};
+use crate::{bed::Bed, cluster::api, stop::Stop};
+
+const KIND: &str = "amqp_channel";
+/// How long everything that is left may take to be handled, once all is healed.
+const DRAINED_WITHIN: Duration = Duration::from_secs(40);
+
+/// The workload.
+pub struct Messages {
+    channels: &'static [&'static str],
+    /// How each is fenced; the dice decide where nothing stands.
+    fences: &'static [&'static str],
+    /// How long a service takes, in ms at least and at most.
+    work_ms: [u64; 2],
+    /// Those whose service looks at epochs.
+    checked: &'static [&'static str],
+    published: Arc<Published>,
+    sink: Mutex<Option<Sink>>,
+}
+
+impl Messages {
+    /// Nothing is lost.
+    #[must_use]
+    pub fn queue() -> Messages {
+        Messages {
+            channels: &["orders"],
+            fences: &[],
+            // Long enough that something is in flight whenever something dies.
+            work_ms: [20, 60],
+            checked: &[],
+            published: Arc::default(),
+            sink: Mutex::default(),
+        }
+    }
+
+    /// One at a time.
+    #[must_use]
+    pub fn mutex() -> Messages {
+        Messages {
+            channels: &["checked", "naive", "naive-exclusive"],
+            fences: &["lease", "lease", "exclusive"],
+            work_ms: [3, 3],
+            checked: &["checked"],
+            published: Arc::default(),
+            sink: Mutex::default(),
+        }
+    }
+
+    async fn declare(&self, bed: &Bed, sink: &Sink) -> Result<(), String> {
+        let broker = bed.broker.as_ref().ok_or("there is no broker")?;
+        let mut dice = bed.plan.dice(1_000);
+        let drawn = *["exclusive", "lease"].choose(&mut dice).unwrap_or(&"lease");
+        let standby = *["warm", "cold"].choose(&mut dice).unwrap_or(&"warm");
+        let prefetch = *[1, 10, 50].choose(&mut dice).unwrap_or(&10);
+        amqp::declare(&broker.uri, self.channels).await?;
+        let (host, port) = broker.address;
+        for fence in ["exclusive", "lease"] {
+            let connection = json!({
+                "host": host.to_string(), "port": port, "username": "guest",
+                "password": "guest", "fence": fence,
+            });
+            put(bed, "amqp_connection", fence, &connection).await?;
+        }
+        let service = json!({"upstream": sink.url(KIND), "timeout_ms": 2000});
+        put(bed, "service", "sink", &service).await?;
+        for (n, name) in self.channels.iter().enumerate() {
+            let fence = self.fences.get(n).copied().unwrap_or(drawn);
+            let channel = json!({
+                "connection": fence, "queue": name, "service": "sink",
+                "prefetch": prefetch, "standby": standby,
+                "on_failure": {"retries": 100, "backoff_ms": 50, "backoff_max_ms": 200},
+            });
+            put(bed, KIND, name, &channel).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Workload for Messages {
+    async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), String> {
+        let sink = Sink::start(bed, self.checked, self.work_ms).await?;
+        self.declare(bed, &sink).await?;
+        *self.sink.lock() = Some(sink);
+        let url = bed.cluster.members[0].admin("/v1/connectors");
+        api::until("active connectors", Duration::from_secs(30), || async {
+            let told = api::get(&url).await?;
+            let list = told["connectors"].as_array().cloned().unwrap_or_default();
+            let active = list.iter().filter(|it| it["state"] == "active").count();
+            (active >= self.channels.len())
+                .then_some(())
+                .ok_or(told.to_string())
+        })
+        .await
+    }
+
+    async fn work(&self, bed: &Arc<Bed>, stop: &Stop) {
+        let each = self.channels.len() as f64 / (bed.plan.rate as f64 / 2.0).max(1.0);
+        let mut tasks = JoinSet::new();
+        for (number, name) in self.channels.iter().enumerate() {
+            tasks.spawn(amqp::publish(
+                bed.clone(),
+                self.published.clone(),
+                (*name).to_owned(),
+                number as u64,
+                Duration::from_secs_f64(each),
+                stop.clone(),
+            ));
+        }
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                bed.trouble(format!("a publisher died: {error}"));
+            }
+        }
+    }
+
+    async fn finish(&self, _: &Arc<Bed>) -> Result<(), String> {
+        let sink = self.sink.lock().clone().ok_or("there is no sink")?;
+        let confirmed = self.published.confirmed();
+        let deadline = Instant::now() + DRAINED_WITHIN;
+        while sink.waits_for(&confirmed) > 0 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    fn connectors(&self) -> usize {
+        self.channels.len()
+    }
+
+    async fn left(&self, bed: &Arc<Bed>) -> Option<Vec<String>> {
+        let broker = bed.broker.as_ref()?;
+        match amqp::take_all(&broker.uri, self.channels).await {
+            Ok(left) => Some(left),
+            Err(error) => {
+                bed.trouble(format!("the queues can't be looked at: {error}"));
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! A set over KV: each element is a key of its own, added once by one client through any
+//! member. Now and then somebody reads the whole set, and in the end it is read of each.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use async_trait::async_trait;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use rand::Rng;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{
+    Workload,
+    pace::{Client, FINAL, Settled, clients},
+};
+use crate::{bed::Bed, client::Outcome, history::Type, stop::Stop};
+
+const KEY: &str = "set";
+/// One operation of so many is a read: it is long.
+const READS: u32 = 60;
+
+/// The workload.
+#[derive(Default)]
+pub struct Set {
+    next: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl Workload for Set {
+    async fn work(&self, bed: &Arc<Bed>, stop: &Stop) {
+        clients(bed, |mut client| {
+            let (next, stop) = (self.next.clone(), stop.clone());
+            async move {
+                while !client.rests(&stop).await {
+                    match client.dice.random_ratio(1, READS) {
+                        true => read(&mut client).await,
+                        false => add(&mut client, next.fetch_add(1, Ordering::Relaxed)).await,
+                    }
+                }
+            }
+        })
+        .await;
+    }
+
+    async fn finish(&self, bed: &Arc<Bed>) -> Result<(), String> {
+        for number in 0..bed.cluster.members.len() as u64 {
+            let client = Client::reader(bed, number, FINAL);
+            if let Ok((elements, revision)) = whole(&client).await {
+                client.tell(Type::Ok, "final", KEY, elements, revision);
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn add(client: &mut Client, element: u64) {
+    let url = client.member.admin(&format!("/v1/kv/{KEY}/{element:06}"));
+    let invoked = client.invoke("add", Some(KEY), json!(element));
+    let body = element.to_string();
+    let outcome = client.http.ask(Method::PUT, &url, &[], body).await;
+    let settled = match &outcome {
+        Outcome::Answer(it) if it.status == 200 => Settled::ok(None, it.revision),
+        _ => Settled::unless_done(&outcome),
+    };
+    client.settle(invoked, settled);
+}
+
+async fn read(client: &mut Client) {
+    let invoked = client.invoke("read", Some(KEY), Value::Null);
+    let settled = match whole(client).await {
+        Ok((elements, revision)) => Settled::ok(Some(elements), revision),
+        Err(settled) => settled,
+    };
+    client.settle(invoked, settled);
+}
+
+/// All elements, page by page, each page as fresh as can be.
+async fn whole(client: &Client) -> Result<(Value, Option<u64>), Settled> {
+    let mut elements = Vec::new();
+    let mut after = String::new();
+    let mut first = None;
+    loop {
+        let url = format!("/v1/kv?prefix={KEY}/&limit=1000&after={after}");
+        let url = client.member.admin(&url);
+        let outcome = client.http.ask(Method::GET, &url, &[], "").await;
+        let Outcome::Answer(answer) = &outcome else {
+            return Err(Settled::unread(&outcome));
+        };
+        if answer.status != 200 {
+            return Err(Settled::unread(&outcome));
+        }
+        first = first.or(answer.revision);
+        let page: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let entries = page["entries"].as_array().cloned().unwrap_or_default();
+        elements.extend(entries.iter().map(element));
+        let last = entries.last().and_then(|it| it["key"].as_str());
+        match (page["more"].as_bool(), last) {
+            (Some(true), Some(last)) => after = last.to_owned(),
+            _ => return Ok((elements.into(), first)),
+        }
+    }
+}
+
+/// What an entry holds, whatever that is.
+fn element(entry: &Value) -> Value {
+    let bytes = entry["value_base64"].as_str().map(|it| STANDARD.decode(it));
+    let text = match bytes {
+        Some(Ok(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
+        _ => return entry.clone(),
+    };
+    text.parse::<u64>()
+        .map_or_else(|_| json!(text), |it| json!(it))
+}

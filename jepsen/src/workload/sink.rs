@@ -1,0 +1,156 @@
+//! The services behind the members: each notes every call with its epoch. One looks at
+//! epochs and refuses older ones than it has seen, others take all.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use parking_lot::Mutex;
+
+use crate::{bed::Bed, clock::Clock, history::Call, journal::Journal};
+
+struct Inner {
+    clock: Clock,
+    journal: Arc<Journal>,
+    /// The channels that look at epochs.
+    checked: BTreeSet<String>,
+    /// How long a call takes, so that two at the same time are seen to be so.
+    work_ms: [u64; 2],
+    newest: Mutex<BTreeMap<String, u64>>,
+    handled: Mutex<BTreeSet<String>>,
+}
+
+/// The services.
+#[derive(Clone)]
+pub struct Sink {
+    inner: Arc<Inner>,
+    address: SocketAddr,
+}
+
+impl Sink {
+    /// Starts them where every member reaches them; `checked` are the names of channels whose
+    /// service looks at epochs, and `work_ms` how long a call takes, at least and at most.
+    ///
+    /// # Errors
+    /// When there is no port.
+    pub async fn start(
+        bed: &Arc<Bed>,
+        checked: &[&str],
+        work_ms: [u64; 2],
+    ) -> Result<Sink, String> {
+        let net = bed.cluster.net.as_ref();
+        let host = net.map_or(Ipv4Addr::LOCALHOST, |net| net.host());
+        let inner = Arc::new(Inner {
+            clock: bed.clock,
+            journal: bed.journals.connectors.clone(),
+            checked: checked.iter().map(|it| (*it).to_owned()).collect(),
+            work_ms,
+            newest: Mutex::default(),
+            handled: Mutex::default(),
+        });
+        let app = Router::new()
+            .route("/{kind}", axum::routing::any(handle))
+            .with_state(inner.clone());
+        let listener = tokio::net::TcpListener::bind((host, 0)).await;
+        let listener = listener.map_err(|error| format!("the sink has no port: {error}"))?;
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Ok(Sink { inner, address })
+    }
+
+    /// Where the service for connectors of this kind is, or `service` for plain calls.
+    #[must_use]
+    pub fn url(&self, kind: &str) -> String {
+        format!("http://{}/{kind}", self.address)
+    }
+
+    /// Which of these messages were not taken by any service yet.
+    #[must_use]
+    pub fn waits_for(&self, messages: &BTreeSet<String>) -> usize {
+        let handled = self.inner.handled.lock();
+        messages.iter().filter(|it| !handled.contains(*it)).count()
+    }
+}
+
+impl Inner {
+    /// Whether a call is taken: one that looks at epochs refuses older ones.
+    fn takes(&self, channel: &str, epoch: u64) -> bool {
+        if !self.checked.contains(channel) {
+            return true;
+        }
+        let mut newest = self.newest.lock();
+        let seen = newest.entry(channel.to_owned()).or_insert(epoch);
+        *seen = epoch.max(*seen);
+        epoch == *seen
+    }
+}
+
+/// Notes the end of a call even when its caller goes away in between.
+struct Running {
+    inner: Arc<Inner>,
+    call: Call,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let journal = &self.inner.journal;
+        journal.note(|ended| Call {
+            ended,
+            ..self.call.clone()
+        });
+    }
+}
+
+async fn handle(
+    State(inner): State<Arc<Inner>>,
+    Path(kind): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let text = |name: &str| {
+        let value = headers.get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    };
+    let channel = text("quorate-channel");
+    if channel.is_empty() {
+        return StatusCode::OK.into_response();
+    }
+    let number = |name: &str| text(name).parse::<u64>().unwrap_or(0);
+    let epoch = number("quorate-epoch");
+    let begun = inner.clock.now();
+    let accepted = inner.takes(&channel, epoch);
+    let message = String::from_utf8_lossy(&body).into_owned();
+    let running = Running {
+        call: Call {
+            begun,
+            ended: begun,
+            connector: format!("{kind}/{channel}"),
+            epoch,
+            message: message.clone(),
+            attempt: number("quorate-attempt"),
+            accepted,
+        },
+        inner: inner.clone(),
+    };
+    let [least, most] = inner.work_ms;
+    let work = Duration::from_millis(rand::random_range(least..=most));
+    tokio::time::sleep(work).await;
+    drop(running);
+    match accepted {
+        true => {
+            inner.handled.lock().insert(message);
+            StatusCode::OK.into_response()
+        }
+        false => (StatusCode::CONFLICT, [("quorate-fenced", "true")]).into_response(),
+    }
+}

@@ -1,0 +1,106 @@
+//! Append through watch: clients write keys through all members, and streams tell of each
+//! write once, in order, however often they are cut off and resume at another member.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use rand::Rng;
+use reqwest::Method;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::{
+    Workload,
+    pace::{Client, Settled, clients},
+    stream::{self, Place},
+};
+use crate::{bed::Bed, client::Outcome, cluster::api, stop::Stop};
+
+/// What the streams ask for.
+pub const PREFIX: &str = "watch/";
+/// Keys that are written again and again.
+const KEYS: u32 = 20;
+/// Streams, twice as many as members of a small cluster.
+const STREAMS: u64 = 6;
+/// How long the streams may take to catch up in the end.
+const CATCHES_UP: Duration = Duration::from_secs(20);
+
+/// The workload.
+#[derive(Default)]
+pub struct Watch {
+    next: Arc<AtomicU64>,
+    places: Mutex<Vec<Arc<Place>>>,
+    streams: Mutex<JoinSet<()>>,
+    stop: Stop,
+}
+
+#[async_trait]
+impl Workload for Watch {
+    async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), String> {
+        for number in 0..STREAMS {
+            let place = Arc::new(Place::default());
+            let (bed, stop) = (bed.clone(), self.stop.clone());
+            self.places.lock().push(place.clone());
+            let follow = stream::follow(bed, number, place, stop);
+            self.streams.lock().spawn(follow);
+        }
+        api::until("streams", Duration::from_secs(10), || async {
+            let places = self.places.lock();
+            match places.iter().all(|place| place.begun()) {
+                true => Ok(()),
+                false => Err("not all have begun: has the binary GET /v1/watch?".to_owned()),
+            }
+        })
+        .await
+    }
+
+    async fn work(&self, bed: &Arc<Bed>, stop: &Stop) {
+        clients(bed, |mut client| {
+            let (next, stop) = (self.next.clone(), stop.clone());
+            async move {
+                while !client.rests(&stop).await {
+                    append(&mut client, &next).await;
+                }
+            }
+        })
+        .await;
+    }
+
+    async fn finish(&self, bed: &Arc<Bed>) -> Result<(), String> {
+        let mut client = Client::reader(bed, 0, super::pace::FINAL);
+        let last = append(&mut client, &self.next).await;
+        let last = last.ok_or("the last write was not done")?;
+        let deadline = Instant::now() + CATCHES_UP;
+        let places = self.places.lock().clone();
+        while places.iter().any(|place| place.at() < last) && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.stop.ask();
+        let mut streams = std::mem::take(&mut *self.streams.lock());
+        while streams.join_next().await.is_some() {}
+        Ok(())
+    }
+}
+
+/// Writes a value that nobody has written before; gives the revision if it was done.
+async fn append(client: &mut Client, next: &AtomicU64) -> Option<u64> {
+    let key = format!("{PREFIX}{}", client.dice.random_range(0..KEYS));
+    let value = format!("w{}", next.fetch_add(1, Ordering::Relaxed));
+    let url = client.member.admin(&format!("/v1/kv/{key}"));
+    let invoked = client.invoke("append", Some(&key), json!(value));
+    let outcome = client.http.ask(Method::PUT, &url, &[], value).await;
+    let settled = match &outcome {
+        Outcome::Answer(it) if it.status == 200 => Settled::ok(None, it.revision),
+        _ => Settled::unless_done(&outcome),
+    };
+    let revision = settled.revision.filter(|_| settled.error.is_none());
+    client.settle(invoked, settled);
+    revision
+}

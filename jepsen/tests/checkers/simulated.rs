@@ -1,0 +1,100 @@
+//! Both checkers over simulated runs: a right register always passes, and a planted bug is
+//! caught in nearly every seed.
+
+use std::time::{Duration, Instant};
+
+use quorate_jepsen::{
+    checker::{self, Run, Settings, linear, witness},
+    verdict::{self, Grade, Outcome},
+};
+use serde_json::json;
+
+use crate::simulator::{Bug, World, history};
+
+fn run(seed: u64, operations: usize, bug: Bug) -> Run {
+    let world = World {
+        seed,
+        operations,
+        clients: 9,
+        operations_a_key: 200,
+        bug,
+    };
+    let plan = json!({"workload": "register", "seed": seed, "members": 3, "failover_ms": 500});
+    Run::of(plan, history(&world))
+}
+
+/// Whether the black box objects, and whether the witness does.
+fn objections(run: &Run) -> (bool, bool) {
+    let settings = Settings::default();
+    let operations = checker::register(run, &settings);
+    let bad =
+        |checked: checker::Checked| checked.findings.iter().any(|it| it.grade == Grade::Wrong);
+    (
+        bad(linear::check(&operations, settings.budget)),
+        bad(witness::check(&operations)),
+    )
+}
+
+#[test]
+fn a_right_register_always_passes() {
+    for seed in 0..200 {
+        let run = run(seed, 600, Bug::None);
+        let verdict = verdict::of(&run, &Settings::default());
+        assert_eq!(
+            verdict.outcome,
+            Outcome::Pass,
+            "seed {seed}: {:?}",
+            verdict.findings
+        );
+    }
+}
+
+/// In how many of a hundred seeds each checker catches a bug.
+fn caught(bug: Bug) -> (usize, usize) {
+    let each = (0..100).map(|seed| objections(&run(seed, 800, bug)));
+    let all: Vec<(bool, bool)> = each.collect();
+    let count = |which: fn(&(bool, bool)) -> bool| all.iter().filter(|it| which(it)).count();
+    (count(|it| it.0), count(|it| it.1))
+}
+
+#[test]
+fn planted_bugs_are_caught_by_both_in_nearly_every_seed() {
+    for bug in [
+        Bug::StaleReads(0.02),
+        Bug::LostWrites(0.06),
+        Bug::BlindSwaps(0.3),
+        Bug::DirtyFailures(0.5),
+        Bug::TimeoutsAsFailures,
+    ] {
+        let (black_box, witness) = caught(bug);
+        assert!(
+            black_box >= 90 && witness >= 90,
+            "{bug:?}: {black_box} and {witness} of 100"
+        );
+    }
+}
+
+#[test]
+fn a_checker_that_ignores_infos_condemns_a_right_register() {
+    let settings = Settings {
+        ignore_infos: true,
+        ..Settings::default()
+    };
+    let condemned = (0..20).filter(|seed| {
+        let run = run(*seed, 800, Bug::None);
+        verdict::of(&run, &settings).outcome == Outcome::Fail
+    });
+    assert!(condemned.count() >= 19);
+}
+
+#[test]
+fn twenty_thousand_operations_are_judged_in_seconds() {
+    let run = run(1, 20_000, Bug::None);
+    let begun = Instant::now();
+    let verdict = verdict::of(&run, &Settings::default());
+    let took = begun.elapsed();
+    assert_eq!(verdict.outcome, Outcome::Pass, "{:?}", verdict.findings);
+    assert_eq!(verdict.numbers["operations"], 20_000);
+    assert!(took < Duration::from_secs(20), "it took {took:?}");
+    println!("20,000 operations were judged in {took:?}");
+}

@@ -1,0 +1,187 @@
+//! A simulated group of members with one register each key: right, unless it is told to be
+//! wrong, with delays, lost answers and writes that are done late.
+
+use quorate_jepsen::history::{Event, Type};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde_json::{Value, json};
+
+use crate::tale::MS;
+
+/// A planted bug.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Bug {
+    None,
+    /// Reads answer an older state at times.
+    StaleReads(f64),
+    /// Writes are acknowledged and not done at times.
+    LostWrites(f64),
+    /// Compare-and-sets don't compare at times.
+    BlindSwaps(f64),
+    /// Writes that are told to have failed are done at times.
+    DirtyFailures(f64),
+    /// Timeouts are recorded as failures: the harness is wrong, not the register.
+    TimeoutsAsFailures,
+}
+
+/// How it goes.
+pub struct World {
+    pub seed: u64,
+    pub operations: usize,
+    pub clients: u64,
+    pub operations_a_key: usize,
+    pub bug: Bug,
+}
+
+struct Pending {
+    at: u64,
+    client: u64,
+    event: Event,
+}
+
+/// Plays it. Everything takes effect at a moment between asking and answering; what is
+/// answered with `info` takes effect later, or never.
+pub fn history(world: &World) -> Vec<Event> {
+    let mut dice = StdRng::seed_from_u64(world.seed);
+    // Each key's states along the log: (revision, value).
+    let mut states: Vec<Vec<(u64, Value)>> = vec![vec![(0, Value::Null)]];
+    let mut revision = 0;
+    let mut processes: Vec<u64> = (0..world.clients).collect();
+    let mut free: Vec<u64> = vec![0; world.clients as usize];
+    let mut events: Vec<Event> = Vec::new();
+    let mut effects: Vec<Pending> = Vec::new();
+    let mut next = 1_u64;
+    let mut begun = 0;
+    while begun < world.operations || !effects.is_empty() {
+        let soonest = free.iter().enumerate().min_by_key(|(_, at)| **at);
+        let (client, asked_at) = soonest.map_or((0, 0), |(client, at)| (client, *at));
+        effects.sort_by_key(|it| it.at);
+        let due = effects.first().is_some_and(|it| it.at <= asked_at);
+        if due || begun >= world.operations {
+            let pending = effects.remove(0);
+            take_effect(
+                pending,
+                world,
+                &mut dice,
+                &mut states,
+                &mut revision,
+                &mut events,
+                &mut processes,
+            );
+            continue;
+        }
+        begun += 1;
+        let key = begun / world.operations_a_key;
+        if states.len() <= key {
+            states.push(vec![(0, Value::Null)]);
+        }
+        next += 1;
+        let (f, value) = match dice.random_range(0..10) {
+            0..5 => ("read", Value::Null),
+            5..8 => ("write", json!(next)),
+            _ => {
+                // What it believes to be there, which may be long gone.
+                let known = &states[key][states[key].len() - 1].1;
+                ("cas", json!([known, next]))
+            }
+        };
+        let event = Event {
+            process: processes[client],
+            kind: Type::Invoke,
+            f: f.to_owned(),
+            key: Some(format!("k{key}")),
+            value,
+            time: asked_at,
+            member: client as u64 % 3 + 1,
+            revision: None,
+            error: None,
+        };
+        events.push(event.clone());
+        let effect = asked_at + dice.random_range(1..4 * MS);
+        effects.push(Pending {
+            at: effect,
+            client: client as u64,
+            event,
+        });
+        free[client] = effect + dice.random_range(4 * MS..8 * MS);
+    }
+    events.sort_by_key(|it| (it.time, it.kind == Type::Invoke));
+    events
+}
+
+fn take_effect(
+    pending: Pending,
+    world: &World,
+    dice: &mut StdRng,
+    states: &mut [Vec<(u64, Value)>],
+    revision: &mut u64,
+    events: &mut Vec<Event>,
+    processes: &mut [u64],
+) {
+    let Pending { at, client, event } = pending;
+    let mut chance = |p: f64| dice.random_bool(p);
+    let key: usize = event
+        .key
+        .as_deref()
+        .map_or(0, |key| key[1..].parse().unwrap_or(0));
+    let state = &mut states[key];
+    let (latest, there) = state[state.len() - 1].clone();
+    let mut answer = Event {
+        kind: Type::Ok,
+        time: at + MS / 2,
+        ..event.clone()
+    };
+    if event.f == "read" {
+        let stale = matches!(world.bug, Bug::StaleReads(p) if chance(p)) && state.len() > 1;
+        let seen = if stale {
+            state[state.len() - 2].clone()
+        } else {
+            (latest, there)
+        };
+        if chance(0.05) {
+            answer.kind = Type::Fail;
+        } else {
+            (answer.revision, answer.value) = (Some(seen.0), seen.1);
+        }
+        events.push(answer);
+        return;
+    }
+    let (unknown, refused) = (chance(0.05), chance(0.05));
+    let done_anyway = !unknown || chance(0.6);
+    let dirty = matches!(world.bug, Bug::DirtyFailures(p) if chance(p));
+    let lost = matches!(world.bug, Bug::LostWrites(p) if chance(p));
+    let blind = matches!(world.bug, Bug::BlindSwaps(p) if chance(p));
+    let matches = event.f != "cas" || event.value[0] == there || blind;
+    if refused && !unknown {
+        answer.kind = Type::Fail;
+    }
+    if (!refused || dirty || unknown) && matches && done_anyway {
+        *revision += 1;
+        answer.revision = Some(*revision);
+        if !lost {
+            let value = if event.f == "cas" {
+                event.value[1].clone()
+            } else {
+                event.value.clone()
+            };
+            state.push((*revision, value));
+        }
+    }
+    if !matches {
+        answer.kind = Type::Fail;
+    }
+    if unknown {
+        answer.kind = match world.bug {
+            Bug::TimeoutsAsFailures => Type::Fail,
+            _ => Type::Info,
+        };
+        if answer.kind == Type::Info {
+            processes[client as usize] += world.clients;
+        }
+        // The client gives up before it is done.
+        answer.time = at.min(event.time + MS);
+    }
+    if answer.kind != Type::Ok {
+        answer.revision = None;
+    }
+    events.push(answer);
+}

@@ -1,0 +1,120 @@
+//! Reigns as members told of them, and epochs as sinks saw them.
+
+use quorate_jepsen::{
+    checker::Run,
+    history::{Call, Sight},
+};
+
+use crate::tale::{MS, fault, judged, kinds, run};
+
+fn none() -> Vec<String> {
+    Vec::new()
+}
+
+fn sight(time: u64, member: u64, leader: u64, term: u64, epoch: u64) -> Sight {
+    Sight {
+        asked: time * MS - 1,
+        time: time * MS,
+        member,
+        leader: Some(leader),
+        term: Some(term),
+        connector_server: Some(leader),
+        epoch: Some(epoch),
+    }
+}
+
+fn seen(sights: &[Sight]) -> Run {
+    Run {
+        sights: sights.to_vec(),
+        ..run("x", &[])
+    }
+}
+
+#[test]
+fn reigns() {
+    let right = [
+        sight(1, 1, 1, 1, 5),
+        sight(2, 2, 1, 1, 5),
+        sight(9, 2, 2, 2, 8),
+    ];
+    assert_eq!(kinds(&seen(&right)), none());
+    // Another member may not know yet.
+    assert_eq!(
+        kinds(&seen(&[&right[..], &[sight(10, 1, 1, 1, 5)]].concat())),
+        none()
+    );
+    let two = [sight(1, 1, 1, 1, 5), sight(2, 2, 2, 1, 6)];
+    assert_eq!(kinds(&seen(&two)), ["two leaders in one term"]);
+    let held = [sight(1, 1, 1, 1, 5), sight(2, 2, 2, 2, 5)];
+    assert_eq!(kinds(&seen(&held)), ["two holders of one epoch"]);
+    let back = [sight(1, 1, 1, 3, 5), sight(2, 1, 1, 3, 4)];
+    assert_eq!(kinds(&seen(&back)), ["epoch went back"]);
+    let mut started_anew = seen(&back);
+    started_anew.faults = vec![fault("kill-one", &[1], 1, 2)];
+    let kinds = kinds(&started_anew);
+    assert!(!kinds.contains(&"epoch went back".to_owned()), "{kinds:?}");
+}
+
+fn call(begun: u64, epoch: u64, accepted: bool) -> Call {
+    Call {
+        begun: begun * MS,
+        ended: (begun + 20) * MS,
+        connector: "amqp_channel/checks".to_owned(),
+        epoch,
+        message: format!("m{begun}"),
+        attempt: 1,
+        accepted,
+    }
+}
+
+fn called(calls: &[Call], naive: bool) -> Run {
+    let mut calls = calls.to_vec();
+    if naive {
+        calls
+            .iter_mut()
+            .for_each(|it| it.connector = "amqp_channel/naive".to_owned());
+    }
+    Run {
+        calls,
+        ..run("x", &[])
+    }
+}
+
+#[test]
+fn a_stale_epoch_that_is_accepted_is_told_and_of_a_naive_sink_counted() {
+    let right = [call(1, 5, true), call(30, 5, true), call(60, 9, true)];
+    assert_eq!(kinds(&called(&right, false)), none());
+    let stale = [call(1, 5, true), call(30, 9, true), call(70, 5, true)];
+    assert_eq!(kinds(&called(&stale, false)), ["stale epoch accepted"]);
+    let naive = judged(&called(&stale, true));
+    assert_eq!(naive.numbers["stale.accepted_by_naive"], 1);
+    assert_eq!(naive.numbers["stale.accepted"], 0);
+}
+
+#[test]
+fn a_call_that_comes_long_after_its_epoch_is_told_unless_a_pause_explains_it() {
+    let fenced = [call(1, 5, true), call(30, 9, true), call(500, 5, false)];
+    assert_eq!(kinds(&called(&fenced, false)), ["call under an old epoch"]);
+    assert_eq!(kinds(&called(&fenced, true)), ["call under an old epoch"]);
+    let mut paused = called(&fenced, false);
+    paused.faults = vec![fault("pause-leader", &[1], 2, 490)];
+    paused.faults[0].nemesis = "pause-leader".to_owned();
+    let told = kinds(&paused);
+    assert!(
+        !told.contains(&"call under an old epoch".to_owned()),
+        "{told:?}"
+    );
+    // One may come, a second may not.
+    let mut twice = called(&[&fenced[..], &[call(510, 5, false)]].concat(), false);
+    twice.faults = paused.faults;
+    assert!(kinds(&twice).contains(&"call under an old epoch".to_owned()));
+    assert_eq!(judged(&twice).numbers["stale.fenced"], 2);
+}
+
+#[test]
+fn overlap_is_told_in_ms() {
+    let calls = [call(1, 5, true), call(14, 9, true), call(60, 9, true)];
+    let verdict = judged(&called(&calls, true));
+    assert_eq!(verdict.numbers["overlap_ms.worst"], 7);
+    assert_eq!(verdict.numbers["overlap.times"], 1);
+}
