@@ -67,11 +67,10 @@ connectors: setup ## many connectors on one cluster: start, takeover, memory; 4 
 throughput: setup ## AMQP in and out beside a program that has nothing but lapin; 3 minutes
 	cargo test --workspace $(CARGO_FLAGS) --test endurance -- throughput $(ARGS)
 
-<<<<<<< HEAD
 FUZZ_SECONDS ?= 300
 fuzz: setup ## give rfh2 whatever bytes libFuzzer thinks of (FUZZ_SECONDS=300)
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
-=======
+
 JEPSEN = $(CARGO_TARGET_DIR)/debug/quorate-jepsen
 chaos: setup build ## the chaos suite's list of short runs; root for all of it (ARGS="run --workload set --nemesis power --seed 7" for one)
 	$(JEPSEN) $(or $(ARGS),ci)
@@ -83,7 +82,6 @@ chaos-soak: setup build ## every workload under every fault in turn, alone and i
 SEEDS ?= 20
 chaos-selftest: setup build ## bugs that are planted have to be caught by the chaos suite (SEEDS=20)
 	$(JEPSEN) selftest --seeds $(SEEDS) $(ARGS)
->>>>>>> chaos
 
 verify: ## check the form of everything; writes nothing
 	cargo fmt --all --check
