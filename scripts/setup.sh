@@ -41,6 +41,8 @@ have rabbitmq-server || need rabbitmq-server
 # For the tests that put each member into a network namespace of its own.
 have ip || need iproute2
 have nft || need nftables
+# For the chaos suite's power cuts.
+have mkfs.ext4 || [ -x /sbin/mkfs.ext4 ] || need e2fsprogs
 # Peers for the tests of ZeroMQ, in Debian's own Python.
 /usr/bin/python3 -c "import zmq" 2>/dev/null || need python3-zmq
 
