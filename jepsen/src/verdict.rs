@@ -185,10 +185,12 @@ pub fn of(run: &Run, settings: &Settings) -> Verdict {
     let mut findings = checked.findings;
     findings.sort_by(|a, b| (a.grade, &a.checker, a.from).cmp(&(b.grade, &b.checker, b.from)));
     let worst = findings.iter().map(|finding| finding.grade).min();
+    // What a harness that failed didn't heal can't come back in time.
+    let in_time = !voided && !findings.iter().any(|it| it.kind == "harness failed");
     let outcome = match worst {
         Some(Grade::Wrong) => Outcome::Fail,
-        Some(Grade::Late) if !voided => Outcome::Fail,
-        _ if voided => Outcome::Unknown,
+        Some(Grade::Late) if in_time => Outcome::Fail,
+        _ if !in_time => Outcome::Unknown,
         Some(Grade::Unsure) => Outcome::Unknown,
         _ => Outcome::Pass,
     };

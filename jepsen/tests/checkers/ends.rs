@@ -88,6 +88,15 @@ fn ends() {
     );
 }
 
+#[test]
+fn a_harness_that_failed_blames_nobody_for_being_late() {
+    let run = ended(|it| {
+        it.trouble.push("it was asked to end".to_owned());
+        it.members[2].alive = false;
+    });
+    assert_eq!(judged(&run).outcome, Outcome::Unknown);
+}
+
 fn starved(lag_ms: f64, late: bool) -> Run {
     let sample = HostSample {
         lag_ms,
