@@ -27,6 +27,7 @@ use super::{
     names::Names,
     outlets::Outlets,
     process::{Event, Process},
+    signs::Signs,
     spawner::{Spawner, Turn},
     spec::Spec,
     stance::Stance,
@@ -57,8 +58,8 @@ pub struct Shared {
     pub names: Names,
     /// Asks brokers to close connections.
     pub http: reqwest::Client,
-    /// Between two signs of life.
-    pub alive: Duration,
+    /// How often processes give signs of life.
+    pub signs: Signs,
     /// Told whenever a keeper has come to rest.
     pub rested: tokio::sync::Notify,
 }
@@ -148,7 +149,7 @@ impl Keeper {
                 &self.shared.spawner,
                 &self.shared.page,
                 &spec,
-                self.shared.alive,
+                self.shared.signs.every(),
                 turn,
             )
             .await

@@ -24,6 +24,7 @@ mod names;
 mod outlets;
 mod process;
 pub mod reign;
+mod signs;
 mod spawner;
 mod spec;
 mod stance;
@@ -55,6 +56,7 @@ use self::{
     names::{Names, Recorder},
     outlets::Outlets,
     reign::{LetGo, Reigning},
+    signs::Signs,
     spawner::Spawner,
     supervisor::{Order, Supervisor, Warmth},
 };
@@ -134,7 +136,7 @@ pub fn start(context: Context) -> io::Result<Handle> {
     let page = Arc::new(Page::new()?);
     let board = Arc::new(Board::new(name.clone()));
     let statuses = board.watch();
-    let alive = timing.lease.max(SILENCE_MIN) / 4;
+    let silence = timing.lease.max(SILENCE_MIN);
     let (standing_sender, standing) = watch::channel(Standing::default());
     let (orders, orders_received) = mpsc::channel(8);
     let (let_go, let_go_received) = mpsc::channel(8);
@@ -147,12 +149,12 @@ pub fn start(context: Context) -> io::Result<Handle> {
             outlets.clone(),
         )),
         outlets: outlets.clone(),
-        spawner: Spawner::start(program, alive)?,
+        spawner: Spawner::start(program, silence)?,
         page: page.clone(),
         board: board.clone(),
         names: Names::new(),
         http: client()?,
-        alive,
+        signs: Signs::new(silence / 4),
         rested: Notify::new(),
     };
     let recorder = Recorder {

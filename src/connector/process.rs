@@ -77,7 +77,7 @@ impl Process {
         alive: Duration,
         turn: Turn,
     ) -> io::Result<Process> {
-        let (child, control) = spawner.spawn(&spec.key, page.descriptor()?).await?;
+        let (child, control) = spawner.spawn(&spec.key, page.descriptor()?, alive).await?;
         let pid = child
             .id()
             .ok_or_else(|| io::Error::other("the process ended at once"))?;

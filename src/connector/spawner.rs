@@ -36,6 +36,7 @@ struct Order {
     key: Key,
     control: OwnedFd,
     lease: OwnedFd,
+    alive: Duration,
     reply: oneshot::Sender<io::Result<Child>>,
 }
 
@@ -51,9 +52,9 @@ pub struct Spawner {
 }
 
 impl Spawner {
-    /// Starts the thread. `program` is run with [`MARK`] as its first argument; the
-    /// process gives a sign of life every `alive`.
-    pub fn start(program: PathBuf, alive: Duration) -> io::Result<Spawner> {
+    /// Starts the thread. `program` is run with [`MARK`] as its first argument; once its lease
+    /// is revoked the process has `grace` to leave its broker.
+    pub fn start(program: PathBuf, grace: Duration) -> io::Result<Spawner> {
         let (orders, mut received) = mpsc::channel::<Order>(64);
         let runtime = Handle::current();
         thread::Builder::new()
@@ -64,6 +65,7 @@ impl Spawner {
                         key,
                         control,
                         lease,
+                        alive,
                         reply,
                     } = order;
                     let _inside = runtime.enter();
@@ -72,6 +74,7 @@ impl Spawner {
                         .arg(key.to_string())
                         .arg(std::process::id().to_string())
                         .arg(alive.as_millis().to_string())
+                        .arg(grace.as_millis().to_string())
                         .env("RUST_MIN_STACK", STACK.to_string())
                         // Everything else that is open is closed on exec.
                         .stdin(Stdio::from(control))
@@ -99,12 +102,13 @@ impl Spawner {
         }
     }
 
-    /// Starts a process with this lease page. Returns it and the parent's end of its
-    /// control socket.
+    /// Starts a process with this lease page, which gives a sign of life every `alive`.
+    /// Returns it and the parent's end of its control socket.
     pub async fn spawn(
         &self,
         key: &Key,
         lease: OwnedFd,
+        alive: Duration,
     ) -> io::Result<(Child, tokio::net::UnixStream)> {
         let (near, far) = UnixStream::pair()?;
         near.set_nonblocking(true)?;
@@ -113,6 +117,7 @@ impl Spawner {
             key: key.clone(),
             control: far.into(),
             lease,
+            alive,
             reply,
         };
         let no_thread = || io::Error::other("the thread that starts processes is gone");

@@ -200,6 +200,8 @@ impl Supervisor {
         self.kept
             .retain(|_, kept| !(kept.wish.borrow().stance.is_gone() && kept.rests()));
 
+        self.shared.signs.among(self.kept.len());
+
         if standing.acting {
             connectors
                 .values()

@@ -39,6 +39,7 @@ pub fn bare() -> (Child, UnixStream, Page) {
             "amqp_channel/x",
             &std::process::id().to_string(),
             "50",
+            "200",
         ])
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(far)))
         .stdout(Stdio::from(page.descriptor().unwrap()))
@@ -70,7 +71,7 @@ fn it_is_refused_by_hand_and_to_a_stranger() {
     assert_eq!(by_hand.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&by_hand.stderr).contains("started by a member, not by hand"));
     let stranger = Command::new(env!("CARGO_BIN_EXE_quorate"))
-        .args([MARK, "amqp_channel/x", "1", "50"])
+        .args([MARK, "amqp_channel/x", "1", "50", "200"])
         .stdin(Stdio::null())
         .output()
         .unwrap();

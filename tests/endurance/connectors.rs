@@ -2,6 +2,7 @@
 
 mod mix;
 mod peers;
+mod queue_manager;
 mod round;
 mod tables;
 mod trial;

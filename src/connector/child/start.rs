@@ -18,6 +18,7 @@ use nix::{
     unistd::{dup2_stdin, dup2_stdout, getppid},
 };
 use quorate_proto::connector::{ToProcess, to_process};
+use rustix::process::setpriority_process;
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
@@ -35,8 +36,11 @@ use super::{
 };
 
 /// The first argument of a connector process. Its further ones, for its parent and for
-/// `ps`: `KIND/NAME PARENT_PID ALIVE_MS`.
+/// `ps`: `KIND/NAME PARENT_PID ALIVE_MS GRACE_MS`.
 pub const MARK: &str = "connector-process";
+
+/// The nice value: a third of a member's share where all want the processor.
+const BEHIND_MEMBERS: i32 = 5;
 
 /// Runs the connector process and never returns, if this is one; returns at once if not.
 /// Call it first thing in `main`.
@@ -59,18 +63,23 @@ fn wrong(text: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text.into())
 }
 
+fn milliseconds(text: &str) -> io::Result<Duration> {
+    let number: u64 = text
+        .parse()
+        .map_err(|_| wrong(format!("{text:?} is no number of milliseconds")))?;
+    Ok(Duration::from_millis(number.clamp(1, 60_000)))
+}
+
 fn start(mut args: impl Iterator<Item = String>) -> io::Result<()> {
-    let (label, parent, alive) = match (args.next(), args.next(), args.next(), args.next()) {
-        (Some(label), Some(parent), Some(alive), None) => (label, parent, alive),
-        _ => return Err(wrong("it is started by a member, not by hand")),
+    let [Some(label), Some(parent), Some(alive), Some(grace), None] =
+        std::array::from_fn(|_| args.next())
+    else {
+        return Err(wrong("it is started by a member, not by hand"));
     };
     let parent: i32 = parent
         .parse()
         .map_err(|_| wrong(format!("{parent:?} is no process id")))?;
-    let alive: u64 = alive
-        .parse()
-        .map_err(|_| wrong(format!("{alive:?} is no number of milliseconds")))?;
-    let alive = Duration::from_millis(alive.clamp(1, 60_000));
+    let (alive, grace) = (milliseconds(&alive)?, milliseconds(&grace)?);
 
     // From here on the kernel kills this process when its parent's thread ends. Had the
     // parent died before, this process would have another one by now.
@@ -79,13 +88,16 @@ fn start(mut args: impl Iterator<Item = String>) -> io::Result<()> {
         return Err(wrong(format!("its parent {parent} is gone")));
     }
 
+    // Members go first: while a thousand of these are busy, heartbeats still are in time.
+    let _ = setpriority_process(None, BEHIND_MEMBERS);
+
     // Each thread and each of a library's buffers takes room of which it uses little. In huge
     // pages, which some systems give everywhere, that little is 2 MiB each. A kernel that knows
     // no huge pages refuses.
     let _ = prctl::set_thp_disable(true);
 
     let (control, lease) = inherited()?;
-    let watchdog = Watchdog::start(lease.clone(), alive * 4)?;
+    let watchdog = Watchdog::start(lease.clone(), grace)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -26,8 +26,11 @@ use tokio::sync::Notify;
 use super::super::lease::{BootInstant, View};
 
 /// The longest sleep: how late the end can come when the host was suspended, since a
-/// sleeping thread's timer stands still with it.
-const LONGEST_SLEEP: Duration = Duration::from_millis(50);
+/// sleeping thread's timer stands still with it, and how late a revocation is seen by it.
+/// Each wake-up is little, and a thousand processes have a thousand of them.
+const LONGEST_SLEEP: Duration = Duration::from_millis(200);
+/// Between two looks once it was revoked.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 
 /// Ends this process now.
 pub fn end_now() -> ! {
@@ -108,7 +111,7 @@ fn watch(lease: &View, grace: Duration, armed: &AtomicU64, revoked: &Notify) {
                 if since.elapsed() >= grace {
                     end_now();
                 }
-                (grace / 4).clamp(Duration::from_millis(1), LONGEST_SLEEP)
+                (grace / 10).clamp(SHORTEST_SLEEP, LONGEST_SLEEP)
             }
         };
         thread::park_timeout(sleep);

@@ -1,7 +1,9 @@
 //! The call of a service on some live member.
 //!
-//! Members that carry the service take turns, this one like the others; it is called without
-//! the network. A member that surely did not run the call (it could not be reached, or said
+//! Members that carry the service in their code take turns, this one like the others; it is
+//! called without the network. A service that is reached over HTTP works somewhere else
+//! whoever calls it, so this member calls it itself: to ask another one to would only cost a
+//! way there and back. The others are there for what this one can't reach. A member that surely did not run the call (it could not be reached, or said
 //! so) is passed over for the next one, and then left alone: one that can't be reached until a
 //! probe in the background has had an answer, one that refused for a moment. So a dead member
 //! costs the cluster's messages nothing after the first look. Neither does one that consensus
@@ -47,7 +49,7 @@ pub use vigil::CatchUp;
 /// The longest invocation and the longest answer to one, in bytes.
 pub const INVOCATION_BYTES_MAX: usize = 64 << 20;
 
-/// Calls services on members, in turn.
+/// Calls services on members.
 pub struct Dispatcher {
     cluster: String,
     me: MemberId,
@@ -173,10 +175,11 @@ impl Dispatch for Dispatcher {
             )));
         }
         let mut refusals: Vec<String> = Vec::new();
-        for id in self
+        let first = self.services.is_upstream(service).then_some(self.me);
+        let order = self
             .turns
-            .order(service, &carriers, |id| self.comes_last(id), begun)
-        {
+            .order(service, &carriers, first, |id| self.comes_last(id), begun);
+        for id in order {
             if Instant::now() >= request.deadline {
                 refusals.push("the deadline was over".to_owned());
                 break;

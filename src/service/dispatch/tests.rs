@@ -195,6 +195,44 @@ async fn members_take_turns_and_this_one_too() {
     assert_eq!(cluster.calls(), [10, 10, 10]);
 }
 
+/// An HTTP server that answers with 200; how often it was called.
+async fn upstream() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let answer = move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async {}
+    };
+    let router = axum::Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, calls)
+}
+
+#[tokio::test]
+async fn an_upstream_is_called_from_here_and_by_others_where_this_one_cannot() {
+    let mut cluster = Cluster::start(ALL);
+    let (url, calls) = upstream().await;
+    let service = serde_json::json!({"upstream": url});
+    cluster.group.service("count", service);
+    for _ in 0..12 {
+        cluster.send("").await.unwrap();
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 12);
+    assert!(
+        cluster.dispatcher.peers.lock().is_empty(),
+        "others were asked"
+    );
+
+    cluster.members[0].services.refuse_messages();
+    for _ in 0..12 {
+        cluster.send("").await.unwrap();
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 24);
+    assert_eq!(cluster.dispatcher.peers.lock().len(), 2);
+}
+
 #[tokio::test]
 async fn only_those_that_carry_it_are_asked() {
     let mut cluster = Cluster::start([&[], &["count"], &[]]);

@@ -29,11 +29,13 @@ struct Turn {
 
 impl Turns {
     /// Every carrier once: those in good standing in turn, the others after them, since they
-    /// are better than nobody.
+    /// are better than nobody. `first` goes first if it is in good standing, whoever's turn
+    /// it is.
     pub(super) fn order(
         &self,
         service: &str,
         carriers: &[MemberId],
+        first: Option<MemberId>,
         is_down: impl Fn(MemberId) -> bool,
         now: Instant,
     ) -> Vec<MemberId> {
@@ -51,9 +53,12 @@ impl Turns {
             .copied()
             .partition(|id| !is_down(*id) && !turn.left_alone.contains_key(id));
         if !good.is_empty() {
-            let first = turn.next % good.len();
-            good.rotate_left(first);
+            let at = turn.next % good.len();
+            good.rotate_left(at);
             turn.next = turn.next.wrapping_add(1);
+            if let Some(at) = good.iter().position(|id| Some(*id) == first) {
+                good[..=at].rotate_right(1);
+            }
         }
         good.extend(doubtful);
         good
@@ -79,7 +84,7 @@ mod tests {
         n: usize,
     ) -> Vec<MemberId> {
         (0..n)
-            .map(|_| turns.order(service, &[1, 2, 3], |id| down.contains(&id), now)[0])
+            .map(|_| turns.order(service, &[1, 2, 3], None, |id| down.contains(&id), now)[0])
             .collect()
     }
 
@@ -99,6 +104,18 @@ mod tests {
     }
 
     #[test]
+    fn one_can_be_first_out_of_turn() {
+        let turns = Turns::default();
+        let now = Instant::now();
+        let order = |down| turns.order("a", &[1, 2, 3], Some(2), |id| id == down, now);
+        let mut seconds: Vec<_> = (0..9).map(|_| order(0)).collect();
+        assert!(seconds.iter().all(|order| order[0] == 2), "{seconds:?}");
+        seconds.retain(|order| order[1] == 1);
+        assert!((1..9).contains(&seconds.len()), "the others take turns");
+        assert_eq!(order(2)[2], 2, "not one that is down");
+    }
+
+    #[test]
     fn one_that_is_down_or_refused_comes_last_and_the_others_share() {
         let turns = Turns::default();
         let now = Instant::now();
@@ -107,10 +124,13 @@ mod tests {
         assert_eq!(seen.iter().filter(|id| **id == 3).count(), 50);
         turns.refused("a", 3, now);
         assert_eq!(firsts(&turns, "a", &[2], now, 5), [1; 5]);
-        assert_eq!(turns.order("a", &[1, 2, 3], |id| id == 2, now), [1, 2, 3]);
+        let down = |id| id == 2;
+        assert_eq!(turns.order("a", &[1, 2, 3], None, down, now), [1, 2, 3]);
+        let first = Some(3);
+        assert_eq!(turns.order("a", &[1, 2, 3], first, down, now), [1, 2, 3]);
         assert!(firsts(&turns, "a", &[2], now + LEFT_ALONE, 2).contains(&3));
         assert_eq!(
-            turns.order("a", &[2], |_| true, now),
+            turns.order("a", &[2], first, |_| true, now),
             [2],
             "better than nobody"
         );

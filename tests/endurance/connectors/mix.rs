@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::peers::Peers;
+use super::{peers::Peers, queue_manager};
 
 /// The kinds, and how many of a round of connectors are of each.
-const MIX: [(&str, usize); 4] = [
-    ("amqp_channel", 4),
+const MIX: [(&str, usize); 6] = [
+    ("amqp_channel", 3),
     ("amqp_outgoing", 2),
     ("zmq_channel", 2),
-    ("zmq_outgoing", 2),
+    ("zmq_outgoing", 1),
+    ("ibm_mq_channel", 1),
+    ("ibm_mq_outgoing", 1),
 ];
 
 /// A connector.
@@ -44,6 +46,13 @@ impl Connector {
             "zmq_outgoing" => json!({
                 "kind": self.kind, "name": name, "socket_type": "PUSH", "method": "connect",
                 "address": peers.pull_address(),
+            }),
+            "ibm_mq_channel" => json!({
+                "kind": self.kind, "name": name, "connection": "manager", "queue": name, "service": "sink",
+            }),
+            "ibm_mq_outgoing" => json!({
+                "kind": self.kind, "name": name, "connection": "manager", "queue": queue_manager::OUT,
+                "jms": false,
             }),
             other => unreachable!("{other} is not in the mix"),
         }

@@ -22,6 +22,7 @@ use super::{
         traffic::sink::Sink,
     },
     mix::Connector,
+    queue_manager::QueueManager,
 };
 
 /// The queue that all outgoings of AMQP send to.
@@ -31,6 +32,7 @@ const OUT: &str = "scale-out";
 pub struct Peers {
     pub rabbit: Rabbit,
     pub sink: Sink,
+    pub queue_manager: QueueManager,
     broker: Client,
     sockets: zmq::Context,
     push: Mutex<BTreeMap<String, (u16, zmq::Socket)>>,
@@ -45,6 +47,7 @@ impl Peers {
         let rabbit = Rabbit::start().await;
         let sink = Sink::start_at(Ipv4Addr::LOCALHOST, Duration::ZERO).await;
         let broker = rabbit.client().await;
+        let (arrived, stop) = (Arc::default(), Arc::<AtomicBool>::default());
         let peers = Peers {
             rabbit,
             sink,
@@ -52,8 +55,9 @@ impl Peers {
             sockets: zmq::Context::new(),
             push: Mutex::default(),
             pull: ports::free(),
-            arrived: Arc::default(),
-            stop: Arc::default(),
+            queue_manager: QueueManager::start(Arc::clone(&arrived), stop.clone()),
+            arrived,
+            stop,
         };
         peers.sockets.set_io_threads(1).expect("a thread");
         peers.listen().await;
@@ -114,6 +118,7 @@ impl Peers {
             match connector.kind {
                 "amqp_channel" => self.broker.declare(&connector.name).await,
                 "zmq_channel" => self.bind(&connector.name),
+                "ibm_mq_channel" => self.queue_manager.define(&connector.name),
                 _ => {}
             }
         }
@@ -158,7 +163,8 @@ impl Drop for Peers {
     }
 }
 
-fn note(arrived: &Mutex<HashMap<String, Instant>>, body: &[u8]) {
+/// Notes that a message with this body has come.
+pub fn note(arrived: &Mutex<HashMap<String, Instant>>, body: &[u8]) {
     let body = String::from_utf8_lossy(body).into_owned();
     arrived.lock().entry(body).or_insert_with(Instant::now);
 }

@@ -69,6 +69,7 @@ pub async fn round(
     let queues: Vec<_> = of_kind("amqp_channel")
         .map(|it| (it.name.clone(), body(it)))
         .collect();
+    let puts: Vec<_> = of_kind("ibm_mq_channel").collect();
     let outgoings = connectors.iter().filter(|it| it.is_outgoing());
     let sends = outgoings.enumerate().map(|(n, it)| {
         let member = &cluster.members[members[n % members.len()]];
@@ -112,6 +113,9 @@ pub async fn round(
         round
     };
     let sending = async { while sending.next().await.is_some() {} };
+    for it in puts {
+        peers.queue_manager.put(&it.name, &body(it));
+    }
     let (round, (), ()) = tokio::join!(noting, sending, peers.publish(&queues));
     round
 }

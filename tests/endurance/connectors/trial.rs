@@ -130,6 +130,7 @@ impl Trial {
                 "port": peers.rabbit.port(), "username": "guest", "password": "guest",
             }),
         ];
+        documents.push(peers.queue_manager.connection());
         documents.extend(self.connectors.iter().map(|it| it.document(peers)));
         documents
     }
