@@ -12,7 +12,7 @@ export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 CARGO_FLAGS ?=
 QUORATE = $(CARGO_TARGET_DIR)/debug/quorate
 
-.PHONY: help setup build install run test figures bench-failover takeovers calm connectors throughput verify fix
+.PHONY: help setup build install run test figures bench-failover takeovers calm connectors throughput mutants verify fix
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -66,6 +66,13 @@ connectors: setup ## many connectors on one cluster: start, takeover, memory; 3 
 
 throughput: setup ## AMQP in and out beside a program that has nothing but lapin; 3 minutes
 	cargo test --workspace $(CARGO_FLAGS) --test endurance -- throughput $(ARGS)
+
+# Beside the program, not in its place. Asked for a bug that there isn't it tells those that
+# there are: so it is known to have them, as the program itself is known (by a test) not to.
+MUTANTS = $(CARGO_TARGET_DIR)/debug/quorate-mutants
+mutants: setup ## build quorate-mutants, which has planted bugs that tests have to find
+	cargo build --workspace $(CARGO_FLAGS) --features quorate/mutants --bin quorate-mutants
+	@QUORATE_MUTANT=which $(MUTANTS) 2>&1 | grep '^  [a-z-]*: '
 
 verify: ## check the form of everything; writes nothing
 	cargo fmt --all --check

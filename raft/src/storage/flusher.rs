@@ -20,6 +20,7 @@
 use std::{io, sync::Arc, thread, time::Instant};
 
 use openraft::storage::IOFlushed;
+use quorate_planted::{Mutant, planted};
 use rocksdb::WriteBatch;
 use tokio::{
     runtime,
@@ -172,15 +173,17 @@ impl State {
             return;
         }
         let result = self.or_failed(|state| {
+            let unsynced = planted(Mutant::LogNotSynced);
             if waiting
                 .iter()
-                .any(|job| matches!(job, Job::Appended { .. }))
+                .any(|job| matches!(job, Job::Appended { .. }) && !unsynced)
             {
                 state.db.sync()?;
             }
             let mut given = false;
             for job in waiting.iter() {
                 match job {
+                    Job::Appended { .. } if unsynced => (),
                     Job::Appended { last, .. } => state.mark.last = Some(*last),
                     Job::Voted { vote, .. } => {
                         let known = state.mark.vote.map(|vote| vote.leader_id);
