@@ -54,7 +54,7 @@ mutants! {
     BlindRetry "blind-retry"
         "A write that was sent to the leader and not answered soon is sent again by the member, though the first may have been done."
     UnknownToldAsFailed "unknown-told-as-failed"
-        "A write whose outcome is not known is answered as one that was surely not done."
+        "A write that the leader did not answer soon, or whose outcome is not known, is told as one that was surely not done."
     PreconditionAtMember "precondition-at-member"
         "The precondition of a write is checked by the member that is asked, and not when the write is applied."
     StateByMember "state-by-member"

@@ -238,8 +238,6 @@ where
             }
         } else if this.patience.as_mut().poll(cx).is_ready() {
             if this.believed {
-                let until = Instant::now() + BELIEVED_AFTER;
-                this.patience.as_mut().reset(until);
                 cx.waker().wake_by_ref();
                 let done = AppendEntriesResponse::Success;
                 let told = this.window.answered(done, this.next.as_ref());

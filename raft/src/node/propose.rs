@@ -211,7 +211,7 @@ impl Inner {
         };
         let call = peer.control.propose(request);
         let mut until = retry.deadline;
-        if planted(Mutant::BlindRetry) {
+        if planted(Mutant::BlindRetry) || planted(Mutant::UnknownToldAsFailed) {
             until = until.min(Instant::now() + self.timing.failover / 5);
         }
         let answer = tokio::select! {
