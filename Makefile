@@ -12,7 +12,7 @@ export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 CARGO_FLAGS ?=
 QUORATE = $(CARGO_TARGET_DIR)/debug/quorate
 
-.PHONY: help setup build install run test figures bench-failover takeovers calm connectors throughput mutants verify fix
+.PHONY: help setup build install run test figures bench-failover takeovers calm connectors throughput fuzz mutants verify fix
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -39,7 +39,7 @@ CARGO_TEST = cargo test --workspace $(CARGO_FLAGS) --no-fail-fast
 # Each part runs even when one before it has failed.
 test: setup ## run every test
 	@failed=0; \
-	cargo build --workspace --examples $(CARGO_FLAGS) || failed=1; \
+	cargo build --workspace --bins --examples $(CARGO_FLAGS) || failed=1; \
 	$(CARGO_TEST) --lib --bins --examples $(addprefix --test ,$(sort $(TESTS))) || failed=1; \
 	$(CARGO_TEST) --doc || failed=1; \
 	$(CARGO_TEST) --test it --test members -- --test-threads=1 || failed=1; \
@@ -60,12 +60,16 @@ MINUTES ?= 30
 calm: setup ## full load without a takeover (MINUTES=30)
 	cargo test --workspace $(CARGO_FLAGS) --test endurance -- calm --minutes $(MINUTES) $(ARGS)
 
-COUNT ?= 300
-connectors: setup ## many connectors on one cluster: start, takeover, memory; 3 minutes (COUNT=30 for one)
+COUNT ?= 1000
+connectors: setup ## many connectors on one cluster: start, takeover, memory; 4 minutes (COUNT=30 for one)
 	cargo test --workspace $(CARGO_FLAGS) --test endurance -- connectors --count $(COUNT) $(ARGS)
 
 throughput: setup ## AMQP in and out beside a program that has nothing but lapin; 3 minutes
 	cargo test --workspace $(CARGO_FLAGS) --test endurance -- throughput $(ARGS)
+
+FUZZ_SECONDS ?= 300
+fuzz: setup ## give rfh2 whatever bytes libFuzzer thinks of (FUZZ_SECONDS=300)
+	@scripts/fuzz.sh $(FUZZ_SECONDS)
 
 # Beside the program, not in its place. Asked for a bug that there isn't it tells those that
 # there are: so it is known to have them, as the program itself is known (by a test) not to.

@@ -71,6 +71,13 @@ impl Control {
         usize::try_from(answer.number).map_err(io::Error::other)
     }
 
+    /// How many have a queue open for input.
+    pub fn readers(&mut self, queue: &str) -> io::Result<usize> {
+        let queue = queue.to_owned();
+        let (answer, _) = self.order(Order::Readers { queue }, &[])?;
+        usize::try_from(answer.number).map_err(io::Error::other)
+    }
+
     /// Who is let in.
     pub fn users(&mut self, users: Option<(&str, &str)>) -> io::Result<()> {
         let owned = |(user, password): (&str, &str)| (user.to_owned(), password.to_owned());

@@ -347,6 +347,9 @@ impl<'a> Conversation<'a> {
                     .filter(|it| !matches!(it.held, Held::Put(_)));
                 number(i64::try_from(there.count()).unwrap_or(0))
             }
+            Order::Readers { queue } => {
+                number(i64::try_from(store.queue(&queue)?.readers.len()).unwrap_or(0))
+            }
             Order::Users(users) => {
                 store.users = users;
                 done()

@@ -1,4 +1,4 @@
-//! What a restart of the queue manager leaves of its messages: the persistent ones.
+//! What a restart of the queue manager leaves: its queues, and the persistent messages.
 
 use std::{
     collections::BTreeMap,
@@ -9,9 +9,16 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire::Attributes;
+
 /// One line.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Entry {
+    /// A queue was defined, or its attributes were changed.
+    Defined {
+        queue: String,
+        attributes: Attributes,
+    },
     /// A message is on a queue.
     Put {
         queue: String,
@@ -28,6 +35,13 @@ pub(crate) enum Entry {
 /// The file, appended to; without one nothing is kept.
 pub(crate) struct Journal(Option<File>);
 
+/// What was there before.
+#[derive(Default)]
+pub(crate) struct Before {
+    pub(crate) queues: BTreeMap<String, Attributes>,
+    pub(crate) messages: BTreeMap<u64, Kept>,
+}
+
 /// A message of before.
 pub(crate) struct Kept {
     pub(crate) queue: String,
@@ -38,22 +52,26 @@ pub(crate) struct Kept {
 
 impl Journal {
     /// Opens it and reads what is in it.
-    pub(crate) fn open(path: Option<&Path>) -> io::Result<(Self, BTreeMap<u64, Kept>)> {
-        let mut kept = BTreeMap::new();
+    pub(crate) fn open(path: Option<&Path>) -> io::Result<(Self, Before)> {
+        let mut before = Before::default();
         let Some(path) = path else {
-            return Ok((Journal(None), kept));
+            return Ok((Journal(None), before));
         };
-        let options = OpenOptions::new()
+        let mut file = OpenOptions::new()
             .create(true)
             .append(true)
             .read(true)
             .open(path)?;
-        for line in BufReader::new(&options).lines() {
-            // The last line may be half of one.
+        let kept = &mut before.messages;
+        for line in BufReader::new(&file).lines() {
+            // The last line before a kill may be half of one.
             let Ok(entry) = serde_json::from_str(&line?) else {
                 continue;
             };
             match entry {
+                Entry::Defined { queue, attributes } => {
+                    before.queues.insert(queue, attributes);
+                }
                 Entry::Put {
                     queue,
                     number,
@@ -76,7 +94,9 @@ impl Journal {
                 }
             }
         }
-        Ok((Journal(Some(options)), kept))
+        // So that nothing is appended to such a half. Empty lines are passed over.
+        file.write_all(b"\n")?;
+        Ok((Journal(Some(file)), before))
     }
 
     /// None.

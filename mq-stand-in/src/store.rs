@@ -39,7 +39,7 @@ pub(crate) enum Found {
 
 impl Store {
     pub(crate) fn open(journal: Option<&Path>) -> io::Result<Self> {
-        let (journal, kept) = Journal::open(journal)?;
+        let (journal, before) = Journal::open(journal)?;
         let mut store = Store {
             queues: BTreeMap::new(),
             users: None,
@@ -51,7 +51,10 @@ impl Store {
             journal,
             next: 1,
         };
-        for (number, kept) in kept {
+        for (name, attributes) in before.queues {
+            store.queues.entry(name).or_default().attributes = attributes;
+        }
+        for (number, kept) in before.messages {
             let mut stored = Stored::new(kept.descriptor, kept.message, Held::No);
             stored.backed_out = kept.backed_out;
             let place = (Reverse(field(&stored.descriptor, PRIORITY)), number);
@@ -70,6 +73,10 @@ impl Store {
     }
 
     pub(crate) fn define(&mut self, queue: String, attributes: Attributes) {
+        self.journal.write(&Entry::Defined {
+            queue: queue.clone(),
+            attributes: attributes.clone(),
+        });
         self.queues.entry(queue).or_default().attributes = attributes;
     }
 

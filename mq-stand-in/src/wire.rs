@@ -94,9 +94,14 @@ pub enum Order {
         /// Where from.
         queue: String,
     },
-    /// How many messages there are, in units of work or not, and how many readers.
+    /// How many messages there are, in units of work or not.
     Count {
         /// Where.
+        queue: String,
+    },
+    /// How many have it open for input.
+    Readers {
+        /// Which.
         queue: String,
     },
     /// Whom it lets in from now on; `None`: everybody.

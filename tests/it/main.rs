@@ -20,6 +20,7 @@ mod paused;
 mod quickstart;
 mod snapshot;
 mod standbys;
+mod stopped;
 mod takeovers;
 mod through_balancer;
 mod watch;

@@ -156,6 +156,28 @@ async fn any_member_has_it_sent_and_says_what_became_of_it() {
     assert_eq!(bed.bodies().await, BTreeMap::new());
 }
 
+/// However little time the caller gives: what was not sent because there is no broker is never
+/// told as what may have been sent, also where another member passes it on.
+#[tokio::test]
+async fn without_a_broker_it_was_surely_not_sent_however_short_the_time() {
+    let mut bed = Bed::start().await;
+    let (server, _) = bed.cluster.serving(0).await;
+    bed.rabbit.kill();
+    until("the loss is noticed", SOON, || async {
+        let status = bed.cluster.connector(server, "invoices").await?;
+        let lost = status["state"] != "active";
+        lost.then_some(()).ok_or(status.to_string())
+    })
+    .await;
+    for within in [1, 20, 60, 99, 101, 110, 130, 180, 260, 400] {
+        for at in [server, other(server)] {
+            let headers = [("quorate-within-ms", &*within.to_string())];
+            let (status, answer) = bed.send(at, &headers, "x").await;
+            assert_eq!(status, 503, "within {within} ms at member {at}: {answer}");
+        }
+    }
+}
+
 /// Eight callers send all the while, each message under a key of its own, and try again what
 /// was not confirmed. The connector server dies in the middle.
 #[tokio::test]

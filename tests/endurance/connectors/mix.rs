@@ -29,6 +29,11 @@ impl Connector {
         self.kind.ends_with("_outgoing")
     }
 
+    /// Its queue, where it is IBM MQ's: names there have no hyphen.
+    pub fn queue(&self) -> String {
+        self.name.replace('-', ".")
+    }
+
     /// What is to be applied for it.
     pub fn document(&self, peers: &Peers) -> Value {
         let name = &self.name;
@@ -48,7 +53,7 @@ impl Connector {
                 "address": peers.pull_address(),
             }),
             "ibm_mq_channel" => json!({
-                "kind": self.kind, "name": name, "connection": "manager", "queue": name, "service": "sink",
+                "kind": self.kind, "name": name, "connection": "manager", "queue": self.queue(), "service": "sink",
             }),
             "ibm_mq_outgoing" => json!({
                 "kind": self.kind, "name": name, "connection": "manager", "queue": queue_manager::OUT,

@@ -118,7 +118,7 @@ impl Peers {
             match connector.kind {
                 "amqp_channel" => self.broker.declare(&connector.name).await,
                 "zmq_channel" => self.bind(&connector.name),
-                "ibm_mq_channel" => self.queue_manager.define(&connector.name),
+                "ibm_mq_channel" => self.queue_manager.define(&connector.queue()),
                 _ => {}
             }
         }

@@ -114,7 +114,7 @@ pub async fn round(
     };
     let sending = async { while sending.next().await.is_some() {} };
     for it in puts {
-        peers.queue_manager.put(&it.name, &body(it));
+        peers.queue_manager.put(&it.queue(), &body(it));
     }
     let (round, (), ()) = tokio::join!(noting, sending, peers.publish(&queues));
     round

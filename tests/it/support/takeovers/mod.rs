@@ -7,7 +7,7 @@
 
 mod bed;
 pub mod checks;
-mod fault;
+pub mod fault;
 mod fenced;
 mod trial;
 

@@ -1,0 +1,138 @@
+//! An AMQP outgoing, on a real RabbitMQ.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill as signal},
+    unistd::Pid,
+};
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use super::{
+    callers::Callers,
+    round::{FAULTS, befall},
+};
+use crate::support::{
+    cluster::{Cluster, SOON},
+    rabbitmq::{Client, Rabbit},
+    wait::until,
+};
+
+/// At each fault.
+const UNDER_WAY: u64 = 4;
+
+/// Takes what comes into a queue until it is finished.
+struct Taker {
+    over: Arc<AtomicBool>,
+    task: JoinHandle<BTreeMap<String, usize>>,
+}
+
+impl Taker {
+    fn start(client: Client, queue: &'static str) -> Taker {
+        let over = Arc::new(AtomicBool::new(false));
+        let ending = over.clone();
+        let task = tokio::spawn(async move {
+            let mut there = BTreeMap::new();
+            loop {
+                // Asked first: what came before it is seen by the look that follows.
+                let last = ending.load(Ordering::SeqCst);
+                while let Some(message) = client.take(queue).await {
+                    let body = String::from_utf8(message.delivery.data).expect("text");
+                    *there.entry(body).or_default() += 1;
+                }
+                if last {
+                    return there;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        Taker { over, task }
+    }
+
+    async fn finish(self) -> BTreeMap<String, usize> {
+        self.over.store(true, Ordering::SeqCst);
+        self.task.await.expect("a taker")
+    }
+}
+
+/// Waits until some messages wait for the broker's word.
+async fn under_way(cluster: &Cluster, server: usize) {
+    until("messages under way", SOON, || async {
+        let status = cluster.connector(server, "invoices").await?;
+        let some = status["in_flight"].as_u64() >= Some(UNDER_WAY);
+        some.then_some(()).ok_or(status.to_string())
+    })
+    .await;
+}
+
+/// Nothing is sent a second time by itself, so what is confirmed is there exactly once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_of_amqp_are_told_the_truth_when_the_connector_server_is_stopped_or_killed() {
+    let mut cluster = Cluster::three().await;
+    let rabbit = Rabbit::start().await;
+    let broker = rabbit.client().await;
+    broker.declare("invoices").await;
+    let connection = json!({
+        "name": "rabbit", "host": "127.0.0.1", "port": rabbit.port(),
+        "username": "guest", "password": "guest",
+    });
+    cluster.put(0, "amqp_connection", connection).await;
+    let outgoing = json!({
+        "name": "invoices", "connection": "rabbit", "exchange": "", "routing_key": "invoices",
+    });
+    cluster.put(0, "amqp_outgoing", outgoing).await;
+    cluster.connector_in(0, "invoices", "active").await;
+    let callers = Callers::start(&cluster, "amqp_outgoing", "invoices");
+    let taker = Taker::start(rabbit.client().await, "invoices");
+    let broker_process = Pid::from_raw(rabbit.pid().expect("it runs") as i32);
+    callers.confirm(100).await;
+    for fault in FAULTS {
+        befall(
+            &mut cluster,
+            fault,
+            &["invoices"],
+            &[&callers],
+            // The broker says nothing until the connector server is gone: what is under way
+            // then comes into the queue, and nobody hears of it.
+            async |cluster, server| {
+                signal(broker_process, Signal::SIGSTOP).expect("the broker is there");
+                under_way(cluster, server).await;
+            },
+            async |_, _| {
+                signal(broker_process, Signal::SIGCONT).expect("the broker is there");
+                callers.confirm(50).await;
+            },
+        )
+        .await;
+        callers.confirm(50).await;
+    }
+    let told = callers.finish().await;
+    until("an empty queue", SOON, || async {
+        match broker.count("invoices").await.0 {
+            0 => Ok(()),
+            left => Err(left),
+        }
+    })
+    .await;
+    let sent = told.against(
+        "AMQP outgoing, 2 SIGSTOP and 1 kill -9",
+        &taker.finish().await,
+    );
+    let unknown = told.unknown.len();
+    assert!(unknown >= FAULTS.len() * UNDER_WAY as usize, "{unknown}");
+    assert!(sent.lost.is_empty(), "lost {:?}", sent.lost);
+    assert!(sent.twice.is_empty(), "twice {:?}", sent.twice);
+    assert!(
+        sent.denied.is_empty(),
+        "there all the same {:?}",
+        sent.denied
+    );
+}

@@ -1,0 +1,198 @@
+//! A channel and an outgoing of IBM MQ, *against the stand-in*: what is shown is how Quorate
+//! behaves, not how IBM MQ does.
+
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use super::{
+    callers::Callers,
+    handled::handled,
+    queue_manager::{IN, OUT, QueueManager},
+    round::{FAULTS, befall, settled},
+};
+use crate::support::{
+    cluster::{Cluster, SOON},
+    takeovers::fault::Fault,
+    traffic::{sink::Sink, verdict},
+    wait::until,
+};
+
+const ALL: [&str; 2] = ["orders", "invoices"];
+
+/// A cluster with a channel and an outgoing, under load.
+struct Bed {
+    manager: QueueManager,
+    cluster: Cluster,
+    sink: Sink,
+}
+
+impl Bed {
+    async fn start() -> Bed {
+        let manager = QueueManager::start();
+        let sink = Sink::start_at(Ipv4Addr::LOCALHOST, Duration::from_millis(2)).await;
+        let cluster = Cluster::three().await;
+        let service = json!({"name": "sink", "upstream": sink.url(), "timeout_ms": 5000});
+        cluster.put(0, "service", service).await;
+        cluster
+            .put(0, "ibm_mq_connection", manager.connection())
+            .await;
+        let channel = json!({
+            "name": "orders", "connection": "manager", "queue": IN, "service": "sink",
+            "jms": false,
+        });
+        cluster.put(0, "ibm_mq_channel", channel).await;
+        let outgoing = json!({
+            "name": "invoices", "connection": "manager", "queue": OUT, "jms": false,
+            "delivery_mode": 2,
+        });
+        cluster.put(0, "ibm_mq_outgoing", outgoing).await;
+        settled(&cluster, &ALL).await;
+        Bed {
+            manager,
+            cluster,
+            sink,
+        }
+    }
+
+    /// Waits until so many more messages came by the channel.
+    async fn more(&self, more: usize) {
+        more_calls(&self.sink, more).await;
+    }
+
+    /// Waits until everything that was put was handled and committed.
+    async fn drained(&self) {
+        until("an empty queue", SOON, || async {
+            match self.manager.depth() {
+                0 => Ok(()),
+                left => Err(left),
+            }
+        })
+        .await;
+    }
+}
+
+async fn more_calls(sink: &Sink, more: usize) {
+    let from = sink.calls_len();
+    until("more calls", SOON, || async {
+        let now = sink.calls_len() - from;
+        (now >= more).then_some(()).ok_or(now)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ibm_mq_keeps_its_word_when_the_connector_server_is_stopped_or_killed() {
+    let mut bed = Bed::start().await;
+    let (source, taker, watch) = (
+        bed.manager.source(),
+        bed.manager.taker(),
+        bed.manager.watch(),
+    );
+    let callers = Callers::start(&bed.cluster, "ibm_mq_outgoing", "invoices");
+    tokio::join!(bed.more(50), callers.confirm(50));
+    let mut rounds = Vec::new();
+    for fault in FAULTS {
+        let sink = bed.sink.clone();
+        let meanwhile = async |cluster: &Cluster, next| {
+            callers.confirm(50).await;
+            // The queue is held by the connection of a stopped process. A queue manager
+            // would drop it after its heartbeats; the stand-in has none.
+            if fault == Fault::StopProcesses {
+                until("told who holds the queue", SOON, || async {
+                    let status = cluster.connector(next, "orders").await?;
+                    let error = status["last_error"].as_str().unwrap_or_default();
+                    error
+                        .contains("2042")
+                        .then_some(())
+                        .ok_or(status.to_string())
+                })
+                .await;
+            } else {
+                more_calls(&sink, 50).await;
+            }
+        };
+        let (cluster, first) = (&mut bed.cluster, async |_: &Cluster, _| {});
+        let round = befall(cluster, fault, &ALL, &[&callers], first, meanwhile).await;
+        rounds.push(round);
+        tokio::join!(bed.more(50), callers.confirm(50));
+    }
+    let (put, unknown) = source.finish().await;
+    assert!(unknown.is_empty(), "{unknown:?}");
+    bed.drained().await;
+    let handled = handled(&bed.sink, "orders", &put, &rounds);
+    assert!(handled.lost.is_empty(), "lost {:?}", handled.lost);
+    assert!(
+        handled.repeated <= rounds.len(),
+        "{} again",
+        handled.repeated
+    );
+    assert_eq!(handled.out_of_order, 0);
+    let (most, looks) = watch.finish().await;
+    println!("never more than {most} reader in {looks} looks");
+    assert_eq!(most, 1);
+    let told = callers.finish().await;
+    let sent = told.against("IBM MQ outgoing (stand-in)", &taker.finish().await);
+    assert!(sent.lost.is_empty(), "lost {:?}", sent.lost);
+    assert!(sent.twice.is_empty(), "twice {:?}", sent.twice);
+    assert!(
+        sent.denied.is_empty(),
+        "there all the same {:?}",
+        sent.denied
+    );
+}
+
+/// Messages are taken off the outgoing's queue only at the end: an answer to a take could be
+/// lost as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ibm_mq_loses_nothing_when_the_queue_manager_is_killed_under_load() {
+    const KILLS: usize = 3;
+    let mut bed = Bed::start().await;
+    let source = bed.manager.source();
+    let callers = Callers::start(&bed.cluster, "ibm_mq_outgoing", "invoices");
+    tokio::join!(bed.more(50), callers.confirm(50));
+    for n in 1..=KILLS {
+        let killed = Instant::now();
+        bed.manager.kill();
+        until("the channel to tell of it", SOON, || async {
+            let status = bed.cluster.connector(0, "orders").await?;
+            let told = status["state"] != "active" && status["last_error"].is_string();
+            told.then_some(()).ok_or(status.to_string())
+        })
+        .await;
+        bed.manager.up();
+        tokio::join!(bed.more(100), callers.confirm(100));
+        println!(
+            "kill {n}: both are at work again {:?} after it",
+            killed.elapsed()
+        );
+    }
+    let (mut put, unknown) = source.finish().await;
+    bed.drained().await;
+    settled(&bed.cluster, &ALL).await;
+    // What was put without a word of it may be there as well.
+    let calls = bed.sink.calls();
+    let there = |body: &&String| calls.iter().any(|call| call.id == **body);
+    put.extend(unknown.iter().filter(there).cloned());
+    let handled = handled(&bed.sink, "orders", &put, &[]);
+    assert!(handled.lost.is_empty(), "lost {:?}", handled.lost);
+    assert!(handled.repeated <= KILLS, "{} again", handled.repeated);
+    assert_eq!(handled.out_of_order, 0);
+    assert!(verdict::overlaps(&calls).is_empty());
+    let told = callers.finish().await;
+    let there = bed.manager.taker().finish().await;
+    let sent = told.against(
+        "IBM MQ outgoing (stand-in), its queue manager killed",
+        &there,
+    );
+    assert!(sent.lost.is_empty(), "lost {:?}", sent.lost);
+    assert!(sent.twice.is_empty(), "twice {:?}", sent.twice);
+    assert!(
+        sent.denied.is_empty(),
+        "there all the same {:?}",
+        sent.denied
+    );
+}
