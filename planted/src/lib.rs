@@ -44,7 +44,7 @@ mutants! {
     ReadWithoutQuorum "read-without-quorum"
         "The leader answers linearizable reads without asking a quorum whether it still leads."
     LogNotSynced "log-not-synced"
-        "Entries are acknowledged without an fsync, and without a mark that they were."
+        "Entries are acknowledged at once, and made to last once a second."
     VoteNotPersisted "vote-not-persisted"
         "A vote is given without being written anywhere: a restart forgets it, and its term."
     AckBeforeCommit "ack-before-commit"
