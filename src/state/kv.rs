@@ -112,7 +112,7 @@ impl Kv {
             revision: index,
             value: value.clone(),
         };
-        if planted(Mutant::StateByMember) && RandomState::new().hash_one(&key) % 20 == 0 {
+        if planted(Mutant::StateByMember) && RandomState::new().hash_one(&key).is_multiple_of(20) {
             entry.revision = revision.unwrap_or(index);
         }
         self.entries.insert(key.clone(), entry);
