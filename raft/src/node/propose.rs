@@ -212,7 +212,7 @@ impl Inner {
         let call = peer.control.propose(request);
         let mut until = retry.deadline;
         if planted(Mutant::BlindRetry) || planted(Mutant::UnknownToldAsFailed) {
-            until = until.min(Instant::now() + self.timing.failover / 5);
+            until = until.min(Instant::now() + self.timing.failover / 12);
         }
         let answer = tokio::select! {
             answer = timeout_at(until.into(), call) => answer,
