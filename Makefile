@@ -12,7 +12,7 @@ export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 CARGO_FLAGS ?=
 QUORATE = $(CARGO_TARGET_DIR)/debug/quorate
 
-.PHONY: help setup build install run test figures bench-failover takeovers calm connectors throughput chaos chaos-soak chaos-selftest fuzz verify fix
+.PHONY: help setup build install run test figures bench-failover takeovers calm connectors throughput chaos chaos-soak chaos-selftest mutants fuzz verify fix
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -79,9 +79,16 @@ HOURS ?= 2
 chaos-soak: setup build ## every workload under every fault in turn, alone and in pairs (HOURS=2)
 	$(JEPSEN) soak --hours $(HOURS) $(ARGS)
 
+# Beside the program, not in its place. Asked for a bug that there isn't it tells those that
+# there are: so it is known to have them, as the program itself is known (by a test) not to.
+MUTANTS = $(CARGO_TARGET_DIR)/debug/quorate-mutants
+mutants: setup ## build quorate-mutants, which has planted bugs that tests have to find
+	cargo build --workspace $(CARGO_FLAGS) --features quorate/mutants --bin quorate-mutants
+	@QUORATE_MUTANT=which $(MUTANTS) 2>&1 | grep '^  [a-z-]*: '
+
 SEEDS ?= 20
-chaos-selftest: setup build ## bugs that are planted have to be caught by the chaos suite (SEEDS=20)
-	$(JEPSEN) selftest --seeds $(SEEDS) $(ARGS)
+chaos-selftest: build mutants ## bugs that are planted have to be caught by the chaos suite (SEEDS=20)
+	$(JEPSEN) selftest --seeds $(SEEDS) --quorate $(MUTANTS) $(ARGS)
 
 verify: ## check the form of everything; writes nothing
 	cargo fmt --all --check

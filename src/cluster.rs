@@ -60,7 +60,37 @@ impl Cluster {
         command: Command,
         deadline: Instant,
     ) -> Result<(u64, Answer), ProposeError> {
+        #[cfg(feature = "mutants")]
+        if let Some(answered) = self.before_commit(&command, deadline).await {
+            return Ok(answered);
+        }
         read_answer(self.node.propose(command.encode(), deadline).await?)
+    }
+
+    /// Planted: what a leader answers to an unconditional put once it is in its own log.
+    #[cfg(feature = "mutants")]
+    async fn before_commit(&self, command: &Command, deadline: Instant) -> Option<(u64, Answer)> {
+        use quorate_planted::{Mutant, planted};
+        let Command::PutKey {
+            key,
+            precondition: None,
+            ..
+        } = command
+        else {
+            return None;
+        };
+        if !planted(Mutant::AckBeforeCommit) || !self.node.leadership().borrow().leading {
+            return None;
+        }
+        let created = self.state().kv().get(key).is_none();
+        let proposed = self.node.propose_uncommitted(command.encode(), deadline);
+        let revision = proposed.await?;
+        let answer = Answer::Done {
+            revision,
+            changed: true,
+            created,
+        };
+        Some((revision, answer))
     }
 
     /// Writes as leader of exactly this term: never forwarded, never retried.

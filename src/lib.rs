@@ -22,4 +22,10 @@ pub mod settings;
 pub mod state;
 mod tls;
 
+/// The program `quorate`: connector processes, which are this same file, branch off first.
+pub fn program() -> std::process::ExitCode {
+    connector::child::run_if_asked();
+    cli::main()
+}
+
 pub use service::{Message, Origin, Reply, Request, Service, ServiceError};

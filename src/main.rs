@@ -1,8 +1,7 @@
-//! The program: connector processes of this same file branch off first.
+//! The program.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    quorate::connector::child::run_if_asked();
-    quorate::cli::main()
+    quorate::program()
 }

@@ -16,6 +16,9 @@ mod storage;
 pub mod timing;
 mod votes;
 
+#[cfg(feature = "mutants")]
+mod early;
+
 pub use election::{Election, Reason};
 pub use liveness::closed_first;
 pub use machine::{Command, Frozen, Machine};

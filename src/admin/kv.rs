@@ -28,6 +28,7 @@ use http::{
     header::{CONTENT_TYPE, ETAG},
 };
 use percent_encoding::percent_decode_str;
+use quorate_planted::{Mutant, planted};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -100,13 +101,24 @@ async fn put(
     let outcome = async {
         let key = key_in(uri.path())?;
         query?;
-        let precondition = precondition(&headers)?;
+        let mut precondition = precondition(&headers)?;
         let value = body.map_err(|rejection| match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(format!(
                 "the value is too long; it must have at most {VALUE_BYTES_MAX} bytes"
             )),
             _ => rejection.into(),
         })?;
+        if planted(Mutant::PreconditionAtMember)
+            && let Some(wanted) = precondition.take()
+            && let revision = cluster.state().kv().get(&key).map(|it| it.revision)
+            && !wanted.holds(revision)
+        {
+            let answer = Answer::PreconditionFailed {
+                revision: revision.unwrap_or(0),
+            };
+            let refusal = Problem::of_answer(&format!("key {key:?}"), answer);
+            return Err(refusal.expect("invariant: it was not done"));
+        }
         let command = Command::PutKey {
             key: key.clone(),
             value,

@@ -7,6 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use metrics::gauge;
+use quorate_planted::{Mutant, planted};
 use quorate_raft::{Leadership, MemberId, ProposeError, Timing};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -129,8 +130,12 @@ impl Reigning {
         now: Instant,
     ) -> Option<Instant> {
         let granted = act.and_then(|act| {
-            let deadline = offsets.convert(act.heard_at)? + self.timing.lease;
-            let left = deadline.remaining(BootInstant::now())?;
+            let times = if planted(Mutant::LeaseTooLong) { 10 } else { 1 };
+            let deadline = offsets.convert(act.heard_at)? + self.timing.lease * times;
+            let left = match deadline.remaining(BootInstant::now()) {
+                None if planted(Mutant::LeaseCheckRemoved) => self.timing.lease,
+                left => left?,
+            };
             self.page.grant(act.epoch, deadline).then_some((act, left))
         });
         if act.is_none() {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use quorate_planted::{Mutant, planted};
+
 use super::{reign::Standing, spec::Spec};
 
 /// How long processes stand by after the reign was lost, where they don't do so anyway: it
@@ -76,6 +78,7 @@ impl Situation {
         }
         if acting {
             return match clear_at {
+                _ if planted(Mutant::TakeoverWithoutWait) => (Stance::Act(epoch), None),
                 _ if spec.fenced_by_broker => (Stance::Act(epoch), None),
                 Some(at) if now >= at => (Stance::Act(epoch), None),
                 // Until no earlier lease can run. A later look when that isn't known yet.

@@ -45,6 +45,14 @@ const PREFIX: &str = "QUORATE_";
 /// Variables that are read elsewhere.
 const OTHER_VARIABLES: [&str; 2] = ["QUORATE_ADMIN", "QUORATE_CONFIG"];
 
+fn is_read_elsewhere(name: &str) -> bool {
+    #[cfg(feature = "mutants")]
+    if name == quorate_planted::VARIABLE {
+        return true;
+    }
+    OTHER_VARIABLES.contains(&name)
+}
+
 /// Everything that was given.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
@@ -66,10 +74,11 @@ impl Layers {
         &mut self,
         variables: impl IntoIterator<Item = (String, String)>,
     ) {
-        self.environment
-            .extend(variables.into_iter().filter(|(name, _)| {
-                name.starts_with(PREFIX) && !OTHER_VARIABLES.contains(&name.as_str())
-            }));
+        self.environment.extend(
+            variables
+                .into_iter()
+                .filter(|(name, _)| name.starts_with(PREFIX) && !is_read_elsewhere(name)),
+        );
     }
 
     pub(super) fn add_flags(&mut self, flags: &[(String, String)]) {

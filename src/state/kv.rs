@@ -4,10 +4,16 @@
 //! there before: of two writes that ask for the same revision at most one is done,
 //! which is what locks are made of.
 
-use std::{fmt, ops::Bound, sync::Arc};
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    ops::Bound,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use imbl::OrdMap;
+use quorate_planted::{Mutant, planted};
 
 use super::{
     Answer, Precondition,
@@ -102,13 +108,14 @@ impl Kv {
             };
         }
         let key: Arc<str> = key.into();
-        self.entries.insert(
-            key.clone(),
-            Entry {
-                revision: index,
-                value: value.clone(),
-            },
-        );
+        let mut entry = Entry {
+            revision: index,
+            value: value.clone(),
+        };
+        if planted(Mutant::StateByMember) && RandomState::new().hash_one(&key).is_multiple_of(20) {
+            entry.revision = revision.unwrap_or(index);
+        }
+        self.entries.insert(key.clone(), entry);
         self.changed(index, key, Some(value.clone()), revision);
         Answer::done(index, revision.is_none())
     }

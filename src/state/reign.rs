@@ -13,6 +13,8 @@
 //! `clear` by it. A reign that was superseded without a `Release` makes the next one not
 //! clear, whoever held it.
 
+use quorate_planted::{Mutant, planted};
+
 use super::{Answer, MemberId};
 
 /// The reign as of one log index.
@@ -61,7 +63,10 @@ impl Reign {
         }
         *self = Reign {
             holder: Some(member),
-            epoch: index,
+            epoch: match planted(Mutant::EpochNotIncreased) && self.epoch != 0 {
+                true => self.epoch,
+                false => index,
+            },
             term,
             released: false,
             former: self.holder,

@@ -15,6 +15,7 @@ use std::{
 };
 
 use framing::{Reader, Writer};
+use quorate_planted::{Mutant, planted};
 use records::{
     AnnouncedRecord, Body, ClockRecord, ConnectedRecord, ConnectionRecord, Header, KeyRecord,
     OperationRecord, ReignRecord, ResourceRecord, SendingRecord,
@@ -52,7 +53,10 @@ impl State {
             released,
             former,
             clear,
-        } = self.reign;
+        } = match planted(Mutant::SnapshotWithoutReign) {
+            true => Reign::default(),
+            false => self.reign,
+        };
         out.record(Body::Reign(ReignRecord {
             holder,
             epoch,

@@ -72,6 +72,7 @@ const ONLY: &[(&str, &[&str], &str)] = &[(
         "imbl",
         "matchit",
         "prost",
+        "quorate_planted",
         "quorate_proto",
         "serde",
         "serde_json",

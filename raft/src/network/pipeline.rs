@@ -42,13 +42,17 @@ const WINDOW: usize = 32;
 /// answer waits for the other side's disk; a vanished peer is noticed by the connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// When a planted bug takes an answer for given.
+const BELIEVED_AFTER: Duration = Duration::from_millis(60);
+
 type Answer = Result<StreamAppendResult<Types>, RPCError<Types>>;
 
 type Opening = BoxFuture<'static, Result<Response<Streaming<peer::AppendResponse>>, Status>>;
 
 /// The answers, in the order of the requests. The stream is opened when they are first
-/// asked for, and the first request does not wait until it is open.
-pub(super) fn open<S>(mut client: Client, input: S) -> BoxStream<'static, Answer>
+/// asked for, and the first request does not wait until it is open. `believed`: the other
+/// side is taken to have done what it does not answer, which is a planted bug.
+pub(super) fn open<S>(mut client: Client, input: S, believed: bool) -> BoxStream<'static, Answer>
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
 {
@@ -61,6 +65,7 @@ where
         answers: Answers::Opening(opening.boxed()),
         window: Window::default(),
         patience: Box::pin(tokio::time::sleep(PATIENCE)),
+        believed,
         over: false,
     })
 }
@@ -136,6 +141,7 @@ struct Pipeline<S> {
     answers: Answers,
     window: Window,
     patience: Pin<Box<Sleep>>,
+    believed: bool,
     over: bool,
 }
 
@@ -143,8 +149,17 @@ impl<S> Pipeline<S>
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Unpin,
 {
+    fn patience(&self) -> Duration {
+        if self.believed {
+            BELIEVED_AFTER
+        } else {
+            PATIENCE
+        }
+    }
+
     fn answered(&mut self, answer: Result<peer::AppendResponse, Status>) -> Option<Answer> {
-        self.patience.as_mut().reset(Instant::now() + PATIENCE);
+        let until = Instant::now() + self.patience();
+        self.patience.as_mut().reset(until);
         match answer.map_err(|s| rpc_error(&s)).and_then(append_response) {
             Ok(answer) => self.window.answered(answer, self.next.as_ref()),
             Err(e) => Some(Err(e)),
@@ -161,7 +176,8 @@ where
             }
             if let Some(request) = self.next.take() {
                 if self.window.waiting.is_empty() {
-                    self.patience.as_mut().reset(Instant::now() + PATIENCE);
+                    let until = Instant::now() + self.patience();
+                    self.patience.as_mut().reset(until);
                 }
                 self.window.sent(&request);
                 self.requests
@@ -221,6 +237,12 @@ where
                 return Poll::Ready(None);
             }
         } else if this.patience.as_mut().poll(cx).is_ready() {
+            if this.believed {
+                cx.waker().wake_by_ref();
+                let done = AppendEntriesResponse::Success;
+                let told = this.window.answered(done, this.next.as_ref());
+                return told.map_or(Poll::Pending, |told| Poll::Ready(Some(told)));
+            }
             this.over = true;
             return Poll::Ready(Some(Err(stalled(PATIENCE))));
         }

@@ -16,6 +16,7 @@ use openraft::{
     impls::ProgressResponder,
     raft::ClientWriteResult,
 };
+use quorate_planted::{Mutant, planted};
 use quorate_proto::peer::{self, propose_response::Outcome};
 use tokio::time::{timeout, timeout_at};
 
@@ -98,6 +99,11 @@ impl Inner {
                     return Ok(done);
                 }
                 Tried::Refused(why) => return Err(ProposeError::Refused(why)),
+                Tried::Unknown(_) if planted(Mutant::BlindRetry) && retry.again(None).await => {}
+                Tried::Unknown(_) if planted(Mutant::UnknownToldAsFailed) => {
+                    let waited_ms = retry.waited_ms();
+                    return Err(ProposeError::NoQuorum { waited_ms });
+                }
                 Tried::Unknown(why) => return Err(ProposeError::Unknown(why)),
                 Tried::NotHere(leader) => {
                     if !retry.again(leader).await {
@@ -204,8 +210,12 @@ impl Inner {
             deadline_ms: retry.left_ms(),
         };
         let call = peer.control.propose(request);
+        let mut until = retry.deadline;
+        if planted(Mutant::BlindRetry) || planted(Mutant::UnknownToldAsFailed) {
+            until = until.min(Instant::now() + self.timing.failover / 12);
+        }
         let answer = tokio::select! {
-            answer = timeout_at(retry.deadline.into(), call) => answer,
+            answer = timeout_at(until.into(), call) => answer,
             () = self.replaced(leader) => return Tried::Unknown(format!(
                 "it was sent to member {leader}, which has been replaced as leader and does \
                  not answer"

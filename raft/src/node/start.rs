@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use openraft::{Config, SnapshotPolicy as LogPolicy};
 use parking_lot::Mutex;
+use quorate_planted::{Mutant, planted};
 use rand::Rng;
 use tokio::{
     sync::{Semaphore, watch},
@@ -47,6 +48,10 @@ impl Node {
         machine: impl Machine,
         dial: Option<Dial>,
     ) -> Result<Node, StartError> {
+        #[cfg(feature = "mutants")]
+        if let Some(mutant) = quorate_planted::which() {
+            tracing::warn!(%mutant, "a bug is planted in this program: {}", mutant.what());
+        }
         let growth = Arc::new(Growth::new(options.snapshot.bytes.max(1)));
         let (machine, applied) = Metered::new(machine, growth.clone());
         let dir = options.dir.clone();
@@ -182,6 +187,8 @@ fn config(options: &Options, cluster: &str) -> Result<Config, StartError> {
         enable_pre_vote: Some(true),
         // A leader that restarts has lost its leases and its reign; it asks for votes.
         enable_leader_restore: Some(false),
+        // Without it openraft ends when it finds that what it took for done is not there.
+        allow_log_reversion: planted(Mutant::QuorumOffByOne).then_some(true),
         ..Config::default()
     };
     config

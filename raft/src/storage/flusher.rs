@@ -17,9 +17,15 @@
 //! After a failed fsync nobody knows what is on the disk, and asking again may answer yes
 //! without cause. So the first failure is the last: everything after it fails too.
 
-use std::{io, sync::Arc, thread, time::Instant};
+use std::{
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use openraft::storage::IOFlushed;
+use quorate_planted::{Mutant, planted};
 use rocksdb::WriteBatch;
 use tokio::{
     runtime,
@@ -74,6 +80,7 @@ impl Flusher {
             db: db.clone(),
             file,
             mark,
+            synced: Instant::now(),
             dirty: None,
             failed: None,
         };
@@ -109,6 +116,8 @@ struct State {
     file: AcknowledgedFile,
     /// What is acknowledged by now.
     mark: Acknowledged,
+    /// When entries were made to last, last.
+    synced: Instant,
     /// Since when the file is behind.
     dirty: Option<Instant>,
     failed: Option<String>,
@@ -172,15 +181,19 @@ impl State {
             return;
         }
         let result = self.or_failed(|state| {
+            let unsynced =
+                planted(Mutant::LogNotSynced) && state.synced.elapsed() < Duration::from_secs(1);
             if waiting
                 .iter()
-                .any(|job| matches!(job, Job::Appended { .. }))
+                .any(|job| matches!(job, Job::Appended { .. }) && !unsynced)
             {
                 state.db.sync()?;
+                state.synced = Instant::now();
             }
             let mut given = false;
             for job in waiting.iter() {
                 match job {
+                    Job::Appended { .. } if unsynced => (),
                     Job::Appended { last, .. } => state.mark.last = Some(*last),
                     Job::Voted { vote, .. } => {
                         let known = state.mark.vote.map(|vote| vote.leader_id);

@@ -6,6 +6,7 @@ use openraft::{
     LogState, OptionalSend,
     storage::{IOFlushed, RaftLogStorage},
 };
+use quorate_planted::{Mutant, planted};
 use rocksdb::WriteBatch;
 
 use super::{
@@ -59,6 +60,9 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        if planted(Mutant::VoteNotPersisted) {
+            return Ok(());
+        }
         self.db.put_vote(vote)?;
         let vote = *vote;
         self.flusher.call(|done| Job::Voted { vote, done }).await
@@ -89,6 +93,8 @@ impl RaftLogStorage<Types> for LogStore {
             let mut count = 0;
             for entry in entries {
                 db::put_entry(&mut batch, &entry);
+                #[cfg(feature = "mutants")]
+                crate::early::appended(&entry);
                 last = Some(entry.log_id);
                 count += 1;
             }

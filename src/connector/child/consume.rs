@@ -22,6 +22,7 @@ use futures_util::{
     future::{BoxFuture, Fuse},
     stream::FuturesUnordered,
 };
+use quorate_planted::{Mutant, planted};
 use quorate_proto::connector::{Delivery, Outcome, Phase, from_process::Frame, outcome};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, warn};
@@ -309,6 +310,9 @@ impl<'a, L: Inlet> Consuming<'a, L> {
         };
         self.flights.stage(id, Stage::Running);
         self.wires.out.send(Frame::Delivery(delivery)).await;
+        if planted(Mutant::AckedBeforeService) {
+            self.act(id, Act::Ack);
+        }
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use nix::time::{ClockId, clock_gettime};
+use quorate_planted::{Mutant, planted};
 
 /// A point on CLOCK_BOOTTIME, in nanoseconds since the host started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,7 +16,11 @@ impl BootInstant {
     /// Now. Should the kernel refuse (none does since 2.6.39) it is the end of time:
     /// every lease is over.
     pub fn now() -> Self {
-        match clock_gettime(ClockId::CLOCK_BOOTTIME) {
+        let clock = match planted(Mutant::WallClockLease) {
+            true => ClockId::CLOCK_REALTIME,
+            false => ClockId::CLOCK_BOOTTIME,
+        };
+        match clock_gettime(clock) {
             Ok(time) => BootInstant(
                 Duration::from(time)
                     .as_nanos()
