@@ -32,7 +32,8 @@ const BESIDE: Duration = Duration::from_secs(25);
 /// the seed that is so much further. One that fails is not.
 const ONCE_MORE: u64 = 1_000;
 
-/// Runs as many as fit; gives the worst outcome. What said nothing twice says nothing.
+/// Runs as many as fit. One that fails fails all; one that says nothing, twice, is told and
+/// is no pass, and more than a quarter of such say nothing together.
 pub async fn ci(common: &Common, limit: Duration, stop: &Stop) -> Outcome {
     let begun = Instant::now();
     let mut done = Vec::new();
@@ -60,9 +61,13 @@ pub async fn ci(common: &Common, limit: Duration, stop: &Stop) -> Outcome {
         }
         done.push(ran);
     }
-    let passed = done.iter().filter(|it| it.outcome == Outcome::Pass);
-    println!("{} of {} runs passed", passed.count(), RUNS.len());
-    soak::worst(&done)
+    let count = |outcome| done.iter().filter(|it| it.outcome == outcome).count();
+    println!("{} of {} runs passed", count(Outcome::Pass), RUNS.len());
+    let silent = RUNS.len() - count(Outcome::Pass) - count(Outcome::Fail);
+    match soak::worst(&done) {
+        Outcome::Unknown if silent * 4 <= RUNS.len() => Outcome::Pass,
+        worst => worst,
+    }
 }
 
 #[cfg(test)]

@@ -39,8 +39,9 @@ use super::{
 /// `ps`: `KIND/NAME PARENT_PID ALIVE_MS GRACE_MS`.
 pub const MARK: &str = "connector-process";
 
-/// The nice value: a ninth of a member's share where all want the processor.
-const BEHIND_MEMBERS: i32 = 10;
+/// The nice value: a third of a member's share where all want the processor. With 10 a busy
+/// connector was held up by its own broker and service, and a member was no better off.
+const BEHIND_MEMBERS: i32 = 5;
 
 /// Runs the connector process and never returns, if this is one; returns at once if not.
 /// Call it first thing in `main`.
