@@ -4,8 +4,9 @@
 //! A sink that looks at epochs refuses such a call, so it is never accepted there; that it came
 //! at all says how far the product let it get. What is claimed: a call doesn't begin after its
 //! lease, and no successor acts before that. What is not claimed: that a call which was about
-//! to begin when a process was stopped does not begin when it goes on. So without a pause no
-//! call of an old epoch comes, and with one no more than one for each pause and connector.
+//! to begin when a process was stopped does not begin when it goes on: one such call was seen
+//! in 955 takeovers. So without a pause no call of an old epoch comes, and with pauses no more
+//! than one in a run.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,9 @@ const ON_ITS_WAY: u64 = 50 * MS;
 /// Parts of the names of nemeses that stop processes, if only for a moment.
 const STOPS: &[&str] = &["pause", "cpu", "memory"];
 
+/// So many calls of old epochs may come in a run because something had been stopped.
+const ALLOWED: u64 = 1;
+
 /// Looks at what each sink saw.
 #[must_use]
 pub fn check(run: &Run) -> Checked {
@@ -26,12 +30,13 @@ pub fn check(run: &Run) -> Checked {
     for call in &run.calls {
         connectors.entry(&call.connector).or_default().push(call);
     }
+    let mut after_pauses = 0;
     for (connector, mut calls) in connectors {
         calls.sort_by_key(|call| (call.begun, call.epoch));
         // The queue's sink takes everything, as most services do.
         let naive = connector.contains("naive") || run.plan.workload == "queue";
         accepted(connector, naive, &calls, &mut checked);
-        came(run, connector, &calls, &mut checked);
+        came(run, connector, &calls, &mut after_pauses, &mut checked);
         overlaps(&calls, &mut checked);
         let epochs: BTreeMap<u64, ()> = calls.iter().map(|call| (call.epoch, ())).collect();
         checked.count("calls", calls.len() as u64);
@@ -69,9 +74,14 @@ fn accepted(connector: &str, naive: bool, calls: &[&Call], checked: &mut Checked
 }
 
 /// Calls of an old epoch that came after the first one of a newer epoch had come.
-fn came(run: &Run, connector: &str, calls: &[&Call], checked: &mut Checked) {
+fn came(
+    run: &Run,
+    connector: &str,
+    calls: &[&Call],
+    after_pauses: &mut u64,
+    checked: &mut Checked,
+) {
     let mut newest: Option<&Call> = None;
-    let mut by_pause: BTreeMap<u64, u64> = BTreeMap::new();
     for call in calls {
         let Some(newer) = newest.filter(|newest| newest.epoch > call.epoch) else {
             if newest.is_none_or(|newest| call.epoch > newest.epoch) {
@@ -88,23 +98,21 @@ fn came(run: &Run, connector: &str, calls: &[&Call], checked: &mut Checked) {
         if late <= ON_ITS_WAY {
             continue;
         }
-        let stops = run.faults.iter().filter(|fault| {
+        let stopped = run.faults.iter().any(|fault| {
             let name = &fault.nemesis;
             STOPS.iter().any(|part| name.contains(part)) && fault.begun <= call.begun
         });
-        let stopped = stops.max_by_key(|fault| fault.begun);
-        let allowed = stopped.is_some_and(|fault| {
-            let so_far = by_pause.entry(fault.begun).or_default();
-            *so_far += 1;
-            *so_far <= 1
-        });
-        if allowed {
+        if stopped {
+            *after_pauses += 1;
             checked.count("stale.came_after_a_pause", 1);
+        }
+        if stopped && *after_pauses <= ALLOWED {
             continue;
         }
-        let why = match stopped {
-            None => "and nothing had been stopped",
-            Some(_) => "and it was not the first one after that process was stopped",
+        let why = if stopped {
+            "and it was not the only one after something had been stopped"
+        } else {
+            "and nothing had been stopped"
         };
         let what = format!(
             "{connector} was sent {} under epoch {}, {} ms after the first call under epoch {}, {why}",
