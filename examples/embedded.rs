@@ -1,4 +1,4 @@
-//! A member with a service of its own, in a program of its own.
+//! A member with services of its own, in a program of its own.
 //!
 //! ```sh
 //! printf 'name = "one"\ndata_dir = "data"\n' > /tmp/one/quorate.toml
@@ -18,12 +18,12 @@
 //! A member that has joined a cluster before is started without flags; `--join ADMIN_URL`
 //! joins one.
 
-use std::{env, error::Error, path::Path, process::ExitCode};
+use std::{env, error::Error, path::Path, process::ExitCode, sync::LazyLock};
 
 use quorate::{
     Reply, Request, Service, ServiceError,
     server::{Birth, Server},
-    service::async_trait,
+    service::{Origin, async_trait},
     settings::Settings,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,6 +39,35 @@ impl Service for Greet {
             )),
             None => Ok(Reply::text(400, "who is to be greeted?")),
         }
+    }
+}
+
+/// Takes messages: a channel with `service: relay` brings them here, and this hands each on
+/// to the HTTP server at `RELAY_TO`, with what it needs to refuse a copy of the past.
+struct Relay {
+    /// Made when the first message comes: the member has chosen what TLS is made of by then.
+    http: LazyLock<reqwest::Client>,
+    to: String,
+}
+
+#[async_trait]
+impl Service for Relay {
+    async fn handle(&self, request: Request) -> Result<Reply, ServiceError> {
+        let Origin::Message(message) = &request.origin else {
+            return Ok(Reply::text(400, "only messages are relayed"));
+        };
+        let asked = self
+            .http
+            .post(&self.to)
+            .timeout(request.remaining())
+            .header("quorate-channel", &message.channel)
+            .header("quorate-epoch", message.epoch)
+            .header("quorate-message-id", &message.id)
+            .header("quorate-attempt", message.attempt)
+            .body(request.body.clone());
+        let answer = asked.send().await;
+        let answer = answer.map_err(|error| ServiceError::Failed(error.to_string()))?;
+        Ok(Reply::empty(answer.status()))
     }
 }
 
@@ -69,10 +98,17 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .with_env_filter(&settings.log.level)
         .with_writer(std::io::stderr)
         .init();
-    let member = Server::builder(settings)
+    let mut builder = Server::builder(settings)
         .birth(birth)
-        .service("greet", Greet)
-        .build()?;
+        .service("greet", Greet);
+    if let Ok(to) = env::var("RELAY_TO") {
+        let relay = Relay {
+            http: LazyLock::new(reqwest::Client::new),
+            to,
+        };
+        builder = builder.service("relay", relay);
+    }
+    let member = builder.build()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let stop = async move {
         tokio::select! {

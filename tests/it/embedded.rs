@@ -1,7 +1,6 @@
 //! A program of a user's own that embeds a member (`examples/embedded.rs`).
 
 use std::{
-    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -16,27 +15,16 @@ use serde_json::json;
 use crate::support::{
     cluster::{Cluster, SOON},
     http,
-    member::QUORATE,
+    member::embedding_program,
     wait::until,
 };
-
-/// Built along with the tests, beside the binary.
-fn program() -> PathBuf {
-    let folder = Path::new(QUORATE).parent().expect("a folder");
-    let program = folder.join("examples/embedded");
-    assert!(
-        program.is_file(),
-        "no {program:?}: run `cargo build --workspace --examples`"
-    );
-    program
-}
 
 #[tokio::test]
 async fn a_program_with_a_service_of_its_own_joins_and_the_others_reach_that_service() {
     let mut cluster = Cluster::start(1, 500, "").await;
     let at = cluster.add_member();
     let join = cluster.members[0].admin_url("");
-    let mut embedded = Command::new(program())
+    let mut embedded = Command::new(embedding_program())
         .arg(cluster.members[at].config())
         .args(["--join", &join])
         .stdin(Stdio::null())

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::support::{
     cluster::{Cluster, SOON},
+    member::embedding_program,
     rabbitmq::Rabbit,
     traffic::{sink::Sink, verdict},
     wait::until,
@@ -26,8 +27,13 @@ async fn a_member_that_was_paused_runs_nothing_of_its_buffers_under_an_old_epoch
     let broker = rabbit.client().await;
     broker.declare(QUEUE).await;
     let sink = Sink::start_at(Ipv4Addr::LOCALHOST, Duration::ZERO).await;
-    let cluster = Cluster::start(5, 500, "").await;
-    let service = json!({"name": "sink", "upstream": sink.url(), "timeout_ms": 20_000});
+    // A service in the members' code: an upstream the connector server would call itself.
+    let mut cluster = Cluster::prepare(5, 500, "");
+    for member in &mut cluster.members {
+        member.embedding = Some((embedding_program(), ("RELAY_TO", sink.url())));
+    }
+    let cluster = cluster.boot().await;
+    let service = json!({"name": "sink", "builtin": "relay", "timeout_ms": 20_000});
     cluster.put(0, "service", service).await;
     let connection = json!({
         "name": "rabbit", "host": "127.0.0.1", "port": rabbit.port(),

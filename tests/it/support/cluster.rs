@@ -45,7 +45,8 @@ impl Cluster {
         Cluster::prepare_in(net, failover_ms, extra).boot().await
     }
 
-    async fn boot(mut self) -> Cluster {
+    /// Starts what was prepared, and waits until all are voters.
+    pub async fn boot(mut self) -> Cluster {
         let size = self.members.len();
         self.members[0].start(&["--bootstrap"]);
         self.voters(1).await;

@@ -19,6 +19,17 @@ use super::{netns::Net, ports};
 /// The binary under test.
 pub const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");
 
+/// The program of `examples/embedded.rs`, which is built along with the tests.
+pub fn embedding_program() -> PathBuf {
+    let folder = Path::new(QUORATE).parent().expect("a folder");
+    let program = folder.join("examples/embedded");
+    assert!(
+        program.is_file(),
+        "no {program:?}: run `cargo build --workspace --examples`"
+    );
+    program
+}
+
 /// Where a member runs, if not on the loopback.
 #[derive(Clone)]
 pub struct Place {
@@ -36,6 +47,8 @@ pub struct Member {
     pub peer: u16,
     pub ip: Ipv4Addr,
     place: Option<Place>,
+    /// Started in place of the binary: a program that embeds a member, with this variable.
+    pub embedding: Option<(PathBuf, (&'static str, String))>,
     child: Option<Child>,
 }
 
@@ -71,6 +84,7 @@ impl Member {
             dir,
             ip,
             place,
+            embedding: None,
             child: None,
         };
         let config = format!(
@@ -106,13 +120,19 @@ impl Member {
             .append(true)
             .open(self.log())
             .expect("the log");
-        let mut command = match &self.place {
-            Some(place) => place.net.command(place.n, QUORATE),
-            None => Command::new(QUORATE),
+        let mut command = match (&self.embedding, &self.place) {
+            (Some((program, (name, value))), _) => {
+                let mut command = Command::new(program);
+                command.env(name, value);
+                command
+            }
+            (None, Some(place)) => place.net.command(place.n, QUORATE),
+            (None, None) => Command::new(QUORATE),
         };
+        if self.embedding.is_none() {
+            command.arg("server").arg("--config");
+        }
         let child = command
-            .arg("server")
-            .arg("--config")
             .arg(self.config())
             .args(flags)
             .stdin(Stdio::null())
