@@ -8,8 +8,8 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use quorate_jepsen::{
-    checker::Settings, ci, job, plan::Wish, run, selftest, soak, stop::Stop, verdict::Outcome,
-    workload,
+    checker::Settings, ci, job, nemesis, plan::Wish, run, selftest, soak, stop::Stop,
+    verdict::Outcome, workload,
 };
 
 /// The chaos suite. Exit: 0 pass, 1 FAIL, 2 usage, 3 UNKNOWN (which is no pass).
@@ -44,7 +44,7 @@ enum What {
         #[arg(long, default_value_t = 1)]
         seed: u64,
         /// These workloads alone
-        #[arg(long, value_delimiter = ',')]
+        #[arg(long, value_delimiter = ',', value_parser = workload_name)]
         workloads: Vec<String>,
         #[command(flatten)]
         common: Common,
@@ -52,7 +52,7 @@ enum What {
     /// Runs with planted bugs, which have to be caught
     Selftest {
         /// These alone
-        #[arg(long, value_delimiter = ',')]
+        #[arg(long, value_delimiter = ',', value_parser = mutant_name)]
         mutants: Vec<String>,
         /// With so many seeds each
         #[arg(long, default_value_t = 20)]
@@ -75,9 +75,9 @@ enum What {
 
 #[derive(Args)]
 struct Common {
-    /// The binary [default: debug/quorate of the target folder]
-    #[arg(long)]
-    quorate: Option<PathBuf>,
+    /// The binary [default: the one beside this program]
+    #[arg(long, value_parser = program, default_value_os_t = built().join("quorate"), hide_default_value = true)]
+    quorate: PathBuf,
     /// Where runs' folders go [default: chaos in the target folder]
     #[arg(long)]
     out: Option<PathBuf>,
@@ -98,10 +98,10 @@ struct Common {
 #[derive(Args)]
 struct RunArgs {
     /// What clients do
-    #[arg(long, default_value = "register")]
+    #[arg(long, default_value = "register", value_parser = workload_name)]
     workload: String,
     /// What is done to the members; several at once with +, or none
-    #[arg(long, default_value = "kill")]
+    #[arg(long, default_value = "kill", value_parser = nemesis_names)]
     nemesis: String,
     /// Decides everything that is not said
     #[arg(long, default_value_t = 1)]
@@ -110,29 +110,19 @@ struct RunArgs {
     #[arg(long, default_value_t = 60)]
     seconds: u64,
     /// How many members: 3 or 5 [default: the seed decides]
-    #[arg(long)]
+    #[arg(long, value_parser = member_count)]
     members: Option<usize>,
     /// A planted bug that the binary is to have
-    #[arg(long)]
+    #[arg(long, value_parser = mutant_name)]
     mutant: Option<String>,
     #[command(flatten)]
     common: Common,
 }
 
 impl Common {
-    fn target() -> PathBuf {
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
-    }
-
-    fn quorate(&self) -> PathBuf {
-        let path = self.quorate.clone();
-        let path = path.unwrap_or_else(|| Common::target().join("debug/quorate"));
-        std::path::absolute(&path).unwrap_or(path)
-    }
-
     fn job(&self) -> job::Common {
         job::Common {
-            quorate: self.quorate(),
+            quorate: self.quorate.clone(),
             out: self.out(),
             failover_ms: self.failover_ms,
             rate: self.rate,
@@ -142,7 +132,52 @@ impl Common {
 
     fn out(&self) -> PathBuf {
         let out = self.out.clone();
-        out.unwrap_or_else(|| Common::target().join("chaos"))
+        out.unwrap_or_else(|| built().with_file_name("chaos"))
+    }
+}
+
+/// The folder that this program was built into.
+fn built() -> PathBuf {
+    let here = std::env::current_exe().unwrap_or_default();
+    here.parent().map(Path::to_owned).unwrap_or_default()
+}
+
+fn program(path: &str) -> Result<PathBuf, String> {
+    let path = std::path::absolute(path).map_err(|error| error.to_string())?;
+    match path.is_file() {
+        true => Ok(path),
+        false => Err(format!("there is no file {}", path.display())),
+    }
+}
+
+fn workload_name(name: &str) -> Result<String, String> {
+    workload::named(name).map(|_| name.to_owned())
+}
+
+fn nemesis_names(names: &str) -> Result<String, String> {
+    let mut each = names.split('+').filter(|name| *name != "none");
+    each.try_for_each(|name| nemesis::named(name).map(drop))?;
+    Ok(names.to_owned())
+}
+
+fn mutant_name(name: &str) -> Result<String, String> {
+    match selftest::named(name) {
+        Some(_) => Ok(name.to_owned()),
+        None => {
+            let names: Vec<_> = selftest::MUTANTS.iter().map(|mutant| mutant.name).collect();
+            Err(format!(
+                "there is none of that name; there are {}",
+                names.join(", ")
+            ))
+        }
+    }
+}
+
+fn member_count(count: &str) -> Result<usize, String> {
+    match count {
+        "3" => Ok(3),
+        "5" => Ok(5),
+        _ => Err("it must be 3 or 5".to_owned()),
     }
 }
 
@@ -244,7 +279,7 @@ async fn one(args: RunArgs, stop: &Stop) -> ExitCode {
         failover_ms: args.common.failover_ms,
         seconds: args.seconds,
         rate: args.common.rate,
-        quorate: args.common.quorate(),
+        quorate: args.common.quorate.clone(),
         mutant: args.mutant,
         loopback: args.common.loopback,
     };

@@ -2,14 +2,19 @@
 //! a member that answers health checks while its consensus is dead is worse than none: so
 //! the end of any of these ends the member.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use tokio::{
     sync::watch,
     task::{JoinError, JoinSet},
+    time::sleep,
 };
 
 use super::ServerError;
+
+/// For how long the end of a watch is kept back: who feeds it may have ended because another
+/// part has, which tells the cause.
+const CAUSE_FIRST: Duration = Duration::from_millis(100);
 
 /// How a task ended.
 type Ended = (String, Result<(), String>);
@@ -50,6 +55,7 @@ impl Vital {
     ) {
         self.spawn(part, async move {
             while watch.changed().await.is_ok() {}
+            sleep(CAUSE_FIRST).await;
             Err("it no longer runs; its panic, if it was one, stands above in the log".into())
         });
     }
@@ -98,8 +104,6 @@ fn panic_text(error: JoinError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::time::timeout;
 
     use super::*;
@@ -145,6 +149,21 @@ mod tests {
         );
         drop(feed);
         assert!(lost(&mut vital).await.starts_with("consensus ended"), "");
+    }
+
+    #[tokio::test]
+    async fn of_two_that_end_together_the_one_that_knows_why_is_told() {
+        for _ in 0..20 {
+            let mut vital = Vital::new();
+            let (feed, watched) = watch::channel(1);
+            vital.follow("a view of it", watched);
+            vital.spawn("consensus", async move {
+                drop(feed);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                Err("the disk failed".into())
+            });
+            assert_eq!(lost(&mut vital).await, "consensus ended: the disk failed");
+        }
     }
 
     #[tokio::test]

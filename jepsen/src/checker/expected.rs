@@ -11,10 +11,6 @@ const EXPECTED: &[(&str, &str)] = &[
     ("fsync", "Input/output error"),
     ("fsync", "IO error"),
     ("fsync", "the process ended by itself: exit status"),
-    // It ends because consensus has; which of its parts is seen to end first is chance.
-    ("disk-full", "the connectors' view of the state ended"),
-    ("fsync", "the connectors' view of the state ended"),
-    ("power", "the connectors' view of the state ended"),
     // The power of its disk is gone while it still runs.
     ("power", "Input/output error"),
     ("power", "IO error"),

@@ -224,6 +224,19 @@ pub struct Sent {
     pub denied: Vec<String>,
 }
 
+impl Sent {
+    /// What was confirmed is there once, and what was told as not sent isn't.
+    pub fn is_as_told(&self) {
+        assert!(self.lost.is_empty(), "lost {:?}", self.lost);
+        assert!(self.twice.is_empty(), "twice {:?}", self.twice);
+        assert!(
+            self.denied.is_empty(),
+            "there all the same {:?}",
+            self.denied
+        );
+    }
+}
+
 impl Told {
     /// Compares it with how often each body is there; tells the counts.
     pub fn against(&self, what: &str, there: &BTreeMap<String, usize>) -> Sent {
