@@ -10,6 +10,7 @@ mod announce;
 mod birth;
 mod bridge;
 mod compare;
+mod dedicated;
 mod drain;
 mod error;
 mod faces;
@@ -34,6 +35,7 @@ use crate::{
 pub use birth::Birth;
 pub use error::ServerError;
 
+use dedicated::Dedicated;
 use ports::Ports;
 use vital::Vital;
 
@@ -106,6 +108,7 @@ struct Running {
     vital: Vital,
     _dispatcher: Arc<Dispatcher>,
     _pid: PidFile,
+    _dedicated: Dedicated,
 }
 
 impl Server {
@@ -163,9 +166,12 @@ impl Server {
         let ports = Ports::bind(&settings).await?;
         let birth = birth::decide(&settings, birth, &peers).await?;
         let (replica, state) = Replica::new();
-        let node = Node::start(options(&settings, timing), birth, replica)
-            .await
-            .map_err(|error| ServerError::Refused(error.to_string()))?;
+        let dedicated = Dedicated::start().map_err(|error| {
+            ServerError::Refused(format!("can't start the threads of consensus: {error}"))
+        })?;
+        let node = Node::start(options(&settings, timing), birth, replica);
+        let started = dedicated.run(node).await.map_err(ServerError::Refused)?;
+        let node = started.map_err(|error| ServerError::Refused(error.to_string()))?;
         let pid = PidFile::write(&settings.pid_file)
             .map_err(|error| ServerError::Refused(error.to_string()))?;
 
@@ -179,8 +185,23 @@ impl Server {
 
         let mut vital = Vital::new();
         let mut faces = faces::Faces::default();
-        faces.peer(ports.peer, &cluster, services.clone(), &mut vital);
-        let connectors = bridge::start(&settings, &cluster, dispatcher.clone(), &mut vital)?;
+        let consensus = dedicated.handle();
+        faces
+            .peer(
+                ports.peer,
+                consensus,
+                &cluster,
+                services.clone(),
+                &mut vital,
+            )
+            .map_err(|error| ServerError::Refused(format!("the peer port: {error}")))?;
+        let connectors = bridge::start(
+            &settings,
+            &cluster,
+            consensus,
+            dispatcher.clone(),
+            &mut vital,
+        )?;
         faces.http(
             ports.http,
             services.clone(),
@@ -229,6 +250,7 @@ impl Server {
             vital,
             _dispatcher: dispatcher,
             _pid: pid,
+            _dedicated: dedicated,
         })
     }
 }

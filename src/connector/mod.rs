@@ -85,6 +85,8 @@ pub struct Context {
     pub name: String,
     /// The timers.
     pub timing: Timing,
+    /// Where the lease is kept: a runtime that nothing else of this member holds up.
+    pub prompt: tokio::runtime::Handle,
     /// Who leads.
     pub leadership: watch::Receiver<Leadership>,
     /// The members, for their names and for who can be elected.
@@ -125,6 +127,7 @@ pub fn start(context: Context) -> io::Result<Handle> {
         me,
         name,
         timing,
+        prompt,
         leadership,
         members,
         view,
@@ -193,7 +196,7 @@ pub fn start(context: Context) -> io::Result<Handle> {
         orders: let_go_received,
     };
     tokio::spawn(board.tell());
-    tokio::spawn(reigning.run());
+    prompt.spawn(reigning.run());
     tokio::spawn(chronicle.run());
     tokio::spawn(recorder.run());
     let (supervisor, supervised) = Supervisor::new(

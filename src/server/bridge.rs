@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use quorate_raft::{MemberId, ProposeError};
+use tokio::runtime::Handle;
 
 use super::{ServerError, vital::Vital};
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
 pub(super) fn start(
     settings: &Settings,
     cluster: &Cluster,
+    consensus: &Handle,
     dispatch: Arc<Dispatcher>,
     vital: &mut Vital,
 ) -> Result<connector::Handle, ServerError> {
@@ -26,6 +28,7 @@ pub(super) fn start(
         me: cluster.node().id(),
         name: settings.name.clone(),
         timing: *cluster.timing(),
+        prompt: consensus.clone(),
         leadership: cluster.node().leadership(),
         members: cluster.node().watch_members(),
         view: view.clone(),

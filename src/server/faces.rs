@@ -1,12 +1,13 @@
 //! The three listeners, and how to stop each.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
 use futures_util::FutureExt;
 use quorate_raft::Node;
 use tokio::{
     net::TcpListener,
+    runtime::Handle,
     sync::{oneshot, watch},
     time::timeout,
 };
@@ -80,14 +81,16 @@ pub(super) struct Faces {
 }
 
 impl Faces {
-    /// Consensus and calls of services, from other members.
+    /// Consensus and calls of services, from other members. All of it is served on
+    /// `consensus`, but for the services themselves, which run here.
     pub fn peer(
         &mut self,
         listener: TcpListener,
+        consensus: &Handle,
         cluster: &Cluster,
         services: Arc<Services>,
         vital: &mut Vital,
-    ) {
+    ) -> io::Result<()> {
         let node: &Node = cluster.node();
         let fresh = cluster.clone();
         let catch_up = move |deadline| {
@@ -100,18 +103,25 @@ impl Faces {
         };
         let pause = cluster.timing().lease / 2;
         let catch_up = Arc::new(catch_up);
-        let invoke = InvokeServer::new(node.cluster(), node.id(), services, pause, catch_up);
+        let here = Handle::current();
+        // What is made from here on belongs to that runtime.
+        let within = consensus.enter();
+        let invoke = InvokeServer::new(node.cluster(), node.id(), services, here, pause, catch_up);
         let mut server = tonic::transport::Server::builder();
         let routes = server.add_routes(node.routes()).add_service(invoke);
         // Consensus is many small messages that each wait for an answer.
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let incoming = TcpIncoming::from(TcpListener::from_std(listener.into_std()?)?)
+            .with_nodelay(Some(true));
         let stop = self.peer.token.clone().cancelled_owned();
+        drop(within);
+        let serving = consensus.spawn(routes.serve_with_incoming_shutdown(incoming, stop));
         self.peer.run("the peer port", vital, async move {
-            routes
-                .serve_with_incoming_shutdown(incoming, stop)
-                .await
-                .map_err(|error| error.to_string())
+            match serving.await {
+                Ok(ended) => ended.map_err(|error| error.to_string()),
+                Err(panic) => Err(panic.to_string()),
+            }
         });
+        Ok(())
     }
 
     /// The services.

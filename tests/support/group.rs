@@ -295,6 +295,7 @@ impl Member {
             me: id,
             name: format!("member-{id}"),
             timing,
+            prompt: tokio::runtime::Handle::current(),
             leadership: leadership.subscribe(),
             members: members.subscribe(),
             view: View::follow(group.state.subscribe()),

@@ -12,6 +12,8 @@ use quorate_proto::peer::{
     services_server::{Services as Invocations, ServicesServer},
 };
 use quorate_raft::MemberId;
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use super::{
@@ -37,6 +39,13 @@ pub(super) const NOT_RUN: &str = "quorate-not-run";
 pub struct InvokeServer {
     cluster: String,
     me: String,
+    run_on: Handle,
+    runner: Runner,
+}
+
+/// What runs a call, wherever it is polled.
+#[derive(Clone)]
+struct Runner {
     services: Arc<Services>,
     vigil: Arc<Vigil>,
 }
@@ -44,18 +53,23 @@ pub struct InvokeServer {
 impl InvokeServer {
     /// For the peer port: `.add_service(InvokeServer::new(..))`. When nothing ran in this
     /// process for longer than `pause`, messages are refused until `catch_up` is through.
+    /// Services run on `run_on`; the watch over pauses on the runtime that this is called in.
     pub fn new(
         cluster: impl Into<String>,
         me: MemberId,
         services: Arc<Services>,
+        run_on: Handle,
         pause: Duration,
         catch_up: CatchUp,
     ) -> ServicesServer<InvokeServer> {
         ServicesServer::new(InvokeServer {
             cluster: cluster.into(),
             me: me.to_string(),
-            services,
-            vigil: Vigil::start(pause, catch_up),
+            run_on,
+            runner: Runner {
+                services,
+                vigil: Vigil::start(pause, catch_up),
+            },
         })
         .max_decoding_message_size(INVOCATION_BYTES_MAX)
         .max_encoding_message_size(INVOCATION_BYTES_MAX)
@@ -77,7 +91,21 @@ impl InvokeServer {
         Ok(())
     }
 
-    /// Never passed on from here: the caller has chosen.
+    /// Runs it where services run; given up when its caller is gone.
+    async fn run(&self, service: String, call: Call) -> Result<Reply, ServiceError> {
+        let runner = self.runner.clone();
+        let running = self
+            .run_on
+            .spawn(async move { runner.run(&service, call).await });
+        let ran = AbortOnDropHandle::new(running).await;
+        // Services' panics are caught where they run: this one is ours, or the end of all.
+        ran.unwrap_or_else(|error| Err(ServiceError::Failed(format!("it broke off: {error}"))))
+    }
+}
+
+impl Runner {
+    /// Never passed on from here: the caller has chosen. What is looked at here is looked at
+    /// right before the call, after any wait for a thread.
     async fn run(&self, service: &str, call: Call) -> Result<Reply, ServiceError> {
         if matches!(call.origin, Origin::Message(_)) {
             if self.services.refuses_messages() {
@@ -101,7 +129,7 @@ impl Invocations for InvokeServer {
         self.check(request.metadata())?;
         let outcome = match wire::to_request(request.into_inner(), Instant::now()) {
             Err(why) => Err(ServiceError::NotRun(why)),
-            Ok((service, request)) => self.run(&service, request).await,
+            Ok((service, request)) => self.run(service, request).await,
         };
         Ok(Response::new(wire::to_result(outcome)))
     }

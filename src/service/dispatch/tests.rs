@@ -78,7 +78,14 @@ impl TestMember {
         let caught_up: CatchUp = Arc::new(|_| async { Ok(()) }.boxed());
         let server = {
             let _in_it = runtime.enter();
-            InvokeServer::new(CLUSTER, id, services.clone(), PAUSE, caught_up)
+            InvokeServer::new(
+                CLUSTER,
+                id,
+                services.clone(),
+                runtime.handle().clone(),
+                PAUSE,
+                caught_up,
+            )
         };
         let wanted = address.unwrap_or("127.0.0.1:0".parse().unwrap());
         let (tx, rx) = std::sync::mpsc::sync_channel(1);
