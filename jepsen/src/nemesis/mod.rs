@@ -144,6 +144,9 @@ pub fn named(name: &str) -> Result<&'static Kind, String> {
     })
 }
 
+/// Beside which a forged death is believed.
+const LETS_ELECT: &[&str] = &["forge-death", "clock", "pause-connector", "rabbit"];
+
 /// Why two can't be at work at the same time, if they can't.
 #[must_use]
 pub fn apart(one: &str, other: &str) -> Option<&'static str> {
@@ -152,7 +155,7 @@ pub fn apart(one: &str, other: &str) -> Option<&'static str> {
         ("latency", other) if on_net(other) => {
             Some("what goes through relays meets no rule between the members")
         }
-        ("forge-death", other) if other != "forge-death" => {
+        ("forge-death", other) if !LETS_ELECT.contains(&other) => {
             Some("the others have to believe the death, and to elect somebody at once")
         }
         ("power", "disk-full") => Some("each needs a disk of another kind"),
