@@ -24,6 +24,8 @@ use crate::{
 
 /// How long the cluster has to come back before it counts as not coming back.
 const COMES_BACK: Duration = Duration::from_secs(20);
+/// Members that are at the same log index and have different states for so long stay apart.
+const APART: Duration = Duration::from_secs(4);
 /// Lines of a log that are kept of each kind.
 const LINES: usize = 200;
 
@@ -138,6 +140,7 @@ async fn active(bed: &Arc<Bed>, count: usize) -> Option<u64> {
 /// Compares what the members hold, and reads their logs.
 pub async fn members(bed: &Arc<Bed>, end: &mut Final) {
     let deadline = Instant::now() + COMES_BACK;
+    let mut apart_since = None;
     loop {
         let mut seen = Vec::new();
         for member in &bed.cluster.members {
@@ -146,12 +149,17 @@ pub async fn members(bed: &Arc<Bed>, end: &mut Final) {
         let counted = seen.iter().filter(|it| it.excused.is_none());
         let states: BTreeSet<_> = counted.map(|it| (it.applied, it.hash.clone())).collect();
         let same = states.len() == 1 && states.iter().all(|state| state.1.is_some());
+        let index = states.first().map(|state| state.0);
+        let told = |state: &(Option<u64>, Option<String>)| state.1.is_some();
+        let apart = states.len() > 1 && states.iter().all(|it| Some(it.0) == index && told(it));
+        apart_since = apart.then(|| apart_since.unwrap_or_else(Instant::now));
         end.members = seen;
         if same {
             end.converged = Some(bed.clock.now());
             break;
         }
-        if Instant::now() > deadline {
+        let for_good = apart_since.is_some_and(|since: Instant| since.elapsed() > APART);
+        if for_good || Instant::now() > deadline {
             break;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

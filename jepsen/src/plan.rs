@@ -108,6 +108,10 @@ impl Plan {
             // Room for the log is taken beforehand; it is a snapshot that finds no room.
             snapshot_entries = 100;
         }
+        if wish.nemeses.iter().any(|name| name == "kill-follower") {
+            // Whoever is started again is to come from a snapshot of this very reign.
+            snapshot_entries = 100;
+        }
         let mut steps: Vec<Step> = Vec::new();
         for nemesis in wish.nemeses.iter().filter(|name| *name != "none") {
             // A track of its own, so that one nemesis more changes nothing of the others.

@@ -83,12 +83,13 @@ where
     }
 }
 
-/// All keys and resources that a member has applied, and at which log index.
+/// All keys and resources that a member has applied, whose reign it knows, and at which log
+/// index.
 ///
 /// # Errors
-/// When it doesn't tell, or the state changed meanwhile.
+/// When it doesn't tell, hears no leader, or the state changed meanwhile.
 pub async fn held(admin: &str) -> Result<(u64, String), String> {
-    let before = applied(admin).await?;
+    let before = applied(admin).await?.0;
     let mut hasher = DefaultHasher::new();
     let mut after = String::new();
     loop {
@@ -107,16 +108,21 @@ pub async fn held(admin: &str) -> Result<(u64, String), String> {
     }
     let config = get(&format!("{admin}/v1/config?consistency=stale")).await?;
     config["resources"].to_string().hash(&mut hasher);
-    let applied = applied(admin).await?;
+    let (applied, reign) = applied(admin).await?;
+    reign.to_string().hash(&mut hasher);
     if before != applied {
         return Err(format!("the state moved from {before} to {applied}"));
     }
     Ok((applied, format!("{:016x}", hasher.finish())))
 }
 
-async fn applied(admin: &str) -> Result<u64, String> {
-    let status = get(&format!("{admin}/v1/cluster/status")).await?;
-    status["applied"]
-        .as_u64()
-        .ok_or_else(|| format!("no index in {status}"))
+/// The last index that was applied, and the connector server with its epoch. That stands in
+/// the replicated state too, but is told only by a member that hears the leader.
+async fn applied(admin: &str) -> Result<(u64, Value), String> {
+    let mut status = get(&format!("{admin}/v1/cluster/status")).await?;
+    let applied = status["applied"].as_u64();
+    match applied.filter(|_| !status["leader"].is_null()) {
+        Some(applied) => Ok((applied, status["connector_server"].take())),
+        None => Err(format!("no index or no leader in {status}")),
+    }
 }

@@ -21,6 +21,8 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(15);
 pub enum Whom {
     /// Anyone.
     One,
+    /// Anyone who doesn't lead.
+    Follower,
     /// Who leads.
     Leader,
     /// So many that the others have no quorum.
@@ -60,6 +62,11 @@ pub async fn choose(bed: &Bed, whom: Whom, dice: &mut StdRng) -> Result<Vec<u64>
         Whom::Leader => {
             let leader = bed.cluster.leader().await;
             return Ok(vec![leader.ok_or("nobody leads")?]);
+        }
+        Whom::Follower => {
+            let leader = bed.cluster.leader().await.ok_or("nobody leads")?;
+            all.retain(|id| *id != leader);
+            1
         }
         Whom::Majority => all.len() / 2 + 1,
         Whom::All => all.len(),

@@ -26,6 +26,8 @@ pub enum Verdict {
     Lose(u32),
     /// Connections are reset, and new ones refused.
     Reset,
+    /// New connections to this port are refused; all else vanishes, but resets that go out.
+    Refuse(u16),
 }
 
 /// What happens to packets between two, as seen by the first. Both counted from 1.
@@ -90,6 +92,25 @@ impl Links {
             self.inside(rule.at, &["ss", "-t", "-K", "dst", &address], "")
                 .await?;
         }
+        Ok(number)
+    }
+
+    /// What others see of a member whose process dies, while it lives: connections to this
+    /// port of it are reset, new ones are refused, and nothing comes from it any more. Taken
+    /// back by the number that is given.
+    ///
+    /// # Errors
+    /// When nftables or the kernel refuses.
+    pub async fn play_dead(&self, at: u64, others: &[u64], port: u16) -> Result<u64, String> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut all = self.rules.lock().await;
+        let rules = others.iter();
+        let rules = rules.map(|other| Rule::both(at, *other, Verdict::Refuse(port)));
+        all.insert(number, rules.collect());
+        let text = self.table(all.values().flatten().filter(|rule| rule.at == at));
+        // In one go: the sooner the others believe it, the more of its lease is left.
+        let both = format!("nft -f - && exec ss -t -K sport = :{port}");
+        self.inside(at, &["bash", "-c", &both], &text).await?;
         Ok(number)
     }
 
@@ -162,6 +183,14 @@ impl Links {
                 Verdict::Lose(percent) => {
                     vec![format!("numgen random mod 100 < {percent} counter drop")]
                 }
+                Verdict::Refuse(port) => vec![
+                    "tcp flags & rst == rst accept".to_owned(),
+                    format!(
+                        "tcp dport {port} tcp flags & (syn | ack) == syn \
+                         counter reject with tcp reset"
+                    ),
+                    "counter drop".to_owned(),
+                ],
                 // The resets that the rules themselves send go through.
                 Verdict::Reset => vec![
                     "tcp flags & rst == rst accept".to_owned(),

@@ -4,6 +4,7 @@ pub mod broker;
 pub mod clock;
 pub mod damage;
 pub mod disk;
+pub mod forge;
 pub mod kill;
 pub mod latency;
 pub mod limits;
@@ -79,6 +80,7 @@ pub struct Kind {
 pub const ALL: &[Kind] = &[
     kind("kill", kill::any),
     kind("kill-one", || kill::of(Whom::One)),
+    kind("kill-follower", || kill::of(Whom::Follower)),
     kind("kill-leader", || kill::of(Whom::Leader)),
     kind("kill-majority", || kill::of(Whom::Majority)),
     kind("kill-all", || kill::of(Whom::All)),
@@ -94,6 +96,7 @@ pub const ALL: &[Kind] = &[
     kind("partition-oneway", || partition::of(Shape::OneWay)).on_net(),
     kind("flap", || Box::new(partition::Flap::default())).on_net(),
     kind("reset", || Box::new(partition::Reset::default())).on_net(),
+    kind("forge-death", || Box::new(forge::Death::default())).on_net(),
     kind("loss", || Box::new(partition::Loss::default())).on_net(),
     kind("latency", || Box::new(latency::Latency::default())),
     kind("clock", || Box::new(clock::Jump::default())).needs(missing::compiler),
@@ -141,6 +144,9 @@ pub fn named(name: &str) -> Result<&'static Kind, String> {
     })
 }
 
+/// Beside which a forged death is believed.
+const LETS_ELECT: &[&str] = &["forge-death", "clock", "pause-connector", "rabbit"];
+
 /// Why two can't be at work at the same time, if they can't.
 #[must_use]
 pub fn apart(one: &str, other: &str) -> Option<&'static str> {
@@ -148,6 +154,9 @@ pub fn apart(one: &str, other: &str) -> Option<&'static str> {
     match (one, other) {
         ("latency", other) if on_net(other) => {
             Some("what goes through relays meets no rule between the members")
+        }
+        ("forge-death", other) if !LETS_ELECT.contains(&other) => {
+            Some("the others have to believe the death, and to elect somebody at once")
         }
         ("power", "disk-full") => Some("each needs a disk of another kind"),
         _ => None,
@@ -229,6 +238,8 @@ mod tests {
     fn what_would_not_take_effect_together_is_kept_apart() {
         assert!(apart("latency", "partition").is_some());
         assert!(apart("power", "disk-full").is_some());
+        assert!(apart("forge-death", "kill").is_some());
+        assert!(apart("forge-death", "forge-death").is_none());
         assert!(apart("latency", "kill").is_none() && apart("kill", "partition").is_none());
         assert!(named("kill").is_ok() && named("none").is_err());
     }

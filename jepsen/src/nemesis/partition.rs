@@ -52,7 +52,7 @@ pub fn of(shape: Shape) -> Box<dyn Nemesis> {
 }
 
 /// The links of a bed that has some.
-fn links(bed: &Bed) -> Result<&Links, String> {
+pub(super) fn links(bed: &Bed) -> Result<&Links, String> {
     bed.links
         .as_ref()
         .ok_or_else(|| "there are no namespaces".to_owned())
@@ -107,7 +107,7 @@ fn shaped(shape: Shape, order: &[u64], outgoing: bool) -> (Vec<Rule>, Vec<u64>) 
 }
 
 /// The members, the leader first if somebody leads.
-async fn order(bed: &Bed, dice: &mut StdRng) -> Result<Vec<u64>, String> {
+pub(super) async fn order(bed: &Bed, dice: &mut StdRng) -> Result<Vec<u64>, String> {
     let mut order = choose(bed, Whom::All, dice).await?;
     if let Some(leader) = bed.cluster.leader().await {
         order.retain(|id| *id != leader);

@@ -32,6 +32,10 @@ pub struct Messages {
     work_ms: [u64; 2],
     /// Those whose service looks at epochs.
     checked: &'static [&'static str],
+    /// Those whose processes stand by warm, whatever the dice say.
+    warm: &'static [&'static str],
+    /// How many publish to each queue, each at the run's rate.
+    publishers: u64,
     published: Arc<Published>,
     sink: Mutex<Option<Sink>>,
 }
@@ -46,6 +50,8 @@ impl Messages {
             // Long enough that something is in flight whenever something dies.
             work_ms: [20, 60],
             checked: &[],
+            warm: &[],
+            publishers: 1,
             published: Arc::default(),
             sink: Mutex::default(),
         }
@@ -59,6 +65,9 @@ impl Messages {
             fences: &["lease", "lease", "exclusive"],
             work_ms: [3, 3],
             checked: &["checked"],
+            warm: &["naive"],
+            // An overlap is seen only if there are calls in it.
+            publishers: 3,
             published: Arc::default(),
             sink: Mutex::default(),
         }
@@ -83,6 +92,10 @@ impl Messages {
         put(bed, "service", "sink", &service).await?;
         for (n, name) in self.channels.iter().enumerate() {
             let fence = self.fences.get(n).copied().unwrap_or(drawn);
+            let standby = match self.warm.contains(name) {
+                true => "warm",
+                false => standby,
+            };
             let channel = json!({
                 "connection": fence, "queue": name, "service": "sink",
                 "prefetch": prefetch, "standby": standby,
@@ -115,12 +128,14 @@ impl Workload for Messages {
     async fn work(&self, bed: &Arc<Bed>, stop: &Stop) {
         let each = self.channels.len() as f64 / (bed.plan.rate as f64 / 2.0).max(1.0);
         let mut tasks = JoinSet::new();
-        for (number, name) in self.channels.iter().enumerate() {
+        let queues = self.channels.iter().cycle();
+        let count = self.publishers * self.channels.len() as u64;
+        for (number, name) in (0..count).zip(queues) {
             tasks.spawn(amqp::publish(
                 bed.clone(),
                 self.published.clone(),
                 (*name).to_owned(),
-                number as u64,
+                number,
                 Duration::from_secs_f64(each),
                 stop.clone(),
             ));

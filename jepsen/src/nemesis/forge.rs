@@ -1,0 +1,77 @@
+//! A leader that the others take for dead while it lives and acts on under its lease.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rand::rngs::StdRng;
+use serde_json::Value;
+
+use super::{Nemesis, Target, partition};
+use crate::{
+    bed::Bed,
+    cluster::{api, id_of},
+};
+
+/// Forges the death of the leader.
+#[derive(Default)]
+pub struct Death {
+    held: Option<u64>,
+    who: u64,
+    /// The others.
+    others: Vec<u64>,
+    /// Its process.
+    pid: Option<u32>,
+    /// The epoch of the takeover before.
+    before: u64,
+}
+
+/// The newest takeover that a member knows of.
+async fn newest(bed: &Bed, member: u64) -> Result<Value, String> {
+    let url = bed.cluster.member(member).admin("/v1/cluster/takeovers");
+    let told = api::get(&url).await?;
+    // The first reign may not have been written of yet.
+    Ok(told["takeovers"].get(0).cloned().unwrap_or_default())
+}
+
+#[async_trait]
+impl Nemesis for Death {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+        let order = partition::order(bed, dice).await?;
+        (self.who, self.others) = (order[0], order[1..].to_vec());
+        let member = bed.cluster.member(self.who);
+        self.pid = Some(member.pid().ok_or("it does not run")?);
+        self.before = newest(bed, self.who).await?["epoch"].as_u64().unwrap_or(0);
+        let links = partition::links(bed)?;
+        let forged = links.play_dead(self.who, &self.others, member.ports.peer);
+        self.held = Some(forged.await?);
+        Ok(Target::of("death forged of", vec![self.who]))
+    }
+
+    /// Somebody took over from it because of its death, and its process lives.
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+        if bed.cluster.member(self.who).pid() != self.pid {
+            return Err("its process is another now".to_owned());
+        }
+        let mut seen = Err("nobody tells of a takeover".to_owned());
+        for other in &self.others {
+            let Ok(told) = newest(bed, *other).await else {
+                continue;
+            };
+            let new = told["epoch"].as_u64() > Some(self.before);
+            let from = told["from"].as_str().and_then(id_of) == Some(self.who as usize);
+            if new && from && told["reason"] == "death" {
+                let (to, epoch) = (&told["to"], &told["epoch"]);
+                return Ok(format!("{to} took over under epoch {epoch}, and it lives"));
+            }
+            seen = Err(format!("the newest takeover at {other}: {told}"));
+        }
+        seen
+    }
+
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+        match self.held.take() {
+            Some(held) => partition::links(bed)?.remove(held).await,
+            None => Ok(()),
+        }
+    }
+}
