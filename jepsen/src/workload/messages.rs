@@ -6,6 +6,7 @@
 //! begins once one of a newer has.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,6 +23,8 @@ use crate::{bed::Bed, cluster::api, stop::Stop};
 const KIND: &str = "amqp_channel";
 /// How long everything that is left may take to be handled, once all is healed.
 const DRAINED_WITHIN: Duration = Duration::from_secs(40);
+/// How long a message that is in flight in the end may take to be handled or to come back.
+const COMES_BACK_WITHIN: Duration = Duration::from_secs(3);
 
 /// The workload.
 pub struct Messages {
@@ -78,7 +81,8 @@ impl Messages {
         let mut dice = bed.plan.dice(1_000);
         let drawn = *["exclusive", "lease"].choose(&mut dice).unwrap_or(&"lease");
         let standby = *["warm", "cold"].choose(&mut dice).unwrap_or(&"warm");
-        let prefetch = *[1, 10, 50].choose(&mut dice).unwrap_or(&10);
+        // Never so few that more is published than can be handled.
+        let prefetch = *[4, 10, 50].choose(&mut dice).unwrap_or(&10);
         amqp::declare(&broker.uri, self.channels).await?;
         let (host, port) = broker.address;
         for fence in ["exclusive", "lease"] {
@@ -163,12 +167,25 @@ impl Workload for Messages {
 
     async fn left(&self, bed: &Arc<Bed>) -> Option<Vec<String>> {
         let broker = bed.broker.as_ref()?;
-        match amqp::take_all(&broker.uri, self.channels).await {
-            Ok(left) => Some(left),
-            Err(error) => {
-                bed.trouble(format!("the queues can't be looked at: {error}"));
-                None
+        let sink = self.sink.lock().clone()?;
+        let confirmed = self.published.confirmed();
+        let deadline = Instant::now() + COMES_BACK_WITHIN;
+        let mut left = Vec::new();
+        loop {
+            match amqp::take_all(&broker.uri, self.channels).await {
+                Ok(taken) => left.extend(taken),
+                Err(error) => {
+                    bed.trouble(format!("the queues can't be looked at: {error}"));
+                    return None;
+                }
             }
+            // What is in flight now is in no queue: it is handled yet, or comes back.
+            let taken: BTreeSet<String> = left.iter().cloned().collect();
+            let gone = confirmed.difference(&taken).cloned().collect();
+            if sink.waits_for(&gone) == 0 || Instant::now() > deadline {
+                return Some(left);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 }
