@@ -66,6 +66,16 @@ pub struct Done {
 }
 
 impl Done {
+    /// Whether it says nothing because the machine was held up, and nothing wrong was found.
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        self.outcome == Outcome::Unknown && self.voided()
+    }
+
+    fn voided(&self) -> bool {
+        self.verdict.as_ref().is_some_and(|it| it.voided)
+    }
+
     /// One line for people.
     #[must_use]
     pub fn line(&self) -> String {
@@ -75,8 +85,7 @@ impl Done {
             seed,
             ..
         } = &self.job;
-        let voided = self.verdict.as_ref().is_some_and(|it| it.voided);
-        let void = if voided { ", void" } else { "" };
+        let void = if self.voided() { ", void" } else { "" };
         let worst = self.verdict.as_ref().and_then(|it| it.findings.first());
         let worst = worst.map_or(self.said.clone(), |it| it.what.clone());
         format!(
