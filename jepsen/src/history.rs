@@ -100,6 +100,9 @@ pub struct Sight {
     pub member: u64,
     /// Whom it takes for the leader.
     pub leader: Option<u64>,
+    /// By which id the members know that one.
+    #[serde(default)]
+    pub leader_id: Option<u64>,
     /// In which term.
     pub term: Option<u64>,
     /// Whom it takes for the connector server.

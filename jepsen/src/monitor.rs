@@ -57,6 +57,7 @@ fn note(bed: &Bed, member: &Member, asked: u64, told: &Value) {
         time,
         member: member.id,
         leader: id(&told["leader"]),
+        leader_id: told["leader"]["id"].as_u64(),
         term: told["term"].as_u64(),
         connector_server: id(&told["connector_server"]),
         epoch: told["connector_server"]["epoch"].as_u64(),

@@ -44,16 +44,17 @@ fn leading(leadership: &Leadership) -> Option<MemberId> {
         .filter(|leader| *leader != leadership.me || leadership.leading)
 }
 
-/// The holder of a reign of this very term. One of an earlier term is over or will be in a
-/// moment, when the leader has taken over.
+/// The leader, if the reign is of this very election. Any other is over or will be in a
+/// moment, when the leader has taken over: one of an earlier term, or of this term's leader
+/// before, as a term can have two leaders, one after the other.
 pub fn connector_server(
     reign: &Reign,
     leadership: &Leadership,
     members: &Members,
 ) -> Option<ConnectorServer> {
-    let holder = reign
-        .holder
-        .filter(|_| !reign.released && reign.term == leadership.term)?;
+    let holder = reign.holder.filter(|holder| {
+        !reign.released && reign.term == leadership.term && leadership.leader == Some(*holder)
+    })?;
     let member = members.iter().find(|member| member.id == holder)?;
     Some(ConnectorServer {
         id: holder,
@@ -68,4 +69,41 @@ pub fn voters(members: &Members) -> usize {
         .iter()
         .filter(|member| member.role == Role::Voter)
         .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_raft::{Member, MemberStatus};
+
+    use super::*;
+
+    #[test]
+    fn the_second_leader_of_a_term_is_no_connector_server_before_it_has_taken_over() {
+        let members: Vec<_> = [2, 5]
+            .map(|id| MemberStatus {
+                id,
+                member: Member::default(),
+                role: Role::Voter,
+                lag: None,
+                reachable: None,
+            })
+            .into();
+        let seen = |leader, holder| {
+            let leadership = Leadership {
+                term: 7,
+                leader: Some(leader),
+                ..Leadership::default()
+            };
+            let reign = Reign {
+                holder: Some(holder),
+                epoch: 40,
+                term: 7,
+                ..Reign::default()
+            };
+            connector_server(&reign, &leadership, &members).map(|it| it.id)
+        };
+        assert_eq!(seen(2, 2), Some(2));
+        assert_eq!(seen(5, 2), None);
+        assert_eq!(seen(5, 5), Some(5));
+    }
 }

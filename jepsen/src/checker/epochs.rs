@@ -1,6 +1,11 @@
-//! Reigns: an epoch has one holder, a term has one leader, and neither goes back.
+//! Reigns: an epoch has one holder, leaders follow one another in order, and neither goes back.
+//!
+//! Leaders are elected by the pair of term and id: a candidate of the same term and a higher id
+//! is voted for as one of a later term is, so that a split vote costs no further round. A term
+//! can so have two leaders, one after the other; the pair is what must have one holder and
+//! never goes back.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Debug};
 
 use super::{Checked, Run};
 use crate::{
@@ -12,9 +17,13 @@ use crate::{
 #[must_use]
 pub fn check(run: &Run) -> Checked {
     let mut checked = Checked::new("epochs");
-    one_each(run, &mut checked, "term", "two leaders in one term", |it| {
-        Some((it.term?, it.leader?))
-    });
+    one_each(
+        run,
+        &mut checked,
+        "election",
+        "two leaders elected as one",
+        |it| Some(((it.term?, it.leader_id?), it.leader?)),
+    );
     one_each(
         run,
         &mut checked,
@@ -26,21 +35,23 @@ pub fn check(run: &Run) -> Checked {
         let mut mine: Vec<&Sight> = run.sights.iter().filter(|it| it.member == member).collect();
         // By when it was asked: answers can overtake each other.
         mine.sort_by_key(|it| (it.asked, it.time));
-        forward(run, &mine, &mut checked, "term", |it| it.term);
-        forward(run, &mine, &mut checked, "epoch", |it| it.epoch);
+        forward(run, &mine, &mut checked, "term", |it| {
+            Some((it.term?, it.leader_id.unwrap_or(0)))
+        });
+        forward(run, &mine, &mut checked, "epoch", |it| Some((it.epoch?, 0)));
     }
     checked.count("sights", run.sights.len() as u64);
     checked
 }
 
-fn one_each(
+fn one_each<N: Ord + Copy + Debug>(
     run: &Run,
     checked: &mut Checked,
     of: &str,
     kind: &str,
-    held: impl Fn(&Sight) -> Option<(u64, u64)>,
+    held: impl Fn(&Sight) -> Option<(N, u64)>,
 ) {
-    let mut holders: BTreeMap<u64, BTreeMap<u64, &Sight>> = BTreeMap::new();
+    let mut holders: BTreeMap<N, BTreeMap<u64, &Sight>> = BTreeMap::new();
     for sight in &run.sights {
         if let Some((number, holder)) = held(sight) {
             holders
@@ -57,23 +68,23 @@ fn one_each(
             .map(|(holder, by)| format!("member {holder} as member {} told", by.member))
             .collect();
         let times = holders.values().map(|it| it.time);
-        let what = format!("{of} {number} was held by {}", told.join(" and by "));
+        let what = format!("{of} {number:?} was held by {}", told.join(" and by "));
         let found = checked.find(Grade::Wrong, kind, what);
         found.at(&holders.keys().copied().collect::<Vec<_>>());
         found.between(times.clone().min(), times.max());
     }
 }
 
-/// What one member says never goes back, unless it was started anew in between: then it
+/// What one member says (a number, and who was elected in it) never goes back, unless it was started anew in between: then it
 /// knows only what it has applied again.
 fn forward(
     run: &Run,
     sights: &[&Sight],
     checked: &mut Checked,
     of: &str,
-    number: impl Fn(&Sight) -> Option<u64>,
+    number: impl Fn(&Sight) -> Option<(u64, u64)>,
 ) {
-    let mut last: Option<(u64, &Sight)> = None;
+    let mut last: Option<((u64, u64), &Sight)> = None;
     for sight in sights {
         let Some(now) = number(sight) else {
             continue;
@@ -96,8 +107,14 @@ fn forward(
             checked.count(format!("reigns.{of}_back_after_a_fault"), 1);
         } else {
             let what = format!(
-                "member {} told of {of} {before} and then of {now}",
-                sight.member
+                "member {} told of {of} {} and then of {}{}",
+                sight.member,
+                before.0,
+                now.0,
+                match before.0 == now.0 {
+                    true => format!(", of the leaders {} and {}", before.1, now.1),
+                    false => String::new(),
+                }
             );
             let found = checked.find(Grade::Wrong, &format!("{of} went back"), what);
             found

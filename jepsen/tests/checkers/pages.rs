@@ -62,6 +62,7 @@ pub fn folder(path: &Path, operations: usize, bug: Bug) {
             time: end * n / 600 + 1,
             member: n % 3 + 1,
             leader: Some(n / 200 + 1),
+            leader_id: Some(n / 200 + 1),
             term: Some(n / 200 + 1),
             connector_server: Some(n / 200 + 1),
             epoch: Some(n / 200 * 10 + 5),

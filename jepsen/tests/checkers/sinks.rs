@@ -17,6 +17,7 @@ fn sight(time: u64, member: u64, leader: u64, term: u64, epoch: u64) -> Sight {
         time: time * MS,
         member,
         leader: Some(leader),
+        leader_id: Some(leader * 2),
         term: Some(term),
         connector_server: Some(leader),
         epoch: Some(epoch),
@@ -43,8 +44,14 @@ fn reigns() {
         kinds(&seen(&[&right[..], &[sight(10, 1, 1, 1, 5)]].concat())),
         none()
     );
-    let two = [sight(1, 1, 1, 1, 5), sight(2, 2, 2, 1, 6)];
-    assert_eq!(kinds(&seen(&two)), ["two leaders in one term"]);
+    // Two of one term, one after the other; never the other way round.
+    let two = [sight(1, 1, 1, 1, 5), sight(2, 1, 2, 1, 6)];
+    assert_eq!(kinds(&seen(&two)), none());
+    let turned = [sight(1, 1, 2, 1, 5), sight(2, 1, 1, 1, 6)];
+    assert_eq!(kinds(&seen(&turned)), ["term went back"]);
+    let mut both = [sight(1, 1, 1, 1, 5), sight(2, 2, 2, 1, 6)];
+    both[1].leader_id = both[0].leader_id;
+    assert_eq!(kinds(&seen(&both)), ["two leaders elected as one"]);
     let held = [sight(1, 1, 1, 1, 5), sight(2, 2, 2, 2, 5)];
     assert_eq!(kinds(&seen(&held)), ["two holders of one epoch"]);
     let back = [sight(1, 1, 1, 3, 5), sight(2, 1, 1, 3, 4)];
