@@ -119,23 +119,41 @@ impl Bed {
         }
     }
 
+    /// Takes what was sent so far; how often each.
     async fn sent(&self) -> BTreeMap<usize, usize> {
         let mut bodies = BTreeMap::new();
+        self.take_sent(&mut bodies).await;
+        bodies
+    }
+
+    async fn take_sent(&self, bodies: &mut BTreeMap<usize, usize>) {
         while let Some(message) = self.client.take(&self.out).await {
             let body = String::from_utf8_lossy(&message.delivery.data).into_owned();
             *bodies.entry(body.parse().unwrap()).or_default() += 1;
         }
-        bodies
     }
 
-    /// Each message that was published was handled and sent; how often more than once.
+    /// Each message that was published was handled and sent; how often more than once. The
+    /// last one may be under way yet: what a process says of that is as old as its last sign
+    /// of life.
     async fn complete(&self, published: usize) -> (usize, usize) {
-        let handled = self.group.calls_by_body();
-        let sent = self.sent().await;
-        let missing: Vec<usize> = (0..published)
-            .filter(|n| !sent.contains_key(n) || !handled.contains_key(&n.to_string()))
-            .collect();
-        assert!(missing.is_empty(), "lost: {missing:?}");
+        let mut sent = BTreeMap::new();
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let handled = loop {
+            let handled = self.group.calls_by_body();
+            self.take_sent(&mut sent).await;
+            let missing: Vec<usize> = (0..published)
+                .filter(|n| !sent.contains_key(n) || !handled.contains_key(&n.to_string()))
+                .collect();
+            if missing.is_empty() {
+                break handled;
+            }
+            assert!(
+                std::time::Instant::now() < deadline,
+                "lost of {published}: {missing:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
         assert_eq!(self.client.count(&self.dead).await.0, 0);
         let again = |times: Vec<usize>| times.iter().map(|n| n - 1).sum();
         (

@@ -152,6 +152,11 @@ fn cuts(name: &str) -> bool {
     name.starts_with("partition") || name == "flap"
 }
 
+/// Whether it ends processes.
+fn ends(name: &str) -> bool {
+    name.starts_with("kill") || matches!(name, "storm" | "power")
+}
+
 /// Why two can't be at work at the same time, if they can't.
 #[must_use]
 pub fn apart(one: &str, other: &str) -> Option<&'static str> {
@@ -164,7 +169,9 @@ pub fn apart(one: &str, other: &str) -> Option<&'static str> {
             Some("the others have to believe the death, and to elect somebody at once")
         }
         ("power", "disk-full") => Some("each needs a disk of another kind"),
-        ("storm", "kill-majority" | "kill-all") => Some("who is dead already is not killed"),
+        ("kill-majority" | "kill-all", other) if one != other && ends(other) => {
+            Some("who is dead already is not killed")
+        }
         (one, other) if one != other && cuts(one) && cuts(other) => {
             Some("what the one has cut off is no proof of the other")
         }
@@ -247,7 +254,7 @@ mod tests {
     fn what_would_not_take_effect_together_is_kept_apart() {
         assert!(apart("latency", "partition").is_some());
         assert!(apart("power", "disk-full").is_some());
-        assert!(apart("storm", "kill-all").is_some() && apart("storm", "kill").is_none());
+        assert!(apart("kill-all", "storm").is_some() && apart("storm", "kill").is_none());
         assert!(apart("flap", "partition").is_some() && apart("flap", "loss").is_none());
         assert!(apart("forge-death", "kill").is_some());
         assert!(apart("forge-death", "forge-death").is_none());
