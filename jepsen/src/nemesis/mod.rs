@@ -149,13 +149,15 @@ const LETS_ELECT: &[&str] = &["forge-death", "clock", "pause-connector", "rabbit
 
 /// Whether its probe looks for who reaches whom.
 fn cuts(name: &str) -> bool {
-    name.starts_with("partition") || name == "flap"
+    name.starts_with("partition") || matches!(name, "flap" | "reset")
 }
 
 /// Whether it ends processes.
 fn ends(name: &str) -> bool {
     name.starts_with("kill") || matches!(name, "storm" | "power")
 }
+
+const DEAD: &str = "who is dead already is not killed";
 
 /// Why two can't be at work at the same time, if they can't.
 #[must_use]
@@ -169,9 +171,8 @@ pub fn apart(one: &str, other: &str) -> Option<&'static str> {
             Some("the others have to believe the death, and to elect somebody at once")
         }
         ("power", "disk-full") => Some("each needs a disk of another kind"),
-        ("kill-majority" | "kill-all", other) if one != other && ends(other) => {
-            Some("who is dead already is not killed")
-        }
+        ("kill-majority" | "kill-all", other) if one != other && ends(other) => Some(DEAD),
+        ("power", "storm") => Some(DEAD),
         (one, other) if one != other && cuts(one) && cuts(other) => {
             Some("what the one has cut off is no proof of the other")
         }
