@@ -155,8 +155,8 @@ fn workload_name(name: &str) -> Result<String, String> {
 }
 
 fn nemesis_names(names: &str) -> Result<String, String> {
-    let mut each = names.split('+').filter(|name| *name != "none");
-    each.try_for_each(|name| nemesis::named(name).map(drop))?;
+    let each: Vec<&str> = names.split('+').filter(|name| *name != "none").collect();
+    nemesis::together(&each)?;
     Ok(names.to_owned())
 }
 

@@ -111,15 +111,6 @@ async fn start_broker(net: Option<&Net>) -> Broker {
 
 /// The plan as far as it can be had here.
 fn here(mut plan: Plan, net: bool) -> Result<Plan, String> {
-    for (one, other) in plan
-        .nemeses
-        .iter()
-        .flat_map(|one| plan.nemeses.iter().map(move |other| (one, other)))
-    {
-        if let Some(reason) = nemesis::apart(one, other) {
-            return Err(format!("not {one} and {other} together: {reason}"));
-        }
-    }
     if !net {
         plan.network = "loopback".to_owned();
     }

@@ -180,6 +180,22 @@ pub fn apart(one: &str, other: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether all of these exist and can be at work at the same time.
+///
+/// # Errors
+/// When one doesn't, or two can't; says which and why.
+pub fn together(names: &[&str]) -> Result<(), String> {
+    for one in names {
+        named(one)?;
+        for other in names {
+            if let Some(reason) = apart(one, other) {
+                return Err(format!("not {one} and {other} together: {reason}"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Goes through the steps of one nemesis, one after another.
 pub async fn track(bed: Arc<Bed>, steps: Vec<Step>, begun: Instant, stop: Stop) {
     for step in steps {
@@ -261,5 +277,7 @@ mod tests {
         assert!(apart("forge-death", "forge-death").is_none());
         assert!(apart("latency", "kill").is_none() && apart("kill", "partition").is_none());
         assert!(named("kill").is_ok() && named("none").is_err());
+        assert!(together(&["kill", "partition"]).is_ok());
+        assert!(together(&["storm", "power"]).is_err() && together(&["kill", "none"]).is_err());
     }
 }
