@@ -55,8 +55,8 @@ pub const MUTANTS: &[Mutant] = &[
     product("gateway-ignores-epochs", "mutex", "pause-leader", 24),
     product("acked-before-service", "queue", "pause-leader", 20),
     product("watch-drops-event", "watch", "kill", 12),
-    harness("timeout-is-fail", "register", "latency", 15),
-    harness("infos-ignored", "register", "latency", 15),
+    harness("timeout-is-fail", "register", "latency", 40),
+    harness("infos-ignored", "register", "latency", 40),
     harness("disk-lies", "set", "power", 20),
     harness("heals-nothing", "register", "partition-leader", 12),
 ];
