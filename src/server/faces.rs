@@ -107,7 +107,7 @@ impl Faces {
         // What is made from here on belongs to that runtime.
         let within = consensus.enter();
         let invoke = InvokeServer::new(node.cluster(), node.id(), services, here, pause, catch_up);
-        let mut server = tonic::transport::Server::builder();
+        let mut server = quorate_raft::peer_server();
         let routes = server.add_routes(node.routes()).add_service(invoke);
         // Consensus is many small messages that each wait for an answer.
         let incoming = TcpIncoming::from(TcpListener::from_std(listener.into_std()?)?)

@@ -22,5 +22,6 @@ mod snapshot;
 mod standbys;
 mod stopped;
 mod takeovers;
+mod thin;
 mod through_balancer;
 mod watch;

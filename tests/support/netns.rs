@@ -111,6 +111,22 @@ impl Net {
         command
     }
 
+    /// Lets each namespace send so many bits a second, as a port of that speed does whose
+    /// switch has room for some frames; with a message and `false` where this can't be had.
+    pub fn thin(&self, rate: &str) -> bool {
+        for n in 0..self.size {
+            let mut tc = Command::new("tc");
+            let name = self.namespace(n);
+            tc.args(["-n", &name, "qdisc", "add", "dev", "eth0", "root", "tbf"]);
+            tc.args(["rate", rate, "burst", "64kb", "latency", "10ms"]);
+            if !tc.status().is_ok_and(|status| status.success()) {
+                println!("skipped: thin links need tc and its tbf");
+                return false;
+            }
+        }
+        true
+    }
+
     /// Cuts the link between two.
     pub fn cut(&self, a: usize, b: usize) {
         self.fail(a, &[b], Fault::Cut);

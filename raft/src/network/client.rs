@@ -103,7 +103,7 @@ impl Link {
             transfer: reason != Reason::Timeout,
             reason: peer::Reason::from(reason).into(),
         };
-        let mut client = self.peer()?.control;
+        let mut client = self.peer()?.urgent;
         let answer = match pre {
             true => client.pre_vote(request).await,
             false => client.vote(request).await,
@@ -127,7 +127,7 @@ impl RaftNetworkV2<Types> for Link {
         rpc: AppendRequest,
         _option: RPCOption,
     ) -> Result<AppendResponse, RPCError<Types>> {
-        let mut client = self.peer()?.control;
+        let mut client = self.peer()?.urgent;
         let answer = client.append(append_request(rpc)).await;
         append_response(answer.map_err(|s| rpc_error(&s))?.into_inner())
     }
@@ -197,7 +197,7 @@ impl RaftNetworkV2<Types> for Link {
             to: *request.to_node_id(),
             last: convert::opt_log_id_to_proto(request.last_log_id()),
         };
-        let answer = self.peer()?.control.transfer_leader(message).await;
+        let answer = self.peer()?.urgent.transfer_leader(message).await;
         let answer = answer.map_err(|s| rpc_error(&s))?.into_inner();
         if !answer.accepted {
             tracing::warn!(member = self.target, "refuses to take over: {}", answer.why);

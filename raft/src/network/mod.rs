@@ -1,4 +1,4 @@
-//! Member to member: one cached connection per peer for what is small and urgent, one for
+//! Member to member: cached connections to each peer, for what is urgent, for the log and for
 //! snapshots, and the service on the peer port.
 
 mod client;
@@ -16,6 +16,8 @@ use peers::Peer;
 pub(crate) use peers::{Dial, Peers};
 pub(crate) use server::{MAX_INCOMING, PeerServer};
 
+use tonic::transport::Server;
+
 use crate::{node::Ballot, storage::types::Vote};
 
 /// The largest command that is taken: a value of 1 MiB and what is around it.
@@ -26,6 +28,20 @@ pub(crate) const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
 /// A snapshot travels in pieces of this size.
 pub(crate) const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// What one stream, of the log or of a snapshot, may have under way.
+const STREAM_WINDOW: u32 = MAX_MESSAGE as u32;
+
+/// What one connection may have under way: well above a stream's, so that one that is full
+/// leaves room for the others.
+const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
+
+/// What a peer port is served by: a server with the windows that members count on.
+pub fn peer_server() -> Server {
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+}
 
 pub(crate) fn ballot_of(vote: &Vote) -> Ballot {
     Ballot {

@@ -24,7 +24,7 @@ use crate::storage::{
 };
 
 /// How long one piece may take.
-const PIECE_PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PIECE_PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long a received snapshot may take to be installed: a minute, and a second for each
 /// of these many bytes.

@@ -89,7 +89,7 @@ impl One {
         let starting = runtime.spawn(async move {
             let listener = listen(&options.member.peer).await;
             let node = Node::start_through(options, birth, machine, Some(dial)).await?;
-            let server = tonic::transport::Server::builder().add_routes(node.routes());
+            let server = quorate_raft::peer_server().add_routes(node.routes());
             // As the program does: with Nagle an election would cost several times 40 ms.
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
             tokio::spawn(server.serve_with_incoming(incoming));

@@ -1,10 +1,11 @@
-//! A proxy for each link, so that it can fall silent (nothing arrives, nothing is refused)
-//! or be reset (what is open is closed, what is new is refused).
+//! A proxy for each link, so that it can fall silent (nothing arrives, nothing is refused),
+//! be reset (what is open is closed, what is new is refused), or be slow.
 
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, LazyLock},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -15,6 +16,7 @@ use tokio::{
     net::{TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
     runtime::Runtime,
     sync::watch,
+    time::{Instant, sleep_until},
 };
 
 /// Where the proxies run, whoever else stops.
@@ -26,6 +28,11 @@ static PROXIES: LazyLock<Runtime> = LazyLock::new(|| {
         .unwrap()
 });
 
+/// What a slow link takes at a time.
+const PIECE: usize = 4096;
+/// What it makes up for when the machine let it wait.
+const CREDIT: Duration = Duration::from_millis(50);
+
 /// All links of a group, by the addresses of the member that dials and the one dialled.
 #[derive(Clone)]
 pub struct Links(Arc<Mutex<BTreeMap<(String, String), Link>>>);
@@ -33,6 +40,8 @@ pub struct Links(Arc<Mutex<BTreeMap<(String, String), Link>>>);
 struct Link {
     proxy: SocketAddr,
     silent: watch::Sender<bool>,
+    /// Bytes a second that each connection carries each way; `None` for as many as come.
+    rate: watch::Sender<Option<u32>>,
     /// Whether anyone listens at the far end; who dials is refused otherwise.
     up: watch::Sender<bool>,
     /// Whether who dials is accepted all the same, and hung up on.
@@ -87,6 +96,15 @@ impl Links {
         link.silent.send_replace(silent);
     }
 
+    /// Lets each connection to or from a member carry so many bytes a second each way.
+    pub fn slow(&self, address: &str, rate: Option<u32>) {
+        for ((from, to), link) in &*self.0.lock() {
+            if from == address || to == address {
+                link.rate.send_replace(rate);
+            }
+        }
+    }
+
     /// Something in between goes on accepting for `to` when that has died.
     pub fn stubborn(&self, from: &str, to: &str, stubborn: bool) {
         let mut links = self.0.lock();
@@ -97,6 +115,7 @@ impl Links {
     fn open(&self, to: &str) -> Link {
         let proxy = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let (silent, listening) = watch::channel(false);
+        let (rate, rated) = watch::channel(None);
         let (up, alive) = watch::channel(true);
         let mut listened = alive.clone();
         let to = to.to_owned();
@@ -105,7 +124,7 @@ impl Links {
                 let listener = listen(&proxy.to_string()).await;
                 let serve = async {
                     while let Ok((near, _)) = listener.accept().await {
-                        let whole = carry(near, to.clone(), listening.clone());
+                        let whole = carry(near, to.clone(), listening.clone(), rated.clone());
                         let mut alive = alive.clone();
                         tokio::spawn(async move {
                             tokio::select! {
@@ -125,13 +144,19 @@ impl Links {
         Link {
             proxy,
             silent,
+            rate,
             up,
             stubborn: false,
         }
     }
 }
 
-async fn carry(near: TcpStream, to: String, mut silent: watch::Receiver<bool>) {
+async fn carry(
+    near: TcpStream,
+    to: String,
+    mut silent: watch::Receiver<bool>,
+    rate: watch::Receiver<Option<u32>>,
+) {
     if silent.wait_for(|silent| !silent).await.is_err() {
         return;
     }
@@ -143,14 +168,31 @@ async fn carry(near: TcpStream, to: String, mut silent: watch::Receiver<bool>) {
     let (near_in, near_out) = near.into_split();
     let (far_in, far_out) = far.into_split();
     tokio::select! {
-        () = copy(near_in, far_out, silent.clone()) => {}
-        () = copy(far_in, near_out, silent) => {}
+        () = copy(near_in, far_out, silent.clone(), rate.clone()) => {}
+        () = copy(far_in, near_out, silent, rate) => {}
     }
 }
 
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut silent: watch::Receiver<bool>) {
+async fn copy(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut silent: watch::Receiver<bool>,
+    rate: watch::Receiver<Option<u32>>,
+) {
     let mut buffer = vec![0; 64 * 1024];
-    while let Ok(n) = from.read(&mut buffer).await {
+    let mut free = Instant::now();
+    loop {
+        let rate = *rate.borrow();
+        // What is slow is taken in small pieces, so that it comes evenly.
+        let most = if rate.is_some() { PIECE } else { buffer.len() };
+        let Ok(n) = from.read(&mut buffer[..most]).await else {
+            return;
+        };
+        if let Some(rate) = rate {
+            free = free.max(Instant::now() - CREDIT)
+                + Duration::from_secs_f64(n as f64 / f64::from(rate));
+            sleep_until(free).await;
+        }
         if n == 0 || silent.wait_for(|silent| !silent).await.is_err() {
             return;
         }

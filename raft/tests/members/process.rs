@@ -278,7 +278,7 @@ async fn a_member() {
     let listener = listen(&told.member.peer).await;
     let node = Node::start(options, birth, Counting::new(View::default()));
     let node = node.await.unwrap();
-    let server = tonic::transport::Server::builder().add_routes(node.routes());
+    let server = quorate_raft::peer_server().add_routes(node.routes());
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     tokio::spawn(server.serve_with_incoming(incoming));
     tokio::spawn(news(node.clone()));
