@@ -9,6 +9,7 @@ mod propose;
 mod read;
 mod retry;
 mod shutdown;
+mod room;
 mod silence;
 mod start;
 mod strain;
@@ -44,6 +45,7 @@ pub use propose::Proposed;
 pub(crate) use retry::{Retry, named};
 use strain::Gauge;
 pub use strain::Strain;
+use room::ProposalRoom;
 
 use crate::{
     Member, MemberId, Members, Timing,
@@ -71,8 +73,8 @@ pub(crate) struct Inner {
     pub(crate) tracker: Arc<Tracker>,
     pub(crate) peers: Arc<Peers>,
     pub(crate) liveness: Liveness,
-    /// Proposals that may be under way at this member.
-    pub(crate) writes: Semaphore,
+    /// For proposals that are under way at this member.
+    pub(crate) room: ProposalRoom,
     /// Snapshots that may be coming in.
     pub(crate) incoming: Semaphore,
     /// Held while this member, as leader, changes the membership.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Admission, Birth, Inner, Node, Open, Options, Raft, StartError, Tracker, follow,
     metered::{Growth, Metered},
-    propose::MAX_WRITES,
+    room::ProposalRoom,
     silence,
     strain::{self, Gauge},
 };
@@ -92,7 +92,7 @@ impl Node {
             tracker,
             peers,
             liveness: Liveness::new(),
-            writes: Semaphore::new(MAX_WRITES),
+            room: ProposalRoom::new(),
             incoming: Semaphore::new(MAX_INCOMING),
             changes: tokio::sync::Mutex::new(()),
             members: watch::Sender::new(Vec::new()),
