@@ -2,14 +2,15 @@
 
 mod errors;
 mod follow;
+mod history;
 mod leadership;
 mod metered;
 mod options;
 mod propose;
 mod read;
 mod retry;
-mod shutdown;
 mod room;
+mod shutdown;
 mod silence;
 mod start;
 mod strain;
@@ -38,14 +39,15 @@ use tonic::{
 };
 
 pub use errors::{ProposeError, ReadError, StartError, TransferError};
+pub(crate) use history::LogHistory;
 pub use leadership::Leadership;
 pub(crate) use leadership::{Ballot, Tracker};
 pub use options::{Admission, Birth, Options, SnapshotPolicy};
 pub use propose::Proposed;
 pub(crate) use retry::{Retry, named};
+use room::ProposalRoom;
 use strain::Gauge;
 pub use strain::Strain;
-use room::ProposalRoom;
 
 use crate::{
     Member, MemberId, Members, Timing,

@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::{Stream, future::BoxFuture, stream::BoxStream};
 use openraft::{
-    OptionalSend,
+    LogIdOptionExt, OptionalSend,
     errors::{RPCError, ReplicationClosed, StreamingError},
     network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2, stream_append_sequential},
     raft::StreamAppendResult,
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     Member, MemberId, Reason,
-    node::Tracker,
+    node::{LogHistory, Tracker},
     storage::{
         SnapshotFile, convert,
         types::{Snapshot, Types, Vote},
@@ -50,6 +50,7 @@ const BACKOFF: [Duration; 3] = [
 pub(crate) struct Links {
     pub(crate) peers: Arc<Peers>,
     pub(crate) tracker: Arc<Tracker>,
+    pub(crate) history: Arc<LogHistory>,
 }
 
 impl Links {
@@ -60,6 +61,7 @@ impl Links {
             heartbeat,
             peers: self.peers.clone(),
             tracker: self.tracker.clone(),
+            history: self.history.clone(),
         }
     }
 }
@@ -82,6 +84,7 @@ pub(crate) struct Link {
     heartbeat: bool,
     peers: Arc<Peers>,
     tracker: Arc<Tracker>,
+    history: Arc<LogHistory>,
 }
 
 impl Link {
@@ -181,10 +184,14 @@ impl RaftNetworkV2<Types> for Link {
         _option: RPCOption,
     ) -> Result<SnapshotResponse, StreamingError<Types>> {
         let client = self.peer().map_err(StreamingError::from)?.bulk;
-        tokio::select! {
-            closed = cancel => Err(StreamingError::Closed(closed)),
-            answer = snapshot::send(client, vote, snapshot) => Ok(SnapshotResponse::new(answer?)),
-        }
+        let last = snapshot.meta.last_log_id.index().unwrap_or_default();
+        let hold = self.history.hold(self.target, last);
+        let answer = tokio::select! {
+            closed = cancel => return Err(StreamingError::Closed(closed)),
+            answer = snapshot::send(client, vote, snapshot) => answer?,
+        };
+        hold.arrived();
+        Ok(SnapshotResponse::new(answer))
     }
 
     async fn transfer_leader(

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Admission, Birth, Inner, Node, Open, Options, Raft, StartError, Tracker, follow,
+    history::{self, LogHistory},
     metered::{Growth, Metered},
     room::ProposalRoom,
     silence,
@@ -53,7 +54,8 @@ impl Node {
             tracing::warn!(%mutant, "a bug is planted in this program: {}", mutant.what());
         }
         let growth = Arc::new(Growth::new(options.snapshot.bytes.max(1)));
-        let (machine, applied) = Metered::new(machine, growth.clone());
+        let history = Arc::new(LogHistory::default());
+        let (machine, applied) = Metered::new(machine, growth.clone(), history.clone());
         let dir = options.dir.clone();
         let wait = options.lock_wait;
         let open = move || storage::open(&dir, wait, Box::new(machine));
@@ -69,6 +71,7 @@ impl Node {
         let links = Links {
             peers: peers.clone(),
             tracker: tracker.clone(),
+            history: history.clone(),
         };
         let failed = |e: &dyn std::fmt::Display| StartError(format!("consensus can't start: {e}"));
         let stats = opened.log.stats();
@@ -110,6 +113,7 @@ impl Node {
         });
         inner.spawn(follow::metrics(inner.clone()));
         inner.spawn(follow::snapshots(inner.clone(), growth));
+        inner.spawn(history::purge(inner.clone(), options.snapshot, history));
         inner.spawn(liveness::keep(inner.clone()));
         inner.spawn(liveness::stand(inner.clone()));
         inner.spawn(silence::follow(inner.clone()));
@@ -179,8 +183,8 @@ fn config(options: &Options, cluster: &str) -> Result<Config, StartError> {
         election_timeout_min: ms(timing.election_min),
         election_timeout_max: ms(timing.election_max),
         snapshot_policy: LogPolicy::LogsSinceLast(options.snapshot.entries.max(1)),
-        max_in_snapshot_log_to_keep: options.snapshot.keep,
-        purge_batch_size: 256,
+        // Purged by `history`, which knows who lags.
+        max_in_snapshot_log_to_keep: u64::MAX,
         max_payload_entries: 1024,
         api_channel_size: Some(16 * 1024),
         notification_channel_size: Some(16 * 1024),
