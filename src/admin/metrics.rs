@@ -125,6 +125,15 @@ fn describe() {
         Unit::Seconds,
         "How long an fsync of the log took"
     );
+    describe_histogram!(
+        "quorate_log_write_seconds",
+        Unit::Seconds,
+        "How long a write to the log took, without its fsync"
+    );
+    describe_counter!(
+        "quorate_log_stalls_total",
+        "Writes to the log that it held up, and consensus with them"
+    );
     describe_gauge!(
         "process_resident_memory_bytes",
         Unit::Bytes,
