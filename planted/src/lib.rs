@@ -77,6 +77,10 @@ mutants! {
         "A message is acknowledged to its broker when it is handed on, before its service has answered."
     WatchDropsEvent "watch-drops-event"
         "Who resumes a watch is not sent the first change that it has missed."
+    DoubtForgotten "doubt-forgotten"
+        "Of a message that an earlier try may have sent, the caller is told what the latest try says: that it was not sent."
+    UnknownCommandPassedOver "unknown-command-passed-over"
+        "A member passes over commands that it does not know, each member over some puts of its own, and goes on."
 }
 
 impl fmt::Display for Mutant {

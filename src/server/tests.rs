@@ -1,5 +1,7 @@
 //! A member in this process, asked over its faces.
 
+mod newer;
+
 use std::{
     net::TcpListener,
     path::Path,

@@ -1,11 +1,13 @@
 //! Every possible write, and what its writer is told.
 //!
-//! Commands stand in the log for as long as it is kept, and members of different
-//! versions read them: bytes that this version can't read are answered with
-//! [`Answer::Invalid`] and change nothing, they never stop a member. A version that
-//! brings a new kind or field must refuse it for as long as a member has announced
-//! an older version (see [`super::Announced`]), so that all members agree. Nothing older
-//! than this version was released, so there is nothing to refuse yet.
+//! Commands stand in the log for as long as it is kept, and members of different versions
+//! read them. All members must come to the same state, so a member ends when it is to apply
+//! a command that its version does not know, or that has a part which it does not know: to
+//! pass it over would leave it with another state than the members that know it, and nobody
+//! would notice. [`Command::decode`] refuses both; the replica says so and stops consensus.
+//! A version that brings a new kind or field must not propose it for as long as a member has
+//! announced an older version (see [`super::Announced`]). Nothing older than this version was
+//! released, so there is nothing to hold back yet.
 
 mod wire;
 
@@ -117,6 +119,9 @@ pub enum Command {
     /// It knows what became of that.
     Conclude(Box<Conclusion>),
 }
+
+/// Of a part that a later version has brought.
+pub(super) const NOT_KNOWN: &str = "is not one that this version knows";
 
 pub(super) fn error(
     field: impl Into<String>,

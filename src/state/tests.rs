@@ -1,4 +1,5 @@
 mod connectors;
+mod newer;
 
 use bytes::Bytes;
 use serde_json::{Value, json};

@@ -63,7 +63,7 @@ impl Metered {
 }
 
 impl Machine for Metered {
-    fn apply(&mut self, command: Command<'_>) -> Vec<u8> {
+    fn apply(&mut self, command: Command<'_>) -> io::Result<Vec<u8>> {
         self.growth.add(command.bytes.len() as u64);
         self.machine.apply(command)
     }

@@ -1,11 +1,11 @@
 //! Commands as they stand in the log.
 
 use bytes::Bytes;
-use prost::Message;
+use prost::{Message, encoding::decode_key};
 use quorate_proto::command as wire;
 
-use super::{Command, FieldError, Precondition, error};
-use crate::state::{BrokerConnection, Kind, Order};
+use super::{Command, FieldError, NOT_KNOWN, Precondition, error};
+use crate::state::{BrokerConnection, Kind, Order, Reason, Takeover};
 
 impl Command {
     /// The bytes that go into the log.
@@ -88,18 +88,22 @@ impl Command {
         wire::Command { write: Some(write) }.encode_to_vec().into()
     }
 
-    /// Reads what stands in the log. Values share the memory of `bytes`.
+    /// Reads what stands in the log. Values share the memory of `bytes`. An error: this
+    /// version does not know the command, or a part of it.
     pub fn decode(bytes: Bytes) -> Result<Command, FieldError> {
         use wire::command::Write;
+        let (length, number) = (bytes.len(), number(&bytes));
         let command = wire::Command::decode(bytes)
-            .map_err(|problem| error("command", "", format!("can't be read: {problem}")))?;
-        let write = command.write.ok_or_else(|| {
-            error(
-                "command",
-                "",
-                "is not one that this version knows: upgrade every member first",
-            )
-        })?;
+            .map_err(|problem| error("command", &number, format!("can't be read: {problem}")))?;
+        // What is not known is left out when it is read, at any depth.
+        let whole = command.encoded_len() == length;
+        let Some(write) = command.write else {
+            return Err(error("command", number, NOT_KNOWN));
+        };
+        if !whole {
+            let problem = "has a part that this version does not know";
+            return Err(error("command", number, problem));
+        }
         Ok(match write {
             Write::PutResource(it) => Command::PutResource {
                 kind: kind(&it.kind)?,
@@ -131,10 +135,7 @@ impl Command {
                 services: it.services,
                 version: it.version,
             },
-            Write::Explain(it) => Command::Explain(Box::new(
-                it.takeover
-                    .ok_or_else(|| error("takeover", "", "is missing"))?,
-            )),
+            Write::Explain(it) => Command::Explain(Box::new(takeover(it.takeover)?)),
             Write::Connected(it) => Command::Connected {
                 member: it.member,
                 connections: it
@@ -157,6 +158,22 @@ impl Command {
     }
 }
 
+/// The number of the command in its envelope, for who has to find out what it is.
+fn number(bytes: &[u8]) -> String {
+    match decode_key(&mut &*bytes) {
+        Ok((number, _)) => number.to_string(),
+        Err(_) => String::new(),
+    }
+}
+
+fn takeover(it: Option<Takeover>) -> Result<Takeover, FieldError> {
+    let it = it.ok_or_else(|| error("takeover", "", "is missing"))?;
+    match Reason::try_from(it.reason) {
+        Ok(_) => Ok(it),
+        Err(_) => Err(error("reason", it.reason.to_string(), NOT_KNOWN)),
+    }
+}
+
 impl From<Precondition> for wire::Precondition {
     fn from(it: Precondition) -> Self {
         use wire::precondition::Holds;
@@ -175,11 +192,7 @@ fn precondition(it: Option<wire::Precondition>) -> Result<Option<Precondition>, 
         None => Ok(None),
         Some(Some(Holds::Revision(revision))) => Ok(Some(Precondition::Revision(revision))),
         Some(Some(Holds::Absent(true))) => Ok(Some(Precondition::Absent)),
-        Some(_) => Err(error(
-            "precondition",
-            "",
-            "is not one that this version knows",
-        )),
+        Some(_) => Err(error("precondition", "", NOT_KNOWN)),
     }
 }
 
@@ -203,10 +216,8 @@ fn order(it: i32) -> Result<Order, FieldError> {
         Ok(wire::operate::Order::Pause) => Ok(Order::Pause),
         Ok(wire::operate::Order::Resume) => Ok(Order::Resume),
         Ok(wire::operate::Order::Restart) => Ok(Order::Restart),
-        Ok(wire::operate::Order::Unknown) | Err(_) => Err(error(
-            "order",
-            it.to_string(),
-            "is not one that this version knows: upgrade every member first",
-        )),
+        Ok(wire::operate::Order::Unknown) | Err(_) => {
+            Err(error("order", it.to_string(), NOT_KNOWN))
+        }
     }
 }
