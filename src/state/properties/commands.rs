@@ -123,7 +123,7 @@ pub fn command() -> impl Strategy<Value = Command> {
         .prop_map(|(kind, name, order)| Command::Operate { kind, name, order });
     let intend =
         (send_key(), 1..60u64, 0..4u64, 0..900_000u64).prop_map(|(key, epoch, ticket, now_ms)| {
-            let fingerprint = ticket;
+            let fingerprint = [ticket as u8; 32];
             Command::Intend(Box::new(Intent {
                 key,
                 epoch,

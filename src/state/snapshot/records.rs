@@ -174,8 +174,8 @@ pub struct SendingRecord {
     pub epoch: u64,
     #[prost(uint64, tag = "4")]
     pub ticket: u64,
-    #[prost(fixed64, tag = "5")]
-    pub fingerprint: u64,
+    #[prost(bytes = "bytes", tag = "5")]
+    pub fingerprint: Bytes,
     #[prost(uint64, tag = "6")]
     pub at_ms: u64,
     #[prost(message, optional, tag = "7")]
