@@ -46,7 +46,7 @@ use strain::Gauge;
 pub use strain::Strain;
 
 use crate::{
-    Member, MemberId, Members, Timing,
+    Member, MemberId, Members, Pace, Timing,
     liveness::Liveness,
     network::{Gate, MAX_MESSAGE, PeerServer, Peers},
     storage::{self, MachineStore, Released, Snapshots, Stats, convert, types::Types},
@@ -65,6 +65,8 @@ pub(crate) struct Inner {
     pub(crate) id: MemberId,
     pub(crate) cluster: String,
     pub(crate) timing: Timing,
+    /// The timers in force.
+    pub(crate) pace: watch::Sender<Pace>,
     /// What this member wants the group to know of it.
     pub(crate) member: Member,
     pub(crate) raft: Raft,
@@ -173,6 +175,16 @@ impl Node {
     /// Follows the signs that this machine is too slow for its promise.
     pub fn strain(&self) -> watch::Receiver<Strain> {
         self.inner.strain.subscribe()
+    }
+
+    /// Goes by these timers from now on.
+    pub fn set_pace(&self, pace: Pace) {
+        self.inner.pace.send_replace(pace);
+    }
+
+    /// Follows the timers in force; at first those of [`Options::timing`].
+    pub fn pace(&self) -> watch::Receiver<Pace> {
+        self.inner.pace.subscribe()
     }
 
     /// Follows which members are dead for sure or have not been heard for longer than they

@@ -43,6 +43,26 @@ pub struct Timing {
     pub lease: Duration,
 }
 
+/// The timers in force at a member. While the promise is being changed there are two, since
+/// the members learn of it one after the other: leases go by the shorter promise and voters'
+/// patience by the longer one, until every member knows of both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// The timers that a leader goes by: how often it is heard, and for how long it acts alone.
+    pub lease: Timing,
+    /// The timers that a voter goes by: for how long it stands by its leader.
+    pub patience: Timing,
+}
+
+impl From<Timing> for Pace {
+    fn from(timing: Timing) -> Self {
+        Pace {
+            lease: timing,
+            patience: timing,
+        }
+    }
+}
+
 /// A promise that can't be made.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("failover_ms is {0}; it must be from {FAILOVER_MS_MIN} to {FAILOVER_MS_MAX}")]
