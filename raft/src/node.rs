@@ -177,9 +177,16 @@ impl Node {
         self.inner.strain.subscribe()
     }
 
-    /// Goes by these timers from now on.
+    /// Goes by these timers from now on. Elections and votes go by those that it was started
+    /// with, so that a lease is never longer than these allow.
     pub fn set_pace(&self, pace: Pace) {
-        self.inner.pace.send_replace(pace);
+        let started = self.inner.timing;
+        let lease = if pace.lease.lease < started.lease {
+            pace.lease
+        } else {
+            started
+        };
+        self.inner.pace.send_replace(Pace { lease, ..pace });
     }
 
     /// Follows the timers in force; at first those of [`Options::timing`].

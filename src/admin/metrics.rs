@@ -117,6 +117,10 @@ fn describe() {
         "quorate_service_calls_total",
         "Calls of services on this member by service and outcome"
     );
+    describe_gauge!(
+        "quorate_failover_ms_differs",
+        "1 for a member whose own settings name another failover_ms than the cluster's"
+    );
     describe_gauge!("quorate_watchers", "Open streams of GET /v1/watch");
     describe_counter!("quorate_log_entries_total", "Log entries written");
     describe_counter!("quorate_log_fsyncs_total", "fsyncs of the log");

@@ -18,6 +18,7 @@ mod evict;
 mod gateway;
 mod keeper;
 pub mod lease;
+mod lease_length;
 mod mail;
 mod mailbox;
 mod names;
@@ -40,7 +41,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate_raft::{Leadership, MemberId, Members, Timing};
+use quorate_raft::{Leadership, MemberId, Members, Pace};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     time::timeout,
@@ -83,8 +84,8 @@ pub struct Context {
     pub me: MemberId,
     /// This member's name.
     pub name: String,
-    /// The timers.
-    pub timing: Timing,
+    /// The timers in force.
+    pub pace: watch::Receiver<Pace>,
     /// Where the lease is kept: a runtime that nothing else of this member holds up.
     pub prompt: tokio::runtime::Handle,
     /// Who leads.
@@ -118,7 +119,7 @@ pub struct Handle {
     orders: mpsc::Sender<Order>,
     let_go: mpsc::Sender<LetGo>,
     outlets: Arc<Outlets>,
-    timing: Timing,
+    pace: watch::Receiver<Pace>,
 }
 
 /// Starts following the leadership and the state.
@@ -126,7 +127,7 @@ pub fn start(context: Context) -> io::Result<Handle> {
     let Context {
         me,
         name,
-        timing,
+        pace,
         prompt,
         leadership,
         members,
@@ -139,7 +140,6 @@ pub fn start(context: Context) -> io::Result<Handle> {
     let page = Arc::new(Page::new()?);
     let board = Arc::new(Board::new(name.clone()));
     let statuses = board.watch();
-    let silence = timing.lease.max(SILENCE_MIN);
     let (standing_sender, standing) = watch::channel(Standing::default());
     let (orders, orders_received) = mpsc::channel(8);
     let (let_go, let_go_received) = mpsc::channel(8);
@@ -152,12 +152,12 @@ pub fn start(context: Context) -> io::Result<Handle> {
             outlets.clone(),
         )),
         outlets: outlets.clone(),
-        spawner: Spawner::start(program, silence)?,
+        spawner: Spawner::start(program, pace.clone())?,
         page: page.clone(),
         board: board.clone(),
         names: Names::new(),
         http: client()?,
-        signs: Signs::new(silence / 4),
+        signs: Signs::new(pace.clone()),
         rested: Notify::new(),
     };
     let recorder = Recorder {
@@ -172,12 +172,12 @@ pub fn start(context: Context) -> io::Result<Handle> {
         me,
         members: members.clone(),
         most: standby_max,
-        prepared: timing.failover,
+        pace: pace.clone(),
     };
     let chronicle = Chronicle {
         me,
         name,
-        timing,
+        pace: pace.clone(),
         leadership: leadership.clone(),
         view: view.clone(),
         standing: standing.clone(),
@@ -187,7 +187,7 @@ pub fn start(context: Context) -> io::Result<Handle> {
     };
     let reigning = Reigning {
         me,
-        timing,
+        pace: pace.clone(),
         page,
         proposer,
         leadership,
@@ -214,8 +214,14 @@ pub fn start(context: Context) -> io::Result<Handle> {
         orders,
         let_go,
         outlets,
-        timing,
+        pace,
     })
+}
+
+/// How long a process may give no sign of life, and how long it has to leave its broker
+/// once its lease is revoked.
+fn silence(pace: &watch::Receiver<Pace>) -> Duration {
+    pace.borrow().lease.lease.max(SILENCE_MIN)
 }
 
 /// For brokers' management faces.
@@ -264,13 +270,17 @@ impl Handle {
     /// before a transfer of the leadership: should this member still lead a while later,
     /// it takes over again, under a new epoch.
     pub async fn release(&self, drain: Duration) {
-        let hold = (self.timing.failover * 2).max(Duration::from_secs(1));
+        let hold = (self.failover() * 2).max(Duration::from_secs(1));
         self.leave(drain, Some(hold)).await;
     }
 
     /// As [`Handle::release`], for good: for before the member stops.
     pub async fn shutdown(&self, drain: Duration) {
         self.leave(drain, None).await;
+    }
+
+    fn failover(&self) -> Duration {
+        self.pace.borrow().patience.failover
     }
 
     async fn leave(&self, drain: Duration, hold: Option<Duration>) {
@@ -293,7 +303,7 @@ impl Handle {
             done,
         };
         if self.let_go.send(order).await.is_ok() {
-            let _ = timeout(self.timing.failover * 3, released).await;
+            let _ = timeout(self.failover() * 3, released).await;
         }
         if hold.is_some() {
             let _ = self.orders.send(Order::Resume).await;

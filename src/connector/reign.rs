@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use metrics::gauge;
 use quorate_planted::{Mutant, planted};
-use quorate_raft::{Leadership, MemberId, ProposeError, Timing};
+use quorate_raft::{Leadership, MemberId, Pace, ProposeError};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::sleep_until,
@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use super::{
     lease::{BootInstant, Offsets, Page},
+    lease_length::LeaseLength,
     takeover::{Act, Outcome, Takeover},
     view::{Reign, View},
 };
@@ -75,7 +76,7 @@ pub(super) struct LetGo {
 
 pub(super) struct Reigning {
     pub me: MemberId,
-    pub timing: Timing,
+    pub pace: watch::Receiver<Pace>,
     pub page: Arc<Page>,
     pub proposer: Arc<dyn Proposer>,
     pub leadership: watch::Receiver<Leadership>,
@@ -90,9 +91,9 @@ type Ended = (u64, Outcome);
 impl Reigning {
     /// Runs until the leadership is no longer told.
     pub async fn run(mut self) {
-        let patience = (self.timing.failover * 4).max(Duration::from_secs(1));
-        let mut takeover = Takeover::new(self.me, patience);
+        let mut takeover = Takeover::new(self.me, self.patience());
         let mut offsets = Offsets::default();
+        let mut length = LeaseLength::new(self.pace.borrow().lease.lease);
         let (ended, mut endings) = mpsc::channel::<Ended>(8);
         loop {
             // First of all, so that rounds sent from here on have a sample from before.
@@ -100,11 +101,14 @@ impl Reigning {
             let leadership = *self.leadership.borrow_and_update();
             let reign = self.view.borrow_and_update().reign;
             let now = Instant::now();
+            takeover.set_patience(self.patience());
+            let wanted = self.pace.borrow().lease.lease;
+            let lease = length.of(wanted, leadership.heard_at, now);
             let decision = takeover.decide(now, &leadership, &reign);
             if let Some(term) = decision.propose {
                 self.propose(term, ended.clone());
             }
-            let lease_end = self.act(decision.act, decision.prepare, &offsets, now);
+            let lease_end = self.act(decision.act, decision.prepare, lease, &offsets, now);
             let look_again = [decision.look_again, lease_end].into_iter().flatten().min();
 
             tokio::select! {
@@ -118,7 +122,16 @@ impl Reigning {
                 () = sleep_until(look_again.unwrap_or(now).into()), if look_again.is_some() => {}
             }
         }
-        self.act(None, false, &offsets, Instant::now());
+        self.act(None, false, Duration::ZERO, &offsets, Instant::now());
+    }
+
+    fn failover(&self) -> Duration {
+        self.pace.borrow().patience.failover
+    }
+
+    /// How long a proposal of unknown outcome may take to show.
+    fn patience(&self) -> Duration {
+        (self.failover() * 4).max(Duration::from_secs(1))
     }
 
     /// Renews or revokes the page and says so. Returns when the lease ends.
@@ -126,14 +139,15 @@ impl Reigning {
         &self,
         act: Option<Act>,
         elected: bool,
+        lease: Duration,
         offsets: &Offsets,
         now: Instant,
     ) -> Option<Instant> {
         let granted = act.and_then(|act| {
             let times = if planted(Mutant::LeaseTooLong) { 10 } else { 1 };
-            let deadline = offsets.convert(act.heard_at)? + self.timing.lease * times;
+            let deadline = offsets.convert(act.heard_at)? + lease * times;
             let left = match deadline.remaining(BootInstant::now()) {
-                None if planted(Mutant::LeaseCheckRemoved) => self.timing.lease,
+                None if planted(Mutant::LeaseCheckRemoved) => lease,
                 left => left?,
             };
             self.page.grant(act.epoch, deadline).then_some((act, left))
@@ -178,7 +192,7 @@ impl Reigning {
 
     fn propose(&self, term: u64, ended: mpsc::Sender<Ended>) {
         let (proposer, me) = (self.proposer.clone(), self.me);
-        let deadline = Instant::now() + self.timing.failover * 2;
+        let deadline = Instant::now() + self.failover() * 2;
         tokio::spawn(async move {
             let outcome = match proposer.take_over(me, term, deadline).await {
                 Ok(()) => Outcome::Applied,
@@ -220,7 +234,7 @@ impl Reigning {
             && (reign.clear || lease_clear_at.is_some());
         let clear_at = lease_clear_at.filter(|_| !reign.clear);
         let proposer = self.proposer.clone();
-        let deadline = Instant::now() + self.timing.failover * 2;
+        let deadline = Instant::now() + self.failover() * 2;
         tokio::spawn(async move {
             if ours {
                 if let Some(at) = clear_at {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate_raft::{MemberId, Members, Role};
+use quorate_raft::{MemberId, Members, Pace, Role};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::sleep_until,
@@ -60,11 +60,15 @@ pub struct Warmth {
     pub members: watch::Receiver<Members>,
     /// At most so many, in the order of their kinds and names.
     pub most: usize,
-    /// How long a prepared one waits for its reign.
-    pub prepared: Duration,
+    /// The promise: for so long a prepared one waits for its reign.
+    pub pace: watch::Receiver<Pace>,
 }
 
 impl Warmth {
+    fn prepared(&self) -> Duration {
+        self.pace.borrow().patience.failover
+    }
+
     fn voter(&mut self) -> bool {
         let members = self.members.borrow_and_update();
         members
@@ -156,7 +160,7 @@ impl Supervisor {
             channels_rest: self.kept.values().all(Kept::is_no_busy_channel),
             standing,
             voter: self.warmth.voter(),
-            prepared: self.warmth.prepared,
+            prepared: self.warmth.prepared(),
             acted_until: self.acted_until,
         };
         let mut look_again = self.mend(now);
@@ -253,7 +257,7 @@ impl Supervisor {
         let finish = if spec.fenced_by_broker {
             Duration::ZERO
         } else {
-            self.warmth.prepared
+            self.warmth.prepared()
         };
         Some(Remains {
             epoch: reign.epoch,

@@ -97,6 +97,11 @@ const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_LAST: Duration = Duration::from_millis(500);
 
 impl Takeover {
+    /// For a promise that has changed.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
     /// `patience`: how long a proposal of unknown outcome may take to show.
     pub fn new(me: MemberId, patience: Duration) -> Self {
         Takeover {

@@ -27,7 +27,7 @@ pub(super) fn start(
     let handle = connector::start(connector::Context {
         me: cluster.node().id(),
         name: settings.name.clone(),
-        timing: *cluster.timing(),
+        pace: cluster.watch_pace(),
         prompt: consensus.clone(),
         leadership: cluster.node().leadership(),
         members: cluster.node().watch_members(),

@@ -101,7 +101,8 @@ impl Faces {
             }
             .boxed()
         };
-        let pause = cluster.timing().lease / 2;
+        let pace = cluster.watch_pace();
+        let pause = Arc::new(move || pace.borrow().lease.lease / 2);
         let catch_up = Arc::new(catch_up);
         let here = Handle::current();
         // What is made from here on belongs to that runtime.

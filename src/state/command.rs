@@ -93,6 +93,27 @@ pub enum Command {
         services: Vec<String>,
         /// Its version.
         version: String,
+        /// The failover promise that its own settings name, if they name one.
+        failover_ms: Option<u64>,
+    },
+    /// Promises another failover time: see [`super::FailoverPromise`].
+    SetFailover {
+        /// What is to be promised; the proposer has checked the range.
+        failover_ms: u64,
+        /// Only where nothing has been promised yet.
+        first: bool,
+    },
+    /// A member goes by the promise that was set at this revision.
+    FailoverApplied {
+        /// The member.
+        member: MemberId,
+        /// The log index of the `SetFailover`.
+        revision: u64,
+    },
+    /// Every member goes by it.
+    FailoverSettled {
+        /// The log index of the `SetFailover`.
+        revision: u64,
     },
     /// The holder of the reign says how it began.
     Explain(Box<Takeover>),

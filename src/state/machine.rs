@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Answer, Command, Kind, MemberId, Order, SendKey, State};
+use super::{Announced, Answer, Command, Kind, MemberId, Order, SendKey, State, failover};
 
 /// What a command has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,25 @@ pub enum Event {
     Announced {
         /// The member.
         member: MemberId,
+    },
+    /// Another failover promise is to be made.
+    FailoverSet {
+        /// What is to be promised.
+        failover_ms: u64,
+        /// The log index at which it was set.
+        revision: u64,
+    },
+    /// A member goes by it.
+    FailoverApplied {
+        /// The member.
+        member: MemberId,
+        /// The log index at which it was set.
+        revision: u64,
+    },
+    /// Every member goes by it.
+    FailoverSettled {
+        /// The log index at which it was set.
+        revision: u64,
     },
     /// A takeover was explained.
     Explained {
@@ -152,7 +171,24 @@ impl Machine {
                 member,
                 services,
                 version,
-            } => state.announced.announce(index, *member, services, version),
+                failover_ms,
+            } => {
+                let said = Announced {
+                    services: services.clone(),
+                    version: version.clone(),
+                    failover_ms: *failover_ms,
+                };
+                state.announced.announce(index, *member, said)
+            }
+            Command::SetFailover { failover_ms, first } => {
+                failover::set(&mut state.failover, index, *failover_ms, *first)
+            }
+            Command::FailoverApplied { member, revision } => {
+                failover::applied(&mut state.failover, index, *member, *revision)
+            }
+            Command::FailoverSettled { revision } => {
+                failover::settled(&mut state.failover, index, *revision)
+            }
             Command::Explain(takeover) => {
                 state
                     .takeovers
@@ -219,6 +255,17 @@ fn event(index: u64, command: &Command) -> Event {
         },
         Command::Release { epoch } => Event::Released { epoch: *epoch },
         Command::Announce { member, .. } => Event::Announced { member: *member },
+        Command::SetFailover { failover_ms, .. } => Event::FailoverSet {
+            failover_ms: *failover_ms,
+            revision: index,
+        },
+        Command::FailoverApplied { member, revision } => Event::FailoverApplied {
+            member: *member,
+            revision: *revision,
+        },
+        Command::FailoverSettled { revision } => Event::FailoverSettled {
+            revision: *revision,
+        },
         Command::Explain(takeover) => Event::Explained {
             epoch: takeover.epoch,
         },

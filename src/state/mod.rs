@@ -9,6 +9,7 @@ mod answer;
 mod brokers;
 mod catalog;
 pub mod command;
+mod failover;
 mod history;
 mod json;
 mod kv;
@@ -26,6 +27,7 @@ pub use answer::Answer;
 pub use brokers::{BrokerConnection, Brokers, CONNECTIONS_MAX, Connections};
 pub use catalog::{Catalog, SPEC_BYTES_MAX, Stored, check as check_resource};
 pub use command::{Command, FieldError, Precondition};
+pub use failover::FailoverPromise;
 pub use history::{CHANGES_BYTES_MAX, CHANGES_MAX, Change, Compacted, History};
 pub use json::{Unique, parse as parse_json};
 pub use kv::{Entry, KEY_BYTES_MAX, Kv, VALUE_BYTES_MAX};
@@ -51,6 +53,7 @@ pub struct State {
     kv: Kv,
     reign: Reign,
     announced: announced::Announcements,
+    failover: Option<FailoverPromise>,
     takeovers: Takeovers,
     brokers: Brokers,
     operations: Operations,
@@ -86,6 +89,11 @@ impl State {
     /// What each member's program carries in code.
     pub fn announced(&self) -> &imbl::OrdMap<MemberId, std::sync::Arc<Announced>> {
         &self.announced.by_member
+    }
+
+    /// The failover promise; `None` before the first member has made it.
+    pub fn failover(&self) -> Option<&FailoverPromise> {
+        self.failover.as_ref()
     }
 
     /// How the latest reigns began.

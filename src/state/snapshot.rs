@@ -17,13 +17,13 @@ use std::{
 use framing::{Reader, Writer};
 use quorate_planted::{Mutant, planted};
 use records::{
-    AnnouncedRecord, Body, ClockRecord, ConnectedRecord, ConnectionRecord, Header, KeyRecord,
-    OperationRecord, ReignRecord, ResourceRecord, SendingRecord,
+    AnnouncedRecord, Body, ClockRecord, ConnectedRecord, ConnectionRecord, FailoverRecord, Header,
+    KeyRecord, OperationRecord, ReignRecord, ResourceRecord, SendingRecord,
 };
 
 use super::{
-    Announced, Catalog, Entry, FieldError, Kind, Kv, Operation, Operations, Reign, SendKey,
-    Sending, Sends, State, Takeovers,
+    Announced, Catalog, Entry, FailoverPromise, FieldError, Kind, Kv, Operation, Operations, Reign,
+    SendKey, Sending, Sends, State, Takeovers,
     announced::Announcements,
     brokers::{BrokerConnection, Brokers},
     sends::{Clock, wire::outcome},
@@ -31,7 +31,7 @@ use super::{
 
 const MAGIC: &str = "quorate-state";
 /// Raised when an older program could misread what this one writes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 impl State {
     /// Writes the snapshot.
@@ -70,6 +70,15 @@ impl State {
                 member: *member,
                 services: said.services.clone(),
                 version: said.version.clone(),
+                failover_ms: said.failover_ms,
+            }))?;
+        }
+        if let Some(promise) = &self.failover {
+            out.record(Body::Failover(FailoverRecord {
+                target_ms: promise.target_ms,
+                former_ms: promise.former_ms,
+                revision: promise.revision,
+                applied: promise.applied.iter().copied().collect(),
             }))?;
         }
         for takeover in self.takeovers.oldest_first() {
@@ -157,6 +166,7 @@ impl State {
             ),
             reign: Reign::default(),
             announced: Announcements::default(),
+            failover: None,
             takeovers: Takeovers::default(),
             brokers: Brokers::default(),
             operations: Operations::restored(header.operations_revision),
@@ -187,9 +197,27 @@ impl State {
                     member,
                     services,
                     version,
+                    failover_ms,
                 }) => {
-                    let said = Announced { services, version };
+                    let said = Announced {
+                        services,
+                        version,
+                        failover_ms,
+                    };
                     state.announced.by_member.insert(member, said.into());
+                }
+                Body::Failover(FailoverRecord {
+                    target_ms,
+                    former_ms,
+                    revision,
+                    applied,
+                }) => {
+                    state.failover = Some(FailoverPromise {
+                        target_ms,
+                        former_ms,
+                        revision,
+                        applied: applied.into_iter().collect(),
+                    });
                 }
                 Body::Takeover(it) => state.takeovers.keep(it),
                 Body::Connected(ConnectedRecord {

@@ -5,6 +5,15 @@ use serde_json::{Value, json};
 
 use super::*;
 
+fn announce(member: MemberId, services: &[&str]) -> Command {
+    Command::Announce {
+        member,
+        services: services.iter().map(|it| it.to_string()).collect(),
+        version: "1".into(),
+        failover_ms: None,
+    }
+}
+
 /// A machine that appends to a log of its own, as leader 1 in term 1.
 #[derive(Default)]
 struct Log {
@@ -15,11 +24,7 @@ struct Log {
 impl Log {
     fn with_ping() -> Log {
         let mut log = Log::default();
-        log.apply(Command::Announce {
-            member: 1,
-            services: vec!["ping".into(), "echo".into()],
-            version: "0.1.0".into(),
-        });
+        log.apply(announce(1, &["ping", "echo"]));
         log
     }
 
@@ -462,11 +467,6 @@ fn the_reign() {
 #[test]
 fn announcements() {
     let mut log = Log::with_ping();
-    let announce = |member, services: &[&str]| Command::Announce {
-        member,
-        services: services.iter().map(|it| it.to_string()).collect(),
-        version: "1".into(),
-    };
     log.apply(announce(2, &["b", "a", "b"]));
     assert_eq!(log.state().announced()[&2].services, ["a", "b"]);
     let same = log.apply(announce(2, &["a", "b"]));
@@ -506,6 +506,7 @@ fn commands_and_answers_survive_the_wire() {
             member: 1,
             services: vec!["a".into()],
             version: "1".into(),
+            failover_ms: Some(500),
         },
         Command::Explain(Box::new(Takeover {
             epoch: 3,

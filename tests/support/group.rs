@@ -294,7 +294,7 @@ impl Member {
         let handle = connector::start(Context {
             me: id,
             name: format!("member-{id}"),
-            timing,
+            pace: watch::channel(timing.into()).1,
             prompt: tokio::runtime::Handle::current(),
             leadership: leadership.subscribe(),
             members: members.subscribe(),

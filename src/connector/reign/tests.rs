@@ -1,6 +1,8 @@
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
+use quorate_raft::Timing;
+
 use super::*;
 
 const ME: MemberId = 2;
@@ -93,7 +95,7 @@ impl World {
         let (orders, orders_received) = mpsc::channel(1);
         let reigning = Reigning {
             me: ME,
-            timing: Timing::from_failover_ms(10_000).unwrap(),
+            pace: watch::channel(Timing::from_failover_ms(10_000).unwrap().into()).1,
             page: page.clone(),
             proposer: log.clone(),
             leadership: leaderships,

@@ -55,11 +55,28 @@ impl Command {
                 member,
                 services,
                 version,
+                failover_ms,
             } => Write::Announce(wire::Announce {
                 member: *member,
                 services: services.clone(),
                 version: version.clone(),
+                failover_ms: *failover_ms,
             }),
+            Command::SetFailover { failover_ms, first } => Write::SetFailover(wire::SetFailover {
+                failover_ms: *failover_ms,
+                first: *first,
+            }),
+            Command::FailoverApplied { member, revision } => {
+                Write::FailoverApplied(wire::FailoverApplied {
+                    member: *member,
+                    revision: *revision,
+                })
+            }
+            Command::FailoverSettled { revision } => {
+                Write::FailoverSettled(wire::FailoverSettled {
+                    revision: *revision,
+                })
+            }
             Command::Explain(takeover) => Write::Explain(wire::Explain {
                 takeover: Some((**takeover).clone()),
             }),
@@ -130,6 +147,18 @@ impl Command {
                 member: it.member,
                 services: it.services,
                 version: it.version,
+                failover_ms: it.failover_ms,
+            },
+            Write::SetFailover(it) => Command::SetFailover {
+                failover_ms: it.failover_ms,
+                first: it.first,
+            },
+            Write::FailoverApplied(it) => Command::FailoverApplied {
+                member: it.member,
+                revision: it.revision,
+            },
+            Write::FailoverSettled(it) => Command::FailoverSettled {
+                revision: it.revision,
             },
             Write::Explain(it) => Command::Explain(Box::new(
                 it.takeover
