@@ -54,12 +54,16 @@ impl Cluster {
         Instant::now() + answer_within(self.timing.failover)
     }
 
-    /// Writes, from any member. When it returns, the write is applied on this member.
+    /// Writes, from any member. When it returns, the write is applied on this member. What
+    /// this member's rules refuse is not proposed; the index is then of no entry.
     pub async fn propose(
         &self,
         command: Command,
         deadline: Instant,
     ) -> Result<(u64, Answer), ProposeError> {
+        if let Err(errors) = command.check() {
+            return Ok((0, Answer::Invalid(errors)));
+        }
         #[cfg(feature = "mutants")]
         if let Some(answered) = self.before_commit(&command, deadline).await {
             return Ok(answered);

@@ -1,6 +1,7 @@
 //! The admin face: REST, health and metrics. Errors are problem+json with a `code`.
 
 pub mod answers;
+mod bench;
 pub mod config;
 mod connectors;
 mod health;

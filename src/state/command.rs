@@ -34,6 +34,22 @@ impl Precondition {
     }
 }
 
+/// How many resources one command puts at most.
+pub const BATCH_MAX: usize = 500;
+/// How many bytes of JSON they have at most: so much that the log is not held up by one.
+pub const BATCH_BYTES_MAX: usize = 256 << 10;
+
+/// One of several resources that are put at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchedPut {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name; it stands in `spec` too.
+    pub name: String,
+    /// Its fields as JSON.
+    pub spec: Bytes,
+}
+
 /// One write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -48,6 +64,8 @@ pub enum Command {
         /// What must hold.
         precondition: Option<Precondition>,
     },
+    /// Creates or replaces several resources in this order, all of them or none.
+    PutResources(Vec<BatchedPut>),
     /// Deletes a resource.
     DeleteResource {
         /// Its kind.
@@ -116,6 +134,47 @@ pub enum Command {
     Intend(Box<Intent>),
     /// It knows what became of that.
     Conclude(Box<Conclusion>),
+}
+
+impl Command {
+    /// What the member that proposes it refuses by its own rules, whatever is there. Members
+    /// that apply it do not ask this again: their rules may be those of another version, and
+    /// they must all do the same.
+    pub fn check(&self) -> Result<(), Vec<FieldError>> {
+        match self {
+            Command::PutResource {
+                kind, name, spec, ..
+            } => super::check_resource(*kind, name, spec),
+            Command::PutResources(puts) => check_batch(puts),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_batch(puts: &[BatchedPut]) -> Result<(), Vec<FieldError>> {
+    let bytes: usize = puts.iter().map(|it| it.spec.len()).sum();
+    if puts.len() > BATCH_MAX || bytes > BATCH_BYTES_MAX {
+        let value = format!("{} of them, {bytes} bytes", puts.len());
+        let problem = format!(
+            "must be at most {BATCH_MAX} with {BATCH_BYTES_MAX} bytes of JSON: put them in several calls"
+        );
+        return Err(vec![error("resources", value, problem)]);
+    }
+    for (position, it) in puts.iter().enumerate() {
+        super::check_resource(it.kind, &it.name, &it.spec)
+            .map_err(|errors| in_batch(position, errors))?;
+    }
+    Ok(())
+}
+
+/// What is wrong with one of several: `resources[3].path`.
+pub(super) fn in_batch(position: usize, errors: Vec<FieldError>) -> Vec<FieldError> {
+    let placed = |it: FieldError| {
+        let dot = if it.field.is_empty() { "" } else { "." };
+        let field = format!("resources[{position}]{dot}{}", it.field);
+        FieldError { field, ..it }
+    };
+    errors.into_iter().map(placed).collect()
 }
 
 pub(super) fn error(

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Answer, Command, Kind, MemberId, Order, SendKey, State};
+use super::{Answer, BatchedPut, Catalog, Command, Kind, MemberId, Order, SendKey, State};
 
 /// What a command has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +124,7 @@ impl Machine {
             } => state
                 .catalog
                 .put(index, *kind, name, spec, *precondition, &state.announced),
+            Command::PutResources(puts) => state.catalog.put_all(index, puts, &state.announced),
             Command::DeleteResource {
                 kind,
                 name,
@@ -178,7 +179,8 @@ impl Machine {
             return (answer, Vec::new());
         }
         state.revision = index;
-        (answer, vec![event(index, command)])
+        let events = events(index, command, &state.catalog);
+        (answer, events)
     }
 
     /// Marks what was applied without being a command of ours.
@@ -193,8 +195,20 @@ impl Machine {
     }
 }
 
-fn event(index: u64, command: &Command) -> Event {
-    match command {
+fn events(index: u64, command: &Command, catalog: &Catalog) -> Vec<Event> {
+    vec![match command {
+        Command::PutResources(puts) => {
+            let changed = puts.iter().filter(|it| {
+                let stored = catalog.get(it.kind, &it.name);
+                stored.is_some_and(|stored| stored.revision == index)
+            });
+            let event = |it: &BatchedPut| Event::ResourcePut {
+                kind: it.kind,
+                name: it.name.clone(),
+                revision: index,
+            };
+            return changed.map(event).collect();
+        }
         Command::PutResource { kind, name, .. } => Event::ResourcePut {
             kind: *kind,
             name: name.clone(),
@@ -234,5 +248,5 @@ fn event(index: u64, command: &Command) -> Event {
         Command::Conclude(conclusion) => Event::Concluded {
             key: conclusion.key.clone(),
         },
-    }
+    }]
 }

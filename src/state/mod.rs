@@ -24,8 +24,8 @@ mod takeovers;
 pub use announced::Announced;
 pub use answer::Answer;
 pub use brokers::{BrokerConnection, Brokers, CONNECTIONS_MAX, Connections};
-pub use catalog::{Catalog, SPEC_BYTES_MAX, Stored, check as check_resource};
-pub use command::{Command, FieldError, Precondition};
+pub use catalog::{Catalog, DEPENDENTS_MAX, SPEC_BYTES_MAX, Stored, check as check_resource};
+pub use command::{BATCH_BYTES_MAX, BATCH_MAX, BatchedPut, Command, FieldError, Precondition};
 pub use history::{CHANGES_BYTES_MAX, CHANGES_MAX, Change, Compacted, History};
 pub use json::{Unique, parse as parse_json};
 pub use kv::{Entry, KEY_BYTES_MAX, Kv, VALUE_BYTES_MAX};
@@ -110,6 +110,9 @@ impl State {
 
     /// What a write would be answered if it came next. Nothing changes.
     pub fn rehearse(&self, command: &Command) -> Answer {
+        if let Err(errors) = command.check() {
+            return Answer::Invalid(errors);
+        }
         let mut machine = Machine::from(self.clone());
         let next = self.applied.max(self.revision) + 1;
         machine

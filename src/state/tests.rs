@@ -26,6 +26,11 @@ impl Log {
     fn apply(&mut self, command: Command) -> Answer {
         self.index += 1;
         let rehearsed = self.machine.state().rehearse(&command);
+        // as the member does that proposes it
+        if let Err(errors) = command.check() {
+            assert_eq!(rehearsed, Answer::Invalid(errors));
+            return rehearsed;
+        }
         let (answer, events) = self.machine.apply(self.index, 1, 1, &command);
         assert_eq!(
             answer, rehearsed,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 use quorate_proto::command as wire;
 
-use super::{Command, FieldError, Precondition, error};
+use super::{BatchedPut, Command, FieldError, Precondition, error};
 use crate::state::{BrokerConnection, Kind, Order};
 
 impl Command {
@@ -24,6 +24,17 @@ impl Command {
                 spec: spec.clone(),
                 precondition: to_wire(precondition),
             }),
+            Command::PutResources(puts) => {
+                let resources = puts.iter().map(|it| wire::PutResource {
+                    kind: it.kind.as_str().into(),
+                    name: it.name.clone(),
+                    spec: it.spec.clone(),
+                    precondition: None,
+                });
+                Write::PutResources(wire::PutResources {
+                    resources: resources.collect(),
+                })
+            }
             Command::DeleteResource {
                 kind,
                 name,
@@ -107,6 +118,12 @@ impl Command {
                 spec: it.spec,
                 precondition: precondition(it.precondition)?,
             },
+            Write::PutResources(it) => Command::PutResources(
+                it.resources
+                    .into_iter()
+                    .map(batched)
+                    .collect::<Result<_, _>>()?,
+            ),
             Write::DeleteResource(it) => Command::DeleteResource {
                 kind: kind(&it.kind)?,
                 name: it.name,
@@ -181,6 +198,18 @@ fn precondition(it: Option<wire::Precondition>) -> Result<Option<Precondition>, 
             "is not one that this version knows",
         )),
     }
+}
+
+fn batched(it: wire::PutResource) -> Result<BatchedPut, FieldError> {
+    if it.precondition.is_some() {
+        let problem = "is not one that this version knows";
+        return Err(error("precondition", "", problem));
+    }
+    Ok(BatchedPut {
+        kind: kind(&it.kind)?,
+        name: it.name,
+        spec: it.spec,
+    })
 }
 
 fn kind(text: &str) -> Result<Kind, FieldError> {
