@@ -93,7 +93,7 @@ impl CatalogIndex {
     }
 
     /// The first [`RIVALS_MAX`] others that hold what this resource needs for itself.
-    pub fn rivals(&self, resource: &Resource) -> BTreeSet<(Kind, &str)> {
+    pub fn rivals<'a>(&'a self, resource: &Resource) -> BTreeSet<(Kind, &'a str)> {
         let mut rivals = Rivals {
             of: (resource.kind(), resource.name()),
             found: BTreeSet::new(),
@@ -128,7 +128,7 @@ impl CatalogIndex {
         rivals.found
     }
 
-    fn binders<'a>(&'a self, address: Option<&str>, rivals: &mut Rivals<'a>) {
+    fn binders<'a>(&'a self, address: Option<&str>, rivals: &mut Rivals<'a, '_>) {
         match address.and_then(BoundAddress::of) {
             Some(BoundAddress::Everywhere(port)) => rivals.take(self.binders_of(port)),
             Some(BoundAddress::Host(host, port)) => {
@@ -142,12 +142,12 @@ impl CatalogIndex {
 }
 
 /// Others than the one that asks, until there are enough.
-struct Rivals<'a> {
-    of: (Kind, &'a str),
+struct Rivals<'a, 'of> {
+    of: (Kind, &'of str),
     found: BTreeSet<(Kind, &'a str)>,
 }
 
-impl<'a> Rivals<'a> {
+impl<'a> Rivals<'a, '_> {
     fn take(&mut self, holders: impl Iterator<Item = (Kind, &'a str)>) {
         for holder in holders.filter(|it| *it != self.of) {
             if self.found.len() == RIVALS_MAX {
