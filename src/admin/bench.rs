@@ -26,7 +26,10 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 pub(super) struct WorkBench(Arc<Semaphore>);
 
 /// One of the places. It is free again once its work has ended, and not before.
-pub(super) struct WorkPlace(OwnedSemaphorePermit);
+pub(super) struct WorkPlace {
+    /// Given back when it is dropped.
+    _permit: OwnedSemaphorePermit,
+}
 
 /// Tells the work that nobody waits for it any more.
 #[derive(Clone, Default)]
@@ -56,7 +59,7 @@ impl WorkBench {
     pub async fn place(&self) -> Result<WorkPlace, Problem> {
         let place = tokio::time::timeout(WAIT_MAX, self.0.clone().acquire_owned());
         match place.await {
-            Ok(Ok(permit)) => Ok(WorkPlace(permit)),
+            Ok(Ok(permit)) => Ok(WorkPlace { _permit: permit }),
             Ok(Err(_)) | Err(_) => Err(Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
