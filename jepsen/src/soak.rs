@@ -62,11 +62,16 @@ pub fn jobs(seed: u64, seconds: u64, workloads: Vec<String>) -> impl Iterator<It
         let workload = workloads[n as usize % workloads.len()].clone();
         let mut nemesis = deal(&mut dice, &workload, &mut deck);
         if dice.random_ratio(1, PAIRS) {
-            let other = deal(&mut dice, &workload, &mut deck);
-            let apart = |a: &str, b: &str| nemesis::apart(a, b).is_some();
-            let meets = !apart(&nemesis, &other) && !apart(&other, &nemesis);
-            if other != nemesis && meets {
-                nemesis = nemesis + "+" + &other;
+            let meets = |name: &str| {
+                let apart = |a: &str, b: &str| nemesis::apart(a, b).is_some();
+                name != nemesis && !apart(&nemesis, name) && !apart(name, &nemesis)
+            };
+            // The next that can be had beside it; few can beside some.
+            let other = deck
+                .iter()
+                .rposition(|name| fits(&workload, name) && meets(name));
+            if let Some(at) = other {
+                nemesis = nemesis + "+" + deck.remove(at);
             }
         }
         Job {
