@@ -96,7 +96,9 @@ impl Link {
         pre: bool,
     ) -> Result<(VoteResponse, Duration), RPCError<Types>> {
         let term = rpc.vote.leader_id.term;
-        let reason = self.tracker.asks(term, rpc.leadership_transfer);
+        let reason = self
+            .tracker
+            .asks(term, rpc.leadership_transfer, Instant::now());
         let request = peer::VoteRequest {
             ballot: Some(convert::vote_to_proto(&rpc.vote)),
             last: convert::opt_log_id_to_proto(rpc.last_log_id.as_ref()),

@@ -75,7 +75,7 @@ impl raft_server::Raft for PeerServer {
         let answer = answer.map_err(|e| stopped(&e))?;
         // The vote is on disk; from here on no earlier leader is answered.
         let age = match answer.vote_granted {
-            true => self.node.tracker.voted(ballot),
+            true => self.node.tracker.voted(ballot, Instant::now()),
             false => Duration::ZERO,
         };
         Ok(Response::new(peer::VoteResponse {
@@ -129,7 +129,9 @@ impl raft_server::Raft for PeerServer {
         let answer = self.node.raft.install_full_snapshot(vote, snapshot).await;
         let answer = answer.map_err(|e| fatal(&e))?;
         if answer.vote == vote {
-            self.node.tracker.accepted(ballot_of(&vote), at);
+            self.node
+                .tracker
+                .accepted(ballot_of(&vote), at, Instant::now());
         }
         Ok(Response::new(peer::SnapshotResponse {
             ballot: Some(convert::vote_to_proto(&answer.vote)),
@@ -262,7 +264,7 @@ impl PeerServer {
             }
             accepted => {
                 // A conflict, too, is an answer to the leader.
-                self.node.tracker.accepted(ballot, at);
+                self.node.tracker.accepted(ballot, at, Instant::now());
                 match accepted {
                     AppendEntriesResponse::PartialSuccess(Some(id)) => {
                         Outcome::Partial(convert::log_id_to_proto(&id))

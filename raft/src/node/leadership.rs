@@ -103,7 +103,7 @@ struct Campaign {
 }
 
 impl Tracker {
-    pub(crate) fn new(me: MemberId, timing: Timing, strain: Arc<Gauge>) -> Self {
+    pub(crate) fn new(me: MemberId, timing: Timing, strain: Arc<Gauge>, now: Instant) -> Self {
         let initial = Leadership {
             me,
             ..Leadership::default()
@@ -114,10 +114,10 @@ impl Tracker {
             strain,
             state: Mutex::new(State {
                 ballot: Ballot::default(),
-                since: Instant::now(),
+                since: now,
                 leading: false,
                 heard_at: None,
-                heard: Heard::new(Instant::now()),
+                heard: Heard::new(now),
                 granted: Granted::default(),
                 lease_clear_at: None,
                 election: None,
@@ -143,11 +143,11 @@ impl Tracker {
     }
 
     /// The leader, unless it has not been heard for so long that it can't have a lease.
-    pub(crate) fn live_leader(&self) -> Option<MemberId> {
+    pub(crate) fn live_leader(&self, now: Instant) -> Option<MemberId> {
         let seen = self.current();
         let fresh = seen
             .heard_at
-            .is_some_and(|at| at.elapsed() < self.timing.election_max);
+            .is_some_and(|at| now.saturating_duration_since(at) < self.timing.election_max);
         seen.leader.filter(|id| *id == self.me || fresh)
     }
 
@@ -161,12 +161,12 @@ impl Tracker {
     }
 
     /// openraft has accepted an append or snapshot of a leader, whether or not its log fitted.
-    pub(crate) fn accepted(&self, ballot: Ballot, at: Instant) {
+    pub(crate) fn accepted(&self, ballot: Ballot, at: Instant, now: Instant) {
         let mut state = self.state.lock();
         if ballot < state.ballot {
             return;
         }
-        state.advance(ballot);
+        state.advance(ballot, now);
         if let Some(last) = state.heard_at {
             self.strain.heartbeat(at.saturating_duration_since(last));
         }
@@ -178,13 +178,13 @@ impl Tracker {
         self.publish(&state);
     }
 
-    /// This member's vote for a candidate is on disk. Returns how long ago it last supported,
+    /// This member's vote for a candidate was on disk at `now`. Returns how long ago it last supported,
     /// or had, a lease other than the candidate's.
-    pub(crate) fn voted(&self, ballot: Ballot) -> Duration {
+    pub(crate) fn voted(&self, ballot: Ballot, now: Instant) -> Duration {
         let mut state = self.state.lock();
-        state.advance(ballot);
+        state.advance(ballot, now);
         self.publish(&state);
-        state.heard.latest_but(ballot.member).elapsed()
+        now.saturating_duration_since(state.heard.latest_but(ballot.member))
     }
 
     /// A vote for this member was received; called before openraft counts it.
@@ -209,7 +209,7 @@ impl Tracker {
 
     /// Why votes are asked for in `term`, now that openraft does so. Without a reason for its
     /// flag there is none.
-    pub(crate) fn asks(&self, term: u64, flagged: bool) -> Reason {
+    pub(crate) fn asks(&self, term: u64, flagged: bool, now: Instant) -> Reason {
         let mut state = self.state.lock();
         match state.campaign.filter(|c| c.term == term) {
             Some(c) if flagged || c.reason == Reason::Timeout => c.reason,
@@ -217,7 +217,7 @@ impl Tracker {
                 state.campaign = Some(Campaign {
                     term,
                     reason: Reason::Timeout,
-                    began: Instant::now(),
+                    began: now,
                 });
                 Reason::Timeout
             }
@@ -225,7 +225,7 @@ impl Tracker {
     }
 
     /// Takes in openraft's metrics. Returns true when this member was elected just now.
-    pub(crate) fn observe(&self, seen: Observed) -> bool {
+    pub(crate) fn observe(&self, seen: Observed, now: Instant) -> bool {
         let ballot = Ballot {
             term: seen.term,
             member: seen.leader.unwrap_or_default(),
@@ -235,7 +235,7 @@ impl Tracker {
         if ballot < state.ballot {
             return false;
         }
-        let elected = state.advance(ballot) && seen.leader == Some(self.me);
+        let elected = state.advance(ballot, now) && seen.leader == Some(self.me);
         if elected {
             let own = state.heard.latest_but(self.me);
             let latest = state
@@ -243,7 +243,7 @@ impl Tracker {
                 .latest(seen.term)
                 .map_or(own, |at| at.max(own));
             state.lease_clear_at = Some(latest + self.timing.lease_elsewhere());
-            state.election = Some(state.elected());
+            state.election = Some(state.elected(now));
         }
         if seen.leader == Some(self.me) {
             state.leading |= seen.own_commit;
@@ -251,7 +251,7 @@ impl Tracker {
                 .heard_at
                 .filter(|last| Some(*last) < seen.quorum_acked)
             {
-                self.strain.renewal(last.elapsed());
+                self.strain.renewal(now.saturating_duration_since(last));
             }
             state.heard_at = state.heard_at.max(seen.quorum_acked);
             if let Some(at) = state.heard_at {
@@ -296,7 +296,7 @@ impl Tracker {
 
 impl State {
     /// Moves on to a later ballot; whatever was known of the one before is void.
-    fn advance(&mut self, ballot: Ballot) -> bool {
+    fn advance(&mut self, ballot: Ballot, now: Instant) -> bool {
         if ballot <= self.ballot {
             return false;
         }
@@ -304,7 +304,7 @@ impl State {
             self.former = Some((self.ballot.member, self.heard_at));
         }
         self.ballot = ballot;
-        self.since = Instant::now();
+        self.since = now;
         self.leading = false;
         self.heard_at = None;
         self.lease_clear_at = None;
@@ -313,8 +313,7 @@ impl State {
     }
 
     /// How this member came to be elected, just now.
-    fn elected(&self) -> Election {
-        let now = Instant::now();
+    fn elected(&self, now: Instant) -> Election {
         let campaign = self.campaign.filter(|c| c.term == self.ballot.term);
         Election {
             // The only voter asks nobody.

@@ -1,6 +1,6 @@
 //! How a member comes to life.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Instant};
 
 use openraft::{Config, SnapshotPolicy as LogPolicy};
 use parking_lot::Mutex;
@@ -64,7 +64,12 @@ impl Node {
 
         let config = Arc::new(config(&options, &own.cluster)?);
         let strain = Arc::new(Gauge::new(own.id, options.timing));
-        let tracker = Arc::new(Tracker::new(own.id, options.timing, strain.clone()));
+        let tracker = Arc::new(Tracker::new(
+            own.id,
+            options.timing,
+            strain.clone(),
+            Instant::now(),
+        ));
         let peers = Arc::new(Peers::new(&own.cluster, options.timing, dial));
         let links = Links {
             peers: peers.clone(),

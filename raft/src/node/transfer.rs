@@ -150,7 +150,8 @@ impl Inner {
             // Another vote has come in between, and whoever it is for leads or will.
             _ => return,
         }
-        self.tracker.voted(crate::network::ballot_of(&vote));
+        let ballot = crate::network::ballot_of(&vote);
+        self.tracker.voted(ballot, Instant::now());
         // A moment for the vote's being on disk to be known to openraft.
         sleep(Duration::from_millis(1)).await;
         self.tracker
