@@ -27,7 +27,7 @@ pub use node::{
     Admission, Birth, Leadership, LogStats, Node, Options, ProposeError, Proposed, ReadError,
     SnapshotPolicy, StartError, Strain, TransferError,
 };
-pub use timing::{Timing, TimingError};
+pub use timing::{Pace, Timing, TimingError};
 
 use serde::{Deserialize, Serialize};
 

@@ -46,7 +46,7 @@ use strain::Gauge;
 pub use strain::Strain;
 
 use crate::{
-    Member, MemberId, Members, Timing,
+    Member, MemberId, Members, Pace, Timing,
     liveness::Liveness,
     network::{Gate, MAX_MESSAGE, PeerServer, Peers},
     storage::{self, MachineStore, Released, Snapshots, Stats, convert, types::Types},
@@ -65,6 +65,7 @@ pub(crate) struct Inner {
     pub(crate) id: MemberId,
     pub(crate) cluster: String,
     pub(crate) timing: Timing,
+    pub(crate) pace: watch::Sender<Pace>,
     /// What this member wants the group to know of it.
     pub(crate) member: Member,
     pub(crate) raft: Raft,
@@ -158,6 +159,20 @@ impl Node {
             entries: self.inner.stats.entries(),
             fsyncs: self.inner.stats.fsyncs(),
         }
+    }
+
+    /// Follows the timers in force; at first those that it was started with.
+    pub fn pace(&self) -> watch::Receiver<Pace> {
+        self.inner.pace.subscribe()
+    }
+
+    /// Goes on by other timers. A longer lease counts only for beats that are sent with it.
+    pub fn set_pace(&self, pace: Pace) {
+        self.inner.pace.send_if_modified(|known| {
+            let changed = *known != pace;
+            *known = pace;
+            changed
+        });
     }
 
     /// The members as of now.

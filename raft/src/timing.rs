@@ -43,6 +43,26 @@ pub struct Timing {
     pub lease: Duration,
 }
 
+/// The timers in force: those of one promise or, while it changes, of two. No member may use
+/// a lease that outlives the patience of another, so a change keeps the smaller of the two
+/// promises for leases and the larger for patience until every member has taken it in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// For a leader's lease and how often it is heard.
+    pub lease: Timing,
+    /// For how long voters stand by a leader, and what else waits for one.
+    pub patience: Timing,
+}
+
+impl From<Timing> for Pace {
+    fn from(timing: Timing) -> Self {
+        Pace {
+            lease: timing,
+            patience: timing,
+        }
+    }
+}
+
 /// A promise that can't be made.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("failover_ms is {0}; it must be from {FAILOVER_MS_MIN} to {FAILOVER_MS_MAX}")]

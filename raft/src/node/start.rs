@@ -92,6 +92,7 @@ impl Node {
             id: own.id,
             cluster: own.cluster,
             timing: options.timing,
+            pace: watch::Sender::new(options.timing.into()),
             member: options.member,
             raft,
             tracker,
