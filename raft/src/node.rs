@@ -49,7 +49,9 @@ use crate::{
     Member, MemberId, Members, Pace, Timing,
     liveness::Liveness,
     network::{Gate, MAX_MESSAGE, PeerServer, Peers},
-    storage::{self, MachineStore, Released, Snapshots, Stats, convert, types::Types},
+    storage::{
+        self, LongestLease, MachineStore, Released, Snapshots, Stats, convert, types::Types,
+    },
 };
 
 pub(crate) type Raft = openraft::Raft<Types, MachineStore>;
@@ -65,12 +67,12 @@ pub(crate) struct Inner {
     pub(crate) id: MemberId,
     pub(crate) cluster: String,
     pub(crate) timing: Timing,
-    pub(crate) pace: watch::Sender<Pace>,
     /// What this member wants the group to know of it.
     pub(crate) member: Member,
     pub(crate) raft: Raft,
     pub(crate) tracker: Arc<Tracker>,
     pub(crate) peers: Arc<Peers>,
+    pub(crate) longest: LongestLease,
     pub(crate) liveness: Liveness,
     /// Proposals that may be under way at this member.
     pub(crate) writes: Semaphore,
@@ -163,16 +165,13 @@ impl Node {
 
     /// Follows the timers in force; at first those that it was started with.
     pub fn pace(&self) -> watch::Receiver<Pace> {
-        self.inner.pace.subscribe()
+        self.inner.tracker.pace()
     }
 
-    /// Goes on by other timers. A longer lease counts only for beats that are sent with it.
+    /// Goes on by other timers. A longer lease runs only from appends that are sent with it
+    /// (see [`Leadership::lease`]).
     pub fn set_pace(&self, pace: Pace) {
-        self.inner.pace.send_if_modified(|known| {
-            let changed = *known != pace;
-            *known = pace;
-            changed
-        });
+        self.inner.tracker.set_pace(pace);
     }
 
     /// The members as of now.

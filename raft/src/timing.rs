@@ -16,7 +16,7 @@
 //! higher member's wins. A survivor that lacks entries of another's is refused by it, and
 //! the other's own timer has run out by then or does so within the same bound.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The smallest promise that can be made, in milliseconds.
 pub const FAILOVER_MS_MIN: u64 = 100;
@@ -84,16 +84,51 @@ impl Timing {
         })
     }
 
-    /// How long, by another's clock, a lease may run that was last renewed at a known time.
-    pub(crate) fn lease_elsewhere(&self) -> Duration {
-        self.lease * SKEW_PERCENT / 100
-    }
-
     /// How often openraft looks at its timers.
     #[cfg(test)]
     fn tick(&self) -> Duration {
         Duration::from_millis((self.heartbeat.as_millis() as u64 * 13 / 64).max(1))
     }
+}
+
+/// The leases that a leader sends its appends with, over time.
+///
+/// An append says how long its lease is when it is put together, which is after its sending
+/// time was taken. So what runs from a sending time is the shortest that was in force then or
+/// later: it is never longer than what the append says.
+#[derive(Debug)]
+pub(crate) struct Leases(Vec<(Instant, Duration)>);
+
+impl Leases {
+    /// Changes that are remembered; of what was before them, the shortest.
+    const MAX: usize = 8;
+
+    pub(crate) fn new(since: Instant, lease: Duration) -> Self {
+        Leases(vec![(since, lease)])
+    }
+
+    /// Appends that are put together from `since` on say `lease`.
+    pub(crate) fn change(&mut self, since: Instant, lease: Duration) {
+        self.0.push((since, lease));
+        if self.0.len() > Self::MAX {
+            let (first, lease) = self.0.remove(0);
+            self.0[0] = (first, lease.min(self.0[0].1));
+        }
+    }
+
+    /// What runs from a sending time.
+    pub(crate) fn from(&self, sent: Instant) -> Duration {
+        let ends = self.0.iter().skip(1).map(|(since, _)| Some(*since));
+        let in_force = self.0.iter().zip(ends.chain([None]));
+        let since = in_force.filter(|(_, end)| end.is_none_or(|end| end > sent));
+        let leases = since.map(|((_, lease), _)| *lease);
+        leases.min().unwrap_or_default()
+    }
+}
+
+/// How long, by another's clock, a lease of that length may run.
+pub(crate) fn lease_elsewhere(lease: Duration) -> Duration {
+    lease * SKEW_PERCENT / 100
 }
 
 #[cfg(test)]
@@ -119,9 +154,30 @@ mod tests {
     #[test]
     fn a_lease_is_over_before_any_voter_elects_another() {
         for t in all() {
-            assert!(t.lease_elsewhere() < t.election_max, "{t:?}");
+            assert!(lease_elsewhere(t.lease) < t.election_max, "{t:?}");
             assert!(t.lease > t.heartbeat * 4, "{t:?}");
         }
+    }
+
+    #[test]
+    fn a_longer_lease_runs_from_what_is_sent_with_it() {
+        let ms = Duration::from_millis;
+        let start = Instant::now();
+        let mut leases = Leases::new(start, ms(100));
+        leases.change(start + ms(10), ms(400));
+        assert_eq!(leases.from(start + ms(9)), ms(100));
+        assert_eq!(leases.from(start + ms(10)), ms(400));
+        leases.change(start + ms(20), ms(50));
+        assert_eq!(leases.from(start + ms(15)), ms(50));
+        leases.change(start + ms(30), ms(400));
+        assert_eq!(leases.from(start), ms(50));
+        assert_eq!(leases.from(start + ms(29)), ms(50));
+        assert_eq!(leases.from(start + ms(30)), ms(400));
+        for i in 0..20 {
+            leases.change(start + ms(40 + i), ms(300));
+        }
+        assert_eq!(leases.from(start + ms(9)), ms(50));
+        assert_eq!(leases.from(start + ms(60)), ms(300));
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl Link {
             last_log_id: convert::opt_log_id_from_proto(answer.last.as_ref())
                 .map_err(|e| rpc_error(&Status::internal(e.to_string())))?,
         };
-        Ok((response, Duration::from_millis(answer.heard_ms_ago)))
+        Ok((response, Duration::from_micros(answer.lease_left_us)))
     }
 }
 
@@ -130,7 +130,9 @@ impl RaftNetworkV2<Types> for Link {
         _option: RPCOption,
     ) -> Result<AppendResponse, RPCError<Types>> {
         let mut client = self.peer()?.control;
-        let answer = client.append(append_request(rpc)).await;
+        let answer = client
+            .append(append_request(rpc, self.tracker.lease()))
+            .await;
         append_response(answer.map_err(|s| rpc_error(&s))?.into_inner())
     }
 
@@ -151,7 +153,10 @@ impl RaftNetworkV2<Types> for Link {
         }
         // One and the same of the others, as long as this member leads.
         let believed = planted(Mutant::QuorumOffByOne) && self.peers.after(0) == Some(self.target);
-        Box::pin(async move { Ok(pipeline::open(self.peer()?.control, input, believed)) })
+        Box::pin(async move {
+            let (client, tracker) = (self.peer()?.control, self.tracker.clone());
+            Ok(pipeline::open(client, input, tracker, believed))
+        })
     }
 
     async fn vote(
@@ -159,10 +164,10 @@ impl RaftNetworkV2<Types> for Link {
         rpc: VoteRequest,
         _option: RPCOption,
     ) -> Result<VoteResponse, RPCError<Types>> {
-        let (response, age) = self.ask(&rpc, false).await?;
+        let (response, left) = self.ask(&rpc, false).await?;
         if response.vote_granted && response.vote == rpc.vote {
             let term = rpc.vote.leader_id.term;
-            self.tracker.vote_received(term, Instant::now(), age);
+            self.tracker.vote_received(term, Instant::now(), left);
         }
         Ok(response)
     }
@@ -183,9 +188,10 @@ impl RaftNetworkV2<Types> for Link {
         _option: RPCOption,
     ) -> Result<SnapshotResponse, StreamingError<Types>> {
         let client = self.peer().map_err(StreamingError::from)?.bulk;
+        let sent = snapshot::send(client, vote, snapshot, self.tracker.lease());
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
-            answer = snapshot::send(client, vote, snapshot) => Ok(SnapshotResponse::new(answer?)),
+            answer = sent => Ok(SnapshotResponse::new(answer?)),
         }
     }
 
@@ -221,13 +227,20 @@ fn vote(ballot: Option<peer::Ballot>) -> Result<Vote, RPCError<Types>> {
     convert::vote_from_proto(&ballot).map_err(|e| malformed(e.to_string()))
 }
 
-pub(super) fn append_request(rpc: AppendRequest) -> peer::AppendRequest {
+/// `lease`: how long the leader's lease will run, counted from when it took this in hand.
+pub(super) fn append_request(rpc: AppendRequest, lease: Duration) -> peer::AppendRequest {
     peer::AppendRequest {
         ballot: Some(convert::vote_to_proto(&rpc.vote)),
         previous: convert::opt_log_id_to_proto(rpc.prev_log_id.as_ref()),
         entries: rpc.entries.iter().map(convert::entry_to_proto).collect(),
         committed: convert::opt_log_id_to_proto(rpc.leader_commit.as_ref()),
+        lease_us: micros(lease),
     }
+}
+
+/// Rounded up, for the other side.
+pub(super) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
 pub(super) fn append_response(

@@ -64,9 +64,12 @@ impl Node {
 
         let config = Arc::new(config(&options, &own.cluster)?);
         let strain = Arc::new(Gauge::new(own.id, options.timing));
+        // A folder from before its first answer says nothing.
+        let longest = opened.longest.kept().max(options.timing.lease);
         let tracker = Arc::new(Tracker::new(
             own.id,
-            options.timing,
+            options.timing.into(),
+            longest,
             strain.clone(),
             Instant::now(),
         ));
@@ -92,11 +95,11 @@ impl Node {
             id: own.id,
             cluster: own.cluster,
             timing: options.timing,
-            pace: watch::Sender::new(options.timing.into()),
             member: options.member,
             raft,
             tracker,
             peers,
+            longest: opened.longest,
             liveness: Liveness::new(),
             writes: Semaphore::new(MAX_WRITES),
             incoming: Semaphore::new(MAX_INCOMING),

@@ -119,6 +119,7 @@ impl World {
                 leader: Some(ME),
                 leading: true,
                 heard_at: Some(Instant::now()),
+                lease: Duration::ZERO,
                 lease_clear_at: Some(Instant::now()),
                 election: None,
             };

@@ -48,6 +48,7 @@ impl World {
             leader: Some(ME),
             leading: true,
             heard_at: Some(self.now),
+            lease: Duration::ZERO,
             lease_clear_at: None,
             election: None,
         };
