@@ -187,6 +187,9 @@ fn config(options: &Options, cluster: &str) -> Result<Config, StartError> {
         heartbeat_interval: ms(timing.heartbeat),
         election_timeout_min: ms(timing.election_min),
         election_timeout_max: ms(timing.election_max),
+        // A leader that no quorum answers falls silent for this long, so that whoever it still
+        // reaches may elect another. It must be two of its leases at least.
+        quorum_loss_probe_interval: Some(2 * ms(timing.election_max)),
         snapshot_policy: LogPolicy::LogsSinceLast(options.snapshot.entries.max(1)),
         max_in_snapshot_log_to_keep: options.snapshot.keep,
         purge_batch_size: 256,

@@ -274,6 +274,13 @@ impl Group {
         self.links.silence(&self.all[i].member.peer, silent);
     }
 
+    /// Keeps the links between two from carrying anything, either way, or lets them be.
+    pub fn cut(&self, one: usize, other: usize, cut: bool) {
+        let peer = |i: usize| &self.all[i].member.peer;
+        self.links.silence_one(peer(one), peer(other), cut);
+        self.links.silence_one(peer(other), peer(one), cut);
+    }
+
     /// Resets the links between two, or lets them be.
     pub fn reset(&self, one: usize, other: usize, reset: bool) {
         let peer = |i: usize| &self.all[i].member.peer;
