@@ -1,5 +1,6 @@
 //! One member of the group: start, propose, read, watch, transfer, shut down.
 
+mod beat;
 mod errors;
 mod follow;
 mod leadership;
@@ -15,13 +16,13 @@ mod strain;
 mod transfer;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -48,7 +49,7 @@ pub use strain::Strain;
 use crate::{
     Member, MemberId, Members, Pace, Timing,
     liveness::Liveness,
-    network::{Gate, MAX_MESSAGE, PeerServer, Peers},
+    network::{Gate, MAX_MESSAGE, PeerServer, Peers, RoundTrips},
     storage::{
         self, LongestLease, MachineStore, Released, Snapshots, Stats, convert, types::Types,
     },
@@ -72,6 +73,7 @@ pub(crate) struct Inner {
     pub(crate) raft: Raft,
     pub(crate) tracker: Arc<Tracker>,
     pub(crate) peers: Arc<Peers>,
+    pub(crate) trips: Arc<RoundTrips>,
     pub(crate) longest: LongestLease,
     pub(crate) liveness: Liveness,
     /// Proposals that may be under way at this member.
@@ -182,6 +184,12 @@ impl Node {
     /// Follows changes of the membership (ids, roles, addresses; not lag).
     pub fn watch_members(&self) -> watch::Receiver<Members> {
         self.inner.members.subscribe()
+    }
+
+    /// The round trip to each member that has answered heartbeats of this one, smoothed. At
+    /// `failover_ms` / 8 the lease begins to have gaps.
+    pub fn round_trips(&self) -> BTreeMap<MemberId, Duration> {
+        self.inner.trips.all()
     }
 
     /// Follows the signs that this machine is too slow for its promise.

@@ -1,7 +1,9 @@
 //! From the promise that the user makes to the timers that keep it.
 //!
 //! What openraft does with its timers (0.10.0-alpha.37):
-//! - a tick every `heartbeat * 13 / 64` looks at all of them;
+//! - a tick every `answer * 13 / 64` looks at all of them;
+//! - a heartbeat whose answer takes longer than `answer` does not count; its own timer for
+//!   them is off, `node/beat` keeps the period;
 //! - the leader's lease is `election_max`: a follower counts it from the arrival of an
 //!   append, the leader from the sending of one that a quorum answered;
 //! - a voter refuses every vote and pre-vote while the lease that it granted runs, unless
@@ -84,10 +86,23 @@ impl Timing {
         })
     }
 
+    /// How long the answer to a heartbeat may take. openraft wants it below `election_min`.
+    pub(crate) fn answer(&self) -> Duration {
+        self.election_min - Duration::from_millis(1)
+    }
+
+    /// The longest steady round trip with which a leader keeps its lease. One heartbeat is
+    /// under way at a time: when its answer comes the next one leaves, and the lease must last
+    /// until that is answered too. It runs from when the first was due, up to a period before
+    /// it left.
+    pub(crate) fn round_trip_max(&self) -> Duration {
+        (self.lease - self.heartbeat) / 2
+    }
+
     /// How often openraft looks at its timers.
     #[cfg(test)]
     fn tick(&self) -> Duration {
-        Duration::from_millis((self.heartbeat.as_millis() as u64 * 13 / 64).max(1))
+        Duration::from_millis((self.answer().as_millis() as u64 * 13 / 64).max(1))
     }
 }
 
@@ -186,6 +201,14 @@ mod tests {
             assert!(t.heartbeat * 5 <= t.election_max, "{t:?}");
             assert!(t.heartbeat < t.election_min, "{t:?}");
             assert!(t.election_min < t.election_max, "{t:?}");
+        }
+    }
+
+    #[test]
+    fn an_eighth_of_the_promise_is_borne_as_a_round_trip() {
+        for t in all() {
+            assert!(t.round_trip_max() * 8 >= t.failover, "{t:?}");
+            assert!(t.round_trip_max() <= t.answer(), "{t:?}");
         }
     }
 

@@ -15,11 +15,12 @@ use openraft::{
 };
 use quorate_planted::{Mutant, planted};
 use quorate_proto::peer::{self, append_response::Outcome};
+use tokio::time::timeout;
 use tonic::Status;
 
 use super::{
-    Peer, Peers,
-    errors::{rpc_error, unreachable},
+    Peer, Peers, RoundTrips,
+    errors::{rpc_error, stalled, unreachable},
     pipeline, snapshot,
 };
 use crate::{
@@ -46,10 +47,15 @@ const BACKOFF: [Duration; 3] = [
     Duration::from_millis(100),
 ];
 
+/// Heartbeats are waited for so many times as long as a voter has patience, to know how late
+/// their answers are.
+const LATE: u32 = 2;
+
 /// Makes a [`Link`] for each member that openraft wants to call.
 pub(crate) struct Links {
     pub(crate) peers: Arc<Peers>,
     pub(crate) tracker: Arc<Tracker>,
+    pub(crate) trips: Arc<RoundTrips>,
 }
 
 impl Links {
@@ -60,6 +66,7 @@ impl Links {
             heartbeat,
             peers: self.peers.clone(),
             tracker: self.tracker.clone(),
+            trips: self.trips.clone(),
         }
     }
 }
@@ -82,6 +89,7 @@ pub(crate) struct Link {
     heartbeat: bool,
     peers: Arc<Peers>,
     tracker: Arc<Tracker>,
+    trips: Arc<RoundTrips>,
 }
 
 impl Link {
@@ -130,9 +138,20 @@ impl RaftNetworkV2<Types> for Link {
         _option: RPCOption,
     ) -> Result<AppendResponse, RPCError<Types>> {
         let mut client = self.peer()?.control;
-        let answer = client
-            .append(append_request(rpc, self.tracker.lease()))
-            .await;
+        let request = append_request(rpc, self.tracker.lease());
+        let (target, trips, sent) = (self.target, self.trips.clone(), Instant::now());
+        let patience = self.tracker.pace().borrow().patience.election_max * LATE;
+        // On its own: openraft gives up on what takes too long, and then it is to be known how
+        // long it took.
+        let call = tokio::spawn(timeout(patience, async move {
+            let answer = client.append(request).await;
+            if answer.is_ok() {
+                trips.note(target, sent.elapsed());
+            }
+            answer
+        }));
+        let answer = call.await.map_err(unreachable)?;
+        let answer = answer.map_err(|_| stalled(patience))?;
         append_response(answer.map_err(|s| rpc_error(&s))?.into_inner())
     }
 

@@ -8,6 +8,7 @@ mod peers;
 mod pipeline;
 mod server;
 mod snapshot;
+mod trips;
 
 pub(crate) use client::Links;
 pub(crate) use errors::{Fate, fate};
@@ -15,6 +16,7 @@ pub(crate) use gate::Gate;
 use peers::Peer;
 pub(crate) use peers::{Dial, Peers};
 pub(crate) use server::{MAX_INCOMING, PeerServer};
+pub(crate) use trips::RoundTrips;
 
 use crate::{node::Ballot, storage::types::Vote};
 

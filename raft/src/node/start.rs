@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Admission, Birth, Inner, Node, Open, Options, Raft, StartError, Tracker, follow,
+    Admission, Birth, Inner, Node, Open, Options, Raft, StartError, Tracker, beat, follow,
     metered::{Growth, Metered},
     propose::MAX_WRITES,
     silence,
@@ -23,7 +23,7 @@ use crate::{
     Machine, MemberId,
     liveness::{self, Liveness},
     membership,
-    network::{Dial, Links, MAX_INCOMING, Peers},
+    network::{Dial, Links, MAX_INCOMING, Peers, RoundTrips},
     storage::{self, Marker, Opened},
 };
 
@@ -74,9 +74,11 @@ impl Node {
             Instant::now(),
         ));
         let peers = Arc::new(Peers::new(&own.cluster, options.timing, dial));
+        let trips = Arc::new(RoundTrips::default());
         let links = Links {
             peers: peers.clone(),
             tracker: tracker.clone(),
+            trips: trips.clone(),
         };
         let failed = |e: &dyn std::fmt::Display| StartError(format!("consensus can't start: {e}"));
         let stats = opened.log.stats();
@@ -99,6 +101,7 @@ impl Node {
             raft,
             tracker,
             peers,
+            trips,
             longest: opened.longest,
             liveness: Liveness::new(),
             writes: Semaphore::new(MAX_WRITES),
@@ -119,6 +122,7 @@ impl Node {
         });
         inner.spawn(follow::metrics(inner.clone()));
         inner.spawn(follow::snapshots(inner.clone(), growth));
+        inner.spawn(beat::keep(inner.clone()));
         inner.spawn(liveness::keep(inner.clone()));
         inner.spawn(liveness::stand(inner.clone()));
         inner.spawn(silence::follow(inner.clone()));
@@ -184,7 +188,9 @@ fn config(options: &Options, cluster: &str) -> Result<Config, StartError> {
     let timing = options.timing;
     let config = Config {
         cluster_name: cluster.to_owned(),
-        heartbeat_interval: ms(timing.heartbeat),
+        // How long an answer may take; `beat` keeps the period.
+        enable_heartbeat: false,
+        heartbeat_interval: ms(timing.answer()),
         election_timeout_min: ms(timing.election_min),
         election_timeout_max: ms(timing.election_max),
         // A leader that no quorum answers falls silent for this long, so that whoever it still

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, LazyLock},
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -14,8 +15,11 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
     runtime::Runtime,
-    sync::watch,
+    sync::{mpsc, watch},
 };
+
+/// The least and the most.
+type Delay = (Duration, Duration);
 
 /// Where the proxies run, whoever else stops.
 static PROXIES: LazyLock<Runtime> = LazyLock::new(|| {
@@ -33,6 +37,8 @@ pub struct Links(Arc<Mutex<BTreeMap<(String, String), Link>>>);
 struct Link {
     proxy: SocketAddr,
     silent: watch::Sender<bool>,
+    /// How long what it carries takes, each way: at least, and at most.
+    delay: watch::Sender<Delay>,
     /// Whether anyone listens at the far end; who dials is refused otherwise.
     up: watch::Sender<bool>,
     /// Whether who dials is accepted all the same, and hung up on.
@@ -59,6 +65,13 @@ impl Links {
             if from == address || to == address {
                 link.silent.send_replace(silent);
             }
+        }
+    }
+
+    /// All links take this long each way.
+    pub fn delay(&self, least: Duration, most: Duration) {
+        for link in self.0.lock().values() {
+            link.delay.send_replace((least, most));
         }
     }
 
@@ -97,6 +110,7 @@ impl Links {
     fn open(&self, to: &str) -> Link {
         let proxy = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let (silent, listening) = watch::channel(false);
+        let (delay, delayed) = watch::channel(Delay::default());
         let (up, alive) = watch::channel(true);
         let mut listened = alive.clone();
         let to = to.to_owned();
@@ -105,7 +119,7 @@ impl Links {
                 let listener = listen(&proxy.to_string()).await;
                 let serve = async {
                     while let Ok((near, _)) = listener.accept().await {
-                        let whole = carry(near, to.clone(), listening.clone());
+                        let whole = carry(near, to.clone(), listening.clone(), delayed.clone());
                         let mut alive = alive.clone();
                         tokio::spawn(async move {
                             tokio::select! {
@@ -125,13 +139,19 @@ impl Links {
         Link {
             proxy,
             silent,
+            delay,
             up,
             stubborn: false,
         }
     }
 }
 
-async fn carry(near: TcpStream, to: String, mut silent: watch::Receiver<bool>) {
+async fn carry(
+    near: TcpStream,
+    to: String,
+    mut silent: watch::Receiver<bool>,
+    delay: watch::Receiver<Delay>,
+) {
     if silent.wait_for(|silent| !silent).await.is_err() {
         return;
     }
@@ -143,19 +163,46 @@ async fn carry(near: TcpStream, to: String, mut silent: watch::Receiver<bool>) {
     let (near_in, near_out) = near.into_split();
     let (far_in, far_out) = far.into_split();
     tokio::select! {
-        () = copy(near_in, far_out, silent.clone()) => {}
-        () = copy(far_in, near_out, silent) => {}
+        () = copy(near_in, far_out, silent.clone(), delay.clone()) => {}
+        () = copy(far_in, near_out, silent, delay) => {}
     }
 }
 
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut silent: watch::Receiver<bool>) {
-    let mut buffer = vec![0; 64 * 1024];
-    while let Ok(n) = from.read(&mut buffer).await {
-        if n == 0 || silent.wait_for(|silent| !silent).await.is_err() {
-            return;
+async fn copy(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut silent: watch::Receiver<bool>,
+    delay: watch::Receiver<Delay>,
+) {
+    let (queue, mut due) = mpsc::channel::<(Instant, Vec<u8>)>(1024);
+    let read = async move {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(n) = from.read(&mut buffer).await {
+            let (least, most) = *delay.borrow();
+            let at = Instant::now() + least + (most - least).mul_f64(rand::random::<f64>());
+            if n == 0 || queue.send((at, buffer[..n].to_vec())).await.is_err() {
+                return;
+            }
         }
-        if to.write_all(&buffer[..n]).await.is_err() {
-            return;
+    };
+    let write = async move {
+        while let Some((at, data)) = due.recv().await {
+            // In order: what is late holds up what is behind it.
+            tokio::time::sleep_until(at.into()).await;
+            if silent.wait_for(|silent| !silent).await.is_err()
+                || to.write_all(&data).await.is_err()
+            {
+                return;
+            }
         }
+    };
+    // What was read before the end is still carried.
+    let reads = async {
+        read.await;
+        std::future::pending().await
+    };
+    tokio::select! {
+        () = write => {}
+        () = reads => {}
     }
 }
