@@ -11,7 +11,7 @@
 use std::{
     fmt, io,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -32,8 +32,8 @@ const KEY: &[u8] = b"longest lease";
 /// The file, and what is in it.
 pub(crate) struct LongestLease {
     path: PathBuf,
-    // Held for as long as anything may be written.
-    _folder: Arc<Folder>,
+    // Held only while something is written: who has this does not keep the folder in use.
+    folder: Weak<Folder>,
     seen: Mutex<Seen>,
     /// Held while the file is written.
     writing: Arc<tokio::sync::Mutex<()>>,
@@ -57,7 +57,7 @@ impl fmt::Debug for LongestLease {
 impl LongestLease {
     /// Reads it, for a process that began at `started`. In a folder without the file nothing
     /// was answered yet.
-    pub(super) fn open(folder: Arc<Folder>, started: Instant) -> Result<Self, OpenError> {
+    pub(super) fn open(folder: &Arc<Folder>, started: Instant) -> Result<Self, OpenError> {
         let path = folder.root().join("lease");
         let kept = match read_small(&path)? {
             None => Duration::ZERO,
@@ -66,7 +66,7 @@ impl LongestLease {
         };
         Ok(LongestLease {
             path,
-            _folder: folder,
+            folder: Arc::downgrade(folder),
             seen: Mutex::new(Seen {
                 kept,
                 since: started,
@@ -92,9 +92,11 @@ impl LongestLease {
         let Some(kept) = self.seen.lock().due(lease, now) else {
             return Ok(());
         };
+        let folder = self.folder.upgrade();
+        let folder = folder.ok_or_else(|| io::Error::other("the data folder is closed"))?;
         let path = self.path.clone();
         let written = task::spawn_blocking(move || {
-            let _one = one;
+            let _held = (one, folder);
             write_atomically(&path, &encode(kept))
         });
         written.await.unwrap_or_else(|e| Err(io::Error::other(e)))?;
@@ -144,27 +146,31 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn open(dir: &Path) -> LongestLease {
+    fn open(dir: &Path) -> (LongestLease, Arc<Folder>) {
         let (folder, _) = Folder::lock(dir, Duration::ZERO).unwrap();
-        LongestLease::open(Arc::new(folder), Instant::now()).unwrap()
+        let folder = Arc::new(folder);
+        let longest = LongestLease::open(&folder, Instant::now()).unwrap();
+        (longest, folder)
     }
 
     #[tokio::test]
     async fn a_longer_one_is_on_disk_before_it_is_supported() {
         let dir = tempfile::tempdir().unwrap();
-        let longest = open(dir.path());
+        let (longest, folder) = open(dir.path());
         let now = Instant::now();
         assert_eq!(longest.kept(), Duration::ZERO);
         longest.cover(300 * MS, now).await.unwrap();
         longest.cover(100 * MS, now + MS).await.unwrap();
-        drop(longest);
-        assert_eq!(open(dir.path()).kept(), 300 * MS);
+        drop(folder);
+        assert_eq!(open(dir.path()).0.kept(), 300 * MS);
+        // Whoever still has it can't promise anything more.
+        assert!(longest.cover(500 * MS, now).await.is_err());
     }
 
     #[tokio::test]
     async fn it_becomes_shorter_once_the_longer_ones_are_over() {
         let dir = tempfile::tempdir().unwrap();
-        let longest = open(dir.path());
+        let (longest, folder) = open(dir.path());
         let now = Instant::now();
         longest.cover(1000 * MS, now).await.unwrap();
         longest.cover(100 * MS, now + 10 * MS).await.unwrap();
@@ -174,22 +180,22 @@ mod tests {
         longest.cover(100 * MS, now + 2040 * MS).await.unwrap();
         assert_eq!(longest.kept(), 1000 * MS);
         longest.cover(100 * MS, now + 2060 * MS).await.unwrap();
-        drop(longest);
-        assert_eq!(open(dir.path()).kept(), 100 * MS);
+        drop(folder);
+        assert_eq!(open(dir.path()).0.kept(), 100 * MS);
     }
 
     #[tokio::test]
     async fn a_damaged_one_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let longest = open(dir.path());
+        let (longest, folder) = open(dir.path());
         longest.cover(300 * MS, Instant::now()).await.unwrap();
-        drop(longest);
+        drop(folder);
         let path = dir.path().join("lease");
         let mut bytes = std::fs::read(&path).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         std::fs::write(&path, bytes).unwrap();
         let (folder, _) = Folder::lock(dir.path(), Duration::ZERO).unwrap();
-        let err = LongestLease::open(Arc::new(folder), Instant::now()).unwrap_err();
+        let err = LongestLease::open(&Arc::new(folder), Instant::now()).unwrap_err();
         assert!(matches!(err, OpenError::Damaged { .. }), "{err}");
     }
 }

@@ -142,7 +142,7 @@ pub(crate) fn open(
     let machine = MachineStore::open(machine, snapshots.clone());
     let machine = machine.map_err(|e| restore_error(&snapshots, &e))?;
 
-    let longest = LongestLease::open(folder.clone(), Instant::now())?;
+    let longest = LongestLease::open(&folder, Instant::now())?;
 
     // Sound: from here on things are changed.
     snapshots.tidy()?;
