@@ -7,10 +7,7 @@ use std::{
 };
 
 use quorate_raft::{MemberId, Members, Role};
-use tokio::{
-    sync::{mpsc, oneshot, watch},
-    time::sleep_until,
-};
+use tokio::{sync::watch, time::sleep_until};
 use tracing::error;
 
 use super::{
@@ -21,14 +18,6 @@ use super::{
     stance::{Situation, Stance},
     view::View,
 };
-
-/// What the handle asks for.
-pub enum Order {
-    /// Let every process finish within this time and stand by; say when all do.
-    Rest(Duration, oneshot::Sender<()>),
-    /// Follow the standing again.
-    Resume,
-}
 
 struct Kept {
     wish: watch::Sender<Wish>,
@@ -79,12 +68,12 @@ pub struct Supervisor {
     warmth: Warmth,
     view: watch::Receiver<Arc<View>>,
     standing: watch::Receiver<Standing>,
-    orders: mpsc::Receiver<Order>,
+    /// For which parting the processes rest.
+    rested: watch::Sender<u64>,
     kept: BTreeMap<Key, Kept>,
     /// Whether it acted when last looked at, and when it was seen to have stopped.
     acting: bool,
     acted_until: Option<Instant>,
-    rest: Option<(Duration, Vec<oneshot::Sender<()>>)>,
     /// Its receivers see the end of this.
     _alive: watch::Sender<()>,
 }
@@ -96,7 +85,7 @@ impl Supervisor {
         warmth: Warmth,
         view: watch::Receiver<Arc<View>>,
         standing: watch::Receiver<Standing>,
-        orders: mpsc::Receiver<Order>,
+        rested: watch::Sender<u64>,
     ) -> (Self, watch::Receiver<()>) {
         let (alive, lives) = watch::channel(());
         let supervisor = Supervisor {
@@ -104,11 +93,10 @@ impl Supervisor {
             warmth,
             view,
             standing,
-            orders,
+            rested,
             kept: BTreeMap::new(),
             acting: false,
             acted_until: None,
-            rest: None,
             _alive: alive,
         };
         (supervisor, lives)
@@ -123,18 +111,6 @@ impl Supervisor {
                 changed = self.standing.changed() => if changed.is_err() { return },
                 changed = self.warmth.members.changed() => if changed.is_err() { return },
                 () = self.shared.rested.notified() => {}
-                order = self.orders.recv() => match order {
-                    None => return,
-                    Some(Order::Resume) => {
-                        self.rest = None;
-                        (self.acting, self.acted_until) = (false, None);
-                    }
-                    Some(Order::Rest(drain, done)) => {
-                        let (shortest, waiting) = self.rest.get_or_insert((drain, Vec::new()));
-                        *shortest = drain.min(*shortest);
-                        waiting.push(done);
-                    }
-                },
                 () = sleep_until(look_again.unwrap_or_else(Instant::now).into()), if look_again.is_some() => {}
             }
         }
@@ -146,13 +122,15 @@ impl Supervisor {
         let standing = *self.standing.borrow_and_update();
         let view = self.view.borrow_and_update().clone();
         let connectors = &view.connectors;
-        if standing.acting {
+        if standing.rest.is_some() {
+            // Nothing lingers after an orderly end.
+            (self.acting, self.acted_until) = (false, None);
+        } else if standing.reigns() {
             self.acting = true;
         } else if std::mem::take(&mut self.acting) {
             self.acted_until = Some(now);
         }
         let situation = Situation {
-            rest: self.rest.as_ref().map(|(drain, _)| *drain),
             channels_rest: self.kept.values().all(Kept::is_no_busy_channel),
             standing,
             voter: self.warmth.voter(),
@@ -190,10 +168,7 @@ impl Supervisor {
         for (key, kept) in &self.kept {
             if !connectors.get(key).is_some_and(|spec| spec.active) {
                 let needed = kept.wish.borrow().spec.finish;
-                let drain = self
-                    .rest
-                    .as_ref()
-                    .map_or(needed, |(drain, _)| needed.min(*drain));
+                let drain = standing.rest.map_or(needed, |rest| needed.min(rest.within));
                 ask(kept, None, Stance::Gone(drain), None);
             }
         }
@@ -202,7 +177,7 @@ impl Supervisor {
 
         self.shared.signs.among(self.kept.len());
 
-        if standing.acting {
+        if standing.reigns() {
             connectors
                 .values()
                 .filter(|spec| !spec.active && !self.kept.contains_key(&spec.key))
@@ -211,14 +186,15 @@ impl Supervisor {
                 });
         }
         self.shared.board.retain(|key| {
-            self.kept.contains_key(key) || standing.acting && connectors.contains_key(key)
+            self.kept.contains_key(key) || standing.reigns() && connectors.contains_key(key)
         });
-        if self.kept.values().all(Kept::rests)
-            && let Some((_, waiting)) = &mut self.rest
+        if let Some(rest) = standing.rest
+            && self.kept.values().all(Kept::rests)
         {
-            waiting.drain(..).for_each(|done| {
-                // The one who asked may have stopped waiting.
-                let _ = done.send(());
+            self.rested.send_if_modified(|number| {
+                let changed = *number != rest.number;
+                *number = rest.number;
+                changed
             });
         }
         look_again
@@ -243,7 +219,7 @@ impl Supervisor {
     /// member's and was not released. Known once it is known from when on it may be closed.
     fn remains(&self, view: &View, spec: &Spec, standing: Standing) -> Option<Remains> {
         let reign = view.reign;
-        if !standing.acting || standing.epoch != reign.epoch || reign.clear {
+        if !standing.reigns() || standing.epoch != reign.epoch || reign.clear {
             return None;
         }
         spec.management.as_ref()?;
