@@ -34,6 +34,7 @@ mod takeover;
 pub mod view;
 
 use std::{
+    collections::BTreeSet,
     io,
     path::PathBuf,
     sync::Arc,
@@ -87,6 +88,8 @@ pub struct Context {
     pub leadership: watch::Receiver<Leadership>,
     /// The members, for their names and for who can be elected.
     pub members: watch::Receiver<Members>,
+    /// Members that don't answer, as far as this one knows.
+    pub silent: watch::Receiver<Arc<BTreeSet<MemberId>>>,
     /// What is declared, and who reigns ([`View::follow`]).
     pub view: watch::Receiver<Arc<View>>,
     /// At most so many processes stand by while another member runs the connectors.
@@ -125,6 +128,7 @@ pub fn start(context: Context) -> io::Result<Handle> {
         prompt,
         leadership,
         members,
+        silent,
         view,
         standby_max,
         proposer,
@@ -200,6 +204,7 @@ pub fn start(context: Context) -> io::Result<Handle> {
         warmth,
         view,
         standing.clone(),
+        silent,
         rested_sender,
     );
     tokio::spawn(supervisor.run());

@@ -1,7 +1,7 @@
 //! From what is declared and who acts to what each channel's keeper is asked for.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -74,6 +74,10 @@ pub struct Supervisor {
     /// Whether it acted when last looked at, and when it was seen to have stopped.
     acting: bool,
     acted_until: Option<Instant>,
+    /// Members that don't answer.
+    silent: watch::Receiver<Arc<BTreeSet<MemberId>>>,
+    /// Who was silent when everybody had had the time to answer the reign of this epoch.
+    lost: (u64, BTreeSet<MemberId>),
     /// Its receivers see the end of this.
     _alive: watch::Sender<()>,
 }
@@ -85,6 +89,7 @@ impl Supervisor {
         warmth: Warmth,
         view: watch::Receiver<Arc<View>>,
         standing: watch::Receiver<Standing>,
+        silent: watch::Receiver<Arc<BTreeSet<MemberId>>>,
         rested: watch::Sender<u64>,
     ) -> (Self, watch::Receiver<()>) {
         let (alive, lives) = watch::channel(());
@@ -97,6 +102,8 @@ impl Supervisor {
             kept: BTreeMap::new(),
             acting: false,
             acted_until: None,
+            silent,
+            lost: (0, BTreeSet::new()),
             _alive: alive,
         };
         (supervisor, lives)
@@ -137,7 +144,10 @@ impl Supervisor {
             prepared: self.warmth.prepared,
             acted_until: self.acted_until,
         };
-        let mut look_again = self.mend(now);
+        let mut look_again = [self.mend(now), self.look_for_lost(now, standing)]
+            .into_iter()
+            .flatten()
+            .min();
         let mut places = self.warmth.most;
         for spec in connectors.values().filter(|spec| spec.active) {
             let warm = spec.warm && places > 0;
@@ -215,15 +225,40 @@ impl Supervisor {
         self.kept.values().filter_map(until).min()
     }
 
-    /// What the reign before this one has left at the channel's broker, if it was another
-    /// member's and was not released. Known once it is known from when on it may be closed.
+    /// Looks once in each reign who is silent, when all have had the time to answer it, so
+    /// that a member that falls silent later keeps its connections. Returns when to look.
+    fn look_for_lost(&mut self, now: Instant, standing: Standing) -> Option<Instant> {
+        if !standing.reigns() || self.lost.0 == standing.epoch {
+            return None;
+        }
+        let at = standing.clear_at? + self.warmth.prepared;
+        if now < at {
+            return Some(at);
+        }
+        self.lost = (standing.epoch, BTreeSet::clone(&self.silent.borrow()));
+        None
+    }
+
+    /// What others have left at the channel's broker: the holder before this one, if it did
+    /// not let go, and who is silent. Known once it is known from when on it may be closed.
     fn remains(&self, view: &View, spec: &Spec, standing: Standing) -> Option<Remains> {
         let reign = view.reign;
-        if !standing.reigns() || standing.epoch != reign.epoch || reign.clear {
+        if !standing.reigns() || standing.epoch != reign.epoch {
             return None;
         }
         spec.management.as_ref()?;
-        let former = reign.former.filter(|it| *it != self.warmth.me)?;
+        let former = reign.former.filter(|_| !reign.clear);
+        let lost = |id: &MemberId| self.lost.0 == reign.epoch && self.lost.1.contains(id);
+        let connector = spec.key.to_string();
+        let connections: Vec<_> = view
+            .brokers
+            .members()
+            .filter(|id| *id != self.warmth.me && (Some(*id) == former || lost(id)))
+            .filter_map(|id| view.brokers.connection(id, &connector).cloned())
+            .collect();
+        if connections.is_empty() {
+            return None;
+        }
         // Where the close is needed to be let in, at once. Elsewhere it only brings back what
         // the former holder was sent: one that lives may finish and ack that first.
         let finish = if spec.fenced_by_broker {
@@ -234,10 +269,7 @@ impl Supervisor {
         Some(Remains {
             epoch: reign.epoch,
             from: standing.clear_at? + finish,
-            connection: view
-                .brokers
-                .connection(former, &spec.key.to_string())?
-                .clone(),
+            connections,
         })
     }
 }
