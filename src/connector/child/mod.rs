@@ -18,6 +18,8 @@ mod consume;
 mod flight;
 pub mod frames;
 mod ibm_mq;
+#[cfg(test)]
+mod lapses;
 mod link;
 mod role;
 mod run;
