@@ -71,6 +71,8 @@ mutants! {
         "The lease ends by the wall clock, which jumps."
     TakeoverWithoutWait "takeover-without-wait"
         "A new connector server does not wait until the lease of the one before is over, whatever the fence."
+    ReleasedEpochActs "released-epoch-acts"
+        "A connector server whose release is of unknown fate, and that still leads, acts again under the epoch that it has let go of."
     GatewayIgnoresEpochs "gateway-ignores-epochs"
         "The gateway and the member that runs the service take a message of any epoch, without a look at lease or reign."
     AckedBeforeService "acked-before-service"

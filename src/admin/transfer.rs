@@ -91,7 +91,8 @@ async fn lead_away(context: &Context, request: TransferRequest) -> Result<Respon
         None => best(&members, context.me())?,
     };
     let term = context.leadership().term;
-    context.connectors.release(context.drain).await;
+    // Until the transfer has succeeded or failed: then this member may take over again.
+    let _parted = context.connectors.release(context.drain).await;
     let deadline = Instant::now() + context.timing.failover * 2 + Duration::from_secs(1);
     let taken = context
         .cluster

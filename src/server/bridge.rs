@@ -31,6 +31,7 @@ pub(super) fn start(
         prompt: consensus.clone(),
         leadership: cluster.node().leadership(),
         members: cluster.node().watch_members(),
+        silent: cluster.node().silent(),
         view: view.clone(),
         standby_max: settings.standby_max,
         proposer: Arc::new(Reigns(cluster.clone())),

@@ -36,6 +36,11 @@ impl BootInstant {
         BootInstant(nanos)
     }
 
+    /// In nanoseconds since the host started.
+    pub fn nanos(self) -> u64 {
+        self.0
+    }
+
     /// How long until then; `None` when it has passed.
     pub fn remaining(self, now: BootInstant) -> Option<Duration> {
         self.0
