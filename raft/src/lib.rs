@@ -23,6 +23,8 @@ pub use election::{Election, Reason};
 pub use liveness::closed_first;
 pub use machine::{Command, Frozen, Machine};
 pub use membership::{MemberStatus, Members, Role};
+#[doc(hidden)]
+pub use node::deciders;
 pub use node::{
     Admission, Birth, Leadership, LogStats, Node, Options, ProposeError, Proposed, ReadError,
     SnapshotPolicy, StartError, Strain, TransferError,

@@ -1,6 +1,8 @@
 //! One member of the group: start, propose, read, watch, transfer, shut down.
 
 mod beat;
+#[doc(hidden)]
+pub mod deciders;
 mod errors;
 mod follow;
 mod leadership;

@@ -13,6 +13,8 @@ mod board;
 mod calls;
 pub mod child;
 pub mod chronicle;
+#[doc(hidden)]
+pub mod deciders;
 mod declared;
 mod evict;
 mod gateway;

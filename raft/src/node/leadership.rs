@@ -158,10 +158,14 @@ impl Tracker {
 
     /// Goes on by other timers.
     pub(crate) fn set_pace(&self, pace: Pace) {
+        self.set_pace_at(pace, Instant::now);
+    }
+
+    pub(super) fn set_pace_at(&self, pace: Pace, now: impl FnOnce() -> Instant) {
         let former = self.pace.send_replace(pace);
         // Taken last: what is sent from then on carries the new lease.
         if former.lease.lease != pace.lease.lease {
-            self.lease_changed(pace.lease.lease, Instant::now());
+            self.lease_changed(pace.lease.lease, now());
         }
     }
 
