@@ -12,7 +12,7 @@ export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 CARGO_FLAGS ?=
 QUORATE = $(CARGO_TARGET_DIR)/debug/quorate
 
-.PHONY: help setup build install run test figures bench-failover takeovers calm connectors throughput chaos chaos-soak chaos-selftest mutants fuzz verify fix
+.PHONY: help setup build install run test figures bench-failover takeovers calm connectors throughput histories histories-selftest chaos chaos-soak chaos-selftest mutants fuzz verify fix
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -70,6 +70,18 @@ throughput: setup ## AMQP in and out beside a program that has nothing but lapin
 FUZZ_SECONDS ?= 300
 fuzz: setup ## give rfh2 whatever bytes libFuzzer thinks of (FUZZ_SECONDS=300)
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
+
+SECONDS ?= 60
+histories: setup ## the fence's deciders in made-up groups, thousands of histories (SECONDS=60; SEED=7 to begin there)
+	HISTORIES_SECONDS=$(SECONDS) $(if $(SEED),HISTORIES_SEED=$(SEED)) \
+		cargo test --workspace $(CARGO_FLAGS) --test histories -- --nocapture histories_hold
+
+# The tests build the program with the bugs in its place, so it is built again after them.
+histories-selftest: setup ## planted bugs of the fence have to be found by the histories
+	@failed=0; \
+	cargo test --workspace $(CARGO_FLAGS) --features quorate/mutants --test histories -- --nocapture planted || failed=1; \
+	cargo build --workspace $(CARGO_FLAGS) || failed=1; \
+	exit $$failed
 
 JEPSEN = $(CARGO_TARGET_DIR)/debug/quorate-jepsen
 chaos: setup build ## the chaos suite's list of short runs; root for all of it (ARGS="run --workload set --nemesis power --seed 7" for one)

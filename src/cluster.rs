@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate_raft::{Node, ProposeError, Proposed, ReadError, Timing};
+use quorate_raft::{Node, Pace, ProposeError, Proposed, ReadError, Timing};
 use tokio::sync::watch;
 
 use crate::state::{Answer, Command, State};
@@ -15,17 +15,14 @@ use crate::state::{Answer, Command, State};
 pub struct Cluster {
     node: Node,
     state: watch::Receiver<Arc<State>>,
-    timing: Timing,
+    pace: watch::Receiver<Pace>,
 }
 
 impl Cluster {
     /// `state` is what [`crate::replica::Replica::new`] gave, for the replica that `node` runs.
-    pub fn new(node: Node, state: watch::Receiver<Arc<State>>, timing: Timing) -> Cluster {
-        Cluster {
-            node,
-            state,
-            timing,
-        }
+    pub fn new(node: Node, state: watch::Receiver<Arc<State>>) -> Cluster {
+        let pace = node.pace();
+        Cluster { node, state, pace }
     }
 
     /// The node: leadership, members, transfer.
@@ -33,9 +30,20 @@ impl Cluster {
         &self.node
     }
 
-    /// The timers.
-    pub fn timing(&self) -> &Timing {
-        &self.timing
+    /// The timers of the promise as of now: during a change those of the longer one.
+    pub fn timing(&self) -> Timing {
+        self.pace.borrow().patience
+    }
+
+    /// Follows the timers in force.
+    pub fn watch_pace(&self) -> watch::Receiver<Pace> {
+        self.pace.clone()
+    }
+
+    /// Whether a leader that was heard then is still taken to lead.
+    pub fn is_fresh(&self, heard_at: Option<Instant>) -> bool {
+        let lease = self.pace.borrow().lease.lease;
+        heard_at.is_some_and(|at| at.elapsed() < lease)
     }
 
     /// What this member has applied; it may lag behind the others.
@@ -51,15 +59,19 @@ impl Cluster {
     /// By when a write or a fresh read must be answered: slightly less than twice the
     /// failover promise from now, so that the answer is out by then.
     pub fn write_deadline(&self) -> Instant {
-        Instant::now() + answer_within(self.timing.failover)
+        Instant::now() + answer_within(self.timing().failover)
     }
 
-    /// Writes, from any member. When it returns, the write is applied on this member.
+    /// Writes, from any member. When it returns, the write is applied on this member. What
+    /// this member's rules refuse is not proposed; the index is then of no entry.
     pub async fn propose(
         &self,
         command: Command,
         deadline: Instant,
     ) -> Result<(u64, Answer), ProposeError> {
+        if let Err(errors) = command.check() {
+            return Ok((0, Answer::Invalid(errors)));
+        }
         #[cfg(feature = "mutants")]
         if let Some(answered) = self.before_commit(&command, deadline).await {
             return Ok(answered);

@@ -2,16 +2,18 @@
 //! state for everybody else on this member.
 
 use std::{
+    hash::{BuildHasher, RandomState},
     io::{self, Read, Write},
     sync::Arc,
 };
 
 use bytes::Bytes;
+use quorate_planted::{Mutant, planted};
 use quorate_raft as raft;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
-use crate::state::{Answer, Command, Event, Machine, State};
+use crate::state::{Answer, Command, Event, FieldError, Machine, State};
 
 /// The state machine that a node replicates.
 pub struct Replica {
@@ -29,23 +31,25 @@ impl Replica {
 }
 
 impl raft::Machine for Replica {
-    fn apply(&mut self, entry: raft::Command<'_>) -> Vec<u8> {
-        let answer = match Command::decode(Bytes::copy_from_slice(entry.bytes)) {
-            Ok(command) => {
-                let raft::Command {
-                    index,
-                    term,
-                    leader,
-                    ..
-                } = entry;
-                let (answer, events) = self.machine.apply(index, term, leader, &command);
-                events.iter().for_each(tell);
-                answer
+    /// Ends the member when its version does not know the command (see
+    /// [`crate::state::command`]).
+    fn apply(&mut self, entry: raft::Command<'_>) -> io::Result<Vec<u8>> {
+        let raft::Command {
+            index,
+            term,
+            leader,
+            bytes,
+        } = entry;
+        let command = match Command::decode(Bytes::copy_from_slice(bytes)) {
+            Ok(command) if !passed_over(&command) => command,
+            Err(error) if !planted(Mutant::UnknownCommandPassedOver) => {
+                return Err(io::Error::other(UnknownCommand::at(index, error)));
             }
-            // It stands in the log of every member: all of them pass over it alike.
-            Err(error) => Answer::Invalid(vec![error]),
+            _ => return Ok(Answer::Invalid(Vec::new()).encode()),
         };
-        answer.encode()
+        let (answer, events) = self.machine.apply(index, term, leader, &command);
+        events.iter().for_each(tell);
+        Ok(answer.encode())
     }
 
     fn publish(&mut self, applied: u64) {
@@ -61,6 +65,35 @@ impl raft::Machine for Replica {
     fn restore(&mut self, snapshot: &mut dyn Read) -> io::Result<()> {
         self.machine.restore(snapshot)
     }
+}
+
+/// The log holds a command that this version does not know.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the log's entry {index} is a command that version {} does not know ({what}): a newer version wrote it, and to pass it over would leave this member with another state than the others. Start that version, or a later one, on this member",
+    env!("CARGO_PKG_VERSION")
+)]
+struct UnknownCommand {
+    index: u64,
+    what: String,
+}
+
+impl UnknownCommand {
+    fn at(index: u64, error: FieldError) -> UnknownCommand {
+        let mut what = vec![error.field, error.value, error.problem];
+        what.retain(|part| !part.is_empty());
+        UnknownCommand {
+            index,
+            what: what.join(" "),
+        }
+    }
+}
+
+/// Planted: what a member of an older version does not know of what the others write.
+fn passed_over(command: &Command) -> bool {
+    planted(Mutant::UnknownCommandPassedOver)
+        && matches!(command, Command::PutKey { .. })
+        && RandomState::new().hash_one(0).is_multiple_of(20)
 }
 
 /// The state shares its memory with the one that goes on, so freezing it costs nothing.
@@ -109,7 +142,7 @@ mod tests {
     #[test]
     fn readers_see_what_was_published() {
         let (mut replica, view) = Replica::new();
-        let answer = replica.apply(entry(5, &put("a")));
+        let answer = replica.apply(entry(5, &put("a"))).unwrap();
         let done = Answer::Done {
             revision: 5,
             changed: true,
@@ -124,19 +157,39 @@ mod tests {
             (state.applied(), state.revision(), state.kv().len()),
             (6, 5, 1)
         );
-        replica.apply(entry(7, &put("b")));
+        replica.apply(entry(7, &put("b"))).unwrap();
         replica.publish(7);
         assert_eq!(state.kv().len(), 1, "a view has changed under its reader");
         assert_eq!(view.borrow().kv().len(), 2);
     }
 
+    /// A put with a part more than this version knows, as a later version may write it.
+    fn newer_put() -> Vec<u8> {
+        let mut bytes = put("a").to_vec();
+        bytes.extend([0xf8, 0x07, 0x01]);
+        bytes
+    }
+
     #[test]
-    fn what_can_not_be_read_is_answered_and_changes_nothing() {
+    fn a_command_that_is_not_known_whole_is_an_error_and_changes_nothing() {
         let (mut replica, _view) = Replica::new();
         let before = replica.machine.clone();
-        for bytes in [&b"\xff\xff\xff"[..], b"", b"\x7a\x01\x00"] {
-            let answer = Answer::decode(&replica.apply(entry(1, bytes)));
-            assert!(matches!(answer, Some(Answer::Invalid(_))), "{answer:?}");
+        let unknown: [(&[u8], &str); 4] = [
+            (b"\xff\xff\xff", "can't be read"),
+            (b"", "is not one that this version knows"),
+            (
+                b"\xfa\x7f\x02\x08\x01",
+                "command 2047 is not one that this version knows",
+            ),
+            (
+                &newer_put(),
+                "command 3 has a part that this version does not know",
+            ),
+        ];
+        for (bytes, says) in unknown {
+            let error = replica.apply(entry(57, bytes)).unwrap_err().to_string();
+            let whole = error.contains("entry 57") && error.contains("a newer version wrote it");
+            assert!(whole && error.contains(says), "{error}");
         }
         assert_eq!(replica.machine, before);
     }
@@ -144,10 +197,10 @@ mod tests {
     #[test]
     fn a_frozen_copy_restores_what_was_there() {
         let (mut replica, _view) = Replica::new();
-        replica.apply(entry(1, &put("a")));
+        replica.apply(entry(1, &put("a"))).unwrap();
         replica.publish(1);
         let frozen = replica.freeze();
-        replica.apply(entry(2, &put("b")));
+        replica.apply(entry(2, &put("b"))).unwrap();
         let mut bytes = Vec::new();
         frozen.write_to(&mut bytes).unwrap();
         let (mut other, view) = Replica::new();

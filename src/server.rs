@@ -9,11 +9,11 @@
 mod announce;
 mod birth;
 mod bridge;
-mod compare;
 mod dedicated;
 mod drain;
 mod error;
 mod faces;
+mod failover;
 mod ports;
 mod vital;
 
@@ -36,13 +36,13 @@ pub use birth::Birth;
 pub use error::ServerError;
 
 use dedicated::Dedicated;
+use failover::FailoverKeeper;
 use ports::Ports;
 use vital::Vital;
 
 /// A member that can be run.
 pub struct Server {
     settings: Settings,
-    timing: Timing,
     birth: Birth,
     services: BTreeMap<String, Arc<dyn Service>>,
 }
@@ -70,7 +70,7 @@ impl Builder {
 
     /// Checks what can be checked without touching anything.
     pub fn build(self) -> Result<Server, ServerError> {
-        let timing = Timing::from_failover_ms(self.settings.failover_ms)
+        Timing::from_failover_ms(self.settings.failover_ms)
             .map_err(|error| ServerError::Refused(error.to_string()))?;
         let mut services = BTreeMap::new();
         for (name, service) in self.services {
@@ -90,7 +90,6 @@ impl Builder {
         }
         Ok(Server {
             settings: self.settings,
-            timing,
             birth: self.birth,
             services,
         })
@@ -149,7 +148,6 @@ impl Server {
     async fn start(self) -> Result<Running, ServerError> {
         let Server {
             settings,
-            timing,
             birth,
             services,
         } = self;
@@ -164,19 +162,22 @@ impl Server {
         })?;
 
         let ports = Ports::bind(&settings).await?;
-        let birth = birth::decide(&settings, birth, &peers).await?;
+        let birth::Born { birth, failover } = birth::decide(&settings, birth, &peers).await?;
         let (replica, state) = Replica::new();
         let dedicated = Dedicated::start().map_err(|error| {
             ServerError::Refused(format!("can't start the threads of consensus: {error}"))
         })?;
-        let node = Node::start(options(&settings, timing), birth, replica);
+        // Nobody is heard before the peer port is served, and by then the pace is set.
+        let pace = failover.pace();
+        let node = Node::start(options(&settings, pace.patience), birth, replica);
         let started = dedicated.run(node).await.map_err(ServerError::Refused)?;
         let node = started.map_err(|error| ServerError::Refused(error.to_string()))?;
+        node.set_pace(pace);
         let pid = PidFile::write(&settings.pid_file)
             .map_err(|error| ServerError::Refused(error.to_string()))?;
 
         let (me, cluster_id) = (node.id(), node.cluster().to_owned());
-        let cluster = Cluster::new(node, state.clone(), timing);
+        let cluster = Cluster::new(node, state.clone());
         let services = Services::new(services, state.clone());
         let members = cluster.node().watch_members();
         let silent = cluster.node().silent();
@@ -213,10 +214,9 @@ impl Server {
             cluster: cluster.clone(),
             services: services.clone(),
             connectors: connectors.clone(),
-            timing,
             drain: settings.drain,
             draining: draining_seen,
-            peers: peers.clone(),
+            peers,
         };
         faces.admin(ports.admin, admin::router(context), &mut vital);
         let node = cluster.node().clone();
@@ -226,11 +226,19 @@ impl Server {
         vital.background("upkeep of the metrics", upkeep());
         vital.background(
             "announcement",
-            announce::announce(cluster.clone(), services.carried_names()),
+            announce::announce(
+                cluster.clone(),
+                services.carried_names(),
+                settings.failover_ms_given,
+            ),
         );
-        let members = cluster.node().watch_members();
-        let compare = compare::compare(me, settings.failover_ms, members, peers);
-        vital.background("comparison of the promises", compare);
+        let keeper = FailoverKeeper {
+            cluster: cluster.clone(),
+            data_dir: settings.data_dir.clone(),
+            record: failover,
+            failover_ms: settings.failover_ms,
+        };
+        vital.background("the failover promise", keeper.keep());
         tracing::info!(
             member = settings.name,
             id = me,

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     job::{self, Common, Job},
+    nemesis::together,
     soak,
     stop::Stop,
     verdict::Outcome,
@@ -33,6 +34,8 @@ const RUNS: &[Listed] = &[
         113,
         20,
     ),
+    listed("no-leader-with-one-link", "register", "stranded", 114, 12),
+    listed("steady-from-afar", "register", "far", 5, 15),
     listed("messages-through-kills", "queue", "kill-leader", 105, 20),
     listed("reigns-through-restarts", "election", "storm", 106, 15),
     listed("one-catalog", "config", "kill+partition", 107, 20),
@@ -87,12 +90,13 @@ pub async fn ci(common: &Common, limit: Duration, stop: &Stop) -> Outcome {
         if stop.asked() {
             return Outcome::Unknown;
         }
+        let nemeses: Vec<&str> = listed.nemesis.split('+').collect();
         let job = |seed| Job {
             workload: listed.workload.to_owned(),
             nemesis: listed.nemesis.to_owned(),
             seed,
             seconds: listed.seconds,
-            members: Some(3),
+            members: Some(together::members(&nemeses, 3)),
             mutant: None,
         };
         let mut ran = job::run(common, job(listed.seed), stop).await;

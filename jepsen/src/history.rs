@@ -14,6 +14,8 @@
 //! | config | `apply` of key `KIND/NAME`, `delete`; `catalog` and, in the end, `final` of each member: {"KIND/NAME": {...}} |
 //! | mutex, election | the files of sights and calls; a sink that doesn't look at epochs has `naive` in its connector's name |
 //! | queue | `publish` id; handled is what a sink accepted under that `message` |
+//! | sends | `send` id; what the queue holds in the end is told there |
+//! | large | as register; a value is told by its name and length |
 //! | http | `http` of key PATH |
 
 use std::{

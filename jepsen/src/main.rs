@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use quorate_jepsen::{
     checker::Settings, ci, job, nemesis, plan::Wish, run, selftest, soak, stop::Stop,
     verdict::Outcome, workload,
@@ -109,7 +109,7 @@ struct RunArgs {
     /// How long clients and nemeses are at work
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// How many members: 3 or 5 [default: the seed decides]
+    /// How many members: 3, 4 or 5 [default: the seed decides]
     #[arg(long, value_parser = member_count)]
     members: Option<usize>,
     /// A planted bug that the binary is to have
@@ -176,13 +176,34 @@ fn mutant_name(name: &str) -> Result<String, String> {
 fn member_count(count: &str) -> Result<usize, String> {
     match count {
         "3" => Ok(3),
+        "4" => Ok(4),
         "5" => Ok(5),
-        _ => Err("it must be 3 or 5".to_owned()),
+        _ => Err("it must be 3, 4 or 5".to_owned()),
+    }
+}
+
+/// Whether what is asked for fits together, beside nemeses among themselves.
+fn fits(args: &RunArgs) -> Result<(), String> {
+    let named = args.nemesis.split('+').filter(|name| *name != "none");
+    let named: Vec<&str> = named.collect();
+    if let Some(members) = args.members {
+        nemesis::together::among(&named, members)?;
+    }
+    match named.iter().find(|name| !soak::fits(&args.workload, name)) {
+        Some(name) => Err(format!("{name} says nothing of {}", args.workload)),
+        None => Ok(()),
     }
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let What::Run(args) = &cli.what
+        && let Err(problem) = fits(args)
+    {
+        Cli::command()
+            .error(ErrorKind::ValueValidation, problem)
+            .exit();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
+use crate::nemesis::{STEADY, together};
+
 /// The time before the first fault, so that every client has worked by then.
 const WARM_UP_MS: u64 = 2_000;
 
@@ -98,9 +100,12 @@ impl Plan {
     #[must_use]
     pub fn decide(wish: &Wish) -> Plan {
         let mut dice = StdRng::seed_from_u64(wish.seed);
+        let drawn = if dice.random_ratio(1, 4) { 5 } else { 3 };
+        let named = wish.nemeses.iter().map(String::as_str);
+        let named: Vec<&str> = named.filter(|name| *name != "none").collect();
         let members = wish
             .members
-            .unwrap_or(if dice.random_ratio(1, 4) { 5 } else { 3 });
+            .unwrap_or_else(|| together::members(&named, drawn));
         let low = dice.random_range(200..=300);
         let high = dice.random_range(low..=500);
         let mut snapshot_entries = dice.random_range(2..=10) * 100;
@@ -110,6 +115,10 @@ impl Plan {
         }
         if wish.nemeses.iter().any(|name| name == "kill-follower") {
             // Whoever is started again is to come from a snapshot of this very reign.
+            snapshot_entries = 100;
+        }
+        if wish.workload == "large" {
+            // As many entries as elsewhere would fill the disk.
             snapshot_entries = 100;
         }
         let mut steps: Vec<Step> = Vec::new();
@@ -141,7 +150,7 @@ impl Plan {
             members,
             failover_ms: wish.failover_ms,
             seconds: wish.seconds,
-            rate: wish.rate,
+            rate: rate(wish),
             clients: members * 3,
             timeout_ms: [low, high],
             network: if wish.loopback { "loopback" } else { "netns" }.to_owned(),
@@ -161,6 +170,17 @@ impl Plan {
     }
 }
 
+/// Operations a second. From afar a lease can live by what is written alone, and often does
+/// at an even rate; with every second seed so little is written that it can't.
+fn rate(wish: &Wish) -> u64 {
+    const LITTLE: u64 = 8;
+    let far = wish.nemeses.iter().any(|name| name == "far");
+    match far && wish.seed % 2 == 1 {
+        true => wish.rate.min(LITTLE),
+        false => wish.rate,
+    }
+}
+
 /// What it takes to start again, where that is no matter of a moment.
 fn heals_slowly(nemesis: &str) -> u64 {
     match nemesis {
@@ -169,15 +189,28 @@ fn heals_slowly(nemesis: &str) -> u64 {
     }
 }
 
+/// How many times the promise a fault lasts, at least and at most.
+fn times(nemesis: &str) -> [f64; 2] {
+    match nemesis {
+        // Long enough for what has to come about while it lasts.
+        "stranded" | "promises-differ" | "promise-changes" | "rabbit-held" => [4.0, 10.0],
+        _ => [0.2, 10.0],
+    }
+}
+
 /// The faults of one nemesis, one after another.
 fn track(nemesis: &str, failover_ms: u64, seconds: u64, dice: &mut StdRng) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut at_ms = WARM_UP_MS + dice.random_range(0..500);
     while at_ms + 500 < seconds * 1000 {
-        // As many short ones as long ones, from 0.2 to 10 times the promise.
-        let times = 0.2 * 50_f64.powf(dice.random::<f64>());
+        // As many short ones as long ones.
+        let [least, most] = times(nemesis);
+        let times = least * (most / least).powf(dice.random::<f64>());
         let rest = (seconds * 1000).saturating_sub(at_ms);
-        let lasts_ms = ((failover_ms as f64 * times) as u64).min(rest);
+        let lasts_ms = match STEADY.contains(&nemesis) {
+            true => rest,
+            false => ((failover_ms as f64 * times) as u64).min(rest),
+        };
         steps.push(Step {
             nemesis: nemesis.to_owned(),
             at_ms,
@@ -226,6 +259,23 @@ mod tests {
             .collect();
         assert!(lasts.iter().all(|ms| (100..=5_000).contains(ms)));
         assert!(lasts.iter().any(|ms| *ms < 200) && lasts.iter().any(|ms| *ms > 3_000));
+    }
+
+    #[test]
+    fn what_lasts_lasts_to_the_end_and_a_stranded_leader_is_watched_for_long() {
+        let plan = Plan::decide(&wish(7, &["far", "kill-leader"]));
+        let far: Vec<_> = plan.steps.iter().filter(|s| s.nemesis == "far").collect();
+        assert!(far.len() == 1 && far[0].at_ms + far[0].lasts_ms == 60_000);
+        assert!(plan.steps.len() > 3);
+        let rates = [7, 8].map(|seed| Plan::decide(&wish(seed, &["far"])).rate);
+        assert_eq!(rates, [8, 100]);
+        for seed in 0..20 {
+            let plan = Plan::decide(&wish(seed, &["stranded"]));
+            assert!([4, 5].contains(&plan.members));
+            let early = plan.steps.iter().filter(|step| step.at_ms < 50_000);
+            assert!(early.clone().all(|step| step.lasts_ms >= 2_000));
+            assert!(early.count() > 2);
+        }
     }
 
     #[test]

@@ -118,7 +118,7 @@ fn here(mut plan: Plan, net: bool) -> Result<Plan, String> {
         let kind = nemesis::named(name)?;
         let reason = match kind.net && !net {
             true => Some("it needs namespaces".to_owned()),
-            false => (kind.missing)(),
+            false => (kind.missing)(&plan.quorate),
         };
         if let Some(reason) = reason {
             println!("skipped: {name}: {reason}");

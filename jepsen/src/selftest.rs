@@ -55,6 +55,8 @@ pub const MUTANTS: &[Mutant] = &[
     product("gateway-ignores-epochs", "mutex", "pause-leader", 24),
     product("acked-before-service", "queue", "pause-leader", 20),
     product("watch-drops-event", "watch", "kill", 12),
+    product("lease-length-ignored", "mutex", "promise-changes", 30),
+    product("doubt-forgotten", "sends", "rabbit-held", 40),
     harness("timeout-is-fail", "register", "latency", 40),
     harness("infos-ignored", "register", "latency", 40),
     harness("disk-lies", "set", "power", 20),

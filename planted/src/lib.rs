@@ -71,12 +71,20 @@ mutants! {
         "The lease ends by the wall clock, which jumps."
     TakeoverWithoutWait "takeover-without-wait"
         "A new connector server does not wait until the lease of the one before is over, whatever the fence."
+    LeaseLengthIgnored "lease-length-ignored"
+        "A voter reckons with its own lease, and not with the one that the leader says it has."
+    ReleasedEpochActs "released-epoch-acts"
+        "A connector server whose release is of unknown fate, and that still leads, acts again under the epoch that it has let go of."
     GatewayIgnoresEpochs "gateway-ignores-epochs"
         "The gateway and the member that runs the service take a message of any epoch, without a look at lease or reign."
     AckedBeforeService "acked-before-service"
         "A message is acknowledged to its broker when it is handed on, before its service has answered."
     WatchDropsEvent "watch-drops-event"
         "Who resumes a watch is not sent the first change that it has missed."
+    DoubtForgotten "doubt-forgotten"
+        "Of a message that an earlier try may have sent, the caller is told what the latest try says: that it was not sent."
+    UnknownCommandPassedOver "unknown-command-passed-over"
+        "A member passes over commands that it does not know, each member over some puts of its own, and goes on."
 }
 
 impl fmt::Display for Mutant {

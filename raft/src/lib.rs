@@ -23,11 +23,14 @@ pub use election::{Election, Reason};
 pub use liveness::closed_first;
 pub use machine::{Command, Frozen, Machine};
 pub use membership::{MemberStatus, Members, Role};
+pub use network::peer_server;
+#[doc(hidden)]
+pub use node::deciders;
 pub use node::{
     Admission, Birth, Leadership, LogStats, Node, Options, ProposeError, Proposed, ReadError,
     SnapshotPolicy, StartError, Strain, TransferError,
 };
-pub use timing::{Timing, TimingError};
+pub use timing::{Pace, Timing, TimingError};
 
 use serde::{Deserialize, Serialize};
 

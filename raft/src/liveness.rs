@@ -48,7 +48,7 @@ mod line;
 mod lines;
 mod listener;
 mod office;
-mod rules;
+pub(crate) mod rules;
 
 use std::{collections::BTreeMap, time::Instant};
 

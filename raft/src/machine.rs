@@ -20,8 +20,10 @@ pub struct Command<'a> {
 /// A deterministic state machine. The same commands give the same state and the
 /// same answers on every member: no clock, no randomness, no I/O.
 pub trait Machine: Send + 'static {
-    /// Applies one command and returns what its proposer is told.
-    fn apply(&mut self, command: Command<'_>) -> Vec<u8>;
+    /// Applies one command and returns what its proposer is told. An error stops the
+    /// member: it says of this command that only another version can apply it, and what
+    /// one member passed over the others may not.
+    fn apply(&mut self, command: Command<'_>) -> io::Result<Vec<u8>>;
 
     /// Makes what has been applied visible to readers. Called once after a batch
     /// (`applied` is the index of its last entry, whatever its kind) and after a

@@ -1,13 +1,18 @@
 //! One member of the group: start, propose, read, watch, transfer, shut down.
 
+mod beat;
+#[doc(hidden)]
+pub mod deciders;
 mod errors;
 mod follow;
+mod history;
 mod leadership;
 mod metered;
 mod options;
 mod propose;
 mod read;
 mod retry;
+mod room;
 mod shutdown;
 mod silence;
 mod start;
@@ -15,13 +20,13 @@ mod strain;
 mod transfer;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -37,19 +42,23 @@ use tonic::{
 };
 
 pub use errors::{ProposeError, ReadError, StartError, TransferError};
+pub(crate) use history::LogHistory;
 pub use leadership::Leadership;
 pub(crate) use leadership::{Ballot, Tracker};
 pub use options::{Admission, Birth, Options, SnapshotPolicy};
 pub use propose::Proposed;
 pub(crate) use retry::{Retry, named};
+use room::ProposalRoom;
 use strain::Gauge;
 pub use strain::Strain;
 
 use crate::{
-    Member, MemberId, Members, Timing,
+    Member, MemberId, Members, Pace, Timing,
     liveness::Liveness,
-    network::{Gate, MAX_MESSAGE, PeerServer, Peers},
-    storage::{self, MachineStore, Released, Snapshots, Stats, convert, types::Types},
+    network::{Gate, MAX_MESSAGE, PeerServer, Peers, RoundTrips},
+    storage::{
+        self, LongestLease, MachineStore, Released, Snapshots, Stats, convert, types::Types,
+    },
 };
 
 pub(crate) type Raft = openraft::Raft<Types, MachineStore>;
@@ -70,9 +79,11 @@ pub(crate) struct Inner {
     pub(crate) raft: Raft,
     pub(crate) tracker: Arc<Tracker>,
     pub(crate) peers: Arc<Peers>,
+    pub(crate) trips: Arc<RoundTrips>,
+    pub(crate) longest: LongestLease,
     pub(crate) liveness: Liveness,
-    /// Proposals that may be under way at this member.
-    pub(crate) writes: Semaphore,
+    /// For proposals that are under way at this member.
+    pub(crate) room: ProposalRoom,
     /// Snapshots that may be coming in.
     pub(crate) incoming: Semaphore,
     /// Held while this member, as leader, changes the membership.
@@ -160,6 +171,24 @@ impl Node {
         }
     }
 
+    /// Follows the timers in force; at first those that it was started with.
+    pub fn pace(&self) -> watch::Receiver<Pace> {
+        self.inner.tracker.pace()
+    }
+
+    /// Goes by these timers from now on. A longer lease runs only from appends that are sent
+    /// with it (see [`Leadership::lease`]); elections and votes go by the timers that this
+    /// member was started with, so that a lease is never longer than these allow.
+    pub fn set_pace(&self, pace: Pace) {
+        let started = self.inner.timing;
+        let lease = if pace.lease.lease < started.lease {
+            pace.lease
+        } else {
+            started
+        };
+        self.inner.tracker.set_pace(Pace { lease, ..pace });
+    }
+
     /// The members as of now.
     pub fn members(&self) -> Members {
         self.inner.members_now()
@@ -168,6 +197,12 @@ impl Node {
     /// Follows changes of the membership (ids, roles, addresses; not lag).
     pub fn watch_members(&self) -> watch::Receiver<Members> {
         self.inner.members.subscribe()
+    }
+
+    /// The round trip to each member that has answered heartbeats of this one, smoothed. At
+    /// `failover_ms` / 8 the lease begins to have gaps.
+    pub fn round_trips(&self) -> BTreeMap<MemberId, Duration> {
+        self.inner.trips.all()
     }
 
     /// Follows the signs that this machine is too slow for its promise.

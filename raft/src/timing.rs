@@ -1,7 +1,9 @@
 //! From the promise that the user makes to the timers that keep it.
 //!
 //! What openraft does with its timers (0.10.0-alpha.37):
-//! - a tick every `heartbeat * 13 / 64` looks at all of them;
+//! - a tick every `answer * 13 / 64` looks at all of them;
+//! - a heartbeat whose answer takes longer than `answer` does not count; its own timer for
+//!   them is off, `node/beat` keeps the period;
 //! - the leader's lease is `election_max`: a follower counts it from the arrival of an
 //!   append, the leader from the sending of one that a quorum answered;
 //! - a voter refuses every vote and pre-vote while the lease that it granted runs, unless
@@ -16,12 +18,17 @@
 //! higher member's wins. A survivor that lacks entries of another's is refused by it, and
 //! the other's own timer has run out by then or does so within the same bound.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The smallest promise that can be made, in milliseconds.
 pub const FAILOVER_MS_MIN: u64 = 100;
 /// The largest promise that can be made, in milliseconds.
 pub const FAILOVER_MS_MAX: u64 = 60_000;
+
+/// The longest time between two heartbeats, in milliseconds: that of a promise of 500. A
+/// promise is raised while members run whose timers are still those of the smaller one, and
+/// they must hear a leader that goes by the larger one often enough not to replace it.
+const HEARTBEAT_MS_MAX: u64 = 27;
 
 /// Two clocks that differ in rate by 1 % can disagree on a lease by this factor, in percent.
 const SKEW_PERCENT: u32 = 102;
@@ -43,6 +50,26 @@ pub struct Timing {
     pub lease: Duration,
 }
 
+/// The timers in force: those of one promise or, while it changes, of two. No member may use
+/// a lease that outlives the patience of another, so a change keeps the smaller of the two
+/// promises for leases and the larger for patience until every member has taken it in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// For a leader's lease and how often it is heard.
+    pub lease: Timing,
+    /// For how long voters stand by a leader, and what else waits for one.
+    pub patience: Timing,
+}
+
+impl From<Timing> for Pace {
+    fn from(timing: Timing) -> Self {
+        Pace {
+            lease: timing,
+            patience: timing,
+        }
+    }
+}
+
 /// A promise that can't be made.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("failover_ms is {0}; it must be from {FAILOVER_MS_MIN} to {FAILOVER_MS_MAX}")]
@@ -57,23 +84,71 @@ impl Timing {
         let election_max = failover_ms * 33 / 100;
         Ok(Timing {
             failover: Duration::from_millis(failover_ms),
-            heartbeat: Duration::from_millis((election_max / 6).clamp(5, 1000)),
+            heartbeat: Duration::from_millis((election_max / 6).clamp(5, HEARTBEAT_MS_MAX)),
             election_min: Duration::from_millis(election_max / 2),
             election_max: Duration::from_millis(election_max),
             lease: Duration::from_micros(election_max * 960),
         })
     }
 
-    /// How long, by another's clock, a lease may run that was last renewed at a known time.
-    pub(crate) fn lease_elsewhere(&self) -> Duration {
-        self.lease * SKEW_PERCENT / 100
+    /// How long the answer to a heartbeat may take. openraft wants it below `election_min`.
+    pub(crate) fn answer(&self) -> Duration {
+        self.election_min - Duration::from_millis(1)
+    }
+
+    /// The longest steady round trip with which a leader keeps its lease. One heartbeat is
+    /// under way at a time: when its answer comes the next one leaves, and the lease must last
+    /// until that is answered too. It runs from when the first was due, up to a period before
+    /// it left.
+    pub(crate) fn round_trip_max(&self) -> Duration {
+        (self.lease - self.heartbeat) / 2
     }
 
     /// How often openraft looks at its timers.
     #[cfg(test)]
     fn tick(&self) -> Duration {
-        Duration::from_millis((self.heartbeat.as_millis() as u64 * 13 / 64).max(1))
+        Duration::from_millis((self.answer().as_millis() as u64 * 13 / 64).max(1))
     }
+}
+
+/// The leases that a leader sends its appends with, over time.
+///
+/// An append says how long its lease is when it is put together, which is after its sending
+/// time was taken. So what runs from a sending time is the shortest that was in force then or
+/// later: it is never longer than what the append says.
+#[derive(Debug)]
+pub(crate) struct Leases(Vec<(Instant, Duration)>);
+
+impl Leases {
+    /// Changes that are remembered; of what was before them, the shortest.
+    const MAX: usize = 8;
+
+    pub(crate) fn new(since: Instant, lease: Duration) -> Self {
+        Leases(vec![(since, lease)])
+    }
+
+    /// Appends that are put together from `since` on say `lease`.
+    pub(crate) fn change(&mut self, since: Instant, lease: Duration) {
+        self.0.push((since, lease));
+        if self.0.len() > Self::MAX {
+            let (first, lease) = self.0.remove(0);
+            self.0[0] = (first, lease.min(self.0[0].1));
+        }
+    }
+
+    /// What runs from a sending time.
+    pub(crate) fn from(&self, sent: Instant) -> Duration {
+        let ends = self.0.iter().skip(1).map(|(since, _)| Some(*since));
+        let in_force = self.0.iter().zip(ends.chain([None]));
+        let since = in_force.filter(|(_, end)| end.is_none_or(|end| end > sent));
+        let leases = since.map(|((_, lease), _)| *lease);
+        leases.min().unwrap_or_default()
+    }
+}
+
+/// How long, by another's clock, a lease of that length may run.
+pub(crate) fn lease_elsewhere(lease: Duration) -> Duration {
+    lease * SKEW_PERCENT / 100
 }
 
 #[cfg(test)]
@@ -99,9 +174,30 @@ mod tests {
     #[test]
     fn a_lease_is_over_before_any_voter_elects_another() {
         for t in all() {
-            assert!(t.lease_elsewhere() < t.election_max, "{t:?}");
+            assert!(lease_elsewhere(t.lease) < t.election_max, "{t:?}");
             assert!(t.lease > t.heartbeat * 4, "{t:?}");
         }
+    }
+
+    #[test]
+    fn a_longer_lease_runs_from_what_is_sent_with_it() {
+        let ms = Duration::from_millis;
+        let start = Instant::now();
+        let mut leases = Leases::new(start, ms(100));
+        leases.change(start + ms(10), ms(400));
+        assert_eq!(leases.from(start + ms(9)), ms(100));
+        assert_eq!(leases.from(start + ms(10)), ms(400));
+        leases.change(start + ms(20), ms(50));
+        assert_eq!(leases.from(start + ms(15)), ms(50));
+        leases.change(start + ms(30), ms(400));
+        assert_eq!(leases.from(start), ms(50));
+        assert_eq!(leases.from(start + ms(29)), ms(50));
+        assert_eq!(leases.from(start + ms(30)), ms(400));
+        for i in 0..20 {
+            leases.change(start + ms(40 + i), ms(300));
+        }
+        assert_eq!(leases.from(start + ms(9)), ms(50));
+        assert_eq!(leases.from(start + ms(60)), ms(300));
     }
 
     #[test]
@@ -110,6 +206,14 @@ mod tests {
             assert!(t.heartbeat * 5 <= t.election_max, "{t:?}");
             assert!(t.heartbeat < t.election_min, "{t:?}");
             assert!(t.election_min < t.election_max, "{t:?}");
+        }
+    }
+
+    #[test]
+    fn an_eighth_of_the_promise_is_borne_as_a_round_trip() {
+        for t in all() {
+            assert!(t.round_trip_max() * 8 >= t.failover, "{t:?}");
+            assert!(t.round_trip_max() <= t.answer(), "{t:?}");
         }
     }
 

@@ -1,26 +1,33 @@
 //! When the leases of earlier leaders are over, for certain.
 //!
 //! A leader `L` may act alone until `s + lease`, where `s` is when it sent the latest
-//! append that a quorum answered. A successor `S` must know when that is past, however it
-//! came to be elected: by a timeout, by a transfer or after a death, of which the latter
-//! two bypass the time for which voters stand by a leader, and although a voter that
-//! restarts forgets whom it stood by.
+//! append that a quorum answered, and `lease` is the length that this append carried: it is
+//! `L`'s own, and need not be what others would use. A successor `S` must know when that is
+//! past, however it came to be elected: by a timeout, by a transfer or after a death, of
+//! which the latter two bypass the time for which voters stand by a leader, and although a
+//! voter that restarts forgets whom it stood by.
 //!
-//! 1. Every voter writes down, for each leader, when an append of it last *arrived*, before
-//!    it is handed to openraft, unless it is already known to be refused. An append that is
-//!    answered was sent before it arrived, so `s <= arrival`.
+//! 1. Every voter writes down, for each leader, until when a lease of it can run: the
+//!    *arrival* of an append plus 1.02 x the lease that it carries, before it is handed to
+//!    openraft, unless it is already known to be refused. An append that is answered was sent
+//!    before it arrived, so `s + lease` is not later. 1.02 covers clock rates that differ by
+//!    1 %. Leases of several lengths may come from one leader; the latest end counts.
 //! 2. A voter that grants a vote to `S` looks this up *after* the vote is on disk. From then
 //!    on it answers no append of an earlier leader, so nothing that counts for an earlier
-//!    lease is missing. It reports the age of the latest over all leaders other than `S`, or
-//!    that of its own process where that is younger: it may have answered just before it
-//!    was restarted. A voter that led counts its own lease in the same way, and stops
-//!    publishing itself as leader before the answer leaves.
-//! 3. `S` takes `receipt - age` for each vote: an upper bound of the arrival, because the
-//!    age was measured before the answer was received. (Counting from before the request
-//!    was sent would be a lower bound, and too early by up to a round trip.) It keeps the
-//!    latest over the granted votes and over what it heard itself, and is clear of all
-//!    others from that time on plus 1.02 x lease, which covers clock rates that differ by 1 %.
-//! 4. The quorum that answered `L` and the one that elected `S` share a voter. If that is a
+//!    lease is missing. It answers with the time that is *left* of the longest over all
+//!    leaders other than `S`. A voter that led counts its own lease in the same way, and
+//!    stops publishing itself as leader before the answer leaves.
+//! 3. A voter that has restarted may have answered just before. It does not know what, only
+//!    how long a lease can have been at most, because a length is on its disk before it
+//!    answers the first append that carries it or a longer one (see [`crate::storage`]'s
+//!    longest lease). It counts that from its start.
+//! 4. `S` takes `receipt + left` for each vote. What is left was measured before the answer
+//!    was received, so this is not earlier than what the voter knows. (Counting from before
+//!    the request was sent would be too early by up to a round trip.) It keeps the latest
+//!    over the granted votes and over what it heard itself, and is clear of all others from
+//!    that time on. A part of the lease is measured by the voter's clock and the rest by
+//!    `S`'s; each of the two differs from `L`'s by 1 % at most, so their sum does.
+//! 5. The quorum that answered `L` and the one that elected `S` share a voter. If that is a
 //!    third member or `S`, its arrival bounds `s`. If it is `L` itself, point 2's last
 //!    sentence does. When the membership changed in between, the change was committed by a
 //!    leader `M` elected after `L` by a quorum that shares a voter with `L`'s; whoever
@@ -28,43 +35,45 @@
 //!    those voted for `S`.
 //!
 //! A candidate's own earlier leases are left out: they are this process's own to revoke.
-//! Everything is CLOCK_MONOTONIC; where it stands still (a suspended host) ages come out too
-//! small and waits too long, which is the safe side.
+//! Everything is CLOCK_MONOTONIC; where it stands still (a suspended host) too much comes out
+//! as left and is waited for, which is the safe side.
 
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
-use crate::MemberId;
+use crate::{MemberId, timing::lease_elsewhere};
 
-/// Whom this member has heard as leader, and when last.
+/// Whom this member has heard as leader, and until when a lease of each can run.
 #[derive(Debug)]
 pub(crate) struct Heard {
-    /// Before this nothing is known.
-    started: Instant,
-    last: BTreeMap<MemberId, Instant>,
+    /// Until when one can run that was renewed before this process began.
+    unknown: Instant,
+    over: BTreeMap<MemberId, Instant>,
 }
 
 impl Heard {
-    pub(crate) fn new(started: Instant) -> Self {
+    /// `longest`: no lease that was renewed before `started` was longer.
+    pub(crate) fn new(started: Instant, longest: Duration) -> Self {
         Heard {
-            started,
-            last: BTreeMap::new(),
+            unknown: started + lease_elsewhere(longest),
+            over: BTreeMap::new(),
         }
     }
 
-    /// An append of `leader` has arrived, or, where this member led, its own lease ran from
-    /// `at`.
-    pub(crate) fn note(&mut self, leader: MemberId, at: Instant) {
-        let last = self.last.entry(leader).or_insert(at);
-        *last = at.max(*last);
+    /// An append of `leader` has arrived that carries this lease or, where this member led,
+    /// its own ran from `at`.
+    pub(crate) fn note(&mut self, leader: MemberId, at: Instant, lease: Duration) {
+        let end = at + lease_elsewhere(lease);
+        let over = self.over.entry(leader).or_insert(end);
+        *over = end.max(*over);
     }
 
-    /// The latest that a lease other than `candidate`'s can have been renewed by this member.
-    pub(crate) fn latest_but(&self, candidate: MemberId) -> Instant {
-        let others = self.last.iter().filter(|(id, _)| **id != candidate);
-        others.map(|(_, at)| *at).fold(self.started, Instant::max)
+    /// From then on no lease other than `candidate`'s runs that this member had a part in.
+    pub(crate) fn over_but(&self, candidate: MemberId) -> Instant {
+        let others = self.over.iter().filter(|(id, _)| **id != candidate);
+        others.map(|(_, at)| *at).fold(self.unknown, Instant::max)
     }
 }
 
@@ -72,27 +81,25 @@ impl Heard {
 #[derive(Debug, Default)]
 pub(crate) struct Granted {
     term: u64,
-    latest: Option<Instant>,
+    over: Option<Instant>,
 }
 
 impl Granted {
-    /// A vote for `term` was received at `received` from a voter that says its age. Must be
-    /// called before the vote is counted.
-    pub(crate) fn note(&mut self, term: u64, received: Instant, age: Duration) {
+    /// A vote for `term` was received at `received` from a voter that says how much is left
+    /// of others' leases. Must be called before the vote is counted.
+    pub(crate) fn note(&mut self, term: u64, received: Instant, left: Duration) {
         if term < self.term {
             return;
         }
         if term > self.term {
-            *self = Granted { term, latest: None };
+            *self = Granted { term, over: None };
         }
-        // A clock that is younger than the age can't have seen an earlier lease.
-        let heard = received.checked_sub(age);
-        self.latest = self.latest.max(heard);
+        self.over = self.over.max(Some(received + left));
     }
 
-    /// The latest over the votes granted in `term`.
-    pub(crate) fn latest(&self, term: u64) -> Option<Instant> {
-        self.latest.filter(|_| self.term == term)
+    /// The latest end over the votes granted in `term`.
+    pub(crate) fn over(&self, term: u64) -> Option<Instant> {
+        self.over.filter(|_| self.term == term)
     }
 }
 
@@ -103,36 +110,49 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn a_restarted_voter_counts_from_its_start() {
+    fn a_restarted_voter_counts_the_longest_lease_from_its_start() {
         let start = Instant::now();
-        let heard = Heard::new(start);
-        assert_eq!(heard.latest_but(2), start);
+        let mut heard = Heard::new(start, 600 * MS);
+        assert_eq!(heard.over_but(2), start + 612 * MS);
+        heard.note(1, start + 10 * MS, 100 * MS);
+        assert_eq!(heard.over_but(2), start + 612 * MS);
     }
 
     #[test]
-    fn the_latest_leader_counts_unless_it_is_the_candidate() {
+    fn the_latest_end_counts_unless_it_is_the_candidates() {
         let start = Instant::now();
-        let mut heard = Heard::new(start);
-        heard.note(1, start + 10 * MS);
-        heard.note(2, start + 30 * MS);
-        heard.note(1, start + 20 * MS);
-        heard.note(1, start + 5 * MS);
-        assert_eq!(heard.latest_but(3), start + 30 * MS);
-        assert_eq!(heard.latest_but(2), start + 20 * MS);
-        assert_eq!(heard.latest_but(1), start + 30 * MS);
+        let mut heard = Heard::new(start, Duration::ZERO);
+        heard.note(1, start + 10 * MS, 100 * MS);
+        heard.note(2, start + 30 * MS, 100 * MS);
+        heard.note(1, start + 20 * MS, 100 * MS);
+        heard.note(1, start + 5 * MS, 100 * MS);
+        assert_eq!(heard.over_but(3), start + 132 * MS);
+        assert_eq!(heard.over_but(2), start + 122 * MS);
+        assert_eq!(heard.over_but(1), start + 132 * MS);
+    }
+
+    #[test]
+    fn a_longer_lease_outlives_a_later_one_that_is_shorter() {
+        let start = Instant::now();
+        let mut heard = Heard::new(start, Duration::ZERO);
+        heard.note(1, start, 1000 * MS);
+        heard.note(1, start + 50 * MS, 100 * MS);
+        heard.note(3, start + 60 * MS, 100 * MS);
+        assert_eq!(heard.over_but(2), start + 1020 * MS);
+        assert_eq!(heard.over_but(1), start + 162 * MS);
     }
 
     #[test]
     fn the_latest_vote_of_the_term_counts() {
         let now = Instant::now();
         let mut granted = Granted::default();
-        granted.note(4, now, 50 * MS);
         granted.note(4, now, 70 * MS);
-        assert_eq!(granted.latest(4), Some(now - 50 * MS));
-        assert_eq!(granted.latest(5), None);
-        granted.note(5, now + 10 * MS, 300 * MS);
-        granted.note(4, now + 20 * MS, Duration::ZERO);
-        assert_eq!(granted.latest(5), Some(now - 290 * MS));
-        assert_eq!(granted.latest(4), None);
+        granted.note(4, now, 50 * MS);
+        assert_eq!(granted.over(4), Some(now + 70 * MS));
+        assert_eq!(granted.over(5), None);
+        granted.note(5, now + 10 * MS, Duration::ZERO);
+        granted.note(4, now + 20 * MS, 900 * MS);
+        assert_eq!(granted.over(5), Some(now + 10 * MS));
+        assert_eq!(granted.over(4), None);
     }
 }

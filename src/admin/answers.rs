@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use quorate_raft::{Member, MemberId, Role};
+use quorate_raft::{Admission, Member, MemberId, Role};
 use serde::{Deserialize, Serialize};
 
 use super::{own::StrainRow, standbys::ConnectorRow, takeovers::TakeoverRow};
@@ -133,6 +133,45 @@ pub struct Program {
     pub services: Vec<String>,
 }
 
+/// The cluster's own settings, which are not the members': `GET /v1/cluster/settings`, and the
+/// answer to `PUT`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterSettings {
+    /// What the cluster promises, or will once the change is settled.
+    pub failover_ms: u64,
+    /// What it promised before, while a change is under way.
+    pub former_failover_ms: Option<u64>,
+    /// The log index at which it was set.
+    pub revision: u64,
+    /// Whether every member goes by it.
+    pub settled: bool,
+    /// The names of the members that have not applied it yet.
+    pub missing: Vec<String>,
+    /// Members whose own settings name another `failover_ms`, which counts for nothing.
+    pub differing: BTreeMap<String, u64>,
+}
+
+/// `POST /v1/cluster/join`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinAnswer {
+    /// Who the newcomer is from now on.
+    #[serde(flatten)]
+    pub admission: Admission,
+    /// What it goes by until it has applied the promise itself.
+    pub failover: JoinFailover,
+}
+
+/// The failover promise in force at an admission.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinFailover {
+    /// The log index at which it was set.
+    pub revision: u64,
+    /// By what leases are granted.
+    pub lease_ms: u64,
+    /// By what a silent leader is waited for.
+    pub patience_ms: u64,
+}
+
 /// `GET /v1/cluster/status`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StatusAnswer {
@@ -140,8 +179,11 @@ pub struct StatusAnswer {
     pub cluster: String,
     /// The name of the member that answers.
     pub answered_by: String,
-    /// Its failover promise.
+    /// The cluster's failover promise.
     pub failover_ms: u64,
+    /// The same in full; `null` before the first member has made it.
+    #[serde(default)]
+    pub settings: Option<ClusterSettings>,
     /// The last log index that it has applied.
     pub applied: u64,
     /// The log index of the last change of the configuration or of a key.

@@ -44,9 +44,7 @@ async fn ready(State(context): State<Context>) -> Response {
 
 async fn leader(State(context): State<Context>) -> Response {
     let leadership = context.leadership();
-    let fresh = leadership
-        .heard_at
-        .is_some_and(|at| at.elapsed() < context.timing.lease);
+    let fresh = context.cluster.is_fresh(leadership.heard_at);
     let leads = leadership.leading && fresh;
     answer(leads, json!({ "leader": leads }))
 }

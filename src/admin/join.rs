@@ -2,11 +2,12 @@
 
 use axum::{Json, Router, extract::State, extract::rejection::JsonRejection, routing::post};
 use http::StatusCode;
-use quorate_raft::{Admission, Member, Members, ProposeError};
+use quorate_raft::{Member, Members, ProposeError};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Context,
+    answers::{JoinAnswer, JoinFailover},
     problem::{FieldProblem, Problem},
 };
 
@@ -22,9 +23,6 @@ pub struct JoinRequest {
     pub admin: String,
     /// Where it will be reached by other members.
     pub peer: String,
-    /// Its failover promise; must be the cluster's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failover_ms: Option<u64>,
 }
 
 /// The route.
@@ -35,23 +33,14 @@ pub fn routes() -> Router<Context> {
 async fn join(
     State(context): State<Context>,
     body: Result<Json<JoinRequest>, JsonRejection>,
-) -> Result<Json<Admission>, Problem> {
+) -> Result<Json<JoinAnswer>, Problem> {
     let Json(request) = body?;
     check(&request)?;
-    let ours = context.timing.failover.as_millis() as u64;
-    if let Some(theirs) = request.failover_ms.filter(|theirs| *theirs != ours) {
-        // A lease is only safe while every voter waits as long as its holder counts on.
-        let detail = format!(
-            "failover_ms is {theirs} at the newcomer and {ours} in this cluster; set it to {ours}"
-        );
-        return Err(Problem::new(StatusCode::CONFLICT, "conflict", detail));
-    }
     let JoinRequest {
         name,
         http,
         admin,
         peer,
-        ..
     } = request;
     let newcomer = Member {
         name,
@@ -62,13 +51,34 @@ async fn join(
     let deadline = context.cluster.write_deadline();
     let node = context.cluster.node();
     match node.admit(newcomer.clone(), deadline).await {
-        Ok(admission) => Ok(Json(admission)),
+        Ok(admission) => Ok(Json(JoinAnswer {
+            admission,
+            failover: in_force(&context).await?,
+        })),
         // Asking again helps against anything but another member of that name or address.
         Err(ProposeError::Refused(why)) if taken(&node.members(), &newcomer) => {
             Err(Problem::new(StatusCode::CONFLICT, "conflict", why))
         }
         Err(error) => Err(Problem::from(error)),
     }
+}
+
+/// The promise as of after the admission. Every change of it that begins from here on waits
+/// for the newcomer to apply it, and this is what it goes by until then.
+async fn in_force(context: &Context) -> Result<JoinFailover, Problem> {
+    let deadline = context.cluster.write_deadline();
+    let state = context.cluster.fresh_state(deadline).await?;
+    let Some(promise) = state.failover() else {
+        let detail =
+            "the first member has not made its failover promise yet; try again in a moment";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        return Err(Problem::new(status, "unavailable", detail));
+    };
+    Ok(JoinFailover {
+        revision: promise.revision,
+        lease_ms: promise.lease_ms(),
+        patience_ms: promise.patience_ms(),
+    })
 }
 
 fn taken(members: &Members, newcomer: &Member) -> bool {

@@ -23,9 +23,7 @@ async fn leader(State(context): State<Context>) -> Result<Json<LeaderAnswer>, Pr
 /// Who leads; `None` unless this member has heard it, or as leader a quorum, within the lease.
 pub fn now(context: &Context) -> Option<LeaderAnswer> {
     let leadership = context.leadership();
-    let fresh = leadership
-        .heard_at
-        .is_some_and(|at| at.elapsed() < context.timing.lease);
+    let fresh = context.cluster.is_fresh(leadership.heard_at);
     let id = leading(&leadership)?;
     let members = context.cluster.node().members();
     let leader = members.iter().find(|member| member.id == id)?;

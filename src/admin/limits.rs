@@ -12,37 +12,26 @@ use tokio::time::timeout;
 
 use super::{Context, problem::Problem};
 
-/// How long a request may take, its body included.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    request: Duration,
-}
-
-impl Limits {
-    /// Longer than any handler's own deadline: these give better answers.
-    pub fn of(context: &Context) -> Limits {
-        Limits {
-            request: context.timing.failover * 4 + context.drain + Duration::from_secs(20),
-        }
-    }
+/// How long a request may take, its body included: longer than any handler's own deadline,
+/// since these give better answers.
+fn longest(context: &Context) -> Duration {
+    context.cluster.timing().failover * 4 + context.drain + Duration::from_secs(20)
 }
 
 /// Ends what takes too long.
-pub async fn within(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+pub async fn within(State(context): State<Context>, request: Request, next: Next) -> Response {
+    let longest = longest(&context);
     let harmless = request.method().is_safe();
-    match timeout(limits.request, next.run(request)).await {
+    match timeout(longest, next.run(request)).await {
         Ok(response) => response,
         Err(_) if harmless => {
-            let detail = format!(
-                "there was no answer within {} ms",
-                limits.request.as_millis()
-            );
+            let detail = format!("there was no answer within {} ms", longest.as_millis());
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).into_response()
         }
         Err(_) => {
             let detail = format!(
                 "there was no outcome within {} ms; it may have been done or not",
-                limits.request.as_millis()
+                longest.as_millis()
             );
             Problem::new(StatusCode::GATEWAY_TIMEOUT, "unknown_outcome", detail).into_response()
         }

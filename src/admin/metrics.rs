@@ -117,6 +117,10 @@ fn describe() {
         "quorate_service_calls_total",
         "Calls of services on this member by service and outcome"
     );
+    describe_gauge!(
+        "quorate_failover_ms_differs",
+        "1 for a member whose own settings name another failover_ms than the cluster's"
+    );
     describe_gauge!("quorate_watchers", "Open streams of GET /v1/watch");
     describe_counter!("quorate_log_entries_total", "Log entries written");
     describe_counter!("quorate_log_fsyncs_total", "fsyncs of the log");
@@ -124,6 +128,15 @@ fn describe() {
         "quorate_log_fsync_seconds",
         Unit::Seconds,
         "How long an fsync of the log took"
+    );
+    describe_histogram!(
+        "quorate_log_write_seconds",
+        Unit::Seconds,
+        "How long a write to the log took, without its fsync"
+    );
+    describe_counter!(
+        "quorate_log_stalls_total",
+        "Writes to the log that it held up, and consensus with them"
     );
     describe_gauge!(
         "process_resident_memory_bytes",

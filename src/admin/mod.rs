@@ -1,6 +1,7 @@
 //! The admin face: REST, health and metrics. Errors are problem+json with a `code`.
 
 pub mod answers;
+mod bench;
 pub mod config;
 mod connectors;
 mod health;
@@ -19,6 +20,7 @@ pub mod problem;
 mod refusal;
 mod revision;
 mod serve;
+mod settings;
 pub mod standbys;
 mod status;
 pub mod takeovers;
@@ -31,7 +33,7 @@ pub mod watch;
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::FromRef, middleware};
-use quorate_raft::{Leadership, MemberId, MemberStatus, Timing};
+use quorate_raft::{Leadership, MemberId, MemberStatus};
 use tokio::sync::watch::Receiver;
 
 use crate::{cluster::Cluster, connector, service::Services};
@@ -48,8 +50,6 @@ pub struct Context {
     pub services: Arc<Services>,
     /// The connectors of this member.
     pub connectors: connector::Handle,
-    /// The timers.
-    pub timing: Timing,
     /// How long connectors may take to finish what is in flight when they are handed over.
     pub drain: Duration,
     /// Whether this member is on its way out.
@@ -85,7 +85,8 @@ impl Context {
 
     /// How long another member is waited for.
     pub(crate) fn peer_wait(&self) -> Duration {
-        (self.timing.failover * 2).clamp(Duration::from_millis(500), Duration::from_secs(5))
+        (self.cluster.timing().failover * 2)
+            .clamp(Duration::from_millis(500), Duration::from_secs(5))
     }
 }
 
@@ -97,7 +98,6 @@ impl FromRef<Context> for Cluster {
 
 /// Everything that the admin face answers.
 pub fn router(context: Context) -> Router {
-    let limits = limits::Limits::of(&context);
     Router::new()
         .merge(health::routes())
         .merge(leader::routes())
@@ -105,6 +105,7 @@ pub fn router(context: Context) -> Router {
         .merge(join::routes())
         .merge(transfer::routes())
         .merge(status::routes())
+        .merge(settings::routes())
         .merge(takeovers::routes())
         .merge(own::routes())
         .merge(connectors::routes())
@@ -118,6 +119,9 @@ pub fn router(context: Context) -> Router {
         .merge(watch::routes())
         .fallback(refusal::unknown_path)
         .method_not_allowed_fallback(refusal::wrong_method)
-        .layer(middleware::from_fn_with_state(limits, limits::within))
+        .layer(middleware::from_fn_with_state(
+            context.clone(),
+            limits::within,
+        ))
         .with_state(context)
 }

@@ -8,7 +8,7 @@ use quorate_raft::Role;
 use super::{
     Context,
     answers::{MemberRow, MemberState, Program, StatusAnswer, failure_tolerance, quorum},
-    connectors, leader, members, own,
+    connectors, leader, members, own, settings,
     takeovers::TakeoverRow,
     warnings::warnings,
 };
@@ -27,6 +27,7 @@ async fn status(State(context): State<Context>) -> Json<StatusAnswer> {
     );
     let connectors = connectors.map(|rows| connectors::merge(&context, rows, &asked).connectors);
     let state = context.cluster.state();
+    let settings = settings::now(&context, &state);
     let led = leader::now(&context);
     let name = |id| {
         rows.iter()
@@ -59,7 +60,11 @@ async fn status(State(context): State<Context>) -> Json<StatusAnswer> {
     let mut answer = StatusAnswer {
         cluster: context.cluster.node().cluster().to_owned(),
         answered_by: name(context.me()).unwrap_or_default(),
-        failover_ms: context.timing.failover.as_millis() as u64,
+        failover_ms: settings.as_ref().map_or_else(
+            || context.cluster.timing().failover.as_millis() as u64,
+            |settings| settings.failover_ms,
+        ),
+        settings,
         applied: state.applied(),
         revision: state.revision(),
         term: context.leadership().term,

@@ -49,9 +49,7 @@ async fn transfer(
 ) -> Result<Response, Problem> {
     let request = read(&body?)?;
     let leadership = context.leadership();
-    let fresh = leadership
-        .heard_at
-        .is_some_and(|at| at.elapsed() < context.timing.lease);
+    let fresh = context.cluster.is_fresh(leadership.heard_at);
     if leadership.leading && fresh {
         // In a task of its own: a client that hangs up half way must not leave the
         // connectors released with nobody else in office.
@@ -91,8 +89,9 @@ async fn lead_away(context: &Context, request: TransferRequest) -> Result<Respon
         None => best(&members, context.me())?,
     };
     let term = context.leadership().term;
-    context.connectors.release(context.drain).await;
-    let deadline = Instant::now() + context.timing.failover * 2 + Duration::from_secs(1);
+    // Until the transfer has succeeded or failed: then this member may take over again.
+    let _parted = context.connectors.release(context.drain).await;
+    let deadline = Instant::now() + context.cluster.timing().failover * 2 + Duration::from_secs(1);
     let taken = context
         .cluster
         .node()
@@ -202,7 +201,7 @@ async fn pass_on(
     leader: &MemberStatus,
     request: &TransferRequest,
 ) -> Result<Response, Problem> {
-    let wait = context.drain + context.timing.failover * 4 + Duration::from_secs(5);
+    let wait = context.drain + context.cluster.timing().failover * 4 + Duration::from_secs(5);
     let body = serde_json::to_value(request).unwrap_or_default();
     let asked = context
         .peers

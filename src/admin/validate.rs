@@ -1,13 +1,39 @@
 //! `POST /v1/config/validate`: what would become of several resources, put one after the
 //! other. Nothing is written. `quorate apply` asks this before it writes anything, so that
 //! a file is applied whole or not begun.
+//!
+//! It may be a hundred thousand resources: one such call is worked on at a time, on a
+//! thread of its own and until its caller goes away, and its body is not read before.
 
-use axum::{Json, Router, extract::State, extract::rejection::JsonRejection, routing::post};
+use std::sync::Arc;
+
+use axum::{
+    Extension, Json, Router,
+    body::Bytes,
+    extract::{
+        DefaultBodyLimit, FromRequest, Request, State as Extract,
+        rejection::{JsonRejection, MissingJsonContentType},
+    },
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use http::{HeaderMap, header::CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Context, problem::Problem};
-use crate::state::{Answer, Command, Kind, Machine};
+use super::{
+    Context,
+    bench::{CallerGone, WorkBench},
+    problem::Problem,
+};
+use crate::state::{Answer, Command, Kind, Machine, State};
+
+/// The longest body: a hundred thousand resources, and more.
+const BODY_BYTES_MAX: usize = 64 << 20;
+/// How long the body may take to come.
+const BODY_WAIT: std::time::Duration = std::time::Duration::from_secs(30);
+/// After how many resources it is looked whether the caller is still there.
+const LOOK_EVERY: usize = 64;
 
 /// What is asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -76,28 +102,55 @@ pub struct ValidateAnswer {
 
 /// The route.
 pub fn routes() -> Router<Context> {
-    Router::new().route("/v1/config/validate", post(validate))
+    Router::new()
+        .route("/v1/config/validate", post(validate))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(Extension(WorkBench::of(1)))
 }
 
 async fn validate(
-    State(context): State<Context>,
-    body: Result<Json<ValidateRequest>, JsonRejection>,
-) -> Result<Json<ValidateAnswer>, Problem> {
-    let Json(request) = body?;
-    let deadline = context.cluster.write_deadline();
-    let state = context
-        .cluster
-        .fresh_state(deadline)
+    Extract(context): Extract<Context>,
+    Extension(bench): Extension<WorkBench>,
+    request: Request,
+) -> Result<Response, Problem> {
+    is_json(request.headers())?;
+    let place = bench.place().await?;
+    let body = tokio::time::timeout(BODY_WAIT, Bytes::from_request(request, &()))
         .await
-        .map_err(Problem::from)?;
+        .map_err(|_| Problem::bad_request("the body did not come in time"))??;
+    let deadline = context.cluster.write_deadline();
+    let state = context.cluster.fresh_state(deadline).await?;
+    let answer = place
+        .run(move |gone| {
+            let Json(request) = Json::<ValidateRequest>::from_bytes(&body)?;
+            let verdicts = judge_all(&state, request.resources, gone);
+            Ok::<_, JsonRejection>(Json(ValidateAnswer { verdicts }).into_response())
+        })
+        .await?;
+    Ok(answer?)
+}
+
+fn is_json(headers: &HeaderMap) -> Result<(), JsonRejection> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
+    let kind = kind.and_then(|it| it.split(';').next()).unwrap_or_default();
+    match kind.trim().eq_ignore_ascii_case("application/json") {
+        true => Ok(()),
+        false => Err(MissingJsonContentType::default().into()),
+    }
+}
+
+/// What would become of each, as long as somebody wants to know.
+fn judge_all(state: &Arc<State>, resources: Vec<Proposed>, gone: &CallerGone) -> Vec<Verdict> {
     // A copy that nobody else sees: taking one is cheap, and so is throwing it away.
-    let mut machine = Machine::from((*state).clone());
-    let verdicts = request
-        .resources
-        .into_iter()
-        .map(|proposed| judge(&mut machine, proposed))
-        .collect();
-    Ok(Json(ValidateAnswer { verdicts }))
+    let mut machine = Machine::from((**state).clone());
+    let mut verdicts = Vec::with_capacity(resources.len());
+    for (position, proposed) in resources.into_iter().enumerate() {
+        if position.is_multiple_of(LOOK_EVERY) && gone.is_so() {
+            break;
+        }
+        verdicts.push(judge(&mut machine, proposed));
+    }
+    verdicts
 }
 
 fn judge(machine: &mut Machine, proposed: Proposed) -> Verdict {
@@ -110,12 +163,13 @@ fn judge(machine: &mut Machine, proposed: Proposed) -> Verdict {
     };
     let index = machine.state().applied() + 1;
     let reign = *machine.state().reign();
-    let (answer, _) = machine.apply(
-        index,
-        reign.term,
-        reign.holder.unwrap_or_default(),
-        &command,
-    );
+    let answer = match command.check() {
+        Ok(()) => {
+            let leader = reign.holder.unwrap_or_default();
+            machine.apply(index, reign.term, leader, &command).0
+        }
+        Err(errors) => Answer::Invalid(errors),
+    };
     let (fate, errors) = match answer {
         Answer::Done { created: true, .. } => (Fate::Created, vec![]),
         Answer::Done { changed: true, .. } => (Fate::Changed, vec![]),

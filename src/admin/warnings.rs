@@ -1,7 +1,7 @@
 //! What someone should look at, and do: the sentences under `quorate status`.
 
 use super::{
-    answers::{MemberState, StatusAnswer},
+    answers::{ClusterSettings, MemberState, StatusAnswer},
     own::StrainRow,
     standbys::{ConnectorRow, lacking},
 };
@@ -44,6 +44,7 @@ pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<Strin
             list.join(", ")
         ));
     }
+    warnings.extend(status.settings.iter().flat_map(promise));
     if let Some(failed) = status
         .connectors
         .as_ref()
@@ -62,6 +63,36 @@ pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<Strin
             .filter_map(|(member, strain)| too_slow(member, strain, status.failover_ms)),
     );
     warnings
+}
+
+/// A change of the promise that waits for members, and settings that name another one.
+fn promise(settings: &ClusterSettings) -> Vec<String> {
+    let ClusterSettings {
+        failover_ms,
+        former_failover_ms,
+        missing,
+        differing,
+        ..
+    } = settings;
+    let mut warnings = Vec::new();
+    if let Some(former) = former_failover_ms.filter(|_| !missing.is_empty()) {
+        warnings.push(format!(
+            "failover_ms goes from {former} to {failover_ms} once {} applied it: until then takeovers take up to the longer of both; bring back who is unreachable, or set it back to {former}",
+            have(missing)
+        ));
+    }
+    warnings.extend(differing.iter().map(|(member, theirs)| {
+        format!(
+            "{member}'s settings say failover_ms {theirs}, but the cluster's is {failover_ms}, which counts: take it out of {member}'s settings, or change the cluster's with `quorate cluster set failover_ms {theirs}`"
+        )
+    }));
+    warnings
+}
+
+/// "member-3 has", "member-2, member-3 have"
+pub fn have(members: &[String]) -> String {
+    let verb = if members.len() == 1 { "has" } else { "have" };
+    format!("{} {verb}", members.join(", "))
 }
 
 /// A connector that is connected and gets nothing done.
@@ -91,7 +122,7 @@ fn too_slow(member: &str, strain: &StrainRow, failover_ms: u64) -> Option<String
     .map(|(count, what)| format!("{count} {what}"))
     .collect();
     Some(format!(
-        "{member} is almost too slow for failover_ms {failover_ms}: {}, the worst {} ms, {} % of what is allowed, the last {ago} s ago; give its machine more time (CPU, disk), or raise failover_ms",
+        "{member} is almost too slow for failover_ms {failover_ms}: {}, the worst {} ms, {} % of what is allowed, the last {ago} s ago; give its machine more time (CPU, disk), or raise failover_ms for the cluster",
         seen.join(", "),
         strain.worst_ms,
         strain.worst_percent

@@ -2,8 +2,10 @@
 //!
 //! A file is looked at as a whole before anything is written: by itself here, and against
 //! what the cluster has by a member, which tries all of it on a copy of its state. Only
-//! then are the documents put, one after the other; should one fail all the same, because
-//! something changed in between, it stops there and says how far it came.
+//! then are those put that are not there like this already, many at once and in their order;
+//! each such batch is done whole or not at all. Should one fail all the same, because
+//! something changed in between, it stops there and says how far it came: the same file
+//! applied again goes on from there.
 
 use std::{io::Read, path::PathBuf};
 
@@ -13,12 +15,15 @@ use serde_json::json;
 use super::{
     client::{Call, Client, ClientArgs},
     failure::Failure,
-    get,
     output::{self, Output},
 };
 use crate::{
-    admin::validate::{Fate, ValidateAnswer, Verdict},
+    admin::{
+        config::BatchWritten,
+        validate::{Fate, ValidateAnswer, Verdict},
+    },
     manifest::{self, Document, Format},
+    state::{BATCH_BYTES_MAX, BATCH_MAX},
 };
 
 /// The options.
@@ -44,17 +49,44 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         dry_run: args.dry_run,
         told: Vec::new(),
     };
-    for (document, verdict) in documents.iter().zip(&verdicts) {
-        if args.dry_run || verdict.fate == Fate::Unchanged {
-            done.tell(document, verdict.fate)?;
-            continue;
+    let judged: Vec<Judged> = documents.iter().zip(&verdicts).collect();
+    for batch in batches(&judged) {
+        if !args.dry_run {
+            put(&client, batch)
+                .await
+                .map_err(|failure| done.stopped_at(batch, documents.len(), failure))?;
         }
-        let fate = put(&client, document)
-            .await
-            .map_err(|failure| done.stopped_at(document, documents.len(), failure))?;
-        done.tell(document, fate)?;
+        for (document, verdict) in batch {
+            done.tell(document, verdict.fate)?;
+        }
+        if !args.dry_run && documents.len() > BATCH_MAX {
+            eprintln!("{} of {} are applied", done.told.len(), documents.len());
+        }
     }
     done.finish()
+}
+
+/// A document, and what becomes of it.
+type Judged<'a> = (&'a Document, &'a Verdict);
+
+/// Cuts the documents, in their order, into pieces that one call can put.
+fn batches<'a, 'd>(judged: &'a [Judged<'d>]) -> Vec<&'a [Judged<'d>]> {
+    let mut batches = Vec::new();
+    let (mut begin, mut count, mut bytes) = (0, 0, 0);
+    for (position, (document, verdict)) in judged.iter().enumerate() {
+        if verdict.fate == Fate::Unchanged {
+            continue;
+        }
+        let more = document.spec.to_string().len();
+        if count == BATCH_MAX || (count > 0 && bytes + more > BATCH_BYTES_MAX) {
+            batches.push(&judged[begin..position]);
+            (begin, count, bytes) = (position, 0, 0);
+        }
+        count += 1;
+        bytes += more;
+    }
+    batches.push(&judged[begin..]);
+    batches
 }
 
 fn read(file: &PathBuf) -> Result<Vec<Document>, Failure> {
@@ -87,7 +119,7 @@ async fn validate(client: &Client, documents: &[Document]) -> Result<Vec<Verdict
         .collect();
     let call = Call::new(Method::POST, "/v1/config/validate")
         .json(&json!({ "resources": resources }))
-        .harmless();
+        .costly();
     let answer: ValidateAnswer = client.send(call).await?.good()?.json()?;
     let refused: String = answer
         .verdicts
@@ -135,25 +167,22 @@ fn fault(document: &Document, error: &crate::admin::validate::FieldVerdict) -> S
     )
 }
 
-async fn put(client: &Client, document: &Document) -> Result<Fate, Failure> {
-    #[derive(serde::Deserialize)]
-    struct Written {
-        changed: bool,
-        created: bool,
-        #[serde(default)]
-        warnings: Vec<String>,
+/// Puts those of a batch that are not there like this already.
+async fn put(client: &Client, batch: &[Judged<'_>]) -> Result<(), Failure> {
+    let resources: Vec<_> = batch
+        .iter()
+        .filter(|(_, verdict)| verdict.fate != Fate::Unchanged)
+        .map(|(it, _)| json!({ "kind": it.kind, "name": it.name, "spec": it.spec }))
+        .collect();
+    if resources.is_empty() {
+        return Ok(());
     }
-    let call =
-        Call::new(Method::PUT, get::path(document.kind, &document.name)).json(&document.spec);
-    let written: Written = client.send(call).await?.good()?.json()?;
+    let call = Call::new(Method::POST, "/v1/config/apply").json(&json!({ "resources": resources }));
+    let written: BatchWritten = client.send(call).await?.good()?.json()?;
     for warning in &written.warnings {
-        eprintln!("warning: {}/{}: {warning}", document.kind, document.name);
+        eprintln!("warning: {warning}");
     }
-    Ok(match written {
-        Written { created: true, .. } => Fate::Created,
-        Written { changed: true, .. } => Fate::Changed,
-        Written { .. } => Fate::Unchanged,
-    })
+    Ok(())
 }
 
 /// What was done, told as it is done, or at the end as one JSON.
@@ -188,11 +217,19 @@ impl Done {
         }
     }
 
-    fn stopped_at(&self, document: &Document, all: usize, failure: Failure) -> Failure {
-        let (number, kind, name) = (document.number, document.kind, &document.name);
+    fn stopped_at(&self, batch: &[Judged<'_>], all: usize, failure: Failure) -> Failure {
+        let put = || batch.iter().filter(|(_, it)| it.fate != Fate::Unchanged);
+        let place =
+            |(it, _): &Judged<'_>| format!("document {}, {}/{}", it.number, it.kind, it.name);
+        let place = match (put().next(), put().next_back()) {
+            (Some(first), Some(last)) if put().count() > 1 => {
+                format!("{} to {}", place(first), place(last))
+            }
+            (first, _) => first.map(place).unwrap_or_default(),
+        };
         let before = self.told.len();
         failure.about(format!(
-            "document {number}, {kind}/{name} (stopped here: {before} of {all} are applied)"
+            "{place} (stopped here: {before} of {all} are applied; apply the file again to go on)"
         ))
     }
 }

@@ -6,6 +6,7 @@
 mod apply;
 mod balancer;
 pub mod client;
+mod cluster;
 mod connector;
 mod delete;
 mod export;
@@ -75,6 +76,8 @@ enum Command {
     Kv(kv::Args),
     /// Connectors: the processes that move messages
     Connector(connector::Args),
+    /// The cluster's own settings, the same for all members
+    Cluster(cluster::Args),
     /// Hand leadership, and with it the connectors, over to another member
     TransferLeadership(transfer::Args),
 }
@@ -113,6 +116,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Export(args) => on_one_thread(export::run(args)),
         Command::Kv(args) => on_one_thread(kv::run(args)),
         Command::Connector(args) => on_one_thread(connector::run(args)),
+        Command::Cluster(args) => on_one_thread(cluster::run(args)),
         Command::TransferLeadership(args) => on_one_thread(transfer::run(args)),
     }
 }

@@ -1,6 +1,8 @@
 //! `quorate status`
 
-use super::{client::ClientArgs, failure::Failure, members, output, show::show, takeovers};
+use super::{
+    client::ClientArgs, cluster, failure::Failure, members, output, show::show, takeovers,
+};
 use crate::admin::answers::StatusAnswer;
 
 /// Shows the whole cluster.
@@ -40,6 +42,10 @@ fn summary(status: &StatusAnswer) -> String {
         Some(server) => format!("{} (epoch {})", server.name, server.epoch),
         None => "none".into(),
     };
+    let promise = match &status.settings {
+        Some(settings) => cluster::sentence(settings),
+        None => format!("{} ms", status.failover_ms),
+    };
     let connectors = match &status.connectors {
         Some(states) if states.is_empty() => "none".into(),
         Some(states) => states
@@ -64,6 +70,7 @@ fn summary(status: &StatusAnswer) -> String {
         format!("connector server   {holder}"),
         format!("connectors         {connectors}"),
         format!("last takeover      {takeover}"),
+        format!("failover promise   {promise}"),
         format!("failure tolerance  {}{left}", status.failure_tolerance),
         format!(
             "revision           {} (applied {})",

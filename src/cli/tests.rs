@@ -44,6 +44,8 @@ fn what_the_contract_says_is_understood() {
         "kv watch",
         "kv watch --prefix a/ --from 7 --output json",
         "connector list",
+        "cluster get --output json",
+        "cluster set failover_ms 2000",
         "transfer-leadership",
         "transfer-leadership --to member-2",
     ] {

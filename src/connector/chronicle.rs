@@ -14,7 +14,7 @@ use std::{
 };
 
 use metrics::{counter, histogram};
-use quorate_raft::{Leadership, MemberId, Members, Timing};
+use quorate_raft::{Leadership, MemberId, Members, Pace};
 use tokio::{sync::watch, time::sleep_until};
 use tracing::{debug, info};
 
@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Chronicle {
     pub me: MemberId,
     pub name: String,
-    pub timing: Timing,
+    pub pace: watch::Receiver<Pace>,
     pub leadership: watch::Receiver<Leadership>,
     pub view: watch::Receiver<Arc<View>>,
     pub standing: watch::Receiver<Standing>,
@@ -77,7 +77,7 @@ impl Chronicle {
         measure(&takeover);
         if told.still_reigns {
             let proposer = self.proposer.clone();
-            let deadline = Instant::now() + self.timing.failover * 2;
+            let deadline = Instant::now() + self.pace.borrow().patience.failover * 2;
             tokio::spawn(async move {
                 let epoch = takeover.epoch;
                 // Not worth a second try: the line in the log says the same.

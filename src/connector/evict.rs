@@ -1,10 +1,13 @@
-//! Closes the connection that a connector server left behind at the broker, by the
-//! broker's management API (RabbitMQ's).
+//! Closes the connections that connector servers left behind at the broker, by the broker's
+//! management API (RabbitMQ's).
 //!
 //! A holder that hangs, or whose host has vanished, keeps its connection until the broker's
 //! heartbeat runs out: with it an exclusive consumer, and the messages that it had been
 //! sent. Its successor knows the connection's name from the replicated state and asks the
-//! broker to close it.
+//! broker to close it. Where two were lost in a row, the first may have left one that the
+//! second never got to close: so those of all members that are silent are closed, as soon as
+//! each has had the time to let itself be heard. A silent one that never was the holder loses
+//! a connection that stood by.
 //!
 //! It is asked for only once no lease of an earlier epoch can run: before that the old
 //! holder may lawfully be handling messages, and the close would hand them out a second
@@ -39,22 +42,22 @@ const SHOWN_AFTER: Duration = Duration::from_secs(6);
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LAST: Duration = Duration::from_secs(2);
 
-/// A connection to be closed.
+/// Connections to be closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remains {
     /// The epoch of the reign that closes it.
     pub epoch: u64,
     /// Not before.
     pub from: Instant,
-    /// What it is called.
-    pub connection: BrokerConnection,
+    /// What they are called.
+    pub connections: Vec<BrokerConnection>,
 }
 
 /// One closing under way at a time; ends with this.
 #[derive(Default)]
 pub struct Evicting {
     last: Option<Remains>,
-    task: Option<AbortHandle>,
+    tasks: Vec<AbortHandle>,
 }
 
 impl Evicting {
@@ -66,22 +69,25 @@ impl Evicting {
         }
         self.stop();
         if let (Some(remains), Some(management)) = (&remains, &spec.management) {
-            let closing = evict(
-                http.clone(),
-                management.clone(),
-                spec.key.clone(),
-                remains.clone(),
-            );
-            self.task = Some(tokio::spawn(closing).abort_handle());
+            for connection in &remains.connections {
+                let face = Face {
+                    http: http.clone(),
+                    root: management.trim_end_matches('/').to_owned(),
+                    reason: format!(
+                        "Quorate: {} was taken over with epoch {}",
+                        spec.key, remains.epoch
+                    ),
+                };
+                let closing = evict(face, spec.key.clone(), remains.from, connection.clone());
+                self.tasks.push(tokio::spawn(closing).abort_handle());
+            }
         }
         self.last = remains;
     }
 
     /// What it was for has come about without it, or otherwise.
     pub fn stop(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-        }
+        self.tasks.drain(..).for_each(|task| task.abort());
     }
 }
 
@@ -113,20 +119,15 @@ struct Shown {
 }
 
 /// Closes it if it is there. Ends when it is gone, or when it is too late to matter.
-async fn evict(http: Client, management: String, key: Key, remains: Remains) {
-    tokio::time::sleep_until(remains.from.into()).await;
+async fn evict(face: Face, key: Key, from: Instant, connection: BrokerConnection) {
+    tokio::time::sleep_until(from.into()).await;
     let (begun, mut retry) = (Instant::now(), Backoff::new(RETRY_FIRST, RETRY_LAST));
-    let face = Face {
-        http,
-        root: management.trim_end_matches('/').to_owned(),
-        reason: format!("Quorate: {key} was taken over with epoch {}", remains.epoch),
-    };
     let mut warned = false;
     while begun.elapsed() < WHOLE {
-        match face.close(&remains.connection).await {
+        match face.close(&connection).await {
             Ok(true) => {
                 let took_ms = begun.elapsed().as_millis() as u64;
-                info!(channel = %key, connection = remains.connection.label, took_ms,
+                info!(channel = %key, connection = connection.label, took_ms,
                     "the former connector server's connection was closed at the broker");
                 return;
             }

@@ -18,7 +18,12 @@ use quorate_planted::{Mutant, planted};
 use quorate_proto::connector::{self, Delivery, Header, outcome::Result as Outcome};
 use tokio::sync::watch;
 
-use super::{lease, outlets::Outlets, spec::Spec, view::View};
+use super::{
+    lease::{self, Tenure},
+    outlets::Outlets,
+    spec::Spec,
+    view::View,
+};
 use crate::service::api::{Dispatch, Message, Origin, Reply, Request, ServiceError};
 
 /// How much of a service's refusal is kept as the reason.
@@ -56,15 +61,19 @@ impl Gateway {
 
     /// Runs the channel's service for a delivery of this epoch.
     pub async fn deliver(&self, spec: &Spec, epoch: u64, delivery: Delivery) -> Outcome {
-        let over = || Outcome::Fenced(format!("the lease of epoch {epoch} is over"));
+        let over = || match self.lease.tenure(epoch) {
+            // It may be renewed: the message stays where it is, and is no worse for it.
+            Tenure::Lapsed(..) => Outcome::NotRun(format!("the lease of epoch {epoch} has lapsed")),
+            _ => Outcome::Fenced(format!("the lease of epoch {epoch} is over")),
+        };
         let any = planted(Mutant::GatewayIgnoresEpochs);
         let held = || any || self.lease.holds(epoch);
-        if !held() {
-            return over();
-        }
         let applied = self.view.borrow().reign.epoch;
         if applied > epoch && !any {
             return Outcome::Fenced(format!("epoch {applied} has been applied"));
+        }
+        if !held() {
+            return over();
         }
         let Some(service) = &spec.service else {
             return Outcome::Failed(format!("{} has no service", spec.key));

@@ -13,6 +13,8 @@ mod board;
 mod calls;
 pub mod child;
 pub mod chronicle;
+#[doc(hidden)]
+pub mod deciders;
 mod declared;
 mod evict;
 mod gateway;
@@ -34,18 +36,18 @@ mod takeover;
 pub mod view;
 
 use std::{
+    collections::BTreeSet,
     io,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use quorate_raft::{Leadership, MemberId, Members, Timing};
+use quorate_raft::{Leadership, MemberId, Members, Pace};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     time::timeout,
 };
-use tracing::warn;
 
 use self::{
     board::Board,
@@ -55,10 +57,10 @@ use self::{
     lease::Page,
     names::{Names, Recorder},
     outlets::Outlets,
-    reign::{LetGo, Reigning},
+    reign::{Leaver, REAPED, Reigning},
     signs::Signs,
     spawner::Spawner,
-    supervisor::{Order, Supervisor, Warmth},
+    supervisor::{Supervisor, Warmth},
 };
 pub use self::{
     child::backoff::Backoff,
@@ -74,23 +76,22 @@ use crate::service::api::Dispatch;
 /// wait, since the lease is kept by the process itself.
 const SILENCE_MIN: Duration = Duration::from_millis(500);
 
-/// Beyond its drain: how long a process may take to be killed and reaped.
-const REAPED: Duration = Duration::from_secs(2);
-
 /// What the connectors are built on.
 pub struct Context {
     /// This member's id.
     pub me: MemberId,
     /// This member's name.
     pub name: String,
-    /// The timers.
-    pub timing: Timing,
+    /// The timers in force.
+    pub pace: watch::Receiver<Pace>,
     /// Where the lease is kept: a runtime that nothing else of this member holds up.
     pub prompt: tokio::runtime::Handle,
     /// Who leads.
     pub leadership: watch::Receiver<Leadership>,
     /// The members, for their names and for who can be elected.
     pub members: watch::Receiver<Members>,
+    /// Members that don't answer, as far as this one knows.
+    pub silent: watch::Receiver<Arc<BTreeSet<MemberId>>>,
     /// What is declared, and who reigns ([`View::follow`]).
     pub view: watch::Receiver<Arc<View>>,
     /// At most so many processes stand by while another member runs the connectors.
@@ -115,10 +116,9 @@ pub struct Handle {
     statuses: watch::Receiver<Arc<Vec<ConnectorStatus>>>,
     standing: watch::Receiver<Standing>,
     supervised: watch::Receiver<()>,
-    orders: mpsc::Sender<Order>,
-    let_go: mpsc::Sender<LetGo>,
+    leavers: mpsc::Sender<Leaver>,
     outlets: Arc<Outlets>,
-    timing: Timing,
+    pace: watch::Receiver<Pace>,
 }
 
 /// Starts following the leadership and the state.
@@ -126,10 +126,11 @@ pub fn start(context: Context) -> io::Result<Handle> {
     let Context {
         me,
         name,
-        timing,
+        pace,
         prompt,
         leadership,
         members,
+        silent,
         view,
         standby_max,
         proposer,
@@ -139,10 +140,9 @@ pub fn start(context: Context) -> io::Result<Handle> {
     let page = Arc::new(Page::new()?);
     let board = Arc::new(Board::new(name.clone()));
     let statuses = board.watch();
-    let silence = timing.lease.max(SILENCE_MIN);
     let (standing_sender, standing) = watch::channel(Standing::default());
-    let (orders, orders_received) = mpsc::channel(8);
-    let (let_go, let_go_received) = mpsc::channel(8);
+    let (rested_sender, rested) = watch::channel(0);
+    let (leavers, leavers_received) = mpsc::channel(8);
     let outlets = Arc::new(Outlets::new(standing.clone(), view.clone()));
     let shared = Shared {
         gateway: Arc::new(Gateway::new(
@@ -152,12 +152,12 @@ pub fn start(context: Context) -> io::Result<Handle> {
             outlets.clone(),
         )),
         outlets: outlets.clone(),
-        spawner: Spawner::start(program, silence)?,
+        spawner: Spawner::start(program, pace.clone())?,
         page: page.clone(),
         board: board.clone(),
         names: Names::new(),
         http: client()?,
-        signs: Signs::new(silence / 4),
+        signs: Signs::new(pace.clone()),
         rested: Notify::new(),
     };
     let recorder = Recorder {
@@ -172,12 +172,12 @@ pub fn start(context: Context) -> io::Result<Handle> {
         me,
         members: members.clone(),
         most: standby_max,
-        prepared: timing.failover,
+        pace: pace.clone(),
     };
     let chronicle = Chronicle {
         me,
         name,
-        timing,
+        pace: pace.clone(),
         leadership: leadership.clone(),
         view: view.clone(),
         standing: standing.clone(),
@@ -187,13 +187,14 @@ pub fn start(context: Context) -> io::Result<Handle> {
     };
     let reigning = Reigning {
         me,
-        timing,
+        pace: pace.clone(),
         page,
         proposer,
         leadership,
         view: view.clone(),
         standing: standing_sender,
-        orders: let_go_received,
+        rested,
+        leavers: leavers_received,
     };
     tokio::spawn(board.tell());
     prompt.spawn(reigning.run());
@@ -204,18 +205,24 @@ pub fn start(context: Context) -> io::Result<Handle> {
         warmth,
         view,
         standing.clone(),
-        orders_received,
+        silent,
+        rested_sender,
     );
     tokio::spawn(supervisor.run());
     Ok(Handle {
         statuses,
         standing,
         supervised,
-        orders,
-        let_go,
+        leavers,
         outlets,
-        timing,
+        pace,
     })
+}
+
+/// How long a process may give no sign of life, and how long it has to leave its broker
+/// once its lease is revoked.
+fn silence(pace: &watch::Receiver<Pace>) -> Duration {
+    pace.borrow().lease.lease.max(SILENCE_MIN)
 }
 
 /// For brokers' management faces.
@@ -260,43 +267,41 @@ impl Handle {
     }
 
     /// Lets go of the reign in an orderly way: what is in flight finishes within `drain`,
-    /// the processes stand by (those that don't are killed and reaped), the lease is revoked, the release is committed. For
-    /// before a transfer of the leadership: should this member still lead a while later,
-    /// it takes over again, under a new epoch.
-    pub async fn release(&self, drain: Duration) {
-        let hold = (self.timing.failover * 2).max(Duration::from_secs(1));
-        self.leave(drain, Some(hold)).await;
+    /// the processes stand by (those that don't are killed and reaped), the lease is revoked,
+    /// the release is committed. For before a transfer of the leadership: should this member
+    /// still lead once the [`Parted`] is dropped, it takes over again, under a new epoch.
+    pub async fn release(&self, drain: Duration) -> Parted {
+        self.leave(drain, false).await
     }
 
     /// As [`Handle::release`], for good: for before the member stops.
     pub async fn shutdown(&self, drain: Duration) {
-        self.leave(drain, None).await;
+        drop(self.leave(drain, true).await);
     }
 
-    async fn leave(&self, drain: Duration, hold: Option<Duration>) {
-        let (done, rested) = oneshot::channel();
-        let reaped = match self.orders.send(Order::Rest(drain, done)).await {
-            Ok(()) => timeout(drain + REAPED, rested).await.is_ok(),
-            // The connectors have ended already: there are no processes.
-            Err(_) => true,
-        };
-        if !reaped {
-            warn!(
-                "a connector process neither stands by nor can be reaped: the reign ends without a release"
-            );
-        }
-        let (done, released) = oneshot::channel();
-        let until = hold.map(|hold| Instant::now() + hold);
-        let order = LetGo {
-            until,
-            commit: reaped,
-            done,
-        };
-        if self.let_go.send(order).await.is_ok() {
-            let _ = timeout(self.timing.failover * 3, released).await;
-        }
-        if hold.is_some() {
-            let _ = self.orders.send(Order::Resume).await;
-        }
+    fn failover(&self) -> Duration {
+        self.pace.borrow().patience.failover
     }
+
+    async fn leave(&self, drain: Duration, for_good: bool) -> Parted {
+        let (wish, parted) = oneshot::channel();
+        let (done, let_go) = oneshot::channel();
+        let leaver = Leaver {
+            drain,
+            for_good,
+            done,
+            parted,
+        };
+        if self.leavers.send(leaver).await.is_ok() {
+            let _ = timeout(drain + REAPED + self.failover() * 3, let_go).await;
+        }
+        Parted { _wish: wish }
+    }
+}
+
+/// This member has let go of its reign, and takes over no more in its term before this is
+/// dropped.
+#[must_use = "once it is dropped, a member that still leads takes over again"]
+pub struct Parted {
+    _wish: oneshot::Sender<()>,
 }

@@ -101,7 +101,7 @@ impl Outlets {
         deadline: Instant,
     ) -> Result<Sent, NoWay> {
         let mut standing = self.standing.clone();
-        if !standing.borrow_and_update().acting {
+        if !standing.borrow_and_update().reigns() {
             return Err(NoWay::Elsewhere);
         }
         let mailbox = self.open(&self.find(kind, name)?);
@@ -112,8 +112,9 @@ impl Outlets {
             ));
         };
         let moved = async move {
-            // An end of the standing is one of acting.
-            let _ = standing.wait_for(|standing| !standing.acting).await;
+            // While the lease has lapsed the process says that it has not sent it. An end of
+            // the standing is one of the reign.
+            let _ = standing.wait_for(|standing| !standing.reigns()).await;
         };
         let waited = tokio::select! {
             answered = timeout_at(deadline.into(), &mut outcome) => answered,

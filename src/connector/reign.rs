@@ -6,19 +6,21 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use metrics::gauge;
 use quorate_planted::{Mutant, planted};
-use quorate_raft::{Leadership, MemberId, ProposeError, Timing};
+use quorate_raft::{Leadership, MemberId, Pace, ProposeError};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::sleep_until,
 };
 use tracing::{info, warn};
 
+pub use super::takeover::Rest;
 use super::{
-    lease::{BootInstant, Offsets, Page},
-    takeover::{Act, Outcome, Takeover},
-    view::{Reign, View},
+    lease::{BootInstant, Offsets, Page, RESPITE},
+    takeover::{Decision, Outcome, Release, Takeover},
+    view::View,
 };
 use crate::state::{self, Connections};
 
@@ -59,84 +61,160 @@ pub struct Standing {
     pub elected: bool,
     /// The epoch of its reign; 0 when it never had one.
     pub epoch: u64,
+    /// Its reign goes on, and its lease does not run at this moment: what acts stands still.
+    pub lapsed: bool,
     /// From when on connectors without a fence of the broker may act; `None`: not yet known.
     pub clear_at: Option<Instant>,
+    /// It is about to let go of its reign, or has: the processes finish and stand by.
+    pub rest: Option<Rest>,
 }
 
-/// An orderly end of the reign.
-pub(super) struct LetGo {
-    /// Take over nothing in this term until then; `None`: never again.
-    pub until: Option<Instant>,
-    /// Whether to commit the release: only when all processes are gone or parked.
-    pub commit: bool,
-    /// Told when it is done, or has failed.
-    pub done: oneshot::Sender<()>,
+impl Standing {
+    /// Whether connectors are to be at work. While the lease has lapsed they stand still by
+    /// themselves, and go on when it runs again.
+    pub fn reigns(&self) -> bool {
+        self.acting || self.lapsed
+    }
 }
+
+/// Somebody wants the reign to end in an orderly way.
+pub(super) struct Leaver {
+    /// How long what is in flight may take to finish.
+    pub drain: Duration,
+    /// Never take over again.
+    pub for_good: bool,
+    /// Told when the reign is let go of, or can't be.
+    pub done: oneshot::Sender<()>,
+    /// Ends with the wish: from then on this member may take over again.
+    pub parted: oneshot::Receiver<()>,
+}
+
+/// Beyond its drain: how long a process may take to be killed and reaped.
+pub(super) const REAPED: Duration = Duration::from_secs(2);
 
 pub(super) struct Reigning {
     pub me: MemberId,
-    pub timing: Timing,
+    pub pace: watch::Receiver<Pace>,
     pub page: Arc<Page>,
     pub proposer: Arc<dyn Proposer>,
     pub leadership: watch::Receiver<Leadership>,
     pub view: watch::Receiver<Arc<View>>,
     pub standing: watch::Sender<Standing>,
-    pub orders: mpsc::Receiver<LetGo>,
+    /// For which parting the processes rest. Its end is that of all processes.
+    pub rested: watch::Receiver<u64>,
+    pub leavers: mpsc::Receiver<Leaver>,
 }
 
-/// What a spawned proposal reports: its term and how it ended.
-type Ended = (u64, Outcome);
+/// How a spawned proposal ended.
+enum Ended {
+    /// That to take over in this term.
+    TakeOver(u64, Outcome),
+    /// That to release this epoch.
+    Release(u64),
+}
 
 impl Reigning {
     /// Runs until the leadership is no longer told.
     pub async fn run(mut self) {
-        let patience = (self.timing.failover * 4).max(Duration::from_secs(1));
-        let mut takeover = Takeover::new(self.me, patience);
+        let mut takeover = Takeover::new(self.me, self.patience());
         let mut offsets = Offsets::default();
         let (ended, mut endings) = mpsc::channel::<Ended>(8);
+        let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
+        let mut wishes: FuturesUnordered<BoxFuture<'static, u64>> = FuturesUnordered::new();
         loop {
             // First of all, so that rounds sent from here on have a sample from before.
             offsets.sample();
+            let watched = self.rested.has_changed().is_ok();
+            takeover.rested(match watched {
+                true => *self.rested.borrow_and_update(),
+                false => u64::MAX,
+            });
             let leadership = *self.leadership.borrow_and_update();
             let reign = self.view.borrow_and_update().reign;
             let now = Instant::now();
+            takeover.set_patience(self.patience());
+            let lease = leadership.lease;
             let decision = takeover.decide(now, &leadership, &reign);
+            // The page first: a release says that it lets nobody act.
+            let lease_end = self.act(&decision, lease, &offsets, now);
             if let Some(term) = decision.propose {
                 self.propose(term, ended.clone());
             }
-            let lease_end = self.act(decision.act, decision.prepare, &offsets, now);
+            if let Some(release) = decision.release {
+                self.release(release, ended.clone());
+            }
+            if decision.overdue {
+                warn!(
+                    "a connector process neither stands by nor can be reaped: the reign ends without a release"
+                );
+            }
+            if !takeover.parts() {
+                for done in waiting.drain(..) {
+                    // Who asked may have stopped waiting.
+                    let _ = done.send(());
+                }
+            }
             let look_again = [decision.look_again, lease_end].into_iter().flatten().min();
 
             tokio::select! {
                 changed = self.leadership.changed() => if changed.is_err() { break },
                 changed = self.view.changed() => if changed.is_err() { break },
-                Some((term, outcome)) = endings.recv() => takeover.ended(Instant::now(), term, outcome),
-                Some(order) = self.orders.recv() => {
-                    takeover.hold(order.until);
-                    self.let_go(order);
+                _ = self.rested.changed(), if watched => {}
+                Some(ended) = endings.recv() => match ended {
+                    Ended::TakeOver(term, outcome) => takeover.ended(Instant::now(), term, outcome),
+                    Ended::Release(epoch) => takeover.released(epoch),
+                },
+                Some(leaver) = self.leavers.recv() => {
+                    let Leaver { drain, for_good, done, parted } = leaver;
+                    let number = takeover.part(drain, Instant::now() + drain + REAPED, for_good);
+                    waiting.push(done);
+                    wishes.push(Box::pin(async move {
+                        // Nothing is ever sent: it is the end that tells.
+                        let _ = parted.await;
+                        number
+                    }));
                 }
+                Some(number) = wishes.next(), if !wishes.is_empty() => takeover.stay(number),
                 () = sleep_until(look_again.unwrap_or(now).into()), if look_again.is_some() => {}
             }
         }
-        self.act(None, false, &offsets, Instant::now());
+        self.act(
+            &Decision::default(),
+            Duration::ZERO,
+            &offsets,
+            Instant::now(),
+        );
+    }
+
+    fn failover(&self) -> Duration {
+        self.pace.borrow().patience.failover
+    }
+
+    /// How long a proposal of unknown outcome may take to show.
+    fn patience(&self) -> Duration {
+        (self.failover() * 4).max(Duration::from_secs(1))
     }
 
     /// Renews or revokes the page and says so. Returns when the lease ends.
     fn act(
         &self,
-        act: Option<Act>,
-        elected: bool,
+        decision: &Decision,
+        lease: Duration,
         offsets: &Offsets,
         now: Instant,
     ) -> Option<Instant> {
+        let act = decision.act;
         let granted = act.and_then(|act| {
             let times = if planted(Mutant::LeaseTooLong) { 10 } else { 1 };
-            let deadline = offsets.convert(act.heard_at)? + self.timing.lease * times;
+            let deadline = offsets.convert(act.heard_at)? + lease * times;
             let left = match deadline.remaining(BootInstant::now()) {
-                None if planted(Mutant::LeaseCheckRemoved) => self.timing.lease,
+                None if planted(Mutant::LeaseCheckRemoved) => lease,
                 left => left?,
             };
-            self.page.grant(act.epoch, deadline).then_some((act, left))
+            let respite = lease.mul_f64(RESPITE);
+            self.page
+                .grant(act.epoch, deadline, respite)
+                .then_some((act, left))
         });
         if act.is_none() {
             self.page.revoke();
@@ -146,11 +224,16 @@ impl Reigning {
                 acting: true,
                 elected: false,
                 epoch: act.epoch,
+                lapsed: false,
                 clear_at: act.clear_at,
+                rest: decision.rest,
             },
             None => Standing {
                 acting: false,
-                elected,
+                elected: decision.prepare,
+                // Of an epoch that was granted before: it ran out, and may be renewed.
+                lapsed: act.is_some_and(|act| act.epoch == self.page.view().read().epoch),
+                rest: decision.rest,
                 ..*self.standing.borrow()
             },
         };
@@ -166,6 +249,7 @@ impl Reigning {
                 };
                 info!(
                     epoch = standing.epoch,
+                    lapsed = standing.lapsed,
                     "this member {verb} as the connector server"
                 );
             }
@@ -178,7 +262,7 @@ impl Reigning {
 
     fn propose(&self, term: u64, ended: mpsc::Sender<Ended>) {
         let (proposer, me) = (self.proposer.clone(), self.me);
-        let deadline = Instant::now() + self.timing.failover * 2;
+        let deadline = Instant::now() + self.failover() * 2;
         tokio::spawn(async move {
             let outcome = match proposer.take_over(me, term, deadline).await {
                 Ok(()) => Outcome::Applied,
@@ -193,48 +277,30 @@ impl Reigning {
                 }
             };
             // Nobody listens any more once the member stops.
-            let _ = ended.send((term, outcome)).await;
+            let _ = ended.send(Ended::TakeOver(term, outcome)).await;
         });
     }
 
-    /// Revokes the page now and commits the release. The processes are gone or parked by
-    /// now. The release says that no lease of this epoch *or of an earlier one* runs, so
-    /// after an early election it waits until the latter is sure: at most one lease.
-    fn let_go(&self, order: LetGo) {
-        self.page.revoke();
-        self.standing.send_modify(|standing| {
-            (standing.acting, standing.elected) = (false, false);
-        });
-        let Leadership {
-            leading,
-            term,
-            lease_clear_at,
-            ..
-        } = *self.leadership.borrow();
-        let reign: Reign = self.view.borrow().reign;
-        let ours = order.commit
-            && leading
-            && reign.holder == Some(self.me)
-            && reign.term == term
-            && !reign.released
-            && (reign.clear || lease_clear_at.is_some());
-        let clear_at = lease_clear_at.filter(|_| !reign.clear);
+    /// Commits the release. The processes are gone or parked by now, and the page is revoked.
+    /// The release says that no lease of this epoch *or of an earlier one* runs, so after an
+    /// early election it waits until the latter is sure: at most one lease.
+    fn release(&self, release: Release, ended: mpsc::Sender<Ended>) {
+        let Release { term, epoch, from } = release;
         let proposer = self.proposer.clone();
-        let deadline = Instant::now() + self.timing.failover * 2;
+        let patience = self.failover() * 2;
         tokio::spawn(async move {
-            if ours {
-                if let Some(at) = clear_at {
-                    sleep_until(at.into()).await;
-                }
-                match proposer.release(term, reign.epoch, deadline).await {
-                    Ok(()) => info!(epoch = reign.epoch, "released"),
-                    // The successor waits for the lease instead.
-                    Err(error) => {
-                        warn!(epoch = reign.epoch, %error, "the release was not confirmed")
-                    }
-                }
+            if let Some(at) = from {
+                sleep_until(at.into()).await;
             }
-            let _ = order.done.send(());
+            match proposer
+                .release(term, epoch, Instant::now() + patience)
+                .await
+            {
+                Ok(()) => info!(epoch, "released"),
+                // The successor waits for the lease instead, unless it commits after all.
+                Err(error) => warn!(epoch, %error, "the release was not confirmed"),
+            }
+            let _ = ended.send(Ended::Release(epoch)).await;
         });
     }
 }

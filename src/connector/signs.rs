@@ -10,20 +10,25 @@ use std::{
     time::Duration,
 };
 
+use quorate_raft::Pace;
+use tokio::sync::watch;
+
+use super::silence;
+
 /// So many processes speak as often as the promise asks for.
 const AT_FULL_PACE: usize = 200;
 
 /// The pace.
 pub struct Signs {
-    full: Duration,
+    pace: watch::Receiver<Pace>,
     processes: AtomicUsize,
 }
 
 impl Signs {
-    /// A sign in every `full` while there are few.
-    pub fn new(full: Duration) -> Self {
+    /// Four signs in the longest silence that `pace` leaves, while there are few.
+    pub fn new(pace: watch::Receiver<Pace>) -> Self {
         Signs {
-            full,
+            pace,
             processes: AtomicUsize::new(0),
         }
     }
@@ -37,18 +42,21 @@ impl Signs {
     pub fn every(&self) -> Duration {
         let processes = self.processes.load(Ordering::Relaxed);
         let times = processes.div_ceil(AT_FULL_PACE).max(1);
-        self.full * u32::try_from(times).unwrap_or(u32::MAX)
+        silence(&self.pace) / 4 * u32::try_from(times).unwrap_or(u32::MAX)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use quorate_raft::Timing;
+
     use super::*;
 
     #[test]
     fn all_together_never_speak_more_often_than_so_many_at_full_pace() {
         let full = Duration::from_millis(125);
-        let signs = Signs::new(full);
+        let timing = Timing::from_failover_ms(500).unwrap();
+        let signs = Signs::new(watch::channel(timing.into()).1);
         assert_eq!(signs.every(), full);
         for processes in [1, 2, 199, 200, 201, 399, 400, 1000, 10_000] {
             signs.among(processes);

@@ -18,13 +18,14 @@ use std::{
     time::Duration,
 };
 
+use quorate_raft::Pace;
 use tokio::{
     process::{Child, Command},
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
 };
 
-use super::{child::MARK, spec::Key};
+use super::{child::MARK, silence, spec::Key};
 
 /// The stack of a process's threads, which is not taken before it is used. What a broker's
 /// library reads it reads by recursion: a header of AMQP holds 26,000 arrays in each other,
@@ -53,8 +54,8 @@ pub struct Spawner {
 
 impl Spawner {
     /// Starts the thread. `program` is run with [`MARK`] as its first argument; once its lease
-    /// is revoked the process has `grace` to leave its broker.
-    pub fn start(program: PathBuf, grace: Duration) -> io::Result<Spawner> {
+    /// is revoked the process has a lease's time at the `pace` of its start to leave its broker.
+    pub fn start(program: PathBuf, pace: watch::Receiver<Pace>) -> io::Result<Spawner> {
         let (orders, mut received) = mpsc::channel::<Order>(64);
         let runtime = Handle::current();
         thread::Builder::new()
@@ -74,7 +75,7 @@ impl Spawner {
                         .arg(key.to_string())
                         .arg(std::process::id().to_string())
                         .arg(alive.as_millis().to_string())
-                        .arg(grace.as_millis().to_string())
+                        .arg(silence(&pace).as_millis().to_string())
                         .env("RUST_MIN_STACK", STACK.to_string())
                         // Everything else that is open is closed on exec.
                         .stdin(Stdio::from(control))

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use quorate_planted::{Mutant, planted};
 
-use super::{reign::Standing, spec::Spec};
+use super::{
+    reign::{Rest, Standing},
+    spec::Spec,
+};
 
 /// How long processes stand by after the reign was lost, where they don't do so anyway: it
 /// may be kept, or come back, within a moment, and then costs no new process.
@@ -43,9 +46,7 @@ impl Stance {
 /// What decides about all processes alike.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Situation {
-    /// An orderly release is under way, with this long to finish.
-    pub rest: Option<Duration>,
-    /// Every channel has finished for it. What their services answer may be to be sent, so
+    /// Every channel has finished for an orderly release. What their services answer may be to be sent, so
     /// the outgoings park after them.
     pub channels_rest: bool,
     /// Whether this member acts.
@@ -63,20 +64,22 @@ impl Situation {
     /// `warm`: it stands by while this member doesn't act.
     pub fn stance(&self, spec: &Spec, warm: bool, now: Instant) -> (Stance, Option<Instant>) {
         let Standing {
-            acting,
             elected,
             epoch,
             clear_at,
+            rest,
+            ..
         } = self.standing;
-        if let Some(drain) = self.rest {
+        let reigns = self.standing.reigns();
+        if let Some(Rest { within: drain, .. }) = rest {
             let stance = match spec.service {
-                None if acting && !self.channels_rest => Stance::Act(epoch),
+                None if reigns && !self.channels_rest => Stance::Act(epoch),
                 None => Stance::Park(drain.min(PARK_OUTGOING)),
                 Some(_) => Stance::Park(drain),
             };
             return (stance, None);
         }
-        if acting {
+        if reigns {
             return match clear_at {
                 _ if planted(Mutant::TakeoverWithoutWait) => (Stance::Act(epoch), None),
                 _ if spec.fenced_by_broker => (Stance::Act(epoch), None),
@@ -100,7 +103,7 @@ impl Situation {
     /// Whether a process is to be started that is not there. Nobody starts one just to let
     /// it stand by for a moment.
     pub fn starts(&self, warm: bool) -> bool {
-        self.standing.acting || self.standing.elected || self.keeps(warm)
+        self.standing.reigns() || self.standing.elected || self.keeps(warm)
     }
 
     fn keeps(&self, warm: bool) -> bool {
@@ -135,9 +138,9 @@ mod tests {
         Situation {
             standing: Standing {
                 acting: true,
-                elected: false,
                 epoch: 7,
                 clear_at,
+                ..Standing::default()
             },
             ..follower()
         }
@@ -150,6 +153,38 @@ mod tests {
                 ..Standing::default()
             },
             ..follower()
+        }
+    }
+
+    fn resting(situation: Situation, within: Duration) -> Situation {
+        let rest = Some(Rest { number: 1, within });
+        let standing = Standing {
+            rest,
+            ..situation.standing
+        };
+        Situation {
+            standing,
+            ..situation
+        }
+    }
+
+    #[test]
+    fn nobody_is_told_to_stand_by_because_the_lease_has_lapsed() {
+        let now = Instant::now();
+        for clear_at in [Some(now), Some(now + DRAIN)] {
+            let acting = acting(clear_at);
+            let standing = Standing {
+                acting: false,
+                lapsed: true,
+                ..acting.standing
+            };
+            let lapsed = Situation { standing, ..acting };
+            for spec in [spec(true), spec(false)] {
+                assert_eq!(
+                    lapsed.stance(&spec, true, now),
+                    acting.stance(&spec, true, now)
+                );
+            }
         }
     }
 
@@ -235,9 +270,8 @@ mod tests {
 
     #[test]
     fn a_release_comes_before_everything() {
-        let rest = Some(Duration::from_secs(1));
         for situation in [follower(), elected(), acting(None)] {
-            let releasing = Situation { rest, ..situation };
+            let releasing = resting(situation, Duration::from_secs(1));
             assert_eq!(
                 releasing.stance(&spec(true), true, Instant::now()),
                 (Stance::Park(Duration::from_secs(1)), None)
@@ -252,10 +286,7 @@ mod tests {
             service: None,
             ..spec(true)
         };
-        let releasing = Situation {
-            rest: Some(DRAIN),
-            ..acting(None)
-        };
+        let releasing = resting(acting(None), DRAIN);
         assert_eq!(
             releasing.stance(&outgoing, true, now),
             (Stance::Act(7), None)
@@ -267,10 +298,7 @@ mod tests {
             ..releasing
         };
         assert_eq!(later.stance(&outgoing, true, now), park);
-        let standby = Situation {
-            rest: Some(DRAIN),
-            ..follower()
-        };
+        let standby = resting(follower(), DRAIN);
         assert_eq!(standby.stance(&outgoing, true, now), park);
     }
 }

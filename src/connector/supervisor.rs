@@ -1,16 +1,13 @@
 //! From what is declared and who acts to what each channel's keeper is asked for.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use quorate_raft::{MemberId, Members, Role};
-use tokio::{
-    sync::{mpsc, oneshot, watch},
-    time::sleep_until,
-};
+use quorate_raft::{MemberId, Members, Pace, Role};
+use tokio::{sync::watch, time::sleep_until};
 use tracing::error;
 
 use super::{
@@ -21,14 +18,6 @@ use super::{
     stance::{Situation, Stance},
     view::View,
 };
-
-/// What the handle asks for.
-pub enum Order {
-    /// Let every process finish within this time and stand by; say when all do.
-    Rest(Duration, oneshot::Sender<()>),
-    /// Follow the standing again.
-    Resume,
-}
 
 struct Kept {
     wish: watch::Sender<Wish>,
@@ -60,11 +49,15 @@ pub struct Warmth {
     pub members: watch::Receiver<Members>,
     /// At most so many, in the order of their kinds and names.
     pub most: usize,
-    /// How long a prepared one waits for its reign.
-    pub prepared: Duration,
+    /// The promise: for so long a prepared one waits for its reign.
+    pub pace: watch::Receiver<Pace>,
 }
 
 impl Warmth {
+    fn prepared(&self) -> Duration {
+        self.pace.borrow().patience.failover
+    }
+
     fn voter(&mut self) -> bool {
         let members = self.members.borrow_and_update();
         members
@@ -79,12 +72,16 @@ pub struct Supervisor {
     warmth: Warmth,
     view: watch::Receiver<Arc<View>>,
     standing: watch::Receiver<Standing>,
-    orders: mpsc::Receiver<Order>,
+    /// For which parting the processes rest.
+    rested: watch::Sender<u64>,
     kept: BTreeMap<Key, Kept>,
     /// Whether it acted when last looked at, and when it was seen to have stopped.
     acting: bool,
     acted_until: Option<Instant>,
-    rest: Option<(Duration, Vec<oneshot::Sender<()>>)>,
+    /// Members that don't answer.
+    silent: watch::Receiver<Arc<BTreeSet<MemberId>>>,
+    /// Who was silent when everybody had had the time to answer the reign of this epoch.
+    lost: (u64, BTreeSet<MemberId>),
     /// Its receivers see the end of this.
     _alive: watch::Sender<()>,
 }
@@ -96,7 +93,8 @@ impl Supervisor {
         warmth: Warmth,
         view: watch::Receiver<Arc<View>>,
         standing: watch::Receiver<Standing>,
-        orders: mpsc::Receiver<Order>,
+        silent: watch::Receiver<Arc<BTreeSet<MemberId>>>,
+        rested: watch::Sender<u64>,
     ) -> (Self, watch::Receiver<()>) {
         let (alive, lives) = watch::channel(());
         let supervisor = Supervisor {
@@ -104,11 +102,12 @@ impl Supervisor {
             warmth,
             view,
             standing,
-            orders,
+            rested,
             kept: BTreeMap::new(),
             acting: false,
             acted_until: None,
-            rest: None,
+            silent,
+            lost: (0, BTreeSet::new()),
             _alive: alive,
         };
         (supervisor, lives)
@@ -123,18 +122,6 @@ impl Supervisor {
                 changed = self.standing.changed() => if changed.is_err() { return },
                 changed = self.warmth.members.changed() => if changed.is_err() { return },
                 () = self.shared.rested.notified() => {}
-                order = self.orders.recv() => match order {
-                    None => return,
-                    Some(Order::Resume) => {
-                        self.rest = None;
-                        (self.acting, self.acted_until) = (false, None);
-                    }
-                    Some(Order::Rest(drain, done)) => {
-                        let (shortest, waiting) = self.rest.get_or_insert((drain, Vec::new()));
-                        *shortest = drain.min(*shortest);
-                        waiting.push(done);
-                    }
-                },
                 () = sleep_until(look_again.unwrap_or_else(Instant::now).into()), if look_again.is_some() => {}
             }
         }
@@ -146,20 +133,25 @@ impl Supervisor {
         let standing = *self.standing.borrow_and_update();
         let view = self.view.borrow_and_update().clone();
         let connectors = &view.connectors;
-        if standing.acting {
+        if standing.rest.is_some() {
+            // Nothing lingers after an orderly end.
+            (self.acting, self.acted_until) = (false, None);
+        } else if standing.reigns() {
             self.acting = true;
         } else if std::mem::take(&mut self.acting) {
             self.acted_until = Some(now);
         }
         let situation = Situation {
-            rest: self.rest.as_ref().map(|(drain, _)| *drain),
             channels_rest: self.kept.values().all(Kept::is_no_busy_channel),
             standing,
             voter: self.warmth.voter(),
-            prepared: self.warmth.prepared,
+            prepared: self.warmth.prepared(),
             acted_until: self.acted_until,
         };
-        let mut look_again = self.mend(now);
+        let mut look_again = [self.mend(now), self.look_for_lost(now, standing)]
+            .into_iter()
+            .flatten()
+            .min();
         let mut places = self.warmth.most;
         for spec in connectors.values().filter(|spec| spec.active) {
             let warm = spec.warm && places > 0;
@@ -190,10 +182,7 @@ impl Supervisor {
         for (key, kept) in &self.kept {
             if !connectors.get(key).is_some_and(|spec| spec.active) {
                 let needed = kept.wish.borrow().spec.finish;
-                let drain = self
-                    .rest
-                    .as_ref()
-                    .map_or(needed, |(drain, _)| needed.min(*drain));
+                let drain = standing.rest.map_or(needed, |rest| needed.min(rest.within));
                 ask(kept, None, Stance::Gone(drain), None);
             }
         }
@@ -202,7 +191,7 @@ impl Supervisor {
 
         self.shared.signs.among(self.kept.len());
 
-        if standing.acting {
+        if standing.reigns() {
             connectors
                 .values()
                 .filter(|spec| !spec.active && !self.kept.contains_key(&spec.key))
@@ -211,14 +200,15 @@ impl Supervisor {
                 });
         }
         self.shared.board.retain(|key| {
-            self.kept.contains_key(key) || standing.acting && connectors.contains_key(key)
+            self.kept.contains_key(key) || standing.reigns() && connectors.contains_key(key)
         });
-        if self.kept.values().all(Kept::rests)
-            && let Some((_, waiting)) = &mut self.rest
+        if let Some(rest) = standing.rest
+            && self.kept.values().all(Kept::rests)
         {
-            waiting.drain(..).for_each(|done| {
-                // The one who asked may have stopped waiting.
-                let _ = done.send(());
+            self.rested.send_if_modified(|number| {
+                let changed = *number != rest.number;
+                *number = rest.number;
+                changed
             });
         }
         look_again
@@ -239,29 +229,51 @@ impl Supervisor {
         self.kept.values().filter_map(until).min()
     }
 
-    /// What the reign before this one has left at the channel's broker, if it was another
-    /// member's and was not released. Known once it is known from when on it may be closed.
+    /// Looks once in each reign who is silent, when all have had the time to answer it, so
+    /// that a member that falls silent later keeps its connections. Returns when to look.
+    fn look_for_lost(&mut self, now: Instant, standing: Standing) -> Option<Instant> {
+        if !standing.reigns() || self.lost.0 == standing.epoch {
+            return None;
+        }
+        let at = standing.clear_at? + self.warmth.prepared();
+        if now < at {
+            return Some(at);
+        }
+        self.lost = (standing.epoch, BTreeSet::clone(&self.silent.borrow()));
+        None
+    }
+
+    /// What others have left at the channel's broker: the holder before this one, if it did
+    /// not let go, and who is silent. Known once it is known from when on it may be closed.
     fn remains(&self, view: &View, spec: &Spec, standing: Standing) -> Option<Remains> {
         let reign = view.reign;
-        if !standing.acting || standing.epoch != reign.epoch || reign.clear {
+        if !standing.reigns() || standing.epoch != reign.epoch {
             return None;
         }
         spec.management.as_ref()?;
-        let former = reign.former.filter(|it| *it != self.warmth.me)?;
+        let former = reign.former.filter(|_| !reign.clear);
+        let lost = |id: &MemberId| self.lost.0 == reign.epoch && self.lost.1.contains(id);
+        let connector = spec.key.to_string();
+        let connections: Vec<_> = view
+            .brokers
+            .members()
+            .filter(|id| *id != self.warmth.me && (Some(*id) == former || lost(id)))
+            .filter_map(|id| view.brokers.connection(id, &connector).cloned())
+            .collect();
+        if connections.is_empty() {
+            return None;
+        }
         // Where the close is needed to be let in, at once. Elsewhere it only brings back what
         // the former holder was sent: one that lives may finish and ack that first.
         let finish = if spec.fenced_by_broker {
             Duration::ZERO
         } else {
-            self.warmth.prepared
+            self.warmth.prepared()
         };
         Some(Remains {
             epoch: reign.epoch,
             from: standing.clear_at? + finish,
-            connection: view
-                .brokers
-                .connection(former, &spec.key.to_string())?
-                .clone(),
+            connections,
         })
     }
 }

@@ -9,18 +9,25 @@
 //!   member in that term; the same epoch goes on.
 //! - Elected again: another term, so another `TakeOver`, so another epoch (its log index).
 //! - Elected, and not yet holder: what can be prepared is, see `prepare`.
-//! - Released, and still leading in the same term once the hold is over: a new `TakeOver`.
+//! - About to let go: it asks for nothing, and acts until its processes rest; see `parting`.
+//! - Let go, or asked to be, and still leading in the same term: the old epoch is never acted
+//!   under again; once nobody parts any more there is a new `TakeOver`.
 //!
 //! A proposal whose outcome is unknown is not repeated for a while: as long as this member
 //! leads in its term the entry, if there is one, is on its way. When it has not shown by
 //! then, another one *in the same term* is harmless: at most both apply, the later one's
-//! epoch counts, and the state says so. In another term it is never repeated: the machine
+//! epoch counts, and the state says so; who acts already under the earlier one goes on under
+//! the later. In another term it is never repeated: the machine
 //! would ignore it, and this module never asks for a term that it is not leading in.
+
+mod parting;
 
 use std::time::{Duration, Instant};
 
 use quorate_raft::{Leadership, MemberId};
 
+use self::parting::{Parting, Step};
+pub use self::parting::{Release, Rest};
 use super::view::Reign;
 
 /// How a proposal ended.
@@ -44,6 +51,12 @@ pub struct Decision {
     /// This member was elected and will take over: processes may prepare. It ends with the
     /// permission to act; a term in which it has acted needs no preparation any more.
     pub prepare: bool,
+    /// The processes are to finish and to stand by.
+    pub rest: Option<Rest>,
+    /// Propose this; the lease has been revoked before.
+    pub release: Option<Release>,
+    /// The processes did not come to rest: the reign ends without a release.
+    pub overdue: bool,
     /// Look again at this time at the latest.
     pub look_again: Option<Instant>,
 }
@@ -69,20 +82,13 @@ struct Asked {
     refused: u32,
 }
 
-#[derive(Debug)]
-struct Hold {
-    term: u64,
-    /// `None`: for ever.
-    until: Option<Instant>,
-}
-
 /// Follows leadership and reign and decides.
 #[derive(Debug)]
 pub struct Takeover {
     me: MemberId,
     patience: Duration,
     asked: Option<Asked>,
-    hold: Option<Hold>,
+    parting: Parting,
     /// The freshest stamp seen while another member led, or none: a stamp must be newer
     /// than it to be one of this member's own rounds.
     floor: Option<Instant>,
@@ -97,13 +103,18 @@ const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_LAST: Duration = Duration::from_millis(500);
 
 impl Takeover {
+    /// For a promise that has changed.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
     /// `patience`: how long a proposal of unknown outcome may take to show.
     pub fn new(me: MemberId, patience: Duration) -> Self {
         Takeover {
             me,
             patience,
             asked: None,
-            hold: None,
+            parting: Parting::default(),
             floor: None,
             leading_term: None,
             acted_term: None,
@@ -113,47 +124,67 @@ impl Takeover {
 
     /// Decides from what is known now. A decision to propose counts as proposed.
     pub fn decide(&mut self, now: Instant, leadership: &Leadership, reign: &Reign) -> Decision {
-        let term = leadership.term;
-        if leadership.leader != Some(self.me) {
+        let leads = leadership.leader == Some(self.me);
+        if !leads {
             // What a follower heard from its leader is no answer to a round of ours.
             self.floor = self.floor.max(leadership.heard_at);
-            return Decision::default();
         }
-        let prepare = self.acted_term != Some(term);
+        if leads && leadership.leading && self.leading_term != Some(leadership.term) {
+            self.leading_term = Some(leadership.term);
+            self.asked = None;
+            self.parting.another_term();
+        }
+        let ours = leads && leadership.leading && self.is_ours(leadership.term, reign);
+        let step = self
+            .parting
+            .step(now, releasable(leadership, reign).filter(|_| ours));
+        let decision = match leads {
+            true => self.lead(now, leadership, reign, ours),
+            false => Decision::default(),
+        };
+        let (again, draining) = (decision.look_again, self.parting.look_again());
+        Decision {
+            rest: self.parting.rest(),
+            release: match step {
+                Step::Release(release) => Some(release),
+                Step::Wait | Step::Overdue => None,
+            },
+            overdue: step == Step::Overdue,
+            look_again: again.into_iter().chain(draining).min(),
+            ..decision
+        }
+    }
+
+    /// Whether this reign is this member's in this term, and was not let go of.
+    fn is_ours(&self, term: u64, reign: &Reign) -> bool {
+        reign.holder == Some(self.me)
+            && reign.term == term
+            && !reign.released
+            && !self.parting.has_let_go(reign.epoch)
+    }
+
+    /// As the elected leader.
+    fn lead(
+        &mut self,
+        now: Instant,
+        leadership: &Leadership,
+        reign: &Reign,
+        ours: bool,
+    ) -> Decision {
+        let term = leadership.term;
+        let prepare = self.acted_term != Some(term) && self.parting.asks();
         if !leadership.leading {
-            // Elected; its first entry of the term is on the way to a quorum. A hold is of
-            // an earlier term then, and ends with it unless it is for good.
-            let held = self.hold.as_ref().is_some_and(|it| it.until.is_none());
+            // Elected; its first entry of the term is on the way to a quorum.
             return Decision {
-                prepare: prepare && !held && self.leading_term != Some(term),
+                prepare: prepare && self.leading_term != Some(term),
                 ..Decision::default()
             };
         }
-        if self.leading_term != Some(term) {
-            self.leading_term = Some(term);
-            self.asked = None;
-            self.hold = self
-                .hold
-                .take()
-                .filter(|hold| hold.term == term || hold.until.is_none());
-        }
-        let ours = reign.holder == Some(self.me) && reign.term == term && !reign.released;
         if ours {
             self.asked = None;
-        }
-        if let Some(hold) = &self.hold {
-            match hold.until {
-                Some(until) if now >= until => self.hold = None,
-                until => {
-                    return Decision {
-                        look_again: until,
-                        ..Decision::default()
-                    };
-                }
-            }
-        }
-        if ours {
-            let heard_at = leadership.heard_at.filter(|at| Some(*at) > self.floor);
+            let heard_at = leadership
+                .heard_at
+                .filter(|at| Some(*at) > self.floor && self.parting.acts());
             let clear_at = self.clear_at(now, leadership, reign);
             if heard_at.is_some() {
                 self.acted_term = Some(term);
@@ -168,6 +199,9 @@ impl Takeover {
                 prepare: prepare && heard_at.is_none(),
                 ..Decision::default()
             };
+        }
+        if !self.parting.asks() {
+            return Decision::default();
         }
         match &mut self.asked {
             None => {
@@ -237,13 +271,44 @@ impl Takeover {
         );
     }
 
-    /// Takes over nothing in this term until then (for ever: in no term). Another term
-    /// ends a hold that has an end.
-    pub fn hold(&mut self, until: Option<Instant>) {
-        let term = self.leading_term.unwrap_or(0);
-        self.hold = Some(Hold { term, until });
-        self.asked = None;
+    /// Somebody wants this member to let go of its reign, once its processes have finished
+    /// within this time or, at the latest, `until`; `for_good`: it never takes over again.
+    /// Returns a number for [`Takeover::stay`].
+    pub fn part(&mut self, within: Duration, until: Instant, for_good: bool) -> u64 {
+        self.parting.begin(within, until, for_good)
     }
+
+    /// One of those who asked for the parting of this number is done: when all are, this
+    /// member may take over again. Leading in another term ends a parting that is not for
+    /// good by itself.
+    pub fn stay(&mut self, number: u64) {
+        self.parting.end(number);
+    }
+
+    /// The processes rest, as the parting of this number asks.
+    pub fn rested(&mut self, number: u64) {
+        self.parting.rested(number);
+    }
+
+    /// The proposal to release this epoch has ended, however it did.
+    pub fn released(&mut self, epoch: u64) {
+        self.parting.released(epoch);
+    }
+
+    /// Whether those who asked this member to part have something to wait for.
+    pub fn parts(&self) -> bool {
+        self.parting.is_under_way()
+    }
+}
+
+/// The release of this reign, once it is known from when on no earlier lease runs.
+fn releasable(leadership: &Leadership, reign: &Reign) -> Option<Release> {
+    let from = leadership.lease_clear_at.filter(|_| !reign.clear);
+    (reign.clear || from.is_some()).then_some(Release {
+        term: leadership.term,
+        epoch: reign.epoch,
+        from,
+    })
 }
 
 #[cfg(test)]

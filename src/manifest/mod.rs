@@ -13,7 +13,7 @@ mod json;
 mod toml;
 mod yaml;
 
-use std::{fmt, path::Path};
+use std::{collections::HashMap, fmt, path::Path};
 
 use serde_json::Value;
 
@@ -135,27 +135,23 @@ pub fn parse(text: &str, format: Format) -> Result<Vec<Document>, Vec<Fault>> {
         Format::Toml => toml::read(text),
     }?;
     let mut documents: Vec<Document> = Vec::new();
+    let mut numbers: HashMap<(Kind, String), usize> = HashMap::new();
     let mut faults = Vec::new();
     for (number, raw) in (1..).zip(raw) {
         match document(number, raw) {
-            Ok(it) => {
-                match documents
-                    .iter()
-                    .find(|other| (other.kind, &other.name) == (it.kind, &it.name))
-                {
-                    Some(other) => faults.push(Fault {
-                        document: Some(number),
-                        line: it.line,
-                        resource: Some(format!("{}/{}", it.kind, it.name)),
-                        problem: format!(
-                            "stands in the file twice: document {} is it too",
-                            other.number
-                        ),
-                        ..Fault::default()
-                    }),
-                    None => documents.push(it),
+            Ok(it) => match numbers.get(&(it.kind, it.name.clone())) {
+                Some(other) => faults.push(Fault {
+                    document: Some(number),
+                    line: it.line,
+                    resource: Some(format!("{}/{}", it.kind, it.name)),
+                    problem: format!("stands in the file twice: document {other} is it too"),
+                    ..Fault::default()
+                }),
+                None => {
+                    numbers.insert((it.kind, it.name.clone()), number);
+                    documents.push(it);
                 }
-            }
+            },
             Err(found) => faults.extend(found),
         }
     }

@@ -12,7 +12,8 @@ use super::{Fault, Raw};
 type Item<'a> = Spanned<DeValue<'a>>;
 
 pub(super) fn read(text: &str) -> Result<Vec<Raw>, Vec<Fault>> {
-    let line = |offset: usize| text[..offset].matches('\n').count() + 1;
+    let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let line = |offset: usize| ends.partition_point(|end| *end < offset) + 1;
     let file = DeTable::parse(text).map_err(|error| {
         let problem = format!("can't be read as TOML: {}", error.message());
         let line = error.span().map(|span| line(span.start));

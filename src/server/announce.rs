@@ -1,4 +1,5 @@
-//! A member tells the others which services its program carries, until they have heard it.
+//! A member tells the others which services its program carries and which failover promise
+//! its settings name, until they have heard it.
 
 use std::time::Duration;
 
@@ -14,20 +15,23 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Proposes the announcement until it is applied. Saying it twice changes nothing, so an
 /// unknown outcome may be asked for again.
-pub(super) async fn announce(cluster: Cluster, services: Vec<String>) {
+pub(super) async fn announce(cluster: Cluster, services: Vec<String>, failover_ms: Option<u64>) {
     let member = cluster.node().id();
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let mut pause = PAUSE;
     loop {
         let state = cluster.state();
         let said = state.announced().get(&member);
-        if said.is_some_and(|said| said.services == services && said.version == version) {
+        if said.is_some_and(|said| {
+            said.services == services && said.version == version && said.failover_ms == failover_ms
+        }) {
             return;
         }
         let command = Command::Announce {
             member,
             services: services.clone(),
             version: version.clone(),
+            failover_ms,
         };
         match cluster.propose(command, cluster.write_deadline()).await {
             Ok((_, Answer::Done { .. })) => return,

@@ -8,9 +8,12 @@ use serde_json::json;
 use tokio::time::{Duration, Instant, sleep};
 use url::Url;
 
-use super::ServerError;
+use super::{ServerError, failover::FailoverRecord};
 use crate::{
-    admin::peers::{PeerError, Peers},
+    admin::{
+        answers::JoinAnswer,
+        peers::{PeerError, Peers},
+    },
     settings::Settings,
 };
 
@@ -25,6 +28,12 @@ pub enum Birth {
     Join(Vec<Url>),
 }
 
+/// What a member is born as, and by which failover promise it goes at first.
+pub(super) struct Born {
+    pub birth: quorate_raft::Birth,
+    pub failover: FailoverRecord,
+}
+
 /// How long somebody is looked for that admits this member.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
@@ -37,24 +46,52 @@ pub(super) async fn decide(
     settings: &Settings,
     birth: Birth,
     peers: &Peers,
-) -> Result<quorate_raft::Birth, ServerError> {
+) -> Result<Born, ServerError> {
     let marker = Node::marker(&settings.data_dir)
         .map_err(|error| ServerError::Refused(error.to_string()))?;
-    match (marker, birth) {
+    let birth = match (marker, birth) {
         (Some(marker), Birth::Join(urls)) => {
             refuse_another_cluster(settings, &marker, &urls, peers).await?;
-            Ok(quorate_raft::Birth::Resume)
+            quorate_raft::Birth::Resume
         }
-        (Some(_), Birth::Resume | Birth::Bootstrap) => Ok(quorate_raft::Birth::Resume),
-        (None, Birth::Resume) => Err(ServerError::Refused(format!(
-            "{} has never been part of a cluster: start it with --join ADMIN_URL to join one, or with --bootstrap to make a new one",
-            settings.data_dir.display()
-        ))),
-        (None, Birth::Bootstrap) => Ok(quorate_raft::Birth::Bootstrap),
-        (None, Birth::Join(urls)) => join(settings, &urls, peers)
-            .await
-            .map(quorate_raft::Birth::Join),
-    }
+        (Some(_), Birth::Resume | Birth::Bootstrap) => quorate_raft::Birth::Resume,
+        (None, Birth::Resume) => {
+            return Err(ServerError::Refused(format!(
+                "{} has never been part of a cluster: start it with --join ADMIN_URL to join one, or with --bootstrap to make a new one",
+                settings.data_dir.display()
+            )));
+        }
+        (None, Birth::Bootstrap) => {
+            return Ok(Born {
+                birth: quorate_raft::Birth::Bootstrap,
+                failover: FailoverRecord::alone(settings.failover_ms),
+            });
+        }
+        (None, Birth::Join(urls)) => {
+            let answer = join(settings, &urls, peers).await?;
+            let failover = FailoverRecord {
+                revision: answer.failover.revision,
+                lease_ms: answer.failover.lease_ms,
+                patience_ms: answer.failover.patience_ms,
+            };
+            // Before it is a member in its own eyes: from then on it begins with this.
+            failover.write(&settings.data_dir).map_err(unrecorded)?;
+            return Ok(Born {
+                birth: quorate_raft::Birth::Join(answer.admission),
+                failover,
+            });
+        }
+    };
+    // None: the first member of a cluster was stopped before it had made a promise.
+    let failover = FailoverRecord::read(&settings.data_dir).map_err(unrecorded)?;
+    Ok(Born {
+        birth,
+        failover: failover.unwrap_or_else(|| FailoverRecord::alone(settings.failover_ms)),
+    })
+}
+
+fn unrecorded(error: std::io::Error) -> ServerError {
+    ServerError::Refused(format!("the failover promise in the data folder: {error}"))
 }
 
 /// Told to join a cluster that it is no member of: a mistake that must not pass in silence.
@@ -94,13 +131,12 @@ async fn refuse_another_cluster(
     Ok(())
 }
 
-async fn join(settings: &Settings, urls: &[Url], peers: &Peers) -> Result<Admission, ServerError> {
+async fn join(settings: &Settings, urls: &[Url], peers: &Peers) -> Result<JoinAnswer, ServerError> {
     let newcomer = json!({
         "name": settings.name,
         "http": settings.http.advertise,
         "admin": settings.admin.advertise,
         "peer": settings.peer.advertise,
-        "failover_ms": settings.failover_ms,
     });
     let deadline = Instant::now() + PATIENCE;
     let mut pause = PAUSE;

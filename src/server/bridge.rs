@@ -27,10 +27,11 @@ pub(super) fn start(
     let handle = connector::start(connector::Context {
         me: cluster.node().id(),
         name: settings.name.clone(),
-        timing: *cluster.timing(),
+        pace: cluster.watch_pace(),
         prompt: consensus.clone(),
         leadership: cluster.node().leadership(),
         members: cluster.node().watch_members(),
+        silent: cluster.node().silent(),
         view: view.clone(),
         standby_max: settings.standby_max,
         proposer: Arc::new(Reigns(cluster.clone())),

@@ -101,13 +101,14 @@ impl Faces {
             }
             .boxed()
         };
-        let pause = cluster.timing().lease / 2;
+        let pace = cluster.watch_pace();
+        let pause = Arc::new(move || pace.borrow().lease.lease / 2);
         let catch_up = Arc::new(catch_up);
         let here = Handle::current();
         // What is made from here on belongs to that runtime.
         let within = consensus.enter();
         let invoke = InvokeServer::new(node.cluster(), node.id(), services, here, pause, catch_up);
-        let mut server = tonic::transport::Server::builder();
+        let mut server = quorate_raft::peer_server();
         let routes = server.add_routes(node.routes()).add_service(invoke);
         // Consensus is many small messages that each wait for an answer.
         let incoming = TcpIncoming::from(TcpListener::from_std(listener.into_std()?)?)

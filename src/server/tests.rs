@@ -1,5 +1,7 @@
 //! A member in this process, asked over its faces.
 
+mod newer;
+
 use std::{
     net::TcpListener,
     path::Path,
@@ -224,13 +226,22 @@ const REFUSED: &[(&str, &str, &str, u16, &str, &str)] = &[
         "is taken by member",
     ),
     (
-        "POST",
-        "/v1/cluster/join",
-        "{\"name\":\"b\",\"http\":\"h:1\",\"admin\":\"h:2\",\"peer\":\"h:3\",\"failover_ms\":900}",
-        409,
-        "conflict",
-        "set it to 500",
+        "PUT",
+        "/v1/cluster/settings",
+        "{\"failover_ms\":99}",
+        422,
+        "invalid",
+        "must be a whole number from 100 to 60000",
     ),
+    (
+        "PUT",
+        "/v1/cluster/settings",
+        "{\"failover\":500,\"failover_ms\":500}",
+        422,
+        "invalid",
+        "failover_ms is the only one",
+    ),
+    ("PUT", "/v1/cluster/settings", "{", 400, "bad_request", ""),
     (
         "POST",
         "/v1/cluster/transfer-leadership",

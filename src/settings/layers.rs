@@ -96,6 +96,11 @@ impl Layers {
         }
     }
 
+    /// Whether something was given for a key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.given.contains_key(key) || self.environment.contains_key(&variable(key))
+    }
+
     /// Takes what was given for a key out of the layers.
     pub(super) fn take(&mut self, key: &str) -> Option<Given> {
         let below = self.given.remove(key);

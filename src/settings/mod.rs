@@ -90,8 +90,11 @@ pub struct Settings {
     pub pid_file: PathBuf,
     /// How long to wait for that lock.
     pub lock_wait: Duration,
-    /// The failover promise, in milliseconds; the same on every member.
+    /// The failover promise, in milliseconds, that the first member of a cluster makes. From
+    /// then on it is a value of the cluster.
     pub failover_ms: u64,
+    /// The same, where it was given: it should not differ from the cluster's.
+    pub failover_ms_given: Option<u64>,
     /// How long requests and messages in flight may take to finish at the end.
     pub drain: Duration,
     /// At most so many connectors' processes stand by while another member runs them.
@@ -175,6 +178,7 @@ fn read(r: &mut Reader, folder: &Path) -> Option<Settings> {
     let data_dir = folder.join(r.path("data_dir", "data"));
     let pid_file = r.optional_path("pid_file");
     let lock_wait = r.millis("lock_wait_ms", 5_000, 0..=60_000);
+    let failover_is_given = r.is_given("failover_ms");
     let failover_ms = r.integer_since(
         "failover_ms",
         500,
@@ -213,6 +217,7 @@ fn read(r: &mut Reader, folder: &Path) -> Option<Settings> {
         data_dir,
         lock_wait,
         failover_ms,
+        failover_ms_given: failover_is_given.then_some(failover_ms),
         drain,
         standby_max,
         insecure,

@@ -72,6 +72,11 @@ impl Reader {
         });
     }
 
+    /// Whether something was given for a key that has not been taken yet.
+    pub(super) fn is_given(&self, key: &str) -> bool {
+        self.layers.has(key)
+    }
+
     /// What was given for a key, if anything.
     pub(super) fn take(&mut self, key: &str) -> Option<Given> {
         self.known.push(key.to_owned());

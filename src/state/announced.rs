@@ -18,6 +18,9 @@ pub struct Announced {
     pub services: Vec<String>,
     /// Its version.
     pub version: String,
+    /// The failover promise that its own settings name, if they name one. It counts only for
+    /// the first member of a cluster; where it differs from the cluster's, people are told.
+    pub failover_ms: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,13 +51,10 @@ impl Announcements {
         all
     }
 
-    pub fn announce(
-        &mut self,
-        index: u64,
-        member: MemberId,
-        services: &[String],
-        version: &str,
-    ) -> Answer {
+    pub fn announce(&mut self, index: u64, member: MemberId, mut said: Announced) -> Answer {
+        let Announced {
+            services, version, ..
+        } = &said;
         let mut errors = Vec::new();
         if member == 0 {
             errors.push(error("member", "0", "must be a member's id"));
@@ -79,13 +79,8 @@ impl Announcements {
         if !errors.is_empty() {
             return Answer::Invalid(errors);
         }
-        let mut services = services.to_vec();
-        services.sort_unstable();
-        services.dedup();
-        let said = Announced {
-            services,
-            version: version.to_owned(),
-        };
+        said.services.sort_unstable();
+        said.services.dedup();
         let before = self.by_member.get(&member);
         if before.is_some_and(|before| **before == said) {
             return Answer::Done {

@@ -1,17 +1,30 @@
 //! The resources with their revisions.
 //!
+//! What is decided when a put is applied depends on what is there and on nothing else: on
+//! the precondition, on what it names, and on what others hold already. The rules of fields
+//! (how long, which characters, from where to where) are asked by the member that proposes
+//! it ([`check`]) and by none that applies it: a program with a stricter rule than the one
+//! that proposed would refuse an entry that the others store, and from then on its state
+//! would be another one. So the reading of an entry ([`Resource::read`]) takes any value
+//! that its type can hold. What is left to versions is a field that one of them does not
+//! know; it must not be proposed before all members know it.
+//!
 //! A put that changes nothing keeps the revision, so that applying the same file
 //! twice disturbs nobody. A secret that is left out of a put stays as it is.
+
+mod index;
 
 use std::sync::Arc;
 
 use imbl::OrdMap;
 use serde_json::Value;
 
+use index::{CatalogIndex, Claim};
+
 use super::{
-    Answer, FieldError, Kind, Precondition, Resource,
+    Answer, BatchedPut, FieldError, Kind, Precondition, Resource,
     announced::Announcements,
-    command::error,
+    command::{error, in_batch},
     json, references,
     resource::{
         AmqpChannel, AmqpConnection, AmqpOutgoing, ApiKey, BasicAuth, HttpChannel, IbmMqChannel,
@@ -21,6 +34,9 @@ use super::{
 
 /// The longest JSON of one resource.
 pub const SPEC_BYTES_MAX: usize = 64 << 10;
+
+/// How many of those that name a resource a refused deletion tells.
+pub const DEPENDENTS_MAX: usize = 100;
 
 /// A resource with its revision.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +70,7 @@ impl std::fmt::Debug for Spec {
 pub struct Catalog {
     revision: u64,
     by_kind: [OrdMap<Arc<str>, Stored>; Kind::ALL.len()],
+    index: CatalogIndex,
 }
 
 macro_rules! typed {
@@ -160,6 +177,55 @@ impl Catalog {
         }
     }
 
+    /// How many resources of a kind there are.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.by_kind[kind as usize].len()
+    }
+
+    /// How many resources there are.
+    pub fn len(&self) -> usize {
+        self.by_kind.iter().map(OrdMap::len).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Others that hold what this resource needs for itself: the first few of them.
+    pub(super) fn rivals(&self, resource: &Resource) -> impl Iterator<Item = &Resource> {
+        let rivals = self.index.rivals(resource);
+        let rivals: Vec<&Resource> = rivals
+            .into_iter()
+            .filter_map(|(kind, name)| Some(&*self.get(kind, name)?.resource))
+            .collect();
+        rivals.into_iter()
+    }
+
+    /// The channels that keep the order of what comes over an AMQP connection.
+    pub(super) fn in_order_over(&self, connection: &str) -> impl Iterator<Item = &str> {
+        let holders = self.index.holders(Claim::Ordered(connection.into()));
+        holders.map(|(_, name)| name)
+    }
+
+    /// Those that name the resource, as `kind/name`: the first [`DEPENDENTS_MAX`] of them.
+    fn dependents(&self, kind: Kind, name: &str) -> Vec<String> {
+        let holders = self.index.holders(Claim::Named(kind, name.into()));
+        holders
+            .take(DEPENDENTS_MAX)
+            .map(|(kind, name)| format!("{kind}/{name}"))
+            .collect()
+    }
+
+    /// Keeps a resource in place of the one of its name.
+    fn keep(&mut self, kind: Kind, name: &str, stored: Stored) {
+        let resource = stored.resource.clone();
+        if let Some(before) = self.by_kind[kind as usize].insert(name.into(), stored) {
+            self.index.remove(&before.resource);
+        }
+        self.index.add(&resource);
+    }
+
     pub(super) fn put(
         &mut self,
         index: u64,
@@ -169,8 +235,8 @@ impl Catalog {
         precondition: Option<Precondition>,
         announced: &Announcements,
     ) -> Answer {
-        let (mut spec, written) = match read_bounded(kind, name, spec) {
-            Ok(read) => read,
+        let mut spec = match read(name, spec) {
+            Ok(spec) => spec,
             Err(errors) => return Answer::Invalid(errors),
         };
         let before = self.get(kind, name);
@@ -180,7 +246,7 @@ impl Catalog {
                 revision: revision.unwrap_or(0),
             };
         }
-        let resource = match with_secret(kind, &mut spec, written, before) {
+        let resource = match with_secret(kind, &mut spec, before) {
             Ok(resource) => resource,
             Err(errors) => return Answer::Invalid(errors),
         };
@@ -203,8 +269,41 @@ impl Catalog {
             resource: Arc::new(resource),
             spec: Spec(json::canonical(&spec).into()),
         };
-        self.by_kind[kind as usize].insert(name.into(), stored);
+        self.keep(kind, name, stored);
         Answer::done(index, revision.is_none())
+    }
+
+    /// Puts several in order, all of them or none.
+    pub(super) fn put_all(
+        &mut self,
+        index: u64,
+        puts: &[BatchedPut],
+        announced: &Announcements,
+    ) -> Answer {
+        let before = self.clone();
+        let (mut any_changed, mut any_created) = (false, false);
+        for (position, it) in puts.iter().enumerate() {
+            match self.put(index, it.kind, &it.name, &it.spec, None, announced) {
+                Answer::Done {
+                    changed, created, ..
+                } => {
+                    any_changed |= changed;
+                    any_created |= created;
+                }
+                refused => {
+                    *self = before;
+                    return match refused {
+                        Answer::Invalid(errors) => Answer::Invalid(in_batch(position, errors)),
+                        other => other,
+                    };
+                }
+            }
+        }
+        Answer::Done {
+            revision: self.revision,
+            changed: any_changed,
+            created: any_created,
+        }
     }
 
     pub(super) fn delete(
@@ -223,12 +322,14 @@ impl Catalog {
         if revision.is_none() {
             return Answer::NotFound;
         }
-        let by = references::dependents(kind, name, self);
+        let by = self.dependents(kind, name);
         if !by.is_empty() {
             return Answer::Referenced(by);
         }
         self.revision = index;
-        self.by_kind[kind as usize].remove(name);
+        if let Some(before) = self.by_kind[kind as usize].remove(name) {
+            self.index.remove(&before.resource);
+        }
         Answer::done(index, false)
     }
 
@@ -247,68 +348,84 @@ impl Catalog {
         revision: u64,
         spec: &str,
     ) -> Result<(), Vec<FieldError>> {
-        let (_, resource) = read(kind, name, spec.as_bytes())?;
+        let resource = Resource::read(kind, &read(name, spec.as_bytes())?);
         let stored = Stored {
             revision,
             resource: Arc::new(resource),
             spec: Spec(spec.into()),
         };
-        self.by_kind[kind as usize].insert(name.into(), stored);
+        self.keep(kind, name, stored);
         Ok(())
     }
 }
 
 /// What can be said of a put without knowing what is there: every bad field.
 pub fn check(kind: Kind, name: &str, spec: &[u8]) -> Result<(), Vec<FieldError>> {
-    read_bounded(kind, name, spec).map(|_| ())
-}
-
-fn read_bounded(kind: Kind, name: &str, spec: &[u8]) -> Result<(Value, Resource), Vec<FieldError>> {
     if spec.len() > SPEC_BYTES_MAX {
         let problem = format!("a resource must have at most {SPEC_BYTES_MAX} bytes of JSON");
         return Err(vec![error("", format!("{} bytes", spec.len()), problem)]);
     }
-    read(kind, name, spec)
+    check_name(name).map_err(|problem| vec![error("name", name, problem)])?;
+    let spec = parsed(spec)?;
+    let resource = Resource::parse(kind, &spec)?;
+    under_its_name(name, resource.name())
 }
 
-fn read(kind: Kind, name: &str, spec: &[u8]) -> Result<(Value, Resource), Vec<FieldError>> {
-    check_name(name).map_err(|problem| vec![error("name", name, problem)])?;
-    let spec = json::parse(spec)
-        .map_err(|problem| vec![error("", "", format!("must be JSON: {problem}"))])?;
-    let resource = Resource::parse(kind, &spec)?;
-    if resource.name() != name {
-        let problem = format!("must be {name:?}, the name that it is put under");
-        return Err(vec![error("name", resource.name(), problem)]);
+/// What an entry of the log must be to be a resource at all, by no rule of its fields.
+fn read(name: &str, spec: &[u8]) -> Result<Value, Vec<FieldError>> {
+    let spec = parsed(spec)?;
+    under_its_name(name, spec["name"].as_str().unwrap_or_default())?;
+    Ok(spec)
+}
+
+fn parsed(spec: &[u8]) -> Result<Value, Vec<FieldError>> {
+    json::parse(spec).map_err(|problem| vec![error("", "", format!("must be JSON: {problem}"))])
+}
+
+fn under_its_name(name: &str, written: &str) -> Result<(), Vec<FieldError>> {
+    if written == name {
+        return Ok(());
     }
-    Ok((spec, resource))
+    let problem = format!("must be {name:?}, the name that it is put under");
+    Err(vec![error("name", written, problem)])
 }
 
 /// Fills in the secret that was left out, from what is there.
 fn with_secret(
     kind: Kind,
     spec: &mut Value,
-    written: Resource,
     before: Option<&Stored>,
 ) -> Result<Resource, Vec<FieldError>> {
+    let written = Resource::read(kind, spec);
+    let mut filled = false;
     if let Resource::AmqpConnection(it) = &written
         && let Some(Resource::AmqpConnection(before)) = before.map(|before| &*before.resource)
         && let Some(url) = it.management_url_kept(before)
     {
         spec["management_url"] = url.into();
+        filled = true;
     }
-    let Some(field) = kind.secret_field().filter(|_| written.secret().is_none()) else {
-        return Resource::parse(kind, spec);
-    };
-    match before.and_then(|before| before.resource.secret()) {
-        Some(secret) if written.keeps_its_secret() => spec[field] = secret.into(),
-        None if !kind.may_lack_its_secret() => {
-            let problem = format!(
-                "is required: there is no {kind} {:?} yet to keep it from",
-                written.name()
-            );
-            return Err(vec![error(field, "", problem)]);
+    if let Some(field) = kind.secret_field().filter(|_| written.secret().is_none()) {
+        match before.and_then(|before| before.resource.secret()) {
+            Some(secret) if written.keeps_its_secret() => {
+                spec[field] = secret.into();
+                filled = true;
+            }
+            None if !kind.may_lack_its_secret() => {
+                let problem = format!(
+                    "is required: there is no {kind} {:?} yet to keep it from",
+                    written.name()
+                );
+                return Err(vec![error(field, "", problem)]);
+            }
+            _ => {}
         }
-        _ => {}
     }
-    Resource::parse(kind, spec)
+    Ok(match filled {
+        true => Resource::read(kind, spec),
+        false => written,
+    })
 }
+
+#[cfg(test)]
+mod tests;

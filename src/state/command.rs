@@ -1,11 +1,13 @@
 //! Every possible write, and what its writer is told.
 //!
-//! Commands stand in the log for as long as it is kept, and members of different
-//! versions read them: bytes that this version can't read are answered with
-//! [`Answer::Invalid`] and change nothing, they never stop a member. A version that
-//! brings a new kind or field must refuse it for as long as a member has announced
-//! an older version (see [`super::Announced`]), so that all members agree. Nothing older
-//! than this version was released, so there is nothing to refuse yet.
+//! Commands stand in the log for as long as it is kept, and members of different versions
+//! read them. All members must come to the same state, so a member ends when it is to apply
+//! a command that its version does not know, or that has a part which it does not know: to
+//! pass it over would leave it with another state than the members that know it, and nobody
+//! would notice. [`Command::decode`] refuses both; the replica says so and stops consensus.
+//! A version that brings a new kind or field must not propose it for as long as a member has
+//! announced an older version (see [`super::Announced`]). Nothing older than this version was
+//! released, so there is nothing to hold back yet.
 
 mod wire;
 
@@ -34,6 +36,22 @@ impl Precondition {
     }
 }
 
+/// How many resources one command puts at most.
+pub const BATCH_MAX: usize = 500;
+/// How many bytes of JSON they have at most: so much that the log is not held up by one.
+pub const BATCH_BYTES_MAX: usize = 256 << 10;
+
+/// One of several resources that are put at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchedPut {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name; it stands in `spec` too.
+    pub name: String,
+    /// Its fields as JSON.
+    pub spec: Bytes,
+}
+
 /// One write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -48,6 +66,8 @@ pub enum Command {
         /// What must hold.
         precondition: Option<Precondition>,
     },
+    /// Creates or replaces several resources in this order, all of them or none.
+    PutResources(Vec<BatchedPut>),
     /// Deletes a resource.
     DeleteResource {
         /// Its kind.
@@ -93,6 +113,27 @@ pub enum Command {
         services: Vec<String>,
         /// Its version.
         version: String,
+        /// The failover promise that its own settings name, if they name one.
+        failover_ms: Option<u64>,
+    },
+    /// Promises another failover time: see [`super::FailoverPromise`].
+    SetFailover {
+        /// What is to be promised; the proposer has checked the range.
+        failover_ms: u64,
+        /// Only where nothing has been promised yet.
+        first: bool,
+    },
+    /// A member goes by the promise that was set at this revision.
+    FailoverApplied {
+        /// The member.
+        member: MemberId,
+        /// The log index of the `SetFailover`.
+        revision: u64,
+    },
+    /// Every member goes by it.
+    FailoverSettled {
+        /// The log index of the `SetFailover`.
+        revision: u64,
     },
     /// The holder of the reign says how it began.
     Explain(Box<Takeover>),
@@ -116,6 +157,50 @@ pub enum Command {
     Intend(Box<Intent>),
     /// It knows what became of that.
     Conclude(Box<Conclusion>),
+}
+
+/// Of a part that a later version has brought.
+pub(super) const NOT_KNOWN: &str = "is not one that this version knows";
+
+impl Command {
+    /// What the member that proposes it refuses by its own rules, whatever is there. Members
+    /// that apply it do not ask this again: their rules may be those of another version, and
+    /// they must all do the same.
+    pub fn check(&self) -> Result<(), Vec<FieldError>> {
+        match self {
+            Command::PutResource {
+                kind, name, spec, ..
+            } => super::check_resource(*kind, name, spec),
+            Command::PutResources(puts) => check_batch(puts),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_batch(puts: &[BatchedPut]) -> Result<(), Vec<FieldError>> {
+    let bytes: usize = puts.iter().map(|it| it.spec.len()).sum();
+    if puts.len() > BATCH_MAX || bytes > BATCH_BYTES_MAX {
+        let value = format!("{} of them, {bytes} bytes", puts.len());
+        let problem = format!(
+            "must be at most {BATCH_MAX} with {BATCH_BYTES_MAX} bytes of JSON: put them in several calls"
+        );
+        return Err(vec![error("resources", value, problem)]);
+    }
+    for (position, it) in puts.iter().enumerate() {
+        super::check_resource(it.kind, &it.name, &it.spec)
+            .map_err(|errors| in_batch(position, errors))?;
+    }
+    Ok(())
+}
+
+/// What is wrong with one of several: `resources[3].path`.
+pub(super) fn in_batch(position: usize, errors: Vec<FieldError>) -> Vec<FieldError> {
+    let placed = |it: FieldError| {
+        let dot = if it.field.is_empty() { "" } else { "." };
+        let field = format!("resources[{position}]{dot}{}", it.field);
+        FieldError { field, ..it }
+    };
+    errors.into_iter().map(placed).collect()
 }
 
 pub(super) fn error(

@@ -2,7 +2,10 @@
 
 use std::io;
 
-use super::{Answer, Command, Kind, MemberId, Order, SendKey, State};
+use super::{
+    Announced, Answer, BatchedPut, Catalog, Command, Kind, MemberId, Order, SendKey, State,
+    failover,
+};
 
 /// What a command has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +58,25 @@ pub enum Event {
     Announced {
         /// The member.
         member: MemberId,
+    },
+    /// Another failover promise is to be made.
+    FailoverSet {
+        /// What is to be promised.
+        failover_ms: u64,
+        /// The log index at which it was set.
+        revision: u64,
+    },
+    /// A member goes by it.
+    FailoverApplied {
+        /// The member.
+        member: MemberId,
+        /// The log index at which it was set.
+        revision: u64,
+    },
+    /// Every member goes by it.
+    FailoverSettled {
+        /// The log index at which it was set.
+        revision: u64,
     },
     /// A takeover was explained.
     Explained {
@@ -124,6 +146,7 @@ impl Machine {
             } => state
                 .catalog
                 .put(index, *kind, name, spec, *precondition, &state.announced),
+            Command::PutResources(puts) => state.catalog.put_all(index, puts, &state.announced),
             Command::DeleteResource {
                 kind,
                 name,
@@ -152,7 +175,24 @@ impl Machine {
                 member,
                 services,
                 version,
-            } => state.announced.announce(index, *member, services, version),
+                failover_ms,
+            } => {
+                let said = Announced {
+                    services: services.clone(),
+                    version: version.clone(),
+                    failover_ms: *failover_ms,
+                };
+                state.announced.announce(index, *member, said)
+            }
+            Command::SetFailover { failover_ms, first } => {
+                failover::set(&mut state.failover, index, *failover_ms, *first)
+            }
+            Command::FailoverApplied { member, revision } => {
+                failover::applied(&mut state.failover, index, *member, *revision)
+            }
+            Command::FailoverSettled { revision } => {
+                failover::settled(&mut state.failover, index, *revision)
+            }
             Command::Explain(takeover) => {
                 state
                     .takeovers
@@ -178,7 +218,8 @@ impl Machine {
             return (answer, Vec::new());
         }
         state.revision = index;
-        (answer, vec![event(index, command)])
+        let events = events(index, command, &state.catalog);
+        (answer, events)
     }
 
     /// Marks what was applied without being a command of ours.
@@ -193,8 +234,20 @@ impl Machine {
     }
 }
 
-fn event(index: u64, command: &Command) -> Event {
-    match command {
+fn events(index: u64, command: &Command, catalog: &Catalog) -> Vec<Event> {
+    vec![match command {
+        Command::PutResources(puts) => {
+            let changed = puts.iter().filter(|it| {
+                let stored = catalog.get(it.kind, &it.name);
+                stored.is_some_and(|stored| stored.revision == index)
+            });
+            let event = |it: &BatchedPut| Event::ResourcePut {
+                kind: it.kind,
+                name: it.name.clone(),
+                revision: index,
+            };
+            return changed.map(event).collect();
+        }
         Command::PutResource { kind, name, .. } => Event::ResourcePut {
             kind: *kind,
             name: name.clone(),
@@ -219,6 +272,17 @@ fn event(index: u64, command: &Command) -> Event {
         },
         Command::Release { epoch } => Event::Released { epoch: *epoch },
         Command::Announce { member, .. } => Event::Announced { member: *member },
+        Command::SetFailover { failover_ms, .. } => Event::FailoverSet {
+            failover_ms: *failover_ms,
+            revision: index,
+        },
+        Command::FailoverApplied { member, revision } => Event::FailoverApplied {
+            member: *member,
+            revision: *revision,
+        },
+        Command::FailoverSettled { revision } => Event::FailoverSettled {
+            revision: *revision,
+        },
         Command::Explain(takeover) => Event::Explained {
             epoch: takeover.epoch,
         },
@@ -234,5 +298,5 @@ fn event(index: u64, command: &Command) -> Event {
         Command::Conclude(conclusion) => Event::Concluded {
             key: conclusion.key.clone(),
         },
-    }
+    }]
 }

@@ -9,6 +9,7 @@ mod answer;
 mod brokers;
 mod catalog;
 pub mod command;
+mod failover;
 mod history;
 mod json;
 mod kv;
@@ -24,8 +25,9 @@ mod takeovers;
 pub use announced::Announced;
 pub use answer::Answer;
 pub use brokers::{BrokerConnection, Brokers, CONNECTIONS_MAX, Connections};
-pub use catalog::{Catalog, SPEC_BYTES_MAX, Stored, check as check_resource};
-pub use command::{Command, FieldError, Precondition};
+pub use catalog::{Catalog, DEPENDENTS_MAX, SPEC_BYTES_MAX, Stored, check as check_resource};
+pub use command::{BATCH_BYTES_MAX, BATCH_MAX, BatchedPut, Command, FieldError, Precondition};
+pub use failover::FailoverPromise;
 pub use history::{CHANGES_BYTES_MAX, CHANGES_MAX, Change, Compacted, History};
 pub use json::{Unique, parse as parse_json};
 pub use kv::{Entry, KEY_BYTES_MAX, Kv, VALUE_BYTES_MAX};
@@ -51,6 +53,7 @@ pub struct State {
     kv: Kv,
     reign: Reign,
     announced: announced::Announcements,
+    failover: Option<FailoverPromise>,
     takeovers: Takeovers,
     brokers: Brokers,
     operations: Operations,
@@ -88,6 +91,11 @@ impl State {
         &self.announced.by_member
     }
 
+    /// The failover promise; `None` before the first member has made it.
+    pub fn failover(&self) -> Option<&FailoverPromise> {
+        self.failover.as_ref()
+    }
+
     /// How the latest reigns began.
     pub fn takeovers(&self) -> &Takeovers {
         &self.takeovers
@@ -110,6 +118,9 @@ impl State {
 
     /// What a write would be answered if it came next. Nothing changes.
     pub fn rehearse(&self, command: &Command) -> Answer {
+        if let Err(errors) = command.check() {
+            return Answer::Invalid(errors);
+        }
         let mut machine = Machine::from(self.clone());
         let next = self.applied.max(self.revision) + 1;
         machine

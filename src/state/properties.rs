@@ -228,6 +228,15 @@ proptest! {
         }
     }
 
+    /// Nothing that a version adds to a command is dropped in silence.
+    #[test]
+    fn a_command_with_a_part_more_is_no_command(command in command()) {
+        let mut bytes = command.encode().to_vec();
+        prop_assert_eq!(Command::decode(bytes.clone().into()).unwrap(), command);
+        bytes.extend([0xa0, 0x38, 0x01]);
+        prop_assert!(Command::decode(bytes.into()).is_err());
+    }
+
     /// Whatever bytes stand in the log or in a snapshot, nothing panics.
     #[test]
     fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {

@@ -5,7 +5,7 @@ use super::{
     Catalog, FieldError, Kind, Resource,
     announced::Announcements,
     command::error,
-    resource::{Fence, Reference, zeromq::taken_by_one},
+    resource::{Fence, HttpChannel, Reference},
 };
 
 /// How many names an error lists.
@@ -30,15 +30,25 @@ pub(super) fn missing(
                  kind,
                  name,
              }| {
-                let mut there: Vec<&str> = catalog.list(kind).map(|(name, _)| name).collect();
+                let mut there: Vec<&str> = catalog
+                    .list(kind)
+                    .map(|(name, _)| name)
+                    .take(LISTED_MAX)
+                    .collect();
+                let mut count = catalog.count(kind);
                 if kind == Kind::Service {
-                    there.extend(announced.services());
+                    let carried = announced.services().into_iter();
+                    let carried = carried.filter(|name| catalog.get(kind, name).is_none());
+                    for name in carried {
+                        there.push(name);
+                        count += 1;
+                    }
                     there.sort_unstable();
-                    there.dedup();
+                    there.truncate(LISTED_MAX);
                 }
                 let problem = format!(
                     "there is no {kind}/{name}: create it first{}",
-                    listed(there)
+                    listed(&there, count)
                 );
                 error(field, text, problem)
             },
@@ -52,108 +62,83 @@ pub(super) fn missing(
     {
         let problem = format!(
             "no member carries a service {name:?} in code{}",
-            listed(announced.services())
+            all_listed(&announced.services())
         );
         errors.push(error("builtin", name, problem));
     }
     errors
 }
 
-fn listed(names: Vec<&str>) -> String {
-    match names.len() {
-        0 => String::new(),
-        1..=LISTED_MAX => format!(" (there are: {})", names.join(", ")),
-        more => {
-            let others = more - LISTED_MAX;
-            format!(
-                " (there are: {} and {others} others)",
-                names[..LISTED_MAX].join(", ")
-            )
-        }
+fn all_listed(names: &[&str]) -> String {
+    listed(&names[..names.len().min(LISTED_MAX)], names.len())
+}
+
+/// The first few of so many.
+fn listed(first: &[&str], count: usize) -> String {
+    let names = first.join(", ");
+    match count - first.len() {
+        0 if first.is_empty() => String::new(),
+        0 => format!(" (there are: {names})"),
+        others => format!(" (there are: {names} and {others} others)"),
     }
 }
 
-/// What the resource would take from another that is active.
+/// What the resource would take from others that are active: of the first few of them.
 pub(super) fn clashes(resource: &Resource, catalog: &Catalog) -> Vec<FieldError> {
-    match resource {
-        Resource::HttpChannel(it) if it.active => catalog
-            .http_channels()
-            .filter(|(other, _)| other.active && other.name != it.name && other.overlaps(it))
-            .map(|(other, _)| {
-                let shared: Vec<&str> = it
-                    .methods
-                    .iter()
-                    .filter(|method| other.methods.contains(method))
-                    .map(String::as_str)
-                    .collect();
-                let problem = format!(
-                    "http_channel/{} takes {} on {} already: change the path or the methods, or make one of them inactive",
-                    other.name,
-                    shared.join(", "),
-                    other.path,
-                );
-                error("path", &it.path, problem)
-            })
-            .collect(),
-        Resource::AmqpChannel(it) if it.active => {
-            let others = catalog.amqp_channels().map(|(it, _)| it);
-            others
-                .filter(|other| other.active && other.name != it.name)
-                .filter(|other| (&other.queue, &other.connection) == (&it.queue, &it.connection))
-                .map(|other| queue_taken(Kind::AmqpChannel, &other.name, &it.queue))
-                .collect()
-        }
-        Resource::IbmMqChannel(it) if it.active => {
-            let others = catalog.ibm_mq_channels().map(|(it, _)| it);
-            others
-                .filter(|other| other.active && other.name != it.name)
-                .filter(|other| (&other.queue, &other.connection) == (&it.queue, &it.connection))
-                .map(|other| queue_taken(Kind::IbmMqChannel, &other.name, &it.queue))
-                .collect()
-        }
-        Resource::ZmqChannel(it) => address_taken(Kind::ZmqChannel, &it.name, it.bound(), catalog),
-        Resource::ZmqOutgoing(it) => {
-            address_taken(Kind::ZmqOutgoing, &it.name, it.bound(), catalog)
-        }
-        _ => Vec::new(),
-    }
+    let rivals = catalog.rivals(resource);
+    rivals
+        .filter_map(|rival| match (resource, rival) {
+            (Resource::HttpChannel(it), Resource::HttpChannel(other)) => {
+                Some(path_taken(it, other))
+            }
+            (Resource::AmqpChannel(it), other) => Some(queue_taken(other, &it.queue)),
+            (Resource::IbmMqChannel(it), other) => Some(queue_taken(other, &it.queue)),
+            (Resource::ZmqChannel(it), other) => address_taken(&it.address, other),
+            (Resource::ZmqOutgoing(it), other) => address_taken(&it.address, other),
+            _ => None,
+        })
+        .collect()
 }
 
-fn queue_taken(kind: Kind, name: &str, queue: &str) -> FieldError {
+fn path_taken(it: &HttpChannel, other: &HttpChannel) -> FieldError {
+    let shared: Vec<&str> = it
+        .methods
+        .iter()
+        .filter(|method| other.methods.contains(method))
+        .map(String::as_str)
+        .collect();
     let problem = format!(
-        "{kind}/{name} consumes this queue already, and exclusively: change the queue, or make one of them inactive"
+        "http_channel/{} takes {} on {} already: change the path or the methods, or make one of them inactive",
+        other.name,
+        shared.join(", "),
+        other.path,
+    );
+    error("path", &it.path, problem)
+}
+
+fn queue_taken(other: &Resource, queue: &str) -> FieldError {
+    let problem = format!(
+        "{}/{} consumes this queue already, and exclusively: change the queue, or make one of them inactive",
+        other.kind(),
+        other.name()
     );
     error("queue", queue, problem)
 }
 
 /// All connectors run on one member, so two of them can't bind one address.
-fn address_taken(
-    kind: Kind,
-    name: &str,
-    address: Option<&str>,
-    catalog: &Catalog,
-) -> Vec<FieldError> {
-    let Some(address) = address else {
-        return Vec::new();
+fn address_taken(address: &str, other: &Resource) -> Option<FieldError> {
+    let bound = match other {
+        Resource::ZmqChannel(it) => it.bound(),
+        Resource::ZmqOutgoing(it) => it.bound(),
+        _ => None,
     };
-    let channels = catalog
-        .zmq_channels()
-        .map(|(it, _)| (Kind::ZmqChannel, &it.name, it.bound()));
-    let outgoings = catalog
-        .zmq_outgoings()
-        .map(|(it, _)| (Kind::ZmqOutgoing, &it.name, it.bound()));
-    channels
-        .chain(outgoings)
-        .filter(|(of, other, _)| (*of, other.as_str()) != (kind, name))
-        .filter(|(_, _, other)| other.is_some_and(|other| taken_by_one(address, other)))
-        .map(|(kind, name, other)| {
-            let problem = format!(
-                "{kind}/{name} binds {} already: change the address, or make one of them inactive",
-                other.unwrap_or_default()
-            );
-            error("address", address, problem)
-        })
-        .collect()
+    let problem = format!(
+        "{}/{} binds {} already: change the address, or make one of them inactive",
+        other.kind(),
+        other.name(),
+        bound?
+    );
+    Some(error("address", address, problem))
 }
 
 /// What would break the order that a channel promises. The messages that a dead connection
@@ -175,29 +160,15 @@ pub(super) fn disorder(resource: &Resource, catalog: &Catalog) -> Option<FieldEr
             (connection.fence == Fence::Lease).then(|| error("ordered", "true", problem))
         }
         Resource::AmqpConnection(it) if it.fence == Fence::Lease => {
-            let ordered: Vec<&str> = catalog
-                .amqp_channels()
-                .filter(|(channel, _)| channel.ordered && channel.connection == it.name)
-                .map(|(channel, _)| channel.name.as_str())
-                .collect();
+            let mut ordered = catalog.in_order_over(&it.name);
+            let first: Vec<&str> = ordered.by_ref().take(LISTED_MAX).collect();
+            let count = first.len() + ordered.count();
             let problem = format!(
                 "must be exclusive for channels with `ordered: true`{}: {WHY}",
-                listed(ordered.clone())
+                listed(&first, count)
             );
-            (!ordered.is_empty()).then(|| error("fence", "lease", problem))
+            (count > 0).then(|| error("fence", "lease", problem))
         }
         _ => None,
     }
-}
-
-/// Those that name the resource, as `kind/name`.
-pub(super) fn dependents(kind: Kind, name: &str, catalog: &Catalog) -> Vec<String> {
-    catalog
-        .all()
-        .filter(|(_, _, stored)| {
-            let named = stored.resource.references();
-            named.iter().any(|it| (it.kind, it.name) == (kind, name))
-        })
-        .map(|(kind, name, _)| format!("{kind}/{name}"))
-        .collect()
 }

@@ -76,8 +76,8 @@ pub struct Intent {
     pub epoch: u64,
     /// A number that it gives no second time in this epoch.
     pub ticket: u64,
-    /// What tells this message from another: a hash that is the same on every member.
-    pub fingerprint: u64,
+    /// What tells this message from another: a SHA-256 that is the same on every member.
+    pub fingerprint: [u8; 32],
     /// Its clock, which is never set, in milliseconds.
     pub now_ms: u64,
 }
@@ -159,7 +159,7 @@ pub struct Sending {
     /// The ticket of its intent.
     pub ticket: u64,
     /// The fingerprint of its message.
-    pub fingerprint: u64,
+    pub fingerprint: [u8; 32],
     /// When it was recorded, by the machine's own sum of time.
     pub at_ms: u64,
     /// What became of it; never [`Outcome::Withdrawn`].

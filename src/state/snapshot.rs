@@ -3,7 +3,9 @@
 //! The same state gives the same bytes: everything is written in the order of its
 //! keys, and the last applied index, which differs between members that stopped at
 //! different blank entries, is not in it. Resources stand in it as the JSON that was
-//! put, so that another version reads them by its own lights.
+//! put, so that another version reads them by its own lights. What a newer version has added
+//! is refused, a field of a record like a record, and never dropped: the member would have
+//! another state than those that know it.
 
 mod changes;
 mod framing;
@@ -14,24 +16,28 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use framing::{Reader, Writer};
 use quorate_planted::{Mutant, planted};
 use records::{
-    AnnouncedRecord, Body, ClockRecord, ConnectedRecord, ConnectionRecord, Header, KeyRecord,
-    OperationRecord, ReignRecord, ResourceRecord, SendingRecord,
+    AnnouncedRecord, Body, ClockRecord, ConnectedRecord, ConnectionRecord, FailoverRecord, Header,
+    KeyRecord, OperationRecord, ReignRecord, ResourceRecord, SendingRecord,
 };
 
 use super::{
-    Announced, Catalog, Entry, FieldError, Kind, Kv, Operation, Operations, Reign, SendKey,
-    Sending, Sends, State, Takeovers,
+    Announced, Catalog, Entry, FailoverPromise, FieldError, Kind, Kv, Operation, Operations,
+    Reason, Reign, SendKey, Sending, Sends, State, Takeovers,
     announced::Announcements,
     brokers::{BrokerConnection, Brokers},
-    sends::{Clock, wire::outcome},
+    sends::{
+        Clock,
+        wire::{fingerprint, outcome},
+    },
 };
 
 const MAGIC: &str = "quorate-state";
 /// Raised when an older program could misread what this one writes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 impl State {
     /// Writes the snapshot.
@@ -70,6 +76,15 @@ impl State {
                 member: *member,
                 services: said.services.clone(),
                 version: said.version.clone(),
+                failover_ms: said.failover_ms,
+            }))?;
+        }
+        if let Some(promise) = &self.failover {
+            out.record(Body::Failover(FailoverRecord {
+                target_ms: promise.target_ms,
+                former_ms: promise.former_ms,
+                revision: promise.revision,
+                applied: promise.applied.iter().copied().collect(),
             }))?;
         }
         for takeover in self.takeovers.oldest_first() {
@@ -110,7 +125,7 @@ impl State {
                 intent: it.intent,
                 epoch: it.epoch,
                 ticket: it.ticket,
-                fingerprint: it.fingerprint,
+                fingerprint: Bytes::copy_from_slice(&it.fingerprint),
                 at_ms: it.at_ms,
                 outcome: it.outcome.as_ref().map(Into::into),
             }))?;
@@ -157,6 +172,7 @@ impl State {
             ),
             reign: Reign::default(),
             announced: Announcements::default(),
+            failover: None,
             takeovers: Takeovers::default(),
             brokers: Brokers::default(),
             operations: Operations::restored(header.operations_revision),
@@ -187,11 +203,32 @@ impl State {
                     member,
                     services,
                     version,
+                    failover_ms,
                 }) => {
-                    let said = Announced { services, version };
+                    let said = Announced {
+                        services,
+                        version,
+                        failover_ms,
+                    };
                     state.announced.by_member.insert(member, said.into());
                 }
-                Body::Takeover(it) => state.takeovers.keep(it),
+                Body::Failover(FailoverRecord {
+                    target_ms,
+                    former_ms,
+                    revision,
+                    applied,
+                }) => {
+                    state.failover = Some(FailoverPromise {
+                        target_ms,
+                        former_ms,
+                        revision,
+                        applied: applied.into_iter().collect(),
+                    });
+                }
+                Body::Takeover(it) => {
+                    Reason::try_from(it.reason).map_err(bad)?;
+                    state.takeovers.keep(it);
+                }
                 Body::Connected(ConnectedRecord {
                     member,
                     connections,
@@ -255,16 +292,15 @@ fn restore(catalog: &mut Catalog, it: &ResourceRecord) -> io::Result<()> {
 
 fn take_up(sends: &mut Sends, it: SendingRecord) -> io::Result<()> {
     let unread = |what: String| bad(format!("a send is not as this program knows it ({what})"));
-    let key: SendKey = it
-        .key
-        .try_into()
-        .map_err(|error: FieldError| unread(format!("{}: {}", error.field, error.problem)))?;
+    let unfit = |error: FieldError| unread(format!("{}: {}", error.field, error.problem));
+    let key: SendKey = it.key.try_into().map_err(unfit)?;
+    let fingerprint = fingerprint(&it.fingerprint).map_err(unfit)?;
     let outcome = outcome(it.outcome).ok_or_else(|| unread("outcome".into()))?;
     let sending = Sending {
         intent: it.intent,
         epoch: it.epoch,
         ticket: it.ticket,
-        fingerprint: it.fingerprint,
+        fingerprint,
         at_ms: it.at_ms,
         outcome,
     };

@@ -227,18 +227,4 @@ mod tests {
         let restored = State::read_from(&mut &bytes[..]).unwrap();
         assert_eq!(restored.takeovers(), machine.state().takeovers());
     }
-
-    #[test]
-    fn a_snapshot_from_before_there_were_any_is_still_read() {
-        // Length-prefixed records as the first version wrote them: header, reign, end.
-        let bytes = [
-            &b"\x17\x00\x00\x00\x0a\x15\x0a\x0dquorate-state\x10\x01\x18\x0a\x20\x00"[..],
-            b"\x08\x00\x00\x00\x12\x06\x08\x01\x10\x0a\x18\x05",
-            b"\x02\x00\x00\x00\x30\x02",
-        ]
-        .concat();
-        let restored = State::read_from(&mut &bytes[..]).unwrap();
-        assert_eq!((restored.revision(), restored.reign().epoch), (10, 10));
-        assert_eq!(*restored.takeovers(), Takeovers::default());
-    }
 }

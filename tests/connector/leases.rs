@@ -92,7 +92,7 @@ async fn a_successor_waits_for_the_rest_of_the_old_lease() {
 async fn a_successor_of_a_released_reign_waits_for_nothing() {
     let queue = unique("released");
     let (first, second) = two(&queue, 10_000).await;
-    first.handle.release(Duration::from_secs(1)).await;
+    let _parted = first.handle.release(Duration::from_secs(1)).await;
     first.step_down(3);
     let at = Instant::now();
     second.elect(3, at + Duration::from_secs(30));
@@ -184,7 +184,9 @@ async fn a_process_asks_for_the_lease_before_each_hand_off() {
         .order(to_process::Frame::Activate(Activate { epoch, incarnation }))
         .await;
     for round in 0..6 {
-        process.page.grant(epoch, BootInstant::now() + WAIT);
+        process
+            .page
+            .grant(epoch, BootInstant::now() + WAIT, Duration::ZERO);
         process.until(Phase::Active).await;
         process.page.revoke();
         client.publish(&queue, bodies(2)).await;

@@ -173,6 +173,26 @@ async fn a_connection_under_another_name_is_found_by_its_label() {
     assert!(took < Duration::from_millis(2000), "{took:?}");
 }
 
+/// The one before the last holder was lost as well, and nobody has closed what it left: its
+/// consumer still has the queue.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_lost_holders_in_a_row_have_left_is_closed() {
+    let (broker, queue) = (managed().await, unique("two-lost"));
+    broker.client().await.declare(&queue).await;
+    let holder = Holder::start(&queue, broker.port(), "exclusive").await;
+    let url = broker.management_url().unwrap();
+    let last = successor(&queue, "exclusive", &url, &holder.connection).await;
+    holder.stop();
+    // Member 3 took over from the first, and was lost before it could close anything.
+    last.group
+        .apply(3, 3, &state::Command::TakeOver { member: 3, term: 3 });
+    let at = Instant::now();
+    last.lead(4);
+    last.misses([1, 3]);
+    last.active(&queue).await;
+    println!("consuming {:?} after the election", at.elapsed());
+}
+
 /// A management face that does not answer, or refuses, delays nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_takeover_does_not_need_the_management_face() {

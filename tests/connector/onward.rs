@@ -298,8 +298,9 @@ async fn takeovers_lose_nothing_and_a_transfer_repeats_nothing() {
         .await;
         let began = std::time::Instant::now();
         let planned = round % 2 == 0;
+        let mut parted = None;
         if planned {
-            now.handle.release(Duration::from_secs(5)).await;
+            parted = Some(now.handle.release(Duration::from_secs(5)).await);
             let took = began.elapsed();
             println!("released after {took:?}");
             sound.fetch_and(took < Duration::from_secs(2), Ordering::Relaxed);
@@ -313,6 +314,7 @@ async fn takeovers_lose_nothing_and_a_transfer_repeats_nothing() {
             "planned {planned}: at work elsewhere after {:?}",
             began.elapsed()
         );
+        drop(parted);
         std::mem::swap(&mut now, &mut then);
     }
     let published = load.finish().await;

@@ -133,7 +133,7 @@ async fn order_is_kept_through_all_that_may_happen() {
         handled.more(40).await;
 
         // A transfer.
-        now.handle.release(Duration::from_secs(5)).await;
+        let _parted = now.handle.release(Duration::from_secs(5)).await;
         term += 1;
         now.step_down(term);
         then.lead(term);
@@ -200,9 +200,10 @@ async fn what_was_taken_in_advance_is_not_overtaken_when_the_lease_is_revoked_or
         })
         .await;
         let asked = Instant::now();
-        if planned {
-            one.handle.release(Duration::from_secs(5)).await;
-        }
+        let _parted = match planned {
+            true => Some(one.handle.release(Duration::from_secs(5)).await),
+            false => None,
+        };
         one.step_down(3);
         two.lead(3);
         two.active(&queue).await;

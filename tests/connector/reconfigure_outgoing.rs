@@ -262,7 +262,7 @@ async fn transfers_under_load_refuse_lose_and_repeat_nothing() {
     for term in 3..9 {
         callers.more(60).await;
         let from = Instant::now();
-        now.handle.release(Duration::from_secs(5)).await;
+        let _parted = now.handle.release(Duration::from_secs(5)).await;
         now.step_down(term);
         then.lead(term);
         then.active(&name).await;

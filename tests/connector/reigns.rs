@@ -96,7 +96,7 @@ async fn a_release_drains_parks_commits_and_is_followed_by_a_new_reign() {
         (member.group.calls.lock().len() == 5).then_some(())
     })
     .await;
-    member.handle.release(Duration::from_secs(5)).await;
+    let parted = member.handle.release(Duration::from_secs(5)).await;
     // All at once, when it returns:
     assert!(exists(before.pid.unwrap()));
     assert_eq!(
@@ -109,6 +109,7 @@ async fn a_release_drains_parks_commits_and_is_followed_by_a_new_reign() {
     assert!(reign.released && reign.epoch == before.epoch.unwrap());
     assert!(!member.handle.reign().borrow().acting);
     // It stays leader all the same.
+    drop(parted);
     let newer =
         |it: &ConnectorStatus| it.state == ConnectorState::Active && it.epoch > before.epoch;
     member.when(&queue, "a new epoch", newer).await;

@@ -160,7 +160,7 @@ async fn a_release_parks_the_process_and_the_next_reign_uses_it() {
         second.status(&queue).unwrap(),
     );
     let at = Instant::now();
-    first.handle.release(Duration::from_secs(5)).await;
+    let _parted = first.handle.release(Duration::from_secs(5)).await;
     println!("released in {:?}", at.elapsed());
     assert_eq!(client.count(&queue).await.1, 0);
     assert!(first.group.state().reign().released);
@@ -173,7 +173,7 @@ async fn a_release_parks_the_process_and_the_next_reign_uses_it() {
     assert!(second.group.state().reign().clear);
     // And back.
     first.when(&queue, "standby", standby).await;
-    second.handle.release(Duration::from_secs(5)).await;
+    let _parted = second.handle.release(Duration::from_secs(5)).await;
     second.step_down(4);
     first.lead(4);
     let back = first.active(&queue).await;
@@ -190,7 +190,7 @@ async fn a_process_that_does_not_park_is_killed_before_the_release() {
     let pid = first.status(&queue).unwrap().pid.unwrap();
     let raw = nix::unistd::Pid::from_raw(pid.try_into().unwrap());
     nix::sys::signal::kill(raw, nix::sys::signal::Signal::SIGSTOP).unwrap();
-    first.handle.release(Duration::from_millis(100)).await;
+    let _parted = first.handle.release(Duration::from_millis(100)).await;
     assert!(
         !exists(pid),
         "the release came before the end of the process"

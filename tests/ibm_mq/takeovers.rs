@@ -145,7 +145,7 @@ async fn a_release_in_order_hands_over_without_a_second_delivery() {
         .await;
     bodies(MESSAGES).for_each(|body| stand_in.text(&body));
     called(&group, 50).await;
-    first.handle.release(Duration::from_secs(5)).await;
+    let _parted = first.handle.release(Duration::from_secs(5)).await;
     first.step_down(3);
     second.lead(3);
     second.active("orders").await;

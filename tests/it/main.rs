@@ -17,6 +17,7 @@ mod namespaces;
 mod netns;
 mod outgoing;
 mod paused;
+mod promise;
 mod quickstart;
 mod snapshot;
 mod standbys;

@@ -1,5 +1,7 @@
 //! Sending by an AMQP outgoing, from any member, through what may happen to it.
 
+mod doubt;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{

@@ -4,7 +4,7 @@
 #![allow(dead_code)]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{
         Arc,
@@ -175,6 +175,7 @@ pub struct Member {
     pub timing: Timing,
     leadership: watch::Sender<Leadership>,
     _members: watch::Sender<Members>,
+    silent: watch::Sender<Arc<BTreeSet<MemberId>>>,
     beating: Arc<AtomicBool>,
 }
 
@@ -280,10 +281,12 @@ impl Member {
             reachable: None,
         };
         let members: watch::Sender<Members> = watch::Sender::new((1..=3).map(member).collect());
+        let silent = watch::Sender::default();
         let timing = Timing::from_failover_ms(failover_ms).unwrap();
         let leadership = watch::Sender::new(Leadership {
             me: id,
             term: 1,
+            lease: timing.lease,
             ..Default::default()
         });
         let seat = Arc::new(Seat {
@@ -294,10 +297,11 @@ impl Member {
         let handle = connector::start(Context {
             me: id,
             name: format!("member-{id}"),
-            timing,
+            pace: watch::channel(timing.into()).1,
             prompt: tokio::runtime::Handle::current(),
             leadership: leadership.subscribe(),
             members: members.subscribe(),
+            silent: silent.subscribe(),
             view: View::follow(group.state.subscribe()),
             standby_max,
             proposer: seat.clone(),
@@ -331,6 +335,7 @@ impl Member {
             timing,
             leadership,
             _members: members,
+            silent,
             beating,
         }
     }
@@ -375,6 +380,12 @@ impl Member {
                 ..*it
             };
         });
+    }
+
+    /// These members don't answer.
+    pub fn misses(&self, silent: impl IntoIterator<Item = MemberId>) {
+        self.silent
+            .send_replace(Arc::new(silent.into_iter().collect()));
     }
 
     /// No quorum answers, or one does again.

@@ -70,6 +70,44 @@ async fn a_dealer_loses_nothing_when_the_connector_server_falls_silent() {
     verdict("silence", &peer, &second, IN_FLIGHT).await;
 }
 
+/// The lease runs out and is renewed, and nobody else was elected. What the process has taken
+/// from its peer in advance is nowhere else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lapse_silences_a_reader_and_loses_nothing_of_what_it_has_taken() {
+    let (name, address) = (unique("lapse"), free_address());
+    let (first, _second) = two(channel(&name, "PULL", "bind", &address), 10_000).await;
+    first
+        .group
+        .behave(|_| (Duration::from_millis(20), status(200)));
+    let _peer = Peer::start("push", "connect", &address, MESSAGES).await;
+    eventually("some were handled", async || {
+        (first.group.calls.lock().len() >= 100).then_some(())
+    })
+    .await;
+    let before = first.status(&name).unwrap();
+    first.beat(false);
+    let reign = first.handle.reign();
+    eventually("the lease has run out", async || {
+        reign.borrow().lapsed.then_some(())
+    })
+    .await;
+    let since = Instant::now();
+    let begun = first.group.calls.lock().len();
+    while since.elapsed() < Duration::from_millis(200) {
+        assert_eq!(first.group.calls.lock().len(), begun, "it is not silent");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    first.beat(true);
+    eventually("all are handled", async || {
+        let (lost, _) = lost_and_repeated(&first.group, MESSAGES);
+        (lost == 0).then_some(())
+    })
+    .await;
+    let (_, repeated) = lost_and_repeated(&first.group, MESSAGES);
+    let after = first.status(&name).unwrap();
+    assert_eq!((after.pid, repeated), (before.pid, 0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_process_keeps_its_successor_out_only_until_it_is_killed() {
     let (name, peer, first, second) = under_load("bind").await;
@@ -83,7 +121,7 @@ async fn a_stopped_process_keeps_its_successor_out_only_until_it_is_killed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planned_handover_to_another_member_repeats_nothing() {
     let (name, peer, first, second) = under_load("bind").await;
-    first.handle.release(Duration::from_secs(5)).await;
+    let _parted = first.handle.release(Duration::from_secs(5)).await;
     first.step_down(3);
     second.lead(3);
     second.active(&name).await;

@@ -16,6 +16,8 @@ const FLOORS: &[(&str, &[(&str, u64)])] = &[
     ("watch", &[("append", 30)]),
     ("config", &[("apply", 20), ("delete", 5)]),
     ("queue", &[("publish", 30)]),
+    ("sends", &[("send", 30)]),
+    ("large", &[("write", 20)]),
     ("http", &[("http", 30)]),
 ];
 /// Inside the windows of faults that took effect, it is this part of it.
@@ -48,9 +50,9 @@ pub fn check(run: &Run) -> Checked {
             done.clone().count(),
             floor,
         );
-        // While the broker is down, nobody can publish.
+        // While the broker is down, nobody can publish or send.
         let broker_alone = effective.iter().all(|fault| fault.nemesis == BROKER);
-        if effective.is_empty() || (f == "publish" && broker_alone) {
+        if effective.is_empty() || (["publish", "send"].contains(&f.as_str()) && broker_alone) {
             continue;
         }
         // Where no fault leaves a quorum, it is enough that it was tried.

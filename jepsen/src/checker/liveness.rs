@@ -1,7 +1,7 @@
 //! Liveness: after each healing writes work again, and a connector is active, within three
 //! times the promise; and while a quorum lives, a fault does not stop writes for longer.
 
-use super::{Checked, Operation, Run, run::MS};
+use super::{Checked, Operation, Run, run::MS, steady};
 use crate::{history::Fault, verdict::Grade};
 
 /// So many times the promise is allowed.
@@ -14,18 +14,20 @@ const WRITES: &[&str] = &["write", "cas", "delete", "add", "append", "apply"];
 /// Nemeses that take a few members out, and leave the others alone. Others make everything
 /// slow, or come again and again; and a leader that is heard and hears nothing is not replaced,
 /// which is told among what is not claimed.
-const CLEAN: &[&str] = &["kill", "pause", "partition", "power"];
+const CLEAN: &[&str] = &["kill", "pause", "partition", "power", "stranded"];
 const NOT_CLEAN: &[&str] = &["oneway"];
+
+/// Whether an operation is a write.
+#[must_use]
+pub fn is_write(operation: &Operation) -> bool {
+    WRITES.contains(&operation.f.as_str())
+}
 
 /// Looks at each healing, and at each fault that leaves a quorum.
 #[must_use]
 pub fn check(run: &Run) -> Checked {
     let mut checked = Checked::new("liveness");
-    let mut writes: Vec<&Operation> = run
-        .operations
-        .iter()
-        .filter(|it| WRITES.contains(&it.f.as_str()))
-        .collect();
+    let mut writes: Vec<&Operation> = run.operations.iter().filter(|it| is_write(it)).collect();
     writes.sort_by_key(|it| it.told);
     let allowed = TIMES * run.promise();
     // Clients stop while the last faults may still be healed.
@@ -41,7 +43,7 @@ pub fn check(run: &Run) -> Checked {
             .faults
             .iter()
             .enumerate()
-            .filter(|(other, _)| *other != at);
+            .filter(|(other, it)| *other != at && !steady::lasts(it));
         let hidden = others
             .clone()
             .any(|(_, it)| it.begun <= healed && it.healed.is_none_or(|other| other > healed));
@@ -160,7 +162,8 @@ fn during(run: &Run, fault: &Fault, writes: &[&Operation], allowed: u64, checked
     if !clean(CLEAN) || clean(NOT_CLEAN) || fault.effective.is_none() {
         return;
     }
-    let alone = run.faults.iter().filter(|it| {
+    let strikes = run.faults.iter().filter(|it| !steady::lasts(it));
+    let alone = strikes.filter(|it| {
         it.begun < fault.healed.unwrap_or(u64::MAX) && it.healed.unwrap_or(u64::MAX) > fault.begun
     });
     if alone.count() > 1 {

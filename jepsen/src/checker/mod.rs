@@ -18,8 +18,10 @@ pub mod liveness;
 pub mod operation;
 pub mod queue;
 pub mod run;
+pub mod sends;
 pub mod set;
 pub mod stale;
+pub mod steady;
 pub mod watch;
 pub mod witness;
 
@@ -131,6 +133,7 @@ pub fn all(run: &Run, settings: &Settings) -> Vec<Checked> {
         epochs::check(run),
         stale::check(run),
         liveness::check(run),
+        steady::check(run),
     ];
     let asked = |names: &[&str]| {
         run.operations
@@ -138,7 +141,7 @@ pub fn all(run: &Run, settings: &Settings) -> Vec<Checked> {
             .any(|it| names.contains(&it.f.as_str()))
     };
     let workload = run.plan.workload.as_str();
-    if workload == "register" || asked(&["cas"]) {
+    if ["register", "large"].contains(&workload) || asked(&["cas"]) {
         let operations = register(run, settings);
         let black_box = linear::check(&operations, settings.budget);
         let replayed = witness::check(&operations);
@@ -156,6 +159,9 @@ pub fn all(run: &Run, settings: &Settings) -> Vec<Checked> {
     }
     if workload == "queue" || asked(&["publish"]) {
         all.push(queue::check(run));
+    }
+    if workload == "sends" || asked(&["send"]) {
+        all.push(sends::check(run));
     }
     if workload == "http" || asked(&["http"]) {
         all.push(http::check(run));

@@ -17,7 +17,8 @@ const TMPFS_MIB: u64 = 192;
 pub enum Kind {
     /// A folder.
     Folder,
-    /// ext4 in a file: what was not synced is gone once its power was cut.
+    /// ext4 in a file: what was not synced is gone once its power was cut, and it is as slow as
+    /// it is made, alone.
     Ext4,
     /// A small tmpfs.
     Small,
@@ -29,7 +30,8 @@ impl Kind {
     pub fn of(nemeses: &[String]) -> Kind {
         let any = |what: &str| nemeses.iter().any(|name| name.starts_with(what));
         match () {
-            () if any("power") => Kind::Ext4,
+            // On a file system that others share, what waits for the disk holds them up too.
+            () if any("power") || any("slow-disk") => Kind::Ext4,
             () if any("disk-full") => Kind::Small,
             () => Kind::Folder,
         }

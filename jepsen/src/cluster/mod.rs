@@ -56,7 +56,7 @@ impl Cluster {
             slowness: plan
                 .nemeses
                 .iter()
-                .any(|name| name == "latency")
+                .any(|name| ["latency", "far"].contains(&name.as_str()))
                 .then(Arc::default),
             shims: Vec::new(),
             scratch,

@@ -18,7 +18,7 @@ pub struct Latency {
     before: u64,
 }
 
-fn slowness(bed: &Bed) -> Result<&Slowness, String> {
+pub(super) fn slowness(bed: &Bed) -> Result<&Slowness, String> {
     let it = bed.cluster.slowness.as_deref();
     it.ok_or_else(|| "members were started without relays".to_owned())
 }

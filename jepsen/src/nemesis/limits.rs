@@ -5,13 +5,14 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
-    Nemesis, Target,
+    Nemesis, Target, device,
     kill::{Whom, choose, start},
 };
 use crate::{bed::Bed, cluster::scratch::gone};
@@ -26,19 +27,26 @@ pub enum What {
     Cpu,
     /// The memory. One that needs more is killed.
     Memory,
+    /// What its disk takes in a second.
+    Disk,
 }
 
+/// Blocks that a probe writes, one after another, so that they last.
+const PROBED: u32 = 8;
+
 impl What {
-    fn controller(self) -> &'static str {
-        match self {
-            What::Cpu => "cpu",
-            What::Memory => "memory",
+    fn controller(self, second: bool) -> &'static str {
+        match (self, second) {
+            (What::Cpu, _) => "cpu",
+            (What::Memory, _) => "memory",
+            (What::Disk, false) => "blkio",
+            (What::Disk, true) => "io",
         }
     }
 
     /// Where its groups are, and whether those are of version 2.
     fn mounted(self) -> Option<(PathBuf, bool)> {
-        let first = Path::new(ROOT).join(self.controller());
+        let first = Path::new(ROOT).join(self.controller(false));
         if first.join("cgroup.procs").exists() {
             return Some((first, false));
         }
@@ -46,7 +54,7 @@ impl What {
         let has = controllers
             .unwrap_or_default()
             .split_whitespace()
-            .any(|it| it == self.controller());
+            .any(|it| it == self.controller(true));
         has.then(|| (PathBuf::from(ROOT), true))
     }
 
@@ -56,8 +64,18 @@ impl What {
         if !nix::unistd::geteuid().is_root() {
             return Some("cgroups need root".to_owned());
         }
-        let none = || format!("no cgroup with {} is mounted", self.controller());
-        self.mounted().is_none().then(none)
+        let Some((root, second)) = self.mounted() else {
+            let controller = self.controller(false);
+            return Some(format!("no cgroup with {controller} is mounted"));
+        };
+        let throttle = root.join("blkio.throttle.write_iops_device");
+        match self {
+            What::Disk if !second && !throttle.exists() => {
+                Some("the kernel has no limits for disks".to_owned())
+            }
+            What::Disk => super::missing::disks(),
+            _ => None,
+        }
     }
 }
 
@@ -67,6 +85,9 @@ pub struct Limit {
     member: u64,
     group: Option<(PathBuf, bool)>,
     moved: Vec<(u32, PathBuf)>,
+    /// Writes to the disk that are let through in a second.
+    writes: u32,
+    device: Option<String>,
 }
 
 /// This kind.
@@ -76,6 +97,8 @@ pub fn of(what: What) -> Box<dyn Nemesis> {
         member: 0,
         group: None,
         moved: Vec::new(),
+        writes: 0,
+        device: None,
     })
 }
 
@@ -88,13 +111,16 @@ impl Nemesis for Limit {
         let member = bed.cluster.member(self.member);
         let pid = member.pid().ok_or("it does not run")?;
         let pids: Vec<u32> = std::iter::once(pid).chain(member.connectors()).collect();
-        let limited = self.limit(&pids, dice).map_err(|error| error.to_string())?;
+        let disk = bed.cluster.disks[self.member as usize - 1].path();
+        let limited = self.limit(&pids, disk, dice);
+        let limited = limited.map_err(|error| error.to_string())?;
         Ok(Target::of(&format!("{limited} for"), ids))
     }
 
     async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
         let (group, second) = self.group.as_ref().ok_or("there is no group")?;
         let (file, word) = match (self.what, second) {
+            (What::Disk, _) => return self.disk_is_slow(bed).await,
             (What::Cpu, _) => ("cpu.stat", "nr_throttled"),
             (What::Memory, false) => ("memory.failcnt", ""),
             (What::Memory, true) => ("memory.events", "max"),
@@ -110,13 +136,7 @@ impl Nemesis for Limit {
     }
 
     async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
-        for (pid, home) in self.moved.drain(..) {
-            // Whoever is gone needs nothing.
-            let _ = fs::write(home.join("cgroup.procs"), pid.to_string());
-        }
-        if let Some((group, _)) = self.group.take() {
-            empty(&group);
-        }
+        self.lift();
         match self.member {
             0 => Ok(()),
             member => {
@@ -130,7 +150,42 @@ impl Nemesis for Limit {
 }
 
 impl Limit {
-    fn limit(&mut self, pids: &[u32], dice: &mut StdRng) -> io::Result<String> {
+    /// Takes the limit away, and starts nobody.
+    fn lift(&mut self) {
+        let Some((group, second)) = self.group.take() else {
+            return;
+        };
+        if let Some(device) = self.device.take() {
+            // What waits already goes through at once.
+            let _ = device::throttle(&group, &device, second, None);
+        }
+        for (pid, home) in self.moved.drain(..) {
+            // Whoever is gone needs nothing.
+            let _ = fs::write(home.join("cgroup.procs"), pid.to_string());
+        }
+        empty(&group);
+    }
+
+    /// What was written in the group takes at least as long as the limit says.
+    async fn disk_is_slow(&self, bed: &Bed) -> Result<String, String> {
+        let (group, _) = self.group.as_ref().ok_or("there is no group")?;
+        let disk = bed.cluster.disks[self.member as usize - 1]
+            .path()
+            .to_owned();
+        let group = group.clone();
+        let wrote = move || device::writes(&group, &disk, PROBED);
+        let took = tokio::task::spawn_blocking(wrote).await;
+        let took = took.map_err(|error| error.to_string())??;
+        // The first ones may go through at once.
+        let least = Duration::from_secs(1) * (PROBED - 2) / self.writes.max(1);
+        let told = format!("{PROBED} writes took {} ms", took.as_millis());
+        match took >= least {
+            true => Ok(told),
+            false => Err(format!("{told}, which is no longer than without a limit")),
+        }
+    }
+
+    fn limit(&mut self, pids: &[u32], disk: &Path, dice: &mut StdRng) -> io::Result<String> {
         let none = || io::Error::other("no such cgroup is mounted");
         let (root, second) = self.what.mounted().ok_or_else(none)?;
         sweep(&root);
@@ -163,6 +218,14 @@ impl Limit {
                 fs::write(group.join(file), bytes.to_string())?;
                 format!("{bytes} more bytes of memory")
             }
+            What::Disk => {
+                let device = device::of(disk);
+                let device = device.ok_or_else(|| io::Error::other("it is on no disk"))?;
+                self.writes = *[20, 40, 80].choose(dice).unwrap_or(&40);
+                device::throttle(&group, &device, second, Some(self.writes))?;
+                self.device = Some(device);
+                format!("{} writes a second to the disk", self.writes)
+            }
         };
         for pid in pids {
             let home = home(*pid, self.what, second, &root);
@@ -181,7 +244,9 @@ fn home(pid: u32, what: What, second: bool, root: &Path) -> PathBuf {
         let (controllers, path) = (fields.next()?, fields.next()?);
         let it = match second {
             true => controllers.is_empty(),
-            false => controllers.split(',').any(|it| it == what.controller()),
+            false => controllers
+                .split(',')
+                .any(|it| it == what.controller(false)),
         };
         it.then(|| path.trim_start_matches('/').to_owned())
     });

@@ -21,14 +21,35 @@ pub fn compiler() -> Option<String> {
 /// What the power of a disk is cut with.
 #[must_use]
 pub fn power() -> Option<String> {
+    disks().or_else(compiler)
+}
+
+/// What a disk of its own is made of for each member.
+#[must_use]
+pub fn disks() -> Option<String> {
     let loops = || {
         let there = Path::new("/dev/loop-control").exists();
         (!there).then(|| "it needs loop devices".to_owned())
     };
-    root()
-        .or_else(compiler)
-        .or_else(|| program("mkfs.ext4", "-V"))
-        .or_else(loops)
+    root().or_else(|| program("mkfs.ext4", "-V")).or_else(loops)
+}
+
+/// What the links are made thin with.
+#[must_use]
+pub fn traffic_control() -> Option<String> {
+    program("tc", "-V")
+}
+
+/// A command of this program that changes the promise of a cluster.
+#[must_use]
+pub fn cluster_set(quorate: &Path) -> Option<String> {
+    let mut command = Command::new(quorate);
+    let command = command
+        .args(["cluster", "set", "--help"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let there = command.status().is_ok_and(|status| status.success());
+    (!there).then(|| "the program has no `cluster set`".to_owned())
 }
 
 fn program(name: &str, flag: &str) -> Option<String> {

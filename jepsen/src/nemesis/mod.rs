@@ -3,7 +3,9 @@
 pub mod broker;
 pub mod clock;
 pub mod damage;
+pub mod device;
 pub mod disk;
+pub mod far;
 pub mod forge;
 pub mod kill;
 pub mod latency;
@@ -12,9 +14,14 @@ pub mod links;
 pub mod missing;
 pub mod partition;
 pub mod pause;
+pub mod promises;
+pub mod stranded;
+pub mod thin;
+pub mod together;
 pub mod transfer;
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -25,6 +32,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use crate::{bed::Bed, history::Fault, plan::Step, stop::Stop};
 use kill::Whom;
 use partition::Shape;
+pub use together::{apart, together};
 
 /// How long a fault may take to show.
 const SHOWS_WITHIN: Duration = Duration::from_secs(2);
@@ -70,8 +78,10 @@ pub struct Kind {
     pub name: &'static str,
     /// Whether it needs namespaces.
     pub net: bool,
-    /// What is missing for it on this machine, if anything is.
-    pub missing: fn() -> Option<String>,
+    /// How many members there have to be, where not every number will do.
+    pub members: &'static [usize],
+    /// What is missing for it on this machine, or in this program, if anything is.
+    pub missing: fn(&Path) -> Option<String>,
     /// Makes one.
     pub make: fn() -> Box<dyn Nemesis>,
 }
@@ -98,22 +108,36 @@ pub const ALL: &[Kind] = &[
     kind("reset", || Box::new(partition::Reset::default())).on_net(),
     kind("forge-death", || Box::new(forge::Death::default())).on_net(),
     kind("loss", || Box::new(partition::Loss::default())).on_net(),
+    kind("stranded", || Box::new(stranded::Stranded::default()))
+        .on_net()
+        .among(&[4, 5]),
     kind("latency", || Box::new(latency::Latency::default())),
-    kind("clock", || Box::new(clock::Jump::default())).needs(missing::compiler),
-    kind("power", || Box::new(disk::Power::default())).needs(missing::power),
-    kind("disk-full", || Box::new(disk::Full::default())).needs(missing::root),
-    kind("fsync", || Box::new(disk::Fsync::default())).needs(missing::compiler),
+    kind("far", || Box::new(far::Far::default())),
+    kind("thin", || Box::new(thin::Thin::default()))
+        .on_net()
+        .needs(|_| missing::traffic_control()),
+    kind("promises-differ", || Box::new(promises::Differ::default())).on_net(),
+    kind("promise-changes", || Box::new(promises::Change::default()))
+        .on_net()
+        .needs(missing::cluster_set),
+    kind("clock", || Box::new(clock::Jump::default())).needs(|_| missing::compiler()),
+    kind("power", || Box::new(disk::Power::default())).needs(|_| missing::power()),
+    kind("disk-full", || Box::new(disk::Full::default())).needs(|_| missing::root()),
+    kind("slow-disk", || limits::of(limits::What::Disk)).needs(|_| limits::What::Disk.missing()),
+    kind("fsync", || Box::new(disk::Fsync::default())).needs(|_| missing::compiler()),
     kind("damage", || Box::new(damage::Damage::default())),
-    kind("cpu", || limits::of(limits::What::Cpu)).needs(|| limits::What::Cpu.missing()),
-    kind("memory", || limits::of(limits::What::Memory)).needs(|| limits::What::Memory.missing()),
+    kind("cpu", || limits::of(limits::What::Cpu)).needs(|_| limits::What::Cpu.missing()),
+    kind("memory", || limits::of(limits::What::Memory)).needs(|_| limits::What::Memory.missing()),
     kind("rabbit", || Box::new(broker::Rabbit)),
+    kind("rabbit-held", || Box::new(broker::Held::default())),
 ];
 
 const fn kind(name: &'static str, make: fn() -> Box<dyn Nemesis>) -> Kind {
     Kind {
         name,
         net: false,
-        missing: || None,
+        members: &[],
+        missing: |_| None,
         make,
     }
 }
@@ -124,7 +148,12 @@ impl Kind {
         self
     }
 
-    const fn needs(mut self, missing: fn() -> Option<String>) -> Kind {
+    const fn among(mut self, members: &'static [usize]) -> Kind {
+        self.members = members;
+        self
+    }
+
+    const fn needs(mut self, missing: fn(&Path) -> Option<String>) -> Kind {
         self.missing = missing;
         self
     }
@@ -144,57 +173,9 @@ pub fn named(name: &str) -> Result<&'static Kind, String> {
     })
 }
 
-/// Beside which a forged death is believed.
-const LETS_ELECT: &[&str] = &["forge-death", "clock", "pause-connector", "rabbit"];
-
-/// Whether its probe looks for who reaches whom.
-fn cuts(name: &str) -> bool {
-    name.starts_with("partition") || matches!(name, "flap" | "reset")
-}
-
-/// Whether it ends processes.
-fn ends(name: &str) -> bool {
-    name.starts_with("kill") || matches!(name, "storm" | "power")
-}
-
-const DEAD: &str = "who is dead already is not killed";
-
-/// Why two can't be at work at the same time, if they can't.
-#[must_use]
-pub fn apart(one: &str, other: &str) -> Option<&'static str> {
-    let on_net = |name: &str| named(name).is_ok_and(|kind| kind.net);
-    match (one, other) {
-        ("latency", other) if on_net(other) => {
-            Some("what goes through relays meets no rule between the members")
-        }
-        ("forge-death", other) if !LETS_ELECT.contains(&other) => {
-            Some("the others have to believe the death, and to elect somebody at once")
-        }
-        ("power", "disk-full") => Some("each needs a disk of another kind"),
-        ("kill-majority" | "kill-all", other) if one != other && ends(other) => Some(DEAD),
-        ("power", "storm") => Some(DEAD),
-        (one, other) if one != other && cuts(one) && cuts(other) => {
-            Some("what the one has cut off is no proof of the other")
-        }
-        _ => None,
-    }
-}
-
-/// Whether all of these exist and can be at work at the same time.
-///
-/// # Errors
-/// When one doesn't, or two can't; says which and why.
-pub fn together(names: &[&str]) -> Result<(), String> {
-    for one in names {
-        named(one)?;
-        for other in names {
-            if let Some(reason) = apart(one, other) {
-                return Err(format!("not {one} and {other} together: {reason}"));
-            }
-        }
-    }
-    Ok(())
-}
+/// No blow but a state of things, from its beginning to the end of the run, in which all has
+/// to go on; what other faults do is told as if it weren't there.
+pub const STEADY: &[&str] = &["far", "thin"];
 
 /// Goes through the steps of one nemesis, one after another.
 pub async fn track(bed: Arc<Bed>, steps: Vec<Step>, begun: Instant, stop: Stop) {
@@ -224,11 +205,12 @@ async fn fault(bed: &Arc<Bed>, kind: &Kind, step: &Step, stop: &Stop) -> Fault {
         healing: None,
         healed: None,
     };
-    let heals = Instant::now() + Duration::from_millis(step.lasts_ms);
     match nemesis.begin(bed, &mut dice).await {
         Ok(target) => (fault.target, fault.members) = (target.told, target.members),
         Err(problem) => fault.probe = format!("not done: {problem}"),
     }
+    // Some take a while to be done.
+    let heals = Instant::now() + Duration::from_millis(step.lasts_ms);
     if fault.probe.is_empty() {
         prove(bed, nemesis.as_mut(), &mut fault).await;
         stop.until(heals).await;
@@ -260,24 +242,5 @@ async fn prove(bed: &Arc<Bed>, nemesis: &mut dyn Nemesis, fault: &mut Fault) {
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_would_not_take_effect_together_is_kept_apart() {
-        assert!(apart("latency", "partition").is_some());
-        assert!(apart("power", "disk-full").is_some());
-        assert!(apart("kill-all", "storm").is_some() && apart("storm", "kill").is_none());
-        assert!(apart("flap", "partition").is_some() && apart("flap", "loss").is_none());
-        assert!(apart("forge-death", "kill").is_some());
-        assert!(apart("forge-death", "forge-death").is_none());
-        assert!(apart("latency", "kill").is_none() && apart("kill", "partition").is_none());
-        assert!(named("kill").is_ok() && named("none").is_err());
-        assert!(together(&["kill", "partition"]).is_ok());
-        assert!(together(&["storm", "power"]).is_err() && together(&["kill", "none"]).is_err());
     }
 }

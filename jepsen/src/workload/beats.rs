@@ -18,7 +18,7 @@ const TO_ONE_KEY: u64 = 100;
 
 /// Whether a workload writes by itself.
 fn writes(workload: &str) -> bool {
-    ["register", "set", "config", "watch"].contains(&workload)
+    ["register", "set", "config", "watch", "large"].contains(&workload)
 }
 
 /// Writes until it is stopped.

@@ -5,9 +5,11 @@ pub mod beats;
 pub mod config;
 pub mod election;
 pub mod http;
+pub mod large;
 pub mod messages;
 pub mod pace;
 pub mod register;
+pub mod sends;
 pub mod set;
 pub mod sink;
 pub mod stream;
@@ -21,7 +23,7 @@ use crate::{bed::Bed, stop::Stop};
 
 /// The names of all, in the order in which a soak goes through them.
 pub const ALL: &[&str] = &[
-    "register", "set", "election", "http", "config", "mutex", "queue", "watch",
+    "register", "set", "election", "http", "config", "mutex", "queue", "watch", "sends", "large",
 ];
 
 /// A workload.
@@ -65,6 +67,8 @@ pub fn named(name: &str) -> Result<Arc<dyn Workload>, String> {
         "config" => Arc::new(config::Config),
         "mutex" => Arc::new(messages::Messages::mutex()),
         "queue" => Arc::new(messages::Messages::queue()),
+        "sends" => Arc::new(sends::Sends::default()),
+        "large" => Arc::new(large::Large::default()),
         _ => return Err(format!("there is no workload {name:?}; there are {ALL:?}")),
     })
 }
@@ -72,5 +76,5 @@ pub fn named(name: &str) -> Result<Arc<dyn Workload>, String> {
 /// Whether it needs RabbitMQ.
 #[must_use]
 pub fn needs_broker(name: &str) -> bool {
-    ["mutex", "queue"].contains(&name)
+    ["mutex", "queue", "sends"].contains(&name)
 }

@@ -4,6 +4,7 @@ mod tale;
 
 mod anomalies;
 mod ends;
+mod lasting;
 mod others;
 mod pages;
 mod simulated;

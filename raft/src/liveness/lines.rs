@@ -7,7 +7,7 @@ use std::{
 };
 
 use quorate_proto::peer;
-use tokio::time::timeout;
+use tokio::{time::timeout, try_join};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Known, Sign, line};
@@ -54,7 +54,8 @@ async fn hold(node: Arc<Inner>, id: MemberId, address: String) {
         tracing::debug!(member = id, ?sign, "liveness");
         node.liveness.note(id, &address, sign);
         if sign == Sign::Alive {
-            // The first call to a member opens the connection that votes go through.
+            // The first calls to a member open the connections that votes go through, and the
+            // first entry after them.
             tokio::spawn(warm(node.clone(), id));
         }
     })
@@ -70,7 +71,8 @@ async fn warm(node: Arc<Inner>, id: MemberId) {
         index: 0,
         wait_ms: 0,
     };
-    match timeout(CALL_PATIENCE, peer.control.applied(request)).await {
+    let both = async { try_join!(peer.urgent.applied(request), peer.control.applied(request)) };
+    match timeout(CALL_PATIENCE, both).await {
         Ok(Ok(_)) => tracing::debug!(member = id, took = ?began.elapsed(), "can be called"),
         Ok(Err(why)) => tracing::debug!(member = id, "can't be called: {}", why.message()),
         Err(_) => tracing::debug!(member = id, "does not answer"),

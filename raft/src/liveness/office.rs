@@ -160,7 +160,7 @@ impl Inner {
                     transfer: true,
                     reason: peer::Reason::Death.into(),
                 };
-                let asked = peer.control.pre_vote(request);
+                let asked = peer.urgent.pre_vote(request);
                 let answer = timeout(self.timing.election_min, asked).await;
                 if let Ok(Ok(answer)) = answer
                     && answer.into_inner().granted

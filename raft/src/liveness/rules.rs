@@ -9,7 +9,7 @@ use super::{REFUSALS, Sign};
 use crate::{MemberId, node::Ballot};
 
 /// Between the candidates.
-pub(super) const STAGGER: Duration = Duration::from_millis(20);
+pub(crate) const STAGGER: Duration = Duration::from_millis(20);
 
 /// Attempts at an address whose connection was lost.
 const ATTEMPTS: u32 = 60;
@@ -21,7 +21,7 @@ const ACCEPTED: u32 = 10;
 
 /// How an attempt to connect went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Attempt {
+pub(crate) enum Attempt {
     Refused,
     Accepted,
     /// Accepted and reset at once: a listener that is being closed.
@@ -32,7 +32,7 @@ pub(super) enum Attempt {
 
 /// What follows from an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Dead,
     Again,
     Connected,
@@ -41,14 +41,14 @@ pub(super) enum Step {
 
 /// A process whose connection was lost.
 #[derive(Debug, Default)]
-pub(super) struct Suspicion {
+pub(crate) struct Suspicion {
     attempts: u32,
     refusals: u32,
     accepted: u32,
 }
 
 impl Suspicion {
-    pub(super) fn after(&mut self, attempt: Attempt) -> Step {
+    pub(crate) fn after(&mut self, attempt: Attempt) -> Step {
         self.attempts += 1;
         (self.refusals, self.accepted) = match attempt {
             Attempt::Refused => (self.refusals + 1, 0),
@@ -66,7 +66,7 @@ impl Suspicion {
 }
 
 /// What is known after `next` was seen: a death lasts until a connection is held again.
-pub(super) fn sign(known: Sign, next: Sign) -> Sign {
+pub(crate) fn sign(known: Sign, next: Sign) -> Sign {
     match (known, next) {
         (Sign::Dead(since), Sign::Unknown | Sign::Absent | Sign::Dead(_)) => Sign::Dead(since),
         (_, next) => next,
@@ -88,7 +88,7 @@ pub(crate) fn honoured(me: MemberId, vote: Ballot, dead: bool) -> bool {
 
 /// How many voters stand before `me`; `None` when it is no voter. `voters` are the sets of
 /// the effective membership.
-pub(super) fn rank(
+pub(crate) fn rank(
     me: MemberId,
     voters: &[BTreeSet<MemberId>],
     dead: impl Fn(MemberId) -> bool,
@@ -102,7 +102,7 @@ pub(super) fn rank(
 }
 
 /// Whether `granted` is a quorum of each set.
-pub(super) fn quorum(voters: &[BTreeSet<MemberId>], granted: &BTreeSet<MemberId>) -> bool {
+pub(crate) fn quorum(voters: &[BTreeSet<MemberId>], granted: &BTreeSet<MemberId>) -> bool {
     let of = |set: &BTreeSet<MemberId>| set.intersection(granted).count() * 2 > set.len();
     !voters.is_empty() && voters.iter().all(of)
 }

@@ -8,23 +8,24 @@ use std::{
 
 use futures_util::{Stream, future::BoxFuture, stream::BoxStream};
 use openraft::{
-    OptionalSend,
+    LogIdOptionExt, OptionalSend,
     errors::{RPCError, ReplicationClosed, StreamingError},
     network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2, stream_append_sequential},
     raft::StreamAppendResult,
 };
 use quorate_planted::{Mutant, planted};
 use quorate_proto::peer::{self, append_response::Outcome};
+use tokio::time::timeout;
 use tonic::Status;
 
 use super::{
-    Peer, Peers,
-    errors::{rpc_error, unreachable},
+    Peer, Peers, RoundTrips,
+    errors::{rpc_error, stalled, unreachable},
     pipeline, snapshot,
 };
 use crate::{
     Member, MemberId, Reason,
-    node::Tracker,
+    node::{LogHistory, Tracker},
     storage::{
         SnapshotFile, convert,
         types::{Snapshot, Types, Vote},
@@ -46,10 +47,16 @@ const BACKOFF: [Duration; 3] = [
     Duration::from_millis(100),
 ];
 
+/// Heartbeats are waited for so many times as long as a voter has patience, to know how late
+/// their answers are.
+const LATE: u32 = 2;
+
 /// Makes a [`Link`] for each member that openraft wants to call.
 pub(crate) struct Links {
     pub(crate) peers: Arc<Peers>,
     pub(crate) tracker: Arc<Tracker>,
+    pub(crate) history: Arc<LogHistory>,
+    pub(crate) trips: Arc<RoundTrips>,
 }
 
 impl Links {
@@ -60,6 +67,8 @@ impl Links {
             heartbeat,
             peers: self.peers.clone(),
             tracker: self.tracker.clone(),
+            history: self.history.clone(),
+            trips: self.trips.clone(),
         }
     }
 }
@@ -82,6 +91,8 @@ pub(crate) struct Link {
     heartbeat: bool,
     peers: Arc<Peers>,
     tracker: Arc<Tracker>,
+    history: Arc<LogHistory>,
+    trips: Arc<RoundTrips>,
 }
 
 impl Link {
@@ -96,14 +107,16 @@ impl Link {
         pre: bool,
     ) -> Result<(VoteResponse, Duration), RPCError<Types>> {
         let term = rpc.vote.leader_id.term;
-        let reason = self.tracker.asks(term, rpc.leadership_transfer);
+        let reason = self
+            .tracker
+            .asks(term, rpc.leadership_transfer, Instant::now());
         let request = peer::VoteRequest {
             ballot: Some(convert::vote_to_proto(&rpc.vote)),
             last: convert::opt_log_id_to_proto(rpc.last_log_id.as_ref()),
             transfer: reason != Reason::Timeout,
             reason: peer::Reason::from(reason).into(),
         };
-        let mut client = self.peer()?.control;
+        let mut client = self.peer()?.urgent;
         let answer = match pre {
             true => client.pre_vote(request).await,
             false => client.vote(request).await,
@@ -115,7 +128,7 @@ impl Link {
             last_log_id: convert::opt_log_id_from_proto(answer.last.as_ref())
                 .map_err(|e| rpc_error(&Status::internal(e.to_string())))?,
         };
-        Ok((response, Duration::from_millis(answer.heard_ms_ago)))
+        Ok((response, Duration::from_micros(answer.lease_left_us)))
     }
 }
 
@@ -127,8 +140,21 @@ impl RaftNetworkV2<Types> for Link {
         rpc: AppendRequest,
         _option: RPCOption,
     ) -> Result<AppendResponse, RPCError<Types>> {
-        let mut client = self.peer()?.control;
-        let answer = client.append(append_request(rpc)).await;
+        let mut client = self.peer()?.urgent;
+        let request = append_request(rpc, self.tracker.lease());
+        let (target, trips, sent) = (self.target, self.trips.clone(), Instant::now());
+        let patience = self.tracker.pace().borrow().patience.election_max * LATE;
+        // On its own: openraft gives up on what takes too long, and then it is to be known how
+        // long it took.
+        let call = tokio::spawn(timeout(patience, async move {
+            let answer = client.append(request).await;
+            if answer.is_ok() {
+                trips.note(target, sent.elapsed());
+            }
+            answer
+        }));
+        let answer = call.await.map_err(unreachable)?;
+        let answer = answer.map_err(|_| stalled(patience))?;
         append_response(answer.map_err(|s| rpc_error(&s))?.into_inner())
     }
 
@@ -149,7 +175,10 @@ impl RaftNetworkV2<Types> for Link {
         }
         // One and the same of the others, as long as this member leads.
         let believed = planted(Mutant::QuorumOffByOne) && self.peers.after(0) == Some(self.target);
-        Box::pin(async move { Ok(pipeline::open(self.peer()?.control, input, believed)) })
+        Box::pin(async move {
+            let (client, tracker) = (self.peer()?.control, self.tracker.clone());
+            Ok(pipeline::open(client, input, tracker, believed))
+        })
     }
 
     async fn vote(
@@ -157,10 +186,10 @@ impl RaftNetworkV2<Types> for Link {
         rpc: VoteRequest,
         _option: RPCOption,
     ) -> Result<VoteResponse, RPCError<Types>> {
-        let (response, age) = self.ask(&rpc, false).await?;
+        let (response, left) = self.ask(&rpc, false).await?;
         if response.vote_granted && response.vote == rpc.vote {
             let term = rpc.vote.leader_id.term;
-            self.tracker.vote_received(term, Instant::now(), age);
+            self.tracker.vote_received(term, Instant::now(), left);
         }
         Ok(response)
     }
@@ -181,10 +210,15 @@ impl RaftNetworkV2<Types> for Link {
         _option: RPCOption,
     ) -> Result<SnapshotResponse, StreamingError<Types>> {
         let client = self.peer().map_err(StreamingError::from)?.bulk;
-        tokio::select! {
-            closed = cancel => Err(StreamingError::Closed(closed)),
-            answer = snapshot::send(client, vote, snapshot) => Ok(SnapshotResponse::new(answer?)),
-        }
+        let last = snapshot.meta.last_log_id.index().unwrap_or_default();
+        let hold = self.history.hold(self.target, last);
+        let sent = snapshot::send(client, vote, snapshot, self.tracker.lease());
+        let answer = tokio::select! {
+            closed = cancel => return Err(StreamingError::Closed(closed)),
+            answer = sent => answer?,
+        };
+        hold.arrived();
+        Ok(SnapshotResponse::new(answer))
     }
 
     async fn transfer_leader(
@@ -197,7 +231,7 @@ impl RaftNetworkV2<Types> for Link {
             to: *request.to_node_id(),
             last: convert::opt_log_id_to_proto(request.last_log_id()),
         };
-        let answer = self.peer()?.control.transfer_leader(message).await;
+        let answer = self.peer()?.urgent.transfer_leader(message).await;
         let answer = answer.map_err(|s| rpc_error(&s))?.into_inner();
         if !answer.accepted {
             tracing::warn!(member = self.target, "refuses to take over: {}", answer.why);
@@ -219,13 +253,20 @@ fn vote(ballot: Option<peer::Ballot>) -> Result<Vote, RPCError<Types>> {
     convert::vote_from_proto(&ballot).map_err(|e| malformed(e.to_string()))
 }
 
-pub(super) fn append_request(rpc: AppendRequest) -> peer::AppendRequest {
+/// `lease`: how long the leader's lease will run, counted from when it took this in hand.
+pub(super) fn append_request(rpc: AppendRequest, lease: Duration) -> peer::AppendRequest {
     peer::AppendRequest {
         ballot: Some(convert::vote_to_proto(&rpc.vote)),
         previous: convert::opt_log_id_to_proto(rpc.prev_log_id.as_ref()),
         entries: rpc.entries.iter().map(convert::entry_to_proto).collect(),
         committed: convert::opt_log_id_to_proto(rpc.leader_commit.as_ref()),
+        lease_us: micros(lease),
     }
+}
+
+/// Rounded up, for the other side.
+pub(super) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
 pub(super) fn append_response(

@@ -1,4 +1,4 @@
-//! Member to member: one cached connection per peer for what is small and urgent, one for
+//! Member to member: cached connections to each peer, for what is urgent, for the log and for
 //! snapshots, and the service on the peer port.
 
 mod client;
@@ -8,6 +8,7 @@ mod peers;
 mod pipeline;
 mod server;
 mod snapshot;
+mod trips;
 
 pub(crate) use client::Links;
 pub(crate) use errors::{Fate, fate};
@@ -15,6 +16,9 @@ pub(crate) use gate::Gate;
 use peers::Peer;
 pub(crate) use peers::{Dial, Peers};
 pub(crate) use server::{MAX_INCOMING, PeerServer};
+pub(crate) use trips::RoundTrips;
+
+use tonic::transport::Server;
 
 use crate::{node::Ballot, storage::types::Vote};
 
@@ -26,6 +30,20 @@ pub(crate) const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
 /// A snapshot travels in pieces of this size.
 pub(crate) const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// What one stream, of the log or of a snapshot, may have under way.
+const STREAM_WINDOW: u32 = MAX_MESSAGE as u32;
+
+/// What one connection may have under way: well above a stream's, so that one that is full
+/// leaves room for the others.
+const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
+
+/// What a peer port is served by: a server with the windows that members count on.
+pub fn peer_server() -> Server {
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+}
 
 pub(crate) fn ballot_of(vote: &Vote) -> Ballot {
     Ballot {

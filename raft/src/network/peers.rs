@@ -1,4 +1,8 @@
 //! Where the peers are, and the connections to them.
+//!
+//! Three to each. What shares a connection shares its windows and the socket's buffer, and
+//! waits behind what was written before it: megabytes of log, where a link is slow. A
+//! heartbeat that waits so long is a lease that lapses, and an election for nothing.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -9,7 +13,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::{MAX_MESSAGE, gate::Stamp};
+use super::{CONNECTION_WINDOW, MAX_MESSAGE, STREAM_WINDOW, gate::Stamp, snapshot::PIECE_PATIENCE};
 use crate::{Member, MemberId, Timing};
 
 pub(crate) type Client = RaftClient<InterceptedService<Channel, Stamp>>;
@@ -22,9 +26,12 @@ pub(crate) type Dial = Arc<dyn Fn(MemberId, &str) -> String + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct Peer {
     address: String,
-    /// For what is small and urgent.
+    /// For what a lease or an election hangs on: heartbeats and votes. Each answer is small
+    /// and must not wait behind anything that is not.
+    pub(crate) urgent: Client,
+    /// For the log, and for what is asked of a leader.
     pub(crate) control: Client,
-    /// For snapshots, so that a heartbeat never waits behind one.
+    /// For snapshots, so that the log never waits behind one.
     pub(crate) bulk: Client,
 }
 
@@ -101,8 +108,15 @@ impl Peers {
 
     fn connect(&self, id: MemberId, member: &Member) -> Result<Peer, String> {
         let stamp = Stamp::new(&self.cluster, id).ok_or("the cluster's id is not ASCII")?;
-        let endpoint = self.endpoint(&self.dialled(id, &member.peer))?;
-        let client = || {
+        let dialled = self.dialled(id, &member.peer);
+        // A connection whose other end vanished without a word is given up after about two
+        // promises, so that what waits on it learns that its fate is not known.
+        let (least, most) = (Duration::from_millis(250), Duration::from_secs(5));
+        let endpoint = self.endpoint(&dialled, self.timing.failover.clamp(least, most))?;
+        // The question whether it still lives waits behind what is in the sockets: of a
+        // snapshot on a slow link that is seconds, in which nothing is wrong.
+        let patient = self.endpoint(&dialled, PIECE_PATIENCE)?;
+        let client = |endpoint: &Endpoint| {
             let service = InterceptedService::new(endpoint.connect_lazy(), stamp.clone());
             RaftClient::new(service)
                 .max_decoding_message_size(MAX_MESSAGE)
@@ -110,26 +124,24 @@ impl Peers {
         };
         Ok(Peer {
             address: member.peer.clone(),
-            control: client(),
-            bulk: client(),
+            urgent: client(&endpoint),
+            control: client(&endpoint),
+            bulk: client(&patient),
         })
     }
 
-    fn endpoint(&self, address: &str) -> Result<Endpoint, String> {
+    fn endpoint(&self, address: &str, silence: Duration) -> Result<Endpoint, String> {
         let uri = format!("http://{address}");
         let endpoint = Endpoint::from_shared(uri).map_err(|e| e.to_string())?;
-        // A connection whose other end vanished without a word is given up after about two
-        // promises, so that what waits on it learns that its fate is not known.
-        let (least, most) = (Duration::from_millis(250), Duration::from_secs(5));
-        let silence = self.timing.failover.clamp(least, most);
-        let connect = self.timing.election_max.clamp(least / 2, most);
+        let (least, most) = (Duration::from_millis(125), Duration::from_secs(5));
+        let connect = self.timing.election_max.clamp(least, most);
         Ok(endpoint
             .tcp_nodelay(true)
             .connect_timeout(connect)
             .http2_keep_alive_interval(silence)
             .keep_alive_timeout(silence)
             .keep_alive_while_idle(true)
-            .initial_stream_window_size(MAX_MESSAGE as u32)
-            .initial_connection_window_size(4 * MAX_MESSAGE as u32))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW))
     }
 }

@@ -10,6 +10,7 @@
 use std::{
     collections::VecDeque,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -33,7 +34,10 @@ use super::{
     errors::{rpc_error, stalled},
     peers::Client,
 };
-use crate::storage::types::{LogId, Types};
+use crate::{
+    node::Tracker,
+    storage::types::{LogId, Types},
+};
 
 /// Messages that may wait for their answers.
 const WINDOW: usize = 32;
@@ -52,7 +56,12 @@ type Opening = BoxFuture<'static, Result<Response<Streaming<peer::AppendResponse
 /// The answers, in the order of the requests. The stream is opened when they are first
 /// asked for, and the first request does not wait until it is open. `believed`: the other
 /// side is taken to have done what it does not answer, which is a planted bug.
-pub(super) fn open<S>(mut client: Client, input: S, believed: bool) -> BoxStream<'static, Answer>
+pub(super) fn open<S>(
+    mut client: Client,
+    input: S,
+    tracker: Arc<Tracker>,
+    believed: bool,
+) -> BoxStream<'static, Answer>
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
 {
@@ -65,6 +74,7 @@ where
         answers: Answers::Opening(opening.boxed()),
         window: Window::default(),
         patience: Box::pin(tokio::time::sleep(PATIENCE)),
+        tracker,
         believed,
         over: false,
     })
@@ -141,6 +151,8 @@ struct Pipeline<S> {
     answers: Answers,
     window: Window,
     patience: Pin<Box<Sleep>>,
+    /// Says which lease a request carries.
+    tracker: Arc<Tracker>,
     believed: bool,
     over: bool,
 }
@@ -181,7 +193,7 @@ where
                 }
                 self.window.sent(&request);
                 self.requests
-                    .send_item(append_request(request))
+                    .send_item(append_request(request, self.tracker.lease()))
                     .map_err(ended)?;
             }
             if self.window.waiting.len() >= WINDOW {

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use quorate_proto::peer::{self, append_response, raft_server};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{ballot_of, snapshot};
+use super::{ballot_of, client::micros, snapshot};
 use crate::{
     Reason,
     node::{Ballot, Inner, Tried},
@@ -42,9 +42,11 @@ impl raft_server::Raft for PeerServer {
 
     async fn append(&self, request: Request<peer::AppendRequest>) -> Answer<peer::AppendResponse> {
         let at = Instant::now();
-        let request = append_request(request.into_inner())?;
+        let request = request.into_inner();
+        let lease = Duration::from_micros(request.lease_us);
+        let request = append_request(request)?;
         let ballot = ballot_of(&request.vote);
-        self.node.tracker.arrived(ballot, at);
+        self.node.arrived(ballot, at, lease).await?;
         let answer = self.node.raft.append_entries(request).await;
         let answer = answer.map_err(|e| stopped(&e))?;
         Ok(Response::new(self.appended(answer, ballot, at)))
@@ -74,15 +76,15 @@ impl raft_server::Raft for PeerServer {
         let answer = self.node.raft.vote(request).await;
         let answer = answer.map_err(|e| stopped(&e))?;
         // The vote is on disk; from here on no earlier leader is answered.
-        let age = match answer.vote_granted {
-            true => self.node.tracker.voted(ballot),
+        let left = match answer.vote_granted {
+            true => self.node.tracker.voted(ballot, Instant::now()),
             false => Duration::ZERO,
         };
         Ok(Response::new(peer::VoteResponse {
             ballot: Some(convert::vote_to_proto(&answer.vote)),
             granted: answer.vote_granted,
             last: convert::opt_log_id_to_proto(answer.last_log_id.as_ref()),
-            heard_ms_ago: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+            lease_left_us: micros(left),
         }))
     }
 
@@ -102,7 +104,7 @@ impl raft_server::Raft for PeerServer {
             ballot: Some(convert::vote_to_proto(&vote)),
             granted,
             last: convert::opt_log_id_to_proto(last.as_ref()),
-            heard_ms_ago: 0,
+            lease_left_us: 0,
         }))
     }
 
@@ -119,7 +121,8 @@ impl raft_server::Raft for PeerServer {
             ));
         };
         let vote = vote(header.ballot.as_ref())?;
-        self.node.tracker.arrived(ballot_of(&vote), at);
+        let lease = Duration::from_micros(header.lease_us);
+        self.node.arrived(ballot_of(&vote), at, lease).await?;
         let Ok(_one) = self.node.incoming.try_acquire() else {
             return Err(Status::resource_exhausted("other snapshots are coming in"));
         };
@@ -129,7 +132,9 @@ impl raft_server::Raft for PeerServer {
         let answer = self.node.raft.install_full_snapshot(vote, snapshot).await;
         let answer = answer.map_err(|e| fatal(&e))?;
         if answer.vote == vote {
-            self.node.tracker.accepted(ballot_of(&vote), at);
+            self.node
+                .tracker
+                .accepted(ballot_of(&vote), at, Instant::now());
         }
         Ok(Response::new(peer::SnapshotResponse {
             ballot: Some(convert::vote_to_proto(&answer.vote)),
@@ -236,6 +241,18 @@ impl raft_server::Raft for PeerServer {
     }
 }
 
+impl Inner {
+    /// An append or snapshot of a leader arrived at `at`, with this lease. To be called before
+    /// openraft sees it.
+    async fn arrived(&self, ballot: Ballot, at: Instant, lease: Duration) -> Result<(), Status> {
+        let covered = self.longest.cover(lease, at).await;
+        covered
+            .map_err(|e| Status::unavailable(format!("the lease can't be written down: {e}")))?;
+        self.tracker.arrived(ballot, at, lease);
+        Ok(())
+    }
+}
+
 impl PeerServer {
     /// Whether this member need not stand by its leader. The leader itself can release
     /// voters; whoever asks because it has died needs the agreement of this member's own
@@ -262,7 +279,7 @@ impl PeerServer {
             }
             accepted => {
                 // A conflict, too, is an answer to the leader.
-                self.node.tracker.accepted(ballot, at);
+                self.node.tracker.accepted(ballot, at, Instant::now());
                 match accepted {
                     AppendEntriesResponse::PartialSuccess(Some(id)) => {
                         Outcome::Partial(convert::log_id_to_proto(&id))
@@ -285,13 +302,18 @@ fn arriving(
     arrivals: Arc<Mutex<VecDeque<(Ballot, Instant)>>>,
 ) -> impl Stream<Item = AppendEntriesRequest<Types>> + Send + 'static {
     stream
-        .map(move |message| {
+        .then(move |message| {
             let at = Instant::now();
-            let request = append_request(message?)?;
-            let ballot = ballot_of(&request.vote);
-            node.tracker.arrived(ballot, at);
-            arrivals.lock().push_back((ballot, at));
-            Ok(request)
+            let (node, arrivals) = (node.clone(), arrivals.clone());
+            async move {
+                let message = message?;
+                let lease = Duration::from_micros(message.lease_us);
+                let request = append_request(message)?;
+                let ballot = ballot_of(&request.vote);
+                node.arrived(ballot, at, lease).await?;
+                arrivals.lock().push_back((ballot, at));
+                Ok(request)
+            }
         })
         .take_while(|request: &Result<_, Status>| {
             if let Err(why) = request {

@@ -14,6 +14,7 @@ use tonic::{Status, Streaming};
 
 use super::{
     CHUNK_BYTES,
+    client::micros,
     errors::{rpc_error, stalled},
     peers::Client,
 };
@@ -24,7 +25,7 @@ use crate::storage::{
 };
 
 /// How long one piece may take.
-const PIECE_PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PIECE_PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long a received snapshot may take to be installed: a minute, and a second for each
 /// of these many bytes.
@@ -35,6 +36,7 @@ pub(super) async fn send(
     mut client: Client,
     vote: Vote,
     snapshot: Snapshot,
+    lease: Duration,
 ) -> Result<Vote, StreamingError<Types>> {
     let file = snapshot.snapshot;
     let header = peer::SnapshotHeader {
@@ -42,6 +44,7 @@ pub(super) async fn send(
         snapshot_id: file.path().display().to_string(),
         length: file.length(),
         crc32c: file.crc32c(),
+        lease_us: micros(lease),
         ..convert::snapshot_meta_to_proto(&snapshot.meta)
     };
     let (tx, rx) = mpsc::channel(2);

@@ -72,7 +72,7 @@ fn own_commit(seen: &RaftMetrics<Types>, me: u64) -> bool {
 
 fn observe(node: &Inner, seen: &RaftMetrics<Types>, now: Instant, acked: &mut Acked) {
     let acked = seen.last_quorum_acked.map(|at| acked.at(at.into_inner()));
-    let elected = node.tracker.observe(Observed {
+    let observed = Observed {
         term: seen.current_term,
         leader: seen.current_leader,
         own_commit: own_commit(seen, node.id),
@@ -81,7 +81,8 @@ fn observe(node: &Inner, seen: &RaftMetrics<Types>, now: Instant, acked: &mut Ac
         } else {
             acked
         },
-    });
+    };
+    let elected = node.tracker.observe(observed, Instant::now());
     if elected {
         metrics::counter!("quorate_elections_won_total").increment(1);
         tracing::info!(member = node.id, term = seen.current_term, "elected");

@@ -20,11 +20,13 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use quorate_planted::{Mutant, planted};
 use tokio::sync::watch;
 
 use super::strain::Gauge;
 use crate::{
-    Election, MemberId, Reason, Timing,
+    Election, MemberId, Pace, Reason,
+    timing::Leases,
     votes::{Granted, Heard},
 };
 
@@ -42,8 +44,10 @@ pub struct Leadership {
     /// As leader: when the last heartbeat round that a quorum has answered was *sent*.
     /// As follower: when the last append of the leader arrived. The lease runs from here.
     pub heard_at: Option<Instant>,
-    /// As leader: nobody else's lease can run any more from here on (votes carry how long
-    /// ago each voter last answered another leader; 1.02 x lease after the latest of them).
+    /// As leader: how long that lease is. The present pace may be another one.
+    pub lease: Duration,
+    /// As leader: nobody else's lease can run any more from here on (votes carry how much
+    /// of others' leases is left that each voter had a part in; see [`crate::votes`]).
     /// A reign activates nothing that is fenced by lease before it.
     pub lease_clear_at: Option<Instant>,
     /// As leader: how it came to be.
@@ -72,18 +76,22 @@ pub(crate) struct Observed {
 /// Merges what the sources know and publishes it.
 pub(crate) struct Tracker {
     me: MemberId,
-    timing: Timing,
+    pace: watch::Sender<Pace>,
     strain: Arc<Gauge>,
     state: Mutex<State>,
     out: watch::Sender<Leadership>,
 }
 
 struct State {
+    /// Whether this member is stopping: it is no leader any more and knows none, but openraft
+    /// may still answer what arrives, so all else is kept up.
+    stopped: bool,
     ballot: Ballot,
     /// When this member learned of it.
     since: Instant,
     leading: bool,
     heard_at: Option<Instant>,
+    leases: Leases,
     heard: Heard,
     granted: Granted,
     /// Fixed when this member sees itself elected.
@@ -103,21 +111,30 @@ struct Campaign {
 }
 
 impl Tracker {
-    pub(crate) fn new(me: MemberId, timing: Timing, strain: Arc<Gauge>) -> Self {
+    /// `longest`: see [`Heard::new`].
+    pub(crate) fn new(
+        me: MemberId,
+        pace: Pace,
+        longest: Duration,
+        strain: Arc<Gauge>,
+        now: Instant,
+    ) -> Self {
         let initial = Leadership {
             me,
             ..Leadership::default()
         };
         Tracker {
             me,
-            timing,
+            pace: watch::Sender::new(pace),
             strain,
             state: Mutex::new(State {
                 ballot: Ballot::default(),
-                since: Instant::now(),
+                since: now,
                 leading: false,
                 heard_at: None,
-                heard: Heard::new(Instant::now()),
+                heard: Heard::new(now, longest),
+                stopped: false,
+                leases: Leases::new(now, pace.lease.lease),
                 granted: Granted::default(),
                 lease_clear_at: None,
                 election: None,
@@ -136,6 +153,34 @@ impl Tracker {
         *self.out.borrow()
     }
 
+    pub(crate) fn pace(&self) -> watch::Receiver<Pace> {
+        self.pace.subscribe()
+    }
+
+    /// Goes on by other timers.
+    pub(crate) fn set_pace(&self, pace: Pace) {
+        self.set_pace_at(pace, Instant::now);
+    }
+
+    pub(super) fn set_pace_at(&self, pace: Pace, now: impl FnOnce() -> Instant) {
+        let former = self.pace.send_replace(pace);
+        // Taken last: what is sent from then on carries the new lease.
+        if former.lease.lease != pace.lease.lease {
+            self.lease_changed(pace.lease.lease, now());
+        }
+    }
+
+    fn lease_changed(&self, lease: Duration, since: Instant) {
+        let mut state = self.state.lock();
+        state.leases.change(since, lease);
+        self.publish(&state);
+    }
+
+    /// How long a lease is that is asked for now.
+    pub(crate) fn lease(&self) -> Duration {
+        self.pace.borrow().lease.lease
+    }
+
     /// The latest ballot, and since when this member has known of it.
     pub(crate) fn ballot(&self) -> (Ballot, Instant) {
         let state = self.state.lock();
@@ -143,30 +188,35 @@ impl Tracker {
     }
 
     /// The leader, unless it has not been heard for so long that it can't have a lease.
-    pub(crate) fn live_leader(&self) -> Option<MemberId> {
+    pub(crate) fn live_leader(&self, now: Instant) -> Option<MemberId> {
         let seen = self.current();
+        let patience = self.pace.borrow().patience.election_max;
         let fresh = seen
             .heard_at
-            .is_some_and(|at| at.elapsed() < self.timing.election_max);
+            .is_some_and(|at| now.saturating_duration_since(at) < patience);
         seen.leader.filter(|id| *id == self.me || fresh)
     }
 
     /// An append or snapshot of a leader has arrived and is about to be handed to openraft.
-    pub(crate) fn arrived(&self, ballot: Ballot, at: Instant) {
+    pub(crate) fn arrived(&self, ballot: Ballot, at: Instant, lease: Duration) {
+        let lease = match planted(Mutant::LeaseLengthIgnored) {
+            true => self.lease(),
+            false => lease,
+        };
         let mut state = self.state.lock();
-        // What openraft has seen is never behind `state.ballot`, so this one will be refused.
+        // What openraft has seen is never behind `state.ballot`, so an earlier one will be refused.
         if ballot >= state.ballot {
-            state.heard.note(ballot.member, at);
+            state.heard.note(ballot.member, at, lease);
         }
     }
 
     /// openraft has accepted an append or snapshot of a leader, whether or not its log fitted.
-    pub(crate) fn accepted(&self, ballot: Ballot, at: Instant) {
+    pub(crate) fn accepted(&self, ballot: Ballot, at: Instant, now: Instant) {
         let mut state = self.state.lock();
         if ballot < state.ballot {
             return;
         }
-        state.advance(ballot);
+        state.advance(ballot, now);
         if let Some(last) = state.heard_at {
             self.strain.heartbeat(at.saturating_duration_since(last));
         }
@@ -178,18 +228,21 @@ impl Tracker {
         self.publish(&state);
     }
 
-    /// This member's vote for a candidate is on disk. Returns how long ago it last supported,
-    /// or had, a lease other than the candidate's.
-    pub(crate) fn voted(&self, ballot: Ballot) -> Duration {
+    /// This member's vote for a candidate was on disk at `now`. Returns how long a lease other
+    /// than the candidate's can still run that this member supported or had.
+    pub(crate) fn voted(&self, ballot: Ballot, now: Instant) -> Duration {
         let mut state = self.state.lock();
-        state.advance(ballot);
+        state.advance(ballot, now);
         self.publish(&state);
-        state.heard.latest_but(ballot.member).elapsed()
+        state
+            .heard
+            .over_but(ballot.member)
+            .saturating_duration_since(now)
     }
 
     /// A vote for this member was received; called before openraft counts it.
-    pub(crate) fn vote_received(&self, term: u64, received: Instant, age: Duration) {
-        self.state.lock().granted.note(term, received, age);
+    pub(crate) fn vote_received(&self, term: u64, received: Instant, left: Duration) {
+        self.state.lock().granted.note(term, received, left);
     }
 
     /// This member is about to ask for votes in `term` with the flag that makes voters
@@ -209,7 +262,7 @@ impl Tracker {
 
     /// Why votes are asked for in `term`, now that openraft does so. Without a reason for its
     /// flag there is none.
-    pub(crate) fn asks(&self, term: u64, flagged: bool) -> Reason {
+    pub(crate) fn asks(&self, term: u64, flagged: bool, now: Instant) -> Reason {
         let mut state = self.state.lock();
         match state.campaign.filter(|c| c.term == term) {
             Some(c) if flagged || c.reason == Reason::Timeout => c.reason,
@@ -217,7 +270,7 @@ impl Tracker {
                 state.campaign = Some(Campaign {
                     term,
                     reason: Reason::Timeout,
-                    began: Instant::now(),
+                    began: now,
                 });
                 Reason::Timeout
             }
@@ -225,7 +278,7 @@ impl Tracker {
     }
 
     /// Takes in openraft's metrics. Returns true when this member was elected just now.
-    pub(crate) fn observe(&self, seen: Observed) -> bool {
+    pub(crate) fn observe(&self, seen: Observed, now: Instant) -> bool {
         let ballot = Ballot {
             term: seen.term,
             member: seen.leader.unwrap_or_default(),
@@ -235,15 +288,12 @@ impl Tracker {
         if ballot < state.ballot {
             return false;
         }
-        let elected = state.advance(ballot) && seen.leader == Some(self.me);
+        let elected = state.advance(ballot, now) && seen.leader == Some(self.me);
         if elected {
-            let own = state.heard.latest_but(self.me);
-            let latest = state
-                .granted
-                .latest(seen.term)
-                .map_or(own, |at| at.max(own));
-            state.lease_clear_at = Some(latest + self.timing.lease_elsewhere());
-            state.election = Some(state.elected());
+            let own = state.heard.over_but(self.me);
+            let others = state.granted.over(seen.term);
+            state.lease_clear_at = others.max(Some(own));
+            state.election = Some(state.elected(now));
         }
         if seen.leader == Some(self.me) {
             state.leading |= seen.own_commit;
@@ -251,11 +301,12 @@ impl Tracker {
                 .heard_at
                 .filter(|last| Some(*last) < seen.quorum_acked)
             {
-                self.strain.renewal(last.elapsed());
+                self.strain.renewal(now.saturating_duration_since(last));
             }
             state.heard_at = state.heard_at.max(seen.quorum_acked);
             if let Some(at) = state.heard_at {
-                state.heard.note(self.me, at);
+                let lease = state.leases.from(at);
+                state.heard.note(self.me, at, lease);
             }
         }
         self.publish(&state);
@@ -265,24 +316,22 @@ impl Tracker {
     /// This member is stopping: it leads no longer, whatever the metrics last said.
     pub(crate) fn stopped(&self) {
         let mut state = self.state.lock();
-        state.leading = false;
-        state.heard_at = None;
-        state.ballot = Ballot {
-            term: state.ballot.term,
-            member: MemberId::MAX,
-            committed: false,
-        };
+        state.stopped = true;
         self.publish(&state);
     }
 
     fn publish(&self, state: &State) {
-        let leader = state.ballot.committed.then_some(state.ballot.member);
+        let known = state.ballot.committed && !state.stopped;
+        let leader = known.then_some(state.ballot.member);
         let now = Leadership {
             me: self.me,
             term: state.ballot.term,
             leader,
-            leading: state.leading,
-            heard_at: state.heard_at,
+            leading: state.leading && known,
+            heard_at: state.heard_at.filter(|_| !state.stopped),
+            lease: state
+                .heard_at
+                .map_or(Duration::ZERO, |at| state.leases.from(at)),
             lease_clear_at: state.lease_clear_at.filter(|_| leader == Some(self.me)),
             election: state.election.filter(|_| leader == Some(self.me)),
         };
@@ -296,7 +345,7 @@ impl Tracker {
 
 impl State {
     /// Moves on to a later ballot; whatever was known of the one before is void.
-    fn advance(&mut self, ballot: Ballot) -> bool {
+    fn advance(&mut self, ballot: Ballot, now: Instant) -> bool {
         if ballot <= self.ballot {
             return false;
         }
@@ -304,7 +353,7 @@ impl State {
             self.former = Some((self.ballot.member, self.heard_at));
         }
         self.ballot = ballot;
-        self.since = Instant::now();
+        self.since = now;
         self.leading = false;
         self.heard_at = None;
         self.lease_clear_at = None;
@@ -313,8 +362,7 @@ impl State {
     }
 
     /// How this member came to be elected, just now.
-    fn elected(&self) -> Election {
-        let now = Instant::now();
+    fn elected(&self, now: Instant) -> Election {
         let campaign = self.campaign.filter(|c| c.term == self.ballot.term);
         Election {
             // The only voter asks nobody.

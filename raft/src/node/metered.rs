@@ -11,6 +11,7 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 
+use super::history::LogHistory;
 use crate::{Command, Frozen, Machine};
 
 /// Tells when the log has grown by so many bytes that a snapshot is due.
@@ -47,15 +48,21 @@ impl Growth {
 pub(crate) struct Metered {
     machine: Box<dyn Machine>,
     growth: Arc<Growth>,
+    history: Arc<LogHistory>,
     applied: watch::Sender<u64>,
 }
 
 impl Metered {
-    pub(super) fn new(machine: impl Machine, growth: Arc<Growth>) -> (Self, watch::Receiver<u64>) {
+    pub(super) fn new(
+        machine: impl Machine,
+        growth: Arc<Growth>,
+        history: Arc<LogHistory>,
+    ) -> (Self, watch::Receiver<u64>) {
         let (applied, seen) = watch::channel(0);
         let metered = Metered {
             machine: Box::new(machine),
             growth,
+            history,
             applied,
         };
         (metered, seen)
@@ -63,8 +70,10 @@ impl Metered {
 }
 
 impl Machine for Metered {
-    fn apply(&mut self, command: Command<'_>) -> Vec<u8> {
-        self.growth.add(command.bytes.len() as u64);
+    fn apply(&mut self, command: Command<'_>) -> io::Result<Vec<u8>> {
+        let bytes = command.bytes.len() as u64;
+        self.growth.add(bytes);
+        self.history.note(command.index, bytes);
         self.machine.apply(command)
     }
 

@@ -26,7 +26,8 @@ pub struct SnapshotPolicy {
     pub entries: u64,
     /// or after this many bytes of log since the last one
     pub bytes: u64,
-    /// how many entries stay in the log behind a snapshot, for members that lag a little
+    /// how many entries stay in the log behind a snapshot, for members that lag a little; one
+    /// that is sent a snapshot finds all behind that, within a bound
     pub keep: u64,
 }
 

@@ -14,7 +14,6 @@ use bytes::Bytes;
 use openraft::{
     errors::{ClientWriteError, Fatal, RaftError},
     impls::ProgressResponder,
-    raft::ClientWriteResult,
 };
 use quorate_planted::{Mutant, planted};
 use quorate_proto::peer::{self, propose_response::Outcome};
@@ -23,15 +22,13 @@ use tokio::time::{timeout, timeout_at};
 use super::{
     Inner, Node, ProposeError, Tried,
     retry::{Retry, named},
+    room::ProposalPermit,
 };
 use crate::{
     MemberId,
     network::{Fate, MAX_COMMAND, fate},
     storage::types::{LeaderId, Proposal, Types},
 };
-
-/// Proposals that may be under way at one member.
-pub(super) const MAX_WRITES: usize = 16 * 1024;
 
 /// A command that is committed and applied, here too.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,10 +129,13 @@ impl Inner {
         if !self.running() {
             return Tried::NotHere(None);
         }
-        let Ok(Ok(_permit)) = timeout_at(deadline.into(), self.writes.acquire()).await else {
-            return Tried::Refused("too many writes are under way at the leader".to_owned());
+        let Some(permit) = self.room.take(command.len(), deadline).await else {
+            return Tried::Refused(
+                "too many writes, or too many bytes of them, are under way at the leader"
+                    .to_owned(),
+            );
         };
-        match timeout_at(deadline.into(), self.write(command, term)).await {
+        match timeout_at(deadline.into(), self.write(command, term, permit)).await {
             Ok(Ok(done)) => done,
             Ok(Err(fatal)) => Tried::Unknown(format!("the leader stopped: {fatal}")),
             Err(_) => Tried::Unknown(
@@ -148,8 +148,10 @@ impl Inner {
         &self,
         command: Bytes,
         term: Option<u64>,
+        permit: ProposalPermit,
     ) -> Result<Tried<Proposed>, Fatal<Types>> {
-        let (responder, done) = ProgressResponder::complete_only();
+        let (responder, written) = ProgressResponder::complete_only();
+        let entrusted = permit.entrust(written);
         let mut request = self.raft.write(Proposal(command)).responder(responder);
         if let Some(term) = term {
             request = request.with_leader(LeaderId {
@@ -158,7 +160,7 @@ impl Inner {
             });
         }
         request.await?;
-        let result: ClientWriteResult<Types> = done.await.map_err(|_| Fatal::Stopped)?;
+        let result = entrusted.answer().await.ok_or(Fatal::Stopped)?;
         Ok(match result {
             Ok(done) => Tried::Done(Proposed {
                 index: done.log_id.index,

@@ -35,7 +35,8 @@ impl<'a> Retry<'a> {
 
     /// Whom to ask now.
     pub(crate) fn leader(&mut self) -> Option<MemberId> {
-        self.last = self.hint.take().or_else(|| self.node.tracker.live_leader());
+        let live = || self.node.tracker.live_leader(Instant::now());
+        self.last = self.hint.take().or_else(live);
         self.last
     }
 

@@ -63,6 +63,8 @@ impl Inner {
                 Some(leader) if leader == id => leadership.heard_at,
                 _ => None,
             };
+            // What is far away is heard late: its answer, and the next that waited for it.
+            let limit = limit + self.trips.to(id) * 2;
             if is_silent(now, heard, gone.get(&id).copied(), limit) {
                 silent.insert(id);
             }

@@ -1,6 +1,6 @@
 //! How a member comes to life.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Instant};
 
 use openraft::{Config, SnapshotPolicy as LogPolicy};
 use parking_lot::Mutex;
@@ -13,9 +13,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Admission, Birth, Inner, Node, Open, Options, Raft, StartError, Tracker, follow,
+    Admission, Birth, Inner, Node, Open, Options, Raft, StartError, Tracker, beat, follow,
+    history::{self, LogHistory},
     metered::{Growth, Metered},
-    propose::MAX_WRITES,
+    room::ProposalRoom,
     silence,
     strain::{self, Gauge},
 };
@@ -23,7 +24,7 @@ use crate::{
     Machine, MemberId,
     liveness::{self, Liveness},
     membership,
-    network::{Dial, Links, MAX_INCOMING, Peers},
+    network::{Dial, Links, MAX_INCOMING, Peers, RoundTrips},
     storage::{self, Marker, Opened},
 };
 
@@ -53,7 +54,8 @@ impl Node {
             tracing::warn!(%mutant, "a bug is planted in this program: {}", mutant.what());
         }
         let growth = Arc::new(Growth::new(options.snapshot.bytes.max(1)));
-        let (machine, applied) = Metered::new(machine, growth.clone());
+        let history = Arc::new(LogHistory::default());
+        let (machine, applied) = Metered::new(machine, growth.clone(), history.clone());
         let dir = options.dir.clone();
         let wait = options.lock_wait;
         let open = move || storage::open(&dir, wait, Box::new(machine));
@@ -64,11 +66,22 @@ impl Node {
 
         let config = Arc::new(config(&options, &own.cluster)?);
         let strain = Arc::new(Gauge::new(own.id, options.timing));
-        let tracker = Arc::new(Tracker::new(own.id, options.timing, strain.clone()));
+        // A folder from before its first answer says nothing.
+        let longest = opened.longest.kept().max(options.timing.lease);
+        let tracker = Arc::new(Tracker::new(
+            own.id,
+            options.timing.into(),
+            longest,
+            strain.clone(),
+            Instant::now(),
+        ));
         let peers = Arc::new(Peers::new(&own.cluster, options.timing, dial));
+        let trips = Arc::new(RoundTrips::default());
         let links = Links {
             peers: peers.clone(),
             tracker: tracker.clone(),
+            history: history.clone(),
+            trips: trips.clone(),
         };
         let failed = |e: &dyn std::fmt::Display| StartError(format!("consensus can't start: {e}"));
         let stats = opened.log.stats();
@@ -91,8 +104,10 @@ impl Node {
             raft,
             tracker,
             peers,
+            trips,
+            longest: opened.longest,
             liveness: Liveness::new(),
-            writes: Semaphore::new(MAX_WRITES),
+            room: ProposalRoom::new(),
             incoming: Semaphore::new(MAX_INCOMING),
             changes: tokio::sync::Mutex::new(()),
             members: watch::Sender::new(Vec::new()),
@@ -110,6 +125,8 @@ impl Node {
         });
         inner.spawn(follow::metrics(inner.clone()));
         inner.spawn(follow::snapshots(inner.clone(), growth));
+        inner.spawn(history::purge(inner.clone(), options.snapshot, history));
+        inner.spawn(beat::keep(inner.clone()));
         inner.spawn(liveness::keep(inner.clone()));
         inner.spawn(liveness::stand(inner.clone()));
         inner.spawn(silence::follow(inner.clone()));
@@ -175,19 +192,26 @@ fn config(options: &Options, cluster: &str) -> Result<Config, StartError> {
     let timing = options.timing;
     let config = Config {
         cluster_name: cluster.to_owned(),
-        heartbeat_interval: ms(timing.heartbeat),
+        // How long an answer may take; `beat` keeps the period.
+        enable_heartbeat: false,
+        heartbeat_interval: ms(timing.answer()),
         election_timeout_min: ms(timing.election_min),
         election_timeout_max: ms(timing.election_max),
+        // A leader that no quorum answers falls silent for this long, so that whoever it still
+        // reaches may elect another. It must be two of its leases at least.
+        quorum_loss_probe_interval: Some(2 * ms(timing.election_max)),
         snapshot_policy: LogPolicy::LogsSinceLast(options.snapshot.entries.max(1)),
-        max_in_snapshot_log_to_keep: options.snapshot.keep,
-        purge_batch_size: 256,
+        // Purged by `history`, which knows who lags.
+        max_in_snapshot_log_to_keep: u64::MAX,
         max_payload_entries: 1024,
         api_channel_size: Some(16 * 1024),
         notification_channel_size: Some(16 * 1024),
         enable_pre_vote: Some(true),
         // A leader that restarts has lost its leases and its reign; it asks for votes.
         enable_leader_restore: Some(false),
-        // Without it openraft ends when it finds that what it took for done is not there.
+        // Without it openraft ends when it finds that what it took for done is not there: by a
+        // `debug_assert!`, which the profile of this workspace keeps in. Where it is compiled
+        // out the leader goes on and counts a follower for what that has lost.
         allow_log_reversion: planted(Mutant::QuorumOffByOne).then_some(true),
         ..Config::default()
     };

@@ -61,8 +61,11 @@ impl Node {
             target,
             "did not take over; standing for election again"
         );
-        node.recover(target).await;
-        let leader = node.successor(term, began + node.timing.failover).await;
+        // Whoever waits for it or not: until it is done there may be no leader.
+        let recovering = node.clone();
+        tokio::spawn(async move { recovering.recover(target).await });
+        let until = (began + node.timing.failover).min(deadline);
+        let leader = node.successor(term, until).await;
         match leader {
             Some(leader) if leader != node.id => Ok(leader),
             _ => Err(TransferError::TimedOut(began.elapsed())),
@@ -150,7 +153,8 @@ impl Inner {
             // Another vote has come in between, and whoever it is for leads or will.
             _ => return,
         }
-        self.tracker.voted(crate::network::ballot_of(&vote));
+        let ballot = crate::network::ballot_of(&vote);
+        self.tracker.voted(ballot, Instant::now());
         // A moment for the vote's being on disk to be known to openraft.
         sleep(Duration::from_millis(1)).await;
         self.tracker

@@ -15,8 +15,10 @@
 //!   that rots (not one that the disk never got) is taken for a torn tail.
 //! - Before entries are truncated the mark is lowered, and fsynced, to what will be left.
 //!
-//! Two slots are written in turn, each a sector of its own: a write that is torn leaves the
-//! slot before it.
+//! Two slots are written in turn. A disk with sectors of 4 KiB, or one that tells of 512 bytes
+//! and has 4 KiB, writes all of such a block anew, and a file system all of a page; a write
+//! that is torn can take the whole block with it. So each slot is a block of its own, with a
+//! block between them, and what is torn leaves the slot before it.
 
 use std::{
     fs::{File, OpenOptions},
@@ -39,7 +41,11 @@ use super::{
 pub(super) const LAG: Duration = Duration::from_millis(20);
 
 const KEY: &[u8] = b"acknowledged";
-const SLOT: usize = 512;
+/// What a slot takes: no disk's sector and no page is larger.
+const SLOT: usize = 4096;
+/// From the beginning of one slot to that of the other.
+pub(super) const APART: usize = 2 * SLOT;
+const LENGTH: usize = APART + SLOT;
 const PAYLOAD: usize = 8 + (1 + 8 + 8 + 1) + (1 + 8 + 8 + 8);
 
 /// What has been acknowledged to others, and must be there after a restart.
@@ -107,7 +113,9 @@ impl AcknowledgedFile {
     pub(super) fn create(folder: &Folder) -> Result<(), OpenError> {
         let path = folder.acknowledged();
         let none = Acknowledged::default();
-        let slots = [none.encode(0), none.encode(1)].concat();
+        let mut slots = none.encode(0);
+        slots.resize(APART, 0);
+        slots.extend(none.encode(1));
         write_atomically(&path, &slots).map_err(OpenError::io(&path, "writing"))
     }
 
@@ -116,11 +124,11 @@ impl AcknowledgedFile {
         let Some(bytes) = read_small(path)? else {
             return Ok(None);
         };
-        if bytes.len() != 2 * SLOT {
-            let found = format!("it has {} bytes instead of {}", bytes.len(), 2 * SLOT);
+        if bytes.len() != LENGTH {
+            let found = format!("it has {} bytes instead of {LENGTH}", bytes.len());
             return Err(OpenError::damaged(path, found));
         }
-        let slots = [&bytes[..SLOT], &bytes[SLOT..]].map(Acknowledged::decode);
+        let slots = [&bytes[..SLOT], &bytes[APART..]].map(Acknowledged::decode);
         for slot in &slots {
             if let Err(unsound @ Unsound::Future { .. }) = slot {
                 return Err(OpenError::unsound(path, "a slot", unsound));
@@ -143,7 +151,7 @@ impl AcknowledgedFile {
     /// Moves the mark, up or down, and makes that last.
     pub(super) fn write(&mut self, mark: &Acknowledged) -> io::Result<()> {
         let sequence = self.sequence + 1;
-        let offset = (sequence % 2) * SLOT as u64;
+        let offset = (sequence % 2) * APART as u64;
         self.file.write_all_at(&mark.encode(sequence), offset)?;
         self.file.sync_data()?;
         self.sequence = sequence;
@@ -173,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_write_leaves_the_mark_before_it() {
+    fn a_write_that_takes_its_whole_block_leaves_the_mark_before_it() {
         let dir = tempfile::tempdir().unwrap();
         let (folder, _) = Folder::lock(dir.path(), Duration::ZERO).unwrap();
         let path = folder.acknowledged();
@@ -187,21 +195,26 @@ mod tests {
             assert_eq!(read(&path).unwrap(), mark(2, index));
         }
         let good = fs::read(&path).unwrap();
-        for slot in [0, SLOT] {
-            let mut torn = good.clone();
-            torn[slot + 20] ^= 1;
-            fs::write(&path, &torn).unwrap();
-            let left = read(&path).unwrap();
-            assert!(left == mark(2, 5) || left == mark(2, 4), "{left:?}");
+        // All of a block of 4 KiB is lost with it, wherever the write was.
+        let mut left = Vec::new();
+        for block in 0..good.chunks(4096).len() {
+            for rubbish in [0x00, 0xff] {
+                let mut torn = good.clone();
+                torn.chunks_mut(4096).nth(block).unwrap().fill(rubbish);
+                fs::write(&path, &torn).unwrap();
+                left.push(read(&path).unwrap());
+            }
         }
+        let (newest, before) = (mark(2, 5), mark(2, 4));
+        assert_eq!(left, [before, before, newest, newest, newest, newest]);
         let mut rotten = good.clone();
         rotten[20] ^= 1;
-        rotten[SLOT + 20] ^= 1;
+        rotten[APART + 20] ^= 1;
         fs::write(&path, &rotten).unwrap();
         let err = read(&path).unwrap_err().to_string();
         assert!(err.contains("both slots"), "{err}");
         fs::write(&path, &good[..SLOT]).unwrap();
         let err = read(&path).unwrap_err().to_string();
-        assert!(err.contains("512 bytes instead of 1024"), "{err}");
+        assert!(err.contains("4096 bytes instead of 12288"), "{err}");
     }
 }

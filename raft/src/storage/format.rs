@@ -15,7 +15,9 @@ pub(super) const LOG_RECORD: u8 = 1;
 /// The version of the marker.
 pub(super) const MARKER: u8 = 1;
 /// The version of the acknowledged mark.
-pub(super) const ACKNOWLEDGED: u8 = 1;
+pub(super) const ACKNOWLEDGED: u8 = 2;
+/// The version of the longest lease.
+pub(super) const LONGEST_LEASE: u8 = 1;
 /// The version of a snapshot file.
 pub(super) const SNAPSHOT: u8 = 1;
 

@@ -3,8 +3,8 @@
 //! The state lives in memory. On disk there is only the newest snapshot and the log behind
 //! it; at a start the one is restored and the other applied again up to `committed`.
 //!
-//! A machine that panics, or that can't restore what another member wrote, has no state
-//! that could be trusted any more: every call after that fails, which stops the member.
+//! A machine that panics, or that can't apply or restore what another member wrote, has no
+//! state that could be trusted any more: every call after that fails, which stops the member.
 
 use std::{
     fmt,
@@ -96,7 +96,7 @@ impl State {
                             term: id.leader_id.term,
                             leader: id.leader_id.node_id,
                             bytes: &bytes,
-                        })
+                        })?
                         .into(),
                 ),
                 EntryPayload::Membership(membership) => {

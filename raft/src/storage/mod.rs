@@ -4,6 +4,7 @@
 //! lock           held for as long as anything here is in use
 //! marker         which member of which cluster this is
 //! acknowledged   the vote that was given and the last entry that was acknowledged: the mark
+//! lease          how long a lease may run that this member had a part in
 //! log/           RocksDB: entries, vote, what is purged and committed
 //! snapshots/     the newest snapshot; the machine's state is nowhere else on disk
 //! ```
@@ -25,6 +26,7 @@ mod format;
 mod framing;
 mod keys;
 mod log;
+mod longest;
 mod machine;
 mod marker;
 mod reader;
@@ -37,12 +39,13 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 pub(crate) use error::OpenError;
 pub(crate) use folder::Released;
 pub(crate) use log::LogStore;
+pub(crate) use longest::LongestLease;
 pub(crate) use machine::MachineStore;
 pub(crate) use marker::{Marker, read_marker};
 pub(crate) use snapshot::SnapshotFile;
@@ -65,6 +68,7 @@ pub(crate) struct Opened {
     pub(crate) machine: MachineStore,
     /// For receiving snapshots from a leader.
     pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) longest: LongestLease,
     /// Absent in a folder that was new: see [`Opened::settle`].
     pub(crate) marker: Option<Marker>,
     pub(crate) released: Released,
@@ -138,6 +142,8 @@ pub(crate) fn open(
     let machine = MachineStore::open(machine, snapshots.clone());
     let machine = machine.map_err(|e| restore_error(&snapshots, &e))?;
 
+    let longest = LongestLease::open(&folder, Instant::now())?;
+
     // Sound: from here on things are changed.
     snapshots.tidy()?;
     let log = folder.log();
@@ -162,6 +168,7 @@ pub(crate) fn open(
         log: LogStore::new(db, flusher),
         machine,
         snapshots,
+        longest,
         marker,
         released,
         root: dir.to_owned(),

@@ -1,6 +1,12 @@
 //! What the log has done since it was opened.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+/// A write that does not wait for the disk and yet takes as long was held up by it.
+const STALL: Duration = Duration::from_millis(10);
 
 /// Counters of one log; also published as metrics.
 #[derive(Debug, Default)]
@@ -23,6 +29,15 @@ impl Stats {
     pub(super) fn count_entries(&self, n: u64) {
         self.entries.fetch_add(n, Ordering::Relaxed);
         metrics::counter!("quorate_log_entries_total").increment(n);
+    }
+
+    /// A write to RocksDB, on the task that answers heartbeats and votes: what holds it up
+    /// holds up all of consensus.
+    pub(super) fn count_write(&self, took: Duration) {
+        metrics::histogram!("quorate_log_write_seconds").record(took.as_secs_f64());
+        if took >= STALL {
+            metrics::counter!("quorate_log_stalls_total").increment(1);
+        }
     }
 
     pub(super) fn count_fsync(&self, seconds: f64) {

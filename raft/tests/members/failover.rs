@@ -134,3 +134,64 @@ async fn nobody_is_replaced_without_a_reason() {
         );
     }
 }
+
+/// Members far from each other: a round trip takes 40 to 80 ms.
+#[tokio::test]
+async fn a_leader_far_from_the_others_keeps_its_lease_and_is_replaced() {
+    let ms = Duration::from_millis;
+    let group = Group::start(3, 500).await;
+    let leader = group.settled().await;
+    group.all_there().await;
+    let term = group.all[leader].node().leadership().borrow().term;
+    group.links.delay(ms(20), ms(40));
+    let (mut held, mut looks) = (0, 0);
+    for key in 0..30 {
+        group.all[key % 3].write(key as u64).await.unwrap();
+        group.all[key % 3].read().await.unwrap();
+        let look_until = Instant::now() + ms(100);
+        until("some looks at the lease", || {
+            let seen = *group.all[leader].node().leadership().borrow();
+            held += u32::from(seen.heard_at.is_some_and(|at| at.elapsed() < seen.lease));
+            looks += 1;
+            Instant::now() > look_until
+        })
+        .await;
+    }
+    println!("the lease was held at {held} of {looks} looks");
+    assert!(held * 100 >= looks * 95, "{held} of {looks}");
+    let seen = *group.all[leader].node().leadership().borrow();
+    assert!(seen.leading && seen.term == term, "{seen:?}");
+    let trips = group.all[leader].node().round_trips();
+    assert!(
+        trips.values().all(|it| (ms(40)..ms(100)).contains(it)),
+        "{trips:?}"
+    );
+
+    let since = Instant::now();
+    group.silence(leader, true);
+    let took = successor(&group, leader, since).await;
+    println!("replaced after {took:?}");
+    assert!(took < PROMISE * 2, "{took:?}");
+    group.silence(leader, false);
+    group.links.delay(ms(0), ms(0));
+    group.settled().await;
+    group.same().await;
+}
+
+/// Farther than the promise bears: writes wait, and it is known why.
+#[tokio::test]
+async fn a_distance_that_is_too_far_is_measured_and_passes() {
+    let ms = Duration::from_millis;
+    let group = Group::start(3, 500).await;
+    let leader = group.settled().await;
+    group.links.delay(ms(100), ms(100));
+    until("the distance is known", || {
+        let trips = group.all[leader].node().round_trips();
+        trips.len() == 2 && trips.values().all(|it| *it > ms(150))
+    })
+    .await;
+    group.links.delay(ms(0), ms(0));
+    let leader = group.settled().await;
+    group.all[leader].write(1).await.unwrap();
+    group.same().await;
+}

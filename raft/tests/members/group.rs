@@ -89,7 +89,7 @@ impl One {
         let starting = runtime.spawn(async move {
             let listener = listen(&options.member.peer).await;
             let node = Node::start_through(options, birth, machine, Some(dial)).await?;
-            let server = tonic::transport::Server::builder().add_routes(node.routes());
+            let server = quorate_raft::peer_server().add_routes(node.routes());
             // As the program does: with Nagle an election would cost several times 40 ms.
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
             tokio::spawn(server.serve_with_incoming(incoming));
@@ -272,6 +272,13 @@ impl Group {
     /// Cuts one off, or takes it back.
     pub fn silence(&self, i: usize, silent: bool) {
         self.links.silence(&self.all[i].member.peer, silent);
+    }
+
+    /// Keeps the links between two from carrying anything, either way, or lets them be.
+    pub fn cut(&self, one: usize, other: usize, cut: bool) {
+        let peer = |i: usize| &self.all[i].member.peer;
+        self.links.silence_one(peer(one), peer(other), cut);
+        self.links.silence_one(peer(other), peer(one), cut);
     }
 
     /// Resets the links between two, or lets them be.

@@ -87,10 +87,7 @@ fn a_transfer_whose_target_is_killed_leaves_a_leader_in_time() {
         let answer = group.all[leader].answer();
         if answer == format!("member {id} can't be reached") {
             // It was dead before anything was handed over: the leader stays.
-            assert_eq!(
-                (group.settled(), group.all[leader].said().term),
-                (leader, term)
-            );
+            assert_eq!((group.led(), group.all[leader].said().term), (leader, term));
         } else {
             let (now, _) = group.successor(term);
             assert_ne!(now, target, "{answer}");

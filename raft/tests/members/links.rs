@@ -1,10 +1,11 @@
-//! A proxy for each link, so that it can fall silent (nothing arrives, nothing is refused)
-//! or be reset (what is open is closed, what is new is refused).
+//! A proxy for each link, so that it can fall silent (nothing arrives, nothing is refused),
+//! be reset (what is open is closed, what is new is refused), or be slow.
 
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, LazyLock},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -14,8 +15,18 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
     runtime::Runtime,
-    sync::watch,
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
 };
+
+/// How a link carries what it is given.
+#[derive(Clone, Copy, Default)]
+struct LinkSpeed {
+    /// How long that takes, each way: at least, and at most.
+    delay: (Duration, Duration),
+    /// Bytes a second that each connection carries each way; `None` for as many as come.
+    rate: Option<u32>,
+}
 
 /// Where the proxies run, whoever else stops.
 static PROXIES: LazyLock<Runtime> = LazyLock::new(|| {
@@ -26,6 +37,11 @@ static PROXIES: LazyLock<Runtime> = LazyLock::new(|| {
         .unwrap()
 });
 
+/// What a slow link takes at a time.
+const PIECE: usize = 4096;
+/// What it makes up for when the machine let it wait.
+const CREDIT: Duration = Duration::from_millis(50);
+
 /// All links of a group, by the addresses of the member that dials and the one dialled.
 #[derive(Clone)]
 pub struct Links(Arc<Mutex<BTreeMap<(String, String), Link>>>);
@@ -33,6 +49,7 @@ pub struct Links(Arc<Mutex<BTreeMap<(String, String), Link>>>);
 struct Link {
     proxy: SocketAddr,
     silent: watch::Sender<bool>,
+    speed: watch::Sender<LinkSpeed>,
     /// Whether anyone listens at the far end; who dials is refused otherwise.
     up: watch::Sender<bool>,
     /// Whether who dials is accepted all the same, and hung up on.
@@ -62,6 +79,13 @@ impl Links {
         }
     }
 
+    /// All links take this long each way.
+    pub fn delay(&self, least: Duration, most: Duration) {
+        for link in self.0.lock().values() {
+            link.speed.send_modify(|speed| speed.delay = (least, most));
+        }
+    }
+
     /// A member has died, or is there again.
     pub fn up(&self, address: &str, up: bool) {
         for ((_, to), link) in &*self.0.lock() {
@@ -87,6 +111,15 @@ impl Links {
         link.silent.send_replace(silent);
     }
 
+    /// Lets each connection to or from a member carry so many bytes a second each way.
+    pub fn slow(&self, address: &str, rate: Option<u32>) {
+        for ((from, to), link) in &*self.0.lock() {
+            if from == address || to == address {
+                link.speed.send_modify(|speed| speed.rate = rate);
+            }
+        }
+    }
+
     /// Something in between goes on accepting for `to` when that has died.
     pub fn stubborn(&self, from: &str, to: &str, stubborn: bool) {
         let mut links = self.0.lock();
@@ -97,6 +130,7 @@ impl Links {
     fn open(&self, to: &str) -> Link {
         let proxy = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let (silent, listening) = watch::channel(false);
+        let (speed, sped) = watch::channel(LinkSpeed::default());
         let (up, alive) = watch::channel(true);
         let mut listened = alive.clone();
         let to = to.to_owned();
@@ -105,7 +139,7 @@ impl Links {
                 let listener = listen(&proxy.to_string()).await;
                 let serve = async {
                     while let Ok((near, _)) = listener.accept().await {
-                        let whole = carry(near, to.clone(), listening.clone());
+                        let whole = carry(near, to.clone(), listening.clone(), sped.clone());
                         let mut alive = alive.clone();
                         tokio::spawn(async move {
                             tokio::select! {
@@ -125,13 +159,19 @@ impl Links {
         Link {
             proxy,
             silent,
+            speed,
             up,
             stubborn: false,
         }
     }
 }
 
-async fn carry(near: TcpStream, to: String, mut silent: watch::Receiver<bool>) {
+async fn carry(
+    near: TcpStream,
+    to: String,
+    mut silent: watch::Receiver<bool>,
+    speed: watch::Receiver<LinkSpeed>,
+) {
     if silent.wait_for(|silent| !silent).await.is_err() {
         return;
     }
@@ -143,19 +183,58 @@ async fn carry(near: TcpStream, to: String, mut silent: watch::Receiver<bool>) {
     let (near_in, near_out) = near.into_split();
     let (far_in, far_out) = far.into_split();
     tokio::select! {
-        () = copy(near_in, far_out, silent.clone()) => {}
-        () = copy(far_in, near_out, silent) => {}
+        () = copy(near_in, far_out, silent.clone(), speed.clone()) => {}
+        () = copy(far_in, near_out, silent, speed) => {}
     }
 }
 
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut silent: watch::Receiver<bool>) {
-    let mut buffer = vec![0; 64 * 1024];
-    while let Ok(n) = from.read(&mut buffer).await {
-        if n == 0 || silent.wait_for(|silent| !silent).await.is_err() {
-            return;
+async fn copy(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut silent: watch::Receiver<bool>,
+    speed: watch::Receiver<LinkSpeed>,
+) {
+    let (queue, mut due) = mpsc::channel::<(Instant, Vec<u8>)>(1024);
+    let read = async move {
+        let mut buffer = vec![0; 64 * 1024];
+        let mut free = Instant::now();
+        loop {
+            let LinkSpeed { delay, rate } = *speed.borrow();
+            // What is slow is taken in small pieces, so that it comes evenly.
+            let most = if rate.is_some() { PIECE } else { buffer.len() };
+            let Ok(n) = from.read(&mut buffer[..most]).await else {
+                return;
+            };
+            if let Some(rate) = rate {
+                free = free.max(Instant::now() - CREDIT)
+                    + Duration::from_secs_f64(n as f64 / f64::from(rate));
+                sleep_until(free).await;
+            }
+            let (least, most) = delay;
+            let at = Instant::now() + least + (most - least).mul_f64(rand::random::<f64>());
+            if n == 0 || queue.send((at, buffer[..n].to_vec())).await.is_err() {
+                return;
+            }
         }
-        if to.write_all(&buffer[..n]).await.is_err() {
-            return;
+    };
+    let write = async move {
+        while let Some((at, data)) = due.recv().await {
+            // In order: what is late holds up what is behind it.
+            sleep_until(at).await;
+            if silent.wait_for(|silent| !silent).await.is_err()
+                || to.write_all(&data).await.is_err()
+            {
+                return;
+            }
         }
+    };
+    // What was read before the end is still carried.
+    let reads = async {
+        read.await;
+        std::future::pending().await
+    };
+    tokio::select! {
+        () = write => {}
+        () = reads => {}
     }
 }

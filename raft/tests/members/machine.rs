@@ -58,7 +58,7 @@ impl Counting {
 }
 
 impl Machine for Counting {
-    fn apply(&mut self, command: Command<'_>) -> Vec<u8> {
+    fn apply(&mut self, command: Command<'_>) -> io::Result<Vec<u8>> {
         let (key, value) = command.bytes.split_at(8);
         let key = u64::from_le_bytes(key.try_into().unwrap());
         let (times, kept) = self.map.entry(key).or_insert_with(|| (0, Arc::from([])));
@@ -67,7 +67,7 @@ impl Machine for Counting {
         // What is applied is shown at once; nothing here depends on it being shown later.
         let shown = (*times, kept.clone());
         self.view.0.lock().0.insert(key, shown);
-        times.to_le_bytes().to_vec()
+        Ok(times.to_le_bytes().to_vec())
     }
 
     fn publish(&mut self, applied: u64) {

@@ -10,6 +10,7 @@ mod group;
 mod kills;
 mod links;
 mod machine;
+mod narrow;
 mod partition;
 mod process;
 mod snapshots;

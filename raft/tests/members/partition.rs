@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use quorate_raft::{Birth, ProposeError, ReadError};
 
-use crate::group::{Group, until};
+use crate::group::{Group, until, within};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -89,6 +89,68 @@ async fn a_follower_that_is_cut_off_does_nothing() {
     blind.write(2).await.unwrap();
     group.same().await;
     assert_eq!(blind.view.times(1), 0);
+}
+
+/// A leader that keeps one link of many has no quorum, but whom it reaches hears it. The others
+/// must be able to elect one of themselves all the same.
+async fn a_stranded_leader_is_replaced(n: usize) {
+    let group = Group::start(n, 500).await;
+    for round in 0..3 {
+        let leader = group.settled().await;
+        group.all_there().await;
+        let others = group.followers(leader);
+        let bridge = others[round % others.len()];
+        let lost: Vec<usize> = others.iter().copied().filter(|i| *i != bridge).collect();
+        // Of five, one more is gone, so that each of the others counts.
+        let gone = if n == 5 { Some(lost[0]) } else { None };
+        for i in &lost {
+            group.cut(leader, *i, true);
+        }
+        if let Some(gone) = gone {
+            group.silence(gone, true);
+        }
+        let began = Instant::now();
+        let able: Vec<usize> = others
+            .iter()
+            .copied()
+            .filter(|i| Some(*i) != gone)
+            .collect();
+        let led = within(1500 * MS, || able.iter().any(|i| group.all[*i].leading())).await;
+        assert!(led, "nobody leads after {:?}", began.elapsed());
+        let next = *able.iter().find(|i| group.all[**i].leading()).unwrap();
+        let left = (1500 * MS).saturating_sub(began.elapsed());
+        let written = group.all[next].write_within(round as u64, left).await;
+        println!(
+            "{n} members: {:?} after {:?}",
+            written.is_ok(),
+            began.elapsed()
+        );
+        assert!(written.is_ok(), "{written:?} after {:?}", began.elapsed());
+        assert!(
+            group.all[leader]
+                .write_within(100 + round as u64, 200 * MS)
+                .await
+                .is_err()
+        );
+        if let Some(gone) = gone {
+            group.silence(gone, false);
+        }
+        for i in &lost {
+            group.cut(leader, *i, false);
+        }
+    }
+    group.settled().await;
+    group.same().await;
+}
+
+#[tokio::test]
+async fn a_leader_with_one_link_of_three_is_replaced() {
+    a_stranded_leader_is_replaced(4).await;
+}
+
+#[tokio::test]
+async fn a_leader_with_one_link_of_four_is_replaced() {
+    a_stranded_leader_is_replaced(5).await;
 }
 
 /// Writers with a key for each attempt, while leaders are cut off and killed under them.

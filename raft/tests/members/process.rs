@@ -221,18 +221,31 @@ impl Processes {
 
     /// Waits until everyone who runs agrees on a leader in office, and nobody misses anybody.
     pub fn settled(&self) -> usize {
+        self.agreed(|one| one.said().silent == "[]")
+    }
+
+    /// Waits until everyone who runs agrees on a leader in office, whoever is missed.
+    pub fn led(&self) -> usize {
+        self.agreed(|_| true)
+    }
+
+    fn agreed(&self, also: impl Fn(&Process) -> bool) -> usize {
         let up = || self.all.iter().filter(|one| one.up());
         let agreed = || {
             let leader = self.all.iter().position(Process::leading)?;
             let said = self.all[leader].said();
             let all = up().all(|one| {
                 let heard = one.said();
-                (heard.leader, heard.term) == (said.id, said.term) && heard.silent == "[]"
+                (heard.leader, heard.term) == (said.id, said.term) && also(one)
             });
             all.then_some(leader)
         };
-        wait("a leader that all agree on", || agreed().is_some());
-        agreed().unwrap()
+        let mut leader = None;
+        wait("a leader that all agree on", || {
+            leader = agreed();
+            leader.is_some()
+        });
+        leader.unwrap()
     }
 
     pub fn followers(&self, leader: usize) -> Vec<usize> {
@@ -278,7 +291,7 @@ async fn a_member() {
     let listener = listen(&told.member.peer).await;
     let node = Node::start(options, birth, Counting::new(View::default()));
     let node = node.await.unwrap();
-    let server = tonic::transport::Server::builder().add_routes(node.routes());
+    let server = quorate_raft::peer_server().add_routes(node.routes());
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     tokio::spawn(server.serve_with_incoming(incoming));
     tokio::spawn(news(node.clone()));

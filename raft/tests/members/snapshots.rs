@@ -121,6 +121,70 @@ async fn a_member_that_was_away_gets_a_large_snapshot_under_writes() {
     group.same().await;
 }
 
+/// The link carries what is written twenty times over, but not a snapshot in the time until
+/// the next one is taken: what is written meanwhile must still be in the log then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_far_behind_on_a_slow_link_catches_up_under_writes() {
+    const RATE: u32 = 1_000_000;
+    let policy = SnapshotPolicy {
+        entries: 500,
+        bytes: 4 << 20,
+        keep: 50,
+    };
+    let mut group = Group::start_with(3, 2000, policy).await;
+    let leader = group.settled().await;
+    let away = (leader + 1) % 3;
+    group.all[away].stop().await;
+    // A state of 4 MiB, which that link takes four seconds for.
+    fill(&group, leader, 0..32).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let written = Arc::new(AtomicU64::new(0));
+    let writers: Vec<_> = (0..4)
+        .map(|_| {
+            let (over, written) = (over.clone(), written.clone());
+            group.all[leader].run(move |node| async move {
+                let mut pace = tokio::time::interval(Duration::from_millis(8));
+                while !over.load(Ordering::Relaxed) {
+                    pace.tick().await;
+                    let key = 1_000_000 + written.fetch_add(1, Ordering::Relaxed) % 1000;
+                    let command = crate::machine::write(key, b"small");
+                    node.propose(command, Instant::now() + SOON).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    until("two snapshots since it left", || {
+        written.load(Ordering::Relaxed) > 1200
+    })
+    .await;
+    let address = group.all[away].member.peer.clone();
+    group.links.slow(&address, Some(RATE));
+    group.all[away].start(Birth::Resume).await;
+    let began = Instant::now();
+    let before = written.load(Ordering::Relaxed);
+    let (one, ahead) = (&group.all[away], &group.all[leader]);
+    let abreast = || one.view.applied() > 0 && one.view.applied() + 100 > ahead.view.applied();
+    let caught_up = within(Duration::from_secs(40), abreast).await;
+    let meanwhile = written.load(Ordering::Relaxed) - before;
+    over.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    println!("{:?}, {meanwhile} writes meanwhile", began.elapsed());
+    assert!(
+        caught_up,
+        "{} of {} entries are applied after {:?} and {meanwhile} writes",
+        one.view.applied(),
+        ahead.view.applied(),
+        began.elapsed()
+    );
+    assert!(
+        meanwhile > 550,
+        "only {meanwhile} writes: no snapshot came between"
+    );
+    group.same().await;
+}
+
 #[tokio::test]
 async fn snapshots_are_taken_by_entries_too() {
     let policy = SnapshotPolicy {

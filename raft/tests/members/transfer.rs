@@ -120,3 +120,30 @@ async fn a_transfer_that_fails_leaves_a_leader_in_time() {
     group.settled().await;
     group.same().await;
 }
+
+/// However long the promise, whoever ends has little time to hand over.
+#[tokio::test]
+async fn a_transfer_that_fails_keeps_its_deadline() {
+    let group = Group::start(3, 20_000).await;
+    let leader = group.settled().await;
+    group.all_there().await;
+    let target = (leader + 1) % 3;
+    for other in group.followers(leader) {
+        group.silence(other, true);
+    }
+    let to = group.all[target].id();
+    let began = Instant::now();
+    let deadline = began + Duration::from_secs(2);
+    let asked =
+        group.all[leader].run(move |node| async move { node.transfer(Some(to), deadline).await });
+    let result = asked.await.unwrap();
+    assert!(
+        matches!(result, Err(TransferError::TimedOut(_))),
+        "{result:?}"
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
+}

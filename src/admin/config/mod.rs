@@ -5,6 +5,7 @@
 //! | `GET /v1/config`, `GET /v1/config/{kind}` | 200 `{"resources":[{"kind","name","revision","resource"}],"revision"}`, in an order in which they could be created |
 //! | `GET /v1/config/{kind}/{name}` | 200, the fields with defaults filled in and without secrets; `ETag` |
 //! | `PUT /v1/config/{kind}/{name}` | 200 `{"kind","name","revision","changed","created"}`, also when it is created; unchanged: the revision that it has |
+//! | `POST /v1/config/apply` `{"resources":[{"kind","name","spec"}]}` | 200 `{"revision","changed","created"}`: all of them are put, in this order, or none |
 //! | `DELETE /v1/config/{kind}/{name}` | 200 `{"kind","name","revision"}` |
 //!
 //! Reads take `?consistency=linearizable` (default) or `stale`. Writes take
@@ -13,13 +14,14 @@
 //! would be a new one). A body may leave out `name`, which stands in the URL, and may
 //! repeat `kind`.
 
+mod batch;
 mod listing;
 mod thing;
 
 use std::time::Duration;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     body::Bytes,
     extract::{
         DefaultBodyLimit, FromRef, Path, Query, State as From,
@@ -32,6 +34,7 @@ use http::{HeaderMap, StatusCode, header::ETAG};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    bench::WorkBench,
     problem::Problem,
     revision::{
         ReadQuery, answered, etag, known_to_reader, not_modified, precondition, reflecting, written,
@@ -43,10 +46,14 @@ use crate::{
 };
 use thing::{Thing, known};
 
+pub use batch::BatchWritten;
 pub use listing::{Listed, Listing};
 
 /// How long slow members are waited for after a write.
 const SLOW_MEMBERS: Duration = Duration::from_millis(250);
+
+/// How many lists are made at a time.
+const LISTS_MAX: usize = 2;
 
 /// The routes.
 pub fn routes<S>() -> Router<S>
@@ -62,6 +69,8 @@ where
             get(read).put(put).delete(delete),
         )
         .layer(DefaultBodyLimit::max(SPEC_BYTES_MAX))
+        .layer(Extension(WorkBench::of(LISTS_MAX)))
+        .merge(batch::routes())
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,29 +82,36 @@ struct WriteQuery {
 
 async fn list_all(
     From(cluster): From<Cluster>,
+    Extension(bench): Extension<WorkBench>,
     query: Result<Query<ReadQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    list(&cluster, None, query).await
+    list(&cluster, &bench, None, query).await
 }
 
 async fn list_kind(
     From(cluster): From<Cluster>,
+    Extension(bench): Extension<WorkBench>,
     path: Result<Path<String>, PathRejection>,
     query: Result<Query<ReadQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Path(kind) = path?;
-    list(&cluster, Some(known(&kind)?), query).await
+    list(&cluster, &bench, Some(known(&kind)?), query).await
 }
 
 async fn list(
     cluster: &Cluster,
+    bench: &WorkBench,
     kind: Option<Kind>,
     query: Result<Query<ReadQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(query) = query?;
     let state = query.consistency.view(cluster).await?;
-    let listing = Listing::of(&state, kind);
-    Ok(reflecting(state.revision(), Json(listing)))
+    let revision = state.revision();
+    let place = bench.place().await?;
+    let listed = place
+        .run(move |_| Json(Listing::of(&state, kind)).into_response())
+        .await?;
+    Ok(reflecting(revision, listed))
 }
 
 async fn read(
@@ -228,16 +244,15 @@ async fn write(
 
 /// What the one who declares a resource should know.
 fn warnings(command: &Command) -> Vec<&'static str> {
-    let Command::PutResource { kind, spec, .. } = command else {
-        return Vec::new();
-    };
-    let spec = serde_json::from_slice(spec).unwrap_or_default();
-    let resource = Resource::parse(*kind, &spec);
-    resource
-        .ok()
-        .and_then(|it| it.warning())
-        .into_iter()
-        .collect()
+    match command {
+        Command::PutResource { kind, spec, .. } => warning(*kind, spec).into_iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn warning(kind: Kind, spec: &[u8]) -> Option<&'static str> {
+    let spec = serde_json::from_slice(spec).ok()?;
+    Resource::parse(kind, &spec).ok()?.warning()
 }
 
 #[cfg(test)]

@@ -72,11 +72,12 @@ impl Face {
         let node = Node::start(options, Birth::Bootstrap, replica)
             .await
             .unwrap();
-        let cluster = Cluster::new(node, state, timing);
+        let cluster = Cluster::new(node, state);
         let announce = Command::Announce {
             member: cluster.node().id(),
             services: vec!["echo".into()],
             version: "1".into(),
+            failover_ms: None,
         };
         // by then it has elected itself
         let deadline = Instant::now() + Duration::from_secs(10);

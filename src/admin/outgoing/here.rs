@@ -5,8 +5,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use quorate_proto::connector::Send;
+use tokio::task::{JoinError, spawn_blocking};
 
-use super::{once, outcome::Outcome};
+use super::{fingerprint::fingerprint, once, outcome::Outcome};
 use crate::{
     admin::{Context, problem::Problem},
     connector::NoWay,
@@ -71,18 +72,16 @@ impl Order {
         self.message.body.clone()
     }
 
-    /// A hash of the message as it came.
-    pub async fn fingerprint(&self) -> u64 {
+    /// The fingerprint of the message as it came. An error: this member is ending.
+    pub async fn fingerprint(&self) -> Result<[u8; 32], JoinError> {
         let mut message = self.message.clone();
         if self.made_up {
             message.message_id.clear();
         }
         if message.body.len() < LARGE {
-            return once::fingerprint(&message);
+            return Ok(fingerprint(&message));
         }
-        let hashing = tokio::task::spawn_blocking(move || once::fingerprint(&message));
-        // It can't panic, and nobody aborts it.
-        hashing.await.unwrap_or_default()
+        spawn_blocking(move || fingerprint(&message)).await
     }
 
     /// Sends it, if this member is the connector server; under a key, unless that was done

@@ -6,16 +6,18 @@
 //! sending for it.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
 use nix::time::{ClockId, clock_gettime};
 use parking_lot::Mutex;
-use quorate_proto::connector::Send;
 use quorate_raft::ProposeError;
-use tokio::time::{sleep, timeout_at};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout_at},
+};
 
 use super::{
     here::Order,
@@ -35,15 +37,36 @@ use crate::{
 static TICKETS: AtomicU64 = AtomicU64::new(1);
 
 /// The intents of this process whose end is still to come, by epoch and ticket.
-static UNDER_WAY: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+static UNDER_WAY: Mutex<BTreeMap<(u64, u64), Ending>> = Mutex::new(BTreeMap::new());
+
+/// What the end of an intent is going to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// It is being sent, or its outcome is being put into the log.
+    Open,
+    /// Nothing was sent for it, or is going to be: it is being withdrawn.
+    Withdrawn,
+}
 
 /// One of them, until it is dropped.
 struct UnderWay((u64, u64));
 
 impl UnderWay {
     fn begin(ticket: (u64, u64)) -> UnderWay {
-        UNDER_WAY.lock().insert(ticket);
+        UNDER_WAY.lock().insert(ticket, Ending::Open);
         UnderWay(ticket)
+    }
+
+    /// Puts its outcome into the log, on a task of its own.
+    fn conclude(self, context: &Context, key: SendKey, outcome: SendOutcome) -> JoinHandle<()> {
+        if outcome == SendOutcome::Withdrawn {
+            UNDER_WAY.lock().insert(self.0, Ending::Withdrawn);
+        }
+        let (context, under_way) = (context.clone(), self);
+        tokio::spawn(async move {
+            conclude(context, key, under_way.0, outcome).await;
+            drop(under_way);
+        })
     }
 }
 
@@ -68,7 +91,9 @@ pub async fn send(context: &Context, key: SendKey, order: &Order, deadline: Inst
 }
 
 async fn send_whole(context: &Context, key: SendKey, order: &Order, deadline: Instant) -> Outcome {
-    let fingerprint = order.fingerprint().await;
+    let Ok(fingerprint) = order.fingerprint().await else {
+        return Outcome::NotSent("this member is ending".into());
+    };
     while Instant::now() < deadline {
         let standing = *context.connectors.reign().borrow();
         if !standing.acting {
@@ -100,9 +125,9 @@ async fn send_whole(context: &Context, key: SendKey, order: &Order, deadline: In
             }
             Err(error) => {
                 if matches!(error, ProposeError::Unknown(_)) {
-                    // It may stand in the log. Nothing is sent for it, now or later.
-                    let withdrawn = conclude(context.clone(), key, ticket, SendOutcome::Withdrawn);
-                    tokio::spawn(withdrawn);
+                    // It may stand in the log. Nothing is sent for it, now or later, and the
+                    // next try of this request waits for its withdrawal.
+                    under_way.conclude(context, key, SendOutcome::Withdrawn);
                 }
                 return Outcome::NotSent(format!("its key can't be recorded: {error}"));
             }
@@ -146,11 +171,7 @@ async fn begin(
         Outcome::Unknown(_) => None,
     };
     if let Some(told) = told {
-        let context = context.clone();
-        let concluding = tokio::spawn(async move {
-            conclude(context, key, under_way.0, told).await;
-            drop(under_way);
-        });
+        let concluding = under_way.conclude(context, key, told);
         // A retry that comes after this answer finds the outcome, if there is time.
         let _ = timeout_at(deadline.into(), concluding).await;
     }
@@ -189,6 +210,8 @@ async fn before(
             Some(SendOutcome::Withdrawn) => return None,
             None => {}
         }
+        // Asked first: what is no longer under way by then has left what it knows in the state.
+        let under_way = UNDER_WAY.lock().contains_key(&ticket);
         let now = state.borrow_and_update().clone();
         let entry = now.sends().get(key.kind, &key.name, &key.key);
         match entry {
@@ -200,7 +223,7 @@ async fn before(
             Some(_) => {}
             None => return None,
         }
-        if !UNDER_WAY.lock().contains(&ticket) {
+        if !under_way {
             // Of an earlier reign, or its end is known here, and that nothing is known of it.
             return Some(Outcome::Unknown(
                 "it was sent under this key, what became of it is not known, and it is not sent again".into(),
@@ -209,9 +232,14 @@ async fn before(
         outcome = None;
         let changed = timeout_at(deadline.into(), state.changed()).await;
         if !matches!(changed, Ok(Ok(()))) {
-            return Some(Outcome::Unknown(
-                "it is being sent under this key, or its outcome was lost".into(),
-            ));
+            return Some(match UNDER_WAY.lock().get(&ticket) {
+                Some(Ending::Withdrawn) => Outcome::NotSent(
+                    "a try under its key that sent nothing is not withdrawn yet".into(),
+                ),
+                _ => Outcome::Unknown(
+                    "it is being sent under this key, or its outcome was lost".into(),
+                ),
+            });
         }
     }
 }
@@ -254,31 +282,4 @@ fn since_boot_ms() -> u64 {
     clock_gettime(ClockId::CLOCK_BOOTTIME)
         .map(|now| u64::try_from(Duration::from(now).as_millis()).unwrap_or(u64::MAX))
         .unwrap_or_default()
-}
-
-/// For [`Order::fingerprint`]: FNV-1a, the same on every member and in every version.
-pub fn fingerprint(message: &Send) -> u64 {
-    let mut pairs: Vec<(&str, &[u8])> = message
-        .headers
-        .iter()
-        .chain(&message.properties)
-        .map(|it| (it.name.as_str(), &*it.value))
-        .collect();
-    // Their order may change on the way to the connector server.
-    pairs.sort_unstable();
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut add = |part: &[u8]| {
-        let length = (part.len() as u64).to_le_bytes();
-        for byte in length.iter().chain(part) {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    };
-    add(message.message_id.as_bytes());
-    add(message.content_type.as_bytes());
-    for (name, value) in pairs {
-        add(name.as_bytes());
-        add(value);
-    }
-    add(&message.body);
-    hash
 }

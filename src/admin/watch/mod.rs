@@ -207,7 +207,7 @@ async fn watch(
 /// Whether the member may be taken to be in touch with the others.
 fn hears(context: &Context) -> bool {
     let heard_at = context.leadership().heard_at;
-    heard_at.is_some_and(|at| at.elapsed() < context.timing.failover * 2)
+    heard_at.is_some_and(|at| at.elapsed() < context.cluster.timing().failover * 2)
 }
 
 /// What was asked for is not all kept any more.

@@ -14,6 +14,8 @@ pub(super) enum Tried {
     NotSent(String),
     /// It may have reached the member, and there is no answer.
     Lost(String),
+    /// It has reached a member, which did not answer in time.
+    Late(String),
 }
 
 impl Client {
@@ -31,7 +33,7 @@ impl Client {
             Err(error) if error.is_connect() || error.is_builder() => {
                 return Tried::NotSent(cause(&error));
             }
-            Err(error) => return Tried::Lost(cause(&error)),
+            Err(error) => return lost(&error),
         };
         let (status, headers) = (response.status(), response.headers().clone());
         match response.bytes().await {
@@ -46,8 +48,15 @@ impl Client {
                 headers,
                 body: Bytes::new(),
             }),
-            Err(error) => Tried::Lost(cause(&error)),
+            Err(error) => lost(&error),
         }
+    }
+}
+
+fn lost(error: &reqwest::Error) -> Tried {
+    match error.is_timeout() {
+        true => Tried::Late(cause(error)),
+        false => Tried::Lost(cause(error)),
     }
 }
 

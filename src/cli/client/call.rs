@@ -51,25 +51,40 @@ pub struct Call {
     pub(in crate::cli) path: String,
     pub(in crate::cli) headers: HeaderMap,
     pub(super) body: Bytes,
-    read: bool,
+    manner: CallManner,
+}
+
+/// How the members are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CallManner {
+    /// It changes nothing and costs little: silent members aren't waited for.
+    Read,
+    /// It changes nothing and costs a member much: one member at a time.
+    Costly,
+    /// It changes something.
+    Write,
 }
 
 impl Call {
     /// A request without a body. The path begins with `/` and is percent-encoded.
     pub fn new(method: Method, path: impl Into<String>) -> Call {
-        let read = method.is_safe();
+        let manner = match method.is_safe() {
+            true => CallManner::Read,
+            false => CallManner::Write,
+        };
         Call {
             method,
             path: path.into(),
             headers: HeaderMap::new(),
             body: Bytes::new(),
-            read,
+            manner,
         }
     }
 
-    /// Says that this one changes nothing, whatever its method: it may be sent again.
-    pub fn harmless(mut self) -> Call {
-        self.read = true;
+    /// Says that this one changes nothing, whatever its method, and makes the member that is
+    /// asked work for long: it is sent again only where it is not worked on.
+    pub fn costly(mut self) -> Call {
+        self.manner = CallManner::Costly;
         self
     }
 
@@ -99,8 +114,13 @@ impl Call {
         self
     }
 
-    /// Whether it may be sent to several members.
+    /// Whether it may be sent again, since it changes nothing.
     pub(super) fn is_read(&self) -> bool {
-        self.read
+        self.manner != CallManner::Write
+    }
+
+    /// Whether no second member is to be asked while one may be at work on it.
+    pub(super) fn is_costly(&self) -> bool {
+        self.manner == CallManner::Costly
     }
 }

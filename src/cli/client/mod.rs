@@ -1,8 +1,9 @@
 //! Speaks to the cluster over the admin face of any member.
 //!
 //! A read is asked of one member, and of the next as well when that one is silent for a
-//! moment; the first good answer counts. A write goes on to the next URL only where it was
-//! surely not done: the connection was refused, or the member answered that it was not.
+//! moment; the first good answer counts. What makes a member work for long is asked of one
+//! at a time, and of no other once one was at work for as long as the caller waits. A write
+//! goes on to the next URL only where it was surely not done: the connection was refused, or the member answered that it was not.
 //! Once it may have been sent, its outcome is reported as it is, unknown included.
 
 mod attempt;
@@ -103,6 +104,7 @@ impl Client {
         let mut urls = self.urls.iter();
         let mut open = FuturesUnordered::new();
         let (mut misses, mut weak) = (Vec::new(), None);
+        let mut late = false;
         loop {
             if open.is_empty() {
                 match urls.next() {
@@ -114,12 +116,29 @@ impl Client {
                 Some((url, tried)) = open.next() => match tried {
                     Tried::Answered(answer) if surely_not_done(call, &answer) => weak = Some(answer),
                     Tried::Answered(answer) => return Ok(answer),
+                    Tried::Late(why) if call.is_costly() => return Err(self.late(&[format!("{url}: {why}")])),
+                    Tried::Late(why) => {
+                        late = true;
+                        misses.push(format!("{url}: {why}"));
+                    }
                     Tried::NotSent(why) | Tried::Lost(why) => misses.push(format!("{url}: {why}")),
                 },
-                () = sleep(HEAD_START), if urls.len() > 0 => open.extend(urls.next().map(attempt)),
+                () = sleep(HEAD_START), if urls.len() > 0 && !call.is_costly() => open.extend(urls.next().map(attempt)),
             }
         }
-        weak.ok_or_else(|| nobody(&misses))
+        weak.ok_or_else(|| match late {
+            true => self.late(&misses),
+            false => nobody(&misses),
+        })
+    }
+
+    /// What is said when a member is there and has not answered in time.
+    fn late(&self, misses: &[String]) -> Failure {
+        Failure::Unreachable(format!(
+            "no member answered within {} s:\n  {}\nA member was reached and was not ready in time: it may have much to do, or the cluster is without a leader. Look at `quorate status`, or give it more time: --timeout SECONDS",
+            self.timeout.as_secs(),
+            misses.join("\n  ")
+        ))
     }
 
     async fn named<'a>(&'a self, url: &'a Url, call: &'a Call) -> (&'a str, Tried) {
@@ -133,7 +152,7 @@ impl Client {
                 Tried::Answered(answer) if surely_not_done(call, &answer) => weak = Some(answer),
                 Tried::Answered(answer) => return Ok(answer),
                 Tried::NotSent(why) => misses.push(format!("{}: {why}", bare(url))),
-                Tried::Lost(why) => return Err(unknown(call, url, &why)),
+                Tried::Lost(why) | Tried::Late(why) => return Err(unknown(call, url, &why)),
             }
         }
         weak.ok_or_else(|| nobody(&misses))

@@ -1,7 +1,8 @@
 //! One session: messages in, hand-offs out, answers back, and what follows from them.
 //!
 //! The lease is asked for before each hand-off and before each burial, never before an
-//! ack: once the service has succeeded the message is done, whatever the lease says.
+//! ack: once the service has succeeded the message is done, whatever the lease says. While
+//! it has lapsed and may be renewed the session stands still, with all that it holds.
 //!
 //! # Order
 //!
@@ -28,11 +29,12 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, warn};
 
 use super::{
+    super::lease::Tenure,
     backoff,
     flight::{Common, Flight, Flights, Stage, Verdict},
     link::{Epitaph, Inlet, Message, Session, Settler, Trouble},
     role::{DRAIN, Role, Served, Settings},
-    wires::{Reign, Wires},
+    wires::{LOOK, Reign, Wires},
 };
 
 /// Between tries to put a message into the dead-letter queue.
@@ -110,6 +112,8 @@ struct Consuming<'a, L: Inlet> {
     acts: FuturesUnordered<BoxFuture<'static, Done>>,
     /// Set once the session is to end: when it does at the latest.
     drain: Option<Instant>,
+    /// Set while it stands still because the lease has lapsed: when to look again.
+    still: Option<Instant>,
     /// The dead-letter queue doesn't work, and the parent was told so.
     complained: bool,
 }
@@ -135,6 +139,7 @@ impl<'a, L: Inlet> Consuming<'a, L> {
             flights,
             acts,
             drain: None,
+            still: None,
             complained: false,
         }
     }
@@ -154,7 +159,9 @@ impl<'a, L: Inlet> Consuming<'a, L> {
     async fn work(&mut self) -> Result<(), Trouble> {
         // What was ordered since the session was asked for.
         self.reconsider().await?;
-        let revoked = self.wires.watchdog.revoked.clone();
+        // And what became of the lease since then.
+        self.look().await?;
+        let stopped = self.wires.watchdog.stopped.clone();
         let link = self.link;
         let mut ask = interval(self.settings.finish.max(ASK_WAITING));
         ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -167,7 +174,7 @@ impl<'a, L: Inlet> Consuming<'a, L> {
             {
                 return Ok(());
             }
-            let due = [self.flights.next_due(), self.drain]
+            let due = [self.flights.next_due(), self.drain, self.still]
                 .into_iter()
                 .flatten()
                 .min();
@@ -177,7 +184,7 @@ impl<'a, L: Inlet> Consuming<'a, L> {
                 Some((id, act, result)) = self.acts.next(), if !self.acts.is_empty() => {
                     self.done(id, act, result).await?;
                 }
-                message = self.session.next(), if self.drain.is_none() => {
+                message = self.session.next(), if self.drain.is_none() && self.still.is_none() => {
                     let (token, message) = message?;
                     self.received(token, message);
                 }
@@ -190,12 +197,11 @@ impl<'a, L: Inlet> Consuming<'a, L> {
                     while let Some((id, stage)) = self.flights.pop_due(Instant::now()) {
                         self.resume(id, stage).await?;
                     }
-                }
-                () = revoked.notified() => {
-                    if !self.wires.lease.holds(self.reign.epoch) {
-                        self.lease_over().await?;
+                    if self.still.is_some_and(|at| Instant::now() >= at) {
+                        self.look().await?;
                     }
                 }
+                () = stopped.notified() => self.look().await?,
             }
         }
     }
@@ -233,6 +239,26 @@ impl<'a, L: Inlet> Consuming<'a, L> {
         // Nothing comes in any more, and nothing is handed on without asking the page.
         self.wires.watchdog.disarm();
         Ok(())
+    }
+
+    /// Looks at the page: goes on, stands still, or winds up.
+    async fn look(&mut self) -> Result<(), Trouble> {
+        self.still = None;
+        if self.drain.is_some() {
+            // It hands nothing on any more.
+            return Ok(());
+        }
+        match self.wires.tenure(self.reign.epoch) {
+            Tenure::Runs(_) => Ok(()),
+            // What is with the service while nothing may follow it would be overtaken by what
+            // a successor begins: order is given up for nothing, so all goes back at once.
+            Tenure::Lapsed(..) if self.in_order() => self.lease_over().await,
+            Tenure::Lapsed(..) => {
+                self.still = Some(Instant::now() + LOOK);
+                Ok(())
+            }
+            Tenure::Over => self.lease_over().await,
+        }
     }
 
     /// Nothing may be handed on any more. What has been may finish, unless order forbids it.
@@ -274,6 +300,7 @@ impl<'a, L: Inlet> Consuming<'a, L> {
         let common = &self.settings.common;
         let (ordered, places) = (common.ordered, common.places());
         while self.drain.is_none()
+            && self.still.is_none()
             && let Some(id) = self.flights.next_in_turn(ordered, places)
         {
             self.hand_on(id).await?;
@@ -284,9 +311,8 @@ impl<'a, L: Inlet> Consuming<'a, L> {
     /// Hands a message on for its next try, if the lease lets it.
     async fn hand_on(&mut self, id: u64) -> Result<(), Trouble> {
         if !self.wires.lease.holds(self.reign.epoch) {
-            // It stays unacked and goes back when the session closes.
-            self.flights.remove(id);
-            return self.lease_over().await;
+            // It stays unacked: it waits for the lease, or goes back when the session closes.
+            return self.look().await;
         }
         let Some(flight) = self.flights.get_mut(id) else {
             return Ok(());

@@ -4,7 +4,8 @@
 //! standard input (the control socket) and the lease page as standard output. It has no
 //! settings of its own, opens no port and does nothing without its parent: when the
 //! parent dies, the kernel kills it (PDEATHSIG); when the control socket closes, it ends
-//! at once; when its lease is over while it may be consuming, its watchdog ends it.
+//! at once; when its lease runs out it stands still, and when it does not, its watchdog ends
+//! it.
 //!
 //! [`run`](mod@run) is the loop that all connectors share: connect, stand by, be active, drain.
 //! What a connector does while it is active is its [`role`]: a channel [consumes](consume),
@@ -17,6 +18,8 @@ mod consume;
 mod flight;
 pub mod frames;
 mod ibm_mq;
+#[cfg(test)]
+mod lapses;
 mod link;
 mod role;
 mod run;

@@ -24,7 +24,7 @@ use quorate_proto::connector::Phase;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::{
-    backoff::Backoff,
+    backoff::{Backoff, Share},
     link::{Link, Trouble},
     role::{Role, Served, Settings},
     vacancy::Vacancy,
@@ -38,8 +38,9 @@ const ANSWER: Duration = Duration::from_secs(10);
 const SILENCES: u32 = 8;
 /// The longest wait for the broker's goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// How often the lease is asked for while it isn't there.
+/// How often the lease is asked for while it isn't there, at first and at last.
 const ASK_LEASE: Duration = Duration::from_millis(2);
+const ASK_LEASE_LAST: Duration = Duration::from_millis(40);
 /// The longest wait between two tries to open a session.
 const REOPEN: Duration = Duration::from_secs(1);
 
@@ -189,6 +190,7 @@ impl Run {
     /// Stands by, and consumes whenever it may, until the connection is to be left.
     async fn connected<R: Role>(&mut self, link: &R::Link, connected: &Settings<R>) -> Left {
         let mut said_standby = false;
+        let mut asks = Share::new(ASK_LEASE, ASK_LEASE_LAST);
         loop {
             let (desired, settings) = self.wanted::<R>().await;
             let settings = match settings {
@@ -208,13 +210,14 @@ impl Run {
                     said_standby = true;
                 }
                 tokio::select! {
-                    () = self.wires.changed() => {}
+                    () = self.wires.changed() => asks.reset(),
                     trouble = link.lost() => return Left::Lost(trouble),
                     // Told to act, but the page doesn't say so yet, or not any more.
-                    () = sleep(ASK_LEASE), if desired.act.is_some() => {}
+                    () = sleep(asks.step(Instant::now())), if desired.act.is_some() => {}
                 }
                 continue;
             };
+            asks.reset();
             said_standby = false;
             let trouble = match self.session::<R>(link, &settings, footing).await {
                 Ok(()) => continue,
@@ -260,7 +263,18 @@ impl Run {
             Footing::Ahead(_) => None,
         };
         // Never dropped halfway, which could leave a consumer behind that nobody reads.
-        let opened = timeout(ANSWER, R::open(link, settings, epoch)).await;
+        let stopped = self.wires.watchdog.stopped.clone();
+        let opening = timeout(ANSWER, R::open(link, settings, epoch));
+        tokio::pin!(opening);
+        let opened = loop {
+            tokio::select! {
+                opened = &mut opening => break opened,
+                // Nothing is read before it is open: it stands still as it is.
+                () = stopped.notified() => {
+                    self.wires.tenure(epoch.unwrap_or_default());
+                }
+            }
+        };
         let session = match opened {
             Ok(Ok(session)) => session,
             Ok(Err(trouble)) => {

@@ -1,6 +1,7 @@
 //! One session of an outgoing: messages from the parent out, outcomes back.
 //!
-//! The lease is asked for before each send. Every message that the parent has handed over
+//! The lease is asked for before each send; while it has lapsed and may be renewed, nothing
+//! is begun. Every message that the parent has handed over
 //! gets exactly one outcome while the process lives: when the session ends, those under way
 //! are unknown and those not yet begun were not sent.
 
@@ -16,9 +17,10 @@ use serde::Deserialize;
 use tokio::time::{sleep_until, timeout};
 
 use super::{
+    super::lease::Tenure,
     link::{Outlet, Parcel, Sender, Sent, Trouble},
     role::{DRAIN, Role, Served, Settings},
-    wires::{Order, Reign, Wires},
+    wires::{LOOK, Order, Reign, Wires},
 };
 
 /// How long closing may take while messages are under way.
@@ -71,6 +73,7 @@ impl<L: Outlet> Role for Outbound<L> {
             under_way: BTreeSet::new(),
             acts: FuturesUnordered::new(),
             drain: None,
+            still: None,
         };
         let worked = sending.work().await;
         sending.settle_rest(&worked).await;
@@ -100,13 +103,17 @@ struct Sending<'a, L: Outlet> {
     acts: FuturesUnordered<BoxFuture<'static, (u64, Sent)>>,
     /// Set once the session is to end: when it does at the latest.
     drain: Option<Instant>,
+    /// Set while it stands still because the lease has lapsed: when to look again.
+    still: Option<Instant>,
 }
 
 impl<L: Outlet> Sending<'_, L> {
     async fn work(&mut self) -> Result<(), Trouble> {
         // What was ordered since the session was asked for.
         self.reconsider();
-        let revoked = self.wires.watchdog.revoked.clone();
+        // And what became of the lease since then.
+        self.look();
+        let stopped = self.wires.watchdog.stopped.clone();
         let link = self.link;
         let lost = link.lost();
         tokio::pin!(lost);
@@ -118,23 +125,23 @@ impl<L: Outlet> Sending<'_, L> {
                 return Ok(());
             }
             let places = usize::from(self.settings.common.prefetch);
-            let until = self.drain;
+            let until = [self.drain, self.still].into_iter().flatten().min();
             tokio::select! {
                 Ok(()) = self.wires.desired.changed() => self.reconsider(),
                 Some((id, sent)) = self.acts.next(), if !self.acts.is_empty() => {
                     self.under_way.remove(&id);
                     self.tell(id, sent).await;
                 }
-                Some(order) = self.wires.sends.recv(), if self.drain.is_none() && self.acts.len() < places => {
+                Some(order) = self.wires.sends.recv(), if self.drain.is_none() && self.still.is_none() && self.acts.len() < places => {
                     self.begin(order).await;
                 }
-                () = sleep_until(until.unwrap_or_else(Instant::now).into()), if until.is_some() => {}
-                trouble = &mut lost => return Err(trouble),
-                () = revoked.notified() => {
-                    if !self.wires.lease.holds(self.reign.epoch) {
-                        self.wind_up(DRAIN);
+                () = sleep_until(until.unwrap_or_else(Instant::now).into()), if until.is_some() => {
+                    if self.still.is_some_and(|at| Instant::now() >= at) {
+                        self.look();
                     }
                 }
+                trouble = &mut lost => return Err(trouble),
+                () = stopped.notified() => self.look(),
             }
         }
     }
@@ -157,6 +164,20 @@ impl<L: Outlet> Sending<'_, L> {
     fn wind_up(&mut self, within: Duration) {
         let deadline = Instant::now() + within;
         self.drain = Some(self.drain.map_or(deadline, |earlier| earlier.min(deadline)));
+        self.wires.watchdog.disarm();
+    }
+
+    /// Looks at the page: goes on, stands still, or winds up.
+    fn look(&mut self) {
+        self.still = None;
+        if self.drain.is_some() {
+            return;
+        }
+        match self.wires.tenure(self.reign.epoch) {
+            Tenure::Runs(_) => {}
+            Tenure::Lapsed(..) => self.still = Some(Instant::now() + LOOK),
+            Tenure::Over => self.wind_up(DRAIN),
+        }
     }
 
     /// Sends a message, if the lease lets it and somebody still waits for it.
@@ -167,7 +188,7 @@ impl<L: Outlet> Sending<'_, L> {
             return self.tell(id, late()).await;
         }
         if !self.wires.lease.holds(self.reign.epoch) {
-            self.wind_up(DRAIN);
+            self.look();
             return self.tell(id, over()).await;
         }
         let proto::Send {

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    super::lease::View,
+    super::lease::{Tenure, View},
     link::{Link, Trouble},
     watchdog::Watchdog,
 };
@@ -24,6 +24,10 @@ use super::{
 /// While it stands by, a process gives a sign of life so many times less often. What that
 /// costs is little for one and a processor for a thousand.
 pub const AT_REST: u32 = 4;
+
+/// Between two looks at the page of a session that stands still: with a thousand of them
+/// these looks must not be what holds the answers up.
+pub const LOOK: Duration = Duration::from_millis(20);
 
 /// The reign that the process is told to act under.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -253,6 +257,15 @@ impl Wires {
             self.parked = order;
         }
         desired
+    }
+
+    /// How `epoch` stands. Where its lease has lapsed, the one who asks stands still.
+    pub fn tenure(&self, epoch: u64) -> Tenure {
+        let tenure = self.lease.tenure(epoch);
+        if let Tenure::Lapsed(deadline, _) = tenure {
+            self.watchdog.stand_still(deadline);
+        }
+        tenure
     }
 
     /// The channel's or outgoing's name.

@@ -13,6 +13,8 @@ use super::{
 };
 use crate::service::Permit;
 
+const RESPITE: Duration = Duration::from_secs(60);
+
 fn spec() -> Spec {
     Spec::of_test()
 }
@@ -229,7 +231,7 @@ async fn nothing_is_called_without_the_lease_or_under_an_old_epoch() {
         matches!(ask().await, Outcome::Fenced(_)),
         "no lease was ever granted"
     );
-    page.grant(7, BootInstant::now() + Duration::from_secs(60));
+    page.grant(7, BootInstant::now() + Duration::from_secs(60), RESPITE);
     assert!(matches!(ask().await, Outcome::Handled(_)));
     state.send_replace(Arc::new(View {
         reign: Reign {
@@ -245,7 +247,12 @@ async fn nothing_is_called_without_the_lease_or_under_an_old_epoch() {
         "a newer epoch has been applied"
     );
     state.send_replace(Arc::default());
-    page.grant(8, BootInstant::now() + Duration::from_secs(60));
+    page.grant(7, BootInstant::now(), RESPITE);
+    assert!(
+        matches!(ask().await, Outcome::NotRun(_)),
+        "it may be renewed: the message waits"
+    );
+    page.grant(8, BootInstant::now() + Duration::from_secs(60), RESPITE);
     assert!(
         matches!(ask().await, Outcome::Fenced(_)),
         "the page is of a newer epoch"
@@ -278,7 +285,7 @@ impl Dispatch for Searching {
 async fn the_lease_is_asked_again_before_a_message_is_passed_on() {
     let page = Page::new().unwrap();
     let view = watch::channel(Arc::new(View::default())).1;
-    page.grant(7, BootInstant::now() + Duration::from_secs(60));
+    page.grant(7, BootInstant::now() + Duration::from_secs(60), RESPITE);
     let lease = page.view().clone();
     let gateway = Gateway::new(
         Arc::new(Searching(page)),

@@ -36,6 +36,11 @@ impl BootInstant {
         BootInstant(nanos)
     }
 
+    /// In nanoseconds since the host started.
+    pub fn nanos(self) -> u64 {
+        self.0
+    }
+
     /// How long until then; `None` when it has passed.
     pub fn remaining(self, now: BootInstant) -> Option<Duration> {
         self.0
@@ -77,7 +82,8 @@ impl Offsets {
         self.add(Instant::now(), boot);
     }
 
-    fn add(&mut self, mono: Instant, boot: BootInstant) {
+    /// Takes in a sample of both clocks, of which `boot` was read first.
+    pub fn add(&mut self, mono: Instant, boot: BootInstant) {
         if let Some((last_mono, last_boot)) = self.samples.back() {
             let unsuspended = *last_boot + mono.saturating_duration_since(*last_mono);
             if boot <= unsuspended + NOISE {

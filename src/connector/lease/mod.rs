@@ -26,8 +26,39 @@
 //!    the service is called, and the member that runs the service refuses epochs older
 //!    than it has applied. An ack needs no lease: the service has succeeded, and to leave
 //!    the message in the queue could only run it twice.
-//! 4. **The deadline ends the process.** An operating-system thread in each process that
-//!    may be consuming ends it when the deadline passes (`child/watchdog.rs`).
+//! 4. **At the deadline everything stands still**, and an operating-system thread in each
+//!    process that may be consuming sees to it (`child/watchdog.rs`): a process that does not
+//!    say in time that it stands still is ended.
+//!
+//! # Standing still, and going on
+//!
+//! A lease can run out without anybody else having been elected: the answers came late, and
+//! are in time again. To end each process for it would cost a connection each, and hand out
+//! again whatever is in flight. So a process whose deadline has passed *stands still*: it
+//! reads nothing, hands nothing on, sends nothing and buries nothing, as it would have to
+//! ask the page first. What was begun while the lease ran may finish, and is acked once its
+//! service has succeeded: 3. holds for that whatever happens to the lease. What was taken
+//! in advance stays where it is, in the process, unseen and unacked.
+//!
+//! It goes on, with all that it holds, when the page lets *the same epoch* act again. The
+//! page never does so for an epoch that is over: only the holder that took over in this term
+//! grants it, as long as it leads in that term, has a round of that term answered by a
+//! quorum within the lease, and has not let the epoch go (`takeover.rs`). All that was said
+//! above of the lease is said of each round by itself, so it holds for the first round after
+//! a gap as for any other: a voter that has helped a successor into office answers none.
+//!
+//! It gives up what it holds, and stands by with its connection open, when the *respite* is
+//! over that the page grants beyond the deadline. A successor may be elected by then, and
+//! what is held keeps it out (the broker's fence) or waits in vain (messages taken in
+//! advance). The respite is half a lease ([`RESPITE`]): a silent holder's successor is elected no
+//! sooner than half an election timeout after the lease, so giving up costs a takeover
+//! nothing. After it the same reign may still go on, with a new session under the same
+//! epoch.
+//!
+//! It is ended when it does not say that it stands still, or has let go, within a grace: a
+//! main thread that hangs could be anywhere. What it had begun before is bounded by that. It
+//! is ended at once when its parent is gone, and killed by its parent when it gives no sign
+//! of life.
 //!
 //! The holder revokes the page as soon as it sees itself not leading. Wall clocks play no
 //! part anywhere.
@@ -36,4 +67,7 @@ mod clock;
 mod page;
 
 pub use clock::{BootInstant, Offsets};
-pub use page::{Lease, Page, View};
+pub use page::{Lease, Page, Tenure, View};
+
+/// The share of a lease for which what is held is kept beyond its end.
+pub const RESPITE: f64 = 0.5;

@@ -1,6 +1,10 @@
-//! The shared page: two words, one writer, any number of processes that read.
+//! The shared page: three words, one writer, any number of processes that read.
 //!
 //! Word 0 is the epoch, word 1 the deadline on CLOCK_BOOTTIME in nanoseconds, 0 for none.
+//! Word 2 is the respite, a time in nanoseconds for which a process may keep what it holds
+//! beyond the deadline, without doing anything with it. No safety hangs on it, so it is
+//! written before the deadline and read beside it without more ado.
+//!
 //! A change of epoch is written as `deadline = 0`, `epoch = new`, `deadline = new`, with a
 //! release fence before the second and the third store; a renewal or a revocation stores
 //! the deadline alone, after a release fence. A reader loads epoch, deadline, epoch, with
@@ -47,15 +51,29 @@ pub struct Lease {
     pub epoch: u64,
     /// Until when its holder may act; `None` when it may not.
     pub deadline: Option<BootInstant>,
+    /// For how long what it holds may be kept beyond the deadline.
+    pub respite: Duration,
 }
 
-/// The two words of a mapping that is at least [`LENGTH`] long and can't shrink.
+/// How an epoch stands at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tenure {
+    /// Its holder may act for so long from now on, unless it is renewed.
+    Runs(Duration),
+    /// Its lease ran out at this deadline and may be renewed: nothing may begin, and what is
+    /// held may be kept for so long.
+    Lapsed(BootInstant, Duration),
+    /// Its holder may not act, and what it holds goes back.
+    Over,
+}
+
+/// The words of a mapping that is at least [`LENGTH`] long and can't shrink.
 struct Words(MmapRaw);
 
 impl Words {
     fn word(&self, index: usize) -> &AtomicU64 {
         // SAFETY: the mapping is `LENGTH` bytes of a memfd that is sealed against
-        // shrinking (checked where it is mapped), so both words stay backed by memory for
+        // shrinking (checked where it is mapped), so its words stay backed by memory for
         // as long as `self` lives; it is page-aligned, hence 8-aligned. All access in all
         // processes is through atomics: relaxed loads, which are sound on read-only
         // memory, and, in the one process that mapped it writable, relaxed stores.
@@ -70,6 +88,10 @@ impl Words {
         self.word(1)
     }
 
+    fn respite(&self) -> &AtomicU64 {
+        self.word(2)
+    }
+
     fn read(&self) -> Lease {
         loop {
             let epoch = self.epoch().load(Relaxed);
@@ -79,7 +101,12 @@ impl Words {
             // Epochs change once per takeover: this goes round twice at most in practice.
             if self.epoch().load(Relaxed) == epoch {
                 let deadline = (deadline != 0).then_some(BootInstant(deadline));
-                return Lease { epoch, deadline };
+                let respite = Duration::from_nanos(self.respite().load(Relaxed));
+                return Lease {
+                    epoch,
+                    deadline,
+                    respite,
+                };
             }
         }
     }
@@ -117,9 +144,10 @@ impl Page {
         })
     }
 
-    /// Lets the holder act under `epoch` until `deadline`. Returns whether it does: an
-    /// epoch older than the page's gets nothing.
-    pub fn grant(&self, epoch: u64, deadline: BootInstant) -> bool {
+    /// Lets the holder act under `epoch` until `deadline`, and keep what it holds for
+    /// `respite` beyond it. Returns whether it does: an epoch older than the page's gets
+    /// nothing.
+    pub fn grant(&self, epoch: u64, deadline: BootInstant, respite: Duration) -> bool {
         use std::sync::atomic::Ordering::Release;
         let words = self.words.lock();
         let now = words.epoch().load(Relaxed);
@@ -131,6 +159,8 @@ impl Page {
             fence(Release);
             words.epoch().store(epoch, Relaxed);
         }
+        let respite = respite.as_nanos().try_into().unwrap_or(u64::MAX);
+        words.respite().store(respite, Relaxed);
         fence(Release);
         words.deadline().store(deadline.0, Relaxed);
         true
@@ -203,6 +233,25 @@ impl View {
         // than it was, never earlier.
         lease.deadline?.remaining(BootInstant::now())
     }
+
+    /// How `epoch` stands now.
+    pub fn tenure(&self, epoch: u64) -> Tenure {
+        if planted(Mutant::LeaseCheckRemoved) {
+            return Tenure::Runs(Duration::from_secs(1));
+        }
+        let lease = self.read();
+        let Some(deadline) = lease.deadline.filter(|_| lease.epoch == epoch) else {
+            return Tenure::Over;
+        };
+        let now = BootInstant::now();
+        match deadline.remaining(now) {
+            Some(left) => Tenure::Runs(left),
+            None => match (deadline + lease.respite).remaining(now) {
+                Some(left) => Tenure::Lapsed(deadline, left),
+                None => Tenure::Over,
+            },
+        }
+    }
 }
 
 #[cfg(test)]
@@ -210,6 +259,29 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
+
+    const RESPITE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn what_ran_out_may_be_renewed_until_its_respite_is_over_or_it_is_revoked() {
+        let page = Page::new().unwrap();
+        let tenure = || page.view().tenure(7);
+        assert_eq!(tenure(), Tenure::Over);
+        page.grant(7, in_a_minute(), RESPITE);
+        assert!(matches!(tenure(), Tenure::Runs(_)));
+        let past = BootInstant::now();
+        page.grant(7, past, RESPITE);
+        assert!(matches!(tenure(), Tenure::Lapsed(at, left) if at == past && left <= RESPITE));
+        assert!(!page.view().holds(7));
+        assert_eq!(page.view().tenure(6), Tenure::Over);
+        page.grant(7, in_a_minute(), RESPITE);
+        assert!(matches!(tenure(), Tenure::Runs(_)));
+        page.grant(7, BootInstant::now(), Duration::ZERO);
+        assert_eq!(tenure(), Tenure::Over);
+        page.grant(7, BootInstant::now(), RESPITE);
+        page.revoke();
+        assert_eq!(tenure(), Tenure::Over);
+    }
 
     fn in_a_minute() -> BootInstant {
         BootInstant::now() + Duration::from_secs(60)
@@ -219,20 +291,21 @@ mod tests {
     fn holds_for_its_epoch_until_the_deadline_and_no_longer() {
         let page = Page::new().unwrap();
         assert!(!page.view().holds(0));
-        assert!(page.grant(7, in_a_minute()));
+        assert!(page.grant(7, in_a_minute(), RESPITE));
         assert!(page.view().holds(7));
         assert!(!page.view().holds(6));
         assert!(!page.view().holds(8));
-        page.grant(7, BootInstant::now());
+        page.grant(7, BootInstant::now(), RESPITE);
         assert!(!page.view().holds(7));
-        page.grant(7, in_a_minute());
+        page.grant(7, in_a_minute(), RESPITE);
         page.revoke();
         assert!(!page.view().holds(7));
         assert_eq!(
             page.view().read(),
             Lease {
                 epoch: 7,
-                deadline: None
+                deadline: None,
+                respite: RESPITE,
             }
         );
     }
@@ -240,8 +313,8 @@ mod tests {
     #[test]
     fn an_older_epoch_gets_no_lease() {
         let page = Page::new().unwrap();
-        assert!(page.grant(9, in_a_minute()));
-        assert!(!page.grant(8, in_a_minute()));
+        assert!(page.grant(9, in_a_minute(), RESPITE));
+        assert!(!page.grant(8, in_a_minute(), RESPITE));
         assert!(page.view().holds(9));
         assert!(!page.view().holds(8));
     }
@@ -251,7 +324,7 @@ mod tests {
         let page = Page::new().unwrap();
         let fd = page.descriptor().unwrap();
         let view = View::open(&fd).unwrap();
-        page.grant(3, in_a_minute());
+        page.grant(3, in_a_minute(), RESPITE);
         assert!(view.holds(3));
         page.revoke();
         assert!(!view.holds(3));
@@ -303,7 +376,7 @@ mod tests {
             while epoch < 200_000 || seen.load(Relaxed) < 1000 {
                 epoch += 1;
                 for n in 0..3 {
-                    page.grant(epoch, BootInstant(epoch * 1000 + n));
+                    page.grant(epoch, BootInstant(epoch * 1000 + n), RESPITE);
                 }
                 if epoch % 5 == 0 {
                     page.revoke();

@@ -1,7 +1,9 @@
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
-use super::*;
+use quorate_raft::Timing;
+
+use super::{super::view::Reign, *};
 
 const ME: MemberId = 2;
 
@@ -11,11 +13,21 @@ struct Log {
     script: Mutex<Vec<Script>>,
     proposals: Mutex<Vec<u64>>,
     releases: Mutex<Vec<u64>>,
+    /// What becomes of a release.
+    fate: Mutex<Fate>,
 }
 
 #[derive(Clone, Copy)]
 enum Script {
     Apply(u64),
+    Unknown,
+}
+
+#[derive(Clone, Copy, Default)]
+enum Fate {
+    #[default]
+    Applied,
+    /// It may be applied later.
     Unknown,
 }
 
@@ -53,7 +65,10 @@ impl Proposer for Log {
 
     async fn release(&self, term: u64, epoch: u64, _: Instant) -> Result<(), ProposeError> {
         self.releases.lock().push(epoch);
-        self.reign(epoch, term, true);
+        match *self.fate.lock() {
+            Fate::Applied => self.reign(epoch, term, true),
+            Fate::Unknown => return Err(ProposeError::Unknown("cut off".into())),
+        }
         Ok(())
     }
 
@@ -71,7 +86,7 @@ struct World {
     page: Arc<Page>,
     leadership: watch::Sender<Leadership>,
     standing: watch::Receiver<Standing>,
-    orders: mpsc::Sender<LetGo>,
+    leavers: mpsc::Sender<Leaver>,
 }
 
 impl World {
@@ -83,6 +98,7 @@ impl World {
             script: Mutex::new(script.to_vec()),
             proposals: Mutex::default(),
             releases: Mutex::default(),
+            fate: Mutex::default(),
         });
         let page = Arc::new(Page::new().unwrap());
         let (leadership, leaderships) = watch::channel(Leadership {
@@ -90,16 +106,27 @@ impl World {
             ..Default::default()
         });
         let (standing_sender, standing) = watch::channel(Standing::default());
-        let (orders, orders_received) = mpsc::channel(1);
+        let (leavers, leavers_received) = mpsc::channel(1);
+        // As a supervisor of no process.
+        let (rested_sender, rested) = watch::channel(0);
+        let mut standings = standing.clone();
+        tokio::spawn(async move {
+            while standings.changed().await.is_ok() {
+                if let Some(rest) = standings.borrow_and_update().rest {
+                    rested_sender.send_replace(rest.number);
+                }
+            }
+        });
         let reigning = Reigning {
             me: ME,
-            timing: Timing::from_failover_ms(10_000).unwrap(),
+            pace: watch::channel(Timing::from_failover_ms(10_000).unwrap().into()).1,
             page: page.clone(),
             proposer: log.clone(),
             leadership: leaderships,
             view,
             standing: standing_sender,
-            orders: orders_received,
+            rested,
+            leavers: leavers_received,
         };
         tokio::spawn(reigning.run());
         World {
@@ -107,7 +134,41 @@ impl World {
             page,
             leadership,
             standing,
-            orders,
+            leavers,
+        }
+    }
+
+    /// Lets go; what it is for lasts until the sender is dropped.
+    async fn leave(&self, for_good: bool) -> oneshot::Sender<()> {
+        let (done, released) = oneshot::channel();
+        let (wish, parted) = oneshot::channel();
+        let leaver = Leaver {
+            drain: Duration::from_secs(5),
+            for_good,
+            done,
+            parted,
+        };
+        assert!(self.leavers.send(leaver).await.is_ok());
+        timeout(Duration::from_secs(10), released)
+            .await
+            .expect("it does not let go")
+            .unwrap();
+        wish
+    }
+
+    /// Rounds go on until the page lets an epoch above this one act. It never lets this one
+    /// act meanwhile.
+    async fn acts_above(&self, epoch: u64, term: u64) -> u64 {
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            self.lead(term);
+            let lease = self.page.view().read();
+            if lease.epoch > epoch && lease.deadline.is_some() {
+                return lease.epoch;
+            }
+            assert!(!self.page.view().holds(epoch), "{epoch} was let go of");
+            assert!(Instant::now() < end, "it takes over no more");
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
@@ -119,6 +180,7 @@ impl World {
                 leader: Some(ME),
                 leading: true,
                 heard_at: Some(Instant::now()),
+                lease: Timing::from_failover_ms(10_000).unwrap().lease,
                 lease_clear_at: Some(Instant::now()),
                 election: None,
             };
@@ -215,17 +277,7 @@ async fn a_lease_that_is_not_renewed_ends_the_acting() {
 async fn letting_go_revokes_and_commits_the_release() {
     let mut world = World::new(&[Script::Apply(5)]);
     world.acts(1).await;
-    let (done, released) = oneshot::channel();
-    world
-        .orders
-        .send(LetGo {
-            until: None,
-            commit: true,
-            done,
-        })
-        .await
-        .unwrap();
-    released.await.unwrap();
+    drop(world.leave(true).await);
     assert_eq!(*world.log.releases.lock(), [5]);
     assert!(!world.page.view().holds(5));
     for term in [1, 2] {
@@ -233,6 +285,47 @@ async fn letting_go_revokes_and_commits_the_release() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(*world.log.proposals.lock(), [1], "it let go for good");
+}
+
+/// The release may commit at any time from its proposal on, and a successor that has it waits
+/// for no lease: so none of its epoch is ever granted again.
+#[tokio::test]
+async fn an_epoch_whose_release_is_of_unknown_fate_is_never_acted_under_again() {
+    let mut world = World::new(&[Script::Apply(9), Script::Apply(5)]);
+    world.acts(1).await;
+    *world.log.fate.lock() = Fate::Unknown;
+    let wish = world.leave(false).await;
+    world.lead(1);
+    assert!(!world.page.view().holds(5));
+    assert_eq!(
+        *world.log.proposals.lock(),
+        [1],
+        "the leadership is moved now"
+    );
+    // The transfer is refused.
+    drop(wish);
+    assert_eq!(world.acts_above(5, 1).await, 9);
+    assert_eq!(*world.log.proposals.lock(), [1, 1]);
+}
+
+#[tokio::test]
+async fn two_transfers_at_a_time_release_once_and_end_with_the_later() {
+    let mut world = World::new(&[Script::Apply(9), Script::Apply(5)]);
+    world.acts(1).await;
+    let (first, second) = tokio::join!(world.leave(false), world.leave(false));
+    assert_eq!(*world.log.releases.lock(), [5]);
+    drop(first);
+    for _ in 0..10 {
+        world.lead(1);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(
+        *world.log.proposals.lock(),
+        [1],
+        "the other one is under way"
+    );
+    drop(second);
+    assert_eq!(world.acts_above(5, 1).await, 9);
 }
 
 /// How long the release of a reign takes that began when earlier leases ran for that long.
@@ -253,18 +346,8 @@ async fn release_after(left: Duration, clear: bool) -> Duration {
             ..View::clone(view)
         });
     });
-    let (done, released) = oneshot::channel();
-    let order = LetGo {
-        until: None,
-        commit: true,
-        done,
-    };
     let since = Instant::now();
-    world.orders.send(order).await.ok();
-    timeout(Duration::from_secs(10), released)
-        .await
-        .expect("no release")
-        .unwrap();
+    let _wish = world.leave(false).await;
     assert_eq!(*world.log.releases.lock(), [5]);
     since.elapsed()
 }

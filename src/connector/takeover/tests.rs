@@ -48,6 +48,7 @@ impl World {
             leader: Some(ME),
             leading: true,
             heard_at: Some(self.now),
+            lease: Duration::ZERO,
             lease_clear_at: None,
             election: None,
         };
@@ -226,40 +227,164 @@ fn a_refusal_is_tried_again_with_backoff() {
     }
 }
 
+const DRAIN: Duration = Duration::from_secs(1);
+
+impl World {
+    /// Somebody wants it to part.
+    fn part(&mut self, for_good: bool) -> u64 {
+        self.takeover.part(DRAIN, self.now + DRAIN * 3, for_good)
+    }
+
+    /// Reigns under 8 in term 2, was asked to part, and its processes rest.
+    fn let_go() -> (Self, u64, Decision) {
+        let mut world = World::reigning(2, 8);
+        world.reign.clear = true;
+        world.heard();
+        assert!(world.decide().act.is_some());
+        let number = world.part(false);
+        let draining = world.decide();
+        assert!(draining.act.is_some(), "it acts until its processes rest");
+        let within = DRAIN;
+        assert_eq!(draining.rest, Some(Rest { number, within }));
+        assert!(world.takeover.parts());
+        world.takeover.rested(number);
+        let decision = world.decide();
+        (world, number, decision)
+    }
+}
+
 #[test]
-fn released_and_still_leading_takes_over_again_when_the_hold_is_over() {
-    let mut world = World::reigning(2, 8);
-    world.decide();
-    let until = world.now + ms(100);
-    world.takeover.hold(Some(until));
-    let held = world.decide();
-    assert_eq!(
-        (held.act, held.propose, held.look_again),
-        (None, None, Some(until))
-    );
-    world.reign.released = true;
-    assert_eq!(world.decide().propose, None);
-    world.pass(ms(100));
-    assert_eq!(world.decide().propose, Some(2));
-    world.applied(15, 2);
+fn a_release_of_unknown_fate_is_followed_by_another_reign_and_never_by_the_old_epoch() {
+    let (mut world, number, decision) = World::let_go();
+    let (term, epoch, from) = (2, 8, None);
+    assert_eq!(decision.release, Some(Release { term, epoch, from }));
+    assert_eq!(decision.act, None);
     world.heard();
+    assert_eq!(world.decide().release, None, "once");
+    // Whoever asked stops waiting before the proposal has ended: nothing stands behind it yet.
+    world.takeover.stay(number);
+    world.pass(ms(60_000));
+    world.heard();
+    let pending = world.decide();
+    assert_eq!((pending.act, pending.propose), (None, None));
+    // Not confirmed: the state still says that the reign runs.
+    world.takeover.released(8);
+    let again = world.decide();
+    assert_eq!((again.act, again.propose), (None, Some(2)));
+    assert_eq!(again.rest, None, "the processes need not rest any more");
+    // Neither while the new one is on the way, nor when leadership is lost for a moment.
+    world.takeover.ended(world.now, 2, Outcome::Unknown);
+    world.leadership.leading = false;
+    world.decide();
+    world.leadership.leading = true;
+    world.heard();
+    assert_eq!(world.decide().act, None);
+    world.applied(15, 2);
     assert_eq!(world.decide().act.unwrap().epoch, 15);
 }
 
 #[test]
-fn a_hold_ends_with_its_term_unless_it_is_for_ever() {
+fn a_release_that_is_confirmed_is_followed_by_another_reign_too() {
+    let (mut world, number, _) = World::let_go();
+    world.takeover.released(8);
+    world.reign.released = true;
+    assert!(!world.takeover.parts());
+    assert_eq!(world.decide().propose, None, "the leadership is moved now");
+    world.takeover.stay(number);
+    assert_eq!(world.decide().propose, Some(2));
+}
+
+#[test]
+fn two_that_part_at_a_time_are_one_parting_and_both_must_be_done() {
+    let (mut world, first, _) = World::let_go();
+    let second = world.part(false);
+    assert_eq!(first, second);
+    world.takeover.released(8);
+    world.takeover.stay(first);
+    let waits = world.decide();
+    assert_eq!((waits.act, waits.propose), (None, None));
+    world.takeover.stay(second);
+    assert_eq!(world.decide().propose, Some(2));
+    // A later parting is another one: what its processes said before is of the past.
+    world.applied(15, 2);
+    world.heard();
+    assert!(world.decide().act.is_some());
+    let third = world.part(false);
+    assert!(third > second);
+    world.takeover.rested(second);
+    world.takeover.stay(second);
+    assert!(world.decide().act.is_some() && world.takeover.parts());
+}
+
+#[test]
+fn a_parting_that_is_given_up_before_the_release_changes_nothing() {
     let mut world = World::reigning(2, 8);
     world.decide();
-    world.takeover.hold(Some(world.now + ms(60_000)));
+    let number = world.part(false);
+    world.decide();
+    world.takeover.stay(number);
+    let decision = world.decide();
+    assert_eq!((decision.act.unwrap().epoch, decision.rest), (8, None));
+}
+
+#[test]
+fn processes_that_never_rest_end_the_reign_without_a_release() {
+    let mut world = World::reigning(2, 8);
+    world.reign.clear = true;
+    world.decide();
+    world.part(false);
+    assert_eq!(world.decide().look_again, Some(world.now + DRAIN * 3));
+    world.pass(DRAIN * 3);
+    world.heard();
+    let overdue = world.decide();
+    assert!(overdue.overdue && overdue.act.is_none() && overdue.release.is_none());
+    assert!(!world.takeover.parts() && !world.decide().overdue);
+}
+
+#[test]
+fn a_release_waits_until_it_is_known_when_no_earlier_lease_runs() {
+    let mut world = World::reigning(2, 8);
+    world.leadership.lease_clear_at = Some(world.now + ms(170));
+    world.decide();
+    let number = world.part(false);
+    world.takeover.rested(number);
+    let release = world.decide().release.unwrap();
+    assert_eq!(release.from, Some(world.start + ms(180)));
+    let mut world = World::reigning(2, 8);
+    world.decide();
+    let number = world.part(false);
+    world.takeover.rested(number);
+    let decision = world.decide();
+    assert_eq!((decision.release, decision.act), (None, None));
+    assert!(
+        !world.takeover.parts(),
+        "there is nothing that it could say"
+    );
+}
+
+#[test]
+fn a_parting_ends_with_its_term_unless_it_is_for_good() {
+    let (mut world, _, _) = World::let_go();
     world.leadership.leading = false;
     world.decide();
     world.elected(5);
-    assert_eq!(world.decide().propose, Some(5));
+    let decision = world.decide();
+    assert_eq!((decision.propose, decision.rest), (Some(5), None));
+    // What ends of it later is nobody's.
+    world.takeover.released(8);
+    world.applied(21, 5);
+    world.heard();
+    assert_eq!(world.decide().act.unwrap().epoch, 21);
 
-    world.takeover.hold(None);
+    world.part(true);
     world.elected(7);
     world.pass(ms(60_000));
-    assert_eq!(world.decide(), Decision::default());
+    world.heard();
+    for _ in 0..2 {
+        let decision = world.decide();
+        assert_eq!((decision.propose, decision.act), (None, None));
+        assert!(decision.rest.is_some());
+    }
 }
 
 #[test]
@@ -302,11 +427,9 @@ fn the_elected_prepares_until_it_may_act_and_never_again_in_that_term() {
 
 #[test]
 fn nothing_is_prepared_while_the_reign_is_let_go_of() {
-    let mut world = World::reigning(2, 8);
-    world.decide();
-    world.takeover.hold(Some(world.now + ms(100)));
-    assert!(!world.decide().prepare);
-    world.takeover.hold(None);
+    let (mut world, _, decision) = World::let_go();
+    assert!(!decision.prepare && !world.decide().prepare);
+    world.part(true);
     world.elected(3);
     world.leadership.leading = false;
     assert!(!world.decide().prepare, "it is about to stop");

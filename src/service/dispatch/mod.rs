@@ -44,7 +44,7 @@ use super::{
 };
 use crate::state::State;
 pub use server::InvokeServer;
-pub use vigil::CatchUp;
+pub use vigil::{CatchUp, PauseLimit};
 
 /// The longest invocation and the longest answer to one, in bytes.
 pub const INVOCATION_BYTES_MAX: usize = 64 << 20;

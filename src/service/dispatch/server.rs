@@ -1,9 +1,6 @@
 //! What other members call to have a service run here.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use quorate_planted::{Mutant, planted};
@@ -18,7 +15,7 @@ use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use super::{
     INVOCATION_BYTES_MAX,
-    vigil::{CatchUp, Vigil},
+    vigil::{CatchUp, PauseLimit, Vigil},
     wire,
 };
 use crate::service::{
@@ -59,7 +56,7 @@ impl InvokeServer {
         me: MemberId,
         services: Arc<Services>,
         run_on: Handle,
-        pause: Duration,
+        pause: PauseLimit,
         catch_up: CatchUp,
     ) -> ServicesServer<InvokeServer> {
         ServicesServer::new(InvokeServer {

@@ -83,7 +83,7 @@ impl TestMember {
                 id,
                 services.clone(),
                 runtime.handle().clone(),
-                PAUSE,
+                Arc::new(|| PAUSE),
                 caught_up,
             )
         };

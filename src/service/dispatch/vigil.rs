@@ -7,7 +7,7 @@
 //! message of an epoch that has ended long since before it comes to the entry that ended it.
 //!
 //! So the process keeps watch over itself: a task looks at the clock several times in
-//! [`Vigil::limit`], and so does whoever is about to run a message. When either finds that
+//! a [`PauseLimit`], and so does whoever is about to run a message. When either finds that
 //! nobody has looked for longer than the limit, messages are refused until this member has
 //! caught up with the group: until a read barrier that was begun afterwards is through. Then
 //! it has applied every reign that anybody may have acted under by then, and the comparison
@@ -42,9 +42,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// it could not until then.
 pub type CatchUp = Arc<dyn Fn(Instant) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
+/// For how long nothing may have run, as of now: it changes with the promise.
+pub type PauseLimit = Arc<dyn Fn() -> Duration + Send + Sync>;
+
 /// A watch over this process.
 pub(super) struct Vigil {
-    limit: Duration,
+    limit: PauseLimit,
     /// When somebody looked last, in nanoseconds of the clock.
     looked: AtomicU64,
     /// Pauses that were noticed, from 1: it has just been started.
@@ -55,21 +58,21 @@ pub(super) struct Vigil {
 
 impl Vigil {
     /// Begins to watch. A process that has just begun has missed everything before.
-    pub(super) fn start(limit: Duration, catch_up: CatchUp) -> Arc<Vigil> {
-        let vigil = Arc::new(Vigil::new(limit));
+    pub(super) fn start(limit: PauseLimit, catch_up: CatchUp) -> Arc<Vigil> {
+        let vigil = Arc::new(Vigil::new(limit.clone()));
         let watching = Arc::downgrade(&vigil);
         tokio::spawn(async move {
             while let Some(vigil) = watching.upgrade() {
                 vigil.look();
                 vigil.catch_up(&catch_up).await;
                 drop(vigil);
-                sleep(limit / LOOKS).await;
+                sleep(limit() / LOOKS).await;
             }
         });
         vigil
     }
 
-    fn new(limit: Duration) -> Vigil {
+    fn new(limit: PauseLimit) -> Vigil {
         Vigil {
             limit,
             looked: AtomicU64::new(now().unwrap_or_default()),
@@ -92,7 +95,7 @@ impl Vigil {
             return;
         };
         let before = self.looked.load(Ordering::SeqCst);
-        if Duration::from_nanos(now.saturating_sub(before)) > self.limit {
+        if Duration::from_nanos(now.saturating_sub(before)) > (self.limit)() {
             self.pauses.fetch_add(1, Ordering::SeqCst);
         }
         self.looked.fetch_max(now, Ordering::SeqCst);
@@ -111,7 +114,7 @@ impl Vigil {
         let seen = self.pauses.load(Ordering::SeqCst);
         let looking = async {
             loop {
-                sleep(self.limit / LOOKS).await;
+                sleep((self.limit)() / LOOKS).await;
                 self.look();
             }
         };
@@ -150,7 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn after_each_pause_it_catches_up_first_whoever_noticed() {
-        let vigil = Vigil::new(LIMIT);
+        let vigil = Vigil::new(Arc::new(|| LIMIT));
         // It has just begun.
         assert!(!vigil.kept());
         vigil.catch_up(&answer(Ok(()))).await;
@@ -168,7 +171,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_can_not_catch_up_runs_nothing() {
-        let vigil = Vigil::new(LIMIT);
+        let vigil = Vigil::new(Arc::new(|| LIMIT));
         vigil.catch_up(&answer(Err("no leader".into()))).await;
         assert!(!vigil.kept());
         vigil.catch_up(&answer(Ok(()))).await;
@@ -177,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_paused_while_it_catches_up_does_so_again() {
-        let vigil = Arc::new(Vigil::new(LIMIT));
+        let vigil = Arc::new(Vigil::new(Arc::new(|| LIMIT)));
         let paused = vigil.clone();
         let pausing: CatchUp = Arc::new(move |_| {
             pause(&paused);
@@ -192,7 +195,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_watch_that_is_kept_catches_up_by_itself() {
-        let vigil = Vigil::start(LIMIT, answer(Ok(())));
+        let vigil = Vigil::start(Arc::new(|| LIMIT), answer(Ok(())));
         let kept = async {
             while !vigil.kept() {
                 tokio::task::yield_now().await;

@@ -80,6 +80,7 @@ impl Group {
             member,
             services,
             version: "0".into(),
+            failover_ms: None,
         });
     }
 

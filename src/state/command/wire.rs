@@ -1,11 +1,11 @@
 //! Commands as they stand in the log.
 
 use bytes::Bytes;
-use prost::Message;
+use prost::{Message, encoding::decode_key};
 use quorate_proto::command as wire;
 
-use super::{Command, FieldError, Precondition, error};
-use crate::state::{BrokerConnection, Kind, Order};
+use super::{BatchedPut, Command, FieldError, NOT_KNOWN, Precondition, error};
+use crate::state::{BrokerConnection, Kind, Order, Reason, Takeover};
 
 impl Command {
     /// The bytes that go into the log.
@@ -24,6 +24,17 @@ impl Command {
                 spec: spec.clone(),
                 precondition: to_wire(precondition),
             }),
+            Command::PutResources(puts) => {
+                let resources = puts.iter().map(|it| wire::PutResource {
+                    kind: it.kind.as_str().into(),
+                    name: it.name.clone(),
+                    spec: it.spec.clone(),
+                    precondition: None,
+                });
+                Write::PutResources(wire::PutResources {
+                    resources: resources.collect(),
+                })
+            }
             Command::DeleteResource {
                 kind,
                 name,
@@ -55,11 +66,28 @@ impl Command {
                 member,
                 services,
                 version,
+                failover_ms,
             } => Write::Announce(wire::Announce {
                 member: *member,
                 services: services.clone(),
                 version: version.clone(),
+                failover_ms: *failover_ms,
             }),
+            Command::SetFailover { failover_ms, first } => Write::SetFailover(wire::SetFailover {
+                failover_ms: *failover_ms,
+                first: *first,
+            }),
+            Command::FailoverApplied { member, revision } => {
+                Write::FailoverApplied(wire::FailoverApplied {
+                    member: *member,
+                    revision: *revision,
+                })
+            }
+            Command::FailoverSettled { revision } => {
+                Write::FailoverSettled(wire::FailoverSettled {
+                    revision: *revision,
+                })
+            }
             Command::Explain(takeover) => Write::Explain(wire::Explain {
                 takeover: Some((**takeover).clone()),
             }),
@@ -88,18 +116,22 @@ impl Command {
         wire::Command { write: Some(write) }.encode_to_vec().into()
     }
 
-    /// Reads what stands in the log. Values share the memory of `bytes`.
+    /// Reads what stands in the log. Values share the memory of `bytes`. An error: this
+    /// version does not know the command, or a part of it.
     pub fn decode(bytes: Bytes) -> Result<Command, FieldError> {
         use wire::command::Write;
+        let (length, number) = (bytes.len(), number(&bytes));
         let command = wire::Command::decode(bytes)
-            .map_err(|problem| error("command", "", format!("can't be read: {problem}")))?;
-        let write = command.write.ok_or_else(|| {
-            error(
-                "command",
-                "",
-                "is not one that this version knows: upgrade every member first",
-            )
-        })?;
+            .map_err(|problem| error("command", &number, format!("can't be read: {problem}")))?;
+        // What is not known is left out when it is read, at any depth.
+        let whole = command.encoded_len() == length;
+        let Some(write) = command.write else {
+            return Err(error("command", number, NOT_KNOWN));
+        };
+        if !whole {
+            let problem = "has a part that this version does not know";
+            return Err(error("command", number, problem));
+        }
         Ok(match write {
             Write::PutResource(it) => Command::PutResource {
                 kind: kind(&it.kind)?,
@@ -107,6 +139,12 @@ impl Command {
                 spec: it.spec,
                 precondition: precondition(it.precondition)?,
             },
+            Write::PutResources(it) => Command::PutResources(
+                it.resources
+                    .into_iter()
+                    .map(batched)
+                    .collect::<Result<_, _>>()?,
+            ),
             Write::DeleteResource(it) => Command::DeleteResource {
                 kind: kind(&it.kind)?,
                 name: it.name,
@@ -130,11 +168,20 @@ impl Command {
                 member: it.member,
                 services: it.services,
                 version: it.version,
+                failover_ms: it.failover_ms,
             },
-            Write::Explain(it) => Command::Explain(Box::new(
-                it.takeover
-                    .ok_or_else(|| error("takeover", "", "is missing"))?,
-            )),
+            Write::SetFailover(it) => Command::SetFailover {
+                failover_ms: it.failover_ms,
+                first: it.first,
+            },
+            Write::FailoverApplied(it) => Command::FailoverApplied {
+                member: it.member,
+                revision: it.revision,
+            },
+            Write::FailoverSettled(it) => Command::FailoverSettled {
+                revision: it.revision,
+            },
+            Write::Explain(it) => Command::Explain(Box::new(takeover(it.takeover)?)),
             Write::Connected(it) => Command::Connected {
                 member: it.member,
                 connections: it
@@ -157,6 +204,22 @@ impl Command {
     }
 }
 
+/// The number of the command in its envelope, for who has to find out what it is.
+fn number(bytes: &[u8]) -> String {
+    match decode_key(&mut &*bytes) {
+        Ok((number, _)) => number.to_string(),
+        Err(_) => String::new(),
+    }
+}
+
+fn takeover(it: Option<Takeover>) -> Result<Takeover, FieldError> {
+    let it = it.ok_or_else(|| error("takeover", "", "is missing"))?;
+    match Reason::try_from(it.reason) {
+        Ok(_) => Ok(it),
+        Err(_) => Err(error("reason", it.reason.to_string(), NOT_KNOWN)),
+    }
+}
+
 impl From<Precondition> for wire::Precondition {
     fn from(it: Precondition) -> Self {
         use wire::precondition::Holds;
@@ -175,12 +238,20 @@ fn precondition(it: Option<wire::Precondition>) -> Result<Option<Precondition>, 
         None => Ok(None),
         Some(Some(Holds::Revision(revision))) => Ok(Some(Precondition::Revision(revision))),
         Some(Some(Holds::Absent(true))) => Ok(Some(Precondition::Absent)),
-        Some(_) => Err(error(
-            "precondition",
-            "",
-            "is not one that this version knows",
-        )),
+        Some(_) => Err(error("precondition", "", NOT_KNOWN)),
     }
+}
+
+fn batched(it: wire::PutResource) -> Result<BatchedPut, FieldError> {
+    if it.precondition.is_some() {
+        let problem = "is not one that this version knows";
+        return Err(error("precondition", "", problem));
+    }
+    Ok(BatchedPut {
+        kind: kind(&it.kind)?,
+        name: it.name,
+        spec: it.spec,
+    })
 }
 
 fn kind(text: &str) -> Result<Kind, FieldError> {
@@ -203,10 +274,8 @@ fn order(it: i32) -> Result<Order, FieldError> {
         Ok(wire::operate::Order::Pause) => Ok(Order::Pause),
         Ok(wire::operate::Order::Resume) => Ok(Order::Resume),
         Ok(wire::operate::Order::Restart) => Ok(Order::Restart),
-        Ok(wire::operate::Order::Unknown) | Err(_) => Err(error(
-            "order",
-            it.to_string(),
-            "is not one that this version knows: upgrade every member first",
-        )),
+        Ok(wire::operate::Order::Unknown) | Err(_) => {
+            Err(error("order", it.to_string(), NOT_KNOWN))
+        }
     }
 }

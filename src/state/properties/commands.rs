@@ -116,6 +116,7 @@ pub fn command() -> impl Strategy<Value = Command> {
             member,
             services,
             version: "1".into(),
+            failover_ms: None,
         }
     });
     let order = prop::sample::select(&[Order::Pause, Order::Resume, Order::Restart][..]);
@@ -123,7 +124,7 @@ pub fn command() -> impl Strategy<Value = Command> {
         .prop_map(|(kind, name, order)| Command::Operate { kind, name, order });
     let intend =
         (send_key(), 1..60u64, 0..4u64, 0..900_000u64).prop_map(|(key, epoch, ticket, now_ms)| {
-            let fingerprint = ticket;
+            let fingerprint = [ticket as u8; 32];
             Command::Intend(Box::new(Intent {
                 key,
                 epoch,
@@ -150,6 +151,10 @@ pub fn command() -> impl Strategy<Value = Command> {
             }))
         },
     );
+    let set_failover = (prop::sample::select(&[100, 500, 2_000][..]), any::<bool>())
+        .prop_map(|(failover_ms, first)| Command::SetFailover { failover_ms, first });
+    let failover_applied = (1..4u64, 1..60u64)
+        .prop_map(|(member, revision)| Command::FailoverApplied { member, revision });
     prop_oneof![
         8 => put,
         3 => operate,
@@ -159,6 +164,9 @@ pub fn command() -> impl Strategy<Value = Command> {
         3 => put_key,
         1 => delete_key,
         1 => announce,
+        1 => set_failover,
+        1 => failover_applied,
+        1 => (1..60u64).prop_map(|revision| Command::FailoverSettled { revision }),
         2 => (1..4u64, 1..12u64).prop_map(|(member, term)| Command::TakeOver { member, term }),
         1 => (1..60u64).prop_map(|epoch| Command::Release { epoch }),
         1 => (1..60u64, 1..12u64).prop_map(|(epoch, term)| Command::Explain(Box::new(Takeover {

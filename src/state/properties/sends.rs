@@ -75,7 +75,7 @@ proptest! {
                         key: send_key(key),
                         epoch,
                         ticket,
-                        fingerprint: 1,
+                        fingerprint: [1; 32],
                         now_ms: offset_ms + true_ms,
                     };
                     let (answer, _) = machine.apply(index, term, 1, &Command::Intend(Box::new(intent)));

@@ -1,7 +1,10 @@
 //! Reads the fields of a JSON object one by one and collects what is wrong with
 //! them, so that a user learns of every bad field at once.
+//!
+//! A value that breaks a rule is read all the same wherever its type can hold it: what
+//! stands in the log is read by members whose rules may be others ([`Reading`]).
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, sync::LazyLock};
 
 use serde_json::{Map, Value};
 
@@ -12,6 +15,16 @@ pub(super) type Rule = fn(&str) -> Result<(), String>;
 
 /// The longest value that is quoted in an error, in characters.
 const QUOTED_MAX: usize = 80;
+
+/// What was read, and what is wrong with it. The first is the same for every member that
+/// knows the fields, whatever its rules; the second is for the one that proposes it.
+pub(super) struct Reading<T> {
+    pub it: T,
+    pub errors: Vec<FieldError>,
+}
+
+/// What is read of something that is no object.
+static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 
 pub(super) struct Fields<'a> {
     /// Stands before the names of fields in errors: `on_failure.`
@@ -24,21 +37,23 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    pub fn of(spec: &'a Value) -> Result<Self, Vec<FieldError>> {
+    pub fn of(spec: &'a Value) -> Self {
+        let mut fields = Fields {
+            prefix: String::new(),
+            map: &NOTHING,
+            known: Vec::new(),
+            barred: Vec::new(),
+            errors: Vec::new(),
+        };
         match spec.as_object() {
-            Some(map) => Ok(Fields {
-                prefix: String::new(),
-                map,
-                known: Vec::new(),
-                barred: Vec::new(),
-                errors: Vec::new(),
-            }),
-            None => Err(vec![FieldError {
-                field: String::new(),
-                value: quoted(spec),
-                problem: "must be an object with the resource's fields".into(),
-            }]),
+            Some(map) => fields.map = map,
+            None => fields.refuse(
+                "",
+                quoted(spec),
+                "must be an object with the resource's fields",
+            ),
         }
+        fields
     }
 
     /// Whether the field is there. `null` counts as left out.
@@ -62,20 +77,13 @@ impl<'a> Fields<'a> {
     /// A text that may be left out.
     pub fn text(&mut self, field: &'static str, rule: Rule) -> Option<String> {
         let value = self.take(field)?;
-        match value
-            .as_str()
-            .ok_or_else(|| must_be_text(value))
-            .and_then(|it| rule(it).map(|()| it))
-        {
-            Ok(text) => Some(text.to_owned()),
-            Err(problem) => {
-                self.refuse(field, quoted(value), problem);
-                None
-            }
+        if let Err(problem) = check_text(value, rule) {
+            self.refuse(field, quoted(value), problem);
         }
+        value.as_str().map(str::to_owned)
     }
 
-    /// A text that must be there; empty where it is not or is bad.
+    /// A text that must be there; empty where it is not.
     pub fn required(&mut self, field: &'static str, rule: Rule) -> String {
         if !self.has(field) {
             self.known.push(field);
@@ -92,17 +100,10 @@ impl<'a> Fields<'a> {
     /// A text that is never quoted in an error.
     pub fn secret(&mut self, field: &'static str, rule: Rule) -> Option<String> {
         let value = self.take(field)?;
-        match value
-            .as_str()
-            .ok_or_else(|| must_be_text(value))
-            .and_then(|it| rule(it).map(|()| it))
-        {
-            Ok(text) => Some(text.to_owned()),
-            Err(problem) => {
-                self.refuse(field, "(hidden)", problem);
-                None
-            }
+        if let Err(problem) = check_text(value, rule) {
+            self.refuse(field, "(hidden)", problem);
         }
+        value.as_str().map(str::to_owned)
     }
 
     pub fn number<T: TryFrom<u64> + Copy>(
@@ -114,19 +115,17 @@ impl<'a> Fields<'a> {
         let Some(value) = self.take(field) else {
             return default;
         };
-        let number = value.as_u64().filter(|number| range.contains(number));
-        match number.and_then(|number| T::try_from(number).ok()) {
-            Some(number) => number,
-            None => {
-                let (low, high) = (range.start(), range.end());
-                self.refuse(
-                    field,
-                    quoted(value),
-                    format!("must be a whole number from {low} to {high}"),
-                );
-                default
-            }
+        let number = value.as_u64();
+        let held = number.and_then(|number| T::try_from(number).ok());
+        if held.is_none() || !number.is_some_and(|number| range.contains(&number)) {
+            let (low, high) = (range.start(), range.end());
+            self.refuse(
+                field,
+                quoted(value),
+                format!("must be a whole number from {low} to {high}"),
+            );
         }
+        held.unwrap_or(default)
     }
 
     pub fn flag(&mut self, field: &'static str, default: bool) -> bool {
@@ -244,23 +243,20 @@ impl<'a> Fields<'a> {
                 format!("{} of them", list.len()),
                 format!("must list 1 to {most} values"),
             );
-            return None;
         }
         let mut texts: Vec<String> = Vec::with_capacity(list.len());
         for (position, value) in list.iter().enumerate() {
-            let checked = match value.as_str() {
-                None => Err(must_be_text(value)),
+            let text = value.as_str();
+            let checked = match text {
                 Some(text) if texts.iter().any(|seen| seen == text) => {
                     Err("stands in the list twice".into())
                 }
-                Some(text) => rule(text).map(|()| text.to_owned()),
+                _ => check_text(value, rule),
             };
-            match checked {
-                Ok(text) => texts.push(text),
-                Err(problem) => {
-                    self.refuse(&format!("{field}[{position}]"), quoted(value), problem)
-                }
+            if let Err(problem) = checked {
+                self.refuse(&format!("{field}[{position}]"), quoted(value), problem);
             }
+            texts.extend(text.map(str::to_owned));
         }
         Some(texts)
     }
@@ -312,15 +308,16 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// `read`, unless something was wrong.
-    pub fn finish<T>(mut self, read: T) -> Result<T, Vec<FieldError>> {
+    /// What was read, with all that is wrong.
+    pub fn finish<T>(mut self, it: T) -> Reading<T> {
         self.refuse_unknown();
-        if self.errors.is_empty() {
-            Ok(read)
-        } else {
-            Err(self.errors)
-        }
+        let errors = self.errors;
+        Reading { it, errors }
     }
+}
+
+fn check_text(value: &Value, rule: Rule) -> Result<(), String> {
+    rule(value.as_str().ok_or_else(|| must_be_text(value))?)
 }
 
 fn must_be_text(value: &Value) -> String {

@@ -3,8 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Kind, Template, fields::Fields, rules, yes};
-use crate::state::FieldError;
+use super::{
+    Kind, Template,
+    fields::{Fields, Reading},
+    rules, yes,
+};
 
 /// The longest time that can be allowed for one call, in milliseconds.
 const TIMEOUT_MS_MAX: u64 = 3_600_000;
@@ -60,8 +63,8 @@ fn timeout_ms() -> u64 {
 }
 
 impl Service {
-    pub(super) fn parse(spec: &Value) -> Result<Self, Vec<FieldError>> {
-        let mut fields = Fields::of(spec)?;
+    pub(super) fn read(spec: &Value) -> Reading<Self> {
+        let mut fields = Fields::of(spec);
         let name = fields.required("name", rules::name);
         let upstream = fields.one_or_many("upstream", UPSTREAMS_MAX, rules::url);
         let builtin = fields.text("builtin", rules::name);
@@ -126,8 +129,8 @@ fn max_body_bytes() -> u64 {
 }
 
 impl HttpChannel {
-    pub(super) fn parse(spec: &Value) -> Result<Self, Vec<FieldError>> {
-        let mut fields = Fields::of(spec)?;
+    pub(super) fn read(spec: &Value) -> Reading<Self> {
+        let mut fields = Fields::of(spec);
         let it = HttpChannel {
             name: fields.required("name", rules::name),
             path: fields.required("path", Template::check),

@@ -7,8 +7,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Hidden, Standby, fields::Fields, rules, sending, yes};
-use crate::state::FieldError;
+use super::{
+    Hidden, Standby,
+    fields::{Fields, Reading},
+    rules, sending, yes,
+};
 
 /// The largest `backout_threshold`: what a queue's BOTHRESH can be.
 const BACKOUT_THRESHOLD_MAX: u64 = 999_999_999;
@@ -62,8 +65,8 @@ fn library() -> String {
 }
 
 impl IbmMqConnection {
-    pub(super) fn parse(spec: &Value) -> Result<Self, Vec<FieldError>> {
-        let mut fields = Fields::of(spec)?;
+    pub(super) fn read(spec: &Value) -> Reading<Self> {
+        let mut fields = Fields::of(spec);
         let it = IbmMqConnection {
             name: fields.required("name", rules::name),
             host: fields.required("host", rules::host),
@@ -155,8 +158,8 @@ fn backout_threshold() -> u32 {
 }
 
 impl IbmMqChannel {
-    pub(super) fn parse(spec: &Value) -> Result<Self, Vec<FieldError>> {
-        let mut fields = Fields::of(spec)?;
+    pub(super) fn read(spec: &Value) -> Reading<Self> {
+        let mut fields = Fields::of(spec);
         let name = fields.required("name", rules::name);
         let connection = fields.required("connection", rules::name);
         let queue = fields.required("queue", names::object);
@@ -216,8 +219,8 @@ pub struct IbmMqOutgoing {
 }
 
 impl IbmMqOutgoing {
-    pub(super) fn parse(spec: &Value) -> Result<Self, Vec<FieldError>> {
-        let mut fields = Fields::of(spec)?;
+    pub(super) fn read(spec: &Value) -> Reading<Self> {
+        let mut fields = Fields::of(spec);
         let it = IbmMqOutgoing {
             name: fields.required("name", rules::name),
             connection: fields.required("connection", rules::name),

@@ -3,9 +3,10 @@
 //!
 //! What is stored is the JSON that the user wrote, in canonical form and without
 //! defaults; this program's reading of it is derived. So a snapshot is the same on
-//! members of different versions, as long as two rules are kept: a default never
+//! members of different versions, as long as one rule is kept: a default never
 //! changes once released (a new field's default means what its absence meant
-//! before), and what was valid once stays valid.
+//! before). What values are allowed may change: the rules bind those who propose a
+//! resource, and not those who apply it (see [`super::Command::check`]).
 
 mod amqp;
 mod fields;
@@ -28,12 +29,14 @@ pub use handling::{OnFailure, Standby};
 pub use http::{HttpChannel, Service, Urls};
 pub use ibm_mq::{IbmMqChannel, IbmMqConnection, IbmMqOutgoing};
 pub use kind::{Kind, UnknownKind};
+pub(super) use path::Meeting;
 pub use path::Template;
 pub use rules::name as check_name;
 pub use security::{ApiKey, BasicAuth};
 pub use zeromq::{ZmqChannel, ZmqChannelSocket, ZmqMethod, ZmqOutgoing, ZmqOutgoingSocket};
 
 use super::FieldError;
+use fields::Reading;
 
 macro_rules! resources {
     ($($kind:ident),+ $(,)?) => {
@@ -45,11 +48,13 @@ macro_rules! resources {
         }
 
         impl Resource {
-            /// Reads the JSON form; every bad field is named. A secret may be missing.
-            pub fn parse(kind: Kind, spec: &Value) -> Result<Resource, Vec<FieldError>> {
-                Ok(match kind {
-                    $(Kind::$kind => Resource::$kind(Arc::new($kind::parse(spec)?)),)+
-                })
+            fn reading(kind: Kind, spec: &Value) -> Reading<Resource> {
+                match kind {
+                    $(Kind::$kind => {
+                        let Reading { it, errors } = $kind::read(spec);
+                        Reading { it: Resource::$kind(Arc::new(it)), errors }
+                    })+
+                }
             }
 
             /// Its kind.
@@ -100,6 +105,25 @@ resources!(
 );
 
 impl Resource {
+    /// Reads the JSON form; every bad field is named. A secret may be missing.
+    pub fn parse(kind: Kind, spec: &Value) -> Result<Resource, Vec<FieldError>> {
+        let Reading { it, mut errors } = Resource::reading(kind, spec);
+        if !spec.is_object() {
+            // That its fields are missing goes without saying.
+            errors.truncate(1);
+        }
+        match errors.is_empty() {
+            true => Ok(it),
+            false => Err(errors),
+        }
+    }
+
+    /// Reads the JSON form as it stands in the log, whatever the rules of this program say
+    /// of its values: a field that is missing or of another type is as if it were left out.
+    pub(super) fn read(kind: Kind, spec: &Value) -> Resource {
+        Resource::reading(kind, spec).it
+    }
+
     /// What the one who declares it should know.
     pub fn warning(&self) -> Option<&'static str> {
         match self {

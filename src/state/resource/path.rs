@@ -15,6 +15,20 @@ enum Segment<'a> {
     Rest(&'a str),
 }
 
+/// What the shape of a template is or begins with that overlaps another: see
+/// [`Template::meetings`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::state) enum Meeting {
+    /// It is exactly this.
+    At(String),
+    /// It begins with this.
+    Below(String),
+}
+
+/// How a parameter and the rest of a path stand in a shape.
+const PARAMETER: &str = "{}/";
+const REST: &str = "{*}/";
+
 /// A template, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template<'a>(Vec<Segment<'a>>);
@@ -55,6 +69,52 @@ impl<'a> Template<'a> {
             }
         }
         self.0.len() == other.0.len()
+    }
+
+    /// The template without the names of its parameters and without what follows the rest of
+    /// the path. Each segment ends with a slash, so that no shape begins with a part of
+    /// another's segment.
+    pub(in crate::state) fn shape(&self) -> String {
+        let mut shape = String::new();
+        for segment in &self.0 {
+            match segment {
+                Segment::Text(text) => {
+                    shape.push_str(text);
+                    shape.push('/');
+                }
+                Segment::Parameter(_) => shape.push_str(PARAMETER),
+                Segment::Rest(_) => {
+                    shape.push_str(REST);
+                    break;
+                }
+            }
+        }
+        shape
+    }
+
+    /// Where the shapes are of all templates that overlap this one, and of no others.
+    pub(in crate::state) fn meetings(&self) -> Vec<Meeting> {
+        let mut meetings = Vec::new();
+        let mut before = String::new();
+        for segment in &self.0 {
+            match segment {
+                Segment::Text(text) => {
+                    before.push_str(text);
+                    before.push('/');
+                }
+                Segment::Parameter(_) => {
+                    meetings.push(Meeting::At(format!("{before}{REST}")));
+                    before.push_str(PARAMETER);
+                }
+                Segment::Rest(_) => {
+                    meetings.push(Meeting::Below(format!("{before}{PARAMETER}")));
+                    before.push_str(REST);
+                    break;
+                }
+            }
+        }
+        meetings.push(Meeting::At(before));
+        meetings
     }
 
     /// The names of its parameters.

@@ -5,8 +5,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Hidden, fields::Fields, rules};
-use crate::state::FieldError;
+use super::{
+    Hidden,
+    fields::{Fields, Reading},
+    rules,
+};
 
 /// `basic_auth`
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,8 +25,8 @@ pub struct BasicAuth {
 }
 
 impl BasicAuth {
-    pub(super) fn parse(spec: &Value) -> Result<Self, Vec<FieldError>> {
-        let mut fields = Fields::of(spec)?;
+    pub(super) fn read(spec: &Value) -> Reading<Self> {
+        let mut fields = Fields::of(spec);
         let it = BasicAuth {
             name: fields.required("name", rules::name),
             username: fields.required("username", rules::basic_auth_username),
@@ -62,8 +65,8 @@ fn api_key_header() -> String {
 }
 
 impl ApiKey {
-    pub(super) fn parse(spec: &Value) -> Result<Self, Vec<FieldError>> {
-        let mut fields = Fields::of(spec)?;
+    pub(super) fn read(spec: &Value) -> Reading<Self> {
+        let mut fields = Fields::of(spec);
         let it = ApiKey {
             name: fields.required("name", rules::name),
             header: fields

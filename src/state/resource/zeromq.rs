@@ -5,10 +5,12 @@ mod address;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{fields::Fields, rules, yes};
-use crate::state::FieldError;
+use super::{
+    fields::{Fields, Reading},
+    rules, yes,
+};
 
-pub(in crate::state) use address::taken_by_one;
+pub(in crate::state) use address::BoundAddress;
 
 /// The longest `sub_key`, in bytes.
 const SUB_KEY_BYTES_MAX: usize = 255;
@@ -77,8 +79,8 @@ pub struct ZmqChannel {
 }
 
 impl ZmqChannel {
-    pub(super) fn parse(spec: &Value) -> Result<Self, Vec<FieldError>> {
-        let mut fields = Fields::of(spec)?;
+    pub(super) fn read(spec: &Value) -> Reading<Self> {
+        let mut fields = Fields::of(spec);
         let name = fields.required("name", rules::name);
         let (method, address) = place(&mut fields);
         let socket_type = fields.required_one_of(
@@ -147,8 +149,8 @@ pub struct ZmqOutgoing {
 }
 
 impl ZmqOutgoing {
-    pub(super) fn parse(spec: &Value) -> Result<Self, Vec<FieldError>> {
-        let mut fields = Fields::of(spec)?;
+    pub(super) fn read(spec: &Value) -> Reading<Self> {
+        let mut fields = Fields::of(spec);
         let name = fields.required("name", rules::name);
         let (method, address) = place(&mut fields);
         let it = ZmqOutgoing {

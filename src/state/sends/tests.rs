@@ -59,7 +59,7 @@ impl World {
             key: key(text),
             epoch: self.epoch(),
             ticket,
-            fingerprint: 7,
+            fingerprint: [7; 32],
             now_ms: self.now_ms,
         };
         self.apply(&Command::Intend(Box::new(intent)))
@@ -124,7 +124,7 @@ fn one_of_many_may_send_and_the_others_learn_its_outcome() {
         key: key("k"),
         epoch,
         ticket: 9,
-        fingerprint: 8,
+        fingerprint: [8; 32],
         now_ms: world.now_ms,
     };
     let answer = world.apply(&Command::Intend(Box::new(other)));
@@ -180,7 +180,7 @@ fn a_successor_finds_what_was_begun_and_sends_nothing_again() {
         key: key("new"),
         epoch: old,
         ticket: 3,
-        fingerprint: 7,
+        fingerprint: [7; 32],
         now_ms: world.now_ms,
     };
     let answer = world.apply(&Command::Intend(Box::new(deposed)));
@@ -205,7 +205,7 @@ fn before_the_first_reign_nothing_is_sent() {
             key,
             epoch,
             ticket,
-            fingerprint: 1,
+            fingerprint: [1; 32],
             now_ms,
         };
         let (answer, _) = machine.apply(1, 1, 1, &Command::Intend(Box::new(intent)));
@@ -309,7 +309,7 @@ fn bad_ones_are_refused_by_field() {
         key: key("k"),
         epoch: world.epoch(),
         ticket: 1,
-        fingerprint: 1,
+        fingerprint: [1; 32],
         now_ms: 1,
     };
     let mut refused = |change: &dyn Fn(&mut SendKey), field: &str| {
@@ -377,7 +377,7 @@ fn its_events_name_the_key() {
         key: key("k"),
         epoch: world.epoch(),
         ticket: 1,
-        fingerprint: 1,
+        fingerprint: [1; 32],
         now_ms: 1,
     };
     let command = Command::Intend(Box::new(intent));

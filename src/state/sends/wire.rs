@@ -1,12 +1,14 @@
 //! Intents, outcomes and what is answered, as they stand in the log and in snapshots.
 
+use bytes::Bytes;
 use quorate_proto::command as wire;
 use wire::{intended, outcome::How};
 
 use super::{Admission, Conclusion, Intent, Known, Outcome, SendKey};
-use crate::state::{FieldError, UnknownKind, command::error};
-
-const NOT_KNOWN: &str = "is not one that this version knows: upgrade every member first";
+use crate::state::{
+    FieldError, UnknownKind,
+    command::{NOT_KNOWN, error},
+};
 
 impl From<&SendKey> for wire::SendKey {
     fn from(it: &SendKey) -> Self {
@@ -37,10 +39,22 @@ impl From<&Intent> for wire::Intend {
             key: Some((&it.key).into()),
             epoch: it.epoch,
             ticket: it.ticket,
-            fingerprint: it.fingerprint,
+            fingerprint: Bytes::copy_from_slice(&it.fingerprint),
             now_ms: it.now_ms,
         }
     }
+}
+
+/// The fingerprint of a message, if it is one.
+pub(in crate::state) fn fingerprint(it: &[u8]) -> Result<[u8; 32], FieldError> {
+    let unfit = |_| {
+        error(
+            "fingerprint",
+            format!("{} bytes", it.len()),
+            "must have 32 bytes",
+        )
+    };
+    it.try_into().map_err(unfit)
 }
 
 impl TryFrom<wire::Intend> for Intent {
@@ -50,7 +64,7 @@ impl TryFrom<wire::Intend> for Intent {
             key: it.key.try_into()?,
             epoch: it.epoch,
             ticket: it.ticket,
-            fingerprint: it.fingerprint,
+            fingerprint: fingerprint(&it.fingerprint)?,
             now_ms: it.now_ms,
         })
     }

@@ -63,13 +63,16 @@ impl<R: Read> Reader<R> {
         self.fill(&mut record)?;
         let record = Record::decode(Bytes::from(record))
             .map_err(|problem| bad(format!("record {}: {problem}", self.records)))?;
-        self.records += 1;
-        record.body.ok_or_else(|| {
+        // What this program does not know is left out when it is read.
+        let whole = record.encoded_len() == length;
+        let body = record.body.filter(|_| whole).ok_or_else(|| {
             bad(format!(
-                "record {} is of a sort that this program does not know: run the version that wrote it",
-                self.records - 1
+                "record {} is of a sort that this program does not know, or has such parts: run the version that wrote it",
+                self.records
             ))
-        })
+        })?;
+        self.records += 1;
+        Ok(body)
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> io::Result<()> {

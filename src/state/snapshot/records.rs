@@ -8,7 +8,7 @@ use crate::state::Takeover;
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Record {
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub body: Option<Body>,
 }
 
@@ -39,6 +39,8 @@ pub enum Body {
     Sending(SendingRecord),
     #[prost(message, tag = "12")]
     Change(ChangeRecord),
+    #[prost(message, tag = "13")]
+    Failover(FailoverRecord),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -102,6 +104,20 @@ pub struct AnnouncedRecord {
     pub services: Vec<String>,
     #[prost(string, tag = "3")]
     pub version: String,
+    #[prost(uint64, optional, tag = "4")]
+    pub failover_ms: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct FailoverRecord {
+    #[prost(uint64, tag = "1")]
+    pub target_ms: u64,
+    #[prost(uint64, optional, tag = "2")]
+    pub former_ms: Option<u64>,
+    #[prost(uint64, tag = "3")]
+    pub revision: u64,
+    #[prost(uint64, repeated, tag = "4")]
+    pub applied: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -174,8 +190,8 @@ pub struct SendingRecord {
     pub epoch: u64,
     #[prost(uint64, tag = "4")]
     pub ticket: u64,
-    #[prost(fixed64, tag = "5")]
-    pub fingerprint: u64,
+    #[prost(bytes = "bytes", tag = "5")]
+    pub fingerprint: Bytes,
     #[prost(uint64, tag = "6")]
     pub at_ms: u64,
     #[prost(message, optional, tag = "7")]

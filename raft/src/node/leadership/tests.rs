@@ -1,10 +1,17 @@
 use super::*;
+use crate::{Timing, timing::lease_elsewhere};
 
 const MS: Duration = Duration::from_millis(1);
 
 fn tracker() -> Tracker {
     let timing = Timing::from_failover_ms(500).unwrap();
-    Tracker::new(1, timing, Arc::new(Gauge::new(1, timing)))
+    Tracker::new(
+        1,
+        timing.into(),
+        timing.lease,
+        Arc::new(Gauge::new(1, timing)),
+        Instant::now(),
+    )
 }
 
 fn ballot(term: u64, member: MemberId, committed: bool) -> Ballot {
@@ -24,14 +31,22 @@ fn leads(term: u64, own_commit: bool, quorum_acked: Option<Instant>) -> Observed
     }
 }
 
+fn observe(t: &Tracker, seen: Observed) -> bool {
+    t.observe(seen, Instant::now())
+}
+
+fn accepted(t: &Tracker, ballot: Ballot, at: Instant) {
+    t.accepted(ballot, at, Instant::now());
+}
+
 #[test]
 fn leads_only_once_its_first_entry_is_committed() {
     let t = tracker();
-    assert!(t.observe(leads(3, false, None)));
+    assert!(observe(&t, leads(3, false, None)));
     assert_eq!(t.current().leader, Some(1));
     assert!(!t.current().leading);
     let acked = Instant::now();
-    assert!(!t.observe(leads(3, true, Some(acked))));
+    assert!(!observe(&t, leads(3, true, Some(acked))));
     assert!(t.current().leading);
     assert_eq!(t.current().heard_at, Some(acked));
 }
@@ -40,25 +55,26 @@ fn leads_only_once_its_first_entry_is_committed() {
 fn a_granted_vote_ends_leadership_before_the_metrics_do() {
     let t = tracker();
     let acked = Instant::now();
-    t.observe(leads(3, true, Some(acked)));
-    let age = t.voted(ballot(4, 2, false));
+    observe(&t, leads(3, true, Some(acked)));
+    let now = Instant::now();
+    let left = t.voted(ballot(4, 2, false), now);
     assert!(!t.current().leading);
     assert_eq!((t.current().term, t.current().leader), (4, None));
     // Its own lease counts for the successor.
-    assert!(age <= acked.elapsed());
+    assert_eq!(left, acked + lease_elsewhere(t.lease()) - now);
     // Metrics that lag change nothing.
-    assert!(!t.observe(leads(3, true, Some(Instant::now()))));
+    assert!(!observe(&t, leads(3, true, Some(Instant::now()))));
     assert!(!t.current().leading);
 }
 
 #[test]
 fn the_higher_member_wins_within_a_term() {
     let t = tracker();
-    t.observe(leads(3, true, None));
-    t.accepted(ballot(3, 2, true), Instant::now());
+    observe(&t, leads(3, true, None));
+    accepted(&t, ballot(3, 2, true), Instant::now());
     assert_eq!(t.current().leader, Some(2));
     assert!(!t.current().leading);
-    t.observe(leads(3, true, None));
+    observe(&t, leads(3, true, None));
     assert_eq!(t.current().leader, Some(2));
 }
 
@@ -66,57 +82,99 @@ fn the_higher_member_wins_within_a_term() {
 fn a_follower_hears_its_leader_but_no_deposed_one() {
     let t = tracker();
     let first = Instant::now();
-    t.arrived(ballot(2, 2, true), first);
-    t.accepted(ballot(2, 2, true), first);
+    t.arrived(ballot(2, 2, true), first, t.lease());
+    accepted(&t, ballot(2, 2, true), first);
     assert_eq!(t.current().heard_at, Some(first));
     let later = first + 5 * MS;
-    t.accepted(ballot(2, 2, true), later);
+    accepted(&t, ballot(2, 2, true), later);
     assert_eq!(t.current().heard_at, Some(later));
-    t.accepted(ballot(3, 3, true), first);
+    accepted(&t, ballot(3, 3, true), first);
     assert_eq!(t.current().heard_at, Some(first));
-    t.arrived(ballot(2, 2, true), later + 100 * MS);
-    t.accepted(ballot(2, 2, true), later + 100 * MS);
+    t.arrived(ballot(2, 2, true), later + 100 * MS, t.lease());
+    accepted(&t, ballot(2, 2, true), later + 100 * MS);
     assert_eq!(t.current().leader, Some(3));
-    assert_eq!(t.state.lock().heard.latest_but(3), first);
+    let own = first + lease_elsewhere(t.lease());
+    assert_eq!(t.state.lock().heard.over_but(3), own);
 }
 
 #[test]
 fn is_clear_of_others_a_lease_after_the_latest_of_all_votes() {
     let t = tracker();
-    let lease = t.timing.lease_elsewhere();
+    let own = lease_elsewhere(t.lease());
     let now = Instant::now() + 1000 * MS;
-    t.arrived(ballot(2, 2, true), now - 200 * MS);
-    t.accepted(ballot(2, 2, true), now - 200 * MS);
-    t.vote_received(3, now, 150 * MS);
-    t.vote_received(3, now, 170 * MS);
-    t.observe(leads(3, false, None));
-    assert_eq!(t.current().lease_clear_at, Some(now - 150 * MS + lease));
+    t.arrived(ballot(2, 2, true), now - 200 * MS, t.lease());
+    accepted(&t, ballot(2, 2, true), now - 200 * MS);
+    t.vote_received(3, now, own - 150 * MS);
+    t.vote_received(3, now, own - 160 * MS);
+    observe(&t, leads(3, false, None));
+    assert_eq!(t.current().lease_clear_at, Some(now - 150 * MS + own));
     // A vote that comes in after the election changes nothing that was promised.
-    t.vote_received(3, now + 5 * MS, Duration::ZERO);
-    t.observe(leads(3, true, None));
-    assert_eq!(t.current().lease_clear_at, Some(now - 150 * MS + lease));
+    t.vote_received(3, now + 5 * MS, own);
+    observe(&t, leads(3, true, None));
+    assert_eq!(t.current().lease_clear_at, Some(now - 150 * MS + own));
 }
 
 #[test]
 fn a_member_that_just_started_waits_a_whole_lease() {
     let t = tracker();
-    let started = t.state.lock().heard.latest_but(1);
-    t.observe(leads(1, false, None));
-    let clear = t.current().lease_clear_at.unwrap();
-    assert_eq!(clear, started + t.timing.lease_elsewhere());
+    let unknown = t.state.lock().heard.over_but(1);
+    assert!(unknown <= Instant::now() + lease_elsewhere(t.lease()));
+    observe(&t, leads(1, false, None));
+    assert_eq!(t.current().lease_clear_at, Some(unknown));
 }
 
 #[test]
 fn only_a_leader_that_was_heard_lately_is_worth_asking() {
     let t = tracker();
-    assert_eq!(t.live_leader(), None);
-    t.accepted(ballot(2, 2, true), Instant::now());
-    assert_eq!(t.live_leader(), Some(2));
+    assert_eq!(t.live_leader(Instant::now()), None);
+    accepted(&t, ballot(2, 2, true), Instant::now());
+    assert_eq!(t.live_leader(Instant::now()), Some(2));
     let t = tracker();
     let long_ago = Instant::now().checked_sub(166 * MS).unwrap();
-    t.accepted(ballot(2, 2, true), long_ago);
-    assert_eq!(t.live_leader(), None);
+    accepted(&t, ballot(2, 2, true), long_ago);
+    assert_eq!(t.live_leader(Instant::now()), None);
     let t = tracker();
-    t.observe(leads(3, false, None));
-    assert_eq!(t.live_leader(), Some(1));
+    observe(&t, leads(3, false, None));
+    assert_eq!(t.live_leader(Instant::now()), Some(1));
+}
+
+#[test]
+fn a_lease_counts_by_its_own_length_whatever_the_successors_is() {
+    let t = tracker();
+    let now = Instant::now();
+    t.arrived(ballot(2, 3, true), now, 1600 * MS);
+    let left = t.voted(ballot(3, 2, false), now + 32 * MS);
+    assert_eq!(left, 1600 * MS);
+    t.vote_received(4, now, 900 * MS);
+    observe(&t, leads(4, false, None));
+    assert_eq!(t.current().lease_clear_at, Some(now + 1632 * MS));
+}
+
+#[test]
+fn what_arrives_while_it_stops_still_counts() {
+    let t = tracker();
+    let now = Instant::now() + 1000 * MS;
+    accepted(&t, ballot(2, 2, true), now);
+    t.stopped();
+    assert_eq!(t.current().leader, None);
+    t.arrived(ballot(2, 2, true), now, 100 * MS);
+    accepted(&t, ballot(2, 2, true), now);
+    assert_eq!(t.current().leader, None);
+    assert_eq!(t.voted(ballot(3, 3, false), now), 102 * MS);
+}
+
+#[test]
+fn a_longer_lease_counts_from_what_is_sent_with_it() {
+    let t = tracker();
+    let short = t.lease();
+    let before = Instant::now();
+    observe(&t, leads(3, true, Some(before)));
+    assert_eq!(t.current().lease, short);
+    t.set_pace(Timing::from_failover_ms(2000).unwrap().into());
+    assert_eq!(t.current().lease, short);
+    observe(&t, leads(3, true, Some(Instant::now())));
+    assert_eq!(t.current().lease, t.lease());
+    // A shorter one counts at once.
+    t.set_pace(Timing::from_failover_ms(500).unwrap().into());
+    assert_eq!(t.current().lease, short);
 }

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use super::{files::*, *};
-use crate::storage::keys;
+use crate::storage::{acknowledged::APART, keys};
 
 #[tokio::test]
 async fn a_sound_folder_opens_again_and_again() {
@@ -70,7 +70,7 @@ async fn a_vote_that_the_log_has_lost_is_under_the_mark() {
     // It stands in the log again.
     let file = killed.path().join("acknowledged");
     let slots = fs::read(&file).unwrap();
-    for slot in [0, slots.len() / 2] {
+    for slot in [0, APART] {
         let mut rotten = slots.clone();
         rotten[slot + 20] ^= 1;
         fs::write(&file, rotten).unwrap();

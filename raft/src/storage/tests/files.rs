@@ -110,7 +110,10 @@ pub(super) fn flip(path: &Path, at: usize, mask: u8) {
 pub(super) fn open_in_time(dir: &Path) -> Result<Opened, OpenError> {
     let (done, opened) = mpsc::sync_channel(1);
     let dir = dir.to_owned();
-    thread::spawn(move || done.send(open(&dir)));
+    thread::spawn(move || {
+        // Nobody listens any more if it took too long.
+        let _ = done.send(open(&dir));
+    });
     opened
         .recv_timeout(DEADLINE)
         .expect("it opens or refuses in time")

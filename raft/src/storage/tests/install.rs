@@ -170,8 +170,8 @@ async fn what_comes_otherwise_than_announced_is_refused() {
 struct Failing(&'static str);
 
 impl Machine for Failing {
-    fn apply(&mut self, _command: Command<'_>) -> Vec<u8> {
-        Vec::new()
+    fn apply(&mut self, _command: Command<'_>) -> io::Result<Vec<u8>> {
+        Ok(Vec::new())
     }
 
     fn publish(&mut self, _applied: u64) {}
@@ -229,6 +229,29 @@ async fn a_panic_while_applying_is_fatal_and_says_where() {
     let text = opened.machine.apply(stream).await.unwrap_err().to_string();
     assert!(text.contains("panicked while applying entry"), "{text}");
     assert!(text.contains("told to"), "{text}");
+    let mut builder = opened.machine.get_snapshot_builder().await;
+    assert!(builder.build_snapshot().await.is_err());
+}
+
+#[tokio::test]
+async fn a_command_that_the_machine_refuses_is_fatal_and_says_where_and_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut opened = open_new(dir.path());
+    let newer = [
+        command(1, 0, "a"),
+        command(1, 1, "newer"),
+        command(1, 2, "b"),
+    ];
+    let stream = futures_util::stream::iter(newer.map(|entry| Ok((entry, None))));
+    let text = opened.machine.apply(stream).await.unwrap_err().to_string();
+    let says = "failed: a newer version wrote it";
+    assert!(
+        text.contains("applying entry") && text.contains(says),
+        "{text}"
+    );
+    let later = futures_util::stream::iter([Ok((command(1, 3, "c"), None))]);
+    let text = opened.machine.apply(later).await.unwrap_err().to_string();
+    assert!(text.contains(says), "nothing is applied any more: {text}");
     let mut builder = opened.machine.get_snapshot_builder().await;
     assert!(builder.build_snapshot().await.is_err());
 }

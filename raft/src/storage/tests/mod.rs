@@ -61,10 +61,13 @@ impl Ledger {
 }
 
 impl Machine for Ledger {
-    fn apply(&mut self, command: Command<'_>) -> Vec<u8> {
+    fn apply(&mut self, command: Command<'_>) -> io::Result<Vec<u8>> {
         assert_ne!(command.bytes, b"panic", "told to");
+        if command.bytes == b"newer" {
+            return Err(io::Error::other("a newer version wrote it"));
+        }
         self.lines.push((command.index, command.bytes.to_vec()));
-        command.index.to_string().into_bytes()
+        Ok(command.index.to_string().into_bytes())
     }
 
     fn publish(&mut self, applied: u64) {

@@ -164,9 +164,9 @@ struct Gate {
 }
 
 impl Machine for Blocks {
-    fn apply(&mut self, command: Command<'_>) -> Vec<u8> {
+    fn apply(&mut self, command: Command<'_>) -> io::Result<Vec<u8>> {
         self.blocks.push(Arc::new(command.bytes.to_vec()));
-        Vec::new()
+        Ok(Vec::new())
     }
 
     fn publish(&mut self, _applied: u64) {}

@@ -3,8 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::{OnFailure, Standby, fields::Fields, rules, yes};
-use crate::state::FieldError;
+use super::super::{
+    OnFailure, Standby,
+    fields::{Fields, Reading},
+    rules, yes,
+};
 
 /// The largest `prefetch`.
 const PREFETCH_MAX: u64 = 1000;
@@ -49,8 +52,8 @@ fn prefetch() -> u16 {
 }
 
 impl AmqpChannel {
-    pub(in crate::state::resource) fn parse(spec: &Value) -> Result<Self, Vec<FieldError>> {
-        let mut fields = Fields::of(spec)?;
+    pub(in crate::state::resource) fn read(spec: &Value) -> Reading<Self> {
+        let mut fields = Fields::of(spec);
         let name = fields.required("name", rules::name);
         let queue = fields.required("queue", rules::amqp_text);
         let prefetch = fields.number("prefetch", prefetch(), 1..=PREFETCH_MAX);
@@ -83,7 +86,7 @@ impl AmqpChannel {
 fn pool_size(fields: &mut Fields<'_>, prefetch: u16, ordered: bool) -> Option<u16> {
     let given = fields.has("pool_size");
     let size = fields.number("pool_size", 1, 1..=PREFETCH_MAX);
-    if size > prefetch {
+    if given && size > prefetch {
         let problem = format!("must be at most prefetch, which is {prefetch}: more are not there");
         fields.refuse("pool_size", size.to_string(), problem);
     }

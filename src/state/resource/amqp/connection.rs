@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use super::super::{Hidden, fields::Fields, rules};
-use crate::state::FieldError;
+use super::super::{
+    Hidden,
+    fields::{Fields, Reading},
+    rules,
+};
 
 /// What keeps a second consumer off a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,8 +79,8 @@ fn heartbeat_s() -> u16 {
 }
 
 impl AmqpConnection {
-    pub(in crate::state::resource) fn parse(spec: &Value) -> Result<Self, Vec<FieldError>> {
-        let mut fields = Fields::of(spec)?;
+    pub(in crate::state::resource) fn read(spec: &Value) -> Reading<Self> {
+        let mut fields = Fields::of(spec);
         let it = AmqpConnection {
             name: fields.required("name", rules::name),
             host: fields.required("host", rules::host),

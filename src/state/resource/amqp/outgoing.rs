@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::{fields::Fields, rules, sending, yes};
-use crate::state::FieldError;
+use super::super::{
+    fields::{Fields, Reading},
+    rules, sending, yes,
+};
 
 /// The longest `expiration_ms`: what RabbitMQ takes, about 49 days.
 const EXPIRATION_MS_MAX: u64 = u32::MAX as u64;
@@ -47,8 +49,8 @@ pub struct AmqpOutgoing {
 }
 
 impl AmqpOutgoing {
-    pub(in crate::state::resource) fn parse(spec: &Value) -> Result<Self, Vec<FieldError>> {
-        let mut fields = Fields::of(spec)?;
+    pub(in crate::state::resource) fn read(spec: &Value) -> Reading<Self> {
+        let mut fields = Fields::of(spec);
         let name = fields.required("name", rules::name);
         let connection = fields.required("connection", rules::name);
         if !fields.has("exchange") {

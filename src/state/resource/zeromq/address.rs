@@ -12,7 +12,6 @@ const INTERFACE_BYTES_MAX: usize = 15;
 const WANTS: &str = "must be tcp://HOST:PORT or ipc:///PATH";
 
 /// An address, taken apart.
-#[derive(PartialEq)]
 enum Address<'a> {
     /// The host without brackets.
     Tcp(&'a str, u16),
@@ -75,14 +74,26 @@ pub(super) fn to_bind(text: &str) -> Result<(), String> {
     Err("must be `*`, an IP address of the member or the name of a network interface, as in tcp://*:5555, tcp://127.0.0.1:5555 or tcp://eth0:5555: the names of hosts can't be bound".into())
 }
 
-/// Whether two sockets of one host can't both bind these.
-pub(in crate::state) fn taken_by_one(a: &str, b: &str) -> bool {
-    match (parse(a), parse(b)) {
-        (Ok(Address::Tcp(a, a_port)), Ok(Address::Tcp(b, b_port))) => {
-            a_port == b_port && (a == b || everywhere(a) || everywhere(b))
-        }
-        (Ok(a), Ok(b)) => a == b,
-        _ => false,
+/// What a socket binds. Two sockets of one host can't both bind equal ones, nor one port
+/// everywhere and at a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::state) enum BoundAddress<'a> {
+    /// A port at all of the member's addresses.
+    Everywhere(u16),
+    /// A port at one address or interface.
+    Host(&'a str, u16),
+    /// A socket in the file system.
+    File(&'a str),
+}
+
+impl<'a> BoundAddress<'a> {
+    /// Takes an address apart; nothing binds what is none.
+    pub fn of(text: &'a str) -> Option<BoundAddress<'a>> {
+        Some(match parse(text).ok()? {
+            Address::Tcp(host, port) if everywhere(host) => BoundAddress::Everywhere(port),
+            Address::Tcp(host, port) => BoundAddress::Host(host, port),
+            Address::Ipc(path) => BoundAddress::File(path),
+        })
     }
 }
 

@@ -1,0 +1,53 @@
+//! What callers were told of messages that they had sent, and what is in the queue in the
+//! end: what was told as sent is there, what was told as surely not sent is not, and under
+//! one key there is one.
+
+use std::collections::BTreeMap;
+
+use super::{Checked, Run};
+use crate::{history::Type, verdict::Grade};
+
+/// So many messages are named one by one.
+const NAMED: u64 = 50;
+
+/// Compares.
+#[must_use]
+pub fn check(run: &Run) -> Checked {
+    let mut checked = Checked::new("sends");
+    let left = run.ending.as_ref().and_then(|ending| ending.left.as_ref());
+    let Some(left) = left else {
+        let what = "nobody has looked what was in the queue in the end".to_owned();
+        checked.find(Grade::Unsure, "queues not looked at", what);
+        return checked;
+    };
+    let mut there: BTreeMap<&str, u64> = BTreeMap::new();
+    for message in left {
+        *there.entry(message).or_default() += 1;
+    }
+    for send in run.operations.iter().filter(|it| it.f == "send") {
+        let message = send.asked.as_str().unwrap_or_default();
+        let times = there.get(message).copied().unwrap_or(0);
+        let (kind, what) = match (send.kind, times) {
+            (Type::Ok, 0) => (
+                "lost message",
+                format!("{message} was told as sent, and is not in the queue"),
+            ),
+            (Type::Fail, 1..) => (
+                "sent and told as not sent",
+                format!("{message} was told as surely not sent, and is in the queue"),
+            ),
+            (_, 2..) => (
+                "sent twice under one key",
+                format!("{message} is in the queue {times} times, and was sent under one key"),
+            ),
+            _ => continue,
+        };
+        let count = checked.numbers.get("sends.wrong").copied().unwrap_or(0);
+        checked.count("sends.wrong", 1);
+        if count < NAMED {
+            checked.find(Grade::Wrong, kind, what).shown_by(&[send]);
+        }
+    }
+    checked.count("sends.in_the_queue", left.len() as u64);
+    checked
+}

@@ -1,0 +1,115 @@
+//! What lasts, and has to be borne: members that are far apart, and thin links. While it
+//! lasts no three promises pass without a write that works; and on thin links, which let
+//! through more than enough for all that has to come in time, no leader is lost.
+
+use super::{Checked, Operation, Run, liveness, run::MS};
+use crate::{
+    history::{Fault, Sight},
+    nemesis::STEADY,
+    verdict::Grade,
+};
+
+/// Under which no lease may lapse and nobody may be elected.
+const CALM: &[&str] = &["thin"];
+
+/// Looks at each, as far as no other fault is at work or just healed.
+#[must_use]
+pub fn check(run: &Run) -> Checked {
+    let mut checked = Checked::new("steady");
+    for fault in &run.faults {
+        let Some(from) = fault.effective.filter(|_| lasts(fault)) else {
+            continue;
+        };
+        let until = fault.healing.or(fault.healed).unwrap_or_else(|| run.end());
+        writes(run, fault, from, until, &mut checked);
+        if CALM.contains(&fault.nemesis.as_str()) {
+            leaders(run, fault, from, until, &mut checked);
+        }
+    }
+    checked
+}
+
+/// Whether it is a state of things, beside which other faults are judged as without it.
+#[must_use]
+pub fn lasts(fault: &Fault) -> bool {
+    STEADY.contains(&fault.nemesis.as_str())
+}
+
+/// Whether a fault of another kind explains what was seen in this time.
+fn explained(run: &Run, from: u64, until: u64) -> bool {
+    let allowed = liveness::TIMES * run.promise();
+    run.faults.iter().filter(|it| !lasts(it)).any(|it| {
+        let ends = it.healed.map_or(u64::MAX, |healed| healed + allowed);
+        it.begun <= until && ends >= from
+    })
+}
+
+fn writes(run: &Run, fault: &Fault, from: u64, until: u64, checked: &mut Checked) {
+    let allowed = liveness::TIMES * run.promise();
+    let writes = || run.operations.iter().filter(|it| liveness::is_write(it));
+    // Where nobody asks, nothing can work.
+    let Some(asked) = writes().map(|it| it.start).max() else {
+        return;
+    };
+    let until = until.min(asked);
+    let mut done: Vec<&Operation> = writes().filter(|it| it.is_ok()).collect();
+    done.sort_by_key(|it| it.told);
+    let inside = done.iter().map(|it| it.told);
+    let inside = inside.filter(|told| (from..until).contains(told));
+    let mut last = from;
+    for next in inside.chain([until.max(from)]) {
+        let gap = next - last;
+        if !explained(run, last, next) {
+            checked.worst(format!("{}.writes_apart_ms.worst", fault.nemesis), gap / MS);
+            if gap > allowed {
+                let what = format!(
+                    "{} ({}): no write worked for {} ms; up to {} ms is allowed",
+                    fault.nemesis,
+                    fault.target,
+                    gap / MS,
+                    allowed / MS
+                );
+                let found = checked.find(Grade::Late, "no write meanwhile", what);
+                found.between(Some(last), Some(next));
+            }
+        }
+        last = next;
+    }
+}
+
+fn leaders(run: &Run, fault: &Fault, from: u64, until: u64, checked: &mut Checked) {
+    let sights = run.sights.iter();
+    let mut sights: Vec<&Sight> = sights
+        .filter(|it| it.asked >= from && it.time <= until && !explained(run, it.asked, it.time))
+        .collect();
+    sights.sort_by_key(|it| it.time);
+    checked.count(format!("{}.sights", fault.nemesis), sights.len() as u64);
+    let mut lost = sights.iter().filter(|it| it.leader.is_none());
+    if let Some(first) = lost.next() {
+        let what = format!(
+            "{} ({}): member {} had no leader that leads, {} times in all",
+            fault.nemesis,
+            fault.target,
+            first.member,
+            lost.count() + 1
+        );
+        let found = checked.find(Grade::Late, "leader lost meanwhile", what);
+        found
+            .between(Some(first.asked), Some(first.time))
+            .at(&[first.member]);
+    }
+    let term = sights.iter().find_map(|it| it.term);
+    let later = sights.iter().find(|it| it.term > term);
+    if let (Some(term), Some(later)) = (term, later) {
+        let what = format!(
+            "{} ({}): somebody was elected, in term {} after {term}",
+            fault.nemesis,
+            fault.target,
+            later.term.unwrap_or_default()
+        );
+        let found = checked.find(Grade::Late, "election meanwhile", what);
+        found
+            .between(Some(later.asked), Some(later.time))
+            .at(&[later.member]);
+    }
+}

@@ -1,0 +1,240 @@
+//! Promises of different length: members whose settings differ, and a promise that is
+//! changed while members work. In both the leader is cut off from its peers at the worst
+//! moment, and not from the broker: what it acts by is the lease that it has, and what its
+//! successor waits for has to be that one.
+
+use std::{fs, process::Stdio, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
+use reqwest::Method;
+use serde_json::json;
+use tokio::process::Command;
+
+use super::{
+    Nemesis, Target,
+    kill::{Whom, answers, choose},
+    links::{Rule, Verdict},
+    partition::links,
+};
+use crate::{
+    bed::Bed,
+    cluster::{SOON, api, id_of, member::Member},
+};
+
+/// How long a member may take to lead once it was told to, and to run the connectors.
+const LEADS_WITHIN: Duration = Duration::from_secs(8);
+
+/// Cuts a member off from all others.
+async fn cut_off(bed: &Bed, who: u64) -> Result<u64, String> {
+    let others = bed.cluster.members.iter().map(|member| member.id);
+    let others = others.filter(|id| *id != who);
+    let rules = others.map(|other| Rule::both(who, other, Verdict::Drop));
+    links(bed)?.add(rules.collect()).await
+}
+
+/// That somebody whom it was connected to is not reached any more.
+async fn is_cut_off(bed: &Bed, who: u64) -> Result<String, String> {
+    let other = if who == 1 { 2 } else { 1 };
+    let port = bed.cluster.member(other).ports.peer;
+    if links(bed)?.reach(who, other, port).await {
+        return Err(format!("{who} reaches {other}"));
+    }
+    match links(bed)?.met(who).await {
+        0 => Err("no packet has met a rule".to_owned()),
+        met => Ok(format!("{who} does not reach {other}, {met} packets met")),
+    }
+}
+
+/// One member's settings name a promise two and a half times as long as the others' do, and
+/// that member leads when it is cut off.
+#[derive(Default)]
+pub struct Differ {
+    /// Who has other settings, and those that it had.
+    changed: Option<(u64, String)>,
+    held: Option<u64>,
+}
+
+fn with_promise(settings: &str, failover_ms: u64) -> String {
+    let lines = settings
+        .lines()
+        .map(|line| match line.starts_with("failover_ms") {
+            true => format!("failover_ms = {failover_ms}\n"),
+            false => format!("{line}\n"),
+        });
+    lines.collect()
+}
+
+/// Starts it anew, and waits until it answers.
+async fn restart(member: &Member) -> Result<(), String> {
+    member.kill();
+    member.start(&[]).map_err(|error| error.to_string())?;
+    answers(member, SOON).await
+}
+
+/// Lets a member lead, and waits until it runs the connectors.
+async fn lets_lead(bed: &Bed, who: u64) -> Result<(), String> {
+    let member = bed.cluster.member(who);
+    let name = format!("member-{who}");
+    api::until(
+        "the one with another promise to lead",
+        LEADS_WITHIN,
+        || async {
+            let told = api::get(&member.admin("/v1/cluster/leader")).await?;
+            if told["leader"]["name"] == *name {
+                return match told["connector_server"]["name"] == *name {
+                    true => Ok(()),
+                    false => Err(format!("it does not run the connectors yet: {told}")),
+                };
+            }
+            let leader = told["leader"]["name"].as_str().and_then(id_of);
+            let leader = bed
+                .cluster
+                .member(leader.ok_or(format!("nobody leads: {told}"))? as u64);
+            let url = leader.admin("/v1/cluster/transfer-leadership");
+            let answer = api::call(Method::POST, &url, json!({"to": name}).to_string()).await?;
+            Err(format!("it was told to: {answer:?}"))
+        },
+    )
+    .await?;
+    // Those that wait for messages are what an overlap is seen by.
+    api::until("its connectors", LEADS_WITHIN, || async {
+        let told = api::get(&member.admin("/v1/connectors")).await?;
+        let list = told["connectors"].as_array().cloned().unwrap_or_default();
+        let active = list.iter().all(|it| it["state"] == "active");
+        active.then_some(()).ok_or(told.to_string())
+    })
+    .await
+}
+
+#[async_trait]
+impl Nemesis for Differ {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+        let who = choose(bed, Whom::Follower, dice).await?[0];
+        let member = bed.cluster.member(who);
+        let told = |error: std::io::Error| error.to_string();
+        let before = fs::read_to_string(member.config()).map_err(told)?;
+        let [short, long] = [2, 5].map(|halves| bed.plan.failover_ms * halves / 2);
+        fs::write(member.config(), with_promise(&before, long)).map_err(told)?;
+        self.changed = Some((who, before));
+        restart(member).await?;
+        lets_lead(bed, who).await?;
+        self.held = Some(cut_off(bed, who).await?);
+        let told = format!("promises {long} and {short} ms; cut off, the leader with {long}:");
+        Ok(Target::of(&told, vec![who]))
+    }
+
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+        let (who, _) = self.changed.as_ref().ok_or("nothing was changed")?;
+        is_cut_off(bed, *who).await
+    }
+
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+        if let Some(held) = self.held.take() {
+            links(bed)?.remove(held).await?;
+        }
+        let Some((who, before)) = self.changed.take() else {
+            return Ok(());
+        };
+        let member = bed.cluster.member(who);
+        fs::write(member.config(), before).map_err(|error| error.to_string())?;
+        // One that doesn't answer may be under another fault.
+        let _ = restart(member).await;
+        Ok(())
+    }
+}
+
+/// The promise of the cluster is changed, by command; half of the time the leader is cut off
+/// while that is under way. It is changed back in the end.
+#[derive(Default)]
+pub struct Change {
+    leader: u64,
+    to: u64,
+    changed: bool,
+    held: Option<u64>,
+    task: Option<tokio::task::JoinHandle<Result<String, String>>>,
+}
+
+/// `quorate cluster set failover_ms`, asked of a member; gives what was said.
+async fn set(member: &Member, failover_ms: u64) -> Result<String, String> {
+    let mut command = member.command(&member.quorate);
+    command.args(["cluster", "set", "failover_ms", &failover_ms.to_string()]);
+    command.args(["--admin", &member.admin("")]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = Command::from(command).kill_on_drop(true).output();
+    let output = tokio::time::timeout(SOON, output).await;
+    let output = output.map_err(|_| "it did not end".to_owned())?;
+    let output = output.map_err(|error| error.to_string())?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).trim().to_owned();
+    match output.status.success() {
+        true => Ok(said),
+        false => Err(said),
+    }
+}
+
+#[async_trait]
+impl Nemesis for Change {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+        self.leader = bed.cluster.leader().await.ok_or("nobody leads")?;
+        let leader = bed.cluster.member(self.leader).clone();
+        // Twice to four times as long, and at times shorter.
+        let times = *[2.0, 2.5, 4.0, 0.8].choose(dice).unwrap_or(&2.0);
+        self.to = (bed.plan.failover_ms as f64 * times) as u64;
+        let after = Duration::from_millis(dice.random_range(0..=100));
+        let cuts = dice.random_ratio(1, 2);
+        let to = self.to;
+        self.changed = true;
+        self.task = Some(tokio::spawn(async move { set(&leader, to).await }));
+        if cuts {
+            tokio::time::sleep(after).await;
+            self.held = Some(cut_off(bed, self.leader).await?);
+        }
+        let cut = if cuts { ", and cut off meanwhile" } else { "" };
+        let told = format!("promise from {} to {to} ms{cut}:", bed.plan.failover_ms);
+        Ok(Target::of(&told, vec![self.leader]))
+    }
+
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+        if self.held.is_some() {
+            return is_cut_off(bed, self.leader).await;
+        }
+        match self.task.take_if(|task| task.is_finished()) {
+            Some(task) => task.await.map_err(|error| error.to_string())?,
+            None => Err("it is not changed yet".to_owned()),
+        }
+    }
+
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+        if let Some(held) = self.held.take() {
+            links(bed)?.remove(held).await?;
+        }
+        if let Some(task) = self.task.take() {
+            // Asked of a leader that was cut off it may wait for long.
+            task.abort();
+        }
+        if !self.changed {
+            return Ok(());
+        }
+        // Refused while the change before is under way, or nobody leads.
+        api::until("the promise to be as before", SOON, || async {
+            let leader = bed.cluster.leader().await.ok_or("nobody leads")?;
+            set(bed.cluster.member(leader), bed.plan.failover_ms).await
+        })
+        .await
+        .map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_promise_of_settings_is_changed() {
+        let before = "name = \"member-1\"\nfailover_ms = 500\ninsecure = true\n";
+        let after = with_promise(before, 1250);
+        assert_eq!(after, before.replace("500", "1250"));
+        assert_eq!(with_promise(&after, 500), before);
+    }
+}

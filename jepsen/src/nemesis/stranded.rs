@@ -1,0 +1,126 @@
+//! A leader that is left with one link: too few to lead, and one more than to be silent.
+//!
+//! Whoever it still reaches hears it and reaches the others, who have a quorum together:
+//! they have to elect somebody, though one of them stands by a leader that can't lead. Of
+//! five one more is cut off from all, so that the others can't do without that one.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rand::rngs::StdRng;
+use tokio::task::JoinSet;
+
+use super::{
+    Nemesis, Target,
+    links::{Rule, Verdict},
+    partition::{links, order},
+};
+use crate::bed::Bed;
+
+/// Leaves it one link.
+#[derive(Default)]
+pub struct Stranded {
+    held: Option<u64>,
+    /// The leader first, then whom it reaches; of five the last is alone.
+    order: Vec<u64>,
+    cut: Vec<(u64, u64)>,
+}
+
+/// The links that are cut, in an order of members that begins with the leader.
+fn cut(order: &[u64]) -> Vec<(u64, u64)> {
+    let leader = order[0];
+    let mut cut: Vec<(u64, u64)> = order[2..].iter().map(|other| (leader, *other)).collect();
+    if let [_, within @ .., alone] = order
+        && order.len() > 4
+    {
+        cut.extend(within.iter().map(|other| (*other, *alone)));
+    }
+    cut
+}
+
+#[async_trait]
+impl Nemesis for Stranded {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+        let leader = bed.cluster.leader().await.ok_or("nobody leads")?;
+        self.order = order(bed, dice).await?;
+        if self.order.first() != Some(&leader) || self.order.len() < 4 {
+            return Err(format!("nobody leads four or more: {:?}", self.order));
+        }
+        self.cut = cut(&self.order);
+        let rules = self.cut.iter();
+        let rules = rules.map(|(at, other)| Rule::both(*at, *other, Verdict::Drop));
+        self.held = Some(links(bed)?.add(rules.collect()).await?);
+        let told = format!("{leader} reaches {} alone; cut off:", self.order[1]);
+        // With these untouched the others are a quorum, and reach each other.
+        let mut members = vec![leader];
+        members.extend(self.order.get(4));
+        Ok(Target::of(&told, members))
+    }
+
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+        let mut asked = JoinSet::new();
+        for (n, a) in self.order.iter().enumerate() {
+            for b in &self.order[n + 1..] {
+                let (bed, a, b) = (bed.clone(), *a, *b);
+                asked.spawn(async move {
+                    let port = bed.cluster.member(b).ports.peer;
+                    let reaches = links(&bed)?.reach(a, b, port).await;
+                    Ok::<_, String>((a, b, reaches))
+                });
+            }
+        }
+        let mut whole = Vec::new();
+        while let Some(told) = asked.join_next().await {
+            let (a, b, reaches) = told.map_err(|error| error.to_string())??;
+            let kept = !self.cut.contains(&(a, b));
+            match (kept, reaches) {
+                (true, true) => whole.push((a, b)),
+                (false, false) => {}
+                (true, false) => return Err(format!("{a} does not reach {b}")),
+                (false, true) => return Err(format!("{a} reaches {b}")),
+            }
+        }
+        whole.sort_unstable();
+        match links(bed)?.met(self.order[0]).await {
+            0 => Err("no packet of the leader has met a rule".to_owned()),
+            met => Ok(format!("links that are left: {whole:?}; {met} packets met")),
+        }
+    }
+
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+        match self.held.take() {
+            Some(held) => links(bed)?.remove(held).await,
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Whom one reaches, itself included.
+    fn reached(from: u64, order: &[u64]) -> BTreeSet<u64> {
+        let cut = cut(order);
+        let joined = |other: &u64| !cut.contains(&(from, *other)) && !cut.contains(&(*other, from));
+        order.iter().copied().filter(joined).collect()
+    }
+
+    #[test]
+    fn the_leader_keeps_one_link_and_the_others_a_quorum() {
+        for order in [vec![3, 1, 4, 2], vec![5, 2, 1, 4, 3]] {
+            let quorum = order.len() / 2 + 1;
+            assert_eq!(reached(order[0], &order), [order[0], order[1]].into());
+            let others: BTreeSet<u64> = order[1..quorum + 1].iter().copied().collect();
+            for other in &others {
+                assert!(reached(*other, &order).is_superset(&others), "{order:?}");
+            }
+            assert!(reached(order[0], &order).len() < quorum);
+            if order.len() == 5 {
+                assert_eq!(reached(order[4], &order), [order[4]].into());
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Which nemeses can be at work at the same time, and among how many members.
+
+use super::named;
+
+/// Beside which a forged death is believed. Each is looked at in both orders.
+const LETS_ELECT: &[&str] = &["forge-death", "clock", "pause-connector", "rabbit"];
+
+/// Whether its probe looks for who reaches whom.
+fn cuts(name: &str) -> bool {
+    name.starts_with("partition")
+        || matches!(
+            name,
+            "flap" | "reset" | "stranded" | "promises-differ" | "promise-changes"
+        )
+}
+
+/// Whether it ends processes.
+fn ends(name: &str) -> bool {
+    name.starts_with("kill") || matches!(name, "storm" | "power")
+}
+
+const DEAD: &str = "who is dead already is not killed, nor paused";
+
+/// Why two can't be at work at the same time, if they can't.
+#[must_use]
+pub fn apart(one: &str, other: &str) -> Option<&'static str> {
+    let on_net = |name: &str| named(name).is_ok_and(|kind| kind.net);
+    match (one, other) {
+        ("latency" | "far", other) if on_net(other) => {
+            Some("what goes through relays meets no rule between the members")
+        }
+        ("latency", "far") => Some("the same relays make the links slow for both"),
+        ("forge-death", other) if one != other && !LETS_ELECT.contains(&other) => {
+            Some("the others have to believe the death, and to elect somebody at once")
+        }
+        ("power", "disk-full") => Some("each needs a disk of another kind"),
+        ("slow-disk", "disk-full") => Some("what fills up is in memory, and never slow"),
+        ("kill-majority" | "kill-all", other) if one != other && ends(other) => Some(DEAD),
+        ("power", "storm") => Some(DEAD),
+        ("rabbit-held", other) if ends(other) || other == "rabbit" => Some(DEAD),
+        ("promises-differ" | "promise-changes", other) if ends(other) => {
+            Some("each waits for a leader that the other takes away")
+        }
+        (one, other) if one != other && cuts(one) && cuts(other) => {
+            Some("what the one has cut off is no proof of the other")
+        }
+        _ => None,
+    }
+}
+
+/// Whether all of these exist and can be at work at the same time.
+///
+/// # Errors
+/// When one doesn't, or two can't; says which and why.
+pub fn together(names: &[&str]) -> Result<(), String> {
+    for one in names {
+        named(one)?;
+        for other in names {
+            if let Some(reason) = apart(one, other) {
+                return Err(format!("not {one} and {other} together: {reason}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether all of these can be had among so many members.
+///
+/// # Errors
+/// When one can't; says which, and among how many it can.
+pub fn among(names: &[&str], members: usize) -> Result<(), String> {
+    for name in names {
+        let fits = named(name)?.members;
+        if !fits.is_empty() && !fits.contains(&members) {
+            let fits: Vec<String> = fits.iter().map(usize::to_string).collect();
+            return Err(format!(
+                "{name} needs {} members, not {members}",
+                fits.join(" or ")
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// So many members as were drawn, or the least number that these can be had among.
+#[must_use]
+pub fn members(names: &[&str], drawn: usize) -> usize {
+    let fits = |count: &usize| among(names, *count).is_ok();
+    let first = [drawn, 3, 4, 5].into_iter().find(fits);
+    first.unwrap_or(drawn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_not_take_effect_together_is_kept_apart() {
+        assert!(apart("latency", "partition").is_some());
+        assert!(apart("power", "disk-full").is_some());
+        assert!(apart("kill-all", "storm").is_some() && apart("storm", "kill").is_none());
+        assert!(apart("flap", "partition").is_some() && apart("flap", "loss").is_none());
+        assert!(apart("forge-death", "kill").is_some());
+        assert!(apart("forge-death", "forge-death").is_none());
+        assert!(apart("latency", "kill").is_none() && apart("kill", "partition").is_none());
+        assert!(named("kill").is_ok() && named("none").is_err());
+        assert!(together(&["kill", "partition"]).is_ok());
+        assert!(together(&["storm", "power"]).is_err() && together(&["kill", "none"]).is_err());
+    }
+
+    #[test]
+    fn what_lasts_stands_beside_what_strikes() {
+        assert!(together(&["far", "kill-leader"]).is_ok());
+        assert!(together(&["thin", "kill-leader"]).is_ok());
+        assert!(together(&["slow-disk", "partition"]).is_ok());
+        for other in ["latency", "stranded", "thin", "promises-differ"] {
+            assert!(together(&["far", other]).is_err(), "{other}");
+        }
+        assert!(together(&["slow-disk", "disk-full"]).is_err());
+        assert!(together(&["promise-changes", "promises-differ"]).is_err());
+        assert!(together(&["promise-changes", "kill-leader"]).is_err());
+    }
+
+    #[test]
+    fn a_leader_is_stranded_among_four_or_five() {
+        assert!(among(&["stranded"], 3).is_err() && among(&["stranded"], 4).is_ok());
+        assert!(among(&["kill", "far"], 3).is_ok());
+        assert_eq!(members(&["kill"], 3), 3);
+        assert_eq!(members(&["kill", "stranded"], 3), 4);
+        assert_eq!(members(&["stranded"], 5), 5);
+    }
+}

@@ -1,0 +1,119 @@
+//! Messages that are sent by `amqp_outgoing` through all members, each under a key of its
+//! own, by callers of whom many give up about when somebody else begins to reign. What was
+//! told of each is compared in the end with what is in the queue.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use rand::Rng;
+use reqwest::Method;
+use serde_json::json;
+
+use super::{
+    Workload, amqp,
+    http::put,
+    pace::{Client, Settled, clients},
+};
+use crate::{
+    bed::Bed,
+    client::{Outcome, Pinned},
+    cluster::{SOON, api},
+    stop::Stop,
+};
+
+const QUEUE: &str = "sends";
+const SEND: &str = "/v1/outgoing/amqp_outgoing/chaos-out/send";
+/// How much longer than a member a caller waits.
+const BEYOND: Duration = Duration::from_secs(3);
+/// Of so many one is in a hurry, and one has time.
+const THIRD: u32 = 3;
+
+/// The workload.
+#[derive(Default)]
+pub struct Sends {
+    next: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl Workload for Sends {
+    async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), String> {
+        let broker = bed.broker.as_ref().ok_or("there is no broker")?;
+        amqp::declare(&broker.uri, &[QUEUE]).await?;
+        let (host, port) = broker.address;
+        let connection = json!({
+            "host": host.to_string(), "port": port, "username": "guest",
+            "password": "guest", "fence": "lease",
+        });
+        put(bed, "amqp_connection", "chaos-broker", &connection).await?;
+        let outgoing = json!({
+            "connection": "chaos-broker", "exchange": "", "routing_key": QUEUE,
+        });
+        put(bed, "amqp_outgoing", "chaos-out", &outgoing).await?;
+        for member in &bed.cluster.members {
+            let url = member.admin(SEND);
+            api::until("a message that is sent", SOON, || async {
+                match api::call(Method::POST, &url, "first".to_owned()).await? {
+                    (200, _) => Ok(()),
+                    (status, text) => Err(format!("{status} {text}")),
+                }
+            })
+            .await?;
+        }
+        amqp::take_all(&broker.uri, &[QUEUE]).await.map(|_| ())
+    }
+
+    async fn work(&self, bed: &Arc<Bed>, stop: &Stop) {
+        clients(bed, |mut client| {
+            let (next, stop) = (self.next.clone(), stop.clone());
+            async move {
+                while !client.rests(&stop).await {
+                    send(&mut client, next.fetch_add(1, Ordering::Relaxed)).await;
+                }
+            }
+        })
+        .await;
+    }
+
+    async fn left(&self, bed: &Arc<Bed>) -> Option<Vec<String>> {
+        let broker = bed.broker.as_ref()?;
+        match amqp::take_all(&broker.uri, &[QUEUE]).await {
+            Ok(taken) => Some(taken),
+            Err(error) => {
+                bed.trouble(format!("the queue can't be looked at: {error}"));
+                None
+            }
+        }
+    }
+}
+
+async fn send(client: &mut Client, n: u64) {
+    // Somebody else reigns after a promise or less, and a second later a member gives up on
+    // the one before; who gives up right then is told what the member knows by then.
+    let promise = client.bed.plan.failover_ms;
+    let within = match client.dice.random_range(0..THIRD) {
+        0 => client.dice.random_range(200..=6_000),
+        _ => client
+            .dice
+            .random_range(promise / 2 + 950..=promise + 1_050),
+    };
+    client.http = Pinned::new(Duration::from_millis(within) + BEYOND);
+    let id = format!("{QUEUE}-{n:06}");
+    let headers = [
+        ("quorate-within-ms", within.to_string()),
+        ("quorate-idempotency-key", id.clone()),
+    ];
+    let url = client.member.admin(SEND);
+    let invoked = client.invoke("send", Some(QUEUE), json!(id));
+    let outcome = client.http.ask(Method::POST, &url, &headers, id).await;
+    let settled = match &outcome {
+        Outcome::Answer(it) if it.status == 200 => Settled::ok(None, it.revision),
+        _ => Settled::unless_done(&outcome),
+    };
+    client.settle(invoked, settled);
+}

@@ -1,0 +1,146 @@
+//! What lasts and has to be borne, a leader with one link, and messages that are sent.
+
+use quorate_jepsen::{
+    checker::Run,
+    history::{Fault, Final, Sight},
+};
+
+use crate::tale::{MS, Told, fault, kinds, op, run, write};
+
+/// Writes that work, one each 100 ms at member 2, but for a while.
+fn writes(without: std::ops::Range<u64>) -> Vec<Told> {
+    let times = (0..100).map(|n| n * 100);
+    let there = times.filter(|at| !without.contains(at));
+    there
+        .map(|at| write(1, at, at, at + 10).member(2))
+        .collect()
+}
+
+fn under(faults: Vec<Fault>, without: std::ops::Range<u64>) -> Run {
+    let mut told = writes(without.clone());
+    // It is tried all the while.
+    let tried = without.step_by(100);
+    told.extend(tried.map(|at| write(2, at, at, at + 10).member(3).failed()));
+    Run {
+        faults,
+        ..run("register", &told)
+    }
+}
+
+fn late(run: &Run, kind: &str) -> bool {
+    kinds(run).iter().any(|it| it == kind)
+}
+
+#[test]
+fn a_stranded_leader_is_replaced_while_it_is_stranded() {
+    let stranded = || vec![fault("stranded", &[1], 2_000, 6_000)];
+    assert!(!late(&under(stranded(), 2_000..3_000), "late in a fault"));
+    assert!(late(&under(stranded(), 2_000..4_000), "late in a fault"));
+}
+
+#[test]
+fn what_lasts_has_to_be_borne() {
+    let lasting = |nemesis| vec![fault(nemesis, &[], 1_000, 9_000)];
+    for nemesis in ["far", "thin"] {
+        let (borne, not) = (4_000..5_000, 4_000..6_000);
+        assert!(!late(&under(lasting(nemesis), borne), "no write meanwhile"));
+        assert!(late(
+            &under(lasting(nemesis), not.clone()),
+            "no write meanwhile"
+        ));
+        // Another fault may explain it, but has its own time.
+        let mut two = lasting(nemesis);
+        two.push(fault("kill-majority", &[1, 2], 3_900, 5_000));
+        assert!(!late(&under(two, not), "no write meanwhile"));
+    }
+}
+
+#[test]
+fn a_leader_that_is_killed_is_replaced_from_afar() {
+    let killed = || {
+        vec![
+            fault("far", &[], 1_000, 9_500),
+            fault("kill-leader", &[1], 3_000, 7_000),
+        ]
+    };
+    assert!(!late(&under(killed(), 3_000..4_000), "late in a fault"));
+    assert!(late(&under(killed(), 3_000..5_000), "late in a fault"));
+    let healed = under(killed(), 3_000..9_000);
+    assert!(late(&healed, "no write after healing") || late(&healed, "late after healing"));
+}
+
+fn sight(time: u64, leader: Option<u64>, term: u64) -> Sight {
+    Sight {
+        asked: time * MS,
+        time: (time + 1) * MS,
+        member: 2,
+        leader,
+        leader_id: leader,
+        term: Some(term),
+        connector_server: leader,
+        epoch: Some(term),
+    }
+}
+
+#[test]
+fn on_thin_links_no_leader_is_lost() {
+    let of = |nemesis: &str, sights: &[Sight]| {
+        let mut run = under(vec![fault(nemesis, &[], 1_000, 9_000)], 0..0);
+        run.sights = sights.to_vec();
+        run
+    };
+    let calm = [sight(2_000, Some(1), 3), sight(4_000, Some(1), 3)];
+    let well = |run: &Run| kinds(run).iter().all(|it| !it.ends_with("meanwhile"));
+    assert!(well(&of("thin", &calm)));
+    let lost = [sight(2_000, Some(1), 3), sight(4_000, None, 3)];
+    assert!(late(&of("thin", &lost), "leader lost meanwhile"));
+    let elected = [sight(2_000, Some(1), 3), sight(4_000, Some(2), 4)];
+    assert!(late(&of("thin", &elected), "election meanwhile"));
+    // From afar that may be, and before it all may be.
+    assert!(well(&of("far", &elected)));
+    let before = [sight(100, Some(1), 2), sight(4_000, Some(2), 3)];
+    assert!(well(&of("thin", &before)));
+}
+
+fn send(id: &str, start: u64) -> Told {
+    op(1, "send", id.into(), start, start + 10)
+}
+
+fn sent(told: &[Told], left: Option<&[&str]>) -> Run {
+    let left = left.map(|left| left.iter().map(|it| (*it).to_owned()).collect());
+    Run {
+        ending: Some(Final {
+            members: crate::ends::members(),
+            healed: Some(MS),
+            writable: Some(2 * MS),
+            left,
+            ..Final::default()
+        }),
+        ..run("sends", told)
+    }
+}
+
+#[test]
+fn what_is_told_of_a_message_is_what_the_queue_has() {
+    let none: Vec<String> = Vec::new();
+    let good = [
+        send("a", 0),
+        send("b", 20).failed(),
+        send("c", 40).unknown(),
+    ];
+    assert_eq!(kinds(&sent(&good, Some(&["a"]))), none);
+    assert_eq!(kinds(&sent(&good, Some(&["a", "c"]))), none);
+    assert_eq!(kinds(&sent(&good, Some(&["c"]))), ["lost message"]);
+    assert_eq!(
+        kinds(&sent(&good, Some(&["a", "b"]))),
+        ["sent and told as not sent"]
+    );
+    for twice in ["a", "c"] {
+        let left = ["a", twice, twice];
+        assert_eq!(
+            kinds(&sent(&good, Some(&left))),
+            ["sent twice under one key"]
+        );
+    }
+    assert_eq!(kinds(&sent(&good, None)), ["queues not looked at"]);
+}

@@ -1,0 +1,64 @@
+//! How long members take to answer heartbeats.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use parking_lot::Mutex;
+
+use crate::MemberId;
+
+/// The part of a new value in what is kept.
+const WEIGHT: u32 = 8;
+
+/// The round trip to each member that answers heartbeats, smoothed.
+#[derive(Debug, Default)]
+pub(crate) struct RoundTrips(Mutex<BTreeMap<MemberId, Duration>>);
+
+impl RoundTrips {
+    /// A heartbeat was answered after this time.
+    pub(super) fn note(&self, member: MemberId, took: Duration) {
+        let mut trips = self.0.lock();
+        let kept = trips.entry(member).or_insert(took);
+        *kept = (*kept * (WEIGHT - 1) + took) / WEIGHT;
+        metrics::gauge!("quorate_peer_round_trip_seconds", "member" => member.to_string())
+            .set(kept.as_secs_f64());
+    }
+
+    /// To all members that have answered one to this process.
+    pub(crate) fn all(&self) -> BTreeMap<MemberId, Duration> {
+        self.0.lock().clone()
+    }
+
+    /// The round trip with the quickest member that makes a quorum of so many others.
+    pub(crate) fn median(&self, others: usize) -> Option<Duration> {
+        let mut trips: Vec<Duration> = self.0.lock().values().copied().collect();
+        trips.sort_unstable();
+        trips.get(others.div_ceil(2).checked_sub(1)?).copied()
+    }
+
+    /// To one; nothing is known of who has answered none.
+    pub(crate) fn to(&self, member: MemberId) -> Duration {
+        self.0.lock().get(&member).copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slow_answer_does_not_count_for_all() {
+        let ms = Duration::from_millis;
+        let trips = RoundTrips::default();
+        assert_eq!(trips.to(2), Duration::ZERO);
+        trips.note(2, ms(8));
+        trips.note(2, ms(88));
+        assert_eq!(trips.to(2), ms(18));
+        trips.note(3, ms(50));
+        assert_eq!(trips.median(2), Some(ms(18)));
+        assert_eq!(trips.median(4), Some(ms(50)));
+        assert_eq!(trips.median(0), None);
+        let trips = RoundTrips::default();
+        trips.note(2, ms(18));
+        assert_eq!(trips.all(), BTreeMap::from([(2, ms(18))]));
+    }
+}

@@ -1,0 +1,203 @@
+//! What decides about votes and leadership, for tests that drive it over a group that they
+//! make up: no network, no disk, and every moment is told.
+//!
+//! Nothing is decided here: each function hands on to the one that a running member asks.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Leadership,
+    leadership::{self, Observed},
+    strain::Gauge,
+};
+use crate::{
+    MemberId, Pace, Reason, Timing,
+    liveness::{
+        Sign,
+        rules::{self, Attempt, Step, Suspicion},
+    },
+};
+
+/// A vote: by term, then member, then whether a quorum granted it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ballot {
+    /// Its term.
+    pub term: u64,
+    /// Whom it is for.
+    pub member: MemberId,
+    /// Whether a quorum granted it.
+    pub committed: bool,
+}
+
+impl From<Ballot> for leadership::Ballot {
+    fn from(ballot: Ballot) -> Self {
+        leadership::Ballot {
+            term: ballot.term,
+            member: ballot.member,
+            committed: ballot.committed,
+        }
+    }
+}
+
+impl From<leadership::Ballot> for Ballot {
+    fn from(ballot: leadership::Ballot) -> Self {
+        Ballot {
+            term: ballot.term,
+            member: ballot.member,
+            committed: ballot.committed,
+        }
+    }
+}
+
+/// One member's view of who leads.
+pub struct Tracker(leadership::Tracker);
+
+impl Tracker {
+    /// Of a process that starts now.
+    pub fn new(me: MemberId, timing: Timing, longest: Duration, now: Instant) -> Self {
+        let strain = Arc::new(Gauge::new(me, timing));
+        let tracker = leadership::Tracker::new(me, timing.into(), longest, strain, now);
+        Tracker(tracker)
+    }
+
+    /// It goes on by other timers.
+    pub fn set_pace(&self, pace: Pace, now: Instant) {
+        self.0.set_pace_at(pace, || now);
+    }
+
+    /// The lease that an append carries that is put together now.
+    pub fn lease(&self) -> Duration {
+        self.0.lease()
+    }
+
+    /// What is published.
+    pub fn current(&self) -> Leadership {
+        self.0.current()
+    }
+
+    /// The latest ballot, and since when it is known.
+    pub fn ballot(&self) -> (Ballot, Instant) {
+        let (ballot, since) = self.0.ballot();
+        (ballot.into(), since)
+    }
+
+    /// An append of a leader arrived, with this lease.
+    pub fn arrived(&self, ballot: Ballot, at: Instant, lease: Duration) {
+        self.0.arrived(ballot.into(), at, lease);
+    }
+
+    /// It was accepted.
+    pub fn accepted(&self, ballot: Ballot, at: Instant, now: Instant) {
+        self.0.accepted(ballot.into(), at, now);
+    }
+
+    /// A vote is on disk: what is to be told with it.
+    pub fn voted(&self, ballot: Ballot, now: Instant) -> Duration {
+        self.0.voted(ballot.into(), now)
+    }
+
+    /// A vote for this member was received.
+    pub fn vote_received(&self, term: u64, received: Instant, told: Duration) {
+        self.0.vote_received(term, received, told);
+    }
+
+    /// It is about to ask for votes that ignore leases.
+    pub fn campaigns(&self, term: u64, reason: Reason, began: Instant) {
+        self.0.campaigns(term, reason, began);
+    }
+
+    /// It asks for votes.
+    pub fn asks(&self, term: u64, flagged: bool, now: Instant) -> Reason {
+        self.0.asks(term, flagged, now)
+    }
+
+    /// What consensus says of itself: the term, who leads, whether the last committed entry
+    /// is of this member in this term, when the last round was sent that a quorum answered.
+    pub fn observe(
+        &self,
+        term: u64,
+        leader: Option<MemberId>,
+        own_commit: bool,
+        quorum_acked: Option<Instant>,
+        now: Instant,
+    ) -> bool {
+        let seen = Observed {
+            term,
+            leader,
+            own_commit,
+            quorum_acked,
+        };
+        self.0.observe(seen, now)
+    }
+
+    /// This member is stopping.
+    pub fn stopped(&self) {
+        self.0.stopped();
+    }
+}
+
+/// What one member knows of another's process by its connection.
+#[derive(Debug)]
+pub struct Line(Sign);
+
+impl Default for Line {
+    fn default() -> Self {
+        Line(Sign::Unknown)
+    }
+}
+
+impl Line {
+    /// A connection is held.
+    pub fn held(&mut self) {
+        self.0 = rules::sign(self.0, Sign::Alive);
+    }
+
+    /// The connection was lost, and each further attempt was refused.
+    pub fn refused(&mut self, now: Instant) {
+        let mut suspicion = Suspicion::default();
+        let dead = loop {
+            match suspicion.after(Attempt::Refused) {
+                Step::Again => {}
+                step => break step == Step::Dead,
+            }
+        };
+        let next = if dead { Sign::Dead(now) } else { Sign::Unknown };
+        self.0 = rules::sign(self.0, next);
+    }
+
+    /// Since when the process has been dead for sure.
+    pub fn dead_since(&self) -> Option<Instant> {
+        match self.0 {
+            Sign::Dead(since) => Some(since),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a leader that was known since `known_since` has died, and since when.
+pub fn died(known_since: Instant, dead_since: Option<Instant>) -> Option<Instant> {
+    rules::died(known_since, dead_since)
+}
+
+/// Whether a vote for a death may ignore the lease.
+pub fn honoured(me: MemberId, vote: Ballot, dead: bool) -> bool {
+    rules::honoured(me, vote.into(), dead)
+}
+
+/// How many voters stand before `me`, and how long between two of them.
+pub fn rank(
+    me: MemberId,
+    voters: &[BTreeSet<MemberId>],
+    dead: impl Fn(MemberId) -> bool,
+) -> Option<(u32, Duration)> {
+    Some((rules::rank(me, voters, dead)?, rules::STAGGER))
+}
+
+/// Whether these are a quorum of each set.
+pub fn quorum(voters: &[BTreeSet<MemberId>], granted: &BTreeSet<MemberId>) -> bool {
+    rules::quorum(voters, granted)
+}

@@ -1,0 +1,115 @@
+//! Long computing on behalf of a caller: on threads of its own, a few at a time, and no
+//! longer than somebody waits for it.
+//!
+//! The threads that serve connections serve consensus as well: what computes on them for
+//! seconds costs the lease. And what goes on computing after its caller has gone, or beside
+//! a dozen others of its kind, takes the processor from it all the same.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use http::StatusCode;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::problem::Problem;
+
+/// How long a call waits for a place before it is told to come again.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// A few places for long computing.
+#[derive(Clone)]
+pub(super) struct WorkBench(Arc<Semaphore>);
+
+/// One of the places. It is free again once its work has ended, and not before.
+pub(super) struct WorkPlace {
+    _held: OwnedSemaphorePermit,
+}
+
+/// Tells the work that nobody waits for it any more.
+#[derive(Clone, Default)]
+pub(super) struct CallerGone(Arc<AtomicBool>);
+
+impl CallerGone {
+    pub fn is_so(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Dropped with the caller's call.
+struct Caller(CallerGone);
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl WorkBench {
+    pub fn of(places: usize) -> WorkBench {
+        WorkBench(Arc::new(Semaphore::new(places)))
+    }
+
+    /// Waits for a place, not for ever.
+    pub async fn place(&self) -> Result<WorkPlace, Problem> {
+        let place = tokio::time::timeout(WAIT_MAX, self.0.clone().acquire_owned());
+        match place.await {
+            Ok(Ok(permit)) => Ok(WorkPlace { _held: permit }),
+            Ok(Err(_)) | Err(_) => Err(Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "nothing was done: this member is busy with other calls of this kind; try again, or ask another member",
+            )),
+        }
+    }
+}
+
+impl WorkPlace {
+    /// Does the work on a thread of its own. It should look from time to time whether its
+    /// caller is still there.
+    pub async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce(&CallerGone) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let gone = CallerGone::default();
+        let _caller = Caller(gone.clone());
+        let done = tokio::task::spawn_blocking(move || {
+            let _place = self;
+            work(&gone)
+        });
+        done.await.map_err(|_| {
+            Problem::internal("the work for this call has failed; nothing was written")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_ends_with_its_caller_and_then_gives_its_place_back() {
+        let bench = WorkBench::of(1);
+        let place = bench.place().await.ok().unwrap();
+        let (began, begun) = mpsc::channel();
+        let call = tokio::spawn(place.run(move |gone| {
+            began.send(()).unwrap();
+            while !gone.is_so() {
+                std::thread::yield_now();
+            }
+        }));
+        tokio::task::spawn_blocking(move || begun.recv_timeout(Duration::from_secs(30)).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(bench.0.available_permits(), 0);
+        call.abort();
+        // there is no place before the work has ended
+        assert!(bench.place().await.is_ok());
+    }
+}

@@ -1,0 +1,110 @@
+//! `POST /v1/config/apply`: several resources put at once.
+//!
+//! They are one entry of the log: all of them are put, in the order in which they stand, or
+//! none, and one round of consensus is paid for all. A refusal names the first that is
+//! refused and why: `resources[3].path`. How many there can be is bounded, so that other
+//! writes get their turn between two calls.
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, FromRef, State as From, rejection::JsonRejection},
+    response::Response,
+    routing::post,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{SLOW_MEMBERS, warning};
+use crate::{
+    admin::{
+        problem::Problem,
+        revision::{answered, written},
+        validate::ValidateRequest,
+    },
+    cluster::Cluster,
+    state::{Answer, BATCH_BYTES_MAX, BatchedPut, Command},
+};
+
+/// The longest body: what is around the resources is counted as generously as they are.
+const BODY_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
+
+/// What became of them.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct BatchWritten {
+    /// The log index that last changed any resource.
+    pub revision: u64,
+    /// Whether any is another one than before.
+    pub changed: bool,
+    /// Whether any did not exist before.
+    pub created: bool,
+    /// What the one who declares them should know, each with the `kind/name` before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// The route.
+pub(super) fn routes<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Cluster: FromRef<S>,
+{
+    Router::new()
+        .route("/v1/config/apply", post(apply))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+}
+
+async fn apply(
+    From(cluster): From<Cluster>,
+    body: Result<Json<ValidateRequest>, JsonRejection>,
+) -> Response {
+    let written = async {
+        let Json(request) = body?;
+        let puts: Vec<BatchedPut> = request
+            .resources
+            .into_iter()
+            .map(|it| BatchedPut {
+                kind: it.kind,
+                name: it.name,
+                spec: it.spec.to_string().into(),
+            })
+            .collect();
+        put_all(&cluster, puts).await
+    };
+    answered(&cluster, written.await)
+}
+
+async fn put_all(cluster: &Cluster, puts: Vec<BatchedPut>) -> Result<Response, Problem> {
+    let count = puts.len();
+    let warnings = puts
+        .iter()
+        .filter_map(|it| {
+            let warning = warning(it.kind, &it.spec)?;
+            Some(format!("{}/{}: {warning}", it.kind, it.name))
+        })
+        .collect();
+    let deadline = cluster.write_deadline();
+    let (index, answer) = cluster
+        .propose(Command::PutResources(puts), deadline)
+        .await?;
+    match answer {
+        Answer::Done {
+            revision,
+            changed,
+            created,
+        } => {
+            let node = cluster.node();
+            node.wait_applied_everywhere(index, SLOW_MEMBERS).await;
+            let told = BatchWritten {
+                revision,
+                changed,
+                created,
+                warnings,
+            };
+            Ok(written(revision, Json(told)))
+        }
+        Answer::Invalid(errors) => {
+            let detail = format!("nothing of these {count} resources was written");
+            Err(Problem::invalid(detail, errors))
+        }
+        other => Err(Problem::internal(format!("a batch was answered {other:?}"))),
+    }
+}

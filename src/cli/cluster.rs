@@ -1,0 +1,130 @@
+//! `quorate cluster`
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{
+    client::{Call, Client, ClientArgs},
+    failure::Failure,
+    output::{self, Output},
+    show::show,
+};
+use crate::admin::{answers::ClusterSettings, warnings::have};
+
+const PATH: &str = "/v1/cluster/settings";
+
+/// A change waits for each member, and for a lease of the longest promise to run out.
+const SETTLED_WITHIN: Duration = Duration::from_secs(40);
+
+/// The options.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show what is set, and which members don't go by it yet
+    Get(ClientArgs),
+    /// Change a setting for all members at once
+    Set(SetArgs),
+}
+
+/// The options of `set`.
+#[derive(Debug, clap::Args)]
+struct SetArgs {
+    /// The setting: `failover_ms`
+    #[arg(value_name = "SETTING")]
+    setting: String,
+    /// Its new value
+    #[arg(value_name = "VALUE")]
+    value: String,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// Shows or changes what the cluster itself is set to.
+pub async fn run(args: Args) -> Result<(), Failure> {
+    match args.command {
+        Command::Get(args) => {
+            let table = |settings: &ClusterSettings| output::line(told(settings));
+            show(&args, PATH, table).await.map(drop)
+        }
+        Command::Set(args) => set(args).await,
+    }
+}
+
+async fn set(args: SetArgs) -> Result<(), Failure> {
+    // What is no number is refused by the member, with all that it takes.
+    let value = args
+        .value
+        .parse::<u64>()
+        .map_or_else(|_| Value::from(args.value.clone()), Value::from);
+    let call = Call::new(Method::PUT, PATH).json(&json!({ args.setting: value }));
+    let timeout = Duration::from_secs(args.client.timeout).max(SETTLED_WITHIN);
+    let client = Client::to(args.client.admin.0.clone(), timeout)?;
+    let settings: ClusterSettings = client.send(call).await?.good()?.json()?;
+    match args.client.output {
+        Output::Json => output::json(&settings)?,
+        Output::Table => output::line(told(&settings))?,
+    }
+    match settings.settled {
+        true => Ok(()),
+        false => Err(Failure::Unreachable(format!(
+            "{} not applied it yet. It is settled by itself once every member goes by it; the same command waits again",
+            have(&settings.missing)
+        ))),
+    }
+}
+
+fn told(settings: &ClusterSettings) -> String {
+    format!("failover_ms  {}", sentence(settings))
+}
+
+/// "500 ms", "500 ms, 2000 ms once member-3 has applied it"
+pub fn sentence(settings: &ClusterSettings) -> String {
+    let target = settings.failover_ms;
+    match settings.former_failover_ms {
+        None => format!("{target} ms"),
+        Some(former) if settings.missing.is_empty() => {
+            format!("{former} ms, {target} ms in a moment")
+        }
+        Some(former) => format!(
+            "{former} ms, {target} ms once {} applied it",
+            have(&settings.missing)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_with_both_values_and_who_is_missing() {
+        let settings = |former, missing: &[&str]| ClusterSettings {
+            failover_ms: 2_000,
+            former_failover_ms: former,
+            revision: 7,
+            settled: former.is_none(),
+            missing: missing.iter().map(|it| it.to_string()).collect(),
+            differing: Default::default(),
+        };
+        assert_eq!(told(&settings(None, &[])), "failover_ms  2000 ms");
+        assert_eq!(
+            sentence(&settings(Some(500), &["b"])),
+            "500 ms, 2000 ms once b has applied it"
+        );
+        assert_eq!(
+            sentence(&settings(Some(500), &["b", "c"])),
+            "500 ms, 2000 ms once b, c have applied it"
+        );
+        assert_eq!(
+            sentence(&settings(Some(500), &[])),
+            "500 ms, 2000 ms in a moment"
+        );
+    }
+}

@@ -1,0 +1,11 @@
+//! What decides who takes over and how processes stand, for tests that drive it over a group
+//! that they make up.
+
+pub use super::{
+    lease::{BootInstant, Offsets},
+    reign::Standing,
+    spec::{Key, Spec},
+    stance::{Situation, Stance},
+    takeover::{Act, Decision, Outcome, Release, Rest, Takeover},
+    view::Reign,
+};

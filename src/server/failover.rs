@@ -1,0 +1,254 @@
+//! Keeps this member at the cluster's failover promise, and its part of a change of it.
+//!
+//! What makes a change safe stands in [`crate::state::FailoverPromise`]; it rests on what
+//! a member does before it says that it has applied a target:
+//!
+//! - it goes by the new pace;
+//! - the pace is recorded in the data folder ([`FailoverRecord`]), from where it begins after
+//!   a restart, before it has applied anything again;
+//! - if its leases have become shorter, one that it granted before is over.
+//!
+//! A record is never taken back for an older state: a member that restarts restores an
+//! older snapshot first, and comes to the change that it has applied before only later.
+//!
+//! That all members have said so is for the leader to see, by its own membership. Who
+//! is admitted after that look begins with the values in force after its admission, which
+//! are those of this change or of a later one: see `admin/join.rs`.
+
+mod record;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use imbl::OrdMap;
+use metrics::gauge;
+use quorate_raft::{MemberId, ProposeError};
+use tokio::time::sleep_until;
+
+pub use record::FailoverRecord;
+
+use crate::{
+    cluster::Cluster,
+    state::{Announced, Answer, Command, FailoverPromise, State},
+};
+
+/// After a proposal that failed, or a record that could not be written.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What a member has to say about a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Nothing,
+    /// A lease that it granted before the change runs until then.
+    At(Instant),
+    Now,
+}
+
+/// A member's part in a change: by what it goes, and what it may say.
+#[derive(Clone, Debug)]
+struct MemberFailover {
+    me: MemberId,
+    /// By what it goes.
+    record: FailoverRecord,
+    /// When the last lease is over that is longer than those that it grants now.
+    leases_over: Option<Instant>,
+}
+
+impl MemberFailover {
+    fn new(me: MemberId, record: FailoverRecord) -> Self {
+        MemberFailover {
+            me,
+            record,
+            leases_over: None,
+        }
+    }
+
+    /// Takes over what `promise` says. True if it goes by other values from now on.
+    fn follow(&mut self, promise: &FailoverPromise, now: Instant) -> bool {
+        let next = FailoverRecord::of(promise);
+        if promise.revision < self.record.revision || next == self.record {
+            return false;
+        }
+        if next.lease_ms < self.record.lease_ms {
+            let over = now + self.record.pace().lease.lease;
+            self.leases_over = self.leases_over.max(Some(over));
+        }
+        self.record = next;
+        true
+    }
+
+    /// Whether it may say that it has applied `promise`, its record being written.
+    fn due(&self, promise: &FailoverPromise, now: Instant) -> Due {
+        let goes_by_it = promise.revision == self.record.revision;
+        if promise.is_settled() || promise.applied.contains(&self.me) || !goes_by_it {
+            return Due::Nothing;
+        }
+        match self.leases_over {
+            Some(over) if over > now => Due::At(over),
+            _ => Due::Now,
+        }
+    }
+}
+
+/// What is looked at again when it has changed; most writes change none of it.
+type Seen = (
+    Option<FailoverPromise>,
+    OrdMap<MemberId, std::sync::Arc<Announced>>,
+);
+
+fn seen(state: &State) -> Seen {
+    (state.failover().cloned(), state.announced().clone())
+}
+
+/// Keeps a member at the promise.
+pub(super) struct FailoverKeeper {
+    pub cluster: Cluster,
+    pub data_dir: PathBuf,
+    /// By what this member has begun.
+    pub record: FailoverRecord,
+    /// What its own settings say, given or not: for the first member of a cluster.
+    pub failover_ms: u64,
+}
+
+impl FailoverKeeper {
+    /// Runs for as long as the member does.
+    pub async fn keep(self) {
+        let mut member = MemberFailover::new(self.cluster.node().id(), self.record);
+        let mut written = None;
+        let mut differing = BTreeMap::new();
+        let mut states = self.cluster.watch_state();
+        let mut leadership = self.cluster.node().leadership();
+        let mut members = self.cluster.node().watch_members();
+        loop {
+            let now = seen(&states.borrow_and_update());
+            let leads = leadership.borrow_and_update().leading;
+            members.borrow_and_update();
+            self.tell_differing(&now, &mut differing);
+            let again = match &now.0 {
+                Some(promise) => {
+                    if member.follow(promise, Instant::now()) {
+                        self.cluster.node().set_pace(member.record.pace());
+                    }
+                    self.advance(promise, &member, &mut written, leads).await
+                }
+                None if leads => self.begin().await,
+                None => None,
+            };
+            let wake = sleep_until(again.unwrap_or_else(Instant::now).into());
+            tokio::select! {
+                changed = states.wait_for(|state| seen(state) != now) => if changed.is_err() { return },
+                changed = leadership.wait_for(|now| now.leading != leads) => if changed.is_err() { return },
+                changed = members.changed() => if changed.is_err() { return },
+                () = wake, if again.is_some() => {}
+            }
+        }
+    }
+
+    /// One step of a change, if there is one to be made. Returns when to look again.
+    async fn advance(
+        &self,
+        promise: &FailoverPromise,
+        member: &MemberFailover,
+        written: &mut Option<FailoverRecord>,
+        leads: bool,
+    ) -> Option<Instant> {
+        if *written != Some(member.record) {
+            let (record, dir) = (member.record, self.data_dir.clone());
+            let writing = tokio::task::spawn_blocking(move || record.write(&dir)).await;
+            match writing {
+                Ok(Ok(())) => *written = Some(member.record),
+                failed => {
+                    tracing::error!(
+                        ?failed,
+                        "the failover promise in force can't be recorded in the data folder"
+                    );
+                    return Some(Instant::now() + PAUSE);
+                }
+            }
+        }
+        let revision = promise.revision;
+        match member.due(promise, Instant::now()) {
+            Due::Nothing => {}
+            Due::At(at) => return Some(at),
+            Due::Now => {
+                let me = self.cluster.node().id();
+                let applied = Command::FailoverApplied {
+                    member: me,
+                    revision,
+                };
+                let deadline = self.cluster.write_deadline();
+                let said = self.cluster.propose(applied, deadline).await;
+                return self.look_again(said);
+            }
+        }
+        let all = || {
+            let members = self.cluster.node().members();
+            members.iter().all(|it| promise.applied.contains(&it.id))
+        };
+        if leads && !promise.is_settled() && all() {
+            return self.say(Command::FailoverSettled { revision }).await;
+        }
+        None
+    }
+
+    /// The first member of a cluster makes the promise that its settings name.
+    async fn begin(&self) -> Option<Instant> {
+        self.say(Command::SetFailover {
+            failover_ms: self.failover_ms,
+            first: true,
+        })
+        .await
+    }
+
+    async fn say(&self, command: Command) -> Option<Instant> {
+        let term = self.cluster.node().leadership().borrow().term;
+        let deadline = self.cluster.write_deadline();
+        let said = self.cluster.propose_in_term(term, command, deadline).await;
+        self.look_again(said)
+    }
+
+    /// Saying it twice changes nothing, so whatever the outcome was it may be said again. What
+    /// was applied shows in the state, which wakes this task.
+    fn look_again(&self, said: Result<(u64, Answer), ProposeError>) -> Option<Instant> {
+        match said {
+            Ok(_) => None,
+            Err(error) => {
+                tracing::debug!(%error, "a step of the failover promise was not taken yet");
+                Some(Instant::now() + PAUSE)
+            }
+        }
+    }
+
+    /// Says which members' own settings name another promise than the cluster's, when that
+    /// changes.
+    fn tell_differing(&self, (promise, announced): &Seen, told: &mut BTreeMap<MemberId, u64>) {
+        let Some(promise) = promise else { return };
+        let differing: BTreeMap<MemberId, u64> = announced
+            .iter()
+            .filter_map(|(member, said)| Some((*member, said.failover_ms?)))
+            .filter(|(_, theirs)| *theirs != promise.target_ms)
+            .collect();
+        let members = self.cluster.node().members();
+        for member in members {
+            let name = member.member.name;
+            let differs = differing.get(&member.id);
+            gauge!("quorate_failover_ms_differs", "member" => name.clone())
+                .set(f64::from(u8::from(differs.is_some())));
+            if let Some(theirs) = differs.filter(|_| told.get(&member.id) != differs) {
+                tracing::warn!(
+                    member = name,
+                    settings = theirs,
+                    cluster = promise.target_ms,
+                    "a member's settings name another failover_ms than the cluster's, which counts"
+                );
+            }
+        }
+        *told = differing;
+    }
+}
+
+#[cfg(test)]
+mod tests;

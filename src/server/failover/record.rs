@@ -1,0 +1,163 @@
+//! The values by which a member goes, as they stand in its data folder: `failover`.
+//!
+//! A restarted member goes by them until it has applied the promise again. Its settings
+//! would not do: they may name another value than the cluster's, and a leader or voter
+//! that goes by a value of its own is what the promise of a cluster is there to prevent.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
+
+use quorate_raft::{
+    Pace, Timing,
+    timing::{FAILOVER_MS_MAX, FAILOVER_MS_MIN},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::state::FailoverPromise;
+
+const FILE: &str = "failover";
+/// Raised when an older program could misread what this one writes.
+const FORMAT: u32 = 1;
+
+/// By what a member goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailoverRecord {
+    /// The log index at which the promise was set; 0 before the first.
+    pub revision: u64,
+    /// By what it grants leases.
+    pub lease_ms: u64,
+    /// By what it waits for a silent leader.
+    pub patience_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    format: u32,
+    revision: u64,
+    lease_ms: u64,
+    patience_ms: u64,
+}
+
+impl FailoverRecord {
+    /// What the cluster says.
+    pub fn of(promise: &FailoverPromise) -> FailoverRecord {
+        FailoverRecord {
+            revision: promise.revision,
+            lease_ms: promise.lease_ms(),
+            patience_ms: promise.patience_ms(),
+        }
+    }
+
+    /// One value for both, before the cluster has made a promise.
+    pub fn alone(failover_ms: u64) -> FailoverRecord {
+        FailoverRecord {
+            revision: 0,
+            lease_ms: failover_ms,
+            patience_ms: failover_ms,
+        }
+    }
+
+    /// The timers that follow.
+    pub fn pace(&self) -> Pace {
+        Pace {
+            lease: timing(self.lease_ms),
+            patience: timing(self.patience_ms),
+        }
+    }
+
+    /// What stands in the data folder; `None` where nothing does. Blocks.
+    pub fn read(dir: &Path) -> io::Result<Option<FailoverRecord>> {
+        let path = dir.join(FILE);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(named(&path, error)),
+        };
+        let bad = |what: String| named(&path, io::Error::new(io::ErrorKind::InvalidData, what));
+        let it: Written = serde_json::from_slice(&bytes)
+            .map_err(|error| bad(format!("it is not as this program writes it: {error}")))?;
+        if it.format != FORMAT {
+            return Err(bad(format!(
+                "it has format {} and this program reads format {FORMAT}: run the version that wrote it",
+                it.format
+            )));
+        }
+        let known = FAILOVER_MS_MIN..=FAILOVER_MS_MAX;
+        if !known.contains(&it.lease_ms) || !known.contains(&it.patience_ms) {
+            return Err(bad("it names a promise that can't be made".into()));
+        }
+        Ok(Some(FailoverRecord {
+            revision: it.revision,
+            lease_ms: it.lease_ms,
+            patience_ms: it.patience_ms,
+        }))
+    }
+
+    /// Writes it, whole or not at all, and makes it last. Blocks.
+    pub fn write(&self, dir: &Path) -> io::Result<()> {
+        let path = dir.join(FILE);
+        let written = Written {
+            format: FORMAT,
+            revision: self.revision,
+            lease_ms: self.lease_ms,
+            patience_ms: self.patience_ms,
+        };
+        let temp = path.with_extension("tmp");
+        let write = || {
+            fs::create_dir_all(dir)?;
+            let mut file = File::create(&temp)?;
+            serde_json::to_writer(&file, &written)?;
+            file.write_all(b"\n")?;
+            file.sync_all()?;
+            fs::rename(&temp, &path)?;
+            File::open(dir)?.sync_all()
+        };
+        write().map_err(|error| named(&path, error))
+    }
+}
+
+/// What the state holds was checked before it was proposed; a value that a later version
+/// allows is taken for the nearest that this one knows.
+fn timing(failover_ms: u64) -> Timing {
+    Timing::from_failover_ms(failover_ms.clamp(FAILOVER_MS_MIN, FAILOVER_MS_MAX))
+        .expect("invariant: it was brought into the range")
+}
+
+fn named(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_read_as_it_was_written_and_what_is_not_known_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(FailoverRecord::read(dir.path()).unwrap(), None);
+        let record = FailoverRecord {
+            revision: 7,
+            lease_ms: 500,
+            patience_ms: 2_000,
+        };
+        record.write(&dir.path().join("data")).unwrap();
+        let path = dir.path().join("data");
+        assert_eq!(FailoverRecord::read(&path).unwrap(), Some(record));
+        let good = fs::read_to_string(path.join(FILE)).unwrap();
+        for bad in [
+            good.replace("\"format\":1", "\"format\":2"),
+            good.replace("500", "99"),
+            good.replace("2000", "60001"),
+            good.replace("revision", "other"),
+            String::new(),
+        ] {
+            fs::write(path.join(FILE), &bad).unwrap();
+            let error = FailoverRecord::read(&path).unwrap_err().to_string();
+            assert!(error.contains("data/failover: it "), "{bad}: {error}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The index against a comparison of each with each, and what a put costs among many.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::state::{BatchedPut, Command, Machine, State};
+
+fn channel(name: &str, path: &str, methods: &[&str]) -> Resource {
+    let spec = json!({"name": name, "path": path, "methods": methods, "service": "s"});
+    Resource::read(Kind::HttpChannel, &spec)
+}
+
+fn path() -> impl Strategy<Value = String> {
+    let segment = prop::sample::select(&["a", "b", "{x}", "{y}", ""][..]);
+    let rest = prop::sample::select(&["", "/{*rest}", "/"][..]);
+    (prop::collection::vec(segment, 1..4), rest)
+        .prop_map(|(segments, rest)| format!("/{}{rest}", segments.join("/")))
+}
+
+fn methods() -> impl Strategy<Value = Vec<&'static str>> {
+    prop::sample::subsequence(&["GET", "POST", "PUT"][..], 1..3)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    /// The index finds a rival exactly where two templates overlap.
+    #[test]
+    fn the_index_says_what_a_comparison_of_two_says(
+        one in path(), ones in methods(), other in path(), others in methods(),
+    ) {
+        let (one, other) = (channel("one", &one, &ones), channel("other", &other, &others));
+        let mut index = CatalogIndex::default();
+        index.add(&other);
+        let (Resource::HttpChannel(a), Resource::HttpChannel(b)) = (&one, &other) else {
+            unreachable!("two channels")
+        };
+        prop_assert_eq!(!index.rivals(&one).is_empty(), a.overlaps(b));
+        index.remove(&other);
+        prop_assert_eq!(index, CatalogIndex::default());
+    }
+}
+
+fn command(kind: Kind, spec: serde_json::Value) -> Command {
+    Command::PutResource {
+        kind,
+        name: spec["name"].as_str().unwrap().to_owned(),
+        spec: spec.to_string().into(),
+        precondition: None,
+    }
+}
+
+/// How long it takes to put so many channels, which are all of one service.
+fn time_of(channels: u64) -> (Duration, State) {
+    let mut machine = Machine::default();
+    let service = json!({"name": "s", "upstream": "http://127.0.0.1:9"});
+    machine.apply(1, 1, 1, &command(Kind::Service, service));
+    let puts: Vec<Command> = (0..channels)
+        .map(|it| json!({"name": format!("c{it}"), "path": format!("/c/{it}/{{id}}"), "service": "s"}))
+        .map(|spec| command(Kind::HttpChannel, spec))
+        .collect();
+    let begun = Instant::now();
+    for (index, put) in (2..).zip(&puts) {
+        let (answer, _) = machine.apply(index, 1, 1, put);
+        assert!(answer.changed(), "{answer:?}");
+    }
+    (begun.elapsed(), machine.state().clone())
+}
+
+#[test]
+fn ten_times_as_many_puts_cost_about_ten_times_as_much() {
+    // a comparison with all others costs a hundred times as much
+    let best = |channels| (0..3).map(|_| time_of(channels).0).min().unwrap();
+    let (few, many) = (best(1_000), best(10_000));
+    assert!(many < few * 40, "{few:?} for 1,000 and {many:?} for 10,000");
+}
+
+#[test]
+fn a_value_that_this_program_would_refuse_is_stored_from_the_log_alike() {
+    let spec = json!({"name": "s", "upstream": "gopher://nowhere", "retries": 100_000});
+    let put = command(Kind::Service, spec);
+    assert!(put.check().is_err());
+    let mut machine = Machine::default();
+    assert!(matches!(machine.state().rehearse(&put), Answer::Invalid(_)));
+    let (answer, _) = machine.apply(1, 1, 1, &put);
+    assert_eq!(answer, Answer::done(1, true));
+    let mut bytes = Vec::new();
+    machine.state().write_to(&mut bytes).unwrap();
+    let restored = State::read_from(&mut &bytes[..]).unwrap();
+    assert_eq!(restored.catalog(), machine.state().catalog());
+}
+
+#[test]
+fn a_batch_is_put_whole_or_not_at_all() {
+    let put = |kind, spec: serde_json::Value| BatchedPut {
+        kind,
+        name: spec["name"].as_str().unwrap().to_owned(),
+        spec: spec.to_string().into(),
+    };
+    let service = put(
+        Kind::Service,
+        json!({"name": "s", "upstream": "http://127.0.0.1:9"}),
+    );
+    let on = |name: &str, path: &str| {
+        put(
+            Kind::HttpChannel,
+            json!({"name": name, "path": path, "service": "s"}),
+        )
+    };
+    let mut machine = Machine::default();
+    let clashing = vec![service.clone(), on("a", "/{x}"), on("b", "/{y}")];
+    let (answer, events) = machine.apply(1, 1, 1, &Command::PutResources(clashing));
+    let Answer::Invalid(errors) = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(errors[0].field, "resources[2].path");
+    assert!(events.is_empty() && machine.state().catalog().is_empty());
+    let good = Command::PutResources(vec![service, on("a", "/{x}")]);
+    let good = Command::decode(good.encode()).unwrap();
+    let (answer, events) = machine.apply(2, 1, 1, &good);
+    assert_eq!((answer, events.len()), (Answer::done(2, true), 2));
+    let (answer, events) = machine.apply(3, 1, 1, &good);
+    assert!(!answer.changed() && events.is_empty(), "{answer:?}");
+}

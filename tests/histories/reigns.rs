@@ -1,0 +1,312 @@
+//! The reign: what `connector::reign` and `connector::Handle` do around their deciders.
+
+use std::{sync::LazyLock, time::Duration};
+
+use quorate::connector::deciders::{
+    BootInstant, Decision, Key, Outcome, Release, Situation, Spec, Stance, Standing,
+};
+use quorate_planted::{Mutant, planted};
+
+use crate::{
+    clocks::{boot_instant, instant, micros},
+    group::{Entry, HandOver, Proposal, What, bit},
+    world::{Timer, World},
+};
+
+/// A channel that only the lease fences.
+static BY_LEASE: LazyLock<Spec> = LazyLock::new(|| Spec {
+    key: Key {
+        kind: "amqp_channel",
+        name: "orders".into(),
+    },
+    active: true,
+    restarted: 0,
+    warm: true,
+    connection: Default::default(),
+    own: Default::default(),
+    common: Default::default(),
+    service: Some("store".into()),
+    finish: Duration::from_secs(1),
+    places: 1,
+    fenced_by_broker: false,
+    management: None,
+});
+
+/// How long processes that don't come to rest are waited for, beyond their drain.
+const REAPED: Duration = Duration::from_secs(2);
+
+/// How soon an outcome that nobody is told is given up.
+const DOUBT: u64 = 1_000;
+
+impl World<'_> {
+    /// What the lease is held against.
+    pub fn boot(&self, id: usize) -> BootInstant {
+        let clocks = &self.members[id - 1].clocks;
+        let boot = clocks.boot(self.now);
+        boot_instant(match planted(Mutant::WallClockLease) {
+            true => (boot as i64 + clocks.wall).max(0) as u64,
+            false => boot,
+        })
+    }
+
+    /// Looks again where leadership or reign is news.
+    pub fn reigns(&mut self, id: usize) {
+        let process = self.process(id);
+        let now = (process.tracker.current(), *process.machine.state().reign());
+        if process.seen != Some(now) {
+            self.looks(id);
+        }
+    }
+
+    pub fn reign_timer(&mut self, id: usize, due: u64) {
+        if self.process(id).look_at == Some(due) {
+            self.process(id).look_at = None;
+            self.looks(id);
+        }
+    }
+
+    fn looks(&mut self, id: usize) {
+        let (mono, boot) = (self.mono(id), self.boot(id));
+        let now = instant(mono);
+        let process = self.process(id);
+        process.offsets.add(now, boot);
+        let leadership = process.tracker.current();
+        let reign = *process.machine.state().reign();
+        process.seen = Some((leadership, reign));
+        process.takeover.rested(process.rested);
+        let decision = process.takeover.decide(now, &leadership, &reign);
+        // The page first: a release says that it lets nobody act.
+        let lease_end = self.acts(id, &decision, leadership.lease, boot);
+        if let Some(term) = decision.propose {
+            self.proposes(id, What::TakeOver { term });
+        }
+        if let Some(Release { term, epoch, from }) = decision.release {
+            let due = from.map_or(mono, micros).max(mono);
+            self.tell(|| format!("member {id} lets go of epoch {epoch}"));
+            self.set(id, due, Timer::Release(epoch, term));
+        }
+        let process = self.process(id);
+        if process.hand_over.is_some() && !process.takeover.parts() {
+            self.set(id, mono, Timer::Resume);
+        }
+        let again = decision.look_again.map(micros);
+        let lease_end = lease_end.map(|left| mono + left.as_micros() as u64 + 1);
+        if let Some(at) = [again, lease_end].into_iter().flatten().min() {
+            self.looks_at(id, at.max(mono + 1));
+        }
+        self.stands(id);
+    }
+
+    /// The loop looks again at this time, if not before.
+    fn looks_at(&mut self, id: usize, at: u64) {
+        let mono = self.mono(id);
+        let process = self.process(id);
+        // One that comes earlier sets the next.
+        if process
+            .look_at
+            .is_none_or(|known| at < known || known <= mono)
+        {
+            process.look_at = Some(at);
+            self.set(id, at, Timer::Reign);
+        }
+    }
+
+    /// `Reigning::act`.
+    fn acts(
+        &mut self,
+        id: usize,
+        decision: &Decision,
+        lease: Duration,
+        boot: BootInstant,
+    ) -> Option<Duration> {
+        let process = self.process(id);
+        let act = decision.act;
+        let granted = act.and_then(|act| {
+            let times = if planted(Mutant::LeaseTooLong) { 10 } else { 1 };
+            let deadline = process.offsets.convert(act.heard_at)? + lease * times;
+            let left = match deadline.remaining(boot) {
+                None if planted(Mutant::LeaseCheckRemoved) => lease,
+                left => left?,
+            };
+            let granted = process.page.grant(act.epoch, deadline);
+            granted.then_some((act, left, deadline))
+        });
+        if act.is_none() {
+            process.page.revoke();
+        }
+        process.standing = match granted {
+            Some((act, ..)) => Standing {
+                acting: true,
+                elected: false,
+                epoch: act.epoch,
+                lapsed: false,
+                clear_at: act.clear_at,
+                rest: decision.rest,
+            },
+            None => Standing {
+                acting: false,
+                elected: decision.prepare,
+                lapsed: act.is_some_and(|act| act.epoch == process.page.epoch),
+                rest: decision.rest,
+                ..process.standing
+            },
+        };
+        if let Some((act, _, deadline)) = granted {
+            self.granted(id, act.epoch, deadline);
+        }
+        granted.map(|(_, left, _)| left)
+    }
+
+    /// What the supervisor wishes of the process of a channel.
+    pub fn stands(&mut self, id: usize) {
+        let mono = self.mono(id);
+        let voter = self.members[id - 1].voters().all() & bit(id) != 0;
+        let process = self.process(id);
+        let acted = matches!(process.stance, Stance::Act(_));
+        if acted && !process.standing.reigns() {
+            process.acted_until = Some(mono);
+        }
+        let situation = Situation {
+            channels_rest: true,
+            standing: process.standing,
+            voter,
+            prepared: process.timing.failover,
+            acted_until: process.acted_until.map(instant),
+        };
+        let (stance, again) = situation.stance(&BY_LEASE, true, instant(mono));
+        let news = process.stance != stance;
+        process.stance = stance;
+        if let Some(again) = again.map(micros).filter(|_| news) {
+            self.set(id, again.max(mono + 1), Timer::Stand);
+        }
+        if news {
+            self.tell(|| format!("member {id} is to {stance:?}"));
+        }
+        self.judge();
+    }
+
+    fn proposes(&mut self, id: usize, what: What) {
+        let mono = self.mono(id);
+        let appended = self.appends(id, what);
+        self.proposed += 1;
+        let number = self.proposed;
+        let patience = (self.process(id).timing.failover * 2).as_micros() as u64;
+        let doubt = std::mem::take(&mut self.doubt);
+        match appended {
+            Some((index, entry)) => {
+                self.tell(|| format!("member {id} proposes {what:?} at {index}"));
+                let proposal = Proposal {
+                    number,
+                    index,
+                    entry,
+                };
+                self.process(id).proposals.push(proposal);
+                let due = mono + if doubt { DOUBT } else { patience };
+                self.set(id, due, Timer::Unknown(number));
+            }
+            None => self.outcome(id, what, Outcome::Refused),
+        }
+    }
+
+    /// An entry was applied: whoever waits for one at its index learns what came of it.
+    pub fn ends(&mut self, id: usize, index: usize, entry: Entry) {
+        let process = self.process(id);
+        let ended: Vec<Proposal> = process
+            .proposals
+            .extract_if(.., |it| it.index == index)
+            .collect();
+        for proposal in ended {
+            let outcome = match proposal.entry == entry {
+                true => Outcome::Applied,
+                false => Outcome::Refused,
+            };
+            self.outcome(id, proposal.entry.what, outcome);
+        }
+    }
+
+    pub fn unknown(&mut self, id: usize, number: u64) {
+        let process = self.process(id);
+        let open = process.proposals.iter().position(|it| it.number == number);
+        if let Some(at) = open {
+            let what = process.proposals.swap_remove(at).entry.what;
+            self.book.unknown += 1;
+            self.tell(|| format!("member {id} does not learn what became of {what:?}"));
+            self.outcome(id, what, Outcome::Unknown);
+        }
+    }
+
+    fn outcome(&mut self, id: usize, what: What, outcome: Outcome) {
+        let mono = self.mono(id);
+        let process = self.process(id);
+        match what {
+            What::TakeOver { term } => process.takeover.ended(instant(mono), term, outcome),
+            What::Release { epoch } => process.takeover.released(epoch),
+            What::Blank | What::Voters(_) => return,
+        }
+        self.looks_at(id, mono + 1);
+    }
+
+    /// `Handle::leave`, for a transfer after it.
+    pub fn hands_over(&mut self, id: usize, hand_over: HandOver, drain: u64) {
+        let mono = self.mono(id);
+        let process = self.process(id);
+        if process.hand_over.is_some() || !process.tracker.current().leading {
+            return;
+        }
+        let within = Duration::from_micros(drain);
+        let until = instant(mono) + within + REAPED;
+        let number = process.takeover.part(within, until, false);
+        process.hand_over = Some(HandOver {
+            number,
+            ..hand_over
+        });
+        let failover = process.timing.failover;
+        self.set(id, mono + drain, Timer::Drained);
+        let patience = (within + REAPED + failover * 3).as_micros() as u64;
+        self.set(id, mono + patience, Timer::Resume);
+        self.looks(id);
+    }
+
+    /// Every process stands by.
+    pub fn rests(&mut self, id: usize) {
+        let process = self.process(id);
+        if let Some(hand_over) = process.hand_over {
+            process.rested = hand_over.number;
+            self.looks(id);
+        }
+    }
+
+    pub fn releases(&mut self, id: usize, epoch: u64, term: u64) {
+        let leads = self.process(id).tracker.current();
+        match leads.leading && leads.term == term {
+            true => self.proposes(id, What::Release { epoch }),
+            false => self.outcome(id, What::Release { epoch }, Outcome::Refused),
+        }
+    }
+
+    /// The reign was let go of, or nobody waits for that any longer: the transfer follows.
+    pub fn resumes(&mut self, id: usize) {
+        let mono = self.mono(id);
+        let process = self.process(id);
+        let failover = process.timing.failover.as_micros() as u64;
+        let Some(hand_over) = process.hand_over.as_mut().filter(|it| !it.let_go) else {
+            return;
+        };
+        hand_over.let_go = true;
+        let HandOver { to, refused, .. } = *hand_over;
+        if refused {
+            return self.stays(id);
+        }
+        self.transfers(id, to);
+        self.set(id, mono + failover, Timer::Stay);
+    }
+
+    /// Who asked for the parting is done with it.
+    pub fn stays(&mut self, id: usize) {
+        let process = self.process(id);
+        if let Some(hand_over) = process.hand_over.take() {
+            process.takeover.stay(hand_over.number);
+            self.looks(id);
+        }
+    }
+}
