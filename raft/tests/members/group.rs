@@ -76,7 +76,7 @@ impl One {
             member: self.member.clone(),
             timing: self.timing,
             snapshot: self.snapshot,
-            lock_wait: Duration::from_secs(10),
+            lock_wait: Duration::from_secs(30),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
