@@ -27,10 +27,12 @@ fn free_port() -> u16 {
         .expect("a free port")
 }
 
+/// A promise that is kept beside all the other tests of this program: a member whose lease has
+/// lapsed for a moment says that it does not lead.
 fn settings(folder: &Path, ports: [u16; 3]) -> Settings {
     let [http, admin, peer] = ports;
     let text = format!(
-        "name = \"one\"\nlock_wait_ms = 300\ndrain_ms = 1000\nhttp.bind = \"127.0.0.1:{http}\"\nadmin.bind = \"127.0.0.1:{admin}\"\npeer.bind = \"127.0.0.1:{peer}\"\n"
+        "name = \"one\"\nfailover_ms = 5000\nlock_wait_ms = 300\ndrain_ms = 1000\nhttp.bind = \"127.0.0.1:{http}\"\nadmin.bind = \"127.0.0.1:{admin}\"\npeer.bind = \"127.0.0.1:{peer}\"\n"
     );
     Settings::from_toml(&text, folder).unwrap()
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use openraft::{
-    BasicNode, Config, OptionalSend, RaftMetrics,
+    BasicNode, Config, OptionalSend, RaftMetrics, TokioInstant,
     async_runtime::watch::WatchReceiver,
     errors::{RPCError, ReplicationClosed, StreamingError, Unreachable},
     network::{RPCOption, RaftNetworkFactory, RaftNetworkV2},
@@ -111,15 +111,23 @@ impl Group {
         written.map(drop).map_err(|e| e.to_string())
     }
 
-    /// Waits until each of `members` has applied what the first of them has; a heartbeat
-    /// tells them that it is committed.
+    /// Waits until each of `members` has applied what the first of them, the leader, has; a
+    /// heartbeat tells them that it is committed. None is under way any more then: one that
+    /// comes to a member with a later vote ends the leader.
     pub async fn applied_by(&self, members: &[u64]) {
-        let wanted = self.seen(members[0]).last_applied;
-        self.raft(members[0]).trigger().heartbeat().await.unwrap();
+        let leader = members[0];
+        let wanted = self.seen(leader).last_applied;
+        let began = TokioInstant::now();
+        self.raft(leader).trigger().heartbeat().await.unwrap();
+        let answered = |id: u64| {
+            let seen = self.seen(leader);
+            let answered = seen.heartbeat.and_then(|it| it.get(&id).copied().flatten());
+            id == leader || answered.is_some_and(|at| at.into_inner() >= began)
+        };
         let all = || {
             members
                 .iter()
-                .all(|id| self.seen(*id).last_applied >= wanted)
+                .all(|id| self.seen(*id).last_applied >= wanted && answered(*id))
         };
         until("all have applied it", all).await;
     }

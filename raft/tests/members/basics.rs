@@ -32,6 +32,8 @@ async fn what_is_too_large_is_refused_and_not_done() {
     let fits = Bytes::from(vec![7; 1_310_720]);
     let too_large = Bytes::from(vec![7; 1_310_721]);
     for one in &group.all {
+        // What was written before is in each log: a quorum need not have been all.
+        group.same().await;
         let before = one.node().log_stats().entries;
         let command = too_large.clone();
         let refused =
