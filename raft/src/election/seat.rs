@@ -1,0 +1,51 @@
+//! Where openraft stands, at one moment: what an election is decided by.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    MemberId,
+    node::Inner,
+    storage::types::{LogId, Vote},
+};
+
+/// openraft's state, at one moment.
+pub(crate) struct Seat {
+    pub(crate) vote: Vote,
+    pub(crate) last: Option<LogId>,
+    /// The sets of the effective membership.
+    pub(crate) voters: Vec<BTreeSet<MemberId>>,
+    /// Whether this member is a voter of the effective membership or of the committed one.
+    pub(crate) votes: bool,
+}
+
+impl Seat {
+    /// Whether nobody else is needed to elect `me`.
+    pub(crate) fn alone(&self, me: MemberId) -> bool {
+        !self.voters.is_empty() && self.voters.iter().all(|set| set.iter().eq([&me]))
+    }
+}
+
+impl Inner {
+    /// `None` once openraft has stopped.
+    pub(crate) async fn seat(&self) -> Option<Seat> {
+        let me = self.id;
+        let read = self.raft.with_raft_state(move |s| {
+            let membership = &s.membership_state;
+            let votes = |id| {
+                let all = [membership.effective(), membership.committed()];
+                all.iter().any(|it| it.is_voter(&id))
+            };
+            Seat {
+                vote: *s.vote_ref(),
+                last: s.log_ids.last().copied(),
+                voters: membership
+                    .effective()
+                    .membership()
+                    .get_joint_config()
+                    .clone(),
+                votes: votes(me),
+            }
+        });
+        read.await.ok()
+    }
+}
