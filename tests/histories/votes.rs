@@ -105,10 +105,9 @@ impl World<'_> {
     }
 
     pub fn asked(&mut self, from: usize, id: usize, ask: Ask) {
-        let free = self.free(id, &ask);
         let granted = match ask.pre {
-            true => free && self.would_elect(id, &ask),
-            false => free && self.grants(id, &ask),
+            true => self.would_elect(id, &ask),
+            false => self.free(id, &ask) && self.grants(id, &ask),
         };
         let now = instant(self.mono(id));
         let told = match granted && !ask.pre {
@@ -154,12 +153,15 @@ impl World<'_> {
 
     /// What a candidate is told that has not asked for votes yet.
     fn would_elect(&mut self, id: usize, ask: &Ask) -> bool {
-        let agreed = self.members[id - 1].ballot.committed && self.agrees(id);
+        let free = match ask.reason {
+            Reason::Death => self.agrees(id),
+            _ => self.free(id, ask),
+        };
         let member = &self.members[id - 1];
-        let granted = ask.last >= member.last() && ask.ballot > member.ballot;
-        if granted && ask.reason == Reason::Death && !agreed {
-            // Who knows no leader, or has none that it stands by, has nothing that speaks
-            // against its death.
+        let knows = member.ballot.committed;
+        let granted = free && ask.last >= member.last() && ask.ballot > member.ballot;
+        if granted && !knows && ask.reason == Reason::Death {
+            // Who does not know the leader yet has nothing that speaks against its death.
             let unknown = self.leader;
             self.book.suspected[unknown] |= bit(id);
         }

@@ -1,12 +1,8 @@
-//! Asking, before any term is touched, who would elect this member, and then standing.
+//! Asking, before any term is touched, who would elect this member.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use openraft::raft::TransferLeaderRequest;
 use quorate_proto::peer;
 use tokio::time::{sleep, timeout};
 
@@ -20,19 +16,11 @@ use crate::{
 /// A campaign that has not touched any term yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Canvass {
-    /// The vote of this member that the campaign would follow.
-    pub(crate) after: Vote,
+    /// That votes would be asked for in.
+    pub(crate) term: u64,
     pub(crate) reason: Reason,
-    /// Since when there is that reason.
-    pub(crate) began: Instant,
     /// Before a voter that did not agree is asked again.
     pub(crate) pause: Duration,
-}
-
-impl Canvass {
-    fn term(&self) -> u64 {
-        self.after.leader_id.term + 1
-    }
 }
 
 impl Inner {
@@ -55,7 +43,7 @@ impl Inner {
         loop {
             if let (Some(mut peer), Some(seat)) = (self.peers.get(id), self.seat().await) {
                 let request = peer::VoteRequest {
-                    ballot: Some(convert::vote_to_proto(&Vote::new(canvass.term(), self.id))),
+                    ballot: Some(convert::vote_to_proto(&Vote::new(canvass.term, self.id))),
                     last: convert::opt_log_id_to_proto(seat.last.as_ref()),
                     transfer: canvass.reason != Reason::Timeout,
                     reason: peer::Reason::from(canvass.reason).into(),
@@ -69,24 +57,6 @@ impl Inner {
                 }
             }
             sleep(canvass.pause).await;
-        }
-    }
-
-    /// Asks for votes. openraft looks at the vote again: this member stands only if it still
-    /// is the one that the campaign follows.
-    pub(crate) async fn stand(&self, canvass: Canvass) {
-        let term = canvass.term();
-        self.tracker.campaigns(term, canvass.reason, canvass.began);
-        let stand = TransferLeaderRequest::new(canvass.after, self.id, None);
-        match self.raft.handle_transfer_leader(stand).await {
-            Ok(Ok(())) => tracing::info!(
-                member = self.id,
-                term,
-                reason = %canvass.reason,
-                "stands for election"
-            ),
-            Ok(Err(why)) => tracing::info!(member = self.id, "does not stand: {why}"),
-            Err(why) => tracing::info!(member = self.id, "can't stand: {why}"),
         }
     }
 }

@@ -31,10 +31,8 @@ impl Inner {
         let me = self.id;
         let read = self.raft.with_raft_state(move |s| {
             let membership = &s.membership_state;
-            let votes = |id| {
-                let all = [membership.effective(), membership.committed()];
-                all.iter().any(|it| it.is_voter(&id))
-            };
+            let all = [membership.effective(), membership.committed()];
+            let votes = all.iter().any(|it| it.voter_ids().any(|id| id == me));
             Seat {
                 vote: *s.vote_ref(),
                 last: s.log_ids.last().copied(),
@@ -43,7 +41,7 @@ impl Inner {
                     .membership()
                     .get_joint_config()
                     .clone(),
-                votes: votes(me),
+                votes,
             }
         });
         read.await.ok()

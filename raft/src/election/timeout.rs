@@ -83,10 +83,10 @@ impl Inner {
             false => self.silence(part).await?,
         };
         let timing = self.pace().patience;
+        let term = seat.vote.leader_id.term + 1;
         let canvass = Canvass {
-            after: seat.vote,
+            term,
             reason: Reason::Timeout,
-            began,
             pause: timing.heartbeat,
         };
         if !alone {
@@ -96,7 +96,9 @@ impl Inner {
                 () = self.tracker.heard_after(began) => return Some(()),
             }
         }
-        self.stand(canvass).await;
+        self.tracker.campaigns(term, Reason::Timeout, began);
+        tracing::info!(member = self.id, term, "stands for election");
+        self.raft.trigger().elect(false).await.ok()?;
         // What becomes of it is a new vote; without one it is tried again.
         sleep(random(&timing, part)).await;
         Some(())

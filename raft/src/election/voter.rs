@@ -39,22 +39,27 @@ impl Inner {
         released || !self.tracker.stands_by_leader(Instant::now())
     }
 
-    /// Whether the leader that this member's vote is for has died for sure.
+    /// Whether the leader that this member's vote is for has died for sure, or there is none.
     fn agrees(&self, seat: &Seat) -> bool {
         let vote = ballot_of(&seat.vote);
         let dead = self.lost().is_some_and(|lost| lost.ballot == vote);
         rules::honoured(self.id, vote, dead)
     }
 
-    /// Whether this member would elect a candidate that is free to be elected otherwise. It
-    /// changes nothing.
+    /// Whether this member would elect a candidate that asks for this reason. It changes
+    /// nothing. Who says that the leader has died is told what this member's liveness knows, and
+    /// nothing else: an election by `DEATH` is one that a quorum has seen.
     pub(crate) fn would_elect(
         &self,
         seat: &Seat,
         candidate: &Vote,
         last: Option<LogId>,
-        free: bool,
+        reason: peer::Reason,
     ) -> bool {
+        let free = match reason {
+            peer::Reason::Death => self.agrees(seat),
+            other => self.free_to_elect(seat, other, false),
+        };
         let longer = last < seat.last;
         if free && longer {
             self.liveness.urge(candidate.leader_id.term);

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use openraft::raft::TransferLeaderRequest;
 use tokio::time::{sleep, sleep_until};
 
 use super::rules;
@@ -105,13 +106,21 @@ impl Inner {
             _ = urged.wait_for(|term| *term > lost.ballot.term), if rank > 0 => {}
             else => {}
         }
+        let term = lost.ballot.term + 1;
         let canvass = Canvass {
-            after: Vote::new_committed(lost.ballot.term, lost.ballot.member),
+            term,
             reason: Reason::Death,
-            began: lost.since,
             pause: ASK_AGAIN,
         };
         self.canvass(canvass, &seat.voters).await;
-        self.stand(canvass).await;
+        // openraft looks at it again: it stands only if its vote is still for the lost one.
+        let vote = Vote::new_committed(lost.ballot.term, lost.ballot.member);
+        self.tracker.campaigns(term, Reason::Death, lost.since);
+        let stand = TransferLeaderRequest::new(vote, self.id, None);
+        match self.raft.handle_transfer_leader(stand).await {
+            Ok(Ok(())) => tracing::info!(member = self.id, term, "stands for election"),
+            Ok(Err(why)) => tracing::info!(member = self.id, "does not stand: {why}"),
+            Err(why) => tracing::info!(member = self.id, "can't stand: {why}"),
+        }
     }
 }

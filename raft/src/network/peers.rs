@@ -146,7 +146,7 @@ impl Peers {
         let stamp = Stamp::new(&self.cluster, id).ok_or("the cluster's id is not ASCII")?;
         let dialled = self.dialled(id, address);
         let patience = self.patience();
-        let endpoint = endpoint(&dialled, patience)?;
+        let urgent = endpoint(&dialled, patience)?;
         // The question whether it still lives waits behind what is in the sockets: of a
         // snapshot on a slow link that is seconds, in which nothing is wrong.
         let patient = endpoint(
@@ -165,8 +165,8 @@ impl Peers {
         Ok(Peer {
             address: address.to_owned(),
             patience,
-            urgent: client(&endpoint),
-            control: client(&endpoint),
+            urgent: client(&urgent),
+            control: client(&urgent),
             bulk: client(&patient),
         })
     }

@@ -98,8 +98,7 @@ impl raft_server::Raft for PeerServer {
         let request = vote_request(&asked)?;
         let seat = self.seat().await?;
         let (reason, last) = (asked.reason(), request.last_log_id);
-        let free = self.node.free_to_elect(&seat, reason, asked.transfer);
-        let granted = self.node.would_elect(&seat, &request.vote, last, free);
+        let granted = self.node.would_elect(&seat, &request.vote, last, reason);
         Ok(vote_response(&seat.vote, granted, seat.last.as_ref()))
     }
 

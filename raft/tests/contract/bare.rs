@@ -8,7 +8,7 @@ use std::{
 };
 
 use openraft::{
-    BasicNode, Config, OptionalSend, RaftMetrics, TokioInstant,
+    BasicNode, Config, Instant as _, OptionalSend, RaftMetrics, TokioInstant,
     async_runtime::watch::WatchReceiver,
     errors::{RPCError, ReplicationClosed, StreamingError, Unreachable},
     network::{RPCOption, RaftNetworkFactory, RaftNetworkV2},
