@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use openraft::ServerState;
+
 use crate::{
     MemberId,
     node::Inner,
@@ -14,6 +16,8 @@ pub(crate) struct Seat {
     pub(crate) last: Option<LogId>,
     /// The sets of the effective membership.
     pub(crate) voters: Vec<BTreeSet<MemberId>>,
+    /// Whether it leads, or has asked for votes and not heard of another vote since.
+    pub(crate) standing: bool,
     /// Whether this member is a voter of the effective membership or of the committed one.
     pub(crate) votes: bool,
 }
@@ -41,6 +45,7 @@ impl Inner {
                     .membership()
                     .get_joint_config()
                     .clone(),
+                standing: matches!(s.server_state, ServerState::Candidate | ServerState::Leader),
                 votes,
             }
         });

@@ -78,6 +78,11 @@ impl Inner {
             return std::future::pending().await;
         }
         let alone = seat.alone(self.id);
+        if alone && seat.standing {
+            // It is elected once its vote is on disk.
+            sleep(self.pace().patience.election_max).await;
+            return Some(());
+        }
         let (seat, began) = match alone {
             true => (seat, Instant::now()),
             false => self.silence(part).await?,
