@@ -12,6 +12,10 @@ export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 CARGO_FLAGS ?=
 QUORATE = $(CARGO_TARGET_DIR)/debug/quorate
 
+# With openraft's dearer guard (see Cargo.toml), in all that looks for faults.
+test histories histories-selftest chaos chaos-soak chaos-selftest verify: \
+	GUARDED := --config profile.dev.package.validit.debug-assertions=true
+
 .PHONY: help setup build install run test figures bench-failover takeovers calm connectors throughput histories histories-selftest chaos chaos-soak chaos-selftest mutants fuzz verify fix
 
 help: ## list the targets
@@ -21,7 +25,7 @@ setup: ## install what is missing on Debian or Ubuntu; quick when nothing is
 	@scripts/setup.sh
 
 build: ## build the binary
-	cargo build --workspace $(CARGO_FLAGS)
+	cargo build --workspace $(CARGO_FLAGS) $(GUARDED)
 
 install: build ## link the binary into cargo's bin folder, so that `quorate` is on the PATH
 	@scripts/link.sh $(QUORATE)
@@ -34,12 +38,12 @@ run: setup install ## three members and HAProxy on this machine (ARGS="--members
 # nothing; `endurance` runs for minutes to an hour.
 TESTS := $(filter-out it members figures bench endurance,$(notdir $(basename $(wildcard tests/*.rs */tests/*.rs)) \
 	$(patsubst %/main.rs,%,$(wildcard tests/*/main.rs */tests/*/main.rs))))
-CARGO_TEST = cargo test --workspace $(CARGO_FLAGS) --no-fail-fast
+CARGO_TEST = cargo test --workspace $(CARGO_FLAGS) $(GUARDED) --no-fail-fast
 
 # Each part runs even when one before it has failed.
 test: setup ## run every test
 	@failed=0; \
-	cargo build --workspace --bins --examples $(CARGO_FLAGS) || failed=1; \
+	cargo build --workspace --bins --examples $(CARGO_FLAGS) $(GUARDED) || failed=1; \
 	$(CARGO_TEST) --lib --bins --examples $(addprefix --test ,$(sort $(TESTS))) || failed=1; \
 	$(CARGO_TEST) --doc || failed=1; \
 	$(CARGO_TEST) --test it --test members -- --test-threads=1 || failed=1; \
@@ -74,13 +78,13 @@ fuzz: setup ## give rfh2 whatever bytes libFuzzer thinks of (FUZZ_SECONDS=300)
 SECONDS ?= 60
 histories: setup ## the fence's deciders in made-up groups, thousands of histories (SECONDS=60; SEED=7 to begin there)
 	HISTORIES_SECONDS=$(SECONDS) $(if $(SEED),HISTORIES_SEED=$(SEED)) \
-		cargo test --workspace $(CARGO_FLAGS) --test histories -- --nocapture histories_hold
+		cargo test --workspace $(CARGO_FLAGS) $(GUARDED) --test histories -- --nocapture histories_hold
 
 # The tests build the program with the bugs in its place, so it is built again after them.
 histories-selftest: setup ## planted bugs of the fence have to be found by the histories
 	@failed=0; \
-	cargo test --workspace $(CARGO_FLAGS) --features quorate/mutants --test histories -- --nocapture planted || failed=1; \
-	cargo build --workspace $(CARGO_FLAGS) || failed=1; \
+	cargo test --workspace $(CARGO_FLAGS) $(GUARDED) --features quorate/mutants --test histories -- --nocapture planted || failed=1; \
+	cargo build --workspace $(CARGO_FLAGS) $(GUARDED) || failed=1; \
 	exit $$failed
 
 JEPSEN = $(CARGO_TARGET_DIR)/debug/quorate-jepsen
@@ -95,7 +99,7 @@ chaos-soak: setup build ## every workload under every fault in turn, alone and i
 # there are: so it is known to have them, as the program itself is known (by a test) not to.
 MUTANTS = $(CARGO_TARGET_DIR)/debug/quorate-mutants
 mutants: setup ## build quorate-mutants, which has planted bugs that tests have to find
-	cargo build --workspace $(CARGO_FLAGS) --features quorate/mutants --bin quorate-mutants
+	cargo build --workspace $(CARGO_FLAGS) $(GUARDED) --features quorate/mutants --bin quorate-mutants
 	@QUORATE_MUTANT=which $(MUTANTS) 2>&1 | grep '^  [a-z-]*: '
 
 SEEDS ?= 20
@@ -105,7 +109,7 @@ chaos-selftest: build mutants ## bugs that are planted have to be caught by the 
 verify: ## check the form of everything; writes nothing
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo test --workspace --locked --test tidy
+	cargo test --workspace --locked $(GUARDED) --test tidy
 
 fix: ## put right what can be put right by a program
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged

@@ -19,7 +19,7 @@ mod vital;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc};
 
-use quorate_raft::{Member, Node, Options, SnapshotPolicy, Timing};
+use quorate_raft::{Member, Node, Options, Pace, SnapshotPolicy, Timing};
 use tokio::sync::watch;
 
 use crate::{
@@ -167,12 +167,9 @@ impl Server {
         let dedicated = Dedicated::start().map_err(|error| {
             ServerError::Refused(format!("can't start the threads of consensus: {error}"))
         })?;
-        // Nobody is heard before the peer port is served, and by then the pace is set.
-        let pace = failover.pace();
-        let node = Node::start(options(&settings, pace.patience), birth, replica);
+        let node = Node::start(options(&settings, failover.pace()), birth, replica);
         let started = dedicated.run(node).await.map_err(ServerError::Refused)?;
         let node = started.map_err(|error| ServerError::Refused(error.to_string()))?;
-        node.set_pace(pace);
         let pid = PidFile::write(&settings.pid_file)
             .map_err(|error| ServerError::Refused(error.to_string()))?;
 
@@ -263,7 +260,7 @@ impl Server {
     }
 }
 
-fn options(settings: &Settings, timing: Timing) -> Options {
+fn options(settings: &Settings, pace: Pace) -> Options {
     Options {
         dir: settings.data_dir.clone(),
         member: Member {
@@ -272,7 +269,7 @@ fn options(settings: &Settings, timing: Timing) -> Options {
             admin: settings.admin.advertise.clone(),
             peer: settings.peer.advertise.clone(),
         },
-        timing,
+        pace,
         snapshot: SnapshotPolicy {
             entries: settings.snapshot.entries,
             bytes: settings.snapshot.bytes,

@@ -1,6 +1,15 @@
-//! Why and when a member came to lead.
+//! Elections: why and when a member came to lead, when it stands, and whom it would elect.
+
+mod canvass;
+mod seat;
+mod timeout;
+mod voter;
 
 use std::time::Instant;
+
+pub(crate) use canvass::Canvass;
+pub(crate) use seat::Seat;
+pub(crate) use timeout::{LastWord, due, keep};
 
 use serde::{Deserialize, Serialize};
 

@@ -61,7 +61,7 @@ impl Inner {
                 let matched = replication.get(&m.id).copied().flatten();
                 let behind = last.saturating_sub(matched.map_or(0, |id| id.index + 1));
                 let heard = heartbeat.get(&m.id).copied().flatten();
-                let heard = heard.is_some_and(|at| at.elapsed() < self.timing.failover);
+                let heard = heard.is_some_and(|at| at.elapsed() < self.pace().patience.failover);
                 m.lag = Some(if mine { 0 } else { behind });
                 m.reachable = Some(mine || heard);
             }

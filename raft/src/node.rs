@@ -53,7 +53,7 @@ use strain::Gauge;
 pub use strain::Strain;
 
 use crate::{
-    Member, MemberId, Members, Pace, Timing,
+    Member, MemberId, Members, Pace,
     liveness::Liveness,
     network::{Gate, MAX_MESSAGE, PeerServer, Peers, RoundTrips},
     storage::{
@@ -73,7 +73,6 @@ pub struct Node {
 pub(crate) struct Inner {
     pub(crate) id: MemberId,
     pub(crate) cluster: String,
-    pub(crate) timing: Timing,
     /// What this member wants the group to know of it.
     pub(crate) member: Member,
     pub(crate) raft: Raft,
@@ -177,16 +176,10 @@ impl Node {
     }
 
     /// Goes by these timers from now on. A longer lease runs only from appends that are sent
-    /// with it (see [`Leadership::lease`]); elections and votes go by the timers that this
-    /// member was started with, so that a lease is never longer than these allow.
+    /// with it (see [`Leadership::lease`]).
     pub fn set_pace(&self, pace: Pace) {
-        let started = self.inner.timing;
-        let lease = if pace.lease.lease < started.lease {
-            pace.lease
-        } else {
-            started
-        };
-        self.inner.tracker.set_pace(Pace { lease, ..pace });
+        self.inner.tracker.set_pace(pace);
+        self.inner.peers.renew();
     }
 
     /// The members as of now.
@@ -218,6 +211,11 @@ impl Node {
 }
 
 impl Inner {
+    /// The timers in force.
+    pub(crate) fn pace(&self) -> Pace {
+        *self.tracker.pace().borrow()
+    }
+
     /// The index of the last entry that this member's machine has applied.
     pub(crate) fn applied(&self) -> u64 {
         *self.applied.borrow()

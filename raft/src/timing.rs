@@ -1,18 +1,17 @@
 //! From the promise that the user makes to the timers that keep it.
 //!
-//! What openraft does with its timers (0.10.0-alpha.37):
-//! - a tick every `answer * 13 / 64` looks at all of them;
-//! - a heartbeat whose answer takes longer than `answer` does not count; its own timer for
-//!   them is off, `node/beat` keeps the period;
-//! - the leader's lease is `election_max`: a follower counts it from the arrival of an
-//!   append, the leader from the sending of one that a quorum answered;
-//! - a voter refuses every vote and pre-vote while the lease that it granted runs, unless
-//!   the request carries the transfer flag;
-//! - a follower campaigns at the first tick after its lease and then a random time from
-//!   `election_min..election_max`, drawn anew for each campaign.
+//! What is done with them, beside openraft, whose own timers are off:
+//! - a leader is heard every `heartbeat` (`node/beat`); an answer that takes longer than
+//!   `answer` does not count (`network/client`);
+//! - a follower counts its patience, `election_max`, from the arrival of an append, the leader
+//!   its lease from the sending of one that a quorum answered;
+//! - a voter refuses every vote and pre-vote while its patience lasts, unless its leader has
+//!   released it or has died (`election/voter`);
+//! - a follower campaigns once its patience is over and then a random time from
+//!   `election_min..election_max`, drawn anew for each campaign (`election/timeout`).
 //!
-//! So after a silent loss the first survivor campaigns at most `2 x election_max` and a
-//! tick after the last append that it saw. With `election_max` at a third of the promise
+//! So after a silent loss the first survivor campaigns at most `2 x election_max` after the
+//! last append that it saw. With `election_max` at a third of the promise
 //! another third is left for a pre-vote, a vote and a first entry, of which the last two
 //! wait for two disks, and for whatever the successor has to begin. Two survivors that campaign at once don't tie: of two votes in one term the
 //! higher member's wins. A survivor that lacks entries of another's is refused by it, and
@@ -25,9 +24,9 @@ pub const FAILOVER_MS_MIN: u64 = 100;
 /// The largest promise that can be made, in milliseconds.
 pub const FAILOVER_MS_MAX: u64 = 60_000;
 
-/// The longest time between two heartbeats, in milliseconds: that of a promise of 500. A
-/// promise is raised while members run whose timers are still those of the smaller one, and
-/// they must hear a leader that goes by the larger one often enough not to replace it.
+/// The longest time between two heartbeats, in milliseconds: that of a promise of 500. By
+/// heartbeats it is noticed who has fallen silent, and the next one is asked instead; nobody
+/// who allows a leader's loss a longer time wants that to take longer.
 const HEARTBEAT_MS_MAX: u64 = 27;
 
 /// Two clocks that differ in rate by 1 % can disagree on a lease by this factor, in percent.
@@ -91,7 +90,7 @@ impl Timing {
         })
     }
 
-    /// How long the answer to a heartbeat may take. openraft wants it below `election_min`.
+    /// How long the answer to a heartbeat may take.
     pub(crate) fn answer(&self) -> Duration {
         self.election_min - Duration::from_millis(1)
     }
@@ -102,12 +101,6 @@ impl Timing {
     /// it left.
     pub(crate) fn round_trip_max(&self) -> Duration {
         (self.lease - self.heartbeat) / 2
-    }
-
-    /// How often openraft looks at its timers.
-    #[cfg(test)]
-    fn tick(&self) -> Duration {
-        Duration::from_millis((self.answer().as_millis() as u64 * 13 / 64).max(1))
     }
 }
 
@@ -220,7 +213,7 @@ mod tests {
     #[test]
     fn nearly_a_third_of_the_promise_is_left_for_the_election_itself() {
         for t in all() {
-            let campaign = t.election_max * 2 + t.tick();
+            let campaign = t.election_max * 2;
             assert!(campaign <= t.failover * 7 / 10, "{t:?}");
         }
     }

@@ -156,8 +156,6 @@ pub struct Proposal {
 pub struct Process {
     pub timing: Timing,
     // Consensus, in the abstract.
-    pub started: u64,
-    pub leased_at: Option<u64>,
     /// Until when a lease of each leader can run that was supported with an answer.
     pub supported: [Option<u64>; SLOTS + 1],
     pub draw: u64,
@@ -208,8 +206,6 @@ impl Process {
         let patience = (timing.failover * 4).max(Duration::from_secs(1));
         Process {
             timing,
-            started: mono,
-            leased_at: None,
             supported: [None; SLOTS + 1],
             draw: 0,
             leading: None,

@@ -8,11 +8,14 @@ use quorate_raft::{
 };
 
 use crate::{
-    clocks::instant,
+    clocks::{instant, micros},
     group::{Campaign, Entry, Leading, LogId, SLOTS, What, bit, members},
     links::{Answer, Ask, Body},
     world::{Timer, World},
 };
+
+/// The steps of what is drawn for an election timer.
+const PARTS: u64 = 1_000_000;
 
 impl World<'_> {
     /// The election timer has been looked at.
@@ -20,23 +23,18 @@ impl World<'_> {
         let mono = self.mono(id);
         let member = &self.members[id - 1];
         let voter = member.voters().all() & bit(id) != 0;
-        let ballot = member.ballot;
         let process = member.process.as_ref().expect("looked at before");
-        let timing = process.timing;
-        let patience = match (ballot.committed, process.leased_at) {
-            (true, Some(at)) => at + timing.election_max.as_micros() as u64,
-            _ => process.started,
-        };
-        let spread = (timing.election_max - timing.election_min).as_micros() as u64;
-        let draw = process.draw;
-        let spread = self.draw(&[3, id as u64, draw], spread);
-        let due = patience + timing.election_min.as_micros() as u64 + spread;
-        if due > mono || !voter || self.process(id).leading.is_some() {
-            return self.set(id, due.max(mono + 10_000), Timer::Election);
+        let (timing, draw) = (process.timing, process.draw);
+        let part = self.draw(&[3, id as u64, draw], PARTS) as f64 / PARTS as f64;
+        let due = self.process(id).tracker.election_due(part).map(micros);
+        let due = due.filter(|_| voter && self.process(id).leading.is_none());
+        if due.is_none_or(|due| due > mono) {
+            let again = due.unwrap_or_default().max(mono + 10_000);
+            return self.set(id, again, Timer::Election);
         }
         self.process(id).draw += 1;
         // The next one, should this come to nothing.
-        let again = mono + timing.election_min.as_micros() as u64 + spread;
+        let again = mono + timing.election_max.as_micros() as u64;
         self.set(id, again, Timer::Election);
         self.asks_before(id);
     }
@@ -97,7 +95,6 @@ impl World<'_> {
 
     /// Takes in a vote that is not below its own; whatever office it had is over.
     pub fn adopts(&mut self, id: usize, ballot: Ballot) {
-        let mono = self.mono(id);
         let member = &mut self.members[id - 1];
         let process = member.process.as_mut().expect("looked at before");
         if ballot > member.ballot {
@@ -105,13 +102,12 @@ impl World<'_> {
             process.leading = None;
             process.campaign = None;
         }
-        process.leased_at = ballot.committed.then_some(mono);
     }
 
     pub fn asked(&mut self, from: usize, id: usize, ask: Ask) {
-        let granted = match (ask.pre, ask.reason) {
-            (true, Reason::Death) => self.would_elect(id, &ask),
-            _ => self.grants(id, &ask),
+        let granted = match ask.pre {
+            true => self.would_elect(id, &ask),
+            false => self.free(id, &ask) && self.grants(id, &ask),
         };
         let now = instant(self.mono(id));
         let told = match granted && !ask.pre {
@@ -135,38 +131,36 @@ impl World<'_> {
         self.send(id, from, Body::Answer(answer));
     }
 
+    /// Whether it need not stand by a leader, as `election::voter` has it.
+    fn free(&mut self, id: usize, ask: &Ask) -> bool {
+        let released = match ask.reason {
+            Reason::Timeout => false,
+            Reason::Transfer => true,
+            Reason::Death => self.agrees(id),
+        };
+        let now = instant(self.mono(id));
+        released || !self.process(id).tracker.stands_by_leader(now)
+    }
+
     fn grants(&mut self, id: usize, ask: &Ask) -> bool {
-        let mono = self.mono(id);
-        let released = !ask.pre
-            && match ask.reason {
-                Reason::Timeout => false,
-                Reason::Transfer => true,
-                Reason::Death => self.agrees(id),
-            };
         let member = &self.members[id - 1];
-        let process = member.process.as_ref().expect("looked at before");
-        let stands_by = process.timing.election_max.as_micros() as u64;
-        let recent = |at: Option<u64>| at.is_some_and(|at| mono < at + stands_by);
-        let acked = process.quorum_acked(id, member.voters(), mono);
-        if !released && (member.ballot.committed && recent(process.leased_at) || recent(acked)) {
-            return false;
-        }
         if ask.last < member.last() || ask.ballot < member.ballot {
             return false;
         }
-        if !ask.pre {
-            self.adopts(id, ask.ballot);
-        }
+        self.adopts(id, ask.ballot);
         true
     }
 
-    /// What `liveness::office` says to a candidate that says that the leader has died.
+    /// What a candidate is told that has not asked for votes yet.
     fn would_elect(&mut self, id: usize, ask: &Ask) -> bool {
-        let agreed = self.agrees(id);
+        let free = match ask.reason {
+            Reason::Death => self.agrees(id),
+            _ => self.free(id, ask),
+        };
         let member = &self.members[id - 1];
         let knows = member.ballot.committed;
-        let granted = agreed && ask.last >= member.last() && ask.ballot > member.ballot;
-        if granted && !knows {
+        let granted = free && ask.last >= member.last() && ask.ballot > member.ballot;
+        if granted && !knows && ask.reason == Reason::Death {
             // Who does not know the leader yet has nothing that speaks against its death.
             let unknown = self.leader;
             self.book.suspected[unknown] |= bit(id);
@@ -222,7 +216,6 @@ impl World<'_> {
         };
         self.members[id - 1].ballot = ballot;
         let process = self.process(id);
-        process.leased_at = None;
         process.leading = Some(Leading {
             acked: [None; SLOTS + 1],
             matched: [0; SLOTS + 1],
@@ -291,7 +284,6 @@ impl World<'_> {
         if member.ballot != ballot {
             return;
         }
-        self.process(id).leased_at = None;
         if heir == id && self.members[id - 1].last() >= last {
             self.campaigns(id, ballot.term + 1, true);
         }

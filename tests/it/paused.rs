@@ -90,10 +90,12 @@ async fn a_member_that_was_paused_runs_nothing_of_its_buffers_under_an_old_epoch
         );
         cluster.members[paused].signal(Signal::SIGCONT);
         tokio::time::sleep(AFTER).await;
+        // Before the connector server goes on: it was stopped while it worked, perhaps between
+        // a comparison of the epoch and the call that followed.
+        let stale = verdict::stale(&sink.calls_from(from));
+        assert!(stale.is_empty(), "{stale:?}");
         cluster.members[server].signal(Signal::SIGCONT);
         cluster.voters(5).await;
-        let stale = verdict::stale(&sink.calls());
-        assert!(stale.is_empty(), "{stale:?}");
     }
     // Where its share was taken from it before the connector server stopped, nothing was shown.
     assert!(

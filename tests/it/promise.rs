@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -106,6 +107,31 @@ async fn the_promise_is_changed_under_writes_without_an_election() {
     println!("{} writes during four changes", done.into_inner());
     let run = quorate_cluster(cluster.members[1].admin_url(""), &["get"]).await;
     assert_eq!(run.out, "failover_ms  500 ms\n");
+}
+
+/// No member is started again in between.
+#[tokio::test]
+async fn how_long_a_silent_leader_is_waited_for_follows_the_promise() {
+    let cluster = Cluster::three().await;
+    let leader = cluster.leader().await;
+    let term = status(&cluster, leader).await.expect("a status")["term"].clone();
+    let other = (leader + 1) % 3;
+    let admin = cluster.members[other].admin_url("");
+    // Longer than 500 ms bear, and shorter than the patience of 6000.
+    let pause = Duration::from_millis(1500);
+    for (failover_ms, replaced) in [("6000", false), ("500", true)] {
+        let run = quorate_cluster(admin.clone(), &["set", "failover_ms", failover_ms]).await;
+        assert_eq!(run.code, Some(0), "{}{}", run.out, run.err);
+        cluster.members[leader].signal(Signal::SIGSTOP);
+        tokio::time::sleep(pause).await;
+        cluster.members[leader].signal(Signal::SIGCONT);
+        status_with(&cluster, leader, "a leader", |seen| {
+            seen["leader"].is_object()
+        })
+        .await;
+        let seen = status(&cluster, other).await.expect("a status");
+        assert_eq!(seen["term"] != term, replaced, "{failover_ms}: {seen}");
+    }
 }
 
 #[tokio::test]

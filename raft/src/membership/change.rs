@@ -149,6 +149,9 @@ impl Inner {
         if leader.leader != Some(self.id) {
             return Err(Tried::NotHere(leader.leader));
         }
+        if !self.confirmed() {
+            return Err(Tried::NotHere(None));
+        }
         let membership = current().await?;
         if membership.membership().get_joint_config().len() < 2 {
             return Ok(membership);

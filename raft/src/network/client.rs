@@ -101,11 +101,7 @@ impl Link {
         peer.ok_or_else(|| unreachable("its address is not known"))
     }
 
-    async fn ask(
-        &self,
-        rpc: &VoteRequest,
-        pre: bool,
-    ) -> Result<(VoteResponse, Duration), RPCError<Types>> {
+    async fn ask(&self, rpc: &VoteRequest) -> Result<(VoteResponse, Duration), RPCError<Types>> {
         let term = rpc.vote.leader_id.term;
         let reason = self
             .tracker
@@ -117,10 +113,7 @@ impl Link {
             reason: peer::Reason::from(reason).into(),
         };
         let mut client = self.peer()?.urgent;
-        let answer = match pre {
-            true => client.pre_vote(request).await,
-            false => client.vote(request).await,
-        };
+        let answer = client.vote(request).await;
         let answer = answer.map_err(|s| rpc_error(&s))?.into_inner();
         let response = VoteResponse {
             vote: vote(answer.ballot)?,
@@ -143,18 +136,21 @@ impl RaftNetworkV2<Types> for Link {
         let mut client = self.peer()?.urgent;
         let request = append_request(rpc, self.tracker.lease());
         let (target, trips, sent) = (self.target, self.trips.clone(), Instant::now());
-        let patience = self.tracker.pace().borrow().patience.election_max * LATE;
-        // On its own: openraft gives up on what takes too long, and then it is to be known how
-        // long it took.
-        let call = tokio::spawn(timeout(patience, async move {
+        let pace = *self.tracker.pace().borrow();
+        let (patience, late) = (pace.lease.answer(), pace.patience.election_max * LATE);
+        // On its own: what takes too long is given up, and still it is to be known how long it
+        // took.
+        let call = tokio::spawn(timeout(late, async move {
             let answer = client.append(request).await;
             if answer.is_ok() {
                 trips.note(target, sent.elapsed());
             }
             answer
         }));
-        let answer = call.await.map_err(unreachable)?;
+        let answer = timeout(patience, call).await;
         let answer = answer.map_err(|_| stalled(patience))?;
+        let answer = answer.map_err(unreachable)?;
+        let answer = answer.map_err(|_| stalled(late))?;
         append_response(answer.map_err(|s| rpc_error(&s))?.into_inner())
     }
 
@@ -186,20 +182,12 @@ impl RaftNetworkV2<Types> for Link {
         rpc: VoteRequest,
         _option: RPCOption,
     ) -> Result<VoteResponse, RPCError<Types>> {
-        let (response, left) = self.ask(&rpc, false).await?;
+        let (response, left) = self.ask(&rpc).await?;
         if response.vote_granted && response.vote == rpc.vote {
             let term = rpc.vote.leader_id.term;
             self.tracker.vote_received(term, Instant::now(), left);
         }
         Ok(response)
-    }
-
-    async fn pre_vote(
-        &mut self,
-        rpc: VoteRequest,
-        _option: RPCOption,
-    ) -> Result<VoteResponse, RPCError<Types>> {
-        Ok(self.ask(&rpc, true).await?.0)
     }
 
     async fn full_snapshot(

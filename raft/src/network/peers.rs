@@ -8,13 +8,14 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
 use quorate_proto::peer::raft_client::RaftClient;
+use tokio::sync::watch;
 use tonic::{
     service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
 
 use super::{CONNECTION_WINDOW, MAX_MESSAGE, STREAM_WINDOW, gate::Stamp, snapshot::PIECE_PATIENCE};
-use crate::{Member, MemberId, Timing};
+use crate::{Member, MemberId, Pace, Timing};
 
 pub(crate) type Client = RaftClient<InterceptedService<Channel, Stamp>>;
 
@@ -26,6 +27,7 @@ pub(crate) type Dial = Arc<dyn Fn(MemberId, &str) -> String + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct Peer {
     address: String,
+    patience: ConnectionPatience,
     /// For what a lease or an election hangs on: heartbeats and votes. Each answer is small
     /// and must not wait behind anything that is not.
     pub(crate) urgent: Client,
@@ -35,12 +37,33 @@ pub(crate) struct Peer {
     pub(crate) bulk: Client,
 }
 
+/// For how long a connection is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct ConnectionPatience {
+    /// Until it is there.
+    connect: Duration,
+    /// Until the other end, being asked whether it lives, has answered: about half of what a
+    /// connection is kept whose other end has vanished without a word. What waits on it is
+    /// to learn then that its fate is not known.
+    silence: Duration,
+}
+
+impl ConnectionPatience {
+    fn of(timing: &Timing) -> Self {
+        let most = Duration::from_secs(5);
+        ConnectionPatience {
+            connect: timing.election_max.clamp(Duration::from_millis(125), most),
+            silence: timing.failover.clamp(Duration::from_millis(250), most),
+        }
+    }
+}
+
 /// All members that this one has heard of, by id. Calls look the address up each time,
 /// because openraft keeps a client for as long as it replicates to a member, and the
 /// member may move meanwhile.
 pub(crate) struct Peers {
     cluster: String,
-    timing: Timing,
+    pace: watch::Receiver<Pace>,
     dial: Option<Dial>,
     known: RwLock<BTreeMap<MemberId, Peer>>,
 }
@@ -54,10 +77,10 @@ impl fmt::Debug for Peers {
 }
 
 impl Peers {
-    pub(crate) fn new(cluster: &str, timing: Timing, dial: Option<Dial>) -> Self {
+    pub(crate) fn new(cluster: &str, pace: watch::Receiver<Pace>, dial: Option<Dial>) -> Self {
         Peers {
             cluster: cluster.to_owned(),
-            timing,
+            pace,
             dial,
             known: RwLock::default(),
         }
@@ -78,18 +101,31 @@ impl Peers {
     /// Takes in where a member is now; a new address means new connections.
     pub(crate) fn learn(&self, id: MemberId, member: &Member) {
         let unchanged = |peer: &Peer| peer.address == member.peer;
-        if self.known.read().get(&id).is_some_and(unchanged) {
-            return;
+        if !self.known.read().get(&id).is_some_and(unchanged) {
+            self.replace(id, &member.peer);
         }
-        match self.connect(id, member) {
+    }
+
+    /// Takes in that the pace has changed. What is under way goes on as it began.
+    pub(crate) fn renew(&self) {
+        let patience = self.patience();
+        let known = self.known.read();
+        let stale = known.iter().filter(|(_, peer)| peer.patience != patience);
+        let stale: Vec<_> = stale.map(|(id, it)| (*id, it.address.clone())).collect();
+        drop(known);
+        for (id, address) in stale {
+            self.replace(id, &address);
+        }
+    }
+
+    fn patience(&self) -> ConnectionPatience {
+        ConnectionPatience::of(&self.pace.borrow().patience)
+    }
+
+    fn replace(&self, id: MemberId, address: &str) {
+        match self.connect(id, address) {
             Ok(peer) => drop(self.known.write().insert(id, peer)),
-            Err(why) => {
-                tracing::error!(
-                    member = id,
-                    address = member.peer,
-                    "cannot call a peer: {why}"
-                );
-            }
+            Err(why) => tracing::error!(member = id, address, "cannot call a peer: {why}"),
         }
     }
 
@@ -106,16 +142,20 @@ impl Peers {
         }
     }
 
-    fn connect(&self, id: MemberId, member: &Member) -> Result<Peer, String> {
+    fn connect(&self, id: MemberId, address: &str) -> Result<Peer, String> {
         let stamp = Stamp::new(&self.cluster, id).ok_or("the cluster's id is not ASCII")?;
-        let dialled = self.dialled(id, &member.peer);
-        // A connection whose other end vanished without a word is given up after about two
-        // promises, so that what waits on it learns that its fate is not known.
-        let (least, most) = (Duration::from_millis(250), Duration::from_secs(5));
-        let endpoint = self.endpoint(&dialled, self.timing.failover.clamp(least, most))?;
+        let dialled = self.dialled(id, address);
+        let patience = self.patience();
+        let urgent = endpoint(&dialled, patience)?;
         // The question whether it still lives waits behind what is in the sockets: of a
         // snapshot on a slow link that is seconds, in which nothing is wrong.
-        let patient = self.endpoint(&dialled, PIECE_PATIENCE)?;
+        let patient = endpoint(
+            &dialled,
+            ConnectionPatience {
+                silence: PIECE_PATIENCE,
+                ..patience
+            },
+        )?;
         let client = |endpoint: &Endpoint| {
             let service = InterceptedService::new(endpoint.connect_lazy(), stamp.clone());
             RaftClient::new(service)
@@ -123,25 +163,24 @@ impl Peers {
                 .max_encoding_message_size(MAX_MESSAGE)
         };
         Ok(Peer {
-            address: member.peer.clone(),
-            urgent: client(&endpoint),
-            control: client(&endpoint),
+            address: address.to_owned(),
+            patience,
+            urgent: client(&urgent),
+            control: client(&urgent),
             bulk: client(&patient),
         })
     }
+}
 
-    fn endpoint(&self, address: &str, silence: Duration) -> Result<Endpoint, String> {
-        let uri = format!("http://{address}");
-        let endpoint = Endpoint::from_shared(uri).map_err(|e| e.to_string())?;
-        let (least, most) = (Duration::from_millis(125), Duration::from_secs(5));
-        let connect = self.timing.election_max.clamp(least, most);
-        Ok(endpoint
-            .tcp_nodelay(true)
-            .connect_timeout(connect)
-            .http2_keep_alive_interval(silence)
-            .keep_alive_timeout(silence)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW))
-    }
+fn endpoint(address: &str, patience: ConnectionPatience) -> Result<Endpoint, String> {
+    let uri = format!("http://{address}");
+    let endpoint = Endpoint::from_shared(uri).map_err(|e| e.to_string())?;
+    Ok(endpoint
+        .tcp_nodelay(true)
+        .connect_timeout(patience.connect)
+        .http2_keep_alive_interval(patience.silence)
+        .keep_alive_timeout(patience.silence)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW))
 }

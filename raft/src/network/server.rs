@@ -18,10 +18,11 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{ballot_of, client::micros, snapshot};
 use crate::{
     Reason,
+    election::Seat,
     node::{Ballot, Inner, Tried},
     storage::{
         convert::{self, Malformed},
-        types::{Types, Vote},
+        types::{LogId, Types, Vote},
     },
 };
 
@@ -70,42 +71,35 @@ impl raft_server::Raft for PeerServer {
     }
 
     async fn vote(&self, request: Request<peer::VoteRequest>) -> Answer<peer::VoteResponse> {
-        let request = request.into_inner();
-        let request = vote_request(&request, self.released(&request).await)?;
+        let asked = request.into_inner();
+        let request = vote_request(&asked)?;
         let ballot = ballot_of(&request.vote);
+        let seat = self.seat().await?;
+        let free = self
+            .node
+            .free_to_elect(&seat, asked.reason(), asked.transfer);
+        if !free {
+            return Ok(vote_response(&seat.vote, false, seat.last.as_ref()));
+        }
         let answer = self.node.raft.vote(request).await;
         let answer = answer.map_err(|e| stopped(&e))?;
-        // The vote is on disk; from here on no earlier leader is answered.
-        let left = match answer.vote_granted {
-            true => self.node.tracker.voted(ballot, Instant::now()),
-            false => Duration::ZERO,
-        };
-        Ok(Response::new(peer::VoteResponse {
-            ballot: Some(convert::vote_to_proto(&answer.vote)),
-            granted: answer.vote_granted,
-            last: convert::opt_log_id_to_proto(answer.last_log_id.as_ref()),
-            lease_left_us: micros(left),
-        }))
+        let granted = answer.vote_granted;
+        let mut response = vote_response(&answer.vote, granted, answer.last_log_id.as_ref());
+        if granted {
+            // The vote is on disk; from here on no earlier leader is answered.
+            let left = self.node.tracker.voted(ballot, Instant::now());
+            response.get_mut().lease_left_us = micros(left);
+        }
+        Ok(response)
     }
 
     async fn pre_vote(&self, request: Request<peer::VoteRequest>) -> Answer<peer::VoteResponse> {
         let asked = request.into_inner();
-        let request = vote_request(&asked, false)?;
-        let (granted, vote, last) = if asked.reason() == peer::Reason::Death {
-            let answer = self.node.would_elect(&request.vote, request.last_log_id);
-            let stopped = || Status::unavailable("this member has stopped");
-            answer.await.ok_or_else(stopped)?
-        } else {
-            let answer = self.node.raft.pre_vote(request).await;
-            let answer = answer.map_err(|e| stopped(&e))?;
-            (answer.vote_granted, answer.vote, answer.last_log_id)
-        };
-        Ok(Response::new(peer::VoteResponse {
-            ballot: Some(convert::vote_to_proto(&vote)),
-            granted,
-            last: convert::opt_log_id_to_proto(last.as_ref()),
-            lease_left_us: 0,
-        }))
+        let request = vote_request(&asked)?;
+        let seat = self.seat().await?;
+        let (reason, last) = (asked.reason(), request.last_log_id);
+        let granted = self.node.would_elect(&seat, &request.vote, last, reason);
+        Ok(vote_response(&seat.vote, granted, seat.last.as_ref()))
     }
 
     async fn install_snapshot(
@@ -254,16 +248,9 @@ impl Inner {
 }
 
 impl PeerServer {
-    /// Whether this member need not stand by its leader. The leader itself can release
-    /// voters; whoever asks because it has died needs the agreement of this member's own
-    /// liveness.
-    async fn released(&self, request: &peer::VoteRequest) -> bool {
-        request.transfer
-            && match request.reason() {
-                peer::Reason::Timeout => false,
-                peer::Reason::Transfer => true,
-                peer::Reason::Death => self.node.agrees_that_the_leader_died().await,
-            }
+    async fn seat(&self) -> Result<Seat, Status> {
+        let seat = self.node.seat().await;
+        seat.ok_or_else(|| Status::unavailable("this member has stopped"))
     }
 
     fn appended(
@@ -336,12 +323,21 @@ fn append_request(request: peer::AppendRequest) -> Result<AppendEntriesRequest<T
     })
 }
 
-/// `released`: whether the leader's lease may be ignored.
-fn vote_request(request: &peer::VoteRequest, released: bool) -> Result<VoteRequest<Types>, Status> {
+/// For openraft, whose own patience counts for nothing: see [`crate::election`].
+fn vote_request(request: &peer::VoteRequest) -> Result<VoteRequest<Types>, Status> {
     Ok(VoteRequest {
         vote: vote(request.ballot.as_ref())?,
         last_log_id: convert::opt_log_id_from_proto(request.last.as_ref()).map_err(malformed)?,
-        leadership_transfer: released,
+        leadership_transfer: true,
+    })
+}
+
+fn vote_response(vote: &Vote, granted: bool, last: Option<&LogId>) -> Response<peer::VoteResponse> {
+    Response::new(peer::VoteResponse {
+        ballot: Some(convert::vote_to_proto(vote)),
+        granted,
+        last: convert::opt_log_id_to_proto(last),
+        lease_left_us: 0,
     })
 }
 

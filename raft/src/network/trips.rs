@@ -6,38 +6,45 @@ use parking_lot::Mutex;
 
 use crate::MemberId;
 
-/// The part of a new value in what is kept.
+/// The part of a new value in what is kept, and how many values say something of a distance: the
+/// first had to wait for a connection.
 const WEIGHT: u32 = 8;
 
-/// The round trip to each member that answers heartbeats, smoothed.
+/// The round trip to each member that answers heartbeats, smoothed, and how many there were.
 #[derive(Debug, Default)]
-pub(crate) struct RoundTrips(Mutex<BTreeMap<MemberId, Duration>>);
+pub(crate) struct RoundTrips(Mutex<BTreeMap<MemberId, (Duration, u32)>>);
 
 impl RoundTrips {
     /// A heartbeat was answered after this time.
     pub(super) fn note(&self, member: MemberId, took: Duration) {
         let mut trips = self.0.lock();
-        let kept = trips.entry(member).or_insert(took);
+        let (kept, seen) = trips.entry(member).or_insert((took, 0));
         *kept = (*kept * (WEIGHT - 1) + took) / WEIGHT;
+        *seen = seen.saturating_add(1);
         metrics::gauge!("quorate_peer_round_trip_seconds", "member" => member.to_string())
             .set(kept.as_secs_f64());
     }
 
     /// To all members that have answered one to this process.
     pub(crate) fn all(&self) -> BTreeMap<MemberId, Duration> {
-        self.0.lock().clone()
+        let trips = self.0.lock();
+        trips.iter().map(|(id, (trip, _))| (*id, *trip)).collect()
     }
 
-    /// The round trip with the quickest member that makes a quorum of so many others.
+    /// The round trip with the quickest member that makes a quorum of so many others, once
+    /// enough is known of it.
     pub(crate) fn median(&self, others: usize) -> Option<Duration> {
-        let mut trips: Vec<Duration> = self.0.lock().values().copied().collect();
+        let known = self.0.lock();
+        let settled = known.values().filter(|(_, seen)| *seen >= WEIGHT);
+        let mut trips: Vec<Duration> = settled.map(|(trip, _)| *trip).collect();
         trips.sort_unstable();
         trips.get(others.div_ceil(2).checked_sub(1)?).copied()
     }
 
     /// To one; nothing is known of who has answered none.
     pub(crate) fn to(&self, member: MemberId) -> Duration {
-        self.0.lock().get(&member).copied().unwrap_or_default()
+        let known = self.0.lock();
+        known.get(&member).map_or(Duration::ZERO, |(trip, _)| *trip)
     }
 }
 
@@ -53,7 +60,12 @@ mod tests {
         trips.note(2, ms(8));
         trips.note(2, ms(88));
         assert_eq!(trips.to(2), ms(18));
-        trips.note(3, ms(50));
+        assert_eq!(trips.median(2), None, "too little is known");
+        let trips = RoundTrips::default();
+        for _ in 0..WEIGHT {
+            trips.note(2, ms(18));
+            trips.note(3, ms(50));
+        }
         assert_eq!(trips.median(2), Some(ms(18)));
         assert_eq!(trips.median(4), Some(ms(50)));
         assert_eq!(trips.median(0), None);

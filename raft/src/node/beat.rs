@@ -1,11 +1,13 @@
-//! Heartbeats, at a pace of their own.
+//! Heartbeats, at a pace of their own, and the silence of a leader that no quorum answers.
 //!
-//! openraft gives up on the answer to a heartbeat when the next one is due by its own timer,
-//! so with that timer a round trip that is longer than the period means no lease at all,
-//! although everybody is heard and nobody else can be elected. Here its timer is off and
-//! stands for the patience only (see [`Timing::answer`]); the period is kept by this task.
 //! openraft calls each member once at a time: while an answer is waited for, the next
-//! heartbeat is due at once when it is there.
+//! heartbeat is due at once when it is there, or when it is given up (`Timing::answer`).
+//!
+//! A leader that reaches some members but no quorum keeps them from electing another for as
+//! long as they hear it, and takes no writes meanwhile. So once its patience is over without
+//! an answer of a quorum it falls silent: for twice its patience, in which whoever still heard
+//! it can elect another, and then in turn is heard and silent for so long, so that it is
+//! found again by members that have come back.
 
 use std::{
     sync::Arc,
@@ -28,19 +30,39 @@ pub(super) async fn keep(node: Arc<Inner>) {
         if seen.wait_for(|it| it.leader == Some(it.me)).await.is_err() {
             return;
         }
-        if node.raft.trigger().heartbeat().await.is_err() {
+        let pace = node.pace();
+        let unanswered = began.saturating_duration_since(node.tracker.unanswered_since());
+        let heard = may_be_heard(unanswered, pace.patience.election_max);
+        if heard && node.raft.trigger().heartbeat().await.is_err() {
             return;
         }
         node.warn_of_distance(&mut warned, began);
-        let period = node.tracker.pace().borrow().lease.heartbeat;
-        sleep_until((began + period.min(node.timing.heartbeat)).into()).await;
+        sleep_until((began + pace.lease.heartbeat).into()).await;
+    }
+}
+
+/// Whether a leader may let itself be heard to which no quorum has answered for `unanswered`.
+fn may_be_heard(unanswered: Duration, patience: Duration) -> bool {
+    let turn = 2 * patience;
+    match unanswered.checked_sub(patience) {
+        None => true,
+        Some(beyond) => (beyond.as_nanos() / turn.as_nanos().max(1)) % 2 == 1,
     }
 }
 
 impl Inner {
+    /// Whether this member, if it leads, has had a quorum's answer within its patience. Without
+    /// one nobody may be waiting for it any more, and what it would take could keep those who
+    /// hear it from electing another.
+    pub(crate) fn confirmed(&self) -> bool {
+        self.tracker.current().leader != Some(self.id)
+            || self.tracker.unanswered_since().elapsed() < self.pace().patience.election_max
+    }
+
     /// Says so when the members are too far from each other for the promise.
     fn warn_of_distance(&self, warned: &mut Option<Instant>, now: Instant) {
-        let most = self.timing.round_trip_max();
+        let timing = self.pace().lease;
+        let most = timing.round_trip_max();
         let others = self.members.borrow().len().saturating_sub(1);
         let Some(trip) = self.trips.median(others).filter(|trip| *trip > most) else {
             return;
@@ -51,11 +73,28 @@ impl Inner {
         *warned = Some(now);
         tracing::warn!(
             member = self.id,
-            failover_ms = self.timing.failover.as_millis() as u64,
+            failover_ms = timing.failover.as_millis() as u64,
             round_trip_ms = trip.as_millis() as u64,
             most_ms = most.as_millis() as u64,
             "the other members answer too late for the promise: the lease has gaps, or there \
              is none. Promise a longer failover_ms"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_leader_without_a_quorum_is_silent_and_heard_in_turn() {
+        let heard = |ms: u32| may_be_heard(ms * MS, 100 * MS);
+        assert!(heard(0) && heard(99));
+        assert!(!heard(100) && !heard(299));
+        assert!(heard(300) && heard(499));
+        assert!(!heard(500) && !heard(699));
+        assert!(heard(700));
     }
 }

@@ -9,13 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::watch;
+
 use super::{
     Leadership,
     leadership::{self, Observed},
     strain::Gauge,
 };
 use crate::{
-    MemberId, Pace, Reason, Timing,
+    MemberId, Pace, Reason, Timing, election,
     liveness::{
         Sign,
         rules::{self, Attempt, Step, Suspicion},
@@ -59,8 +61,9 @@ pub struct Tracker(leadership::Tracker);
 impl Tracker {
     /// Of a process that starts now.
     pub fn new(me: MemberId, timing: Timing, longest: Duration, now: Instant) -> Self {
-        let strain = Arc::new(Gauge::new(me, timing));
-        let tracker = leadership::Tracker::new(me, timing.into(), longest, strain, now);
+        let pace = watch::Sender::new(timing.into());
+        let strain = Arc::new(Gauge::new(me, pace.subscribe()));
+        let tracker = leadership::Tracker::new(me, pace, longest, strain, now);
         Tracker(tracker)
     }
 
@@ -105,7 +108,19 @@ impl Tracker {
         self.0.vote_received(term, received, told);
     }
 
-    /// It is about to ask for votes that ignore leases.
+    /// Whether it votes only for whom its leader has released it, or who comes after it.
+    pub fn stands_by_leader(&self, now: Instant) -> bool {
+        self.0.stands_by_leader(now)
+    }
+
+    /// When it stands for election, having drawn `part` (from 0 to 1) of the random time;
+    /// `None` where no leader is to be missed.
+    pub fn election_due(&self, part: f64) -> Option<Instant> {
+        let timing = self.0.pace().borrow().patience;
+        Some(election::due(self.0.last_word()?, &timing, part))
+    }
+
+    /// It is about to ask for votes.
     pub fn campaigns(&self, term: u64, reason: Reason, began: Instant) {
         self.0.campaigns(term, reason, began);
     }

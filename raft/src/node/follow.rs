@@ -51,7 +51,7 @@ pub(super) async fn metrics(node: Arc<Inner>) {
         let alone = only_voter(&seen, node.id);
         tokio::select! {
             changed = metrics.changed() => if changed.is_err() { return node.tracker.stopped() },
-            () = sleep_until((now + node.timing.heartbeat).into()), if alone => {}
+            () = sleep_until((now + node.pace().lease.heartbeat).into()), if alone => {}
         }
     }
 }

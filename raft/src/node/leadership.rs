@@ -14,6 +14,8 @@
 //! (see `network::pipeline`). A leader that is the only voter needs nobody's answer; its
 //! `heard_at` is the time at which it was seen to be so.
 
+mod patience;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -79,6 +81,7 @@ pub(crate) struct Tracker {
     pace: watch::Sender<Pace>,
     strain: Arc<Gauge>,
     state: Mutex<State>,
+    ballots: watch::Sender<Ballot>,
     out: watch::Sender<Leadership>,
 }
 
@@ -89,6 +92,8 @@ struct State {
     ballot: Ballot,
     /// When this member learned of it.
     since: Instant,
+    /// Whether this process has accepted an append, voted or asked for votes.
+    involved: bool,
     leading: bool,
     heard_at: Option<Instant>,
     leases: Leases,
@@ -114,7 +119,7 @@ impl Tracker {
     /// `longest`: see [`Heard::new`].
     pub(crate) fn new(
         me: MemberId,
-        pace: Pace,
+        pace: watch::Sender<Pace>,
         longest: Duration,
         strain: Arc<Gauge>,
         now: Instant,
@@ -123,24 +128,27 @@ impl Tracker {
             me,
             ..Leadership::default()
         };
+        let lease = pace.borrow().lease.lease;
         Tracker {
             me,
-            pace: watch::Sender::new(pace),
+            pace,
             strain,
             state: Mutex::new(State {
                 ballot: Ballot::default(),
                 since: now,
+                involved: false,
                 leading: false,
                 heard_at: None,
                 heard: Heard::new(now, longest),
                 stopped: false,
-                leases: Leases::new(now, pace.lease.lease),
+                leases: Leases::new(now, lease),
                 granted: Granted::default(),
                 lease_clear_at: None,
                 election: None,
                 campaign: None,
                 former: None,
             }),
+            ballots: watch::Sender::default(),
             out: watch::Sender::new(initial),
         }
     }
@@ -216,7 +224,8 @@ impl Tracker {
         if ballot < state.ballot {
             return;
         }
-        state.advance(ballot, now);
+        self.advance(&mut state, ballot, now);
+        state.involved = true;
         if let Some(last) = state.heard_at {
             self.strain.heartbeat(at.saturating_duration_since(last));
         }
@@ -232,7 +241,8 @@ impl Tracker {
     /// than the candidate's can still run that this member supported or had.
     pub(crate) fn voted(&self, ballot: Ballot, now: Instant) -> Duration {
         let mut state = self.state.lock();
-        state.advance(ballot, now);
+        self.advance(&mut state, ballot, now);
+        state.involved = true;
         self.publish(&state);
         state
             .heard
@@ -245,13 +255,13 @@ impl Tracker {
         self.state.lock().granted.note(term, received, left);
     }
 
-    /// This member is about to ask for votes in `term` with the flag that makes voters
-    /// ignore leases, because its leader has asked for it or has died.
+    /// This member is about to ask for votes in `term`.
     pub(crate) fn campaigns(&self, term: u64, reason: Reason, began: Instant) {
         let mut state = self.state.lock();
-        state.campaign = match state.campaign {
-            // Who was asked by the leader needs no death.
-            Some(c) if c.term == term && c.reason == Reason::Transfer => Some(c),
+        state.involved = true;
+        state.campaign = match state.campaign.filter(|c| c.term == term) {
+            // Who was asked by the leader needs no death, and after a death no timer.
+            Some(c) if c.reason == Reason::Transfer || reason == Reason::Timeout => Some(c),
             _ => Some(Campaign {
                 term,
                 reason,
@@ -288,7 +298,7 @@ impl Tracker {
         if ballot < state.ballot {
             return false;
         }
-        let elected = state.advance(ballot, now) && seen.leader == Some(self.me);
+        let elected = self.advance(&mut state, ballot, now) && seen.leader == Some(self.me);
         if elected {
             let own = state.heard.over_but(self.me);
             let others = state.granted.over(seen.term);
@@ -320,6 +330,15 @@ impl Tracker {
         self.publish(&state);
     }
 
+    /// Moves on to a later ballot; whatever was known of the one before is void.
+    fn advance(&self, state: &mut State, ballot: Ballot, now: Instant) -> bool {
+        let later = state.advance(ballot, now);
+        if later {
+            self.ballots.send_replace(ballot);
+        }
+        later
+    }
+
     fn publish(&self, state: &State) {
         let known = state.ballot.committed && !state.stopped;
         let leader = known.then_some(state.ballot.member);
@@ -344,7 +363,6 @@ impl Tracker {
 }
 
 impl State {
-    /// Moves on to a later ballot; whatever was known of the one before is void.
     fn advance(&mut self, ballot: Ballot, now: Instant) -> bool {
         if ballot <= self.ballot {
             return false;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{Member, MemberId, Timing};
+use crate::{Member, MemberId, Pace};
 
 /// How a member is set up.
 #[derive(Clone, Debug)]
@@ -11,8 +11,8 @@ pub struct Options {
     pub dir: PathBuf,
     /// What the group is told of this member.
     pub member: Member,
-    /// The timers.
-    pub timing: Timing,
+    /// The timers at first; [`Node::set_pace`](crate::Node::set_pace) changes them.
+    pub pace: Pace,
     /// When snapshots are taken.
     pub snapshot: SnapshotPolicy,
     /// How long to wait for the lock on `dir`.

@@ -126,7 +126,7 @@ impl Inner {
                 command.len()
             ));
         }
-        if !self.running() {
+        if !self.running() || !self.confirmed() {
             return Tried::NotHere(None);
         }
         let Some(permit) = self.room.take(command.len(), deadline).await else {
@@ -214,7 +214,7 @@ impl Inner {
         let call = peer.control.propose(request);
         let mut until = retry.deadline;
         if planted(Mutant::BlindRetry) || planted(Mutant::UnknownToldAsFailed) {
-            until = until.min(Instant::now() + self.timing.failover / 12);
+            until = until.min(Instant::now() + self.pace().patience.failover / 12);
         }
         let answer = tokio::select! {
             answer = timeout_at(until.into(), call) => answer,
@@ -262,7 +262,11 @@ impl Inner {
                 return std::future::pending().await;
             }
             // It may have been a blink.
-            let grace = self.timing.failover.max(Duration::from_millis(200));
+            let grace = self
+                .pace()
+                .patience
+                .failover
+                .max(Duration::from_millis(200));
             let back = seen.wait_for(|l| l.leader == Some(leader));
             if timeout(grace, back).await.is_err() {
                 return;

@@ -67,7 +67,7 @@ impl Node {
 impl Inner {
     /// The index to wait for, confirmed by a quorum; or who may know it instead.
     pub(crate) async fn read_index_here(&self, deadline: Instant) -> Result<u64, Option<MemberId>> {
-        if !self.running() {
+        if !self.running() || !self.confirmed() {
             return Err(None);
         }
         if planted(Mutant::ReadWithoutQuorum) && self.tracker.current().leading {
@@ -75,7 +75,7 @@ impl Inner {
         }
         let left = deadline.saturating_duration_since(Instant::now());
         let option = LinearizerOption::from(ReadPolicy::ReadIndex)
-            .with_wait_timeout(left.min(self.timing.election_max));
+            .with_wait_timeout(left.min(self.pace().patience.election_max));
         match timeout(left, self.raft.get_read_log_id(option)).await {
             Ok(Ok((index, _))) => Ok(index.index()),
             Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to)))) => {
@@ -93,7 +93,7 @@ impl Inner {
     ) -> Result<u64, Option<MemberId>> {
         let mut peer = self.peers.get(leader).ok_or(None)?;
         // A leader that is gone without a word must not use up the time for its successor.
-        let patience = Duration::from_millis(retry.left_ms()).min(self.timing.failover);
+        let patience = Duration::from_millis(retry.left_ms()).min(self.pace().patience.failover);
         let request = peer::ReadIndexRequest {
             deadline_ms: patience.as_millis() as u64,
         };

@@ -38,7 +38,7 @@ pub(super) async fn follow(node: Arc<Inner>) {
         });
         tokio::select! {
             changed = signs.changed() => if changed.is_err() { return },
-            () = sleep(node.timing.heartbeat) => {}
+            () = sleep(node.pace().lease.heartbeat) => {}
         }
     }
 }
@@ -46,7 +46,8 @@ pub(super) async fn follow(node: Arc<Inner>) {
 impl Inner {
     pub(super) fn silent_now(&self) -> BTreeSet<MemberId> {
         let now = Instant::now();
-        let limit = (self.timing.heartbeat * HEARTBEATS).max(LEAST) + self.timing.heartbeat;
+        let heartbeat = self.pace().lease.heartbeat;
+        let limit = (heartbeat * HEARTBEATS).max(LEAST) + heartbeat;
         let gone = self.liveness.gone();
         let leadership = self.tracker.current();
         let elected = leadership.election.map(|e| e.elected_at);

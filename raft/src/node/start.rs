@@ -21,15 +21,22 @@ use super::{
     strain::{self, Gauge},
 };
 use crate::{
-    Machine, MemberId,
+    Machine, MemberId, election,
     liveness::{self, Liveness},
     membership,
     network::{Dial, Links, MAX_INCOMING, Peers, RoundTrips},
     storage::{self, Marker, Opened},
+    timing::FAILOVER_MS_MAX,
 };
 
 /// The id of the member that bootstraps.
 const FIRST: MemberId = 1;
+
+/// How long openraft waits for an answer, in milliseconds: longer than any promise lets one take.
+const OPENRAFT_ANSWER_MS: u64 = FAILOVER_MS_MAX / 6;
+
+/// How long openraft would have patience, in milliseconds: longer than any promise asks for.
+const OPENRAFT_ELECTION_MS: u64 = FAILOVER_MS_MAX / 3;
 
 impl Node {
     /// Opens the data folder and starts. Peers reach it once [`Node::routes`] is served.
@@ -65,17 +72,18 @@ impl Node {
         let own = settle(&mut opened, birth, &options.dir)?;
 
         let config = Arc::new(config(&options, &own.cluster)?);
-        let strain = Arc::new(Gauge::new(own.id, options.timing));
+        let pace = watch::Sender::new(options.pace);
+        let strain = Arc::new(Gauge::new(own.id, pace.subscribe()));
+        let peers = Arc::new(Peers::new(&own.cluster, pace.subscribe(), dial));
         // A folder from before its first answer says nothing.
-        let longest = opened.longest.kept().max(options.timing.lease);
+        let longest = opened.longest.kept().max(options.pace.lease.lease);
         let tracker = Arc::new(Tracker::new(
             own.id,
-            options.timing.into(),
+            pace,
             longest,
             strain.clone(),
             Instant::now(),
         ));
-        let peers = Arc::new(Peers::new(&own.cluster, options.timing, dial));
         let trips = Arc::new(RoundTrips::default());
         let links = Links {
             peers: peers.clone(),
@@ -99,7 +107,6 @@ impl Node {
         let inner = Arc::new(Inner {
             id: own.id,
             cluster: own.cluster,
-            timing: options.timing,
             member: options.member,
             raft,
             tracker,
@@ -127,6 +134,7 @@ impl Node {
         inner.spawn(follow::snapshots(inner.clone(), growth));
         inner.spawn(history::purge(inner.clone(), options.snapshot, history));
         inner.spawn(beat::keep(inner.clone()));
+        inner.spawn(election::keep(inner.clone()));
         inner.spawn(liveness::keep(inner.clone()));
         inner.spawn(liveness::stand(inner.clone()));
         inner.spawn(silence::follow(inner.clone()));
@@ -188,25 +196,27 @@ fn settle(opened: &mut Opened, birth: Birth, dir: &Path) -> Result<Admission, St
 }
 
 fn config(options: &Options, cluster: &str) -> Result<Config, StartError> {
-    let ms = |d: std::time::Duration| d.as_millis() as u64;
-    let timing = options.timing;
     let config = Config {
         cluster_name: cluster.to_owned(),
-        // How long an answer may take; `beat` keeps the period.
+        // Whatever goes by the promise is kept beside it: heartbeats and the silence of a
+        // leader without a quorum by `beat`, elections and the patience of voters by
+        // `election`, the answer's time by the network. Its own timers don't tick; what else
+        // it does with their lengths is to take no writes as leader after `max` without a
+        // quorum's answer, of which `propose` is ahead.
+        enable_tick: false,
         enable_heartbeat: false,
-        heartbeat_interval: ms(timing.answer()),
-        election_timeout_min: ms(timing.election_min),
-        election_timeout_max: ms(timing.election_max),
-        // A leader that no quorum answers falls silent for this long, so that whoever it still
-        // reaches may elect another. It must be two of its leases at least.
-        quorum_loss_probe_interval: Some(2 * ms(timing.election_max)),
+        enable_elect: false,
+        enable_pre_vote: Some(false),
+        heartbeat_interval: OPENRAFT_ANSWER_MS,
+        election_timeout_min: OPENRAFT_ELECTION_MS,
+        election_timeout_max: OPENRAFT_ELECTION_MS + 1,
+        quorum_loss_probe_interval: None,
         snapshot_policy: LogPolicy::LogsSinceLast(options.snapshot.entries.max(1)),
         // Purged by `history`, which knows who lags.
         max_in_snapshot_log_to_keep: u64::MAX,
         max_payload_entries: 1024,
         api_channel_size: Some(16 * 1024),
         notification_channel_size: Some(16 * 1024),
-        enable_pre_vote: Some(true),
         // A leader that restarts has lost its leases and its reign; it asks for votes.
         enable_leader_restore: Some(false),
         // Without it openraft ends when it finds that what it took for done is not there: by a

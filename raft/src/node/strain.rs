@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::sleep};
 
-use crate::{MemberId, Timing};
+use crate::{MemberId, Pace};
 
 /// At most one line in the log in this time.
 const WARN_PAUSE: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ pub struct Strain {
 /// Counts them.
 pub(crate) struct Gauge {
     me: MemberId,
-    timing: Timing,
+    pace: watch::Receiver<Pace>,
     seen: watch::Sender<Strain>,
     warned: Mutex<Option<Instant>>,
 }
@@ -52,10 +52,10 @@ enum Sign {
 }
 
 impl Gauge {
-    pub(super) fn new(me: MemberId, timing: Timing) -> Self {
+    pub(super) fn new(me: MemberId, pace: watch::Receiver<Pace>) -> Self {
         Gauge {
             me,
-            timing,
+            pace,
             seen: watch::Sender::default(),
             warned: Mutex::new(None),
         }
@@ -67,7 +67,7 @@ impl Gauge {
 
     /// The leader was heard, so long after the last time.
     pub(super) fn heartbeat(&self, gap: Duration) {
-        let allowed = self.timing.election_max;
+        let allowed = self.pace.borrow().patience.election_max;
         if gap <= allowed * 2 {
             self.note(Sign::Heartbeat, gap, allowed);
         }
@@ -75,7 +75,7 @@ impl Gauge {
 
     /// This leader's lease was renewed, so long after the last renewal's start.
     pub(super) fn renewal(&self, gap: Duration) {
-        let allowed = self.timing.lease;
+        let allowed = self.pace.borrow().lease.lease;
         if gap <= allowed * 2 {
             self.note(Sign::Renewal, gap, allowed);
         }
@@ -83,7 +83,8 @@ impl Gauge {
 
     /// This process ran so much later than it wanted to.
     fn late(&self, by: Duration) {
-        self.note(Sign::Stall, by, self.timing.lease);
+        let allowed = self.pace.borrow().lease.lease;
+        self.note(Sign::Stall, by, allowed);
     }
 
     fn note(&self, sign: Sign, gap: Duration, allowed: Duration) {
@@ -127,7 +128,7 @@ impl Gauge {
         let seen = *self.seen.borrow();
         tracing::warn!(
             member = self.me,
-            failover_ms = self.timing.failover.as_millis() as u64,
+            failover_ms = self.pace.borrow().lease.failover.as_millis() as u64,
             gap_ms,
             percent,
             heartbeats_late = seen.heartbeats_late,
@@ -141,8 +142,8 @@ impl Gauge {
 
 /// Measures how late this process runs.
 pub(super) async fn stalls(gauge: std::sync::Arc<Gauge>) {
-    let pause = gauge.timing.heartbeat;
     loop {
+        let pause = gauge.pace.borrow().lease.heartbeat;
         let began = Instant::now();
         sleep(pause).await;
         gauge.late(began.elapsed().saturating_sub(pause));
@@ -152,11 +153,13 @@ pub(super) async fn stalls(gauge: std::sync::Arc<Gauge>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Timing;
 
     const MS: Duration = Duration::from_millis(1);
 
     fn gauge() -> Gauge {
-        Gauge::new(1, Timing::from_failover_ms(500).unwrap())
+        let timing = Timing::from_failover_ms(500).unwrap();
+        Gauge::new(1, watch::Sender::new(timing.into()).subscribe())
     }
 
     fn seen(gauge: &Gauge) -> Strain {

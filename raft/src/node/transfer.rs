@@ -47,7 +47,7 @@ impl Node {
             .await
             .map_err(stopped)?;
         // It asks for votes once it has the log on disk, for which it takes its time.
-        let patience = began + node.timing.election_max;
+        let patience = began + node.pace().patience.election_max;
         let taken = tokio::select! {
             biased;
             leader = node.successor(term, patience.min(deadline)) => leader,
@@ -64,7 +64,7 @@ impl Node {
         // Whoever waits for it or not: until it is done there may be no leader.
         let recovering = node.clone();
         tokio::spawn(async move { recovering.recover(target).await });
-        let until = (began + node.timing.failover).min(deadline);
+        let until = (began + node.pace().patience.failover).min(deadline);
         let leader = node.successor(term, until).await;
         match leader {
             Some(leader) if leader != node.id => Ok(leader),

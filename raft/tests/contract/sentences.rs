@@ -203,6 +203,35 @@ async fn a_leader_that_restarts_does_not_lead() {
     }
 }
 
+/// `node/start.rs`: with its tick off openraft neither campaigns nor beats, however short its
+/// timers are. With it the same test sees it.
+#[tokio::test]
+async fn without_its_tick_it_keeps_no_timers() {
+    for ticks in [false, true] {
+        let group = Group::led_by_one().await;
+        for id in [2, 3] {
+            group.raft(id).shutdown().await.unwrap();
+            let short = Config {
+                heartbeat_interval: 10,
+                election_timeout_min: 50,
+                election_timeout_max: 80,
+                enable_tick: ticks,
+                ..config()
+            };
+            group.start(id, short).await;
+        }
+        group.links.0.lock().asked.clear();
+        let campaign = async {
+            while group.links.0.lock().asked.is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let patience = Duration::from_millis(if ticks { 20_000 } else { 800 });
+        let campaigned = tokio::time::timeout(patience, campaign).await.is_ok();
+        assert_eq!(campaigned, ticks);
+    }
+}
+
 /// `node/start.rs`, and the profile in `Cargo.toml`: a leader ends when it finds that what it
 /// took for done is not there. That is a `debug_assert!`.
 #[tokio::test]

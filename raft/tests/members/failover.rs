@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use quorate_raft::Birth;
+use quorate_raft::{Birth, Timing};
 
 use crate::group::{Group, until};
 
@@ -194,4 +194,30 @@ async fn a_distance_that_is_too_far_is_measured_and_passes() {
     let leader = group.settled().await;
     group.all[leader].write(1).await.unwrap();
     group.same().await;
+}
+
+/// No member is started again, and nobody is elected for the change itself.
+#[tokio::test]
+async fn patience_follows_the_pace_while_a_member_runs() {
+    let group = Group::start(3, 300).await;
+    let mut lost = group.settled().await;
+    let term = group.all[lost].node().leadership().borrow().term;
+    for failover_ms in [3_000, 300, 3_000] {
+        let timing = Timing::from_failover_ms(failover_ms).unwrap();
+        for one in &group.all {
+            one.node().set_pace(timing.into());
+        }
+        // Heard by the timers that are in force now.
+        group.all[lost].write(failover_ms).await.unwrap();
+        let since = Instant::now();
+        group.silence(lost, true);
+        let took = successor(&group, lost, since).await;
+        group.silence(lost, false);
+        println!("{failover_ms} ms: {took:?}");
+        assert!(took > timing.election_max, "{took:?} of {failover_ms} ms");
+        assert!(took < timing.failover * 2, "{took:?} of {failover_ms} ms");
+        lost = group.settled().await;
+    }
+    let now = group.all[lost].node().leadership().borrow().term;
+    assert!(now <= term + 6, "term {term} became {now}");
 }

@@ -74,7 +74,7 @@ impl One {
         let options = Options {
             dir: self.dir.path().to_owned(),
             member: self.member.clone(),
-            timing: self.timing,
+            pace: self.timing.into(),
             snapshot: self.snapshot,
             lock_wait: Duration::from_secs(30),
         };

@@ -283,7 +283,7 @@ async fn a_member() {
     let options = Options {
         dir: told.dir,
         member: told.member.clone(),
-        timing: Timing::from_failover_ms(told.failover_ms).unwrap(),
+        pace: Timing::from_failover_ms(told.failover_ms).unwrap().into(),
         snapshot: SNAPSHOTS,
         lock_wait: Duration::from_secs(10),
     };

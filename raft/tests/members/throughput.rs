@@ -39,8 +39,8 @@ async fn sixty_four_writers_share_each_fsync() {
         println!("at the {what}: {per_fsync:.1} entries per fsync, {per_second:.0} writes/s");
         assert!(entries >= WRITERS * EACH);
         // The faster the disk, the fewer gather while it syncs; alone each would have its own.
-        // The slower the way to the leader (and openraft checks itself all along it), the fewer.
-        assert!(per_fsync > 2.0, "{per_fsync} entries per fsync");
+        // The slower the way to the leader, the fewer.
+        assert!(per_fsync > 4.0, "{per_fsync} entries per fsync");
     }
     group.same().await;
 }

@@ -60,7 +60,7 @@ impl Face {
                 name: "one".into(),
                 ..Member::default()
             },
-            timing,
+            pace: timing.into(),
             snapshot: SnapshotPolicy {
                 entries: 1000,
                 bytes: 1 << 20,

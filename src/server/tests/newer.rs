@@ -95,7 +95,7 @@ async fn a_member_whose_log_holds_a_command_of_a_newer_version_does_not_serve() 
         let settings = settings(dir.path(), ports());
         let timing = Timing::from_failover_ms(settings.failover_ms).unwrap();
         let node = Node::start(
-            options(&settings, timing),
+            options(&settings, timing.into()),
             quorate_raft::Birth::Bootstrap,
             Newer,
         );

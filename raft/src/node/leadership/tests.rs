@@ -1,17 +1,13 @@
 use super::*;
-use crate::{Timing, timing::lease_elsewhere};
+use crate::{Timing, election::LastWord, timing::lease_elsewhere};
 
 const MS: Duration = Duration::from_millis(1);
 
 fn tracker() -> Tracker {
     let timing = Timing::from_failover_ms(500).unwrap();
-    Tracker::new(
-        1,
-        timing.into(),
-        timing.lease,
-        Arc::new(Gauge::new(1, timing)),
-        Instant::now(),
-    )
+    let pace = watch::Sender::new(timing.into());
+    let strain = Arc::new(Gauge::new(1, pace.subscribe()));
+    Tracker::new(1, pace, timing.lease, strain, Instant::now())
 }
 
 fn ballot(term: u64, member: MemberId, committed: bool) -> Ballot {
@@ -177,4 +173,42 @@ fn a_longer_lease_counts_from_what_is_sent_with_it() {
     // A shorter one counts at once.
     t.set_pace(Timing::from_failover_ms(500).unwrap().into());
     assert_eq!(t.current().lease, short);
+}
+
+#[test]
+fn stands_by_a_leader_for_as_long_as_its_patience_lasts() {
+    let (now, stands) = (Instant::now() + 1000 * MS, Tracker::stands_by_leader);
+    let t = tracker();
+    assert!(!stands(&t, now));
+    accepted(&t, ballot(2, 2, true), now);
+    assert!(stands(&t, now + 164 * MS) && !stands(&t, now + 165 * MS));
+    t.set_pace(Timing::from_failover_ms(1000).unwrap().into());
+    assert!(stands(&t, now + 329 * MS) && !stands(&t, now + 330 * MS));
+    t.voted(ballot(3, 3, false), now);
+    assert!(!stands(&t, now));
+    // Itself, by its quorum's answers.
+    observe(&t, leads(4, false, None));
+    assert!(!stands(&t, now));
+    observe(&t, leads(4, true, Some(now)));
+    assert!(stands(&t, now + 329 * MS) && !stands(&t, now + 330 * MS));
+}
+
+#[test]
+fn the_last_word_is_of_a_leader_or_else_of_a_vote() {
+    let t = tracker();
+    assert!(matches!(t.last_word(), Some(LastWord::Nothing(_))));
+    // What stands on disk is no word of this process's life.
+    let kept = Observed {
+        leader: Some(2),
+        ..leads(5, false, None)
+    };
+    observe(&t, kept);
+    assert!(matches!(t.last_word(), Some(LastWord::Nothing(_))));
+    let now = Instant::now() + 1000 * MS;
+    accepted(&t, ballot(5, 2, true), now);
+    assert_eq!(t.last_word(), Some(LastWord::Leader(now)));
+    t.voted(ballot(6, 3, false), now + 5 * MS);
+    assert_eq!(t.last_word(), Some(LastWord::Vote(now + 5 * MS)));
+    observe(&t, leads(7, false, None));
+    assert_eq!(t.last_word(), None);
 }

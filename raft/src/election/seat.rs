@@ -1,0 +1,54 @@
+//! Where openraft stands, at one moment: what an election is decided by.
+
+use std::collections::BTreeSet;
+
+use openraft::ServerState;
+
+use crate::{
+    MemberId,
+    node::Inner,
+    storage::types::{LogId, Vote},
+};
+
+/// openraft's state, at one moment.
+pub(crate) struct Seat {
+    pub(crate) vote: Vote,
+    pub(crate) last: Option<LogId>,
+    /// The sets of the effective membership.
+    pub(crate) voters: Vec<BTreeSet<MemberId>>,
+    /// Whether it leads, or has asked for votes and not heard of another vote since.
+    pub(crate) standing: bool,
+    /// Whether this member is a voter of the effective membership or of the committed one.
+    pub(crate) votes: bool,
+}
+
+impl Seat {
+    /// Whether nobody else is needed to elect `me`.
+    pub(crate) fn alone(&self, me: MemberId) -> bool {
+        !self.voters.is_empty() && self.voters.iter().all(|set| set.iter().eq([&me]))
+    }
+}
+
+impl Inner {
+    /// `None` once openraft has stopped.
+    pub(crate) async fn seat(&self) -> Option<Seat> {
+        let me = self.id;
+        let read = self.raft.with_raft_state(move |s| {
+            let membership = &s.membership_state;
+            let all = [membership.effective(), membership.committed()];
+            let votes = all.iter().any(|it| it.voter_ids().any(|id| id == me));
+            Seat {
+                vote: *s.vote_ref(),
+                last: s.log_ids.last().copied(),
+                voters: membership
+                    .effective()
+                    .membership()
+                    .get_joint_config()
+                    .clone(),
+                standing: matches!(s.server_state, ServerState::Candidate | ServerState::Leader),
+                votes,
+            }
+        });
+        read.await.ok()
+    }
+}

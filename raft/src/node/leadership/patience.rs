@@ -1,0 +1,53 @@
+//! For how long this member waits for a leader, or a leader for its quorum.
+
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::{Ballot, Tracker};
+use crate::election::LastWord;
+
+impl Tracker {
+    /// Follows the latest ballot.
+    pub(crate) fn ballots(&self) -> watch::Receiver<Ballot> {
+        self.ballots.subscribe()
+    }
+
+    /// What was last heard; `None` where no leader is to be missed: this member leads, or stops.
+    pub(crate) fn last_word(&self) -> Option<LastWord> {
+        let state = self.state.lock();
+        if state.stopped || state.ballot.committed && state.ballot.member == self.me {
+            return None;
+        }
+        Some(match state.heard_at {
+            Some(at) => LastWord::Leader(at),
+            None if state.involved => LastWord::Vote(state.since),
+            None => LastWord::Nothing(state.since),
+        })
+    }
+
+    /// Returns when a leader has been heard, or a quorum has answered this one, after `since`.
+    pub(crate) async fn heard_after(&self, since: Instant) {
+        let mut seen = self.out.subscribe();
+        let heard = seen.wait_for(|it| it.heard_at.is_some_and(|at| at > since));
+        if heard.await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Whether this member stands by a leader: it has heard one or, leading itself, a quorum's
+    /// answer, for as long as its patience lasts.
+    pub(crate) fn stands_by_leader(&self, now: Instant) -> bool {
+        let seen = self.current();
+        let patience = self.pace.borrow().patience.election_max;
+        let recent = |at| now.saturating_duration_since(at) < patience;
+        seen.leader.is_some() && seen.heard_at.is_some_and(recent)
+    }
+
+    /// Since when this leader has had no answer of a quorum: from the sending of the last that
+    /// was answered, or from its election.
+    pub(crate) fn unanswered_since(&self) -> Instant {
+        let state = self.state.lock();
+        state.heard_at.unwrap_or(state.since)
+    }
+}
