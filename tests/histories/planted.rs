@@ -14,7 +14,13 @@ const BUGS: &[(Mutant, &[&str])] = &[
     (Mutant::EpochNotIncreased, &["EpochsGrow"]),
     (
         Mutant::LeaseCheckRemoved,
-        &["NoLongerThanTheLease", "OneAtATime", "OneHolder"],
+        &[
+            "NoLongerThanTheLease",
+            "OneAtATime",
+            "OneHolder",
+            // The page lets act whatever was revoked, too.
+            "ReleasedForGood",
+        ],
     ),
     (Mutant::LeaseLengthIgnored, &["VotesTellAll", "OneAtATime"]),
     (Mutant::LeaseTooLong, &["NoLongerThanTheLease"]),
