@@ -55,7 +55,7 @@ pub const MUTANTS: &[Mutant] = &[
     product("gateway-ignores-epochs", "mutex", "pause-leader", 24),
     product("acked-before-service", "queue", "pause-leader", 20),
     product("watch-drops-event", "watch", "kill", 12),
-    product("doubt-forgotten", "sends", "rabbit-held", 40),
+    product("doubt-forgotten", "sends", "rabbit-held", 30),
     product("unknown-command-passed-over", "set", "kill", 12),
     product("validated-in-apply", "set", "kill", 15),
     harness("timeout-is-fail", "register", "latency", 40),

@@ -80,11 +80,11 @@ fn credentials_of_a_management_face_stay_when_left_out() {
     assert_eq!(put(1, whole), whole);
     assert_eq!(put(2, "http://rabbit:15672/"), whole);
     assert_eq!(put(3, "http://rabbit:15673/"), "http://rabbit:15673/");
-    let whole = "https://admin:two@RABBIT:443/root/";
+    let whole = "https://admin:two@RABBIT:443/rabbit/";
     assert_eq!(put(4, whole), whole);
-    assert_eq!(put(5, "https://rabbit/root/"), whole);
+    assert_eq!(put(5, "https://rabbit/rabbit/"), whole);
     assert_eq!(
-        put(6, "https://other@rabbit/root/"),
-        "https://other@rabbit/root/"
+        put(6, "https://other@rabbit/rabbit/"),
+        "https://other@rabbit/rabbit/"
     );
 }
