@@ -81,9 +81,9 @@ histories: setup ## the fence's deciders in made-up groups, thousands of histori
 		cargo test --workspace $(CARGO_FLAGS) $(GUARDED) --test histories -- --nocapture histories_hold
 
 # The tests build the program with the bugs in its place, so it is built again after them.
-histories-selftest: setup ## planted bugs of the fence have to be found by the histories
+histories-selftest: setup ## planted bugs of the fence have to be found by the histories (SEEDS=20, BUGS=lease-too-long,...)
 	@failed=0; \
-	cargo test --workspace $(CARGO_FLAGS) $(GUARDED) --features quorate/mutants --test histories -- --nocapture planted || failed=1; \
+	HISTORIES_SEEDS=$(or $(SEEDS),1) HISTORIES_BUGS=$(BUGS) cargo test --workspace $(CARGO_FLAGS) $(GUARDED) --features quorate/mutants --test histories -- --nocapture planted || failed=1; \
 	cargo build --workspace $(CARGO_FLAGS) $(GUARDED) || failed=1; \
 	exit $$failed
 
@@ -102,9 +102,8 @@ mutants: setup ## build quorate-mutants, which has planted bugs that tests have 
 	cargo build --workspace $(CARGO_FLAGS) $(GUARDED) --features quorate/mutants --bin quorate-mutants
 	@QUORATE_MUTANT=which $(MUTANTS) 2>&1 | grep '^  [a-z-]*: '
 
-SEEDS ?= 20
 chaos-selftest: build mutants ## bugs that are planted have to be caught by the chaos suite (SEEDS=20)
-	$(JEPSEN) selftest --seeds $(SEEDS) --quorate $(MUTANTS) $(ARGS)
+	$(JEPSEN) selftest --seeds $(or $(SEEDS),20) --quorate $(MUTANTS) $(ARGS)
 
 verify: ## check the form of everything; writes nothing
 	cargo fmt --all --check

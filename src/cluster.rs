@@ -105,13 +105,17 @@ impl Cluster {
         Some((revision, answer))
     }
 
-    /// Writes as leader of exactly this term: never forwarded, never retried.
+    /// Writes as leader of exactly this term: never forwarded, never retried. What this
+    /// member's rules refuse is not proposed, as in [`Cluster::propose`].
     pub async fn propose_in_term(
         &self,
         term: u64,
         command: Command,
         deadline: Instant,
     ) -> Result<(u64, Answer), ProposeError> {
+        if let Err(errors) = command.check() {
+            return Ok((0, Answer::Invalid(errors)));
+        }
         let proposed = self.node.propose_in_term(term, command.encode(), deadline);
         read_answer(proposed.await?)
     }

@@ -40,7 +40,8 @@ impl raft::Machine for Replica {
             leader,
             bytes,
         } = entry;
-        let command = match Command::decode(Bytes::copy_from_slice(bytes)) {
+        let known = Command::decode(Bytes::copy_from_slice(bytes)).and_then(promised);
+        let command = match known {
             Ok(command) if !passed_over(&command) => command,
             Err(error) if !planted(Mutant::UnknownCommandPassedOver) => {
                 return Err(io::Error::other(UnknownCommand::at(index, error)));
@@ -63,8 +64,41 @@ impl raft::Machine for Replica {
     }
 
     fn restore(&mut self, snapshot: &mut dyn Read) -> io::Result<()> {
-        self.machine.restore(snapshot)
+        let mut restored = Machine::default();
+        restored.restore(snapshot)?;
+        if let Some(promise) = restored.state().failover() {
+            for failover_ms in [promise.target_ms, promise.patience_ms(), promise.lease_ms()] {
+                can_promise(failover_ms).map_err(|error| {
+                    io::Error::other(format!(
+                        "the snapshot can't be read: {}: run the version that wrote it",
+                        told(error)
+                    ))
+                })?;
+            }
+        }
+        self.machine = restored;
+        Ok(())
     }
+}
+
+/// Refuses a promise that this version can't make: a member that goes by another one than
+/// the cluster's has other leases than the others count on.
+fn promised(command: Command) -> Result<Command, FieldError> {
+    if let Command::SetFailover { failover_ms, .. } = &command {
+        can_promise(*failover_ms)?;
+    }
+    Ok(command)
+}
+
+fn can_promise(failover_ms: u64) -> Result<(), FieldError> {
+    let unknown = |it: raft::TimingError| FieldError {
+        field: String::new(),
+        value: String::new(),
+        problem: it.to_string(),
+    };
+    raft::Timing::from_failover_ms(failover_ms)
+        .map(|_| ())
+        .map_err(unknown)
 }
 
 /// The log holds a command that this version does not know.
@@ -80,13 +114,15 @@ struct UnknownCommand {
 
 impl UnknownCommand {
     fn at(index: u64, error: FieldError) -> UnknownCommand {
-        let mut what = vec![error.field, error.value, error.problem];
-        what.retain(|part| !part.is_empty());
-        UnknownCommand {
-            index,
-            what: what.join(" "),
-        }
+        let what = told(error);
+        UnknownCommand { index, what }
     }
+}
+
+fn told(error: FieldError) -> String {
+    let mut what = vec![error.field, error.value, error.problem];
+    what.retain(|part| !part.is_empty());
+    what.join(" ")
 }
 
 /// Planted: what a member of an older version does not know of what the others write.
@@ -191,6 +227,30 @@ mod tests {
             let whole = error.contains("entry 57") && error.contains("a newer version wrote it");
             assert!(whole && error.contains(says), "{error}");
         }
+        assert_eq!(replica.machine, before);
+    }
+
+    #[test]
+    fn a_promise_that_this_version_can_not_make_is_an_error() {
+        let set = Command::SetFailover {
+            failover_ms: 90_000,
+            first: true,
+        };
+        let (mut replica, _view) = Replica::new();
+        let error = replica.apply(entry(57, &set.encode())).unwrap_err();
+        let says = "(failover_ms is 90000; it must be from 100 to 60000): a newer version";
+        assert!(error.to_string().contains(says), "{error}");
+        let mut newer = Machine::default();
+        newer.apply(1, 1, 1, &set);
+        let mut bytes = Vec::new();
+        newer.state().write_to(&mut bytes).unwrap();
+        let before = replica.machine.clone();
+        let error = replica.restore(&mut &bytes[..]).unwrap_err().to_string();
+        assert!(
+            error.starts_with("the snapshot can't be read: failover_ms is 90000"),
+            "{error}"
+        );
+        assert!(error.ends_with("run the version that wrote it"), "{error}");
         assert_eq!(replica.machine, before);
     }
 

@@ -83,6 +83,8 @@ mutants! {
         "Who resumes a watch is not sent the first change that it has missed."
     DoubtForgotten "doubt-forgotten"
         "Of a message that an earlier try may have sent, the caller is told what the latest try says: that it was not sent."
+    ValidatedInApply "validated-in-apply"
+        "A member refuses values when they are applied, by a limit on their length that each process draws anew."
     UnknownCommandPassedOver "unknown-command-passed-over"
         "A member passes over commands that it does not know, each member over some puts of its own, and goes on."
 }

@@ -101,6 +101,9 @@ fn done(answer: (u64, Answer)) -> Result<(), ProposeError> {
     match answer {
         (_, Answer::Done { .. }) => Ok(()),
         (_, Answer::Ignored(why)) => Err(ProposeError::Refused(why)),
+        (0, Answer::Invalid(errors)) => Err(ProposeError::Refused(format!(
+            "it was not proposed: {errors:?}"
+        ))),
         (index, answer) => Err(ProposeError::Refused(format!(
             "log index {index} was answered {answer:?}"
         ))),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use super::{Answer, MemberId, command::error, resource::check_name};
+use super::{Answer, FieldError, MemberId, command::error, resource::check_name};
 
 /// The most services that one program can announce.
 const SERVICES_MAX: usize = 1000;
@@ -52,33 +52,6 @@ impl Announcements {
     }
 
     pub fn announce(&mut self, index: u64, member: MemberId, mut said: Announced) -> Answer {
-        let Announced {
-            services, version, ..
-        } = &said;
-        let mut errors = Vec::new();
-        if member == 0 {
-            errors.push(error("member", "0", "must be a member's id"));
-        }
-        if services.len() > SERVICES_MAX {
-            let problem = format!("must be at most {SERVICES_MAX}");
-            errors.push(error("services", services.len().to_string(), problem));
-        }
-        if version.len() > VERSION_BYTES_MAX {
-            let problem = format!("must have at most {VERSION_BYTES_MAX} bytes");
-            errors.push(error(
-                "version",
-                format!("{} bytes", version.len()),
-                problem,
-            ));
-        }
-        for name in services {
-            if let Err(problem) = check_name(name) {
-                errors.push(error("services", name, problem));
-            }
-        }
-        if !errors.is_empty() {
-            return Answer::Invalid(errors);
-        }
         said.services.sort_unstable();
         said.services.dedup();
         let before = self.by_member.get(&member);
@@ -93,4 +66,29 @@ impl Announcements {
         self.by_member.insert(member, Arc::new(said));
         Answer::done(index, created)
     }
+}
+
+pub(super) fn check(member: MemberId, services: &[String], version: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if member == 0 {
+        errors.push(error("member", "0", "must be a member's id"));
+    }
+    if services.len() > SERVICES_MAX {
+        let problem = format!("must be at most {SERVICES_MAX}");
+        errors.push(error("services", services.len().to_string(), problem));
+    }
+    if version.len() > VERSION_BYTES_MAX {
+        let problem = format!("must have at most {VERSION_BYTES_MAX} bytes");
+        errors.push(error(
+            "version",
+            format!("{} bytes", version.len()),
+            problem,
+        ));
+    }
+    for name in services {
+        if let Err(problem) = check_name(name) {
+            errors.push(error("services", name, problem));
+        }
+    }
+    errors
 }

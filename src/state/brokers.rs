@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use imbl::OrdMap;
 
-use super::{Answer, MemberId, command::error};
+use super::{Answer, FieldError, MemberId, command::error};
 
 /// The most connections that one member can record.
 pub const CONNECTIONS_MAX: usize = 1000;
@@ -56,28 +56,6 @@ impl Brokers {
         member: MemberId,
         connections: &Connections,
     ) -> Answer {
-        let mut errors = Vec::new();
-        if member == 0 {
-            errors.push(error("member", "0", "must be a member's id"));
-        }
-        if connections.len() > CONNECTIONS_MAX {
-            let problem = format!("must be at most {CONNECTIONS_MAX}");
-            errors.push(error("connections", connections.len().to_string(), problem));
-        }
-        let texts = connections
-            .iter()
-            .flat_map(|(connector, it)| [connector, &it.name, &it.label]);
-        if let Some(text) = texts.into_iter().find(|text| text.len() > TEXT_BYTES_MAX) {
-            let problem = format!("must have at most {TEXT_BYTES_MAX} bytes");
-            errors.push(error(
-                "connections",
-                format!("{} bytes", text.len()),
-                problem,
-            ));
-        }
-        if !errors.is_empty() {
-            return Answer::Invalid(errors);
-        }
         let before = self.by_member.get(&member);
         if before.map_or(connections.is_empty(), |before| **before == *connections) {
             return Answer::Done {
@@ -94,6 +72,29 @@ impl Brokers {
         }
         Answer::done(index, created)
     }
+}
+
+pub(super) fn check(member: MemberId, connections: &Connections) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if member == 0 {
+        errors.push(error("member", "0", "must be a member's id"));
+    }
+    if connections.len() > CONNECTIONS_MAX {
+        let problem = format!("must be at most {CONNECTIONS_MAX}");
+        errors.push(error("connections", connections.len().to_string(), problem));
+    }
+    let texts = connections
+        .iter()
+        .flat_map(|(connector, it)| [connector, &it.name, &it.label]);
+    if let Some(text) = texts.into_iter().find(|text| text.len() > TEXT_BYTES_MAX) {
+        let problem = format!("must have at most {TEXT_BYTES_MAX} bytes");
+        errors.push(error(
+            "connections",
+            format!("{} bytes", text.len()),
+            problem,
+        ));
+    }
+    errors
 }
 
 #[cfg(test)]

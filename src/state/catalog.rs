@@ -6,8 +6,9 @@
 //! it ([`check`]) and by none that applies it: a program with a stricter rule than the one
 //! that proposed would refuse an entry that the others store, and from then on its state
 //! would be another one. So the reading of an entry ([`Resource::read`]) takes any value
-//! that its type can hold. What is left to versions is a field that one of them does not
-//! know; it must not be proposed before all members know it.
+//! that its type can hold. A field that a program does not know, or a value of another type,
+//! makes the entry one that it does not know: [`Command::decode`](super::Command::decode)
+//! refuses it before it comes here, and a snapshot that holds one is not read.
 //!
 //! A put that changes nothing keeps the revision, so that applying the same file
 //! twice disturbs nobody. A secret that is left out of a put stays as it is.
@@ -235,8 +236,9 @@ impl Catalog {
         precondition: Option<Precondition>,
         announced: &Announcements,
     ) -> Answer {
-        let mut spec = match read(name, spec) {
-            Ok(spec) => spec,
+        // Of one that was checked or decoded nothing is unknown.
+        let (mut spec, written) = match read(kind, name, spec) {
+            Ok(read) => read,
             Err(errors) => return Answer::Invalid(errors),
         };
         let before = self.get(kind, name);
@@ -246,7 +248,7 @@ impl Catalog {
                 revision: revision.unwrap_or(0),
             };
         }
-        let resource = match with_secret(kind, &mut spec, before) {
+        let resource = match with_secret(written, &mut spec, before) {
             Ok(resource) => resource,
             Err(errors) => return Answer::Invalid(errors),
         };
@@ -348,7 +350,7 @@ impl Catalog {
         revision: u64,
         spec: &str,
     ) -> Result<(), Vec<FieldError>> {
-        let resource = Resource::read(kind, &read(name, spec.as_bytes())?);
+        let (_, resource) = read(kind, name, spec.as_bytes())?;
         let stored = Stored {
             revision,
             resource: Arc::new(resource),
@@ -371,11 +373,17 @@ pub fn check(kind: Kind, name: &str, spec: &[u8]) -> Result<(), Vec<FieldError>>
     under_its_name(name, resource.name())
 }
 
-/// What an entry of the log must be to be a resource at all, by no rule of its fields.
-fn read(name: &str, spec: &[u8]) -> Result<Value, Vec<FieldError>> {
+/// What an entry of the log or of a snapshot must be to be a resource that this program
+/// knows, by no rule of its values.
+pub(super) fn read(
+    kind: Kind,
+    name: &str,
+    spec: &[u8],
+) -> Result<(Value, Resource), Vec<FieldError>> {
     let spec = parsed(spec)?;
-    under_its_name(name, spec["name"].as_str().unwrap_or_default())?;
-    Ok(spec)
+    let resource = Resource::read(kind, &spec)?;
+    under_its_name(name, resource.name())?;
+    Ok((spec, resource))
 }
 
 fn parsed(spec: &[u8]) -> Result<Value, Vec<FieldError>> {
@@ -392,11 +400,11 @@ fn under_its_name(name: &str, written: &str) -> Result<(), Vec<FieldError>> {
 
 /// Fills in the secret that was left out, from what is there.
 fn with_secret(
-    kind: Kind,
+    written: Resource,
     spec: &mut Value,
     before: Option<&Stored>,
 ) -> Result<Resource, Vec<FieldError>> {
-    let written = Resource::read(kind, spec);
+    let kind = written.kind();
     let mut filled = false;
     if let Resource::AmqpConnection(it) = &written
         && let Some(Resource::AmqpConnection(before)) = before.map(|before| &*before.resource)
@@ -421,10 +429,10 @@ fn with_secret(
             _ => {}
         }
     }
-    Ok(match filled {
+    match filled {
         true => Resource::read(kind, spec),
-        false => written,
-    })
+        false => Ok(written),
+    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,23 @@
 //! read them. All members must come to the same state, so a member ends when it is to apply
 //! a command that its version does not know, or that has a part which it does not know: to
 //! pass it over would leave it with another state than the members that know it, and nobody
-//! would notice. [`Command::decode`] refuses both; the replica says so and stops consensus.
+//! would notice. A field of a resource is such a part, and so is a value of a type that this
+//! version does not know. [`Command::decode`] refuses all of them; the replica says so and
+//! stops consensus.
+//!
+//! What a value may be is another matter: rules are asked by the member that proposes a
+//! command ([`Command::check`]) and by none that applies it, since a version with a stricter
+//! rule than the proposer's would refuse what the others do. What is decided when a command is
+//! applied hangs on the state, on the entry, and on numbers that are part of the format: how
+//! many of a sort are kept at most ([`super::SENDS_MAX`], [`super::KEPT_MS`],
+//! [`super::TAKEOVERS_MAX`], [`super::CHANGES_MAX`], [`super::CHANGES_BYTES_MAX`]). A version
+//! can change one of these only with a command of its own.
+//!
 //! A version that brings a new kind or field must not propose it for as long as a member has
 //! announced an older version (see [`super::Announced`]). Nothing older than this version was
 //! released, so there is nothing to hold back yet.
 
+mod check;
 mod wire;
 
 use bytes::Bytes;
@@ -162,37 +174,6 @@ pub enum Command {
 /// Of a part that a later version has brought.
 pub(super) const NOT_KNOWN: &str = "is not one that this version knows";
 
-impl Command {
-    /// What the member that proposes it refuses by its own rules, whatever is there. Members
-    /// that apply it do not ask this again: their rules may be those of another version, and
-    /// they must all do the same.
-    pub fn check(&self) -> Result<(), Vec<FieldError>> {
-        match self {
-            Command::PutResource {
-                kind, name, spec, ..
-            } => super::check_resource(*kind, name, spec),
-            Command::PutResources(puts) => check_batch(puts),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn check_batch(puts: &[BatchedPut]) -> Result<(), Vec<FieldError>> {
-    let bytes: usize = puts.iter().map(|it| it.spec.len()).sum();
-    if puts.len() > BATCH_MAX || bytes > BATCH_BYTES_MAX {
-        let value = format!("{} of them, {bytes} bytes", puts.len());
-        let problem = format!(
-            "must be at most {BATCH_MAX} with {BATCH_BYTES_MAX} bytes of JSON: put them in several calls"
-        );
-        return Err(vec![error("resources", value, problem)]);
-    }
-    for (position, it) in puts.iter().enumerate() {
-        super::check_resource(it.kind, &it.name, &it.spec)
-            .map_err(|errors| in_batch(position, errors))?;
-    }
-    Ok(())
-}
-
 /// What is wrong with one of several: `resources[3].path`.
 pub(super) fn in_batch(position: usize, errors: Vec<FieldError>) -> Vec<FieldError> {
     let placed = |it: FieldError| {
@@ -201,6 +182,17 @@ pub(super) fn in_batch(position: usize, errors: Vec<FieldError>) -> Vec<FieldErr
         FieldError { field, ..it }
     };
     errors.into_iter().map(placed).collect()
+}
+
+/// Of a resource in the log or in a snapshot that has what this program does not know.
+pub(super) fn not_as_known(kind: &str, name: &str, unknown: &[FieldError]) -> FieldError {
+    let told = |it: &FieldError| match it.field.is_empty() {
+        true => it.problem.clone(),
+        false => format!("{}: {}", it.field, it.problem),
+    };
+    let told: Vec<String> = unknown.iter().map(told).collect();
+    let problem = format!("is not as this program knows it ({})", told.join("; "));
+    error(format!("{kind}/{name}"), "", problem)
 }
 
 pub(super) fn error(

@@ -16,9 +16,9 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use imbl::Vector;
 
-/// How many changes are kept at most.
+/// How many changes are kept at most. Part of the format: see [`super::command`].
 pub const CHANGES_MAX: usize = 50_000;
-/// How many bytes of keys and values they have at most.
+/// How many bytes of keys and values they have at most. Part of the format.
 pub const CHANGES_BYTES_MAX: usize = 16 << 20;
 
 /// One change of one key.

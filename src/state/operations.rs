@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use super::{Answer, Catalog, Kind, command::error};
+use super::{Answer, Catalog, FieldError, Kind, command::error};
 
 /// What can be asked of a connector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,18 +66,6 @@ impl Operations {
         order: Order,
         catalog: &Catalog,
     ) -> Answer {
-        if !kind.has_connector() {
-            let with: Vec<&str> = Kind::ALL
-                .into_iter()
-                .filter(|kind| kind.has_connector())
-                .map(Kind::as_str)
-                .collect();
-            let problem = format!(
-                "has no connectors to pause, resume or restart; these have: {}",
-                with.join(", ")
-            );
-            return Answer::Invalid(vec![error("kind", kind.as_str(), problem)]);
-        }
         if catalog.get(kind, name).is_none() {
             return Answer::NotFound;
         }
@@ -129,6 +117,22 @@ impl Operations {
             ..Operations::default()
         }
     }
+}
+
+pub(super) fn check(kind: Kind) -> Vec<FieldError> {
+    if kind.has_connector() {
+        return Vec::new();
+    }
+    let with: Vec<&str> = Kind::ALL
+        .into_iter()
+        .filter(|kind| kind.has_connector())
+        .map(Kind::as_str)
+        .collect();
+    let problem = format!(
+        "has no connectors to pause, resume or restart; these have: {}",
+        with.join(", ")
+    );
+    vec![error("kind", kind.as_str(), problem)]
 }
 
 #[cfg(test)]

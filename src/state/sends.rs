@@ -32,7 +32,7 @@
 //! [`DROPPED_AT_ONCE`] old entries, more than it can add; one that is too old and not dropped
 //! yet counts as gone.
 
-mod check;
+pub(super) mod check;
 pub(super) mod wire;
 
 use std::{fmt, sync::Arc};
@@ -41,7 +41,7 @@ use imbl::OrdMap;
 
 use super::{Answer, Catalog, Kind, Reign};
 
-/// The most entries.
+/// The most entries. Part of the format, like the two below: see [`super::command`].
 pub const SENDS_MAX: usize = 100_000;
 /// How long an entry is kept.
 pub const KEPT_MS: u64 = 600_000;
@@ -225,10 +225,6 @@ impl Sends {
         catalog: &Catalog,
         intent: &Intent,
     ) -> Answer {
-        let errors = check::key(&intent.key);
-        if !errors.is_empty() {
-            return Answer::Invalid(errors);
-        }
         if !reign.runs_under(intent.epoch) {
             return Answer::Ignored(format!(
                 "nothing is sent under epoch {}; the epoch is {}{}",
@@ -279,10 +275,6 @@ impl Sends {
             outcome,
             now_ms,
         } = conclusion;
-        let errors = check::outcome(outcome);
-        if !errors.is_empty() {
-            return Answer::Invalid(errors);
-        }
         if reign.holder.is_some() && reign.epoch == *epoch {
             self.pass(*epoch, *now_ms);
         }

@@ -29,6 +29,7 @@ use super::{
     Reason, Reign, SendKey, Sending, Sends, State, Takeovers,
     announced::Announcements,
     brokers::{BrokerConnection, Brokers},
+    command::not_as_known,
     sends::{
         Clock,
         wire::{fingerprint, outcome},
@@ -226,7 +227,12 @@ impl State {
                     });
                 }
                 Body::Takeover(it) => {
-                    Reason::try_from(it.reason).map_err(bad)?;
+                    Reason::try_from(it.reason).map_err(|_| {
+                        bad(format!(
+                            "a takeover has a reason, {}, that this program does not know: run the version that wrote it",
+                            it.reason
+                        ))
+                    })?;
                     state.takeovers.keep(it);
                 }
                 Body::Connected(ConnectedRecord {
@@ -276,22 +282,21 @@ impl State {
 fn restore(catalog: &mut Catalog, it: &ResourceRecord) -> io::Result<()> {
     catalog
         .restore(known(&it.kind)?, &it.name, it.revision, &it.spec)
-        .map_err(|errors| {
-            let errors: Vec<String> = errors
-                .iter()
-                .map(|it| format!("{}: {}", it.field, it.problem))
-                .collect();
+        .map_err(|unknown| {
+            let error = not_as_known(&it.kind, &it.name, &unknown);
             bad(format!(
-                "{}/{} is not as this program knows it ({}): run the version that wrote it",
-                it.kind,
-                it.name,
-                errors.join("; ")
+                "{} {}: run the version that wrote it",
+                error.field, error.problem
             ))
         })
 }
 
 fn take_up(sends: &mut Sends, it: SendingRecord) -> io::Result<()> {
-    let unread = |what: String| bad(format!("a send is not as this program knows it ({what})"));
+    let unread = |what: String| {
+        bad(format!(
+            "a send is not as this program knows it ({what}): run the version that wrote it"
+        ))
+    };
     let unfit = |error: FieldError| unread(format!("{}: {}", error.field, error.problem));
     let key: SendKey = it.key.try_into().map_err(unfit)?;
     let fingerprint = fingerprint(&it.fingerprint).map_err(unfit)?;
@@ -309,7 +314,8 @@ fn take_up(sends: &mut Sends, it: SendingRecord) -> io::Result<()> {
 }
 
 fn known(kind: &str) -> io::Result<Kind> {
-    kind.parse().map_err(|problem| bad(format!("{problem}")))
+    kind.parse()
+        .map_err(|problem| bad(format!("{problem}: run the version that wrote it")))
 }
 
 fn bad(what: impl std::fmt::Display) -> io::Error {

@@ -1,5 +1,6 @@
 mod connectors;
 mod newer;
+mod rules;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -30,13 +31,13 @@ impl Log {
     }
 
     fn apply(&mut self, command: Command) -> Answer {
-        self.index += 1;
         let rehearsed = self.machine.state().rehearse(&command);
         // as the member does that proposes it
         if let Err(errors) = command.check() {
             assert_eq!(rehearsed, Answer::Invalid(errors));
             return rehearsed;
         }
+        self.index += 1;
         let (answer, events) = self.machine.apply(self.index, 1, 1, &command);
         assert_eq!(
             answer, rehearsed,
@@ -489,7 +490,7 @@ fn commands_and_answers_survive_the_wire() {
         Command::PutResource {
             kind: Kind::ApiKey,
             name: "a".into(),
-            spec: "{}".into(),
+            spec: r#"{"name":"a"}"#.into(),
             precondition,
         },
         Command::DeleteResource {
@@ -537,31 +538,6 @@ fn commands_and_answers_survive_the_wire() {
         Answer::Ignored("why".into()),
     ] {
         assert_eq!(Answer::decode(&answer.encode()), Some(answer));
-    }
-}
-
-#[test]
-fn what_can_not_be_read_is_no_command() {
-    use prost::Message;
-    use quorate_proto::command as wire;
-    let delete = |kind: &str, precondition| wire::Command {
-        write: Some(wire::command::Write::DeleteResource(wire::DeleteResource {
-            kind: kind.into(),
-            name: "a".into(),
-            precondition,
-        })),
-    };
-    let unknown_precondition = Some(wire::Precondition { holds: None });
-    for (bytes, field) in [
-        (vec![0xff, 0xff], "command"),
-        (vec![], "command"),
-        (delete("queue", None).encode_to_vec(), "kind"),
-        (
-            delete("service", unknown_precondition).encode_to_vec(),
-            "precondition",
-        ),
-    ] {
-        assert_eq!(Command::decode(bytes.into()).unwrap_err().field, field);
     }
 }
 

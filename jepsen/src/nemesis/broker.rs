@@ -1,5 +1,5 @@
 //! RabbitMQ that is killed, and starts again with what it had stored; and one that stands
-//! still until the leader does.
+//! still until the leader does, and whose successor is left alone.
 
 use std::{net::TcpStream, sync::Arc, time::Duration};
 
@@ -11,7 +11,10 @@ use nix::{
 use rand::{Rng, rngs::StdRng};
 
 use super::{Nemesis, Target};
-use crate::{bed::Bed, cluster::member::stat};
+use crate::{
+    bed::Bed,
+    cluster::{api, id_of, member::stat},
+};
 
 /// Kills it.
 #[derive(Default)]
@@ -60,11 +63,45 @@ impl Nemesis for Rabbit {
 
 /// RabbitMQ stands still (SIGSTOP) until all senders wait for it, then the leader's own
 /// process does, and RabbitMQ goes on: what it was sent it takes, and nobody is left to say
-/// so.
+/// so. Three times of four the next connector server is then left without a quorum: those who
+/// gave up on the one before ask it, and it surely sends nothing.
 #[derive(Default)]
 pub struct Held {
     broker: Option<u32>,
-    leader: Option<u32>,
+    /// The leader's process first.
+    stopped: Vec<u32>,
+}
+
+/// How long another one may take to run the connectors.
+const FOLLOWS_WITHIN: Duration = Duration::from_secs(3);
+/// How long the next connector server has its quorum: less than senders wait for the word of
+/// the one before once there is another.
+const ALONE_AFTER: Duration = Duration::from_millis(400);
+
+/// Who runs the connectors after this one.
+async fn successor(bed: &Bed, before: u64) -> Result<u64, String> {
+    let others = bed.cluster.members.iter().filter(|it| it.id != before);
+    let url = others
+        .last()
+        .ok_or("it is alone")?
+        .admin("/v1/cluster/leader");
+    api::until("another connector server", FOLLOWS_WITHIN, || async {
+        let told = api::get(&url).await?;
+        let name = told["connector_server"]["name"].as_str();
+        let server = name.and_then(id_of).map(|id| id as u64);
+        match server.filter(|server| *server != before) {
+            Some(server) => Ok(server),
+            None => Err(format!("it is as before: {told}")),
+        }
+    })
+    .await
+}
+
+impl Held {
+    fn stop(&mut self, pid: u32) {
+        self.stopped.push(pid);
+        signal(Some(pid), Signal::SIGSTOP);
+    }
 }
 
 fn signal(pid: Option<u32>, signal: Signal) {
@@ -85,26 +122,43 @@ impl Nemesis for Held {
         self.broker.ok_or("RabbitMQ does not run")?;
         signal(self.broker, Signal::SIGSTOP);
         tokio::time::sleep(waits).await;
-        self.leader = Some(leader);
-        signal(self.leader, Signal::SIGSTOP);
+        self.stop(leader);
         signal(self.broker, Signal::SIGCONT);
         let told = format!("RabbitMQ stood still for {waits:?}, and then paused");
-        Ok(Target::of(&told, vec![who]))
+        let mut paused = vec![who];
+        if dice.random_ratio(3, 4) {
+            // Where nobody follows there is nobody to be left alone.
+            if let Ok(next) = successor(bed, who).await {
+                tokio::time::sleep(ALONE_AFTER).await;
+                let others = bed.cluster.members.iter();
+                for member in others.filter(|it| it.id != who && it.id != next) {
+                    self.stop(member.pid().ok_or("it does not run")?);
+                    paused.push(member.id);
+                }
+            }
+        }
+        Ok(Target::of(&told, paused))
     }
 
     async fn probe(&mut self, _: &Arc<Bed>) -> Result<String, String> {
-        let states = [self.broker, self.leader].map(|pid| pid.and_then(stat));
-        match states {
-            [Some((broker, _)), Some(('T', _))] if broker != 'T' => {
-                Ok(format!("RabbitMQ in state {broker}, the leader in T"))
-            }
-            other => Err(format!("{other:?}")),
+        let state = |pid: u32| stat(pid).map(|(state, _)| state);
+        let broker = self.broker.and_then(state);
+        let stopped: Vec<_> = self.stopped.iter().map(|pid| state(*pid)).collect();
+        let stands = |state: &Option<char>| *state == Some('T');
+        match broker {
+            Some(broker) if broker != 'T' && stopped.iter().all(stands) => Ok(format!(
+                "RabbitMQ in state {broker}, {} members in T",
+                stopped.len()
+            )),
+            broker => Err(format!("{broker:?}, {stopped:?}")),
         }
     }
 
     async fn heal(&mut self, _: &Arc<Bed>) -> Result<(), String> {
         signal(self.broker.take(), Signal::SIGCONT);
-        signal(self.leader.take(), Signal::SIGCONT);
+        for pid in self.stopped.drain(..) {
+            signal(Some(pid), Signal::SIGCONT);
+        }
         Ok(())
     }
 }

@@ -94,13 +94,13 @@ impl Workload for Sends {
 
 async fn send(client: &mut Client, n: u64) {
     // Somebody else reigns after a promise or less, and a second later a member gives up on
-    // the one before; who gives up right then is told what the member knows by then.
+    // the one before; who gives up from then on is told what the member knows by then.
     let promise = client.bed.plan.failover_ms;
     let within = match client.dice.random_range(0..THIRD) {
         0 => client.dice.random_range(200..=6_000),
         _ => client
             .dice
-            .random_range(promise / 2 + 950..=promise + 1_050),
+            .random_range(promise / 2 + 950..=promise + 2_050),
     };
     client.http = Pinned::new(Duration::from_millis(within) + BEYOND);
     let id = format!("{QUEUE}-{n:06}");

@@ -13,7 +13,6 @@ use std::{
 
 use bytes::Bytes;
 use prost::Message;
-use quorate_proto::peer;
 use rocksdb::{
     BlockBasedOptions, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, LogLevel,
     Options, ReadOptions, WriteBatch,
@@ -122,31 +121,36 @@ impl Db {
     }
 
     pub(super) fn vote(&self) -> io::Result<Option<Vote>> {
-        let decode = |record| vote_from_proto(&peer::Ballot::decode(record)?);
-        self.record(keys::VOTE, "the vote", decode)
+        self.record(keys::VOTE, "the vote", vote_from_proto)
     }
 
     pub(super) fn purged(&self) -> io::Result<Option<LogId>> {
-        let decode = |record| log_id_from_proto(&peer::LogId::decode(record)?);
-        self.record(keys::PURGED, "the record of what is purged", decode)
+        self.record(
+            keys::PURGED,
+            "the record of what is purged",
+            log_id_from_proto,
+        )
     }
 
     pub(super) fn committed(&self) -> io::Result<Option<LogId>> {
-        let decode = |record| log_id_from_proto(&peer::LogId::decode(record)?);
-        self.record(keys::COMMITTED, "the record of what is committed", decode)
+        self.record(
+            keys::COMMITTED,
+            "the record of what is committed",
+            log_id_from_proto,
+        )
     }
 
-    fn record<T>(
+    fn record<M: Message + Default, T>(
         &self,
         key: &[u8],
         what: &str,
-        decode: impl FnOnce(Bytes) -> Result<T, Malformed>,
+        read: impl FnOnce(&M) -> Result<T, Malformed>,
     ) -> io::Result<Option<T>> {
         let Some(record) = self.rocks.get(key).map_err(io::Error::other)? else {
             return Ok(None);
         };
         let payload = format::unseal(format::LOG_RECORD, key, record.into());
-        let decoded = payload.and_then(|payload| Ok(decode(payload)?));
+        let decoded = payload.and_then(|payload| Ok(read(&format::decode_whole(payload)?)?));
         decoded.map(Some).map_err(|e| invalid(what, e))
     }
 
@@ -238,9 +242,9 @@ impl Db {
 }
 
 fn invalid(what: &str, e: Unsound) -> io::Error {
-    let kind = match e {
-        Unsound::Future { .. } => io::ErrorKind::Unsupported,
-        _ => io::ErrorKind::InvalidData,
+    let kind = match e.is_newer() {
+        true => io::ErrorKind::Unsupported,
+        false => io::ErrorKind::InvalidData,
     };
     io::Error::new(kind, format!("{what}: {e}"))
 }
@@ -269,8 +273,7 @@ fn decode_entry(index: u64, record: Bytes) -> io::Result<Entry> {
     let key = keys::entry(index);
     let decode = || -> Result<Entry, Unsound> {
         let payload = format::unseal(format::LOG_RECORD, &key, record)?;
-        let entry = peer::Entry::decode(payload).map_err(Malformed::from)?;
-        let entry = entry_from_proto(entry)?;
+        let entry = entry_from_proto(format::decode_whole(payload)?)?;
         match entry.log_id.index == index {
             true => Ok(entry),
             false => Err(Unsound::Undecodable("it tells another index".to_owned())),

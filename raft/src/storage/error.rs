@@ -75,9 +75,9 @@ impl OpenError {
     pub(super) fn unsound(path: &Path, what: &str, unsound: &Unsound) -> Self {
         let path = path.to_owned();
         let found = format!("{what}: {unsound}");
-        match unsound {
-            Unsound::Future { .. } => OpenError::Future { path, found },
-            _ => OpenError::Damaged { path, found },
+        match unsound.is_newer() {
+            true => OpenError::Future { path, found },
+            false => OpenError::Damaged { path, found },
         }
     }
 

@@ -7,6 +7,7 @@
 //! damaged one.
 
 use bytes::{Buf, Bytes};
+use prost::Message;
 
 use super::convert::Malformed;
 
@@ -33,8 +34,17 @@ pub(super) enum Unsound {
     Checksum,
     #[error("it has format version {found}, this program knows versions up to {known}")]
     Future { found: u8, known: u8 },
+    #[error("it has a part that this program does not know")]
+    UnknownPart,
     #[error("it does not decode: {0}")]
     Undecodable(String),
+}
+
+impl Unsound {
+    /// Whether a newer version wrote it.
+    pub(super) fn is_newer(&self) -> bool {
+        matches!(self, Unsound::Future { .. } | Unsound::UnknownPart)
+    }
 }
 
 impl From<Malformed> for Unsound {
@@ -69,6 +79,17 @@ pub(super) fn unseal(known: u8, key: &[u8], mut record: Bytes) -> Result<Bytes, 
     Ok(record)
 }
 
+/// Decodes a payload to its last part. What is not known is left out by the decoder, and would
+/// be gone when the record is written again.
+pub(super) fn decode_whole<M: Message + Default>(payload: Bytes) -> Result<M, Unsound> {
+    let length = payload.len();
+    let message = M::decode(payload).map_err(Malformed::from)?;
+    match message.encoded_len() == length {
+        true => Ok(message),
+        false => Err(Unsound::UnknownPart),
+    }
+}
+
 fn checksum(version: u8, key: &[u8], payload: &[u8]) -> u32 {
     let crc = crc32c::crc32c(key);
     let crc = crc32c::crc32c_append(crc, &[version]);
@@ -90,6 +111,25 @@ mod tests {
             assert_eq!(unseal(1, b"key", bad.into()), Err(Unsound::Checksum));
         }
         assert_eq!(unseal(1, b"yek", record.into()), Err(Unsound::Checksum));
+    }
+
+    #[test]
+    fn a_part_more_is_not_dropped() {
+        let known = quorate_proto::peer::Member {
+            name: "a".into(),
+            ..Default::default()
+        };
+        let bytes = known.encode_to_vec();
+        assert_eq!(decode_whole(bytes.clone().into()), Ok(known.clone()));
+        let newer = [&bytes[..], &[0xa0, 0x38, 0x01]].concat();
+        let decoded = decode_whole::<quorate_proto::peer::Member>(newer.into());
+        assert_eq!(decoded, Err(Unsound::UnknownPart));
+        assert!(Unsound::UnknownPart.is_newer() && !Unsound::Checksum.is_newer());
+        // Within another, at any depth.
+        let member = [&bytes[..], &[0xa0, 0x38, 0x01]].concat();
+        let entry = [&[0x08, 0x01, 0x12, member.len() as u8][..], &member].concat();
+        let decoded = decode_whole::<quorate_proto::peer::MemberEntry>(entry.into());
+        assert_eq!(decoded, Err(Unsound::UnknownPart));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use prost::Message;
 use quorate_proto::peer;
 
 use super::{
-    convert::{Malformed, snapshot_meta_from_proto, snapshot_meta_to_proto},
+    convert::{snapshot_meta_from_proto, snapshot_meta_to_proto},
     folder::Folder,
     format::{self, SEAL, Unsound},
     types::SnapshotMeta,
@@ -217,7 +217,7 @@ impl Head {
         let length = record.get_u64_le();
         let crc = record.get_u32_le();
         let start = (PREAMBLE as u64) + u64::from(head_len);
-        let header = peer::SnapshotHeader::decode(record).map_err(Malformed::from)?;
+        let header: peer::SnapshotHeader = format::decode_whole(record)?;
         let meta = snapshot_meta_from_proto(&header)?;
         if start.checked_add(length) != Some(file_size) {
             let what =

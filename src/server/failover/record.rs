@@ -120,8 +120,8 @@ impl FailoverRecord {
     }
 }
 
-/// What the state holds was checked before it was proposed; a value that a later version
-/// allows is taken for the nearest that this one knows.
+/// A value that this version can't go by does not come here: it ends the member that is to
+/// apply it (see `replica.rs`).
 fn timing(failover_ms: u64) -> Timing {
     Timing::from_failover_ms(failover_ms.clamp(FAILOVER_MS_MIN, FAILOVER_MS_MAX))
         .expect("invariant: it was brought into the range")

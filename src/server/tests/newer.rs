@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use super::*;
 use crate::state::Command as Put;
 
-/// A newer version, which knows every command.
-struct Newer;
+/// A newer version, which knows every command, and the snapshots that it writes.
+struct Newer(Vec<u8>);
 
 impl Machine for Newer {
     fn apply(&mut self, _: Command<'_>) -> io::Result<Vec<u8>> {
@@ -20,7 +20,7 @@ impl Machine for Newer {
     fn publish(&mut self, _: u64) {}
 
     fn freeze(&self) -> Box<dyn Frozen> {
-        Box::new(Newer)
+        Box::new(Newer(self.0.clone()))
     }
 
     fn restore(&mut self, _: &mut dyn Read) -> io::Result<()> {
@@ -29,8 +29,8 @@ impl Machine for Newer {
 }
 
 impl Frozen for Newer {
-    fn write_to(self: Box<Self>, _: &mut dyn Write) -> io::Result<()> {
-        Ok(())
+    fn write_to(self: Box<Self>, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(&self.0)
     }
 }
 
@@ -43,10 +43,34 @@ fn put() -> Vec<u8> {
     put.encode().into()
 }
 
-/// One that is not known, and one of which a part is not known.
-fn newer_commands() -> [(Bytes, &'static str); 2] {
+/// A resource with a field that this version does not know.
+fn newer_resource() -> Bytes {
+    let put = Put::PutResource {
+        kind: crate::state::Kind::Service,
+        name: "orders".into(),
+        spec: r#"{"name":"orders","upstream":"http://127.0.0.1:9","zone":"a"}"#.into(),
+        precondition: None,
+    };
+    put.encode()
+}
+
+/// One that is not known, two of which a part is not known, and one that asks for what this
+/// version can't do.
+fn newer_commands() -> [(Bytes, &'static str); 4] {
     let added = [put(), vec![0xa0, 0x38, 0x01]].concat();
+    let promise = Put::SetFailover {
+        failover_ms: 90_000,
+        first: false,
+    };
     [
+        (
+            newer_resource(),
+            "(service/orders is not as this program knows it (zone: there is no such field",
+        ),
+        (
+            promise.encode(),
+            "(failover_ms is 90000; it must be from 100 to 60000)",
+        ),
         (
             Bytes::from_static(b"\xfa\x7f\x02\x08\x01"),
             "(command 2047 is not one that this version knows)",
@@ -97,7 +121,7 @@ async fn a_member_whose_log_holds_a_command_of_a_newer_version_does_not_serve() 
         let node = Node::start(
             options(&settings, timing.into()),
             quorate_raft::Birth::Bootstrap,
-            Newer,
+            Newer(Vec::new()),
         );
         let node = node.await.unwrap();
         let deadline = Instant::now() + SOON;
@@ -110,4 +134,60 @@ async fn a_member_whose_log_holds_a_command_of_a_newer_version_does_not_serve() 
         says(&run.await.expect("its end").unwrap_err(), what);
         assert!(TcpListener::bind(admin).is_ok(), "something still listens");
     }
+}
+
+/// A snapshot in which a service has a field that this version does not know.
+fn newer_snapshot() -> Vec<u8> {
+    let mut machine = crate::state::Machine::default();
+    let put = Put::PutResource {
+        kind: crate::state::Kind::Service,
+        name: "orders".into(),
+        spec: r#"{"name":"orders","upstream":"http://127.0.0.1:9","retries":1}"#.into(),
+        precondition: None,
+    };
+    machine.apply(1, 1, 1, &put);
+    let mut bytes = Vec::new();
+    machine.state().write_to(&mut bytes).unwrap();
+    let (known, newer) = (b"\"retries\"", b"\"entries\"");
+    let at = bytes.windows(known.len()).position(|it| it == known);
+    bytes[at.unwrap()..][..known.len()].copy_from_slice(newer);
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_whose_snapshot_has_a_field_of_a_newer_version_does_not_serve() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(dir.path(), ports());
+    settings.snapshot.entries = 100;
+    let timing = Timing::from_failover_ms(settings.failover_ms).unwrap();
+    let node = Node::start(
+        options(&settings, timing),
+        quorate_raft::Birth::Bootstrap,
+        Newer(newer_snapshot()),
+    );
+    let node = node.await.unwrap();
+    let deadline = Instant::now() + SOON;
+    let folder = settings.data_dir.join("snapshots");
+    let is_there = || {
+        let files = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        files
+            .map(|file| file.path())
+            .any(|path| path.extension().is_some_and(|it| it == "snapshot"))
+    };
+    while !is_there() {
+        assert!(Instant::now() < deadline, "no snapshot in time");
+        node.propose(put().into(), deadline).await.unwrap();
+    }
+    node.shutdown().await;
+    let admin = settings.admin.bind;
+    let server = Server::builder(settings).build().unwrap();
+    let run = timeout(SOON, server.run(std::future::pending()));
+    let told = run.await.expect("its end").unwrap_err().to_string();
+    for part in [
+        "service/orders is not as this program knows it (entries: there is no such field",
+        "run the version that wrote it",
+    ] {
+        assert!(told.contains(part), "{part:?} is not in {told}");
+    }
+    assert!(TcpListener::bind(admin).is_ok(), "something still listens");
 }

@@ -10,7 +10,7 @@ use crate::state::{BatchedPut, Command, Machine, State};
 
 fn channel(name: &str, path: &str, methods: &[&str]) -> Resource {
     let spec = json!({"name": name, "path": path, "methods": methods, "service": "s"});
-    Resource::read(Kind::HttpChannel, &spec)
+    Resource::read(Kind::HttpChannel, &spec).unwrap()
 }
 
 fn path() -> impl Strategy<Value = String> {
@@ -85,7 +85,7 @@ fn a_value_that_this_program_would_refuse_is_stored_from_the_log_alike() {
     assert!(put.check().is_err());
     let mut machine = Machine::default();
     assert!(matches!(machine.state().rehearse(&put), Answer::Invalid(_)));
-    let (answer, _) = machine.apply(1, 1, 1, &put);
+    let (answer, _) = machine.apply(1, 1, 1, &Command::decode(put.encode()).unwrap());
     assert_eq!(answer, Answer::done(1, true));
     let mut bytes = Vec::new();
     machine.state().write_to(&mut bytes).unwrap();

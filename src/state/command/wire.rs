@@ -4,8 +4,8 @@ use bytes::Bytes;
 use prost::{Message, encoding::decode_key};
 use quorate_proto::command as wire;
 
-use super::{BatchedPut, Command, FieldError, NOT_KNOWN, Precondition, error};
-use crate::state::{BrokerConnection, Kind, Order, Reason, Takeover};
+use super::{BatchedPut, Command, FieldError, NOT_KNOWN, Precondition, error, not_as_known};
+use crate::state::{BrokerConnection, Kind, Order, Reason, Takeover, catalog};
 
 impl Command {
     /// The bytes that go into the log.
@@ -133,12 +133,16 @@ impl Command {
             return Err(error("command", number, problem));
         }
         Ok(match write {
-            Write::PutResource(it) => Command::PutResource {
-                kind: kind(&it.kind)?,
-                name: it.name,
-                spec: it.spec,
-                precondition: precondition(it.precondition)?,
-            },
+            Write::PutResource(mut it) => {
+                let precondition = precondition(it.precondition.take())?;
+                let BatchedPut { kind, name, spec } = put(it)?;
+                Command::PutResource {
+                    kind,
+                    name,
+                    spec,
+                    precondition,
+                }
+            }
             Write::PutResources(it) => Command::PutResources(
                 it.resources
                     .into_iter()
@@ -243,12 +247,20 @@ fn precondition(it: Option<wire::Precondition>) -> Result<Option<Precondition>, 
 }
 
 fn batched(it: wire::PutResource) -> Result<BatchedPut, FieldError> {
-    if it.precondition.is_some() {
-        let problem = "is not one that this version knows";
-        return Err(error("precondition", "", problem));
+    match it.precondition {
+        Some(_) => Err(error("precondition", "", NOT_KNOWN)),
+        None => put(it),
     }
+}
+
+/// The resource is read here and read again when it is applied; what this version does not
+/// know of it has to be found before anything is done.
+fn put(it: wire::PutResource) -> Result<BatchedPut, FieldError> {
+    let kind = kind(&it.kind)?;
+    catalog::read(kind, &it.name, &it.spec)
+        .map_err(|unknown| not_as_known(&it.kind, &it.name, &unknown))?;
     Ok(BatchedPut {
-        kind: kind(&it.kind)?,
+        kind,
         name: it.name,
         spec: it.spec,
     })

@@ -124,10 +124,8 @@ fn only_what_is_there_and_has_a_connector_is_asked() {
     for order in [Order::Pause, Order::Resume, Order::Restart] {
         assert_eq!(log.ask(Kind::AmqpChannel, "b", order), Answer::NotFound);
         for kind in [Kind::Service, Kind::AmqpConnection] {
-            let answer = log.ask(kind, "s", order);
-            let Answer::Invalid(errors) = &answer else {
-                panic!("{answer:?}")
-            };
+            let name = "s".to_owned();
+            let errors = Command::Operate { kind, name, order }.check().unwrap_err();
             assert_eq!(errors[0].field, "kind");
             assert!(errors[0].problem.contains("zmq_outgoing"), "{errors:?}");
         }

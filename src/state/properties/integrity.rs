@@ -43,7 +43,7 @@ pub fn referential_integrity(
         }
     }
     for (kind, name, _) in state.operations().all() {
-        if !kind.has_connector() || catalog.get(kind, name).is_none() {
+        if catalog.get(kind, name).is_none() {
             return Err(format!("orders for {kind}/{name} outlived it"));
         }
     }

@@ -1,8 +1,9 @@
 //! Reads the fields of a JSON object one by one and collects what is wrong with
 //! them, so that a user learns of every bad field at once.
 //!
-//! A value that breaks a rule is read all the same wherever its type can hold it: what
-//! stands in the log is read by members whose rules may be others ([`Reading`]).
+//! A value that breaks a rule is read all the same: what stands in the log is read by members
+//! whose rules may be others. What this program can't read at all (a field, a type of value
+//! or a choice that it does not know) is no matter of rules, and told apart ([`Reading`]).
 
 use std::{ops::RangeInclusive, sync::LazyLock};
 
@@ -16,11 +17,14 @@ pub(super) type Rule = fn(&str) -> Result<(), String>;
 /// The longest value that is quoted in an error, in characters.
 const QUOTED_MAX: usize = 80;
 
-/// What was read, and what is wrong with it. The first is the same for every member that
-/// knows the fields, whatever its rules; the second is for the one that proposes it.
+/// What was read, and what is wrong with it.
 pub(super) struct Reading<T> {
+    /// The same for every member that finds nothing unknown, whatever its rules.
     pub it: T,
+    /// All that is wrong, for the one that proposes it.
     pub errors: Vec<FieldError>,
+    /// What this program does not know: where it stands in the log, another version wrote it.
+    pub unknown: Vec<FieldError>,
 }
 
 /// What is read of something that is no object.
@@ -34,6 +38,7 @@ pub(super) struct Fields<'a> {
     /// Those that were refused by name, with their reason.
     barred: Vec<&'static str>,
     errors: Vec<FieldError>,
+    unknown: Vec<FieldError>,
 }
 
 impl<'a> Fields<'a> {
@@ -44,10 +49,11 @@ impl<'a> Fields<'a> {
             known: Vec::new(),
             barred: Vec::new(),
             errors: Vec::new(),
+            unknown: Vec::new(),
         };
         match spec.as_object() {
             Some(map) => fields.map = map,
-            None => fields.refuse(
+            None => fields.unread(
                 "",
                 quoted(spec),
                 "must be an object with the resource's fields",
@@ -74,13 +80,42 @@ impl<'a> Fields<'a> {
         });
     }
 
+    /// Refuses what this program can't read, whatever its rules.
+    pub fn unread(&mut self, field: &str, value: impl Into<String>, problem: impl Into<String>) {
+        self.refuse(field, value, problem);
+        self.unknown.extend(self.errors.last().cloned());
+    }
+
+    /// Says of a value that a rule refuses that this program can't read it either.
+    pub fn not_known(&mut self, field: &str, value: &str, problem: &str) {
+        self.unknown.push(FieldError {
+            field: format!("{}{field}", self.prefix),
+            value: shortened(value),
+            problem: problem.to_owned(),
+        });
+    }
+
     /// A text that may be left out.
     pub fn text(&mut self, field: &'static str, rule: Rule) -> Option<String> {
         let value = self.take(field)?;
-        if let Err(problem) = check_text(value, rule) {
-            self.refuse(field, quoted(value), problem);
+        self.read_text(field, value, rule, quoted)
+    }
+
+    fn read_text(
+        &mut self,
+        field: &str,
+        value: &Value,
+        rule: Rule,
+        shown: fn(&Value) -> String,
+    ) -> Option<String> {
+        let Some(text) = value.as_str() else {
+            self.unread(field, shown(value), must_be_text(value));
+            return None;
+        };
+        if let Err(problem) = rule(text) {
+            self.refuse(field, shown(value), problem);
         }
-        value.as_str().map(str::to_owned)
+        Some(text.to_owned())
     }
 
     /// A text that must be there; empty where it is not.
@@ -91,7 +126,7 @@ impl<'a> Fields<'a> {
                 .err()
                 .map(|wants| format!("; it {wants}"))
                 .unwrap_or_default();
-            self.refuse(field, "", format!("is required{wants}"));
+            self.unread(field, "", format!("is required{wants}"));
             return String::new();
         }
         self.text(field, rule).unwrap_or_default()
@@ -100,10 +135,7 @@ impl<'a> Fields<'a> {
     /// A text that is never quoted in an error.
     pub fn secret(&mut self, field: &'static str, rule: Rule) -> Option<String> {
         let value = self.take(field)?;
-        if let Err(problem) = check_text(value, rule) {
-            self.refuse(field, "(hidden)", problem);
-        }
-        value.as_str().map(str::to_owned)
+        self.read_text(field, value, rule, |_| "(hidden)".into())
     }
 
     pub fn number<T: TryFrom<u64> + Copy>(
@@ -115,17 +147,17 @@ impl<'a> Fields<'a> {
         let Some(value) = self.take(field) else {
             return default;
         };
+        let (low, high) = (range.start(), range.end());
+        let problem = || format!("must be a whole number from {low} to {high}");
         let number = value.as_u64();
-        let held = number.and_then(|number| T::try_from(number).ok());
-        if held.is_none() || !number.is_some_and(|number| range.contains(&number)) {
-            let (low, high) = (range.start(), range.end());
-            self.refuse(
-                field,
-                quoted(value),
-                format!("must be a whole number from {low} to {high}"),
-            );
+        let Some(held) = number.and_then(|number| T::try_from(number).ok()) else {
+            self.unread(field, quoted(value), problem());
+            return default;
+        };
+        if !number.is_some_and(|number| range.contains(&number)) {
+            self.refuse(field, quoted(value), problem());
         }
-        held.unwrap_or(default)
+        held
     }
 
     pub fn flag(&mut self, field: &'static str, default: bool) -> bool {
@@ -133,7 +165,7 @@ impl<'a> Fields<'a> {
             return default;
         };
         value.as_bool().unwrap_or_else(|| {
-            self.refuse(field, quoted(value), "must be true or false");
+            self.unread(field, quoted(value), "must be true or false");
             default
         })
     }
@@ -149,7 +181,7 @@ impl<'a> Fields<'a> {
             .find(|(text, _)| value.as_str() == Some(text));
         if chosen.is_none() {
             let texts: Vec<&str> = choices.iter().map(|(text, _)| *text).collect();
-            self.refuse(
+            self.unread(
                 field,
                 quoted(value),
                 format!("must be {}", texts.join(" or ")),
@@ -166,7 +198,7 @@ impl<'a> Fields<'a> {
     ) -> T {
         if !self.has(field) {
             let texts: Vec<&str> = choices.iter().map(|(text, _)| *text).collect();
-            self.refuse(
+            self.unread(
                 field,
                 "",
                 format!("is required; it must be {}", texts.join(" or ")),
@@ -186,7 +218,7 @@ impl<'a> Fields<'a> {
                 .iter()
                 .map(|(number, meaning)| format!("{number} ({meaning})"))
                 .collect();
-            self.refuse(
+            self.unread(
                 field,
                 quoted(value),
                 format!("must be {}", texts.join(" or ")),
@@ -200,7 +232,7 @@ impl<'a> Fields<'a> {
     pub fn bar(&mut self, field: &'static str, why: &str) {
         if self.has(field) {
             self.barred.push(field);
-            self.refuse(field, "", why);
+            self.unread(field, "", why);
         }
     }
 
@@ -208,7 +240,7 @@ impl<'a> Fields<'a> {
     pub fn many(&mut self, field: &'static str, most: usize, rule: Rule) -> Option<Vec<String>> {
         let value = self.take(field)?;
         let Some(list) = value.as_array() else {
-            self.refuse(field, quoted(value), "must be a list of texts");
+            self.unread(field, quoted(value), "must be a list of texts");
             return None;
         };
         self.list(field, list, most, rule)
@@ -246,17 +278,14 @@ impl<'a> Fields<'a> {
         }
         let mut texts: Vec<String> = Vec::with_capacity(list.len());
         for (position, value) in list.iter().enumerate() {
-            let text = value.as_str();
-            let checked = match text {
+            let place = format!("{field}[{position}]");
+            match value.as_str() {
                 Some(text) if texts.iter().any(|seen| seen == text) => {
-                    Err("stands in the list twice".into())
+                    self.refuse(&place, quoted(value), "stands in the list twice");
+                    texts.push(text.to_owned());
                 }
-                _ => check_text(value, rule),
-            };
-            if let Err(problem) = checked {
-                self.refuse(&format!("{field}[{position}]"), quoted(value), problem);
+                _ => texts.extend(self.read_text(&place, value, rule, quoted)),
             }
-            texts.extend(text.map(str::to_owned));
         }
         Some(texts)
     }
@@ -271,9 +300,10 @@ impl<'a> Fields<'a> {
                 known: Vec::new(),
                 barred: Vec::new(),
                 errors: Vec::new(),
+                unknown: Vec::new(),
             }),
             None => {
-                self.refuse(
+                self.unread(
                     field,
                     quoted(value),
                     "must be an object with fields of its own",
@@ -286,6 +316,7 @@ impl<'a> Fields<'a> {
     pub fn absorb(&mut self, mut inner: Fields<'a>) {
         inner.refuse_unknown();
         self.errors.append(&mut inner.errors);
+        self.unknown.append(&mut inner.unknown);
     }
 
     fn refuse_unknown(&mut self) {
@@ -300,24 +331,28 @@ impl<'a> Fields<'a> {
                 "there is no such field; the fields are {}",
                 self.known.join(", ")
             );
-            self.errors.push(FieldError {
+            let error = FieldError {
                 field: format!("{}{}", self.prefix, shortened(field)),
                 value: String::new(),
                 problem,
-            });
+            };
+            self.unknown.push(error.clone());
+            self.errors.push(error);
         }
     }
 
     /// What was read, with all that is wrong.
     pub fn finish<T>(mut self, it: T) -> Reading<T> {
         self.refuse_unknown();
-        let errors = self.errors;
-        Reading { it, errors }
+        let Fields {
+            errors, unknown, ..
+        } = self;
+        Reading {
+            it,
+            errors,
+            unknown,
+        }
     }
-}
-
-fn check_text(value: &Value, rule: Rule) -> Result<(), String> {
-    rule(value.as_str().ok_or_else(|| must_be_text(value))?)
 }
 
 fn must_be_text(value: &Value) -> String {

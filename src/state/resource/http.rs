@@ -142,6 +142,17 @@ impl HttpChannel {
             active: fields.flag("active", yes()),
             max_body_bytes: fields.number("max_body_bytes", max_body_bytes(), 0..=BODY_BYTES_MAX),
         };
+        // What others clash with and what others are named: all members must read it alike.
+        if !Template::of(&it.path).is_known() {
+            fields.not_known("path", &it.path, "has braces of a sort that is not known");
+        }
+        if let Some(text) = it
+            .security
+            .as_ref()
+            .filter(|it| split_security(it).is_none())
+        {
+            fields.not_known("security", text, SECURITY);
+        }
         fields.finish(it)
     }
 
@@ -160,6 +171,8 @@ impl HttpChannel {
     }
 }
 
+const SECURITY: &str = "must be basic_auth/NAME or api_key/NAME";
+
 fn split_security(text: &str) -> Option<(Kind, &str)> {
     let (kind, name) = text.split_once('/')?;
     let kind = kind
@@ -172,6 +185,6 @@ fn split_security(text: &str) -> Option<(Kind, &str)> {
 fn security(text: &str) -> Result<(), String> {
     match split_security(text) {
         Some((_, name)) => rules::name(name),
-        None => Err("must be basic_auth/NAME or api_key/NAME".into()),
+        None => Err(SECURITY.into()),
     }
 }

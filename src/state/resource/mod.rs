@@ -6,7 +6,9 @@
 //! members of different versions, as long as one rule is kept: a default never
 //! changes once released (a new field's default means what its absence meant
 //! before). What values are allowed may change: the rules bind those who propose a
-//! resource, and not those who apply it (see [`super::Command::check`]).
+//! resource, and not those who apply it (see [`super::Command::check`]). What a program
+//! can't read at all ends the member that is to apply it, as a command does that it does not
+//! know: a field that one member honours and another passes over makes two states of one.
 
 mod amqp;
 mod fields;
@@ -51,8 +53,8 @@ macro_rules! resources {
             fn reading(kind: Kind, spec: &Value) -> Reading<Resource> {
                 match kind {
                     $(Kind::$kind => {
-                        let Reading { it, errors } = $kind::read(spec);
-                        Reading { it: Resource::$kind(Arc::new(it)), errors }
+                        let Reading { it, errors, unknown } = $kind::read(spec);
+                        Reading { it: Resource::$kind(Arc::new(it)), errors, unknown }
                     })+
                 }
             }
@@ -107,7 +109,7 @@ resources!(
 impl Resource {
     /// Reads the JSON form; every bad field is named. A secret may be missing.
     pub fn parse(kind: Kind, spec: &Value) -> Result<Resource, Vec<FieldError>> {
-        let Reading { it, mut errors } = Resource::reading(kind, spec);
+        let Reading { it, mut errors, .. } = Resource::reading(kind, spec);
         if !spec.is_object() {
             // That its fields are missing goes without saying.
             errors.truncate(1);
@@ -119,9 +121,13 @@ impl Resource {
     }
 
     /// Reads the JSON form as it stands in the log, whatever the rules of this program say
-    /// of its values: a field that is missing or of another type is as if it were left out.
-    pub(super) fn read(kind: Kind, spec: &Value) -> Resource {
-        Resource::reading(kind, spec).it
+    /// of its values. An error: it has what this program does not know, by field.
+    pub(super) fn read(kind: Kind, spec: &Value) -> Result<Resource, Vec<FieldError>> {
+        let Reading { it, unknown, .. } = Resource::reading(kind, spec);
+        match unknown.is_empty() {
+            true => Ok(it),
+            false => Err(unknown),
+        }
     }
 
     /// What the one who declares it should know.

@@ -125,6 +125,18 @@ impl<'a> Template<'a> {
         })
     }
 
+    /// Whether its braces are of the sort that this program knows, whatever the rules say of
+    /// the rest: which other templates it overlaps hangs on nothing else.
+    pub(super) fn is_known(&self) -> bool {
+        let plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let rest = self.0.iter().position(|it| matches!(it, Segment::Rest(_)));
+        rest.is_none_or(|at| at + 1 == self.0.len())
+            && self.0.iter().all(|segment| match segment {
+                Segment::Text(text) => !text.contains(['{', '}']),
+                Segment::Parameter(name) | Segment::Rest(name) => plain(name),
+            })
+    }
+
     /// Whether a path is a template; the error says what would be right.
     pub fn check(path: &str) -> Result<(), String> {
         if !path.starts_with('/') || path.len() > PATH_BYTES_MAX {

@@ -201,7 +201,11 @@ fn place(fields: &mut Fields<'_>) -> (ZmqMethod, String) {
         ZmqMethod::Connect => address::to_connect,
         ZmqMethod::Bind => address::to_bind,
     };
-    (method, fields.required("address", rule))
+    let address = fields.required("address", rule);
+    if method == ZmqMethod::Bind && BoundAddress::of(&address).is_none() {
+        fields.not_known("address", &address, address::WANTS);
+    }
+    (method, address)
 }
 
 fn sub_key(text: &str) -> Result<(), String> {

@@ -312,13 +312,10 @@ fn bad_ones_are_refused_by_field() {
         fingerprint: [1; 32],
         now_ms: 1,
     };
-    let mut refused = |change: &dyn Fn(&mut SendKey), field: &str| {
+    let refused = |change: &dyn Fn(&mut SendKey), field: &str| {
         let mut bad = good.clone();
         change(&mut bad.key);
-        let answer = world.apply(&Command::Intend(Box::new(bad)));
-        let Answer::Invalid(errors) = &answer else {
-            panic!("{answer:?}")
-        };
+        let errors = Command::Intend(Box::new(bad)).check().unwrap_err();
         assert_eq!(errors[0].field, field, "{errors:?}");
     };
     for text in ["", "a b", "gr\u{fc}n", "a\n", &"k".repeat(201)] {
@@ -338,10 +335,17 @@ fn bad_ones_are_refused_by_field() {
         (confirmed(&long), "message_id"),
         (Outcome::Refused { text }, "text"),
     ] {
-        let answer = world.conclude(&"k".repeat(200), epoch, 1, outcome);
+        let conclusion = Conclusion {
+            key: key("k"),
+            epoch,
+            ticket: 1,
+            outcome,
+            now_ms: 1,
+        };
         let problem = format!("must have at most {OUTCOME_BYTES_MAX} bytes");
         let value = format!("{} bytes", long.len());
-        assert_eq!(answer, Answer::Invalid(vec![error(field, value, problem)]));
+        let errors = Command::Conclude(Box::new(conclusion)).check().unwrap_err();
+        assert_eq!(errors, [error(field, value, problem)]);
     }
     let shortened = Outcome::refused(&"\u{20ac}".repeat(OUTCOME_BYTES_MAX));
     let answer = world.conclude(&"k".repeat(200), epoch, 1, shortened);

@@ -9,10 +9,11 @@ use super::{
     bad,
     records::{Body, Record},
 };
-use crate::state::kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
-/// No record is longer: the largest hold one key, one resource or one announcement.
-const RECORD_BYTES_MAX: usize = VALUE_BYTES_MAX + KEY_BYTES_MAX + 1024;
+/// No record is longer. Each holds what one command brought, by the rules of whatever version
+/// proposed it; and no entry of the log is longer than what members read of each other at
+/// once, 4 MiB. Part of the format.
+const RECORD_BYTES_MAX: usize = 4 << 20;
 
 pub struct Writer<W: Write> {
     out: W,
@@ -55,7 +56,7 @@ impl<R: Read> Reader<R> {
         let length = u32::from_le_bytes(length) as usize;
         if length > RECORD_BYTES_MAX {
             return Err(bad(format!(
-                "record {} would have {length} bytes",
+                "record {} would have {length} bytes, and this program reads up to {RECORD_BYTES_MAX}: run the version that wrote it",
                 self.records
             )));
         }

@@ -120,13 +120,30 @@ impl AmqpConnection {
     }
 
     /// The `management_url` of `before` with its credentials, if this one is the same
-    /// without them: what was shown without them and is put again loses none.
+    /// without them: what was shown without them and is put again loses none. It decides what
+    /// the state holds, so it is told by the text alone and by no crate, whose next version
+    /// may read a URL otherwise.
     pub(in crate::state) fn management_url_kept(&self, before: &Self) -> Option<String> {
-        let parsed = |it: &Self| Url::parse(it.management_url.as_deref()?).ok();
-        let (here, there) = (parsed(self)?, parsed(before)?);
-        let lost = !has_credentials(&here) && has_credentials(&there) && bare(there) == here;
+        let (here, bare) = credentials_and_rest(self.management_url.as_deref()?)?;
+        let (there, rest) = credentials_and_rest(before.management_url.as_deref()?)?;
+        let lost = here.is_empty() && !there.is_empty() && bare == rest;
         before.management_url.clone().filter(|_| lost)
     }
+}
+
+/// User name and password of a URL, and what else is in it in the form in which it is shown:
+/// in small letters up to the path, without the port that goes without saying.
+fn credentials_and_rest(url: &str) -> Option<(&str, String)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let (credentials, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let scheme = scheme.to_ascii_lowercase();
+    let implied = if scheme == "https" { ":443" } else { ":80" };
+    let host = host.strip_suffix(implied).unwrap_or(host);
+    let host = host.to_ascii_lowercase();
+    let path = path.strip_suffix('/').unwrap_or(path);
+    Some((credentials, format!("{scheme}://{host}{path}")))
 }
 
 fn has_credentials(url: &Url) -> bool {

@@ -54,7 +54,7 @@ impl AmqpOutgoing {
         let name = fields.required("name", rules::name);
         let connection = fields.required("connection", rules::name);
         if !fields.has("exchange") {
-            fields.refuse(
+            fields.unread(
                 "exchange",
                 "",
                 "is required: the name of an exchange, or \"\" for the default one, which leads to the queue that `routing_key` names",

@@ -9,13 +9,13 @@ const PATH_BYTES_MAX: usize = 107;
 /// The longest name of a network interface on Linux, without its end mark.
 const INTERFACE_BYTES_MAX: usize = 15;
 
-const WANTS: &str = "must be tcp://HOST:PORT or ipc:///PATH";
+pub(super) const WANTS: &str = "must be tcp://HOST:PORT or ipc:///PATH";
 
 /// An address, taken apart.
 enum Address<'a> {
     /// The host without brackets.
-    Tcp(&'a str, u16),
-    Ipc(&'a str),
+    Tcp(&'a str),
+    Ipc,
 }
 
 fn parse(text: &str) -> Result<Address<'_>, String> {
@@ -24,7 +24,7 @@ fn parse(text: &str) -> Result<Address<'_>, String> {
             && path.len() > 1
             && path.len() <= PATH_BYTES_MAX
             && !path.chars().any(char::is_control);
-        return fits.then_some(Address::Ipc(path)).ok_or_else(|| {
+        return fits.then_some(Address::Ipc).ok_or_else(|| {
             format!("{WANTS}: the path must be absolute, as in ipc:///run/orders, and have at most {PATH_BYTES_MAX} bytes")
         });
     }
@@ -32,11 +32,13 @@ fn parse(text: &str) -> Result<Address<'_>, String> {
     let (host, port) = rest
         .rsplit_once(':')
         .ok_or_else(|| format!("{WANTS}: the port is missing"))?;
-    let port = port
-        .parse()
-        .ok()
-        .filter(|number: &u16| *number > 0 && port.starts_with(|c: char| c.is_ascii_digit()))
-        .ok_or_else(|| format!("{WANTS}: the port must be a number from 1 to 65535"))?;
+    let is_port = port.starts_with(|c: char| c.is_ascii_digit())
+        && port.parse().is_ok_and(|number: u16| number > 0);
+    if !is_port {
+        return Err(format!(
+            "{WANTS}: the port must be a number from 1 to 65535"
+        ));
+    }
     let bare = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'));
@@ -45,16 +47,16 @@ fn parse(text: &str) -> Result<Address<'_>, String> {
             "{WANTS}: an IPv6 address stands in brackets, as in tcp://[::1]:5555"
         ));
     }
-    Ok(Address::Tcp(bare.unwrap_or(host), port))
+    Ok(Address::Tcp(bare.unwrap_or(host)))
 }
 
 /// What a socket can connect to.
 pub(super) fn to_connect(text: &str) -> Result<(), String> {
     match parse(text)? {
-        Address::Tcp("*", _) => Err(
+        Address::Tcp("*") => Err(
             "must name the host to connect to, as in tcp://orders.example.com:5555; `*` is for `method: bind`".into(),
         ),
-        Address::Tcp(host, _) if rules::host(host).is_err() => Err(format!(
+        Address::Tcp(host) if rules::host(host).is_err() => Err(format!(
             "{WANTS}, with the name or the IP address of a host, as in tcp://orders.example.com:5555"
         )),
         _ => Ok(()),
@@ -63,7 +65,7 @@ pub(super) fn to_connect(text: &str) -> Result<(), String> {
 
 /// What a socket can bind. libzmq looks no names up to bind them.
 pub(super) fn to_bind(text: &str) -> Result<(), String> {
-    let Address::Tcp(host, _) = parse(text)? else {
+    let Address::Tcp(host) = parse(text)? else {
         return Ok(());
     };
     let interface =
@@ -87,12 +89,18 @@ pub(in crate::state) enum BoundAddress<'a> {
 }
 
 impl<'a> BoundAddress<'a> {
-    /// Takes an address apart; nothing binds what is none.
+    /// Takes an address apart, by no rule of what a host or a path may be: members of other
+    /// rules must see the same clashes. Nothing binds what is none.
     pub fn of(text: &'a str) -> Option<BoundAddress<'a>> {
-        Some(match parse(text).ok()? {
-            Address::Tcp(host, port) if everywhere(host) => BoundAddress::Everywhere(port),
-            Address::Tcp(host, port) => BoundAddress::Host(host, port),
-            Address::Ipc(path) => BoundAddress::File(path),
+        if let Some(path) = text.strip_prefix("ipc://") {
+            return Some(BoundAddress::File(path));
+        }
+        let (host, port) = text.strip_prefix("tcp://")?.rsplit_once(':')?;
+        let bare = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+        let (host, port) = (bare.unwrap_or(host), port.parse().ok()?);
+        Some(match everywhere(host) {
+            true => BoundAddress::Everywhere(port),
+            false => BoundAddress::Host(host, port),
         })
     }
 }
