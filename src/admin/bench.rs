@@ -35,6 +35,11 @@ pub(super) struct WorkPlace {
 pub(super) struct CallerGone(Arc<AtomicBool>);
 
 impl CallerGone {
+    #[cfg(test)]
+    pub fn already() -> CallerGone {
+        CallerGone(Arc::new(AtomicBool::new(true)))
+    }
+
     pub fn is_so(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

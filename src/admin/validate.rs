@@ -26,7 +26,7 @@ use super::{
     bench::{CallerGone, WorkBench},
     problem::Problem,
 };
-use crate::state::{Answer, Command, Kind, Machine, State};
+use crate::state::{Answer, Command, Kind, Machine, State, check_parsed_resource};
 
 /// The longest body: a hundred thousand resources, and more.
 const BODY_BYTES_MAX: usize = 64 << 20;
@@ -155,15 +155,17 @@ fn judge_all(state: &Arc<State>, resources: Vec<Proposed>, gone: &CallerGone) ->
 
 fn judge(machine: &mut Machine, proposed: Proposed) -> Verdict {
     let Proposed { kind, name, spec } = proposed;
+    let text = spec.to_string();
+    let checked = check_parsed_resource(kind, &name, &spec, text.len());
     let command = Command::PutResource {
         kind,
         name: name.clone(),
-        spec: spec.to_string().into(),
+        spec: text.into(),
         precondition: None,
     };
     let index = machine.state().applied() + 1;
     let reign = *machine.state().reign();
-    let answer = match command.check() {
+    let answer = match checked {
         Ok(()) => {
             let leader = reign.holder.unwrap_or_default();
             machine.apply(index, reign.term, leader, &command).0
@@ -252,5 +254,14 @@ mod tests {
                 Fate::Refused
             ]
         );
+    }
+    #[test]
+    fn nothing_is_judged_for_a_caller_that_has_gone() {
+        let service = || json!({ "name": "a", "upstream": "http://127.0.0.1:9" });
+        let resources = || vec![proposed(Kind::Service, service())];
+        let state = Arc::new(State::default());
+        let judged = |gone: &CallerGone| judge_all(&state, resources(), gone).len();
+        assert_eq!(judged(&CallerGone::default()), 1);
+        assert_eq!(judged(&CallerGone::already()), 0);
     }
 }
