@@ -25,6 +25,8 @@ use crate::{
 
 /// How many single puts a median is of.
 const PUTS: usize = 51;
+/// For how long the load is alone first: what lapses then does not come from the resources.
+const ALONE: Duration = Duration::from_secs(20);
 
 /// What was measured of one number. Times are in seconds, memory is in KiB a member.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -42,7 +44,9 @@ pub struct ResourcesRow {
     /// The same with the load beside it.
     pub put_first_loaded: f64,
     pub put_last_loaded: f64,
-    /// While the load was there.
+    /// While the load was alone, for [`ALONE`].
+    pub lapses_alone: usize,
+    /// While the load and the resources were there.
     pub elections: u64,
     pub lapses: usize,
     pub restarts: Restarts,
@@ -75,9 +79,11 @@ pub async fn round(cluster: &mut Cluster, count: u64, volume: &Volume) -> Resour
 
     row.put_first = puts(cluster, "first").await;
     row.validate = apply(cluster, &file, true, &mut row.findings).await;
-    let term = measure::term(cluster).await;
-    let lapses = measure::lapses(cluster);
     let mut loaded = load.begin(cluster, volume).await;
+    let lapses = measure::lapses(cluster);
+    tokio::time::sleep(ALONE).await;
+    row.lapses_alone = measure::lapses(cluster) - lapses;
+    let (term, lapses) = (measure::term(cluster).await, measure::lapses(cluster));
     row.put_first_loaded = puts(cluster, "first-loaded").await;
     row.validate_loaded = apply(cluster, &file, true, &mut row.findings).await;
     row.apply = apply(cluster, &file, false, &mut row.findings).await;
@@ -85,9 +91,8 @@ pub async fn round(cluster: &mut Cluster, count: u64, volume: &Volume) -> Resour
     let published = loaded.finish().await;
     row.elections = measure::term(cluster).await - term;
     row.lapses = measure::lapses(cluster) - lapses;
-    row.put_last = puts(cluster, "last").await;
-
     let lost = load.lost(&published).await;
+    row.put_last = puts(cluster, "last").await;
     if !lost.is_empty() {
         row.findings
             .push(format!("{} messages were never handled", lost.len()));

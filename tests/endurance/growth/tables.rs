@@ -88,7 +88,7 @@ fn resources_table(text: &mut String, options: &Options, rows: &[ResourcesRow]) 
     let none = |of: fn(&ResourcesRow) -> u64| {
         format!("0 {}", verdict(rows.iter().all(|row| of(row) == 0)))
     };
-    let figures: [Figure<'_, ResourcesRow>; 14] = [
+    let figures: [Figure<'_, ResourcesRow>; 15] = [
         figure(
             "validate (`apply --dry-run`), s",
             |row| seconds(row.validate),
@@ -103,6 +103,11 @@ fn resources_table(text: &mut String, options: &Options, rows: &[ResourcesRow]) 
             "`apply` under load, s",
             |row| seconds(row.apply),
             at_most(APPLY, |row| row.apply),
+        ),
+        figure(
+            "lapses of the lease in 20 s of the load alone",
+            |row| row.lapses_alone.to_string(),
+            String::new(),
         ),
         figure(
             "elections under load",
