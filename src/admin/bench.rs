@@ -24,9 +24,9 @@ use super::problem::Problem;
 /// How long a call waits for a place before it is told to come again.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// The nice value of the threads: a tenth of the share of the member's others where all want
-/// the processor. Connector processes have 5.
-const BEHIND_THE_REST: i32 = 10;
+/// The nice value of the threads, as of connector processes: a third of the share of the
+/// member's others where all want the processor.
+const BEHIND_THE_REST: i32 = 5;
 
 /// A few places for long computing.
 #[derive(Clone)]

@@ -26,7 +26,7 @@ use super::{
     bench::{CallerGone, WorkBench},
     problem::Problem,
 };
-use crate::state::{Answer, Command, Kind, Machine, State, check_parsed_resource};
+use crate::state::{Answer, Kind, Machine, State};
 
 /// The longest body: a hundred thousand resources, and more.
 const BODY_BYTES_MAX: usize = 64 << 20;
@@ -155,23 +155,7 @@ fn judge_all(state: &Arc<State>, resources: Vec<Proposed>, gone: &CallerGone) ->
 
 fn judge(machine: &mut Machine, proposed: Proposed) -> Verdict {
     let Proposed { kind, name, spec } = proposed;
-    let text = spec.to_string();
-    let checked = check_parsed_resource(kind, &name, &spec, text.len());
-    let command = Command::PutResource {
-        kind,
-        name: name.clone(),
-        spec: text.into(),
-        precondition: None,
-    };
-    let index = machine.state().applied() + 1;
-    let reign = *machine.state().reign();
-    let answer = match checked {
-        Ok(()) => {
-            let leader = reign.holder.unwrap_or_default();
-            machine.apply(index, reign.term, leader, &command).0
-        }
-        Err(errors) => Answer::Invalid(errors),
-    };
+    let answer = machine.try_put(kind, &name, spec);
     let (fate, errors) = match answer {
         Answer::Done { created: true, .. } => (Fate::Created, vec![]),
         Answer::Done { changed: true, .. } => (Fate::Changed, vec![]),

@@ -23,8 +23,8 @@ use crate::{
         config::BatchWritten,
         validate::{Fate, ValidateAnswer, Verdict},
     },
-    manifest::{self, Document, Format, json_bytes},
-    state::{BATCH_BYTES_MAX, BATCH_MAX, Kind},
+    manifest::{self, Document, Format},
+    state::{BATCH_BYTES_MAX, BATCH_MAX, Kind, json_bytes},
 };
 
 /// The options.

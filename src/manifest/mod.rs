@@ -243,7 +243,7 @@ fn document(number: usize, raw: Raw) -> Result<Document, Vec<Fault>> {
     } else {
         "-"
     };
-    check_parsed_resource(kind, under, &value, json_bytes(&value)).map_err(|errors| {
+    check_parsed_resource(kind, under, &value).map_err(|errors| {
         let resource = (under == name).then(|| format!("{kind}/{name}"));
         let fault = |error: crate::state::FieldError| Fault {
             resource: resource.clone(),
@@ -258,24 +258,6 @@ fn document(number: usize, raw: Raw) -> Result<Document, Vec<Fault>> {
         number,
         line,
     })
-}
-
-/// How long the JSON of a value is, without making it.
-pub fn json_bytes(value: &Value) -> usize {
-    struct Counter(usize);
-    impl std::io::Write for Counter {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut counter = Counter(0);
-    // A value's keys are texts and counting can't fail: there is nothing to fail on.
-    let _ = serde_json::to_writer(&mut counter, value);
-    counter.0
 }
 
 #[cfg(test)]

@@ -251,10 +251,22 @@ impl Catalog {
         precondition: Option<Precondition>,
         announced: &Announcements,
     ) -> Answer {
-        let mut spec = match read(name, spec) {
-            Ok(spec) => spec,
-            Err(errors) => return Answer::Invalid(errors),
-        };
+        match read(name, spec) {
+            Ok(spec) => self.put_parsed(index, kind, name, spec, precondition, announced),
+            Err(errors) => Answer::Invalid(errors),
+        }
+    }
+
+    /// Puts what is JSON under its own name.
+    pub(super) fn put_parsed(
+        &mut self,
+        index: u64,
+        kind: Kind,
+        name: &str,
+        mut spec: Value,
+        precondition: Option<Precondition>,
+        announced: &Announcements,
+    ) -> Answer {
         let before = self.get(kind, name);
         let revision = before.map(|stored| stored.revision);
         if precondition.is_some_and(|it| !it.holds(revision)) {

@@ -123,7 +123,8 @@ async fn what_costs_a_member_much_is_asked_of_no_second_one_while_the_first_is_a
     let good = Fake::start(Does::Answer(200, "[1]")).await;
     let urls = vec![nobody_there(), silent.url.clone(), good.url.clone()];
     let call = Call::new(Method::POST, "/x").raw("y").costly();
-    let failure = client(urls).send(call).await.unwrap_err();
+    let client = Client::to(urls, Duration::from_millis(200)).unwrap();
+    let failure = client.send(call).await.unwrap_err();
     assert_eq!(failure.code(), 3);
     assert!(failure.to_string().contains("--timeout"), "{failure}");
     assert_eq!((silent.requests(), good.requests()), (1, 0));

@@ -13,14 +13,9 @@ pub fn check(kind: Kind, name: &str, spec: &[u8]) -> Result<(), Vec<FieldError>>
     check_fields(kind, name, &parsed(spec)?)
 }
 
-/// As [`check`], of JSON that has been read already, and that takes so many bytes.
-pub fn check_parsed(
-    kind: Kind,
-    name: &str,
-    spec: &Value,
-    bytes: usize,
-) -> Result<(), Vec<FieldError>> {
-    check_length(bytes)?;
+/// As [`check`], of JSON that has been read already.
+pub fn check_parsed(kind: Kind, name: &str, spec: &Value) -> Result<(), Vec<FieldError>> {
+    check_length(json::json_bytes(spec))?;
     check_fields(kind, name, spec)
 }
 
@@ -41,8 +36,12 @@ fn check_fields(kind: Kind, name: &str, spec: &Value) -> Result<(), Vec<FieldErr
 /// What an entry of the log must be to be a resource at all, by no rule of its fields.
 pub(super) fn read(name: &str, spec: &[u8]) -> Result<Value, Vec<FieldError>> {
     let spec = parsed(spec)?;
-    under_its_name(name, spec["name"].as_str().unwrap_or_default())?;
+    names_itself(name, &spec)?;
     Ok(spec)
+}
+
+pub(super) fn names_itself(name: &str, spec: &Value) -> Result<(), Vec<FieldError>> {
+    under_its_name(name, spec["name"].as_str().unwrap_or_default())
 }
 
 fn parsed(spec: &[u8]) -> Result<Value, Vec<FieldError>> {
