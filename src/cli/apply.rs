@@ -10,6 +10,7 @@
 use std::{io::Read, path::PathBuf};
 
 use http::Method;
+use rustix::process::setpriority_process;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -27,6 +28,9 @@ use crate::{
     state::{BATCH_BYTES_MAX, BATCH_MAX, Kind, json_bytes},
 };
 
+/// The nice value, as of connector processes.
+const BEHIND_MEMBERS: i32 = 5;
+
 /// The options.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -42,6 +46,9 @@ pub struct Args {
 
 /// Applies a file.
 pub async fn run(args: Args) -> Result<(), Failure> {
+    // A large file keeps all processors busy, and members may run on this machine. Of this
+    // thread and those that it starts; where it can't be had, the file is read all the same.
+    let _ = setpriority_process(None, BEHIND_MEMBERS);
     let documents = read(&args.file)?;
     let client = Client::new(&args.client)?;
     let verdicts = validate(&client, &documents).await?;

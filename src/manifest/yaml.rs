@@ -21,7 +21,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Raw>, Vec<Fault>> {
             Ok(raw) => documents.push(raw),
             Err(fault) => faults.push(Fault {
                 document: Some(number),
-                ..fault
+                ..*fault
             }),
         }
     }
@@ -32,17 +32,17 @@ pub(super) fn read(text: &str) -> Result<Vec<Raw>, Vec<Fault>> {
     }
 }
 
-fn read_part(Part { first_line, text }: Part) -> Result<Raw, Fault> {
+fn read_part(Part { first_line, text }: Part) -> Result<Raw, Box<Fault>> {
     match serde_norway::from_str::<Unique>(&text) {
         Ok(Unique(value)) => Ok(raw(value, first_line, &text)),
-        Err(error) => Err(Fault {
+        Err(error) => Err(Box::new(Fault {
             line: error
                 .location()
                 .map(|at| first_line + at.line() - 1)
                 .or(Some(first_line)),
             problem: format!("can't be read as YAML: {}", without_position(&error)),
             ..Fault::default()
-        }),
+        })),
     }
 }
 
