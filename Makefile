@@ -16,7 +16,7 @@ QUORATE = $(CARGO_TARGET_DIR)/debug/quorate
 test histories histories-selftest chaos chaos-soak chaos-selftest verify: \
 	GUARDED := --config profile.dev.package.validit.debug-assertions=true
 
-.PHONY: help setup build install run test figures bench-failover takeovers calm connectors throughput histories histories-selftest chaos chaos-soak chaos-selftest mutants fuzz verify fix
+.PHONY: help setup build install run test figures bench-failover takeovers calm connectors growth throughput histories histories-selftest chaos chaos-soak chaos-selftest mutants fuzz verify fix
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -67,6 +67,9 @@ calm: setup ## full load without a takeover (MINUTES=30)
 COUNT ?= 1000
 connectors: setup ## many connectors on one cluster: start, takeover, memory; 4 minutes (COUNT=30 for one)
 	cargo test --workspace $(CARGO_FLAGS) --test endurance -- connectors --count $(COUNT) $(ARGS)
+
+growth: setup ## 100,000 resources, a million keys: time, restarts, memory (ARGS="--resources 1000,10000 --keys 1000")
+	cargo test --workspace $(CARGO_FLAGS) --test endurance -- growth $(ARGS)
 
 throughput: setup ## AMQP in and out beside a program that has nothing but lapin; 3 minutes
 	cargo test --workspace $(CARGO_FLAGS) --test endurance -- throughput $(ARGS)

@@ -1,25 +1,32 @@
 //! Long computing on behalf of a caller: on threads of its own, a few at a time, and no
 //! longer than somebody waits for it.
 //!
-//! The threads that serve connections serve consensus as well: what computes on them for
-//! seconds costs the lease. And what goes on computing after its caller has gone, or beside
-//! a dozen others of its kind, takes the processor from it all the same.
+//! What computes for seconds on the threads that serve connections holds up whatever waits
+//! there. What goes on computing after its caller has gone, or beside a dozen others of its
+//! kind, takes the processors from all the same. And where all processors are wanted it stands
+//! behind the rest of the member: a heartbeat that waits for a processor costs the lease.
 
 use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::Duration,
 };
 
 use http::StatusCode;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use rustix::process::setpriority_process;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::problem::Problem;
 
 /// How long a call waits for a place before it is told to come again.
 const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// The nice value of the threads, as of connector processes: a third of the share of the
+/// member's others where all want the processor.
+const BEHIND_THE_REST: i32 = 5;
 
 /// A few places for long computing.
 #[derive(Clone)]
@@ -35,6 +42,11 @@ pub(super) struct WorkPlace {
 pub(super) struct CallerGone(Arc<AtomicBool>);
 
 impl CallerGone {
+    #[cfg(test)]
+    pub fn already() -> CallerGone {
+        CallerGone(Arc::new(AtomicBool::new(true)))
+    }
+
     pub fn is_so(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
@@ -77,11 +89,18 @@ impl WorkPlace {
     ) -> Result<T, Problem> {
         let gone = CallerGone::default();
         let _caller = Caller(gone.clone());
-        let done = tokio::task::spawn_blocking(move || {
+        let (done, awaited) = oneshot::channel();
+        let thread = thread::Builder::new().name("bench".into()).spawn(move || {
+            // Of this thread alone. Where it can't be had, the work is done all the same.
+            let _ = setpriority_process(None, BEHIND_THE_REST);
             let _place = self;
-            work(&gone)
+            // Whoever waited may have gone.
+            let _ = done.send(work(&gone));
         });
-        done.await.map_err(|_| {
+        thread.map_err(|error| {
+            Problem::internal(format!("no thread can be had for this call: {error}"))
+        })?;
+        awaited.await.map_err(|_| {
             Problem::internal("the work for this call has failed; nothing was written")
         })
     }

@@ -26,7 +26,7 @@ use super::{
     bench::{CallerGone, WorkBench},
     problem::Problem,
 };
-use crate::state::{Answer, Command, Kind, Machine, State};
+use crate::state::{Answer, Kind, Machine, State};
 
 /// The longest body: a hundred thousand resources, and more.
 const BODY_BYTES_MAX: usize = 64 << 20;
@@ -155,21 +155,7 @@ fn judge_all(state: &Arc<State>, resources: Vec<Proposed>, gone: &CallerGone) ->
 
 fn judge(machine: &mut Machine, proposed: Proposed) -> Verdict {
     let Proposed { kind, name, spec } = proposed;
-    let command = Command::PutResource {
-        kind,
-        name: name.clone(),
-        spec: spec.to_string().into(),
-        precondition: None,
-    };
-    let index = machine.state().applied() + 1;
-    let reign = *machine.state().reign();
-    let answer = match command.check() {
-        Ok(()) => {
-            let leader = reign.holder.unwrap_or_default();
-            machine.apply(index, reign.term, leader, &command).0
-        }
-        Err(errors) => Answer::Invalid(errors),
-    };
+    let answer = machine.try_put(kind, &name, spec);
     let (fate, errors) = match answer {
         Answer::Done { created: true, .. } => (Fate::Created, vec![]),
         Answer::Done { changed: true, .. } => (Fate::Changed, vec![]),
@@ -252,5 +238,14 @@ mod tests {
                 Fate::Refused
             ]
         );
+    }
+    #[test]
+    fn nothing_is_judged_for_a_caller_that_has_gone() {
+        let service = || json!({ "name": "a", "upstream": "http://127.0.0.1:9" });
+        let resources = || vec![proposed(Kind::Service, service())];
+        let state = Arc::new(State::default());
+        let judged = |gone: &CallerGone| judge_all(&state, resources(), gone).len();
+        assert_eq!(judged(&CallerGone::default()), 1);
+        assert_eq!(judged(&CallerGone::already()), 0);
     }
 }

@@ -10,7 +10,9 @@
 use std::{io::Read, path::PathBuf};
 
 use http::Method;
-use serde_json::json;
+use rustix::process::setpriority_process;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{
     client::{Call, Client, ClientArgs},
@@ -23,8 +25,11 @@ use crate::{
         validate::{Fate, ValidateAnswer, Verdict},
     },
     manifest::{self, Document, Format},
-    state::{BATCH_BYTES_MAX, BATCH_MAX},
+    state::{BATCH_BYTES_MAX, BATCH_MAX, Kind, json_bytes},
 };
+
+/// The nice value, as of connector processes.
+const BEHIND_MEMBERS: i32 = 5;
 
 /// The options.
 #[derive(Debug, clap::Args)]
@@ -41,6 +46,9 @@ pub struct Args {
 
 /// Applies a file.
 pub async fn run(args: Args) -> Result<(), Failure> {
+    // A large file keeps all processors busy, and members may run on this machine. Of this
+    // thread and those that it starts; where it can't be had, the file is read all the same.
+    let _ = setpriority_process(None, BEHIND_MEMBERS);
     let documents = read(&args.file)?;
     let client = Client::new(&args.client)?;
     let verdicts = validate(&client, &documents).await?;
@@ -56,9 +64,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
                 .await
                 .map_err(|failure| done.stopped_at(batch, documents.len(), failure))?;
         }
-        for (document, verdict) in batch {
-            done.tell(document, verdict.fate)?;
-        }
+        done.tell(batch)?;
         if !args.dry_run && documents.len() > BATCH_MAX {
             eprintln!("{} of {} are applied", done.told.len(), documents.len());
         }
@@ -77,7 +83,7 @@ fn batches<'a, 'd>(judged: &'a [Judged<'d>]) -> Vec<&'a [Judged<'d>]> {
         if verdict.fate == Fate::Unchanged {
             continue;
         }
-        let more = document.spec.to_string().len();
+        let more = json_bytes(&document.spec);
         if count == BATCH_MAX || (count > 0 && bytes + more > BATCH_BYTES_MAX) {
             batches.push(&judged[begin..position]);
             (begin, count, bytes) = (position, 0, 0);
@@ -111,14 +117,36 @@ fn read(file: &PathBuf) -> Result<Vec<Document>, Failure> {
     })
 }
 
+/// What both calls are asked: a [`crate::admin::validate::ValidateRequest`] without copies.
+#[derive(Serialize)]
+struct Asked<'d> {
+    resources: Vec<AskedResource<'d>>,
+}
+
+#[derive(Serialize)]
+struct AskedResource<'d> {
+    kind: Kind,
+    name: &'d str,
+    spec: &'d Value,
+}
+
+impl<'d> Asked<'d> {
+    fn of(documents: impl Iterator<Item = &'d Document>) -> Asked<'d> {
+        let resource = |it: &'d Document| AskedResource {
+            kind: it.kind,
+            name: &it.name,
+            spec: &it.spec,
+        };
+        Asked {
+            resources: documents.map(resource).collect(),
+        }
+    }
+}
+
 /// Asks a member what would become of each.
 async fn validate(client: &Client, documents: &[Document]) -> Result<Vec<Verdict>, Failure> {
-    let resources: Vec<_> = documents
-        .iter()
-        .map(|it| json!({ "kind": it.kind, "name": it.name, "spec": it.spec }))
-        .collect();
     let call = Call::new(Method::POST, "/v1/config/validate")
-        .json(&json!({ "resources": resources }))
+        .json(&Asked::of(documents.iter()))
         .costly();
     let answer: ValidateAnswer = client.send(call).await?.good()?.json()?;
     let refused: String = answer
@@ -169,15 +197,14 @@ fn fault(document: &Document, error: &crate::admin::validate::FieldVerdict) -> S
 
 /// Puts those of a batch that are not there like this already.
 async fn put(client: &Client, batch: &[Judged<'_>]) -> Result<(), Failure> {
-    let resources: Vec<_> = batch
+    let puts = batch
         .iter()
-        .filter(|(_, verdict)| verdict.fate != Fate::Unchanged)
-        .map(|(it, _)| json!({ "kind": it.kind, "name": it.name, "spec": it.spec }))
-        .collect();
-    if resources.is_empty() {
+        .filter(|(_, verdict)| verdict.fate != Fate::Unchanged);
+    let asked = Asked::of(puts.map(|(document, _)| *document));
+    if asked.resources.is_empty() {
         return Ok(());
     }
-    let call = Call::new(Method::POST, "/v1/config/apply").json(&json!({ "resources": resources }));
+    let call = Call::new(Method::POST, "/v1/config/apply").json(&asked);
     let written: BatchWritten = client.send(call).await?.good()?.json()?;
     for warning in &written.warnings {
         eprintln!("warning: {warning}");
@@ -193,17 +220,21 @@ struct Done {
 }
 
 impl Done {
-    fn tell(&mut self, document: &Document, fate: Fate) -> Result<(), Failure> {
-        let Document { kind, name, .. } = document;
-        self.told
-            .push(json!({ "kind": kind, "name": name, "outcome": fate }));
-        let would = if self.dry_run && fate != Fate::Unchanged {
-            "would be "
-        } else {
-            ""
-        };
+    /// Tells a batch in one piece: a write for each of many lines takes longer than the rest.
+    fn tell(&mut self, batch: &[Judged<'_>]) -> Result<(), Failure> {
+        let mut lines = String::new();
+        for (Document { kind, name, .. }, Verdict { fate, .. }) in batch {
+            self.told
+                .push(json!({ "kind": kind, "name": name, "outcome": fate }));
+            let would = if self.dry_run && *fate != Fate::Unchanged {
+                "would be "
+            } else {
+                ""
+            };
+            lines.push_str(&format!("{kind}/{name} {would}{}\n", word(*fate)));
+        }
         match self.output {
-            Output::Table => output::line(format!("{kind}/{name} {would}{}", word(fate))),
+            Output::Table => output::bytes(lines.as_bytes()),
             Output::Json => Ok(()),
         }
     }

@@ -36,10 +36,15 @@ pub struct MadeOf {
     operation: Operation,
 }
 
-/// Every channel and outgoing, and what its spec is made of.
+/// Every channel and outgoing, and what its spec is made of. Resources of other kinds, which
+/// may be many, are not looked at.
 pub fn all(state: &State) -> impl Iterator<Item = (Key, MadeOf, &Resource)> {
-    let all = state.catalog().all();
-    all.filter(|(kind, ..)| kind.has_connector())
+    let kinds = Kind::ALL.into_iter().filter(|kind| kind.has_connector());
+    kinds
+        .flat_map(|kind| {
+            let list = state.catalog().list(kind);
+            list.map(move |(name, stored)| (kind, name, stored))
+        })
         .map(|(kind, name, stored)| {
             let key = Key {
                 kind: kind.as_str(),

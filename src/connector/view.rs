@@ -9,7 +9,7 @@ use super::{
     spec::{Key, Spec},
 };
 pub use crate::state::Reign;
-use crate::state::{Brokers, State};
+use crate::state::{Brokers, Kind, State};
 
 /// What is to run, and under whom.
 #[derive(Clone, Default)]
@@ -54,26 +54,26 @@ impl View {
         }
     }
 
-    /// Follows the state. Writes that concern no connector are not passed on.
+    /// Follows the state. Writes that concern no connector are not passed on, and cost nothing
+    /// for how many connectors there are.
     pub fn follow(mut state: watch::Receiver<Arc<State>>) -> watch::Receiver<Arc<View>> {
-        let now = state.borrow_and_update().clone();
-        let mut revision = revision_of(&now);
-        let (sender, receiver) = watch::channel(Arc::new(View::of(&now, &View::default())));
+        let mut seen = state.borrow_and_update().clone();
+        let (sender, receiver) = watch::channel(Arc::new(View::of(&seen, &View::default())));
         tokio::spawn(async move {
             while !sender.is_closed() && state.changed().await.is_ok() {
                 let now = state.borrow_and_update().clone();
                 let before = sender.borrow().clone();
-                let view = if revision_of(&now) == revision {
+                let view = if concern_connectors(&seen, &now) {
+                    View::of(&now, &before)
+                } else {
                     View {
                         reign: *now.reign(),
                         connectors: before.connectors.clone(),
                         made_of: before.made_of.clone(),
                         brokers: now.brokers().clone(),
                     }
-                } else {
-                    View::of(&now, &before)
                 };
-                revision = revision_of(&now);
+                seen = now;
                 if view.reign != before.reign
                     || view.connectors != before.connectors
                     || view.brokers != before.brokers
@@ -86,7 +86,77 @@ impl View {
     }
 }
 
-/// What the specs are made of has not changed as long as this has not.
-fn revision_of(state: &State) -> (u64, u64) {
-    (state.catalog().revision(), state.operations().revision())
+/// Whether what the specs are made of may have changed. Of services it may: how long they may
+/// take is part of a channel's spec.
+fn concern_connectors(before: &State, now: &State) -> bool {
+    let aside = [Kind::HttpChannel, Kind::BasicAuth, Kind::ApiKey];
+    let mut kinds = Kind::ALL.into_iter().filter(|kind| !aside.contains(kind));
+    let (was, is) = (before.catalog(), now.catalog());
+    before.operations().revision() != now.operations().revision()
+        || kinds.any(|kind| is.changes(was, kind).next().is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::state::{Command, Machine, Order};
+
+    #[test]
+    fn only_what_specs_are_made_of_concerns_connectors() {
+        let mut machine = Machine::default();
+        let mut index = 0;
+        let mut concerns = |command: Command| {
+            let before = machine.state().clone();
+            index += 1;
+            let (answer, _) = machine.apply(index, 1, 1, &command);
+            assert!(answer.changed(), "{answer:?}");
+            concern_connectors(&before, machine.state())
+        };
+        let put = |kind, spec: Value| Command::PutResource {
+            kind,
+            name: "a".into(),
+            spec: spec.to_string().into(),
+            precondition: None,
+        };
+        let address = "tcp://127.0.0.1:5555";
+        let channel = json!({"name": "a", "address": address, "socket_type": "PULL", "method": "bind", "service": "a"});
+        let operate = Command::Operate {
+            kind: Kind::ZmqChannel,
+            name: "a".into(),
+            order: Order::Pause,
+        };
+        let service =
+            |port: u16| json!({"name": "a", "upstream": format!("http://127.0.0.1:{port}")});
+        let key = Command::PutKey {
+            key: "a".into(),
+            value: "b".into(),
+            precondition: None,
+        };
+        for (command, expected) in [
+            (put(Kind::Service, service(1)), true),
+            (
+                put(
+                    Kind::HttpChannel,
+                    json!({"name": "a", "path": "/a", "service": "a"}),
+                ),
+                false,
+            ),
+            (
+                put(
+                    Kind::ApiKey,
+                    json!({"name": "a", "header": "x-key", "key": "k"}),
+                ),
+                false,
+            ),
+            (put(Kind::ZmqChannel, channel), true),
+            (operate, true),
+            (key, false),
+            (put(Kind::Service, service(2)), true),
+        ] {
+            let shown = format!("{command:?}");
+            assert_eq!(concerns(command), expected, "{shown}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! One request: from its headers to its answer.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,7 +19,7 @@ use super::{
     envelope::{self, Refusal},
     limits::Limits,
     observe,
-    router::{Found, Route, Router},
+    router::{Found, Router},
     wire::Answering,
 };
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
         follow::Followed,
         headers::{self, strip_hop_by_hop, strip_ours},
     },
-    state::State,
+    state::{State, resource::HttpChannel},
 };
 
 /// The one path that is built in.
@@ -46,7 +47,7 @@ pub(super) struct Face {
 struct Call<'c> {
     service: &'c str,
     channel: Option<&'c str>,
-    params: std::collections::BTreeMap<String, String>,
+    params: BTreeMap<String, String>,
     body_bytes_max: u64,
 }
 
@@ -57,7 +58,7 @@ impl Face {
         limits: Limits,
         stop: CancellationToken,
     ) -> Face {
-        let router = Followed::new(state, |state, _| Router::of(state.catalog()));
+        let router = Followed::new(state, |state, before| Router::of(state.catalog(), before));
         Face {
             services,
             router,
@@ -131,8 +132,26 @@ impl Face {
                 "the request's target must be a path that begins with `/`",
             ));
         }
-        let (route, params) = match self.router.get().find(&parts.method, path) {
-            Ok(Found::Route { route, params }) => (route, params),
+        let (channel, params) = self.route(parts, channel_label)?;
+        let call = Call {
+            service: &channel.service,
+            channel: Some(&channel.name),
+            params,
+            body_bytes_max: channel.max_body_bytes,
+        };
+        self.call(call, parts, body, cid).await
+    }
+
+    /// The channel that a request is for, once its guard has let it through.
+    fn route(
+        &self,
+        parts: &mut Parts,
+        channel_label: &mut Option<Arc<str>>,
+    ) -> Result<(Arc<HttpChannel>, BTreeMap<String, String>), Refusal> {
+        let router = self.router.get();
+        let path = parts.uri.path();
+        let (channel, params) = match router.find(&parts.method, path) {
+            Ok(Found::Route { channel, params }) => (channel, params),
             Ok(Found::WrongMethod(allow)) => return Err(wrong_method(&parts.method, &allow)),
             Ok(Found::Nothing) => {
                 return Err(Refusal::new(
@@ -142,16 +161,9 @@ impl Face {
             }
             Err(bad) => return Err(Refusal::new(StatusCode::BAD_REQUEST, bad.to_string())),
         };
-        let Route { channel, guard } = &*route;
         *channel_label = Some(channel.name.as_str().into());
-        guard.check(&mut parts.headers)?;
-        let call = Call {
-            service: &channel.service,
-            channel: Some(&channel.name),
-            params,
-            body_bytes_max: channel.max_body_bytes,
-        };
-        self.call(call, parts, body, cid).await
+        router.guard(&channel).check(&mut parts.headers)?;
+        Ok((channel, params))
     }
 
     async fn call(

@@ -7,57 +7,53 @@ use subtle::{Choice, ConstantTimeEq};
 use super::envelope::Refusal;
 use crate::state::{Catalog, Kind, resource::HttpChannel};
 
-/// The check of one channel.
+/// The check of one channel, as the catalog has it at the time of the request.
 #[derive(Debug)]
-pub(super) enum Guard {
+pub(super) enum Guard<'c> {
     Open,
     Basic {
-        name: String,
-        username: String,
-        password: String,
+        name: &'c str,
+        username: &'c str,
+        password: &'c str,
     },
     Key {
-        name: String,
+        name: &'c str,
         header: HeaderName,
-        key: String,
+        key: &'c str,
     },
     /// What the channel asks for can't be checked, so nobody gets in.
     Broken(String),
 }
 
-impl Guard {
-    pub(super) fn of(channel: &HttpChannel, catalog: &Catalog) -> Guard {
+impl<'c> Guard<'c> {
+    pub(super) fn of(channel: &'c HttpChannel, catalog: &'c Catalog) -> Guard<'c> {
         let Some(wanted) = &channel.security else {
             return Guard::Open;
         };
-        let broken = || Guard::Broken(format!("security object {wanted:?} can't be used"));
-        match channel.security_object() {
-            Some((Kind::BasicAuth, name)) => match catalog.basic_auth(name) {
-                Some(it) => match it.password.clone() {
-                    Some(password) => Guard::Basic {
-                        name: name.to_owned(),
-                        username: it.username.clone(),
-                        password,
-                    },
-                    None => broken(),
-                },
-                None => broken(),
-            },
-            Some((Kind::ApiKey, name)) => {
-                let parts = catalog
-                    .api_key(name)
-                    .and_then(|it| Some((it.header.parse::<HeaderName>().ok()?, it.key.clone()?)));
-                match parts {
-                    Some((header, key)) => Guard::Key {
-                        name: name.to_owned(),
-                        header,
-                        key,
-                    },
-                    None => broken(),
-                }
-            }
-            _ => broken(),
-        }
+        let guard = match channel.security_object() {
+            Some((Kind::BasicAuth, name)) => Guard::basic(name, catalog),
+            Some((Kind::ApiKey, name)) => Guard::key(name, catalog),
+            _ => None,
+        };
+        guard.unwrap_or_else(|| Guard::Broken(format!("security object {wanted:?} can't be used")))
+    }
+
+    fn basic(name: &'c str, catalog: &'c Catalog) -> Option<Guard<'c>> {
+        let it = catalog.basic_auth(name)?;
+        Some(Guard::Basic {
+            name,
+            username: &it.username,
+            password: it.password.as_deref()?,
+        })
+    }
+
+    fn key(name: &'c str, catalog: &'c Catalog) -> Option<Guard<'c>> {
+        let it = catalog.api_key(name)?;
+        Some(Guard::Key {
+            name,
+            header: it.header.parse().ok()?,
+            key: it.key.as_deref()?,
+        })
     }
 
     /// Lets a request through or says what it lacks. The credentials are taken out of its
@@ -147,9 +143,9 @@ mod tests {
     #[test]
     fn basic_takes_the_right_pair_only_and_keeps_it_from_the_service() {
         let guard = Guard::Basic {
-            name: "n".into(),
-            username: "ann".into(),
-            password: "a:b".into(),
+            name: "n",
+            username: "ann",
+            password: "a:b",
         };
         let encode = |text: &str| format!("Basic {}", BASE64_STANDARD.encode(text));
         for (sent, passes) in [
@@ -182,17 +178,17 @@ mod tests {
     fn a_key_must_be_the_same_and_present() {
         let header: HeaderName = "x-api-key".parse().unwrap();
         let guard = Guard::Key {
-            name: "n".into(),
+            name: "n",
             header: header.clone(),
-            key: "secret".into(),
+            key: "secret",
         };
         assert!(guard.check(&mut headers("x-api-key", "secret")).is_ok());
         assert!(guard.check(&mut headers("x-api-key", "secret2")).is_err());
         assert!(guard.check(&mut HeaderMap::new()).is_err());
         let empty = Guard::Key {
-            name: "n".into(),
+            name: "n",
             header,
-            key: String::new(),
+            key: "",
         };
         assert!(
             empty.check(&mut HeaderMap::new()).is_err(),

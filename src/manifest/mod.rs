@@ -10,6 +10,7 @@
 
 mod export;
 mod json;
+mod parallel;
 mod toml;
 mod yaml;
 
@@ -17,7 +18,8 @@ use std::{collections::HashMap, fmt, path::Path};
 
 use serde_json::Value;
 
-use crate::state::{Kind, check_resource};
+use crate::state::{Kind, check_parsed_resource};
+use parallel::in_parallel;
 
 pub use export::export;
 
@@ -137,12 +139,16 @@ pub fn parse(text: &str, format: Format) -> Result<Vec<Document>, Vec<Fault>> {
     let mut documents: Vec<Document> = Vec::new();
     let mut numbers: HashMap<(Kind, String), usize> = HashMap::new();
     let mut faults = Vec::new();
-    for (number, raw) in (1..).zip(raw) {
-        match document(number, raw) {
+    let raw: Vec<(usize, Raw)> = (1..).zip(raw).collect();
+    let read = in_parallel(raw, |(number, raw)| {
+        (number, raw.line, document(number, raw))
+    });
+    for (number, line, document) in read {
+        match document {
             Ok(it) => match numbers.get(&(it.kind, it.name.clone())) {
                 Some(other) => faults.push(Fault {
                     document: Some(number),
-                    line: it.line,
+                    line,
                     resource: Some(format!("{}/{}", it.kind, it.name)),
                     problem: format!("stands in the file twice: document {other} is it too"),
                     ..Fault::default()
@@ -237,7 +243,7 @@ fn document(number: usize, raw: Raw) -> Result<Document, Vec<Fault>> {
     } else {
         "-"
     };
-    check_resource(kind, under, value.to_string().as_bytes()).map_err(|errors| {
+    check_parsed_resource(kind, under, &value).map_err(|errors| {
         let resource = (under == name).then(|| format!("{kind}/{name}"));
         let fault = |error: crate::state::FieldError| Fault {
             resource: resource.clone(),

@@ -5,26 +5,23 @@
 
 use serde_json::Value;
 
-use super::{Fault, Raw};
+use super::{Fault, Raw, parallel::in_parallel};
 use crate::state::Unique;
 
 pub(super) fn read(text: &str) -> Result<Vec<Raw>, Vec<Fault>> {
     let mut documents = Vec::new();
     let mut faults = Vec::new();
-    for Part { first_line, text } in parts(text) {
+    for part in in_parallel(parts(text), read_part) {
         let number = documents.len() + faults.len() + 1;
-        match serde_norway::from_str::<Unique>(&text) {
+        match part {
             // nothing but comments
-            Ok(Unique(Value::Null)) => {}
-            Ok(Unique(value)) => documents.push(raw(value, first_line, &text)),
-            Err(error) => faults.push(Fault {
+            Ok(Raw {
+                value: Value::Null, ..
+            }) => {}
+            Ok(raw) => documents.push(raw),
+            Err(fault) => faults.push(Fault {
                 document: Some(number),
-                line: error
-                    .location()
-                    .map(|at| first_line + at.line() - 1)
-                    .or(Some(first_line)),
-                problem: format!("can't be read as YAML: {}", without_position(&error)),
-                ..Fault::default()
+                ..*fault
             }),
         }
     }
@@ -32,6 +29,20 @@ pub(super) fn read(text: &str) -> Result<Vec<Raw>, Vec<Fault>> {
         Ok(documents)
     } else {
         Err(faults)
+    }
+}
+
+fn read_part(Part { first_line, text }: Part) -> Result<Raw, Box<Fault>> {
+    match serde_norway::from_str::<Unique>(&text) {
+        Ok(Unique(value)) => Ok(raw(value, first_line, &text)),
+        Err(error) => Err(Box::new(Fault {
+            line: error
+                .location()
+                .map(|at| first_line + at.line() - 1)
+                .or(Some(first_line)),
+            problem: format!("can't be read as YAML: {}", without_position(&error)),
+            ..Fault::default()
+        })),
     }
 }
 

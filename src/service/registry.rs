@@ -1,7 +1,7 @@
 //! Which services there are, and the call of one: here, or through whoever carries it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use imbl::OrdMap;
 use quorate_raft::MemberId;
 use tokio::sync::{Semaphore, watch};
 
@@ -19,7 +20,7 @@ use super::{
     invoke::{self, Rules, Target},
     upstream::{self, Upstream},
 };
-use crate::state::{State, resource};
+use crate::state::{Catalog, Kind, Resource, State, Stored, resource};
 
 /// Calls that run at a time on one member; more are refused, so that another member gets them.
 const CALLS_MAX: usize = 8192;
@@ -54,11 +55,13 @@ pub enum Carrier {
 
 #[derive(Default)]
 struct Table {
-    entries: HashMap<String, Entry>,
+    /// What it was made of.
+    catalog: Catalog,
+    entries: OrdMap<Arc<str>, Entry>,
 }
 
+#[derive(Clone)]
 struct Entry {
-    resource: resource::Service,
     rules: Rules,
     carrier: Carrier,
     /// `None`: this program doesn't carry it.
@@ -92,7 +95,7 @@ impl Services {
         let http = upstream::client();
         let known = carried.clone();
         let table = Followed::new(state.clone(), move |state, before| {
-            Table::build(state, before, &known, &http)
+            Table::build(state.catalog(), before, &known, &http)
         });
         Arc::new(Services {
             carried,
@@ -226,44 +229,76 @@ impl Services {
 }
 
 impl Table {
+    /// Made of the table before and of what has changed since: with twenty thousand services,
+    /// making all anew at each write of one would hold a call up for longer than the write.
     fn build(
-        state: &State,
+        catalog: &Catalog,
         before: Option<&Table>,
         carried: &BTreeMap<String, Arc<dyn Service>>,
         http: &reqwest::Client,
     ) -> Table {
-        let mut entries = HashMap::new();
-        for (resource, _revision) in state.catalog().services() {
-            let kept = before
-                .and_then(|table| table.entries.get(&resource.name))
-                .filter(|entry| entry.resource == **resource)
-                .and_then(|entry| entry.target.clone());
-            let code = resource.builtin.as_deref();
-            let target = kept.or_else(|| match (&resource.upstream, code) {
-                (Some(urls), _) => Some(Target::Upstream(Arc::new(Upstream::new(
-                    urls,
-                    http.clone(),
-                )))),
-                (None, Some(code)) => carried.get(code).cloned().map(Target::Code),
-                (None, None) => None,
-            });
-            let carrier = match (&resource.upstream, code) {
-                (None, Some(code)) => code_carrier(code),
-                _ => Carrier::EveryMember,
-            };
-            let rules = Rules {
-                timeout: Duration::from_millis(resource.timeout_ms),
-                retries: resource.retries,
-            };
-            let entry = Entry {
-                resource: (**resource).clone(),
-                rules,
-                carrier,
-                target,
-            };
-            entries.insert(resource.name.clone(), entry);
+        let none = Table::default();
+        let before = before.unwrap_or(&none);
+        let mut entries = before.entries.clone();
+        for (was, is) in catalog.changes(&before.catalog, Kind::Service) {
+            let (was, is) = (was.and_then(service), is.and_then(service));
+            // Deleted and put again alike: calls that follow go on where they were.
+            if was == is {
+                continue;
+            }
+            match (was, is) {
+                (_, Some(is)) => {
+                    let entry = Entry::new(is, carried, http);
+                    entries.insert(is.name.as_str().into(), entry);
+                }
+                (Some(was), None) => {
+                    entries.remove(was.name.as_str());
+                }
+                (None, None) => {}
+            }
         }
-        Table { entries }
+        Table {
+            catalog: catalog.clone(),
+            entries,
+        }
+    }
+}
+
+impl Entry {
+    fn new(
+        resource: &resource::Service,
+        carried: &BTreeMap<String, Arc<dyn Service>>,
+        http: &reqwest::Client,
+    ) -> Entry {
+        let code = resource.builtin.as_deref();
+        let target = match (&resource.upstream, code) {
+            (Some(urls), _) => Some(Target::Upstream(Arc::new(Upstream::new(
+                urls,
+                http.clone(),
+            )))),
+            (None, Some(code)) => carried.get(code).cloned().map(Target::Code),
+            (None, None) => None,
+        };
+        let carrier = match (&resource.upstream, code) {
+            (None, Some(code)) => code_carrier(code),
+            _ => Carrier::EveryMember,
+        };
+        let rules = Rules {
+            timeout: Duration::from_millis(resource.timeout_ms),
+            retries: resource.retries,
+        };
+        Entry {
+            rules,
+            carrier,
+            target,
+        }
+    }
+}
+
+fn service(stored: &Stored) -> Option<&Arc<resource::Service>> {
+    match &*stored.resource {
+        Resource::Service(it) => Some(it),
+        _ => None,
     }
 }
 

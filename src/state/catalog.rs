@@ -13,13 +13,16 @@
 //! A put that changes nothing keeps the revision, so that applying the same file
 //! twice disturbs nobody. A secret that is left out of a put stays as it is.
 
+mod check;
 mod index;
 
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use imbl::{OrdMap, ordmap::DiffItem};
 use serde_json::Value;
 
+pub(super) use check::read;
+pub use check::{SPEC_BYTES_MAX, check, check_parsed};
 use index::{CatalogIndex, Claim};
 
 use super::{
@@ -29,12 +32,9 @@ use super::{
     json, references,
     resource::{
         AmqpChannel, AmqpConnection, AmqpOutgoing, ApiKey, BasicAuth, HttpChannel, IbmMqChannel,
-        IbmMqConnection, IbmMqOutgoing, Service, ZmqChannel, ZmqOutgoing, check_name,
+        IbmMqConnection, IbmMqOutgoing, Service, ZmqChannel, ZmqOutgoing,
     },
 };
-
-/// The longest JSON of one resource.
-pub const SPEC_BYTES_MAX: usize = 64 << 10;
 
 /// How many of those that name a resource a refused deletion tells.
 pub const DEPENDENTS_MAX: usize = 100;
@@ -111,6 +111,22 @@ impl Catalog {
         self.by_kind[kind as usize]
             .iter()
             .map(|(name, stored)| (&**name, stored))
+    }
+
+    /// The resources of a kind that differ from those of `before`, by name: each as it was and
+    /// as it is, where it was or is at all. What both catalogs share is not looked at, so that
+    /// this costs what has changed, whatever else is there.
+    pub fn changes<'c>(
+        &'c self,
+        before: &'c Catalog,
+        kind: Kind,
+    ) -> impl Iterator<Item = (Option<&'c Stored>, Option<&'c Stored>)> {
+        let (was, is) = (&before.by_kind[kind as usize], &self.by_kind[kind as usize]);
+        was.diff(is).map(|it| match it {
+            DiffItem::Add(_, is) => (None, Some(is)),
+            DiffItem::Update { old, new } => (Some(old.1), Some(new.1)),
+            DiffItem::Remove(_, was) => (Some(was), None),
+        })
     }
 
     /// All resources, in an order in which they could be created.
@@ -236,11 +252,39 @@ impl Catalog {
         precondition: Option<Precondition>,
         announced: &Announcements,
     ) -> Answer {
-        // Of one that was checked or decoded nothing is unknown.
-        let (mut spec, written) = match read(kind, name, spec) {
-            Ok(read) => read,
-            Err(errors) => return Answer::Invalid(errors),
-        };
+        match read(kind, name, spec) {
+            Ok((spec, written)) => {
+                self.put_read(index, name, spec, written, precondition, announced)
+            }
+            Err(errors) => Answer::Invalid(errors),
+        }
+    }
+
+    /// Puts what was read from JSON already.
+    pub(super) fn put_parsed(
+        &mut self,
+        index: u64,
+        kind: Kind,
+        name: &str,
+        spec: Value,
+        announced: &Announcements,
+    ) -> Answer {
+        match check::read_parsed(kind, name, &spec) {
+            Ok(written) => self.put_read(index, name, spec, written, None, announced),
+            Err(errors) => Answer::Invalid(errors),
+        }
+    }
+
+    fn put_read(
+        &mut self,
+        index: u64,
+        name: &str,
+        mut spec: Value,
+        written: Resource,
+        precondition: Option<Precondition>,
+        announced: &Announcements,
+    ) -> Answer {
+        let kind = written.kind();
         let before = self.get(kind, name);
         let revision = before.map(|stored| stored.revision);
         if precondition.is_some_and(|it| !it.holds(revision)) {
@@ -359,43 +403,6 @@ impl Catalog {
         self.keep(kind, name, stored);
         Ok(())
     }
-}
-
-/// What can be said of a put without knowing what is there: every bad field.
-pub fn check(kind: Kind, name: &str, spec: &[u8]) -> Result<(), Vec<FieldError>> {
-    if spec.len() > SPEC_BYTES_MAX {
-        let problem = format!("a resource must have at most {SPEC_BYTES_MAX} bytes of JSON");
-        return Err(vec![error("", format!("{} bytes", spec.len()), problem)]);
-    }
-    check_name(name).map_err(|problem| vec![error("name", name, problem)])?;
-    let spec = parsed(spec)?;
-    let resource = Resource::parse(kind, &spec)?;
-    under_its_name(name, resource.name())
-}
-
-/// What an entry of the log or of a snapshot must be to be a resource that this program
-/// knows, by no rule of its values.
-pub(super) fn read(
-    kind: Kind,
-    name: &str,
-    spec: &[u8],
-) -> Result<(Value, Resource), Vec<FieldError>> {
-    let spec = parsed(spec)?;
-    let resource = Resource::read(kind, &spec)?;
-    under_its_name(name, resource.name())?;
-    Ok((spec, resource))
-}
-
-fn parsed(spec: &[u8]) -> Result<Value, Vec<FieldError>> {
-    json::parse(spec).map_err(|problem| vec![error("", "", format!("must be JSON: {problem}"))])
-}
-
-fn under_its_name(name: &str, written: &str) -> Result<(), Vec<FieldError>> {
-    if written == name {
-        return Ok(());
-    }
-    let problem = format!("must be {name:?}, the name that it is put under");
-    Err(vec![error("name", written, problem)])
 }
 
 /// Fills in the secret that was left out, from what is there.

@@ -1,6 +1,6 @@
 //! JSON as it is read and stored: no key twice, and one form for one meaning.
 
-use std::fmt;
+use std::{fmt, io};
 
 use serde::{
     Deserialize, Deserializer,
@@ -91,6 +91,24 @@ impl<'de> Visitor<'de> for Reader {
 /// Reads JSON.
 pub fn parse(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_slice::<Unique>(bytes).map(|Unique(value)| value)
+}
+
+/// How long the JSON of a value is, without making it.
+pub fn json_bytes(value: &Value) -> usize {
+    struct Counter(usize);
+    impl io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter(0);
+    // A value's keys are texts and counting can't fail: there is nothing to fail on.
+    let _ = serde_json::to_writer(&mut counter, value);
+    counter.0
 }
 
 /// The one text for a value: keys in order, no spaces, no fields that are `null`.

@@ -2,9 +2,11 @@
 
 use std::io;
 
+use serde_json::Value;
+
 use super::{
     Announced, Answer, BatchedPut, Catalog, Command, Kind, MemberId, Order, SendKey, State,
-    failover,
+    check_parsed_resource, failover,
 };
 
 /// What a command has changed.
@@ -220,6 +222,23 @@ impl Machine {
         state.revision = index;
         let events = events(index, command, &state.catalog);
         (answer, events)
+    }
+
+    /// Tries a put that was never proposed, of JSON that was read already: checks it by the
+    /// rules of this program, and does what [`Machine::apply`] would do next.
+    pub fn try_put(&mut self, kind: Kind, name: &str, spec: Value) -> Answer {
+        if let Err(errors) = check_parsed_resource(kind, name, &spec) {
+            return Answer::Invalid(errors);
+        }
+        let State {
+            applied,
+            revision,
+            catalog,
+            announced,
+            ..
+        } = &mut self.state;
+        let next = 1 + *applied.max(revision);
+        catalog.put_parsed(next, kind, name, spec, announced)
     }
 
     /// Marks what was applied without being a command of ours.

@@ -25,11 +25,14 @@ mod takeovers;
 pub use announced::Announced;
 pub use answer::Answer;
 pub use brokers::{BrokerConnection, Brokers, CONNECTIONS_MAX, Connections};
-pub use catalog::{Catalog, DEPENDENTS_MAX, SPEC_BYTES_MAX, Stored, check as check_resource};
+pub use catalog::{
+    Catalog, DEPENDENTS_MAX, SPEC_BYTES_MAX, Stored, check as check_resource,
+    check_parsed as check_parsed_resource,
+};
 pub use command::{BATCH_BYTES_MAX, BATCH_MAX, BatchedPut, Command, FieldError, Precondition};
 pub use failover::FailoverPromise;
 pub use history::{CHANGES_BYTES_MAX, CHANGES_MAX, Change, Compacted, History};
-pub use json::{Unique, parse as parse_json};
+pub use json::{Unique, json_bytes, parse as parse_json};
 pub use kv::{Entry, KEY_BYTES_MAX, Kv, VALUE_BYTES_MAX};
 pub use machine::{Event, Machine};
 pub use operations::{Operation, Operations, Order};

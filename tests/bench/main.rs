@@ -29,6 +29,8 @@ mod redis;
 mod report;
 mod run;
 mod stage;
+#[path = "../support/svg.rs"]
+mod svg;
 mod trial;
 mod writes;
 mod zookeeper;

@@ -4,7 +4,6 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    net::Ipv4Addr,
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
@@ -14,14 +13,11 @@ use serde_json::{Value, json};
 
 use super::{
     Common,
-    load::Load,
+    full_load::{CHANNELS, FullLoad, VALUE, Volume},
     report,
     support::{
         cluster::{self, Cluster},
-        front::Balancer,
         http,
-        rabbitmq::Rabbit,
-        traffic::{sink::Sink, source::Source, verdict},
     },
 };
 
@@ -31,25 +27,13 @@ pub struct Options {
     /// For how long.
     #[arg(long, default_value_t = 30.0)]
     minutes: f64,
-    /// Clients that write keys, each at one member.
-    #[arg(long, default_value_t = 8)]
-    writers: u64,
-    /// Clients that call a service through HAProxy.
-    #[arg(long, default_value_t = 8)]
-    readers: u64,
-    /// The most messages published each second, over all channels; a queue's next one waits
-    /// for the broker's confirm of the last.
-    #[arg(long, default_value_t = 200)]
-    messages: u64,
+    #[command(flatten)]
+    volume: Volume,
     #[command(flatten)]
     common: Common,
 }
 
-/// Each writer's keys; written over and over.
-const KEYS: u64 = 500;
-const VALUE: usize = 100;
 const LOOK: Duration = Duration::from_secs(10);
-const CHANNELS: [&str; 4] = ["orders", "invoices", "parcels", "returns"];
 
 /// What was seen at one look.
 #[derive(Clone, Debug, Default)]
@@ -64,40 +48,12 @@ struct Look {
 
 /// Loads the members and watches who reigns; gives what must not be.
 pub async fn run(options: Options) -> Vec<String> {
-    let rabbit = Rabbit::start().await;
-    let broker = rabbit.client().await;
-    for queue in CHANNELS {
-        broker.declare(queue).await;
-    }
-    let sink = Sink::start_at(Ipv4Addr::LOCALHOST, Duration::ZERO).await;
     let mut cluster = Cluster::start(3, options.common.failover_ms, "").await;
     cluster.root.disable_cleanup(true);
     println!("logs: {}", cluster.root.path().display());
-    declare(&cluster, &rabbit, &sink).await;
-    let balancer = Balancer::start(&cluster).await;
+    let load = FullLoad::prepare(&cluster).await;
     let (server, epoch) = cluster.serving(0).await;
-
-    let admins: Vec<_> = cluster
-        .members
-        .iter()
-        .map(|m| m.admin_url("/v1/kv/"))
-        .collect();
-    let mut writes = Load::start(options.writers, move |client, c, n| {
-        let at = &admins[c as usize % admins.len()];
-        let request = client.put(format!("{at}calm-{c}-{}", n % KEYS));
-        async move { Ok(request.body(vec![b'x'; VALUE]).send().await?.status()) }
-    });
-    let url = balancer.at("/echo");
-    let mut requests = Load::start(options.readers, move |client, _, _| {
-        let request = client.get(&url);
-        async move {
-            let answer = request.send().await?;
-            let status = answer.status();
-            answer.bytes().await.map(|_| status)
-        }
-    });
-    let pause = Duration::from_secs_f64(CHANNELS.len() as f64 / options.messages as f64);
-    let mut source = Source::start(&rabbit, &CHANNELS, pause).await;
+    let mut loaded = load.begin(&cluster, &options.volume).await;
 
     let begun = Instant::now();
     let whole = Duration::from_secs_f64(options.minutes * 60.0);
@@ -108,9 +64,9 @@ pub async fn run(options: Options) -> Vec<String> {
         tokio::time::sleep(LOOK.min(whole.saturating_sub(begun.elapsed()))).await;
         let look = Look {
             at: begun.elapsed(),
-            writes: writes.count.done.load(Ordering::Relaxed),
-            requests: requests.count.done.load(Ordering::Relaxed),
-            messages: sink.calls_len(),
+            writes: loaded.writes.count.done.load(Ordering::Relaxed),
+            requests: loaded.requests.count.done.load(Ordering::Relaxed),
+            messages: load.sink.calls_len(),
             strain: strain(&cluster).await,
         };
         if let Some(last) = looks.last() {
@@ -135,47 +91,19 @@ pub async fn run(options: Options) -> Vec<String> {
         }
     }
     let took = begun.elapsed();
-    writes.finish().await;
-    requests.finish().await;
-    let published = source.finish().await;
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let lost = loop {
-        let lost = verdict::lost(&published, &sink.calls());
-        if lost.is_empty() || Instant::now() > deadline {
-            break lost;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
+    let published = loaded.finish().await;
+    let lost = load.lost(&published).await;
     if !lost.is_empty() {
         findings.push(format!("{} messages were never handled", lost.len()));
     }
-    let failed = [&writes, &requests].map(|load| load.count.failed.load(Ordering::Relaxed));
+    let failed =
+        [&loaded.writes, &loaded.requests].map(|load| load.count.failed.load(Ordering::Relaxed));
     let text = markdown(&options, &looks, took, failed, &findings);
     let raw = raw(&options, &looks, took, failed, &findings);
     report::write(&options.common.out, "calm", &text, &raw);
     let keep = !findings.is_empty() || cluster::keep();
     cluster.root.disable_cleanup(keep);
     findings
-}
-
-async fn declare(cluster: &Cluster, rabbit: &Rabbit, sink: &Sink) {
-    let echo = json!({"name": "echo-it", "builtin": "echo"});
-    cluster.put(0, "service", echo).await;
-    let path = json!({"name": "echo", "path": "/echo", "service": "echo-it"});
-    cluster.put(0, "http_channel", path).await;
-    let service = json!({"name": "sink", "upstream": sink.url()});
-    cluster.put(0, "service", service).await;
-    let connection = json!({
-        "name": "rabbit", "host": "127.0.0.1", "port": rabbit.port(),
-        "username": "guest", "password": "guest",
-    });
-    cluster.put(0, "amqp_connection", connection).await;
-    for name in CHANNELS {
-        let channel =
-            json!({"name": name, "connection": "rabbit", "queue": name, "service": "sink"});
-        cluster.put(0, "amqp_channel", channel).await;
-        cluster.connector_in(0, name, "active").await;
-    }
 }
 
 /// What each member counts of its own slowness, summed up; of the worst the highest.
@@ -242,9 +170,9 @@ fn markdown(
          and up to {} messages a second through {} channels of RabbitMQ, for {:.1} minutes with `failover_ms` {promise}.\n\n\
          | what | mean | slowest {} s | failed |\n|---|---|---|---|\n\
          | writes/s | {writes:.0} | {s0:.0} | {} |\n| requests/s | {requests:.0} | {s1:.0} | {} |\n| messages/s | {messages:.0} | {s2:.0} | 0 |",
-        options.writers,
-        options.readers,
-        options.messages,
+        options.volume.writers,
+        options.volume.readers,
+        options.volume.messages,
         CHANNELS.len(),
         took.as_secs_f64() / 60.0,
         LOOK.as_secs(),

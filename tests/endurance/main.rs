@@ -1,4 +1,4 @@
-//! Long runs with real processes under load: `make takeovers`, `make calm`.
+//! Long runs with real processes under load: `make takeovers`, `make calm`, `make growth`.
 //! Not among `make test`'s: they take from minutes to an hour and want the machine for
 //! themselves. Each writes a report and its raw figures, and fails when a check does.
 #![allow(dead_code, missing_docs)]
@@ -6,6 +6,8 @@
 mod calm;
 mod connectors;
 mod footprint;
+mod full_load;
+mod growth;
 mod load;
 #[path = "../support/machine.rs"]
 mod machine;
@@ -13,6 +15,8 @@ mod report;
 mod spread;
 #[path = "../it/support/mod.rs"]
 mod support;
+#[path = "../support/svg.rs"]
+mod svg;
 mod takeovers;
 mod throughput;
 
@@ -35,6 +39,8 @@ enum Run {
     Calm(calm::Options),
     /// A thousand connectors.
     Connectors(connectors::Options),
+    /// A hundred thousand resources, a million keys.
+    Growth(growth::Options),
     /// Messages a second beside bare lapin.
     Throughput(throughput::Options),
     /// What they are measured beside.
@@ -64,6 +70,7 @@ async fn main() -> ExitCode {
         Run::Takeovers(options) => takeovers::run(options).await,
         Run::Calm(options) => calm::run(options).await,
         Run::Connectors(options) => connectors::run(options).await,
+        Run::Growth(options) => growth::run(options).await,
         Run::Throughput(options) => throughput::run(options).await,
         Run::Bare { which } => {
             throughput::bare::run(which).await;

@@ -10,6 +10,7 @@ mod config;
 mod connector_commands;
 mod embedded;
 mod failover;
+mod growth;
 mod handover;
 mod kills;
 mod membership;

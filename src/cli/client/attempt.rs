@@ -27,7 +27,7 @@ impl Client {
             .request(call.method.clone(), target)
             .headers(call.headers.clone())
             .body(call.body.clone())
-            .timeout(self.timeout);
+            .timeout(self.patience(call));
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) if error.is_connect() || error.is_builder() => {

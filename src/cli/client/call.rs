@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::Problem;
 use crate::cli::failure::Failure;
@@ -97,12 +97,15 @@ impl Call {
     }
 
     /// Adds a JSON body.
-    pub fn json(mut self, body: &serde_json::Value) -> Call {
+    pub fn json(mut self, body: &impl Serialize) -> Call {
         self.headers.insert(
             http::header::CONTENT_TYPE,
             http::HeaderValue::from_static("application/json"),
         );
-        self.body = body.to_string().into();
+        let body = serde_json::to_vec(body);
+        self.body = body
+            .expect("invariant: what is sent has texts for keys")
+            .into();
         self
     }
 

@@ -32,6 +32,9 @@ use attempt::{Tried, bare, surely_not_done};
 /// How long a member may be silent on a read before the next one is asked too.
 const HEAD_START: Duration = Duration::from_millis(400);
 
+/// How many times as long as any other answer that of a costly call may take.
+const COSTLY: u32 = 6;
+
 /// The options of every command that speaks to the cluster.
 #[derive(Clone, Debug, Args)]
 pub struct ClientArgs {
@@ -41,7 +44,7 @@ pub struct ClientArgs {
     /// How it is printed
     #[arg(long, value_enum, default_value_t)]
     pub output: Output,
-    /// Longest time for one answer, in seconds
+    /// Longest time for one answer, in seconds; six times as long for `apply` to have a file validated
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub timeout: u64,
 }
@@ -116,7 +119,7 @@ impl Client {
                 Some((url, tried)) = open.next() => match tried {
                     Tried::Answered(answer) if surely_not_done(call, &answer) => weak = Some(answer),
                     Tried::Answered(answer) => return Ok(answer),
-                    Tried::Late(why) if call.is_costly() => return Err(self.late(&[format!("{url}: {why}")])),
+                    Tried::Late(why) if call.is_costly() => return Err(self.late(call, &[format!("{url}: {why}")])),
                     Tried::Late(why) => {
                         late = true;
                         misses.push(format!("{url}: {why}"));
@@ -127,16 +130,24 @@ impl Client {
             }
         }
         weak.ok_or_else(|| match late {
-            true => self.late(&misses),
+            true => self.late(call, &misses),
             false => nobody(&misses),
         })
     }
 
+    /// How long one answer may take.
+    fn patience(&self, call: &Call) -> Duration {
+        match call.is_costly() {
+            true => self.timeout * COSTLY,
+            false => self.timeout,
+        }
+    }
+
     /// What is said when a member is there and has not answered in time.
-    fn late(&self, misses: &[String]) -> Failure {
+    fn late(&self, call: &Call, misses: &[String]) -> Failure {
         Failure::Unreachable(format!(
             "no member answered within {} s:\n  {}\nA member was reached and was not ready in time: it may have much to do, or the cluster is without a leader. Look at `quorate status`, or give it more time: --timeout SECONDS",
-            self.timeout.as_secs(),
+            self.patience(call).as_secs(),
             misses.join("\n  ")
         ))
     }

@@ -118,6 +118,19 @@ async fn a_silent_member_holds_a_read_up_for_a_moment_only() {
 }
 
 #[tokio::test]
+async fn what_costs_a_member_much_is_asked_of_no_second_one_while_the_first_is_at_work() {
+    let silent = Fake::start(Does::Silence).await;
+    let good = Fake::start(Does::Answer(200, "[1]")).await;
+    let urls = vec![nobody_there(), silent.url.clone(), good.url.clone()];
+    let call = Call::new(Method::POST, "/x").raw("y").costly();
+    let client = Client::to(urls, Duration::from_millis(200)).unwrap();
+    let failure = client.send(call).await.unwrap_err();
+    assert_eq!(failure.code(), 3);
+    assert!(failure.to_string().contains("--timeout"), "{failure}");
+    assert_eq!((silent.requests(), good.requests()), (1, 0));
+}
+
+#[tokio::test]
 async fn a_write_goes_on_only_where_nobody_listened() {
     let good = Fake::start(Does::Answer(200, "")).await;
     let answer = client(vec![nobody_there(), good.url.clone()])

@@ -1,6 +1,8 @@
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
+use crate::state::{Command, Machine};
 
 fn channel(name: &str, path: &str, methods: &[&str]) -> Arc<HttpChannel> {
     Arc::new(HttpChannel {
@@ -17,7 +19,7 @@ fn channel(name: &str, path: &str, methods: &[&str]) -> Arc<HttpChannel> {
 fn router(channels: &[(&str, &str, &[&str])]) -> Router {
     let mut router = Router::default();
     for (name, path, methods) in channels {
-        router.add(channel(name, path, methods), Guard::Open);
+        router.root.add(&channel(name, path, methods));
     }
     router
 }
@@ -25,11 +27,11 @@ fn router(channels: &[(&str, &str, &[&str])]) -> Router {
 /// The name of the channel with its parameters, `405` with what is allowed, or `404`.
 fn found(router: &Router, method: &str, path: &str) -> String {
     match router.find(&method.parse().unwrap(), path) {
-        Ok(Found::Route { route, params }) => {
+        Ok(Found::Route { channel, params }) => {
             let params = params
                 .iter()
                 .map(|(name, value)| format!(" {name}={value}"));
-            route.channel.name.clone() + &params.collect::<String>()
+            channel.name.clone() + &params.collect::<String>()
         }
         Ok(Found::WrongMethod(allowed)) => format!("405 {allowed}"),
         Ok(Found::Nothing) => "404".into(),
@@ -150,7 +152,7 @@ proptest! {
             if kept.iter().any(|old| channel("", old, &["GET"]).overlaps(&new)) {
                 continue;
             }
-            router.add(new, Guard::Open);
+            router.root.add(&new);
             kept.push(template);
         }
         let expected = by_hand(&kept, &path).unwrap_or("404".into());
@@ -164,4 +166,111 @@ proptest! {
         found(&router, "GET", &path);
         found(&router, "POST", &path);
     }
+}
+
+/// A change of one of a few channels, some of which are in the way of others.
+fn change() -> impl Strategy<Value = Command> {
+    let path = prop::sample::select(
+        &[
+            "/a", "/a/", "/a/b", "/a/{x}", "/a/{y}/b", "/{z}/b", "/a/{*r}", "/%61", "/c/d/e/f",
+        ][..],
+    );
+    let methods = prop::sample::subsequence(&["GET", "POST", "PUT"][..], 1..3);
+    let name = prop::sample::select(&["1", "2", "3", "4", "5"][..]);
+    let kind = Kind::HttpChannel;
+    (name, path, methods, prop::bool::weighted(0.8), prop::bool::weighted(0.75)).prop_map(
+        move |(name, path, methods, active, put)| match put {
+            true => Command::PutResource {
+                kind,
+                name: name.into(),
+                spec: json!({"name": name, "path": path, "methods": methods, "service": "s", "active": active})
+                    .to_string()
+                    .into(),
+                precondition: None,
+            },
+            false => Command::DeleteResource { kind, name: name.into(), precondition: None },
+        },
+    )
+}
+
+proptest! {
+    /// Looked at after some of the changes and not after others, as requests come.
+    #[test]
+    fn a_router_made_of_the_one_before_is_the_one_built_whole(
+        changes in prop::collection::vec((change(), any::<bool>()), 1..40),
+    ) {
+        let mut machine = Machine::default();
+        let service = json!({"name": "s", "builtin": "echo"}).to_string().into();
+        let announce = Command::Announce {
+            member: 1,
+            services: vec!["echo".into()],
+            version: String::new(),
+            failover_ms: None,
+        };
+        machine.apply(1, 1, 1, &announce);
+        let put = Command::PutResource {
+            kind: Kind::Service,
+            name: "s".into(),
+            spec: service,
+            precondition: None,
+        };
+        prop_assert!(machine.apply(2, 1, 1, &put).0.changed());
+        let mut router = Router::of(machine.state().catalog(), None);
+        for (index, (change, looked_at)) in (3..).zip(changes) {
+            machine.apply(index, 1, 1, &change);
+            if looked_at {
+                let catalog = machine.state().catalog();
+                router = Router::of(catalog, Some(&router));
+                prop_assert_eq!(&router.root, &Router::of(catalog, None).root);
+            }
+        }
+    }
+}
+
+/// A catalog with so many channels, and the same with one more.
+fn catalogs(channels: u64) -> (Catalog, Catalog) {
+    let mut machine = Machine::default();
+    let mut put = |index, kind, name: String, spec: serde_json::Value| {
+        let spec = spec.to_string().into();
+        let put = Command::PutResource {
+            kind,
+            name,
+            spec,
+            precondition: None,
+        };
+        assert!(machine.apply(index, 1, 1, &put).0.changed());
+        machine.state().catalog().clone()
+    };
+    let service = json!({"name": "s", "upstream": "http://127.0.0.1:9"});
+    put(1, Kind::Service, "s".into(), service);
+    let mut channel = |n: u64| {
+        let spec =
+            json!({"name": format!("c{n}"), "path": format!("/c/{n}/{{id}}"), "service": "s"});
+        put(n + 2, Kind::HttpChannel, format!("c{n}"), spec)
+    };
+    let mut before = channel(0);
+    for n in 1..channels {
+        before = channel(n);
+    }
+    (before, channel(channels))
+}
+
+#[test]
+fn one_change_among_many_channels_costs_as_among_few() {
+    // built whole it costs ten times as much
+    let best = |channels| {
+        let (before, after) = catalogs(channels);
+        let router = Router::of(&before, None);
+        let time = || {
+            let begun = std::time::Instant::now();
+            let made = Router::of(&after, Some(&router));
+            (begun.elapsed(), made)
+        };
+        (0..20).map(|_| time().0).min().unwrap()
+    };
+    let (few, many) = (best(2_000), best(20_000));
+    assert!(
+        many < few * 5,
+        "{few:?} among 2,000 and {many:?} among 20,000"
+    );
 }

@@ -79,6 +79,58 @@ fn ten_times_as_many_puts_cost_about_ten_times_as_much() {
 }
 
 #[test]
+fn ten_times_as_many_in_a_snapshot_cost_about_ten_times_as_much() {
+    let best = |channels| {
+        let mut bytes = Vec::new();
+        time_of(channels).1.write_to(&mut bytes).unwrap();
+        let restore = || {
+            let begun = Instant::now();
+            let state = State::read_from(&mut &bytes[..]).unwrap();
+            (begun.elapsed(), state)
+        };
+        (0..3).map(|_| restore().0).min().unwrap()
+    };
+    let (few, many) = (best(1_000), best(10_000));
+    assert!(many < few * 40, "{few:?} for 1,000 and {many:?} for 10,000");
+}
+
+#[test]
+fn changes_are_what_differs_and_nothing_else() {
+    let before = time_of(3_000).1.catalog().clone();
+    let mut machine = Machine::from(time_of(3_000).1);
+    let spec = json!({"name": "c7", "path": "/seven", "service": "s"});
+    machine.apply(9_000, 1, 1, &command(Kind::HttpChannel, spec));
+    let spec = json!({"name": "new", "path": "/new", "service": "s"});
+    machine.apply(9_001, 1, 1, &command(Kind::HttpChannel, spec));
+    let (kind, name, precondition) = (Kind::HttpChannel, "c8".into(), None);
+    let delete = Command::DeleteResource {
+        kind,
+        name,
+        precondition,
+    };
+    machine.apply(9_002, 1, 1, &delete);
+    let after = machine.state().catalog();
+    let name = |stored: Option<&Stored>| stored.map(|it| it.resource.name().to_owned());
+    let changes = |after: &Catalog, before: &Catalog, kind| {
+        let changes = after.changes(before, kind);
+        changes
+            .map(|(was, is)| (name(was), name(is)))
+            .collect::<Vec<_>>()
+    };
+    let some = |name: &str| Some(name.to_owned());
+    assert_eq!(
+        changes(after, &before, Kind::HttpChannel),
+        [
+            (some("c7"), some("c7")),
+            (some("c8"), None),
+            (None, some("new"))
+        ]
+    );
+    assert_eq!(changes(after, &before, Kind::Service), []);
+    assert_eq!(changes(after, after, Kind::HttpChannel), []);
+}
+
+#[test]
 fn a_value_that_this_program_would_refuse_is_stored_from_the_log_alike() {
     let spec = json!({"name": "s", "upstream": "gopher://nowhere", "retries": 100_000});
     let put = command(Kind::Service, spec);

@@ -32,7 +32,7 @@ pub use http::{HttpChannel, Service, Urls};
 pub use ibm_mq::{IbmMqChannel, IbmMqConnection, IbmMqOutgoing};
 pub use kind::{Kind, UnknownKind};
 pub(super) use path::Meeting;
-pub use path::Template;
+pub use path::{Segment, Template};
 pub use rules::name as check_name;
 pub use security::{ApiKey, BasicAuth};
 pub use zeromq::{ZmqChannel, ZmqChannelSocket, ZmqMethod, ZmqOutgoing, ZmqOutgoingSocket};

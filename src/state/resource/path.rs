@@ -7,11 +7,14 @@ const PATH_BYTES_MAX: usize = 1024;
 /// Paths that the member or the balancer answer themselves.
 const RESERVED: [&str; 3] = ["/zato", "/zato-lb-alive", "/zato-lb-stats"];
 
+/// One segment of a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Segment<'a> {
+pub enum Segment<'a> {
+    /// This text, percent-encoded as it was written.
     Text(&'a str),
+    /// Any text but none, under this name.
     Parameter(&'a str),
-    /// The rest of the path; always the last segment.
+    /// The rest of the path, under this name; always the last segment.
     Rest(&'a str),
 }
 
@@ -115,6 +118,11 @@ impl<'a> Template<'a> {
         }
         meetings.push(Meeting::At(before));
         meetings
+    }
+
+    /// Its segments, in their order.
+    pub fn segments(&self) -> &[Segment<'a>] {
+        &self.0
     }
 
     /// The names of its parameters.

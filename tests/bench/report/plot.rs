@@ -11,6 +11,7 @@ use crate::{
         legend::{Style, style},
         stats::{percentile, sorted},
     },
+    svg,
 };
 
 const FAULTS: [Fault; 5] = [
@@ -40,17 +41,11 @@ const TICKS: [(f64, &str); 10] = [
     (30_000.0, "30 s"),
 ];
 
-const CSS: &str = "text{font:12px system-ui,sans-serif;fill:#24292f}.t{font-weight:600;font-size:14px}\
-.m{fill:#57606a;font-size:11px}.g{stroke:#d0d7de}.b{fill:#fff}polyline{fill:none}\
-@media(prefers-color-scheme:dark){text{fill:#e6edf3}.m{fill:#9198a1}.g{stroke:#30363d}.b{fill:#0d1117}}";
-
 /// The whole file.
 pub fn render(known: &[(Case, &Series)]) -> String {
     let mut body = String::new();
-    let _ = writeln!(
-        body,
-        "<text class=\"m\" x=\"{LEFT}\" y=\"20\">Share of trials that were over, by time since the fault, on a logarithmic axis. Beside each line its median.</text>"
-    );
+    let explained = "Share of trials that were over, by time since the fault, on a logarithmic axis. Beside each line its median.";
+    svg::text(&mut body, "m", (LEFT, 20.0), "start", explained);
     let mut top = 30.0;
     for fault in FAULTS {
         let of_fault = known.iter().filter(|(case, _)| case.fault == fault);
@@ -64,11 +59,8 @@ pub fn render(known: &[(Case, &Series)]) -> String {
             top += panel(&mut body, top, fault, &lines);
         }
     }
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {top}\" width=\"{WIDTH}\" height=\"{top}\" role=\"img\">\
-         <title>Failover: share of trials that were over, by time since the fault</title>\n\
-         <style>{CSS}</style>\n<rect class=\"b\" width=\"100%\" height=\"100%\"/>\n{body}</svg>\n"
-    )
+    let title = "Failover: share of trials that were over, by time since the fault";
+    svg::document(title, WIDTH, top, &body)
 }
 
 /// One fault; gives its height.
@@ -76,38 +68,16 @@ fn panel(out: &mut String, top: f64, fault: Fault, lines: &[(Vec<f64>, Style)]) 
     let head = top + 30.0;
     let height = (lines.len() as f64 * LINE).max(150.0);
     let y = |share: f64| head + height * (1.0 - share);
-    let _ = writeln!(
-        out,
-        "<text class=\"t\" x=\"{LEFT}\" y=\"{}\">{}</text>",
-        top + 18.0,
-        fault.name()
-    );
+    svg::text(out, "t", (LEFT, top + 18.0), "start", fault.name());
     for (value, name) in TICKS {
         let x = x(value);
-        let _ = writeln!(
-            out,
-            "<line class=\"g\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{head}\" y2=\"{}\"/>",
-            head + height
-        );
-        let _ = writeln!(
-            out,
-            "<text class=\"m\" x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{name}</text>",
-            head + height + 15.0
-        );
+        svg::grid(out, (x, head), (x, head + height));
+        svg::text(out, "m", (x, head + height + 15.0), "middle", name);
     }
     for (share, name) in [(0.0, "0 %"), (0.5, "50 %"), (0.95, "95 %"), (1.0, "")] {
         let y = y(share);
-        let _ = writeln!(
-            out,
-            "<line class=\"g\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>",
-            LEFT + PLOT_WIDTH
-        );
-        let _ = writeln!(
-            out,
-            "<text class=\"m\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{name}</text>",
-            LEFT - 6.0,
-            y + 4.0
-        );
+        svg::grid(out, (LEFT, y), (LEFT + PLOT_WIDTH, y));
+        svg::text(out, "m", (LEFT - 6.0, y + 4.0), "end", name);
     }
     for (n, (values, style)) in lines.iter().enumerate() {
         let looks = format!(
@@ -122,13 +92,8 @@ fn panel(out: &mut String, top: f64, fault: Fault, lines: &[(Vec<f64>, Style)]) 
             left + 26.0
         );
         let median = percentile(values, 50);
-        let _ = writeln!(
-            out,
-            "<text class=\"m\" x=\"{}\" y=\"{}\">{median:.0} ms · {}</text>",
-            left + 32.0,
-            middle + 4.0,
-            style.name
-        );
+        let told = format!("{median:.0} ms · {}", style.name);
+        svg::text(out, "m", (left + 32.0, middle + 4.0), "start", &told);
     }
     30.0 + height + 32.0
 }
