@@ -79,14 +79,11 @@ impl Alive {
             http,
         };
         let deadline = Instant::now() + SOON;
-        while alive
-            .get("/v1/cluster/leader")
-            .await
-            .is_none_or(|(status, _)| status != 200)
-        {
+        // It is ready once its announcement is applied.
+        while !(alive.answers("/v1/cluster/leader").await && alive.answers("/health/ready").await) {
             assert!(
                 Instant::now() < deadline && !alive.task.is_finished(),
-                "no leader in time"
+                "no leader in time, or not ready"
             );
             sleep(Duration::from_millis(20)).await;
         }
@@ -113,6 +110,12 @@ impl Alive {
 
     async fn get(&self, path: &str) -> Option<(u16, Value)> {
         self.ask("GET", path, None).await
+    }
+
+    async fn answers(&self, path: &str) -> bool {
+        self.get(path)
+            .await
+            .is_some_and(|(status, _)| status == 200)
     }
 
     async fn end(self) -> Result<(), ServerError> {

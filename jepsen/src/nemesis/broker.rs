@@ -80,11 +80,9 @@ const ALONE_AFTER: Duration = Duration::from_millis(400);
 
 /// Who runs the connectors after this one.
 async fn successor(bed: &Bed, before: u64) -> Result<u64, String> {
-    let others = bed.cluster.members.iter().filter(|it| it.id != before);
-    let url = others
-        .last()
-        .ok_or("it is alone")?
-        .admin("/v1/cluster/leader");
+    let mut others = bed.cluster.members.iter().filter(|it| it.id != before);
+    let other = others.next_back().ok_or("it is alone")?;
+    let url = other.admin("/v1/cluster/leader");
     api::until("another connector server", FOLLOWS_WITHIN, || async {
         let told = api::get(&url).await?;
         let name = told["connector_server"]["name"].as_str();
