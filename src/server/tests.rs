@@ -77,16 +77,19 @@ impl Alive {
             http,
         };
         let deadline = Instant::now() + SOON;
-        while alive
-            .get("/v1/cluster/leader")
-            .await
-            .is_none_or(|(status, _)| status != 200)
-        {
-            assert!(
-                Instant::now() < deadline && !alive.task.is_finished(),
-                "no leader in time"
-            );
-            sleep(Duration::from_millis(20)).await;
+        // The leader is known before this member's first announcement is in.
+        for path in ["/v1/cluster/leader", "/health/ready"] {
+            while alive
+                .get(path)
+                .await
+                .is_none_or(|(status, _)| status != 200)
+            {
+                assert!(
+                    Instant::now() < deadline && !alive.task.is_finished(),
+                    "{path} is not answered 200 in time"
+                );
+                sleep(Duration::from_millis(20)).await;
+            }
         }
         alive
     }

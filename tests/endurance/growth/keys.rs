@@ -65,8 +65,8 @@ pub async fn round(cluster: &mut Cluster, count: u64, writers: u64) -> KeysRow {
         ));
     }
     row.memory_after = measure::memory(cluster);
-    row.snapshot_bytes = measure::snapshot_bytes(cluster);
     row.restarts = measure::restarts(cluster).await;
+    row.snapshot_bytes = measure::snapshot_bytes(cluster);
     row.memory_restarted = measure::memory(cluster);
     let last = cluster.members[0].admin_url(&format!("/v1/kv/grown-{}", count - 1));
     let there = http::call(reqwest::Method::GET, &last, &[], "").await;
