@@ -17,7 +17,7 @@ use serde_json::json;
 use super::{
     Common,
     full_load::Volume,
-    report,
+    machine, report,
     support::cluster::{self, Cluster},
 };
 use keys::KeysRow;
@@ -44,6 +44,7 @@ pub struct Options {
 /// Measures, and writes the report; gives what must not be.
 pub async fn run(options: Options) -> Vec<String> {
     let begun = Instant::now();
+    let busy = machine::load_average();
     let mut findings = Vec::new();
     let mut resources: Vec<ResourcesRow> = Vec::new();
     for count in options.resources.iter().filter(|count| **count > 0) {
@@ -68,10 +69,17 @@ pub async fn run(options: Options) -> Vec<String> {
         keys.push(row);
     }
     let out = &options.common.out;
-    let text = tables::markdown(&options, &resources, &keys, begun.elapsed(), &findings);
+    let text = tables::markdown(
+        &options,
+        &resources,
+        &keys,
+        (begun.elapsed(), &busy),
+        &findings,
+    );
     let raw = json!({
         "failover_ms": options.common.failover_ms,
         "seconds": begun.elapsed().as_secs_f64(),
+        "load_average_before": busy,
         "resources": resources,
         "keys": keys,
         "findings": findings,

@@ -65,8 +65,8 @@ pub async fn round(cluster: &mut Cluster, count: u64, writers: u64) -> KeysRow {
         ));
     }
     row.memory_after = measure::memory(cluster);
-    row.snapshot_bytes = measure::snapshot_bytes(cluster);
     row.restarts = measure::restarts(cluster).await;
+    row.snapshot_bytes = measure::snapshot_bytes(cluster);
     row.memory_restarted = measure::memory(cluster);
     let last = cluster.members[0].admin_url(&format!("/v1/kv/grown-{}", count - 1));
     let there = http::call(reqwest::Method::GET, &last, &[], "").await;
@@ -75,6 +75,12 @@ pub async fn round(cluster: &mut Cluster, count: u64, writers: u64) -> KeysRow {
             .push("the last key is not there after the restarts".into());
     }
     row
+}
+
+/// Bytes by chance: a snapshot is compressed.
+fn value() -> Vec<u8> {
+    let pieces = std::iter::repeat_with(|| rand::random::<u128>().to_le_bytes());
+    pieces.flatten().take(VALUE).collect()
 }
 
 /// Writes them all, each until it is answered; gives how many tries failed.
@@ -93,7 +99,8 @@ async fn write(cluster: &Cluster, count: u64, writers: u64) -> u64 {
                 if n >= count {
                     return;
                 }
-                let put = || client.put(format!("{url}{n}")).body(vec![b'x'; VALUE]);
+                let value = value();
+                let put = || client.put(format!("{url}{n}")).body(value.clone());
                 while !put().send().await.is_ok_and(|it| it.status().is_success()) {
                     failed.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(PAUSE).await;

@@ -110,12 +110,14 @@ pub fn lapses(cluster: &Cluster) -> usize {
     texts.map(|text| text.lines().filter(lapsed).count()).sum()
 }
 
-/// The bytes of the newest snapshot of the first member, if it has one.
+/// The bytes of the newest snapshot of the first member, if it has finished one.
 pub fn snapshot_bytes(cluster: &Cluster) -> Option<u64> {
     let folder = cluster.members[0].dir.join("data/snapshots");
     let files = fs::read_dir(folder)
         .expect("a folder of snapshots")
         .flatten();
-    let newest = files.max_by_key(|file| file.metadata().and_then(|it| it.modified()).ok())?;
+    let newest = files
+        .filter(|file| file.path().extension().is_some_and(|it| it == "snapshot"))
+        .max_by_key(|file| file.file_name())?;
     newest.metadata().ok().map(|it| it.len())
 }

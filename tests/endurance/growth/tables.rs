@@ -18,7 +18,7 @@ pub fn markdown(
     options: &Options,
     resources: &[ResourcesRow],
     keys: &[KeysRow],
-    took: Duration,
+    (took, busy): (Duration, &str),
     findings: &[String],
 ) -> String {
     let list = |counts: &[u64]| {
@@ -34,7 +34,7 @@ pub fn markdown(
     let mut text = report::head("Growth", &command);
     let _ = writeln!(
         text,
-        "\nEach number had a cluster of its own, three members with `failover_ms` {}; {:.0} s for all. How it is measured: [benchmarks.md](../benchmarks.md#growth).\n\n![Plot](growth.svg)",
+        "\nEach number had a cluster of its own, three members with `failover_ms` {}; {:.0} s for all. Before it began the load average over one minute was {busy}: what else ran then is in the figures. How it is measured: [benchmarks.md](../benchmarks.md#growth).\n\n![Plot](growth.svg)",
         options.common.failover_ms,
         took.as_secs_f64()
     );
