@@ -161,7 +161,7 @@ async fn a_member_whose_snapshot_has_a_field_of_a_newer_version_does_not_serve()
     settings.snapshot.entries = 100;
     let timing = Timing::from_failover_ms(settings.failover_ms).unwrap();
     let node = Node::start(
-        options(&settings, timing),
+        options(&settings, timing.into()),
         quorate_raft::Birth::Bootstrap,
         Newer(newer_snapshot()),
     );
