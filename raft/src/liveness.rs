@@ -24,8 +24,8 @@
 //! until it does: whoever learns of the death some milliseconds later burns no term. Then
 //! it asks for votes with openraft's transfer flag, and says `DEATH`. A voter lets that flag
 //! stand only if the leader it knows is dead by its own liveness, and never if it leads
-//! itself; otherwise the flag is cleared and openraft's lease check applies. When nobody has
-//! been elected after a while, the timers take over.
+//! itself; otherwise it votes by its patience (see [`crate::election`]). When nobody has been
+//! elected after a while, the timers take over.
 //!
 //! # What stays safe when the signs lie
 //!

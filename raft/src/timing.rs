@@ -11,11 +11,12 @@
 //!   `election_min..election_max`, drawn anew for each campaign (`election/timeout`).
 //!
 //! So after a silent loss the first survivor campaigns at most `2 x election_max` after the
-//! last append that it saw. With `election_max` at a third of the promise
-//! another third is left for a pre-vote, a vote and a first entry, of which the last two
-//! wait for two disks, and for whatever the successor has to begin. Two survivors that campaign at once don't tie: of two votes in one term the
-//! higher member's wins. A survivor that lacks entries of another's is refused by it, and
-//! the other's own timer has run out by then or does so within the same bound.
+//! last append that it saw. With `election_max` at a third of the promise another third is
+//! left for a pre-vote, a vote and a first entry, of which the last two wait for two disks,
+//! and for whatever the successor has to begin. Two survivors that campaign at once don't
+//! tie: of two votes in one term the higher member's wins. A survivor that lacks entries of
+//! another's is refused by it, and the other's own timer has run out by then or does so
+//! within the same bound.
 
 use std::time::{Duration, Instant};
 

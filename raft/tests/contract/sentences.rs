@@ -182,7 +182,7 @@ async fn what_a_quorum_acked_is_told_by_when_it_was_sent() {
 async fn a_leader_that_restarts_does_not_lead() {
     let group = Group::led_by_one().await;
     let vote = group.vote(1);
-    for restored in [false, true] {
+    for restored in [true, false] {
         group.raft(1).shutdown().await.unwrap();
         let restore = Config {
             enable_leader_restore: Some(restored),
@@ -200,6 +200,17 @@ async fn a_leader_that_restarts_does_not_lead() {
         assert_eq!(state, expected);
         // What it has voted stands.
         assert_eq!(voted.leader_id, vote.leader_id);
+        if restored {
+            continue;
+        }
+        // `election/timeout.rs`: on its disk that vote is one of a leader, so it is not made
+        // to campaign by a transfer, but by the trigger.
+        let request = TransferLeaderRequest::new(voted, 1, None);
+        let refused = raft.handle_transfer_leader(request).await.unwrap();
+        assert!(refused.is_err());
+        raft.trigger().elect(false).await.unwrap();
+        let term = voted.leader_id.term;
+        until("it campaigns", || group.seen(1).current_term > term).await;
     }
 }
 
