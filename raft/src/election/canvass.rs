@@ -48,7 +48,7 @@ impl Inner {
                     transfer: canvass.reason != Reason::Timeout,
                     reason: peer::Reason::from(canvass.reason).into(),
                 };
-                let patience = self.pace().patience.election_min;
+                let patience = self.pace().patience.election_max;
                 let answer = timeout(patience, peer.urgent.pre_vote(request)).await;
                 if let Ok(Ok(answer)) = answer
                     && answer.into_inner().granted

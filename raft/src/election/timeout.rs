@@ -11,8 +11,8 @@
 //! - at once where nobody else votes.
 //!
 //! The time is drawn anew for each vote that this member knows. When it is due, the voters are
-//! asked whether they would elect this member, for another random time; only if a quorum would
-//! within that is a term touched.
+//! asked whether they would elect this member, for as long again as a leader is waited for;
+//! only if a quorum would within that is a term touched.
 
 use std::{
     sync::Arc,
@@ -100,7 +100,7 @@ impl Inner {
                 () = self.canvass(canvass, &seat.voters) => {}
                 () = self.tracker.heard_after(began) => return Some(()),
                 // What was said so long ago may hold no longer.
-                () = sleep(random(&timing, part)) => return Some(()),
+                () = sleep(timing.election_max + random(&timing, part)) => return Some(()),
             }
         }
         self.tracker.campaigns(term, Reason::Timeout, began);
