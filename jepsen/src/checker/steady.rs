@@ -7,6 +7,7 @@ use crate::{
     history::{Fault, Sight},
     nemesis::STEADY,
     verdict::Grade,
+    workload::large,
 };
 
 /// Under which no lease may lapse and nobody may be elected.
@@ -44,8 +45,18 @@ fn explained(run: &Run, from: u64, until: u64) -> bool {
     })
 }
 
+/// How long may pass without a write that works. Values of 1 MiB that fill the links are done
+/// together, once all have gone through: for as long as the clients that put them wait.
+fn apart(run: &Run) -> u64 {
+    let promises = liveness::TIMES * run.promise();
+    match run.plan.workload.as_str() {
+        "large" => promises.max(large::PATIENCE.as_nanos() as u64),
+        _ => promises,
+    }
+}
+
 fn writes(run: &Run, fault: &Fault, from: u64, until: u64, checked: &mut Checked) {
-    let allowed = liveness::TIMES * run.promise();
+    let allowed = apart(run);
     let writes = || run.operations.iter().filter(|it| liveness::is_write(it));
     // Where nobody asks, nothing can work.
     let Some(asked) = writes().map(|it| it.start).max() else {

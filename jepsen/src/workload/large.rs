@@ -25,7 +25,7 @@ const SIZES: &[usize] = &[1 << 20, 1 << 20, 1 << 18, 1 << 14, 100];
 /// Keys of a client that are in use at a time.
 const SLOTS: u64 = 2;
 /// On a full link much waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The workload.
 #[derive(Default)]
