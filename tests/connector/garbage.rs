@@ -295,23 +295,18 @@ async fn a_message_that_can_not_be_read_is_told_of() {
         bodies.all(|body| calls.contains_key(&body)).then_some(())
     })
     .await;
-    // It is taken out with all that waits, as no client's library can read it.
+    // It is taken out with all that waits, as no client's library can read it. A purge leaves
+    // what the broker has just handed out, which comes back: as long as it is told, again.
     let channel = client.connection().create_channel().await.unwrap();
-    eventually("it is purged", async || {
-        let purging = channel.queue_purge(queue.as_str().into(), Default::default());
-        (purging.await.unwrap() > 0).then_some(())
-    })
-    .await;
-    client.publish(&queue, ["after".to_owned()]).await;
-    member
-        .when(&queue, "it goes on", |status| status.last_error.is_none())
-        .await;
     eventually("the next is handled", async || {
-        member
-            .group
-            .calls_by_body()
-            .contains_key("after")
-            .then_some(())
+        let told = member.status(&queue).is_some_and(|status| status.last_error.is_some());
+        if told {
+            let purging = channel.queue_purge(queue.as_str().into(), Default::default());
+            purging.await.unwrap();
+            client.publish(&queue, ["after".to_owned()]).await;
+        }
+        let calls = member.group.calls_by_body();
+        (!told && calls.contains_key("after")).then_some(())
     })
     .await;
 }

@@ -8,6 +8,10 @@
 //! an answer of a quorum it falls silent: for twice its patience, in which whoever still heard
 //! it can elect another, and then in turn is heard and silent for so long, so that it is
 //! found again by members that have come back.
+//!
+//! What counts is the time in which it asked and nobody answered, and not one in which it
+//! stood still itself (a stopped process, a frozen machine): it was silent enough then, and
+//! whom nobody has replaced meanwhile goes on at once.
 
 use std::{
     sync::Arc,
@@ -25,19 +29,49 @@ const WARN_PAUSE: Duration = Duration::from_secs(60);
 pub(super) async fn keep(node: Arc<Inner>) {
     let mut seen = node.tracker.subscribe();
     let mut warned = None;
+    let mut unanswered = Unanswered::new(Instant::now());
     loop {
-        let began = Instant::now();
         if seen.wait_for(|it| it.leader == Some(it.me)).await.is_err() {
             return;
         }
+        let began = Instant::now();
         let pace = node.pace();
-        let unanswered = began.saturating_duration_since(node.tracker.unanswered_since());
-        let heard = may_be_heard(unanswered, pace.patience.election_max);
+        let since = node.tracker.unanswered_since();
+        let asked = unanswered.count(since, began, 2 * pace.lease.heartbeat);
+        let heard = may_be_heard(asked, pace.patience.election_max);
         if heard && node.raft.trigger().heartbeat().await.is_err() {
             return;
         }
         node.warn_of_distance(&mut warned, began);
         sleep_until((began + pace.lease.heartbeat).into()).await;
+    }
+}
+
+/// For how long a leader has asked and had no quorum's answer.
+struct Unanswered {
+    since: Instant,
+    counted: Instant,
+    asked: Duration,
+}
+
+impl Unanswered {
+    fn new(since: Instant) -> Self {
+        Unanswered {
+            since,
+            counted: since,
+            asked: Duration::ZERO,
+        }
+    }
+
+    /// Adds the time since the last count, of which no more than `most` was spent with asking;
+    /// begins anew where there was an answer, to what was sent at `since`.
+    fn count(&mut self, since: Instant, now: Instant, most: Duration) -> Duration {
+        if since != self.since {
+            *self = Self::new(since);
+        }
+        self.asked += now.saturating_duration_since(self.counted).min(most);
+        self.counted = now;
+        self.asked
     }
 }
 
@@ -87,6 +121,27 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn time_in_which_a_leader_stood_still_is_not_counted_as_silence() {
+        let start = Instant::now();
+        let at = |ms: u32| start + ms * MS;
+        let mut unanswered = Unanswered::new(start);
+        let mut count = |since, now| unanswered.count(at(since), at(now), 20 * MS) / MS;
+        assert_eq!(count(0, 10), 10);
+        assert_eq!(count(0, 20), 20);
+        // Stopped for nearly a second, and another beat without an answer.
+        assert_eq!(count(0, 1_000), 40);
+        assert_eq!(count(0, 1_010), 50);
+        // Answered, from the time at which what was answered was sent.
+        assert_eq!(count(1_010, 1_020), 10);
+        assert_eq!(count(1_010, 1_030), 20);
+        // Elected again long after the last beat of an office before.
+        assert_eq!(count(5_000, 5_001), 1);
+        // Slow beats are counted as what a beat may last, and so end in silence too.
+        assert_eq!(count(5_000, 6_000), 21);
+        assert_eq!(count(5_000, 7_000), 41);
+    }
 
     #[test]
     fn a_leader_without_a_quorum_is_silent_and_heard_in_turn() {

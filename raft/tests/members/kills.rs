@@ -123,6 +123,32 @@ fn a_transfer_whose_target_is_stopped_leaves_a_leader_in_time() {
     assert!(p95 < PROMISE, "{p95:?}");
 }
 
+/// Longer than its patience, of a third of the promise, and shorter than the half of it after
+/// which the first other one stands.
+#[test]
+fn a_leader_that_stood_still_and_was_not_replaced_goes_on_at_once() {
+    let mut group = Processes::start(3, 6_000);
+    let mut went_on = 0;
+    for trial in 0..trials(3) {
+        let leader = group.settled();
+        let term = group.all[leader].said().term;
+        group.all[leader].signal(Signal::SIGSTOP);
+        std::thread::sleep(Duration::from_millis(2_300));
+        group.all[leader].signal(Signal::SIGCONT);
+        let resumed = Instant::now();
+        let written = group.all[(leader + 1) % 3].ask(&format!("write {trial}"));
+        let took = resumed.elapsed();
+        assert!(written.starts_with("done "), "{written}");
+        if group.all[leader].said().term == term {
+            println!("trial {trial}: written {took:?} after it went on");
+            assert!(took < Duration::from_millis(500), "{took:?}");
+            went_on += 1;
+        }
+    }
+    // On a machine that was busy for long it may have been replaced.
+    assert!(went_on > 0, "another was elected each time");
+}
+
 #[test]
 fn a_leader_that_is_stopped_is_no_death() {
     let mut group = Processes::start(3, 500);
