@@ -136,7 +136,7 @@ fn describe() {
     );
     describe_counter!(
         "quorate_log_stalls_total",
-        "Writes to the log that it held up, and consensus with them"
+        "Writes to the log that it held up, and commits with them"
     );
     describe_gauge!(
         "process_resident_memory_bytes",

@@ -51,9 +51,9 @@ fn options(create: bool) -> Options {
     // Opens every table at once, which checks its footer and index.
     options.set_max_open_files(-1);
     options.set_write_buffer_size(32 << 20);
-    // The task that answers heartbeats and votes writes here. RocksDB holds up a write when
-    // all buffers are full and none is flushed yet, or when tables wait for compaction. So
-    // there are several buffers, and many tables may wait: what they cost is a slower start.
+    // RocksDB holds up a write when all buffers are full and none is flushed yet, or when
+    // tables wait for compaction. So there are several buffers, and many tables may wait:
+    // what they cost is a slower start.
     options.set_max_write_buffer_number(5);
     options.set_level_zero_slowdown_writes_trigger(64);
     options.set_level_zero_stop_writes_trigger(128);
@@ -103,13 +103,6 @@ impl Db {
         let result = self.rocks.write(batch).map_err(io::Error::other);
         self.stats.count_write(begun.elapsed());
         result
-    }
-
-    /// Writes the vote, without waiting for the disk.
-    pub(super) fn put_vote(&self, vote: &Vote) -> io::Result<()> {
-        let mut batch = WriteBatch::default();
-        put(&mut batch, keys::VOTE, &vote_to_proto(vote));
-        self.write(batch)
     }
 
     /// Makes everything that was written before the call last.
@@ -208,7 +201,7 @@ impl Db {
     }
 
     /// Whether the log begins behind `start`: nothing stands before it.
-    fn begins_after(&self, start: u64) -> io::Result<bool> {
+    pub(super) fn begins_after(&self, start: u64) -> io::Result<bool> {
         let mut read = ReadOptions::default();
         read.set_iterate_upper_bound(keys::entry(start));
         let found = self.rocks.iterator_opt(IteratorMode::Start, read).next();
@@ -286,6 +279,10 @@ fn decode_entry(index: u64, record: Bytes) -> io::Result<Entry> {
 pub(super) fn put_entry(batch: &mut WriteBatch, entry: &Entry) {
     let key = keys::entry(entry.log_id.index);
     put(batch, &key, &entry_to_proto(entry));
+}
+
+pub(super) fn put_vote(batch: &mut WriteBatch, vote: &Vote) {
+    put(batch, keys::VOTE, &vote_to_proto(vote));
 }
 
 pub(super) fn put_log_id(batch: &mut WriteBatch, key: &[u8], id: &LogId) {

@@ -1,9 +1,10 @@
-//! The one thread that waits for the disk.
+//! The one thread that writes the log, and waits for the disk.
 //!
-//! Entries are written to the log by whoever appends them, without waiting; the thread
-//! makes them last. While it waits for one fsync more appends arrive, and the next fsync is
-//! for all of them. Votes and truncations pass through the same queue, so that everything
-//! happens in the order in which it was asked for.
+//! Whatever is to stand in the log is handed to it, readable meanwhile from the
+//! [`backlog`](super::backlog); it writes it and makes it last. While it waits for one fsync
+//! more appends arrive, and the next write and fsync are for all of them. Votes, truncations
+//! and all else pass through the same queue, so that everything happens in the order in which
+//! it was asked for.
 //!
 //! A vote lasts by the mark (see [`acknowledged`](super::acknowledged)), not by the log: one
 //! small write in place, instead of one that makes the log grow and another for the mark.
@@ -18,9 +19,7 @@
 //! without cause. So the first failure is the last: everything after it fails too.
 
 use std::{
-    io,
-    sync::Arc,
-    thread,
+    io, thread,
     time::{Duration, Instant},
 };
 
@@ -35,22 +34,29 @@ use tokio::{
 
 use super::{
     acknowledged::{Acknowledged, AcknowledgedFile, LAG},
-    db::Db,
-    keys,
-    types::{LogId, Types, Vote},
+    backlog::Room,
+    db, keys,
+    reader::LogReader,
+    types::{Entry, LogId, Types, Vote},
 };
 
 /// Appends that may wait for the disk before the next one has to wait for its turn.
 const QUEUE: usize = 4096;
 
-/// Something to be made last.
+/// Something to be written.
 pub(super) enum Job {
-    /// Entries up to `last` are written.
+    /// Entries, one at least, to be made last.
     Appended {
-        last: LogId,
+        entries: Vec<Entry>,
+        /// What they take of the backlog's.
+        room: Room,
         flushed: IOFlushed<Types>,
     },
-    /// A vote is written; it lasts once it is under the mark.
+    /// What is committed; it may be lost again.
+    Committed(Option<LogId>),
+    /// Nothing up to here is needed any more; that may be lost again.
+    Purge(LogId),
+    /// A vote, which lasts once it is under the mark.
     Voted {
         vote: Vote,
         done: oneshot::Sender<io::Result<()>>,
@@ -68,16 +74,16 @@ pub(super) struct Flusher(mpsc::Sender<Job>);
 
 impl Flusher {
     pub(super) fn start(
-        db: Arc<Db>,
+        log: LogReader,
         file: AcknowledgedFile,
         mark: Acknowledged,
-    ) -> io::Result<(Arc<Db>, Flusher)> {
+    ) -> io::Result<Flusher> {
         let clock = runtime::Builder::new_current_thread()
             .enable_time()
             .build()?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let mut state = State {
-            db: db.clone(),
+            log,
             file,
             mark,
             synced: Instant::now(),
@@ -87,7 +93,14 @@ impl Flusher {
         thread::Builder::new()
             .name("log-flusher".to_owned())
             .spawn(move || clock.block_on(state.run(queue)))?;
-        Ok((db, Flusher(jobs)))
+        Ok(Flusher(jobs))
+    }
+
+    /// One whose jobs are taken by nobody but whoever has the other end.
+    #[cfg(test)]
+    pub(super) fn standing_still() -> (Flusher, mpsc::Receiver<Job>) {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        (Flusher(jobs), queue)
     }
 
     /// Hands a job over; waits while the queue is full.
@@ -112,7 +125,7 @@ impl Flusher {
 }
 
 struct State {
-    db: Arc<Db>,
+    log: LogReader,
     file: AcknowledgedFile,
     /// What is acknowledged by now.
     mark: Acknowledged,
@@ -175,47 +188,75 @@ impl State {
         self.flush(&mut waiting);
     }
 
-    /// At most one fsync of the log and one of the mark for all that wait, then their answers.
+    /// At most one write and one fsync of the log and one of the mark for all that wait, then
+    /// their answers.
     fn flush(&mut self, waiting: &mut Vec<Job>) {
         if waiting.is_empty() {
             return;
         }
-        let result = self.or_failed(|state| {
-            let unsynced =
-                planted(Mutant::LogNotSynced) && state.synced.elapsed() < Duration::from_secs(1);
-            if waiting
-                .iter()
-                .any(|job| matches!(job, Job::Appended { .. }) && !unsynced)
-            {
-                state.db.sync()?;
-                state.synced = Instant::now();
-            }
-            let mut given = false;
-            for job in waiting.iter() {
-                match job {
-                    Job::Appended { .. } if unsynced => (),
-                    Job::Appended { last, .. } => state.mark.last = Some(*last),
-                    Job::Voted { vote, .. } => {
-                        let known = state.mark.vote.map(|vote| vote.leader_id);
-                        given |= known != Some(vote.leader_id);
-                        state.mark.vote = Some(*vote);
-                    }
-                    Job::Truncate { .. } => (),
-                }
-            }
-            state.dirty.get_or_insert_with(Instant::now);
-            // A vote is given only once it is under the mark.
-            if given { state.write_mark() } else { Ok(()) }
-        });
+        let result = self.or_failed(|state| state.write(waiting));
         for job in waiting.drain(..) {
             let result = copy(&result);
             match job {
-                Job::Appended { flushed, .. } => flushed.io_completed(result),
+                Job::Appended { room, flushed, .. } => {
+                    drop(room);
+                    flushed.io_completed(result);
+                }
                 Job::Voted { done, .. } | Job::Truncate { done, .. } => {
                     let _ = done.send(result);
                 }
+                // Whoever appends next is told.
+                Job::Committed(_) | Job::Purge(_) => (),
             }
         }
+    }
+
+    fn write(&mut self, waiting: &[Job]) -> io::Result<()> {
+        let mut batch = WriteBatch::default();
+        let (mut last, mut given) = (None, false);
+        let mut mark = self.mark;
+        for job in waiting {
+            match job {
+                Job::Appended { entries, .. } => {
+                    for entry in entries {
+                        db::put_entry(&mut batch, entry);
+                        last = Some(entry.log_id);
+                    }
+                }
+                Job::Committed(Some(id)) => db::put_log_id(&mut batch, keys::COMMITTED, id),
+                Job::Committed(None) => batch.delete(keys::COMMITTED),
+                Job::Purge(upto) => {
+                    // One write that says what is purged and deletes it: a crash leaves both
+                    // or neither.
+                    db::put_log_id(&mut batch, keys::PURGED, upto);
+                    batch.delete_range(keys::entry(0), keys::entry(upto.index + 1));
+                }
+                Job::Voted { vote, .. } => {
+                    db::put_vote(&mut batch, vote);
+                    let known = mark.vote.map(|vote| vote.leader_id);
+                    given |= known != Some(vote.leader_id);
+                    mark.vote = Some(*vote);
+                }
+                Job::Truncate { .. } => (),
+            }
+        }
+        self.log.db.write(batch)?;
+        if let Some(last) = last {
+            self.log.backlog.written(last);
+            let unsynced =
+                planted(Mutant::LogNotSynced) && self.synced.elapsed() < Duration::from_secs(1);
+            if !unsynced {
+                self.log.db.sync()?;
+                self.synced = Instant::now();
+                mark.last = Some(last);
+            }
+        }
+        if mark != self.mark {
+            self.mark = mark;
+            self.dirty.get_or_insert_with(Instant::now);
+        }
+        // A vote is given only once it is under the mark.
+        if given { self.write_mark() } else { Ok(()) }
     }
 
     /// Lowers the mark, then deletes, each made last before the next.
@@ -225,7 +266,7 @@ impl State {
             self.mark.last = after;
             self.write_mark()?;
         }
-        let Some(last) = self.db.last()? else {
+        let Some(last) = self.log.db.last()? else {
             return Ok(());
         };
         // One by one: `Db::scan` looks under range deletions.
@@ -233,8 +274,8 @@ impl State {
         for index in first..=last.index {
             batch.delete(keys::entry(index));
         }
-        self.db.write(batch)?;
-        self.db.sync()
+        self.log.db.write(batch)?;
+        self.log.db.sync()
     }
 
     fn write_mark(&mut self) -> io::Result<()> {

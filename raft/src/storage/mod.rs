@@ -15,6 +15,7 @@
 mod tests;
 
 mod acknowledged;
+mod backlog;
 mod check;
 pub(crate) mod convert;
 mod crash;
@@ -58,6 +59,8 @@ use db::Db;
 use flusher::Flusher;
 use folder::{Folder, sync_dir};
 use framing::{Unframed, Why};
+use reader::LogReader;
+use rocksdb::WriteBatch;
 
 use crate::Machine;
 
@@ -150,7 +153,9 @@ pub(crate) fn open(
     fs::create_dir_all(&log).map_err(OpenError::io(&log, "making"))?;
     let db = Db::open(folder.clone(), !exists).map_err(|e| rocks_error(&log, &e))?;
     if let Some(given) = mark.vote.filter(|given| Some(*given) > voted) {
-        db.put_vote(&given)
+        let mut batch = WriteBatch::default();
+        db::put_vote(&mut batch, &given);
+        db.write(batch)
             .map_err(OpenError::io(&log, "writing the vote to the log"))?;
     }
     let file = match found {
@@ -162,10 +167,11 @@ pub(crate) fn open(
         }
     };
     sync_dir(dir).map_err(OpenError::io(dir, "fsync"))?;
-    let flusher = Flusher::start(Arc::new(db), file, mark);
-    let (db, flusher) = flusher.map_err(OpenError::io(&log, "starting the flusher"))?;
+    let reader = LogReader::new(Arc::new(db));
+    let flusher = Flusher::start(reader.clone(), file, mark);
+    let flusher = flusher.map_err(OpenError::io(&log, "starting the flusher"))?;
     Ok(Opened {
-        log: LogStore::new(db, flusher),
+        log: LogStore::new(reader, flusher),
         machine,
         snapshots,
         longest,

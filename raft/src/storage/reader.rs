@@ -13,6 +13,7 @@ use openraft::{
 };
 
 use super::{
+    backlog::Backlog,
     db::{self, Db},
     types::{Entry, LeaderId, Types, Vote},
 };
@@ -23,12 +24,16 @@ pub(super) const BATCH_BYTES: usize = 2 << 20;
 /// Reads the log. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct LogReader {
-    db: Arc<Db>,
+    pub(super) db: Arc<Db>,
+    pub(super) backlog: Arc<Backlog>,
 }
 
 impl LogReader {
     pub(super) fn new(db: Arc<Db>) -> LogReader {
-        LogReader { db }
+        LogReader {
+            db,
+            backlog: Arc::new(Backlog::new()),
+        }
     }
 
     /// The entries in `range`: at most `max_bytes` of them, but at least one.
@@ -37,7 +42,7 @@ impl LogReader {
         range: impl RangeBounds<u64>,
         max_bytes: usize,
     ) -> io::Result<Vec<Entry>> {
-        self.db.entries(range, max_bytes)
+        self.backlog.entries(&self.db, range, max_bytes)
     }
 
     fn stream<E: From<io::Error>>(
@@ -46,7 +51,7 @@ impl LogReader {
         check: impl Fn(&Db) -> Result<(), E>,
     ) -> impl Stream<Item = Result<Entry, E>> {
         let rest = Rest {
-            db: self.db.clone(),
+            reader: self.clone(),
             check,
             bounds: db::bounds(range),
             read: VecDeque::new(),
@@ -59,7 +64,7 @@ impl LogReader {
 
 /// What a stream has still to read.
 struct Rest<F> {
-    db: Arc<Db>,
+    reader: LogReader,
     check: F,
     bounds: Option<(u64, Option<u64>)>,
     read: VecDeque<Entry>,
@@ -74,12 +79,12 @@ impl<F> Rest<F> {
         if self.read.is_empty()
             && let Some((start, end)) = self.bounds
         {
-            (self.check)(&self.db)?;
+            (self.check)(&self.reader.db)?;
             let entries = match end {
-                Some(end) => self.db.entries(start..end, BATCH_BYTES)?,
-                None => self.db.entries(start.., BATCH_BYTES)?,
+                Some(end) => self.reader.read(start..end, BATCH_BYTES)?,
+                None => self.reader.read(start.., BATCH_BYTES)?,
             };
-            (self.check)(&self.db)?;
+            (self.check)(&self.reader.db)?;
             let next = entries.last().map(|last| last.log_id.index + 1);
             self.bounds = next
                 .filter(|next| end.is_none_or(|end| *next < end))

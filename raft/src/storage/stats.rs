@@ -31,8 +31,8 @@ impl Stats {
         metrics::counter!("quorate_log_entries_total").increment(n);
     }
 
-    /// A write to RocksDB, on the task that answers heartbeats and votes: what holds it up
-    /// holds up all of consensus.
+    /// A write to RocksDB. What holds it up holds up what is to last, and nothing else until
+    /// the backlog is full.
     pub(super) fn count_write(&self, took: Duration) {
         metrics::histogram!("quorate_log_write_seconds").record(took.as_secs_f64());
         if took >= STALL {

@@ -1,5 +1,6 @@
 //! The storage on real files.
 
+mod backlog;
 mod damage;
 mod files;
 mod folder;

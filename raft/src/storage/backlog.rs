@@ -1,0 +1,185 @@
+//! What the log says already and RocksDB does not yet.
+//!
+//! Whoever writes to the log must not wait for the disk: it is the task that answers
+//! heartbeats and votes. So what is written is kept here and handed to the thread that
+//! writes it down (see [`flusher`](super::flusher)), and everyone who reads the log looks
+//! here first and into RocksDB then. In this order nothing is missed: an entry leaves the
+//! backlog after RocksDB has it.
+//!
+//! What waits is bounded in bytes. A disk that takes nothing for long holds consensus up
+//! after all, once so much has come in meanwhile.
+
+use std::{collections::VecDeque, io, ops::RangeBounds, sync::Arc};
+
+use openraft::EntryPayload;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{
+    db::{self, Db},
+    types::{Entry, LogId, Proposal},
+};
+
+/// The most that may wait, in KiB; a single append may be larger.
+const ROOM: u32 = 64 << 10;
+
+/// What an entry takes beside its command, in bytes.
+const ENTRY: usize = 64;
+
+/// Room for what waits, until it is dropped.
+pub(super) type Room = OwnedSemaphorePermit;
+
+pub(super) struct Backlog {
+    said: Mutex<Said>,
+    room: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct Said {
+    /// Those that RocksDB may not have, in order and without a hole.
+    entries: VecDeque<Entry>,
+    /// The last that was purged since the log was opened.
+    purged: Option<LogId>,
+    /// What was said to be committed since then.
+    committed: Option<Option<LogId>>,
+}
+
+impl Backlog {
+    pub(super) fn new() -> Backlog {
+        Backlog {
+            said: Mutex::default(),
+            room: Arc::new(Semaphore::new(ROOM as usize)),
+        }
+    }
+
+    /// Waits until there is room for these.
+    pub(super) async fn room_for(&self, entries: &[Entry]) -> io::Result<Room> {
+        let bytes: usize = entries.iter().map(size).sum();
+        let wanted = u32::try_from(bytes >> 10).unwrap_or(ROOM).clamp(1, ROOM);
+        let room = self.room.clone().acquire_many_owned(wanted).await;
+        room.map_err(io::Error::other)
+    }
+
+    /// Entries that are to be read from now on.
+    pub(super) fn append(&self, entries: &[Entry]) {
+        self.said.lock().entries.extend(entries.iter().cloned());
+    }
+
+    /// RocksDB has the entries up to here.
+    pub(super) fn written(&self, upto: LogId) {
+        self.said.lock().forget(upto);
+    }
+
+    /// Nothing up to here is to be read from now on, whether RocksDB has it yet or not.
+    pub(super) fn purge(&self, upto: LogId) {
+        let mut said = self.said.lock();
+        said.purged = said.purged.max(Some(upto));
+        said.forget(upto);
+    }
+
+    pub(super) fn commit(&self, committed: Option<LogId>) {
+        self.said.lock().committed = Some(committed);
+    }
+
+    pub(super) fn committed(&self, db: &Db) -> io::Result<Option<LogId>> {
+        let said = self.said.lock().committed;
+        said.map_or_else(|| db.committed(), Ok)
+    }
+
+    pub(super) fn purged(&self, db: &Db) -> io::Result<Option<LogId>> {
+        let said = self.said.lock().purged;
+        Ok(said.max(db.purged()?))
+    }
+
+    /// The last entry; what was purged doesn't count.
+    pub(super) fn last(&self, db: &Db) -> io::Result<Option<LogId>> {
+        let (last, purged) = {
+            let said = self.said.lock();
+            (said.entries.back().map(|entry| entry.log_id), said.purged)
+        };
+        let last = match last {
+            Some(last) => Some(last),
+            None => db.last()?,
+        };
+        Ok(last.filter(|last| purged.is_none_or(|purged| last.index > purged.index)))
+    }
+
+    /// The entries in `range`, in order: at most `max_bytes` of them, but at least one.
+    pub(super) fn entries(
+        &self,
+        db: &Db,
+        range: impl RangeBounds<u64>,
+        max_bytes: usize,
+    ) -> io::Result<Vec<Entry>> {
+        let Some((start, end)) = db::bounds(range) else {
+            return Ok(Vec::new());
+        };
+        let (start, behind) = self.said.lock().behind(start, end, max_bytes);
+        let Some(first) = behind.first().map(|entry| entry.log_id.index) else {
+            return match end {
+                Some(end) => db.entries(start..end, max_bytes),
+                None => db.entries(start.., max_bytes),
+            };
+        };
+        if first <= start {
+            return Ok(behind);
+        }
+        let mut entries = db.entries(start..first, max_bytes)?;
+        match entries.last().map(|last| last.log_id.index + 1) {
+            Some(next) if next < first => return Ok(entries),
+            None if !db.begins_after(start)? => return Err(db::hole(start, first)),
+            _ => (),
+        }
+        let mut bytes: usize = entries.iter().map(size).sum();
+        for entry in behind {
+            bytes += size(&entry);
+            if bytes > max_bytes && !entries.is_empty() {
+                break;
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+}
+
+impl Said {
+    fn forget(&mut self, upto: LogId) {
+        let known = |entry: &Entry| entry.log_id.index <= upto.index;
+        while self.entries.front().is_some_and(known) {
+            self.entries.pop_front();
+        }
+    }
+
+    /// Where to read from, given what is purged, and those entries from there to before `end`
+    /// that are here.
+    fn behind(&self, start: u64, end: Option<u64>, max_bytes: usize) -> (u64, Vec<Entry>) {
+        let start = self
+            .purged
+            .map_or(start, |purged| start.max(purged.index + 1));
+        let first = self
+            .entries
+            .front()
+            .map_or(start, |entry| entry.log_id.index);
+        let skipped = usize::try_from(start.saturating_sub(first)).unwrap_or(usize::MAX);
+        let mut bytes = 0;
+        let mut entries: Vec<Entry> = Vec::new();
+        for entry in self.entries.iter().skip(skipped) {
+            bytes += size(entry);
+            let within = end.is_none_or(|end| entry.log_id.index < end);
+            if !within || bytes > max_bytes && !entries.is_empty() {
+                break;
+            }
+            entries.push(entry.clone());
+        }
+        (start, entries)
+    }
+}
+
+/// What an entry takes, about, in bytes.
+fn size(entry: &Entry) -> usize {
+    ENTRY
+        + match &entry.payload {
+            EntryPayload::Normal(Proposal(command)) => command.len(),
+            EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+        }
+}

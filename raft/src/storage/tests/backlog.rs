@@ -1,0 +1,123 @@
+//! A disk that takes nothing for a while: what stands in the log is readable all the same,
+//! and nobody waits but for what must last.
+
+use futures_util::FutureExt;
+use openraft::{storage::IOFlushed, storage::RaftLogReader, type_config::TypeConfigExt};
+use tokio::{sync::mpsc, time::timeout};
+
+use super::*;
+use crate::storage::{
+    flusher::{Flusher, Job},
+    types::Types,
+};
+
+/// The log of a folder whose jobs nobody does, and those jobs.
+fn standing_still(opened: &Opened) -> (LogStore, mpsc::Receiver<Job>) {
+    let (flusher, jobs) = Flusher::standing_still();
+    (LogStore::new(opened.log.reader(), flusher), jobs)
+}
+
+async fn append_unflushed(log: &mut LogStore, entries: Vec<Entry>) {
+    let (done, _) = Types::oneshot();
+    timeout(DEADLINE, log.append(entries, IOFlushed::signal(done)))
+        .await
+        .expect("it doesn't wait for the disk")
+        .unwrap();
+}
+
+fn indexes(entries: &[Entry]) -> Vec<u64> {
+    entries.iter().map(|entry| entry.log_id.index).collect()
+}
+
+#[tokio::test]
+async fn what_is_not_written_yet_is_read_behind_what_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut opened = open_new(dir.path());
+    append(&mut opened.log, commands(1, 0..10)).await;
+    let (mut log, mut jobs) = standing_still(&opened);
+    append_unflushed(&mut log, commands(1, 10..15)).await;
+    append_unflushed(&mut log, commands(1, 15..20)).await;
+
+    assert_eq!(entries(&log, ..), commands(1, 0..20));
+    assert_eq!(entries(&log, 3..12), commands(1, 3..12));
+    assert_eq!(entries(&log, 12..=17), commands(1, 12..18));
+    assert_eq!(entries(&log, 5..7), commands(1, 5..7));
+    assert!(entries(&log, 20..).is_empty());
+    let state = log.get_log_state().await.unwrap();
+    assert_eq!(state.last_log_id, Some(log_id(1, 19)));
+    // Bounded over the border too: a command takes less than its 64 bytes beside it.
+    let read = log.reader().read(8.., 4 * 64).unwrap();
+    assert!(read.len() > 1 && read.len() < 12, "{}", read.len());
+    assert_eq!(read, commands(1, 8..8 + read.len() as u64));
+
+    // Written after all: as before, from RocksDB now.
+    for _ in 0..2 {
+        let job = jobs.recv().await.unwrap();
+        opened.log.flusher().send(job).await.unwrap();
+    }
+    opened.log.save_vote(&Vote::new(1, 1)).await.unwrap();
+    assert_eq!(entries(&log, ..), commands(1, 0..20));
+    assert_eq!(entries(&log, 12..=17), commands(1, 12..18));
+}
+
+#[tokio::test]
+async fn what_is_purged_or_committed_is_so_before_it_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut opened = open_new(dir.path());
+    append(&mut opened.log, commands(1, 0..10)).await;
+    let (mut log, _jobs) = standing_still(&opened);
+    append_unflushed(&mut log, commands(1, 10..20)).await;
+    log.save_committed(Some(log_id(1, 17))).await.unwrap();
+    assert_eq!(log.read_committed().await.unwrap(), Some(log_id(1, 17)));
+
+    log.purge(log_id(1, 4)).await.unwrap();
+    assert_eq!(indexes(&entries(&log, ..)), (5..20).collect::<Vec<_>>());
+    log.purge(log_id(1, 14)).await.unwrap();
+    assert_eq!(indexes(&entries(&log, ..)), (15..20).collect::<Vec<_>>());
+    assert!(entries(&log, ..15).is_empty());
+    let state = log.get_log_state().await.unwrap();
+    assert_eq!(state.last_purged_log_id, Some(log_id(1, 14)));
+    assert_eq!(state.last_log_id, Some(log_id(1, 19)));
+
+    // As after the snapshot of a leader that is far ahead.
+    log.purge(log_id(1, 99)).await.unwrap();
+    assert!(entries(&log, ..).is_empty());
+    let state = log.get_log_state().await.unwrap();
+    assert_eq!(state.last_log_id, Some(log_id(1, 99)));
+    append_unflushed(&mut log, commands(1, 100..103)).await;
+    assert_eq!(entries(&log, ..), commands(1, 100..103));
+    assert_eq!(entries(&log, 101..), commands(1, 101..103));
+}
+
+#[tokio::test]
+async fn a_hole_between_what_is_written_and_what_is_not_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut opened = open_new(dir.path());
+    append(&mut opened.log, commands(1, 0..10)).await;
+    let (mut log, _jobs) = standing_still(&opened);
+    append_unflushed(&mut log, commands(1, 12..15)).await;
+    let mut reader = log.reader();
+    let told = reader.try_get_log_entries(10..15).await.unwrap_err();
+    assert!(told.to_string().contains("entry 10 is missing"), "{told}");
+}
+
+#[tokio::test]
+async fn what_may_wait_is_bounded_and_an_append_waits_for_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open_new(dir.path());
+    let (mut log, mut jobs) = standing_still(&opened);
+    let large = |index| vec![command(1, index, vec![7; 16 << 20])];
+    for index in 0..4 {
+        append_unflushed(&mut log, large(index)).await;
+    }
+    {
+        let (done, _) = Types::oneshot();
+        let mut fifth = Box::pin(log.append(large(4), IOFlushed::signal(done)));
+        assert!((&mut fifth).now_or_never().is_none());
+        drop(jobs.recv().await.unwrap());
+        timeout(DEADLINE, fifth).await.unwrap().unwrap();
+    }
+    // One that is larger than all room is taken when there is nothing else.
+    while jobs.try_recv().is_ok() {}
+    append_unflushed(&mut log, vec![command(1, 5, vec![7; 80 << 20])]).await;
+}
