@@ -19,11 +19,7 @@ use tokio::{sync::watch, time::sleep_until};
 use tracing::{debug, info};
 
 use self::story::{Seen, Story, Told};
-use super::{
-    reign::{Proposer, Standing},
-    status::ConnectorStatus,
-    view::View,
-};
+use super::{reign::Proposer, standing::Standing, status::ConnectorStatus, view::View};
 use crate::state::{Reason, Takeover};
 
 /// How long connectors are waited for. One whose broker is down may take for ever.

@@ -3,9 +3,9 @@
 
 pub use super::{
     lease::{BootInstant, Offsets},
-    reign::Standing,
     spec::{Key, Spec},
     stance::{Situation, Stance},
+    standing::{Grant, Standing},
     takeover::{Act, Decision, Outcome, Release, Rest, Takeover},
     view::Reign,
 };

@@ -30,6 +30,7 @@ mod signs;
 mod spawner;
 mod spec;
 mod stance;
+mod standing;
 pub mod status;
 mod supervisor;
 mod takeover;
@@ -65,7 +66,8 @@ use self::{
 pub use self::{
     child::backoff::Backoff,
     outlets::{NoWay, Sent},
-    reign::{Proposer, Standing},
+    reign::Proposer,
+    standing::Standing,
     status::{ConnectorState, ConnectorStatus},
     view::View,
 };

@@ -24,8 +24,8 @@ pub use super::child::Sent;
 use super::{
     child::backoff::Backoff,
     mailbox::{Job, Mailbox},
-    reign::Standing,
     spec::Key,
+    standing::Standing,
     view::View,
 };
 use crate::state::Kind;

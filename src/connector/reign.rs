@@ -8,7 +8,6 @@ use std::{
 use async_trait::async_trait;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use metrics::gauge;
-use quorate_planted::{Mutant, planted};
 use quorate_raft::{Leadership, MemberId, Pace, ProposeError};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -16,9 +15,9 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-pub use super::takeover::Rest;
 use super::{
     lease::{BootInstant, Offsets, Page, RESPITE},
+    standing::Standing,
     takeover::{Decision, Outcome, Release, Takeover},
     view::View,
 };
@@ -50,31 +49,6 @@ pub trait Proposer: Send + Sync + 'static {
         connections: Connections,
         deadline: Instant,
     ) -> Result<(), ProposeError>;
-}
-
-/// Whether this member acts as the connector server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// It leads, has taken over in its term, and its lease runs.
-    pub acting: bool,
-    /// It was elected and its takeover is on the way: processes prepare.
-    pub elected: bool,
-    /// The epoch of its reign; 0 when it never had one.
-    pub epoch: u64,
-    /// Its reign goes on, and its lease does not run at this moment: what acts stands still.
-    pub lapsed: bool,
-    /// From when on connectors without a fence of the broker may act; `None`: not yet known.
-    pub clear_at: Option<Instant>,
-    /// It is about to let go of its reign, or has: the processes finish and stand by.
-    pub rest: Option<Rest>,
-}
-
-impl Standing {
-    /// Whether connectors are to be at work. While the lease has lapsed they stand still by
-    /// themselves, and go on when it runs again.
-    pub fn reigns(&self) -> bool {
-        self.acting || self.lapsed
-    }
 }
 
 /// Somebody wants the reign to end in an orderly way.
@@ -203,43 +177,24 @@ impl Reigning {
         offsets: &Offsets,
         now: Instant,
     ) -> Option<Instant> {
-        let act = decision.act;
-        let granted = act.and_then(|act| {
-            let times = if planted(Mutant::LeaseTooLong) { 10 } else { 1 };
-            let deadline = offsets.convert(act.heard_at)? + lease * times;
-            let left = match deadline.remaining(BootInstant::now()) {
-                None if planted(Mutant::LeaseCheckRemoved) => lease,
-                left => left?,
-            };
+        let granted = decision.act.and_then(|act| {
+            let grant = act.grant(lease, offsets, BootInstant::now())?;
             let respite = lease.mul_f64(RESPITE);
             self.page
-                .grant(act.epoch, deadline, respite)
-                .then_some((act, left))
+                .grant(act.epoch, grant.deadline, respite)
+                .then_some(grant.left)
         });
-        if act.is_none() {
+        if decision.act.is_none() {
             self.page.revoke();
         }
-        let standing = match granted {
-            Some((act, _)) => Standing {
-                acting: true,
-                elected: false,
-                epoch: act.epoch,
-                lapsed: false,
-                clear_at: act.clear_at,
-                rest: decision.rest,
-            },
-            None => Standing {
-                acting: false,
-                elected: decision.prepare,
-                // Of an epoch that was granted before: it ran out, and may be renewed.
-                lapsed: act.is_some_and(|act| act.epoch == self.page.view().read().epoch),
-                rest: decision.rest,
-                ..*self.standing.borrow()
-            },
-        };
+        let last = self.page.view().read().epoch;
+        let standing = self
+            .standing
+            .borrow()
+            .after(decision, granted.is_some(), last);
         gauge!("quorate_connector_epoch").set(standing.epoch as f64);
         gauge!("quorate_connector_lease_remaining_seconds")
-            .set(granted.map_or(0.0, |(_, left)| left.as_secs_f64()));
+            .set(granted.map_or(0.0, |left| left.as_secs_f64()));
         self.standing.send_if_modified(|old| {
             if old.acting != standing.acting || old.epoch != standing.epoch {
                 let verb = if standing.acting {
@@ -257,7 +212,7 @@ impl Reigning {
             *old = standing;
             changed
         });
-        granted.map(|(_, left)| now + left)
+        granted.map(|left| now + left)
     }
 
     fn propose(&self, term: u64, ended: mpsc::Sender<Ended>) {

@@ -4,10 +4,7 @@ use std::time::{Duration, Instant};
 
 use quorate_planted::{Mutant, planted};
 
-use super::{
-    reign::{Rest, Standing},
-    spec::Spec,
-};
+use super::{spec::Spec, standing::Standing, takeover::Rest};
 
 /// How long processes stand by after the reign was lost, where they don't do so anyway: it
 /// may be kept, or come back, within a moment, and then costs no new process.

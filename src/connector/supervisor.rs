@@ -13,9 +13,9 @@ use tracing::error;
 use super::{
     evict::Remains,
     keeper::{Keeper, Shared, Wish},
-    reign::Standing,
     spec::{Key, Spec},
     stance::{Situation, Stance},
+    standing::Standing,
     view::View,
 };
 

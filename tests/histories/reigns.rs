@@ -3,7 +3,7 @@
 use std::{sync::LazyLock, time::Duration};
 
 use quorate::connector::deciders::{
-    BootInstant, Decision, Key, Outcome, Release, Situation, Spec, Stance, Standing,
+    BootInstant, Decision, Key, Outcome, Release, Situation, Spec, Stance,
 };
 use quorate_planted::{Mutant, planted};
 
@@ -120,41 +120,20 @@ impl World<'_> {
         boot: BootInstant,
     ) -> Option<Duration> {
         let process = self.process(id);
-        let act = decision.act;
-        let granted = act.and_then(|act| {
-            let times = if planted(Mutant::LeaseTooLong) { 10 } else { 1 };
-            let deadline = process.offsets.convert(act.heard_at)? + lease * times;
-            let left = match deadline.remaining(boot) {
-                None if planted(Mutant::LeaseCheckRemoved) => lease,
-                left => left?,
-            };
-            let granted = process.page.grant(act.epoch, deadline);
-            granted.then_some((act, left, deadline))
+        let granted = decision.act.and_then(|act| {
+            let grant = act.grant(lease, &process.offsets, boot)?;
+            let granted = process.page.grant(act.epoch, grant.deadline);
+            granted.then_some((act, grant))
         });
-        if act.is_none() {
+        if decision.act.is_none() {
             process.page.revoke();
         }
-        process.standing = match granted {
-            Some((act, ..)) => Standing {
-                acting: true,
-                elected: false,
-                epoch: act.epoch,
-                lapsed: false,
-                clear_at: act.clear_at,
-                rest: decision.rest,
-            },
-            None => Standing {
-                acting: false,
-                elected: decision.prepare,
-                lapsed: act.is_some_and(|act| act.epoch == process.page.epoch),
-                rest: decision.rest,
-                ..process.standing
-            },
-        };
-        if let Some((act, _, deadline)) = granted {
-            self.granted(id, act.epoch, deadline);
+        let last = process.page.epoch;
+        process.standing = process.standing.after(decision, granted.is_some(), last);
+        if let Some((act, grant)) = granted {
+            self.granted(id, act.epoch, grant.deadline);
         }
-        granted.map(|(_, left, _)| left)
+        granted.map(|(_, grant)| grant.left)
     }
 
     /// What the supervisor wishes of the process of a channel.
