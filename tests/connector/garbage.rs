@@ -299,7 +299,9 @@ async fn a_message_that_can_not_be_read_is_told_of() {
     // what the broker has just handed out, which comes back: as long as it is told, again.
     let channel = client.connection().create_channel().await.unwrap();
     eventually("the next is handled", async || {
-        let told = member.status(&queue).is_some_and(|status| status.last_error.is_some());
+        let told = member
+            .status(&queue)
+            .is_some_and(|status| status.last_error.is_some());
         if told {
             let purging = channel.queue_purge(queue.as_str().into(), Default::default());
             purging.await.unwrap();

@@ -72,6 +72,22 @@ async fn another_process(member: &Member, queue: &str, than: u32) {
     member.when(queue, "another process", another).await;
 }
 
+/// Stops the process, and again should it be continued: whoever ends a group of processes that
+/// has no shell any more has the kernel continue those of it that are stopped.
+async fn hangs_until_replaced(member: &Member, queue: &str) {
+    let pid = signal(member, queue, Signal::SIGSTOP);
+    let stopping = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGSTOP);
+        }
+    };
+    tokio::select! {
+        () = another_process(member, queue, pid) => (),
+        () = stopping => (),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn order_is_kept_through_all_that_may_happen() {
     let queue = unique("ordered");
@@ -95,8 +111,7 @@ async fn order_is_kept_through_all_that_may_happen() {
         handled.more(40).await;
 
         // It hangs; its parent sees that, and starts another.
-        let pid = signal(now, &queue, Signal::SIGSTOP);
-        another_process(now, &queue, pid).await;
+        hangs_until_replaced(now, &queue).await;
         handled.more(40).await;
 
         // The connector server is silent: its lease runs out while it believes to lead.
