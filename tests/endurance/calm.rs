@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::{
     Common,
-    full_load::{CHANNELS, FullLoad, VALUE, Volume},
-    report,
+    full_load::{CHANNELS, FullLoad, Volume},
+    lapses, report,
     support::{
         cluster::{self, Cluster},
         http,
@@ -27,6 +27,9 @@ pub struct Options {
     /// For how long.
     #[arg(long, default_value_t = 30.0)]
     minutes: f64,
+    /// The name of the report.
+    #[arg(long, default_value = "calm")]
+    report: String,
     #[command(flatten)]
     volume: Volume,
     #[command(flatten)]
@@ -53,6 +56,7 @@ pub async fn run(options: Options) -> Vec<String> {
     println!("logs: {}", cluster.root.path().display());
     let load = FullLoad::prepare(&cluster).await;
     let (server, epoch) = cluster.serving(0).await;
+    let lapsed = lapses::count(&cluster);
     let mut loaded = load.begin(&cluster, &options.volume).await;
 
     let begun = Instant::now();
@@ -91,6 +95,10 @@ pub async fn run(options: Options) -> Vec<String> {
         }
     }
     let took = begun.elapsed();
+    let lapses = lapses::count(&cluster) - lapsed;
+    if lapses > 0 {
+        findings.push(format!("the lease lapsed {lapses} times"));
+    }
     let published = loaded.finish().await;
     let lost = load.lost(&published).await;
     if !lost.is_empty() {
@@ -98,9 +106,9 @@ pub async fn run(options: Options) -> Vec<String> {
     }
     let failed =
         [&loaded.writes, &loaded.requests].map(|load| load.count.failed.load(Ordering::Relaxed));
-    let text = markdown(&options, &looks, took, failed, &findings);
-    let raw = raw(&options, &looks, took, failed, &findings);
-    report::write(&options.common.out, "calm", &text, &raw);
+    let text = markdown(&options, &looks, took, failed, lapses, &findings);
+    let raw = raw(&options, &looks, took, failed, lapses, &findings);
+    report::write(&options.common.out, &options.report, &text, &raw);
     let keep = !findings.is_empty() || cluster::keep();
     cluster.root.disable_cleanup(keep);
     findings
@@ -152,6 +160,7 @@ fn markdown(
     looks: &[Look],
     took: Duration,
     failed: [u64; 2],
+    lapses: usize,
     findings: &[String],
 ) -> String {
     let (minutes, promise) = (options.minutes, options.common.failover_ms);
@@ -166,22 +175,24 @@ fn markdown(
     let (s0, s1, s2) = (slowest(0), slowest(1), slowest(2));
     let _ = writeln!(
         text,
-        "\n{} writers of keys ({VALUE} bytes) at the three members and {} clients of a service through HAProxy, each asking again as soon as it was answered, \
-         and up to {} messages a second through {} channels of RabbitMQ, for {:.1} minutes with `failover_ms` {promise}.\n\n\
+        "\n{} writers of keys ({} bytes) at the three members and {} clients of a service through HAProxy, each asking again as soon as it was answered, \
+         and up to {} messages a second through {} channels of RabbitMQ, for {:.1} minutes with `failover_ms` {promise}. Threads that only took the processor's time: {}.\n\n\
          | what | mean | slowest {} s | failed |\n|---|---|---|---|\n\
          | writes/s | {writes:.0} | {s0:.0} | {} |\n| requests/s | {requests:.0} | {s1:.0} | {} |\n| messages/s | {messages:.0} | {s2:.0} | 0 |",
         options.volume.writers,
+        options.volume.value_bytes,
         options.volume.readers,
         options.volume.messages,
         CHANNELS.len(),
         took.as_secs_f64() / 60.0,
+        options.volume.busy,
         LOOK.as_secs(),
         failed[0],
         failed[1],
     );
     let _ = writeln!(
         text,
-        "\nTakeovers: {} (goal: 0).",
+        "\nTakeovers: {} (goal: 0). Lapses of the lease: {lapses} (goal: 0).",
         findings.iter().filter(|f| f.contains("followed")).count()
     );
     text.push_str(
@@ -201,6 +212,7 @@ fn raw(
     looks: &[Look],
     took: Duration,
     failed: [u64; 2],
+    lapses: usize,
     findings: &[String],
 ) -> Value {
     let looks = looks.iter().map(|look| {
@@ -212,7 +224,9 @@ fn raw(
     });
     json!({
         "failover_ms": options.common.failover_ms, "seconds": took.as_secs_f64(),
-        "failed_writes": failed[0], "failed_requests": failed[1], "findings": findings,
+        "failed_writes": failed[0], "failed_requests": failed[1], "lapses": lapses,
+        "value_bytes": options.volume.value_bytes, "busy": options.volume.busy,
+        "findings": findings,
         "looks": looks.collect::<Vec<_>>(),
     })
 }

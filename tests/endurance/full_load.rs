@@ -3,9 +3,15 @@
 use std::{
     collections::BTreeSet,
     net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
 
@@ -21,10 +27,8 @@ use super::{
 
 /// The queues, and the channels of their names.
 pub const CHANNELS: [&str; 4] = ["orders", "invoices", "parcels", "returns"];
-/// The bytes of a value.
+/// The bytes of a value, unless others are asked for.
 pub const VALUE: usize = 100;
-/// Each writer's keys; written over and over.
-const KEYS: u64 = 500;
 
 /// How much of it.
 #[derive(Args, Clone, Debug)]
@@ -32,6 +36,12 @@ pub struct Volume {
     /// Clients that write keys, each at one member.
     #[arg(long, default_value_t = 8)]
     pub writers: u64,
+    /// The bytes of a value.
+    #[arg(long, default_value_t = VALUE)]
+    pub value_bytes: usize,
+    /// The keys of each writer, written over and over.
+    #[arg(long, default_value_t = 500)]
+    pub keys: u64,
     /// Clients that call a service through HAProxy.
     #[arg(long, default_value_t = 8)]
     pub readers: u64,
@@ -39,6 +49,9 @@ pub struct Volume {
     /// for the broker's confirm of the last.
     #[arg(long, default_value_t = 200)]
     pub messages: u64,
+    /// Threads beside it that only take the processor's time.
+    #[arg(long, default_value_t = 0)]
+    pub busy: usize,
 }
 
 /// What the load needs, ready for it.
@@ -53,6 +66,8 @@ pub struct Loaded {
     pub writes: Load,
     pub requests: Load,
     source: Source,
+    /// Ends the threads that take the processor's time.
+    busy: Arc<AtomicBool>,
 }
 
 impl FullLoad {
@@ -81,10 +96,12 @@ impl FullLoad {
             .iter()
             .map(|m| m.admin_url("/v1/kv/"))
             .collect();
+        let (keys, value) = (volume.keys, Bytes::from(vec![b'x'; volume.value_bytes]));
         let writes = Load::start(volume.writers, move |client, c, n| {
             let at = &admins[c as usize % admins.len()];
-            let request = client.put(format!("{at}calm-{c}-{}", n % KEYS));
-            async move { Ok(request.body(vec![b'x'; VALUE]).send().await?.status()) }
+            let request = client.put(format!("{at}calm-{c}-{}", n % keys));
+            let request = request.body(value.clone());
+            async move { Ok(request.send().await?.status()) }
         });
         let url = self.balancer.at("/echo");
         let requests = Load::start(volume.readers, move |client, _, _| {
@@ -101,6 +118,7 @@ impl FullLoad {
             writes,
             requests,
             source,
+            busy: busy(volume.busy),
         }
     }
 
@@ -121,10 +139,21 @@ impl FullLoad {
 impl Loaded {
     /// Ends it; gives the messages that were published.
     pub async fn finish(&mut self) -> BTreeSet<String> {
+        self.busy.store(false, Ordering::Relaxed);
         self.writes.finish().await;
         self.requests.finish().await;
         self.source.finish().await
     }
+}
+
+/// Threads that take the processor's time for as long as it says so.
+fn busy(threads: usize) -> Arc<AtomicBool> {
+    let goes_on = Arc::new(AtomicBool::new(true));
+    for _ in 0..threads {
+        let goes_on = goes_on.clone();
+        thread::spawn(move || while goes_on.load(Ordering::Relaxed) {});
+    }
+    goes_on
 }
 
 async fn declare(cluster: &Cluster, rabbit: &Rabbit, sink: &Sink) {

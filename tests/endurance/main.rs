@@ -8,6 +8,7 @@ mod connectors;
 mod footprint;
 mod full_load;
 mod growth;
+mod lapses;
 mod load;
 #[path = "../support/machine.rs"]
 mod machine;

@@ -127,7 +127,7 @@ mod tests {
         let start = Instant::now();
         let at = |ms: u32| start + ms * MS;
         let mut unanswered = Unanswered::new(start);
-        let mut count = |since, now| unanswered.count(at(since), at(now), 20 * MS) / MS;
+        let mut count = |since, now| unanswered.count(at(since), at(now), 20 * MS).as_millis();
         assert_eq!(count(0, 10), 10);
         assert_eq!(count(0, 20), 20);
         // Stopped for nearly a second, and another beat without an answer.

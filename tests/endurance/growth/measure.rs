@@ -102,14 +102,6 @@ pub async fn term(cluster: &Cluster) -> u64 {
     .await
 }
 
-/// How often the connector server's lease has lapsed so far, as the members' logs say.
-pub fn lapses(cluster: &Cluster) -> usize {
-    let logs = cluster.members.iter().map(|member| member.log());
-    let texts = logs.map(|log| fs::read_to_string(log).expect("a log"));
-    let lapsed = |line: &&str| line.contains("does not act") && line.contains("lapsed=true");
-    texts.map(|text| text.lines().filter(lapsed).count()).sum()
-}
-
 /// The bytes of the newest snapshot of the first member, if it has finished one.
 pub fn snapshot_bytes(cluster: &Cluster) -> Option<u64> {
     let folder = cluster.members[0].dir.join("data/snapshots");

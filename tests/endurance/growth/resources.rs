@@ -15,6 +15,7 @@ use serde_json::json;
 use super::measure::{self, Restarts};
 use crate::{
     full_load::{FullLoad, Volume},
+    lapses,
     support::{
         cluster::{Cluster, SOON},
         http,
@@ -80,17 +81,17 @@ pub async fn round(cluster: &mut Cluster, count: u64, volume: &Volume) -> Resour
     row.put_first = puts(cluster, "first").await;
     row.validate = apply(cluster, &file, true, &mut row.findings).await;
     let mut loaded = load.begin(cluster, volume).await;
-    let lapses = measure::lapses(cluster);
+    let before = lapses::count(cluster);
     tokio::time::sleep(ALONE).await;
-    row.lapses_alone = measure::lapses(cluster) - lapses;
-    let (term, lapses) = (measure::term(cluster).await, measure::lapses(cluster));
+    row.lapses_alone = lapses::count(cluster) - before;
+    let (term, before) = (measure::term(cluster).await, lapses::count(cluster));
     row.put_first_loaded = puts(cluster, "first-loaded").await;
     row.validate_loaded = apply(cluster, &file, true, &mut row.findings).await;
     row.apply = apply(cluster, &file, false, &mut row.findings).await;
     row.put_last_loaded = puts(cluster, "last-loaded").await;
     let published = loaded.finish().await;
     row.elections = measure::term(cluster).await - term;
-    row.lapses = measure::lapses(cluster) - lapses;
+    row.lapses = lapses::count(cluster) - before;
     let lost = load.lost(&published).await;
     row.put_last = puts(cluster, "last").await;
     if !lost.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use super::{Options, keys::KeysRow, resources::ResourcesRow};
+use super::{Options, keys::KeysRow, measure::Restarts, resources::ResourcesRow};
 use crate::{full_load::VALUE, report};
 
 /// What the largest number of resources is to keep, in seconds.
@@ -50,6 +50,34 @@ pub fn markdown(
     text
 }
 
+/// What is measured of whatever grows.
+trait Grown {
+    fn restarts(&self) -> &Restarts;
+
+    /// Of a member in KiB: before, after it was filled, and after a restart.
+    fn memory(&self) -> [u64; 3];
+}
+
+impl Grown for ResourcesRow {
+    fn restarts(&self) -> &Restarts {
+        &self.restarts
+    }
+
+    fn memory(&self) -> [u64; 3] {
+        [self.memory_before, self.memory_after, self.memory_restarted]
+    }
+}
+
+impl Grown for KeysRow {
+    fn restarts(&self) -> &Restarts {
+        &self.restarts
+    }
+
+    fn memory(&self) -> [u64; 3] {
+        [self.memory_before, self.memory_after, self.memory_restarted]
+    }
+}
+
 /// One row for each figure, one column for each number.
 fn table<R>(text: &mut String, rows: &[R], count: fn(&R) -> u64, figures: &[Figure<'_, R>]) {
     let names: Vec<_> = rows.iter().map(|row| thousands(count(row))).collect();
@@ -88,7 +116,7 @@ fn resources_table(text: &mut String, options: &Options, rows: &[ResourcesRow]) 
     let none = |of: fn(&ResourcesRow) -> u64| {
         format!("0 {}", verdict(rows.iter().all(|row| of(row) == 0)))
     };
-    let figures: [Figure<'_, ResourcesRow>; 15] = [
+    let under_load: [Figure<'_, ResourcesRow>; 8] = [
         figure(
             "validate (`apply --dry-run`), s",
             |row| seconds(row.validate),
@@ -129,42 +157,23 @@ fn resources_table(text: &mut String, options: &Options, rows: &[ResourcesRow]) 
             |row| pair(row.put_first_loaded, row.put_last_loaded),
             at_most_times(last, |row| row.put_last_loaded / row.put_first_loaded),
         ),
-        figure(
-            "one member to ready, s",
-            |row| seconds(row.restarts.one),
-            at_most(READY, |row| row.restarts.one),
-        ),
-        figure(
-            "three at once to the first write, s",
-            |row| seconds(row.restarts.three),
-            at_most(FIRST_WRITE, |row| row.restarts.three),
-        ),
-        figure(
-            "three at once to the last one's ready, s",
-            |row| seconds(row.restarts.three_ready),
-            String::new(),
-        ),
-        figure(
-            "memory of a member before, MiB",
-            |row| mib(row.memory_before),
-            String::new(),
-        ),
-        figure(
-            "after `apply`, MiB",
-            |row| mib(row.memory_after),
-            String::new(),
-        ),
-        figure(
-            "after the restart, MiB",
-            |row| mib(row.memory_restarted),
-            String::new(),
-        ),
-        figure(
-            "of one resource after the restart, bytes",
-            |row| format!("{:.0}", row.bytes_each()),
-            String::new(),
-        ),
     ];
+    let restarts = restart_figures(
+        at_most(READY, |row| row.restarts.one),
+        at_most(FIRST_WRITE, |row| row.restarts.three),
+    );
+    let each = figure(
+        "of one resource after the restart, bytes",
+        |row: &ResourcesRow| format!("{:.0}", row.bytes_each()),
+        String::new(),
+    );
+    let memory = memory_figures("after `apply`, MiB");
+    let figures: Vec<_> = under_load
+        .into_iter()
+        .chain(restarts)
+        .chain(memory)
+        .chain([each])
+        .collect();
     table(text, rows, |row| row.count, &figures);
 }
 
@@ -174,63 +183,68 @@ fn keys_table(text: &mut String, options: &Options, rows: &[KeysRow]) {
         "\n## Keys\n\nValues of {VALUE} bytes, put by {} clients at the three members, nothing beside them.",
         options.key_writers
     );
-    let figures: [Figure<'_, KeysRow>; 11] = [
-        figure(
-            "puts a second",
-            |row| format!("{:.0}", row.rate),
-            String::new(),
-        ),
-        figure(
-            "tries that failed",
-            |row| row.failed.to_string(),
-            String::new(),
-        ),
-        figure("elections", |row| row.elections.to_string(), String::new()),
+    let none = String::new;
+    let puts: [Figure<'_, KeysRow>; 3] = [
+        figure("puts a second", |row| format!("{:.0}", row.rate), none()),
+        figure("tries that failed", |row| row.failed.to_string(), none()),
+        figure("elections", |row| row.elections.to_string(), none()),
+    ];
+    let snapshot = |row: &KeysRow| match row.snapshot_bytes {
+        Some(bytes) => mib(bytes / 1024),
+        None => "none yet".into(),
+    };
+    let each = |row: &KeysRow| format!("{:.0}", row.bytes_each());
+    let kept = [
+        figure("of one key after the restart, bytes", each, none()),
+        figure("newest snapshot, MiB", snapshot, none()),
+    ];
+    let restarts = restart_figures(none(), none());
+    let memory = memory_figures("after the puts, MiB");
+    let figures: Vec<_> = puts
+        .into_iter()
+        .chain(restarts)
+        .chain(memory)
+        .chain(kept)
+        .collect();
+    table(text, rows, |row| row.count, &figures);
+}
+
+fn restart_figures<'f, R: Grown>(ready: String, first_write: String) -> [Figure<'f, R>; 3] {
+    [
         figure(
             "one member to ready, s",
-            |row| seconds(row.restarts.one),
-            String::new(),
+            |row: &R| seconds(row.restarts().one),
+            ready,
         ),
         figure(
             "three at once to the first write, s",
-            |row| seconds(row.restarts.three),
-            String::new(),
+            |row: &R| seconds(row.restarts().three),
+            first_write,
         ),
         figure(
             "three at once to the last one's ready, s",
-            |row| seconds(row.restarts.three_ready),
+            |row: &R| seconds(row.restarts().three_ready),
             String::new(),
         ),
+    ]
+}
+
+/// `after`: what was done between the first look at the memory and the second.
+fn memory_figures<R: Grown>(after: &str) -> [Figure<'_, R>; 3] {
+    let none = String::new;
+    [
         figure(
             "memory of a member before, MiB",
-            |row| mib(row.memory_before),
-            String::new(),
+            |row: &R| mib(row.memory()[0]),
+            none(),
         ),
-        figure(
-            "after the puts, MiB",
-            |row| mib(row.memory_after),
-            String::new(),
-        ),
+        figure(after, |row: &R| mib(row.memory()[1]), none()),
         figure(
             "after the restart, MiB",
-            |row| mib(row.memory_restarted),
-            String::new(),
+            |row: &R| mib(row.memory()[2]),
+            none(),
         ),
-        figure(
-            "of one key after the restart, bytes",
-            |row| format!("{:.0}", row.bytes_each()),
-            String::new(),
-        ),
-        figure(
-            "newest snapshot, MiB",
-            |row| {
-                row.snapshot_bytes
-                    .map_or("none yet".into(), |bytes| mib(bytes / 1024))
-            },
-            String::new(),
-        ),
-    ];
-    table(text, rows, |row| row.count, &figures);
+    ]
 }
 
 fn figure<R>(name: &str, of: fn(&R) -> String, goal: String) -> Figure<'_, R> {
