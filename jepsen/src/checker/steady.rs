@@ -1,6 +1,7 @@
 //! What lasts, and has to be borne: members that are far apart, and thin links. While it
-//! lasts no three promises pass without a write that works; and on thin links, which let
-//! through more than enough for all that has to come in time, no leader is lost.
+//! lasts no three promises pass without a write that works. And on thin links, which let
+//! through more than enough for all that has to come in time, no leader is lost; nor is one
+//! for a disk that is slow at one member, which holds up nothing but what must last on it.
 
 use super::{Checked, Operation, Run, liveness, run::MS};
 use crate::{
@@ -11,18 +12,20 @@ use crate::{
 };
 
 /// Under which no lease may lapse and nobody may be elected.
-const CALM: &[&str] = &["thin"];
+const CALM: &[&str] = &["thin", "slow-disk"];
 
 /// Looks at each, as far as no other fault is at work or just healed.
 #[must_use]
 pub fn check(run: &Run) -> Checked {
     let mut checked = Checked::new("steady");
     for fault in &run.faults {
-        let Some(from) = fault.effective.filter(|_| lasts(fault)) else {
+        let Some(from) = fault.effective else {
             continue;
         };
         let until = fault.healing.or(fault.healed).unwrap_or_else(|| run.end());
-        writes(run, fault, from, until, &mut checked);
+        if lasts(fault) {
+            writes(run, fault, from, until, &mut checked);
+        }
         if CALM.contains(&fault.nemesis.as_str()) {
             leaders(run, fault, from, until, &mut checked);
         }
@@ -37,9 +40,11 @@ pub fn lasts(fault: &Fault) -> bool {
 }
 
 /// Whether a fault of another kind explains what was seen in this time.
-fn explained(run: &Run, from: u64, until: u64) -> bool {
+fn explained(run: &Run, fault: &Fault, from: u64, until: u64) -> bool {
     let allowed = liveness::TIMES * run.promise();
-    run.faults.iter().filter(|it| !lasts(it)).any(|it| {
+    let others = run.faults.iter().filter(|it| !lasts(it));
+    let mut others = others.filter(|it| it.nemesis != fault.nemesis);
+    others.any(|it| {
         let ends = it.healed.map_or(u64::MAX, |healed| healed + allowed);
         it.begun <= until && ends >= from
     })
@@ -70,7 +75,7 @@ fn writes(run: &Run, fault: &Fault, from: u64, until: u64, checked: &mut Checked
     let mut last = from;
     for next in inside.chain([until.max(from)]) {
         let gap = next - last;
-        if !explained(run, last, next) {
+        if !explained(run, fault, last, next) {
             checked.worst(format!("{}.writes_apart_ms.worst", fault.nemesis), gap / MS);
             if gap > allowed {
                 let what = format!(
@@ -91,7 +96,9 @@ fn writes(run: &Run, fault: &Fault, from: u64, until: u64, checked: &mut Checked
 fn leaders(run: &Run, fault: &Fault, from: u64, until: u64, checked: &mut Checked) {
     let sights = run.sights.iter();
     let mut sights: Vec<&Sight> = sights
-        .filter(|it| it.asked >= from && it.time <= until && !explained(run, it.asked, it.time))
+        .filter(|it| {
+            it.asked >= from && it.time <= until && !explained(run, fault, it.asked, it.time)
+        })
         .collect();
     sights.sort_by_key(|it| it.time);
     checked.count(format!("{}.sights", fault.nemesis), sights.len() as u64);
