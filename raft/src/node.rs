@@ -85,6 +85,8 @@ pub(crate) struct Inner {
     pub(crate) room: ProposalRoom,
     /// Snapshots that may be coming in.
     pub(crate) incoming: Semaphore,
+    /// Heartbeats that are answered and that openraft may still have.
+    pub(crate) heartbeats: Arc<Semaphore>,
     /// Held while this member, as leader, changes the membership.
     pub(crate) changes: tokio::sync::Mutex<()>,
     pub(crate) members: watch::Sender<Members>,

@@ -13,8 +13,9 @@
 //!    before it arrived, so `s + lease` is not later. 1.02 covers clock rates that differ by
 //!    1 %. Leases of several lengths may come from one leader; the latest end counts.
 //! 2. A voter that grants a vote to `S` looks this up *after* the vote is on disk. From then
-//!    on it answers no append of an earlier leader, so nothing that counts for an earlier
-//!    lease is missing. It answers with the time that is *left* of the longest over all
+//!    on it answers no append of an earlier leader, heartbeats that it answers without
+//!    openraft among them (see `node/leadership/heartbeat`), so nothing that counts for an
+//!    earlier lease is missing. It answers with the time that is *left* of the longest over all
 //!    leaders other than `S`. A voter that led counts its own lease in the same way, and
 //!    stops publishing itself as leader before the answer leaves.
 //! 3. A voter that has restarted may have answered just before. It does not know what, only

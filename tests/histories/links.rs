@@ -36,6 +36,8 @@ pub struct Append {
     pub sent: u64,
     /// How long the leader may act from then on, if a quorum answers.
     pub lease: Duration,
+    /// It was answered on arrival.
+    pub answered: bool,
 }
 
 pub struct Appended {
@@ -51,6 +53,8 @@ pub enum Outcome {
     /// Up to this index the logs agree.
     Matches(usize),
     Conflict,
+    /// A heartbeat, of which nothing but its arrival counts.
+    Heard,
     Higher(Ballot),
 }
 
@@ -182,12 +186,16 @@ impl World<'_> {
             return self.at(until, Event::Arrives(message));
         }
         let mono = self.mono(to);
-        if let Body::Append(append) = &message.body {
-            let (ballot, lease) = (append.ballot, append.lease);
+        let mut message = message;
+        if let Body::Append(append) = &mut message.body {
+            let lease = append.lease;
             let member = &mut self.members[to - 1];
             member.longest = lease.max(member.longest);
-            let tracker = &self.process(to).tracker;
-            tracker.arrived(ballot, instant(mono), lease);
+            append.answered = self.answers(from, to, append, mono);
+            if !append.answered {
+                let tracker = &self.process(to).tracker;
+                tracker.arrived(append.ballot, instant(mono), lease);
+            }
         }
         if self.history.lag_us == 0 {
             return self.handles(*message, mono);

@@ -67,28 +67,56 @@ impl World<'_> {
                 commit: process.commit,
                 sent,
                 lease: process.tracker.lease(),
+                answered: false,
             };
             self.send(id, to, Body::Append(append));
         }
     }
 
+    /// Whether a heartbeat is answered on arrival, before consensus has it.
+    pub fn answers(&mut self, from: usize, id: usize, append: &Append, arrived: u64) -> bool {
+        let tracker = &self.process(id).tracker;
+        let (ballot, lease) = (append.ballot, append.lease);
+        if !append.entries.is_empty() || !tracker.answers(ballot, instant(arrived), lease) {
+            return false;
+        }
+        self.supports(from, id, arrived, lease);
+        // It says nothing about the log.
+        self.appended_to(from, id, append, Outcome::Heard);
+        true
+    }
+
     pub fn append(&mut self, from: usize, id: usize, append: Append, arrived: u64) {
-        let with_log = !append.entries.is_empty();
         let outcome = self.takes(id, &append);
-        if !matches!(outcome, Outcome::Higher(_)) {
+        let refused = matches!(outcome, Outcome::Higher(_));
+        if append.answered {
+            if refused {
+                self.process(id).tracker.doubts(append.ballot);
+            }
+            return;
+        }
+        if !refused {
             let mono = self.mono(id);
             let tracker = &self.process(id).tracker;
             tracker.accepted(append.ballot, instant(arrived), instant(mono));
-            let supported = &mut self.process(id).supported[from];
-            let end = arrived + elsewhere(append.lease);
-            *supported = end.max(supported.unwrap_or(0)).into();
+            self.supports(from, id, arrived, append.lease);
         }
+        self.appended_to(from, id, &append, outcome);
+    }
+
+    fn supports(&mut self, from: usize, id: usize, arrived: u64, lease: Duration) {
+        let supported = &mut self.process(id).supported[from];
+        let end = arrived + elsewhere(lease);
+        *supported = end.max(supported.unwrap_or(0)).into();
+    }
+
+    fn appended_to(&mut self, from: usize, id: usize, append: &Append, outcome: Outcome) {
         let appended = Appended {
             ballot: append.ballot,
             sent: append.sent,
             lease: append.lease,
             outcome,
-            with_log,
+            with_log: !append.entries.is_empty(),
         };
         self.send(id, from, Body::Appended(appended));
     }
@@ -141,6 +169,7 @@ impl World<'_> {
         leading.until[from] = leading.until[from].max(Some(until));
         match answer.outcome {
             Outcome::Matches(upto) => leading.matched[from] = leading.matched[from].max(upto),
+            Outcome::Heard => {}
             _ => leading.matched[from] = 0,
         }
         let behind = leading.matched[from] < member.log.len();
@@ -177,6 +206,7 @@ impl World<'_> {
             commit: process.commit,
             sent,
             lease: process.tracker.lease(),
+            answered: false,
         };
         self.send(id, to, Body::Append(append));
     }

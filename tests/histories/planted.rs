@@ -11,6 +11,7 @@ use quorate_planted::{Mutant, VARIABLE};
 
 /// And which rule each of them breaks first.
 const BUGS: &[(Mutant, &[&str])] = &[
+    (Mutant::AnsweredByHabit, &["OneAtATime"]),
     (Mutant::EpochNotIncreased, &["EpochsGrow"]),
     (
         Mutant::LeaseCheckRemoved,

@@ -47,6 +47,15 @@ impl raft_server::Raft for PeerServer {
         let lease = Duration::from_micros(request.lease_us);
         let request = append_request(request)?;
         let ballot = ballot_of(&request.vote);
+        if request.entries.is_empty() {
+            self.node.covers(lease, at).await?;
+            if self.node.tracker.answers(ballot, at, lease) {
+                self.node.hand_on(request);
+                return Ok(Response::new(accepted(append_response::Outcome::Success(
+                    true,
+                ))));
+            }
+        }
         self.node.arrived(ballot, at, lease).await?;
         let answer = self.node.raft.append_entries(request).await;
         let answer = answer.map_err(|e| stopped(&e))?;
@@ -239,11 +248,32 @@ impl Inner {
     /// An append or snapshot of a leader arrived at `at`, with this lease. To be called before
     /// openraft sees it.
     async fn arrived(&self, ballot: Ballot, at: Instant, lease: Duration) -> Result<(), Status> {
-        let covered = self.longest.cover(lease, at).await;
-        covered
-            .map_err(|e| Status::unavailable(format!("the lease can't be written down: {e}")))?;
+        self.covers(lease, at).await?;
         self.tracker.arrived(ballot, at, lease);
         Ok(())
+    }
+
+    /// Writes down that a lease may be so long, unless that stands there.
+    async fn covers(&self, lease: Duration, at: Instant) -> Result<(), Status> {
+        let covered = self.longest.cover(lease, at).await;
+        covered.map_err(|e| Status::unavailable(format!("the lease can't be written down: {e}")))
+    }
+
+    /// Gives openraft a heartbeat that is answered already, unless it has another of them: it
+    /// may wait for the disk with it, and the next ones say no less.
+    fn hand_on(self: &Arc<Self>, heartbeat: AppendEntriesRequest<Types>) {
+        let Ok(one) = self.heartbeats.clone().try_acquire_owned() else {
+            return;
+        };
+        let node = self.clone();
+        tokio::spawn(async move {
+            let ballot = ballot_of(&heartbeat.vote);
+            let answer = node.raft.append_entries(heartbeat).await;
+            if !matches!(answer, Ok(AppendEntriesResponse::Success)) {
+                node.tracker.doubts(ballot);
+            }
+            drop(one);
+        });
     }
 }
 
@@ -276,9 +306,13 @@ impl PeerServer {
                 }
             }
         };
-        peer::AppendResponse {
-            outcome: Some(outcome),
-        }
+        accepted(outcome)
+    }
+}
+
+fn accepted(outcome: append_response::Outcome) -> peer::AppendResponse {
+    peer::AppendResponse {
+        outcome: Some(outcome),
     }
 }
 

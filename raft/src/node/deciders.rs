@@ -93,6 +93,16 @@ impl Tracker {
         self.0.arrived(ballot.into(), at, lease);
     }
 
+    /// A heartbeat of a leader arrived. Whether it is answered at once.
+    pub fn answers(&self, ballot: Ballot, at: Instant, lease: Duration) -> bool {
+        self.0.answers(ballot.into(), at, lease)
+    }
+
+    /// A heartbeat that was answered so is refused after all.
+    pub fn doubts(&self, ballot: Ballot) {
+        self.0.doubts(ballot.into());
+    }
+
     /// It was accepted.
     pub fn accepted(&self, ballot: Ballot, at: Instant, now: Instant) {
         self.0.accepted(ballot.into(), at, now);

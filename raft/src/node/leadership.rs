@@ -14,6 +14,7 @@
 //! (see `network::pipeline`). A leader that is the only voter needs nobody's answer; its
 //! `heard_at` is the time at which it was seen to be so.
 
+mod heartbeat;
 mod patience;
 
 use std::{
@@ -103,6 +104,8 @@ struct State {
     lease_clear_at: Option<Instant>,
     election: Option<Election>,
     campaign: Option<Campaign>,
+    /// Up to this ballot openraft's vote may have gone on; see [`heartbeat`].
+    doubted: Option<Ballot>,
     /// The last leader before the present ballot, and when it was last heard.
     former: Option<(MemberId, Option<Instant>)>,
 }
@@ -146,6 +149,7 @@ impl Tracker {
                 lease_clear_at: None,
                 election: None,
                 campaign: None,
+                doubted: None,
                 former: None,
             }),
             ballots: watch::Sender::default(),
@@ -207,14 +211,26 @@ impl Tracker {
 
     /// An append or snapshot of a leader has arrived and is about to be handed to openraft.
     pub(crate) fn arrived(&self, ballot: Ballot, at: Instant, lease: Duration) {
-        let lease = match planted(Mutant::LeaseLengthIgnored) {
-            true => self.lease(),
-            false => lease,
-        };
+        let lease = self.counted(lease);
         let mut state = self.state.lock();
         // What openraft has seen is never behind `state.ballot`, so an earlier one will be refused.
         if ballot >= state.ballot {
             state.heard.note(ballot.member, at, lease);
+        }
+        if ballot > state.ballot {
+            // All before it.
+            state.doubt(Ballot {
+                committed: false,
+                ..ballot
+            });
+        }
+    }
+
+    /// How long a lease is reckoned with that an append carries.
+    fn counted(&self, lease: Duration) -> Duration {
+        match planted(Mutant::LeaseLengthIgnored) {
+            true => self.lease(),
+            false => lease,
         }
     }
 
@@ -226,6 +242,11 @@ impl Tracker {
         }
         self.advance(&mut state, ballot, now);
         state.involved = true;
+        self.hears(&mut state, at);
+    }
+
+    /// The leader of the present ballot was heard.
+    fn hears(&self, state: &mut State, at: Instant) {
         if let Some(last) = state.heard_at {
             self.strain.heartbeat(at.saturating_duration_since(last));
         }
@@ -234,7 +255,7 @@ impl Tracker {
         if state.campaign.is_some_and(|c| c.reason == Reason::Timeout) {
             state.campaign = None;
         }
-        self.publish(&state);
+        self.publish(state);
     }
 
     /// This member's vote for a candidate was on disk at `now`. Returns how long a lease other
@@ -258,6 +279,7 @@ impl Tracker {
     /// This member is about to ask for votes in `term`.
     pub(crate) fn campaigns(&self, term: u64, reason: Reason, began: Instant) {
         let mut state = self.state.lock();
+        state.doubt_before(term);
         state.involved = true;
         state.campaign = match state.campaign.filter(|c| c.term == term) {
             // Who was asked by the leader needs no death, and after a death no timer.
@@ -274,6 +296,7 @@ impl Tracker {
     /// flag there is none.
     pub(crate) fn asks(&self, term: u64, flagged: bool, now: Instant) -> Reason {
         let mut state = self.state.lock();
+        state.doubt_before(term);
         match state.campaign.filter(|c| c.term == term) {
             Some(c) if flagged || c.reason == Reason::Timeout => c.reason,
             _ => {

@@ -212,3 +212,76 @@ fn the_last_word_is_of_a_leader_or_else_of_a_vote() {
     observe(&t, leads(7, false, None));
     assert_eq!(t.last_word(), None);
 }
+
+/// A member that follows member 2 in term 3.
+fn follower() -> (Tracker, Ballot) {
+    let (t, leader) = (tracker(), ballot(3, 2, true));
+    accepted(&t, leader, Instant::now());
+    (t, leader)
+}
+
+fn answers(t: &Tracker, ballot: Ballot) -> bool {
+    t.answers(ballot, Instant::now(), 100 * MS)
+}
+
+#[test]
+fn a_heartbeat_is_answered_at_once_by_who_follows_for_sure() {
+    let (t, leader) = (tracker(), ballot(3, 2, true));
+    // Nothing of it was accepted in this process.
+    assert!(!answers(&t, leader));
+    t.arrived(leader, Instant::now(), 100 * MS);
+    assert!(!answers(&t, leader));
+    accepted(&t, leader, Instant::now());
+    let at = Instant::now();
+    assert!(t.answers(leader, at, 100 * MS));
+    assert_eq!(t.current().heard_at, Some(at));
+    assert!(!answers(&t, ballot(2, 3, true)));
+    assert!(!answers(&t, ballot(3, 3, true)));
+    assert!(!answers(&t, ballot(4, 2, true)));
+    assert!(answers(&t, leader));
+}
+
+#[test]
+fn none_is_answered_at_once_where_the_vote_may_have_gone_on() {
+    let (t, leader) = follower();
+    t.voted(ballot(4, 3, false), Instant::now());
+    assert!(!answers(&t, leader));
+
+    let (t, leader) = follower();
+    t.campaigns(4, Reason::Timeout, Instant::now());
+    assert!(!answers(&t, leader));
+    // openraft may have accepted it before it was told to stand.
+    accepted(&t, leader, Instant::now());
+    assert!(!answers(&t, leader));
+    let next = ballot(4, 3, true);
+    accepted(&t, next, Instant::now());
+    assert!(answers(&t, next));
+
+    let (t, leader) = follower();
+    t.asks(4, false, Instant::now());
+    assert!(!answers(&t, leader));
+
+    let (t, leader) = follower();
+    t.arrived(ballot(3, 3, true), Instant::now(), 100 * MS);
+    assert!(!answers(&t, leader));
+    accepted(&t, leader, Instant::now());
+    assert!(!answers(&t, leader));
+
+    let (t, leader) = follower();
+    t.doubts(leader);
+    accepted(&t, leader, Instant::now());
+    assert!(!answers(&t, leader));
+
+    let (t, leader) = follower();
+    t.stopped();
+    assert!(!answers(&t, leader));
+}
+
+#[test]
+fn what_was_answered_at_once_is_among_what_a_vote_tells() {
+    let (t, leader) = follower();
+    let at = Instant::now() + 500 * MS;
+    assert!(t.answers(leader, at, 100 * MS));
+    let left = t.voted(ballot(4, 3, false), at);
+    assert_eq!(left, lease_elsewhere(100 * MS));
+}
