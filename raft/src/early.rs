@@ -1,11 +1,12 @@
 //! What a planted bug needs that answers before anything is committed: to learn when a
 //! command is in this member's own log. Not in any program that is shipped or run.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::EntryPayload;
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use tokio::{sync::oneshot, time::timeout_at};
 
 use crate::{
@@ -41,6 +42,6 @@ impl Node {
         WAITING.lock().push((command.clone(), waits));
         let node = self.clone();
         tokio::spawn(async move { node.propose(command, deadline + GOES_ON).await });
-        timeout_at(deadline.into(), index).await.ok()?.ok()
+        timeout_at(deadline, index).await.ok()?.ok()
     }
 }

@@ -3,9 +3,10 @@
 use std::{
     io,
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use quorate_clock::Instant;
 use quorate_proto::connector::{FromProcess, ToProcess, from_process, to_process};
 use tokio::{
     net::unix::OwnedReadHalf,

@@ -16,12 +16,10 @@
 
 mod patience;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 use tokio::sync::watch;
 

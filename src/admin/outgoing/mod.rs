@@ -13,7 +13,7 @@ pub mod outcome;
 mod room;
 mod tries;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::{
     Router,
@@ -27,6 +27,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Uri};
+use quorate_clock::Instant;
 
 use super::{Context, peers::PASSED_ON, problem::Problem};
 use crate::state::Kind;

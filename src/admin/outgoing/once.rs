@@ -8,11 +8,11 @@
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use nix::time::{ClockId, clock_gettime};
 use parking_lot::Mutex;
+use quorate_clock::{Instant, boot_nanos};
 use quorate_raft::ProposeError;
 use tokio::{
     task::JoinHandle,
@@ -173,7 +173,7 @@ async fn begin(
     if let Some(told) = told {
         let concluding = under_way.conclude(context, key, told);
         // A retry that comes after this answer finds the outcome, if there is time.
-        let _ = timeout_at(deadline.into(), concluding).await;
+        let _ = timeout_at(deadline, concluding).await;
     }
     outcome
 }
@@ -230,7 +230,7 @@ async fn before(
             ));
         }
         outcome = None;
-        let changed = timeout_at(deadline.into(), state.changed()).await;
+        let changed = timeout_at(deadline, state.changed()).await;
         if !matches!(changed, Ok(Ok(()))) {
             return Some(match UNDER_WAY.lock().get(&ticket) {
                 Some(Ending::Withdrawn) => Outcome::NotSent(
@@ -279,7 +279,5 @@ async fn conclude(context: Context, key: SendKey, ticket: (u64, u64), outcome: S
 /// By a clock that is never set.
 fn since_boot_ms() -> u64 {
     // It can't fail: every kernel that has pidfds has this clock.
-    clock_gettime(ClockId::CLOCK_BOOTTIME)
-        .map(|now| u64::try_from(Duration::from(now).as_millis()).unwrap_or(u64::MAX))
-        .unwrap_or_default()
+    boot_nanos().unwrap_or_default() / 1_000_000
 }
