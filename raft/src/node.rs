@@ -92,7 +92,7 @@ pub(crate) struct Inner {
     strain: Arc<Gauge>,
     silent: watch::Sender<Arc<BTreeSet<MemberId>>>,
     applied: watch::Receiver<u64>,
-    stats: Arc<Stats>,
+    pub(crate) stats: Arc<Stats>,
     closing: AtomicBool,
     cancel: CancellationToken,
     open: Mutex<Open>,

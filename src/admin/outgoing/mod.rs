@@ -9,6 +9,7 @@ mod fate;
 mod fingerprint;
 mod here;
 mod once;
+mod open_intents;
 pub mod outcome;
 mod room;
 mod tries;
@@ -32,6 +33,8 @@ use quorate_clock::Instant;
 use super::{Context, peers::PASSED_ON, problem::Problem};
 use crate::state::Kind;
 use tries::CallerTries;
+
+pub use open_intents::OpenIntents;
 
 /// The largest message.
 const BODY_MAX: usize = 64 << 20;
