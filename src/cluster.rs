@@ -1,10 +1,8 @@
 //! The cluster as the rest of a member uses it: typed writes, fresh reads, the state.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
+use quorate_clock::Instant;
 use quorate_raft::{Node, Pace, ProposeError, Proposed, ReadError, Timing};
 use tokio::sync::watch;
 
@@ -126,7 +124,7 @@ impl Cluster {
         let barrier = self.node.read_barrier(deadline).await?;
         let mut state = self.state.clone();
         let applied = state.wait_for(|state| state.applied() >= barrier);
-        match tokio::time::timeout_at(deadline.into(), applied).await {
+        match tokio::time::timeout_at(deadline, applied).await {
             Ok(Ok(state)) => Ok(state.clone()),
             // too late, or the node is shutting down
             Ok(Err(_)) | Err(_) => Err(ReadError::NoQuorum {

@@ -214,6 +214,7 @@ impl Server {
             drain: settings.drain,
             draining: draining_seen,
             peers,
+            intents: Arc::default(),
         };
         faces.admin(ports.admin, admin::router(context), &mut vital);
         let node = cluster.node().clone();

@@ -1,6 +1,8 @@
 //! A fixed list of short runs for every change, the same each time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use quorate_clock::Instant;
 
 use crate::{
     job::{self, Common, Job},

@@ -1,6 +1,8 @@
 //! The one clock of a run: CLOCK_MONOTONIC, in nanoseconds since the run began.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use quorate_clock::Instant;
 
 /// Cheap to copy; all copies count from the same moment.
 #[derive(Clone, Copy, Debug)]

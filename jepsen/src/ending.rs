@@ -1,16 +1,12 @@
 //! The end of a run: everything is healed, and what has come of the members is written down.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, fs, sync::Arc, time::Duration};
 
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
+use quorate_clock::Instant;
 use reqwest::Method;
 
 use crate::{

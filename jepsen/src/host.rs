@@ -11,8 +11,10 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use quorate_clock::Instant;
 
 use crate::{
     clock::Clock,

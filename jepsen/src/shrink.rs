@@ -5,9 +5,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::Path,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use quorate_clock::Instant;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -1,12 +1,8 @@
 //! Runs for hours: all workloads under all nemeses in turn, alone and in pairs.
 
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, fs, io, path::Path, time::Duration};
 
+use quorate_clock::Instant;
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 use crate::{

@@ -38,8 +38,8 @@ impl Stop {
     }
 
     /// Sleeps until that moment, or until it is asked; gives whether it was.
-    pub async fn until(&self, moment: std::time::Instant) -> bool {
-        let left = moment.saturating_duration_since(std::time::Instant::now());
+    pub async fn until(&self, moment: quorate_clock::Instant) -> bool {
+        let left = moment.saturating_duration_since(quorate_clock::Instant::now());
         self.within(left).await
     }
 }

@@ -7,6 +7,10 @@
 //!   messages survive a restart by. It can be told to fail: see [`wire::Order`].
 //! - [`control`]: what a test asks of the queue manager beside the library.
 #![deny(unsafe_code)]
+#![allow(
+    clippy::disallowed_types,
+    reason = "it stands for a program of others, which has a clock of its own"
+)]
 
 pub mod abi;
 mod client;

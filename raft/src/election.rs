@@ -5,7 +5,7 @@ mod seat;
 mod timeout;
 mod voter;
 
-use std::time::Instant;
+use quorate_clock::Instant;
 
 pub(crate) use canvass::Canvass;
 pub(crate) use seat::Seat;

@@ -50,8 +50,9 @@ mod listener;
 mod office;
 pub(crate) mod rules;
 
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
 
+use quorate_clock::Instant;
 use tokio::sync::watch;
 
 pub(crate) use lines::keep;

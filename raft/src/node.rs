@@ -26,10 +26,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use quorate_proto::peer::{self, raft_server::RaftServer};
 use tokio::{
     sync::{Semaphore, watch},
@@ -93,7 +94,7 @@ pub(crate) struct Inner {
     strain: Arc<Gauge>,
     silent: watch::Sender<Arc<BTreeSet<MemberId>>>,
     applied: watch::Receiver<u64>,
-    stats: Arc<Stats>,
+    pub(crate) stats: Arc<Stats>,
     closing: AtomicBool,
     cancel: CancellationToken,
     open: Mutex<Open>,
@@ -227,10 +228,7 @@ impl Inner {
     pub(crate) async fn wait_applied(&self, index: u64, deadline: Instant) -> bool {
         let mut applied = self.applied.clone();
         let reached = applied.wait_for(|applied| *applied >= index);
-        matches!(
-            tokio::time::timeout_at(deadline.into(), reached).await,
-            Ok(Ok(_))
-        )
+        matches!(tokio::time::timeout_at(deadline, reached).await, Ok(Ok(_)))
     }
 
     pub(crate) fn closing(&self) -> bool {

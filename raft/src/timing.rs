@@ -18,7 +18,9 @@
 //! another's is refused by it, and the other's own timer has run out by then or does so
 //! within the same bound.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use quorate_clock::Instant;
 
 /// The smallest promise that can be made, in milliseconds.
 pub const FAILOVER_MS_MIN: u64 = 100;

@@ -39,10 +39,9 @@
 //! Everything is CLOCK_MONOTONIC; where it stands still (a suspended host) too much comes out
 //! as left and is waited for, which is the safe side.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
+
+use quorate_clock::Instant;
 
 use crate::{MemberId, timing::lease_elsewhere};
 

@@ -1,10 +1,9 @@
 //! `GET /v1/connectors`: only the connector server has rows, so the others ask it; and who
 //! could take each over now, every other member is asked for itself.
 
-use std::time::Instant;
-
 use axum::{Json, Router, extract::State, routing::get};
 use http::{HeaderMap, StatusCode};
+use quorate_clock::Instant;
 
 use super::{
     Context,

@@ -1,6 +1,6 @@
 //! `POST /v1/services/{name}/invoke`: runs a service with the body.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -13,6 +13,7 @@ use axum::{
     routing::post,
 };
 use http::{HeaderMap, Method, StatusCode};
+use quorate_clock::Instant;
 
 use super::{Context, problem::Problem};
 use crate::{

@@ -179,7 +179,7 @@ fn observe(context: &Context) {
     if let Some(heard_at) = leadership.heard_at {
         gauge!("quorate_leader_heard_seconds").set(heard_at.elapsed().as_secs_f64());
     }
-    let now = std::time::Instant::now();
+    let now = quorate_clock::Instant::now();
     for status in context.connectors.statuses().borrow().iter() {
         let ready = matches!(
             status.state,

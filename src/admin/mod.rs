@@ -37,6 +37,7 @@ use quorate_raft::{Leadership, MemberId, MemberStatus};
 use tokio::sync::watch::Receiver;
 
 use crate::{cluster::Cluster, connector, service::Services};
+use outgoing::OpenIntents;
 use peers::Peers;
 
 pub use serve::serve;
@@ -56,6 +57,8 @@ pub struct Context {
     pub draining: Receiver<bool>,
     /// The other members' admin faces.
     pub peers: Peers,
+    /// What this member is sending under idempotency keys.
+    pub intents: Arc<OpenIntents>,
 }
 
 impl Context {

@@ -1,10 +1,11 @@
 //! `GET /v1/member`: what only this member knows of itself, and how the others are asked
 //! for theirs: all at once, each for a moment, those that are known to be silent not at all.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use axum::{Json, Router, extract::State, routing::get};
 use futures_util::future::join_all;
+use quorate_clock::{Instant, wall};
 use quorate_raft::{MemberStatus, Strain};
 use serde::{Deserialize, Serialize};
 
@@ -74,7 +75,7 @@ pub fn own(context: &Context) -> OwnAnswer {
     let strain = *context.cluster.node().strain().borrow();
     OwnAnswer {
         connectors: context.connectors.statuses().borrow().to_vec(),
-        strain: StrainRow::of(&strain, (Instant::now(), SystemTime::now())),
+        strain: StrainRow::of(&strain, (Instant::now(), wall())),
     }
 }
 

@@ -5,7 +5,7 @@
 //! 202 and the names of those that don't yet: it is settled by itself once they are back.
 //! To ask for the same again changes nothing and waits again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::{
     Json, Router,
@@ -14,6 +14,7 @@ use axum::{
     routing::get,
 };
 use http::StatusCode;
+use quorate_clock::Instant;
 use quorate_raft::{
     Timing,
     timing::{FAILOVER_MS_MAX, FAILOVER_MS_MIN},
@@ -96,7 +97,7 @@ async fn change(
         promise.is_some_and(|it| it.is_settled() || it.revision != revision)
     };
     // Late or not, the answer says how far it is.
-    let _ = tokio::time::timeout_at(until.into(), states.wait_for(over)).await;
+    let _ = tokio::time::timeout_at(until, states.wait_for(over)).await;
     let state = context.cluster.state();
     let settings = now(&context, &state).ok_or_else(none_yet)?;
     let status = match settings.settled {

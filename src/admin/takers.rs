@@ -97,9 +97,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Taken<S> {
 
 #[cfg(test)]
 mod tests {
+    use quorate_clock::Instant;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, duplex},
-        time::{Instant, interval},
+        time::interval,
     };
 
     use super::*;

@@ -3,7 +3,7 @@
 //! The connectors go with the leadership, so they are released first: drained, stopped,
 //! and said to be. What can be seen to fail is refused before that.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::{
     Json, Router,
@@ -13,6 +13,7 @@ use axum::{
     routing::post,
 };
 use http::{HeaderMap, Method, StatusCode, header};
+use quorate_clock::Instant;
 use quorate_raft::{MemberId, MemberStatus, Members, Role, TransferError};
 use serde::{Deserialize, Serialize};
 
@@ -123,7 +124,7 @@ async fn in_office(
         if let Some(answer) = leader::now(context).filter(|answer| answer.term > old_term) {
             return Ok(answer);
         }
-        let changed = tokio::time::timeout_at(deadline.into(), leadership.changed()).await;
+        let changed = tokio::time::timeout_at(deadline, leadership.changed()).await;
         if !matches!(changed, Ok(Ok(()))) {
             let detail = "leadership was handed over, and the new leader has not been heard yet";
             return Err(Problem::new(

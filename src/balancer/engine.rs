@@ -9,7 +9,8 @@ mod update;
 use std::{io, net::TcpListener, time::Duration};
 
 use nix::{sys::signal::Signal, unistd::Pid};
-use tokio::time::{Instant, sleep, timeout};
+use quorate_clock::Instant;
+use tokio::time::{sleep, timeout};
 
 use super::{
     BalancerError, BalancerSettings, files, keeper::Keeper, program::Program, render,

@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
@@ -21,6 +21,7 @@ use nix::{
     unistd::{Pid, getppid},
 };
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use tokio::sync::{oneshot, watch};
 
 use super::log::{Tail, pass_on};

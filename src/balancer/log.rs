@@ -4,10 +4,11 @@ use std::{
     collections::VecDeque,
     io::{BufRead, BufReader, Read},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 
 /// How many of the last lines are kept, to explain an end.
 const TAIL: usize = 12;

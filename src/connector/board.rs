@@ -1,13 +1,10 @@
 //! What is told of each connector.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant, SystemTime},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use metrics::{counter, gauge};
 use parking_lot::Mutex;
+use quorate_clock::{Instant, wall};
 use quorate_proto::connector::Tally;
 use tokio::sync::{Notify, watch};
 
@@ -109,8 +106,7 @@ impl Board {
             let settled = counts.settled() > old.settled();
             if counts.handled + counts.sent > old.handled + old.sent {
                 status.settled_at = Some(at);
-                status.last_message_at =
-                    Some(humantime::format_rfc3339_millis(SystemTime::now()).to_string());
+                status.last_message_at = Some(humantime::format_rfc3339_millis(wall()).to_string());
             }
             status.idle_since = match status.idle_since {
                 _ if !counts.has_work() => None,

@@ -10,10 +10,11 @@ mod story;
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use metrics::{counter, histogram};
+use quorate_clock::{Instant, wall};
 use quorate_raft::{Leadership, MemberId, Members, Pace};
 use tokio::{sync::watch, time::sleep_until};
 use tracing::{debug, info};
@@ -60,7 +61,7 @@ impl Chronicle {
             tokio::select! {
                 changed = self.view.changed() => if changed.is_err() { return },
                 changed = self.statuses.changed() => if changed.is_err() { return },
-                () = sleep_until(bound.unwrap_or_else(Instant::now).into()), if bound.is_some() => {}
+                () = sleep_until(bound.unwrap_or_else(Instant::now)), if bound.is_some() => {}
             }
         }
     }
@@ -92,7 +93,7 @@ impl Chronicle {
 }
 
 fn since_1970() -> Duration {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = wall().duration_since(SystemTime::UNIX_EPOCH);
     now.unwrap_or_default()
 }
 

@@ -18,9 +18,10 @@
 //! that name is closed only if it bears the label that the old holder's process gave it;
 //! where addresses are translated on the way, and the name is another, it is found by that.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use quorate_clock::Instant;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use tokio::{task::AbortHandle, time::sleep};
@@ -120,7 +121,7 @@ struct Shown {
 
 /// Closes it if it is there. Ends when it is gone, or when it is too late to matter.
 async fn evict(face: Face, key: Key, from: Instant, connection: BrokerConnection) {
-    tokio::time::sleep_until(from.into()).await;
+    tokio::time::sleep_until(from).await;
     let (begun, mut retry) = (Instant::now(), Backoff::new(RETRY_FIRST, RETRY_LAST));
     let mut warned = false;
     while begun.elapsed() < WHOLE {

@@ -11,9 +11,10 @@
 
 mod onward;
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 use quorate_proto::connector::{self, Delivery, Header, outcome::Result as Outcome};
 use tokio::sync::watch;

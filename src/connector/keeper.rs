@@ -4,11 +4,9 @@
 //! There is at most one process of a connector at a time on a member: the next is started
 //! after the last has been reaped.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
+use quorate_clock::Instant;
 use quorate_proto::connector::{
     Activate, Configure, Deactivate, Outcome, Phase, Prepare, Report, Stop, Tally, from_process,
     outcome, to_process,

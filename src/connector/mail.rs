@@ -1,6 +1,6 @@
 //! The messages that one outgoing has under way, as its keeper holds them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use quorate_proto::connector::{Confirmed, Send, Sent as Said, sent::Outcome, to_process::Frame};
 
@@ -14,7 +14,7 @@ use super::{
 /// Of an outgoing: what waits and what is under way. Of a channel: nothing.
 pub struct Mail {
     waiting: Option<Mailbox>,
-    under_way: HashMap<u64, Job>,
+    under_way: BTreeMap<u64, Job>,
     /// Most messages that the process has at a time: what there is no place for waits where
     /// it can be taken back.
     places: usize,
@@ -26,7 +26,7 @@ impl Mail {
     pub fn of(spec: &Spec, outlets: &Outlets) -> Mail {
         Mail {
             waiting: spec.service.is_none().then(|| outlets.open(&spec.key)),
-            under_way: HashMap::new(),
+            under_way: BTreeMap::new(),
             places: spec.places.into(),
             next: 1,
         }
@@ -72,7 +72,7 @@ impl Mail {
 
     /// The process is gone.
     pub fn lost(&mut self) {
-        for (_, job) in self.under_way.drain() {
+        for job in std::mem::take(&mut self.under_way).into_values() {
             job.answer(Sent::Unknown(
                 "its process has ended before the broker confirmed".into(),
             ));

@@ -1,12 +1,9 @@
 //! Where the messages of one outgoing wait until its process can take them.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use quorate_proto::connector::Send;
 use tokio::sync::{Notify, oneshot};
 

@@ -36,14 +36,9 @@ mod supervisor;
 mod takeover;
 pub mod view;
 
-use std::{
-    collections::BTreeSet,
-    io,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::Duration};
 
+use quorate_clock::Instant;
 use quorate_raft::{Leadership, MemberId, Members, Pace};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},

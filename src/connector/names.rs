@@ -6,11 +6,9 @@
 //! that time. Only connectors with a `management_url` are recorded, so a cluster without
 //! one writes nothing.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
+use quorate_clock::Instant;
 use quorate_raft::{Leadership, MemberId, Members};
 use tokio::{
     sync::watch,

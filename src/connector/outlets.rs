@@ -7,13 +7,10 @@
 //! surely has not left this member, or what the process says so of. What the keeper took and
 //! has no outcome is [`Sent::Unknown`].
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use quorate_proto::connector::Send;
 use tokio::{
     sync::{oneshot, watch},
@@ -117,13 +114,13 @@ impl Outlets {
             let _ = standing.wait_for(|standing| !standing.reigns()).await;
         };
         let waited = tokio::select! {
-            answered = timeout_at(deadline.into(), &mut outcome) => answered,
+            answered = timeout_at(deadline, &mut outcome) => answered,
             () = moved => {
                 if place.give_up() {
                     return Err(NoWay::Elsewhere);
                 }
                 // The process has it, and says what becomes of it.
-                timeout_at(deadline.into(), &mut outcome).await
+                timeout_at(deadline, &mut outcome).await
             }
         };
         Ok(match waited {

@@ -1,11 +1,8 @@
 //! One connector process, as its parent holds it: frames both ways, signs of life, its end.
 
-use std::{
-    io,
-    sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
-};
+use std::{io, time::Duration};
 
+use quorate_clock::Instant;
 use quorate_proto::connector::{FromProcess, ToProcess, from_process, to_process};
 use tokio::{
     net::unix::OwnedReadHalf,
@@ -24,9 +21,6 @@ use super::{
     spawner::{Spawner, Turn},
     spec::Spec,
 };
-
-/// Counts the processes that this member has started.
-static INCARNATIONS: AtomicU64 = AtomicU64::new(1);
 
 /// How long a new process may take to give its first sign of life.
 const BIRTH: Duration = Duration::from_secs(10);
@@ -88,7 +82,7 @@ impl Process {
         let mut ticks = interval(alive);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Process {
-            incarnation: INCARNATIONS.fetch_add(1, Ordering::Relaxed),
+            incarnation: spawner.next_incarnation(),
             pid,
             started: Instant::now(),
             child,

@@ -1,13 +1,11 @@
 //! Follows leadership, asks for the reign, and keeps the lease page.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use metrics::gauge;
+use quorate_clock::Instant;
 use quorate_raft::{Leadership, MemberId, Pace, ProposeError};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -149,7 +147,7 @@ impl Reigning {
                     }));
                 }
                 Some(number) = wishes.next(), if !wishes.is_empty() => takeover.stay(number),
-                () = sleep_until(look_again.unwrap_or(now).into()), if look_again.is_some() => {}
+                () = sleep_until(look_again.unwrap_or(now)), if look_again.is_some() => {}
             }
         }
         self.act(
@@ -245,7 +243,7 @@ impl Reigning {
         let patience = self.failover() * 2;
         tokio::spawn(async move {
             if let Some(at) = from {
-                sleep_until(at.into()).await;
+                sleep_until(at).await;
             }
             match proposer
                 .release(term, epoch, Instant::now() + patience)

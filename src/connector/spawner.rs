@@ -13,7 +13,10 @@ use std::{
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::PathBuf,
     process::Stdio,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -50,6 +53,8 @@ pub struct Turn {
 pub struct Spawner {
     orders: mpsc::Sender<Order>,
     turns: Arc<Semaphore>,
+    /// How many incarnations were counted.
+    incarnations: AtomicU64,
 }
 
 impl Spawner {
@@ -91,6 +96,7 @@ impl Spawner {
         Ok(Spawner {
             orders,
             turns: Arc::new(Semaphore::new(processors)),
+            incarnations: AtomicU64::new(0),
         })
     }
 
@@ -101,6 +107,11 @@ impl Spawner {
         Turn {
             _permit: self.turns.clone().acquire_owned().await.ok(),
         }
+    }
+
+    /// Counts the processes of this member: a number that none had before, from 1.
+    pub fn next_incarnation(&self) -> u64 {
+        self.incarnations.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Starts a process with this lease page, which gives a sign of life every `alive`.

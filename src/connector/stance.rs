@@ -1,7 +1,8 @@
 //! How a process is to stand, given who acts.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 
 use super::{spec::Spec, standing::Standing, takeover::Rest};

@@ -1,8 +1,9 @@
 //! Whether this member acts as the connector server: what follows from a decision and from
 //! the lease. Pure, and so what made-up groups live by too.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 
 use super::{

@@ -1,7 +1,8 @@
 //! What is told of each connector: over REST, on the command line and in metrics.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use quorate_clock::Instant;
 use quorate_proto::connector::Tally;
 use serde::{Deserialize, Serialize};
 

@@ -3,9 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use quorate_clock::Instant;
 use quorate_raft::{MemberId, Members, Pace, Role};
 use tokio::{sync::watch, time::sleep_until};
 use tracing::error;
@@ -122,7 +123,7 @@ impl Supervisor {
                 changed = self.standing.changed() => if changed.is_err() { return },
                 changed = self.warmth.members.changed() => if changed.is_err() { return },
                 () = self.shared.rested.notified() => {}
-                () = sleep_until(look_again.unwrap_or_else(Instant::now).into()), if look_again.is_some() => {}
+                () = sleep_until(look_again.unwrap_or_else(Instant::now)), if look_again.is_some() => {}
             }
         }
     }

@@ -22,8 +22,9 @@
 
 mod parting;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use quorate_clock::Instant;
 use quorate_raft::{Leadership, MemberId};
 
 use self::parting::{Parting, Step};

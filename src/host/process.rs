@@ -88,10 +88,9 @@ pub fn alive(pid: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        process::Command,
-        time::{Duration, Instant},
-    };
+    use std::{process::Command, time::Duration};
+
+    use quorate_clock::Instant;
 
     use super::*;
 

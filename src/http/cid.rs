@@ -1,12 +1,13 @@
 //! Correlation ids: `K` and 39 digits.
 
 use http::HeaderMap;
+use quorate_clock::id128;
 
 use crate::service::headers;
 
 /// A new one, from 128 random bits.
 pub fn fresh() -> String {
-    format!("K{:039}", rand::random::<u128>())
+    format!("K{:039}", id128())
 }
 
 /// The caller's if it sent a good one, so that one id follows a request through several

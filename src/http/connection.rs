@@ -1,19 +1,15 @@
 //! One connection from its acceptance to its end.
 
-use std::{
-    convert::Infallible,
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use quorate_clock::Instant;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{Instant as TokioInstant, sleep_until, timeout},
+    time::{sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -62,7 +58,7 @@ pub(super) async fn serve(stream: TcpStream, face: Arc<Face>, orders: Orders) ->
         .serve_connection(TokioIo::new(Io::new(stream, wire.clone())), service);
 
     let tick = (limits.head_wait / 4).max(Duration::from_millis(5));
-    let mut look = pin!(sleep_until(TokioInstant::now() + tick));
+    let mut look = pin!(sleep_until(Instant::now() + tick));
     let mut stop_idle_at: Option<Instant> = None;
     let mut told = false;
     let last_word = loop {
@@ -81,7 +77,7 @@ pub(super) async fn serve(stream: TcpStream, face: Arc<Face>, orders: Orders) ->
             () = orders.cut.cancelled() => return true,
             () = orders.stop.cancelled(), if stop_idle_at.is_none() => {
                 stop_idle_at = Some(Instant::now() + limits.linger);
-                look.as_mut().reset(TokioInstant::now() + ENDING_TICK.min(limits.linger));
+                look.as_mut().reset(Instant::now() + ENDING_TICK.min(limits.linger));
             }
             () = look.as_mut() => {
                 let now = Instant::now();
@@ -100,7 +96,7 @@ pub(super) async fn serve(stream: TcpStream, face: Arc<Face>, orders: Orders) ->
                     told = true;
                 }
                 let pause = if stop_idle_at.is_some() && !told { ENDING_TICK } else { tick };
-                look.as_mut().reset(TokioInstant::now() + pause);
+                look.as_mut().reset(Instant::now() + pause);
             }
         }
     };

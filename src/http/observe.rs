@@ -1,8 +1,7 @@
 //! What is counted and logged of each request.
 
-use std::time::Instant;
-
 use http::StatusCode;
+use quorate_clock::Instant;
 
 /// One request, from its headers to its answer.
 pub(super) struct Observed {

@@ -14,12 +14,12 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
-    time::Instant,
 };
 
 use bytes::{Buf, Bytes};
 use http::StatusCode;
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,

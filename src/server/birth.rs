@@ -2,10 +2,11 @@
 //! it is told: a member that has been part of a cluster goes on with that one, or not at all.
 
 use http::{Method, StatusCode};
+use quorate_clock::Instant;
 use quorate_raft::{Admission, Node};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, sleep};
 use url::Url;
 
 use super::{ServerError, failover::FailoverRecord};

@@ -1,8 +1,9 @@
 //! What the connectors are built on, made from this member's parts.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use quorate_clock::Instant;
 use quorate_raft::{MemberId, ProposeError};
 use tokio::runtime::Handle;
 

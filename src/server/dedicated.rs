@@ -58,11 +58,9 @@ impl Drop for Dedicated {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::mpsc,
-        thread,
-        time::{Duration, Instant},
-    };
+    use std::{sync::mpsc, thread, time::Duration};
+
+    use quorate_clock::Instant;
 
     use super::*;
 

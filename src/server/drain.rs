@@ -24,8 +24,9 @@
 
 use std::time::Duration;
 
+use quorate_clock::Instant;
 use quorate_raft::Role;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::Running;
 
@@ -88,7 +89,7 @@ async fn hand_over(running: &Running, others: bool, end: Instant) {
 async fn transfer(running: &Running, deadline: Instant) {
     let node = running.cluster.node();
     while node.leadership().borrow().leading {
-        match node.transfer(None, deadline.into_std()).await {
+        match node.transfer(None, deadline).await {
             Ok(to) => {
                 tracing::info!(to, "leadership was handed over");
                 return;

@@ -17,14 +17,11 @@
 
 mod record;
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use imbl::OrdMap;
 use metrics::gauge;
+use quorate_clock::Instant;
 use quorate_raft::{MemberId, ProposeError};
 use tokio::time::sleep_until;
 
@@ -137,7 +134,7 @@ impl FailoverKeeper {
                 None if leads => self.begin().await,
                 None => None,
             };
-            let wake = sleep_until(again.unwrap_or_else(Instant::now).into());
+            let wake = sleep_until(again.unwrap_or_else(Instant::now));
             tokio::select! {
                 changed = states.wait_for(|state| seen(state) != now) => if changed.is_err() { return },
                 changed = leadership.wait_for(|now| now.leading != leads) => if changed.is_err() { return },

@@ -5,10 +5,11 @@ use std::{
     net::{self, SocketAddr},
 };
 
+use quorate_clock::Instant;
 use quorate_raft::closed_first;
 use tokio::{
     net::TcpListener,
-    time::{Duration, Instant, sleep},
+    time::{Duration, sleep},
 };
 
 use super::ServerError;

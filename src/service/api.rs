@@ -26,14 +26,12 @@
 //!   [`Message::id`]; whoever must not handle a copy of the past compares [`Message::epoch`]
 //!   with the greatest that it has seen and answers [`Reply::fenced`].
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use quorate_clock::Instant;
 
 /// Handles requests and messages. Registered under a name; runs on every member whose
 /// program registers it.

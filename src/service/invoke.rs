@@ -4,13 +4,10 @@
 //! The epoch is checked before every try, against what this member has applied by then: once
 //! it has applied a newer reign, nothing of an older one is run here any more.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
+use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 use tokio::time::{sleep, timeout_at};
 
@@ -116,7 +113,7 @@ async fn once(
         Target::Code(service) => {
             // Dropped as a whole after a panic, so that nobody sees what it left half done.
             let handled = AssertUnwindSafe(async { service.handle(request).await }).catch_unwind();
-            match timeout_at(deadline.into(), handled).await {
+            match timeout_at(deadline, handled).await {
                 Ok(Ok(outcome)) => outcome?,
                 Ok(Err(panic)) => return Err(ServiceError::Failed(describe_panic(&*panic))),
                 Err(_) => return Err(ServiceError::TimedOut(allowed_ms)),

@@ -1,12 +1,13 @@
 //! What happens to a member, how that is seen to have happened, and how it is taken back.
 
-use std::{fs, time::Instant};
+use std::fs;
 
 use clap::ValueEnum;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use quorate_clock::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::{hosts::Hosts, support::netns::Aimed};

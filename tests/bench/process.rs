@@ -6,10 +6,11 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{OnceLock, mpsc},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::unistd::Pid;
+use quorate_clock::Instant;
 
 use crate::{hosts::Hosts, support::ports};
 

@@ -1,6 +1,6 @@
 //! What is shown while it runs: a line for each trial, with the time that is left.
 
-use std::time::Instant;
+use quorate_clock::Instant;
 
 use crate::{plan::Case, trial::Measured};
 

@@ -1,10 +1,9 @@
 //! What one trial gives, and waiting within it.
 
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, future::Future, time::Duration};
+
+use quorate_clock::{Instant, chance};
+use rand::Rng;
 
 /// What was measured in one trial: milliseconds, or a count, by name.
 pub type Measured = BTreeMap<String, f64>;
@@ -34,5 +33,5 @@ where
 
 /// A pause of random length before the fault, so that it meets the timers at any phase.
 pub async fn any_moment() {
-    tokio::time::sleep(Duration::from_millis(rand::random_range(50..250))).await;
+    tokio::time::sleep(Duration::from_millis(chance().random_range(50..250))).await;
 }

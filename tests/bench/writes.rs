@@ -1,13 +1,11 @@
 //! Writers that never wait for one another: a new attempt starts every few milliseconds,
 //! as from many clients, so that one that hangs at the silent leader hides nothing.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// Between the starts of two attempts, over all members that are written to.

@@ -1,8 +1,9 @@
 //! Figures, printed. Run with `cargo test --test connector -- --ignored --nocapture figures`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use quorate::state::Kind;
+use quorate_clock::Instant;
 use serde_json::json;
 
 use super::world::*;

@@ -2,7 +2,7 @@
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use lapin::{
@@ -10,6 +10,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use quorate::{connector::ConnectorState, state::Kind};
+use quorate_clock::Instant;
 use serde_json::json;
 
 use super::world::*;

@@ -1,10 +1,6 @@
 //! What the lease keeps out: successors that come early, and hand-offs that come late.
 
-use std::{
-    os::unix::net::UnixStream,
-    process::Child,
-    time::{Duration, Instant},
-};
+use std::{os::unix::net::UnixStream, process::Child, time::Duration};
 
 use quorate::{
     connector::{
@@ -14,6 +10,7 @@ use quorate::{
     },
     state::Kind,
 };
+use quorate_clock::Instant;
 use quorate_proto::connector::{
     Activate, Configure, FromProcess, Phase, Report, ToProcess, from_process, to_process,
 };

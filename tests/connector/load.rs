@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use http::{HeaderMap, StatusCode};
@@ -15,6 +15,7 @@ use quorate::{
     service::api::Reply,
     state::{Answer, Command, Kind, Order},
 };
+use quorate_clock::Instant;
 use tokio::{task::JoinHandle, time::MissedTickBehavior};
 
 use super::{rabbitmq::Rabbit, world::*};

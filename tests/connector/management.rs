@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     net::Ipv4Addr,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
@@ -13,6 +13,7 @@ use nix::{
     unistd::Pid,
 };
 use quorate::state::{self, BrokerConnection, Kind};
+use quorate_clock::Instant;
 use serde_json::json;
 use tokio::sync::OnceCell;
 

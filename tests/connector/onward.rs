@@ -138,7 +138,7 @@ impl Bed {
     /// of life.
     async fn complete(&self, published: usize) -> (usize, usize) {
         let mut sent = BTreeMap::new();
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let deadline = quorate_clock::Instant::now() + Duration::from_secs(10);
         let handled = loop {
             let handled = self.group.calls_by_body();
             self.take_sent(&mut sent).await;
@@ -149,7 +149,7 @@ impl Bed {
                 break handled;
             }
             assert!(
-                std::time::Instant::now() < deadline,
+                quorate_clock::Instant::now() < deadline,
                 "lost of {published}: {missing:?}"
             );
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -296,7 +296,7 @@ async fn takeovers_lose_nothing_and_a_transfer_repeats_nothing() {
             (bed.group.calls.lock().len() >= enough).then_some(())
         })
         .await;
-        let began = std::time::Instant::now();
+        let began = quorate_clock::Instant::now();
         let planned = round % 2 == 0;
         let mut parted = None;
         if planned {

@@ -1,11 +1,7 @@
 //! `ordered: true`: messages are handled for the first time in the order in which they were
 //! published, whatever happens meanwhile.
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -16,6 +12,7 @@ use quorate::{
     connector::{ConnectorState, ConnectorStatus},
     state::Kind,
 };
+use quorate_clock::Instant;
 use serde_json::{Value, json};
 
 use super::{load::*, rabbitmq::Client, world::*};

@@ -1,8 +1,9 @@
 //! `pool_size`: at most so many messages of a channel are with its service at a time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use quorate::state::Kind;
+use quorate_clock::Instant;
 use serde_json::json;
 
 use super::{load::*, world::*};

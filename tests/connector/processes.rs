@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader},
     os::unix::net::UnixStream,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
@@ -16,6 +16,7 @@ use quorate::connector::{
     child::MARK,
     lease::{BootInstant, Page},
 };
+use quorate_clock::Instant;
 
 use super::world::*;
 

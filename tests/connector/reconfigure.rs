@@ -1,12 +1,13 @@
 //! Every field of a channel, of its connection and of its service changes while messages flow:
 //! nothing is lost or handled twice, and the pause is measured.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use quorate::{
     connector::{ConnectorState, ConnectorStatus},
     state::{Kind, Order},
 };
+use quorate_clock::Instant;
 use serde_json::{Value, json};
 
 use super::{load::*, world::*};

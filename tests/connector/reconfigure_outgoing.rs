@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -15,6 +15,7 @@ use quorate::{
     connector::{ConnectorState, ConnectorStatus, Handle, NoWay, Sent},
     state::{Kind, Order},
 };
+use quorate_clock::Instant;
 use quorate_proto::connector::Send;
 use serde_json::json;
 use tokio::task::JoinSet;

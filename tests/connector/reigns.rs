@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
@@ -13,6 +13,7 @@ use nix::{
     unistd::Pid,
 };
 use quorate::connector::{ConnectorState, ConnectorStatus};
+use quorate_clock::Instant;
 
 use super::world::*;
 

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use quorate::{
     connector::{ConnectorState, Sent},
     state::Kind,
 };
+use quorate_clock::Instant;
 use quorate_proto::connector::{Header, Send};
 use serde_json::{Value, json};
 use tokio::{

@@ -2,7 +2,7 @@
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
@@ -13,6 +13,7 @@ use quorate::{
     connector::{ConnectorState, ConnectorStatus, Sent, status::Counts},
     state::Kind,
 };
+use quorate_clock::Instant;
 use quorate_proto::connector::{Header, Send};
 use serde_json::json;
 

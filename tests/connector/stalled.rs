@@ -1,12 +1,13 @@
 //! A connector that is connected and gets nothing done while messages wait.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lapin::{
     options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
 use quorate::{connector::ConnectorStatus, state::Kind};
+use quorate_clock::Instant;
 use serde_json::json;
 
 use super::{load::*, world::*};

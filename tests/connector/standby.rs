@@ -1,11 +1,12 @@
 //! Processes that stand by on the members that don't run the connectors.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use quorate::{
     connector::{ConnectorState, ConnectorStatus},
     state::Kind,
 };
+use quorate_clock::Instant;
 use quorate_raft::Role;
 use serde_json::json;
 

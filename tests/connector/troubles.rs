@@ -1,15 +1,13 @@
 //! Brokers that refuse, are away, or go.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Duration};
 
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use quorate::{
     connector::{ConnectorState, ConnectorStatus},
     state::Kind,
 };
+use quorate_clock::Instant;
 use serde_json::json;
 
 use super::{

@@ -1,14 +1,10 @@
 //! Full load for a long time, and nobody takes over: a member that is merely busy is not
 //! taken for a lost one.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, fmt::Write as _, sync::atomic::Ordering, time::Duration};
 
 use clap::Args;
+use quorate_clock::Instant;
 use serde_json::{Value, json};
 
 use super::{

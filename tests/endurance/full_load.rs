@@ -8,11 +8,12 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use clap::Args;
+use quorate_clock::Instant;
 use serde_json::json;
 
 use super::{

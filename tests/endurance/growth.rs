@@ -9,9 +9,10 @@ mod plot;
 mod resources;
 mod tables;
 
-use std::{fs, time::Instant};
+use std::fs;
 
 use clap::Args;
+use quorate_clock::Instant;
 use serde_json::json;
 
 use super::{

@@ -1,12 +1,10 @@
 //! Hundreds of takeovers in a row, and what they came to.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use clap::Args;
+use quorate_clock::{Instant, chance};
+use rand::Rng;
 use serde_json::{Value, json};
 
 use super::{
@@ -46,7 +44,7 @@ pub async fn run(options: Options) -> Vec<String> {
         kills: options.kills,
         stops: options.stops,
         hangs: options.hangs,
-        seed: options.seed.unwrap_or_else(rand::random),
+        seed: options.seed.unwrap_or_else(|| chance().random()),
     };
     let failover_ms = options.common.failover_ms;
     println!("{plan:?}, failover_ms {failover_ms}");

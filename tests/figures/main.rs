@@ -7,12 +7,10 @@ mod machine;
 #[path = "../it/support/mod.rs"]
 mod support;
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::{fs, time::Duration};
 
 use nix::sys::signal::Signal;
+use quorate_clock::Instant;
 use serde_json::json;
 use support::{
     cluster::{Cluster, SOON},

@@ -1,11 +1,9 @@
 //! A host's clocks, over the true time that only the world knows. All in microseconds.
 
-use std::{
-    sync::OnceLock,
-    time::{Duration, Instant},
-};
+use std::{sync::OnceLock, time::Duration};
 
 use quorate::connector::deciders::BootInstant;
+use quorate_clock::Instant;
 
 /// A point on a host's CLOCK_MONOTONIC as the deciders know it.
 pub fn instant(mono: u64) -> Instant {

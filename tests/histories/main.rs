@@ -28,11 +28,12 @@ mod world;
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use checks::Violation;
 use history::History;
+use quorate_clock::Instant;
 use world::World;
 
 /// Without `HISTORIES_SECONDS`.

@@ -5,8 +5,9 @@
 //! says from how many seeds on each is looked for, 60 s for each at most. All but one of
 //! twenty have to find it.
 
-use std::{process::Command, time::Instant};
+use std::process::Command;
 
+use quorate_clock::Instant;
 use quorate_planted::{Mutant, VARIABLE};
 
 /// And which rule each of them breaks first.

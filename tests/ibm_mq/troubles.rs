@@ -189,7 +189,7 @@ async fn an_idle_channel_stays_and_its_cancel_is_prompt() {
     // Longer than a few slices of getting, and than the signs of life.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     assert_eq!(stand_in.control.connections().unwrap(), 1);
-    let asked = std::time::Instant::now();
+    let asked = quorate_clock::Instant::now();
     member
         .group
         .put(Kind::IbmMqChannel, with(channel(), "active", false));

@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use mq_stand_in::{
@@ -16,6 +16,7 @@ use quorate::{
     connector::{NoWay, Sent},
     state::Kind,
 };
+use quorate_clock::Instant;
 use quorate_proto::connector::{Header, Send};
 use quorate_rfh2::{Contents, Jms, NATIVE, read_all};
 use serde_json::{Value, json};

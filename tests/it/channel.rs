@@ -1,11 +1,9 @@
 //! An AMQP channel through everything that may happen to it, on a real RabbitMQ.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use nix::sys::signal::Signal;
+use quorate_clock::Instant;
 use serde_json::{Value, json};
 
 use crate::support::{

@@ -1,7 +1,8 @@
 //! Config and keys through each member, with preconditions, and HTTP without a quorum.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use quorate_clock::Instant;
 use reqwest::Method;
 use serde_json::json;
 

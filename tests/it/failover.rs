@@ -1,8 +1,9 @@
 //! The promise for a silent loss: SIGSTOP of the leader, twenty times.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use quorate_clock::Instant;
 
 use crate::support::{cluster::Cluster, http::first_write, wait::median};
 

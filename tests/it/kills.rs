@@ -159,7 +159,7 @@ async fn nothing_acknowledged_is_lost_when_a_follower_the_leader_and_all_are_kil
 async fn sigterm_hands_leadership_over_and_ends_within_ten_seconds() {
     let mut cluster = Cluster::three().await;
     let leader = cluster.leader().await;
-    let start = std::time::Instant::now();
+    let start = quorate_clock::Instant::now();
     let status = cluster.members[leader].stop();
     assert!(status.success(), "{}", cluster.members[leader].log_tail());
     assert!(start.elapsed() < Duration::from_secs(10));

@@ -94,7 +94,7 @@ async fn a_name_is_given_once() {
 #[tokio::test]
 async fn a_second_process_on_a_folder_is_refused_after_five_seconds() {
     let cluster = Cluster::start(1, 500, "").await;
-    let start = std::time::Instant::now();
+    let start = quorate_clock::Instant::now();
     let output = Command::new(QUORATE)
         .args(["server", "--config"])
         .arg(cluster.members[0].config())

@@ -7,11 +7,9 @@
 //! under an epoch has begun none under an older one begins. The service answers at once,
 //! so no two calls under different epochs may run at the same time either.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
+use quorate_clock::Instant;
 use quorate_raft::Timing;
 use serde_json::json;
 

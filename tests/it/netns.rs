@@ -5,9 +5,10 @@ use std::{
     path::Path,
     process::{Child, ExitStatus, Stdio},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use quorate_clock::Instant;
 use reqwest::Method;
 
 use crate::support::{

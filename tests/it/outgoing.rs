@@ -8,13 +8,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use quorate_clock::Instant;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -1,12 +1,10 @@
 //! What is told of those that could take a connector over, and that a member that is dead
 //! or paused holds nobody up.
 
-use std::{
-    net::Ipv4Addr,
-    time::{Duration, Instant},
-};
+use std::{net::Ipv4Addr, time::Duration};
 
 use nix::sys::signal::Signal;
+use quorate_clock::Instant;
 use serde_json::{Value, json};
 
 use crate::support::{

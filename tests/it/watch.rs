@@ -3,8 +3,9 @@
 
 mod command;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use quorate_clock::Instant;
 use reqwest::Method;
 use serde_json::Value;
 use tokio::{

@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -21,6 +21,7 @@ use quorate::{
     service::api::{Dispatch, Origin, Permit, Reply, Request, ServiceError},
     state::{Answer, Command, Connections, Kind, Machine, State, Takeover},
 };
+use quorate_clock::Instant;
 use quorate_raft::{
     Leadership, Member as Address, MemberId, MemberStatus, Members, ProposeError, Role, Timing,
 };

@@ -10,7 +10,7 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use lapin::{
@@ -22,6 +22,8 @@ use lapin::{
     },
     types::{AMQPValue, FieldTable},
 };
+use quorate_clock::{Instant, chance};
+use rand::Rng;
 use tempfile::TempDir;
 
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -48,7 +50,7 @@ pub struct Rabbit {
 pub fn free_ports<const N: usize>() -> [u16; N] {
     let mut held: Vec<TcpListener> = Vec::new();
     while held.len() < N {
-        let port = rand::random_range(20_000..32_000);
+        let port = chance().random_range(20_000..32_000);
         held.extend(TcpListener::bind(("127.0.0.1", port)));
     }
     let mut ports = held

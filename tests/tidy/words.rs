@@ -28,7 +28,7 @@ const NOT_IN_PRODUCT: &[(&str, &str)] = &[
 ];
 
 /// Not where time must be the same for everybody, or run evenly.
-const WALL_CLOCK: &str = "SystemTime";
+const WALL_CLOCKS: &[&str] = &["SystemTime", "wall"];
 const NO_WALL_CLOCK: &[&str] = &[
     "raft/src/",
     "src/state/",
@@ -111,9 +111,12 @@ pub fn findings(tree: &Tree) -> Vec<Finding> {
                     reason,
                 ));
             }
-            if NO_WALL_CLOCK.iter().any(|part| path.starts_with(part)) && alone(code, WALL_CLOCK) {
+            let even = NO_WALL_CLOCK.iter().any(|part| path.starts_with(part));
+            // A bug that is planted there may.
+            let even = even && !path.ends_with("/planted.rs");
+            for word in WALL_CLOCKS.iter().filter(|word| even && alone(code, word)) {
                 let reason = "wall clocks jump and differ; leases and the log don't read them";
-                findings.push(finding(&path, line, format!("`{WALL_CLOCK}`"), reason));
+                findings.push(finding(&path, line, format!("`{word}`"), reason));
             }
             for (at, _) in code.match_indices(".expect(") {
                 if !invariant(&source.raw, line - 1, at + ".expect(".len()) {
@@ -168,8 +171,9 @@ fn words_that_do_not_belong_are_found() {
         ("docs/a.md", home),
         (
             "raft/src/lib.rs",
-            "//! R.\n#![allow(unsafe_code)]\nuse std::time::SystemTime;\n",
+            "//! R.\n#![allow(unsafe_code)]\nuse std::time::SystemTime;\nuse quorate_clock::wall;\nmod planted;\n",
         ),
+        ("raft/src/planted.rs", "//! P.\nuse quorate_clock::wall;\n"),
     ]);
     let found: Vec<String> = findings(&tree)
         .iter()
@@ -182,6 +186,7 @@ fn words_that_do_not_belong_are_found() {
             concat!("tests/t.rs:2 `FIX", "ME`"),
             "raft/src/lib.rs:2 `unsafe` is allowed here",
             "raft/src/lib.rs:3 `SystemTime`",
+            "raft/src/lib.rs:4 `wall`",
             "src/lib.rs:3 `.unwrap()` outside of tests",
             "src/lib.rs:4 `.expect(` outside of tests that names no invariant",
             "src/lib.rs:7 `todo!` outside of tests",

@@ -1,9 +1,10 @@
 //! What is lost and what is handled twice when processes die or hang under load.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use quorate::state::Kind;
+use quorate_clock::Instant;
 
 use super::{
     peer::{Peer, socket},

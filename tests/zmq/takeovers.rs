@@ -1,9 +1,10 @@
 //! The connector server dies, falls silent or hands over, and another one goes on.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use quorate::{connector::ConnectorState, state::Kind};
+use quorate_clock::Instant;
 
 use super::{
     peer::{Peer, socket},

@@ -1,9 +1,6 @@
 //! What the tests with ZeroMQ add to the simulated group.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -13,6 +10,7 @@ use quorate::{
     connector::{ConnectorState, Sent},
     state::Kind,
 };
+use quorate_clock::Instant;
 use quorate_proto::connector::Send;
 use serde_json::{Value, json};
 

@@ -5,10 +5,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use porcupine_rs::{CheckResult, Model, Operation as Timed, check_operations_timeout};
+use quorate_clock::Instant;
 use serde_json::Value;
 
 use super::{Checked, Operation, operation::NEVER};

@@ -4,9 +4,10 @@ use std::{
     collections::hash_map::DefaultHasher,
     hash::{Hash, Hasher},
     sync::OnceLock,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use quorate_clock::Instant;
 use reqwest::{Client, Method};
 use serde_json::Value;
 

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
@@ -17,6 +17,7 @@ use nix::{
     unistd::Pid,
 };
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 
 use super::spawner;
 use crate::netns::Net;

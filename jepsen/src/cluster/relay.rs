@@ -14,11 +14,12 @@ use std::{
     time::Duration,
 };
 
+use quorate_clock::{Instant, chance};
+use rand::Rng;
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::mpsc,
-    time::Instant,
 };
 
 /// Chunks that are under way at a time in one direction; a sender that has more waits.
@@ -55,7 +56,7 @@ impl Slowness {
             return Duration::ZERO;
         }
         self.delayed.fetch_add(1, Ordering::Relaxed);
-        Duration::from_micros(delay + rand::random_range(0..=jitter))
+        Duration::from_micros(delay + chance().random_range(0..=jitter))
     }
 }
 

@@ -5,10 +5,11 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::sys::stat::{major, minor};
+use quorate_clock::Instant;
 
 /// The numbers of the whole disk that a folder is on, as in `8:0`; `None` where it is on
 /// none.

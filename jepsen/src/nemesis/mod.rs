@@ -20,13 +20,10 @@ pub mod thin;
 pub mod together;
 pub mod transfer;
 
-use std::{
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use quorate_clock::Instant;
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{bed::Bed, history::Fault, plan::Step, stop::Stop};

@@ -5,14 +5,11 @@
 //! epochs and one whose doesn't, and one that the broker fences; no call of an older epoch
 //! begins once one of a newer has.
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use rand::seq::IndexedRandom;
 use serde_json::json;
 use tokio::task::JoinSet;

@@ -16,6 +16,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use parking_lot::Mutex;
+use quorate_clock::chance;
+use rand::Rng;
 
 use crate::{bed::Bed, clock::Clock, history::Call, journal::Journal};
 
@@ -143,7 +145,7 @@ async fn handle(
         inner: inner.clone(),
     };
     let [least, most] = inner.work_ms;
-    let work = Duration::from_millis(rand::random_range(least..=most));
+    let work = Duration::from_millis(chance().random_range(least..=most));
     tokio::time::sleep(work).await;
     drop(running);
     match accepted {

@@ -6,11 +6,12 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use rand::Rng;
 use reqwest::Method;
 use serde_json::json;

@@ -1,8 +1,9 @@
 //! Both checkers over simulated runs: a right register always passes, and a planted bug is
 //! caught in nearly every seed.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use quorate_clock::Instant;
 use quorate_jepsen::{
     checker::{self, Run, Settings, linear, witness},
     verdict::{self, Grade, Outcome},

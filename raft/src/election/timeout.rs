@@ -14,11 +14,9 @@
 //! asked whether they would elect this member, for as long again as a leader is waited for;
 //! only if a quorum would within that is a term touched.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
+use quorate_clock::{Instant, chance};
 use rand::Rng;
 use tokio::time::{sleep, sleep_until};
 
@@ -57,7 +55,7 @@ pub(crate) async fn keep(node: Arc<Inner>) {
         // Marked as seen before they are looked at: what changes meanwhile begins anew.
         ballots.mark_unchanged();
         members.mark_unchanged();
-        let part = rand::rng().random::<f64>();
+        let part = chance().random::<f64>();
         let running = tokio::select! {
             done = node.campaign(part) => done.is_some(),
             changed = ballots.changed() => changed.is_ok(),
@@ -124,7 +122,7 @@ impl Inner {
             if due > Instant::now() {
                 seat = None;
                 tokio::select! {
-                    () = sleep_until(due.into()) => {}
+                    () = sleep_until(due) => {}
                     changed = pace.changed() => changed.ok()?,
                 }
             } else if let Some(seat) = seat {

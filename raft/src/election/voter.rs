@@ -14,8 +14,7 @@
 //! [`crate::votes`]). So it does no harm that an append may be accepted between this judgement
 //! and openraft's.
 
-use std::time::Instant;
-
+use quorate_clock::Instant;
 use quorate_proto::peer;
 
 use super::Seat;

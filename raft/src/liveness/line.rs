@@ -3,9 +3,10 @@
 use std::{
     io::{Error, ErrorKind, Result},
     net::SocketAddr,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use quorate_clock::Instant;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::AsyncReadExt,

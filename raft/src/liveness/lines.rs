@@ -1,11 +1,8 @@
 //! A connection to each other member, as the membership changes.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use quorate_clock::Instant;
 use quorate_proto::peer;
 use tokio::{time::timeout, try_join};
 use tokio_util::task::AbortOnDropHandle;

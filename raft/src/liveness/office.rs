@@ -1,11 +1,9 @@
 //! Standing for election because the leader has died.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use openraft::raft::TransferLeaderRequest;
+use quorate_clock::Instant;
 use tokio::time::{sleep, sleep_until};
 
 use super::rules;
@@ -49,7 +47,7 @@ pub(crate) async fn stand(node: Arc<Inner>) {
             tokio::select! {
                 () = node.run(lost) => {}
                 () = node.no_longer(lost) => {}
-                () = sleep_until(timers.into()) => tracing::info!(
+                () = sleep_until(timers) => tracing::info!(
                     member = node.id,
                     "no quorum agrees that the leader has died; leaving it to the timers"
                 ),

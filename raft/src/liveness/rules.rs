@@ -1,9 +1,8 @@
 //! The decisions: who is dead, who stands when, whose vote is honoured.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Duration};
+
+use quorate_clock::Instant;
 
 use super::{REFUSALS, Sign};
 use crate::{MemberId, node::Ballot};

@@ -1,10 +1,8 @@
 //! Asking whoever leads: for a newcomer, and for this member itself.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
+use quorate_clock::Instant;
 use quorate_proto::peer::{self, admit_response::Outcome};
 use tokio::time::{sleep, timeout_at};
 
@@ -105,7 +103,7 @@ impl Inner {
         let Some(mut peer) = self.peers.get(leader) else {
             return Tried::NotHere(None);
         };
-        match timeout_at(deadline.into(), peer.control.admit(request)).await {
+        match timeout_at(deadline, peer.control.admit(request)).await {
             Err(_) => Tried::Unknown(format!("member {leader} did not answer in time")),
             Ok(Err(status)) if fate(&status) == Fate::NotDone => Tried::NotHere(None),
             Ok(Err(status)) => Tried::Unknown(format!("member {leader}: {}", status.message())),

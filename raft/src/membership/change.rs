@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use openraft::{
@@ -11,6 +11,7 @@ use openraft::{
     async_runtime::watch::WatchReceiver,
     errors::{ChangeMembershipError, ClientWriteError, RaftError},
 };
+use quorate_clock::Instant;
 use tokio::time::{sleep, timeout_at};
 
 use super::{MemberStatus, Role, list};
@@ -43,7 +44,7 @@ impl Inner {
         let node = self.clone();
         // On its own, because a change must not stop half way when the caller gives up.
         let work = tokio::spawn(async move {
-            let turn = timeout_at(deadline.into(), node.changes.lock()).await;
+            let turn = timeout_at(deadline, node.changes.lock()).await;
             let Ok(_one_at_a_time) = turn else {
                 return Tried::Unknown("other changes of the membership are under way".to_owned());
             };
@@ -52,7 +53,7 @@ impl Inner {
                 _ => node.known(id, member, vote).await,
             }
         });
-        match timeout_at(deadline.into(), work).await {
+        match timeout_at(deadline, work).await {
             Ok(Ok(done)) => done,
             Ok(Err(e)) => Tried::Unknown(format!("the change was cut short: {e}")),
             Err(_) => Tried::Unknown("no quorum took the change before the deadline".to_owned()),

@@ -1,10 +1,6 @@
 //! openraft's calls to other members.
 
-use std::{
-    future::Future,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use futures_util::{Stream, future::BoxFuture, stream::BoxStream};
 use openraft::{
@@ -13,6 +9,7 @@ use openraft::{
     network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2, stream_append_sequential},
     raft::StreamAppendResult,
 };
+use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 use quorate_proto::peer::{self, append_response::Outcome};
 use tokio::time::timeout;

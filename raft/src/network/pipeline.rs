@@ -20,11 +20,9 @@ use openraft::{
     errors::RPCError,
     raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendResult},
 };
+use quorate_clock::Instant;
 use quorate_proto::peer;
-use tokio::{
-    sync::mpsc,
-    time::{Instant, Sleep},
-};
+use tokio::{sync::mpsc, time::Sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::PollSender;
 use tonic::{Response, Status, Streaming};

@@ -1,10 +1,6 @@
 //! The service on the peer port.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt, stream::BoxStream};
 use openraft::{
@@ -12,6 +8,7 @@ use openraft::{
     raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest},
 };
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use quorate_proto::peer::{self, append_response, raft_server};
 use tonic::{Request, Response, Status, Streaming};
 

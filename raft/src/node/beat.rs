@@ -13,11 +13,9 @@
 //! stood still itself (a stopped process, a frozen machine): it was silent enough then, and
 //! whom nobody has replaced meanwhile goes on at once.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
+use quorate_clock::Instant;
 use tokio::time::sleep_until;
 
 use super::Inner;
@@ -43,7 +41,7 @@ pub(super) async fn keep(node: Arc<Inner>) {
             return;
         }
         node.warn_of_distance(&mut warned, began);
-        sleep_until((began + pace.lease.heartbeat).into()).await;
+        sleep_until(began + pace.lease.heartbeat).await;
     }
 }
 

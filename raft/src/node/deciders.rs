@@ -3,12 +3,9 @@
 //!
 //! Nothing is decided here: each function hands on to the one that a running member asks.
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use quorate_clock::Instant;
 use tokio::sync::watch;
 
 use super::{

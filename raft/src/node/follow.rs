@@ -1,13 +1,11 @@
 //! What runs beside openraft for as long as a member does.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use openraft::{
     Instant as _, LogIdOptionExt, RaftMetrics, TokioInstant, async_runtime::watch::WatchReceiver,
 };
+use quorate_clock::Instant;
 use tokio::time::{sleep, sleep_until};
 
 use super::{Inner, leadership::Observed, metered::Growth};
@@ -51,7 +49,7 @@ pub(super) async fn metrics(node: Arc<Inner>) {
         let alone = only_voter(&seen, node.id);
         tokio::select! {
             changed = metrics.changed() => if changed.is_err() { return node.tracker.stopped() },
-            () = sleep_until((now + node.pace().lease.heartbeat).into()), if alone => {}
+            () = sleep_until(now + node.pace().lease.heartbeat), if alone => {}
         }
     }
 }
@@ -89,7 +87,7 @@ fn observe(node: &Inner, seen: &RaftMetrics<Types>, now: Instant, acked: &mut Ac
     }
 }
 
-/// openraft's instants can't be had as the standard library's, only measured against now.
+/// openraft's instants can't be taken out of their wrapper, only measured against now.
 #[derive(Default)]
 struct Acked(Option<(TokioInstant, Instant)>);
 

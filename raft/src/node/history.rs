@@ -16,11 +16,12 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use openraft::{LogIdOptionExt, RaftMetrics, async_runtime::watch::WatchReceiver};
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use tokio::time::sleep_until;
 
 use super::{Inner, SnapshotPolicy};
@@ -146,7 +147,7 @@ pub(super) async fn purge(node: Arc<Inner>, policy: SnapshotPolicy, history: Arc
                 purged = Some(upto);
             }
         }
-        sleep_until(next.into()).await;
+        sleep_until(next).await;
         if metrics.changed().await.is_err() {
             return;
         }

@@ -17,12 +17,10 @@
 mod heartbeat;
 mod patience;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 use tokio::sync::watch;
 

@@ -8,13 +8,14 @@
 //! from this leader's log (another leader may have committed it), a connection that broke or
 //! stayed silent after the request was sent. It is answered as such and never tried again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::{
     errors::{ClientWriteError, Fatal, RaftError},
     impls::ProgressResponder,
 };
+use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 use quorate_proto::peer::{self, propose_response::Outcome};
 use tokio::time::{timeout, timeout_at};
@@ -135,7 +136,7 @@ impl Inner {
                     .to_owned(),
             );
         };
-        match timeout_at(deadline.into(), self.write(command, term, permit)).await {
+        match timeout_at(deadline, self.write(command, term, permit)).await {
             Ok(Ok(done)) => done,
             Ok(Err(fatal)) => Tried::Unknown(format!("the leader stopped: {fatal}")),
             Err(_) => Tried::Unknown(
@@ -217,7 +218,7 @@ impl Inner {
             until = until.min(Instant::now() + self.pace().patience.failover / 12);
         }
         let answer = tokio::select! {
-            answer = timeout_at(until.into(), call) => answer,
+            answer = timeout_at(until, call) => answer,
             () = self.replaced(leader) => return Tried::Unknown(format!(
                 "it was sent to member {leader}, which has been replaced as leader and does \
                  not answer"

@@ -1,12 +1,13 @@
 //! Linearizable reads by ReadIndex, from any member. Never by lease.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use openraft::{
     LinearizerOption, ReadPolicy,
     errors::{LinearizableReadError, RaftError},
 };
+use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 use quorate_proto::peer::{self, read_index_response::Outcome};
 use tokio::time::timeout;

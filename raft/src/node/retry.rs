@@ -1,7 +1,8 @@
 //! Trying at whoever leads until it is done, surely refused, or too late.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use quorate_clock::{Instant, chance};
 use rand::Rng;
 
 use super::Inner;
@@ -47,7 +48,7 @@ impl<'a> Retry<'a> {
         if now >= self.deadline || self.node.closing() {
             return false;
         }
-        let pause = self.pause.mul_f64(rand::rng().random_range(0.5..1.0));
+        let pause = self.pause.mul_f64(chance().random_range(0.5..1.0));
         self.pause = (self.pause * 2).min(LONGEST);
         self.hint = named.filter(|id| Some(*id) != self.last);
         let until = (now + pause).min(self.deadline);
@@ -59,7 +60,7 @@ impl<'a> Retry<'a> {
             other || blind && l.heard_at > was.heard_at
         });
         // Either way it is time to look again.
-        let _ = tokio::time::timeout_at(until.into(), news).await;
+        let _ = tokio::time::timeout_at(until, news).await;
         Instant::now() < self.deadline
     }
 

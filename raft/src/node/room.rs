@@ -5,9 +5,10 @@
 //! deadlines and come again, and their entries pile up. So the room that a proposal takes
 //! is given back by openraft's answer and by nothing else.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use openraft::{alias::OneshotReceiverOf, raft::ClientWriteResult};
+use quorate_clock::Instant;
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -50,7 +51,7 @@ impl ProposalRoom {
         }
         let _place = self.waiting.try_acquire_many(units).ok()?;
         let taking = self.left.clone().acquire_many_owned(units);
-        let held = timeout_at(deadline.into(), taking).await.ok()?.ok()?;
+        let held = timeout_at(deadline, taking).await.ok()?.ok()?;
         Some(ProposalPermit { _held: held })
     }
 }

@@ -8,10 +8,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use openraft::{Instant as _, async_runtime::watch::WatchReceiver};
+use quorate_clock::Instant;
 use tokio::time::sleep;
 
 use super::Inner;

@@ -1,11 +1,11 @@
 //! How a member comes to life.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use openraft::{Config, SnapshotPolicy as LogPolicy};
 use parking_lot::Mutex;
+use quorate_clock::{Instant, id128};
 use quorate_planted::{Mutant, planted};
-use rand::Rng;
 use tokio::{
     sync::{Semaphore, watch},
     task,
@@ -181,7 +181,7 @@ fn settle(opened: &mut Opened, birth: Birth, dir: &Path) -> Result<Admission, St
         }
         (Some(have), _) => return Ok(have),
         (None, Birth::Bootstrap) => Admission {
-            cluster: format!("{:032x}", rand::rng().random::<u128>()),
+            cluster: format!("{:032x}", id128()),
             id: FIRST,
         },
         (None, Birth::Join(admission)) => admission,

@@ -7,9 +7,10 @@
 //! of more than twice of what is allowed is the loss of a member or a link rather than a
 //! slow machine and is told by elections, unless it is this process itself that stood still.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use tokio::{sync::watch, time::sleep};
 
 use crate::{MemberId, Pace};

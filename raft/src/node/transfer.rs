@@ -7,12 +7,13 @@
 //! election itself, with the transfer flag, so that no voter waits for a lease that is its
 //! own. Whoever is elected by then, the group has a leader.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::{
     async_runtime::watch::WatchReceiver,
     raft::{TransferLeaderRequest, VoteRequest},
 };
+use quorate_clock::Instant;
 use tokio::time::{sleep, timeout_at};
 
 use super::{Inner, Node, TransferError};
@@ -112,7 +113,7 @@ impl Inner {
         let mut seen = self.tracker.subscribe();
         let me = (term, Some(self.id));
         let other = seen.wait_for(|l| l.leader.is_some() && (l.term, l.leader) > me);
-        timeout_at(deadline.into(), other).await.ok()?.ok()?;
+        timeout_at(deadline, other).await.ok()?.ok()?;
         let mut metrics = self.raft.metrics();
         let in_office = async {
             loop {
@@ -127,7 +128,7 @@ impl Inner {
                 metrics.changed().await.ok()?;
             }
         };
-        timeout_at(deadline.into(), in_office).await.ok()?
+        timeout_at(deadline, in_office).await.ok()?
     }
 
     /// Steps down and stands for election.

@@ -8,11 +8,11 @@ use std::{
     ops::{Bound, RangeBounds},
     path::Path,
     sync::Arc,
-    time::Instant,
 };
 
 use bytes::Bytes;
 use prost::Message;
+use quorate_clock::Instant;
 use rocksdb::{
     BlockBasedOptions, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, LogLevel,
     Options, ReadOptions, WriteBatch,

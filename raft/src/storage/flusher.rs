@@ -18,12 +18,10 @@
 //! After a failed fsync nobody knows what is on the disk, and asking again may answer yes
 //! without cause. So the first failure is the last: everything after it fails too.
 
-use std::{
-    io, thread,
-    time::{Duration, Instant},
-};
+use std::{io, thread, time::Duration};
 
 use openraft::storage::IOFlushed;
+use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 use rocksdb::WriteBatch;
 use tokio::{
@@ -143,7 +141,7 @@ impl State {
             let first = match self.dirty {
                 None => queue.recv().await,
                 Some(since) => {
-                    let due = (since + LAG).into();
+                    let due = since + LAG;
                     match time::timeout_at(due, queue.recv()).await {
                         Ok(job) => job,
                         Err(_) => {

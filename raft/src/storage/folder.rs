@@ -5,9 +5,10 @@ use std::{
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use quorate_clock::Instant;
 use tokio::sync::watch;
 
 use super::error::OpenError;

@@ -90,9 +90,9 @@ impl RaftLogStorage<Types> for LogStore {
             flushed.io_completed(Ok(()));
             return Ok(());
         }
-        #[cfg(feature = "mutants")]
-        entries.iter().for_each(crate::early::appended);
         let LogReader { db, backlog } = &self.reader;
+        #[cfg(feature = "mutants")]
+        entries.iter().for_each(|it| db.stats.early.appended(it));
         let room = backlog.room_for(&entries).await?;
         backlog.append(&entries);
         db.stats.count_entries(entries.len() as u64);

@@ -12,11 +12,12 @@ use std::{
     fmt, io,
     path::PathBuf,
     sync::{Arc, Weak},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::{Buf, BufMut, Bytes};
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use tokio::task;
 
 use super::{

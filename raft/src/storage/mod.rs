@@ -40,8 +40,10 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use quorate_clock::Instant;
 
 pub(crate) use error::OpenError;
 pub(crate) use folder::Released;

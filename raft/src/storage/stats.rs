@@ -13,6 +13,9 @@ const STALL: Duration = Duration::from_millis(10);
 pub(crate) struct Stats {
     entries: AtomicU64,
     fsyncs: AtomicU64,
+    /// For the planted bug `ack-before-commit`.
+    #[cfg(feature = "mutants")]
+    pub(crate) early: crate::early::EarlyAnswers,
 }
 
 impl Stats {

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use openraft::{
@@ -14,6 +14,7 @@ use openraft::{
     network::{RPCOption, RaftNetworkFactory, RaftNetworkV2},
 };
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 
 use crate::disk::{Bare, Disk, Echo, Vote};
 

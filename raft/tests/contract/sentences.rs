@@ -1,6 +1,6 @@
 //! The sentences.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::{
     Config, ServerState,
@@ -8,6 +8,7 @@ use openraft::{
     impls::ProgressResponder,
     raft::{ClientWriteResult, TransferLeaderRequest},
 };
+use quorate_clock::Instant;
 
 use crate::{
     bare::{Group, config, until},

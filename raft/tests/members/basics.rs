@@ -1,8 +1,7 @@
 //! Writing and reading through any member, and starting again.
 
-use std::time::Instant;
-
 use bytes::Bytes;
+use quorate_clock::Instant;
 use quorate_raft::{Birth, ProposeError};
 
 use crate::group::{Group, SOON, until};

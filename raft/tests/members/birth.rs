@@ -1,7 +1,6 @@
 //! How members come to a cluster, and how they don't.
 
-use std::time::Instant;
-
+use quorate_clock::Instant;
 use quorate_raft::{Birth, Member, Node, ProposeError, Role};
 
 use crate::{

@@ -1,7 +1,8 @@
 //! Early election: when the leader's process has died for sure, and when it only seems so.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use quorate_clock::Instant;
 use quorate_proto::peer::{
     Ballot, LeaderId, LogId, Reason as Said, VoteRequest, VoteResponse, raft_client::RaftClient,
 };

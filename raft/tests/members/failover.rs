@@ -1,7 +1,8 @@
 //! The promise: another leader in office within `failover_ms`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use quorate_clock::Instant;
 use quorate_raft::{Birth, Timing};
 
 use crate::group::{Group, until};

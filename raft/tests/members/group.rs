@@ -1,17 +1,14 @@
 //! A group of members, started, killed and asked.
 
-use std::{
-    fmt::Debug,
-    future::Future,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt::Debug, future::Future, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
+use quorate_clock::{Instant, chance};
 use quorate_raft::{
     Birth, Member, MemberId, Node, Options, ProposeError, Proposed, ReadError, Role,
     SnapshotPolicy, StartError, Timing,
 };
+use rand::Rng;
 use tempfile::TempDir;
 use tokio::{net::TcpListener, runtime::Runtime};
 use tonic::transport::server::TcpIncoming;
@@ -347,7 +344,7 @@ fn show_logs() {
 /// A port that nobody listens on, out of the range that the kernel gives to others.
 pub fn free_port() -> u16 {
     loop {
-        let port = rand::random_range(18_000..32_000);
+        let port = chance().random_range(18_000..32_000);
         if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }

@@ -1,8 +1,9 @@
 //! Real deaths: kill -9 and SIGSTOP of processes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use quorate_clock::Instant;
 
 use crate::process::Processes;
 

@@ -9,15 +9,20 @@ use std::{
 };
 
 use parking_lot::Mutex;
-
-use crate::group::{free_port, listen};
+use quorate_clock::{Instant, chance};
+use rand::Rng;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     runtime::Runtime,
     sync::{mpsc, watch},
-    time::{Instant, sleep_until},
+    time::sleep_until,
 };
+
+use crate::group::{free_port, listen};
 
 /// How a link carries what it is given.
 #[derive(Clone, Copy, Default)]
@@ -211,7 +216,7 @@ async fn copy(
                 sleep_until(free).await;
             }
             let (least, most) = delay;
-            let at = Instant::now() + least + (most - least).mul_f64(rand::random::<f64>());
+            let at = Instant::now() + least + (most - least).mul_f64(chance().random::<f64>());
             if n == 0 || queue.send((at, buffer[..n].to_vec())).await.is_err() {
                 return;
             }

@@ -5,10 +5,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use quorate_raft::{Birth, ProposeError, ReadError};
 
 use crate::group::{Group, until, within};

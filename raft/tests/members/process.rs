@@ -9,7 +9,7 @@ use std::{
     path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
     sync::{Arc, mpsc},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
@@ -17,6 +17,7 @@ use nix::{
     unistd::Pid,
 };
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use quorate_raft::{Admission, Birth, Member, MemberId, Node, Options, Timing};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader as AsyncBufReader};

@@ -6,9 +6,10 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use quorate_clock::Instant;
 use quorate_raft::{Birth, SnapshotPolicy};
 
 use crate::group::{Group, SOON, until, within};

@@ -1,7 +1,6 @@
 //! A group that is nearly too slow for its promise says so.
 
-use std::time::Instant;
-
+use quorate_clock::Instant;
 use quorate_raft::Leadership;
 
 use crate::group::{Group, SOON, until};

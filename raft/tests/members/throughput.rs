@@ -1,6 +1,6 @@
 //! Concurrent proposals share fsyncs.
 
-use std::time::Instant;
+use quorate_clock::Instant;
 
 use crate::group::Group;
 

@@ -1,7 +1,8 @@
 //! Handing leadership over, and what happens when nobody takes it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use quorate_clock::Instant;
 use quorate_raft::{Birth, MemberId, TransferError};
 
 use crate::group::{Group, SOON, until};

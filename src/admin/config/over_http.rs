@@ -1,6 +1,6 @@
 //! The faces of the configuration and of keys, asked over HTTP of a cluster of one.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::{
     Router,
@@ -8,6 +8,7 @@ use axum::{
     extract::FromRef,
 };
 use http::{HeaderMap, Request, StatusCode};
+use quorate_clock::Instant;
 use quorate_raft::{Birth, Member, Node, Options, SnapshotPolicy, Timing};
 use serde_json::Value;
 use tower::ServiceExt;

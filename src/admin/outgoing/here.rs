@@ -1,9 +1,8 @@
 //! Sending on this member, as the connector server.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use quorate_clock::Instant;
 use quorate_proto::connector::Send;
 use tokio::task::{JoinError, spawn_blocking};
 

@@ -9,11 +9,12 @@ mod fate;
 mod fingerprint;
 mod here;
 mod once;
+mod open_intents;
 pub mod outcome;
 mod room;
 mod tries;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::{
     Router,
@@ -27,10 +28,13 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Uri};
+use quorate_clock::Instant;
 
 use super::{Context, peers::PASSED_ON, problem::Problem};
 use crate::state::Kind;
 use tries::CallerTries;
+
+pub use open_intents::OpenIntents;
 
 /// The largest message.
 const BODY_MAX: usize = 64 << 20;

@@ -5,14 +5,9 @@
 //! caller still waits or not; and give up an intent whose fate is not known without ever
 //! sending for it.
 
-use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
-use parking_lot::Mutex;
+use quorate_clock::{Instant, boot_nanos};
 use quorate_raft::ProposeError;
 use tokio::{
     task::JoinHandle,
@@ -21,6 +16,7 @@ use tokio::{
 
 use super::{
     here::Order,
+    open_intents::{Ending, OpenIntent, Ticket},
     outcome::{Outcome, SentAnswer},
 };
 use crate::{
@@ -32,49 +28,6 @@ use crate::{
         Admission, Answer, Command, Conclusion, Intent, Known, Outcome as SendOutcome, SendKey,
     },
 };
-
-/// A number that no second intent of this process has: with its epoch it names the intent.
-static TICKETS: AtomicU64 = AtomicU64::new(1);
-
-/// The intents of this process whose end is still to come, by epoch and ticket.
-static UNDER_WAY: Mutex<BTreeMap<(u64, u64), Ending>> = Mutex::new(BTreeMap::new());
-
-/// What the end of an intent is going to be.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    /// It is being sent, or its outcome is being put into the log.
-    Open,
-    /// Nothing was sent for it, or is going to be: it is being withdrawn.
-    Withdrawn,
-}
-
-/// One of them, until it is dropped.
-struct UnderWay((u64, u64));
-
-impl UnderWay {
-    fn begin(ticket: (u64, u64)) -> UnderWay {
-        UNDER_WAY.lock().insert(ticket, Ending::Open);
-        UnderWay(ticket)
-    }
-
-    /// Puts its outcome into the log, on a task of its own.
-    fn conclude(self, context: &Context, key: SendKey, outcome: SendOutcome) -> JoinHandle<()> {
-        if outcome == SendOutcome::Withdrawn {
-            UNDER_WAY.lock().insert(self.0, Ending::Withdrawn);
-        }
-        let (context, under_way) = (context.clone(), self);
-        tokio::spawn(async move {
-            conclude(context, key, under_way.0, outcome).await;
-            drop(under_way);
-        })
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        UNDER_WAY.lock().remove(&self.0);
-    }
-}
 
 /// How long an outcome is tried to be put into the log.
 const CONCLUDE: Duration = Duration::from_secs(30);
@@ -99,15 +52,15 @@ async fn send_whole(context: &Context, key: SendKey, order: &Order, deadline: In
         if !standing.acting {
             return Outcome::NotSent("this member does not run the connectors".into());
         }
+        let open = context.intents.begin(standing.epoch);
+        let (epoch, ticket) = open.ticket();
         let intent = Intent {
             key: key.clone(),
-            epoch: standing.epoch,
-            ticket: TICKETS.fetch_add(1, Ordering::Relaxed),
+            epoch,
+            ticket,
             fingerprint,
             now_ms: since_boot_ms(),
         };
-        let ticket = (intent.epoch, intent.ticket);
-        let under_way = UnderWay::begin(ticket);
         let within = deadline.min(context.cluster.write_deadline());
         let asked = context
             .cluster
@@ -127,13 +80,13 @@ async fn send_whole(context: &Context, key: SendKey, order: &Order, deadline: In
                 if matches!(error, ProposeError::Unknown(_)) {
                     // It may stand in the log. Nothing is sent for it, now or later, and the
                     // next try of this request waits for its withdrawal.
-                    under_way.conclude(context, key, SendOutcome::Withdrawn);
+                    spawn_conclusion(open, context, key, SendOutcome::Withdrawn);
                 }
                 return Outcome::NotSent(format!("its key can't be recorded: {error}"));
             }
         };
         match admission {
-            Admission::Fresh => return begin(context, key, under_way, order, deadline).await,
+            Admission::Fresh => return begin(context, key, open, order, deadline).await,
             full @ Admission::Full => {
                 let thing = format!("{}/{}", key.kind, key.name);
                 return match Problem::of_answer(&thing, Answer::Intended(full)) {
@@ -156,7 +109,7 @@ async fn send_whole(context: &Context, key: SendKey, order: &Order, deadline: In
 async fn begin(
     context: &Context,
     key: SendKey,
-    under_way: UnderWay,
+    open: OpenIntent,
     order: &Order,
     deadline: Instant,
 ) -> Outcome {
@@ -171,9 +124,9 @@ async fn begin(
         Outcome::Unknown(_) => None,
     };
     if let Some(told) = told {
-        let concluding = under_way.conclude(context, key, told);
+        let concluding = spawn_conclusion(open, context, key, told);
         // A retry that comes after this answer finds the outcome, if there is time.
-        let _ = timeout_at(deadline.into(), concluding).await;
+        let _ = timeout_at(deadline, concluding).await;
     }
     outcome
 }
@@ -210,8 +163,8 @@ async fn before(
             Some(SendOutcome::Withdrawn) => return None,
             None => {}
         }
-        // Asked first: what is no longer under way by then has left what it knows in the state.
-        let under_way = UNDER_WAY.lock().contains_key(&ticket);
+        // Asked first: what is no longer open by then has left what it knows in the state.
+        let open = context.intents.end(ticket).is_some();
         let now = state.borrow_and_update().clone();
         let entry = now.sends().get(key.kind, &key.name, &key.key);
         match entry {
@@ -223,16 +176,16 @@ async fn before(
             Some(_) => {}
             None => return None,
         }
-        if !under_way {
+        if !open {
             // Of an earlier reign, or its end is known here, and that nothing is known of it.
             return Some(Outcome::Unknown(
                 "it was sent under this key, what became of it is not known, and it is not sent again".into(),
             ));
         }
         outcome = None;
-        let changed = timeout_at(deadline.into(), state.changed()).await;
+        let changed = timeout_at(deadline, state.changed()).await;
         if !matches!(changed, Ok(Ok(()))) {
-            return Some(match UNDER_WAY.lock().get(&ticket) {
+            return Some(match context.intents.end(ticket) {
                 Some(Ending::Withdrawn) => Outcome::NotSent(
                     "a try under its key that sent nothing is not withdrawn yet".into(),
                 ),
@@ -244,8 +197,22 @@ async fn before(
     }
 }
 
+/// Puts an outcome into the log, on a task of its own. The intent is open until that ends.
+fn spawn_conclusion(
+    open: OpenIntent,
+    context: &Context,
+    key: SendKey,
+    outcome: SendOutcome,
+) -> JoinHandle<()> {
+    if outcome == SendOutcome::Withdrawn {
+        open.withdraw();
+    }
+    let context = context.clone();
+    tokio::spawn(async move { conclude(&context, key, open.ticket(), outcome).await })
+}
+
 /// Puts an outcome into the log, and tries for a while.
-async fn conclude(context: Context, key: SendKey, ticket: (u64, u64), outcome: SendOutcome) {
+async fn conclude(context: &Context, key: SendKey, ticket: Ticket, outcome: SendOutcome) {
     let until = Instant::now() + CONCLUDE;
     while Instant::now() < until {
         let conclusion = Conclusion {
@@ -279,7 +246,5 @@ async fn conclude(context: Context, key: SendKey, ticket: (u64, u64), outcome: S
 /// By a clock that is never set.
 fn since_boot_ms() -> u64 {
     // It can't fail: every kernel that has pidfds has this clock.
-    clock_gettime(ClockId::CLOCK_BOOTTIME)
-        .map(|now| u64::try_from(Duration::from(now).as_millis()).unwrap_or(u64::MAX))
-        .unwrap_or_default()
+    boot_nanos().unwrap_or_default() / 1_000_000
 }

@@ -1,12 +1,10 @@
 //! The tries to have one message sent: here, or by the connector server that it is passed on to.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
+use quorate_clock::Instant;
 use quorate_raft::MemberId;
 use tokio::{
     sync::watch,

@@ -6,11 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::{
-    sync::watch,
-    task::yield_now,
-    time::{Instant, sleep_until},
-};
+use quorate_clock::Instant;
+use tokio::{sync::watch, task::yield_now, time::sleep_until};
 
 use super::{Slot, compacted, lines};
 use crate::state::{Compacted, State};

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio::time::Instant;
+use quorate_clock::Instant;
 
 use super::Engine;
 use crate::balancer::{render, server::Server};

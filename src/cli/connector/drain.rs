@@ -1,7 +1,8 @@
 //! `quorate connector drain`: pauses a connector and waits until it has finished.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use quorate_clock::Instant;
 use tokio::time::sleep;
 
 use super::{One, operate};

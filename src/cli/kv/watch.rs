@@ -3,9 +3,10 @@
 //! A member that is lost is followed by the next one, from the last revision that was
 //! printed: each change is printed once and in order, or the command ends and says why.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{HeaderName, Method, StatusCode};
+use quorate_clock::Instant;
 
 use super::{
     events::{Event, Events},

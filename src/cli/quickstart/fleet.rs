@@ -8,11 +8,9 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
+use quorate_clock::Instant;
 use quorate_raft::Node;
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep},
-};
+use tokio::{sync::mpsc, time::sleep};
 
 use super::{
     Stop, ending,

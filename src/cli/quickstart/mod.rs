@@ -12,8 +12,9 @@ mod place;
 mod ready;
 mod report;
 
-use std::{path::PathBuf, process::ExitStatus, time::Instant};
+use std::{path::PathBuf, process::ExitStatus};
 
+use quorate_clock::Instant;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{failure::Failure, output};

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use quorate_clock::Instant;
 use quorate_raft::Role;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use url::Url;
 
 use super::fleet::{self, Fleet};

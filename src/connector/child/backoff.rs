@@ -1,6 +1,8 @@
 //! Waiting longer after each try.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use quorate_clock::Instant;
 
 /// Doubles from `first` up to `last`.
 #[derive(Clone, Debug)]

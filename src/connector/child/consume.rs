@@ -13,16 +13,14 @@
 //! not settle a message, ends as a whole. The message that was with the service then comes
 //! again, before those after it.
 
-use std::{
-    marker::PhantomData,
-    time::{Duration, Instant},
-};
+use std::{marker::PhantomData, time::Duration};
 
 use futures_util::{
     FutureExt, StreamExt,
     future::{BoxFuture, Fuse},
     stream::FuturesUnordered,
 };
+use quorate_clock::{Instant, id128};
 use quorate_planted::{Mutant, planted};
 use quorate_proto::connector::{Delivery, Outcome, Phase, from_process::Frame, outcome};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -193,7 +191,7 @@ impl<'a, L: Inlet> Consuming<'a, L> {
                     asked = async move { link.waiting(&source).await }.boxed().fuse();
                 }
                 waiting = &mut asked => self.wires.out.tally.lock().waiting = waiting,
-                () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     while let Some((id, stage)) = self.flights.pop_due(Instant::now()) {
                         self.resume(id, stage).await?;
                     }
@@ -276,7 +274,7 @@ impl<'a, L: Inlet> Consuming<'a, L> {
 
     /// A message has come. It is handed on when it is its turn.
     fn received(&mut self, token: <L::Session as Session>::Token, message: Message) {
-        let cid = format!("K{:039}", rand::random::<u128>());
+        let cid = format!("K{:039}", id128());
         let id = self.wires.next_delivery;
         self.wires.next_delivery += 1;
         self.wires.out.tally.lock().received += 1;

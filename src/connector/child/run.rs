@@ -18,9 +18,11 @@
 //!   when the settings change, or at the end of its time. It never becomes one of a second
 //!   epoch: an activated session ends with its epoch.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use quorate_clock::{Instant, chance};
 use quorate_proto::connector::Phase;
+use rand::Rng;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::{
@@ -350,7 +352,7 @@ impl Run {
             tokio::select! {
                 () = self.wires.changed() => {}
                 _ = link.lost() => return None,
-                () = sleep_until(until.into()) => {}
+                () = sleep_until(until) => {}
                 // Told to act, but the page doesn't say so yet.
                 () = sleep(ASK_LEASE), if desired.act.is_some() => {}
             }
@@ -378,7 +380,7 @@ fn phase_of(trouble: &Trouble) -> Phase {
 
 /// Not all at once, when a broker with many connectors comes back.
 fn spread(wait: Duration) -> Duration {
-    wait.mul_f64(rand::random_range(0.7..=1.0))
+    wait.mul_f64(chance().random_range(0.7..=1.0))
 }
 
 fn silent() -> Trouble {

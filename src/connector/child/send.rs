@@ -5,13 +5,10 @@
 //! gets exactly one outcome while the process lives: when the session ends, those under way
 //! are unknown and those not yet begun were not sent.
 
-use std::{
-    collections::BTreeSet,
-    marker::PhantomData,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, marker::PhantomData, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use quorate_clock::Instant;
 use quorate_proto::connector::{self as proto, Confirmed, from_process::Frame, sent::Outcome};
 use serde::Deserialize;
 use tokio::time::{sleep_until, timeout};
@@ -135,7 +132,7 @@ impl<L: Outlet> Sending<'_, L> {
                 Some(order) = self.wires.sends.recv(), if self.drain.is_none() && self.still.is_none() && self.acts.len() < places => {
                     self.begin(order).await;
                 }
-                () = sleep_until(until.unwrap_or_else(Instant::now).into()), if until.is_some() => {
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
                     if self.still.is_some_and(|at| Instant::now() >= at) {
                         self.look();
                     }

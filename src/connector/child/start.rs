@@ -6,7 +6,7 @@ use std::{
         fd::{AsFd, AsRawFd},
         unix::net::UnixStream,
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
@@ -17,6 +17,7 @@ use nix::{
     },
     unistd::{dup2_stdin, dup2_stdout, getppid},
 };
+use quorate_clock::Instant;
 use quorate_proto::connector::{ToProcess, to_process};
 use rustix::process::setpriority_process;
 use tokio::sync::{mpsc, watch};

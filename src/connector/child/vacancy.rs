@@ -5,8 +5,9 @@
 //! vanished, the queue stays taken until the broker's heartbeat runs out, and every
 //! millisecond from then on is one in which nobody consumes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use quorate_clock::Instant;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::backoff::Share;
@@ -58,7 +59,7 @@ impl Vacancy {
             match timeout(TRY_ANYWAY, taken_now()).await {
                 Ok(Some(true)) => taken = true,
                 Ok(Some(false)) if taken => return,
-                _ => return sleep_until(due.into()).await,
+                _ => return sleep_until(due).await,
             }
             least = asked.elapsed() * PAUSE_PER_ANSWER;
         }

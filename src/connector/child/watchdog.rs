@@ -17,13 +17,14 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 use tokio::sync::Notify;
 

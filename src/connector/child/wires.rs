@@ -1,11 +1,9 @@
 //! The run loop's ends: orders in, frames out, the lease, the watchdog.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use quorate_proto::connector::{
     self as proto, Alive, Configure, FromProcess, Outcome, Parked, Phase, Report, Send, Tally,
     from_process::Frame, sent, to_process,

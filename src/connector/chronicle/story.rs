@@ -1,11 +1,8 @@
 //! From what is seen, moment by moment, to how a reign began. No waiting and no I/O.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use quorate_clock::Instant;
 use quorate_raft::{Election, Leadership, MemberId};
 
 use super::super::{

@@ -4,8 +4,7 @@
 //! confirmed what was sent. Otherwise it is a failure of the message, so that its service
 //! runs again: what was sent with an unknown outcome can be there twice.
 
-use std::time::Instant;
-
+use quorate_clock::Instant;
 use quorate_proto::connector::{Send, outcome::Result as Outcome};
 
 use super::{Outlets, Reply, handled};

@@ -1,12 +1,11 @@
 //! CLOCK_BOOTTIME, and how a CLOCK_MONOTONIC stamp gets onto it without ever gaining.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Duration};
 
-use nix::time::{ClockId, clock_gettime};
+use quorate_clock::{Instant, boot_nanos};
 use quorate_planted::{Mutant, planted};
+
+use super::planted::wall_nanos;
 
 /// A point on CLOCK_BOOTTIME, in nanoseconds since the host started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,19 +15,12 @@ impl BootInstant {
     /// Now. Should the kernel refuse (none does since 2.6.39) it is the end of time:
     /// every lease is over.
     pub fn now() -> Self {
-        let clock = match planted(Mutant::WallClockLease) {
-            true => ClockId::CLOCK_REALTIME,
-            false => ClockId::CLOCK_BOOTTIME,
+        let nanos = if planted(Mutant::WallClockLease) {
+            wall_nanos()
+        } else {
+            boot_nanos()
         };
-        match clock_gettime(clock) {
-            Ok(time) => BootInstant(
-                Duration::from(time)
-                    .as_nanos()
-                    .try_into()
-                    .unwrap_or(u64::MAX),
-            ),
-            Err(_) => BootInstant(u64::MAX),
-        }
+        BootInstant(nanos.unwrap_or(u64::MAX))
     }
 
     /// A point in nanoseconds since the host started.

@@ -65,6 +65,7 @@
 
 mod clock;
 mod page;
+mod planted;
 
 pub use clock::{BootInstant, Offsets};
 pub use page::{Lease, Page, Tenure, View};

@@ -14,8 +14,9 @@
 //! A restart forgets `let_go`; it also ends the term for its leader, which is never leader of
 //! that term again (`enable_leader_restore` is off).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 
 /// What a member that is about to let go asks of its processes.

@@ -262,7 +262,7 @@ fn one_change_among_many_channels_costs_as_among_few() {
         let (before, after) = catalogs(channels);
         let router = Router::of(&before, None);
         let time = || {
-            let begun = std::time::Instant::now();
+            let begun = quorate_clock::Instant::now();
             let made = Router::of(&after, Some(&router));
             (begun.elapsed(), made)
         };

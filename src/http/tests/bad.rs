@@ -150,7 +150,7 @@ async fn nothing_or_half_a_line_that_is_given_up_gets_no_answer_and_does_no_harm
 async fn a_trickle_does_not_buy_time() {
     let running = Running::start(quick()).await;
     let mut client = running.client().await;
-    let begun = std::time::Instant::now();
+    let begun = quorate_clock::Instant::now();
     client.send("GET /zato/ping HTTP/1.1\r\n").await;
     let (mut read, mut write) = client.stream.split();
     let trickle = async {
@@ -191,7 +191,7 @@ async fn idle_connections_are_closed_later_than_slow_requests() {
     let mut client = running.client().await;
     client.send(get("/zato/ping")).await;
     client.answer().await.unwrap();
-    let begun = std::time::Instant::now();
+    let begun = quorate_clock::Instant::now();
     assert!(client.is_closed().await);
     assert!(
         begun.elapsed() >= Duration::from_millis(500),

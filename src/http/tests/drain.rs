@@ -1,9 +1,8 @@
 //! An orderly stop loses no request.
 
-use std::{
-    sync::atomic::{AtomicBool, AtomicUsize},
-    time::Instant,
-};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+use quorate_clock::Instant;
 
 use super::*;
 

@@ -26,11 +26,11 @@ mod wire;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Weak},
-    time::Instant,
 };
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use quorate_raft::{MemberId, Members};
 use tokio::sync::watch;
 

@@ -5,9 +5,10 @@ use std::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use quorate_clock::Instant;
 use quorate_proto::peer::{Invocation, services_client::ServicesClient};
 use quorate_raft::MemberId;
 use tokio::time::{sleep, timeout_at};
@@ -117,7 +118,7 @@ impl Peer {
         let mut client = ServicesClient::new(self.channel.clone())
             .max_encoding_message_size(INVOCATION_BYTES_MAX)
             .max_decoding_message_size(INVOCATION_BYTES_MAX);
-        match timeout_at(deadline.into(), client.invoke(request)).await {
+        match timeout_at(deadline, client.invoke(request)).await {
             Err(_) => Sent::TimedOut,
             Ok(Err(status)) => classify(&status),
             Ok(Ok(response)) => match wire::from_result(response.into_inner()) {

@@ -1,8 +1,9 @@
 //! What other members call to have a service run here.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 use quorate_proto::peer::{
     Invocation, InvocationResult,

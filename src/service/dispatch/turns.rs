@@ -1,12 +1,10 @@
 //! Whose turn it is, for each service by itself: two services called one after the other
 //! would otherwise always meet the same members.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Duration};
 
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use quorate_raft::MemberId;
 
 /// How long a member that refused to run a service is not asked for it.

@@ -25,11 +25,11 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures_util::future::BoxFuture;
-use nix::time::{ClockId, clock_gettime};
+use quorate_clock::{Instant, boot_nanos};
 use tokio::time::sleep;
 
 /// Looks at the clock in the time of one limit.
@@ -75,7 +75,7 @@ impl Vigil {
     fn new(limit: PauseLimit) -> Vigil {
         Vigil {
             limit,
-            looked: AtomicU64::new(now().unwrap_or_default()),
+            looked: AtomicU64::new(boot_nanos().unwrap_or_default()),
             pauses: AtomicU64::new(1),
             caught_up: AtomicU64::new(0),
         }
@@ -90,7 +90,8 @@ impl Vigil {
     /// Notes a pause before it says that somebody has looked: who looks at the same time
     /// sees the one or the other. A pause that both note is caught up after once all the same.
     fn look(&self) {
-        let Some(now) = now() else {
+        let Some(now) = boot_nanos() else {
+            // Where the clock can't be read, every look is one after a pause.
             self.pauses.fetch_add(1, Ordering::SeqCst);
             return;
         };
@@ -128,12 +129,6 @@ impl Vigil {
     }
 }
 
-/// CLOCK_BOOTTIME in nanoseconds; where it can't be read, every look is one after a pause.
-fn now() -> Option<u64> {
-    let time = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
-    u64::try_from(time.as_nanos()).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
@@ -147,7 +142,7 @@ mod tests {
     }
 
     fn pause(vigil: &Vigil) {
-        let past = now().unwrap() - LIMIT.as_nanos() as u64 - 1;
+        let past = boot_nanos().unwrap() - LIMIT.as_nanos() as u64 - 1;
         vigil.looked.store(past, Ordering::SeqCst);
     }
 

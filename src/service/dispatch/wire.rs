@@ -1,11 +1,9 @@
 //! Calls and their outcomes as they travel between members.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use quorate_clock::Instant;
 use quorate_proto::peer::{
     self, Header, HttpOrigin, Invocation, InvocationResult, ServiceReply, invocation::From,
     invocation_result::Outcome,

@@ -2,13 +2,11 @@
 
 pub(crate) mod upstream;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use quorate_clock::Instant;
 use serde_json::Value;
 use tokio::sync::watch;
 

@@ -12,10 +12,9 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-use std::time::Instant;
-
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, header};
+use quorate_clock::Instant;
 use reqwest::Url;
 use tokio::time::timeout_at;
 
@@ -124,7 +123,7 @@ impl Upstream {
     }
 
     async fn send(&self, url: Url, request: &Request, headers: HeaderMap) -> Result<Reply, Miss> {
-        let deadline = request.deadline.into();
+        let deadline = request.deadline;
         let mut call = self
             .http
             .request(request.method.clone(), url)

@@ -2,10 +2,12 @@
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
+use quorate_clock::{Instant, chance};
+use rand::Rng;
 
 const OUT_FIRST: Duration = Duration::from_secs(1);
 const OUT_MAX: Duration = Duration::from_secs(30);
@@ -26,7 +28,7 @@ impl Rotation {
     pub(super) fn new(urls: usize) -> Rotation {
         Rotation {
             // Members must not all begin with the same one.
-            turn: AtomicUsize::new(rand::random::<u16>().into()),
+            turn: AtomicUsize::new(chance().random::<u16>().into()),
             urls: (0..urls).map(|_| Mutex::default()).collect(),
         }
     }

@@ -3,10 +3,11 @@
 use std::{
     io::{Read, Write},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use http::{HeaderValue, StatusCode};
+use quorate_clock::Instant;
 
 use super::*;
 use crate::service::{

@@ -1,8 +1,9 @@
 //! The index against a comparison of each with each, and what a put costs among many.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
+use quorate_clock::Instant;
 use serde_json::json;
 
 use super::*;

@@ -11,10 +11,11 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use async_trait::async_trait;
+use quorate_clock::wall;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
@@ -227,7 +228,7 @@ impl Quorate {
 
         let pid = self.cluster.members[leader].pid();
         let processors = Processors::now();
-        let wall = SystemTime::now();
+        let wall = wall();
         let struck = fault.strike(&self.hosts, leader, pid);
         let striking = struck.elapsed();
         if names.len() > 1 {

@@ -5,11 +5,12 @@ use std::{
     collections::{BTreeMap, HashSet},
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, http::StatusCode};
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 
 use crate::trial::eventually;
 

@@ -8,12 +8,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures_util::StreamExt;
 use lapin::{options::BasicConsumeOptions, types::FieldTable};
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 
 use super::{
     super::support::{

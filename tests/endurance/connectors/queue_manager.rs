@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use mq_stand_in::{
@@ -18,6 +18,7 @@ use mq_stand_in::{
     wire::Attributes,
 };
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use serde_json::{Value, json};
 
 /// The queue that all outgoings send to.

@@ -1,11 +1,10 @@
 //! One message through each connector.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::StreamExt;
+use quorate_clock::{Instant, chance};
+use rand::Rng;
 use reqwest::Method;
 
 use super::{
@@ -63,7 +62,7 @@ pub async fn round(
     limit: Duration,
 ) -> Round {
     let from = peers.sink.calls_len();
-    let mark = format!("{:08x}", rand::random::<u32>());
+    let mark = format!("{:08x}", chance().random::<u32>());
     let body = |connector: &Connector| format!("{} {mark}", connector.name);
     let of_kind = |kind: &'static str| connectors.iter().filter(move |it| it.kind == kind);
     let queues: Vec<_> = of_kind("amqp_channel")
@@ -125,7 +124,7 @@ async fn send(url: String, body: String, until: Instant) {
     while Instant::now() < until {
         let headers = [("quorate-within-ms", WITHIN_MS)];
         let sent = tokio::time::timeout_at(
-            until.into(),
+            until,
             http::call(Method::POST, &url, &headers, body.clone()),
         );
         match sent.await {

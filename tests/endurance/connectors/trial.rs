@@ -5,9 +5,10 @@ use std::{
     io::Write as _,
     path::Path,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use quorate_clock::Instant;
 use serde_json::{Value, json};
 
 use super::{

@@ -5,9 +5,10 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use quorate_clock::{Instant, id128};
 use serde::Serialize;
 
 use super::measure::{self, Restarts};
@@ -79,7 +80,7 @@ pub async fn round(cluster: &mut Cluster, count: u64, writers: u64) -> KeysRow {
 
 /// Bytes by chance: a snapshot is compressed.
 fn value() -> Vec<u8> {
-    let pieces = std::iter::repeat_with(|| rand::random::<u128>().to_le_bytes());
+    let pieces = std::iter::repeat_with(|| id128().to_le_bytes());
     pieces.flatten().take(VALUE).collect()
 }
 

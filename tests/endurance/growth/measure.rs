@@ -1,10 +1,8 @@
 //! What is measured alike of resources and of keys: restarts, memory, elections.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::{fs, time::Duration};
 
+use quorate_clock::Instant;
 use reqwest::Method;
 use serde::Serialize;
 

@@ -5,9 +5,10 @@ use std::{
     fs::{self, File},
     path::Path,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use quorate_clock::Instant;
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::json;

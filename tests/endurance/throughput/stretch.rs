@@ -6,12 +6,14 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures_util::StreamExt;
 use lapin::{BasicProperties, Channel, options::BasicConsumeOptions, types::FieldTable};
 use parking_lot::Mutex;
+use quorate_clock::{Instant, chance};
+use rand::Rng;
 
 use super::{
     super::{
@@ -86,7 +88,7 @@ impl Bench {
     ) -> Result<Stretch, String> {
         let queue = subject.queue(work);
         self.broker.declare(&queue).await;
-        let mark = format!("{:08x}", rand::random::<u32>());
+        let mark = format!("{:08x}", chance().random::<u32>());
         let bodies: Vec<String> = (0..messages)
             .map(|n| format!("{:x<BYTES$}", format!("{mark} {n} ")))
             .collect();

@@ -5,7 +5,7 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use hyper::StatusCode;
@@ -14,6 +14,7 @@ use nix::{
     unistd::Pid,
 };
 use quorate::balancer;
+use quorate_clock::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::member::QUORATE;

@@ -4,7 +4,7 @@ use std::{
     fs,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Method, Request, StatusCode, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use quorate::balancer::{self, BalancerError};
+use quorate_clock::Instant;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -219,7 +220,7 @@ impl Client {
 /// Waits for a condition.
 pub async fn until(what: &str, condition: impl AsyncFn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
-    while !tokio::time::timeout_at(deadline.into(), condition())
+    while !tokio::time::timeout_at(deadline, condition())
         .await
         .unwrap_or(false)
     {

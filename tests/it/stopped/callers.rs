@@ -6,10 +6,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use reqwest::Method;
 use serde_json::Value;
 use tokio::{task::JoinSet, time::MissedTickBehavior};

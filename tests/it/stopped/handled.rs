@@ -1,9 +1,8 @@
 //! What a service saw of one channel's messages, through faults of the connector server.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Duration};
+
+use quorate_clock::Instant;
 
 use super::round::{Round, SENT_LATE};
 use crate::support::traffic::{

@@ -1,11 +1,9 @@
 //! A channel and an outgoing of IBM MQ, *against the stand-in*: what is shown is how Quorate
 //! behaves, not how IBM MQ does.
 
-use std::{
-    net::Ipv4Addr,
-    time::{Duration, Instant},
-};
+use std::{net::Ipv4Addr, time::Duration};
 
+use quorate_clock::Instant;
 use serde_json::json;
 
 use super::{

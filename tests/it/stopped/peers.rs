@@ -2,15 +2,16 @@
 //! take what comes, until they are told to end.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use quorate_clock::Instant;
 use zmq::{DONTWAIT, Error, Socket, SocketType};
 
 /// Between two messages of a sender.
@@ -94,7 +95,7 @@ pub fn dealer(name: &str, bind: bool, address: &str) -> Peer<Dealt> {
 
 fn deal(dealer: &Socket, name: &str, over: &dyn Fn() -> bool) -> Dealt {
     let (mut sent, mut again) = (BTreeSet::new(), 0);
-    let mut unanswered: HashMap<String, Instant> = HashMap::new();
+    let mut unanswered: BTreeMap<String, Instant> = BTreeMap::new();
     let send = |body: &str| match dealer.send_multipart([body, body], DONTWAIT) {
         Ok(()) => true,
         // No member is there, or none takes more.

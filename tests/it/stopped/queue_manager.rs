@@ -6,10 +6,11 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use mq_stand_in::{control::Control, descriptor};
+use quorate_clock::Instant;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -1,11 +1,9 @@
 //! One fault of the connector server, from everything in order to everything in order again.
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::{fmt, time::Duration};
 
 use nix::sys::signal::Signal;
+use quorate_clock::Instant;
 
 use super::callers::Callers;
 use crate::support::{

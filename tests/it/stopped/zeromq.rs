@@ -1,10 +1,8 @@
 //! Channels and outgoings of ZeroMQ, with plain peers over libzmq.
 
-use std::{
-    net::Ipv4Addr,
-    time::{Duration, Instant},
-};
+use std::{net::Ipv4Addr, time::Duration};
 
+use quorate_clock::Instant;
 use serde_json::{Value, json};
 use zmq::SocketType;
 

@@ -1,10 +1,8 @@
 //! HTTP calls with a deadline; one client per test process is enough.
 
-use std::{
-    sync::OnceLock,
-    time::{Duration, Instant},
-};
+use std::{sync::OnceLock, time::Duration};
 
+use quorate_clock::Instant;
 use reqwest::{Client, Method, Response};
 use serde_json::Value;
 

@@ -1,10 +1,8 @@
 //! Waiting for a condition, with a deadline and with what was seen last.
 
-use std::{
-    fmt::Display,
-    future::Future,
-    time::{Duration, Instant},
-};
+use std::{fmt::Display, future::Future, time::Duration};
+
+use quorate_clock::Instant;
 
 /// Polls `probe` until it gives `Ok`; panics with its last complaint after `limit`.
 pub async fn until<T, E, F, Fut>(what: &str, limit: Duration, mut probe: F) -> T

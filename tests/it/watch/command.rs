@@ -4,10 +4,11 @@ use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use serde_json::Value;
 
 use super::{MIB, put};

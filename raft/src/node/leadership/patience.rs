@@ -1,7 +1,6 @@
 //! For how long this member waits for a leader, or a leader for its quorum.
 
-use std::time::Instant;
-
+use quorate_clock::Instant;
 use tokio::sync::watch;
 
 use super::{Ballot, Tracker};

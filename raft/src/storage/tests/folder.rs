@@ -1,6 +1,8 @@
 //! Whose folder it is.
 
-use std::{fs, time::Instant};
+use std::fs;
+
+use quorate_clock::Instant;
 
 use super::*;
 

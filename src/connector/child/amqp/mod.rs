@@ -27,6 +27,8 @@ use lapin::{
     protocol::{AMQPErrorKind, AMQPSoftError},
     types::{FieldTable, ShortString},
 };
+use quorate_clock::chance;
+use rand::Rng;
 use serde::Deserialize;
 use tokio::{
     sync::Mutex,
@@ -74,7 +76,7 @@ impl Link for Amqp {
         let label = format!(
             "{label} {}-{:08x}",
             std::process::id(),
-            rand::random::<u32>()
+            chance().random::<u32>()
         );
         let (connection, name) = to.connect(&label).await?;
         let link = Amqp {

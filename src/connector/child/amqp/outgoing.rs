@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use quorate_clock::id128;
 use serde::Deserialize;
 
 use super::{
@@ -44,7 +45,7 @@ pub struct Sending {
 impl Sender for Sending {
     async fn send(&self, parcel: &Parcel) -> Sent {
         let id = match parcel.message_id.as_str() {
-            "" => format!("{:032x}", rand::random::<u128>()),
+            "" => format!("{:032x}", id128()),
             given => given.to_owned(),
         };
         let letter = match parcel::letter(&self.target, parcel, &id, &self.user) {

@@ -1,15 +1,13 @@
 //! What a caller sends, as an AMQP message: what the outgoing says, unless the parcel says
 //! otherwise.
 
-use std::{
-    collections::BTreeMap,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, time::UNIX_EPOCH};
 
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable, ShortString},
 };
+use quorate_clock::wall;
 use quorate_proto::connector::Header;
 
 use super::{super::link::Parcel, outgoing::Target, publisher::Letter};
@@ -52,7 +50,7 @@ pub fn letter(of: &Target, parcel: &Parcel, id: &str, user: &str) -> Result<Lett
         "" => of.content_type.as_deref(),
         said => Some(said),
     };
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    let since_1970 = wall().duration_since(UNIX_EPOCH);
     let now = since_1970.map_or(0, |since| since.as_secs());
     let expiration = given
         .number("expiration-ms", 0..=u64::from(u32::MAX))?

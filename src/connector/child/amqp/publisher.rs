@@ -33,9 +33,10 @@ use lapin::{
     types::ShortString,
 };
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
+    time::timeout_at,
 };
 
 use super::size;

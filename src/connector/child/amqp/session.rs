@@ -18,10 +18,11 @@ use lapin::{
     options::{BasicAckOptions, BasicCancelOptions, BasicNackOptions, BasicRejectOptions},
     types::ShortString,
 };
+use quorate_clock::Instant;
 use quorate_proto::connector::Reply;
 use tokio::{
     sync::Mutex,
-    time::{Instant, timeout, timeout_at},
+    time::{timeout, timeout_at},
 };
 
 use super::{

@@ -1,9 +1,10 @@
 //! What is sent, as a message of MQ.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use libmqm_default::MQMD2_DEFAULT;
 use libmqm_sys as mq;
+use quorate_clock::wall;
 use quorate_rfh2::{Class, Contents, Endian, Jms, NATIVE, Rfh2, Value};
 
 use super::{
@@ -59,7 +60,7 @@ pub fn ready(parcel: &Parcel, target: &Target) -> Result<Ready, String> {
         Format: format.map(|byte| byte as mq::MQCHAR),
         ..MQMD2_DEFAULT
     };
-    let sent_ms = SystemTime::now()
+    let sent_ms = wall()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0));
     let mut jms = Jms {

@@ -2,9 +2,10 @@
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use quorate_clock::Instant;
 use tokio::{sync::watch, time::sleep};
 
 use super::super::link::Trouble;

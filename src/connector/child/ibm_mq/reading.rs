@@ -16,10 +16,11 @@
 //! - The queue is open for exclusive input: while this handle lives nobody else gets from
 //!   it, whatever epoch they are of. The handle dies with the connection.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use libmqm_sys as mq;
+use quorate_clock::Instant;
 use tokio::sync::mpsc;
 use tracing::warn;
 

@@ -10,10 +10,11 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use libmqm_sys as mq;
+use quorate_clock::Instant;
 use tokio::sync::oneshot;
 
 use super::{

@@ -1,6 +1,8 @@
 //! A line in the log for what a peer can do as often as it likes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use quorate_clock::Instant;
 
 /// Between two lines of one kind.
 const PAUSE: Duration = Duration::from_secs(10);

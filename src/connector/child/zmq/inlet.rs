@@ -4,15 +4,11 @@
 //! slot is free again when the message is settled or given up. What there is no slot for
 //! waits in libzmq, whose queue has a bound too, and then at the peers.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, sync::Arc, thread, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use quorate_proto::connector::Header;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};

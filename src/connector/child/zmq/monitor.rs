@@ -6,8 +6,9 @@
 //! connects is of no use from then on, so it is closed and another opened. One that is bound
 //! goes on with its other peers.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use quorate_clock::Instant;
 use tracing::warn;
 use zmq::{Context, DONTWAIT, Error, PollEvents, PollItem, Socket, SocketEvent, SocketType};
 

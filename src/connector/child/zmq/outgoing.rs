@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
+use quorate_clock::id128;
 use quorate_proto::connector::{Header, Reply};
 use serde::Deserialize;
 use zmq::SocketType;
@@ -74,7 +75,7 @@ pub struct Outgoing {
 /// The frames of a parcel; an error says why it can't be sent.
 pub fn pack(kind: Kind, parcel: &Parcel, requests: &AtomicU32) -> Result<Outgoing, String> {
     let message_id = if parcel.message_id.is_empty() {
-        format!("{:032x}", rand::random::<u128>())
+        format!("{:032x}", id128())
     } else {
         parcel.message_id.clone()
     };

@@ -8,9 +8,11 @@ use std::{
     time::Duration,
 };
 
+use quorate_clock::{Instant, chance};
+use rand::Rng;
 use tokio::{
     sync::{Mutex, Semaphore, oneshot, watch},
-    time::{Instant, timeout, timeout_at},
+    time::{timeout, timeout_at},
 };
 
 use super::{
@@ -61,7 +63,7 @@ impl Sending {
             desk,
             room: Arc::new(Semaphore::new(UNITS)),
             // As libzmq does: another process' answers are for other requests.
-            requests: Arc::new(AtomicU32::new(rand::random())),
+            requests: Arc::new(AtomicU32::new(chance().random())),
             worker: Arc::new(Mutex::new(Some(worker))),
         })
     }

@@ -3,12 +3,10 @@
 //! The context is the socket's alone, so that its end is the end of everything: when it has
 //! been dropped, what was to go out is out or given up, and a bound address is free again.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Duration};
 
 use bytes::Bytes;
+use quorate_clock::Instant;
 use serde::Deserialize;
 use zmq::{Context, DONTWAIT, Error, PollEvents, PollItem, SNDMORE, SocketType};
 

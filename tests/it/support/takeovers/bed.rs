@@ -1,11 +1,9 @@
 //! Three members, a broker, a service, a channel behind each fence, and messages.
 
-use std::{
-    net::Ipv4Addr,
-    time::{Duration, Instant},
-};
+use std::{net::Ipv4Addr, time::Duration};
 
 use nix::unistd::Pid;
+use quorate_clock::Instant;
 use serde_json::{Value, json};
 
 use super::fenced::Fenced;

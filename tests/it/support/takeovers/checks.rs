@@ -1,9 +1,8 @@
 //! What must be true of a whole run.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
+
+use quorate_clock::Instant;
 
 use super::{
     bed::{Bed, FENCES, PREFETCH},

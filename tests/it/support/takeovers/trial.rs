@@ -1,8 +1,9 @@
 //! One fault and what came of it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use quorate_clock::Instant;
 use rand::{Rng, rngs::StdRng};
 use serde_json::Value;
 

@@ -5,10 +5,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use tokio::task::JoinHandle;
 
 use crate::support::rabbitmq::Rabbit;

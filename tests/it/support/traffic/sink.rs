@@ -9,11 +9,12 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap};
 use parking_lot::Mutex;
+use quorate_clock::Instant;
 use tokio::sync::watch;
 
 /// One call.
@@ -105,7 +106,7 @@ impl Sink {
                 }
             }
             looked = seen;
-            let changed = tokio::time::timeout_at(deadline.into(), count.changed()).await;
+            let changed = tokio::time::timeout_at(deadline, count.changed()).await;
             changed.ok()?.ok()?;
         }
     }

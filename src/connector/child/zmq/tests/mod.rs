@@ -4,9 +4,10 @@ mod channels;
 mod connections;
 mod outgoings;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_clock::Instant;
 use quorate_proto::connector::{Header, Reply};
 use serde_json::{Value, json};
 use tokio::time::timeout;

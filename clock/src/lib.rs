@@ -1,0 +1,16 @@
+//! Time and chance: the only place where Quorate reads a clock or draws a random number.
+//!
+//! Whatever measures, waits or draws does so by what is here, and `clippy.toml` forbids the
+//! ways around it. So everything in a process has one clock: what is stamped and what timers
+//! wait for is the same time, also where tokio's time is paused or is not the machine's.
+#![forbid(unsafe_code)]
+
+mod boot;
+mod chance;
+mod wall;
+
+pub use tokio::time::Instant;
+
+pub use boot::boot_nanos;
+pub use chance::{chance, id128};
+pub use wall::wall;

@@ -1,0 +1,106 @@
+//! The intents of one member whose end is still to come.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+
+/// What names an intent: its epoch, and a number that no second one of its member has.
+pub(super) type Ticket = (u64, u64);
+
+/// The open intents of one member. Another member of the same process has its own: what is
+/// open there says nothing of what is sent here.
+#[derive(Debug, Default)]
+pub struct OpenIntents {
+    /// How many tickets were drawn.
+    drawn: AtomicU64,
+    ends: Mutex<BTreeMap<Ticket, Ending>>,
+}
+
+/// What the end of an intent is going to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// It is being sent, or its outcome is being put into the log.
+    Open,
+    /// Nothing was sent for it, or is going to be: it is being withdrawn.
+    Withdrawn,
+}
+
+impl OpenIntents {
+    /// Opens a new intent of this epoch, until what is returned is dropped.
+    pub(super) fn begin(self: &Arc<Self>, epoch: u64) -> OpenIntent {
+        let ticket = (epoch, self.drawn.fetch_add(1, Ordering::Relaxed) + 1);
+        self.ends.lock().insert(ticket, Ending::Open);
+        OpenIntent {
+            all: self.clone(),
+            ticket,
+        }
+    }
+
+    /// Returns what the end of an intent of this member is going to be; `None` once it is
+    /// known.
+    pub(super) fn end(&self, ticket: Ticket) -> Option<Ending> {
+        self.ends.lock().get(&ticket).copied()
+    }
+}
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+pub(super) struct OpenIntent {
+    all: Arc<OpenIntents>,
+    ticket: Ticket,
+}
+
+impl OpenIntent {
+    /// Returns what names it.
+    pub(super) fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    /// Notes that nothing is sent for it.
+    pub(super) fn withdraw(&self) {
+        self.all.ends.lock().insert(self.ticket, Ending::Withdrawn);
+    }
+}
+
+impl Drop for OpenIntent {
+    fn drop(&mut self) {
+        self.all.ends.lock().remove(&self.ticket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intent_is_open_until_it_is_dropped() {
+        let intents = Arc::<OpenIntents>::default();
+        let (one, two) = (intents.begin(7), intents.begin(7));
+        let ticket = one.ticket();
+        assert_ne!(ticket, two.ticket());
+        assert_eq!(intents.end(ticket), Some(Ending::Open));
+        one.withdraw();
+        assert_eq!(intents.end(ticket), Some(Ending::Withdrawn));
+        assert_eq!(intents.end(two.ticket()), Some(Ending::Open));
+        drop(one);
+        assert_eq!(intents.end(ticket), None);
+    }
+
+    #[test]
+    fn intents_of_two_members_are_apart() {
+        let (here, there) = (Arc::<OpenIntents>::default(), Arc::<OpenIntents>::default());
+        let open = here.begin(7);
+        assert_eq!(there.end(open.ticket()), None);
+        // Each numbers its own, so both come to the same names.
+        let same = there.begin(7);
+        assert_eq!(same.ticket(), open.ticket());
+        drop(same);
+        assert_eq!(here.end(open.ticket()), Some(Ending::Open));
+    }
+}
