@@ -23,8 +23,9 @@
 //! What is answered here is handed to openraft all the same: it learns from it what is
 //! committed. Should it refuse it, none is answered here any more.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 
 use super::{Ballot, State, Tracker};
