@@ -12,7 +12,7 @@ use quorate_planted::{Mutant, VARIABLE};
 
 /// And which rule each of them breaks first.
 const BUGS: &[(Mutant, &[&str])] = &[
-    (Mutant::AnsweredByHabit, &["OneAtATime"]),
+    (Mutant::AnsweredByHabit, &["VotesTellAll", "OneAtATime"]),
     (Mutant::EpochNotIncreased, &["EpochsGrow"]),
     (
         Mutant::LeaseCheckRemoved,
