@@ -239,6 +239,7 @@ mod tests {
             ]
         );
     }
+
     #[test]
     fn nothing_is_judged_for_a_caller_that_has_gone() {
         let service = || json!({ "name": "a", "upstream": "http://127.0.0.1:9" });

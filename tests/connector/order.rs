@@ -69,8 +69,8 @@ async fn another_process(member: &Member, queue: &str, than: u32) {
     member.when(queue, "another process", another).await;
 }
 
-/// Stops the process, and again should it be continued: whoever ends a group of processes that
-/// has no shell any more has the kernel continue those of it that are stopped.
+/// Stops the process, and again should somebody continue it: that was seen twice, beside
+/// another suite, which signals processes too, and numbers of processes are used again.
 async fn hangs_until_replaced(member: &Member, queue: &str) {
     let pid = signal(member, queue, Signal::SIGSTOP);
     let stopping = async {

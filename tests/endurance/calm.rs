@@ -24,7 +24,7 @@ pub struct Options {
     #[arg(long, default_value_t = 30.0)]
     minutes: f64,
     /// The name of the report.
-    #[arg(long, default_value = "calm")]
+    #[arg(long, default_value = REPORT)]
     report: String,
     #[command(flatten)]
     volume: Volume,
@@ -32,6 +32,8 @@ pub struct Options {
     common: Common,
 }
 
+/// The report of a run as it is meant.
+const REPORT: &str = "calm";
 const LOOK: Duration = Duration::from_secs(10);
 
 /// What was seen at one look.
@@ -160,7 +162,15 @@ fn markdown(
     findings: &[String],
 ) -> String {
     let (minutes, promise) = (options.minutes, options.common.failover_ms);
-    let command = format!("make calm MINUTES={minutes}");
+    let volume = &options.volume;
+    let mut command = format!("make calm MINUTES={minutes}");
+    if options.report != REPORT {
+        let _ = write!(
+            command,
+            " ARGS=\"--report {} --value-bytes {} --keys {} --busy {}\"",
+            options.report, volume.value_bytes, volume.keys, volume.busy
+        );
+    }
     let mut text = report::head("Full load without a takeover", &command);
     let last = looks.last().cloned().unwrap_or_default();
     let [writes, requests, messages] = rates(&Look::default(), &last);
