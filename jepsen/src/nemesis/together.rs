@@ -36,6 +36,9 @@ pub fn apart(one: &str, other: &str) -> Option<&'static str> {
         ("power", "disk-full") => Some("each needs a disk of another kind"),
         ("slow-disk", "disk-full") => Some("what fills up is in memory, and never slow"),
         ("kill-majority" | "kill-all", other) if one != other && ends(other) => Some(DEAD),
+        ("kill-majority" | "kill-all", "latency") => {
+            Some("nothing goes through links between which all but one are dead")
+        }
         ("power", "storm") => Some(DEAD),
         ("rabbit-held", other) if ends(other) || other == "rabbit" => Some(DEAD),
         ("promises-differ" | "promise-changes", other) if ends(other) => {
@@ -102,6 +105,7 @@ mod tests {
         assert!(apart("flap", "partition").is_some() && apart("flap", "loss").is_none());
         assert!(apart("forge-death", "kill").is_some());
         assert!(apart("forge-death", "forge-death").is_none());
+        assert!(apart("kill-majority", "latency").is_some());
         assert!(apart("latency", "kill").is_none() && apart("kill", "partition").is_none());
         assert!(named("kill").is_ok() && named("none").is_err());
         assert!(together(&["kill", "partition"]).is_ok());
