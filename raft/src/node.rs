@@ -86,8 +86,8 @@ pub(crate) struct Inner {
     pub(crate) room: ProposalRoom,
     /// Snapshots that may be coming in.
     pub(crate) incoming: Semaphore,
-    /// Heartbeats that are answered and that openraft may still have.
-    pub(crate) heartbeats: Arc<Semaphore>,
+    /// Since when openraft has had a heartbeat that is answered already, while it has one.
+    pub(crate) heartbeat: Mutex<Option<Instant>>,
     /// Held while this member, as leader, changes the membership.
     pub(crate) changes: tokio::sync::Mutex<()>,
     pub(crate) members: watch::Sender<Members>,

@@ -46,8 +46,8 @@ impl raft_server::Raft for PeerServer {
         let ballot = ballot_of(&request.vote);
         if request.entries.is_empty() {
             self.node.covers(lease, at).await?;
-            if self.node.tracker.answers(ballot, at, lease) {
-                self.node.hand_on(request);
+            if !self.node.keeps_heartbeat(at) && self.node.tracker.answers(ballot, at, lease) {
+                self.node.hand_on(request, at);
                 return Ok(Response::new(accepted(append_response::Outcome::Success(
                     true,
                 ))));
@@ -256,12 +256,23 @@ impl Inner {
         covered.map_err(|e| Status::unavailable(format!("the lease can't be written down: {e}")))
     }
 
+    /// Whether openraft has kept a heartbeat for so long that it does not take anything down.
+    fn keeps_heartbeat(&self, now: Instant) -> bool {
+        let most = self.pace().patience.failover;
+        let since = *self.heartbeat.lock();
+        since.is_some_and(|since| now.saturating_duration_since(since) > most)
+    }
+
     /// Gives openraft a heartbeat that is answered already, unless it has another of them: it
     /// may wait for the disk with it, and the next ones say no less.
-    fn hand_on(self: &Arc<Self>, heartbeat: AppendEntriesRequest<Types>) {
-        let Ok(one) = self.heartbeats.clone().try_acquire_owned() else {
-            return;
-        };
+    fn hand_on(self: &Arc<Self>, heartbeat: AppendEntriesRequest<Types>, at: Instant) {
+        {
+            let mut since = self.heartbeat.lock();
+            if since.is_some() {
+                return;
+            }
+            *since = Some(at);
+        }
         let node = self.clone();
         tokio::spawn(async move {
             let ballot = ballot_of(&heartbeat.vote);
@@ -269,7 +280,7 @@ impl Inner {
             if !matches!(answer, Ok(AppendEntriesResponse::Success)) {
                 node.tracker.doubts(ballot);
             }
-            drop(one);
+            *node.heartbeat.lock() = None;
         });
     }
 }

@@ -277,7 +277,9 @@ impl Tracker {
     /// This member is about to ask for votes in `term`.
     pub(crate) fn campaigns(&self, term: u64, reason: Reason, began: Instant) {
         let mut state = self.state.lock();
-        state.doubt_before(term);
+        // Of a later one than was looked at, openraft stands in the next.
+        let next = state.ballot.term + 1;
+        state.doubt_before(term.max(next));
         state.involved = true;
         state.campaign = match state.campaign.filter(|c| c.term == term) {
             // Who was asked by the leader needs no death, and after a death no timer.

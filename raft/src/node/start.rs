@@ -116,7 +116,7 @@ impl Node {
             liveness: Liveness::new(),
             room: ProposalRoom::new(),
             incoming: Semaphore::new(MAX_INCOMING),
-            heartbeats: Arc::new(Semaphore::new(1)),
+            heartbeat: Mutex::default(),
             changes: tokio::sync::Mutex::new(()),
             members: watch::Sender::new(Vec::new()),
             strain,

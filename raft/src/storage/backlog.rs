@@ -20,8 +20,8 @@ use super::{
     types::{Entry, LogId, Proposal},
 };
 
-/// The most that may wait, in KiB; a single append may be larger.
-const ROOM: u32 = 64 << 10;
+/// The most that may wait, in KiB; a single append may be larger, and takes one at least.
+pub(super) const ROOM: u32 = 64 << 10;
 
 /// What an entry takes beside its command, in bytes.
 const ENTRY: usize = 64;
@@ -38,10 +38,23 @@ pub(super) struct Backlog {
 struct Said {
     /// Those that RocksDB may not have, in order and without a hole.
     entries: VecDeque<Entry>,
+    /// How many entries were handed over and are not written, purged ones among them.
+    handed: usize,
     /// The last that was purged since the log was opened.
     purged: Option<LogId>,
     /// What was said to be committed since then.
     committed: Option<Option<LogId>>,
+    /// What of the two RocksDB does not have.
+    unwritten: Unwritten,
+}
+
+/// What is to be written beside entries, whenever something is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Unwritten {
+    /// The last entry that is purged.
+    pub(super) purged: Option<LogId>,
+    /// What is committed.
+    pub(super) committed: Option<Option<LogId>>,
 }
 
 impl Backlog {
@@ -62,23 +75,46 @@ impl Backlog {
 
     /// Entries that are to be read from now on.
     pub(super) fn append(&self, entries: &[Entry]) {
-        self.said.lock().entries.extend(entries.iter().cloned());
+        let mut said = self.said.lock();
+        said.handed += entries.len();
+        said.entries.extend(entries.iter().cloned());
     }
 
-    /// RocksDB has the entries up to here.
-    pub(super) fn written(&self, upto: LogId) {
-        self.said.lock().forget(upto);
+    /// RocksDB has `count` more entries, up to here.
+    pub(super) fn written(&self, upto: LogId, count: usize) {
+        let mut said = self.said.lock();
+        said.handed -= count;
+        said.forget(upto);
     }
 
     /// Nothing up to here is to be read from now on, whether RocksDB has it yet or not.
     pub(super) fn purge(&self, upto: LogId) {
         let mut said = self.said.lock();
         said.purged = said.purged.max(Some(upto));
+        said.unwritten.purged = said.purged;
         said.forget(upto);
     }
 
     pub(super) fn commit(&self, committed: Option<LogId>) {
-        self.said.lock().committed = Some(committed);
+        let mut said = self.said.lock();
+        said.committed = Some(committed);
+        said.unwritten.committed = Some(committed);
+    }
+
+    /// What is to be written beside `count` entries up to `last`; it counts as written from now
+    /// on. What is said of entries that come later is left: a log that says that something is
+    /// committed has it, and what is purged is not written after that.
+    pub(super) fn take_unwritten(&self, last: Option<LogId>, count: usize) -> Unwritten {
+        let mut said = self.said.lock();
+        let all = said.handed == count;
+        let ready = |id: &LogId| all || last.is_some_and(|last| id.index <= last.index);
+        let unwritten = &mut said.unwritten;
+        Unwritten {
+            purged: unwritten.purged.take_if(|id| ready(id)),
+            committed: unwritten
+                .committed
+                .take_if(|id| id.as_ref().is_none_or(ready)),
+        }
     }
 
     pub(super) fn committed(&self, db: &Db) -> io::Result<Option<LogId>> {
@@ -114,35 +150,48 @@ impl Backlog {
         let Some((start, end)) = db::bounds(range) else {
             return Ok(Vec::new());
         };
-        let (start, behind) = self.said.lock().behind(start, end, max_bytes);
-        let Some(first) = behind.first().map(|entry| entry.log_id.index) else {
-            return match end {
-                Some(end) => db.entries(start..end, max_bytes),
-                None => db.entries(start.., max_bytes),
+        loop {
+            let (start, behind) = self.said.lock().behind(start, end, max_bytes);
+            let Some(first) = behind.first().map(|entry| entry.log_id) else {
+                return match end {
+                    Some(end) => db.entries(start..end, max_bytes),
+                    None => db.entries(start.., max_bytes),
+                };
             };
-        };
-        if first <= start {
-            return Ok(behind);
-        }
-        let mut entries = db.entries(start..first, max_bytes)?;
-        match entries.last().map(|last| last.log_id.index + 1) {
-            Some(next) if next < first => return Ok(entries),
-            None if !db.begins_after(start)? => return Err(db::hole(start, first)),
-            _ => (),
-        }
-        let mut bytes: usize = entries.iter().map(size).sum();
-        for entry in behind {
-            bytes += size(&entry);
-            if bytes > max_bytes && !entries.is_empty() {
-                break;
+            if first.index <= start {
+                return Ok(behind);
             }
-            entries.push(entry);
+            let mut entries = db.entries(start..first.index, max_bytes)?;
+            match entries.last().map(|last| last.log_id.index + 1) {
+                Some(next) if next < first.index => return Ok(entries),
+                None if !db.begins_after(start)? => {
+                    // What was looked at here may have been truncated since, and what is before
+                    // it with it.
+                    if self.said.lock().first() != Some(first) {
+                        continue;
+                    }
+                    return Err(db::hole(start, first.index));
+                }
+                _ => (),
+            }
+            let mut bytes: usize = entries.iter().map(size).sum();
+            for entry in behind {
+                bytes += size(&entry);
+                if bytes > max_bytes && !entries.is_empty() {
+                    break;
+                }
+                entries.push(entry);
+            }
+            return Ok(entries);
         }
-        Ok(entries)
     }
 }
 
 impl Said {
+    fn first(&self) -> Option<LogId> {
+        self.entries.front().map(|entry| entry.log_id)
+    }
+
     fn forget(&mut self, upto: LogId) {
         let known = |entry: &Entry| entry.log_id.index <= upto.index;
         while self.entries.front().is_some_and(known) {

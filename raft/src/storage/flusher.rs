@@ -26,20 +26,27 @@ use quorate_planted::{Mutant, planted};
 use rocksdb::WriteBatch;
 use tokio::{
     runtime,
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     time,
 };
 
 use super::{
     acknowledged::{Acknowledged, AcknowledgedFile, LAG},
-    backlog::Room,
+    backlog::{ROOM, Room},
     db, keys,
     reader::LogReader,
     types::{Entry, LogId, Types, Vote},
 };
 
-/// Appends that may wait for the disk before the next one has to wait for its turn.
-const QUEUE: usize = 4096;
+/// Appends that may wait for the disk: each takes some of the backlog's room, which is over
+/// before this is.
+const QUEUE: usize = ROOM as usize + 64;
+
+/// Jobs that are done together.
+const GROUP: usize = 4096;
 
 /// Something to be written.
 pub(super) enum Job {
@@ -50,10 +57,8 @@ pub(super) enum Job {
         room: Room,
         flushed: IOFlushed<Types>,
     },
-    /// What is committed; it may be lost again.
-    Committed(Option<LogId>),
-    /// Nothing up to here is needed any more; that may be lost again.
-    Purge(LogId),
+    /// Nothing but what the backlog has to be written beside entries; it may be lost again.
+    Beside,
     /// A vote, which lasts once it is under the mark.
     Voted {
         vote: Vote,
@@ -104,7 +109,16 @@ impl Flusher {
     /// Hands a job over; waits while the queue is full.
     pub(super) async fn send(&self, job: Job) -> io::Result<()> {
         let sent = self.0.send(job).await;
-        sent.map_err(|_| io::Error::other("the thread that writes the log to disk has ended"))
+        sent.map_err(|_| ended())
+    }
+
+    /// Has what the backlog keeps beside entries written, and waits for nothing: where the queue
+    /// is full, it goes with what is in it.
+    pub(super) fn rouse(&self) -> io::Result<()> {
+        match self.0.try_send(Job::Beside) {
+            Ok(()) | Err(TrySendError::Full(_)) => Ok(()),
+            Err(TrySendError::Closed(_)) => Err(ended()),
+        }
     }
 
     /// Hands over a job that is answered, and waits for the answer.
@@ -114,12 +128,12 @@ impl Flusher {
     ) -> io::Result<()> {
         let (done, answer) = oneshot::channel();
         self.send(job(done)).await?;
-        answer.await.unwrap_or_else(|_| {
-            Err(io::Error::other(
-                "the thread that writes the log to disk has ended",
-            ))
-        })
+        answer.await.unwrap_or_else(|_| Err(ended()))
     }
+}
+
+fn ended() -> io::Error {
+    io::Error::other("the thread that writes the log to disk has ended")
 }
 
 struct State {
@@ -155,7 +169,7 @@ impl State {
                 break;
             };
             group.push(first);
-            while group.len() < QUEUE
+            while group.len() < GROUP
                 && let Ok(job) = queue.try_recv()
             {
                 group.push(job);
@@ -204,14 +218,14 @@ impl State {
                     let _ = done.send(result);
                 }
                 // Whoever appends next is told.
-                Job::Committed(_) | Job::Purge(_) => (),
+                Job::Beside => (),
             }
         }
     }
 
     fn write(&mut self, waiting: &[Job]) -> io::Result<()> {
         let mut batch = WriteBatch::default();
-        let (mut last, mut given) = (None, false);
+        let (mut last, mut count, mut given) = (None, 0, false);
         let mut mark = self.mark;
         for job in waiting {
             match job {
@@ -220,14 +234,7 @@ impl State {
                         db::put_entry(&mut batch, entry);
                         last = Some(entry.log_id);
                     }
-                }
-                Job::Committed(Some(id)) => db::put_log_id(&mut batch, keys::COMMITTED, id),
-                Job::Committed(None) => batch.delete(keys::COMMITTED),
-                Job::Purge(upto) => {
-                    // One write that says what is purged and deletes it: a crash leaves both
-                    // or neither.
-                    db::put_log_id(&mut batch, keys::PURGED, upto);
-                    batch.delete_range(keys::entry(0), keys::entry(upto.index + 1));
+                    count += entries.len();
                 }
                 Job::Voted { vote, .. } => {
                     db::put_vote(&mut batch, vote);
@@ -235,12 +242,24 @@ impl State {
                     given |= known != Some(vote.leader_id);
                     mark.vote = Some(*vote);
                 }
-                Job::Truncate { .. } => (),
+                Job::Truncate { .. } | Job::Beside => (),
             }
+        }
+        let beside = self.log.backlog.take_unwritten(last, count);
+        match beside.committed {
+            Some(Some(id)) => db::put_log_id(&mut batch, keys::COMMITTED, &id),
+            Some(None) => batch.delete(keys::COMMITTED),
+            None => (),
+        }
+        if let Some(upto) = beside.purged {
+            // After the entries, of which some may be meant. One write that says what is purged
+            // and deletes it: a crash leaves both or neither.
+            db::put_log_id(&mut batch, keys::PURGED, &upto);
+            batch.delete_range(keys::entry(0), keys::entry(upto.index + 1));
         }
         self.log.db.write(batch)?;
         if let Some(last) = last {
-            self.log.backlog.written(last);
+            self.log.backlog.written(last, count);
             let unsynced =
                 planted(Mutant::LogNotSynced) && self.synced.elapsed() < Duration::from_secs(1);
             if !unsynced {

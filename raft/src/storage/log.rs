@@ -73,7 +73,7 @@ impl RaftLogStorage<Types> for LogStore {
     /// Needs no fsync: what is lost is learnt again from the leader.
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         self.reader.backlog.commit(committed);
-        self.flusher.send(Job::Committed(committed)).await
+        self.flusher.rouse()
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
@@ -113,6 +113,6 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
         self.reader.backlog.purge(upto);
-        self.flusher.send(Job::Purge(upto)).await
+        self.flusher.rouse()
     }
 }

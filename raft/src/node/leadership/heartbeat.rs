@@ -6,22 +6,25 @@
 //! a heartbeat needs no disk: that this member has given its vote to nobody later. So one is
 //! answered by the tracker where
 //! 1. openraft has accepted an append of this leader in this process. So this vote is the one
-//!    that it holds and has on disk, and the log has what the heartbeat takes for granted: a
-//!    process that came back with less has accepted nothing yet.
+//!    that it holds and has on disk. Whether the log has what the heartbeat takes for granted is
+//!    looked at behind the answer; the log's own appends tell a leader that it hasn't.
 //! 2. its vote can't have changed since. It changes
 //!    - by a vote for another, which the tracker learns before the answer to the candidate
 //!      leaves, under the lock under which heartbeats are answered. So an answer is either from
 //!      before, and among what the vote tells of leases (see [`crate::votes`]), or not given;
 //!      and nobody is elected, and can have written what a reader would miss, by a vote that
 //!      has not left.
-//!    - by standing itself, which the tracker learns before openraft does. From then on none of
-//!      an earlier term is answered here, whatever becomes of it.
+//!    - by standing itself, which the tracker learns before openraft does, and once more before
+//!      a request for votes leaves. From then on none of an earlier term is answered here,
+//!      whatever becomes of it.
 //!    - by an append of a later leader, which the tracker learns before openraft too. (Whoever
 //!      did not vote for that leader may answer another as long as he likes: a quorum that
 //!      answers shares a member with the one that voted.)
 //!
 //! What is answered here is handed to openraft all the same: it learns from it what is
-//! committed. Should it refuse it, none is answered here any more.
+//! committed. Should it refuse it, none is answered here any more. Should it keep it for longer
+//! than the promise, its disk or it itself stands still: a member that takes nothing down is
+//! not to be counted among those that keep a leader in office, who may reach no others.
 
 use std::time::Duration;
 

@@ -121,3 +121,29 @@ async fn what_may_wait_is_bounded_and_an_append_waits_for_room() {
     while jobs.try_recv().is_ok() {}
     append_unflushed(&mut log, vec![command(1, 5, vec![7; 80 << 20])]).await;
 }
+
+#[tokio::test]
+async fn what_is_said_of_entries_is_not_written_before_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut opened = open_new(dir.path());
+    append(&mut opened.log, commands(1, 0..10)).await;
+    let (mut log, mut jobs) = standing_still(&opened);
+    append_unflushed(&mut log, commands(1, 10..15)).await;
+    append_unflushed(&mut log, commands(1, 15..20)).await;
+    log.save_committed(Some(log_id(1, 17))).await.unwrap();
+    log.purge(log_id(1, 16)).await.unwrap();
+    let db = log.reader().db;
+    let mut next = async || {
+        let job = jobs.recv().await.unwrap();
+        opened.log.flusher().send(job).await.unwrap();
+        // Whatever was handed over before it is done when a vote is.
+        opened.log.save_vote(&Vote::new(1, 1)).await.unwrap();
+        (db.committed().unwrap(), db.purged().unwrap())
+    };
+    assert_eq!(next().await, (None, None));
+    let both = (Some(log_id(1, 17)), Some(log_id(1, 16)));
+    assert_eq!(next().await, both);
+    assert_eq!(db.entries(.., usize::MAX).unwrap(), commands(1, 17..20));
+    assert_eq!(entries(&log, ..), commands(1, 17..20));
+    assert_eq!(next().await, both);
+}
