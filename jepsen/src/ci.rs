@@ -38,8 +38,6 @@ const RUNS: &[Listed] = &[
     ),
     listed("no-leader-with-one-link", "register", "stranded", 114, 12),
     listed("steady-from-afar", "register", "far", 5, 15),
-    listed("calm-on-thin-links", "large", "thin", 1, 14),
-    listed("calm-with-a-slow-disk", "register", "slow-disk", 11, 14),
     listed("messages-through-kills", "queue", "kill-leader", 105, 20),
     listed("reigns-through-restarts", "election", "storm", 106, 15),
     listed("one-catalog", "config", "kill+partition", 107, 20),

@@ -5,9 +5,10 @@
 //!
 //! A leader that reaches some members but no quorum keeps them from electing another for as
 //! long as they hear it, and takes no writes meanwhile. So once its patience is over without
-//! an answer of a quorum it falls silent: for twice its patience, in which whoever still heard
-//! it can elect another, and then in turn is heard and silent for so long, so that it is
-//! found again by members that have come back.
+//! an answer of a quorum it falls silent, for three times its patience: whoever still heard it
+//! stands by it for one, and, should nobody else have as long a log, stands for election within
+//! another, and has to be elected before it hears the leader again. Then it is heard for two
+//! and silent for three in turn, so that it is found again by members that have come back.
 //!
 //! What counts is the time in which it asked and nobody answered, and not one in which it
 //! stood still itself (a stopped process, a frozen machine): it was silent enough then, and
@@ -73,13 +74,17 @@ impl Unanswered {
     }
 }
 
+/// How long a leader without a quorum is silent, and then heard, in turn; in its patience.
+const SILENT: u32 = 3;
+const HEARD: u32 = 2;
+
 /// Whether a leader may let itself be heard to which no quorum has answered for `unanswered`.
 fn may_be_heard(unanswered: Duration, patience: Duration) -> bool {
-    let turn = 2 * patience;
-    match unanswered.checked_sub(patience) {
-        None => true,
-        Some(beyond) => (beyond.as_nanos() / turn.as_nanos().max(1)) % 2 == 1,
-    }
+    let Some(beyond) = unanswered.checked_sub(patience) else {
+        return true;
+    };
+    let whole = (patience * (SILENT + HEARD)).as_nanos().max(1);
+    beyond.as_nanos() % whole >= (patience * SILENT).as_nanos()
 }
 
 impl Inner {
@@ -145,9 +150,9 @@ mod tests {
     fn a_leader_without_a_quorum_is_silent_and_heard_in_turn() {
         let heard = |ms: u32| may_be_heard(ms * MS, 100 * MS);
         assert!(heard(0) && heard(99));
-        assert!(!heard(100) && !heard(299));
-        assert!(heard(300) && heard(499));
-        assert!(!heard(500) && !heard(699));
-        assert!(heard(700));
+        assert!(!heard(100) && !heard(399));
+        assert!(heard(400) && heard(599));
+        assert!(!heard(600) && !heard(899));
+        assert!(heard(900));
     }
 }
