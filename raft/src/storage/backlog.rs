@@ -30,12 +30,12 @@ const ENTRY: usize = 64;
 pub(super) type Room = OwnedSemaphorePermit;
 
 pub(super) struct Backlog {
-    said: Mutex<Said>,
+    state: Mutex<BacklogState>,
     room: Arc<Semaphore>,
 }
 
 #[derive(Default)]
-struct Said {
+struct BacklogState {
     /// Those that RocksDB may not have, in order and without a hole.
     entries: VecDeque<Entry>,
     /// How many entries were handed over and are not written, purged ones among them.
@@ -60,7 +60,7 @@ pub(super) struct Unwritten {
 impl Backlog {
     pub(super) fn new() -> Backlog {
         Backlog {
-            said: Mutex::default(),
+            state: Mutex::default(),
             room: Arc::new(Semaphore::new(ROOM as usize)),
         }
     }
@@ -75,40 +75,40 @@ impl Backlog {
 
     /// Entries that are to be read from now on.
     pub(super) fn append(&self, entries: &[Entry]) {
-        let mut said = self.said.lock();
-        said.handed += entries.len();
-        said.entries.extend(entries.iter().cloned());
+        let mut state = self.state.lock();
+        state.handed += entries.len();
+        state.entries.extend(entries.iter().cloned());
     }
 
     /// RocksDB has `count` more entries, up to here.
     pub(super) fn written(&self, upto: LogId, count: usize) {
-        let mut said = self.said.lock();
-        said.handed -= count;
-        said.forget(upto);
+        let mut state = self.state.lock();
+        state.handed -= count;
+        state.forget(upto);
     }
 
     /// Nothing up to here is to be read from now on, whether RocksDB has it yet or not.
     pub(super) fn purge(&self, upto: LogId) {
-        let mut said = self.said.lock();
-        said.purged = said.purged.max(Some(upto));
-        said.unwritten.purged = said.purged;
-        said.forget(upto);
+        let mut state = self.state.lock();
+        state.purged = state.purged.max(Some(upto));
+        state.unwritten.purged = state.purged;
+        state.forget(upto);
     }
 
     pub(super) fn commit(&self, committed: Option<LogId>) {
-        let mut said = self.said.lock();
-        said.committed = Some(committed);
-        said.unwritten.committed = Some(committed);
+        let mut state = self.state.lock();
+        state.committed = Some(committed);
+        state.unwritten.committed = Some(committed);
     }
 
     /// What is to be written beside `count` entries up to `last`; it counts as written from now
     /// on. What is said of entries that come later is left: a log that says that something is
     /// committed has it, and what is purged is not written after that.
     pub(super) fn take_unwritten(&self, last: Option<LogId>, count: usize) -> Unwritten {
-        let mut said = self.said.lock();
-        let all = said.handed == count;
+        let mut state = self.state.lock();
+        let all = state.handed == count;
         let ready = |id: &LogId| all || last.is_some_and(|last| id.index <= last.index);
-        let unwritten = &mut said.unwritten;
+        let unwritten = &mut state.unwritten;
         Unwritten {
             purged: unwritten.purged.take_if(|id| ready(id)),
             committed: unwritten
@@ -118,20 +118,20 @@ impl Backlog {
     }
 
     pub(super) fn committed(&self, db: &Db) -> io::Result<Option<LogId>> {
-        let said = self.said.lock().committed;
-        said.map_or_else(|| db.committed(), Ok)
+        let committed = self.state.lock().committed;
+        committed.map_or_else(|| db.committed(), Ok)
     }
 
     pub(super) fn purged(&self, db: &Db) -> io::Result<Option<LogId>> {
-        let said = self.said.lock().purged;
-        Ok(said.max(db.purged()?))
+        let purged = self.state.lock().purged;
+        Ok(purged.max(db.purged()?))
     }
 
     /// The last entry; what was purged doesn't count.
     pub(super) fn last(&self, db: &Db) -> io::Result<Option<LogId>> {
         let (last, purged) = {
-            let said = self.said.lock();
-            (said.entries.back().map(|entry| entry.log_id), said.purged)
+            let state = self.state.lock();
+            (state.entries.back().map(|entry| entry.log_id), state.purged)
         };
         let last = match last {
             Some(last) => Some(last),
@@ -151,7 +151,7 @@ impl Backlog {
             return Ok(Vec::new());
         };
         loop {
-            let (start, behind) = self.said.lock().behind(start, end, max_bytes);
+            let (start, behind) = self.state.lock().behind(start, end, max_bytes);
             let Some(first) = behind.first().map(|entry| entry.log_id) else {
                 return match end {
                     Some(end) => db.entries(start..end, max_bytes),
@@ -167,7 +167,7 @@ impl Backlog {
                 None if !db.begins_after(start)? => {
                     // What was looked at here may have been truncated since, and what is before
                     // it with it.
-                    if self.said.lock().first() != Some(first) {
+                    if self.state.lock().first() != Some(first) {
                         continue;
                     }
                     return Err(db::hole(start, first.index));
@@ -187,7 +187,7 @@ impl Backlog {
     }
 }
 
-impl Said {
+impl BacklogState {
     fn first(&self) -> Option<LogId> {
         self.entries.front().map(|entry| entry.log_id)
     }

@@ -17,6 +17,15 @@ fn standing_still(opened: &Opened) -> (LogStore, mpsc::Receiver<Job>) {
     (LogStore::new(opened.log.reader(), flusher), jobs)
 }
 
+/// The same with ten entries written, and ten more that are not, in two jobs.
+async fn half_written(opened: &mut Opened) -> (LogStore, mpsc::Receiver<Job>) {
+    append(&mut opened.log, commands(1, 0..10)).await;
+    let (mut log, jobs) = standing_still(opened);
+    append_unflushed(&mut log, commands(1, 10..15)).await;
+    append_unflushed(&mut log, commands(1, 15..20)).await;
+    (log, jobs)
+}
+
 async fn append_unflushed(log: &mut LogStore, entries: Vec<Entry>) {
     let (done, _) = Types::oneshot();
     timeout(DEADLINE, log.append(entries, IOFlushed::signal(done)))
@@ -33,10 +42,7 @@ fn indexes(entries: &[Entry]) -> Vec<u64> {
 async fn what_is_not_written_yet_is_read_behind_what_is() {
     let dir = tempfile::tempdir().unwrap();
     let mut opened = open_new(dir.path());
-    append(&mut opened.log, commands(1, 0..10)).await;
-    let (mut log, mut jobs) = standing_still(&opened);
-    append_unflushed(&mut log, commands(1, 10..15)).await;
-    append_unflushed(&mut log, commands(1, 15..20)).await;
+    let (mut log, mut jobs) = half_written(&mut opened).await;
 
     assert_eq!(entries(&log, ..), commands(1, 0..20));
     assert_eq!(entries(&log, 3..12), commands(1, 3..12));
@@ -126,10 +132,7 @@ async fn what_may_wait_is_bounded_and_an_append_waits_for_room() {
 async fn what_is_said_of_entries_is_not_written_before_them() {
     let dir = tempfile::tempdir().unwrap();
     let mut opened = open_new(dir.path());
-    append(&mut opened.log, commands(1, 0..10)).await;
-    let (mut log, mut jobs) = standing_still(&opened);
-    append_unflushed(&mut log, commands(1, 10..15)).await;
-    append_unflushed(&mut log, commands(1, 15..20)).await;
+    let (mut log, mut jobs) = half_written(&mut opened).await;
     log.save_committed(Some(log_id(1, 17))).await.unwrap();
     log.purge(log_id(1, 16)).await.unwrap();
     let db = log.reader().db;
