@@ -7,6 +7,7 @@ mod birth;
 mod deaths;
 mod failover;
 mod group;
+mod hang;
 mod kills;
 mod links;
 mod machine;
