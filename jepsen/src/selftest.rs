@@ -52,6 +52,7 @@ pub const MUTANTS: &[Mutant] = &[
     product("lease-too-long", "mutex", "partition-leader", 15),
     product("wall-clock-lease", "mutex", "clock+partition-leader", 30),
     product("takeover-without-wait", "mutex", "forge-death", 30),
+    product("promise-by-member", "mutex", "promises-differ", 30),
     product("gateway-ignores-epochs", "mutex", "pause-leader", 24),
     product("acked-before-service", "queue", "pause-leader", 20),
     product("watch-drops-event", "watch", "kill", 12),

@@ -73,6 +73,8 @@ mutants! {
         "A new connector server does not wait until the lease of the one before is over, whatever the fence."
     LeaseLengthIgnored "lease-length-ignored"
         "A voter reckons with its own lease, and not with the one that the leader says it has."
+    PromiseByMember "promise-by-member"
+        "Each member keeps the promise that its own settings name, and reckons with its own lease."
     AnsweredByHabit "answered-by-habit"
         "A voter answers heartbeats of a leader as before, after it has voted for another."
     ReleasedEpochActs "released-epoch-acts"

@@ -22,7 +22,8 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use imbl::OrdMap;
 use metrics::gauge;
 use quorate_clock::Instant;
-use quorate_raft::{MemberId, ProposeError};
+use quorate_planted::{Mutant, planted};
+use quorate_raft::{MemberId, ProposeError, Timing};
 use tokio::time::sleep_until;
 
 pub use record::FailoverRecord;
@@ -119,6 +120,11 @@ impl FailoverKeeper {
         let mut states = self.cluster.watch_state();
         let mut leadership = self.cluster.node().leadership();
         let mut members = self.cluster.node().watch_members();
+        let own = Timing::from_failover_ms(self.failover_ms).ok();
+        let own = own.filter(|_| planted(Mutant::PromiseByMember));
+        if let Some(own) = own {
+            self.cluster.node().set_pace(own.into());
+        }
         loop {
             let now = seen(&states.borrow_and_update());
             let leads = leadership.borrow_and_update().leading;
@@ -126,7 +132,7 @@ impl FailoverKeeper {
             self.tell_differing(&now, &mut differing);
             let again = match &now.0 {
                 Some(promise) => {
-                    if member.follow(promise, Instant::now()) {
+                    if member.follow(promise, Instant::now()) && own.is_none() {
                         self.cluster.node().set_pace(member.record.pace());
                     }
                     self.advance(promise, &member, &mut written, leads).await
