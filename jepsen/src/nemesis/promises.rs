@@ -46,8 +46,8 @@ async fn is_cut_off(bed: &Bed, who: u64) -> Result<String, String> {
     }
 }
 
-/// One member's settings name a promise two and a half times as long as the others' do, and
-/// that member leads when it is cut off.
+/// One member's settings name a promise five times as long as the others' do, and that member
+/// leads when it is cut off.
 #[derive(Default)]
 pub struct Differ {
     /// Who has other settings, and those that it had.
@@ -114,7 +114,7 @@ impl Nemesis for Differ {
         let member = bed.cluster.member(who);
         let told = |error: std::io::Error| error.to_string();
         let before = fs::read_to_string(member.config()).map_err(told)?;
-        let [short, long] = [2, 5].map(|halves| bed.plan.failover_ms * halves / 2);
+        let (short, long) = (bed.plan.failover_ms, bed.plan.failover_ms * 5);
         fs::write(member.config(), with_promise(&before, long)).map_err(told)?;
         self.changed = Some((who, before));
         restart(member).await?;
