@@ -98,12 +98,6 @@ impl Timing {
         self.election_min - Duration::from_millis(1)
     }
 
-    /// How long after a heartbeat that is not answered yet it is sent again: a few times until
-    /// it is given up.
-    pub(crate) fn heartbeat_again(&self) -> Duration {
-        self.heartbeat.max(self.answer() / 4)
-    }
-
     /// The longest steady round trip with which a leader keeps its lease. One heartbeat is
     /// under way at a time: when its answer comes the next one leaves, and the lease must last
     /// until that is answered too. It runs from when the first was due, up to a period before

@@ -2,11 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use futures_util::{
-    Stream, StreamExt,
-    future::BoxFuture,
-    stream::{BoxStream, FuturesUnordered},
-};
+use futures_util::{Stream, future::BoxFuture, stream::BoxStream};
 use openraft::{
     LogIdOptionExt, OptionalSend,
     errors::{RPCError, ReplicationClosed, StreamingError},
@@ -16,16 +12,12 @@ use openraft::{
 use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 use quorate_proto::peer::{self, append_response::Outcome};
-use tokio::{
-    task::JoinHandle,
-    time::{MissedTickBehavior, error::Elapsed, interval, timeout},
-};
-use tonic::{Response, Status};
+use tokio::time::timeout;
+use tonic::Status;
 
 use super::{
     Peer, Peers, RoundTrips,
     errors::{rpc_error, stalled, unreachable},
-    peers::Client,
     pipeline, snapshot,
 };
 use crate::{
@@ -106,24 +98,6 @@ impl Link {
         peer.ok_or_else(|| unreachable("its address is not known"))
     }
 
-    /// A heartbeat on its own: what takes too long is given up, and still it is to be known how
-    /// long it took.
-    fn call(
-        &self,
-        mut client: Client,
-        request: peer::AppendRequest,
-        late: Duration,
-    ) -> JoinHandle<Result<Result<Response<peer::AppendResponse>, Status>, Elapsed>> {
-        let (target, trips, sent) = (self.target, self.trips.clone(), Instant::now());
-        tokio::spawn(timeout(late, async move {
-            let answer = client.append(request).await;
-            if answer.is_ok() {
-                trips.note(target, sent.elapsed());
-            }
-            answer
-        }))
-    }
-
     async fn ask(&self, rpc: &VoteRequest) -> Result<(VoteResponse, Duration), RPCError<Types>> {
         let term = rpc.vote.leader_id.term;
         let reason = self
@@ -151,34 +125,26 @@ impl Link {
 impl RaftNetworkV2<Types> for Link {
     type SnapshotData = SnapshotFile;
 
-    /// A heartbeat, said again until the first answer. What is lost on the way is sent again by
-    /// TCP once something after it has arrived, and after 200 ms where nothing follows: a lost
-    /// packet would cost nearly the whole lease. It counts from its first sending, whichever is
-    /// answered; and who hears it more than once stands by the leader from the last time on. A
-    /// leader that no quorum answers says it once: it is on its way to silence (`node/beat`).
     async fn append_entries(
         &mut self,
         rpc: AppendRequest,
         _option: RPCOption,
     ) -> Result<AppendResponse, RPCError<Types>> {
-        let client = self.peer()?.urgent;
+        let mut client = self.peer()?.urgent;
         let request = append_request(rpc, self.tracker.lease());
+        let (target, trips, sent) = (self.target, self.trips.clone(), Instant::now());
         let pace = *self.tracker.pace().borrow();
         let (patience, late) = (pace.lease.answer(), pace.patience.election_max * LATE);
-        let mut calls = FuturesUnordered::new();
-        let mut again = interval(pace.lease.heartbeat_again());
-        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let answered = async {
-            loop {
-                tokio::select! {
-                    _ = again.tick() => if calls.is_empty() || self.tracker.stands_by_leader(Instant::now()) {
-                        calls.push(self.call(client.clone(), request.clone(), late));
-                    },
-                    Some(answer) = calls.next() => return answer,
-                }
+        // On its own: what takes too long is given up, and still it is to be known how long it
+        // took.
+        let call = tokio::spawn(timeout(late, async move {
+            let answer = client.append(request).await;
+            if answer.is_ok() {
+                trips.note(target, sent.elapsed());
             }
-        };
-        let answer = timeout(patience, answered).await;
+            answer
+        }));
+        let answer = timeout(patience, call).await;
         let answer = answer.map_err(|_| stalled(patience))?;
         let answer = answer.map_err(unreachable)?;
         let answer = answer.map_err(|_| stalled(late))?;

@@ -1,8 +1,7 @@
 //! Heartbeats, at a pace of their own, and the silence of a leader that no quorum answers.
 //!
 //! openraft calls each member once at a time: while an answer is waited for, the next
-//! heartbeat is due at once when it is there, or when it is given up (`Timing::answer`). The
-//! same one is sent again meanwhile (`network/client`).
+//! heartbeat is due at once when it is there, or when it is given up (`Timing::answer`).
 //!
 //! A leader that reaches some members but no quorum keeps them from electing another for as
 //! long as they hear it, and takes no writes meanwhile. So once its patience is over without
