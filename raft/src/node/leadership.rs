@@ -226,7 +226,7 @@ impl Tracker {
 
     /// How long a lease is reckoned with that an append carries.
     fn counted(&self, lease: Duration) -> Duration {
-        match planted(Mutant::LeaseLengthIgnored) {
+        match planted(Mutant::LeaseLengthIgnored) || planted(Mutant::PromiseByMember) {
             true => self.lease(),
             false => lease,
         }
