@@ -282,11 +282,16 @@ async fn a_message_that_can_not_be_read_is_told_of() {
     client.publish(&queue, ["behind".to_owned()]).await;
     paused(false);
     let seen = member
-        .when(&queue, "it is told, again and again", |status| {
-            says(status, "can't be read") && status.counts.reconnects >= 4
-        })
+        .when(&queue, "it is told", |status| says(status, "can't be read"))
         .await;
     println!("{}", seen.last_error.unwrap());
+    // In between another reason is told: what is asked for behind such a message is not
+    // answered. So both are not waited for at once.
+    member
+        .when(&queue, "it is tried again and again", |status| {
+            status.counts.reconnects >= 4
+        })
+        .await;
     // Those before it are handled in the end, one at a time. Those behind it wait, but for
     // what the broker hands out in between: seen now and then, and no harm.
     eventually("those before it are handled", async || {
