@@ -54,6 +54,7 @@ pub const MUTANTS: &[Mutant] = &[
     product("takeover-without-wait", "mutex", "forge-death", 30),
     product("gateway-ignores-epochs", "mutex", "pause-leader", 24),
     product("acked-before-service", "queue", "pause-leader", 20),
+    product("child-takes-parents-signals", "queue", "stop-all", 20),
     product("watch-drops-event", "watch", "kill", 12),
     product("doubt-forgotten", "sends", "rabbit-held", 30),
     product("unknown-command-passed-over", "set", "kill", 12),
