@@ -19,6 +19,7 @@ mod netns;
 mod outgoing;
 mod paused;
 mod promise;
+mod proxy;
 mod quickstart;
 mod snapshot;
 mod standbys;

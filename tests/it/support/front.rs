@@ -25,11 +25,16 @@ pub struct Balancer {
 impl Balancer {
     /// Starts it and waits until it serves.
     pub async fn start(cluster: &Cluster) -> Balancer {
+        Balancer::start_with(cluster, "").await
+    }
+
+    /// The same with more settings.
+    pub async fn start_with(cluster: &Cluster, extra: &str) -> Balancer {
         let port = ports::free();
         let dir = cluster.root.path().join("balancer");
         std::fs::create_dir_all(&dir).expect("a folder");
         let seeds: Vec<_> = cluster.members.iter().map(|m| m.admin_url("")).collect();
-        let text = format!("bind = \"127.0.0.1:{port}\"\nmembers = {seeds:?}\n");
+        let text = format!("bind = \"127.0.0.1:{port}\"\nmembers = {seeds:?}\n{extra}\n");
         let config = dir.join("balancer.toml");
         std::fs::write(&config, text).expect("a file");
         let log = std::fs::File::create(dir.join("balancer.log")).expect("a log");
