@@ -23,6 +23,7 @@ pub struct Args {
 
 /// Runs HAProxy and follows the cluster, until SIGTERM or SIGINT.
 pub fn run(args: Args) -> Result<(), Failure> {
+    process::write_privately();
     process::log_to_stderr(&LogSettings {
         level: args.log_level,
         format: LogFormat::Text,

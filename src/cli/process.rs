@@ -11,6 +11,13 @@ use crate::settings::{LogFormat, LogSettings};
 /// A member ends within 10 s of SIGTERM, whatever hangs.
 const WATCHDOG: Duration = Duration::from_millis(9_700);
 
+/// What this process and those that it starts write is for their user alone, whatever the
+/// shell says: RocksDB and HAProxy make files by themselves, and passwords are in them.
+pub fn write_privately() {
+    use nix::sys::stat::{Mode, umask};
+    let _ = umask(Mode::S_IRWXG | Mode::S_IRWXO);
+}
+
 /// Writes the log to stderr, panics included.
 pub fn log_to_stderr(settings: &LogSettings) {
     // openraft speaks to its own authors; what matters of it is told by the part that uses

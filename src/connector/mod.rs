@@ -59,7 +59,7 @@ use self::{
     supervisor::{Supervisor, Warmth},
 };
 pub use self::{
-    child::backoff::Backoff,
+    child::{LocalRules, backoff::Backoff},
     outlets::{NoWay, Sent},
     reign::Proposer,
     standing::Standing,
@@ -93,6 +93,8 @@ pub struct Context {
     pub view: watch::Receiver<Arc<View>>,
     /// At most so many processes stand by while another member runs the connectors.
     pub standby_max: usize,
+    /// What this host allows connectors.
+    pub rules: LocalRules,
     /// Puts the reign's commands into the log.
     pub proposer: Arc<dyn Proposer>,
     /// Calls services.
@@ -130,6 +132,7 @@ pub fn start(context: Context) -> io::Result<Handle> {
         silent,
         view,
         standby_max,
+        rules,
         proposer,
         dispatch,
         program,
@@ -149,7 +152,7 @@ pub fn start(context: Context) -> io::Result<Handle> {
             outlets.clone(),
         )),
         outlets: outlets.clone(),
-        spawner: Spawner::start(program, pace.clone())?,
+        spawner: Spawner::start(program, pace.clone(), &rules)?,
         page: page.clone(),
         board: board.clone(),
         names: Names::new(),

@@ -28,7 +28,11 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
 };
 
-use super::{child::MARK, silence, spec::Key};
+use super::{
+    child::{LOCAL_RULES, LocalRules, MARK},
+    silence,
+    spec::Key,
+};
 
 /// The stack of a process's threads, which is not taken before it is used. What a broker's
 /// library reads it reads by recursion: a header of AMQP holds 26,000 arrays in each other,
@@ -60,7 +64,13 @@ pub struct Spawner {
 impl Spawner {
     /// Starts the thread. `program` is run with [`MARK`] as its first argument; once its lease
     /// is revoked the process has a lease's time at the `pace` of its start to leave its broker.
-    pub fn start(program: PathBuf, pace: watch::Receiver<Pace>) -> io::Result<Spawner> {
+    /// The `rules` are what this host allows it.
+    pub fn start(
+        program: PathBuf,
+        pace: watch::Receiver<Pace>,
+        rules: &LocalRules,
+    ) -> io::Result<Spawner> {
+        let rules = serde_json::to_string(rules)?;
         let (orders, mut received) = mpsc::channel::<Order>(64);
         let runtime = Handle::current();
         thread::Builder::new()
@@ -82,6 +92,7 @@ impl Spawner {
                         .arg(alive.as_millis().to_string())
                         .arg(silence(&pace).as_millis().to_string())
                         .env("RUST_MIN_STACK", STACK.to_string())
+                        .env(LOCAL_RULES, &rules)
                         // Everything else that is open is closed on exec.
                         .stdin(Stdio::from(control))
                         .stdout(Stdio::from(lease))

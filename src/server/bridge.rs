@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use super::{ServerError, vital::Vital};
 use crate::{
     cluster::Cluster,
-    connector::{self, Proposer, View},
+    connector::{self, LocalRules, Proposer, View},
     service::Dispatcher,
     settings::Settings,
     state::{Answer, Command, Connections, Takeover},
@@ -35,6 +35,7 @@ pub(super) fn start(
         silent: cluster.node().silent(),
         view: view.clone(),
         standby_max: settings.standby_max,
+        rules: rules(settings),
         proposer: Arc::new(Reigns(cluster.clone())),
         dispatch,
         program: connector::this_program(),
@@ -46,6 +47,17 @@ pub(super) fn start(
     vital.follow("the list of the connectors", handle.statuses());
     vital.follow("the supervision of the connectors", handle.supervised());
     Ok(handle)
+}
+
+/// What this host allows connectors, as they read it.
+fn rules(settings: &Settings) -> LocalRules {
+    let allowed = &settings.connectors;
+    LocalRules {
+        mq_libraries: allowed.mq_libraries.clone(),
+        mq_key_repositories: allowed.mq_key_repositories.clone(),
+        zmq_ipc_dir: allowed.zmq_ipc_dir.clone(),
+        zmq_bind: allowed.zmq_bind.clone(),
+    }
 }
 
 /// Puts the reign's commands into the log of this cluster.

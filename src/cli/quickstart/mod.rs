@@ -17,7 +17,7 @@ use std::{path::PathBuf, process::ExitStatus};
 use quorate_clock::Instant;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{failure::Failure, output};
+use super::{failure::Failure, output, process};
 use fleet::Fleet;
 use folder::Folder;
 
@@ -41,6 +41,7 @@ pub struct Args {
 
 /// Runs until Ctrl-C.
 pub async fn run(args: Args) -> Result<(), Failure> {
+    process::write_privately();
     let mut stop = Stop::listen()?;
     let started = Instant::now();
     let mut fleet = Fleet::new(Folder::prepare(&args)?)?;

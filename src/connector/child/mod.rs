@@ -21,6 +21,7 @@ mod ibm_mq;
 #[cfg(test)]
 mod lapses;
 mod link;
+mod local_rules;
 mod role;
 mod run;
 mod send;
@@ -31,5 +32,6 @@ mod wires;
 mod zmq;
 
 pub use link::Sent;
+pub use local_rules::{LocalRules, VARIABLE as LOCAL_RULES};
 pub use start::{MARK, run_if_asked};
 pub use wires::AT_REST;
