@@ -120,10 +120,8 @@ impl FailoverKeeper {
         let mut states = self.cluster.watch_state();
         let mut leadership = self.cluster.node().leadership();
         let mut members = self.cluster.node().watch_members();
-        let own = Timing::from_failover_ms(self.failover_ms).ok();
-        let own = own.filter(|_| planted(Mutant::PromiseByMember));
-        if let Some(own) = own {
-            self.cluster.node().set_pace(own.into());
+        if planted(Mutant::PromiseByMember) {
+            self.go_by(member.record);
         }
         loop {
             let now = seen(&states.borrow_and_update());
@@ -132,8 +130,8 @@ impl FailoverKeeper {
             self.tell_differing(&now, &mut differing);
             let again = match &now.0 {
                 Some(promise) => {
-                    if member.follow(promise, Instant::now()) && own.is_none() {
-                        self.cluster.node().set_pace(member.record.pace());
+                    if member.follow(promise, Instant::now()) {
+                        self.go_by(member.record);
                     }
                     self.advance(promise, &member, &mut written, leads).await
                 }
@@ -148,6 +146,15 @@ impl FailoverKeeper {
                 () = wake, if again.is_some() => {}
             }
         }
+    }
+
+    /// Has this member go by the pace of a record from now on.
+    fn go_by(&self, record: FailoverRecord) {
+        let pace = match Timing::from_failover_ms(self.failover_ms) {
+            Ok(own) if planted(Mutant::PromiseByMember) => own.into(),
+            _ => record.pace(),
+        };
+        self.cluster.node().set_pace(pace);
     }
 
     /// One step of a change, if there is one to be made. Returns when to look again.

@@ -109,7 +109,7 @@ async fn a_member_that_takes_nothing_down_keeps_no_leader_in_office() {
     group.same().await;
 
     let held = HeldThread::hold(flusher);
-    // What it has on its disk before and what it hasn't: three of four have both.
+    // The other three are a quorum while the leader reaches them.
     group.all[leader].write(2).await.unwrap();
     group.cut(leader, lost, true);
     let since = Instant::now();
