@@ -29,7 +29,6 @@ pub fn check(run: &Run) -> Checked {
     let mut checked = Checked::new("liveness");
     let mut writes: Vec<&Operation> = run.operations.iter().filter(|it| is_write(it)).collect();
     writes.sort_by_key(|it| it.told);
-    let allowed = TIMES * run.promise();
     // Clients stop while the last faults may still be healed.
     let tried = writes.iter().map(|it| it.start).max().unwrap_or(0);
     let published = run.operations.iter().filter(|it| it.f == "publish");
@@ -56,15 +55,17 @@ pub fn check(run: &Run) -> Checked {
             continue;
         }
         let until = until.max(healed);
+        let allowed = steady::apart(run, healed);
         let tried = until.min(tried).max(healed);
         after_healing(fault, &writes, healed, tried, allowed, &mut checked);
         let published = until.min(published).max(healed);
         connector_after_healing(run, fault, healed, published, allowed, &mut checked);
     }
     for fault in run.faults.iter().filter(|it| run.leaves_a_quorum(it)) {
+        let allowed = steady::apart(run, fault.begun);
         during(run, fault, &writes, allowed, &mut checked);
     }
-    in_the_end(run, allowed, &mut checked);
+    in_the_end(run, TIMES * run.promise(), &mut checked);
     checked
 }
 

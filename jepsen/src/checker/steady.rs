@@ -41,27 +41,34 @@ pub fn lasts(fault: &Fault) -> bool {
 
 /// Whether a fault of another kind explains what was seen in this time.
 fn explained(run: &Run, fault: &Fault, from: u64, until: u64) -> bool {
-    let allowed = liveness::TIMES * run.promise();
     let others = run.faults.iter().filter(|it| !lasts(it));
     let mut others = others.filter(|it| it.nemesis != fault.nemesis);
     others.any(|it| {
-        let ends = it.healed.map_or(u64::MAX, |healed| healed + allowed);
+        let ends = it
+            .healed
+            .map_or(u64::MAX, |healed| healed + apart(run, healed));
         it.begun <= until && ends >= from
     })
 }
 
-/// How long may pass without a write that works. Values of 1 MiB that fill the links are done
-/// together, once all have gone through: for as long as the clients that put them wait.
-fn apart(run: &Run) -> u64 {
+/// How long may pass from here until a write works. Values of 1 MiB that fill the links of
+/// what lasts are done together, once all have gone through, and a new leader first hands on
+/// what the one before has left: for as long as the clients that put them wait.
+#[must_use]
+pub fn apart(run: &Run, at: u64) -> u64 {
     let promises = liveness::TIMES * run.promise();
+    let borne = run
+        .faults
+        .iter()
+        .any(|it| lasts(it) && it.begun <= at && it.healed.is_none_or(|healed| healed > at));
     match run.plan.workload.as_str() {
-        "large" => promises.max(large::PATIENCE.as_nanos() as u64),
+        "large" if borne => promises.max(large::PATIENCE.as_nanos() as u64),
         _ => promises,
     }
 }
 
 fn writes(run: &Run, fault: &Fault, from: u64, until: u64, checked: &mut Checked) {
-    let allowed = apart(run);
+    let allowed = apart(run, from);
     let writes = || run.operations.iter().filter(|it| liveness::is_write(it));
     // Where nobody asks, nothing can work.
     let Some(asked) = writes().map(|it| it.start).max() else {
@@ -116,18 +123,32 @@ fn leaders(run: &Run, fault: &Fault, from: u64, until: u64, checked: &mut Checke
             .between(Some(first.asked), Some(first.time))
             .at(&[first.member]);
     }
-    let term = sights.iter().find_map(|it| it.term);
-    let later = sights.iter().find(|it| it.term > term);
-    if let (Some(term), Some(later)) = (term, later) {
+    // The last sight of the highest term so far. Seen before another fault it says nothing of
+    // the time after it.
+    let mut known: Option<&Sight> = None;
+    for later in sights.iter().filter(|it| it.term.is_some()) {
+        let before = match known {
+            // One that lags behind says nothing new.
+            Some(before) if before.term > later.term => continue,
+            _ => known.replace(later),
+        };
+        let Some(before) = before.filter(|it| it.term < later.term) else {
+            continue;
+        };
+        if explained(run, fault, before.time, later.asked) {
+            continue;
+        }
         let what = format!(
-            "{} ({}): somebody was elected, in term {} after {term}",
+            "{} ({}): somebody was elected, in term {} after {}",
             fault.nemesis,
             fault.target,
-            later.term.unwrap_or_default()
+            later.term.unwrap_or_default(),
+            before.term.unwrap_or_default()
         );
         let found = checked.find(Grade::Late, "election meanwhile", what);
         found
             .between(Some(later.asked), Some(later.time))
             .at(&[later.member]);
+        return;
     }
 }

@@ -102,6 +102,49 @@ fn on_thin_links_no_leader_is_lost() {
     assert!(well(&of("thin", &before)));
 }
 
+#[test]
+fn on_thin_links_a_kill_has_its_own_elections_and_large_values_their_time() {
+    let struck = |workload: &str, without: std::ops::Range<u64>, sights: &[Sight]| {
+        let faults = vec![
+            fault("thin", &[], 500, 9_500),
+            fault("kill-majority", &[1, 2], 3_000, 4_000),
+        ];
+        let mut run = under(faults, without);
+        run.plan.workload = workload.into();
+        run.sights = sights.to_vec();
+        run
+    };
+    let elected = |at: u64| [sight(2_000, Some(1), 3), sight(at, Some(2), 4)];
+    let none = 0..0;
+    // By the kill; and by nothing, long after it.
+    let by_the_kill = struck("register", none.clone(), &elected(7_000));
+    assert!(!late(&by_the_kill, "election meanwhile"));
+    let [before, after] = elected(7_000);
+    let of_its_own = [before, after, sight(8_000, Some(1), 5)];
+    let of_its_own = struck("register", none.clone(), &of_its_own);
+    assert!(late(&of_its_own, "election meanwhile"));
+    // A member that lags behind has elected nobody.
+    let [before, after] = elected(7_000);
+    let lagging = [before.clone(), after.clone(), before, after].into_iter();
+    let lagging: Vec<Sight> = lagging
+        .zip([2_000, 7_000, 7_500, 8_000])
+        .map(|(it, at)| Sight {
+            asked: at * MS,
+            time: (at + 1) * MS,
+            ..it
+        })
+        .collect();
+    assert!(!late(
+        &struck("register", none, &lagging),
+        "election meanwhile"
+    ));
+    // Three seconds until the values of all clients have gone through.
+    let through = |workload| kinds(&struck(workload, 3_000..7_000, &[]));
+    let healing = |it: &String| it.ends_with("after healing");
+    assert!(through("register").iter().any(healing));
+    assert!(!through("large").iter().any(healing));
+}
+
 fn send(id: &str, start: u64) -> Told {
     op(1, "send", id.into(), start, start + 10)
 }
