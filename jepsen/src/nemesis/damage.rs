@@ -79,6 +79,9 @@ impl Nemesis for Damage {
                 .arg(&self.copy)
                 .arg(&member.data))
             .map_err(|error| error.to_string())?;
+            // What is put back would not survive `power` beside this otherwise.
+            run(Command::new("sync").arg("-f").arg(&member.data))
+                .map_err(|error| error.to_string())?;
             member.ended.lock().clear();
         }
         start(bed, &[id]).await
