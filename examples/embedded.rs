@@ -21,7 +21,7 @@
 use std::{env, error::Error, path::Path, process::ExitCode, sync::LazyLock};
 
 use quorate::{
-    Reply, Request, Service, ServiceError,
+    Reply, Request, Service, ServiceError, log,
     server::{Birth, Server},
     service::{Origin, async_trait},
     settings::Settings,
@@ -74,13 +74,15 @@ impl Service for Relay {
 fn main() -> ExitCode {
     // Connector processes are started from this same program: this comes before all else.
     quorate::connector::child::run_if_asked();
-    match run() {
+    let code = match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("embedded: {error}");
+            log::note(format_args!("embedded: {error}"));
             ExitCode::FAILURE
         }
-    }
+    };
+    log::finish();
+    code
 }
 
 #[tokio::main]
@@ -94,10 +96,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
         _ => return Err(usage.into()),
     };
     let settings = Settings::load(Path::new(file), env::vars(), &[])?;
-    tracing_subscriber::fmt()
-        .with_env_filter(&settings.log.level)
-        .with_writer(std::io::stderr)
-        .init();
+    // Or a subscriber of one's own: one that can't be hung or ended by what it writes to.
+    log::start(&settings.log);
     let mut builder = Server::builder(settings)
         .birth(birth)
         .service("greet", Greet);

@@ -1,4 +1,9 @@
 //! Generates the types with protox, so that no protoc is needed.
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "it speaks to cargo"
+)]
 use std::{env, error::Error, path::PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {

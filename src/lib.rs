@@ -25,7 +25,11 @@ mod tls;
 /// The program `quorate`: connector processes, which are this same file, branch off first.
 pub fn program() -> std::process::ExitCode {
     connector::child::run_if_asked();
-    cli::main()
+    let code = cli::main();
+    // What was said last gets out, where it can.
+    quorate_log::finish();
+    code
 }
 
+pub use quorate_log as log;
 pub use service::{Message, Origin, Reply, Request, Service, ServiceError};

@@ -4,7 +4,10 @@
 use std::{
     hash::{BuildHasher, RandomState},
     io::{self, Read, Write},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -19,6 +22,7 @@ use crate::state::{Answer, Command, Event, FieldError, Machine, State};
 pub struct Replica {
     machine: Machine,
     views: watch::Sender<Arc<State>>,
+    abreast: Arc<AtomicBool>,
 }
 
 impl Replica {
@@ -26,7 +30,18 @@ impl Replica {
     pub fn new() -> (Replica, watch::Receiver<Arc<State>>) {
         let machine = Machine::default();
         let (views, view) = watch::channel(Arc::new(machine.state().clone()));
-        (Replica { machine, views }, view)
+        let replica = Replica {
+            machine,
+            views,
+            abreast: Arc::default(),
+        };
+        (replica, view)
+    }
+
+    /// Set once what is applied happens now. What comes before has happened long ago, and is no
+    /// news: it is told in the log for `debug` only.
+    pub fn abreast(&self) -> Arc<AtomicBool> {
+        self.abreast.clone()
     }
 }
 
@@ -49,7 +64,8 @@ impl raft::Machine for Replica {
             _ => return Ok(Answer::Invalid(Vec::new()).encode()),
         };
         let (answer, events) = self.machine.apply(index, term, leader, &command);
-        events.iter().for_each(tell);
+        let news = self.abreast.load(Ordering::Relaxed);
+        events.iter().for_each(|event| tell(event, news));
         Ok(answer.encode())
     }
 
@@ -141,12 +157,12 @@ impl raft::Frozen for Frozen {
     }
 }
 
-fn tell(event: &Event) {
+fn tell(event: &Event, news: bool) {
     match event {
-        Event::TakenOver { holder, epoch } => {
+        Event::TakenOver { holder, epoch } if news => {
             info!(holder, epoch, "a member has taken over the connectors");
         }
-        Event::Released { epoch } => info!(epoch, "the connectors were released"),
+        Event::Released { epoch } if news => info!(epoch, "the connectors were released"),
         other => debug!(?other, "applied"),
     }
 }

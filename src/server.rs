@@ -15,7 +15,9 @@ mod error;
 mod faces;
 mod failover;
 mod ports;
+mod reign_log;
 mod vital;
+mod whereabouts;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc};
 
@@ -161,9 +163,15 @@ impl Server {
             ServerError::Refused(format!("can't set up the HTTP client: {error}"))
         })?;
 
+        let asker = peers.clone();
         let ports = Ports::bind(&settings).await?;
-        let birth::Born { birth, failover } = birth::decide(&settings, birth, &peers).await?;
+        let birth::Born {
+            birth,
+            failover,
+            others,
+        } = birth::decide(&settings, birth, &peers).await?;
         let (replica, state) = Replica::new();
+        let abreast = replica.abreast();
         let dedicated = Dedicated::start().map_err(|error| {
             ServerError::Refused(format!("can't start the threads of consensus: {error}"))
         })?;
@@ -229,6 +237,12 @@ impl Server {
                 services.carried_names(),
                 settings.failover_ms_given,
             ),
+        );
+        let asking = whereabouts::ask(cluster.clone(), asker, others);
+        vital.background("the search for members that have moved", asking);
+        vital.background(
+            "the log of reigns",
+            reign_log::begin(cluster.clone(), abreast),
         );
         let keeper = FailoverKeeper {
             cluster: cluster.clone(),

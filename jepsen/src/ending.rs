@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, sync::Arc, time::Duration};
 
 use nix::{
-    sys::signal::{Signal, killpg},
+    sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use quorate_clock::Instant;
@@ -13,7 +13,7 @@ use crate::{
     bed::Bed,
     cluster::{api, member::Member, shim},
     history::{Final, FinalMember},
-    nemesis::kill,
+    nemesis::kill::start,
     stop::Stop,
     workload::Workload,
 };
@@ -66,8 +66,9 @@ async fn heal(bed: &Arc<Bed>) {
         }
     }
     for member in &bed.cluster.members {
-        if let Some(pid) = member.pid() {
-            let _ = killpg(Pid::from_raw(pid as i32), Signal::SIGCONT);
+        let own = member.pid().into_iter();
+        for pid in own.chain(member.connectors()) {
+            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGCONT);
         }
     }
     let dead: Vec<u64> = bed
@@ -77,7 +78,7 @@ async fn heal(bed: &Arc<Bed>) {
         .filter(|member| member.pid().is_none() && member.excused.lock().is_none())
         .map(|member| member.id)
         .collect();
-    if let Err(error) = kill::start(bed, &dead).await {
+    if let Err(error) = start(bed, &dead).await {
         bed.trouble(error);
     }
 }
@@ -182,7 +183,7 @@ async fn look(member: &Member) -> FinalMember {
 
 /// The lines of a log that are errors, and those that tell of a panic.
 fn logged(member: &Member) -> (Vec<String>, Vec<String>) {
-    let text = fs::read(member.log()).unwrap_or_default();
+    let text = fs::read(&member.log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let kept = |it: &dyn Fn(&str) -> bool| -> Vec<String> {
         let lines = text.lines().filter(|line| it(line));

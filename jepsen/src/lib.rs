@@ -1,5 +1,10 @@
 //! The chaos suite: workloads and nemeses on members of the real binary, checkers that
 //! judge what was seen, and reports that tell of it.
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a program for tests, which may end where nobody reads what it says"
+)]
 #![forbid(unsafe_code)]
 
 pub mod bed;

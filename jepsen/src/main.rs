@@ -1,4 +1,9 @@
 //! `quorate-jepsen`: runs the chaos suite.
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a program for tests, which may end where nobody reads what it says"
+)]
 
 use std::{
     path::{Path, PathBuf},

@@ -87,6 +87,7 @@ pub async fn run(wish: &Wish, out: &Path, keep: bool, stop: &Stop) -> Result<Pat
     // Whoever still holds the bed, nothing of it is to run on.
     for member in &bed.cluster.members {
         member.end();
+        member.keep_log().map_err(told)?;
     }
     Ok(folder)
 }

@@ -55,6 +55,7 @@ pub const MUTANTS: &[Mutant] = &[
     product("promise-by-member", "mutex", "promises-differ", 30),
     product("gateway-ignores-epochs", "mutex", "pause-leader", 24),
     product("acked-before-service", "queue", "pause-leader", 20),
+    product("child-takes-parents-signals", "queue", "stop-all", 20),
     product("watch-drops-event", "watch", "kill", 12),
     product("doubt-forgotten", "sends", "rabbit-held", 30),
     product("unknown-command-passed-over", "set", "kill", 12),

@@ -6,6 +6,11 @@
 //!   priorities, units of work, backout counts, exclusive opens, and a journal that persistent
 //!   messages survive a restart by. It can be told to fail: see [`wire::Order`].
 //! - [`control`]: what a test asks of the queue manager beside the library.
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a program for tests, which may end where nobody reads what it says"
+)]
 #![deny(unsafe_code)]
 #![allow(
     clippy::disallowed_types,

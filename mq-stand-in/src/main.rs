@@ -1,5 +1,10 @@
 //! The stand-in queue manager, by hand: `mq-stand-in [--listen HOST:PORT] [--name NAME]
 //! [--channel NAME] [--journal FILE] [--user NAME:PASSWORD] QUEUE[:BACKOUT_QUEUE]...`
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a program for tests, which may end where nobody reads what it says"
+)]
 
 use std::process::ExitCode;
 

@@ -83,6 +83,8 @@ mutants! {
         "The gateway and the member that runs the service take a message of any epoch, without a look at lease or reign."
     AckedBeforeService "acked-before-service"
         "A message is acknowledged to its broker when it is handed on, before its service has answered."
+    ChildTakesParentsSignals "child-takes-parents-signals"
+        "A connector process takes the signals that its member takes: whoever ends all processes of a member at once ends it before what is in flight is done."
     WatchDropsEvent "watch-drops-event"
         "Who resumes a watch is not sent the first change that it has missed."
     DoubtForgotten "doubt-forgotten"

@@ -150,6 +150,20 @@ impl Node {
         Routes::new(InterceptedService::new(service, gate))
     }
 
+    /// Takes in where another member says itself that it is, until the membership says something
+    /// new of it: for members that have all moved at once.
+    pub fn told_address(&self, id: MemberId, peer: &str) {
+        if id != self.inner.id && self.inner.peers.told(id, peer) {
+            // Who follows the members looks anew where they are.
+            self.inner.members.send_modify(|_| {});
+        }
+    }
+
+    /// Where this member is reached by others, as it says itself.
+    pub fn address(&self) -> &str {
+        &self.inner.member.peer
+    }
+
     /// This member's id.
     pub fn id(&self) -> MemberId {
         self.inner.id

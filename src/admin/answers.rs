@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use quorate_raft::{Admission, Member, MemberId, Role};
 use serde::{Deserialize, Serialize};
 
-use super::{own::StrainRow, standbys::ConnectorRow, takeovers::TakeoverRow};
+use super::{
+    own::{LapsesRow, StrainRow},
+    standbys::ConnectorRow,
+    takeovers::TakeoverRow,
+};
 
 /// A member by id, name and addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -213,6 +217,13 @@ pub struct StatusAnswer {
     /// By member name, of those that answer: whether they are too slow for their promise.
     #[serde(default)]
     pub strain: BTreeMap<String, StrainRow>,
+    /// By member name, of those that answer: how often the lease of its connectors lapsed.
+    #[serde(default)]
+    pub lapses: BTreeMap<String, LapsesRow>,
+    /// By member name, of those that answer: where one is reached by its own word, where the
+    /// members know it by another address.
+    #[serde(default)]
+    pub moved: BTreeMap<String, String>,
     /// What someone should look at.
     pub warnings: Vec<String>,
 }

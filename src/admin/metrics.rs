@@ -3,7 +3,7 @@
 use std::{sync::OnceLock, time::Duration};
 
 use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::Context;
@@ -138,6 +138,14 @@ fn describe() {
         "quorate_log_stalls_total",
         "Writes to the log that it held up, and commits with them"
     );
+    describe_counter!(
+        "quorate_lease_lapses_total",
+        "Times that the connectors' lease ran out under this member, by what became of messages in flight"
+    );
+    describe_counter!(
+        "quorate_log_lines_lost_total",
+        "Lines of this process's log on stderr that could not be written"
+    );
     describe_gauge!(
         "process_resident_memory_bytes",
         Unit::Bytes,
@@ -198,6 +206,7 @@ fn observe(context: &Context) {
             .set(now.saturating_duration_since(at).as_secs_f64());
         }
     }
+    counter!("quorate_log_lines_lost_total").absolute(quorate_log::lost());
     if let Some(bytes) = resident_bytes() {
         gauge!("process_resident_memory_bytes").set(bytes as f64);
     }

@@ -6,13 +6,14 @@ use std::time::{Duration, SystemTime};
 use axum::{Json, Router, extract::State, routing::get};
 use futures_util::future::join_all;
 use quorate_clock::{Instant, wall};
-use quorate_raft::{MemberStatus, Strain};
+use quorate_raft::{MemberId, MemberStatus, Strain};
 use serde::{Deserialize, Serialize};
 
 use super::Context;
-use crate::connector::status::ConnectorStatus;
+use crate::connector::{Lapses, status::ConnectorStatus};
 
-const PATH: &str = "/v1/member";
+/// Where a member tells of itself.
+pub const PATH: &str = "/v1/member";
 
 /// A member that is alive answers within a few milliseconds.
 const WAIT: Duration = Duration::from_millis(300);
@@ -20,10 +21,59 @@ const WAIT: Duration = Duration::from_millis(300);
 /// `GET /v1/member`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnAnswer {
+    /// The cluster's id.
+    #[serde(default)]
+    pub cluster: String,
+    /// The member's id.
+    #[serde(default)]
+    pub id: MemberId,
+    /// Where it says itself that other members reach it.
+    #[serde(default)]
+    pub peer: String,
     /// Its connectors: of the connector server those at work, of others those that stand by.
     pub connectors: Vec<ConnectorStatus>,
     /// Whether it is too slow for its promise.
     pub strain: StrainRow,
+    /// How often the lease of its reigns ran out.
+    #[serde(default)]
+    pub lapses: LapsesRow,
+}
+
+/// How often the lease of a member's reigns as the connector server ran out while it stayed one
+/// or before it was replaced, since the member was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LapsesRow {
+    /// How often in all.
+    pub count: u64,
+    /// How often for so long that messages in flight were given back, and handled again.
+    pub gave_back: u64,
+    /// The longest, in milliseconds.
+    pub longest_ms: u64,
+    /// When the last one was over: RFC 3339, UTC.
+    pub last_at: Option<String>,
+    /// The same, in seconds before this was written.
+    pub last_ago_s: Option<u64>,
+}
+
+impl LapsesRow {
+    fn of(lapses: &Lapses, now: (Instant, SystemTime)) -> LapsesRow {
+        let (last_at, last_ago_s) = past(lapses.last_at, now);
+        LapsesRow {
+            count: lapses.count,
+            gave_back: lapses.gave_back,
+            longest_ms: lapses.longest.as_millis() as u64,
+            last_at,
+            last_ago_s,
+        }
+    }
+}
+
+/// A moment by the wall clock, and how many seconds ago it was.
+fn past(at: Option<Instant>, now: (Instant, SystemTime)) -> (Option<String>, Option<u64>) {
+    let ago = at.map(|at| now.0.saturating_duration_since(at));
+    let at = ago.and_then(|ago| now.1.checked_sub(ago));
+    let text = at.map(|at| humantime::format_rfc3339_millis(at).to_string());
+    (text, ago.map(|ago| ago.as_secs()))
 }
 
 /// Signs that a member's machine is too slow for its promise, since it was started.
@@ -47,16 +97,15 @@ pub struct StrainRow {
 
 impl StrainRow {
     fn of(strain: &Strain, now: (Instant, SystemTime)) -> StrainRow {
-        let ago = strain.last_at.map(|at| now.0.saturating_duration_since(at));
-        let at = ago.and_then(|ago| now.1.checked_sub(ago));
+        let (last_at, last_ago_s) = past(strain.last_at, now);
         StrainRow {
             heartbeats_late: strain.heartbeats_late,
             renewals_late: strain.renewals_late,
             stalls: strain.stalls,
             worst_ms: strain.worst_ms,
             worst_percent: strain.worst_percent,
-            last_at: at.map(|at| humantime::format_rfc3339_millis(at).to_string()),
-            last_ago_s: ago.map(|ago| ago.as_secs()),
+            last_at,
+            last_ago_s,
         }
     }
 }
@@ -73,9 +122,16 @@ async fn answer(State(context): State<Context>) -> Json<OwnAnswer> {
 /// This member's own.
 pub fn own(context: &Context) -> OwnAnswer {
     let strain = *context.cluster.node().strain().borrow();
+    let lapses = *context.connectors.lapses().borrow();
+    let now = (Instant::now(), wall());
+    let node = context.cluster.node();
     OwnAnswer {
+        cluster: node.cluster().to_owned(),
+        id: node.id(),
+        peer: node.address().to_owned(),
         connectors: context.connectors.statuses().borrow().to_vec(),
-        strain: StrainRow::of(&strain, (Instant::now(), wall())),
+        strain: StrainRow::of(&strain, now),
+        lapses: LapsesRow::of(&lapses, now),
     }
 }
 

@@ -9,6 +9,7 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
+use quorate_log::RateLimit;
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -43,6 +44,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
+    let said = RateLimit::each_second();
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &slots) => accepted,
@@ -51,7 +53,9 @@ pub async fn serve(
         match accepted {
             Ok((stream, permit)) => connection(stream, permit, router.clone(), &graceful),
             Err(error) => {
-                tracing::warn!(%error, "a connection to the admin port could not be accepted");
+                if let Some(left_out) = said.due("") {
+                    tracing::warn!(%error, left_out, "a connection to the admin port could not be accepted");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }

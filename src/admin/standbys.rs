@@ -145,7 +145,7 @@ mod tests {
     use quorate_raft::{Member, MemberStatus};
 
     use super::*;
-    use crate::admin::own::StrainRow;
+    use crate::admin::own::{LapsesRow, StrainRow};
 
     fn status(state: ConnectorState, last_error: Option<&str>) -> ConnectorStatus {
         ConnectorStatus {
@@ -167,8 +167,12 @@ mod tests {
             reachable: None,
         };
         let own = own.map(|connectors| OwnAnswer {
+            cluster: String::new(),
+            id,
+            peer: String::new(),
             connectors,
             strain: StrainRow::default(),
+            lapses: LapsesRow::default(),
         });
         (member, own.map_err(str::to_owned))
     }

@@ -45,9 +45,18 @@ async fn status(State(context): State<Context>) -> Json<StatusAnswer> {
             Some((name(*id)?, program))
         })
         .collect();
-    let strain = asked
-        .into_iter()
-        .filter_map(|(member, own)| Some((member.member.name, own.ok()?.strain)));
+    let (mut strain, mut lapses) = (BTreeMap::new(), BTreeMap::new());
+    let mut moved = BTreeMap::new();
+    for (member, own) in asked {
+        let Ok(own) = own else { continue };
+        if !own.peer.is_empty() && own.peer != member.member.peer {
+            moved.insert(member.member.name.clone(), own.peer);
+        }
+        strain.insert(member.member.name.clone(), own.strain);
+        if own.lapses.count > 0 {
+            lapses.insert(member.member.name, own.lapses);
+        }
+    }
     let counts = connectors.as_ref().ok().map(|rows| {
         let mut counts = BTreeMap::new();
         for connector in rows {
@@ -79,7 +88,9 @@ async fn status(State(context): State<Context>) -> Json<StatusAnswer> {
         members: rows,
         connectors: counts,
         last_takeover: state.takeovers().last().map(TakeoverRow::of),
-        strain: strain.collect(),
+        strain,
+        lapses,
+        moved,
         warnings: Vec::new(),
     };
     answer.warnings = warnings(&answer, connectors.as_deref().unwrap_or_default());

@@ -1,12 +1,18 @@
 //! `GET /v1/cluster/takeovers`: how the latest reigns began, newest first. It stands in the
 //! replicated state, so any member answers, without a leader too.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use axum::{Json, Router, extract::State, routing::get};
 use serde::{Deserialize, Serialize};
 
-use super::Context;
+use super::{
+    Context,
+    own::{self, LapsesRow},
+};
 use crate::{connector::chronicle, state::Takeover};
 
 /// One takeover. Times of steps are in milliseconds after `at`, `null` where not known.
@@ -82,6 +88,10 @@ const RFC_3339_END: Duration = Duration::from_secs(253_402_300_800);
 pub struct TakeoversAnswer {
     /// The newest first.
     pub takeovers: Vec<TakeoverRow>,
+    /// By member name, of those that answer and had any: lapses of the lease, which are no
+    /// takeovers and may repeat messages like one.
+    #[serde(default)]
+    pub lapses: BTreeMap<String, LapsesRow>,
 }
 
 /// The route.
@@ -90,10 +100,13 @@ pub fn routes() -> Router<Context> {
 }
 
 async fn takeovers(State(context): State<Context>) -> Json<TakeoversAnswer> {
+    let lapses = own::all(&context).await.into_iter();
+    let lapses = lapses.filter_map(|(member, own)| Some((member.member.name, own.ok()?.lapses)));
     let state = context.cluster.state();
     let takeovers = state.takeovers().newest_first().map(TakeoverRow::of);
     Json(TakeoversAnswer {
         takeovers: takeovers.collect(),
+        lapses: lapses.filter(|(_, lapses)| lapses.count > 0).collect(),
     })
 }
 

@@ -29,7 +29,7 @@ use super::{
 use crate::state::{Answer, Kind, Machine, State};
 
 /// The longest body: a hundred thousand resources, and more.
-const BODY_BYTES_MAX: usize = 64 << 20;
+pub const BODY_BYTES_MAX: usize = 64 << 20;
 /// How long the body may take to come.
 const BODY_WAIT: std::time::Duration = std::time::Duration::from_secs(30);
 /// After how many resources it is looked whether the caller is still there.

@@ -2,7 +2,7 @@
 
 use super::{
     answers::{ClusterSettings, MemberState, StatusAnswer},
-    own::StrainRow,
+    own::{LapsesRow, StrainRow},
     standbys::{ConnectorRow, lacking},
 };
 
@@ -28,6 +28,13 @@ pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<Strin
         if row.state == MemberState::Unreachable {
             warnings.push(format!("{} is unreachable", row.name));
         }
+    }
+    for (name, peer) in &status.moved {
+        let row = status.members.iter().find(|row| row.name == *name);
+        let known = row.map_or("", |row| row.peer.as_str());
+        warnings.push(format!(
+            "{name} is at {peer}, and the members know it at {known}: it asks to be taken in; where all members have moved, start each with --join and the admin URLs of the others"
+        ));
     }
     if !status.services_missing.is_empty() {
         warnings.push("the members' programs don't all carry the same services; deploy the same program everywhere".into());
@@ -61,6 +68,12 @@ pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<Strin
             .strain
             .iter()
             .filter_map(|(member, strain)| too_slow(member, strain, status.failover_ms)),
+    );
+    warnings.extend(
+        status
+            .lapses
+            .iter()
+            .filter_map(|(member, lapses)| lapsed(member, lapses)),
     );
     warnings
 }
@@ -129,6 +142,17 @@ fn too_slow(member: &str, strain: &StrainRow, failover_ms: u64) -> Option<String
     ))
 }
 
+/// Messages that were handled twice without a takeover.
+fn lapsed(member: &str, lapses: &LapsesRow) -> Option<String> {
+    let ago = lapses.last_ago_s.filter(|ago| *ago < RECENT_S)?;
+    (lapses.gave_back > 0).then(|| {
+        format!(
+            "the lease of {member}'s connectors lapsed {} times for so long that messages in flight were handed out again, the longest for {} ms, the last lapse {ago} s ago: it lost touch with the other members, or was too slow; see `quorate takeovers`",
+            lapses.gave_back, lapses.longest_ms
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,5 +185,30 @@ mod tests {
         };
         assert_eq!(too_slow("member-2", &old, 500), None);
         assert_eq!(too_slow("member-2", &StrainRow::default(), 500), None);
+    }
+
+    #[test]
+    fn lapses_that_repeated_messages_are_warned_of_while_they_are_recent() {
+        let lapses = LapsesRow {
+            count: 3,
+            gave_back: 2,
+            longest_ms: 400,
+            last_ago_s: Some(9),
+            ..LapsesRow::default()
+        };
+        let told = lapsed("member-1", &lapses).unwrap();
+        for text in ["member-1", "lapsed 2 times", "400 ms", "9 s ago"] {
+            assert!(told.contains(text), "{text} is not in: {told}");
+        }
+        let short = LapsesRow {
+            gave_back: 0,
+            ..lapses.clone()
+        };
+        assert_eq!(lapsed("member-1", &short), None);
+        let old = LapsesRow {
+            last_ago_s: Some(RECENT_S),
+            ..lapses
+        };
+        assert_eq!(lapsed("member-1", &old), None);
     }
 }

@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_LONGEST: Duration = Duration::from_secs(5);
 /// How long it must have run for the pause to be the shortest again.
 const STEADY: Duration = Duration::from_secs(10);
-/// How long an ending has after it was asked for without grace.
+/// How long the end takes of one that is killed.
 const END: Duration = Duration::from_secs(1);
 
 /// One HAProxy and what it is to do.
@@ -158,7 +158,6 @@ impl Engine {
         self.replaced.extend(self.keeper.take());
         let stages = [
             (Signal::SIGUSR1, self.settings.drain),
-            (Signal::SIGTERM, END),
             (Signal::SIGKILL, END),
         ];
         for (signal, wait) in stages {

@@ -1,4 +1,9 @@
-//! HAProxy as a child that never outlives us.
+//! HAProxy as a child that never outlives us, and that only we end.
+//!
+//! SIGTERM and SIGINT end HAProxy at once, with all requests that run. Whoever ends a service
+//! by signalling all of its processes, as systemd does unless told otherwise, would cut them
+//! off, while we let them finish. So it is started with both ignored, which HAProxy leaves as
+//! it is; we end it by SIGUSR1, after which it finishes what it has, or by SIGKILL.
 //!
 //! The kernel is told to end the child when the thread that started it ends
 //! (PR_SET_PDEATHSIG), so one thread starts it and stays until it has ended.
@@ -15,7 +20,7 @@ use std::{
 use nix::{
     sys::{
         prctl,
-        signal::{Signal, kill},
+        signal::{SigHandler, Signal, kill, signal},
         wait::{Id, WaitPidFlag, waitid},
     },
     unistd::{Pid, getppid},
@@ -101,7 +106,7 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        self.signal(Signal::SIGTERM);
+        self.signal(Signal::SIGKILL);
     }
 }
 
@@ -129,7 +134,10 @@ fn keep(mut child: Child, kept: &Mutex<Option<Pid>>, tail: Tail) -> String {
     match status {
         Ok(status) => match (status.code(), status.signal()) {
             (Some(code), _) => format!("it ended with exit code {code}"),
-            (_, Some(signal)) => format!("it was ended by signal {signal}"),
+            (_, Some(signal)) => match Signal::try_from(signal) {
+                Ok(signal) => format!("it was ended by {signal}"),
+                Err(_) => format!("it was ended by signal {signal}"),
+            },
             _ => "it ended".to_owned(),
         },
         Err(e) => format!("it can't be waited for: {e}"),
@@ -140,17 +148,21 @@ fn pid_of(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).expect("invariant: a process id fits in pid_t"))
 }
 
-/// Has the kernel end the child when this thread ends, however it ends.
+/// Has the kernel end the child when this thread ends, however it ends, and keeps from it what
+/// others send.
 // `pre_exec` is unsafe because what runs between fork and exec must not take locks or
-// allocate: these are three system calls and nothing else.
+// allocate: these are a few system calls and nothing else.
 #[allow(unsafe_code)]
 fn end_with_this_process(command: &mut Command) {
     let parent = Pid::this();
-    // SAFETY: prctl, getppid and the construction of an error from a number neither
-    // allocate nor lock; nothing else is touched in the child.
+    // SAFETY: prctl, sigaction, getppid and the construction of an error from a number neither
+    // allocate nor lock; nothing else is touched in the child. No handler is installed: to
+    // ignore a signal runs no code of ours.
     unsafe {
         command.pre_exec(move || {
-            prctl::set_pdeathsig(Signal::SIGTERM)?;
+            prctl::set_pdeathsig(Signal::SIGKILL)?;
+            signal(Signal::SIGTERM, SigHandler::SigIgn)?;
+            signal(Signal::SIGINT, SigHandler::SigIgn)?;
             if getppid() != parent {
                 // The parent died before the kernel knew of our wish.
                 return Err(nix::Error::ESRCH.into());

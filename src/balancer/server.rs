@@ -6,12 +6,15 @@ use std::{
     time::Duration,
 };
 
+use quorate_log::RateLimit;
 use tokio::time::timeout;
 
 use super::member::Member;
 
 /// How long the name service has.
 const LOOKUP: Duration = Duration::from_secs(1);
+/// How often a member is told that stays without an address.
+const REPEAT: Duration = Duration::from_secs(60);
 
 /// A member as HAProxy sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,9 +29,18 @@ pub(super) struct Server {
 
 /// Finds the addresses of host names. HAProxy resolves none at run time, so it is done
 /// here, again and again: what changes is a change of the server.
-#[derive(Default)]
 pub(super) struct Resolver {
     known: BTreeMap<String, SocketAddr>,
+    said: RateLimit,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Resolver {
+            known: BTreeMap::new(),
+            said: RateLimit::new(REPEAT),
+        }
+    }
 }
 
 impl Resolver {
@@ -45,12 +57,17 @@ impl Resolver {
                     http,
                     admin,
                 }),
-                _ => tracing::warn!(
-                    member = member.name,
-                    http,
-                    admin,
-                    "left out: its addresses can't be resolved"
-                ),
+                _ => {
+                    // Each poll finds it again.
+                    if self.said.due(&member.name).is_some() {
+                        tracing::warn!(
+                            member = member.name,
+                            http,
+                            admin,
+                            "left out: its addresses can't be resolved"
+                        );
+                    }
+                }
             }
         }
         servers

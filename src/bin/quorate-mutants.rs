@@ -5,7 +5,11 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     if let Err(unknown) = quorate_planted::plant_as_asked() {
-        eprintln!("error: {}: {unknown}", quorate_planted::VARIABLE);
+        quorate_log::note(format_args!(
+            "error: {}: {unknown}",
+            quorate_planted::VARIABLE
+        ));
+        quorate_log::finish();
         return ExitCode::from(2);
     }
     quorate::program()

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     admin::{
         config::BatchWritten,
-        validate::{Fate, ValidateAnswer, Verdict},
+        validate::{BODY_BYTES_MAX, Fate, ValidateAnswer, Verdict},
     },
     manifest::{self, Document, Format},
     state::{BATCH_BYTES_MAX, BATCH_MAX, Kind, json_bytes},
@@ -66,7 +66,11 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         }
         done.tell(batch)?;
         if !args.dry_run && documents.len() > BATCH_MAX {
-            eprintln!("{} of {} are applied", done.told.len(), documents.len());
+            quorate_log::note(format_args!(
+                "{} of {} are applied",
+                done.told.len(),
+                documents.len()
+            ));
         }
     }
     done.finish()
@@ -148,6 +152,15 @@ async fn validate(client: &Client, documents: &[Document]) -> Result<Vec<Verdict
     let call = Call::new(Method::POST, "/v1/config/validate")
         .json(&Asked::of(documents.iter()))
         .costly();
+    let bytes = call.body_bytes();
+    if bytes > BODY_BYTES_MAX {
+        return Err(Failure::Refused(format!(
+            "the {} resources of the file have {} MiB as JSON, and at most {} MiB are applied at once: nothing was written; cut the file into smaller ones, what others need first, and apply them one after another",
+            documents.len(),
+            bytes.div_ceil(1 << 20),
+            BODY_BYTES_MAX >> 20,
+        )));
+    }
     let answer: ValidateAnswer = client.send(call).await?.good()?.json()?;
     let refused: String = answer
         .verdicts
@@ -207,7 +220,7 @@ async fn put(client: &Client, batch: &[Judged<'_>]) -> Result<(), Failure> {
     let call = Call::new(Method::POST, "/v1/config/apply").json(&asked);
     let written: BatchWritten = client.send(call).await?.good()?.json()?;
     for warning in &written.warnings {
-        eprintln!("warning: {warning}");
+        quorate_log::note(format_args!("warning: {warning}"));
     }
     Ok(())
 }

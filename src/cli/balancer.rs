@@ -2,13 +2,11 @@
 
 use std::path::PathBuf;
 
+use quorate_log::{LogFormat, LogSettings};
 use tokio_util::sync::CancellationToken;
 
 use super::{failure::Failure, on_one_thread, process};
-use crate::{
-    balancer,
-    settings::{LogFormat, LogSettings},
-};
+use crate::{balancer, settings};
 
 /// The options.
 #[derive(Debug, clap::Args)]
@@ -17,13 +15,13 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// How much is logged
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level)]
     log_level: String,
 }
 
 /// Runs HAProxy and follows the cluster, until SIGTERM or SIGINT.
 pub fn run(args: Args) -> Result<(), Failure> {
-    process::log_to_stderr(&LogSettings {
+    quorate_log::start(&LogSettings {
         level: args.log_level,
         format: LogFormat::Text,
     });
@@ -39,4 +37,11 @@ pub fn run(args: Args) -> Result<(), Failure> {
             .await
             .map_err(|error| Failure::Refused(error.to_string()))
     })
+}
+
+fn level(text: &str) -> Result<String, String> {
+    match settings::is_log_level(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("must be {}", settings::LOG_LEVEL)),
+    }
 }

@@ -31,6 +31,6 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     }
     let shown = format!("{}/{}", args.kind, args.name);
     Client::new(&args.client)?.send(call).await?.good()?;
-    eprintln!("{shown} deleted");
+    quorate_log::note(format_args!("{shown} deleted"));
     Ok(())
 }

@@ -36,9 +36,9 @@ pub async fn run(args: ClientArgs) -> Result<(), Failure> {
         }
     }
     if secrets > 0 {
-        eprintln!(
+        quorate_log::note(format_args!(
             "{secrets} of these have a secret, which is never shown. Applied to this cluster they keep it; for another one add it"
-        );
+        ));
     }
     Ok(())
 }

@@ -75,9 +75,8 @@ enum Command {
     },
     /// List keys and values
     List {
-        /// Only keys that begin with this
-        #[arg(default_value = "")]
-        prefix: String,
+        #[command(flatten)]
+        prefix: Prefix,
         /// At most this many
         #[arg(long, default_value_t = 1000, value_parser = at_least_one)]
         limit: usize,
@@ -89,15 +88,30 @@ enum Command {
     },
     /// Print each change of a key as it comes, whichever member is lost
     Watch {
-        /// Only keys that begin with this
-        #[arg(long, default_value = "")]
-        prefix: String,
+        #[command(flatten)]
+        prefix: Prefix,
         /// Also what came before, from this revision on; from now on if left out
         #[arg(long, value_name = "REV")]
         from: Option<u64>,
         #[command(flatten)]
         client: ClientArgs,
     },
+}
+
+#[derive(Debug, clap::Args)]
+struct Prefix {
+    /// Only keys that begin with this
+    #[arg(value_name = "PREFIX")]
+    keys: Option<String>,
+    /// The same
+    #[arg(long, value_name = "PREFIX", conflicts_with = "keys")]
+    prefix: Option<String>,
+}
+
+impl Prefix {
+    fn text(self) -> String {
+        self.keys.or(self.prefix).unwrap_or_default()
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -160,10 +174,10 @@ pub async fn run(args: Args) -> Result<(), Failure> {
             };
             let call = precondition.onto(Call::new(Method::PUT, path(&key)).raw(value))?;
             let answer = Client::new(&client)?.send(call).await?.good()?;
-            eprintln!(
+            quorate_log::note(format_args!(
                 "{key} has revision {}",
                 answer.revision().unwrap_or_default()
-            );
+            ));
             Ok(())
         }
         Command::Delete {
@@ -173,7 +187,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         } => {
             let call = precondition.onto(Call::new(Method::DELETE, path(&key)))?;
             Client::new(&client)?.send(call).await?.good()?;
-            eprintln!("{key} deleted");
+            quorate_log::note(format_args!("{key} deleted"));
             Ok(())
         }
         Command::List {
@@ -181,12 +195,12 @@ pub async fn run(args: Args) -> Result<(), Failure> {
             limit,
             after,
             client,
-        } => list(&prefix, limit, after.as_deref(), &client).await,
+        } => list(&prefix.text(), limit, after.as_deref(), &client).await,
         Command::Watch {
             prefix,
             from,
             client,
-        } => watch::run(prefix, from, &client).await,
+        } => watch::run(prefix.text(), from, &client).await,
     }
 }
 
@@ -227,7 +241,9 @@ async fn list(
     });
     output::table(&["key", "revision", "value"], rows)?;
     if listing.more {
-        eprintln!("there are more: --limit N shows more of them, --after KEY goes on");
+        quorate_log::note(format_args!(
+            "there are more: --limit N shows more of them, --after KEY goes on"
+        ));
     }
     Ok(())
 }

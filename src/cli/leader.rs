@@ -7,9 +7,9 @@ use crate::admin::answers::LeaderAnswer;
 pub async fn run(args: ClientArgs) -> Result<(), Failure> {
     let answer = show(&args, "/v1/cluster/leader", table).await?;
     if answer.failure_tolerance == 0 {
-        eprintln!(
+        quorate_log::note(format_args!(
             "warning: failure tolerance is 0: the loss of one voter stops writes and connectors; run three members or more"
-        );
+        ));
     }
     Ok(())
 }

@@ -95,7 +95,7 @@ pub fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            quorate_log::note(format_args!("error: {failure}"));
             failure.into()
         }
     }

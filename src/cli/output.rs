@@ -87,9 +87,23 @@ fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Strin
         .join("\n")
 }
 
+/// A word of a command that is printed to be typed: in quotes where a shell would otherwise
+/// take it for something else.
+pub fn quoted(word: &str) -> String {
+    shlex::try_quote(word).map_or_else(|_| format!("{word:?}"), Into::into)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_are_quoted_for_a_shell_where_they_need_it() {
+        assert_eq!(quoted("q/member-1/pid"), "q/member-1/pid");
+        assert_eq!(quoted("my q/it's/pid"), "\"my q/it's/pid\"");
+        assert_eq!(quoted("a $b"), "'a $b'");
+        assert_eq!(quoted(""), "''");
+    }
 
     #[test]
     fn columns_stand_two_spaces_apart_and_no_cell_is_empty() {

@@ -1,61 +1,82 @@
-//! What the long-running commands share: their log, and how they are asked to stop.
+//! How the long-running commands are asked to stop.
 
-use std::{future::Future, io::IsTerminal, time::Duration};
+use std::{future::Future, time::Duration};
 
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::failure::Failure;
-use crate::settings::{LogFormat, LogSettings};
 
 /// A member ends within 10 s of SIGTERM, whatever hangs.
 const WATCHDOG: Duration = Duration::from_millis(9_700);
 
-/// Writes the log to stderr, panics included.
-pub fn log_to_stderr(settings: &LogSettings) {
-    // openraft speaks to its own authors; what matters of it is told by the part that uses
-    // it. Whoever wants to hear it all the same says log.level = "info,openraft=info".
-    let filter = EnvFilter::new(format!("openraft=off,{}", settings.level));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    // A second call, in a program that has a log of its own, changes nothing.
-    let _ = match settings.format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => log.json().try_init(),
-    };
-    std::panic::set_hook(Box::new(|panic| {
-        let backtrace = std::backtrace::Backtrace::capture();
-        tracing::error!("panic: {panic}\n{backtrace}");
-    }));
-}
+/// The signals that ask for an orderly end.
+pub struct StopSignals([Signal; 3]);
 
-/// Comes when SIGTERM or SIGINT does. From then on a second one ends the process at once,
-/// and so does a watchdog that depends on nothing that could hang.
-pub fn stop_asked() -> Result<impl Future<Output = ()>, Failure> {
-    let told = |error| Failure::Refused(format!("can't listen for signals: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(told)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(told)?;
-    Ok(async move {
+impl StopSignals {
+    /// From here on they end nothing by themselves.
+    pub fn listen() -> Result<StopSignals, Failure> {
+        Ok(StopSignals([
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::quit())?,
+        ]))
+    }
+
+    /// Waits for one of them. Cancel safe.
+    pub async fn next(&mut self) {
+        let [terminate, interrupt, quit] = &mut self.0;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = quit.recv() => {}
         }
+    }
+}
+
+/// Begins to listen for a signal, which has its usual effect no more.
+pub fn listen(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|error| Failure::Refused(format!("can't listen for signals: {error}")))
+}
+
+/// Comes when SIGTERM, SIGINT or SIGQUIT does. From then on a second one ends the process at
+/// once, and so does a watchdog that depends on nothing that could hang.
+///
+/// Signals that others send by habit, and that would end a process that doesn't listen for
+/// them, are told in the log and end nothing: SIGHUP, which a terminal sends when it is
+/// closed, and SIGUSR1 and SIGUSR2.
+pub fn stop_asked() -> Result<impl Future<Output = ()>, Failure> {
+    let mut signals = StopSignals::listen()?;
+    ignore(
+        SignalKind::hangup(),
+        "SIGHUP is ignored: settings are read at the start, and the log goes to stderr, which is not opened anew",
+    )?;
+    ignore(SignalKind::user_defined1(), "SIGUSR1 is ignored")?;
+    ignore(SignalKind::user_defined2(), "SIGUSR2 is ignored")?;
+    Ok(async move {
+        signals.next().await;
         std::thread::spawn(|| {
             std::thread::sleep(WATCHDOG);
             end("the end took too long; what was left is cut off");
         });
         tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            signals.next().await;
             end("asked to stop a second time; ending at once");
         });
     })
 }
 
+fn ignore(kind: SignalKind, told: &'static str) -> Result<(), Failure> {
+    let mut signal = listen(kind)?;
+    tokio::spawn(async move {
+        while signal.recv().await.is_some() {
+            tracing::warn!("{told}");
+        }
+    });
+    Ok(())
+}
+
 fn end(why: &str) -> ! {
-    eprintln!("error: {why}");
+    // That waits a moment for the line. Longer nothing may: somebody wants an end.
+    quorate_log::note(format_args!("error: {why}"));
     std::process::exit(1)
 }

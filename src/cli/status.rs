@@ -28,7 +28,7 @@ fn table(status: &StatusAnswer) -> Result<(), Failure> {
         output::table(&["service", "missing_on"], rows)?;
     }
     for warning in &status.warnings {
-        eprintln!("warning: {warning}");
+        quorate_log::note(format_args!("warning: {warning}"));
     }
     Ok(())
 }
@@ -57,10 +57,11 @@ fn summary(status: &StatusAnswer) -> String {
     };
     let takeover = status.last_takeover.as_ref();
     let takeover = takeover.map_or_else(|| "none yet".into(), takeovers::sentence);
-    let left = status
-        .failures_left
-        .map(|left| format!(", {left} now"))
-        .unwrap_or_default();
+    let tolerance = match status.failures_left {
+        Some(left) => format!("{}, {left} now", status.failure_tolerance),
+        // Whoever is needed for it may be gone already.
+        None => "not known without a leader".into(),
+    };
     [
         format!(
             "cluster            {} (as {} sees it)",
@@ -71,7 +72,7 @@ fn summary(status: &StatusAnswer) -> String {
         format!("connectors         {connectors}"),
         format!("last takeover      {takeover}"),
         format!("failover promise   {promise}"),
-        format!("failure tolerance  {}{left}", status.failure_tolerance),
+        format!("failure tolerance  {tolerance}"),
         format!(
             "revision           {} (applied {})",
             status.revision, status.applied

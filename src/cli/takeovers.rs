@@ -1,7 +1,10 @@
 //! `quorate takeovers`
 
 use super::{client::ClientArgs, failure::Failure, output, show::show};
-use crate::admin::takeovers::{TakeoverRow, TakeoversAnswer};
+use crate::admin::{
+    own::LapsesRow,
+    takeovers::{TakeoverRow, TakeoversAnswer},
+};
 
 /// Shows how the latest reigns began.
 pub async fn run(args: ClientArgs) -> Result<(), Failure> {
@@ -23,7 +26,26 @@ fn table(answer: &TakeoversAnswer) -> Result<(), Failure> {
         "last_active_ms",
         "activated",
     ];
-    output::table(&header, answer.takeovers.iter().map(row))
+    output::table(&header, answer.takeovers.iter().map(row))?;
+    for (member, lapses) in &answer.lapses {
+        quorate_log::note(lapsed(member, lapses));
+    }
+    Ok(())
+}
+
+/// What stands under the table: no takeovers, but what repeats messages like one.
+pub fn lapsed(member: &str, it: &LapsesRow) -> String {
+    let since = it.last_at.as_deref().unwrap_or("unknown");
+    let repeated = match it.gave_back {
+        0 => "no message was handed out again".to_owned(),
+        count => {
+            format!("{count} of them for so long that messages in flight were handed out again")
+        }
+    };
+    format!(
+        "{member}: the lease of its connectors lapsed {} times since it was started, the longest for {} ms, the last until {since}; {repeated}",
+        it.count, it.longest_ms
+    )
 }
 
 fn row(it: &TakeoverRow) -> Vec<String> {
@@ -89,5 +111,22 @@ mod tests {
         (it.activated, it.from) = (1, None);
         assert!(sentence(&it).ends_with("from nobody to b in 12.3 ms, 2 of 3 connectors missing"));
         assert_eq!(row(&it).len(), 12);
+    }
+
+    #[test]
+    fn lapses_are_told_under_the_takeovers() {
+        let mut it = LapsesRow {
+            count: 3,
+            gave_back: 1,
+            longest_ms: 240,
+            last_at: Some("2026-01-02T03:04:05.678Z".into()),
+            last_ago_s: Some(7),
+        };
+        assert_eq!(
+            lapsed("member-1", &it),
+            "member-1: the lease of its connectors lapsed 3 times since it was started, the longest for 240 ms, the last until 2026-01-02T03:04:05.678Z; 1 of them for so long that messages in flight were handed out again"
+        );
+        it.gave_back = 0;
+        assert!(lapsed("member-1", &it).ends_with("no message was handed out again"));
     }
 }

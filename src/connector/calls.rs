@@ -3,6 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
+use quorate_log::RateLimit;
 use quorate_proto::connector::{Delivery, Outcome, outcome};
 use tokio::{
     sync::{Semaphore, watch},
@@ -24,6 +25,7 @@ pub struct Calls {
     /// Counts sessions: a delivery that still waits for a place when its session is over
     /// is void, since the broker hands the message out again.
     session: watch::Sender<u64>,
+    said: RateLimit,
 }
 
 impl Calls {
@@ -34,6 +36,7 @@ impl Calls {
             places: Arc::new(Semaphore::new(usize::from(bound))),
             bound,
             session: watch::Sender::new(0),
+            said: RateLimit::each_second(),
         }
     }
 
@@ -111,7 +114,11 @@ impl Calls {
                 // Void: nobody waits for it.
                 Some(Ok((_, Outcome { result: None, .. }))) => {}
                 Some(Ok(answer)) => return answer,
-                Some(Err(error)) => warn!(%error, "a call of a service broke off"),
+                Some(Err(error)) => {
+                    if let Some(left_out) = self.said.due("") {
+                        warn!(%error, left_out, "a call of a service broke off");
+                    }
+                }
             }
         }
     }

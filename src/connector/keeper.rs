@@ -7,6 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use quorate_clock::Instant;
+use quorate_log::RateLimit;
 use quorate_proto::connector::{
     Activate, Configure, Deactivate, Outcome, Phase, Prepare, Report, Stop, Tally, from_process,
     outcome, to_process,
@@ -89,6 +90,7 @@ pub struct Keeper {
     orders: u64,
     restarts: Backoff,
     evicting: Evicting,
+    said: RateLimit,
 }
 
 struct Bell(Arc<Shared>);
@@ -126,6 +128,7 @@ impl Keeper {
             generation: 0,
             orders: 0,
             evicting: Evicting::default(),
+            said: RateLimit::each_second(),
             restarts: Backoff::new(Duration::from_millis(100), Duration::from_secs(10)),
         };
         // However it ends, the supervisor hears of it.
@@ -404,7 +407,12 @@ impl Keeper {
             Some(error) if phase == Phase::Starting => {
                 info!(connector = %told.spec.key, error, "connector trouble");
             }
-            Some(error) => warn!(connector = %told.spec.key, error, "connector"),
+            Some(error) => {
+                // Each message may bring one about, and each with a text of its own.
+                if let Some(left_out) = self.said.due("") {
+                    warn!(connector = %told.spec.key, error, left_out, "connector");
+                }
+            }
             None => {}
         }
         if !report.label.is_empty() {

@@ -19,6 +19,7 @@ mod declared;
 mod evict;
 mod gateway;
 mod keeper;
+mod lapses;
 pub mod lease;
 mod mail;
 mod mailbox;
@@ -39,6 +40,7 @@ pub mod view;
 use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::Duration};
 
 use quorate_clock::Instant;
+use quorate_log::LogSettings;
 use quorate_raft::{Leadership, MemberId, Members, Pace};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
@@ -50,6 +52,7 @@ use self::{
     chronicle::Chronicle,
     gateway::Gateway,
     keeper::Shared,
+    lapses::LapseTracker,
     lease::Page,
     names::{Names, Recorder},
     outlets::Outlets,
@@ -60,6 +63,7 @@ use self::{
 };
 pub use self::{
     child::backoff::Backoff,
+    lapses::Lapses,
     outlets::{NoWay, Sent},
     reign::Proposer,
     standing::Standing,
@@ -97,6 +101,8 @@ pub struct Context {
     pub proposer: Arc<dyn Proposer>,
     /// Calls services.
     pub dispatch: Arc<dyn Dispatch>,
+    /// How connector processes write their logs.
+    pub log: LogSettings,
     /// The program that calls [`child::run_if_asked`] first thing in its `main`:
     /// normally [`this_program`].
     pub program: PathBuf,
@@ -112,6 +118,7 @@ pub fn this_program() -> PathBuf {
 pub struct Handle {
     statuses: watch::Receiver<Arc<Vec<ConnectorStatus>>>,
     standing: watch::Receiver<Standing>,
+    lapses: watch::Receiver<Lapses>,
     supervised: watch::Receiver<()>,
     leavers: mpsc::Sender<Leaver>,
     outlets: Arc<Outlets>,
@@ -132,12 +139,14 @@ pub fn start(context: Context) -> io::Result<Handle> {
         standby_max,
         proposer,
         dispatch,
+        log,
         program,
     } = context;
     let page = Arc::new(Page::new()?);
     let board = Arc::new(Board::new(name.clone()));
     let statuses = board.watch();
     let (standing_sender, standing) = watch::channel(Standing::default());
+    let (lapses_sender, lapses) = watch::channel(Lapses::default());
     let (rested_sender, rested) = watch::channel(0);
     let (leavers, leavers_received) = mpsc::channel(8);
     let outlets = Arc::new(Outlets::new(standing.clone(), view.clone()));
@@ -149,7 +158,7 @@ pub fn start(context: Context) -> io::Result<Handle> {
             outlets.clone(),
         )),
         outlets: outlets.clone(),
-        spawner: Spawner::start(program, pace.clone())?,
+        spawner: Spawner::start(program, pace.clone(), &log)?,
         page: page.clone(),
         board: board.clone(),
         names: Names::new(),
@@ -190,6 +199,7 @@ pub fn start(context: Context) -> io::Result<Handle> {
         leadership,
         view: view.clone(),
         standing: standing_sender,
+        lapses: LapseTracker::new(lapses_sender),
         rested,
         leavers: leavers_received,
     };
@@ -209,6 +219,7 @@ pub fn start(context: Context) -> io::Result<Handle> {
     Ok(Handle {
         statuses,
         standing,
+        lapses,
         supervised,
         leavers,
         outlets,
@@ -243,6 +254,11 @@ impl Handle {
     /// Whether this member acts as the connector server.
     pub fn reign(&self) -> watch::Receiver<Standing> {
         self.standing.clone()
+    }
+
+    /// How often the lease of this member's reigns has run out.
+    pub fn lapses(&self) -> watch::Receiver<Lapses> {
+        self.lapses.clone()
     }
 
     /// Sends a message by the outgoing of this kind and name, if this member is the connector

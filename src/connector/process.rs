@@ -21,6 +21,7 @@ use super::{
     spawner::{Spawner, Turn},
     spec::Spec,
 };
+use crate::host::process::ending;
 
 /// How long a new process may take to give its first sign of life.
 const BIRTH: Duration = Duration::from_secs(10);
@@ -148,16 +149,19 @@ impl Process {
                     }
                     Ok(Some(_)) => {}
                     Ok(None) => self.end_of_frames = true,
-                    Err(_) => {
+                    Err(error) => {
                         self.end_of_frames = true;
-                        self.kill("it sent what is no frame");
+                        // Otherwise it has died, and how is told by its status.
+                        if error.kind() == io::ErrorKind::InvalidData {
+                            self.kill("it sent what is no frame");
+                        }
                     }
                 },
                 ended = self.child.wait() => {
-                    let status = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
+                    let how = ended.map_or_else(|error| error.to_string(), ending);
                     return Event::Ended(match self.killed {
                         Some(why) => format!("it was killed: {why}"),
-                        None => format!("it ended: {status}"),
+                        None => format!("it {how}"),
                     });
                 }
                 _ = self.ticks.tick() => self.tick(),

@@ -14,6 +14,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
+    lapses::LapseTracker,
     lease::{BootInstant, Offsets, Page, RESPITE},
     standing::Standing,
     takeover::{Decision, Outcome, Release, Takeover},
@@ -72,6 +73,7 @@ pub(super) struct Reigning {
     pub leadership: watch::Receiver<Leadership>,
     pub view: watch::Receiver<Arc<View>>,
     pub standing: watch::Sender<Standing>,
+    pub lapses: LapseTracker,
     /// For which parting the processes rest. Its end is that of all processes.
     pub rested: watch::Receiver<u64>,
     pub leavers: mpsc::Receiver<Leaver>,
@@ -169,22 +171,28 @@ impl Reigning {
 
     /// Renews or revokes the page and says so. Returns when the lease ends.
     fn act(
-        &self,
+        &mut self,
         decision: &Decision,
         lease: Duration,
         offsets: &Offsets,
         now: Instant,
     ) -> Option<Instant> {
+        let respite = lease.mul_f64(RESPITE);
         let granted = decision.act.and_then(|act| {
             let grant = act.grant(lease, offsets, BootInstant::now())?;
-            let respite = lease.mul_f64(RESPITE);
             self.page
                 .grant(act.epoch, grant.deadline, respite)
-                .then_some(grant.left)
+                .then_some((act.epoch, grant.left))
         });
-        if decision.act.is_none() {
-            self.page.revoke();
+        match (granted, decision.act) {
+            (Some((epoch, left)), _) => self.lapses.granted(epoch, now + left, respite, now),
+            (None, Some(_)) => {}
+            (None, None) => {
+                self.page.revoke();
+                self.lapses.over(now);
+            }
         }
+        let granted = granted.map(|(_, left)| left);
         let last = self.page.view().read().epoch;
         let standing = self
             .standing

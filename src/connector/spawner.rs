@@ -4,6 +4,12 @@
 //! (PDEATHSIG), so that thread has to live as long as the member: a runtime's worker
 //! thread may not.
 //!
+//! A process is ended by its parent, never by a signal that was meant for that one: what is
+//! sent to the member's group or to all its processes (Ctrl-C, systemd's `control-group`)
+//! would cut off what is in flight, which the member finishes first. So it is in a group of
+//! its own, and the signals that others send are blocked in the thread that starts it and
+//! thereby, from its first moment on, in all its threads.
+//!
 //! To start takes a turn, which a process gives back with its first sign of life. A thousand
 //! at once would keep every processor busy for seconds, and this member's own heartbeats
 //! would come too late: nobody's reign outlives that.
@@ -21,6 +27,9 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::signal::{SigSet, Signal};
+use quorate_log::LogSettings;
+use quorate_planted::{Mutant, planted};
 use quorate_raft::Pace;
 use tokio::{
     process::{Child, Command},
@@ -34,6 +43,20 @@ use super::{child::MARK, silence, spec::Key};
 /// library reads it reads by recursion: a header of AMQP holds 26,000 arrays in each other,
 /// and anybody who may send to a queue could end the process by one.
 const STACK: usize = 128 << 20;
+
+/// Signals that are not for a connector process: they ask its member to end, or come from the
+/// terminal that the member was started at.
+const NOT_FOR_IT: [Signal; 9] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGTSTP,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+];
 
 /// What a process is started with.
 struct Order {
@@ -60,12 +83,22 @@ pub struct Spawner {
 impl Spawner {
     /// Starts the thread. `program` is run with [`MARK`] as its first argument; once its lease
     /// is revoked the process has a lease's time at the `pace` of its start to leave its broker.
-    pub fn start(program: PathBuf, pace: watch::Receiver<Pace>) -> io::Result<Spawner> {
+    /// Its log is written as `log` says.
+    pub fn start(
+        program: PathBuf,
+        pace: watch::Receiver<Pace>,
+        log: &LogSettings,
+    ) -> io::Result<Spawner> {
+        let log = log.environment();
         let (orders, mut received) = mpsc::channel::<Order>(64);
         let runtime = Handle::current();
         thread::Builder::new()
             .name("connector-spawner".to_owned())
             .spawn(move || {
+                let alone = !planted(Mutant::ChildTakesParentsSignals);
+                if alone && let Err(error) = SigSet::from_iter(NOT_FOR_IT).thread_block() {
+                    tracing::error!(%error, "connector processes can't be kept from signals");
+                }
                 while let Some(order) = received.blocking_recv() {
                     let Order {
                         key,
@@ -75,13 +108,18 @@ impl Spawner {
                         reply,
                     } = order;
                     let _inside = runtime.enter();
-                    let child = Command::new(&program)
+                    let mut command = Command::new(&program);
+                    if alone {
+                        command.process_group(0);
+                    }
+                    let child = command
                         .arg(MARK)
                         .arg(key.to_string())
                         .arg(std::process::id().to_string())
                         .arg(alive.as_millis().to_string())
                         .arg(silence(&pace).as_millis().to_string())
                         .env("RUST_MIN_STACK", STACK.to_string())
+                        .envs(log.iter().map(|(name, value)| (*name, value)))
                         // Everything else that is open is closed on exec.
                         .stdin(Stdio::from(control))
                         .stdout(Stdio::from(lease))

@@ -3,7 +3,9 @@
 use std::{
     ffi::OsString,
     os::unix::ffi::OsStringExt,
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
+    process::ExitStatus,
 };
 
 use nix::{errno::Errno, sys::signal, unistd::Pid};
@@ -66,6 +68,27 @@ fn config_argument(words: &[OsString]) -> Option<PathBuf> {
         .find_map(|word| word.to_str()?.strip_prefix("--config=").map(PathBuf::from))
 }
 
+/// How a process ended, in words that follow its name.
+pub fn ending(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(0), _) => "ended".into(),
+        (Some(code), _) => format!("ended with exit code {code}"),
+        (None, Some(signal)) => match signal::Signal::try_from(signal) {
+            Ok(signal) => format!("was ended by {signal}"),
+            Err(_) => format!("was ended by signal {signal}"),
+        },
+        (None, None) => "ended".into(),
+    }
+}
+
+/// Whether this process was started with this signal ignored, as `nohup` does it.
+pub fn ignores(signal: signal::Signal) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| (mask >> (signal as u32 - 1)) & 1 == 1)
+}
+
 /// Sends a signal; `false` when there is no such process any more.
 pub fn send(pid: u32, signal: signal::Signal) -> bool {
     let Ok(pid) = i32::try_from(pid) else {
@@ -119,6 +142,14 @@ mod tests {
         child.wait().unwrap();
         assert!(!alive(pid));
         assert!(!runs(pid, "server", &file));
+    }
+
+    #[test]
+    fn endings_have_words() {
+        let told = |raw| ending(ExitStatus::from_raw(raw));
+        assert_eq!(told(0), "ended");
+        assert_eq!(told(1 << 8), "ended with exit code 1");
+        assert_eq!(told(15), "was ended by SIGTERM");
     }
 
     #[test]

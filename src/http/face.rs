@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 use quorate_clock::Instant;
+use quorate_log::RateLimit;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -38,6 +39,7 @@ pub(super) struct Face {
     router: Followed<Router>,
     pub(super) limits: Limits,
     stop: CancellationToken,
+    said: RateLimit,
 }
 
 /// A request that has found its service.
@@ -61,6 +63,7 @@ impl Face {
             router,
             limits,
             stop,
+            said: RateLimit::each_second(),
         }
     }
 
@@ -88,7 +91,7 @@ impl Face {
             answering.wire().leave_unread();
         }
         let mut reply = outcome.unwrap_or_else(|refusal| into_reply(refusal, &cid));
-        finish(&mut reply, head);
+        self.finish(&mut reply, head, channel.as_deref());
         reply.headers.insert(headers::CID, headers::text(&cid));
         if !ended || self.stop.is_cancelled() {
             reply
@@ -195,30 +198,51 @@ impl Face {
     /// What the client is told. The log has the rest: addresses of upstreams are nobody
     /// else's business.
     fn explain(&self, service: &str, error: &ServiceError) -> Refusal {
-        tracing::warn!(service, %error, "service call failed");
-        let (status, what) = match error {
+        let (cause, status, what) = match error {
             ServiceError::NotRun(_) => (
+                "not run",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "can't be run now; the request was not handled".to_owned(),
             ),
             ServiceError::Failed(_) if self.services.is_upstream(service) => (
+                "failed",
                 StatusCode::BAD_GATEWAY,
                 "gave no usable answer; the request may have been handled".to_owned(),
             ),
-            ServiceError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "failed".to_owned()),
+            ServiceError::Failed(_) => (
+                "failed",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "failed".to_owned(),
+            ),
             ServiceError::TimedOut(ms) => {
                 let waited = Duration::from_millis(*ms);
                 (
+                    "timed out",
                     StatusCode::GATEWAY_TIMEOUT,
                     format!("gave no answer within {waited:?}; the request may have been handled"),
                 )
             }
             ServiceError::Fenced(epoch) => (
+                "fenced",
                 StatusCode::CONFLICT,
                 format!("refused an epoch older than {epoch}"),
             ),
         };
+        if let Some(left_out) = self.said.due(&format!("{service}: {cause}")) {
+            tracing::warn!(service, %error, left_out, "service call failed");
+        }
         Refusal::new(status, format!("service {service:?} {what}"))
+    }
+
+    /// Makes of what a service answered something that HTTP/1.1 can carry.
+    fn finish(&self, reply: &mut Reply, head: bool, channel: Option<&str>) {
+        if reply.status.is_informational() {
+            if let Some(left_out) = self.said.due(channel.unwrap_or_default()) {
+                tracing::warn!(channel, status = %reply.status, left_out, "a service answered with a status that is not final");
+            }
+            *reply = Reply::empty(StatusCode::INTERNAL_SERVER_ERROR);
+        }
+        carry(reply, head);
     }
 }
 
@@ -240,12 +264,8 @@ fn into_reply(refusal: Refusal, cid: &str) -> Reply {
     reply
 }
 
-/// Makes of what a service answered something that HTTP/1.1 can carry.
-fn finish(reply: &mut Reply, head: bool) {
-    if reply.status.is_informational() {
-        tracing::warn!(status = %reply.status, "a service answered with a status that is not final");
-        *reply = Reply::empty(StatusCode::INTERNAL_SERVER_ERROR);
-    }
+/// Leaves out what doesn't go with the message on the wire.
+fn carry(reply: &mut Reply, head: bool) {
     strip_hop_by_hop(&mut reply.headers);
     if head {
         // The length that a GET would have had.

@@ -2,10 +2,14 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use quorate_log::RateLimit;
 use subtle::{Choice, ConstantTimeEq};
 
 use super::envelope::Refusal;
 use crate::state::{Catalog, Kind, resource::HttpChannel};
+
+/// Each request may bring the line about.
+static REFUSED: RateLimit = RateLimit::each_second();
 
 /// The check of one channel, as the catalog has it at the time of the request.
 #[derive(Debug)]
@@ -62,7 +66,9 @@ impl<'c> Guard<'c> {
         match self {
             Guard::Open => Ok(()),
             Guard::Broken(why) => {
-                tracing::error!(why, "HTTP channel refuses everybody");
+                if let Some(left_out) = REFUSED.due(why) {
+                    tracing::error!(why, left_out, "HTTP channel refuses everybody");
+                }
                 Err(Refusal::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "this channel's security can't be checked",

@@ -18,7 +18,7 @@ use std::{collections::HashMap, fmt, path::Path};
 
 use serde_json::Value;
 
-use crate::state::{Kind, check_parsed_resource};
+use crate::state::{Kind, check_parsed_resource, parse_json};
 use parallel::in_parallel;
 
 pub use export::export;
@@ -55,10 +55,20 @@ impl Format {
         };
         match first.unwrap_or_default() {
             line if line.starts_with("[[") && table(line) => Format::Toml,
-            line if line.starts_with(['{', '[']) => Format::Json,
+            line if line.starts_with(['{', '[']) && is_json(text) => Format::Json,
             _ => Format::Yaml,
         }
     }
+}
+
+/// Whether a text that begins with a bracket is JSON: YAML has a form with brackets too. What
+/// is neither is told as what it looks most like.
+fn is_json(text: &str) -> bool {
+    let quoted = || {
+        text.trim_start_matches(|c: char| c.is_whitespace() || "{[".contains(c))
+            .starts_with('"')
+    };
+    parse_json(text.as_bytes()).is_ok() || quoted() && yaml::read(text).is_err()
 }
 
 /// One resource of a file.

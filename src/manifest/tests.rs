@@ -114,7 +114,36 @@ fn formats_are_told_apart() {
     assert_eq!(by_text("\n[{}]"), Format::Json);
     assert_eq!(by_text("{\"kind\": 1}"), Format::Json);
     assert_eq!(by_text("kind: service"), Format::Yaml);
+    assert_eq!(by_text("{kind: service, name: a}"), Format::Yaml);
+    assert_eq!(by_text("# one\n{\"kind\": \"service\"}\n"), Format::Yaml);
+    assert_eq!(by_text("{\"a\": 1}\n---\n{\"a\": 2}\n"), Format::Yaml);
+    assert_eq!(by_text("[{kind: service}, {kind: service}]"), Format::Yaml);
+    // Neither: its user means JSON, and then YAML.
+    assert_eq!(by_text("[{\"kind\": ]"), Format::Json);
+    assert_eq!(by_text("{kind: ]"), Format::Yaml);
     assert_eq!(by_text("---\nkind: service"), Format::Yaml);
+}
+
+#[test]
+fn a_list_or_one_resource_in_brackets_is_yaml_too() {
+    for text in [
+        "{kind: service, name: a, builtin: echo}\n",
+        "# one\n{\"kind\": \"service\", \"name\": \"a\", \"builtin\": \"echo\"}\n",
+        "%YAML 1.2\n---\nkind: service\nname: a\nbuiltin: echo\n",
+        "# one\n%YAML 1.1\n\n--- {kind: service, name: a, builtin: echo}\n...\n",
+    ] {
+        let read = parse(text, Format::of(None, text)).unwrap();
+        assert_eq!((read.len(), read[0].name.as_str()), (1, "a"), "{text}");
+    }
+    let two = "%YAML 1.2\n---\nkind: service\nname: a\nbuiltin: echo\n...\n%YAML 1.2\n---\nkind: service\nname: b\nbuiltin: echo\n";
+    assert_eq!(parse(two, Format::Yaml).unwrap().len(), 2);
+    // Lines are counted as they stand in the file.
+    one_fault(
+        "%YAML 1.2\n---\nkind: [\n",
+        Format::Yaml,
+        "can't be read",
+        "",
+    );
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! YAML: many documents in one stream.
 //!
 //! The stream is cut at its `---` lines here and not by the YAML reader, which would
-//! stop at the first bad document and does not tell where one begins.
+//! stop at the first bad document and does not tell where one begins. So what stands before
+//! such a line for its document, `%YAML 1.2`, is taken out here too.
 
 use serde_json::Value;
 
@@ -52,6 +53,18 @@ struct Part {
     text: String,
 }
 
+impl Part {
+    /// Where nothing else stands in it but which YAML the next document is in: 1.1 and 1.2
+    /// are read alike.
+    fn take_version_out(&mut self) {
+        let version = |line: &str| line.starts_with("%YAML 1.");
+        let nothing = |line: &str| line.trim().is_empty() || line.starts_with('#');
+        if self.text.lines().all(|line| version(line) || nothing(line)) {
+            self.text.clear();
+        }
+    }
+}
+
 fn parts(text: &str) -> Vec<Part> {
     let mut parts = vec![Part {
         first_line: 1,
@@ -63,7 +76,16 @@ fn parts(text: &str) -> Vec<Part> {
         let border = line
             .strip_prefix("---")
             .filter(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
+        if border.is_some()
+            && let Some(part) = parts.last_mut()
+        {
+            part.take_version_out();
+        }
         match (border, parts.last_mut()) {
+            (None, _) if line.trim_end() == "..." => parts.push(Part {
+                first_line: number,
+                text: "\n".to_owned(),
+            }),
             (Some(rest), _) => parts.push(Part {
                 first_line: number,
                 text: format!("   {rest}"),

@@ -33,6 +33,8 @@ pub enum Birth {
 pub(super) struct Born {
     pub birth: quorate_raft::Birth,
     pub failover: FailoverRecord,
+    /// Admin URLs of members that know where they are, should all have moved.
+    pub others: Vec<Url>,
 }
 
 /// How long somebody is looked for that admits this member.
@@ -50,9 +52,11 @@ pub(super) async fn decide(
 ) -> Result<Born, ServerError> {
     let marker = Node::marker(&settings.data_dir)
         .map_err(|error| ServerError::Refused(error.to_string()))?;
+    let mut others = Vec::new();
     let birth = match (marker, birth) {
         (Some(marker), Birth::Join(urls)) => {
             refuse_another_cluster(settings, &marker, &urls, peers).await?;
+            others = urls;
             quorate_raft::Birth::Resume
         }
         (Some(_), Birth::Resume | Birth::Bootstrap) => quorate_raft::Birth::Resume,
@@ -66,6 +70,7 @@ pub(super) async fn decide(
             return Ok(Born {
                 birth: quorate_raft::Birth::Bootstrap,
                 failover: FailoverRecord::alone(settings.failover_ms),
+                others,
             });
         }
         (None, Birth::Join(urls)) => {
@@ -80,6 +85,7 @@ pub(super) async fn decide(
             return Ok(Born {
                 birth: quorate_raft::Birth::Join(answer.admission),
                 failover,
+                others,
             });
         }
     };
@@ -88,6 +94,7 @@ pub(super) async fn decide(
     Ok(Born {
         birth,
         failover: failover.unwrap_or_else(|| FailoverRecord::alone(settings.failover_ms)),
+        others,
     })
 }
 

@@ -37,6 +37,7 @@ pub(super) fn start(
         standby_max: settings.standby_max,
         proposer: Arc::new(Reigns(cluster.clone())),
         dispatch,
+        log: settings.log.clone(),
         program: connector::this_program(),
     });
     let handle = handle

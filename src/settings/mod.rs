@@ -20,6 +20,8 @@ use std::{
 use quorate_raft::timing::{FAILOVER_MS_MAX, FAILOVER_MS_MIN};
 
 pub use error::{BadSetting, SettingsError};
+pub use quorate_log::{LogFormat, LogSettings};
+pub use reader::{LOG_LEVEL, is_log_level};
 
 use layers::Layers;
 use reader::Reader;
@@ -48,24 +50,6 @@ pub struct HttpLimits {
     pub idle_wait: Duration,
     /// Longest time for an answer, whatever the service's own limit is.
     pub answer_wait: Duration,
-}
-
-/// How the log is written (to stderr).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogSettings {
-    /// A level, or several with targets: `info,quorate_raft=debug`.
-    pub level: String,
-    /// For people or for programs.
-    pub format: LogFormat,
-}
-
-/// The form of a line of log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// When snapshots are taken: whichever comes first.

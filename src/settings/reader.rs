@@ -11,7 +11,18 @@ use super::{
 /// The file's sections.
 pub(super) const SECTIONS: [&str; 5] = ["http", "admin", "peer", "log", "snapshot"];
 
+/// What a log level is, in words.
+pub const LOG_LEVEL: &str = "a level (off, error, warn, info, debug, trace), or levels by module: \"info,quorate_raft=debug\"";
+
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Whether a text is a [log level](LOG_LEVEL).
+pub fn is_log_level(text: &str) -> bool {
+    text.split(',').all(|part| {
+        let (target, level) = part.split_once('=').unwrap_or(("all", part));
+        !target.trim().is_empty() && LEVELS.contains(&level.trim())
+    })
+}
 
 /// Reads settings one by one. After a bad value it goes on with the default, so that the
 /// next one is looked at too.
@@ -189,18 +200,13 @@ impl Reader {
     }
 
     pub(super) fn log_level(&mut self, key: &str, default: &str) -> String {
-        let what = "a level (off, error, warn, info, debug, trace), or levels by module: \"info,quorate_raft=debug\"";
-        let Some((text, given)) = self.text(key, what) else {
+        let Some((text, given)) = self.text(key, LOG_LEVEL) else {
             return default.to_owned();
         };
-        let good = text.split(',').all(|part| {
-            let (target, level) = part.split_once('=').unwrap_or(("all", part));
-            !target.trim().is_empty() && LEVELS.contains(&level.trim())
-        });
-        if good {
+        if is_log_level(&text) {
             return text;
         }
-        self.bad(key, Some(&given), format!("must be {what}"));
+        self.bad(key, Some(&given), format!("must be {LOG_LEVEL}"));
         default.to_owned()
     }
 

@@ -5,6 +5,11 @@
 //! trials, one of each case in turn, and is ended. So what drifts while the run lasts
 //! meets all of them, and none takes another's processor time. Results are written after each
 //! system. `docs/benchmarks.md` says what is measured and how.
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "what a test prints is for whoever runs it"
+)]
 #![allow(dead_code, unused_imports, missing_docs)]
 
 #[path = "../it/support/mod.rs"]

@@ -1,5 +1,10 @@
 //! Connectors with real processes and a real RabbitMQ. Consensus is simulated: leadership
 //! and state are watches that the tests move.
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "what a test prints is for whoever runs it"
+)]
 
 mod conditions;
 mod failures;

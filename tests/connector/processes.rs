@@ -164,6 +164,29 @@ async fn no_process_survives_kill_9_of_its_parent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_dies_with_orders_unread_is_told_as_it_ended() {
+    let (broker, queue) = (broker().await, unique("died"));
+    broker.client().await.declare(&queue).await;
+    // A long lease, so that its silence is not noticed first.
+    let member = Member::consuming(broker, &queue, 60_000).await;
+    let pid = member.status(&queue).unwrap().pid.unwrap();
+    signal(pid, Signal::SIGSTOP);
+    // Orders that it will never read.
+    for prefetch in 20..40 {
+        let mut other = channel(&queue);
+        other["prefetch"] = prefetch.into();
+        member.group.put(quorate::state::Kind::AmqpChannel, other);
+        tokio::task::yield_now().await;
+    }
+    signal(pid, Signal::SIGKILL);
+    member
+        .when(&queue, "how it ended", |status| {
+            says(status, "was ended by SIGKILL")
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_process_is_killed_and_replaced_and_no_message_is_lost() {
     let (broker, queue) = (broker().await, unique("stopped"));
     let client = broker.client().await;
@@ -214,7 +237,7 @@ async fn a_killed_process_is_replaced() {
         .last_error
         .unwrap();
     assert!(
-        error.contains("its process is gone") && error.contains("signal: 9"),
+        error.contains("its process is gone: it was ended by SIGKILL"),
         "{error}"
     );
     let second = member
@@ -264,6 +287,8 @@ async fn a_lapse_ends_no_process_and_hands_nothing_out_again() {
     assert_eq!(after.counts.reconnects, 0);
     let by_body = member.group.calls_by_body();
     assert!(by_body.len() == 21 && by_body.values().all(|times| *times == 1));
+    let lapses = *member.handle.lapses().borrow();
+    assert_eq!((lapses.count, lapses.gave_back), (1, 0));
 }
 
 /// A successor may be elected by then, and would not be let in.
@@ -300,6 +325,8 @@ async fn a_lapse_that_lasts_gives_everything_back_and_the_process_goes_on_after_
         .when(&queue, "handled", |status| status.counts.handled == 1)
         .await;
     assert_eq!((after.epoch, after.pid), (before.epoch, before.pid));
+    let lapses = *member.handle.lapses().borrow();
+    assert_eq!(lapses.gave_back, 1, "{lapses:?}");
 }
 
 /// Without a broker: what the process does with its lease is between it and the page.

@@ -1,6 +1,11 @@
 //! Long runs with real processes under load: `make takeovers`, `make calm`, `make growth`.
 //! Not among `make test`'s: they take from minutes to an hour and want the machine for
 //! themselves. Each writes a report and its raw figures, and fails when a check does.
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "what a test prints is for whoever runs it"
+)]
 #![allow(dead_code, missing_docs)]
 
 mod calm;

@@ -1,5 +1,10 @@
 //! Measures what the documentation quotes and prints it as Markdown: `make figures`.
 //! Not a test: it asserts nothing and `cargo test` leaves it out.
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "what a test prints is for whoever runs it"
+)]
 #![allow(dead_code, missing_docs)]
 
 #[path = "../support/machine.rs"]

@@ -8,6 +8,11 @@
 //! state machine. Consensus (`votes`, `log`), the connections and the processes are made up,
 //! after what openraft and the peer server do; `reigns` and `deaths` repeat what
 //! `connector::reign` and `liveness::office` do around their deciders. Disks lose nothing.
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "what a test prints is for whoever runs it"
+)]
 
 mod befall;
 mod chance;

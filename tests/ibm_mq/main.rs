@@ -2,6 +2,11 @@
 //! library and a queue manager that are not IBM's (`mq-stand-in/`). What these tests show is
 //! how Quorate behaves, not how IBM MQ does. `real` runs against a real queue manager where
 //! one is named.
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "what a test prints is for whoever runs it"
+)]
 
 mod doubts;
 mod failures;

@@ -15,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use parking_lot::Mutex;
 use quorate_clock::Instant;
 use reqwest::Method;
@@ -232,6 +235,38 @@ async fn sigterm_of_the_connector_server_is_felt_by_nobody() {
     );
     bed.assert_nobody_felt_it().await;
     assert!(median(&gaps) < NOTICE, "{gaps:?}");
+}
+
+/// What a service manager does that signals all processes of a service, and what Ctrl-C and a
+/// terminal that is closed do.
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_to_all_processes_of_the_connector_server_are_felt_by_nobody() {
+    let mut bed = Bed::start(WORK, PAUSE).await;
+    for asked in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+        let (server, epoch) = bed.settled().await;
+        bed.burst().await;
+        let row = bed.cluster.connector(server, QUEUE).await.expect("a row");
+        let connector = row["pid"].as_i64().expect("its process");
+        let connector = Pid::from_raw(i32::try_from(connector).expect("a pid"));
+        for ignored in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2] {
+            kill(connector, ignored).expect("a signal");
+            bed.cluster.members[server].signal(ignored);
+        }
+        assert_eq!(bed.settled().await, (server, epoch));
+        let (from, begun) = (bed.sink.calls_len(), Instant::now());
+        kill(connector, asked).expect("a signal");
+        bed.cluster.members[server].signal(asked);
+        bed.first_after(epoch, from, begun).await;
+        let member = &mut bed.cluster.members[server];
+        assert!(member.wait_exit(Duration::from_secs(10)).success());
+        let log = std::fs::read_to_string(member.log()).expect("its log");
+        for ignored in ["SIGHUP", "SIGUSR1", "SIGUSR2"] {
+            assert!(log.contains(&format!("{ignored} is ignored")), "{ignored}");
+        }
+        member.start(&[]);
+    }
+    bed.settled().await;
+    bed.assert_nobody_felt_it().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

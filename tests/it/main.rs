@@ -1,5 +1,10 @@
 //! Quorate as its users run it: real processes, real disks, a real RabbitMQ, a real
 //! HAProxy. The tests are sensitive to timing and run one after the other.
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "what a test prints is for whoever runs it"
+)]
 
 mod support;
 
@@ -14,6 +19,7 @@ mod growth;
 mod handover;
 mod kills;
 mod membership;
+mod moved;
 mod namespaces;
 mod netns;
 mod outgoing;
@@ -25,4 +31,6 @@ mod standbys;
 mod stopped;
 mod takeovers;
 mod through_balancer;
+mod unwritable;
 mod watch;
+mod wrong_port;

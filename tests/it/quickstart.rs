@@ -139,3 +139,89 @@ async fn quickstart_is_ready_survives_a_kill_stops_all_and_resumes() {
     second.line(|line| line.starts_with("ready"));
     second.stop();
 }
+
+/// Where nothing of it may be left.
+fn gone(pid: Pid) -> Result<(), String> {
+    match kill(pid, None) {
+        Err(_) => Ok(()),
+        Ok(()) => Err(format!("process {pid} runs")),
+    }
+}
+
+async fn ready(offset: u16) {
+    until("a quickstart that is ready", SOON, || async {
+        let leader = format!("http://127.0.0.1:{}/v1/cluster/members", 17110 + offset);
+        let told = http::get_json(&leader).await?;
+        let voters = told["members"].as_array().cloned().unwrap_or_default();
+        let voters = voters.iter().filter(|it| it["role"] == "voter").count();
+        let ping = format!("http://127.0.0.1:{}/zato/ping", 11223 + offset);
+        let ping = http::call(Method::GET, &ping, &[], "").await?;
+        match (voters, ping.status().as_u16()) {
+            (3, 200) => Ok(()),
+            seen => Err(format!("{seen:?}")),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_quickstart_whose_terminal_is_closed_stops_what_it_started() {
+    const OFFSET: u16 = 9_020;
+    let root = tempfile::tempdir().expect("a folder");
+    let dir = root.path().join("my quick start");
+    let command = format!(
+        "exec '{QUORATE}' quickstart --port-offset {OFFSET} --dir '{}'",
+        dir.display()
+    );
+    let mut terminal = Command::new("script")
+        .args(["-qfec", &command, "/dev/null"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("a terminal");
+    ready(OFFSET).await;
+    let pids = ["member-1", "member-2", "member-3", "balancer"].map(|of| pid(&dir, of));
+    terminal.kill().expect("its end");
+    terminal.wait().expect("its end");
+    until("the end of all processes", SOON, || async {
+        pids.iter().try_for_each(|pid| gone(*pid))
+    })
+    .await;
+    let ping = format!("http://127.0.0.1:{}/zato-lb-alive", 11223 + OFFSET);
+    until("the end of HAProxy", SOON, || async {
+        match http::call(Method::GET, &ping, &[], "").await {
+            Ok(answer) => Err(format!("it answers {}", answer.status())),
+            Err(_) => Ok(()),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_quickstart_that_can_not_say_anything_goes_on_and_stops_all() {
+    const OFFSET: u16 = 9_040;
+    let root = tempfile::tempdir().expect("a folder");
+    let full = || {
+        let full = fs::File::options().write(true).open("/dev/full");
+        full.expect("a device that is always full")
+    };
+    let mut quickstart = Command::new(QUORATE)
+        .args(["quickstart", "--port-offset", &OFFSET.to_string(), "--dir"])
+        .arg(root.path())
+        .stdin(Stdio::null())
+        .stdout(full())
+        .stderr(full())
+        .spawn()
+        .expect("quickstart");
+    ready(OFFSET).await;
+    let pids = ["member-1", "member-2", "member-3", "balancer"].map(|of| pid(root.path(), of));
+    // A death is told of.
+    kill(pids[0], Signal::SIGKILL).expect("a signal");
+    until("the end of the member", SOON, || async { gone(pids[0]) }).await;
+    assert!(quickstart.try_wait().expect("its status").is_none());
+    kill(Pid::from_raw(quickstart.id() as i32), Signal::SIGINT).expect("a signal");
+    assert!(quickstart.wait().expect("its end").success());
+    for pid in pids {
+        assert_eq!(gone(pid), Ok(()));
+    }
+}

@@ -307,6 +307,7 @@ impl Member {
             standby_max,
             proposer: seat.clone(),
             dispatch: seat,
+            log: Default::default(),
             program: PathBuf::from(env!("CARGO_BIN_EXE_quorate")),
         })
         .unwrap();

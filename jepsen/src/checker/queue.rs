@@ -5,11 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Checked, Operation, Run};
-use crate::{history::Type, verdict::Grade};
+use super::{Checked, Operation, Run, run::MS};
+use crate::{
+    history::{Call, Type},
+    verdict::Grade,
+};
 
 /// So many messages are named one by one.
 const NAMED: usize = 50;
+/// The nemesis that stops a member in an orderly way.
+const STOP: &str = "stop-all";
+/// What was answered so shortly before the stop, or began so shortly after it, was in flight.
+const AT_ONCE: u64 = 200 * MS;
 
 /// Compares what was published with what the sinks took.
 #[must_use]
@@ -51,6 +58,7 @@ pub fn check(run: &Run) -> Checked {
         let what = format!("{message} was handled, and nobody has published it");
         checked.find(Grade::Wrong, "unexpected message", what);
     }
+    repeats(run, &mut checked);
     let refused = published.iter().filter(|(_, it)| it.kind == Type::Fail);
     let refused = refused.filter(|(message, _)| handled.contains_key(message.as_str()));
     let again: u64 = handled.values().map(|times| times - 1).sum();
@@ -64,6 +72,42 @@ pub fn check(run: &Run) -> Checked {
         handled.values().copied().max().unwrap_or(0),
     );
     checked
+}
+
+/// An orderly stop finishes what is in flight: what was with its service then is not handled
+/// again. Where other faults were at work too, they may have brought it about.
+fn repeats(run: &Run, checked: &mut Checked) {
+    if run.faults.iter().any(|fault| fault.nemesis != STOP) {
+        return;
+    }
+    let mut calls: BTreeMap<&str, Vec<&Call>> = BTreeMap::new();
+    for call in run.calls.iter().filter(|call| call.accepted) {
+        calls.entry(&call.message).or_default().push(call);
+    }
+    let mut found = 0;
+    for (message, mut calls) in calls {
+        calls.sort_by_key(|call| call.begun);
+        let pairs: Vec<_> = calls.windows(2).map(|pair| (pair[0], pair[1])).collect();
+        let across = |(before, after): &(&Call, &Call)| {
+            run.faults.iter().any(|stop| {
+                before.begun <= stop.begun + AT_ONCE
+                    && before.ended + AT_ONCE >= stop.begun
+                    && after.begun > stop.begun
+            })
+        };
+        let Some((before, after)) = pairs.into_iter().find(across) else {
+            continue;
+        };
+        found += 1;
+        if found <= NAMED {
+            let what = format!(
+                "{message} was with its service when the member was stopped in an orderly way, and was handled again"
+            );
+            let finding = checked.find(Grade::Wrong, "repeated by an orderly stop", what);
+            finding.between(Some(before.begun), Some(after.ended));
+        }
+    }
+    checked.count("queue.repeated_by_a_stop", found as u64);
 }
 
 fn id(value: &Value) -> String {

@@ -22,6 +22,9 @@ use quorate_clock::Instant;
 use super::spawner;
 use crate::netns::Net;
 
+/// What a member's log is called.
+pub const LOG: &str = "quorate.log";
+
 /// What a member listens on.
 #[derive(Clone, Copy, Debug)]
 pub struct Ports {
@@ -41,6 +44,8 @@ pub struct Member {
     pub dir: PathBuf,
     /// Its data, where that is: on a disk of its own with some nemeses.
     pub data: PathBuf,
+    /// Where its output goes: to the same disk where that is to be full.
+    pub log: PathBuf,
     /// Its address.
     pub ip: Ipv4Addr,
     /// Its ports.
@@ -72,10 +77,16 @@ impl Member {
         self.dir.join("quorate.toml")
     }
 
-    /// Its log.
-    #[must_use]
-    pub fn log(&self) -> PathBuf {
-        self.dir.join("quorate.log")
+    /// Puts its log where the run's folder has it.
+    ///
+    /// # Errors
+    /// When it can't be copied.
+    pub fn keep_log(&self) -> io::Result<()> {
+        let kept = self.dir.join(LOG);
+        if self.log != kept && self.log.exists() {
+            fs::copy(&self.log, kept)?;
+        }
+        Ok(())
     }
 
     /// Where its REST face is.
@@ -124,7 +135,7 @@ impl Member {
         let log = OpenOptions::new()
             .create(true)
             .append(true)
-            .open(self.log())?;
+            .open(&self.log)?;
         let mut command = self.command(&self.quorate);
         command
             .arg("server")

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::{netns::Net, plan::Plan, selftest};
 use disk::{Disk, Kind};
-use member::{Member, Ports};
+use member::{LOG, Member, Ports};
 use relay::Slowness;
 use scratch::Scratch;
 
@@ -89,8 +89,13 @@ impl Cluster {
                 Some(net) => (net.address(id as usize - 1), NAMESPACE_PORTS),
                 None => (Ipv4Addr::LOCALHOST, free_ports()?),
             };
+            let log = match kind {
+                Kind::Small => disk.path().join(LOG),
+                Kind::Ext4 | Kind::Folder => std::path::absolute(&dir)?.join(LOG),
+            };
             let member = Member {
                 id,
+                log,
                 data: disk.path().join("data"),
                 dir: std::path::absolute(&dir)?,
                 ip,

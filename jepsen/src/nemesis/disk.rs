@@ -85,12 +85,14 @@ fn told(error: io::Error) -> String {
     error.to_string()
 }
 
-/// That members end by themselves is right while their disk fails: it is not held against them.
+/// That members end by themselves is right while their disk fails: it is not held against them,
+/// if they did so in an orderly way. One that was aborted, since it could not even say so,
+/// ended by a signal.
 pub fn may_have_ended(bed: &Bed, ids: &[u64]) {
     for id in ids {
         let member = bed.cluster.member(*id);
         if member.pid().is_none() {
-            member.ended.lock().clear();
+            member.ended.lock().retain(|it| it.contains("signal"));
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod missing;
 pub mod partition;
 pub mod pause;
 pub mod promises;
+pub mod stop;
 pub mod stranded;
 pub mod thin;
 pub mod together;
@@ -95,6 +96,7 @@ pub const ALL: &[Kind] = &[
     kind("pause-leader", || pause::of(pause::What::Leader)),
     kind("pause-group", || pause::of(pause::What::Group)),
     kind("pause-connector", || pause::of(pause::What::Connector)),
+    kind("stop-all", || Box::new(stop::StopAll::default())),
     kind("transfer", || Box::new(transfer::Transfer::default())),
     kind("partition", partition::any).on_net(),
     kind("partition-leader", || partition::of(Shape::Leader)).on_net(),

@@ -16,7 +16,7 @@ fn cuts(name: &str) -> bool {
 
 /// Whether it ends processes.
 fn ends(name: &str) -> bool {
-    name.starts_with("kill") || matches!(name, "storm" | "power")
+    name.starts_with("kill") || matches!(name, "storm" | "power" | "stop-all")
 }
 
 const DEAD: &str = "who is dead already is not killed, nor paused";

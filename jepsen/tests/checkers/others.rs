@@ -125,6 +125,27 @@ fn queues() {
     assert_eq!(of_the_queue(&unread), ["queues not looked at"]);
 }
 
+#[test]
+fn an_orderly_stop_repeats_nothing_that_was_in_flight() {
+    let repeated = |faults: &[&str], at: u64| {
+        let told = [publish(1, "a", 0), publish(2, "b", 0)];
+        let run = Run {
+            faults: faults
+                .iter()
+                .map(|it| fault(it, &[1], at, at + 2))
+                .collect(),
+            ..queue(&told, &["a", "a", "b"], &[])
+        };
+        let wrong = "repeated by an orderly stop".to_owned();
+        of_the_queue(&run).contains(&wrong)
+    };
+    assert!(repeated(&["stop-all"], 10));
+    // Long before the stop.
+    assert!(!repeated(&["stop-all"], 1_000));
+    assert!(!repeated(&["stop-all", "kill-one"], 10));
+    assert!(!repeated(&["kill-one"], 10));
+}
+
 fn append(process: u64, value: u64, revision: u64) -> Told {
     op(
         process,

@@ -21,7 +21,12 @@ pub(crate) async fn keep(node: Arc<Inner>) {
         let wanted: BTreeMap<MemberId, String> = {
             let members = members.borrow_and_update();
             let others = members.iter().filter(|m| m.id != node.id);
-            others.map(|m| (m.id, m.member.peer.clone())).collect()
+            // Where it is called, and nowhere else: at the address that a member has left
+            // another one may die, which must not be taken for the death of this one.
+            let address = |id| node.peers.address(id);
+            others
+                .map(|m| (m.id, address(m.id).unwrap_or_else(|| m.member.peer.clone())))
+                .collect()
         };
         lines.retain(|id, (address, _)| wanted.get(id) == Some(address));
         node.liveness.known.send_modify(|known| {

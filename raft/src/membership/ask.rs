@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout_at};
 use super::{MemberStatus, Role};
 use crate::{
     Admission, Member, MemberId, Node, ProposeError,
-    network::{Fate, fate},
+    network::{Fate, Peer, fate},
     node::{Inner, Retry, Tried, named},
     storage::convert,
 };
@@ -54,10 +54,13 @@ impl Inner {
         let mut retry = Retry::new(self, deadline);
         let mut doubt = None;
         let mut asked = self.id;
+        let mut redirect: Option<Redirect> = None;
         loop {
-            // A member that has moved hears from nobody, but somebody knows who leads.
+            // A member that has moved hears from nobody, but somebody knows who leads, and
+            // where that one is: what this one knows of it may be old.
             let leader = retry.leader().or_else(|| self.peers.after(asked));
             asked = leader.unwrap_or(asked);
+            let redirected = redirect.take().filter(|it| Some(it.leader) == leader);
             let tried = match leader {
                 None => Tried::NotHere(None),
                 Some(leader) if leader == self.id => {
@@ -71,7 +74,12 @@ impl Inner {
                         vote,
                     };
                     let patience = Instant::now() + ASK_PATIENCE;
-                    self.admit_at(leader, request, patience.min(deadline)).await
+                    let peer = match &redirected {
+                        Some(it) => self.peers.at(leader, &it.address),
+                        None => self.peers.get(leader),
+                    };
+                    self.admit_at(leader, peer, request, patience.min(deadline), &mut redirect)
+                        .await
                 }
             };
             let leader = match tried {
@@ -97,10 +105,12 @@ impl Inner {
     async fn admit_at(
         &self,
         leader: MemberId,
+        peer: Option<Peer>,
         request: peer::AdmitRequest,
         deadline: Instant,
+        redirect: &mut Option<Redirect>,
     ) -> Tried<(MemberId, bool)> {
-        let Some(mut peer) = self.peers.get(leader) else {
+        let Some(mut peer) = peer else {
             return Tried::NotHere(None);
         };
         match timeout_at(deadline, peer.control.admit(request)).await {
@@ -109,7 +119,14 @@ impl Inner {
             Ok(Err(status)) => Tried::Unknown(format!("member {leader}: {}", status.message())),
             Ok(Ok(answer)) => match answer.into_inner().outcome {
                 Some(Outcome::Admitted(done)) => Tried::Done((done.id, done.voter)),
-                Some(Outcome::NotLeader(answer)) => Tried::NotHere(named(&answer)),
+                Some(Outcome::NotLeader(answer)) => {
+                    let leader = named(&answer);
+                    *redirect = leader.zip(answer.member).map(|(leader, member)| Redirect {
+                        leader,
+                        address: member.peer,
+                    });
+                    Tried::NotHere(leader)
+                }
                 Some(Outcome::Refused(why)) => Tried::Refused(why),
                 None => Tried::Unknown(format!("the answer of member {leader} is empty")),
             },
@@ -117,9 +134,29 @@ impl Inner {
     }
 }
 
+/// Who leads, and where, as another member says.
+struct Redirect {
+    leader: MemberId,
+    address: String,
+}
+
 /// Asks until the group knows where this member is and lets it vote.
 pub(crate) async fn seek(node: Arc<Inner>) {
     let mut pause = SEEK_FIRST;
+    let known = node
+        .members
+        .borrow()
+        .iter()
+        .find(|m| m.id == node.id)
+        .cloned();
+    if let Some(known) = known.filter(|known| known.member.peer != node.member.peer) {
+        tracing::warn!(
+            member = node.id,
+            peer = node.member.peer,
+            known_as = known.member.peer,
+            "this member has moved: the others know it by another address until a leader takes that in"
+        );
+    }
     loop {
         let settled =
             |m: &MemberStatus| m.id == node.id && m.member == node.member && m.role == Role::Voter;

@@ -13,8 +13,7 @@ mod trips;
 pub(crate) use client::Links;
 pub(crate) use errors::{Fate, fate};
 pub(crate) use gate::Gate;
-use peers::Peer;
-pub(crate) use peers::{Dial, Peers};
+pub(crate) use peers::{Dial, Peer, Peers};
 pub(crate) use server::{MAX_INCOMING, PeerServer};
 pub(crate) use trips::RoundTrips;
 

@@ -66,6 +66,15 @@ pub(crate) struct Peers {
     pace: watch::Receiver<Pace>,
     dial: Option<Dial>,
     known: RwLock<BTreeMap<MemberId, Peer>>,
+    told: RwLock<BTreeMap<MemberId, Told>>,
+}
+
+/// Where a member says itself that it is, while the membership says something else: where all
+/// have moved, nobody can be reached to put the membership right.
+struct Told {
+    address: String,
+    /// What the membership says, once it was heard. It goes as soon as that says another thing.
+    instead_of: Option<String>,
 }
 
 impl fmt::Debug for Peers {
@@ -83,12 +92,18 @@ impl Peers {
             pace,
             dial,
             known: RwLock::default(),
+            told: RwLock::default(),
         }
     }
 
     /// The peer, if its address is known and makes sense.
     pub(crate) fn get(&self, id: MemberId) -> Option<Peer> {
         self.known.read().get(&id).cloned()
+    }
+
+    /// Where a member is dialled, as far as that is known.
+    pub(crate) fn address(&self, id: MemberId) -> Option<String> {
+        self.known.read().get(&id).map(|peer| peer.address.clone())
     }
 
     /// The next member after `id`, around.
@@ -98,12 +113,58 @@ impl Peers {
         after.or_else(|| known.first_key_value()).map(|(id, _)| *id)
     }
 
-    /// Takes in where a member is now; a new address means new connections.
+    /// Takes in where a member is by the membership; a new address means new connections.
     pub(crate) fn learn(&self, id: MemberId, member: &Member) {
-        let unchanged = |peer: &Peer| peer.address == member.peer;
-        if !self.known.read().get(&id).is_some_and(unchanged) {
-            self.replace(id, &member.peer);
+        self.go_by(id, &self.present(id, &member.peer));
+    }
+
+    /// Takes in where a member says itself that it is; whether that is news.
+    pub(crate) fn told(&self, id: MemberId, address: &str) -> bool {
+        let known = self.address(id);
+        let news = known.as_deref() != Some(address);
+        let mut told = self.told.write();
+        match told.get_mut(&id) {
+            Some(told) => told.address = address.to_owned(),
+            None if !news => return false,
+            None => {
+                let (address, instead_of) = (address.to_owned(), known);
+                told.insert(
+                    id,
+                    Told {
+                        address,
+                        instead_of,
+                    },
+                );
+            }
         }
+        drop(told);
+        self.go_by(id, address);
+        news
+    }
+
+    /// Where a member is, of which the membership says that it is at `address`.
+    fn present(&self, id: MemberId, address: &str) -> String {
+        let mut all = self.told.write();
+        let Some(told) = all.get_mut(&id) else {
+            return address.to_owned();
+        };
+        if told.instead_of.get_or_insert_with(|| address.to_owned()) == address {
+            return told.address.clone();
+        }
+        all.remove(&id);
+        address.to_owned()
+    }
+
+    fn go_by(&self, id: MemberId, address: &str) {
+        let unchanged = |peer: &Peer| peer.address == address;
+        if !self.known.read().get(&id).is_some_and(unchanged) {
+            self.replace(id, address);
+        }
+    }
+
+    /// A member at an address that somebody has named, for one question.
+    pub(crate) fn at(&self, id: MemberId, address: &str) -> Option<Peer> {
+        self.connect(id, address).ok()
     }
 
     /// Takes in that the pace has changed. What is under way goes on as it began.
@@ -132,6 +193,7 @@ impl Peers {
     /// Forgets whoever is no longer a member.
     pub(crate) fn retain(&self, keep: impl Fn(MemberId) -> bool) {
         self.known.write().retain(|id, _| keep(*id));
+        self.told.write().retain(|id, _| keep(*id));
     }
 
     /// Where a member with that address is dialled.
@@ -183,4 +245,34 @@ fn endpoint(address: &str, patience: ConnectionPatience) -> Result<Endpoint, Str
         .keep_alive_while_idle(true)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_member_says_of_itself_goes_until_the_membership_says_something_new() {
+        let timing = Timing::from_failover_ms(500).unwrap();
+        let (_pace, pace) = watch::channel(Pace::from(timing));
+        let peers = Peers::new("aa11", pace, None);
+        let at = |peer: &str| Member {
+            peer: peer.to_owned(),
+            ..Member::default()
+        };
+        let dialled = || peers.address(2).unwrap_or_default();
+        peers.learn(2, &at("old:1"));
+        assert!(!peers.told(2, "old:1"));
+        assert!(peers.told(2, "told:1"));
+        assert!(!peers.told(2, "told:1"));
+        // The same once more, as at each change of another member.
+        peers.learn(2, &at("old:1"));
+        assert_eq!(dialled(), "told:1");
+        assert!(peers.told(2, "again:1"));
+        assert_eq!(dialled(), "again:1");
+        peers.learn(2, &at("new:1"));
+        assert_eq!(dialled(), "new:1");
+        peers.learn(2, &at("old:1"));
+        assert_eq!(dialled(), "old:1");
+    }
 }

@@ -1,6 +1,11 @@
 //! Members of a group in one process: real RocksDB, real gRPC on loopback, a small machine.
 //! Each member has a runtime of its own, so that it can die at any moment, and reaches each
 //! other one through a proxy of its own, so that any link can fall silent.
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "what a test prints is for whoever runs it"
+)]
 
 mod basics;
 mod birth;

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use quorate_clock::{Instant, boot_nanos};
+use quorate_log::RateLimit;
 use quorate_raft::ProposeError;
 use tokio::{
     task::JoinHandle,
@@ -32,6 +33,9 @@ use crate::{
 /// How long an outcome is tried to be put into the log.
 const CONCLUDE: Duration = Duration::from_secs(30);
 const CONCLUDE_AGAIN: Duration = Duration::from_millis(200);
+
+/// Each send may bring these lines about.
+static SAID: RateLimit = RateLimit::each_second();
 
 /// Sends `order` under `key`, unless that was done before; as the connector server.
 pub async fn send(context: &Context, key: SendKey, order: &Order, deadline: Instant) -> Outcome {
@@ -234,13 +238,17 @@ async fn conclude(context: &Context, key: SendKey, ticket: Ticket, outcome: Send
             Ok((_, Answer::Ignored(_))) if outcome != SendOutcome::Withdrawn => return,
             Ok((_, Answer::Ignored(_))) | Err(_) => {}
             Ok((_, answer)) => {
-                tracing::error!(%key, ?answer, "the outcome of a send was refused by the log");
+                if let Some(left_out) = SAID.due("refused") {
+                    tracing::error!(%key, ?answer, left_out, "the outcome of a send was refused by the log");
+                }
                 return;
             }
         }
         sleep(CONCLUDE_AGAIN).await;
     }
-    tracing::warn!(%key, "the outcome of a send could not be recorded: who asks for it is told that it is not known");
+    if let Some(left_out) = SAID.due("not recorded") {
+        tracing::warn!(%key, left_out, "the outcome of a send could not be recorded: who asks for it is told that it is not known");
+    }
 }
 
 /// By a clock that is never set.

@@ -37,6 +37,7 @@ impl Client {
         };
         let (status, headers) = (response.status(), response.headers().clone());
         match response.bytes().await {
+            Ok(body) if is_of_services(status, &body) => Tried::NotSent(SERVICES.into()),
             Ok(body) => Tried::Answered(Answer {
                 status,
                 headers,
@@ -51,6 +52,18 @@ impl Client {
             Err(error) => lost(&error),
         }
     }
+}
+
+/// What is told of a URL that is a member's, or the balancer's, but not the one for this.
+const SERVICES: &str = "this is where services are called, not the admin port of a member, which is another (17110 unless admin.bind says otherwise)";
+
+/// Whether this is the envelope in which the services' face says that nothing is there.
+fn is_of_services(status: StatusCode, body: &[u8]) -> bool {
+    let nothing = matches!(
+        status,
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
+    );
+    nothing && body.trim_ascii_start().starts_with(b"{\"zato_env\"")
 }
 
 fn lost(error: &reqwest::Error) -> Tried {

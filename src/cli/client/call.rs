@@ -81,6 +81,11 @@ impl Call {
         }
     }
 
+    /// How long its body is.
+    pub(in crate::cli) fn body_bytes(&self) -> usize {
+        self.body.len()
+    }
+
     /// Says that this one changes nothing, whatever its method, and makes the member that is
     /// asked work for long: it is sent again only where it is not worked on.
     pub fn costly(mut self) -> Call {

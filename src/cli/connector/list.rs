@@ -14,14 +14,14 @@ pub async fn run(client: ClientArgs) -> Result<(), Failure> {
     let answer = show(&client, "/v1/connectors", table).await?;
     for ConnectorRow { status, .. } in &answer.connectors {
         if let Some(error) = &status.last_error {
-            eprintln!("{}/{}: {error}", status.kind, status.name);
+            quorate_log::note(format_args!("{}/{}: {error}", status.kind, status.name));
         }
     }
     for sentence in answer.connectors.iter().filter_map(stalled) {
-        eprintln!("{sentence}");
+        quorate_log::note(sentence);
     }
     for sentence in lacking(&answer.connectors) {
-        eprintln!("{sentence}");
+        quorate_log::note(sentence);
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::{
     cli::{
         client::{Call, Client, ClientArgs, Opened, Problem, Stream, nobody},
         failure::Failure,
-        output::{self, Output},
+        output::{self, Output, quoted},
     },
 };
 
@@ -88,7 +88,9 @@ impl Watch {
                     lost_at = Instant::now();
                     misses.clear();
                     weak = None;
-                    eprintln!("{url} is lost ({why}); going on at the next member");
+                    quorate_log::note(format_args!(
+                        "{url} is lost ({why}); going on at the next member"
+                    ));
                 }
                 Opened::Answered(answer) if answer.status == StatusCode::SERVICE_UNAVAILABLE => {
                     weak = Some(Problem::of(&answer).into_failure());
@@ -163,7 +165,7 @@ impl Watch {
             }
             "watching" => {
                 let Watching { from, .. } = read(event)?;
-                eprintln!("watching from revision {from} at {url}");
+                quorate_log::note(format_args!("watching from revision {from} at {url}"));
                 Ok(None)
             }
             "cut_off" => Ok(Some(End::Lost("it hears no leader and may be late".into()))),
@@ -199,8 +201,8 @@ impl Watch {
             return failure;
         }
         Failure::Refused(format!(
-            "{failure}\nFor that: `quorate kv list {:?} --output json` shows what is there, and \"revision\"; then `quorate kv watch --from` that revision + 1",
-            self.prefix
+            "{failure}\nFor that: `quorate kv list --prefix {} --output json` shows what is there, and \"revision\"; then `quorate kv watch --from` that revision + 1",
+            quoted(&self.prefix)
         ))
     }
 
@@ -289,7 +291,7 @@ mod tests {
         let mut fail = |event| watch.event(&event, "u").err().expect("an end");
         let failure = fail(event("compacted"));
         assert_eq!(failure.code(), 1);
-        for part in ["gone", "quorate kv list \"a b\"", "--from"] {
+        for part in ["gone", "quorate kv list --prefix 'a b'", "--from"] {
             assert!(failure.to_string().contains(part), "{failure}");
         }
         let other = fail(event("other"));

@@ -139,7 +139,7 @@ impl Fleet {
             }
             tokio::select! {
                 () = sleep(LOOK) => {}
-                () = again.asked() => return kill(&running, "asked to stop a second time"),
+                () = again.asked_again() => return kill(&running, "asked to stop a second time"),
             }
             if Instant::now() >= deadline {
                 return kill(

@@ -8,18 +8,28 @@
 mod files;
 mod fleet;
 mod folder;
+mod logs;
 mod place;
 mod ready;
 mod report;
 
-use std::{path::PathBuf, process::ExitStatus};
+use std::{fs::File, io, os::fd::AsFd, path::PathBuf, process::ExitStatus, time::Duration};
 
+use nix::sys::signal;
 use quorate_clock::Instant;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use quorate_log::Lines;
+use tokio::signal::unix::{Signal, SignalKind};
 
-use super::{failure::Failure, output};
+use super::{
+    failure::Failure,
+    process::{StopSignals, listen},
+};
+use crate::host::process;
 use fleet::Fleet;
 use folder::Folder;
+
+/// How long the end waits for the last lines to get out.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// The options.
 #[derive(Clone, Debug, clap::Args)]
@@ -39,21 +49,23 @@ pub struct Args {
     port_offset: u16,
 }
 
-/// Runs until Ctrl-C.
+/// Runs until Ctrl-C, or until its terminal is closed.
 pub async fn run(args: Args) -> Result<(), Failure> {
     let mut stop = Stop::listen()?;
     let started = Instant::now();
     let mut fleet = Fleet::new(Folder::prepare(&args)?)?;
+    let out = stdout();
     let outcome = tokio::select! {
-        outcome = live(&mut fleet, started) => outcome,
+        outcome = live(&mut fleet, started, &out) => outcome,
         () = stop.asked() => Ok(()),
     };
+    out.flush(LAST_LINES);
     let Err(failure) = outcome else {
-        eprintln!("stopping");
+        quorate_log::note("stopping");
         return fleet.stop(&mut stop).await;
     };
     // Told now: stopping takes a while. What ran before stays as it was.
-    eprintln!("error: {failure}\nstopping");
+    quorate_log::note(format_args!("error: {failure}\nstopping"));
     fleet.stop_own(&mut stop).await?;
     Err(match failure {
         Failure::Unreachable(_) => Failure::Unreachable("the quickstart did not get ready".into()),
@@ -62,54 +74,81 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// Starts everything, says so, and tells of deaths for as long as it is not dropped.
-async fn live(fleet: &mut Fleet, started: Instant) -> Result<(), Failure> {
+async fn live(fleet: &mut Fleet, started: Instant, out: &Lines) -> Result<(), Failure> {
     fleet.start()?;
-    ready::wait(fleet).await?;
-    report::ready(&fleet.folder, started.elapsed()).await?;
-    loop {
-        let death = fleet.death().await;
-        output::line(report::death(&death.place, death.status))?;
+    let logs = fleet.folder.places().into_iter().map(|place| place.log);
+    let work = async {
+        ready::wait(fleet).await?;
+        let text = report::ready(&fleet.folder, started.elapsed()).await?;
+        out.push(text.as_bytes());
+        loop {
+            let death = fleet.death().await;
+            let text = report::death(&death.place, death.status);
+            out.push(format!("{text}\n").as_bytes());
+        }
+    };
+    let logs = logs::keep_small(logs.collect());
+    tokio::select! {
+        outcome = work => outcome,
+        () = logs => Ok(()),
     }
 }
 
-/// Ctrl-C or SIGTERM.
+/// Where it tells its user what goes on. A terminal that is held (Ctrl-S) or gone must not keep
+/// it from hearing Ctrl-C.
+fn stdout() -> Lines {
+    match io::stdout().as_fd().try_clone_to_owned() {
+        Ok(fd) => Lines::start("stdout", File::from(fd), |_, _| {}),
+        Err(_) => Lines::closed(),
+    }
+}
+
+/// Ctrl-C or SIGTERM, or the end of the terminal.
 struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
+    signals: StopSignals,
+    /// `None` where it is to outlive its terminal (`nohup`).
+    hangup: Option<Signal>,
 }
 
 impl Stop {
     fn listen() -> Result<Stop, Failure> {
-        let told = |error| Failure::Refused(format!("can't listen for signals: {error}"));
+        // Nothing is done for them; without this they would end it.
+        drop(listen(SignalKind::user_defined1())?);
+        drop(listen(SignalKind::user_defined2())?);
+        let hangup = match process::ignores(signal::Signal::SIGHUP) {
+            true => None,
+            false => Some(listen(SignalKind::hangup())?),
+        };
         Ok(Stop {
-            interrupt: signal(SignalKind::interrupt()).map_err(told)?,
-            terminate: signal(SignalKind::terminate()).map_err(told)?,
+            signals: StopSignals::listen()?,
+            hangup,
         })
     }
 
+    /// Waits until it is asked to stop. Cancel safe.
     async fn asked(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(signal) => drop(signal.recv().await),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            () = self.signals.next() => {}
+            () = hangup => {}
         }
+    }
+
+    /// Waits until it is asked again. A terminal that is closed may ask twice, by its shell and
+    /// by the kernel, and means one. Cancel safe.
+    async fn asked_again(&mut self) {
+        self.signals.next().await;
     }
 }
 
-/// How a process ended, in words.
+/// How a process ended, in words, as far as that is known.
 fn ending(status: Option<ExitStatus>) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    let Some(status) = status else {
-        return "ended".into();
-    };
-    match (status.code(), status.signal()) {
-        (Some(0), _) => "ended".into(),
-        (Some(code), _) => format!("ended with exit code {code}"),
-        (None, Some(signal)) => match nix::sys::signal::Signal::try_from(signal) {
-            Ok(signal) => format!("was ended by {signal}"),
-            Err(_) => format!("was ended by signal {signal}"),
-        },
-        (None, None) => "ended".into(),
-    }
+    status.map_or_else(|| "ended".into(), process::ending)
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
 //! What a quickstart tells its user.
 
-use std::{path::Path, process::ExitStatus, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
 
 use super::{
     ending,
@@ -12,18 +16,21 @@ use crate::{
     cli::{
         client::{Client, urls},
         failure::Failure,
-        output,
+        output::quoted,
     },
 };
 
-/// Prints that everything works, where it is and what to do next.
-pub async fn ready(folder: &Folder, took: Duration) -> Result<(), Failure> {
+/// What the checkout has for a first try.
+const EXAMPLE: &str = "examples/orders.yaml";
+
+/// That everything works, where it is and what to do next.
+pub async fn ready(folder: &Folder, took: Duration) -> Result<String, Failure> {
     let admins = folder.admin_urls(None);
     let parsed = urls::parse(&admins.join(",")).map_err(Failure::Refused)?;
     let leader: LeaderAnswer = Client::to(parsed.0, Duration::from_secs(5))?
         .get_json("/v1/cluster/leader")
         .await?;
-    output::bytes(block(folder, &leader.leader.name, &admins, took).as_bytes())
+    Ok(block(folder, &leader.leader.name, &admins, took))
 }
 
 pub(super) fn block(folder: &Folder, leader: &str, admins: &[String], took: Duration) -> String {
@@ -68,7 +75,9 @@ pub(super) fn block(folder: &Folder, leader: &str, admins: &[String], took: Dura
     }
     text += &format!("  curl -i http://{entry}/zato/ping\n");
     text += &format!("  {quorate} status\n");
-    text += &format!("  {quorate} apply -f examples/orders.yaml\n");
+    if Path::new(EXAMPLE).is_file() {
+        text += &format!("  {quorate} apply -f {EXAMPLE}\n");
+    }
     text += &format!(
         "  kill -9 $(cat {})    # the leader; another takes over\n",
         short(&pid.settings.pid_file)
@@ -86,11 +95,13 @@ pub fn death(place: &Place, status: Option<ExitStatus>) -> String {
 
 /// A path as one would type it here.
 fn short(path: &Path) -> String {
+    quoted(&relative(path).to_string_lossy())
+}
+
+/// A path seen from here, where it is below.
+fn relative(path: &Path) -> PathBuf {
     let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(&here)
-        .unwrap_or(path)
-        .display()
-        .to_string()
+    path.strip_prefix(&here).unwrap_or(path).to_owned()
 }
 
 /// This program as one would call it here.
@@ -105,9 +116,9 @@ fn program() -> String {
     match first.and_then(|file| file.canonicalize().ok()) {
         Some(file) if Ok(&file) == this.canonicalize().as_ref().map_err(|_| ()) => "quorate".into(),
         // A bare name would be looked for on the PATH.
-        _ => match short(&this) {
-            name if !name.contains('/') => format!("./{name}"),
-            path => path,
+        _ => match relative(&this).to_string_lossy() {
+            name if !name.contains('/') => quoted(&format!("./{name}")),
+            path => quoted(&path),
         },
     }
 }

@@ -162,16 +162,3 @@ fn a_death_is_told_with_the_command_that_starts_it_again() {
         "{told}"
     );
 }
-
-#[test]
-fn endings_have_words() {
-    assert_eq!(ending(Some(ExitStatus::from_raw(0))), "ended");
-    assert_eq!(
-        ending(Some(ExitStatus::from_raw(1 << 8))),
-        "ended with exit code 1"
-    );
-    assert_eq!(
-        ending(Some(ExitStatus::from_raw(15))),
-        "was ended by SIGTERM"
-    );
-}

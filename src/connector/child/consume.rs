@@ -21,6 +21,7 @@ use futures_util::{
     stream::FuturesUnordered,
 };
 use quorate_clock::{Instant, id128};
+use quorate_log::RateLimit;
 use quorate_planted::{Mutant, planted};
 use quorate_proto::connector::{Delivery, Outcome, Phase, from_process::Frame, outcome};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -38,6 +39,8 @@ use super::{
 /// Between tries to put a message into the dead-letter queue.
 const BURY_FIRST: Duration = Duration::from_millis(200);
 const BURY_LAST: Duration = Duration::from_secs(10);
+/// Each message may bring the line about.
+static NOT_BURIED: RateLimit = RateLimit::each_second();
 /// Between two questions to the broker how many messages wait, at least.
 const ASK_WAITING: Duration = Duration::from_secs(1);
 
@@ -492,11 +495,14 @@ impl<'a, L: Inlet> Consuming<'a, L> {
                     self.act(id, Act::AckBuried);
                 }
                 Err(trouble) => {
-                    warn!(
-                        delivery = id,
-                        error = trouble.text,
-                        "a message can't be dead-lettered yet"
-                    );
+                    if let Some(left_out) = NOT_BURIED.due("") {
+                        warn!(
+                            delivery = id,
+                            error = trouble.text,
+                            left_out,
+                            "a message can't be dead-lettered yet"
+                        );
+                    }
                     let Some(flight) = self.flights.get_mut(id) else {
                         return Ok(());
                     };

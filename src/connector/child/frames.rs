@@ -30,13 +30,15 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Reader(FramedRead::new(inner, codec()))
     }
 
-    /// The next frame; `None` at the end of file. Can be dropped and called again.
+    /// The next frame; `None` at the end of file. What is no frame is `InvalidData`; any other
+    /// error is the end of whoever wrote, in the middle of a frame or with frames unread.
+    /// Cancel safe.
     pub async fn next<M: Message + Default>(&mut self) -> io::Result<Option<M>> {
         match self.0.next().await {
             None => Ok(None),
             Some(frame) => M::decode(frame?.freeze())
                 .map(Some)
-                .map_err(io::Error::other),
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
         }
     }
 }
@@ -103,6 +105,17 @@ mod tests {
     #[tokio::test]
     async fn a_length_beyond_the_longest_is_an_error() {
         let mut reader = Reader::new(&b"\xff\xff\xff\xff rest"[..]);
-        assert!(reader.next::<ToProcess>().await.is_err());
+        let error = reader.next::<ToProcess>().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        let mut reader = Reader::new(&b"\0\0\0\x02\xff\xff"[..]);
+        let error = reader.next::<ToProcess>().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[tokio::test]
+    async fn an_end_in_the_middle_of_a_frame_is_no_bad_frame() {
+        let mut reader = Reader::new(&b"\0\0\0\x02\xff"[..]);
+        let error = reader.next::<ToProcess>().await.unwrap_err();
+        assert_ne!(error.kind(), io::ErrorKind::InvalidData);
     }
 }

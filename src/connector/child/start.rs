@@ -18,10 +18,11 @@ use nix::{
     unistd::{dup2_stdin, dup2_stdout, getppid},
 };
 use quorate_clock::Instant;
+use quorate_log::LogSettings;
 use quorate_proto::connector::{ToProcess, to_process};
 use rustix::process::setpriority_process;
 use tokio::sync::{mpsc, watch};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{
     super::lease::View,
@@ -54,10 +55,11 @@ pub fn run_if_asked() {
     let code = match start(args) {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("connector process: {error}");
+            quorate_log::note(format_args!("connector process: {error}"));
             1
         }
     };
+    quorate_log::finish();
     std::process::exit(code)
 }
 
@@ -103,7 +105,7 @@ fn start(mut args: impl Iterator<Item = String>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    log_to_stderr();
+    quorate_log::start(&LogSettings::from_environment());
     runtime.block_on(serve(label, control, lease, watchdog, alive))
 }
 
@@ -129,18 +131,6 @@ fn inherited() -> io::Result<(UnixStream, View)> {
     Ok((control, lease))
 }
 
-fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("QUORATE_LOG")
-        // What goes wrong with the broker is reported to the parent, once and in words.
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,lapin=off"));
-    // It may be set already by a program that embeds a member.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .try_init();
-}
-
 async fn serve(
     label: String,
     control: UnixStream,
@@ -148,6 +138,7 @@ async fn serve(
     watchdog: Watchdog,
     alive: Duration,
 ) -> io::Result<()> {
+    debug!(connector = label, "connector process up");
     let (read, write) = tokio::net::UnixStream::from_std(control)?.into_split();
     let (frames, outbox) = mpsc::channel(64);
     let (desired, desires) = watch::channel(Desired::default());

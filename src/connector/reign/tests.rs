@@ -125,6 +125,7 @@ impl World {
             leadership: leaderships,
             view,
             standing: standing_sender,
+            lapses: LapseTracker::new(watch::Sender::default()),
             rested,
             leavers: leavers_received,
         };

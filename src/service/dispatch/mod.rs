@@ -31,6 +31,7 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use quorate_clock::Instant;
+use quorate_log::RateLimit;
 use quorate_raft::{MemberId, Members};
 use tokio::sync::watch;
 
@@ -58,6 +59,7 @@ pub struct Dispatcher {
     services: Arc<Services>,
     peers: Mutex<HashMap<MemberId, Arc<Peer>>>,
     turns: Turns,
+    said: RateLimit,
 }
 
 impl Dispatcher {
@@ -79,6 +81,7 @@ impl Dispatcher {
             services: services.clone(),
             peers: Mutex::new(HashMap::new()),
             turns: Turns::default(),
+            said: RateLimit::each_second(),
         });
         let weak: Weak<Dispatcher> = Arc::downgrade(&dispatcher);
         services.send_elsewhere_through(weak);
@@ -124,7 +127,15 @@ impl Dispatcher {
         }
         let peer = Peer::new(&self.cluster, id, address)
             .inspect_err(|why| {
-                tracing::warn!(member = id, address, why, "no channel to this member")
+                if let Some(left_out) = self.said.due(address) {
+                    tracing::warn!(
+                        member = id,
+                        address,
+                        why,
+                        left_out,
+                        "no channel to this member"
+                    );
+                }
             })
             .ok()?;
         peers.insert(id, peer.clone());

@@ -138,6 +138,43 @@ async fn at_its_end_requests_are_finished_and_haproxy_is_gone() {
 }
 
 #[tokio::test]
+async fn signals_to_the_balancer_and_to_haproxy_cut_no_request_off() {
+    let (_cluster, member) = one();
+    let dir = folder(&[&member]);
+    let mut child = as_a_process(dir.path());
+    let balancer = Balancer::of_a_process(dir.path());
+    balancer.serves(&[&member]).await;
+    let haproxy = Pid::from_raw(balancer.process().await.unwrap());
+    let own = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    let mut client = balancer.connect().await.unwrap();
+    let slow = tokio::spawn(async move { client.get("/slow").await });
+    until("the slow request has arrived", async || {
+        member.saw("GET /slow") == 1
+    })
+    .await;
+    // A terminal that is closed ends nothing, and neither does what others send by habit.
+    for ignored in [Signal::SIGHUP, Signal::SIGUSR2] {
+        kill(haproxy, ignored).unwrap();
+        kill(own, ignored).unwrap();
+    }
+    balancer.serves(&[&member]).await;
+    for asked in [Signal::SIGINT, Signal::SIGTERM] {
+        kill(haproxy, asked).unwrap();
+    }
+    kill(own, Signal::SIGTERM).unwrap();
+    until("nobody listens any more", async || {
+        tokio::net::TcpStream::connect(balancer.bind).await.is_err()
+    })
+    .await;
+    assert!(!slow.is_finished());
+    member.controls.go_on.notify_waiters();
+    assert_eq!(slow.await.unwrap().unwrap().body, "member-1");
+    let status = tokio::task::spawn_blocking(move || child.wait());
+    assert!(status.await.unwrap().unwrap().success());
+    assert!(!alive(haproxy.as_raw()));
+}
+
+#[tokio::test]
 async fn a_request_that_does_not_end_does_not_hold_up_the_end() {
     let (_cluster, member) = one();
     let dir = folder(&[&member]);

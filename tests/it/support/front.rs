@@ -25,6 +25,14 @@ pub struct Balancer {
 impl Balancer {
     /// Starts it and waits until it serves.
     pub async fn start(cluster: &Cluster) -> Balancer {
+        let dir = cluster.root.path().join("balancer");
+        std::fs::create_dir_all(&dir).expect("a folder");
+        let log = std::fs::File::create(dir.join("balancer.log")).expect("a log");
+        Balancer::start_saying_to(cluster, log).await
+    }
+
+    /// The same with this stderr.
+    pub async fn start_saying_to(cluster: &Cluster, log: std::fs::File) -> Balancer {
         let port = ports::free();
         let dir = cluster.root.path().join("balancer");
         std::fs::create_dir_all(&dir).expect("a folder");
@@ -32,7 +40,6 @@ impl Balancer {
         let text = format!("bind = \"127.0.0.1:{port}\"\nmembers = {seeds:?}\n");
         let config = dir.join("balancer.toml");
         std::fs::write(&config, text).expect("a file");
-        let log = std::fs::File::create(dir.join("balancer.log")).expect("a log");
         let child = Command::new(QUORATE)
             .args(["balancer", "--config"])
             .arg(&config)
@@ -56,6 +63,16 @@ impl Balancer {
         balancer
     }
 
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).expect("a signal");
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub fn stop(mut self) -> std::process::ExitStatus {
+        self.signal(Signal::SIGTERM);
+        self.child.wait().expect("its end")
+    }
+
     /// A path at its own address.
     pub fn at(&self, path: &str) -> String {
         format!("{}{path}", self.url)
@@ -64,6 +81,9 @@ impl Balancer {
 
 impl Drop for Balancer {
     fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
         let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
         let _ = self.child.wait();
     }

@@ -115,12 +115,17 @@ impl Member {
 
     /// Starts the process; its output is appended to its log.
     pub fn start(&mut self, flags: &[&str]) {
-        assert!(self.child.is_none(), "{} runs already", self.name);
         let log: File = OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.log())
             .expect("the log");
+        self.start_saying_to(flags, log.into());
+    }
+
+    /// Starts the process with another stderr.
+    pub fn start_saying_to(&mut self, flags: &[&str], err: Stdio) {
+        assert!(self.child.is_none(), "{} runs already", self.name);
         let mut command = match (&self.embedding, &self.place) {
             (Some((program, (name, value))), _) => {
                 let mut command = Command::new(program);
@@ -137,8 +142,8 @@ impl Member {
             .arg(self.config())
             .args(flags)
             .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("the log"))
-            .stderr(log)
+            .stdout(Stdio::null())
+            .stderr(err)
             .spawn()
             .expect("the member's process");
         self.child = Some(child);

@@ -9,6 +9,7 @@ use std::{collections::HashSet, sync::Arc, thread, time::Duration};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quorate_clock::Instant;
+use quorate_log::RateLimit;
 use quorate_proto::connector::Header;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -17,9 +18,8 @@ use zmq::{Error, PollEvents, SocketType};
 
 use super::{
     super::link::{Message, Trouble},
-    answer,
+    COMPLAINTS, answer,
     bell::Bell,
-    complaints::Complaints,
     envelope::{self, Malformed, Route},
     frames::{self, BYTES_MAX, FRAMES_MAX},
     socket::{Endpoint, Put, Received, Socket},
@@ -153,7 +153,7 @@ pub struct Inlet {
     out: mpsc::Sender<Incoming>,
     slots: Arc<Semaphore>,
     running: Running,
-    complaints: Complaints,
+    complaints: RateLimit,
     cancelled: bool,
     answered: Option<Instant>,
 }
@@ -174,7 +174,7 @@ impl Inlet {
             out,
             slots: Arc::new(Semaphore::new(usize::from(prefetch.max(1)))),
             running: Running::default(),
-            complaints: Complaints::default(),
+            complaints: RateLimit::new(COMPLAINTS),
             cancelled: false,
             answered: None,
         }
@@ -303,7 +303,7 @@ impl Inlet {
 
     fn refuse(&mut self, malformed: Malformed) {
         let Malformed { route, id, why } = malformed;
-        if let Some(more) = self.complaints.due() {
+        if let Some(more) = self.complaints.due("") {
             warn!(more, why, "a peer's message was refused");
         }
         let Some(route) = route else { return };

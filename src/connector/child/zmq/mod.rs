@@ -17,7 +17,6 @@
 
 mod answer;
 mod bell;
-mod complaints;
 mod envelope;
 mod frames;
 mod inlet;
@@ -31,11 +30,16 @@ mod socket;
 mod tests;
 mod worker;
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use tokio::sync::watch;
 
 use self::{inlet::Source, outgoing::Target, sender::Sending, session::Receiving};
 use super::link::{Inlet, Link, Outlet, Trouble};
+
+/// Between two lines of log for what a peer can do as often as it likes.
+const COMPLAINTS: Duration = Duration::from_secs(10);
 
 /// A socket's address stands in the channel or the outgoing: there is no connection resource.
 #[derive(Clone, PartialEq, Eq, Deserialize)]

@@ -9,12 +9,13 @@
 use std::time::Duration;
 
 use quorate_clock::Instant;
+use quorate_log::RateLimit;
 use tracing::warn;
 use zmq::{Context, DONTWAIT, Error, PollEvents, PollItem, Socket, SocketEvent, SocketType};
 
 use super::{
     super::link::Trouble,
-    complaints::Complaints,
+    COMPLAINTS,
     frames::BYTES_MAX,
     socket::{Endpoint, Method},
 };
@@ -31,7 +32,7 @@ pub struct Monitor {
     endpoint: Endpoint,
     /// Since when the connection is gone and nothing was said of another try.
     gone: Option<Instant>,
-    complaints: Complaints,
+    complaints: RateLimit,
 }
 
 impl Monitor {
@@ -51,7 +52,7 @@ impl Monitor {
             events,
             endpoint,
             gone: None,
-            complaints: Complaints::default(),
+            complaints: RateLimit::new(COMPLAINTS),
         })
     }
 
@@ -109,7 +110,7 @@ impl Monitor {
     }
 
     fn refused(&mut self) {
-        if let Some(more) = self.complaints.due() {
+        if let Some(more) = self.complaints.due("") {
             let address = &self.endpoint.address;
             warn!(
                 address,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_log::RateLimit;
 use quorate_proto::connector::Reply;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
@@ -68,6 +69,9 @@ impl Session for Receiving {
     }
 }
 
+/// Each message that is lost may bring a line about.
+static LOST: RateLimit = RateLimit::each_second();
+
 /// Settles messages.
 #[derive(Clone)]
 pub struct Hand {
@@ -89,9 +93,12 @@ impl Settler for Hand {
     async fn requeue(&self, token: &Token, _wait: Duration) -> Result<(), Trouble> {
         match self.kind {
             Kind::Pull | Kind::Sub => {
-                warn!(
-                    "a message was refused for its epoch, and ZeroMQ can't give it back: it is lost"
-                );
+                if let Some(left_out) = LOST.due("refused") {
+                    warn!(
+                        left_out,
+                        "a message was refused for its epoch, and ZeroMQ can't give it back: it is lost"
+                    );
+                }
                 Ok(())
             }
             Kind::Rep => {
@@ -112,12 +119,15 @@ impl Settler for Hand {
         } = epitaph;
         match self.kind {
             Kind::Pull | Kind::Sub => {
-                warn!(
-                    cid,
-                    attempts,
-                    reason,
-                    "a message was given up, and ZeroMQ has no place for it: it is lost"
-                );
+                if let Some(left_out) = LOST.due("given up") {
+                    warn!(
+                        cid,
+                        attempts,
+                        reason,
+                        left_out,
+                        "a message was given up, and ZeroMQ has no place for it: it is lost"
+                    );
+                }
                 Ok(())
             }
             Kind::Rep => self.answer(token, vec![answer::error(cid, reason)]).await,

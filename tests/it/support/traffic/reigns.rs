@@ -1,9 +1,14 @@
-//! Who reigned, by the members' own logs: each writes a line when it applies a takeover.
+//! Who reigned, by the members' own logs: each writes a line when it applies a takeover, and
+//! one of the reign that it finds.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-/// What each member writes of a takeover that it has applied.
-const APPLIED: &str = "a member has taken over the connectors";
+/// What each member writes of a takeover that it has applied, and of the last one before it
+/// was abreast of the others.
+const APPLIED: [&str; 2] = [
+    "a member has taken over the connectors",
+    "the connector server, as found",
+];
 
 /// What the logs tell.
 #[derive(Debug, Default)]
@@ -22,7 +27,8 @@ pub fn read<'a>(logs: impl IntoIterator<Item = &'a Path>) -> Reigns {
     let mut first: BTreeMap<u64, String> = BTreeMap::new();
     for log in logs {
         let text = fs::read_to_string(log).expect("a member's log");
-        for line in text.lines().filter(|line| line.contains(APPLIED)) {
+        let applied = |line: &&str| APPLIED.iter().any(|words| line.contains(words));
+        for line in text.lines().filter(applied) {
             let (Some(epoch), Some(holder)) = (field(line, "epoch"), field(line, "holder")) else {
                 let problem = format!("a takeover without its figures: {line}");
                 reigns.problems.push(problem);

@@ -1,0 +1,71 @@
+//! An orderly stop of a whole member, as a service manager asks for it that signals all
+//! processes of a service at once: the member's own and those of its connectors.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use rand::{Rng, rngs::StdRng};
+use reqwest::Method;
+
+use super::{
+    Nemesis, Target,
+    kill::{Whom, choose, start},
+};
+use crate::{bed::Bed, cluster::api};
+
+/// A member ends within 10 s of SIGTERM.
+const ENDS_WITHIN: Duration = Duration::from_secs(12);
+
+/// Stops all processes of a member: of the leader more often than not.
+#[derive(Default)]
+pub struct StopAll {
+    stopped: Option<u64>,
+}
+
+#[async_trait]
+impl Nemesis for StopAll {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+        let whom = match dice.random_ratio(1, 4) {
+            true => Whom::One,
+            false => Whom::Leader,
+        };
+        let ids = choose(bed, whom, dice).await?;
+        let member = bed.cluster.member(ids[0]);
+        let own = member.pid().ok_or("it does not run")?;
+        for pid in std::iter::once(own).chain(member.connectors()) {
+            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGTERM);
+        }
+        self.stopped = Some(ids[0]);
+        Ok(Target::of("SIGTERM to all processes of", ids))
+    }
+
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+        let id = self.stopped.ok_or("nobody was stopped")?;
+        let member = bed.cluster.member(id);
+        if member.pid().is_none() {
+            return Ok("its process has ended".to_owned());
+        }
+        let ready = member.admin("/health/ready");
+        match api::call(Method::GET, &ready, String::new()).await {
+            Ok((503, _)) => Ok("it takes nothing new".to_owned()),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+        let Some(id) = self.stopped else {
+            return Ok(());
+        };
+        let member = bed.cluster.member(id);
+        if !member.ends_within(ENDS_WITHIN).await {
+            return Err(format!("member {id} did not end within {ENDS_WITHIN:?}"));
+        }
+        // This end was asked for. Any other than an orderly one is held against it.
+        member.ended.lock().retain(|it| it != "exit status: 0");
+        start(bed, &[id]).await
+    }
+}

@@ -1,0 +1,124 @@
+//! The log of a process: lines on stderr that never block, fail or end who says them.
+//!
+//! Each line is queued and written by a thread of its own ([`Lines`]). What finds no room,
+//! since nobody reads the other end of stderr, or can't be written, since its device is full
+//! or its pipe is closed, is lost: it is counted ([`lost`]), and told of once a line gets out
+//! again.
+//!
+//! tracing-appender has such a writer too. It was not taken: it counts no failed writes and
+//! passes over them, can't be waited for at a panic, and prints to stdout when the end of a
+//! process finds its queue full, which is the very thing that must not happen.
+#![forbid(unsafe_code)]
+
+mod lines;
+mod rate;
+mod settings;
+
+use std::{
+    fmt::Display,
+    fs::File,
+    io::{self, IsTerminal, Write},
+    os::fd::AsFd,
+    sync::OnceLock,
+    time::Duration,
+};
+
+use tracing_subscriber::EnvFilter;
+
+pub use lines::Lines;
+pub use rate::RateLimit;
+pub use settings::{LogFormat, LogSettings};
+
+/// Libraries that speak to their own authors; what matters of it is told by the part that
+/// uses them. Whoever wants to hear it all the same says `log.level = "info,openraft=info"`.
+const QUIET: &str = "openraft=off,lapin=off";
+/// How long the end of a process waits for its last lines to get out.
+const LAST_LINES: Duration = Duration::from_secs(1);
+/// How long a panic does, on whatever thread it is.
+const PANIC: Duration = Duration::from_millis(300);
+/// How long [`note`] does, so that lines on stderr and stdout keep their order.
+const ORDER: Duration = Duration::from_millis(100);
+
+static STDERR: OnceLock<Lines> = OnceLock::new();
+static PANICS: RateLimit = RateLimit::each_second();
+
+fn stderr() -> &'static Lines {
+    STDERR.get_or_init(|| {
+        // A descriptor of our own: the lock of `io::stderr` would be held while a write hangs.
+        match io::stderr().as_fd().try_clone_to_owned() {
+            Ok(fd) => Lines::start("log", File::from(fd), tell),
+            Err(_) => Lines::closed(),
+        }
+    })
+}
+
+fn tell(lines: u64, why: &str) {
+    tracing::warn!(lines, why, "lines of the log were lost before this one");
+}
+
+/// Writes this process's log to stderr from now on, panics included.
+pub fn start(settings: &LogSettings) {
+    // Not `new`, which prints what it can't read.
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", settings.level))
+        .unwrap_or_else(|_| EnvFilter::new(format!("{QUIET},info")));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| Stderr)
+        // It would tell of its own troubles by `eprintln!`, which panics.
+        .log_internal_errors(false);
+    // A second call, in a program that has a log of its own, changes nothing.
+    let _ = match settings.format {
+        LogFormat::Text => log.with_ansi(has_colours()).try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let Some(left_out) = PANICS.due(&place.unwrap_or_default()) else {
+            return;
+        };
+        let backtrace = std::backtrace::Backtrace::capture();
+        let left_out = (left_out > 0).then_some(left_out);
+        tracing::error!(left_out, "panic: {panic}\n{backtrace}");
+        // It may be the last word of this process.
+        stderr().flush(PANIC);
+    }));
+}
+
+/// Says something to whoever runs this process, on stderr, in one line or more. The only way
+/// to do so, with [`start`]: `eprintln!` panics where stderr can't be written.
+pub fn note(text: impl Display) {
+    stderr().push(format!("{text}\n").as_bytes());
+    stderr().flush(ORDER);
+}
+
+/// Waits until all lines so far are out, for a bounded time: before the end of a process.
+pub fn finish() {
+    if let Some(lines) = STDERR.get() {
+        lines.flush(LAST_LINES);
+    }
+}
+
+/// How many lines of this process's log were lost.
+pub fn lost() -> u64 {
+    STDERR.get().map_or(0, Lines::lost)
+}
+
+/// Whether what goes to stderr is coloured: on a terminal that can, where nobody objects.
+fn has_colours() -> bool {
+    let set = |name| std::env::var_os(name).unwrap_or_default();
+    io::stderr().is_terminal() && set("NO_COLOR").is_empty() && set("TERM") != "dumb"
+}
+
+/// What the log's lines are written to.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        stderr().push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! The last words of a process that panics, as a process of its own.
+
+use std::{
+    fs::File,
+    process::{Command, Output, Stdio},
+};
+
+use quorate_log::LogSettings;
+
+/// Run as a process of its own by the tests below.
+#[test]
+#[ignore = "a helper of other tests"]
+fn helper_that_panics() {
+    quorate_log::start(&LogSettings::from_environment());
+    for _ in 0..100 {
+        let panicked = std::thread::spawn(|| panic!("no more rope")).join();
+        assert!(panicked.is_err());
+    }
+    // As at a panic that can't unwind: nothing but the hook has had its say.
+    std::process::exit(7);
+}
+
+fn helper(err: Stdio, settings: &LogSettings) -> Output {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "--nocapture", "helper_that_panics"])
+        .envs(settings.environment())
+        .stderr(err)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_panic_is_told_before_the_process_ends_and_not_for_each_time_again() {
+    let ended = helper(Stdio::piped(), &LogSettings::default());
+    assert_eq!(ended.status.code(), Some(7));
+    let text = String::from_utf8_lossy(&ended.stderr);
+    let told = text.matches("no more rope").count();
+    assert!((1..10).contains(&told), "{text}");
+    assert!(
+        text.contains("ERROR") && text.contains("panicked at"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_panic_that_can_not_be_told_ends_nothing() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let ended = helper(full.into(), &LogSettings::default());
+    assert_eq!(ended.status.code(), Some(7));
+}
+
+#[test]
+fn a_process_that_is_started_logs_as_it_was_told() {
+    let settings = LogSettings {
+        level: "error".to_owned(),
+        format: quorate_log::LogFormat::Json,
+    };
+    let ended = helper(Stdio::piped(), &settings);
+    let text = String::from_utf8_lossy(&ended.stderr);
+    assert!(
+        text.starts_with("{\"") && text.contains("\"level\":\"ERROR\""),
+        "{text}"
+    );
+}

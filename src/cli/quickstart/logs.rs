@@ -1,0 +1,134 @@
+//! Keeps the logs of a quickstart small: one that has grown is copied aside and emptied.
+//!
+//! It is emptied in place and not renamed, since a member and its connector processes hold
+//! it open, and append to it. What they say in the moment between the last look and the
+//! emptying is lost, and on a full disk what they say while it is copied.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::{task::spawn_blocking, time::sleep};
+
+/// A log that is longer is put aside.
+const BYTES_MAX: u64 = 16 << 20;
+/// So many old ones are kept: `quorate.log.1` is the latest.
+const KEPT: u32 = 3;
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Looks after these logs for as long as it is not dropped.
+pub async fn keep_small(logs: Vec<PathBuf>) {
+    loop {
+        let logs = logs.clone();
+        let looked = spawn_blocking(move || logs.iter().for_each(|log| look(log, BYTES_MAX)));
+        // Where a log can't be put aside it stays: the next look tries again.
+        let _ = looked.await;
+        sleep(LOOK).await;
+    }
+}
+
+fn look(log: &Path, bytes_max: u64) {
+    let grown = fs::metadata(log).is_ok_and(|it| it.is_file() && it.len() > bytes_max);
+    if grown && let Err(error) = put_aside(log) {
+        // A copy that didn't get whole only takes room.
+        let _ = fs::remove_file(numbered(log, 0));
+        if matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        ) {
+            // The oldest log gives way to the next try.
+            let _ = (1..=KEPT)
+                .rev()
+                .any(|n| fs::remove_file(numbered(log, n)).is_ok());
+        }
+    }
+}
+
+fn put_aside(log: &Path) -> io::Result<()> {
+    let mut from = File::open(log)?;
+    let open = File::options().write(true).open(log)?;
+    let mut to = File::create(numbered(log, 0))?;
+    let mut copied = io::copy(&mut from, &mut to)?;
+    for n in (0..KEPT).rev() {
+        match fs::rename(numbered(log, n), numbered(log, n + 1)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    // What has come meanwhile. Where there is no room for it, it is lost: a log that was put
+    // aside and stays long would be put aside again, and again.
+    while open.metadata().is_ok_and(|it| it.len() > copied) {
+        match io::copy(&mut from, &mut to) {
+            Ok(more) if more > 0 => copied += more,
+            _ => break,
+        }
+    }
+    open.set_len(0)
+}
+
+/// `quorate.log.N`; 0 while it is being made.
+fn numbered(log: &Path, n: u32) -> PathBuf {
+    let mut name = log.as_os_str().to_owned();
+    name.push(format!(".{n}"));
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_log_that_has_grown_is_put_aside_and_its_writer_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("quorate.log");
+        let mut writer = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap();
+        for round in 0..10 {
+            writer
+                .write_all(format!("round {round}\n").as_bytes())
+                .unwrap();
+            look(&log, 10);
+            assert_eq!(
+                fs::read_to_string(&log).unwrap(),
+                format!("round {round}\n")
+            );
+            writer.write_all(b"more\n").unwrap();
+            look(&log, 10);
+            assert_eq!(fs::metadata(&log).unwrap().len(), 0);
+        }
+        let there = fs::read_dir(dir.path()).unwrap();
+        let mut there: Vec<_> = there.map(|it| it.unwrap().file_name()).collect();
+        there.sort();
+        let names = [
+            "quorate.log",
+            "quorate.log.1",
+            "quorate.log.2",
+            "quorate.log.3",
+        ];
+        assert_eq!(there, names);
+        for n in 1..=KEPT {
+            let text = fs::read_to_string(numbered(&log, n)).unwrap();
+            assert_eq!(text, format!("round {}\nmore\n", 10 - n));
+        }
+    }
+
+    #[test]
+    fn a_log_that_can_not_be_copied_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("quorate.log");
+        fs::write(&log, "line\n").unwrap();
+        // A folder in its place can't be written.
+        fs::create_dir(numbered(&log, 0)).unwrap();
+        look(&log, 1);
+        assert_eq!(fs::read_to_string(&log).unwrap(), "line\n");
+        look(&dir.path().join("nowhere"), 1);
+    }
+}

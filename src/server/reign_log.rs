@@ -1,0 +1,40 @@
+//! From when on this member's log tells of takeovers: once it is abreast of the others.
+//!
+//! What it applies before that, from its own log and of what it has missed, has happened long
+//! ago. Only what has come of it is told, once, as what was found.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::sleep;
+
+use crate::{cluster::Cluster, state::Reign};
+
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Waits until all is applied that was committed before, and says so.
+pub(super) async fn begin(cluster: Cluster, abreast: Arc<AtomicBool>) {
+    let mut pause = PAUSE;
+    while cluster.fresh_state(cluster.write_deadline()).await.is_err() {
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+    // First, so that nothing is missed in between.
+    abreast.store(true, Ordering::Relaxed);
+    let state = cluster.state();
+    if let Reign {
+        holder: Some(holder),
+        epoch,
+        released,
+        ..
+    } = state.reign()
+    {
+        tracing::info!(holder, epoch, released, "the connector server, as found");
+    }
+}

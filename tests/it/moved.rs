@@ -1,0 +1,97 @@
+//! Members that come back with other peer addresses, more than one at a time.
+
+use std::{fs, time::Duration};
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::{
+    cluster::{Cluster, SOON},
+    http, ports,
+    wait::until,
+};
+
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// Another peer port in a member's settings; the member is down.
+fn moves(cluster: &mut Cluster, n: usize) {
+    let member = &mut cluster.members[n];
+    let port = ports::free();
+    let text = fs::read_to_string(member.config()).expect("its settings");
+    let text = text.replace(&member.peer.to_string(), &port.to_string());
+    fs::write(member.config(), text).expect("its settings");
+    member.peer = port;
+}
+
+async fn known_where_they_are(cluster: &Cluster) {
+    for asked in &cluster.members {
+        until("every member known where it is", WITHIN, || async {
+            let told = http::get_json(&asked.admin_url("/v1/cluster/members")).await?;
+            let rows = told["members"].as_array().cloned().unwrap_or_default();
+            let right = cluster.members.iter().all(|member| {
+                let peer = format!("{}:{}", member.ip, member.peer);
+                let row = rows.iter().find(|row| row["name"] == member.name.as_str());
+                row.is_some_and(|row| row["peer"] == peer.as_str() && row["state"] == "alive")
+            });
+            right.then_some(()).ok_or(told.to_string())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn members_that_have_all_moved_find_each_other_by_their_admin_urls() {
+    let mut cluster = Cluster::three().await;
+    for member in &mut cluster.members {
+        assert!(member.stop().success());
+    }
+    for n in 0..3 {
+        moves(&mut cluster, n);
+    }
+    // Without a word of where the others are, it says what is wrong.
+    cluster.members[0].start(&[]);
+    let peer = cluster.members[0].peer.to_string();
+    until("a warning", WITHIN, || async {
+        let told = http::get_json(&cluster.members[0].admin_url("/v1/cluster/status")).await?;
+        let warnings = told["warnings"].to_string();
+        let said = warnings.contains(&peer) && warnings.contains("know it at");
+        said.then_some(()).ok_or(warnings)
+    })
+    .await;
+    assert!(cluster.members[0].stop().success());
+    let urls: Vec<_> = cluster.members.iter().map(|m| m.admin_url("")).collect();
+    let urls = urls.join(",");
+    for member in &mut cluster.members {
+        member.start(&["--join", &urls]);
+    }
+    cluster.leader().await;
+    known_where_they_are(&cluster).await;
+    let put = json!({"name": "s", "builtin": "echo"});
+    cluster.put(0, "service", put).await;
+}
+
+#[tokio::test]
+async fn two_members_that_have_moved_are_taken_in_whoever_leads() {
+    let mut cluster = Cluster::three().await;
+    for member in &mut cluster.members {
+        assert!(member.stop().success());
+    }
+    moves(&mut cluster, 0);
+    moves(&mut cluster, 1);
+    // The one that has moved leads before the other comes back.
+    cluster.members[1].start(&[]);
+    cluster.members[2].start(&[]);
+    let url = cluster.members[2].admin_url("/v1/cluster/transfer-leadership");
+    until("a leader that has moved", SOON, || async {
+        let to = json!({"to": "member-2"}).to_string();
+        let json = [("content-type", "application/json")];
+        let answer = http::call(Method::POST, &url, &json, to).await?;
+        let leader = http::get_json(&cluster.members[2].admin_url("/v1/cluster/leader")).await?;
+        let name = leader["leader"]["name"].clone();
+        let told = format!("{name}, {}", answer.status());
+        (name == "member-2").then_some(()).ok_or(told)
+    })
+    .await;
+    cluster.members[0].start(&[]);
+    known_where_they_are(&cluster).await;
+}
