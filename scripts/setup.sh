@@ -45,6 +45,7 @@ have nft || need nftables
 have mkfs.ext4 || [ -x /sbin/mkfs.ext4 ] || need e2fsprogs
 # Peers for the tests of ZeroMQ, in Debian's own Python.
 /usr/bin/python3 -c "import zmq" 2>/dev/null || need python3-zmq
+/usr/bin/python3 -c "import ensurepip" 2>/dev/null || need python3-venv
 
 services=()
 for package in haproxy rabbitmq-server; do
@@ -53,3 +54,15 @@ done
 installed erlang-base || services+=(epmd.socket epmd.service)
 
 install_packages ${missing[@]+"${missing[@]}"} -- ${services[@]+"${services[@]}"}
+
+# --- IBM's client package for Python --------------------------------------
+# A peer for the tests of IBM MQ, which are skipped without it: nothing fails here where the
+# registry can't be reached.
+ibmmq=$HOME/.cache/quorate/ibmmq
+if ! compgen -G "$ibmmq/lib/python3*/site-packages/ibmmq/__init__.py" >/dev/null; then
+    say "installing: ibmmq 2.1.2 (Python) in $ibmmq"
+    if ! { /usr/bin/python3 -m venv "$ibmmq" && "$ibmmq/bin/pip" install --retries 0 --timeout 5 --only-binary :all: ibmmq==2.1.2; } >/dev/null 2>&1; then
+        rm -rf "$ibmmq"
+        say "ibmmq can't be had from the registry: the tests with IBM's client are skipped"
+    fi
+fi

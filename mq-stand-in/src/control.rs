@@ -114,4 +114,10 @@ impl Control {
         let (answer, _) = self.order(Order::Connections, &[])?;
         u64::try_from(answer.number).map_err(io::Error::other)
     }
+
+    /// The options and their version of each connection of a library that was made so far.
+    pub fn connect_options(&mut self) -> io::Result<Vec<(i32, i32)>> {
+        let (_, bytes) = self.order(Order::ConnectOptions, &[])?;
+        Ok(serde_json::from_slice(&bytes)?)
+    }
 }

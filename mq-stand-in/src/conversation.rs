@@ -1,5 +1,11 @@
 //! One connection: requests and their answers.
 
+mod attributes;
+mod getting;
+mod objects;
+mod orders;
+mod putting;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -11,11 +17,10 @@ use libmqm_sys as mq;
 use parking_lot::MutexGuard;
 
 use crate::{
-    descriptor::LENGTH,
     manager::Shared,
-    queue::Held,
-    store::{Found, Reason, Store},
-    wire::{self, Answer, Fault, Order, Request},
+    queue::Place,
+    store::{Reason, Store},
+    wire::{self, Answer, Fault, Request},
 };
 
 /// How often somebody who waits looks whether its connection is still there.
@@ -28,9 +33,20 @@ pub(crate) struct Conversation<'a> {
     user: String,
     application: String,
     connected: bool,
-    /// Open objects: a queue and its options, or the queue manager.
-    objects: BTreeMap<i32, (Option<String>, i32)>,
+    objects: BTreeMap<i32, Open>,
     next_handle: i32,
+}
+
+/// An open object.
+struct Open {
+    /// The queue's name; `None` for the queue manager.
+    queue: Option<String>,
+    /// MQOO_*, with MQOO_INPUT_AS_Q_DEF as what the queue says it is.
+    options: i32,
+    /// The message that was last looked at.
+    cursor: Option<Place>,
+    /// The descriptor of the message that was last taken, for its context.
+    taken: Option<Vec<u8>>,
 }
 
 /// What follows from a request.
@@ -123,20 +139,16 @@ impl<'a> Conversation<'a> {
             Request::Control(order) => self.order(order, bytes),
             Request::Connect { .. } => self.connect(request),
             _ if !self.connected => Err(mq::MQRC_HCONN_ERROR),
-            Request::Open { queue, options } => self.open(queue, options),
-            Request::Close { handle } => self.close(handle),
-            Request::Get {
-                handle,
-                options,
-                wait_ms,
-                room,
-            } => self.get(handle, options, wait_ms, usize::try_from(room).unwrap_or(0)),
+            Request::Open { object, options } => self.open(&object, options),
+            Request::Close { handle, options } => self.close(handle, options),
+            Request::Get { .. } => self.get(&request, bytes),
             Request::Put {
                 handle,
-                queue,
+                object,
                 options,
-            } => self.put(handle, queue, options, bytes),
-            Request::Inquire { handle, selector } => self.inquire(handle, selector),
+                context,
+            } => self.put(handle, object.as_ref(), (options, context), bytes),
+            Request::Inquire { handle, selectors } => self.inquire(handle, &selectors),
             Request::Commit => self.settle(true),
             Request::BackOut => self.settle(false),
             Request::Disconnect => {
@@ -155,6 +167,8 @@ impl<'a> Conversation<'a> {
             password,
             cipher,
             name,
+            options,
+            version,
         } = request
         else {
             return Err(mq::MQRC_UNEXPECTED_ERROR);
@@ -184,135 +198,11 @@ impl<'a> Conversation<'a> {
         self.application = name;
         self.connected = true;
         let mut connections = self.shared.connections.lock();
-        connections.libraries += 1;
+        connections.libraries.push((options, version));
         if let Some((_, library)) = connections.open.get_mut(&self.id) {
             *library = true;
         }
         Ok(number(i64::try_from(self.id).unwrap_or(0)))
-    }
-
-    fn open(&mut self, queue: Option<String>, options: i32) -> Did {
-        let mut store = self.shared.store.lock();
-        quiet(&store, options & mq::MQOO_FAIL_IF_QUIESCING)?;
-        if let Some(name) = &queue {
-            let alone = options & mq::MQOO_INPUT_EXCLUSIVE != 0;
-            let shared = options & (mq::MQOO_INPUT_SHARED | mq::MQOO_INPUT_AS_Q_DEF) != 0;
-            let queue = store.queue(name)?;
-            if alone || shared {
-                if !queue.admits(alone) {
-                    return Err(mq::MQRC_OBJECT_IN_USE);
-                }
-                queue.readers.push((self.id, alone));
-            }
-        }
-        let handle = self.next_handle;
-        self.next_handle += 1;
-        self.objects.insert(handle, (queue, options));
-        Ok(number(handle.into()))
-    }
-
-    fn close(&mut self, handle: i32) -> Did {
-        let (queue, options) = self.objects.remove(&handle).ok_or(mq::MQRC_HOBJ_ERROR)?;
-        let input = mq::MQOO_INPUT_EXCLUSIVE | mq::MQOO_INPUT_SHARED | mq::MQOO_INPUT_AS_Q_DEF;
-        if let Some(name) = queue
-            && options & input != 0
-        {
-            let mut store = self.shared.store.lock();
-            let readers = &mut store.queue(&name)?.readers;
-            if let Some(at) = readers.iter().position(|(reader, _)| *reader == self.id) {
-                readers.remove(at);
-            }
-        }
-        Ok(done())
-    }
-
-    /// The queue that is open under this handle.
-    fn queue(&self, handle: i32) -> Result<String, Reason> {
-        let (queue, _) = self.objects.get(&handle).ok_or(mq::MQRC_HOBJ_ERROR)?;
-        queue.clone().ok_or(mq::MQRC_OBJECT_TYPE_ERROR)
-    }
-
-    fn get(&mut self, handle: i32, options: i32, wait_ms: i32, room: usize) -> Did {
-        let name = self.queue(handle)?;
-        if options & mq::MQGMO_SYNCPOINT == 0 {
-            return Err(mq::MQRC_OPTIONS_ERROR);
-        }
-        let wait = u64::try_from(wait_ms).unwrap_or(0);
-        let deadline = Instant::now() + Duration::from_millis(wait);
-        let mut store = self.shared.store.lock();
-        loop {
-            quiet(&store, options & mq::MQGMO_FAIL_IF_QUIESCING)?;
-            match store.get(&name, self.id, room)? {
-                Found::Message(_) if store.fails(Fault::Get) => return Ok(Outcome::Break),
-                Found::Message(bytes) => {
-                    let answer = Answer {
-                        number: i64::try_from(bytes.len() - LENGTH).unwrap_or(0),
-                        ..Answer::default()
-                    };
-                    return Ok(Outcome::Answer(answer, bytes));
-                }
-                Found::TooLong(length) => {
-                    let answer = Answer {
-                        completion: mq::MQCC_WARNING,
-                        reason: mq::MQRC_TRUNCATED_MSG_FAILED,
-                        number: i64::try_from(length).unwrap_or(0),
-                        text: None,
-                    };
-                    return Ok(Outcome::Answer(answer, Vec::new()));
-                }
-                Found::Nothing if Instant::now() >= deadline => {
-                    return Err(mq::MQRC_NO_MSG_AVAILABLE);
-                }
-                Found::Nothing => {
-                    if self.wait(&mut store, deadline).is_err() {
-                        return Ok(Outcome::Break);
-                    }
-                }
-            }
-        }
-    }
-
-    fn put(&mut self, handle: i32, queue: Option<String>, options: i32, bytes: &[u8]) -> Did {
-        let name = queue.map_or_else(|| self.queue(handle), Ok)?;
-        let mut store = self.shared.store.lock();
-        quiet(&store, options & mq::MQPMO_FAIL_IF_QUIESCING)?;
-        if store.fails(Fault::PutUndone) {
-            return Ok(Outcome::Break);
-        }
-        let who = (self.id, self.user.as_str(), self.application.as_str());
-        let descriptor = store.put(&name, bytes, options, who)?;
-        let breaks = store.fails(Fault::PutDone);
-        drop(store);
-        self.shared.changed.notify_all();
-        Ok(match breaks {
-            true => Outcome::Break,
-            false => Outcome::Answer(Answer::default(), descriptor),
-        })
-    }
-
-    fn inquire(&mut self, handle: i32, selector: i32) -> Did {
-        let text = |text: &str| {
-            let answer = Answer {
-                text: Some(text.to_owned()),
-                ..Answer::default()
-            };
-            Outcome::Answer(answer, Vec::new())
-        };
-        if selector == mq::MQCA_Q_MGR_NAME {
-            return Ok(text(&self.shared.settings.name));
-        }
-        let name = self.queue(handle)?;
-        let mut store = self.shared.store.lock();
-        let queue = store.queue(&name)?;
-        let count = |count: usize| number(i64::try_from(count).unwrap_or(0));
-        match selector {
-            mq::MQIA_OPEN_INPUT_COUNT => Ok(count(queue.readers.len())),
-            mq::MQIA_CURRENT_Q_DEPTH => Ok(count(queue.messages.len())),
-            mq::MQIA_INHIBIT_GET => Ok(number(queue.attributes.get_inhibited.into())),
-            mq::MQIA_INHIBIT_PUT => Ok(number(queue.attributes.put_inhibited.into())),
-            mq::MQCA_BACKOUT_REQ_Q_NAME => Ok(text(&queue.attributes.backout_queue)),
-            _ => Err(mq::MQRC_SELECTOR_ERROR),
-        }
     }
 
     fn settle(&mut self, commit: bool) -> Did {
@@ -325,62 +215,6 @@ impl<'a> Conversation<'a> {
         drop(store);
         self.shared.changed.notify_all();
         Ok(if breaks { Outcome::Break } else { done() })
-    }
-
-    fn order(&mut self, order: Order, bytes: &[u8]) -> Did {
-        let mut store = self.shared.store.lock();
-        let outcome = match order {
-            Order::Define { queue, attributes } => {
-                store.define(queue, attributes);
-                done()
-            }
-            Order::Put { queue } => {
-                let who = (self.id, "test", "a test's control");
-                store.put(&queue, bytes, mq::MQPMO_NO_SYNCPOINT, who)?;
-                done()
-            }
-            Order::Take { queue } => Outcome::Answer(Answer::default(), store.take(&queue)?),
-            Order::Count { queue } => {
-                let messages = &store.queue(&queue)?.messages;
-                let there = messages
-                    .values()
-                    .filter(|it| !matches!(it.held, Held::Put(_)));
-                number(i64::try_from(there.count()).unwrap_or(0))
-            }
-            Order::Readers { queue } => {
-                number(i64::try_from(store.queue(&queue)?.readers.len()).unwrap_or(0))
-            }
-            Order::Users(users) => {
-                store.users = users;
-                done()
-            }
-            Order::Fault(fault) => {
-                store.fault = Some(fault);
-                done()
-            }
-            Order::Quiesce(quiescing) => {
-                store.quiescing = quiescing;
-                done()
-            }
-            Order::Hang(hanging) => {
-                store.hanging = hanging;
-                done()
-            }
-            Order::Unavailable(unavailable) => {
-                store.unavailable = unavailable;
-                done()
-            }
-            Order::Cut => {
-                self.shared.connections.lock().cut(false);
-                done()
-            }
-            Order::Connections => {
-                number(i64::try_from(self.shared.connections.lock().libraries).unwrap_or(0))
-            }
-        };
-        drop(store);
-        self.shared.changed.notify_all();
-        Ok(outcome)
     }
 }
 

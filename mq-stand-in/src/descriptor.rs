@@ -2,10 +2,16 @@
 
 /// How long one is.
 pub const LENGTH: usize = 364;
+/// Version.
+pub const VERSION: usize = 4;
+/// Report.
+pub const REPORT: usize = 8;
 /// MsgType.
 pub const TYPE: usize = 12;
 /// Expiry.
 pub const EXPIRY: usize = 16;
+/// Feedback.
+pub const FEEDBACK: usize = 20;
 /// Encoding.
 pub const ENCODING: usize = 24;
 /// CodedCharSetId.
@@ -24,12 +30,28 @@ pub const CORRELATION_ID: usize = 72;
 pub const BACKOUT_COUNT: usize = 96;
 /// ReplyToQ, of 48 characters.
 pub const REPLY_TO: usize = 100;
-/// UserIdentifier, of 12 characters.
+/// ReplyToQMgr, of 48 characters.
+pub const REPLY_TO_MANAGER: usize = 148;
+/// UserIdentifier, of 12 characters; the first of the identity context.
 pub const USER: usize = 196;
+/// AccountingToken, of 32 bytes.
+pub const ACCOUNTING_TOKEN: usize = 208;
+/// ApplIdentityData, of 32 characters; the last of the identity context.
+pub const IDENTITY_DATA: usize = 240;
+/// PutApplType; the first of the origin context.
+pub const APPLICATION_TYPE: usize = 272;
 /// PutApplName, of 28 characters.
 pub const APPLICATION: usize = 276;
 /// PutDate and PutTime, of 8 characters each.
 pub const PUT_DATE: usize = 304;
+/// ApplOriginData, of 4 characters; the last of the origin context.
+pub const ORIGIN_DATA: usize = 320;
+/// GroupId, of 24 bytes.
+pub const GROUP_ID: usize = 324;
+/// MsgSeqNumber.
+pub const SEQUENCE_NUMBER: usize = 348;
+/// OriginalLength.
+pub const ORIGINAL_LENGTH: usize = 360;
 
 /// One as an application makes it that says nothing: for a persistent datagram of bytes in
 /// this machine's encoding.
@@ -37,11 +59,13 @@ pub fn plain() -> Vec<u8> {
     let mut descriptor = vec![0; LENGTH];
     descriptor[..4].copy_from_slice(b"MD  ");
     let numbers = [
-        (4, 2),
+        (VERSION, 2),
         (TYPE, libmqm_sys::MQMT_DATAGRAM),
         (EXPIRY, libmqm_sys::MQEI_UNLIMITED),
         (ENCODING, libmqm_sys::MQENC_NATIVE),
         (PERSISTENCE, libmqm_sys::MQPER_PERSISTENT),
+        (SEQUENCE_NUMBER, 1),
+        (ORIGINAL_LENGTH, libmqm_sys::MQOL_UNDEFINED),
     ];
     for (at, number) in numbers {
         set_field(&mut descriptor, at, number);
@@ -62,6 +86,12 @@ pub fn field(descriptor: &[u8], at: usize) -> i32 {
 /// Sets a number.
 pub fn set_field(descriptor: &mut [u8], at: usize, number: i32) {
     descriptor[at..at + 4].copy_from_slice(&number.to_ne_bytes());
+}
+
+/// A text, without the blanks or the zero that it ends with.
+pub fn text(from: &[u8]) -> String {
+    let bytes: Vec<u8> = from.iter().copied().take_while(|it| *it != 0).collect();
+    String::from_utf8_lossy(&bytes).trim_end().to_owned()
 }
 
 /// Sets a text, padded with blanks.

@@ -1,10 +1,12 @@
 //! A stand-in for IBM MQ, for tests. It is not IBM MQ, holds nothing of IBM's and never says
 //! that it is: what it shows is how our side behaves, not how IBM's does.
 //!
-//! - [`abi`]: a shared library with the C ABI of those verbs of MQI that Quorate calls.
+//! - [`abi`]: a shared library with the C ABI of all verbs of MQI; those that it doesn't do
+//!   answer 2298, MQRC_FUNCTION_NOT_SUPPORTED.
 //! - [`manager`]: a small queue manager that the library talks to over loopback: queues with
-//!   priorities, units of work, backout counts, exclusive opens, and a journal that persistent
-//!   messages survive a restart by. It can be told to fail: see [`wire::Order`].
+//!   priorities, units of work, backout counts, exclusive opens, browsing, expiry, reports,
+//!   queues made of models, and a journal that persistent messages survive a restart by. It
+//!   can be told to fail: see [`wire::Order`].
 //! - [`control`]: what a test asks of the queue manager beside the library.
 #![allow(
     clippy::print_stderr,
@@ -14,6 +16,7 @@
 #![deny(unsafe_code)]
 #![allow(
     clippy::disallowed_types,
+    clippy::disallowed_methods,
     reason = "it stands for a program of others, which has a clock of its own"
 )]
 
@@ -21,9 +24,16 @@ pub mod abi;
 mod client;
 pub mod control;
 mod conversation;
+mod convert;
 pub mod descriptor;
 mod journal;
 pub mod manager;
+mod matching;
+mod options;
+pub mod order;
+mod properties;
+mod put_time;
 mod queue;
+mod report;
 mod store;
 pub mod wire;

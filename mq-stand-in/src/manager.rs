@@ -13,6 +13,9 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::{conversation::Conversation, store::Store};
 
+/// Its character set: UTF-8.
+pub(crate) const CCSID: i32 = 1208;
+
 /// What it is.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -54,8 +57,8 @@ pub(crate) struct Shared {
 pub(crate) struct Connections {
     /// How many there were.
     pub(crate) count: u64,
-    /// Of libraries, how many there were.
-    pub(crate) libraries: u64,
+    /// Of libraries: the options that each asked for, and their version.
+    pub(crate) libraries: Vec<(i32, i32)>,
     pub(crate) stopped: bool,
     /// Each with whether it is a library's.
     pub(crate) open: BTreeMap<u64, (TcpStream, bool)>,
@@ -86,7 +89,7 @@ impl Manager {
         let listener = TcpListener::bind(&settings.listen)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            store: Mutex::new(Store::open(settings.journal.as_deref())?),
+            store: Mutex::new(Store::open(&settings.name, settings.journal.as_deref())?),
             settings,
             changed: Condvar::new(),
             connections: Mutex::default(),

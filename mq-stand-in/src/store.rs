@@ -1,23 +1,29 @@
 //! All that the queue manager knows, and what the verbs do to it.
 
-use std::{cmp::Reverse, collections::BTreeMap, io, path::Path, time::Instant};
+use std::{cmp::Reverse, collections::BTreeMap, io, path::Path};
 
 use libmqm_sys as mq;
 
 use crate::{
-    descriptor::{
-        APPLICATION, BACKOUT_COUNT, EXPIRY, LENGTH, MESSAGE_ID, PERSISTENCE, PRIORITY, PUT_DATE,
-        USER, field, set_field, set_text,
-    },
+    descriptor::{BACKOUT_COUNT, MESSAGE_ID, PERSISTENCE, PRIORITY, field, set_field},
     journal::{Entry, Journal},
+    matching::Wanted,
     queue::{Held, Place, Queue, Stored},
-    wire::{Attributes, Fault},
+    report::{self, Event},
+    wire::{Attributes, Dynamic, Fault},
 };
+
+/// The highest priority; a message with a higher one stands as if it had this.
+pub(crate) const PRIORITY_MAX: i32 = 9;
+/// The model that every queue manager has, of temporary queues.
+const MODEL: &str = "SYSTEM.DEFAULT.MODEL.QUEUE";
 
 /// What a verb failed with: MQRC_*.
 pub(crate) type Reason = i32;
 
 pub(crate) struct Store {
+    /// The queue manager's name.
+    name: String,
     pub(crate) queues: BTreeMap<String, Queue>,
     pub(crate) users: Option<(String, String)>,
     pub(crate) fault: Option<Fault>,
@@ -29,18 +35,11 @@ pub(crate) struct Store {
     next: u64,
 }
 
-/// What a get found.
-pub(crate) enum Found {
-    Nothing,
-    /// It stays where it is: there is no room for so many bytes.
-    TooLong(usize),
-    Message(Vec<u8>),
-}
-
 impl Store {
-    pub(crate) fn open(journal: Option<&Path>) -> io::Result<Self> {
+    pub(crate) fn open(name: &str, journal: Option<&Path>) -> io::Result<Self> {
         let (journal, before) = Journal::open(journal)?;
         let mut store = Store {
+            name: name.to_owned(),
             queues: BTreeMap::new(),
             users: None,
             fault: None,
@@ -51,6 +50,12 @@ impl Store {
             journal,
             next: 1,
         };
+        let model = Attributes {
+            exclusive: true,
+            model: Some(Dynamic::Temporary),
+            ..Attributes::default()
+        };
+        store.queues.entry(MODEL.to_owned()).or_default().attributes = model;
         for (name, attributes) in before.queues {
             store.queues.entry(name).or_default().attributes = attributes;
         }
@@ -95,18 +100,15 @@ impl Store {
         fails
     }
 
-    /// Puts the message of these bytes; gives its descriptor as it is then.
+    /// Puts a message whose descriptor is complete but for an id, if one is to be made for it.
+    /// Gives its descriptor as it is then.
     pub(crate) fn put(
         &mut self,
         name: &str,
-        bytes: &[u8],
-        options: i32,
-        who: (u64, &str, &str),
+        (mut descriptor, message): (Vec<u8>, &[u8]),
+        new_id: bool,
+        held: Held,
     ) -> Result<Vec<u8>, Reason> {
-        let (connection, user, application) = who;
-        let Some((descriptor, message)) = bytes.split_at_checked(LENGTH) else {
-            return Err(mq::MQRC_MD_ERROR);
-        };
         let number = self.next;
         let queue = self.queue(name)?;
         if queue.attributes.put_inhibited {
@@ -118,40 +120,113 @@ impl Store {
         if queue.messages.len() >= queue.attributes.max_depth {
             return Err(mq::MQRC_Q_FULL);
         }
-        let mut descriptor = descriptor.to_vec();
         if field(&descriptor, PRIORITY) < 0 {
-            set_field(&mut descriptor, PRIORITY, 0);
+            set_field(&mut descriptor, PRIORITY, queue.attributes.priority);
         }
-        // The queue's default, which is not persistent.
         if field(&descriptor, PERSISTENCE) == mq::MQPER_PERSISTENCE_AS_Q_DEF {
-            set_field(&mut descriptor, PERSISTENCE, mq::MQPER_NOT_PERSISTENT);
+            set_field(
+                &mut descriptor,
+                PERSISTENCE,
+                queue.attributes.persistent.into(),
+            );
         }
-        let id = &mut descriptor[MESSAGE_ID..MESSAGE_ID + 24];
-        if options & mq::MQPMO_NEW_MSG_ID != 0 || id.iter().all(|byte| *byte == 0) {
-            id[..4].copy_from_slice(b"SIM ");
-            id[4..16].fill(b'0');
-            id[16..].copy_from_slice(&number.to_be_bytes());
+        let temporary = queue
+            .made
+            .is_some_and(|(kind, _)| kind == Dynamic::Temporary);
+        if temporary && field(&descriptor, PERSISTENCE) == mq::MQPER_PERSISTENT {
+            return Err(mq::MQRC_PERSISTENT_NOT_ALLOWED);
         }
-        if options & mq::MQPMO_PASS_ALL_CONTEXT == 0 {
-            set_text(&mut descriptor[USER..USER + 12], user);
-            set_text(&mut descriptor[APPLICATION..APPLICATION + 28], application);
-            set_text(&mut descriptor[PUT_DATE..PUT_DATE + 16], "2026010112000000");
+        if new_id {
+            make_id(&mut descriptor[MESSAGE_ID..MESSAGE_ID + 24], number);
         }
         set_field(&mut descriptor, BACKOUT_COUNT, 0);
-        let in_unit = options & mq::MQPMO_SYNCPOINT != 0;
-        let held = if in_unit {
-            Held::Put(connection)
-        } else {
-            Held::No
-        };
         let stored = Stored::new(descriptor.clone(), message.to_vec(), held);
-        let place = (Reverse(field(&descriptor, PRIORITY)), number);
+        let priority = field(&descriptor, PRIORITY).min(PRIORITY_MAX);
+        let place = (Reverse(priority), number);
         queue.messages.insert(place, stored);
         self.next += 1;
-        if !in_unit {
+        if held == Held::No {
             self.keep(name, place);
         }
+        self.report(Event::Arrival, &descriptor, message, held);
         Ok(descriptor)
+    }
+
+    /// An id for a message or a correlation.
+    pub(crate) fn new_id(&mut self, to: &mut [u8]) {
+        make_id(to, self.next);
+        self.next += 1;
+    }
+
+    /// Puts the report of an event, where a message asks for it and there is a place for it.
+    fn report(&mut self, event: Event, descriptor: &[u8], message: &[u8], held: Held) {
+        if let Some(it) = report::report(event, descriptor, message, &self.name) {
+            // Without such a queue it would go to the dead-letter queue, of which there is none.
+            let _ = self.put(&it.queue, (it.descriptor, &it.message), it.new_id, held);
+        }
+    }
+
+    /// Discards what was not taken in time.
+    pub(crate) fn expire(&mut self, name: &str) -> Result<(), Reason> {
+        for ((_, number), it) in self.queue(name)?.expired() {
+            self.journal.write(&Entry::Gone { number });
+            self.report(Event::Expiration, &it.descriptor, &it.message, Held::No);
+        }
+        Ok(())
+    }
+
+    /// Takes a message from its place, in the unit of work of a connection or for good.
+    pub(crate) fn take_from(&mut self, name: &str, place: Place, unit: Option<u64>) {
+        let Some(queue) = self.queues.get_mut(name) else {
+            return;
+        };
+        let Some(stored) = queue.messages.get_mut(&place) else {
+            return;
+        };
+        let (descriptor, message) = (stored.descriptor.clone(), stored.message.clone());
+        let held = match unit {
+            Some(connection) => {
+                stored.held = Held::Got(connection);
+                Held::Put(connection)
+            }
+            None => {
+                queue.messages.remove(&place);
+                self.journal.write(&Entry::Gone { number: place.1 });
+                Held::No
+            }
+        };
+        self.report(Event::Delivery, &descriptor, &message, held);
+    }
+
+    /// Makes a queue of a model and gives its name.
+    pub(crate) fn make(
+        &mut self,
+        model: &str,
+        wanted: &str,
+        connection: u64,
+    ) -> Result<String, Reason> {
+        let mut attributes = self.queue(model)?.attributes.clone();
+        let kind = attributes.model.take().ok_or(mq::MQRC_OBJECT_TYPE_ERROR)?;
+        let name = match wanted.strip_suffix('*') {
+            Some(start) => {
+                self.next += 1;
+                format!("{start:.32}{:016X}", self.next)
+            }
+            None => wanted.to_owned(),
+        };
+        if name.is_empty() || name.contains([' ', '*']) {
+            return Err(mq::MQRC_DYNAMIC_Q_NAME_ERROR);
+        }
+        if self.queues.contains_key(&name) {
+            return Err(mq::MQRC_OBJECT_ALREADY_EXISTS);
+        }
+        if kind == Dynamic::Permanent {
+            self.define(name.clone(), attributes.clone());
+        }
+        let queue = self.queues.entry(name.clone()).or_default();
+        queue.attributes = attributes;
+        queue.made = Some((kind, connection));
+        Ok(name)
     }
 
     /// Writes a message that is there for good into the journal.
@@ -168,45 +243,11 @@ impl Store {
         }
     }
 
-    /// Gets the first message, under syncpoint.
-    pub(crate) fn get(
-        &mut self,
-        name: &str,
-        connection: u64,
-        room: usize,
-    ) -> Result<Found, Reason> {
-        let queue = self.queue(name)?;
-        if queue.attributes.get_inhibited {
-            return Err(mq::MQRC_GET_INHIBITED);
-        }
-        let Some(stored) = queue
-            .first()
-            .and_then(|place| queue.messages.get_mut(&place))
-        else {
-            return Ok(Found::Nothing);
-        };
-        if stored.message.len() > room {
-            return Ok(Found::TooLong(stored.message.len()));
-        }
-        stored.held = Held::Got(connection);
-        let mut bytes = stored.descriptor.clone();
-        set_field(&mut bytes, BACKOUT_COUNT, stored.backed_out);
-        if let Some(at) = stored.expires {
-            let tenths = at.saturating_duration_since(Instant::now()).as_millis() / 100;
-            set_field(
-                &mut bytes,
-                EXPIRY,
-                i32::try_from(tenths).unwrap_or(i32::MAX),
-            );
-        }
-        bytes.extend(&stored.message);
-        Ok(Found::Message(bytes))
-    }
-
     /// Takes the first message away, for a test.
     pub(crate) fn take(&mut self, name: &str) -> Result<Vec<u8>, Reason> {
+        self.expire(name)?;
         let queue = self.queue(name)?;
-        let Some(place) = queue.first() else {
+        let Some(place) = queue.find(None, &Wanted::default()) else {
             return Ok(Vec::new());
         };
         let taken = queue.messages.remove(&place);
@@ -255,6 +296,15 @@ impl Store {
         self.settle(connection, false);
         for queue in self.queues.values_mut() {
             queue.readers.retain(|(reader, _)| *reader != connection);
+            queue.writers.retain(|writer| *writer != connection);
         }
+        let made = Some((Dynamic::Temporary, connection));
+        self.queues.retain(|_, queue| queue.made != made);
     }
+}
+
+fn make_id(to: &mut [u8], number: u64) {
+    to[..4].copy_from_slice(b"SIM ");
+    to[4..16].fill(b'0');
+    to[16..].copy_from_slice(&number.to_be_bytes());
 }

@@ -4,6 +4,8 @@ use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub use crate::order::{Attributes, Dynamic, Fault, Order};
+
 /// The longest frame that is read.
 const LONGEST: u32 = 128 << 20;
 
@@ -24,11 +26,15 @@ pub enum Request {
         cipher: String,
         /// The application's name.
         name: String,
+        /// MQCNO_*.
+        options: i32,
+        /// The version of the connect options; 0 for MQCONN, which has none.
+        version: i32,
     },
-    /// MQOPEN of a queue, or of the queue manager.
+    /// MQOPEN.
     Open {
-        /// `None`: the queue manager.
-        queue: Option<String>,
+        /// What to open.
+        object: Object,
         /// MQOO_*.
         options: i32,
     },
@@ -36,14 +42,18 @@ pub enum Request {
     Close {
         /// The object.
         handle: i32,
+        /// MQCO_*.
+        options: i32,
     },
-    /// MQGET.
+    /// MQGET. The bytes are the caller's descriptor.
     Get {
         /// The object.
         handle: i32,
         /// MQGMO_*.
         options: i32,
-        /// How long to wait.
+        /// MQMO_*.
+        matching: i32,
+        /// How long to wait; -1 for ever.
         wait_ms: i32,
         /// How many bytes there is room for.
         room: i32,
@@ -53,16 +63,18 @@ pub enum Request {
         /// The object.
         handle: i32,
         /// For MQPUT1.
-        queue: Option<String>,
+        object: Option<Object>,
         /// MQPMO_*.
         options: i32,
+        /// The object whose message's context is passed on.
+        context: i32,
     },
-    /// MQINQ of one selector.
+    /// MQINQ.
     Inquire {
         /// The object.
         handle: i32,
-        /// MQIA_* or MQCA_*.
-        selector: i32,
+        /// MQIA_* and MQCA_*.
+        selectors: Vec<i32>,
     },
     /// MQCMIT.
     Commit,
@@ -74,96 +86,30 @@ pub enum Request {
     Control(Order),
 }
 
-/// What a test may order.
+/// What an object descriptor names.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Order {
-    /// Defines a queue, or changes what is said of it.
-    Define {
-        /// Its name.
-        queue: String,
-        /// Its attributes.
-        attributes: Attributes,
-    },
-    /// Puts the message of the bytes that follow.
-    Put {
-        /// Where to.
-        queue: String,
-    },
-    /// Takes the first message that nobody has in a unit of work.
-    Take {
-        /// Where from.
-        queue: String,
-    },
-    /// How many messages there are, in units of work or not.
-    Count {
-        /// Where.
-        queue: String,
-    },
-    /// How many have it open for input.
-    Readers {
-        /// Which.
-        queue: String,
-    },
-    /// Whom it lets in from now on; `None`: everybody.
-    Users(Option<(String, String)>),
-    /// The next call of this kind fails like that.
-    Fault(Fault),
-    /// Takes no more work from those who ask it to say so, or does again.
-    Quiesce(bool),
-    /// Answers nothing to anybody until told otherwise.
-    Hang(bool),
-    /// Connections are refused with 2059, or taken again.
-    Unavailable(bool),
-    /// Closes all connections of libraries.
-    Cut,
-    /// How many connections of libraries there are, and how many there were.
-    Connections,
+pub struct Object {
+    /// MQOT_*.
+    pub kind: i32,
+    /// Its name.
+    pub name: String,
+    /// The queue manager that has it; empty for the one that is connected.
+    pub manager: String,
+    /// The name, or what it begins with, of a queue that is made of a model.
+    pub dynamic: String,
 }
 
-/// What goes wrong once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Fault {
-    /// The connection breaks when a message has been got, before the answer.
-    Get,
-    /// It breaks at a commit that was done.
-    CommitDone,
-    /// It breaks at a commit that was not done.
-    CommitUndone,
-    /// It breaks at a put that was done.
-    PutDone,
-    /// It breaks at a put that was not done.
-    PutUndone,
-}
-
-/// Attributes of a queue.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Attributes {
-    /// MAXMSGL.
-    pub max_length: usize,
-    /// MAXDEPTH.
-    pub max_depth: usize,
-    /// GET(DISABLED).
-    pub get_inhibited: bool,
-    /// PUT(DISABLED).
-    pub put_inhibited: bool,
-    /// BOQNAME.
-    pub backout_queue: String,
-}
-
-impl Default for Attributes {
-    fn default() -> Self {
-        Attributes {
-            max_length: 4 << 20,
-            max_depth: 100_000,
-            get_inhibited: false,
-            put_inhibited: false,
-            backout_queue: String::new(),
-        }
-    }
+/// The value of an attribute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Attribute {
+    /// MQIA_*.
+    Number(i32),
+    /// MQCA_*, and how many characters it has.
+    Text(String, usize),
 }
 
 /// The answer. The bytes of a get are descriptor and message.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// MQCC_*.
     pub completion: i32,
@@ -171,8 +117,10 @@ pub struct Answer {
     pub reason: i32,
     /// A handle, a number that was asked for, or a length.
     pub number: i64,
-    /// A text that was asked for.
-    pub text: Option<String>,
+    /// The names of the queue and of its queue manager that a name stood for.
+    pub resolved: Option<(String, String)>,
+    /// The attributes that were asked for, in the order of their selectors.
+    pub attributes: Vec<Attribute>,
 }
 
 /// Writes a frame.

@@ -37,6 +37,24 @@ pub struct Rfh2 {
     pub folders: Vec<Element>,
 }
 
+/// A character of a format's name, which is the same in every EBCDIC code page.
+fn ascii(ebcdic: u8) -> u8 {
+    match ebcdic {
+        0x40 => b' ',
+        0xc1..=0xc9 => ebcdic - 0xc1 + b'A',
+        0xd1..=0xd9 => ebcdic - 0xd1 + b'J',
+        0xe2..=0xe9 => ebcdic - 0xe2 + b'S',
+        0x81..=0x89 => ebcdic - 0x81 + b'a',
+        0x91..=0x99 => ebcdic - 0x91 + b'j',
+        0xa2..=0xa9 => ebcdic - 0xa2 + b's',
+        0xf0..=0xf9 => ebcdic - 0xf0 + b'0',
+        0x4b => b'.',
+        0x6d => b'_',
+        0 => 0,
+        _ => b'?',
+    }
+}
+
 /// Reads all headers at the beginning of a message. Gives them, what the rest is, and
 /// where that begins.
 pub fn read_all(
@@ -65,9 +83,11 @@ impl Rfh2 {
             there: bytes.len(),
         };
         let fixed = bytes.first_chunk::<FIXED>().ok_or_else(|| short(FIXED))?;
-        if fixed[..4] != *b"RFH " {
-            return Err(Error::StrucId(fixed[..4].escape_ascii().to_string()));
-        }
+        let ebcdic = match &fixed[..4] {
+            b"RFH " => false,
+            b"\xd9\xc6\xc8\x40" => true,
+            other => return Err(Error::StrucId(other.escape_ascii().to_string())),
+        };
         let number = |at| endian.read(fixed, at);
         let version = number(4)?;
         if version != 2 {
@@ -85,6 +105,9 @@ impl Rfh2 {
         };
         let mut format = Format::default();
         format.copy_from_slice(&fixed[20..28]);
+        if ebcdic {
+            format = format.map(ascii);
+        }
         let next = Contents {
             encoding: number(12)?,
             ccsid,

@@ -19,8 +19,9 @@
 //! ```
 //!
 //! The numbers of the header itself are in the encoding that the descriptor (or the header
-//! before) gives. Reading takes whatever bytes there are: it answers with values or with the
-//! reason why there are none, within the bounds of [`limits`], and never panics.
+//! before) gives, its two names in ASCII or, from a mainframe, in EBCDIC. Reading takes
+//! whatever bytes there are: it answers with values or with the reason why there are none,
+//! within the bounds of [`limits`], and never panics.
 #![forbid(unsafe_code)]
 
 mod element;

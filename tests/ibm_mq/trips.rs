@@ -64,7 +64,7 @@ async fn a_jms_message_comes_with_its_headers_and_properties() {
         ("quorate-property-delivery-mode", "2"),
         ("quorate-property-timestamp-ms", "1795515630400"),
         ("quorate-property-destination", "queue:///Q"),
-        ("quorate-property-reply-to", "queue:///ANSWERS"),
+        ("quorate-property-reply-to", "queue://STANDIN/ANSWERS"),
         ("quorate-property-format", "MQSTR"),
         ("quorate-property-message-class", "jms_text"),
         (
@@ -280,9 +280,9 @@ async fn messages_that_are_hard_to_read_are_handed_on_as_they_are() {
     let mut head = descriptor::plain();
     head[descriptor::FORMAT..descriptor::FORMAT + 8].copy_from_slice(b"MQHRF2  ");
     stand_in.control.put("Q", &head, b"RFH garbage").unwrap();
-    // In EBCDIC, which is not read.
+    // Japanese in EBCDIC, which is not read.
     head[descriptor::FORMAT..descriptor::FORMAT + 8].copy_from_slice(b"MQSTR   ");
-    descriptor::set_field(&mut head, descriptor::CCSID, 500);
+    descriptor::set_field(&mut head, descriptor::CCSID, 930);
     stand_in.control.put("Q", &head, b"\xc1\xc2").unwrap();
     // Longer than there is room for at first.
     descriptor::set_field(&mut head, descriptor::CCSID, 437);
@@ -301,7 +301,7 @@ async fn messages_that_are_hard_to_read_are_handed_on_as_they_are() {
     );
     assert_eq!(said(&calls[0], "content-type"), "application/octet-stream");
     assert_eq!(said(&calls[1], "content-type"), "application/octet-stream");
-    assert_eq!(said(&calls[1], "quorate-property-ccsid"), "500");
+    assert_eq!(said(&calls[1], "quorate-property-ccsid"), "930");
     assert_eq!(calls[2].body.len(), 3 << 20);
     assert_eq!(
         (calls[3].body.as_str(), said(&calls[3], "content-type")),

@@ -68,6 +68,22 @@ fn a_big_endian_text_message() {
 }
 
 #[test]
+fn a_message_of_a_mainframe_has_its_names_in_ebcdic() {
+    let mut message = big_endian();
+    message[..4].copy_from_slice(b"\xd9\xc6\xc8\x40"); // RFH
+    message[20..28].copy_from_slice(b"\xd4\xd8\xe2\xe3\xd9\x40\x40\x40"); // MQSTR
+    let (headers, body, _) = read_all(&message, contents(BIG)).unwrap();
+    assert_eq!(&body.format, b"MQSTR   ");
+    assert_eq!(Jms::read(&headers).unwrap().priority, Some(4));
+    // What is written has them in ASCII.
+    let written = headers[0].write(Endian::Big).unwrap();
+    assert_eq!(
+        (&written[..4], &written[20..28]),
+        (&b"RFH "[..], &b"MQSTR   "[..])
+    );
+}
+
+#[test]
 fn a_little_endian_message_with_typed_properties() {
     let (headers, body, at) = read_all(&little_endian(), contents(LITTLE)).unwrap();
     assert_eq!(at, little_endian().len());

@@ -18,6 +18,13 @@ const BACKOUT_THRESHOLD_MAX: u64 = 999_999_999;
 /// The longest `expiration_ms`: MQ counts tenths of a second in 31 bits.
 const EXPIRATION_MS_MAX: u64 = i32::MAX as u64 * 100;
 
+/// The character sets that texts can be written in: ASCII, code page 437, ISO 8859-1, UTF-16,
+/// UTF-8, Windows-1252, and the Latin-1 pages of EBCDIC without and with a euro sign.
+pub const CCSIDS: [u16; 30] = [
+    37, 273, 277, 278, 280, 284, 285, 297, 367, 437, 500, 819, 871, 1047, 1140, 1141, 1142, 1143,
+    1144, 1145, 1146, 1147, 1148, 1149, 1200, 1208, 1252, 5348, 13488, 17584,
+];
+
 /// `ibm_mq_connection`
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -213,6 +220,10 @@ pub struct IbmMqOutgoing {
     /// counts tenths of a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiration_ms: Option<u64>,
+    /// The character set that texts are written in; as they are otherwise, in UTF-8 or
+    /// ISO 8859-1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ccsid: Option<u16>,
     /// Inactive outgoings send nothing.
     #[serde(default = "yes")]
     pub active: bool,
@@ -229,8 +240,22 @@ impl IbmMqOutgoing {
             delivery_mode: sending::delivery_mode(&mut fields),
             priority: sending::priority(&mut fields),
             expiration_ms: sending::expiration_ms(&mut fields, EXPIRATION_MS_MAX),
+            ccsid: ccsid(&mut fields),
             active: fields.flag("active", yes()),
         };
         fields.finish(it)
     }
+}
+
+fn ccsid(fields: &mut Fields<'_>) -> Option<u16> {
+    let ccsid = fields.number("ccsid", 0, 1..=u16::MAX.into());
+    if ccsid == 0 {
+        return None;
+    }
+    if !CCSIDS.contains(&ccsid) {
+        let known = CCSIDS.map(|it| it.to_string()).join(", ");
+        let problem = format!("is no character set that texts can be written in: {known}");
+        fields.refuse("ccsid", ccsid.to_string(), problem);
+    }
+    Some(ccsid)
 }

@@ -30,11 +30,12 @@ pub fn copy(
                 folders: Vec::new(),
             };
             to.Encoding = NATIVE;
-            to.CodedCharSetId = 1208;
             let endian = Endian::of(NATIVE).map_err(|error| error.to_string())?;
             (bare, endian, 0)
         }
     };
+    // Whatever it was: the header's names are written in ASCII.
+    to.CodedCharSetId = 1208;
     to.Format = MQHRF2.map(|byte| byte as mq::MQCHAR);
     note(&mut header, epitaph)?;
     let mut body = header.write(endian).map_err(|error| error.to_string())?;

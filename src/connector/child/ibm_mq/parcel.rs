@@ -9,6 +9,7 @@ use quorate_rfh2::{Class, Contents, Endian, Jms, NATIVE, Rfh2, Value};
 
 use super::{
     super::link::Parcel,
+    charset::{decode, encode},
     fields::{id_bytes, padded},
     settings::Target,
 };
@@ -22,10 +23,19 @@ const EXPIRY_MAX: u64 = 999_999_999;
 /// What a sender may say of a message.
 const KNOWN: &str = "queue, priority, delivery-mode, expiration-ms, correlation-id, reply-to, type, message-class, group-id, group-sequence";
 
+/// A queue, and the queue manager that has it; empty for the one that is connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The queue manager.
+    pub manager: String,
+    /// The queue.
+    pub queue: String,
+}
+
 /// A message, ready to be put.
 pub struct Ready {
     /// Where to, if not where the outgoing says.
-    pub queue: Option<String>,
+    pub to: Option<Address>,
     /// Its descriptor.
     pub descriptor: mq::MQMD2,
     /// The id in the descriptor is the sender's: the queue manager makes none.
@@ -37,7 +47,7 @@ pub struct Ready {
 /// What the sender said, over what the outgoing says.
 #[derive(Default)]
 struct Wishes {
-    queue: Option<String>,
+    to: Option<Address>,
     priority: u8,
     delivery_mode: u8,
     expiration_ms: Option<u64>,
@@ -52,7 +62,8 @@ struct Wishes {
 /// Makes it, or says what is wrong with what was asked.
 pub fn ready(parcel: &Parcel, target: &Target) -> Result<Ready, String> {
     let wishes = Wishes::of(parcel, target)?;
-    let (class, ccsid) = body_of(parcel, wishes.class.as_deref())?;
+    let (class, said) = body_of(parcel, wishes.class.as_deref())?;
+    let (ccsid, own_body) = written(parcel, (class == Class::Text).then_some(said), target)?;
     let format = if class == Class::Text { STRING } else { NONE };
     let mut descriptor = mq::MQMD2 {
         Encoding: mq::MQENC_NATIVE,
@@ -66,10 +77,10 @@ pub fn ready(parcel: &Parcel, target: &Target) -> Result<Ready, String> {
     let mut jms = Jms {
         class: Some(class),
         kind: wishes.kind.clone(),
-        destination: Some(format!(
-            "queue:///{}",
-            wishes.queue.as_deref().unwrap_or(&target.queue)
-        )),
+        destination: Some(match &wishes.to {
+            Some(Address { manager, queue }) => format!("queue://{manager}/{queue}"),
+            None => format!("queue:///{}", target.queue),
+        }),
         timestamp_ms: Some(sent_ms),
         group_id: wishes.group_id.clone(),
         group_sequence: wishes.group_sequence,
@@ -83,10 +94,10 @@ pub fn ready(parcel: &Parcel, target: &Target) -> Result<Ready, String> {
             return Err("headers, type and group-id travel in JMS messages only: set `jms` of the outgoing to true, or leave them out".to_owned());
         }
         return Ok(Ready {
-            queue: wishes.queue,
+            to: wishes.to,
             descriptor,
             own_id: own_id.is_some(),
-            body: parcel.body.to_vec(),
+            body: own_body,
         });
     }
     for header in &parcel.headers {
@@ -110,11 +121,11 @@ pub fn ready(parcel: &Parcel, target: &Target) -> Result<Ready, String> {
     };
     let endian = Endian::of(NATIVE).map_err(|error| error.to_string())?;
     let mut body = header.write(endian).map_err(|error| error.to_string())?;
-    body.extend(&parcel.body);
+    body.extend(own_body);
     descriptor.Format = quorate_rfh2::MQHRF2.map(|byte| byte as mq::MQCHAR);
     descriptor.CodedCharSetId = UTF_8;
     Ok(Ready {
-        queue: wishes.queue,
+        to: wishes.to,
         descriptor,
         own_id: own_id.is_some(),
         body,
@@ -136,7 +147,7 @@ impl Wishes {
             let text = Some(value.to_owned());
             let bad = |right: &str| format!("the property {name} is {value:?}; {right}");
             match name {
-                "queue" => wishes.queue = text,
+                "queue" => wishes.to = Some(address(name, value)?),
                 "correlation-id" => wishes.correlation_id = text,
                 "reply-to" => wishes.reply_to = text,
                 "type" => wishes.kind = text,
@@ -206,29 +217,47 @@ impl Wishes {
             }
         }
         if let Some(reply_to) = &self.reply_to {
-            let (manager, queue) = address(reply_to)?;
-            descriptor.ReplyToQMgr = padded(manager);
-            descriptor.ReplyToQ = padded(queue);
+            let Address { manager, queue } = address("reply-to", reply_to)?;
+            // As IBM's JMS does; programs that answer look at it.
+            descriptor.MsgType = mq::MQMT_REQUEST;
+            descriptor.ReplyToQMgr = padded(&manager);
+            descriptor.ReplyToQ = padded(&queue);
             jms.reply_to = Some(format!("queue://{manager}/{queue}"));
         }
         Ok(())
     }
 }
 
-/// The queue manager, which may be empty, and the queue of `queue://MANAGER/QUEUE` or of a
-/// queue's name alone.
-fn address(reply_to: &str) -> Result<(&str, &str), String> {
-    let (manager, queue) = match reply_to.strip_prefix("queue://") {
+/// The address of a property: `queue://MANAGER/QUEUE`, without a manager too, or a queue's
+/// name alone. A `reply-to` that came with a message is one.
+fn address(property: &str, value: &str) -> Result<Address, String> {
+    let (manager, queue) = match value.strip_prefix("queue://") {
         Some(rest) => rest.split_once('/').unwrap_or(("", rest)),
-        None => ("", reply_to),
+        None => ("", value),
     };
     let queue = queue.split('?').next().unwrap_or_default();
     if queue.is_empty() || queue.len() > 48 || manager.len() > 48 {
         return Err(format!(
-            "reply-to is {reply_to:?}; it is a queue's name or queue://MANAGER/QUEUE, both of at most 48 characters"
+            "{property} is {value:?}; it is a queue's name or queue://MANAGER/QUEUE, both of at most 48 characters"
         ));
     }
-    Ok((manager, queue))
+    Ok(Address {
+        manager: manager.to_owned(),
+        queue: queue.to_owned(),
+    })
+}
+
+/// The body in the character set that the outgoing asks for, if it is a text, of `said`.
+fn written(parcel: &Parcel, said: Option<i32>, target: &Target) -> Result<(i32, Vec<u8>), String> {
+    let (Some(said), Some(wanted)) = (said, target.ccsid) else {
+        return Ok((said.unwrap_or(0), parcel.body.to_vec()));
+    };
+    let wanted = i32::from(wanted);
+    let text = decode(&parcel.body, said, NATIVE).ok_or("the body is no text")?;
+    let body = encode(&text, wanted, NATIVE).map_err(|lacks| {
+        format!("{lacks}: choose another `ccsid` of the outgoing, or send application/octet-stream")
+    })?;
+    Ok((wanted, body))
 }
 
 /// Whether it is a text, and in which character set.

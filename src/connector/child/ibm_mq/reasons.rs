@@ -85,6 +85,12 @@ impl Failure {
             mq::MQRC_UNKNOWN_OBJECT_NAME => format!(
                 "there is no queue {queue:?} in the queue manager {name:?}: define it there, or correct `queue` ({said})"
             ),
+            mq::MQRC_UNKNOWN_REMOTE_Q_MGR => format!(
+                "the queue manager {name:?} knows no way to the one of the queue {queue:?}: define it there, or leave the queue manager out of queue://MANAGER/QUEUE ({said})"
+            ),
+            mq::MQRC_PERSISTENT_NOT_ALLOWED => format!(
+                "the queue {queue:?} is a temporary one, which has no persistent messages: send with the property delivery-mode 1 ({said})"
+            ),
             mq::MQRC_OBJECT_IN_USE => format!(
                 "another program has the queue {queue:?} open for input; it is taken over as soon as that one is gone ({said})"
             ),

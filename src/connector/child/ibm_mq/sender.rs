@@ -61,10 +61,10 @@ impl Sender for Putting {
             Ok(ready) => ready,
             Err(text) => return Sent::Refused(text),
         };
-        let queue = ready
-            .queue
-            .clone()
-            .unwrap_or_else(|| self.target.queue.clone());
+        let queue = match &ready.to {
+            Some(to) => to.queue.clone(),
+            None => self.target.queue.clone(),
+        };
         let begun = Arc::new(Begun::default());
         let put = Box::new(Put {
             ready,

@@ -38,6 +38,8 @@ pub struct Target {
     pub(super) priority: u8,
     #[serde(default)]
     pub(super) expiration_ms: Option<u64>,
+    #[serde(default)]
+    pub(super) ccsid: Option<u16>,
 }
 
 impl Manager {

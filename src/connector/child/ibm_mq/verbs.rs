@@ -9,6 +9,7 @@ use libmqm_sys as mq;
 use super::{
     fields::{padded, text},
     library::Library,
+    parcel::Address,
     pulse::Pulse,
     reasons::Failure,
     settings::Manager,
@@ -271,13 +272,13 @@ impl Connection {
     /// The same with a queue that is opened for it.
     pub fn put_to(
         &self,
-        queue: &str,
+        to: &Address,
         descriptor: &mut mq::MQMD2,
         own_id: bool,
         body: &[u8],
     ) -> Result<(), Failure> {
         let options = put_options(mq::MQPMO_NO_SYNCPOINT, own_id);
-        self.put_once(queue, descriptor, options, body)
+        self.put_once(to, descriptor, options, body)
     }
 
     /// Puts a message on a queue in the unit of work, as who had put the one that was got
@@ -295,9 +296,13 @@ impl Connection {
             Context: of.0,
             ..plain
         };
-        match self.put_once(queue, descriptor, passing, body) {
+        let to = Address {
+            manager: String::new(),
+            queue: queue.to_owned(),
+        };
+        match self.put_once(&to, descriptor, passing, body) {
             Err(failure) if failure.reason == mq::MQRC_NOT_AUTHORIZED => {
-                self.put_once(queue, descriptor, plain, body)
+                self.put_once(&to, descriptor, plain, body)
             }
             result => result,
         }
@@ -305,13 +310,14 @@ impl Connection {
 
     fn put_once(
         &self,
-        queue: &str,
+        to: &Address,
         descriptor: &mut mq::MQMD2,
         mut options: mq::MQPMO,
         body: &[u8],
     ) -> Result<(), Failure> {
         let mut object = mq::MQOD {
-            ObjectName: padded(queue),
+            ObjectName: padded(&to.queue),
+            ObjectQMgrName: padded(&to.manager),
             ..default::MQOD_DEFAULT
         };
         let length = length(body, "MQPUT1")?;

@@ -243,13 +243,13 @@ impl Worker {
             return Ok([0; 24]);
         }
         let (descriptor, own_id) = (&mut ready.descriptor, ready.own_id);
-        match (&ready.queue, &self.writing) {
+        match (&ready.to, &self.writing) {
             (None, Some(object)) => self
                 .connection
                 .put(object, descriptor, own_id, &ready.body)?,
-            (Some(queue), _) => self
+            (Some(to), _) => self
                 .connection
-                .put_to(queue, descriptor, own_id, &ready.body)?,
+                .put_to(to, descriptor, own_id, &ready.body)?,
             (None, None) => {
                 return Err(Failure {
                     verb: "MQPUT",

@@ -74,6 +74,7 @@ fn each_reads_back() {
             Kind::IbmMqOutgoing,
             with(ibm_mq_outgoing(), "expiration_ms", 100),
         ),
+        (Kind::IbmMqOutgoing, with(ibm_mq_outgoing(), "ccsid", 1148)),
         (Kind::ZmqChannel, with(zmq_channel(), "sub_key", "EURUSD")),
         (Kind::ZmqOutgoing, zmq_outgoing()),
     ] {
@@ -234,6 +235,9 @@ fn bad_ibm_mq() {
         "priority",
         "0 to 9",
     );
+    for (ccsid, problem) in [(930, "37, 273, 277"), (0, "from 1 to 65535")] {
+        refused(o, with(ibm_mq_outgoing(), "ccsid", ccsid), "ccsid", problem);
+    }
     let mode = with(ibm_mq_outgoing(), "delivery_mode", 3);
     refused(o, mode, "delivery_mode", "2 (persistent)");
 }

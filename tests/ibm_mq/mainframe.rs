@@ -1,0 +1,125 @@
+//! Texts and headers of a mainframe: EBCDIC, and numbers in big endian.
+
+use mq_stand_in::descriptor;
+use quorate::{connector::Sent, state::Kind};
+use quorate_proto::connector::Send;
+use quorate_rfh2::{BIG, Class, Contents, Endian, Jms, Rfh2};
+
+use super::world::*;
+
+/// `Grüße 1 €` and a line's end, in page 1141.
+const GERMAN: &[u8] = b"\xc7\x99\xd0\xa1\x85\x40\xf1\x40\x9f\x15";
+
+fn head(ccsid: i32, format: &[u8; 8]) -> Vec<u8> {
+    let mut head = descriptor::plain();
+    descriptor::set_field(&mut head, descriptor::ENCODING, BIG);
+    descriptor::set_field(&mut head, descriptor::CCSID, ccsid);
+    head[descriptor::FORMAT..descriptor::FORMAT + 8].copy_from_slice(format);
+    head
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_of_a_mainframe_come_as_utf_8() {
+    let mut stand_in = StandIn::start();
+    let german = head(1141, b"MQSTR   ");
+    stand_in.control.put("Q", &german, GERMAN).unwrap();
+    let swedish = head(278, b"MQSTR   ");
+    stand_in
+        .control
+        .put("Q", &swedish, b"\x5b\xd0\xc0\x6a")
+        .unwrap();
+    let member = stand_in.consuming(channel()).await;
+    let calls = called(&member.group, 2).await;
+    assert_eq!((&*calls[0].body, &*calls[1].body), ("Grüße 1 €\n", "Ååäö"));
+    for call in &calls {
+        assert_eq!(said(call, "content-type"), "text/plain; charset=utf-8");
+        assert_eq!(said(call, "quorate-property-ccsid"), "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_whose_names_are_in_ebcdic_is_read_and_noted_in() {
+    let mut stand_in = StandIn::start();
+    stand_in.control.define("BAD", Default::default()).unwrap();
+    let jms = Jms {
+        class: Some(Class::Text),
+        kind: Some("order".into()),
+        ..Jms::default()
+    };
+    let header = Rfh2 {
+        next: Contents {
+            encoding: BIG,
+            ccsid: 1141,
+            // MQSTR
+            format: *b"\xd4\xd8\xe2\xe3\xd9\x40\x40\x40",
+        },
+        flags: 0,
+        folders: jms.write().unwrap(),
+    };
+    let mut message = header.write(Endian::Big).unwrap();
+    // RFH
+    message[..4].copy_from_slice(b"\xd9\xc6\xc8\x40");
+    message.extend(GERMAN);
+    let head = head(1141, b"MQHRF2  ");
+    stand_in.control.put("Q", &head, &message).unwrap();
+    let group = stand_in.group();
+    group.behave(|_| (std::time::Duration::ZERO, status(500)));
+    let mut channel = with(channel(), "backout_queue", "BAD");
+    channel["backout_threshold"] = 1.into();
+    group.put(Kind::IbmMqChannel, channel);
+    let member = Member::start(&group, 1, 5000);
+    member.lead(2);
+    let call = called(&group, 1).await.remove(0);
+    assert_eq!(call.body, "Grüße 1 €\n");
+    assert_eq!(said(&call, "quorate-property-type"), "order");
+    assert_eq!(said(&call, "quorate-property-format"), "MQSTR");
+    let taken = stand_in.taken("BAD").await;
+    assert_eq!(
+        descriptor::field(&taken.descriptor, descriptor::CCSID),
+        1208
+    );
+    assert_eq!(taken.message[..4], *b"RFH ");
+    let contents = Contents {
+        encoding: BIG,
+        ccsid: 1208,
+        format: quorate_rfh2::MQHRF2,
+    };
+    let (header, at) = Rfh2::read(&taken.message, contents).unwrap();
+    assert_eq!(
+        (header.next.ccsid, &header.next.format),
+        (1141, b"MQSTR   ")
+    );
+    assert_eq!(&taken.message[at..], GERMAN, "the body stays as it was");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_go_out_in_the_character_set_that_the_outgoing_names() {
+    let mut stand_in = StandIn::start();
+    let member = stand_in.member(Kind::IbmMqOutgoing, with(outgoing(), "ccsid", 1141));
+    let text = |body: &str| Send {
+        content_type: "text/plain".into(),
+        body: body.to_owned().into(),
+        ..Send::default()
+    };
+    let sent = send(&member, text("Grüße 1 €\n")).await;
+    assert!(matches!(sent, Sent::Confirmed { .. }), "{sent:?}");
+    let taken = stand_in.taken("Q").await;
+    let (_, inner, body) = opened(&taken);
+    assert_eq!((inner.ccsid, &inner.format), (1141, b"MQSTR   "));
+    assert_eq!(body, b"\xc7\x99\xd0\xa1\x85\x40\xf1\x40\x9f\x25");
+
+    let refused = send(&member, text("łódź")).await;
+    let reason = "the character set 1141 has no 'ł' (U+0142)";
+    assert!(
+        matches!(&refused, Sent::Refused(text) if text.contains(reason)),
+        "{refused:?}"
+    );
+    let bytes = Send {
+        content_type: "application/octet-stream".into(),
+        body: b"\0\xff".as_slice().into(),
+        ..Send::default()
+    };
+    let sent = send(&member, bytes).await;
+    assert!(matches!(sent, Sent::Confirmed { .. }), "{sent:?}");
+    assert_eq!(opened(&stand_in.taken("Q").await).2, b"\0\xff");
+}
