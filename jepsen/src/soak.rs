@@ -30,6 +30,8 @@ const PAIRS: u32 = 3;
 #[must_use]
 pub fn fits(workload: &str, nemesis: &str) -> bool {
     match nemesis {
+        // Who waits for direct replies is gone with its connection to the broker.
+        "rabbit" | "rabbit-held" if workload == "replies" => false,
         "rabbit" | "rabbit-held" | "pause-connector" => workload::needs_broker(workload),
         // Room and time that are too small for values of a MiB.
         "power" | "disk-full" | "memory" | "slow-disk" => workload != "large",

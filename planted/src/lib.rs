@@ -91,6 +91,12 @@ mutants! {
         "Of a message that an earlier try may have sent, the caller is told what the latest try says: that it was not sent."
     ValidatedInApply "validated-in-apply"
         "A member refuses values when they are applied, by a limit on their length that each process draws anew."
+    StreamOffsetForgotten "stream-offset-forgotten"
+        "The offset of a stream is kept nowhere: each session begins with what comes from then on."
+    TriesForgotten "tries-forgotten"
+        "Who takes a channel over knows nothing of the tries that messages have had."
+    ReturnToldAsRefused "return-told-as-refused"
+        "Whatever comes back from the broker is told as refused, also what it has handed over nevertheless."
     UnknownCommandPassedOver "unknown-command-passed-over"
         "A member passes over commands that it does not know, each member over some puts of its own, and goes on."
 }

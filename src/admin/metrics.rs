@@ -1,13 +1,13 @@
 //! `GET /metrics`: Prometheus text. One recorder for the whole process.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
 use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::Context;
-use crate::connector::ConnectorState;
+use crate::connector::{ConnectorState, ConnectorStatus};
 
 /// Seconds; from a fast disk's fsync to a slow service.
 const BUCKETS: [f64; 14] = [
@@ -165,6 +165,7 @@ pub fn routes() -> Router<Context> {
 async fn metrics(State(context): State<Context>) -> impl IntoResponse {
     observe(&context);
     let text = recorder().map(|handle| handle.render()).unwrap_or_default();
+    let text = without_the_gone(&text, context.connectors.statuses().borrow().iter());
     (
         [(
             header::CONTENT_TYPE,
@@ -172,6 +173,36 @@ async fn metrics(State(context): State<Context>) -> impl IntoResponse {
         )],
         text,
     )
+}
+
+/// What is told of connectors, without those that are not here any more: the recorder forgets
+/// nothing. How long one was idle is told by the member that runs it.
+fn without_the_gone<'a>(text: &str, statuses: impl Iterator<Item = &'a ConnectorStatus>) -> String {
+    let here: BTreeMap<(&str, &str), ConnectorState> = statuses
+        .map(|it| ((it.kind.as_str(), it.name.as_str()), it.state))
+        .collect();
+    let stays = |line: &&str| {
+        let Some(of) = line.strip_prefix("quorate_connector_") else {
+            return true;
+        };
+        let (Some(kind), Some(channel)) = (label(of, "kind"), label(of, "channel")) else {
+            return true;
+        };
+        match here.get(&(kind, channel)) {
+            None => false,
+            Some(state) => *state == ConnectorState::Active || !of.starts_with("idle_seconds"),
+        }
+    };
+    text.split_inclusive('\n').filter(stays).collect()
+}
+
+/// The value of a label of a sample. Kinds and names have nothing in them to be escaped.
+fn label<'a>(sample: &'a str, name: &str) -> Option<&'a str> {
+    let (labels, _) = sample.split_once('{')?.1.split_once('}')?;
+    labels.split(',').find_map(|pair| {
+        let value = pair.strip_prefix(name)?.strip_prefix("=\"")?;
+        value.strip_suffix('"')
+    })
 }
 
 /// Sets what is looked up rather than counted.
@@ -219,4 +250,31 @@ fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_connectors_goes_with_them() {
+        let text = "\
+# TYPE quorate_connector_ready gauge
+quorate_connector_ready{kind=\"amqp_channel\",channel=\"gone\"} 1
+quorate_connector_ready{kind=\"amqp_channel\",channel=\"orders\"} 1
+quorate_connector_ready{kind=\"amqp_outgoing\",channel=\"orders\"} 1
+quorate_connector_idle_seconds{kind=\"amqp_channel\",channel=\"orders\"} 7
+quorate_connector_messages_total{kind=\"amqp_channel\",channel=\"gone\",outcome=\"handled\"} 3
+quorate_connector_epoch 9
+quorate_term 3
+";
+        let mut status = ConnectorStatus::starting("amqp_channel", "orders", "member-1");
+        let told = |status: &ConnectorStatus| without_the_gone(text, [status].into_iter());
+        let standing_by = told(&status);
+        assert_eq!(standing_by.lines().count(), 4, "{standing_by}");
+        assert!(!standing_by.contains("gone") && !standing_by.contains("idle"));
+        status.state = ConnectorState::Active;
+        assert!(told(&status).contains("idle_seconds"));
+        assert!(told(&status).contains("quorate_connector_epoch 9\nquorate_term 3\n"));
+    }
 }

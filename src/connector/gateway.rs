@@ -13,7 +13,7 @@ mod onward;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 use quorate_proto::connector::{self, Delivery, Header, outcome::Result as Outcome};
@@ -25,16 +25,14 @@ use super::{
     spec::Spec,
     view::View,
 };
-use crate::service::api::{Dispatch, Message, Origin, Reply, Request, ServiceError};
+use crate::service::{
+    api::{Dispatch, Message, Origin, Reply, Request, ServiceError},
+    headers::text,
+    message_headers::{PROPERTY, put_headers, put_properties},
+};
 
 /// How much of a service's refusal is kept as the reason.
 const REASON_MAX: usize = 300;
-
-/// Most headers of a message's own that are handed on, and most bytes of them: with what else
-/// a request has it stays below the 100 headers and 8 KiB that common servers take. More
-/// would be answered with 431 each time, and the message never handled.
-const OWN_HEADERS: usize = 64;
-const OWN_BYTES: usize = 6 << 10;
 
 /// Hands deliveries on.
 pub struct Gateway {
@@ -97,7 +95,7 @@ impl Gateway {
                         outcome => outcome,
                     }
                 }
-                Err(why) => Outcome::Failed(format!("{service} answered {why}")),
+                Err(why) => Outcome::Refused(format!("{service} answered {why}")),
             },
             Err(outcome) => outcome,
         }
@@ -114,43 +112,21 @@ fn request(spec: &Spec, epoch: u64, delivery: Delivery) -> Request {
         attempt,
         cid,
         properties,
+        types,
+        left_out,
         ..
     } = delivery;
     let mut headers = HeaderMap::new();
-    let mut put = |name: &str, value: &[u8]| {
-        // Names and values that HTTP can't carry stay behind: the message itself matters.
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value))
-        {
-            headers.append(name, value);
-        }
+    put_headers(&mut headers, &own, &types, left_out);
+    put_properties(&mut headers, told(&properties, &content_type));
+    let mut put = |name: &'static str, value: &str| {
+        headers.insert(HeaderName::from_static(name), text(value));
     };
-    let (mut count, mut bytes) = (0, 0);
-    for Header { name, value } in &own {
-        let size = "quorate-header-: \r\n".len() + name.len() + value.len();
-        if count < OWN_HEADERS && bytes + size <= OWN_BYTES {
-            (count, bytes) = (count + 1, bytes + size);
-            put(&format!("quorate-header-{name}"), value);
-        }
-    }
-    if count < own.len() {
-        let left_out = own.len() - count;
-        put("quorate-headers-left-out", left_out.to_string().as_bytes());
-    }
-    for Header { name, value } in &properties {
-        put(&format!("quorate-property-{name}"), value);
-        if name == header::CONTENT_ENCODING.as_str() {
-            put(name, value);
-        }
-    }
-    put(header::CONTENT_TYPE.as_str(), content_type.as_bytes());
-    put("quorate-channel", spec.key.name.as_bytes());
-    put("quorate-epoch", epoch.to_string().as_bytes());
-    put("quorate-message-id", message_id.as_bytes());
-    put("quorate-attempt", attempt.to_string().as_bytes());
-    put("x-zato-cid", cid.as_bytes());
-    if content_type.is_empty() {
-        headers.remove(header::CONTENT_TYPE);
-    }
+    put("quorate-channel", &spec.key.name);
+    put("quorate-epoch", &epoch.to_string());
+    put("quorate-message-id", &message_id);
+    put("quorate-attempt", &attempt.to_string());
+    put("x-zato-cid", &cid);
     let origin = Message {
         kind: spec.key.kind.to_owned(),
         channel: spec.key.name.clone(),
@@ -169,6 +145,27 @@ fn request(spec: &Spec, epoch: u64, delivery: Delivery) -> Request {
         origin: Origin::Message(origin),
         deadline: Instant::now() + spec.finish,
     }
+}
+
+/// What is told of a message beside its own headers, in the names of HTTP and of the message.
+fn told<'a>(
+    properties: &'a [Header],
+    content_type: &'a str,
+) -> impl Iterator<Item = (HeaderName, &'a str, &'a [u8])> {
+    let named = properties.iter().filter_map(|Header { name, value }| {
+        let header = HeaderName::try_from(format!("{PROPERTY}{name}")).ok()?;
+        Some((header, name.as_str(), &**value))
+    });
+    let encoding = properties.iter().find_map(|it| {
+        let is_so = it.name == header::CONTENT_ENCODING.as_str();
+        is_so.then_some((header::CONTENT_ENCODING, it.name.as_str(), &*it.value))
+    });
+    let content_type = (!content_type.is_empty()).then_some((
+        header::CONTENT_TYPE,
+        "content-type",
+        content_type.as_bytes(),
+    ));
+    named.chain(encoding).chain(content_type)
 }
 
 /// The service's answer, or what another one means for the message.

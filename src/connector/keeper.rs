@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use quorate_clock::Instant;
 use quorate_log::RateLimit;
 use quorate_proto::connector::{
@@ -26,13 +27,15 @@ use super::{
     names::Names,
     outlets::Outlets,
     process::{Event, Process},
+    progress::Progress,
     signs::Signs,
     spawner::{Spawner, Turn},
-    spec::Spec,
+    spec::{Key, Spec},
     stance::Stance,
     status::{ConnectorState, Counts},
+    view::View,
 };
-use crate::state::BrokerConnection;
+use crate::state::{BrokerConnection, Kind};
 
 /// A process that has consumed for this long works: the next restart waits little.
 const WORKED: Duration = Duration::from_secs(5);
@@ -55,6 +58,10 @@ pub struct Shared {
     pub board: Arc<Board>,
     /// What the brokers call their connections.
     pub names: Names,
+    /// How far the connectors have come, as their processes say, and as it is written.
+    pub progress: Arc<Progress>,
+    /// What is replicated.
+    pub view: watch::Receiver<Arc<View>>,
     /// Asks brokers to close connections.
     pub http: reqwest::Client,
     /// How often processes give signs of life.
@@ -322,6 +329,7 @@ impl Keeper {
                 process.order(to_process::Frame::Activate(Activate {
                     epoch,
                     incarnation: process.incarnation,
+                    kept: self.kept(&spec.key, epoch),
                 }));
             }
             Stance::Prepare(within) => {
@@ -358,6 +366,17 @@ impl Keeper {
         });
     }
 
+    /// What the connector has kept last.
+    fn kept(&self, key: &Key, epoch: u64) -> Bytes {
+        if let Some(unwritten) = self.shared.progress.unwritten(key, epoch) {
+            return unwritten;
+        }
+        let kind = key.kind.parse::<Kind>();
+        let view = self.shared.view.borrow();
+        kind.map(|kind| view.progress.get(kind, &key.name))
+            .unwrap_or_default()
+    }
+
     fn heard(
         &mut self,
         process: &mut Process,
@@ -379,6 +398,10 @@ impl Keeper {
                 }
             }
             from_process::Frame::Parked(_) => {}
+            from_process::Frame::Progress(progress) => {
+                let key = &told.spec.key;
+                self.shared.progress.set(key, epoch, progress.kept);
+            }
             from_process::Frame::Sent(sent) => self.mail.settled(sent),
             from_process::Frame::Delivery(delivery) => {
                 // The wish may be newer than what was told: the service is the new one at once.
@@ -446,7 +469,11 @@ impl Keeper {
     /// Shows on the board why a message was not handled, and that one was.
     fn note(&self, told: &Told, outcome: &Outcome) {
         let error = match &outcome.result {
-            Some(outcome::Result::Failed(why) | outcome::Result::NotRun(why)) => Some(why.clone()),
+            Some(
+                outcome::Result::Failed(why)
+                | outcome::Result::NotRun(why)
+                | outcome::Result::Refused(why),
+            ) => Some(why.clone()),
             Some(outcome::Result::Handled(_)) => None,
             Some(outcome::Result::Fenced(_)) | None => return,
         };

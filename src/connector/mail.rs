@@ -64,6 +64,7 @@ impl Mail {
                 Sent::Confirmed { message_id, reply }
             }
             Some(Outcome::Refused(why)) => Sent::Refused(why),
+            Some(Outcome::Full(why)) => Sent::Full(why),
             Some(Outcome::NotSent(why)) => Sent::NotSent(why),
             Some(Outcome::Unknown(why)) => Sent::Unknown(why),
             None => Sent::Unknown("its process's answer can't be read".into()),

@@ -6,7 +6,7 @@
 //! such a process as its parent holds it, `child` what runs inside it. Inbound, `gateway`
 //! hands a channel's messages to the services and judges the answers; outbound, `outlets`
 //! takes messages to an outgoing's keeper. `names` records what the brokers call the
-//! connections, and `evict` closes those that a former holder left behind. `chronicle` looks
+//! connections, `progress` how far the channels have come, and `evict` closes those that a former holder left behind. `chronicle` looks
 //! on and tells how each reign began.
 
 mod board;
@@ -26,6 +26,7 @@ mod mailbox;
 mod names;
 mod outlets;
 mod process;
+mod progress;
 pub mod reign;
 mod signs;
 mod spawner;
@@ -56,6 +57,7 @@ use self::{
     lease::Page,
     names::{Names, Recorder},
     outlets::Outlets,
+    progress::Progress,
     reign::{Leaver, REAPED, Reigning},
     signs::Signs,
     spawner::Spawner,
@@ -66,6 +68,7 @@ pub use self::{
     lapses::Lapses,
     outlets::{NoWay, Sent},
     reign::Proposer,
+    spec::Key,
     standing::Standing,
     status::{ConnectorState, ConnectorStatus},
     view::View,
@@ -162,10 +165,13 @@ pub fn start(context: Context) -> io::Result<Handle> {
         page: page.clone(),
         board: board.clone(),
         names: Names::new(),
+        progress: Arc::new(Progress::default()),
+        view: view.clone(),
         http: client()?,
         signs: Signs::new(pace.clone()),
         rested: Notify::new(),
     };
+    let shared = Arc::new(shared);
     let recorder = Recorder {
         me,
         names: shared.names.watch(),
@@ -191,6 +197,7 @@ pub fn start(context: Context) -> io::Result<Handle> {
         members,
         proposer: proposer.clone(),
     };
+    let writer = proposer.clone();
     let reigning = Reigning {
         me,
         pace: pace.clone(),
@@ -207,8 +214,14 @@ pub fn start(context: Context) -> io::Result<Handle> {
     prompt.spawn(reigning.run());
     tokio::spawn(chronicle.run());
     tokio::spawn(recorder.run());
+    let rested = shared.clone();
+    let writing = shared
+        .progress
+        .clone()
+        .run(writer, move || rested.rested.notify_one());
+    tokio::spawn(writing);
     let (supervisor, supervised) = Supervisor::new(
-        Arc::new(shared),
+        shared,
         warmth,
         view,
         standing.clone(),

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use metrics::gauge;
 use quorate_clock::Instant;
@@ -16,6 +17,7 @@ use tracing::{info, warn};
 use super::{
     lapses::LapseTracker,
     lease::{BootInstant, Offsets, Page, RESPITE},
+    spec::Key,
     standing::Standing,
     takeover::{Decision, Outcome, Release, Takeover},
     view::View,
@@ -46,6 +48,15 @@ pub trait Proposer: Send + Sync + 'static {
         &self,
         member: MemberId,
         connections: Connections,
+        deadline: Instant,
+    ) -> Result<(), ProposeError>;
+    /// `Advance {kind, name, epoch, kept}`: from any member, and harmless when repeated. `Ok`
+    /// also where it can't be written any more, for the reign or the connector is gone.
+    async fn advance(
+        &self,
+        key: &Key,
+        epoch: u64,
+        kept: Bytes,
         deadline: Instant,
     ) -> Result<(), ProposeError>;
 }

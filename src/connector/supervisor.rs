@@ -203,7 +203,13 @@ impl Supervisor {
         self.shared.board.retain(|key| {
             self.kept.contains_key(key) || standing.reigns() && connectors.contains_key(key)
         });
+        // What they have said last is written first, if that can be done soon.
+        let unwritten = self.shared.progress.wanted_until().filter(|at| *at > now);
+        if standing.rest.is_some() {
+            look_again = [look_again, unwritten].into_iter().flatten().min();
+        }
         if let Some(rest) = standing.rest
+            && unwritten.is_none()
             && self.kept.values().all(Kept::rests)
         {
             self.rested.send_if_modified(|number| {

@@ -9,7 +9,7 @@ use super::{
     spec::{Key, Spec},
 };
 pub use crate::state::Reign;
-use crate::state::{Brokers, Kind, State};
+use crate::state::{Brokers, Kind, Progress, State};
 
 /// What is to run, and under whom.
 #[derive(Clone, Default)]
@@ -23,6 +23,8 @@ pub struct View {
     pub(super) made_of: Arc<BTreeMap<Key, MadeOf>>,
     /// What the brokers call the members' connections.
     pub brokers: Brokers,
+    /// How far the connectors have come.
+    pub progress: Progress,
 }
 
 impl View {
@@ -51,6 +53,7 @@ impl View {
             connectors: Arc::new(connectors),
             made_of: Arc::new(made_of),
             brokers: state.brokers().clone(),
+            progress: state.progress().clone(),
         }
     }
 
@@ -71,6 +74,7 @@ impl View {
                         connectors: before.connectors.clone(),
                         made_of: before.made_of.clone(),
                         brokers: now.brokers().clone(),
+                        progress: now.progress().clone(),
                     }
                 };
                 seen = now;
@@ -79,6 +83,12 @@ impl View {
                     || view.brokers != before.brokers
                 {
                     sender.send_replace(Arc::new(view));
+                } else if !view.progress.is_as(&before.progress) {
+                    // Looked up when a process is told to act; nobody waits for it.
+                    sender.send_if_modified(|shown| {
+                        *shown = Arc::new(view);
+                        false
+                    });
                 }
             }
         });

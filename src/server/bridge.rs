@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use quorate_clock::Instant;
 use quorate_raft::{MemberId, ProposeError};
 use tokio::runtime::Handle;
@@ -10,10 +11,10 @@ use tokio::runtime::Handle;
 use super::{ServerError, vital::Vital};
 use crate::{
     cluster::Cluster,
-    connector::{self, Proposer, View},
+    connector::{self, Key, Proposer, View},
     service::Dispatcher,
     settings::Settings,
-    state::{Answer, Command, Connections, Takeover},
+    state::{Answer, Command, Connections, Takeover, UnknownKind},
 };
 
 /// Starts the connectors.
@@ -85,6 +86,26 @@ impl Proposer for Reigns {
             connections,
         };
         done(self.0.propose(command, deadline).await?)
+    }
+
+    async fn advance(
+        &self,
+        key: &Key,
+        epoch: u64,
+        kept: Bytes,
+        deadline: Instant,
+    ) -> Result<(), ProposeError> {
+        let unknown = |error: UnknownKind| ProposeError::Refused(error.to_string());
+        let command = Command::Advance {
+            kind: key.kind.parse().map_err(unknown)?,
+            name: key.name.clone(),
+            epoch,
+            kept,
+        };
+        match self.0.propose(command, deadline).await? {
+            (_, Answer::Ignored(_) | Answer::NotFound) => Ok(()),
+            answer => done(answer),
+        }
     }
 }
 

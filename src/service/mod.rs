@@ -11,6 +11,7 @@ pub mod dispatch;
 pub(crate) mod follow;
 pub(crate) mod headers;
 mod invoke;
+pub(crate) mod message_headers;
 mod registry;
 pub mod sending;
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! A message to be sent, as HTTP carries it: the body is the message's, `Content-Type` its
 //! content type, `Quorate-Header-NAME` a header of its own, `Quorate-Property-NAME` what the
 //! broker's protocol says of it, `Quorate-Message-Id` its id. The same names stand on the
-//! call that a service gets for a message that has come.
+//! call that a service gets for a message that has come (see [`super::message_headers`]).
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use quorate_proto::connector::{Header, Send};
 
-const OWN: &str = "quorate-header-";
-const PROPERTY: &str = "quorate-property-";
+use super::message_headers::{Listed, OWN, PROPERTY};
+
 /// Longest value in a query, in bytes.
 const VALUE_MAX: usize = 8 << 10;
 /// Longest message id, in bytes: AMQP's bound, and enough for the others.
@@ -27,22 +27,25 @@ pub fn read(
         cid,
         ..Send::default()
     };
+    let listed = Listed::read(headers)?;
     for (name, value) in headers {
         let name = name.as_str();
         let header = |name: &str| Header {
             name: name.to_owned(),
-            value: Bytes::copy_from_slice(value.as_bytes()),
+            value: listed.property(name, value.as_bytes()),
         };
         if let Some(own) = name.strip_prefix(OWN) {
-            message.headers.push(header(own));
+            let (header, typed) = listed.header(own, value.as_bytes())?;
+            message.headers.push(header);
+            message.types.extend(typed);
         } else if let Some(property) = name.strip_prefix(PROPERTY) {
             put(&mut message.properties, header(property))?;
         } else if name == header::CONTENT_TYPE.as_str() {
-            message.content_type = text(name, value.as_bytes())?;
+            message.content_type = text(name, &header(name).value)?;
         } else if name == header::CONTENT_ENCODING.as_str() {
             put(&mut message.properties, header(name))?;
         } else if name == "quorate-message-id" {
-            message.message_id = text(name, value.as_bytes())?;
+            message.message_id = text(name, &header("message-id").value)?;
         }
     }
     for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
@@ -71,7 +74,11 @@ pub fn read(
 
 /// One value for each property.
 fn put(properties: &mut Vec<Header>, property: Header) -> Result<(), String> {
-    if properties.iter().any(|it| it.name == property.name) {
+    if let Some(before) = properties.iter().find(|it| it.name == property.name) {
+        // Content-Encoding stands for the property as well.
+        if before.value == property.value {
+            return Ok(());
+        }
         return Err(format!("the property {} twice", property.name));
     }
     properties.push(property);

@@ -165,6 +165,17 @@ pub enum Command {
         /// What is asked.
         order: Order,
     },
+    /// A connector has come so far: see [`super::Progress`].
+    Advance {
+        /// The kind of its resource.
+        kind: Kind,
+        /// The name of its resource.
+        name: String,
+        /// The epoch of the reign under which it came so far.
+        epoch: u64,
+        /// What it keeps.
+        kept: Bytes,
+    },
     /// The connector server is about to send under an idempotency key.
     Intend(Box<Intent>),
     /// It knows what became of that.

@@ -99,6 +99,13 @@ pub enum Event {
         /// What was asked.
         order: Order,
     },
+    /// A connector has come further.
+    Advanced {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
+    },
     /// A send under an idempotency key may begin.
     Intended {
         /// The key.
@@ -157,6 +164,7 @@ impl Machine {
                 let answer = state.catalog.delete(index, *kind, name, *precondition);
                 if answer.changed() {
                     state.operations.forget(index, *kind, name);
+                    state.progress.forget(*kind, name);
                 }
                 answer
             }
@@ -208,6 +216,17 @@ impl Machine {
                 state
                     .operations
                     .operate(index, *kind, name, *order, &state.catalog)
+            }
+            Command::Advance {
+                kind,
+                name,
+                epoch,
+                kept,
+            } => {
+                let came_to = (*epoch, kept);
+                state
+                    .progress
+                    .advance(index, (*kind, name), came_to, &state.reign, &state.catalog)
             }
             Command::Intend(intent) => {
                 state
@@ -310,6 +329,10 @@ fn events(index: u64, command: &Command, catalog: &Catalog) -> Vec<Event> {
             kind: *kind,
             name: name.clone(),
             order: *order,
+        },
+        Command::Advance { kind, name, .. } => Event::Advanced {
+            kind: *kind,
+            name: name.clone(),
         },
         Command::Intend(intent) => Event::Intended {
             key: intent.key.clone(),

@@ -15,6 +15,7 @@ mod json;
 mod kv;
 mod machine;
 mod operations;
+mod progress;
 mod references;
 mod reign;
 pub mod resource;
@@ -36,6 +37,7 @@ pub use json::{Unique, json_bytes, parse as parse_json};
 pub use kv::{Entry, KEY_BYTES_MAX, Kv, VALUE_BYTES_MAX};
 pub use machine::{Event, Machine};
 pub use operations::{Operation, Operations, Order};
+pub use progress::{PROGRESS_BYTES_MAX, Progress};
 pub use reign::Reign;
 pub use resource::{Kind, Resource, UnknownKind};
 pub use sends::{
@@ -60,6 +62,7 @@ pub struct State {
     takeovers: Takeovers,
     brokers: Brokers,
     operations: Operations,
+    progress: Progress,
     sends: Sends,
 }
 
@@ -112,6 +115,11 @@ impl State {
     /// What operators have asked of connectors.
     pub fn operations(&self) -> &Operations {
         &self.operations
+    }
+
+    /// How far connectors have come.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// What was sent under idempotency keys.

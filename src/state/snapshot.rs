@@ -21,12 +21,12 @@ use framing::{Reader, Writer};
 use quorate_planted::{Mutant, planted};
 use records::{
     AnnouncedRecord, Body, ClockRecord, ConnectedRecord, ConnectionRecord, FailoverRecord, Header,
-    KeyRecord, OperationRecord, ReignRecord, ResourceRecord, SendingRecord,
+    KeyRecord, OperationRecord, ProgressRecord, ReignRecord, ResourceRecord, SendingRecord,
 };
 
 use super::{
     Announced, Catalog, Entry, FailoverPromise, FieldError, Kind, Kv, Operation, Operations,
-    Reason, Reign, SendKey, Sending, Sends, State, Takeovers,
+    Progress, Reason, Reign, SendKey, Sending, Sends, State, Takeovers,
     announced::Announcements,
     brokers::{BrokerConnection, Brokers},
     command::not_as_known,
@@ -118,6 +118,13 @@ impl State {
                 restarted,
             }))?;
         }
+        for (kind, name, kept) in self.progress.all() {
+            out.record(Body::Progress(ProgressRecord {
+                kind: kind.as_str().into(),
+                name: name.into(),
+                kept: kept.clone(),
+            }))?;
+        }
         let Clock { ms, epoch, read_ms } = self.sends.clock;
         out.record(Body::Clock(ClockRecord { ms, epoch, read_ms }))?;
         for (key, it) in self.sends.oldest_first() {
@@ -177,6 +184,7 @@ impl State {
             takeovers: Takeovers::default(),
             brokers: Brokers::default(),
             operations: Operations::restored(header.operations_revision),
+            progress: Progress::default(),
             sends: Sends::default(),
         };
         loop {
@@ -255,6 +263,9 @@ impl State {
                 }) => {
                     let operation = Operation { paused, restarted };
                     state.operations.keep(known(&kind)?, &name, operation);
+                }
+                Body::Progress(ProgressRecord { kind, name, kept }) => {
+                    state.progress.keep(known(&kind)?, &name, kept);
                 }
                 Body::Clock(ClockRecord { ms, epoch, read_ms }) => {
                     state.sends.clock = Clock { ms, epoch, read_ms };

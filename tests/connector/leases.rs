@@ -178,7 +178,11 @@ async fn a_process_asks_for_the_lease_before_each_hand_off() {
     process.until(Phase::Connected).await;
     let (epoch, incarnation) = (7, 1);
     process
-        .order(to_process::Frame::Activate(Activate { epoch, incarnation }))
+        .order(to_process::Frame::Activate(Activate {
+            epoch,
+            incarnation,
+            ..Activate::default()
+        }))
         .await;
     for round in 0..6 {
         process

@@ -154,6 +154,7 @@ async fn each_change_under_load_refuses_loses_and_repeats_nothing() {
         ("content_encoding", json!("identity")),
         ("expiration_ms", json!(600_000)),
         ("app_id", json!("shop")),
+        ("mandatory", json!(false)),
         ("connection", json!("second")),
         ("connection", json!("broker")),
     ] {

@@ -14,10 +14,11 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use quorate::{
-    connector::{self, ConnectorState, ConnectorStatus, Context, Handle, Proposer, View},
+    connector::{self, ConnectorState, ConnectorStatus, Context, Handle, Key, Proposer, View},
     service::api::{Dispatch, Origin, Permit, Reply, Request, ServiceError},
     state::{Answer, Command, Connections, Kind, Machine, State, Takeover},
 };
@@ -223,6 +224,23 @@ impl Proposer for Seat {
         let command = Command::Connected {
             member,
             connections,
+        };
+        self.group.apply(1, 1, &command);
+        Ok(())
+    }
+
+    async fn advance(
+        &self,
+        key: &Key,
+        epoch: u64,
+        kept: Bytes,
+        _: Instant,
+    ) -> Result<(), ProposeError> {
+        let command = Command::Advance {
+            kind: key.kind.parse().unwrap(),
+            name: key.name.clone(),
+            epoch,
+            kept,
         };
         self.group.apply(1, 1, &command);
         Ok(())

@@ -16,7 +16,10 @@ const FLOORS: &[(&str, &[(&str, u64)])] = &[
     ("watch", &[("append", 30)]),
     ("config", &[("apply", 20), ("delete", 5)]),
     ("queue", &[("publish", 30)]),
+    ("streams", &[("publish", 30)]),
+    ("tries", &[("publish", 30)]),
     ("sends", &[("send", 30)]),
+    ("replies", &[("send", 30)]),
     ("large", &[("write", 20)]),
     ("http", &[("http", 30)]),
 ];
@@ -65,7 +68,7 @@ pub fn check(run: &Run) -> Checked {
         let name = format!("`{f}` inside the windows of faults");
         checked.too_few(&name, inside, (floor / INSIDE).max(1));
     }
-    if ["mutex", "queue"].contains(&run.plan.workload.as_str()) {
+    if ["mutex", "queue", "streams", "tries"].contains(&run.plan.workload.as_str()) {
         let accepted = run.calls.iter().filter(|call| call.accepted).count();
         checked.too_few("calls that sinks accepted", accepted, CALLS);
     }

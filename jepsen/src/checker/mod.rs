@@ -22,6 +22,7 @@ pub mod sends;
 pub mod set;
 pub mod stale;
 pub mod steady;
+pub mod tries;
 pub mod watch;
 pub mod witness;
 
@@ -159,6 +160,9 @@ pub fn all(run: &Run, settings: &Settings) -> Vec<Checked> {
     }
     if workload == "queue" || asked(&["publish"]) {
         all.push(queue::check(run));
+    }
+    if workload == "tries" {
+        all.push(tries::check(run));
     }
     if workload == "sends" || asked(&["send"]) {
         all.push(sends::check(run));

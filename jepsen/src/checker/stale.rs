@@ -33,8 +33,9 @@ pub fn check(run: &Run) -> Checked {
     let mut after_pauses = 0;
     for (connector, mut calls) in connectors {
         calls.sort_by_key(|call| (call.begun, call.epoch));
-        // The queue's sink takes everything, as most services do.
-        let naive = connector.contains("naive") || run.plan.workload == "queue";
+        // A queue's sink takes everything, as most services do.
+        let naive = connector.contains("naive")
+            || ["queue", "streams", "tries"].contains(&run.plan.workload.as_str());
         accepted(connector, naive, &calls, &mut checked);
         came(run, connector, &calls, &mut after_pauses, &mut checked);
         overlaps(&calls, &mut checked);

@@ -15,7 +15,7 @@ use lapin::{
         BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
         QueueDeclareOptions,
     },
-    types::FieldTable,
+    types::{AMQPValue, FieldTable},
 };
 use parking_lot::Mutex;
 use serde_json::json;
@@ -41,17 +41,19 @@ impl Published {
     }
 }
 
-/// Declares durable queues.
+/// Declares durable queues of this type.
 ///
 /// # Errors
 /// When the broker refuses.
-pub async fn declare(uri: &str, queues: &[&str]) -> Result<(), String> {
+pub async fn declare(uri: &str, queues: &[&str], kind: &str) -> Result<(), String> {
     let declared = async {
         let channel = channel(uri).await?;
         for queue in queues {
             let options = QueueDeclareOptions::durable();
+            let mut arguments = FieldTable::default();
+            arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
             channel
-                .queue_declare((*queue).into(), options, FieldTable::default())
+                .queue_declare((*queue).into(), options, arguments)
                 .await?;
         }
         Ok(())
@@ -61,7 +63,11 @@ pub async fn declare(uri: &str, queues: &[&str]) -> Result<(), String> {
         .map_err(|error: lapin::Error| error.to_string())
 }
 
-async fn channel(uri: &str) -> Result<Channel, lapin::Error> {
+/// A channel with confirms on a connection of its own.
+///
+/// # Errors
+/// When the broker doesn't give one.
+pub async fn channel(uri: &str) -> Result<Channel, lapin::Error> {
     let connection = Connection::connect(uri, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     channel

@@ -29,7 +29,7 @@ pub struct Http {
 #[async_trait]
 impl Workload for Http {
     async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), String> {
-        let sink = Sink::start(bed, &[], [0, 0]).await?;
+        let sink = Sink::start(bed, &[], [0, 0], 0).await?;
         let service = |name: &str, path: &str| {
             let it = json!({"path": path, "service": name});
             ("http_channel", format!("chaos-{name}"), it)

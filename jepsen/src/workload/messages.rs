@@ -3,7 +3,9 @@
 //! Queue: every message that was confirmed is handled at least once, and acknowledged only
 //! after that. Mutex: channels that the lease alone fences, one whose service looks at
 //! epochs and one whose doesn't, and one that the broker fences; no call of an older epoch
-//! begins once one of a newer has.
+//! begins once one of a newer has. Streams: as the queue, from a stream, which says by itself
+//! nothing of what was handled. Tries: as the queue, and what has failed goes on to be tried
+//! where it was.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -18,6 +20,7 @@ use super::{Workload, amqp, amqp::Published, http::put, sink::Sink};
 use crate::{bed::Bed, cluster::api, stop::Stop};
 
 const KIND: &str = "amqp_channel";
+const STREAM: &str = "stream";
 /// How long everything that is left may take to be handled, once all is healed.
 const DRAINED_WITHIN: Duration = Duration::from_secs(40);
 /// How long a message that is in flight in the end may take to be handled or to come back.
@@ -36,6 +39,10 @@ pub struct Messages {
     warm: &'static [&'static str],
     /// How many publish to each queue, each at the run's rate.
     publishers: u64,
+    /// The type of the queues.
+    kind: &'static str,
+    /// How often every tenth message fails before it is taken.
+    failing: u64,
     published: Arc<Published>,
     sink: Mutex<Option<Sink>>,
 }
@@ -52,8 +59,31 @@ impl Messages {
             checked: &[],
             warm: &[],
             publishers: 1,
+            kind: "classic",
+            failing: 0,
             published: Arc::default(),
             sink: Mutex::default(),
+        }
+    }
+
+    /// Nothing is lost of a stream.
+    #[must_use]
+    pub fn streams() -> Messages {
+        Messages {
+            channels: &["events"],
+            fences: &["lease"],
+            kind: STREAM,
+            ..Messages::queue()
+        }
+    }
+
+    /// Tries are not forgotten.
+    #[must_use]
+    pub fn tries() -> Messages {
+        Messages {
+            channels: &["stubborn"],
+            failing: 4,
+            ..Messages::queue()
         }
     }
 
@@ -68,6 +98,8 @@ impl Messages {
             warm: &["naive"],
             // An overlap is seen only if there are calls in it.
             publishers: 3,
+            kind: "classic",
+            failing: 0,
             published: Arc::default(),
             sink: Mutex::default(),
         }
@@ -79,8 +111,14 @@ impl Messages {
         let drawn = *["exclusive", "lease"].choose(&mut dice).unwrap_or(&"lease");
         let standby = *["warm", "cold"].choose(&mut dice).unwrap_or(&"warm");
         // Never so few that more is published than can be handled.
-        let prefetch = *[4, 10, 50].choose(&mut dice).unwrap_or(&10);
-        amqp::declare(&broker.uri, self.channels).await?;
+        let drawn_prefetch = *[4, 10, 50].choose(&mut dice).unwrap_or(&10);
+        // What waits for another try holds up nothing. Between two tries there is time to
+        // write down the first of them, which is done once a second.
+        let (prefetch, backoff_ms, backoff_max_ms) = match self.failing {
+            0 => (drawn_prefetch, 50, 200),
+            _ => (1000, 2500, 2500),
+        };
+        amqp::declare(&broker.uri, self.channels, self.kind).await?;
         let (host, port) = broker.address;
         for fence in ["exclusive", "lease"] {
             let connection = json!({
@@ -100,7 +138,9 @@ impl Messages {
             let channel = json!({
                 "connection": fence, "queue": name, "service": "sink",
                 "prefetch": prefetch, "standby": standby,
-                "on_failure": {"retries": 100, "backoff_ms": 50, "backoff_max_ms": 200},
+                "on_failure": {
+                    "retries": 100, "backoff_ms": backoff_ms, "backoff_max_ms": backoff_max_ms,
+                },
             });
             put(bed, KIND, name, &channel).await?;
         }
@@ -111,7 +151,7 @@ impl Messages {
 #[async_trait]
 impl Workload for Messages {
     async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), String> {
-        let sink = Sink::start(bed, self.checked, self.work_ms).await?;
+        let sink = Sink::start(bed, self.checked, self.work_ms, self.failing).await?;
         self.declare(bed, &sink).await?;
         *self.sink.lock() = Some(sink);
         let url = bed.cluster.members[0].admin("/v1/connectors");
@@ -166,6 +206,11 @@ impl Workload for Messages {
         let broker = bed.broker.as_ref()?;
         let sink = self.sink.lock().clone()?;
         let confirmed = self.published.confirmed();
+        if self.kind == STREAM {
+            // It keeps everything, and hands it out in order: what comes after all that was
+            // handled is still to come, and nothing else is.
+            return Some(sink.after_the_last(&confirmed));
+        }
         let deadline = Instant::now() + COMES_BACK_WITHIN;
         let mut left = Vec::new();
         loop {

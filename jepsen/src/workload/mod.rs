@@ -9,6 +9,7 @@ pub mod large;
 pub mod messages;
 pub mod pace;
 pub mod register;
+pub mod replies;
 pub mod sends;
 pub mod set;
 pub mod sink;
@@ -24,6 +25,7 @@ use crate::{bed::Bed, stop::Stop};
 /// The names of all, in the order in which a soak goes through them.
 pub const ALL: &[&str] = &[
     "register", "set", "election", "http", "config", "mutex", "queue", "watch", "sends", "large",
+    "streams", "tries", "replies",
 ];
 
 /// A workload.
@@ -67,7 +69,10 @@ pub fn named(name: &str) -> Result<Arc<dyn Workload>, String> {
         "config" => Arc::new(config::Config),
         "mutex" => Arc::new(messages::Messages::mutex()),
         "queue" => Arc::new(messages::Messages::queue()),
+        "streams" => Arc::new(messages::Messages::streams()),
+        "tries" => Arc::new(messages::Messages::tries()),
         "sends" => Arc::new(sends::Sends::default()),
+        "replies" => Arc::new(replies::Replies::default()),
         "large" => Arc::new(large::Large::default()),
         _ => return Err(format!("there is no workload {name:?}; there are {ALL:?}")),
     })
@@ -76,5 +81,5 @@ pub fn named(name: &str) -> Result<Arc<dyn Workload>, String> {
 /// Whether it needs RabbitMQ.
 #[must_use]
 pub fn needs_broker(name: &str) -> bool {
-    ["mutex", "queue", "sends"].contains(&name)
+    ["mutex", "queue", "streams", "tries", "sends", "replies"].contains(&name)
 }

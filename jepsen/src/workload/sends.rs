@@ -44,7 +44,7 @@ pub struct Sends {
 impl Workload for Sends {
     async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), String> {
         let broker = bed.broker.as_ref().ok_or("there is no broker")?;
-        amqp::declare(&broker.uri, &[QUEUE]).await?;
+        amqp::declare(&broker.uri, &[QUEUE], "classic").await?;
         let (host, port) = broker.address;
         let connection = json!({
             "host": host.to_string(), "port": port, "username": "guest",

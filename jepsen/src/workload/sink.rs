@@ -28,6 +28,8 @@ struct Inner {
     checked: BTreeSet<String>,
     /// How long a call takes, so that two at the same time are seen to be so.
     work_ms: [u64; 2],
+    /// How often some messages fail before they are taken.
+    failing: u64,
     newest: Mutex<BTreeMap<String, u64>>,
     handled: Mutex<BTreeSet<String>>,
 }
@@ -41,7 +43,8 @@ pub struct Sink {
 
 impl Sink {
     /// Starts them where every member reaches them; `checked` are the names of channels whose
-    /// service looks at epochs, and `work_ms` how long a call takes, at least and at most.
+    /// service looks at epochs, and `work_ms` how long a call takes, at least and at most. Every
+    /// tenth message fails `failing` times before it is taken.
     ///
     /// # Errors
     /// When there is no port.
@@ -49,6 +52,7 @@ impl Sink {
         bed: &Arc<Bed>,
         checked: &[&str],
         work_ms: [u64; 2],
+        failing: u64,
     ) -> Result<Sink, String> {
         let net = bed.cluster.net.as_ref();
         let host = net.map_or(Ipv4Addr::LOCALHOST, |net| net.host());
@@ -57,6 +61,7 @@ impl Sink {
             journal: bed.journals.connectors.clone(),
             checked: checked.iter().map(|it| (*it).to_owned()).collect(),
             work_ms,
+            failing,
             newest: Mutex::default(),
             handled: Mutex::default(),
         });
@@ -82,9 +87,23 @@ impl Sink {
         let handled = self.inner.handled.lock();
         messages.iter().filter(|it| !handled.contains(*it)).count()
     }
+
+    /// Those of them that come after all that were taken, in the order of their names.
+    #[must_use]
+    pub fn after_the_last(&self, messages: &BTreeSet<String>) -> Vec<String> {
+        let handled = self.inner.handled.lock();
+        let backwards = messages.iter().rev();
+        let after = backwards.take_while(|it| !handled.contains(*it));
+        after.cloned().collect()
+    }
 }
 
 impl Inner {
+    /// Whether this try of a message fails.
+    fn fails(&self, message: &str, attempt: u64) -> bool {
+        attempt <= self.failing && message.ends_with('0')
+    }
+
     /// Whether a call is taken: one that looks at epochs refuses older ones.
     fn takes(&self, channel: &str, epoch: u64) -> bool {
         if !self.checked.contains(channel) {
@@ -130,8 +149,10 @@ async fn handle(
     let number = |name: &str| text(name).parse::<u64>().unwrap_or(0);
     let epoch = number("quorate-epoch");
     let begun = inner.clock.now();
-    let accepted = inner.takes(&channel, epoch);
+    let current = inner.takes(&channel, epoch);
     let message = String::from_utf8_lossy(&body).into_owned();
+    let attempt = number("quorate-attempt");
+    let fails = inner.fails(&message, attempt);
     let running = Running {
         call: Call {
             begun,
@@ -139,8 +160,8 @@ async fn handle(
             connector: format!("{kind}/{channel}"),
             epoch,
             message: message.clone(),
-            attempt: number("quorate-attempt"),
-            accepted,
+            attempt,
+            accepted: current && !fails,
         },
         inner: inner.clone(),
     };
@@ -148,7 +169,8 @@ async fn handle(
     let work = Duration::from_millis(chance().random_range(least..=most));
     tokio::time::sleep(work).await;
     drop(running);
-    match accepted {
+    match current {
+        true if fails => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         true => {
             inner.handled.lock().insert(message);
             StatusCode::OK.into_response()

@@ -146,6 +146,29 @@ fn an_orderly_stop_repeats_nothing_that_was_in_flight() {
     assert!(!repeated(&["kill-one"], 10));
 }
 
+fn tries(attempts: &[u64]) -> Vec<String> {
+    let told = [publish(1, "a", 0)];
+    let once = queue(&told, &["a"], &[]);
+    let calls = attempts.iter().zip(10..).map(|(attempt, at)| Call {
+        begun: at * MS,
+        ended: at * MS + 1,
+        attempt: *attempt,
+        ..once.calls[0].clone()
+    });
+    of_the_queue(&Run {
+        calls: calls.collect(),
+        ending: once.ending.clone(),
+        ..run("tries", &told)
+    })
+}
+
+#[test]
+fn tries_go_on_where_they_were_but_for_the_last_one() {
+    assert_eq!(tries(&[1, 2, 3, 3, 4]), none());
+    assert_eq!(tries(&[1, 2, 3, 2, 3]), none());
+    assert_eq!(tries(&[1, 2, 3, 1, 2]), ["tries forgotten"]);
+}
+
 fn append(process: u64, value: u64, revision: u64) -> Told {
     op(
         process,

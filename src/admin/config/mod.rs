@@ -194,7 +194,7 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     dry_run: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<&'static str>,
+    warnings: Vec<String>,
 }
 
 async fn write(
@@ -243,14 +243,14 @@ async fn write(
 }
 
 /// What the one who declares a resource should know.
-fn warnings(command: &Command) -> Vec<&'static str> {
+fn warnings(command: &Command) -> Vec<String> {
     match command {
         Command::PutResource { kind, spec, .. } => warning(*kind, spec).into_iter().collect(),
         _ => Vec::new(),
     }
 }
 
-fn warning(kind: Kind, spec: &[u8]) -> Option<&'static str> {
+fn warning(kind: Kind, spec: &[u8]) -> Option<String> {
     let spec = serde_json::from_slice(spec).ok()?;
     Resource::parse(kind, &spec).ok()?.warning()
 }

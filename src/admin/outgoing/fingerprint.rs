@@ -15,6 +15,14 @@ pub fn fingerprint(message: &Send) -> [u8; 32] {
     list(&mut hash, &message.headers);
     list(&mut hash, &message.properties);
     part(&mut hash, &message.body);
+    if !message.types.is_empty() {
+        let mut types: Vec<_> = message.types.iter().collect();
+        types.sort_unstable_by(|a, b| (&a.name, &a.kind).cmp(&(&b.name, &b.kind)));
+        for it in types {
+            part(&mut hash, it.name.as_bytes());
+            part(&mut hash, it.kind.as_bytes());
+        }
+    }
     hash.finalize().into()
 }
 
@@ -39,12 +47,21 @@ fn list(hash: &mut Sha256, headers: &[Header]) {
 mod tests {
     use std::collections::BTreeSet;
 
+    use quorate_proto::connector::HeaderType;
+
     use super::*;
 
     fn header(name: &str, value: &str) -> Header {
         Header {
             name: name.into(),
             value: value.to_owned().into(),
+        }
+    }
+
+    fn typed(name: &str, kind: &str) -> HeaderType {
+        HeaderType {
+            name: name.into(),
+            kind: kind.into(),
         }
     }
 
@@ -85,6 +102,8 @@ mod tests {
             change(|it| it.headers[0].value = "2".into()),
             change(|it| it.headers[0].name = "c".into()),
             change(|it| it.headers.push(header("a", "1"))),
+            change(|it| it.types.push(typed("a", "long"))),
+            change(|it| it.types.push(typed("b", "long"))),
             // What moves from one part into the next one.
             change(|it| {
                 it.message_id = "mtext/".into();

@@ -58,7 +58,7 @@ impl From<Sent> for Outcome {
                     body_base64: STANDARD.encode(body),
                 }),
             }),
-            Sent::Refused(why) => Outcome::Refused(why),
+            Sent::Refused(why) | Sent::Full(why) => Outcome::Refused(why),
             Sent::NotSent(why) => Outcome::NotSent(why),
             Sent::Unknown(why) => Outcome::Unknown(why),
         }

@@ -13,6 +13,8 @@
 //! not settle a message, ends as a whole. The message that was with the service then comes
 //! again, before those after it.
 
+mod settle;
+
 use std::{marker::PhantomData, time::Duration};
 
 use futures_util::{
@@ -21,26 +23,21 @@ use futures_util::{
     stream::FuturesUnordered,
 };
 use quorate_clock::{Instant, id128};
-use quorate_log::RateLimit;
 use quorate_planted::{Mutant, planted};
-use quorate_proto::connector::{Delivery, Outcome, Phase, from_process::Frame, outcome};
+use quorate_proto::connector::{Delivery, Outcome, Progress, from_process::Frame, outcome};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
-use tracing::{debug, warn};
+use tracing::debug;
 
+use self::settle::{Act, Done};
 use super::{
     super::lease::Tenure,
-    backoff,
     flight::{Common, Flight, Flights, Stage, Verdict},
-    link::{Epitaph, Inlet, Message, Session, Settler, Trouble},
+    kept::{Memory, fingerprint},
+    link::{Inlet, Message, Session, Trouble},
     role::{DRAIN, Role, Served, Settings},
     wires::{LOOK, Reign, Wires},
 };
 
-/// Between tries to put a message into the dead-letter queue.
-const BURY_FIRST: Duration = Duration::from_millis(200);
-const BURY_LAST: Duration = Duration::from_secs(10);
-/// Each message may bring the line about.
-static NOT_BURIED: RateLimit = RateLimit::each_second();
 /// Between two questions to the broker how many messages wait, at least.
 const ASK_WAITING: Duration = Duration::from_secs(1);
 
@@ -57,12 +54,18 @@ impl<L: Inlet> Role for Inbound<L> {
         before.common.prefetch == now.common.prefetch && before.common.ordered == now.common.ordered
     }
 
+    fn keeps_of(link: &L, settings: &Settings<Self>) -> String {
+        link.name_of(&settings.own)
+    }
+
     async fn open(
         link: &L,
         settings: &Settings<Self>,
         epoch: Option<u64>,
+        memory: &Memory,
     ) -> Result<L::Session, Trouble> {
-        link.open(&settings.own, settings.common.prefetch, epoch)
+        let prefetch = settings.common.prefetch;
+        link.open(&settings.own, prefetch, epoch, memory.offset())
             .await
     }
 
@@ -87,20 +90,6 @@ impl<L: Inlet> Role for Inbound<L> {
     }
 }
 
-/// What is done to a message at the broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Act {
-    Ack,
-    /// The ack of a message that was buried.
-    AckBuried,
-    Reject,
-    /// Given back: it is fetched again after this time at the earliest.
-    Requeue(Duration),
-    Bury,
-}
-
-type Done = (u64, Act, Result<(), Trouble>);
-
 /// A session at work.
 struct Consuming<'a, L: Inlet> {
     wires: &'a mut Wires,
@@ -115,8 +104,10 @@ struct Consuming<'a, L: Inlet> {
     drain: Option<Instant>,
     /// Set while it stands still because the lease has lapsed: when to look again.
     still: Option<Instant>,
-    /// The dead-letter queue doesn't work, and the parent was told so.
+    /// Something doesn't work, the dead-letter queue for one, and the parent was told so.
     complained: bool,
+    /// What is complained of is over with the next message that is handled.
+    until_handled: bool,
 }
 
 impl<'a, L: Inlet> Consuming<'a, L> {
@@ -130,6 +121,8 @@ impl<'a, L: Inlet> Consuming<'a, L> {
     ) -> Self {
         let settler = session.settler();
         let (flights, acts) = (Flights::default(), FuturesUnordered::new());
+        let until_handled = wires.complaint.take().is_some();
+        wires.memory.session_begins();
         Consuming {
             wires,
             link,
@@ -141,13 +134,15 @@ impl<'a, L: Inlet> Consuming<'a, L> {
             acts,
             drain: None,
             still: None,
-            complained: false,
+            complained: until_handled,
+            until_handled,
         }
     }
 
     /// Serves until the session is drained or ends.
     async fn serve(mut self) -> Served<L::Session> {
         let served = self.work().await;
+        self.keep().await;
         let mut tally = self.wires.out.tally.lock();
         (tally.in_flight, tally.waiting) = (0, None);
         drop(tally);
@@ -175,7 +170,8 @@ impl<'a, L: Inlet> Consuming<'a, L> {
             {
                 return Ok(());
             }
-            let due = [self.flights.next_due(), self.drain, self.still]
+            let keep = self.wires.memory.due();
+            let due = [self.flights.next_due(), self.drain, self.still, keep]
                 .into_iter()
                 .flatten()
                 .min();
@@ -200,6 +196,9 @@ impl<'a, L: Inlet> Consuming<'a, L> {
                     }
                     if self.still.is_some_and(|at| Instant::now() >= at) {
                         self.look().await?;
+                    }
+                    if keep.is_some_and(|at| Instant::now() >= at) {
+                        self.keep().await;
                     }
                 }
                 () = stopped.notified() => self.look().await?,
@@ -275,6 +274,16 @@ impl<'a, L: Inlet> Consuming<'a, L> {
         self.settings.common.ordered && !L::Session::RETRIED_BY_BROKER
     }
 
+    /// Has what it keeps written, if anything has changed.
+    async fn keep(&mut self) {
+        if let Some(kept) = self.wires.memory.write() {
+            self.wires
+                .out
+                .send(Frame::Progress(Progress { kept }))
+                .await;
+        }
+    }
+
     /// A message has come. It is handed on when it is its turn.
     fn received(&mut self, token: <L::Session as Session>::Token, message: Message) {
         let cid = format!("K{:039}", id128());
@@ -282,12 +291,37 @@ impl<'a, L: Inlet> Consuming<'a, L> {
         self.wires.next_delivery += 1;
         self.wires.out.tally.lock().received += 1;
         let mut flight = Flight::new(token, message, cid);
+        if let Some(offset) = flight.message.offset {
+            self.wires.memory.received(offset);
+        }
+        if let Some(why) = flight.message.unreadable.clone() {
+            (flight.reason, flight.attempt) = (why, 0);
+            self.flights.queue(id, flight);
+            return self.give_up(id);
+        }
+        let retries = self.settings.common.on_failure.retries;
         if !L::Session::RETRIED_BY_BROKER {
-            return self.flights.queue(id, flight);
+            let memory = &self.wires.memory;
+            let before = L::Session::COMES_AGAIN
+                .then(|| memory.tries(&flight.message))
+                .flatten();
+            let Some((fingerprint, tries)) = before else {
+                return self.flights.queue(id, flight);
+            };
+            flight.fingerprint = Some(fingerprint);
+            flight.attempt = tries.saturating_add(1);
+            if tries <= retries {
+                return self.flights.queue(id, flight);
+            }
+            // Nobody lived to put it into the dead-letter queue.
+            flight.attempt = tries;
+            flight.reason = format!("it had failed {tries} times when its channel ended");
+            self.flights.queue(id, flight);
+            return self.give_up(id);
         }
         let tries = flight.message.delivered;
         flight.attempt = tries.saturating_add(1);
-        if tries <= self.settings.common.on_failure.retries {
+        if tries <= retries {
             return self.flights.queue(id, flight);
         }
         // It has had its tries, though perhaps nobody lived to see it fail.
@@ -334,6 +368,8 @@ impl<'a, L: Inlet> Consuming<'a, L> {
             redelivered: message.redelivered,
             cid: flight.cid.clone(),
             properties: message.properties.clone(),
+            types: message.types.clone(),
+            left_out: message.left_out,
         };
         self.flights.stage(id, Stage::Running);
         self.wires.out.send(Frame::Delivery(delivery)).await;
@@ -375,6 +411,7 @@ impl<'a, L: Inlet> Consuming<'a, L> {
             return Ok(());
         };
         let (policy, now) = (&self.settings.common.on_failure, Instant::now());
+        let before = flight.attempt;
         let (verdict, counts) = match result {
             Some(outcome::Result::Handled(reply)) => {
                 flight.reply = reply;
@@ -384,7 +421,9 @@ impl<'a, L: Inlet> Consuming<'a, L> {
             Some(outcome::Result::Fenced(why)) => {
                 debug!(delivery = id, why, "fenced");
                 self.wires.out.tally.lock().fenced += 1;
-                if self.in_order() {
+                // A stream takes nothing back: the next session begins with it.
+                let from_a_stream = flight.message.offset.is_some();
+                if from_a_stream || self.in_order() {
                     return Err(Trouble::new(format!("a message was fenced: {why}")));
                 }
                 // Later, so that a service that keeps refusing isn't asked in a tight loop.
@@ -394,11 +433,27 @@ impl<'a, L: Inlet> Consuming<'a, L> {
             }
             Some(outcome::Result::NotRun(why)) => (flight.not_run(policy, why, now), false),
             Some(outcome::Result::Failed(why)) => (flight.failed(policy, why), true),
+            Some(outcome::Result::Refused(why)) => {
+                flight.reason = why;
+                (Verdict::GiveUp, false)
+            }
             None => (
                 flight.failed(policy, "the answer can't be read".to_owned()),
                 true,
             ),
         };
+        // One that no member could run is a try, too, once its grace is spent.
+        let tried = counts || verdict == Verdict::GiveUp || flight.attempt > before;
+        if tried && L::Session::COMES_AGAIN {
+            let failed = match verdict {
+                Verdict::Again(_) => flight.attempt - 1,
+                Verdict::GiveUp => flight.attempt,
+            };
+            let by = *flight
+                .fingerprint
+                .get_or_insert_with(|| fingerprint(&flight.message));
+            self.wires.memory.failed(by, failed);
+        }
         match verdict {
             Verdict::Again(wait) => {
                 if counts {
@@ -413,146 +468,5 @@ impl<'a, L: Inlet> Consuming<'a, L> {
             Verdict::GiveUp => self.give_up(id),
         }
         Ok(())
-    }
-
-    /// It has had its tries.
-    fn give_up(&mut self, id: u64) {
-        if self.settings.common.on_failure.dead_letter.is_some() {
-            self.bury(id);
-        } else {
-            self.act(id, Act::Reject);
-        }
-    }
-
-    /// Puts a message into the dead-letter queue, if the lease lets it.
-    fn bury(&mut self, id: u64) {
-        // Without the lease it stays unacked, and is for the next holder to judge.
-        if self.wires.lease.holds(self.reign.epoch) {
-            self.act(id, Act::Bury);
-        } else {
-            self.flights
-                .wait(id, Stage::BuryLater, Instant::now() + BURY_FIRST);
-        }
-    }
-
-    fn act(&mut self, id: u64, act: Act) {
-        let Some(flight) = self.flights.get_mut(id) else {
-            return;
-        };
-        let Some(queue) = self
-            .settings
-            .common
-            .on_failure
-            .dead_letter
-            .clone()
-            .or_else(|| (act != Act::Bury).then(String::new))
-        else {
-            // The dead-letter queue was taken out of the channel meanwhile.
-            return self.act(id, Act::Reject);
-        };
-        let (settler, token, message) = (
-            self.settler.clone(),
-            flight.token.clone(),
-            flight.message.clone(),
-        );
-        let reply = std::mem::take(&mut flight.reply);
-        let epitaph = Epitaph {
-            reason: flight.reason.clone(),
-            attempts: flight.attempt,
-            cid: flight.cid.clone(),
-            channel: self.wires.name().to_owned(),
-        };
-        self.flights.stage(
-            id,
-            match act {
-                Act::Bury => Stage::Burying,
-                _ => Stage::Settling,
-            },
-        );
-        let doing = async move {
-            let result = match act {
-                Act::Ack | Act::AckBuried => settler.ack(&token, &reply).await,
-                Act::Reject => settler.reject(&token, &epitaph).await,
-                Act::Requeue(wait) => settler.requeue(&token, wait).await,
-                Act::Bury => settler.bury(&token, &message, &queue, &epitaph).await,
-            };
-            (id, act, result)
-        };
-        self.acts.push(doing.boxed());
-    }
-
-    /// Something was done to a message at the broker, or failed.
-    async fn done(
-        &mut self,
-        id: u64,
-        act: Act,
-        result: Result<(), Trouble>,
-    ) -> Result<(), Trouble> {
-        if act == Act::Bury {
-            match result {
-                Ok(()) => {
-                    self.complain("").await;
-                    self.act(id, Act::AckBuried);
-                }
-                Err(trouble) => {
-                    if let Some(left_out) = NOT_BURIED.due("") {
-                        warn!(
-                            delivery = id,
-                            error = trouble.text,
-                            left_out,
-                            "a message can't be dead-lettered yet"
-                        );
-                    }
-                    let Some(flight) = self.flights.get_mut(id) else {
-                        return Ok(());
-                    };
-                    let wait = backoff::nth(BURY_FIRST, BURY_LAST, flight.buried);
-                    flight.buried += 1;
-                    self.flights
-                        .wait(id, Stage::BuryLater, Instant::now() + wait);
-                    self.complain(&trouble.text).await;
-                }
-            }
-            return Ok(());
-        }
-        self.flights.remove(id);
-        if let Err(trouble) = result {
-            // The session is gone, and the broker hands the message out again.
-            debug!(delivery = id, ?act, error = trouble.text, "not settled");
-            if act == Act::Reject {
-                // Or it had nowhere to go. Its failures may have been told since the last time.
-                self.complained = false;
-                self.complain(&trouble.text).await;
-            }
-            return match self.in_order() {
-                true => Err(trouble),
-                false => Ok(()),
-            };
-        }
-        if act == Act::Ack && L::Session::RETRIED_BY_BROKER {
-            self.complain("").await;
-        }
-        let mut tally = self.wires.out.tally.lock();
-        match act {
-            Act::Ack => tally.handled += 1,
-            Act::AckBuried => {
-                tally.failed += 1;
-                tally.dead_lettered += 1;
-            }
-            Act::Reject => tally.failed += 1,
-            Act::Requeue(_) | Act::Bury => {}
-        }
-        Ok(())
-    }
-
-    async fn complain(&mut self, error: &str) {
-        if self.complained != error.is_empty() {
-            return;
-        }
-        self.complained = !error.is_empty();
-        self.wires
-            .out
-            .report(Phase::Active, error, self.settings.generation)
-            .await;
     }
 }

@@ -10,7 +10,7 @@ use quorate_clock::Instant;
 use quorate_proto::connector::Reply;
 use serde::Deserialize;
 
-use super::{backoff, link::Message};
+use super::{backoff, kept::Fingerprint, link::Message};
 
 /// How long "no member could run the service" doesn't count as a failure of the message.
 /// A cluster that is electing or restarting is back long before; a service that nobody
@@ -103,6 +103,8 @@ pub struct Flight<T> {
     pub reason: String,
     /// The service's answer.
     pub reply: Reply,
+    /// What its tries are kept by, once there are any.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// What to do after a failure.
@@ -127,6 +129,7 @@ impl<T> Flight<T> {
             buried: 0,
             reason: String::new(),
             reply: Reply::default(),
+            fingerprint: None,
         }
     }
 

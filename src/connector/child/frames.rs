@@ -77,6 +77,7 @@ mod tests {
             let frame = Some(Frame::Activate(Activate {
                 epoch,
                 incarnation: 1,
+                ..Activate::default()
             }));
             sender.send(ToProcess { frame }).await.unwrap();
             if epoch == 0 {
@@ -94,7 +95,8 @@ mod tests {
                 frame.frame,
                 Some(Frame::Activate(Activate {
                     epoch,
-                    incarnation: 1
+                    incarnation: 1,
+                    ..Activate::default()
                 }))
             );
         }

@@ -73,9 +73,14 @@ impl Inlet for Broker {
         _: &serde_json::Value,
         _: u16,
         _: Option<u64>,
+        _: Option<u64>,
     ) -> Result<Consumer, Trouble> {
         QUEUE.lock().opened += 1;
         Ok(Consumer)
+    }
+
+    fn name_of(&self, _: &serde_json::Value) -> String {
+        String::new()
     }
 
     async fn taken(&self, _: &serde_json::Value) -> Option<bool> {
@@ -213,6 +218,7 @@ async fn lapses() {
     wanted.obey(to_process::Frame::Activate(Activate {
         epoch: 7,
         incarnation: 1,
+        ..Activate::default()
     }));
     let (desired, desires) = watch::channel(wanted);
     let (outcomes, results) = mpsc::channel(64);

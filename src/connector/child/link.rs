@@ -4,16 +4,19 @@
 use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
-use quorate_proto::connector::{Header, Reply};
+use quorate_proto::connector::{Header, HeaderType, Reply};
 use serde::de::DeserializeOwned;
 
 /// Something is wrong with the broker, or with what was asked of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trouble {
     /// What is wrong and what would be right.
     pub text: String,
     /// Expected for a moment and over by itself: another consumer that has yet to go.
     pub passing: bool,
+    /// Likely to come again although the session can be opened anew at once, so it is told
+    /// until a message was handled.
+    pub until_handled: bool,
 }
 
 impl Trouble {
@@ -21,15 +24,23 @@ impl Trouble {
     pub fn new(text: impl Into<String>) -> Self {
         Trouble {
             text: text.into(),
-            passing: false,
+            ..Trouble::default()
+        }
+    }
+
+    /// Something that may end the next session as well, for the same reason.
+    pub fn until_handled(text: impl Into<String>) -> Self {
+        Trouble {
+            until_handled: true,
+            ..Trouble::new(text)
         }
     }
 
     /// Something that is likely to be over soon.
     pub fn passing(text: impl Into<String>) -> Self {
         Trouble {
-            text: text.into(),
             passing: true,
+            ..Trouble::new(text)
         }
     }
 }
@@ -43,6 +54,10 @@ pub struct Message {
     pub content_type: String,
     /// The sender's headers.
     pub headers: Vec<Header>,
+    /// The types of those whose values are no text.
+    pub types: Vec<HeaderType>,
+    /// How many more there are, which can't be told.
+    pub left_out: u32,
     /// What the protocol says of it.
     pub properties: Vec<Header>,
     /// The body.
@@ -51,6 +66,10 @@ pub struct Message {
     pub redelivered: bool,
     /// How often it has, where the broker counts that; otherwise 0.
     pub delivered: u32,
+    /// Where in its stream it is, if it came from one.
+    pub offset: Option<u64>,
+    /// Why no service can be asked to handle it: what the protocol says of it can't be read.
+    pub unreadable: Option<String>,
 }
 
 /// Why a message is dead-lettered; written beside it.
@@ -75,6 +94,8 @@ pub struct Parcel {
     pub content_type: String,
     /// The sender's headers.
     pub headers: Vec<Header>,
+    /// The types of those whose values are no text, where the protocol has types.
+    pub types: Vec<HeaderType>,
     /// What the protocol is to say of it, in the same names as [`Message::properties`]: it
     /// overrides what the outgoing says.
     pub properties: Vec<Header>,
@@ -98,6 +119,8 @@ pub enum Sent {
     },
     /// Surely not sent, and trying again would not help; why.
     Refused(String),
+    /// Surely not sent, as there is no room for it now: later there may be; why.
+    Full(String),
     /// Surely not sent; why.
     NotSent(String),
     /// It may or may not have been sent; why that isn't known.
@@ -134,14 +157,18 @@ pub trait Inlet: Link {
     /// Consuming under one epoch.
     type Session: Session;
 
-    /// Begins to consume, `prefetch` unsettled messages at a time. What it opens here
-    /// belongs to `epoch` alone; without one, to that for which it is activated, if it is.
+    /// Begins to consume, `prefetch` unsettled messages at a time; of a stream, at this
+    /// offset. What it opens here belongs to `epoch` alone; without one, to that for which it
+    /// is activated, if it is.
     fn open(
         &self,
         source: &Self::Source,
         prefetch: u16,
         epoch: Option<u64>,
+        offset: Option<u64>,
     ) -> impl Future<Output = Result<Self::Session, Trouble>> + Send;
+    /// What is consumed, in words: what is kept of another source means nothing.
+    fn name_of(&self, source: &Self::Source) -> String;
     /// Whether anybody consumes what this wants to have alone; `None` when only opening can
     /// tell. Cheap, and leaves no trace at the broker.
     fn taken(&self, source: &Self::Source) -> impl Future<Output = Option<bool>> + Send;
@@ -168,6 +195,9 @@ pub trait Session: Send + 'static {
     /// Whether a message that failed is given back at once and comes again, its tries counted
     /// by the broker. Otherwise it stays in the process until its next try.
     const RETRIED_BY_BROKER: bool = false;
+    /// Whether a message that was not settled comes again in the next session, so that its
+    /// tries are to be kept until then.
+    const COMES_AGAIN: bool = false;
     /// How the broker knows a message of this session.
     type Token: Clone + Send + Sync + 'static;
     /// A handle that settles messages; it outlives no session.

@@ -15,9 +15,11 @@
 mod amqp;
 pub(super) mod backoff;
 mod consume;
+mod dial;
 mod flight;
 pub mod frames;
 mod ibm_mq;
+mod kept;
 #[cfg(test)]
 mod lapses;
 mod link;

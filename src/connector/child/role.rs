@@ -6,6 +6,7 @@ use quorate_proto::connector::Configure;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
+    kept::Memory,
     link::{Link, Trouble},
     wires::{Reign, Wires},
 };
@@ -22,14 +23,17 @@ pub trait Role: Sized + Send + 'static {
     /// An open session.
     type Session: Send;
 
+    /// Of what the connector keeps something across sessions; empty where it keeps nothing.
+    fn keeps_of(link: &Self::Link, settings: &Settings<Self>) -> String;
     /// Whether a session under `before` can go on under `now`.
     fn same_session(before: &Settings<Self>, now: &Settings<Self>) -> bool;
-    /// Opens a session. What it opens belongs to `epoch` alone; without one, to that for
+    /// Opens a session, where the one before ended. What it opens belongs to `epoch` alone; without one, to that for
     /// which it is activated, if it is.
     fn open(
         link: &Self::Link,
         settings: &Settings<Self>,
         epoch: Option<u64>,
+        memory: &Memory,
     ) -> impl Future<Output = Result<Self::Session, Trouble>> + Send;
     /// Works under this reign until the session is drained or ends.
     fn serve(

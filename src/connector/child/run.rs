@@ -18,7 +18,7 @@
 //!   when the settings change, or at the end of its time. It never becomes one of a second
 //!   epoch: an activated session ends with its epoch.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use quorate_clock::{Instant, chance};
 use quorate_proto::connector::Phase;
@@ -45,6 +45,8 @@ const ASK_LEASE: Duration = Duration::from_millis(2);
 const ASK_LEASE_LAST: Duration = Duration::from_millis(40);
 /// The longest wait between two tries to open a session.
 const REOPEN: Duration = Duration::from_secs(1);
+/// What was expected to be over by itself and is not after this time is a failure.
+const PASSING: Duration = Duration::from_secs(10);
 
 /// Why a connection is left.
 enum Left {
@@ -77,6 +79,8 @@ pub struct Run {
     vacancy: Vacancy,
     /// The last trouble that was told, and in which phase.
     told: Option<(Phase, String)>,
+    /// Since when it has been kept from its work by what should be over soon.
+    passing: Option<Instant>,
     silences: u32,
     connects: u64,
 }
@@ -90,6 +94,7 @@ impl Run {
             reopen: Backoff::new(Duration::from_millis(20), REOPEN),
             vacancy: Vacancy::new(),
             told: None,
+            passing: None,
             silences: 0,
             connects: 0,
         }
@@ -125,8 +130,8 @@ impl Run {
                 }
                 Err(trouble) => trouble,
             };
-            self.complain(phase_of(&trouble), &trouble, settings.generation)
-                .await;
+            let phase = self.phase_of(&trouble);
+            self.complain(phase, &trouble, settings.generation).await;
             if self.silences >= SILENCES {
                 return;
             }
@@ -159,9 +164,23 @@ impl Run {
         self.wires.out.report(phase, "", generation).await;
     }
 
-    async fn say_on(&mut self, link: &impl Link, phase: Phase, generation: u64) {
-        self.told = None;
-        self.wires.out.report_on(link, phase, generation).await;
+    async fn say_on(&mut self, link: &impl Link, phase: Phase, error: &str, generation: u64) {
+        (self.told, self.passing) = (None, None);
+        let out = &self.wires.out;
+        out.report_on(link, phase, error, generation).await;
+    }
+
+    /// What should be over soon is a failure once it has lasted.
+    fn phase_of(&mut self, trouble: &Trouble) -> Phase {
+        if !trouble.passing {
+            self.passing = None;
+            return Phase::Broken;
+        }
+        let since = *self.passing.get_or_insert_with(Instant::now);
+        match since.elapsed() < PASSING {
+            true => Phase::Starting,
+            false => Phase::Broken,
+        }
     }
 
     /// Says what is wrong, once for many tries in a row that fail alike.
@@ -207,7 +226,7 @@ impl Run {
             let footing = reign.map(Footing::Reign).or(ahead.map(Footing::Ahead));
             let Some(footing) = footing else {
                 if !said_standby {
-                    self.say_on(link, Phase::Connected, settings.generation)
+                    self.say_on(link, Phase::Connected, "", settings.generation)
                         .await;
                     said_standby = true;
                 }
@@ -227,8 +246,8 @@ impl Run {
                 Err(Failed::Session(trouble)) if link.is_lost() => return Left::Lost(trouble),
                 Err(Failed::Session(trouble)) => trouble,
             };
-            self.complain(phase_of(&trouble), &trouble, settings.generation)
-                .await;
+            let phase = self.phase_of(&trouble);
+            self.complain(phase, &trouble, settings.generation).await;
             let pause = match trouble.passing {
                 true => Duration::ZERO,
                 false => self.reopen.step(),
@@ -265,15 +284,18 @@ impl Run {
             Footing::Ahead(_) => None,
         };
         // Never dropped halfway, which could leave a consumer behind that nobody reads.
+        self.remember::<R>(link, settings, epoch);
         let stopped = self.wires.watchdog.stopped.clone();
-        let opening = timeout(ANSWER, R::open(link, settings, epoch));
-        tokio::pin!(opening);
-        let opened = loop {
-            tokio::select! {
-                opened = &mut opening => break opened,
-                // Nothing is read before it is open: it stands still as it is.
-                () = stopped.notified() => {
-                    self.wires.tenure(epoch.unwrap_or_default());
+        let opened = {
+            let opening = R::open(link, settings, epoch, &self.wires.memory);
+            let mut opening = pin!(timeout(ANSWER, opening));
+            loop {
+                tokio::select! {
+                    opened = &mut opening => break opened,
+                    // Nothing is read before it is open: it stands still as it is.
+                    () = stopped.notified() => {
+                        self.wires.tenure(epoch.unwrap_or_default());
+                    }
                 }
             }
         };
@@ -288,6 +310,7 @@ impl Run {
             Err(_) => return Err(Failed::Connection(silent())),
         };
         self.vacancy.reset();
+        let ahead = epoch.is_none();
         let reign = match footing {
             Footing::Reign(reign) => reign,
             Footing::Ahead(until) => match self.hold::<R>(link, settings, until).await {
@@ -296,8 +319,13 @@ impl Run {
                 None => return close::<R>(session).await,
             },
         };
+        if ahead {
+            self.remember::<R>(link, settings, Some(reign.epoch));
+        }
         self.wires.out.under(reign);
-        self.say_on(link, Phase::Active, settings.generation).await;
+        let complaint = self.wires.complaint.clone().unwrap_or_default();
+        self.say_on(link, Phase::Active, &complaint, settings.generation)
+            .await;
         let (opened_at, settled) = (Instant::now(), self.settled());
         let served = R::serve(&mut self.wires, link, session, settings.clone(), reign).await;
         self.wires.watchdog.disarm();
@@ -313,7 +341,19 @@ impl Run {
         }
         match served {
             Served::Drained(session) => close::<R>(session).await,
-            Served::Ended(trouble) => Err(Failed::Session(trouble)),
+            Served::Ended(trouble) => {
+                self.wires.complaint = trouble.until_handled.then(|| trouble.text.clone());
+                Err(Failed::Session(trouble))
+            }
+        }
+    }
+
+    /// Takes over what was kept before this epoch.
+    fn remember<R: Role>(&mut self, link: &R::Link, settings: &Settings<R>, epoch: Option<u64>) {
+        if let Some(epoch) = epoch {
+            let kept = self.wires.desired.borrow().kept.clone();
+            let of = R::keeps_of(link, settings);
+            self.wires.memory.take_over(epoch, &kept, of);
         }
     }
 
@@ -367,14 +407,6 @@ async fn close<R: Role>(session: R::Session) -> Result<(), Failed> {
         Err(_) => Err(Failed::Connection(Trouble::new(
             "the broker did not answer to the end of the session",
         ))),
-    }
-}
-
-fn phase_of(trouble: &Trouble) -> Phase {
-    if trouble.passing {
-        Phase::Starting
-    } else {
-        Phase::Broken
     }
 }
 

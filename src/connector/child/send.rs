@@ -15,6 +15,7 @@ use tokio::time::{sleep_until, timeout};
 
 use super::{
     super::lease::Tenure,
+    kept::Memory,
     link::{Outlet, Parcel, Sender, Sent, Trouble},
     role::{DRAIN, Role, Served, Settings},
     wires::{LOOK, Order, Reign, Wires},
@@ -46,10 +47,15 @@ impl<L: Outlet> Role for Outbound<L> {
         true
     }
 
+    fn keeps_of(_: &L, _: &Settings<Self>) -> String {
+        String::new()
+    }
+
     async fn open(
         link: &L,
         settings: &Settings<Self>,
         _: Option<u64>,
+        _: &Memory,
     ) -> Result<L::Sender, Trouble> {
         link.open(&settings.own).await
     }
@@ -195,12 +201,14 @@ impl<L: Outlet> Sending<'_, L> {
             properties,
             body,
             cid,
+            types,
             ..
         } = order.send;
         let parcel = Parcel {
             message_id,
             content_type,
             headers,
+            types,
             properties,
             body,
             cid,
@@ -247,7 +255,7 @@ impl<L: Outlet> Sending<'_, L> {
         let mut tally = self.wires.out.tally.lock();
         match sent {
             Sent::Confirmed { .. } => tally.sent += 1,
-            Sent::Refused(_) => tally.refused += 1,
+            Sent::Refused(_) | Sent::Full(_) => tally.refused += 1,
             Sent::Unknown(_) => tally.unknown += 1,
             Sent::NotSent(_) => {}
         }
@@ -261,6 +269,7 @@ fn outcome(send: u64, sent: Sent) -> Frame {
             Outcome::Confirmed(Confirmed { message_id, reply })
         }
         Sent::Refused(why) => Outcome::Refused(why),
+        Sent::Full(why) => Outcome::Full(why),
         Sent::NotSent(why) => Outcome::NotSent(why),
         Sent::Unknown(why) => Outcome::Unknown(why),
     };

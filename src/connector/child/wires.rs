@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use quorate_clock::Instant;
 use quorate_proto::connector::{
@@ -15,6 +16,7 @@ use tokio::{
 
 use super::{
     super::lease::{Tenure, View},
+    kept::Memory,
     link::{Link, Trouble},
     watchdog::Watchdog,
 };
@@ -43,6 +45,8 @@ pub struct Desired {
     pub configure: Option<Arc<Configure>>,
     /// Consume under this reign; `None`: stand by.
     pub act: Option<Reign>,
+    /// What the connector has kept last, as of the order to do so.
+    pub kept: Bytes,
     /// Begin to consume, and hand nothing on: until then at the latest.
     pub prepare: Option<Instant>,
     /// The number of the last order to stand by.
@@ -71,6 +75,7 @@ impl Desired {
                     epoch: activate.epoch,
                     incarnation: activate.incarnation,
                 });
+                self.kept = activate.kept;
                 self.prepare = None;
             }
             to_process::Frame::Prepare(prepare) => {
@@ -143,11 +148,11 @@ impl Out {
         .await;
     }
 
-    /// Says the phase over this connection.
-    pub async fn report_on(&self, link: &impl Link, phase: Phase, generation: u64) {
+    /// Says the phase over this connection, and what is wrong all the same.
+    pub async fn report_on(&self, link: &impl Link, phase: Phase, error: &str, generation: u64) {
         self.send(Frame::Report(Report {
             phase: phase.into(),
-            error: String::new(),
+            error: error.to_owned(),
             generation,
             broker_connection: link.name(),
             label: link.label(),
@@ -205,6 +210,10 @@ pub struct Wires {
     pub lease: View,
     /// The thread that ends the process with its lease.
     pub watchdog: Watchdog,
+    /// What is kept across sessions.
+    pub memory: Memory,
+    /// What ended the session before and may end this one as well.
+    pub complaint: Option<String>,
     /// The last order to stand by that was answered.
     parked: u64,
 }
@@ -234,6 +243,8 @@ impl Wires {
             out,
             lease,
             watchdog,
+            memory: Memory::default(),
+            complaint: None,
             parked: 0,
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! The message that the service was called with counts as handled only once the broker has
 //! confirmed what was sent. Otherwise it is a failure of the message, so that its service
-//! runs again: what was sent with an unknown outcome can be there twice.
+//! runs again: what was sent with an unknown outcome can be there twice. What was refused for
+//! good would be so again: the message has had its tries then.
 
 use quorate_clock::Instant;
 use quorate_proto::connector::{Send, outcome::Result as Outcome};
@@ -55,14 +56,14 @@ impl Onward {
             name,
             message,
         } = self;
-        let failed = |what: &str, why: String| {
-            Outcome::Failed(format!(
-                "what {service} answered was {what} by {kind}/{name}: {why}"
-            ))
+        let told = |what: &str, why: String| {
+            format!("what {service} answered was {what} by {kind}/{name}: {why}")
         };
+        let failed = |what: &str, why: String| Outcome::Failed(told(what, why));
         match outlets.send(&kind, &name, message, deadline).await {
             Ok(Sent::Confirmed { .. }) => Outcome::Handled(handled(reply)),
-            Ok(Sent::Refused(why)) => failed("refused", why),
+            Ok(Sent::Refused(why)) => Outcome::Refused(told("refused", why)),
+            Ok(Sent::Full(why)) => failed("refused", why),
             Ok(Sent::NotSent(why)) => failed("not sent", why),
             Ok(Sent::Unknown(why)) => failed("sent with an unknown outcome", why),
             Err(why) => failed("not sent", why.to_string()),

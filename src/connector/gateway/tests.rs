@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderValue;
 use parking_lot::Mutex;
 
 use super::{
@@ -40,6 +41,7 @@ fn delivery() -> Delivery {
             header("Tenant", "a"),
             header("not a name", "x"),
             header("bad", "line\nbreak"),
+            header("Müller", "Grün"),
         ],
         body: Bytes::from_static(b"{}"),
         attempt: 2,
@@ -48,7 +50,9 @@ fn delivery() -> Delivery {
         properties: vec![
             header("correlation-id", "c-1"),
             header("content-encoding", "gzip"),
+            header("type", "a\tb\n"),
         ],
+        ..Delivery::default()
     }
 }
 
@@ -71,7 +75,13 @@ fn a_service_is_asked_as_the_contract_says() {
     assert_eq!(get("x-zato-cid"), Some("K1"));
     assert_eq!(get("quorate-header-tenant"), Some("a"));
     assert_eq!(get("quorate-property-correlation-id"), Some("c-1"));
-    assert_eq!(get("quorate-header-bad"), None);
+    assert_eq!(get("quorate-header-bad"), Some("line%0Abreak"));
+    assert_eq!(get("quorate-header-not%20a%20name"), Some("x"));
+    let green = request.headers["quorate-header-m%c3%bcller"].as_bytes();
+    assert_eq!(green, "Grün".as_bytes());
+    assert_eq!(get("quorate-headers-typed"), Some("bad=percent"));
+    assert_eq!(get("quorate-property-type"), Some("a%09b%0A"));
+    assert_eq!(get("quorate-properties-encoded"), Some("type"));
     let Origin::Message(message) = request.origin else {
         panic!("not a message")
     };

@@ -76,6 +76,10 @@ impl Proposer for Log {
         Ok(())
     }
 
+    async fn advance(&self, _: &Key, _: u64, _: Bytes, _: Instant) -> Result<(), ProposeError> {
+        Ok(())
+    }
+
     async fn explain(&self, _: state::Takeover, _: Instant) -> Result<(), ProposeError> {
         panic!("only the chronicle explains")
     }

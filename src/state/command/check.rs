@@ -1,7 +1,9 @@
 //! What the member that proposes a command asks of it.
 
 use super::{BATCH_BYTES_MAX, BATCH_MAX, BatchedPut, Command, FieldError, error, in_batch};
-use crate::state::{announced, brokers, check_resource, kv, operations, sends, takeovers};
+use crate::state::{
+    announced, brokers, check_resource, kv, operations, progress, sends, takeovers,
+};
 
 impl Command {
     /// What the member that proposes it refuses by its own rules, whatever is there. Members
@@ -27,6 +29,7 @@ impl Command {
                 connections,
             } => brokers::check(*member, connections),
             Command::Operate { kind, .. } => operations::check(*kind),
+            Command::Advance { kind, kept, .. } => progress::check(*kind, kept),
             Command::Intend(intent) => sends::check::key(&intent.key),
             Command::Conclude(conclusion) => sends::check::outcome(&conclusion.outcome),
             // Who proposes another promise knows the range of the timers; the state does not.

@@ -110,6 +110,17 @@ impl Command {
                 name: name.clone(),
                 order: wire::operate::Order::from(*order).into(),
             }),
+            Command::Advance {
+                kind,
+                name,
+                epoch,
+                kept,
+            } => Write::Advance(wire::Advance {
+                kind: kind.as_str().into(),
+                name: name.clone(),
+                epoch: *epoch,
+                kept: kept.clone(),
+            }),
             Command::Intend(intent) => Write::Intend((&**intent).into()),
             Command::Conclude(conclusion) => Write::Conclude((&**conclusion).into()),
         };
@@ -201,6 +212,12 @@ impl Command {
                 kind: kind(&it.kind)?,
                 name: it.name,
                 order: order(it.order)?,
+            },
+            Write::Advance(it) => Command::Advance {
+                kind: kind(&it.kind)?,
+                name: it.name,
+                epoch: it.epoch,
+                kept: it.kept,
             },
             Write::Intend(it) => Command::Intend(Box::new(it.try_into()?)),
             Write::Conclude(it) => Command::Conclude(Box::new(it.try_into()?)),

@@ -122,6 +122,18 @@ pub fn command() -> impl Strategy<Value = Command> {
     let order = prop::sample::select(&[Order::Pause, Order::Resume, Order::Restart][..]);
     let operate = (prop::sample::select(&Kind::ALL[..]), name(), order)
         .prop_map(|(kind, name, order)| Command::Operate { kind, name, order });
+    let advance = (
+        prop::sample::select(&Kind::ALL[..]),
+        name(),
+        1..60u64,
+        0..3u8,
+    )
+        .prop_map(|(kind, name, epoch, kept)| Command::Advance {
+            kind,
+            name,
+            epoch,
+            kept: vec![kept; usize::from(kept)].into(),
+        });
     let intend =
         (send_key(), 1..60u64, 0..4u64, 0..900_000u64).prop_map(|(key, epoch, ticket, now_ms)| {
             let fingerprint = [ticket as u8; 32];
@@ -158,6 +170,7 @@ pub fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         8 => put,
         3 => operate,
+        2 => advance,
         3 => intend,
         2 => conclude,
         3 => delete,

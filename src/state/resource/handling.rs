@@ -53,6 +53,17 @@ impl Default for OnFailure {
 }
 
 impl OnFailure {
+    /// How long a message waits in all before its last try, in milliseconds.
+    pub(super) fn waits_ms(&self) -> u64 {
+        let wait = |n: u32| {
+            let doubled = 1_u64
+                .checked_shl(n)
+                .and_then(|it| self.backoff_ms.checked_mul(it));
+            doubled.unwrap_or(u64::MAX).min(self.backoff_max_ms)
+        };
+        (0..self.retries).map(wait).fold(0, u64::saturating_add)
+    }
+
     pub(super) fn read(outer: &mut Fields<'_>, queue: &str) -> Self {
         let default = OnFailure::default();
         let Some(mut fields) = outer.nested("on_failure") else {

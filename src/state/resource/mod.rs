@@ -131,10 +131,11 @@ impl Resource {
     }
 
     /// What the one who declares it should know.
-    pub fn warning(&self) -> Option<&'static str> {
+    pub fn warning(&self) -> Option<String> {
         match self {
-            Resource::ZmqChannel(it) => it.warning(),
-            Resource::ZmqOutgoing(it) => it.warning(),
+            Resource::AmqpChannel(it) => it.warning(),
+            Resource::ZmqChannel(it) => it.warning().map(str::to_owned),
+            Resource::ZmqOutgoing(it) => it.warning().map(str::to_owned),
             _ => None,
         }
     }

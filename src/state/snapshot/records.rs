@@ -8,7 +8,7 @@ use crate::state::Takeover;
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Record {
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     pub body: Option<Body>,
 }
 
@@ -41,6 +41,8 @@ pub enum Body {
     Change(ChangeRecord),
     #[prost(message, tag = "13")]
     Failover(FailoverRecord),
+    #[prost(message, tag = "14")]
+    Progress(ProgressRecord),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -76,6 +78,16 @@ pub struct ReignRecord {
     pub former: Option<u64>,
     #[prost(bool, tag = "6")]
     pub clear: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ProgressRecord {
+    #[prost(string, tag = "1")]
+    pub kind: String,
+    #[prost(string, tag = "2")]
+    pub name: String,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub kept: Bytes,
 }
 
 #[derive(Clone, PartialEq, Message)]

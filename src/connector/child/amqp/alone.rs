@@ -1,11 +1,17 @@
-//! Whether an exclusive consumer keeps others off.
+//! Whether an exclusive consumer keeps others off, and which queues know no such consumer.
 //!
-//! Queues of the classic type do that; quorum queues and streams of RabbitMQ take the wish for
+//! Queues of the classic type do that; quorum queues of RabbitMQ take the wish for
 //! exclusiveness and do nothing about it. So a second exclusive consumer of our own is tried,
 //! and must be refused. Nothing of what the broker hands out to it meanwhile is read.
 //!
 //! It is asked once over each connection: where the answer is no, each time counts as a
 //! delivery of the messages that come and go.
+//!
+//! A queue with a single active consumer refuses every exclusive one, with the words for a
+//! queue that somebody else consumes alone. The broker is asked who that is: while nobody
+//! consumes and it still refuses, for [`REFUSES`], it is such a queue. To consume it without
+//! exclusiveness behind `fence: exclusive` would be no fence, as nothing tells such a queue
+//! from any other whose consumers come and go.
 
 use std::{
     future::Future,
@@ -19,25 +25,50 @@ use lapin::{
     protocol::{AMQPErrorKind, AMQPSoftError},
     types::FieldTable,
 };
+use parking_lot::Mutex;
+use quorate_clock::Instant;
 use tokio::time::sleep;
 
-use super::{super::link::Trouble, session::unreadable, short};
+use super::{super::link::Trouble, short, stream};
 
 /// How long after a takeover it is asked: then the broker has other things to do no more.
 const AFTER: Duration = Duration::from_millis(500);
+/// For so long a queue that nobody consumes may refuse an exclusive consumer.
+const REFUSES: Duration = Duration::from_secs(3);
+/// So long nothing is asked of a queue that is known to refuse: each time is an error in the
+/// broker's log.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 /// What is known of a connection's queue.
 #[derive(Default)]
 pub struct Alone {
     yes: OnceLock<String>,
-    no: OnceLock<String>,
+    no: OnceLock<(String, Trouble)>,
+    refused: Mutex<Refused>,
+}
+
+/// How a queue that nobody consumes refuses exclusive consumers.
+#[derive(Default)]
+struct Refused {
+    queue: String,
+    since: Option<Instant>,
+    /// When it was known, or asked again.
+    known: Option<Instant>,
 }
 
 impl Alone {
     /// An error where the answer is known to be no.
     pub fn not_refuted(&self, queue: &str) -> Result<(), Trouble> {
-        match self.no.get() {
-            Some(no) if no == queue => Err(unfenced(queue)),
+        if let Some((no, trouble)) = self.no.get()
+            && no == queue
+        {
+            return Err(trouble.clone());
+        }
+        let refused = self.refused.lock();
+        match refused.known {
+            Some(known) if refused.queue == queue && known.elapsed() < ASK_AGAIN => {
+                Err(single_active(queue))
+            }
             _ => Ok(()),
         }
     }
@@ -53,11 +84,45 @@ impl Alone {
             if self.yes.get() == Some(&queue) {
                 return Ok(());
             }
-            let alone = is_alone(&connection, &queue).await?;
-            let known = if alone { &self.yes } else { &self.no };
-            let _ = known.set(queue.clone());
-            self.not_refuted(&queue)
+            match is_alone(&connection, &queue).await? {
+                Ok(()) => {
+                    let _ = self.yes.set(queue);
+                    Ok(())
+                }
+                Err(trouble) => {
+                    let _ = self.no.set((queue, trouble.clone()));
+                    Err(trouble)
+                }
+            }
         }
+    }
+
+    /// An exclusive consumer was refused as if the queue had another one, while the broker
+    /// counts so many. An error: the queue has none, and lets none in.
+    pub fn refused(&self, queue: &str, consumers: Option<u32>) -> Result<(), Trouble> {
+        let mut refused = self.refused.lock();
+        let consumed = consumers != Some(0);
+        if consumed || refused.queue != queue {
+            *refused = Refused {
+                queue: queue.to_owned(),
+                ..Refused::default()
+            };
+        }
+        if consumed {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let since = *refused.since.get_or_insert(now);
+        if now.duration_since(since) < REFUSES {
+            return Ok(());
+        }
+        refused.known = Some(now);
+        Err(single_active(queue))
+    }
+
+    /// It was let in.
+    pub fn let_in(&self) {
+        *self.refused.lock() = Refused::default();
     }
 }
 
@@ -70,13 +135,12 @@ pub async fn later(asking: impl Future<Output = Result<(), Trouble>>) -> Trouble
     }
 }
 
-async fn is_alone(connection: &Connection, queue: &str) -> Result<bool, Trouble> {
+/// Whether a second consumer is kept off; the inner trouble says why it isn't.
+async fn is_alone(connection: &Connection, queue: &str) -> Result<Result<(), Trouble>, Trouble> {
     let can_not_tell = |error: Error| {
-        unreadable(queue, &error).unwrap_or_else(|| {
-            Trouble::new(format!(
-                "can't find out whether {queue:?} is consumed by one alone: {error}"
-            ))
-        })
+        Trouble::new(format!(
+            "can't find out whether {queue:?} is consumed by one alone: {error}"
+        ))
     };
     let second = connection.create_channel().await;
     let second = second.map_err(can_not_tell)?;
@@ -86,26 +150,40 @@ async fn is_alone(connection: &Connection, queue: &str) -> Result<bool, Trouble>
     };
     let name = short(queue, "the queue's name")?;
     let tag = "quorate-is-it-alone".into();
+    // Without a prefetch count: a stream refuses that, whoever consumes it.
     let consuming = second.basic_consume(name, tag, options, FieldTable::default());
     match consuming.await {
-        Err(error) if in_exclusive_use(&error) => Ok(true),
+        Err(error) if in_exclusive_use(&error) => Ok(Ok(())),
+        Err(error) if is_precondition(&error) => Ok(Err(stream::unfenced(queue))),
         Err(error) => Err(can_not_tell(error)),
         Ok(_) => {
             let _ = second.close(200, "OK".into()).await;
-            Ok(false)
+            Ok(Err(unfenced(queue)))
         }
     }
 }
 
-/// Whether the broker refuses because somebody else consumes it alone.
+/// Whether the broker refuses because somebody else consumes it alone, or as if.
 pub fn in_exclusive_use(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(refused)
         if *refused.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
             && refused.get_message().as_str().contains("exclusive use"))
 }
 
+/// Whether it is something about the queue that the broker refuses for.
+pub fn is_precondition(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(refused)
+        if *refused.kind() == AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED))
+}
+
 fn unfenced(queue: &str) -> Trouble {
     Trouble::new(format!(
         "the queue {queue:?} does not keep a second consumer off, as quorum queues don't: set `fence: lease` in the amqp_connection, or declare it as a classic queue"
+    ))
+}
+
+fn single_active(queue: &str) -> Trouble {
+    Trouble::new(format!(
+        "the broker refuses an exclusive consumer of {queue:?} though nobody consumes it, as it does of a queue with a single active consumer: set `fence: lease` in the amqp_connection, or declare it without `x-single-active-consumer`"
     ))
 }

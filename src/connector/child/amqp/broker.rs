@@ -9,20 +9,23 @@ use std::{
 use lapin::{
     AsyncTcpStream, Connection, ConnectionProperties, Error, ErrorKind,
     protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
-    tcp::{AMQPUriTcpExt, TLSConfig},
     uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo},
 };
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::{super::link::Trouble, tls};
+use super::{
+    super::{dial::dial, link::Trouble},
+    line::{self, Line, Tcp},
+    tls,
+};
 
-/// The longest wait for the connection, and for the handshake of TLS.
-const CONNECT: Duration = Duration::from_secs(4);
+/// The longest wait for the handshake of TLS.
+const SECURE: Duration = Duration::from_secs(4);
 
 /// RabbitMQ's own. Asked for, because lapin makes room for 32 frames of the size that the
 /// broker asks for, and a broker may set no bound.
-const FRAME_MAX: u32 = 131_072;
+pub(super) const FRAME_MAX: u32 = 131_072;
 
 /// `amqp_connection`, as far as it matters here.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -52,31 +55,23 @@ impl Broker {
         let name = Arc::new(OnceLock::new());
         let named = name.clone();
         let properties = ConnectionProperties::default().with_connection_name(label.into());
-        let runtime =
-            lapin::runtime::default_runtime().map_err(|error| Trouble::new(error.to_string()))?;
         let connecting = Connection::connector(
             self.uri(),
-            runtime,
-            async move |uri, runtime| {
-                let late = |what| io::Error::new(io::ErrorKind::TimedOut, what);
-                let connecting =
-                    AMQPUriTcpExt::connect_with_config_async(&uri, TLSConfig::default(), &runtime);
-                let stream = timeout(CONNECT, connecting)
-                    .await
-                    .map_err(|_| late("no answer to the connection"))??;
-                if let AsyncTcpStream::Plain(stream) = &stream {
-                    let stream = stream.get_ref();
-                    // As RabbitMQ calls it, unless addresses are translated on the way.
-                    let name = format!("{} -> {}", stream.local_addr()?, stream.peer_addr()?);
-                    let _ = named.set(name);
-                }
+            line::runtime(),
+            async move |uri, _| {
+                let AMQPAuthority { host, port, .. } = &uri.authority;
+                let stream = dial(host, *port).await?;
+                // As RabbitMQ calls it, unless addresses are translated on the way.
+                let name = format!("{} -> {}", stream.local_addr()?, stream.peer_addr()?);
+                let _ = named.set(name);
                 let Some(connector) = &connector else {
-                    return Ok(stream);
+                    return Ok(AsyncTcpStream::Plain(Line::new(Tcp(stream))));
                 };
-                let securing = stream.into_rustls(connector, &uri.authority.host);
-                Ok(timeout(CONNECT, securing)
-                    .await
-                    .map_err(|_| late("no answer to the TLS handshake"))??)
+                let late =
+                    || io::Error::new(io::ErrorKind::TimedOut, "no answer to the TLS handshake");
+                let securing = connector.connect_async(host, Tcp(stream));
+                let secured = timeout(SECURE, securing).await.map_err(|_| late())??;
+                Ok(AsyncTcpStream::Plain(Line::new(secured)))
             },
             properties,
         );

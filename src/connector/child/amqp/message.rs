@@ -8,11 +8,11 @@ use lapin::{
     message::Delivery,
     types::{AMQPValue, FieldTable, ShortString},
 };
-use quorate_proto::connector::Header;
+use quorate_proto::connector::{Header, HeaderType};
 
 use super::{
     super::link::{Epitaph, Message},
-    size,
+    field, size, stream,
 };
 
 /// Longest reason in a header, in bytes.
@@ -32,6 +32,7 @@ pub fn read(delivery: &Delivery, body: Bytes) -> Message {
         ("type", text(properties.kind())),
         ("app-id", text(properties.app_id())),
         ("user-id", text(properties.user_id())),
+        ("cluster-id", text(properties.cluster_id())),
         ("content-encoding", text(properties.content_encoding())),
         ("expiration-ms", text(properties.expiration())),
         (
@@ -53,22 +54,42 @@ pub fn read(delivery: &Delivery, body: Bytes) -> Message {
             })
         })
         .collect();
-    let headers = properties.headers().iter().flatten();
+    let (mut headers, mut types, mut left_out) = (Vec::new(), Vec::new(), 0);
+    for (name, value) in properties.headers().iter().flatten() {
+        let name = name.to_string();
+        let Some((value, kind)) = field::to_text(value) else {
+            left_out += 1;
+            continue;
+        };
+        if !kind.is_empty() {
+            types.push(HeaderType {
+                name: name.clone(),
+                kind: kind.to_owned(),
+            });
+        }
+        headers.push(Header { name, value });
+    }
     Message {
         id: text(properties.message_id()).unwrap_or_default(),
         content_type: text(properties.content_type()).unwrap_or_default(),
-        headers: headers
-            .filter_map(|(name, value)| {
-                Some(Header {
-                    name: name.to_string(),
-                    value: told(value)?,
-                })
-            })
-            .collect(),
+        headers,
+        types,
+        left_out,
         properties: properties_told,
         body,
         redelivered: delivery.redelivered,
         delivered: delivered(properties),
+        ..Message::default()
+    }
+}
+
+/// Where in its stream it is, if it came from one.
+pub fn offset(properties: &BasicProperties) -> Option<u64> {
+    let headers = properties.headers().as_ref()?;
+    match headers.inner().get(stream::OFFSET)? {
+        AMQPValue::LongLongInt(n) => u64::try_from(*n).ok(),
+        AMQPValue::LongInt(n) => u64::try_from(*n).ok(),
+        _ => None,
     }
 }
 
@@ -79,32 +100,6 @@ fn delivered(properties: &BasicProperties) -> u32 {
         Some(AMQPValue::LongInt(n)) => u32::try_from(*n).unwrap_or_default(),
         _ => 0,
     }
-}
-
-/// A header's value as bytes; tables and arrays, which only brokers write, have none.
-fn told(value: &AMQPValue) -> Option<Bytes> {
-    Some(match value {
-        AMQPValue::LongString(text) => text.as_bytes().to_vec().into(),
-        AMQPValue::ShortString(text) => text.to_string().into(),
-        AMQPValue::ByteArray(bytes) => bytes.as_slice().to_vec().into(),
-        AMQPValue::Boolean(it) => it.to_string().into(),
-        AMQPValue::ShortShortInt(n) => n.to_string().into(),
-        AMQPValue::ShortShortUInt(n) => n.to_string().into(),
-        AMQPValue::ShortInt(n) => n.to_string().into(),
-        AMQPValue::ShortUInt(n) => n.to_string().into(),
-        AMQPValue::LongInt(n) => n.to_string().into(),
-        AMQPValue::LongUInt(n) => n.to_string().into(),
-        AMQPValue::LongLongInt(n) => n.to_string().into(),
-        AMQPValue::Timestamp(n) => n.to_string().into(),
-        AMQPValue::Float(n) => n.to_string().into(),
-        AMQPValue::Double(n) => n.to_string().into(),
-        AMQPValue::DecimalValue(_)
-        | AMQPValue::FieldArray(_)
-        | AMQPValue::FieldTable(_)
-        | AMQPValue::Void => {
-            return None;
-        }
-    })
 }
 
 /// The properties of the copy that goes into the dead-letter queue: as they were, but
@@ -118,7 +113,8 @@ pub fn buried(of: &BasicProperties, epitaph: &Epitaph, most: usize) -> BasicProp
         .as_ref()
         .map(|table| table.inner().clone())
         .unwrap_or_default();
-    headers.retain(|name, _| !matches!(name.as_str(), "CC" | "BCC" | DELIVERY_COUNT));
+    let elsewhere = ["CC", "BCC", DELIVERY_COUNT, stream::OFFSET];
+    headers.retain(|name, _| !elsewhere.contains(&name.as_str()));
     let mut notes = BTreeMap::new();
     let mut note = |name: &str, value: AMQPValue| notes.insert(ShortString::from(name), value);
     note(
@@ -286,7 +282,10 @@ mod tests {
                 .map(|header| format!("{}={}", header.name, String::from_utf8_lossy(&header.value)))
                 .collect()
         };
-        assert_eq!(pairs(&message.headers), ["n=-5", "x-delivery-count=3"]);
+        let told = ["n=-5", "table={}", "x-delivery-count=3"];
+        assert_eq!(pairs(&message.headers), told);
+        let types = message.types.iter().map(|it| it.kind.as_str());
+        assert_eq!(types.collect::<Vec<_>>(), ["int", "table", "long"]);
         assert_eq!(message.delivered, 3);
         assert_eq!(
             pairs(&message.properties),

@@ -6,19 +6,22 @@
 
 mod alone;
 mod broker;
+mod extent;
+mod field;
+mod line;
 mod message;
 mod outgoing;
 mod parcel;
 mod publisher;
+mod returns;
 mod session;
+mod sieve;
 mod size;
+mod stream;
 mod tls;
+mod unreadable;
 
-use std::{
-    pin::pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, future::Fuse};
 use lapin::{
@@ -27,6 +30,7 @@ use lapin::{
     protocol::{AMQPErrorKind, AMQPSoftError},
     types::{FieldTable, ShortString},
 };
+use parking_lot::Mutex as SyncMutex;
 use quorate_clock::chance;
 use rand::Rng;
 use serde::Deserialize;
@@ -40,7 +44,8 @@ use self::{
     broker::Broker,
     outgoing::{Sending, Target},
     publisher::Publisher,
-    session::{Consuming, Hand, ONE_AT_A_TIME, unreadable},
+    session::{Consuming, Hand},
+    stream::{Asking, Position},
 };
 use super::link::{Inlet, Link, Outlet, Trouble};
 
@@ -66,6 +71,8 @@ pub struct Amqp {
     spare: Mutex<Option<Channel>>,
     /// Whether its queues are consumed by one alone.
     alone: Arc<Alone>,
+    /// The last queue of which it was found out whether it is a stream, and that.
+    stream: SyncMutex<Option<(String, bool)>>,
 }
 
 impl Link for Amqp {
@@ -86,6 +93,7 @@ impl Link for Amqp {
             label,
             spare: Mutex::default(),
             alone: Arc::default(),
+            stream: SyncMutex::default(),
         };
         link.stock().await;
         Ok(link)
@@ -132,13 +140,29 @@ impl Inlet for Amqp {
         queue: &Queue,
         prefetch: u16,
         epoch: Option<u64>,
+        offset: Option<u64>,
     ) -> Result<Consuming, Trouble> {
-        let opened = self.consume(queue, prefetch, epoch).await;
-        if opened.is_err() {
-            // The next try has a channel already.
-            self.stock().await;
+        let refused = match self.consume(queue, prefetch, epoch, offset).await {
+            Ok(consuming) => {
+                self.alone.let_in();
+                return Ok(consuming);
+            }
+            Err(trouble) => trouble,
+        };
+        // The next try has a channel already.
+        self.stock().await;
+        if refused.passing {
+            let consumers = self.look(queue).await.map(|it| it.consumer_count());
+            self.alone.refused(&queue.queue, consumers)?;
         }
-        opened
+        Err(refused)
+    }
+
+    fn name_of(&self, queue: &Queue) -> String {
+        let Broker {
+            host, port, vhost, ..
+        } = &self.broker;
+        format!("{host}:{port}/{vhost}/{}", queue.queue)
     }
 
     async fn taken(&self, queue: &Queue) -> Option<bool> {
@@ -148,6 +172,10 @@ impl Inlet for Amqp {
     async fn waiting(&self, queue: &Queue) -> Option<u64> {
         // The session has the one that was there.
         self.stock().await;
+        if self.is_known_stream(queue) {
+            // It counts what it has, settled or not.
+            return None;
+        }
         Some(self.look(queue).await?.message_count().into())
     }
 }
@@ -197,8 +225,15 @@ impl Amqp {
         queue: &Queue,
         prefetch: u16,
         epoch: Option<u64>,
+        offset: Option<u64>,
     ) -> Result<Consuming, Trouble> {
         self.alone.not_refuted(&queue.queue)?;
+        // Behind an exclusive fence it is found out when that is asked.
+        let stream = !self.broker.exclusive() && self.is_stream(queue).await?;
+        let mut arguments = FieldTable::default();
+        if stream {
+            stream::begin_at(&mut arguments, offset);
+        }
         let explain = |error: Error| self.explain_open(&error, queue);
         let spare = self.spare.lock().await.take();
         let channel = match spare.filter(|channel| channel.status().connected()) {
@@ -215,16 +250,12 @@ impl Amqp {
             exclusive: self.broker.exclusive(),
             ..Default::default()
         };
-        let prefetch = match ONE_AT_A_TIME.load(Relaxed) {
-            true => 1,
-            false => prefetch,
-        };
         let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
         let consuming = channel.basic_consume(
             short(&queue.queue, "the queue's name")?,
             tag.clone(),
             options,
-            FieldTable::default(),
+            arguments,
         );
         // One after the other, without waiting in between: the broker keeps the order.
         let ((), consumer) = tokio::try_join!(biased; qos, consuming).map_err(explain)?;
@@ -253,17 +284,37 @@ impl Amqp {
             queue: queue.queue.clone(),
             settler,
             doubt,
+            position: stream.then(|| Position::new(offset)),
         })
     }
 }
 
 impl Amqp {
+    /// Whether the queue is a stream. Asked for each session: it may be declared anew as one
+    /// while the connection lasts, and be consumed from its end then.
+    async fn is_stream(&self, queue: &Queue) -> Result<bool, Trouble> {
+        match stream::is_stream(&self.connection, &queue.queue).await {
+            Ok(stream) => {
+                *self.stream.lock() = Some((queue.queue.clone(), stream));
+                Ok(stream)
+            }
+            Err(Asking::Refused(error)) => Err(self.explain_open(&error, queue)),
+            Err(Asking::Wrong(trouble)) => Err(trouble),
+        }
+    }
+
+    fn is_known_stream(&self, queue: &Queue) -> bool {
+        let known = self.stream.lock();
+        known
+            .as_ref()
+            .is_some_and(|(name, stream)| *stream && *name == queue.queue)
+    }
+
     /// Why consuming was refused, and what would be right.
     fn explain_open(&self, error: &Error, queue: &Queue) -> Trouble {
         let (queue, vhost) = (&queue.queue, &self.broker.vhost);
         let ErrorKind::ProtocolError(refused) = error.kind() else {
-            return unreadable(queue, error)
-                .unwrap_or_else(|| Trouble::new(format!("can't consume {queue:?}: {error}")));
+            return Trouble::new(format!("can't consume {queue:?}: {error}"));
         };
         let said = refused.get_message().as_str();
         match refused.kind() {

@@ -27,6 +27,7 @@ pub struct Target {
     pub(super) expiration_ms: Option<u64>,
     #[serde(default)]
     pub(super) app_id: Option<String>,
+    pub(super) mandatory: bool,
 }
 
 /// How long before the caller gives up this does, so that its word is heard.
@@ -63,13 +64,19 @@ impl Sender for Sending {
             Fate::Unroutable => Sent::Refused(format!(
                 "no queue takes messages sent to the {to}: bind one at the broker, or correct exchange and routing key"
             )),
+            Fate::CameBack(kind) => Sent::Unknown(format!(
+                "no queue takes messages sent to the {to}, which {kind} and may have handed it over by itself: if it does so, set `mandatory: false` in the amqp_outgoing"
+            )),
+            Fate::NotAwaited => Sent::Refused(
+                "who waited for this direct reply waits no more: its channel is closed".to_owned(),
+            ),
             Fate::Nacked => {
                 let why = format!(
                     "a queue behind the {to} did not take the message: it is full and rejects (`x-overflow: reject-publish`), or has failed"
                 );
                 // Behind the default exchange there is one queue, elsewhere there may be more.
                 match alone {
-                    true => Sent::Refused(why),
+                    true => Sent::Full(why),
                     false => Sent::Unknown(format!("{why}; other queues behind it may have it")),
                 }
             }

@@ -5,15 +5,17 @@ use std::{collections::BTreeMap, time::UNIX_EPOCH};
 
 use lapin::{
     BasicProperties,
-    types::{AMQPValue, FieldTable, ShortString},
+    types::{FieldTable, ShortString},
 };
 use quorate_clock::wall;
-use quorate_proto::connector::Header;
+use quorate_proto::connector::{Header, HeaderType};
 
-use super::{super::link::Parcel, outgoing::Target, publisher::Letter};
+use super::{super::link::Parcel, field, outgoing::Target, publisher::Letter, stream};
 
 /// The CID of the call that the message was sent in.
 const CID: &str = "x-quorate-cid";
+/// For how many milliseconds a delayed exchange keeps a message: it takes no text for that.
+const DELAY: &str = "x-delay";
 
 /// The message that `parcel` is, with this id; or which of its properties is wrong and what
 /// would be right. `user` is the connection's: the broker takes no other `user-id`.
@@ -63,7 +65,7 @@ pub fn letter(of: &Target, parcel: &Parcel, id: &str, user: &str) -> Result<Lett
         .with_delivery_mode(delivery_mode.map_or(of.delivery_mode, narrow))
         .with_priority(priority.map_or(of.priority, narrow))
         .with_timestamp(given.number("timestamp", 0..=u64::MAX)?.unwrap_or(now))
-        .with_headers(headers(&parcel.headers, &parcel.cid)?);
+        .with_headers(headers(&parcel.headers, &parcel.types, &parcel.cid)?);
     let mut set = |value: Option<ShortString>,
                    with: fn(BasicProperties, ShortString) -> BasicProperties| {
         if let Some(value) = value {
@@ -93,12 +95,14 @@ pub fn letter(of: &Target, parcel: &Parcel, id: &str, user: &str) -> Result<Lett
         BasicProperties::with_expiration,
     );
     set(user_id, BasicProperties::with_user_id);
+    set(given.text("cluster-id")?, BasicProperties::with_cluster_id);
     given.none_is_left()?;
     Ok(Letter {
         exchange,
         routing_key,
         properties: to,
         body: parcel.body.clone(),
+        mandatory: of.mandatory,
     })
 }
 
@@ -113,8 +117,14 @@ fn short(name: &str, text: &str) -> Result<ShortString, String> {
 }
 
 /// Each header once: several values of one name are joined, as HTTP has it.
-fn headers(given: &[Header], cid: &str) -> Result<FieldTable, String> {
+fn headers(given: &[Header], types: &[HeaderType], cid: &str) -> Result<FieldTable, String> {
+    let types: BTreeMap<&str, &str> = types
+        .iter()
+        .map(|it| (it.name.as_str(), it.kind.as_str()))
+        .collect();
     let mut joined: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
+    // What a stream has said of a message is not true of it in another one.
+    let given = given.iter().filter(|it| it.name != stream::OFFSET);
     for Header { name, value } in given {
         joined
             .entry(name)
@@ -124,13 +134,19 @@ fn headers(given: &[Header], cid: &str) -> Result<FieldTable, String> {
     joined.insert(CID, cid.into());
     let mut table = BTreeMap::new();
     for (name, value) in joined {
+        let kind = types.get(name).copied().unwrap_or_default();
+        let value = match field::from_text("long", &value) {
+            Ok(delay) if name == DELAY && kind.is_empty() => delay,
+            _ => field::from_text(kind, &value)
+                .map_err(|wrong| format!("the header `{name}` {wrong}"))?,
+        };
         let name = ShortString::try_new(name).map_err(|_| {
             format!(
                 "a header's name is {} bytes long; AMQP allows 255",
                 name.len()
             )
         })?;
-        table.insert(name, AMQPValue::LongString(value.into()));
+        table.insert(name, value);
     }
     Ok(FieldTable::from(table))
 }
@@ -186,7 +202,7 @@ impl<'a> Given<'a> {
         match self.0.keys().next() {
             None => Ok(()),
             Some(name) => Err(format!(
-                "AMQP has no property `{name}`; it has exchange, routing-key, queue, priority, delivery-mode, expiration-ms, correlation-id, reply-to, type, app-id, content-encoding, timestamp and user-id"
+                "AMQP has no property `{name}`; it has exchange, routing-key, queue, priority, delivery-mode, expiration-ms, correlation-id, reply-to, type, app-id, content-encoding, timestamp, user-id and cluster-id"
             )),
         }
     }

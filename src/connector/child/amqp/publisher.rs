@@ -17,7 +17,7 @@
 //! one whose answer is late is kept busy by it, even if nobody waits for it any more.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering::SeqCst},
@@ -34,12 +34,16 @@ use lapin::{
 };
 use parking_lot::Mutex;
 use quorate_clock::Instant;
+use quorate_planted::{Mutant, planted};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout_at,
 };
 
-use super::size;
+use super::{
+    returns::{self, Return},
+    size,
+};
 
 /// Most messages under way at a time.
 const CHANNELS: usize = 64;
@@ -47,6 +51,8 @@ const CHANNELS: usize = 64;
 const OTHERS: usize = 4;
 /// A channel that was not used for so long is closed.
 const IDLE: Duration = Duration::from_secs(60);
+/// Of so many exchanges the type is remembered.
+const TYPES: usize = 256;
 
 /// A message and where it goes.
 pub struct Letter {
@@ -54,6 +60,8 @@ pub struct Letter {
     pub routing_key: ShortString,
     pub properties: BasicProperties,
     pub body: Bytes,
+    /// Whether a queue must take it. Otherwise it is the exchange's, whatever that does.
+    pub mandatory: bool,
 }
 
 /// What became of a message.
@@ -63,6 +71,10 @@ pub enum Fate {
     Confirmed,
     /// It came back: no queue takes it.
     Unroutable,
+    /// It came back, and the exchange, which is as said, may have handed it over by itself.
+    CameBack(String),
+    /// It is the reply to somebody who waits for it no more.
+    NotAwaited,
     /// A queue said no: it is full and its overflow policy is to reject, or it failed.
     Nacked,
     /// The broker closed the channel because of it.
@@ -82,6 +94,8 @@ pub struct Publisher {
     places: Arc<Semaphore>,
     /// In confirm mode and with nothing under way; the one used last is the last.
     idle: Arc<Mutex<VecDeque<(Instant, Channel)>>>,
+    /// The types of exchanges that have returned something, as far as the broker tells them.
+    types: Arc<Mutex<BTreeMap<ShortString, Option<String>>>>,
 }
 
 /// How far a message is; see above.
@@ -110,6 +124,7 @@ impl Publisher {
             connection,
             places: Arc::new(Semaphore::new(places)),
             idle: Arc::default(),
+            types: Arc::default(),
         }
     }
 
@@ -200,11 +215,58 @@ impl Publisher {
             Err(error) => return Fate::NotSent(format!("can't open a channel: {error}")),
         };
         let fate = match stage.leave_waiting_for(BEGUN) {
-            true => publish_over(&channel, letter).await,
+            true => self.deliver(&channel, letter).await,
             false => Fate::NotSent("given up".to_owned()),
         };
         self.keep(channel);
         fate
+    }
+
+    async fn deliver(&self, channel: &Channel, mut letter: Letter) -> Fate {
+        let (exchange, key) = (letter.exchange.clone(), &letter.routing_key);
+        let any = planted(Mutant::ReturnToldAsRefused);
+        if returns::is_direct_reply(&exchange, key) && !any {
+            match returns::is_awaited(channel, key).await {
+                Ok(true) => letter.mandatory = false,
+                Ok(false) => return Fate::NotAwaited,
+                Err(error) => {
+                    return Fate::NotSent(format!(
+                        "can't find out whether the reply is still waited for: {error}"
+                    ));
+                }
+            }
+        }
+        let properties = letter.properties.clone();
+        match publish_over(channel, letter).await {
+            Fate::Unroutable if !is_standard(&exchange) && !any => {
+                let kind = match self.type_of(&exchange).await {
+                    Ok(kind) => kind,
+                    Err(error) => {
+                        let why = format!("is of a type that was not found out ({error})");
+                        return Fate::CameBack(why);
+                    }
+                };
+                match Return::by(kind.as_deref(), &properties) {
+                    Return::Unroutable => Fate::Unroutable,
+                    Return::Kept => Fate::Confirmed,
+                    Return::Unknown(kind) => Fate::CameBack(kind),
+                }
+            }
+            fate => fate,
+        }
+    }
+
+    async fn type_of(&self, exchange: &ShortString) -> Result<Option<String>, Error> {
+        if let Some(known) = self.types.lock().get(exchange) {
+            return Ok(known.clone());
+        }
+        let kind = returns::exchange_type(&self.connection, exchange).await?;
+        let mut types = self.types.lock();
+        if types.len() >= TYPES {
+            types.clear();
+        }
+        types.insert(exchange.clone(), kind.clone());
+        Ok(kind)
     }
 
     async fn channel(&self) -> Result<Channel, Error> {
@@ -236,9 +298,15 @@ impl Publisher {
     }
 }
 
+/// Whether it is one that every broker has, which does nothing but route.
+fn is_standard(exchange: &ShortString) -> bool {
+    let name = exchange.as_str();
+    name.is_empty() || name.starts_with("amq.")
+}
+
 async fn publish_over(channel: &Channel, letter: Letter) -> Fate {
     let options = BasicPublishOptions {
-        mandatory: true,
+        mandatory: letter.mandatory,
         immediate: false,
     };
     let published = channel

@@ -1,12 +1,6 @@
 //! Consuming, and settling what came.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{
@@ -15,8 +9,12 @@ use futures_util::{
 };
 use lapin::{
     Acker, BasicProperties, Channel, Consumer, Error, ErrorKind,
-    options::{BasicAckOptions, BasicCancelOptions, BasicNackOptions, BasicRejectOptions},
-    types::ShortString,
+    options::{
+        BasicAckOptions, BasicCancelOptions, BasicNackOptions, BasicRejectOptions,
+        QueueDeclareOptions,
+    },
+    protocol::{AMQPErrorKind, AMQPSoftError},
+    types::{FieldTable, ShortString},
 };
 use quorate_clock::Instant;
 use quorate_proto::connector::Reply;
@@ -31,14 +29,15 @@ use super::{
     message,
     publisher::{Fate, Letter, Publisher},
     short,
+    stream::Position,
+    unreadable::unreadable,
 };
 
 /// The longest wait for the broker's confirm that the dead-letter queue has a message.
 const CONFIRM: Duration = Duration::from_secs(10);
-/// A message of this process's one queue could not be read. With it ends the connection, and
-/// what else was handed out comes again, so from then on nothing else is: those before it are
-/// handled once, and those behind it wait.
-pub static ONE_AT_A_TIME: AtomicBool = AtomicBool::new(false);
+/// In the broker's words for a delivery that was not acknowledged in time, for which it has no
+/// code of its own.
+const ACK_TIMEOUT: &str = "delivery acknowledgement on channel";
 /// The longest wait for the broker to stop a consumer.
 const CANCEL: Duration = Duration::from_secs(5);
 
@@ -51,6 +50,8 @@ pub struct Consuming {
     pub(super) settler: Hand,
     /// Ends the session when it turns out that others are not kept off.
     pub(super) doubt: Fuse<BoxFuture<'static, Trouble>>,
+    /// Of a stream: where in it this is.
+    pub(super) position: Option<Position>,
 }
 
 /// A delivery, as the broker knows it.
@@ -61,6 +62,7 @@ pub struct Token {
 }
 
 impl Session for Consuming {
+    const COMES_AGAIN: bool = true;
     type Token = Token;
     type Settler = Hand;
 
@@ -69,26 +71,37 @@ impl Session for Consuming {
     }
 
     async fn next(&mut self) -> Result<(Token, Message), Trouble> {
-        let queue = &self.queue;
-        let next = tokio::select! {
-            next = self.consumer.next() => next,
-            trouble = &mut self.doubt => return Err(trouble),
-        };
-        let mut delivery = match next {
-            Some(Ok(delivery)) => delivery,
-            Some(Err(error)) => {
-                return Err(unreadable(queue, &error).unwrap_or_else(|| {
-                    Trouble::new(format!("the consumer of {queue:?} has ended: {error}"))
-                }));
+        let (mut delivery, offset, unreadable) = loop {
+            let next = tokio::select! {
+                next = self.consumer.next() => next,
+                trouble = &mut self.doubt => return Err(trouble),
+            };
+            let mut delivery = match next {
+                Some(Ok(delivery)) => delivery,
+                Some(Err(error)) => return Err(ended(&self.queue, &error)),
+                None => return Err(cancelled(&self.channel, &self.queue).await),
+            };
+            // First, since the offset is among what can't be read otherwise.
+            let unreadable = unreadable(&delivery.properties).map(|it| {
+                delivery.properties = it.properties;
+                it.reason
+            });
+            // Only of a stream: any producer can send such a header.
+            let Some(position) = &mut self.position else {
+                break (delivery, None, unreadable);
+            };
+            if let Some(offset) = position.next(message::offset(&delivery.properties)) {
+                break (delivery, Some(offset), unreadable);
             }
-            None => {
-                return Err(Trouble::new(format!(
-                    "the broker has cancelled the consumer of {queue:?}: was the queue deleted, or its node stopped?"
-                )));
-            }
+            // Not here: what is dropped halfway would stay unacknowledged.
+            tokio::spawn(async move { delivery.acker.ack(BasicAckOptions::default()).await });
         };
         let body = Bytes::from(std::mem::take(&mut delivery.data));
-        let message = message::read(&delivery, body);
+        let message = Message {
+            offset,
+            unreadable,
+            ..message::read(&delivery, body)
+        };
         let token = Token {
             acker: delivery.acker,
             properties: Arc::new(delivery.properties),
@@ -117,15 +130,46 @@ impl Session for Consuming {
     }
 }
 
-/// That a message can't be read, if that is what ended the connection.
-pub(super) fn unreadable(queue: &str, error: &Error) -> Option<Trouble> {
-    let ErrorKind::ParsingError(_) = error.kind() else {
-        return None;
+/// Why the broker has cancelled the consumer, as far as it tells.
+async fn cancelled(channel: &Channel, queue: &str) -> Trouble {
+    let asking = QueueDeclareOptions {
+        passive: true,
+        ..Default::default()
     };
-    ONE_AT_A_TIME.store(true, Relaxed);
-    Some(Trouble::new(format!(
-        "a message in the queue {queue:?} can't be read, because a property or the name of a header is not UTF-8 or a value has an unknown type ({error}): take it out of the queue with another program, and correct who sends such messages; those behind it wait"
-    )))
+    let there = match short(queue, "the queue's name") {
+        Ok(name) => {
+            let asked = channel.queue_declare(name, asking, FieldTable::default());
+            timeout(CANCEL, asked).await.ok()
+        }
+        Err(_) => None,
+    };
+    let why = match there {
+        Some(Ok(_)) => "it is still there: its leader may have moved, or its node stopped",
+        Some(Err(error)) if is_not_found(&error) => "it was deleted",
+        _ => "was it deleted, or its node stopped?",
+    };
+    Trouble::new(format!(
+        "the broker has cancelled the consumer of {queue:?}: {why}"
+    ))
+}
+
+/// Why the broker has ended the session.
+fn ended(queue: &str, error: &Error) -> Trouble {
+    if let ErrorKind::ProtocolError(said) = error.kind()
+        && *said.kind() == AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED)
+        && said.get_message().as_str().contains(ACK_TIMEOUT)
+    {
+        return Trouble::until_handled(format!(
+            "the broker has taken back the messages of {queue:?}, since one was not acknowledged within the broker's consumer_timeout: shorten the waits in `on_failure` or the service's `timeout_ms`, or lengthen the broker's consumer_timeout ({})",
+            said.get_message()
+        ));
+    }
+    Trouble::new(format!("the consumer of {queue:?} has ended: {error}"))
+}
+
+fn is_not_found(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(said)
+        if *said.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND))
 }
 
 /// Settles deliveries.
@@ -217,11 +261,12 @@ impl Settler for Hand {
             routing_key: short(queue, "dead_letter")?,
             properties: message::buried(&token.properties, epitaph, publisher.most()),
             body: message.body.clone(),
+            mandatory: true,
         };
         let left = until.saturating_duration_since(Instant::now());
         match publisher.publish(letter, left).await {
             Fate::Confirmed => Ok(()),
-            Fate::Unroutable => Err(kept(format!(
+            Fate::Unroutable | Fate::CameBack(_) | Fate::NotAwaited => Err(kept(format!(
                 "there is no dead-letter queue {queue:?}: declare it at the broker"
             ))),
             Fate::Nacked => Err(kept(format!(

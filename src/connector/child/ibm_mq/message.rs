@@ -105,6 +105,7 @@ pub fn read(descriptor: &mq::MQMD2, raw: &Bytes, jms: bool) -> Message {
         body,
         redelivered: descriptor.BackoutCount > 0,
         delivered: u32::try_from(descriptor.BackoutCount).unwrap_or(0),
+        ..Message::default()
     }
 }
 

@@ -93,7 +93,13 @@ impl Inlet for IbmMq {
     type Session = Consuming;
 
     /// One message at a time, whatever the prefetch: a connection has one unit of work.
-    async fn open(&self, source: &Source, _: u16, _: Option<u64>) -> Result<Consuming, Trouble> {
+    async fn open(
+        &self,
+        source: &Source,
+        _: u16,
+        _: Option<u64>,
+        _: Option<u64>,
+    ) -> Result<Consuming, Trouble> {
         let (sender, messages) = mpsc::channel(1);
         let opened = self.hand.ask(|answer| Order::Open {
             queue: source.queue.clone(),
@@ -107,6 +113,10 @@ impl Inlet for IbmMq {
             messages,
             asked: false,
         })
+    }
+
+    fn name_of(&self, source: &Source) -> String {
+        source.queue.clone()
     }
 
     async fn taken(&self, source: &Source) -> Option<bool> {

@@ -179,6 +179,7 @@ impl Failure {
         Trouble {
             text: self.text(manager, queue),
             passing: self.reason == mq::MQRC_OBJECT_IN_USE,
+            ..Trouble::default()
         }
     }
 }

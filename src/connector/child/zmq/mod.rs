@@ -96,8 +96,13 @@ impl Inlet for Zmq {
         source: &Source,
         prefetch: u16,
         _epoch: Option<u64>,
+        _offset: Option<u64>,
     ) -> Result<Receiving, Trouble> {
         Receiving::open(source, prefetch).await
+    }
+
+    fn name_of(&self, _source: &Source) -> String {
+        String::new()
     }
 
     async fn taken(&self, _source: &Source) -> Option<bool> {

@@ -3,7 +3,7 @@
 //! The context is the socket's alone, so that its end is the end of everything: when it has
 //! been dropped, what was to go out is out or given up, and a bound address is free again.
 
-use std::{path::Path, time::Duration};
+use std::{net::ToSocketAddrs, path::Path, time::Duration};
 
 use bytes::Bytes;
 use quorate_clock::Instant;
@@ -89,7 +89,8 @@ impl Socket {
             ))
         };
         let socket = context.socket(kind).map_err(failed)?;
-        common(&socket, endpoint).map_err(failed)?;
+        let ipv6 = endpoint.wants_ipv6()?;
+        common(&socket, ipv6).map_err(failed)?;
         set(&socket).map_err(failed)?;
         let monitor = Monitor::of(&context, &socket, endpoint.clone()).map_err(failed)?;
         let Endpoint { address, method } = endpoint;
@@ -195,7 +196,7 @@ impl Socket {
     }
 }
 
-fn common(socket: &zmq::Socket, endpoint: &Endpoint) -> Result<(), Error> {
+fn common(socket: &zmq::Socket, ipv6: bool) -> Result<(), Error> {
     let ms = |time: Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
     socket.set_linger(ms(LINGER))?;
     socket.set_maxmsgsize(BYTES_MAX as i64)?;
@@ -207,11 +208,30 @@ fn common(socket: &zmq::Socket, endpoint: &Endpoint) -> Result<(), Error> {
     socket.set_tcp_keepalive_idle(KEEPALIVE_IDLE_S)?;
     socket.set_tcp_keepalive_intvl(KEEPALIVE_INTERVAL_S)?;
     socket.set_tcp_keepalive_cnt(KEEPALIVE_COUNT)?;
-    // A name that has both kinds of addresses would otherwise be tried with one of them only.
-    socket.set_ipv6(endpoint.address.contains('['))
+    socket.set_ipv6(ipv6)
 }
 
 impl Endpoint {
+    /// Whether libzmq is to look for addresses of IPv6: where one is given, or the host has no
+    /// other. A name that has both kinds would otherwise be tried with one of them only. It
+    /// looks for them itself, and says nothing when there are none.
+    fn wants_ipv6(&self) -> Result<bool, Trouble> {
+        let address = self.address.strip_prefix("tcp://").unwrap_or_default();
+        let Some((host, _)) = address.rsplit_once(':') else {
+            return Ok(false);
+        };
+        if host.starts_with('[') || self.method == Method::Bind {
+            return Ok(host.starts_with('['));
+        }
+        let found = (host, 0).to_socket_addrs().map_err(|error| {
+            Trouble::new(format!(
+                "can't connect to {}: the name {host:?} has no address ({error}); correct `address`, or give the name one",
+                self.address
+            ))
+        })?;
+        Ok(found.into_iter().all(|it| it.is_ipv6()))
+    }
+
     /// libzmq's binding for Rust has no words for some errors of `ipc`.
     fn folder(&self) -> Result<(), Trouble> {
         let Some(path) = self.address.strip_prefix("ipc://") else {
@@ -290,6 +310,28 @@ mod tests {
         );
         drop(first);
         bind(&address).unwrap();
+    }
+
+    fn connect(address: &str) -> Result<Socket, Trouble> {
+        let endpoint = Endpoint {
+            address: address.to_owned(),
+            method: Method::Connect,
+        };
+        Socket::open(SocketType::PULL, &endpoint, |_| Ok(()))
+    }
+
+    #[test]
+    fn a_name_without_an_address_of_ipv4_is_looked_up_as_one_of_ipv6() {
+        let ipv6 = |address: &str| connect(address).unwrap().socket.is_ipv6().unwrap();
+        assert!(!ipv6("tcp://127.0.0.1:7"));
+        assert!(ipv6("tcp://[::1]:7"));
+        // Debian's names of the loopback: the first has both kinds, or that of IPv4 alone.
+        assert!(!ipv6("tcp://localhost:7"));
+        if ("ip6-localhost", 0).to_socket_addrs().is_ok() {
+            assert!(ipv6("tcp://ip6-localhost:7"));
+        }
+        let unknown = connect("tcp://no.such.host.invalid:7").err().unwrap();
+        assert!(unknown.text.contains("has no address"), "{unknown:?}");
     }
 
     #[test]

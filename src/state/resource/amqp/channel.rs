@@ -11,6 +11,9 @@ use super::super::{
 
 /// The largest `prefetch`.
 const PREFETCH_MAX: u64 = 1000;
+/// Waits of a message that are longer in all are warned of: RabbitMQ's consumer_timeout, 30
+/// minutes by default, less something for the calls between them.
+const WAITS_MS_MAX: u64 = 25 * 60_000;
 
 /// `amqp_channel`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +75,18 @@ impl AmqpChannel {
             queue,
         };
         fields.finish(it)
+    }
+
+    /// What its declarer should know of: RabbitMQ takes back what it has handed out when one
+    /// message of it is not acknowledged for long.
+    pub(in crate::state::resource) fn warning(&self) -> Option<String> {
+        let waits = self.on_failure.waits_ms();
+        (waits > WAITS_MS_MAX).then(|| {
+            format!(
+                "the waits of `on_failure` are {} min in all, and RabbitMQ leaves a message unacknowledged for 30 min by default (consumer_timeout): then it takes all back that the channel holds, and hands it out again. Fewer `retries` or a shorter `backoff_max_ms` avoid that, or a longer consumer_timeout at the broker",
+                waits / 60_000
+            )
+        })
     }
 
     /// How many messages are handled at a time.

@@ -43,6 +43,9 @@ pub struct AmqpOutgoing {
     /// The application that messages are said to come from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_id: Option<String>,
+    /// Whether a queue must take a message. Otherwise it is the exchange's, whatever that does.
+    #[serde(default = "yes")]
+    pub mandatory: bool,
     /// Inactive outgoings send nothing.
     #[serde(default = "yes")]
     pub active: bool,
@@ -75,6 +78,7 @@ impl AmqpOutgoing {
             content_encoding: fields.text("content_encoding", rules::amqp_text),
             expiration_ms: sending::expiration_ms(&mut fields, EXPIRATION_MS_MAX),
             app_id: fields.text("app_id", rules::amqp_text),
+            mandatory: fields.flag("mandatory", yes()),
             active: fields.flag("active", yes()),
         };
         fields.finish(it)

@@ -47,7 +47,8 @@ fn each_reads_back() {
             json!({
                 "name": "o", "connection": "rabbit", "exchange": "orders", "delivery_mode": 1,
                 "priority": 0, "content_type": "application/json", "content_encoding": "gzip",
-                "expiration_ms": 60_000, "app_id": "shop", "active": false,
+                "expiration_ms": 60_000, "app_id": "shop", "mandatory": false,
+                "active": false,
             }),
         ),
         (Kind::IbmMqConnection, ibm_mq_connection()),
@@ -359,4 +360,20 @@ fn kinds_with_connectors() {
             .into_iter()
             .all(|kind| !(kind.is_inbound() && kind.is_outgoing()))
     );
+}
+
+#[test]
+fn waits_beyond_the_brokers_patience_are_warned_of() {
+    let warned = |on_failure: Value| {
+        let spec = with(channel(), "on_failure", on_failure);
+        Resource::parse(Kind::AmqpChannel, &spec).unwrap().warning()
+    };
+    assert_eq!(warned(json!({})), None);
+    assert_eq!(warned(json!({"retries": 50})), None);
+    // With the waits that are the default: some 47 minutes.
+    let told = warned(json!({"retries": 100})).unwrap();
+    assert!(told.contains("consumer_timeout"), "{told}");
+    assert!(told.contains("46 min in all"), "{told}");
+    let day = json!({"retries": 1, "backoff_ms": 86_400_000, "backoff_max_ms": 86_400_000});
+    assert!(warned(day).unwrap().contains("1440 min"));
 }

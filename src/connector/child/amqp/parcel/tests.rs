@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use lapin::types::AMQPValue;
 
 use super::*;
 
@@ -8,7 +9,7 @@ fn target() -> Target {
     serde_json::from_value(serde_json::json!({
         "name": "orders", "connection": "broker", "exchange": "shop", "routing_key": "orders",
         "delivery_mode": 2, "priority": 5, "content_type": "application/json",
-        "content_encoding": "identity", "expiration_ms": 60000, "app_id": "shop-1",
+        "content_encoding": "identity", "expiration_ms": 60000, "app_id": "shop-1", "mandatory": true,
     }))
     .unwrap()
 }
@@ -17,11 +18,11 @@ fn parcel(properties: &[(&str, &str)]) -> Parcel {
     Parcel {
         message_id: String::new(),
         content_type: String::new(),
-        headers: vec![],
         properties: named(properties),
         body: Bytes::from_static(b"body"),
         cid: "K1".into(),
         within: Duration::from_secs(1),
+        ..Parcel::default()
     }
 }
 
@@ -153,4 +154,36 @@ fn what_is_wrong_is_named() {
     let mut named_long = parcel(&[]);
     named_long.headers = named(&[(&long, "v")]);
     assert!(refused(&named_long).contains("a header's name is 256 bytes long"));
+}
+
+#[test]
+fn headers_have_the_types_that_are_said_and_a_delay_is_a_number() {
+    let kinds = |pairs: &[(&str, &str)]| -> Vec<HeaderType> {
+        let typed = |(name, kind): &(&str, &str)| HeaderType {
+            name: (*name).to_owned(),
+            kind: (*kind).to_owned(),
+        };
+        pairs.iter().map(typed).collect()
+    };
+    let mut parcel = parcel(&[]);
+    parcel.headers = named(&[("n", "5"), ("t", r#"{"a":1}"#), ("x-delay", "5000")]);
+    parcel.types = kinds(&[("n", "int"), ("t", "table"), ("other", "long")]);
+    let letter = letter(&target(), &parcel, "m-1", "guest").unwrap();
+    let headers = letter.properties.headers().as_ref().unwrap().inner();
+    assert_eq!(headers["n"], AMQPValue::LongInt(5));
+    assert!(matches!(headers["t"], AMQPValue::FieldTable(_)));
+    assert_eq!(headers["x-delay"], AMQPValue::LongLongInt(5000));
+    parcel.types = kinds(&[("n", "boolean")]);
+    let said = refused(&parcel);
+    assert!(said.contains("the header `n` is \"5\""), "{said}");
+}
+
+#[test]
+fn what_a_stream_said_of_a_message_is_not_sent_on() {
+    let mut parcel = parcel(&[]);
+    parcel.headers = named(&[("x-stream-offset", "7"), ("tenant", "a")]);
+    let letter = letter(&target(), &parcel, "m", "guest").unwrap();
+    let headers = letter.properties.headers().clone().unwrap();
+    assert!(headers.contains_key("tenant"));
+    assert!(!headers.contains_key("x-stream-offset"));
 }

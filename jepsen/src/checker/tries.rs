@@ -1,0 +1,49 @@
+//! Tries: a message that has failed goes on to be tried where it was, whoever reigns.
+//!
+//! Tries are written down once a second, and a message waits longer than that for the next.
+//! So one try can be forgotten, where it was the last one before the end; no more can.
+
+use std::collections::BTreeMap;
+
+use super::{Checked, Run};
+use crate::{history::Call, verdict::Grade};
+
+/// So many messages are named one by one.
+const NAMED: u64 = 50;
+
+/// Looks at the tries of each message, in the order in which they began.
+#[must_use]
+pub fn check(run: &Run) -> Checked {
+    let mut checked = Checked::new("tries");
+    let mut calls: Vec<&Call> = run.calls.iter().collect();
+    calls.sort_by_key(|call| call.begun);
+    let mut furthest: BTreeMap<(&str, &str), &Call> = BTreeMap::new();
+    let mut forgotten = 0;
+    for call in calls {
+        checked.worst("tries.most", call.attempt);
+        let message = (call.connector.as_str(), call.message.as_str());
+        let before = furthest.get(&message).copied();
+        let Some(before) = before.filter(|before| before.attempt > call.attempt) else {
+            furthest.insert(message, call);
+            continue;
+        };
+        if before.attempt - call.attempt < 2 {
+            checked.count("tries.last_one_forgotten", 1);
+            continue;
+        }
+        forgotten += 1;
+        // From here on it is compared with what it has come to since.
+        furthest.insert(message, call);
+        if forgotten > NAMED {
+            continue;
+        }
+        let what = format!(
+            "{} came to {} as try {} under epoch {}, after it had come as try {} under epoch {}",
+            call.message, call.connector, call.attempt, call.epoch, before.attempt, before.epoch
+        );
+        let found = checked.find(Grade::Wrong, "tries forgotten", what);
+        found.between(Some(before.begun), Some(call.ended));
+    }
+    checked.count("tries.forgotten", forgotten);
+    checked
+}

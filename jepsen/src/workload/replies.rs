@@ -1,0 +1,171 @@
+//! Replies that are sent by `amqp_outgoing` to somebody who waits for direct replies of
+//! RabbitMQ, which hands them over and returns them each time. What was told of each is
+//! compared in the end with what that one has got.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use async_trait::async_trait;
+use lapin::{
+    BasicProperties, Channel, Consumer,
+    message::DeliveryResult,
+    options::{BasicConsumeOptions, BasicGetOptions, BasicPublishOptions},
+    types::FieldTable,
+};
+use parking_lot::Mutex;
+use reqwest::Method;
+use serde_json::json;
+
+use super::{
+    Workload, amqp,
+    http::put,
+    pace::{Client, Settled, clients},
+};
+use crate::{
+    bed::Bed,
+    client::Outcome,
+    cluster::{SOON, api},
+    stop::Stop,
+};
+
+/// By which who waits finds out its address.
+const QUEUE: &str = "questions";
+const DIRECT: &str = "amq.rabbitmq.reply-to";
+const SEND: &str = "/v1/outgoing/amqp_outgoing/chaos-replies/send";
+
+/// The workload.
+#[derive(Default)]
+pub struct Replies {
+    next: Arc<AtomicU64>,
+    asker: Mutex<Option<Arc<Asker>>>,
+}
+
+/// Who waits, on a channel that lives as long as it.
+struct Asker {
+    address: String,
+    received: Arc<Mutex<Vec<String>>>,
+    _channel: Channel,
+    _consumer: Consumer,
+}
+
+impl Asker {
+    async fn start(uri: &str) -> Result<Asker, String> {
+        amqp::declare(uri, &[QUEUE], "classic").await?;
+        let started = Asker::waiting(uri).await;
+        started
+            .map_err(|error: lapin::Error| error.to_string())?
+            .ok_or_else(|| "the broker gave no address for direct replies".to_owned())
+    }
+
+    async fn waiting(uri: &str) -> Result<Option<Asker>, lapin::Error> {
+        let channel = amqp::channel(uri).await?;
+        let options = BasicConsumeOptions {
+            no_ack: true,
+            ..Default::default()
+        };
+        let consumer = channel
+            .basic_consume(DIRECT.into(), "".into(), options, FieldTable::default())
+            .await?;
+        let received: Arc<Mutex<Vec<String>>> = Arc::default();
+        let receiving = received.clone();
+        consumer.set_delegate(move |delivery: DeliveryResult| {
+            let received = receiving.clone();
+            async move {
+                if let Ok(Some(delivery)) = delivery {
+                    let body = String::from_utf8_lossy(&delivery.data).into_owned();
+                    received.lock().push(body);
+                }
+            }
+        });
+        let properties = BasicProperties::default().with_reply_to(DIRECT.into());
+        let options = BasicPublishOptions::default();
+        channel
+            .basic_publish("".into(), QUEUE.into(), options, b"question", properties)
+            .await?
+            .await?;
+        let options = BasicGetOptions { no_ack: true };
+        let question = channel.basic_get(QUEUE.into(), options).await?;
+        let address = question.and_then(|it| it.properties.reply_to().clone());
+        Ok(address.map(|address| Asker {
+            address: address.to_string(),
+            received,
+            _channel: channel,
+            _consumer: consumer,
+        }))
+    }
+}
+
+#[async_trait]
+impl Workload for Replies {
+    async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), String> {
+        let broker = bed.broker.as_ref().ok_or("there is no broker")?;
+        let asker = Asker::start(&broker.uri).await?;
+        let (host, port) = broker.address;
+        let connection = json!({
+            "host": host.to_string(), "port": port, "username": "guest",
+            "password": "guest", "fence": "lease",
+        });
+        put(bed, "amqp_connection", "chaos-broker", &connection).await?;
+        let outgoing = json!({
+            "connection": "chaos-broker", "exchange": "", "routing_key": QUEUE,
+        });
+        put(bed, "amqp_outgoing", "chaos-replies", &outgoing).await?;
+        for member in &bed.cluster.members {
+            // Into the queue: it is not for who waits.
+            let url = member.admin(SEND);
+            api::until("a message that is sent", SOON, || async {
+                match api::call(Method::POST, &url, "first".to_owned()).await? {
+                    (200, _) => Ok(()),
+                    (status, text) => Err(format!("{status} {text}")),
+                }
+            })
+            .await?;
+        }
+        *self.asker.lock() = Some(Arc::new(asker));
+        Ok(())
+    }
+
+    async fn work(&self, bed: &Arc<Bed>, stop: &Stop) {
+        let Some(asker) = self.asker.lock().clone() else {
+            return;
+        };
+        clients(bed, |mut client| {
+            let (next, stop, asker) = (self.next.clone(), stop.clone(), asker.clone());
+            async move {
+                while !client.rests(&stop).await {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    reply(&mut client, &asker.address, n).await;
+                }
+            }
+        })
+        .await;
+    }
+
+    async fn left(&self, _: &Arc<Bed>) -> Option<Vec<String>> {
+        let asker = self.asker.lock().clone()?;
+        let received = asker.received.lock().clone();
+        Some(received)
+    }
+}
+
+async fn reply(client: &mut Client, to: &str, n: u64) {
+    let id = format!("reply-{n:06}");
+    let headers = [
+        ("quorate-property-queue", to.to_owned()),
+        ("quorate-idempotency-key", id.clone()),
+    ];
+    let url = client.member.admin(SEND);
+    let invoked = client.invoke("send", Some("replies"), json!(id));
+    let outcome = client.http.ask(Method::POST, &url, &headers, id).await;
+    let settled = match &outcome {
+        Outcome::Answer(it) if it.status == 200 => Settled::ok(None, it.revision),
+        // Nobody has it, it says.
+        Outcome::Answer(it) if it.code.as_deref() == Some("refused") => {
+            Settled::fail(it.told(), it.revision)
+        }
+        _ => Settled::unless_done(&outcome),
+    };
+    client.settle(invoked, settled);
+}

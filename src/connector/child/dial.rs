@@ -1,0 +1,156 @@
+//! Connecting to a host that may have several addresses, some of which don't answer.
+//!
+//! They are tried in the order in which the system gives them, the next one when the one
+//! before has failed or has been silent for a moment, and all of them go on side by side
+//! (RFC 8305): an address that swallows everything costs that moment and nothing else.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::{sleep, timeout},
+};
+
+/// The longest wait for the host's addresses, and for the connection to one of them.
+const CONNECT: Duration = Duration::from_secs(4);
+/// After so long without an answer the next address is tried as well.
+const NEXT: Duration = Duration::from_millis(250);
+/// So many addresses are tried.
+const ADDRESSES: usize = 16;
+
+/// Connects to the first address that answers. The error names each address and what became
+/// of it.
+pub async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
+    let failed = |why: String| io::Error::other(why);
+    let addresses = match timeout(CONNECT, lookup_host((host, port))).await {
+        Ok(Ok(addresses)) => addresses.take(ADDRESSES).collect::<Vec<_>>(),
+        Ok(Err(error)) => return Err(failed(format!("the name {host:?} has no address: {error}"))),
+        Err(_) => {
+            return Err(failed(format!(
+                "no answer to the question for the address of {host:?} within {} s",
+                CONNECT.as_secs()
+            )));
+        }
+    };
+    first(addresses)
+        .await
+        .map_err(|errors| failed(told(&errors)))
+}
+
+async fn first(addresses: Vec<SocketAddr>) -> Result<TcpStream, Vec<(SocketAddr, String)>> {
+    let mut left = addresses.into_iter();
+    let mut tries = FuturesUnordered::new();
+    let mut errors = Vec::new();
+    loop {
+        let next = left.next();
+        let last = next.is_none();
+        if let Some(address) = next {
+            tries.push(async move { (address, connect(address).await) });
+        }
+        let moment = async {
+            match last {
+                true => std::future::pending().await,
+                false => sleep(NEXT).await,
+            }
+        };
+        tokio::select! {
+            tried = tries.next() => match tried {
+                Some((_, Ok(stream))) => return Ok(stream),
+                Some((address, Err(why))) => errors.push((address, why)),
+                None => return Err(errors),
+            },
+            () = moment => {}
+        }
+    }
+}
+
+async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
+    let connecting = timeout(CONNECT, TcpStream::connect(address)).await;
+    let stream = connecting
+        .map_err(|_| format!("no answer within {} s", CONNECT.as_secs()))?
+        .map_err(|error| error.to_string())?;
+    stream
+        .set_nodelay(true)
+        .map_err(|error| error.to_string())?;
+    Ok(stream)
+}
+
+fn told(errors: &[(SocketAddr, String)]) -> String {
+    match errors {
+        [] => "the host has no address".to_owned(),
+        _ => {
+            let each = errors
+                .iter()
+                .map(|(address, why)| format!("{address}: {why}"));
+            each.collect::<Vec<_>>().join("; ")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_clock::Instant;
+    use socket2::{Domain, Socket, Type};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// An address that takes no connection and refuses none: its queue is full.
+    fn black_hole() -> (Socket, Vec<std::net::TcpStream>, SocketAddr) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any: SocketAddr = "127.0.0.2:0".parse().unwrap();
+        socket.bind(&any.into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let mut taken = Vec::new();
+        while let Ok(stream) =
+            std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200))
+        {
+            taken.push(stream);
+        }
+        (socket, taken, address)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_swallows_everything_is_passed_by() {
+        let (_socket, _taken, hole) = black_hole();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let began = Instant::now();
+        let stream = first(vec![hole, good]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good);
+        assert!(began.elapsed() < CONNECT / 2, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn an_error_names_each_address_and_what_became_of_it() {
+        let (_socket, _taken, hole) = black_hole();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let closed = listener.local_addr().unwrap();
+        drop(listener);
+        let began = Instant::now();
+        let errors = first(vec![hole, closed]).await.unwrap_err();
+        assert!(began.elapsed() < CONNECT * 2, "{:?}", began.elapsed());
+        let told = told(&errors);
+        assert!(
+            told.contains(&format!("{hole}: no answer within 4 s")),
+            "{told}"
+        );
+        assert!(
+            told.contains(&format!("{closed}: Connection refused")),
+            "{told}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_host_may_have_addresses_of_ipv6_alone() {
+        let Ok(listener) = TcpListener::bind("[::1]:0").await else {
+            return println!("this machine has no IPv6");
+        };
+        let port = listener.local_addr().unwrap().port();
+        assert!(dial("::1", port).await.is_ok());
+        let unknown = dial("no.such.host.invalid", 1).await.unwrap_err();
+        assert!(unknown.to_string().contains("has no address"), "{unknown}");
+    }
+}

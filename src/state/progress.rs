@@ -1,0 +1,174 @@
+//! How far connectors have come: what must outlive a process and a takeover and which no
+//! broker keeps. Of a stream the offset, of messages that failed how often they were tried.
+//!
+//! It is the connector's own, and means nothing to the state: bytes that its process has
+//! written and that the next one, here or on another member, is given. They belong to the
+//! reign under which they were written, so that a former holder overwrites nothing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imbl::OrdMap;
+
+use super::{Answer, Catalog, FieldError, Kind, Reign, command::error};
+
+/// The most bytes that one connector can keep.
+pub const PROGRESS_BYTES_MAX: usize = 64 << 10;
+
+/// How far each connector has come that has to know.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Progress {
+    by_connector: OrdMap<(Kind, Arc<str>), Bytes>,
+}
+
+impl Progress {
+    /// What a connector has kept; empty where it has kept nothing.
+    pub fn get(&self, kind: Kind, name: &str) -> Bytes {
+        let found = self.by_connector.get(&(kind, name.into()));
+        found.cloned().unwrap_or_default()
+    }
+
+    /// Those that have kept something, by kind and name.
+    pub fn all(&self) -> impl Iterator<Item = (Kind, &str, &Bytes)> {
+        let entries = self.by_connector.iter();
+        entries.map(|((kind, name), kept)| (*kind, &**name, kept))
+    }
+
+    /// Whether nobody has kept anything since `before`. Cheap where that is so.
+    pub fn is_as(&self, before: &Progress) -> bool {
+        self.by_connector.ptr_eq(&before.by_connector) || self == before
+    }
+
+    pub(super) fn advance(
+        &mut self,
+        index: u64,
+        (kind, name): (Kind, &str),
+        (epoch, kept): (u64, &Bytes),
+        reign: &Reign,
+        catalog: &Catalog,
+    ) -> Answer {
+        if epoch != reign.epoch {
+            return Answer::Ignored(format!(
+                "epoch {epoch} is not that of the reign, which is {}",
+                reign.epoch
+            ));
+        }
+        if catalog.get(kind, name).is_none() {
+            return Answer::NotFound;
+        }
+        if self.get(kind, name) == *kept {
+            return Answer::Done {
+                revision: index,
+                changed: false,
+                created: false,
+            };
+        }
+        self.keep(kind, name, kept.clone());
+        Answer::done(index, false)
+    }
+
+    /// Its resource was deleted: another one of its name begins anew.
+    pub(super) fn forget(&mut self, kind: Kind, name: &str) {
+        self.by_connector.remove(&(kind, name.into()));
+    }
+
+    pub(super) fn keep(&mut self, kind: Kind, name: &str, kept: Bytes) {
+        match kept.is_empty() {
+            true => self.forget(kind, name),
+            false => {
+                self.by_connector.insert((kind, name.into()), kept);
+            }
+        }
+    }
+}
+
+pub(super) fn check(kind: Kind, kept: &Bytes) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if !kind.has_connector() {
+        errors.push(error("kind", kind.as_str(), "has no connectors"));
+    }
+    if kept.len() > PROGRESS_BYTES_MAX {
+        let problem = format!("must have at most {PROGRESS_BYTES_MAX}");
+        errors.push(error("kept", format!("{} bytes", kept.len()), problem));
+    }
+    errors
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::state::{Command, Kind, Machine, State};
+
+    use super::*;
+
+    fn put(name: &str) -> Command {
+        let spec = json!({"name": name, "address": "tcp://127.0.0.1:5555", "socket_type": "PUSH",
+                          "method": "connect"});
+        Command::PutResource {
+            kind: Kind::ZmqOutgoing,
+            name: name.into(),
+            spec: spec.to_string().into(),
+            precondition: None,
+        }
+    }
+
+    fn advance(epoch: u64, kept: &'static [u8]) -> Command {
+        Command::Advance {
+            kind: Kind::ZmqOutgoing,
+            name: "a".into(),
+            epoch,
+            kept: kept.into(),
+        }
+    }
+
+    #[test]
+    fn what_a_connector_keeps_outlives_its_reign_and_goes_with_its_resource() {
+        let mut machine = Machine::default();
+        let mut index = 0;
+        let mut apply = |machine: &mut Machine, command: &Command| {
+            index += 1;
+            machine.apply(index, 1, 1, command).0
+        };
+        let kept = |machine: &Machine| machine.state().progress().get(Kind::ZmqOutgoing, "a");
+        let take_over = Command::TakeOver { member: 1, term: 1 };
+        apply(&mut machine, &put("a"));
+        apply(&mut machine, &take_over);
+        assert!(apply(&mut machine, &advance(2, b"one")).changed());
+        assert!(!apply(&mut machine, &advance(2, b"one")).changed());
+        // The next reign has it, and the one before can't change it any more.
+        apply(&mut machine, &Command::Release { epoch: 2 });
+        apply(&mut machine, &take_over);
+        assert_eq!(kept(&machine), "one");
+        let late = apply(&mut machine, &advance(2, b"late"));
+        assert!(matches!(late, Answer::Ignored(_)), "{late:?}");
+        assert!(apply(&mut machine, &advance(6, b"two")).changed());
+        assert_eq!(kept(&machine), "two");
+        let mut snapshot = Vec::new();
+        machine.state().write_to(&mut snapshot).unwrap();
+        let restored = State::read_from(&mut &snapshot[..]).unwrap();
+        assert_eq!(restored.progress(), machine.state().progress());
+        let command = advance(6, b"two");
+        assert_eq!(Command::decode(command.encode()), Ok(command));
+        apply(
+            &mut machine,
+            &Command::DeleteResource {
+                kind: Kind::ZmqOutgoing,
+                name: "a".into(),
+                precondition: None,
+            },
+        );
+        assert_eq!(kept(&machine), "");
+        assert_eq!(apply(&mut machine, &advance(6, b"three")), Answer::NotFound);
+    }
+
+    #[test]
+    fn what_is_too_much_is_refused_by_who_proposes_it() {
+        let mut much = advance(1, b"");
+        if let Command::Advance { kept, .. } = &mut much {
+            *kept = vec![0; PROGRESS_BYTES_MAX + 1].into();
+        }
+        assert!(much.check().is_err());
+        assert!(advance(1, b"little").check().is_ok());
+    }
+}

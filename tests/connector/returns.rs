@@ -1,0 +1,133 @@
+//! Exchanges of plugins: what comes back from them is not always nobody's.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use lapin::{
+    ExchangeKind,
+    options::ExchangeDeclareOptions,
+    types::{AMQPValue, FieldTable},
+};
+use quorate::{connector::Sent, state::Kind};
+use quorate_clock::Instant;
+use quorate_proto::connector::{Header, Send};
+use serde_json::json;
+
+use super::world::*;
+
+/// Types of exchanges that route to no queue and keep what they get, as the delayed exchange
+/// does until the time has come: made in the broker itself, since that plugin does not come
+/// with it.
+const TYPES: &str = r#"
+Forms = [begin {ok, T, _} = erl_scan:string(S), {ok, F} = erl_parse:parse_form(T), F end || S <- [
+  "-module(keeps).", "-behaviour(rabbit_exchange_type).",
+  "-export([description/0,serialise_events/0,route/2,validate/1,validate_binding/2,policy_changed/2,create/2,delete/3,add_binding/3,remove_bindings/3,assert_args_equivalence/2,info/1,info/2]).",
+  "description() -> [].", "serialise_events() -> false.", "route(_, _) -> [].",
+  "validate(_) -> ok.", "validate_binding(_, _) -> ok.", "policy_changed(_, _) -> ok.",
+  "create(_, _) -> ok.", "delete(_, _, _) -> ok.", "add_binding(_, _, _) -> ok.",
+  "remove_bindings(_, _, _) -> ok.",
+  "assert_args_equivalence(X, A) -> rabbit_exchange:assert_args_equivalence(X, A).",
+  "info(_) -> [].", "info(_, _) -> []."]],
+{ok, M, B} = compile:forms(Forms),
+{module, M} = code:load_binary(M, "keeps", B),
+[rabbit_registry:register(exchange, T, M) || T <- [<<"x-delayed-message">>, <<"x-by-itself">>]].
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_exchange_keeps_or_hands_over_itself_is_not_told_as_refused() {
+    let (broker, name) = (broker().await, unique("returns"));
+    broker.ctl(&["eval", TYPES]).await;
+    let client = broker.client().await;
+    let channel = client.connection().create_channel().await.unwrap();
+    let of = |kind: &str| format!("{name}-{kind}");
+    for kind in ["x-delayed-message", "x-by-itself", "topic"] {
+        channel
+            .exchange_declare(
+                of(kind).as_str().into(),
+                ExchangeKind::Custom(kind.into()),
+                ExchangeDeclareOptions::default(),
+                FieldTable::default(),
+            )
+            .await
+            .unwrap();
+    }
+    let group = Group::new();
+    group.put(Kind::AmqpConnection, connection(broker.port()));
+    let outgoing = |mandatory: bool| {
+        json!({"name": name, "connection": "broker", "exchange": of("x-by-itself"),
+               "mandatory": mandatory})
+    };
+    group.put(Kind::AmqpOutgoing, outgoing(true));
+    let member = Member::start(&group, 1, 2000);
+    member.lead(2);
+    member.active(&name).await;
+    let send = async |exchange: &str, delay: Option<&str>| {
+        let header = |name: &str, value: &str| Header {
+            name: name.into(),
+            value: Bytes::copy_from_slice(value.as_bytes()),
+        };
+        let message = Send {
+            headers: delay.map(|it| header("x-delay", it)).into_iter().collect(),
+            properties: vec![header("exchange", &of(exchange))],
+            cid: "K1".into(),
+            ..Send::default()
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let sending = member
+            .handle
+            .send("amqp_outgoing", &name, message, deadline);
+        sending.await.unwrap()
+    };
+    // Kept by the delayed exchange, which routes what has no delay.
+    let kept = send("x-delayed-message", Some("5000")).await;
+    assert!(matches!(kept, Sent::Confirmed { .. }), "{kept:?}");
+    let now = send("x-delayed-message", None).await;
+    assert!(matches!(now, Sent::Refused(_)), "{now:?}");
+    // Of others only who declares the outgoing can know.
+    let unknown = send("x-by-itself", None).await;
+    assert!(
+        matches!(&unknown, Sent::Unknown(why) if why.contains("x-by-itself") && why.contains("mandatory: false")),
+        "{unknown:?}"
+    );
+    let routed = send("topic", Some("5000")).await;
+    assert!(matches!(routed, Sent::Refused(_)), "{routed:?}");
+    group.put(Kind::AmqpOutgoing, outgoing(false));
+    eventually("it is the exchange's", async || {
+        let sent = send("x-by-itself", None).await;
+        matches!(sent, Sent::Confirmed { .. }).then_some(())
+    })
+    .await;
+}
+
+/// Asking an exchange for its type declares none.
+#[tokio::test(flavor = "multi_thread")]
+async fn asking_for_the_type_of_an_exchange_creates_nothing() {
+    let (broker, name) = (broker().await, unique("no-exchange"));
+    let client = broker.client().await;
+    let channel = client.connection().create_channel().await.unwrap();
+    let mut wrong = FieldTable::default();
+    wrong.insert("alternate-exchange".into(), AMQPValue::LongInt(0));
+    let declared = channel
+        .exchange_declare(
+            name.as_str().into(),
+            ExchangeKind::Direct,
+            ExchangeDeclareOptions::default(),
+            wrong,
+        )
+        .await;
+    assert!(declared.is_err());
+    let passive = ExchangeDeclareOptions {
+        passive: true,
+        ..Default::default()
+    };
+    let channel = client.connection().create_channel().await.unwrap();
+    let there = channel
+        .exchange_declare(
+            name.as_str().into(),
+            ExchangeKind::Direct,
+            passive,
+            FieldTable::default(),
+        )
+        .await;
+    assert!(there.is_err());
+}

@@ -1,0 +1,100 @@
+//! Queues with a single active consumer, and what is kept from its work for ever.
+
+use std::time::Duration;
+
+use lapin::{
+    options::{BasicConsumeOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable},
+};
+use quorate::{connector::ConnectorState, state::Kind};
+use quorate_clock::Instant;
+use serde_json::json;
+
+use super::{rabbitmq::Client, world::*};
+
+async fn declare(client: &Client, queue: &str, kind: &str) {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
+    let channel = client.connection().create_channel().await.unwrap();
+    channel
+        .queue_declare(queue.into(), QueueDeclareOptions::durable(), arguments)
+        .await
+        .unwrap();
+}
+
+/// The broker refuses any exclusive consumer of one, in the words for a queue that somebody
+/// else consumes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_active_consumer_is_told_of_and_consumed_behind_the_lease() {
+    let broker = broker().await;
+    let client = broker.client().await;
+    for kind in ["classic", "quorum"] {
+        let queue = unique("single-active");
+        declare(&client, &queue, kind).await;
+        client.publish(&queue, bodies(5)).await;
+        let group = Group::with_services();
+        group.put(Kind::AmqpConnection, connection(broker.port()));
+        let member = Member::start(&group, 1, 2000);
+        member.lead(2);
+        let acting = member.handle.reign();
+        eventually("it acts", async || acting.borrow().acting.then_some(())).await;
+        group.put(Kind::AmqpChannel, channel(&queue));
+        let began = Instant::now();
+        let failed = member
+            .when(&queue, "it is refused", |status| {
+                status.state == ConnectorState::Failed && says(status, "fence: lease")
+            })
+            .await;
+        let said = failed.last_error.unwrap();
+        println!("{kind}: after {:?}: {said}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(10));
+        if kind == "classic" {
+            assert!(said.contains("single active consumer"), "{said}");
+        }
+        let mut lease = connection(broker.port());
+        lease["fence"] = json!("lease");
+        group.put(Kind::AmqpConnection, lease);
+        member
+            .when(&queue, "handled", |status| status.counts.handled >= 4)
+            .await;
+        drained(&client, &member, &queue).await;
+    }
+}
+
+/// Waiting for another consumer to go is for takeovers, which are over soon.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_keeps_from_its_work_for_long_has_failed() {
+    let (broker, queue) = (broker().await, unique("kept-out"));
+    let client = broker.client().await;
+    client.declare(&queue).await;
+    let another = client.connection().create_channel().await.unwrap();
+    let options = BasicConsumeOptions {
+        exclusive: true,
+        ..Default::default()
+    };
+    let _consumer = another
+        .basic_consume(
+            queue.as_str().into(),
+            "another".into(),
+            options,
+            FieldTable::default(),
+        )
+        .await
+        .unwrap();
+    let member = Member::start(&Group::with_channel(broker, &queue), 1, 2000);
+    member.lead(2);
+    member
+        .when(&queue, "it waits", |status| {
+            status.state == ConnectorState::Starting && says(status, "another consumer has")
+        })
+        .await;
+    let failed = member
+        .when(&queue, "it has failed", |status| {
+            status.state == ConnectorState::Failed
+        })
+        .await;
+    assert!(says(&failed, "another consumer has"), "{failed:?}");
+    another.close(200, "OK".into()).await.unwrap();
+    member.active(&queue).await;
+}

@@ -1,0 +1,168 @@
+//! Streams: each message is handled, whatever ends a session.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use quorate::{connector::ConnectorState, state::Kind};
+use serde_json::json;
+
+use super::{load::*, rabbitmq::Client, world::*};
+
+const STREAM: &[(&str, &str)] = &[("x-queue-type", "stream")];
+
+/// A group with a channel from a stream of this name, behind this fence.
+async fn streaming(queue: &str, fence: &str) -> (Client, Arc<Group>) {
+    let broker = broker().await;
+    let client = broker.client().await;
+    client.declare_with(queue, STREAM).await;
+    let group = Group::with_services();
+    let mut connection = connection(broker.port());
+    connection["fence"] = json!(fence);
+    group.put(Kind::AmqpConnection, connection);
+    group.put(Kind::AmqpChannel, channel(queue));
+    (client, group)
+}
+
+/// Waits until each of the first so many was handled; how many of them more than once.
+async fn all_handled(group: &Group, published: usize) -> usize {
+    eventually("each is handled", async || {
+        let handled = group.calls_by_body();
+        let missing = bodies(published).filter(|body| !handled.contains_key(body));
+        (missing.count() == 0).then_some(())
+    })
+    .await;
+    group.calls_by_body().values().map(|times| times - 1).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_no_fence_and_says_so() {
+    let queue = unique("stream-fence");
+    let (client, group) = streaming(&queue, "exclusive").await;
+    client.publish(&queue, bodies(5)).await;
+    let member = Member::start(&group, 1, 2000);
+    member.lead(2);
+    let refused = member
+        .when(&queue, "it is refused", |status| {
+            status.state == ConnectorState::Failed && says(status, "is a stream")
+        })
+        .await;
+    assert!(says(&refused, "fence: lease"), "{refused:?}");
+    assert!(group.calls.lock().is_empty());
+}
+
+/// What came before, between and during its sessions.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_passes_over_nothing_between_its_sessions() {
+    let queue = unique("stream-pauses");
+    let (client, group) = streaming(&queue, "lease").await;
+    let mut published = 0;
+    let mut publish = async |count: usize| {
+        let next = (published..published + count).map(|n| n.to_string());
+        client.publish(&queue, next).await;
+        published += count;
+        published
+    };
+    publish(5).await;
+    let member = Member::start(&group, 1, 2000);
+    member.lead(2);
+    let all = publish(5).await;
+    assert_eq!(all_handled(&group, all).await, 0);
+    let pause = |paused: bool| {
+        let mut channel = channel(&queue);
+        channel["active"] = json!(!paused);
+        group.put(Kind::AmqpChannel, channel);
+    };
+    pause(true);
+    member
+        .when(&queue, "paused", |it| it.state == ConnectorState::Paused)
+        .await;
+    publish(5).await;
+    pause(false);
+    let all = publish(5).await;
+    // An end in order repeats nothing.
+    assert_eq!(all_handled(&group, all).await, 0);
+    let mut smaller = channel(&queue);
+    smaller["prefetch"] = json!(3);
+    group.put(Kind::AmqpChannel, smaller);
+    let all = publish(20).await;
+    assert_eq!(all_handled(&group, all).await, 0);
+    assert_eq!(member.status(&queue).unwrap().counts.waiting, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_loses_nothing_to_kills_and_takeovers() {
+    let queue = unique("stream-kills");
+    let (_client, group) = streaming(&queue, "lease").await;
+    group.behave(|_| (Duration::from_millis(2), status(200)));
+    let one = Member::start(&group, 1, 500);
+    let two = Member::start(&group, 2, 500);
+    one.lead(2);
+    one.active(&queue).await;
+    let load = Load::start(broker().await, &queue, Duration::from_millis(5)).await;
+    let progress = async || {
+        let enough = group.calls.lock().len() + 100;
+        eventually("more calls", async || {
+            (group.calls.lock().len() >= enough).then_some(())
+        })
+        .await;
+    };
+    let (mut now, mut then, mut term) = (&one, &two, 2);
+    for round in 0..6 {
+        progress().await;
+        if round % 2 == 0 {
+            let pid = now.active(&queue).await.pid.unwrap();
+            kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
+            now.when(&queue, "another process", |status| {
+                status.state == ConnectorState::Active && status.pid != Some(pid)
+            })
+            .await;
+            continue;
+        }
+        let parted = (round == 3).then_some(now.handle.release(Duration::from_secs(5)));
+        let parted = match parted {
+            Some(release) => Some(release.await),
+            None => None,
+        };
+        term += 1;
+        now.step_down(term);
+        then.lead(term);
+        then.active(&queue).await;
+        drop(parted);
+        std::mem::swap(&mut now, &mut then);
+    }
+    progress().await;
+    let published = load.finish().await;
+    let again = all_handled(&group, published).await;
+    println!("{published} messages through kills and takeovers: {again} handled again");
+}
+
+/// A message that fails for good is dead-lettered, and the stream goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_for_good_in_a_stream_is_dead_lettered() {
+    let queue = unique("stream-dead");
+    let (client, group) = streaming(&queue, "lease").await;
+    let dead = format!("{queue}-dead");
+    client.declare(&dead).await;
+    let mut with_dead_letter = channel(&queue);
+    with_dead_letter["on_failure"]["dead_letter"] = json!(dead);
+    group.put(Kind::AmqpChannel, with_dead_letter);
+    group.behave(|call| {
+        let code = if call.body == "3" { 500 } else { 200 };
+        (Duration::ZERO, status(code))
+    });
+    client.publish(&queue, bodies(10)).await;
+    let member = Member::start(&group, 1, 2000);
+    member.lead(2);
+    member
+        .when(&queue, "all done", |status| {
+            (status.counts.handled, status.counts.failed) == (9, 1)
+        })
+        .await;
+    let letter = client.take(&dead).await.unwrap();
+    assert_eq!(letter.data, b"3");
+    let bodies: BTreeSet<String> = group.calls_by_body().into_keys().collect();
+    assert_eq!(bodies.len(), 10);
+}

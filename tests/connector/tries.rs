@@ -1,0 +1,165 @@
+//! How often a message is tried, across sessions.
+
+use std::time::Duration;
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use quorate::{connector::ConnectorState, state::Kind};
+use quorate_clock::Instant;
+use serde_json::json;
+
+use super::{rabbitmq::Rabbit, world::*};
+
+fn attempts(group: &Group) -> Vec<u32> {
+    group.calls.lock().iter().map(|call| call.attempt).collect()
+}
+
+/// Of each takeover and each kill a message would otherwise get all its tries again.
+#[tokio::test(flavor = "multi_thread")]
+async fn tries_go_on_after_takeovers_and_kills() {
+    let (broker, queue) = (broker().await, unique("tries"));
+    let dead = format!("{queue}-dead");
+    let client = broker.client().await;
+    client.declare(&queue).await;
+    client.declare(&dead).await;
+    let group = Group::with_channel(broker, &queue);
+    let mut poor = channel(&queue);
+    // Longer than it takes to end a session.
+    poor["on_failure"] =
+        json!({"retries": 4, "backoff_ms": 3000, "backoff_max_ms": 3000, "dead_letter": dead});
+    group.put(Kind::AmqpChannel, poor);
+    group.behave(|_| (Duration::ZERO, status(500)));
+    let one = Member::start(&group, 1, 500);
+    let two = Member::start(&group, 2, 500);
+    one.lead(2);
+    one.active(&queue).await;
+    client.publish(&queue, bodies(1)).await;
+    let tried = async |times: usize| {
+        eventually("it is tried", async || {
+            (group.calls.lock().len() >= times).then_some(())
+        })
+        .await;
+        // What it has come to is written a moment later.
+        eventually("its tries are kept", async || {
+            let state = group.state();
+            let kept = state.progress().get(Kind::AmqpChannel, &queue);
+            (!kept.is_empty()).then_some(())
+        })
+        .await;
+    };
+    tried(1).await;
+    one.step_down(3);
+    two.lead(3);
+    tried(2).await;
+    // At least a second after the first, so it is written by then.
+    let kept = group.state().progress().get(Kind::AmqpChannel, &queue);
+    eventually("the second try is kept", async || {
+        (group.state().progress().get(Kind::AmqpChannel, &queue) != kept
+            || attempts(&group) == [1, 2])
+        .then_some(())
+    })
+    .await;
+    let pid = two.active(&queue).await.pid.unwrap();
+    kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
+    eventually("it is dead-lettered", async || {
+        (client.count(&dead).await.0 == 1).then_some(())
+    })
+    .await;
+    println!("attempts: {:?}", attempts(&group));
+    let attempts = attempts(&group);
+    assert_eq!(attempts[..2], [1, 2]);
+    assert_eq!(*attempts.last().unwrap(), 5);
+    // Each once, but for one that was not written before the process was killed.
+    assert!(attempts.len() <= 6, "{attempts:?}");
+    eventually("nothing is kept of it", async || {
+        let state = group.state();
+        let kept = state.progress().get(Kind::AmqpChannel, &queue);
+        kept.is_empty().then_some(())
+    })
+    .await;
+}
+
+/// The broker takes everything back when one message is not acknowledged for so long.
+#[tokio::test(flavor = "multi_thread")]
+async fn waits_beyond_the_brokers_patience_are_told_and_come_to_an_end() {
+    let broker = Rabbit::start().await;
+    broker
+        .ctl(&[
+            "eval",
+            "application:set_env(rabbit, consumer_timeout, 3000), application:set_env(rabbit, channel_tick_interval, 500).",
+        ])
+        .await;
+    let queue = unique("patience");
+    let dead = format!("{queue}-dead");
+    let client = broker.client().await;
+    client.declare(&queue).await;
+    client.declare(&dead).await;
+    let group = Group::with_channel(&broker, &queue);
+    let mut poor = channel(&queue);
+    poor["on_failure"] =
+        json!({"retries": 2, "backoff_ms": 60_000, "backoff_max_ms": 60_000, "dead_letter": dead});
+    group.put(Kind::AmqpChannel, poor);
+    group.behave(|_| (Duration::ZERO, status(500)));
+    let member = Member::start(&group, 1, 2000);
+    member.lead(2);
+    member.active(&queue).await;
+    let began = Instant::now();
+    client.publish(&queue, bodies(1)).await;
+    member
+        .when(&queue, "it is told", |status| {
+            status.state == ConnectorState::Active && says(status, "consumer_timeout")
+        })
+        .await;
+    eventually("it is dead-lettered", async || {
+        (client.count(&dead).await.0 == 1).then_some(())
+    })
+    .await;
+    println!(
+        "after {:?}: attempts {:?}",
+        began.elapsed(),
+        attempts(&group)
+    );
+    assert_eq!(attempts(&group), [1, 2, 3]);
+    // What works again says so.
+    group.behave(|_| (Duration::ZERO, status(200)));
+    client.publish(&queue, ["fine".to_owned()]).await;
+    member
+        .when(&queue, "the error is over", |status| {
+            status.last_error.is_none()
+        })
+        .await;
+}
+
+/// Many messages are the same in all that they have.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_like_one_that_has_failed_has_tries_of_its_own() {
+    let (broker, queue) = (broker().await, unique("alike"));
+    let client = broker.client().await;
+    client.declare(&queue).await;
+    let group = Group::with_channel(broker, &queue);
+    let mut poor = channel(&queue);
+    // There is no such queue, so the first one stays.
+    poor["on_failure"] = json!({"retries": 1, "backoff_ms": 20, "backoff_max_ms": 20,
+                                "dead_letter": format!("{queue}-dead")});
+    group.put(Kind::AmqpChannel, poor);
+    group.behave(|_| (Duration::ZERO, status(500)));
+    let member = Member::start(&group, 1, 2000);
+    member.lead(2);
+    member.active(&queue).await;
+    client.publish(&queue, ["alike".to_owned()]).await;
+    member
+        .when(&queue, "it is given up", |status| {
+            says(status, "no dead-letter queue")
+        })
+        .await;
+    group.behave(|_| (Duration::ZERO, status(200)));
+    client.publish(&queue, ["alike".to_owned()]).await;
+    member
+        .when(&queue, "the other one is handled", |status| {
+            status.counts.handled == 1
+        })
+        .await;
+    assert_eq!(attempts(&group), [1, 2, 1]);
+}
