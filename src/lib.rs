@@ -15,6 +15,7 @@ pub mod connector;
 pub mod host;
 pub mod http;
 pub mod manifest;
+pub mod network;
 pub mod replica;
 pub mod server;
 pub mod service;

@@ -119,6 +119,9 @@ pub struct MemberRow {
 pub struct MembersAnswer {
     /// Ordered by id.
     pub members: Vec<MemberRow>,
+    /// How long a member may be without a word on a request to a service, in milliseconds.
+    #[serde(default)]
+    pub longest_wait_ms: u64,
 }
 
 /// `GET /v1/connectors`

@@ -88,6 +88,7 @@ fn problem(name: &str, known: bool, error: ServiceError) -> Problem {
         ServiceError::Failed(_) => (StatusCode::BAD_GATEWAY, "service_failed"),
         ServiceError::TimedOut(_) => (StatusCode::GATEWAY_TIMEOUT, "unknown_outcome"),
         ServiceError::Fenced(_) => (StatusCode::CONFLICT, "fenced"),
+        ServiceError::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
     };
     Problem::new(status, code, format!("service {name}: {error}"))
 }

@@ -24,7 +24,11 @@ async fn members(State(context): State<Context>, headers: HeaderMap) -> Json<Mem
         true => own_view(&context),
         false => rows(&context).await,
     };
-    Json(MembersAnswer { members: rows })
+    let longest_wait = context.services.longest_wait();
+    Json(MembersAnswer {
+        members: rows,
+        longest_wait_ms: longest_wait.as_millis() as u64,
+    })
 }
 
 /// The members as the leader sees them, or as this one does where the leader is silent.

@@ -13,8 +13,8 @@ use quorate_clock::Instant;
 use tokio::time::{sleep, timeout};
 
 use super::{
-    BalancerError, BalancerSettings, files, keeper::Keeper, program::Program, render,
-    runtime::Runtime, server::Server,
+    BalancerError, BalancerSettings, files, follower::View, keeper::Keeper, program::Program,
+    render, runtime::Runtime, server::Server,
 };
 
 const FILE: &str = "haproxy.cfg";
@@ -38,10 +38,12 @@ pub(super) struct Engine {
     file: String,
     /// A text that HAProxy has refused; not tried again until it changes.
     refused: Option<String>,
-    /// The servers in the file.
-    wanted: Vec<Server>,
-    /// The servers that the process has; differs from `wanted` only where it failed.
+    /// What the file says.
+    wanted: View,
+    /// The servers that the process has; differs from what is wanted only where it failed.
     running: Vec<Server>,
+    /// How long the process waits for a member.
+    running_wait: Duration,
     /// Retired in the process, and not yet deleted.
     leaving: Vec<String>,
     /// None while HAProxy is down.
@@ -58,7 +60,7 @@ impl Engine {
     pub(super) async fn start(
         settings: BalancerSettings,
         program: Program,
-        servers: Vec<Server>,
+        view: View,
     ) -> Result<Engine, BalancerError> {
         let runtime = Runtime::new(&settings.dir)
             .map_err(|source| files::failed("can't open", &settings.dir, source))?;
@@ -69,8 +71,9 @@ impl Engine {
             runtime,
             file: String::new(),
             refused: None,
-            wanted: servers,
+            wanted: view,
             running: Vec::new(),
+            running_wait: Duration::ZERO,
             leaving: Vec::new(),
             keeper: None,
             replaced: Vec::new(),
@@ -78,15 +81,19 @@ impl Engine {
             pause: PAUSE,
             next: now,
         };
-        let text = render::render(&engine.settings, &engine.wanted);
+        let text = engine.render(&engine.wanted);
         engine.put_in_force(text).await?;
         engine.launch(None).await?;
         Ok(engine)
     }
 
-    /// Wants these servers from now on.
-    pub(super) async fn want(&mut self, servers: Vec<Server>) {
-        let text = render::render(&self.settings, &servers);
+    fn render(&self, view: &View) -> String {
+        render::render(&self.settings, view.longest_wait, &view.servers)
+    }
+
+    /// Wants this from now on.
+    pub(super) async fn want(&mut self, view: View) {
+        let text = self.render(&view);
         if text == self.file || self.refused.as_ref() == Some(&text) {
             return;
         }
@@ -97,12 +104,14 @@ impl Engine {
         }
         self.refused = None;
         self.pause = PAUSE;
-        let names: Vec<&str> = servers.iter().map(|server| server.name.as_str()).collect();
+        let servers = view.servers.iter();
+        let names: Vec<&str> = servers.map(|server| server.name.as_str()).collect();
         tracing::info!(
             members = names.join(" "),
-            "the cluster's members have changed"
+            longest_wait_ms = view.longest_wait.as_millis() as u64,
+            "the cluster has changed"
         );
-        self.wanted = servers;
+        self.wanted = view;
         self.bring_into_line().await;
     }
 
@@ -143,7 +152,7 @@ impl Engine {
             }
         } else {
             self.replaced.retain(|keeper| keeper.pid().is_some());
-            if self.running == self.wanted {
+            if self.is_in_line() {
                 self.delete_leaving().await;
                 self.next = Instant::now() + PAUSE * 5;
             } else {
@@ -218,9 +227,15 @@ impl Engine {
             return Err(BalancerError::Start(format!("{how}; it said: {said}")));
         }
         self.replaced.extend(self.keeper.replace(keeper));
-        self.running = self.wanted.clone();
+        self.running = self.wanted.servers.clone();
+        self.running_wait = self.wanted.longest_wait;
         self.leaving.clear();
         Ok(())
+    }
+
+    fn is_in_line(&self) -> bool {
+        // Who waits too long harms nobody, and need not be replaced.
+        self.running == self.wanted.servers && self.running_wait >= self.wanted.longest_wait
     }
 
     /// HAProxy's own message for this is long; and another HAProxy may share the address

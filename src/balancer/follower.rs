@@ -16,20 +16,29 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     BalancerSettings,
     cache::Cache,
-    member::{Asker, Member},
+    member::{Asker, Told},
     server::{Resolver, Server},
 };
 
-/// The servers as the cluster tells them. The asking ends with this value.
+/// What HAProxy is to know of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct View {
+    /// Ordered by their members' ids.
+    pub(super) servers: Vec<Server>,
+    /// How long a member may be without a word on a request; zero as long as nobody has said.
+    pub(super) longest_wait: Duration,
+}
+
+/// The cluster as its members tell it. The asking ends with this value.
 pub(super) struct Follower {
-    servers: watch::Receiver<Arc<Vec<Server>>>,
+    view: watch::Receiver<Arc<View>>,
     heard: watch::Receiver<bool>,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Follower {
     pub(super) fn start(settings: &BalancerSettings) -> Follower {
-        let (servers_tx, servers) = watch::channel(Arc::new(Vec::new()));
+        let (view_tx, view) = watch::channel(Arc::default());
         let (heard_tx, heard) = watch::channel(false);
         let following = Following {
             dir: settings.dir.clone(),
@@ -39,12 +48,13 @@ impl Follower {
             resolver: Resolver::default(),
             source: None,
             silent: false,
-            servers: servers_tx,
+            longest_wait: Duration::ZERO,
+            view: view_tx,
             heard: heard_tx,
         };
         let task = tokio::spawn(following.run(settings.poll));
         Follower {
-            servers,
+            view,
             heard,
             _task: AbortOnDropHandle::new(task),
         }
@@ -56,14 +66,14 @@ impl Follower {
         let _ = timeout(wait, self.heard.wait_for(|heard| *heard)).await;
     }
 
-    /// The servers as of now, ordered by their members' ids.
-    pub(super) fn servers(&mut self) -> Vec<Server> {
-        self.servers.borrow_and_update().to_vec()
+    /// The cluster as of now.
+    pub(super) fn view(&mut self) -> View {
+        View::clone(&self.view.borrow_and_update())
     }
 
-    /// Waits for a change of the servers.
+    /// Waits for a change of it.
     pub(super) async fn changed(&mut self) {
-        if self.servers.changed().await.is_err() {
+        if self.view.changed().await.is_err() {
             // The task ends with this value only.
             std::future::pending::<()>().await;
         }
@@ -80,7 +90,8 @@ struct Following {
     source: Option<String>,
     /// Whether it has been said that nobody answers.
     silent: bool,
-    servers: watch::Sender<Arc<Vec<Server>>>,
+    longest_wait: Duration,
+    view: watch::Sender<Arc<View>>,
     heard: watch::Sender<bool>,
 }
 
@@ -91,8 +102,12 @@ impl Following {
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             poll.tick().await;
-            if let Some(members) = self.ask().await {
-                if self.cache.learn(&members)
+            if let Some(told) = self.ask().await {
+                // A member of an earlier version doesn't say; what another one has said holds.
+                if told.longest_wait_ms > 0 {
+                    self.longest_wait = Duration::from_millis(told.longest_wait_ms);
+                }
+                if self.cache.learn(&told.members)
                     && let Err(e) = self.cache.save(&self.dir)
                 {
                     tracing::warn!("{e}");
@@ -104,11 +119,11 @@ impl Following {
     }
 
     /// One round: the first answer of anybody.
-    async fn ask(&mut self) -> Option<Vec<Member>> {
+    async fn ask(&mut self) -> Option<Told> {
         let mut failures = Vec::new();
         for address in self.addresses() {
             match self.asker.members(&address).await {
-                Ok(members) => {
+                Ok(told) => {
                     if self.source.as_ref() != Some(&address) || self.silent {
                         tracing::info!(
                             admin = address,
@@ -117,7 +132,7 @@ impl Following {
                     }
                     self.silent = false;
                     self.source = Some(address);
-                    return Some(members);
+                    return Some(told);
                 }
                 Err(why) => failures.push(format!("{address}: {why}")),
             }
@@ -146,11 +161,14 @@ impl Following {
     }
 
     async fn publish(&mut self) {
-        let servers = self.resolver.servers(&self.cache.members).await;
-        self.servers.send_if_modified(|known| {
-            let changed = **known != servers;
+        let view = View {
+            servers: self.resolver.servers(&self.cache.members).await,
+            longest_wait: self.longest_wait,
+        };
+        self.view.send_if_modified(|known| {
+            let changed = **known != view;
             if changed {
-                *known = Arc::new(servers);
+                *known = Arc::new(view);
             }
             changed
         });

@@ -29,9 +29,15 @@ pub(super) struct Member {
     pub(super) admin: String,
 }
 
+/// What a member tells of the cluster.
 #[derive(Deserialize)]
-struct Answer {
-    members: Vec<Member>,
+pub(super) struct Told {
+    /// Ordered by their ids.
+    pub(super) members: Vec<Member>,
+    /// How long a member may be without a word on a request, in milliseconds; 0 from a member
+    /// of a version that doesn't say it.
+    #[serde(default)]
+    pub(super) longest_wait_ms: u64,
 }
 
 /// Asks members who the members are.
@@ -51,16 +57,16 @@ impl Asker {
         }
     }
 
-    /// Asks the member whose administration is at `admin` (`host:port`). The answer is
-    /// ordered by id. The error says why there is none.
-    pub(super) async fn members(&self, admin: &str) -> Result<Vec<Member>, String> {
+    /// Asks the member whose administration is at `admin` (`host:port`). The error says why
+    /// there is no answer.
+    pub(super) async fn members(&self, admin: &str) -> Result<Told, String> {
         match timeout(ANSWER, self.ask(admin)).await {
             Ok(answer) => answer,
             Err(_) => Err(format!("no answer within {} ms", ANSWER.as_millis())),
         }
     }
 
-    async fn ask(&self, admin: &str) -> Result<Vec<Member>, String> {
+    async fn ask(&self, admin: &str) -> Result<Told, String> {
         let url = format!("http://{admin}/v1/cluster/members");
         let uri = url
             .parse()
@@ -79,15 +85,14 @@ impl Asker {
 
 /// Reads an answer. One without members is no answer: a balancer in front of nobody
 /// helps nobody.
-pub(super) fn parse(body: &[u8]) -> Result<Vec<Member>, String> {
-    let answer: Answer = serde_json::from_slice(body)
+pub(super) fn parse(body: &[u8]) -> Result<Told, String> {
+    let mut told: Told = serde_json::from_slice(body)
         .map_err(|e| format!("its answer is not a list of members: {e}"))?;
-    let mut members = answer.members;
-    if members.is_empty() {
+    if told.members.is_empty() {
         return Err("it answered with no member at all".to_owned());
     }
-    members.sort_by_key(|member| member.id);
-    Ok(members)
+    told.members.sort_by_key(|member| member.id);
+    Ok(told)
 }
 
 /// The innermost reason: the outer ones only say that the client failed.

@@ -11,12 +11,13 @@
 //!   its method, for nobody can have run it;
 //! - it was sent and nothing came back: another member gets it when its method is
 //!   idempotent (GET, HEAD, PUT, DELETE, OPTIONS) and it fits HAProxy's buffer of
-//!   16 KiB; any other may have run and is answered with 502, never sent twice.
+//!   64 KiB; any other may have run and is answered with 502, never sent twice.
 //!
 //! A member that joins or leaves is added or taken out through HAProxy's runtime
 //! socket, so that no connection of a client is touched, in use or kept alive. Only
-//! when HAProxy refuses that does a new process take over from the old one, which
-//! finishes its requests and then closes its connections.
+//! when HAProxy refuses that, or when a service is to be waited for longer than any
+//! before, does a new process take over from the old one, which finishes its requests
+//! and then closes its connections.
 
 mod cache;
 mod engine;
@@ -72,7 +73,7 @@ pub async fn serve(
     follower.first(FIRST_ANSWER).await;
 
     let bind = settings.bind;
-    let mut engine = Engine::start(settings, program, follower.servers()).await?;
+    let mut engine = Engine::start(settings, program, follower.view()).await?;
     tracing::info!(%bind, "the balancer is in service");
 
     let mut tick = interval(TICK);
@@ -80,7 +81,7 @@ pub async fn serve(
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
-            () = follower.changed() => engine.want(follower.servers()).await,
+            () = follower.changed() => engine.want(follower.view()).await,
             how = engine.ended() => engine.restart_later(&how),
             _ = tick.tick() => engine.tick().await,
         }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use super::{BalancerSettings, server::Server};
 
 /// The backend that holds the members.
@@ -10,20 +12,32 @@ pub(super) const BACKEND: &str = "members";
 /// The runtime socket, in the balancer's folder, which is HAProxy's working directory.
 pub(super) const SOCKET: &str = "haproxy.sock";
 
-/// The whole file. The same input gives the same text.
-pub(super) fn render(settings: &BalancerSettings, servers: &[Server]) -> String {
+/// A member answers in time; its answer needs this long at most to arrive.
+const ON_THE_WAY: Duration = Duration::from_secs(5);
+
+/// The whole file. The same input gives the same text. `longest_wait`: how long a member may
+/// be without a word, as the cluster tells it.
+pub(super) fn render(
+    settings: &BalancerSettings,
+    longest_wait: Duration,
+    servers: &[Server],
+) -> String {
     let mut out = String::from(
         "# Written by `quorate balancer` and replaced with every change of the cluster's\n\
          # members. Change its settings instead.\n\n",
     );
-    out += &global(settings);
-    out += &defaults(settings);
+    let patience = match longest_wait {
+        Duration::ZERO => settings.server_timeout,
+        longest_wait => settings.server_timeout.max(longest_wait + ON_THE_WAY),
+    };
+    out += &global(settings, patience);
+    out += &defaults(settings, patience);
     out += &frontend(settings);
     out += &backend(settings, servers);
     out
 }
 
-fn global(settings: &BalancerSettings) -> String {
+fn global(settings: &BalancerSettings, patience: Duration) -> String {
     format!(
         "global\n    \
              maxconn {maxconn}\n    \
@@ -32,14 +46,18 @@ fn global(settings: &BalancerSettings) -> String {
              hard-stop-after {hard_stop}ms\n    \
              stats socket unix@{SOCKET} mode 600 level admin expose-fd listeners\n    \
              stats timeout 30s\n    \
+             # Room for any head that a member takes, so that it is the member that refuses.\n    \
+             tune.bufsize 65536\n    \
+             tune.maxrewrite 8192\n    \
+             tune.http.maxhdr 1024\n    \
              # Only what went wrong: the rest is in the statistics.\n    \
              log stderr format raw daemon notice\n\n",
         maxconn = settings.maxconn,
-        hard_stop = settings.server_timeout.as_millis(),
+        hard_stop = patience.as_millis(),
     )
 }
 
-fn defaults(settings: &BalancerSettings) -> String {
+fn defaults(settings: &BalancerSettings, patience: Duration) -> String {
     format!(
         "defaults\n    \
              mode http\n    \
@@ -53,10 +71,11 @@ fn defaults(settings: &BalancerSettings) -> String {
              timeout queue 5s\n    \
              timeout connect {connect}ms\n    \
              timeout server {server}ms\n    \
+             timeout tunnel 1h\n    \
              timeout check {check}ms\n\n",
         client = settings.client_timeout.as_millis(),
         connect = settings.connect_timeout.as_millis(),
-        server = settings.server_timeout.as_millis(),
+        server = patience.as_millis(),
         check = settings.check_timeout().as_millis(),
     )
 }
@@ -66,6 +85,8 @@ fn frontend(settings: &BalancerSettings) -> String {
         "frontend http\n    \
              bind {bind}\n    \
              monitor-uri /zato-lb-alive\n    \
+             # What a member can't read it refuses in the form that clients know.\n    \
+             option accept-invalid-http-request\n    \
              option forwardfor\n",
         bind = settings.bind,
     );
@@ -78,25 +99,76 @@ fn frontend(settings: &BalancerSettings) -> String {
         out += "%[rand(900000000),add(100000000)]";
     }
     out += "%[rand(90),add(10)]\n";
+    out += &forwarded(settings);
+    for (status, result, details, condition) in [
+        (
+            503,
+            "ZATO_ERROR",
+            NO_MEMBER,
+            format!(" {{ nbsrv({BACKEND}) eq 0 }}"),
+        ),
+        (200, "ZATO_OK", "", String::new()),
+    ] {
+        out += &format!(
+            "    http-request return status {status} {} if {{ path /zato-lb-ready }}{condition}\n",
+            envelope(result, details)
+        );
+    }
     for (status, details) in [
+        (400, "The request can't be read as HTTP/1.1"),
+        (403, "The request is not allowed"),
+        (408, "The request did not arrive in time"),
+        (413, "The request is too large"),
         (500, "The balancer failed"),
         (
             502,
             "The member that was given the request broke off; the request may have been handled",
         ),
-        (503, "No member is ready to handle the request"),
+        (503, NO_MEMBER),
         (
             504,
             "The member that was given the request did not answer in time; the request may have been handled",
         ),
     ] {
         out += &format!(
-            "    http-error status {status} content-type application/json lf-string \
-             \"{{\\\"zato_env\\\": {{\\\"result\\\": \\\"ZATO_ERROR\\\", \\\"cid\\\": \\\"%[var(txn.cid)]\\\", \
-             \\\"details\\\": \\\"{details}\\\"}}}}\" hdr X-Zato-CID %[var(txn.cid)]\n"
+            "    http-error status {status} {}\n",
+            envelope("ZATO_ERROR", details)
         );
     }
     out += &format!("    default_backend {BACKEND}\n\n");
+    out
+}
+
+const NO_MEMBER: &str = "No member is ready to handle the request";
+
+/// An answer of HAProxy's own, in the form that clients know.
+fn envelope(result: &str, details: &str) -> String {
+    format!(
+        "content-type application/json lf-string \
+         \"{{\\\"zato_env\\\": {{\\\"result\\\": \\\"{result}\\\", \\\"cid\\\": \\\"%[var(txn.cid)]\\\", \
+         \\\"details\\\": \\\"{details}\\\"}}}}\" hdr X-Zato-CID %[var(txn.cid)]"
+    )
+}
+
+/// Who asked and for what: what a client says of it counts only where it is a trusted proxy.
+fn forwarded(settings: &BalancerSettings) -> String {
+    let mut out = String::new();
+    let trusted = settings.trusted_proxies.join(" ");
+    let unless = match trusted.is_empty() {
+        true => String::new(),
+        false => format!(" unless {{ src {trusted} }}"),
+    };
+    for said in ["x-forwarded- -m beg", "forwarded", "x-real-ip"] {
+        out += &format!("    http-request del-header {said}{unless}\n");
+    }
+    for (name, value) in [
+        ("X-Forwarded-Host", "%[req.fhdr(Host)]"),
+        ("X-Forwarded-Proto", "http"),
+    ] {
+        out += &format!(
+            "    http-request set-header {name} {value} unless {{ req.hdr({name}) -m found }}\n"
+        );
+    }
     out
 }
 

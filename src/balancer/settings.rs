@@ -5,7 +5,7 @@ mod tests;
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
@@ -35,7 +35,8 @@ pub struct BalancerSettings {
     pub check: Duration,
     /// How long a connection to a member may take to be made.
     pub connect_timeout: Duration,
-    /// How long a member may be silent on a request.
+    /// How long a member may be silent on a request, or longer where the longest service of
+    /// the cluster needs it.
     pub server_timeout: Duration,
     /// How long a client may be silent, between two requests too.
     pub client_timeout: Duration,
@@ -43,6 +44,8 @@ pub struct BalancerSettings {
     pub drain: Duration,
     /// The most connections from clients.
     pub maxconn: u32,
+    /// Addresses and networks of proxies in front of this one, whose word of a client counts.
+    pub trusted_proxies: Vec<String>,
 }
 
 impl BalancerSettings {
@@ -113,6 +116,7 @@ struct File {
     client_timeout_ms: u64,
     drain_ms: u64,
     maxconn: Option<u64>,
+    trusted_proxies: Vec<String>,
 }
 
 impl Default for File {
@@ -131,6 +135,7 @@ impl Default for File {
             client_timeout_ms: 60_000,
             drain_ms: 5_000,
             maxconn: None,
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -182,6 +187,8 @@ impl File {
         let maxconn = connections(self.maxconn)
             .map_err(|problem| problems.push(problem))
             .ok();
+        let proxies = self.trusted_proxies.iter();
+        problems.extend(proxies.filter_map(|it| network(it).err()));
         match (bind, maxconn, problems.is_empty()) {
             (Some(bind), Some(maxconn), true) => Ok(BalancerSettings {
                 bind,
@@ -196,6 +203,7 @@ impl File {
                 client_timeout,
                 drain,
                 maxconn,
+                trusted_proxies: self.trusted_proxies,
             }),
             _ => Err(problems),
         }
@@ -233,6 +241,21 @@ fn admin(url: &str) -> Result<String, String> {
     match (plain, parsed.host_str(), parsed.port_or_known_default()) {
         (true, Some(host), Some(port)) if port > 0 => Ok(format!("{host}:{port}")),
         _ => Err(wrong()),
+    }
+}
+
+/// Whether HAProxy can match an address with it.
+fn network(text: &str) -> Result<(), String> {
+    let (address, prefix) = text.split_once('/').unwrap_or((text, "0"));
+    let bits = address
+        .parse::<IpAddr>()
+        .map(|ip| if ip.is_ipv4() { 32 } else { 128 });
+    match (bits, prefix.parse::<u32>()) {
+        (Ok(bits), Ok(prefix)) if prefix <= bits => Ok(()),
+        _ => Err(format!(
+            "trusted_proxies has {text:?}; it takes addresses and networks such as \
+             \"10.0.0.5\", \"10.0.0.0/8\" or \"fd00::/8\""
+        )),
     }
 }
 

@@ -11,7 +11,7 @@
 
 mod onward;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use quorate_clock::Instant;
@@ -139,7 +139,7 @@ fn request(spec: &Spec, epoch: u64, delivery: Delivery) -> Request {
         method: Method::POST,
         path: "/".to_owned(),
         query: None,
-        params: BTreeMap::new(),
+        params: Default::default(),
         headers,
         body,
         origin: Origin::Message(origin),

@@ -1,6 +1,6 @@
 //! One connection from its acceptance to its end.
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -14,9 +14,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    face::Face,
+    face::{Asker, Face},
+    limits::HEADERS_MAX,
+    tunnel,
     wire::{AnswerBody, Io, Phase, Wire, last_answer},
 };
+use crate::service::api::spoken;
 
 /// How long a client that is still sending is listened to after our last word.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -35,7 +38,12 @@ pub(super) struct Orders {
 }
 
 /// Serves a connection. Whether it was cut off before it was done.
-pub(super) async fn serve(stream: TcpStream, face: Arc<Face>, orders: Orders) -> bool {
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    face: Arc<Face>,
+    orders: Orders,
+) -> bool {
     let _ = stream.set_nodelay(true);
     let wire = Wire::new();
     let service = service_fn({
@@ -44,7 +52,11 @@ pub(super) async fn serve(stream: TcpStream, face: Arc<Face>, orders: Orders) ->
             let answering = wire.begin();
             let face = face.clone();
             async move {
-                let answer = face.answer(request, &answering).await;
+                let asker = Asker {
+                    peer,
+                    answering: &answering,
+                };
+                let answer = face.answer(request, asker).await;
                 Ok::<_, Infallible>(answer.map(|body| AnswerBody::new(body, answering)))
             }
         }
@@ -52,6 +64,7 @@ pub(super) async fn serve(stream: TcpStream, face: Arc<Face>, orders: Orders) ->
     let limits = &face.limits;
     let mut connection = http1::Builder::new()
         .max_header_size(limits.head_bytes_max)
+        .max_headers(HEADERS_MAX)
         .max_buf_size((limits.head_bytes_max * 2).max(128 << 10))
         // Ours tells an idle connection from a slow request, and answers the latter.
         .header_read_timeout(None)
@@ -84,9 +97,13 @@ pub(super) async fn serve(stream: TcpStream, face: Arc<Face>, orders: Orders) ->
                 match overdue(wire.phase(), limits.head_wait, limits.idle_wait, now) {
                     Some(Overdue::Request) => break Some(last_answer(
                         StatusCode::REQUEST_TIMEOUT,
-                        &format!("the request's headers did not arrive within {} ms", limits.head_wait.as_millis()),
+                        &format!("the request's headers did not arrive within {}", spoken(limits.head_wait)),
                     )),
                     Some(Overdue::Silence) => return false,
+                    None if wire.is_stuck(limits.idle_wait, now) => {
+                        tracing::debug!(%peer, "a client takes no more of its answer");
+                        return false;
+                    }
                     None => {}
                 }
                 // A request whose headers are coming in is waited for.
@@ -100,7 +117,11 @@ pub(super) async fn serve(stream: TcpStream, face: Arc<Face>, orders: Orders) ->
             }
         }
     };
-    let mut stream = connection.into_parts().io.into_inner().stream;
+    let parts = connection.into_parts();
+    let mut stream = parts.io.into_inner().stream;
+    if let Some(upstream) = wire.take_tunnel() {
+        return tunnel::run(stream, parts.read_buf, upstream, &orders, limits.linger).await;
+    }
     if last_word.is_some() || wire.has_unread() {
         let farewell = timeout(
             FAREWELL,

@@ -1,9 +1,11 @@
 //! One request: from its headers to its answer.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http::{
+    HeaderValue, Method, Response, StatusCode, Version, header, request::Parts, uri::Authority,
+};
 use hyper::body::Incoming;
 use quorate_clock::Instant;
 use quorate_log::RateLimit;
@@ -15,6 +17,7 @@ use super::{
     body::RequestBody,
     cid,
     envelope::{self, Refusal},
+    forwarded,
     limits::Limits,
     observe,
     router::{Found, Router},
@@ -22,9 +25,12 @@ use super::{
 };
 use crate::{
     service::{
-        Origin, Reply, Request, ServiceError, Services,
+        Origin, Params, Reply, Request, ServiceError, Services,
+        answer::{Answer, AnswerBody},
+        api::spoken,
+        flow::Flow,
         follow::Followed,
-        headers::{self, strip_hop_by_hop, strip_ours},
+        headers::{self, is_websocket, strip_hop_by_hop, strip_ours, takes_trailers},
     },
     state::{State, resource::HttpChannel},
 };
@@ -32,6 +38,9 @@ use crate::{
 /// The one path that is built in.
 const PING_PATH: &str = "/zato/ping";
 const PING_BODY_BYTES_MAX: u64 = 64 << 10;
+
+/// A call ends by its service's own limit; this one is there for what has none.
+const BEYOND: Duration = Duration::from_secs(1);
 
 /// All that a connection needs to answer requests.
 pub(super) struct Face {
@@ -46,8 +55,15 @@ pub(super) struct Face {
 struct Call<'c> {
     service: &'c str,
     channel: Option<&'c str>,
-    params: BTreeMap<String, String>,
+    params: Params,
     body_bytes_max: u64,
+}
+
+/// Whom an answer is for.
+#[derive(Clone, Copy)]
+pub(super) struct Asker<'a> {
+    pub peer: SocketAddr,
+    pub answering: &'a Answering,
 }
 
 impl Face {
@@ -71,8 +87,8 @@ impl Face {
     pub(super) async fn answer(
         &self,
         request: hyper::Request<Incoming>,
-        answering: &Answering,
-    ) -> Response<Bytes> {
+        asker: Asker<'_>,
+    ) -> Response<AnswerBody> {
         let observed = observe::Observed::begin();
         let (mut parts, body) = request.into_parts();
         let mut body = RequestBody::new(body, &parts.headers);
@@ -82,26 +98,38 @@ impl Face {
             tracing::info_span!("request", %cid, method = %parts.method, path = parts.uri.path());
         let mut channel = None;
         let outcome = self
-            .handle(&mut parts, &mut body, &cid, &mut channel)
+            .handle(&mut parts, &mut body, &cid, asker.peer, &mut channel)
             .instrument(span.clone())
             .await;
 
-        let ended = body.discard().await;
+        let mut answer = outcome.unwrap_or_else(|refusal| into_reply(refusal, &cid).into());
+        self.finish(&mut answer, head, channel.as_deref());
+        // While an answer flows the rest of the body may still be on its way to the upstream.
+        let ended = match &answer.body {
+            AnswerBody::Whole(_) => body.discard().await,
+            AnswerBody::Stream(_) => body.is_ended(),
+        };
         if !ended {
-            answering.wire().leave_unread();
+            asker.answering.wire().leave_unread();
         }
-        let mut reply = outcome.unwrap_or_else(|refusal| into_reply(refusal, &cid));
-        self.finish(&mut reply, head, channel.as_deref());
-        reply.headers.insert(headers::CID, headers::text(&cid));
-        if !ended || self.stop.is_cancelled() {
-            reply
+        answer.headers.insert(headers::CID, headers::text(&cid));
+        if let Some(upstream) = answer.tunnel {
+            asker.answering.wire().open_tunnel(upstream);
+            answer
+                .headers
+                .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            answer
+                .headers
+                .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        } else if !ended || self.stop.is_cancelled() {
+            answer
                 .headers
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        span.in_scope(|| observed.end(channel.as_deref(), reply.status));
-        let mut response = Response::new(reply.body);
-        *response.status_mut() = reply.status;
-        *response.headers_mut() = reply.headers;
+        span.in_scope(|| observed.end(channel.as_deref(), answer.status));
+        let mut response = Response::new(answer.body);
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.headers;
         response
     }
 
@@ -110,8 +138,10 @@ impl Face {
         parts: &mut Parts,
         body: &mut RequestBody,
         cid: &str,
+        peer: SocketAddr,
         channel_label: &mut Option<Arc<str>>,
-    ) -> Result<Reply, Refusal> {
+    ) -> Result<Answer, Refusal> {
+        check(parts)?;
         let path = parts.uri.path();
         if path == PING_PATH {
             *channel_label = Some("ping".into());
@@ -124,7 +154,7 @@ impl Face {
                 params: Default::default(),
                 body_bytes_max: PING_BODY_BYTES_MAX,
             };
-            return self.call(call, parts, body, cid).await;
+            return self.call(call, parts, body, cid, peer).await;
         }
         if !path.starts_with('/') {
             return Err(Refusal::new(
@@ -139,7 +169,7 @@ impl Face {
             params,
             body_bytes_max: channel.max_body_bytes,
         };
-        self.call(call, parts, body, cid).await
+        self.call(call, parts, body, cid, peer).await
     }
 
     /// The channel that a request is for, once its guard has let it through.
@@ -147,7 +177,7 @@ impl Face {
         &self,
         parts: &mut Parts,
         channel_label: &mut Option<Arc<str>>,
-    ) -> Result<(Arc<HttpChannel>, BTreeMap<String, String>), Refusal> {
+    ) -> Result<(Arc<HttpChannel>, Params), Refusal> {
         let router = self.router.get();
         let path = parts.uri.path();
         let (channel, params) = match router.find(&parts.method, path) {
@@ -172,14 +202,30 @@ impl Face {
         parts: &mut Parts,
         body: &mut RequestBody,
         cid: &str,
-    ) -> Result<Reply, Refusal> {
-        let body = body
-            .read(call.body_bytes_max, self.limits.body_wait)
-            .await?;
-        let mut headers = std::mem::take(&mut parts.headers);
-        strip_hop_by_hop(&mut headers);
-        strip_ours(&mut headers);
-        headers.insert(headers::CID, headers::text(cid));
+        peer: SocketAddr,
+    ) -> Result<Answer, Refusal> {
+        let (bytes_max, silence) = (call.body_bytes_max, self.limits.body_wait);
+        // Whatever else asks for it stays what it is: `Upgrade` may be passed over.
+        let may_switch =
+            parts.method == Method::GET && parts.version == Version::HTTP_11 && body.is_ended();
+        let mut flow = Flow {
+            streams: true,
+            websocket: may_switch && is_websocket(&parts.headers),
+            trailers: takes_trailers(&parts.headers),
+            upload: None,
+        };
+        if flow.websocket && !self.services.is_upstream(call.service) {
+            let why = format!("service {:?} takes no WebSocket", call.service);
+            return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, why));
+        }
+        let mut whole = Bytes::new();
+        if self.services.takes_upload(call.service) {
+            flow.upload = body.pass_on(bytes_max, silence)?;
+        } else {
+            whole = body.read(bytes_max, silence).await?;
+        }
+        let headers = self.headers(parts, cid, peer);
+        let patience = self.services.patience(call.service);
         let request = Request {
             cid: cid.to_owned(),
             method: parts.method.clone(),
@@ -187,12 +233,39 @@ impl Face {
             query: parts.uri.query().map(str::to_owned),
             params: call.params,
             headers,
-            body,
+            body: whole,
             origin: Origin::Http(call.channel.map(str::to_owned)),
-            deadline: Instant::now() + self.limits.answer_wait,
+            deadline: Instant::now() + patience + BEYOND,
         };
-        let outcome = self.services.call_anywhere(call.service, request).await;
-        outcome.map_err(|error| self.explain(call.service, &error))
+        let outcome = self.services.serve(call.service, request, &flow).await;
+        // What the client did not send is no fault of the service's.
+        outcome.map_err(|error| {
+            let failure = body.failure();
+            failure.unwrap_or_else(|| self.explain(call.service, &error))
+        })
+    }
+
+    /// The headers that the service gets.
+    fn headers(&self, parts: &mut Parts, cid: &str, peer: SocketAddr) -> http::HeaderMap {
+        let mut headers = std::mem::take(&mut parts.headers);
+        strip_hop_by_hop(&mut headers);
+        strip_ours(&mut headers);
+        // An absolute target says it better than `Host` (RFC 9112, 3.2.2).
+        let asked = parts.uri.authority().map(|it| it.as_str());
+        // Without `user:password@`, which is for nobody behind us.
+        let asked = asked.and_then(|it| it.rsplit('@').next());
+        if let Some(asked) = asked.and_then(|it| HeaderValue::from_str(it).ok()) {
+            headers.insert(header::HOST, asked);
+        }
+        let host = headers.get(header::HOST).cloned();
+        forwarded::describe(
+            &mut headers,
+            peer,
+            host.as_ref(),
+            &self.limits.trusted_proxies,
+        );
+        headers.insert(headers::CID, headers::text(cid));
+        headers
     }
 
     /// What the client is told. The log has the rest: addresses of upstreams are nobody
@@ -219,7 +292,10 @@ impl Face {
                 (
                     "timed out",
                     StatusCode::GATEWAY_TIMEOUT,
-                    format!("gave no answer within {waited:?}; the request may have been handled"),
+                    format!(
+                        "gave no answer within {}; the request may have been handled",
+                        spoken(waited)
+                    ),
                 )
             }
             ServiceError::Fenced(epoch) => (
@@ -227,6 +303,10 @@ impl Face {
                 StatusCode::CONFLICT,
                 format!("refused an epoch older than {epoch}"),
             ),
+            ServiceError::BadRequest(why) => {
+                tracing::debug!(service, %error, "request refused");
+                return Refusal::new(StatusCode::BAD_REQUEST, why.clone());
+            }
         };
         if let Some(left_out) = self.said.due(&format!("{service}: {cause}")) {
             tracing::warn!(service, %error, left_out, "service call failed");
@@ -235,15 +315,48 @@ impl Face {
     }
 
     /// Makes of what a service answered something that HTTP/1.1 can carry.
-    fn finish(&self, reply: &mut Reply, head: bool, channel: Option<&str>) {
-        if reply.status.is_informational() {
+    fn finish(&self, answer: &mut Answer, head: bool, channel: Option<&str>) {
+        if answer.status.is_informational() && answer.tunnel.is_none() {
             if let Some(left_out) = self.said.due(channel.unwrap_or_default()) {
-                tracing::warn!(channel, status = %reply.status, left_out, "a service answered with a status that is not final");
+                tracing::warn!(channel, status = %answer.status, left_out, "a service answered with a status that is not final");
             }
-            *reply = Reply::empty(StatusCode::INTERNAL_SERVER_ERROR);
+            *answer = Reply::empty(StatusCode::INTERNAL_SERVER_ERROR).into();
         }
-        carry(reply, head);
+        carry(answer, head);
     }
+}
+
+/// What every request must keep to, whoever it is for.
+fn check(parts: &Parts) -> Result<(), Refusal> {
+    let refused = |status, why: &str| Err(Refusal::new(status, why));
+    let hosts = parts.headers.get_all(header::HOST).iter().count();
+    if hosts > 1 {
+        return refused(
+            StatusCode::BAD_REQUEST,
+            "the request has two `Host` headers",
+        );
+    }
+    if hosts == 0 && parts.version == Version::HTTP_11 {
+        let why = "the request has no `Host` header, which HTTP/1.1 asks for";
+        return refused(StatusCode::BAD_REQUEST, why);
+    }
+    let host = parts.headers.get(header::HOST);
+    if host.is_some_and(|host| !is_host(host)) {
+        let why = "the request's `Host` is no name or address with or without a port";
+        return refused(StatusCode::BAD_REQUEST, why);
+    }
+    let mut expectations = parts.headers.get_all(header::EXPECT).iter();
+    if expectations.any(|it| !it.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        let why = "the request expects something else than 100-continue";
+        return refused(StatusCode::EXPECTATION_FAILED, why);
+    }
+    Ok(())
+}
+
+/// Whether a `Host` can be one (RFC 9110, 7.2). It may be empty, for who asks without a name.
+fn is_host(host: &HeaderValue) -> bool {
+    let text = host.as_bytes();
+    text.is_empty() || (!text.contains(&b'@') && Authority::try_from(text).is_ok())
 }
 
 fn wrong_method(method: &Method, allow: &str) -> Refusal {
@@ -265,20 +378,28 @@ fn into_reply(refusal: Refusal, cid: &str) -> Reply {
 }
 
 /// Leaves out what doesn't go with the message on the wire.
-fn carry(reply: &mut Reply, head: bool) {
-    strip_hop_by_hop(&mut reply.headers);
+fn carry(answer: &mut Answer, head: bool) {
+    strip_hop_by_hop(&mut answer.headers);
+    let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&answer.status);
     if head {
-        // The length that a GET would have had.
-        if !reply.headers.contains_key(header::CONTENT_LENGTH) {
-            reply
-                .headers
-                .insert(header::CONTENT_LENGTH, reply.body.len().into());
+        // The length that a GET would have had, where it is known: an upstream may not have
+        // said it, and a 204 has none.
+        let length = match &answer.body {
+            AnswerBody::Whole(body) if !body.is_empty() && !bodiless => Some(body.len()),
+            _ => None,
+        };
+        if let Some(length) =
+            length.filter(|_| !answer.headers.contains_key(header::CONTENT_LENGTH))
+        {
+            answer.headers.insert(header::CONTENT_LENGTH, length.into());
         }
-        reply.body = Bytes::new();
-        return;
+        if answer.status == StatusCode::NO_CONTENT {
+            answer.headers.remove(header::CONTENT_LENGTH);
+        }
+    } else {
+        answer.headers.remove(header::CONTENT_LENGTH);
     }
-    reply.headers.remove(header::CONTENT_LENGTH);
-    if [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&reply.status) {
-        reply.body = Bytes::new();
+    if head || bodiless {
+        answer.body = AnswerBody::Whole(Bytes::new());
     }
 }

@@ -2,24 +2,26 @@
 
 use std::time::Duration;
 
+use crate::network::Network;
+
 /// Bounds on connections, requests and waits. Bodies are bounded by each HTTP channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at a time; further ones wait to be accepted.
     pub connections_max: usize,
-    /// The request line and the headers together; more gets 431. At most 100 headers.
+    /// The request line and the headers together; more gets 431.
     pub head_bytes_max: usize,
     /// From the first byte of a request to the end of its headers; longer gets 408. A new
     /// connection that sends nothing for so long is closed.
     pub head_wait: Duration,
-    /// From the end of the headers to the end of the body; longer gets 408.
+    /// How long a client that sends a body may send nothing; longer gets 408.
     pub body_wait: Duration,
     /// How long a connection may be idle between requests. Longer than the balancer keeps
     /// idle connections, so that it is the balancer that closes them: a request sent into a
     /// closing connection may be lost.
     pub idle_wait: Duration,
-    /// The longest time for an answer, whatever the service's own `timeout_ms` says.
-    pub answer_wait: Duration,
+    /// Who may say who a client is: see [`super::forwarded`].
+    pub trusted_proxies: Vec<Network>,
     /// After the order to stop, how long idle connections are kept for a request that may be
     /// on its way.
     pub linger: Duration,
@@ -35,9 +37,19 @@ impl Default for Limits {
             head_wait: Duration::from_secs(10),
             body_wait: Duration::from_secs(30),
             idle_wait: Duration::from_secs(75),
-            answer_wait: Duration::from_secs(300),
+            trusted_proxies: loopback(),
             linger: Duration::from_millis(500),
             grace: Duration::from_secs(5),
         }
     }
 }
+
+/// This host: a balancer that runs beside the member.
+fn loopback() -> Vec<Network> {
+    let networks = ["127.0.0.0/8", "::1"].map(|text| text.parse());
+    networks.into_iter().flatten().collect()
+}
+
+/// The most headers of a request. The balancer adds some of its own to the hundred that
+/// clients may count on.
+pub(super) const HEADERS_MAX: usize = 128;

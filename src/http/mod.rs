@@ -9,6 +9,7 @@ pub mod cid;
 mod connection;
 mod envelope;
 mod face;
+mod forwarded;
 mod limits;
 mod observe;
 mod path;
@@ -16,9 +17,11 @@ mod router;
 mod security;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod wire;
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -66,11 +69,11 @@ pub async fn serve(
     };
     let connections = TaskTracker::new();
     let cut = Arc::new(AtomicUsize::new(0));
-    let spawn = |stream: TcpStream, permit: Option<OwnedSemaphorePermit>| {
+    let spawn = |(stream, peer): Accepted, permit: Option<OwnedSemaphorePermit>| {
         let (face, orders, cut) = (face.clone(), orders.clone(), cut.clone());
         connections.spawn(async move {
             let _open = observe::Open::begin();
-            if connection::serve(stream, face, orders).await {
+            if connection::serve(stream, peer, face, orders).await {
                 cut.fetch_add(1, Ordering::Relaxed);
             }
             drop(permit);
@@ -86,12 +89,12 @@ pub async fn serve(
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            stream = accept(&listener) => spawn(stream, permit),
+            accepted = accept(&listener) => spawn(accepted, permit),
         }
     }
     // Those that the kernel has accepted for us would be reset.
-    while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
-        spawn(stream, None);
+    while let Some(Ok(accepted)) = listener.accept().now_or_never() {
+        spawn(accepted, None);
     }
     drop(listener);
 
@@ -108,11 +111,14 @@ pub async fn serve(
     }
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+/// A connection, and whose.
+type Accepted = (TcpStream, SocketAddr);
+
+async fn accept(listener: &TcpListener) -> Accepted {
     let mut pause = ACCEPT_PAUSE;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok(accepted) => return accepted,
             // Out of file descriptors, most of the time; connections that end give some back.
             Err(error) => {
                 tracing::warn!(%error, "no connection can be accepted");

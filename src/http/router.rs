@@ -9,8 +9,7 @@
 
 mod branch;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use http::Method;
 
@@ -18,9 +17,12 @@ use super::{
     path::{self, BadPath},
     security::Guard,
 };
-use crate::state::{
-    Catalog, Kind, Resource, Stored,
-    resource::{HttpChannel, Template},
+use crate::{
+    service::Params,
+    state::{
+        Catalog, Kind, Resource, Stored,
+        resource::{HttpChannel, Segment, Template},
+    },
 };
 use branch::Branch;
 
@@ -36,7 +38,7 @@ pub(super) struct Router {
 pub(super) enum Found {
     Route {
         channel: Arc<HttpChannel>,
-        params: BTreeMap<String, String>,
+        params: Params,
     },
     /// The path exists for these methods.
     WrongMethod(String),
@@ -124,14 +126,25 @@ fn takes(channel: &HttpChannel, method: &Method) -> bool {
     channel.methods.iter().any(|it| it == method.as_str())
 }
 
-fn params(channel: &HttpChannel, pieces: &[&str]) -> BTreeMap<String, String> {
+fn params(channel: &HttpChannel, pieces: &[&str]) -> Params {
     let template = Template::of(&channel.path);
-    let values = pieces.iter().map(|piece| path::value(piece));
-    template
-        .parameters()
-        .map(str::to_owned)
-        .zip(values)
-        .collect()
+    let mut params = Params::default();
+    let mut pieces = pieces.iter();
+    for segment in template.segments() {
+        match segment {
+            Segment::Text(_) => {}
+            Segment::Parameter(name) => {
+                let piece = pieces.next().unwrap_or(&"");
+                params.insert((*name).to_owned(), path::value(piece));
+            }
+            Segment::Rest(name) => {
+                let piece = pieces.next().unwrap_or(&"");
+                let segments = piece.split('/').map(path::value).collect();
+                params.insert_rest((*name).to_owned(), segments);
+            }
+        }
+    }
+    params
 }
 
 #[cfg(test)]

@@ -14,10 +14,12 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
 use http::StatusCode;
+use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
 use quorate_clock::Instant;
 use tokio::{
@@ -26,6 +28,7 @@ use tokio::{
 };
 
 use super::{cid, envelope};
+use crate::service::answer::{self, DownloadError};
 
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,9 @@ pub(super) struct Wire {
     phase: Mutex<Phase>,
     answering: AtomicUsize,
     unread: AtomicBool,
+    /// Since when the client takes nothing of what is written.
+    blocked: Mutex<Option<Instant>>,
+    tunnel: Mutex<Option<OnUpgrade>>,
 }
 
 impl Wire {
@@ -53,6 +59,8 @@ impl Wire {
             phase: Mutex::new(Phase::Fresh(Instant::now())),
             answering: AtomicUsize::new(0),
             unread: AtomicBool::new(false),
+            blocked: Mutex::new(None),
+            tunnel: Mutex::new(None),
         })
     }
 
@@ -76,6 +84,29 @@ impl Wire {
 
     pub(super) fn has_unread(&self) -> bool {
         self.unread.load(Ordering::Relaxed)
+    }
+
+    /// After this answer the connection speaks another protocol, with this upstream.
+    pub(super) fn open_tunnel(&self, upstream: OnUpgrade) {
+        *self.tunnel.lock() = Some(upstream);
+    }
+
+    pub(super) fn take_tunnel(&self) -> Option<OnUpgrade> {
+        self.tunnel.lock().take()
+    }
+
+    /// Whether the client has taken nothing for so long, although there is something for it.
+    pub(super) fn is_stuck(&self, wait: Duration, now: Instant) -> bool {
+        self.blocked.lock().is_some_and(|since| now >= since + wait)
+    }
+
+    fn wrote(&self, polled: bool) {
+        let mut blocked = self.blocked.lock();
+        if polled {
+            *blocked = None;
+        } else {
+            blocked.get_or_insert_with(Instant::now);
+        }
     }
 
     fn heard(&self) {
@@ -112,14 +143,14 @@ impl Drop for Answering {
 
 /// The body of an answer.
 pub(super) struct AnswerBody {
-    data: Option<Bytes>,
+    body: answer::AnswerBody,
     _answering: Answering,
 }
 
 impl AnswerBody {
-    pub(super) fn new(data: Bytes, answering: Answering) -> AnswerBody {
+    pub(super) fn new(body: answer::AnswerBody, answering: Answering) -> AnswerBody {
         AnswerBody {
-            data: Some(data).filter(|data| !data.is_empty()),
+            body,
             _answering: answering,
         }
     }
@@ -127,25 +158,34 @@ impl AnswerBody {
 
 impl http_body::Body for AnswerBody {
     type Data = Bytes;
-    type Error = std::convert::Infallible;
+    type Error = DownloadError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-        Poll::Ready(
-            self.data
-                .take()
-                .map(|data| Ok(http_body::Frame::data(data))),
-        )
+        match &mut self.body {
+            answer::AnswerBody::Whole(data) => {
+                let data = std::mem::take(data);
+                let frame = Some(data).filter(|data| !data.is_empty());
+                Poll::Ready(frame.map(|data| Ok(http_body::Frame::data(data))))
+            }
+            answer::AnswerBody::Stream(download) => Pin::new(download).poll_frame(cx),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_none()
+        match &self.body {
+            answer::AnswerBody::Whole(data) => data.is_empty(),
+            answer::AnswerBody::Stream(download) => download.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
-        http_body::SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
+        match &self.body {
+            answer::AnswerBody::Whole(data) => http_body::SizeHint::with_exact(data.len() as u64),
+            answer::AnswerBody::Stream(download) => download.size_hint(),
+        }
     }
 }
 
@@ -238,7 +278,9 @@ impl AsyncWrite for Io {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_ours(cx))?;
         if self.wire.phase() == Phase::Busy {
-            return Pin::new(&mut self.stream).poll_write(cx, buf);
+            let wrote = Pin::new(&mut self.stream).poll_write(cx, buf);
+            self.wire.wrote(wrote.is_ready());
+            return wrote;
         }
         self.poll_instead(cx, buf)
     }
@@ -250,7 +292,9 @@ impl AsyncWrite for Io {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_ours(cx))?;
         if self.wire.phase() == Phase::Busy {
-            return Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+            let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+            self.wire.wrote(wrote.is_ready());
+            return wrote;
         }
         let whole = bufs
             .iter()

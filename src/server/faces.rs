@@ -166,7 +166,7 @@ fn limits(allowed: &HttpLimits, drain: Duration) -> http::Limits {
         head_wait: allowed.head_wait,
         body_wait: allowed.body_wait,
         idle_wait: allowed.idle_wait,
-        answer_wait: allowed.answer_wait,
+        trusted_proxies: allowed.trusted_proxies.clone(),
         grace: drain,
         ..http::Limits::default()
     }

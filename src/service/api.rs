@@ -26,12 +26,14 @@
 //!   [`Message::id`]; whoever must not handle a copy of the past compares [`Message::epoch`]
 //!   with the greatest that it has seen and answers [`Reply::fenced`].
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use quorate_clock::Instant;
+
+use super::params::Params;
 
 /// Handles requests and messages. Registered under a name; runs on every member whose
 /// program registers it.
@@ -53,7 +55,7 @@ pub struct Request {
     /// The query string, without `?`.
     pub query: Option<String>,
     /// What the braces in the HTTP channel's path matched.
-    pub params: BTreeMap<String, String>,
+    pub params: Params,
     /// Headers, without the hop-by-hop ones.
     pub headers: HeaderMap,
     /// The whole body.
@@ -144,11 +146,7 @@ impl Reply {
 
     /// Whether this is such a refusal.
     pub fn is_fenced(&self) -> bool {
-        self.status == StatusCode::CONFLICT
-            && self
-                .headers
-                .get(FENCED)
-                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+        is_fenced(self.status, &self.headers)
     }
 
     fn typed(status: StatusCode, kind: &'static str, body: Bytes) -> Reply {
@@ -162,6 +160,12 @@ impl Reply {
     }
 }
 
+pub(crate) fn is_fenced(status: StatusCode, headers: &HeaderMap) -> bool {
+    let refusal = headers.get(FENCED);
+    status == StatusCode::CONFLICT
+        && refusal.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+}
+
 /// Why there is no reply.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum ServiceError {
@@ -171,12 +175,25 @@ pub enum ServiceError {
     /// It ran, or may have run, and failed.
     #[error("{0}")]
     Failed(String),
-    /// The deadline was over first; it may have run.
-    #[error("no answer within {0} ms")]
+    /// The deadline was over first, after so many milliseconds; it may have run.
+    #[error("no answer within {}", spoken(Duration::from_millis(*.0)))]
     TimedOut(u64),
     /// A newer epoch than the message's has been applied; it did not run.
     #[error("the message's epoch is older than {0}, which has been applied")]
     Fenced(u64),
+    /// What the caller asked for can't be: its own mistake, and the service did not run.
+    #[error("{0}")]
+    BadRequest(String),
+}
+
+/// A time as it was set: `10 s`, `1500 ms`.
+pub(crate) fn spoken(time: Duration) -> String {
+    let ms = time.as_millis();
+    if ms > 0 && ms.is_multiple_of(1000) {
+        format!("{} s", ms / 1000)
+    } else {
+        format!("{ms} ms")
+    }
 }
 
 /// Whether a call may still begin. A message may while the lease of its epoch runs.

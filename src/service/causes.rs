@@ -11,6 +11,13 @@ pub(super) fn causes<'e>(
     })
 }
 
+/// The innermost cause: "Connection refused" says more than "error sending request".
+pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
+    causes(error)
+        .last()
+        .map_or_else(|| error.to_string(), ToString::to_string)
+}
+
 /// Whether hyper says "canceled", its word for a request that was never taken from its queue
 /// and so never written.
 pub(super) fn is_canceled(error: &(dyn Error + 'static)) -> bool {

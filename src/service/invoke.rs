@@ -3,22 +3,35 @@
 //!
 //! The epoch is checked before every try, against what this member has applied by then: once
 //! it has applied a newer reign, nothing of an older one is run here any more.
+//!
+//! An upstream's answer is a stream; whoever can't take one gets it whole, within a bound. A
+//! message is handled once its service has said so: then the body is of no account.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 use tokio::time::{sleep, timeout_at};
 
 use super::{
-    api::{Origin, Reply, Request, Service, ServiceError},
+    answer::{Answer, AnswerBody, Download, DownloadError},
+    api::{Origin, Request, Service, ServiceError, is_fenced},
+    flow::Flow,
     headers,
-    upstream::Upstream,
+    upstream::{self, Upstream},
 };
 
 const BACKOFF: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// The longest answer that is taken whole from an upstream, in bytes.
+const REPLY_BYTES_MAX: usize = 16 << 20;
+/// How much is read of an answer that is of little account, so that its connection is kept,
+const LITTLE_BYTES_MAX: usize = 64 << 10;
+/// and for how long.
+const LITTLE_WAIT: Duration = Duration::from_millis(100);
 
 /// What runs when a service is called here.
 #[derive(Clone)]
@@ -39,13 +52,27 @@ pub(super) struct Rules {
     pub retries: u32,
 }
 
+impl Rules {
+    /// The longest time for all tries and the pauses between them.
+    pub(super) fn patience(&self) -> Duration {
+        let mut pause = BACKOFF;
+        let mut patience = self.timeout;
+        for _ in 0..self.retries {
+            patience += pause + self.timeout;
+            pause = (pause * 2).min(BACKOFF_MAX);
+        }
+        patience
+    }
+}
+
 /// Calls `target` until it has succeeded, the tries are used up or the deadline is over.
 pub(super) async fn call(
     target: &Target,
     rules: Rules,
     mut request: Request,
+    flow: &Flow,
     applied_epoch: impl Fn() -> u64,
-) -> Result<Reply, ServiceError> {
+) -> Result<Answer, ServiceError> {
     if let Origin::Message(message) = request.origin.clone() {
         headers::describe_message(&mut request, &message);
     }
@@ -59,7 +86,7 @@ pub(super) async fn call(
     let mut may_have_run = false;
     for tries_left in (0..=retries).rev() {
         check_epoch(&request.origin, applied_epoch())?;
-        let outcome = once(target, rules.timeout, request.clone(), &applied_epoch).await;
+        let outcome = once(target, rules.timeout, request.clone(), flow, &applied_epoch).await;
         let in_time = Instant::now() + pause < request.deadline;
         if tries_left == 0 || !in_time || !worth_another_try(&outcome) {
             return match outcome {
@@ -84,10 +111,10 @@ fn check_epoch(origin: &Origin, applied: u64) -> Result<(), ServiceError> {
     }
 }
 
-fn worth_another_try(outcome: &Result<Reply, ServiceError>) -> bool {
+fn worth_another_try(outcome: &Result<Answer, ServiceError>) -> bool {
     match outcome {
-        Ok(reply) => reply.status.is_server_error(),
-        Err(ServiceError::Fenced(_)) => false,
+        Ok(answer) => answer.status.is_server_error(),
+        Err(ServiceError::Fenced(_) | ServiceError::BadRequest(_)) => false,
         Err(_) => true,
     }
 }
@@ -96,9 +123,14 @@ async fn once(
     target: &Target,
     timeout: Duration,
     mut request: Request,
+    flow: &Flow,
     applied_epoch: impl Fn() -> u64,
-) -> Result<Reply, ServiceError> {
+) -> Result<Answer, ServiceError> {
     let begun = Instant::now();
+    let allowed = match begun + timeout <= request.deadline {
+        true => timeout,
+        false => rounded(request.remaining()),
+    };
     request.deadline = request.deadline.min(begun + timeout);
     let deadline = request.deadline;
     if deadline <= begun {
@@ -106,24 +138,95 @@ async fn once(
             "the deadline was over before the service was run".into(),
         ));
     }
-    let allowed_ms = (deadline - begun).as_millis() as u64;
+    let timed_out = ServiceError::TimedOut(allowed.as_millis() as u64);
     let is_message = matches!(request.origin, Origin::Message(_));
-    let reply = match target {
-        Target::Upstream(upstream) => upstream.call(request).await?,
+    let answer = match target {
+        Target::Upstream(upstream) => {
+            let answer = match upstream.call(&request, flow, allowed).await {
+                Ok(answer) if !flow.streams => whole(answer, &request).await,
+                outcome => outcome,
+            };
+            answer.map_err(|error| match error {
+                ServiceError::TimedOut(_) => timed_out,
+                error => error,
+            })?
+        }
+        Target::Code(_) if flow.upload.is_some() => return Err(not_an_upstream()),
         Target::Code(service) => {
             // Dropped as a whole after a panic, so that nobody sees what it left half done.
             let handled = AssertUnwindSafe(async { service.handle(request).await }).catch_unwind();
             match timeout_at(deadline, handled).await {
-                Ok(Ok(outcome)) => outcome?,
+                Ok(Ok(outcome)) => outcome?.into(),
                 Ok(Err(panic)) => return Err(ServiceError::Failed(describe_panic(&*panic))),
-                Err(_) => return Err(ServiceError::TimedOut(allowed_ms)),
+                Err(_) => return Err(timed_out),
             }
         }
     };
-    if is_message && reply.is_fenced() {
+    if is_message && is_fenced(answer.status, &answer.headers) {
         return Err(ServiceError::Fenced(applied_epoch()));
     }
-    Ok(reply)
+    Ok(answer)
+}
+
+/// A body was passed on to an upstream that has just become another service.
+pub(super) fn not_an_upstream() -> ServiceError {
+    ServiceError::NotRun("it was changed while it was called".into())
+}
+
+/// What was left when it was looked at is told without the microseconds that it took to look.
+pub(super) fn rounded(time: Duration) -> Duration {
+    let ms = time.as_millis() as u64;
+    Duration::from_millis(if ms < 100 { ms } else { (ms + 5) / 10 * 10 })
+}
+
+/// An answer with its whole body, as far as anyone needs it.
+pub(super) async fn whole(mut answer: Answer, request: &Request) -> Result<Answer, ServiceError> {
+    let body = match std::mem::replace(&mut answer.body, AnswerBody::Whole(Bytes::new())) {
+        AnswerBody::Whole(body) => body,
+        AnswerBody::Stream(download) => collect(*download, &answer, request).await?,
+    };
+    answer.body = AnswerBody::Whole(body);
+    Ok(answer)
+}
+
+async fn collect(
+    download: Download,
+    answer: &Answer,
+    request: &Request,
+) -> Result<Bytes, ServiceError> {
+    let deadline = request.deadline;
+    let Origin::Message(message) = &request.origin else {
+        return download
+            .whole(REPLY_BYTES_MAX, deadline)
+            .await
+            .map_err(failed);
+    };
+    if !answer.status.is_success() {
+        return Ok(download.beginning(LITTLE_BYTES_MAX, deadline).await);
+    }
+    if !upstream::is_done(&request.origin, answer) {
+        return download
+            .whole(REPLY_BYTES_MAX, deadline)
+            .await
+            .map_err(failed);
+    }
+    // Only ZeroMQ's REP sends an answer back to whoever asked.
+    if message.kind != "zmq_channel" {
+        let soon = deadline.min(Instant::now() + LITTLE_WAIT);
+        return Ok(download.beginning(LITTLE_BYTES_MAX, soon).await);
+    }
+    let whole = download.whole(REPLY_BYTES_MAX, deadline).await;
+    Ok(whole.unwrap_or_else(|error| {
+        tracing::warn!(channel = message.channel, %error, "handled, but its answer can't be sent back");
+        Bytes::new()
+    }))
+}
+
+fn failed(error: DownloadError) -> ServiceError {
+    match error {
+        DownloadError::TimedOut => ServiceError::TimedOut(0),
+        error => ServiceError::Failed(error.to_string()),
+    }
 }
 
 fn describe_panic(panic: &(dyn std::any::Any + Send)) -> String {

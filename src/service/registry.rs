@@ -14,8 +14,10 @@ use quorate_raft::MemberId;
 use tokio::sync::{Semaphore, watch};
 
 use super::{
+    answer::{Answer, AnswerBody},
     api::{ALWAYS, Dispatch, Reply, Request, Service, ServiceError},
     builtin,
+    flow::Flow,
     follow::Followed,
     invoke::{self, Rules, Target},
     upstream::{self, Upstream},
@@ -38,7 +40,7 @@ pub struct Services {
     carried: BTreeMap<String, Arc<dyn Service>>,
     state: watch::Receiver<Arc<State>>,
     table: Followed<Table>,
-    calls: Semaphore,
+    calls: Arc<Semaphore>,
     calls_max: usize,
     refuses_messages: AtomicBool,
     elsewhere: OnceLock<Weak<dyn Dispatch>>,
@@ -58,6 +60,8 @@ struct Table {
     /// What it was made of.
     catalog: Catalog,
     entries: OrdMap<Arc<str>, Entry>,
+    /// How many services have each patience.
+    patience: OrdMap<Duration, usize>,
 }
 
 #[derive(Clone)]
@@ -101,7 +105,7 @@ impl Services {
             carried,
             state,
             table,
-            calls: Semaphore::new(calls_max),
+            calls: Arc::new(Semaphore::new(calls_max)),
             calls_max,
             refuses_messages: AtomicBool::new(false),
             elsewhere: OnceLock::new(),
@@ -152,6 +156,31 @@ impl Services {
         matches!(target, Some(Target::Upstream(_)))
     }
 
+    /// Whether a request's body can go to this service as it comes: an upstream that is
+    /// called once. For a second try it would have to be there.
+    pub(crate) fn takes_upload(&self, service: &str) -> bool {
+        let table = self.table.get();
+        let entry = table.entries.get(service);
+        entry.is_some_and(|entry| {
+            entry.rules.retries == 0 && matches!(entry.target, Some(Target::Upstream(_)))
+        })
+    }
+
+    /// The longest time that a call of this service takes, all tries together.
+    pub(crate) fn patience(&self, service: &str) -> Duration {
+        let table = self.table.get();
+        let rules = table.entries.get(service).map(|entry| entry.rules);
+        rules.unwrap_or(CODE_RULES).patience()
+    }
+
+    /// The longest time for which any call may be without a word: what stands in front of the
+    /// members has to wait for so long.
+    pub fn longest_wait(&self) -> Duration {
+        let table = self.table.get();
+        let longest = table.patience.get_max().map(|(patience, _)| *patience);
+        longest.unwrap_or_default().max(upstream::STREAM_SILENCE)
+    }
+
     /// Who can run this service; also for a name that nobody has heard of.
     pub fn carrier(&self, service: &str) -> Carrier {
         match self.table.get().entries.get(service) {
@@ -176,17 +205,53 @@ impl Services {
     /// Runs a service on this member: at most `timeout_ms` for each try, `retries` further
     /// tries, within the request's deadline.
     pub async fn call(&self, service: &str, request: Request) -> Result<Reply, ServiceError> {
+        let answer = self.run(service, request, &Flow::default()).await?;
+        let AnswerBody::Whole(body) = answer.body else {
+            let why = "its answer is a stream, which was not asked for";
+            return Err(ServiceError::Failed(why.into()));
+        };
+        Ok(Reply {
+            status: answer.status,
+            headers: answer.headers,
+            body,
+        })
+    }
+
+    /// Runs a service for an HTTP client, here or on a member that carries it. An upstream's
+    /// answer is passed on as it comes.
+    pub(crate) async fn serve(
+        &self,
+        service: &str,
+        request: Request,
+        flow: &Flow,
+    ) -> Result<Answer, ServiceError> {
+        if self.carries(service) {
+            return self.run(service, request, flow).await;
+        }
+        if flow.upload.is_some() {
+            return Err(invoke::not_an_upstream());
+        }
+        self.call_anywhere(service, request).await.map(Answer::from)
+    }
+
+    async fn run(
+        &self,
+        service: &str,
+        request: Request,
+        flow: &Flow,
+    ) -> Result<Answer, ServiceError> {
         let (target, rules) = self.find(service).ok_or_else(|| self.unknown(service))?;
-        let Ok(_permit) = self.calls.try_acquire() else {
+        let Ok(permit) = self.calls.clone().try_acquire_owned() else {
             return Err(ServiceError::NotRun(format!(
                 "{} calls are in progress on this member, as many as it takes",
                 self.calls_max
             )));
         };
-        let outcome = invoke::call(&target, rules, request, || {
-            self.state.borrow().reign().epoch
-        })
-        .await;
+        let applied_epoch = || self.state.borrow().reign().epoch;
+        let mut outcome = invoke::call(&target, rules, request, flow, applied_epoch).await;
+        if let Ok(answer) = &mut outcome {
+            answer.hold(permit);
+        }
         metrics::counter!("quorate_service_calls_total",
             "service" => service.to_owned(), "outcome" => outcome_label(&outcome))
         .increment(1);
@@ -235,31 +300,40 @@ impl Table {
         catalog: &Catalog,
         before: Option<&Table>,
         carried: &BTreeMap<String, Arc<dyn Service>>,
-        http: &reqwest::Client,
+        http: &upstream::Client,
     ) -> Table {
         let none = Table::default();
         let before = before.unwrap_or(&none);
         let mut entries = before.entries.clone();
+        let mut patience = before.patience.clone();
         for (was, is) in catalog.changes(&before.catalog, Kind::Service) {
             let (was, is) = (was.and_then(service), is.and_then(service));
             // Deleted and put again alike: calls that follow go on where they were.
             if was == is {
                 continue;
             }
-            match (was, is) {
+            let former = match (was, is) {
                 (_, Some(is)) => {
                     let entry = Entry::new(is, carried, http);
-                    entries.insert(is.name.as_str().into(), entry);
+                    *patience.entry(entry.rules.patience()).or_default() += 1;
+                    entries.insert(is.name.as_str().into(), entry)
                 }
-                (Some(was), None) => {
-                    entries.remove(was.name.as_str());
-                }
-                (None, None) => {}
+                (Some(was), None) => entries.remove(was.name.as_str()),
+                (None, None) => None,
+            };
+            if let Some(former) = former {
+                let former = former.rules.patience();
+                let left = patience.get(&former).map_or(0, |count| count - 1);
+                match left {
+                    0 => patience.remove(&former),
+                    left => patience.insert(former, left),
+                };
             }
         }
         Table {
             catalog: catalog.clone(),
             entries,
+            patience,
         }
     }
 }
@@ -268,12 +342,12 @@ impl Entry {
     fn new(
         resource: &resource::Service,
         carried: &BTreeMap<String, Arc<dyn Service>>,
-        http: &reqwest::Client,
+        http: &upstream::Client,
     ) -> Entry {
         let code = resource.builtin.as_deref();
         let target = match (&resource.upstream, code) {
-            (Some(urls), _) => Some(Target::Upstream(Arc::new(Upstream::new(
-                urls,
+            (Some(_), _) => Some(Target::Upstream(Arc::new(Upstream::new(
+                resource,
                 http.clone(),
             )))),
             (None, Some(code)) => carried.get(code).cloned().map(Target::Code),
@@ -310,13 +384,14 @@ fn code_carrier(code: &str) -> Carrier {
     }
 }
 
-fn outcome_label(outcome: &Result<Reply, ServiceError>) -> &'static str {
+fn outcome_label(outcome: &Result<Answer, ServiceError>) -> &'static str {
     match outcome {
-        Ok(reply) if reply.status.is_server_error() => "error",
+        Ok(answer) if answer.status.is_server_error() => "error",
         Ok(_) => "ok",
         Err(ServiceError::NotRun(_)) => "not_run",
         Err(ServiceError::Failed(_)) => "failed",
         Err(ServiceError::TimedOut(_)) => "timed_out",
         Err(ServiceError::Fenced(_)) => "fenced",
+        Err(ServiceError::BadRequest(_)) => "bad_request",
     }
 }

@@ -23,6 +23,7 @@ pub use error::{BadSetting, SettingsError};
 pub use quorate_log::{LogFormat, LogSettings};
 pub use reader::{LOG_LEVEL, is_log_level};
 
+use crate::network::Network;
 use layers::Layers;
 use reader::Reader;
 
@@ -36,7 +37,7 @@ pub struct Face {
 }
 
 /// What the services' face allows its clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpLimits {
     /// Connections at a time; more wait to be accepted.
     pub connections_max: usize,
@@ -44,12 +45,12 @@ pub struct HttpLimits {
     pub head_bytes_max: usize,
     /// Longest time from the first byte of a request to the end of its headers.
     pub head_wait: Duration,
-    /// Longest time from there to the end of its body.
+    /// How long a client that sends a body may send nothing.
     pub body_wait: Duration,
     /// How long a connection may be idle between requests.
     pub idle_wait: Duration,
-    /// Longest time for an answer, whatever the service's own limit is.
-    pub answer_wait: Duration,
+    /// Who may say who a client is.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// When snapshots are taken: whichever comes first.
@@ -180,8 +181,12 @@ fn read(r: &mut Reader, folder: &Path) -> Option<Settings> {
         head_wait: r.millis("http.head_wait_ms", 10_000, 100..=3_600_000),
         body_wait: r.millis("http.body_wait_ms", 30_000, 100..=3_600_000),
         idle_wait: r.millis("http.idle_wait_ms", 75_000, 100..=3_600_000),
-        answer_wait: r.millis("http.answer_wait_ms", 300_000, 100..=3_600_000),
+        trusted_proxies: r.networks("http.trusted_proxies", "127.0.0.0/8, ::1"),
     };
+    r.retired(
+        "http.answer_wait_ms",
+        "an answer is waited for as long as its service's timeout_ms and retries say",
+    );
     let admin = address::face(r, "admin", 17110, insecure);
     let peer = address::face(r, "peer", 17210, insecure);
     address::distinct(r, [("http", &http), ("admin", &admin), ("peer", &peer)]);

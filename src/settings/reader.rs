@@ -2,6 +2,8 @@
 
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
+use crate::network::Network;
+
 use super::{
     LogFormat,
     error::BadSetting,
@@ -92,6 +94,16 @@ impl Reader {
     pub(super) fn take(&mut self, key: &str) -> Option<Given> {
         self.known.push(key.to_owned());
         self.layers.take(key)
+    }
+
+    /// Takes a setting of an earlier version, which sets nothing any more: a warning, so that
+    /// an upgrade needs no edit of the file first.
+    pub(super) fn retired(&mut self, key: &str, instead: &str) {
+        if let Some(given) = self.layers.take(key) {
+            let origin = given.origin;
+            self.warnings
+                .push(format!("{key} ({origin}) sets nothing any more: {instead}"));
+        }
     }
 
     /// A string and what it was given as; a bad one counts as not given.
@@ -197,6 +209,26 @@ impl Reader {
                 default
             }
         }
+    }
+
+    /// Addresses and networks, with commas between them; none for an empty text.
+    pub(super) fn networks(&mut self, key: &str, default: &str) -> Vec<Network> {
+        let given = self.take(key);
+        let text = match given.as_ref().map(|given| &given.value) {
+            None => default,
+            Some(Value::Text(text) | Value::Untyped(text)) => text.as_str(),
+            Some(_) => {
+                let problem = "must be addresses or networks with commas between them, as a string";
+                self.bad(key, given.as_ref(), problem);
+                return Vec::new();
+            }
+        };
+        let items = text.split(',').map(str::trim).filter(|it| !it.is_empty());
+        let networks: Result<Vec<Network>, String> = items.map(str::parse).collect();
+        networks.unwrap_or_else(|problem| {
+            self.bad(key, given.as_ref(), problem);
+            Vec::new()
+        })
     }
 
     pub(super) fn log_level(&mut self, key: &str, default: &str) -> String {

@@ -92,6 +92,39 @@ fn a_variable_that_sets_nothing_is_warned_of_and_the_clients_own_is_not() {
 }
 
 #[test]
+fn a_setting_of_an_earlier_version_is_taken_with_a_warning() {
+    let file = "name = \"a\"\n[http]\nanswer_wait_ms = 300000";
+    let variable = [("QUORATE_HTTP_ANSWER_WAIT_MS", "1")];
+    for (text, environment, origin) in [
+        (file, &variable[..0], "line 3"),
+        ("name = \"a\"", &variable[..], "QUORATE_HTTP_ANSWER_WAIT_MS"),
+    ] {
+        let settings = load_with(text, environment, &[]).unwrap();
+        let [warning] = &settings.warnings[..] else {
+            panic!("{:?}", settings.warnings)
+        };
+        assert!(warning.contains("http.answer_wait_ms"), "{warning}");
+        assert!(warning.contains(origin), "{warning}");
+        assert!(warning.contains("timeout_ms"), "{warning}");
+    }
+}
+
+#[test]
+fn this_host_is_trusted_unless_something_else_is_said() {
+    let trusted = |text: &str| {
+        let settings = load(&format!("name = \"a\"\n{text}")).unwrap();
+        let networks = settings.http.trusted_proxies.iter();
+        networks.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(trusted(""), ["127.0.0.0/8", "::1/128"]);
+    assert_eq!(
+        trusted("http.trusted_proxies = \"10.0.0.5, fd00::/8\""),
+        ["10.0.0.5/32", "fd00::/8"]
+    );
+    assert!(trusted("http.trusted_proxies = \"\"").is_empty());
+}
+
+#[test]
 fn absolute_paths_stay() {
     let settings =
         load("name = \"a\"\ndata_dir = \"/var/lib/q/data\"\npid_file = \"run/pid\"").unwrap();
@@ -225,6 +258,18 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "http.bind",
         "\"127.0.0.1:70000\"",
         "address:port",
+    ),
+    (
+        "name = \"a\"\nhttp.trusted_proxies = \"10.0.0.0/8, proxy.example\"",
+        "http.trusted_proxies",
+        "\"10.0.0.0/8, proxy.example\"",
+        "10.0.0.0/8 or fd00::/8",
+    ),
+    (
+        "name = \"a\"\nhttp.trusted_proxies = [\"10.0.0.5\"]",
+        "http.trusted_proxies",
+        "",
+        "with commas between them",
     ),
     (
         "name = \"a\"\nhttp.bind = 17010",

@@ -25,6 +25,7 @@ mod netns;
 mod outgoing;
 mod paused;
 mod promise;
+mod proxy;
 mod quickstart;
 mod snapshot;
 mod standbys;

@@ -14,6 +14,11 @@ impl Engine {
             // Its next start reads the file.
             return;
         }
+        if self.running_wait < self.wanted.longest_wait {
+            // Timeouts are read at the start alone.
+            self.replace().await;
+            return;
+        }
         if let Err(e) = self.over_the_socket().await {
             tracing::warn!("HAProxy does not take the change at run time ({e}); it is replaced");
             self.replace().await;
@@ -33,7 +38,7 @@ impl Engine {
     }
 
     async fn over_the_socket(&mut self) -> io::Result<()> {
-        let (gone, new) = difference(&self.running, &self.wanted);
+        let (gone, new) = difference(&self.running, &self.wanted.servers);
         // The new ones first, so that there is no moment with fewer than need be.
         // A name that is taken by one who leaves must wait for its deletion.
         let (blocked, free): (Vec<_>, Vec<_>) = new
@@ -56,7 +61,7 @@ impl Engine {
             }
             self.add(server).await?;
         }
-        self.running = self.wanted.clone();
+        self.running = self.wanted.servers.clone();
         Ok(())
     }
 

@@ -18,6 +18,7 @@ fn settings() -> BalancerSettings {
         client_timeout: Duration::from_secs(60),
         drain: Duration::from_secs(5),
         maxconn: 10_000,
+        trusted_proxies: Vec::new(),
     }
 }
 
@@ -33,7 +34,8 @@ fn server(n: u16) -> Server {
 /// that is meant, write the new text there.
 #[test]
 fn three_members_give_the_golden_file() {
-    let rendered = render(&settings(), &[server(1), server(2), server(3)]);
+    let servers = [server(1), server(2), server(3)];
+    let rendered = render(&settings(), Duration::ZERO, &servers);
     let golden = include_str!("golden.cfg");
     assert!(rendered == golden, "what was rendered is:\n{rendered}");
 }
@@ -44,8 +46,9 @@ fn without_stats_there_is_no_stats_page() {
         stats: false,
         ..settings()
     };
-    assert!(!render(&off, &[]).contains("zato-lb-stats"));
-    assert!(render(&settings(), &[]).contains("zato-lb-stats"));
+    let rendered = |settings| render(settings, Duration::ZERO, &[]);
+    assert!(!rendered(&off).contains("zato-lb-stats"));
+    assert!(rendered(&settings()).contains("zato-lb-stats"));
 }
 
 #[test]
@@ -55,9 +58,44 @@ fn an_address_of_ipv6_is_written_as_haproxy_reads_it() {
         http: "[::1]:17010".parse().unwrap(),
         admin: "[::1]:17110".parse().unwrap(),
     };
-    let text = render(&settings(), &[six]);
+    let text = render(&settings(), Duration::ZERO, &[six]);
     assert!(
         text.contains("server six [::1]:17010 check addr ::1 port 17110 "),
         "{text}"
     );
+}
+
+#[test]
+fn the_longest_service_is_waited_for() {
+    let timeout = |longest_wait| {
+        let text = render(&settings(), longest_wait, &[]);
+        let of = |name: &str| {
+            let line = text.lines().find(|line| line.trim().starts_with(name));
+            line.unwrap().trim().to_owned()
+        };
+        (of("timeout server"), of("hard-stop-after"))
+    };
+    let ms = Duration::from_millis;
+    let short = (
+        "timeout server 60000ms".to_owned(),
+        "hard-stop-after 60000ms".to_owned(),
+    );
+    assert_eq!(timeout(Duration::ZERO), short);
+    assert_eq!(timeout(ms(10_000)), short);
+    let long = (
+        "timeout server 605000ms".to_owned(),
+        "hard-stop-after 605000ms".to_owned(),
+    );
+    assert_eq!(timeout(ms(600_000)), long);
+}
+
+#[test]
+fn what_trusted_proxies_say_is_kept() {
+    let trusting = BalancerSettings {
+        trusted_proxies: vec!["10.0.0.0/8".to_owned(), "::1".to_owned()],
+        ..settings()
+    };
+    let text = render(&trusting, Duration::ZERO, &[]);
+    let line = "http-request del-header forwarded unless { src 10.0.0.0/8 ::1 }";
+    assert!(text.contains(line), "{text}");
 }

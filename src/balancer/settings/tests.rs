@@ -78,6 +78,11 @@ fn each_wrong_setting_is_named_with_what_would_be_right() {
             "drain_ms = 100000",
             &["drain_ms is 100000", "from 0 to 8000"],
         ),
+        (
+            "trusted_proxies = [\"proxy.example\"]",
+            &["trusted_proxies has \"proxy.example\"", "10.0.0.0/8"],
+        ),
+        ("trusted_proxies = [\"10.0.0.0/33\"]", &["10.0.0.0/33"]),
         ("maxconn = 0", &["maxconn is 0", "from 1 to 1000000"]),
         ("stats = \"yes\"", &["invalid type", "boolean"]),
         ("bind = ", &["TOML parse error", "line"]),

@@ -106,9 +106,7 @@ impl Branch {
             }
             taken.pop();
         }
-        if path.is_empty() {
-            return false;
-        }
+        // The rest may be empty: `/files/` is `/files/{*rest}` with an empty rest.
         taken.push(path);
         let ended = visit(&self.rests, taken);
         taken.pop();

@@ -84,13 +84,46 @@ impl Client {
         let length = answer
             .header("content-length")
             .map_or(0, |length| length.parse().unwrap());
-        if method != "HEAD" {
+        if method != "HEAD" && answer.header("transfer-encoding") == Some("chunked") {
+            while let Some(chunk) = self.chunk().await {
+                answer.body += &chunk;
+            }
+        } else if method != "HEAD" {
             while self.buffer.len() < length {
                 assert!(self.read().await, "half a body: {answer:?}");
             }
             answer.body = String::from_utf8(self.buffer.drain(..length).collect()).unwrap();
         }
         Some(answer)
+    }
+
+    /// The head of the next answer; its body is left to be read.
+    pub(super) async fn head(&mut self) -> Option<Answer> {
+        self.answer_to("HEAD").await
+    }
+
+    /// The next chunk of a body; `None` at its end, with trailers or without.
+    pub(super) async fn chunk(&mut self) -> Option<String> {
+        let size = usize::from_str_radix(&self.line().await, 16).unwrap();
+        if size == 0 {
+            while !self.line().await.is_empty() {}
+            return None;
+        }
+        while self.buffer.len() < size + 2 {
+            assert!(self.read().await, "half a chunk");
+        }
+        let chunk = self.buffer.drain(..size + 2).take(size).collect();
+        Some(String::from_utf8(chunk).unwrap())
+    }
+
+    pub(super) async fn line(&mut self) -> String {
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|two| two == b"\r\n") {
+                let line: Vec<u8> = self.buffer.drain(..end + 2).take(end).collect();
+                return String::from_utf8(line).unwrap();
+            }
+            assert!(self.read().await, "half a line: {:?}", self.buffer);
+        }
     }
 
     /// Whether the other side closes, having said nothing more.

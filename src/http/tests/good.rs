@@ -64,7 +64,16 @@ async fn a_service_sees_the_request_without_what_is_not_its_business() {
     let with_cid = format!("x-zato-cid: {cid}");
     assert_eq!(
         headers,
-        ["content-length: 2", "host: h", "x-mine: 1", &with_cid]
+        [
+            "content-length: 2",
+            "forwarded: for=127.0.0.1;host=\"h\";proto=http",
+            "host: h",
+            "x-forwarded-for: 127.0.0.1",
+            "x-forwarded-host: h",
+            "x-forwarded-proto: http",
+            "x-mine: 1",
+            &with_cid
+        ]
     );
 }
 
@@ -144,6 +153,36 @@ async fn a_head_is_a_get_without_its_body() {
             200,
             "the connection goes on"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_head_claims_no_length_that_nobody_has_said() {
+    let mut running = Running::start(quick()).await;
+    let upstream = Upstream::start("up", Does::SaysItsName).await;
+    running
+        .group
+        .service("up", json!({"upstream": upstream.url("/")}));
+    running.group.put(
+        Kind::HttpChannel,
+        "up",
+        json!({"path": "/up", "service": "up"}),
+    );
+    for (answer, length) in [
+        ("204 No Content", None),
+        ("304 Not Modified\r\netag: \"1\"", None),
+        ("304 Not Modified\r\ncontent-length: 7", Some("7")),
+        ("200 OK\r\ntransfer-encoding: chunked", None),
+        ("200 OK\r\ncontent-length: 7", Some("7")),
+    ] {
+        let whole = format!("HTTP/1.1 {answer}\r\n\r\n");
+        upstream.now(Does::Answers(whole.into()));
+        let mut client = running.client().await;
+        client.send(get("/up").replace("GET", "HEAD")).await;
+        let head = client.answer_to("HEAD").await.unwrap();
+        assert_eq!(head.header("content-length"), length, "{answer}");
+        client.send(get("/zato/ping")).await;
+        assert_eq!(client.answer().await.unwrap().status, 200, "{answer}");
     }
 }
 

@@ -4,6 +4,7 @@ mod bad;
 mod client;
 mod drain;
 mod good;
+mod proxy;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -53,7 +54,8 @@ impl Service for Obedient {
                         "method": request.method.as_str(),
                         "path": request.path,
                         "query": request.query,
-                        "params": request.params,
+                        "params": *request.params,
+                        "rest": request.params.rest().map(|(_, segments)| segments),
                         "headers": headers,
                         "body": String::from_utf8_lossy(&request.body),
                     })

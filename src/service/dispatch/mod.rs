@@ -41,6 +41,7 @@ use self::{
 };
 use super::{
     api::{Dispatch, Permit, Reply, Request, ServiceError},
+    invoke::rounded,
     registry::{Carrier, Services},
 };
 use crate::state::State;
@@ -175,10 +176,7 @@ impl Dispatch for Dispatcher {
         permit: Permit<'_>,
     ) -> Result<Reply, ServiceError> {
         let begun = Instant::now();
-        let allowed_ms = request
-            .deadline
-            .saturating_duration_since(begun)
-            .as_millis() as u64;
+        let allowed_ms = rounded(request.remaining()).as_millis() as u64;
         let carriers = self.carriers(service, &self.services.state());
         if carriers.is_empty() {
             return Err(ServiceError::NotRun(format!(

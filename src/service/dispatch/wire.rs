@@ -1,6 +1,6 @@
 //! Calls and their outcomes as they travel between members.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use quorate_clock::Instant;
@@ -12,6 +12,7 @@ use quorate_proto::peer::{
 use crate::service::{
     api::{Message, Origin, Reply, Request, ServiceError},
     headers::Pairs,
+    params::Params,
 };
 
 pub(super) fn to_invocation(service: &str, request: Request, now: Instant) -> Invocation {
@@ -33,6 +34,10 @@ pub(super) fn to_invocation(service: &str, request: Request, now: Instant) -> In
             channel: None,
         }),
     };
+    let rest = request.params.rest();
+    let (rest, rest_segments) = rest
+        .map(|(name, segments)| (name.to_owned(), segments.to_vec()))
+        .unzip();
     Invocation {
         service: service.to_owned(),
         cid: request.cid,
@@ -43,7 +48,13 @@ pub(super) fn to_invocation(service: &str, request: Request, now: Instant) -> In
         method: request.method.to_string(),
         path: request.path,
         query: request.query,
-        params: request.params.into_iter().collect(),
+        params: request
+            .params
+            .iter()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect(),
+        rest,
+        rest_segments: rest_segments.unwrap_or_default(),
     }
 }
 
@@ -74,12 +85,19 @@ pub(super) fn to_request(
     let method = or(invocation.method, "POST");
     let method =
         Method::try_from(method.as_str()).map_err(|_| format!("{method:?} is no method"))?;
+    let mut params = Params::default();
+    for (name, value) in invocation.params {
+        params.insert(name, value);
+    }
+    if let Some(name) = invocation.rest {
+        params.insert_rest(name, invocation.rest_segments);
+    }
     let request = Request {
         cid: invocation.cid,
         method,
         path: or(invocation.path, "/"),
         query: invocation.query,
-        params: invocation.params.into_iter().collect::<BTreeMap<_, _>>(),
+        params,
         headers: from_headers(invocation.headers)?,
         body: invocation.body,
         origin,
@@ -99,6 +117,9 @@ pub(super) fn to_result(outcome: Result<Reply, ServiceError>) -> InvocationResul
         Err(ServiceError::Failed(why)) => Outcome::Failed(why),
         Err(ServiceError::TimedOut(ms)) => Outcome::TimedOut(ms),
         Err(ServiceError::Fenced(epoch)) => Outcome::Fenced(epoch),
+        // Not `NotRun`, after which the next member would be asked: it is the caller's mistake
+        // everywhere. An answer is what members of any version understand.
+        Err(ServiceError::BadRequest(why)) => return to_result(Ok(Reply::text(400, why))),
     };
     InvocationResult {
         outcome: Some(outcome),
@@ -176,6 +197,9 @@ mod tests {
             request.query = Some("a=b".into());
             request.params.insert("id".into(), "1".into());
             request
+                .params
+                .insert_rest("rest".into(), vec!["a".into(), "b/c".into()]);
+            request
                 .headers
                 .append("x", HeaderValue::from_bytes(b"\xff").unwrap());
             request.headers.append("x", HeaderValue::from_static("2"));
@@ -194,8 +218,27 @@ mod tests {
             let back = from_result(to_result(outcome.clone()));
             assert_eq!(back.unwrap_err(), outcome.unwrap_err());
         }
+        let mistake = to_result(Err(ServiceError::BadRequest("a step".into())));
+        let reply = from_result(mistake).unwrap();
+        assert_eq!(
+            (reply.status.as_u16(), &reply.body[..]),
+            (400, &b"a step"[..])
+        );
         let reply = from_result(to_result(Ok(Reply::text(404, "no")))).unwrap();
         assert_eq!((reply.status.as_u16(), &reply.body[..]), (404, &b"no"[..]));
+    }
+
+    #[test]
+    fn a_call_from_a_member_that_knows_no_segments_is_understood() {
+        let now = Instant::now();
+        let mut request = crate::service::testing::request(Origin::Http(None));
+        let segments = vec!["a".into(), "b".into()];
+        request.params.insert_rest("rest".into(), segments);
+        let mut older = to_invocation("s", request, now);
+        older.rest = None;
+        older.rest_segments.clear();
+        let (_, back) = to_request(older, now).unwrap();
+        assert_eq!(back.params["rest"], "a/b");
     }
 
     #[test]

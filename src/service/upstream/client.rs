@@ -1,61 +1,152 @@
 //! The pooled HTTP client that all upstream services of a member share.
 
-use std::time::Duration;
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use super::Miss;
-use crate::service::causes::{causes, is_canceled};
+use http::{Uri, uri::Scheme};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use tokio::time::timeout;
+use tower_service::Service;
 
-/// For TCP and TLS together. Longer than any sane network needs, short enough to leave time
-/// for the next URL.
+use super::{
+    Miss,
+    outgoing::OutgoingBody,
+    tcp::{Closed, Tcp},
+};
+use crate::service::causes::{causes, innermost, is_canceled};
+
+/// For TCP. Longer than any sane network needs, short enough to leave time for the next URL.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// For TCP and TLS together.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Shorter than the five seconds after which common servers close idle connections: a request
-/// sent into a closing connection may have run for all we know.
-const POOL_IDLE: Duration = Duration::from_secs(4);
+/// Shorter than the two seconds after which the hastiest of common servers close idle
+/// connections. Where one is hastier still, see [`super::tcp`].
+const POOL_IDLE: Duration = Duration::from_millis(1500);
 
-/// A new client with a pool of its own.
-pub(crate) fn client() -> reqwest::Client {
-    // Fails when it has been done before, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let error = match builder().build() {
-        Ok(client) => return client,
-        Err(error) => error,
-    };
-    tracing::warn!(
-        error = explain(&error),
-        "the system's CA certificates can't be used, so https upstreams will be refused; \
-         install the package ca-certificates, or set SSL_CERT_FILE"
-    );
-    builder()
-        .tls_certs_only([])
-        .build()
-        .expect("invariant: without certificates to load nothing is left that can fail")
+/// The most headers of an answer.
+pub(super) const REPLY_HEADERS_MAX: usize = 512;
+/// The longest head of an answer, in bytes: what the balancer passes on.
+pub(super) const REPLY_HEAD_BYTES_MAX: usize = 48 << 10;
+
+/// The client.
+pub(crate) type Client = legacy::Client<Connector, OutgoingBody>;
+
+/// A new client with a pool of its own, which trusts the system's CA certificates.
+pub(crate) fn client() -> Client {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    let (good, _) = roots.add_parsable_certificates(found.certs);
+    if good == 0 {
+        let error = found.errors.first().map(ToString::to_string);
+        tracing::warn!(
+            error = error.unwrap_or_else(|| "there are none".to_owned()),
+            "the system's CA certificates can't be used, so https upstreams will be refused; \
+             install the package ca-certificates, or set SSL_CERT_FILE"
+        );
+    }
+    with_roots(roots)
 }
 
-fn builder() -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
+/// A client that trusts these certificates.
+pub(super) fn with_roots(roots: RootCertStore) -> Client {
+    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("invariant: ring has what the default versions of TLS need")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
         .pool_idle_timeout(POOL_IDLE)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .no_proxy()
-        .tcp_nodelay(true)
-        .referer(false)
+        .http1_max_headers(REPLY_HEADERS_MAX)
+        .http1_max_buf_size(REPLY_HEAD_BYTES_MAX)
+        .build(Connector(HttpsConnector::from((TcpConnector(http), tls))))
 }
 
 /// Whether a request that failed can have arrived.
-pub(super) fn classify(error: &reqwest::Error) -> Miss {
-    let why = explain(error);
-    if error.is_connect() || error.is_builder() || is_canceled(error) {
-        Miss::NeverSent(why)
-    } else {
-        Miss::Broken(why)
+pub(super) fn classify(error: &legacy::Error) -> Miss {
+    let why = innermost(error);
+    match closed(error) {
+        Some(Closed::Idle) => Miss::Stale(why),
+        Some(Closed::New) => Miss::NeverSent(why),
+        // Without a connection there is none that it could have gone into.
+        None if error.connect_info().is_none() || is_canceled(error) => Miss::NeverSent(why),
+        None => Miss::Broken(why),
     }
 }
 
-/// The innermost cause: "Connection refused" says more than "error sending request".
-pub(super) fn explain(error: &reqwest::Error) -> String {
-    causes(error)
-        .last()
-        .map_or_else(|| error.to_string(), ToString::to_string)
+/// Whether the connection was closed before anything was written.
+fn closed(error: &legacy::Error) -> Option<&Closed> {
+    causes(error).find_map(|cause| {
+        // An I/O error's own content is not among its causes.
+        let inner = cause
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+            .and_then(|inner| inner.downcast_ref::<Closed>());
+        inner.or_else(|| cause.downcast_ref::<Closed>())
+    })
+}
+
+type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Connects, within [`HANDSHAKE_TIMEOUT`].
+#[derive(Clone)]
+pub(crate) struct Connector(HttpsConnector<TcpConnector>);
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<Tcp>>;
+    type Error = BoxError;
+    type Future = Connecting<Self::Response>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = timeout(HANDSHAKE_TIMEOUT, self.0.call(uri));
+        Box::pin(async move {
+            match connecting.await {
+                Ok(outcome) => outcome,
+                Err(_) => Err("no TLS connection could be made in time".into()),
+            }
+        })
+    }
+}
+
+/// Connects by TCP.
+#[derive(Clone)]
+pub(crate) struct TcpConnector(HttpConnector);
+
+impl Service<Uri> for TcpConnector {
+    type Response = TokioIo<Tcp>;
+    type Error = BoxError;
+    type Future = Connecting<Self::Response>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let tls = uri.scheme() == Some(&Scheme::HTTPS);
+        let connecting = self.0.call(uri);
+        Box::pin(async move {
+            let stream = connecting.await?.into_inner();
+            Ok(TokioIo::new(Tcp::new(stream, tls)))
+        })
+    }
 }

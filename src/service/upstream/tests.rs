@@ -10,16 +10,46 @@ use http::{HeaderValue, StatusCode};
 use quorate_clock::Instant;
 
 use super::*;
-use crate::service::{
-    api::Origin,
-    testing::{
-        request,
-        upstream::{Does, Upstream as Server, nobody, ok},
+use crate::{
+    service::{
+        api::Reply,
+        invoke,
+        testing::{
+            message, request,
+            upstream::{Does, Upstream as Server, nobody, ok},
+        },
     },
+    state::resource::Urls,
 };
 
+fn resource(urls: &[String]) -> Service {
+    Service {
+        name: "s".into(),
+        upstream: Some(Urls::Many(urls.to_vec())),
+        builtin: None,
+        timeout_ms: 10_000,
+        retries: 0,
+        host: HostHeader::Upstream,
+    }
+}
+
 fn service(urls: &[String]) -> Upstream {
-    Upstream::new(&Urls::Many(urls.to_vec()), client())
+    Upstream::new(&resource(urls), client())
+}
+
+/// Calls it for someone who takes no stream.
+async fn called(upstream: &Upstream, request: Request) -> Result<Reply, ServiceError> {
+    let timeout = request.remaining();
+    let answer = upstream.call(&request, &Flow::default(), timeout).await?;
+    let answer = invoke::whole(answer, &request).await?;
+    let AnswerBody::Whole(body) = answer.body else {
+        panic!("a stream")
+    };
+    Ok(Reply {
+        status: answer.status,
+        headers: answer.headers,
+        body,
+    })
 }
 
 fn call(method: Method) -> Request {
@@ -49,7 +79,7 @@ async fn a_call_arrives_as_it_was_and_the_answer_too() {
     ] {
         sent.headers.insert(name, HeaderValue::from_static(value));
     }
-    let reply = service.call(sent).await.unwrap();
+    let reply = called(&service, sent).await.unwrap();
     assert_eq!(reply.status, StatusCode::IM_A_TEAPOT);
     assert_eq!(reply.body, "abc");
     assert_eq!(reply.headers.get_all("x-a").iter().count(), 2);
@@ -80,7 +110,7 @@ async fn a_call_arrives_as_it_was_and_the_answer_too() {
         arrived.contains("x-mine: 1") && arrived.contains("content-length: 5"),
         "{arrived}"
     );
-    for gone in ["x-drop", "te:", "evil", "wrong", "chunked"] {
+    for gone in ["x-drop", "te:", "evil", "wrong", "chunked", "accept"] {
         assert!(!arrived.contains(gone), "{gone}: {arrived}");
     }
 }
@@ -93,7 +123,7 @@ async fn urls_take_turns_and_connections_are_kept() {
     );
     let service = service(&[a.url("/"), b.url("/")]);
     for _ in 0..20 {
-        service.call(call(Method::POST)).await.unwrap();
+        called(&service, call(Method::POST)).await.unwrap();
     }
     assert_eq!((a.count(), b.count()), (10, 10));
     assert_eq!((a.connections(), b.connections()), (1, 1));
@@ -104,7 +134,7 @@ async fn a_dead_url_costs_no_call_whatever_the_method() {
     let server = Server::start("a", Does::SaysItsName).await;
     let service = service(&[format!("http://{}/", nobody().await), server.url("/")]);
     for _ in 0..20 {
-        let reply = service.call(call(Method::POST)).await.unwrap();
+        let reply = called(&service, call(Method::POST)).await.unwrap();
         assert_eq!(reply.body, "a");
     }
     assert_eq!(server.count(), 20);
@@ -116,7 +146,7 @@ async fn when_no_url_can_be_reached_nothing_ran() {
         format!("http://{}/", nobody().await),
         format!("http://{}/", nobody().await),
     ]);
-    let error = service.call(call(Method::POST)).await.unwrap_err();
+    let error = called(&service, call(Method::POST)).await.unwrap_err();
     assert!(
         matches!(&error, ServiceError::NotRun(why) if why.matches("refused").count() == 2),
         "{error:?}"
@@ -137,7 +167,7 @@ async fn what_may_have_run_is_sent_again_only_if_that_does_no_harm() {
             Server::start("b", Does::HangsUp).await,
         );
         let service = service(&[a.url("/"), b.url("/")]);
-        let error = service.call(call(method.clone())).await.unwrap_err();
+        let error = called(&service, call(method.clone())).await.unwrap_err();
         assert!(
             matches!(error, ServiceError::Failed(_)),
             "{method} {error:?}"
@@ -147,16 +177,162 @@ async fn what_may_have_run_is_sent_again_only_if_that_does_no_harm() {
 }
 
 #[tokio::test]
-async fn an_idempotent_call_gets_over_a_connection_that_was_too_old() {
+async fn one_url_that_breaks_off_is_asked_once() {
     let server = Server::start("a", Does::SaysItsName).await;
     let service = service(&[server.url("/")]);
-    service.call(call(Method::GET)).await.unwrap();
+    called(&service, call(Method::GET)).await.unwrap();
     server.now(Does::HangsUp);
-    let error = service.call(call(Method::GET)).await.unwrap_err();
-    assert!(matches!(error, ServiceError::Failed(_)), "{error:?}");
-    assert_eq!(server.count(), 3, "one of them twice");
+    // On the connection that is there, and on one of its own.
+    for count in [2, 3] {
+        let error = called(&service, call(Method::GET)).await.unwrap_err();
+        assert!(matches!(error, ServiceError::Failed(_)), "{error:?}");
+        assert_eq!(server.count(), count);
+    }
+    server.now(Does::Answers(
+        b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\nhalf".into(),
+    ));
+    let mut soon = call(Method::GET);
+    soon.deadline = Instant::now() + Duration::from_millis(200);
+    assert!(called(&service, soon).await.is_err());
+    assert_eq!(server.count(), 4, "half an answer is asked for once too");
     server.now(Does::SaysItsName);
-    assert!(service.call(call(Method::GET)).await.is_ok());
+    assert!(called(&service, call(Method::GET)).await.is_ok());
+}
+
+/// Answers a request on each connection, and closes it after a while without a word.
+fn hasty(after: Duration) -> (String, Arc<std::sync::atomic::AtomicUsize>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let seen = count.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, seen) = (stream.unwrap(), seen.clone());
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                if stream.read(&mut buffer).is_ok_and(|n| n > 0) {
+                    seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    stream.write_all(&ok("hasty")).unwrap();
+                    std::thread::sleep(after);
+                }
+            });
+        }
+    });
+    (url, count)
+}
+
+#[tokio::test]
+async fn a_post_gets_over_a_connection_that_was_closed_while_it_was_idle() {
+    let (url, count) = hasty(Duration::from_millis(20));
+    let service = service(&[url]);
+    for n in 1..=10 {
+        let reply = called(&service, call(Method::POST)).await.unwrap();
+        assert_eq!(reply.body, "hasty");
+        assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), n);
+        // The runtime stands still, and does not hear that the connection is closed.
+        std::thread::sleep(Duration::from_millis(60));
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_closes_at_once_is_asked_once_for_each_call() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let seen = count.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            drop(stream);
+            seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    });
+    let service = service(&[url]);
+    for n in 1..=20 {
+        assert!(called(&service, call(Method::POST)).await.is_err());
+        let connections = count.load(std::sync::atomic::Ordering::SeqCst);
+        assert!(connections <= n, "{connections} connections for {n} calls");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_counts_that_comes_before_all_of_the_request_was_read() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut buffer = [0; 1024];
+            let _ = stream.read(&mut buffer);
+            let _ = stream.write_all(
+                b"HTTP/1.1 413 Payload Too Large\r\ncontent-length: 4\r\nconnection: close\r\n\r\nbig!",
+            );
+        }
+    });
+    let service = service(&[url]);
+    for _ in 0..20 {
+        let mut large = call(Method::POST);
+        large.body = vec![b'x'; 9 << 20].into();
+        let reply = called(&service, large).await.unwrap();
+        assert_eq!(
+            (reply.status.as_u16(), &reply.body[..]),
+            (413, &b"big!"[..])
+        );
+    }
+}
+
+#[tokio::test]
+async fn answers_with_many_headers_are_taken() {
+    let server = Server::start("a", Does::SaysItsName).await;
+    let service = service(&[server.url("/")]);
+    for count in [99, 110, 300, 500] {
+        let headers: String = (0..count).map(|n| format!("x-{n}: 1\r\n")).collect();
+        let answer = format!("HTTP/1.1 200 OK\r\n{headers}content-length: 0\r\n\r\n");
+        server.now(Does::Answers(answer.into()));
+        let reply = called(&service, call(Method::GET)).await.unwrap();
+        assert_eq!(reply.headers.len(), count);
+    }
+}
+
+/// With this status and headers, and a body that can't be had.
+fn bottomless(head: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {head}\r\ncontent-length: 1000000000\r\n\r\nand so on").into()
+}
+
+#[tokio::test]
+async fn a_message_is_done_when_its_service_has_said_so() {
+    let server = Server::start("a", Does::SaysItsName).await;
+    let service = service(&[server.url("/")]);
+    let within = async |kind: &str| {
+        let mut request = message(1);
+        if let Origin::Message(message) = &mut request.origin {
+            message.kind = kind.into();
+        }
+        request.deadline = Instant::now() + Duration::from_millis(300);
+        called(&service, request).await
+    };
+    for head in ["200 OK", "202 Accepted\r\nx-a: 1"] {
+        server.now(Does::Answers(bottomless(head)));
+        for kind in ["amqp_channel", "zmq_channel"] {
+            let reply = within(kind).await.unwrap();
+            assert!(reply.status.is_success(), "{kind} {head}");
+        }
+    }
+    let half = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
+    server.now(Does::Answers(half.into()));
+    assert!(within("amqp_channel").await.is_ok());
+
+    // What is to be sent on has to be there whole.
+    server.now(Does::Answers(bottomless(
+        "200 OK\r\nquorate-send: amqp_outgoing/a",
+    )));
+    assert!(within("amqp_channel").await.is_err());
+    // Of a refusal only the beginning is told.
+    server.now(Does::Answers(bottomless("500 Oops")));
+    let reply = within("amqp_channel").await.unwrap();
+    assert_eq!(
+        (reply.status.as_u16(), &reply.body[..]),
+        (500, &b"and so on"[..])
+    );
 }
 
 #[tokio::test]
@@ -169,7 +345,7 @@ async fn no_answer_in_time_is_not_asked_for_again() {
     let mut late = call(Method::GET);
     late.deadline = Instant::now() + Duration::from_millis(100);
     let begun = Instant::now();
-    let error = service.call(late).await.unwrap_err();
+    let error = called(&service, late).await.unwrap_err();
     assert!(
         matches!(error, ServiceError::TimedOut(90..=100)),
         "{error:?}"
@@ -186,7 +362,7 @@ async fn an_answer_that_stops_halfway_is_a_failure() {
     let mut late = call(Method::POST);
     late.deadline = Instant::now() + Duration::from_millis(200);
     assert!(matches!(
-        service.call(late).await,
+        called(&service, late).await,
         Err(ServiceError::TimedOut(_))
     ));
     for nonsense in [
@@ -194,7 +370,7 @@ async fn an_answer_that_stops_halfway_is_a_failure() {
         "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
     ] {
         server.now(Does::Answers(nonsense.into()));
-        let error = service.call(call(Method::POST)).await.unwrap_err();
+        let error = called(&service, call(Method::POST)).await.unwrap_err();
         assert!(matches!(error, ServiceError::Failed(_)), "{error:?}");
     }
 }
@@ -203,11 +379,11 @@ async fn an_answer_that_stops_halfway_is_a_failure() {
 async fn an_answer_that_is_too_long_is_not_taken() {
     let announced = format!(
         "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
-        REPLY_BYTES_MAX + 1
+        (16 << 20) + 1
     );
     let server = Server::start("a", Does::Answers(announced.into())).await;
     let service = service(&[server.url("/")]);
-    let error = service.call(call(Method::GET)).await.unwrap_err();
+    let error = called(&service, call(Method::GET)).await.unwrap_err();
     assert!(
         matches!(&error, ServiceError::Failed(why) if why.contains("longer than")),
         "{error:?}"
@@ -219,7 +395,7 @@ async fn an_answer_that_is_too_long_is_not_taken() {
         chunk.repeat(17)
     );
     server.now(Does::Answers(endless.into()));
-    let error = service.call(call(Method::GET)).await.unwrap_err();
+    let error = called(&service, call(Method::GET)).await.unwrap_err();
     assert!(
         matches!(&error, ServiceError::Failed(why) if why.contains("longer than")),
         "{error:?}"
@@ -231,11 +407,11 @@ async fn a_head_keeps_the_length_and_redirects_are_answers() {
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 42\r\n\r\n";
     let server = Server::start("a", Does::Answers(head.into())).await;
     let service = service(&[server.url("/")]);
-    let reply = service.call(call(Method::HEAD)).await.unwrap();
+    let reply = called(&service, call(Method::HEAD)).await.unwrap();
     assert_eq!(reply.headers["content-length"], "42");
     let moved = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
     server.now(Does::Answers(moved.into()));
-    let reply = service.call(call(Method::GET)).await.unwrap();
+    let reply = called(&service, call(Method::GET)).await.unwrap();
     assert_eq!(reply.status, StatusCode::FOUND);
     assert_eq!(reply.headers["location"], "http://127.0.0.1:1/");
 }
@@ -248,7 +424,7 @@ const KEY: &str = include_str!("tests/key.pem");
 async fn https_is_spoken_and_checked() {
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-    let _ = client();
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let certificate = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
     let config = rustls::ServerConfig::builder()
@@ -269,21 +445,17 @@ async fn https_is_spoken_and_checked() {
         }
     });
 
-    let stranger = Upstream::new(&Urls::One(url.clone()), client());
-    let error = stranger.call(call(Method::POST)).await.unwrap_err();
+    let stranger = service(&[url.clone()]);
+    let error = called(&stranger, call(Method::POST)).await.unwrap_err();
     assert!(
         matches!(&error, ServiceError::NotRun(_)),
         "a server that can't be trusted is sent nothing: {error:?}"
     );
 
-    let trusted = reqwest::Certificate::from_pem(CERTIFICATE.as_bytes()).unwrap();
-    let http = reqwest::Client::builder()
-        .tls_certs_only([trusted])
-        .build()
-        .unwrap();
-    let reply = Upstream::new(&Urls::One(url), http)
-        .call(call(Method::POST))
-        .await
-        .unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    let trusted = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap();
+    roots.add(trusted).unwrap();
+    let trusting = Upstream::new(&resource(&[url]), client::with_roots(roots));
+    let reply = called(&trusting, call(Method::POST)).await.unwrap();
     assert_eq!(reply.body, "over tls");
 }

@@ -56,6 +56,31 @@ pub struct Service {
     /// Further tries after a call that failed.
     #[serde(default)]
     pub retries: u32,
+    /// The `Host` that an upstream is sent.
+    #[serde(default, skip_serializing_if = "HostHeader::is_default")]
+    pub host: HostHeader,
+}
+
+/// Whose name stands in `Host` when an upstream is called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostHeader {
+    /// The upstream's own, from its URL; its redirects are rewritten for the client.
+    #[default]
+    Upstream,
+    /// What the client has asked for.
+    Client,
+}
+
+impl HostHeader {
+    const CHOICES: [(&'static str, HostHeader); 2] = [
+        ("upstream", HostHeader::Upstream),
+        ("client", HostHeader::Client),
+    ];
+
+    fn is_default(&self) -> bool {
+        *self == HostHeader::default()
+    }
 }
 
 fn timeout_ms() -> u64 {
@@ -81,6 +106,13 @@ impl Service {
             ),
             _ => {}
         }
+        if fields.has("host") && fields.has("builtin") {
+            fields.refuse(
+                "host",
+                "",
+                "is for an `upstream` alone: a service in code is sent the client's headers as they are",
+            );
+        }
         let it = Service {
             name,
             upstream: upstream.map(|(urls, alone)| match <[String; 1]>::try_from(urls) {
@@ -91,6 +123,9 @@ impl Service {
             builtin,
             timeout_ms: fields.number("timeout_ms", timeout_ms(), 1..=TIMEOUT_MS_MAX),
             retries: fields.number("retries", 0, 0..=100),
+            host: fields
+                .one_of("host", &HostHeader::CHOICES)
+                .unwrap_or_default(),
         };
         fields.finish(it)
     }

@@ -28,7 +28,7 @@ use serde_json::Value;
 
 pub use amqp::{AmqpChannel, AmqpConnection, AmqpOutgoing, Fence};
 pub use handling::{OnFailure, Standby};
-pub use http::{HttpChannel, Service, Urls};
+pub use http::{HostHeader, HttpChannel, Service, Urls};
 pub use ibm_mq::{CCSIDS, IbmMqChannel, IbmMqConnection, IbmMqOutgoing};
 pub use kind::{Kind, UnknownKind};
 pub(super) use path::Meeting;

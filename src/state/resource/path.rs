@@ -5,7 +5,12 @@
 const PATH_BYTES_MAX: usize = 1024;
 
 /// Paths that the member or the balancer answer themselves.
-const RESERVED: [&str; 3] = ["/zato", "/zato-lb-alive", "/zato-lb-stats"];
+const RESERVED: [&str; 4] = [
+    "/zato",
+    "/zato-lb-alive",
+    "/zato-lb-ready",
+    "/zato-lb-stats",
+];
 
 /// One segment of a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +162,7 @@ impl<'a> Template<'a> {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         });
         if taken {
-            return Err("must not be /zato, below /zato/, /zato-lb-alive or /zato-lb-stats: these are reserved".into());
+            return Err("must not be /zato, below /zato/, /zato-lb-alive, /zato-lb-ready or /zato-lb-stats: these are reserved".into());
         }
         let template = Template::of(path);
         let segments = template.0.len();

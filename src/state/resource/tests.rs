@@ -91,6 +91,7 @@ fn the_shown_form_reads_back() {
     );
     for (kind, spec) in [
         (Kind::Service, service()),
+        (Kind::Service, with(service(), "host", json!("client"))),
         (
             Kind::Service,
             with(

@@ -217,6 +217,7 @@ fn a_value_of_a_resource_that_can_not_be_read_is_refused_and_not_passed_over() {
         (Kind::HttpChannel, "path", json!("/a/{*rest}/b")),
         (Kind::HttpChannel, "security", json!("jwt/partner")),
         (Kind::Service, "upstream", json!({"pool": "a"})),
+        (Kind::Service, "host", json!("of the day")),
         (Kind::ZmqChannel, "socket_type", json!("DISH")),
         (Kind::ZmqOutgoing, "address", json!("udp://*:5555")),
         (Kind::ZmqOutgoing, "curve_server_key", json!("k")),

@@ -25,19 +25,28 @@ pub struct Balancer {
 impl Balancer {
     /// Starts it and waits until it serves.
     pub async fn start(cluster: &Cluster) -> Balancer {
+        Balancer::start_with(cluster, "").await
+    }
+
+    /// The same with more settings.
+    pub async fn start_with(cluster: &Cluster, extra: &str) -> Balancer {
         let dir = cluster.root.path().join("balancer");
         std::fs::create_dir_all(&dir).expect("a folder");
         let log = std::fs::File::create(dir.join("balancer.log")).expect("a log");
-        Balancer::start_saying_to(cluster, log).await
+        Balancer::start_as(cluster, extra, log).await
     }
 
     /// The same with this stderr.
     pub async fn start_saying_to(cluster: &Cluster, log: std::fs::File) -> Balancer {
+        Balancer::start_as(cluster, "", log).await
+    }
+
+    async fn start_as(cluster: &Cluster, extra: &str, log: std::fs::File) -> Balancer {
         let port = ports::free();
         let dir = cluster.root.path().join("balancer");
         std::fs::create_dir_all(&dir).expect("a folder");
         let seeds: Vec<_> = cluster.members.iter().map(|m| m.admin_url("")).collect();
-        let text = format!("bind = \"127.0.0.1:{port}\"\nmembers = {seeds:?}\n");
+        let text = format!("bind = \"127.0.0.1:{port}\"\nmembers = {seeds:?}\n{extra}\n");
         let config = dir.join("balancer.toml");
         std::fs::write(&config, text).expect("a file");
         let child = Command::new(QUORATE)

@@ -1,0 +1,17 @@
+//! What the call of an HTTP client has that others have not.
+
+use super::upload::Upload;
+
+/// How bodies flow, and what the client can do. Messages and calls from other members go
+/// without: their bodies are whole.
+#[derive(Default)]
+pub(crate) struct Flow {
+    /// The answer may be a stream.
+    pub streams: bool,
+    /// The body, where it is passed on as it comes; the request has none then.
+    pub upload: Option<Upload>,
+    /// The client wants to speak WebSocket.
+    pub websocket: bool,
+    /// The client takes trailers.
+    pub trailers: bool,
+}
