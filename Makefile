@@ -16,7 +16,7 @@ QUORATE = $(CARGO_TARGET_DIR)/debug/quorate
 test histories histories-selftest chaos chaos-soak chaos-selftest verify: \
 	GUARDED := --config profile.dev.package.validit.debug-assertions=true
 
-.PHONY: help setup build install run test figures bench-failover takeovers calm connectors growth throughput histories histories-selftest chaos chaos-soak chaos-selftest mutants fuzz verify fix
+.PHONY: help setup build install run test figures bench-failover takeovers calm connectors growth throughput histories histories-selftest chaos chaos-soak chaos-selftest mutants fuzz verify deny fix
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -112,6 +112,9 @@ verify: ## check the form of everything; writes nothing
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --workspace --locked $(GUARDED) --test tidy
+
+deny: ## check the dependencies: advisories, licences, sources (needs cargo-deny)
+	cargo deny --workspace check
 
 fix: ## put right what can be put right by a program
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged

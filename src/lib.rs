@@ -9,6 +9,7 @@
 
 pub mod admin;
 pub mod balancer;
+mod bounded_answer;
 pub mod cli;
 pub mod cluster;
 pub mod connector;

@@ -159,6 +159,8 @@ impl Server {
         crate::tls::install_provider();
         // Here and not at the first scrape, so that nothing is counted before.
         let _ = admin::metrics::recorder();
+        let insecure = u8::from(settings.insecure.any());
+        metrics::gauge!("quorate_insecure").set(f64::from(insecure));
         let peers = Peers::new().map_err(|error| {
             ServerError::Refused(format!("can't set up the HTTP client: {error}"))
         })?;
@@ -222,6 +224,10 @@ impl Server {
             drain: settings.drain,
             draining: draining_seen,
             peers,
+            allowed_hosts: Arc::new(admin::AllowedHosts::new(
+                &settings.admin.advertise,
+                &settings.admin_allowed_hosts,
+            )),
             intents: Arc::default(),
         };
         faces.admin(ports.admin, admin::router(context), &mut vital);

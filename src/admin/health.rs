@@ -14,6 +14,14 @@ use serde_json::{Value, json};
 
 use super::Context;
 
+/// The paths: whoever asks is answered, since no more than a status is told.
+pub const PATHS: [&str; 4] = [
+    "/health/live",
+    "/health/ready",
+    "/leader",
+    "/connector-server",
+];
+
 /// The routes.
 pub fn routes() -> Router<Context> {
     // HEAD goes with GET; HAProxy's own default is OPTIONS.

@@ -17,7 +17,10 @@ use quorate_clock::Instant;
 
 use super::{Context, problem::Problem};
 use crate::{
-    service::{Origin, Reply, Request, ServiceError},
+    service::{
+        Origin, Reply, Request, ServiceError,
+        headers::{strip_hop_by_hop, strip_identity, strip_ours},
+    },
     state::{self, Kind},
 };
 
@@ -38,11 +41,12 @@ async fn invoke(
     State(context): State<Context>,
     name: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    mut headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let Path(name) = name?;
     let body = body?;
+    for_service(&mut headers);
     let cid = crate::http::cid::fresh();
     let request = Request {
         cid: cid.clone(),
@@ -63,6 +67,14 @@ async fn invoke(
             error,
         )),
     }
+}
+
+/// Takes out what only a connector may say, or a service that remembers the greatest epoch
+/// would refuse every message from then on; and what the caller showed to this face alone.
+fn for_service(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    strip_ours(headers);
+    strip_identity(headers);
 }
 
 fn response(reply: Reply, cid: &str) -> Response {
@@ -91,4 +103,41 @@ fn problem(name: &str, known: bool, error: ServiceError) -> Problem {
         ServiceError::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
     };
     Problem::new(status, code, format!("service {name}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_caller_forges_or_shows_to_this_face_never_reaches_the_service() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("quorate-epoch", "18446744073709551615"),
+            ("quorate-channel", "orders"),
+            ("quorate-message-id", "1"),
+            ("quorate-attempt", "1"),
+            ("quorate-header-a", "1"),
+            ("quorate-requested-by", "console"),
+            ("authorization", "Bearer secret"),
+            ("proxy-authorization", "Basic secret"),
+            ("cookie", "session=secret"),
+            ("forwarded", "for=1.2.3.4"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-forwarded-host", "evil.example"),
+            ("client-cert", ":x:"),
+            ("origin", "http://127.0.0.1"),
+            ("sec-fetch-site", "same-origin"),
+            ("connection", "x-named"),
+            ("x-named", "1"),
+        ] {
+            headers.insert(name, value.parse().unwrap());
+        }
+        headers.insert("content-type", "application/json".parse().unwrap());
+        headers.insert("x-own", "kept".parse().unwrap());
+        for_service(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(|name| name.as_str()).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["content-type", "x-own"]);
+    }
 }

@@ -10,6 +10,7 @@ use super::{
     answers::{JoinAnswer, JoinFailover},
     problem::{FieldProblem, Problem},
 };
+use crate::settings::check_advertise;
 
 /// The newcomer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -98,7 +99,7 @@ fn check(request: &JoinRequest) -> Result<(), Problem> {
         .into_iter()
         .filter_map(|(field, value)| {
             let problem = if field == "name" {
-                bad_name(value)
+                bad_name(value).map(str::to_owned)
             } else {
                 bad_address(value)
             }?;
@@ -123,9 +124,36 @@ fn bad_name(name: &str) -> Option<&'static str> {
     (!good).then_some("must be 1 to 63 letters, digits, dots, underscores or hyphens")
 }
 
-fn bad_address(address: &str) -> Option<&'static str> {
-    let good = address.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
-    });
-    (!good).then_some("must be host:port")
+/// It becomes part of the URLs that every member asks, so it is held to what the newcomer's
+/// own settings are held to.
+fn bad_address(address: &str) -> Option<String> {
+    let wrong = check_advertise(address).err()?;
+    Some(format!("must be host:port; {wrong}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_more_than_host_and_port_is_refused() {
+        for good in ["10.0.0.1:17110", "[::1]:17110", "one.example:80"] {
+            assert_eq!(bad_address(good), None, "{good}");
+        }
+        for bad in [
+            "169.254.169.254/latest/x?:80",
+            "user:pw@host:80",
+            "http://a:80",
+            "a b:80",
+            "a\n:80",
+            "a#:80",
+            "0.0.0.0:80",
+            "::1:80",
+            ":80",
+            "a:0",
+            "a",
+        ] {
+            assert!(bad_address(bad).is_some(), "{bad}");
+        }
+    }
 }

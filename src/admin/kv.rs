@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     problem::Problem,
+    quota,
     revision::{
         Consistency, ReadQuery, answered, etag, known_to_reader, not_modified, precondition,
         reflecting, written,
@@ -163,6 +164,7 @@ async fn write(
     command: Command,
     put: bool,
 ) -> Result<Response, Problem> {
+    quota::check(&cluster.state(), &command)?;
     let (_, answer) = cluster.propose(command, cluster.write_deadline()).await?;
     let Answer::Done {
         revision, created, ..

@@ -60,6 +60,10 @@ fn describe() {
         "Members by role, as this member sees them"
     );
     describe_gauge!(
+        "quorate_insecure",
+        "1 where the member's settings let something listen beyond loopback without TLS"
+    );
+    describe_gauge!(
         "quorate_leader_heard_seconds",
         Unit::Seconds,
         "How long ago the leader, or as leader a quorum, was heard"

@@ -2,6 +2,7 @@
 
 pub mod answers;
 mod bench;
+mod browser_guard;
 pub mod config;
 mod connectors;
 mod health;
@@ -17,6 +18,7 @@ pub mod outgoing;
 pub mod own;
 pub mod peers;
 pub mod problem;
+mod quota;
 mod refusal;
 mod revision;
 mod serve;
@@ -40,6 +42,7 @@ use crate::{cluster::Cluster, connector, service::Services};
 use outgoing::OpenIntents;
 use peers::Peers;
 
+pub use browser_guard::AllowedHosts;
 pub use serve::serve;
 
 /// What the handlers work with. Cheap to clone.
@@ -57,6 +60,8 @@ pub struct Context {
     pub draining: Receiver<bool>,
     /// The other members' admin faces.
     pub peers: Peers,
+    /// The names under which this face may be called.
+    pub allowed_hosts: Arc<AllowedHosts>,
     /// What this member is sending under idempotency keys.
     pub intents: Arc<OpenIntents>,
 }
@@ -125,6 +130,10 @@ pub fn router(context: Context) -> Router {
         .layer(middleware::from_fn_with_state(
             context.clone(),
             limits::within,
+        ))
+        .layer(middleware::from_fn_with_state(
+            context.clone(),
+            browser_guard::check,
         ))
         .with_state(context)
 }

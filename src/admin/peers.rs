@@ -1,6 +1,6 @@
 //! Asks other members' admin faces for what only they know, within a deadline.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -10,10 +10,17 @@ use http::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::service::headers::strip_hop_by_hop;
+use crate::{
+    bounded_answer::{self, AnswerError},
+    service::headers::{strip_hop_by_hop, strip_identity},
+};
 
 /// A member that is there takes a connection at once; one that doesn't was surely not asked.
 const CONNECT: Duration = Duration::from_millis(500);
+
+/// The longest answer that is read. A reply of a queue's other side is at most 16 MiB, and
+/// ten thousand connectors are told in less.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// Marks a request that a member has passed on: its receiver answers for itself, so that
 /// two members that each take the other for the leader don't ask in circles.
@@ -34,14 +41,31 @@ pub struct PeerAnswer {
 #[derive(Debug, thiserror::Error)]
 pub enum PeerError {
     /// It surely was not asked.
-    #[error("{0} can't be reached: {1}")]
+    #[error("{0} can't be reached: {cause}", cause = root_cause(.1))]
     NotAsked(String, reqwest::Error),
     /// It may have been asked.
-    #[error("{0} gave no answer: {1}")]
+    #[error("{0} gave no answer: {cause}", cause = root_cause(.1))]
     NoAnswer(String, reqwest::Error),
     /// It does not answer what was expected.
     #[error("the answer of {0} is not understood: {1}")]
     NotUnderstood(String, String),
+}
+
+/// What stands behind an error: "failed to lookup address information: Name or service not
+/// known" and not "error sending request".
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut deepest: &dyn Error = error;
+    while let Some(cause) = deepest.source() {
+        deepest = cause;
+    }
+    match (error.is_timeout(), error.is_connect()) {
+        (true, true) => format!(
+            "no connection within {} ms; is the name of its host known here, and is its port reachable?",
+            CONNECT.as_millis()
+        ),
+        (true, false) => "it did not answer in time".into(),
+        (false, _) => deepest.to_string(),
+    }
 }
 
 /// A client of the other members' admin faces.
@@ -93,6 +117,8 @@ impl Peers {
         wait: Duration,
     ) -> Result<PeerAnswer, PeerError> {
         strip_hop_by_hop(&mut headers);
+        // What the caller has shown to this member is not shown to another.
+        strip_identity(&mut headers);
         for name in [HOST, CONTENT_LENGTH, EXPECT] {
             headers.remove(name);
         }
@@ -131,10 +157,14 @@ async fn answer(admin: &str, request: reqwest::RequestBuilder) -> Result<PeerAns
             false => PeerError::NoAnswer(admin.to_owned(), error),
         })?;
     let (status, headers) = (response.status(), response.headers().clone());
-    let body = response
-        .bytes()
+    let body = bounded_answer::read(response, ANSWER_BYTES_MAX)
         .await
-        .map_err(|error| PeerError::NoAnswer(admin.to_owned(), error))?;
+        .map_err(|error| match error {
+            AnswerError::Broken(error) => PeerError::NoAnswer(admin.to_owned(), error),
+            AnswerError::TooLong(_) => {
+                PeerError::NotUnderstood(admin.to_owned(), error.to_string())
+            }
+        })?;
     Ok(PeerAnswer {
         status,
         headers,
@@ -152,5 +182,31 @@ impl IntoResponse for PeerAnswer {
             }
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_member_that_can_not_be_asked_is_told_with_the_cause() {
+        let peers = Peers::new().unwrap();
+        let wait = Duration::from_secs(5);
+        for (admin, cause) in [
+            ("nowhere.invalid:17110", "lookup"),
+            ("127.0.0.1:1", "refused"),
+        ] {
+            let asked = peers
+                .ask(Method::GET, admin, "/health/live", None, wait)
+                .await;
+            let text = asked.unwrap_err().to_string();
+            assert!(
+                text.starts_with(&format!("{admin} can't be reached: "))
+                    && (text.contains(cause) || text.contains("is the name of its host known"))
+                    && !text.contains("error sending request"),
+                "{text}"
+            );
+        }
     }
 }

@@ -6,6 +6,9 @@
 //! |---|---|---|
 //! | `bad_request` | 400 | the request can't be read |
 //! | `future_revision` | 400 | the log does not go that far: the revision is of another cluster |
+//! | `forbidden_host` | 403 | `Host` is none of this member's names |
+//! | `forbidden_origin` | 403 | a browser asks for a page from elsewhere |
+//! | `header_required` | 403 | a browser's write lacks `Quorate-Requested-By` |
 //! | `not_found` | 404 | there is no such thing |
 //! | `method_not_allowed` | 405 | the path does not take this method |
 //! | `conflict` | 409 | others depend on it: `referenced_by` |
@@ -22,6 +25,7 @@
 //! | `too_many_keys` | 503 | surely not sent: no room for another idempotency key now |
 //! | `too_many_watchers` | 503 | this member has as many watchers as it takes |
 //! | `unavailable` | 503 | surely not done: the member that should do it can't now |
+//! | `quota` | 507 | nothing was written: the cluster keeps as much as it may |
 //! | `unknown_outcome` | 504 | it may have been done or not |
 
 use axum::{

@@ -10,7 +10,7 @@ use super::{
     answers::{MemberRow, MemberState, Program, StatusAnswer, failure_tolerance, quorum},
     connectors, leader, members, own, settings,
     takeovers::TakeoverRow,
-    warnings::warnings,
+    warnings::{not_asked, warnings},
 };
 use crate::connector::status::ConnectorState;
 
@@ -45,6 +45,12 @@ async fn status(State(context): State<Context>) -> Json<StatusAnswer> {
             Some((name(*id)?, program))
         })
         .collect();
+    let me = name(context.me()).unwrap_or_default();
+    let not_asked: Vec<String> = asked
+        .iter()
+        .filter(|(member, _)| !context.is_silent(member.id))
+        .filter_map(|(member, own)| not_asked(&me, &member.member, own.as_ref().err()?))
+        .collect();
     let (mut strain, mut lapses) = (BTreeMap::new(), BTreeMap::new());
     let mut moved = BTreeMap::new();
     for (member, own) in asked {
@@ -68,7 +74,7 @@ async fn status(State(context): State<Context>) -> Json<StatusAnswer> {
     });
     let mut answer = StatusAnswer {
         cluster: context.cluster.node().cluster().to_owned(),
-        answered_by: name(context.me()).unwrap_or_default(),
+        answered_by: me,
         failover_ms: settings.as_ref().map_or_else(
             || context.cluster.timing().failover.as_millis() as u64,
             |settings| settings.failover_ms,
@@ -94,6 +100,7 @@ async fn status(State(context): State<Context>) -> Json<StatusAnswer> {
         warnings: Vec::new(),
     };
     answer.warnings = warnings(&answer, connectors.as_deref().unwrap_or_default());
+    answer.warnings.extend(not_asked);
     Json(answer)
 }
 

@@ -219,8 +219,11 @@ async fn pass_on(
         }
         Err(error @ PeerError::NotAsked(..)) => Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "no_leader",
-            format!("the leader's admin face: {error}"),
+            "unavailable",
+            format!(
+                "the leader is {}, and this member can't ask it ({error}); nothing was changed. Ask the leader itself, or correct admin.advertise in its settings",
+                leader.member.name
+            ),
         )),
         Err(error) => Err(Problem::new(
             StatusCode::GATEWAY_TIMEOUT,

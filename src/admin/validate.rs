@@ -26,7 +26,7 @@ use super::{
     bench::{CallerGone, WorkBench},
     problem::Problem,
 };
-use crate::state::{Answer, Kind, Machine, State};
+use crate::state::{Answer, Kind, Machine, Resource, State};
 
 /// The longest body: a hundred thousand resources, and more.
 pub const BODY_BYTES_MAX: usize = 64 << 20;
@@ -63,7 +63,7 @@ pub enum Fate {
     Created,
     /// It would be changed.
     Changed,
-    /// It is there like this already.
+    /// It is there like this already. One that is given with its secret counts as changed.
     Unchanged,
     /// It would be refused.
     Refused,
@@ -155,10 +155,14 @@ fn judge_all(state: &Arc<State>, resources: Vec<Proposed>, gone: &CallerGone) ->
 
 fn judge(machine: &mut Machine, proposed: Proposed) -> Verdict {
     let Proposed { kind, name, spec } = proposed;
+    // It could be guessed otherwise, and nobody would notice.
+    let gives_secret = kind.secret_field().is_some()
+        && Resource::parse(kind, &spec).is_ok_and(|it| it.gives_secret());
     let answer = machine.try_put(kind, &name, spec);
     let (fate, errors) = match answer {
         Answer::Done { created: true, .. } => (Fate::Created, vec![]),
         Answer::Done { changed: true, .. } => (Fate::Changed, vec![]),
+        Answer::Done { .. } if gives_secret => (Fate::Changed, vec![]),
         Answer::Done { .. } => (Fate::Unchanged, vec![]),
         Answer::Invalid(errors) => (
             Fate::Refused,
@@ -238,6 +242,17 @@ mod tests {
                 Fate::Refused
             ]
         );
+    }
+
+    #[test]
+    fn a_secret_can_not_be_guessed_by_asking_what_would_change() {
+        let key = |it: &str| proposed(Kind::ApiKey, json!({"name": "k", "key": it}));
+        let mut machine = Machine::default();
+        assert_eq!(judge(&mut machine, key("right")).fate, Fate::Created);
+        assert_eq!(judge(&mut machine, key("right")).fate, Fate::Changed);
+        assert_eq!(judge(&mut machine, key("wrong")).fate, Fate::Changed);
+        let without = proposed(Kind::ApiKey, json!({"name": "k"}));
+        assert_eq!(judge(&mut machine, without).fate, Fate::Unchanged);
     }
 
     #[test]

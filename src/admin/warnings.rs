@@ -1,5 +1,9 @@
 //! What someone should look at, and do: the sentences under `quorate status`.
 
+use std::net::IpAddr;
+
+use quorate_raft::Member;
+
 use super::{
     answers::{ClusterSettings, MemberState, StatusAnswer},
     own::{LapsesRow, StrainRow},
@@ -76,6 +80,24 @@ pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<Strin
             .filter_map(|(member, lapses)| lapsed(member, lapses)),
     );
     warnings
+}
+
+/// A member that is heard by consensus and can't be asked at the address that it gives for
+/// its admin port: a name that others don't know, mostly.
+pub fn not_asked(by: &str, member: &Member, why: &str) -> Option<String> {
+    let Member { name, admin, .. } = member;
+    // One that is slow at the moment is no cause for action; a name that is looked up in vain
+    // may take as long.
+    let host = admin
+        .rsplit_once(':')
+        .map_or(admin.as_str(), |(host, _)| host);
+    let is_name = host.trim_matches(['[', ']']).parse::<IpAddr>().is_err();
+    if !is_name && !why.contains("can't be reached") {
+        return None;
+    }
+    Some(format!(
+        "{by} can't ask {name}, which is alive: {why}; correct admin.advertise ({admin}) in the settings of {name}, or make its host known to the other members"
+    ))
 }
 
 /// A change of the promise that waits for members, and settings that name another one.
@@ -156,6 +178,30 @@ fn lapsed(member: &str, lapses: &LapsesRow) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_member_whose_host_is_not_known_is_warned_of_with_the_cause() {
+        let member = |admin: &str| Member {
+            name: "member-2".into(),
+            admin: admin.into(),
+            ..Member::default()
+        };
+        let unknown = member("nowhere.invalid:17110");
+        let why = "nowhere.invalid:17110 can't be reached: failed to lookup address information";
+        let told = not_asked("member-1", &unknown, why).unwrap();
+        for text in [
+            "member-1 can't ask member-2",
+            "failed to lookup",
+            "admin.advertise",
+            "nowhere.invalid:17110",
+        ] {
+            assert!(told.contains(text), "{text} is not in: {told}");
+        }
+        let (known, slow) = (member("127.0.0.1:17110"), "127.0.0.1:17110 gave no answer");
+        assert_eq!(not_asked("member-1", &known, slow), None);
+        let closed = "127.0.0.1:17110 can't be reached: Connection refused";
+        assert!(not_asked("member-1", &known, closed).is_some());
+    }
 
     #[test]
     fn strain_is_warned_of_with_who_what_and_what_to_do_while_it_is_recent() {

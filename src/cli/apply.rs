@@ -7,7 +7,7 @@
 //! something changed in between, it stops there and says how far it came: the same file
 //! applied again goes on from there.
 
-use std::{io::Read, path::PathBuf};
+use std::{collections::HashSet, io::Read, path::PathBuf};
 
 use http::Method;
 use rustix::process::setpriority_process;
@@ -59,12 +59,13 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     };
     let judged: Vec<Judged> = documents.iter().zip(&verdicts).collect();
     for batch in batches(&judged) {
+        let mut unchanged = HashSet::new();
         if !args.dry_run {
-            put(&client, batch)
+            unchanged = put(&client, batch)
                 .await
                 .map_err(|failure| done.stopped_at(batch, documents.len(), failure))?;
         }
-        done.tell(batch)?;
+        done.tell(batch, &unchanged)?;
         if !args.dry_run && documents.len() > BATCH_MAX {
             quorate_log::note(format_args!(
                 "{} of {} are applied",
@@ -208,21 +209,22 @@ fn fault(document: &Document, error: &crate::admin::validate::FieldVerdict) -> S
     )
 }
 
-/// Puts those of a batch that are not there like this already.
-async fn put(client: &Client, batch: &[Judged<'_>]) -> Result<(), Failure> {
+/// Puts those of a batch that are not there like this already. Returns those that were all
+/// the same: of one with a secret this isn't told before.
+async fn put(client: &Client, batch: &[Judged<'_>]) -> Result<HashSet<String>, Failure> {
     let puts = batch
         .iter()
         .filter(|(_, verdict)| verdict.fate != Fate::Unchanged);
     let asked = Asked::of(puts.map(|(document, _)| *document));
     if asked.resources.is_empty() {
-        return Ok(());
+        return Ok(HashSet::new());
     }
     let call = Call::new(Method::POST, "/v1/config/apply").json(&asked);
     let written: BatchWritten = client.send(call).await?.good()?.json()?;
     for warning in &written.warnings {
         quorate_log::note(format_args!("warning: {warning}"));
     }
-    Ok(())
+    Ok(written.unchanged.into_iter().collect())
 }
 
 /// What was done, told as it is done, or at the end as one JSON.
@@ -234,9 +236,13 @@ struct Done {
 
 impl Done {
     /// Tells a batch in one piece: a write for each of many lines takes longer than the rest.
-    fn tell(&mut self, batch: &[Judged<'_>]) -> Result<(), Failure> {
+    fn tell(&mut self, batch: &[Judged<'_>], unchanged: &HashSet<String>) -> Result<(), Failure> {
         let mut lines = String::new();
         for (Document { kind, name, .. }, Verdict { fate, .. }) in batch {
+            let fate = match unchanged.contains(&format!("{kind}/{name}")) {
+                true => &Fate::Unchanged,
+                false => fate,
+            };
             self.told
                 .push(json!({ "kind": kind, "name": name, "outcome": fate }));
             let would = if self.dry_run && *fate != Fate::Unchanged {

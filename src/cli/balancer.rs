@@ -21,6 +21,7 @@ pub struct Args {
 
 /// Runs HAProxy and follows the cluster, until SIGTERM or SIGINT.
 pub fn run(args: Args) -> Result<(), Failure> {
+    process::write_privately();
     quorate_log::start(&LogSettings {
         level: args.log_level,
         format: LogFormat::Text,

@@ -9,6 +9,13 @@ use super::failure::Failure;
 /// A member ends within 10 s of SIGTERM, whatever hangs.
 const WATCHDOG: Duration = Duration::from_millis(9_700);
 
+/// What this process and those that it starts write is for their user alone, whatever the
+/// shell says: RocksDB and HAProxy make files by themselves, and passwords are in them.
+pub fn write_privately() {
+    use nix::sys::stat::{Mode, umask};
+    let _ = umask(Mode::S_IRWXG | Mode::S_IRWXO);
+}
+
 /// The signals that ask for an orderly end.
 pub struct StopSignals([Signal; 3]);
 

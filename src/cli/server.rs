@@ -41,6 +41,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let settings = Settings::load(&args.config, environment, &flags)
         .map_err(|error| Failure::Refused(error.to_string()))?;
+    process::write_privately();
     quorate_log::start(&settings.log);
     open_files::raise();
     let birth = match (args.bootstrap, args.join) {

@@ -31,10 +31,15 @@ use super::{
     child::backoff::Backoff,
     spec::{Key, Spec},
 };
-use crate::state::BrokerConnection;
+use crate::{
+    bounded_answer::{self, AnswerError},
+    state::BrokerConnection,
+};
 
 /// The longest wait for one answer.
 const ANSWER: Duration = Duration::from_secs(2);
+/// The longest answer that is read: a hundred thousand connections, and more.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// After this the broker's heartbeat has done it, or nothing will.
 const WHOLE: Duration = Duration::from_secs(20);
 /// A connection that isn't there is one that has gone: the broker shows new ones with a
@@ -223,7 +228,14 @@ async fn read<T: serde::de::DeserializeOwned>(answer: Response) -> Result<T, Fai
     }
     let not_understood =
         |error: reqwest::Error| Failure::NotUnderstood(chain(&error.without_url()));
-    answer.json().await.map_err(not_understood)
+    let body = match bounded_answer::read(answer, ANSWER_BYTES_MAX).await {
+        Ok(body) => body,
+        Err(AnswerError::Broken(error)) => return Err(not_understood(error)),
+        Err(error @ AnswerError::TooLong(_)) => {
+            return Err(Failure::NotUnderstood(error.to_string()));
+        }
+    };
+    serde_json::from_slice(&body).map_err(|error| Failure::NotUnderstood(error.to_string()))
 }
 
 fn path(name: &str) -> String {

@@ -64,7 +64,7 @@ use self::{
     supervisor::{Supervisor, Warmth},
 };
 pub use self::{
-    child::backoff::Backoff,
+    child::{LocalRules, backoff::Backoff},
     lapses::Lapses,
     outlets::{NoWay, Sent},
     reign::Proposer,
@@ -100,6 +100,8 @@ pub struct Context {
     pub view: watch::Receiver<Arc<View>>,
     /// At most so many processes stand by while another member runs the connectors.
     pub standby_max: usize,
+    /// What this host allows connectors.
+    pub rules: LocalRules,
     /// Puts the reign's commands into the log.
     pub proposer: Arc<dyn Proposer>,
     /// Calls services.
@@ -140,6 +142,7 @@ pub fn start(context: Context) -> io::Result<Handle> {
         silent,
         view,
         standby_max,
+        rules,
         proposer,
         dispatch,
         log,
@@ -161,7 +164,7 @@ pub fn start(context: Context) -> io::Result<Handle> {
             outlets.clone(),
         )),
         outlets: outlets.clone(),
-        spawner: Spawner::start(program, pace.clone(), &log)?,
+        spawner: Spawner::start(program, pace.clone(), &rules, &log)?,
         page: page.clone(),
         board: board.clone(),
         names: Names::new(),

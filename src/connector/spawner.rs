@@ -37,7 +37,11 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
 };
 
-use super::{child::MARK, silence, spec::Key};
+use super::{
+    child::{LOCAL_RULES, LocalRules, MARK},
+    silence,
+    spec::Key,
+};
 
 /// The stack of a process's threads, which is not taken before it is used. What a broker's
 /// library reads it reads by recursion: a header of AMQP holds 26,000 arrays in each other,
@@ -83,12 +87,14 @@ pub struct Spawner {
 impl Spawner {
     /// Starts the thread. `program` is run with [`MARK`] as its first argument; once its lease
     /// is revoked the process has a lease's time at the `pace` of its start to leave its broker.
-    /// Its log is written as `log` says.
+    /// The `rules` are what this host allows it; its log is written as `log` says.
     pub fn start(
         program: PathBuf,
         pace: watch::Receiver<Pace>,
+        rules: &LocalRules,
         log: &LogSettings,
     ) -> io::Result<Spawner> {
+        let rules = serde_json::to_string(rules)?;
         let log = log.environment();
         let (orders, mut received) = mpsc::channel::<Order>(64);
         let runtime = Handle::current();
@@ -120,6 +126,7 @@ impl Spawner {
                         .arg(silence(&pace).as_millis().to_string())
                         .env("RUST_MIN_STACK", STACK.to_string())
                         .envs(log.iter().map(|(name, value)| (*name, value)))
+                        .env(LOCAL_RULES, &rules)
                         // Everything else that is open is closed on exec.
                         .stdin(Stdio::from(control))
                         .stdout(Stdio::from(lease))

@@ -1,7 +1,8 @@
 //! A file with the id of the process that holds a folder.
 
 use std::{
-    fs, io,
+    fs::{self, OpenOptions},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -22,7 +23,14 @@ impl PidFile {
         };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
-        fs::write(&beside, format!("{}\n", std::process::id())).map_err(told)?;
+        // One that a process of the same id has left; a link there would be followed.
+        let _ = fs::remove_file(&beside);
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&beside)
+            .and_then(|mut file| writeln!(file, "{}", std::process::id()))
+            .map_err(told)?;
         fs::rename(&beside, path).map_err(told)?;
         Ok(PidFile {
             path: path.to_owned(),

@@ -396,3 +396,51 @@ fn the_examples_are_valid() {
         assert!(kinds.contains(&kind), "{kind:?}");
     }
 }
+
+#[test]
+fn merge_keys_are_carried_out() {
+    let text = "\
+kind: amqp_channel
+name: orders
+connection: rabbit
+queue: orders
+service: orders
+on_failure: &failure {retries: 7, backoff_ms: 50}
+---
+kind: amqp_channel
+<<: [{name: bills, queue: bills}, {queue: other, connection: rabbit}]
+service: bills
+on_failure:
+  <<: {retries: 7, backoff_ms: 50}
+  retries: 2
+";
+    let documents = parse(text, Format::Yaml).unwrap();
+    let bills = documents.iter().find(|it| it.name == "bills").unwrap();
+    assert_eq!(
+        bills.spec,
+        json!({
+            "name": "bills", "queue": "bills", "connection": "rabbit", "service": "bills",
+            "on_failure": {"retries": 2, "backoff_ms": 50},
+        })
+    );
+    // The usual form, by an anchor.
+    let text = "\
+kind: amqp_channel
+name: orders
+connection: rabbit
+queue: orders
+service: orders
+on_failure: &failure {retries: 7}
+<<: {on_failure: *failure, prefetch: 3}
+";
+    let [document] = &parse(text, Format::Yaml).unwrap()[..] else {
+        panic!("one document")
+    };
+    assert_eq!(document.spec["prefetch"], 3);
+    one_fault(
+        "kind: service\nname: a\nupstream: http://a\n<<: defaults\n",
+        Format::Yaml,
+        "document 1",
+        "must be a mapping or a list of mappings",
+    );
+}

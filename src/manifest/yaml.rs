@@ -4,7 +4,7 @@
 //! stop at the first bad document and does not tell where one begins. So what stands before
 //! such a line for its document, `%YAML 1.2`, is taken out here too.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Fault, Raw, parallel::in_parallel};
 use crate::state::Unique;
@@ -35,7 +35,15 @@ pub(super) fn read(text: &str) -> Result<Vec<Raw>, Vec<Fault>> {
 
 fn read_part(Part { first_line, text }: Part) -> Result<Raw, Box<Fault>> {
     match serde_norway::from_str::<Unique>(&text) {
-        Ok(Unique(value)) => Ok(raw(value, first_line, &text)),
+        Ok(Unique(value)) => match merged(value) {
+            Ok(value) => Ok(raw(value, first_line, &text)),
+            Err(problem) => Err(Box::new(Fault {
+                line: Some(first_line),
+                field: Some(MERGE.to_owned()),
+                problem,
+                ..Fault::default()
+            })),
+        },
         Err(error) => Err(Box::new(Fault {
             line: error
                 .location()
@@ -44,6 +52,41 @@ fn read_part(Part { first_line, text }: Part) -> Result<Raw, Box<Fault>> {
             problem: format!("can't be read as YAML: {}", without_position(&error)),
             ..Fault::default()
         })),
+    }
+}
+
+/// YAML 1.1's key for what a mapping takes over from others.
+const MERGE: &str = "<<";
+
+/// The value with every merge key carried out: what stands beside the key wins over what is
+/// taken over, and what is named earlier over what is named later.
+fn merged(value: Value) -> Result<Value, String> {
+    match value {
+        Value::Array(items) => {
+            let items: Result<_, _> = items.into_iter().map(merged).collect();
+            items.map(Value::Array)
+        }
+        Value::Object(fields) => {
+            let mut fields: Map<String, Value> = fields
+                .into_iter()
+                .map(|(name, value)| Ok((name, merged(value)?)))
+                .collect::<Result<_, String>>()?;
+            let sources = match fields.remove(MERGE) {
+                None => return Ok(Value::Object(fields)),
+                Some(Value::Array(sources)) => sources,
+                Some(source) => vec![source],
+            };
+            for source in sources {
+                let Value::Object(source) = source else {
+                    return Err("must be a mapping or a list of mappings, as in `<<: *defaults` where `&defaults` stands in the same document".into());
+                };
+                for (name, value) in source {
+                    fields.entry(name).or_insert(value);
+                }
+            }
+            Ok(Value::Object(fields))
+        }
+        other => Ok(other),
     }
 }
 

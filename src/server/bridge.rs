@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use super::{ServerError, vital::Vital};
 use crate::{
     cluster::Cluster,
-    connector::{self, Key, Proposer, View},
+    connector::{self, Key, LocalRules, Proposer, View},
     service::Dispatcher,
     settings::Settings,
     state::{Answer, Command, Connections, Takeover, UnknownKind},
@@ -36,6 +36,7 @@ pub(super) fn start(
         silent: cluster.node().silent(),
         view: view.clone(),
         standby_max: settings.standby_max,
+        rules: rules(settings),
         proposer: Arc::new(Reigns(cluster.clone())),
         dispatch,
         log: settings.log.clone(),
@@ -48,6 +49,17 @@ pub(super) fn start(
     vital.follow("the list of the connectors", handle.statuses());
     vital.follow("the supervision of the connectors", handle.supervised());
     Ok(handle)
+}
+
+/// What this host allows connectors, as they read it.
+fn rules(settings: &Settings) -> LocalRules {
+    let allowed = &settings.connectors;
+    LocalRules {
+        mq_libraries: allowed.mq_libraries.clone(),
+        mq_key_repositories: allowed.mq_key_repositories.clone(),
+        zmq_ipc_dir: allowed.zmq_ipc_dir.clone(),
+        zmq_bind: allowed.zmq_bind.clone(),
+    }
 }
 
 /// Puts the reign's commands into the log of this cluster.

@@ -1,5 +1,6 @@
 //! A member in this process, asked over its faces.
 
+mod browser;
 mod newer;
 
 use std::{

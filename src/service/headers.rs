@@ -164,6 +164,34 @@ fn remove(headers: &mut HeaderMap, is_unwanted: impl Fn(&str) -> bool) {
     }
 }
 
+/// Takes out what a client shows to whom it asks, and what proxies say of it: a request that
+/// is passed on by someone else's authority shows neither.
+pub(crate) fn strip_identity(headers: &mut HeaderMap) {
+    for name in [
+        "authorization",
+        "cookie",
+        "forwarded",
+        "origin",
+        "proxy-authorization",
+        "referer",
+        "client-cert",
+        "client-cert-chain",
+    ] {
+        headers.remove(name);
+    }
+    let more: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            let name = name.as_str();
+            name.starts_with("x-forwarded-") || name.starts_with("sec-fetch-")
+        })
+        .cloned()
+        .collect();
+    for name in more {
+        headers.remove(name);
+    }
+}
+
 /// Gives a message's call the headers that services are promised: its coordinates, and the
 /// message's own headers as `Quorate-Header-NAME`. Doing so twice changes nothing.
 pub(crate) fn describe_message(request: &mut Request, message: &Message) {

@@ -1,7 +1,10 @@
 //! Where the faces listen and what others are told. The rule: loopback, unless the user
 //! has said in so many words that the network is trusted.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Component, Path, PathBuf},
+};
 
 use super::{Face, layers::Given, reader::Reader};
 
@@ -59,7 +62,10 @@ fn bind(r: &mut Reader, key: &str, port: u16, insecure: bool) -> Option<SocketAd
         return None;
     }
     if !address.ip().is_loopback() && !insecure {
-        let problem = "listens beyond loopback without TLS; bind 127.0.0.1, or say `insecure = true` (or --insecure) if everyone who can reach it may do everything";
+        let face = key.split('.').next().unwrap_or(key);
+        let problem = format!(
+            "listens beyond loopback without TLS; bind 127.0.0.1, or say `insecure = [\"{face}\"]` (`insecure = true` for all faces, or --insecure) if everyone who can reach it may do everything"
+        );
         r.bad(key, Some(&given), problem);
         return None;
     }
@@ -73,7 +79,60 @@ fn given_text(r: &mut Reader, key: &str, what: &str) -> Option<Option<(String, G
     (r.errors() == before).then_some(text)
 }
 
-fn check_advertise(text: &str) -> Result<(), String> {
+/// A name or an address, with or without a port, as browsers and clients send it.
+pub(super) fn check_host(text: &str) -> Result<(), String> {
+    let good = text
+        .parse::<http::uri::Authority>()
+        .is_ok_and(|it| !it.as_str().contains('@'));
+    match good {
+        true => Ok(()),
+        false => Err("must be the name of a host, for example console.example.com".into()),
+    }
+}
+
+/// A path without `.` and `..`: others are compared with it by their text.
+pub(super) fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            other => normal.push(other),
+        }
+    }
+    normal
+}
+
+/// A library of IBM MQ, or a folder of such.
+pub(super) fn check_library(text: &str) -> Result<(), String> {
+    let folder = text.strip_suffix("/**").unwrap_or(text);
+    let is_path = text.starts_with('/') && !folder.contains("..") && !folder.contains('*');
+    let is_name = !text.is_empty() && !text.contains(['/', '*']);
+    match is_path || is_name {
+        true => Ok(()),
+        false => Err("must be a file's name such as libmqic_r.so, an absolute path, or /FOLDER/** for everything below a folder".into()),
+    }
+}
+
+/// What a ZeroMQ socket may listen at.
+pub(super) fn check_interface(text: &str) -> Result<(), String> {
+    let is_interface = (1..=15).contains(&text.len())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c));
+    match text == "*" || text.parse::<IpAddr>().is_ok() || is_interface {
+        true => Ok(()),
+        false => Err(
+            "must be an IP address of this host, the name of a network interface, or `*` for all"
+                .into(),
+        ),
+    }
+}
+
+/// What is wrong with a `host:port` that others are to use.
+pub(crate) fn check_advertise(text: &str) -> Result<(), String> {
     let Some((host, port)) = text.rsplit_once(':') else {
         return Err("has no port".into());
     };

@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use toml::de::{DeTable, DeValue};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 /// A value as it was given.
 #[derive(Clone, Debug)]
@@ -14,6 +17,8 @@ pub(super) enum Value {
     Integer(i64),
     /// A TOML boolean.
     Boolean(bool),
+    /// A TOML array of strings.
+    List(Vec<String>),
     /// From the environment or a flag: whatever type the setting has.
     Untyped(String),
     /// Something no setting takes, as it is written.
@@ -27,6 +32,7 @@ impl Value {
             Value::Text(text) | Value::Untyped(text) => format!("{text:?}"),
             Value::Integer(number) => number.to_string(),
             Value::Boolean(truth) => truth.to_string(),
+            Value::List(texts) => format!("{texts:?}"),
             Value::Other(text) => text.clone(),
         }
     }
@@ -135,12 +141,24 @@ fn flatten(text: &str, prefix: &str, table: &DeTable<'_>, into: &mut BTreeMap<St
         let parsed = match value.get_ref() {
             DeValue::String(string) => Value::Text(string.to_string()),
             DeValue::Boolean(truth) => Value::Boolean(*truth),
+            DeValue::Array(items) => {
+                strings(items).map_or_else(|| as_written(text, value.span()), Value::List)
+            }
             DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
                 .map_or_else(|_| as_written(text, value.span()), Value::Integer),
             _ => as_written(text, value.span()),
         };
         insert(text, key, parsed, name.span(), into);
     }
+}
+
+/// The strings of an array that has nothing else.
+fn strings(items: &[Spanned<DeValue<'_>>]) -> Option<Vec<String>> {
+    let string = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
+        DeValue::String(string) => Some(string.to_string()),
+        _ => None,
+    };
+    items.iter().map(string).collect()
 }
 
 fn as_written(text: &str, span: Range<usize>) -> Value {

@@ -8,6 +8,7 @@
 
 mod address;
 mod error;
+mod insecure;
 mod layers;
 mod reader;
 
@@ -19,7 +20,9 @@ use std::{
 
 use quorate_raft::timing::{FAILOVER_MS_MAX, FAILOVER_MS_MIN};
 
+pub(crate) use address::check_advertise;
 pub use error::{BadSetting, SettingsError};
+pub use insecure::InsecureFaces;
 pub use quorate_log::{LogFormat, LogSettings};
 pub use reader::{LOG_LEVEL, is_log_level};
 
@@ -53,6 +56,19 @@ pub struct HttpLimits {
     pub trusted_proxies: Vec<Network>,
 }
 
+/// What this host allows connectors, whatever the cluster's configuration says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectorRules {
+    /// Client libraries of IBM MQ: names, absolute paths, or all below a folder (`/opt/mqm/**`).
+    pub mq_libraries: Vec<String>,
+    /// Below it lie the key repositories of IBM MQ.
+    pub mq_key_repositories: PathBuf,
+    /// Below it lie the sockets of `ipc://` addresses of ZeroMQ.
+    pub zmq_ipc_dir: PathBuf,
+    /// Addresses and interfaces, beside loopback, that ZeroMQ may listen at; `*` is all.
+    pub zmq_bind: Vec<String>,
+}
+
 /// When snapshots are taken: whichever comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotSettings {
@@ -84,16 +100,21 @@ pub struct Settings {
     pub drain: Duration,
     /// At most so many connectors' processes stand by while another member runs them.
     pub standby_max: usize,
-    /// Listening beyond loopback without TLS is wanted.
-    pub insecure: bool,
+    /// What may listen beyond loopback without TLS.
+    pub insecure: InsecureFaces,
     /// The services' face.
     pub http: Face,
     /// What the services' face allows.
     pub http_limits: HttpLimits,
     /// REST, health and metrics.
     pub admin: Face,
+    /// Names, beside its own and those of the members, under which the admin face may be
+    /// called; pages from there are trusted.
+    pub admin_allowed_hosts: Vec<String>,
     /// Member to member.
     pub peer: Face,
+    /// What connectors may do on this host.
+    pub connectors: ConnectorRules,
     /// The log.
     pub log: LogSettings,
     /// Snapshots.
@@ -173,8 +194,8 @@ fn read(r: &mut Reader, folder: &Path) -> Option<Settings> {
     // A member ends within 10 s of SIGTERM: what else it does then needs the rest.
     let drain = r.millis("drain_ms", 4_000, 0..=6_000);
     let standby_max = r.integer("standby_max", 200, 0..=1_000) as usize;
-    let insecure = r.boolean("insecure", false);
-    let http = address::face(r, "http", 17010, insecure);
+    let insecure = insecure::read(r);
+    let http = address::face(r, "http", 17010, insecure.http);
     let http_limits = HttpLimits {
         connections_max: r.integer("http.connections_max", 8_192, 1..=1_000_000) as usize,
         head_bytes_max: r.integer("http.head_bytes_max", 32 << 10, 8_192..=1 << 20) as usize,
@@ -187,9 +208,13 @@ fn read(r: &mut Reader, folder: &Path) -> Option<Settings> {
         "http.answer_wait_ms",
         "an answer is waited for as long as its service's timeout_ms and retries say",
     );
-    let admin = address::face(r, "admin", 17110, insecure);
-    let peer = address::face(r, "peer", 17210, insecure);
+    let admin = address::face(r, "admin", 17110, insecure.admin);
+    let admin_allowed_hosts = r
+        .list("admin.allowed_hosts", address::check_host)
+        .unwrap_or_default();
+    let peer = address::face(r, "peer", 17210, insecure.peer);
     address::distinct(r, [("http", &http), ("admin", &admin), ("peer", &peer)]);
+    let connectors = connector_rules(r, folder, &data_dir, insecure);
     let log = LogSettings {
         level: r.log_level("log.level", "info"),
         format: r.log_format("log.format"),
@@ -213,11 +238,39 @@ fn read(r: &mut Reader, folder: &Path) -> Option<Settings> {
         http: http?,
         http_limits,
         admin: admin?,
+        admin_allowed_hosts,
         peer: peer?,
+        connectors,
         log,
         snapshot,
         warnings: Vec::new(),
     })
+}
+
+fn connector_rules(
+    r: &mut Reader,
+    folder: &Path,
+    data_dir: &Path,
+    insecure: InsecureFaces,
+) -> ConnectorRules {
+    let usual = ["libmqic_r.so", "libmqm_r.so", "/opt/mqm/**"];
+    let repositories = r.path("ibm_mq.key_repositories", "/etc/quorate/mq");
+    ConnectorRules {
+        mq_libraries: r
+            .list("ibm_mq.libraries", address::check_library)
+            .unwrap_or_else(|| usual.map(str::to_owned).into()),
+        mq_key_repositories: address::normal(&folder.join(repositories)),
+        zmq_ipc_dir: match r.optional_path("zmq.ipc_dir") {
+            Some(path) => address::normal(&folder.join(path)),
+            // Beside the data, not in it.
+            None => data_dir.with_file_name("run").join("zmq"),
+        },
+        zmq_bind: {
+            let listed = r.list("zmq.bind", address::check_interface);
+            let everywhere = || insecure.zmq.then(|| "*".to_owned()).into_iter().collect();
+            listed.unwrap_or_else(everywhere)
+        },
+    }
 }
 
 #[cfg(test)]

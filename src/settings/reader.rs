@@ -11,7 +11,8 @@ use super::{
 };
 
 /// The file's sections.
-pub(super) const SECTIONS: [&str; 5] = ["http", "admin", "peer", "log", "snapshot"];
+pub(super) const SECTIONS: [&str; 7] =
+    ["http", "admin", "peer", "log", "snapshot", "ibm_mq", "zmq"];
 
 /// What a log level is, in words.
 pub const LOG_LEVEL: &str = "a level (off, error, warn, info, debug, trace), or levels by module: \"info,quorate_raft=debug\"";
@@ -83,6 +84,11 @@ impl Reader {
             origin: given.map(|given| given.origin.clone()),
             problem: problem.into(),
         });
+    }
+
+    /// Records what is odd but no error.
+    pub(super) fn warn(&mut self, text: impl Into<String>) {
+        self.warnings.push(text.into());
     }
 
     /// Whether something was given for a key that has not been taken yet.
@@ -196,19 +202,32 @@ impl Reader {
         Duration::from_millis(self.integer(key, default, range))
     }
 
-    pub(super) fn boolean(&mut self, key: &str, default: bool) -> bool {
-        let Some(given) = self.take(key) else {
-            return default;
-        };
-        match &given.value {
-            Value::Boolean(truth) => *truth,
-            Value::Untyped(text) if text == "true" => true,
-            Value::Untyped(text) if text == "false" => false,
-            _ => {
-                self.bad(key, Some(&given), "must be true or false");
-                default
+    /// Several strings: an array in the file, separated by commas elsewhere. `check` says what
+    /// one of them must be, where it isn't. After a bad value it is as if none was given.
+    pub(super) fn list(
+        &mut self,
+        key: &str,
+        check: impl Fn(&str) -> Result<(), String>,
+    ) -> Option<Vec<String>> {
+        let given = self.take(key)?;
+        let texts = match &given.value {
+            Value::List(texts) => texts.clone(),
+            Value::Untyped(text) => {
+                let parts = text.split(',').map(str::trim).filter(|it| !it.is_empty());
+                parts.map(str::to_owned).collect()
             }
+            _ => {
+                let problem = "must be a list of strings, for example [\"a\", \"b\"]";
+                self.bad(key, Some(&given), problem);
+                return None;
+            }
+        };
+        let wrong = texts.iter().find_map(|it| Some((it, check(it).err()?)));
+        if let Some((text, problem)) = wrong {
+            self.bad(key, Some(&given), format!("{text:?} {problem}"));
+            return None;
         }
+        Some(texts)
     }
 
     /// Addresses and networks, with commas between them; none for an empty text.

@@ -71,7 +71,7 @@ fn flags_outrank_the_environment_which_outranks_the_file() {
     .unwrap();
     assert_eq!(settings.failover_ms, 3000);
     let settings = load_with(text, &[], &[("insecure", "true"), ("name", "b")]).unwrap();
-    assert!(settings.insecure);
+    assert_eq!(settings.insecure, InsecureFaces::ALL);
     assert_eq!(settings.name, "b");
 }
 
@@ -215,7 +215,7 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "name = \"a\"\ninsecure = 1",
         "insecure",
         "1",
-        "true or false",
+        "true, false, or a list",
     ),
     (
         "name = \"a\"\ndata_dir = true",
@@ -401,4 +401,73 @@ fn a_file_that_is_not_there_is_named() {
         error.to_string().contains("/nowhere/quorate.toml"),
         "{error}"
     );
+}
+
+#[test]
+fn insecure_opens_the_faces_that_it_names_and_no_other() {
+    let text = "name = \"a\"\ninsecure = [\"http\"]\nhttp.bind = \"192.0.2.1:80\"";
+    let settings = load(text).unwrap();
+    let only_http = InsecureFaces {
+        http: true,
+        ..InsecureFaces::default()
+    };
+    assert_eq!(settings.insecure, only_http);
+    assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
+    let errors = errors(load(&format!("{text}\nadmin.bind = \"192.0.2.1:81\"")));
+    assert_eq!(errors[0].key, "admin.bind");
+    assert!(
+        errors[0].problem.contains("insecure = [\"admin\"]"),
+        "{errors:?}"
+    );
+    let all = load("name = \"a\"\ninsecure = true").unwrap();
+    assert_eq!(all.insecure, InsecureFaces::ALL);
+    assert_eq!(all.connectors.zmq_bind, ["*"]);
+    assert!(
+        all.warnings[0].contains("insecure = [\"http\"]"),
+        "{:?}",
+        all.warnings
+    );
+    let flags = load_with("name = \"a\"", &[("QUORATE_INSECURE", "http, peer")], &[]).unwrap();
+    assert!(flags.insecure.http && flags.insecure.peer && !flags.insecure.admin);
+}
+
+#[test]
+fn a_face_that_is_not_there_can_not_be_insecure() {
+    let errors = errors(load("name = \"a\"\ninsecure = [\"htpp\"]"));
+    assert_eq!(errors[0].key, "insecure");
+    assert!(errors[0].problem.contains("\"zmq\""), "{errors:?}");
+}
+
+#[test]
+fn what_connectors_may_do_here_is_strict_unless_told_otherwise() {
+    let rules = load("name = \"a\"").unwrap().connectors;
+    assert_eq!(
+        rules.mq_libraries,
+        ["libmqic_r.so", "libmqm_r.so", "/opt/mqm/**"]
+    );
+    assert_eq!(rules.mq_key_repositories, Path::new("/etc/quorate/mq"));
+    assert_eq!(rules.zmq_ipc_dir, Path::new("/srv/member-1/run/zmq"));
+    assert!(rules.zmq_bind.is_empty());
+
+    let text = "name = \"a\"\nadmin.allowed_hosts = [\"console.example.com\"]\n\
+        ibm_mq.libraries = [\"/mq/libmqic_r.so\"]\nibm_mq.key_repositories = \"keys\"\n\
+        zmq.ipc_dir = \"../run/zmq\"\nzmq.bind = [\"eth0\"]";
+    let settings = load(text).unwrap();
+    assert_eq!(settings.admin_allowed_hosts, ["console.example.com"]);
+    let rules = settings.connectors;
+    assert_eq!(rules.mq_libraries, ["/mq/libmqic_r.so"]);
+    assert_eq!(rules.mq_key_repositories, Path::new("/srv/member-1/keys"));
+    assert_eq!(rules.zmq_ipc_dir, Path::new("/srv/run/zmq"));
+    assert_eq!(rules.zmq_bind, ["eth0"]);
+    for (key, value) in [
+        ("admin.allowed_hosts", "[\"http://a\"]"),
+        ("admin.allowed_hosts", "\"a\""),
+        ("ibm_mq.libraries", "[\"a/b\"]"),
+        ("ibm_mq.libraries", "[\"/opt/../etc/**\"]"),
+        ("zmq.bind", "[\"tcp://a\"]"),
+        ("zmq.bind", "[1]"),
+    ] {
+        let errors = errors(load(&format!("name = \"a\"\n{key} = {value}")));
+        assert_eq!(errors[0].key, key, "{value}");
+    }
 }

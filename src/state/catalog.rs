@@ -72,6 +72,8 @@ pub struct Catalog {
     revision: u64,
     by_kind: [OrdMap<Arc<str>, Stored>; Kind::ALL.len()],
     index: CatalogIndex,
+    /// Of all specs together.
+    spec_bytes: u64,
 }
 
 macro_rules! typed {
@@ -204,6 +206,11 @@ impl Catalog {
         self.by_kind.iter().map(OrdMap::len).sum()
     }
 
+    /// How many bytes of JSON they have, all together.
+    pub fn spec_bytes(&self) -> u64 {
+        self.spec_bytes
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -237,8 +244,10 @@ impl Catalog {
     /// Keeps a resource in place of the one of its name.
     fn keep(&mut self, kind: Kind, name: &str, stored: Stored) {
         let resource = stored.resource.clone();
+        self.spec_bytes += stored.spec.0.len() as u64;
         if let Some(before) = self.by_kind[kind as usize].insert(name.into(), stored) {
             self.index.remove(&before.resource);
+            self.spec_bytes -= before.spec.0.len() as u64;
         }
         self.index.add(&resource);
     }
@@ -375,6 +384,7 @@ impl Catalog {
         self.revision = index;
         if let Some(before) = self.by_kind[kind as usize].remove(name) {
             self.index.remove(&before.resource);
+            self.spec_bytes -= before.spec.0.len() as u64;
         }
         Answer::done(index, false)
     }
@@ -423,6 +433,7 @@ fn with_secret(
     if let Some(field) = kind.secret_field().filter(|_| written.secret().is_none()) {
         match before.and_then(|before| before.resource.secret()) {
             Some(secret) if written.keeps_its_secret() => {
+                stays_with_its_target(&written, spec, before, field)?;
                 spec[field] = secret.into();
                 filled = true;
             }
@@ -440,6 +451,30 @@ fn with_secret(
         true => Resource::read(kind, spec),
         false => Ok(written),
     }
+}
+
+/// A secret that is kept goes only where it was given for: whoever may write a resource, and
+/// doesn't know its secret, could have it sent to a host of his own otherwise.
+fn stays_with_its_target(
+    written: &Resource,
+    spec: &Value,
+    before: Option<&Stored>,
+    secret: &str,
+) -> Result<(), Vec<FieldError>> {
+    let Some(before) = before else {
+        return Ok(());
+    };
+    // The spec has the credentials of management_url again, where they were left out.
+    let now = Resource::read(written.kind(), spec)?;
+    let changed = now.other_target(&before.resource);
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let problem = format!(
+        "is required where {} changes: the one that is kept goes only where it was given for",
+        changed.join(", ")
+    );
+    Err(vec![error(secret, "", problem)])
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@
 //! released, so there is nothing to hold back yet.
 
 mod check;
+mod debug;
 mod wire;
 
 use bytes::Bytes;
@@ -54,7 +55,7 @@ pub const BATCH_MAX: usize = 500;
 pub const BATCH_BYTES_MAX: usize = 256 << 10;
 
 /// One of several resources that are put at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct BatchedPut {
     /// Its kind.
     pub kind: Kind,
@@ -65,7 +66,7 @@ pub struct BatchedPut {
 }
 
 /// One write.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Command {
     /// Creates or replaces a resource. `spec` is its JSON, without defaults filled in.
     PutResource {

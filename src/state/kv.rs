@@ -46,6 +46,8 @@ impl fmt::Debug for Entry {
 pub struct Kv {
     revision: u64,
     entries: OrdMap<Arc<str>, Entry>,
+    /// Of all keys and values together.
+    bytes: u64,
     history: History,
 }
 
@@ -63,6 +65,11 @@ impl Kv {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// How many bytes the keys and values have, all together.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// One key's value.
@@ -116,7 +123,7 @@ impl Kv {
         if planted(Mutant::StateByMember) && RandomState::new().hash_one(&key).is_multiple_of(20) {
             entry.revision = revision.unwrap_or(index);
         }
-        self.entries.insert(key.clone(), entry);
+        self.keep(key.clone(), entry);
         self.changed(index, key, Some(value.clone()), revision);
         Answer::done(index, revision.is_none())
     }
@@ -133,9 +140,10 @@ impl Kv {
                 revision: revision.unwrap_or(0),
             };
         }
-        if self.entries.remove(key).is_none() {
+        let Some(gone) = self.entries.remove(key) else {
             return Answer::NotFound;
-        }
+        };
+        self.bytes -= entry_bytes(key, &gone);
         self.changed(index, key.into(), None, revision);
         Answer::done(index, false)
     }
@@ -155,6 +163,7 @@ impl Kv {
         Kv {
             revision,
             entries: OrdMap::new(),
+            bytes: 0,
             history: History::beginning_after(floor),
         }
     }
@@ -165,8 +174,19 @@ impl Kv {
     }
 
     pub(super) fn restore(&mut self, key: &str, entry: Entry) {
-        self.entries.insert(key.into(), entry);
+        self.keep(key.into(), entry);
     }
+
+    fn keep(&mut self, key: Arc<str>, entry: Entry) {
+        self.bytes += entry_bytes(&key, &entry);
+        if let Some(before) = self.entries.insert(key.clone(), entry) {
+            self.bytes -= entry_bytes(&key, &before);
+        }
+    }
+}
+
+fn entry_bytes(key: &str, entry: &Entry) -> u64 {
+    (key.len() + entry.value.len()) as u64
 }
 
 /// What is wrong with a key, or else with its value.

@@ -1,6 +1,7 @@
 mod connectors;
 mod newer;
 mod rules;
+mod secrets;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -281,13 +282,13 @@ fn secrets_stay_when_left_out() {
             created: false
         }
     );
-    without["port"] = 5673.into();
+    without["heartbeat_s"] = 9.into();
     without["password"] = Value::Null;
     let revision = done(log.put(Kind::AmqpConnection, without));
     let (it, at) = log.state().catalog().amqp_connections().next().unwrap();
     assert_eq!(
-        (it.port, it.password.as_deref(), at),
-        (5673, Some("one"), revision)
+        (it.heartbeat_s, it.password.as_deref(), at),
+        (9, Some("one"), revision)
     );
     let mut other = connection();
     other["password"] = "two".into();

@@ -353,8 +353,7 @@ async fn a_transfer_whose_client_hangs_up_half_way_is_finished() {
         let mut client = TcpStream::connect((asked.ip, asked.admin))
             .await
             .expect("a connection");
-        let request =
-            "POST /v1/cluster/transfer-leadership HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
+        let request = "POST /v1/cluster/transfer-leadership HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 0\r\n\r\n";
         client
             .write_all(request.as_bytes())
             .await

@@ -278,7 +278,7 @@ async fn a_slow_reader_is_told_that_it_fell_behind() {
     let mut slow = TcpStream::connect(("127.0.0.1", cluster.members[0].admin))
         .await
         .expect("a connection");
-    slow.write_all(b"GET /v1/watch?from=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+    slow.write_all(b"GET /v1/watch?from=1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         .await
         .expect("a request");
     put(&cluster, 0, "first", "x").await;

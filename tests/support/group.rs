@@ -18,7 +18,9 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use quorate::{
-    connector::{self, ConnectorState, ConnectorStatus, Context, Handle, Key, Proposer, View},
+    connector::{
+        self, ConnectorState, ConnectorStatus, Context, Handle, Key, LocalRules, Proposer, View,
+    },
     service::api::{Dispatch, Origin, Permit, Reply, Request, ServiceError},
     state::{Answer, Command, Connections, Kind, Machine, State, Takeover},
 };
@@ -323,6 +325,11 @@ impl Member {
             silent: silent.subscribe(),
             view: View::follow(group.state.subscribe()),
             standby_max,
+            // The stand-in's library lies where it was built, or nowhere at all.
+            rules: LocalRules {
+                mq_libraries: vec!["/**".into(), "libquorate-none_r.so".into()],
+                ..LocalRules::default()
+            },
             proposer: seat.clone(),
             dispatch: seat,
             log: Default::default(),

@@ -3,6 +3,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -78,14 +79,20 @@ impl Disk {
     pub fn mount(&self) -> io::Result<()> {
         let mut mount = Command::new("mount");
         match self.kind {
-            Kind::Folder => return Ok(()),
+            Kind::Folder => return self.close(),
             Kind::Ext4 => mount.args(["-t", "ext4", "-o", "loop"]).arg(&self.image),
             Kind::Small => mount
                 .args(["-t", "tmpfs", "-o"])
                 .arg(format!("size={TMPFS_MIB}m"))
                 .arg("quorate-chaos"),
         };
-        run(mount.arg(&self.point))
+        run(mount.arg(&self.point))?;
+        self.close()
+    }
+
+    /// A member takes no folder that others may look into.
+    fn close(&self) -> io::Result<()> {
+        fs::set_permissions(&self.point, fs::Permissions::from_mode(0o700))
     }
 
     /// Unmounts it. Nobody may use it any more.

@@ -41,6 +41,9 @@ impl Inner {
         if !self.running() {
             return Tried::NotHere(None);
         }
+        if let Some(why) = unfit(&member) {
+            return Tried::Refused(why);
+        }
         let node = self.clone();
         // On its own, because a change must not stop half way when the caller gives up.
         let work = tokio::spawn(async move {
@@ -204,5 +207,47 @@ pub(crate) async fn tidy_up(node: Arc<Inner>) {
             Err(tried) => tracing::debug!(member = node.id, "a change is left over: {tried:?}"),
         }
         sleep(CHANGE_PAUSE).await;
+    }
+}
+
+/// Why a member can't be taken in as it is. Its addresses become parts of the URLs that the
+/// others ask, and its name stands in logs and labels.
+fn unfit(member: &Member) -> Option<String> {
+    let Member {
+        name,
+        http,
+        admin,
+        peer,
+    } = member;
+    if name.len() > 255 || name.chars().any(char::is_control) {
+        return Some(format!(
+            "the name {name:?} can't be a member's: it must have at most 255 bytes and no control characters"
+        ));
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    let odd = [http, admin, peer]
+        .into_iter()
+        .find(|it| !it.chars().all(plain))?;
+    Some(format!("{odd:?} is no address: it must be host:port"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_gives_a_piece_of_a_url_for_an_address_is_not_taken_in() {
+        let member = |name: &str, admin: &str| Member {
+            name: name.into(),
+            http: "10.0.0.1:17010".into(),
+            admin: admin.into(),
+            peer: "[::1]:17210".into(),
+        };
+        assert_eq!(unfit(&member("one", "one.example:17110")), None);
+        assert_eq!(unfit(&member("one", "")), None);
+        for admin in ["169.254.169.254/latest/x?:80", "a@b:80", "a b:80", "a\n:80"] {
+            assert!(unfit(&member("one", admin)).is_some(), "{admin}");
+        }
+        assert!(unfit(&member("a\nb", "one.example:17110")).is_some());
     }
 }

@@ -26,6 +26,13 @@ pub(crate) enum OpenError {
         waited: Duration,
     },
 
+    #[error(
+        "others may look into the data folder {shown} (its mode is {mode:04o}), and passwords of \
+         brokers are in it. Nothing was changed. Close it: chmod -R go-rwx {shown}",
+        shown = dir.display()
+    )]
+    Exposed { dir: PathBuf, mode: u32 },
+
     #[error("{} can't be trusted: {found}. {REJOIN}", path.display())]
     Damaged { path: PathBuf, found: String },
 

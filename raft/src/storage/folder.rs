@@ -1,8 +1,9 @@
 //! The data folder: its lock, its paths, and writing so that it lasts.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -39,13 +40,15 @@ impl Released {
 impl Folder {
     /// Takes the lock on `root`, which is made if absent; waits for it at most `wait`.
     pub(super) fn lock(root: &Path, wait: Duration) -> Result<(Folder, Released), OpenError> {
-        fs::create_dir_all(root).map_err(OpenError::io(root, "making the data folder"))?;
+        make_private(root).map_err(OpenError::io(root, "making the data folder"))?;
+        check_private(root)?;
         let path = root.join("lock");
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(0o600)
             .open(&path)
             .map_err(OpenError::io(&path, "opening the lock"))?;
         let deadline = Instant::now() + wait;
@@ -95,6 +98,24 @@ impl Folder {
     }
 }
 
+/// Makes a folder, and those above it that are absent, for the member's user alone: passwords
+/// of brokers are in the log and in the snapshots.
+fn make_private(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Refuses a folder that others may look into.
+fn check_private(dir: &Path) -> Result<(), OpenError> {
+    let seen = fs::metadata(dir).map_err(OpenError::io(dir, "looking at the data folder"))?;
+    match seen.mode() & 0o077 {
+        0 => Ok(()),
+        _ => Err(OpenError::Exposed {
+            dir: dir.to_owned(),
+            mode: seen.mode() & 0o7777,
+        }),
+    }
+}
+
 pub(super) fn marker_path(root: &Path) -> PathBuf {
     root.join("marker")
 }
@@ -120,7 +141,12 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
 /// Writes `path` whole or not at all, and makes it last.
 pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temp = path.with_extension("tmp");
-    let mut file = File::create(&temp)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temp)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temp, path)?;

@@ -17,11 +17,12 @@ use super::{SLOW_MEMBERS, warning};
 use crate::{
     admin::{
         problem::Problem,
+        quota,
         revision::{answered, written},
         validate::ValidateRequest,
     },
     cluster::Cluster,
-    state::{Answer, BATCH_BYTES_MAX, BatchedPut, Command},
+    state::{Answer, BATCH_BYTES_MAX, BatchedPut, Command, Kind},
 };
 
 /// The longest body: what is around the resources is counted as generously as they are.
@@ -36,6 +37,9 @@ pub struct BatchWritten {
     pub changed: bool,
     /// Whether any did not exist before.
     pub created: bool,
+    /// Those that were there like this already, as `kind/name`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unchanged: Vec<String>,
     /// What the one who declares them should know, each with the `kind/name` before it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -81,22 +85,32 @@ async fn put_all(cluster: &Cluster, puts: Vec<BatchedPut>) -> Result<Response, P
             Some(format!("{}/{}: {warning}", it.kind, it.name))
         })
         .collect();
+    let named: Vec<(Kind, String)> = puts.iter().map(|it| (it.kind, it.name.clone())).collect();
+    let command = Command::PutResources(puts);
+    quota::check(&cluster.state(), &command)?;
     let deadline = cluster.write_deadline();
-    let (index, answer) = cluster
-        .propose(Command::PutResources(puts), deadline)
-        .await?;
+    let (index, answer) = cluster.propose(command, deadline).await?;
     match answer {
         Answer::Done {
             revision,
             changed,
             created,
         } => {
+            let state = cluster.state();
+            let is_older = |(kind, name): &(Kind, String)| {
+                let stored = state.catalog().get(*kind, name);
+                stored.is_some_and(|it| it.revision < index)
+            };
+            let unchanged = named.iter().filter(|it| is_older(it));
+            let unchanged = unchanged.map(|(kind, name)| format!("{kind}/{name}"));
+            let unchanged = unchanged.collect();
             let node = cluster.node();
             node.wait_applied_everywhere(index, SLOW_MEMBERS).await;
             let told = BatchWritten {
                 revision,
                 changed,
                 created,
+                unchanged,
                 warnings,
             };
             Ok(written(revision, Json(told)))

@@ -11,8 +11,8 @@
 //! Reads take `?consistency=linearizable` (default) or `stale`. Writes take
 //! `?dry_run=true`: everything is checked against the state as it is, nothing is
 //! written, and the answer says what would have been (`revision` is `null` where it
-//! would be a new one). A body may leave out `name`, which stands in the URL, and may
-//! repeat `kind`.
+//! would be a new one). There a resource that is given with its secret counts as changed.
+//! A body may leave out `name`, which stands in the URL, and may repeat `kind`.
 
 mod batch;
 mod listing;
@@ -36,6 +36,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     bench::WorkBench,
     problem::Problem,
+    quota,
     revision::{
         ReadQuery, answered, etag, known_to_reader, not_modified, precondition, reflecting, written,
     },
@@ -203,11 +204,12 @@ async fn write(
     command: Command,
     dry_run: bool,
 ) -> Result<Response, Problem> {
+    quota::check(&cluster.state(), &command)?;
     let deadline = cluster.write_deadline();
     let warnings = warnings(&command);
     let (index, answer) = if dry_run {
         let state = cluster.fresh_state(deadline).await?;
-        (None, state.rehearse(&command))
+        (None, unguessable(&command, state.rehearse(&command)))
     } else {
         let (index, answer) = cluster.propose(command, deadline).await?;
         (Some(index), answer)
@@ -240,6 +242,32 @@ async fn write(
         }
         None => Ok(Json(told).into_response()),
     }
+}
+
+/// A rehearsal does not tell whether a password is the one that is set: it could be guessed
+/// so, and nobody would notice.
+fn unguessable(command: &Command, answer: Answer) -> Answer {
+    match (command, answer) {
+        (
+            Command::PutResource { kind, spec, .. },
+            Answer::Done {
+                revision,
+                changed: false,
+                created,
+            },
+        ) if gives_secret(*kind, spec) => Answer::Done {
+            revision,
+            changed: true,
+            created,
+        },
+        (_, answer) => answer,
+    }
+}
+
+fn gives_secret(kind: Kind, spec: &[u8]) -> bool {
+    let spec = serde_json::from_slice(spec).ok();
+    let resource = spec.and_then(|spec| Resource::parse(kind, &spec).ok());
+    resource.is_some_and(|it| it.gives_secret())
 }
 
 /// What the one who declares a resource should know.

@@ -27,7 +27,7 @@ use axum::{
     routing::post,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Uri};
+use http::{HeaderMap, HeaderName, StatusCode, Uri};
 use quorate_clock::Instant;
 
 use super::{Context, peers::PASSED_ON, problem::Problem};
@@ -62,13 +62,24 @@ async fn send(
     let Path((kind, name)) = path?;
     let kind = outgoing_kind(&kind)?;
     let deadline = Instant::now() + within(&headers)?;
-    let order = here::Order::read(kind, name, &headers, query.as_deref(), body?)?;
+    let order = here::Order::read(kind, name, &headers, query.as_deref(), whole(body)?)?;
     if headers.contains_key(PASSED_ON) {
         return Ok(order.send(&context, deadline).await.into_response());
     }
     let mut tries = CallerTries::new(&context, &order, &uri, &headers, deadline);
     let told = fate::settle(order.is_keyed(), &mut tries).await;
     Ok(told.unwrap_or_else(IntoResponse::into_response))
+}
+
+/// The message, or what bounds it and what to do with a longer one.
+fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+    body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(format!(
+            "nothing was sent: a message has at most {} MiB here, whatever its broker takes; store a longer one where its reader can fetch it and send where that is, or send it in parts",
+            BODY_MAX >> 20
+        )),
+        _ => rejection.into(),
+    })
 }
 
 fn outgoing_kind(text: &str) -> Result<Kind, Problem> {
@@ -99,4 +110,33 @@ fn within(headers: &HeaderMap) -> Result<Duration, Problem> {
                 WITHIN_MAX.as_millis()
             ))
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{
+        body::{Body, to_bytes},
+        http::Request,
+    };
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_message_that_is_too_long_is_told_the_bound_and_the_way_out() {
+        async fn take(body: Result<Bytes, BytesRejection>) -> Result<(), Problem> {
+            whole(body).map(drop)
+        }
+        let face = Router::new()
+            .route("/", post(take))
+            .layer(DefaultBodyLimit::max(10));
+        let request = Request::post("/").body(Body::from(vec![b'x'; 11])).unwrap();
+        let refused = face.oneshot(request).await.unwrap();
+        assert_eq!(refused.status(), 413);
+        let body = to_bytes(refused.into_body(), 10_000).await.unwrap();
+        let text = String::from_utf8_lossy(&body);
+        for part in ["too_large", "64 MiB", "nothing was sent", "in parts"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
 }

@@ -5,6 +5,10 @@ use http::StatusCode;
 use url::Url;
 
 use super::{Answer, Call, Client, Problem};
+use crate::bounded_answer::{self, AnswerError};
+
+/// The longest answer that is read: a quarter of a million resources, and more.
+const ANSWER_BYTES_MAX: usize = 512 << 20;
 
 /// What became of a request at one URL.
 pub(super) enum Tried {
@@ -36,7 +40,7 @@ impl Client {
             Err(error) => return lost(&error),
         };
         let (status, headers) = (response.status(), response.headers().clone());
-        match response.bytes().await {
+        match bounded_answer::read(response, ANSWER_BYTES_MAX).await {
             Ok(body) if is_of_services(status, &body) => Tried::NotSent(SERVICES.into()),
             Ok(body) => Tried::Answered(Answer {
                 status,
@@ -49,7 +53,8 @@ impl Client {
                 headers,
                 body: Bytes::new(),
             }),
-            Err(error) => lost(&error),
+            Err(AnswerError::Broken(error)) => lost(&error),
+            Err(error @ AnswerError::TooLong(_)) => Tried::Lost(error.to_string()),
         }
     }
 }

@@ -35,8 +35,8 @@ failover_ms = 500
 # At most so many connectors stand by here, connected, while another member runs them.
 # standby_max = 200
 
-# Where the services listen. Beyond loopback there is no TLS yet: `insecure = true` says
-# that the network is trusted. `advertise` is the address that others are told.
+# Where the services listen. Beyond loopback there is no TLS yet: `insecure = ["http"]` says
+# that the network is trusted with this face. `advertise` is the address that others are told.
 [http]
 bind = "127.0.0.1:{http}"
 # advertise = "127.0.0.1:{http}"
@@ -48,6 +48,16 @@ bind = "127.0.0.1:{admin}"
 # Member to member.
 [peer]
 bind = "127.0.0.1:{peer}"
+
+# IBM MQ's client libraries that a connection may name. The stand-in is for examples/ibm-mq.yaml.
+[ibm_mq]
+libraries = ["libmqic_r.so", "libmqm_r.so", "/opt/mqm/**", "libmq_stand_in.so"]
+# key_repositories = "/etc/quorate/mq"
+
+# Where sockets of ipc:// addresses may lie; one folder for the members of this machine.
+[zmq]
+ipc_dir = "../run/zmq"
+# bind = ["eth0"]   # what may be listened at beside loopback
 
 [log]
 level = "info"     # off, error, warn, info, debug, trace; "info,quorate_raft=debug"

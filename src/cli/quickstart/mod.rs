@@ -22,7 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind};
 
 use super::{
     failure::Failure,
-    process::{StopSignals, listen},
+    process::{StopSignals, listen, write_privately},
 };
 use crate::host::process;
 use fleet::Fleet;
@@ -51,6 +51,7 @@ pub struct Args {
 
 /// Runs until Ctrl-C, or until its terminal is closed.
 pub async fn run(args: Args) -> Result<(), Failure> {
+    write_privately();
     let mut stop = Stop::listen()?;
     let started = Instant::now();
     let mut fleet = Fleet::new(Folder::prepare(&args)?)?;

@@ -23,6 +23,7 @@ mod kept;
 #[cfg(test)]
 mod lapses;
 mod link;
+mod local_rules;
 mod role;
 mod run;
 mod send;
@@ -33,5 +34,6 @@ mod wires;
 mod zmq;
 
 pub use link::Sent;
+pub use local_rules::{LocalRules, VARIABLE as LOCAL_RULES};
 pub use start::{MARK, run_if_asked};
 pub use wires::AT_REST;

@@ -30,6 +30,7 @@ use super::{
     consume::Inbound,
     frames::{Reader, write_all},
     ibm_mq::IbmMq,
+    local_rules::LocalRules,
     run::Run,
     send::Outbound,
     watchdog::{Watchdog, end_now},
@@ -101,6 +102,7 @@ fn start(mut args: impl Iterator<Item = String>) -> io::Result<()> {
     let _ = prctl::set_thp_disable(true);
 
     let (control, lease) = inherited()?;
+    LocalRules::take_up()?;
     let watchdog = Watchdog::start(lease.clone(), grace)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -7,6 +7,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
+    os::unix::fs::DirBuilderExt,
     path::Path,
 };
 
@@ -108,7 +109,11 @@ impl FailoverRecord {
         };
         let temp = path.with_extension("tmp");
         let write = || {
-            fs::create_dir_all(dir)?;
+            // As consensus makes it, which comes after this: for the member's user alone.
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)?;
             let mut file = File::create(&temp)?;
             serde_json::to_writer(&file, &written)?;
             file.write_all(b"\n")?;

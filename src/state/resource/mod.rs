@@ -151,12 +151,54 @@ impl Resource {
         }
     }
 
+    /// Whether what was written has a secret in it, or a URL with credentials.
+    pub fn gives_secret(&self) -> bool {
+        let in_url = matches!(self, Resource::AmqpConnection(it)
+            if it.management_url != it.management_url_shown());
+        self.secret().is_some() || in_url
+    }
+
     /// Whether a secret that is left out is kept from what is there.
     pub(super) fn keeps_its_secret(&self) -> bool {
         match self {
             Resource::IbmMqConnection(it) => it.username.is_some(),
             _ => true,
         }
+    }
+
+    /// The fields that say whom its secret is shown to, or how, and that are others in
+    /// `before`.
+    pub(super) fn other_target(&self, before: &Resource) -> Vec<&'static str> {
+        let fields: &[&str] = match self.kind() {
+            Kind::AmqpConnection => &[
+                "host",
+                "port",
+                "vhost",
+                "username",
+                "tls",
+                "tls_ca",
+                "management_url",
+            ],
+            Kind::IbmMqConnection => &[
+                "host",
+                "port",
+                "queue_manager",
+                "channel",
+                "username",
+                "ssl",
+                "ssl_cipher_spec",
+                "ssl_key_repository",
+                "library",
+            ],
+            _ => &[],
+        };
+        let (now, before) = (self.json(), before.json());
+        let is_other = |field: &&str| match *field {
+            // Without one nothing is shown to anybody.
+            "management_url" if now.get(*field).is_none() => false,
+            _ => now.get(*field) != before.get(*field),
+        };
+        fields.iter().copied().filter(is_other).collect()
     }
 
     /// The JSON form with defaults filled in and without its secret: what may be shown.

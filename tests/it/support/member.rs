@@ -90,6 +90,7 @@ impl Member {
         };
         let config = format!(
             "name = \"{}\"\ndata_dir = \"data\"\nfailover_ms = {failover_ms}\npid_file = \"pid\"\n\
+             ibm_mq.libraries = [\"/**\"]\n\
              {insecure}http.bind = \"{ip}:{}\"\nadmin.bind = \"{ip}:{}\"\npeer.bind = \"{ip}:{}\"\n{extra}\n",
             member.name, member.http, member.admin, member.peer
         );

@@ -93,3 +93,29 @@ async fn parts_that_are_missing_are_named() {
         assert!(text.contains("join again, as a new member"), "{text}");
     }
 }
+
+#[tokio::test]
+async fn a_folder_that_others_may_look_into_is_refused_with_the_command_that_closes_it() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("deep/data");
+    close(open_new(&data)).await;
+    assert_eq!(mode(&data), 0o700);
+    assert_eq!(mode(&data.join("marker")), 0o600);
+    for wide in [0o755, 0o750, 0o701, 0o770] {
+        fs::set_permissions(&data, fs::Permissions::from_mode(wide)).unwrap();
+        let Err(err @ OpenError::Exposed { .. }) = open(&data) else {
+            panic!("{wide:o} was taken");
+        };
+        let text = err.to_string();
+        let command = format!("chmod -R go-rwx {}", data.display());
+        assert!(
+            text.contains(&command) && text.contains(&format!("{wide:04o}")),
+            "{text}"
+        );
+    }
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
+    close(open(&data).unwrap()).await;
+}

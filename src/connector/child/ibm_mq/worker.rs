@@ -18,7 +18,7 @@ use quorate_clock::Instant;
 use tokio::sync::oneshot;
 
 use super::{
-    super::link::Trouble,
+    super::{link::Trouble, local_rules::LocalRules},
     library,
     orders::{Order, Put, PutAnswer},
     pulse::Pulse,
@@ -45,7 +45,8 @@ pub fn start(
     ended: oneshot::Sender<()>,
 ) -> Result<(), Trouble> {
     let work = move || {
-        let connection = library::load(&to.library).and_then(|library| {
+        let loaded = allowed_library(&to, LocalRules::here()).and_then(|it| library::load(&it));
+        let connection = loaded.and_then(|library| {
             Connection::connect(library, &to, &name, pulse.clone())
                 .map_err(|failure| failure.trouble(&to, ""))
         });
@@ -79,6 +80,19 @@ pub fn start(
         .spawn(work)
         .map(drop)
         .map_err(|error| Trouble::new(format!("can't start a thread for the connection: {error}")))
+}
+
+/// The library to load, if this host allows it and what else the connection names here.
+fn allowed_library(to: &Manager, rules: &LocalRules) -> Result<String, Trouble> {
+    if let Some(path) = &to.ssl_key_repository {
+        rules.key_repository(path).map_err(Trouble::new)?;
+    }
+    let file = rules.library(&to.library).map_err(Trouble::new)?;
+    // A link may lead to a name that is no text; what was asked for is loaded then.
+    Ok(file
+        .into_os_string()
+        .into_string()
+        .unwrap_or_else(|_| to.library.clone()))
 }
 
 /// A connection at work.

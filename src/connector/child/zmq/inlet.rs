@@ -17,7 +17,10 @@ use tracing::{debug, warn};
 use zmq::{Error, PollEvents, SocketType};
 
 use super::{
-    super::link::{Message, Trouble},
+    super::{
+        link::{Message, Trouble},
+        local_rules::LocalRules,
+    },
     COMPLAINTS, answer,
     bell::Bell,
     envelope::{self, Malformed, Route},
@@ -121,6 +124,7 @@ pub fn open(source: &Source, prefetch: u16) -> Result<Socket, Trouble> {
         Kind::Sub => SocketType::SUB,
         Kind::Rep | Kind::Router => SocketType::ROUTER,
     };
+    source.endpoint.check(LocalRules::here())?;
     Socket::open(kind, &source.endpoint, |socket| {
         options(socket, source, prefetch)
     })

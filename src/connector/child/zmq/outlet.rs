@@ -19,7 +19,7 @@ use tracing::debug;
 use zmq::PollEvents;
 
 use super::{
-    super::link::Trouble,
+    super::{link::Trouble, local_rules::LocalRules},
     outgoing::{self, Kind, Target, Verdict},
     socket::{Put, Socket},
     worker::Inside,
@@ -47,6 +47,7 @@ pub struct Item {
 /// Opens the socket.
 pub fn open(target: &Target) -> Result<Socket, Trouble> {
     let kind = target.socket_type;
+    target.endpoint.check(LocalRules::here())?;
     Socket::open(kind.socket_type(), &target.endpoint, |socket| {
         // Only to peers that are there: nothing is said to be sent that waits for one.
         socket.set_immediate(true)?;

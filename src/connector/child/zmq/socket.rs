@@ -11,7 +11,7 @@ use serde::Deserialize;
 use zmq::{Context, DONTWAIT, Error, PollEvents, PollItem, SNDMORE, SocketType};
 
 use super::{
-    super::link::Trouble,
+    super::{link::Trouble, local_rules::LocalRules},
     bell::Bell,
     frames::{BYTES_MAX, FRAMES_MAX},
     monitor::Monitor,
@@ -230,6 +230,23 @@ impl Endpoint {
             ))
         })?;
         Ok(found.into_iter().all(|it| it.is_ipv6()))
+    }
+
+    /// Whether this host allows it.
+    pub fn check(&self, rules: &LocalRules) -> Result<(), Trouble> {
+        let bind = self.method == Method::Bind;
+        let checked = if let Some(path) = self.address.strip_prefix("ipc://") {
+            if bind {
+                // Where it can't be made, to bind says so.
+                let _ = rules.make_ipc_dir();
+            }
+            rules.ipc(path, bind)
+        } else if let Some(rest) = self.address.strip_prefix("tcp://").filter(|_| bind) {
+            rules.bind(rest.rsplit_once(':').map_or(rest, |(host, _)| host))
+        } else {
+            Ok(())
+        };
+        checked.map_err(Trouble::new)
     }
 
     /// libzmq's binding for Rust has no words for some errors of `ipc`.

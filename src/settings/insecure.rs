@@ -1,0 +1,76 @@
+//! `insecure`: which doors may be open to the network without TLS.
+
+use super::{layers::Value, reader::Reader};
+
+const WHAT: &str = "must be true, false, or a list of what may listen beyond loopback without TLS: \"http\", \"admin\", \"peer\", \"zmq\"";
+
+/// What may listen beyond loopback without TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InsecureFaces {
+    /// The services.
+    pub http: bool,
+    /// REST, health and metrics: whoever reaches it commands the cluster.
+    pub admin: bool,
+    /// Member to member: the same.
+    pub peer: bool,
+    /// Sockets of ZeroMQ that bind.
+    pub zmq: bool,
+}
+
+impl InsecureFaces {
+    /// Everything.
+    pub const ALL: InsecureFaces = InsecureFaces {
+        http: true,
+        admin: true,
+        peer: true,
+        zmq: true,
+    };
+
+    /// Whether anything may.
+    pub fn any(self) -> bool {
+        self != InsecureFaces::default()
+    }
+
+    fn add(&mut self, name: &str) -> Result<(), String> {
+        match name {
+            "http" => self.http = true,
+            "admin" => self.admin = true,
+            "peer" => self.peer = true,
+            "zmq" => self.zmq = true,
+            _ => return Err(WHAT.into()),
+        }
+        Ok(())
+    }
+}
+
+/// Reads `insecure`: a boolean as ever, or a list.
+pub(super) fn read(r: &mut Reader) -> InsecureFaces {
+    let Some(given) = r.take("insecure") else {
+        return InsecureFaces::default();
+    };
+    let names: Vec<&str> = match &given.value {
+        Value::Boolean(false) => return InsecureFaces::default(),
+        Value::Boolean(true) => return all(r),
+        Value::Untyped(text) if text == "true" => return all(r),
+        Value::Untyped(text) if text == "false" => return InsecureFaces::default(),
+        Value::Untyped(text) => text.split(',').map(str::trim).collect(),
+        Value::List(names) => names.iter().map(String::as_str).collect(),
+        _ => {
+            r.bad("insecure", Some(&given), WHAT);
+            return InsecureFaces::default();
+        }
+    };
+    let mut faces = InsecureFaces::default();
+    for name in names {
+        if let Err(problem) = faces.add(name) {
+            r.bad("insecure", Some(&given), problem);
+            return InsecureFaces::default();
+        }
+    }
+    faces
+}
+
+fn all(r: &mut Reader) -> InsecureFaces {
+    r.warn("insecure = true lets every face listen beyond loopback without TLS, also those that a later change binds there: name those that should, for example insecure = [\"http\"]");
+    InsecureFaces::ALL
+}
