@@ -19,7 +19,10 @@ use std::{
     fs::File,
     io::{self, IsTerminal, Write},
     os::fd::AsFd,
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -41,6 +44,8 @@ const ORDER: Duration = Duration::from_millis(100);
 
 static STDERR: OnceLock<Lines> = OnceLock::new();
 static PANICS: RateLimit = RateLimit::each_second();
+/// Whether every line is one for programs.
+static JSON: AtomicBool = AtomicBool::new(false);
 
 fn stderr() -> &'static Lines {
     STDERR.get_or_init(|| {
@@ -67,10 +72,13 @@ pub fn start(settings: &LogSettings) {
         // It would tell of its own troubles by `eprintln!`, which panics.
         .log_internal_errors(false);
     // A second call, in a program that has a log of its own, changes nothing.
-    let _ = match settings.format {
+    let started = match settings.format {
         LogFormat::Text => log.with_ansi(has_colours()).try_init(),
         LogFormat::Json => log.json().try_init(),
     };
+    if started.is_ok() {
+        JSON.store(settings.format == LogFormat::Json, Ordering::Relaxed);
+    }
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         let Some(left_out) = PANICS.due(&place.unwrap_or_default()) else {
@@ -86,8 +94,14 @@ pub fn start(settings: &LogSettings) {
 
 /// Says something to whoever runs this process, on stderr, in one line or more. The only way
 /// to do so, with [`start`]: `eprintln!` panics where stderr can't be written.
+///
+/// In a log of JSON it is a line of that, an error: a process that has begun its log says
+/// nothing else to anybody but why it ends.
 pub fn note(text: impl Display) {
-    stderr().push(format!("{text}\n").as_bytes());
+    match JSON.load(Ordering::Relaxed) {
+        true => tracing::error!("{text}"),
+        false => stderr().push(format!("{text}\n").as_bytes()),
+    }
     stderr().flush(ORDER);
 }
 

@@ -1,6 +1,7 @@
 //! A bounded queue of lines, and the thread that writes them.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     io::{self, ErrorKind, Write},
     sync::{
@@ -22,6 +23,12 @@ const AGAIN: Duration = Duration::from_millis(10);
 const TELL: Duration = Duration::from_secs(1);
 /// Why a line is lost that found no room.
 const TOO_SLOW: &str = "they were not taken as fast as they came";
+
+thread_local! {
+    /// This thread tells of lost lines. Its line has room beyond the rest, or it would be lost
+    /// where it is needed most: when more comes than can be written.
+    static TELLS: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Takes lines at once and writes them when it can.
 pub struct Lines(Arc<Shared>);
@@ -92,7 +99,7 @@ impl Lines {
     pub fn push(&self, line: &[u8]) {
         let mut queue = self.0.queue.lock();
         // One that is longer than all the room goes where nothing else waits.
-        let crowded = queue.bytes > 0 && queue.bytes + line.len() > ROOM;
+        let crowded = queue.bytes > 0 && queue.bytes + line.len() > ROOM && !TELLS.get();
         if queue.closed || crowded {
             self.0.lost.fetch_add(1, Ordering::Relaxed);
             return;
@@ -214,7 +221,9 @@ impl<W: Write> Writer<W> {
         let why = if why.is_empty() { TOO_SLOW } else { &why };
         let count = lost - self.told;
         (self.told, self.told_at) = (lost, Some(Instant::now()));
+        TELLS.set(true);
         (self.tell)(count, why);
+        TELLS.set(false);
     }
 }
 

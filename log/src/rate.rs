@@ -14,7 +14,13 @@ const OTHERS: &str = "";
 /// Lets one line through for each cause and pause, and counts those that it holds back.
 pub struct RateLimit {
     pause: Duration,
-    causes: Mutex<BTreeMap<String, Cause>>,
+    causes: Mutex<Causes>,
+}
+
+struct Causes {
+    known: BTreeMap<String, Cause>,
+    /// Until then none of them makes room, so none is looked for.
+    full_until: Option<Instant>,
 }
 
 struct Cause {
@@ -27,7 +33,10 @@ impl RateLimit {
     pub const fn new(pause: Duration) -> RateLimit {
         RateLimit {
             pause,
-            causes: Mutex::new(BTreeMap::new()),
+            causes: Mutex::new(Causes {
+                known: BTreeMap::new(),
+                full_until: None,
+            }),
         }
     }
 
@@ -41,13 +50,14 @@ impl RateLimit {
     pub fn due(&self, cause: &str) -> Option<u64> {
         let now = Instant::now();
         let mut causes = self.causes.lock();
-        if causes.len() >= CAUSES && !causes.contains_key(cause) {
-            causes.retain(|_, it| it.left_out > 0 || now.duration_since(it.last) < self.pause);
+        if !causes.takes(cause) {
+            causes.make_room(now, self.pause);
         }
-        let cause = match causes.len() < CAUSES || causes.contains_key(cause) {
+        let cause = match causes.takes(cause) {
             true => cause,
             false => OTHERS,
         };
+        let causes = &mut causes.known;
         match causes.get_mut(cause) {
             Some(it) if now.duration_since(it.last) < self.pause => {
                 it.left_out += 1;
@@ -66,6 +76,37 @@ impl RateLimit {
     }
 }
 
+impl Causes {
+    fn takes(&self, cause: &str) -> bool {
+        self.known.len() < CAUSES || self.known.contains_key(cause)
+    }
+
+    /// Forgets the causes that were last said a pause ago. What was left out of them since is
+    /// counted with the line that is shared.
+    fn make_room(&mut self, now: Instant, pause: Duration) {
+        if self.full_until.is_some_and(|until| now < until) {
+            return;
+        }
+        let mut left_out = 0;
+        self.known.retain(|cause, it| {
+            let kept = cause == OTHERS || now.duration_since(it.last) < pause;
+            if !kept {
+                left_out += it.left_out;
+            }
+            kept
+        });
+        let told = self.known.iter().filter(|(cause, _)| *cause != OTHERS);
+        self.full_until = told.map(|(_, it)| it.last + pause).min();
+        if left_out > 0 {
+            let others = self.known.entry(OTHERS.to_owned()).or_insert(Cause {
+                last: now,
+                left_out: 0,
+            });
+            others.left_out += left_out;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,7 +118,7 @@ mod tests {
         assert_eq!((limit.due("a"), limit.due("a")), (None, None));
         assert_eq!(limit.due("b"), Some(0));
         let hour_ago = Instant::now() - Duration::from_secs(3600);
-        limit.causes.lock().get_mut("a").unwrap().last = hour_ago;
+        limit.causes.lock().known.get_mut("a").unwrap().last = hour_ago;
         assert_eq!((limit.due("a"), limit.due("a")), (Some(2), None));
     }
 
@@ -86,13 +127,45 @@ mod tests {
         let limit = RateLimit::new(Duration::from_secs(3600));
         let said = (0..CAUSES * 2).filter(|n| limit.due(&n.to_string()).is_some());
         assert_eq!(said.count(), CAUSES + 1);
-        assert_eq!(limit.causes.lock().len(), CAUSES + 1);
-        // Those that were said long ago, with nothing left out since, make room.
-        let hour_ago = Instant::now() - Duration::from_secs(3600);
-        for cause in limit.causes.lock().values_mut() {
-            cause.last = hour_ago;
-        }
+        assert_eq!(limit.causes.lock().known.len(), CAUSES + 1);
+        // Those that were said long ago make room.
+        an_hour_passes(&limit);
         assert_eq!(limit.due("new"), Some(0));
-        assert_eq!(limit.causes.lock().len(), 2);
+        assert_eq!(limit.causes.lock().known.len(), 2);
+    }
+
+    #[test]
+    fn causes_make_room_though_lines_of_them_were_left_out() {
+        let limit = RateLimit::new(Duration::from_secs(3600));
+        for cause in 0..CAUSES {
+            assert_eq!(limit.due(&cause.to_string()), Some(0));
+            assert_eq!(limit.due(&cause.to_string()), None);
+        }
+        an_hour_passes(&limit);
+        assert_eq!(limit.due("new"), Some(0));
+        assert_eq!(limit.due("newer"), Some(0));
+        // What was left out is told with the line that is shared, when that is due.
+        let causes = limit.causes.lock();
+        assert_eq!(causes.known.len(), 3);
+        assert_eq!(causes.known[OTHERS].left_out, CAUSES as u64);
+    }
+
+    #[test]
+    fn where_no_cause_makes_room_none_is_looked_for() {
+        let limit = RateLimit::new(Duration::from_secs(3600));
+        for cause in 0..=CAUSES {
+            limit.due(&cause.to_string());
+        }
+        let soonest = limit.causes.lock().known["0"].last + Duration::from_secs(3600);
+        assert_eq!(limit.causes.lock().full_until, Some(soonest));
+    }
+
+    fn an_hour_passes(limit: &RateLimit) {
+        let hour = Duration::from_secs(3600);
+        let mut causes = limit.causes.lock();
+        causes.full_until = causes.full_until.map(|until| until - hour);
+        for cause in causes.known.values_mut() {
+            cause.last -= hour;
+        }
     }
 }

@@ -20,9 +20,18 @@ fn helper_that_panics() {
     std::process::exit(7);
 }
 
-fn helper(err: Stdio, settings: &LogSettings) -> Output {
+/// The same.
+#[test]
+#[ignore = "a helper of other tests"]
+fn helper_that_is_ended() {
+    quorate_log::start(&LogSettings::from_environment());
+    quorate_log::note("error: asked to stop\na second time");
+    std::process::exit(7);
+}
+
+fn helper(name: &str, err: Stdio, settings: &LogSettings) -> Output {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "--nocapture", "helper_that_panics"])
+        .args(["--ignored", "--exact", "--nocapture", name])
         .envs(settings.environment())
         .stderr(err)
         .output()
@@ -31,7 +40,11 @@ fn helper(err: Stdio, settings: &LogSettings) -> Output {
 
 #[test]
 fn a_panic_is_told_before_the_process_ends_and_not_for_each_time_again() {
-    let ended = helper(Stdio::piped(), &LogSettings::default());
+    let ended = helper(
+        "helper_that_panics",
+        Stdio::piped(),
+        &LogSettings::default(),
+    );
     assert_eq!(ended.status.code(), Some(7));
     let text = String::from_utf8_lossy(&ended.stderr);
     let told = text.matches("no more rope").count();
@@ -45,7 +58,7 @@ fn a_panic_is_told_before_the_process_ends_and_not_for_each_time_again() {
 #[test]
 fn a_panic_that_can_not_be_told_ends_nothing() {
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let ended = helper(full.into(), &LogSettings::default());
+    let ended = helper("helper_that_panics", full.into(), &LogSettings::default());
     assert_eq!(ended.status.code(), Some(7));
 }
 
@@ -55,10 +68,32 @@ fn a_process_that_is_started_logs_as_it_was_told() {
         level: "error".to_owned(),
         format: quorate_log::LogFormat::Json,
     };
-    let ended = helper(Stdio::piped(), &settings);
+    let ended = helper("helper_that_panics", Stdio::piped(), &settings);
     let text = String::from_utf8_lossy(&ended.stderr);
     assert!(
         text.starts_with("{\"") && text.contains("\"level\":\"ERROR\""),
         "{text}"
+    );
+}
+
+#[test]
+fn the_last_word_is_in_the_logs_format() {
+    let ended = |format| {
+        let settings = LogSettings {
+            format,
+            ..LogSettings::default()
+        };
+        let ended = helper("helper_that_is_ended", Stdio::piped(), &settings);
+        assert_eq!(ended.status.code(), Some(7));
+        String::from_utf8_lossy(&ended.stderr).into_owned()
+    };
+    let text = ended(quorate_log::LogFormat::Text);
+    assert_eq!(text, "error: asked to stop\na second time\n");
+    let json = ended(quorate_log::LogFormat::Json);
+    assert_eq!(json.lines().count(), 1, "{json}");
+    let said = "\"message\":\"error: asked to stop\\na second time\"";
+    assert!(
+        json.starts_with('{') && json.contains("\"level\":\"ERROR\"") && json.contains(said),
+        "{json}"
     );
 }

@@ -1,9 +1,12 @@
-//! The wire and log formats of Quorate: generated types, no logic.
+//! The wire and log formats of Quorate: generated types, no logic but what
+//! their debug output leaves out.
 //!
 //! `peer` is spoken between members, `command` is what the replicated log holds,
 //! `connector` is spoken between a member and its connector processes.
 #![forbid(unsafe_code)]
 #![allow(clippy::all)]
+
+mod debug;
 
 /// Member to member: consensus and the invocation of services.
 pub mod peer {

@@ -45,7 +45,7 @@ pub struct OwnAnswer {
 pub struct LapsesRow {
     /// How often in all.
     pub count: u64,
-    /// How often for so long that messages in flight were given back, and handled again.
+    /// In how many of them messages in flight were given back, and handled again.
     pub gave_back: u64,
     /// The longest, in milliseconds.
     pub longest_ms: u64,

@@ -169,7 +169,7 @@ fn lapsed(member: &str, lapses: &LapsesRow) -> Option<String> {
     let ago = lapses.last_ago_s.filter(|ago| *ago < RECENT_S)?;
     (lapses.gave_back > 0).then(|| {
         format!(
-            "the lease of {member}'s connectors lapsed {} times for so long that messages in flight were handed out again, the longest for {} ms, the last lapse {ago} s ago: it lost touch with the other members, or was too slow; see `quorate takeovers`",
+            "the lease of {member}'s connectors lapsed {} times in such a way that messages in flight were handed out again, the longest for {} ms, the last lapse {ago} s ago: it lost touch with the other members, or was too slow; see `quorate takeovers`",
             lapses.gave_back, lapses.longest_ms
         )
     })

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -72,15 +73,32 @@ impl Asker {
             .parse()
             .map_err(|_| format!("{url} is not a URL that can be asked"))?;
         let reply = self.client.get(uri).await.map_err(|e| because(&e))?;
-        if !reply.status().is_success() {
-            return Err(format!("it answered {}", reply.status()));
-        }
+        let status = reply.status();
         let body = Limited::new(reply.into_body(), ANSWER_BYTES)
             .collect()
-            .await
-            .map_err(|e| format!("its answer can't be read: {e}"))?;
+            .await;
+        if !status.is_success() {
+            let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+            return Err(refusal(admin, status, &body));
+        }
+        let body = body.map_err(|e| format!("its answer can't be read: {e}"))?;
         parse(&body.to_bytes())
     }
+}
+
+/// What an answer with an error's status means.
+fn refusal(admin: &str, status: StatusCode, body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Problem {
+        code: String,
+    }
+    let code = serde_json::from_slice::<Problem>(body).map(|it| it.code);
+    if code.is_ok_and(|it| it == "forbidden_host") {
+        return format!(
+            "it answered {status}, since it does not answer to the name in {admin}: add the name to admin.allowed_hosts of that member, or put the name in its admin.advertise into `members` of the balancer"
+        );
+    }
+    format!("it answered {status}")
 }
 
 /// Reads an answer. One without members is no answer: a balancer in front of nobody
@@ -102,4 +120,27 @@ fn because(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_a_member_does_not_answer_to_is_told_with_the_cure() {
+        let told = |body: &[u8]| refusal("quorate.example:17110", StatusCode::FORBIDDEN, body);
+        let error = told(br#"{"code": "forbidden_host", "status": 403}"#);
+        for part in [
+            "403",
+            "quorate.example:17110",
+            "admin.allowed_hosts",
+            "admin.advertise",
+            "`members`",
+        ] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        for body in [&br#"{"code": "forbidden_origin"}"#[..], b"<html>", b""] {
+            assert_eq!(told(body), "it answered 403 Forbidden");
+        }
+    }
 }

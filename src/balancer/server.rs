@@ -7,12 +7,17 @@ use std::{
 };
 
 use quorate_log::RateLimit;
-use tokio::time::timeout;
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
 
 use super::member::Member;
 
 /// How long the name service has.
 const LOOKUP: Duration = Duration::from_secs(1);
+/// How long an address has to take a connection, where a name has several.
+const CONNECT: Duration = Duration::from_millis(300);
 /// How often a member is told that stays without an address.
 const REPEAT: Duration = Duration::from_secs(60);
 
@@ -77,19 +82,33 @@ impl Resolver {
         if let Ok(address) = host_port.parse() {
             return Some(address);
         }
-        let found = match timeout(LOOKUP, tokio::net::lookup_host(host_port)).await {
-            // The smallest, so that an answer in another order is no change.
-            Ok(Ok(addresses)) => addresses.min(),
-            _ => None,
+        let known = self.known.get(host_port).copied();
+        // Sorted, so that an answer in another order is no change.
+        let found: BTreeSet<SocketAddr> = match timeout(LOOKUP, lookup_host(host_port)).await {
+            Ok(Ok(addresses)) => addresses.collect(),
+            _ => return known,
         };
-        match found {
-            Some(address) => {
-                self.known.insert(host_port.to_owned(), address);
-                Some(address)
-            }
-            None => self.known.get(host_port).copied(),
+        let mut addresses: Vec<SocketAddr> = found.into_iter().collect();
+        // The one in use comes first: it stays for as long as it answers.
+        addresses.sort_by_key(|address| Some(*address) != known);
+        let address = match addresses[..] {
+            [] => return known,
+            [only] => only,
+            [first, ..] => answering(&addresses).await.unwrap_or(first),
+        };
+        self.known.insert(host_port.to_owned(), address);
+        Some(address)
+    }
+}
+
+/// The first of a name's addresses that takes a connection: some may lead nowhere from here.
+async fn answering(addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    for address in addresses {
+        if let Ok(Ok(_)) = timeout(CONNECT, TcpStream::connect(address)).await {
+            return Some(*address);
         }
     }
+    None
 }
 
 /// The member's name where HAProxy can bear it, else one made of it and the id.
@@ -148,5 +167,15 @@ mod tests {
         assert_eq!(names, ["a", "b"]);
         assert_eq!(servers[0].http.to_string(), "[::1]:80");
         assert!(servers[1].http.ip().is_loopback());
+    }
+
+    #[tokio::test]
+    async fn of_several_addresses_the_one_that_answers_is_taken() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.2:0").await.unwrap();
+        let open = listener.local_addr().unwrap();
+        // Nobody listens there.
+        let silent = SocketAddr::from(([127, 0, 0, 1], 1));
+        assert_eq!(answering(&[silent, open]).await, Some(open));
+        assert_eq!(answering(&[silent]).await, None);
     }
 }

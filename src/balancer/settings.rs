@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::{BalancerError, files};
@@ -116,7 +116,29 @@ struct File {
     client_timeout_ms: u64,
     drain_ms: u64,
     maxconn: Option<u64>,
+    #[serde(deserialize_with = "several")]
     trusted_proxies: Vec<String>,
+}
+
+/// Reads several strings, as an array or with commas between them: a member's settings take
+/// both too.
+fn several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(
+        untagged,
+        expecting = "must be strings, for example [\"a\", \"b\"] or \"a, b\""
+    )]
+    enum Several {
+        Array(Vec<String>),
+        Commas(String),
+    }
+    Ok(match Several::deserialize(deserializer)? {
+        Several::Array(texts) => texts,
+        Several::Commas(text) => {
+            let parts = text.split(',').map(str::trim).filter(|it| !it.is_empty());
+            parts.map(str::to_owned).collect()
+        }
+    })
 }
 
 impl Default for File {

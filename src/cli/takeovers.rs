@@ -39,7 +39,7 @@ pub fn lapsed(member: &str, it: &LapsesRow) -> String {
     let repeated = match it.gave_back {
         0 => "no message was handed out again".to_owned(),
         count => {
-            format!("{count} of them for so long that messages in flight were handed out again")
+            format!("in {count} of them messages in flight were handed out again")
         }
     };
     format!(
@@ -124,7 +124,7 @@ mod tests {
         };
         assert_eq!(
             lapsed("member-1", &it),
-            "member-1: the lease of its connectors lapsed 3 times since it was started, the longest for 240 ms, the last until 2026-01-02T03:04:05.678Z; 1 of them for so long that messages in flight were handed out again"
+            "member-1: the lease of its connectors lapsed 3 times since it was started, the longest for 240 ms, the last until 2026-01-02T03:04:05.678Z; in 1 of them messages in flight were handed out again"
         );
         it.gave_back = 0;
         assert!(lapsed("member-1", &it).ends_with("no message was handed out again"));

@@ -106,6 +106,7 @@ fn amqp_channel(state: &State, it: &AmqpChannel) -> Spec {
         active: it.active,
         warm: it.standby == Standby::Warm,
         connection: broker.map(json).unwrap_or_default(),
+        in_order: it.ordered,
         fenced_by_broker: broker.is_none_or(|it| it.fence == Fence::Exclusive),
         management: broker.and_then(management),
         ..consuming(state, json(it), &it.service, &common)
@@ -216,6 +217,7 @@ fn bare(own: Bytes) -> Spec {
         service: None,
         finish: Duration::ZERO,
         places: 1,
+        in_order: false,
         fenced_by_broker: true,
         management: None,
     }

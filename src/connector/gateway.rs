@@ -117,8 +117,9 @@ fn request(spec: &Spec, epoch: u64, delivery: Delivery) -> Request {
         ..
     } = delivery;
     let mut headers = HeaderMap::new();
-    put_headers(&mut headers, &own, &types, left_out);
     put_properties(&mut headers, told(&properties, &content_type));
+    // Last, as they may be left out where there is no room.
+    put_headers(&mut headers, &own, &types, left_out);
     let mut put = |name: &'static str, value: &str| {
         headers.insert(HeaderName::from_static(name), text(value));
     };

@@ -195,12 +195,20 @@ impl Reigning {
                 .grant(act.epoch, grant.deadline, respite)
                 .then_some((act.epoch, grant.left))
         });
+        let view = &self.view;
+        let in_order = || {
+            let view = view.borrow();
+            view.connectors.values().any(|it| it.active && it.in_order)
+        };
         match (granted, decision.act) {
-            (Some((epoch, left)), _) => self.lapses.granted(epoch, now + left, respite, now),
+            (Some((epoch, left)), _) => {
+                self.lapses
+                    .granted(epoch, now + left, respite, now, in_order);
+            }
             (None, Some(_)) => {}
             (None, None) => {
                 self.page.revoke();
-                self.lapses.over(now);
+                self.lapses.over(now, in_order);
             }
         }
         let granted = granted.map(|(_, left)| left);

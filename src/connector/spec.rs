@@ -46,6 +46,9 @@ pub struct Spec {
     pub finish: Duration,
     /// Most calls of the service, or sends, at a time.
     pub places: u16,
+    /// Whether it is a channel that keeps order, and gives back all that it holds for that as
+    /// soon as its lease lapses.
+    pub in_order: bool,
     /// Whether a second process at work does no harm: the broker keeps a second consumer out,
     /// or messages are only sent, each asked for by somebody. If not, a new reign waits until
     /// the leases of all earlier ones are over.
@@ -88,6 +91,7 @@ impl Spec {
             service: Some("store".into()),
             finish: Duration::from_secs(10),
             places: 10,
+            in_order: false,
             fenced_by_broker: true,
             management: None,
         }

@@ -23,7 +23,9 @@ use crate::service::api::spoken;
 
 /// How long a client that is still sending is listened to after our last word.
 const FAREWELL: Duration = Duration::from_secs(1);
-const FAREWELL_BYTES_MAX: usize = 4 << 20;
+/// More than a client has under way that reads our answer only after its whole body. It is the
+/// time that bounds this.
+const FAREWELL_BYTES_MAX: usize = 64 << 20;
 
 /// How often a connection that is to end is looked at.
 const ENDING_TICK: Duration = Duration::from_millis(20);

@@ -209,7 +209,11 @@ fn document(number: usize, raw: Raw) -> Result<Document, Vec<Fault>> {
         problem,
     };
     let Some(map) = value.as_object_mut() else {
-        let problem = "must be an object with `kind` and the resource's fields".to_owned();
+        let mut problem = "must be an object with `kind` and the resource's fields".to_owned();
+        // Of YAML, where the line is known; in JSON a list of resources is one for each.
+        if value.is_array() && line.is_some() {
+            problem += ", and it is a list: write each resource as a document of its own, with a line `---` in between";
+        }
         return Err(vec![fault("", "", problem)]);
     };
     let inside = map.remove("kind");

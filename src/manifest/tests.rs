@@ -125,7 +125,7 @@ fn formats_are_told_apart() {
 }
 
 #[test]
-fn a_list_or_one_resource_in_brackets_is_yaml_too() {
+fn what_is_in_brackets_is_yaml_too() {
     for text in [
         "{kind: service, name: a, builtin: echo}\n",
         "# one\n{\"kind\": \"service\", \"name\": \"a\", \"builtin\": \"echo\"}\n",
@@ -137,11 +137,19 @@ fn a_list_or_one_resource_in_brackets_is_yaml_too() {
     }
     let two = "%YAML 1.2\n---\nkind: service\nname: a\nbuiltin: echo\n...\n%YAML 1.2\n---\nkind: service\nname: b\nbuiltin: echo\n";
     assert_eq!(parse(two, Format::Yaml).unwrap().len(), 2);
+    // A list is none, in brackets or without, and told in the same words.
+    for text in [
+        "[{kind: service, name: a, builtin: echo}]\n",
+        "- {kind: service, name: a, builtin: echo}\n",
+    ] {
+        let format = Format::of(None, text);
+        one_fault(text, format, "document 1, line 1", "a line `---`");
+    }
     // Lines are counted as they stand in the file.
     one_fault(
         "%YAML 1.2\n---\nkind: [\n",
         Format::Yaml,
-        "can't be read",
+        "document 1, line 4: can't be read",
         "",
     );
 }

@@ -165,10 +165,12 @@ fn raw(value: Value, first_line: usize, text: &str) -> Raw {
 /// as one within the file.
 fn without_position(error: &serde_norway::Error) -> String {
     let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(at) if error.location().is_some() && !text[at..].contains(',') => {
-            text[..at].to_owned()
-        }
-        _ => text,
+    match error.location() {
+        Some(at) => text.replacen(
+            &format!(" at line {} column {}", at.line(), at.column()),
+            "",
+            1,
+        ),
+        None => text,
     }
 }

@@ -15,6 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use quorate_clock::Instant;
+use quorate_log::RateLimit;
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Sleep, sleep, timeout_at},
@@ -24,6 +25,9 @@ use super::{
     api::{Reply, spoken},
     upload::Upload,
 };
+
+/// Each answer may bring the line about.
+static CUT_SHORT: RateLimit = RateLimit::each_second();
 
 /// What a service answers.
 pub(crate) struct Answer {
@@ -71,6 +75,18 @@ pub(crate) enum DownloadError {
     TooLong(usize),
     #[error("the answer has not ended in time")]
     TimedOut,
+}
+
+impl DownloadError {
+    /// What is the same for all errors of its kind: their texts may differ each time.
+    fn kind(&self) -> &'static str {
+        match self {
+            DownloadError::Broken(_) => "broken",
+            DownloadError::Silent(_) => "silent",
+            DownloadError::TooLong(_) => "too long",
+            DownloadError::TimedOut => "timed out",
+        }
+    }
 }
 
 /// The body of an upstream's answer.
@@ -167,7 +183,9 @@ impl Body for Download {
                     DownloadError::Silent(silence)
                 }
             };
-        tracing::warn!(cid = this.cid, %error, "an answer was cut short");
+        if let Some(left_out) = CUT_SHORT.due(error.kind()) {
+            tracing::warn!(cid = this.cid, %error, left_out, "an answer was cut short");
+        }
         Poll::Ready(Some(Err(error)))
     }
 

@@ -167,29 +167,21 @@ fn remove(headers: &mut HeaderMap, is_unwanted: impl Fn(&str) -> bool) {
 /// Takes out what a client shows to whom it asks, and what proxies say of it: a request that
 /// is passed on by someone else's authority shows neither.
 pub(crate) fn strip_identity(headers: &mut HeaderMap) {
-    for name in [
+    const NAMES: &[&str] = &[
         "authorization",
         "cookie",
-        "forwarded",
         "origin",
         "proxy-authorization",
         "referer",
         "client-cert",
         "client-cert-chain",
-    ] {
-        headers.remove(name);
-    }
-    let more: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            let name = name.as_str();
-            name.starts_with("x-forwarded-") || name.starts_with("sec-fetch-")
-        })
-        .cloned()
-        .collect();
-    for name in more {
-        headers.remove(name);
-    }
+    ];
+    // Nobody is trusted here: what a proxy said was meant for this member.
+    strip_claims(headers, false);
+    remove(headers, |name| {
+        let name = hyphenated(name);
+        NAMES.contains(&&*name) || name.starts_with("sec-fetch-")
+    });
 }
 
 /// Gives a message's call the headers that services are promised: its coordinates, and the

@@ -12,6 +12,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use quorate_clock::Instant;
+use quorate_log::RateLimit;
 use quorate_planted::{Mutant, planted};
 use tokio::time::{sleep, timeout_at};
 
@@ -32,6 +33,9 @@ const REPLY_BYTES_MAX: usize = 16 << 20;
 const LITTLE_BYTES_MAX: usize = 64 << 10;
 /// and for how long.
 const LITTLE_WAIT: Duration = Duration::from_millis(100);
+
+/// Each message may bring the line about.
+static NOT_SENT_BACK: RateLimit = RateLimit::each_second();
 
 /// What runs when a service is called here.
 #[derive(Clone)]
@@ -217,7 +221,9 @@ async fn collect(
     }
     let whole = download.whole(REPLY_BYTES_MAX, deadline).await;
     Ok(whole.unwrap_or_else(|error| {
-        tracing::warn!(channel = message.channel, %error, "handled, but its answer can't be sent back");
+        if let Some(left_out) = NOT_SENT_BACK.due(&message.channel) {
+            tracing::warn!(channel = message.channel, %error, left_out, "handled, but its answer can't be sent back");
+        }
         Bytes::new()
     }))
 }

@@ -36,6 +36,8 @@ const BYTES: &str = "bytes";
 /// would be answered with 431 each time, and the message never handled.
 const OWN_HEADERS: usize = 64;
 const OWN_BYTES: usize = 6 << 10;
+/// So many bytes of properties have room beside them; what is more takes from their room.
+const PROPERTY_BYTES: usize = 1 << 10;
 
 /// All but what a name may have in HTTP; the percent sign is ours.
 const NO_TOKEN: &AsciiSet = &NON_ALPHANUMERIC
@@ -56,8 +58,9 @@ const NO_TOKEN: &AsciiSet = &NON_ALPHANUMERIC
 /// What a value on one line can't have, or would lose at its ends.
 const NO_VALUE: &AsciiSet = &CONTROLS.add(b'%').add(b' ');
 
-/// Adds a message's own headers, as far as there is room: `types` are those of the ones that
-/// are no text, `left_out` were left out before. What is left out is counted.
+/// Adds a message's own headers, as far as there is room beside what is there already: `types`
+/// are those of the ones that are no text, `left_out` were left out before. What is left out
+/// is counted.
 pub(crate) fn put_headers(
     into: &mut HeaderMap,
     own: &[Header],
@@ -69,7 +72,12 @@ pub(crate) fn put_headers(
         .map(|it| (it.name.as_str(), it.kind.as_str()))
         .collect();
     let ambiguous = differ_in_case(own);
-    let (mut count, mut bytes, mut left_out) = (0, 0, left_out as usize);
+    let there: usize = into
+        .iter()
+        .map(|(name, value)| name.as_str().len() + ": \r\n".len() + value.len())
+        .sum();
+    let mut bytes = there.saturating_sub(PROPERTY_BYTES);
+    let (mut count, mut left_out) = (0, left_out as usize);
     let mut typed = Vec::new();
     for Header { name, value } in own {
         let kind = types.get(name.as_str()).copied();
@@ -326,6 +334,17 @@ mod tests {
         let mut headers = HeaderMap::new();
         put_headers(&mut headers, &many[..1], &[], 0);
         assert!(!headers.contains_key("quorate-headers-left-out"));
+        // Properties that are long, and longer once they are encoded, take from the room.
+        let mut headers = HeaderMap::new();
+        let control = [1_u8; 255];
+        let name = HeaderName::from_static("quorate-property-reply-to");
+        let long = (0..4).map(|_| (name.clone(), "reply-to", &control[..]));
+        put_properties(&mut headers, long);
+        let large: Vec<Header> = (0..6)
+            .map(|n| header(&format!("h{n}"), &[b'v'; 1000]))
+            .collect();
+        put_headers(&mut headers, &large, &[], 0);
+        assert_eq!(headers["quorate-headers-left-out"], "3");
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Upload {
         Some(UploadBody {
             attempt: inner.attempt,
             replayed: 0,
-            size: inner.size.clone(),
+            size: inner.size,
             empty: inner.ended && inner.kept.as_ref().is_some_and(Vec::is_empty),
             upload: self.clone(),
         })
@@ -247,7 +247,7 @@ impl Body for UploadBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.size.clone()
+        self.size
     }
 }
 

@@ -202,25 +202,18 @@ impl Reader {
         Duration::from_millis(self.integer(key, default, range))
     }
 
-    /// Several strings: an array in the file, separated by commas elsewhere. `check` says what
-    /// one of them must be, where it isn't. After a bad value it is as if none was given.
+    /// Several strings, as an array or with commas between them. `check` says what one of them
+    /// must be, where it isn't. After a bad value it is as if none was given.
     pub(super) fn list(
         &mut self,
         key: &str,
         check: impl Fn(&str) -> Result<(), String>,
     ) -> Option<Vec<String>> {
         let given = self.take(key)?;
-        let texts = match &given.value {
-            Value::List(texts) => texts.clone(),
-            Value::Untyped(text) => {
-                let parts = text.split(',').map(str::trim).filter(|it| !it.is_empty());
-                parts.map(str::to_owned).collect()
-            }
-            _ => {
-                let problem = "must be a list of strings, for example [\"a\", \"b\"]";
-                self.bad(key, Some(&given), problem);
-                return None;
-            }
+        let Some(texts) = several(&given.value) else {
+            let problem = "must be strings, for example [\"a\", \"b\"] or \"a, b\"";
+            self.bad(key, Some(&given), problem);
+            return None;
         };
         let wrong = texts.iter().find_map(|it| Some((it, check(it).err()?)));
         if let Some((text, problem)) = wrong {
@@ -230,20 +223,19 @@ impl Reader {
         Some(texts)
     }
 
-    /// Addresses and networks, with commas between them; none for an empty text.
+    /// Addresses and networks, in the same two forms.
     pub(super) fn networks(&mut self, key: &str, default: &str) -> Vec<Network> {
         let given = self.take(key);
-        let text = match given.as_ref().map(|given| &given.value) {
-            None => default,
-            Some(Value::Text(text) | Value::Untyped(text)) => text.as_str(),
-            Some(_) => {
-                let problem = "must be addresses or networks with commas between them, as a string";
-                self.bad(key, given.as_ref(), problem);
-                return Vec::new();
-            }
+        let texts = match &given {
+            None => Some(parts(default)),
+            Some(given) => several(&given.value),
         };
-        let items = text.split(',').map(str::trim).filter(|it| !it.is_empty());
-        let networks: Result<Vec<Network>, String> = items.map(str::parse).collect();
+        let Some(texts) = texts else {
+            let problem = "must be addresses or networks, for example [\"10.0.0.5\", \"fd00::/8\"] or \"10.0.0.5, fd00::/8\"";
+            self.bad(key, given.as_ref(), problem);
+            return Vec::new();
+        };
+        let networks: Result<Vec<Network>, String> = texts.iter().map(|it| it.parse()).collect();
         networks.unwrap_or_else(|problem| {
             self.bad(key, given.as_ref(), problem);
             Vec::new()
@@ -273,6 +265,21 @@ impl Reader {
             }
         }
     }
+}
+
+/// Several strings in either form; `None` if the value is neither.
+fn several(value: &Value) -> Option<Vec<String>> {
+    match value {
+        Value::List(texts) => Some(texts.clone()),
+        Value::Text(text) | Value::Untyped(text) => Some(parts(text)),
+        _ => None,
+    }
+}
+
+/// What stands between commas; nothing in an empty text.
+fn parts(text: &str) -> Vec<String> {
+    let parts = text.split(',').map(str::trim).filter(|it| !it.is_empty());
+    parts.map(str::to_owned).collect()
 }
 
 /// The known word that was probably meant.

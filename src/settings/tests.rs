@@ -113,7 +113,7 @@ fn a_setting_of_an_earlier_version_is_taken_with_a_warning() {
 fn this_host_is_trusted_unless_something_else_is_said() {
     let trusted = |text: &str| {
         let settings = load(&format!("name = \"a\"\n{text}")).unwrap();
-        let networks = settings.http.trusted_proxies.iter();
+        let networks = settings.http_limits.trusted_proxies.iter();
         networks.map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!(trusted(""), ["127.0.0.0/8", "::1/128"]);
@@ -121,7 +121,12 @@ fn this_host_is_trusted_unless_something_else_is_said() {
         trusted("http.trusted_proxies = \"10.0.0.5, fd00::/8\""),
         ["10.0.0.5/32", "fd00::/8"]
     );
+    assert_eq!(
+        trusted("http.trusted_proxies = [\"10.0.0.5\", \"fd00::/8\"]"),
+        ["10.0.0.5/32", "fd00::/8"]
+    );
     assert!(trusted("http.trusted_proxies = \"\"").is_empty());
+    assert!(trusted("http.trusted_proxies = []").is_empty());
 }
 
 #[test]
@@ -266,10 +271,10 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "10.0.0.0/8 or fd00::/8",
     ),
     (
-        "name = \"a\"\nhttp.trusted_proxies = [\"10.0.0.5\"]",
+        "name = \"a\"\nhttp.trusted_proxies = 5",
         "http.trusted_proxies",
-        "",
-        "with commas between them",
+        "5",
+        "\"10.0.0.5, fd00::/8\"",
     ),
     (
         "name = \"a\"\nhttp.bind = 17010",
@@ -459,9 +464,18 @@ fn what_connectors_may_do_here_is_strict_unless_told_otherwise() {
     assert_eq!(rules.mq_key_repositories, Path::new("/srv/member-1/keys"));
     assert_eq!(rules.zmq_ipc_dir, Path::new("/srv/run/zmq"));
     assert_eq!(rules.zmq_bind, ["eth0"]);
+    // With commas it is the same.
+    let text = "name = \"a\"\nadmin.allowed_hosts = \"a.example, b.example\"\n\
+        ibm_mq.libraries = \"libmqic_r.so,/mq/**\"\nzmq.bind = \"\"";
+    let settings = load(text).unwrap();
+    assert_eq!(settings.admin_allowed_hosts, ["a.example", "b.example"]);
+    let rules = settings.connectors;
+    assert_eq!(rules.mq_libraries, ["libmqic_r.so", "/mq/**"]);
+    assert!(rules.zmq_bind.is_empty());
     for (key, value) in [
         ("admin.allowed_hosts", "[\"http://a\"]"),
-        ("admin.allowed_hosts", "\"a\""),
+        ("admin.allowed_hosts", "\"a, http://b\""),
+        ("admin.allowed_hosts", "5"),
         ("ibm_mq.libraries", "[\"a/b\"]"),
         ("ibm_mq.libraries", "[\"/opt/../etc/**\"]"),
         ("zmq.bind", "[\"tcp://a\"]"),

@@ -54,6 +54,11 @@ impl Stored {
     pub(super) fn spec(&self) -> &str {
         &self.spec.0
     }
+
+    /// How many bytes of JSON it has.
+    pub fn spec_bytes(&self) -> u64 {
+        self.spec.0.len() as u64
+    }
 }
 
 /// Secrets stand in it: it is never shown.
@@ -244,10 +249,10 @@ impl Catalog {
     /// Keeps a resource in place of the one of its name.
     fn keep(&mut self, kind: Kind, name: &str, stored: Stored) {
         let resource = stored.resource.clone();
-        self.spec_bytes += stored.spec.0.len() as u64;
+        self.spec_bytes += stored.spec_bytes();
         if let Some(before) = self.by_kind[kind as usize].insert(name.into(), stored) {
             self.index.remove(&before.resource);
-            self.spec_bytes -= before.spec.0.len() as u64;
+            self.spec_bytes -= before.spec_bytes();
         }
         self.index.add(&resource);
     }
@@ -384,7 +389,7 @@ impl Catalog {
         self.revision = index;
         if let Some(before) = self.by_kind[kind as usize].remove(name) {
             self.index.remove(&before.resource);
-            self.spec_bytes -= before.spec.0.len() as u64;
+            self.spec_bytes -= before.spec_bytes();
         }
         Answer::done(index, false)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lapin::{
     ExchangeKind,
-    options::ExchangeDeclareOptions,
+    options::{ExchangeBindOptions, ExchangeDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
 use quorate::{connector::Sent, state::Kind};
@@ -89,8 +89,24 @@ async fn what_an_exchange_keeps_or_hands_over_itself_is_not_told_as_refused() {
         matches!(&unknown, Sent::Unknown(why) if why.contains("x-by-itself") && why.contains("mandatory: false")),
         "{unknown:?}"
     );
+    let nowhere = send("topic", None).await;
+    assert!(matches!(nowhere, Sent::Refused(_)), "{nowhere:?}");
+    // One that only routes may lead to one that keeps it: nobody tells where it came to.
+    channel
+        .exchange_bind(
+            of("x-delayed-message").as_str().into(),
+            of("topic").as_str().into(),
+            "#".into(),
+            ExchangeBindOptions::default(),
+            FieldTable::default(),
+        )
+        .await
+        .unwrap();
     let routed = send("topic", Some("5000")).await;
-    assert!(matches!(routed, Sent::Refused(_)), "{routed:?}");
+    assert!(
+        matches!(&routed, Sent::Unknown(why) if why.contains("x-delay")),
+        "{routed:?}"
+    );
     group.put(Kind::AmqpOutgoing, outgoing(false));
     eventually("it is the exchange's", async || {
         let sent = send("x-by-itself", None).await;

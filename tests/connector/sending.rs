@@ -341,7 +341,7 @@ async fn what_the_broker_may_or_may_not_have_is_unknown() {
     line.silent.store(true, SeqCst);
     let late = send_within(&member, &name, &[], Duration::from_millis(600)).await;
     assert!(
-        matches!(&late, Sent::Unknown(why) if why.contains("did not confirm within")),
+        matches!(&late, Sent::Unknown(why) if why.contains("did not confirm in time")),
         "{late:?}"
     );
     line.silent.store(false, SeqCst);

@@ -8,6 +8,7 @@ use nix::{
 };
 use quorate::{connector::ConnectorState, state::Kind};
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::{load::*, rabbitmq::Client, world::*};
 
@@ -90,6 +91,44 @@ async fn a_stream_passes_over_nothing_between_its_sessions() {
     let all = publish(20).await;
     assert_eq!(all_handled(&group, all).await, 0);
     assert_eq!(member.status(&queue).unwrap().counts.waiting, None);
+}
+
+/// All from the first message on that is not settled comes again in the next session: how many
+/// of those were handled is bounded.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_runs_no_further_ahead_of_what_fails_than_its_prefetch() {
+    let queue = unique("stream-ahead");
+    let (client, group) = streaming(&queue, "lease").await;
+    let put = |active: bool| {
+        let mut it = channel(&queue);
+        it["prefetch"] = json!(5);
+        it["on_failure"] = json!({"retries": 5, "backoff_ms": 60_000, "backoff_max_ms": 60_000});
+        it["active"] = json!(active);
+        group.put(Kind::AmqpChannel, it);
+    };
+    put(true);
+    group.behave(|call| {
+        let code = if call.body == "0" { 500 } else { 200 };
+        (Duration::ZERO, status(code))
+    });
+    client.publish(&queue, bodies(20)).await;
+    let member = Member::start(&group, 1, 2000);
+    member.lead(2);
+    member
+        .when(&queue, "those behind it are handled", |status| {
+            status.counts.handled == 4
+        })
+        .await;
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(group.calls_by_body().len(), 5);
+    group.behave(|_| (Duration::ZERO, status(200)));
+    put(false);
+    member
+        .when(&queue, "paused", |it| it.state == ConnectorState::Paused)
+        .await;
+    put(true);
+    let again = all_handled(&group, 20).await;
+    assert!(again <= 5, "{again} were handled again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

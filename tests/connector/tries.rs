@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lapin::types::AMQPValue;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -130,6 +131,45 @@ async fn waits_beyond_the_brokers_patience_are_told_and_come_to_an_end() {
             status.last_error.is_none()
         })
         .await;
+}
+
+/// A call that outlasts the broker's patience would otherwise begin with its first try for
+/// ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_beyond_the_brokers_patience_counts_as_a_try() {
+    let broker = Rabbit::start().await;
+    broker
+        .ctl(&[
+            "eval",
+            "application:set_env(rabbit, consumer_timeout, 3000), application:set_env(rabbit, channel_tick_interval, 500).",
+        ])
+        .await;
+    let queue = unique("overlong");
+    let dead = format!("{queue}-dead");
+    let client = broker.client().await;
+    client.declare(&queue).await;
+    client.declare(&dead).await;
+    let group = Group::with_channel(&broker, &queue);
+    let mut slow = channel(&queue);
+    slow["on_failure"] =
+        json!({"retries": 1, "backoff_ms": 20, "backoff_max_ms": 20, "dead_letter": dead});
+    group.put(Kind::AmqpChannel, slow);
+    group.behave(|_| (Duration::from_secs(30), status(200)));
+    let member = Member::start(&group, 1, 2000);
+    member.lead(2);
+    member.active(&queue).await;
+    client.publish(&queue, bodies(1)).await;
+    eventually("it is dead-lettered", async || {
+        (client.count(&dead).await.0 == 1).then_some(())
+    })
+    .await;
+    let letter = client.take(&dead).await.unwrap();
+    let headers = letter.properties.headers().clone().unwrap();
+    let AMQPValue::LongString(reason) = &headers.inner()["x-quorate-reason"] else {
+        panic!()
+    };
+    let reason = String::from_utf8_lossy(reason.as_bytes()).into_owned();
+    assert!(reason.contains("consumer_timeout"), "{reason}");
 }
 
 /// Many messages are the same in all that they have.

@@ -28,6 +28,7 @@ static BY_LEASE: LazyLock<Spec> = LazyLock::new(|| Spec {
     service: Some("store".into()),
     finish: Duration::from_secs(1),
     places: 1,
+    in_order: false,
     fenced_by_broker: false,
     management: None,
 });

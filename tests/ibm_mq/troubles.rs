@@ -105,7 +105,7 @@ async fn tls_that_does_not_fit_the_channel() {
     let group = stand_in.group();
     let mut tls = with(stand_in.connection(), "ssl", true);
     tls["ssl_cipher_spec"] = "ANY_TLS12_OR_HIGHER".into();
-    tls["ssl_key_repository"] = "/var/mqm/quorate".into();
+    tls["ssl_key_repository"] = "/etc/quorate/mq/quorate".into();
     group.put(Kind::IbmMqConnection, tls);
     group.put(Kind::IbmMqChannel, channel());
     let member = Member::start(&group, 1, 2000);

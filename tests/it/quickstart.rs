@@ -26,9 +26,9 @@ struct Quickstart {
 }
 
 impl Quickstart {
-    fn start(dir: &Path) -> Quickstart {
+    fn start(dir: &Path, offset: u16) -> Quickstart {
         let mut child = Command::new(QUORATE)
-            .args(["quickstart", "--port-offset", &OFFSET.to_string(), "--dir"])
+            .args(["quickstart", "--port-offset", &offset.to_string(), "--dir"])
             .arg(dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -80,7 +80,7 @@ fn pid(dir: &Path, of: &str) -> Pid {
 async fn quickstart_is_ready_survives_a_kill_stops_all_and_resumes() {
     let root = tempfile::tempdir().expect("a folder");
     let dir = root.path().join("quickstart");
-    let mut quickstart = Quickstart::start(&dir);
+    let mut quickstart = Quickstart::start(&dir, OFFSET);
     quickstart.line(|line| line.starts_with("ready"));
     let leader = |n: u16| format!("http://127.0.0.1:{}/v1/cluster/leader", 17110 + OFFSET + n);
     let balancer = format!("http://127.0.0.1:{}/zato/ping", 11223 + OFFSET);
@@ -135,8 +135,40 @@ async fn quickstart_is_ready_survives_a_kill_stops_all_and_resumes() {
     quickstart.stop();
     assert!(by_hand.wait().expect("its end").success());
 
-    let mut second = Quickstart::start(&dir);
+    let mut second = Quickstart::start(&dir, OFFSET);
     second.line(|line| line.starts_with("ready"));
+    second.stop();
+}
+
+#[tokio::test]
+async fn a_quickstart_whose_members_have_all_moved_gets_ready() {
+    const OFFSET: u16 = 9_060;
+    let root = tempfile::tempdir().expect("a folder");
+    let mut first = Quickstart::start(root.path(), OFFSET);
+    first.line(|line| line.starts_with("ready"));
+    first.stop();
+    let peer = |n: u16| 17210 + OFFSET + n;
+    for n in 0..3 {
+        let config = root.path().join(format!("member-{}/quorate.toml", n + 1));
+        let text = fs::read_to_string(&config).expect("its settings");
+        let moved = text.replace(&peer(n).to_string(), &peer(n + 10).to_string());
+        assert_ne!(text, moved);
+        fs::write(&config, moved).expect("its settings");
+    }
+    let mut second = Quickstart::start(root.path(), OFFSET);
+    second.line(|line| line.starts_with("ready"));
+    let members = format!("http://127.0.0.1:{}/v1/cluster/members", 17110 + OFFSET);
+    until("every member known where it is", SOON, || async {
+        let told = http::get_json(&members).await?;
+        let rows = told["members"].as_array().cloned().unwrap_or_default();
+        let peers: Vec<_> = rows.iter().filter_map(|row| row["peer"].as_str()).collect();
+        let right = [10, 11, 12].map(|n| format!("127.0.0.1:{}", peer(n)));
+        match right.iter().all(|it| peers.contains(&it.as_str())) {
+            true => Ok(()),
+            false => Err(told.to_string()),
+        }
+    })
+    .await;
     second.stop();
 }
 
@@ -148,7 +180,7 @@ fn gone(pid: Pid) -> Result<(), String> {
     }
 }
 
-async fn ready(offset: u16) {
+async fn ready(offset: u16, dir: &Path) {
     until("a quickstart that is ready", SOON, || async {
         let leader = format!("http://127.0.0.1:{}/v1/cluster/members", 17110 + offset);
         let told = http::get_json(&leader).await?;
@@ -157,7 +189,11 @@ async fn ready(offset: u16) {
         let ping = format!("http://127.0.0.1:{}/zato/ping", 11223 + offset);
         let ping = http::call(Method::GET, &ping, &[], "").await?;
         match (voters, ping.status().as_u16()) {
-            (3, 200) => Ok(()),
+            // Written last, by itself. What dies before that is its failure.
+            (3, 200) => match fs::read_to_string(dir.join("whereabouts")) {
+                Ok(text) if !text.is_empty() => Ok(()),
+                _ => Err("all are, and it doesn't know yet".to_owned()),
+            },
             seen => Err(format!("{seen:?}")),
         }
     })
@@ -173,13 +209,15 @@ async fn a_quickstart_whose_terminal_is_closed_stops_what_it_started() {
         "exec '{QUORATE}' quickstart --port-offset {OFFSET} --dir '{}'",
         dir.display()
     );
-    let mut terminal = Command::new("script")
+    // Whoever runs these tests may have it ignored (`nohup`).
+    let mut terminal = Command::new("env")
+        .args(["--default-signal=HUP", "script"])
         .args(["-qfec", &command, "/dev/null"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
         .expect("a terminal");
-    ready(OFFSET).await;
+    ready(OFFSET, &dir).await;
     let pids = ["member-1", "member-2", "member-3", "balancer"].map(|of| pid(&dir, of));
     terminal.kill().expect("its end");
     terminal.wait().expect("its end");
@@ -213,7 +251,7 @@ async fn a_quickstart_that_can_not_say_anything_goes_on_and_stops_all() {
         .stderr(full())
         .spawn()
         .expect("quickstart");
-    ready(OFFSET).await;
+    ready(OFFSET, root.path()).await;
     let pids = ["member-1", "member-2", "member-3", "balancer"].map(|of| pid(root.path(), of));
     // A death is told of.
     kill(pids[0], Signal::SIGKILL).expect("a signal");

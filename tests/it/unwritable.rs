@@ -45,7 +45,12 @@ async fn lost(cluster: &Cluster) -> Result<u64, String> {
 }
 
 async fn loses_lines(cluster: &Cluster) {
+    let ping = cluster.members[0].http_url("/zato/ping");
     until("lost lines that are counted", SOON, || async {
+        // Each says something, where so much is asked for.
+        for _ in 0..200 {
+            http::call(Method::GET, &ping, &[], "").await?;
+        }
         match lost(cluster).await? {
             0 => Err("none so far".to_owned()),
             _ => Ok(()),

@@ -325,9 +325,12 @@ impl Member {
             silent: silent.subscribe(),
             view: View::follow(group.state.subscribe()),
             standby_max,
-            // The stand-in's library lies where it was built, or nowhere at all.
+            // The stand-in's library lies where it was built, or nowhere at all; a real queue
+            // manager's is found by its name.
             rules: LocalRules {
-                mq_libraries: vec!["/**".into(), "libquorate-none_r.so".into()],
+                mq_libraries: ["/**", "libquorate-none_r.so", "libmqic_r.so", "libmqm_r.so"]
+                    .map(String::from)
+                    .into(),
                 ..LocalRules::default()
             },
             proposer: seat.clone(),

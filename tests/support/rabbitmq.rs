@@ -373,6 +373,23 @@ impl Client {
             .await;
     }
 
+    /// Publishes one; whether a queue took it.
+    pub async fn try_publish(&self, queue: &str, body: &str) -> bool {
+        let options = BasicPublishOptions {
+            mandatory: true,
+            immediate: false,
+        };
+        let properties = BasicProperties::default().with_delivery_mode(2);
+        let confirm = self.channel.basic_publish(
+            "".into(),
+            queue.into(),
+            options,
+            body.as_bytes(),
+            properties,
+        );
+        confirm.await.unwrap().await.unwrap() == Confirmation::Ack(None)
+    }
+
     /// As `publish`, with these properties.
     pub async fn publish_with(
         &self,

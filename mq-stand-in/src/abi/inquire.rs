@@ -30,12 +30,12 @@ pub unsafe extern "C" fn MQINQ(
 ) {
     let out = (&mut *completion, &mut *reason);
     let wrong = match (selectors_count, numbers_count, text_length) {
-        (..0, _, _) => Some(mq::MQRC_SELECTOR_COUNT_ERROR),
+        (..=-1, _, _) => Some(mq::MQRC_SELECTOR_COUNT_ERROR),
         (count, _, _) if count > SELECTORS_MAX => Some(mq::MQRC_SELECTOR_LIMIT_EXCEEDED),
         (1.., _, _) if selectors.is_null() => Some(mq::MQRC_SELECTOR_ERROR),
-        (_, ..0, _) => Some(mq::MQRC_INT_ATTR_COUNT_ERROR),
+        (_, ..=-1, _) => Some(mq::MQRC_INT_ATTR_COUNT_ERROR),
         (_, 1.., _) if numbers.is_null() => Some(mq::MQRC_INT_ATTRS_ARRAY_ERROR),
-        (_, _, ..0) => Some(mq::MQRC_CHAR_ATTR_LENGTH_ERROR),
+        (_, _, ..=-1) => Some(mq::MQRC_CHAR_ATTR_LENGTH_ERROR),
         (_, _, 1..) if texts.is_null() => Some(mq::MQRC_CHAR_ATTRS_ERROR),
         _ => None,
     };

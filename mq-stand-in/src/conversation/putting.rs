@@ -159,7 +159,7 @@ fn check(descriptor: &[u8]) -> Result<(), Reason> {
     let kind = field(descriptor, TYPE);
     let expiry = field(descriptor, EXPIRY);
     let persistences = mq::MQPER_NOT_PERSISTENT..=mq::MQPER_PERSISTENCE_AS_Q_DEF;
-    if kind < mq::MQMT_SYSTEM_FIRST || kind > mq::MQMT_APPL_LAST {
+    if !(mq::MQMT_SYSTEM_FIRST..=mq::MQMT_APPL_LAST).contains(&kind) {
         return Err(mq::MQRC_MSG_TYPE_ERROR);
     }
     if expiry <= 0 && expiry != mq::MQEI_UNLIMITED {

@@ -28,8 +28,8 @@ pub(crate) enum OpenError {
 
     #[error(
         "others may look into the data folder {shown} (its mode is {mode:04o}), and passwords of \
-         brokers are in it. Nothing was changed. Close it: chmod -R go-rwx {shown}",
-        shown = dir.display()
+         brokers are in it. Nothing was changed. Close it: chmod -R go-rwx {}",
+        quoted(dir), shown = dir.display()
     )]
     Exposed { dir: PathBuf, mode: u32 },
 
@@ -61,6 +61,17 @@ pub(crate) enum OpenError {
         action: &'static str,
         source: io::Error,
     },
+}
+
+/// A path in a command that is printed to be typed: in quotes where a shell would otherwise
+/// take it for something else.
+fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || "/._-+,:@%".contains(it);
+    if !path.is_empty() && path.chars().all(is_plain) {
+        return path;
+    }
+    format!("'{}'", path.replace('\'', r"'\''"))
 }
 
 fn holder(pid: Option<u32>) -> String {

@@ -1,9 +1,9 @@
 //! The data folder: its lock, its paths, and writing so that it lasts.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -104,11 +104,17 @@ fn make_private(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// Refuses a folder that others may look into.
+/// Refuses a folder that others may look into. One with nothing in it has no secrets yet:
+/// whoever made it for the member may have thought of no mode, and it is closed.
 fn check_private(dir: &Path) -> Result<(), OpenError> {
-    let seen = fs::metadata(dir).map_err(OpenError::io(dir, "looking at the data folder"))?;
+    let looking = |error| OpenError::io(dir, "looking at the data folder")(error);
+    let seen = fs::metadata(dir).map_err(looking)?;
     match seen.mode() & 0o077 {
         0 => Ok(()),
+        _ if fs::read_dir(dir).map_err(looking)?.next().is_none() => {
+            fs::set_permissions(dir, Permissions::from_mode(0o700))
+                .map_err(OpenError::io(dir, "closing the data folder to others"))
+        }
         _ => Err(OpenError::Exposed {
             dir: dir.to_owned(),
             mode: seen.mode() & 0o7777,

@@ -83,6 +83,11 @@ fn each_wrong_setting_is_named_with_what_would_be_right() {
             &["trusted_proxies has \"proxy.example\"", "10.0.0.0/8"],
         ),
         ("trusted_proxies = [\"10.0.0.0/33\"]", &["10.0.0.0/33"]),
+        (
+            "trusted_proxies = \"10.0.0.5, proxy.example\"",
+            &["trusted_proxies has \"proxy.example\""],
+        ),
+        ("trusted_proxies = 5", &["trusted_proxies", "\"a, b\""]),
         ("maxconn = 0", &["maxconn is 0", "from 1 to 1000000"]),
         ("stats = \"yes\"", &["invalid type", "boolean"]),
         ("bind = ", &["TOML parse error", "line"]),
@@ -99,6 +104,23 @@ fn each_wrong_setting_is_named_with_what_would_be_right() {
         for part in *parts {
             assert!(error.contains(part), "{text}: {part:?} is not in: {error}");
         }
+    }
+}
+
+#[test]
+fn proxies_are_an_array_or_have_commas_between_them() {
+    for (written, read) in [
+        (
+            "[\"10.0.0.5\", \"fd00::/8\"]",
+            &["10.0.0.5", "fd00::/8"][..],
+        ),
+        ("\"10.0.0.5, fd00::/8\"", &["10.0.0.5", "fd00::/8"]),
+        ("\"\"", &[]),
+        ("[]", &[]),
+    ] {
+        let member = "members = [\"http://127.0.0.1:17110\"]";
+        let settings = load(&format!("{member}\ntrusted_proxies = {written}\n")).unwrap();
+        assert_eq!(settings.trusted_proxies, read, "{written}");
     }
 }
 

@@ -78,6 +78,8 @@ impl Fleet {
             .collect();
         self.check_ports(&idle)?;
         let births = births(&self.folder)?;
+        // Until they are ready nobody can say where the cluster knows them.
+        self.folder.remember(&BTreeMap::new());
         for place in self
             .folder
             .places()
@@ -235,8 +237,10 @@ fn kill(running: &BTreeSet<u32>, why: &str) -> Result<(), Failure> {
     )))
 }
 
-/// The flags that each member needs, by name: none for one that has been part of a cluster.
-/// Only where no member has ever been is there one to be made.
+/// The flags that each member needs, by name. Only where no member has ever been part of a
+/// cluster is there one to be made. One that has been goes on as it is; where it may not find
+/// the others it is told whom to ask. Not always: none of them answers before it is up itself,
+/// so asking takes seconds.
 fn births(folder: &Folder) -> Result<BTreeMap<String, Vec<String>>, Failure> {
     let known = folder
         .members
@@ -244,6 +248,7 @@ fn births(folder: &Folder) -> Result<BTreeMap<String, Vec<String>>, Failure> {
         .map(has_marker)
         .collect::<Result<Vec<_>, _>>()?;
     let newborn = !known.contains(&true);
+    let moved = folder.may_have_moved();
     let births = folder
         .members
         .iter()
@@ -251,10 +256,10 @@ fn births(folder: &Folder) -> Result<BTreeMap<String, Vec<String>>, Failure> {
         .enumerate()
         .map(|(at, (member, known))| {
             let others = folder.admin_urls(Some(&member.name)).join(",");
-            let flags = match (known, newborn && at == 0) {
-                (true, _) => vec![],
-                (false, true) => vec!["--bootstrap".to_owned()],
-                (false, false) => vec!["--join".to_owned(), others],
+            let flags = match known {
+                false if newborn && at == 0 => vec!["--bootstrap".to_owned()],
+                true if !moved || others.is_empty() => vec![],
+                _ => vec!["--join".to_owned(), others],
             };
             (member.name.clone(), flags)
         });

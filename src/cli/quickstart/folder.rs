@@ -1,6 +1,7 @@
 //! A quickstart's folder: what is in it and what its settings say.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -48,6 +49,8 @@ pub struct Folder {
     pub members: Vec<Member>,
     /// The balancer, if wanted.
     pub balancer: Option<Balancer>,
+    /// A file that says where the cluster knew its members when they were ready last.
+    whereabouts: PathBuf,
     /// Held for as long as this quickstart runs.
     _lock: Flock<File>,
 }
@@ -69,6 +72,7 @@ impl Folder {
         let folder = Folder {
             members,
             balancer,
+            whereabouts: dir.join("whereabouts"),
             _lock: lock,
         };
         folder.check_distinct()?;
@@ -84,6 +88,24 @@ impl Folder {
         others
             .map(|member| format!("http://{}", member.settings.admin.advertise))
             .collect()
+    }
+
+    /// Whether the members may look for each other where they no longer are, since their settings
+    /// were changed: unless the cluster knew them last where they are now.
+    pub fn may_have_moved(&self) -> bool {
+        let members = self.members.iter();
+        let now = members.map(|it| (it.name.as_str(), it.settings.peer.advertise.as_str()));
+        fs::read_to_string(&self.whereabouts).ok() != Some(whereabouts(now))
+    }
+
+    /// Writes down where the cluster knows these members, by their names.
+    pub fn remember(&self, peers: &BTreeMap<String, String>) {
+        let ours = self.members.iter().filter_map(|member| {
+            let peer = peers.get(&member.name)?;
+            Some((member.name.as_str(), peer.as_str()))
+        });
+        // Where it can't be written the next start takes longer, and that is all.
+        let _ = fs::write(&self.whereabouts, whereabouts(ours));
     }
 
     /// Each process of the folder.
@@ -144,6 +166,13 @@ impl Folder {
             None => Ok(()),
         }
     }
+}
+
+/// A line for each member: its name and its peer address.
+fn whereabouts<'a>(peers: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    peers
+        .map(|(name, peer)| format!("{name} {peer}\n"))
+        .collect()
 }
 
 /// How many members the folder has from an earlier run: a cluster of three does not work

@@ -1,7 +1,7 @@
 //! Waits until a quickstart works: every member a voter that has caught up, and the
 //! balancer answering.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use quorate_clock::Instant;
 use quorate_raft::Role;
@@ -31,6 +31,7 @@ pub async fn wait(fleet: &mut Fleet) -> Result<(), Failure> {
             death = fleet.death() => return Err(fleet::untimely(death)),missing = probes.missing() => missing,
         };
         let Some(missing) = missing else {
+            fleet.folder.remember(&probes.peers().await);
             return Ok(());
         };
         if Instant::now() >= deadline {
@@ -102,6 +103,18 @@ impl Probes {
             }
         }
         None
+    }
+
+    /// Where the cluster knows its members, by their names; nothing where nobody says.
+    async fn peers(&self) -> BTreeMap<String, String> {
+        for (_, client) in &self.members {
+            let answer = client.get_json::<MembersAnswer>("/v1/cluster/members");
+            if let Ok(answer) = answer.await {
+                let rows = answer.members.into_iter();
+                return rows.map(|row| (row.name, row.peer)).collect();
+            }
+        }
+        BTreeMap::new()
     }
 
     fn incomplete(&self, answer: &MembersAnswer) -> Option<String> {

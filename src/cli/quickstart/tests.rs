@@ -1,4 +1,7 @@
-use std::{fs, os::unix::process::ExitStatusExt, path::Path, process::ExitStatus, time::Duration};
+use std::{
+    collections::BTreeMap, fs, os::unix::process::ExitStatusExt, path::Path, process::ExitStatus,
+    time::Duration,
+};
 
 use super::{
     files,
@@ -84,6 +87,23 @@ fn a_folder_is_made_once_and_then_read() {
     assert_eq!(second.members[3].settings.http.bind.port(), 17013);
     assert_eq!(second.places().len(), 4);
     assert_eq!(second.admin_urls(Some("member-1")).len(), 3);
+}
+
+#[test]
+fn members_that_are_not_where_the_cluster_knew_them_may_have_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = Folder::prepare(&args(dir.path())).unwrap();
+    // Nobody has written it down.
+    assert!(folder.may_have_moved());
+    let mut peers: BTreeMap<String, String> = (1..=3)
+        .map(|n| (format!("member-{n}"), format!("127.0.0.1:{}", 17209 + n)))
+        .collect();
+    peers.insert("another-one".to_owned(), "127.0.0.1:1".to_owned());
+    folder.remember(&peers);
+    assert!(!folder.may_have_moved());
+    peers.insert("member-2".to_owned(), "127.0.0.1:1".to_owned());
+    folder.remember(&peers);
+    assert!(folder.may_have_moved());
 }
 
 #[test]

@@ -142,6 +142,11 @@ impl<'a, L: Inlet> Consuming<'a, L> {
     /// Serves until the session is drained or ends.
     async fn serve(mut self) -> Served<L::Session> {
         let served = self.work().await;
+        if let Err(trouble) = &served
+            && trouble.until_handled
+        {
+            self.count_overlong();
+        }
         self.keep().await;
         let mut tally = self.wires.out.tally.lock();
         (tally.in_flight, tally.waiting) = (0, None);
@@ -274,6 +279,22 @@ impl<'a, L: Inlet> Consuming<'a, L> {
         self.settings.common.ordered && !L::Session::RETRIED_BY_BROKER
     }
 
+    /// The broker has taken all back, since it had waited too long for one message: the one
+    /// that came first. Where that is with its service still, the call has failed: it would
+    /// begin with its first try for ever. One that waited for its turn instead has not.
+    fn count_overlong(&mut self) {
+        let Some(flight) = self.flights.oldest_mut() else {
+            return;
+        };
+        if L::Session::COMES_AGAIN && flight.is_overlong(Instant::now()) {
+            let tries = flight.attempt;
+            let by = *flight
+                .fingerprint
+                .get_or_insert_with(|| fingerprint(&flight.message));
+            self.wires.memory.failed(by, tries);
+        }
+    }
+
     /// Has what it keeps written, if anything has changed.
     async fn keep(&mut self) {
         if let Some(kept) = self.wires.memory.write() {
@@ -295,9 +316,7 @@ impl<'a, L: Inlet> Consuming<'a, L> {
             self.wires.memory.received(offset);
         }
         if let Some(why) = flight.message.unreadable.clone() {
-            (flight.reason, flight.attempt) = (why, 0);
-            self.flights.queue(id, flight);
-            return self.give_up(id);
+            return self.give_up_unheard(id, flight, 0, why);
         }
         let retries = self.settings.common.on_failure.retries;
         if !L::Session::RETRIED_BY_BROKER {
@@ -314,10 +333,10 @@ impl<'a, L: Inlet> Consuming<'a, L> {
                 return self.flights.queue(id, flight);
             }
             // Nobody lived to put it into the dead-letter queue.
-            flight.attempt = tries;
-            flight.reason = format!("it had failed {tries} times when its channel ended");
-            self.flights.queue(id, flight);
-            return self.give_up(id);
+            let why = format!(
+                "it had failed {tries} times when its channel ended, calls that took longer than the broker's consumer_timeout included"
+            );
+            return self.give_up_unheard(id, flight, tries, why);
         }
         let tries = flight.message.delivered;
         flight.attempt = tries.saturating_add(1);
@@ -325,7 +344,24 @@ impl<'a, L: Inlet> Consuming<'a, L> {
             return self.flights.queue(id, flight);
         }
         // It has had its tries, though perhaps nobody lived to see it fail.
-        flight.reason = format!("it was given back {tries} times");
+        let (attempt, why) = (flight.attempt, format!("it was given back {tries} times"));
+        self.give_up_unheard(id, flight, attempt, why);
+    }
+
+    /// A message is given up without being handed on.
+    fn give_up_unheard(
+        &mut self,
+        id: u64,
+        flight: Flight<<L::Session as Session>::Token>,
+        attempt: u32,
+        reason: String,
+    ) {
+        let flight = Flight {
+            attempt,
+            reason,
+            unheard: true,
+            ..flight
+        };
         self.flights.queue(id, flight);
         self.give_up(id);
     }
@@ -337,10 +373,21 @@ impl<'a, L: Inlet> Consuming<'a, L> {
         while self.drain.is_none()
             && self.still.is_none()
             && let Some(id) = self.flights.next_in_turn(ordered, places)
+            && !self.is_too_far_ahead(id)
         {
             self.hand_on(id).await?;
         }
         Ok(())
+    }
+
+    /// Whether a message of a stream is as far behind the first that is not settled as may
+    /// be: all from that one on comes again in the next session, what was handled since too.
+    fn is_too_far_ahead(&self, id: u64) -> bool {
+        let offset = self.flights.get(id).and_then(|it| it.message.offset);
+        let first = self.wires.memory.first_unsettled();
+        offset.zip(first).is_some_and(|(offset, first)| {
+            offset.saturating_sub(first) >= u64::from(self.settings.common.prefetch)
+        })
     }
 
     /// Hands a message on for its next try, if the lease lets it.
@@ -352,6 +399,7 @@ impl<'a, L: Inlet> Consuming<'a, L> {
         let Some(flight) = self.flights.get_mut(id) else {
             return Ok(());
         };
+        flight.handed_on = Some(Instant::now());
         let message = flight.message.clone();
         let message_id = if message.id.is_empty() {
             flight.cid.clone()

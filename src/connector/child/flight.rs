@@ -105,6 +105,12 @@ pub struct Flight<T> {
     pub reply: Reply,
     /// What its tries are kept by, once there are any.
     pub fingerprint: Option<Fingerprint>,
+    /// It was given up without asking the service, so nobody but this process knows why.
+    pub unheard: bool,
+    /// When it came.
+    pub came: Instant,
+    /// When it was handed on last.
+    pub handed_on: Option<Instant>,
 }
 
 /// What to do after a failure.
@@ -130,7 +136,18 @@ impl<T> Flight<T> {
             reason: String::new(),
             reply: Reply::default(),
             fingerprint: None,
+            unheard: false,
+            came: Instant::now(),
+            handed_on: None,
         }
+    }
+
+    /// Whether the call that it is in has taken most of the time that it has been here.
+    pub fn is_overlong(&self, now: Instant) -> bool {
+        self.stage == Stage::Running
+            && self
+                .handed_on
+                .is_some_and(|at| now.duration_since(at) * 2 >= now.duration_since(self.came))
     }
 
     /// The service failed.
@@ -214,6 +231,16 @@ impl<T> Flights<T> {
     }
 
     /// One of them.
+    pub fn get(&self, id: u64) -> Option<&Flight<T>> {
+        self.by_id.get(&id)
+    }
+
+    /// The one that came first.
+    pub fn oldest_mut(&mut self) -> Option<&mut Flight<T>> {
+        self.by_id.values_mut().next()
+    }
+
+    /// One of them, to be changed.
     pub fn get_mut(&mut self, id: u64) -> Option<&mut Flight<T>> {
         self.by_id.get_mut(&id)
     }
@@ -351,6 +378,22 @@ mod tests {
         flight.failed(&policy, "500".into());
         flight.not_run(&policy, "nobody".into(), start + NOT_RUN_GRACE);
         assert_eq!(flight.attempt, 2);
+    }
+
+    #[test]
+    fn a_call_is_overlong_that_takes_most_of_the_time_of_its_message() {
+        let mut flight = flight();
+        let now = flight.came + ms(100);
+        flight.stage = Stage::Running;
+        assert!(!flight.is_overlong(now));
+        flight.handed_on = Some(flight.came + ms(10));
+        assert!(flight.is_overlong(now));
+        // It waited for its turn for longer.
+        flight.handed_on = Some(flight.came + ms(60));
+        assert!(!flight.is_overlong(now));
+        flight.handed_on = Some(flight.came);
+        flight.stage = Stage::Waiting;
+        assert!(!flight.is_overlong(now));
     }
 
     #[test]

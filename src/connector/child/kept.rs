@@ -163,6 +163,11 @@ impl Memory {
         }
     }
 
+    /// Of a stream: the first offset that is under way.
+    pub fn first_unsettled(&self) -> Option<u64> {
+        self.unsettled.first().copied()
+    }
+
     /// A message was handled, or given up.
     pub fn settled(&mut self, fingerprint: Option<Fingerprint>, offset: Option<u64>) {
         if let Some(fingerprint) = fingerprint
@@ -277,6 +282,7 @@ mod tests {
             memory.received(offset);
         }
         assert_eq!(memory.offset(), Some(5));
+        assert_eq!(memory.first_unsettled(), Some(5));
         memory.settled(None, Some(6));
         assert_eq!(memory.offset(), Some(5));
         memory.settled(None, Some(5));
@@ -284,6 +290,7 @@ mod tests {
         memory.settled(None, Some(7));
         memory.settled(None, Some(8));
         assert_eq!(memory.offset(), Some(9));
+        assert_eq!(memory.first_unsettled(), None);
         let kept = memory.write().unwrap();
         let next = super::tests::memory(2, &kept);
         assert_eq!(next.offset(), Some(9));

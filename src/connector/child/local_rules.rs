@@ -191,10 +191,10 @@ fn others_may_not_write(file: &Path) -> Result<(), String> {
             .metadata()
             .map_err(|error| format!("{} can't be looked at: {error}", path.display()))?;
         if seen.mode() & 0o002 != 0 {
-            return Err(format!(
-                "others may write {0}: chmod o-w {0}",
-                path.display()
-            ));
+            let shown = path.display().to_string();
+            // The command is there to be typed.
+            let word = shlex::try_quote(&shown).map_or_else(|_| format!("{shown:?}"), Into::into);
+            return Err(format!("others may write {shown}: chmod o-w {word}"));
         }
     }
     Ok(())
@@ -220,7 +220,7 @@ mod tests {
     fn only_libraries_that_are_listed_and_that_others_can_not_write_are_loaded() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
-        let (mq, other) = (root.join("mq"), root.join("other"));
+        let (mq, other) = (root.join("my mq"), root.join("other"));
         for folder in [&mq, &other] {
             fs::create_dir(folder).unwrap();
             mode(folder, 0o755);
@@ -254,7 +254,8 @@ mod tests {
         for (path, wide, narrow) in [(&good, 0o777, 0o755), (&mq, 0o777, 0o755)] {
             mode(path, wide);
             let refused = ask(&good).unwrap_err();
-            assert!(refused.contains("chmod o-w"), "{refused}");
+            let command = format!("chmod o-w '{}'", path.display());
+            assert!(refused.contains(&command), "{refused}");
             mode(path, narrow);
         }
         assert_eq!(ask(&good), Ok(good));

@@ -27,8 +27,8 @@ pub trait Role: Sized + Send + 'static {
     fn keeps_of(link: &Self::Link, settings: &Settings<Self>) -> String;
     /// Whether a session under `before` can go on under `now`.
     fn same_session(before: &Settings<Self>, now: &Settings<Self>) -> bool;
-    /// Opens a session, where the one before ended. What it opens belongs to `epoch` alone; without one, to that for
-    /// which it is activated, if it is.
+    /// Opens a session, where the one before ended. What it opens belongs to `epoch` alone;
+    /// without one, to that for which it is activated, if it is.
     fn open(
         link: &Self::Link,
         settings: &Settings<Self>,

@@ -1,9 +1,9 @@
 //! One session of an outgoing: messages from the parent out, outcomes back.
 //!
 //! The lease is asked for before each send; while it has lapsed and may be renewed, nothing
-//! is begun. Every message that the parent has handed over
-//! gets exactly one outcome while the process lives: when the session ends, those under way
-//! are unknown and those not yet begun were not sent.
+//! is begun. Every message that the parent has handed over gets exactly one outcome while the
+//! process lives: when the session ends, those under way are unknown and those not yet begun
+//! were not sent.
 
 use std::{collections::BTreeSet, marker::PhantomData, time::Duration};
 

@@ -86,9 +86,10 @@ pub(super) fn to_request(
     let method =
         Method::try_from(method.as_str()).map_err(|_| format!("{method:?} is no method"))?;
     let mut params = Params::default();
-    for (name, value) in invocation.params {
-        params.insert(name, value);
-    }
+    invocation
+        .params
+        .into_iter()
+        .for_each(|(name, value)| params.insert(name, value));
     if let Some(name) = invocation.rest {
         params.insert_rest(name, invocation.rest_segments);
     }

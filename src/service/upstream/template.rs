@@ -5,12 +5,29 @@ use url::Url;
 
 use crate::service::{ServiceError, params::Params};
 
-/// Everything but what RFC 3986 calls unreserved: a segment stays one segment.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+/// Everything but what RFC 3986 calls unreserved: a value of the query stays one value.
+const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
+
+/// Everything but what RFC 3986 lets a segment of a path have (`pchar`): a segment stays one
+/// segment, and looks as most clients write it.
+const SEGMENT: &AsciiSet = &QUERY_VALUE
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@');
 
 /// Replaces each `{name}` and adds the request's query to the URL's own. A value keeps its
 /// segments: a slash of the client's path stays one, an encoded slash stays encoded.
@@ -45,11 +62,12 @@ pub(super) fn fill(
             segments.iter().try_for_each(|it| check(name, it))?;
         }
         filled.push_str(before);
+        let encoded = if in_path { SEGMENT } else { QUERY_VALUE };
         for (at, segment) in segments.iter().enumerate() {
             if at > 0 {
                 filled.push('/');
             }
-            filled.extend(utf8_percent_encode(segment, SEGMENT));
+            filled.extend(utf8_percent_encode(segment, encoded));
         }
         rest = after;
     }
@@ -66,13 +84,15 @@ pub(super) fn fill(
 }
 
 /// Refuses what would lead out of the upstream's path. Servers decode before they look for
-/// steps, and some take `\` for `/`, so it is the decoded value that counts.
+/// steps, and some take `\` for `/` or leave out of a segment what stands behind its `;`, so
+/// it is the decoded value that counts, without that.
 fn check(name: &str, segment: &str) -> Result<(), ServiceError> {
     let refused = |what: &str| {
         let why = format!("the path's parameter {name:?} has {what}, which a path can't carry");
         Err(ServiceError::BadRequest(why))
     };
-    if segment.split(['/', '\\']).any(|it| it == "." || it == "..") {
+    let is_step = |it: &str| matches!(it.split(';').next(), Some("." | ".."));
+    if segment.split(['/', '\\']).any(is_step) {
         return refused("a step `.` or `..`");
     }
     if segment.chars().any(char::is_control) {
@@ -142,6 +162,23 @@ mod tests {
     }
 
     #[test]
+    fn a_segment_keeps_what_a_path_may_have_and_a_query_value_does_not() {
+        let id = params(&[("id", "a;v=1,2:@!$&'()*+-._~")]);
+        assert_eq!(
+            filled("http://h/{id}/x", &id, None).unwrap(),
+            "http://h/a;v=1,2:@!$&'()*+-._~/x"
+        );
+        assert_eq!(
+            filled("http://h/x?k={id}", &id, None).unwrap(),
+            "http://h/x?k=a%3Bv%3D1%2C2%3A%40%21%24%26%27%28%29%2A%2B-._~"
+        );
+        assert_eq!(
+            filled("http://h/{id}", &params(&[("id", "a\"#?[]%|")]), None).unwrap(),
+            "http://h/a%22%23%3F%5B%5D%25%7C"
+        );
+    }
+
+    #[test]
     fn what_is_missing_is_named() {
         let error = filled("http://h/{id}", &params(&[]), None).unwrap_err();
         assert!(error.to_string().contains("\"id\""), "{error}");
@@ -163,6 +200,9 @@ mod tests {
             "..\\x",
             "a\\..",
             "x/../../y",
+            "..;",
+            "..;v=1/x",
+            "a/.;v=1",
             "a\0",
             "a\nb",
             "\u{7f}",
@@ -178,7 +218,9 @@ mod tests {
             let query = filled("http://h/a?x={id}", &params(&[("id", bad)]), None);
             assert!(query.is_ok(), "{bad:?}: {query:?}");
         }
-        for good in ["...", "a..b", ".a", "..a/b..", "a\\b", "é"] {
+        for good in [
+            "...", "a..b", ".a", "..a/b..", "a\\b", "é", "a;..", "a;.", ";",
+        ] {
             let url = filled("http://h/a/{id}", &params(&[("id", good)]), None);
             assert!(url.is_ok(), "{good:?}: {url:?}");
         }

@@ -445,7 +445,7 @@ async fn https_is_spoken_and_checked() {
         }
     });
 
-    let stranger = service(&[url.clone()]);
+    let stranger = service(std::slice::from_ref(&url));
     let error = called(&stranger, call(Method::POST)).await.unwrap_err();
     assert!(
         matches!(&error, ServiceError::NotRun(_)),

@@ -78,6 +78,15 @@ impl fmt::Debug for Command {
                 connections,
             } => shown!("Connected", member, connections),
             Command::Operate { kind, name, order } => shown!("Operate", kind, name, order),
+            Command::Advance {
+                kind,
+                name,
+                epoch,
+                kept,
+            } => {
+                let kept = &Hidden(kept.len());
+                shown!("Advance", kind, name, epoch, kept)
+            }
             Command::Intend(it) => f.debug_tuple("Intend").field(it).finish(),
             Command::Conclude(it) => f.debug_tuple("Conclude").field(it).finish(),
         }

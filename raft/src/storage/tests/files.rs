@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, PermissionsExt},
     path::PathBuf,
     sync::mpsc,
     thread,
@@ -161,7 +161,11 @@ pub(super) async fn marked(dir: &Path, last: LogId) {
     in_time.expect("the mark follows");
 }
 pub(super) fn copy_of(dir: &Path) -> tempfile::TempDir {
-    let copy = tempfile::tempdir().unwrap();
+    let private = fs::Permissions::from_mode(0o700);
+    let copy = tempfile::Builder::new()
+        .permissions(private)
+        .tempdir()
+        .unwrap();
     for part in ["log", "snapshots"] {
         fs::create_dir_all(copy.path().join(part)).unwrap();
     }

@@ -100,7 +100,7 @@ async fn a_folder_that_others_may_look_into_is_refused_with_the_command_that_clo
 
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("deep/data");
+    let data = dir.path().join("deep/its data");
     close(open_new(&data)).await;
     assert_eq!(mode(&data), 0o700);
     assert_eq!(mode(&data.join("marker")), 0o600);
@@ -110,7 +110,7 @@ async fn a_folder_that_others_may_look_into_is_refused_with_the_command_that_clo
             panic!("{wide:o} was taken");
         };
         let text = err.to_string();
-        let command = format!("chmod -R go-rwx {}", data.display());
+        let command = format!("chmod -R go-rwx '{}'", data.display());
         assert!(
             text.contains(&command) && text.contains(&format!("{wide:04o}")),
             "{text}"
@@ -118,4 +118,22 @@ async fn a_folder_that_others_may_look_into_is_refused_with_the_command_that_clo
     }
     fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
     close(open(&data).unwrap()).await;
+    // Made for a member that has never been there.
+    let empty = dir.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    fs::set_permissions(&empty, fs::Permissions::from_mode(0o755)).unwrap();
+    close(open_new(&empty)).await;
+    assert_eq!(mode(&empty), 0o700);
+}
+
+#[test]
+fn the_command_that_closes_a_folder_can_be_pasted_into_a_shell() {
+    for (dir, command) in [
+        ("/srv/member-1/data", "chmod -R go-rwx /srv/member-1/data"),
+        ("/srv/it's $1", r"chmod -R go-rwx '/srv/it'\''s $1'"),
+    ] {
+        let dir = dir.into();
+        let text = OpenError::Exposed { dir, mode: 0o755 }.to_string();
+        assert!(text.ends_with(command), "{text}");
+    }
 }

@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 use quorate_clock::Instant;
 use tokio::time::sleep;
 
-use super::{super::link::Trouble, short, stream};
+use super::{super::link::Trouble, is_refused, short, stream};
 
 /// How long after a takeover it is asked: then the broker has other things to do no more.
 const AFTER: Duration = Duration::from_millis(500);
@@ -154,7 +154,9 @@ async fn is_alone(connection: &Connection, queue: &str) -> Result<Result<(), Tro
     let consuming = second.basic_consume(name, tag, options, FieldTable::default());
     match consuming.await {
         Err(error) if in_exclusive_use(&error) => Ok(Ok(())),
-        Err(error) if is_precondition(&error) => Ok(Err(stream::unfenced(queue))),
+        Err(error) if is_refused(&error, AMQPSoftError::PRECONDITIONFAILED) => {
+            Ok(Err(stream::unfenced(queue)))
+        }
         Err(error) => Err(can_not_tell(error)),
         Ok(_) => {
             let _ = second.close(200, "OK".into()).await;
@@ -168,12 +170,6 @@ pub fn in_exclusive_use(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(refused)
         if *refused.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
             && refused.get_message().as_str().contains("exclusive use"))
-}
-
-/// Whether it is something about the queue that the broker refuses for.
-pub fn is_precondition(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(refused)
-        if *refused.kind() == AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED))
 }
 
 fn unfenced(queue: &str) -> Trouble {

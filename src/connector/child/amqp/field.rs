@@ -12,7 +12,7 @@ use lapin::types::{AMQPValue, DecimalValue, FieldArray, FieldTable, ShortString}
 use serde_json::{Map, Number, Value};
 
 /// Tables in tables are told so deep.
-const DEPTH: usize = 32;
+pub const DEPTH: usize = 32;
 
 /// The names of the types.
 const TYPES: &str = "boolean, byte, ubyte, short, ushort, int, uint, long, float, double, decimal, timestamp, bytes, table, array, void, text and percent";

@@ -9,7 +9,7 @@ use std::{
     os::fd::{AsFd, AsRawFd},
     pin::Pin,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
@@ -50,10 +50,12 @@ impl Reactor for Lines {
         self.0.sleep(time)
     }
 
-    fn interval(&self, time: Duration) -> impl Stream<Item = Instant> + Send + 'static {
+    #[expect(clippy::disallowed_types, reason = "the trait names it")]
+    fn interval(&self, time: Duration) -> impl Stream<Item = std::time::Instant> + Send + 'static {
         self.0.interval(time)
     }
 
+    #[expect(clippy::manual_async_fn, reason = "it must not borrow the reactor")]
     fn tcp_connect_addr(
         &self,
         address: SocketAddr,

@@ -1,8 +1,9 @@
 //! AMQP 0-9-1 over lapin.
 //!
 //! lapin's own recovery stays off: it would subscribe again in silence, past a lost lease.
-//! A session is a channel of its own, so that what is unacked goes back with it. While standing by, the session's is open already: beginning to
-//! consume is then one round trip to the broker.
+//! A session is a channel of its own, so that what is unacked goes back with it. While
+//! standing by, the session's is open already: beginning to consume is then one round trip to
+//! the broker.
 
 mod alone;
 mod broker;
@@ -331,6 +332,12 @@ impl Amqp {
             _ => Trouble::new(format!("can't consume {queue:?}: {said}")),
         }
     }
+}
+
+/// Whether the broker refuses with this reason, closing a channel.
+fn is_refused(error: &Error, reason: AMQPSoftError) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(said)
+        if *said.kind() == AMQPErrorKind::Soft(reason))
 }
 
 fn short(text: &str, what: &str) -> Result<ShortString, Trouble> {

@@ -10,12 +10,12 @@ use lapin::{
 use quorate_clock::wall;
 use quorate_proto::connector::{Header, HeaderType};
 
-use super::{super::link::Parcel, field, outgoing::Target, publisher::Letter, stream};
+use super::{
+    super::link::Parcel, field, outgoing::Target, publisher::Letter, returns::DELAY, stream,
+};
 
 /// The CID of the call that the message was sent in.
 const CID: &str = "x-quorate-cid";
-/// For how many milliseconds a delayed exchange keeps a message: it takes no text for that.
-const DELAY: &str = "x-delay";
 
 /// The message that `parcel` is, with this id; or which of its properties is wrong and what
 /// would be right. `user` is the connection's: the broker takes no other `user-id`.
@@ -136,6 +136,7 @@ fn headers(given: &[Header], types: &[HeaderType], cid: &str) -> Result<FieldTab
     for (name, value) in joined {
         let kind = types.get(name).copied().unwrap_or_default();
         let value = match field::from_text("long", &value) {
+            // A delayed exchange takes no text for it.
             Ok(delay) if name == DELAY && kind.is_empty() => delay,
             _ => field::from_text(kind, &value)
                 .map_err(|wrong| format!("the header `{name}` {wrong}"))?,

@@ -154,13 +154,12 @@ impl Publisher {
         match timeout_at(deadline, attempt).await {
             Ok(Ok(fate)) => fate,
             Ok(Err(panicked)) => Fate::Unknown(panicked.to_string()),
-            Err(_) if stage.leave_waiting_for(GIVEN_UP) => Fate::NotSent(format!(
-                "the broker opened no channel within {} ms",
-                within.as_millis()
-            )),
+            // Nothing of how long that was: the caller has set more, of which this is the rest.
+            Err(_) if stage.leave_waiting_for(GIVEN_UP) => {
+                Fate::NotSent("the broker opened no channel in time".to_owned())
+            }
             Err(_) => Fate::Unknown(format!(
-                "the broker did not confirm within {} ms that it has the message{}",
-                within.as_millis(),
+                "the broker did not confirm in time that it has the message{}",
                 self.perhaps_blocked()
             )),
         }
@@ -237,22 +236,26 @@ impl Publisher {
             }
         }
         let properties = letter.properties.clone();
-        match publish_over(channel, letter).await {
-            Fate::Unroutable if !is_standard(&exchange) && !any => {
-                let kind = match self.type_of(&exchange).await {
-                    Ok(kind) => kind,
-                    Err(error) => {
-                        let why = format!("is of a type that was not found out ({error})");
-                        return Fate::CameBack(why);
-                    }
-                };
-                match Return::by(kind.as_deref(), &properties) {
-                    Return::Unroutable => Fate::Unroutable,
-                    Return::Kept => Fate::Confirmed,
-                    Return::Unknown(kind) => Fate::CameBack(kind),
+        let fate = publish_over(channel, letter).await;
+        // Nothing is bound to the default exchange but queues.
+        if fate != Fate::Unroutable || exchange.as_str().is_empty() || any {
+            return fate;
+        }
+        let returned = if exchange.as_str().starts_with("amq.") {
+            // One that every broker has, which does nothing but route.
+            Return::routed(&properties)
+        } else {
+            match self.type_of(&exchange).await {
+                Ok(kind) => Return::by(kind.as_deref(), &properties),
+                Err(error) => {
+                    Return::Unknown(format!("is of a type that was not found out ({error})"))
                 }
             }
-            fate => fate,
+        };
+        match returned {
+            Return::Unroutable => Fate::Unroutable,
+            Return::Kept => Fate::Confirmed,
+            Return::Unknown(kind) => Fate::CameBack(kind),
         }
     }
 
@@ -296,12 +299,6 @@ impl Publisher {
             idle.pop_front();
         }
     }
-}
-
-/// Whether it is one that every broker has, which does nothing but route.
-fn is_standard(exchange: &ShortString) -> bool {
-    let name = exchange.as_str();
-    name.is_empty() || name.starts_with("amq.")
 }
 
 async fn publish_over(channel: &Channel, letter: Letter) -> Fate {

@@ -3,7 +3,9 @@
 //! A broker returns what no *queue* takes. Some have it all the same: whoever waits for a
 //! direct reply, which RabbitMQ hands over without a queue and returns each time; and what an
 //! exchange of a plugin does by itself, as the delayed exchange does, which keeps the message
-//! until its time.
+//! until its time. One that only routes may lead to such an exchange, by a binding or as its
+//! alternate exchange, and the broker does not tell where a message came to: so one that has
+//! an `x-delay` is of unknown fate.
 
 use lapin::{
     BasicProperties, Channel, Connection, Error, ErrorKind, ExchangeKind,
@@ -12,10 +14,12 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
+use super::is_refused;
+
 /// Where a direct reply goes, behind the default exchange.
 const DIRECT_REPLY: &str = "amq.rabbitmq.reply-to.";
 /// For how many milliseconds a delayed exchange keeps a message.
-const DELAY: &str = "x-delay";
+pub const DELAY: &str = "x-delay";
 /// The longest that it can: as long as a timer of Erlang's.
 const DELAY_MAX: i64 = (1 << 32) - 1;
 /// The type of a delayed exchange.
@@ -47,7 +51,7 @@ pub async fn is_awaited(channel: &Channel, routing_key: &ShortString) -> Result<
     let asked = channel.queue_declare(routing_key.clone(), passive, FieldTable::default());
     match asked.await {
         Ok(_) => Ok(true),
-        Err(error) if is(&error, AMQPSoftError::NOTFOUND) => Ok(false),
+        Err(error) if is_refused(&error, AMQPSoftError::NOTFOUND) => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -74,12 +78,22 @@ impl Return {
                     "takes an `x-delay` of an unsigned type for none, or keeps it".to_owned(),
                 ),
             },
-            Some(kind) if ROUTING.contains(&kind) => Return::Unroutable,
+            Some(kind) if ROUTING.contains(&kind) => Return::routed(properties),
             Some(kind) => Return::Unknown(format!("is of the type {kind:?}")),
             None if delay(properties) != Delay::None => {
                 Return::Unknown("is of a type that the broker does not tell this user".to_owned())
             }
             None => Return::Unroutable,
+        }
+    }
+
+    /// Of an exchange that only routes, perhaps to a delayed one.
+    pub fn routed(properties: &BasicProperties) -> Return {
+        match delay(properties) {
+            Delay::None => Return::Unroutable,
+            Delay::Kept | Delay::Unsigned => Return::Unknown(
+                "may lead to a delayed exchange, which keeps what has an `x-delay`,".to_owned(),
+            ),
         }
     }
 }
@@ -137,7 +151,7 @@ pub async fn exchange_type(
     if let ErrorKind::ProtocolError(said) = error.kind()
         && matches!(said.kind(), AMQPErrorKind::Soft(_))
     {
-        let differs = is(&error, AMQPSoftError::PRECONDITIONFAILED);
+        let differs = is_refused(&error, AMQPSoftError::PRECONDITIONFAILED);
         let kind = differs.then(|| difference(said.get_message().as_str()));
         return Ok(kind.flatten());
     }
@@ -155,11 +169,6 @@ fn difference(said: &str) -> Option<String> {
     Some(kind.trim_matches('\'').to_owned())
 }
 
-fn is(error: &Error, soft: AMQPSoftError) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(said)
-        if *said.kind() == AMQPErrorKind::Soft(soft))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,8 +183,13 @@ mod tests {
     fn a_return_is_told_by_the_type_of_its_exchange() {
         let (plain, later) = (BasicProperties::default(), delayed(AMQPValue::LongInt(9)));
         for kind in ROUTING {
-            assert_eq!(Return::by(Some(kind), &later), Return::Unroutable);
+            assert_eq!(Return::by(Some(kind), &plain), Return::Unroutable);
+            // A delayed exchange may be bound to it.
+            let routed = Return::by(Some(kind), &later);
+            assert!(matches!(routed, Return::Unknown(_)), "{routed:?}");
         }
+        assert_eq!(Return::routed(&plain), Return::Unroutable);
+        assert!(matches!(Return::routed(&later), Return::Unknown(_)));
         assert_eq!(Return::by(Some(DELAYED), &later), Return::Kept);
         assert_eq!(Return::by(Some(DELAYED), &plain), Return::Unroutable);
         let text = delayed(AMQPValue::LongString("9".into()));

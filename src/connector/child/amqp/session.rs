@@ -17,16 +17,18 @@ use lapin::{
     types::{FieldTable, ShortString},
 };
 use quorate_clock::Instant;
+use quorate_log::RateLimit;
 use quorate_proto::connector::Reply;
 use tokio::{
     sync::Mutex,
     time::{timeout, timeout_at},
 };
+use tracing::warn;
 
 use super::{
     super::link::{Epitaph, Message, Session, Settler, Trouble},
     broker::Broker,
-    message,
+    is_refused, message,
     publisher::{Fate, Letter, Publisher},
     short,
     stream::Position,
@@ -40,6 +42,9 @@ const CONFIRM: Duration = Duration::from_secs(10);
 const ACK_TIMEOUT: &str = "delivery acknowledgement on channel";
 /// The longest wait for the broker to stop a consumer.
 const CANCEL: Duration = Duration::from_secs(5);
+
+/// Each message may bring the line about.
+static PASSED_OVER: RateLimit = RateLimit::each_second();
 
 /// A consumer on a channel of its own.
 pub struct Consuming {
@@ -93,6 +98,17 @@ impl Session for Consuming {
             if let Some(offset) = position.next(message::offset(&delivery.properties)) {
                 break (delivery, Some(offset), unreadable);
             }
+            if let Some(from) = position.passes_over_new(Instant::now())
+                && let Some(left_out) = PASSED_OVER.due("")
+            {
+                warn!(
+                    queue = self.queue,
+                    offset = message::offset(&delivery.properties),
+                    from,
+                    left_out,
+                    "a new message of a stream is passed over, as its offset is below that of the first one that was not settled: if the stream was deleted and declared anew, delete and create the channel anew"
+                );
+            }
             // Not here: what is dropped halfway would stay unacknowledged.
             tokio::spawn(async move { delivery.acker.ack(BasicAckOptions::default()).await });
         };
@@ -145,7 +161,7 @@ async fn cancelled(channel: &Channel, queue: &str) -> Trouble {
     };
     let why = match there {
         Some(Ok(_)) => "it is still there: its leader may have moved, or its node stopped",
-        Some(Err(error)) if is_not_found(&error) => "it was deleted",
+        Some(Err(error)) if is_refused(&error, AMQPSoftError::NOTFOUND) => "it was deleted",
         _ => "was it deleted, or its node stopped?",
     };
     Trouble::new(format!(
@@ -165,11 +181,6 @@ fn ended(queue: &str, error: &Error) -> Trouble {
         ));
     }
     Trouble::new(format!("the consumer of {queue:?} has ended: {error}"))
-}
-
-fn is_not_found(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(said)
-        if *said.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND))
 }
 
 /// Settles deliveries.

@@ -11,9 +11,8 @@
 //! - in a method (`basic.deliver` with its routing key, a close with its reason) the bytes
 //!   that are wrong become question marks, and a message that it announces is marked as well.
 //!
-//! Bodies, most of the bytes,
-//! pass as they are; only the frames of headers and of some methods are held until they are
-//! whole, and none beyond [`FRAME_MAX`].
+//! Bodies, most of the bytes, pass as they are; only the frames of headers and of some methods
+//! are held until they are whole, and none beyond [`FRAME_MAX`].
 
 use std::{collections::BTreeMap, sync::OnceLock};
 

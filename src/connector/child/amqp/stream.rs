@@ -12,14 +12,18 @@
 //! knows no streams takes no notice of it: there a second try, without a prefetch count, is
 //! granted, which a stream refuses.
 
+use std::time::Duration;
+
 use lapin::{
     Channel, Connection, Error,
     options::{BasicConsumeOptions, BasicQosOptions},
+    protocol::AMQPSoftError,
     types::{AMQPValue, FieldTable},
 };
+use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 
-use super::{super::link::Trouble, alone::is_precondition, short};
+use super::{super::link::Trouble, is_refused, short};
 
 /// From where a consumer begins, and where in its stream a message is.
 pub const OFFSET: &str = "x-stream-offset";
@@ -60,7 +64,8 @@ async fn granted(connection: &Connection, queue: &str, prefetch: bool) -> Result
             let _ = channel.close(200, "OK".into()).await;
             Ok(true)
         }
-        Err(error) if is_precondition(&error) => Ok(false),
+        // It is something about the queue that the broker refuses for.
+        Err(error) if is_refused(&error, AMQPSoftError::PRECONDITIONFAILED) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
@@ -87,10 +92,14 @@ pub fn unfenced(queue: &str) -> Trouble {
 /// broker itself writes into a stream; more is what another stream said of a message that was
 /// copied from there, header and all.
 const GAP: u64 = 1000;
+/// For so long a consumer may get what is in its first chunk and was settled already.
+const FIRST_CHUNK: Duration = Duration::from_secs(10);
 
 /// Where a session is in its stream.
 #[derive(Debug)]
 pub struct Position {
+    /// When the session began.
+    began: Instant,
     /// What comes before it was settled already. A stream is stored in chunks, and a consumer
     /// begins with the one in which its offset is.
     from: u64,
@@ -104,10 +113,17 @@ impl Position {
     /// Of a consumer that begins here.
     pub fn new(from: Option<u64>) -> Position {
         Position {
+            began: Instant::now(),
             from: from.unwrap_or_default(),
             last: None,
             said: None,
         }
+    }
+
+    /// Where it began, if what is passed over for that can hardly be settled any more: a
+    /// stream that was deleted and declared anew begins with 0 again.
+    pub fn passes_over_new(&self, now: Instant) -> Option<u64> {
+        (now.duration_since(self.began) >= FIRST_CHUNK).then_some(self.from)
     }
 
     /// The offset of the next message, which says that it has this one, if that can be read;
@@ -147,6 +163,15 @@ mod tests {
         let told: Vec<Option<u64>> = offsets.collect();
         assert_eq!(told, [None, None, Some(7), Some(8), Some(9)]);
         assert_eq!(Position::new(None).next(Some(0)), Some(0));
+    }
+
+    #[test]
+    fn what_is_passed_over_long_after_the_beginning_is_told() {
+        let mut position = Position::new(Some(7));
+        assert_eq!(position.next(Some(0)), None);
+        assert_eq!(position.passes_over_new(position.began), None);
+        let later = position.began + FIRST_CHUNK;
+        assert_eq!(position.passes_over_new(later), Some(7));
     }
 
     #[test]

@@ -10,14 +10,12 @@ use lapin::{
 };
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
-use super::{extent::extent, sieve};
+use super::{extent::extent, field::DEPTH, sieve};
 
 /// The properties as they came, for whoever wants to know.
 const RAW: &str = "x-quorate-raw-properties";
 /// The routing key as it came.
 const RAW_KEY: &str = "x-quorate-raw-routing-key";
-/// Tables in tables are read so deep.
-const DEPTH: usize = 32;
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// What could be read, and what is wrong.

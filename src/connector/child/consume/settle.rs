@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 use super::{
     super::{
         backoff,
-        flight::Stage,
+        flight::{Flight, Stage},
         link::{Epitaph, Inlet, Session, Settler, Trouble},
     },
     Consuming,
@@ -20,8 +20,9 @@ use super::{
 /// Between tries to put a message into the dead-letter queue.
 const BURY_FIRST: Duration = Duration::from_millis(200);
 const BURY_LAST: Duration = Duration::from_secs(10);
-/// Each message may bring the line about.
+/// Each message may bring these lines about.
 static NOT_BURIED: RateLimit = RateLimit::each_second();
+static GIVEN_UP: RateLimit = RateLimit::each_second();
 
 /// What is done to a message at the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +161,16 @@ impl<L: Inlet> Consuming<'_, L> {
             self.until_handled = false;
             self.complain("").await;
         }
+        if let Some(flight) = flight.filter(|_| act == Act::Reject) {
+            if L::Session::COMES_AGAIN {
+                given_up(&flight);
+            }
+            // Of a call that has failed its parent knows.
+            if flight.unheard && !self.complained {
+                self.until_handled = true;
+                self.complain(&flight.reason).await;
+            }
+        }
         let mut tally = self.wires.out.tally.lock();
         match act {
             Act::Ack => tally.handled += 1,
@@ -167,18 +178,7 @@ impl<L: Inlet> Consuming<'_, L> {
                 tally.failed += 1;
                 tally.dead_lettered += 1;
             }
-            Act::Reject => {
-                tally.failed += 1;
-                if let Some(flight) = flight.filter(|it| it.message.offset.is_some()) {
-                    // Nothing takes what a stream's consumer rejects.
-                    warn!(
-                        offset = flight.message.offset,
-                        attempts = flight.attempt,
-                        reason = flight.reason,
-                        "a message of a stream was given up and passed over: the channel has no `dead_letter`"
-                    );
-                }
-            }
+            Act::Reject => tally.failed += 1,
             Act::Requeue(_) | Act::Bury => {}
         }
         Ok(())
@@ -194,4 +194,29 @@ impl<L: Inlet> Consuming<'_, L> {
             .report(Phase::Active, error, self.settings.generation)
             .await;
     }
+}
+
+/// Says of a message that was rejected why, as the broker keeps no reason.
+fn given_up<T>(flight: &Flight<T>) {
+    let Some(left_out) = GIVEN_UP.due("") else {
+        return;
+    };
+    let what = match flight.message.offset {
+        // Nothing takes what a stream's consumer rejects.
+        Some(_) => {
+            "a message of a stream was given up and passed over: the channel has no `dead_letter`"
+        }
+        None => {
+            "a message was given up and rejected, for the queue's own dead-letter exchange if it has one: the channel has no `dead_letter`"
+        }
+    };
+    warn!(
+        cid = flight.cid,
+        message_id = flight.message.id,
+        offset = flight.message.offset,
+        attempts = flight.attempt,
+        reason = flight.reason,
+        left_out,
+        "{what}"
+    );
 }

@@ -116,15 +116,9 @@ mod tests {
         assert_eq!((CP_437.chars().count(), CP_1252.chars().count()), (128, 32));
     }
 
-    /// Those that the field `ccsid` takes.
-    const CCSIDS: [u16; 30] = [
-        37, 273, 277, 278, 280, 284, 285, 297, 367, 437, 500, 819, 871, 1047, 1140, 1141, 1142,
-        1143, 1144, 1145, 1146, 1147, 1148, 1149, 1200, 1208, 1252, 5348, 13488, 17584,
-    ];
-
     #[test]
     fn texts_are_written_in_every_set_that_an_outgoing_can_name() {
-        for ccsid in CCSIDS {
+        for ccsid in crate::state::resource::CCSIDS {
             let ccsid = i32::from(ccsid);
             let text = if ccsid == 367 { "Gruss 1" } else { "Grüße 1" };
             let bytes = encode(text, ccsid, 0x222).unwrap();

@@ -21,6 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use libmqm_sys as mq;
 use quorate_clock::Instant;
+use quorate_log::RateLimit;
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -37,6 +38,8 @@ use super::{
 const SLICE_MS: i32 = 100;
 /// The wait before a message is tried again that was given up and has nowhere to go.
 const NOWHERE: Duration = Duration::from_secs(30);
+/// Each message may bring the line about.
+static IN_DOUBT: RateLimit = RateLimit::each_second();
 
 /// A failure, and what follows from it.
 pub type Refused = (Trouble, Kind);
@@ -192,7 +195,9 @@ impl Reading {
                     "a commit is in doubt, and its message may come again: {}",
                     trouble.text
                 );
-                warn!(queue = self.queue, "{}", trouble.text);
+                if let Some(left_out) = IN_DOUBT.due(&self.queue) {
+                    warn!(queue = self.queue, left_out, "{}", trouble.text);
+                }
             }
             (trouble, kind)
         })

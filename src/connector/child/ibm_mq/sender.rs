@@ -74,12 +74,6 @@ impl Sender for Putting {
             let _room = self.room.acquire().await;
             self.hand.ask(|answer| Order::Put { put, answer }).await
         };
-        let late = || {
-            format!(
-                "the queue manager did not take it within {} ms",
-                parcel.within.as_millis()
-            )
-        };
         let (unsent, text) = match timeout(parcel.within, sending).await {
             Ok(Ok(Ok(id_bytes))) => {
                 return Sent::Confirmed {
@@ -89,7 +83,10 @@ impl Sender for Putting {
             }
             Ok(Ok(Err(failure))) => return self.failed(failure, &queue),
             Ok(Err(trouble)) => (begun.give_up(), trouble.text),
-            Err(_) => (begun.give_up(), late()),
+            Err(_) => (
+                begun.give_up(),
+                "the queue manager did not take it in time".to_owned(),
+            ),
         };
         if unsent {
             Sent::NotSent(text)

@@ -307,8 +307,8 @@ impl Inlet {
 
     fn refuse(&mut self, malformed: Malformed) {
         let Malformed { route, id, why } = malformed;
-        if let Some(more) = self.complaints.due("") {
-            warn!(more, why, "a peer's message was refused");
+        if let Some(left_out) = self.complaints.due("") {
+            warn!(left_out, why, "a peer's message was refused");
         }
         let Some(route) = route else { return };
         let payload = match self.kind {

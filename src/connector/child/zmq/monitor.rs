@@ -110,11 +110,11 @@ impl Monitor {
     }
 
     fn refused(&mut self) {
-        if let Some(more) = self.complaints.due("") {
+        if let Some(left_out) = self.complaints.due("") {
             let address = &self.endpoint.address;
             warn!(
                 address,
-                more,
+                left_out,
                 "a peer's greeting failed: it is no ZeroMQ socket of the type that goes with this one"
             );
         }

@@ -131,9 +131,8 @@ impl Sender for Sending {
         }
         Sent::Unknown(match answered {
             Err(_) => format!(
-                "it was sent to {}, and the peer did not answer within {} ms",
-                self.target.endpoint.address,
-                parcel.within.as_millis()
+                "it was sent to {}, and the peer did not answer in time",
+                self.target.endpoint.address
             ),
             Ok(_) => "it was sent, and the socket was closed before the peer answered".to_owned(),
         })

@@ -78,12 +78,20 @@ impl AmqpChannel {
     }
 
     /// What its declarer should know of: RabbitMQ takes back what it has handed out when one
-    /// message of it is not acknowledged for long.
+    /// message of it is not acknowledged for long. In order, those taken in advance wait for
+    /// each other. How long the calls take is the service's.
     pub(in crate::state::resource) fn warning(&self) -> Option<String> {
-        let waits = self.on_failure.waits_ms();
+        let (one_by_one, each) = match self.ordered {
+            true => (
+                u64::from(self.prefetch),
+                ", for each of `prefetch` messages in turn",
+            ),
+            false => (1, ""),
+        };
+        let waits = self.on_failure.waits_ms().saturating_mul(one_by_one);
         (waits > WAITS_MS_MAX).then(|| {
             format!(
-                "the waits of `on_failure` are {} min in all, and RabbitMQ leaves a message unacknowledged for 30 min by default (consumer_timeout): then it takes all back that the channel holds, and hands it out again. Fewer `retries` or a shorter `backoff_max_ms` avoid that, or a longer consumer_timeout at the broker",
+                "the waits of `on_failure` are {} min in all{each}, with the calls of the service beside them, and RabbitMQ leaves a message unacknowledged for 30 min by default (consumer_timeout): then it takes all back that the channel holds, and hands it out again. Fewer `retries`, a shorter `backoff_max_ms` or, with `ordered`, a smaller `prefetch` avoid that, or a longer consumer_timeout at the broker",
                 waits / 60_000
             )
         })

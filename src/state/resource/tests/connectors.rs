@@ -374,6 +374,19 @@ fn waits_beyond_the_brokers_patience_are_warned_of() {
     let told = warned(json!({"retries": 100})).unwrap();
     assert!(told.contains("consumer_timeout"), "{told}");
     assert!(told.contains("46 min in all"), "{told}");
+    // In order one waits for those before it.
+    let ordered = |prefetch: u64| {
+        let spec = with(channel(), "on_failure", json!({"retries": 20}));
+        let spec = with(
+            with(spec, "ordered", json!(true)),
+            "prefetch",
+            json!(prefetch),
+        );
+        Resource::parse(Kind::AmqpChannel, &spec).unwrap().warning()
+    };
+    assert_eq!(ordered(1), None);
+    let told = ordered(10).unwrap();
+    assert!(told.contains("`prefetch` messages in turn"), "{told}");
     let day = json!({"retries": 1, "backoff_ms": 86_400_000, "backoff_max_ms": 86_400_000});
     assert!(warned(day).unwrap().contains("1440 min"));
 }

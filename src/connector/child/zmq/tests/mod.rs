@@ -60,7 +60,7 @@ fn resource(kind: &str, address: &str, method: &str) -> Value {
 
 async fn try_inlet(resource: Value, prefetch: u16) -> Result<Receiving, Trouble> {
     let source = serde_json::from_value(resource).unwrap();
-    Inlet::open(&link().await, &source, prefetch, Some(1)).await
+    Inlet::open(&link().await, &source, prefetch, Some(1), None).await
 }
 
 async fn inlet(resource: Value, prefetch: u16) -> Receiving {

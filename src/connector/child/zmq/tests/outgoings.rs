@@ -154,7 +154,7 @@ async fn requests_are_answered_many_at_a_time_each_with_its_own_reply() {
         .send(&parcel("", "late", Duration::from_millis(100)))
         .await;
     assert!(
-        matches!(&late, Sent::Unknown(why) if why.contains("did not answer within 100 ms")),
+        matches!(&late, Sent::Unknown(why) if why.contains("did not answer in time")),
         "{late:?}"
     );
     let serving = tokio::task::spawn_blocking(move || {
