@@ -194,6 +194,8 @@ fn times(nemesis: &str) -> [f64; 2] {
     match nemesis {
         // Long enough for what has to come about while it lasts.
         "stranded" | "promises-differ" | "promise-changes" | "rabbit-held" => [4.0, 10.0],
+        // It has come about before it lasts.
+        "release-held" => [0.2, 2.0],
         _ => [0.2, 10.0],
     }
 }

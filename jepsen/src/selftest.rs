@@ -32,6 +32,8 @@ pub struct Mutant {
     pub nemesis: &'static str,
     /// How long clients and nemeses are at work.
     pub seconds: u64,
+    /// The promise, where the usual one leaves too little of a lease to see an overlap by.
+    pub failover_ms: Option<u64>,
 }
 
 /// All of them.
@@ -53,6 +55,7 @@ pub const MUTANTS: &[Mutant] = &[
     product("wall-clock-lease", "mutex", "clock+partition-leader", 30),
     product("takeover-without-wait", "mutex", "forge-death", 30),
     product("promise-by-member", "mutex", "promises-differ", 30),
+    product("released-epoch-acts", "mutex", "release-held", 40).promising(1_000),
     product("gateway-ignores-epochs", "mutex", "pause-leader", 24),
     product("acked-before-service", "queue", "pause-leader", 20),
     product("child-takes-parents-signals", "queue", "stop-all", 20),
@@ -81,6 +84,7 @@ const fn product(
         workload,
         nemesis,
         seconds,
+        failover_ms: None,
     }
 }
 
@@ -93,6 +97,13 @@ const fn harness(
     Mutant {
         planted: Where::Harness,
         ..product(name, workload, nemesis, seconds)
+    }
+}
+
+impl Mutant {
+    const fn promising(mut self, failover_ms: u64) -> Mutant {
+        self.failover_ms = Some(failover_ms);
+        self
     }
 }
 
@@ -140,6 +151,10 @@ pub async fn selftest(
             runs: 0,
             by: Vec::new(),
         };
+        let common = Common {
+            failover_ms: mutant.failover_ms.unwrap_or(common.failover_ms),
+            ..common.clone()
+        };
         for seed in 1..=seeds {
             let job = Job {
                 workload: mutant.workload.to_owned(),
@@ -151,7 +166,7 @@ pub async fn selftest(
             };
             let mut tries = 0;
             let done = loop {
-                let done = job::run(common, job.clone(), stop).await;
+                let done = job::run(&common, job.clone(), stop).await;
                 if stop.asked() {
                     return Ok(false);
                 }

@@ -16,13 +16,52 @@ use crate::{
 #[derive(Default)]
 pub struct Death {
     held: Option<u64>,
-    who: u64,
+    successor: Option<Successor>,
+}
+
+/// Who takes over from a member that is taken for dead and lives.
+pub(super) struct Successor {
+    of: u64,
     /// The others.
     others: Vec<u64>,
     /// Its process.
     pid: Option<u32>,
     /// The epoch of the takeover before.
     before: u64,
+}
+
+impl Successor {
+    /// Before its death is forged.
+    pub async fn of(bed: &Bed, of: u64, others: &[u64]) -> Result<Successor, String> {
+        let pid = bed.cluster.member(of).pid();
+        Ok(Successor {
+            of,
+            others: others.to_vec(),
+            pid: Some(pid.ok_or("it does not run")?),
+            before: newest(bed, of).await?["epoch"].as_u64().unwrap_or(0),
+        })
+    }
+
+    /// That somebody took over from it because of its death, and its process lives.
+    pub async fn seen(&self, bed: &Bed) -> Result<String, String> {
+        if bed.cluster.member(self.of).pid() != self.pid {
+            return Err("its process is another now".to_owned());
+        }
+        let mut seen = Err("nobody tells of a takeover".to_owned());
+        for other in &self.others {
+            let Ok(told) = newest(bed, *other).await else {
+                continue;
+            };
+            let new = told["epoch"].as_u64() > Some(self.before);
+            let from = told["from"].as_str().and_then(id_of) == Some(self.of as usize);
+            if new && from && told["reason"] == "death" {
+                let (to, epoch) = (&told["to"], &told["epoch"]);
+                return Ok(format!("{to} took over under epoch {epoch}, and it lives"));
+            }
+            seen = Err(format!("the newest takeover at {other}: {told}"));
+        }
+        seen
+    }
 }
 
 /// The newest takeover that a member knows of.
@@ -37,35 +76,17 @@ async fn newest(bed: &Bed, member: u64) -> Result<Value, String> {
 impl Nemesis for Death {
     async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
         let order = partition::order(bed, dice).await?;
-        (self.who, self.others) = (order[0], order[1..].to_vec());
-        let member = bed.cluster.member(self.who);
-        self.pid = Some(member.pid().ok_or("it does not run")?);
-        self.before = newest(bed, self.who).await?["epoch"].as_u64().unwrap_or(0);
-        let links = partition::links(bed)?;
-        let forged = links.play_dead(self.who, &self.others, member.ports.peer);
+        let (who, others) = (order[0], &order[1..]);
+        self.successor = Some(Successor::of(bed, who, others).await?);
+        let port = bed.cluster.member(who).ports.peer;
+        let forged = partition::links(bed)?.play_dead(who, others, port);
         self.held = Some(forged.await?);
-        Ok(Target::of("death forged of", vec![self.who]))
+        Ok(Target::of("death forged of", vec![who]))
     }
 
-    /// Somebody took over from it because of its death, and its process lives.
     async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
-        if bed.cluster.member(self.who).pid() != self.pid {
-            return Err("its process is another now".to_owned());
-        }
-        let mut seen = Err("nobody tells of a takeover".to_owned());
-        for other in &self.others {
-            let Ok(told) = newest(bed, *other).await else {
-                continue;
-            };
-            let new = told["epoch"].as_u64() > Some(self.before);
-            let from = told["from"].as_str().and_then(id_of) == Some(self.who as usize);
-            if new && from && told["reason"] == "death" {
-                let (to, epoch) = (&told["to"], &told["epoch"]);
-                return Ok(format!("{to} took over under epoch {epoch}, and it lives"));
-            }
-            seen = Err(format!("the newest takeover at {other}: {told}"));
-        }
-        seen
+        let successor = self.successor.as_ref().ok_or("nobody is taken for dead")?;
+        successor.seen(bed).await
     }
 
     async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {

@@ -28,6 +28,10 @@ pub enum Verdict {
     Reset,
     /// New connections to this port are refused; all else vanishes, but resets that go out.
     Refuse(u16),
+    /// What is longer than so many bytes, headers included, vanishes.
+    Long(u32),
+    /// What has data vanishes, unless it is for this port; what only confirms gets through.
+    Data(u16),
 }
 
 /// What happens to packets between two, as seen by the first. Both counted from 1.
@@ -57,6 +61,34 @@ impl Rule {
             verdict,
         }
     }
+}
+
+/// A TCP connection, as its own end sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// The port at its own end.
+    pub port: u16,
+    /// Bytes that were given to it and that the other end has not confirmed.
+    pub stuck: u64,
+    /// Bytes that the other end has confirmed.
+    pub confirmed: u64,
+}
+
+/// Those that `ss -tinH` tells of, two lines for each.
+fn connections(told: &str) -> Vec<Connection> {
+    let lines: Vec<&str> = told.lines().collect();
+    let read = |pair: &[&str]| {
+        let words: Vec<&str> = pair.first()?.split_whitespace().collect();
+        let port = words.get(3)?.rsplit(':').next()?.parse().ok()?;
+        let more = pair.get(1)?.split_whitespace();
+        let confirmed = more.filter_map(|word| word.strip_prefix("bytes_acked:")?.parse().ok());
+        Some(Connection {
+            port,
+            stuck: words.get(2)?.parse().ok()?,
+            confirmed: confirmed.last().unwrap_or(0),
+        })
+    };
+    lines.chunks(2).filter_map(read).collect()
 }
 
 /// All rules that are in force.
@@ -146,6 +178,22 @@ impl Links {
         counts.sum()
     }
 
+    /// The connections that a member has to this port of another.
+    ///
+    /// # Errors
+    /// When the kernel doesn't tell.
+    pub async fn connections(
+        &self,
+        of: u64,
+        to: u64,
+        port: u16,
+    ) -> Result<Vec<Connection>, String> {
+        let address = self.net.address(to as usize - 1);
+        let to = format!("{address}:{port}");
+        let told = self.inside(of, &["ss", "-tinH", "dst", &to], "").await?;
+        Ok(connections(&told))
+    }
+
     /// Whether a connection from one to the other comes about in a moment; refused counts
     /// as well, as the packets went both ways.
     pub async fn reach(&self, from: u64, to: u64, port: u16) -> bool {
@@ -191,6 +239,15 @@ impl Links {
                     ),
                     "counter drop".to_owned(),
                 ],
+                Verdict::Long(most) => {
+                    vec![format!(
+                        "meta l4proto tcp meta length > {most} counter drop"
+                    )]
+                }
+                // The last piece of whatever is written is pushed; nothing else is.
+                Verdict::Data(spared) => vec![format!(
+                    "tcp dport != {spared} tcp flags & psh == psh counter drop"
+                )],
                 // The resets that the rules themselves send go through.
                 Verdict::Reset => vec![
                     "tcp flags & rst == rst accept".to_owned(),
@@ -243,5 +300,26 @@ impl Links {
                 String::from_utf8_lossy(&output.stderr)
             )),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stuck_on_a_connection_is_read() {
+        let told = "ESTAB 0 8466 10.7.0.1:41234 10.7.0.2:17210\n\t cubic rto:201 bytes_sent:9000 \
+                    bytes_retrans:10 bytes_acked:512 segs_out:9\nESTAB 0 0 10.7.0.1:41236 \
+                    10.7.0.2:17210\n\t cubic rto:201 segs_out:9\n";
+        let read = connections(told);
+        let expected = [(41234, 8466, 512), (41236, 0, 0)];
+        let expected = expected.map(|(port, stuck, confirmed)| Connection {
+            port,
+            stuck,
+            confirmed,
+        });
+        assert_eq!(read, expected);
+        assert!(connections("").is_empty());
     }
 }

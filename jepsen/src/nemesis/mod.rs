@@ -15,6 +15,7 @@ pub mod missing;
 pub mod partition;
 pub mod pause;
 pub mod promises;
+pub mod release;
 pub mod stop;
 pub mod stranded;
 pub mod thin;
@@ -106,6 +107,7 @@ pub const ALL: &[Kind] = &[
     kind("flap", || Box::new(partition::Flap::default())).on_net(),
     kind("reset", || Box::new(partition::Reset::default())).on_net(),
     kind("forge-death", || Box::new(forge::Death::default())).on_net(),
+    kind("release-held", || Box::new(release::Held::default())).on_net(),
     kind("loss", || Box::new(partition::Loss::default())).on_net(),
     kind("stranded", || Box::new(stranded::Stranded::default()))
         .on_net()

@@ -10,7 +10,7 @@ fn cuts(name: &str) -> bool {
     name.starts_with("partition")
         || matches!(
             name,
-            "flap" | "reset" | "stranded" | "promises-differ" | "promise-changes"
+            "flap" | "reset" | "release-held" | "stranded" | "promises-differ" | "promise-changes"
         )
 }
 
@@ -32,6 +32,9 @@ pub fn apart(one: &str, other: &str) -> Option<&'static str> {
         ("latency", "far") => Some("the same relays make the links slow for both"),
         ("forge-death", other) if one != other && !LETS_ELECT.contains(&other) => {
             Some("the others have to believe the death, and to elect somebody at once")
+        }
+        ("release-held", other) if one != other && other != "clock" => {
+            Some("a leader has to stay in office while it lets go, and to be believed dead then")
         }
         ("power", "disk-full") => Some("each needs a disk of another kind"),
         ("slow-disk", "disk-full") => Some("what fills up is in memory, and never slow"),
@@ -123,6 +126,15 @@ mod tests {
         assert!(together(&["slow-disk", "disk-full"]).is_err());
         assert!(together(&["promise-changes", "promises-differ"]).is_err());
         assert!(together(&["promise-changes", "kill-leader"]).is_err());
+    }
+
+    #[test]
+    fn a_release_is_held_alone() {
+        assert!(together(&["release-held", "clock"]).is_ok());
+        for other in ["kill", "rabbit", "loss", "fsync", "transfer"] {
+            assert!(together(&["release-held", other]).is_err(), "{other}");
+            assert!(together(&[other, "release-held"]).is_err(), "{other}");
+        }
     }
 
     #[test]

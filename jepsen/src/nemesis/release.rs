@@ -1,0 +1,265 @@
+//! A release whose fate its proposer doesn't learn: the connector server is told to hand over,
+//! and its log stands still just then, while heartbeats go on. So it leads on in its term, and
+//! may take over again. Then the others get what it had sent, the release in it, and not it
+//! their answers; and they take it for dead at once, while a lease that was granted meanwhile
+//! still runs. Whoever follows finds the reign released and waits for nothing: no lease of it
+//! may be there.
+//!
+//! The log and heartbeats have connections of their own. A value of a few KiB stops the log:
+//! what is longer than a heartbeat vanishes, and what follows waits for it.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use rand::rngs::StdRng;
+use reqwest::Method;
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use super::{
+    Nemesis, Target,
+    forge::Successor,
+    links::{Rule, Verdict},
+    partition::{links, order},
+};
+use crate::{bed::Bed, cluster::api};
+
+/// The value that stops the log.
+const STOPPER: usize = 8 << 10;
+/// Heartbeats and votes are shorter, with all headers.
+const SHORT: u32 = 600;
+/// How long each step may take that should be done at once.
+const SOON: Duration = Duration::from_secs(2);
+/// How long the log may take to arrive once nothing stops it: what has vanished is sent again
+/// after a time that doubles. Beyond it the leader has begun with new connections, which an
+/// end that hears no answer never finishes.
+const ARRIVES: Duration = Duration::from_millis(1_500);
+
+/// Holds a release.
+#[derive(Default)]
+pub struct Held {
+    rules: Vec<u64>,
+    asked: Vec<JoinHandle<Result<(u16, String), String>>>,
+    successor: Option<Successor>,
+}
+
+/// Who takes part.
+struct Cast {
+    leader: u64,
+    /// To whom it is told to hand over.
+    heir: u64,
+    others: Vec<u64>,
+}
+
+impl Cast {
+    async fn of(bed: &Bed, dice: &mut StdRng) -> Result<Cast, String> {
+        let order = order(bed, dice).await?;
+        let heir = *order.last().ok_or("there is nobody")?;
+        Ok(Cast {
+            leader: order[0],
+            heir,
+            others: order[1..].to_vec(),
+        })
+    }
+
+    /// Those that hear the leader all the time.
+    fn witnesses(&self) -> impl Iterator<Item = u64> {
+        let heard = self.others.iter().filter(|id| **id != self.heir);
+        heard.copied()
+    }
+
+    /// Whether it acts as the connector server.
+    async fn acts(&self, bed: &Bed) -> Result<bool, String> {
+        let url = bed.cluster.member(self.leader).admin("/connector-server");
+        let (status, _) = api::call(Method::GET, &url, String::new()).await?;
+        Ok(status == 200)
+    }
+}
+
+/// Entries that a member has written to its log, and how often it has synced that.
+async fn written(bed: &Bed, id: u64) -> Result<(u64, u64), String> {
+    let url = bed.cluster.member(id).admin("/metrics");
+    let (_, text) = api::call(Method::GET, &url, String::new()).await?;
+    let number = |name: &str| {
+        let mut lines = text.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+        value.map(|value| value as u64)
+    };
+    let counts = (
+        number("quorate_log_entries_total "),
+        number("quorate_log_fsyncs_total "),
+    );
+    match counts {
+        (Some(entries), Some(syncs)) => Ok((entries, syncs)),
+        _ => Err(format!("{url} doesn't tell of its log")),
+    }
+}
+
+impl Held {
+    async fn add(&mut self, bed: &Bed, rules: Vec<Rule>) -> Result<u64, String> {
+        let number = links(bed)?.add(rules).await?;
+        self.rules.push(number);
+        Ok(number)
+    }
+
+    async fn remove(&mut self, bed: &Bed, number: u64) -> Result<(), String> {
+        self.rules.retain(|held| *held != number);
+        links(bed)?.remove(number).await
+    }
+
+    /// Calls the leader; the answer is waited for elsewhere.
+    fn ask(&mut self, bed: &Bed, cast: &Cast, method: Method, path: &str, body: String) {
+        let url = bed.cluster.member(cast.leader).admin(path);
+        self.asked.push(tokio::spawn(
+            async move { api::call(method, &url, body).await },
+        ));
+    }
+
+    /// Lets nothing of the log out of the leader any more; gives by which rules.
+    async fn stop_the_log(&mut self, bed: &Bed, cast: &Cast) -> Result<u64, String> {
+        let stopped = cast.others.iter().map(|other| Rule {
+            incoming: false,
+            ..Rule::both(cast.leader, *other, Verdict::Long(SHORT))
+        });
+        let stopped = self.add(bed, stopped.collect()).await?;
+        let value = "x".repeat(STOPPER);
+        self.ask(bed, cast, Method::PUT, "/v1/kv/stopper", value);
+        for other in cast.witnesses() {
+            api::until("the log to stand still", SOON, || async {
+                let port = bed.cluster.member(other).ports.peer;
+                let all = links(bed)?.connections(cast.leader, other, port).await?;
+                match all.iter().any(|it| it.stuck >= STOPPER as u64) {
+                    true => Ok(()),
+                    false => Err(format!("{all:?}")),
+                }
+            })
+            .await?;
+        }
+        Ok(stopped)
+    }
+
+    /// Has it told to hand over to somebody who is not there any more when it comes to that:
+    /// it stays, and what became of its release it doesn't know.
+    async fn hand_over(&mut self, bed: &Bed, cast: &Cast) -> Result<(), String> {
+        let body = json!({"to": format!("member-{}", cast.heir)}).to_string();
+        let path = "/v1/cluster/transfer-leadership";
+        self.ask(bed, cast, Method::POST, path, body);
+        api::until("the release to be proposed", SOON, || async {
+            match cast.acts(bed).await? {
+                false => Ok(()),
+                true => Err(format!("{} acts", cast.leader)),
+            }
+        })
+        .await?;
+        let everybody = std::iter::once(cast.leader).chain(cast.others.iter().copied());
+        let cut = everybody
+            .filter(|id| *id != cast.heir)
+            .map(|id| Rule::both(cast.heir, id, Verdict::Drop));
+        let cut = self.add(bed, cut.collect()).await?;
+        let asked = self.asked.pop().ok_or("nothing was asked")?;
+        // A release is given up after twice the promise.
+        let given_up = Duration::from_millis(bed.plan.failover_ms * 4) + SOON;
+        let answer = tokio::time::timeout(given_up, asked).await;
+        let answer = answer.map_err(|_| "no answer to the wish to hand over")?;
+        match answer.map_err(|error| error.to_string())?? {
+            (409, _) => self.remove(bed, cut).await,
+            (status, text) => Err(format!("handing over was not refused: {status} {text}")),
+        }
+    }
+
+    /// Lets the others have the log, and the leader no answer to it: only what confirms that
+    /// bytes have arrived, and all that comes to its heartbeats.
+    async fn let_the_log_out(
+        &mut self,
+        bed: &Bed,
+        cast: &Cast,
+        stopped: u64,
+    ) -> Result<(), String> {
+        let mut rules = Vec::new();
+        let mut before = Vec::new();
+        for other in &cast.others {
+            let spared = heartbeats(bed, cast.leader, *other).await?;
+            rules.push(Rule {
+                outgoing: false,
+                ..Rule::both(cast.leader, *other, Verdict::Data(spared))
+            });
+        }
+        for other in cast.witnesses() {
+            before.push((other, written(bed, other).await?));
+        }
+        self.add(bed, rules).await?;
+        self.remove(bed, stopped).await?;
+        for (other, (entries, syncs)) in before {
+            api::until("the log to arrive", ARRIVES, || async {
+                let now = written(bed, other).await?;
+                // The stopper and the release.
+                match now.0 >= entries + 2 && now.1 > syncs {
+                    true => Ok(()),
+                    false => Err(format!(
+                        "entries and syncs {now:?}, before {:?}",
+                        (entries, syncs)
+                    )),
+                }
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+/// The port of the connection on which one lets another hear it: that on which most gets
+/// through while the log stands still.
+async fn heartbeats(bed: &Bed, leader: u64, other: u64) -> Result<u16, String> {
+    let port = bed.cluster.member(other).ports.peer;
+    let before = links(bed)?.connections(leader, other, port).await?;
+    api::until("a heartbeat", SOON, || async {
+        let now = links(bed)?.connections(leader, other, port).await?;
+        let more = |it: &&super::links::Connection| {
+            let was = before.iter().find(|was| was.port == it.port);
+            it.confirmed - was.map_or(0, |was| was.confirmed.min(it.confirmed))
+        };
+        // Several: a connection that is asked whether it lives answers too, and shortly.
+        match now.iter().max_by_key(more).filter(|it| more(it) > 300) {
+            Some(busiest) => Ok(busiest.port),
+            None => Err(format!("{before:?}, then {now:?}")),
+        }
+    })
+    .await
+}
+
+#[async_trait]
+impl Nemesis for Held {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+        let cast = Cast::of(bed, dice).await?;
+        if !cast.acts(bed).await? {
+            return Err(format!("{} does not run the connectors", cast.leader));
+        }
+        let successor = Successor::of(bed, cast.leader, &cast.others).await?;
+        let stopped = self.stop_the_log(bed, &cast).await?;
+        self.hand_over(bed, &cast).await?;
+        self.let_the_log_out(bed, &cast, stopped).await?;
+        let port = bed.cluster.member(cast.leader).ports.peer;
+        let dead = links(bed)?
+            .play_dead(cast.leader, &cast.others, port)
+            .await?;
+        self.rules.push(dead);
+        self.successor = Some(successor);
+        let told = "release of unknown fate, then death forged, of";
+        Ok(Target::of(told, vec![cast.leader]))
+    }
+
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+        let successor = self.successor.as_ref().ok_or("nobody was taken for dead")?;
+        successor.seen(bed).await
+    }
+
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+        for asked in self.asked.drain(..) {
+            asked.abort();
+        }
+        for held in self.rules.drain(..) {
+            links(bed)?.remove(held).await?;
+        }
+        Ok(())
+    }
+}
