@@ -37,6 +37,14 @@ pub fn routes() -> Router<Context> {
         .layer(DefaultBodyLimit::max(BODY_MAX))
 }
 
+/// What bounds a call, and what to do with more.
+fn too_long() -> String {
+    format!(
+        "the service was not called: a body has at most {} MiB here; send a longer one by a channel of the service, at the services' port",
+        BODY_MAX >> 20
+    )
+}
+
 async fn invoke(
     State(context): State<Context>,
     name: Result<Path<String>, PathRejection>,
@@ -45,7 +53,7 @@ async fn invoke(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let Path(name) = name?;
-    let body = body?;
+    let body = body.map_err(|rejection| Problem::unread(rejection, too_long))?;
     for_service(&mut headers);
     let cid = crate::http::cid::fresh();
     let request = Request {

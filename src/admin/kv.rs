@@ -24,7 +24,7 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{
-    HeaderMap, HeaderValue, StatusCode, Uri,
+    HeaderMap, HeaderValue, Uri,
     header::{CONTENT_TYPE, ETAG},
 };
 use percent_encoding::percent_decode_str;
@@ -103,11 +103,10 @@ async fn put(
         let key = key_in(uri.path())?;
         query?;
         let mut precondition = precondition(&headers)?;
-        let value = body.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(format!(
-                "the value is too long; it must have at most {VALUE_BYTES_MAX} bytes"
-            )),
-            _ => rejection.into(),
+        let value = body.map_err(|rejection| {
+            Problem::unread(rejection, || {
+                format!("the value is too long; it must have at most {VALUE_BYTES_MAX} bytes")
+            })
         })?;
         if planted(Mutant::PreconditionAtMember)
             && let Some(wanted) = precondition.take()

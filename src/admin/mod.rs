@@ -20,6 +20,7 @@ pub mod peers;
 pub mod problem;
 mod quota;
 mod refusal;
+mod rest_of_body;
 mod revision;
 mod serve;
 mod settings;
@@ -135,5 +136,6 @@ pub fn router(context: Context) -> Router {
             context.clone(),
             browser_guard::check,
         ))
+        .layer(middleware::from_fn(rest_of_body::is_heard))
         .with_state(context)
 }

@@ -148,6 +148,16 @@ impl Problem {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
     }
 
+    /// A body that could not be read; one that is too long is told with its bound and what to
+    /// do instead.
+    pub fn unread(rejection: impl Into<Problem>, too_long: impl FnOnce() -> String) -> Problem {
+        let problem = rejection.into();
+        match problem.0.status {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(too_long()),
+            _ => problem,
+        }
+    }
+
     /// Fields that are wrong.
     pub fn invalid(
         detail: impl Into<String>,
@@ -254,7 +264,10 @@ impl From<ReadError> for Problem {
 fn unreadable(status: StatusCode, detail: String) -> Problem {
     match status {
         StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::too_large("the body is longer than this call takes")
+            // Calls that take more, or less, tell so themselves.
+            Problem::too_large(
+                "the body is longer than the 2 MiB that this call takes at most; what it is asked needs far less",
+            )
         }
         StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::new(
             status,

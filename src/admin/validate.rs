@@ -117,7 +117,8 @@ async fn validate(
     let place = bench.place().await?;
     let body = tokio::time::timeout(BODY_WAIT, Bytes::from_request(request, &()))
         .await
-        .map_err(|_| Problem::bad_request("the body did not come in time"))??;
+        .map_err(|_| Problem::bad_request("the body did not come in time"))?
+        .map_err(|rejection| Problem::unread(rejection, too_long))?;
     let deadline = context.cluster.write_deadline();
     let state = context.cluster.fresh_state(deadline).await?;
     let answer = place
@@ -128,6 +129,14 @@ async fn validate(
         })
         .await?;
     Ok(answer?)
+}
+
+/// What bounds a call, and what to do with more.
+fn too_long() -> String {
+    format!(
+        "nothing was looked at: one call takes at most {} MiB of JSON; ask for the resources in several calls, what others need first",
+        BODY_BYTES_MAX >> 20
+    )
 }
 
 fn is_json(headers: &HeaderMap) -> Result<(), JsonRejection> {

@@ -1,6 +1,7 @@
 //! A member in this process, asked over its faces.
 
 mod browser;
+mod long_bodies;
 mod newer;
 
 use std::{

@@ -1,9 +1,15 @@
 //! A few takeovers in a row under load; `make takeovers` makes hundreds.
 
+use std::fs;
+
 use quorate_clock::chance;
 use rand::Rng;
 
-use crate::support::takeovers::{self, Bed, Plan};
+use crate::support::{
+    cluster::{Cluster, SOON},
+    takeovers::{self, Bed, Plan},
+    wait::until,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn takeovers_in_a_row_lose_nothing_and_never_make_two_copies() {
@@ -34,4 +40,32 @@ async fn takeovers_in_a_row_lose_nothing_and_never_make_two_copies() {
     let taken_over = trials.iter().filter(|trial| trial.taken_over()).count();
     assert!(totals.reigns > taken_over && taken_over >= plan.kills);
     assert!(totals.findings.is_empty(), "{:#?}", totals.findings);
+}
+
+/// What a member applies of its log at its start has happened long ago.
+#[tokio::test]
+async fn a_start_tells_of_no_takeover_as_if_it_happened_now() {
+    let mut cluster = Cluster::three().await;
+    for _ in 0..3 {
+        let leader = cluster.leader().await;
+        cluster.members[leader].kill();
+        let next = cluster.leader_but(Some(leader)).await;
+        cluster.serving(next).await;
+        cluster.members[leader].start(&[]);
+        cluster.voters(3).await;
+    }
+    let follower = cluster.follower().await;
+    let log = cluster.members[follower].log();
+    cluster.members[follower].kill();
+    let before = fs::read_to_string(&log).expect("its log").len();
+    cluster.members[follower].start(&[]);
+    let told = until("what it found", SOON, || async {
+        let told = fs::read_to_string(&log).expect("its log").split_off(before);
+        match told.contains("the connector server, as found") {
+            true => Ok(told),
+            false => Err(told),
+        }
+    })
+    .await;
+    assert!(!told.contains("has taken over"), "{told}");
 }

@@ -22,7 +22,7 @@ use crate::{
         validate::ValidateRequest,
     },
     cluster::Cluster,
-    state::{Answer, BATCH_BYTES_MAX, BatchedPut, Command, Kind},
+    state::{Answer, BATCH_BYTES_MAX, BATCH_MAX, BatchedPut, Command, Kind},
 };
 
 /// The longest body: what is around the resources is counted as generously as they are.
@@ -61,7 +61,7 @@ async fn apply(
     body: Result<Json<ValidateRequest>, JsonRejection>,
 ) -> Response {
     let written = async {
-        let Json(request) = body?;
+        let Json(request) = body.map_err(|rejection| Problem::unread(rejection, too_long))?;
         let puts: Vec<BatchedPut> = request
             .resources
             .into_iter()
@@ -74,6 +74,14 @@ async fn apply(
         put_all(&cluster, puts).await
     };
     answered(&cluster, written.await)
+}
+
+/// What bounds a call, and what to do with more.
+fn too_long() -> String {
+    format!(
+        "nothing was written: one call takes at most {BATCH_MAX} resources with {} KiB of JSON; put more of them in several calls, what others need first, or by `quorate apply`, which does so by itself",
+        BATCH_BYTES_MAX >> 10
+    )
 }
 
 async fn put_all(cluster: &Cluster, puts: Vec<BatchedPut>) -> Result<Response, Problem> {

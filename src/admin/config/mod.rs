@@ -30,7 +30,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::{HeaderMap, StatusCode, header::ETAG};
+use http::{HeaderMap, header::ETAG};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -146,11 +146,12 @@ async fn put(
         let thing = Thing::of(path)?;
         let Query(query) = query?;
         let precondition = precondition(&headers)?;
-        let body = body.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(format!(
-                "the resource is too long; it must have at most {SPEC_BYTES_MAX} bytes of JSON"
-            )),
-            _ => rejection.into(),
+        let body = body.map_err(|rejection| {
+            Problem::unread(rejection, || {
+                format!(
+                    "the resource is too long; it must have at most {SPEC_BYTES_MAX} bytes of JSON"
+                )
+            })
         })?;
         let spec = thing.spec(&body)?;
         let command = Command::PutResource {

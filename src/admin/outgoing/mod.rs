@@ -27,7 +27,7 @@ use axum::{
     routing::post,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, Uri};
 use quorate_clock::Instant;
 
 use super::{Context, peers::PASSED_ON, problem::Problem};
@@ -73,12 +73,13 @@ async fn send(
 
 /// The message, or what bounds it and what to do with a longer one.
 fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
-    body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(format!(
-            "nothing was sent: a message has at most {} MiB here, whatever its broker takes; store a longer one where its reader can fetch it and send where that is, or send it in parts",
-            BODY_MAX >> 20
-        )),
-        _ => rejection.into(),
+    body.map_err(|rejection| {
+        Problem::unread(rejection, || {
+            format!(
+                "nothing was sent: a message has at most {} MiB here, whatever its broker takes; store a longer one where its reader can fetch it and send where that is, or send it in parts",
+                BODY_MAX >> 20
+            )
+        })
     })
 }
 
