@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
-use crate::nemesis::{STEADY, together};
+use crate::{
+    nemesis::{STEADY, together},
+    workload::messages,
+};
 
 /// The time before the first fault, so that every client has worked by then.
 const WARM_UP_MS: u64 = 2_000;
@@ -125,7 +128,7 @@ impl Plan {
         for nemesis in wish.nemeses.iter().filter(|name| *name != "none") {
             // A track of its own, so that one nemesis more changes nothing of the others.
             let mut dice = StdRng::seed_from_u64(dice.random());
-            steps.extend(track(nemesis, wish.failover_ms, wish.seconds, &mut dice));
+            steps.extend(track(nemesis, wish, &mut dice));
         }
         steps.sort_by_key(|step| step.at_ms);
         let mut command = format!(
@@ -200,15 +203,26 @@ fn times(nemesis: &str) -> [f64; 2] {
     }
 }
 
+/// The least time between the end of a fault and the next one of its nemesis, in ms.
+fn rests(workload: &str) -> u64 {
+    match workload {
+        // A message whose tries are forgotten has to come to its third one first: who takes
+        // over sooner than that forgets nothing that could be missed.
+        "tries" => 2 * messages::TRY_AGAIN_MS + 2_000,
+        _ => 0,
+    }
+}
+
 /// The faults of one nemesis, one after another.
-fn track(nemesis: &str, failover_ms: u64, seconds: u64, dice: &mut StdRng) -> Vec<Step> {
+fn track(nemesis: &str, wish: &Wish, dice: &mut StdRng) -> Vec<Step> {
+    let (failover_ms, end_ms) = (wish.failover_ms, wish.seconds * 1000);
     let mut steps = Vec::new();
     let mut at_ms = WARM_UP_MS + dice.random_range(0..500);
-    while at_ms + 500 < seconds * 1000 {
+    while at_ms + 500 < end_ms {
         // As many short ones as long ones.
         let [least, most] = times(nemesis);
         let times = least * (most / least).powf(dice.random::<f64>());
-        let rest = (seconds * 1000).saturating_sub(at_ms);
+        let rest = end_ms.saturating_sub(at_ms);
         let lasts_ms = match STEADY.contains(&nemesis) {
             true => rest,
             false => ((failover_ms as f64 * times) as u64).min(rest),
@@ -219,7 +233,7 @@ fn track(nemesis: &str, failover_ms: u64, seconds: u64, dice: &mut StdRng) -> Ve
             lasts_ms,
             dice: dice.random(),
         });
-        at_ms += lasts_ms + heals_slowly(nemesis);
+        at_ms += lasts_ms + heals_slowly(nemesis) + rests(&wish.workload);
         at_ms += dice.random_range(failover_ms..=failover_ms * 5);
     }
     steps
@@ -277,6 +291,22 @@ mod tests {
             let early = plan.steps.iter().filter(|step| step.at_ms < 50_000);
             assert!(early.clone().all(|step| step.lasts_ms >= 2_000));
             assert!(early.count() > 2);
+        }
+    }
+
+    #[test]
+    fn a_message_comes_to_its_third_try_between_two_faults() {
+        for seed in 0..50 {
+            let steps = Plan::decide(&Wish {
+                workload: "tries".to_owned(),
+                seconds: 40,
+                ..wish(seed, &["kill-leader"])
+            })
+            .steps;
+            assert!(steps.len() >= 3, "{steps:?}");
+            let apart = |two: &[Step]| two[1].at_ms - two[0].at_ms - two[0].lasts_ms;
+            let least = steps.windows(2).map(apart).min().unwrap();
+            assert!(least > 2 * messages::TRY_AGAIN_MS, "{steps:?}");
         }
     }
 

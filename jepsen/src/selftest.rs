@@ -62,7 +62,7 @@ pub const MUTANTS: &[Mutant] = &[
     product("watch-drops-event", "watch", "kill", 12),
     product("doubt-forgotten", "sends", "rabbit-held", 30),
     product("stream-offset-forgotten", "streams", "kill-leader", 20),
-    product("tries-forgotten", "tries", "kill-leader", 30),
+    product("tries-forgotten", "tries", "kill-leader", 40),
     product("return-told-as-refused", "replies", "kill-leader", 15),
     product("unknown-command-passed-over", "set", "kill", 12),
     product("validated-in-apply", "set", "kill", 15),

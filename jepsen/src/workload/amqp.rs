@@ -18,10 +18,18 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use parking_lot::Mutex;
+use reqwest::Method;
 use serde_json::json;
 
-use super::pace::{Client, Settled};
-use crate::{bed::Bed, stop::Stop};
+use super::{
+    http::put,
+    pace::{Client, Settled},
+};
+use crate::{
+    bed::Bed,
+    cluster::{SOON, api},
+    stop::Stop,
+};
 
 /// How long a confirm may take before nothing is known of the message.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(5);
@@ -61,6 +69,39 @@ pub async fn declare(uri: &str, queues: &[&str], kind: &str) -> Result<(), Strin
     declared
         .await
         .map_err(|error: lapin::Error| error.to_string())
+}
+
+/// Where messages are given to an outgoing, at any member.
+#[must_use]
+pub fn send_path(outgoing: &str) -> String {
+    format!("/v1/outgoing/amqp_outgoing/{outgoing}/send")
+}
+
+/// Declares an outgoing to a queue, and has each member send a first message by it.
+///
+/// # Errors
+/// When that doesn't work soon.
+pub async fn outgoing(bed: &Bed, name: &str, queue: &str) -> Result<(), String> {
+    let broker = bed.broker.as_ref().ok_or("there is no broker")?;
+    let (host, port) = broker.address;
+    let connection = json!({
+        "host": host.to_string(), "port": port, "username": "guest",
+        "password": "guest", "fence": "lease",
+    });
+    put(bed, "amqp_connection", "chaos-broker", &connection).await?;
+    let outgoing = json!({"connection": "chaos-broker", "exchange": "", "routing_key": queue});
+    put(bed, "amqp_outgoing", name, &outgoing).await?;
+    for member in &bed.cluster.members {
+        let url = member.admin(&send_path(name));
+        api::until("a message that is sent", SOON, || async {
+            match api::call(Method::POST, &url, "first".to_owned()).await? {
+                (200, _) => Ok(()),
+                (status, text) => Err(format!("{status} {text}")),
+            }
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// A channel with confirms on a connection of its own.

@@ -21,8 +21,14 @@ use crate::{bed::Bed, cluster::api, stop::Stop};
 
 const KIND: &str = "amqp_channel";
 const STREAM: &str = "stream";
+/// How long a message of the tries waits for its next one, in ms. Between two tries there is
+/// time to write down the first of them, which is done once a second.
+pub const TRY_AGAIN_MS: u64 = 2_500;
 /// How long everything that is left may take to be handled, once all is healed.
 const DRAINED_WITHIN: Duration = Duration::from_secs(40);
+/// A stream that has handed out its last message hands out none of those before it any more,
+/// but for what is in flight.
+const STREAM_DRAINED_WITHIN: Duration = Duration::from_secs(8);
 /// How long a message that is in flight in the end may take to be handled or to come back.
 const COMES_BACK_WITHIN: Duration = Duration::from_secs(3);
 
@@ -112,11 +118,10 @@ impl Messages {
         let standby = *["warm", "cold"].choose(&mut dice).unwrap_or(&"warm");
         // Never so few that more is published than can be handled.
         let drawn_prefetch = *[4, 10, 50].choose(&mut dice).unwrap_or(&10);
-        // What waits for another try holds up nothing. Between two tries there is time to
-        // write down the first of them, which is done once a second.
+        // What waits for another try holds up nothing.
         let (prefetch, backoff_ms, backoff_max_ms) = match self.failing {
             0 => (drawn_prefetch, 50, 200),
-            _ => (1000, 2500, 2500),
+            _ => (1000, TRY_AGAIN_MS, TRY_AGAIN_MS),
         };
         amqp::declare(&broker.uri, self.channels, self.kind).await?;
         let (host, port) = broker.address;
@@ -192,7 +197,14 @@ impl Workload for Messages {
         let sink = self.sink.lock().clone().ok_or("there is no sink")?;
         let confirmed = self.published.confirmed();
         let deadline = Instant::now() + DRAINED_WITHIN;
+        let mut through: Option<Instant> = None;
         while sink.waits_for(&confirmed) > 0 && Instant::now() < deadline {
+            if self.kind == STREAM && sink.after_the_last(&confirmed).is_empty() {
+                let since = *through.get_or_insert_with(Instant::now);
+                if since.elapsed() > STREAM_DRAINED_WITHIN {
+                    break;
+                }
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(())

@@ -20,20 +20,14 @@ use serde_json::json;
 
 use super::{
     Workload, amqp,
-    http::put,
     pace::{Client, Settled, clients},
 };
-use crate::{
-    bed::Bed,
-    client::Outcome,
-    cluster::{SOON, api},
-    stop::Stop,
-};
+use crate::{bed::Bed, client::Outcome, stop::Stop};
 
 /// By which who waits finds out its address.
 const QUEUE: &str = "questions";
 const DIRECT: &str = "amq.rabbitmq.reply-to";
-const SEND: &str = "/v1/outgoing/amqp_outgoing/chaos-replies/send";
+const OUTGOING: &str = "chaos-replies";
 
 /// The workload.
 #[derive(Default)]
@@ -102,27 +96,8 @@ impl Workload for Replies {
     async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), String> {
         let broker = bed.broker.as_ref().ok_or("there is no broker")?;
         let asker = Asker::start(&broker.uri).await?;
-        let (host, port) = broker.address;
-        let connection = json!({
-            "host": host.to_string(), "port": port, "username": "guest",
-            "password": "guest", "fence": "lease",
-        });
-        put(bed, "amqp_connection", "chaos-broker", &connection).await?;
-        let outgoing = json!({
-            "connection": "chaos-broker", "exchange": "", "routing_key": QUEUE,
-        });
-        put(bed, "amqp_outgoing", "chaos-replies", &outgoing).await?;
-        for member in &bed.cluster.members {
-            // Into the queue: it is not for who waits.
-            let url = member.admin(SEND);
-            api::until("a message that is sent", SOON, || async {
-                match api::call(Method::POST, &url, "first".to_owned()).await? {
-                    (200, _) => Ok(()),
-                    (status, text) => Err(format!("{status} {text}")),
-                }
-            })
-            .await?;
-        }
+        // The first messages go into the queue: they are not for who waits.
+        amqp::outgoing(bed, OUTGOING, QUEUE).await?;
         *self.asker.lock() = Some(Arc::new(asker));
         Ok(())
     }
@@ -156,7 +131,7 @@ async fn reply(client: &mut Client, to: &str, n: u64) {
         ("quorate-property-queue", to.to_owned()),
         ("quorate-idempotency-key", id.clone()),
     ];
-    let url = client.member.admin(SEND);
+    let url = client.member.admin(&amqp::send_path(OUTGOING));
     let invoked = client.invoke("send", Some("replies"), json!(id));
     let outcome = client.http.ask(Method::POST, &url, &headers, id).await;
     let settled = match &outcome {

@@ -17,18 +17,16 @@ use serde_json::json;
 
 use super::{
     Workload, amqp,
-    http::put,
     pace::{Client, Settled, clients},
 };
 use crate::{
     bed::Bed,
     client::{Outcome, Pinned},
-    cluster::{SOON, api},
     stop::Stop,
 };
 
 const QUEUE: &str = "sends";
-const SEND: &str = "/v1/outgoing/amqp_outgoing/chaos-out/send";
+const OUTGOING: &str = "chaos-out";
 /// How much longer than a member a caller waits.
 const BEYOND: Duration = Duration::from_secs(3);
 /// Of so many one is in a hurry, and one has time.
@@ -45,26 +43,7 @@ impl Workload for Sends {
     async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), String> {
         let broker = bed.broker.as_ref().ok_or("there is no broker")?;
         amqp::declare(&broker.uri, &[QUEUE], "classic").await?;
-        let (host, port) = broker.address;
-        let connection = json!({
-            "host": host.to_string(), "port": port, "username": "guest",
-            "password": "guest", "fence": "lease",
-        });
-        put(bed, "amqp_connection", "chaos-broker", &connection).await?;
-        let outgoing = json!({
-            "connection": "chaos-broker", "exchange": "", "routing_key": QUEUE,
-        });
-        put(bed, "amqp_outgoing", "chaos-out", &outgoing).await?;
-        for member in &bed.cluster.members {
-            let url = member.admin(SEND);
-            api::until("a message that is sent", SOON, || async {
-                match api::call(Method::POST, &url, "first".to_owned()).await? {
-                    (200, _) => Ok(()),
-                    (status, text) => Err(format!("{status} {text}")),
-                }
-            })
-            .await?;
-        }
+        amqp::outgoing(bed, OUTGOING, QUEUE).await?;
         amqp::take_all(&broker.uri, &[QUEUE]).await.map(|_| ())
     }
 
@@ -108,7 +87,7 @@ async fn send(client: &mut Client, n: u64) {
         ("quorate-within-ms", within.to_string()),
         ("quorate-idempotency-key", id.clone()),
     ];
-    let url = client.member.admin(SEND);
+    let url = client.member.admin(&amqp::send_path(OUTGOING));
     let invoked = client.invoke("send", Some(QUEUE), json!(id));
     let outcome = client.http.ask(Method::POST, &url, &headers, id).await;
     let settled = match &outcome {
