@@ -27,7 +27,7 @@ use super::{
     names::Names,
     outlets::Outlets,
     process::{Event, Process},
-    progress::Progress,
+    progress::ProgressWriter,
     signs::Signs,
     spawner::{Spawner, Turn},
     spec::{Key, Spec},
@@ -58,8 +58,8 @@ pub struct Shared {
     pub board: Arc<Board>,
     /// What the brokers call their connections.
     pub names: Names,
-    /// How far the connectors have come, as their processes say, and as it is written.
-    pub progress: Arc<Progress>,
+    /// Writes how far the connectors have come.
+    pub progress: Arc<ProgressWriter>,
     /// What is replicated.
     pub view: watch::Receiver<Arc<View>>,
     /// Asks brokers to close connections.
@@ -329,7 +329,7 @@ impl Keeper {
                 process.order(to_process::Frame::Activate(Activate {
                     epoch,
                     incarnation: process.incarnation,
-                    kept: self.kept(&spec.key, epoch),
+                    progress: self.progress(&spec.key, epoch),
                 }));
             }
             Stance::Prepare(within) => {
@@ -366,8 +366,8 @@ impl Keeper {
         });
     }
 
-    /// What the connector has kept last.
-    fn kept(&self, key: &Key, epoch: u64) -> Bytes {
+    /// How far the connector had come last.
+    fn progress(&self, key: &Key, epoch: u64) -> Bytes {
         if let Some(unwritten) = self.shared.progress.unwritten(key, epoch) {
             return unwritten;
         }
@@ -400,7 +400,7 @@ impl Keeper {
             from_process::Frame::Parked(_) => {}
             from_process::Frame::Progress(progress) => {
                 let key = &told.spec.key;
-                self.shared.progress.set(key, epoch, progress.kept);
+                self.shared.progress.set(key, epoch, progress.progress);
             }
             from_process::Frame::Sent(sent) => self.mail.settled(sent),
             from_process::Frame::Delivery(delivery) => {

@@ -6,8 +6,8 @@
 //! such a process as its parent holds it, `child` what runs inside it. Inbound, `gateway`
 //! hands a channel's messages to the services and judges the answers; outbound, `outlets`
 //! takes messages to an outgoing's keeper. `names` records what the brokers call the
-//! connections, `progress` how far the channels have come, and `evict` closes those that a former holder left behind. `chronicle` looks
-//! on and tells how each reign began.
+//! connections, `progress` how far the channels have come, and `evict` closes those that a
+//! former holder left behind. `chronicle` looks on and tells how each reign began.
 
 mod board;
 mod calls;
@@ -57,7 +57,7 @@ use self::{
     lease::Page,
     names::{Names, Recorder},
     outlets::Outlets,
-    progress::Progress,
+    progress::ProgressWriter,
     reign::{Leaver, REAPED, Reigning},
     signs::Signs,
     spawner::Spawner,
@@ -168,7 +168,7 @@ pub fn start(context: Context) -> io::Result<Handle> {
         page: page.clone(),
         board: board.clone(),
         names: Names::new(),
-        progress: Arc::new(Progress::default()),
+        progress: Arc::new(ProgressWriter::default()),
         view: view.clone(),
         http: client()?,
         signs: Signs::new(pace.clone()),

@@ -1,9 +1,12 @@
 //! Writes down how far the connectors of this member have come.
 //!
-//! What a process says is written soon, and only the latest of each connector: while one
-//! write is under way the others wait, and what they say meanwhile takes the place of what
-//! they said before. It is written under the epoch under which it was said, so that nothing
-//! of a former holder stands in the way of its successor.
+//! What a process says is written at once, with what all others of the member have said, as
+//! one command, and only the latest of each connector: while one write is under way what is
+//! said meanwhile takes the place of what was said before, and goes into the next. So nobody
+//! waits longer than one write under way and its own, up to [`ADVANCE_MAX`] connectors and
+//! [`ADVANCE_BYTES_MAX`] bytes; beyond that they take turns. It is written under the epoch
+//! under which it was said, so that nothing of a former holder stands in the way of its
+//! successor.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -14,9 +17,10 @@ use tokio::{
     sync::Notify,
     time::{sleep, timeout},
 };
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{child::backoff::Backoff, reign::Proposer, spec::Key};
+use crate::state::{ADVANCE_BYTES_MAX, ADVANCE_MAX, ConnectorProgress, PROGRESS_BYTES_MAX};
 
 /// How long a write may take.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -26,36 +30,63 @@ const RETRY_LAST: Duration = Duration::from_secs(2);
 /// tried once more, and with it nothing is lost.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What one connector has said.
+/// What one connector has said, and nobody has written yet.
 #[derive(Clone, PartialEq)]
-struct Said {
+struct Unwritten {
     epoch: u64,
-    kept: Bytes,
+    progress: Bytes,
 }
 
-/// What is to be written.
+/// What connectors have said that is to be written.
 #[derive(Default)]
-pub struct Progress {
+pub struct ProgressWriter {
     waiting: Mutex<Waiting>,
     changed: Notify,
 }
 
 #[derive(Default)]
 struct Waiting {
-    said: BTreeMap<Key, Said>,
+    unwritten: BTreeMap<Key, Unwritten>,
     /// When something was said last.
     last: Option<Instant>,
 }
 
-impl Progress {
+/// What goes into one command, all of it said under one epoch.
+struct Batch {
+    epoch: u64,
+    progress: Vec<(Key, Bytes)>,
+}
+
+impl Batch {
+    fn connectors(&self) -> Vec<ConnectorProgress> {
+        let one = |(key, progress): &(Key, Bytes)| {
+            Some(ConnectorProgress {
+                // A connector is of a kind of resource.
+                kind: key.kind.parse().ok()?,
+                name: key.name.clone(),
+                progress: progress.clone(),
+            })
+        };
+        self.progress.iter().filter_map(one).collect()
+    }
+}
+
+impl ProgressWriter {
     /// A process has come so far under this epoch.
-    pub fn set(&self, key: &Key, epoch: u64, kept: Bytes) {
-        let mut waiting = self.waiting.lock();
-        let newer = waiting.said.get(key).is_some_and(|it| it.epoch > epoch);
-        if newer {
+    pub fn set(&self, key: &Key, epoch: u64, progress: Bytes) {
+        if progress.len() > PROGRESS_BYTES_MAX {
+            // It would be refused, with all that is written beside it.
+            let bytes = progress.len();
+            warn!(connector = %key, bytes, most = PROGRESS_BYTES_MAX, "its progress is too long to be written");
             return;
         }
-        waiting.said.insert(key.clone(), Said { epoch, kept });
+        let mut waiting = self.waiting.lock();
+        let newer = waiting.unwritten.get(key);
+        if newer.is_some_and(|it| it.epoch > epoch) {
+            return;
+        }
+        let unwritten = Unwritten { epoch, progress };
+        waiting.unwritten.insert(key.clone(), unwritten);
         waiting.last = Some(Instant::now());
         drop(waiting);
         self.changed.notify_one();
@@ -69,29 +100,44 @@ impl Progress {
     /// What a connector has said last under this epoch, if that is not written yet.
     pub fn unwritten(&self, key: &Key, epoch: u64) -> Option<Bytes> {
         let waiting = self.waiting.lock();
-        let said = waiting.said.get(key).filter(|said| said.epoch == epoch);
-        said.map(|said| said.kept.clone())
+        let said = waiting.unwritten.get(key).filter(|it| it.epoch == epoch);
+        said.map(|it| it.progress.clone())
     }
 
-    /// The next that is to be written after `last`: each has its turn, however often others
-    /// have something to say.
-    fn next(&self, last: Option<&Key>) -> Option<(Key, Said)> {
+    /// The next to be written, from the one after `last` on: each has its turn, however often
+    /// others have something to say.
+    fn next(&self, last: Option<&Key>) -> Option<Batch> {
         let waiting = self.waiting.lock();
-        let mut after = waiting
-            .said
-            .iter()
-            .skip_while(|(key, _)| last.is_some_and(|last| *key <= last));
-        let next = after.next().or_else(|| waiting.said.first_key_value());
-        next.map(|(key, said)| (key.clone(), said.clone()))
+        let after = |key: &Key| last.is_none_or(|last| key > last);
+        let from_there = waiting.unwritten.iter().filter(|(key, _)| after(key));
+        let before = waiting.unwritten.iter().filter(|(key, _)| !after(key));
+        let mut in_turn = from_there.chain(before).peekable();
+        let epoch = in_turn.peek()?.1.epoch;
+        let mut bytes = 0;
+        let fits = |(_, it): &(&Key, &Unwritten)| {
+            bytes += it.progress.len();
+            bytes <= ADVANCE_BYTES_MAX
+        };
+        let of_one_epoch = in_turn.filter(|(_, it)| it.epoch == epoch);
+        let taken = of_one_epoch.take_while(fits).take(ADVANCE_MAX);
+        let progress = taken.map(|(key, it)| (key.clone(), it.progress.clone()));
+        Some(Batch {
+            epoch,
+            progress: progress.collect(),
+        })
     }
 
     /// This was written, or can't be any more.
-    fn done(&self, key: &Key, written: &Said) {
+    fn done(&self, batch: Batch) {
         let mut waiting = self.waiting.lock();
-        if waiting.said.get(key) == Some(written) {
-            waiting.said.remove(key);
+        let epoch = batch.epoch;
+        for (key, progress) in batch.progress {
+            let written = Unwritten { epoch, progress };
+            if waiting.unwritten.get(&key) == Some(&written) {
+                waiting.unwritten.remove(&key);
+            }
         }
-        if waiting.said.is_empty() {
+        if waiting.unwritten.is_empty() {
             waiting.last = None;
         }
     }
@@ -102,24 +148,22 @@ impl Progress {
         let mut retry = Backoff::new(RETRY_FIRST, RETRY_LAST);
         let mut last: Option<Key> = None;
         loop {
-            let Some((key, said)) = self.next(last.as_ref()) else {
+            let Some(batch) = self.next(last.as_ref()) else {
                 written();
                 self.changed.notified().await;
                 continue;
             };
             let deadline = Instant::now() + ANSWER;
-            let writing = proposer.advance(&key, said.epoch, said.kept.clone(), deadline);
-            last = Some(key.clone());
+            let writing = proposer.advance(batch.epoch, batch.connectors(), deadline);
+            last = batch.progress.last().map(|(key, _)| key.clone());
             match timeout(ANSWER, writing).await {
                 Ok(Ok(())) => {
                     retry.reset();
-                    self.done(&key, &said);
+                    self.done(batch);
                     continue;
                 }
-                Ok(Err(error)) => {
-                    debug!(connector = %key, %error, "its progress is not written yet")
-                }
-                Err(_) => debug!(connector = %key, "its progress was not written in time"),
+                Ok(Err(error)) => debug!(%error, "the progress of connectors is not written yet"),
+                Err(_) => debug!("the progress of connectors was not written in time"),
             }
             sleep(retry.step()).await;
         }
@@ -127,47 +171,4 @@ impl Progress {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(name: &str) -> Key {
-        Key {
-            kind: "amqp_channel",
-            name: name.to_owned(),
-        }
-    }
-
-    #[test]
-    fn each_has_its_turn_and_what_is_older_changes_nothing() {
-        let progress = Progress::default();
-        assert!(progress.next(None).is_none());
-        for name in ["a", "b", "c"] {
-            progress.set(&key(name), 2, "one".into());
-        }
-        let after = |last: Option<&str>| {
-            let last = last.map(key);
-            progress.next(last.as_ref()).map(|(key, _)| key.name)
-        };
-        assert_eq!(after(None).as_deref(), Some("a"));
-        assert_eq!(after(Some("a")).as_deref(), Some("b"));
-        assert_eq!(after(Some("c")).as_deref(), Some("a"));
-        progress.set(&key("a"), 1, "of a former reign".into());
-        assert_eq!(progress.unwritten(&key("a"), 2), Some("one".into()));
-        assert_eq!(progress.unwritten(&key("a"), 1), None);
-    }
-
-    #[test]
-    fn a_release_waits_from_what_was_said_last_until_it_is_written() {
-        let progress = Progress::default();
-        assert_eq!(progress.wanted_until(), None);
-        progress.set(&key("a"), 2, "one".into());
-        let first = progress.wanted_until().unwrap();
-        progress.set(&key("b"), 2, "two".into());
-        assert!(progress.wanted_until().unwrap() >= first);
-        for _ in 0..2 {
-            let (key, said) = progress.next(None).unwrap();
-            progress.done(&key, &said);
-        }
-        assert_eq!(progress.wanted_until(), None);
-    }
-}
+mod tests;

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use metrics::gauge;
 use quorate_clock::Instant;
@@ -17,12 +16,11 @@ use tracing::{info, warn};
 use super::{
     lapses::LapseTracker,
     lease::{BootInstant, Offsets, Page, RESPITE},
-    spec::Key,
     standing::Standing,
     takeover::{Decision, Outcome, Release, Takeover},
     view::View,
 };
-use crate::state::{self, Connections};
+use crate::state::{self, Connections, ConnectorProgress};
 
 /// Puts the commands of the reign into the log, as leader of exactly one term:
 /// never forwarded, never retried. `Ok` means committed and applied here.
@@ -50,13 +48,12 @@ pub trait Proposer: Send + Sync + 'static {
         connections: Connections,
         deadline: Instant,
     ) -> Result<(), ProposeError>;
-    /// `Advance {kind, name, epoch, kept}`: from any member, and harmless when repeated. `Ok`
-    /// also where it can't be written any more, for the reign or the connector is gone.
+    /// `Advance {epoch, connectors}`: from any member, and harmless when repeated. `Ok` also
+    /// where it can't be written any more, for the reign or a connector is gone.
     async fn advance(
         &self,
-        key: &Key,
         epoch: u64,
-        kept: Bytes,
+        connectors: Vec<ConnectorProgress>,
         deadline: Instant,
     ) -> Result<(), ProposeError>;
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use quorate_clock::Instant;
 use quorate_raft::{MemberId, ProposeError};
 use tokio::runtime::Handle;
@@ -11,10 +10,10 @@ use tokio::runtime::Handle;
 use super::{ServerError, vital::Vital};
 use crate::{
     cluster::Cluster,
-    connector::{self, Key, LocalRules, Proposer, View},
+    connector::{self, LocalRules, Proposer, View},
     service::Dispatcher,
     settings::Settings,
-    state::{Answer, Command, Connections, Takeover, UnknownKind},
+    state::{Answer, Command, Connections, ConnectorProgress, Takeover},
 };
 
 /// Starts the connectors.
@@ -102,20 +101,13 @@ impl Proposer for Reigns {
 
     async fn advance(
         &self,
-        key: &Key,
         epoch: u64,
-        kept: Bytes,
+        connectors: Vec<ConnectorProgress>,
         deadline: Instant,
     ) -> Result<(), ProposeError> {
-        let unknown = |error: UnknownKind| ProposeError::Refused(error.to_string());
-        let command = Command::Advance {
-            kind: key.kind.parse().map_err(unknown)?,
-            name: key.name.clone(),
-            epoch,
-            kept,
-        };
+        let command = Command::Advance { epoch, connectors };
         match self.0.propose(command, deadline).await? {
-            (_, Answer::Ignored(_) | Answer::NotFound) => Ok(()),
+            (_, Answer::Ignored(_)) => Ok(()),
             answer => done(answer),
         }
     }

@@ -65,6 +65,17 @@ pub struct BatchedPut {
     pub spec: Bytes,
 }
 
+/// How far one of several connectors has come.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConnectorProgress {
+    /// The kind of its resource.
+    pub kind: Kind,
+    /// The name of its resource.
+    pub name: String,
+    /// What it keeps, in its own words; empty: nothing.
+    pub progress: Bytes,
+}
+
 /// One write.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Command {
@@ -166,16 +177,12 @@ pub enum Command {
         /// What is asked.
         order: Order,
     },
-    /// A connector has come so far: see [`super::Progress`].
+    /// Connectors have come so far: see [`super::Progress`].
     Advance {
-        /// The kind of its resource.
-        kind: Kind,
-        /// The name of its resource.
-        name: String,
-        /// The epoch of the reign under which it came so far.
+        /// The epoch of the reign under which they came so far.
         epoch: u64,
-        /// What it keeps.
-        kept: Bytes,
+        /// Those of them that have something to keep.
+        connectors: Vec<ConnectorProgress>,
     },
     /// The connector server is about to send under an idempotency key.
     Intend(Box<Intent>),

@@ -99,12 +99,10 @@ pub enum Event {
         /// What was asked.
         order: Order,
     },
-    /// A connector has come further.
+    /// Connectors have come further.
     Advanced {
-        /// Its kind.
-        kind: Kind,
-        /// Its name.
-        name: String,
+        /// The epoch of the reign under which they have.
+        epoch: u64,
     },
     /// A send under an idempotency key may begin.
     Intended {
@@ -217,16 +215,10 @@ impl Machine {
                     .operations
                     .operate(index, *kind, name, *order, &state.catalog)
             }
-            Command::Advance {
-                kind,
-                name,
-                epoch,
-                kept,
-            } => {
-                let came_to = (*epoch, kept);
+            Command::Advance { epoch, connectors } => {
                 state
                     .progress
-                    .advance(index, (*kind, name), came_to, &state.reign, &state.catalog)
+                    .advance(index, *epoch, connectors, &state.reign, &state.catalog)
             }
             Command::Intend(intent) => {
                 state
@@ -330,10 +322,7 @@ fn events(index: u64, command: &Command, catalog: &Catalog) -> Vec<Event> {
             name: name.clone(),
             order: *order,
         },
-        Command::Advance { kind, name, .. } => Event::Advanced {
-            kind: *kind,
-            name: name.clone(),
-        },
+        Command::Advance { epoch, .. } => Event::Advanced { epoch: *epoch },
         Command::Intend(intent) => Event::Intended {
             key: intent.key.clone(),
         },

@@ -30,14 +30,16 @@ pub use catalog::{
     Catalog, DEPENDENTS_MAX, SPEC_BYTES_MAX, Stored, check as check_resource,
     check_parsed as check_parsed_resource,
 };
-pub use command::{BATCH_BYTES_MAX, BATCH_MAX, BatchedPut, Command, FieldError, Precondition};
+pub use command::{
+    BATCH_BYTES_MAX, BATCH_MAX, BatchedPut, Command, ConnectorProgress, FieldError, Precondition,
+};
 pub use failover::FailoverPromise;
 pub use history::{CHANGES_BYTES_MAX, CHANGES_MAX, Change, Compacted, History};
 pub use json::{Unique, json_bytes, parse as parse_json};
 pub use kv::{Entry, KEY_BYTES_MAX, Kv, VALUE_BYTES_MAX};
 pub use machine::{Event, Machine};
 pub use operations::{Operation, Operations, Order};
-pub use progress::{PROGRESS_BYTES_MAX, Progress};
+pub use progress::{ADVANCE_BYTES_MAX, ADVANCE_MAX, PROGRESS_BYTES_MAX, Progress};
 pub use reign::Reign;
 pub use resource::{Kind, Resource, UnknownKind};
 pub use sends::{

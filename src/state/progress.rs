@@ -10,10 +10,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use imbl::OrdMap;
 
-use super::{Answer, Catalog, FieldError, Kind, Reign, command::error};
+use super::{Answer, Catalog, ConnectorProgress, FieldError, Kind, Reign, command::error};
 
 /// The most bytes that one connector can keep.
 pub const PROGRESS_BYTES_MAX: usize = 64 << 10;
+/// How many connectors one command tells of at most.
+pub const ADVANCE_MAX: usize = 500;
+/// How many bytes they keep at most: so much that the log is not held up by one.
+pub const ADVANCE_BYTES_MAX: usize = 256 << 10;
 
 /// How far each connector has come that has to know.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,7 +26,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// What a connector has kept; empty where it has kept nothing.
+    /// How far a connector has come; empty where it has kept nothing.
     pub fn get(&self, kind: Kind, name: &str) -> Bytes {
         let found = self.by_connector.get(&(kind, name.into()));
         found.cloned().unwrap_or_default()
@@ -39,11 +43,12 @@ impl Progress {
         self.by_connector.ptr_eq(&before.by_connector) || self == before
     }
 
+    /// A connector whose resource is gone keeps nothing, and is nothing to the others.
     pub(super) fn advance(
         &mut self,
         index: u64,
-        (kind, name): (Kind, &str),
-        (epoch, kept): (u64, &Bytes),
+        epoch: u64,
+        connectors: &[ConnectorProgress],
         reign: &Reign,
         catalog: &Catalog,
     ) -> Answer {
@@ -53,18 +58,23 @@ impl Progress {
                 reign.epoch
             ));
         }
-        if catalog.get(kind, name).is_none() {
-            return Answer::NotFound;
+        let mut changed = false;
+        for ConnectorProgress {
+            kind,
+            name,
+            progress,
+        } in connectors
+        {
+            if catalog.get(*kind, name).is_some() && self.get(*kind, name) != *progress {
+                self.keep(*kind, name, progress.clone());
+                changed = true;
+            }
         }
-        if self.get(kind, name) == *kept {
-            return Answer::Done {
-                revision: index,
-                changed: false,
-                created: false,
-            };
+        Answer::Done {
+            revision: index,
+            changed,
+            created: false,
         }
-        self.keep(kind, name, kept.clone());
-        Answer::done(index, false)
     }
 
     /// Its resource was deleted: another one of its name begins anew.
@@ -72,24 +82,32 @@ impl Progress {
         self.by_connector.remove(&(kind, name.into()));
     }
 
-    pub(super) fn keep(&mut self, kind: Kind, name: &str, kept: Bytes) {
-        match kept.is_empty() {
-            true => self.forget(kind, name),
-            false => {
-                self.by_connector.insert((kind, name.into()), kept);
-            }
+    pub(super) fn keep(&mut self, kind: Kind, name: &str, progress: Bytes) {
+        if progress.is_empty() {
+            self.forget(kind, name);
+        } else {
+            self.by_connector.insert((kind, name.into()), progress);
         }
     }
 }
 
-pub(super) fn check(kind: Kind, kept: &Bytes) -> Vec<FieldError> {
+pub(super) fn check(connectors: &[ConnectorProgress]) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    if !kind.has_connector() {
-        errors.push(error("kind", kind.as_str(), "has no connectors"));
+    for it in connectors {
+        if !it.kind.has_connector() {
+            errors.push(error("kind", it.kind.as_str(), "has no connectors"));
+        }
+        if it.progress.len() > PROGRESS_BYTES_MAX {
+            let value = format!("{}: {} bytes", it.name, it.progress.len());
+            let problem = format!("must have at most {PROGRESS_BYTES_MAX}");
+            errors.push(error("progress", value, problem));
+        }
     }
-    if kept.len() > PROGRESS_BYTES_MAX {
-        let problem = format!("must have at most {PROGRESS_BYTES_MAX}");
-        errors.push(error("kept", format!("{} bytes", kept.len()), problem));
+    let bytes: usize = connectors.iter().map(|it| it.progress.len()).sum();
+    if connectors.len() > ADVANCE_MAX || bytes > ADVANCE_BYTES_MAX {
+        let value = format!("{} of them, {bytes} bytes", connectors.len());
+        let problem = format!("must be at most {ADVANCE_MAX} with {ADVANCE_BYTES_MAX} bytes");
+        errors.push(error("connectors", value, problem));
     }
     errors
 }
@@ -113,13 +131,17 @@ mod tests {
         }
     }
 
-    fn advance(epoch: u64, kept: &'static [u8]) -> Command {
-        Command::Advance {
+    fn progress(name: &str, progress: impl Into<Bytes>) -> ConnectorProgress {
+        ConnectorProgress {
             kind: Kind::ZmqOutgoing,
-            name: "a".into(),
-            epoch,
-            kept: kept.into(),
+            name: name.into(),
+            progress: progress.into(),
         }
+    }
+
+    fn advance(epoch: u64, kept: &'static [u8]) -> Command {
+        let connectors = vec![progress("a", kept)];
+        Command::Advance { epoch, connectors }
     }
 
     #[test]
@@ -159,16 +181,39 @@ mod tests {
             },
         );
         assert_eq!(kept(&machine), "");
-        assert_eq!(apply(&mut machine, &advance(6, b"three")), Answer::NotFound);
+        assert!(!apply(&mut machine, &advance(6, b"three")).changed());
+        assert_eq!(kept(&machine), "");
+    }
+
+    #[test]
+    fn those_whose_resource_is_gone_hold_up_none_of_the_others() {
+        let mut machine = Machine::default();
+        machine.apply(1, 1, 1, &put("a"));
+        machine.apply(2, 1, 1, &Command::TakeOver { member: 1, term: 1 });
+        let connectors = vec![progress("gone", "one"), progress("a", "two")];
+        let epoch = machine.state().reign().epoch;
+        let command = Command::Advance { epoch, connectors };
+        assert!(machine.apply(3, 1, 1, &command).0.changed());
+        let all: Vec<_> = machine.state().progress().all().collect();
+        assert_eq!(all, [(Kind::ZmqOutgoing, "a", &Bytes::from("two"))]);
     }
 
     #[test]
     fn what_is_too_much_is_refused_by_who_proposes_it() {
-        let mut much = advance(1, b"");
-        if let Command::Advance { kept, .. } = &mut much {
-            *kept = vec![0; PROGRESS_BYTES_MAX + 1].into();
-        }
-        assert!(much.check().is_err());
-        assert!(advance(1, b"little").check().is_ok());
+        let check = |connectors: Vec<ConnectorProgress>| {
+            let command = Command::Advance {
+                epoch: 1,
+                connectors,
+            };
+            command.check().is_ok()
+        };
+        let of = |bytes: usize| progress("a", vec![0; bytes]);
+        assert!(check(vec![of(PROGRESS_BYTES_MAX)]));
+        assert!(!check(vec![of(PROGRESS_BYTES_MAX + 1)]));
+        assert!(check(vec![of(1); ADVANCE_MAX]));
+        assert!(!check(vec![of(1); ADVANCE_MAX + 1]));
+        let fit = ADVANCE_BYTES_MAX / PROGRESS_BYTES_MAX;
+        assert!(check(vec![of(PROGRESS_BYTES_MAX); fit]));
+        assert!(!check(vec![of(PROGRESS_BYTES_MAX); fit + 1]));
     }
 }

@@ -20,6 +20,7 @@ mod onward;
 mod order;
 mod pool;
 mod processes;
+mod progress;
 mod quorum;
 mod reconfigure;
 mod reconfigure_outgoing;

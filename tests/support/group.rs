@@ -14,15 +14,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use quorate::{
     connector::{
-        self, ConnectorState, ConnectorStatus, Context, Handle, Key, LocalRules, Proposer, View,
+        self, ConnectorState, ConnectorStatus, Context, Handle, LocalRules, Proposer, View,
     },
     service::api::{Dispatch, Origin, Permit, Reply, Request, ServiceError},
-    state::{Answer, Command, Connections, Kind, Machine, State, Takeover},
+    state::{Answer, Command, Connections, ConnectorProgress, Kind, Machine, State, Takeover},
 };
 use quorate_clock::Instant;
 use quorate_raft::{
@@ -87,6 +86,8 @@ pub struct Group {
     term: AtomicU64,
     pub calls: Mutex<Vec<Call>>,
     behaviour: Mutex<Behaviour>,
+    /// How long it takes to write how far connectors have come.
+    pub progress_takes: Mutex<Duration>,
 }
 
 impl Group {
@@ -97,6 +98,7 @@ impl Group {
             term: AtomicU64::new(0),
             calls: Mutex::default(),
             behaviour: Mutex::new(Arc::new(|_| (Duration::ZERO, status(200)))),
+            progress_takes: Mutex::default(),
         })
     }
 
@@ -233,17 +235,13 @@ impl Proposer for Seat {
 
     async fn advance(
         &self,
-        key: &Key,
         epoch: u64,
-        kept: Bytes,
+        connectors: Vec<ConnectorProgress>,
         _: Instant,
     ) -> Result<(), ProposeError> {
-        let command = Command::Advance {
-            kind: key.kind.parse().unwrap(),
-            name: key.name.clone(),
-            epoch,
-            kept,
-        };
+        let took = *self.group.progress_takes.lock();
+        tokio::time::sleep(took).await;
+        let command = Command::Advance { epoch, connectors };
         self.group.apply(1, 1, &command);
         Ok(())
     }

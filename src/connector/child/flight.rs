@@ -10,7 +10,7 @@ use quorate_clock::Instant;
 use quorate_proto::connector::Reply;
 use serde::Deserialize;
 
-use super::{backoff, kept::Fingerprint, link::Message};
+use super::{backoff, link::Message, progress::Fingerprint};
 
 /// How long "no member could run the service" doesn't count as a failure of the message.
 /// A cluster that is electing or restarting is back long before; a service that nobody

@@ -19,11 +19,11 @@ mod dial;
 mod flight;
 pub mod frames;
 mod ibm_mq;
-mod kept;
 #[cfg(test)]
 mod lapses;
 mod link;
 mod local_rules;
+mod progress;
 mod role;
 mod run;
 mod send;

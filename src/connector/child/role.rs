@@ -6,8 +6,8 @@ use quorate_proto::connector::Configure;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    kept::Memory,
     link::{Link, Trouble},
+    progress::ProgressTracker,
     wires::{Reign, Wires},
 };
 
@@ -24,7 +24,7 @@ pub trait Role: Sized + Send + 'static {
     type Session: Send;
 
     /// Of what the connector keeps something across sessions; empty where it keeps nothing.
-    fn keeps_of(link: &Self::Link, settings: &Settings<Self>) -> String;
+    fn progress_of(link: &Self::Link, settings: &Settings<Self>) -> String;
     /// Whether a session under `before` can go on under `now`.
     fn same_session(before: &Settings<Self>, now: &Settings<Self>) -> bool;
     /// Opens a session, where the one before ended. What it opens belongs to `epoch` alone;
@@ -33,7 +33,7 @@ pub trait Role: Sized + Send + 'static {
         link: &Self::Link,
         settings: &Settings<Self>,
         epoch: Option<u64>,
-        memory: &Memory,
+        progress: &ProgressTracker,
     ) -> impl Future<Output = Result<Self::Session, Trouble>> + Send;
     /// Works under this reign until the session is drained or ends.
     fn serve(

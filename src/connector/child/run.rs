@@ -287,7 +287,7 @@ impl Run {
         self.remember::<R>(link, settings, epoch);
         let stopped = self.wires.watchdog.stopped.clone();
         let opened = {
-            let opening = R::open(link, settings, epoch, &self.wires.memory);
+            let opening = R::open(link, settings, epoch, &self.wires.progress);
             let mut opening = pin!(timeout(ANSWER, opening));
             loop {
                 tokio::select! {
@@ -348,12 +348,12 @@ impl Run {
         }
     }
 
-    /// Takes over what was kept before this epoch.
+    /// Takes over how far the channel had come before this epoch.
     fn remember<R: Role>(&mut self, link: &R::Link, settings: &Settings<R>, epoch: Option<u64>) {
         if let Some(epoch) = epoch {
-            let kept = self.wires.desired.borrow().kept.clone();
-            let of = R::keeps_of(link, settings);
-            self.wires.memory.take_over(epoch, &kept, of);
+            let progress = self.wires.desired.borrow().progress.clone();
+            let of = R::progress_of(link, settings);
+            self.wires.progress.take_over(epoch, &progress, of);
         }
     }
 

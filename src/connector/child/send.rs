@@ -15,8 +15,8 @@ use tokio::time::{sleep_until, timeout};
 
 use super::{
     super::lease::Tenure,
-    kept::Memory,
     link::{Outlet, Parcel, Sender, Sent, Trouble},
+    progress::ProgressTracker,
     role::{DRAIN, Role, Served, Settings},
     wires::{LOOK, Order, Reign, Wires},
 };
@@ -47,7 +47,7 @@ impl<L: Outlet> Role for Outbound<L> {
         true
     }
 
-    fn keeps_of(_: &L, _: &Settings<Self>) -> String {
+    fn progress_of(_: &L, _: &Settings<Self>) -> String {
         String::new()
     }
 
@@ -55,7 +55,7 @@ impl<L: Outlet> Role for Outbound<L> {
         link: &L,
         settings: &Settings<Self>,
         _: Option<u64>,
-        _: &Memory,
+        _: &ProgressTracker,
     ) -> Result<L::Sender, Trouble> {
         link.open(&settings.own).await
     }

@@ -16,8 +16,8 @@ use tokio::{
 
 use super::{
     super::lease::{Tenure, View},
-    kept::Memory,
     link::{Link, Trouble},
+    progress::ProgressTracker,
     watchdog::Watchdog,
 };
 
@@ -45,8 +45,8 @@ pub struct Desired {
     pub configure: Option<Arc<Configure>>,
     /// Consume under this reign; `None`: stand by.
     pub act: Option<Reign>,
-    /// What the connector has kept last, as of the order to do so.
-    pub kept: Bytes,
+    /// How far the connector had come last, as of the order to do so.
+    pub progress: Bytes,
     /// Begin to consume, and hand nothing on: until then at the latest.
     pub prepare: Option<Instant>,
     /// The number of the last order to stand by.
@@ -75,7 +75,7 @@ impl Desired {
                     epoch: activate.epoch,
                     incarnation: activate.incarnation,
                 });
-                self.kept = activate.kept;
+                self.progress = activate.progress;
                 self.prepare = None;
             }
             to_process::Frame::Prepare(prepare) => {
@@ -210,8 +210,8 @@ pub struct Wires {
     pub lease: View,
     /// The thread that ends the process with its lease.
     pub watchdog: Watchdog,
-    /// What is kept across sessions.
-    pub memory: Memory,
+    /// How far it has come, across sessions.
+    pub progress: ProgressTracker,
     /// What ended the session before and may end this one as well.
     pub complaint: Option<String>,
     /// The last order to stand by that was answered.
@@ -243,7 +243,7 @@ impl Wires {
             out,
             lease,
             watchdog,
-            memory: Memory::default(),
+            progress: ProgressTracker::default(),
             complaint: None,
             parked: 0,
         }

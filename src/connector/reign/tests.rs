@@ -76,7 +76,12 @@ impl Proposer for Log {
         Ok(())
     }
 
-    async fn advance(&self, _: &Key, _: u64, _: Bytes, _: Instant) -> Result<(), ProposeError> {
+    async fn advance(
+        &self,
+        _: u64,
+        _: Vec<state::ConnectorProgress>,
+        _: Instant,
+    ) -> Result<(), ProposeError> {
         Ok(())
     }
 

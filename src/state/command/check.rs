@@ -29,7 +29,7 @@ impl Command {
                 connections,
             } => brokers::check(*member, connections),
             Command::Operate { kind, .. } => operations::check(*kind),
-            Command::Advance { kind, kept, .. } => progress::check(*kind, kept),
+            Command::Advance { connectors, .. } => progress::check(connectors),
             Command::Intend(intent) => sends::check::key(&intent.key),
             Command::Conclude(conclusion) => sends::check::outcome(&conclusion.outcome),
             // Who proposes another promise knows the range of the timers; the state does not.

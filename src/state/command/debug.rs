@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{BatchedPut, Command};
+use super::{BatchedPut, Command, ConnectorProgress};
 
 /// So many bytes that are not shown.
 struct Hidden(usize);
@@ -20,6 +20,16 @@ impl fmt::Debug for BatchedPut {
             .field("kind", &self.kind)
             .field("name", &self.name)
             .field("spec", &Hidden(self.spec.len()))
+            .finish()
+    }
+}
+
+impl fmt::Debug for ConnectorProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectorProgress")
+            .field("kind", &self.kind)
+            .field("name", &self.name)
+            .field("progress", &Hidden(self.progress.len()))
             .finish()
     }
 }
@@ -78,15 +88,7 @@ impl fmt::Debug for Command {
                 connections,
             } => shown!("Connected", member, connections),
             Command::Operate { kind, name, order } => shown!("Operate", kind, name, order),
-            Command::Advance {
-                kind,
-                name,
-                epoch,
-                kept,
-            } => {
-                let kept = &Hidden(kept.len());
-                shown!("Advance", kind, name, epoch, kept)
-            }
+            Command::Advance { epoch, connectors } => shown!("Advance", epoch, connectors),
             Command::Intend(it) => f.debug_tuple("Intend").field(it).finish(),
             Command::Conclude(it) => f.debug_tuple("Conclude").field(it).finish(),
         }

@@ -4,7 +4,10 @@ use bytes::Bytes;
 use prost::{Message, encoding::decode_key};
 use quorate_proto::command as wire;
 
-use super::{BatchedPut, Command, FieldError, NOT_KNOWN, Precondition, error, not_as_known};
+use super::{
+    BatchedPut, Command, ConnectorProgress, FieldError, NOT_KNOWN, Precondition, error,
+    not_as_known,
+};
 use crate::state::{BrokerConnection, Kind, Order, Reason, Takeover, catalog};
 
 impl Command {
@@ -110,16 +113,16 @@ impl Command {
                 name: name.clone(),
                 order: wire::operate::Order::from(*order).into(),
             }),
-            Command::Advance {
-                kind,
-                name,
-                epoch,
-                kept,
-            } => Write::Advance(wire::Advance {
-                kind: kind.as_str().into(),
-                name: name.clone(),
+            Command::Advance { epoch, connectors } => Write::Advance(wire::Advance {
                 epoch: *epoch,
-                kept: kept.clone(),
+                connectors: connectors
+                    .iter()
+                    .map(|it| wire::ConnectorProgress {
+                        kind: it.kind.as_str().into(),
+                        name: it.name.clone(),
+                        progress: it.progress.clone(),
+                    })
+                    .collect(),
             }),
             Command::Intend(intent) => Write::Intend((&**intent).into()),
             Command::Conclude(conclusion) => Write::Conclude((&**conclusion).into()),
@@ -214,10 +217,18 @@ impl Command {
                 order: order(it.order)?,
             },
             Write::Advance(it) => Command::Advance {
-                kind: kind(&it.kind)?,
-                name: it.name,
                 epoch: it.epoch,
-                kept: it.kept,
+                connectors: it
+                    .connectors
+                    .into_iter()
+                    .map(|it| {
+                        Ok(ConnectorProgress {
+                            kind: kind(&it.kind)?,
+                            name: it.name,
+                            progress: it.progress,
+                        })
+                    })
+                    .collect::<Result<_, FieldError>>()?,
             },
             Write::Intend(it) => Command::Intend(Box::new(it.try_into()?)),
             Write::Conclude(it) => Command::Conclude(Box::new(it.try_into()?)),

@@ -122,18 +122,15 @@ pub fn command() -> impl Strategy<Value = Command> {
     let order = prop::sample::select(&[Order::Pause, Order::Resume, Order::Restart][..]);
     let operate = (prop::sample::select(&Kind::ALL[..]), name(), order)
         .prop_map(|(kind, name, order)| Command::Operate { kind, name, order });
-    let advance = (
-        prop::sample::select(&Kind::ALL[..]),
-        name(),
-        1..60u64,
-        0..3u8,
-    )
-        .prop_map(|(kind, name, epoch, kept)| Command::Advance {
+    let progress = (prop::sample::select(&Kind::ALL[..]), name(), 0..3u8).prop_map(
+        |(kind, name, progress)| ConnectorProgress {
             kind,
             name,
-            epoch,
-            kept: vec![kept; usize::from(kept)].into(),
-        });
+            progress: vec![progress; usize::from(progress)].into(),
+        },
+    );
+    let advance = (1..60u64, prop::collection::vec(progress, 0..4))
+        .prop_map(|(epoch, connectors)| Command::Advance { epoch, connectors });
     let intend =
         (send_key(), 1..60u64, 0..4u64, 0..900_000u64).prop_map(|(key, epoch, ticket, now_ms)| {
             let fingerprint = [ticket as u8; 32];

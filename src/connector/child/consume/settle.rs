@@ -142,7 +142,7 @@ impl<L: Inlet> Consuming<'_, L> {
         let flight = self.flights.remove(id);
         if let (Some(flight), Ok(()), false) = (&flight, &result, matches!(act, Act::Requeue(_))) {
             let offset = flight.message.offset;
-            self.wires.memory.settled(flight.fingerprint, offset);
+            self.wires.progress.settled(flight.fingerprint, offset);
         }
         if let Err(trouble) = result {
             // The session is gone, and the broker hands the message out again.

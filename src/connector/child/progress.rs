@@ -1,4 +1,4 @@
-//! What a channel keeps across its sessions, its processes and takeovers.
+//! How far a channel has come, kept across its sessions, its processes and takeovers.
 //!
 //! Of messages that have failed, how often: a broker counts redeliveries at best, among them
 //! those of messages that only waited in this process, and most count nothing. Of a stream,
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
-use quorate_proto::connector::{Kept, Tried};
+use quorate_proto::connector::{ChannelProgress, Tried};
 use sha2::{Digest, Sha256};
 
 use super::link::Message;
@@ -66,9 +66,9 @@ struct Failures {
     turn: u64,
 }
 
-/// What is kept.
+/// Tracks how far a channel has come.
 #[derive(Default)]
-pub struct Memory {
+pub struct ProgressTracker {
     /// The epoch for which it was taken over.
     epoch: u64,
     source: String,
@@ -85,29 +85,29 @@ pub struct Memory {
     changed: bool,
 }
 
-impl Memory {
+impl ProgressTracker {
     /// Takes over what was kept, once for each epoch. What is of another source is dropped.
-    pub fn take_over(&mut self, epoch: u64, kept: &Bytes, source: String) {
+    pub fn take_over(&mut self, epoch: u64, written: &Bytes, source: String) {
         if self.epoch == epoch && self.source == source {
             return;
         }
         let known = self.epoch == epoch;
-        *self = Memory {
+        *self = ProgressTracker {
             epoch,
             source,
-            ..Memory::default()
+            ..ProgressTracker::default()
         };
         // It was written by a version of this program: what can't be read is from a later
         // one, and is as good as nothing.
-        let kept = Kept::decode(kept.clone()).unwrap_or_default();
-        if known || kept.source != self.source {
+        let written = ChannelProgress::decode(written.clone()).unwrap_or_default();
+        if known || written.source != self.source {
             return;
         }
-        self.offset = kept.offset;
+        self.offset = written.offset;
         if planted(Mutant::TriesForgotten) {
             return;
         }
-        for Tried { fingerprint, tries } in kept.tried {
+        for Tried { fingerprint, tries } in written.tried {
             if let Ok(fingerprint) = Fingerprint::try_from(&fingerprint[..]) {
                 self.failed(fingerprint, tries);
             }
@@ -201,16 +201,16 @@ impl Memory {
             fingerprint: Bytes::copy_from_slice(fingerprint),
             tries: it.tries,
         });
-        let kept = Kept {
+        let progress = ChannelProgress {
             source: self.source.clone(),
             tried: tried.collect(),
             offset: self.offset,
         };
         // Without anything to keep, nothing is: the state has no entry then.
-        match kept.tried.is_empty() && kept.offset.is_none() {
-            true => Some(Bytes::new()),
-            false => Some(kept.encode_to_vec().into()),
+        if progress.tried.is_empty() && progress.offset.is_none() {
+            return Some(Bytes::new());
         }
+        Some(progress.encode_to_vec().into())
     }
 }
 
@@ -233,21 +233,21 @@ mod tests {
         }
     }
 
-    fn memory(epoch: u64, kept: &Bytes) -> Memory {
-        let mut memory = Memory::default();
-        memory.take_over(epoch, kept, "q".into());
-        memory.session_begins();
-        memory
+    fn tracker(epoch: u64, written: &Bytes) -> ProgressTracker {
+        let mut tracker = ProgressTracker::default();
+        tracker.take_over(epoch, written, "q".into());
+        tracker.session_begins();
+        tracker
     }
 
     #[test]
     fn tries_outlive_a_process_and_end_with_their_message() {
-        let mut first = memory(1, &Bytes::new());
+        let mut first = tracker(1, &Bytes::new());
         assert_eq!(first.tries(&message("a", "0")), None);
         first.failed(fingerprint(&message("a", "0")), 2);
         let kept = first.write().unwrap();
         assert_eq!(first.write(), None);
-        let mut next = memory(2, &kept);
+        let mut next = tracker(2, &kept);
         let (fingerprint, tries) = next.tries(&message("a", "1")).unwrap();
         assert_eq!(tries, 2);
         assert_eq!(next.tries(&message("b", "1")), None);
@@ -259,58 +259,58 @@ mod tests {
         next.settled(Some(fingerprint), None);
         assert_eq!(next.write(), Some(Bytes::new()));
         // Of another queue it means nothing.
-        let mut other = Memory::default();
+        let mut other = ProgressTracker::default();
         other.take_over(2, &kept, "another".into());
         assert_eq!(other.tries(&message("a", "1")), None);
     }
 
     #[test]
     fn an_order_for_the_same_epoch_forgets_nothing() {
-        let mut memory = memory(1, &Bytes::new());
-        memory.failed(fingerprint(&message("a", "0")), 1);
-        memory.take_over(1, &Bytes::new(), "q".into());
-        assert!(memory.tries(&message("a", "1")).is_some());
-        memory.take_over(2, &Bytes::new(), "q".into());
-        assert!(memory.tries(&message("a", "1")).is_none());
+        let mut tracker = tracker(1, &Bytes::new());
+        tracker.failed(fingerprint(&message("a", "0")), 1);
+        tracker.take_over(1, &Bytes::new(), "q".into());
+        assert!(tracker.tries(&message("a", "1")).is_some());
+        tracker.take_over(2, &Bytes::new(), "q".into());
+        assert!(tracker.tries(&message("a", "1")).is_none());
     }
 
     #[test]
     fn the_offset_is_that_of_the_first_message_that_is_not_settled() {
-        let mut memory = memory(1, &Bytes::new());
-        assert_eq!(memory.offset(), None);
+        let mut tracker = tracker(1, &Bytes::new());
+        assert_eq!(tracker.offset(), None);
         for offset in 5..9 {
-            memory.received(offset);
+            tracker.received(offset);
         }
-        assert_eq!(memory.offset(), Some(5));
-        assert_eq!(memory.first_unsettled(), Some(5));
-        memory.settled(None, Some(6));
-        assert_eq!(memory.offset(), Some(5));
-        memory.settled(None, Some(5));
-        assert_eq!(memory.offset(), Some(7));
-        memory.settled(None, Some(7));
-        memory.settled(None, Some(8));
-        assert_eq!(memory.offset(), Some(9));
-        assert_eq!(memory.first_unsettled(), None);
-        let kept = memory.write().unwrap();
-        let next = super::tests::memory(2, &kept);
+        assert_eq!(tracker.offset(), Some(5));
+        assert_eq!(tracker.first_unsettled(), Some(5));
+        tracker.settled(None, Some(6));
+        assert_eq!(tracker.offset(), Some(5));
+        tracker.settled(None, Some(5));
+        assert_eq!(tracker.offset(), Some(7));
+        tracker.settled(None, Some(7));
+        tracker.settled(None, Some(8));
+        assert_eq!(tracker.offset(), Some(9));
+        assert_eq!(tracker.first_unsettled(), None);
+        let kept = tracker.write().unwrap();
+        let next = super::tests::tracker(2, &kept);
         assert_eq!(next.offset(), Some(9));
     }
 
     #[test]
     fn it_is_written_at_once_and_then_seldom() {
-        let mut memory = memory(1, &Bytes::new());
-        assert_eq!(memory.due(), None);
-        memory.failed([1; 16], 1);
-        assert!(memory.due().unwrap() <= Instant::now());
-        memory.write();
-        assert_eq!(memory.due(), None);
-        memory.failed([1; 16], 2);
-        assert!(memory.due().unwrap() > Instant::now());
+        let mut tracker = tracker(1, &Bytes::new());
+        assert_eq!(tracker.due(), None);
+        tracker.failed([1; 16], 1);
+        assert!(tracker.due().unwrap() <= Instant::now());
+        tracker.write();
+        assert_eq!(tracker.due(), None);
+        tracker.failed([1; 16], 2);
+        assert!(tracker.due().unwrap() > Instant::now());
     }
 
     #[test]
     fn the_oldest_tries_make_room() {
-        let mut first = memory(1, &Bytes::new());
+        let mut first = tracker(1, &Bytes::new());
         let of = |n: usize| {
             let mut fingerprint = Fingerprint::default();
             fingerprint[..8].copy_from_slice(&n.to_le_bytes());
@@ -322,7 +322,7 @@ mod tests {
         }
         // The oldest has failed once more, so it is none of the oldest.
         first.failed(of(TRIED - 1), 2);
-        let mut next = memory(2, &first.write().unwrap());
+        let mut next = tracker(2, &first.write().unwrap());
         next.failed(of(TRIED), 1);
         assert_eq!(next.tried.len(), TRIED);
         assert!(!next.tried.contains_key(&of(TRIED - 2)));
@@ -331,13 +331,13 @@ mod tests {
 
     #[test]
     fn as_much_as_is_kept_fits_into_the_state() {
-        let mut memory = memory(1, &Bytes::new());
+        let mut tracker = tracker(1, &Bytes::new());
         for n in 0..2 * TRIED {
             let mut fingerprint = Fingerprint::default();
             fingerprint[..8].copy_from_slice(&n.to_le_bytes());
-            memory.failed(fingerprint, u32::MAX);
+            tracker.failed(fingerprint, u32::MAX);
         }
-        let kept = memory.write().unwrap();
+        let kept = tracker.write().unwrap();
         assert!(
             kept.len() <= crate::state::PROGRESS_BYTES_MAX,
             "{}",
