@@ -435,9 +435,7 @@ async fn an_unreadable_message_of_a_stream_is_not_passed_over() {
         .declare_with(&queue, &[("x-queue-type", "stream")])
         .await;
     let group = Group::with_services();
-    let mut lease = connection(broker.port());
-    lease["fence"] = json!("lease");
-    group.put(Kind::AmqpConnection, lease);
+    group.put(Kind::AmqpConnection, leased(broker.port()));
     let put = |active: bool| {
         let mut it = channel(&queue);
         it["on_failure"]["dead_letter"] = json!(dead);

@@ -9,12 +9,6 @@ use super::world::*;
 
 const QUORUM: &[(&str, &str)] = &[("x-queue-type", "quorum")];
 
-fn fenced_by_the_lease(port: u16) -> serde_json::Value {
-    let mut connection = connection(port);
-    connection["fence"] = json!("lease");
-    connection
-}
-
 /// RabbitMQ grants any number of exclusive consumers of a quorum queue.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quorum_queue_is_no_fence_and_is_refused_as_one() {
@@ -22,26 +16,11 @@ async fn a_quorum_queue_is_no_fence_and_is_refused_as_one() {
     let client = broker.client().await;
     client.declare_with(&queue, QUORUM).await;
     client.publish(&queue, bodies(5)).await;
-    let group = Group::with_services();
-    group.put(Kind::AmqpConnection, connection(broker.port()));
-    let member = Member::start(&group, 1, 2000);
-    member.lead(2);
-    let acting = member.handle.reign();
-    eventually("it acts", async || acting.borrow().acting.then_some(())).await;
-    group.put(Kind::AmqpChannel, channel(&queue));
-    let refused = member
-        .when(&queue, "it is refused", |status| {
-            status.state == ConnectorState::Failed && status.last_error.is_some()
-        })
-        .await;
-    let said = refused.last_error.unwrap();
+    let (group, member, said) = refused_behind_exclusive(broker, &queue).await;
     assert!(
         said.contains("does not keep a second consumer off"),
         "{said}"
     );
-    assert!(said.contains("fence: lease"), "{said}");
-    assert_eq!(refused.counts.handled, 0);
-    assert!(group.calls.lock().is_empty());
     // It does not ask again: each time would count as a delivery, and too many of them drop
     // a message.
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -50,12 +29,7 @@ async fn a_quorum_queue_is_no_fence_and_is_refused_as_one() {
     let count = &first.properties.headers().as_ref().unwrap().inner()["x-delivery-count"];
     assert!(format!("{count:?}").contains("(1)"), "{count:?}");
 
-    group.put(Kind::AmqpConnection, fenced_by_the_lease(broker.port()));
-    member.active(&queue).await;
-    member
-        .when(&queue, "all handled", |status| status.counts.handled == 4)
-        .await;
-    drained(&client, &member, &queue).await;
+    handled_behind_the_lease(&group, &member, (broker, &client), (&queue, 4)).await;
 }
 
 /// A takeover has no time to ask, so it is asked a moment later.
@@ -85,7 +59,7 @@ async fn what_fails_for_good_goes_from_a_quorum_queue_to_a_quorum_queue() {
     client.declare_with(&queue, QUORUM).await;
     client.declare_with(&dead, QUORUM).await;
     let group = Group::with_channel(broker, &queue);
-    group.put(Kind::AmqpConnection, fenced_by_the_lease(broker.port()));
+    group.put(Kind::AmqpConnection, leased(broker.port()));
     let mut with_dead_letter = channel(&queue);
     with_dead_letter["on_failure"]["dead_letter"] = json!(dead);
     group.put(Kind::AmqpChannel, with_dead_letter);

@@ -8,7 +8,6 @@ use lapin::{
 };
 use quorate::{connector::ConnectorState, state::Kind};
 use quorate_clock::Instant;
-use serde_json::json;
 
 use super::{rabbitmq::Client, world::*};
 
@@ -33,32 +32,15 @@ async fn a_single_active_consumer_is_told_of_and_consumed_behind_the_lease() {
         let queue = unique("single-active");
         declare(&client, &queue, kind).await;
         client.publish(&queue, bodies(5)).await;
-        let group = Group::with_services();
-        group.put(Kind::AmqpConnection, connection(broker.port()));
-        let member = Member::start(&group, 1, 2000);
-        member.lead(2);
-        let acting = member.handle.reign();
-        eventually("it acts", async || acting.borrow().acting.then_some(())).await;
-        group.put(Kind::AmqpChannel, channel(&queue));
         let began = Instant::now();
-        let failed = member
-            .when(&queue, "it is refused", |status| {
-                status.state == ConnectorState::Failed && says(status, "fence: lease")
-            })
-            .await;
-        let said = failed.last_error.unwrap();
+        let (group, member, said) = refused_behind_exclusive(broker, &queue).await;
         println!("{kind}: after {:?}: {said}", began.elapsed());
-        assert!(began.elapsed() < Duration::from_secs(10));
+        assert!(began.elapsed() < Duration::from_secs(15));
         if kind == "classic" {
             assert!(said.contains("single active consumer"), "{said}");
         }
-        let mut lease = connection(broker.port());
-        lease["fence"] = json!("lease");
-        group.put(Kind::AmqpConnection, lease);
-        member
-            .when(&queue, "handled", |status| status.counts.handled >= 4)
-            .await;
-        drained(&client, &member, &queue).await;
+        let left = client.count(&queue).await.0;
+        handled_behind_the_lease(&group, &member, (broker, &client), (&queue, left.into())).await;
     }
 }
 
@@ -95,6 +77,9 @@ async fn what_another_keeps_from_its_work_for_long_has_failed() {
         })
         .await;
     assert!(says(&failed, "another consumer has"), "{failed:?}");
+    // What the broker counts and says, as it says it.
+    assert!(says(&failed, "counts 1"), "{failed:?}");
+    assert!(says(&failed, "in exclusive use"), "{failed:?}");
     another.close(200, "OK".into()).await.unwrap();
     member.active(&queue).await;
 }

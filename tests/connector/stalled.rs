@@ -112,9 +112,7 @@ async fn a_broker_that_hands_nothing_out_is_told() {
         .unwrap();
     let group = Group::with_channel(broker, &queue);
     group.put(Kind::Service, store());
-    let mut shared = connection(broker.port());
-    shared["fence"] = json!("lease");
-    group.put(Kind::AmqpConnection, shared);
+    group.put(Kind::AmqpConnection, leased(broker.port()));
     let member = Member::start(&group, 1, 2000);
     member.lead(2);
     member.active(&queue).await;

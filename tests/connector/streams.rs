@@ -7,6 +7,7 @@ use nix::{
     unistd::Pid,
 };
 use quorate::{connector::ConnectorState, state::Kind};
+use quorate_clock::Instant;
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -204,4 +205,99 @@ async fn what_fails_for_good_in_a_stream_is_dead_lettered() {
     assert_eq!(letter.data, b"3");
     let bodies: BTreeSet<String> = group.calls_by_body().into_keys().collect();
     assert_eq!(bodies.len(), 10);
+}
+
+/// Deleted and declared anew, it has less than what the channel has come to: what it has now
+/// must not count as handled.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_was_declared_anew_is_told_of_and_nothing_of_it_passed_over() {
+    let queue = unique("stream-anew");
+    let (client, group) = streaming(&queue, "lease").await;
+    let put = |active: bool| {
+        let mut it = channel(&queue);
+        it["active"] = json!(active);
+        group.put(Kind::AmqpChannel, it);
+    };
+    let member = Member::start(&group, 1, 2000);
+    member.lead(2);
+    client.publish(&queue, bodies(20)).await;
+    assert_eq!(all_handled(&group, 20).await, 0);
+    let paused = async || {
+        put(false);
+        member
+            .when(&queue, "paused", |it| it.state == ConnectorState::Paused)
+            .await;
+    };
+    let anew = async || {
+        client.delete(&queue).await;
+        client.declare_with(&queue, STREAM).await;
+        group.calls.lock().clear();
+    };
+    let told = async || {
+        let failed = member
+            .when(&queue, "it is told", |status| {
+                status.state == ConnectorState::Failed && says(status, "declared anew")
+            })
+            .await;
+        let command = format!("quorate delete amqp_channel {queue}");
+        assert!(says(&failed, &command), "{failed:?}");
+        assert!(group.calls.lock().is_empty());
+    };
+    paused().await;
+    anew().await;
+    client.publish(&queue, bodies(5)).await;
+    put(true);
+    told().await;
+    // It stays so, whatever comes.
+    client.publish(&queue, ["5".to_owned()]).await;
+    let until = Instant::now() + Duration::from_secs(8);
+    while Instant::now() < until {
+        let seen = member.status(&queue).unwrap();
+        assert_eq!(seen.state, ConnectorState::Failed, "{seen:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert!(group.calls.lock().is_empty());
+    // As the reason says.
+    group.delete(Kind::AmqpChannel, &queue);
+    put(true);
+    assert_eq!(all_handled(&group, 6).await, 0);
+
+    // Of one that is empty yet nothing can be told.
+    paused().await;
+    anew().await;
+    put(true);
+    member.active(&queue).await;
+    client.publish(&queue, bodies(1)).await;
+    told().await;
+}
+
+/// What ends just where the channel is to go on is as it should be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_which_all_was_handled_is_not_taken_for_another_one() {
+    let queue = unique("stream-all");
+    let (client, group) = streaming(&queue, "lease").await;
+    client.publish(&queue, bodies(300)).await;
+    let put = |active: bool| {
+        let mut it = channel(&queue);
+        it["active"] = json!(active);
+        group.put(Kind::AmqpChannel, it);
+    };
+    let member = Member::start(&group, 1, 2000);
+    member.lead(2);
+    all_handled(&group, 300).await;
+    put(false);
+    member
+        .when(&queue, "paused", |it| it.state == ConnectorState::Paused)
+        .await;
+    put(true);
+    member.active(&queue).await;
+    // Longer than it is looked for its end.
+    let until = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < until {
+        let seen = member.status(&queue).unwrap();
+        assert_eq!(seen.state, ConnectorState::Active, "{seen:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    client.publish(&queue, ["300".to_owned()]).await;
+    assert_eq!(all_handled(&group, 301).await, 0);
 }

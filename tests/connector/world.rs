@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use quorate::{connector::ConnectorStatus, state::Kind};
+use quorate::{
+    connector::{ConnectorState, ConnectorStatus},
+    state::Kind,
+};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -29,6 +32,13 @@ pub fn connection(port: u16) -> Value {
     json!({"name": "broker", "host": "127.0.0.1", "port": port, "username": "guest", "password": "guest"})
 }
 
+/// Behind the lease alone.
+pub fn leased(port: u16) -> Value {
+    let mut connection = connection(port);
+    connection["fence"] = json!("lease");
+    connection
+}
+
 /// The channel is named as its queue.
 pub fn channel(queue: &str) -> Value {
     json!({"name": queue, "connection": "broker", "queue": queue, "service": "store",
@@ -43,6 +53,43 @@ impl Member {
         member.active(queue).await;
         member
     }
+}
+
+/// A channel that begins while a member reigns, from a queue that is no fence: it is refused
+/// with that reason, and how to have it nevertheless. Gives the reason, too.
+pub async fn refused_behind_exclusive(
+    broker: &Rabbit,
+    queue: &str,
+) -> (Arc<Group>, Member, String) {
+    let group = Group::with_services();
+    group.put(Kind::AmqpConnection, connection(broker.port()));
+    let member = Member::start(&group, 1, 2000);
+    member.lead(2);
+    let acting = member.handle.reign();
+    eventually("it acts", async || acting.borrow().acting.then_some(())).await;
+    group.put(Kind::AmqpChannel, channel(queue));
+    let refused = member
+        .when(queue, "it is refused", |status| {
+            status.state == ConnectorState::Failed && says(status, "fence: lease")
+        })
+        .await;
+    assert_eq!(refused.counts.handled, 0);
+    assert!(group.calls.lock().is_empty());
+    (group, member, refused.last_error.unwrap())
+}
+
+/// Behind the lease it is consumed, all of it that is left.
+pub async fn handled_behind_the_lease(
+    group: &Group,
+    member: &Member,
+    (broker, client): (&Rabbit, &Client),
+    (queue, left): (&str, u64),
+) {
+    group.put(Kind::AmqpConnection, leased(broker.port()));
+    member
+        .when(queue, "all handled", |status| status.counts.handled == left)
+        .await;
+    drained(client, member, queue).await;
 }
 
 /// Whether it tells of an error with these words.

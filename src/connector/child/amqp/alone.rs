@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 use quorate_clock::Instant;
 use tokio::time::sleep;
 
-use super::{super::link::Trouble, is_refused, short, stream};
+use super::{super::link::Trouble, short, stream};
 
 /// How long after a takeover it is asked: then the broker has other things to do no more.
 const AFTER: Duration = Duration::from_millis(500);
@@ -97,27 +97,38 @@ impl Alone {
         }
     }
 
-    /// An exclusive consumer was refused as if the queue had another one, while the broker
-    /// counts so many. An error: the queue has none, and lets none in.
-    pub fn refused(&self, queue: &str, consumers: Option<u32>) -> Result<(), Trouble> {
+    /// An exclusive consumer was refused in these words, while the broker counts so many
+    /// consumers, if it tells. Of none, for long, the queue lets none in.
+    pub fn refused(&self, queue: &str, said: &str, consumers: Option<u32>) -> Trouble {
         let mut refused = self.refused.lock();
-        let consumed = consumers != Some(0);
-        if consumed || refused.queue != queue {
+        if consumers != Some(0) || refused.queue != queue {
             *refused = Refused {
                 queue: queue.to_owned(),
                 ..Refused::default()
             };
         }
-        if consumed {
-            return Ok(());
+        match consumers {
+            Some(0) => {}
+            Some(count) => {
+                return Trouble::passing(format!(
+                    "another consumer has the queue {queue:?}, of which the broker counts {count}; it is taken over as soon as that one is gone ({said})"
+                ));
+            }
+            None => {
+                return Trouble::passing(format!(
+                    "the broker refuses an exclusive consumer of {queue:?}, and does not tell whether it has another one ({said})"
+                ));
+            }
         }
         let now = Instant::now();
         let since = *refused.since.get_or_insert(now);
         if now.duration_since(since) < REFUSES {
-            return Ok(());
+            return Trouble::passing(format!(
+                "the broker refuses an exclusive consumer of {queue:?}, of which it counts no other one; it is tried again ({said})"
+            ));
         }
         refused.known = Some(now);
-        Err(single_active(queue))
+        single_active(queue)
     }
 
     /// It was let in.
@@ -154,10 +165,10 @@ async fn is_alone(connection: &Connection, queue: &str) -> Result<Result<(), Tro
     let consuming = second.basic_consume(name, tag, options, FieldTable::default());
     match consuming.await {
         Err(error) if in_exclusive_use(&error) => Ok(Ok(())),
-        Err(error) if is_refused(&error, AMQPSoftError::PRECONDITIONFAILED) => {
-            Ok(Err(stream::unfenced(queue)))
-        }
-        Err(error) => Err(can_not_tell(error)),
+        Err(error) => match stream::is_stream(connection, queue).await {
+            Ok(true) => Ok(Err(stream::unfenced(queue))),
+            _ => Err(can_not_tell(error)),
+        },
         Ok(_) => {
             let _ = second.close(200, "OK".into()).await;
             Ok(Err(unfenced(queue)))

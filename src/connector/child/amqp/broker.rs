@@ -121,7 +121,8 @@ impl Broker {
         Trouble::new(match error.kind() {
             ErrorKind::ProtocolError(refused) => match refused.kind() {
                 AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => format!(
-                    "the broker {host}:{port} refused the user {username:?}: correct username or password in the amqp_connection"
+                    "the broker {host}:{port} refused the user {username:?}: correct username or password in the amqp_connection ({})",
+                    refused.get_message()
                 ),
                 AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => format!(
                     "the broker {host}:{port} did not let the user {username:?} into the vhost {vhost:?}: it must exist and the user must have permissions in it ({})",

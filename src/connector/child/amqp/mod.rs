@@ -19,6 +19,7 @@ mod session;
 mod sieve;
 mod size;
 mod stream;
+mod stream_end;
 mod tls;
 mod unreadable;
 
@@ -47,6 +48,7 @@ use self::{
     publisher::Publisher,
     session::{Consuming, Hand},
     stream::{Asking, Position},
+    stream_end::StreamEnd,
 };
 use super::link::{Inlet, Link, Outlet, Trouble};
 
@@ -74,6 +76,8 @@ pub struct Amqp {
     alone: Arc<Alone>,
     /// The last queue of which it was found out whether it is a stream, and that.
     stream: SyncMutex<Option<(String, bool)>>,
+    /// Whether a stream ends before the offset at which to go on.
+    end: Arc<StreamEnd>,
 }
 
 impl Link for Amqp {
@@ -95,6 +99,7 @@ impl Link for Amqp {
             spare: Mutex::default(),
             alone: Arc::default(),
             stream: SyncMutex::default(),
+            end: Arc::default(),
         };
         link.stock().await;
         Ok(link)
@@ -152,11 +157,11 @@ impl Inlet for Amqp {
         };
         // The next try has a channel already.
         self.stock().await;
-        if refused.passing {
-            let consumers = self.look(queue).await.map(|it| it.consumer_count());
-            self.alone.refused(&queue.queue, consumers)?;
+        if !refused.passing {
+            return Err(refused);
         }
-        Err(refused)
+        let consumers = self.look(queue).await.map(|it| it.consumer_count());
+        Err(self.alone.refused(&queue.queue, &refused.text, consumers))
     }
 
     fn name_of(&self, queue: &Queue) -> String {
@@ -233,6 +238,9 @@ impl Amqp {
         let stream = !self.broker.exclusive() && self.is_stream(queue).await?;
         let mut arguments = FieldTable::default();
         if stream {
+            self.end
+                .not_known_to_fall_short(&self.connection, queue, offset)
+                .await?;
             stream::begin_at(&mut arguments, offset);
         }
         let explain = |error: Error| self.explain_open(&error, queue);
@@ -261,6 +269,11 @@ impl Amqp {
         // One after the other, without waiting in between: the broker keeps the order.
         let ((), consumer) = tokio::try_join!(biased; qos, consuming).map_err(explain)?;
         let mut doubt = Fuse::terminated();
+        if let Some(offset) = offset.filter(|_| stream) {
+            let end = self.end.clone();
+            let looking = end.falls_short(self.connection.clone(), queue.clone(), offset);
+            doubt = looking.boxed().fuse();
+        }
         if self.broker.exclusive() {
             let asking = self
                 .alone
@@ -320,11 +333,10 @@ impl Amqp {
         let said = refused.get_message().as_str();
         match refused.kind() {
             AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => Trouble::new(format!(
-                "there is no queue {queue:?} in the vhost {vhost:?}: declare it at the broker, or correct `queue`"
+                "there is no queue {queue:?} in the vhost {vhost:?}: declare it at the broker, or correct `queue` ({said})"
             )),
-            _ if in_exclusive_use(error) => Trouble::passing(format!(
-                "another consumer has the queue {queue:?}; it is taken over as soon as that one is gone"
-            )),
+            // Who has it is asked next.
+            _ if in_exclusive_use(error) => Trouble::passing(said),
             AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => Trouble::new(format!(
                 "the user {:?} may not read the queue {queue:?}: give it the permission at the broker ({said})",
                 self.broker.username

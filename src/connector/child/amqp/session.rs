@@ -17,13 +17,11 @@ use lapin::{
     types::{FieldTable, ShortString},
 };
 use quorate_clock::Instant;
-use quorate_log::RateLimit;
 use quorate_proto::connector::Reply;
 use tokio::{
     sync::Mutex,
     time::{timeout, timeout_at},
 };
-use tracing::warn;
 
 use super::{
     super::link::{Epitaph, Message, Session, Settler, Trouble},
@@ -43,9 +41,6 @@ const ACK_TIMEOUT: &str = "delivery acknowledgement on channel";
 /// The longest wait for the broker to stop a consumer.
 const CANCEL: Duration = Duration::from_secs(5);
 
-/// Each message may bring the line about.
-static PASSED_OVER: RateLimit = RateLimit::each_second();
-
 /// A consumer on a channel of its own.
 pub struct Consuming {
     pub(super) channel: Channel,
@@ -53,7 +48,8 @@ pub struct Consuming {
     pub(super) tag: ShortString,
     pub(super) queue: String,
     pub(super) settler: Hand,
-    /// Ends the session when it turns out that others are not kept off.
+    /// Ends the session when it turns out that others are not kept off, or that a stream has
+    /// begun anew.
     pub(super) doubt: Fuse<BoxFuture<'static, Trouble>>,
     /// Of a stream: where in it this is.
     pub(super) position: Option<Position>,
@@ -97,17 +93,6 @@ impl Session for Consuming {
             };
             if let Some(offset) = position.next(message::offset(&delivery.properties)) {
                 break (delivery, Some(offset), unreadable);
-            }
-            if let Some(from) = position.passes_over_new(Instant::now())
-                && let Some(left_out) = PASSED_OVER.due("")
-            {
-                warn!(
-                    queue = self.queue,
-                    offset = message::offset(&delivery.properties),
-                    from,
-                    left_out,
-                    "a new message of a stream is passed over, as its offset is below that of the first one that was not settled: if the stream was deleted and declared anew, delete and create the channel anew"
-                );
             }
             // Not here: what is dropped halfway would stay unacknowledged.
             tokio::spawn(async move { delivery.acker.ack(BasicAckOptions::default()).await });
@@ -160,9 +145,13 @@ async fn cancelled(channel: &Channel, queue: &str) -> Trouble {
         Err(_) => None,
     };
     let why = match there {
-        Some(Ok(_)) => "it is still there: its leader may have moved, or its node stopped",
-        Some(Err(error)) if is_refused(&error, AMQPSoftError::NOTFOUND) => "it was deleted",
-        _ => "was it deleted, or its node stopped?",
+        Some(Ok(_)) => {
+            "it is still there: its leader may have moved, or its node stopped".to_owned()
+        }
+        Some(Err(error)) if is_refused(&error, AMQPSoftError::NOTFOUND) => {
+            format!("it is not there any more ({error})")
+        }
+        _ => "was it deleted, or its node stopped?".to_owned(),
     };
     Trouble::new(format!(
         "the broker has cancelled the consumer of {queue:?}: {why}"

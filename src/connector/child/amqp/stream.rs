@@ -2,8 +2,9 @@
 //!
 //! A consumer that names no offset gets what comes from then on, so what came between two
 //! sessions would be passed by. The offset of the first message that is not settled is kept
-//! across sessions and takeovers (see `kept`), and the next session begins there, or with the
-//! first message that the stream has, where nothing is kept.
+//! across sessions and takeovers (see `progress`), and the next session begins there, or with the
+//! first message that the stream has, where nothing is kept. Where the stream ends before
+//! that offset it is not consumed (see `stream_end`).
 //!
 //! A stream knows no exclusive consumer, so it is consumed behind `fence: lease` alone.
 //!
@@ -12,15 +13,12 @@
 //! knows no streams takes no notice of it: there a second try, without a prefetch count, is
 //! granted, which a stream refuses.
 
-use std::time::Duration;
-
 use lapin::{
     Channel, Connection, Error,
     options::{BasicConsumeOptions, BasicQosOptions},
     protocol::AMQPSoftError,
     types::{AMQPValue, FieldTable},
 };
-use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 
 use super::{super::link::Trouble, is_refused, short};
@@ -92,14 +90,10 @@ pub fn unfenced(queue: &str) -> Trouble {
 /// broker itself writes into a stream; more is what another stream said of a message that was
 /// copied from there, header and all.
 const GAP: u64 = 1000;
-/// For so long a consumer may get what is in its first chunk and was settled already.
-const FIRST_CHUNK: Duration = Duration::from_secs(10);
 
 /// Where a session is in its stream.
 #[derive(Debug)]
 pub struct Position {
-    /// When the session began.
-    began: Instant,
     /// What comes before it was settled already. A stream is stored in chunks, and a consumer
     /// begins with the one in which its offset is.
     from: u64,
@@ -113,17 +107,10 @@ impl Position {
     /// Of a consumer that begins here.
     pub fn new(from: Option<u64>) -> Position {
         Position {
-            began: Instant::now(),
             from: from.unwrap_or_default(),
             last: None,
             said: None,
         }
-    }
-
-    /// Where it began, if what is passed over for that can hardly be settled any more: a
-    /// stream that was deleted and declared anew begins with 0 again.
-    pub fn passes_over_new(&self, now: Instant) -> Option<u64> {
-        (now.duration_since(self.began) >= FIRST_CHUNK).then_some(self.from)
     }
 
     /// The offset of the next message, which says that it has this one, if that can be read;
@@ -163,15 +150,6 @@ mod tests {
         let told: Vec<Option<u64>> = offsets.collect();
         assert_eq!(told, [None, None, Some(7), Some(8), Some(9)]);
         assert_eq!(Position::new(None).next(Some(0)), Some(0));
-    }
-
-    #[test]
-    fn what_is_passed_over_long_after_the_beginning_is_told() {
-        let mut position = Position::new(Some(7));
-        assert_eq!(position.next(Some(0)), None);
-        assert_eq!(position.passes_over_new(position.began), None);
-        let later = position.began + FIRST_CHUNK;
-        assert_eq!(position.passes_over_new(later), Some(7));
     }
 
     #[test]

@@ -1,0 +1,143 @@
+//! Whether a stream still reaches to the offset that was kept of it.
+//!
+//! One that was deleted and declared anew begins with 0 again. A consumer from an offset beyond
+//! its end is let in all the same: it gets nothing of what is there, and what comes from then
+//! on counts as settled until the stream has grown beyond that offset. So the end is looked
+//! for beside each session that begins at a kept offset: a consumer of the last chunk of the
+//! stream reads it until it has seen the message before that offset, or until nothing more
+//! comes. Of a stream that has nothing yet it waits for the first message.
+//!
+//! A channel whose stream falls short does not go on: whether it is to begin with the first
+//! message is for somebody to decide who knows what became of the stream. What it found out
+//! is remembered, so that the next session is not begun before it was looked for again.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::StreamExt;
+use lapin::{
+    Connection, Error,
+    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
+    types::{AMQPValue, FieldTable},
+};
+use parking_lot::Mutex;
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::{super::link::Trouble, Queue, message, short, stream, unreadable::unreadable};
+
+/// How long nothing may come of a chunk that is being handed out.
+const QUIET: Duration = Duration::from_secs(3);
+/// The longest look for the end before a session.
+const LOOK: Duration = Duration::from_secs(8);
+/// How many messages of the chunk are handed out ahead.
+const AHEAD: u16 = 100;
+
+/// What is known of the ends of a connection's stream.
+#[derive(Default)]
+pub struct StreamEnd {
+    /// The stream that falls short, of which offset, and what was said of that.
+    short: Mutex<Option<(String, u64, Trouble)>>,
+}
+
+impl StreamEnd {
+    /// Ends, with what is wrong, when it turns out that the stream ends before this offset,
+    /// at which a session begins.
+    pub async fn falls_short(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        queue: Queue,
+        offset: u64,
+    ) -> Trouble {
+        match end_before(&connection, &queue.queue, offset).await {
+            Ok(Some(last)) => {
+                let trouble = begins_anew(&queue, last, offset);
+                *self.short.lock() = Some((queue.queue, offset, trouble.clone()));
+                return trouble;
+            }
+            Ok(None) => {}
+            // What is wrong with the queue its own consumer says as well.
+            Err(error) => {
+                warn!(queue = queue.queue, %error, "the end of a stream can't be looked for");
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// An error where the stream was found to fall short of this offset, and does so still.
+    pub async fn not_known_to_fall_short(
+        &self,
+        connection: &Connection,
+        queue: &Queue,
+        offset: Option<u64>,
+    ) -> Result<(), Trouble> {
+        let known = self.short.lock().clone();
+        let Some((_, offset, trouble)) =
+            known.filter(|(name, at, _)| *name == queue.queue && Some(*at) == offset)
+        else {
+            return Ok(());
+        };
+        match timeout(LOOK, end_before(connection, &queue.queue, offset)).await {
+            Ok(Ok(Some(last))) => Err(begins_anew(queue, last, offset)),
+            Ok(Ok(None)) => {
+                *self.short.lock() = None;
+                Ok(())
+            }
+            // Nothing is known that is any better.
+            Ok(Err(_)) | Err(_) => Err(trouble),
+        }
+    }
+}
+
+/// The last offset of a stream that ends before this one; `None` of one that reaches to it.
+async fn end_before(
+    connection: &Connection,
+    queue: &str,
+    offset: u64,
+) -> Result<Option<u64>, Error> {
+    let Ok(name) = short(queue, "the queue's name") else {
+        return Ok(None);
+    };
+    if offset == 0 {
+        return Ok(None);
+    }
+    let channel = connection.create_channel().await?;
+    channel.basic_qos(AHEAD, BasicQosOptions::default()).await?;
+    let mut from = FieldTable::default();
+    from.insert(stream::OFFSET.into(), AMQPValue::LongString("last".into()));
+    let tag = "quorate-where-is-its-end".into();
+    let consuming = channel.basic_consume(name, tag, BasicConsumeOptions::default(), from);
+    let mut consumer = consuming.await?;
+    let mut last: Option<u64> = None;
+    let reaches = loop {
+        let next = if last.is_none() {
+            consumer.next().await
+        } else {
+            match timeout(QUIET, consumer.next()).await {
+                Ok(next) => next,
+                Err(_) => break false,
+            }
+        };
+        // Without its consumer nothing is known; the session has lost its own as well.
+        let Some(delivery) = next else { break true };
+        let mut delivery = delivery?;
+        if let Some(readable) = unreadable(&delivery.properties) {
+            delivery.properties = readable.properties;
+        }
+        let at = message::offset(&delivery.properties).unwrap_or_default();
+        last = last.max(Some(at));
+        if last >= Some(offset - 1) {
+            break true;
+        }
+        // Nothing is settled by that in a stream: the next ones are asked for.
+        delivery.acker.ack(BasicAckOptions::default()).await?;
+    };
+    let _ = channel.close(200, "OK".into()).await;
+    Ok(last.filter(|_| !reaches))
+}
+
+fn begins_anew(queue: &Queue, last: u64, offset: u64) -> Trouble {
+    let Queue { name, queue, .. } = queue;
+    Trouble::new(format!(
+        "the stream {queue:?} ends with offset {last}, and this channel is to go on at {offset}: was it deleted and declared anew? Nothing of it is handled, so that nothing is passed over. To handle all that it has, run `quorate delete amqp_channel {name}` and apply the channel again"
+    ))
+}
