@@ -15,6 +15,7 @@
 
 mod check;
 mod index;
+mod warnings;
 
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ use serde_json::Value;
 
 pub(super) use check::read;
 pub use check::{SPEC_BYTES_MAX, check, check_parsed};
+pub use warnings::ResourceWarning;
+
 use index::{CatalogIndex, Claim};
 
 use super::{

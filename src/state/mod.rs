@@ -27,7 +27,7 @@ pub use announced::Announced;
 pub use answer::Answer;
 pub use brokers::{BrokerConnection, Brokers, CONNECTIONS_MAX, Connections};
 pub use catalog::{
-    Catalog, DEPENDENTS_MAX, SPEC_BYTES_MAX, Stored, check as check_resource,
+    Catalog, DEPENDENTS_MAX, ResourceWarning, SPEC_BYTES_MAX, Stored, check as check_resource,
     check_parsed as check_parsed_resource,
 };
 pub use command::{

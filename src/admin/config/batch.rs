@@ -5,6 +5,8 @@
 //! refused and why: `resources[3].path`. How many there can be is bounded, so that other
 //! writes get their turn between two calls.
 
+use std::collections::BTreeSet;
+
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, FromRef, State as From, rejection::JsonRejection},
@@ -13,7 +15,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{SLOW_MEMBERS, warning};
+use super::{SLOW_MEMBERS, warnings};
 use crate::{
     admin::{
         problem::Problem,
@@ -22,7 +24,7 @@ use crate::{
         validate::ValidateRequest,
     },
     cluster::Cluster,
-    state::{Answer, BATCH_BYTES_MAX, BATCH_MAX, BatchedPut, Command, Kind},
+    state::{Answer, BATCH_BYTES_MAX, BATCH_MAX, BatchedPut, Command, ResourceWarning},
 };
 
 /// The longest body: what is around the resources is counted as generously as they are.
@@ -86,15 +88,7 @@ fn too_long() -> String {
 
 async fn put_all(cluster: &Cluster, puts: Vec<BatchedPut>) -> Result<Response, Problem> {
     let count = puts.len();
-    let warnings = puts
-        .iter()
-        .filter_map(|it| {
-            let warning = warning(it.kind, &it.spec)?;
-            Some(format!("{}/{}: {warning}", it.kind, it.name))
-        })
-        .collect();
-    let named: Vec<(Kind, String)> = puts.iter().map(|it| (it.kind, it.name.clone())).collect();
-    let command = Command::PutResources(puts);
+    let command = Command::PutResources(puts.clone());
     quota::check(&cluster.state(), &command)?;
     let deadline = cluster.write_deadline();
     let (index, answer) = cluster.propose(command, deadline).await?;
@@ -105,13 +99,19 @@ async fn put_all(cluster: &Cluster, puts: Vec<BatchedPut>) -> Result<Response, P
             created,
         } => {
             let state = cluster.state();
-            let is_older = |(kind, name): &(Kind, String)| {
-                let stored = state.catalog().get(*kind, name);
+            let is_older = |it: &&BatchedPut| {
+                let stored = state.catalog().get(it.kind, &it.name);
                 stored.is_some_and(|it| it.revision < index)
             };
-            let unchanged = named.iter().filter(|it| is_older(it));
-            let unchanged = unchanged.map(|(kind, name)| format!("{kind}/{name}"));
+            let unchanged = puts.iter().filter(is_older);
+            let unchanged = unchanged.map(|it| format!("{}/{}", it.kind, it.name));
             let unchanged = unchanged.collect();
+            // Beside what was put with them; once of a channel that came with its service.
+            let warned = puts
+                .iter()
+                .flat_map(|it| warnings(cluster, it.kind, &it.spec));
+            let warned: BTreeSet<ResourceWarning> = warned.collect();
+            let warnings = warned.iter().map(ToString::to_string).collect();
             let node = cluster.node();
             node.wait_applied_everywhere(index, SLOW_MEMBERS).await;
             let told = BatchWritten {

@@ -43,7 +43,7 @@ use super::{
 };
 use crate::{
     cluster::Cluster,
-    state::{Answer, Command, Kind, Resource, SPEC_BYTES_MAX},
+    state::{Answer, Command, Kind, Resource, ResourceWarning, SPEC_BYTES_MAX},
 };
 use thing::{Thing, known};
 
@@ -207,7 +207,15 @@ async fn write(
 ) -> Result<Response, Problem> {
     quota::check(&cluster.state(), &command)?;
     let deadline = cluster.write_deadline();
-    let warnings = warnings(&command);
+    let warnings = match &command {
+        Command::PutResource { kind, spec, .. } => warnings(cluster, *kind, spec),
+        _ => Vec::new(),
+    };
+    let is_own = |it: &ResourceWarning| (it.kind, &it.name) == (thing.kind, &thing.name);
+    let warnings = warnings
+        .into_iter()
+        .map(|it| if is_own(&it) { it.text } else { it.to_string() });
+    let warnings = warnings.collect();
     let (index, answer) = if dry_run {
         let state = cluster.fresh_state(deadline).await?;
         (None, unguessable(&command, state.rehearse(&command)))
@@ -271,17 +279,12 @@ fn gives_secret(kind: Kind, spec: &[u8]) -> bool {
     resource.is_some_and(|it| it.gives_secret())
 }
 
-/// What the one who declares a resource should know.
-fn warnings(command: &Command) -> Vec<String> {
-    match command {
-        Command::PutResource { kind, spec, .. } => warning(*kind, spec).into_iter().collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn warning(kind: Kind, spec: &[u8]) -> Option<String> {
-    let spec = serde_json::from_slice(spec).ok()?;
-    Resource::parse(kind, &spec).ok()?.warning()
+/// What the one who declares a resource should know, beside what is declared now.
+fn warnings(cluster: &Cluster, kind: Kind, spec: &[u8]) -> Vec<ResourceWarning> {
+    let spec = serde_json::from_slice(spec).ok();
+    let resource = spec.and_then(|spec| Resource::parse(kind, &spec).ok());
+    let warnings = resource.map(|it| cluster.state().catalog().warnings(&it));
+    warnings.unwrap_or_default()
 }
 
 #[cfg(test)]

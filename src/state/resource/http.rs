@@ -88,6 +88,12 @@ fn timeout_ms() -> u64 {
 }
 
 impl Service {
+    /// How long one call of it may take, its further tries among it, in milliseconds.
+    pub(super) fn longest_ms(&self) -> u64 {
+        let tries = u64::from(self.retries) + 1;
+        self.timeout_ms.saturating_mul(tries)
+    }
+
     pub(super) fn read(spec: &Value) -> Reading<Self> {
         let mut fields = Fields::of(spec);
         let name = fields.required("name", rules::name);

@@ -130,10 +130,10 @@ impl Resource {
         }
     }
 
-    /// What the one who declares it should know.
-    pub fn warning(&self) -> Option<String> {
+    /// What the one who declares it should know, beside the service that it names.
+    pub(in crate::state) fn warning(&self, service: Option<&Service>) -> Option<String> {
         match self {
-            Resource::AmqpChannel(it) => it.warning(),
+            Resource::AmqpChannel(it) => it.warning(service),
             Resource::ZmqChannel(it) => it.warning().map(str::to_owned),
             Resource::ZmqOutgoing(it) => it.warning().map(str::to_owned),
             _ => None,

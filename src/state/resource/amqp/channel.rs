@@ -4,15 +4,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::{
-    OnFailure, Standby,
+    OnFailure, Service, Standby,
     fields::{Fields, Reading},
     rules, yes,
 };
 
 /// The largest `prefetch`.
 const PREFETCH_MAX: u64 = 1000;
-/// Waits of a message that are longer in all are warned of: RabbitMQ's consumer_timeout, 30
-/// minutes by default, less something for the calls between them.
+/// RabbitMQ's consumer_timeout, unless it is set: what is held for longer is warned of.
+const CONSUMER_TIMEOUT_MS: u64 = 30 * 60_000;
+/// Where nothing is known of the calls between them, waits that are longer than this are.
 const WAITS_MS_MAX: u64 = 25 * 60_000;
 
 /// `amqp_channel`
@@ -78,23 +79,44 @@ impl AmqpChannel {
     }
 
     /// What its declarer should know of: RabbitMQ takes back what it has handed out when one
-    /// message of it is not acknowledged for long. In order, those taken in advance wait for
-    /// each other. How long the calls take is the service's.
-    pub(in crate::state::resource) fn warning(&self) -> Option<String> {
-        let (one_by_one, each) = match self.ordered {
-            true => (
-                u64::from(self.prefetch),
-                ", for each of `prefetch` messages in turn",
-            ),
-            false => (1, ""),
+    /// message of it is not acknowledged for long. That counts the waits of the message and
+    /// the calls of its service, and those of the messages before it: in order all of them,
+    /// otherwise the calls that leave it no place.
+    pub(in crate::state::resource) fn warning(&self, service: Option<&Service>) -> Option<String> {
+        let calls = service.map_or(0, |it| {
+            let tries = u64::from(self.on_failure.retries) + 1;
+            it.longest_ms().saturating_mul(tries)
+        });
+        let (waits, calls, each) = if self.ordered {
+            let each = u64::from(self.prefetch);
+            let waits = self.on_failure.waits_ms().saturating_mul(each);
+            let calls = calls.saturating_mul(each);
+            (waits, calls, ", for each of `prefetch` messages in turn")
+        } else {
+            let turns = u64::from(self.prefetch.div_ceil(self.at_a_time()));
+            let calls = calls.saturating_mul(turns);
+            (self.on_failure.waits_ms(), calls, "")
         };
-        let waits = self.on_failure.waits_ms().saturating_mul(one_by_one);
-        (waits > WAITS_MS_MAX).then(|| {
-            format!(
-                "the waits of `on_failure` are {} min in all{each}, with the calls of the service beside them, and RabbitMQ leaves a message unacknowledged for 30 min by default (consumer_timeout): then it takes all back that the channel holds, and hands it out again. Fewer `retries`, a shorter `backoff_max_ms` or, with `ordered`, a smaller `prefetch` avoid that, or a longer consumer_timeout at the broker",
-                waits / 60_000
-            )
-        })
+        let most = if service.is_some() {
+            CONSUMER_TIMEOUT_MS
+        } else {
+            WAITS_MS_MAX
+        };
+        if waits.saturating_add(calls) <= most {
+            return None;
+        }
+        let calls = match service {
+            Some(it) => format!(
+                " and the calls of the service {:?} {} min, if each takes all its time",
+                it.name,
+                calls / 60_000
+            ),
+            None => ", with the calls of the service beside them".to_owned(),
+        };
+        Some(format!(
+            "the waits of `on_failure` are {} min in all{calls}{each}, and RabbitMQ leaves a message unacknowledged for 30 min by default (consumer_timeout): then it takes all back that the channel holds, and hands it out again. Fewer `retries`, a shorter `backoff_max_ms` or `timeout_ms` of the service, a smaller `prefetch` (with `ordered` or a small `pool_size`) avoid that, or a longer consumer_timeout at the broker",
+            waits / 60_000
+        ))
     }
 
     /// How many messages are handled at a time.

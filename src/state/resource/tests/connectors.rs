@@ -366,7 +366,9 @@ fn kinds_with_connectors() {
 fn waits_beyond_the_brokers_patience_are_warned_of() {
     let warned = |on_failure: Value| {
         let spec = with(channel(), "on_failure", on_failure);
-        Resource::parse(Kind::AmqpChannel, &spec).unwrap().warning()
+        Resource::parse(Kind::AmqpChannel, &spec)
+            .unwrap()
+            .warning(None)
     };
     assert_eq!(warned(json!({})), None);
     assert_eq!(warned(json!({"retries": 50})), None);
@@ -382,7 +384,9 @@ fn waits_beyond_the_brokers_patience_are_warned_of() {
             "prefetch",
             json!(prefetch),
         );
-        Resource::parse(Kind::AmqpChannel, &spec).unwrap().warning()
+        Resource::parse(Kind::AmqpChannel, &spec)
+            .unwrap()
+            .warning(None)
     };
     assert_eq!(ordered(1), None);
     let told = ordered(10).unwrap();
