@@ -10,6 +10,7 @@ mod conditions;
 mod failures;
 mod figures;
 mod flow;
+mod frames;
 mod garbage;
 mod headers;
 mod leases;

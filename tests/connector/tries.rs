@@ -1,6 +1,6 @@
 //! How often a message is tried, across sessions.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use lapin::types::AMQPValue;
 use nix::{
@@ -11,7 +11,10 @@ use quorate::{connector::ConnectorState, state::Kind};
 use quorate_clock::Instant;
 use serde_json::json;
 
-use super::{rabbitmq::Rabbit, world::*};
+use super::{
+    rabbitmq::{Client, Rabbit},
+    world::*,
+};
 
 fn attempts(group: &Group) -> Vec<u32> {
     group.calls.lock().iter().map(|call| call.attempt).collect()
@@ -82,52 +85,83 @@ async fn tries_go_on_after_takeovers_and_kills() {
     .await;
 }
 
-/// The broker takes everything back when one message is not acknowledged for so long.
+/// A broker of its own that takes all back when one message was not acknowledged for 3 s, and
+/// a member that consumes from a queue of it.
+struct Impatient {
+    group: Arc<Group>,
+    member: Member,
+    client: Client,
+    queue: String,
+    dead: String,
+    _broker: Rabbit,
+}
+
+impl Impatient {
+    async fn start(what: &str, retries: u32, backoff_ms: u64) -> Impatient {
+        let broker = Rabbit::start().await;
+        let patience = "application:set_env(rabbit, consumer_timeout, 3000), application:set_env(rabbit, channel_tick_interval, 500).";
+        broker.ctl(&["eval", patience]).await;
+        let queue = unique(what);
+        let dead = format!("{queue}-dead");
+        let client = broker.client().await;
+        client.declare(&queue).await;
+        client.declare(&dead).await;
+        let group = Group::with_channel(&broker, &queue);
+        let mut poor = channel(&queue);
+        poor["on_failure"] = json!({"retries": retries, "backoff_ms": backoff_ms,
+                                    "backoff_max_ms": backoff_ms, "dead_letter": dead});
+        group.put(Kind::AmqpChannel, poor);
+        let member = Member::start(&group, 1, 2000);
+        member.lead(2);
+        member.active(&queue).await;
+        Impatient {
+            group,
+            member,
+            client,
+            queue,
+            dead,
+            _broker: broker,
+        }
+    }
+
+    async fn dead_lettered(&self) {
+        eventually("it is dead-lettered", async || {
+            (self.client.count(&self.dead).await.0 == 1).then_some(())
+        })
+        .await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn waits_beyond_the_brokers_patience_are_told_and_come_to_an_end() {
-    let broker = Rabbit::start().await;
-    broker
-        .ctl(&[
-            "eval",
-            "application:set_env(rabbit, consumer_timeout, 3000), application:set_env(rabbit, channel_tick_interval, 500).",
-        ])
-        .await;
-    let queue = unique("patience");
-    let dead = format!("{queue}-dead");
-    let client = broker.client().await;
-    client.declare(&queue).await;
-    client.declare(&dead).await;
-    let group = Group::with_channel(&broker, &queue);
-    let mut poor = channel(&queue);
-    poor["on_failure"] =
-        json!({"retries": 2, "backoff_ms": 60_000, "backoff_max_ms": 60_000, "dead_letter": dead});
-    group.put(Kind::AmqpChannel, poor);
+    let bed = Impatient::start("patience", 2, 60_000).await;
+    let Impatient {
+        group,
+        member,
+        client,
+        queue,
+        ..
+    } = &bed;
     group.behave(|_| (Duration::ZERO, status(500)));
-    let member = Member::start(&group, 1, 2000);
-    member.lead(2);
-    member.active(&queue).await;
     let began = Instant::now();
-    client.publish(&queue, bodies(1)).await;
+    client.publish(queue, bodies(1)).await;
     member
-        .when(&queue, "it is told", |status| {
+        .when(queue, "it is told", |status| {
             status.state == ConnectorState::Active && says(status, "consumer_timeout")
         })
         .await;
-    eventually("it is dead-lettered", async || {
-        (client.count(&dead).await.0 == 1).then_some(())
-    })
-    .await;
+    bed.dead_lettered().await;
     println!(
         "after {:?}: attempts {:?}",
         began.elapsed(),
-        attempts(&group)
+        attempts(group)
     );
-    assert_eq!(attempts(&group), [1, 2, 3]);
+    assert_eq!(attempts(group), [1, 2, 3]);
     // What works again says so.
     group.behave(|_| (Duration::ZERO, status(200)));
-    client.publish(&queue, ["fine".to_owned()]).await;
+    client.publish(queue, ["fine".to_owned()]).await;
     member
-        .when(&queue, "the error is over", |status| {
+        .when(queue, "the error is over", |status| {
             status.last_error.is_none()
         })
         .await;
@@ -137,33 +171,11 @@ async fn waits_beyond_the_brokers_patience_are_told_and_come_to_an_end() {
 /// ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_beyond_the_brokers_patience_counts_as_a_try() {
-    let broker = Rabbit::start().await;
-    broker
-        .ctl(&[
-            "eval",
-            "application:set_env(rabbit, consumer_timeout, 3000), application:set_env(rabbit, channel_tick_interval, 500).",
-        ])
-        .await;
-    let queue = unique("overlong");
-    let dead = format!("{queue}-dead");
-    let client = broker.client().await;
-    client.declare(&queue).await;
-    client.declare(&dead).await;
-    let group = Group::with_channel(&broker, &queue);
-    let mut slow = channel(&queue);
-    slow["on_failure"] =
-        json!({"retries": 1, "backoff_ms": 20, "backoff_max_ms": 20, "dead_letter": dead});
-    group.put(Kind::AmqpChannel, slow);
-    group.behave(|_| (Duration::from_secs(30), status(200)));
-    let member = Member::start(&group, 1, 2000);
-    member.lead(2);
-    member.active(&queue).await;
-    client.publish(&queue, bodies(1)).await;
-    eventually("it is dead-lettered", async || {
-        (client.count(&dead).await.0 == 1).then_some(())
-    })
-    .await;
-    let letter = client.take(&dead).await.unwrap();
+    let bed = Impatient::start("overlong", 1, 20).await;
+    bed.group.behave(|_| (Duration::from_secs(30), status(200)));
+    bed.client.publish(&bed.queue, bodies(1)).await;
+    bed.dead_lettered().await;
+    let letter = bed.client.take(&bed.dead).await.unwrap();
     let headers = letter.properties.headers().clone().unwrap();
     let AMQPValue::LongString(reason) = &headers.inner()["x-quorate-reason"] else {
         panic!()
