@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     BalancerSettings,
     cache::Cache,
-    member::{Asker, Told},
+    member::{Asker, ClusterAnswer},
     server::{Resolver, Server},
 };
 
@@ -119,7 +119,7 @@ impl Following {
     }
 
     /// One round: the first answer of anybody.
-    async fn ask(&mut self) -> Option<Told> {
+    async fn ask(&mut self) -> Option<ClusterAnswer> {
         let mut failures = Vec::new();
         for address in self.addresses() {
             match self.asker.members(&address).await {

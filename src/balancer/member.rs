@@ -32,7 +32,7 @@ pub(super) struct Member {
 
 /// What a member tells of the cluster.
 #[derive(Deserialize)]
-pub(super) struct Told {
+pub(super) struct ClusterAnswer {
     /// Ordered by their ids.
     pub(super) members: Vec<Member>,
     /// How long a member may be without a word on a request, in milliseconds; 0 from a member
@@ -60,14 +60,14 @@ impl Asker {
 
     /// Asks the member whose administration is at `admin` (`host:port`). The error says why
     /// there is no answer.
-    pub(super) async fn members(&self, admin: &str) -> Result<Told, String> {
+    pub(super) async fn members(&self, admin: &str) -> Result<ClusterAnswer, String> {
         match timeout(ANSWER, self.ask(admin)).await {
             Ok(answer) => answer,
             Err(_) => Err(format!("no answer within {} ms", ANSWER.as_millis())),
         }
     }
 
-    async fn ask(&self, admin: &str) -> Result<Told, String> {
+    async fn ask(&self, admin: &str) -> Result<ClusterAnswer, String> {
         let url = format!("http://{admin}/v1/cluster/members");
         let uri = url
             .parse()
@@ -103,8 +103,8 @@ fn refusal(admin: &str, status: StatusCode, body: &[u8]) -> String {
 
 /// Reads an answer. One without members is no answer: a balancer in front of nobody
 /// helps nobody.
-pub(super) fn parse(body: &[u8]) -> Result<Told, String> {
-    let mut told: Told = serde_json::from_slice(body)
+pub(super) fn parse(body: &[u8]) -> Result<ClusterAnswer, String> {
+    let mut told: ClusterAnswer = serde_json::from_slice(body)
         .map_err(|e| format!("its answer is not a list of members: {e}"))?;
     if told.members.is_empty() {
         return Err("it answered with no member at all".to_owned());

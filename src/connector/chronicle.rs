@@ -19,7 +19,7 @@ use quorate_raft::{Leadership, MemberId, Members, Pace};
 use tokio::{sync::watch, time::sleep_until};
 use tracing::{debug, info};
 
-use self::story::{Seen, Story, Told};
+use self::story::{Seen, Story, TakeoverTrace};
 use super::{reign::Proposer, standing::Standing, status::ConnectorStatus, view::View};
 use crate::state::{Reason, Takeover};
 
@@ -66,7 +66,7 @@ impl Chronicle {
         }
     }
 
-    fn tell(&self, told: Told) {
+    fn tell(&self, told: TakeoverTrace) {
         let now = (Instant::now(), since_1970());
         let from = told.from.map(|id| self.name_of(id));
         let takeover = told.record(now, from, self.name.clone());

@@ -29,12 +29,12 @@ pub struct Story {
     /// The reign as last seen, and when it was first seen to be released.
     last: Reign,
     released_at: Option<Instant>,
-    open: Option<Told>,
+    open: Option<TakeoverTrace>,
 }
 
 /// How a reign began.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct TakeoverTrace {
     pub epoch: u64,
     pub term: u64,
     pub why: Reason,
@@ -74,14 +74,14 @@ impl Story {
     }
 
     /// Takes in what is seen. Gives what there is to tell: each reign of this member once.
-    pub fn look(&mut self, now: Instant, seen: &Seen<'_>) -> Vec<Told> {
+    pub fn look(&mut self, now: Instant, seen: &Seen<'_>) -> Vec<TakeoverTrace> {
         let mut told = Vec::new();
         let Reign { epoch, term, .. } = seen.reign;
         let reigns = seen.leadership.leading
             && seen.leadership.term == term
             && seen.reign.holder == Some(self.me);
         if epoch != self.last.epoch {
-            told.extend(self.open.take().map(Told::cut_short));
+            told.extend(self.open.take().map(TakeoverTrace::cut_short));
             // Not those of the past that a member goes through when it starts.
             self.open = reigns.then(|| self.begin(now, seen));
             self.released_at = None;
@@ -103,7 +103,7 @@ impl Story {
         told
     }
 
-    fn begin(&self, now: Instant, seen: &Seen<'_>) -> Told {
+    fn begin(&self, now: Instant, seen: &Seen<'_>) -> TakeoverTrace {
         let before = self.last;
         let Reign {
             epoch,
@@ -118,7 +118,7 @@ impl Story {
             Some(election) => (reason(&election), election.lost_at),
             None => (Reason::Timeout, None),
         };
-        Told {
+        TakeoverTrace {
             epoch,
             term,
             why,
@@ -143,9 +143,9 @@ fn reason(election: &Election) -> Reason {
     }
 }
 
-impl Told {
-    fn cut_short(self) -> Told {
-        Told {
+impl TakeoverTrace {
+    fn cut_short(self) -> TakeoverTrace {
+        TakeoverTrace {
             still_reigns: false,
             ..self
         }

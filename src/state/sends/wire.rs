@@ -128,11 +128,11 @@ pub(in crate::state) fn outcome(it: Option<wire::Outcome>) -> Option<Option<Outc
 
 impl From<&Admission> for wire::Intended {
     fn from(it: &Admission) -> Self {
-        use intended::Admission as Told;
+        use intended::Admission as WireAdmission;
         let told = match it {
-            Admission::Fresh => Told::Fresh(true),
-            Admission::Full => Told::Full(true),
-            Admission::Known(it) => Told::Known(wire::Known {
+            Admission::Fresh => WireAdmission::Fresh(true),
+            Admission::Full => WireAdmission::Full(true),
+            Admission::Known(it) => WireAdmission::Known(wire::Known {
                 epoch: it.epoch,
                 ticket: it.ticket,
                 same: it.same,
@@ -147,12 +147,12 @@ impl From<&Admission> for wire::Intended {
 
 /// `None` when this version does not know it.
 pub(in crate::state) fn admission(it: wire::Intended) -> Option<Admission> {
-    use intended::Admission as Told;
+    use intended::Admission as WireAdmission;
     match it.admission? {
-        Told::Fresh(true) => Some(Admission::Fresh),
-        Told::Full(true) => Some(Admission::Full),
-        Told::Fresh(false) | Told::Full(false) => None,
-        Told::Known(it) => Some(Admission::Known(Known {
+        WireAdmission::Fresh(true) => Some(Admission::Fresh),
+        WireAdmission::Full(true) => Some(Admission::Full),
+        WireAdmission::Fresh(false) | WireAdmission::Full(false) => None,
+        WireAdmission::Known(it) => Some(Admission::Known(Known {
             epoch: it.epoch,
             ticket: it.ticket,
             same: it.same,

@@ -102,7 +102,7 @@ impl Scene {
         };
     }
 
-    fn look(&mut self, after: u64) -> Vec<Told> {
+    fn look(&mut self, after: u64) -> Vec<TakeoverTrace> {
         let now = self.at(after);
         let seen = Seen {
             leadership: &self.leadership,
@@ -114,7 +114,7 @@ impl Scene {
         self.story.look(now, &seen)
     }
 
-    fn record(&self, told: &Told) -> Takeover {
+    fn record(&self, told: &TakeoverTrace) -> Takeover {
         let now = (self.at(1_000), ms(1_700_000_001_000));
         told.record(now, Some("a".into()), "b".into())
     }
