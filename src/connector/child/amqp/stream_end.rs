@@ -1,11 +1,11 @@
 //! Whether a stream still reaches to the offset that was kept of it.
 //!
 //! One that was deleted and declared anew begins with 0 again. A consumer from an offset beyond
-//! its end is let in all the same: it gets nothing of what is there, and what comes from then
-//! on counts as settled until the stream has grown beyond that offset. So the end is looked
-//! for beside each session that begins at a kept offset: a consumer of the last chunk of the
-//! stream reads it until it has seen the message before that offset, or until nothing more
-//! comes. Of a stream that has nothing yet it waits for the first message.
+//! its end is let in all the same, and gets nothing until the stream has grown beyond that
+//! offset, neither of what is there nor of what comes. So the end is looked for beside each
+//! session that begins at a kept offset: a consumer of the last chunk of the stream reads it
+//! until it has seen the message before that offset, or until nothing more comes. Of a stream
+//! that has nothing yet it waits for the first message.
 //!
 //! A channel whose stream falls short does not go on: whether it is to begin with the first
 //! message is for somebody to decide who knows what became of the stream. What it found out
