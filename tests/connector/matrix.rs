@@ -22,7 +22,7 @@ use quorate::{
     state::{Kind, Order},
 };
 use quorate_clock::Instant;
-use quorate_proto::connector::Kept;
+use quorate_proto::connector::ChannelProgress;
 use serde_json::json;
 
 use super::{
@@ -342,8 +342,8 @@ impl Matrix {
         for cell in self.cells.iter().filter(|cell| cell.kind.name == "stream") {
             eventually("its offset is kept", async || {
                 let state = self.group.state();
-                let kept = state.progress().get(Kind::AmqpChannel, &cell.queue);
-                let offset = Kept::decode(kept).ok()?.offset?;
+                let progress = state.progress().get(Kind::AmqpChannel, &cell.queue);
+                let offset = ChannelProgress::decode(progress).ok()?.offset?;
                 (offset >= numbers(event).end as u64).then_some(())
             })
             .await;

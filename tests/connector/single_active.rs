@@ -6,7 +6,7 @@ use lapin::{
     options::{BasicConsumeOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
-use quorate::{connector::ConnectorState, state::Kind};
+use quorate::connector::ConnectorState;
 use quorate_clock::Instant;
 
 use super::{rabbitmq::Client, world::*};
