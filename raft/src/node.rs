@@ -48,9 +48,9 @@ pub use leadership::Leadership;
 pub(crate) use leadership::{Ballot, Tracker};
 pub use options::{Admission, Birth, Options, SnapshotPolicy};
 pub use propose::Proposed;
-pub(crate) use retry::{Retry, named};
+pub(crate) use retry::Retry;
 use room::ProposalRoom;
-use strain::Gauge;
+pub(crate) use strain::Gauge;
 pub use strain::Strain;
 
 use crate::{

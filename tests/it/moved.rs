@@ -39,6 +39,15 @@ async fn known_where_they_are(cluster: &Cluster) {
     }
 }
 
+/// Each member takes a write as soon as it answers, whatever it knows of where the others are.
+async fn writes_through_each(cluster: &Cluster) {
+    for (n, member) in cluster.members.iter().enumerate() {
+        let url = member.admin_url(&format!("/v1/config/service/s-{n}"));
+        let put = json!({"name": format!("s-{n}"), "builtin": "echo"}).to_string();
+        until("a write", WITHIN, || http::put(&url, put.clone())).await;
+    }
+}
+
 #[tokio::test]
 async fn members_that_have_all_moved_find_each_other_by_their_admin_urls() {
     let mut cluster = Cluster::three().await;
@@ -65,9 +74,8 @@ async fn members_that_have_all_moved_find_each_other_by_their_admin_urls() {
         member.start(&["--join", &urls]);
     }
     cluster.leader().await;
+    writes_through_each(&cluster).await;
     known_where_they_are(&cluster).await;
-    let put = json!({"name": "s", "builtin": "echo"});
-    cluster.put(0, "service", put).await;
 }
 
 #[tokio::test]
@@ -93,5 +101,6 @@ async fn two_members_that_have_moved_are_taken_in_whoever_leads() {
     })
     .await;
     cluster.members[0].start(&[]);
+    writes_through_each(&cluster).await;
     known_where_they_are(&cluster).await;
 }

@@ -9,8 +9,8 @@ use tokio::time::{sleep, timeout_at};
 use super::{MemberStatus, Role};
 use crate::{
     Admission, Member, MemberId, Node, ProposeError,
-    network::{Fate, Peer, fate},
-    node::{Inner, Retry, Tried, named},
+    network::{Fate, fate},
+    node::{Inner, Retry, Tried},
     storage::convert,
 };
 
@@ -54,13 +54,10 @@ impl Inner {
         let mut retry = Retry::new(self, deadline);
         let mut doubt = None;
         let mut asked = self.id;
-        let mut redirect: Option<Redirect> = None;
         loop {
-            // A member that has moved hears from nobody, but somebody knows who leads, and
-            // where that one is: what this one knows of it may be old.
+            // A member that has moved hears from nobody, but somebody knows who leads.
             let leader = retry.leader().or_else(|| self.peers.after(asked));
             asked = leader.unwrap_or(asked);
-            let redirected = redirect.take().filter(|it| Some(it.leader) == leader);
             let tried = match leader {
                 None => Tried::NotHere(None),
                 Some(leader) if leader == self.id => {
@@ -74,11 +71,7 @@ impl Inner {
                         vote,
                     };
                     let patience = Instant::now() + ASK_PATIENCE;
-                    let peer = match &redirected {
-                        Some(it) => self.peers.at(leader, &it.address),
-                        None => self.peers.get(leader),
-                    };
-                    self.admit_at(leader, peer, request, patience.min(deadline), &mut redirect)
+                    self.admit_at(leader, request, patience.min(deadline), &mut retry)
                         .await
                 }
             };
@@ -105,12 +98,11 @@ impl Inner {
     async fn admit_at(
         &self,
         leader: MemberId,
-        peer: Option<Peer>,
         request: peer::AdmitRequest,
         deadline: Instant,
-        redirect: &mut Option<Redirect>,
+        retry: &mut Retry<'_>,
     ) -> Tried<(MemberId, bool)> {
-        let Some(mut peer) = peer else {
+        let Some(mut peer) = retry.peer(leader) else {
             return Tried::NotHere(None);
         };
         match timeout_at(deadline, peer.control.admit(request)).await {
@@ -119,25 +111,12 @@ impl Inner {
             Ok(Err(status)) => Tried::Unknown(format!("member {leader}: {}", status.message())),
             Ok(Ok(answer)) => match answer.into_inner().outcome {
                 Some(Outcome::Admitted(done)) => Tried::Done((done.id, done.voter)),
-                Some(Outcome::NotLeader(answer)) => {
-                    let leader = named(&answer);
-                    *redirect = leader.zip(answer.member).map(|(leader, member)| Redirect {
-                        leader,
-                        address: member.peer,
-                    });
-                    Tried::NotHere(leader)
-                }
+                Some(Outcome::NotLeader(answer)) => Tried::NotHere(retry.redirected(answer)),
                 Some(Outcome::Refused(why)) => Tried::Refused(why),
                 None => Tried::Unknown(format!("the answer of member {leader} is empty")),
             },
         }
     }
-}
-
-/// Who leads, and where, as another member says.
-struct Redirect {
-    leader: MemberId,
-    address: String,
 }
 
 /// Asks until the group knows where this member is and lets it vote.

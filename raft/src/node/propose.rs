@@ -20,11 +20,7 @@ use quorate_planted::{Mutant, planted};
 use quorate_proto::peer::{self, propose_response::Outcome};
 use tokio::time::{timeout, timeout_at};
 
-use super::{
-    Inner, Node, ProposeError, Tried,
-    retry::{Retry, named},
-    room::ProposalPermit,
-};
+use super::{Inner, Node, ProposeError, Retry, Tried, room::ProposalPermit};
 use crate::{
     MemberId,
     network::{Fate, MAX_COMMAND, fate},
@@ -88,7 +84,7 @@ impl Inner {
                 Some(id) if id == self.id => {
                     self.propose_here(command.clone(), None, deadline).await
                 }
-                Some(id) => self.propose_at(id, command.clone(), &retry).await,
+                Some(id) => self.propose_at(id, command.clone(), &mut retry).await,
             };
             match tried {
                 Tried::Done(done) => {
@@ -200,12 +196,12 @@ impl Inner {
         &self,
         leader: MemberId,
         command: Bytes,
-        retry: &Retry<'_>,
+        retry: &mut Retry<'_>,
     ) -> Tried<Proposed> {
         if command.len() > MAX_COMMAND {
             return self.propose_here(command, None, retry.deadline).await;
         }
-        let Some(mut peer) = self.peers.get(leader) else {
+        let Some(mut peer) = retry.peer(leader) else {
             return Tried::NotHere(None);
         };
         let request = peer::ProposeRequest {
@@ -245,7 +241,7 @@ impl Inner {
                     index: done.index,
                     answer: done.answer,
                 }),
-                Some(Outcome::NotLeader(answer)) => Tried::NotHere(named(&answer)),
+                Some(Outcome::NotLeader(answer)) => Tried::NotHere(retry.redirected(answer)),
                 Some(Outcome::Refused(why)) => Tried::Refused(why),
                 Some(Outcome::Unknown(why)) => Tried::Unknown(why),
                 None => Tried::Unknown(format!("the answer of member {leader} is empty")),

@@ -12,10 +12,7 @@ use quorate_planted::{Mutant, planted};
 use quorate_proto::peer::{self, read_index_response::Outcome};
 use tokio::time::timeout;
 
-use super::{
-    Inner, Node, ReadError,
-    retry::{Retry, named},
-};
+use super::{Inner, Node, ReadError, Retry};
 use crate::MemberId;
 
 impl Node {
@@ -31,7 +28,7 @@ impl Node {
             let tried = match retry.leader() {
                 None => Err(None),
                 Some(id) if id == node.id => node.read_index_here(deadline).await,
-                Some(id) => node.read_index_at(id, &retry).await,
+                Some(id) => node.read_index_at(id, &mut retry).await,
             };
             let again = match tried {
                 Ok(index) if node.wait_applied(index, deadline).await => return Ok(node.applied()),
@@ -90,9 +87,9 @@ impl Inner {
     async fn read_index_at(
         &self,
         leader: MemberId,
-        retry: &Retry<'_>,
+        retry: &mut Retry<'_>,
     ) -> Result<u64, Option<MemberId>> {
-        let mut peer = self.peers.get(leader).ok_or(None)?;
+        let mut peer = retry.peer(leader).ok_or(None)?;
         // A leader that is gone without a word must not use up the time for its successor.
         let patience = Duration::from_millis(retry.left_ms()).min(self.pace().patience.failover);
         let request = peer::ReadIndexRequest {
@@ -101,7 +98,7 @@ impl Inner {
         match timeout(patience, peer.control.read_index(request)).await {
             Ok(Ok(answer)) => match answer.into_inner().outcome {
                 Some(Outcome::Index(index)) => Ok(index),
-                Some(Outcome::NotLeader(answer)) => Err(named(&answer)),
+                Some(Outcome::NotLeader(answer)) => Err(retry.redirected(answer)),
                 _ => Err(None),
             },
             Ok(Err(status)) => {

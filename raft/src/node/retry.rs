@@ -1,12 +1,24 @@
 //! Trying at whoever leads until it is done, surely refused, or too late.
+//!
+//! A member that does not lead answers who does, and where that member is. The answer is
+//! followed to that address, since what this member knows may be old: it learns addresses from
+//! the log, which it may not have read so far. An address that is wrong or old itself harms
+//! nothing. Each call names the cluster and the member that it is meant for, and whoever else
+//! listens there refuses it untouched (see [`gate`](crate::network)); what listens there and is
+//! no member gives an answer that tells nothing, which for a write is `unknown`. An address
+//! that was named serves one question only and never replaces what the membership says.
+//!
+//! Where the leader is heard and can't be asked, another member is asked in its place: it
+//! either leads by then or names an address.
 
 use std::time::Duration;
 
 use quorate_clock::{Instant, chance};
+use quorate_proto::peer::NotLeader;
 use rand::Rng;
 
 use super::Inner;
-use crate::MemberId;
+use crate::{MemberId, network::Peer};
 
 const FIRST: Duration = Duration::from_millis(2);
 const LONGEST: Duration = Duration::from_millis(50);
@@ -17,9 +29,13 @@ pub(crate) struct Retry<'a> {
     pub(super) started: Instant,
     pub(super) deadline: Instant,
     pause: Duration,
-    /// Whom the last one asked has named.
+    /// Whom to ask next: named by the last one asked, or the next one around.
     hint: Option<MemberId>,
+    /// Where the named member is, as the last one asked has it.
+    redirect: Option<(MemberId, String)>,
     last: Option<MemberId>,
+    /// The last member that was asked in the leader's place.
+    stand_in: MemberId,
 }
 
 impl<'a> Retry<'a> {
@@ -30,7 +46,9 @@ impl<'a> Retry<'a> {
             deadline,
             pause: FIRST,
             hint: None,
+            redirect: None,
             last: None,
+            stand_in: node.id,
         }
     }
 
@@ -39,6 +57,38 @@ impl<'a> Retry<'a> {
         let live = || self.node.tracker.live_leader(Instant::now());
         self.last = self.hint.take().or_else(live);
         self.last
+    }
+
+    /// The connection to `id`: to where it was named last, or where the membership says.
+    pub(crate) fn peer(&mut self, id: MemberId) -> Option<Peer> {
+        let named = self.redirect.take().filter(|(named, _)| *named == id);
+        let known = self.node.peers.address(id);
+        match named.filter(|(_, address)| known.as_ref() != Some(address)) {
+            Some((_, address)) => self.node.peers.at(id, &address),
+            None => self.node.peers.get(id),
+        }
+    }
+
+    /// Takes in whom an answer names as leader, and where.
+    pub(crate) fn redirected(&mut self, answer: NotLeader) -> Option<MemberId> {
+        let leader = (answer.leader != 0).then_some(answer.leader);
+        self.redirect = leader.zip(answer.member.map(|member| member.peer));
+        leader
+    }
+
+    /// The next member around, if the leader that was asked is heard and gave no answer.
+    fn in_its_place(&mut self) -> Option<MemberId> {
+        let (me, leader) = (self.node.id, self.last?);
+        let heard = self.node.tracker.live_leader(Instant::now()) == Some(leader);
+        if leader == me || !heard {
+            return None;
+        }
+        let mut next = self.node.peers.after(self.stand_in)?;
+        if next == leader {
+            next = self.node.peers.after(leader)?;
+        }
+        self.stand_in = next;
+        Some(next).filter(|next| *next != leader)
     }
 
     /// Waits before the next attempt, less when there is news of the leader. False when the
@@ -50,7 +100,10 @@ impl<'a> Retry<'a> {
         }
         let pause = self.pause.mul_f64(chance().random_range(0.5..1.0));
         self.pause = (self.pause * 2).min(LONGEST);
-        self.hint = named.filter(|id| Some(*id) != self.last);
+        self.hint = match named {
+            Some(id) => Some(id).filter(|id| Some(*id) != self.last),
+            None => self.in_its_place(),
+        };
         let until = (now + pause).min(self.deadline);
         let mut seen = self.node.tracker.subscribe();
         let was = *seen.borrow_and_update();
@@ -72,9 +125,4 @@ impl<'a> Retry<'a> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         left.as_millis() as u64
     }
-}
-
-/// Whom a `NotLeader` answer names.
-pub(crate) fn named(answer: &quorate_proto::peer::NotLeader) -> Option<MemberId> {
-    (answer.leader != 0).then_some(answer.leader)
 }

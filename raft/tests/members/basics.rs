@@ -1,10 +1,12 @@
 //! Writing and reading through any member, and starting again.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use quorate_clock::Instant;
 use quorate_raft::{Birth, ProposeError};
 
-use crate::group::{Group, SOON, until};
+use crate::group::{Group, SOON, free_port, until};
 
 #[tokio::test]
 async fn writes_and_reads_go_through_any_member() {
@@ -21,6 +23,25 @@ async fn writes_and_reads_go_through_any_member() {
             assert!(reader.read().await.unwrap() >= done.index);
             assert_eq!(reader.view.times(key as u64), 1);
         }
+    }
+    group.same().await;
+}
+
+/// Where nobody listens, and where another member does, which refuses what is not for it.
+#[tokio::test]
+async fn a_member_with_a_wrong_address_of_the_leader_asks_another_and_follows_its_redirect() {
+    const WITHIN: Duration = Duration::from_secs(5);
+    let group = Group::start(3, 500).await;
+    let leader = group.settled().await;
+    let followers: Vec<_> = (0..3).filter(|n| *n != leader).collect();
+    let (one, other) = (&group.all[followers[0]], &group.all[followers[1]]);
+    let nobody = format!("127.0.0.1:{}", free_port());
+    for (key, wrong) in [nobody, other.member.peer.clone()].into_iter().enumerate() {
+        let leader = &group.all[group.settled().await];
+        one.node().told_address(leader.id(), &wrong);
+        let done = one.write_within(key as u64, WITHIN).await.unwrap();
+        assert!(one.read_within(WITHIN).await.unwrap() >= done.index);
+        assert_eq!(one.view.times(key as u64), 1);
     }
     group.same().await;
 }
