@@ -224,7 +224,10 @@ where
         }
         // Send first: what is taken from openraft now is known when the answers are looked at.
         let sent = this.send(cx);
-        while let Poll::Ready(answer) = this.answers.poll_next(cx) {
+        // Opened once there is a request, not before: openraft pauses after a failure by keeping
+        // the next request back, and a connection refused meanwhile would end the pause.
+        let opens = matches!(this.answers, Answers::Open(_)) || !this.window.waiting.is_empty();
+        while opens && let Poll::Ready(answer) = this.answers.poll_next(cx) {
             let Some(answer) = answer else {
                 this.over = true;
                 let cut = Status::unavailable("the other side ended the stream");
@@ -268,8 +271,15 @@ fn last_of(request: &AppendEntriesRequest<Types>) -> Option<LogId> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::{sync::watch, time::timeout};
+
     use super::*;
-    use crate::storage::types::{Entry, Vote};
+    use crate::{
+        Member, Pace, Timing,
+        network::Peers,
+        node::Gauge,
+        storage::types::{Entry, Vote},
+    };
 
     fn id(index: u64) -> LogId {
         let leader = Vote::new(3, 1).leader_id;
@@ -291,6 +301,30 @@ mod tests {
 
     fn told(answer: Option<Answer>) -> Option<u64> {
         answer.map(|a| a.unwrap().unwrap().unwrap().index)
+    }
+
+    #[tokio::test]
+    async fn no_connection_is_tried_before_there_is_a_request() {
+        let timing = Timing::from_failover_ms(500).unwrap();
+        let (sender, pace) = watch::channel(Pace::from(timing));
+        let strain = Arc::new(Gauge::new(1, pace.clone()));
+        let tracker = Tracker::new(1, sender, timing.lease, strain, Instant::now());
+        let peers = Peers::new("aa11", pace, None);
+        let nobody = Member {
+            peer: "127.0.0.1:1".to_owned(),
+            ..Member::default()
+        };
+        peers.learn(2, &nobody);
+        let client = peers.get(2).unwrap().control;
+        let (requests, input) = mpsc::channel(1);
+        let mut answers = open(client, ReceiverStream::new(input), tracker.into(), false);
+        let early = timeout(Duration::from_millis(200), answers.next()).await;
+        assert!(
+            early.is_err(),
+            "a refusal ends the pause before the request"
+        );
+        requests.send(request(4, 6)).await.unwrap();
+        assert!(answers.next().await.unwrap().is_err());
     }
 
     #[test]
