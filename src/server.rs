@@ -235,7 +235,7 @@ impl Server {
         vital.spawn("consensus", async move { Err(node.failed().await) });
         vital.follow("the leadership", cluster.node().leadership());
         vital.follow("the replicated state", state);
-        vital.background("upkeep of the metrics", upkeep());
+        vital.background("upkeep of the metrics", upkeep(cluster.clone()));
         vital.background(
             "announcement",
             announce::announce(
@@ -300,8 +300,9 @@ fn options(settings: &Settings, pace: Pace) -> Options {
     }
 }
 
-/// Folds away old samples, so that they don't pile up when nobody scrapes.
-async fn upkeep() {
+/// Folds away old samples, and frees what was counted of connectors that were deleted, so that
+/// neither piles up when nobody scrapes.
+async fn upkeep(cluster: Cluster) {
     let Some(recorder) = admin::metrics::recorder() else {
         return;
     };
@@ -309,6 +310,8 @@ async fn upkeep() {
     loop {
         ticks.tick().await;
         recorder.run_upkeep();
+        let state = cluster.state();
+        recorder.forget(|kind, name| admin::metrics::is_declared(state.catalog(), kind, name));
     }
 }
 

@@ -1,13 +1,19 @@
 //! `GET /metrics`: Prometheus text. One recorder for the whole process.
 
+mod recorder;
+
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
 use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 
+use self::recorder::{MemberRecorder, Recorded, SeriesName};
 use super::Context;
-use crate::connector::{ConnectorState, ConnectorStatus};
+use crate::{
+    connector::{ConnectorState, ConnectorStatus},
+    state::{Catalog, Kind},
+};
 
 /// Seconds; from a fast disk's fsync to a slow service.
 const BUCKETS: [f64; 14] = [
@@ -17,31 +23,37 @@ const BUCKETS: [f64; 14] = [
 /// How often old samples are folded away when nobody scrapes.
 pub const UPKEEP: Duration = Duration::from_secs(10);
 
-static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+static RECORDER: OnceLock<Option<Recorded>> = OnceLock::new();
 
 /// Makes the process's recorder, the first time. `None` where a program that embeds a
 /// member has a recorder of its own: then the metrics are there.
-pub fn recorder() -> Option<PrometheusHandle> {
+pub fn recorder() -> Option<Recorded> {
     RECORDER
         .get_or_init(|| {
-            let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &BUCKETS);
-            let handle = builder.map(|builder| builder.install_recorder());
-            match handle {
-                Ok(Ok(handle)) => {
-                    describe();
-                    Some(handle)
-                }
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "/metrics stays empty: the process has another recorder");
-                    None
-                }
+            let builder = PrometheusBuilder::new()
+                .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &BUCKETS);
+            let recorder = match builder {
+                Ok(builder) => MemberRecorder::new(builder.build_recorder()),
                 Err(error) => {
                     tracing::warn!(%error, "/metrics stays empty");
-                    None
+                    return None;
                 }
+            };
+            let recorded = recorder.recorded();
+            if let Err(error) = metrics::set_global_recorder(recorder) {
+                tracing::warn!(%error, "/metrics stays empty: the process has another recorder");
+                return None;
             }
+            describe();
+            Some(recorded)
         })
         .clone()
+}
+
+/// Whether a connector is declared, active or not.
+pub fn is_declared(catalog: &Catalog, kind: &str, name: &str) -> bool {
+    let kind = kind.parse::<Kind>();
+    kind.is_ok_and(|kind| catalog.get(kind, name).is_some())
 }
 
 /// What matters first, in words.
@@ -168,8 +180,17 @@ pub fn routes() -> Router<Context> {
 
 async fn metrics(State(context): State<Context>) -> impl IntoResponse {
     observe(&context);
-    let text = recorder().map(|handle| handle.render()).unwrap_or_default();
-    let text = without_the_gone(&text, context.connectors.statuses().borrow().iter());
+    let state = context.cluster.state();
+    let statuses = context.connectors.statuses().borrow().clone();
+    let here = states(&statuses);
+    let is_told = |series: SeriesName<'_>| {
+        is_told(series, &here, |kind, name| {
+            is_declared(state.catalog(), kind, name)
+        })
+    };
+    let text = recorder()
+        .map(|recorded| recorded.render(is_told))
+        .unwrap_or_default();
     (
         [(
             header::CONTENT_TYPE,
@@ -179,34 +200,37 @@ async fn metrics(State(context): State<Context>) -> impl IntoResponse {
     )
 }
 
-/// What is told of connectors, without those that are not here any more: the recorder forgets
-/// nothing. How long one was idle is told by the member that runs it.
-fn without_the_gone<'a>(text: &str, statuses: impl Iterator<Item = &'a ConnectorStatus>) -> String {
-    let here: BTreeMap<(&str, &str), ConnectorState> = statuses
+/// Connectors of this member by kind and name.
+type Here<'a> = BTreeMap<(&'a str, &'a str), ConnectorState>;
+
+fn states(statuses: &[ConnectorStatus]) -> Here<'_> {
+    let statuses = statuses.iter();
+    statuses
         .map(|it| ((it.kind.as_str(), it.name.as_str()), it.state))
-        .collect();
-    let stays = |line: &&str| {
-        let Some(of) = line.strip_prefix("quorate_connector_") else {
-            return true;
-        };
-        let (Some(kind), Some(channel)) = (label(of, "kind"), label(of, "channel")) else {
-            return true;
-        };
-        match here.get(&(kind, channel)) {
-            None => false,
-            Some(state) => *state == ConnectorState::Active || !of.starts_with("idle_seconds"),
-        }
-    };
-    text.split_inclusive('\n').filter(stays).collect()
+        .collect()
 }
 
-/// The value of a label of a sample. Kinds and names have nothing in them to be escaped.
-fn label<'a>(sample: &'a str, name: &str) -> Option<&'a str> {
-    let (labels, _) = sample.split_once('{')?.1.split_once('}')?;
-    labels.split(',').find_map(|pair| {
-        let value = pair.strip_prefix(name)?.strip_prefix("=\"")?;
-        value.strip_suffix('"')
-    })
+/// A counter is told for as long as its connector is declared, whoever runs it: one that comes
+/// and goes with takeovers would begin anew each time. A gauge is told of connectors that are
+/// here, and for how long one was idle by the member that runs it.
+fn is_told(
+    series: SeriesName<'_>,
+    here: &Here<'_>,
+    is_declared: impl Fn(&str, &str) -> bool,
+) -> bool {
+    let SeriesName {
+        metric,
+        kind,
+        channel,
+        is_counter,
+    } = series;
+    match here.get(&(kind, channel)) {
+        _ if is_counter => is_declared(kind, channel),
+        None => false,
+        Some(state) => {
+            *state == ConnectorState::Active || metric != "quorate_connector_idle_seconds"
+        }
+    }
 }
 
 /// Sets what is looked up rather than counted.
@@ -261,24 +285,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_of_connectors_goes_with_them() {
-        let text = "\
-# TYPE quorate_connector_ready gauge
-quorate_connector_ready{kind=\"amqp_channel\",channel=\"gone\"} 1
-quorate_connector_ready{kind=\"amqp_channel\",channel=\"orders\"} 1
-quorate_connector_ready{kind=\"amqp_outgoing\",channel=\"orders\"} 1
-quorate_connector_idle_seconds{kind=\"amqp_channel\",channel=\"orders\"} 7
-quorate_connector_messages_total{kind=\"amqp_channel\",channel=\"gone\",outcome=\"handled\"} 3
-quorate_connector_epoch 9
-quorate_term 3
-";
+    fn a_counter_stays_with_its_connector_and_a_gauge_with_its_process() {
         let mut status = ConnectorStatus::starting("amqp_channel", "orders", "member-1");
-        let told = |status: &ConnectorStatus| without_the_gone(text, [status].into_iter());
-        let standing_by = told(&status);
-        assert_eq!(standing_by.lines().count(), 4, "{standing_by}");
-        assert!(!standing_by.contains("gone") && !standing_by.contains("idle"));
+        let told = |status: &ConnectorStatus, metric, channel, is_counter| {
+            let statuses = [status.clone()];
+            let series = SeriesName {
+                metric,
+                kind: "amqp_channel",
+                channel,
+                is_counter,
+            };
+            is_told(series, &states(&statuses), |_, name| name != "deleted")
+        };
+        let counter = "quorate_connector_messages_total";
+        assert!(told(&status, counter, "orders", true));
+        assert!(told(&status, counter, "run-elsewhere", true));
+        assert!(!told(&status, counter, "deleted", true));
+        let ready = "quorate_connector_ready";
+        assert!(told(&status, ready, "orders", false));
+        assert!(!told(&status, ready, "run-elsewhere", false));
+        let idle = "quorate_connector_idle_seconds";
+        assert!(!told(&status, idle, "orders", false));
         status.state = ConnectorState::Active;
-        assert!(told(&status).contains("idle_seconds"));
-        assert!(told(&status).contains("quorate_connector_epoch 9\nquorate_term 3\n"));
+        assert!(told(&status, idle, "orders", false));
     }
 }
