@@ -1,6 +1,6 @@
 //! The log of a process: lines on stderr that never block, fail or end who says them.
 //!
-//! Each line is queued and written by a thread of its own ([`Lines`]). What finds no room,
+//! Each line is queued and written by a thread of its own ([`LineQueue`]). What finds no room,
 //! since nobody reads the other end of stderr, or can't be written, since its device is full
 //! or its pipe is closed, is lost: it is counted ([`lost`]), and told of once a line gets out
 //! again.
@@ -10,7 +10,7 @@
 //! process finds its queue full, which is the very thing that must not happen.
 #![forbid(unsafe_code)]
 
-mod lines;
+mod line_queue;
 mod rate;
 mod settings;
 
@@ -28,7 +28,7 @@ use std::{
 
 use tracing_subscriber::EnvFilter;
 
-pub use lines::Lines;
+pub use line_queue::LineQueue;
 pub use rate::RateLimit;
 pub use settings::{LogFormat, LogSettings};
 
@@ -42,17 +42,17 @@ const PANIC: Duration = Duration::from_millis(300);
 /// How long [`note`] does, so that lines on stderr and stdout keep their order.
 const ORDER: Duration = Duration::from_millis(100);
 
-static STDERR: OnceLock<Lines> = OnceLock::new();
+static STDERR: OnceLock<LineQueue> = OnceLock::new();
 static PANICS: RateLimit = RateLimit::each_second();
 /// Whether every line is one for programs.
 static JSON: AtomicBool = AtomicBool::new(false);
 
-fn stderr() -> &'static Lines {
+fn stderr() -> &'static LineQueue {
     STDERR.get_or_init(|| {
         // A descriptor of our own: the lock of `io::stderr` would be held while a write hangs.
         match io::stderr().as_fd().try_clone_to_owned() {
-            Ok(fd) => Lines::start("log", File::from(fd), tell),
-            Err(_) => Lines::closed(),
+            Ok(fd) => LineQueue::start("log", File::from(fd), tell),
+            Err(_) => LineQueue::closed(),
         }
     })
 }
@@ -114,7 +114,7 @@ pub fn finish() {
 
 /// How many lines of this process's log were lost.
 pub fn lost() -> u64 {
-    STDERR.get().map_or(0, Lines::lost)
+    STDERR.get().map_or(0, LineQueue::lost)
 }
 
 /// Whether what goes to stderr is coloured: on a terminal that can, where nobody objects.

@@ -31,7 +31,7 @@ thread_local! {
 }
 
 /// Takes lines at once and writes them when it can.
-pub struct Lines(Arc<Shared>);
+pub struct LineQueue(Arc<Shared>);
 
 struct Shared {
     queue: Mutex<Queue>,
@@ -52,15 +52,15 @@ struct Queue {
     closed: bool,
 }
 
-impl Lines {
+impl LineQueue {
     /// Starts to write to `target`, on a thread of this name. `tell` is told how many lines
     /// were lost since it was told last, and why, once one got through again.
     pub fn start(
         name: &str,
         target: impl Write + Send + 'static,
         tell: fn(lines: u64, why: &str),
-    ) -> Lines {
-        let lines = Lines::new(false);
+    ) -> LineQueue {
+        let lines = LineQueue::new(false);
         let writer = Writer {
             shared: lines.0.clone(),
             target,
@@ -73,21 +73,21 @@ impl Lines {
         let thread = thread::Builder::new().name(name.to_owned());
         match thread.spawn(move || writer.run()) {
             Ok(_) => lines,
-            Err(_) => Lines::closed(),
+            Err(_) => LineQueue::closed(),
         }
     }
 
     /// Loses every line, and counts it.
-    pub fn closed() -> Lines {
-        Lines::new(true)
+    pub fn closed() -> LineQueue {
+        LineQueue::new(true)
     }
 
-    fn new(closed: bool) -> Lines {
+    fn new(closed: bool) -> LineQueue {
         let queue = Queue {
             closed,
             ..Queue::default()
         };
-        Lines(Arc::new(Shared {
+        LineQueue(Arc::new(Shared {
             queue: Mutex::new(queue),
             more: Condvar::new(),
             all: Condvar::new(),
@@ -238,10 +238,10 @@ mod tests {
     fn nothing(_: u64, _: &str) {}
 
     /// A descriptor that takes some of what is written and then makes its writer wait.
-    fn slow() -> (Lines, UnixStream) {
+    fn slow() -> (LineQueue, UnixStream) {
         let (near, far) = UnixStream::pair().unwrap();
         let target = std::fs::File::from(OwnedFd::from(near));
-        (Lines::start("slow", target, nothing), far)
+        (LineQueue::start("slow", target, nothing), far)
     }
 
     #[test]
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn lines_that_can_not_be_written_are_counted_and_told_of_when_one_can() {
         let disk = Arc::new(Mutex::new((Vec::new(), 9)));
-        let lines = Lines::start("disk", Disk(disk.clone()), |count, why| {
+        let lines = LineQueue::start("disk", Disk(disk.clone()), |count, why| {
             TOLD.lock().push((count, why.to_owned()));
         });
         for line in ["first\n", "second\n", "third\n"] {
@@ -310,7 +310,7 @@ mod tests {
     #[test]
     fn a_line_longer_than_all_the_room_gets_out_where_nothing_else_waits() {
         let disk = Arc::new(Mutex::new((Vec::new(), usize::MAX)));
-        let lines = Lines::start("long", Disk(disk.clone()), nothing);
+        let lines = LineQueue::start("long", Disk(disk.clone()), nothing);
         lines.push(&vec![b'x'; 2 * ROOM]);
         assert!(lines.flush(SOON));
         assert_eq!((disk.lock().0.len(), lines.lost()), (2 * ROOM, 0));
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_writer_that_panics_holds_nobody_up() {
-        let lines = Lines::start("broken", Broken, nothing);
+        let lines = LineQueue::start("broken", Broken, nothing);
         lines.push(b"a\n");
         assert!(lines.flush(SOON));
         lines.push(b"b\n");
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn without_a_thread_every_line_is_lost() {
-        let lines = Lines::closed();
+        let lines = LineQueue::closed();
         lines.push(b"a\n");
         assert!(lines.flush(Duration::ZERO));
         assert_eq!(lines.lost(), 1);

@@ -11,8 +11,10 @@ const CAUSES: usize = 1_000;
 /// What they share it under.
 const OTHERS: &str = "";
 
-/// Lets one line through for each cause and pause, and counts those that it holds back.
+/// Lets so many lines through for each cause and pause, one unless said otherwise, and counts
+/// those that it holds back.
 pub struct RateLimit {
+    lines: u32,
     pause: Duration,
     causes: Mutex<Causes>,
 }
@@ -24,14 +26,23 @@ struct Causes {
 }
 
 struct Cause {
-    last: Instant,
+    /// When the first line of this pause was said.
+    since: Instant,
+    /// How many were said from then on.
+    said: u32,
     left_out: u64,
 }
 
 impl RateLimit {
     /// One line for each `pause`.
     pub const fn new(pause: Duration) -> RateLimit {
+        RateLimit::of_lines(1, pause)
+    }
+
+    /// So many lines for each `pause`.
+    pub const fn of_lines(lines: u32, pause: Duration) -> RateLimit {
         RateLimit {
+            lines,
             pause,
             causes: Mutex::new(Causes {
                 known: BTreeMap::new(),
@@ -59,19 +70,32 @@ impl RateLimit {
         };
         let causes = &mut causes.known;
         match causes.get_mut(cause) {
-            Some(it) if now.duration_since(it.last) < self.pause => {
+            Some(it) if now.duration_since(it.since) >= self.pause => {
+                (it.since, it.said) = (now, 1);
+                Some(std::mem::take(&mut it.left_out))
+            }
+            Some(it) if it.said < self.lines => {
+                it.said += 1;
+                Some(std::mem::take(&mut it.left_out))
+            }
+            Some(it) => {
                 it.left_out += 1;
                 None
             }
-            Some(it) => {
-                it.last = now;
-                Some(std::mem::take(&mut it.left_out))
-            }
             None => {
-                let (last, left_out) = (now, 0);
-                causes.insert(cause.to_owned(), Cause { last, left_out });
+                causes.insert(cause.to_owned(), Cause::said(now));
                 Some(0)
             }
+        }
+    }
+}
+
+impl Cause {
+    fn said(now: Instant) -> Cause {
+        Cause {
+            since: now,
+            said: 1,
+            left_out: 0,
         }
     }
 }
@@ -89,19 +113,17 @@ impl Causes {
         }
         let mut left_out = 0;
         self.known.retain(|cause, it| {
-            let kept = cause == OTHERS || now.duration_since(it.last) < pause;
+            let kept = cause == OTHERS || now.duration_since(it.since) < pause;
             if !kept {
                 left_out += it.left_out;
             }
             kept
         });
         let told = self.known.iter().filter(|(cause, _)| *cause != OTHERS);
-        self.full_until = told.map(|(_, it)| it.last + pause).min();
+        self.full_until = told.map(|(_, it)| it.since + pause).min();
         if left_out > 0 {
-            let others = self.known.entry(OTHERS.to_owned()).or_insert(Cause {
-                last: now,
-                left_out: 0,
-            });
+            let others = self.known.entry(OTHERS.to_owned());
+            let others = others.or_insert_with(|| Cause::said(now));
             others.left_out += left_out;
         }
     }
@@ -118,8 +140,17 @@ mod tests {
         assert_eq!((limit.due("a"), limit.due("a")), (None, None));
         assert_eq!(limit.due("b"), Some(0));
         let hour_ago = Instant::now() - Duration::from_secs(3600);
-        limit.causes.lock().known.get_mut("a").unwrap().last = hour_ago;
+        limit.causes.lock().known.get_mut("a").unwrap().since = hour_ago;
         assert_eq!((limit.due("a"), limit.due("a")), (Some(2), None));
+    }
+
+    #[test]
+    fn as_many_lines_are_said_as_were_asked_for() {
+        let limit = RateLimit::of_lines(3, Duration::from_secs(3600));
+        let said = |limit: &RateLimit| (0..10).filter_map(|_| limit.due("")).collect::<Vec<_>>();
+        assert_eq!(said(&limit), [0, 0, 0]);
+        an_hour_passes(&limit);
+        assert_eq!(said(&limit), [7, 0, 0]);
     }
 
     #[test]
@@ -156,7 +187,7 @@ mod tests {
         for cause in 0..=CAUSES {
             limit.due(&cause.to_string());
         }
-        let soonest = limit.causes.lock().known["0"].last + Duration::from_secs(3600);
+        let soonest = limit.causes.lock().known["0"].since + Duration::from_secs(3600);
         assert_eq!(limit.causes.lock().full_until, Some(soonest));
     }
 
@@ -165,7 +196,7 @@ mod tests {
         let mut causes = limit.causes.lock();
         causes.full_until = causes.full_until.map(|until| until - hour);
         for cause in causes.known.values_mut() {
-            cause.last -= hour;
+            cause.since -= hour;
         }
     }
 }

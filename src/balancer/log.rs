@@ -8,13 +8,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use quorate_clock::Instant;
+use quorate_log::RateLimit;
 
 /// How many of the last lines are kept, to explain an end.
 const TAIL: usize = 12;
-/// How many lines are passed on in each [`WINDOW`]; each failed request is one.
+/// How many lines are passed on in a second; each failed request is one.
 const LINES: u32 = 50;
-const WINDOW: Duration = Duration::from_secs(1);
 
 /// The last lines.
 #[derive(Clone, Default)]
@@ -54,9 +53,7 @@ impl Tail {
 
 /// Reads until the last holder of the pipe is gone. Runs on a thread of its own.
 pub(super) fn pass_on(from: impl Read, tail: &Tail) {
-    let mut began = Instant::now();
-    let mut passed = 0;
-    let mut dropped = 0_u64;
+    let limit = RateLimit::of_lines(LINES, Duration::from_secs(1));
     for line in BufReader::new(from).split(b'\n') {
         let Ok(line) = line else { return };
         let line = String::from_utf8_lossy(&line);
@@ -68,17 +65,12 @@ pub(super) fn pass_on(from: impl Read, tail: &Tail) {
             continue;
         }
         tail.push(line);
-        if began.elapsed() >= WINDOW {
-            if dropped > 0 {
-                tracing::warn!(target: "haproxy", "{dropped} more lines in the last second");
-            }
-            (began, passed, dropped) = (Instant::now(), 0, 0);
-        }
-        if passed == LINES {
-            dropped += 1;
+        let Some(left_out) = limit.due("") else {
             continue;
+        };
+        if left_out > 0 {
+            tracing::warn!(target: "haproxy", "{left_out} more lines in the last second");
         }
-        passed += 1;
         say(line);
     }
 }

@@ -17,7 +17,7 @@ use std::{fs::File, io, os::fd::AsFd, path::PathBuf, process::ExitStatus, time::
 
 use nix::sys::signal;
 use quorate_clock::Instant;
-use quorate_log::Lines;
+use quorate_log::LineQueue;
 use tokio::signal::unix::{Signal, SignalKind};
 
 use super::{
@@ -75,7 +75,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// Starts everything, says so, and tells of deaths for as long as it is not dropped.
-async fn live(fleet: &mut Fleet, started: Instant, out: &Lines) -> Result<(), Failure> {
+async fn live(fleet: &mut Fleet, started: Instant, out: &LineQueue) -> Result<(), Failure> {
     fleet.start()?;
     let logs = fleet.folder.places().into_iter().map(|place| place.log);
     let work = async {
@@ -97,10 +97,10 @@ async fn live(fleet: &mut Fleet, started: Instant, out: &Lines) -> Result<(), Fa
 
 /// Where it tells its user what goes on. A terminal that is held (Ctrl-S) or gone must not keep
 /// it from hearing Ctrl-C.
-fn stdout() -> Lines {
+fn stdout() -> LineQueue {
     match io::stdout().as_fd().try_clone_to_owned() {
-        Ok(fd) => Lines::start("stdout", File::from(fd), |_, _| {}),
-        Err(_) => Lines::closed(),
+        Ok(fd) => LineQueue::start("stdout", File::from(fd), |_, _| {}),
+        Err(_) => LineQueue::closed(),
     }
 }
 
