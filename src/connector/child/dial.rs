@@ -22,20 +22,39 @@ const ADDRESSES: usize = 16;
 /// Connects to the first address that answers. The error names each address and what became
 /// of it.
 pub async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
+    connect_any(lookup(host, port).await?).await
+}
+
+/// Returns the first address that takes a connection, which is closed again; one that is the
+/// only one is not tried.
+pub async fn locate(host: &str, port: u16) -> io::Result<SocketAddr> {
+    match lookup(host, port).await?[..] {
+        [only] => Ok(only),
+        ref several => connect_any(several.to_vec()).await?.peer_addr(),
+    }
+}
+
+/// The addresses of a host in the order in which the system gives them.
+pub async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    #[cfg(test)]
+    if let Some(addresses) = tests::addresses(host) {
+        return Ok(addresses);
+    }
     let failed = |why: String| io::Error::other(why);
-    let addresses = match timeout(CONNECT, lookup_host((host, port))).await {
-        Ok(Ok(addresses)) => addresses.take(ADDRESSES).collect::<Vec<_>>(),
-        Ok(Err(error)) => return Err(failed(format!("the name {host:?} has no address: {error}"))),
-        Err(_) => {
-            return Err(failed(format!(
-                "no answer to the question for the address of {host:?} within {} s",
-                CONNECT.as_secs()
-            )));
-        }
-    };
+    match timeout(CONNECT, lookup_host((host, port))).await {
+        Ok(Ok(addresses)) => Ok(addresses.take(ADDRESSES).collect()),
+        Ok(Err(error)) => Err(failed(format!("the name {host:?} has no address: {error}"))),
+        Err(_) => Err(failed(format!(
+            "no answer to the question for the address of {host:?} within {} s",
+            CONNECT.as_secs()
+        ))),
+    }
+}
+
+async fn connect_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     first(addresses)
         .await
-        .map_err(|errors| failed(told(&errors)))
+        .map_err(|errors| io::Error::other(told(&errors)))
 }
 
 async fn first(addresses: Vec<SocketAddr>) -> Result<TcpStream, Vec<(SocketAddr, String)>> {
@@ -89,15 +108,29 @@ fn told(errors: &[(SocketAddr, String)]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
+    use std::collections::BTreeMap;
+
+    use parking_lot::Mutex;
     use quorate_clock::Instant;
     use socket2::{Domain, Socket, Type};
     use tokio::net::TcpListener;
 
     use super::*;
 
+    static NAMES: Mutex<BTreeMap<String, Vec<SocketAddr>>> = Mutex::new(BTreeMap::new());
+
+    /// Has a name stand for these addresses, whatever their ports, from now on.
+    pub fn name(host: &str, addresses: Vec<SocketAddr>) {
+        NAMES.lock().insert(host.to_owned(), addresses);
+    }
+
+    pub(super) fn addresses(host: &str) -> Option<Vec<SocketAddr>> {
+        NAMES.lock().get(host).cloned()
+    }
+
     /// An address that takes no connection and refuses none: its queue is full.
-    fn black_hole() -> (Socket, Vec<std::net::TcpStream>, SocketAddr) {
+    pub fn black_hole() -> (Socket, Vec<std::net::TcpStream>, SocketAddr) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let any: SocketAddr = "127.0.0.2:0".parse().unwrap();
         socket.bind(&any.into()).unwrap();

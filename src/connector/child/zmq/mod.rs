@@ -20,6 +20,7 @@ mod bell;
 mod envelope;
 mod frames;
 mod inlet;
+mod locator;
 mod monitor;
 mod outgoing;
 mod outlet;

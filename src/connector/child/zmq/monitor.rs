@@ -32,6 +32,8 @@ pub struct Monitor {
     endpoint: Endpoint,
     /// Since when the connection is gone and nothing was said of another try.
     gone: Option<Instant>,
+    /// Since when there is no connection; of a socket that connects.
+    away: Option<Instant>,
     complaints: RateLimit,
 }
 
@@ -52,6 +54,7 @@ impl Monitor {
             events,
             endpoint,
             gone: None,
+            away: Some(Instant::now()),
             complaints: RateLimit::new(COMPLAINTS),
         })
     }
@@ -59,6 +62,11 @@ impl Monitor {
     /// What to poll.
     pub fn as_poll_item(&self) -> PollItem<'_> {
         self.events.as_poll_item(PollEvents::POLLIN)
+    }
+
+    /// Since when a socket that connects has no connection.
+    pub fn away(&self) -> Option<Instant> {
+        self.away
     }
 
     /// When to read at the latest.
@@ -72,10 +80,10 @@ impl Monitor {
             match event {
                 SocketEvent::DISCONNECTED if self.endpoint.method == Method::Connect => {
                     self.gone = Some(now);
+                    self.away.get_or_insert(now);
                 }
-                SocketEvent::CONNECTED
-                | SocketEvent::CONNECT_DELAYED
-                | SocketEvent::CONNECT_RETRIED => self.gone = None,
+                SocketEvent::CONNECTED => (self.gone, self.away) = (None, None),
+                SocketEvent::CONNECT_DELAYED | SocketEvent::CONNECT_RETRIED => self.gone = None,
                 SocketEvent::HANDSHAKE_FAILED_NO_DETAIL
                 | SocketEvent::HANDSHAKE_FAILED_PROTOCOL
                 | SocketEvent::HANDSHAKE_FAILED_AUTH => self.refused(),

@@ -3,7 +3,7 @@
 //! The context is the socket's alone, so that its end is the end of everything: when it has
 //! been dropped, what was to go out is out or given up, and a bound address is free again.
 
-use std::{net::ToSocketAddrs, path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use quorate_clock::Instant;
@@ -14,6 +14,7 @@ use super::{
     super::{link::Trouble, local_rules::LocalRules},
     bell::Bell,
     frames::{BYTES_MAX, FRAMES_MAX},
+    locator::Locator,
     monitor::Monitor,
 };
 
@@ -72,6 +73,8 @@ pub struct Socket {
     socket: zmq::Socket,
     monitor: Monitor,
     endpoint: Endpoint,
+    /// Of one that connects to a name.
+    locator: Option<Locator>,
 }
 
 impl Socket {
@@ -89,34 +92,42 @@ impl Socket {
             ))
         };
         let socket = context.socket(kind).map_err(failed)?;
-        let ipv6 = endpoint.wants_ipv6()?;
-        common(&socket, ipv6).map_err(failed)?;
+        common(&socket).map_err(failed)?;
         set(&socket).map_err(failed)?;
         let monitor = Monitor::of(&context, &socket, endpoint.clone()).map_err(failed)?;
-        let Endpoint { address, method } = endpoint;
         endpoint.folder()?;
-        match method {
-            Method::Bind => socket.bind(address),
-            Method::Connect => socket.connect(address),
-        }
-        .map_err(|error| endpoint.explain(error))?;
+        let locator = endpoint.locator()?;
+        let Endpoint { address, method } = endpoint;
+        let begun = match (method, locator.as_ref().map(Locator::at)) {
+            (Method::Bind, _) => as_given(&socket, address, zmq::Socket::bind),
+            (Method::Connect, None) => as_given(&socket, address, zmq::Socket::connect),
+            (Method::Connect, Some(Some(only))) => connect(&socket, only),
+            // Once one of the addresses has answered.
+            (Method::Connect, Some(None)) => Ok(()),
+        };
+        begun.map_err(|error| endpoint.explain(error))?;
         Ok(Socket {
             socket,
             monitor,
             endpoint: endpoint.clone(),
+            locator,
         })
     }
 
     /// Waits until the bell rings or the socket is ready for one of `events`. An error ends
     /// the socket.
-    pub fn wait(&mut self, bell: &Bell, events: PollEvents) -> Result<(), Trouble> {
+    pub fn wait(&mut self, bell: &Arc<Bell>, events: PollEvents) -> Result<(), Trouble> {
+        self.follow(bell)?;
         // An item without events still takes part: libzmq's own commands are processed.
         let mut items = [
             PollItem::from_fd(bell.descriptor(), PollEvents::POLLIN),
             self.socket.as_poll_item(events),
             self.monitor.as_poll_item(),
         ];
-        let timeout = self.monitor.due().map_or(-1, |due| {
+        let away = self.monitor.away();
+        let look = away.and_then(|since| self.locator.as_ref()?.due(since));
+        let due = [self.monitor.due(), look].into_iter().flatten().min();
+        let timeout = due.map_or(-1, |due| {
             let left = due.saturating_duration_since(Instant::now());
             i64::try_from(left.as_millis())
                 .unwrap_or(i64::MAX)
@@ -128,6 +139,31 @@ impl Socket {
         }
         bell.silence();
         self.monitor.read(Instant::now())
+    }
+
+    /// Connects to where the host was found, and looks for it while the connection is away.
+    fn follow(&mut self, bell: &Arc<Bell>) -> Result<(), Trouble> {
+        let Some(locator) = &mut self.locator else {
+            return Ok(());
+        };
+        let (now, away) = (Instant::now(), self.monitor.away());
+        // What has come by the connection that is given up is taken first: it would be lost.
+        let is_read = !self
+            .socket
+            .get_events()
+            .is_ok_and(|it| it.contains(PollEvents::POLLIN));
+        let found = locator.found(now);
+        if let Some(found) = found.filter(|_| away.is_some() && is_read) {
+            if let Some(former) = locator.moved(found) {
+                // It fails where libzmq has given it up itself.
+                let _ = self.socket.disconnect(&uri(former));
+            }
+            connect(&self.socket, found).map_err(|error| self.endpoint.explain(error))?;
+        }
+        match away {
+            Some(since) => locator.look(since, now, bell),
+            None => Ok(()),
+        }
     }
 
     /// Whether something can be sent now.
@@ -196,7 +232,7 @@ impl Socket {
     }
 }
 
-fn common(socket: &zmq::Socket, ipv6: bool) -> Result<(), Error> {
+fn common(socket: &zmq::Socket) -> Result<(), Error> {
     let ms = |time: Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
     socket.set_linger(ms(LINGER))?;
     socket.set_maxmsgsize(BYTES_MAX as i64)?;
@@ -207,29 +243,41 @@ fn common(socket: &zmq::Socket, ipv6: bool) -> Result<(), Error> {
     socket.set_tcp_keepalive(1)?;
     socket.set_tcp_keepalive_idle(KEEPALIVE_IDLE_S)?;
     socket.set_tcp_keepalive_intvl(KEEPALIVE_INTERVAL_S)?;
-    socket.set_tcp_keepalive_cnt(KEEPALIVE_COUNT)?;
-    socket.set_ipv6(ipv6)
+    socket.set_tcp_keepalive_cnt(KEEPALIVE_COUNT)
+}
+
+/// With an address as libzmq has it. Of tcp it takes one of IPv6 only where that is allowed.
+fn as_given(
+    socket: &zmq::Socket,
+    address: &str,
+    begin: fn(&zmq::Socket, &str) -> Result<(), Error>,
+) -> Result<(), Error> {
+    socket.set_ipv6(address.starts_with("tcp://["))?;
+    begin(socket, address)
+}
+
+fn connect(socket: &zmq::Socket, address: SocketAddr) -> Result<(), Error> {
+    as_given(socket, &uri(address), zmq::Socket::connect)
+}
+
+fn uri(address: SocketAddr) -> String {
+    format!("tcp://{address}")
 }
 
 impl Endpoint {
-    /// Whether libzmq is to look for addresses of IPv6: where one is given, or the host has no
-    /// other. A name that has both kinds would otherwise be tried with one of them only. It
-    /// looks for them itself, and says nothing when there are none.
-    fn wants_ipv6(&self) -> Result<bool, Trouble> {
-        let address = self.address.strip_prefix("tcp://").unwrap_or_default();
-        let Some((host, _)) = address.rsplit_once(':') else {
-            return Ok(false);
+    /// Looks for the host that is connected to by its name; see [`Locator`].
+    fn locator(&self) -> Result<Option<Locator>, Trouble> {
+        let address = self.address.strip_prefix("tcp://");
+        let named = address.filter(|_| self.method == Method::Connect);
+        let Some((host, port)) = named.and_then(|it| it.rsplit_once(':')) else {
+            return Ok(None);
         };
-        if host.starts_with('[') || self.method == Method::Bind {
-            return Ok(host.starts_with('['));
-        }
-        let found = (host, 0).to_socket_addrs().map_err(|error| {
+        Locator::new(host, port).map_err(|error| {
             Trouble::new(format!(
-                "can't connect to {}: the name {host:?} has no address ({error}); correct `address`, or give the name one",
+                "can't connect to {}: {error}; correct `address`, or give the name one",
                 self.address
             ))
-        })?;
-        Ok(found.into_iter().all(|it| it.is_ipv6()))
+        })
     }
 
     /// Whether this host allows it.
@@ -338,17 +386,13 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_an_address_of_ipv4_is_looked_up_as_one_of_ipv6() {
-        let ipv6 = |address: &str| connect(address).unwrap().socket.is_ipv6().unwrap();
-        assert!(!ipv6("tcp://127.0.0.1:7"));
-        assert!(ipv6("tcp://[::1]:7"));
-        // Debian's names of the loopback: the first has both kinds, or that of IPv4 alone.
-        assert!(!ipv6("tcp://localhost:7"));
-        if ("ip6-localhost", 0).to_socket_addrs().is_ok() {
-            assert!(ipv6("tcp://ip6-localhost:7"));
-        }
+    fn a_name_without_any_address_is_explained() {
         let unknown = connect("tcp://no.such.host.invalid:7").err().unwrap();
-        assert!(unknown.text.contains("has no address"), "{unknown:?}");
+        let told = &unknown.text;
+        assert!(
+            told.contains("\"no.such.host.invalid\" has no address"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod channels;
 mod connections;
+mod names;
 mod outgoings;
 
 use std::time::Duration;
