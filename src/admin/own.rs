@@ -9,14 +9,18 @@ use quorate_clock::{Instant, wall};
 use quorate_raft::{MemberId, MemberStatus, Strain};
 use serde::{Deserialize, Serialize};
 
-use super::Context;
+use super::{
+    Context,
+    peers::{CONNECT, PeerError},
+};
 use crate::connector::{Lapses, status::ConnectorStatus};
 
 /// Where a member tells of itself.
 pub const PATH: &str = "/v1/member";
 
-/// A member that is alive answers within a few milliseconds.
-const WAIT: Duration = Duration::from_millis(300);
+/// A member that is alive answers within a few milliseconds of being connected to. Longer than
+/// the connection may take: what is over sooner could not be connected to.
+const WAIT: Duration = CONNECT.saturating_add(Duration::from_millis(300));
 
 /// `GET /v1/member`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,7 +140,31 @@ pub fn own(context: &Context) -> OwnAnswer {
 }
 
 /// A member with what it says of itself, or why there is nothing.
-pub type Asked = (MemberStatus, Result<OwnAnswer, String>);
+pub type Asked = (MemberStatus, Result<OwnAnswer, Unanswered>);
+
+/// Why a member has said nothing of itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// It was not asked.
+    #[error("it is not heard")]
+    Silent,
+    /// There was no connection to its admin port: its host is not known or does not answer, or
+    /// nobody listens there.
+    #[error("{0}")]
+    Unreachable(PeerError),
+    /// It was connected to and is slow, or answers something else.
+    #[error("{0}")]
+    NoAnswer(PeerError),
+}
+
+impl From<PeerError> for Unanswered {
+    fn from(error: PeerError) -> Unanswered {
+        match error {
+            PeerError::NotAsked(..) => Unanswered::Unreachable(error),
+            _ => Unanswered::NoAnswer(error),
+        }
+    }
+}
 
 /// What each member says of itself, this one too.
 pub async fn all(context: &Context) -> Vec<Asked> {
@@ -149,10 +177,10 @@ async fn ask(context: &Context, member: MemberStatus) -> Asked {
         return (member, Ok(own(context)));
     }
     if context.is_silent(member.id) {
-        return (member, Err("it is not heard".into()));
+        return (member, Err(Unanswered::Silent));
     }
     let asked = context.peers.get(&member.member.admin, PATH, WAIT).await;
-    (member, asked.map_err(|error| error.to_string()))
+    (member, asked.map_err(Unanswered::from))
 }
 
 #[cfg(test)]

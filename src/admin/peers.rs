@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A member that is there takes a connection at once; one that doesn't was surely not asked.
-const CONNECT: Duration = Duration::from_millis(500);
+pub const CONNECT: Duration = Duration::from_millis(500);
 
 /// The longest answer that is read. A reply of a queue's other side is at most 16 MiB, and
 /// ten thousand connectors are told in less.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use quorate_raft::{MemberId, Role};
 use serde::{Deserialize, Serialize};
 
-use super::own::{Asked, OwnAnswer};
+use super::own::{Asked, OwnAnswer, Unanswered};
 use crate::connector::status::{ConnectorState, ConnectorStatus};
 
 /// How a connector stands on a member that doesn't run it.
@@ -111,14 +111,18 @@ pub fn lacking(rows: &[ConnectorRow]) -> Vec<String> {
     groups.into_iter().map(sentence).collect()
 }
 
-fn standby(member: String, of: &ConnectorStatus, own: &Result<OwnAnswer, String>) -> StandbyRow {
+fn standby(
+    member: String,
+    of: &ConnectorStatus,
+    own: &Result<OwnAnswer, Unanswered>,
+) -> StandbyRow {
     let own = match own {
         Ok(own) => own,
         Err(why) => {
             return StandbyRow {
                 member,
                 state: StandbyState::Unreachable,
-                last_error: Some(why.clone()),
+                last_error: Some(why.to_string()),
             };
         }
     };
@@ -155,7 +159,7 @@ mod tests {
         }
     }
 
-    fn asked(id: MemberId, role: Role, own: Result<Vec<ConnectorStatus>, &str>) -> Asked {
+    fn asked(id: MemberId, role: Role, own: Result<Vec<ConnectorStatus>, Unanswered>) -> Asked {
         let member = MemberStatus {
             id,
             member: Member {
@@ -174,7 +178,7 @@ mod tests {
             strain: StrainRow::default(),
             lapses: LapsesRow::default(),
         });
-        (member, own.map_err(str::to_owned))
+        (member, own)
     }
 
     #[test]
@@ -193,7 +197,7 @@ mod tests {
                 Ok(vec![status(ConnectorState::Failed, Some("refused"))]),
             ),
             asked(4, Role::Voter, Ok(vec![])),
-            asked(5, Role::Voter, Err("it is not heard")),
+            asked(5, Role::Voter, Err(Unanswered::Silent)),
             asked(6, Role::Learner, Ok(vec![])),
             asked(
                 7,
@@ -222,7 +226,7 @@ mod tests {
         let row = ConnectorRow::new(
             status(ConnectorState::Paused, None),
             1,
-            &[asked(2, Role::Voter, Err("gone"))],
+            &[asked(2, Role::Voter, Err(Unanswered::Silent))],
         );
         assert_eq!((row.standbys.len(), row.ready_standbys), (0, 0));
         assert!(lacking(&[row]).is_empty());

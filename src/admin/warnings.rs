@@ -1,12 +1,10 @@
 //! What someone should look at, and do: the sentences under `quorate status`.
 
-use std::net::IpAddr;
-
 use quorate_raft::Member;
 
 use super::{
     answers::{ClusterSettings, MemberState, StatusAnswer},
-    own::{LapsesRow, StrainRow},
+    own::{LapsesRow, StrainRow, Unanswered},
     standbys::{ConnectorRow, lacking},
 };
 
@@ -82,19 +80,14 @@ pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<Strin
     warnings
 }
 
-/// A member that is heard by consensus and can't be asked at the address that it gives for
-/// its admin port: a name that others don't know, mostly.
-pub fn not_asked(by: &str, member: &Member, why: &str) -> Option<String> {
+/// A member that is heard by consensus and can't be connected to at the address that it gives
+/// for its admin port: a name that others don't know, mostly. One that is connected to and slow
+/// has the right address.
+pub fn not_asked(by: &str, member: &Member, why: &Unanswered) -> Option<String> {
     let Member { name, admin, .. } = member;
-    // One that is slow at the moment is no cause for action; a name that is looked up in vain
-    // may take as long.
-    let host = admin
-        .rsplit_once(':')
-        .map_or(admin.as_str(), |(host, _)| host);
-    let is_name = host.trim_matches(['[', ']']).parse::<IpAddr>().is_err();
-    if !is_name && !why.contains("can't be reached") {
+    let Unanswered::Unreachable(why) = why else {
         return None;
-    }
+    };
     Some(format!(
         "{by} can't ask {name}, which is alive: {why}; correct admin.advertise ({admin}) in the settings of {name}, or make its host known to the other members"
     ))
@@ -177,30 +170,44 @@ fn lapsed(member: &str, lapses: &LapsesRow) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    #[test]
-    fn a_member_whose_host_is_not_known_is_warned_of_with_the_cause() {
-        let member = |admin: &str| Member {
+    use super::*;
+    use crate::admin::peers::{CONNECT, Peers};
+
+    /// What comes of asking a member that has this address.
+    async fn asked(admin: &str) -> (Member, Unanswered) {
+        let member = Member {
             name: "member-2".into(),
-            admin: admin.into(),
+            admin: admin.to_owned(),
             ..Member::default()
         };
-        let unknown = member("nowhere.invalid:17110");
-        let why = "nowhere.invalid:17110 can't be reached: failed to lookup address information";
-        let told = not_asked("member-1", &unknown, why).unwrap();
-        for text in [
-            "member-1 can't ask member-2",
-            "failed to lookup",
-            "admin.advertise",
-            "nowhere.invalid:17110",
-        ] {
-            assert!(told.contains(text), "{text} is not in: {told}");
+        let peers = Peers::new().unwrap();
+        let wait = CONNECT + Duration::from_millis(100);
+        let answer = peers.get::<serde_json::Value>(admin, "/v1/member", wait);
+        (member, answer.await.unwrap_err().into())
+    }
+
+    #[tokio::test]
+    async fn a_member_whose_host_is_not_known_is_warned_of_with_the_cause() {
+        for admin in ["nowhere.invalid:17110", "127.0.0.1:1"] {
+            let (member, why) = asked(admin).await;
+            let told = not_asked("member-1", &member, &why).unwrap();
+            for text in ["member-1 can't ask member-2", "admin.advertise", admin] {
+                assert!(told.contains(text), "{text} is not in: {told}");
+            }
         }
-        let (known, slow) = (member("127.0.0.1:17110"), "127.0.0.1:17110 gave no answer");
-        assert_eq!(not_asked("member-1", &known, slow), None);
-        let closed = "127.0.0.1:17110 can't be reached: Connection refused";
-        assert!(not_asked("member-1", &known, closed).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_member_that_is_slow_is_not_warned_of_whether_it_has_a_name_or_an_address() {
+        let slow = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = slow.local_addr().unwrap().port();
+        for host in ["127.0.0.1", "localhost"] {
+            let (member, why) = asked(&format!("{host}:{port}")).await;
+            assert!(matches!(why, Unanswered::NoAnswer(_)), "{why}");
+            assert_eq!(not_asked("member-1", &member, &why), None);
+        }
     }
 
     #[test]
