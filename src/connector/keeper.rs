@@ -1,18 +1,17 @@
-//! Keeps the process of one channel or outgoing as it is wished to be: there, standing by, prepared,
-//! acting, parked, gone.
+//! Actor that drives the process of one channel or outgoing to how it is wished to be: there,
+//! standing by, prepared, acting, parked, gone.
 //!
 //! There is at most one process of a connector at a time on a member: the next is started
 //! after the last has been reaped.
 
+mod orders;
+mod reports;
+
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use quorate_clock::Instant;
 use quorate_log::RateLimit;
-use quorate_proto::connector::{
-    Activate, Configure, Deactivate, Outcome, Phase, Prepare, Report, Stop, Tally, from_process,
-    outcome, to_process,
-};
+use quorate_proto::connector::{Tally, to_process};
 use tokio::{sync::watch, time::sleep};
 use tracing::{info, warn};
 
@@ -30,12 +29,11 @@ use super::{
     progress::ProgressWriter,
     signs::Signs,
     spawner::{Spawner, Turn},
-    spec::{Key, Spec},
+    spec::Spec,
     stance::Stance,
     status::{ConnectorState, Counts},
     view::View,
 };
-use crate::state::{BrokerConnection, Kind};
 
 /// A process that has consumed for this long works: the next restart waits little.
 const WORKED: Duration = Duration::from_secs(5);
@@ -54,7 +52,7 @@ pub struct Shared {
     pub gateway: Arc<Gateway>,
     /// The mailboxes of the outgoings.
     pub outlets: Arc<Outlets>,
-    /// What is told of connectors.
+    /// Statuses of the connectors.
     pub board: Arc<Board>,
     /// What the brokers call their connections.
     pub names: Names,
@@ -66,7 +64,7 @@ pub struct Shared {
     pub http: reqwest::Client,
     /// How often processes give signs of life.
     pub signs: Signs,
-    /// Told whenever a keeper has come to rest.
+    /// Exchange whenever a keeper has come to rest.
     pub rested: tokio::sync::Notify,
 }
 
@@ -109,7 +107,7 @@ impl Drop for Bell {
 }
 
 /// What has been said to a process, and what it has said.
-struct Told {
+struct Exchange {
     /// What it says is wrong.
     trouble: Option<String>,
     spec: Arc<Spec>,
@@ -139,9 +137,9 @@ impl Keeper {
             restarts: Backoff::new(Duration::from_millis(100), Duration::from_secs(10)),
         };
         // However it ends, the supervisor hears of it.
-        let told = Bell(keeper.shared.clone());
+        let bell = Bell(keeper.shared.clone());
         tokio::spawn(async move {
-            let _told = told;
+            let _bell = bell;
             keeper.keep().await;
         });
         receiver
@@ -245,7 +243,7 @@ impl Keeper {
             (status.epoch, status.activated_at) = (None, None);
             status.counts = Counts::default();
         });
-        let mut told = Told {
+        let mut exchange = Exchange {
             spec: spec.clone(),
             stance: Stance::StandBy(Duration::ZERO),
             parked: true,
@@ -254,9 +252,9 @@ impl Keeper {
             active_since: None,
         };
         self.configure(&mut process, &spec);
-        self.stand(&mut process, &mut told, &spec, stance);
+        self.stand(&mut process, &mut exchange, &spec, stance);
         loop {
-            if told.parked && matches!(told.stance, Stance::Park(_)) {
+            if exchange.parked && matches!(exchange.stance, Stance::Park(_)) {
                 let number = self.wish.borrow().number;
                 self.rest(number);
             }
@@ -266,243 +264,56 @@ impl Keeper {
                         return process.reap().await;
                     }
                     let Wish { spec, stance, remains, .. } = self.wish.borrow_and_update().clone();
-                    if told.active_since.is_none() || !spec.fenced_by_broker {
+                    if exchange.active_since.is_none() || !spec.fenced_by_broker {
                         self.evicting.follow(&self.shared.http, &spec, remains);
                     }
-                    if !spec.same_process(&told.spec) {
+                    if !spec.same_process(&exchange.spec) {
                         self.configure(&mut process, &spec);
                     }
                     let stance = match stance {
-                        stance if spec.restarted == told.spec.restarted => stance,
+                        stance if spec.restarted == exchange.spec.restarted => stance,
                         // A release doesn't wait longer for it than it would anyway.
                         Stance::Park(drain) => Stance::Gone(drain.min(spec.finish)),
                         _ => Stance::Gone(spec.finish),
                     };
-                    self.stand(&mut process, &mut told, &spec, stance);
-                    told.spec = spec;
+                    self.stand(&mut process, &mut exchange, &spec, stance);
+                    exchange.spec = spec;
                 }
                 event = process.next() => match event {
-                    Event::Frame(epoch, frame) => self.heard(&mut process, &mut told, epoch, frame),
-                    Event::Ended(why) => return self.ended(&told, why).await,
+                    Event::Frame(epoch, frame) => self.heard(&mut process, &mut exchange, epoch, frame),
+                    Event::Ended(why) => return self.ended(&exchange, why).await,
                 },
                 (incarnation, outcome) = self.calls.next() => if incarnation == process.incarnation {
-                    self.note(&told, &outcome);
+                    self.note(&exchange, &outcome);
                     process.order(to_process::Frame::Outcome(outcome));
                 },
                 // None behind an order to end: it would be lost with the process.
-                send = self.mail.next(), if told.active_since.is_some() && matches!(told.stance, Stance::Act(_)) => {
+                send = self.mail.next(), if exchange.active_since.is_some() && matches!(exchange.stance, Stance::Act(_)) => {
                     process.order(send);
                 }
             }
         }
     }
 
-    /// Sends the settings.
-    fn configure(&mut self, process: &mut Process, spec: &Spec) {
-        self.generation += 1;
-        process.order(to_process::Frame::Configure(Configure {
-            kind: spec.key.kind.to_owned(),
-            name: spec.key.name.clone(),
-            connection: spec.connection.clone(),
-            own: spec.own.clone(),
-            common: spec.common.clone(),
-            generation: self.generation,
-            drain_ms: millis(spec.finish),
-        }));
-        self.calls.bound(spec.places);
-        self.shared
-            .board
-            .update(&spec.key, |status| status.patience = Some(spec.patience()));
-    }
-
-    /// Sends the stance, if it is another one.
-    fn stand(&mut self, process: &mut Process, told: &mut Told, spec: &Spec, stance: Stance) {
-        if told.stance == stance || told.stance.is_gone() && !stance.is_gone() {
-            // One that was told to go goes; the next one gets the new wish.
-            return;
-        }
-        process.kill_at(None);
-        match stance {
-            // It does so already.
-            Stance::StandBy(_) | Stance::Park(_) if told.parked => {}
-            Stance::Act(epoch) => {
-                process.order(to_process::Frame::Activate(Activate {
-                    epoch,
-                    incarnation: process.incarnation,
-                    progress: self.progress(&spec.key, epoch),
-                }));
-            }
-            Stance::Prepare(within) => {
-                process.order(to_process::Frame::Prepare(Prepare {
-                    within_ms: millis(within),
-                }));
-            }
-            Stance::StandBy(drain) | Stance::Park(drain) => {
-                self.orders += 1;
-                process.order(to_process::Frame::Deactivate(Deactivate {
-                    drain_ms: millis(drain),
-                    order: self.orders,
-                }));
-                if matches!(stance, Stance::Park(_)) {
-                    process.kill_at(Some(Instant::now() + drain + LATE_TO_PARK));
-                }
-            }
-            Stance::Gone(drain) => {
-                process.order(to_process::Frame::Stop(Stop {
-                    drain_ms: millis(drain),
-                }));
-                process.kill_at(Some(Instant::now() + drain + LATE));
-            }
-        }
-        told.parked &= matches!(stance, Stance::StandBy(_) | Stance::Park(_));
-        told.stance = stance;
-        let epoch = if let Stance::Act(epoch) = stance {
-            Some(epoch)
-        } else {
-            None
-        };
-        self.shared.board.update(&spec.key, |status| {
-            (status.epoch, status.activated_at) = (epoch, None);
-        });
-    }
-
-    /// How far the connector had come last.
-    fn progress(&self, key: &Key, epoch: u64) -> Bytes {
-        if let Some(unwritten) = self.shared.progress.unwritten(key, epoch) {
-            return unwritten;
-        }
-        let kind = key.kind.parse::<Kind>();
-        let view = self.shared.view.borrow();
-        kind.map(|kind| view.progress.get(kind, &key.name))
-            .unwrap_or_default()
-    }
-
-    fn heard(
-        &mut self,
-        process: &mut Process,
-        told: &mut Told,
-        epoch: u64,
-        frame: from_process::Frame,
-    ) {
-        match frame {
-            from_process::Frame::Alive(_) => {}
-            from_process::Frame::Tally(tally) => {
-                self.shared.board.count(&told.spec.key, &told.tally, &tally);
-                told.tally = tally;
-            }
-            from_process::Frame::Report(report) => self.reported(told, epoch, report),
-            from_process::Frame::Parked(parked) if parked.order == self.orders => {
-                told.parked = matches!(told.stance, Stance::StandBy(_) | Stance::Park(_));
-                if told.parked {
-                    process.kill_at(None);
-                }
-            }
-            from_process::Frame::Parked(_) => {}
-            from_process::Frame::Progress(progress) => {
-                let key = &told.spec.key;
-                self.shared.progress.set(key, epoch, progress.progress);
-            }
-            from_process::Frame::Sent(sent) => self.mail.settled(sent),
-            from_process::Frame::Delivery(delivery) => {
-                // The wish may be newer than what was told: the service is the new one at once.
-                let spec = self.wish.borrow().spec.clone();
-                let gateway = &self.shared.gateway;
-                self.calls
-                    .start(gateway, spec, process.incarnation, epoch, delivery);
-            }
-        }
-    }
-
-    fn reported(&mut self, told: &mut Told, epoch: u64, report: Report) {
-        let phase = report.phase();
-        if phase == Phase::Active {
-            told.active_since.get_or_insert_with(Instant::now);
-            if told.spec.fenced_by_broker {
-                // Let in: whatever was left there holds nothing any more.
-                self.evicting.stop();
-            }
-        } else {
-            told.active_since = None;
-            self.calls.session_over();
-        }
-        let trouble = Some(report.error).filter(|error| !error.is_empty());
-        match &trouble {
-            Some(error) if phase == Phase::Starting => {
-                info!(connector = %told.spec.key, error, "connector trouble");
-            }
-            Some(error) => {
-                // Each message may bring one about, and each with a text of its own.
-                if let Some(left_out) = self.said.due("") {
-                    warn!(connector = %told.spec.key, error, left_out, "connector");
-                }
-            }
-            None => {}
-        }
-        if !report.label.is_empty() {
-            let connection = BrokerConnection {
-                name: report.broker_connection,
-                label: report.label,
-            };
-            let recorded = told.spec.management.is_some().then_some(connection);
-            self.shared.names.set(&told.spec.key, recorded);
-        }
-        let current = told.stance == Stance::Act(epoch);
-        self.shared.board.update(&told.spec.key, |status| {
-            status.state = match phase {
-                Phase::Starting => ConnectorState::Starting,
-                Phase::Connected | Phase::Draining => ConnectorState::Standby,
-                Phase::Active => ConnectorState::Active,
-                Phase::Broken => ConnectorState::Failed,
-            };
-            status.activated_at = match phase {
-                Phase::Active if current => status.activated_at.or_else(|| Some(Instant::now())),
-                _ => None,
-            };
-            let works = matches!(phase, Phase::Active | Phase::Connected);
-            if trouble.is_some() || works {
-                status.last_error.clone_from(&trouble);
-            }
-        });
-        told.trouble = trouble;
-    }
-
-    /// Shows on the board why a message was not handled, and that one was.
-    fn note(&self, told: &Told, outcome: &Outcome) {
-        let error = match &outcome.result {
-            Some(
-                outcome::Result::Failed(why)
-                | outcome::Result::NotRun(why)
-                | outcome::Result::Refused(why),
-            ) => Some(why.clone()),
-            Some(outcome::Result::Handled(_)) => None,
-            Some(outcome::Result::Fenced(_)) | None => return,
-        };
-        // What is wrong with the broker or the process comes first.
-        let error = told.trouble.clone().or(error);
-        self.shared
-            .board
-            .update(&told.spec.key, |status| status.last_error = error);
-    }
-
-    async fn ended(&mut self, told: &Told, why: String) {
-        let spec = told.spec.clone();
+    async fn ended(&mut self, exchange: &Exchange, why: String) {
+        let spec = exchange.spec.clone();
         self.calls.session_over();
         self.mail.lost();
         self.shared.board.gone(&spec.key);
         self.shared.names.set(&spec.key, None);
-        if !told.stance.needs_process() {
+        if !exchange.stance.needs_process() {
             info!(connector = %spec.key, why, "connector process gone");
             self.restarts.reset();
             return;
         }
-        if told
+        if exchange
             .active_since
             .is_some_and(|since| since.elapsed() >= WORKED)
         {
             self.restarts.reset();
         }
         let lease_over =
-            matches!(told.stance, Stance::Act(epoch) if !self.shared.page.view().holds(epoch));
+            matches!(exchange.stance, Stance::Act(epoch) if !self.shared.page.view().holds(epoch));
         let why = if lease_over {
             // Nothing is wrong with the process: it did as it should.
             self.restarts.reset();
@@ -514,8 +325,4 @@ impl Keeper {
         self.failed(&spec, format!("its process is gone: {why}"))
             .await;
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    time.as_millis().try_into().unwrap_or(u64::MAX)
 }
