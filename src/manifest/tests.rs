@@ -152,6 +152,12 @@ fn what_is_in_brackets_is_yaml_too() {
         "document 1, line 4: can't be read",
         "",
     );
+    one_fault(
+        "%YAML 1.2\n%TAG ! tag:example.com,2000:\n---\nkind: service\nname: a\nbuiltin: echo\n",
+        Format::Yaml,
+        "document 1, line 2: the directive \"%TAG ! tag:example.com,2000:\"",
+        "leave it out",
+    );
 }
 
 #[test]

@@ -33,7 +33,17 @@ pub(super) fn read(text: &str) -> Result<Vec<Raw>, Vec<Fault>> {
     }
 }
 
-fn read_part(Part { first_line, text }: Part) -> Result<Raw, Box<Fault>> {
+fn read_part(part: Part) -> Result<Raw, Box<Fault>> {
+    if let Some((line, directive)) = part.directive() {
+        return Err(Box::new(Fault {
+            line: Some(line),
+            problem: format!(
+                "the directive {directive:?} is not one that is read here, which are `%YAML 1.1` and `%YAML 1.2`: leave it out; resources have no tags"
+            ),
+            ..Fault::default()
+        }));
+    }
+    let Part { first_line, text } = part;
     match serde_norway::from_str::<Unique>(&text) {
         Ok(Unique(value)) => match merged(value) {
             Ok(value) => Ok(raw(value, first_line, &text)),
@@ -97,15 +107,33 @@ struct Part {
 }
 
 impl Part {
+    /// The first directive that is no version, with its line.
+    fn directive(&self) -> Option<(usize, &str)> {
+        let lines = (self.first_line..).zip(self.text.lines());
+        let said = lines.filter(|(_, line)| !is_nothing(line));
+        let mut directives = said.take_while(|(_, line)| line.starts_with('%'));
+        directives.find(|(_, line)| !is_version(line))
+    }
+
     /// Where nothing else stands in it but which YAML the next document is in: 1.1 and 1.2
     /// are read alike.
     fn take_version_out(&mut self) {
-        let version = |line: &str| line.starts_with("%YAML 1.");
-        let nothing = |line: &str| line.trim().is_empty() || line.starts_with('#');
-        if self.text.lines().all(|line| version(line) || nothing(line)) {
+        if self
+            .text
+            .lines()
+            .all(|line| is_version(line) || is_nothing(line))
+        {
             self.text.clear();
         }
     }
+}
+
+fn is_version(line: &str) -> bool {
+    line.starts_with("%YAML 1.")
+}
+
+fn is_nothing(line: &str) -> bool {
+    line.trim().is_empty() || line.starts_with('#')
 }
 
 fn parts(text: &str) -> Vec<Part> {

@@ -24,6 +24,7 @@ async fn a_command_at_the_port_of_the_services_is_told_so() {
     for arguments in [
         &["status"][..],
         &["kv", "put", "a", "b"],
+        &["kv", "watch"],
         &["get", "service"],
         &["connector", "pause", "zmq_channel", "z"],
     ] {

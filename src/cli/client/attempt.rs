@@ -60,10 +60,10 @@ impl Client {
 }
 
 /// What is told of a URL that is a member's, or the balancer's, but not the one for this.
-const SERVICES: &str = "this is where services are called, not the admin port of a member, which is another (17110 unless admin.bind says otherwise)";
+pub(super) const SERVICES: &str = "this is where services are called, not the admin port of a member, which is another (17110 unless admin.bind says otherwise)";
 
 /// Whether this is the envelope in which the services' face says that nothing is there.
-fn is_of_services(status: StatusCode, body: &[u8]) -> bool {
+pub(super) fn is_of_services(status: StatusCode, body: &[u8]) -> bool {
     let nothing = matches!(
         status,
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{
     Answer, Call, Client,
-    attempt::{bare, cause},
+    attempt::{SERVICES, bare, cause, is_of_services},
 };
 
 /// What became of a request for a stream at one URL.
@@ -48,6 +48,7 @@ impl Client {
         };
         let (status, headers) = (response.status(), response.headers().clone());
         match timeout(self.timeout, response.bytes()).await {
+            Ok(Ok(body)) if is_of_services(status, &body) => Opened::Missed(SERVICES.into()),
             Ok(Ok(body)) => Opened::Answered(Answer {
                 status,
                 headers,
