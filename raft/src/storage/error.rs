@@ -8,9 +8,9 @@ use std::{
 
 use super::format::Unsound;
 
-const REJOIN: &str = "Nothing was changed. If other members of the cluster are up, remove the \
-    folder and let this member join again, as a new member with a new id; the others then give \
-    it everything. If this was the only member, restore the folder from a snapshot or a copy";
+const REJOIN: &str = "Nothing was changed. If a quorum of the other members is up, put the folder \
+    aside and start with --join, under another `name` and another peer address: as a new member \
+    it is given everything, while the old one stays in the list. If this was the only member, restore the folder from a snapshot or a copy";
 
 /// Why a data folder can't be opened. Each says what was found and what to do.
 #[derive(Debug, thiserror::Error)]

@@ -128,7 +128,7 @@ pub(super) fn refused(dir: &Path, named: &Path, said: &str) {
     assert!(text.contains(name), "{name} is named: {text}");
     assert!(text.contains(said), "{said}: {text}");
     assert!(
-        text.contains("join again, as a new member with a new id"),
+        text.contains("as a new member it is given everything"),
         "{text}"
     );
     assert_eq!(listing(dir), before, "nothing was changed");

@@ -90,7 +90,10 @@ async fn parts_that_are_missing_are_named() {
         }
         let text = open(dir.path()).err().expect(part).to_string();
         assert!(text.contains(said), "{text}");
-        assert!(text.contains("join again, as a new member"), "{text}");
+        assert!(
+            text.contains("as a new member it is given everything"),
+            "{text}"
+        );
     }
 }
 
