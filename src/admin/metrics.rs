@@ -124,6 +124,10 @@ fn describe() {
         "quorate_http_requests_total",
         "Requests on the services' face by channel and status"
     );
+    describe_counter!(
+        "quorate_refused_total",
+        "What this member had no room for: connection, request, websocket, body, message"
+    );
     describe_histogram!(
         "quorate_http_request_seconds",
         Unit::Seconds,

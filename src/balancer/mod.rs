@@ -11,7 +11,7 @@
 //!   its method, for nobody can have run it;
 //! - it was sent and nothing came back: another member gets it when its method is
 //!   idempotent (GET, HEAD, PUT, DELETE, OPTIONS) and it fits HAProxy's buffer of
-//!   64 KiB; any other may have run and is answered with 502, never sent twice.
+//!   72 KiB; any other may have run and is answered with 502, never sent twice.
 //!
 //! A member that joins or leaves is added or taken out through HAProxy's runtime
 //! socket, so that no connection of a client is touched, in use or kept alive. Only

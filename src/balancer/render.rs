@@ -47,9 +47,9 @@ fn global(settings: &BalancerSettings, patience: Duration) -> String {
              stats socket unix@{SOCKET} mode 600 level admin expose-fd listeners\n    \
              stats timeout 30s\n    \
              # Room for any head that a member takes, so that it is the member that refuses.\n    \
-             tune.bufsize 65536\n    \
+             tune.bufsize 81920\n    \
              tune.maxrewrite 8192\n    \
-             tune.http.maxhdr 1024\n    \
+             tune.http.maxhdr 4096\n    \
              # Only what went wrong: the rest is in the statistics.\n    \
              log stderr format raw daemon notice\n\n",
         maxconn = settings.maxconn,
@@ -111,7 +111,7 @@ fn frontend(settings: &BalancerSettings) -> String {
     ] {
         out += &format!(
             "    http-request return status {status} {} if {{ path /zato-lb-ready }}{condition}\n",
-            envelope(result, details)
+            envelope(status, result, details)
         );
     }
     for (status, details) in [
@@ -132,7 +132,7 @@ fn frontend(settings: &BalancerSettings) -> String {
     ] {
         out += &format!(
             "    http-error status {status} {}\n",
-            envelope("ZATO_ERROR", details)
+            envelope(status, "ZATO_ERROR", details)
         );
     }
     out += &format!("    default_backend {BACKEND}\n\n");
@@ -142,11 +142,15 @@ fn frontend(settings: &BalancerSettings) -> String {
 const NO_MEMBER: &str = "No member is ready to handle the request";
 
 /// An answer of HAProxy's own, in the form that clients know.
-fn envelope(result: &str, details: &str) -> String {
+fn envelope(status: u16, result: &str, details: &str) -> String {
+    let retry_after = match status {
+        503 => " hdr Retry-After 1",
+        _ => "",
+    };
     format!(
         "content-type application/json lf-string \
          \"{{\\\"zato_env\\\": {{\\\"result\\\": \\\"{result}\\\", \\\"cid\\\": \\\"%[var(txn.cid)]\\\", \
-         \\\"details\\\": \\\"{details}\\\"}}}}\" hdr X-Zato-CID %[var(txn.cid)]"
+         \\\"details\\\": \\\"{details}\\\"}}}}\" hdr X-Zato-CID %[var(txn.cid)]{retry_after}"
     )
 }
 

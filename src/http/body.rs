@@ -1,8 +1,12 @@
-//! The body of a request: bounded in size, and in how long the client may be silent.
+//! The body of a request: bounded in size, and in how slowly the client may send it.
+//!
+//! One that is read whole needs memory for as long as its call takes, of which all requests
+//! together have a bounded amount. One that is passed on as it comes needs next to none.
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -11,11 +15,19 @@ use http::{HeaderMap, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::{Sleep, sleep, timeout};
+use quorate_clock::Instant;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Sleep, sleep_until, timeout},
+};
 
-use super::envelope::Refusal;
+use super::{
+    envelope::Refusal,
+    pace::{LEAST_RATE, Pace, TooSlow},
+};
 use crate::service::{
     headers::strip_trailers,
+    places::count_refused,
     upload::{Source, Upload, UploadError},
 };
 
@@ -23,12 +35,18 @@ use crate::service::{
 const UNWANTED_BYTES_MAX: usize = 64 << 10;
 const UNWANTED_WAIT: Duration = Duration::from_millis(500);
 
+/// The longest body that is kept to be sent again.
+const REPEATED_BYTES_MAX: usize = 1 << 20;
+
 /// A body on its way in.
 pub(super) struct RequestBody {
     state: State,
     /// The client waits for leave to send it; reading it would be that leave.
     waits_for_leave: bool,
     ended: bool,
+    /// Of all requests, in KiB.
+    memory: Arc<Semaphore>,
+    held: Option<OwnedSemaphorePermit>,
 }
 
 enum State {
@@ -39,56 +57,116 @@ enum State {
 }
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, headers: &HeaderMap) -> RequestBody {
+    pub(super) fn new(
+        incoming: Incoming,
+        headers: &HeaderMap,
+        memory: Arc<Semaphore>,
+    ) -> RequestBody {
         RequestBody {
             ended: incoming.is_end_stream(),
             waits_for_leave: headers.contains_key(header::EXPECT),
             state: State::Unread(incoming),
+            memory,
+            held: None,
         }
     }
 
     /// Reads it all, or says why not.
-    pub(super) async fn read(
-        &mut self,
-        bytes_max: u64,
-        silence: Duration,
-    ) -> Result<Bytes, Refusal> {
-        let source = self.source(bytes_max, silence).map_err(refusal)?;
-        let Some(mut source) = source else {
+    pub(super) async fn read(&mut self, bytes_max: u64, pace: Pace) -> Result<Bytes, Refusal> {
+        let Some(mut source) = self.source(bytes_max, pace).map_err(refusal)? else {
             return Ok(Bytes::new());
         };
-        self.waits_for_leave = false;
-        let mut whole = BytesMut::new();
-        while let Some(frame) = source.frame().await {
-            // Trailers are not for services in code.
-            let Ok(data) = frame.map_err(refusal)?.into_data() else {
-                continue;
-            };
-            if whole.is_empty() && source.is_end_stream() {
-                self.ended = true;
-                return Ok(data);
-            }
-            whole.extend_from_slice(&data);
+        let whole = self.gather(&mut source, usize::MAX).await?;
+        if self.ended {
+            return Ok(whole);
         }
-        self.ended = true;
-        Ok(whole.freeze())
+        count_refused("body");
+        let why = "bodies of requests fill the memory that this member has for them; \
+                   this one was not handled";
+        Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why))
     }
 
     /// The body for an upstream, which is read when the upstream takes it.
     pub(super) fn pass_on(
         &mut self,
         bytes_max: u64,
-        silence: Duration,
+        pace: Pace,
     ) -> Result<Option<Upload>, Refusal> {
         if self.ended {
             return Ok(None);
         }
-        let source = self.source(bytes_max, silence).map_err(refusal)?;
-        let upload = source.map(|source| Upload::new(source.boxed_unsync()));
-        if let Some(upload) = &upload {
-            self.state = State::Passed(upload.clone());
+        let source = self.source(bytes_max, pace).map_err(refusal)?;
+        Ok(source.map(|source| self.upload(source.boxed_unsync())))
+    }
+
+    /// Reads all of a short body, or one that is to be passed on as it comes.
+    pub(super) async fn read_or_pass_on(
+        &mut self,
+        bytes_max: u64,
+        pace: Pace,
+    ) -> Result<(Bytes, Option<Upload>), Refusal> {
+        if self.ended {
+            return Ok((Bytes::new(), None));
         }
-        Ok(upload)
+        let Some(mut source) = self.source(bytes_max, pace).map_err(refusal)? else {
+            return Ok((Bytes::new(), None));
+        };
+        let mut read = Bytes::new();
+        if source.size_hint().lower() <= REPEATED_BYTES_MAX as u64 {
+            read = self.gather(&mut source, REPEATED_BYTES_MAX).await?;
+            if self.ended {
+                return Ok((read, None));
+            }
+        }
+        let body = Continued { read, rest: source };
+        Ok((Bytes::new(), Some(self.upload(body.boxed_unsync()))))
+    }
+
+    fn upload(&mut self, source: Source) -> Upload {
+        let upload = Upload::new(source);
+        self.state = State::Passed(upload.clone());
+        upload
+    }
+
+    /// Reads until it has ended, or is longer than this, or there is no memory for more.
+    async fn gather(&mut self, source: &mut Bounded, bytes_max: usize) -> Result<Bytes, Refusal> {
+        self.waits_for_leave = false;
+        let mut whole = BytesMut::new();
+        while let Some(frame) = source.frame().await {
+            // Trailers are not for services in code, nor for a second try.
+            let Ok(data) = frame.map_err(refusal)?.into_data() else {
+                continue;
+            };
+            let is_last = source.is_end_stream();
+            let has_room = self.reserve(whole.len() + data.len());
+            if is_last && has_room && whole.is_empty() && data.len() <= bytes_max {
+                self.ended = true;
+                return Ok(data);
+            }
+            whole.extend_from_slice(&data);
+            if whole.len() > bytes_max || !has_room {
+                return Ok(whole.freeze());
+            }
+        }
+        self.ended = true;
+        Ok(whole.freeze())
+    }
+
+    /// Whether there is memory for so much of it.
+    fn reserve(&mut self, bytes: usize) -> bool {
+        let held = self.held.as_ref().map_or(0, |held| held.num_permits());
+        let needed = bytes.div_ceil(1 << 10).saturating_sub(held);
+        let Ok(needed) = u32::try_from(needed) else {
+            return false;
+        };
+        let Ok(more) = self.memory.clone().try_acquire_many_owned(needed) else {
+            return false;
+        };
+        match &mut self.held {
+            Some(held) => held.merge(more),
+            none => *none = Some(more),
+        }
+        true
     }
 
     /// Why a body that was passed on did not come to its end, if it didn't.
@@ -128,11 +206,7 @@ impl RequestBody {
         self.ended
     }
 
-    fn source(
-        &mut self,
-        bytes_max: u64,
-        silence: Duration,
-    ) -> Result<Option<Bounded>, UploadError> {
+    fn source(&mut self, bytes_max: u64, pace: Pace) -> Result<Option<Bounded>, UploadError> {
         match std::mem::replace(&mut self.state, State::Read) {
             State::Unread(incoming) if incoming.size_hint().lower() > bytes_max => {
                 self.state = State::Unread(incoming);
@@ -142,8 +216,8 @@ impl RequestBody {
                 incoming,
                 left: bytes_max,
                 bytes_max,
-                silence,
-                quiet: None,
+                pace,
+                timer: None,
             })),
             _ => Ok(None),
         }
@@ -168,8 +242,8 @@ struct Bounded {
     incoming: Incoming,
     left: u64,
     bytes_max: u64,
-    silence: Duration,
-    quiet: Option<Pin<Box<Sleep>>>,
+    pace: Pace,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Body for Bounded {
@@ -182,23 +256,24 @@ impl Body for Bounded {
     ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let this = &mut *self;
         let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
-            let silence = this.silence;
-            let quiet = this.quiet.get_or_insert_with(|| Box::pin(sleep(silence)));
-            return quiet
-                .as_mut()
-                .poll(cx)
-                .map(|()| Some(Err(UploadError::Silent(silence))));
+            let (until, slow) = this.pace.wait(Instant::now());
+            let timer = this
+                .timer
+                .get_or_insert_with(|| Box::pin(sleep_until(until)));
+            ready!(timer.as_mut().poll(cx));
+            return Poll::Ready(Some(Err(too_slow(slow))));
         };
-        this.quiet = None;
+        this.timer = None;
         Poll::Ready(frame.map(|frame| {
             let mut frame = frame.map_err(unreadable)?;
             if let Some(trailers) = frame.trailers_mut() {
                 strip_trailers(trailers);
             }
-            let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            this.pace.moved(length, Instant::now());
             this.left = this
                 .left
-                .checked_sub(length)
+                .checked_sub(length as u64)
                 .ok_or(UploadError::TooLarge(this.bytes_max))?;
             Ok(frame)
         }))
@@ -213,6 +288,51 @@ impl Body for Bounded {
     }
 }
 
+/// A body of which the beginning has been read.
+struct Continued {
+    read: Bytes,
+    rest: Bounded,
+}
+
+impl Body for Continued {
+    type Data = Bytes;
+    type Error = UploadError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        if self.read.is_empty() {
+            return Pin::new(&mut self.rest).poll_frame(cx);
+        }
+        Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.read)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.read.is_empty() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (rest, read) = (self.rest.size_hint(), self.read.len() as u64);
+        let mut both = SizeHint::new();
+        both.set_lower(rest.lower() + read);
+        if let Some(upper) = rest.upper() {
+            both.set_upper(upper + read);
+        }
+        both
+    }
+}
+
+fn too_slow(slow: TooSlow) -> UploadError {
+    match slow {
+        TooSlow::Silent(time) => UploadError::Silent(time),
+        TooSlow::Dribbling(time) => UploadError::Slow {
+            rate: LEAST_RATE,
+            time,
+        },
+    }
+}
+
 fn unreadable(error: hyper::Error) -> UploadError {
     UploadError::Unreadable(error.to_string())
 }
@@ -220,7 +340,7 @@ fn unreadable(error: hyper::Error) -> UploadError {
 fn refusal(error: UploadError) -> Refusal {
     let status = match &error {
         UploadError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-        UploadError::Silent(_) => StatusCode::REQUEST_TIMEOUT,
+        UploadError::Silent(_) | UploadError::Slow { .. } => StatusCode::REQUEST_TIMEOUT,
         UploadError::Unreadable(_) | UploadError::Closed => StatusCode::BAD_REQUEST,
     };
     Refusal::new(status, error.to_string())

@@ -6,6 +6,7 @@ use http::StatusCode;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use quorate_clock::Instant;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -19,13 +20,16 @@ use super::{
     tunnel,
     wire::{AnswerBody, Io, Phase, Wire, last_answer},
 };
-use crate::service::api::spoken;
+use crate::service::{api::spoken, places::count_refused};
 
 /// How long a client that is still sending is listened to after our last word.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// More than a client has under way that reads our answer only after its whole body. It is the
 /// time that bounds this.
 const FAREWELL_BYTES_MAX: usize = 64 << 20;
+
+/// How much of an answer waits in the kernel and is not on its way.
+const UNSENT_BYTES: u32 = 128 << 10;
 
 /// How often a connection that is to end is looked at.
 const ENDING_TICK: Duration = Duration::from_millis(20);
@@ -47,7 +51,9 @@ pub(super) async fn serve(
     orders: Orders,
 ) -> bool {
     let _ = stream.set_nodelay(true);
-    let wire = Wire::new();
+    // Or what waits in the kernel would look like what the client doesn't take.
+    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES);
+    let wire = Wire::new(face.limits.taking());
     let service = service_fn({
         let (wire, face) = (wire.clone(), face.clone());
         move |request: hyper::Request<Incoming>| {
@@ -102,8 +108,8 @@ pub(super) async fn serve(
                         &format!("the request's headers did not arrive within {}", spoken(limits.head_wait)),
                     )),
                     Some(Overdue::Silence) => return false,
-                    None if wire.is_stuck(limits.idle_wait, now) => {
-                        tracing::debug!(%peer, "a client takes no more of its answer");
+                    None if wire.is_stuck(now) => {
+                        tracing::debug!(%peer, "a client takes next to nothing of its answer");
                         return false;
                     }
                     None => {}
@@ -121,8 +127,8 @@ pub(super) async fn serve(
     };
     let parts = connection.into_parts();
     let mut stream = parts.io.into_inner().stream;
-    if let Some(upstream) = wire.take_tunnel() {
-        return tunnel::run(stream, parts.read_buf, upstream, &orders, limits.linger).await;
+    if let Some(tunnel) = wire.take_tunnel() {
+        return tunnel::run(stream, parts.read_buf, tunnel, &orders, limits.linger).await;
     }
     if last_word.is_some() || wire.has_unread() {
         let farewell = timeout(
@@ -135,6 +141,26 @@ pub(super) async fn serve(
         }
     }
     false
+}
+
+/// Answers that there is no room for one more connection, and ends it. `room` is how many there
+/// are.
+pub(super) async fn turn_away(mut stream: TcpStream, room: usize, cut: &CancellationToken) {
+    count_refused("connection");
+    let details = format!(
+        "{room} connections are open to this member, as many as it takes \
+         (http.connections_max); the request was not handled"
+    );
+    let answer = last_answer(StatusCode::SERVICE_UNAVAILABLE, &details);
+    let answering = async {
+        // A client that has not asked yet would not take it for its answer.
+        stream.readable().await?;
+        farewell(&mut stream, &answer).await
+    };
+    tokio::select! {
+        _ = timeout(FAREWELL, answering) => {}
+        () = cut.cancelled() => {}
+    }
 }
 
 enum Overdue {

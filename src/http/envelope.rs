@@ -1,23 +1,25 @@
 //! Errors as clients of the original system know them.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
 /// Why a request is not answered by a service.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub status: StatusCode,
     pub details: String,
-    /// A header that goes with the status: `Allow`, `WWW-Authenticate`.
+    /// A header that goes with the status: `Allow`, `Retry-After`, `WWW-Authenticate`.
     pub header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, details: impl Into<String>) -> Refusal {
+        // What was not handled for want of something may be a moment later.
+        let retry_after = status == StatusCode::SERVICE_UNAVAILABLE;
         Refusal {
             status,
             details: details.into(),
-            header: None,
+            header: retry_after.then(|| (header::RETRY_AFTER, HeaderValue::from_static("1"))),
         }
     }
 

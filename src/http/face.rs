@@ -9,7 +9,7 @@ use http::{
 use hyper::body::Incoming;
 use quorate_clock::Instant;
 use quorate_log::RateLimit;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -28,9 +28,10 @@ use crate::{
         Origin, Params, Reply, Request, ServiceError, Services,
         answer::{Answer, AnswerBody},
         api::spoken,
-        flow::Flow,
+        flow::{Flow, Takes},
         follow::Followed,
-        headers::{self, is_websocket, strip_hop_by_hop, strip_ours, takes_trailers},
+        headers::{self, is_websocket, strip_answer, strip_hop_by_hop, strip_ours, takes_trailers},
+        places::count_refused,
     },
     state::{State, resource::HttpChannel},
 };
@@ -49,6 +50,10 @@ pub(super) struct Face {
     pub(super) limits: Limits,
     stop: CancellationToken,
     said: RateLimit,
+    /// WebSockets that may be opened.
+    websockets: Arc<Semaphore>,
+    /// Memory for bodies that are read whole, in KiB.
+    whole_bodies: Arc<Semaphore>,
 }
 
 /// A request that has found its service.
@@ -77,6 +82,8 @@ impl Face {
         Face {
             services,
             router,
+            websockets: Arc::new(Semaphore::new(limits.websockets_max())),
+            whole_bodies: Arc::new(Semaphore::new(limits.bodies_bytes_max >> 10)),
             limits,
             stop,
             said: RateLimit::each_second(),
@@ -91,7 +98,7 @@ impl Face {
     ) -> Response<AnswerBody> {
         let observed = observe::Observed::begin();
         let (mut parts, body) = request.into_parts();
-        let mut body = RequestBody::new(body, &parts.headers);
+        let mut body = RequestBody::new(body, &parts.headers, self.whole_bodies.clone());
         let cid = cid::of(&parts.headers);
         let head = parts.method == Method::HEAD;
         let span =
@@ -113,18 +120,22 @@ impl Face {
             asker.answering.wire().leave_unread();
         }
         answer.headers.insert(headers::CID, headers::text(&cid));
-        if let Some(upstream) = answer.tunnel {
-            asker.answering.wire().open_tunnel(upstream);
-            answer
-                .headers
-                .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        let closes = answer.tunnel.is_none() && (!ended || self.stop.is_cancelled());
+        if let Some(tunnel) = answer.tunnel {
+            asker.answering.wire().open_tunnel(tunnel);
             answer
                 .headers
                 .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        } else if !ended || self.stop.is_cancelled() {
-            answer
-                .headers
-                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        let upgrades = answer.headers.contains_key(header::UPGRADE);
+        if let Some(options) = match (closes, upgrades) {
+            (true, true) => Some("close, upgrade"),
+            (true, false) => Some("close"),
+            (false, true) => Some("upgrade"),
+            (false, false) => None,
+        } {
+            let options = HeaderValue::from_static(options);
+            answer.headers.insert(header::CONNECTION, options);
         }
         span.in_scope(|| observed.end(channel.as_deref(), answer.status));
         let mut response = Response::new(answer.body);
@@ -204,7 +215,6 @@ impl Face {
         cid: &str,
         peer: SocketAddr,
     ) -> Result<Answer, Refusal> {
-        let (bytes_max, silence) = (call.body_bytes_max, self.limits.body_wait);
         // Whatever else asks for it stays what it is: `Upgrade` may be passed over.
         let may_switch =
             parts.method == Method::GET && parts.version == Version::HTTP_11 && body.is_ended();
@@ -218,12 +228,37 @@ impl Face {
             let why = format!("service {:?} takes no WebSocket", call.service);
             return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, why));
         }
-        let mut whole = Bytes::new();
-        if self.services.takes_upload(call.service) {
-            flow.upload = body.pass_on(bytes_max, silence)?;
-        } else {
-            whole = body.read(bytes_max, silence).await?;
-        }
+        let origin = Origin::Http(call.channel.map(str::to_owned));
+        let Some(place) = self.services.admit(&origin) else {
+            let why = "as many requests are being answered by this member as it takes; \
+                       this one was not handled";
+            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why));
+        };
+        let seat = match flow.websocket {
+            true => Some(self.websockets.clone().try_acquire_owned().map_err(|_| {
+                count_refused("websocket");
+                let why = format!(
+                    "{} WebSockets are open to this member, as many as it takes \
+                     (half of http.connections_max)",
+                    self.limits.websockets_max()
+                );
+                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why)
+            })?),
+            false => None,
+        };
+        let (bytes_max, pace) = (call.body_bytes_max, self.limits.sending());
+        let whole = match self.services.takes(call.service) {
+            Takes::Stream => {
+                flow.upload = body.pass_on(bytes_max, pace)?;
+                Bytes::new()
+            }
+            Takes::ShortWhole => {
+                let (whole, upload) = body.read_or_pass_on(bytes_max, pace).await?;
+                flow.upload = upload;
+                whole
+            }
+            Takes::Whole => body.read(bytes_max, pace).await?,
+        };
         let headers = self.headers(parts, cid, peer);
         let patience = self.services.patience(call.service);
         let request = Request {
@@ -234,15 +269,19 @@ impl Face {
             params: call.params,
             headers,
             body: whole,
-            origin: Origin::Http(call.channel.map(str::to_owned)),
+            origin,
             deadline: Instant::now() + patience + BEYOND,
         };
-        let outcome = self.services.serve(call.service, request, &flow).await;
+        let serving = self.services.serve(call.service, request, &flow, place);
         // What the client did not send is no fault of the service's.
-        outcome.map_err(|error| {
+        let mut answer = serving.await.map_err(|error| {
             let failure = body.failure();
             failure.unwrap_or_else(|| self.explain(call.service, &error))
-        })
+        })?;
+        if let Some(tunnel) = &mut answer.tunnel {
+            tunnel.seat = seat;
+        }
+        Ok(answer)
     }
 
     /// The headers that the service gets.
@@ -379,7 +418,7 @@ fn into_reply(refusal: Refusal, cid: &str) -> Reply {
 
 /// Leaves out what doesn't go with the message on the wire.
 fn carry(answer: &mut Answer, head: bool) {
-    strip_hop_by_hop(&mut answer.headers);
+    strip_answer(&mut answer.headers, answer.status);
     let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&answer.status);
     if head {
         // The length that a GET would have had, where it is known: an upstream may not have

@@ -12,6 +12,7 @@ mod face;
 mod forwarded;
 mod limits;
 mod observe;
+mod pace;
 mod path;
 mod router;
 mod security;
@@ -41,6 +42,9 @@ use self::{connection::Orders, face::Face};
 use crate::{service::Services, state::State};
 pub use limits::Limits;
 
+/// Connections that are being told at the same time that there is no room for them.
+const TURNED_AWAY_MAX: usize = 256;
+
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
@@ -68,6 +72,7 @@ pub async fn serve(
         cut: CancellationToken::new(),
     };
     let connections = TaskTracker::new();
+    let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
     let cut = Arc::new(AtomicUsize::new(0));
     let spawn = |(stream, peer): Accepted, permit: Option<OwnedSemaphorePermit>| {
         let (face, orders, cut) = (face.clone(), orders.clone(), cut.clone());
@@ -81,16 +86,22 @@ pub async fn serve(
     };
 
     loop {
-        let permit = tokio::select! {
+        let accepted = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            permit = room.clone().acquire_owned() => permit.ok(),
+            accepted = accept(&listener) => accepted,
         };
-        tokio::select! {
-            biased;
-            () = shutdown.cancelled() => break,
-            accepted = accept(&listener) => spawn(accepted, permit),
+        if let Ok(permit) = room.clone().try_acquire_owned() {
+            spawn(accepted, Some(permit));
+            continue;
         }
+        // Not even for that is there room without bound.
+        let permit = turned_away.clone().acquire_owned().await;
+        let (cut, room) = (orders.cut.clone(), face.limits.connections_max);
+        connections.spawn(async move {
+            connection::turn_away(accepted.0, room, &cut).await;
+            drop(permit);
+        });
     }
     // Those that the kernel has accepted for us would be reset.
     while let Some(Ok(accepted)) = listener.accept().now_or_never() {

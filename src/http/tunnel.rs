@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use quorate_clock::Instant;
@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use super::connection::Orders;
+use crate::service::answer::Tunnel;
 
 /// Neither side has said anything for so long: nobody is there any more.
 const SILENCE: Duration = Duration::from_secs(3600);
@@ -32,11 +33,12 @@ const UPGRADE: Duration = Duration::from_secs(5);
 pub(super) async fn run(
     client: TcpStream,
     early: Bytes,
-    upstream: OnUpgrade,
+    tunnel: Tunnel,
     orders: &Orders,
     linger: Duration,
 ) -> bool {
-    let Ok(Ok(upstream)) = timeout(UPGRADE, upstream).await else {
+    let _seat = tunnel.seat;
+    let Ok(Ok(upstream)) = timeout(UPGRADE, tunnel.upstream).await else {
         tracing::debug!("the upstream went before its WebSocket began");
         return false;
     };

@@ -14,12 +14,10 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
 use http::StatusCode;
-use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
 use quorate_clock::Instant;
 use tokio::{
@@ -27,8 +25,8 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{cid, envelope};
-use crate::service::answer::{self, DownloadError};
+use super::{cid, envelope, pace::Pace};
+use crate::service::answer::{self, DownloadError, Tunnel};
 
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,18 +46,18 @@ pub(super) struct Wire {
     phase: Mutex<Phase>,
     answering: AtomicUsize,
     unread: AtomicBool,
-    /// Since when the client takes nothing of what is written.
-    blocked: Mutex<Option<Instant>>,
-    tunnel: Mutex<Option<OnUpgrade>>,
+    /// How the client takes what is written.
+    taking: Mutex<Pace>,
+    tunnel: Mutex<Option<Tunnel>>,
 }
 
 impl Wire {
-    pub(super) fn new() -> Arc<Wire> {
+    pub(super) fn new(taking: Pace) -> Arc<Wire> {
         Arc::new(Wire {
             phase: Mutex::new(Phase::Fresh(Instant::now())),
             answering: AtomicUsize::new(0),
             unread: AtomicBool::new(false),
-            blocked: Mutex::new(None),
+            taking: Mutex::new(taking),
             tunnel: Mutex::new(None),
         })
     }
@@ -87,25 +85,27 @@ impl Wire {
     }
 
     /// After this answer the connection speaks another protocol, with this upstream.
-    pub(super) fn open_tunnel(&self, upstream: OnUpgrade) {
-        *self.tunnel.lock() = Some(upstream);
+    pub(super) fn open_tunnel(&self, tunnel: Tunnel) {
+        *self.tunnel.lock() = Some(tunnel);
     }
 
-    pub(super) fn take_tunnel(&self) -> Option<OnUpgrade> {
+    pub(super) fn take_tunnel(&self) -> Option<Tunnel> {
         self.tunnel.lock().take()
     }
 
-    /// Whether the client has taken nothing for so long, although there is something for it.
-    pub(super) fn is_stuck(&self, wait: Duration, now: Instant) -> bool {
-        self.blocked.lock().is_some_and(|since| now >= since + wait)
+    /// Whether the client takes nothing, or next to nothing, although there is something for it.
+    pub(super) fn is_stuck(&self, now: Instant) -> bool {
+        self.taking.lock().is_overdue(now)
     }
 
-    fn wrote(&self, polled: bool) {
-        let mut blocked = self.blocked.lock();
-        if polled {
-            *blocked = None;
-        } else {
-            blocked.get_or_insert_with(Instant::now);
+    fn wrote(&self, polled: &Poll<io::Result<usize>>) {
+        let now = Instant::now();
+        let mut taking = self.taking.lock();
+        match polled {
+            Poll::Ready(wrote) => taking.moved(*wrote.as_ref().unwrap_or(&0), now),
+            Poll::Pending => {
+                taking.wait(now);
+            }
         }
     }
 
@@ -230,11 +230,15 @@ impl Io {
 pub(super) fn last_answer(status: StatusCode, details: &str) -> Bytes {
     let cid = cid::fresh();
     let body = envelope::error(&cid, details);
+    let retry_after = match status {
+        StatusCode::SERVICE_UNAVAILABLE => "retry-after: 1\r\n",
+        _ => "",
+    };
     metrics::counter!("quorate_http_requests_total", "channel" => "", "status" => status.as_str().to_owned())
         .increment(1);
     let head = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nx-zato-cid: {cid}\r\n\
-         connection: close\r\ncontent-length: {}\r\n\r\n",
+         connection: close\r\n{retry_after}content-length: {}\r\n\r\n",
         body.len()
     );
     [head.as_bytes(), &body].concat().into()
@@ -279,7 +283,7 @@ impl AsyncWrite for Io {
         ready!(self.poll_ours(cx))?;
         if self.wire.phase() == Phase::Busy {
             let wrote = Pin::new(&mut self.stream).poll_write(cx, buf);
-            self.wire.wrote(wrote.is_ready());
+            self.wire.wrote(&wrote);
             return wrote;
         }
         self.poll_instead(cx, buf)
@@ -293,7 +297,7 @@ impl AsyncWrite for Io {
         ready!(self.poll_ours(cx))?;
         if self.wire.phase() == Phase::Busy {
             let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-            self.wire.wrote(wrote.is_ready());
+            self.wire.wrote(&wrote);
             return wrote;
         }
         let whole = bufs

@@ -23,6 +23,7 @@ use tokio::{
 
 use super::{
     api::{Reply, spoken},
+    places::Place,
     upload::Upload,
 };
 
@@ -34,8 +35,15 @@ pub(crate) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: AnswerBody,
-    /// With 101: the connection to the upstream, once it speaks the other protocol.
-    pub tunnel: Option<OnUpgrade>,
+    /// With 101.
+    pub tunnel: Option<Tunnel>,
+}
+
+/// The connection to an upstream, once it speaks another protocol.
+pub(crate) struct Tunnel {
+    pub upstream: OnUpgrade,
+    /// What is kept until it ends.
+    pub seat: Option<OwnedSemaphorePermit>,
 }
 
 /// Its body.
@@ -45,10 +53,10 @@ pub(crate) enum AnswerBody {
 }
 
 impl Answer {
-    /// Keeps something until the body has come to its end.
-    pub(crate) fn hold(&mut self, permit: OwnedSemaphorePermit) {
+    /// Keeps the call's place until the body has come to its end.
+    pub(crate) fn hold(&mut self, place: Place) {
         if let AnswerBody::Stream(download) = &mut self.body {
-            download.permit = Some(permit);
+            download.place = Some(place);
         }
     }
 }
@@ -99,7 +107,7 @@ pub(crate) struct Download {
     cid: String,
     /// What is still being sent to the upstream.
     upload: Option<Upload>,
-    permit: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
 }
 
 impl Download {
@@ -115,7 +123,7 @@ impl Download {
             quiet: None,
             cid,
             upload,
-            permit: None,
+            place: None,
         }
     }
 

@@ -54,7 +54,8 @@ pub struct Request {
     pub path: String,
     /// The query string, without `?`.
     pub query: Option<String>,
-    /// What the braces in the HTTP channel's path matched.
+    /// What the braces in the HTTP channel's path matched, decoded: a value may be `../x` or
+    /// hold control characters, see [`Params`].
     pub params: Params,
     /// Headers, without the hop-by-hop ones.
     pub headers: HeaderMap,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use percent_encoding::{CONTROLS, percent_encode};
 
 use super::api::{Message, Request};
@@ -47,6 +47,22 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         "upgrade",
     ] {
         headers.remove(name);
+    }
+}
+
+/// Takes out of an answer what is meant for one connection only, but for what its status asks
+/// of the client: a 426 without `Upgrade`, or a 407 without `Proxy-Authenticate`, would not say
+/// what is wanted.
+pub(crate) fn strip_answer(headers: &mut HeaderMap, status: StatusCode) {
+    let asked = match status {
+        StatusCode::UPGRADE_REQUIRED => header::UPGRADE,
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => header::PROXY_AUTHENTICATE,
+        _ => return strip_hop_by_hop(headers),
+    };
+    let kept: Vec<HeaderValue> = headers.get_all(&asked).iter().cloned().collect();
+    strip_hop_by_hop(headers);
+    for value in kept {
+        headers.append(&asked, value);
     }
 }
 
@@ -257,6 +273,26 @@ mod tests {
         strip_hop_by_hop(&mut headers);
         assert_eq!(headers.len(), 2);
         assert_eq!(headers.get_all("accept").iter().count(), 2);
+    }
+
+    #[test]
+    fn an_answer_keeps_what_its_status_asks_of_the_client() {
+        for (status, kept) in [
+            (426, Some("upgrade")),
+            (407, Some("proxy-authenticate")),
+            (200, None),
+            (401, None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append("connection", HeaderValue::from_static("upgrade, close"));
+            headers.append("upgrade", HeaderValue::from_static("h2c"));
+            headers.append("upgrade", HeaderValue::from_static("websocket"));
+            headers.append("proxy-authenticate", HeaderValue::from_static("Basic"));
+            headers.append("keep-alive", HeaderValue::from_static("timeout=5"));
+            strip_answer(&mut headers, StatusCode::from_u16(status).unwrap());
+            let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+            assert_eq!(names, Vec::from_iter(kept), "{status}");
+        }
     }
 
     #[test]

@@ -84,6 +84,8 @@ pub(super) async fn call(
     // policy asks the lease before the next try, which nobody here can.
     let retries = match request.origin {
         Origin::Message(_) => 0,
+        // It is gone once it has been passed on.
+        _ if flow.upload.is_some() => 0,
         _ => rules.retries,
     };
     let mut pause = BACKOFF;

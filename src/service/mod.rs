@@ -15,6 +15,7 @@ pub(crate) mod headers;
 mod invoke;
 pub(crate) mod message_headers;
 pub mod params;
+pub(crate) mod places;
 mod registry;
 pub mod sending;
 #[cfg(test)]

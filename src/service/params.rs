@@ -5,6 +5,11 @@ use std::{collections::BTreeMap, ops::Deref};
 /// The path parameters of a request, by name. Read as a map it has their decoded values; in
 /// the value of `{*rest}` a `/` may then be one of the path or an encoded one, which
 /// [`Params::segments`] keeps apart.
+///
+/// They are what the client has sent. A value may be `..` or `../x` (sent as `..%2Fx`), `\`, or
+/// hold a NUL or a line break: only on the way into the path of an upstream are these refused.
+/// A service that makes a file's path or a line of them checks them first, and one that makes
+/// a URL encodes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Params {
     values: BTreeMap<String, String>,

@@ -11,21 +11,19 @@ use std::{
 
 use imbl::OrdMap;
 use quorate_raft::MemberId;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::{
     answer::{Answer, AnswerBody},
-    api::{ALWAYS, Dispatch, Reply, Request, Service, ServiceError},
+    api::{ALWAYS, Dispatch, Origin, Reply, Request, Service, ServiceError},
     builtin,
-    flow::Flow,
+    flow::{Flow, Takes},
     follow::Followed,
     invoke::{self, Rules, Target},
+    places::{self, Place, Places},
     upstream::{self, Upstream},
 };
 use crate::state::{Catalog, Kind, Resource, State, Stored, resource};
-
-/// Calls that run at a time on one member; more are refused, so that another member gets them.
-const CALLS_MAX: usize = 8192;
 
 /// Rules of a service that only code knows of.
 const CODE_RULES: Rules = Rules {
@@ -40,8 +38,7 @@ pub struct Services {
     carried: BTreeMap<String, Arc<dyn Service>>,
     state: watch::Receiver<Arc<State>>,
     table: Followed<Table>,
-    calls: Arc<Semaphore>,
-    calls_max: usize,
+    places: Places,
     refuses_messages: AtomicBool,
     elsewhere: OnceLock<Weak<dyn Dispatch>>,
 }
@@ -79,10 +76,11 @@ impl Services {
         carried: BTreeMap<String, Arc<dyn Service>>,
         state: watch::Receiver<Arc<State>>,
     ) -> Arc<Services> {
-        Services::with_calls_max(carried, state, CALLS_MAX)
+        Services::with_calls_max(carried, state, places::EACH_MAX)
     }
 
-    /// As [`Services::new`], with another bound on the calls that run at a time.
+    /// As [`Services::new`], with another bound on the calls that run at a time: so many for
+    /// clients, and as many for messages. More are refused, so that another member gets them.
     pub fn with_calls_max(
         mut carried: BTreeMap<String, Arc<dyn Service>>,
         state: watch::Receiver<Arc<State>>,
@@ -105,8 +103,7 @@ impl Services {
             carried,
             state,
             table,
-            calls: Arc::new(Semaphore::new(calls_max)),
-            calls_max,
+            places: Places::new(calls_max),
             refuses_messages: AtomicBool::new(false),
             elsewhere: OnceLock::new(),
         })
@@ -124,7 +121,7 @@ impl Services {
 
     /// Calls that run on this member now.
     pub fn in_flight(&self) -> usize {
-        self.calls_max - self.calls.available_permits()
+        self.places.taken()
     }
 
     /// From now on messages that other members send here are sent on to someone else; HTTP
@@ -156,14 +153,21 @@ impl Services {
         matches!(target, Some(Target::Upstream(_)))
     }
 
-    /// Whether a request's body can go to this service as it comes: an upstream that is
-    /// called once. For a second try it would have to be there.
-    pub(crate) fn takes_upload(&self, service: &str) -> bool {
+    /// How this service takes the body of a request.
+    pub(crate) fn takes(&self, service: &str) -> Takes {
         let table = self.table.get();
-        let entry = table.entries.get(service);
-        entry.is_some_and(|entry| {
-            entry.rules.retries == 0 && matches!(entry.target, Some(Target::Upstream(_)))
-        })
+        match table.entries.get(service) {
+            Some(Entry {
+                target: Some(Target::Upstream(_)),
+                rules,
+                ..
+            }) if rules.retries == 0 => Takes::Stream,
+            Some(Entry {
+                target: Some(Target::Upstream(_)),
+                ..
+            }) => Takes::ShortWhole,
+            _ => Takes::Whole,
+        }
     }
 
     /// The longest time that a call of this service takes, all tries together.
@@ -205,7 +209,14 @@ impl Services {
     /// Runs a service on this member: at most `timeout_ms` for each try, `retries` further
     /// tries, within the request's deadline.
     pub async fn call(&self, service: &str, request: Request) -> Result<Reply, ServiceError> {
-        let answer = self.run(service, request, &Flow::default()).await?;
+        let place = self.places.take(&request.origin).ok_or_else(|| {
+            ServiceError::NotRun(format!(
+                "{} calls are in progress on this member, as many as it takes",
+                self.places.each_max()
+            ))
+        })?;
+        let flow = Flow::default();
+        let answer = self.run(service, request, &flow, place).await?;
         let AnswerBody::Whole(body) = answer.body else {
             let why = "its answer is a stream, which was not asked for";
             return Err(ServiceError::Failed(why.into()));
@@ -217,16 +228,22 @@ impl Services {
         })
     }
 
+    /// A place for the call of an HTTP client; `None` when there is none left.
+    pub(crate) fn admit(&self, origin: &Origin) -> Option<Place> {
+        self.places.take(origin)
+    }
+
     /// Runs a service for an HTTP client, here or on a member that carries it. An upstream's
-    /// answer is passed on as it comes.
+    /// answer is passed on as it comes, and keeps the place until it has ended.
     pub(crate) async fn serve(
         &self,
         service: &str,
         request: Request,
         flow: &Flow,
+        place: Place,
     ) -> Result<Answer, ServiceError> {
         if self.carries(service) {
-            return self.run(service, request, flow).await;
+            return self.run(service, request, flow, place).await;
         }
         if flow.upload.is_some() {
             return Err(invoke::not_an_upstream());
@@ -239,18 +256,13 @@ impl Services {
         service: &str,
         request: Request,
         flow: &Flow,
+        place: Place,
     ) -> Result<Answer, ServiceError> {
         let (target, rules) = self.find(service).ok_or_else(|| self.unknown(service))?;
-        let Ok(permit) = self.calls.clone().try_acquire_owned() else {
-            return Err(ServiceError::NotRun(format!(
-                "{} calls are in progress on this member, as many as it takes",
-                self.calls_max
-            )));
-        };
         let applied_epoch = || self.state.borrow().reign().epoch;
         let mut outcome = invoke::call(&target, rules, request, flow, applied_epoch).await;
         if let Ok(answer) = &mut outcome {
-            answer.hold(permit);
+            answer.hold(place);
         }
         metrics::counter!("quorate_service_calls_total",
             "service" => service.to_owned(), "outcome" => outcome_label(&outcome))

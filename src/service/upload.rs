@@ -35,6 +35,9 @@ pub(crate) enum UploadError {
     /// The client sent nothing for so long.
     #[error("the body did not go on within {}", spoken(*.0))]
     Silent(Duration),
+    /// The client sent less than so many bytes a second for so long.
+    #[error("the body came with less than {rate} bytes a second for {}", spoken(*.time))]
+    Slow { rate: u32, time: Duration },
     /// The client sent what can't be read, or went.
     #[error("the body can't be read: {0}")]
     Unreadable(String),

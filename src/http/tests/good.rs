@@ -295,7 +295,7 @@ async fn a_client_that_leaves_takes_its_call_with_it() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_bound_wait() {
+async fn connections_beyond_the_bound_are_told_so() {
     let running = Running::start(Limits {
         connections_max: 1,
         ..quick()
@@ -304,10 +304,23 @@ async fn connections_beyond_the_bound_wait() {
     let mut first = running.client().await;
     first.send(get("/zato/ping")).await;
     assert_eq!(first.answer().await.unwrap().status, 200);
-    let mut second = running.client().await;
-    second.send(get("/zato/ping")).await;
-    let early = tokio::time::timeout(Duration::from_millis(100), second.answer()).await;
-    assert!(early.is_err(), "{early:?}");
+    let told = running.ask(get("/zato/ping")).await;
+    assert_eq!(told.status, 503, "{told:?}");
+    assert_eq!(told.header("retry-after"), Some("1"));
+    assert_eq!(told.header("connection"), Some("close"));
+    let details = &told.json()["zato_env"]["details"];
+    assert!(
+        details
+            .as_str()
+            .unwrap()
+            .starts_with("1 connections are open")
+    );
+    // The one that is there goes on.
+    first.send(get("/zato/ping")).await;
+    assert_eq!(first.answer().await.unwrap().status, 200);
     drop(first);
-    assert_eq!(second.answer().await.unwrap().status, 200);
+    eventually("there is room", async || {
+        running.ask(get("/zato/ping")).await.status == 200
+    })
+    .await;
 }

@@ -5,6 +5,8 @@ mod client;
 mod drain;
 mod good;
 mod proxy;
+mod repeated;
+mod slow;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -87,6 +89,11 @@ fn quick() -> Limits {
 
 impl Running {
     async fn start(limits: Limits) -> Running {
+        Running::start_with(limits, 8192).await
+    }
+
+    /// One with places for so many calls of clients.
+    async fn start_with(limits: Limits, calls_max: usize) -> Running {
         let mut group = Group::new();
         group.announce(1, &["echo", "obey", "ping"]);
         group.put(
@@ -121,7 +128,7 @@ impl Running {
             group.put(Kind::HttpChannel, name, spec);
         }
         let carried = BTreeMap::from([("obey".to_owned(), Arc::new(Obedient) as Arc<dyn Service>)]);
-        let services = Services::new(carried, group.watch());
+        let services = Services::with_calls_max(carried, group.watch(), calls_max);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();

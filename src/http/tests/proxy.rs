@@ -8,51 +8,65 @@ use tokio::{
 use super::*;
 
 /// A member with a channel `/up` to a server that the test plays.
-struct Played {
-    running: Running,
+pub(super) struct Played {
+    pub(super) running: Running,
     listener: TcpListener,
 }
 
 impl Played {
-    async fn start(service: serde_json::Value) -> Played {
-        let mut running = Running::start(quick()).await;
+    pub(super) async fn start(service: serde_json::Value) -> Played {
+        Played::start_on(Running::start(quick()).await, service).await
+    }
+
+    pub(super) async fn start_on(mut running: Running, service: serde_json::Value) -> Played {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/up", listener.local_addr().unwrap());
         let mut spec = json!({"upstream": url, "timeout_ms": 1000});
         let (fields, more) = (spec.as_object_mut().unwrap(), service);
         fields.extend(more.as_object().unwrap().clone());
+        // Short where a test has nothing to do with it.
+        let most = spec
+            .as_object_mut()
+            .unwrap()
+            .remove("most")
+            .unwrap_or(json!(1000));
         running.group.service("up", spec);
         running.group.put(
             Kind::HttpChannel,
             "up",
-            json!({"path": "/up", "service": "up", "max_body_bytes": 1000}),
+            json!({"path": "/up", "service": "up", "max_body_bytes": most}),
         );
         Played { running, listener }
     }
 
     /// A client that has sent this, and the upstream's side of it with the head that came.
-    async fn asked(&self, request: &str) -> (Client, Side) {
+    pub(super) async fn asked(&self, request: &str) -> (Client, Side) {
         let mut client = self.running.client().await;
         client.send(request).await;
+        (client, self.side().await)
+    }
+
+    /// The upstream's side of the next connection, with the head that came.
+    pub(super) async fn side(&self) -> Side {
         let (stream, _) = self.listener.accept().await.unwrap();
         let mut side = Side {
             stream,
             read: Vec::new(),
         };
         side.until("\r\n\r\n").await;
-        (client, side)
+        side
     }
 }
 
 /// The upstream's end of a connection.
-struct Side {
+pub(super) struct Side {
     stream: TcpStream,
     read: Vec<u8>,
 }
 
 impl Side {
     /// Reads on until this has come.
-    async fn until(&mut self, text: &str) {
+    pub(super) async fn until(&mut self, text: &str) {
         let holds = |read: &[u8]| read.windows(text.len()).any(|it| it == text.as_bytes());
         while !holds(&self.read) {
             let reading = self.stream.read_buf(&mut self.read);
@@ -61,17 +75,29 @@ impl Side {
         }
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.read).to_ascii_lowercase()
     }
 
-    async fn says(&mut self, text: impl AsRef<[u8]>) {
+    /// Whether so many bytes are taken of it.
+    pub(super) async fn sends(&mut self, bytes: usize) -> bool {
+        let piece = vec![b'x'; 1 << 16];
+        for _ in 0..bytes >> 16 {
+            if self.stream.write_all(&piece).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    pub(super) async fn says(&mut self, text: impl AsRef<[u8]>) {
         self.stream.write_all(text.as_ref()).await.unwrap();
     }
 }
 
-const STREAM: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-const UPLOAD: &str = "POST /up HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n";
+pub(super) const STREAM: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+pub(super) const UPLOAD: &str =
+    "POST /up HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n";
 
 #[tokio::test]
 async fn what_an_upstream_says_arrives_while_it_goes_on() {

@@ -31,7 +31,7 @@ use outgoing::{Content, OutgoingBody};
 use rotation::Rotation;
 
 use super::{
-    answer::{Answer, AnswerBody, Download, DownloadError},
+    answer::{Answer, AnswerBody, Download, DownloadError, Tunnel},
     api::{Origin, Request, ServiceError},
     flow::Flow,
     headers,
@@ -195,9 +195,12 @@ async fn receive(
             "it answered {status}, which is no final answer"
         )));
     }
-    let tunnel = switches.then(|| hyper::upgrade::on(&mut response));
+    let tunnel = switches.then(|| Tunnel {
+        upstream: hyper::upgrade::on(&mut response),
+        seat: None,
+    });
     let mut headers = std::mem::take(response.headers_mut());
-    headers::strip_hop_by_hop(&mut headers);
+    headers::strip_answer(&mut headers, status);
     headers.remove(headers::CID);
     let has_body = request.method != Method::HEAD
         && !switches

@@ -87,6 +87,12 @@ impl Client {
         answer
     }
 
+    /// All that comes until the connection ends.
+    pub async fn rest(&mut self) -> Vec<u8> {
+        while self.more().await {}
+        std::mem::take(&mut self.read)
+    }
+
     /// What comes up to and with this.
     pub async fn until(&mut self, end: &[u8]) -> Vec<u8> {
         loop {

@@ -2,6 +2,8 @@
 //! real upstream.
 
 mod client;
+mod edges;
+mod slow;
 mod upstream;
 
 use std::net::SocketAddr;
@@ -22,7 +24,7 @@ struct Ways {
     upstream: SocketAddr,
 }
 
-const PATHS: [&str; 14] = [
+const PATHS: [&str; 20] = [
     "echo",
     "count",
     "events",
@@ -37,11 +39,17 @@ const PATHS: [&str; 14] = [
     "away",
     "socket",
     "nowhere",
+    "trailers",
+    "breaks-at-once",
+    "breaks-short",
+    "breaks-long",
+    "breaks-chunked",
+    "needs-upgrade",
 ];
 
 impl Ways {
     async fn start() -> Ways {
-        let cluster = Cluster::start(1, 500, "").await;
+        let cluster = Cluster::start(1, 500, "http.body_wait_ms = 1000").await;
         let upstream = upstream::start().await;
         for path in PATHS {
             let url = format!("http://{upstream}/{path}");
@@ -51,6 +59,36 @@ impl Ways {
             cluster.put(0, "service", service).await;
             let channel = json!({"name": path, "path": format!("/{path}"), "service": path,
                                  "max_body_bytes": 16 << 20});
+            cluster.put(0, "http_channel", channel).await;
+        }
+        for (name, service, most) in [
+            (
+                "client-host",
+                json!({"upstream": format!("http://{upstream}/echo"), "host": "client"}),
+                1,
+            ),
+            (
+                "client-away",
+                json!({"upstream": format!("http://{upstream}/away"), "host": "client"}),
+                1,
+            ),
+            (
+                "small",
+                json!({"upstream": format!("http://{upstream}/echo")}),
+                1000,
+            ),
+            (
+                "small-again",
+                json!({"upstream": format!("http://{upstream}/echo"), "retries": 1}),
+                1000,
+            ),
+            ("small-code", json!({"builtin": "echo"}), 1000),
+        ] {
+            let mut service = service;
+            service["name"] = name.into();
+            cluster.put(0, "service", service).await;
+            let channel = json!({"name": name, "path": format!("/{name}"), "service": name,
+                                 "max_body_bytes": most});
             cluster.put(0, "http_channel", channel).await;
         }
         // Shorter than any service: the cluster's word counts.
@@ -72,11 +110,9 @@ impl Ways {
 
     /// The ports of both.
     fn ports(&self) -> [(&'static str, u16); 2] {
-        let balancer = self.balancer.at("");
-        let port = balancer.rsplit(':').next().and_then(|it| it.parse().ok());
         [
             ("member", self.cluster.members[0].http),
-            ("balancer", port.expect("a port")),
+            ("balancer", self.balancer.port()),
         ]
     }
 }
@@ -237,7 +273,9 @@ async fn large_heads_and_bad_requests_get_the_same_answer_in_the_envelope() {
                 431,
                 get(&format!("/echo?{}", "a".repeat(40_000)), ""),
             ),
+            ("64 KB of header", 431, get("/echo", &header(64 << 10))),
             ("300 headers", 431, get("/echo", &many(300))),
+            ("3000 headers", 431, get("/echo", &many(3000))),
             ("space in a name", 400, get("/echo", "a b: c\r\n")),
             ("no host", 400, "GET /echo HTTP/1.1\r\n\r\n".into()),
             (

@@ -51,7 +51,19 @@ async fn answer(stream: &mut TcpStream, head: &str, read: &mut Vec<u8>) -> std::
     };
     let bytes = match target.split('?').next().unwrap_or_default() {
         // What was asked, and how.
-        "/echo" => whole("", head.as_bytes()),
+        "/echo" => {
+            if header("transfer-encoding").is_some() {
+                count(stream, head, read).await?;
+            }
+            let length = header("content-length").map_or(0, |it| it.parse().expect("a length"));
+            while read.len() < length {
+                if stream.read_buf(read).await? == 0 {
+                    return Err(std::io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+            read.drain(..length);
+            whole("", head.as_bytes())
+        }
         "/count" => whole("", count(stream, head, read).await?.to_string().as_bytes()),
         "/events" => {
             let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
@@ -104,6 +116,32 @@ async fn answer(stream: &mut TcpStream, head: &str, read: &mut Vec<u8>) -> std::
             tokio::io::copy(&mut from, &mut to).await?;
             return Err(std::io::ErrorKind::ConnectionAborted.into());
         }
+        "/trailers" => {
+            let trailers = trailers(stream, head, read).await?;
+            let size = trailers.len();
+            format!(
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-back\r\n\r\n\
+                 {size:x}\r\n{trailers}\r\n0\r\nx-back: 7\r\n\r\n"
+            )
+            .into_bytes()
+        }
+        "/needs-upgrade" => b"HTTP/1.1 426 Upgrade Required\r\nconnection: upgrade\r\n\
+              upgrade: websocket\r\nsec-websocket-version: 14\r\ncontent-length: 5\r\n\r\nnewer"
+            .to_vec(),
+        path if path.starts_with("/breaks-") => {
+            let announced =
+                |length: usize| format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+            let begun = match path {
+                "/breaks-short" => announced(10) + "half",
+                "/breaks-long" => announced(1 << 20) + &"x".repeat(100 << 10),
+                "/breaks-chunked" => {
+                    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n".into()
+                }
+                _ => String::new(),
+            };
+            stream.write_all(begun.as_bytes()).await?;
+            return Err(std::io::ErrorKind::ConnectionAborted.into());
+        }
         _ => b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_vec(),
     };
     let bodiless = head.starts_with("HEAD ");
@@ -114,27 +152,55 @@ async fn answer(stream: &mut TcpStream, head: &str, read: &mut Vec<u8>) -> std::
 
 /// Reads a chunked body; how many bytes it has.
 async fn count(stream: &mut TcpStream, head: &str, read: &mut Vec<u8>) -> std::io::Result<usize> {
+    let bytes = chunks(stream, head, read).await?;
+    line(stream, read).await?;
+    Ok(bytes)
+}
+
+/// Reads a chunked body; the trailers behind it, a line for each.
+async fn trailers(
+    stream: &mut TcpStream,
+    head: &str,
+    read: &mut Vec<u8>,
+) -> std::io::Result<String> {
+    chunks(stream, head, read).await?;
+    let mut trailers = String::new();
+    loop {
+        match line(stream, read).await?.as_str() {
+            "" => return Ok(trailers),
+            trailer => trailers += &format!("{trailer}\n"),
+        }
+    }
+}
+
+async fn line(stream: &mut TcpStream, read: &mut Vec<u8>) -> std::io::Result<String> {
+    loop {
+        if let Some(at) = read.windows(2).position(|two| two == b"\r\n") {
+            let line: Vec<u8> = read.drain(..at + 2).take(at).collect();
+            return Ok(String::from_utf8_lossy(&line).into_owned());
+        }
+        if stream.read_buf(read).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+/// Reads chunks up to and with the size of the last one.
+async fn chunks(stream: &mut TcpStream, head: &str, read: &mut Vec<u8>) -> std::io::Result<usize> {
     assert!(
         head.to_ascii_lowercase()
             .contains("transfer-encoding: chunked")
     );
     let mut bytes = 0;
     loop {
-        let line = loop {
-            if let Some(at) = read.windows(2).position(|two| two == b"\r\n") {
-                let line: Vec<u8> = read.drain(..at + 2).take(at).collect();
-                break String::from_utf8_lossy(&line).into_owned();
-            }
-            stream.read_buf(read).await?;
-        };
-        let size = usize::from_str_radix(&line, 16).expect("a size");
+        let size = usize::from_str_radix(&line(stream, read).await?, 16).expect("a size");
+        if size == 0 {
+            return Ok(bytes);
+        }
         while read.len() < size + 2 {
             stream.read_buf(read).await?;
         }
         read.drain(..size + 2);
-        if size == 0 {
-            return Ok(bytes);
-        }
         bytes += size;
     }
 }

@@ -82,6 +82,12 @@ impl Balancer {
         self.child.wait().expect("its end")
     }
 
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        let port = self.url.rsplit(':').next().and_then(|it| it.parse().ok());
+        port.expect("a port")
+    }
+
     /// A path at its own address.
     pub fn at(&self, path: &str) -> String {
         format!("{}{path}", self.url)
