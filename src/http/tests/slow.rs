@@ -8,17 +8,7 @@ use super::{
     proxy::{Played, UPLOAD},
     *,
 };
-use crate::service::{Message, Origin, testing};
-
-fn message() -> Request {
-    testing::request(Origin::Message(Message {
-        kind: "amqp_channel".into(),
-        channel: "c".into(),
-        epoch: 1,
-        id: "m".into(),
-        attempt: 1,
-    }))
-}
+use crate::service::{Origin, testing};
 
 #[tokio::test]
 async fn slow_clients_take_all_places_and_messages_have_their_own() {
@@ -44,7 +34,7 @@ async fn slow_clients_take_all_places_and_messages_have_their_own() {
         let details = &told.json()["zato_env"]["details"];
         assert!(details.as_str().unwrap().starts_with("as many requests"));
     }
-    let handled = services.call("obey", message()).await.unwrap();
+    let handled = services.call("obey", testing::message(1)).await.unwrap();
     assert_eq!(handled.status, 200);
     let refused = services.call("obey", testing::request(Origin::Http(None)));
     assert!(matches!(refused.await, Err(ServiceError::NotRun(_))));
@@ -62,14 +52,14 @@ async fn messages_that_take_all_places_leave_the_clients_theirs() {
         .map(|_| {
             let services = services.clone();
             tokio::spawn(async move {
-                let mut message = message();
+                let mut message = testing::message(1);
                 message.body = "hang".into();
                 services.call("obey", message).await
             })
         })
         .collect();
     eventually("both run", async || services.in_flight() == 2).await;
-    let third = services.call("obey", message()).await;
+    let third = services.call("obey", testing::message(1)).await;
     assert!(matches!(third, Err(ServiceError::NotRun(_))), "{third:?}");
     assert_eq!(running.ask(get("/zato/ping")).await.status, 200);
     hanging.iter().for_each(|it| it.abort());
