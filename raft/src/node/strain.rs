@@ -53,7 +53,7 @@ enum Sign {
 }
 
 impl Gauge {
-    pub(super) fn new(me: MemberId, pace: watch::Receiver<Pace>) -> Self {
+    pub(crate) fn new(me: MemberId, pace: watch::Receiver<Pace>) -> Self {
         Gauge {
             me,
             pace,
