@@ -1,6 +1,6 @@
 //! Writing and reading through any member, and starting again.
 
-use std::time::Duration;
+use std::{net::TcpStream, time::Duration};
 
 use bytes::Bytes;
 use quorate_clock::Instant;
@@ -36,6 +36,12 @@ async fn a_member_with_a_wrong_address_of_the_leader_asks_another_and_follows_it
     let followers: Vec<_> = (0..3).filter(|n| *n != leader).collect();
     let (one, other) = (&group.all[followers[0]], &group.all[followers[1]]);
     let nobody = format!("127.0.0.1:{}", free_port());
+    let refusing = group.links.dial(&one.member.peer, &nobody);
+    group.links.up(&nobody, false);
+    until("a connection is refused", || {
+        TcpStream::connect(&refusing).is_err()
+    })
+    .await;
     for (key, wrong) in [nobody, other.member.peer.clone()].into_iter().enumerate() {
         let leader = &group.all[group.settled().await];
         one.node().told_address(leader.id(), &wrong);
