@@ -45,14 +45,14 @@ async fn a_longer_body_flows_and_is_sent_once() {
     // Once it is announced, once it turns out to be so long.
     let announced = posts(MIB + 5);
     let chunked = format!("{UPLOAD}100001\r\n");
-    for (head, first, rest, last) in [
-        (announced, 1, MIB + 1, "end"),
-        (chunked, MIB + 1, 0, "\r\n3\r\nend\r\n0\r\n\r\n"),
+    for (head, first, begins, rest, last) in [
+        (announced, 1, "\r\n\r\nx", MIB + 1, "end"),
+        (chunked, MIB + 1, "\r\nxx", 0, "\r\n3\r\nend\r\n0\r\n\r\n"),
     ] {
         let mut client = played.running.client().await;
         client.send(head + &"x".repeat(first)).await;
         let mut side = played.side().await;
-        side.until("\r\n\r\nx").await;
+        side.until(begins).await;
         client.send("x".repeat(rest) + last).await;
         side.until("end").await;
         side.says(FAILED).await;

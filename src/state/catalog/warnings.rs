@@ -96,7 +96,7 @@ mod tests {
         let mut machine = Machine::default();
         let mut put = |kind, spec: Value| put(&mut machine, kind, &spec);
         let service = |timeout_ms: u64| json!({"name": "slow", "upstream": "http://127.0.0.1:9/", "timeout_ms": timeout_ms});
-        let connection = json!({"name": "b", "host": "h", "username": "u"});
+        let connection = json!({"name": "b", "host": "h", "username": "u", "password": "p"});
         assert_eq!(put(Kind::AmqpConnection, connection), [""; 0]);
         assert_eq!(put(Kind::Service, service(600_000)), [""; 0]);
         let channel = |retries: u32, more: Value| {
