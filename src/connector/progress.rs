@@ -1,10 +1,10 @@
 //! Writes down how far the connectors of this member have come.
 //!
-//! What a process says is written at once, with what all others of the member have said, as
-//! one command, and only the latest of each connector: while one write is under way what is
-//! said meanwhile takes the place of what was said before, and goes into the next. So nobody
-//! waits longer than one write under way and its own, up to [`ADVANCE_MAX`] connectors and
-//! [`ADVANCE_BYTES_MAX`] bytes; beyond that they take turns. It is written under the epoch
+//! What processes say is gathered for a [`TICK`] and written as one command, only the latest
+//! of each connector: what is said meanwhile takes the place of what was said before, and
+//! goes into the next. So nobody waits longer than a tick, a write under way and its own, up
+//! to [`ADVANCE_MAX`] connectors and [`ADVANCE_BYTES_MAX`] bytes; beyond that they take
+//! turns. Where a release waits for it nothing is gathered. It is written under the epoch
 //! under which it was said, so that nothing of a former holder stands in the way of its
 //! successor.
 
@@ -15,13 +15,16 @@ use parking_lot::Mutex;
 use quorate_clock::Instant;
 use tokio::{
     sync::Notify,
-    time::{sleep, timeout},
+    time::{sleep, sleep_until, timeout},
 };
 use tracing::{debug, warn};
 
 use super::{child::backoff::Backoff, reign::Proposer, spec::Key};
 use crate::state::{ADVANCE_BYTES_MAX, ADVANCE_MAX, ConnectorProgress, PROGRESS_BYTES_MAX};
 
+/// Between the beginnings of two writes, unless a release waits: so many entries stand in the
+/// log at most, however many connectors there are.
+const TICK: Duration = Duration::from_millis(100);
 /// How long a write may take.
 const ANSWER: Duration = Duration::from_secs(5);
 const RETRY_FIRST: Duration = Duration::from_millis(50);
@@ -42,6 +45,7 @@ struct Unwritten {
 pub struct ProgressWriter {
     waiting: Mutex<Waiting>,
     changed: Notify,
+    hurried: Notify,
 }
 
 #[derive(Default)]
@@ -95,6 +99,11 @@ impl ProgressWriter {
     /// Until when a release is to wait for what is not written yet.
     pub fn wanted_until(&self) -> Option<Instant> {
         self.waiting.lock().last.map(|last| last + PATIENCE)
+    }
+
+    /// A release waits: nothing is gathered.
+    pub fn hurry(&self) {
+        self.hurried.notify_one();
     }
 
     /// What a connector has said last under this epoch, if that is not written yet.
@@ -153,13 +162,22 @@ impl ProgressWriter {
                 self.changed.notified().await;
                 continue;
             };
-            let deadline = Instant::now() + ANSWER;
+            let began = Instant::now();
+            let deadline = began + ANSWER;
             let writing = proposer.advance(batch.epoch, batch.connectors(), deadline);
             last = batch.progress.last().map(|(key, _)| key.clone());
             match timeout(ANSWER, writing).await {
                 Ok(Ok(())) => {
                     retry.reset();
                     self.done(batch);
+                    if self.wanted_until().is_none() {
+                        // Nothing is left, and a release may wait for that.
+                        written();
+                    }
+                    tokio::select! {
+                        () = sleep_until(began + TICK) => {}
+                        () = self.hurried.notified() => {}
+                    }
                     continue;
                 }
                 Ok(Err(error)) => debug!(%error, "the progress of connectors is not written yet"),

@@ -207,6 +207,9 @@ impl Supervisor {
         let unwritten = self.shared.progress.wanted_until().filter(|at| *at > now);
         if standing.rest.is_some() {
             look_again = [look_again, unwritten].into_iter().flatten().min();
+            if unwritten.is_some() {
+                self.shared.progress.hurry();
+            }
         }
         if let Some(rest) = standing.rest
             && unwritten.is_none()

@@ -114,6 +114,22 @@ impl Proposer for FarLog {
     }
 }
 
+/// Those whose progress comes one after the other share an entry of the log.
+#[tokio::test]
+async fn what_comes_within_a_tick_is_one_entry() {
+    let writer = Arc::new(ProgressWriter::default());
+    let log = Arc::new(FarLog::default());
+    tokio::spawn(writer.clone().run(log.clone(), || ()));
+    let began = Instant::now();
+    for n in 0..100 {
+        writer.set(&key(&format!("{n:03}")), 2, "one".into());
+        sleep(Duration::from_millis(5)).await;
+    }
+    let ticks = began.elapsed().as_millis() / TICK.as_millis() + 2;
+    let writes = log.writes.lock().len();
+    assert!(writes as u128 <= ticks, "{writes} writes in {ticks} ticks");
+}
+
 #[tokio::test]
 async fn many_connectors_wait_for_a_write_under_way_and_their_own() {
     let writer = Arc::new(ProgressWriter::default());
