@@ -13,6 +13,7 @@ mod bounded_answer;
 pub mod cli;
 pub mod cluster;
 pub mod connector;
+pub mod egress;
 pub mod host;
 pub mod http;
 pub mod manifest;

@@ -21,13 +21,17 @@ mod whereabouts;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc};
 
-use quorate_raft::{Member, Node, Options, Pace, SnapshotPolicy, Timing};
+use quorate_raft::{
+    Member, Node, Options, Pace, SnapshotPolicy, Timing,
+    private_folder::{self, DATA_HOLDS, FolderError},
+};
 use tokio::sync::watch;
 
 use crate::{
     admin::{self, peers::Peers},
     cluster::Cluster,
     connector,
+    egress::Egress,
     host::pid_file::PidFile,
     replica::Replica,
     service::{Dispatcher, Service, Services},
@@ -156,6 +160,8 @@ impl Server {
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
         }
+        // Before anything is written, and before a cluster takes it in.
+        check_folders(&settings).map_err(|error| ServerError::Refused(error.to_string()))?;
         crate::tls::install_provider();
         // Here and not at the first scrape, so that nothing is counted before.
         let _ = admin::metrics::recorder();
@@ -185,8 +191,14 @@ impl Server {
 
         let (me, cluster_id) = (node.id(), node.cluster().to_owned());
         let cluster = Cluster::new(node, state.clone());
-        let services = Services::new(services, state.clone());
         let members = cluster.node().watch_members();
+        let egress = Egress::new(
+            &settings.egress.deny,
+            &settings.egress.allow,
+            [settings.admin.bind.port(), settings.peer.bind.port()],
+            members.clone(),
+        );
+        let services = Services::with_egress(services, state.clone(), egress);
         let silent = cluster.node().silent();
         let dispatcher = Dispatcher::new(cluster_id.clone(), me, members, silent, services.clone());
         let (draining, draining_seen) = watch::channel(false);
@@ -228,6 +240,7 @@ impl Server {
                 &settings.admin.advertise,
                 &settings.admin_allowed_hosts,
             )),
+            insecure: settings.insecure,
             intents: Arc::default(),
         };
         faces.admin(ports.admin, admin::router(context), &mut vital);
@@ -279,6 +292,12 @@ impl Server {
             _dedicated: dedicated,
         })
     }
+}
+
+/// Holds the folders that the settings name, where they are there, to be this user's alone.
+fn check_folders(settings: &Settings) -> Result<(), FolderError> {
+    private_folder::check(&settings.data_dir, DATA_HOLDS)?;
+    private_folder::check(&settings.connectors.zmq_ipc_dir, connector::IPC_DIR_HOLDS)
 }
 
 fn options(settings: &Settings, pace: Pace) -> Options {

@@ -1,11 +1,13 @@
 //! Holds the house rules: who may import whom, words that don't belong in the code, the
-//! size of files, files that nothing reaches, links in the documentation, and the tests that
-//! hold its claims.
+//! size of files, files that nothing reaches, links in the documentation, the tests that
+//! hold its claims, and dependencies.
 //!
 //! Each rule is a function from the tree of files to findings, tried on small trees of its
 //! own beside it. The checks are simple and by line; where one is wrong about a line, the
 //! line is usually better written another way.
 
+#[path = "tidy/dependencies.rs"]
+mod dependencies;
 #[path = "tidy/docs.rs"]
 mod docs;
 #[path = "tidy/guarantees.rs"]
@@ -74,6 +76,11 @@ fn every_file_is_reached_and_says_what_it_is() {
 #[test]
 fn links_lead_somewhere() {
     hold(docs::findings);
+}
+
+#[test]
+fn no_dependency_is_denied() {
+    hold(dependencies::findings);
 }
 
 #[test]

@@ -12,8 +12,10 @@ pub mod machine;
 mod membership;
 mod network;
 pub mod node;
+pub mod private_folder;
 mod storage;
 pub mod timing;
+pub mod trusted_path;
 mod votes;
 
 #[cfg(feature = "mutants")]

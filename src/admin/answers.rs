@@ -227,6 +227,9 @@ pub struct StatusAnswer {
     /// members know it by another address.
     #[serde(default)]
     pub moved: BTreeMap<String, String>,
+    /// By member name, of those that answer: what may listen beyond loopback without TLS.
+    #[serde(default)]
+    pub insecure: BTreeMap<String, Vec<String>>,
     /// What someone should look at.
     pub warnings: Vec<String>,
 }

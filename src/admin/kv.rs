@@ -33,7 +33,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     problem::Problem,
-    quota,
     revision::{
         Consistency, ReadQuery, answered, etag, known_to_reader, not_modified, precondition,
         reflecting, written,
@@ -163,7 +162,10 @@ async fn write(
     command: Command,
     put: bool,
 ) -> Result<Response, Problem> {
-    quota::check(&cluster.state(), &command)?;
+    if let Command::PutKey { key, value, .. } = &command {
+        // It is decided where it is applied; a value that is large need not go there for that.
+        cluster.state().kv().check_room(key, value.len())?;
+    }
     let (_, answer) = cluster.propose(command, cluster.write_deadline()).await?;
     let Answer::Done {
         revision, created, ..

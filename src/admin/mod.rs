@@ -18,7 +18,6 @@ pub mod outgoing;
 pub mod own;
 pub mod peers;
 pub mod problem;
-mod quota;
 mod refusal;
 mod rest_of_body;
 mod revision;
@@ -39,7 +38,7 @@ use axum::{Router, extract::FromRef, middleware};
 use quorate_raft::{Leadership, MemberId, MemberStatus};
 use tokio::sync::watch::Receiver;
 
-use crate::{cluster::Cluster, connector, service::Services};
+use crate::{cluster::Cluster, connector, service::Services, settings::InsecureFaces};
 use outgoing::OpenIntents;
 use peers::Peers;
 
@@ -63,6 +62,8 @@ pub struct Context {
     pub peers: Peers,
     /// The names under which this face may be called.
     pub allowed_hosts: Arc<AllowedHosts>,
+    /// What may listen beyond loopback without TLS, by this member's settings.
+    pub insecure: InsecureFaces,
     /// What this member is sending under idempotency keys.
     pub intents: Arc<OpenIntents>,
 }

@@ -41,6 +41,9 @@ pub struct OwnAnswer {
     /// How often the lease of its reigns ran out.
     #[serde(default)]
     pub lapses: LapsesRow,
+    /// What may listen beyond loopback without TLS, by its settings.
+    #[serde(default)]
+    pub insecure: Vec<String>,
 }
 
 /// How often the lease of a member's reigns as the connector server ran out while it stayed one
@@ -136,6 +139,12 @@ pub fn own(context: &Context) -> OwnAnswer {
         connectors: context.connectors.statuses().borrow().to_vec(),
         strain: StrainRow::of(&strain, now),
         lapses: LapsesRow::of(&lapses, now),
+        insecure: context
+            .insecure
+            .names()
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
     }
 }
 

@@ -40,7 +40,7 @@ use http::{
 use quorate_raft::{ProposeError, ReadError};
 use serde::Serialize;
 
-use crate::state::{Admission, Answer, FieldError, SENDS_MAX};
+use crate::state::{Admission, Answer, FieldError, OverQuota, SENDS_MAX, SENDS_OF_ONE_MAX};
 
 /// A field that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -195,11 +195,12 @@ impl Problem {
                 problem
             }
             Answer::Ignored(why) => Problem::new(StatusCode::CONFLICT, "conflict", why),
+            Answer::Full(over) => Problem::from(over),
             Answer::Intended(Admission::Full) => Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too_many_keys",
                 format!(
-                    "nothing was sent to {thing}: {SENDS_MAX} idempotency keys of the last ten minutes are kept and there is no room for another; try again later, or send without a key"
+                    "nothing was sent to {thing}: the idempotency keys of the last ten minutes are kept, {SENDS_OF_ONE_MAX} of one outgoing and {SENDS_MAX} of all, and there is no room for another; try again later, or send without a key"
                 ),
             ),
         })
@@ -234,6 +235,13 @@ impl IntoResponse for Problem {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
+    }
+}
+
+impl From<OverQuota> for Problem {
+    fn from(over: OverQuota) -> Self {
+        let detail = format!("nothing was written: {over}");
+        Problem::new(StatusCode::INSUFFICIENT_STORAGE, "quota", detail)
     }
 }
 

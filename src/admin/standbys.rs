@@ -177,6 +177,7 @@ mod tests {
             connectors,
             strain: StrainRow::default(),
             lapses: LapsesRow::default(),
+            insecure: Vec::new(),
         });
         (member, own)
     }

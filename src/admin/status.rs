@@ -52,11 +52,14 @@ async fn status(State(context): State<Context>) -> Json<StatusAnswer> {
         .filter_map(|(member, own)| not_asked(&me, &member.member, own.as_ref().err()?))
         .collect();
     let (mut strain, mut lapses) = (BTreeMap::new(), BTreeMap::new());
-    let mut moved = BTreeMap::new();
+    let (mut moved, mut insecure) = (BTreeMap::new(), BTreeMap::new());
     for (member, own) in asked {
         let Ok(own) = own else { continue };
         if !own.peer.is_empty() && own.peer != member.member.peer {
             moved.insert(member.member.name.clone(), own.peer);
+        }
+        if !own.insecure.is_empty() {
+            insecure.insert(member.member.name.clone(), own.insecure);
         }
         strain.insert(member.member.name.clone(), own.strain);
         if own.lapses.count > 0 {
@@ -97,6 +100,7 @@ async fn status(State(context): State<Context>) -> Json<StatusAnswer> {
         strain,
         lapses,
         moved,
+        insecure,
         warnings: Vec::new(),
     };
     answer.warnings = warnings(&answer, connectors.as_deref().unwrap_or_default());

@@ -178,7 +178,10 @@ fn judge(machine: &mut Machine, proposed: Proposed) -> Verdict {
             errors.into_iter().map(FieldVerdict::from).collect(),
         ),
         other => {
-            let problem = format!("{other:?}");
+            let problem = match other {
+                Answer::Full(over) => format!("there is no room for it: {over}"),
+                other => format!("{other:?}"),
+            };
             (
                 Fate::Refused,
                 vec![FieldVerdict {

@@ -7,6 +7,7 @@ use super::{
     own::{LapsesRow, StrainRow, Unanswered},
     standbys::{ConnectorRow, lacking},
 };
+use crate::settings::InsecureFaces;
 
 /// Older signs of strain are in the log and the metrics, and no cause for action now.
 const RECENT_S: u64 = 600;
@@ -70,6 +71,12 @@ pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<Strin
             .strain
             .iter()
             .filter_map(|(member, strain)| too_slow(member, strain, status.failover_ms)),
+    );
+    warnings.extend(
+        status
+            .insecure
+            .iter()
+            .filter_map(|(member, faces)| all_doors_open(member, faces)),
     );
     warnings.extend(
         status
@@ -157,6 +164,18 @@ fn too_slow(member: &str, strain: &StrainRow, failover_ms: u64) -> Option<String
     ))
 }
 
+/// Settings by which every face may listen beyond loopback without TLS: the one that was meant,
+/// and those that a later change, or a typo, binds there.
+fn all_doors_open(member: &str, faces: &[String]) -> Option<String> {
+    let every = InsecureFaces::ALL.names();
+    let is_open = |name: &&str| faces.iter().any(|face| face == name);
+    every.iter().all(is_open).then(|| {
+        format!(
+            "{member} may listen beyond loopback without TLS with every face (insecure = true), also with admin and peer, where whoever reaches them commands the cluster: name in its settings those that should, for example insecure = [\"http\"]"
+        )
+    })
+}
+
 /// Messages that were handled twice without a takeover.
 fn lapsed(member: &str, lapses: &LapsesRow) -> Option<String> {
     let ago = lapses.last_ago_s.filter(|ago| *ago < RECENT_S)?;
@@ -238,6 +257,18 @@ mod tests {
         };
         assert_eq!(too_slow("member-2", &old, 500), None);
         assert_eq!(too_slow("member-2", &StrainRow::default(), 500), None);
+    }
+
+    #[test]
+    fn a_member_that_opens_every_door_is_warned_of() {
+        let faces = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        let all = faces(&InsecureFaces::ALL.names());
+        let told = all_doors_open("member-1", &all).unwrap();
+        for text in ["member-1", "insecure = true", "insecure = [\"http\"]"] {
+            assert!(told.contains(text), "{text} is not in: {told}");
+        }
+        assert_eq!(all_doors_open("member-1", &all[1..]), None);
+        assert_eq!(all_doors_open("member-1", &faces(&["http"])), None);
     }
 
     #[test]

@@ -3,19 +3,18 @@
 use std::{
     fs::{self, OpenOptions},
     io::Write,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
+use quorate_raft::trusted_path;
+
 use super::BalancerError;
 
-/// Makes the folder, for its owner alone: whoever reaches the socket in it commands HAProxy.
+/// Makes the folder, for its owner alone. The settings may lie in it, so that others may read
+/// there; whoever could write there would command HAProxy.
 pub(super) fn make_folder(dir: &Path) -> Result<(), BalancerError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|source| failed("can't make the folder", dir, source))
+    trusted_path::make_folder(dir).map_err(|source| failed("can't work in", dir, source))
 }
 
 /// Writes a file, in the open.

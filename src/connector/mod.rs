@@ -64,7 +64,7 @@ use self::{
     supervisor::{Supervisor, Warmth},
 };
 pub use self::{
-    child::{LocalRules, backoff::Backoff},
+    child::{IPC_DIR_HOLDS, LocalRules, backoff::Backoff},
     lapses::Lapses,
     outlets::{NoWay, Sent},
     reign::Proposer,

@@ -1,6 +1,7 @@
 //! A member in this process, asked over its faces.
 
 mod browser;
+mod folders;
 mod long_bodies;
 mod newer;
 

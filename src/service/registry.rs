@@ -1,7 +1,7 @@
 //! Which services there are, and the call of one: here, or through whoever carries it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
@@ -23,7 +23,10 @@ use super::{
     places::{self, Place, Places},
     upstream::{self, Upstream},
 };
-use crate::state::{Catalog, Kind, Resource, State, Stored, resource};
+use crate::{
+    egress::Egress,
+    state::{Catalog, Kind, Resource, State, Stored, resource},
+};
 
 /// Rules of a service that only code knows of.
 const CODE_RULES: Rules = Rules {
@@ -76,14 +79,32 @@ impl Services {
         carried: BTreeMap<String, Arc<dyn Service>>,
         state: watch::Receiver<Arc<State>>,
     ) -> Arc<Services> {
-        Services::with_calls_max(carried, state, places::EACH_MAX)
+        Services::with_limits(carried, state, Egress::default(), places::EACH_MAX)
+    }
+
+    /// As [`Services::new`], with rules where upstreams may be.
+    pub fn with_egress(
+        carried: BTreeMap<String, Arc<dyn Service>>,
+        state: watch::Receiver<Arc<State>>,
+        egress: Egress,
+    ) -> Arc<Services> {
+        Services::with_limits(carried, state, egress, places::EACH_MAX)
     }
 
     /// As [`Services::new`], with another bound on the calls that run at a time: so many for
     /// clients, and as many for messages. More are refused, so that another member gets them.
     pub fn with_calls_max(
+        carried: BTreeMap<String, Arc<dyn Service>>,
+        state: watch::Receiver<Arc<State>>,
+        calls_max: usize,
+    ) -> Arc<Services> {
+        Services::with_limits(carried, state, Egress::default(), calls_max)
+    }
+
+    fn with_limits(
         mut carried: BTreeMap<String, Arc<dyn Service>>,
         state: watch::Receiver<Arc<State>>,
+        egress: Egress,
         calls_max: usize,
     ) -> Arc<Services> {
         for (name, service) in builtin::all() {
@@ -94,7 +115,7 @@ impl Services {
                 );
             }
         }
-        let http = upstream::client();
+        let http = upstream::client(egress);
         let known = carried.clone();
         let table = Followed::new(state.clone(), move |state, before| {
             Table::build(state.catalog(), before, &known, &http)
@@ -158,14 +179,15 @@ impl Services {
         let table = self.table.get();
         match table.entries.get(service) {
             Some(Entry {
-                target: Some(Target::Upstream(_)),
+                target: Some(Target::Upstream(upstream)),
                 rules,
                 ..
-            }) if rules.retries == 0 => Takes::Stream,
-            Some(Entry {
-                target: Some(Target::Upstream(_)),
-                ..
-            }) => Takes::ShortWhole,
+            }) => match rules.retries {
+                // What is signed has to be there.
+                _ if upstream.is_signed() => Takes::Whole,
+                0 => Takes::Stream,
+                _ => Takes::ShortWhole,
+            },
             _ => Takes::Whole,
         }
     }
@@ -326,7 +348,7 @@ impl Table {
             }
             let former = match (was, is) {
                 (_, Some(is)) => {
-                    let entry = Entry::new(is, carried, http);
+                    let entry = Entry::new(is, catalog, carried, http);
                     *patience.entry(entry.rules.patience()).or_default() += 1;
                     entries.insert(is.name.as_str().into(), entry)
                 }
@@ -342,6 +364,20 @@ impl Table {
                 };
             }
         }
+        // Those whose signatures are made by another key now. A key changes rarely.
+        let keys = catalog.changes(&before.catalog, Kind::ApiKey);
+        let keys: BTreeSet<&str> = keys
+            .filter_map(|(was, is)| Some(is.or(was)?.resource.name()))
+            .collect();
+        if !keys.is_empty() {
+            for (is, _) in catalog.services() {
+                let signed = is.signing_key().is_some_and(|key| keys.contains(key));
+                if signed && entries.contains_key(is.name.as_str()) {
+                    let entry = Entry::new(is, catalog, carried, http);
+                    entries.insert(is.name.as_str().into(), entry);
+                }
+            }
+        }
         Table {
             catalog: catalog.clone(),
             entries,
@@ -353,6 +389,7 @@ impl Table {
 impl Entry {
     fn new(
         resource: &resource::Service,
+        catalog: &Catalog,
         carried: &BTreeMap<String, Arc<dyn Service>>,
         http: &upstream::Client,
     ) -> Entry {
@@ -360,6 +397,7 @@ impl Entry {
         let target = match (&resource.upstream, code) {
             (Some(_), _) => Some(Target::Upstream(Arc::new(Upstream::new(
                 resource,
+                catalog,
                 http.clone(),
             )))),
             (None, Some(code)) => carried.get(code).cloned().map(Target::Code),

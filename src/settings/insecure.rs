@@ -31,6 +31,26 @@ impl InsecureFaces {
         self != InsecureFaces::default()
     }
 
+    /// By their names in the settings, those that may.
+    pub fn names(self) -> Vec<&'static str> {
+        let InsecureFaces {
+            http,
+            admin,
+            peer,
+            zmq,
+        } = self;
+        let faces = [
+            (http, "http"),
+            (admin, "admin"),
+            (peer, "peer"),
+            (zmq, "zmq"),
+        ];
+        faces
+            .into_iter()
+            .filter_map(|(may, name)| may.then_some(name))
+            .collect()
+    }
+
     fn add(&mut self, name: &str) -> Result<(), String> {
         match name {
             "http" => self.http = true,

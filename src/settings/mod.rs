@@ -69,6 +69,15 @@ pub struct ConnectorRules {
     pub zmq_bind: Vec<String>,
 }
 
+/// Where the upstreams of services may not be, whatever the cluster's configuration says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EgressSettings {
+    /// These are not connected to, nor are the admin and peer ports of members.
+    pub deny: Vec<Network>,
+    /// These are all the same.
+    pub allow: Vec<Network>,
+}
+
 /// When snapshots are taken: whichever comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotSettings {
@@ -115,6 +124,8 @@ pub struct Settings {
     pub peer: Face,
     /// What connectors may do on this host.
     pub connectors: ConnectorRules,
+    /// Where services' upstreams may not be.
+    pub egress: EgressSettings,
     /// The log.
     pub log: LogSettings,
     /// Snapshots.
@@ -215,6 +226,10 @@ fn read(r: &mut Reader, folder: &Path) -> Option<Settings> {
     let peer = address::face(r, "peer", 17210, insecure.peer);
     address::distinct(r, [("http", &http), ("admin", &admin), ("peer", &peer)]);
     let connectors = connector_rules(r, folder, &data_dir, insecure);
+    let egress = EgressSettings {
+        deny: r.networks("egress.deny", "169.254.0.0/16, fe80::/10"),
+        allow: r.networks("egress.allow", ""),
+    };
     let log = LogSettings {
         level: r.log_level("log.level", "info"),
         format: r.log_format("log.format"),
@@ -241,6 +256,7 @@ fn read(r: &mut Reader, folder: &Path) -> Option<Settings> {
         admin_allowed_hosts,
         peer: peer?,
         connectors,
+        egress,
         log,
         snapshot,
         warnings: Vec::new(),

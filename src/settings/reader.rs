@@ -11,8 +11,9 @@ use super::{
 };
 
 /// The file's sections.
-pub(super) const SECTIONS: [&str; 7] =
-    ["http", "admin", "peer", "log", "snapshot", "ibm_mq", "zmq"];
+pub(super) const SECTIONS: [&str; 8] = [
+    "http", "admin", "peer", "log", "snapshot", "ibm_mq", "zmq", "egress",
+];
 
 /// What a log level is, in words.
 pub const LOG_LEVEL: &str = "a level (off, error, warn, info, debug, trace), or levels by module: \"info,quorate_raft=debug\"";

@@ -3,7 +3,7 @@
 use prost::Message;
 use quorate_proto::command as wire;
 
-use super::{Admission, FieldError, sends};
+use super::{Admission, Counted, FieldError, OverQuota, sends};
 
 /// What the writer is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub enum Answer {
     Ignored(String),
     /// What an intent is told.
     Intended(Admission),
+    /// Nothing was put: there is no room.
+    Full(OverQuota),
 }
 
 impl Answer {
@@ -74,6 +76,11 @@ impl Answer {
             Answer::Referenced(by) => Outcome::Referenced(wire::Referenced { by: by.clone() }),
             Answer::Ignored(why) => Outcome::Ignored(wire::Ignored { why: why.clone() }),
             Answer::Intended(admission) => Outcome::Intended(admission.into()),
+            Answer::Full(OverQuota { counted, now, most }) => Outcome::Full(wire::Full {
+                counted: wire::Counted::from(*counted).into(),
+                now: *now,
+                most: *most,
+            }),
         };
         wire::Answer {
             outcome: Some(outcome),
@@ -98,6 +105,30 @@ impl Answer {
             Outcome::Referenced(it) => Answer::Referenced(it.by),
             Outcome::Ignored(it) => Answer::Ignored(it.why),
             Outcome::Intended(it) => Answer::Intended(sends::wire::admission(it)?),
+            Outcome::Full(it) => Answer::Full(OverQuota {
+                counted: counted(it.counted())?,
+                now: it.now,
+                most: it.most,
+            }),
         })
+    }
+}
+
+impl From<Counted> for wire::Counted {
+    fn from(counted: Counted) -> Self {
+        match counted {
+            Counted::KeyBytes => wire::Counted::KeyBytes,
+            Counted::Resources => wire::Counted::Resources,
+            Counted::ResourceBytes => wire::Counted::ResourceBytes,
+        }
+    }
+}
+
+fn counted(wire: wire::Counted) -> Option<Counted> {
+    match wire {
+        wire::Counted::KeyBytes => Some(Counted::KeyBytes),
+        wire::Counted::Resources => Some(Counted::Resources),
+        wire::Counted::ResourceBytes => Some(Counted::ResourceBytes),
+        wire::Counted::Unspecified => None,
     }
 }

@@ -10,6 +10,8 @@
 //! makes the entry one that it does not know: [`Command::decode`](super::Command::decode)
 //! refuses it before it comes here, and a snapshot that holds one is not read.
 //!
+//! How much there may be in all is decided here too ([`super::quota`]), by what is there.
+//!
 //! A put that changes nothing keeps the revision, so that applying the same file
 //! twice disturbs nobody. A secret that is left out of a put stays as it is.
 
@@ -29,10 +31,12 @@ pub use warnings::ResourceWarning;
 use index::{CatalogIndex, Claim};
 
 use super::{
-    Answer, BatchedPut, FieldError, Kind, Precondition, Resource,
+    Answer, BatchedPut, Counted, FieldError, Kind, OverQuota, Precondition, Resource,
     announced::Announcements,
     command::{error, in_batch},
-    json, references,
+    json,
+    quota::{self, ResourcesMax},
+    references,
     resource::{
         AmqpChannel, AmqpConnection, AmqpOutgoing, ApiKey, BasicAuth, HttpChannel, IbmMqChannel,
         IbmMqConnection, IbmMqOutgoing, Service, ZmqChannel, ZmqOutgoing,
@@ -64,6 +68,13 @@ impl Stored {
     }
 }
 
+/// Whether a put asks by itself if there is room: those of a batch ask together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Asked,
+    NotAsked,
+}
+
 /// Secrets stand in it: it is never shown.
 #[derive(Clone, PartialEq)]
 struct Spec(Arc<str>);
@@ -82,6 +93,7 @@ pub struct Catalog {
     index: CatalogIndex,
     /// Of all specs together.
     spec_bytes: u64,
+    most: ResourcesMax,
 }
 
 macro_rules! typed {
@@ -260,6 +272,7 @@ impl Catalog {
         self.index.add(&resource);
     }
 
+    /// Puts one, if there is room.
     pub(super) fn put(
         &mut self,
         index: u64,
@@ -271,10 +284,26 @@ impl Catalog {
     ) -> Answer {
         match read(kind, name, spec) {
             Ok((spec, written)) => {
-                self.put_read(index, name, spec, written, precondition, announced)
+                self.put_read(index, spec, written, precondition, announced, Room::Asked)
             }
             Err(errors) => Answer::Invalid(errors),
         }
+    }
+
+    /// Whether as many resources, with as many bytes of JSON, may come in place of what is here.
+    fn check_room(&self, count: usize, spec_bytes: u64) -> Result<(), OverQuota> {
+        let ResourcesMax {
+            count: count_max,
+            bytes: bytes_max,
+        } = self.most;
+        let (now, then) = (self.len() as u64, count as u64);
+        quota::check(Counted::Resources, now, then, count_max as u64)?;
+        quota::check(
+            Counted::ResourceBytes,
+            self.spec_bytes,
+            spec_bytes,
+            bytes_max,
+        )
     }
 
     /// Puts what was read from JSON already.
@@ -287,7 +316,7 @@ impl Catalog {
         announced: &Announcements,
     ) -> Answer {
         match check::read_parsed(kind, name, &spec) {
-            Ok(written) => self.put_read(index, name, spec, written, None, announced),
+            Ok(written) => self.put_read(index, spec, written, None, announced, Room::Asked),
             Err(errors) => Answer::Invalid(errors),
         }
     }
@@ -295,14 +324,14 @@ impl Catalog {
     fn put_read(
         &mut self,
         index: u64,
-        name: &str,
         mut spec: Value,
         written: Resource,
         precondition: Option<Precondition>,
         announced: &Announcements,
+        room: Room,
     ) -> Answer {
-        let kind = written.kind();
-        let before = self.get(kind, name);
+        let (kind, name) = (written.kind(), written.name().to_owned());
+        let before = self.get(kind, &name);
         let revision = before.map(|stored| stored.revision);
         if precondition.is_some_and(|it| !it.holds(revision)) {
             return Answer::PreconditionFailed {
@@ -326,13 +355,21 @@ impl Catalog {
         if !errors.is_empty() {
             return Answer::Invalid(errors);
         }
-        self.revision = index;
         let stored = Stored {
             revision: index,
             resource: Arc::new(resource),
             spec: Spec(json::canonical(&spec).into()),
         };
-        self.keep(kind, name, stored);
+        if room == Room::Asked {
+            let count = self.len() + usize::from(before.is_none());
+            let gone = before.map_or(0, Stored::spec_bytes);
+            let bytes = self.spec_bytes - gone + stored.spec_bytes();
+            if let Err(over) = self.check_room(count, bytes) {
+                return Answer::Full(over);
+            }
+        }
+        self.revision = index;
+        self.keep(kind, &name, stored);
         Answer::done(index, revision.is_none())
     }
 
@@ -344,22 +381,37 @@ impl Catalog {
         announced: &Announcements,
     ) -> Answer {
         let before = self.clone();
+        let mut answer = self.put_each(index, puts, announced);
+        let is_done = matches!(answer, Answer::Done { .. });
+        // One may make the room that another takes.
+        let room = before.check_room(self.len(), self.spec_bytes);
+        if !is_done || room.is_err() {
+            *self = before;
+        }
+        if let (true, Err(over)) = (is_done, room) {
+            answer = Answer::Full(over);
+        }
+        answer
+    }
+
+    /// Puts several in order, up to the first that is refused.
+    fn put_each(&mut self, index: u64, puts: &[BatchedPut], announced: &Announcements) -> Answer {
         let (mut any_changed, mut any_created) = (false, false);
         for (position, it) in puts.iter().enumerate() {
-            match self.put(index, it.kind, &it.name, &it.spec, None, announced) {
-                Answer::Done {
+            let put = read(it.kind, &it.name, &it.spec).map(|(spec, written)| {
+                self.put_read(index, spec, written, None, announced, Room::NotAsked)
+            });
+            match put {
+                Ok(Answer::Done {
                     changed, created, ..
-                } => {
+                }) => {
                     any_changed |= changed;
                     any_created |= created;
                 }
-                refused => {
-                    *self = before;
-                    return match refused {
-                        Answer::Invalid(errors) => Answer::Invalid(in_batch(position, errors)),
-                        other => other,
-                    };
+                Ok(Answer::Invalid(errors)) | Err(errors) => {
+                    return Answer::Invalid(in_batch(position, errors));
                 }
+                Ok(refused) => return refused,
             }
         }
         Answer::Done {

@@ -12,9 +12,11 @@
 //! command ([`Command::check`]) and by none that applies it, since a version with a stricter
 //! rule than the proposer's would refuse what the others do. What is decided when a command is
 //! applied hangs on the state, on the entry, and on numbers that are part of the format: how
-//! many of a sort are kept at most ([`super::SENDS_MAX`], [`super::KEPT_MS`],
-//! [`super::TAKEOVERS_MAX`], [`super::CHANGES_MAX`], [`super::CHANGES_BYTES_MAX`]). A version
-//! can change one of these only with a command of its own.
+//! many of a sort are kept at most ([`super::SENDS_MAX`], [`super::SENDS_OF_ONE_MAX`],
+//! [`super::KEPT_MS`], [`super::TAKEOVERS_MAX`], [`super::CHANGES_MAX`],
+//! [`super::CHANGES_BYTES_MAX`], [`super::KV_BYTES_MAX`], [`super::RESOURCES_MAX`],
+//! [`super::RESOURCES_BYTES_MAX`]). A version can change one of these only with a command of
+//! its own.
 //!
 //! A version that brings a new kind or field must not propose it for as long as a member has
 //! announced an older version (see [`super::Announced`]). Nothing older than this version was

@@ -16,9 +16,10 @@ use imbl::OrdMap;
 use quorate_planted::{Mutant, planted};
 
 use super::{
-    Answer, FieldError, Precondition,
+    Answer, Counted, FieldError, KV_BYTES_MAX, OverQuota, Precondition,
     command::error,
     history::{Change, History},
+    quota,
 };
 
 /// The longest key.
@@ -115,6 +116,9 @@ impl Kv {
                 revision: revision.unwrap_or(0),
             };
         }
+        if let Err(over) = self.check_room(key, value.len()) {
+            return Answer::Full(over);
+        }
         let key: Arc<str> = key.into();
         let mut entry = Entry {
             revision: index,
@@ -126,6 +130,13 @@ impl Kv {
         self.keep(key.clone(), entry);
         self.changed(index, key, Some(value.clone()), revision);
         Answer::done(index, revision.is_none())
+    }
+
+    /// Whether there is room for a value of so many bytes under this key.
+    pub fn check_room(&self, key: &str, value_bytes: usize) -> Result<(), OverQuota> {
+        let before = self.get(key).map_or(0, |it| entry_bytes(key, it));
+        let then = self.bytes - before + (key.len() + value_bytes) as u64;
+        quota::check(Counted::KeyBytes, self.bytes, then, KV_BYTES_MAX)
     }
 
     pub(super) fn delete(

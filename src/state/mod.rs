@@ -16,6 +16,7 @@ mod kv;
 mod machine;
 mod operations;
 mod progress;
+mod quota;
 mod references;
 mod reign;
 pub mod resource;
@@ -40,11 +41,12 @@ pub use kv::{Entry, KEY_BYTES_MAX, Kv, VALUE_BYTES_MAX};
 pub use machine::{Event, Machine};
 pub use operations::{Operation, Operations, Order};
 pub use progress::{ADVANCE_BYTES_MAX, ADVANCE_MAX, PROGRESS_BYTES_MAX, Progress};
+pub use quota::{Counted, KV_BYTES_MAX, OverQuota, RESOURCES_BYTES_MAX, RESOURCES_MAX};
 pub use reign::Reign;
 pub use resource::{Kind, Resource, UnknownKind};
 pub use sends::{
-    Admission, Conclusion, Intent, KEPT_MS, Known, OUTCOME_BYTES_MAX, Outcome, SENDS_MAX, SendKey,
-    Sending, Sends,
+    Admission, Conclusion, Intent, KEPT_MS, Known, OUTCOME_BYTES_MAX, Outcome, SENDS_MAX,
+    SENDS_OF_ONE_MAX, SendKey, Sending, Sends,
 };
 pub use takeovers::{Reason, TAKEOVERS_MAX, Takeover, Takeovers};
 

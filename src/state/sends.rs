@@ -26,7 +26,8 @@
 //! not counted. The sum therefore never runs ahead of true time, but for the rate of a clock:
 //! an entry lives ten minutes or longer, never shorter.
 //!
-//! **Bounds.** At most [`SENDS_MAX`] entries; when they are there, new keys are answered
+//! **Bounds.** At most [`SENDS_MAX`] entries, and [`SENDS_OF_ONE_MAX`] of one outgoing, so that
+//! the keys of one don't take all the room; when they are there, new keys are answered
 //! [`Admission::Full`]: nobody's ten minutes are cut short to make room. Asking moves the
 //! clock too, so a full table empties by being asked. Each command drops at most
 //! [`DROPPED_AT_ONCE`] old entries, more than it can add; one that is too old and not dropped
@@ -43,6 +44,8 @@ use super::{Answer, Catalog, Kind, Reign};
 
 /// The most entries. Part of the format, like the two below: see [`super::command`].
 pub const SENDS_MAX: usize = 100_000;
+/// The most entries of one outgoing: whoever floods one leaves room for the others.
+pub const SENDS_OF_ONE_MAX: usize = 90_000;
 /// How long an entry is kept.
 pub const KEPT_MS: u64 = 600_000;
 /// The longest text of an outcome, in bytes.
@@ -196,6 +199,8 @@ pub struct Sends {
     by_key: OrdMap<Arc<SendKey>, Sending>,
     /// By the log index of the intent: the oldest first.
     by_age: OrdMap<u64, Arc<SendKey>>,
+    /// How many each outgoing has.
+    by_outgoing: OrdMap<(Kind, String), usize>,
 }
 
 impl Sends {
@@ -245,7 +250,9 @@ impl Sends {
                 outcome: known.outcome.clone(),
             }));
         }
-        if self.len() >= SENDS_MAX {
+        let of_this = outgoing(&intent.key);
+        let of_this = self.by_outgoing.get(&of_this).copied().unwrap_or(0);
+        if self.len() >= SENDS_MAX || of_this >= SENDS_OF_ONE_MAX {
             return Answer::Intended(Admission::Full);
         }
         // one that is too old may be there still
@@ -308,6 +315,7 @@ impl Sends {
     }
 
     pub(super) fn keep(&mut self, key: SendKey, sending: Sending) {
+        *self.by_outgoing.entry(outgoing(&key)).or_insert(0) += 1;
         let key = Arc::new(key);
         self.by_age.insert(sending.intent, key.clone());
         self.by_key.insert(key, sending);
@@ -336,8 +344,22 @@ impl Sends {
     fn remove(&mut self, key: &SendKey) {
         if let Some(sending) = self.by_key.remove(key) {
             self.by_age.remove(&sending.intent);
+            let outgoing = outgoing(key);
+            match self.by_outgoing.get(&outgoing) {
+                Some(count) if *count > 1 => {
+                    let left = count - 1;
+                    self.by_outgoing.insert(outgoing, left);
+                }
+                _ => {
+                    self.by_outgoing.remove(&outgoing);
+                }
+            }
         }
     }
+}
+
+fn outgoing(key: &SendKey) -> (Kind, String) {
+    (key.kind, key.name.clone())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 mod connectors;
 mod newer;
+mod quota;
 mod rules;
 mod secrets;
 
@@ -185,6 +186,18 @@ fn what_is_named_must_exist() {
     );
     done(log.put(Kind::ApiKey, json!({"name": "partner", "key": "k"})));
     done(log.put(Kind::HttpChannel, secured));
+    let signed = |by: &str| {
+        let mut spec = service("signed");
+        spec["sign"] = by.into();
+        spec
+    };
+    let unknown = log.put(Kind::Service, signed("api_key/nobody"));
+    refused(unknown, "sign", "no api_key/nobody");
+    done(log.put(Kind::Service, signed("api_key/partner")));
+    assert!(matches!(
+        log.delete(Kind::ApiKey, "partner"),
+        Answer::Referenced(by) if by.contains(&"service/signed".to_owned())
+    ));
     refused(
         log.put(Kind::AmqpChannel, amqp_channel("q", "q")),
         "connection",

@@ -6,7 +6,7 @@ use crate::source::Source;
 
 /// Folders that hold nothing of ours.
 const SKIPPED: [&str; 3] = ["target", "quickstart", ".git"];
-/// Files that are looked at, besides `Makefile`s and what is in `scripts` and `.ci`.
+/// Files that are looked at, besides `Makefile`s, `Cargo.lock` and what is in `scripts` and `.ci`.
 const ENDINGS: [&str; 8] = ["rs", "md", "toml", "proto", "sh", "yaml", "yml", "cfg"];
 
 /// What breaks a rule, where, and why the rule is.
@@ -97,6 +97,7 @@ fn looked_at(path: &Path) -> bool {
     let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
     ENDINGS.contains(&&*ending)
         || path.ends_with("Makefile")
+        || path.ends_with("Cargo.lock")
         || folder == "scripts"
         || folder == ".ci"
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::format::Unsound;
+use crate::private_folder::FolderError;
 
 const REJOIN: &str = "Nothing was changed. If a quorum of the other members is up, put the folder \
     aside and start with --join, under another `name` and another peer address: as a new member \
@@ -26,12 +27,8 @@ pub(crate) enum OpenError {
         waited: Duration,
     },
 
-    #[error(
-        "others may look into the data folder {shown} (its mode is {mode:04o}), and passwords of \
-         brokers are in it. Nothing was changed. Close it: chmod -R go-rwx {}",
-        quoted(dir), shown = dir.display()
-    )]
-    Exposed { dir: PathBuf, mode: u32 },
+    #[error(transparent)]
+    Folder(#[from] FolderError),
 
     #[error("{} can't be trusted: {found}. {REJOIN}", path.display())]
     Damaged { path: PathBuf, found: String },
@@ -61,17 +58,6 @@ pub(crate) enum OpenError {
         action: &'static str,
         source: io::Error,
     },
-}
-
-/// A path in a command that is printed to be typed: in quotes where a shell would otherwise
-/// take it for something else.
-fn quoted(path: &Path) -> String {
-    let path = path.display().to_string();
-    let is_plain = |it: char| it.is_ascii_alphanumeric() || "/._-+,:@%".contains(it);
-    if !path.is_empty() && path.chars().all(is_plain) {
-        return path;
-    }
-    format!("'{}'", path.replace('\'', r"'\''"))
 }
 
 fn holder(pid: Option<u32>) -> String {

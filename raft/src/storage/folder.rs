@@ -1,9 +1,9 @@
 //! The data folder: its lock, its paths, and writing so that it lasts.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -13,6 +13,7 @@ use quorate_clock::Instant;
 use tokio::sync::watch;
 
 use super::error::OpenError;
+use crate::private_folder::{self, DATA_HOLDS};
 
 /// Between two attempts at the lock.
 const LOCK_POLL: Duration = Duration::from_millis(20);
@@ -40,8 +41,7 @@ impl Released {
 impl Folder {
     /// Takes the lock on `root`, which is made if absent; waits for it at most `wait`.
     pub(super) fn lock(root: &Path, wait: Duration) -> Result<(Folder, Released), OpenError> {
-        make_private(root).map_err(OpenError::io(root, "making the data folder"))?;
-        check_private(root)?;
+        private_folder::make(root, DATA_HOLDS)?;
         let path = root.join("lock");
         let mut file = OpenOptions::new()
             .read(true)
@@ -95,30 +95,6 @@ impl Folder {
 
     pub(super) fn acknowledged(&self) -> PathBuf {
         self.root.join("acknowledged")
-    }
-}
-
-/// Makes a folder, and those above it that are absent, for the member's user alone: passwords
-/// of brokers are in the log and in the snapshots.
-fn make_private(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)
-}
-
-/// Refuses a folder that others may look into. One with nothing in it has no secrets yet:
-/// whoever made it for the member may have thought of no mode, and it is closed.
-fn check_private(dir: &Path) -> Result<(), OpenError> {
-    let looking = |error| OpenError::io(dir, "looking at the data folder")(error);
-    let seen = fs::metadata(dir).map_err(looking)?;
-    match seen.mode() & 0o077 {
-        0 => Ok(()),
-        _ if fs::read_dir(dir).map_err(looking)?.next().is_none() => {
-            fs::set_permissions(dir, Permissions::from_mode(0o700))
-                .map_err(OpenError::io(dir, "closing the data folder to others"))
-        }
-        _ => Err(OpenError::Exposed {
-            dir: dir.to_owned(),
-            mode: seen.mode() & 0o7777,
-        }),
     }
 }
 

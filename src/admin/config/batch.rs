@@ -19,7 +19,6 @@ use super::{SLOW_MEMBERS, warnings};
 use crate::{
     admin::{
         problem::Problem,
-        quota,
         revision::{answered, written},
         validate::ValidateRequest,
     },
@@ -89,7 +88,6 @@ fn too_long() -> String {
 async fn put_all(cluster: &Cluster, puts: Vec<BatchedPut>) -> Result<Response, Problem> {
     let count = puts.len();
     let command = Command::PutResources(puts.clone());
-    quota::check(&cluster.state(), &command)?;
     let deadline = cluster.write_deadline();
     let (index, answer) = cluster.propose(command, deadline).await?;
     match answer {
@@ -127,6 +125,7 @@ async fn put_all(cluster: &Cluster, puts: Vec<BatchedPut>) -> Result<Response, P
             let detail = format!("nothing of these {count} resources was written");
             Err(Problem::invalid(detail, errors))
         }
+        Answer::Full(over) => Err(over.into()),
         other => Err(Problem::internal(format!("a batch was answered {other:?}"))),
     }
 }

@@ -36,7 +36,6 @@ use serde::{Deserialize, Serialize};
 use super::{
     bench::WorkBench,
     problem::Problem,
-    quota,
     revision::{
         ReadQuery, answered, etag, known_to_reader, not_modified, precondition, reflecting, written,
     },
@@ -205,7 +204,6 @@ async fn write(
     command: Command,
     dry_run: bool,
 ) -> Result<Response, Problem> {
-    quota::check(&cluster.state(), &command)?;
     let deadline = cluster.write_deadline();
     let warnings = match &command {
         Command::PutResource { kind, spec, .. } => warnings(cluster, *kind, spec),

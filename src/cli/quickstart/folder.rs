@@ -12,6 +12,8 @@ use nix::{
     fcntl::{Flock, FlockArg},
 };
 
+use quorate_raft::trusted_path;
+
 use super::{Args, files, place::Place};
 use crate::{balancer, cli::failure::Failure, settings::Settings};
 
@@ -237,7 +239,7 @@ fn installed(program: &str) -> bool {
 }
 
 fn make(folder: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(folder).map_err(|error| trouble("make", folder, &error))
+    trusted_path::make_folder(folder).map_err(|error| trouble("work in", folder, &error))
 }
 
 /// Settings that are there are the user's: they stay as they are.

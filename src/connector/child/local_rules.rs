@@ -4,18 +4,32 @@
 //! unlink any file that the member's user may unlink (libzmq does so before it binds
 //! `ipc://`), or open a port to the network. So the member's own settings say what is
 //! allowed here, and hand it to each connector process in a variable of its environment.
+//!
+//! A library runs code from the moment in which it is loaded, so a list of names is not enough:
+//! what lies there must be what the host's administrator has put there. A path is followed to
+//! its end once, and that is what is loaded; the file and each folder above it can be written
+//! by root, this user and IBM's installer (`mqm`) alone, so nobody else can exchange it between
+//! the look and the load. It is loaded by its path and not by an open descriptor: IBM's client
+//! finds its installation, and the libraries beside it, by where it was loaded from. What
+//! remains: those libraries beside it are held by the same folders, but those that it finds
+//! elsewhere are the system's matter; and a bare name is found by the system's own rules, of
+//! which only the folders in LD_LIBRARY_PATH are looked at.
 
 use std::{
-    env,
-    fs::DirBuilder,
-    io,
+    env, io,
     net::IpAddr,
-    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt},
+    os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Component, Path, PathBuf},
     sync::OnceLock,
 };
 
+use nix::unistd::User;
+use quorate_raft::{private_folder, trusted_path};
 use serde::{Deserialize, Serialize};
+
+/// What is in the folder for the sockets of `ipc://`, for the one who has to close it.
+pub const IPC_DIR_HOLDS: &str =
+    "it is zmq.ipc_dir, and whoever reaches a socket in it may send messages";
 
 /// The variable that a process finds the rules in.
 pub const VARIABLE: &str = "QUORATE_LOCAL_RULES";
@@ -81,48 +95,67 @@ impl LocalRules {
             )
         };
         if !name.starts_with('/') {
-            let listed = self.mq_libraries.iter().any(|it| it == name);
-            return listed
-                .then(|| name.into())
-                .ok_or_else(|| refused("that name is not listed".into()));
+            if !self.mq_libraries.iter().any(|it| it == name) {
+                return Err(refused("that name is not listed".into()));
+            }
+            search_folders().map_err(refused)?;
+            return Ok(name.into());
         }
         let path = Path::new(name);
         let listed = self.mq_libraries.iter().any(|it| covers(it, path));
         if !listed {
             return Err(refused("that path is not listed".into()));
         }
-        // A file that isn't there is told of by who loads it.
-        let Ok(real) = path.canonicalize() else {
+        let Some(real) = resolve(path).map_err(refused)? else {
             return Ok(path.to_owned());
         };
         if !self.mq_libraries.iter().any(|it| covers(it, &real)) {
             return Err(refused(format!("it leads to {}", real.display())));
         }
-        others_may_not_write(&real).map_err(refused)?;
+        if !real.is_file() {
+            return Err(refused(format!("{} is no file", real.display())));
+        }
+        trusted_path::check(&real, installer()).map_err(refused)?;
         Ok(real)
     }
 
-    /// Whether this `ssl_key_repository` may be used.
+    /// Whether this `ssl_key_repository` may be used. It is the path of several files, with or
+    /// without their endings: keys, and the stash with the password to them.
     pub fn key_repository(&self, path: &str) -> Result<(), String> {
         let folder = &self.mq_key_repositories;
-        match is_beneath(Path::new(path), folder) {
-            true => Ok(()),
-            false => Err(format!(
-                "the key repository {path:?} is not allowed on this member: it must lie below {} (ibm_mq.key_repositories)",
+        let refused = |why: String| {
+            format!(
+                "the key repository {path:?} is not allowed on this member: {why}; it must lie below {} (ibm_mq.key_repositories)",
                 folder.display()
-            )),
+            )
+        };
+        if !is_beneath(Path::new(path), folder) {
+            return Err(refused("it lies elsewhere".into()));
         }
+        let stem = path.strip_suffix(".kdb").unwrap_or(path);
+        for ending in ["", ".kdb", ".p12", ".sth"] {
+            // What isn't there is told of by the client that looks for it.
+            let Ok(real) = Path::new(&format!("{stem}{ending}")).canonicalize() else {
+                continue;
+            };
+            if !folder.canonicalize().is_ok_and(|it| real.starts_with(it)) {
+                return Err(refused(format!("it leads to {}", real.display())));
+            }
+            trusted_path::check(&real, installer()).map_err(refused)?;
+            let mode = real.metadata().map_or(0, |it| it.mode());
+            if real.is_file() && mode & 0o007 != 0 {
+                let command = private_folder::quoted(&real);
+                return Err(refused(format!(
+                    "others may read {}: chmod o-rwx {command}",
+                    real.display()
+                )));
+            }
+        }
+        Ok(())
     }
 
-    /// Makes the folder for the sockets of `ipc://`, for the member's user alone.
-    pub fn make_ipc_dir(&self) -> io::Result<()> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.zmq_ipc_dir)
-    }
-
-    /// Whether a socket may connect to this path or, with `bind`, be made there.
+    /// Whether a socket may connect to this path or, with `bind`, be made there. The folder for
+    /// the sockets is made then.
     pub fn ipc(&self, path: &str, bind: bool) -> Result<(), String> {
         let refused = |why: String| {
             format!(
@@ -134,6 +167,12 @@ impl LocalRules {
         if !is_beneath(path, &self.zmq_ipc_dir) {
             return Err(refused("it lies elsewhere".into()));
         }
+        let held = if bind {
+            private_folder::make(&self.zmq_ipc_dir, IPC_DIR_HOLDS)
+        } else {
+            private_folder::check(&self.zmq_ipc_dir, IPC_DIR_HOLDS)
+        };
+        held.map_err(|error| refused(error.to_string()))?;
         // What a link in it leads to counts, not what it is called.
         let folder = path.parent().unwrap_or(path);
         if let (Ok(real), Ok(allowed)) = (folder.canonicalize(), self.zmq_ipc_dir.canonicalize())
@@ -183,21 +222,47 @@ fn is_beneath(path: &Path, folder: &Path) -> bool {
     !climbs && path != folder && path.starts_with(folder)
 }
 
-/// Whoever may write a library runs code in this process. Its owner and its group are those
-/// that the settings trust by listing it.
-fn others_may_not_write(file: &Path) -> Result<(), String> {
-    for path in [Some(file), file.parent()].into_iter().flatten() {
-        let seen = path
-            .metadata()
-            .map_err(|error| format!("{} can't be looked at: {error}", path.display()))?;
-        if seen.mode() & 0o002 != 0 {
-            let shown = path.display().to_string();
-            // The command is there to be typed.
-            let word = shlex::try_quote(&shown).map_or_else(|_| format!("{shown:?}"), Into::into);
-            return Err(format!("others may write {shown}: chmod o-w {word}"));
+/// Where a path leads, by all links; `None` where nothing is there and nobody else can put
+/// anything there: who loads it tells of that.
+fn resolve(path: &Path) -> Result<Option<PathBuf>, String> {
+    for (depth, it) in path.ancestors().enumerate() {
+        if it.symlink_metadata().is_err() {
+            continue;
+        }
+        let real = it
+            .canonicalize()
+            .map_err(|error| format!("{} leads nowhere: {error}", it.display()))?;
+        if depth == 0 {
+            return Ok(Some(real));
+        }
+        trusted_path::check(&real, installer())?;
+        return Ok(None);
+    }
+    Ok(None)
+}
+
+/// What a library is looked for in by its name alone, before the system's own folders: each
+/// folder of LD_LIBRARY_PATH. What the library needs itself is looked for there, too.
+fn search_folders() -> Result<(), String> {
+    let folders = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    for folder in env::split_paths(&folders) {
+        let here = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            &folder
+        };
+        if let Ok(real) = here.canonicalize() {
+            trusted_path::check(&real, installer())
+                .map_err(|why| format!("a folder of LD_LIBRARY_PATH can't be trusted: {why}"))?;
         }
     }
     Ok(())
+}
+
+/// The user that IBM's installer gives its files to, where there is one.
+fn installer() -> Option<u32> {
+    static INSTALLER: OnceLock<Option<u32>> = OnceLock::new();
+    *INSTALLER.get_or_init(|| User::from_name("mqm").ok()?.map(|it| it.uid.as_raw()))
 }
 
 #[cfg(test)]
@@ -225,6 +290,8 @@ mod tests {
             fs::create_dir(folder).unwrap();
             mode(folder, 0o755);
         }
+        symlink(root.join("gone.so"), mq.join("libnowhere.so")).unwrap();
+        fs::create_dir(mq.join("folder")).unwrap();
         let good = mq.join("libmqic_r.so");
         for file in [&good, &other.join("libevil.so")] {
             fs::write(file, "").unwrap();
@@ -244,6 +311,8 @@ mod tests {
             (other.join("libevil.so"), "not listed"),
             (mq.join("../other/libevil.so"), "not listed"),
             (mq.join("libsly.so"), "it leads to"),
+            (mq.join("libnowhere.so"), "leads nowhere"),
+            (mq.join("folder"), "is no file"),
         ] {
             let refused = ask(&path).unwrap_err();
             assert!(
@@ -251,10 +320,16 @@ mod tests {
                 "{refused}"
             );
         }
-        for (path, wide, narrow) in [(&good, 0o777, 0o755), (&mq, 0o777, 0o755)] {
-            mode(path, wide);
-            let refused = ask(&good).unwrap_err();
-            let command = format!("chmod o-w '{}'", path.display());
+        let absent = mq.join("absent.so");
+        for (path, narrow, asked) in [
+            (&good, 0o755, &good),
+            (&mq, 0o755, &good),
+            (&mq, 0o755, &absent),
+            (&root, 0o700, &good),
+        ] {
+            mode(path, 0o777);
+            let refused = ask(asked).unwrap_err();
+            let command = format!("chmod go-w {}", private_folder::quoted(path));
             assert!(refused.contains(&command), "{refused}");
             mode(path, narrow);
         }
@@ -262,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_repository_lies_in_its_folder() {
+    fn a_key_repository_lies_in_its_folder_and_others_can_not_read_it() {
         let rules = LocalRules::default();
         assert_eq!(rules.key_repository("/etc/quorate/mq/key.kdb"), Ok(()));
         for path in [
@@ -272,6 +347,38 @@ mod tests {
         ] {
             assert!(rules.key_repository(path).is_err(), "{path}");
         }
+
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let rules = LocalRules {
+            mq_key_repositories: root.join("mq"),
+            ..LocalRules::default()
+        };
+        let (inside, outside) = (root.join("mq"), root.join("outside.sth"));
+        fs::create_dir(&inside).unwrap();
+        mode(&inside, 0o755);
+        let [keys, stash] = ["one.kdb", "one.sth"].map(|it| inside.join(it));
+        for file in [&keys, &stash, &outside] {
+            fs::write(file, "").unwrap();
+            mode(file, 0o640);
+        }
+        let ask = |name: &str| rules.key_repository(inside.join(name).to_str().unwrap());
+        for name in ["one", "one.kdb", "absent"] {
+            assert_eq!(ask(name), Ok(()), "{name}");
+        }
+        for (file, wide, command) in [(&keys, 0o662, "chmod go-w"), (&stash, 0o644, "chmod o-rwx")]
+        {
+            mode(file, wide);
+            for name in ["one", "one.kdb"] {
+                let refused = ask(name).unwrap_err();
+                assert!(refused.contains(command), "{refused}");
+            }
+            mode(file, 0o640);
+        }
+        fs::remove_file(&stash).unwrap();
+        symlink(&outside, &stash).unwrap();
+        let refused = ask("one").unwrap_err();
+        assert!(refused.contains("it leads to"), "{refused}");
     }
 
     #[test]
@@ -280,6 +387,7 @@ mod tests {
         let (inside, outside) = (dir.path().join("zmq"), dir.path().join("outside"));
         fs::create_dir(&inside).unwrap();
         fs::create_dir(&outside).unwrap();
+        mode(&inside, 0o700);
         fs::write(inside.join("file"), "kept").unwrap();
         symlink(&outside, inside.join("link")).unwrap();
         let _there = UnixListener::bind(inside.join("socket")).unwrap();
@@ -305,6 +413,12 @@ mod tests {
             );
         }
         assert_eq!(fs::read(inside.join("file")).unwrap(), b"kept");
+        mode(&inside, 0o755);
+        for bind in [true, false] {
+            let refused = rules.ipc(inside.join("new").to_str().unwrap(), bind);
+            let refused = refused.unwrap_err();
+            assert!(refused.contains("chmod -R go-rwx"), "{refused}");
+        }
     }
 
     #[test]

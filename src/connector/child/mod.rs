@@ -34,6 +34,6 @@ mod wires;
 mod zmq;
 
 pub use link::Sent;
-pub use local_rules::{LocalRules, VARIABLE as LOCAL_RULES};
+pub use local_rules::{IPC_DIR_HOLDS, LocalRules, VARIABLE as LOCAL_RULES};
 pub use start::{MARK, run_if_asked};
 pub use wires::AT_REST;

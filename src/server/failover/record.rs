@@ -7,12 +7,12 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::DirBuilderExt,
     path::Path,
 };
 
 use quorate_raft::{
     Pace, Timing,
+    private_folder::{self, DATA_HOLDS},
     timing::{FAILOVER_MS_MAX, FAILOVER_MS_MIN},
 };
 use serde::{Deserialize, Serialize};
@@ -109,11 +109,10 @@ impl FailoverRecord {
         };
         let temp = path.with_extension("tmp");
         let write = || {
-            // As consensus makes it, which comes after this: for the member's user alone.
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(dir)?;
+            if !dir.try_exists()? {
+                // Consensus, which would make it, comes after this.
+                private_folder::make(dir, DATA_HOLDS).map_err(io::Error::other)?;
+            }
             let mut file = File::create(&temp)?;
             serde_json::to_writer(&file, &written)?;
             file.write_all(b"\n")?;

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -23,7 +24,10 @@ use super::{
     outgoing::OutgoingBody,
     tcp::{Closed, Tcp},
 };
-use crate::service::causes::{causes, innermost, is_canceled};
+use crate::{
+    egress::Egress,
+    service::causes::{causes, innermost, is_canceled},
+};
 
 /// For TCP. Longer than any sane network needs, short enough to leave time for the next URL.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -43,7 +47,7 @@ pub(super) const REPLY_HEAD_BYTES_MAX: usize = 48 << 10;
 pub(crate) type Client = legacy::Client<Connector, OutgoingBody>;
 
 /// A new client with a pool of its own, which trusts the system's CA certificates.
-pub(crate) fn client() -> Client {
+pub(crate) fn client(egress: Egress) -> Client {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     let (good, _) = roots.add_parsable_certificates(found.certs);
@@ -55,11 +59,11 @@ pub(crate) fn client() -> Client {
              install the package ca-certificates, or set SSL_CERT_FILE"
         );
     }
-    with_roots(roots)
+    with_roots(roots, egress)
 }
 
 /// A client that trusts these certificates.
-pub(super) fn with_roots(roots: RootCertStore) -> Client {
+pub(super) fn with_roots(roots: RootCertStore, egress: Egress) -> Client {
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("invariant: ring has what the default versions of TLS need")
@@ -74,7 +78,10 @@ pub(super) fn with_roots(roots: RootCertStore) -> Client {
         .pool_idle_timeout(POOL_IDLE)
         .http1_max_headers(REPLY_HEADERS_MAX)
         .http1_max_buf_size(REPLY_HEAD_BYTES_MAX)
-        .build(Connector(HttpsConnector::from((TcpConnector(http), tls))))
+        .build(Connector(HttpsConnector::from((
+            TcpConnector { http, egress },
+            tls,
+        ))))
 }
 
 /// Whether a request that failed can have arrived.
@@ -128,9 +135,12 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// Connects by TCP.
+/// Connects by TCP, to where this member may.
 #[derive(Clone)]
-pub(crate) struct TcpConnector(HttpConnector);
+pub(crate) struct TcpConnector {
+    http: HttpConnector,
+    egress: Egress,
+}
 
 impl Service<Uri> for TcpConnector {
     type Response = TokioIo<Tcp>;
@@ -138,15 +148,34 @@ impl Service<Uri> for TcpConnector {
     type Future = Connecting<Self::Response>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(cx).map_err(Into::into)
+        self.http.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let tls = uri.scheme() == Some(&Scheme::HTTPS);
-        let connecting = self.0.call(uri);
+        let literal = literal_address(&uri);
+        let connecting = self.http.call(uri);
+        let egress = self.egress.clone();
         Box::pin(async move {
+            if let Some(to) = literal {
+                egress.check(to, None).await?;
+            }
             let stream = connecting.await?.into_inner();
+            let from = stream.local_addr()?.ip();
+            egress.check(stream.peer_addr()?, Some(from)).await?;
             Ok(TokioIo::new(Tcp::new(stream, tls)))
         })
     }
+}
+
+/// Where a URL leads to that needs no look-up: it can be refused without being connected to.
+fn literal_address(uri: &Uri) -> Option<SocketAddr> {
+    let host = uri.host()?.trim_matches(['[', ']']);
+    let usual = if uri.scheme() == Some(&Scheme::HTTPS) {
+        443
+    } else {
+        80
+    };
+    let address = host.parse::<IpAddr>().ok()?;
+    Some(SocketAddr::new(address, uri.port_u16().unwrap_or(usual)))
 }

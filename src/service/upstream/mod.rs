@@ -11,6 +11,7 @@ mod client;
 mod outgoing;
 mod redirect;
 mod rotation;
+mod signature;
 mod tcp;
 mod template;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use url::Url;
 pub(super) use client::{Client, client};
 use outgoing::{Content, OutgoingBody};
 use rotation::Rotation;
+use signature::Signer;
 
 use super::{
     answer::{Answer, AnswerBody, Download, DownloadError, Tunnel},
@@ -37,7 +39,10 @@ use super::{
     headers,
     upload::UploadError,
 };
-use crate::state::resource::{HostHeader, Service};
+use crate::state::{
+    Catalog,
+    resource::{HostHeader, Service},
+};
 
 /// An answer that is announced to be no longer is read whole before it is passed on, so that
 /// one that breaks off is a failure and not half an answer.
@@ -54,6 +59,7 @@ pub(super) struct Upstream {
     urls: Vec<String>,
     host: HostHeader,
     rotation: Rotation,
+    signer: Signer,
     http: Client,
 }
 
@@ -73,15 +79,28 @@ enum Miss {
 }
 
 impl Upstream {
-    pub(super) fn new(service: &Service, http: Client) -> Upstream {
+    /// One whose calls are signed by a key of the catalog, where the service asks for it.
+    pub(super) fn new(service: &Service, catalog: &Catalog, http: Client) -> Upstream {
         let urls = service.upstream.as_ref();
         let urls = urls.map_or(Vec::new(), |urls| urls.as_slice().to_vec());
         Upstream {
             rotation: Rotation::new(urls.len()),
             urls,
             host: service.host,
+            signer: match service.signing_key() {
+                None => Signer::None,
+                Some(name) => match catalog.api_key(name) {
+                    Some(key) => Signer::Key(key.clone()),
+                    None => Signer::Lost(name.to_owned()),
+                },
+            },
             http,
         }
+    }
+
+    /// Whether its calls are signed, the body too.
+    pub(super) fn is_signed(&self) -> bool {
+        self.signer.is_someone()
     }
 
     /// One call. It takes at most until the request's deadline, but for a body that is sent
@@ -161,7 +180,11 @@ impl Upstream {
         headers: &HeaderMap,
         timeout: Duration,
     ) -> Result<Answer, Miss> {
-        let outgoing = outgoing_request(url, request, flow, headers)?;
+        let mut outgoing = outgoing_request(url, request, flow, headers)?;
+        let whole = flow.upload.is_none().then_some(&request.body);
+        self.signer
+            .sign(&mut outgoing, whole)
+            .map_err(Miss::NeverSent)?;
         let answered = self.http.request(outgoing);
         let answered = match &flow.upload {
             Some(upload) => upload.answer_within(timeout, answered).await,

@@ -178,3 +178,85 @@ fn a_batch_is_put_whole_or_not_at_all() {
     let (answer, events) = machine.apply(3, 1, 1, &good);
     assert!(!answer.changed() && events.is_empty(), "{answer:?}");
 }
+
+/// A catalog with these services, each of which has as many bytes of JSON.
+fn with_services(names: &[&str]) -> (Catalog, u64) {
+    let mut catalog = Catalog::default();
+    for name in names {
+        let answer = put(&mut catalog, name, 0);
+        assert!(answer.changed(), "{answer:?}");
+    }
+    let each = catalog.spec_bytes() / names.len() as u64;
+    (catalog, each)
+}
+
+fn batched(name: &str, more: u64) -> BatchedPut {
+    let path = "x".repeat(more as usize);
+    let spec = json!({"name": name, "upstream": format!("http://127.0.0.1:9/{path}")});
+    BatchedPut {
+        kind: Kind::Service,
+        name: name.to_owned(),
+        spec: spec.to_string().into(),
+    }
+}
+
+/// Puts a service whose JSON is longer by so many bytes.
+fn put(catalog: &mut Catalog, name: &str, more: u64) -> Answer {
+    let it = batched(name, more);
+    catalog.put(9, it.kind, name, &it.spec, None, &Announcements::default())
+}
+
+fn put_all(catalog: &mut Catalog, puts: &[(&str, u64)]) -> Answer {
+    let puts: Vec<_> = puts
+        .iter()
+        .map(|(name, more)| batched(name, *more))
+        .collect();
+    catalog.put_all(9, &puts, &Announcements::default())
+}
+
+fn full(counted: Counted, now: u64, most: u64) -> Answer {
+    Answer::Full(OverQuota { counted, now, most })
+}
+
+#[test]
+fn so_many_resources_and_no_more() {
+    let (mut catalog, _) = with_services(&["a", "b"]);
+    catalog.most.count = 2;
+    let before = catalog.clone();
+    assert_eq!(put(&mut catalog, "c", 0), full(Counted::Resources, 2, 2));
+    assert_eq!(
+        put_all(&mut catalog, &[("a", 1), ("c", 0)]),
+        full(Counted::Resources, 2, 2)
+    );
+    assert_eq!(catalog, before);
+    assert!(put(&mut catalog, "a", 1).changed());
+    assert!(put_all(&mut catalog, &[("a", 2), ("b", 2)]).changed());
+    catalog.delete(10, Kind::Service, "a", None);
+    assert!(put(&mut catalog, "c", 0).changed());
+    // Beyond the bound already, as one of before may be: what is there can be changed.
+    catalog.most.count = 1;
+    assert!(put(&mut catalog, "c", 1).changed());
+    assert!(!put(&mut catalog, "d", 0).changed());
+}
+
+#[test]
+fn a_resource_that_grows_counts_by_its_growth() {
+    let (mut catalog, each) = with_services(&["a", "b"]);
+    let now = 2 * each;
+    catalog.most.bytes = now + 5;
+    let before = catalog.clone();
+    let over = full(Counted::ResourceBytes, now, now + 5);
+    assert_eq!(put(&mut catalog, "a", 6), over);
+    assert_eq!(put(&mut catalog, "c", 0), over);
+    for puts in [&[("a", 3), ("b", 3)][..], &[("a", 0), ("a", 6)]] {
+        assert_eq!(put_all(&mut catalog, puts), over);
+    }
+    assert_eq!(catalog, before);
+    // The later of two puts is the one that stays, and one makes the room that another takes.
+    assert!(put_all(&mut catalog, &[("a", 6), ("a", 4)]).changed());
+    assert!(put_all(&mut catalog, &[("b", 5), ("a", 0)]).changed());
+    assert_eq!(catalog.spec_bytes(), now + 5);
+    catalog.most.bytes = now;
+    assert!(put(&mut catalog, "b", 4).changed());
+    assert!(!put(&mut catalog, "a", 1).changed());
+}

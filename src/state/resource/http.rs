@@ -59,6 +59,9 @@ pub struct Service {
     /// The `Host` that an upstream is sent.
     #[serde(default, skip_serializing_if = "HostHeader::is_default")]
     pub host: HostHeader,
+    /// By which key the calls of an upstream are signed: `api_key/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign: Option<String>,
 }
 
 /// Whose name stands in `Host` when an upstream is called.
@@ -119,6 +122,17 @@ impl Service {
                 "is for an `upstream` alone: a service in code is sent the client's headers as they are",
             );
         }
+        if fields.has("sign") && fields.has("builtin") {
+            fields.refuse(
+                "sign",
+                "",
+                "is for an `upstream` alone: nothing comes between the program and a service in its code",
+            );
+        }
+        let sign = fields.text("sign", sign);
+        if let Some(text) = sign.as_deref().filter(|it| split_sign(it).is_none()) {
+            fields.not_known("sign", text, SIGN);
+        }
         let it = Service {
             name,
             upstream: upstream.map(|(urls, alone)| match <[String; 1]>::try_from(urls) {
@@ -132,8 +146,14 @@ impl Service {
             host: fields
                 .one_of("host", &HostHeader::CHOICES)
                 .unwrap_or_default(),
+            sign,
         };
         fields.finish(it)
+    }
+
+    /// The name of the `api_key` by which its calls are signed.
+    pub fn signing_key(&self) -> Option<&str> {
+        split_sign(self.sign.as_deref()?)
     }
 }
 
@@ -209,6 +229,22 @@ impl HttpChannel {
             .iter()
             .any(|method| other.methods.contains(method))
             && Template::of(&self.path).overlaps(&Template::of(&other.path))
+    }
+}
+
+const SIGN: &str = "must be api_key/NAME, the key by which calls are signed";
+
+fn split_sign(text: &str) -> Option<&str> {
+    match split_security(text)? {
+        (Kind::ApiKey, name) => Some(name),
+        _ => None,
+    }
+}
+
+fn sign(text: &str) -> Result<(), String> {
+    match split_sign(text) {
+        Some(name) => rules::name(name),
+        None => Err(SIGN.into()),
     }
 }
 

@@ -236,6 +236,16 @@ impl Resource {
                 });
                 security.into_iter().chain([service(&it.service)]).collect()
             }
+            Resource::Service(it) => {
+                let key = it.signing_key().zip(it.sign.as_deref());
+                let key = key.map(|(name, text)| Reference {
+                    field: "sign",
+                    text,
+                    kind: Kind::ApiKey,
+                    name,
+                });
+                key.into_iter().collect()
+            }
             Resource::AmqpChannel(it) => vec![
                 connection(Kind::AmqpConnection, &it.connection),
                 service(&it.service),
@@ -252,7 +262,6 @@ impl Resource {
             }
             Resource::ZmqChannel(it) => vec![service(&it.service)],
             Resource::ZmqOutgoing(_)
-            | Resource::Service(_)
             | Resource::AmqpConnection(_)
             | Resource::IbmMqConnection(_)
             | Resource::BasicAuth(_)

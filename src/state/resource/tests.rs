@@ -94,6 +94,10 @@ fn the_shown_form_reads_back() {
         (Kind::Service, with(service(), "host", json!("client"))),
         (
             Kind::Service,
+            with(service(), "sign", json!("api_key/partner")),
+        ),
+        (
+            Kind::Service,
             with(
                 service(),
                 "upstream",

@@ -5,7 +5,7 @@ use super::{
     *,
 };
 
-/// A machine with one outgoing, and the connector server's clock.
+/// A machine with two outgoings, and the connector server's clock.
 struct World {
     machine: Machine,
     index: u64,
@@ -21,13 +21,15 @@ impl World {
             term: 0,
             now_ms: 5_000,
         };
-        let spec = json!({"name": "o", "address": "tcp://a:1", "socket_type": "PUSH", "method": "connect"});
-        world.apply(&Command::PutResource {
-            kind: Kind::ZmqOutgoing,
-            name: "o".into(),
-            spec: spec.to_string().into(),
-            precondition: None,
-        });
+        for name in ["o", "p"] {
+            let spec = json!({"name": name, "address": "tcp://a:1", "socket_type": "PUSH", "method": "connect"});
+            world.apply(&Command::PutResource {
+                kind: Kind::ZmqOutgoing,
+                name: name.into(),
+                spec: spec.to_string().into(),
+                precondition: None,
+            });
+        }
         world.take_over();
         world
     }
@@ -81,10 +83,12 @@ impl World {
     }
 }
 
+/// Of the outgoing `o`, but for `p:...`.
 fn key(text: &str) -> SendKey {
+    let name = if text.starts_with("p:") { "p" } else { "o" };
     SendKey {
         kind: Kind::ZmqOutgoing,
-        name: "o".into(),
+        name: name.into(),
         key: text.into(),
     }
 }
@@ -272,10 +276,16 @@ fn when_it_is_full_new_keys_wait_and_old_ones_stay() {
     let epoch = world.epoch();
     assert_eq!(world.intend("first", 0), FRESH);
     world.now_ms += 1_000;
-    for n in 1..SENDS_MAX as u64 {
+    let full = Answer::Intended(Admission::Full);
+    for n in 1..SENDS_OF_ONE_MAX as u64 {
         assert_eq!(world.intend(&n.to_string(), n), FRESH);
     }
-    let full = Answer::Intended(Admission::Full);
+    // Of one outgoing there are as many as may be; the others have room.
+    assert_eq!(world.intend("new", 1), full);
+    for n in SENDS_OF_ONE_MAX..SENDS_MAX {
+        assert_eq!(world.intend(&format!("p:{n}"), n as u64), FRESH);
+    }
+    assert_eq!(world.intend("p:new", 1), full);
     assert_eq!(world.intend("new", 1), full);
     assert_eq!(world.intend("first", 1), known(epoch, 0, None));
     world.now_ms += KEPT_MS - 1_000;

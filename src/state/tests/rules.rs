@@ -101,5 +101,8 @@ fn what_this_versions_rules_refuse_is_applied_when_another_version_proposed_it()
 #[test]
 fn the_numbers_that_applying_hangs_on_are_those_of_the_format() {
     assert_eq!((SENDS_MAX, KEPT_MS, TAKEOVERS_MAX), (100_000, 600_000, 100));
+    assert_eq!(SENDS_OF_ONE_MAX, 90_000);
     assert_eq!((CHANGES_MAX, CHANGES_BYTES_MAX), (50_000, 16 << 20));
+    assert_eq!(KV_BYTES_MAX, 1 << 30);
+    assert_eq!((RESOURCES_MAX, RESOURCES_BYTES_MAX), (250_000, 512 << 20));
 }

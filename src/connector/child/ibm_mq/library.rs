@@ -6,7 +6,11 @@
 #![allow(non_snake_case, clippy::too_many_arguments)]
 #![allow(unsafe_code)]
 
-use std::{collections::HashMap, env};
+use std::{
+    collections::HashMap,
+    env,
+    path::{Path, PathBuf},
+};
 
 use dlopen2::wrapper::{Container, WrapperApi};
 use libmqm_sys as mq;
@@ -103,17 +107,19 @@ pub struct Verbs {
 pub type Library = &'static Container<Verbs>;
 
 /// Loads the library of this name or path, once.
-pub fn load(name: &str) -> Result<Library, Trouble> {
-    static LOADED: Mutex<Option<HashMap<String, Library>>> = Mutex::new(None);
+pub fn load(name: &Path) -> Result<Library, Trouble> {
+    static LOADED: Mutex<Option<HashMap<PathBuf, Library>>> = Mutex::new(None);
     let mut loaded = LOADED.lock();
     let loaded = loaded.get_or_insert_default();
     if let Some(library) = loaded.get(name) {
         return Ok(library);
     }
     // SAFETY: loading runs the library's initialisers. It is the one that the connection
-    // names, by default IBM's; its functions have the types above in every version of MQI.
+    // names, by default IBM's, and that this host allows ([`super::super::local_rules`]); its
+    // functions have the types above in every version of MQI.
     let container = unsafe { Container::<Verbs>::load(name) };
-    let container = container.map_err(|error| Trouble::new(absent(name, &error.to_string())))?;
+    let container = container
+        .map_err(|error| Trouble::new(absent(&name.to_string_lossy(), &error.to_string())))?;
     let library: Library = Box::leak(Box::new(container));
     loaded.insert(name.to_owned(), library);
     Ok(library)
@@ -142,7 +148,10 @@ mod tests {
 
     #[test]
     fn a_missing_library_is_named_with_where_it_was_looked_for_and_where_it_is_to_be_had() {
-        let text = load("libquorate-no-such_r.so").err().unwrap().text;
+        let text = load(Path::new("libquorate-no-such_r.so"))
+            .err()
+            .unwrap()
+            .text;
         for part in [
             "\"libquorate-no-such_r.so\"",
             "LD_LIBRARY_PATH",
@@ -152,10 +161,10 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
-        let text = load("/no/such/libmqic_r.so").err().unwrap().text;
+        let text = load(Path::new("/no/such/libmqic_r.so")).err().unwrap().text;
         assert!(text.contains("at that path"), "{text}");
         // A library, but not IBM's.
-        let text = load("libc.so.6").err().unwrap().text;
+        let text = load(Path::new("libc.so.6")).err().unwrap().text;
         assert!(text.contains("undefined symbol: MQ"), "{text}");
     }
 }

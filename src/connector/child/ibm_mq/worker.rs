@@ -5,6 +5,7 @@
 //! of work. A get waits for a slice only, so that an order is never later than that.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
@@ -83,16 +84,11 @@ pub fn start(
 }
 
 /// The library to load, if this host allows it and what else the connection names here.
-fn allowed_library(to: &Manager, rules: &LocalRules) -> Result<String, Trouble> {
+fn allowed_library(to: &Manager, rules: &LocalRules) -> Result<PathBuf, Trouble> {
     if let Some(path) = &to.ssl_key_repository {
         rules.key_repository(path).map_err(Trouble::new)?;
     }
-    let file = rules.library(&to.library).map_err(Trouble::new)?;
-    // A link may lead to a name that is no text; what was asked for is loaded then.
-    Ok(file
-        .into_os_string()
-        .into_string()
-        .unwrap_or_else(|_| to.library.clone()))
+    rules.library(&to.library).map_err(Trouble::new)
 }
 
 /// A connection at work.

@@ -284,10 +284,6 @@ impl Endpoint {
     pub fn check(&self, rules: &LocalRules) -> Result<(), Trouble> {
         let bind = self.method == Method::Bind;
         let checked = if let Some(path) = self.address.strip_prefix("ipc://") {
-            if bind {
-                // Where it can't be made, to bind says so.
-                let _ = rules.make_ipc_dir();
-            }
             rules.ipc(path, bind)
         } else if let Some(rest) = self.address.strip_prefix("tcp://").filter(|_| bind) {
             rules.bind(rest.rsplit_once(':').map_or(rest, |(host, _)| host))

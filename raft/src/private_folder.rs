@@ -1,0 +1,152 @@
+//! Folders for the member's user alone: passwords of brokers are in the log and in snapshots,
+//! and a socket is spoken to by whoever reaches it.
+//!
+//! One rule for all of them. A folder that isn't there is made with mode 0700. One with
+//! nothing in it is closed: whoever made it for the member may have thought of no mode, and it
+//! has no secrets yet. One that has something in it and that others may enter is refused: what
+//! was in it may have been read already, and to close it may cut off a program of someone else.
+
+use std::{
+    fs::{self, DirBuilder, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+/// What is in a data folder.
+pub const DATA_HOLDS: &str = "it is the data folder, and passwords of brokers are in it";
+
+/// Why a folder can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// Others may enter it.
+    #[error(
+        "others may look into the folder {shown} (its mode is {mode:04o}): {holds}. Nothing was \
+         changed. Close it: chmod -R go-rwx {}",
+        quoted(dir), shown = dir.display()
+    )]
+    Exposed {
+        /// The folder.
+        dir: PathBuf,
+        /// Its mode.
+        mode: u32,
+        /// What is in it.
+        holds: &'static str,
+    },
+
+    /// The system refused.
+    #[error("{action} the folder {}: {source}", dir.display())]
+    Io {
+        /// The folder.
+        dir: PathBuf,
+        /// What was being done.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Makes the folder, and those above it that are absent, or holds the one that is there to the
+/// rule above. `holds` says what is in it, for the one who has to close it. Blocks.
+pub fn make(dir: &Path, holds: &'static str) -> Result<(), FolderError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(failed(dir, "making"))?;
+    check(dir, holds)
+}
+
+/// Holds the folder to the rule above, if it is there. Blocks.
+pub fn check(dir: &Path, holds: &'static str) -> Result<(), FolderError> {
+    let looking = || failed(dir, "looking at");
+    let seen = match fs::metadata(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        seen => seen.map_err(looking())?,
+    };
+    if seen.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    if fs::read_dir(dir).map_err(looking())?.next().is_none() {
+        return fs::set_permissions(dir, Permissions::from_mode(0o700))
+            .map_err(failed(dir, "closing to others"));
+    }
+    Err(FolderError::Exposed {
+        dir: dir.to_owned(),
+        mode: seen.mode() & 0o7777,
+        holds,
+    })
+}
+
+fn failed(dir: &Path, action: &'static str) -> impl FnOnce(io::Error) -> FolderError {
+    let dir = dir.to_owned();
+    move |source| FolderError::Io {
+        dir,
+        action,
+        source,
+    }
+}
+
+/// A path in a command that is printed to be typed: in quotes where a shell would otherwise
+/// take it for something else.
+pub fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || "/._-+,:@%".contains(it);
+    if !path.is_empty() && path.chars().all(is_plain) {
+        return path;
+    }
+    format!("'{}'", path.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOLDS: &str = "secrets are in it";
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_private_folder_is_made_or_closed_while_empty_and_refused_when_others_may_enter() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = dir.path().join("deep/its own");
+        check(&made, HOLDS).unwrap();
+        assert!(!made.exists());
+        make(&made, HOLDS).unwrap();
+        assert_eq!((mode(&made), mode(made.parent().unwrap())), (0o700, 0o700));
+        fs::set_permissions(&made, Permissions::from_mode(0o755)).unwrap();
+        make(&made, HOLDS).unwrap();
+        assert_eq!(mode(&made), 0o700);
+        fs::write(made.join("file"), "").unwrap();
+        make(&made, HOLDS).unwrap();
+        for wide in [0o755, 0o750, 0o701, 0o770] {
+            fs::set_permissions(&made, Permissions::from_mode(wide)).unwrap();
+            for error in [make(&made, HOLDS), check(&made, HOLDS)] {
+                let text = error.unwrap_err().to_string();
+                let command = format!("chmod -R go-rwx '{}'", made.display());
+                for part in [command.as_str(), HOLDS, &format!("{wide:04o}")] {
+                    assert!(text.contains(part), "{part} is not in: {text}");
+                }
+            }
+            assert_eq!(mode(&made), wide);
+        }
+    }
+
+    #[test]
+    fn the_command_that_closes_a_folder_can_be_pasted_into_a_shell() {
+        for (dir, command) in [
+            ("/srv/member-1/data", "chmod -R go-rwx /srv/member-1/data"),
+            ("/srv/it's $1", r"chmod -R go-rwx '/srv/it'\''s $1'"),
+        ] {
+            let exposed = FolderError::Exposed {
+                dir: dir.into(),
+                mode: 0o755,
+                holds: HOLDS,
+            };
+            let text = exposed.to_string();
+            assert!(text.ends_with(command), "{text}");
+        }
+    }
+}
