@@ -30,7 +30,9 @@ pub enum Error {
     #[error("the structure's length is {0}; the fixed part alone has 36 bytes")]
     StrucLength(i32),
     /// Folders in another character set.
-    #[error("the folders are in the character set {0}; only 1208 (UTF-8) is read")]
+    #[error(
+        "the folders are in the character set {0}; 1208 (UTF-8) and 1200, 13488 and 17584 (UTF-16) are read"
+    )]
     NameValueCcsid(i32),
     /// A folder's length is negative or goes past the header's end.
     #[error("the folder at byte {at} says that it is {length} bytes long; {left} are left")]
@@ -51,6 +53,9 @@ pub enum Error {
     /// A folder is no UTF-8.
     #[error("the folder at byte {0} is not valid UTF-8")]
     Utf8(usize),
+    /// A folder is no UTF-16 in the order of bytes of its header.
+    #[error("the folder at byte {0} is not valid UTF-16")]
+    Utf16(usize),
     /// A folder is none of the XML that folders are made of.
     #[error("at byte {at} of the folder {folder:?}: {what}")]
     Xml {

@@ -1,6 +1,6 @@
 //! The fixed part and the folders as a whole.
 
-use crate::{Element, Endian, Error, limits, xml};
+use crate::{Element, Endian, Error, FolderCharset, limits, xml};
 
 /// Bytes of the fixed part.
 pub const FIXED: usize = 36;
@@ -10,8 +10,6 @@ pub const MQHRF2: Format = *b"MQHRF2  ";
 /// A format name, padded with blanks.
 pub type Format = [u8; 8];
 
-/// UTF-8.
-const UTF_8: i32 = 1208;
 /// MQCCSI_INHERIT: the character set of the structure before.
 const INHERIT: i32 = -2;
 
@@ -33,6 +31,8 @@ pub struct Rfh2 {
     pub next: Contents,
     /// No flags are defined.
     pub flags: i32,
+    /// The character set of its folders.
+    pub folder_charset: FolderCharset,
     /// Its folders.
     pub folders: Vec<Element>,
 }
@@ -113,10 +113,16 @@ impl Rfh2 {
             ccsid,
             format,
         };
-        let folders_ccsid = number(32)?;
+        let folder_ccsid = number(32)?;
         let mut header_read = Rfh2 {
             next,
             flags: number(28)?,
+            // A header without folders may say anything.
+            folder_charset: match FolderCharset::from_ccsid(folder_ccsid) {
+                Some(known) => known,
+                None if whole == FIXED => FolderCharset::default(),
+                None => return Err(Error::NameValueCcsid(folder_ccsid)),
+            },
             folders: Vec::new(),
         };
         let mut at = FIXED;
@@ -126,9 +132,6 @@ impl Rfh2 {
             }
             if count == limits::FOLDERS {
                 return Err(Error::TooMany("64 folders in a header"));
-            }
-            if folders_ccsid != UTF_8 {
-                return Err(Error::NameValueCcsid(folders_ccsid));
             }
             at = header_read.read_folder(header, at, endian)?;
         }
@@ -148,26 +151,28 @@ impl Rfh2 {
         if to - from > limits::FOLDER_BYTES {
             return Err(Error::TooLong(to - from));
         }
-        let text = std::str::from_utf8(&header[from..to]).map_err(|_| Error::Utf8(from))?;
-        self.folders.extend(xml::read(text)?);
+        let charset = self.folder_charset;
+        let text = charset.decode(&header[from..to], endian, from)?;
+        self.folders.extend(xml::read(&text)?);
         Ok(to)
     }
 
-    /// Writes it, with numbers in this order.
+    /// Writes it, with numbers, and folders in UTF-16, in this order.
     pub fn write(&self, endian: Endian) -> Result<Vec<u8>, Error> {
         let mut folders = Vec::new();
         for folder in &self.folders {
             let mut text = String::new();
             xml::write(folder, &mut text)?;
-            while !text.len().is_multiple_of(4) {
-                text.push(' ');
+            let mut bytes = self.folder_charset.encode(&text, endian);
+            while !bytes.len().is_multiple_of(4) {
+                bytes.extend(self.folder_charset.encode(" ", endian));
             }
-            if text.len() > limits::FOLDER_BYTES {
-                return Err(Error::TooLong(text.len()));
+            if bytes.len() > limits::FOLDER_BYTES {
+                return Err(Error::TooLong(bytes.len()));
             }
-            let length = i32::try_from(text.len()).map_err(|_| Error::TooLong(text.len()))?;
+            let length = i32::try_from(bytes.len()).map_err(|_| Error::TooLong(bytes.len()))?;
             endian.write(length, &mut folders);
-            folders.extend(text.as_bytes());
+            folders.extend(bytes);
         }
         if self.folders.len() > limits::FOLDERS {
             return Err(Error::TooMany("64 folders in a header"));
@@ -181,7 +186,7 @@ impl Rfh2 {
         }
         bytes.extend(self.next.format);
         endian.write(self.flags, &mut bytes);
-        endian.write(UTF_8, &mut bytes);
+        endian.write(self.folder_charset.ccsid(), &mut bytes);
         bytes.extend(folders);
         Ok(bytes)
     }

@@ -13,7 +13,7 @@
 //!        16  CodedCharSetId   in which character set that is
 //!        20  Format           8 characters: what that is
 //!        28  Flags
-//!        32  NameValueCCSID   the character set of the folders
+//!        32  NameValueCCSID   the character set of the folders: UTF-8 or UTF-16
 //!        36  NameValueLength  of the first folder, padded with blanks to a multiple of 4
 //!        40  NameValueData    <mcd><Msd>jms_text</Msd></mcd>
 //! ```
@@ -26,6 +26,7 @@
 
 mod element;
 mod error;
+mod folder_charset;
 mod header;
 mod jms;
 pub mod limits;
@@ -35,6 +36,7 @@ mod xml;
 
 pub use element::Element;
 pub use error::Error;
+pub use folder_charset::FolderCharset;
 pub use header::{Contents, FIXED, Format, MQHRF2, Rfh2, read_all};
 pub use jms::{Class, Jms};
 pub use numbers::{BIG, Endian, LITTLE, NATIVE};

@@ -3,7 +3,7 @@
 use mq_stand_in::descriptor;
 use quorate::{connector::Sent, state::Kind};
 use quorate_proto::connector::Send;
-use quorate_rfh2::{BIG, Class, Contents, Endian, Jms, Rfh2};
+use quorate_rfh2::{BIG, Class, Contents, Endian, FolderCharset, Jms, Rfh2};
 
 use super::world::*;
 
@@ -54,6 +54,7 @@ async fn a_header_whose_names_are_in_ebcdic_is_read_and_noted_in() {
             format: *b"\xd4\xd8\xe2\xe3\xd9\x40\x40\x40",
         },
         flags: 0,
+        folder_charset: FolderCharset::Utf8,
         folders: jms.write().unwrap(),
     };
     let mut message = header.write(Endian::Big).unwrap();

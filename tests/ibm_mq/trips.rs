@@ -3,7 +3,7 @@
 use mq_stand_in::{descriptor, wire::Attributes};
 use quorate::{connector::Sent, state::Kind};
 use quorate_proto::connector::Send;
-use quorate_rfh2::{BIG, Class, Contents, Endian, Jms, Rfh2, Value as Typed};
+use quorate_rfh2::{BIG, Class, Contents, Endian, FolderCharset, Jms, Rfh2, Value as Typed};
 
 use super::world::*;
 
@@ -26,6 +26,7 @@ fn jms_message(stand_in: &mut StandIn, jms: &Jms, body: &[u8]) {
             format: *b"MQSTR   ",
         },
         flags: 0,
+        folder_charset: FolderCharset::Utf8,
         folders: jms.write().unwrap(),
     };
     let mut message = header.write(Endian::Big).unwrap();

@@ -2,9 +2,16 @@
 //! and what is read can be written.
 
 use proptest::prelude::*;
-use quorate_rfh2::{BIG, Contents, Endian, Jms, LITTLE, MQHRF2, read_all};
+use quorate_rfh2::{BIG, Contents, Endian, FolderCharset, Jms, LITTLE, MQHRF2, Rfh2, read_all};
 
-use crate::golden::{big_endian, little_endian};
+use crate::golden::{big_endian, little_endian, utf_16};
+
+/// Every way to write a header.
+fn written() -> impl Iterator<Item = (FolderCharset, Endian, i32)> {
+    let orders = [(Endian::Big, BIG), (Endian::Little, LITTLE)];
+    let both = move |it| orders.map(|(endian, encoding)| (it, endian, encoding));
+    FolderCharset::ALL.into_iter().flat_map(both)
+}
 
 /// What the fuzz target does, too.
 fn swallow(encoding: i32, message: &[u8]) -> bool {
@@ -19,16 +26,19 @@ fn swallow(encoding: i32, message: &[u8]) -> bool {
     assert!(at <= message.len());
     let _ = Jms::read(&headers);
     for header in &headers {
-        if let Ok(bytes) = header.write(Endian::Big) {
-            let again = Contents {
-                encoding: BIG,
-                ..contents
+        for (folder_charset, endian, encoding) in written() {
+            let header = Rfh2 {
+                folder_charset,
+                ..header.clone()
             };
-            let (read, length) = quorate_rfh2::Rfh2::read(&bytes, again).unwrap();
-            assert_eq!(
-                (read.folders, length),
-                (header.folders.clone(), bytes.len())
-            );
+            if let Ok(bytes) = header.write(endian) {
+                let again = Contents {
+                    encoding,
+                    ..contents
+                };
+                let (read, length) = Rfh2::read(&bytes, again).unwrap();
+                assert_eq!((read, length), (header, bytes.len()));
+            }
         }
     }
     true
@@ -96,10 +106,10 @@ fn mutations_of_good_messages() {
     let mut numbers = Numbers(0x05EE_DF0A_110F_7E57);
     let (mut read, mut refused) = (0, 0);
     for round in 0..200_000 {
-        let (mut message, encoding) = if round % 2 == 0 {
-            (big_endian(), BIG)
-        } else {
-            (little_endian(), LITTLE)
+        let (mut message, encoding) = match round % 3 {
+            0 => (big_endian(), BIG),
+            1 => (little_endian(), LITTLE),
+            _ => (utf_16(), BIG),
         };
         mutate(&mut message, &mut numbers);
         match swallow(encoding, &message) {

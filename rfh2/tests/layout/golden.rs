@@ -2,7 +2,8 @@
 //! IBM's reference describes them.
 
 use quorate_rfh2::{
-    BIG, Class, Contents, Element, Endian, Error, Jms, LITTLE, MQHRF2, Rfh2, Value, read_all,
+    BIG, Class, Contents, Element, Endian, Error, FolderCharset, Jms, LITTLE, MQHRF2, Rfh2, Value,
+    read_all,
 };
 
 /// A JMS text message of a big endian machine: two folders and the body.
@@ -113,6 +114,7 @@ fn values_are_written_as_these_bytes() {
             format: *b"MQSTR   ",
         },
         flags: 0,
+        folder_charset: FolderCharset::Utf8,
         folders: vec![
             Element::folder("mcd", vec![text("Msd", "jms_text")]),
             Element::folder(
@@ -140,9 +142,79 @@ fn values_are_written_as_these_bytes() {
             format: *b"        ",
         },
         flags: 0,
+        folder_charset: FolderCharset::Utf8,
         folders: jms.write().unwrap(),
     };
     assert_eq!(header.write(Endian::Little).unwrap(), little_endian());
+}
+
+/// A header of a big endian machine whose folders are in UTF-16, as bytes.
+pub fn utf_16() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend(b"RFH "); // StrucId
+    bytes.extend([0, 0, 0, 2]); // Version
+    bytes.extend([0, 0, 0, 68]); // StrucLength: 36 + (4 + 28)
+    bytes.extend([0, 0, 0x02, 0x22]); // Encoding of what follows: 546
+    bytes.extend([0, 0, 0x04, 0xB8]); // CodedCharSetId: 1208
+    bytes.extend(b"MQSTR   "); // Format
+    bytes.extend([0, 0, 0, 0]); // Flags
+    bytes.extend([0, 0, 0x04, 0xB0]); // NameValueCCSID: 1200
+    bytes.extend([0, 0, 0, 28]); // NameValueLength
+    bytes.extend(b"\0<\0u\0s\0r\0/\0>\0<\0a\0>\x20\xac\0<\0/\0a\0>");
+    bytes
+}
+
+#[test]
+fn folders_in_utf_16_are_in_the_order_of_the_headers_numbers() {
+    let (headers, body, at) = read_all(&utf_16(), contents(BIG)).unwrap();
+    assert_eq!((at, body.encoding), (68, 546));
+    assert_eq!(headers[0].folder_charset, FolderCharset::Utf16);
+    assert_eq!(
+        headers[0].folders,
+        [Element::text("usr", ""), Element::text("a", "€")]
+    );
+
+    // Written in the other order, and in each of the three sets.
+    for charset in FolderCharset::ALL.into_iter().skip(1) {
+        let header = Rfh2 {
+            folder_charset: charset,
+            folders: vec![Element::text("a", "€")],
+            ..headers[0].clone()
+        };
+        let written = header.write(Endian::Little).unwrap();
+        assert_eq!(written[32..36], charset.ccsid().to_le_bytes());
+        assert_eq!(written[36..], *b"\x10\0\0\0<\0a\0>\0\xac\x20<\0/\0a\0>\0");
+        assert_eq!(Rfh2::read(&written, contents(LITTLE)).unwrap().0, header);
+    }
+}
+
+#[test]
+fn what_is_no_utf_16_is_refused_with_the_place() {
+    let with = |at: usize, bytes: &[u8]| {
+        let mut message = utf_16();
+        message[at..at + bytes.len()].copy_from_slice(bytes);
+        read_all(&message, contents(BIG)).map(|(mut headers, ..)| headers.remove(0))
+    };
+    // Half of a pair, and a folder of an odd number of bytes.
+    assert_eq!(with(58, &[0xD8, 0]), Err(Error::Utf16(40)));
+    let mut odd = utf_16();
+    odd.push(0);
+    odd[11] += 1;
+    odd[39] += 1;
+    assert_eq!(read_all(&odd, contents(BIG)), Err(Error::Utf16(40)));
+    // A mark at the beginning is no part of it.
+    let marked = with(40, b"\xfe\xff\0<\0a\0b\0/\0>").unwrap();
+    assert_eq!(marked.folders[0].name, "ab");
+}
+
+#[test]
+fn a_header_without_folders_may_name_any_character_set() {
+    let mut message = big_endian()[..36].to_vec();
+    message[8..12].copy_from_slice(&[0, 0, 0, 36]);
+    message[32..36].fill(0);
+    let (header, _) = Rfh2::read(&message, contents(BIG)).unwrap();
+    assert_eq!(header.folder_charset, FolderCharset::Utf8);
+    assert!(header.write(Endian::Big).is_ok());
 }
 
 #[test]
@@ -183,7 +255,9 @@ fn what_is_not_supported_is_refused_with_the_reason() {
             there: 135
         }
     );
-    assert_eq!(with(32, &[0, 0, 0x04, 0xB0]), Error::NameValueCcsid(1200));
+    assert_eq!(with(32, &[0, 0, 0x03, 0x33]), Error::NameValueCcsid(819));
+    // 32 bytes of UTF-8 are 16 characters of UTF-16, of which none begins an element.
+    assert!(matches!(with(32, &[0, 0, 0x04, 0xB0]), Error::Xml { .. }));
     assert_eq!(
         with(36, &[0, 0, 0, 89]),
         Error::FolderLength {
@@ -268,6 +342,7 @@ fn what_can_not_be_carried_is_refused_when_written() {
     let header = Rfh2 {
         next: contents(BIG),
         flags: 0,
+        folder_charset: FolderCharset::Utf8,
         folders: jms("a", "\u{0}").write().unwrap(),
     };
     assert_eq!(

@@ -1,7 +1,9 @@
 //! What is written is read back.
 
-use proptest::{collection::vec, option, prelude::*};
-use quorate_rfh2::{BIG, Class, Contents, Endian, Jms, LITTLE, MQHRF2, Rfh2, Value, read_all};
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use quorate_rfh2::{
+    BIG, Class, Contents, Endian, FolderCharset, Jms, LITTLE, MQHRF2, Rfh2, Value, read_all,
+};
 
 fn text() -> impl Strategy<Value = String> {
     // All that XML has, with the characters that must be escaped more often than others.
@@ -82,11 +84,17 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
 
     #[test]
-    fn what_is_written_is_read_back(jms in jms(), big in any::<bool>(), body in vec(any::<u8>(), 0..64)) {
+    fn what_is_written_is_read_back(
+        jms in jms(),
+        charset in select(&FolderCharset::ALL[..]),
+        big in any::<bool>(),
+        body in vec(any::<u8>(), 0..64),
+    ) {
         let (endian, encoding) = if big { (Endian::Big, BIG) } else { (Endian::Little, LITTLE) };
         let header = Rfh2 {
             next: Contents { encoding, ccsid: 1208, format: *b"MQSTR   " },
             flags: 0,
+            folder_charset: charset,
             folders: jms.write().unwrap(),
         };
         let mut message = header.write(endian).unwrap();
@@ -95,6 +103,7 @@ proptest! {
         let contents = Contents { encoding, ccsid: 1208, format: MQHRF2 };
         let (headers, after, at) = read_all(&message, contents).unwrap();
         prop_assert_eq!(after, header.next);
+        prop_assert_eq!(headers[0].folder_charset, charset);
         prop_assert_eq!(&message[at..], &body[..]);
         prop_assert_eq!(Jms::read(&headers).unwrap(), jms);
     }

@@ -1,7 +1,7 @@
 //! The copy of a message that goes to the backout queue.
 
 use libmqm_sys as mq;
-use quorate_rfh2::{Contents, Element, Endian, Jms, MQHRF2, NATIVE, Rfh2, Value};
+use quorate_rfh2::{Contents, Element, Endian, FolderCharset, Jms, MQHRF2, NATIVE, Rfh2, Value};
 
 use super::{super::link::Epitaph, message::contents};
 
@@ -27,6 +27,7 @@ pub fn copy(
             let bare = Rfh2 {
                 next: own,
                 flags: 0,
+                folder_charset: FolderCharset::Utf8,
                 folders: Vec::new(),
             };
             to.Encoding = NATIVE;
@@ -186,6 +187,7 @@ mod tests {
         let header = Rfh2 {
             next: contents(&descriptor(b"MQSTR   ")),
             flags: 0,
+            folder_charset: FolderCharset::Utf8,
             folders: own.write().unwrap(),
         };
         let mut message = header.write(Endian::Big).unwrap();

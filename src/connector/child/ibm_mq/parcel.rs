@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 use libmqm_default::MQMD2_DEFAULT;
 use libmqm_sys as mq;
 use quorate_clock::wall;
-use quorate_rfh2::{Class, Contents, Endian, Jms, NATIVE, Rfh2, Value};
+use quorate_rfh2::{Class, Contents, Endian, FolderCharset, Jms, NATIVE, Rfh2, Value};
 
 use super::{
     super::link::Parcel,
@@ -117,6 +117,7 @@ pub fn ready(parcel: &Parcel, target: &Target) -> Result<Ready, String> {
             format,
         },
         flags: 0,
+        folder_charset: FolderCharset::Utf8,
         folders: jms.write().map_err(|error| error.to_string())?,
     };
     let endian = Endian::of(NATIVE).map_err(|error| error.to_string())?;
