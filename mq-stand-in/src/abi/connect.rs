@@ -5,7 +5,7 @@ use std::env;
 use libmqm_sys as mq;
 
 use super::{
-    handles::{Out, answer, ask, drop_handle, keep},
+    handles::{ask_plain, drop_handle, keep, tell},
     memory::{bytes, text},
     structure::{Lent, channel},
 };
@@ -71,13 +71,15 @@ fn addresses(list: &str) -> impl Iterator<Item = String> {
     })
 }
 
-fn connect(name: &mq::MQCHAR48, wanted: Wanted, out: Out<'_>) -> Option<(mq::MQHCONN, Answer)> {
+/// Connects, and gives the connection its handle if it is let in.
+fn connect(
+    name: &mq::MQCHAR48,
+    wanted: Wanted,
+    hconn: &mut mq::MQHCONN,
+) -> Result<Answer, mq::MQLONG> {
     let options = wanted.options;
     let client = addresses(&wanted.address).find_map(|it| Client::connect(&it).ok());
-    let Some(mut client) = client else {
-        answer(out, Err(mq::MQRC_HOST_NOT_AVAILABLE));
-        return None;
-    };
+    let mut client = client.ok_or(mq::MQRC_HOST_NOT_AVAILABLE)?;
     let request = Request::Connect {
         queue_manager: text(name),
         channel: wanted.channel,
@@ -88,11 +90,12 @@ fn connect(name: &mq::MQCHAR48, wanted: Wanted, out: Out<'_>) -> Option<(mq::MQH
         options,
         version: wanted.version,
     };
-    let asked = client.ask(&request, &[]).map(|(it, _)| it);
-    let asked = asked.map_err(|_| mq::MQRC_CONNECTION_BROKEN);
-    answer(out, asked.as_ref().map_err(|it| *it));
-    let told = asked.ok().filter(|it| it.completion == mq::MQCC_OK)?;
-    Some((keep(client, options), told))
+    let asked = client.ask(&request, &[]);
+    let (told, _) = asked.map_err(|_| mq::MQRC_CONNECTION_BROKEN)?;
+    if told.completion == mq::MQCC_OK {
+        *hconn = keep(client, options);
+    }
+    Ok(told)
 }
 
 /// MQCONN, to the channel that `MQSERVER` names.
@@ -104,15 +107,8 @@ pub extern "C" fn MQCONN(
     reason: &mut mq::MQLONG,
 ) {
     *hconn = mq::MQHC_UNUSABLE_HCONN;
-    let out = (completion, reason);
-    match environment() {
-        Ok(wanted) => {
-            if let Some((handle, _)) = connect(name, wanted, out) {
-                *hconn = handle;
-            }
-        }
-        Err(reason) => answer(out, Err(reason)),
-    }
+    let told = environment().and_then(|wanted| connect(name, wanted, hconn));
+    tell((completion, reason), told);
 }
 
 /// What the options and what they point at say.
@@ -190,22 +186,32 @@ pub unsafe extern "C" fn MQCONNX(
     reason: &mut mq::MQLONG,
 ) {
     *hconn = mq::MQHC_UNUSABLE_HCONN;
-    let out = (completion, reason);
     // SAFETY: as the caller says.
-    let read = unsafe { Lent::read(options) };
+    let told = unsafe { connect_with(name, options, hconn) };
+    tell((completion, reason), told);
+}
+
+/// Connects as the options say.
+///
+/// # Safety
+/// As for MQCONNX.
+unsafe fn connect_with(
+    name: &mq::MQCHAR48,
+    options: *mut mq::MQCNO,
+    hconn: &mut mq::MQHCONN,
+) -> Result<Answer, mq::MQLONG> {
     // SAFETY: as the caller says.
-    let read = read.and_then(|it| unsafe { wanted(&it) }.map(|wanted| (it, wanted)));
-    let (mut options, wanted) = match read {
-        Ok(read) => read,
-        Err(reason) => return answer(out, Err(reason)),
-    };
-    if let Some((handle, told)) = connect(name, wanted, out) {
-        *hconn = handle;
+    let mut options = unsafe { Lent::read(options) }?;
+    // SAFETY: as the caller says.
+    let wanted = unsafe { wanted(&options) }?;
+    let told = connect(name, wanted, hconn)?;
+    if *hconn != mq::MQHC_UNUSABLE_HCONN {
         let id = &mut options.value.ConnectionId;
         id[..8].copy_from_slice(b"STANDIN ");
         id[16..].copy_from_slice(&told.number.to_be_bytes());
         options.give_back();
     }
+    Ok(told)
 }
 
 /// MQDISC.
@@ -215,12 +221,12 @@ pub extern "C" fn MQDISC(
     completion: &mut mq::MQLONG,
     reason: &mut mq::MQLONG,
 ) {
-    let asked = ask(*hconn, &Request::Disconnect, &[]).map(|(it, _)| it);
-    answer((completion, reason), asked.as_ref().map_err(|it| *it));
-    if asked != Err(mq::MQRC_HCONN_ERROR) {
+    let told = ask_plain(*hconn, &Request::Disconnect);
+    if told != Err(mq::MQRC_HCONN_ERROR) {
         drop_handle(*hconn);
     }
     *hconn = mq::MQHC_UNUSABLE_HCONN;
+    tell((completion, reason), told);
 }
 
 #[cfg(test)]

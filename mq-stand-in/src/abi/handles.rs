@@ -70,17 +70,16 @@ pub(super) fn ask(
     answered.map_err(|_| mq::MQRC_CONNECTION_BROKEN)
 }
 
-/// Tells the caller what came of it.
-pub(super) fn answer(out: Out<'_>, answer: Result<&Answer, mq::MQLONG>) {
-    (*out.0, *out.1) = match answer {
+/// Asks for what needs no bytes.
+pub(super) fn ask_plain(hconn: mq::MQHCONN, request: &Request) -> Result<Answer, mq::MQLONG> {
+    ask(hconn, request, &[]).map(|(answer, _)| answer)
+}
+
+/// Tells the caller what came of a verb: what the queue manager answered, or the reason why it
+/// was not asked. The last thing that every verb does.
+pub(super) fn tell(out: Out<'_>, did: Result<Answer, mq::MQLONG>) {
+    (*out.0, *out.1) = match did {
         Ok(answer) => (answer.completion, answer.reason),
         Err(reason) => (mq::MQCC_FAILED, reason),
     };
-}
-
-/// Asks for what needs no bytes, and tells the caller what came of it.
-pub(super) fn simple(hconn: mq::MQHCONN, request: &Request, out: Out<'_>) -> Option<Answer> {
-    let asked = ask(hconn, request, &[]).map(|(it, _)| it);
-    answer(out, asked.as_ref().map_err(|reason| *reason));
-    asked.ok()
 }

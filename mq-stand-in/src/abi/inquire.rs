@@ -3,10 +3,10 @@
 use libmqm_sys as mq;
 
 use super::{
-    handles::{answer, ask},
+    handles::{ask_plain, tell},
     memory::fill,
 };
-use crate::wire::{Attribute, Request};
+use crate::wire::{Answer, Attribute, Request};
 
 /// The most selectors of a call.
 const SELECTORS_MAX: mq::MQLONG = 256;
@@ -28,7 +28,24 @@ pub unsafe extern "C" fn MQINQ(
     completion: &mut mq::MQLONG,
     reason: &mut mq::MQLONG,
 ) {
-    let out = (&mut *completion, &mut *reason);
+    let numbers = (numbers_count, numbers);
+    let texts = (text_length, texts);
+    // SAFETY: as the caller says.
+    let told = unsafe { inquire(hconn, hobj, (selectors_count, selectors), numbers, texts) };
+    tell((completion, reason), told);
+}
+
+/// Asks for the attributes and writes them where they go.
+///
+/// # Safety
+/// The arrays are as long as they are said to be.
+unsafe fn inquire(
+    hconn: mq::MQHCONN,
+    hobj: mq::MQHOBJ,
+    (selectors_count, selectors): (mq::MQLONG, mq::PMQLONG),
+    (numbers_count, numbers): (mq::MQLONG, mq::PMQLONG),
+    (text_length, texts): (mq::MQLONG, mq::PMQCHAR),
+) -> Result<Answer, mq::MQLONG> {
     let wrong = match (selectors_count, numbers_count, text_length) {
         (..=-1, _, _) => Some(mq::MQRC_SELECTOR_COUNT_ERROR),
         (count, _, _) if count > SELECTORS_MAX => Some(mq::MQRC_SELECTOR_LIMIT_EXCEEDED),
@@ -40,7 +57,7 @@ pub unsafe extern "C" fn MQINQ(
         _ => None,
     };
     if let Some(wrong) = wrong {
-        return answer(out, Err(wrong));
+        return Err(wrong);
     }
     let count = usize::try_from(selectors_count).unwrap_or(0);
     let selectors = match count {
@@ -52,13 +69,11 @@ pub unsafe extern "C" fn MQINQ(
         handle: hobj,
         selectors,
     };
-    let asked = ask(hconn, &request, &[]).map(|(it, _)| it);
-    answer(out, asked.as_ref().map_err(|it| *it));
-    let Ok(told) = asked else { return };
+    let mut told = ask_plain(hconn, &request)?;
     let (mut all_numbers, mut all_texts) = (Vec::new(), String::new());
-    for attribute in told.attributes {
+    for attribute in &told.attributes {
         match attribute {
-            Attribute::Number(number) => all_numbers.push(number),
+            Attribute::Number(number) => all_numbers.push(*number),
             Attribute::Text(text, width) => all_texts.push_str(&format!("{text:width$.width$}")),
         }
     }
@@ -71,9 +86,10 @@ pub unsafe extern "C" fn MQINQ(
     // SAFETY: there is room for so many characters.
     unsafe { fill(texts.cast(), all_texts.as_bytes(), text_room) };
     if all_numbers.len() > room {
-        (*completion, *reason) = (mq::MQCC_WARNING, mq::MQRC_INT_ATTR_COUNT_TOO_SMALL);
+        (told.completion, told.reason) = (mq::MQCC_WARNING, mq::MQRC_INT_ATTR_COUNT_TOO_SMALL);
     }
     if all_texts.len() > text_room {
-        (*completion, *reason) = (mq::MQCC_WARNING, mq::MQRC_CHAR_ATTRS_TOO_SHORT);
+        (told.completion, told.reason) = (mq::MQCC_WARNING, mq::MQRC_CHAR_ATTRS_TOO_SHORT);
     }
+    Ok(told)
 }

@@ -3,15 +3,37 @@
 use libmqm_sys as mq;
 
 use super::{
-    handles::{Out, answer, ask},
+    handles::{ask, tell},
     memory::{bytes, fill, set_text},
     objects,
-    structure::Lent,
+    structure::{Lent, Structure},
 };
 use crate::{
     descriptor::LENGTH,
-    wire::{Object, Request},
+    wire::{Answer, Object, Request},
 };
+
+/// A caller's buffer: how long it is, and where.
+type Buffer = (mq::MQLONG, mq::PMQVOID);
+
+/// What each of these verbs is lent: a message descriptor, options, and a buffer.
+///
+/// # Safety
+/// Descriptor and options are as long as those of the versions that they say, and may be
+/// written.
+unsafe fn lent<O: Structure>(
+    descriptor: mq::PMQVOID,
+    options: *mut O,
+    (length, buffer): Buffer,
+) -> Result<(Lent<mq::MQMD2>, Lent<O>), mq::MQLONG> {
+    // SAFETY: as the caller says.
+    let lent = unsafe { (Lent::read(descriptor.cast())?, Lent::read(options)?) };
+    match length {
+        ..=-1 => Err(mq::MQRC_BUFFER_LENGTH_ERROR),
+        1.. if buffer.is_null() => Err(mq::MQRC_BUFFER_ERROR),
+        _ => Ok(lent),
+    }
+}
 
 /// MQGET.
 ///
@@ -30,25 +52,28 @@ pub unsafe extern "C" fn MQGET(
     completion: &mut mq::MQLONG,
     reason: &mut mq::MQLONG,
 ) {
-    let out = (completion, reason);
+    let to = (room, buffer);
     // SAFETY: as the caller says.
-    let read = unsafe { Lent::<mq::MQMD2>::read(descriptor.cast()) };
-    // SAFETY: as the caller says.
-    let read = read.and_then(|it| unsafe { Lent::read(options) }.map(|options| (it, options)));
-    let (mut descriptor, mut options) = match read {
-        Ok(read) => read,
-        Err(reason) => return answer(out, Err(reason)),
-    };
-    let Ok(space) = usize::try_from(room) else {
-        return answer(out, Err(mq::MQRC_BUFFER_LENGTH_ERROR));
-    };
-    if space > 0 && buffer.is_null() {
-        return answer(out, Err(mq::MQRC_BUFFER_ERROR));
-    }
+    let got = unsafe { lent(descriptor, options, to) }
+        // SAFETY: as the caller says.
+        .and_then(|lent| unsafe { get((hconn, hobj), lent, to, length) });
+    tell((completion, reason), got);
+}
+
+/// Gets a message.
+///
+/// # Safety
+/// The buffer has as much room as is said.
+unsafe fn get(
+    (hconn, handle): (mq::MQHCONN, mq::MQHOBJ),
+    (mut descriptor, mut options): (Lent<mq::MQMD2>, Lent<mq::MQGMO>),
+    (room, buffer): Buffer,
+    length: &mut mq::MQLONG,
+) -> Result<Answer, mq::MQLONG> {
     let said = &options.value;
     let both = mq::MQMO_MATCH_MSG_ID | mq::MQMO_MATCH_CORREL_ID;
     let request = Request::Get {
-        handle: hobj,
+        handle,
         options: said.Options,
         matching: if said.Version == mq::MQGMO_VERSION_1 {
             both
@@ -58,11 +83,9 @@ pub unsafe extern "C" fn MQGET(
         wait_ms: said.WaitInterval,
         room,
     };
-    let asked = ask(hconn, &request, &descriptor.bytes());
-    answer(out, asked.as_ref().map(|(it, _)| it).map_err(|it| *it));
-    let Ok((told, got)) = asked else { return };
+    let (told, got) = ask(hconn, &request, &descriptor.bytes())?;
     let Some((head, message)) = got.split_at_checked(LENGTH) else {
-        return;
+        return Ok(told);
     };
     *length = mq::MQLONG::try_from(told.number).unwrap_or(0);
     descriptor.give(head);
@@ -72,40 +95,25 @@ pub unsafe extern "C" fn MQGET(
     options.value.ReturnedLength = mq::MQLONG::try_from(message.len()).unwrap_or(0);
     options.give_back();
     // SAFETY: as the caller says.
-    unsafe { fill(buffer, message, space) };
+    unsafe { fill(buffer, message, usize::try_from(room).unwrap_or(0)) };
+    Ok(told)
 }
 
-/// Puts in both ways.
+/// Puts a message on an open object or on one that is named.
 ///
 /// # Safety
-/// Descriptor and options are as long as those of the versions that they say, and the buffer
-/// as long as is said.
+/// The buffer is as long as is said.
 unsafe fn put(
     hconn: mq::MQHCONN,
     (handle, object): (mq::MQHOBJ, Option<Object>),
-    (descriptor, options): (mq::PMQVOID, *mut mq::MQPMO),
-    (length, buffer): (mq::MQLONG, mq::PMQVOID),
-    out: Out<'_>,
-) {
-    // SAFETY: as the caller says.
-    let read = unsafe { Lent::<mq::MQMD2>::read(descriptor.cast()) };
-    // SAFETY: as the caller says.
-    let read = read.and_then(|it| unsafe { Lent::read(options) }.map(|options| (it, options)));
-    let (mut descriptor, mut options) = match read {
-        Ok(read) => read,
-        Err(reason) => return answer(out, Err(reason)),
-    };
-    if length < 0 {
-        return answer(out, Err(mq::MQRC_BUFFER_LENGTH_ERROR));
-    }
-    if length > 0 && buffer.is_null() {
-        return answer(out, Err(mq::MQRC_BUFFER_ERROR));
-    }
+    (mut descriptor, mut options): (Lent<mq::MQMD2>, Lent<mq::MQPMO>),
+    (length, buffer): Buffer,
+) -> Result<Answer, mq::MQLONG> {
     // SAFETY: as the caller says.
     let sent = [&*descriptor.bytes(), unsafe { bytes(buffer, length) }].concat();
     let said = &options.value;
     if said.RecsPresent > 0 || said.OriginalMsgHandle > 0 || said.NewMsgHandle > 0 {
-        return answer(out, Err(mq::MQRC_FUNCTION_NOT_SUPPORTED));
+        return Err(mq::MQRC_FUNCTION_NOT_SUPPORTED);
     }
     let request = Request::Put {
         handle,
@@ -113,11 +121,9 @@ unsafe fn put(
         options: said.Options,
         context: said.Context,
     };
-    let asked = ask(hconn, &request, &sent);
-    answer(out, asked.as_ref().map(|(it, _)| it).map_err(|it| *it));
-    let Ok((told, head)) = asked else { return };
+    let (told, head) = ask(hconn, &request, &sent)?;
     if told.completion == mq::MQCC_FAILED {
-        return;
+        return Ok(told);
     }
     descriptor.give(&head);
     if let Some((queue, manager)) = &told.resolved {
@@ -125,6 +131,7 @@ unsafe fn put(
         set_text(&mut options.value.ResolvedQMgrName, manager);
         options.give_back();
     }
+    Ok(told)
 }
 
 /// MQPUT.
@@ -143,9 +150,12 @@ pub unsafe extern "C" fn MQPUT(
     completion: &mut mq::MQLONG,
     reason: &mut mq::MQLONG,
 ) {
-    let (to, how) = ((hobj, None), (descriptor, options));
+    let from = (length, buffer);
     // SAFETY: as the caller says.
-    unsafe { put(hconn, to, how, (length, buffer), (completion, reason)) }
+    let did = unsafe { lent(descriptor, options, from) }
+        // SAFETY: as the caller says.
+        .and_then(|lent| unsafe { put(hconn, (hobj, None), lent, from) });
+    tell((completion, reason), did);
 }
 
 /// MQPUT1.
@@ -164,14 +174,13 @@ pub unsafe extern "C" fn MQPUT1(
     completion: &mut mq::MQLONG,
     reason: &mut mq::MQLONG,
 ) {
+    let from = (length, buffer);
     // SAFETY: as the caller says.
-    let read = unsafe { Lent::read(object) };
-    let object = match read.and_then(|it| objects::object(&it.value)) {
-        Ok(object) => object,
-        Err(failed) => return answer((completion, reason), Err(failed)),
-    };
-    let to = (mq::MQHO_UNUSABLE_HOBJ, Some(object));
-    let how = (descriptor, options);
-    // SAFETY: as the caller says.
-    unsafe { put(hconn, to, how, (length, buffer), (completion, reason)) }
+    let object = unsafe { Lent::read(object) }.and_then(|it| objects::object(&it.value));
+    let did = object.and_then(|object| {
+        let to = (mq::MQHO_UNUSABLE_HOBJ, Some(object));
+        // SAFETY: as the caller says.
+        unsafe { put(hconn, to, lent(descriptor, options, from)?, from) }
+    });
+    tell((completion, reason), did);
 }

@@ -3,11 +3,11 @@
 use libmqm_sys as mq;
 
 use super::{
-    handles::{answer, ask, simple},
+    handles::{ask_plain, tell},
     memory::{set_text, text},
     structure::Lent,
 };
-use crate::wire::{Object, Request};
+use crate::wire::{Answer, Object, Request};
 
 /// What an object descriptor names.
 pub(super) fn object(descriptor: &mq::MQOD) -> Result<Object, mq::MQLONG> {
@@ -38,32 +38,35 @@ pub unsafe extern "C" fn MQOPEN(
     reason: &mut mq::MQLONG,
 ) {
     *hobj = mq::MQHO_UNUSABLE_HOBJ;
-    let out = (completion, reason);
     // SAFETY: as the caller says.
-    let read = unsafe { Lent::read(descriptor) };
-    let read = read.and_then(|it| object(&it.value).map(|object| (it, object)));
-    let (mut descriptor, object) = match read {
-        Ok(read) => read,
-        Err(reason) => return answer(out, Err(reason)),
-    };
-    let asked = ask(hconn, &Request::Open { object, options }, &[]).map(|(it, _)| it);
-    answer(out, asked.as_ref().map_err(|it| *it));
-    let Ok(told) = asked else { return };
+    let opened = unsafe { Lent::read(descriptor) }.and_then(|it| open(hconn, it, options, hobj));
+    tell((completion, reason), opened);
+}
+
+fn open(
+    hconn: mq::MQHCONN,
+    mut descriptor: Lent<mq::MQOD>,
+    options: mq::MQLONG,
+    hobj: &mut mq::MQHOBJ,
+) -> Result<Answer, mq::MQLONG> {
+    let object = object(&descriptor.value)?;
+    let told = ask_plain(hconn, &Request::Open { object, options })?;
     if told.completion == mq::MQCC_FAILED {
-        return;
+        return Ok(told);
     }
     *hobj = mq::MQLONG::try_from(told.number).unwrap_or(mq::MQHO_UNUSABLE_HOBJ);
-    if let Some((name, manager)) = told.resolved {
+    if let Some((name, manager)) = &told.resolved {
         let value = &mut descriptor.value;
         // A model's name becomes that of the queue that was made by it.
-        if value.ObjectType == mq::MQOT_Q && text(&value.ObjectName) != name {
-            set_text(&mut value.ObjectName, &name);
-            set_text(&mut value.ObjectQMgrName, &manager);
+        if value.ObjectType == mq::MQOT_Q && text(&value.ObjectName) != *name {
+            set_text(&mut value.ObjectName, name);
+            set_text(&mut value.ObjectQMgrName, manager);
         }
-        set_text(&mut value.ResolvedQName, &name);
-        set_text(&mut value.ResolvedQMgrName, &manager);
+        set_text(&mut value.ResolvedQName, name);
+        set_text(&mut value.ResolvedQMgrName, manager);
         descriptor.give_back();
     }
+    Ok(told)
 }
 
 /// MQCLOSE.
@@ -79,8 +82,10 @@ pub extern "C" fn MQCLOSE(
         handle: *hobj,
         options,
     };
-    let told = simple(hconn, &request, (completion, reason));
-    if told.is_some_and(|it| it.completion != mq::MQCC_FAILED) {
+    let told = ask_plain(hconn, &request);
+    let closed = told.as_ref().map(|it| it.completion != mq::MQCC_FAILED);
+    if closed == Ok(true) {
         *hobj = mq::MQHO_UNUSABLE_HOBJ;
     }
+    tell((completion, reason), told);
 }

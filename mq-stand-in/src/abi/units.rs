@@ -2,17 +2,17 @@
 
 use libmqm_sys as mq;
 
-use super::handles::simple;
+use super::handles::{ask_plain, tell};
 use crate::wire::Request;
 
 /// MQCMIT.
 #[unsafe(no_mangle)]
 pub extern "C" fn MQCMIT(hconn: mq::MQHCONN, completion: &mut mq::MQLONG, reason: &mut mq::MQLONG) {
-    simple(hconn, &Request::Commit, (completion, reason));
+    tell((completion, reason), ask_plain(hconn, &Request::Commit));
 }
 
 /// MQBACK.
 #[unsafe(no_mangle)]
 pub extern "C" fn MQBACK(hconn: mq::MQHCONN, completion: &mut mq::MQLONG, reason: &mut mq::MQLONG) {
-    simple(hconn, &Request::BackOut, (completion, reason));
+    tell((completion, reason), ask_plain(hconn, &Request::BackOut));
 }
