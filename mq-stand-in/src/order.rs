@@ -99,6 +99,8 @@ pub struct Attributes {
     pub exclusive: bool,
     /// SHARE; one reader at a time otherwise.
     pub shareable: bool,
+    /// Nobody has the authority to browse it.
+    pub not_browsable: bool,
     /// A model of queues that live so long.
     pub model: Option<Dynamic>,
 }
@@ -127,6 +129,7 @@ impl Default for Attributes {
             priority: 0,
             exclusive: false,
             shareable: true,
+            not_browsable: false,
             model: None,
         }
     }

@@ -3,7 +3,7 @@
 use crate::descriptor::{CCSID, ENCODING, FORMAT, field, set_field};
 
 /// Bytes of a header's fixed part.
-const FIXED: usize = 36;
+pub(crate) const FIXED: usize = 36;
 /// The folders that are properties to MQ; any other is part of the message.
 const FOLDERS: [&[u8]; 5] = [b"<mcd", b"<jms", b"<usr", b"<mqext", b"<mqps"];
 
@@ -27,7 +27,8 @@ fn big(descriptor: &[u8]) -> bool {
     field(descriptor, ENCODING) & 0xf == 1
 }
 
-fn number(bytes: &[u8], at: usize, big: bool) -> i32 {
+/// The number at `at`, in this order of bytes; 0 where none is.
+pub(crate) fn number(bytes: &[u8], at: usize, big: bool) -> i32 {
     let four = bytes.get(at..).and_then(|rest| rest.first_chunk::<4>());
     let four = four.copied().unwrap_or_default();
     if big {

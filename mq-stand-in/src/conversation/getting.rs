@@ -113,7 +113,14 @@ impl Conversation<'_> {
         }
         let converted = match getting.options & mq::MQGMO_CONVERT {
             0 => Ok(()),
-            _ => convert(getting.descriptor, &mut descriptor, &mut message),
+            // It is cut, or fetched again with more room.
+            _ if message.len() > getting.room => Ok(()),
+            _ => convert(
+                getting.descriptor,
+                &mut descriptor,
+                &mut message,
+                getting.room,
+            ),
         };
         let length = message.len();
         let mut answer = Answer {

@@ -59,6 +59,9 @@ impl Conversation<'_> {
             None => object.name.clone(),
         };
         let queue = store.queue(&name)?;
+        if *options & mq::MQOO_BROWSE != 0 && queue.attributes.not_browsable {
+            return Err(mq::MQRC_NOT_AUTHORIZED);
+        }
         if *options & mq::MQOO_INPUT_AS_Q_DEF != 0 {
             *options &= !mq::MQOO_INPUT_AS_Q_DEF;
             *options |= queue.attributes.default_input();

@@ -4,6 +4,7 @@
     reason = "it stands for a program of others, which has a clock of its own"
 )]
 
+mod conversion;
 mod messages;
 mod objects;
 mod program;

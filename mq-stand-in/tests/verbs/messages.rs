@@ -352,11 +352,11 @@ fn a_text_is_converted_where_that_can_be_done_and_a_warning_tells_where_not() {
         ..descriptor(0)
     };
     put(&program, hobj, text, b"Gr\xfcn");
-    let german = mq::MQMD2 {
-        CodedCharSetId: 273,
+    let unknown = mq::MQMD2 {
+        CodedCharSetId: 9999,
         ..text
     };
-    put(&program, hobj, german, b"\xc7");
+    put(&program, hobj, unknown, b"\xc7");
     put(
         &program,
         hobj,
@@ -374,6 +374,9 @@ fn a_text_is_converted_where_that_can_be_done_and_a_warning_tells_where_not() {
     );
     let got = get();
     assert_eq!(got.codes, (mq::MQCC_WARNING, mq::MQRC_SOURCE_CCSID_ERROR));
-    assert_eq!((got.body, got.descriptor.CodedCharSetId), (vec![0xc7], 273));
+    assert_eq!(
+        (got.body, got.descriptor.CodedCharSetId),
+        (vec![0xc7], 9999)
+    );
     assert_eq!(get().codes, (mq::MQCC_WARNING, mq::MQRC_FORMAT_ERROR));
 }
