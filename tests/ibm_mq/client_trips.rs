@@ -227,3 +227,48 @@ async fn a_request_that_is_sent_is_answered_by_ibms_client() {
     assert_eq!(call.body, "seven");
     assert_eq!(said(&call, "quorate-property-correlation-id"), message_id);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_of_a_mainframe_go_both_ways_with_ibms_client() {
+    let stand_in = with_queues(&["OUT"]);
+    let Some(mut client) = Client::connected(&stand_in) else {
+        return;
+    };
+    let group = stand_in.group();
+    group.put(Kind::IbmMqChannel, channel());
+    let mut out = with(outgoing(), "queue", "OUT");
+    out["ccsid"] = 1141.into();
+    group.put(Kind::IbmMqOutgoing, out);
+    let member = Member::start(&group, 1, 5000);
+    member.lead(2);
+    // `日本` in page 1399, which the queue manager has to convert for us, and `Grüße` in 1141.
+    for (ccsid, bytes) in [(1399, "0e456245660f"), (1141, "c799d0a185")] {
+        let mut descriptor = string(ccsid);
+        descriptor["Encoding"] = 785.into();
+        client.does(json!({"do": "put", "queue": "Q", "bytes": bytes, "md": descriptor}));
+    }
+    let calls = called(&group, 2).await;
+    assert_eq!((&*calls[0].body, &*calls[1].body), ("日本", "Grüße"));
+
+    // What is sent in page 1141 is converted for the client by the tables of others.
+    let text = Send {
+        content_type: "text/plain".into(),
+        body: "Grüße 1 €".into(),
+        ..Send::default()
+    };
+    let sent = send(&member, text).await;
+    assert!(matches!(sent, Sent::Confirmed { .. }), "{sent:?}");
+    client.open("OUT", &["INPUT_SHARED", "OUTPUT"]);
+    let converted = |queue: &str| {
+        json!({"do": "get", "queue": queue, "options": ["CONVERT"],
+               "md": {"CodedCharSetId": 1208}})
+    };
+    let got = client.does(converted("OUT"));
+    assert_eq!(
+        (&got["text"], &got["inner_ccsid"], &got["inner_format"]),
+        (&"Grüße 1 €".into(), &1208.into(), &"MQSTR   ".into())
+    );
+    // A warning, to which IBM's client makes an error.
+    client.does(json!({"do": "put", "queue": "OUT", "bytes": "c1", "md": string(9999)}));
+    assert_eq!(client.fails(converted("OUT")), 2111);
+}

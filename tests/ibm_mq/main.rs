@@ -12,6 +12,7 @@
 mod client;
 mod client_queues;
 mod client_trips;
+mod conversion;
 mod doubts;
 mod failures;
 mod mainframe;

@@ -184,21 +184,25 @@ mod tests {
             properties: vec![("region".into(), Value::Text("north".into()))],
             ..Jms::default()
         };
-        let header = Rfh2 {
-            next: contents(&descriptor(b"MQSTR   ")),
-            flags: 0,
-            folder_charset: FolderCharset::Utf8,
-            folders: own.write().unwrap(),
-        };
-        let mut message = header.write(Endian::Big).unwrap();
-        message.extend(b"body");
-        let (to, once) = copy(&descriptor(&MQHRF2), &message, &epitaph()).unwrap();
-        let (to, twice) = copy(&to, &once, &epitaph()).unwrap();
-        let (headers, jms, _, body) = read(&to, &twice);
-        assert_eq!((headers, jms.kind.as_deref()), (1, Some("order")));
-        assert_eq!(names(&jms)[0], "region");
-        assert_eq!(names(&jms)[1..], NOTES);
-        assert_eq!(body, b"body");
+        for folder_charset in FolderCharset::ALL {
+            let header = Rfh2 {
+                next: contents(&descriptor(b"MQSTR   ")),
+                flags: 0,
+                folder_charset,
+                folders: own.write().unwrap(),
+            };
+            let mut message = header.write(Endian::Big).unwrap();
+            message.extend(b"body");
+            let (to, once) = copy(&descriptor(&MQHRF2), &message, &epitaph()).unwrap();
+            let (to, twice) = copy(&to, &once, &epitaph()).unwrap();
+            let (headers, jms, _, body) = read(&to, &twice);
+            assert_eq!((headers, jms.kind.as_deref()), (1, Some("order")));
+            assert_eq!(names(&jms)[0], "region");
+            assert_eq!(names(&jms)[1..], NOTES);
+            assert_eq!(body, b"body");
+            let (header, _) = Rfh2::read(&twice, contents(&to)).unwrap();
+            assert_eq!(header.folder_charset, folder_charset);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Texts in MQ's character sets (CCSIDs).
 
-use quorate_rfh2::Endian;
+use quorate_rfh2::{Endian, NATIVE};
 
 use super::ebcdic;
 
@@ -8,6 +8,11 @@ use super::ebcdic;
 const CP_437: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{a0}";
 /// Windows-1252 from 0x80 to 0x9f; what has no character there stays a control character.
 const CP_1252: &str = "€\u{81}‚ƒ„…†‡ˆ‰Š‹Œ\u{8d}Ž\u{8f}\u{90}‘’“”•–—˜™š›œ\u{9d}žŸ";
+
+/// Whether texts of this character set are read here.
+pub fn is_known(ccsid: i32) -> bool {
+    decode(&[], ccsid, NATIVE).is_some()
+}
 
 /// A text of this character set; `None` where it isn't known or the bytes are none of it.
 pub fn decode(bytes: &[u8], ccsid: i32, encoding: i32) -> Option<String> {
@@ -113,6 +118,9 @@ mod tests {
         ] {
             assert_eq!(read(bytes, ccsid), None, "{ccsid}");
         }
+        for other in [930, 939, 1399, 0, -2, 65535] {
+            assert!(!is_known(other), "{other}");
+        }
         assert_eq!((CP_437.chars().count(), CP_1252.chars().count()), (128, 32));
     }
 
@@ -120,6 +128,7 @@ mod tests {
     fn texts_are_written_in_every_set_that_an_outgoing_can_name() {
         for ccsid in crate::state::resource::CCSIDS {
             let ccsid = i32::from(ccsid);
+            assert!(is_known(ccsid), "{ccsid}");
             let text = if ccsid == 367 { "Gruss 1" } else { "Grüße 1" };
             let bytes = encode(text, ccsid, 0x222).unwrap();
             assert_eq!(

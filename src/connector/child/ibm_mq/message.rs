@@ -7,7 +7,8 @@ use quorate_rfh2::{Class, Contents, Error, Jms, Rfh2, Value, read_all};
 
 use super::{
     super::link::Message,
-    charset::decode,
+    charset::{decode, is_known},
+    conversion::Browsed,
     fields::{bytes, id, text},
     put_time::put_time_ms,
 };
@@ -17,14 +18,24 @@ const XML: &str = "text/xml; charset=utf-8";
 const BINARY: &str = "application/octet-stream";
 const JAVA: &str = "application/x-java-serialized-object";
 
-/// Reads it. `raw` is what was got: headers, and then the body.
+/// A message, and what it lacks.
+pub struct Read {
+    /// The message.
+    pub message: Message,
+    /// Its text is in a character set that the tables here lack, and the queue manager has
+    /// not been asked for it.
+    pub unasked: bool,
+}
+
+/// Reads it. `raw` is what was got: headers, and then the body. `browsed` is what the queue
+/// manager made of it, if it was asked.
 ///
 /// One whose headers are none is handed on whole, as bytes, with what is wrong in the
 /// property `malformed`. It would be wrong to decide more here: only whoever holds the lease
 /// may take it from its queue, and only the service knows whether it can do without headers.
 /// A service that can't refuses it, and after its tries it goes to the backout queue as any
 /// other.
-pub fn read(descriptor: &mq::MQMD2, raw: &Bytes, jms: bool) -> Message {
+pub fn read(descriptor: &mq::MQMD2, raw: &Bytes, jms: bool, browsed: Option<&Browsed>) -> Read {
     let contents = contents(descriptor);
     let mut properties = Vec::new();
     let mut say = |name: &str, value: Option<String>| {
@@ -85,19 +96,22 @@ pub fn read(descriptor: &mq::MQMD2, raw: &Bytes, jms: bool) -> Message {
     say("user-id", Some(text(&descriptor.UserIdentifier)));
 
     let kind = content_type(headers.class.as_ref(), &inner.format);
-    let decoded = match kind {
-        TEXT | XML => decode(&body, inner.ccsid, inner.encoding),
-        _ => None,
-    };
-    let (content_type, body) = match (kind, decoded) {
-        (TEXT | XML, Some(text)) => (kind, Bytes::from(text)),
-        (TEXT | XML, None) => {
-            say("ccsid", Some(inner.ccsid.to_string()));
-            (BINARY, body)
+    let textual = matches!(kind, TEXT | XML);
+    let askable = textual && !is_known(inner.ccsid) && is_set(inner.ccsid);
+    let (content_type, body) = if textual {
+        let asked = browsed.filter(|_| askable);
+        match text_of(&body, inner, asked) {
+            Ok(text) => (kind, Bytes::from(text)),
+            Err(why) => {
+                say("ccsid", Some(inner.ccsid.to_string()));
+                say("not-converted", Some(why));
+                (BINARY, body)
+            }
         }
-        (kind, _) => (kind, body),
+    } else {
+        (kind, body)
     };
-    Message {
+    let message = Message {
         id: id(&descriptor.MsgId),
         content_type: content_type.to_owned(),
         headers: told(headers.properties),
@@ -106,6 +120,28 @@ pub fn read(descriptor: &mq::MQMD2, raw: &Bytes, jms: bool) -> Message {
         redelivered: descriptor.BackoutCount > 0,
         delivered: u32::try_from(descriptor.BackoutCount).unwrap_or(0),
         ..Message::default()
+    };
+    Read {
+        message,
+        unasked: askable && browsed.is_none(),
+    }
+}
+
+/// Whether this is the number of a character set: some say that it is told elsewhere.
+fn is_set(ccsid: i32) -> bool {
+    (1..65535).contains(&ccsid)
+}
+
+/// The text of a body by our tables, or as the queue manager converted it; or why there is
+/// none.
+fn text_of(body: &[u8], inner: Contents, browsed: Option<&Browsed>) -> Result<String, String> {
+    if let Some(text) = decode(body, inner.ccsid, inner.encoding) {
+        return Ok(text);
+    }
+    match browsed {
+        Some(browsed) => browsed.text().map(str::to_owned).map_err(str::to_owned),
+        None if is_known(inner.ccsid) => Err("it is no text of that character set".to_owned()),
+        None => Err("its character set is not known here".to_owned()),
     }
 }
 
@@ -128,7 +164,8 @@ pub fn contents(descriptor: &mq::MQMD2) -> Contents {
     }
 }
 
-fn read_headers(raw: &[u8], contents: Contents) -> Result<(Jms, Contents, usize), Error> {
+/// Reads the headers before a body; gives what the body is, and where it begins.
+pub fn read_headers(raw: &[u8], contents: Contents) -> Result<(Jms, Contents, usize), Error> {
     let (headers, inner, at): (Vec<Rfh2>, _, _) = read_all(raw, contents)?;
     Ok((Jms::read(&headers)?, inner, at))
 }

@@ -5,6 +5,7 @@
 
 mod burial;
 mod charset;
+mod conversion;
 mod ebcdic;
 mod fields;
 mod library;

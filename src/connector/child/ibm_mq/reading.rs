@@ -27,11 +27,13 @@ use tracing::warn;
 
 use super::{
     super::link::{Epitaph, Message, Trouble},
-    burial, message,
+    burial,
+    conversion::{BrowseOutcome, Conversion},
+    message,
     orders::{Arrival, Settle},
     reasons::{Failure, Kind},
     settings::Manager,
-    verbs::{Connection, Got, Object, ROOM},
+    verbs::{Connection, Object, ROOM},
 };
 
 /// How long one get waits for a message. An order waits no longer than that.
@@ -57,6 +59,9 @@ pub struct Reading {
     /// The message that had nowhere to go, and how often it had been backed out by then. Its
     /// tries are counted from there.
     nowhere: Option<([u8; 24], i32)>,
+    conversion: Conversion,
+    /// A message that was given back before anybody saw it. MQ counts that, and we don't.
+    unseen: Option<[u8; 24]>,
     /// Somebody waits for a message.
     pub wanted: bool,
     /// Nothing more is got.
@@ -109,6 +114,8 @@ impl Reading {
             unit: None,
             not_before: Instant::now(),
             nowhere: None,
+            conversion: Conversion::default(),
+            unseen: None,
             wanted: false,
             cancelled: false,
         })
@@ -127,9 +134,9 @@ impl Reading {
 
     /// Gets a message, if one comes within a slice. An error is that of the connection.
     pub fn get(&mut self, connection: &Connection, manager: &Manager) -> Result<(), Trouble> {
-        let arrival = match connection.get(&self.object, SLICE_MS, &mut self.buffer) {
+        let arrival = match self.take(connection) {
             Ok(None) => return Ok(()),
-            Ok(Some(got)) => Ok(self.got(&got)),
+            Ok(Some(taken)) => Ok(taken),
             Err(failure) => {
                 let (trouble, kind) = refused(failure, manager, &self.queue);
                 if kind == Kind::Lost {
@@ -147,16 +154,49 @@ impl Reading {
         Ok(())
     }
 
-    fn got(&mut self, got: &Got) -> (u64, Message) {
+    /// Takes a message into the unit of work. Where messages are browsed, the one that was
+    /// browsed; one that turns out to need it is given back, and comes again.
+    fn take(&mut self, connection: &Connection) -> Result<Option<(u64, Message)>, Failure> {
+        let (browsed, wait_ms) = match self.conversion.browse(connection, SLICE_MS)? {
+            BrowseOutcome::Off => (None, SLICE_MS),
+            BrowseOutcome::Empty => return Ok(None),
+            // It is there already, unless there was none to be seen.
+            BrowseOutcome::Message(browsed) => match browsed.descriptor() {
+                Some(_) => (Some(browsed), 0),
+                None => (Some(browsed), SLICE_MS),
+            },
+        };
+        let same_as = browsed.as_ref().and_then(|it| it.descriptor());
+        let got = connection.get(&self.object, same_as, wait_ms, &mut self.buffer)?;
+        let Some(got) = got else { return Ok(None) };
         let raw = Bytes::copy_from_slice(&self.buffer[..got.length]);
         if self.buffer.len() > ROOM {
             self.buffer = vec![0; ROOM];
         }
-        self.last += 1;
         let descriptor = got.descriptor;
-        let mut message = message::read(&descriptor, &raw, self.jms);
+        let browsed = browsed.filter(|it| it.is_same_as(&descriptor));
+        let mut read = message::read(&descriptor, &raw, self.jms, browsed.as_ref());
+        if read.unasked {
+            let Some(refused) = self.conversion.begin(connection, &self.queue)? else {
+                connection.back_out()?;
+                self.unseen = Some(descriptor.MsgId);
+                return Ok(None);
+            };
+            read = message::read(&descriptor, &raw, self.jms, Some(&refused));
+        }
+        Ok(Some(self.taken(descriptor, raw, read.message)))
+    }
+
+    /// Notes a message that is in the unit of work, and counts its tries.
+    fn taken(&mut self, descriptor: mq::MQMD2, raw: Bytes, mut message: Message) -> (u64, Message) {
+        self.last += 1;
+        if self.unseen == Some(descriptor.MsgId) {
+            message.delivered = message.delivered.saturating_sub(1);
+            message.redelivered = message.delivered > 0;
+        }
         if let Some((_, before)) = self.nowhere.filter(|(id, _)| *id == descriptor.MsgId) {
-            message.delivered = message.delivered.saturating_sub(before.unsigned_abs());
+            let counted = descriptor.BackoutCount.saturating_sub(before);
+            message.delivered = u32::try_from(counted).unwrap_or(0);
         }
         self.unit = Some(Unit {
             token: self.last,
@@ -290,7 +330,9 @@ impl Reading {
             Some(_) => connection.back_out(),
             None => Ok(()),
         };
-        let closed = given_back.and_then(|()| connection.close(self.object));
+        let closed = given_back
+            .and_then(|()| self.conversion.close(connection))
+            .and_then(|()| connection.close(self.object));
         closed.map_err(|failure| failure.trouble(manager, &self.queue))
     }
 }

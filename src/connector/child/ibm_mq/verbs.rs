@@ -1,11 +1,14 @@
 //! MQI's verbs, safe to call: one connection, used by the one thread that made it.
 #![allow(unsafe_code)]
 
+mod get;
+
 use std::{ffi::c_void, ptr, sync::Arc};
 
 use libmqm_default as default;
 use libmqm_sys as mq;
 
+pub use self::get::{Converted, ROOM};
 use super::{
     fields::{padded, text},
     library::Library,
@@ -22,9 +25,6 @@ const LONGEST: i32 = 100 << 20;
 const HEARTBEAT_S: i32 = 5;
 /// Of the name of a queue.
 const NAME_LENGTH: i32 = 48;
-/// Room for a message at first; grown for those that need it.
-pub const ROOM: usize = 64 << 10;
-
 /// An open queue, or the queue manager itself.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Object(mq::MQHOBJ);
@@ -37,14 +37,6 @@ pub struct Connection {
     pulse: Arc<Pulse>,
     /// What the queue manager calls it.
     pub id: [u8; 24],
-}
-
-/// A message that was got: its descriptor, and how long it is.
-pub struct Got {
-    /// The descriptor.
-    pub descriptor: mq::MQMD2,
-    /// Its length in the buffer.
-    pub length: usize,
 }
 
 fn checked(verb: &'static str, completion: i32, reason: i32) -> Result<(), Failure> {
@@ -162,6 +154,11 @@ impl Connection {
         self.open_object(object, options | mq::MQOO_FAIL_IF_QUIESCING)
     }
 
+    /// Opens a queue to look at its messages, beside whoever gets from it.
+    pub fn open_to_browse(&self, queue: &str) -> Result<Object, Failure> {
+        self.open(queue, mq::MQOO_BROWSE | mq::MQOO_NO_READ_AHEAD)
+    }
+
     /// Opens the queue manager, to ask it whether it is there.
     pub fn open_manager(&self) -> Result<Object, Failure> {
         let object = mq::MQOD {
@@ -181,63 +178,6 @@ impl Connection {
                     .MQCLOSE(hconn, &mut hobj, mq::MQCO_NONE, completion, reason);
             }
         })
-    }
-
-    /// Gets a message under syncpoint, waiting so many milliseconds for one.
-    ///
-    /// Whatever properties the message has, and whatever the queue's PROPCTL says, they come
-    /// as MQRFH2 headers before the body.
-    pub fn get(
-        &self,
-        queue: &Object,
-        wait_ms: i32,
-        buffer: &mut Vec<u8>,
-    ) -> Result<Option<Got>, Failure> {
-        loop {
-            let mut descriptor = default::MQMD2_DEFAULT;
-            let mut options = mq::MQGMO {
-                Options: mq::MQGMO_SYNCPOINT
-                    | mq::MQGMO_WAIT
-                    | mq::MQGMO_FAIL_IF_QUIESCING
-                    | mq::MQGMO_PROPERTIES_FORCE_MQRFH2,
-                WaitInterval: wait_ms,
-                ..default::MQGMO_DEFAULT
-            };
-            let room = length(buffer, "MQGET")?;
-            let (mut whole, mut answered) = (0, mq::MQRC_NONE);
-            let got = self.call("MQGET", |hconn, completion, reason| {
-                // SAFETY: the descriptor is of the version that it says, and the buffer has
-                // room for as many bytes as are told.
-                unsafe {
-                    self.library.MQGET(
-                        hconn,
-                        queue.0,
-                        ptr::from_mut(&mut descriptor).cast(),
-                        &mut options,
-                        room,
-                        buffer.as_mut_ptr().cast::<c_void>(),
-                        &mut whole,
-                        completion,
-                        reason,
-                    );
-                }
-                answered = *reason;
-            });
-            let whole = usize::try_from(whole).unwrap_or(0);
-            // A warning: the message is still on the queue, and is that long.
-            if answered == mq::MQRC_TRUNCATED_MSG_FAILED && whole > buffer.len() {
-                buffer.resize(whole, 0);
-                continue;
-            }
-            return match got {
-                Err(failure) if failure.reason == mq::MQRC_NO_MSG_AVAILABLE => Ok(None),
-                Err(failure) => Err(failure),
-                Ok(()) => Ok(Some(Got {
-                    descriptor,
-                    length: whole.min(buffer.len()),
-                })),
-            };
-        }
     }
 
     /// Puts a message on an open queue, outside of any unit of work: once this has returned

@@ -1,0 +1,216 @@
+//! Texts that the tables here lack, as the queue manager converts them (MQGMO_CONVERT).
+//!
+//! # Why a message is got as it is, and converted beside that
+//!
+//! One could ask for the conversion with each get. It would be a get under syncpoint of
+//! something else than what was put, and these follow from that:
+//!
+//! - What goes to the backout queue would no longer be the message: bytes of a format of
+//!   one's own have gone through whatever exit the queue manager has for it, and no one can
+//!   get them back.
+//! - A text would come as IBM's tables and the queue manager's settings have it
+//!   (`ConvEBCDICNewline` decides what a line's end is), or as ours where it has none: which,
+//!   one couldn't know. For the pages that [`super::charset`] has, ours are the same for all.
+//! - A message whose text gets too long for the buffer is *taken*, and comes unconverted
+//!   (MQRC_CONVERTED_MSG_TOO_BIG). To ask again it must be backed out, which MQ counts.
+//! - The queue manager would convert everything, whether anybody needs it or not.
+//!
+//! So a message is got as it was put, and read with our tables. Only where they lack its
+//! text's character set, as they do all that have characters of two bytes, the queue manager
+//! is asked: the message is *browsed* first, converted, and then got, unconverted. A browse
+//! takes nothing. It can be repeated with more room, and however it fails the message is got
+//! as any other; the text then stays bytes, and a property says why.
+//!
+//! A message that is in a unit of work can't be browsed, by us neither. The first one of a
+//! session that needs it has been got by then: it is given back, unseen by any service, and
+//! comes again. MQ counts that as a try. It is not counted here, but a session that follows
+//! can't know: a message at which one session begins so and ends has one try less, as it has
+//! by being given back at a takeover. From then on every message of the session is browsed
+//! before it is got, which is a call more.
+//!
+//! The queue is opened a second time, to browse only, when that is first needed: whoever has
+//! no such text needs no authority for it, and the handle that keeps others from getting is
+//! never closed for this.
+
+use libmqm_sys as mq;
+
+use super::{
+    charset::decode,
+    message::{contents, read_headers},
+    reasons::{Failure, Kind},
+    verbs::{Connection, Converted, Object, ROOM},
+};
+
+/// What is known of the queue manager's conversion in a session.
+#[derive(Default)]
+pub enum Conversion {
+    /// No message has needed it so far.
+    #[default]
+    Unneeded,
+    /// The queue is open to browse.
+    Asked(Object),
+    /// It can't be asked; why.
+    Refused(String),
+}
+
+/// A message as it was browsed before it was got.
+pub struct Browsed {
+    /// Its descriptor; `None` where browsing failed.
+    descriptor: Option<Box<mq::MQMD2>>,
+    text: Result<String, String>,
+}
+
+impl Conversion {
+    /// Opens the queue to browse, if that hasn't been tried. `None`: messages are browsed
+    /// from now on; otherwise what can be told of every message instead.
+    pub fn begin(
+        &mut self,
+        connection: &Connection,
+        queue: &str,
+    ) -> Result<Option<Browsed>, Failure> {
+        if let Conversion::Unneeded = self {
+            *self = match connection.open_to_browse(queue) {
+                Ok(object) => Conversion::Asked(object),
+                Err(failure) if failure.kind() == Kind::Lost => return Err(failure),
+                Err(failure) => Conversion::Refused(refused(failure)),
+            };
+        }
+        Ok(match self {
+            Conversion::Refused(why) => Some(Browsed::failed(why.clone())),
+            Conversion::Unneeded | Conversion::Asked(_) => None,
+        })
+    }
+
+    /// Waits so many milliseconds for a message, and looks at it.
+    pub fn browse(&self, connection: &Connection, wait_ms: i32) -> Result<BrowseOutcome, Failure> {
+        let object = match self {
+            Conversion::Unneeded => return Ok(BrowseOutcome::Off),
+            Conversion::Refused(why) => {
+                return Ok(BrowseOutcome::Message(Browsed::failed(why.clone())));
+            }
+            Conversion::Asked(object) => object,
+        };
+        let mut buffer = vec![0; ROOM];
+        match connection.browse_converted(object, wait_ms, &mut buffer) {
+            Ok(None) => Ok(BrowseOutcome::Empty),
+            Ok(Some(converted)) => Ok(BrowseOutcome::Message(Browsed::read(&converted, &buffer))),
+            Err(failure) if failure.kind() == Kind::Lost => Err(failure),
+            // Whatever it is: the get that follows says it, if it is that of the queue.
+            Err(failure) => Ok(BrowseOutcome::Message(Browsed::failed(refused(failure)))),
+        }
+    }
+
+    /// Closes what was opened.
+    pub fn close(self, connection: &Connection) -> Result<(), Failure> {
+        match self {
+            Conversion::Asked(object) => connection.close(object),
+            Conversion::Unneeded | Conversion::Refused(_) => Ok(()),
+        }
+    }
+}
+
+/// The outcome of a browse.
+pub enum BrowseOutcome {
+    /// Messages are not browsed.
+    Off,
+    /// There is none.
+    Empty,
+    /// There is one, or browsing failed.
+    Message(Browsed),
+}
+
+impl Browsed {
+    fn failed(why: String) -> Self {
+        Browsed {
+            descriptor: None,
+            text: Err(why),
+        }
+    }
+
+    fn read(converted: &Converted, buffer: &[u8]) -> Self {
+        let Converted { got, warning } = converted;
+        let text = match *warning {
+            mq::MQRC_NONE => {
+                let raw = &buffer[..got.length];
+                let contents = contents(&got.descriptor);
+                // Headers that hold something else than properties are still there.
+                let inner = read_headers(raw, contents).map(|(_, inner, at)| (inner, at));
+                let (inner, at) = inner.unwrap_or((contents, 0));
+                decode(&raw[at..], inner.ccsid, inner.encoding)
+                    .ok_or_else(|| "the queue manager left it as it is".to_owned())
+            }
+            reason => Err(format!(
+                "the queue manager can't convert it (MQGET answered {reason})"
+            )),
+        };
+        Browsed {
+            descriptor: Some(Box::new(got.descriptor)),
+            text,
+        }
+    }
+
+    /// Returns the descriptor, by whose ids the message is to be got.
+    pub fn descriptor(&self) -> Option<&mq::MQMD2> {
+        self.descriptor.as_deref()
+    }
+
+    /// Whether the message that was got is the one that was browsed. Senders may give an id
+    /// twice, and the first of two can expire between browse and get.
+    pub fn is_same_as(&self, got: &mq::MQMD2) -> bool {
+        let identity = |it: &mq::MQMD2| {
+            let put = (it.PutDate, it.PutTime, it.PutApplName);
+            (it.MsgId, it.CorrelId, it.MsgSeqNumber, put)
+        };
+        let browsed = self.descriptor();
+        browsed.is_none_or(|browsed| identity(browsed) == identity(got))
+    }
+
+    /// Returns its text, or why there is none.
+    pub fn text(&self) -> Result<&str, &str> {
+        self.text.as_deref().map_err(String::as_str)
+    }
+}
+
+/// Says why the queue manager could not be asked.
+fn refused(failure: Failure) -> String {
+    let Failure { verb, reason } = failure;
+    let hint = if reason == mq::MQRC_NOT_AUTHORIZED {
+        "; grant the authority browse on the queue"
+    } else {
+        ""
+    };
+    format!("the queue manager could not be asked to convert it ({verb} answered {reason}{hint})")
+}
+
+#[cfg(test)]
+mod tests {
+    use libmqm_default::MQMD2_DEFAULT;
+
+    use super::*;
+
+    #[test]
+    fn a_message_with_the_ids_of_another_is_not_taken_for_it() {
+        let first = mq::MQMD2 {
+            MsgId: [7; 24],
+            PutTime: [1; 8],
+            ..MQMD2_DEFAULT
+        };
+        let second = mq::MQMD2 {
+            PutTime: [2; 8],
+            ..first
+        };
+        let browsed = Browsed {
+            descriptor: Some(Box::new(first)),
+            text: Ok(String::new()),
+        };
+        // What a get gives is unconverted, and may have been given back before.
+        let got = mq::MQMD2 {
+            CodedCharSetId: 1399,
+            BackoutCount: 1,
+            ..first
+        };
+        assert!(browsed.is_same_as(&got));
+        assert!(!browsed.is_same_as(&second));
+        assert!(Browsed::failed(String::new()).is_same_as(&second));
+    }
+}

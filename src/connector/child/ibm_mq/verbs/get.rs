@@ -1,0 +1,162 @@
+//! MQGET: taking messages under syncpoint, and looking at them as the queue manager converts
+//! them.
+
+use std::{ffi::c_void, ptr};
+
+use libmqm_default as default;
+use libmqm_sys as mq;
+
+use super::{super::reasons::Failure, Connection, LONGEST, Object, length};
+
+/// Room for a message at first; grown for those that need it.
+pub const ROOM: usize = 64 << 10;
+/// UTF-8, which every text can be converted to.
+const UTF_8: i32 = 1208;
+/// How many times as long a message can be in UTF-8: where a byte stood for one character,
+/// or two for one or for a pair, there may be three for each.
+const GROWTH: usize = 3;
+
+/// A message that was got: its descriptor, and how long it is.
+pub struct Got {
+    /// The descriptor.
+    pub descriptor: mq::MQMD2,
+    /// Its length in the buffer.
+    pub length: usize,
+}
+
+/// A message that was looked at.
+pub struct Converted {
+    /// What it is now.
+    pub got: Got,
+    /// Why it is not converted; MQRC_NONE where it is.
+    pub warning: mq::MQLONG,
+}
+
+/// What the queue manager gave, of however many bytes there were.
+struct Given {
+    whole: usize,
+    reason: mq::MQLONG,
+}
+
+impl Connection {
+    /// Gets a message under syncpoint, waiting so many milliseconds for one: the first, or
+    /// the first that has the ids of this descriptor.
+    ///
+    /// Whatever properties the message has, and whatever the queue's PROPCTL says, they come
+    /// as MQRFH2 headers before the body.
+    pub fn get(
+        &self,
+        queue: &Object,
+        same_as: Option<&mq::MQMD2>,
+        wait_ms: i32,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<Got>, Failure> {
+        let options = mq::MQGMO_SYNCPOINT | mq::MQGMO_PROPERTIES_FORCE_MQRFH2;
+        loop {
+            // Ids of nothing but zeros are those of any message.
+            let mut descriptor = mq::MQMD2 {
+                MsgId: same_as.map_or([0; 24], |it| it.MsgId),
+                CorrelId: same_as.map_or([0; 24], |it| it.CorrelId),
+                ..default::MQMD2_DEFAULT
+            };
+            let given = self.once(queue, options, wait_ms, &mut descriptor, buffer)?;
+            let Some(Given { whole, reason }) = given else {
+                return Ok(None);
+            };
+            // A warning: the message is still on the queue, and is that long.
+            if reason == mq::MQRC_TRUNCATED_MSG_FAILED && whole > buffer.len() {
+                buffer.resize(whole, 0);
+                continue;
+            }
+            return Ok(Some(Got {
+                descriptor,
+                length: whole.min(buffer.len()),
+            }));
+        }
+    }
+
+    /// Looks at the first message of a queue that is open to browse, as the queue manager
+    /// converts it to UTF-8, without its properties. It stays where it is, so that it can be
+    /// looked at again with more room.
+    pub fn browse_converted(
+        &self,
+        queue: &Object,
+        wait_ms: i32,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<Converted>, Failure> {
+        let options = mq::MQGMO_BROWSE_FIRST | mq::MQGMO_CONVERT | mq::MQGMO_NO_PROPERTIES;
+        loop {
+            let mut descriptor = mq::MQMD2 {
+                CodedCharSetId: UTF_8,
+                Encoding: mq::MQENC_NATIVE,
+                ..default::MQMD2_DEFAULT
+            };
+            let given = self.once(queue, options, wait_ms, &mut descriptor, buffer)?;
+            let Some(Given { whole, reason }) = given else {
+                return Ok(None);
+            };
+            let short = matches!(
+                reason,
+                mq::MQRC_TRUNCATED_MSG_FAILED | mq::MQRC_CONVERTED_MSG_TOO_BIG
+            );
+            // No more than a channel carries; each round has more room than the one before.
+            let longest = usize::try_from(LONGEST).unwrap_or(usize::MAX);
+            let room = whole.saturating_mul(GROWTH).min(longest);
+            if short && room > buffer.len() {
+                buffer.resize(room, 0);
+                continue;
+            }
+            return Ok(Some(Converted {
+                got: Got {
+                    descriptor,
+                    length: whole.min(buffer.len()),
+                },
+                warning: reason,
+            }));
+        }
+    }
+
+    /// Calls MQGET; `None` where no message came in time.
+    fn once(
+        &self,
+        queue: &Object,
+        options: mq::MQLONG,
+        wait_ms: i32,
+        descriptor: &mut mq::MQMD2,
+        buffer: &mut [u8],
+    ) -> Result<Option<Given>, Failure> {
+        let mut options = mq::MQGMO {
+            Options: options | mq::MQGMO_WAIT | mq::MQGMO_FAIL_IF_QUIESCING,
+            WaitInterval: wait_ms,
+            ..default::MQGMO_DEFAULT
+        };
+        let room = length(buffer, "MQGET")?;
+        let (mut whole, mut answered) = (0, mq::MQRC_NONE);
+        let got = self.call("MQGET", |hconn, completion, reason| {
+            // SAFETY: the descriptor is of the version that it says, and the buffer has room
+            // for as many bytes as are told.
+            unsafe {
+                self.library.MQGET(
+                    hconn,
+                    queue.0,
+                    ptr::from_mut(descriptor).cast(),
+                    &mut options,
+                    room,
+                    buffer.as_mut_ptr().cast::<c_void>(),
+                    &mut whole,
+                    completion,
+                    reason,
+                );
+            }
+            answered = *reason;
+        });
+        match got {
+            Err(failure) if failure.reason == mq::MQRC_NO_MSG_AVAILABLE => Ok(None),
+            Err(failure) => Err(failure),
+            Ok(()) => Ok(Some(Given {
+                whole: usize::try_from(whole).unwrap_or(0),
+                reason: answered,
+            })),
+        }
+    }
+}
