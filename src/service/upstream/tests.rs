@@ -524,7 +524,7 @@ fn is_believed(key: &str, arrived: &str) -> bool {
     }
 }
 
-const KEY: &str = "between the two of us";
+const SIGNING_KEY: &str = "between the two of us";
 
 /// A catalog with that key.
 fn with_key() -> Catalog {
@@ -532,7 +532,7 @@ fn with_key() -> Catalog {
     let key = crate::state::Command::PutResource {
         kind: crate::state::Kind::ApiKey,
         name: "k".into(),
-        spec: format!(r#"{{"name": "k", "key": "{KEY}"}}"#).into(),
+        spec: format!(r#"{{"name": "k", "key": "{SIGNING_KEY}"}}"#).into(),
         precondition: None,
     };
     assert!(machine.apply(1, 1, 1, &key).0.changed());
@@ -556,7 +556,7 @@ async fn a_call_is_signed_where_its_service_says_so_and_not_made_without_the_key
     called(&upstream, call(Method::POST)).await.unwrap();
     let arrived = server.last();
     assert!(arrived.contains("\r\nquorate-signature: t="), "{arrived}");
-    assert!(!arrived.contains(KEY), "{arrived}");
+    assert!(!arrived.contains(SIGNING_KEY), "{arrived}");
     let unsigned = service(&[server.url("/")]);
     called(&unsigned, call(Method::POST)).await.unwrap();
     assert!(!server.last().contains("quorate-signature"));
@@ -581,7 +581,7 @@ async fn the_recipe_in_the_docs_believes_a_signed_call_and_no_other() {
     }
     called(&upstream, sent).await.unwrap();
     let arrived = server.last();
-    assert!(is_believed(KEY, &arrived), "{arrived}");
+    assert!(is_believed(SIGNING_KEY, &arrived), "{arrived}");
     assert!(!is_believed("another", &arrived));
     for (is, forged) in [
         ("quorate-epoch: 7", "quorate-epoch: 8"),
@@ -593,6 +593,6 @@ async fn the_recipe_in_the_docs_believes_a_signed_call_and_no_other() {
     ] {
         assert!(arrived.contains(is), "{is}: {arrived}");
         let forged = arrived.replace(is, forged);
-        assert!(!is_believed(KEY, &forged), "{forged}");
+        assert!(!is_believed(SIGNING_KEY, &forged), "{forged}");
     }
 }
