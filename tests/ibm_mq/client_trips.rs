@@ -259,14 +259,16 @@ async fn texts_of_a_mainframe_go_both_ways_with_ibms_client() {
     let sent = send(&member, text).await;
     assert!(matches!(sent, Sent::Confirmed { .. }), "{sent:?}");
     client.open("OUT", &["INPUT_SHARED", "OUTPUT"]);
+    // Without the header, which is in UTF-8: MQ compares no more than the descriptor, and
+    // leaves what is behind headers that need no conversion.
     let converted = |queue: &str| {
-        json!({"do": "get", "queue": queue, "options": ["CONVERT"],
+        json!({"do": "get", "queue": queue, "options": ["CONVERT", "NO_PROPERTIES"],
                "md": {"CodedCharSetId": 1208}})
     };
     let got = client.does(converted("OUT"));
     assert_eq!(
-        (&got["text"], &got["inner_ccsid"], &got["inner_format"]),
-        (&"Grüße 1 €".into(), &1208.into(), &"MQSTR   ".into())
+        (&got["text"], &got["md"]["CodedCharSetId"]),
+        (&"Grüße 1 €".into(), &1208.into())
     );
     // A warning, to which IBM's client makes an error.
     client.does(json!({"do": "put", "queue": "OUT", "bytes": "c1", "md": string(9999)}));

@@ -333,7 +333,7 @@ fn bad_ones_are_refused_by_field() {
     }
     refused(&|key| key.kind = Kind::ZmqChannel, "kind");
     let mut missing = good.clone();
-    missing.key.name = "p".into();
+    missing.key.name = "absent".into();
     let answer = world.apply(&Command::Intend(Box::new(missing)));
     assert_eq!(answer, Answer::NotFound);
     assert!(world.sends().is_empty());

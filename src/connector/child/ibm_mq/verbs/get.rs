@@ -76,8 +76,11 @@ impl Connection {
     }
 
     /// Looks at the first message of a queue that is open to browse, as the queue manager
-    /// converts it to UTF-8, without its properties. It stays where it is, so that it can be
-    /// looked at again with more room.
+    /// converts it to UTF-8. It stays where it is, so that it can be looked at again with
+    /// more room.
+    ///
+    /// It comes without its properties: the queue manager compares what is asked for with the
+    /// descriptor alone, and would leave a text as it is that stands behind a header in UTF-8.
     pub fn browse_converted(
         &self,
         queue: &Object,
