@@ -80,12 +80,12 @@ fn connections(told: &str) -> Vec<Connection> {
     let read = |pair: &[&str]| {
         let words: Vec<&str> = pair.first()?.split_whitespace().collect();
         let port = words.get(3)?.rsplit(':').next()?.parse().ok()?;
-        let more = pair.get(1)?.split_whitespace();
-        let confirmed = more.filter_map(|word| word.strip_prefix("bytes_acked:")?.parse().ok());
+        let mut more = pair.get(1)?.split_whitespace();
+        let confirmed = more.find_map(|word| word.strip_prefix("bytes_acked:")?.parse().ok());
         Some(Connection {
             port,
             stuck: words.get(2)?.parse().ok()?,
-            confirmed: confirmed.last().unwrap_or(0),
+            confirmed: confirmed.unwrap_or(0),
         })
     };
     lines.chunks(2).filter_map(read).collect()
