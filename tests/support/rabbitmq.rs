@@ -29,6 +29,9 @@ use tempfile::TempDir;
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 const CTL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
 const NODE: &str = "test@localhost";
+
+/// How long rabbitmqctl may take; it is a virtual machine of its own that starts and ends.
+const CTL_WITHIN: Duration = Duration::from_secs(60);
 /// It takes 5 s of two cores that nobody else wants.
 const START: Duration = Duration::from_secs(180);
 
@@ -211,21 +214,31 @@ impl Rabbit {
         self.tls.unwrap()
     }
 
-    /// Runs rabbitmqctl.
+    /// Runs rabbitmqctl. Once its end was never told of, with the process gone and nothing done
+    /// by the broker; so there is a second try. What it is used for can be done twice.
     pub async fn ctl(&self, arguments: &[&str]) {
-        let mut command = tokio::process::Command::new(CTL);
-        let dir = self.dir.path();
-        command
-            .args(["--quiet", "--node", NODE])
-            .args(arguments)
-            .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("HOME", dir.join("home"))
-            .env("ERL_EPMD_PORT", self.epmd_port.to_string())
-            .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
-            .current_dir(dir);
-        let said = command.output().await.unwrap();
-        assert!(said.status.success(), "{arguments:?}: {said:?}");
+        for _ in 0..2 {
+            let mut command = tokio::process::Command::new(CTL);
+            let dir = self.dir.path();
+            command
+                .args(["--quiet", "--node", NODE])
+                .args(arguments)
+                .env_clear()
+                .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+                .env("HOME", dir.join("home"))
+                .env("ERL_EPMD_PORT", self.epmd_port.to_string())
+                .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
+                .current_dir(dir)
+                .kill_on_drop(true);
+            let Ok(said) = tokio::time::timeout(CTL_WITHIN, command.output()).await else {
+                println!("rabbitmqctl {arguments:?} did not end within {CTL_WITHIN:?}");
+                continue;
+            };
+            let said = said.unwrap();
+            assert!(said.status.success(), "{arguments:?}: {said:?}");
+            return;
+        }
+        panic!("rabbitmqctl {arguments:?} did not end, twice");
     }
 
     /// Starts it again, with what it had stored.
