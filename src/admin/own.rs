@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use quorate_clock::{Instant, wall};
 use quorate_raft::{MemberId, MemberStatus, Strain};
 use serde::{Deserialize, Serialize};
+use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     Context,
@@ -18,9 +19,9 @@ use crate::connector::{Lapses, status::ConnectorStatus};
 /// Where a member tells of itself.
 pub const PATH: &str = "/v1/member";
 
-/// A member that is alive answers within a few milliseconds of being connected to. Longer than
-/// the connection may take: what is over sooner could not be connected to.
-const WAIT: Duration = CONNECT.saturating_add(Duration::from_millis(300));
+/// A member that is alive answers within a few milliseconds. Shorter than a connection may take,
+/// as whoever asks for the status of a cluster waits for it: see [`is_connected_to`].
+const WAIT: Duration = Duration::from_millis(300);
 
 /// `GET /v1/member`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,8 +189,23 @@ async fn ask(context: &Context, member: MemberStatus) -> Asked {
     if context.is_silent(member.id) {
         return (member, Err(Unanswered::Silent));
     }
-    let asked = context.peers.get(&member.member.admin, PATH, WAIT).await;
-    (member, asked.map_err(Unanswered::from))
+    let admin = &member.member.admin;
+    let why = match context.peers.get(admin, PATH, WAIT).await {
+        Ok(own) => return (member, Ok(own)),
+        Err(error) => match Unanswered::from(error) {
+            Unanswered::NoAnswer(error) if !is_connected_to(admin).await => {
+                Unanswered::Unreachable(error)
+            }
+            why => why,
+        },
+    };
+    (member, Err(why))
+}
+
+/// Whether somebody takes connections there. One that stands still has them taken by its
+/// kernel, at once.
+async fn is_connected_to(admin: &str) -> bool {
+    matches!(timeout(CONNECT, TcpStream::connect(admin)).await, Ok(Ok(_)))
 }
 
 #[cfg(test)]
