@@ -11,7 +11,7 @@ use url::Url;
 
 use super::spec::{Key, Spec};
 use crate::state::{
-    Kind, Operation, Resource, State,
+    Kind, Operation, Resource, State, Stored,
     resource::{
         AmqpChannel, AmqpConnection, Fence, IbmMqChannel, OnFailure, Standby, ZmqChannel,
         ZmqChannelSocket,
@@ -38,7 +38,7 @@ pub struct MadeOf {
 
 /// Every channel and outgoing, and what its spec is made of. Resources of other kinds, which
 /// may be many, are not looked at.
-pub fn all(state: &State) -> impl Iterator<Item = (Key, MadeOf, &Resource)> {
+pub fn all(state: &State) -> impl Iterator<Item = (Key, MadeOf, &Stored)> {
     let kinds = Kind::ALL.into_iter().filter(|kind| kind.has_connector());
     kinds
         .flat_map(|kind| {
@@ -54,13 +54,13 @@ pub fn all(state: &State) -> impl Iterator<Item = (Key, MadeOf, &Resource)> {
                 revision: state.catalog().last_change(stored),
                 operation: state.operations().get(kind, name),
             };
-            (key, made_of, &*stored.resource)
+            (key, made_of, stored)
         })
 }
 
 /// Its spec, if it is a channel or an outgoing.
-pub fn spec(state: &State, resource: &Resource) -> Option<Spec> {
-    let spec = match resource {
+pub fn spec(state: &State, stored: &Stored) -> Option<Spec> {
+    let spec = match &*stored.resource {
         Resource::AmqpChannel(it) => amqp_channel(state, it),
         Resource::IbmMqChannel(it) => ibm_mq_channel(state, it),
         Resource::ZmqChannel(it) => zmq_channel(state, it),
@@ -81,6 +81,7 @@ pub fn spec(state: &State, resource: &Resource) -> Option<Spec> {
         },
         _ => return None,
     };
+    let resource = &stored.resource;
     let (kind, name) = (resource.kind(), resource.name());
     let operation = state.operations().get(kind, name);
     Some(Spec {
@@ -89,6 +90,7 @@ pub fn spec(state: &State, resource: &Resource) -> Option<Spec> {
             name: name.to_owned(),
         },
         active: spec.active && !operation.paused,
+        created: stored.created,
         restarted: operation.restarted,
         ..spec
     })
@@ -209,6 +211,7 @@ fn bare(own: Bytes) -> Spec {
             name: String::new(),
         },
         active: true,
+        created: 0,
         restarted: 0,
         warm: true,
         connection: Bytes::from_static(b"{}"),

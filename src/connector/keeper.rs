@@ -111,6 +111,8 @@ struct Exchange {
     /// What it says is wrong.
     trouble: Option<String>,
     spec: Arc<Spec>,
+    /// Which connector of its name the process was started for.
+    created: u64,
     stance: Stance,
     /// Whether it stands by for sure: nothing was begun, or it said that all is closed.
     parked: bool,
@@ -245,6 +247,7 @@ impl Keeper {
         });
         let mut exchange = Exchange {
             spec: spec.clone(),
+            created: spec.created,
             stance: Stance::StandBy(Duration::ZERO),
             parked: true,
             trouble: None,
@@ -271,7 +274,7 @@ impl Keeper {
                         self.configure(&mut process, &spec);
                     }
                     let stance = match stance {
-                        stance if spec.restarted == exchange.spec.restarted => stance,
+                        stance if !spec.another_process(&exchange.spec) => stance,
                         // A release doesn't wait longer for it than it would anyway.
                         Stance::Park(drain) => Stance::Gone(drain.min(spec.finish)),
                         _ => Stance::Gone(spec.finish),

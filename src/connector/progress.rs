@@ -36,6 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// What one connector has said, and nobody has written yet.
 #[derive(Clone, PartialEq)]
 struct Unwritten {
+    created: u64,
     epoch: u64,
     progress: Bytes,
 }
@@ -58,17 +59,18 @@ struct Waiting {
 /// What goes into one command, all of it said under one epoch.
 struct Batch {
     epoch: u64,
-    progress: Vec<(Key, Bytes)>,
+    progress: Vec<(Key, Unwritten)>,
 }
 
 impl Batch {
     fn connectors(&self) -> Vec<ConnectorProgress> {
-        let one = |(key, progress): &(Key, Bytes)| {
+        let one = |(key, unwritten): &(Key, Unwritten)| {
             Some(ConnectorProgress {
                 // A connector is of a kind of resource.
                 kind: key.kind.parse().ok()?,
                 name: key.name.clone(),
-                progress: progress.clone(),
+                created: unwritten.created,
+                progress: unwritten.progress.clone(),
             })
         };
         self.progress.iter().filter_map(one).collect()
@@ -76,8 +78,9 @@ impl Batch {
 }
 
 impl ProgressWriter {
-    /// A process has come so far under this epoch.
-    pub fn set(&self, key: &Key, epoch: u64, progress: Bytes) {
+    /// The process of the connector that was created at this revision has come so far under
+    /// this epoch.
+    pub fn set(&self, key: &Key, (created, epoch): (u64, u64), progress: Bytes) {
         if progress.len() > PROGRESS_BYTES_MAX {
             // It would be refused, with all that is written beside it.
             let bytes = progress.len();
@@ -86,10 +89,14 @@ impl ProgressWriter {
         }
         let mut waiting = self.waiting.lock();
         let newer = waiting.unwritten.get(key);
-        if newer.is_some_and(|it| it.epoch > epoch) {
+        if newer.is_some_and(|it| (it.epoch, it.created) > (epoch, created)) {
             return;
         }
-        let unwritten = Unwritten { epoch, progress };
+        let unwritten = Unwritten {
+            created,
+            epoch,
+            progress,
+        };
         waiting.unwritten.insert(key.clone(), unwritten);
         waiting.last = Some(Instant::now());
         drop(waiting);
@@ -106,10 +113,12 @@ impl ProgressWriter {
         self.hurried.notify_one();
     }
 
-    /// What a connector has said last under this epoch, if that is not written yet.
-    pub fn unwritten(&self, key: &Key, epoch: u64) -> Option<Bytes> {
+    /// What the connector of this creation has said last under this epoch, if that is not
+    /// written yet.
+    pub fn unwritten(&self, key: &Key, of: (u64, u64)) -> Option<Bytes> {
         let waiting = self.waiting.lock();
-        let said = waiting.unwritten.get(key).filter(|it| it.epoch == epoch);
+        let said = waiting.unwritten.get(key);
+        let said = said.filter(|it| (it.created, it.epoch) == of);
         said.map(|it| it.progress.clone())
     }
 
@@ -129,7 +138,7 @@ impl ProgressWriter {
         };
         let of_one_epoch = in_turn.filter(|(_, it)| it.epoch == epoch);
         let taken = of_one_epoch.take_while(fits).take(ADVANCE_MAX);
-        let progress = taken.map(|(key, it)| (key.clone(), it.progress.clone()));
+        let progress = taken.map(|(key, it)| (key.clone(), it.clone()));
         Some(Batch {
             epoch,
             progress: progress.collect(),
@@ -139,9 +148,7 @@ impl ProgressWriter {
     /// This was written, or can't be any more.
     fn done(&self, batch: Batch) {
         let mut waiting = self.waiting.lock();
-        let epoch = batch.epoch;
-        for (key, progress) in batch.progress {
-            let written = Unwritten { epoch, progress };
+        for (key, written) in batch.progress {
             if waiting.unwritten.get(&key) == Some(&written) {
                 waiting.unwritten.remove(&key);
             }

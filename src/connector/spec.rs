@@ -29,6 +29,9 @@ pub struct Spec {
     pub key: Key,
     /// Whether it is to run: declared active, and nobody has paused it.
     pub active: bool,
+    /// The revision at which it was created: one of another is not this connector, whatever
+    /// else they share.
+    pub created: u64,
     /// The last order to restart it; another one starts another process.
     pub restarted: u64,
     /// Whether the members that don't run it have a process that stands by.
@@ -58,6 +61,11 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// Whether the process of `other` is to go, and another one to begin anew.
+    pub fn another_process(&self, other: &Spec) -> bool {
+        (self.created, self.restarted) != (other.created, other.restarted)
+    }
+
     /// Whether a process that was told of `other` has nothing to learn.
     pub fn same_process(&self, other: &Spec) -> bool {
         self.connection == other.connection
@@ -83,6 +91,7 @@ impl Spec {
                 name: "orders".into(),
             },
             active: true,
+            created: 1,
             restarted: 0,
             warm: true,
             connection: Bytes::new(),

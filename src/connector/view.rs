@@ -31,14 +31,14 @@ impl View {
     /// What `state` says. Those that have not changed stay the same `Arc`s as `before`.
     pub fn of(state: &State, before: &View) -> View {
         let (mut connectors, mut made_of) = (BTreeMap::new(), BTreeMap::new());
-        for (key, now, resource) in declared::all(state) {
+        for (key, now, stored) in declared::all(state) {
             let old = before.connectors.get(&key);
             let spec = match old {
                 // With a thousand, making all anew for each write of one takes longer than
                 // the write.
                 Some(old) if before.made_of.get(&key) == Some(&now) => old.clone(),
                 _ => {
-                    let Some(spec) = declared::spec(state, resource) else {
+                    let Some(spec) = declared::spec(state, stored) else {
                         continue;
                     };
                     let same = old.filter(|old| ***old == spec).cloned();

@@ -51,6 +51,9 @@ pub const DEPENDENTS_MAX: usize = 100;
 pub struct Stored {
     /// The log index that last changed it.
     pub revision: u64,
+    /// The log index that created it; 0: not known, since the snapshot that it was read from
+    /// is older than this field.
+    pub created: u64,
     /// It, as this program reads it.
     pub resource: Arc<Resource>,
     /// What the user wrote, with the secret: canonical JSON, without defaults.
@@ -357,6 +360,7 @@ impl Catalog {
         }
         let stored = Stored {
             revision: index,
+            created: before.map_or(index, |stored| stored.created),
             resource: Arc::new(resource),
             spec: Spec(json::canonical(&spec).into()),
         };
@@ -461,12 +465,13 @@ impl Catalog {
         &mut self,
         kind: Kind,
         name: &str,
-        revision: u64,
+        (revision, created): (u64, u64),
         spec: &str,
     ) -> Result<(), Vec<FieldError>> {
         let (_, resource) = read(kind, name, spec.as_bytes())?;
         let stored = Stored {
             revision,
+            created,
             resource: Arc::new(resource),
             spec: Spec(spec.into()),
         };

@@ -74,6 +74,8 @@ pub struct ConnectorProgress {
     pub kind: Kind,
     /// The name of its resource.
     pub name: String,
+    /// The revision at which its resource was created; 0: not known.
+    pub created: u64,
     /// What it keeps, in its own words; empty: nothing.
     pub progress: Bytes,
 }

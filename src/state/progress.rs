@@ -3,7 +3,9 @@
 //!
 //! It is the connector's own, and means nothing to the state: bytes that its process has
 //! written and that the next one, here or on another member, is given. They belong to the
-//! reign under which they were written, so that a former holder overwrites nothing.
+//! reign under which they were written, so that a former holder overwrites nothing, and to the
+//! resource as it was created, so that the process of a deleted one, which ends in order and
+//! has its say, leaves nothing to another one of its name.
 
 use std::sync::Arc;
 
@@ -62,10 +64,17 @@ impl Progress {
         for ConnectorProgress {
             kind,
             name,
+            created,
             progress,
         } in connectors
         {
-            if catalog.get(*kind, name).is_some() && self.get(*kind, name) != *progress {
+            // Of a resource from a log or snapshot of before it was written down it is not
+            // known when it was created: 0.
+            let is_the_same = |known: u64| known == *created || known == 0 || *created == 0;
+            let stored = catalog.get(*kind, name);
+            if stored.is_some_and(|it| is_the_same(it.created))
+                && self.get(*kind, name) != *progress
+            {
                 self.keep(*kind, name, progress.clone());
                 changed = true;
             }
@@ -135,6 +144,7 @@ mod tests {
         ConnectorProgress {
             kind: Kind::ZmqOutgoing,
             name: name.into(),
+            created: 0,
             progress: progress.into(),
         }
     }
@@ -183,6 +193,51 @@ mod tests {
         assert_eq!(kept(&machine), "");
         assert!(!apply(&mut machine, &advance(6, b"three")).changed());
         assert_eq!(kept(&machine), "");
+    }
+
+    #[test]
+    fn the_last_word_of_a_deleted_connector_is_nothing_to_another_of_its_name() {
+        let mut machine = Machine::default();
+        let said = |created: u64, kept: &'static str| {
+            let mut it = progress("a", kept);
+            it.created = created;
+            let (epoch, connectors) = (1, vec![it]);
+            Command::Advance { epoch, connectors }
+        };
+        let delete = Command::DeleteResource {
+            kind: Kind::ZmqOutgoing,
+            name: "a".into(),
+            precondition: None,
+        };
+        let take_over = Command::TakeOver { member: 1, term: 1 };
+        for (index, (command, kept)) in [
+            (take_over, ""),
+            (put("a"), ""),
+            (said(2, "first"), "first"),
+            (delete, ""),
+            (put("a"), ""),
+            (said(2, "the last word"), ""),
+            (said(5, "second"), "second"),
+            (said(2, "the last word"), "second"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            machine.apply(index as u64 + 1, 1, 1, &command);
+            let now = machine.state().progress().get(Kind::ZmqOutgoing, "a");
+            assert_eq!(now, kept, "after {command:?}");
+        }
+        // A change is no creation, and a snapshot keeps when that was.
+        let mut changed = put("a");
+        if let Command::PutResource { spec, .. } = &mut changed {
+            *spec = String::from_utf8_lossy(spec).replace("5555", "5556").into();
+        }
+        machine.apply(9, 1, 1, &changed);
+        let mut snapshot = Vec::new();
+        machine.state().write_to(&mut snapshot).unwrap();
+        let restored = State::read_from(&mut &snapshot[..]).unwrap();
+        let stored = restored.catalog().get(Kind::ZmqOutgoing, "a").unwrap();
+        assert_eq!((stored.created, stored.revision), (5, 9));
     }
 
     #[test]

@@ -108,6 +108,7 @@ impl State {
                 name: name.into(),
                 revision: stored.revision,
                 spec: stored.spec().into(),
+                created: stored.created,
             }))?;
         }
         for (kind, name, Operation { paused, restarted }) in self.operations.all() {
@@ -292,7 +293,12 @@ impl State {
 
 fn restore(catalog: &mut Catalog, it: &ResourceRecord) -> io::Result<()> {
     catalog
-        .restore(known(&it.kind)?, &it.name, it.revision, &it.spec)
+        .restore(
+            known(&it.kind)?,
+            &it.name,
+            (it.revision, it.created),
+            &it.spec,
+        )
         .map_err(|unknown| {
             let error = not_as_known(&it.kind, &it.name, &unknown);
             bad(format!(

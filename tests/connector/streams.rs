@@ -258,8 +258,7 @@ async fn a_stream_that_was_declared_anew_is_told_of_and_nothing_of_it_passed_ove
     }
     assert!(group.calls.lock().is_empty());
     // As the reason says.
-    group.delete(Kind::AmqpChannel, &queue);
-    put(true);
+    group.put_anew(Kind::AmqpChannel, channel(&queue));
     assert_eq!(all_handled(&group, 6).await, 0);
 
     // Of one that is empty yet nothing can be told.

@@ -152,6 +152,31 @@ impl Group {
         assert!(matches!(answer, Answer::Done { .. }), "{answer:?}");
     }
 
+    /// Deletes a resource and puts it anew, so soon that nobody sees the state between.
+    pub fn put_anew(&self, kind: Kind, resource: Value) {
+        let (name, spec) = (resource["name"].as_str().unwrap(), resource.to_string());
+        let delete = Command::DeleteResource {
+            kind,
+            name: name.into(),
+            precondition: None,
+        };
+        let put = Command::PutResource {
+            kind,
+            name: name.into(),
+            spec: spec.into(),
+            precondition: None,
+        };
+        let mut machine = self.machine.lock();
+        for command in [delete, put] {
+            machine.0 += 1;
+            let index = machine.0;
+            let (answer, _) = machine.1.apply(index, 1, 1, &command);
+            assert!(answer.changed(), "{answer:?}");
+        }
+        let state = Arc::new(machine.1.state().clone());
+        self.state.send_replace(state);
+    }
+
     pub fn state(&self) -> Arc<State> {
         self.state.borrow().clone()
     }

@@ -8,11 +8,7 @@ use quorate_proto::connector::{Activate, Configure, Deactivate, Prepare, Stop, t
 
 use super::{Exchange, Keeper, LATE, LATE_TO_PARK};
 use crate::{
-    connector::{
-        process::Process,
-        spec::{Key, Spec},
-        stance::Stance,
-    },
+    connector::{process::Process, spec::Spec, stance::Stance},
     state::Kind,
 };
 
@@ -55,7 +51,7 @@ impl Keeper {
                 process.order(to_process::Frame::Activate(Activate {
                     epoch,
                     incarnation: process.incarnation,
-                    progress: self.progress(&spec.key, epoch),
+                    progress: self.progress(spec, epoch),
                 }));
             }
             Stance::Prepare(within) => {
@@ -93,8 +89,10 @@ impl Keeper {
     }
 
     /// How far the connector had come last.
-    fn progress(&self, key: &Key, epoch: u64) -> Bytes {
-        if let Some(unwritten) = self.shared.progress.unwritten(key, epoch) {
+    fn progress(&self, spec: &Spec, epoch: u64) -> Bytes {
+        let key = &spec.key;
+        let unwritten = self.shared.progress.unwritten(key, (spec.created, epoch));
+        if let Some(unwritten) = unwritten {
             return unwritten;
         }
         let kind = key.kind.parse::<Kind>();

@@ -38,7 +38,8 @@ impl Keeper {
             from_process::Frame::Parked(_) => {}
             from_process::Frame::Progress(progress) => {
                 let key = &exchange.spec.key;
-                self.shared.progress.set(key, epoch, progress.progress);
+                let of = (exchange.created, epoch);
+                self.shared.progress.set(key, of, progress.progress);
             }
             from_process::Frame::Sent(sent) => self.mail.settled(sent),
             from_process::Frame::Delivery(delivery) => {

@@ -29,6 +29,7 @@ impl fmt::Debug for ConnectorProgress {
         f.debug_struct("ConnectorProgress")
             .field("kind", &self.kind)
             .field("name", &self.name)
+            .field("created", &self.created)
             .field("progress", &Hidden(self.progress.len()))
             .finish()
     }

@@ -121,6 +121,7 @@ impl Command {
                         kind: it.kind.as_str().into(),
                         name: it.name.clone(),
                         progress: it.progress.clone(),
+                        created: it.created,
                     })
                     .collect(),
             }),
@@ -225,6 +226,7 @@ impl Command {
                         Ok(ConnectorProgress {
                             kind: kind(&it.kind)?,
                             name: it.name,
+                            created: it.created,
                             progress: it.progress,
                         })
                     })

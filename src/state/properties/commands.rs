@@ -122,13 +122,18 @@ pub fn command() -> impl Strategy<Value = Command> {
     let order = prop::sample::select(&[Order::Pause, Order::Resume, Order::Restart][..]);
     let operate = (prop::sample::select(&Kind::ALL[..]), name(), order)
         .prop_map(|(kind, name, order)| Command::Operate { kind, name, order });
-    let progress = (prop::sample::select(&Kind::ALL[..]), name(), 0..3u8).prop_map(
-        |(kind, name, progress)| ConnectorProgress {
+    let progress = (
+        prop::sample::select(&Kind::ALL[..]),
+        name(),
+        0..9u64,
+        0..3u8,
+    )
+        .prop_map(|(kind, name, created, progress)| ConnectorProgress {
             kind,
             name,
+            created,
             progress: vec![progress; usize::from(progress)].into(),
-        },
-    );
+        });
     let advance = (1..60u64, prop::collection::vec(progress, 0..4))
         .prop_map(|(epoch, connectors)| Command::Advance { epoch, connectors });
     let intend =

@@ -142,6 +142,8 @@ pub struct ResourceRecord {
     pub revision: u64,
     #[prost(string, tag = "4")]
     pub spec: String,
+    #[prost(uint64, tag = "5")]
+    pub created: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
