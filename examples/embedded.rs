@@ -23,9 +23,9 @@ use std::{env, error::Error, path::Path, process::ExitCode, sync::LazyLock};
 use quorate::{
     Reply, Request, Service, ServiceError, log,
     server::{Birth, Server},
-    service::{Origin, async_trait},
     settings::Settings,
 };
+use quorate_service::{Origin, async_trait};
 use tokio::signal::unix::{SignalKind, signal};
 
 struct Greet;
@@ -73,7 +73,7 @@ impl Service for Relay {
 
 fn main() -> ExitCode {
     // Connector processes are started from this same program: this comes before all else.
-    quorate::connector::child::run_if_asked();
+    quorate_connector::run_if_asked();
     let code = match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Runs rfh2's fuzz target for SECONDS (300 by default) with the stable compiler:
-# `scripts/fuzz.sh [SECONDS]`. What it found before stays in rfh2/fuzz/corpus, what breaks it
-# is put into rfh2/fuzz/artifacts. libFuzzer wants a C++ compiler.
+# `scripts/fuzz.sh [SECONDS]`. What it found before stays in crates/rfh2/fuzz/corpus, what breaks it
+# is put into crates/rfh2/fuzz/artifacts. libFuzzer wants a C++ compiler.
 set -euo pipefail
-cd "$(dirname "$0")/../rfh2/fuzz"
+cd "$(dirname "$0")/../crates/rfh2/fuzz"
 
 seconds=${1:-300}
 host=$(rustc -vV | sed -n 's/^host: //p')

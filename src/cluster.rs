@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use quorate_clock::Instant;
-use quorate_raft::{Node, Pace, ProposeError, Proposed, ReadError, Timing};
+use quorate_raft::{Node, Proposed};
+use quorate_state::{Answer, Command, State};
+use quorate_types::{Pace, ProposeError, ReadError, Timing};
 use tokio::sync::watch;
-
-use crate::state::{Answer, Command, State};
 
 /// This member's part in the cluster. Cheap to clone.
 #[derive(Clone)]

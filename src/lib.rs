@@ -9,25 +9,16 @@
 
 pub mod admin;
 pub mod balancer;
-mod bounded_answer;
 pub mod cli;
 pub mod cluster;
-pub mod connector;
-pub mod egress;
-pub mod host;
-pub mod http;
 pub mod manifest;
-pub mod network;
 pub mod replica;
 pub mod server;
-pub mod service;
 pub mod settings;
-pub mod state;
-mod tls;
 
 /// The program `quorate`: connector processes, which are this same file, branch off first.
 pub fn program() -> std::process::ExitCode {
-    connector::child::run_if_asked();
+    quorate_connector::run_if_asked();
     let code = cli::main();
     // What was said last gets out, where it can.
     quorate_log::finish();
@@ -35,4 +26,5 @@ pub fn program() -> std::process::ExitCode {
 }
 
 pub use quorate_log as log;
+pub use quorate_service as service;
 pub use service::{Message, Origin, Reply, Request, Service, ServiceError};

@@ -12,11 +12,12 @@ use std::{
 
 use bytes::Bytes;
 use quorate_planted::{Mutant, planted};
+use quorate_proto::command::FieldError;
 use quorate_raft as raft;
+use quorate_state::{Answer, Command, Event, Machine, State};
+use quorate_types::{Timing, TimingError};
 use tokio::sync::watch;
 use tracing::{debug, info};
-
-use crate::state::{Answer, Command, Event, FieldError, Machine, State};
 
 /// The state machine that a node replicates.
 pub struct Replica {
@@ -47,7 +48,7 @@ impl Replica {
 
 impl raft::Machine for Replica {
     /// Ends the member when its version does not know the command (see
-    /// [`crate::state::command`]).
+    /// [`quorate_state::command`]).
     fn apply(&mut self, entry: raft::Command<'_>) -> io::Result<Vec<u8>> {
         let raft::Command {
             index,
@@ -107,12 +108,12 @@ fn promised(command: Command) -> Result<Command, FieldError> {
 }
 
 fn can_promise(failover_ms: u64) -> Result<(), FieldError> {
-    let unknown = |it: raft::TimingError| FieldError {
+    let unknown = |it: TimingError| FieldError {
         field: String::new(),
         value: String::new(),
         problem: it.to_string(),
     };
-    raft::Timing::from_failover_ms(failover_ms)
+    Timing::from_failover_ms(failover_ms)
         .map(|_| ())
         .map_err(unknown)
 }

@@ -21,20 +21,21 @@ mod whereabouts;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc};
 
-use quorate_raft::{
-    Member, Node, Options, Pace, SnapshotPolicy, Timing,
+use quorate_platform::{
+    egress::Egress,
+    pid_file::PidFile,
     private_folder::{self, DATA_HOLDS, FolderError},
 };
+use quorate_raft::{Node, Options, SnapshotPolicy};
+use quorate_service::{Dispatcher, Service, Services};
+use quorate_supervisor as connector;
+use quorate_types::{Member, Pace, Timing};
 use tokio::sync::watch;
 
 use crate::{
     admin::{self, peers::Peers},
     cluster::Cluster,
-    connector,
-    egress::Egress,
-    host::pid_file::PidFile,
     replica::Replica,
-    service::{Dispatcher, Service, Services},
     settings::Settings,
 };
 
@@ -80,7 +81,7 @@ impl Builder {
             .map_err(|error| ServerError::Refused(error.to_string()))?;
         let mut services = BTreeMap::new();
         for (name, service) in self.services {
-            crate::state::resource::check_name(&name).map_err(|problem| {
+            quorate_resources::check_name(&name).map_err(|problem| {
                 ServerError::Refused(format!("the service name {name:?} {problem}"))
             })?;
             if matches!(name.as_str(), "ping" | "echo") {
@@ -162,7 +163,7 @@ impl Server {
         }
         // Before anything is written, and before a cluster takes it in.
         check_folders(&settings).map_err(|error| ServerError::Refused(error.to_string()))?;
-        crate::tls::install_provider();
+        quorate_platform::tls::install_provider();
         // Here and not at the first scrape, so that nothing is counted before.
         let _ = admin::metrics::recorder();
         let insecure = u8::from(settings.insecure.any());

@@ -14,6 +14,8 @@ mod docs;
 mod guarantees;
 #[path = "tidy/imports.rs"]
 mod imports;
+#[path = "tidy/manifests.rs"]
+mod manifests;
 #[path = "tidy/modules.rs"]
 mod modules;
 #[path = "tidy/sizes.rs"]
@@ -56,6 +58,11 @@ fn the_tree_is_seen() {
 #[test]
 fn imports_run_one_way() {
     hold(imports::findings);
+}
+
+#[test]
+fn crates_know_what_they_may() {
+    hold(manifests::findings);
 }
 
 #[test]

@@ -1,64 +1,22 @@
-//! Elections: why and when a member came to lead, when it stands, and whom it would elect.
+//! Elections: when a member stands, and whom it would elect.
 
 mod canvass;
 mod seat;
 mod timeout;
 mod voter;
 
-use quorate_clock::Instant;
-
 pub(crate) use canvass::Canvass;
 pub(crate) use seat::Seat;
 pub(crate) use timeout::{LastWord, due, keep};
 
-use serde::{Deserialize, Serialize};
+use quorate_proto::peer;
+use quorate_types::Reason;
 
-use crate::MemberId;
-
-/// Why a member asks for votes; the vote message carries it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// The leader has not been heard for too long.
-    Timeout,
-    /// The leader has asked for it.
-    Transfer,
-    /// The leader's process has died for sure (see `liveness`).
-    Death,
-}
-
-impl std::fmt::Display for Reason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Reason::Timeout => "timeout",
-            Reason::Transfer => "transfer",
-            Reason::Death => "death",
-        })
-    }
-}
-
-/// How this member came to lead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Election {
-    /// Why it asked for votes.
-    pub reason: Reason,
-    /// The leader before, as far as known.
-    pub former: Option<MemberId>,
-    /// When this member last heard from it.
-    pub lost_at: Option<Instant>,
-    /// When this member began to campaign for this term: its timer ran out, the death was
-    /// certain, or the leader asked for it.
-    pub detected_at: Instant,
-    /// When it saw itself elected.
-    pub elected_at: Instant,
-}
-
-impl From<Reason> for quorate_proto::peer::Reason {
-    fn from(reason: Reason) -> Self {
-        match reason {
-            Reason::Timeout => quorate_proto::peer::Reason::Timeout,
-            Reason::Transfer => quorate_proto::peer::Reason::Transfer,
-            Reason::Death => quorate_proto::peer::Reason::Death,
-        }
+/// The reason as a vote request carries it.
+pub(crate) fn wire_reason(reason: Reason) -> peer::Reason {
+    match reason {
+        Reason::Timeout => peer::Reason::Timeout,
+        Reason::Transfer => peer::Reason::Transfer,
+        Reason::Death => peer::Reason::Death,
     }
 }

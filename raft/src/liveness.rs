@@ -59,7 +59,7 @@ pub(crate) use lines::keep;
 pub use listener::closed_first;
 pub(crate) use office::stand;
 
-use crate::MemberId;
+use quorate_types::MemberId;
 
 /// Refused attempts in a row that make a lost connection a death.
 const REFUSALS: u32 = 2;

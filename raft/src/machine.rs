@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use crate::MemberId;
+use quorate_types::MemberId;
 
 /// One committed command, as every member sees it.
 #[derive(Clone, Copy, Debug)]

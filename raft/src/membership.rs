@@ -18,35 +18,9 @@ use openraft::{Instant as _, async_runtime::watch::WatchReceiver};
 pub(crate) use ask::seek;
 pub(crate) use change::tidy_up;
 
-use crate::{Member, MemberId, node::Inner, storage::types::StoredMembership};
+use quorate_types::{MemberStatus, Members, Role};
 
-/// Whether a member counts for quorums.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// It does.
-    Voter,
-    /// It only follows.
-    Learner,
-}
-
-/// One member as this one sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberStatus {
-    /// Its id.
-    pub id: MemberId,
-    /// Its name and addresses.
-    pub member: Member,
-    /// Whether it counts for quorums.
-    pub role: Role,
-    /// Entries behind the leader's log; only the leader knows it of others.
-    pub lag: Option<u64>,
-    /// Whether the leader has heard from it within `failover`; only the leader knows.
-    pub reachable: Option<bool>,
-}
-
-/// The members, ordered by id.
-pub type Members = Vec<MemberStatus>;
+use crate::{node::Inner, storage::types::StoredMembership};
 
 impl Inner {
     /// The members with what the leader knows of them.

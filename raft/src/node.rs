@@ -42,9 +42,8 @@ use tonic::{
     service::{Routes, interceptor::InterceptedService},
 };
 
-pub use errors::{ProposeError, ReadError, StartError, TransferError};
+pub use errors::StartError;
 pub(crate) use history::LogHistory;
-pub use leadership::Leadership;
 pub(crate) use leadership::{Ballot, Tracker};
 pub use options::{Admission, Birth, Options, SnapshotPolicy};
 pub use propose::Proposed;
@@ -53,8 +52,9 @@ use room::ProposalRoom;
 pub(crate) use strain::Gauge;
 pub use strain::Strain;
 
+use quorate_types::{Leadership, Member, MemberId, Members, Pace};
+
 use crate::{
-    Member, MemberId, Members, Pace,
     liveness::Liveness,
     network::{Gate, MAX_MESSAGE, PeerServer, Peers, RoundTrips},
     storage::{

@@ -42,8 +42,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use quorate_clock::Instant;
-
-use crate::{MemberId, timing::lease_elsewhere};
+use quorate_types::{MemberId, timing::lease_elsewhere};
 
 /// Whom this member has heard as leader, and until when a lease of each can run.
 #[derive(Debug)]

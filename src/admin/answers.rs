@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use quorate_raft::{Admission, Member, MemberId, Role};
+use quorate_raft::Admission;
+use quorate_types::{Member, MemberId, Role};
 use serde::{Deserialize, Serialize};
 
 use super::{

@@ -4,6 +4,7 @@
 use axum::{Json, Router, extract::State, routing::get};
 use http::{HeaderMap, StatusCode};
 use quorate_clock::Instant;
+use quorate_supervisor::status::ConnectorStatus;
 
 use super::{
     Context,
@@ -13,7 +14,6 @@ use super::{
     problem::Problem,
     standbys::ConnectorRow,
 };
-use crate::connector::status::ConnectorStatus;
 
 const PATH: &str = "/v1/connectors";
 

@@ -14,15 +14,14 @@ use axum::{
 };
 use http::{HeaderMap, Method, StatusCode};
 use quorate_clock::Instant;
+use quorate_resources::Kind;
+use quorate_service::{
+    Origin, Reply, Request, ServiceError,
+    headers::{strip_hop_by_hop, strip_identity, strip_ours},
+};
+use quorate_state as state;
 
 use super::{Context, problem::Problem};
-use crate::{
-    service::{
-        Origin, Reply, Request, ServiceError,
-        headers::{strip_hop_by_hop, strip_identity, strip_ours},
-    },
-    state::{self, Kind},
-};
 
 /// The largest body.
 const BODY_MAX: usize = 16 << 20;
@@ -55,7 +54,7 @@ async fn invoke(
     let Path(name) = name?;
     let body = body.map_err(|rejection| Problem::unread(rejection, too_long))?;
     for_service(&mut headers);
-    let cid = crate::http::cid::fresh();
+    let cid = quorate_service::http::cid::fresh();
     let request = Request {
         cid: cid.clone(),
         method: Method::POST,

@@ -1,8 +1,12 @@
 //! `POST /v1/cluster/join`: a newcomer asks to become a member. Any member answers.
 
-use axum::{Json, Router, extract::State, extract::rejection::JsonRejection, routing::post};
+use axum::{
+    Json, Router,
+    extract::{State, rejection::JsonRejection},
+    routing::post,
+};
 use http::StatusCode;
-use quorate_raft::{Member, Members, ProposeError};
+use quorate_types::{Member, Members, ProposeError};
 use serde::{Deserialize, Serialize};
 
 use super::{

@@ -29,6 +29,7 @@ use http::{
 };
 use percent_encoding::percent_decode_str;
 use quorate_planted::{Mutant, planted};
+use quorate_state::{Answer, Command, KEY_BYTES_MAX, State, VALUE_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -38,10 +39,7 @@ use super::{
         reflecting, written,
     },
 };
-use crate::{
-    cluster::Cluster,
-    state::{Answer, Command, KEY_BYTES_MAX, State, VALUE_BYTES_MAX},
-};
+use crate::cluster::Cluster;
 
 const PATH: &str = "/v1/kv/";
 const LIMIT_DEFAULT: usize = 100;
@@ -306,8 +304,9 @@ fn limit_of(limit: Option<&str>) -> Result<usize, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use quorate_state::Machine;
+
     use super::*;
-    use crate::state::Machine;
 
     #[test]
     fn keys_in_paths() {

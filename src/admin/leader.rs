@@ -1,7 +1,8 @@
 //! `GET /v1/cluster/leader`: the same answer from every member.
 
 use axum::{Json, Router, extract::State, routing::get};
-use quorate_raft::{Leadership, MemberId, Members, Role};
+use quorate_state::Reign;
+use quorate_types::{Leadership, MemberId, Members, Role};
 
 use super::{
     Context,
@@ -9,7 +10,6 @@ use super::{
     problem::Problem,
     refusal,
 };
-use crate::state::Reign;
 
 /// The route.
 pub fn routes() -> Router<Context> {
@@ -71,7 +71,7 @@ pub fn voters(members: &Members) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use quorate_raft::{Member, MemberStatus};
+    use quorate_types::{Member, MemberStatus};
 
     use super::*;
 

@@ -3,7 +3,7 @@
 
 use axum::{Json, Router, extract::State, routing::get};
 use http::HeaderMap;
-use quorate_raft::{MemberId, MemberStatus};
+use quorate_types::{MemberId, MemberStatus};
 
 use super::{
     Context,
@@ -87,7 +87,7 @@ fn row(me: MemberId, status: MemberStatus) -> MemberRow {
 
 #[cfg(test)]
 mod tests {
-    use quorate_raft::{Member, Role};
+    use quorate_types::{Member, Role};
 
     use super::*;
 

@@ -7,13 +7,12 @@ use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+use quorate_resources::Kind;
+use quorate_state::Catalog;
+use quorate_supervisor::{ConnectorState, ConnectorStatus};
 
 use self::recorder::{MemberRecorder, Recorded, SeriesName};
 use super::Context;
-use crate::{
-    connector::{ConnectorState, ConnectorStatus},
-    state::{Catalog, Kind},
-};
 
 /// Seconds; from a fast disk's fsync to a slow service.
 const BUCKETS: [f64; 14] = [
@@ -243,7 +242,7 @@ fn observe(context: &Context) {
     let members = context.cluster.node().members();
     let voters = members
         .iter()
-        .filter(|member| member.role == quorate_raft::Role::Voter)
+        .filter(|member| member.role == quorate_types::Role::Voter)
         .count();
     gauge!("quorate_members", "role" => "voter").set(voters as f64);
     gauge!("quorate_members", "role" => "learner").set((members.len() - voters) as f64);

@@ -9,6 +9,8 @@ use axum::{
     response::Response,
     routing::post,
 };
+use quorate_resources::Kind;
+use quorate_state::{Answer, Command, Order};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -16,10 +18,7 @@ use super::{
     problem::Problem,
     revision::{answered, reflecting},
 };
-use crate::{
-    cluster::Cluster,
-    state::{Answer, Command, Kind, Order},
-};
+use crate::cluster::Cluster;
 
 /// How long slow members are waited for after an order.
 const SLOW_MEMBERS: Duration = Duration::from_millis(250);

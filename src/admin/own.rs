@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 use axum::{Json, Router, extract::State, routing::get};
 use futures_util::future::join_all;
 use quorate_clock::{Instant, wall};
-use quorate_raft::{MemberId, MemberStatus, Strain};
+use quorate_raft::Strain;
+use quorate_supervisor::{Lapses, status::ConnectorStatus};
+use quorate_types::{MemberId, MemberStatus};
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpStream, time::timeout};
 
@@ -14,7 +16,6 @@ use super::{
     Context,
     peers::{CONNECT, PeerError},
 };
-use crate::connector::{Lapses, status::ConnectorStatus};
 
 /// Where a member tells of itself.
 pub const PATH: &str = "/v1/member";

@@ -8,12 +8,9 @@ use http::{
     HeaderMap, Method, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST},
 };
+use quorate_platform::bounded_answer::{self, AnswerError};
+use quorate_service::headers::{strip_hop_by_hop, strip_identity};
 use serde::de::DeserializeOwned;
-
-use crate::{
-    bounded_answer::{self, AnswerError},
-    service::headers::{strip_hop_by_hop, strip_identity},
-};
 
 /// A member that is there takes a connection at once; one that doesn't was surely not asked.
 pub const CONNECT: Duration = Duration::from_millis(500);
@@ -77,7 +74,7 @@ pub struct Peers {
 impl Peers {
     /// Connections are kept for the next question.
     pub fn new() -> Result<Peers, reqwest::Error> {
-        crate::tls::install_provider();
+        quorate_platform::tls::install_provider();
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())

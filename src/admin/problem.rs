@@ -37,10 +37,10 @@ use http::{
     HeaderValue, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
-use quorate_raft::{ProposeError, ReadError};
+use quorate_proto::command::FieldError;
+use quorate_state::{Admission, Answer, OverQuota, SENDS_MAX, SENDS_OF_ONE_MAX};
+use quorate_types::{ProposeError, ReadError};
 use serde::Serialize;
-
-use crate::state::{Admission, Answer, FieldError, OverQuota, SENDS_MAX, SENDS_OF_ONE_MAX};
 
 /// A field that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -7,13 +7,11 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{ETAG, IF_MATCH, IF_NONE_MATCH},
 };
+use quorate_state::{Precondition, State};
 use serde::Deserialize;
 
 use super::problem::Problem;
-use crate::{
-    cluster::Cluster,
-    state::{Precondition, State},
-};
+use crate::cluster::Cluster;
 
 /// Of a write: its revision. Of a read or a refusal: the revision that it reflects.
 pub const QUORATE_REVISION: HeaderName = HeaderName::from_static("quorate-revision");

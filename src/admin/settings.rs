@@ -15,7 +15,8 @@ use axum::{
 };
 use http::StatusCode;
 use quorate_clock::Instant;
-use quorate_raft::{
+use quorate_state::{self as state, Answer, Command};
+use quorate_types::{
     Timing,
     timing::{FAILOVER_MS_MAX, FAILOVER_MS_MIN},
 };
@@ -27,7 +28,6 @@ use super::{
     problem::{FieldProblem, Problem},
     revision::reflecting,
 };
-use crate::state::{self, Answer, Command};
 
 const PATH: &str = "/v1/cluster/settings";
 const FIELD: &str = "failover_ms";

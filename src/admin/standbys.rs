@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use quorate_raft::{MemberId, Role};
+use quorate_supervisor::status::{ConnectorState, ConnectorStatus};
+use quorate_types::{MemberId, Role};
 use serde::{Deserialize, Serialize};
 
 use super::own::{Asked, OwnAnswer, Unanswered};
-use crate::connector::status::{ConnectorState, ConnectorStatus};
 
 /// How a connector stands on a member that doesn't run it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,7 +146,7 @@ fn standby(
 
 #[cfg(test)]
 mod tests {
-    use quorate_raft::{Member, MemberStatus};
+    use quorate_types::{Member, MemberStatus};
 
     use super::*;
     use crate::admin::own::{LapsesRow, StrainRow};

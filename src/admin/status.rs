@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use axum::{Json, Router, extract::State, routing::get};
-use quorate_raft::Role;
+use quorate_supervisor::status::ConnectorState;
+use quorate_types::Role;
 
 use super::{
     Context,
@@ -12,7 +13,6 @@ use super::{
     takeovers::TakeoverRow,
     warnings::{not_asked, warnings},
 };
-use crate::connector::status::ConnectorState;
 
 /// The route.
 pub fn routes() -> Router<Context> {

@@ -7,13 +7,14 @@ use std::{
 };
 
 use axum::{Json, Router, extract::State, routing::get};
+use quorate_state::Takeover;
+use quorate_supervisor::chronicle;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Context,
     own::{self, LapsesRow},
 };
-use crate::{connector::chronicle, state::Takeover};
 
 /// One takeover. Times of steps are in milliseconds after `at`, `null` where not known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -112,8 +113,9 @@ async fn takeovers(State(context): State<Context>) -> Json<TakeoversAnswer> {
 
 #[cfg(test)]
 mod tests {
+    use quorate_state::Reason;
+
     use super::*;
-    use crate::state::Reason;
 
     #[test]
     fn a_takeover_is_shown_in_milliseconds_with_its_time() {

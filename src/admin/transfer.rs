@@ -14,7 +14,7 @@ use axum::{
 };
 use http::{HeaderMap, Method, StatusCode, header};
 use quorate_clock::Instant;
-use quorate_raft::{MemberId, MemberStatus, Members, Role, TransferError};
+use quorate_types::{MemberId, MemberStatus, Members, Role, TransferError};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -235,7 +235,7 @@ async fn pass_on(
 
 #[cfg(test)]
 mod tests {
-    use quorate_raft::Member;
+    use quorate_types::Member;
 
     use super::*;
 

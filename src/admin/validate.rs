@@ -18,6 +18,8 @@ use axum::{
     routing::post,
 };
 use http::{HeaderMap, header::CONTENT_TYPE};
+use quorate_resources::{Kind, Resource};
+use quorate_state::{Answer, Machine, State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -26,7 +28,6 @@ use super::{
     bench::{CallerGone, WorkBench},
     problem::Problem,
 };
-use crate::state::{Answer, Kind, Machine, Resource, State};
 
 /// The longest body: a hundred thousand resources, and more.
 pub const BODY_BYTES_MAX: usize = 64 << 20;
@@ -200,8 +201,8 @@ fn judge(machine: &mut Machine, proposed: Proposed) -> Verdict {
     }
 }
 
-impl From<crate::state::FieldError> for FieldVerdict {
-    fn from(error: crate::state::FieldError) -> Self {
+impl From<quorate_proto::command::FieldError> for FieldVerdict {
+    fn from(error: quorate_proto::command::FieldError) -> Self {
         FieldVerdict {
             field: error.field,
             value: error.value,

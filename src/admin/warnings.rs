@@ -1,6 +1,6 @@
 //! What someone should look at, and do: the sentences under `quorate status`.
 
-use quorate_raft::Member;
+use quorate_types::Member;
 
 use super::{
     answers::{ClusterSettings, MemberState, StatusAnswer},

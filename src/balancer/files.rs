@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use quorate_raft::trusted_path;
+use quorate_platform::trusted_path;
 
 use super::BalancerError;
 

@@ -10,6 +10,8 @@
 use std::{collections::HashSet, io::Read, path::PathBuf};
 
 use http::Method;
+use quorate_resources::{Kind, json::json_bytes};
+use quorate_state::{BATCH_BYTES_MAX, BATCH_MAX};
 use rustix::process::setpriority_process;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -25,7 +27,6 @@ use crate::{
         validate::{BODY_BYTES_MAX, Fate, ValidateAnswer, Verdict},
     },
     manifest::{self, Document, Format},
-    state::{BATCH_BYTES_MAX, BATCH_MAX, Kind, json_bytes},
 };
 
 /// The nice value, as of connector processes.

@@ -1,13 +1,13 @@
 //! `quorate delete`
 
 use http::Method;
+use quorate_resources::Kind;
 
 use super::{
     client::{Call, Client, ClientArgs},
     failure::Failure,
     get,
 };
-use crate::state::resource::Kind;
 
 /// The options.
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,6 @@
 //! `quorate export`
 
+use quorate_resources::Kind;
 use serde_json::Value;
 
 use super::{
@@ -7,7 +8,7 @@ use super::{
     failure::Failure,
     output::{self, Output},
 };
-use crate::{admin::config::Listing, manifest, state::resource::Kind};
+use crate::{admin::config::Listing, manifest};
 
 /// Prints every resource, in an order in which they can be created again.
 pub async fn run(args: ClientArgs) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! `quorate get`
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use quorate_resources::Kind;
 use serde_json::Value;
 
 use super::{
@@ -8,7 +9,7 @@ use super::{
     failure::Failure,
     output::{self, Output},
 };
-use crate::{admin::config::Listing, manifest, state::resource::Kind};
+use crate::{admin::config::Listing, manifest};
 
 /// The options.
 #[derive(Debug, clap::Args)]

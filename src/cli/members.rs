@@ -1,6 +1,6 @@
 //! `quorate members`
 
-use quorate_raft::Role;
+use quorate_types::Role;
 
 use super::{client::ClientArgs, failure::Failure, output, show::show};
 use crate::admin::answers::{MemberRow, MembersAnswer};

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
+use quorate_platform::open_files;
 use tokio::runtime;
 
 use super::{client::urls, failure::Failure, process};
 use crate::{
-    host::open_files,
     server::{Birth, Server, ServerError},
     settings::Settings,
 };

@@ -1,9 +1,8 @@
 //! Writes resources as the YAML that `quorate apply` reads.
 
+use quorate_resources::Kind;
 use serde_json::Value;
 use serde_norway::{Mapping, Value as Yaml};
-
-use crate::state::Kind;
 
 /// Writes the resources, those that others need first, without their secrets: where they
 /// are applied, secrets that are there stay as they are.

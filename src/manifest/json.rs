@@ -1,9 +1,9 @@
 //! JSON: one object, an array of them, or `{"resources": [...]}`.
 
+use quorate_resources::json::parse as parse_json;
 use serde_json::Value;
 
 use super::{Fault, Raw};
-use crate::state::parse_json;
 
 pub(super) fn read(text: &str) -> Result<Vec<Raw>, Vec<Fault>> {
     let value = parse_json(text.as_bytes()).map_err(|error| {

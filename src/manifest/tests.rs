@@ -1,7 +1,8 @@
+use quorate_resources::{Resource, json::Unique};
+use quorate_state::{Answer, Command, Machine};
 use serde_json::json;
 
 use super::*;
-use crate::state::{Answer, Command, Machine, Resource, Unique};
 
 fn faults(text: &str, format: Format) -> Vec<String> {
     parse(text, format)

@@ -4,10 +4,10 @@
 //! stop at the first bad document and does not tell where one begins. So what stands before
 //! such a line for its document, `%YAML 1.2`, is taken out here too.
 
+use quorate_resources::json::Unique;
 use serde_json::{Map, Value};
 
 use super::{Fault, Raw, parallel::in_parallel};
-use crate::state::Unique;
 
 pub(super) fn read(text: &str) -> Result<Vec<Raw>, Vec<Fault>> {
     let mut documents = Vec::new();

@@ -3,12 +3,10 @@
 
 use std::time::Duration;
 
+use quorate_state::{Answer, Command};
 use tokio::time::sleep;
 
-use crate::{
-    cluster::Cluster,
-    state::{Answer, Command},
-};
+use crate::cluster::Cluster;
 
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);

@@ -4,17 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use quorate_clock::Instant;
-use quorate_raft::{MemberId, ProposeError};
+use quorate_ipc::LocalRules;
+use quorate_service::Dispatcher;
+use quorate_state::{Answer, Command, Connections, ConnectorProgress, Takeover};
+use quorate_supervisor::{self as connector, Proposer, View};
+use quorate_types::{MemberId, ProposeError};
 use tokio::runtime::Handle;
 
 use super::{ServerError, vital::Vital};
-use crate::{
-    cluster::Cluster,
-    connector::{self, LocalRules, Proposer, View},
-    service::Dispatcher,
-    settings::Settings,
-    state::{Answer, Command, Connections, ConnectorProgress, Takeover},
-};
+use crate::{cluster::Cluster, settings::Settings};
 
 /// Starts the connectors.
 pub(super) fn start(

@@ -25,7 +25,7 @@
 use std::time::Duration;
 
 use quorate_clock::Instant;
-use quorate_raft::Role;
+use quorate_types::Role;
 use tokio::time::{sleep, timeout};
 
 use super::Running;
@@ -129,7 +129,7 @@ fn has_other_voters(running: &Running) -> bool {
 }
 
 /// Waits for the calls that other members have sent here.
-async fn calls_end(services: &crate::service::Services, wait: Duration) {
+async fn calls_end(services: &quorate_service::Services, wait: Duration) {
     let deadline = Instant::now() + wait;
     while services.in_flight() > 0 && Instant::now() < deadline {
         sleep(LOOK).await;

@@ -5,6 +5,8 @@ use std::{io, sync::Arc, time::Duration};
 use axum::Router;
 use futures_util::FutureExt;
 use quorate_raft::Node;
+use quorate_service::{InvokeServer, Services, http};
+use quorate_state::State;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
@@ -18,10 +20,7 @@ use super::vital::Vital;
 use crate::{
     admin,
     cluster::Cluster,
-    http,
-    service::{InvokeServer, Services},
     settings::{HttpLimits, Settings},
-    state::State,
 };
 
 /// Requests on the admin face are short; those that are not have a deadline of their own.

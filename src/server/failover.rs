@@ -1,6 +1,6 @@
 //! Keeps this member at the cluster's failover promise, and its part of a change of it.
 //!
-//! What makes a change safe stands in [`crate::state::FailoverPromise`]; it rests on what
+//! What makes a change safe stands in [`quorate_state::FailoverPromise`]; it rests on what
 //! a member does before it says that it has applied a target:
 //!
 //! - it goes by the new pace;
@@ -23,15 +23,14 @@ use imbl::OrdMap;
 use metrics::gauge;
 use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
-use quorate_raft::{MemberId, ProposeError, Timing};
+use quorate_types::{MemberId, ProposeError, Timing};
 use tokio::time::sleep_until;
 
 pub use record::FailoverRecord;
 
-use crate::{
-    cluster::Cluster,
-    state::{Announced, Answer, Command, FailoverPromise, State},
-};
+use quorate_state::{Announced, Answer, Command, FailoverPromise, State};
+
+use crate::cluster::Cluster;
 
 /// After a proposal that failed, or a record that could not be written.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -6,6 +6,10 @@ use std::{
 };
 
 use quorate_clock::Instant;
+use quorate_platform::{
+    pid_file,
+    ports::{self, PortTaken},
+};
 use quorate_raft::closed_first;
 use tokio::{
     net::TcpListener,
@@ -13,13 +17,7 @@ use tokio::{
 };
 
 use super::ServerError;
-use crate::{
-    host::{
-        pid_file,
-        ports::{self, PortTaken},
-    },
-    settings::Settings,
-};
+use crate::settings::Settings;
 
 const LOOK: Duration = Duration::from_millis(50);
 

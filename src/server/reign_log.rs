@@ -11,9 +11,10 @@ use std::{
     time::Duration,
 };
 
+use quorate_state::Reign;
 use tokio::time::sleep;
 
-use crate::{cluster::Cluster, state::Reign};
+use crate::cluster::Cluster;
 
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);

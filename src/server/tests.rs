@@ -13,11 +13,11 @@ use std::{
 };
 
 use quorate_clock::Instant;
+use quorate_service::{Reply, Request, ServiceError, async_trait};
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, task::JoinHandle, time::sleep};
 
 use super::*;
-use crate::service::{Reply, Request, ServiceError, async_trait};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -74,7 +74,7 @@ impl Alive {
         let task = tokio::spawn(server.run(async move {
             let _ = stopped.await;
         }));
-        crate::tls::install_provider();
+        quorate_platform::tls::install_provider();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let alive = Alive {
             admin,

@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use crate::network::Network;
+use quorate_platform::network::Network;
 
 use super::{
     LogFormat,

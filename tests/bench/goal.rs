@@ -1,6 +1,6 @@
 //! What was promised, and whether the trials kept it.
 
-use quorate_raft::Timing;
+use quorate_types::Timing;
 
 use crate::{
     fault::Fault,

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use quorate::{
-    connector::{ConnectorState, ConnectorStatus},
-    state::Kind,
-};
+use quorate_resources::Kind;
+use quorate_supervisor::{ConnectorState, ConnectorStatus};
 use serde_json::json;
 
 use super::{

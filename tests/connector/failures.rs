@@ -10,10 +10,8 @@ use std::{
 
 use http::HeaderMap;
 use lapin::{BasicProperties, types::AMQPValue};
-use quorate::{
-    service::api::{Reply, ServiceError},
-    state::Kind,
-};
+use quorate_resources::Kind;
+use quorate_service::api::{Reply, ServiceError};
 use serde_json::json;
 
 use super::world::*;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use quorate::state::Kind;
 use quorate_clock::Instant;
+use quorate_resources::Kind;
 use serde_json::json;
 
 use super::world::*;
@@ -53,7 +53,7 @@ async fn a_connector_process_in_figures() {
         changed["active"] = json!(true);
         member.group.put(Kind::AmqpChannel, changed);
         let start = Instant::now();
-        let done = |status: &quorate::connector::ConnectorStatus| status.counts.handled == n;
+        let done = |status: &quorate_supervisor::ConnectorStatus| status.counts.handled == n;
         let status = member.when(&queue, "all handled", done).await;
         let rate = n as f64 / start.elapsed().as_secs_f64();
         let resident = kib(status.pid.unwrap(), "VmRSS");

@@ -9,8 +9,9 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
 };
-use quorate::{connector::ConnectorState, state::Kind};
 use quorate_clock::Instant;
+use quorate_resources::Kind;
+use quorate_supervisor::ConnectorState;
 use serde_json::json;
 
 use super::world::*;

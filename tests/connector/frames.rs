@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use quorate::{connector::Sent, state::Kind};
 use quorate_clock::Instant;
+use quorate_ipc::Sent;
 use quorate_proto::connector::{Header, Send};
+use quorate_resources::Kind;
 use serde_json::json;
 
 use super::{rabbitmq::Rabbit, world::*};

@@ -10,7 +10,8 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
 };
-use quorate::{connector::ConnectorState, state::Kind};
+use quorate_resources::Kind;
+use quorate_supervisor::ConnectorState;
 use serde_json::json;
 
 use super::{rabbitmq::Rabbit, world::*};

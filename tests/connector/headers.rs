@@ -9,7 +9,8 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, DecimalValue, FieldArray, FieldTable, ShortString},
 };
-use quorate::{service::api::Reply, state::Kind};
+use quorate_resources::Kind;
+use quorate_service::api::Reply;
 use serde_json::json;
 
 use super::world::*;

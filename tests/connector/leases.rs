@@ -2,18 +2,16 @@
 
 use std::{os::unix::net::UnixStream, process::Child, time::Duration};
 
-use quorate::{
-    connector::{
-        ConnectorState,
-        child::frames::{Reader, write_all},
-        lease::{BootInstant, Page},
-    },
-    state::Kind,
-};
 use quorate_clock::Instant;
+use quorate_ipc::{
+    frames::{Reader, write_all},
+    lease::{BootInstant, Page},
+};
 use quorate_proto::connector::{
     Activate, Configure, FromProcess, Phase, Report, ToProcess, from_process, to_process,
 };
+use quorate_resources::Kind;
+use quorate_supervisor::ConnectorState;
 use serde_json::json;
 use tokio::{
     net::unix::OwnedReadHalf,

@@ -11,11 +11,10 @@ use std::{
 
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
-use quorate::{
-    service::api::Reply,
-    state::{Answer, Command, Kind, Order},
-};
 use quorate_clock::Instant;
+use quorate_resources::Kind;
+use quorate_service::api::Reply;
+use quorate_state::{Answer, Command, Order};
 use tokio::{task::JoinHandle, time::MissedTickBehavior};
 
 use super::{rabbitmq::Rabbit, world::*};

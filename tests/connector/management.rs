@@ -12,8 +12,9 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use quorate::state::{self, BrokerConnection, Kind};
 use quorate_clock::Instant;
+use quorate_resources::Kind;
+use quorate_state::{self as state, BrokerConnection};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
@@ -106,7 +107,7 @@ async fn successor(queue: &str, fence: &str, url: &str, former: &BrokerConnectio
     let member = Member::start(&group, 2, 1000);
     member
         .when(queue, "standby", |it| {
-            it.state == quorate::connector::ConnectorState::Standby
+            it.state == quorate_supervisor::ConnectorState::Standby
         })
         .await;
     member

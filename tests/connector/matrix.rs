@@ -17,12 +17,11 @@ use nix::{
     unistd::Pid,
 };
 use prost::Message;
-use quorate::{
-    connector::ConnectorState,
-    state::{Kind, Order},
-};
 use quorate_clock::Instant;
 use quorate_proto::connector::ChannelProgress;
+use quorate_resources::Kind;
+use quorate_state::Order;
+use quorate_supervisor::ConnectorState;
 use serde_json::json;
 
 use super::{

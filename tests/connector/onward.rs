@@ -15,11 +15,10 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use quorate::{
-    connector::{ConnectorState, ConnectorStatus},
-    service::api::Reply,
-    state::{Kind, Order},
-};
+use quorate_resources::Kind;
+use quorate_service::api::Reply;
+use quorate_state::Order;
+use quorate_supervisor::{ConnectorState, ConnectorStatus};
 use serde_json::json;
 
 use super::{load::*, rabbitmq::Client, world::*};

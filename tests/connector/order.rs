@@ -8,11 +8,9 @@ use nix::{
     unistd::Pid,
 };
 use parking_lot::Mutex;
-use quorate::{
-    connector::{ConnectorState, ConnectorStatus},
-    state::Kind,
-};
 use quorate_clock::Instant;
+use quorate_resources::Kind;
+use quorate_supervisor::{ConnectorState, ConnectorStatus};
 use serde_json::{Value, json};
 
 use super::{load::*, rabbitmq::Client, world::*};

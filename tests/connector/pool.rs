@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use quorate::state::Kind;
 use quorate_clock::Instant;
+use quorate_resources::Kind;
 use serde_json::json;
 
 use super::{load::*, world::*};

@@ -11,12 +11,12 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use quorate::connector::{
-    ConnectorState,
-    child::MARK,
+use quorate_clock::Instant;
+use quorate_ipc::{
+    MARK,
     lease::{BootInstant, Page},
 };
-use quorate_clock::Instant;
+use quorate_supervisor::ConnectorState;
 
 use super::world::*;
 
@@ -87,7 +87,7 @@ async fn helper_parent() {
     let port: u16 = std::env::var("HELPER_PORT").unwrap().parse().unwrap();
     let group = Group::new();
     group.put(
-        quorate::state::Kind::Service,
+        quorate_resources::Kind::Service,
         serde_json::json!({"name": "store", "upstream": "http://127.0.0.1:9/"}),
     );
     let mut broker = connection(port);
@@ -97,8 +97,8 @@ async fn helper_parent() {
         // The broker holds on to it for longer than any test takes.
         broker["heartbeat_s"] = 300.into();
     }
-    group.put(quorate::state::Kind::AmqpConnection, broker);
-    group.put(quorate::state::Kind::AmqpChannel, channel(&queue));
+    group.put(quorate_resources::Kind::AmqpConnection, broker);
+    group.put(quorate_resources::Kind::AmqpChannel, channel(&queue));
     group.behave(|_| (Duration::from_secs(3600), status(200)));
     // A long lease: it must not be the lease that ends the process.
     let member = Member::start(&group, 1, 60_000);
@@ -175,7 +175,9 @@ async fn a_process_that_dies_with_orders_unread_is_told_as_it_ended() {
     for prefetch in 20..40 {
         let mut other = channel(&queue);
         other["prefetch"] = prefetch.into();
-        member.group.put(quorate::state::Kind::AmqpChannel, other);
+        member
+            .group
+            .put(quorate_resources::Kind::AmqpChannel, other);
         tokio::task::yield_now().await;
     }
     signal(pid, Signal::SIGKILL);

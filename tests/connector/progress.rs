@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use prost::Message;
-use quorate::state::Kind;
 use quorate_clock::Instant;
 use quorate_proto::connector::ChannelProgress;
+use quorate_resources::Kind;
 use serde_json::json;
 use tokio::time::sleep;
 

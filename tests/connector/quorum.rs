@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use quorate::{connector::ConnectorState, state::Kind};
+use quorate_resources::Kind;
+use quorate_supervisor::ConnectorState;
 use serde_json::json;
 
 use super::world::*;

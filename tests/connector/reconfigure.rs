@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use quorate::{
-    connector::{ConnectorState, ConnectorStatus},
-    state::{Kind, Order},
-};
 use quorate_clock::Instant;
+use quorate_resources::Kind;
+use quorate_state::Order;
+use quorate_supervisor::{ConnectorState, ConnectorStatus};
 use serde_json::{Value, json};
 
 use super::{load::*, world::*};

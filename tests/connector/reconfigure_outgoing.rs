@@ -11,12 +11,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use quorate::{
-    connector::{ConnectorState, ConnectorStatus, Handle, NoWay, Sent},
-    state::{Kind, Order},
-};
 use quorate_clock::Instant;
+use quorate_ipc::Sent;
 use quorate_proto::connector::Send;
+use quorate_resources::Kind;
+use quorate_state::Order;
+use quorate_supervisor::{ConnectorState, ConnectorStatus, Handle, NoWay};
 use serde_json::json;
 use tokio::task::JoinSet;
 

@@ -12,8 +12,8 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use quorate::connector::{ConnectorState, ConnectorStatus};
 use quorate_clock::Instant;
+use quorate_supervisor::{ConnectorState, ConnectorStatus};
 
 use super::world::*;
 

@@ -8,9 +8,10 @@ use lapin::{
     options::{ExchangeBindOptions, ExchangeDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
-use quorate::{connector::Sent, state::Kind};
 use quorate_clock::Instant;
+use quorate_ipc::Sent;
 use quorate_proto::connector::{Header, Send};
+use quorate_resources::Kind;
 use serde_json::json;
 
 use super::world::*;

@@ -9,9 +9,11 @@ use lapin::{
     options::{BasicConsumeOptions, BasicPublishOptions},
     types::{AMQPValue, FieldTable},
 };
-use quorate::{connector::Sent, service::api::Reply, state::Kind};
 use quorate_clock::Instant;
+use quorate_ipc::Sent;
 use quorate_proto::connector::{Header, Send};
+use quorate_resources::Kind;
+use quorate_service::api::Reply;
 use serde_json::json;
 use tokio::time::timeout;
 

@@ -14,12 +14,11 @@ use lapin::{
     options::{ExchangeDeclareOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
-use quorate::{
-    connector::{ConnectorState, Sent},
-    state::Kind,
-};
 use quorate_clock::Instant;
+use quorate_ipc::Sent;
 use quorate_proto::connector::{Header, Send};
+use quorate_resources::Kind;
+use quorate_supervisor::ConnectorState;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -9,12 +9,11 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use quorate::{
-    connector::{ConnectorState, ConnectorStatus, Sent, status::Counts},
-    state::Kind,
-};
 use quorate_clock::Instant;
+use quorate_ipc::Sent;
 use quorate_proto::connector::{Header, Send};
+use quorate_resources::Kind;
+use quorate_supervisor::{ConnectorState, ConnectorStatus, status::Counts};
 use serde_json::json;
 
 use super::{load::*, rabbitmq::Rabbit, world::*};

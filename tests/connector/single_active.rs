@@ -6,8 +6,8 @@ use lapin::{
     options::{BasicConsumeOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
-use quorate::connector::ConnectorState;
 use quorate_clock::Instant;
+use quorate_supervisor::ConnectorState;
 
 use super::{rabbitmq::Client, world::*};
 

@@ -6,8 +6,9 @@ use lapin::{
     options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
-use quorate::{connector::ConnectorStatus, state::Kind};
 use quorate_clock::Instant;
+use quorate_resources::Kind;
+use quorate_supervisor::ConnectorStatus;
 use serde_json::json;
 
 use super::{load::*, world::*};

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use quorate::{
-    connector::{ConnectorState, ConnectorStatus},
-    state::Kind,
-};
 use quorate_clock::Instant;
-use quorate_raft::Role;
+use quorate_resources::Kind;
+use quorate_supervisor::{ConnectorState, ConnectorStatus};
+use quorate_types::Role;
 use serde_json::json;
 
 use super::world::*;

@@ -2,7 +2,8 @@
 
 use std::{io::Read, net::TcpListener, sync::Arc};
 
-use quorate::{connector::ConnectorState, state::Kind};
+use quorate_resources::Kind;
+use quorate_supervisor::ConnectorState;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use serde_json::{Value, json};

@@ -7,8 +7,9 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use quorate::{connector::ConnectorState, state::Kind};
 use quorate_clock::Instant;
+use quorate_resources::Kind;
+use quorate_supervisor::ConnectorState;
 use serde_json::json;
 
 use super::{

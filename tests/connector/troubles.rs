@@ -3,11 +3,9 @@
 use std::{path::Path, time::Duration};
 
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
-use quorate::{
-    connector::{ConnectorState, ConnectorStatus},
-    state::Kind,
-};
 use quorate_clock::Instant;
+use quorate_resources::Kind;
+use quorate_supervisor::{ConnectorState, ConnectorStatus};
 use serde_json::json;
 
 use super::{

@@ -1,6 +1,6 @@
 //! What a move does to the group.
 
-use quorate_raft::Timing;
+use quorate_types::Timing;
 
 use crate::{
     clocks::instant,

@@ -2,12 +2,9 @@
 
 use std::fmt;
 
-use quorate::{
-    connector::deciders::{BootInstant, Stance},
-    state,
-};
-
 use quorate_raft::deciders::Ballot;
+use quorate_state as state;
+use quorate_supervisor::deciders::{BootInstant, Stance};
 
 use crate::{
     clocks::boot_instant,

@@ -2,8 +2,8 @@
 
 use std::{sync::OnceLock, time::Duration};
 
-use quorate::connector::deciders::BootInstant;
 use quorate_clock::Instant;
+use quorate_supervisor::deciders::BootInstant;
 
 /// A point on a host's CLOCK_MONOTONIC as the deciders know it.
 pub fn instant(mono: u64) -> Instant {

@@ -1,10 +1,8 @@
 //! Standing for election because the leader has died: what `liveness::office` does around the
 //! rules.
 
-use quorate_raft::{
-    Reason,
-    deciders::{self, Ballot},
-};
+use quorate_raft::deciders::{self, Ballot};
+use quorate_types::Reason;
 
 use crate::{
     clocks::{instant, micros},

@@ -2,14 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use quorate::{
-    connector::deciders::{BootInstant, Offsets, Reign, Stance, Standing, Takeover},
-    state::Machine,
-};
-use quorate_raft::{
-    Timing,
-    deciders::{Ballot, Line, Tracker},
-};
+use quorate_raft::deciders::{Ballot, Line, Tracker};
+use quorate_state::Machine;
+use quorate_supervisor::deciders::{BootInstant, Offsets, Reign, Stance, Standing, Takeover};
+use quorate_types::Timing;
 
 use crate::clocks::{Clocks, instant};
 
@@ -177,7 +173,7 @@ pub struct Process {
     pub stood: Option<Ballot>,
     pub page: Page,
     pub standing: Standing,
-    pub seen: Option<(quorate_raft::Leadership, Reign)>,
+    pub seen: Option<(quorate_types::Leadership, Reign)>,
     pub look_at: Option<u64>,
     /// The parting for which its processes rest.
     pub rested: u64,

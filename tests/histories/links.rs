@@ -2,7 +2,8 @@
 
 use std::{rc::Rc, time::Duration};
 
-use quorate_raft::{Reason, deciders::Ballot};
+use quorate_raft::deciders::Ballot;
+use quorate_types::Reason;
 
 use crate::{
     clocks::instant,

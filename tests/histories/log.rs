@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use quorate::state::{Command, Event};
+use quorate_state::{Command, Event};
 
 use crate::{
     clocks::instant,

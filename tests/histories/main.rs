@@ -4,7 +4,7 @@
 //! `HISTORIES_SECONDS` says for how long, `HISTORIES_SEED` where to begin; with no seconds it
 //! is the one history of that seed. One that breaks a rule is shrunk and told in words.
 //!
-//! Real are what `quorate_raft::deciders` and `quorate::connector::deciders` export, and the
+//! Real are what `quorate_raft::deciders` and `quorate_supervisor::deciders` export, and the
 //! state machine. Consensus (`votes`, `log`), the connections and the processes are made up,
 //! after what openraft and the peer server do; `reigns` and `deaths` repeat what
 //! `connector::reign` and `liveness::office` do around their deciders. Disks lose nothing.

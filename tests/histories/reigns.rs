@@ -2,10 +2,10 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use quorate::connector::deciders::{
+use quorate_planted::{Mutant, planted};
+use quorate_supervisor::deciders::{
     BootInstant, Decision, Key, Outcome, Release, Situation, Spec, Stance,
 };
-use quorate_planted::{Mutant, planted};
 
 use crate::{
     clocks::{boot_instant, instant, micros},
@@ -20,6 +20,7 @@ static BY_LEASE: LazyLock<Spec> = LazyLock::new(|| Spec {
         name: "orders".into(),
     },
     active: true,
+    created: 1,
     restarted: 0,
     warm: true,
     connection: Default::default(),

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use quorate_raft::{
-    Reason,
-    deciders::{self, Ballot},
-};
+use quorate_raft::deciders::{self, Ballot};
+use quorate_types::Reason;
 
 use crate::{
     clocks::{instant, micros},

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use mq_stand_in::wire::Attributes;
-use quorate::state::Kind;
+use quorate_resources::Kind;
 use serde_json::{Value, json};
 
 use super::{client::Client, world::*};

@@ -1,8 +1,10 @@
 //! IBM's client package at the other end: what it puts comes to a service, and what is sent
 //! is read by it.
 
-use quorate::{connector::Sent, service::api::Reply, state::Kind};
+use quorate_ipc::Sent;
 use quorate_proto::connector::Send;
+use quorate_resources::Kind;
+use quorate_service::api::Reply;
 use serde_json::{Value, json};
 
 use super::{client::Client, world::*};

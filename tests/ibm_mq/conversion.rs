@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use mq_stand_in::{descriptor, wire::Attributes};
-use quorate::state::Kind;
+use quorate_resources::Kind;
 use quorate_rfh2::{BIG, Class, Contents, Endian, FolderCharset, Jms, Rfh2};
 
 use super::world::*;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use mq_stand_in::wire::Fault;
-use quorate::{connector::Sent, state::Kind};
+use quorate_ipc::Sent;
 use quorate_proto::connector::Send;
+use quorate_resources::Kind;
 
 use super::world::*;
 

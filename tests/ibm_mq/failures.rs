@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mq_stand_in::wire::Attributes;
-use quorate::state::Kind;
+use quorate_resources::Kind;
 use quorate_rfh2::Value as Typed;
 
 use super::world::*;

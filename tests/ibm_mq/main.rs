@@ -1,5 +1,5 @@
 //! Channels and outgoings of IBM MQ with real connector processes, *against the stand-in*: a
-//! library and a queue manager that are not IBM's (`mq-stand-in/`). What these tests show is
+//! library and a queue manager that are not IBM's (`crates/testing/mq-stand-in/`). What these tests show is
 //! how Quorate behaves, not how IBM MQ does. In `client_*` the program at the other end is one
 //! that IBM wrote: its client package for Python. `real` runs against a real queue manager
 //! where one is named.

@@ -1,8 +1,9 @@
 //! Texts and headers of a mainframe: EBCDIC, and numbers in big endian.
 
 use mq_stand_in::descriptor;
-use quorate::{connector::Sent, state::Kind};
+use quorate_ipc::Sent;
 use quorate_proto::connector::Send;
+use quorate_resources::Kind;
 use quorate_rfh2::{BIG, Class, Contents, Endian, FolderCharset, Jms, Rfh2};
 
 use super::world::*;

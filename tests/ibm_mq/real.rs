@@ -13,8 +13,9 @@
 
 use std::{env, sync::Arc, time::Duration};
 
-use quorate::{connector::Sent, state::Kind};
+use quorate_ipc::Sent;
 use quorate_proto::connector::Send;
+use quorate_resources::Kind;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 

@@ -6,7 +6,8 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use quorate::{connector::ConnectorState, state::Kind};
+use quorate_resources::Kind;
+use quorate_supervisor::ConnectorState;
 
 use super::world::*;
 

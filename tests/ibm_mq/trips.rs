@@ -1,8 +1,9 @@
 //! There and back, against the stand-in: bodies, headers, properties.
 
 use mq_stand_in::{descriptor, wire::Attributes};
-use quorate::{connector::Sent, state::Kind};
+use quorate_ipc::Sent;
 use quorate_proto::connector::Send;
+use quorate_resources::Kind;
 use quorate_rfh2::{BIG, Class, Contents, Endian, FolderCharset, Jms, Rfh2, Value as Typed};
 
 use super::world::*;

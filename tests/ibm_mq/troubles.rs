@@ -2,11 +2,10 @@
 //! against the stand-in.
 
 use mq_stand_in::wire::Attributes;
-use quorate::{
-    connector::{ConnectorState, Sent},
-    state::Kind,
-};
+use quorate_ipc::Sent;
 use quorate_proto::connector::Send;
+use quorate_resources::Kind;
+use quorate_supervisor::ConnectorState;
 
 use super::world::*;
 

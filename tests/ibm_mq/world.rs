@@ -12,13 +12,12 @@ use mq_stand_in::{
     manager::{Manager, Settings},
     wire::Attributes,
 };
-use quorate::{
-    connector::{NoWay, Sent},
-    state::Kind,
-};
 use quorate_clock::Instant;
+use quorate_ipc::Sent;
 use quorate_proto::connector::{Header, Send};
+use quorate_resources::Kind;
 use quorate_rfh2::{Contents, Jms, NATIVE, read_all};
+use quorate_supervisor::NoWay;
 use serde_json::{Value, json};
 
 pub use crate::group::*;

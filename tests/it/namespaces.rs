@@ -10,7 +10,7 @@
 use std::{sync::Arc, time::Duration};
 
 use quorate_clock::Instant;
-use quorate_raft::Timing;
+use quorate_types::Timing;
 use serde_json::json;
 
 use crate::support::{

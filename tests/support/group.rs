@@ -16,15 +16,15 @@ use std::{
 use async_trait::async_trait;
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
-use quorate::{
-    connector::{
-        self, ConnectorState, ConnectorStatus, Context, Handle, LocalRules, Proposer, View,
-    },
-    service::api::{Dispatch, Origin, Permit, Reply, Request, ServiceError},
-    state::{Answer, Command, Connections, ConnectorProgress, Kind, Machine, State, Takeover},
-};
 use quorate_clock::Instant;
-use quorate_raft::{
+use quorate_ipc::LocalRules;
+use quorate_resources::Kind;
+use quorate_service::api::{Dispatch, Origin, Permit, Reply, Request, ServiceError};
+use quorate_state::{Answer, Command, Connections, ConnectorProgress, Machine, State, Takeover};
+use quorate_supervisor::{
+    self as connector, ConnectorState, ConnectorStatus, Context, Handle, Proposer, View,
+};
+use quorate_types::{
     Leadership, Member as Address, MemberId, MemberStatus, Members, ProposeError, Role, Timing,
 };
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! Who may import whom. Only `server` knows everyone; what lies deep knows little.
+//! Imports between the parts of the root crate. What the other crates may know stands in
+//! their manifests (`manifests.rs`).
 
 use crate::{
     modules::reached,
@@ -8,31 +9,14 @@ use crate::{
 /// A part of the root crate and the parts that it never names.
 const NEVER: &[(&[&str], &[&str], &str)] = &[
     (
-        &["state"],
-        &["*"],
-        "the state is a pure machine that is the same on every member",
-    ),
-    (
-        &["connector::child"],
-        &["*"],
-        "a connector's process shares nothing with its parent but frames and the lease's page",
-    ),
-    (
         &["balancer"],
         &["*"],
         "the balancer speaks REST with the members, as any client does",
     ),
     (
-        &[
-            "http",
-            "service",
-            "connector",
-            "replica",
-            "cluster",
-            "manifest",
-        ],
+        &["replica", "cluster", "manifest"],
         &["admin", "cli", "server", "balancer", "settings"],
-        "what serves and what replicates must not know the faces that command it",
+        "what replicates must not know the faces that command it",
     ),
     (
         &["admin"],
@@ -41,109 +25,23 @@ const NEVER: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["settings"],
-        &[
-            "admin",
-            "cli",
-            "server",
-            "http",
-            "service",
-            "connector",
-            "cluster",
-            "replica",
-        ],
+        &["admin", "cli", "server", "cluster", "replica"],
         "settings are values; who reads them is not theirs to know",
     ),
     (
         &["cli"],
-        &["http", "service", "cluster", "replica"],
+        &["cluster", "replica"],
         "a command speaks REST with a member; it has no member inside",
     ),
 ];
 
-/// What may be named all the same.
-const EXCEPT: &[(&str, &str)] = &[("connector::child", "connector::lease")];
-
-/// What a part may name of others' crates, where not everything.
-const ONLY: &[(&str, &[&str], &str)] = &[(
-    "src/state/",
-    &[
-        "bytes",
-        "http",
-        "imbl",
-        "matchit",
-        "prost",
-        "quorate_planted",
-        "quorate_proto",
-        "serde",
-        "serde_json",
-        "thiserror",
-        "url",
-    ],
-    "the state has no I/O, no clock, no runtime and no chance in it, or members would differ",
-)];
-
-/// What only one part may name.
-const SOLE: &[(&str, &[&str], &str)] = &[
-    (
-        "openraft",
-        &["raft/"],
-        "consensus can be exchanged or patched only where a single crate knows it",
-    ),
-    (
-        "rocksdb",
-        &["raft/"],
-        "the disk format belongs to the crate that promises durability",
-    ),
-    (
-        "lapin",
-        &["src/connector/child/", "tests/", "jepsen/"],
-        "the broker is spoken to by connector processes alone, so that a fence can hold them",
-    ),
-    (
-        "zmq",
-        &["src/connector/child/", "tests/"],
-        "sockets are held by connector processes alone, so that a fence can hold them",
-    ),
-    (
-        "libmqm_sys",
-        &["src/connector/child/", "mq-stand-in/"],
-        "the queue manager is spoken to by connector processes alone, so that a fence can hold them",
-    ),
-];
-
 pub fn findings(tree: &Tree) -> Vec<Finding> {
-    let crates = crates(tree);
     let mut findings = Vec::new();
     for (path, test) in reached(tree) {
         let source = tree
             .source(&path)
             .expect("a file that was reached is there");
         let me = module(&path);
-        for (line, code) in source.product() {
-            let mut say = |rule: String, reason| {
-                findings.push(Finding {
-                    path: path.clone(),
-                    line,
-                    rule,
-                    reason,
-                });
-            };
-            for name in crates.iter().filter(|name| names(code, name)) {
-                for (sole, parts, reason) in SOLE {
-                    if name == sole && !parts.iter().any(|part| path.starts_with(part)) {
-                        say(
-                            format!("`{name}` is named outside of {}", parts[0]),
-                            *reason,
-                        );
-                    }
-                }
-                for (part, allowed, reason) in ONLY {
-                    if !test && path.starts_with(part) && !allowed.contains(&name.as_str()) {
-                        say(format!("{part} names `{name}`"), *reason);
-                    }
-                }
-            }
-        }
         let Some(me) = me.filter(|_| !test) else {
             continue;
         };
@@ -152,9 +50,7 @@ pub fn findings(tree: &Tree) -> Vec<Finding> {
                 let Some(part) = parts.iter().find(|part| within(&me, part)) else {
                     continue;
                 };
-                let excepted = |(who, what): &(&str, &str)| who == part && within(&other, what);
-                let foreign = !within(&other, part) && !EXCEPT.iter().any(excepted);
-                if foreign && never.iter().any(|n| *n == "*" || within(&other, n)) {
+                if !within(&other, part) && never.iter().any(|n| *n == "*" || within(&other, n)) {
                     let (path, rule) = (path.clone(), format!("`{part}` names `{other}`"));
                     findings.push(Finding {
                         path,
@@ -285,64 +181,31 @@ fn group(text: &str) -> Vec<String> {
     found
 }
 
-/// Whether a line names a crate at the beginning of a path.
-fn names(code: &str, name: &str) -> bool {
-    code.match_indices(name).any(|(at, _)| {
-        let after = &code[at + name.len()..];
-        whole(code, at)
-            && (after.starts_with("::") || code.trim_start().starts_with(&format!("use {name};")))
-    })
-}
-
-/// The crates that the workspace uses, as code spells them.
-fn crates(tree: &Tree) -> Vec<String> {
-    let manifest = tree.file("Cargo.toml").unwrap_or_default();
-    let section = manifest
-        .split("[workspace.dependencies]")
-        .nth(1)
-        .unwrap_or_default();
-    let lines = section.lines().take_while(|line| !line.starts_with('['));
-    let names = lines
-        .filter_map(|line| line.split_once(" ="))
-        .map(|(name, _)| name.trim().replace('-', "_"));
-    names.filter(|name| !name.starts_with('#')).collect()
-}
-
 #[test]
 fn imports_against_the_rules_are_found() {
-    let cargo =
-        "[workspace.dependencies]\nopenraft = \"1\"\ntokio = \"1\"\nserde = \"1\"\n[package]\n";
     let tree = Tree::small(&[
-        ("Cargo.toml", cargo),
         (
             "src/lib.rs",
-            "//! L.\nmod state;\nmod http;\nmod connector;\nmod admin;\nmod server;\n",
+            "//! L.\nmod settings;\nmod replica;\nmod admin;\nmod server;\n",
         ),
         (
-            "src/state/mod.rs",
-            "//! S.\nmod kv;\nuse serde::Serialize;\n",
+            "src/settings.rs",
+            "//! S.\nmod layers;\nuse serde::Serialize;\n",
         ),
         (
-            "src/state/kv.rs",
-            "//! K.\nuse super::catalog;\nuse tokio::time;\nfn f() { crate::http::g(); }\n#[cfg(test)]\nmod tests { use tokio::x; use crate::http; }\n",
+            "src/settings/layers.rs",
+            "//! K.\nuse super::reader;\nfn f() { crate::cluster::g(); }\n#[cfg(test)]\nmod tests { use crate::cli; }\n",
         ),
         (
-            "src/http.rs",
-            "//! H.\nuse crate::{\n    service::{Services, api},\n    admin::problem,\n};\n",
+            "src/replica.rs",
+            "//! H.\nuse crate::{\n    cluster::{Cluster, api},\n    admin::problem,\n};\n",
         ),
+        ("src/admin.rs", "//! A.\npub mod kv;\nuse super::cli;\n"),
         (
-            "src/connector/mod.rs",
-            "//! C.\npub mod child;\nuse super::admin;\n",
+            "src/admin/kv.rs",
+            "//! C.\nuse super::problem;\nuse quorate_proto::connector;\n",
         ),
-        (
-            "src/connector/child.rs",
-            "//! C.\nuse super::{gateway, lease::View};\nuse quorate_proto::connector;\n",
-        ),
-        (
-            "src/admin.rs",
-            "//! A.\nuse openraft::Raft;\nuse crate::http::cid;\n",
-        ),
-        ("src/server.rs", "//! R.\nuse crate::{admin, http};\n"),
+        ("src/server.rs", "//! R.\nuse crate::{admin, replica};\n"),
     ]);
     let found: Vec<String> = findings(&tree)
         .iter()
@@ -351,12 +214,9 @@ fn imports_against_the_rules_are_found() {
     assert_eq!(
         found,
         [
-            "src/admin.rs:2 `openraft` is named outside of raft/",
-            "src/connector/child.rs:2 `connector::child` names `connector::gateway`",
-            "src/connector/mod.rs:3 `connector` names `admin`",
-            "src/http.rs:2 `http` names `admin::problem`",
-            "src/state/kv.rs:3 src/state/ names `tokio`",
-            "src/state/kv.rs:4 `state` names `http::g`",
+            "src/admin.rs:3 `admin` names `cli`",
+            "src/replica.rs:2 `replica` names `admin::problem`",
+            "src/settings/layers.rs:3 `settings` names `cluster::g`",
         ]
     );
 }

@@ -84,10 +84,10 @@ pub fn reached(tree: &Tree) -> BTreeMap<String, bool> {
 /// Whether cargo starts with this file.
 fn is_root(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
-    // The root package has its folders at the top, a member one folder below.
+    // The root package has its folders at the top, a member below its own.
     let inside = match parts.as_slice() {
         ["src" | "tests" | "examples" | "benches" | "build.rs", ..] => &parts[..],
-        [_, rest @ ..] => rest,
+        ["crates", "testing", _, rest @ ..] | ["crates", _, rest @ ..] | [_, rest @ ..] => rest,
         [] => return false,
     };
     matches!(
@@ -106,6 +106,7 @@ fn is_test(path: &str) -> bool {
         .iter()
         .any(|folder| path.contains(folder))
         || path.starts_with("tests/")
+        || path.starts_with("crates/testing/")
 }
 
 fn declarations(source: &Source) -> Vec<Declaration> {

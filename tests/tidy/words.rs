@@ -31,18 +31,19 @@ const NOT_IN_PRODUCT: &[(&str, &str)] = &[
 const WALL_CLOCKS: &[&str] = &["SystemTime", "wall"];
 const NO_WALL_CLOCK: &[&str] = &[
     "raft/src/",
-    "src/state/",
-    "src/connector/lease",
+    "crates/resources/src/",
+    "crates/state/src/",
+    "crates/ipc/src/lease",
     "src/replica.rs",
 ];
 
 /// Where `unsafe` may stand.
 const UNSAFE: &[&str] = &[
-    "src/connector/lease/page.rs",
+    "crates/ipc/src/lease/page.rs",
     "src/balancer/keeper.rs",
-    "src/connector/child/ibm_mq/library.rs",
-    "src/connector/child/ibm_mq/verbs.rs",
-    "mq-stand-in/src/abi.rs",
+    "crates/connector/src/ibm_mq/library.rs",
+    "crates/connector/src/ibm_mq/verbs.rs",
+    "crates/testing/mq-stand-in/src/abi.rs",
 ];
 
 /// In no file at all. Put together here so that this file is clean.

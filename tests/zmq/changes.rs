@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use quorate::{connector::Sent, state::Kind};
+use quorate_ipc::Sent;
+use quorate_resources::Kind;
 
 use super::{peer::Peer, world::*};
 

@@ -2,7 +2,8 @@
 
 use std::{io::Write, net::TcpStream, time::Duration};
 
-use quorate::{connector::ConnectorState, state::Kind};
+use quorate_resources::Kind;
+use quorate_supervisor::ConnectorState;
 use zmq::SocketType;
 
 use super::{

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use quorate::state::Kind;
 use quorate_clock::Instant;
+use quorate_resources::Kind;
 
 use super::{
     peer::{Peer, socket},
@@ -142,10 +142,7 @@ async fn an_outgoing_whose_process_is_killed_tells_what_it_knows() {
     };
     let started = Instant::now();
     let (sent, ()) = tokio::join!(sending, killing);
-    assert!(
-        matches!(sent, quorate::connector::Sent::Unknown(_)),
-        "{sent:?}"
-    );
+    assert!(matches!(sent, quorate_ipc::Sent::Unknown(_)), "{sent:?}");
     assert!(
         started.elapsed() < Duration::from_secs(15),
         "it is told before its time is over"

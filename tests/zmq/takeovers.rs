@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use quorate::{connector::ConnectorState, state::Kind};
 use quorate_clock::Instant;
+use quorate_resources::Kind;
+use quorate_supervisor::ConnectorState;
 
 use super::{
     peer::{Peer, socket},

@@ -1,7 +1,9 @@
 //! Messages that go well: each type of socket, in and out, with a peer in Python.
 
 use http::{HeaderMap, StatusCode};
-use quorate::{connector::Sent, service::api::Reply, state::Kind};
+use quorate_ipc::Sent;
+use quorate_resources::Kind;
+use quorate_service::api::Reply;
 
 use super::{peer::Peer, world::*};
 

@@ -6,12 +6,11 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use quorate::{
-    connector::{ConnectorState, Sent},
-    state::Kind,
-};
 use quorate_clock::Instant;
+use quorate_ipc::Sent;
 use quorate_proto::connector::Send;
+use quorate_resources::Kind;
+use quorate_supervisor::ConnectorState;
 use serde_json::{Value, json};
 
 pub use crate::group::*;

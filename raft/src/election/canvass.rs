@@ -4,10 +4,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use quorate_proto::peer;
+use quorate_types::{MemberId, Reason};
 use tokio::time::{sleep, timeout};
 
+use super::wire_reason;
 use crate::{
-    MemberId, Reason,
     liveness::rules,
     node::Inner,
     storage::{convert, types::Vote},
@@ -46,7 +47,7 @@ impl Inner {
                     ballot: Some(convert::vote_to_proto(&Vote::new(canvass.term, self.id))),
                     last: convert::opt_log_id_to_proto(seat.last.as_ref()),
                     transfer: canvass.reason != Reason::Timeout,
-                    reason: peer::Reason::from(canvass.reason).into(),
+                    reason: wire_reason(canvass.reason).into(),
                 };
                 let patience = self.pace().patience.election_max;
                 let answer = timeout(patience, peer.urgent.pre_vote(request)).await;

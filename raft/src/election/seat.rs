@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use openraft::ServerState;
+use quorate_types::MemberId;
 
 use crate::{
-    MemberId,
     node::Inner,
     storage::types::{LogId, Vote},
 };

@@ -17,11 +17,12 @@
 use std::{sync::Arc, time::Duration};
 
 use quorate_clock::{Instant, chance};
+use quorate_types::{Reason, Timing};
 use rand::Rng;
 use tokio::time::{sleep, sleep_until};
 
 use super::{Canvass, Seat};
-use crate::{Reason, Timing, node::Inner};
+use crate::node::Inner;
 
 /// What was last heard of a leader, or else of an election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use quorate_clock::Instant;
 use quorate_proto::peer;
+use quorate_types::MemberId;
 use tokio::{time::timeout, try_join};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Known, Sign, line};
-use crate::{MemberId, node::Inner};
+use crate::node::Inner;
 
 /// For a call that only opens a connection.
 const CALL_PATIENCE: Duration = Duration::from_secs(2);

@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use openraft::raft::TransferLeaderRequest;
 use quorate_clock::Instant;
+use quorate_types::Reason;
 use tokio::time::{sleep, sleep_until};
 
 use super::rules;
 use crate::{
-    Reason,
     election::Canvass,
     node::{Ballot, Inner},
     storage::types::Vote,

@@ -3,9 +3,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use quorate_clock::Instant;
+use quorate_types::MemberId;
 
 use super::{REFUSALS, Sign};
-use crate::{MemberId, node::Ballot};
+use crate::node::Ballot;
 
 /// Between the candidates.
 pub(crate) const STAGGER: Duration = Duration::from_millis(20);
@@ -108,8 +109,9 @@ pub(crate) fn quorum(voters: &[BTreeSet<MemberId>], granted: &BTreeSet<MemberId>
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use Attempt::*;
+
+    use super::*;
 
     fn verdict(attempts: impl IntoIterator<Item = Attempt>) -> Step {
         let mut suspicion = Suspicion::default();

@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use quorate_clock::Instant;
 use quorate_proto::peer::{self, admit_response::Outcome};
+use quorate_types::{Member, MemberId, MemberStatus, ProposeError, Role};
 use tokio::time::{sleep, timeout_at};
 
-use super::{MemberStatus, Role};
 use crate::{
-    Admission, Member, MemberId, Node, ProposeError,
+    Admission, Node,
     network::{Fate, fate},
     node::{Inner, Retry, Tried},
     storage::convert,

@@ -12,11 +12,11 @@ use openraft::{
     errors::{ChangeMembershipError, ClientWriteError, RaftError},
 };
 use quorate_clock::Instant;
+use quorate_types::{Member, MemberId, MemberStatus, Role};
 use tokio::time::{sleep, timeout_at};
 
-use super::{MemberStatus, Role, list};
+use super::list;
 use crate::{
-    Member, MemberId,
     node::{Inner, Tried},
     storage::types::StoredMembership,
 };

@@ -12,6 +12,7 @@ use openraft::{
 use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 use quorate_proto::peer::{self, append_response::Outcome};
+use quorate_types::{Member, MemberId, Reason};
 use tokio::time::timeout;
 use tonic::Status;
 
@@ -21,7 +22,7 @@ use super::{
     pipeline, snapshot,
 };
 use crate::{
-    Member, MemberId, Reason,
+    election::wire_reason,
     node::{LogHistory, Tracker},
     storage::{
         SnapshotFile, convert,
@@ -107,7 +108,7 @@ impl Link {
             ballot: Some(convert::vote_to_proto(&rpc.vote)),
             last: convert::opt_log_id_to_proto(rpc.last_log_id.as_ref()),
             transfer: reason != Reason::Timeout,
-            reason: peer::Reason::from(reason).into(),
+            reason: wire_reason(reason).into(),
         };
         let mut client = self.peer()?.urgent;
         let answer = client.vote(request).await;

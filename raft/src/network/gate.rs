@@ -3,13 +3,12 @@
 
 use std::fmt::Display;
 
+use quorate_types::MemberId;
 use tonic::{
     Code, Request, Status,
     metadata::{Ascii, MetadataMap, MetadataValue},
     service::Interceptor,
 };
-
-use crate::MemberId;
 
 const CLUSTER: &str = "quorate-cluster";
 const TARGET: &str = "quorate-target";

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
 use quorate_proto::peer::raft_client::RaftClient;
+use quorate_types::{Member, MemberId, Pace, Timing};
 use tokio::sync::watch;
 use tonic::{
     service::interceptor::InterceptedService,
@@ -15,7 +16,6 @@ use tonic::{
 };
 
 use super::{CONNECTION_WINDOW, MAX_MESSAGE, STREAM_WINDOW, gate::Stamp, snapshot::PIECE_PATIENCE};
-use crate::{Member, MemberId, Pace, Timing};
 
 pub(crate) type Client = RaftClient<InterceptedService<Channel, Stamp>>;
 

@@ -271,11 +271,11 @@ fn last_of(request: &AppendEntriesRequest<Types>) -> Option<LogId> {
 
 #[cfg(test)]
 mod tests {
+    use quorate_types::{Member, Pace, Timing};
     use tokio::{sync::watch, time::timeout};
 
     use super::*;
     use crate::{
-        Member, Pace, Timing,
         network::Peers,
         node::Gauge,
         storage::types::{Entry, Vote},

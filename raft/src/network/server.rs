@@ -10,11 +10,11 @@ use openraft::{
 use parking_lot::Mutex;
 use quorate_clock::Instant;
 use quorate_proto::peer::{self, append_response, raft_server};
+use quorate_types::Reason;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{ballot_of, client::micros, snapshot};
 use crate::{
-    Reason,
     election::Seat,
     node::{Ballot, Inner, Tried},
     storage::{

@@ -3,8 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use parking_lot::Mutex;
-
-use crate::MemberId;
+use quorate_types::MemberId;
 
 /// The part of a new value in what is kept, and how many values say something of a distance: the
 /// first had to wait for a connection.

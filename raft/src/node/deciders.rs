@@ -6,15 +6,15 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use quorate_clock::Instant;
+use quorate_types::{Leadership, MemberId, Pace, Reason, Timing};
 use tokio::sync::watch;
 
 use super::{
-    Leadership,
     leadership::{self, Observed},
     strain::Gauge,
 };
 use crate::{
-    MemberId, Pace, Reason, Timing, election,
+    election,
     liveness::{
         Sign,
         rules::{self, Attempt, Step, Suspicion},

@@ -22,10 +22,11 @@ use std::{
 use openraft::{LogIdOptionExt, RaftMetrics, async_runtime::watch::WatchReceiver};
 use parking_lot::Mutex;
 use quorate_clock::Instant;
+use quorate_types::MemberId;
 use tokio::time::sleep_until;
 
 use super::{Inner, SnapshotPolicy};
-use crate::{MemberId, storage::types::Types};
+use crate::storage::types::Types;
 
 /// What an entry takes besides its command.
 const AROUND: u64 = 64;

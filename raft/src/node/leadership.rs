@@ -22,38 +22,11 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
+use quorate_types::{Election, Leadership, MemberId, Pace, Reason, timing::Leases};
 use tokio::sync::watch;
 
 use super::strain::Gauge;
-use crate::{
-    Election, MemberId, Pace, Reason,
-    timing::Leases,
-    votes::{Granted, Heard},
-};
-
-/// Who leads, as this member sees it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Leadership {
-    /// This member.
-    pub me: MemberId,
-    /// The term that this member is in.
-    pub term: u64,
-    /// The leader of that term, when known.
-    pub leader: Option<MemberId>,
-    /// Whether this member leads: elected, and its first entry of the term committed.
-    pub leading: bool,
-    /// As leader: when the last heartbeat round that a quorum has answered was *sent*.
-    /// As follower: when the last append of the leader arrived. The lease runs from here.
-    pub heard_at: Option<Instant>,
-    /// As leader: how long that lease is. The present pace may be another one.
-    pub lease: Duration,
-    /// As leader: nobody else's lease can run any more from here on (votes carry how much
-    /// of others' leases is left that each voter had a part in; see [`crate::votes`]).
-    /// A reign activates nothing that is fenced by lease before it.
-    pub lease_clear_at: Option<Instant>,
-    /// As leader: how it came to be.
-    pub election: Option<Election>,
-}
+use crate::votes::{Granted, Heard};
 
 /// A vote as openraft orders them: by term, then member, then whether a quorum granted it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

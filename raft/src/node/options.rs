@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{Member, MemberId, Pace};
+use quorate_types::{Member, MemberId, Pace};
 
 /// How a member is set up.
 #[derive(Clone, Debug)]

@@ -18,11 +18,11 @@ use openraft::{
 use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 use quorate_proto::peer::{self, propose_response::Outcome};
+use quorate_types::{MemberId, ProposeError};
 use tokio::time::{timeout, timeout_at};
 
-use super::{Inner, Node, ProposeError, Retry, Tried, room::ProposalPermit};
+use super::{Inner, Node, Retry, Tried, room::ProposalPermit};
 use crate::{
-    MemberId,
     network::{Fate, MAX_COMMAND, fate},
     storage::types::{LeaderId, Proposal, Types},
 };
@@ -254,7 +254,7 @@ impl Inner {
     async fn replaced(&self, leader: MemberId) {
         let mut seen = self.tracker.subscribe();
         loop {
-            let other = |l: &super::Leadership| l.leader.is_some_and(|id| id != leader);
+            let other = |l: &quorate_types::Leadership| l.leader.is_some_and(|id| id != leader);
             if seen.wait_for(other).await.is_err() {
                 return std::future::pending().await;
             }

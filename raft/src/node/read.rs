@@ -10,10 +10,10 @@ use openraft::{
 use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
 use quorate_proto::peer::{self, read_index_response::Outcome};
+use quorate_types::{MemberId, ReadError};
 use tokio::time::timeout;
 
-use super::{Inner, Node, ReadError, Retry};
-use crate::MemberId;
+use super::{Inner, Node, Retry};
 
 impl Node {
     /// ReadIndex from any member: when it returns, this member has applied at least all

@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use quorate_clock::{Instant, chance};
 use quorate_proto::peer::NotLeader;
+use quorate_types::MemberId;
 use rand::Rng;
 
 use super::Inner;
-use crate::{MemberId, network::Peer};
+use crate::network::Peer;
 
 const FIRST: Duration = Duration::from_millis(2);
 const LONGEST: Duration = Duration::from_millis(50);

@@ -13,10 +13,10 @@ use std::{
 
 use openraft::{Instant as _, async_runtime::watch::WatchReceiver};
 use quorate_clock::Instant;
+use quorate_types::MemberId;
 use tokio::time::sleep;
 
 use super::Inner;
-use crate::MemberId;
 
 /// A member that answers is heard each heartbeat. With this many missing it is silent, but
 /// never before the least time: a busy machine must not lose its neighbours over a hiccup.

@@ -6,6 +6,7 @@ use openraft::{Config, SnapshotPolicy as LogPolicy};
 use parking_lot::Mutex;
 use quorate_clock::{Instant, id128};
 use quorate_planted::{Mutant, planted};
+use quorate_types::{MemberId, timing::FAILOVER_MS_MAX};
 use tokio::{
     sync::{Semaphore, watch},
     task,
@@ -21,12 +22,11 @@ use super::{
     strain::{self, Gauge},
 };
 use crate::{
-    Machine, MemberId, election,
+    Machine, election,
     liveness::{self, Liveness},
     membership,
     network::{Dial, Links, MAX_INCOMING, Peers, RoundTrips},
     storage::{self, Marker, Opened},
-    timing::FAILOVER_MS_MAX,
 };
 
 /// The id of the member that bootstraps.

@@ -11,9 +11,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use quorate_clock::Instant;
+use quorate_types::{MemberId, Pace};
 use tokio::{sync::watch, time::sleep};
-
-use crate::{MemberId, Pace};
 
 /// At most one line in the log in this time.
 const WARN_PAUSE: Duration = Duration::from_secs(10);
@@ -153,8 +152,9 @@ pub(super) async fn stalls(gauge: std::sync::Arc<Gauge>) {
 
 #[cfg(test)]
 mod tests {
+    use quorate_types::Timing;
+
     use super::*;
-    use crate::Timing;
 
     const MS: Duration = Duration::from_millis(1);
 

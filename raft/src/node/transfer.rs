@@ -14,10 +14,11 @@ use openraft::{
     raft::{TransferLeaderRequest, VoteRequest},
 };
 use quorate_clock::Instant;
+use quorate_types::{MemberId, Reason, Role, TransferError};
 use tokio::time::{sleep, timeout_at};
 
-use super::{Inner, Node, TransferError};
-use crate::{MemberId, Reason, Role, storage::types::Vote};
+use super::{Inner, Node};
+use crate::storage::types::Vote;
 
 /// How many entries the target may be behind; it has them before it asks for votes.
 const MAX_LAG: u64 = 1000;
@@ -80,7 +81,7 @@ impl Inner {
         let refuse = |why: String| Err(TransferError::Refused(why));
         let members = self.members_now();
         let silent = self.silent_now();
-        let fit = |m: &&crate::MemberStatus| {
+        let fit = |m: &&quorate_types::MemberStatus| {
             m.role == Role::Voter
                 && m.reachable == Some(true)
                 && !silent.contains(&m.id)

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use openraft::EntryPayload;
 use quorate_proto::peer;
+use quorate_types::Member;
 
 use super::types::{
     Entry, LeaderId, LogId, Membership, Proposal, SnapshotMeta, StoredMembership, Vote,
 };
-use crate::Member;
 
 /// A message that decodes, but lacks what it must have.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

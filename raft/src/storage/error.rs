@@ -6,8 +6,9 @@ use std::{
     time::Duration,
 };
 
+use quorate_platform::private_folder::FolderError;
+
 use super::format::Unsound;
-use crate::private_folder::FolderError;
 
 const REJOIN: &str = "Nothing was changed. If a quorum of the other members is up, put the folder \
     aside and start with --join, under another `name` and another peer address: as a new member \

@@ -10,10 +10,10 @@ use std::{
 };
 
 use quorate_clock::Instant;
+use quorate_platform::private_folder::{self, DATA_HOLDS};
 use tokio::sync::watch;
 
 use super::error::OpenError;
-use crate::private_folder::{self, DATA_HOLDS};
 
 /// Between two attempts at the lock.
 const LOCK_POLL: Duration = Duration::from_millis(20);

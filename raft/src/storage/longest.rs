@@ -18,6 +18,7 @@ use std::{
 use bytes::{Buf, BufMut, Bytes};
 use parking_lot::Mutex;
 use quorate_clock::Instant;
+use quorate_types::timing::lease_elsewhere;
 use tokio::task;
 
 use super::{
@@ -25,7 +26,6 @@ use super::{
     folder::{Folder, read_small, write_atomically},
     format,
 };
-use crate::timing::lease_elsewhere;
 
 /// What the checksum covers beside the payload.
 const KEY: &[u8] = b"longest lease";

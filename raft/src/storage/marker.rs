@@ -11,6 +11,7 @@
 
 use std::path::Path;
 
+use quorate_types::MemberId;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -18,7 +19,6 @@ use super::{
     folder::{marker_path, read_small, write_atomically},
     format::{self, Unsound},
 };
-use crate::MemberId;
 
 const MAGIC: &str = "quorate-data";
 

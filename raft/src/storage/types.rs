@@ -4,9 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use openraft::alias;
+use quorate_types::{Member, MemberId};
 use serde::{Deserialize, Serialize};
-
-use crate::{Member, MemberId};
 
 openraft::declare_raft_types!(
     /// Opaque commands and answers, members by number; (term, member) elects, so that

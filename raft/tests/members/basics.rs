@@ -4,7 +4,8 @@ use std::{net::TcpStream, time::Duration};
 
 use bytes::Bytes;
 use quorate_clock::Instant;
-use quorate_raft::{Birth, ProposeError};
+use quorate_raft::Birth;
+use quorate_types::ProposeError;
 
 use crate::group::{Group, SOON, free_port, until};
 

@@ -1,7 +1,8 @@
 //! How members come to a cluster, and how they don't.
 
 use quorate_clock::Instant;
-use quorate_raft::{Birth, Member, Node, ProposeError, Role};
+use quorate_raft::{Birth, Node};
+use quorate_types::{Member, ProposeError, Role};
 
 use crate::{
     group::{Group, One, SOON, until},

@@ -6,7 +6,8 @@ use quorate_clock::Instant;
 use quorate_proto::peer::{
     Ballot, LeaderId, LogId, Reason as Said, VoteRequest, VoteResponse, raft_client::RaftClient,
 };
-use quorate_raft::{Birth, Leadership, Reason};
+use quorate_raft::Birth;
+use quorate_types::{Leadership, Reason};
 
 use crate::group::{Group, until};
 

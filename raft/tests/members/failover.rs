@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use quorate_clock::Instant;
-use quorate_raft::{Birth, Timing};
+use quorate_raft::Birth;
+use quorate_types::Timing;
 
 use crate::group::{Group, until};
 

@@ -4,10 +4,8 @@ use std::{fmt::Debug, future::Future, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use quorate_clock::{Instant, chance};
-use quorate_raft::{
-    Birth, Member, MemberId, Node, Options, ProposeError, Proposed, ReadError, Role,
-    SnapshotPolicy, StartError, Timing,
-};
+use quorate_raft::{Birth, Node, Options, Proposed, SnapshotPolicy, StartError};
+use quorate_types::{Member, MemberId, ProposeError, ReadError, Role, Timing};
 use rand::Rng;
 use tempfile::TempDir;
 use tokio::{net::TcpListener, runtime::Runtime};

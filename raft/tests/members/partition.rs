@@ -10,7 +10,8 @@ use std::{
 
 use parking_lot::Mutex;
 use quorate_clock::Instant;
-use quorate_raft::{Birth, ProposeError, ReadError};
+use quorate_raft::Birth;
+use quorate_types::{ProposeError, ReadError};
 
 use crate::group::{Group, until, within};
 

@@ -18,7 +18,8 @@ use nix::{
 };
 use parking_lot::Mutex;
 use quorate_clock::Instant;
-use quorate_raft::{Admission, Birth, Member, MemberId, Node, Options, Timing};
+use quorate_raft::{Admission, Birth, Node, Options};
+use quorate_types::{Member, MemberId, Timing};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader as AsyncBufReader};
 use tonic::transport::server::TcpIncoming;
@@ -336,7 +337,7 @@ async fn news(node: Node) {
         let voters = members.borrow_and_update().clone();
         let voters = voters
             .iter()
-            .filter(|m| m.role == quorate_raft::Role::Voter);
+            .filter(|m| m.role == quorate_types::Role::Voter);
         let reason = seen
             .election
             .map_or("-".to_owned(), |e| e.reason.to_string());

@@ -1,7 +1,7 @@
 //! A group that is nearly too slow for its promise says so.
 
 use quorate_clock::Instant;
-use quorate_raft::Leadership;
+use quorate_types::Leadership;
 
 use crate::group::{Group, SOON, until};
 

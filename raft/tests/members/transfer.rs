@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use quorate_clock::Instant;
-use quorate_raft::{Birth, MemberId, TransferError};
+use quorate_raft::Birth;
+use quorate_types::{MemberId, TransferError};
 
 use crate::group::{Group, SOON, until};
 

@@ -13,6 +13,7 @@ use axum::{
     response::Response,
     routing::post,
 };
+use quorate_state::{Answer, BATCH_BYTES_MAX, BATCH_MAX, BatchedPut, Command, ResourceWarning};
 use serde::{Deserialize, Serialize};
 
 use super::{SLOW_MEMBERS, warnings};
@@ -23,7 +24,6 @@ use crate::{
         validate::ValidateRequest,
     },
     cluster::Cluster,
-    state::{Answer, BATCH_BYTES_MAX, BATCH_MAX, BatchedPut, Command, ResourceWarning},
 };
 
 /// The longest body: what is around the resources is counted as generously as they are.

@@ -1,9 +1,9 @@
 //! Resources in lists: what may be shown of them.
 
+use quorate_resources::Kind;
+use quorate_state::{State, Stored};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use crate::state::{Kind, State, Stored};
 
 /// One resource in a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,9 @@ use axum::{
 };
 use http::{HeaderMap, Request, StatusCode};
 use quorate_clock::Instant;
-use quorate_raft::{Birth, Member, Node, Options, SnapshotPolicy, Timing};
+use quorate_raft::{Birth, Node, Options, SnapshotPolicy};
+use quorate_state::{Answer, Command};
+use quorate_types::{Member, Timing};
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -17,7 +19,6 @@ use crate::{
     admin::{config, kv},
     cluster::Cluster,
     replica::Replica,
-    state::{Answer, Command},
 };
 
 #[derive(Clone)]

@@ -1,7 +1,8 @@
+use quorate_resources::Kind;
+use quorate_state::{Command, Machine};
 use serde_json::{Value, json};
 
 use super::{listing::Listing, thing::Thing};
-use crate::state::{Command, Kind, Machine};
 
 fn thing(kind: Kind, name: &str) -> Thing {
     Thing {

@@ -4,11 +4,10 @@ use axum::{
     body::Bytes,
     extract::{Path, rejection::PathRejection},
 };
+use quorate_resources::{Kind, UnknownKind, json::parse as parse_json};
+use quorate_state::check_resource;
 
-use crate::{
-    admin::problem::{FieldProblem, Problem},
-    state::{Kind, UnknownKind, check_resource, parse_json},
-};
+use crate::admin::problem::{FieldProblem, Problem};
 
 /// The kind and name in a URL.
 pub(super) struct Thing {

@@ -4,16 +4,14 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use quorate_clock::Instant;
 use quorate_proto::connector::Send;
+use quorate_resources::Kind;
+use quorate_service::{http::cid, sending};
+use quorate_state::SendKey;
+use quorate_supervisor::NoWay;
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::{fingerprint::fingerprint, once, outcome::Outcome};
-use crate::{
-    admin::{Context, problem::Problem},
-    connector::NoWay,
-    http::cid,
-    service::sending,
-    state::{Kind, SendKey},
-};
+use crate::admin::{Context, problem::Problem};
 
 /// A body so long is hashed where it holds up nothing else.
 const LARGE: usize = 1 << 20;

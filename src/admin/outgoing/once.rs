@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use quorate_clock::{Instant, boot_nanos};
 use quorate_log::RateLimit;
-use quorate_raft::ProposeError;
+use quorate_state::{
+    Admission, Answer, Command, Conclusion, Intent, Known, Outcome as SendOutcome, SendKey,
+};
+use quorate_types::ProposeError;
 use tokio::{
     task::JoinHandle,
     time::{sleep, timeout_at},
@@ -20,14 +23,9 @@ use super::{
     open_intents::{Ending, OpenIntent, Ticket},
     outcome::{Outcome, SentAnswer},
 };
-use crate::{
-    admin::{
-        Context,
-        problem::{FieldProblem, Problem},
-    },
-    state::{
-        Admission, Answer, Command, Conclusion, Intent, Known, Outcome as SendOutcome, SendKey,
-    },
+use crate::admin::{
+    Context,
+    problem::{FieldProblem, Problem},
 };
 
 /// How long an outcome is tried to be put into the log.

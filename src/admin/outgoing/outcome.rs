@@ -6,10 +6,11 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue, StatusCode};
+use quorate_ipc::Sent;
 use quorate_proto::connector::Reply;
 use serde::{Deserialize, Serialize};
 
-use crate::{admin::problem::Problem, connector::Sent};
+use crate::admin::problem::Problem;
 
 /// Stands on an answer that means: surely not sent, and trying again may help.
 pub const NOT_SENT: HeaderName = HeaderName::from_static("quorate-not-sent");

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
 use quorate_clock::Instant;
-use quorate_raft::MemberId;
+use quorate_state::{Reign, State};
+use quorate_types::{MemberId, backoff::Backoff};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -17,13 +18,9 @@ use super::{
     here::Order,
     outcome::{self, NOT_SENT, Outcome},
 };
-use crate::{
-    admin::{
-        Context,
-        peers::{PeerAnswer, PeerError},
-    },
-    connector::Backoff,
-    state::{Reign, State},
+use crate::admin::{
+    Context,
+    peers::{PeerAnswer, PeerError},
 };
 
 /// How much less time the connector server has than the member that waits for it.

@@ -7,10 +7,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use quorate_clock::Instant;
+use quorate_state::{Compacted, State};
 use tokio::{sync::watch, task::yield_now, time::sleep_until};
 
 use super::{Slot, compacted, lines};
-use crate::state::{Compacted, State};
 
 /// A chunk is sent once it has this many bytes; one change alone may have more.
 const CHUNK_BYTES: usize = 64 << 10;

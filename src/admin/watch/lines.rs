@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use quorate_state::Change;
 
 use super::{ChangeKind, ChangeRow, CutOff, Watching};
-use crate::{admin::problem::Problem, state::Change};
+use crate::admin::problem::Problem;
 
 /// How long a browser waits before it connects again.
 const RETRY_MS: u64 = 500;

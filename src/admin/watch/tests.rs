@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use quorate_state::{CHANGES_BYTES_MAX, CHANGES_MAX, Command, Machine, State, VALUE_BYTES_MAX};
 use tokio::{sync::watch as channel, time::timeout};
 
 use super::*;
-use crate::state::{CHANGES_BYTES_MAX, CHANGES_MAX, Command, Machine, State, VALUE_BYTES_MAX};
 
 const SOON: Duration = Duration::from_secs(30);
 const ALIVE: Duration = Duration::from_millis(50);

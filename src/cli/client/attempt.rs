@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use http::StatusCode;
+use quorate_platform::bounded_answer::{self, AnswerError};
 use url::Url;
 
 use super::{Answer, Call, Client, Problem};
-use crate::bounded_answer::{self, AnswerError};
 
 /// The longest answer that is read: a quarter of a million resources, and more.
 const ANSWER_BYTES_MAX: usize = 512 << 20;

@@ -3,16 +3,14 @@
 use std::time::Duration;
 
 use quorate_clock::Instant;
+use quorate_supervisor::ConnectorState;
 use tokio::time::sleep;
 
 use super::{One, operate};
-use crate::{
-    cli::{
-        client::Client,
-        failure::Failure,
-        output::{self, Output},
-    },
-    connector::ConnectorState,
+use crate::cli::{
+    client::Client,
+    failure::Failure,
+    output::{self, Output},
 };
 
 /// Between two looks.

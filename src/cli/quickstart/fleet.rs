@@ -9,6 +9,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 use quorate_clock::Instant;
+use quorate_platform::{ports, process};
 use quorate_raft::Node;
 use tokio::{sync::mpsc, time::sleep};
 
@@ -17,10 +18,7 @@ use super::{
     folder::{Folder, Member},
     place::Place,
 };
-use crate::{
-    cli::failure::Failure,
-    host::{ports, process},
-};
+use crate::cli::failure::Failure;
 
 /// A member ends within 10 s of SIGTERM; then the waiting is over.
 const PATIENCE: Duration = Duration::from_secs(12);

@@ -11,8 +11,7 @@ use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
 };
-
-use quorate_raft::trusted_path;
+use quorate_platform::trusted_path;
 
 use super::{Args, files, place::Place};
 use crate::{balancer, cli::failure::Failure, settings::Settings};

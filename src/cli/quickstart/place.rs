@@ -8,9 +8,8 @@ use std::{
     process::Stdio,
 };
 
+use quorate_platform::process;
 use tokio::process::{Child, Command};
-
-use crate::host::process;
 
 /// Lines of a log that explain a death.
 const TAIL_LINES: usize = 15;

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use quorate_clock::Instant;
-use quorate_raft::Role;
+use quorate_types::Role;
 use tokio::time::sleep;
 use url::Url;
 

@@ -10,14 +10,13 @@ use std::{
     path::Path,
 };
 
-use quorate_raft::{
+use quorate_platform::private_folder::{self, DATA_HOLDS};
+use quorate_state::FailoverPromise;
+use quorate_types::{
     Pace, Timing,
-    private_folder::{self, DATA_HOLDS},
     timing::{FAILOVER_MS_MAX, FAILOVER_MS_MIN},
 };
 use serde::{Deserialize, Serialize};
-
-use crate::state::FailoverPromise;
 
 const FILE: &str = "failover";
 /// Raised when an older program could misread what this one writes.

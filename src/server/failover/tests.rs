@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use quorate_state::Machine;
 
 use super::*;
-use crate::state::Machine;
 
 const MEMBERS: usize = 3;
 const VALUES: [u64; 4] = [100, 500, 2_000, 10_000];

@@ -4,10 +4,10 @@ use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 use quorate_raft::{Command, Frozen, Machine};
+use quorate_state::Command as Put;
 use tokio::time::timeout;
 
 use super::*;
-use crate::state::Command as Put;
 
 /// A newer version, which knows every command, and the snapshots that it writes.
 struct Newer(Vec<u8>);
@@ -46,7 +46,7 @@ fn put() -> Vec<u8> {
 /// A resource with a field that this version does not know.
 fn newer_resource() -> Bytes {
     let put = Put::PutResource {
-        kind: crate::state::Kind::Service,
+        kind: quorate_resources::Kind::Service,
         name: "orders".into(),
         spec: r#"{"name":"orders","upstream":"http://127.0.0.1:9","zone":"a"}"#.into(),
         precondition: None,
@@ -138,9 +138,9 @@ async fn a_member_whose_log_holds_a_command_of_a_newer_version_does_not_serve() 
 
 /// A snapshot in which a service has a field that this version does not know.
 fn newer_snapshot() -> Vec<u8> {
-    let mut machine = crate::state::Machine::default();
+    let mut machine = quorate_state::Machine::default();
     let put = Put::PutResource {
-        kind: crate::state::Kind::Service,
+        kind: quorate_resources::Kind::Service,
         name: "orders".into(),
         spec: r#"{"name":"orders","upstream":"http://127.0.0.1:9","retries":1}"#.into(),
         precondition: None,

@@ -1,5 +1,7 @@
+use quorate_types::{Timing, timing::lease_elsewhere};
+
 use super::*;
-use crate::{Timing, election::LastWord, timing::lease_elsewhere};
+use crate::election::LastWord;
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -1,0 +1,347 @@
+//! How far a channel has come, kept across its sessions, its processes and takeovers.
+//!
+//! Of messages that have failed, how often: a broker counts redeliveries at best, among them
+//! those of messages that only waited in this process, and most count nothing. Of a stream,
+//! the offset of the first message that is not settled yet. Both are written into the
+//! replicated state, at most once in [`EVERY`] and at the end of each session that ends in
+//! order, and given to the next process with the order to act. What was not written when a
+//! process died is lost: tries are counted once less, and of a stream messages come again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use prost::Message as _;
+use quorate_clock::Instant;
+use quorate_planted::{Mutant, planted};
+use quorate_proto::connector::{ChannelProgress, Tried};
+use sha2::{Digest, Sha256};
+
+use super::link::Message;
+
+/// Between two writes.
+const EVERY: Duration = Duration::from_secs(1);
+/// The tries of so many messages are kept. Those of further ones take the place of the oldest,
+/// of which many are of messages that never come again.
+const TRIED: usize = 1000;
+/// So much of a body is hashed at its beginning and at its end.
+const HASHED: usize = 64 << 10;
+/// What a broker changes each time that it hands a message out.
+const COUNTERS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
+
+/// What tells one message from another.
+pub type Fingerprint = [u8; 16];
+
+/// Of all that stays the same when a message comes again. Two messages that are the same in
+/// all this share their tries.
+pub fn fingerprint(message: &Message) -> Fingerprint {
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    part(message.id.as_bytes());
+    part(message.content_type.as_bytes());
+    let headers = message.headers.iter();
+    let stay = headers.filter(|it| !COUNTERS.contains(&it.name.as_str()));
+    for it in stay.chain(&message.properties) {
+        part(it.name.as_bytes());
+        part(&it.value);
+    }
+    let body = &message.body;
+    part(&(body.len() as u64).to_le_bytes());
+    part(&body[..body.len().min(HASHED)]);
+    part(&body[body.len().saturating_sub(HASHED)..]);
+    let mut fingerprint = Fingerprint::default();
+    fingerprint.copy_from_slice(&hash.finalize()[..size_of::<Fingerprint>()]);
+    fingerprint
+}
+
+/// How often a message has failed, and which failure of all the last one was.
+#[derive(Clone, Copy, Debug)]
+struct Failures {
+    tries: u32,
+    turn: u64,
+}
+
+/// Tracks how far a channel has come.
+#[derive(Default)]
+pub struct ProgressTracker {
+    /// The epoch for which it was taken over.
+    epoch: u64,
+    source: String,
+    tried: BTreeMap<Fingerprint, Failures>,
+    /// Grows with each failure.
+    turn: u64,
+    /// Of a stream: the first offset that is not settled, the next that is expected, and
+    /// those between them that are under way.
+    offset: Option<u64>,
+    expected: u64,
+    unsettled: BTreeSet<u64>,
+    /// When it was written last, and whether it has changed since then.
+    written: Option<Instant>,
+    changed: bool,
+}
+
+impl ProgressTracker {
+    /// Takes over what was kept, once for each epoch. What is of another source is dropped.
+    pub fn take_over(&mut self, epoch: u64, written: &Bytes, source: String) {
+        if self.epoch == epoch && self.source == source {
+            return;
+        }
+        let known = self.epoch == epoch;
+        *self = ProgressTracker {
+            epoch,
+            source,
+            ..ProgressTracker::default()
+        };
+        // It was written by a version of this program: what can't be read is from a later
+        // one, and is as good as nothing.
+        let written = ChannelProgress::decode(written.clone()).unwrap_or_default();
+        if known || written.source != self.source {
+            return;
+        }
+        self.offset = written.offset;
+        if planted(Mutant::TriesForgotten) {
+            return;
+        }
+        for Tried { fingerprint, tries } in written.tried {
+            if let Ok(fingerprint) = Fingerprint::try_from(&fingerprint[..]) {
+                self.failed(fingerprint, tries);
+            }
+        }
+        self.changed = false;
+    }
+
+    /// Where to begin with a stream.
+    pub fn offset(&self) -> Option<u64> {
+        self.offset
+    }
+
+    /// Another session begins: nothing is under way.
+    pub fn session_begins(&mut self) {
+        self.unsettled.clear();
+        self.expected = self.offset.unwrap_or_default();
+    }
+
+    /// How often a message has failed, as far as that is kept. Another one that is the same,
+    /// and comes for the first time, has not: it must not be given up for the failures of the
+    /// one before. Each message of a stream is another one, by its offset.
+    pub fn tries(&self, message: &Message) -> Option<(Fingerprint, u32)> {
+        let comes_again = message.redelivered || message.offset.is_some();
+        if self.tried.is_empty() || !comes_again {
+            return None;
+        }
+        let fingerprint = fingerprint(message);
+        let failures = self.tried.get(&fingerprint)?;
+        Some((fingerprint, failures.tries))
+    }
+
+    /// A message has failed so often.
+    pub fn failed(&mut self, fingerprint: Fingerprint, tries: u32) {
+        if self.tried.len() >= TRIED && !self.tried.contains_key(&fingerprint) {
+            let oldest = self.tried.iter().min_by_key(|(_, it)| it.turn);
+            if let Some(oldest) = oldest.map(|(fingerprint, _)| *fingerprint) {
+                self.tried.remove(&oldest);
+            }
+        }
+        self.turn += 1;
+        let turn = self.turn;
+        self.tried.insert(fingerprint, Failures { tries, turn });
+        self.changed = true;
+    }
+
+    /// A message of a stream is under way.
+    pub fn received(&mut self, offset: u64) {
+        self.unsettled.insert(offset);
+        self.expected = self.expected.max(offset + 1);
+        // The first one tells that it is a stream.
+        if self.offset.is_none() {
+            self.offset = Some(offset);
+        }
+    }
+
+    /// Of a stream: the first offset that is under way.
+    pub fn first_unsettled(&self) -> Option<u64> {
+        self.unsettled.first().copied()
+    }
+
+    /// A message was handled, or given up.
+    pub fn settled(&mut self, fingerprint: Option<Fingerprint>, offset: Option<u64>) {
+        if let Some(fingerprint) = fingerprint
+            && self.tried.remove(&fingerprint).is_some()
+        {
+            self.changed = true;
+        }
+        if let Some(offset) = offset {
+            self.unsettled.remove(&offset);
+            let first = self.unsettled.first().copied().unwrap_or(self.expected);
+            self.changed |= self.offset != Some(first);
+            self.offset = Some(first);
+        }
+    }
+
+    /// When it is to be written.
+    pub fn due(&self) -> Option<Instant> {
+        let at = self.written.map_or_else(Instant::now, |at| at + EVERY);
+        self.changed.then_some(at)
+    }
+
+    /// What is to be written, if anything has changed.
+    pub fn write(&mut self) -> Option<Bytes> {
+        if !std::mem::take(&mut self.changed) {
+            return None;
+        }
+        self.written = Some(Instant::now());
+        let mut tried: Vec<_> = self.tried.iter().collect();
+        tried.sort_unstable_by_key(|(_, it)| it.turn);
+        let tried = tried.into_iter().map(|(fingerprint, it)| Tried {
+            fingerprint: Bytes::copy_from_slice(fingerprint),
+            tries: it.tries,
+        });
+        let progress = ChannelProgress {
+            source: self.source.clone(),
+            tried: tried.collect(),
+            offset: self.offset,
+        };
+        // Without anything to keep, nothing is: the state has no entry then.
+        if progress.tried.is_empty() && progress.offset.is_none() {
+            return Some(Bytes::new());
+        }
+        Some(progress.encode_to_vec().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_proto::connector::Header;
+
+    use super::*;
+
+    fn message(body: &'static str, count: &str) -> Message {
+        let header = |name: &str, value: &str| Header {
+            name: name.into(),
+            value: value.to_owned().into(),
+        };
+        Message {
+            headers: vec![header("x-delivery-count", count), header("tenant", "a")],
+            body: body.into(),
+            redelivered: true,
+            ..Message::default()
+        }
+    }
+
+    fn tracker(epoch: u64, written: &Bytes) -> ProgressTracker {
+        let mut tracker = ProgressTracker::default();
+        tracker.take_over(epoch, written, "q".into());
+        tracker.session_begins();
+        tracker
+    }
+
+    #[test]
+    fn tries_outlive_a_process_and_end_with_their_message() {
+        let mut first = tracker(1, &Bytes::new());
+        assert_eq!(first.tries(&message("a", "0")), None);
+        first.failed(fingerprint(&message("a", "0")), 2);
+        let kept = first.write().unwrap();
+        assert_eq!(first.write(), None);
+        let mut next = tracker(2, &kept);
+        let (fingerprint, tries) = next.tries(&message("a", "1")).unwrap();
+        assert_eq!(tries, 2);
+        assert_eq!(next.tries(&message("b", "1")), None);
+        let same = Message {
+            redelivered: false,
+            ..message("a", "1")
+        };
+        assert_eq!(next.tries(&same), None);
+        next.settled(Some(fingerprint), None);
+        assert_eq!(next.write(), Some(Bytes::new()));
+        // Of another queue it means nothing.
+        let mut other = ProgressTracker::default();
+        other.take_over(2, &kept, "another".into());
+        assert_eq!(other.tries(&message("a", "1")), None);
+    }
+
+    #[test]
+    fn an_order_for_the_same_epoch_forgets_nothing() {
+        let mut tracker = tracker(1, &Bytes::new());
+        tracker.failed(fingerprint(&message("a", "0")), 1);
+        tracker.take_over(1, &Bytes::new(), "q".into());
+        assert!(tracker.tries(&message("a", "1")).is_some());
+        tracker.take_over(2, &Bytes::new(), "q".into());
+        assert!(tracker.tries(&message("a", "1")).is_none());
+    }
+
+    #[test]
+    fn the_offset_is_that_of_the_first_message_that_is_not_settled() {
+        let mut tracker = tracker(1, &Bytes::new());
+        assert_eq!(tracker.offset(), None);
+        for offset in 5..9 {
+            tracker.received(offset);
+        }
+        assert_eq!(tracker.offset(), Some(5));
+        assert_eq!(tracker.first_unsettled(), Some(5));
+        tracker.settled(None, Some(6));
+        assert_eq!(tracker.offset(), Some(5));
+        tracker.settled(None, Some(5));
+        assert_eq!(tracker.offset(), Some(7));
+        tracker.settled(None, Some(7));
+        tracker.settled(None, Some(8));
+        assert_eq!(tracker.offset(), Some(9));
+        assert_eq!(tracker.first_unsettled(), None);
+        let kept = tracker.write().unwrap();
+        let next = super::tests::tracker(2, &kept);
+        assert_eq!(next.offset(), Some(9));
+    }
+
+    #[test]
+    fn it_is_written_at_once_and_then_seldom() {
+        let mut tracker = tracker(1, &Bytes::new());
+        assert_eq!(tracker.due(), None);
+        tracker.failed([1; 16], 1);
+        assert!(tracker.due().unwrap() <= Instant::now());
+        tracker.write();
+        assert_eq!(tracker.due(), None);
+        tracker.failed([1; 16], 2);
+        assert!(tracker.due().unwrap() > Instant::now());
+    }
+
+    #[test]
+    fn the_oldest_tries_make_room() {
+        let mut first = tracker(1, &Bytes::new());
+        let of = |n: usize| {
+            let mut fingerprint = Fingerprint::default();
+            fingerprint[..8].copy_from_slice(&n.to_le_bytes());
+            fingerprint
+        };
+        // Not in the order in which a map has them.
+        for n in (0..TRIED).rev() {
+            first.failed(of(n), 1);
+        }
+        // The oldest has failed once more, so it is none of the oldest.
+        first.failed(of(TRIED - 1), 2);
+        let mut next = tracker(2, &first.write().unwrap());
+        next.failed(of(TRIED), 1);
+        assert_eq!(next.tried.len(), TRIED);
+        assert!(!next.tried.contains_key(&of(TRIED - 2)));
+        assert_eq!(next.tried[&of(TRIED - 1)].tries, 2);
+    }
+
+    #[test]
+    fn as_much_as_is_kept_fits_into_the_state() {
+        let mut tracker = tracker(1, &Bytes::new());
+        for n in 0..2 * TRIED {
+            let mut fingerprint = Fingerprint::default();
+            fingerprint[..8].copy_from_slice(&n.to_le_bytes());
+            tracker.failed(fingerprint, u32::MAX);
+        }
+        let kept = tracker.write().unwrap();
+        assert!(
+            kept.len() <= quorate_state::PROGRESS_BYTES_MAX,
+            "{}",
+            kept.len()
+        );
+    }
+}

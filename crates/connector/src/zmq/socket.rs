@@ -1,0 +1,412 @@
+//! One socket in a context of its own, made and used by one thread.
+//!
+//! The context is the socket's alone, so that its end is the end of everything: when it has
+//! been dropped, what was to go out is out or given up, and a bound address is free again.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use quorate_clock::Instant;
+use quorate_ipc::local_rules::LocalRules;
+use serde::Deserialize;
+use zmq::{Context, DONTWAIT, Error, PollEvents, PollItem, SNDMORE, SocketType};
+
+use super::{
+    super::link::Trouble,
+    bell::Bell,
+    frames::{BYTES_MAX, FRAMES_MAX},
+    locator::Locator,
+    monitor::Monitor,
+};
+
+/// How long what was sent may take to leave when the socket is closed.
+pub const LINGER: Duration = Duration::from_secs(1);
+/// A peer that connects and doesn't greet is dropped after this time.
+const GREETING: Duration = Duration::from_secs(5);
+/// Between two tries to connect.
+const RECONNECT_FIRST: Duration = Duration::from_millis(50);
+const RECONNECT_LAST: Duration = Duration::from_secs(1);
+/// A host that has vanished is noticed after `IDLE + COUNT * INTERVAL` seconds.
+const KEEPALIVE_IDLE_S: i32 = 3;
+const KEEPALIVE_INTERVAL_S: i32 = 1;
+const KEEPALIVE_COUNT: i32 = 3;
+
+/// Who connects to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// This side connects.
+    Connect,
+    /// The peers connect.
+    Bind,
+}
+
+/// Where the peers are. The same fields in channels and outgoings.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Endpoint {
+    /// As libzmq has it: `tcp://host:port`, `ipc://path`.
+    pub address: String,
+    /// Who connects.
+    pub method: Method,
+}
+
+/// Frames as they came.
+pub struct Received {
+    /// All of them, or the first ones.
+    pub frames: Vec<Bytes>,
+    /// Whether these are all.
+    pub whole: bool,
+}
+
+/// What became of an attempt to send.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Put {
+    /// libzmq has it.
+    Taken,
+    /// There is no room, or nobody to send to.
+    Full,
+    /// The peer that it is for is not there.
+    NoPeer,
+}
+
+/// An open socket. Dropping it takes [`LINGER`] at most.
+pub struct Socket {
+    socket: zmq::Socket,
+    monitor: Monitor,
+    endpoint: Endpoint,
+    /// Of one that connects to a name.
+    locator: Option<Locator>,
+}
+
+impl Socket {
+    /// Opens one; `set` is for the options that not all have.
+    pub fn open(
+        kind: SocketType,
+        endpoint: &Endpoint,
+        set: impl FnOnce(&zmq::Socket) -> Result<(), Error>,
+    ) -> Result<Socket, Trouble> {
+        let context = Context::new();
+        let failed = |error: Error| {
+            Trouble::new(format!(
+                "libzmq can't make a {kind:?} socket: {}",
+                error.message()
+            ))
+        };
+        let socket = context.socket(kind).map_err(failed)?;
+        common(&socket).map_err(failed)?;
+        set(&socket).map_err(failed)?;
+        let monitor = Monitor::of(&context, &socket, endpoint.clone()).map_err(failed)?;
+        endpoint.folder()?;
+        let locator = endpoint.locator()?;
+        let Endpoint { address, method } = endpoint;
+        let begun = match (method, locator.as_ref().map(Locator::at)) {
+            (Method::Bind, _) => as_given(&socket, address, zmq::Socket::bind),
+            (Method::Connect, None) => as_given(&socket, address, zmq::Socket::connect),
+            (Method::Connect, Some(Some(only))) => connect(&socket, only),
+            // Once one of the addresses has answered.
+            (Method::Connect, Some(None)) => Ok(()),
+        };
+        begun.map_err(|error| endpoint.explain(error))?;
+        Ok(Socket {
+            socket,
+            monitor,
+            endpoint: endpoint.clone(),
+            locator,
+        })
+    }
+
+    /// Waits until the bell rings or the socket is ready for one of `events`. An error ends
+    /// the socket.
+    pub fn wait(&mut self, bell: &Arc<Bell>, events: PollEvents) -> Result<(), Trouble> {
+        self.follow(bell)?;
+        // An item without events still takes part: libzmq's own commands are processed.
+        let mut items = [
+            PollItem::from_fd(bell.descriptor(), PollEvents::POLLIN),
+            self.socket.as_poll_item(events),
+            self.monitor.as_poll_item(),
+        ];
+        let away = self.monitor.away();
+        let look = away.and_then(|since| self.locator.as_ref()?.due(since));
+        let due = [self.monitor.due(), look].into_iter().flatten().min();
+        let timeout = due.map_or(-1, |due| {
+            let left = due.saturating_duration_since(Instant::now());
+            i64::try_from(left.as_millis())
+                .unwrap_or(i64::MAX)
+                .saturating_add(1)
+        });
+        match zmq::poll(&mut items, timeout) {
+            Ok(_) | Err(Error::EINTR) => {}
+            Err(error) => return Err(self.broken(error)),
+        }
+        bell.silence();
+        self.monitor.read(Instant::now())
+    }
+
+    /// Connects to where the host was found, and looks for it while the connection is away.
+    fn follow(&mut self, bell: &Arc<Bell>) -> Result<(), Trouble> {
+        let Some(locator) = &mut self.locator else {
+            return Ok(());
+        };
+        let (now, away) = (Instant::now(), self.monitor.away());
+        // What has come by the connection that is given up is taken first: it would be lost.
+        let is_read = !self
+            .socket
+            .get_events()
+            .is_ok_and(|it| it.contains(PollEvents::POLLIN));
+        let found = locator.found(now);
+        if let Some(found) = found.filter(|_| away.is_some() && is_read) {
+            if let Some(former) = locator.moved(found) {
+                // It fails where libzmq has given it up itself.
+                let _ = self.socket.disconnect(&uri(former));
+            }
+            connect(&self.socket, found).map_err(|error| self.endpoint.explain(error))?;
+        }
+        match away {
+            Some(since) => locator.look(since, now, bell),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether something can be sent now.
+    pub fn has_room(&self) -> Result<bool, Trouble> {
+        let events = self
+            .socket
+            .get_events()
+            .map_err(|error| self.broken(error))?;
+        Ok(events.contains(PollEvents::POLLOUT))
+    }
+
+    /// The next message, if there is one. Of one that is too long, the rest is thrown away.
+    pub fn receive(&self) -> Result<Option<Received>, Trouble> {
+        let mut received = Received {
+            frames: Vec::new(),
+            whole: true,
+        };
+        let mut bytes = 0;
+        loop {
+            let frame = match self.socket.recv_bytes(DONTWAIT) {
+                Ok(frame) => frame,
+                Err(Error::EAGAIN) if received.frames.is_empty() => return Ok(None),
+                Err(Error::EINTR) => continue,
+                Err(error) => return Err(self.broken(error)),
+            };
+            bytes += frame.len();
+            if bytes > BYTES_MAX || received.frames.len() >= FRAMES_MAX {
+                received.whole = false;
+            } else {
+                received.frames.push(frame.into());
+            }
+            if !self
+                .socket
+                .get_rcvmore()
+                .map_err(|error| self.broken(error))?
+            {
+                return Ok(Some(received));
+            }
+        }
+    }
+
+    /// Sends a message as a whole or not at all.
+    pub fn send(&self, frames: &[Bytes]) -> Result<Put, Trouble> {
+        for (n, frame) in frames.iter().enumerate() {
+            let more = if n + 1 < frames.len() { SNDMORE } else { 0 };
+            loop {
+                match self.socket.send(&frame[..], DONTWAIT | more) {
+                    Ok(()) => break,
+                    // libzmq decides at the first frame whether it takes the message.
+                    Err(Error::EAGAIN) if n == 0 => return Ok(Put::Full),
+                    Err(Error::EHOSTUNREACH) if n == 0 => return Ok(Put::NoPeer),
+                    Err(Error::EINTR) => {}
+                    Err(error) => return Err(self.broken(error)),
+                }
+            }
+        }
+        Ok(Put::Taken)
+    }
+
+    fn broken(&self, error: Error) -> Trouble {
+        Trouble::new(format!(
+            "the socket at {} is of no use any more: {}; another is opened",
+            self.endpoint.address,
+            error.message()
+        ))
+    }
+}
+
+fn common(socket: &zmq::Socket) -> Result<(), Error> {
+    let ms = |time: Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+    socket.set_linger(ms(LINGER))?;
+    socket.set_maxmsgsize(BYTES_MAX as i64)?;
+    socket.set_handshake_ivl(ms(GREETING))?;
+    socket.set_reconnect_ivl(ms(RECONNECT_FIRST))?;
+    socket.set_reconnect_ivl_max(ms(RECONNECT_LAST))?;
+    // Not ZeroMQ's own heartbeats: peers older than 4.2 don't answer them.
+    socket.set_tcp_keepalive(1)?;
+    socket.set_tcp_keepalive_idle(KEEPALIVE_IDLE_S)?;
+    socket.set_tcp_keepalive_intvl(KEEPALIVE_INTERVAL_S)?;
+    socket.set_tcp_keepalive_cnt(KEEPALIVE_COUNT)
+}
+
+/// With an address as libzmq has it. Of tcp it takes one of IPv6 only where that is allowed.
+fn as_given(
+    socket: &zmq::Socket,
+    address: &str,
+    begin: fn(&zmq::Socket, &str) -> Result<(), Error>,
+) -> Result<(), Error> {
+    socket.set_ipv6(address.starts_with("tcp://["))?;
+    begin(socket, address)
+}
+
+fn connect(socket: &zmq::Socket, address: SocketAddr) -> Result<(), Error> {
+    as_given(socket, &uri(address), zmq::Socket::connect)
+}
+
+fn uri(address: SocketAddr) -> String {
+    format!("tcp://{address}")
+}
+
+impl Endpoint {
+    /// Looks for the host that is connected to by its name; see [`Locator`].
+    fn locator(&self) -> Result<Option<Locator>, Trouble> {
+        let address = self.address.strip_prefix("tcp://");
+        let named = address.filter(|_| self.method == Method::Connect);
+        let Some((host, port)) = named.and_then(|it| it.rsplit_once(':')) else {
+            return Ok(None);
+        };
+        Locator::new(host, port).map_err(|error| {
+            Trouble::new(format!(
+                "can't connect to {}: {error}; correct `address`, or give the name one",
+                self.address
+            ))
+        })
+    }
+
+    /// Whether this host allows it.
+    pub fn check(&self, rules: &LocalRules) -> Result<(), Trouble> {
+        let bind = self.method == Method::Bind;
+        let checked = if let Some(path) = self.address.strip_prefix("ipc://") {
+            rules.ipc(path, bind)
+        } else if let Some(rest) = self.address.strip_prefix("tcp://").filter(|_| bind) {
+            rules.bind(rest.rsplit_once(':').map_or(rest, |(host, _)| host))
+        } else {
+            Ok(())
+        };
+        checked.map_err(Trouble::new)
+    }
+
+    /// libzmq's binding for Rust has no words for some errors of `ipc`.
+    fn folder(&self) -> Result<(), Trouble> {
+        let Some(path) = self.address.strip_prefix("ipc://") else {
+            return Ok(());
+        };
+        let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
+        let folder = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
+        if self.method == Method::Connect || path.starts_with('@') || folder.is_dir() {
+            return Ok(());
+        }
+        Err(Trouble::new(format!(
+            "can't bind {}: there is no folder {}; create it, or correct `address`",
+            self.address,
+            folder.display()
+        )))
+    }
+
+    /// Why the address can't be used, and what would be right.
+    fn explain(&self, error: Error) -> Trouble {
+        let Endpoint { address, method } = self;
+        let verb = match method {
+            Method::Bind => "bind",
+            Method::Connect => "connect to",
+        };
+        let right = match error {
+            Error::EADDRINUSE => {
+                return Trouble::passing(format!(
+                    "another process has {address}; it is taken over as soon as that one is gone"
+                ));
+            }
+            Error::EADDRNOTAVAIL | Error::ENODEV => {
+                "`address` must be one of this host's, or tcp://*:PORT for all of them"
+            }
+            Error::EACCES => {
+                "this process may not; take a port above 1023, or a path that it may write"
+            }
+            Error::EINVAL | Error::EPROTONOSUPPORT => {
+                "`address` must be tcp://HOST:PORT or ipc://PATH"
+            }
+            Error::ENAMETOOLONG => "the path of an ipc address has at most 107 bytes",
+            Error::EMFILE => "too many files are open: raise the limit of the member's process",
+            _ => "correct `address` or `method`",
+        };
+        Trouble::new(format!(
+            "can't {verb} {address}: {}; {right}",
+            error.message()
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bind(address: &str) -> Result<Socket, Trouble> {
+        let endpoint = Endpoint {
+            address: address.to_owned(),
+            method: Method::Bind,
+        };
+        Socket::open(SocketType::PULL, &endpoint, |_| Ok(()))
+    }
+
+    #[test]
+    fn an_address_is_taken_by_one_and_free_once_it_is_dropped() {
+        let first = bind("tcp://127.0.0.1:*").unwrap();
+        let address = first.socket.get_last_endpoint().unwrap().unwrap();
+        let refused = bind(&address).err().unwrap();
+        assert!(refused.passing, "{refused:?}");
+        assert!(
+            refused.text.contains("another process has tcp://"),
+            "{refused:?}"
+        );
+        drop(first);
+        bind(&address).unwrap();
+    }
+
+    fn connect(address: &str) -> Result<Socket, Trouble> {
+        let endpoint = Endpoint {
+            address: address.to_owned(),
+            method: Method::Connect,
+        };
+        Socket::open(SocketType::PULL, &endpoint, |_| Ok(()))
+    }
+
+    #[test]
+    fn a_name_without_any_address_is_explained() {
+        let unknown = connect("tcp://no.such.host.invalid:7").err().unwrap();
+        let told = &unknown.text;
+        assert!(
+            told.contains("\"no.such.host.invalid\" has no address"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_bad_address_is_explained() {
+        for (address, right) in [
+            ("tcp://127.0.0.1", "must be tcp://HOST:PORT"),
+            ("pigeon://x", "must be tcp://HOST:PORT"),
+            ("tcp://192.0.2.1:7", "must be one of this host's"),
+            ("tcp://no.such.host.invalid:7", "must be one of this host's"),
+            ("ipc:///nowhere/at/all", "there is no folder /nowhere/at"),
+            (&format!("ipc:///{}", "x".repeat(200)), "at most 107 bytes"),
+        ] {
+            let trouble = bind(address).err().unwrap();
+            assert!(
+                !trouble.passing && trouble.text.contains(right),
+                "{trouble:?}"
+            );
+        }
+    }
+}

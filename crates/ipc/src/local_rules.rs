@@ -1,0 +1,439 @@
+//! What this host allows a connector, whatever the cluster's configuration says.
+//!
+//! Whoever may write the configuration could otherwise have every member load any library,
+//! unlink any file that the member's user may unlink (libzmq does so before it binds
+//! `ipc://`), or open a port to the network. So the member's own settings say what is
+//! allowed here, and hand it to each connector process in a variable of its environment.
+//!
+//! A library runs code from the moment in which it is loaded, so a list of names is not enough:
+//! what lies there must be what the host's administrator has put there. A path is followed to
+//! its end once, and that is what is loaded; the file and each folder above it can be written
+//! by root, this user and IBM's installer (`mqm`) alone, so nobody else can exchange it between
+//! the look and the load. It is loaded by its path and not by an open descriptor: IBM's client
+//! finds its installation, and the libraries beside it, by where it was loaded from. What
+//! remains: those libraries beside it are held by the same folders, but those that it finds
+//! elsewhere are the system's matter; and a bare name is found by the system's own rules, of
+//! which only the folders in LD_LIBRARY_PATH are looked at.
+
+use std::{
+    env, io,
+    net::IpAddr,
+    os::unix::fs::{FileTypeExt, MetadataExt},
+    path::{Component, Path, PathBuf},
+    sync::OnceLock,
+};
+
+use nix::unistd::User;
+use quorate_platform::{private_folder, trusted_path};
+use serde::{Deserialize, Serialize};
+
+/// What is in the folder for the sockets of `ipc://`, for the one who has to close it.
+pub const IPC_DIR_HOLDS: &str =
+    "it is zmq.ipc_dir, and whoever reaches a socket in it may send messages";
+
+/// The variable that a process finds the rules in.
+pub const VARIABLE: &str = "QUORATE_LOCAL_RULES";
+
+/// Ends an entry that stands for everything below a folder.
+const BENEATH: &str = "/**";
+
+/// What this host allows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalRules {
+    /// Client libraries of IBM MQ: names, absolute paths, or everything below a folder, as in
+    /// `/opt/mqm/**`.
+    pub mq_libraries: Vec<String>,
+    /// The folder below which key repositories of IBM MQ lie.
+    pub mq_key_repositories: PathBuf,
+    /// The folder below which sockets of `ipc://` lie.
+    pub zmq_ipc_dir: PathBuf,
+    /// The addresses and interfaces, beside loopback, that may be bound; `*` is all of them.
+    pub zmq_bind: Vec<String>,
+}
+
+impl Default for LocalRules {
+    fn default() -> Self {
+        LocalRules {
+            mq_libraries: ["libmqic_r.so", "libmqm_r.so", "/opt/mqm/**"]
+                .map(str::to_owned)
+                .into(),
+            mq_key_repositories: "/etc/quorate/mq".into(),
+            zmq_ipc_dir: "/run/quorate/zmq".into(),
+            zmq_bind: Vec::new(),
+        }
+    }
+}
+
+static HERE: OnceLock<LocalRules> = OnceLock::new();
+
+impl LocalRules {
+    /// Reads the rules from the environment; once, when the process begins. Where there are
+    /// none the strict ones hold.
+    pub fn take_up() -> io::Result<()> {
+        let Ok(text) = env::var(VARIABLE) else {
+            return Ok(());
+        };
+        let rules = serde_json::from_str(&text).map_err(|error| {
+            let why = format!("{VARIABLE} can't be read: {error}");
+            io::Error::new(io::ErrorKind::InvalidInput, why)
+        })?;
+        let _ = HERE.set(rules);
+        Ok(())
+    }
+
+    /// Those of this process; the strict ones where nothing was taken up.
+    pub fn here() -> &'static LocalRules {
+        HERE.get_or_init(LocalRules::default)
+    }
+
+    /// What is to be loaded for this `library`: the name, or the file that the path leads to.
+    pub fn library(&self, name: &str) -> Result<PathBuf, String> {
+        let refused = |why: String| {
+            format!(
+                "the library {name:?} is not allowed on this member: {why}; its settings allow {:?} (ibm_mq.libraries)",
+                self.mq_libraries
+            )
+        };
+        if !name.starts_with('/') {
+            if !self.mq_libraries.iter().any(|it| it == name) {
+                return Err(refused("that name is not listed".into()));
+            }
+            search_folders().map_err(refused)?;
+            return Ok(name.into());
+        }
+        let path = Path::new(name);
+        let listed = self.mq_libraries.iter().any(|it| covers(it, path));
+        if !listed {
+            return Err(refused("that path is not listed".into()));
+        }
+        let Some(real) = resolve(path).map_err(refused)? else {
+            return Ok(path.to_owned());
+        };
+        if !self.mq_libraries.iter().any(|it| covers(it, &real)) {
+            return Err(refused(format!("it leads to {}", real.display())));
+        }
+        if !real.is_file() {
+            return Err(refused(format!("{} is no file", real.display())));
+        }
+        trusted_path::check(&real, installer()).map_err(refused)?;
+        Ok(real)
+    }
+
+    /// Whether this `ssl_key_repository` may be used. It is the path of several files, with or
+    /// without their endings: keys, and the stash with the password to them.
+    pub fn key_repository(&self, path: &str) -> Result<(), String> {
+        let folder = &self.mq_key_repositories;
+        let refused = |why: String| {
+            format!(
+                "the key repository {path:?} is not allowed on this member: {why}; it must lie below {} (ibm_mq.key_repositories)",
+                folder.display()
+            )
+        };
+        if !is_beneath(Path::new(path), folder) {
+            return Err(refused("it lies elsewhere".into()));
+        }
+        let stem = path.strip_suffix(".kdb").unwrap_or(path);
+        for ending in ["", ".kdb", ".p12", ".sth"] {
+            // What isn't there is told of by the client that looks for it.
+            let Ok(real) = Path::new(&format!("{stem}{ending}")).canonicalize() else {
+                continue;
+            };
+            if !folder.canonicalize().is_ok_and(|it| real.starts_with(it)) {
+                return Err(refused(format!("it leads to {}", real.display())));
+            }
+            trusted_path::check(&real, installer()).map_err(refused)?;
+            let mode = real.metadata().map_or(0, |it| it.mode());
+            if real.is_file() && mode & 0o007 != 0 {
+                let command = private_folder::quoted(&real);
+                return Err(refused(format!(
+                    "others may read {}: chmod o-rwx {command}",
+                    real.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a socket may connect to this path or, with `bind`, be made there. The folder for
+    /// the sockets is made then.
+    pub fn ipc(&self, path: &str, bind: bool) -> Result<(), String> {
+        let refused = |why: String| {
+            format!(
+                "ipc://{path} is not allowed on this member: {why}; its settings allow what lies below {} (zmq.ipc_dir)",
+                self.zmq_ipc_dir.display()
+            )
+        };
+        let path = Path::new(path);
+        if !is_beneath(path, &self.zmq_ipc_dir) {
+            return Err(refused("it lies elsewhere".into()));
+        }
+        let held = if bind {
+            private_folder::make(&self.zmq_ipc_dir, IPC_DIR_HOLDS)
+        } else {
+            private_folder::check(&self.zmq_ipc_dir, IPC_DIR_HOLDS)
+        };
+        held.map_err(|error| refused(error.to_string()))?;
+        // What a link in it leads to counts, not what it is called.
+        let folder = path.parent().unwrap_or(path);
+        if let (Ok(real), Ok(allowed)) = (folder.canonicalize(), self.zmq_ipc_dir.canonicalize())
+            && !real.starts_with(&allowed)
+        {
+            return Err(refused(format!("it leads to {}", real.display())));
+        }
+        // libzmq removes what is there before it binds.
+        if bind
+            && let Ok(there) = path.symlink_metadata()
+            && !there.file_type().is_socket()
+        {
+            return Err(refused("there is a file that is no socket".into()));
+        }
+        Ok(())
+    }
+
+    /// Whether a socket may listen at this host of a `tcp://` address.
+    pub fn bind(&self, host: &str) -> Result<(), String> {
+        let bare = host.trim_matches(['[', ']']);
+        let loopback = bare.parse::<IpAddr>().is_ok_and(|it| it.is_loopback()) || bare == "lo";
+        let listed = |it: &String| it == "*" || it == bare || it == host;
+        if loopback || self.zmq_bind.iter().any(listed) {
+            return Ok(());
+        }
+        Err(format!(
+            "to listen at {host} is not allowed on this member: whoever reaches it may send; its settings allow loopback and {:?} (zmq.bind, or insecure = [\"zmq\"] for every address)",
+            self.zmq_bind
+        ))
+    }
+}
+
+/// Whether an entry of the list stands for this path.
+fn covers(entry: &str, path: &Path) -> bool {
+    match entry.strip_suffix(BENEATH) {
+        Some(folder) => is_beneath(
+            path,
+            Path::new(if folder.is_empty() { "/" } else { folder }),
+        ),
+        None => Path::new(entry) == path,
+    }
+}
+
+/// By the path's text: `..` is in none that is allowed.
+fn is_beneath(path: &Path, folder: &Path) -> bool {
+    let climbs = path.components().any(|it| it == Component::ParentDir);
+    !climbs && path != folder && path.starts_with(folder)
+}
+
+/// Where a path leads, by all links; `None` where nothing is there and nobody else can put
+/// anything there: who loads it tells of that.
+fn resolve(path: &Path) -> Result<Option<PathBuf>, String> {
+    for (depth, it) in path.ancestors().enumerate() {
+        if it.symlink_metadata().is_err() {
+            continue;
+        }
+        let real = it
+            .canonicalize()
+            .map_err(|error| format!("{} leads nowhere: {error}", it.display()))?;
+        if depth == 0 {
+            return Ok(Some(real));
+        }
+        trusted_path::check(&real, installer())?;
+        return Ok(None);
+    }
+    Ok(None)
+}
+
+/// What a library is looked for in by its name alone, before the system's own folders: each
+/// folder of LD_LIBRARY_PATH. What the library needs itself is looked for there, too.
+fn search_folders() -> Result<(), String> {
+    let folders = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    for folder in env::split_paths(&folders) {
+        let here = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            &folder
+        };
+        if let Ok(real) = here.canonicalize() {
+            trusted_path::check(&real, installer())
+                .map_err(|why| format!("a folder of LD_LIBRARY_PATH can't be trusted: {why}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// The user that IBM's installer gives its files to, where there is one.
+fn installer() -> Option<u32> {
+    static INSTALLER: OnceLock<Option<u32>> = OnceLock::new();
+    *INSTALLER.get_or_init(|| User::from_name("mqm").ok()?.map(|it| it.uid.as_raw()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::{
+            fs::{PermissionsExt, symlink},
+            net::UnixListener,
+        },
+    };
+
+    use super::*;
+
+    fn mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn only_libraries_that_are_listed_and_that_others_can_not_write_are_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let (mq, other) = (root.join("my mq"), root.join("other"));
+        for folder in [&mq, &other] {
+            fs::create_dir(folder).unwrap();
+            mode(folder, 0o755);
+        }
+        symlink(root.join("gone.so"), mq.join("libnowhere.so")).unwrap();
+        fs::create_dir(mq.join("folder")).unwrap();
+        let good = mq.join("libmqic_r.so");
+        for file in [&good, &other.join("libevil.so")] {
+            fs::write(file, "").unwrap();
+            mode(file, 0o755);
+        }
+        symlink(other.join("libevil.so"), mq.join("libsly.so")).unwrap();
+        let rules = LocalRules {
+            mq_libraries: vec!["libmqic_r.so".into(), format!("{}/**", mq.display())],
+            ..LocalRules::default()
+        };
+        let ask = |path: &Path| rules.library(path.to_str().unwrap());
+        assert_eq!(rules.library("libmqic_r.so"), Ok("libmqic_r.so".into()));
+        assert_eq!(ask(&good), Ok(good.clone()));
+        assert_eq!(ask(&mq.join("absent.so")), Ok(mq.join("absent.so")));
+        for (path, why) in [
+            (PathBuf::from("libc.so.6"), "not listed"),
+            (other.join("libevil.so"), "not listed"),
+            (mq.join("../other/libevil.so"), "not listed"),
+            (mq.join("libsly.so"), "it leads to"),
+            (mq.join("libnowhere.so"), "leads nowhere"),
+            (mq.join("folder"), "is no file"),
+        ] {
+            let refused = ask(&path).unwrap_err();
+            assert!(
+                refused.contains(why) && refused.contains("ibm_mq.libraries"),
+                "{refused}"
+            );
+        }
+        let absent = mq.join("absent.so");
+        for (path, narrow, asked) in [
+            (&good, 0o755, &good),
+            (&mq, 0o755, &good),
+            (&mq, 0o755, &absent),
+            (&root, 0o700, &good),
+        ] {
+            mode(path, 0o777);
+            let refused = ask(asked).unwrap_err();
+            let command = format!("chmod go-w {}", private_folder::quoted(path));
+            assert!(refused.contains(&command), "{refused}");
+            mode(path, narrow);
+        }
+        assert_eq!(ask(&good), Ok(good));
+    }
+
+    #[test]
+    fn a_key_repository_lies_in_its_folder_and_others_can_not_read_it() {
+        let rules = LocalRules::default();
+        assert_eq!(rules.key_repository("/etc/quorate/mq/key.kdb"), Ok(()));
+        for path in [
+            "/etc/quorate/mq",
+            "/etc/quorate/mq/../../shadow",
+            "/tmp/key.kdb",
+        ] {
+            assert!(rules.key_repository(path).is_err(), "{path}");
+        }
+
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let rules = LocalRules {
+            mq_key_repositories: root.join("mq"),
+            ..LocalRules::default()
+        };
+        let (inside, outside) = (root.join("mq"), root.join("outside.sth"));
+        fs::create_dir(&inside).unwrap();
+        mode(&inside, 0o755);
+        let [keys, stash] = ["one.kdb", "one.sth"].map(|it| inside.join(it));
+        for file in [&keys, &stash, &outside] {
+            fs::write(file, "").unwrap();
+            mode(file, 0o640);
+        }
+        let ask = |name: &str| rules.key_repository(inside.join(name).to_str().unwrap());
+        for name in ["one", "one.kdb", "absent"] {
+            assert_eq!(ask(name), Ok(()), "{name}");
+        }
+        for (file, wide, command) in [(&keys, 0o662, "chmod go-w"), (&stash, 0o644, "chmod o-rwx")]
+        {
+            mode(file, wide);
+            for name in ["one", "one.kdb"] {
+                let refused = ask(name).unwrap_err();
+                assert!(refused.contains(command), "{refused}");
+            }
+            mode(file, 0o640);
+        }
+        fs::remove_file(&stash).unwrap();
+        symlink(&outside, &stash).unwrap();
+        let refused = ask("one").unwrap_err();
+        assert!(refused.contains("it leads to"), "{refused}");
+    }
+
+    #[test]
+    fn no_file_outside_of_the_folder_and_none_that_is_no_socket_is_bound_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let (inside, outside) = (dir.path().join("zmq"), dir.path().join("outside"));
+        fs::create_dir(&inside).unwrap();
+        fs::create_dir(&outside).unwrap();
+        mode(&inside, 0o700);
+        fs::write(inside.join("file"), "kept").unwrap();
+        symlink(&outside, inside.join("link")).unwrap();
+        let _there = UnixListener::bind(inside.join("socket")).unwrap();
+        let rules = LocalRules {
+            zmq_ipc_dir: inside.clone(),
+            ..LocalRules::default()
+        };
+        let ask = |path: PathBuf| rules.ipc(path.to_str().unwrap(), true);
+        for good in ["new", "socket"] {
+            assert_eq!(ask(inside.join(good)), Ok(()), "{good}");
+        }
+        for (bad, why) in [
+            (outside.join("marker"), "elsewhere"),
+            (inside.join("../outside/marker"), "elsewhere"),
+            (inside.clone(), "elsewhere"),
+            (inside.join("link/marker"), "it leads to"),
+            (inside.join("file"), "no socket"),
+        ] {
+            let refused = ask(bad).unwrap_err();
+            assert!(
+                refused.contains(why) && refused.contains("zmq.ipc_dir"),
+                "{refused}"
+            );
+        }
+        assert_eq!(fs::read(inside.join("file")).unwrap(), b"kept");
+        mode(&inside, 0o755);
+        for bind in [true, false] {
+            let refused = rules.ipc(inside.join("new").to_str().unwrap(), bind);
+            let refused = refused.unwrap_err();
+            assert!(refused.contains("chmod -R go-rwx"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn beyond_loopback_only_what_is_listed_is_bound() {
+        let rules = |bind: &[&str]| LocalRules {
+            zmq_bind: bind.iter().map(|it| (*it).to_owned()).collect(),
+            ..LocalRules::default()
+        };
+        for host in ["127.0.0.1", "127.0.0.2", "[::1]", "lo"] {
+            assert_eq!(rules(&[]).bind(host), Ok(()), "{host}");
+        }
+        for host in ["*", "0.0.0.0", "[::]", "eth0", "192.0.2.1"] {
+            assert!(rules(&[]).bind(host).is_err(), "{host}");
+            assert_eq!(rules(&["*"]).bind(host), Ok(()), "{host}");
+            assert_eq!(rules(&[host]).bind(host), Ok(()), "{host}");
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! A bounded queue of lines, and the thread that writes them.
+
+use std::{
+    cell::Cell,
+    collections::VecDeque,
+    io::{self, ErrorKind, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use parking_lot::{Condvar, Mutex};
+use quorate_clock::Instant;
+
+/// How much may wait to be written, in bytes: of a single line as much as it has.
+const ROOM: usize = 256 << 10;
+/// Between two tries where a shared descriptor is set to refuse rather than to wait.
+const AGAIN: Duration = Duration::from_millis(10);
+/// Between two lines that tell of lost ones.
+const TELL: Duration = Duration::from_secs(1);
+/// Why a line is lost that found no room.
+const TOO_SLOW: &str = "they were not taken as fast as they came";
+
+thread_local! {
+    /// This thread tells of lost lines. Its line has room beyond the rest, or it would be lost
+    /// where it is needed most: when more comes than can be written.
+    static TELLS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Takes lines at once and writes them when it can.
+pub struct LineQueue(Arc<Shared>);
+
+struct Shared {
+    queue: Mutex<Queue>,
+    /// There is something to be written.
+    more: Condvar,
+    /// All that there was is written.
+    all: Condvar,
+    lost: AtomicU64,
+}
+
+#[derive(Default)]
+struct Queue {
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+    /// A line was taken out, and is being written.
+    writing: bool,
+    /// Nobody takes lines out.
+    closed: bool,
+}
+
+impl LineQueue {
+    /// Starts to write to `target`, on a thread of this name. `tell` is told how many lines
+    /// were lost since it was told last, and why, once one got through again.
+    pub fn start(
+        name: &str,
+        target: impl Write + Send + 'static,
+        tell: fn(lines: u64, why: &str),
+    ) -> LineQueue {
+        let lines = LineQueue::new(false);
+        let writer = Writer {
+            shared: lines.0.clone(),
+            target,
+            tell,
+            torn: false,
+            why: String::new(),
+            told: 0,
+            told_at: None,
+        };
+        let thread = thread::Builder::new().name(name.to_owned());
+        match thread.spawn(move || writer.run()) {
+            Ok(_) => lines,
+            Err(_) => LineQueue::closed(),
+        }
+    }
+
+    /// Loses every line, and counts it.
+    pub fn closed() -> LineQueue {
+        LineQueue::new(true)
+    }
+
+    fn new(closed: bool) -> LineQueue {
+        let queue = Queue {
+            closed,
+            ..Queue::default()
+        };
+        LineQueue(Arc::new(Shared {
+            queue: Mutex::new(queue),
+            more: Condvar::new(),
+            all: Condvar::new(),
+            lost: AtomicU64::new(0),
+        }))
+    }
+
+    /// Queues a line, its end included. Never blocks; without room it is lost.
+    pub fn push(&self, line: &[u8]) {
+        let mut queue = self.0.queue.lock();
+        // One that is longer than all the room goes where nothing else waits.
+        let crowded = queue.bytes > 0 && queue.bytes + line.len() > ROOM && !TELLS.get();
+        if queue.closed || crowded {
+            self.0.lost.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        queue.bytes += line.len();
+        queue.lines.push_back(line.to_vec());
+        self.0.more.notify_one();
+    }
+
+    /// Waits until all lines so far are written or lost, at most so long; whether they are.
+    pub fn flush(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let mut queue = self.0.queue.lock();
+        while !queue.lines.is_empty() || queue.writing {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            self.0.all.wait_for(&mut queue, left);
+        }
+        true
+    }
+
+    /// How many lines were lost.
+    pub fn lost(&self) -> u64 {
+        self.0.lost.load(Ordering::Relaxed)
+    }
+}
+
+/// What the thread has.
+struct Writer<W> {
+    shared: Arc<Shared>,
+    target: W,
+    tell: fn(u64, &str),
+    /// The last line was written in part.
+    torn: bool,
+    /// Why a write failed last, unless that was told.
+    why: String,
+    /// How many lost lines were told of, and when.
+    told: u64,
+    told_at: Option<Instant>,
+}
+
+/// Should it end, by a panic: from then on lines are lost, and nobody waits for it.
+impl<W> Drop for Writer<W> {
+    fn drop(&mut self) {
+        let mut queue = self.shared.queue.lock();
+        let left = queue.lines.len() as u64 + u64::from(queue.writing);
+        self.shared.lost.fetch_add(left, Ordering::Relaxed);
+        *queue = Queue {
+            closed: true,
+            ..Queue::default()
+        };
+        self.shared.all.notify_all();
+    }
+}
+
+impl<W: Write> Writer<W> {
+    fn run(mut self) {
+        loop {
+            let line = self.next();
+            match self.write(&line) {
+                Ok(()) => self.tell(),
+                Err(error) => {
+                    self.why = error.to_string();
+                    self.shared.lost.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    fn next(&self) -> Vec<u8> {
+        let mut queue = self.shared.queue.lock();
+        queue.writing = false;
+        loop {
+            if let Some(line) = queue.lines.pop_front() {
+                queue.bytes -= line.len();
+                queue.writing = true;
+                return line;
+            }
+            self.shared.all.notify_all();
+            self.shared.more.wait(&mut queue);
+        }
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.write_whole(b"\n")?;
+        }
+        self.write_whole(line)?;
+        self.torn = false;
+        Ok(())
+    }
+
+    fn write_whole(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.target.write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    bytes = &bytes[count..];
+                    self.torn = true;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(AGAIN),
+                Err(error) => return Err(error),
+            }
+        }
+        self.target.flush()
+    }
+
+    /// Tells of what was lost, now that lines get through.
+    fn tell(&mut self) {
+        let lost = self.shared.lost.load(Ordering::Relaxed);
+        let lately = self.told_at.is_some_and(|at| at.elapsed() < TELL);
+        if lost == self.told || lately {
+            return;
+        }
+        let why = std::mem::take(&mut self.why);
+        let why = if why.is_empty() { TOO_SLOW } else { &why };
+        let count = lost - self.told;
+        (self.told, self.told_at) = (lost, Some(Instant::now()));
+        TELLS.set(true);
+        (self.tell)(count, why);
+        TELLS.set(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::{fd::OwnedFd, unix::net::UnixStream};
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn nothing(_: u64, _: &str) {}
+
+    /// A descriptor that takes some of what is written and then makes its writer wait.
+    fn slow() -> (LineQueue, UnixStream) {
+        let (near, far) = UnixStream::pair().unwrap();
+        let target = std::fs::File::from(OwnedFd::from(near));
+        (LineQueue::start("slow", target, nothing), far)
+    }
+
+    #[test]
+    fn a_reader_that_stands_still_holds_nobody_up() {
+        let (lines, far) = slow();
+        let line = [b'x'; 1_000];
+        let many = 10 * ROOM / line.len();
+        let began = Instant::now();
+        for _ in 0..many {
+            lines.push(&line);
+        }
+        assert!(lines.lost() > 0);
+        assert!(!lines.flush(Duration::from_millis(20)));
+        assert!(began.elapsed() < SOON);
+        // What was taken gets out once somebody reads.
+        thread::spawn(move || io::copy(&mut &far, &mut io::sink()));
+        assert!(lines.flush(SOON));
+    }
+
+    static TOLD: Mutex<Vec<(u64, String)>> = Mutex::new(Vec::new());
+
+    /// Fails while it is full, at some place in a line.
+    struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let (written, room) = &mut *self.0.lock();
+            if *room == 0 {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            let count = bytes.len().min(*room);
+            written.extend(&bytes[..count]);
+            *room -= count;
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_can_not_be_written_are_counted_and_told_of_when_one_can() {
+        let disk = Arc::new(Mutex::new((Vec::new(), 9)));
+        let lines = LineQueue::start("disk", Disk(disk.clone()), |count, why| {
+            TOLD.lock().push((count, why.to_owned()));
+        });
+        for line in ["first\n", "second\n", "third\n"] {
+            lines.push(line.as_bytes());
+        }
+        assert!(lines.flush(SOON));
+        assert_eq!(lines.lost(), 2);
+        assert!(TOLD.lock().is_empty());
+        disk.lock().1 = usize::MAX;
+        lines.push(b"fourth\n");
+        assert!(lines.flush(SOON));
+        assert_eq!(disk.lock().0, b"first\nsec\nfourth\n");
+        let told = TOLD.lock().clone();
+        assert_eq!(told.len(), 1);
+        assert!(
+            told[0].0 == 2 && told[0].1.contains("no storage space"),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn a_line_longer_than_all_the_room_gets_out_where_nothing_else_waits() {
+        let disk = Arc::new(Mutex::new((Vec::new(), usize::MAX)));
+        let lines = LineQueue::start("long", Disk(disk.clone()), nothing);
+        lines.push(&vec![b'x'; 2 * ROOM]);
+        assert!(lines.flush(SOON));
+        assert_eq!((disk.lock().0.len(), lines.lost()), (2 * ROOM, 0));
+    }
+
+    /// Ends its thread.
+    struct Broken;
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            panic!("a writer that panics, as it should here");
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_writer_that_panics_holds_nobody_up() {
+        let lines = LineQueue::start("broken", Broken, nothing);
+        lines.push(b"a\n");
+        assert!(lines.flush(SOON));
+        lines.push(b"b\n");
+        assert!(lines.flush(SOON));
+        assert!(lines.lost() > 0);
+    }
+
+    #[test]
+    fn without_a_thread_every_line_is_lost() {
+        let lines = LineQueue::closed();
+        lines.push(b"a\n");
+        assert!(lines.flush(Duration::ZERO));
+        assert_eq!(lines.lost(), 1);
+    }
+}

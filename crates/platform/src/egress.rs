@@ -1,0 +1,196 @@
+//! Where this member connects to because a service's `upstream` says so.
+//!
+//! Whoever may write the configuration could otherwise have a member ask what only it can
+//! reach, and hand the answers on through an HTTP channel: a cloud's metadata, which has the
+//! credentials of the machine, or an admin port, with which everyone could command the cluster.
+//! So it is asked of the address that a connection has come to, before anything is sent: what
+//! a name leads to, and what it leads to a moment later, is no way around.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use quorate_types::Members;
+use tokio::{net::lookup_host, sync::watch, time::timeout};
+
+use crate::network::Network;
+
+/// For the addresses of a member that is known by a name.
+const LOOK_UP: Duration = Duration::from_secs(1);
+
+/// The rules of one member. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Egress(Arc<Rules>);
+
+#[derive(Debug, Default)]
+struct Rules {
+    deny: Vec<Network>,
+    allow: Vec<Network>,
+    /// This member's own admin and peer ports.
+    own_ports: Vec<u16>,
+    members: Option<watch::Receiver<Members>>,
+}
+
+impl Egress {
+    /// Nothing in `deny` is connected to, nor this member's `own_ports` or the admin and peer
+    /// ports of `members`; but for what is in `allow`.
+    pub fn new(
+        deny: &[Network],
+        allow: &[Network],
+        own_ports: impl IntoIterator<Item = u16>,
+        members: watch::Receiver<Members>,
+    ) -> Egress {
+        Egress(Arc::new(Rules {
+            deny: deny.to_vec(),
+            allow: allow.to_vec(),
+            own_ports: own_ports.into_iter().collect(),
+            members: Some(members),
+        }))
+    }
+
+    /// Whether a connection may go to this address; `from` is where on this host it begins, once
+    /// there is one.
+    pub async fn check(&self, to: SocketAddr, from: Option<IpAddr>) -> Result<(), String> {
+        let address = to.ip().to_canonical();
+        let listed = |list: &[Network]| list.iter().any(|it| it.contains(address));
+        let refused = |why: &str| {
+            Err(format!(
+                "a service may not connect to {to} from this member: {why}; if it is meant, put {address} into egress.allow of the member's settings"
+            ))
+        };
+        if listed(&self.0.allow) {
+            return Ok(());
+        }
+        if listed(&self.0.deny) {
+            return refused("egress.deny has it");
+        }
+        let is_here =
+            address.is_loopback() || from.is_some_and(|from| from.to_canonical() == address);
+        if is_here && self.0.own_ports.contains(&to.port()) {
+            return refused("it is the admin or the peer port of this member");
+        }
+        match self
+            .port_of_member(SocketAddr::new(address, to.port()))
+            .await
+        {
+            Some(port) => refused(&port),
+            None => Ok(()),
+        }
+    }
+
+    /// Which member's port for its like or for operators it is.
+    async fn port_of_member(&self, to: SocketAddr) -> Option<String> {
+        let members = self.0.members.as_ref()?.borrow().clone();
+        for it in members {
+            for (what, face) in [("admin", &it.member.admin), ("peer", &it.member.peer)] {
+                if leads_to(face, to).await {
+                    return Some(format!("it is the {what} port of {}", it.member.name));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Whether `host:port` is this address, by one of its host's addresses.
+async fn leads_to(face: &str, to: SocketAddr) -> bool {
+    let Some((host, port)) = face.rsplit_once(':') else {
+        return false;
+    };
+    if port.parse() != Ok(to.port()) {
+        return false;
+    }
+    let host = host.trim_matches(['[', ']']);
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return address.to_canonical() == to.ip();
+    }
+    match timeout(LOOK_UP, lookup_host((host, to.port()))).await {
+        Ok(Ok(mut found)) => found.any(|it| it.ip().to_canonical() == to.ip()),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_types::{Member, MemberStatus, Role};
+
+    use super::*;
+
+    fn networks(list: &[&str]) -> Vec<Network> {
+        list.iter().map(|it| it.parse().unwrap()).collect()
+    }
+
+    fn egress(allow: &[&str], admin: &str) -> Egress {
+        let member = MemberStatus {
+            id: 2,
+            member: Member {
+                name: "two".into(),
+                admin: admin.into(),
+                peer: "192.0.2.2:17210".into(),
+                ..Member::default()
+            },
+            role: Role::Voter,
+            lag: None,
+            reachable: None,
+        };
+        Egress::new(
+            &networks(&["169.254.0.0/16", "fe80::/10"]),
+            &networks(allow),
+            [17110, 17210],
+            watch::channel(vec![member]).1,
+        )
+    }
+
+    async fn may(egress: &Egress, to: &str, from: Option<&str>) -> bool {
+        let from = from.map(|it| it.parse().unwrap());
+        egress.check(to.parse().unwrap(), from).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn what_is_denied_and_the_ports_of_members_are_not_connected_to_by_whatever_address() {
+        let egress = egress(&[], "localhost:17111");
+        for (to, from) in [
+            ("169.254.169.254:80", None),
+            ("[::ffff:169.254.169.254]:80", None),
+            ("[fe80::1]:80", None),
+            ("127.0.0.1:17110", None),
+            ("127.0.0.9:17210", None),
+            ("[::1]:17110", None),
+            ("[::ffff:127.0.0.1]:17110", None),
+            ("10.0.0.7:17110", Some("10.0.0.7")),
+            // Another member's, by the name that it is known by, and by its address.
+            ("127.0.0.1:17111", None),
+            ("192.0.2.2:17210", Some("192.0.2.9")),
+            ("[::ffff:192.0.2.2]:17210", None),
+        ] {
+            assert!(!may(&egress, to, from).await, "{to}");
+        }
+        for (to, from) in [
+            ("127.0.0.1:17010", None),
+            ("127.0.0.1:9100", None),
+            ("10.0.0.7:17110", Some("10.0.0.8")),
+            ("192.0.2.2:17010", None),
+            ("[2001:db8::1]:80", None),
+        ] {
+            assert!(may(&egress, to, from).await, "{to}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_allowed_is_connected_to_and_a_refusal_says_how() {
+        let denied = egress(&[], "192.0.2.2:17110");
+        let to = "169.254.169.254:80".parse().unwrap();
+        let told = denied.check(to, None).await.unwrap_err();
+        for text in ["169.254.169.254:80", "egress.deny", "egress.allow"] {
+            assert!(told.contains(text), "{text} is not in: {told}");
+        }
+        let told = denied.check("192.0.2.2:17110".parse().unwrap(), None).await;
+        assert!(told.unwrap_err().contains("the admin port of two"));
+        let allowed = egress(&["169.254.169.254", "127.0.0.1"], "192.0.2.2:17110");
+        assert!(may(&allowed, "169.254.169.254:80", None).await);
+        assert!(may(&allowed, "127.0.0.1:17110", None).await);
+        assert!(!may(&allowed, "169.254.169.253:80", None).await);
+    }
+}

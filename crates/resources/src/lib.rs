@@ -1,0 +1,309 @@
+//! The resources that users declare. Their JSON form is public: snake_case,
+//! defaults as documented, unknown fields refused.
+//!
+//! What is stored is the JSON that the user wrote, in canonical form and without
+//! defaults; this program's reading of it is derived. So a snapshot is the same on
+//! members of different versions, as long as one rule is kept: a default never
+//! changes once released (a new field's default means what its absence meant
+//! before). What values are allowed may change: the rules bind those who propose a
+//! resource, and not those who apply it (see [`quorate_state::Command::check`]). What a program
+//! can't read at all ends the member that is to apply it, as a command does that it does not
+//! know: a field that one member honours and another passes over makes two states of one.
+
+#![forbid(unsafe_code)]
+
+mod amqp;
+mod fields;
+mod handling;
+mod http;
+mod ibm_mq;
+pub mod json;
+mod kind;
+mod path;
+mod rules;
+mod security;
+mod sending;
+pub mod zeromq;
+
+use std::{fmt, sync::Arc};
+
+use serde_json::Value;
+
+pub use amqp::{AmqpChannel, AmqpConnection, AmqpOutgoing, Fence};
+pub use handling::{OnFailure, Standby};
+pub use http::{HostHeader, HttpChannel, Service, Urls};
+pub use ibm_mq::{CCSIDS, IbmMqChannel, IbmMqConnection, IbmMqOutgoing};
+pub use kind::{Kind, UnknownKind};
+pub use path::Meeting;
+pub use path::{Segment, Template};
+pub use rules::name as check_name;
+pub use security::{ApiKey, BasicAuth};
+pub use zeromq::{ZmqChannel, ZmqChannelSocket, ZmqMethod, ZmqOutgoing, ZmqOutgoingSocket};
+
+use fields::Reading;
+use quorate_proto::command::FieldError;
+
+macro_rules! resources {
+    ($($kind:ident),+ $(,)?) => {
+        /// Any resource.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[allow(missing_docs)]
+        pub enum Resource {
+            $($kind(Arc<$kind>),)+
+        }
+
+        impl Resource {
+            fn reading(kind: Kind, spec: &Value) -> Reading<Resource> {
+                match kind {
+                    $(Kind::$kind => {
+                        let Reading { it, errors, unknown } = $kind::read(spec);
+                        Reading { it: Resource::$kind(Arc::new(it)), errors, unknown }
+                    })+
+                }
+            }
+
+            /// Its kind.
+            pub fn kind(&self) -> Kind {
+                match self {
+                    $(Resource::$kind(_) => Kind::$kind,)+
+                }
+            }
+
+            /// Its name.
+            pub fn name(&self) -> &str {
+                match self {
+                    $(Resource::$kind(it) => &it.name,)+
+                }
+            }
+
+            fn json(&self) -> Value {
+                let json = match self {
+                    $(Resource::$kind(it) => serde_json::to_value(it),)+
+                };
+                json.expect("invariant: resources are maps with text keys")
+            }
+
+            /// As serde reads it, which must be as [`Resource::parse`] does.
+            #[cfg(test)]
+            fn by_serde(kind: Kind, spec: &Value) -> serde_json::Result<Resource> {
+                Ok(match kind {
+                    $(Kind::$kind => Resource::$kind(serde_json::from_value(spec.clone())?),)+
+                })
+            }
+        }
+    };
+}
+
+resources!(
+    BasicAuth,
+    ApiKey,
+    Service,
+    HttpChannel,
+    AmqpConnection,
+    AmqpChannel,
+    AmqpOutgoing,
+    IbmMqConnection,
+    IbmMqChannel,
+    IbmMqOutgoing,
+    ZmqChannel,
+    ZmqOutgoing,
+);
+
+impl Resource {
+    /// Reads the JSON form; every bad field is named. A secret may be missing.
+    pub fn parse(kind: Kind, spec: &Value) -> Result<Resource, Vec<FieldError>> {
+        let Reading { it, mut errors, .. } = Resource::reading(kind, spec);
+        if !spec.is_object() {
+            // That its fields are missing goes without saying.
+            errors.truncate(1);
+        }
+        match errors.is_empty() {
+            true => Ok(it),
+            false => Err(errors),
+        }
+    }
+
+    /// Reads the JSON form as it stands in the log, whatever the rules of this program say
+    /// of its values. An error: it has what this program does not know, by field.
+    pub fn read(kind: Kind, spec: &Value) -> Result<Resource, Vec<FieldError>> {
+        let Reading { it, unknown, .. } = Resource::reading(kind, spec);
+        match unknown.is_empty() {
+            true => Ok(it),
+            false => Err(unknown),
+        }
+    }
+
+    /// What the one who declares it should know, beside the service that it names.
+    pub fn warning(&self, service: Option<&Service>) -> Option<String> {
+        match self {
+            Resource::AmqpChannel(it) => it.warning(service),
+            Resource::ZmqChannel(it) => it.warning().map(str::to_owned),
+            Resource::ZmqOutgoing(it) => it.warning().map(str::to_owned),
+            _ => None,
+        }
+    }
+
+    /// Its secret, where it has one.
+    pub fn secret(&self) -> Option<&str> {
+        match self {
+            Resource::AmqpConnection(it) => it.password.as_deref(),
+            Resource::IbmMqConnection(it) => it.password.as_deref(),
+            Resource::BasicAuth(it) => it.password.as_deref(),
+            Resource::ApiKey(it) => it.key.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether what was written has a secret in it, or a URL with credentials.
+    pub fn gives_secret(&self) -> bool {
+        let in_url = matches!(self, Resource::AmqpConnection(it)
+            if it.management_url != it.management_url_shown());
+        self.secret().is_some() || in_url
+    }
+
+    /// Whether a secret that is left out is kept from what is there.
+    pub fn keeps_its_secret(&self) -> bool {
+        match self {
+            Resource::IbmMqConnection(it) => it.username.is_some(),
+            _ => true,
+        }
+    }
+
+    /// The fields that say whom its secret is shown to, or how, and that are others in
+    /// `before`.
+    pub fn other_target(&self, before: &Resource) -> Vec<&'static str> {
+        let fields: &[&str] = match self.kind() {
+            Kind::AmqpConnection => &[
+                "host",
+                "port",
+                "vhost",
+                "username",
+                "tls",
+                "tls_ca",
+                "management_url",
+            ],
+            Kind::IbmMqConnection => &[
+                "host",
+                "port",
+                "queue_manager",
+                "channel",
+                "username",
+                "ssl",
+                "ssl_cipher_spec",
+                "ssl_key_repository",
+                "library",
+            ],
+            _ => &[],
+        };
+        let (now, before) = (self.json(), before.json());
+        let is_other = |field: &&str| match *field {
+            // Without one nothing is shown to anybody.
+            "management_url" if now.get(*field).is_none() => false,
+            _ => now.get(*field) != before.get(*field),
+        };
+        fields.iter().copied().filter(is_other).collect()
+    }
+
+    /// The JSON form with defaults filled in and without its secret: what may be shown.
+    pub fn shown(&self) -> Value {
+        let mut json = self.json();
+        if let (Some(field), Some(map)) = (self.kind().secret_field(), json.as_object_mut()) {
+            map.remove(field);
+        }
+        if let Resource::AmqpConnection(it) = self
+            && let Some(url) = it.management_url_shown()
+        {
+            json["management_url"] = url.into();
+        }
+        json
+    }
+
+    /// The resources that it names.
+    pub fn references(&self) -> Vec<Reference<'_>> {
+        let by_name = |field, kind, name| Reference {
+            field,
+            text: name,
+            kind,
+            name,
+        };
+        let service = |name| by_name("service", Kind::Service, name);
+        let connection = |kind, name| by_name("connection", kind, name);
+        match self {
+            Resource::HttpChannel(it) => {
+                let object = it.security_object().zip(it.security.as_deref());
+                let security = object.map(|((kind, name), text)| Reference {
+                    field: "security",
+                    text,
+                    kind,
+                    name,
+                });
+                security.into_iter().chain([service(&it.service)]).collect()
+            }
+            Resource::Service(it) => {
+                let key = it.signing_key().zip(it.sign.as_deref());
+                let key = key.map(|(name, text)| Reference {
+                    field: "sign",
+                    text,
+                    kind: Kind::ApiKey,
+                    name,
+                });
+                key.into_iter().collect()
+            }
+            Resource::AmqpChannel(it) => vec![
+                connection(Kind::AmqpConnection, &it.connection),
+                service(&it.service),
+            ],
+            Resource::AmqpOutgoing(it) => {
+                vec![connection(Kind::AmqpConnection, &it.connection)]
+            }
+            Resource::IbmMqChannel(it) => vec![
+                connection(Kind::IbmMqConnection, &it.connection),
+                service(&it.service),
+            ],
+            Resource::IbmMqOutgoing(it) => {
+                vec![connection(Kind::IbmMqConnection, &it.connection)]
+            }
+            Resource::ZmqChannel(it) => vec![service(&it.service)],
+            Resource::ZmqOutgoing(_)
+            | Resource::AmqpConnection(_)
+            | Resource::IbmMqConnection(_)
+            | Resource::BasicAuth(_)
+            | Resource::ApiKey(_) => vec![],
+        }
+    }
+}
+
+/// A field that names another resource.
+pub struct Reference<'a> {
+    /// The field's name.
+    pub field: &'static str,
+    /// What stands in the field.
+    pub text: &'a str,
+    /// The kind of the resource that is named.
+    pub kind: Kind,
+    /// Its name.
+    pub name: &'a str,
+}
+
+/// What most flags are that are left out.
+fn yes() -> bool {
+    true
+}
+
+/// How a secret is written where it must not be seen.
+struct Hidden(bool);
+
+impl Hidden {
+    fn of(secret: &Option<String>) -> Hidden {
+        Hidden(secret.is_some())
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0 { "(hidden)" } else { "(none)" })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! The call of a service on some live member.
+//!
+//! Members that carry the service in their code take turns, this one like the others; it is
+//! called without the network. A service that is reached over HTTP works somewhere else
+//! whoever calls it, so this member calls it itself: to ask another one to would only cost a
+//! way there and back. The others are there for what this one can't reach. A member that surely did not run the call (it could not be reached, or said
+//! so) is passed over for the next one, and then left alone: one that can't be reached until a
+//! probe in the background has had an answer, one that refused for a moment. So a dead member
+//! costs the cluster's messages nothing after the first look. Neither does one that consensus
+//! takes for dead or silent: a paused process accepts connections and answers nothing, so a
+//! call sent to it would wait for its deadline. A member that is stopping asks the others
+//! first, and runs itself what none of them takes. Once a call has been sent and the connection
+//! breaks, nobody knows whether it ran, and nothing is tried again here.
+//!
+//! Going from member to member takes time, and the lease of a message's epoch may end
+//! meanwhile: the caller's permit is asked before every try.
+
+mod peer;
+mod server;
+#[cfg(test)]
+mod tests;
+mod turns;
+mod vigil;
+mod wire;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Weak},
+};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use quorate_clock::Instant;
+use quorate_log::RateLimit;
+use quorate_state::State;
+use quorate_types::{MemberId, Members};
+use tokio::sync::watch;
+
+use self::{
+    peer::{Peer, Sent},
+    turns::Turns,
+};
+use super::{
+    api::{Dispatch, Permit, Reply, Request, ServiceError},
+    invoke::rounded,
+    registry::{Carrier, Services},
+};
+pub use server::InvokeServer;
+pub use vigil::{CatchUp, PauseLimit};
+
+/// The longest invocation and the longest answer to one, in bytes.
+pub const INVOCATION_BYTES_MAX: usize = 64 << 20;
+
+/// Calls services on members.
+pub struct Dispatcher {
+    cluster: String,
+    me: MemberId,
+    members: watch::Receiver<Members>,
+    silent: watch::Receiver<Arc<BTreeSet<MemberId>>>,
+    services: Arc<Services>,
+    peers: Mutex<HashMap<MemberId, Arc<Peer>>>,
+    turns: Turns,
+    said: RateLimit,
+}
+
+impl Dispatcher {
+    /// `members` follows the group's members, `silent` those that are dead or not heard. From now on [`Services::call_anywhere`] comes
+    /// through here for what this member's program doesn't carry; keep the dispatcher for as
+    /// long as that is wanted.
+    pub fn new(
+        cluster: impl Into<String>,
+        me: MemberId,
+        members: watch::Receiver<Members>,
+        silent: watch::Receiver<Arc<BTreeSet<MemberId>>>,
+        services: Arc<Services>,
+    ) -> Arc<Dispatcher> {
+        let dispatcher = Arc::new(Dispatcher {
+            cluster: cluster.into(),
+            me,
+            members,
+            silent,
+            services: services.clone(),
+            peers: Mutex::new(HashMap::new()),
+            turns: Turns::default(),
+            said: RateLimit::each_second(),
+        });
+        let weak: Weak<Dispatcher> = Arc::downgrade(&dispatcher);
+        services.send_elsewhere_through(weak);
+        dispatcher
+    }
+
+    /// The members that can run `service`, ordered by id.
+    fn carriers(&self, service: &str, state: &State) -> Vec<MemberId> {
+        let carrier = self.services.carrier(service);
+        let here = self.services.carries(service);
+        let carries = |id: MemberId| match &carrier {
+            _ if id == self.me => here,
+            Carrier::EveryMember => true,
+            Carrier::Code(code) => self.services.announced_by(state, code, id),
+        };
+        let mut ids: Vec<MemberId> = self
+            .members
+            .borrow()
+            .iter()
+            .map(|member| member.id)
+            .collect();
+        if !ids.contains(&self.me) {
+            ids.push(self.me);
+        }
+        ids.retain(|id| carries(*id));
+        ids.sort_unstable();
+        ids
+    }
+
+    /// The channel to a member, made when it is first wanted and again when its address
+    /// has changed.
+    fn peer(&self, id: MemberId) -> Option<Arc<Peer>> {
+        let members = self.members.borrow();
+        let address = members
+            .iter()
+            .find(|member| member.id == id)
+            .map(|member| &member.member.peer);
+        let mut peers = self.peers.lock();
+        peers.retain(|known, _| members.iter().any(|member| member.id == *known));
+        let address = address?;
+        if let Some(peer) = peers.get(&id).filter(|peer| peer.address() == address) {
+            return Some(peer.clone());
+        }
+        let peer = Peer::new(&self.cluster, id, address)
+            .inspect_err(|why| {
+                if let Some(left_out) = self.said.due(address) {
+                    tracing::warn!(
+                        member = id,
+                        address,
+                        why,
+                        left_out,
+                        "no channel to this member"
+                    );
+                }
+            })
+            .ok()?;
+        peers.insert(id, peer.clone());
+        Some(peer)
+    }
+
+    /// Whether a member is to be asked last.
+    fn comes_last(&self, id: MemberId) -> bool {
+        if id == self.me {
+            return self.services.refuses_messages();
+        }
+        if self.silent.borrow().contains(&id) {
+            return true;
+        }
+        self.peers
+            .lock()
+            .get(&id)
+            .is_some_and(|peer| peer.is_down())
+    }
+
+    async fn ask(&self, id: MemberId, service: &str, request: Request) -> Sent {
+        let Some(peer) = self.peer(id) else {
+            return Sent::NotRun("it has no address that can be used".into());
+        };
+        let deadline = request.deadline;
+        let invocation = wire::to_invocation(service, request, Instant::now());
+        peer.invoke(invocation, deadline).await
+    }
+}
+
+#[async_trait]
+impl Dispatch for Dispatcher {
+    async fn dispatch(
+        &self,
+        service: &str,
+        request: Request,
+        permit: Permit<'_>,
+    ) -> Result<Reply, ServiceError> {
+        let begun = Instant::now();
+        let allowed_ms = rounded(request.remaining()).as_millis() as u64;
+        let carriers = self.carriers(service, &self.services.state());
+        if carriers.is_empty() {
+            return Err(ServiceError::NotRun(format!(
+                "no member carries service {service:?}"
+            )));
+        }
+        let mut refusals: Vec<String> = Vec::new();
+        let first = self.services.is_upstream(service).then_some(self.me);
+        let order = self
+            .turns
+            .order(service, &carriers, first, |id| self.comes_last(id), begun);
+        for id in order {
+            if Instant::now() >= request.deadline {
+                refusals.push("the deadline was over".to_owned());
+                break;
+            }
+            if !permit() {
+                refusals.push("the lease of its epoch is over".to_owned());
+                break;
+            }
+            let refused = if id == self.me {
+                match self.services.call(service, request.clone()).await {
+                    Err(ServiceError::NotRun(why)) => why,
+                    outcome => return count(true, outcome),
+                }
+            } else {
+                match self.ask(id, service, request.clone()).await {
+                    Sent::Answered(outcome) => return count(false, outcome),
+                    Sent::TimedOut => return count(false, Err(ServiceError::TimedOut(allowed_ms))),
+                    Sent::Broken(why) => {
+                        return count(
+                            false,
+                            Err(ServiceError::Failed(format!(
+                                "member {id}: {why}; whether the service ran is not known"
+                            ))),
+                        );
+                    }
+                    Sent::Unreached(why) | Sent::NotRun(why) => why,
+                }
+            };
+            self.turns.refused(service, id, Instant::now());
+            refusals.push(format!("member {id}: {refused}"));
+        }
+        Err(ServiceError::NotRun(format!(
+            "no member ran service {service:?}: {}",
+            refusals.join("; ")
+        )))
+    }
+}
+
+fn count(local: bool, outcome: Result<Reply, ServiceError>) -> Result<Reply, ServiceError> {
+    let to = if local { "here" } else { "peer" };
+    metrics::counter!("quorate_dispatches_total", "to" => to).increment(1);
+    outcome
+}

@@ -1,0 +1,142 @@
+//! The services' HTTP face: HTTP/1.1 requests in, services' answers out.
+//!
+//! Nothing on a request's way asks the group: routes and services are those of the state that
+//! this member has applied, so the face works without a quorum. Every answer carries
+//! `X-Zato-CID`; errors come in the `zato_env` envelope.
+
+mod body;
+pub mod cid;
+mod connection;
+mod envelope;
+mod face;
+mod forwarded;
+mod limits;
+mod observe;
+mod pace;
+mod path;
+mod router;
+mod security;
+#[cfg(test)]
+mod tests;
+mod tunnel;
+mod wire;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{connection::Orders, face::Face};
+use crate::Services;
+pub use limits::Limits;
+use quorate_state::State;
+
+/// Connections that are being told at the same time that there is no room for them.
+const TURNED_AWAY_MAX: usize = 256;
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// How a face ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that were cut off because the grace was over.
+    pub cut: usize,
+}
+
+/// Serves until `shutdown` is cancelled, then drains: whoever has connected by then is
+/// served, answers say `Connection: close`, idle connections are closed after
+/// [`Limits::linger`], and what is left after [`Limits::grace`] is cut off.
+pub async fn serve(
+    listener: TcpListener,
+    services: Arc<Services>,
+    state: watch::Receiver<Arc<State>>,
+    limits: Limits,
+    shutdown: CancellationToken,
+) -> Drained {
+    let room = Arc::new(Semaphore::new(limits.connections_max));
+    let face = Arc::new(Face::new(services, state, limits, shutdown.clone()));
+    let orders = Orders {
+        stop: shutdown.clone(),
+        cut: CancellationToken::new(),
+    };
+    let connections = TaskTracker::new();
+    let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
+    let cut = Arc::new(AtomicUsize::new(0));
+    let spawn = |(stream, peer): Accepted, permit: Option<OwnedSemaphorePermit>| {
+        let (face, orders, cut) = (face.clone(), orders.clone(), cut.clone());
+        connections.spawn(async move {
+            let _open = observe::Open::begin();
+            if connection::serve(stream, peer, face, orders).await {
+                cut.fetch_add(1, Ordering::Relaxed);
+            }
+            drop(permit);
+        });
+    };
+
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            accepted = accept(&listener) => accepted,
+        };
+        if let Ok(permit) = room.clone().try_acquire_owned() {
+            spawn(accepted, Some(permit));
+            continue;
+        }
+        // Not even for that is there room without bound.
+        let permit = turned_away.clone().acquire_owned().await;
+        let (cut, room) = (orders.cut.clone(), face.limits.connections_max);
+        connections.spawn(async move {
+            connection::turn_away(accepted.0, room, &cut).await;
+            drop(permit);
+        });
+    }
+    // Those that the kernel has accepted for us would be reset.
+    while let Some(Ok(accepted)) = listener.accept().now_or_never() {
+        spawn(accepted, None);
+    }
+    drop(listener);
+
+    connections.close();
+    if timeout(face.limits.grace, connections.wait())
+        .await
+        .is_err()
+    {
+        orders.cut.cancel();
+        connections.wait().await;
+    }
+    Drained {
+        cut: cut.load(Ordering::Relaxed),
+    }
+}
+
+/// A connection, and whose.
+type Accepted = (TcpStream, SocketAddr);
+
+async fn accept(listener: &TcpListener) -> Accepted {
+    let mut pause = ACCEPT_PAUSE;
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            // Out of file descriptors, most of the time; connections that end give some back.
+            Err(error) => {
+                tracing::warn!(%error, "no connection can be accepted");
+                sleep(pause).await;
+                pause = (pause * 2).min(ACCEPT_PAUSE_MAX);
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Who asked, for which host, and how: `X-Forwarded-For`, `-Host`, `-Proto` and `Forwarded`.
+//!
+//! A client could write there what it likes, so what comes from an address that is not trusted
+//! is dropped. What a trusted proxy says is kept, and the proxy's own address put behind it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use quorate_platform::network::Network;
+
+use crate::headers::{FORWARDED_HOST, FORWARDED_PROTO, strip_claims};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Says in a request's headers what is known of its client. `host` is what it asked for.
+pub(super) fn describe(
+    headers: &mut HeaderMap,
+    peer: SocketAddr,
+    host: Option<&HeaderValue>,
+    trusted: &[Network],
+) {
+    let address = peer.ip().to_canonical();
+    let is_trusted = trusted.iter().any(|network| network.contains(address));
+    strip_claims(headers, is_trusted);
+    let mut path: Vec<String> = list(headers, &FORWARDED_FOR);
+    // A proxy sets the one or the other, and most pass on what a client has put in the other.
+    let known = if path.is_empty() {
+        list(headers, &header::FORWARDED)
+    } else {
+        Vec::new()
+    };
+    path.push(address.to_string());
+    set(headers, FORWARDED_FOR, &path.join(", "));
+    if let Some(host) = host.filter(|_| !headers.contains_key(FORWARDED_HOST)) {
+        headers.insert(FORWARDED_HOST, host.clone());
+    }
+    if !headers.contains_key(FORWARDED_PROTO) {
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    }
+    let forwarded = if known.is_empty() {
+        elements(headers, &path)
+    } else {
+        known
+            .into_iter()
+            .chain([node(&address.to_string())])
+            .collect()
+    };
+    set(headers, header::FORWARDED, &forwarded.join(", "));
+}
+
+/// `Forwarded` for what the other headers say: the first one asked for the host.
+fn elements(headers: &HeaderMap, path: &[String]) -> Vec<String> {
+    let mut elements: Vec<String> = path.iter().map(|address| node(address)).collect();
+    let said = |name: HeaderName| headers.get(name)?.to_str().ok();
+    if let Some(first) = elements.first_mut() {
+        if let Some(host) = said(FORWARDED_HOST).filter(|host| is_quotable(host)) {
+            *first += &format!(";host=\"{host}\"");
+        }
+        if let Some(proto) = said(FORWARDED_PROTO).filter(|proto| is_token(proto)) {
+            *first += &format!(";proto={proto}");
+        }
+    }
+    elements
+}
+
+/// `for=` an address (RFC 7239, 6): one of IPv6 in brackets and quotes.
+fn node(address: &str) -> String {
+    match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(ip)) => format!("for={ip}"),
+        Ok(IpAddr::V6(ip)) => format!("for=\"[{ip}]\""),
+        Err(_) if is_quotable(address) => format!("for=\"{address}\""),
+        Err(_) => "for=unknown".to_owned(),
+    }
+}
+
+fn is_quotable(text: &str) -> bool {
+    !text.is_empty() && !text.contains(['"', '\\', ',', ';'])
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric())
+}
+
+fn list(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|item| item.trim().to_owned())
+        .filter(|item| !item.is_empty())
+        .collect()
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(peer: &str, sent: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in sent {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let host = HeaderValue::from_static("shop.example");
+        describe(&mut headers, peer.parse().unwrap(), Some(&host), &trusted);
+        headers
+    }
+
+    #[test]
+    fn a_client_is_named_and_can_not_name_itself() {
+        let headers = described(
+            "192.0.2.7:5",
+            &[
+                ("x-forwarded-for", "1.2.3.4"),
+                ("x-forwarded-host", "evil"),
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-prefix", "/x"),
+                ("x-real-ip", "1.2.3.4"),
+                ("forwarded", "for=1.2.3.4"),
+            ],
+        );
+        assert_eq!(headers["x-forwarded-for"], "192.0.2.7");
+        assert_eq!(headers["x-forwarded-host"], "shop.example");
+        assert_eq!(headers["x-forwarded-proto"], "http");
+        assert_eq!(
+            headers["forwarded"],
+            "for=192.0.2.7;host=\"shop.example\";proto=http"
+        );
+        assert_eq!(headers.len(), 4);
+    }
+
+    #[test]
+    fn what_a_trusted_proxy_says_is_kept_and_its_address_added() {
+        let headers = described(
+            "10.1.2.3:5",
+            &[
+                ("x-forwarded-for", "2001:db8::1, 192.0.2.7"),
+                ("x-forwarded-for", "192.0.2.8"),
+                ("x-forwarded-host", "a.example"),
+                ("x-forwarded-proto", "https"),
+            ],
+        );
+        assert_eq!(
+            headers["x-forwarded-for"],
+            "2001:db8::1, 192.0.2.7, 192.0.2.8, 10.1.2.3"
+        );
+        assert_eq!(headers["x-forwarded-host"], "a.example");
+        assert_eq!(
+            headers["forwarded"],
+            "for=\"[2001:db8::1]\";host=\"a.example\";proto=https, \
+             for=192.0.2.7, for=192.0.2.8, for=10.1.2.3"
+        );
+        let headers = described("10.1.2.3:5", &[("forwarded", "for=192.0.2.7;proto=https")]);
+        assert_eq!(
+            headers["forwarded"],
+            "for=192.0.2.7;proto=https, for=10.1.2.3"
+        );
+    }
+
+    #[test]
+    fn a_proxy_that_says_x_forwarded_for_has_not_said_forwarded() {
+        let headers = described(
+            "10.1.2.3:5",
+            &[
+                ("x-forwarded-for", "192.0.2.7"),
+                ("forwarded", "for=1.2.3.4"),
+                ("x_forwarded_for", "1.2.3.4"),
+            ],
+        );
+        assert_eq!(
+            headers["forwarded"],
+            "for=192.0.2.7;host=\"shop.example\";proto=http, for=10.1.2.3"
+        );
+        assert!(!headers.contains_key("x_forwarded_for"));
+    }
+
+    #[test]
+    fn an_address_of_ipv4_is_the_same_on_a_socket_of_ipv6() {
+        let headers = described("[::ffff:192.0.2.7]:5", &[]);
+        assert_eq!(headers["x-forwarded-for"], "192.0.2.7");
+    }
+}

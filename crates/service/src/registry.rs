@@ -1,0 +1,446 @@
+//! Which services there are, and the call of one: here, or through whoever carries it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use imbl::OrdMap;
+use quorate_platform::egress::Egress;
+use quorate_resources::{self as resource, Kind, Resource};
+use quorate_state::{Catalog, State, Stored};
+use quorate_types::MemberId;
+use tokio::sync::watch;
+
+use super::{
+    answer::{Answer, AnswerBody},
+    api::{ALWAYS, Dispatch, Origin, Reply, Request, Service, ServiceError},
+    builtin,
+    flow::{Flow, Takes},
+    follow::Followed,
+    invoke::{self, Rules, Target},
+    places::{self, Place, Places},
+    upstream::{self, Upstream},
+};
+
+/// Rules of a service that only code knows of.
+const CODE_RULES: Rules = Rules {
+    timeout: Duration::from_secs(10),
+    retries: 0,
+};
+
+/// The services of this member: those that its program carries in code, and those of the
+/// catalog, as new as the applied state at each call. Where both have one name, the catalog's
+/// is meant.
+pub struct Services {
+    carried: BTreeMap<String, Arc<dyn Service>>,
+    state: watch::Receiver<Arc<State>>,
+    table: Followed<Table>,
+    places: Places,
+    refuses_messages: AtomicBool,
+    elsewhere: OnceLock<Weak<dyn Dispatch>>,
+}
+
+/// Who can run a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// Every member: it is reached over HTTP, or built into Quorate.
+    EveryMember,
+    /// The members whose program carries this name in code.
+    Code(String),
+}
+
+#[derive(Default)]
+struct Table {
+    /// What it was made of.
+    catalog: Catalog,
+    entries: OrdMap<Arc<str>, Entry>,
+    /// How many services have each patience.
+    patience: OrdMap<Duration, usize>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    rules: Rules,
+    carrier: Carrier,
+    /// `None`: this program doesn't carry it.
+    target: Option<Target>,
+}
+
+impl Services {
+    /// `carried`: the services of the program, by name. `ping` and `echo` are added; nobody
+    /// else can have these names.
+    pub fn new(
+        carried: BTreeMap<String, Arc<dyn Service>>,
+        state: watch::Receiver<Arc<State>>,
+    ) -> Arc<Services> {
+        Services::with_limits(carried, state, Egress::default(), places::EACH_MAX)
+    }
+
+    /// As [`Services::new`], with rules where upstreams may be.
+    pub fn with_egress(
+        carried: BTreeMap<String, Arc<dyn Service>>,
+        state: watch::Receiver<Arc<State>>,
+        egress: Egress,
+    ) -> Arc<Services> {
+        Services::with_limits(carried, state, egress, places::EACH_MAX)
+    }
+
+    /// As [`Services::new`], with another bound on the calls that run at a time: so many for
+    /// clients, and as many for messages. More are refused, so that another member gets them.
+    pub fn with_calls_max(
+        carried: BTreeMap<String, Arc<dyn Service>>,
+        state: watch::Receiver<Arc<State>>,
+        calls_max: usize,
+    ) -> Arc<Services> {
+        Services::with_limits(carried, state, Egress::default(), calls_max)
+    }
+
+    fn with_limits(
+        mut carried: BTreeMap<String, Arc<dyn Service>>,
+        state: watch::Receiver<Arc<State>>,
+        egress: Egress,
+        calls_max: usize,
+    ) -> Arc<Services> {
+        for (name, service) in builtin::all() {
+            if carried.insert(name.to_owned(), service).is_some() {
+                tracing::warn!(
+                    service = name,
+                    "the name of a built-in service is taken; it stays built in"
+                );
+            }
+        }
+        let http = upstream::client(egress);
+        let known = carried.clone();
+        let table = Followed::new(state.clone(), move |state, before| {
+            Table::build(state.catalog(), before, &known, &http)
+        });
+        Arc::new(Services {
+            carried,
+            state,
+            table,
+            places: Places::new(calls_max),
+            refuses_messages: AtomicBool::new(false),
+            elsewhere: OnceLock::new(),
+        })
+    }
+
+    /// The names of the services that the program carries in code, sorted: what it announces.
+    pub fn carried_names(&self) -> Vec<String> {
+        self.carried.keys().cloned().collect()
+    }
+
+    /// The state that is applied now.
+    pub fn state(&self) -> Arc<State> {
+        self.state.borrow().clone()
+    }
+
+    /// Calls that run on this member now.
+    pub fn in_flight(&self) -> usize {
+        self.places.taken()
+    }
+
+    /// From now on messages that other members send here are sent on to someone else; HTTP
+    /// requests are still served. The first step of an orderly stop.
+    pub fn refuse_messages(&self) {
+        self.refuses_messages.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn refuses_messages(&self) -> bool {
+        self.refuses_messages.load(Ordering::Relaxed)
+    }
+
+    /// Where calls go whose service this program doesn't carry. The first one stays.
+    pub(super) fn send_elsewhere_through(&self, dispatch: Weak<dyn Dispatch>) {
+        if self.elsewhere.set(dispatch).is_err() {
+            tracing::warn!(
+                "a second dispatcher was made for one member's services; the first stays"
+            );
+        }
+    }
+
+    /// Whether an HTTP upstream handles this service, rather than code.
+    pub fn is_upstream(&self, service: &str) -> bool {
+        let table = self.table.get();
+        let target = table
+            .entries
+            .get(service)
+            .and_then(|entry| entry.target.as_ref());
+        matches!(target, Some(Target::Upstream(_)))
+    }
+
+    /// How this service takes the body of a request.
+    pub(crate) fn takes(&self, service: &str) -> Takes {
+        let table = self.table.get();
+        match table.entries.get(service) {
+            Some(Entry {
+                target: Some(Target::Upstream(upstream)),
+                rules,
+                ..
+            }) => match rules.retries {
+                // What is signed has to be there.
+                _ if upstream.is_signed() => Takes::Whole,
+                0 => Takes::Stream,
+                _ => Takes::ShortWhole,
+            },
+            _ => Takes::Whole,
+        }
+    }
+
+    /// The longest time that a call of this service takes, all tries together.
+    pub(crate) fn patience(&self, service: &str) -> Duration {
+        let table = self.table.get();
+        let rules = table.entries.get(service).map(|entry| entry.rules);
+        rules.unwrap_or(CODE_RULES).patience()
+    }
+
+    /// The longest time for which any call may be without a word: what stands in front of the
+    /// members has to wait for so long.
+    pub fn longest_wait(&self) -> Duration {
+        let table = self.table.get();
+        let longest = table.patience.get_max().map(|(patience, _)| *patience);
+        longest.unwrap_or_default().max(upstream::STREAM_SILENCE)
+    }
+
+    /// Who can run this service; also for a name that nobody has heard of.
+    pub fn carrier(&self, service: &str) -> Carrier {
+        match self.table.get().entries.get(service) {
+            Some(entry) => entry.carrier.clone(),
+            None => code_carrier(service),
+        }
+    }
+
+    /// Whether [`Services::call`] can run this service.
+    pub fn carries(&self, service: &str) -> bool {
+        self.find(service).is_some()
+    }
+
+    /// The other members that say that they carry this name in code.
+    pub(super) fn announced_by(&self, state: &State, code: &str, member: MemberId) -> bool {
+        state
+            .announced()
+            .get(&member)
+            .is_some_and(|announced| announced.services.iter().any(|name| name == code))
+    }
+
+    /// Runs a service on this member: at most `timeout_ms` for each try, `retries` further
+    /// tries, within the request's deadline.
+    pub async fn call(&self, service: &str, request: Request) -> Result<Reply, ServiceError> {
+        let place = self.places.take(&request.origin).ok_or_else(|| {
+            ServiceError::NotRun(format!(
+                "{} calls are in progress on this member, as many as it takes",
+                self.places.each_max()
+            ))
+        })?;
+        let flow = Flow::default();
+        let answer = self.run(service, request, &flow, place).await?;
+        let AnswerBody::Whole(body) = answer.body else {
+            let why = "its answer is a stream, which was not asked for";
+            return Err(ServiceError::Failed(why.into()));
+        };
+        Ok(Reply {
+            status: answer.status,
+            headers: answer.headers,
+            body,
+        })
+    }
+
+    /// A place for the call of an HTTP client; `None` when there is none left.
+    pub(crate) fn admit(&self, origin: &Origin) -> Option<Place> {
+        self.places.take(origin)
+    }
+
+    /// Runs a service for an HTTP client, here or on a member that carries it. An upstream's
+    /// answer is passed on as it comes, and keeps the place until it has ended.
+    pub(crate) async fn serve(
+        &self,
+        service: &str,
+        request: Request,
+        flow: &Flow,
+        place: Place,
+    ) -> Result<Answer, ServiceError> {
+        if self.carries(service) {
+            return self.run(service, request, flow, place).await;
+        }
+        if flow.upload.is_some() {
+            return Err(invoke::not_an_upstream());
+        }
+        self.call_anywhere(service, request).await.map(Answer::from)
+    }
+
+    async fn run(
+        &self,
+        service: &str,
+        request: Request,
+        flow: &Flow,
+        place: Place,
+    ) -> Result<Answer, ServiceError> {
+        let (target, rules) = self.find(service).ok_or_else(|| self.unknown(service))?;
+        let applied_epoch = || self.state.borrow().reign().epoch;
+        let mut outcome = invoke::call(&target, rules, request, flow, applied_epoch).await;
+        if let Ok(answer) = &mut outcome {
+            answer.hold(place);
+        }
+        metrics::counter!("quorate_service_calls_total",
+            "service" => service.to_owned(), "outcome" => outcome_label(&outcome))
+        .increment(1);
+        outcome
+    }
+
+    /// Runs a service on this member if it carries it, otherwise on one that does.
+    pub async fn call_anywhere(
+        &self,
+        service: &str,
+        request: Request,
+    ) -> Result<Reply, ServiceError> {
+        if self.carries(service) {
+            return self.call(service, request).await;
+        }
+        match self.elsewhere.get().and_then(Weak::upgrade) {
+            Some(dispatch) => dispatch.dispatch(service, request, ALWAYS).await,
+            None => Err(self.unknown(service)),
+        }
+    }
+
+    fn find(&self, service: &str) -> Option<(Target, Rules)> {
+        match self.table.get().entries.get(service) {
+            Some(entry) => entry.target.clone().map(|target| (target, entry.rules)),
+            None => self
+                .carried
+                .get(service)
+                .map(|code| (Target::Code(code.clone()), CODE_RULES)),
+        }
+    }
+
+    fn unknown(&self, service: &str) -> ServiceError {
+        ServiceError::NotRun(match self.carrier(service) {
+            Carrier::Code(code) if code != service => format!(
+                "service {service:?} is carried in code as {code:?}, which this member's program does not have"
+            ),
+            _ => format!("there is no service {service:?} on this member"),
+        })
+    }
+}
+
+impl Table {
+    /// Made of the table before and of what has changed since: with twenty thousand services,
+    /// making all anew at each write of one would hold a call up for longer than the write.
+    fn build(
+        catalog: &Catalog,
+        before: Option<&Table>,
+        carried: &BTreeMap<String, Arc<dyn Service>>,
+        http: &upstream::Client,
+    ) -> Table {
+        let none = Table::default();
+        let before = before.unwrap_or(&none);
+        let mut entries = before.entries.clone();
+        let mut patience = before.patience.clone();
+        for (was, is) in catalog.changes(&before.catalog, Kind::Service) {
+            let (was, is) = (was.and_then(service), is.and_then(service));
+            // Deleted and put again alike: calls that follow go on where they were.
+            if was == is {
+                continue;
+            }
+            let former = match (was, is) {
+                (_, Some(is)) => {
+                    let entry = Entry::new(is, catalog, carried, http);
+                    *patience.entry(entry.rules.patience()).or_default() += 1;
+                    entries.insert(is.name.as_str().into(), entry)
+                }
+                (Some(was), None) => entries.remove(was.name.as_str()),
+                (None, None) => None,
+            };
+            if let Some(former) = former {
+                let former = former.rules.patience();
+                let left = patience.get(&former).map_or(0, |count| count - 1);
+                match left {
+                    0 => patience.remove(&former),
+                    left => patience.insert(former, left),
+                };
+            }
+        }
+        // Those whose signatures are made by another key now. A key changes rarely.
+        let keys = catalog.changes(&before.catalog, Kind::ApiKey);
+        let keys: BTreeSet<&str> = keys
+            .filter_map(|(was, is)| Some(is.or(was)?.resource.name()))
+            .collect();
+        if !keys.is_empty() {
+            for (is, _) in catalog.services() {
+                let signed = is.signing_key().is_some_and(|key| keys.contains(key));
+                if signed && entries.contains_key(is.name.as_str()) {
+                    let entry = Entry::new(is, catalog, carried, http);
+                    entries.insert(is.name.as_str().into(), entry);
+                }
+            }
+        }
+        Table {
+            catalog: catalog.clone(),
+            entries,
+            patience,
+        }
+    }
+}
+
+impl Entry {
+    fn new(
+        resource: &resource::Service,
+        catalog: &Catalog,
+        carried: &BTreeMap<String, Arc<dyn Service>>,
+        http: &upstream::Client,
+    ) -> Entry {
+        let code = resource.builtin.as_deref();
+        let target = match (&resource.upstream, code) {
+            (Some(_), _) => Some(Target::Upstream(Arc::new(Upstream::new(
+                resource,
+                catalog,
+                http.clone(),
+            )))),
+            (None, Some(code)) => carried.get(code).cloned().map(Target::Code),
+            (None, None) => None,
+        };
+        let carrier = match (&resource.upstream, code) {
+            (None, Some(code)) => code_carrier(code),
+            _ => Carrier::EveryMember,
+        };
+        let rules = Rules {
+            timeout: Duration::from_millis(resource.timeout_ms),
+            retries: resource.retries,
+        };
+        Entry {
+            rules,
+            carrier,
+            target,
+        }
+    }
+}
+
+fn service(stored: &Stored) -> Option<&Arc<resource::Service>> {
+    match &*stored.resource {
+        Resource::Service(it) => Some(it),
+        _ => None,
+    }
+}
+
+fn code_carrier(code: &str) -> Carrier {
+    if builtin::is_builtin(code) {
+        Carrier::EveryMember
+    } else {
+        Carrier::Code(code.to_owned())
+    }
+}
+
+fn outcome_label(outcome: &Result<Answer, ServiceError>) -> &'static str {
+    match outcome {
+        Ok(answer) if answer.status.is_server_error() => "error",
+        Ok(_) => "ok",
+        Err(ServiceError::NotRun(_)) => "not_run",
+        Err(ServiceError::Failed(_)) => "failed",
+        Err(ServiceError::TimedOut(_)) => "timed_out",
+        Err(ServiceError::Fenced(_)) => "fenced",
+        Err(ServiceError::BadRequest(_)) => "bad_request",
+    }
+}

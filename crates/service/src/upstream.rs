@@ -1,0 +1,331 @@
+//! Services that an HTTP server handles: one URL or several, tried in turn.
+//!
+//! The URL is called as it stands, with the request's method, headers, body and query;
+//! `{name}` in it stands for what the HTTP channel's path matched under that name. Another
+//! URL is tried only when the request was surely never sent, or when its method is idempotent
+//! and the connection broke; an answer is an answer, whatever its status. The same URL is
+//! called once: what may have run is never sent there again from here, which takes the
+//! service's `retries`. What is passed on and what is changed stands in `docs/http.md`.
+
+mod client;
+mod outgoing;
+mod redirect;
+mod rotation;
+mod signature;
+mod tcp;
+mod template;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http_body::Body as _;
+use hyper_util::client::legacy::connect::capture_connection;
+use quorate_clock::Instant;
+use tokio::time::timeout_at;
+use url::Url;
+
+pub(super) use client::{Client, client};
+use outgoing::{Content, OutgoingBody};
+use quorate_resources::{HostHeader, Service};
+use quorate_state::Catalog;
+use rotation::Rotation;
+use signature::Signer;
+
+use super::{
+    answer::{Answer, AnswerBody, Download, DownloadError, Tunnel},
+    api::{Origin, Request, ServiceError},
+    flow::Flow,
+    headers,
+    upload::UploadError,
+};
+
+/// An answer that is announced to be no longer is read whole before it is passed on, so that
+/// one that breaks off is a failure and not half an answer.
+const SMALL_BYTES_MAX: u64 = 64 << 10;
+
+/// The least time for which an answer that has begun may be silent.
+pub(super) const STREAM_SILENCE: Duration = Duration::from_secs(60);
+
+/// How many idle connections in a row may turn out to be closed.
+const STALE_MAX: usize = 64;
+
+/// One `upstream` service.
+pub(super) struct Upstream {
+    urls: Vec<String>,
+    host: HostHeader,
+    rotation: Rotation,
+    signer: Signer,
+    http: Client,
+}
+
+/// Why one URL gave no answer.
+enum Miss {
+    /// The connection was closed before the request was written; another one may do.
+    Stale(String),
+    /// The request did not leave this member.
+    NeverSent(String),
+    /// It may have arrived.
+    Broken(String),
+    /// It arrived, and what came back can't be used.
+    Unusable(String),
+    TimedOut,
+    /// The client did not send all of it.
+    Client(UploadError),
+}
+
+impl Upstream {
+    /// One whose calls are signed by a key of the catalog, where the service asks for it.
+    pub(super) fn new(service: &Service, catalog: &Catalog, http: Client) -> Upstream {
+        let urls = service.upstream.as_ref();
+        let urls = urls.map_or(Vec::new(), |urls| urls.as_slice().to_vec());
+        Upstream {
+            rotation: Rotation::new(urls.len()),
+            urls,
+            host: service.host,
+            signer: match service.signing_key() {
+                None => Signer::None,
+                Some(name) => match catalog.api_key(name) {
+                    Some(key) => Signer::Key(key.clone()),
+                    None => Signer::Lost(name.to_owned()),
+                },
+            },
+            http,
+        }
+    }
+
+    /// Whether its calls are signed, the body too.
+    pub(super) fn is_signed(&self) -> bool {
+        self.signer.is_someone()
+    }
+
+    /// One call. It takes at most until the request's deadline, but for a body that is sent
+    /// as it comes: then the upstream may do nothing for `timeout` at most.
+    pub(super) async fn call(
+        &self,
+        request: &Request,
+        flow: &Flow,
+        timeout: Duration,
+    ) -> Result<Answer, ServiceError> {
+        let idempotent = request.method.is_idempotent();
+        let outgoing = outgoing_headers(request, flow, self.host);
+        let mut misses: Vec<String> = Vec::new();
+        let mut may_have_run = false;
+        for index in self.rotation.order(Instant::now()) {
+            let query = request.query.as_deref();
+            let url = match template::fill(&self.urls[index], &request.params, query) {
+                Ok(url) => url,
+                Err(ServiceError::NotRun(why)) => {
+                    misses.push(why);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let shown = format!("{}://{}", url.scheme(), url.authority());
+            let mut sent = self.send(&url, request, flow, &outgoing, timeout).await;
+            for _ in 0..STALE_MAX {
+                if !matches!(sent, Err(Miss::Stale(_))) {
+                    break;
+                }
+                sent = self.send(&url, request, flow, &outgoing, timeout).await;
+            }
+            match sent {
+                Ok(mut answer) => {
+                    self.rotation.worked(index);
+                    if self.host == HostHeader::Upstream {
+                        let template = &self.urls[index];
+                        redirect::rewrite(&mut answer.headers, template, &url, request);
+                    }
+                    return Ok(answer);
+                }
+                Err(Miss::TimedOut) => {
+                    self.rotation.failed(index, Instant::now());
+                    return Err(ServiceError::TimedOut(timeout.as_millis() as u64));
+                }
+                Err(Miss::Unusable(why)) => {
+                    return Err(ServiceError::Failed(format!("{shown}: {why}")));
+                }
+                Err(Miss::Client(why)) => return Err(ServiceError::Failed(why.to_string())),
+                Err(Miss::NeverSent(why) | Miss::Stale(why)) => {
+                    self.rotation.failed(index, Instant::now());
+                    misses.push(format!("{shown}: {why}"));
+                }
+                Err(Miss::Broken(why)) => {
+                    self.rotation.failed(index, Instant::now());
+                    misses.push(format!("{shown}: {why}"));
+                    may_have_run = true;
+                    if !idempotent {
+                        break;
+                    }
+                }
+            }
+        }
+        let told = misses.join("; ");
+        Err(if may_have_run {
+            ServiceError::Failed(told)
+        } else {
+            ServiceError::NotRun(told)
+        })
+    }
+
+    async fn send(
+        &self,
+        url: &Url,
+        request: &Request,
+        flow: &Flow,
+        headers: &HeaderMap,
+        timeout: Duration,
+    ) -> Result<Answer, Miss> {
+        let mut outgoing = outgoing_request(url, request, flow, headers)?;
+        let whole = flow.upload.is_none().then_some(&request.body);
+        self.signer
+            .sign(&mut outgoing, whole)
+            .map_err(Miss::NeverSent)?;
+        let answered = self.http.request(outgoing);
+        let answered = match &flow.upload {
+            Some(upload) => upload.answer_within(timeout, answered).await,
+            None => timeout_at(request.deadline, answered).await.ok(),
+        };
+        let response = answered.ok_or(Miss::TimedOut)?.map_err(|error| {
+            let failure = flow.upload.as_ref().and_then(|upload| upload.failure());
+            failure.map_or_else(|| client::classify(&error), Miss::Client)
+        })?;
+        let until = match flow.upload {
+            Some(_) => Instant::now() + timeout,
+            None => request.deadline,
+        };
+        let silence = timeout.max(STREAM_SILENCE);
+        receive(response, request, flow, silence, until).await
+    }
+}
+
+/// Makes an answer of what has come: its head, and its body if that is short.
+async fn receive(
+    mut response: http::Response<hyper::body::Incoming>,
+    request: &Request,
+    flow: &Flow,
+    silence: Duration,
+    until: Instant,
+) -> Result<Answer, Miss> {
+    let status = response.status();
+    let switches = flow.websocket && status == StatusCode::SWITCHING_PROTOCOLS;
+    if status.is_informational() && !switches {
+        return Err(Miss::Unusable(format!(
+            "it answered {status}, which is no final answer"
+        )));
+    }
+    let tunnel = switches.then(|| Tunnel {
+        upstream: hyper::upgrade::on(&mut response),
+        seat: None,
+    });
+    let mut headers = std::mem::take(response.headers_mut());
+    headers::strip_answer(&mut headers, status);
+    headers.remove(headers::CID);
+    let has_body = request.method != Method::HEAD
+        && !switches
+        && ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
+    if request.method != Method::HEAD {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    let mut answer = Answer {
+        status,
+        headers,
+        body: AnswerBody::Whole(Bytes::new()),
+        tunnel,
+    };
+    if !has_body {
+        return Ok(answer);
+    }
+    let incoming = response.into_body();
+    let length = incoming.size_hint().exact();
+    let upload = flow.upload.clone();
+    let download = Download::new(incoming, silence, request.cid.clone(), upload);
+    if length.is_none_or(|length| length > SMALL_BYTES_MAX) {
+        answer.body = AnswerBody::Stream(Box::new(download));
+        return Ok(answer);
+    }
+    let whole = match download.whole(SMALL_BYTES_MAX as usize, until).await {
+        Err(_) if is_done(&request.origin, &answer) => Bytes::new(),
+        whole => whole.map_err(|error| match error {
+            DownloadError::TimedOut | DownloadError::Silent(_) => Miss::TimedOut,
+            error => Miss::Broken(error.to_string()),
+        })?,
+    };
+    answer.body = AnswerBody::Whole(whole);
+    Ok(answer)
+}
+
+/// Whether a message has been handled, whatever becomes of the answer's body: the service has
+/// said so, and nothing is to be sent on.
+pub(super) fn is_done(origin: &Origin, answer: &Answer) -> bool {
+    matches!(origin, Origin::Message(_))
+        && answer.status.is_success()
+        && !answer.headers.contains_key("quorate-send")
+}
+
+fn outgoing_request(
+    url: &Url,
+    request: &Request,
+    flow: &Flow,
+    headers: &HeaderMap,
+) -> Result<http::Request<OutgoingBody>, Miss> {
+    let content = match &flow.upload {
+        Some(upload) => {
+            Content::Upload(upload.attempt().ok_or_else(|| match upload.failure() {
+                Some(failure) => Miss::Client(failure),
+                None => {
+                    Miss::NeverSent("too much of its body has been read to send it again".into())
+                }
+            })?)
+        }
+        None => Content::Whole(Some(request.body.clone()).filter(|body| !body.is_empty())),
+    };
+    let uri = Uri::try_from(url.as_str())
+        .map_err(|error| Miss::NeverSent(format!("{:?} can't be asked: {error}", url.as_str())))?;
+    let mut outgoing = http::Request::new(OutgoingBody::new(content));
+    *outgoing.method_mut() = request.method.clone();
+    *outgoing.uri_mut() = uri;
+    *outgoing.headers_mut() = headers.clone();
+    let length = outgoing.body().size_hint().exact();
+    let headers = outgoing.headers_mut();
+    if length.is_none() {
+        // Said in so many words, or a GET would lose its body.
+        headers.insert(
+            header::TRANSFER_ENCODING,
+            HeaderValue::from_static("chunked"),
+        );
+    } else if length == Some(0) && expects_a_body(&request.method) {
+        headers.insert(header::CONTENT_LENGTH, 0.into());
+    }
+    let connection = capture_connection(&mut outgoing);
+    outgoing.body_mut().on(connection);
+    Ok(outgoing)
+}
+
+fn outgoing_headers(request: &Request, flow: &Flow, host: HostHeader) -> HeaderMap {
+    let mut outgoing = request.headers.clone();
+    headers::strip_hop_by_hop(&mut outgoing);
+    let from_client = outgoing.remove(header::HOST);
+    for name in [header::CONTENT_LENGTH, header::EXPECT] {
+        outgoing.remove(name);
+    }
+    if let (HostHeader::Client, Some(host)) = (host, from_client) {
+        outgoing.insert(header::HOST, host);
+    }
+    if flow.trailers {
+        outgoing.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    if flow.websocket {
+        outgoing.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        outgoing.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    outgoing.insert(headers::CID, headers::text(&request.cid));
+    outgoing
+}
+
+/// These are sent with `Content-Length: 0` rather than without any length.
+fn expects_a_body(method: &Method) -> bool {
+    [Method::POST, Method::PUT, Method::PATCH].contains(method)
+}

@@ -1,0 +1,134 @@
+//! What the writer of a command is told.
+
+use prost::Message;
+use quorate_proto::command::{self as wire, FieldError};
+
+use super::{Admission, Counted, OverQuota, sends};
+
+/// What the writer is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It holds now.
+    Done {
+        /// The revision of the thing; of a deletion, its own log index.
+        revision: u64,
+        /// Whether this write changed it.
+        changed: bool,
+        /// Whether it did not exist before.
+        created: bool,
+    },
+    /// Nothing was done: the precondition did not hold.
+    PreconditionFailed {
+        /// The revision that the thing has; 0 when it is absent.
+        revision: u64,
+    },
+    /// There is no such thing.
+    NotFound,
+    /// Nothing was done: each bad field.
+    Invalid(Vec<FieldError>),
+    /// Nothing was deleted: these depend on it, as `kind/name`.
+    Referenced(Vec<String>),
+    /// A command about a reign or a send that no longer fits.
+    Ignored(String),
+    /// What an intent is told.
+    Intended(Admission),
+    /// Nothing was put: there is no room.
+    Full(OverQuota),
+}
+
+impl Answer {
+    /// Whether the state is another one than before.
+    pub fn changed(&self) -> bool {
+        matches!(
+            self,
+            Answer::Done { changed: true, .. } | Answer::Intended(Admission::Fresh)
+        )
+    }
+
+    pub(super) fn done(revision: u64, created: bool) -> Answer {
+        Answer::Done {
+            revision,
+            changed: true,
+            created,
+        }
+    }
+
+    /// The bytes that go to the proposer.
+    pub fn encode(&self) -> Vec<u8> {
+        use wire::answer::Outcome;
+        let outcome = match self {
+            Answer::Done {
+                revision,
+                changed,
+                created,
+            } => Outcome::Done(wire::Done {
+                revision: *revision,
+                changed: *changed,
+                created: *created,
+            }),
+            Answer::PreconditionFailed { revision } => Outcome::PreconditionFailed(wire::Failed {
+                revision: *revision,
+            }),
+            Answer::NotFound => Outcome::NotFound(wire::NotFound {}),
+            Answer::Invalid(errors) => Outcome::Invalid(wire::Invalid {
+                errors: errors.clone(),
+            }),
+            Answer::Referenced(by) => Outcome::Referenced(wire::Referenced { by: by.clone() }),
+            Answer::Ignored(why) => Outcome::Ignored(wire::Ignored { why: why.clone() }),
+            Answer::Intended(admission) => Outcome::Intended(admission.into()),
+            Answer::Full(OverQuota { counted, now, most }) => Outcome::Full(wire::Full {
+                counted: wire::Counted::from(*counted).into(),
+                now: *now,
+                most: *most,
+            }),
+        };
+        wire::Answer {
+            outcome: Some(outcome),
+        }
+        .encode_to_vec()
+    }
+
+    /// Reads an answer; `None` when this version doesn't know it.
+    pub fn decode(bytes: &[u8]) -> Option<Answer> {
+        use wire::answer::Outcome;
+        Some(match wire::Answer::decode(bytes).ok()?.outcome? {
+            Outcome::Done(it) => Answer::Done {
+                revision: it.revision,
+                changed: it.changed,
+                created: it.created,
+            },
+            Outcome::PreconditionFailed(it) => Answer::PreconditionFailed {
+                revision: it.revision,
+            },
+            Outcome::NotFound(_) => Answer::NotFound,
+            Outcome::Invalid(it) => Answer::Invalid(it.errors),
+            Outcome::Referenced(it) => Answer::Referenced(it.by),
+            Outcome::Ignored(it) => Answer::Ignored(it.why),
+            Outcome::Intended(it) => Answer::Intended(sends::wire::admission(it)?),
+            Outcome::Full(it) => Answer::Full(OverQuota {
+                counted: counted(it.counted())?,
+                now: it.now,
+                most: it.most,
+            }),
+        })
+    }
+}
+
+impl From<Counted> for wire::Counted {
+    fn from(counted: Counted) -> Self {
+        match counted {
+            Counted::KeyBytes => wire::Counted::KeyBytes,
+            Counted::Resources => wire::Counted::Resources,
+            Counted::ResourceBytes => wire::Counted::ResourceBytes,
+        }
+    }
+}
+
+fn counted(wire: wire::Counted) -> Option<Counted> {
+    match wire {
+        wire::Counted::KeyBytes => Some(Counted::KeyBytes),
+        wire::Counted::Resources => Some(Counted::Resources),
+        wire::Counted::ResourceBytes => Some(Counted::ResourceBytes),
+        wire::Counted::Unspecified => None,
+    }
+}

@@ -1,0 +1,63 @@
+//! What can be said of a put by itself: by the rules of its fields, and as an entry of the log.
+
+use quorate_proto::command::FieldError;
+use quorate_resources::{Kind, Resource, check_name, json};
+use serde_json::Value;
+
+use crate::command::error;
+
+/// The longest JSON of one resource.
+pub const SPEC_BYTES_MAX: usize = 64 << 10;
+
+/// What can be said of a put without knowing what is there: every bad field.
+pub fn check(kind: Kind, name: &str, spec: &[u8]) -> Result<(), Vec<FieldError>> {
+    check_length(spec.len())?;
+    check_fields(kind, name, &parsed(spec)?)
+}
+
+/// As [`check`], of JSON that has been read already.
+pub fn check_parsed(kind: Kind, name: &str, spec: &Value) -> Result<(), Vec<FieldError>> {
+    check_length(json::json_bytes(spec))?;
+    check_fields(kind, name, spec)
+}
+
+fn check_length(bytes: usize) -> Result<(), Vec<FieldError>> {
+    if bytes <= SPEC_BYTES_MAX {
+        return Ok(());
+    }
+    let problem = format!("a resource must have at most {SPEC_BYTES_MAX} bytes of JSON");
+    Err(vec![error("", format!("{bytes} bytes"), problem)])
+}
+
+fn check_fields(kind: Kind, name: &str, spec: &Value) -> Result<(), Vec<FieldError>> {
+    check_name(name).map_err(|problem| vec![error("name", name, problem)])?;
+    let resource = Resource::parse(kind, spec)?;
+    under_its_name(name, resource.name())
+}
+
+/// What an entry of the log or of a snapshot must be to be a resource that this program
+/// knows, by no rule of its values.
+pub fn read(kind: Kind, name: &str, spec: &[u8]) -> Result<(Value, Resource), Vec<FieldError>> {
+    let spec = parsed(spec)?;
+    let resource = read_parsed(kind, name, &spec)?;
+    Ok((spec, resource))
+}
+
+/// As [`read`], of JSON that has been read already.
+pub fn read_parsed(kind: Kind, name: &str, spec: &Value) -> Result<Resource, Vec<FieldError>> {
+    let resource = Resource::read(kind, spec)?;
+    under_its_name(name, resource.name())?;
+    Ok(resource)
+}
+
+fn parsed(spec: &[u8]) -> Result<Value, Vec<FieldError>> {
+    json::parse(spec).map_err(|problem| vec![error("", "", format!("must be JSON: {problem}"))])
+}
+
+fn under_its_name(name: &str, written: &str) -> Result<(), Vec<FieldError>> {
+    if written == name {
+        return Ok(());
+    }
+    let problem = format!("must be {name:?}, the name that it is put under");
+    Err(vec![error("name", written, problem)])
+}

@@ -1,0 +1,212 @@
+//! What resources hold, by what others would ask for: paths, queues, addresses and names.
+//!
+//! A put is compared with what it could meet and with nothing else, whatever else is there:
+//! a claim is looked up where an equal one would stand, so that a put, a delete and each
+//! entry of a log that is replayed cost the logarithm of what is there. The index is made of
+//! the resources alone and kept beside them in maps that share their memory between copies,
+//! because the state is copied for its readers at every entry.
+//!
+//! Paths are found without a comparison of templates. Two templates overlap if they are the
+//! same but for the names of their parameters, or the same up to a place where one takes the
+//! whole rest and the other the rest or a parameter. So a template meets another of its own
+//! shape; one that takes the rest at the place of one of its parameters; and, if it takes the
+//! rest itself, every one with a parameter there, which stand side by side in the order of
+//! shapes (see [`Meeting`]).
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use imbl::OrdSet;
+use quorate_resources::{HttpChannel, Kind, Meeting, Resource, Template, zeromq::BoundAddress};
+
+/// How many of those that hold what a resource asks for are told.
+pub(crate) const RIVALS_MAX: usize = 8;
+
+/// Something that a resource holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Claim {
+    /// It names this resource.
+    Named(Kind, Arc<str>),
+    /// It takes requests: a method, and the shape of a template.
+    Route(Arc<str>, Arc<str>),
+    /// It consumes a queue of a connection.
+    Queue(Kind, Arc<str>, Arc<str>),
+    /// It binds a port at a host; everywhere is `*`.
+    Port(u16, Arc<str>),
+    /// It binds a socket in the file system.
+    File(Arc<str>),
+    /// It keeps the order of what comes over this connection.
+    Ordered(Arc<str>),
+}
+
+/// The holder of a claim.
+type Holder = (Kind, Arc<str>);
+
+/// All claims, each with its holder.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct CatalogIndex(OrdSet<(Claim, Holder)>);
+
+impl CatalogIndex {
+    pub fn add(&mut self, resource: &Resource) {
+        let holder = holder(resource);
+        for claim in claims(resource) {
+            self.0.insert((claim, holder.clone()));
+        }
+    }
+
+    pub fn remove(&mut self, resource: &Resource) {
+        let holder = holder(resource);
+        for claim in claims(resource) {
+            self.0.remove(&(claim, holder.clone()));
+        }
+    }
+
+    /// Those that hold exactly this, by kind and name.
+    pub fn holders(&self, claim: Claim) -> impl Iterator<Item = (Kind, &str)> {
+        let first = (claim.clone(), first_holder());
+        self.0
+            .range(first..)
+            .take_while(move |(held, _)| *held == claim)
+            .map(|(_, (kind, name))| (*kind, &**name))
+    }
+
+    /// Those that take a method at shapes that begin so.
+    fn takers_below(&self, method: &str, start: &str) -> impl Iterator<Item = (Kind, &str)> {
+        let first = (Claim::Route(method.into(), start.into()), first_holder());
+        self.0
+            .range(first..)
+            .take_while(move |(held, _)| {
+                matches!(held, Claim::Route(of, shape) if **of == *method && shape.starts_with(start))
+            })
+            .map(|(_, (kind, name))| (*kind, &**name))
+    }
+
+    fn binders_of(&self, port: u16) -> impl Iterator<Item = (Kind, &str)> {
+        let first = (Claim::Port(port, "".into()), first_holder());
+        self.0
+            .range(first..)
+            .take_while(move |(held, _)| matches!(held, Claim::Port(of, _) if *of == port))
+            .map(|(_, (kind, name))| (*kind, &**name))
+    }
+
+    /// The first [`RIVALS_MAX`] others that hold what this resource needs for itself.
+    pub fn rivals<'a>(&'a self, resource: &Resource) -> BTreeSet<(Kind, &'a str)> {
+        let mut rivals = Rivals {
+            of: (resource.kind(), resource.name()),
+            found: BTreeSet::new(),
+        };
+        match resource {
+            Resource::HttpChannel(it) if it.active => {
+                let meetings = Template::of(&it.path).meetings();
+                for method in &it.methods {
+                    for meeting in &meetings {
+                        match meeting {
+                            Meeting::At(shape) => rivals.take(self.holders(Claim::Route(
+                                method.as_str().into(),
+                                shape.as_str().into(),
+                            ))),
+                            Meeting::Below(start) => {
+                                rivals.take(self.takers_below(method, start));
+                            }
+                        }
+                    }
+                }
+            }
+            Resource::ZmqChannel(it) => self.binders(it.bound(), &mut rivals),
+            Resource::ZmqOutgoing(it) => self.binders(it.bound(), &mut rivals),
+            _ => {
+                for claim in claims(resource) {
+                    if let Claim::Queue(..) = claim {
+                        rivals.take(self.holders(claim));
+                    }
+                }
+            }
+        }
+        rivals.found
+    }
+
+    fn binders<'a>(&'a self, address: Option<&str>, rivals: &mut Rivals<'a, '_>) {
+        match address.and_then(BoundAddress::of) {
+            Some(BoundAddress::Everywhere(port)) => rivals.take(self.binders_of(port)),
+            Some(BoundAddress::Host(host, port)) => {
+                rivals.take(self.holders(Claim::Port(port, host.into())));
+                rivals.take(self.holders(Claim::Port(port, EVERYWHERE.into())));
+            }
+            Some(BoundAddress::File(path)) => rivals.take(self.holders(Claim::File(path.into()))),
+            None => {}
+        }
+    }
+}
+
+/// Others than the one that asks, until there are enough.
+struct Rivals<'a, 'of> {
+    of: (Kind, &'of str),
+    found: BTreeSet<(Kind, &'a str)>,
+}
+
+impl<'a> Rivals<'a, '_> {
+    fn take(&mut self, holders: impl Iterator<Item = (Kind, &'a str)>) {
+        for holder in holders.filter(|it| *it != self.of) {
+            if self.found.len() == RIVALS_MAX {
+                return;
+            }
+            self.found.insert(holder);
+        }
+    }
+}
+
+const EVERYWHERE: &str = "*";
+
+fn holder(resource: &Resource) -> Holder {
+    (resource.kind(), resource.name().into())
+}
+
+/// The least of all holders.
+fn first_holder() -> Holder {
+    (Kind::ALL[0], "".into())
+}
+
+/// All that a resource holds.
+fn claims(resource: &Resource) -> Vec<Claim> {
+    let mut claims: Vec<Claim> = resource
+        .references()
+        .into_iter()
+        .map(|it| Claim::Named(it.kind, it.name.into()))
+        .collect();
+    match resource {
+        Resource::HttpChannel(it) if it.active => claims.extend(routes(it)),
+        Resource::AmqpChannel(it) => {
+            let connection: Arc<str> = it.connection.as_str().into();
+            if it.ordered {
+                claims.push(Claim::Ordered(connection.clone()));
+            }
+            if it.active {
+                let queue = it.queue.as_str().into();
+                claims.push(Claim::Queue(Kind::AmqpChannel, connection, queue));
+            }
+        }
+        Resource::IbmMqChannel(it) if it.active => {
+            let (connection, queue) = (it.connection.as_str().into(), it.queue.as_str().into());
+            claims.push(Claim::Queue(Kind::IbmMqChannel, connection, queue));
+        }
+        Resource::ZmqChannel(it) => claims.extend(it.bound().and_then(binding)),
+        Resource::ZmqOutgoing(it) => claims.extend(it.bound().and_then(binding)),
+        _ => {}
+    }
+    claims
+}
+
+fn routes(channel: &HttpChannel) -> impl Iterator<Item = Claim> + '_ {
+    let shape: Arc<str> = Template::of(&channel.path).shape().into();
+    channel
+        .methods
+        .iter()
+        .map(move |method| Claim::Route(method.as_str().into(), shape.clone()))
+}
+
+fn binding(address: &str) -> Option<Claim> {
+    Some(match BoundAddress::of(address)? {
+        BoundAddress::Everywhere(port) => Claim::Port(port, EVERYWHERE.into()),
+        BoundAddress::Host(host, port) => Claim::Port(port, host.into()),
+        BoundAddress::File(path) => Claim::File(path.into()),
+    })
+}

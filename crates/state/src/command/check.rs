@@ -1,0 +1,63 @@
+//! What the member that proposes a command asks of it.
+
+use quorate_proto::command::FieldError;
+
+use super::{BATCH_BYTES_MAX, BATCH_MAX, BatchedPut, Command, error, in_batch};
+use crate::{announced, brokers, check_resource, kv, operations, progress, sends, takeovers};
+
+impl Command {
+    /// What the member that proposes it refuses by its own rules, whatever is there. Members
+    /// that apply it do not ask this again: their rules may be those of another version, and
+    /// they must all do the same.
+    pub fn check(&self) -> Result<(), Vec<FieldError>> {
+        let errors = match self {
+            Command::PutResource {
+                kind, name, spec, ..
+            } => return check_resource(*kind, name, spec),
+            Command::PutResources(puts) => return check_batch(puts),
+            Command::PutKey { key, value, .. } => kv::check(key, Some(value)),
+            Command::DeleteKey { key, .. } => kv::check(key, None),
+            Command::Announce {
+                member,
+                services,
+                version,
+                ..
+            } => announced::check(*member, services, version),
+            Command::Explain(takeover) => takeovers::check(takeover),
+            Command::Connected {
+                member,
+                connections,
+            } => brokers::check(*member, connections),
+            Command::Operate { kind, .. } => operations::check(*kind),
+            Command::Advance { connectors, .. } => progress::check(connectors),
+            Command::Intend(intent) => sends::check::key(&intent.key),
+            Command::Conclude(conclusion) => sends::check::outcome(&conclusion.outcome),
+            // Who proposes another promise knows the range of the timers; the state does not.
+            Command::SetFailover { .. } => Vec::new(),
+            Command::DeleteResource { .. }
+            | Command::TakeOver { .. }
+            | Command::Release { .. }
+            | Command::FailoverApplied { .. }
+            | Command::FailoverSettled { .. } => Vec::new(),
+        };
+        match errors.is_empty() {
+            true => Ok(()),
+            false => Err(errors),
+        }
+    }
+}
+
+fn check_batch(puts: &[BatchedPut]) -> Result<(), Vec<FieldError>> {
+    let bytes: usize = puts.iter().map(|it| it.spec.len()).sum();
+    if puts.len() > BATCH_MAX || bytes > BATCH_BYTES_MAX {
+        let value = format!("{} of them, {bytes} bytes", puts.len());
+        let problem = format!(
+            "must be at most {BATCH_MAX} with {BATCH_BYTES_MAX} bytes of JSON: put them in several calls"
+        );
+        return Err(vec![error("resources", value, problem)]);
+    }
+    for (position, it) in puts.iter().enumerate() {
+        check_resource(it.kind, &it.name, &it.spec).map_err(|errors| in_batch(position, errors))?;
+    }
+    Ok(())
+}

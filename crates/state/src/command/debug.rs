@@ -1,0 +1,132 @@
+//! How commands look in debug output: with the length of what may hold a password, or be a
+//! user's own, and not with what it says.
+
+use std::fmt;
+
+use super::{BatchedPut, Command, ConnectorProgress};
+
+/// So many bytes that are not shown.
+struct Hidden(usize);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({} bytes)", self.0)
+    }
+}
+
+impl fmt::Debug for BatchedPut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchedPut")
+            .field("kind", &self.kind)
+            .field("name", &self.name)
+            .field("spec", &Hidden(self.spec.len()))
+            .finish()
+    }
+}
+
+impl fmt::Debug for ConnectorProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectorProgress")
+            .field("kind", &self.kind)
+            .field("name", &self.name)
+            .field("created", &self.created)
+            .field("progress", &Hidden(self.progress.len()))
+            .finish()
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As `derive` does it.
+        macro_rules! shown {
+            ($name:literal $(, $field:ident)*) => {
+                f.debug_struct($name)$(.field(stringify!($field), $field))*.finish()
+            };
+        }
+        match self {
+            Command::PutResource {
+                kind,
+                name,
+                spec,
+                precondition,
+            } => {
+                let spec = &Hidden(spec.len());
+                shown!("PutResource", kind, name, spec, precondition)
+            }
+            Command::PutResources(puts) => f.debug_tuple("PutResources").field(puts).finish(),
+            Command::DeleteResource {
+                kind,
+                name,
+                precondition,
+            } => shown!("DeleteResource", kind, name, precondition),
+            Command::PutKey {
+                key,
+                value,
+                precondition,
+            } => {
+                let value = &Hidden(value.len());
+                shown!("PutKey", key, value, precondition)
+            }
+            Command::DeleteKey { key, precondition } => shown!("DeleteKey", key, precondition),
+            Command::TakeOver { member, term } => shown!("TakeOver", member, term),
+            Command::Release { epoch } => shown!("Release", epoch),
+            Command::Announce {
+                member,
+                services,
+                version,
+                failover_ms,
+            } => shown!("Announce", member, services, version, failover_ms),
+            Command::SetFailover { failover_ms, first } => {
+                shown!("SetFailover", failover_ms, first)
+            }
+            Command::FailoverApplied { member, revision } => {
+                shown!("FailoverApplied", member, revision)
+            }
+            Command::FailoverSettled { revision } => shown!("FailoverSettled", revision),
+            Command::Explain(it) => f.debug_tuple("Explain").field(it).finish(),
+            Command::Connected {
+                member,
+                connections,
+            } => shown!("Connected", member, connections),
+            Command::Operate { kind, name, order } => shown!("Operate", kind, name, order),
+            Command::Advance { epoch, connectors } => shown!("Advance", epoch, connectors),
+            Command::Intend(it) => f.debug_tuple("Intend").field(it).finish(),
+            Command::Conclude(it) => f.debug_tuple("Conclude").field(it).finish(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_resources::Kind;
+
+    use super::*;
+
+    #[test]
+    fn no_password_is_in_debug_output() {
+        let spec = bytes::Bytes::from_static(br#"{"name": "r", "password": "hunter2"}"#);
+        let one = Command::PutResource {
+            kind: Kind::AmqpConnection,
+            name: "r".into(),
+            spec: spec.clone(),
+            precondition: None,
+        };
+        let several = Command::PutResources(vec![BatchedPut {
+            kind: Kind::AmqpConnection,
+            name: "r".into(),
+            spec,
+        }]);
+        let value = Command::PutKey {
+            key: "k".into(),
+            value: "hunter2".into(),
+            precondition: None,
+        };
+        for command in [one, several, value] {
+            let text = format!("{command:?} {command:#?}");
+            assert!(
+                !text.contains("hunter2") && text.contains("bytes)"),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What holds between resources at any time. It is told from their JSON, without the code
+//! that sees to it.
+
+use std::collections::BTreeSet;
+
+use quorate_resources::Kind;
+use serde_json::Value;
+
+use super::super::State;
+
+/// Every resource that is there has all that it names, but for services that a member
+/// announced once and no longer carries; no two active ones share what they can't, and none
+/// has lost its secret.
+pub fn referential_integrity(
+    state: &State,
+    ever_announced: &BTreeSet<String>,
+) -> Result<(), String> {
+    let catalog = state.catalog();
+    let there = |kind: &str, name: &str| {
+        let kind: Kind = kind.parse().expect("a kind");
+        catalog.get(kind, name).is_some()
+    };
+    for (kind, name, stored) in catalog.all() {
+        let it = stored.resource.shown();
+        let service = it["service"]
+            .as_str()
+            .is_none_or(|name| there("service", name) || ever_announced.contains(name));
+        let builtin = it["builtin"]
+            .as_str()
+            .is_none_or(|name| ever_announced.contains(name));
+        let security = it["security"]
+            .as_str()
+            .and_then(|text| text.split_once('/'))
+            .is_none_or(|(kind, name)| there(kind, name));
+        let connection = it["connection"]
+            .as_str()
+            .is_none_or(|name| there(&connection_of(kind), name));
+        if !(service && builtin && security && connection) {
+            return Err(format!("{kind}/{name} hangs in the air: {it}"));
+        }
+        let lacks = kind.secret_field().is_some() && stored.resource.secret().is_none();
+        if lacks && kind != Kind::IbmMqConnection {
+            return Err(format!("{kind}/{name} lost its secret"));
+        }
+    }
+    for (kind, name, _) in state.operations().all() {
+        if catalog.get(kind, name).is_none() {
+            return Err(format!("orders for {kind}/{name} outlived it"));
+        }
+    }
+    exclusive(state)?;
+    ordered(state)
+}
+
+/// `amqp_channel` and `amqp_outgoing` have an `amqp_connection`.
+fn connection_of(kind: Kind) -> String {
+    let (family, _) = kind.as_str().rsplit_once('_').expect("a family");
+    format!("{family}_connection")
+}
+
+/// Paths, queues and addresses that only one can have.
+fn exclusive(state: &State) -> Result<(), String> {
+    let catalog = state.catalog();
+    for (channel, _) in catalog.http_channels() {
+        for (other, _) in catalog.http_channels() {
+            let both = channel.active && other.active && channel.name != other.name;
+            if both && channel.overlaps(other) {
+                return Err(format!("{channel:?} and {other:?} overlap"));
+            }
+        }
+    }
+    let mut taken = BTreeSet::new();
+    let mut bound = BTreeSet::new();
+    for (kind, name, stored) in catalog.all() {
+        let it = stored.resource.shown();
+        if it["active"] != true {
+            continue;
+        }
+        let inbound = matches!(kind, Kind::AmqpChannel | Kind::IbmMqChannel);
+        if inbound && !taken.insert((kind, text(&it["connection"]), text(&it["queue"]))) {
+            return Err(format!("{kind}/{name} shares its queue"));
+        }
+        // The generator has one host for each port, or `*`.
+        if it["method"] == "bind" {
+            let address = text(&it["address"]);
+            let (_, port) = address.rsplit_once(':').expect("a port");
+            if !bound.insert(port.to_owned()) {
+                return Err(format!("{kind}/{name} shares its port"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A channel that keeps the order has a broker that keeps others out.
+fn ordered(state: &State) -> Result<(), String> {
+    let catalog = state.catalog();
+    for (channel, _) in catalog.amqp_channels().filter(|(it, _)| it.ordered) {
+        let connection = catalog
+            .get(Kind::AmqpConnection, &channel.connection)
+            .map(|stored| stored.resource.shown());
+        if connection.is_none_or(|it| it["fence"] != "exclusive") {
+            return Err(format!("{channel:?} can't keep its order"));
+        }
+    }
+    Ok(())
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,213 @@
+//! What stands in a snapshot.
+
+use bytes::Bytes;
+use prost::{Message, Oneof};
+use quorate_proto::command::{Outcome, SendKey};
+
+use crate::Takeover;
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Record {
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
+    pub body: Option<Body>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+pub enum Body {
+    #[prost(message, tag = "1")]
+    Header(Header),
+    #[prost(message, tag = "2")]
+    Reign(ReignRecord),
+    #[prost(message, tag = "3")]
+    Announced(AnnouncedRecord),
+    #[prost(message, tag = "4")]
+    Resource(ResourceRecord),
+    #[prost(message, tag = "5")]
+    Key(KeyRecord),
+    /// How many records came before.
+    #[prost(uint64, tag = "6")]
+    End(u64),
+    #[prost(message, tag = "7")]
+    Takeover(Takeover),
+    #[prost(message, tag = "8")]
+    Connected(ConnectedRecord),
+    #[prost(message, tag = "9")]
+    Operation(OperationRecord),
+    #[prost(message, tag = "10")]
+    Clock(ClockRecord),
+    #[prost(message, tag = "11")]
+    Sending(SendingRecord),
+    #[prost(message, tag = "12")]
+    Change(ChangeRecord),
+    #[prost(message, tag = "13")]
+    Failover(FailoverRecord),
+    #[prost(message, tag = "14")]
+    Progress(ProgressRecord),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Header {
+    #[prost(string, tag = "1")]
+    pub magic: String,
+    #[prost(uint32, tag = "2")]
+    pub format: u32,
+    #[prost(uint64, tag = "3")]
+    pub revision: u64,
+    #[prost(uint64, tag = "4")]
+    pub catalog_revision: u64,
+    #[prost(uint64, tag = "5")]
+    pub kv_revision: u64,
+    #[prost(uint64, tag = "6")]
+    pub operations_revision: u64,
+    /// Not there where the version that wrote it kept no history of keys.
+    #[prost(uint64, optional, tag = "7")]
+    pub history_floor: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct ReignRecord {
+    #[prost(uint64, optional, tag = "1")]
+    pub holder: Option<u64>,
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "3")]
+    pub term: u64,
+    #[prost(bool, tag = "4")]
+    pub released: bool,
+    #[prost(uint64, optional, tag = "5")]
+    pub former: Option<u64>,
+    #[prost(bool, tag = "6")]
+    pub clear: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ProgressRecord {
+    #[prost(string, tag = "1")]
+    pub kind: String,
+    #[prost(string, tag = "2")]
+    pub name: String,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub kept: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ConnectedRecord {
+    #[prost(uint64, tag = "1")]
+    pub member: u64,
+    #[prost(message, repeated, tag = "2")]
+    pub connections: Vec<ConnectionRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ConnectionRecord {
+    #[prost(string, tag = "1")]
+    pub connector: String,
+    #[prost(string, tag = "2")]
+    pub name: String,
+    #[prost(string, tag = "3")]
+    pub label: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct AnnouncedRecord {
+    #[prost(uint64, tag = "1")]
+    pub member: u64,
+    #[prost(string, repeated, tag = "2")]
+    pub services: Vec<String>,
+    #[prost(string, tag = "3")]
+    pub version: String,
+    #[prost(uint64, optional, tag = "4")]
+    pub failover_ms: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct FailoverRecord {
+    #[prost(uint64, tag = "1")]
+    pub target_ms: u64,
+    #[prost(uint64, optional, tag = "2")]
+    pub former_ms: Option<u64>,
+    #[prost(uint64, tag = "3")]
+    pub revision: u64,
+    #[prost(uint64, repeated, tag = "4")]
+    pub applied: Vec<u64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ResourceRecord {
+    #[prost(string, tag = "1")]
+    pub kind: String,
+    #[prost(string, tag = "2")]
+    pub name: String,
+    #[prost(uint64, tag = "3")]
+    pub revision: u64,
+    #[prost(string, tag = "4")]
+    pub spec: String,
+    #[prost(uint64, tag = "5")]
+    pub created: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct KeyRecord {
+    #[prost(string, tag = "1")]
+    pub key: String,
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub value: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ChangeRecord {
+    #[prost(string, tag = "1")]
+    pub key: String,
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+    #[prost(uint64, optional, tag = "3")]
+    pub previous: Option<u64>,
+    /// Neither this nor `current`: the key was deleted.
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub value: Option<Bytes>,
+    /// The value is the one that the key still has: it stands in the key's own record.
+    #[prost(bool, tag = "5")]
+    pub current: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct OperationRecord {
+    #[prost(string, tag = "1")]
+    pub kind: String,
+    #[prost(string, tag = "2")]
+    pub name: String,
+    #[prost(bool, tag = "3")]
+    pub paused: bool,
+    #[prost(uint64, tag = "4")]
+    pub restarted: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct ClockRecord {
+    #[prost(uint64, tag = "1")]
+    pub ms: u64,
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "3")]
+    pub read_ms: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct SendingRecord {
+    #[prost(message, optional, tag = "1")]
+    pub key: Option<SendKey>,
+    #[prost(uint64, tag = "2")]
+    pub intent: u64,
+    #[prost(uint64, tag = "3")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "4")]
+    pub ticket: u64,
+    #[prost(bytes = "bytes", tag = "5")]
+    pub fingerprint: Bytes,
+    #[prost(uint64, tag = "6")]
+    pub at_ms: u64,
+    #[prost(message, optional, tag = "7")]
+    pub outcome: Option<Outcome>,
+}

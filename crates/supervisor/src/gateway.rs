@@ -1,0 +1,208 @@
+//! Deliveries in, calls of services out, answers back.
+//!
+//! The last check on this side stands here: immediately before the call, and again before
+//! it is passed on from a member that did not take it to the next, the lease page must let
+//! the delivery's epoch act, and no newer reign may have been applied. So a member that was
+//! paused and resumed runs nothing from its buffers. The member that runs the service
+//! compares epochs once more.
+//!
+//! An answer with `Quorate-Send: KIND/NAME` is sent by that outgoing as part of the same
+//! handling (see [`onward`]).
+
+mod onward;
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use quorate_clock::Instant;
+use quorate_ipc::lease::{self, Tenure};
+use quorate_planted::{Mutant, planted};
+use quorate_proto::connector::{self, Delivery, Header, outcome::Result as Outcome};
+use quorate_service::{
+    api::{Dispatch, Message, Origin, Reply, Request, ServiceError},
+    headers::text,
+    message_headers::{PROPERTY, put_headers, put_properties},
+};
+use tokio::sync::watch;
+
+use super::{outlets::Outlets, spec::Spec, view::View};
+
+/// How much of a service's refusal is kept as the reason.
+const REASON_MAX: usize = 300;
+
+/// Hands deliveries on.
+pub struct Gateway {
+    dispatch: Arc<dyn Dispatch>,
+    lease: lease::View,
+    view: watch::Receiver<Arc<View>>,
+    outlets: Arc<Outlets>,
+}
+
+impl Gateway {
+    /// Over this dispatcher, under this page. Answers that are to be sent go to `outlets`.
+    pub fn new(
+        dispatch: Arc<dyn Dispatch>,
+        lease: lease::View,
+        view: watch::Receiver<Arc<View>>,
+        outlets: Arc<Outlets>,
+    ) -> Self {
+        Gateway {
+            dispatch,
+            lease,
+            view,
+            outlets,
+        }
+    }
+
+    /// Runs the channel's service for a delivery of this epoch.
+    pub async fn deliver(&self, spec: &Spec, epoch: u64, delivery: Delivery) -> Outcome {
+        let over = || match self.lease.tenure(epoch) {
+            // It may be renewed: the message stays where it is, and is no worse for it.
+            Tenure::Lapsed(..) => Outcome::NotRun(format!("the lease of epoch {epoch} has lapsed")),
+            _ => Outcome::Fenced(format!("the lease of epoch {epoch} is over")),
+        };
+        let any = planted(Mutant::GatewayIgnoresEpochs);
+        let held = || any || self.lease.holds(epoch);
+        let applied = self.view.borrow().reign.epoch;
+        if applied > epoch && !any {
+            return Outcome::Fenced(format!("epoch {applied} has been applied"));
+        }
+        if !held() {
+            return over();
+        }
+        let Some(service) = &spec.service else {
+            return Outcome::Failed(format!("{} has no service", spec.key));
+        };
+        let cid = delivery.cid.clone();
+        let request = request(spec, epoch, delivery);
+        let deadline = request.deadline;
+        let answer = match self.dispatch.dispatch(service, request, &held).await {
+            // Not the service's fault, nor its members'.
+            Err(ServiceError::NotRun(_)) if !held() => return over(),
+            answer => answer,
+        };
+        match judge(service, answer) {
+            Ok(reply) => match onward::read(&reply, cid) {
+                Ok(None) => Outcome::Handled(handled(reply)),
+                Ok(Some(onward)) => {
+                    match onward.send(&self.outlets, service, deadline, reply).await {
+                        // The next connector server's to send, not a failure of the service.
+                        Outcome::Failed(_) if !held() => over(),
+                        outcome => outcome,
+                    }
+                }
+                Err(why) => Outcome::Refused(format!("{service} answered {why}")),
+            },
+            Err(outcome) => outcome,
+        }
+    }
+}
+
+/// What a service is asked, as the contract has it.
+fn request(spec: &Spec, epoch: u64, delivery: Delivery) -> Request {
+    let Delivery {
+        message_id,
+        content_type,
+        headers: own,
+        body,
+        attempt,
+        cid,
+        properties,
+        types,
+        left_out,
+        ..
+    } = delivery;
+    let mut headers = HeaderMap::new();
+    put_properties(&mut headers, told(&properties, &content_type));
+    // Last, as they may be left out where there is no room.
+    put_headers(&mut headers, &own, &types, left_out);
+    let mut put = |name: &'static str, value: &str| {
+        headers.insert(HeaderName::from_static(name), text(value));
+    };
+    put("quorate-channel", &spec.key.name);
+    put("quorate-epoch", &epoch.to_string());
+    put("quorate-message-id", &message_id);
+    put("quorate-attempt", &attempt.to_string());
+    put("x-zato-cid", &cid);
+    let origin = Message {
+        kind: spec.key.kind.to_owned(),
+        channel: spec.key.name.clone(),
+        epoch,
+        id: message_id,
+        attempt,
+    };
+    Request {
+        cid,
+        method: Method::POST,
+        path: "/".to_owned(),
+        query: None,
+        params: Default::default(),
+        headers,
+        body,
+        origin: Origin::Message(origin),
+        deadline: Instant::now() + spec.finish,
+    }
+}
+
+/// What is told of a message beside its own headers, in the names of HTTP and of the message.
+fn told<'a>(
+    properties: &'a [Header],
+    content_type: &'a str,
+) -> impl Iterator<Item = (HeaderName, &'a str, &'a [u8])> {
+    let named = properties.iter().filter_map(|Header { name, value }| {
+        let header = HeaderName::try_from(format!("{PROPERTY}{name}")).ok()?;
+        Some((header, name.as_str(), &**value))
+    });
+    let encoding = properties.iter().find_map(|it| {
+        let is_so = it.name == header::CONTENT_ENCODING.as_str();
+        is_so.then_some((header::CONTENT_ENCODING, it.name.as_str(), &*it.value))
+    });
+    let content_type = (!content_type.is_empty()).then_some((
+        header::CONTENT_TYPE,
+        "content-type",
+        content_type.as_bytes(),
+    ));
+    named.chain(encoding).chain(content_type)
+}
+
+/// The service's answer, or what another one means for the message.
+fn judge(service: &str, answer: Result<Reply, ServiceError>) -> Result<Reply, Outcome> {
+    match answer {
+        Ok(reply) if reply.status.is_success() => Ok(reply),
+        Ok(reply) => Err(refused(service, &reply)),
+        Err(ServiceError::NotRun(why)) => Err(Outcome::NotRun(format!(
+            "no member could run {service}: {why}"
+        ))),
+        Err(fenced @ ServiceError::Fenced(_)) => Err(Outcome::Fenced(fenced.to_string())),
+        Err(failed) => Err(Outcome::Failed(format!("{service} failed: {failed}"))),
+    }
+}
+
+/// What is told of an answer that means done.
+fn handled(reply: Reply) -> connector::Reply {
+    let content_type = reply.headers.get(header::CONTENT_TYPE);
+    connector::Reply {
+        content_type: content_type
+            .and_then(|it| it.to_str().ok())
+            .unwrap_or_default()
+            .to_owned(),
+        body: reply.body,
+    }
+}
+
+fn refused(service: &str, reply: &Reply) -> Outcome {
+    let says_fenced = reply
+        .headers
+        .get("quorate-fenced")
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+    if reply.status == StatusCode::CONFLICT && says_fenced {
+        return Outcome::Fenced(format!("{service} has seen a newer epoch"));
+    }
+    let text = String::from_utf8_lossy(&reply.body);
+    let text: String = text.trim().chars().take(REASON_MAX).collect();
+    let colon = if text.is_empty() { "" } else { ": " };
+    Outcome::Failed(format!("{service} answered {}{colon}{text}", reply.status))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,18 @@
+//! The words of the whole: members, leadership, elections, timing, backoff, and what a caller
+//! is told of a proposal.
+//!
+//! Values and pure functions only. Every crate may know this one; it knows the clock.
+#![forbid(unsafe_code)]
+
+pub mod backoff;
+mod election;
+mod errors;
+mod leadership;
+mod member;
+pub mod timing;
+
+pub use election::{Election, Reason};
+pub use errors::{ProposeError, ReadError, TransferError};
+pub use leadership::Leadership;
+pub use member::{Member, MemberId, MemberStatus, Members, Role};
+pub use timing::{Pace, Timing, TimingError};

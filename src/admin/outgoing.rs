@@ -1,0 +1,143 @@
+//! `POST /v1/outgoing/{kind}/{name}/send`: has the body sent, from any member.
+//!
+//! The connector server sends; another member passes the request on to it. During a takeover
+//! the caller waits within its deadline: what surely was not sent is tried again, here or at
+//! the next connector server. What may have been sent is not, but under a key, where the log
+//! knows; and it is never told as not sent (see [`fate`]).
+
+mod fate;
+mod fingerprint;
+mod here;
+mod once;
+mod open_intents;
+pub mod outcome;
+mod room;
+mod tries;
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    extract::{
+        DefaultBodyLimit, Path, RawQuery, State,
+        rejection::{BytesRejection, PathRejection},
+    },
+    middleware::from_fn_with_state,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Uri};
+use quorate_clock::Instant;
+use quorate_resources::Kind;
+use tries::CallerTries;
+
+use super::{Context, peers::PASSED_ON, problem::Problem};
+
+pub use open_intents::OpenIntents;
+
+/// The largest message.
+const BODY_MAX: usize = 64 << 20;
+/// How long the caller waits, in milliseconds.
+const WITHIN: HeaderName = HeaderName::from_static("quorate-within-ms");
+const WITHIN_DEFAULT: Duration = Duration::from_secs(10);
+const WITHIN_MAX: Duration = Duration::from_secs(20);
+
+/// The route.
+pub fn routes() -> Router<Context> {
+    Router::new()
+        .route("/v1/outgoing/{kind}/{name}/send", post(send))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(from_fn_with_state(room::Room::new(), room::within))
+}
+
+async fn send(
+    State(context): State<Context>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    RawQuery(query): RawQuery,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let Path((kind, name)) = path?;
+    let kind = outgoing_kind(&kind)?;
+    let deadline = Instant::now() + within(&headers)?;
+    let order = here::Order::read(kind, name, &headers, query.as_deref(), whole(body)?)?;
+    if headers.contains_key(PASSED_ON) {
+        return Ok(order.send(&context, deadline).await.into_response());
+    }
+    let mut tries = CallerTries::new(&context, &order, &uri, &headers, deadline);
+    let told = fate::settle(order.is_keyed(), &mut tries).await;
+    Ok(told.unwrap_or_else(IntoResponse::into_response))
+}
+
+/// The message, or what bounds it and what to do with a longer one.
+fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+    body.map_err(|rejection| {
+        Problem::unread(rejection, || {
+            format!(
+                "nothing was sent: a message has at most {} MiB here, whatever its broker takes; store a longer one where its reader can fetch it and send where that is, or send it in parts",
+                BODY_MAX >> 20
+            )
+        })
+    })
+}
+
+fn outgoing_kind(text: &str) -> Result<Kind, Problem> {
+    text.parse::<Kind>()
+        .ok()
+        .filter(|kind| kind.is_outgoing())
+        .ok_or_else(|| {
+            let kinds = Kind::ALL.into_iter().filter(|kind| kind.is_outgoing());
+            let kinds: Vec<_> = kinds.map(Kind::as_str).collect();
+            Problem::not_found(format!(
+                "there is no kind of outgoing {text:?}; the kinds are {}",
+                kinds.join(", ")
+            ))
+        })
+}
+
+fn within(headers: &HeaderMap) -> Result<Duration, Problem> {
+    let Some(text) = headers.get(WITHIN) else {
+        return Ok(WITHIN_DEFAULT);
+    };
+    let number = text.to_str().ok().and_then(|it| it.parse::<u64>().ok());
+    let within = number.map(Duration::from_millis);
+    within
+        .filter(|it| (Duration::ZERO..=WITHIN_MAX).contains(it))
+        .ok_or_else(|| {
+            Problem::bad_request(format!(
+                "Quorate-Within-Ms is {text:?}; it must be a whole number of milliseconds, at most {}",
+                WITHIN_MAX.as_millis()
+            ))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{
+        body::{Body, to_bytes},
+        http::Request,
+    };
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_message_that_is_too_long_is_told_the_bound_and_the_way_out() {
+        async fn take(body: Result<Bytes, BytesRejection>) -> Result<(), Problem> {
+            whole(body).map(drop)
+        }
+        let face = Router::new()
+            .route("/", post(take))
+            .layer(DefaultBodyLimit::max(10));
+        let request = Request::post("/").body(Body::from(vec![b'x'; 11])).unwrap();
+        let refused = face.oneshot(request).await.unwrap();
+        assert_eq!(refused.status(), 413);
+        let body = to_bytes(refused.into_body(), 10_000).await.unwrap();
+        let text = String::from_utf8_lossy(&body);
+        for part in ["too_large", "64 MiB", "nothing was sent", "in parts"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+}

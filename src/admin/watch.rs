@@ -1,0 +1,239 @@
+//! `GET /v1/watch?from=REV&prefix=`: the changes of keys, as `text/event-stream`.
+//!
+//! What holds, at any member, with or without a quorum:
+//!
+//! - **Order.** Every put and delete of a key that begins with `prefix`, once, in the order
+//!   of revisions, which is also the `id:` of each. No gap and no duplicate, however often
+//!   the connection is lost, if the client goes on with the last `id:` that it has seen.
+//! - **From where.** `from=REV` begins with the first change whose revision is REV or
+//!   greater; `Last-Event-ID: REV` goes on after REV, and is what counts where both are
+//!   there. Without either only what comes from now on is sent, "now" being what the member
+//!   has applied. The first event, `watching`, has an `id:` already, so that a client that
+//!   is cut off before the first change misses nothing.
+//! - **How fresh.** A watch shows what its member has applied. One that lags, or is cut off
+//!   from the others, sends late, and never anything that the group will not agree to. In a
+//!   silence it says that it hears no leader, with the event `cut_off`.
+//! - **What is gone is told.** The history is bounded. Who asks for more than is kept gets
+//!   410 with the code `compacted` and the `oldest_revision` to go on from; who reads so
+//!   slowly that it falls out of the history gets the same as a last event, `compacted`. A
+//!   revision beyond the end of the log was never told by this cluster: 400 with the code
+//!   `future_revision`, if a quorum can say so; otherwise it is waited for.
+//! - **It ends.** Nothing is queued for a reader: it has a place in the history, and reads
+//!   on when its connection takes more. One that takes nothing for long is cut off (see
+//!   [`super::takers`]). A member that is stopped ends its streams first of all.
+//!
+//! A silent stream gets a comment now and then, with an `id:` that moves on, so that a
+//! client whose `prefix` changes rarely does not fall out of the history by waiting.
+
+mod ask;
+mod follow;
+mod lines;
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use ask::{Ask, WatchQuery};
+use axum::{
+    Extension, Router,
+    body::Body,
+    extract::{Query, RawQuery, State as From, rejection::QueryRejection},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use follow::{Follower, Source};
+use futures_util::stream;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
+use metrics::gauge;
+use quorate_planted::{Mutant, planted};
+use quorate_state::Compacted;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{Context, kv::decoded, problem::Problem, revision::reflecting};
+
+/// How many streams a member has open at a time. Each is one of the admin port's
+/// connections, of which enough must be left for everything else.
+pub const WATCHERS_MAX: usize = 128;
+
+/// After so much silence comes a sign of life.
+const ALIVE_EVERY: Duration = Duration::from_secs(5);
+
+/// A proxy in between should not collect what it is sent.
+const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// The first event's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watching {
+    /// The first revision that can come.
+    pub from: u64,
+    /// The revision that this member has applied.
+    pub revision: u64,
+}
+
+/// The data of `cut_off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutOff {
+    /// Everything up to here was sent.
+    pub revision: u64,
+}
+
+/// What was done to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// It was written.
+    Put,
+    /// It was deleted.
+    Delete,
+}
+
+/// A change's data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeRow {
+    /// The log index that made it.
+    pub revision: u64,
+    /// What was done.
+    pub kind: ChangeKind,
+    /// The key.
+    pub key: String,
+    /// What was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_base64: Option<String>,
+    /// The revision that the key had before, if it was there.
+    pub previous_revision: Option<u64>,
+}
+
+/// The streams that may be open.
+#[derive(Clone)]
+struct Slots(Arc<Semaphore>);
+
+/// One of them, as long as its stream lives.
+struct Slot {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Slots {
+    fn take(&self) -> Result<Slot, Problem> {
+        let permit = self.0.clone().try_acquire_owned().map_err(|_| {
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too_many_watchers",
+                format!(
+                    "this member has {WATCHERS_MAX} watchers, which is as many as it takes; ask another member"
+                ),
+            )
+        })?;
+        gauge!("quorate_watchers").increment(1);
+        Ok(Slot { _permit: permit })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        gauge!("quorate_watchers").decrement(1);
+    }
+}
+
+/// The route.
+pub fn routes() -> Router<Context> {
+    let slots = Slots(Arc::new(Semaphore::new(WATCHERS_MAX)));
+    Router::new()
+        .route("/v1/watch", get(watch))
+        .layer(Extension(slots))
+}
+
+async fn watch(
+    From(context): From<Context>,
+    Extension(slots): Extension<Slots>,
+    RawQuery(raw): RawQuery,
+    query: Result<Query<WatchQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    decoded(raw.as_deref().unwrap_or_default(), "the query")?;
+    let Query(query) = query?;
+    let ask = Ask::read(query, &headers)?;
+    if *context.draining.borrow() {
+        return Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "this member is being stopped; ask another",
+        ));
+    }
+    let slot = slots.take()?;
+    let cluster = context.cluster.clone();
+    if let Some(after) = ask.after
+        && after > cluster.state().applied()
+    {
+        // without a quorum nobody can say
+        if let Ok(end) = cluster.node().read_barrier(cluster.write_deadline()).await
+            && after > end
+        {
+            return Err(future(after, end));
+        }
+    }
+    let state = cluster.state();
+    let mut after = ask.after.unwrap_or(state.revision());
+    match state.kv().history().after(after) {
+        Ok(mut missed) if planted(Mutant::WatchDropsEvent) => {
+            after = missed.next().map_or(after, |first| first.revision);
+        }
+        Ok(_) => {}
+        Err(gone) => return Err(compacted(after, gone)),
+    }
+    let source = Source {
+        states: cluster.watch_state(),
+        draining: context.draining.clone(),
+        hears: Box::new(move || hears(&context)),
+    };
+    let follower = Follower::new(source, ask.prefix, after, ALIVE_EVERY, slot);
+    let chunks = stream::unfold(follower, |mut follower| async move {
+        let chunk = follower.next().await?;
+        Some((Ok::<_, Infallible>(chunk), follower))
+    });
+    let headers = [
+        (
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/event-stream; charset=utf-8"),
+        ),
+        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (UNBUFFERED, HeaderValue::from_static("no")),
+    ];
+    let answer = (headers, Body::from_stream(chunks)).into_response();
+    Ok(reflecting(state.revision(), answer))
+}
+
+/// Whether the member may be taken to be in touch with the others.
+fn hears(context: &Context) -> bool {
+    let heard_at = context.leadership().heard_at;
+    heard_at.is_some_and(|at| at.elapsed() < context.cluster.timing().failover * 2)
+}
+
+/// What was asked for is not all kept any more.
+fn compacted(after: u64, Compacted { oldest }: Compacted) -> Problem {
+    let wanted = after.saturating_add(1);
+    Problem::new(
+        StatusCode::GONE,
+        "compacted",
+        format!(
+            "the changes from revision {wanted} on are not all kept any more: the oldest revision to watch from is {oldest}. To miss nothing, list the keys (GET /v1/kv?prefix=) and watch from the list's revision + 1"
+        ),
+    )
+    .with_oldest_revision(oldest)
+}
+
+fn future(after: u64, end: u64) -> Problem {
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "future_revision",
+        format!(
+            "revision {} can't be asked for yet: the log of this cluster ends at {end}, so {} is the greatest that makes sense. Was the revision told by another cluster? Without from (and Last-Event-ID) the watch begins now",
+            after.saturating_add(1),
+            end + 1
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests;

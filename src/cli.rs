@@ -1,0 +1,133 @@
+//! The command line: one file per noun.
+//!
+//! Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 refused or
+//! failed, 2 usage, 3 no leader or not reachable.
+
+mod apply;
+mod balancer;
+pub mod client;
+mod cluster;
+mod connector;
+mod delete;
+mod export;
+pub mod failure;
+mod get;
+mod kv;
+mod leader;
+mod members;
+pub mod output;
+mod process;
+pub mod quickstart;
+mod server;
+mod show;
+mod status;
+mod takeovers;
+mod transfer;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use client::ClientArgs;
+use failure::Failure;
+use tokio::runtime;
+
+/// A highly available integration server: services on every member, connectors on exactly one
+#[derive(Debug, Parser)]
+#[command(
+    name = "quorate",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 refused or failed, 2 usage, 3 no leader or not reachable (worth a retry)"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start members and a balancer on this machine, in the foreground; Ctrl-C stops all
+    Quickstart(quickstart::Args),
+    /// Run one member
+    Server(server::Args),
+    /// Run HAProxy in front of the members, and follow the cluster for it
+    Balancer(balancer::Args),
+    /// Who leads, and who runs the connectors
+    Leader(ClientArgs),
+    /// The members, their roles and how far they are behind
+    Members(ClientArgs),
+    /// The whole cluster at a glance, and what someone should look at
+    Status(ClientArgs),
+    /// How the latest takeovers went: when, why, and the time of each step
+    Takeovers(ClientArgs),
+    /// Create or change what a file declares (YAML, JSON or TOML; many documents in one file)
+    Apply(apply::Args),
+    /// Show resources of one kind, or one of them
+    Get(get::Args),
+    /// Delete a resource
+    Delete(delete::Args),
+    /// Print every resource in a form that `apply` takes
+    Export(ClientArgs),
+    /// Keys and values
+    Kv(kv::Args),
+    /// Connectors: the processes that move messages
+    Connector(connector::Args),
+    /// The cluster's own settings, the same for all members
+    Cluster(cluster::Args),
+    /// Hand leadership, and with it the connectors, over to another member
+    TransferLeadership(transfer::Args),
+}
+
+/// Runs what the command line asks for.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout and are no failure. clap knows which is which.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            quorate_log::note(format_args!("error: {failure}"));
+            failure.into()
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Quickstart(args) => on_one_thread(quickstart::run(args)),
+        Command::Server(args) => server::run(args),
+        Command::Balancer(args) => balancer::run(args),
+        Command::Leader(args) => on_one_thread(leader::run(args)),
+        Command::Members(args) => on_one_thread(members::run(args)),
+        Command::Status(args) => on_one_thread(status::run(args)),
+        Command::Takeovers(args) => on_one_thread(takeovers::run(args)),
+        Command::Apply(args) => on_one_thread(apply::run(args)),
+        Command::Get(args) => on_one_thread(get::run(args)),
+        Command::Delete(args) => on_one_thread(delete::run(args)),
+        Command::Export(args) => on_one_thread(export::run(args)),
+        Command::Kv(args) => on_one_thread(kv::run(args)),
+        Command::Connector(args) => on_one_thread(connector::run(args)),
+        Command::Cluster(args) => on_one_thread(cluster::run(args)),
+        Command::TransferLeadership(args) => on_one_thread(transfer::run(args)),
+    }
+}
+
+/// A client needs no more than one thread.
+fn on_one_thread(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Refused(format!("can't start: {error}")))?;
+    runtime.block_on(work)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+//! Files of resources, as `quorate apply` reads them and `quorate export` writes them.
+//!
+//! A document is a resource's fields with its `kind` beside them. One file holds many:
+//! - YAML: documents separated by `---`;
+//! - JSON: one object, an array of them, or `{"resources": [...]}`;
+//! - TOML: one table for each, `[[amqp_channel]]`; the kind is the table's name.
+//!
+//! What can be said without asking the cluster is checked here, all of it at once, so
+//! that nothing of a bad file is written.
+
+mod export;
+mod json;
+mod parallel;
+mod toml;
+mod yaml;
+
+use std::{collections::HashMap, fmt, path::Path};
+
+use parallel::in_parallel;
+use quorate_resources::{Kind, json::parse as parse_json};
+use quorate_state::check_parsed_resource;
+use serde_json::Value;
+
+pub use export::export;
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Documents separated by `---`.
+    Yaml,
+    /// An object, an array or `{"resources": [...]}`.
+    Json,
+    /// `[[kind]]` tables.
+    Toml,
+}
+
+impl Format {
+    /// By the file's name, or by what the text looks like when that tells nothing (stdin).
+    pub fn of(path: Option<&Path>, text: &str) -> Format {
+        let extension = path.and_then(Path::extension).and_then(|it| it.to_str());
+        match extension.map(str::to_ascii_lowercase).as_deref() {
+            Some("yaml" | "yml") => return Format::Yaml,
+            Some("json") => return Format::Json,
+            Some("toml") => return Format::Toml,
+            _ => {}
+        }
+        let first = text
+            .lines()
+            .map(str::trim)
+            .find(|line| !line.is_empty() && !line.starts_with('#'));
+        let table = |line: &str| {
+            line.split(['#', ' '])
+                .next()
+                .is_some_and(|it| it.ends_with(']'))
+        };
+        match first.unwrap_or_default() {
+            line if line.starts_with("[[") && table(line) => Format::Toml,
+            line if line.starts_with(['{', '[']) && is_json(text) => Format::Json,
+            _ => Format::Yaml,
+        }
+    }
+}
+
+/// Whether a text that begins with a bracket is JSON: YAML has a form with brackets too. What
+/// is neither is told as what it looks most like.
+fn is_json(text: &str) -> bool {
+    let quoted = || {
+        text.trim_start_matches(|c: char| c.is_whitespace() || "{[".contains(c))
+            .starts_with('"')
+    };
+    parse_json(text.as_bytes()).is_ok() || quoted() && yaml::read(text).is_err()
+}
+
+/// One resource of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Its fields, without `kind`; its secret among them.
+    pub spec: Value,
+    /// Which document of the file it is, from 1.
+    pub number: usize,
+    /// The line on which it begins, where that is known.
+    pub line: Option<usize>,
+}
+
+/// What is wrong with a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fault {
+    /// In which document, from 1; `None`: in the file as a whole.
+    pub document: Option<usize>,
+    /// On which line, where that is known.
+    pub line: Option<usize>,
+    /// Of which resource, as `kind/name`, where that is known.
+    pub resource: Option<String>,
+    /// In which field.
+    pub field: Option<String>,
+    /// The field's value; secrets are hidden.
+    pub value: Option<String>,
+    /// What is wrong and what would be right.
+    pub problem: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut place = Vec::new();
+        if let Some(document) = self.document {
+            place.push(format!("document {document}"));
+        }
+        if let Some(line) = self.line {
+            place.push(format!("line {line}"));
+        }
+        place.extend(self.resource.clone());
+        place.extend(self.field.clone());
+        if !place.is_empty() {
+            write!(f, "{}: ", place.join(", "))?;
+        }
+        f.write_str(&self.problem)?;
+        match &self.value {
+            Some(value) => write!(f, " (it is {value:?})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// A document as it stands in a file.
+struct Raw {
+    /// The kind, where the file says it outside of the document.
+    kind: Option<String>,
+    value: Value,
+    line: Option<usize>,
+    /// The lines of its top-level fields, where they are known.
+    fields: Vec<(String, usize)>,
+}
+
+/// Reads a file. The documents come in an order in which they can be applied: kinds that
+/// others need first, and within a kind as they stand in the file.
+pub fn parse(text: &str, format: Format) -> Result<Vec<Document>, Vec<Fault>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let raw = match format {
+        Format::Yaml => yaml::read(text),
+        Format::Json => json::read(text),
+        Format::Toml => toml::read(text),
+    }?;
+    let mut documents: Vec<Document> = Vec::new();
+    let mut numbers: HashMap<(Kind, String), usize> = HashMap::new();
+    let mut faults = Vec::new();
+    let raw: Vec<(usize, Raw)> = (1..).zip(raw).collect();
+    let read = in_parallel(raw, |(number, raw)| {
+        (number, raw.line, document(number, raw))
+    });
+    for (number, line, document) in read {
+        match document {
+            Ok(it) => match numbers.get(&(it.kind, it.name.clone())) {
+                Some(other) => faults.push(Fault {
+                    document: Some(number),
+                    line,
+                    resource: Some(format!("{}/{}", it.kind, it.name)),
+                    problem: format!("stands in the file twice: document {other} is it too"),
+                    ..Fault::default()
+                }),
+                None => {
+                    numbers.insert((it.kind, it.name.clone()), number);
+                    documents.push(it);
+                }
+            },
+            Err(found) => faults.extend(found),
+        }
+    }
+    if documents.is_empty() && faults.is_empty() {
+        let problem = "there are no resources in it".to_owned();
+        faults.push(Fault {
+            problem,
+            ..Fault::default()
+        });
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    documents.sort_by_key(|it| it.kind);
+    Ok(documents)
+}
+
+fn document(number: usize, raw: Raw) -> Result<Document, Vec<Fault>> {
+    let Raw {
+        kind: outside,
+        mut value,
+        line,
+        fields,
+    } = raw;
+    let line_of = |field: &str| {
+        let top = field.split(['.', '[']).next().unwrap_or(field);
+        fields
+            .iter()
+            .find(|(name, _)| name == top)
+            .map(|(_, line)| *line)
+            .or(line)
+    };
+    let fault = |field: &str, value: &str, problem: String| Fault {
+        document: Some(number),
+        line: line_of(field),
+        resource: None,
+        field: (!field.is_empty()).then(|| field.to_owned()),
+        value: (!value.is_empty()).then(|| value.to_owned()),
+        problem,
+    };
+    let Some(map) = value.as_object_mut() else {
+        let mut problem = "must be an object with `kind` and the resource's fields".to_owned();
+        // Of YAML, where the line is known; in JSON a list of resources is one for each.
+        if value.is_array() && line.is_some() {
+            problem += ", and it is a list: write each resource as a document of its own, with a line `---` in between";
+        }
+        return Err(vec![fault("", "", problem)]);
+    };
+    let inside = map.remove("kind");
+    let kind = match (&outside, &inside) {
+        (Some(kind), None) => kind.as_str(),
+        (_, Some(Value::String(kind))) => kind.as_str(),
+        (_, Some(_)) => {
+            return Err(vec![fault(
+                "kind",
+                "",
+                "must be a text such as service".to_owned(),
+            )]);
+        }
+        (None, None) => {
+            let kinds = Kind::names();
+            return Err(vec![fault(
+                "kind",
+                "",
+                format!("is required; it is one of {kinds}"),
+            )]);
+        }
+    };
+    if outside.as_deref().is_some_and(|outside| outside != kind) {
+        let problem = format!(
+            "must be left out or {:?}, as the table's name says",
+            outside.as_deref().unwrap_or_default()
+        );
+        return Err(vec![fault("kind", kind, problem)]);
+    }
+    let kind: Kind = kind
+        .parse()
+        .map_err(|unknown: quorate_resources::UnknownKind| {
+            vec![fault("kind", "", unknown.to_string())]
+        })?;
+    let name = map
+        .get("name")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
+    // An absent or bad name is found among the fields.
+    let under = if quorate_resources::check_name(&name).is_ok() {
+        name.as_str()
+    } else {
+        "-"
+    };
+    check_parsed_resource(kind, under, &value).map_err(|errors| {
+        let resource = (under == name).then(|| format!("{kind}/{name}"));
+        let fault = |error: quorate_proto::command::FieldError| Fault {
+            resource: resource.clone(),
+            ..fault(&error.field, &error.value, error.problem)
+        };
+        errors.into_iter().map(fault).collect::<Vec<_>>()
+    })?;
+    Ok(Document {
+        kind,
+        name,
+        spec: value,
+        number,
+        line,
+    })
+}
+
+#[cfg(test)]
+mod tests;
