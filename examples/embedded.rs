@@ -22,7 +22,7 @@ use std::{env, error::Error, path::Path, process::ExitCode, sync::LazyLock};
 
 use quorate::{
     Reply, Request, Service, ServiceError, log,
-    server::{Birth, Server},
+    server::{Server, StartMode},
     settings::Settings,
 };
 use quorate_service::{Origin, async_trait};
@@ -77,7 +77,7 @@ fn main() -> ExitCode {
     let code = match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::note(format_args!("embedded: {error}"));
+            log::print_note(format_args!("embedded: {error}"));
             ExitCode::FAILURE
         }
     };
@@ -90,16 +90,16 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let usage = "usage: embedded FILE [--bootstrap | --join ADMIN_URL]";
     let args: Vec<String> = env::args().skip(1).collect();
     let (file, birth) = match &args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [file] => (*file, Birth::Resume),
-        [file, "--bootstrap"] => (*file, Birth::Bootstrap),
-        [file, "--join", url] => (*file, Birth::Join(vec![url.parse()?])),
+        [file] => (*file, StartMode::Resume),
+        [file, "--bootstrap"] => (*file, StartMode::Bootstrap),
+        [file, "--join", url] => (*file, StartMode::Join(vec![url.parse()?])),
         _ => return Err(usage.into()),
     };
     let settings = Settings::load(Path::new(file), env::vars(), &[])?;
     // Or a subscriber of one's own: one that can't be hung or ended by what it writes to.
     log::start(&settings.log);
     let mut builder = Server::builder(settings)
-        .birth(birth)
+        .start_mode(birth)
         .service("greet", Greet);
     if let Ok(to) = env::var("RELAY_TO") {
         let relay = Relay {

@@ -1,8 +1,10 @@
 //! The admin face: REST, health and metrics. Errors are problem+json with a `code`.
 
-pub mod answers;
-mod bench;
 mod browser_guard;
+pub mod cluster_answers;
+mod cluster_settings;
+mod common_problems;
+mod compute_slots;
 pub mod config;
 mod connectors;
 mod health;
@@ -10,58 +12,56 @@ mod invoke;
 mod join;
 pub mod kv;
 mod leader;
-mod limits;
+pub mod member_report;
 mod members;
 pub mod metrics;
 pub mod operate;
 pub mod outgoing;
-pub mod own;
 pub mod peers;
 pub mod problem;
-mod refusal;
-mod rest_of_body;
-mod revision;
+mod request_timeout;
+mod revision_headers;
 mod serve;
-mod settings;
 pub mod standbys;
 mod status;
 pub mod takeovers;
-mod takers;
 mod transfer;
+mod unread_body;
 pub mod validate;
 pub mod warnings;
 pub mod watch;
+mod write_timeout;
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::FromRef, middleware};
 use outgoing::OpenIntents;
-use peers::Peers;
+use peers::AdminPeers;
 use quorate_service::Services;
 use quorate_supervisor as connector;
 use quorate_types::{Leadership, MemberId, MemberStatus};
 use tokio::sync::watch::Receiver;
 
-use crate::{cluster::Cluster, settings::InsecureFaces};
+use crate::{cluster::ClusterHandle, settings::InsecureFaces};
 
 pub use browser_guard::AllowedHosts;
 pub use serve::serve;
 
 /// What the handlers work with. Cheap to clone.
 #[derive(Clone)]
-pub struct Context {
+pub struct AdminContext {
     /// The replicated state, and the way to change it.
-    pub cluster: Cluster,
+    pub cluster: ClusterHandle,
     /// The services of this member.
     pub services: Arc<Services>,
     /// The connectors of this member.
-    pub connectors: connector::Handle,
+    pub connectors: connector::SupervisorHandle,
     /// How long connectors may take to finish what is in flight when they are handed over.
     pub drain: Duration,
     /// Whether this member is on its way out.
     pub draining: Receiver<bool>,
     /// The other members' admin faces.
-    pub peers: Peers,
+    pub peers: AdminPeers,
     /// The names under which this face may be called.
     pub allowed_hosts: Arc<AllowedHosts>,
     /// What may listen beyond loopback without TLS, by this member's settings.
@@ -70,7 +70,7 @@ pub struct Context {
     pub intents: Arc<OpenIntents>,
 }
 
-impl Context {
+impl AdminContext {
     /// Who leads, as of now.
     pub(crate) fn leadership(&self) -> Leadership {
         *self.cluster.node().leadership().borrow()
@@ -83,7 +83,11 @@ impl Context {
 
     /// Whether a member is dead for sure, or has not been heard for longer than it should.
     pub(crate) fn is_silent(&self, member: MemberId) -> bool {
-        self.cluster.node().silent().borrow().contains(&member)
+        self.cluster
+            .node()
+            .unreachable_members()
+            .borrow()
+            .contains(&member)
     }
 
     /// One member by id.
@@ -102,14 +106,14 @@ impl Context {
     }
 }
 
-impl FromRef<Context> for Cluster {
-    fn from_ref(context: &Context) -> Cluster {
+impl FromRef<AdminContext> for ClusterHandle {
+    fn from_ref(context: &AdminContext) -> ClusterHandle {
         context.cluster.clone()
     }
 }
 
 /// Everything that the admin face answers.
-pub fn router(context: Context) -> Router {
+pub fn router(context: AdminContext) -> Router {
     Router::new()
         .merge(health::routes())
         .merge(leader::routes())
@@ -117,9 +121,9 @@ pub fn router(context: Context) -> Router {
         .merge(join::routes())
         .merge(transfer::routes())
         .merge(status::routes())
-        .merge(settings::routes())
+        .merge(cluster_settings::routes())
         .merge(takeovers::routes())
-        .merge(own::routes())
+        .merge(member_report::routes())
         .merge(connectors::routes())
         .merge(invoke::routes())
         .merge(operate::routes())
@@ -129,16 +133,16 @@ pub fn router(context: Context) -> Router {
         .merge(config::routes())
         .merge(kv::routes())
         .merge(watch::routes())
-        .fallback(refusal::unknown_path)
-        .method_not_allowed_fallback(refusal::wrong_method)
+        .fallback(common_problems::unknown_path)
+        .method_not_allowed_fallback(common_problems::wrong_method)
         .layer(middleware::from_fn_with_state(
             context.clone(),
-            limits::within,
+            request_timeout::enforce_timeout,
         ))
         .layer(middleware::from_fn_with_state(
             context.clone(),
             browser_guard::check,
         ))
-        .layer(middleware::from_fn(rest_of_body::is_heard))
+        .layer(middleware::from_fn(unread_body::drain_unread))
         .with_state(context)
 }

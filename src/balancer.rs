@@ -19,19 +19,19 @@
 //! before, does a new process take over from the old one, which finishes its requests
 //! and then closes its connections.
 
-mod cache;
-mod engine;
+mod backend_servers;
 mod error;
 mod files;
 mod follower;
-mod keeper;
-mod log;
-mod member;
-mod pid;
-mod program;
+mod haproxy_log;
+mod haproxy_process;
+mod haproxy_program;
+mod haproxy_supervisor;
+mod member_cache;
+mod member_client;
+mod pid_file;
 mod render;
-mod runtime;
-mod server;
+mod runtime_socket;
 pub mod settings;
 
 use std::{path::Path, time::Duration};
@@ -42,8 +42,8 @@ use tokio_util::sync::CancellationToken;
 pub use error::BalancerError;
 pub use settings::BalancerSettings;
 
-use engine::Engine;
-use follower::Follower;
+use follower::ClusterFollower;
+use haproxy_supervisor::HaproxySupervisor;
 
 /// How long the first answer of a member is waited for before HAProxy is started with
 /// what is known from an earlier run, if anything.
@@ -67,13 +67,13 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), BalancerError> {
     files::make_folder(&settings.dir)?;
-    let _pid = pid::PidFile::take(&settings.dir)?;
-    let program = program::Program::find(&settings.haproxy).await?;
-    let mut follower = Follower::start(&settings);
+    let _pid = pid_file::BalancerPidFile::take(&settings.dir)?;
+    let program = haproxy_program::HaproxyProgram::find(&settings.haproxy).await?;
+    let mut follower = ClusterFollower::start(&settings);
     follower.first(FIRST_ANSWER).await;
 
     let bind = settings.bind;
-    let mut engine = Engine::start(settings, program, follower.view()).await?;
+    let mut engine = HaproxySupervisor::start(settings, program, follower.view()).await?;
     tracing::info!(%bind, "the balancer is in service");
 
     let mut tick = interval(TICK);
@@ -81,7 +81,7 @@ pub async fn serve(
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
-            () = follower.changed() => engine.want(follower.view()).await,
+            () = follower.changed() => engine.apply_view(follower.view()).await,
             how = engine.ended() => engine.restart_later(&how),
             _ = tick.tick() => engine.tick().await,
         }

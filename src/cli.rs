@@ -9,18 +9,18 @@ pub mod client;
 mod cluster;
 mod connector;
 mod delete;
+pub mod error;
 mod export;
-pub mod failure;
 mod get;
+mod get_and_print;
 mod kv;
 mod leader;
 mod members;
 pub mod output;
-mod process;
 pub mod quickstart;
 mod server;
-mod show;
 mod status;
+mod stop_signals;
 mod takeovers;
 mod transfer;
 
@@ -28,7 +28,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use client::ClientArgs;
-use failure::Failure;
+use error::CliError;
 use tokio::runtime;
 
 /// A highly available integration server: services on every member, connectors on exactly one
@@ -42,19 +42,19 @@ use tokio::runtime;
 #[command(
     after_help = "Exit codes: 0 done, 1 refused or failed, 2 usage, 3 no leader or not reachable (worth a retry)"
 )]
-struct Cli {
+struct CliArgs {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Start members and a balancer on this machine, in the foreground; Ctrl-C stops all
-    Quickstart(quickstart::Args),
+    Quickstart(quickstart::QuickstartArgs),
     /// Run one member
-    Server(server::Args),
+    Server(server::ServerArgs),
     /// Run HAProxy in front of the members, and follow the cluster for it
-    Balancer(balancer::Args),
+    Balancer(balancer::BalancerArgs),
     /// Who leads, and who runs the connectors
     Leader(ClientArgs),
     /// The members, their roles and how far they are behind
@@ -64,26 +64,26 @@ enum Command {
     /// How the latest takeovers went: when, why, and the time of each step
     Takeovers(ClientArgs),
     /// Create or change what a file declares (YAML, JSON or TOML; many documents in one file)
-    Apply(apply::Args),
+    Apply(apply::ApplyArgs),
     /// Show resources of one kind, or one of them
-    Get(get::Args),
+    Get(get::GetArgs),
     /// Delete a resource
-    Delete(delete::Args),
+    Delete(delete::DeleteArgs),
     /// Print every resource in a form that `apply` takes
     Export(ClientArgs),
     /// Keys and values
-    Kv(kv::Args),
+    Kv(kv::KvArgs),
     /// Connectors: the processes that move messages
-    Connector(connector::Args),
+    Connector(connector::ConnectorArgs),
     /// The cluster's own settings, the same for all members
-    Cluster(cluster::Args),
+    Cluster(cluster::ClusterArgs),
     /// Hand leadership, and with it the connectors, over to another member
-    TransferLeadership(transfer::Args),
+    TransferLeadership(transfer::TransferArgs),
 }
 
 /// Runs what the command line asks for.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match CliArgs::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to stdout and are no failure. clap knows which is which.
@@ -94,38 +94,38 @@ pub fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            quorate_log::note(format_args!("error: {failure}"));
+            quorate_log::print_note(format_args!("error: {failure}"));
             failure.into()
         }
     }
 }
 
-fn run(command: Command) -> Result<(), Failure> {
+fn run(command: CliCommand) -> Result<(), CliError> {
     match command {
-        Command::Quickstart(args) => on_one_thread(quickstart::run(args)),
-        Command::Server(args) => server::run(args),
-        Command::Balancer(args) => balancer::run(args),
-        Command::Leader(args) => on_one_thread(leader::run(args)),
-        Command::Members(args) => on_one_thread(members::run(args)),
-        Command::Status(args) => on_one_thread(status::run(args)),
-        Command::Takeovers(args) => on_one_thread(takeovers::run(args)),
-        Command::Apply(args) => on_one_thread(apply::run(args)),
-        Command::Get(args) => on_one_thread(get::run(args)),
-        Command::Delete(args) => on_one_thread(delete::run(args)),
-        Command::Export(args) => on_one_thread(export::run(args)),
-        Command::Kv(args) => on_one_thread(kv::run(args)),
-        Command::Connector(args) => on_one_thread(connector::run(args)),
-        Command::Cluster(args) => on_one_thread(cluster::run(args)),
-        Command::TransferLeadership(args) => on_one_thread(transfer::run(args)),
+        CliCommand::Quickstart(args) => on_one_thread(quickstart::run(args)),
+        CliCommand::Server(args) => server::run(args),
+        CliCommand::Balancer(args) => balancer::run(args),
+        CliCommand::Leader(args) => on_one_thread(leader::run(args)),
+        CliCommand::Members(args) => on_one_thread(members::run(args)),
+        CliCommand::Status(args) => on_one_thread(status::run(args)),
+        CliCommand::Takeovers(args) => on_one_thread(takeovers::run(args)),
+        CliCommand::Apply(args) => on_one_thread(apply::run(args)),
+        CliCommand::Get(args) => on_one_thread(get::run(args)),
+        CliCommand::Delete(args) => on_one_thread(delete::run(args)),
+        CliCommand::Export(args) => on_one_thread(export::run(args)),
+        CliCommand::Kv(args) => on_one_thread(kv::run(args)),
+        CliCommand::Connector(args) => on_one_thread(connector::run(args)),
+        CliCommand::Cluster(args) => on_one_thread(cluster::run(args)),
+        CliCommand::TransferLeadership(args) => on_one_thread(transfer::run(args)),
     }
 }
 
 /// A client needs no more than one thread.
-fn on_one_thread(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+fn on_one_thread(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::Refused(format!("can't start: {error}")))?;
+        .map_err(|error| CliError::Refused(format!("can't start: {error}")))?;
     runtime.block_on(work)
 }
 

@@ -3,24 +3,24 @@
 use std::{sync::Arc, time::Duration};
 
 use quorate_clock::Instant;
-use quorate_raft::{Node, Proposed};
+use quorate_raft::{AppliedProposal, Node};
 use quorate_state::{Answer, Command, State};
-use quorate_types::{Pace, ProposeError, ReadError, Timing};
+use quorate_types::{EffectiveTiming, ProposeError, ReadError, Timing};
 use tokio::sync::watch;
 
 /// This member's part in the cluster. Cheap to clone.
 #[derive(Clone)]
-pub struct Cluster {
+pub struct ClusterHandle {
     node: Node,
     state: watch::Receiver<Arc<State>>,
-    pace: watch::Receiver<Pace>,
+    pace: watch::Receiver<EffectiveTiming>,
 }
 
-impl Cluster {
-    /// `state` is what [`crate::replica::Replica::new`] gave, for the replica that `node` runs.
-    pub fn new(node: Node, state: watch::Receiver<Arc<State>>) -> Cluster {
-        let pace = node.pace();
-        Cluster { node, state, pace }
+impl ClusterHandle {
+    /// `state` is what [`crate::replica::StateReplica::new`] gave, for the replica that `node` runs.
+    pub fn new(node: Node, state: watch::Receiver<Arc<State>>) -> ClusterHandle {
+        let pace = node.timing();
+        ClusterHandle { node, state, pace }
     }
 
     /// The node: leadership, members, transfer.
@@ -34,7 +34,7 @@ impl Cluster {
     }
 
     /// Follows the timers in force.
-    pub fn watch_pace(&self) -> watch::Receiver<Pace> {
+    pub fn watch_pace(&self) -> watch::Receiver<EffectiveTiming> {
         self.pace.clone()
     }
 
@@ -104,7 +104,7 @@ impl Cluster {
     }
 
     /// Writes as leader of exactly this term: never forwarded, never retried. What this
-    /// member's rules refuse is not proposed, as in [`Cluster::propose`].
+    /// member's rules refuse is not proposed, as in [`ClusterHandle::propose`].
     pub async fn propose_in_term(
         &self,
         term: u64,
@@ -139,7 +139,9 @@ fn answer_within(failover: Duration) -> Duration {
     failover * 2 * 9 / 10
 }
 
-fn read_answer(Proposed { index, answer }: Proposed) -> Result<(u64, Answer), ProposeError> {
+fn read_answer(
+    AppliedProposal { index, answer }: AppliedProposal,
+) -> Result<(u64, Answer), ProposeError> {
     match Answer::decode(&answer) {
         Some(answer) => Ok((index, answer)),
         None => Err(ProposeError::Unknown(format!(
@@ -163,7 +165,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_can_not_be_read_is_not_taken_for_a_failure() {
-        let proposed = |answer: Vec<u8>| Proposed {
+        let proposed = |answer: Vec<u8>| AppliedProposal {
             index: 7,
             answer: answer.into(),
         };

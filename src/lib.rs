@@ -3,7 +3,7 @@
 //! Services run on every member; connectors run on exactly one and move when it dies.
 //!
 //! A program that embeds a member registers [`Service`]s of its own with
-//! [`server::Server::builder`]; `examples/embedded.rs` is one, [`service::api`] says what a
+//! [`server::BackendServer::builder`]; `examples/embedded.rs` is one, [`service::api`] says what a
 //! service may count on.
 #![deny(unsafe_code)]
 

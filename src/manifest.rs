@@ -25,7 +25,7 @@ pub use export::export;
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum ManifestFormat {
     /// Documents separated by `---`.
     Yaml,
     /// An object, an array or `{"resources": [...]}`.
@@ -34,14 +34,14 @@ pub enum Format {
     Toml,
 }
 
-impl Format {
+impl ManifestFormat {
     /// By the file's name, or by what the text looks like when that tells nothing (stdin).
-    pub fn of(path: Option<&Path>, text: &str) -> Format {
+    pub fn detect(path: Option<&Path>, text: &str) -> ManifestFormat {
         let extension = path.and_then(Path::extension).and_then(|it| it.to_str());
         match extension.map(str::to_ascii_lowercase).as_deref() {
-            Some("yaml" | "yml") => return Format::Yaml,
-            Some("json") => return Format::Json,
-            Some("toml") => return Format::Toml,
+            Some("yaml" | "yml") => return ManifestFormat::Yaml,
+            Some("json") => return ManifestFormat::Json,
+            Some("toml") => return ManifestFormat::Toml,
             _ => {}
         }
         let first = text
@@ -54,9 +54,9 @@ impl Format {
                 .is_some_and(|it| it.ends_with(']'))
         };
         match first.unwrap_or_default() {
-            line if line.starts_with("[[") && table(line) => Format::Toml,
-            line if line.starts_with(['{', '[']) && is_json(text) => Format::Json,
-            _ => Format::Yaml,
+            line if line.starts_with("[[") && table(line) => ManifestFormat::Toml,
+            line if line.starts_with(['{', '[']) && is_json(text) => ManifestFormat::Json,
+            _ => ManifestFormat::Yaml,
         }
     }
 }
@@ -73,7 +73,7 @@ fn is_json(text: &str) -> bool {
 
 /// One resource of a file.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Document {
+pub struct ManifestDocument {
     /// Its kind.
     pub kind: Kind,
     /// Its name.
@@ -88,7 +88,7 @@ pub struct Document {
 
 /// What is wrong with a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fault {
+pub struct ManifestError {
     /// In which document, from 1; `None`: in the file as a whole.
     pub document: Option<usize>,
     /// On which line, where that is known.
@@ -103,7 +103,7 @@ pub struct Fault {
     pub problem: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ManifestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut place = Vec::new();
         if let Some(document) = self.document {
@@ -125,10 +125,10 @@ impl fmt::Display for Fault {
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for ManifestError {}
 
 /// A document as it stands in a file.
-struct Raw {
+struct RawDocument {
     /// The kind, where the file says it outside of the document.
     kind: Option<String>,
     value: Value,
@@ -139,29 +139,32 @@ struct Raw {
 
 /// Reads a file. The documents come in an order in which they can be applied: kinds that
 /// others need first, and within a kind as they stand in the file.
-pub fn parse(text: &str, format: Format) -> Result<Vec<Document>, Vec<Fault>> {
+pub fn parse(
+    text: &str,
+    format: ManifestFormat,
+) -> Result<Vec<ManifestDocument>, Vec<ManifestError>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let raw = match format {
-        Format::Yaml => yaml::read(text),
-        Format::Json => json::read(text),
-        Format::Toml => toml::read(text),
+        ManifestFormat::Yaml => yaml::read(text),
+        ManifestFormat::Json => json::read(text),
+        ManifestFormat::Toml => toml::read(text),
     }?;
-    let mut documents: Vec<Document> = Vec::new();
+    let mut documents: Vec<ManifestDocument> = Vec::new();
     let mut numbers: HashMap<(Kind, String), usize> = HashMap::new();
     let mut faults = Vec::new();
-    let raw: Vec<(usize, Raw)> = (1..).zip(raw).collect();
+    let raw: Vec<(usize, RawDocument)> = (1..).zip(raw).collect();
     let read = in_parallel(raw, |(number, raw)| {
         (number, raw.line, document(number, raw))
     });
     for (number, line, document) in read {
         match document {
             Ok(it) => match numbers.get(&(it.kind, it.name.clone())) {
-                Some(other) => faults.push(Fault {
+                Some(other) => faults.push(ManifestError {
                     document: Some(number),
                     line,
                     resource: Some(format!("{}/{}", it.kind, it.name)),
                     problem: format!("stands in the file twice: document {other} is it too"),
-                    ..Fault::default()
+                    ..ManifestError::default()
                 }),
                 None => {
                     numbers.insert((it.kind, it.name.clone()), number);
@@ -173,9 +176,9 @@ pub fn parse(text: &str, format: Format) -> Result<Vec<Document>, Vec<Fault>> {
     }
     if documents.is_empty() && faults.is_empty() {
         let problem = "there are no resources in it".to_owned();
-        faults.push(Fault {
+        faults.push(ManifestError {
             problem,
-            ..Fault::default()
+            ..ManifestError::default()
         });
     }
     if !faults.is_empty() {
@@ -185,8 +188,8 @@ pub fn parse(text: &str, format: Format) -> Result<Vec<Document>, Vec<Fault>> {
     Ok(documents)
 }
 
-fn document(number: usize, raw: Raw) -> Result<Document, Vec<Fault>> {
-    let Raw {
+fn document(number: usize, raw: RawDocument) -> Result<ManifestDocument, Vec<ManifestError>> {
+    let RawDocument {
         kind: outside,
         mut value,
         line,
@@ -200,7 +203,7 @@ fn document(number: usize, raw: Raw) -> Result<Document, Vec<Fault>> {
             .map(|(_, line)| *line)
             .or(line)
     };
-    let fault = |field: &str, value: &str, problem: String| Fault {
+    let fault = |field: &str, value: &str, problem: String| ManifestError {
         document: Some(number),
         line: line_of(field),
         resource: None,
@@ -261,13 +264,13 @@ fn document(number: usize, raw: Raw) -> Result<Document, Vec<Fault>> {
     };
     check_parsed_resource(kind, under, &value).map_err(|errors| {
         let resource = (under == name).then(|| format!("{kind}/{name}"));
-        let fault = |error: quorate_proto::command::FieldError| Fault {
+        let fault = |error: quorate_proto::command::FieldError| ManifestError {
             resource: resource.clone(),
             ..fault(&error.field, &error.value, error.problem)
         };
         errors.into_iter().map(fault).collect::<Vec<_>>()
     })?;
-    Ok(Document {
+    Ok(ManifestDocument {
         kind,
         name,
         spec: value,

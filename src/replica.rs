@@ -14,43 +14,43 @@ use bytes::Bytes;
 use quorate_planted::{Mutant, planted};
 use quorate_proto::command::FieldError;
 use quorate_raft as raft;
-use quorate_state::{Answer, Command, Event, Machine, State};
+use quorate_state::{Answer, Command, Machine, State, StateEvent};
 use quorate_types::{Timing, TimingError};
 use tokio::sync::watch;
 use tracing::{debug, info};
 
 /// The state machine that a node replicates.
-pub struct Replica {
+pub struct StateReplica {
     machine: Machine,
     views: watch::Sender<Arc<State>>,
-    abreast: Arc<AtomicBool>,
+    caught_up: Arc<AtomicBool>,
 }
 
-impl Replica {
+impl StateReplica {
     /// An empty one, and where its state can be followed.
-    pub fn new() -> (Replica, watch::Receiver<Arc<State>>) {
+    pub fn new() -> (StateReplica, watch::Receiver<Arc<State>>) {
         let machine = Machine::default();
         let (views, view) = watch::channel(Arc::new(machine.state().clone()));
-        let replica = Replica {
+        let replica = StateReplica {
             machine,
             views,
-            abreast: Arc::default(),
+            caught_up: Arc::default(),
         };
         (replica, view)
     }
 
     /// Set once what is applied happens now. What comes before has happened long ago, and is no
     /// news: it is told in the log for `debug` only.
-    pub fn abreast(&self) -> Arc<AtomicBool> {
-        self.abreast.clone()
+    pub fn caught_up(&self) -> Arc<AtomicBool> {
+        self.caught_up.clone()
     }
 }
 
-impl raft::Machine for Replica {
+impl raft::StateMachine for StateReplica {
     /// Ends the member when its version does not know the command (see
     /// [`quorate_state::command`]).
-    fn apply(&mut self, entry: raft::Command<'_>) -> io::Result<Vec<u8>> {
-        let raft::Command {
+    fn apply(&mut self, entry: raft::CommittedCommand<'_>) -> io::Result<Vec<u8>> {
+        let raft::CommittedCommand {
             index,
             term,
             leader,
@@ -65,19 +65,19 @@ impl raft::Machine for Replica {
             _ => return Ok(Answer::Invalid(Vec::new()).encode()),
         };
         let (answer, events) = self.machine.apply(index, term, leader, &command);
-        let news = self.abreast.load(Ordering::Relaxed);
-        events.iter().for_each(|event| tell(event, news));
+        let news = self.caught_up.load(Ordering::Relaxed);
+        events.iter().for_each(|event| log_event(event, news));
         Ok(answer.encode())
     }
 
     fn publish(&mut self, applied: u64) {
-        self.machine.passed(applied);
+        self.machine.mark_applied(applied);
         self.views
             .send_replace(Arc::new(self.machine.state().clone()));
     }
 
-    fn freeze(&self) -> Box<dyn raft::Frozen> {
-        Box::new(Frozen(self.machine.state().clone()))
+    fn freeze(&self) -> Box<dyn raft::MachineSnapshot> {
+        Box::new(FrozenState(self.machine.state().clone()))
     }
 
     fn restore(&mut self, snapshot: &mut dyn Read) -> io::Result<()> {
@@ -88,7 +88,7 @@ impl raft::Machine for Replica {
                 can_promise(failover_ms).map_err(|error| {
                     io::Error::other(format!(
                         "the snapshot can't be read: {}: run the version that wrote it",
-                        told(error)
+                        describe_error(error)
                     ))
                 })?;
             }
@@ -131,12 +131,12 @@ struct UnknownCommand {
 
 impl UnknownCommand {
     fn at(index: u64, error: FieldError) -> UnknownCommand {
-        let what = told(error);
+        let what = describe_error(error);
         UnknownCommand { index, what }
     }
 }
 
-fn told(error: FieldError) -> String {
+fn describe_error(error: FieldError) -> String {
     let mut what = vec![error.field, error.value, error.problem];
     what.retain(|part| !part.is_empty());
     what.join(" ")
@@ -150,32 +150,32 @@ fn passed_over(command: &Command) -> bool {
 }
 
 /// The state shares its memory with the one that goes on, so freezing it costs nothing.
-struct Frozen(State);
+struct FrozenState(State);
 
-impl raft::Frozen for Frozen {
+impl raft::MachineSnapshot for FrozenState {
     fn write_to(self: Box<Self>, out: &mut dyn Write) -> io::Result<()> {
         self.0.write_to(out)
     }
 }
 
-fn tell(event: &Event, news: bool) {
+fn log_event(event: &StateEvent, news: bool) {
     match event {
-        Event::TakenOver { holder, epoch } if news => {
+        StateEvent::TakenOver { holder, epoch } if news => {
             info!(holder, epoch, "a member has taken over the connectors");
         }
-        Event::Released { epoch } if news => info!(epoch, "the connectors were released"),
+        StateEvent::Released { epoch } if news => info!(epoch, "the connectors were released"),
         other => debug!(?other, "applied"),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use quorate_raft::Machine as _;
+    use quorate_raft::StateMachine as _;
 
     use super::*;
 
-    fn entry(index: u64, bytes: &[u8]) -> raft::Command<'_> {
-        raft::Command {
+    fn entry(index: u64, bytes: &[u8]) -> raft::CommittedCommand<'_> {
+        raft::CommittedCommand {
             index,
             term: 1,
             leader: 1,
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn readers_see_what_was_published() {
-        let (mut replica, view) = Replica::new();
+        let (mut replica, view) = StateReplica::new();
         let answer = replica.apply(entry(5, &put("a"))).unwrap();
         let done = Answer::Done {
             revision: 5,
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_command_that_is_not_known_whole_is_an_error_and_changes_nothing() {
-        let (mut replica, _view) = Replica::new();
+        let (mut replica, _view) = StateReplica::new();
         let before = replica.machine.clone();
         let unknown: [(&[u8], &str); 4] = [
             (b"\xff\xff\xff", "can't be read"),
@@ -253,7 +253,7 @@ mod tests {
             failover_ms: 90_000,
             first: true,
         };
-        let (mut replica, _view) = Replica::new();
+        let (mut replica, _view) = StateReplica::new();
         let error = replica.apply(entry(57, &set.encode())).unwrap_err();
         let says = "(failover_ms is 90000; it must be from 100 to 60000): a newer version";
         assert!(error.to_string().contains(says), "{error}");
@@ -273,14 +273,14 @@ mod tests {
 
     #[test]
     fn a_frozen_copy_restores_what_was_there() {
-        let (mut replica, _view) = Replica::new();
+        let (mut replica, _view) = StateReplica::new();
         replica.apply(entry(1, &put("a"))).unwrap();
         replica.publish(1);
         let frozen = replica.freeze();
         replica.apply(entry(2, &put("b"))).unwrap();
         let mut bytes = Vec::new();
         frozen.write_to(&mut bytes).unwrap();
-        let (mut other, view) = Replica::new();
+        let (mut other, view) = StateReplica::new();
         other.restore(&mut &bytes[..]).unwrap();
         assert!(other.restore(&mut &bytes[..9]).is_err());
         other.publish(1);

@@ -7,70 +7,70 @@
 //! round; see [`drain`].
 
 mod announce;
-mod birth;
-mod bridge;
-mod dedicated;
+mod connector_setup;
+mod consensus_runtime;
+mod critical_tasks;
 mod drain;
 mod error;
-mod faces;
 mod failover;
+mod listeners;
+mod moved_members;
 mod ports;
 mod reign_log;
-mod vital;
-mod whereabouts;
+mod start_mode;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use quorate_platform::{
-    egress::Egress,
+    egress::EgressPolicy,
     pid_file::PidFile,
     private_folder::{self, DATA_HOLDS, FolderError},
 };
-use quorate_raft::{Node, Options, SnapshotPolicy};
-use quorate_service::{Dispatcher, Service, Services};
+use quorate_raft::{Node, NodeOptions, SnapshotPolicy};
+use quorate_service::{Service, ServiceDispatcher, Services};
 use quorate_supervisor as connector;
-use quorate_types::{Member, Pace, Timing};
+use quorate_types::{EffectiveTiming, Member, Timing};
 use tokio::sync::watch;
 
 use crate::{
-    admin::{self, peers::Peers},
-    cluster::Cluster,
-    replica::Replica,
+    admin::{self, peers::AdminPeers},
+    cluster::ClusterHandle,
+    replica::StateReplica,
     settings::Settings,
 };
 
-pub use birth::Birth;
 pub use error::ServerError;
+pub use start_mode::StartMode;
 
-use dedicated::Dedicated;
+use consensus_runtime::ConsensusRuntime;
+use critical_tasks::CriticalTasks;
 use failover::FailoverKeeper;
-use ports::Ports;
-use vital::Vital;
+use ports::BoundPorts;
 
 /// A member that can be run.
 pub struct Server {
     settings: Settings,
-    birth: Birth,
+    start_mode: StartMode,
     services: BTreeMap<String, Arc<dyn Service>>,
 }
 
-/// Puts a [`Server`] together.
-pub struct Builder {
+/// Puts a [`BackendServer`] together.
+pub struct ServerBuilder {
     settings: Settings,
-    birth: Birth,
+    start_mode: StartMode,
     services: Vec<(String, Arc<dyn Service>)>,
 }
 
-impl Builder {
-    /// How the member comes to be part of a cluster, the first time; [`Birth::Resume`]
+impl ServerBuilder {
+    /// How the member comes to be part of a cluster, the first time; [`StartMode::Resume`]
     /// unless told otherwise. A member that has been part of one before goes on as it is.
-    pub fn birth(mut self, birth: Birth) -> Builder {
-        self.birth = birth;
+    pub fn start_mode(mut self, birth: StartMode) -> ServerBuilder {
+        self.start_mode = birth;
         self
     }
 
     /// Adds a service that this program carries in code, under a name of its own.
-    pub fn service(mut self, name: impl Into<String>, service: impl Service) -> Builder {
+    pub fn service(mut self, name: impl Into<String>, service: impl Service) -> ServerBuilder {
         self.services.push((name.into(), Arc::new(service)));
         self
     }
@@ -97,32 +97,32 @@ impl Builder {
         }
         Ok(Server {
             settings: self.settings,
-            birth: self.birth,
+            start_mode: self.start_mode,
             services,
         })
     }
 }
 
 /// What runs, for the time between start and end.
-struct Running {
+struct RunningServer {
     settings: Settings,
-    cluster: Cluster,
+    cluster: ClusterHandle,
     services: Arc<Services>,
-    connectors: connector::Handle,
-    faces: faces::Faces,
+    connectors: connector::SupervisorHandle,
+    faces: listeners::MemberListeners,
     draining: watch::Sender<bool>,
-    vital: Vital,
-    _dispatcher: Arc<Dispatcher>,
+    vital: CriticalTasks,
+    _dispatcher: Arc<ServiceDispatcher>,
     _pid: PidFile,
-    _dedicated: Dedicated,
+    _dedicated: ConsensusRuntime,
 }
 
 impl Server {
     /// Begins to put a member together.
-    pub fn builder(settings: Settings) -> Builder {
-        Builder {
+    pub fn builder(settings: Settings) -> ServerBuilder {
+        ServerBuilder {
             settings,
-            birth: Birth::Resume,
+            start_mode: StartMode::Resume,
             services: Vec::new(),
         }
     }
@@ -136,7 +136,7 @@ impl Server {
             () = &mut shutdown => return Ok(()),
         };
         let lost = tokio::select! {
-            lost = running.vital.lost() => Some(lost),
+            lost = running.vital.wait_for_loss() => Some(lost),
             () = &mut shutdown => None,
         };
         match lost {
@@ -152,10 +152,10 @@ impl Server {
         }
     }
 
-    async fn start(self) -> Result<Running, ServerError> {
+    async fn start(self) -> Result<RunningServer, ServerError> {
         let Server {
             settings,
-            birth,
+            start_mode: birth,
             services,
         } = self;
         for warning in &settings.warnings {
@@ -163,25 +163,25 @@ impl Server {
         }
         // Before anything is written, and before a cluster takes it in.
         check_folders(&settings).map_err(|error| ServerError::Refused(error.to_string()))?;
-        quorate_platform::tls::install_provider();
+        quorate_platform::tls_provider::install_provider();
         // Here and not at the first scrape, so that nothing is counted before.
         let _ = admin::metrics::recorder();
         let insecure = u8::from(settings.insecure.any());
         metrics::gauge!("quorate_insecure").set(f64::from(insecure));
-        let peers = Peers::new().map_err(|error| {
+        let peers = AdminPeers::new().map_err(|error| {
             ServerError::Refused(format!("can't set up the HTTP client: {error}"))
         })?;
 
         let asker = peers.clone();
-        let ports = Ports::bind(&settings).await?;
-        let birth::Born {
+        let ports = BoundPorts::bind(&settings).await?;
+        let start_mode::StartDecision {
             birth,
             failover,
             others,
-        } = birth::decide(&settings, birth, &peers).await?;
-        let (replica, state) = Replica::new();
-        let abreast = replica.abreast();
-        let dedicated = Dedicated::start().map_err(|error| {
+        } = start_mode::decide(&settings, birth, &peers).await?;
+        let (replica, state) = StateReplica::new();
+        let abreast = replica.caught_up();
+        let dedicated = ConsensusRuntime::start().map_err(|error| {
             ServerError::Refused(format!("can't start the threads of consensus: {error}"))
         })?;
         let node = Node::start(options(&settings, failover.pace()), birth, replica);
@@ -191,21 +191,22 @@ impl Server {
             .map_err(|error| ServerError::Refused(error.to_string()))?;
 
         let (me, cluster_id) = (node.id(), node.cluster().to_owned());
-        let cluster = Cluster::new(node, state.clone());
+        let cluster = ClusterHandle::new(node, state.clone());
         let members = cluster.node().watch_members();
-        let egress = Egress::new(
+        let egress = EgressPolicy::new(
             &settings.egress.deny,
             &settings.egress.allow,
             [settings.admin.bind.port(), settings.peer.bind.port()],
             members.clone(),
         );
         let services = Services::with_egress(services, state.clone(), egress);
-        let silent = cluster.node().silent();
-        let dispatcher = Dispatcher::new(cluster_id.clone(), me, members, silent, services.clone());
+        let silent = cluster.node().unreachable_members();
+        let dispatcher =
+            ServiceDispatcher::new(cluster_id.clone(), me, members, silent, services.clone());
         let (draining, draining_seen) = watch::channel(false);
 
-        let mut vital = Vital::new();
-        let mut faces = faces::Faces::default();
+        let mut vital = CriticalTasks::new();
+        let mut faces = listeners::MemberListeners::default();
         let consensus = dedicated.handle();
         faces
             .peer(
@@ -216,7 +217,7 @@ impl Server {
                 &mut vital,
             )
             .map_err(|error| ServerError::Refused(format!("the peer port: {error}")))?;
-        let connectors = bridge::start(
+        let connectors = connector_setup::start_connectors(
             &settings,
             &cluster,
             consensus,
@@ -230,7 +231,7 @@ impl Server {
             &settings,
             &mut vital,
         );
-        let context = admin::Context {
+        let context = admin::AdminContext {
             cluster: cluster.clone(),
             services: services.clone(),
             connectors: connectors.clone(),
@@ -258,11 +259,11 @@ impl Server {
                 settings.failover_ms_given,
             ),
         );
-        let asking = whereabouts::ask(cluster.clone(), asker, others);
+        let asking = moved_members::find_moved_members(cluster.clone(), asker, others);
         vital.background("the search for members that have moved", asking);
         vital.background(
             "the log of reigns",
-            reign_log::begin(cluster.clone(), abreast),
+            reign_log::start_when_caught_up(cluster.clone(), abreast),
         );
         let keeper = FailoverKeeper {
             cluster: cluster.clone(),
@@ -280,7 +281,7 @@ impl Server {
             peer = %settings.peer.bind,
             "in service"
         );
-        Ok(Running {
+        Ok(RunningServer {
             settings,
             cluster,
             services,
@@ -301,8 +302,8 @@ fn check_folders(settings: &Settings) -> Result<(), FolderError> {
     private_folder::check(&settings.connectors.zmq_ipc_dir, connector::IPC_DIR_HOLDS)
 }
 
-fn options(settings: &Settings, pace: Pace) -> Options {
-    Options {
+fn options(settings: &Settings, pace: EffectiveTiming) -> NodeOptions {
+    NodeOptions {
         dir: settings.data_dir.clone(),
         member: Member {
             name: settings.name.clone(),
@@ -310,7 +311,7 @@ fn options(settings: &Settings, pace: Pace) -> Options {
             admin: settings.admin.advertise.clone(),
             peer: settings.peer.advertise.clone(),
         },
-        pace,
+        timing: pace,
         snapshot: SnapshotPolicy {
             entries: settings.snapshot.entries,
             bytes: settings.snapshot.bytes,
@@ -322,7 +323,7 @@ fn options(settings: &Settings, pace: Pace) -> Options {
 
 /// Folds away old samples, and frees what was counted of connectors that were deleted, so that
 /// neither piles up when nobody scrapes.
-async fn upkeep(cluster: Cluster) {
+async fn upkeep(cluster: ClusterHandle) {
     let Some(recorder) = admin::metrics::recorder() else {
         return;
     };

@@ -26,13 +26,13 @@ pub use insecure::InsecureFaces;
 pub use quorate_log::{LogFormat, LogSettings};
 pub use reader::{LOG_LEVEL, is_log_level};
 
-use layers::Layers;
-use quorate_platform::network::Network;
-use reader::Reader;
+use layers::SettingsLayers;
+use quorate_platform::ip_network::IpNetwork;
+use reader::SettingsReader;
 
 /// Where a face listens, and where others are told to find it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Face {
+pub struct ListenAddress {
     /// The address that is listened on.
     pub bind: SocketAddr,
     /// `host:port` as other members and clients reach it; `bind` unless told otherwise.
@@ -53,7 +53,7 @@ pub struct HttpLimits {
     /// How long a connection may be idle between requests.
     pub idle_wait: Duration,
     /// Who may say who a client is.
-    pub trusted_proxies: Vec<Network>,
+    pub trusted_proxies: Vec<IpNetwork>,
 }
 
 /// What this host allows connectors, whatever the cluster's configuration says.
@@ -73,9 +73,9 @@ pub struct ConnectorRules {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EgressSettings {
     /// These are not connected to, nor are the admin and peer ports of members.
-    pub deny: Vec<Network>,
+    pub deny: Vec<IpNetwork>,
     /// These are all the same.
-    pub allow: Vec<Network>,
+    pub allow: Vec<IpNetwork>,
 }
 
 /// When snapshots are taken: whichever comes first.
@@ -112,16 +112,16 @@ pub struct Settings {
     /// What may listen beyond loopback without TLS.
     pub insecure: InsecureFaces,
     /// The services' face.
-    pub http: Face,
+    pub http: ListenAddress,
     /// What the services' face allows.
     pub http_limits: HttpLimits,
     /// REST, health and metrics.
-    pub admin: Face,
+    pub admin: ListenAddress,
     /// Names, beside its own and those of the members, under which the admin face may be
     /// called; pages from there are trusted.
     pub admin_allowed_hosts: Vec<String>,
     /// Member to member.
-    pub peer: Face,
+    pub peer: ListenAddress,
     /// What connectors may do on this host.
     pub connectors: ConnectorRules,
     /// Where services' upstreams may not be.
@@ -166,13 +166,14 @@ impl Settings {
         environment: impl IntoIterator<Item = (String, String)>,
         flags: &[(String, String)],
     ) -> Result<Settings, SettingsError> {
-        let mut layers = Layers::from_file(text).map_err(|cause| SettingsError::NotToml {
-            file: file.to_owned(),
-            cause,
-        })?;
+        let mut layers =
+            SettingsLayers::from_file(text).map_err(|cause| SettingsError::NotToml {
+                file: file.to_owned(),
+                cause,
+            })?;
         layers.add_environment(environment);
         layers.add_flags(flags);
-        let mut reader = Reader::new(layers);
+        let mut reader = SettingsReader::new(layers);
         let settings = read(&mut reader, folder);
         let (errors, warnings) = reader.finish();
         match settings {
@@ -190,7 +191,7 @@ impl Settings {
 
 /// Reads every setting, so that every error is found; `None` after an error that left
 /// nothing to go on with.
-fn read(r: &mut Reader, folder: &Path) -> Option<Settings> {
+fn read(r: &mut SettingsReader, folder: &Path) -> Option<Settings> {
     let name = r.name("name");
     let data_dir = folder.join(r.path("data_dir", "data"));
     let pid_file = r.optional_path("pid_file");
@@ -264,7 +265,7 @@ fn read(r: &mut Reader, folder: &Path) -> Option<Settings> {
 }
 
 fn connector_rules(
-    r: &mut Reader,
+    r: &mut SettingsReader,
     folder: &Path,
     data_dir: &Path,
     insecure: InsecureFaces,

@@ -1,22 +1,22 @@
 //! Elections: when a member stands, and whom it would elect.
 
-mod canvass;
-mod seat;
-mod timeout;
-mod voter;
+mod election_state;
+mod election_timer;
+mod pre_vote;
+mod vote_granting;
 
-pub(crate) use canvass::Canvass;
-pub(crate) use seat::Seat;
-pub(crate) use timeout::{LastWord, due, keep};
+pub(crate) use election_state::ElectionState;
+pub(crate) use election_timer::{LastContact, due, run_election_timer};
+pub(crate) use pre_vote::PreVoteRound;
 
 use quorate_proto::peer;
-use quorate_types::Reason;
+use quorate_types::ElectionReason;
 
 /// The reason as a vote request carries it.
-pub(crate) fn wire_reason(reason: Reason) -> peer::Reason {
+pub(crate) fn wire_reason(reason: ElectionReason) -> peer::Reason {
     match reason {
-        Reason::Timeout => peer::Reason::Timeout,
-        Reason::Transfer => peer::Reason::Transfer,
-        Reason::Death => peer::Reason::Death,
+        ElectionReason::Timeout => peer::Reason::Timeout,
+        ElectionReason::Transfer => peer::Reason::Transfer,
+        ElectionReason::Death => peer::Reason::Death,
     }
 }

@@ -44,10 +44,10 @@
 //! must keep the old one out, and the gateway and the executing member, which refuse older
 //! epochs, must keep what it has already fetched from being run twice.
 
-mod line;
-mod lines;
+mod early_election;
 mod listener;
-mod office;
+mod peer_probe;
+mod peer_probes;
 pub(crate) mod rules;
 
 use std::collections::BTreeMap;
@@ -55,9 +55,9 @@ use std::collections::BTreeMap;
 use quorate_clock::Instant;
 use tokio::sync::watch;
 
-pub(crate) use lines::keep;
+pub(crate) use early_election::campaign_on_leader_death;
 pub use listener::closed_first;
-pub(crate) use office::stand;
+pub(crate) use peer_probes::probe_all_peers;
 
 use quorate_types::MemberId;
 
@@ -66,7 +66,7 @@ const REFUSALS: u32 = 2;
 
 /// What the connection to a member says of its process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sign {
+pub(crate) enum PeerLiveness {
     /// There is no connection, and nothing is known.
     Unknown,
     /// It holds a connection.
@@ -78,21 +78,21 @@ pub(crate) enum Sign {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Known {
+struct KnownPeer {
     address: String,
-    sign: Sign,
+    sign: PeerLiveness,
 }
 
 /// What is known of all other members' processes.
-pub(crate) struct Liveness {
-    known: watch::Sender<BTreeMap<MemberId, Known>>,
+pub(crate) struct LivenessTable {
+    known: watch::Sender<BTreeMap<MemberId, KnownPeer>>,
     /// The latest term of which a candidate was seen whose log is shorter than this member's.
     urged: watch::Sender<u64>,
 }
 
-impl Liveness {
+impl LivenessTable {
     pub(crate) fn new() -> Self {
-        Liveness {
+        LivenessTable {
             known: watch::Sender::default(),
             urged: watch::Sender::default(),
         }
@@ -101,18 +101,18 @@ impl Liveness {
     /// Since when a member has been known to be dead for sure.
     pub(crate) fn dead_since(&self, id: MemberId) -> Option<Instant> {
         match self.known.borrow().get(&id)?.sign {
-            Sign::Dead(since) => Some(since),
+            PeerLiveness::Dead(since) => Some(since),
             _ => None,
         }
     }
 
     /// Returns when a member has died for sure, at `from` or later: one that is said to be
     /// dead may have been started again just now.
-    pub(crate) async fn dies(&self, id: MemberId, from: Instant) {
+    pub(crate) async fn wait_for_death(&self, id: MemberId, from: Instant) {
         let mut known = self.known.subscribe();
         let dead = known.wait_for(|all| {
             let sign = all.get(&id).map(|known| known.sign);
-            matches!(sign, Some(Sign::Dead(since)) if since >= from)
+            matches!(sign, Some(PeerLiveness::Dead(since)) if since >= from)
         });
         if dead.await.is_err() {
             std::future::pending().await
@@ -123,9 +123,9 @@ impl Liveness {
     pub(crate) fn gone(&self) -> BTreeMap<MemberId, Option<Instant>> {
         let known = self.known.borrow();
         let gone = known.iter().filter_map(|(id, known)| match known.sign {
-            Sign::Dead(since) => Some((*id, Some(since))),
-            Sign::Absent => Some((*id, None)),
-            Sign::Unknown | Sign::Alive => None,
+            PeerLiveness::Dead(since) => Some((*id, Some(since))),
+            PeerLiveness::Absent => Some((*id, None)),
+            PeerLiveness::Unknown | PeerLiveness::Alive => None,
         });
         gone.collect()
     }
@@ -141,7 +141,7 @@ impl Liveness {
             .send_if_modified(|urged| std::mem::replace(urged, term.max(*urged)) < term);
     }
 
-    fn note(&self, id: MemberId, address: &str, sign: Sign) {
+    fn note(&self, id: MemberId, address: &str, sign: PeerLiveness) {
         self.known.send_if_modified(|all| {
             let Some(known) = all.get_mut(&id).filter(|known| known.address == address) else {
                 return false;

@@ -10,21 +10,21 @@
 //! entry that it holds. Such a learner has no log, has never voted and counts for no quorum,
 //! so whoever answers at that address may as well be it.
 
-mod ask;
+mod admission;
 mod change;
 
 use openraft::{Instant as _, async_runtime::watch::WatchReceiver};
 
-pub(crate) use ask::seek;
-pub(crate) use change::tidy_up;
+pub(crate) use admission::seek_voter_role;
+pub(crate) use change::finish_membership_changes;
 
-use quorate_types::{MemberStatus, Members, Role};
+use quorate_types::{MemberList, MemberStatus, Role};
 
-use crate::{node::Inner, storage::types::StoredMembership};
+use crate::{node::NodeInner, storage::raft_types::StoredMembership};
 
-impl Inner {
+impl NodeInner {
     /// The members with what the leader knows of them.
-    pub(crate) fn members_now(&self) -> Members {
+    pub(crate) fn members_now(&self) -> MemberList {
         let metrics = self.raft.metrics();
         let seen = metrics.borrow_watched();
         let mut members = list(&seen.membership_config);
@@ -35,7 +35,7 @@ impl Inner {
                 let matched = replication.get(&m.id).copied().flatten();
                 let behind = last.saturating_sub(matched.map_or(0, |id| id.index + 1));
                 let heard = heartbeat.get(&m.id).copied().flatten();
-                let heard = heard.is_some_and(|at| at.elapsed() < self.pace().patience.failover);
+                let heard = heard.is_some_and(|at| at.elapsed() < self.timing().patience.failover);
                 m.lag = Some(if mine { 0 } else { behind });
                 m.reachable = Some(mine || heard);
             }
@@ -60,7 +60,7 @@ impl Inner {
 
 /// In a joint configuration only who counts on both sides is a voter: losing one of the
 /// others may still cost a quorum that it could be spared from afterwards.
-fn list(membership: &StoredMembership) -> Members {
+fn list(membership: &StoredMembership) -> MemberList {
     let membership = membership.membership();
     let sets = membership.get_joint_config();
     let members = membership.nodes().map(|(id, member)| MemberStatus {

@@ -1,25 +1,25 @@
 //! Member to member: cached connections to each peer, for what is urgent, for the log and for
 //! snapshots, and the service on the peer port.
 
-mod client;
-mod errors;
-mod gate;
+mod call_errors;
+mod cluster_gate;
+mod peer_link;
 mod peers;
 mod pipeline;
+mod round_trips;
 mod server;
-mod snapshot;
-mod trips;
+mod snapshot_transfer;
 
-pub(crate) use client::Links;
-pub(crate) use errors::{Fate, fate};
-pub(crate) use gate::Gate;
-pub(crate) use peers::{Dial, Peer, Peers};
+pub(crate) use call_errors::{CallEffect, call_effect};
+pub(crate) use cluster_gate::ClusterGate;
+pub(crate) use peer_link::PeerLinkFactory;
+pub(crate) use peers::{PeerConnections, PeerDialer, PeerDirectory};
+pub(crate) use round_trips::RoundTrips;
 pub(crate) use server::{MAX_INCOMING, PeerServer};
-pub(crate) use trips::RoundTrips;
 
 use tonic::transport::Server;
 
-use crate::{node::Ballot, storage::types::Vote};
+use crate::{node::ElectionBallot, storage::raft_types::StoredVote};
 
 /// The largest command that is taken: a value of 1 MiB and what is around it.
 pub(crate) const MAX_COMMAND: usize = 1_310_720;
@@ -44,8 +44,8 @@ pub fn peer_server() -> Server {
         .initial_connection_window_size(CONNECTION_WINDOW)
 }
 
-pub(crate) fn ballot_of(vote: &Vote) -> Ballot {
-    Ballot {
+pub(crate) fn ballot_of(vote: &StoredVote) -> ElectionBallot {
+    ElectionBallot {
         term: vote.leader_id.term,
         member: vote.leader_id.node_id,
         committed: vote.committed,

@@ -1,23 +1,23 @@
 //! One member of the group: start, propose, read, watch, transfer, shut down.
 
-mod beat;
+mod background_tasks;
 #[doc(hidden)]
-pub mod deciders;
-mod errors;
-mod follow;
-mod history;
+pub mod decision_harness;
+mod heartbeat_sender;
+mod leader_retry;
 mod leadership;
-mod metered;
+mod log_retention;
+mod metered_machine;
 mod options;
+mod proposal_budget;
 mod propose;
 mod read;
-mod retry;
-mod room;
 mod shutdown;
-mod silence;
 mod start;
-mod strain;
+mod start_error;
+mod timing_pressure;
 mod transfer;
+mod unreachable;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,62 +42,63 @@ use tonic::{
     service::{Routes, interceptor::InterceptedService},
 };
 
-pub use errors::StartError;
-pub(crate) use history::LogHistory;
-pub(crate) use leadership::{Ballot, Tracker};
-pub use options::{Admission, Birth, Options, SnapshotPolicy};
-pub use propose::Proposed;
-pub(crate) use retry::Retry;
-use room::ProposalRoom;
-pub(crate) use strain::Gauge;
-pub use strain::Strain;
+pub(crate) use leader_retry::LeaderRetry;
+pub(crate) use leadership::{ElectionBallot, LeadershipTracker};
+pub(crate) use log_retention::LogRetention;
+pub use options::{MemberIdentity, NodeOptions, NodeStartMode, SnapshotPolicy};
+use proposal_budget::ProposalBudget;
+pub use propose::AppliedProposal;
+pub use start_error::StartError;
+pub(crate) use timing_pressure::PressureGauge;
+pub use timing_pressure::TimingPressure;
 
-use quorate_types::{Leadership, Member, MemberId, Members, Pace};
+use quorate_types::{EffectiveTiming, Leadership, Member, MemberId, MemberList};
 
 use crate::{
-    liveness::Liveness,
-    network::{Gate, MAX_MESSAGE, PeerServer, Peers, RoundTrips},
+    liveness::LivenessTable,
+    network::{ClusterGate, MAX_MESSAGE, PeerDirectory, PeerServer, RoundTrips},
     storage::{
-        self, LongestLease, MachineStore, Released, Snapshots, Stats, convert, types::Types,
+        self, FolderRelease, LogCounters, LongestLease, MachineStore, SnapshotStore, convert,
+        raft_types::Types,
     },
 };
 
-pub(crate) type Raft = openraft::Raft<Types, MachineStore>;
+pub(crate) type RaftHandle = openraft::Raft<Types, MachineStore>;
 
 /// A running member. Cheap to clone.
 #[derive(Clone)]
 pub struct Node {
-    pub(crate) inner: Arc<Inner>,
+    pub(crate) inner: Arc<NodeInner>,
 }
 
 /// What the parts of a member share.
-pub(crate) struct Inner {
+pub(crate) struct NodeInner {
     pub(crate) id: MemberId,
     pub(crate) cluster: String,
     /// What this member wants the group to know of it.
     pub(crate) member: Member,
-    pub(crate) raft: Raft,
-    pub(crate) tracker: Arc<Tracker>,
-    pub(crate) peers: Arc<Peers>,
-    pub(crate) trips: Arc<RoundTrips>,
+    pub(crate) raft: RaftHandle,
+    pub(crate) tracker: Arc<LeadershipTracker>,
+    pub(crate) peers: Arc<PeerDirectory>,
+    pub(crate) round_trips: Arc<RoundTrips>,
     pub(crate) longest: LongestLease,
-    pub(crate) liveness: Liveness,
+    pub(crate) liveness: LivenessTable,
     /// For proposals that are under way at this member.
-    pub(crate) room: ProposalRoom,
+    pub(crate) proposal_budget: ProposalBudget,
     /// Snapshots that may be coming in.
     pub(crate) incoming: Semaphore,
     /// Since when openraft has had a heartbeat that is answered already, while it has one.
-    pub(crate) heartbeat: Mutex<Option<Instant>>,
+    pub(crate) pending_heartbeat_since: Mutex<Option<Instant>>,
     /// Held while this member, as leader, changes the membership.
     pub(crate) changes: tokio::sync::Mutex<()>,
-    pub(crate) members: watch::Sender<Members>,
-    strain: Arc<Gauge>,
-    silent: watch::Sender<Arc<BTreeSet<MemberId>>>,
+    pub(crate) members: watch::Sender<MemberList>,
+    pressure: Arc<PressureGauge>,
+    unreachable: watch::Sender<Arc<BTreeSet<MemberId>>>,
     applied: watch::Receiver<u64>,
-    pub(crate) stats: Arc<Stats>,
+    pub(crate) stats: Arc<LogCounters>,
     closing: AtomicBool,
     cancel: CancellationToken,
-    open: Mutex<Open>,
+    shutdown_handles: Mutex<ShutdownHandles>,
 }
 
 /// What a member's log has done since it was opened.
@@ -111,18 +112,18 @@ pub struct LogStats {
 
 /// What is given up at the end.
 #[derive(Default)]
-struct Open {
+struct ShutdownHandles {
     tasks: Vec<JoinHandle<()>>,
-    snapshots: Option<Arc<Snapshots>>,
-    released: Option<Released>,
+    snapshots: Option<Arc<SnapshotStore>>,
+    released: Option<FolderRelease>,
 }
 
 /// How an attempt at the leader went, when this member may or may not be it.
 #[derive(Debug)]
-pub(crate) enum Tried<T> {
+pub(crate) enum LeaderAttempt<T> {
     Done(T),
     /// Surely not done: this member does not lead; that one may.
-    NotHere(Option<MemberId>),
+    NotLeader(Option<MemberId>),
     /// Surely not done.
     Refused(String),
     Unknown(String),
@@ -130,9 +131,9 @@ pub(crate) enum Tried<T> {
 
 impl Node {
     /// The id and cluster in the marker of a data folder, if it has one.
-    pub fn marker(dir: &Path) -> Result<Option<Admission>, StartError> {
+    pub fn marker(dir: &Path) -> Result<Option<MemberIdentity>, StartError> {
         let marker = storage::read_marker(dir).map_err(|e| StartError(e.to_string()))?;
-        Ok(marker.map(|m| Admission {
+        Ok(marker.map(|m| MemberIdentity {
             cluster: m.cluster,
             id: m.member,
         }))
@@ -146,14 +147,14 @@ impl Node {
         let service = RaftServer::new(server)
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
-        let gate = Gate::new(&self.inner.cluster, self.inner.id);
+        let gate = ClusterGate::new(&self.inner.cluster, self.inner.id);
         Routes::new(InterceptedService::new(service, gate))
     }
 
     /// Takes in where another member says itself that it is, until the membership says something
     /// new of it: for members that have all moved at once.
-    pub fn told_address(&self, id: MemberId, peer: &str) {
-        if id != self.inner.id && self.inner.peers.told(id, peer) {
+    pub fn set_announced_address(&self, id: MemberId, peer: &str) {
+        if id != self.inner.id && self.inner.peers.set_announced_address(id, peer) {
             // Who follows the members looks anew where they are.
             self.inner.members.send_modify(|_| {});
         }
@@ -188,49 +189,49 @@ impl Node {
     }
 
     /// Follows the timers in force; at first those that it was started with.
-    pub fn pace(&self) -> watch::Receiver<Pace> {
-        self.inner.tracker.pace()
+    pub fn timing(&self) -> watch::Receiver<EffectiveTiming> {
+        self.inner.tracker.timing()
     }
 
     /// Goes by these timers from now on. A longer lease runs only from appends that are sent
     /// with it (see [`Leadership::lease`]).
-    pub fn set_pace(&self, pace: Pace) {
-        self.inner.tracker.set_pace(pace);
+    pub fn set_timing(&self, pace: EffectiveTiming) {
+        self.inner.tracker.set_timing(pace);
         self.inner.peers.renew();
     }
 
     /// The members as of now.
-    pub fn members(&self) -> Members {
+    pub fn members(&self) -> MemberList {
         self.inner.members_now()
     }
 
     /// Follows changes of the membership (ids, roles, addresses; not lag).
-    pub fn watch_members(&self) -> watch::Receiver<Members> {
+    pub fn watch_members(&self) -> watch::Receiver<MemberList> {
         self.inner.members.subscribe()
     }
 
     /// The round trip to each member that has answered heartbeats of this one, smoothed. At
     /// `failover_ms` / 8 the lease begins to have gaps.
     pub fn round_trips(&self) -> BTreeMap<MemberId, Duration> {
-        self.inner.trips.all()
+        self.inner.round_trips.all()
     }
 
     /// Follows the signs that this machine is too slow for its promise.
-    pub fn strain(&self) -> watch::Receiver<Strain> {
-        self.inner.strain.subscribe()
+    pub fn timing_pressure(&self) -> watch::Receiver<TimingPressure> {
+        self.inner.pressure.subscribe()
     }
 
     /// Follows which members are dead for sure or have not been heard for longer than they
     /// should. Never this member itself.
-    pub fn silent(&self) -> watch::Receiver<Arc<BTreeSet<MemberId>>> {
-        self.inner.silent.subscribe()
+    pub fn unreachable_members(&self) -> watch::Receiver<Arc<BTreeSet<MemberId>>> {
+        self.inner.unreachable.subscribe()
     }
 }
 
-impl Inner {
+impl NodeInner {
     /// The timers in force.
-    pub(crate) fn pace(&self) -> Pace {
-        *self.tracker.pace().borrow()
+    pub(crate) fn timing(&self) -> EffectiveTiming {
+        *self.tracker.timing().borrow()
     }
 
     /// The index of the last entry that this member's machine has applied.
@@ -255,8 +256,8 @@ impl Inner {
         !self.closing() && self.raft.metrics().borrow_watched().running_state.is_ok()
     }
 
-    pub(crate) fn snapshots(&self) -> Result<Arc<Snapshots>, Status> {
-        let snapshots = self.open.lock().snapshots.clone();
+    pub(crate) fn snapshots(&self) -> Result<Arc<SnapshotStore>, Status> {
+        let snapshots = self.shutdown_handles.lock().snapshots.clone();
         snapshots.ok_or_else(|| Status::unavailable("this member is shutting down"))
     }
 

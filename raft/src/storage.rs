@@ -14,27 +14,27 @@
 #[cfg(test)]
 mod tests;
 
-mod acknowledged;
 mod backlog;
-mod check;
 pub(crate) mod convert;
-mod crash;
-mod db;
+mod crash_points;
+mod data_folder;
+mod durable_mark;
 mod error;
 mod flusher;
-mod folder;
-mod format;
-mod framing;
 mod keys;
 mod log;
-mod longest;
-mod machine;
+mod log_check;
+mod log_counters;
+mod log_db;
+mod longest_lease;
+mod machine_store;
 mod marker;
+pub(crate) mod raft_types;
 mod reader;
-mod snapshot;
-mod snapshots;
-mod stats;
-pub(crate) mod types;
+mod rocksdb_framing;
+mod sealed_record;
+mod snapshot_file;
+mod snapshot_store;
 
 use std::{
     fs, io,
@@ -45,44 +45,44 @@ use std::{
 
 use quorate_clock::Instant;
 
+pub(crate) use data_folder::FolderRelease;
 pub(crate) use error::OpenError;
-pub(crate) use folder::Released;
 pub(crate) use log::LogStore;
-pub(crate) use longest::LongestLease;
-pub(crate) use machine::MachineStore;
-pub(crate) use marker::{Marker, read_marker};
-pub(crate) use snapshot::SnapshotFile;
-pub(crate) use snapshots::Snapshots;
-pub(crate) use stats::Stats;
+pub(crate) use log_counters::LogCounters;
+pub(crate) use longest_lease::LongestLease;
+pub(crate) use machine_store::MachineStore;
+pub(crate) use marker::{FolderMarker, read_marker};
+pub(crate) use snapshot_file::SnapshotFile;
+pub(crate) use snapshot_store::SnapshotStore;
 
-use acknowledged::{Acknowledged, AcknowledgedFile};
-use check::Contents;
-use db::Db;
-use flusher::Flusher;
-use folder::{Folder, sync_dir};
-use framing::{Unframed, Why};
+use data_folder::{DataFolder, sync_dir};
+use durable_mark::{DurableMark, DurableMarkFile};
+use flusher::LogFlusher;
+use log_check::LogContents;
+use log_db::LogDb;
 use reader::LogReader;
 use rocksdb::WriteBatch;
+use rocksdb_framing::{FramingError, FramingFault};
 
-use crate::Machine;
+use crate::StateMachine;
 
 /// An open data folder. Its lock is free again, and `released` says so, once all parts and
 /// what came from them are dropped.
-pub(crate) struct Opened {
+pub(crate) struct OpenedStorage {
     pub(crate) log: LogStore,
     pub(crate) machine: MachineStore,
     /// For receiving snapshots from a leader.
-    pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) snapshots: Arc<SnapshotStore>,
     pub(crate) longest: LongestLease,
-    /// Absent in a folder that was new: see [`Opened::settle`].
-    pub(crate) marker: Option<Marker>,
-    pub(crate) released: Released,
+    /// Absent in a folder that was new: see [`OpenedStorage::claim_folder`].
+    pub(crate) marker: Option<FolderMarker>,
+    pub(crate) released: FolderRelease,
     root: PathBuf,
 }
 
-impl Opened {
+impl OpenedStorage {
     /// Makes the folder that of `marker` if it is new; refuses if it is that of another.
-    pub(crate) fn settle(&mut self, marker: Marker) -> Result<(), OpenError> {
+    pub(crate) fn claim_folder(&mut self, marker: FolderMarker) -> Result<(), OpenError> {
         match &self.marker {
             None => {
                 marker::write_marker(&self.root, &marker)?;
@@ -107,19 +107,19 @@ impl Opened {
 pub(crate) fn open(
     dir: &Path,
     lock_wait: Duration,
-    machine: Box<dyn Machine>,
-) -> Result<Opened, OpenError> {
-    let (folder, released) = Folder::lock(dir, lock_wait)?;
+    machine: Box<dyn StateMachine>,
+) -> Result<OpenedStorage, OpenError> {
+    let (folder, released) = DataFolder::lock(dir, lock_wait)?;
     let folder = Arc::new(folder);
     let marker = read_marker(dir)?;
-    let snapshots = Arc::new(Snapshots::open(folder.clone())?);
+    let snapshots = Arc::new(SnapshotStore::open(folder.clone())?);
     let newest = snapshots.current().and_then(|s| s.meta.last_log_id);
 
-    let found = AcknowledgedFile::open(&folder.acknowledged())?;
-    let exists = Db::exists(&folder.log());
+    let found = DurableMarkFile::open(&folder.durable_mark())?;
+    let exists = LogDb::exists(&folder.log());
     match (&marker, &found, exists) {
         (Some(_), None, _) => {
-            let path = folder.acknowledged();
+            let path = folder.durable_mark();
             return Err(OpenError::damaged(&path, "the file is missing"));
         }
         (Some(_), _, false) => {
@@ -132,7 +132,7 @@ pub(crate) fn open(
     }
     let mark = found.as_ref().map(|(_, mark)| *mark).unwrap_or_default();
     let mut voted = None;
-    let promised = mark != Acknowledged::default();
+    let promised = mark != DurableMark::default();
     if exists {
         let contents = check_log(&folder, &mark, newest)?;
         if marker.is_none() && !contents.is_pristine() {
@@ -153,26 +153,26 @@ pub(crate) fn open(
     snapshots.tidy()?;
     let log = folder.log();
     fs::create_dir_all(&log).map_err(OpenError::io(&log, "making"))?;
-    let db = Db::open(folder.clone(), !exists).map_err(|e| rocks_error(&log, &e))?;
+    let db = LogDb::open(folder.clone(), !exists).map_err(|e| rocks_error(&log, &e))?;
     if let Some(given) = mark.vote.filter(|given| Some(*given) > voted) {
         let mut batch = WriteBatch::default();
-        db::put_vote(&mut batch, &given);
+        log_db::put_vote(&mut batch, &given);
         db.write(batch)
             .map_err(OpenError::io(&log, "writing the vote to the log"))?;
     }
     let file = match found {
         Some((file, _)) => file,
         None => {
-            AcknowledgedFile::create(&folder)?;
-            let opened = AcknowledgedFile::open(&folder.acknowledged())?;
+            DurableMarkFile::create(&folder)?;
+            let opened = DurableMarkFile::open(&folder.durable_mark())?;
             opened.expect("invariant: it was just written").0
         }
     };
     sync_dir(dir).map_err(OpenError::io(dir, "fsync"))?;
     let reader = LogReader::new(Arc::new(db));
-    let flusher = Flusher::start(reader.clone(), file, mark);
+    let flusher = LogFlusher::start(reader.clone(), file, mark);
     let flusher = flusher.map_err(OpenError::io(&log, "starting the flusher"))?;
-    Ok(Opened {
+    Ok(OpenedStorage {
         log: LogStore::new(reader, flusher),
         machine,
         snapshots,
@@ -185,26 +185,27 @@ pub(crate) fn open(
 
 /// Reads the whole log without changing it and says whether it can be trusted.
 fn check_log(
-    folder: &Arc<Folder>,
-    mark: &Acknowledged,
-    newest_snapshot: Option<types::LogId>,
-) -> Result<Contents, OpenError> {
+    folder: &Arc<DataFolder>,
+    mark: &DurableMark,
+    newest_snapshot: Option<raft_types::LogEntryId>,
+) -> Result<LogContents, OpenError> {
     let dir = folder.log();
-    let manifest = framing::unframed_manifest(&dir).map_err(OpenError::io(&dir, "reading"))?;
-    let unframed = framing::unframed_logs(&dir).map_err(OpenError::io(&dir, "reading"))?;
-    let endless = |u: &&Unframed| matches!(u.why, Why::Recycled(_));
+    let manifest =
+        rocksdb_framing::unframed_manifest(&dir).map_err(OpenError::io(&dir, "reading"))?;
+    let unframed = rocksdb_framing::unframed_logs(&dir).map_err(OpenError::io(&dir, "reading"))?;
+    let endless = |u: &&FramingError| matches!(u.why, FramingFault::Recycled(_));
     if let Some(bad) = manifest.as_ref().or(unframed.iter().find(endless)) {
         return Err(OpenError::damaged(&bad.path, bad.to_string()));
     }
     let refuse = |found: String| {
-        let places: Vec<String> = unframed.iter().map(Unframed::to_string).collect();
+        let places: Vec<String> = unframed.iter().map(FramingError::to_string).collect();
         match places.is_empty() {
             true => OpenError::damaged(&dir, found),
             false => OpenError::damaged(&dir, format!("{found}; {}", places.join("; "))),
         }
     };
-    let db = Db::open_read_only(folder.clone()).map_err(|e| refuse(e.to_string()))?;
-    let contents = match Contents::read(&db, mark) {
+    let db = LogDb::open_read_only(folder.clone()).map_err(|e| refuse(e.to_string()))?;
+    let contents = match LogContents::read(&db, mark) {
         Ok(contents) => contents,
         Err(e) if e.kind() == io::ErrorKind::Unsupported => {
             return Err(OpenError::Future {
@@ -214,14 +215,16 @@ fn check_log(
         }
         Err(e) => return Err(refuse(e.to_string())),
     };
-    contents.keeps(mark, newest_snapshot).map_err(refuse)?;
+    contents
+        .check_promises(mark, newest_snapshot)
+        .map_err(refuse)?;
     for cut in &unframed {
         tracing::warn!(dir = %dir.display(), "{cut}; no acknowledged entry was in it or behind it, it is cut");
     }
     Ok(contents)
 }
 
-fn without_marker(folder: &Folder, what: &str) -> OpenError {
+fn without_marker(folder: &DataFolder, what: &str) -> OpenError {
     let found = format!("the file is missing, but there is {what}");
     OpenError::damaged(&folder.marker(), found)
 }
@@ -233,7 +236,7 @@ fn rocks_error(path: &Path, e: &rocksdb::Error) -> OpenError {
     }
 }
 
-fn restore_error(snapshots: &Snapshots, e: &io::Error) -> OpenError {
+fn restore_error(snapshots: &SnapshotStore, e: &io::Error) -> OpenError {
     let current = snapshots.current();
     let path = current.map(|s| s.snapshot.path().to_owned());
     OpenError::damaged(&path.unwrap_or_default(), e.to_string())

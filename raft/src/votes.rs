@@ -46,16 +46,16 @@ use quorate_types::{MemberId, timing::lease_elsewhere};
 
 /// Whom this member has heard as leader, and until when a lease of each can run.
 #[derive(Debug)]
-pub(crate) struct Heard {
+pub(crate) struct LeaseEvidence {
     /// Until when one can run that was renewed before this process began.
     unknown: Instant,
     over: BTreeMap<MemberId, Instant>,
 }
 
-impl Heard {
+impl LeaseEvidence {
     /// `longest`: no lease that was renewed before `started` was longer.
     pub(crate) fn new(started: Instant, longest: Duration) -> Self {
-        Heard {
+        LeaseEvidence {
             unknown: started + lease_elsewhere(longest),
             over: BTreeMap::new(),
         }
@@ -78,12 +78,12 @@ impl Heard {
 
 /// The votes that were granted to this member, in the latest term that it asked in.
 #[derive(Debug, Default)]
-pub(crate) struct Granted {
+pub(crate) struct VoteEvidence {
     term: u64,
     over: Option<Instant>,
 }
 
-impl Granted {
+impl VoteEvidence {
     /// A vote for `term` was received at `received` from a voter that says how much is left
     /// of others' leases. Must be called before the vote is counted.
     pub(crate) fn note(&mut self, term: u64, received: Instant, left: Duration) {
@@ -91,7 +91,7 @@ impl Granted {
             return;
         }
         if term > self.term {
-            *self = Granted { term, over: None };
+            *self = VoteEvidence { term, over: None };
         }
         self.over = self.over.max(Some(received + left));
     }
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_restarted_voter_counts_the_longest_lease_from_its_start() {
         let start = Instant::now();
-        let mut heard = Heard::new(start, 600 * MS);
+        let mut heard = LeaseEvidence::new(start, 600 * MS);
         assert_eq!(heard.over_but(2), start + 612 * MS);
         heard.note(1, start + 10 * MS, 100 * MS);
         assert_eq!(heard.over_but(2), start + 612 * MS);
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn the_latest_end_counts_unless_it_is_the_candidates() {
         let start = Instant::now();
-        let mut heard = Heard::new(start, Duration::ZERO);
+        let mut heard = LeaseEvidence::new(start, Duration::ZERO);
         heard.note(1, start + 10 * MS, 100 * MS);
         heard.note(2, start + 30 * MS, 100 * MS);
         heard.note(1, start + 20 * MS, 100 * MS);
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn a_longer_lease_outlives_a_later_one_that_is_shorter() {
         let start = Instant::now();
-        let mut heard = Heard::new(start, Duration::ZERO);
+        let mut heard = LeaseEvidence::new(start, Duration::ZERO);
         heard.note(1, start, 1000 * MS);
         heard.note(1, start + 50 * MS, 100 * MS);
         heard.note(3, start + 60 * MS, 100 * MS);
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn the_latest_vote_of_the_term_counts() {
         let now = Instant::now();
-        let mut granted = Granted::default();
+        let mut granted = VoteEvidence::default();
         granted.note(4, now, 70 * MS);
         granted.note(4, now, 50 * MS);
         assert_eq!(granted.over(4), Some(now + 70 * MS));

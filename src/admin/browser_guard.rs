@@ -25,7 +25,7 @@ use http::{
     uri::Authority,
 };
 
-use super::{Context, health, problem::Problem};
+use super::{AdminContext, health, problem::ApiProblem};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -68,7 +68,7 @@ impl AllowedHosts {
 }
 
 /// Refuses what a page may have had its browser send.
-pub async fn check(State(context): State<Context>, request: Request, next: Next) -> Response {
+pub async fn check(State(context): State<AdminContext>, request: Request, next: Next) -> Response {
     if health::PATHS.contains(&request.uri().path()) {
         return next.run(request).await;
     }
@@ -79,7 +79,7 @@ pub async fn check(State(context): State<Context>, request: Request, next: Next)
             .iter()
             .any(|it| admin(&it.member.admin).as_deref() == Some(host))
     };
-    let asked = Asked {
+    let asked = RequestHead {
         method: request.method(),
         uri: request.uri(),
         headers: request.headers(),
@@ -91,18 +91,18 @@ pub async fn check(State(context): State<Context>, request: Request, next: Next)
 }
 
 /// The head of a request.
-struct Asked<'r> {
+struct RequestHead<'r> {
     method: &'r Method,
     uri: &'r Uri,
     headers: &'r HeaderMap,
 }
 
-impl Asked<'_> {
+impl RequestHead<'_> {
     fn check(
         &self,
         allowed: &AllowedHosts,
         is_member: impl Fn(&str) -> bool,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), ApiProblem> {
         let host = self.host(|host| allowed.names(host) || is_member(host))?;
         self.check_origin(host.as_ref(), allowed)?;
         let by_browser =
@@ -115,7 +115,7 @@ impl Asked<'_> {
 
     /// The host that was asked for: every one that is named must be allowed. HTTP/1.0, which
     /// no browser speaks, may name none.
-    fn host(&self, is_ours: impl Fn(&str) -> bool) -> Result<Option<Authority>, Problem> {
+    fn host(&self, is_ours: impl Fn(&str) -> bool) -> Result<Option<Authority>, ApiProblem> {
         let mut host = None;
         let in_headers = self.headers.get_all(HOST).iter();
         let named = in_headers.map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
@@ -143,7 +143,7 @@ impl Asked<'_> {
         &self,
         host: Option<&Authority>,
         allowed: &AllowedHosts,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), ApiProblem> {
         for origin in self.headers.get_all(ORIGIN) {
             let uri = origin.to_str().ok().and_then(|it| it.parse::<Uri>().ok());
             let ours = uri.is_some_and(|it| is_same_origin(&it, host) || is_listed(&it, allowed));
@@ -177,7 +177,7 @@ impl Asked<'_> {
         ))
     }
 
-    fn check_write(&self) -> Result<(), Problem> {
+    fn check_write(&self) -> Result<(), ApiProblem> {
         let kind = self.headers.get(CONTENT_TYPE);
         let kind = kind.and_then(|it| it.to_str().ok()).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -185,7 +185,7 @@ impl Asked<'_> {
             .iter()
             .any(|it| kind.eq_ignore_ascii_case(it))
         {
-            return Err(Problem::new(
+            return Err(ApiProblem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
                 format!(
@@ -203,8 +203,8 @@ impl Asked<'_> {
     }
 }
 
-fn forbidden(code: &'static str, detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, code, detail)
+fn forbidden(code: &'static str, detail: impl Into<String>) -> ApiProblem {
+    ApiProblem::new(StatusCode::FORBIDDEN, code, detail)
 }
 
 /// In small letters, without port, brackets and the dot that may end a name.
@@ -251,7 +251,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let request = request.body(()).unwrap();
-        let asked = Asked {
+        let asked = RequestHead {
             method: request.method(),
             uri: request.uri(),
             headers: request.headers(),

@@ -16,7 +16,7 @@
 
 mod batch;
 mod listing;
-mod thing;
+mod resource_path;
 
 use std::time::Duration;
 
@@ -33,20 +33,21 @@ use axum::{
 use http::{HeaderMap, header::ETAG};
 use quorate_resources::{Kind, Resource};
 use quorate_state::{Answer, Command, ResourceWarning, SPEC_BYTES_MAX};
+use resource_path::{ResourcePath, parse_kind};
 use serde::{Deserialize, Serialize};
-use thing::{Thing, known};
 
 use super::{
-    bench::WorkBench,
-    problem::Problem,
-    revision::{
-        ReadQuery, answered, etag, known_to_reader, not_modified, precondition, reflecting, written,
+    compute_slots::ComputeSlots,
+    problem::ApiProblem,
+    revision_headers::{
+        ReadQuery, etag, known_to_reader, not_modified, precondition, with_current_revision,
+        with_revision, written_response,
     },
 };
-use crate::cluster::Cluster;
+use crate::cluster::ClusterHandle;
 
 pub use batch::BatchWritten;
-pub use listing::{Listed, Listing};
+pub use listing::{ResourceRow, ResourcesAnswer};
 
 /// How long slow members are waited for after a write.
 const SLOW_MEMBERS: Duration = Duration::from_millis(250);
@@ -58,7 +59,7 @@ const LISTS_MAX: usize = 2;
 pub fn routes<S>() -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
-    Cluster: FromRef<S>,
+    ClusterHandle: FromRef<S>,
 {
     Router::new()
         .route("/v1/config", get(list_all))
@@ -68,84 +69,84 @@ where
             get(read).put(put).delete(delete),
         )
         .layer(DefaultBodyLimit::max(SPEC_BYTES_MAX))
-        .layer(Extension(WorkBench::of(LISTS_MAX)))
+        .layer(Extension(ComputeSlots::new(LISTS_MAX)))
         .merge(batch::routes())
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WriteQuery {
+struct ConfigWriteQuery {
     #[serde(default)]
     dry_run: bool,
 }
 
 async fn list_all(
-    From(cluster): From<Cluster>,
-    Extension(bench): Extension<WorkBench>,
+    From(cluster): From<ClusterHandle>,
+    Extension(bench): Extension<ComputeSlots>,
     query: Result<Query<ReadQuery>, QueryRejection>,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     list(&cluster, &bench, None, query).await
 }
 
 async fn list_kind(
-    From(cluster): From<Cluster>,
-    Extension(bench): Extension<WorkBench>,
+    From(cluster): From<ClusterHandle>,
+    Extension(bench): Extension<ComputeSlots>,
     path: Result<Path<String>, PathRejection>,
     query: Result<Query<ReadQuery>, QueryRejection>,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let Path(kind) = path?;
-    list(&cluster, &bench, Some(known(&kind)?), query).await
+    list(&cluster, &bench, Some(parse_kind(&kind)?), query).await
 }
 
 async fn list(
-    cluster: &Cluster,
-    bench: &WorkBench,
+    cluster: &ClusterHandle,
+    bench: &ComputeSlots,
     kind: Option<Kind>,
     query: Result<Query<ReadQuery>, QueryRejection>,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let Query(query) = query?;
-    let state = query.consistency.view(cluster).await?;
+    let state = query.consistency.read_state(cluster).await?;
     let revision = state.revision();
-    let place = bench.place().await?;
+    let place = bench.acquire().await?;
     let listed = place
-        .run(move |_| Json(Listing::of(&state, kind)).into_response())
+        .run(move |_| Json(ResourcesAnswer::from_state(&state, kind)).into_response())
         .await?;
-    Ok(reflecting(revision, listed))
+    Ok(with_revision(revision, listed))
 }
 
 async fn read(
-    From(cluster): From<Cluster>,
+    From(cluster): From<ClusterHandle>,
     path: Result<Path<(String, String)>, PathRejection>,
     query: Result<Query<ReadQuery>, QueryRejection>,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let thing = Thing::of(path)?;
+) -> Result<Response, ApiProblem> {
+    let thing = ResourcePath::from_path(path)?;
     let Query(query) = query?;
-    let state = query.consistency.view(&cluster).await?;
+    let state = query.consistency.read_state(&cluster).await?;
     let answer = match state.catalog().get(thing.kind, &thing.name) {
         Some(stored) if known_to_reader(&headers, stored.revision) => not_modified(stored.revision),
         Some(stored) => {
             let tag = [(ETAG, etag(stored.revision))];
-            (tag, Json(stored.resource.shown())).into_response()
+            (tag, Json(stored.resource.without_secret())).into_response()
         }
-        None => Problem::not_found(format!("there is no {thing}")).into_response(),
+        None => ApiProblem::not_found(format!("there is no {thing}")).into_response(),
     };
-    Ok(reflecting(state.revision(), answer))
+    Ok(with_revision(state.revision(), answer))
 }
 
 async fn put(
-    From(cluster): From<Cluster>,
+    From(cluster): From<ClusterHandle>,
     path: Result<Path<(String, String)>, PathRejection>,
-    query: Result<Query<WriteQuery>, QueryRejection>,
+    query: Result<Query<ConfigWriteQuery>, QueryRejection>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let written = async {
-        let thing = Thing::of(path)?;
+        let thing = ResourcePath::from_path(path)?;
         let Query(query) = query?;
         let precondition = precondition(&headers)?;
         let body = body.map_err(|rejection| {
-            Problem::unread(rejection, || {
+            ApiProblem::unread(rejection, || {
                 format!(
                     "the resource is too long; it must have at most {SPEC_BYTES_MAX} bytes of JSON"
                 )
@@ -160,17 +161,17 @@ async fn put(
         };
         write(&cluster, &thing, command, query.dry_run).await
     };
-    answered(&cluster, written.await)
+    with_current_revision(&cluster, written.await)
 }
 
 async fn delete(
-    From(cluster): From<Cluster>,
+    From(cluster): From<ClusterHandle>,
     path: Result<Path<(String, String)>, PathRejection>,
-    query: Result<Query<WriteQuery>, QueryRejection>,
+    query: Result<Query<ConfigWriteQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
     let written = async {
-        let thing = Thing::of(path)?;
+        let thing = ResourcePath::from_path(path)?;
         let Query(query) = query?;
         let precondition = precondition(&headers)?;
         let command = Command::DeleteResource {
@@ -180,12 +181,12 @@ async fn delete(
         };
         write(&cluster, &thing, command, query.dry_run).await
     };
-    answered(&cluster, written.await)
+    with_current_revision(&cluster, written.await)
 }
 
 /// What became of a write.
 #[derive(Debug, Serialize)]
-struct Written<'a> {
+struct ResourceWriteAnswer<'a> {
     kind: Kind,
     name: &'a str,
     revision: Option<u64>,
@@ -198,11 +199,11 @@ struct Written<'a> {
 }
 
 async fn write(
-    cluster: &Cluster,
-    thing: &Thing,
+    cluster: &ClusterHandle,
+    thing: &ResourcePath,
     command: Command,
     dry_run: bool,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let deadline = cluster.write_deadline();
     let warnings = match &command {
         Command::PutResource { kind, spec, .. } => warnings(cluster, *kind, spec),
@@ -215,7 +216,7 @@ async fn write(
     let warnings = warnings.collect();
     let (index, answer) = if dry_run {
         let state = cluster.fresh_state(deadline).await?;
-        (None, unguessable(&command, state.rehearse(&command)))
+        (None, hide_secret_match(&command, state.dry_run(&command)))
     } else {
         let (index, answer) = cluster.propose(command, deadline).await?;
         (Some(index), answer)
@@ -226,10 +227,10 @@ async fn write(
         created,
     } = answer
     else {
-        let refusal = Problem::of_answer(&thing.to_string(), answer);
+        let refusal = ApiProblem::from_answer(&thing.to_string(), answer);
         return Err(refusal.expect("invariant: it was not done"));
     };
-    let told = Written {
+    let told = ResourceWriteAnswer {
         kind: thing.kind,
         name: &thing.name,
         revision: (!(dry_run && changed)).then_some(revision),
@@ -244,7 +245,7 @@ async fn write(
                 .node()
                 .wait_applied_everywhere(index, SLOW_MEMBERS)
                 .await;
-            Ok(written(revision, Json(told)))
+            Ok(written_response(revision, Json(told)))
         }
         None => Ok(Json(told).into_response()),
     }
@@ -252,7 +253,7 @@ async fn write(
 
 /// A rehearsal does not tell whether a password is the one that is set: it could be guessed
 /// so, and nobody would notice.
-fn unguessable(command: &Command, answer: Answer) -> Answer {
+fn hide_secret_match(command: &Command, answer: Answer) -> Answer {
     match (command, answer) {
         (
             Command::PutResource { kind, spec, .. },
@@ -277,7 +278,7 @@ fn gives_secret(kind: Kind, spec: &[u8]) -> bool {
 }
 
 /// What the one who declares a resource should know, beside what is declared now.
-fn warnings(cluster: &Cluster, kind: Kind, spec: &[u8]) -> Vec<ResourceWarning> {
+fn warnings(cluster: &ClusterHandle, kind: Kind, spec: &[u8]) -> Vec<ResourceWarning> {
     let spec = serde_json::from_slice(spec).ok();
     let resource = spec.and_then(|spec| Resource::parse(kind, &spec).ok());
     let warnings = resource.map(|it| cluster.state().catalog().warnings(&it));
@@ -285,6 +286,6 @@ fn warnings(cluster: &Cluster, kind: Kind, spec: &[u8]) -> Vec<ResourceWarning> 
 }
 
 #[cfg(test)]
-mod over_http;
+mod http_tests;
 #[cfg(test)]
 mod tests;

@@ -4,39 +4,43 @@
 use axum::{Json, Router, extract::State, routing::get};
 use http::{HeaderMap, StatusCode};
 use quorate_clock::Instant;
-use quorate_supervisor::status::ConnectorStatus;
+use quorate_supervisor::connector_status::ConnectorStatus;
 
 use super::{
-    Context,
-    answers::ConnectorsAnswer,
-    own::{self, Asked},
+    AdminContext,
+    cluster_answers::ConnectorsAnswer,
+    member_report::{self, MemberReply},
     peers::PASSED_ON,
-    problem::Problem,
+    problem::ApiProblem,
     standbys::ConnectorRow,
 };
 
 const PATH: &str = "/v1/connectors";
 
 /// The route.
-pub fn routes() -> Router<Context> {
+pub fn routes() -> Router<AdminContext> {
     Router::new().route(PATH, get(connectors))
 }
 
 async fn connectors(
-    State(context): State<Context>,
+    State(context): State<AdminContext>,
     headers: HeaderMap,
-) -> Result<Json<ConnectorsAnswer>, Problem> {
+) -> Result<Json<ConnectorsAnswer>, ApiProblem> {
     if headers.contains_key(PASSED_ON) {
         return own_rows(&context)
             .map(|rows| merge(&context, rows, &[]))
             .map(Json);
     }
-    let (rows, asked) = tokio::join!(rows(&context), own::all(&context));
+    let (rows, asked) = tokio::join!(rows(&context), member_report::collect_reports(&context));
     Ok(Json(merge(&context, rows?, &asked)))
 }
 
 /// The connector server's rows, with what `asked` says of who could take them over.
-pub fn merge(context: &Context, rows: Vec<ConnectorStatus>, asked: &[Asked]) -> ConnectorsAnswer {
+pub fn merge(
+    context: &AdminContext,
+    rows: Vec<ConnectorStatus>,
+    asked: &[MemberReply],
+) -> ConnectorsAnswer {
     let holder = context.cluster.state().reign().holder.unwrap_or_default();
     let rows = rows.into_iter();
     ConnectorsAnswer {
@@ -47,7 +51,7 @@ pub fn merge(context: &Context, rows: Vec<ConnectorStatus>, asked: &[Asked]) -> 
 }
 
 /// The connector server's rows.
-pub async fn rows(context: &Context) -> Result<Vec<ConnectorStatus>, Problem> {
+pub async fn rows(context: &AdminContext) -> Result<Vec<ConnectorStatus>, ApiProblem> {
     let reign = *context.cluster.state().reign();
     let holder = reign.holder.filter(|_| !reign.released);
     if holder == Some(context.me()) {
@@ -78,7 +82,7 @@ pub async fn rows(context: &Context) -> Result<Vec<ConnectorStatus>, Problem> {
 
 /// As the connector server. One that holds the reign and whose lease is over, without a
 /// quorum for example, runs nothing, and must not say that there is nothing.
-fn own_rows(context: &Context) -> Result<Vec<ConnectorStatus>, Problem> {
+fn own_rows(context: &AdminContext) -> Result<Vec<ConnectorStatus>, ApiProblem> {
     if !context.connectors.reign().borrow().acting {
         return Err(nobody());
     }
@@ -87,10 +91,10 @@ fn own_rows(context: &Context) -> Result<Vec<ConnectorStatus>, Problem> {
     Ok(statuses.iter().map(|it| it.clone().as_of(now)).collect())
 }
 
-fn nobody() -> Problem {
+fn nobody() -> ApiProblem {
     unavailable("no member runs the connectors at the moment; try again in a moment".into())
 }
 
-fn unavailable(detail: String) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
+fn unavailable(detail: String) -> ApiProblem {
+    ApiProblem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
 }

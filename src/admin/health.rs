@@ -12,7 +12,7 @@ use axum::{
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::Context;
+use super::AdminContext;
 
 /// The paths: whoever asks is answered, since no more than a status is told.
 pub const PATHS: [&str; 4] = [
@@ -23,7 +23,7 @@ pub const PATHS: [&str; 4] = [
 ];
 
 /// The routes.
-pub fn routes() -> Router<Context> {
+pub fn routes() -> Router<AdminContext> {
     // HEAD goes with GET; HAProxy's own default is OPTIONS.
     let asked = MethodFilter::GET.or(MethodFilter::OPTIONS);
     Router::new()
@@ -37,11 +37,11 @@ async fn live() -> Response {
     answer(true, json!({ "live": true }))
 }
 
-async fn ready(State(context): State<Context>) -> Response {
+async fn ready(State(context): State<AdminContext>) -> Response {
     let draining = *context.draining.borrow();
     let state = context.cluster.state();
     // Until its first announcement is in, the others don't know what it carries.
-    let announced = state.announced().contains_key(&context.me());
+    let announced = state.announced_programs().contains_key(&context.me());
     let ready = !draining && announced;
     let applied = state.applied();
     answer(
@@ -50,14 +50,14 @@ async fn ready(State(context): State<Context>) -> Response {
     )
 }
 
-async fn leader(State(context): State<Context>) -> Response {
+async fn leader(State(context): State<AdminContext>) -> Response {
     let leadership = context.leadership();
     let fresh = context.cluster.is_fresh(leadership.heard_at);
     let leads = leadership.leading && fresh;
     answer(leads, json!({ "leader": leads }))
 }
 
-async fn connector_server(State(context): State<Context>) -> Response {
+async fn connector_server(State(context): State<AdminContext>) -> Response {
     let acting = context.connectors.reign().borrow().acting;
     answer(acting, json!({ "connector_server": acting }))
 }

@@ -21,7 +21,7 @@ use quorate_service::{
 };
 use quorate_state as state;
 
-use super::{Context, problem::Problem};
+use super::{AdminContext, problem::ApiProblem};
 
 /// The largest body.
 const BODY_MAX: usize = 16 << 20;
@@ -30,7 +30,7 @@ const BODY_MAX: usize = 16 << 20;
 const WAIT: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// The route.
-pub fn routes() -> Router<Context> {
+pub fn routes() -> Router<AdminContext> {
     Router::new()
         .route("/v1/services/{name}/invoke", post(invoke))
         .layer(DefaultBodyLimit::max(BODY_MAX))
@@ -45,14 +45,14 @@ fn too_long() -> String {
 }
 
 async fn invoke(
-    State(context): State<Context>,
+    State(context): State<AdminContext>,
     name: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     mut headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let Path(name) = name?;
-    let body = body.map_err(|rejection| Problem::unread(rejection, too_long))?;
+    let body = body.map_err(|rejection| ApiProblem::unread(rejection, too_long))?;
     for_service(&mut headers);
     let cid = quorate_service::http::cid::fresh();
     let request = Request {
@@ -96,11 +96,13 @@ fn response(reply: Reply, cid: &str) -> Response {
 
 /// Whether there is such a service, in the catalog or in some member's program.
 fn known(state: &state::State, name: &str) -> bool {
-    let carried = |it: &Arc<state::Announced>| it.services.iter().any(|service| service == name);
-    state.catalog().get(Kind::Service, name).is_some() || state.announced().values().any(carried)
+    let carried =
+        |it: &Arc<state::AnnouncedProgram>| it.services.iter().any(|service| service == name);
+    state.catalog().get(Kind::Service, name).is_some()
+        || state.announced_programs().values().any(carried)
 }
 
-fn problem(name: &str, known: bool, error: ServiceError) -> Problem {
+fn problem(name: &str, known: bool, error: ServiceError) -> ApiProblem {
     let (status, code) = match &error {
         ServiceError::NotRun(_) if known => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         ServiceError::NotRun(_) => (StatusCode::NOT_FOUND, "not_found"),
@@ -109,7 +111,7 @@ fn problem(name: &str, known: bool, error: ServiceError) -> Problem {
         ServiceError::Fenced(_) => (StatusCode::CONFLICT, "fenced"),
         ServiceError::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
     };
-    Problem::new(status, code, format!("service {name}: {error}"))
+    ApiProblem::new(status, code, format!("service {name}: {error}"))
 }
 
 #[cfg(test)]

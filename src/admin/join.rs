@@ -6,13 +6,13 @@ use axum::{
     routing::post,
 };
 use http::StatusCode;
-use quorate_types::{Member, Members, ProposeError};
+use quorate_types::{Member, MemberList, ProposeError};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Context,
-    answers::{JoinAnswer, JoinFailover},
-    problem::{FieldProblem, Problem},
+    AdminContext,
+    cluster_answers::{JoinAnswer, JoinFailover},
+    problem::{ApiProblem, FieldProblem},
 };
 use crate::settings::check_advertise;
 
@@ -31,14 +31,14 @@ pub struct JoinRequest {
 }
 
 /// The route.
-pub fn routes() -> Router<Context> {
+pub fn routes() -> Router<AdminContext> {
     Router::new().route("/v1/cluster/join", post(join))
 }
 
 async fn join(
-    State(context): State<Context>,
+    State(context): State<AdminContext>,
     body: Result<Json<JoinRequest>, JsonRejection>,
-) -> Result<Json<JoinAnswer>, Problem> {
+) -> Result<Json<JoinAnswer>, ApiProblem> {
     let Json(request) = body?;
     check(&request)?;
     let JoinRequest {
@@ -62,22 +62,22 @@ async fn join(
         })),
         // Asking again helps against anything but another member of that name or address.
         Err(ProposeError::Refused(why)) if taken(&node.members(), &newcomer) => {
-            Err(Problem::new(StatusCode::CONFLICT, "conflict", why))
+            Err(ApiProblem::new(StatusCode::CONFLICT, "conflict", why))
         }
-        Err(error) => Err(Problem::from(error)),
+        Err(error) => Err(ApiProblem::from(error)),
     }
 }
 
 /// The promise as of after the admission. Every change of it that begins from here on waits
 /// for the newcomer to apply it, and this is what it goes by until then.
-async fn in_force(context: &Context) -> Result<JoinFailover, Problem> {
+async fn in_force(context: &AdminContext) -> Result<JoinFailover, ApiProblem> {
     let deadline = context.cluster.write_deadline();
     let state = context.cluster.fresh_state(deadline).await?;
     let Some(promise) = state.failover() else {
         let detail =
             "the first member has not made its failover promise yet; try again in a moment";
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        return Err(Problem::new(status, "unavailable", detail));
+        return Err(ApiProblem::new(status, "unavailable", detail));
     };
     Ok(JoinFailover {
         revision: promise.revision,
@@ -86,13 +86,13 @@ async fn in_force(context: &Context) -> Result<JoinFailover, Problem> {
     })
 }
 
-fn taken(members: &Members, newcomer: &Member) -> bool {
+fn taken(members: &MemberList, newcomer: &Member) -> bool {
     members
         .iter()
         .any(|known| known.member.name == newcomer.name || known.member.peer == newcomer.peer)
 }
 
-fn check(request: &JoinRequest) -> Result<(), Problem> {
+fn check(request: &JoinRequest) -> Result<(), ApiProblem> {
     let fields = [
         ("name", &request.name),
         ("http", &request.http),
@@ -113,7 +113,7 @@ fn check(request: &JoinRequest) -> Result<(), Problem> {
     if errors.is_empty() {
         Ok(())
     } else {
-        Err(Problem::invalid(
+        Err(ApiProblem::invalid(
             "the newcomer can't be admitted like this",
             errors,
         ))

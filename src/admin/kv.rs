@@ -33,13 +33,13 @@ use quorate_state::{Answer, Command, KEY_BYTES_MAX, State, VALUE_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    problem::Problem,
-    revision::{
-        Consistency, ReadQuery, answered, etag, known_to_reader, not_modified, precondition,
-        reflecting, written,
+    problem::ApiProblem,
+    revision_headers::{
+        ReadConsistency, ReadQuery, etag, known_to_reader, not_modified, precondition,
+        with_current_revision, with_revision, written_response,
     },
 };
-use crate::cluster::Cluster;
+use crate::cluster::ClusterHandle;
 
 const PATH: &str = "/v1/kv/";
 const LIMIT_DEFAULT: usize = 100;
@@ -51,7 +51,7 @@ const LISTED_BYTES: usize = 4 << 20;
 pub fn routes<S>() -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
-    Cluster: FromRef<S>,
+    ClusterHandle: FromRef<S>,
 {
     Router::new()
         .route("/v1/kv", get(list))
@@ -62,17 +62,17 @@ where
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WriteQuery {}
+struct KeyWriteQuery {}
 
 async fn read(
-    From(cluster): From<Cluster>,
+    From(cluster): From<ClusterHandle>,
     uri: Uri,
     query: Result<Query<ReadQuery>, QueryRejection>,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let key = key_in(uri.path())?;
     let Query(query) = query?;
-    let state = query.consistency.view(&cluster).await?;
+    let state = query.consistency.read_state(&cluster).await?;
     let answer = match state.kv().get(&key) {
         Some(entry) if known_to_reader(&headers, entry.revision) => not_modified(entry.revision),
         Some(entry) => {
@@ -82,17 +82,17 @@ async fn read(
         }
         None => missing(&key).into_response(),
     };
-    Ok(reflecting(state.revision(), answer))
+    Ok(with_revision(state.revision(), answer))
 }
 
-fn missing(key: &str) -> Problem {
-    Problem::not_found(format!("there is no key {key:?}"))
+fn missing(key: &str) -> ApiProblem {
+    ApiProblem::not_found(format!("there is no key {key:?}"))
 }
 
 async fn put(
-    From(cluster): From<Cluster>,
+    From(cluster): From<ClusterHandle>,
     uri: Uri,
-    query: Result<Query<WriteQuery>, QueryRejection>,
+    query: Result<Query<KeyWriteQuery>, QueryRejection>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
@@ -101,7 +101,7 @@ async fn put(
         query?;
         let mut precondition = precondition(&headers)?;
         let value = body.map_err(|rejection| {
-            Problem::unread(rejection, || {
+            ApiProblem::unread(rejection, || {
                 format!("the value is too long; it must have at most {VALUE_BYTES_MAX} bytes")
             })
         })?;
@@ -113,7 +113,7 @@ async fn put(
             let answer = Answer::PreconditionFailed {
                 revision: revision.unwrap_or(0),
             };
-            let refusal = Problem::of_answer(&format!("key {key:?}"), answer);
+            let refusal = ApiProblem::from_answer(&format!("key {key:?}"), answer);
             return Err(refusal.expect("invariant: it was not done"));
         }
         let command = Command::PutKey {
@@ -123,13 +123,13 @@ async fn put(
         };
         write(&cluster, &key, command, true).await
     };
-    answered(&cluster, outcome.await)
+    with_current_revision(&cluster, outcome.await)
 }
 
 async fn delete(
-    From(cluster): From<Cluster>,
+    From(cluster): From<ClusterHandle>,
     uri: Uri,
-    query: Result<Query<WriteQuery>, QueryRejection>,
+    query: Result<Query<KeyWriteQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
     let outcome = async {
@@ -142,12 +142,12 @@ async fn delete(
         };
         write(&cluster, &key, command, false).await
     };
-    answered(&cluster, outcome.await)
+    with_current_revision(&cluster, outcome.await)
 }
 
 /// What became of a write.
 #[derive(Debug, Serialize)]
-struct Written<'a> {
+struct KeyWriteAnswer<'a> {
     key: &'a str,
     revision: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,11 +155,11 @@ struct Written<'a> {
 }
 
 async fn write(
-    cluster: &Cluster,
+    cluster: &ClusterHandle,
     key: &str,
     command: Command,
     put: bool,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     if let Command::PutKey { key, value, .. } = &command {
         // It is decided where it is applied; a value that is large need not go there for that.
         cluster.state().kv().check_room(key, value.len())?;
@@ -169,50 +169,50 @@ async fn write(
         revision, created, ..
     } = answer
     else {
-        let refusal = Problem::of_answer(&format!("key {key:?}"), answer);
+        let refusal = ApiProblem::from_answer(&format!("key {key:?}"), answer);
         return Err(refusal.expect("invariant: it was not done"));
     };
-    let told = Json(Written {
+    let told = Json(KeyWriteAnswer {
         key,
         revision,
         created: put.then_some(created),
     });
     // after a deletion there is nothing that could have a tag
     Ok(if put {
-        written(revision, told)
+        written_response(revision, told)
     } else {
-        reflecting(revision, told)
+        with_revision(revision, told)
     })
 }
 
 /// The key in a path: what follows `/v1/kv/`, percent-decoded.
-fn key_in(path: &str) -> Result<String, Problem> {
+fn key_in(path: &str) -> Result<String, ApiProblem> {
     let rest = path.strip_prefix(PATH).unwrap_or_default();
     let key = decoded(rest, "the key")?;
     match key.len() {
-        0 => Err(Problem::bad_request(
+        0 => Err(ApiProblem::bad_request(
             "the key is empty: it is the rest of the path after /v1/kv/",
         )),
         1..=KEY_BYTES_MAX => Ok(key),
-        long => Err(Problem::bad_request(format!(
+        long => Err(ApiProblem::bad_request(format!(
             "the key has {long} bytes; it must have at most {KEY_BYTES_MAX}"
         ))),
     }
 }
 
 /// Text of a URL, percent-decoded.
-pub(super) fn decoded(text: &str, what: &str) -> Result<String, Problem> {
+pub(super) fn decoded(text: &str, what: &str) -> Result<String, ApiProblem> {
     for (position, _) in text.match_indices('%') {
         let escape = text.as_bytes().get(position + 1..position + 3);
         if !escape.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
-            return Err(Problem::bad_request(format!(
+            return Err(ApiProblem::bad_request(format!(
                 "{what} has a % that two hexadecimal digits do not follow; a % itself is written as %25"
             )));
         }
     }
     match percent_decode_str(text).decode_utf8() {
         Ok(key) => Ok(key.into_owned()),
-        Err(_) => Err(Problem::bad_request(format!(
+        Err(_) => Err(ApiProblem::bad_request(format!(
             "{what} is not UTF-8 once it is percent-decoded"
         ))),
     }
@@ -220,16 +220,16 @@ pub(super) fn decoded(text: &str, what: &str) -> Result<String, Problem> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct ListQuery {
+struct KeyListQuery {
     prefix: String,
     limit: Option<String>,
     after: Option<String>,
-    consistency: Consistency,
+    consistency: ReadConsistency,
 }
 
 /// One key in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listed {
+pub struct KeyRow {
     /// The key.
     pub key: String,
     /// The log index that last wrote it.
@@ -240,18 +240,18 @@ pub struct Listed {
 
 /// Keys, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listing {
+pub struct KeysAnswer {
     /// Each.
-    pub entries: Vec<Listed>,
+    pub entries: Vec<KeyRow>,
     /// The revision that the list reflects.
     pub revision: u64,
     /// Whether more keys follow the last one.
     pub more: bool,
 }
 
-impl Listing {
-    fn of(state: &State, query: &ListQuery, limit: usize) -> Listing {
-        let mut listing = Listing {
+impl KeysAnswer {
+    fn from_state(state: &State, query: &KeyListQuery, limit: usize) -> KeysAnswer {
+        let mut listing = KeysAnswer {
             entries: Vec::new(),
             revision: state.revision(),
             more: false,
@@ -265,7 +265,7 @@ impl Listing {
                 break;
             }
             bytes += entry.value.len();
-            listing.entries.push(Listed {
+            listing.entries.push(KeyRow {
                 key: key.to_owned(),
                 revision: entry.revision,
                 value_base64: STANDARD.encode(&entry.value),
@@ -276,19 +276,19 @@ impl Listing {
 }
 
 async fn list(
-    From(cluster): From<Cluster>,
+    From(cluster): From<ClusterHandle>,
     RawQuery(raw): RawQuery,
-    query: Result<Query<ListQuery>, QueryRejection>,
-) -> Result<Response, Problem> {
+    query: Result<Query<KeyListQuery>, QueryRejection>,
+) -> Result<Response, ApiProblem> {
     decoded(raw.as_deref().unwrap_or_default(), "the query")?;
     let Query(query) = query?;
     let limit = limit_of(query.limit.as_deref())?;
-    let state = query.consistency.view(&cluster).await?;
-    let listing = Listing::of(&state, &query, limit);
-    Ok(reflecting(state.revision(), Json(listing)))
+    let state = query.consistency.read_state(&cluster).await?;
+    let listing = KeysAnswer::from_state(&state, &query, limit);
+    Ok(with_revision(state.revision(), Json(listing)))
 }
 
-fn limit_of(limit: Option<&str>) -> Result<usize, Problem> {
+fn limit_of(limit: Option<&str>) -> Result<usize, ApiProblem> {
     let Some(limit) = limit else {
         return Ok(LIMIT_DEFAULT);
     };
@@ -296,7 +296,7 @@ fn limit_of(limit: Option<&str>) -> Result<usize, Problem> {
     number
         .filter(|number| (1..=LIMIT_MAX).contains(number))
         .ok_or_else(|| {
-            Problem::bad_request(format!(
+            ApiProblem::bad_request(format!(
                 "limit is {limit:?}; it must be a whole number from 1 to {LIMIT_MAX}"
             ))
         })
@@ -356,25 +356,25 @@ mod tests {
         machine
     }
 
-    fn keys(listing: &Listing) -> Vec<&str> {
+    fn keys(listing: &KeysAnswer) -> Vec<&str> {
         listing.entries.iter().map(|it| it.key.as_str()).collect()
     }
 
     #[test]
     fn lists_go_on_where_they_ended() {
         let machine = state(&[("a/1", 1), ("a/2", 1), ("a/3", 1), ("b", 1)]);
-        let mut query = ListQuery {
+        let mut query = KeyListQuery {
             prefix: "a/".into(),
-            ..ListQuery::default()
+            ..KeyListQuery::default()
         };
-        let listing = Listing::of(machine.state(), &query, 2);
+        let listing = KeysAnswer::from_state(machine.state(), &query, 2);
         assert_eq!(
             (keys(&listing), listing.more, listing.revision),
             (vec!["a/1", "a/2"], true, 4)
         );
         assert_eq!(listing.entries[0].value_base64, "AA==");
         query.after = Some("a/2".into());
-        let listing = Listing::of(machine.state(), &query, 2);
+        let listing = KeysAnswer::from_state(machine.state(), &query, 2);
         assert_eq!((keys(&listing), listing.more), (vec!["a/3"], false));
     }
 
@@ -382,7 +382,7 @@ mod tests {
     fn lists_are_bounded_in_bytes() {
         let mib = 1 << 20;
         let machine = state(&[("a", mib), ("b", mib), ("c", mib), ("d", mib), ("e", 1)]);
-        let listing = Listing::of(machine.state(), &ListQuery::default(), 100);
+        let listing = KeysAnswer::from_state(machine.state(), &KeyListQuery::default(), 100);
         assert_eq!(
             (keys(&listing), listing.more),
             (vec!["a", "b", "c", "d"], true)

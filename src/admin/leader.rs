@@ -2,26 +2,28 @@
 
 use axum::{Json, Router, extract::State, routing::get};
 use quorate_state::Reign;
-use quorate_types::{Leadership, MemberId, Members, Role};
+use quorate_types::{Leadership, MemberId, MemberList, Role};
 
 use super::{
-    Context,
-    answers::{ConnectorServer, LeaderAnswer, MemberRef, failure_tolerance},
-    problem::Problem,
-    refusal,
+    AdminContext,
+    cluster_answers::{ConnectorServer, LeaderAnswer, MemberRef, failure_tolerance},
+    common_problems,
+    problem::ApiProblem,
 };
 
 /// The route.
-pub fn routes() -> Router<Context> {
+pub fn routes() -> Router<AdminContext> {
     Router::new().route("/v1/cluster/leader", get(leader))
 }
 
-async fn leader(State(context): State<Context>) -> Result<Json<LeaderAnswer>, Problem> {
-    now(&context).map(Json).ok_or_else(refusal::no_leader)
+async fn leader(State(context): State<AdminContext>) -> Result<Json<LeaderAnswer>, ApiProblem> {
+    current_leader(&context)
+        .map(Json)
+        .ok_or_else(common_problems::no_leader)
 }
 
 /// Who leads; `None` unless this member has heard it, or as leader a quorum, within the lease.
-pub fn now(context: &Context) -> Option<LeaderAnswer> {
+pub fn current_leader(context: &AdminContext) -> Option<LeaderAnswer> {
     let leadership = context.leadership();
     let fresh = context.cluster.is_fresh(leadership.heard_at);
     let id = leading(&leadership)?;
@@ -48,7 +50,7 @@ fn leading(leadership: &Leadership) -> Option<MemberId> {
 pub fn connector_server(
     reign: &Reign,
     leadership: &Leadership,
-    members: &Members,
+    members: &MemberList,
 ) -> Option<ConnectorServer> {
     let holder = reign.holder.filter(|holder| {
         !reign.released && reign.term == leadership.term && leadership.leader == Some(*holder)
@@ -62,7 +64,7 @@ pub fn connector_server(
 }
 
 /// How many members vote.
-pub fn voters(members: &Members) -> usize {
+pub fn voters(members: &MemberList) -> usize {
     members
         .iter()
         .filter(|member| member.role == Role::Voter)

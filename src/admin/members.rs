@@ -6,8 +6,8 @@ use http::HeaderMap;
 use quorate_types::{MemberId, MemberStatus};
 
 use super::{
-    Context,
-    answers::{MemberRow, MemberState, MembersAnswer},
+    AdminContext,
+    cluster_answers::{MemberRow, MemberState, MembersAnswer},
     peers::PASSED_ON,
 };
 
@@ -15,11 +15,11 @@ use super::{
 const PATH: &str = "/v1/cluster/members";
 
 /// The route.
-pub fn routes() -> Router<Context> {
+pub fn routes() -> Router<AdminContext> {
     Router::new().route(PATH, get(members))
 }
 
-async fn members(State(context): State<Context>, headers: HeaderMap) -> Json<MembersAnswer> {
+async fn members(State(context): State<AdminContext>, headers: HeaderMap) -> Json<MembersAnswer> {
     let rows = match headers.contains_key(PASSED_ON) {
         true => own_view(&context),
         false => rows(&context).await,
@@ -32,7 +32,7 @@ async fn members(State(context): State<Context>, headers: HeaderMap) -> Json<Mem
 }
 
 /// The members as the leader sees them, or as this one does where the leader is silent.
-pub async fn rows(context: &Context) -> Vec<MemberRow> {
+pub async fn rows(context: &AdminContext) -> Vec<MemberRow> {
     let leadership = context.leadership();
     let other = leadership.leader.filter(|leader| *leader != leadership.me);
     if let Some(leader) = other.and_then(|id| context.member(id)) {
@@ -48,7 +48,7 @@ pub async fn rows(context: &Context) -> Vec<MemberRow> {
     own_view(context)
 }
 
-fn own_view(context: &Context) -> Vec<MemberRow> {
+fn own_view(context: &AdminContext) -> Vec<MemberRow> {
     let me = context.me();
     context
         .cluster

@@ -11,8 +11,8 @@ use quorate_resources::Kind;
 use quorate_state::Catalog;
 use quorate_supervisor::{ConnectorState, ConnectorStatus};
 
-use self::recorder::{MemberRecorder, Recorded, SeriesName};
-use super::Context;
+use self::recorder::{MemberRecorder, MetricsHandle, SeriesName};
+use super::AdminContext;
 
 /// Seconds; from a fast disk's fsync to a slow service.
 const BUCKETS: [f64; 14] = [
@@ -22,11 +22,11 @@ const BUCKETS: [f64; 14] = [
 /// How often old samples are folded away when nobody scrapes.
 pub const UPKEEP: Duration = Duration::from_secs(10);
 
-static RECORDER: OnceLock<Option<Recorded>> = OnceLock::new();
+static RECORDER: OnceLock<Option<MetricsHandle>> = OnceLock::new();
 
 /// Makes the process's recorder, the first time. `None` where a program that embeds a
 /// member has a recorder of its own: then the metrics are there.
-pub fn recorder() -> Option<Recorded> {
+pub fn recorder() -> Option<MetricsHandle> {
     RECORDER
         .get_or_init(|| {
             let builder = PrometheusBuilder::new()
@@ -177,17 +177,17 @@ fn describe() {
 }
 
 /// The route.
-pub fn routes() -> Router<Context> {
+pub fn routes() -> Router<AdminContext> {
     Router::new().route("/metrics", get(metrics))
 }
 
-async fn metrics(State(context): State<Context>) -> impl IntoResponse {
+async fn metrics(State(context): State<AdminContext>) -> impl IntoResponse {
     observe(&context);
     let state = context.cluster.state();
     let statuses = context.connectors.statuses().borrow().clone();
     let here = states(&statuses);
     let is_told = |series: SeriesName<'_>| {
-        is_told(series, &here, |kind, name| {
+        is_exposed(series, &here, |kind, name| {
             is_declared(state.catalog(), kind, name)
         })
     };
@@ -204,9 +204,9 @@ async fn metrics(State(context): State<Context>) -> impl IntoResponse {
 }
 
 /// Connectors of this member by kind and name.
-type Here<'a> = BTreeMap<(&'a str, &'a str), ConnectorState>;
+type LocalConnectors<'a> = BTreeMap<(&'a str, &'a str), ConnectorState>;
 
-fn states(statuses: &[ConnectorStatus]) -> Here<'_> {
+fn states(statuses: &[ConnectorStatus]) -> LocalConnectors<'_> {
     let statuses = statuses.iter();
     statuses
         .map(|it| ((it.kind.as_str(), it.name.as_str()), it.state))
@@ -216,9 +216,9 @@ fn states(statuses: &[ConnectorStatus]) -> Here<'_> {
 /// A counter is told for as long as its connector is declared, whoever runs it: one that comes
 /// and goes with takeovers would begin anew each time. A gauge is told of connectors that are
 /// here, and for how long one was idle by the member that runs it.
-fn is_told(
+fn is_exposed(
     series: SeriesName<'_>,
-    here: &Here<'_>,
+    here: &LocalConnectors<'_>,
     is_declared: impl Fn(&str, &str) -> bool,
 ) -> bool {
     let SeriesName {
@@ -237,7 +237,7 @@ fn is_told(
 }
 
 /// Sets what is looked up rather than counted.
-fn observe(context: &Context) {
+fn observe(context: &AdminContext) {
     let leadership = *context.cluster.node().leadership().borrow();
     let members = context.cluster.node().members();
     let voters = members
@@ -298,7 +298,7 @@ mod tests {
                 channel,
                 is_counter,
             };
-            is_told(series, &states(&statuses), |_, name| name != "deleted")
+            is_exposed(series, &states(&statuses), |_, name| name != "deleted")
         };
         let counter = "quorate_connector_messages_total";
         assert!(told(&status, counter, "orders", true));

@@ -10,22 +10,22 @@ use axum::{
     routing::post,
 };
 use quorate_resources::Kind;
-use quorate_state::{Answer, Command, Order};
+use quorate_state::{Answer, Command, OperatorAction};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Context,
-    problem::Problem,
-    revision::{answered, reflecting},
+    AdminContext,
+    problem::ApiProblem,
+    revision_headers::{with_current_revision, with_revision},
 };
-use crate::cluster::Cluster;
+use crate::cluster::ClusterHandle;
 
 /// How long slow members are waited for after an order.
 const SLOW_MEMBERS: Duration = Duration::from_millis(250);
 
 /// What stands after an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Operated {
+pub struct OperateAnswer {
     /// The kind.
     pub kind: Kind,
     /// The name.
@@ -37,38 +37,48 @@ pub struct Operated {
 }
 
 /// The routes.
-pub fn routes() -> Router<Context> {
+pub fn routes() -> Router<AdminContext> {
     let route = |order| {
         post(
-            move |State(cluster): State<Cluster>, path: Thing| async move {
-                answered(&cluster, operate(&cluster, path, order).await)
+            move |State(cluster): State<ClusterHandle>, path: ConnectorPath| async move {
+                with_current_revision(&cluster, operate(&cluster, path, order).await)
             },
         )
     };
     Router::new()
-        .route("/v1/connectors/{kind}/{name}/pause", route(Order::Pause))
-        .route("/v1/connectors/{kind}/{name}/resume", route(Order::Resume))
+        .route(
+            "/v1/connectors/{kind}/{name}/pause",
+            route(OperatorAction::Pause),
+        )
+        .route(
+            "/v1/connectors/{kind}/{name}/resume",
+            route(OperatorAction::Resume),
+        )
         .route(
             "/v1/connectors/{kind}/{name}/restart",
-            route(Order::Restart),
+            route(OperatorAction::Restart),
         )
 }
 
-type Thing = Result<Path<(String, String)>, PathRejection>;
+type ConnectorPath = Result<Path<(String, String)>, PathRejection>;
 
-async fn operate(cluster: &Cluster, path: Thing, order: Order) -> Result<Response, Problem> {
+async fn operate(
+    cluster: &ClusterHandle,
+    path: ConnectorPath,
+    order: OperatorAction,
+) -> Result<Response, ApiProblem> {
     let Path((kind, name)) = path?;
     let kind: Kind = kind
         .parse()
-        .map_err(|unknown| Problem::not_found(format!("{unknown}")))?;
-    let command = Command::Operate {
+        .map_err(|unknown| ApiProblem::not_found(format!("{unknown}")))?;
+    let command = Command::OperateConnector {
         kind,
         name: name.clone(),
         order,
     };
     let (index, answer) = cluster.propose(command, cluster.write_deadline()).await?;
     let Answer::Done { changed, .. } = answer else {
-        let refusal = Problem::of_answer(&format!("{kind}/{name}"), answer);
+        let refusal = ApiProblem::from_answer(&format!("{kind}/{name}"), answer);
         return Err(refusal.expect("invariant: it was not done"));
     };
     cluster
@@ -76,11 +86,11 @@ async fn operate(cluster: &Cluster, path: Thing, order: Order) -> Result<Respons
         .wait_applied_everywhere(index, SLOW_MEMBERS)
         .await;
     let paused = cluster.state().operations().get(kind, &name).paused;
-    let told = Operated {
+    let told = OperateAnswer {
         kind,
         name,
         paused,
         changed,
     };
-    Ok(reflecting(index, Json(told)))
+    Ok(with_revision(index, Json(told)))
 }

@@ -5,14 +5,14 @@
 //! the next connector server. What may have been sent is not, but under a key, where the log
 //! knows; and it is never told as not sent (see [`fate`]).
 
-mod fate;
+mod body_budget;
+mod caller_attempts;
 mod fingerprint;
-mod here;
-mod once;
+mod idempotent_send;
+mod local_send;
 mod open_intents;
 pub mod outcome;
-mod room;
-mod tries;
+mod send_attempts;
 
 use std::time::Duration;
 
@@ -27,12 +27,12 @@ use axum::{
     routing::post,
 };
 use bytes::Bytes;
+use caller_attempts::CallerAttempts;
 use http::{HeaderMap, HeaderName, Uri};
 use quorate_clock::Instant;
 use quorate_resources::Kind;
-use tries::CallerTries;
 
-use super::{Context, peers::PASSED_ON, problem::Problem};
+use super::{AdminContext, peers::PASSED_ON, problem::ApiProblem};
 
 pub use open_intents::OpenIntents;
 
@@ -44,37 +44,40 @@ const WITHIN_DEFAULT: Duration = Duration::from_secs(10);
 const WITHIN_MAX: Duration = Duration::from_secs(20);
 
 /// The route.
-pub fn routes() -> Router<Context> {
+pub fn routes() -> Router<AdminContext> {
     Router::new()
         .route("/v1/outgoing/{kind}/{name}/send", post(send))
         .layer(DefaultBodyLimit::max(BODY_MAX))
-        .layer(from_fn_with_state(room::Room::new(), room::within))
+        .layer(from_fn_with_state(
+            body_budget::BodyBudget::new(),
+            body_budget::admit_request,
+        ))
 }
 
 async fn send(
-    State(context): State<Context>,
+    State(context): State<AdminContext>,
     path: Result<Path<(String, String)>, PathRejection>,
     RawQuery(query): RawQuery,
     uri: Uri,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let Path((kind, name)) = path?;
     let kind = outgoing_kind(&kind)?;
     let deadline = Instant::now() + within(&headers)?;
-    let order = here::Order::read(kind, name, &headers, query.as_deref(), whole(body)?)?;
+    let order = local_send::SendCall::read(kind, name, &headers, query.as_deref(), whole(body)?)?;
     if headers.contains_key(PASSED_ON) {
         return Ok(order.send(&context, deadline).await.into_response());
     }
-    let mut tries = CallerTries::new(&context, &order, &uri, &headers, deadline);
-    let told = fate::settle(order.is_keyed(), &mut tries).await;
+    let mut tries = CallerAttempts::new(&context, &order, &uri, &headers, deadline);
+    let told = send_attempts::settle(order.is_keyed(), &mut tries).await;
     Ok(told.unwrap_or_else(IntoResponse::into_response))
 }
 
 /// The message, or what bounds it and what to do with a longer one.
-fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, ApiProblem> {
     body.map_err(|rejection| {
-        Problem::unread(rejection, || {
+        ApiProblem::unread(rejection, || {
             format!(
                 "nothing was sent: a message has at most {} MiB here, whatever its broker takes; store a longer one where its reader can fetch it and send where that is, or send it in parts",
                 BODY_MAX >> 20
@@ -83,21 +86,21 @@ fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
     })
 }
 
-fn outgoing_kind(text: &str) -> Result<Kind, Problem> {
+fn outgoing_kind(text: &str) -> Result<Kind, ApiProblem> {
     text.parse::<Kind>()
         .ok()
         .filter(|kind| kind.is_outgoing())
         .ok_or_else(|| {
             let kinds = Kind::ALL.into_iter().filter(|kind| kind.is_outgoing());
             let kinds: Vec<_> = kinds.map(Kind::as_str).collect();
-            Problem::not_found(format!(
+            ApiProblem::not_found(format!(
                 "there is no kind of outgoing {text:?}; the kinds are {}",
                 kinds.join(", ")
             ))
         })
 }
 
-fn within(headers: &HeaderMap) -> Result<Duration, Problem> {
+fn within(headers: &HeaderMap) -> Result<Duration, ApiProblem> {
     let Some(text) = headers.get(WITHIN) else {
         return Ok(WITHIN_DEFAULT);
     };
@@ -106,7 +109,7 @@ fn within(headers: &HeaderMap) -> Result<Duration, Problem> {
     within
         .filter(|it| (Duration::ZERO..=WITHIN_MAX).contains(it))
         .ok_or_else(|| {
-            Problem::bad_request(format!(
+            ApiProblem::bad_request(format!(
                 "Quorate-Within-Ms is {text:?}; it must be a whole number of milliseconds, at most {}",
                 WITHIN_MAX.as_millis()
             ))
@@ -125,7 +128,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_that_is_too_long_is_told_the_bound_and_the_way_out() {
-        async fn take(body: Result<Bytes, BytesRejection>) -> Result<(), Problem> {
+        async fn take(body: Result<Bytes, BytesRejection>) -> Result<(), ApiProblem> {
             whole(body).map(drop)
         }
         let face = Router::new()

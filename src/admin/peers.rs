@@ -8,7 +8,7 @@ use http::{
     HeaderMap, Method, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST},
 };
-use quorate_platform::bounded_answer::{self, AnswerError};
+use quorate_platform::bounded_response::{self, ResponseError};
 use quorate_service::headers::{strip_hop_by_hop, strip_identity};
 use serde::de::DeserializeOwned;
 
@@ -67,21 +67,21 @@ fn root_cause(error: &reqwest::Error) -> String {
 
 /// A client of the other members' admin faces.
 #[derive(Clone, Debug)]
-pub struct Peers {
+pub struct AdminPeers {
     http: reqwest::Client,
 }
 
-impl Peers {
+impl AdminPeers {
     /// Connections are kept for the next question.
-    pub fn new() -> Result<Peers, reqwest::Error> {
-        quorate_platform::tls::install_provider();
+    pub fn new() -> Result<AdminPeers, reqwest::Error> {
+        quorate_platform::tls_provider::install_provider();
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(2)
             .connect_timeout(CONNECT)
             .build()?;
-        Ok(Peers { http })
+        Ok(AdminPeers { http })
     }
 
     /// Sends a request to `admin` (`host:port`) and gives its answer, whatever it is.
@@ -154,11 +154,11 @@ async fn answer(admin: &str, request: reqwest::RequestBuilder) -> Result<PeerAns
             false => PeerError::NoAnswer(admin.to_owned(), error),
         })?;
     let (status, headers) = (response.status(), response.headers().clone());
-    let body = bounded_answer::read(response, ANSWER_BYTES_MAX)
+    let body = bounded_response::read(response, ANSWER_BYTES_MAX)
         .await
         .map_err(|error| match error {
-            AnswerError::Broken(error) => PeerError::NoAnswer(admin.to_owned(), error),
-            AnswerError::TooLong(_) => {
+            ResponseError::Broken(error) => PeerError::NoAnswer(admin.to_owned(), error),
+            ResponseError::TooLong(_) => {
                 PeerError::NotUnderstood(admin.to_owned(), error.to_string())
             }
         })?;
@@ -173,7 +173,7 @@ async fn answer(admin: &str, request: reqwest::RequestBuilder) -> Result<PeerAns
 impl IntoResponse for PeerAnswer {
     fn into_response(self) -> Response {
         let mut response = (self.status, self.body).into_response();
-        for name in [CONTENT_TYPE, super::revision::QUORATE_REVISION] {
+        for name in [CONTENT_TYPE, super::revision_headers::QUORATE_REVISION] {
             if let Some(value) = self.headers.get(&name) {
                 response.headers_mut().insert(name, value.clone());
             }
@@ -188,7 +188,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_member_that_can_not_be_asked_is_told_with_the_cause() {
-        let peers = Peers::new().unwrap();
+        let peers = AdminPeers::new().unwrap();
         let wait = Duration::from_secs(5);
         for (admin, cause) in [
             ("nowhere.invalid:17110", "lookup"),

@@ -38,7 +38,7 @@ use http::{
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
 use quorate_proto::command::FieldError;
-use quorate_state::{Admission, Answer, OverQuota, SENDS_MAX, SENDS_OF_ONE_MAX};
+use quorate_state::{Answer, OverQuota, SENDS_MAX, SENDS_OF_ONE_MAX, SendAdmission};
 use quorate_types::{ProposeError, ReadError};
 use serde::Serialize;
 
@@ -77,10 +77,10 @@ impl From<FieldError> for FieldProblem {
 /// An error as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Problem(Box<Told>);
+pub struct ApiProblem(Box<ProblemBody>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Told {
+struct ProblemBody {
     #[serde(serialize_with = "as_number")]
     status: StatusCode,
     /// For programs.
@@ -103,14 +103,14 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, 
     to.serialize_u16(status.as_u16())
 }
 
-impl Problem {
+impl ApiProblem {
     /// Any error.
-    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> ApiProblem {
         let mut title = code.replace('_', " ");
         if let Some(first) = title.get_mut(..1) {
             first.make_ascii_uppercase();
         }
-        Problem(Box::new(Told {
+        ApiProblem(Box::new(ProblemBody {
             status,
             code,
             title,
@@ -123,37 +123,40 @@ impl Problem {
     }
 
     /// The same with the first revision from which nothing is missing.
-    pub fn with_oldest_revision(mut self, oldest: u64) -> Problem {
+    pub fn with_oldest_revision(mut self, oldest: u64) -> ApiProblem {
         self.0.oldest_revision = Some(oldest);
         self
     }
 
     /// A request that can't be read.
-    pub fn bad_request(detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::BAD_REQUEST, "bad_request", detail)
+    pub fn bad_request(detail: impl Into<String>) -> ApiProblem {
+        ApiProblem::new(StatusCode::BAD_REQUEST, "bad_request", detail)
     }
 
     /// Something that is not there.
-    pub fn not_found(detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
+    pub fn not_found(detail: impl Into<String>) -> ApiProblem {
+        ApiProblem::new(StatusCode::NOT_FOUND, "not_found", detail)
     }
 
     /// A fault of this program.
-    pub fn internal(detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    pub fn internal(detail: impl Into<String>) -> ApiProblem {
+        ApiProblem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
     }
 
     /// A body that is too long.
-    pub fn too_large(detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+    pub fn too_large(detail: impl Into<String>) -> ApiProblem {
+        ApiProblem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
     }
 
     /// A body that could not be read; one that is too long is told with its bound and what to
     /// do instead.
-    pub fn unread(rejection: impl Into<Problem>, too_long: impl FnOnce() -> String) -> Problem {
+    pub fn unread(
+        rejection: impl Into<ApiProblem>,
+        too_long: impl FnOnce() -> String,
+    ) -> ApiProblem {
         let problem = rejection.into();
         match problem.0.status {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(too_long()),
+            StatusCode::PAYLOAD_TOO_LARGE => ApiProblem::too_large(too_long()),
             _ => problem,
         }
     }
@@ -162,16 +165,17 @@ impl Problem {
     pub fn invalid(
         detail: impl Into<String>,
         errors: impl IntoIterator<Item = impl Into<FieldProblem>>,
-    ) -> Problem {
-        let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail);
+    ) -> ApiProblem {
+        let mut problem = ApiProblem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail);
         problem.0.errors = errors.into_iter().map(Into::into).collect();
         problem
     }
 
     /// Why a write to `thing` was not done; `None` when it was.
-    pub fn of_answer(thing: &str, answer: Answer) -> Option<Problem> {
+    pub fn from_answer(thing: &str, answer: Answer) -> Option<ApiProblem> {
         Some(match answer {
-            Answer::Done { .. } | Answer::Intended(Admission::Fresh | Admission::Known(_)) => {
+            Answer::Done { .. }
+            | Answer::SendAdmitted(SendAdmission::Fresh | SendAdmission::Known(_)) => {
                 return None;
             }
             Answer::PreconditionFailed { revision } => {
@@ -180,23 +184,23 @@ impl Problem {
                     _ => format!("{thing} has revision {revision}; nothing was written"),
                 };
                 let status = StatusCode::PRECONDITION_FAILED;
-                let mut problem = Problem::new(status, "precondition_failed", detail);
+                let mut problem = ApiProblem::new(status, "precondition_failed", detail);
                 problem.0.revision = Some(revision);
                 problem
             }
-            Answer::NotFound => Problem::not_found(format!("there is no {thing}")),
+            Answer::NotFound => ApiProblem::not_found(format!("there is no {thing}")),
             Answer::Invalid(errors) => {
-                Problem::invalid(format!("{thing} can't be like this"), errors)
+                ApiProblem::invalid(format!("{thing} can't be like this"), errors)
             }
             Answer::Referenced(by) => {
                 let detail = format!("{thing} can't be deleted: {} need it", by.join(", "));
-                let mut problem = Problem::new(StatusCode::CONFLICT, "conflict", detail);
+                let mut problem = ApiProblem::new(StatusCode::CONFLICT, "conflict", detail);
                 problem.0.referenced_by = by;
                 problem
             }
-            Answer::Ignored(why) => Problem::new(StatusCode::CONFLICT, "conflict", why),
-            Answer::Full(over) => Problem::from(over),
-            Answer::Intended(Admission::Full) => Problem::new(
+            Answer::Ignored(why) => ApiProblem::new(StatusCode::CONFLICT, "conflict", why),
+            Answer::Full(over) => ApiProblem::from(over),
+            Answer::SendAdmitted(SendAdmission::Full) => ApiProblem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too_many_keys",
                 format!(
@@ -222,7 +226,7 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for ApiProblem {
     fn into_response(self) -> Response {
         let status = self.0.status;
         let mut response = (status, Json(self)).into_response();
@@ -238,28 +242,28 @@ impl IntoResponse for Problem {
     }
 }
 
-impl From<OverQuota> for Problem {
+impl From<OverQuota> for ApiProblem {
     fn from(over: OverQuota) -> Self {
         let detail = format!("nothing was written: {over}");
-        Problem::new(StatusCode::INSUFFICIENT_STORAGE, "quota", detail)
+        ApiProblem::new(StatusCode::INSUFFICIENT_STORAGE, "quota", detail)
     }
 }
 
-impl From<ProposeError> for Problem {
+impl From<ProposeError> for ApiProblem {
     fn from(error: ProposeError) -> Self {
         let (status, code) = match error {
             ProposeError::NoQuorum { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no_quorum"),
             ProposeError::Refused(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             ProposeError::Unknown(_) => (StatusCode::GATEWAY_TIMEOUT, "unknown_outcome"),
         };
-        Problem::new(status, code, error.to_string())
+        ApiProblem::new(status, code, error.to_string())
     }
 }
 
-impl From<ReadError> for Problem {
+impl From<ReadError> for ApiProblem {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::NoQuorum { .. } => Problem::new(
+            ReadError::NoQuorum { .. } => ApiProblem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no_quorum",
                 format!("{error}; ?consistency=stale answers from what this member has applied"),
@@ -269,43 +273,43 @@ impl From<ReadError> for Problem {
 }
 
 /// What axum could not read, in our words where its own are for programmers.
-fn unreadable(status: StatusCode, detail: String) -> Problem {
+fn unreadable(status: StatusCode, detail: String) -> ApiProblem {
     match status {
         StatusCode::PAYLOAD_TOO_LARGE => {
             // Calls that take more, or less, tell so themselves.
-            Problem::too_large(
+            ApiProblem::too_large(
                 "the body is longer than the 2 MiB that this call takes at most; what it is asked needs far less",
             )
         }
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ApiProblem::new(
             status,
             "unsupported_media_type",
             "the body must be JSON, with Content-Type: application/json",
         ),
-        status if status.is_server_error() => Problem::new(status, "internal", detail),
-        _ => Problem::bad_request(detail),
+        status if status.is_server_error() => ApiProblem::new(status, "internal", detail),
+        _ => ApiProblem::bad_request(detail),
     }
 }
 
-impl From<BytesRejection> for Problem {
+impl From<BytesRejection> for ApiProblem {
     fn from(it: BytesRejection) -> Self {
         unreadable(it.status(), it.body_text())
     }
 }
 
-impl From<JsonRejection> for Problem {
+impl From<JsonRejection> for ApiProblem {
     fn from(it: JsonRejection) -> Self {
         unreadable(it.status(), it.body_text())
     }
 }
 
-impl From<PathRejection> for Problem {
+impl From<PathRejection> for ApiProblem {
     fn from(it: PathRejection) -> Self {
         unreadable(it.status(), it.body_text())
     }
 }
 
-impl From<QueryRejection> for Problem {
+impl From<QueryRejection> for ApiProblem {
     fn from(it: QueryRejection) -> Self {
         let text = it.body_text();
         let what = text.split_once(": ").map_or(&*text, |(_, what)| what);
@@ -320,7 +324,7 @@ mod tests {
 
     use super::*;
 
-    async fn sent(problem: Problem) -> (StatusCode, Value) {
+    async fn sent(problem: ApiProblem) -> (StatusCode, Value) {
         let response = problem.into_response();
         assert_eq!(
             response.headers()[CONTENT_TYPE],
@@ -334,7 +338,7 @@ mod tests {
 
     #[tokio::test]
     async fn answers_of_the_state() {
-        let of = |answer| Problem::of_answer("service/orders", answer);
+        let of = |answer| ApiProblem::from_answer("service/orders", answer);
         let done = Answer::Done {
             revision: 1,
             changed: true,
@@ -372,7 +376,7 @@ mod tests {
     #[test]
     fn the_three_outcomes_of_a_write_are_not_mixed() {
         let code = |error: ProposeError| {
-            let problem = Problem::from(error);
+            let problem = ApiProblem::from(error);
             (problem.status().as_u16(), problem.code())
         };
         assert_eq!(

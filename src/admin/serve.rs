@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::takers::Taken;
+use super::write_timeout::WriteTimeoutStream;
 
 /// Connections at a time; further ones wait in the kernel's queue. Enough for a few
 /// balancers, scrapers and people.
@@ -89,7 +89,7 @@ fn connection(
     // Small answers should not wait for more to send with them.
     let _ = stream.set_nodelay(true);
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(TAKE_TIMEOUT));
-    let stream = Taken::new(stream, TAKE_TIMEOUT);
+    let stream = WriteTimeoutStream::new(stream, TAKE_TIMEOUT);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)

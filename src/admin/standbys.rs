@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use quorate_supervisor::status::{ConnectorState, ConnectorStatus};
+use quorate_supervisor::connector_status::{ConnectorState, ConnectorStatus};
 use quorate_types::{MemberId, Role};
 use serde::{Deserialize, Serialize};
 
-use super::own::{Asked, OwnAnswer, Unanswered};
+use super::member_report::{MemberReply, MemberReport, MemberReportError};
 
 /// How a connector stands on a member that doesn't run it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +59,7 @@ pub struct ConnectorRow {
 
 impl ConnectorRow {
     /// `asked` is what all members say of themselves, `holder` the connector server.
-    pub fn new(status: ConnectorStatus, holder: MemberId, asked: &[Asked]) -> ConnectorRow {
+    pub fn new(status: ConnectorStatus, holder: MemberId, asked: &[MemberReply]) -> ConnectorRow {
         let paused = status.state == ConnectorState::Paused;
         let others = asked
             .iter()
@@ -80,7 +80,7 @@ const NAMED: usize = 5;
 
 /// What someone should know who counts on the others: one sentence for each member and
 /// reason, however many connectors it is about.
-pub fn lacking(rows: &[ConnectorRow]) -> Vec<String> {
+pub fn standby_warnings(rows: &[ConnectorRow]) -> Vec<String> {
     let mut groups: BTreeMap<(&str, &str, &str), Vec<String>> = BTreeMap::new();
     for ConnectorRow {
         status, standbys, ..
@@ -114,7 +114,7 @@ pub fn lacking(rows: &[ConnectorRow]) -> Vec<String> {
 fn standby(
     member: String,
     of: &ConnectorStatus,
-    own: &Result<OwnAnswer, Unanswered>,
+    own: &Result<MemberReport, MemberReportError>,
 ) -> StandbyRow {
     let own = match own {
         Ok(own) => own,
@@ -149,7 +149,7 @@ mod tests {
     use quorate_types::{Member, MemberStatus};
 
     use super::*;
-    use crate::admin::own::{LapsesRow, StrainRow};
+    use crate::admin::member_report::{LapsesRow, StrainRow};
 
     fn status(state: ConnectorState, last_error: Option<&str>) -> ConnectorStatus {
         ConnectorStatus {
@@ -159,7 +159,11 @@ mod tests {
         }
     }
 
-    fn asked(id: MemberId, role: Role, own: Result<Vec<ConnectorStatus>, Unanswered>) -> Asked {
+    fn asked(
+        id: MemberId,
+        role: Role,
+        own: Result<Vec<ConnectorStatus>, MemberReportError>,
+    ) -> MemberReply {
         let member = MemberStatus {
             id,
             member: Member {
@@ -170,7 +174,7 @@ mod tests {
             lag: None,
             reachable: None,
         };
-        let own = own.map(|connectors| OwnAnswer {
+        let own = own.map(|connectors| MemberReport {
             cluster: String::new(),
             id,
             peer: String::new(),
@@ -198,7 +202,7 @@ mod tests {
                 Ok(vec![status(ConnectorState::Failed, Some("refused"))]),
             ),
             asked(4, Role::Voter, Ok(vec![])),
-            asked(5, Role::Voter, Err(Unanswered::Silent)),
+            asked(5, Role::Voter, Err(MemberReportError::Silent)),
             asked(6, Role::Learner, Ok(vec![])),
             asked(
                 7,
@@ -211,7 +215,7 @@ mod tests {
         use StandbyState::{Cold, Failed, Standby, Starting, Unreachable};
         assert_eq!(states, [Standby, Failed, Cold, Unreachable, Starting]);
         assert_eq!(row.ready_standbys, 2);
-        let told = lacking(&vec![row; 8]);
+        let told = standby_warnings(&vec![row; 8]);
         assert_eq!(told.len(), 3, "{told:?}");
         let orders = ["amqp_channel/orders"; NAMED].join(", ");
         assert_eq!(
@@ -227,10 +231,10 @@ mod tests {
         let row = ConnectorRow::new(
             status(ConnectorState::Paused, None),
             1,
-            &[asked(2, Role::Voter, Err(Unanswered::Silent))],
+            &[asked(2, Role::Voter, Err(MemberReportError::Silent))],
         );
         assert_eq!((row.standbys.len(), row.ready_standbys), (0, 0));
-        assert!(lacking(&[row]).is_empty());
+        assert!(standby_warnings(&[row]).is_empty());
     }
 
     #[test]

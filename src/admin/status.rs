@@ -3,42 +3,44 @@
 use std::collections::BTreeMap;
 
 use axum::{Json, Router, extract::State, routing::get};
-use quorate_supervisor::status::ConnectorState;
+use quorate_supervisor::connector_status::ConnectorState;
 use quorate_types::Role;
 
 use super::{
-    Context,
-    answers::{MemberRow, MemberState, Program, StatusAnswer, failure_tolerance, quorum},
-    connectors, leader, members, own, settings,
+    AdminContext,
+    cluster_answers::{
+        MemberProgram, MemberRow, MemberState, StatusAnswer, failure_tolerance, quorum,
+    },
+    cluster_settings, connectors, leader, member_report, members,
     takeovers::TakeoverRow,
     warnings::{not_asked, warnings},
 };
 
 /// The route.
-pub fn routes() -> Router<Context> {
+pub fn routes() -> Router<AdminContext> {
     Router::new().route("/v1/cluster/status", get(status))
 }
 
-async fn status(State(context): State<Context>) -> Json<StatusAnswer> {
+async fn status(State(context): State<AdminContext>) -> Json<StatusAnswer> {
     let (rows, connectors, asked) = tokio::join!(
         members::rows(&context),
         connectors::rows(&context),
-        own::all(&context)
+        member_report::collect_reports(&context)
     );
     let connectors = connectors.map(|rows| connectors::merge(&context, rows, &asked).connectors);
     let state = context.cluster.state();
-    let settings = settings::now(&context, &state);
-    let led = leader::now(&context);
+    let settings = cluster_settings::current_settings(&context, &state);
+    let led = leader::current_leader(&context);
     let name = |id| {
         rows.iter()
             .find(|row| row.id == id)
             .map(|row| row.name.clone())
     };
-    let programs: BTreeMap<String, Program> = state
-        .announced()
+    let programs: BTreeMap<String, MemberProgram> = state
+        .announced_programs()
         .iter()
         .filter_map(|(id, said)| {
-            let program = Program {
+            let program = MemberProgram {
                 version: said.version.clone(),
                 services: said.services.clone(),
             };
@@ -96,7 +98,7 @@ async fn status(State(context): State<Context>) -> Json<StatusAnswer> {
         programs,
         members: rows,
         connectors: counts,
-        last_takeover: state.takeovers().last().map(TakeoverRow::of),
+        last_takeover: state.takeovers().last().map(TakeoverRow::from_takeover),
         strain,
         lapses,
         moved,
@@ -127,7 +129,7 @@ fn failures_left(rows: &[MemberRow]) -> usize {
 }
 
 /// Services that only some of the programs carry, with the members that lack each.
-fn missing(programs: &BTreeMap<String, Program>) -> BTreeMap<String, Vec<String>> {
+fn missing(programs: &BTreeMap<String, MemberProgram>) -> BTreeMap<String, Vec<String>> {
     let all: std::collections::BTreeSet<&String> = programs
         .values()
         .flat_map(|program| &program.services)
@@ -147,8 +149,8 @@ fn missing(programs: &BTreeMap<String, Program>) -> BTreeMap<String, Vec<String>
 mod tests {
     use super::*;
 
-    fn program(services: &[&str]) -> Program {
-        Program {
+    fn program(services: &[&str]) -> MemberProgram {
+        MemberProgram {
             version: "1".into(),
             services: services.iter().map(|it| it.to_string()).collect(),
         }

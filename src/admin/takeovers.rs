@@ -8,12 +8,12 @@ use std::{
 
 use axum::{Json, Router, extract::State, routing::get};
 use quorate_state::Takeover;
-use quorate_supervisor::chronicle;
+use quorate_supervisor::takeover_recorder;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Context,
-    own::{self, LapsesRow},
+    AdminContext,
+    member_report::{self, LapsesRow},
 };
 
 /// One takeover. Times of steps are in milliseconds after `at`, `null` where not known.
@@ -52,13 +52,13 @@ pub struct TakeoverRow {
 
 impl TakeoverRow {
     /// From what stands in the state.
-    pub fn of(it: &Takeover) -> TakeoverRow {
+    pub fn from_takeover(it: &Takeover) -> TakeoverRow {
         let ms = |us: u64| us as f64 / 1_000.0;
         let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(it.began_ms));
         let at = at.filter(|at| *at < SystemTime::UNIX_EPOCH + RFC_3339_END);
         TakeoverRow {
             at: humantime::format_rfc3339_millis(at.unwrap_or(SystemTime::UNIX_EPOCH)).to_string(),
-            reason: chronicle::word(it.reason()).to_owned(),
+            reason: takeover_recorder::word(it.reason()).to_owned(),
             from: it.from.clone(),
             to: it.to.clone(),
             epoch: it.epoch,
@@ -96,15 +96,18 @@ pub struct TakeoversAnswer {
 }
 
 /// The route.
-pub fn routes() -> Router<Context> {
+pub fn routes() -> Router<AdminContext> {
     Router::new().route("/v1/cluster/takeovers", get(takeovers))
 }
 
-async fn takeovers(State(context): State<Context>) -> Json<TakeoversAnswer> {
-    let lapses = own::all(&context).await.into_iter();
+async fn takeovers(State(context): State<AdminContext>) -> Json<TakeoversAnswer> {
+    let lapses = member_report::collect_reports(&context).await.into_iter();
     let lapses = lapses.filter_map(|(member, own)| Some((member.member.name, own.ok()?.lapses)));
     let state = context.cluster.state();
-    let takeovers = state.takeovers().newest_first().map(TakeoverRow::of);
+    let takeovers = state
+        .takeovers()
+        .newest_first()
+        .map(TakeoverRow::from_takeover);
     Json(TakeoversAnswer {
         takeovers: takeovers.collect(),
         lapses: lapses.filter(|(_, lapses)| lapses.count > 0).collect(),
@@ -132,7 +135,7 @@ mod tests {
             activated: 1,
             ..Takeover::default()
         };
-        let row = TakeoverRow::of(&takeover);
+        let row = TakeoverRow::from_takeover(&takeover);
         assert_eq!(row.at, "2023-11-14T22:13:20.123Z");
         assert_eq!(row.reason, "death");
         assert_eq!((row.detected_ms, row.elected_ms), (Some(2.345), None));
@@ -142,6 +145,9 @@ mod tests {
             began_ms: u64::MAX,
             ..takeover
         };
-        assert_eq!(TakeoverRow::of(&odd).at, "1970-01-01T00:00:00.000Z");
+        assert_eq!(
+            TakeoverRow::from_takeover(&odd).at,
+            "1970-01-01T00:00:00.000Z"
+        );
     }
 }

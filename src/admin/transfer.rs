@@ -14,14 +14,13 @@ use axum::{
 };
 use http::{HeaderMap, Method, StatusCode, header};
 use quorate_clock::Instant;
-use quorate_types::{MemberId, MemberStatus, Members, Role, TransferError};
+use quorate_types::{MemberId, MemberList, MemberStatus, Role, TransferError};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Context, leader,
+    AdminContext, common_problems, leader,
     peers::{PASSED_ON, PeerError},
-    problem::Problem,
-    refusal,
+    problem::ApiProblem,
 };
 
 const PATH: &str = "/v1/cluster/transfer-leadership";
@@ -39,52 +38,56 @@ pub struct TransferRequest {
 }
 
 /// The route.
-pub fn routes() -> Router<Context> {
+pub fn routes() -> Router<AdminContext> {
     Router::new().route(PATH, post(transfer))
 }
 
 async fn transfer(
-    State(context): State<Context>,
+    State(context): State<AdminContext>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let request = read(&body?)?;
     let leadership = context.leadership();
     let fresh = context.cluster.is_fresh(leadership.heard_at);
     if leadership.leading && fresh {
         // In a task of its own: a client that hangs up half way must not leave the
         // connectors released with nobody else in office.
-        let leaving = tokio::spawn(async move { lead_away(&context, request).await });
+        let leaving = tokio::spawn(async move { hand_over_leadership(&context, request).await });
         return leaving.await.unwrap_or_else(|error| {
             let detail = format!("the transfer broke off: {error}");
             let status = StatusCode::INTERNAL_SERVER_ERROR;
-            Err(Problem::new(status, "internal", detail))
+            Err(ApiProblem::new(status, "internal", detail))
         });
     }
     let leader = leadership
         .leader
         .and_then(|id| context.member(id))
-        .ok_or_else(refusal::no_leader)?;
+        .ok_or_else(common_problems::no_leader)?;
     if headers.contains_key(PASSED_ON) || leader.id == context.me() {
-        return Err(refusal::no_leader());
+        return Err(common_problems::no_leader());
     }
     pass_on(&context, &leader, &request).await
 }
 
 /// Whatever content type was sent: what is there is JSON, or nothing is done.
-fn read(body: &[u8]) -> Result<TransferRequest, Problem> {
+fn read(body: &[u8]) -> Result<TransferRequest, ApiProblem> {
     if body.is_empty() {
         return Ok(TransferRequest::default());
     }
     serde_json::from_slice(body).map_err(|problem| {
         let detail = format!("the body must be JSON like {{\"to\": \"member-2\"}}: {problem}");
-        Problem::new(StatusCode::BAD_REQUEST, "bad_request", detail)
+        ApiProblem::new(StatusCode::BAD_REQUEST, "bad_request", detail)
     })
 }
 
 /// As leader.
-async fn lead_away(context: &Context, request: TransferRequest) -> Result<Response, Problem> {
-    let members = heard(context.cluster.node().members(), |id| context.is_silent(id));
+async fn hand_over_leadership(
+    context: &AdminContext,
+    request: TransferRequest,
+) -> Result<Response, ApiProblem> {
+    let members =
+        mark_silent_unreachable(context.cluster.node().members(), |id| context.is_silent(id));
     let target = match &request.to {
         Some(name) => target(&members, context.me(), name)?,
         None => best(&members, context.me())?,
@@ -99,14 +102,17 @@ async fn lead_away(context: &Context, request: TransferRequest) -> Result<Respon
         .transfer(Some(target), deadline)
         .await;
     taken.map_err(problem)?;
-    in_office(context, term, deadline)
+    wait_for_new_leader(context, term, deadline)
         .await
         .map(|answer| Json(answer).into_response())
 }
 
 /// A member that was not heard just now is not reachable, whatever the leader's slower
 /// look at it says.
-fn heard(mut members: Members, is_silent: impl Fn(MemberId) -> bool) -> Members {
+fn mark_silent_unreachable(
+    mut members: MemberList,
+    is_silent: impl Fn(MemberId) -> bool,
+) -> MemberList {
     for member in members.iter_mut().filter(|member| is_silent(member.id)) {
         member.reachable = Some(false);
     }
@@ -114,20 +120,22 @@ fn heard(mut members: Members, is_silent: impl Fn(MemberId) -> bool) -> Members 
 }
 
 /// Waits until this member hears the new leader, and no longer itself.
-async fn in_office(
-    context: &Context,
+async fn wait_for_new_leader(
+    context: &AdminContext,
     old_term: u64,
     deadline: Instant,
-) -> Result<super::answers::LeaderAnswer, Problem> {
+) -> Result<super::cluster_answers::LeaderAnswer, ApiProblem> {
     let mut leadership = context.cluster.node().leadership();
     loop {
-        if let Some(answer) = leader::now(context).filter(|answer| answer.term > old_term) {
+        if let Some(answer) =
+            leader::current_leader(context).filter(|answer| answer.term > old_term)
+        {
             return Ok(answer);
         }
         let changed = tokio::time::timeout_at(deadline, leadership.changed()).await;
         if !matches!(changed, Ok(Ok(()))) {
             let detail = "leadership was handed over, and the new leader has not been heard yet";
-            return Err(Problem::new(
+            return Err(ApiProblem::new(
                 StatusCode::GATEWAY_TIMEOUT,
                 "unknown_outcome",
                 detail,
@@ -136,8 +144,8 @@ async fn in_office(
     }
 }
 
-fn target(members: &Members, me: MemberId, name: &str) -> Result<MemberId, Problem> {
-    let refused = |detail: String| Err(Problem::new(StatusCode::CONFLICT, "conflict", detail));
+fn target(members: &MemberList, me: MemberId, name: &str) -> Result<MemberId, ApiProblem> {
+    let refused = |detail: String| Err(ApiProblem::new(StatusCode::CONFLICT, "conflict", detail));
     let Some(member) = members.iter().find(|member| member.member.name == name) else {
         let names: Vec<_> = members
             .iter()
@@ -147,7 +155,7 @@ fn target(members: &Members, me: MemberId, name: &str) -> Result<MemberId, Probl
             "there is no member {name:?}; the members are {}",
             names.join(", ")
         );
-        return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", detail));
+        return Err(ApiProblem::new(StatusCode::NOT_FOUND, "not_found", detail));
     };
     match member {
         member if member.id == me => refused(format!("{name} leads already")),
@@ -160,7 +168,7 @@ fn target(members: &Members, me: MemberId, name: &str) -> Result<MemberId, Probl
     }
 }
 
-fn best(members: &Members, me: MemberId) -> Result<MemberId, Problem> {
+fn best(members: &MemberList, me: MemberId) -> Result<MemberId, ApiProblem> {
     let candidates = members
         .iter()
         .filter(|member| member.id != me && member.role == Role::Voter && fit(member));
@@ -169,7 +177,7 @@ fn best(members: &Members, me: MemberId) -> Result<MemberId, Problem> {
         .map(|member| member.id)
         .ok_or_else(|| {
             let detail = "no other voter is reachable and up to date; nothing was changed";
-            Problem::new(StatusCode::CONFLICT, "conflict", detail)
+            ApiProblem::new(StatusCode::CONFLICT, "conflict", detail)
         })
 }
 
@@ -185,11 +193,11 @@ fn unfit(member: &MemberStatus) -> String {
     }
 }
 
-fn problem(error: TransferError) -> Problem {
+fn problem(error: TransferError) -> ApiProblem {
     match error {
-        TransferError::NotLeader(_) => refusal::no_leader(),
-        TransferError::Refused(why) => Problem::new(StatusCode::CONFLICT, "conflict", why),
-        TransferError::TimedOut(_) => Problem::new(
+        TransferError::NotLeader(_) => common_problems::no_leader(),
+        TransferError::Refused(why) => ApiProblem::new(StatusCode::CONFLICT, "conflict", why),
+        TransferError::TimedOut(_) => ApiProblem::new(
             StatusCode::GATEWAY_TIMEOUT,
             "unknown_outcome",
             error.to_string(),
@@ -198,10 +206,10 @@ fn problem(error: TransferError) -> Problem {
 }
 
 async fn pass_on(
-    context: &Context,
+    context: &AdminContext,
     leader: &MemberStatus,
     request: &TransferRequest,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let wait = context.drain + context.cluster.timing().failover * 4 + Duration::from_secs(5);
     let body = serde_json::to_value(request).unwrap_or_default();
     let asked = context
@@ -217,7 +225,7 @@ async fn pass_on(
             }
             Ok(response)
         }
-        Err(error @ PeerError::NotAsked(..)) => Err(Problem::new(
+        Err(error @ PeerError::NotAsked(..)) => Err(ApiProblem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
             format!(
@@ -225,7 +233,7 @@ async fn pass_on(
                 leader.member.name
             ),
         )),
-        Err(error) => Err(Problem::new(
+        Err(error) => Err(ApiProblem::new(
             StatusCode::GATEWAY_TIMEOUT,
             "unknown_outcome",
             error.to_string(),
@@ -253,7 +261,7 @@ mod tests {
         }
     }
 
-    fn members() -> Members {
+    fn members() -> MemberList {
         vec![
             member(1, Role::Voter, 0, true),
             member(2, Role::Voter, 5, true),
@@ -276,7 +284,7 @@ mod tests {
     #[test]
     fn the_best_placed_voter_is_reachable_and_up_to_date() {
         assert_eq!(best(&members(), 1).ok(), Some(2));
-        assert!(best(&heard(members(), |id| id == 2), 1).is_err());
+        assert!(best(&mark_silent_unreachable(members(), |id| id == 2), 1).is_err());
         assert!(best(&vec![member(1, Role::Voter, 0, true)], 1).is_err());
     }
 

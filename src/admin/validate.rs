@@ -24,9 +24,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Context,
-    bench::{CallerGone, WorkBench},
-    problem::Problem,
+    AdminContext,
+    compute_slots::{CallerGone, ComputeSlots},
+    problem::ApiProblem,
 };
 
 /// The longest body: a hundred thousand resources, and more.
@@ -41,13 +41,13 @@ const LOOK_EVERY: usize = 64;
 #[serde(deny_unknown_fields)]
 pub struct ValidateRequest {
     /// In the order in which they would be put.
-    pub resources: Vec<Proposed>,
+    pub resources: Vec<ProposedResource>,
 }
 
 /// One resource.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Proposed {
+pub struct ProposedResource {
     /// Its kind.
     pub kind: Kind,
     /// Its name.
@@ -59,7 +59,7 @@ pub struct Proposed {
 /// What would become of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fate {
+pub enum ApplyEffect {
     /// It would be created.
     Created,
     /// It would be changed.
@@ -72,13 +72,13 @@ pub enum Fate {
 
 /// The answer for one resource.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Verdict {
+pub struct ResourceVerdict {
     /// Its kind.
     pub kind: Kind,
     /// Its name.
     pub name: String,
     /// What would become of it.
-    pub fate: Fate,
+    pub fate: ApplyEffect,
     /// What is wrong with it, field by field.
     pub errors: Vec<FieldVerdict>,
 }
@@ -98,28 +98,28 @@ pub struct FieldVerdict {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ValidateAnswer {
     /// One for each.
-    pub verdicts: Vec<Verdict>,
+    pub verdicts: Vec<ResourceVerdict>,
 }
 
 /// The route.
-pub fn routes() -> Router<Context> {
+pub fn routes() -> Router<AdminContext> {
     Router::new()
         .route("/v1/config/validate", post(validate))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(Extension(WorkBench::of(1)))
+        .layer(Extension(ComputeSlots::new(1)))
 }
 
 async fn validate(
-    Extract(context): Extract<Context>,
-    Extension(bench): Extension<WorkBench>,
+    Extract(context): Extract<AdminContext>,
+    Extension(bench): Extension<ComputeSlots>,
     request: Request,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     is_json(request.headers())?;
-    let place = bench.place().await?;
+    let place = bench.acquire().await?;
     let body = tokio::time::timeout(BODY_WAIT, Bytes::from_request(request, &()))
         .await
-        .map_err(|_| Problem::bad_request("the body did not come in time"))?
-        .map_err(|rejection| Problem::unread(rejection, too_long))?;
+        .map_err(|_| ApiProblem::bad_request("the body did not come in time"))?
+        .map_err(|rejection| ApiProblem::unread(rejection, too_long))?;
     let deadline = context.cluster.write_deadline();
     let state = context.cluster.fresh_state(deadline).await?;
     let answer = place
@@ -150,12 +150,16 @@ fn is_json(headers: &HeaderMap) -> Result<(), JsonRejection> {
 }
 
 /// What would become of each, as long as somebody wants to know.
-fn judge_all(state: &Arc<State>, resources: Vec<Proposed>, gone: &CallerGone) -> Vec<Verdict> {
+fn judge_all(
+    state: &Arc<State>,
+    resources: Vec<ProposedResource>,
+    gone: &CallerGone,
+) -> Vec<ResourceVerdict> {
     // A copy that nobody else sees: taking one is cheap, and so is throwing it away.
     let mut machine = Machine::from((**state).clone());
     let mut verdicts = Vec::with_capacity(resources.len());
     for (position, proposed) in resources.into_iter().enumerate() {
-        if position.is_multiple_of(LOOK_EVERY) && gone.is_so() {
+        if position.is_multiple_of(LOOK_EVERY) && gone.is_set() {
             break;
         }
         verdicts.push(judge(&mut machine, proposed));
@@ -163,19 +167,19 @@ fn judge_all(state: &Arc<State>, resources: Vec<Proposed>, gone: &CallerGone) ->
     verdicts
 }
 
-fn judge(machine: &mut Machine, proposed: Proposed) -> Verdict {
-    let Proposed { kind, name, spec } = proposed;
+fn judge(machine: &mut Machine, proposed: ProposedResource) -> ResourceVerdict {
+    let ProposedResource { kind, name, spec } = proposed;
     // It could be guessed otherwise, and nobody would notice.
     let gives_secret = kind.secret_field().is_some()
         && Resource::parse(kind, &spec).is_ok_and(|it| it.gives_secret());
     let answer = machine.try_put(kind, &name, spec);
     let (fate, errors) = match answer {
-        Answer::Done { created: true, .. } => (Fate::Created, vec![]),
-        Answer::Done { changed: true, .. } => (Fate::Changed, vec![]),
-        Answer::Done { .. } if gives_secret => (Fate::Changed, vec![]),
-        Answer::Done { .. } => (Fate::Unchanged, vec![]),
+        Answer::Done { created: true, .. } => (ApplyEffect::Created, vec![]),
+        Answer::Done { changed: true, .. } => (ApplyEffect::Changed, vec![]),
+        Answer::Done { .. } if gives_secret => (ApplyEffect::Changed, vec![]),
+        Answer::Done { .. } => (ApplyEffect::Unchanged, vec![]),
         Answer::Invalid(errors) => (
-            Fate::Refused,
+            ApplyEffect::Refused,
             errors.into_iter().map(FieldVerdict::from).collect(),
         ),
         other => {
@@ -184,7 +188,7 @@ fn judge(machine: &mut Machine, proposed: Proposed) -> Verdict {
                 other => format!("{other:?}"),
             };
             (
-                Fate::Refused,
+                ApplyEffect::Refused,
                 vec![FieldVerdict {
                     field: String::new(),
                     value: String::new(),
@@ -193,7 +197,7 @@ fn judge(machine: &mut Machine, proposed: Proposed) -> Verdict {
             )
         }
     };
-    Verdict {
+    ResourceVerdict {
         kind,
         name,
         fate,
@@ -217,9 +221,9 @@ mod tests {
 
     use super::*;
 
-    fn proposed(kind: Kind, spec: Value) -> Proposed {
+    fn proposed(kind: Kind, spec: Value) -> ProposedResource {
         let name = spec["name"].as_str().unwrap().to_owned();
-        Proposed { kind, name, spec }
+        ProposedResource { kind, name, spec }
     }
 
     #[test]
@@ -227,7 +231,7 @@ mod tests {
         let service = json!({ "name": "orders", "upstream": "http://127.0.0.1:9" });
         let channel = json!({ "name": "orders", "path": "/orders", "service": "orders" });
         let mut machine = Machine::default();
-        let fates: Vec<Fate> = [
+        let fates: Vec<ApplyEffect> = [
             (Kind::HttpChannel, channel.clone()),
             (Kind::Service, service.clone()),
             (Kind::HttpChannel, channel),
@@ -247,12 +251,12 @@ mod tests {
         assert_eq!(
             fates,
             [
-                Fate::Refused,
-                Fate::Created,
-                Fate::Created,
-                Fate::Unchanged,
-                Fate::Changed,
-                Fate::Refused
+                ApplyEffect::Refused,
+                ApplyEffect::Created,
+                ApplyEffect::Created,
+                ApplyEffect::Unchanged,
+                ApplyEffect::Changed,
+                ApplyEffect::Refused
             ]
         );
     }
@@ -261,11 +265,11 @@ mod tests {
     fn a_secret_can_not_be_guessed_by_asking_what_would_change() {
         let key = |it: &str| proposed(Kind::ApiKey, json!({"name": "k", "key": it}));
         let mut machine = Machine::default();
-        assert_eq!(judge(&mut machine, key("right")).fate, Fate::Created);
-        assert_eq!(judge(&mut machine, key("right")).fate, Fate::Changed);
-        assert_eq!(judge(&mut machine, key("wrong")).fate, Fate::Changed);
+        assert_eq!(judge(&mut machine, key("right")).fate, ApplyEffect::Created);
+        assert_eq!(judge(&mut machine, key("right")).fate, ApplyEffect::Changed);
+        assert_eq!(judge(&mut machine, key("wrong")).fate, ApplyEffect::Changed);
         let without = proposed(Kind::ApiKey, json!({"name": "k"}));
-        assert_eq!(judge(&mut machine, without).fate, Fate::Unchanged);
+        assert_eq!(judge(&mut machine, without).fate, ApplyEffect::Unchanged);
     }
 
     #[test]

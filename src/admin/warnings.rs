@@ -3,9 +3,9 @@
 use quorate_types::Member;
 
 use super::{
-    answers::{ClusterSettings, MemberState, StatusAnswer},
-    own::{LapsesRow, StrainRow, Unanswered},
-    standbys::{ConnectorRow, lacking},
+    cluster_answers::{ClusterSettings, MemberState, StatusAnswer},
+    member_report::{LapsesRow, MemberReportError, StrainRow},
+    standbys::{ConnectorRow, standby_warnings},
 };
 use crate::settings::InsecureFaces;
 
@@ -65,7 +65,7 @@ pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<Strin
         ));
     }
     warnings.extend(connectors.iter().filter_map(stalled));
-    warnings.extend(lacking(connectors));
+    warnings.extend(standby_warnings(connectors));
     warnings.extend(
         status
             .strain
@@ -90,9 +90,9 @@ pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<Strin
 /// A member that is heard by consensus and can't be connected to at the address that it gives
 /// for its admin port: a name that others don't know, mostly. One that is connected to and slow
 /// has the right address.
-pub fn not_asked(by: &str, member: &Member, why: &Unanswered) -> Option<String> {
+pub fn not_asked(by: &str, member: &Member, why: &MemberReportError) -> Option<String> {
     let Member { name, admin, .. } = member;
-    let Unanswered::Unreachable(why) = why else {
+    let MemberReportError::Unreachable(why) = why else {
         return None;
     };
     Some(format!(
@@ -192,16 +192,16 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::admin::peers::{CONNECT, Peers};
+    use crate::admin::peers::{AdminPeers, CONNECT};
 
     /// What comes of asking a member that has this address.
-    async fn asked(admin: &str) -> (Member, Unanswered) {
+    async fn asked(admin: &str) -> (Member, MemberReportError) {
         let member = Member {
             name: "member-2".into(),
             admin: admin.to_owned(),
             ..Member::default()
         };
-        let peers = Peers::new().unwrap();
+        let peers = AdminPeers::new().unwrap();
         let wait = CONNECT + Duration::from_millis(100);
         let answer = peers.get::<serde_json::Value>(admin, "/v1/member", wait);
         (member, answer.await.unwrap_err().into())
@@ -224,7 +224,7 @@ mod tests {
         let port = slow.local_addr().unwrap().port();
         for host in ["127.0.0.1", "localhost"] {
             let (member, why) = asked(&format!("{host}:{port}")).await;
-            assert!(matches!(why, Unanswered::NoAnswer(_)), "{why}");
+            assert!(matches!(why, MemberReportError::NoAnswer(_)), "{why}");
             assert_eq!(not_asked("member-1", &member, &why), None);
         }
     }

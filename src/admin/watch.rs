@@ -25,13 +25,12 @@
 //! A silent stream gets a comment now and then, with an `id:` that moves on, so that a
 //! client whose `prefix` changes rarely does not fall out of the history by waiting.
 
-mod ask;
-mod follow;
-mod lines;
+mod event_lines;
+mod watch_request;
+mod watch_stream;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use ask::{Ask, WatchQuery};
 use axum::{
     Extension, Router,
     body::Body,
@@ -39,7 +38,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use follow::{Follower, Source};
 use futures_util::stream;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
@@ -47,11 +45,13 @@ use http::{
 };
 use metrics::gauge;
 use quorate_planted::{Mutant, planted};
-use quorate_state::Compacted;
+use quorate_state::ChangesCompacted;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use watch_request::{WatchQuery, WatchRequest};
+use watch_stream::{WatchSource, WatchStream};
 
-use super::{Context, kv::decoded, problem::Problem, revision::reflecting};
+use super::{AdminContext, kv::decoded, problem::ApiProblem, revision_headers::with_revision};
 
 /// How many streams a member has open at a time. Each is one of the admin port's
 /// connections, of which enough must be left for everything else.
@@ -65,7 +65,7 @@ const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// The first event's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Watching {
+pub struct WatchStarted {
     /// The first revision that can come.
     pub from: u64,
     /// The revision that this member has applied.
@@ -107,17 +107,17 @@ pub struct ChangeRow {
 
 /// The streams that may be open.
 #[derive(Clone)]
-struct Slots(Arc<Semaphore>);
+struct WatchSlots(Arc<Semaphore>);
 
 /// One of them, as long as its stream lives.
-struct Slot {
+struct WatchSlot {
     _permit: OwnedSemaphorePermit,
 }
 
-impl Slots {
-    fn take(&self) -> Result<Slot, Problem> {
+impl WatchSlots {
+    fn take(&self) -> Result<WatchSlot, ApiProblem> {
         let permit = self.0.clone().try_acquire_owned().map_err(|_| {
-            Problem::new(
+            ApiProblem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too_many_watchers",
                 format!(
@@ -126,36 +126,36 @@ impl Slots {
             )
         })?;
         gauge!("quorate_watchers").increment(1);
-        Ok(Slot { _permit: permit })
+        Ok(WatchSlot { _permit: permit })
     }
 }
 
-impl Drop for Slot {
+impl Drop for WatchSlot {
     fn drop(&mut self) {
         gauge!("quorate_watchers").decrement(1);
     }
 }
 
 /// The route.
-pub fn routes() -> Router<Context> {
-    let slots = Slots(Arc::new(Semaphore::new(WATCHERS_MAX)));
+pub fn routes() -> Router<AdminContext> {
+    let slots = WatchSlots(Arc::new(Semaphore::new(WATCHERS_MAX)));
     Router::new()
         .route("/v1/watch", get(watch))
         .layer(Extension(slots))
 }
 
 async fn watch(
-    From(context): From<Context>,
-    Extension(slots): Extension<Slots>,
+    From(context): From<AdminContext>,
+    Extension(slots): Extension<WatchSlots>,
     RawQuery(raw): RawQuery,
     query: Result<Query<WatchQuery>, QueryRejection>,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     decoded(raw.as_deref().unwrap_or_default(), "the query")?;
     let Query(query) = query?;
-    let ask = Ask::read(query, &headers)?;
+    let ask = WatchRequest::read(query, &headers)?;
     if *context.draining.borrow() {
-        return Err(Problem::new(
+        return Err(ApiProblem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
             "this member is being stopped; ask another",
@@ -175,19 +175,19 @@ async fn watch(
     }
     let state = cluster.state();
     let mut after = ask.after.unwrap_or(state.revision());
-    match state.kv().history().after(after) {
+    match state.kv().changelog().after(after) {
         Ok(mut missed) if planted(Mutant::WatchDropsEvent) => {
             after = missed.next().map_or(after, |first| first.revision);
         }
         Ok(_) => {}
         Err(gone) => return Err(compacted(after, gone)),
     }
-    let source = Source {
+    let source = WatchSource {
         states: cluster.watch_state(),
         draining: context.draining.clone(),
-        hears: Box::new(move || hears(&context)),
+        hears: Box::new(move || is_in_touch(&context)),
     };
-    let follower = Follower::new(source, ask.prefix, after, ALIVE_EVERY, slot);
+    let follower = WatchStream::new(source, ask.prefix, after, ALIVE_EVERY, slot);
     let chunks = stream::unfold(follower, |mut follower| async move {
         let chunk = follower.next().await?;
         Some((Ok::<_, Infallible>(chunk), follower))
@@ -201,19 +201,19 @@ async fn watch(
         (UNBUFFERED, HeaderValue::from_static("no")),
     ];
     let answer = (headers, Body::from_stream(chunks)).into_response();
-    Ok(reflecting(state.revision(), answer))
+    Ok(with_revision(state.revision(), answer))
 }
 
 /// Whether the member may be taken to be in touch with the others.
-fn hears(context: &Context) -> bool {
+fn is_in_touch(context: &AdminContext) -> bool {
     let heard_at = context.leadership().heard_at;
     heard_at.is_some_and(|at| at.elapsed() < context.cluster.timing().failover * 2)
 }
 
 /// What was asked for is not all kept any more.
-fn compacted(after: u64, Compacted { oldest }: Compacted) -> Problem {
+fn compacted(after: u64, ChangesCompacted { oldest }: ChangesCompacted) -> ApiProblem {
     let wanted = after.saturating_add(1);
-    Problem::new(
+    ApiProblem::new(
         StatusCode::GONE,
         "compacted",
         format!(
@@ -223,8 +223,8 @@ fn compacted(after: u64, Compacted { oldest }: Compacted) -> Problem {
     .with_oldest_revision(oldest)
 }
 
-fn future(after: u64, end: u64) -> Problem {
-    Problem::new(
+fn future(after: u64, end: u64) -> ApiProblem {
+    ApiProblem::new(
         StatusCode::BAD_REQUEST,
         "future_revision",
         format!(

@@ -6,7 +6,7 @@ use std::{fmt, io, net::SocketAddr, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum BalancerError {
     /// The settings can't be used; one line for each that is wrong.
-    #[error("{}: {}", .path.display(), Lines(.problems))]
+    #[error("{}: {}", .path.display(), ProblemLines(.problems))]
     Settings {
         /// The file.
         path: PathBuf,
@@ -61,9 +61,9 @@ pub enum BalancerError {
 }
 
 /// One problem on the same line, several below each other.
-struct Lines<'a>(&'a [String]);
+struct ProblemLines<'a>(&'a [String]);
 
-impl fmt::Display for Lines<'_> {
+impl fmt::Display for ProblemLines<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             [one] => f.write_str(one),

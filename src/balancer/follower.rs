@@ -15,37 +15,37 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     BalancerSettings,
-    cache::Cache,
-    member::{Asker, ClusterAnswer},
-    server::{Resolver, Server},
+    backend_servers::{AddressResolver, BackendServer},
+    member_cache::MemberCache,
+    member_client::{ClusterAnswer, MemberClient},
 };
 
 /// What HAProxy is to know of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct View {
+pub(super) struct ClusterView {
     /// Ordered by their members' ids.
-    pub(super) servers: Vec<Server>,
+    pub(super) servers: Vec<BackendServer>,
     /// How long a member may be without a word on a request; zero as long as nobody has said.
     pub(super) longest_wait: Duration,
 }
 
 /// The cluster as its members tell it. The asking ends with this value.
-pub(super) struct Follower {
-    view: watch::Receiver<Arc<View>>,
+pub(super) struct ClusterFollower {
+    view: watch::Receiver<Arc<ClusterView>>,
     heard: watch::Receiver<bool>,
     _task: AbortOnDropHandle<()>,
 }
 
-impl Follower {
-    pub(super) fn start(settings: &BalancerSettings) -> Follower {
+impl ClusterFollower {
+    pub(super) fn start(settings: &BalancerSettings) -> ClusterFollower {
         let (view_tx, view) = watch::channel(Arc::default());
         let (heard_tx, heard) = watch::channel(false);
-        let following = Following {
+        let following = FollowerTask {
             dir: settings.dir.clone(),
             seeds: settings.members.clone(),
-            cache: Cache::load(&settings.dir),
-            asker: Asker::new(),
-            resolver: Resolver::default(),
+            cache: MemberCache::load(&settings.dir),
+            asker: MemberClient::new(),
+            resolver: AddressResolver::default(),
             source: None,
             silent: false,
             longest_wait: Duration::ZERO,
@@ -53,7 +53,7 @@ impl Follower {
             heard: heard_tx,
         };
         let task = tokio::spawn(following.run(settings.poll));
-        Follower {
+        ClusterFollower {
             view,
             heard,
             _task: AbortOnDropHandle::new(task),
@@ -67,8 +67,8 @@ impl Follower {
     }
 
     /// The cluster as of now.
-    pub(super) fn view(&mut self) -> View {
-        View::clone(&self.view.borrow_and_update())
+    pub(super) fn view(&mut self) -> ClusterView {
+        ClusterView::clone(&self.view.borrow_and_update())
     }
 
     /// Waits for a change of it.
@@ -80,22 +80,22 @@ impl Follower {
     }
 }
 
-struct Following {
+struct FollowerTask {
     dir: PathBuf,
     seeds: Vec<String>,
-    cache: Cache,
-    asker: Asker,
-    resolver: Resolver,
+    cache: MemberCache,
+    asker: MemberClient,
+    resolver: AddressResolver,
     /// Who answered last.
     source: Option<String>,
     /// Whether it has been said that nobody answers.
     silent: bool,
     longest_wait: Duration,
-    view: watch::Sender<Arc<View>>,
+    view: watch::Sender<Arc<ClusterView>>,
     heard: watch::Sender<bool>,
 }
 
-impl Following {
+impl FollowerTask {
     async fn run(mut self, poll: Duration) {
         self.publish().await;
         let mut poll = interval(poll);
@@ -161,7 +161,7 @@ impl Following {
     }
 
     async fn publish(&mut self) {
-        let view = View {
+        let view = ClusterView {
             servers: self.resolver.servers(&self.cache.members).await,
             longest_wait: self.longest_wait,
         };

@@ -5,7 +5,7 @@ mod tests;
 
 use std::time::Duration;
 
-use super::{BalancerSettings, server::Server};
+use super::{BalancerSettings, backend_servers::BackendServer};
 
 /// The backend that holds the members.
 pub(super) const BACKEND: &str = "members";
@@ -20,7 +20,7 @@ const ON_THE_WAY: Duration = Duration::from_secs(5);
 pub(super) fn render(
     settings: &BalancerSettings,
     longest_wait: Duration,
-    servers: &[Server],
+    servers: &[BackendServer],
 ) -> String {
     let mut out = String::from(
         "# Written by `quorate balancer` and replaced with every change of the cluster's\n\
@@ -176,7 +176,7 @@ fn forwarded(settings: &BalancerSettings) -> String {
     out
 }
 
-fn backend(settings: &BalancerSettings, servers: &[Server]) -> String {
+fn backend(settings: &BalancerSettings, servers: &[BackendServer]) -> String {
     let mut out = format!(
         "backend {BACKEND}\n    \
              balance roundrobin\n    \
@@ -208,7 +208,7 @@ fn backend(settings: &BalancerSettings, servers: &[Server]) -> String {
 
 /// What follows a server's address: in the file and in `add server` alike, which takes
 /// no defaults from the file.
-pub(super) fn keywords(settings: &BalancerSettings, server: &Server) -> String {
+pub(super) fn keywords(settings: &BalancerSettings, server: &BackendServer) -> String {
     let check = settings.check.as_millis();
     format!(
         "check addr {addr} port {port} inter {check}ms fastinter {fast}ms downinter {check}ms rise 1 fall 2 \

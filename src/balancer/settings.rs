@@ -62,7 +62,7 @@ impl BalancerSettings {
         };
         let text = fs::read_to_string(path)
             .map_err(|source| files::failed("can't read the balancer's settings", path, source))?;
-        let file: File =
+        let file: BalancerSettingsFile =
             toml::from_str(&text).map_err(|e| wrong(vec![e.to_string().trim_end().to_owned()]))?;
         let parent = path.parent().unwrap_or(Path::new("."));
         let home = std::path::absolute(parent)
@@ -102,7 +102,7 @@ pub fn write_default(
 /// The file as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct File {
+struct BalancerSettingsFile {
     bind: String,
     insecure: bool,
     members: Vec<String>,
@@ -128,22 +128,22 @@ fn several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D:
         untagged,
         expecting = "must be strings, for example [\"a\", \"b\"] or \"a, b\""
     )]
-    enum Several {
+    enum StringList {
         Array(Vec<String>),
         Commas(String),
     }
-    Ok(match Several::deserialize(deserializer)? {
-        Several::Array(texts) => texts,
-        Several::Commas(text) => {
+    Ok(match StringList::deserialize(deserializer)? {
+        StringList::Array(texts) => texts,
+        StringList::Commas(text) => {
             let parts = text.split(',').map(str::trim).filter(|it| !it.is_empty());
             parts.map(str::to_owned).collect()
         }
     })
 }
 
-impl Default for File {
-    fn default() -> File {
-        File {
+impl Default for BalancerSettingsFile {
+    fn default() -> BalancerSettingsFile {
+        BalancerSettingsFile {
             bind: "127.0.0.1:11223".to_owned(),
             insecure: false,
             members: Vec::new(),
@@ -162,7 +162,7 @@ impl Default for File {
     }
 }
 
-impl File {
+impl BalancerSettingsFile {
     fn check(self, home: &Path) -> Result<BalancerSettings, Vec<String>> {
         let mut problems = Vec::new();
         let bind = address(&self.bind, self.insecure)

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     if let Err(unknown) = quorate_planted::plant_as_asked() {
-        quorate_log::note(format_args!(
+        quorate_log::print_note(format_args!(
             "error: {}: {unknown}",
             quorate_planted::VARIABLE
         ));

@@ -17,16 +17,16 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    client::{Call, Client, ClientArgs},
-    failure::Failure,
-    output::{self, Output},
+    client::{AdminClient, ApiCall, ClientArgs},
+    error::CliError,
+    output::{self, OutputFormat},
 };
 use crate::{
     admin::{
         config::BatchWritten,
-        validate::{BODY_BYTES_MAX, Fate, ValidateAnswer, Verdict},
+        validate::{ApplyEffect, BODY_BYTES_MAX, ResourceVerdict, ValidateAnswer},
     },
-    manifest::{self, Document, Format},
+    manifest::{self, ManifestDocument, ManifestFormat},
 };
 
 /// The nice value, as of connector processes.
@@ -34,7 +34,7 @@ const BEHIND_MEMBERS: i32 = 5;
 
 /// The options.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct ApplyArgs {
     /// A file, `-` for stdin: YAML, JSON or TOML
     #[arg(short, long)]
     file: PathBuf,
@@ -46,19 +46,19 @@ pub struct Args {
 }
 
 /// Applies a file.
-pub async fn run(args: Args) -> Result<(), Failure> {
+pub async fn run(args: ApplyArgs) -> Result<(), CliError> {
     // A large file keeps all processors busy, and members may run on this machine. Of this
     // thread and those that it starts; where it can't be had, the file is read all the same.
     let _ = setpriority_process(None, BEHIND_MEMBERS);
     let documents = read(&args.file)?;
-    let client = Client::new(&args.client)?;
+    let client = AdminClient::new(&args.client)?;
     let verdicts = validate(&client, &documents).await?;
-    let mut done = Done {
+    let mut done = ApplyReport {
         output: args.client.output,
         dry_run: args.dry_run,
-        told: Vec::new(),
+        reported: Vec::new(),
     };
-    let judged: Vec<Judged> = documents.iter().zip(&verdicts).collect();
+    let judged: Vec<JudgedDocument> = documents.iter().zip(&verdicts).collect();
     for batch in batches(&judged) {
         let mut unchanged = HashSet::new();
         if !args.dry_run {
@@ -66,11 +66,11 @@ pub async fn run(args: Args) -> Result<(), Failure> {
                 .await
                 .map_err(|failure| done.stopped_at(batch, documents.len(), failure))?;
         }
-        done.tell(batch, &unchanged)?;
+        done.report_batch(batch, &unchanged)?;
         if !args.dry_run && documents.len() > BATCH_MAX {
-            quorate_log::note(format_args!(
+            quorate_log::print_note(format_args!(
                 "{} of {} are applied",
-                done.told.len(),
+                done.reported.len(),
                 documents.len()
             ));
         }
@@ -79,14 +79,14 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// A document, and what becomes of it.
-type Judged<'a> = (&'a Document, &'a Verdict);
+type JudgedDocument<'a> = (&'a ManifestDocument, &'a ResourceVerdict);
 
 /// Cuts the documents, in their order, into pieces that one call can put.
-fn batches<'a, 'd>(judged: &'a [Judged<'d>]) -> Vec<&'a [Judged<'d>]> {
+fn batches<'a, 'd>(judged: &'a [JudgedDocument<'d>]) -> Vec<&'a [JudgedDocument<'d>]> {
     let mut batches = Vec::new();
     let (mut begin, mut count, mut bytes) = (0, 0, 0);
     for (position, (document, verdict)) in judged.iter().enumerate() {
-        if verdict.fate == Fate::Unchanged {
+        if verdict.fate == ApplyEffect::Unchanged {
             continue;
         }
         let more = json_bytes(&document.spec);
@@ -101,23 +101,23 @@ fn batches<'a, 'd>(judged: &'a [Judged<'d>]) -> Vec<&'a [Judged<'d>]> {
     batches
 }
 
-fn read(file: &PathBuf) -> Result<Vec<Document>, Failure> {
+fn read(file: &PathBuf) -> Result<Vec<ManifestDocument>, CliError> {
     let shown = file.display();
     let (text, path) = if file.as_os_str() == "-" {
         let mut text = String::new();
         std::io::stdin()
             .lock()
             .read_to_string(&mut text)
-            .map_err(|error| Failure::Refused(format!("can't read stdin: {error}")))?;
+            .map_err(|error| CliError::Refused(format!("can't read stdin: {error}")))?;
         (text, None)
     } else {
         let text = std::fs::read_to_string(file)
-            .map_err(|error| Failure::Refused(format!("can't read {shown}: {error}")))?;
+            .map_err(|error| CliError::Refused(format!("can't read {shown}: {error}")))?;
         (text, Some(file.as_path()))
     };
-    manifest::parse(&text, Format::of(path, &text)).map_err(|faults| {
+    manifest::parse(&text, ManifestFormat::detect(path, &text)).map_err(|faults| {
         let list: String = faults.iter().map(|fault| format!("\n  {fault}")).collect();
-        Failure::Refused(format!(
+        CliError::Refused(format!(
             "{shown} can't be applied, and nothing was written:{list}"
         ))
     })
@@ -125,38 +125,41 @@ fn read(file: &PathBuf) -> Result<Vec<Document>, Failure> {
 
 /// What both calls are asked: a [`crate::admin::validate::ValidateRequest`] without copies.
 #[derive(Serialize)]
-struct Asked<'d> {
-    resources: Vec<AskedResource<'d>>,
+struct ApplyRequest<'d> {
+    resources: Vec<RequestedResource<'d>>,
 }
 
 #[derive(Serialize)]
-struct AskedResource<'d> {
+struct RequestedResource<'d> {
     kind: Kind,
     name: &'d str,
     spec: &'d Value,
 }
 
-impl<'d> Asked<'d> {
-    fn of(documents: impl Iterator<Item = &'d Document>) -> Asked<'d> {
-        let resource = |it: &'d Document| AskedResource {
+impl<'d> ApplyRequest<'d> {
+    fn from_documents(documents: impl Iterator<Item = &'d ManifestDocument>) -> ApplyRequest<'d> {
+        let resource = |it: &'d ManifestDocument| RequestedResource {
             kind: it.kind,
             name: &it.name,
             spec: &it.spec,
         };
-        Asked {
+        ApplyRequest {
             resources: documents.map(resource).collect(),
         }
     }
 }
 
 /// Asks a member what would become of each.
-async fn validate(client: &Client, documents: &[Document]) -> Result<Vec<Verdict>, Failure> {
-    let call = Call::new(Method::POST, "/v1/config/validate")
-        .json(&Asked::of(documents.iter()))
+async fn validate(
+    client: &AdminClient,
+    documents: &[ManifestDocument],
+) -> Result<Vec<ResourceVerdict>, CliError> {
+    let call = ApiCall::new(Method::POST, "/v1/config/validate")
+        .json(&ApplyRequest::from_documents(documents.iter()))
         .costly();
     let bytes = call.body_bytes();
     if bytes > BODY_BYTES_MAX {
-        return Err(Failure::Refused(format!(
+        return Err(CliError::Refused(format!(
             "the {} resources of the file have {} MiB as JSON, and at most {} MiB are applied at once: nothing was written; cut the file into smaller ones, what others need first, and apply them one after another",
             documents.len(),
             bytes.div_ceil(1 << 20),
@@ -168,7 +171,7 @@ async fn validate(client: &Client, documents: &[Document]) -> Result<Vec<Verdict
         .verdicts
         .iter()
         .zip(documents)
-        .filter(|(verdict, _)| verdict.fate == Fate::Refused)
+        .filter(|(verdict, _)| verdict.fate == ApplyEffect::Refused)
         .flat_map(|(verdict, document)| {
             verdict
                 .errors
@@ -177,19 +180,19 @@ async fn validate(client: &Client, documents: &[Document]) -> Result<Vec<Verdict
         })
         .collect();
     if !refused.is_empty() {
-        return Err(Failure::Refused(format!(
+        return Err(CliError::Refused(format!(
             "refused, and nothing was written:{refused}"
         )));
     }
     if answer.verdicts.len() != documents.len() {
-        return Err(Failure::Refused(
+        return Err(CliError::Refused(
             "the member did not judge every document; is it of another version?".into(),
         ));
     }
     Ok(answer.verdicts)
 }
 
-fn fault(document: &Document, error: &crate::admin::validate::FieldVerdict) -> String {
+fn fault(document: &ManifestDocument, error: &crate::admin::validate::FieldVerdict) -> String {
     let line = document
         .line
         .map(|line| format!(", line {line}"))
@@ -212,41 +215,48 @@ fn fault(document: &Document, error: &crate::admin::validate::FieldVerdict) -> S
 
 /// Puts those of a batch that are not there like this already. Returns those that were all
 /// the same: of one with a secret this isn't told before.
-async fn put(client: &Client, batch: &[Judged<'_>]) -> Result<HashSet<String>, Failure> {
+async fn put(
+    client: &AdminClient,
+    batch: &[JudgedDocument<'_>],
+) -> Result<HashSet<String>, CliError> {
     let puts = batch
         .iter()
-        .filter(|(_, verdict)| verdict.fate != Fate::Unchanged);
-    let asked = Asked::of(puts.map(|(document, _)| *document));
+        .filter(|(_, verdict)| verdict.fate != ApplyEffect::Unchanged);
+    let asked = ApplyRequest::from_documents(puts.map(|(document, _)| *document));
     if asked.resources.is_empty() {
         return Ok(HashSet::new());
     }
-    let call = Call::new(Method::POST, "/v1/config/apply").json(&asked);
+    let call = ApiCall::new(Method::POST, "/v1/config/apply").json(&asked);
     let written: BatchWritten = client.send(call).await?.good()?.json()?;
     for warning in &written.warnings {
-        quorate_log::note(format_args!("warning: {warning}"));
+        quorate_log::print_note(format_args!("warning: {warning}"));
     }
     Ok(written.unchanged.into_iter().collect())
 }
 
 /// What was done, told as it is done, or at the end as one JSON.
-struct Done {
-    output: Output,
+struct ApplyReport {
+    output: OutputFormat,
     dry_run: bool,
-    told: Vec<serde_json::Value>,
+    reported: Vec<serde_json::Value>,
 }
 
-impl Done {
+impl ApplyReport {
     /// Tells a batch in one piece: a write for each of many lines takes longer than the rest.
-    fn tell(&mut self, batch: &[Judged<'_>], unchanged: &HashSet<String>) -> Result<(), Failure> {
+    fn report_batch(
+        &mut self,
+        batch: &[JudgedDocument<'_>],
+        unchanged: &HashSet<String>,
+    ) -> Result<(), CliError> {
         let mut lines = String::new();
-        for (Document { kind, name, .. }, Verdict { fate, .. }) in batch {
+        for (ManifestDocument { kind, name, .. }, ResourceVerdict { fate, .. }) in batch {
             let fate = match unchanged.contains(&format!("{kind}/{name}")) {
-                true => &Fate::Unchanged,
+                true => &ApplyEffect::Unchanged,
                 false => fate,
             };
-            self.told
+            self.reported
                 .push(json!({ "kind": kind, "name": name, "outcome": fate }));
-            let would = if self.dry_run && *fate != Fate::Unchanged {
+            let would = if self.dry_run && *fate != ApplyEffect::Unchanged {
                 "would be "
             } else {
                 ""
@@ -254,42 +264,47 @@ impl Done {
             lines.push_str(&format!("{kind}/{name} {would}{}\n", word(*fate)));
         }
         match self.output {
-            Output::Table => output::bytes(lines.as_bytes()),
-            Output::Json => Ok(()),
+            OutputFormat::Table => output::bytes(lines.as_bytes()),
+            OutputFormat::Json => Ok(()),
         }
     }
 
-    fn finish(self) -> Result<(), Failure> {
+    fn finish(self) -> Result<(), CliError> {
         match self.output {
-            Output::Table => Ok(()),
-            Output::Json => {
-                output::json(&json!({ "dry_run": self.dry_run, "resources": self.told }))
+            OutputFormat::Table => Ok(()),
+            OutputFormat::Json => {
+                output::json(&json!({ "dry_run": self.dry_run, "resources": self.reported }))
             }
         }
     }
 
-    fn stopped_at(&self, batch: &[Judged<'_>], all: usize, failure: Failure) -> Failure {
-        let put = || batch.iter().filter(|(_, it)| it.fate != Fate::Unchanged);
-        let place =
-            |(it, _): &Judged<'_>| format!("document {}, {}/{}", it.number, it.kind, it.name);
+    fn stopped_at(&self, batch: &[JudgedDocument<'_>], all: usize, failure: CliError) -> CliError {
+        let put = || {
+            batch
+                .iter()
+                .filter(|(_, it)| it.fate != ApplyEffect::Unchanged)
+        };
+        let place = |(it, _): &JudgedDocument<'_>| {
+            format!("document {}, {}/{}", it.number, it.kind, it.name)
+        };
         let place = match (put().next(), put().next_back()) {
             (Some(first), Some(last)) if put().count() > 1 => {
                 format!("{} to {}", place(first), place(last))
             }
             (first, _) => first.map(place).unwrap_or_default(),
         };
-        let before = self.told.len();
+        let before = self.reported.len();
         failure.about(format!(
             "{place} (stopped here: {before} of {all} are applied; apply the file again to go on)"
         ))
     }
 }
 
-fn word(fate: Fate) -> &'static str {
+fn word(fate: ApplyEffect) -> &'static str {
     match fate {
-        Fate::Created => "created",
-        Fate::Changed => "changed",
-        Fate::Unchanged => "unchanged",
-        Fate::Refused => "refused",
+        ApplyEffect::Created => "created",
+        ApplyEffect::Changed => "changed",
+        ApplyEffect::Unchanged => "unchanged",
+        ApplyEffect::Refused => "refused",
     }
 }

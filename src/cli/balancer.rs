@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use quorate_log::{LogFormat, LogSettings};
 use tokio_util::sync::CancellationToken;
 
-use super::{failure::Failure, on_one_thread, process};
+use super::{error::CliError, on_one_thread, stop_signals};
 use crate::{balancer, settings};
 
 /// The options.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct BalancerArgs {
     /// The settings (TOML)
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
@@ -20,14 +20,14 @@ pub struct Args {
 }
 
 /// Runs HAProxy and follows the cluster, until SIGTERM or SIGINT.
-pub fn run(args: Args) -> Result<(), Failure> {
-    process::write_privately();
+pub fn run(args: BalancerArgs) -> Result<(), CliError> {
+    stop_signals::write_privately();
     quorate_log::start(&LogSettings {
         level: args.log_level,
         format: LogFormat::Text,
     });
     on_one_thread(async {
-        let stop = process::stop_asked()?;
+        let stop = stop_signals::stop_asked()?;
         let shutdown = CancellationToken::new();
         let order = shutdown.clone();
         tokio::spawn(async move {
@@ -36,7 +36,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         });
         balancer::run(&args.config, shutdown)
             .await
-            .map_err(|error| Failure::Refused(error.to_string()))
+            .map_err(|error| CliError::Refused(error.to_string()))
     })
 }
 

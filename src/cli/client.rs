@@ -21,13 +21,13 @@ use serde::de::DeserializeOwned;
 use tokio::time::sleep;
 use url::Url;
 
-use super::{failure::Failure, output::Output};
+use super::{error::CliError, output::OutputFormat};
 
-pub use call::{Answer, Call};
-pub use problem::Problem;
-pub use stream::{Opened, Stream};
+pub use call::{ApiAnswer, ApiCall};
+pub use problem::ProblemAnswer;
+pub use stream::{AnswerStream, StreamStart};
 
-use attempt::{Tried, bare, surely_not_done};
+use attempt::{AttemptOutcome, bare, surely_not_done};
 
 /// How long a member may be silent on a read before the next one is asked too.
 const HEAD_START: Duration = Duration::from_millis(400);
@@ -40,10 +40,10 @@ const COSTLY: u32 = 6;
 pub struct ClientArgs {
     /// Admin URLs of members, tried in turn
     #[arg(long, env = "QUORATE_ADMIN", value_name = "URL[,URL...]", default_value = urls::DEFAULT, value_parser = urls::parse)]
-    pub admin: urls::Urls,
+    pub admin: urls::AdminUrls,
     /// How it is printed
     #[arg(long, value_enum, default_value_t)]
-    pub output: Output,
+    pub output: OutputFormat,
     /// Longest time for one answer, in seconds; six times as long for `apply` to have a file validated
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub timeout: u64,
@@ -51,29 +51,29 @@ pub struct ClientArgs {
 
 /// A client of the cluster.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct AdminClient {
     urls: Vec<Url>,
     http: reqwest::Client,
     timeout: Duration,
 }
 
-impl Client {
+impl AdminClient {
     /// A client as the options say.
-    pub fn new(args: &ClientArgs) -> Result<Client, Failure> {
-        Client::to(args.admin.0.clone(), Duration::from_secs(args.timeout))
+    pub fn new(args: &ClientArgs) -> Result<AdminClient, CliError> {
+        AdminClient::with_urls(args.admin.0.clone(), Duration::from_secs(args.timeout))
     }
 
     /// A client of these URLs.
-    pub fn to(urls: Vec<Url>, timeout: Duration) -> Result<Client, Failure> {
-        quorate_platform::tls::install_provider();
+    pub fn with_urls(urls: Vec<Url>, timeout: Duration) -> Result<AdminClient, CliError> {
+        quorate_platform::tls_provider::install_provider();
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(1).min(timeout))
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("quorate/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| Failure::Refused(format!("can't set up the HTTP client: {error}")))?;
-        Ok(Client {
+            .map_err(|error| CliError::Refused(format!("can't set up the HTTP client: {error}")))?;
+        Ok(AdminClient {
             urls,
             http,
             timeout,
@@ -81,28 +81,28 @@ impl Client {
     }
 
     /// GET, the answer being a success.
-    pub async fn get(&self, path: impl Into<String>) -> Result<Answer, Failure> {
-        self.send(Call::new(Method::GET, path)).await?.good()
+    pub async fn get(&self, path: impl Into<String>) -> Result<ApiAnswer, CliError> {
+        self.send(ApiCall::new(Method::GET, path)).await?.good()
     }
 
     /// GET of JSON.
     pub async fn get_json<T: DeserializeOwned>(
         &self,
         path: impl Into<String>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, CliError> {
         self.get(path).await?.json()
     }
 
     /// Sends a request and gives the answer whatever its status; a failure only where no
     /// member answered for good.
-    pub async fn send(&self, call: Call) -> Result<Answer, Failure> {
+    pub async fn send(&self, call: ApiCall) -> Result<ApiAnswer, CliError> {
         match call.is_read() {
             true => self.read(&call).await,
             false => self.write(&call).await,
         }
     }
 
-    async fn read(&self, call: &Call) -> Result<Answer, Failure> {
+    async fn read(&self, call: &ApiCall) -> Result<ApiAnswer, CliError> {
         let attempt = |url| self.named(url, call);
         let mut urls = self.urls.iter();
         let mut open = FuturesUnordered::new();
@@ -117,26 +117,26 @@ impl Client {
             }
             tokio::select! {
                 Some((url, tried)) = open.next() => match tried {
-                    Tried::Answered(answer) if surely_not_done(call, &answer) => weak = Some(answer),
-                    Tried::Answered(answer) => return Ok(answer),
-                    Tried::Late(why) if call.is_costly() => return Err(self.late(call, &[format!("{url}: {why}")])),
-                    Tried::Late(why) => {
+                    AttemptOutcome::Answered(answer) if surely_not_done(call, &answer) => weak = Some(answer),
+                    AttemptOutcome::Answered(answer) => return Ok(answer),
+                    AttemptOutcome::Late(why) if call.is_costly() => return Err(self.late(call, &[format!("{url}: {why}")])),
+                    AttemptOutcome::Late(why) => {
                         late = true;
                         misses.push(format!("{url}: {why}"));
                     }
-                    Tried::NotSent(why) | Tried::Lost(why) => misses.push(format!("{url}: {why}")),
+                    AttemptOutcome::NotSent(why) | AttemptOutcome::Lost(why) => misses.push(format!("{url}: {why}")),
                 },
                 () = sleep(HEAD_START), if urls.len() > 0 && !call.is_costly() => open.extend(urls.next().map(attempt)),
             }
         }
         weak.ok_or_else(|| match late {
             true => self.late(call, &misses),
-            false => nobody(&misses),
+            false => no_member_answered(&misses),
         })
     }
 
     /// How long one answer may take.
-    fn patience(&self, call: &Call) -> Duration {
+    fn patience(&self, call: &ApiCall) -> Duration {
         match call.is_costly() {
             true => self.timeout * COSTLY,
             false => self.timeout,
@@ -144,34 +144,38 @@ impl Client {
     }
 
     /// What is said when a member is there and has not answered in time.
-    fn late(&self, call: &Call, misses: &[String]) -> Failure {
-        Failure::Unreachable(format!(
+    fn late(&self, call: &ApiCall, misses: &[String]) -> CliError {
+        CliError::Unreachable(format!(
             "no member answered within {} s:\n  {}\nA member was reached and was not ready in time: it may have much to do, or the cluster is without a leader. Look at `quorate status`, or give it more time: --timeout SECONDS",
             self.patience(call).as_secs(),
             misses.join("\n  ")
         ))
     }
 
-    async fn named<'a>(&'a self, url: &'a Url, call: &'a Call) -> (&'a str, Tried) {
+    async fn named<'a>(&'a self, url: &'a Url, call: &'a ApiCall) -> (&'a str, AttemptOutcome) {
         (bare(url), self.try_at(url, call).await)
     }
 
-    async fn write(&self, call: &Call) -> Result<Answer, Failure> {
+    async fn write(&self, call: &ApiCall) -> Result<ApiAnswer, CliError> {
         let (mut misses, mut weak) = (Vec::new(), None);
         for url in &self.urls {
             match self.try_at(url, call).await {
-                Tried::Answered(answer) if surely_not_done(call, &answer) => weak = Some(answer),
-                Tried::Answered(answer) => return Ok(answer),
-                Tried::NotSent(why) => misses.push(format!("{}: {why}", bare(url))),
-                Tried::Lost(why) | Tried::Late(why) => return Err(unknown(call, url, &why)),
+                AttemptOutcome::Answered(answer) if surely_not_done(call, &answer) => {
+                    weak = Some(answer)
+                }
+                AttemptOutcome::Answered(answer) => return Ok(answer),
+                AttemptOutcome::NotSent(why) => misses.push(format!("{}: {why}", bare(url))),
+                AttemptOutcome::Lost(why) | AttemptOutcome::Late(why) => {
+                    return Err(unknown(call, url, &why));
+                }
             }
         }
-        weak.ok_or_else(|| nobody(&misses))
+        weak.ok_or_else(|| no_member_answered(&misses))
     }
 }
 
-fn unknown(call: &Call, url: &Url, why: &str) -> Failure {
-    Failure::Refused(format!(
+fn unknown(call: &ApiCall, url: &Url, why: &str) -> CliError {
+    CliError::Refused(format!(
         "the outcome of {} {} is not known: {} took it and did not answer ({why}). It may have been done; look before you repeat it",
         call.method,
         call.path,
@@ -180,8 +184,8 @@ fn unknown(call: &Call, url: &Url, why: &str) -> Failure {
 }
 
 /// What is said when no member answered.
-pub fn nobody(misses: &[String]) -> Failure {
-    Failure::Unreachable(format!(
+pub fn no_member_answered(misses: &[String]) -> CliError {
+    CliError::Unreachable(format!(
         "no member answered:\n  {}\nIs the cluster running (quorate quickstart)? If it is elsewhere, say where: --admin URL[,URL...] or QUORATE_ADMIN",
         misses.join("\n  ")
     ))

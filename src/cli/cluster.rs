@@ -6,12 +6,12 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{
-    client::{Call, Client, ClientArgs},
-    failure::Failure,
-    output::{self, Output},
-    show::show,
+    client::{AdminClient, ApiCall, ClientArgs},
+    error::CliError,
+    get_and_print::get_and_print,
+    output::{self, OutputFormat},
 };
-use crate::admin::{answers::ClusterSettings, warnings::have};
+use crate::admin::{cluster_answers::ClusterSettings, warnings::have};
 
 const PATH: &str = "/v1/cluster/settings";
 
@@ -20,22 +20,22 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(40);
 
 /// The options.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct ClusterArgs {
     #[command(subcommand)]
-    command: Command,
+    command: ClusterCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+enum ClusterCommand {
     /// Show what is set, and which members don't go by it yet
     Get(ClientArgs),
     /// Change a setting for all members at once
-    Set(SetArgs),
+    Set(ClusterSetArgs),
 }
 
 /// The options of `set`.
 #[derive(Debug, clap::Args)]
-struct SetArgs {
+struct ClusterSetArgs {
     /// The setting: `failover_ms`
     #[arg(value_name = "SETTING")]
     setting: String,
@@ -47,40 +47,40 @@ struct SetArgs {
 }
 
 /// Shows or changes what the cluster itself is set to.
-pub async fn run(args: Args) -> Result<(), Failure> {
+pub async fn run(args: ClusterArgs) -> Result<(), CliError> {
     match args.command {
-        Command::Get(args) => {
-            let table = |settings: &ClusterSettings| output::line(told(settings));
-            show(&args, PATH, table).await.map(drop)
+        ClusterCommand::Get(args) => {
+            let table = |settings: &ClusterSettings| output::line(describe_settings(settings));
+            get_and_print(&args, PATH, table).await.map(drop)
         }
-        Command::Set(args) => set(args).await,
+        ClusterCommand::Set(args) => set(args).await,
     }
 }
 
-async fn set(args: SetArgs) -> Result<(), Failure> {
+async fn set(args: ClusterSetArgs) -> Result<(), CliError> {
     // What is no number is refused by the member, with all that it takes.
     let value = args
         .value
         .parse::<u64>()
         .map_or_else(|_| Value::from(args.value.clone()), Value::from);
-    let call = Call::new(Method::PUT, PATH).json(&json!({ args.setting: value }));
+    let call = ApiCall::new(Method::PUT, PATH).json(&json!({ args.setting: value }));
     let timeout = Duration::from_secs(args.client.timeout).max(SETTLED_WITHIN);
-    let client = Client::to(args.client.admin.0.clone(), timeout)?;
+    let client = AdminClient::with_urls(args.client.admin.0.clone(), timeout)?;
     let settings: ClusterSettings = client.send(call).await?.good()?.json()?;
     match args.client.output {
-        Output::Json => output::json(&settings)?,
-        Output::Table => output::line(told(&settings))?,
+        OutputFormat::Json => output::json(&settings)?,
+        OutputFormat::Table => output::line(describe_settings(&settings))?,
     }
     match settings.settled {
         true => Ok(()),
-        false => Err(Failure::Unreachable(format!(
+        false => Err(CliError::Unreachable(format!(
             "{} not applied it yet. It is settled by itself once every member goes by it; the same command waits again",
             have(&settings.missing)
         ))),
     }
 }
 
-fn told(settings: &ClusterSettings) -> String {
+fn describe_settings(settings: &ClusterSettings) -> String {
     format!("failover_ms  {}", sentence(settings))
 }
 
@@ -113,7 +113,10 @@ mod tests {
             missing: missing.iter().map(|it| it.to_string()).collect(),
             differing: Default::default(),
         };
-        assert_eq!(told(&settings(None, &[])), "failover_ms  2000 ms");
+        assert_eq!(
+            describe_settings(&settings(None, &[])),
+            "failover_ms  2000 ms"
+        );
         assert_eq!(
             sentence(&settings(Some(500), &["b"])),
             "500 ms, 2000 ms once b has applied it"

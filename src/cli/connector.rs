@@ -10,39 +10,39 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use quorate_resources::Kind;
 
 use super::{
-    client::{Client, ClientArgs},
-    failure::Failure,
+    client::{AdminClient, ClientArgs},
+    error::CliError,
 };
-use crate::admin::{answers::ConnectorsAnswer, standbys::ConnectorRow};
+use crate::admin::{cluster_answers::ConnectorsAnswer, standbys::ConnectorRow};
 
 /// The options.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct ConnectorArgs {
     #[command(subcommand)]
-    command: Command,
+    command: ConnectorCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+enum ConnectorCommand {
     /// The connectors and what they are doing
     List(ClientArgs),
     /// All that is known of one connector
-    Describe(One),
+    Describe(ConnectorTarget),
     /// Stop one until it is resumed, also by the next connector server
-    Pause(One),
+    Pause(ConnectorTarget),
     /// Let a paused one work again
-    Resume(One),
+    Resume(ConnectorTarget),
     /// Replace the process of one on every member
-    Restart(One),
+    Restart(ConnectorTarget),
     /// Pause one, and wait until nothing is in flight
-    Drain(One),
+    Drain(ConnectorTarget),
     /// Have a message sent by an outgoing
-    Send(send::Args),
+    Send(send::SendArgs),
 }
 
 /// A connector.
 #[derive(Debug, clap::Args)]
-struct One {
+struct ConnectorTarget {
     /// For example amqp_channel
     kind: Kind,
     /// Its name
@@ -51,7 +51,7 @@ struct One {
     client: ClientArgs,
 }
 
-impl One {
+impl ConnectorTarget {
     /// `KIND/NAME` as it stands in a path of the admin face.
     fn path(&self) -> String {
         let name = utf8_percent_encode(&self.name, NON_ALPHANUMERIC);
@@ -59,7 +59,7 @@ impl One {
     }
 
     /// What its connector server says of it; `None`: there is no such connector.
-    async fn row(&self, client: &Client) -> Result<Option<ConnectorRow>, Failure> {
+    async fn row(&self, client: &AdminClient) -> Result<Option<ConnectorRow>, CliError> {
         let answer: ConnectorsAnswer = client.get_json("/v1/connectors").await?;
         let mut rows = answer.connectors.into_iter();
         let is_it = |row: &ConnectorRow| {
@@ -70,14 +70,14 @@ impl One {
 }
 
 /// Does what is asked of connectors.
-pub async fn run(args: Args) -> Result<(), Failure> {
+pub async fn run(args: ConnectorArgs) -> Result<(), CliError> {
     match args.command {
-        Command::List(client) => list::run(client).await,
-        Command::Describe(one) => describe::run(one).await,
-        Command::Pause(one) => operate::run(one, "pause").await,
-        Command::Resume(one) => operate::run(one, "resume").await,
-        Command::Restart(one) => operate::run(one, "restart").await,
-        Command::Drain(one) => drain::run(one).await,
-        Command::Send(args) => send::run(args).await,
+        ConnectorCommand::List(client) => list::run(client).await,
+        ConnectorCommand::Describe(one) => describe::run(one).await,
+        ConnectorCommand::Pause(one) => operate::run(one, "pause").await,
+        ConnectorCommand::Resume(one) => operate::run(one, "resume").await,
+        ConnectorCommand::Restart(one) => operate::run(one, "restart").await,
+        ConnectorCommand::Drain(one) => drain::run(one).await,
+        ConnectorCommand::Send(args) => send::run(args).await,
     }
 }

@@ -4,14 +4,14 @@ use http::Method;
 use quorate_resources::Kind;
 
 use super::{
-    client::{Call, Client, ClientArgs},
-    failure::Failure,
+    client::{AdminClient, ApiCall, ClientArgs},
+    error::CliError,
     get,
 };
 
 /// The options.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct DeleteArgs {
     /// The kind, for example http_channel
     kind: Kind,
     /// The name
@@ -24,13 +24,13 @@ pub struct Args {
 }
 
 /// Deletes a resource.
-pub async fn run(args: Args) -> Result<(), Failure> {
-    let mut call = Call::new(Method::DELETE, get::path(args.kind, &args.name));
+pub async fn run(args: DeleteArgs) -> Result<(), CliError> {
+    let mut call = ApiCall::new(Method::DELETE, get::path(args.kind, &args.name));
     if let Some(revision) = args.if_match {
         call = call.header(http::header::IF_MATCH, &format!("\"{revision}\""))?;
     }
     let shown = format!("{}/{}", args.kind, args.name);
-    Client::new(&args.client)?.send(call).await?.good()?;
-    quorate_log::note(format_args!("{shown} deleted"));
+    AdminClient::new(&args.client)?.send(call).await?.good()?;
+    quorate_log::print_note(format_args!("{shown} deleted"));
     Ok(())
 }

@@ -4,29 +4,29 @@ use quorate_resources::Kind;
 use serde_json::Value;
 
 use super::{
-    client::{Client, ClientArgs},
-    failure::Failure,
-    output::{self, Output},
+    client::{AdminClient, ClientArgs},
+    error::CliError,
+    output::{self, OutputFormat},
 };
-use crate::{admin::config::Listing, manifest};
+use crate::{admin::config::ResourcesAnswer, manifest};
 
 /// Prints every resource, in an order in which they can be created again.
-pub async fn run(args: ClientArgs) -> Result<(), Failure> {
-    let listing: Listing = Client::new(&args)?.get_json("/v1/config").await?;
+pub async fn run(args: ClientArgs) -> Result<(), CliError> {
+    let listing: ResourcesAnswer = AdminClient::new(&args)?.get_json("/v1/config").await?;
     let secrets = listing
         .resources
         .iter()
         .filter(|it| it.kind.secret_field().is_some())
         .count();
     match args.output {
-        Output::Json => {
+        OutputFormat::Json => {
             let documents = listing
                 .resources
                 .into_iter()
                 .map(|it| with_kind(it.kind, it.resource));
             output::json(&documents.collect::<Vec<_>>())?;
         }
-        Output::Table => {
+        OutputFormat::Table => {
             let text = manifest::export(
                 listing
                     .resources
@@ -37,7 +37,7 @@ pub async fn run(args: ClientArgs) -> Result<(), Failure> {
         }
     }
     if secrets > 0 {
-        quorate_log::note(format_args!(
+        quorate_log::print_note(format_args!(
             "{secrets} of these have a secret, which is never shown. Applied to this cluster they keep it; for another one add it"
         ));
     }

@@ -5,15 +5,15 @@ use quorate_resources::Kind;
 use serde_json::Value;
 
 use super::{
-    client::{Client, ClientArgs},
-    failure::Failure,
-    output::{self, Output},
+    client::{AdminClient, ClientArgs},
+    error::CliError,
+    output::{self, OutputFormat},
 };
-use crate::{admin::config::Listing, manifest};
+use crate::{admin::config::ResourcesAnswer, manifest};
 
 /// The options.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct GetArgs {
     /// The kind, for example http_channel
     kind: Kind,
     /// The name; all of the kind otherwise
@@ -23,25 +23,30 @@ pub struct Args {
 }
 
 /// Shows resources.
-pub async fn run(args: Args) -> Result<(), Failure> {
-    let client = Client::new(&args.client)?;
+pub async fn run(args: GetArgs) -> Result<(), CliError> {
+    let client = AdminClient::new(&args.client)?;
     match &args.name {
         Some(name) => one(&client, args.kind, name, args.client.output).await,
         None => all(&client, args.kind, args.client.output).await,
     }
 }
 
-async fn one(client: &Client, kind: Kind, name: &str, output: Output) -> Result<(), Failure> {
+async fn one(
+    client: &AdminClient,
+    kind: Kind,
+    name: &str,
+    output: OutputFormat,
+) -> Result<(), CliError> {
     let resource: Value = client.get_json(path(kind, name)).await?;
     match output {
-        Output::Json => output::json(&resource),
-        Output::Table => output::bytes(manifest::export([(kind, resource)]).as_bytes()),
+        OutputFormat::Json => output::json(&resource),
+        OutputFormat::Table => output::bytes(manifest::export([(kind, resource)]).as_bytes()),
     }
 }
 
-async fn all(client: &Client, kind: Kind, output: Output) -> Result<(), Failure> {
-    let listing: Listing = client.get_json(format!("/v1/config/{kind}")).await?;
-    if output == Output::Json {
+async fn all(client: &AdminClient, kind: Kind, output: OutputFormat) -> Result<(), CliError> {
+    let listing: ResourcesAnswer = client.get_json(format!("/v1/config/{kind}")).await?;
+    if output == OutputFormat::Json {
         return output::json(&listing);
     }
     let columns = columns(kind);

@@ -1,6 +1,6 @@
 //! `quorate kv`
 
-mod events;
+mod sse_parser;
 mod watch;
 
 use std::{
@@ -14,9 +14,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    client::{Call, Client, ClientArgs},
-    failure::Failure,
-    output::{self, Output},
+    client::{AdminClient, ApiCall, ClientArgs},
+    error::CliError,
+    output::{self, OutputFormat},
 };
 
 /// Slashes stay: a key is the rest of the path.
@@ -32,13 +32,13 @@ const PAGE: usize = 1000;
 
 /// The options.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct KvArgs {
     #[command(subcommand)]
-    command: Command,
+    command: KvCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+enum KvCommand {
     /// Write a key's value to stdout, as it is
     Get {
         /// The key
@@ -60,7 +60,7 @@ enum Command {
         #[arg(short, long)]
         file: Option<PathBuf>,
         #[command(flatten)]
-        precondition: Precondition,
+        precondition: PreconditionArgs,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -69,14 +69,14 @@ enum Command {
         /// The key
         key: String,
         #[command(flatten)]
-        precondition: Precondition,
+        precondition: PreconditionArgs,
         #[command(flatten)]
         client: ClientArgs,
     },
     /// List keys and values
     List {
         #[command(flatten)]
-        prefix: Prefix,
+        prefix: PrefixArgs,
         /// At most this many
         #[arg(long, default_value_t = 1000, value_parser = at_least_one)]
         limit: usize,
@@ -89,7 +89,7 @@ enum Command {
     /// Print each change of a key as it comes, whichever member is lost
     Watch {
         #[command(flatten)]
-        prefix: Prefix,
+        prefix: PrefixArgs,
         /// Also what came before, from this revision on; from now on if left out
         #[arg(long, value_name = "REV")]
         from: Option<u64>,
@@ -99,7 +99,7 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
-struct Prefix {
+struct PrefixArgs {
     /// Only keys that begin with this
     #[arg(value_name = "PREFIX")]
     keys: Option<String>,
@@ -108,7 +108,7 @@ struct Prefix {
     prefix: Option<String>,
 }
 
-impl Prefix {
+impl PrefixArgs {
     fn text(self) -> String {
         self.keys.or(self.prefix).unwrap_or_default()
     }
@@ -116,7 +116,7 @@ impl Prefix {
 
 #[derive(Debug, clap::Args)]
 #[group(multiple = false)]
-struct Precondition {
+struct PreconditionArgs {
     /// Only if the key has this revision
     #[arg(long, value_name = "REV")]
     if_match: Option<u64>,
@@ -125,8 +125,8 @@ struct Precondition {
     if_absent: bool,
 }
 
-impl Precondition {
-    fn onto(&self, call: Call) -> Result<Call, Failure> {
+impl PreconditionArgs {
+    fn onto(&self, call: ApiCall) -> Result<ApiCall, CliError> {
         match self.if_match {
             Some(revision) => call.header(header::IF_MATCH, &format!("\"{revision}\"")),
             None if self.if_absent => call.header(header::IF_NONE_MATCH, "*"),
@@ -137,30 +137,30 @@ impl Precondition {
 
 /// `GET /v1/kv`
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Listing {
-    entries: Vec<Entry>,
+struct KeyPage {
+    entries: Vec<KeyEntry>,
     revision: u64,
     #[serde(default)]
     more: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Entry {
+struct KeyEntry {
     key: String,
     revision: u64,
     value_base64: String,
 }
 
 /// Does what is asked of keys and values.
-pub async fn run(args: Args) -> Result<(), Failure> {
-    if let Command::Get { key, .. } | Command::Put { key, .. } | Command::Delete { key, .. } =
+pub async fn run(args: KvArgs) -> Result<(), CliError> {
+    if let KvCommand::Get { key, .. } | KvCommand::Put { key, .. } | KvCommand::Delete { key, .. } =
         &args.command
     {
         check(key)?;
     }
     match args.command {
-        Command::Get { key, stale, client } => get(&key, stale, &client).await,
-        Command::Put {
+        KvCommand::Get { key, stale, client } => get(&key, stale, &client).await,
+        KvCommand::Put {
             key,
             value,
             file,
@@ -170,33 +170,33 @@ pub async fn run(args: Args) -> Result<(), Failure> {
             let value = match (value, file) {
                 (Some(value), _) => value.into_bytes(),
                 (None, Some(file)) => read(&file)?,
-                (None, None) => return Err(Failure::Usage("give a value or --file".into())),
+                (None, None) => return Err(CliError::Usage("give a value or --file".into())),
             };
-            let call = precondition.onto(Call::new(Method::PUT, path(&key)).raw(value))?;
-            let answer = Client::new(&client)?.send(call).await?.good()?;
-            quorate_log::note(format_args!(
+            let call = precondition.onto(ApiCall::new(Method::PUT, path(&key)).raw(value))?;
+            let answer = AdminClient::new(&client)?.send(call).await?.good()?;
+            quorate_log::print_note(format_args!(
                 "{key} has revision {}",
                 answer.revision().unwrap_or_default()
             ));
             Ok(())
         }
-        Command::Delete {
+        KvCommand::Delete {
             key,
             precondition,
             client,
         } => {
-            let call = precondition.onto(Call::new(Method::DELETE, path(&key)))?;
-            Client::new(&client)?.send(call).await?.good()?;
-            quorate_log::note(format_args!("{key} deleted"));
+            let call = precondition.onto(ApiCall::new(Method::DELETE, path(&key)))?;
+            AdminClient::new(&client)?.send(call).await?.good()?;
+            quorate_log::print_note(format_args!("{key} deleted"));
             Ok(())
         }
-        Command::List {
+        KvCommand::List {
             prefix,
             limit,
             after,
             client,
         } => list(&prefix.text(), limit, after.as_deref(), &client).await,
-        Command::Watch {
+        KvCommand::Watch {
             prefix,
             from,
             client,
@@ -204,14 +204,14 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     }
 }
 
-async fn get(key: &str, stale: bool, client: &ClientArgs) -> Result<(), Failure> {
+async fn get(key: &str, stale: bool, client: &ClientArgs) -> Result<(), CliError> {
     let query = if stale { "?consistency=stale" } else { "" };
-    let answer = Client::new(client)?
+    let answer = AdminClient::new(client)?
         .get(format!("{}{query}", path(key)))
         .await?;
     match client.output {
-        Output::Table => output::bytes(&answer.body),
-        Output::Json => output::json(&Entry {
+        OutputFormat::Table => output::bytes(&answer.body),
+        OutputFormat::Json => output::json(&KeyEntry {
             key: key.to_owned(),
             revision: answer
                 .revision()
@@ -227,9 +227,9 @@ async fn list(
     limit: usize,
     after: Option<&str>,
     client: &ClientArgs,
-) -> Result<(), Failure> {
-    let listing = pages(&Client::new(client)?, prefix, limit, after).await?;
-    if client.output == Output::Json {
+) -> Result<(), CliError> {
+    let listing = pages(&AdminClient::new(client)?, prefix, limit, after).await?;
+    if client.output == OutputFormat::Json {
         return output::json(&listing);
     }
     let rows = listing.entries.iter().map(|entry| {
@@ -241,7 +241,7 @@ async fn list(
     });
     output::table(&["key", "revision", "value"], rows)?;
     if listing.more {
-        quorate_log::note(format_args!(
+        quorate_log::print_note(format_args!(
             "there are more: --limit N shows more of them, --after KEY goes on"
         ));
     }
@@ -250,12 +250,12 @@ async fn list(
 
 /// A member answers with a page at a time; each is as of its own moment.
 async fn pages(
-    client: &Client,
+    client: &AdminClient,
     prefix: &str,
     limit: usize,
     after: Option<&str>,
-) -> Result<Listing, Failure> {
-    let mut all = Listing::default();
+) -> Result<KeyPage, CliError> {
+    let mut all = KeyPage::default();
     let mut after = after.map(str::to_owned);
     loop {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -267,7 +267,7 @@ async fn pages(
             query.append_pair("after", after);
         }
         let path = format!("/v1/kv?{}", query.finish());
-        let listing: Listing = client.get_json(path).await?;
+        let listing: KeyPage = client.get_json(path).await?;
         after = listing.entries.last().map(|entry| entry.key.clone());
         (all.revision, all.more) = (listing.revision, listing.more && after.is_some());
         all.entries.extend(listing.entries);
@@ -290,9 +290,9 @@ fn shown(base64: &str) -> String {
 }
 
 /// Keys that a URL can't carry: every client and proxy folds `.` and `..` away.
-fn check(key: &str) -> Result<(), Failure> {
+fn check(key: &str) -> Result<(), CliError> {
     if key.is_empty() || key.split('/').any(|part| part == "." || part == "..") {
-        return Err(Failure::Usage(format!(
+        return Err(CliError::Usage(format!(
             "{key:?} can't be a key: it must not be empty, and no part of it may be . or .."
         )));
     }
@@ -311,17 +311,17 @@ fn path(key: &str) -> String {
 }
 
 /// A file, or stdin for `-`.
-fn read(file: &std::path::Path) -> Result<Vec<u8>, Failure> {
+fn read(file: &std::path::Path) -> Result<Vec<u8>, CliError> {
     if file.as_os_str() == "-" {
         let _ = std::io::stderr().flush();
         let mut bytes = Vec::new();
         return match std::io::stdin().lock().read_to_end(&mut bytes) {
             Ok(_) => Ok(bytes),
-            Err(error) => Err(Failure::Refused(format!("can't read stdin: {error}"))),
+            Err(error) => Err(CliError::Refused(format!("can't read stdin: {error}"))),
         };
     }
     std::fs::read(file)
-        .map_err(|error| Failure::Refused(format!("can't read {}: {error}", file.display())))
+        .map_err(|error| CliError::Refused(format!("can't read {}: {error}", file.display())))
 }
 
 #[cfg(test)]
@@ -336,7 +336,7 @@ mod tests {
     #[test]
     fn keys_that_a_url_would_fold_are_refused() {
         for bad in ["", ".", "a/../b", "./a", "a/."] {
-            assert!(matches!(check(bad), Err(Failure::Usage(_))), "{bad:?}");
+            assert!(matches!(check(bad), Err(CliError::Usage(_))), "{bad:?}");
         }
         for good in ["a", "...", "a/.b", "/a", "a//b"] {
             assert!(check(good).is_ok(), "{good:?}");

@@ -1,20 +1,20 @@
 //! `quorate leader`
 
-use super::{client::ClientArgs, failure::Failure, output, show::show};
-use crate::admin::answers::LeaderAnswer;
+use super::{client::ClientArgs, error::CliError, get_and_print::get_and_print, output};
+use crate::admin::cluster_answers::LeaderAnswer;
 
 /// Asks who leads.
-pub async fn run(args: ClientArgs) -> Result<(), Failure> {
-    let answer = show(&args, "/v1/cluster/leader", table).await?;
+pub async fn run(args: ClientArgs) -> Result<(), CliError> {
+    let answer = get_and_print(&args, "/v1/cluster/leader", table).await?;
     if answer.failure_tolerance == 0 {
-        quorate_log::note(format_args!(
+        quorate_log::print_note(format_args!(
             "warning: failure tolerance is 0: the loss of one voter stops writes and connectors; run three members or more"
         ));
     }
     Ok(())
 }
 
-fn table(answer: &LeaderAnswer) -> Result<(), Failure> {
+fn table(answer: &LeaderAnswer) -> Result<(), CliError> {
     let (holder, epoch) = match &answer.connector_server {
         Some(server) => (server.name.clone(), server.epoch.to_string()),
         None => Default::default(),

@@ -2,17 +2,19 @@
 
 use quorate_types::Role;
 
-use super::{client::ClientArgs, failure::Failure, output, show::show};
-use crate::admin::answers::{MemberRow, MembersAnswer};
+use super::{client::ClientArgs, error::CliError, get_and_print::get_and_print, output};
+use crate::admin::cluster_answers::{MemberRow, MembersAnswer};
 
 /// Lists the members.
-pub async fn run(args: ClientArgs) -> Result<(), Failure> {
+pub async fn run(args: ClientArgs) -> Result<(), CliError> {
     let print = |answer: &MembersAnswer| table(&answer.members);
-    show(&args, "/v1/cluster/members", print).await.map(drop)
+    get_and_print(&args, "/v1/cluster/members", print)
+        .await
+        .map(drop)
 }
 
 /// Prints members as a table.
-pub fn table(members: &[MemberRow]) -> Result<(), Failure> {
+pub fn table(members: &[MemberRow]) -> Result<(), CliError> {
     let rows = members.iter().map(|member| {
         let role = match member.role {
             Role::Voter => "voter",

@@ -7,11 +7,11 @@ use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use super::failure::Failure;
+use super::error::CliError;
 
 /// The form of what is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub enum OutputFormat {
     /// For people.
     #[default]
     Table,
@@ -20,18 +20,18 @@ pub enum Output {
 }
 
 /// Writes bytes to stdout. A reader that has gone away (`| head`) is no error.
-pub fn bytes(data: &[u8]) -> Result<(), Failure> {
+pub fn bytes(data: &[u8]) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     match out.write_all(data).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::Refused(format!("can't write to stdout: {error}")))
+            Err(CliError::Refused(format!("can't write to stdout: {error}")))
         }
         _ => Ok(()),
     }
 }
 
 /// Writes one of many lines to stdout; whether somebody still reads them.
-pub fn streamed(text: &str) -> Result<bool, Failure> {
+pub fn streamed(text: &str) -> Result<bool, CliError> {
     let mut out = io::stdout().lock();
     match out
         .write_all(format!("{text}\n").as_bytes())
@@ -39,24 +39,24 @@ pub fn streamed(text: &str) -> Result<bool, Failure> {
     {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Failure::Refused(format!("can't write to stdout: {error}"))),
+        Err(error) => Err(CliError::Refused(format!("can't write to stdout: {error}"))),
     }
 }
 
 /// Writes a line to stdout.
-pub fn line(text: impl AsRef<str>) -> Result<(), Failure> {
+pub fn line(text: impl AsRef<str>) -> Result<(), CliError> {
     bytes(format!("{}\n", text.as_ref()).as_bytes())
 }
 
 /// Writes a value as JSON, indented, to stdout.
-pub fn json(value: &impl Serialize) -> Result<(), Failure> {
+pub fn json(value: &impl Serialize) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(value)
-        .map_err(|error| Failure::Refused(format!("can't write JSON: {error}")))?;
+        .map_err(|error| CliError::Refused(format!("can't write JSON: {error}")))?;
     line(text)
 }
 
 /// Writes a table with a header to stdout: plain columns, so that `awk` can read it too.
-pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<(), Failure> {
+pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<(), CliError> {
     line(render(header, rows))
 }
 

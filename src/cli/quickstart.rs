@@ -5,27 +5,27 @@
 //! says where everything is, and stops them. It restarts nothing: watching a member die
 //! is what a quickstart is for.
 
-mod files;
-mod fleet;
 mod folder;
 mod logs;
-mod place;
-mod ready;
+mod process_fleet;
+mod process_spec;
+mod readiness;
 mod report;
+mod settings_files;
 
 use std::{fs::File, io, os::fd::AsFd, path::PathBuf, process::ExitStatus, time::Duration};
 
-use fleet::Fleet;
-use folder::Folder;
+use folder::QuickstartFolder;
 use nix::sys::signal;
+use process_fleet::ProcessFleet;
 use quorate_clock::Instant;
 use quorate_log::LineQueue;
-use quorate_platform::process;
+use quorate_platform::host_processes;
 use tokio::signal::unix::{Signal, SignalKind};
 
 use super::{
-    failure::Failure,
-    process::{StopSignals, listen, write_privately},
+    error::CliError,
+    stop_signals::{StopSignals, listen, write_privately},
 };
 
 /// How long the end waits for the last lines to get out.
@@ -33,7 +33,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// The options.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub struct QuickstartArgs {
     /// The folder for settings, data and logs
     #[arg(long, default_value = "./quickstart")]
     dir: PathBuf,
@@ -50,11 +50,11 @@ pub struct Args {
 }
 
 /// Runs until Ctrl-C, or until its terminal is closed.
-pub async fn run(args: Args) -> Result<(), Failure> {
+pub async fn run(args: QuickstartArgs) -> Result<(), CliError> {
     write_privately();
-    let mut stop = Stop::listen()?;
+    let mut stop = StopRequests::listen()?;
     let started = Instant::now();
-    let mut fleet = Fleet::new(Folder::prepare(&args)?)?;
+    let mut fleet = ProcessFleet::new(QuickstartFolder::prepare(&args)?)?;
     let out = stdout();
     let outcome = tokio::select! {
         outcome = live(&mut fleet, started, &out) => outcome,
@@ -62,29 +62,35 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     };
     out.flush(LAST_LINES);
     let Err(failure) = outcome else {
-        quorate_log::note("stopping");
+        quorate_log::print_note("stopping");
         return fleet.stop(&mut stop).await;
     };
     // Told now: stopping takes a while. What ran before stays as it was.
-    quorate_log::note(format_args!("error: {failure}\nstopping"));
+    quorate_log::print_note(format_args!("error: {failure}\nstopping"));
     fleet.stop_own(&mut stop).await?;
     Err(match failure {
-        Failure::Unreachable(_) => Failure::Unreachable("the quickstart did not get ready".into()),
-        _ => Failure::Refused("the quickstart could not start".into()),
+        CliError::Unreachable(_) => {
+            CliError::Unreachable("the quickstart did not get ready".into())
+        }
+        _ => CliError::Refused("the quickstart could not start".into()),
     })
 }
 
 /// Starts everything, says so, and tells of deaths for as long as it is not dropped.
-async fn live(fleet: &mut Fleet, started: Instant, out: &LineQueue) -> Result<(), Failure> {
+async fn live(fleet: &mut ProcessFleet, started: Instant, out: &LineQueue) -> Result<(), CliError> {
     fleet.start()?;
-    let logs = fleet.folder.places().into_iter().map(|place| place.log);
+    let logs = fleet
+        .folder
+        .process_specs()
+        .into_iter()
+        .map(|place| place.log);
     let work = async {
-        ready::wait(fleet).await?;
+        readiness::wait(fleet).await?;
         let text = report::ready(&fleet.folder, started.elapsed()).await?;
         out.push(text.as_bytes());
         loop {
-            let death = fleet.death().await;
-            let text = report::death(&death.place, death.status);
+            let death = fleet.next_exit().await;
+            let text = report::death(&death.process, death.status);
             out.push(format!("{text}\n").as_bytes());
         }
     };
@@ -105,22 +111,22 @@ fn stdout() -> LineQueue {
 }
 
 /// Ctrl-C or SIGTERM, or the end of the terminal.
-struct Stop {
+struct StopRequests {
     signals: StopSignals,
     /// `None` where it is to outlive its terminal (`nohup`).
     hangup: Option<Signal>,
 }
 
-impl Stop {
-    fn listen() -> Result<Stop, Failure> {
+impl StopRequests {
+    fn listen() -> Result<StopRequests, CliError> {
         // Nothing is done for them; without this they would end it.
         drop(listen(SignalKind::user_defined1())?);
         drop(listen(SignalKind::user_defined2())?);
-        let hangup = match process::ignores(signal::Signal::SIGHUP) {
+        let hangup = match host_processes::ignores(signal::Signal::SIGHUP) {
             true => None,
             false => Some(listen(SignalKind::hangup())?),
         };
-        Ok(Stop {
+        Ok(StopRequests {
             signals: StopSignals::listen()?,
             hangup,
         })
@@ -149,7 +155,7 @@ impl Stop {
 
 /// How a process ended, in words, as far as that is known.
 fn ending(status: Option<ExitStatus>) -> String {
-    status.map_or_else(|| "ended".into(), process::ending)
+    status.map_or_else(|| "ended".into(), host_processes::describe_exit)
 }
 
 #[cfg(test)]

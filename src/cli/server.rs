@@ -2,18 +2,18 @@
 
 use std::path::PathBuf;
 
-use quorate_platform::open_files;
+use quorate_platform::open_file_limit;
 use tokio::runtime;
 
-use super::{client::urls, failure::Failure, process};
+use super::{client::urls, error::CliError, stop_signals};
 use crate::{
-    server::{Birth, Server, ServerError},
+    server::{Server, ServerError, StartMode},
     settings::Settings,
 };
 
 /// The options.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct ServerArgs {
     /// The settings (TOML)
     #[arg(long, env = "QUORATE_CONFIG", value_name = "FILE")]
     config: PathBuf,
@@ -22,7 +22,7 @@ pub struct Args {
     bootstrap: bool,
     /// Join the cluster that one of these admin URLs belongs to; a member of it goes on as it is
     #[arg(long, value_name = "ADMIN_URL[,ADMIN_URL...]", value_parser = urls::parse)]
-    join: Option<urls::Urls>,
+    join: Option<urls::AdminUrls>,
     /// Allow to listen beyond loopback without TLS
     #[arg(long)]
     insecure: bool,
@@ -32,7 +32,7 @@ pub struct Args {
 }
 
 /// Runs one member until SIGTERM or SIGINT.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub fn run(args: ServerArgs) -> Result<(), CliError> {
     let mut flags = args.set;
     if args.insecure {
         flags.push(("insecure".into(), "true".into()));
@@ -40,25 +40,25 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let settings = Settings::load(&args.config, environment, &flags)
-        .map_err(|error| Failure::Refused(error.to_string()))?;
-    process::write_privately();
+        .map_err(|error| CliError::Refused(error.to_string()))?;
+    stop_signals::write_privately();
     quorate_log::start(&settings.log);
-    open_files::raise();
+    open_file_limit::raise();
     let birth = match (args.bootstrap, args.join) {
-        (true, _) => Birth::Bootstrap,
-        (false, Some(urls)) => Birth::Join(urls.0),
-        (false, None) => Birth::Resume,
+        (true, _) => StartMode::Bootstrap,
+        (false, Some(urls)) => StartMode::Join(urls.0),
+        (false, None) => StartMode::Resume,
     };
     let server = Server::builder(settings)
-        .birth(birth)
+        .start_mode(birth)
         .build()
         .map_err(failure)?;
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::Refused(format!("can't start: {error}")))?;
+        .map_err(|error| CliError::Refused(format!("can't start: {error}")))?;
     let outcome = runtime.block_on(async {
-        let stop = process::stop_asked()?;
+        let stop = stop_signals::stop_asked()?;
         server.run(stop).await.map_err(failure)
     });
     // What still blocks a thread must not keep the process.
@@ -75,9 +75,9 @@ fn setting(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn failure(error: ServerError) -> Failure {
+fn failure(error: ServerError) -> CliError {
     match error {
-        ServerError::Unreachable(text) => Failure::Unreachable(text),
-        other => Failure::Refused(other.to_string()),
+        ServerError::Unreachable(text) => CliError::Unreachable(text),
+        other => CliError::Refused(other.to_string()),
     }
 }

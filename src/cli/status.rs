@@ -1,21 +1,22 @@
 //! `quorate status`
 
 use super::{
-    client::ClientArgs, cluster, failure::Failure, members, output, show::show, takeovers,
+    client::ClientArgs, cluster, error::CliError, get_and_print::get_and_print, members, output,
+    takeovers,
 };
-use crate::admin::answers::StatusAnswer;
+use crate::admin::cluster_answers::StatusAnswer;
 
 /// Shows the whole cluster.
-pub async fn run(args: ClientArgs) -> Result<(), Failure> {
-    let status = show(&args, "/v1/cluster/status", table).await?;
+pub async fn run(args: ClientArgs) -> Result<(), CliError> {
+    let status = get_and_print(&args, "/v1/cluster/status", table).await?;
     match status.leader {
         Some(_) => Ok(()),
         // Shown all the same: what a member knows without a leader is what one looks at then.
-        None => Err(Failure::Unreachable("there is no leader".into())),
+        None => Err(CliError::Unreachable("there is no leader".into())),
     }
 }
 
-fn table(status: &StatusAnswer) -> Result<(), Failure> {
+fn table(status: &StatusAnswer) -> Result<(), CliError> {
     output::line(summary(status))?;
     output::line("")?;
     members::table(&status.members)?;
@@ -28,7 +29,7 @@ fn table(status: &StatusAnswer) -> Result<(), Failure> {
         output::table(&["service", "missing_on"], rows)?;
     }
     for warning in &status.warnings {
-        quorate_log::note(format_args!("warning: {warning}"));
+        quorate_log::print_note(format_args!("warning: {warning}"));
     }
     Ok(())
 }

@@ -1,17 +1,19 @@
 //! `quorate takeovers`
 
-use super::{client::ClientArgs, failure::Failure, output, show::show};
+use super::{client::ClientArgs, error::CliError, get_and_print::get_and_print, output};
 use crate::admin::{
-    own::LapsesRow,
+    member_report::LapsesRow,
     takeovers::{TakeoverRow, TakeoversAnswer},
 };
 
 /// Shows how the latest reigns began.
-pub async fn run(args: ClientArgs) -> Result<(), Failure> {
-    show(&args, "/v1/cluster/takeovers", table).await.map(drop)
+pub async fn run(args: ClientArgs) -> Result<(), CliError> {
+    get_and_print(&args, "/v1/cluster/takeovers", table)
+        .await
+        .map(drop)
 }
 
-fn table(answer: &TakeoversAnswer) -> Result<(), Failure> {
+fn table(answer: &TakeoversAnswer) -> Result<(), CliError> {
     let header = [
         "at",
         "reason",
@@ -28,7 +30,7 @@ fn table(answer: &TakeoversAnswer) -> Result<(), Failure> {
     ];
     output::table(&header, answer.takeovers.iter().map(row))?;
     for (member, lapses) in &answer.lapses {
-        quorate_log::note(lapsed(member, lapses));
+        quorate_log::print_note(lapsed(member, lapses));
     }
     Ok(())
 }

@@ -2,13 +2,13 @@ use clap::{CommandFactory, error::ErrorKind};
 
 use super::*;
 
-fn parse(line: &str) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(std::iter::once("quorate").chain(line.split_whitespace()))
+fn parse(line: &str) -> Result<CliArgs, clap::Error> {
+    CliArgs::try_parse_from(std::iter::once("quorate").chain(line.split_whitespace()))
 }
 
 #[test]
 fn the_definition_is_sound() {
-    Cli::command().debug_assert();
+    CliArgs::command().debug_assert();
 }
 
 #[test]

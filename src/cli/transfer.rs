@@ -4,15 +4,15 @@ use http::Method;
 use serde_json::json;
 
 use super::{
-    client::{Call, Client, ClientArgs},
-    failure::Failure,
-    output::{self, Output},
+    client::{AdminClient, ApiCall, ClientArgs},
+    error::CliError,
+    output::{self, OutputFormat},
 };
-use crate::admin::answers::LeaderAnswer;
+use crate::admin::cluster_answers::LeaderAnswer;
 
 /// The options.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct TransferArgs {
     /// The member that is to lead, by name; the best placed voter otherwise
     #[arg(long, value_name = "NAME")]
     to: Option<String>,
@@ -21,20 +21,20 @@ pub struct Args {
 }
 
 /// Hands leadership over.
-pub async fn run(args: Args) -> Result<(), Failure> {
+pub async fn run(args: TransferArgs) -> Result<(), CliError> {
     let body = match &args.to {
         Some(name) => json!({ "to": name }),
         None => json!({}),
     };
-    let call = Call::new(Method::POST, "/v1/cluster/transfer-leadership").json(&body);
-    let answer: LeaderAnswer = Client::new(&args.client)?
+    let call = ApiCall::new(Method::POST, "/v1/cluster/transfer-leadership").json(&body);
+    let answer: LeaderAnswer = AdminClient::new(&args.client)?
         .send(call)
         .await?
         .good()?
         .json()?;
     match args.client.output {
-        Output::Json => output::json(&answer),
-        Output::Table => output::line(format!(
+        OutputFormat::Json => output::json(&answer),
+        OutputFormat::Table => output::line(format!(
             "{} leads in term {}",
             answer.leader.name, answer.term
         )),

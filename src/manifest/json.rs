@@ -3,16 +3,16 @@
 use quorate_resources::json::parse as parse_json;
 use serde_json::Value;
 
-use super::{Fault, Raw};
+use super::{ManifestError, RawDocument};
 
-pub(super) fn read(text: &str) -> Result<Vec<Raw>, Vec<Fault>> {
+pub(super) fn read(text: &str) -> Result<Vec<RawDocument>, Vec<ManifestError>> {
     let value = parse_json(text.as_bytes()).map_err(|error| {
         let problem = format!("can't be read as JSON: {error}");
         let line = Some(error.line()).filter(|line| *line > 0);
-        vec![Fault {
+        vec![ManifestError {
             line,
             problem,
-            ..Fault::default()
+            ..ManifestError::default()
         }]
     })?;
     let documents = match value {
@@ -22,10 +22,10 @@ pub(super) fn read(text: &str) -> Result<Vec<Raw>, Vec<Fault>> {
             if let Some(other) = map.keys().next() {
                 let problem = "must not stand beside `resources`".to_owned();
                 let field = Some(other.clone());
-                return Err(vec![Fault {
+                return Err(vec![ManifestError {
                     field,
                     problem,
-                    ..Fault::default()
+                    ..ManifestError::default()
                 }]);
             }
             match documents {
@@ -33,17 +33,17 @@ pub(super) fn read(text: &str) -> Result<Vec<Raw>, Vec<Fault>> {
                 _ => {
                     let problem = "must be an array of resources".to_owned();
                     let field = Some("resources".to_owned());
-                    return Err(vec![Fault {
+                    return Err(vec![ManifestError {
                         field,
                         problem,
-                        ..Fault::default()
+                        ..ManifestError::default()
                     }]);
                 }
             }
         }
         one => vec![one],
     };
-    let raw = |value| Raw {
+    let raw = |value| RawDocument {
         kind: None,
         value,
         line: None,

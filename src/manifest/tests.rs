@@ -1,18 +1,18 @@
-use quorate_resources::{Resource, json::Unique};
+use quorate_resources::{Resource, json::UniqueKeys};
 use quorate_state::{Answer, Command, Machine};
 use serde_json::json;
 
 use super::*;
 
-fn faults(text: &str, format: Format) -> Vec<String> {
+fn faults(text: &str, format: ManifestFormat) -> Vec<String> {
     parse(text, format)
         .expect_err("should be refused")
         .iter()
-        .map(Fault::to_string)
+        .map(ManifestError::to_string)
         .collect()
 }
 
-fn one_fault(text: &str, format: Format, begins: &str, says: &str) {
+fn one_fault(text: &str, format: ManifestFormat, begins: &str, says: &str) {
     let faults = faults(text, format);
     let [fault] = &faults[..] else {
         panic!("should have one fault: {faults:#?}")
@@ -47,7 +47,7 @@ password: \"12345\"
 
 #[test]
 fn the_three_formats_mean_the_same() {
-    let documents = parse(YAML, Format::Yaml).unwrap();
+    let documents = parse(YAML, ManifestFormat::Yaml).unwrap();
     let found: Vec<_> = documents
         .iter()
         .map(|it| (it.kind, it.name.as_str(), it.line))
@@ -89,40 +89,52 @@ fn the_three_formats_mean_the_same() {
         .collect();
     let same = |text: &str, format| {
         let read = parse(text, format).unwrap();
-        let strip = |it: &Document| (it.kind, it.name.clone(), it.spec.clone());
+        let strip = |it: &ManifestDocument| (it.kind, it.name.clone(), it.spec.clone());
         assert_eq!(
             read.iter().map(strip).collect::<Vec<_>>(),
             documents.iter().map(strip).collect::<Vec<_>>(),
             "{text}"
         );
     };
-    same(toml, Format::Toml);
-    same(&json!(flat).to_string(), Format::Json);
-    same(&json!({"resources": flat}).to_string(), Format::Json);
-    let one = parse(&flat[0].to_string(), Format::Json).unwrap();
+    same(toml, ManifestFormat::Toml);
+    same(&json!(flat).to_string(), ManifestFormat::Json);
+    same(
+        &json!({"resources": flat}).to_string(),
+        ManifestFormat::Json,
+    );
+    let one = parse(&flat[0].to_string(), ManifestFormat::Json).unwrap();
     assert_eq!((one.len(), one[0].kind), (1, Kind::BasicAuth));
 }
 
 #[test]
 fn formats_are_told_apart() {
-    let by_name = |name: &str| Format::of(Some(Path::new(name)), "");
-    assert_eq!(by_name("a.yml"), Format::Yaml);
-    assert_eq!(by_name("a.JSON"), Format::Json);
-    assert_eq!(by_name("dir.json/a.toml"), Format::Toml);
-    let by_text = |text: &str| Format::of(None, text);
-    assert_eq!(by_text("# hello\n\n[[service]]\n"), Format::Toml);
-    assert_eq!(by_text("[[service]] # one"), Format::Toml);
-    assert_eq!(by_text("\n[{}]"), Format::Json);
-    assert_eq!(by_text("{\"kind\": 1}"), Format::Json);
-    assert_eq!(by_text("kind: service"), Format::Yaml);
-    assert_eq!(by_text("{kind: service, name: a}"), Format::Yaml);
-    assert_eq!(by_text("# one\n{\"kind\": \"service\"}\n"), Format::Yaml);
-    assert_eq!(by_text("{\"a\": 1}\n---\n{\"a\": 2}\n"), Format::Yaml);
-    assert_eq!(by_text("[{kind: service}, {kind: service}]"), Format::Yaml);
+    let by_name = |name: &str| ManifestFormat::detect(Some(Path::new(name)), "");
+    assert_eq!(by_name("a.yml"), ManifestFormat::Yaml);
+    assert_eq!(by_name("a.JSON"), ManifestFormat::Json);
+    assert_eq!(by_name("dir.json/a.toml"), ManifestFormat::Toml);
+    let by_text = |text: &str| ManifestFormat::detect(None, text);
+    assert_eq!(by_text("# hello\n\n[[service]]\n"), ManifestFormat::Toml);
+    assert_eq!(by_text("[[service]] # one"), ManifestFormat::Toml);
+    assert_eq!(by_text("\n[{}]"), ManifestFormat::Json);
+    assert_eq!(by_text("{\"kind\": 1}"), ManifestFormat::Json);
+    assert_eq!(by_text("kind: service"), ManifestFormat::Yaml);
+    assert_eq!(by_text("{kind: service, name: a}"), ManifestFormat::Yaml);
+    assert_eq!(
+        by_text("# one\n{\"kind\": \"service\"}\n"),
+        ManifestFormat::Yaml
+    );
+    assert_eq!(
+        by_text("{\"a\": 1}\n---\n{\"a\": 2}\n"),
+        ManifestFormat::Yaml
+    );
+    assert_eq!(
+        by_text("[{kind: service}, {kind: service}]"),
+        ManifestFormat::Yaml
+    );
     // Neither: its user means JSON, and then YAML.
-    assert_eq!(by_text("[{\"kind\": ]"), Format::Json);
-    assert_eq!(by_text("{kind: ]"), Format::Yaml);
-    assert_eq!(by_text("---\nkind: service"), Format::Yaml);
+    assert_eq!(by_text("[{\"kind\": ]"), ManifestFormat::Json);
+    assert_eq!(by_text("{kind: ]"), ManifestFormat::Yaml);
+    assert_eq!(by_text("---\nkind: service"), ManifestFormat::Yaml);
 }
 
 #[test]
@@ -133,29 +145,29 @@ fn what_is_in_brackets_is_yaml_too() {
         "%YAML 1.2\n---\nkind: service\nname: a\nbuiltin: echo\n",
         "# one\n%YAML 1.1\n\n--- {kind: service, name: a, builtin: echo}\n...\n",
     ] {
-        let read = parse(text, Format::of(None, text)).unwrap();
+        let read = parse(text, ManifestFormat::detect(None, text)).unwrap();
         assert_eq!((read.len(), read[0].name.as_str()), (1, "a"), "{text}");
     }
     let two = "%YAML 1.2\n---\nkind: service\nname: a\nbuiltin: echo\n...\n%YAML 1.2\n---\nkind: service\nname: b\nbuiltin: echo\n";
-    assert_eq!(parse(two, Format::Yaml).unwrap().len(), 2);
+    assert_eq!(parse(two, ManifestFormat::Yaml).unwrap().len(), 2);
     // A list is none, in brackets or without, and told in the same words.
     for text in [
         "[{kind: service, name: a, builtin: echo}]\n",
         "- {kind: service, name: a, builtin: echo}\n",
     ] {
-        let format = Format::of(None, text);
+        let format = ManifestFormat::detect(None, text);
         one_fault(text, format, "document 1, line 1", "a line `---`");
     }
     // Lines are counted as they stand in the file.
     one_fault(
         "%YAML 1.2\n---\nkind: [\n",
-        Format::Yaml,
+        ManifestFormat::Yaml,
         "document 1, line 4: can't be read",
         "",
     );
     one_fault(
         "%YAML 1.2\n%TAG ! tag:example.com,2000:\n---\nkind: service\nname: a\nbuiltin: echo\n",
-        Format::Yaml,
+        ManifestFormat::Yaml,
         "document 1, line 2: the directive \"%TAG ! tag:example.com,2000:\"",
         "leave it out",
     );
@@ -163,7 +175,7 @@ fn what_is_in_brackets_is_yaml_too() {
 
 #[test]
 fn faults_tell_where() {
-    let y = Format::Yaml;
+    let y = ManifestFormat::Yaml;
     one_fault("", y, "there are no resources", "");
     one_fault("# only this\n---\n", y, "there are no resources", "");
     one_fault("- a\n- b\n", y, "document 1, line 1", "must be an object");
@@ -222,7 +234,7 @@ fn faults_tell_where() {
         "document 1 is it too",
     );
 
-    let j = Format::Json;
+    let j = ManifestFormat::Json;
     one_fault("{\n\"kind\": }", j, "line 2", "JSON");
     one_fault("{\"resources\": 1}", j, "resources", "an array");
     one_fault("{\"resources\": [], \"other\": 1}", j, "other", "beside");
@@ -231,7 +243,7 @@ fn faults_tell_where() {
     let two = r#"[{"kind":"service","name":"a","builtin":"ping"},{"kind":"service","name":"b"}]"#;
     one_fault(two, j, "document 2, service/b, upstream", "exactly one of");
 
-    let t = Format::Toml;
+    let t = ManifestFormat::Toml;
     one_fault("[[service]]\nname = \n", t, "line 2", "TOML");
     one_fault("name = 1\n", t, "line 1, name", "outside of a table");
     one_fault(
@@ -259,23 +271,23 @@ fn faults_tell_where() {
 fn all_faults_are_told_at_once() {
     let text =
         "kind: service\nname: a\n---\nkind: api_key\nname: b c\nkey: hunter2\nkeys: hunter2\n";
-    let faults = faults(text, Format::Yaml);
+    let faults = faults(text, ManifestFormat::Yaml);
     assert_eq!(faults.len(), 3, "{faults:#?}");
     assert!(!faults.concat().contains("hunter2"), "{faults:#?}");
 }
 
 #[test]
 fn an_export_can_be_applied() {
-    let documents = parse(YAML, Format::Yaml).unwrap();
+    let documents = parse(YAML, ManifestFormat::Yaml).unwrap();
     let text = export(documents.iter().rev().map(|it| (it.kind, it.spec.clone())));
     assert!(
         text.starts_with("---\nkind: basic_auth\nname: partner\n"),
         "{text}"
     );
     assert!(!text.contains("12345"), "{text}");
-    let mut read = parse(&text, Format::of(None, &text)).unwrap();
+    let mut read = parse(&text, ManifestFormat::detect(None, &text)).unwrap();
     read[0].spec["password"] = "12345".into();
-    let strip = |it: &Document| (it.kind, it.name.clone(), it.spec.clone());
+    let strip = |it: &ManifestDocument| (it.kind, it.name.clone(), it.spec.clone());
     assert_eq!(
         read.iter().map(strip).collect::<Vec<_>>(),
         documents.iter().map(strip).collect::<Vec<_>>()
@@ -290,7 +302,7 @@ fn texts_that_look_like_something_else_survive_an_export() {
     ] {
         let spec = json!({"name": "a", "username": text});
         let yaml = export([(Kind::BasicAuth, spec.clone())]);
-        let Unique(read) = serde_norway::from_str(&yaml).unwrap();
+        let UniqueKeys(read) = serde_norway::from_str(&yaml).unwrap();
         assert_eq!(read["username"], spec["username"], "{yaml}");
     }
 }
@@ -355,13 +367,14 @@ const BACKWARDS: &str = r#"
 
 #[test]
 fn every_kind_can_be_applied_whatever_the_order_and_exported_and_applied_again() {
-    let documents = parse(BACKWARDS, Format::Toml).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let documents =
+        parse(BACKWARDS, ManifestFormat::Toml).unwrap_or_else(|faults| panic!("{faults:#?}"));
     let kinds: Vec<Kind> = documents.iter().map(|it| it.kind).collect();
     assert_eq!(kinds, Kind::ALL);
     let mut machine = Machine::default();
     let mut index = 0;
-    let mut apply = |documents: &[Document]| -> Vec<bool> {
-        let put = |it: &Document| {
+    let mut apply = |documents: &[ManifestDocument]| -> Vec<bool> {
+        let put = |it: &ManifestDocument| {
             index += 1;
             let command = Command::PutResource {
                 kind: it.kind,
@@ -378,12 +391,12 @@ fn every_kind_can_be_applied_whatever_the_order_and_exported_and_applied_again()
     assert_eq!(apply(&documents), vec![true; Kind::ALL.len()]);
     let shown = documents.iter().map(|it| {
         let resource = Resource::parse(it.kind, &it.spec).unwrap();
-        (it.kind, resource.shown())
+        (it.kind, resource.without_secret())
     });
     let text = export(shown);
     assert!(!text.contains("hunter2"), "{text}");
     assert!(text.contains("add it, if there is one,"), "{text}");
-    let again = parse(&text, Format::Yaml).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let again = parse(&text, ManifestFormat::Yaml).unwrap_or_else(|faults| panic!("{faults:#?}"));
     assert_eq!(apply(&again), vec![false; Kind::ALL.len()]);
 }
 
@@ -396,7 +409,7 @@ fn the_examples_are_valid() {
     for path in files.map(|file| file.path()) {
         if path.extension().is_some_and(|it| it == "yaml") {
             let text = std::fs::read_to_string(&path).unwrap();
-            let documents = parse(&text, Format::of(Some(&path), &text))
+            let documents = parse(&text, ManifestFormat::detect(Some(&path), &text))
                 .unwrap_or_else(|faults| panic!("{path:?}: {faults:#?}"));
             kinds.extend(documents.iter().map(|it| it.kind));
         }
@@ -429,7 +442,7 @@ on_failure:
   <<: {retries: 7, backoff_ms: 50}
   retries: 2
 ";
-    let documents = parse(text, Format::Yaml).unwrap();
+    let documents = parse(text, ManifestFormat::Yaml).unwrap();
     let bills = documents.iter().find(|it| it.name == "bills").unwrap();
     assert_eq!(
         bills.spec,
@@ -448,13 +461,13 @@ service: orders
 on_failure: &failure {retries: 7}
 <<: {on_failure: *failure, prefetch: 3}
 ";
-    let [document] = &parse(text, Format::Yaml).unwrap()[..] else {
+    let [document] = &parse(text, ManifestFormat::Yaml).unwrap()[..] else {
         panic!("one document")
     };
     assert_eq!(document.spec["prefetch"], 3);
     one_fault(
         "kind: service\nname: a\nupstream: http://a\n<<: defaults\n",
-        Format::Yaml,
+        ManifestFormat::Yaml,
         "document 1",
         "must be a mapping or a list of mappings",
     );

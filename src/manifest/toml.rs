@@ -7,35 +7,35 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{Fault, Raw};
+use super::{ManifestError, RawDocument};
 
-type Item<'a> = Spanned<DeValue<'a>>;
+type TomlItem<'a> = Spanned<DeValue<'a>>;
 
-pub(super) fn read(text: &str) -> Result<Vec<Raw>, Vec<Fault>> {
+pub(super) fn read(text: &str) -> Result<Vec<RawDocument>, Vec<ManifestError>> {
     let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
     let line = |offset: usize| ends.partition_point(|end| *end < offset) + 1;
     let file = DeTable::parse(text).map_err(|error| {
         let problem = format!("can't be read as TOML: {}", error.message());
         let line = error.span().map(|span| line(span.start));
-        vec![Fault {
+        vec![ManifestError {
             line,
             problem,
-            ..Fault::default()
+            ..ManifestError::default()
         }]
     })?;
-    let mut found: Vec<(usize, Raw)> = Vec::new();
+    let mut found: Vec<(usize, RawDocument)> = Vec::new();
     let mut faults = Vec::new();
     for (kind, items) in file.get_ref() {
-        let items: Vec<&Item<'_>> = match items.get_ref() {
+        let items: Vec<&TomlItem<'_>> = match items.get_ref() {
             DeValue::Array(list) => list.iter().collect(),
             DeValue::Table(_) => vec![items],
             _ => {
-                faults.push(Fault {
+                faults.push(ManifestError {
                     line: Some(line(kind.span().start)),
                     field: Some(kind.get_ref().to_string()),
                     problem: "stands outside of a table: begin with the kind, such as [[service]]"
                         .into(),
-                    ..Fault::default()
+                    ..ManifestError::default()
                 });
                 continue;
             }
@@ -48,7 +48,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Raw>, Vec<Fault>> {
                     let kind = Some(kind.get_ref().to_string()).filter(|kind| kind != "resources");
                     found.push((
                         at,
-                        Raw {
+                        RawDocument {
                             kind,
                             value,
                             line: Some(line(at)),
@@ -58,11 +58,11 @@ pub(super) fn read(text: &str) -> Result<Vec<Raw>, Vec<Fault>> {
                 }
                 Err(problem) => {
                     let field = Some(kind.get_ref().to_string());
-                    faults.push(Fault {
+                    faults.push(ManifestError {
                         line: Some(line(at)),
                         field,
                         problem,
-                        ..Fault::default()
+                        ..ManifestError::default()
                     });
                 }
             }

@@ -4,23 +4,23 @@
 //! stop at the first bad document and does not tell where one begins. So what stands before
 //! such a line for its document, `%YAML 1.2`, is taken out here too.
 
-use quorate_resources::json::Unique;
+use quorate_resources::json::UniqueKeys;
 use serde_json::{Map, Value};
 
-use super::{Fault, Raw, parallel::in_parallel};
+use super::{ManifestError, RawDocument, parallel::in_parallel};
 
-pub(super) fn read(text: &str) -> Result<Vec<Raw>, Vec<Fault>> {
+pub(super) fn read(text: &str) -> Result<Vec<RawDocument>, Vec<ManifestError>> {
     let mut documents = Vec::new();
     let mut faults = Vec::new();
     for part in in_parallel(parts(text), read_part) {
         let number = documents.len() + faults.len() + 1;
         match part {
             // nothing but comments
-            Ok(Raw {
+            Ok(RawDocument {
                 value: Value::Null, ..
             }) => {}
             Ok(raw) => documents.push(raw),
-            Err(fault) => faults.push(Fault {
+            Err(fault) => faults.push(ManifestError {
                 document: Some(number),
                 ..*fault
             }),
@@ -33,34 +33,34 @@ pub(super) fn read(text: &str) -> Result<Vec<Raw>, Vec<Fault>> {
     }
 }
 
-fn read_part(part: Part) -> Result<Raw, Box<Fault>> {
+fn read_part(part: YamlPart) -> Result<RawDocument, Box<ManifestError>> {
     if let Some((line, directive)) = part.directive() {
-        return Err(Box::new(Fault {
+        return Err(Box::new(ManifestError {
             line: Some(line),
             problem: format!(
                 "the directive {directive:?} is not one that is read here, which are `%YAML 1.1` and `%YAML 1.2`: leave it out; resources have no tags"
             ),
-            ..Fault::default()
+            ..ManifestError::default()
         }));
     }
-    let Part { first_line, text } = part;
-    match serde_norway::from_str::<Unique>(&text) {
-        Ok(Unique(value)) => match merged(value) {
+    let YamlPart { first_line, text } = part;
+    match serde_norway::from_str::<UniqueKeys>(&text) {
+        Ok(UniqueKeys(value)) => match merged(value) {
             Ok(value) => Ok(raw(value, first_line, &text)),
-            Err(problem) => Err(Box::new(Fault {
+            Err(problem) => Err(Box::new(ManifestError {
                 line: Some(first_line),
                 field: Some(MERGE.to_owned()),
                 problem,
-                ..Fault::default()
+                ..ManifestError::default()
             })),
         },
-        Err(error) => Err(Box::new(Fault {
+        Err(error) => Err(Box::new(ManifestError {
             line: error
                 .location()
                 .map(|at| first_line + at.line() - 1)
                 .or(Some(first_line)),
             problem: format!("can't be read as YAML: {}", without_position(&error)),
-            ..Fault::default()
+            ..ManifestError::default()
         })),
     }
 }
@@ -101,12 +101,12 @@ fn merged(value: Value) -> Result<Value, String> {
 }
 
 /// The lines of one document, and the line of the file that is its first.
-struct Part {
+struct YamlPart {
     first_line: usize,
     text: String,
 }
 
-impl Part {
+impl YamlPart {
     /// The first directive that is no version, with its line.
     fn directive(&self) -> Option<(usize, &str)> {
         let lines = (self.first_line..).zip(self.text.lines());
@@ -136,8 +136,8 @@ fn is_nothing(line: &str) -> bool {
     line.trim().is_empty() || line.starts_with('#')
 }
 
-fn parts(text: &str) -> Vec<Part> {
-    let mut parts = vec![Part {
+fn parts(text: &str) -> Vec<YamlPart> {
+    let mut parts = vec![YamlPart {
         first_line: 1,
         text: String::new(),
     }];
@@ -153,11 +153,11 @@ fn parts(text: &str) -> Vec<Part> {
             part.take_version_out();
         }
         match (border, parts.last_mut()) {
-            (None, _) if line.trim_end() == "..." => parts.push(Part {
+            (None, _) if line.trim_end() == "..." => parts.push(YamlPart {
                 first_line: number,
                 text: "\n".to_owned(),
             }),
-            (Some(rest), _) => parts.push(Part {
+            (Some(rest), _) => parts.push(YamlPart {
                 first_line: number,
                 text: format!("   {rest}"),
             }),
@@ -168,7 +168,7 @@ fn parts(text: &str) -> Vec<Part> {
     parts
 }
 
-fn raw(value: Value, first_line: usize, text: &str) -> Raw {
+fn raw(value: Value, first_line: usize, text: &str) -> RawDocument {
     let lines = || (first_line..).zip(text.lines());
     let begins = lines().find(|(_, line)| {
         let line = line.trim_start();
@@ -181,7 +181,7 @@ fn raw(value: Value, first_line: usize, text: &str) -> Raw {
             Some((field.to_owned(), number))
         })
         .collect();
-    Raw {
+    RawDocument {
         kind: None,
         line: begins.map(|(number, _)| number),
         fields,

@@ -6,26 +6,30 @@ use std::time::Duration;
 use quorate_state::{Answer, Command};
 use tokio::time::sleep;
 
-use crate::cluster::Cluster;
+use crate::cluster::ClusterHandle;
 
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Proposes the announcement until it is applied. Saying it twice changes nothing, so an
 /// unknown outcome may be asked for again.
-pub(super) async fn announce(cluster: Cluster, services: Vec<String>, failover_ms: Option<u64>) {
+pub(super) async fn announce(
+    cluster: ClusterHandle,
+    services: Vec<String>,
+    failover_ms: Option<u64>,
+) {
     let member = cluster.node().id();
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let mut pause = PAUSE;
     loop {
         let state = cluster.state();
-        let said = state.announced().get(&member);
+        let said = state.announced_programs().get(&member);
         if said.is_some_and(|said| {
             said.services == services && said.version == version && said.failover_ms == failover_ms
         }) {
             return;
         }
-        let command = Command::Announce {
+        let command = Command::AnnounceProgram {
             member,
             services: services.clone(),
             version: version.clone(),

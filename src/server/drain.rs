@@ -7,7 +7,7 @@
 //!   so requests go on coming for a moment ([`NOTICE`]), and are served as ever. Only then
 //!   the port closes, and what runs is finished.
 //! - **The connectors**, if this member runs them, at once: consumers cancelled; what is in
-//!   flight finished, within a bound, and acknowledged; lease revoked; `Release` committed;
+//!   flight finished, within a bound, and acknowledged; lease revoked; `ReleaseProposal` committed;
 //!   leadership handed to the best-matched voter. In this order, because each step rests on
 //!   the one before: nothing is handed on any more when the lease ends, no lease runs when
 //!   the release is written, and whoever is elected sees the release in its log, so that
@@ -28,7 +28,7 @@ use quorate_clock::Instant;
 use quorate_types::Role;
 use tokio::time::{sleep, timeout};
 
-use super::Running;
+use super::RunningServer;
 
 /// All of it. The rest of the 10 s is for the operating system, and for a slow machine.
 const WHOLE: Duration = Duration::from_millis(9_000);
@@ -51,7 +51,7 @@ fn left(end: Instant, reserve: Duration) -> Duration {
 }
 
 /// The end that was ordered.
-pub(super) async fn orderly(mut running: Running) {
+pub(super) async fn orderly(mut running: RunningServer) {
     let end = Instant::now() + WHOLE;
     tracing::info!("stopping: no new work is taken");
     running.draining.send_replace(true);
@@ -70,7 +70,7 @@ pub(super) async fn orderly(mut running: Running) {
 }
 
 /// The connectors first, then the leadership.
-async fn hand_over(running: &Running, others: bool, end: Instant) {
+async fn hand_over(running: &RunningServer, others: bool, end: Instant) {
     let drain = running.settings.drain.min(left(end, RESERVE + TRANSFER));
     let release = running.connectors.shutdown(drain);
     let bound = drain + Duration::from_millis(500);
@@ -86,7 +86,7 @@ async fn hand_over(running: &Running, others: bool, end: Instant) {
 
 /// Hands leadership over, if this member has it. Refused when nobody is fit for it, which
 /// may pass: another member may be starting at this very moment.
-async fn transfer(running: &Running, deadline: Instant) {
+async fn transfer(running: &RunningServer, deadline: Instant) {
     let node = running.cluster.node();
     while node.leadership().borrow().leading {
         match node.transfer(None, deadline).await {
@@ -105,12 +105,12 @@ async fn transfer(running: &Running, deadline: Instant) {
 }
 
 /// The end of a member that has lost a part of itself: its peers should not wait for it.
-pub(super) async fn at_once(mut running: Running) {
+pub(super) async fn at_once(mut running: RunningServer) {
     running.draining.send_replace(true);
     close(&mut running).await;
 }
 
-async fn close(running: &mut Running) {
+async fn close(running: &mut RunningServer) {
     running.faces.admin.stop(Duration::from_millis(600)).await;
     if timeout(CLOSE, running.cluster.node().shutdown())
         .await
@@ -121,7 +121,7 @@ async fn close(running: &mut Running) {
     running.faces.peer.stop(Duration::from_millis(200)).await;
 }
 
-fn has_other_voters(running: &Running) -> bool {
+fn has_other_voters(running: &RunningServer) -> bool {
     let node = running.cluster.node();
     node.members()
         .iter()

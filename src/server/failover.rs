@@ -4,7 +4,7 @@
 //! a member does before it says that it has applied a target:
 //!
 //! - it goes by the new pace;
-//! - the pace is recorded in the data folder ([`FailoverRecord`]), from where it begins after
+//! - the pace is recorded in the data folder ([`LocalFailoverRecord`]), from where it begins after
 //!   a restart, before it has applied anything again;
 //! - if its leases have become shorter, one that it granted before is over.
 //!
@@ -26,18 +26,18 @@ use quorate_planted::{Mutant, planted};
 use quorate_types::{MemberId, ProposeError, Timing};
 use tokio::time::sleep_until;
 
-pub use record::FailoverRecord;
+pub use record::LocalFailoverRecord;
 
-use quorate_state::{Announced, Answer, Command, FailoverPromise, State};
+use quorate_state::{AnnouncedProgram, Answer, Command, FailoverPromise, State};
 
-use crate::cluster::Cluster;
+use crate::cluster::ClusterHandle;
 
 /// After a proposal that failed, or a record that could not be written.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// What a member has to say about a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Due {
+enum ReportDue {
     Nothing,
     /// A lease that it granted before the change runs until then.
     At(Instant),
@@ -49,13 +49,13 @@ enum Due {
 struct MemberFailover {
     me: MemberId,
     /// By what it goes.
-    record: FailoverRecord,
+    record: LocalFailoverRecord,
     /// When the last lease is over that is longer than those that it grants now.
     leases_over: Option<Instant>,
 }
 
 impl MemberFailover {
-    fn new(me: MemberId, record: FailoverRecord) -> Self {
+    fn new(me: MemberId, record: LocalFailoverRecord) -> Self {
         MemberFailover {
             me,
             record,
@@ -65,7 +65,7 @@ impl MemberFailover {
 
     /// Takes over what `promise` says. True if it goes by other values from now on.
     fn follow(&mut self, promise: &FailoverPromise, now: Instant) -> bool {
-        let next = FailoverRecord::of(promise);
+        let next = LocalFailoverRecord::from_promise(promise);
         if promise.revision < self.record.revision || next == self.record {
             return false;
         }
@@ -78,34 +78,37 @@ impl MemberFailover {
     }
 
     /// Whether it may say that it has applied `promise`, its record being written.
-    fn due(&self, promise: &FailoverPromise, now: Instant) -> Due {
+    fn due(&self, promise: &FailoverPromise, now: Instant) -> ReportDue {
         let goes_by_it = promise.revision == self.record.revision;
         if promise.is_settled() || promise.applied.contains(&self.me) || !goes_by_it {
-            return Due::Nothing;
+            return ReportDue::Nothing;
         }
         match self.leases_over {
-            Some(over) if over > now => Due::At(over),
-            _ => Due::Now,
+            Some(over) if over > now => ReportDue::At(over),
+            _ => ReportDue::Now,
         }
     }
 }
 
 /// What is looked at again when it has changed; most writes change none of it.
-type Seen = (
+type FailoverInputs = (
     Option<FailoverPromise>,
-    OrdMap<MemberId, std::sync::Arc<Announced>>,
+    OrdMap<MemberId, std::sync::Arc<AnnouncedProgram>>,
 );
 
-fn seen(state: &State) -> Seen {
-    (state.failover().cloned(), state.announced().clone())
+fn failover_inputs(state: &State) -> FailoverInputs {
+    (
+        state.failover().cloned(),
+        state.announced_programs().clone(),
+    )
 }
 
 /// Keeps a member at the promise.
 pub(super) struct FailoverKeeper {
-    pub cluster: Cluster,
+    pub cluster: ClusterHandle,
     pub data_dir: PathBuf,
     /// By what this member has begun.
-    pub record: FailoverRecord,
+    pub record: LocalFailoverRecord,
     /// What its own settings say, given or not: for the first member of a cluster.
     pub failover_ms: u64,
 }
@@ -120,17 +123,17 @@ impl FailoverKeeper {
         let mut leadership = self.cluster.node().leadership();
         let mut members = self.cluster.node().watch_members();
         if planted(Mutant::PromiseByMember) {
-            self.go_by(member.record);
+            self.apply_pace(member.record);
         }
         loop {
-            let now = seen(&states.borrow_and_update());
+            let now = failover_inputs(&states.borrow_and_update());
             let leads = leadership.borrow_and_update().leading;
             members.borrow_and_update();
-            self.tell_differing(&now, &mut differing);
+            self.report_differing(&now, &mut differing);
             let again = match &now.0 {
                 Some(promise) => {
                     if member.follow(promise, Instant::now()) {
-                        self.go_by(member.record);
+                        self.apply_pace(member.record);
                     }
                     self.advance(promise, &member, &mut written, leads).await
                 }
@@ -139,7 +142,7 @@ impl FailoverKeeper {
             };
             let wake = sleep_until(again.unwrap_or_else(Instant::now));
             tokio::select! {
-                changed = states.wait_for(|state| seen(state) != now) => if changed.is_err() { return },
+                changed = states.wait_for(|state| failover_inputs(state) != now) => if changed.is_err() { return },
                 changed = leadership.wait_for(|now| now.leading != leads) => if changed.is_err() { return },
                 changed = members.changed() => if changed.is_err() { return },
                 () = wake, if again.is_some() => {}
@@ -148,12 +151,12 @@ impl FailoverKeeper {
     }
 
     /// Has this member go by the pace of a record from now on.
-    fn go_by(&self, record: FailoverRecord) {
+    fn apply_pace(&self, record: LocalFailoverRecord) {
         let pace = match Timing::from_failover_ms(self.failover_ms) {
             Ok(own) if planted(Mutant::PromiseByMember) => own.into(),
             _ => record.pace(),
         };
-        self.cluster.node().set_pace(pace);
+        self.cluster.node().set_timing(pace);
     }
 
     /// One step of a change, if there is one to be made. Returns when to look again.
@@ -161,7 +164,7 @@ impl FailoverKeeper {
         &self,
         promise: &FailoverPromise,
         member: &MemberFailover,
-        written: &mut Option<FailoverRecord>,
+        written: &mut Option<LocalFailoverRecord>,
         leads: bool,
     ) -> Option<Instant> {
         if *written != Some(member.record) {
@@ -180,9 +183,9 @@ impl FailoverKeeper {
         }
         let revision = promise.revision;
         match member.due(promise, Instant::now()) {
-            Due::Nothing => {}
-            Due::At(at) => return Some(at),
-            Due::Now => {
+            ReportDue::Nothing => {}
+            ReportDue::At(at) => return Some(at),
+            ReportDue::Now => {
                 let me = self.cluster.node().id();
                 let applied = Command::FailoverApplied {
                     member: me,
@@ -190,7 +193,7 @@ impl FailoverKeeper {
                 };
                 let deadline = self.cluster.write_deadline();
                 let said = self.cluster.propose(applied, deadline).await;
-                return self.look_again(said);
+                return self.retry_at(said);
             }
         }
         let all = || {
@@ -198,30 +201,32 @@ impl FailoverKeeper {
             members.iter().all(|it| promise.applied.contains(&it.id))
         };
         if leads && !promise.is_settled() && all() {
-            return self.say(Command::FailoverSettled { revision }).await;
+            return self
+                .propose_in_term(Command::FailoverSettled { revision })
+                .await;
         }
         None
     }
 
     /// The first member of a cluster makes the promise that its settings name.
     async fn begin(&self) -> Option<Instant> {
-        self.say(Command::SetFailover {
+        self.propose_in_term(Command::SetFailover {
             failover_ms: self.failover_ms,
             first: true,
         })
         .await
     }
 
-    async fn say(&self, command: Command) -> Option<Instant> {
+    async fn propose_in_term(&self, command: Command) -> Option<Instant> {
         let term = self.cluster.node().leadership().borrow().term;
         let deadline = self.cluster.write_deadline();
         let said = self.cluster.propose_in_term(term, command, deadline).await;
-        self.look_again(said)
+        self.retry_at(said)
     }
 
     /// Saying it twice changes nothing, so whatever the outcome was it may be said again. What
     /// was applied shows in the state, which wakes this task.
-    fn look_again(&self, said: Result<(u64, Answer), ProposeError>) -> Option<Instant> {
+    fn retry_at(&self, said: Result<(u64, Answer), ProposeError>) -> Option<Instant> {
         match said {
             Ok(_) => None,
             Err(error) => {
@@ -233,7 +238,11 @@ impl FailoverKeeper {
 
     /// Says which members' own settings name another promise than the cluster's, when that
     /// changes.
-    fn tell_differing(&self, (promise, announced): &Seen, told: &mut BTreeMap<MemberId, u64>) {
+    fn report_differing(
+        &self,
+        (promise, announced): &FailoverInputs,
+        told: &mut BTreeMap<MemberId, u64>,
+    ) {
         let Some(promise) = promise else { return };
         let differing: BTreeMap<MemberId, u64> = announced
             .iter()

@@ -8,7 +8,7 @@ use std::{
 use quorate_clock::Instant;
 use quorate_platform::{
     pid_file,
-    ports::{self, PortTaken},
+    port_binding::{self, PortTaken},
 };
 use quorate_raft::closed_first;
 use tokio::{
@@ -22,22 +22,22 @@ use crate::settings::Settings;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// The listeners, bound and not yet served.
-pub(super) struct Ports {
+pub(super) struct BoundPorts {
     pub http: TcpListener,
     pub admin: TcpListener,
     pub peer: TcpListener,
 }
 
-impl Ports {
+impl BoundPorts {
     /// Waits as long as for the lock on the data: an earlier process of this member may be
     /// about to end, and it holds both.
-    pub async fn bind(settings: &Settings) -> Result<Ports, ServerError> {
+    pub async fn bind(settings: &Settings) -> Result<BoundPorts, ServerError> {
         let deadline = Instant::now() + settings.lock_wait;
         let http = bind("http", settings.http.bind, deadline, settings).await?;
         let admin = bind("admin", settings.admin.bind, deadline, settings).await?;
         let peer = bind("peer", settings.peer.bind, deadline, settings).await?;
         let ready = || {
-            Ok(Ports {
+            Ok(BoundPorts {
                 http: TcpListener::from_std(http)?,
                 admin: TcpListener::from_std(admin)?,
                 peer: TcpListener::from_std(closed_first(peer))?,
@@ -54,18 +54,20 @@ async fn bind(
     settings: &Settings,
 ) -> Result<net::TcpListener, ServerError> {
     loop {
-        let taken = match ports::listen(what, address) {
+        let taken = match port_binding::listen(what, address) {
             Ok(listener) => return Ok(listener),
             Err(taken) => taken,
         };
         if taken.cause.kind() != io::ErrorKind::AddrInUse || Instant::now() >= deadline {
-            return Err(ServerError::Refused(told(what, &taken, settings)));
+            return Err(ServerError::Refused(describe_taken_port(
+                what, &taken, settings,
+            )));
         }
         sleep(LOOK).await;
     }
 }
 
-fn told(what: &str, taken: &PortTaken, settings: &Settings) -> String {
+fn describe_taken_port(what: &str, taken: &PortTaken, settings: &Settings) -> String {
     let other = pid_file::read(&settings.pid_file);
     match (&taken.owner, other) {
         (Some(owner), Some(pid)) if owner.ends_with(&format!("(process {pid})")) => format!(

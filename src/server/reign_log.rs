@@ -14,13 +14,13 @@ use std::{
 use quorate_state::Reign;
 use tokio::time::sleep;
 
-use crate::cluster::Cluster;
+use crate::cluster::ClusterHandle;
 
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Waits until all is applied that was committed before, and says so.
-pub(super) async fn begin(cluster: Cluster, abreast: Arc<AtomicBool>) {
+pub(super) async fn start_when_caught_up(cluster: ClusterHandle, abreast: Arc<AtomicBool>) {
     let mut pause = PAUSE;
     while cluster.fresh_state(cluster.write_deadline()).await.is_err() {
         sleep(pause).await;

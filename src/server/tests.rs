@@ -63,18 +63,18 @@ struct Alive {
 }
 
 impl Alive {
-    async fn start(settings: Settings, birth: Birth) -> Alive {
+    async fn start(settings: Settings, birth: StartMode) -> Alive {
         let admin = settings.admin.advertise.clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let server = Server::builder(settings)
-            .birth(birth)
+            .start_mode(birth)
             .service("shout", Shout)
             .build()
             .unwrap();
         let task = tokio::spawn(server.run(async move {
             let _ = stopped.await;
         }));
-        quorate_platform::tls::install_provider();
+        quorate_platform::tls_provider::install_provider();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let alive = Alive {
             admin,
@@ -135,7 +135,7 @@ impl Alive {
 async fn a_member_answers_on_its_faces_ends_and_resumes() {
     let dir = tempfile::tempdir().unwrap();
     let settings = settings(dir.path(), ports());
-    let one = Alive::start(settings.clone(), Birth::Bootstrap).await;
+    let one = Alive::start(settings.clone(), StartMode::Bootstrap).await;
 
     let (status, told) = one.get("/v1/cluster/status").await.unwrap();
     assert_eq!(status, 200);
@@ -175,7 +175,7 @@ async fn a_member_answers_on_its_faces_ends_and_resumes() {
     one.end().await.unwrap();
     assert!(!settings.pid_file.exists());
 
-    let again = Alive::start(settings, Birth::Resume).await;
+    let again = Alive::start(settings, StartMode::Resume).await;
     let (_, told) = again.get("/v1/cluster/status").await.unwrap();
     assert_eq!(told["cluster"], cluster);
     again.end().await.unwrap();
@@ -313,7 +313,7 @@ const REFUSED: &[(&str, &str, &str, u16, &str, &str)] = &[
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused_is_told_as_a_problem_with_its_code() {
     let dir = tempfile::tempdir().unwrap();
-    let one = Alive::start(settings(dir.path(), ports()), Birth::Bootstrap).await;
+    let one = Alive::start(settings(dir.path(), ports()), StartMode::Bootstrap).await;
     let (_, before) = one.get("/v1/cluster/members").await.unwrap();
     for (method, path, body, status, code, text) in REFUSED {
         let url = format!("http://{}{path}", one.admin);
@@ -348,7 +348,7 @@ async fn what_is_refused_is_told_as_a_problem_with_its_code() {
 #[tokio::test(flavor = "multi_thread")]
 async fn several_resources_are_judged_together_and_nothing_is_written() {
     let dir = tempfile::tempdir().unwrap();
-    let one = Alive::start(settings(dir.path(), ports()), Birth::Bootstrap).await;
+    let one = Alive::start(settings(dir.path(), ports()), StartMode::Bootstrap).await;
     let service = json!({ "kind": "service", "name": "a", "spec": { "name": "a", "upstream": "http://127.0.0.1:9" } });
     let channel = json!({ "kind": "http_channel", "name": "a", "spec": { "name": "a", "path": "/a", "service": "a" } });
     let bad = json!({ "kind": "http_channel", "name": "b", "spec": { "name": "b", "path": "b", "service": "nowhere" } });
@@ -392,8 +392,8 @@ fn refusal(outcome: Result<(), ServerError>) -> String {
     }
 }
 
-async fn run(settings: Settings, birth: Birth) -> Result<(), ServerError> {
-    let server = Server::builder(settings).birth(birth).build().unwrap();
+async fn run(settings: Settings, birth: StartMode) -> Result<(), ServerError> {
+    let server = Server::builder(settings).start_mode(birth).build().unwrap();
     tokio::time::timeout(SOON, server.run(std::future::pending()))
         .await
         .expect("an end in time")
@@ -403,7 +403,7 @@ async fn run(settings: Settings, birth: Birth) -> Result<(), ServerError> {
 async fn a_start_that_can_not_be_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let free = settings(dir.path(), ports());
-    let told = refusal(run(free.clone(), Birth::Resume).await);
+    let told = refusal(run(free.clone(), StartMode::Resume).await);
     assert!(
         told.contains("--join ADMIN_URL") && told.contains("--bootstrap"),
         "{told}"
@@ -413,7 +413,7 @@ async fn a_start_that_can_not_be_says_why() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut ports = ports();
     ports[1] = taken.local_addr().unwrap().port();
-    let told = refusal(run(settings(dir.path(), ports), Birth::Bootstrap).await);
+    let told = refusal(run(settings(dir.path(), ports), StartMode::Bootstrap).await);
     assert!(
         told.contains(&format!("admin: port {}", ports[1])) && told.contains("admin.bind"),
         "{told}"
@@ -425,19 +425,19 @@ async fn a_start_that_can_not_be_says_why() {
 async fn one_folder_is_for_one_member() {
     let dir = tempfile::tempdir().unwrap();
     let mine = settings(dir.path(), ports());
-    let one = Alive::start(mine.clone(), Birth::Bootstrap).await;
-    let told = refusal(run(mine, Birth::Resume).await);
+    let one = Alive::start(mine.clone(), StartMode::Bootstrap).await;
+    let told = refusal(run(mine, StartMode::Resume).await);
     assert!(told.contains("one is running already"), "{told}");
-    let told = refusal(run(settings(dir.path(), ports()), Birth::Resume).await);
+    let told = refusal(run(settings(dir.path(), ports()), StartMode::Resume).await);
     assert!(told.contains("data"), "{told}");
 
     // Told to join another cluster than its own.
     let other_dir = tempfile::tempdir().unwrap();
     let others = settings(other_dir.path(), ports());
-    let two = Alive::start(others.clone(), Birth::Bootstrap).await;
+    let two = Alive::start(others.clone(), StartMode::Bootstrap).await;
     two.end().await.unwrap();
     let url = format!("http://{}", one.admin).parse().unwrap();
-    let told = refusal(run(others, Birth::Join(vec![url])).await);
+    let told = refusal(run(others, StartMode::Join(vec![url])).await);
     assert!(told.contains("a member can't change clusters"), "{told}");
     one.end().await.unwrap();
 }

@@ -6,10 +6,15 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{Face, layers::Given, reader::Reader};
+use super::{ListenAddress, layers::GivenSetting, reader::SettingsReader};
 
 /// Reads `SECTION.bind` and `SECTION.advertise`.
-pub(super) fn face(r: &mut Reader, section: &str, port: u16, insecure: bool) -> Option<Face> {
+pub(super) fn face(
+    r: &mut SettingsReader,
+    section: &str,
+    port: u16,
+    insecure: bool,
+) -> Option<ListenAddress> {
     let bind = bind(r, &format!("{section}.bind"), port, insecure);
     let key = format!("{section}.advertise");
     let what = "host:port as the other members reach it, for example 10.0.0.1:17010";
@@ -21,7 +26,7 @@ pub(super) fn face(r: &mut Reader, section: &str, port: u16, insecure: bool) -> 
                 r.bad(&key, Some(&given), format!("{problem}; must be {what}"));
                 return None;
             }
-            Some(Face {
+            Some(ListenAddress {
                 bind,
                 advertise: text,
             })
@@ -33,14 +38,14 @@ pub(super) fn face(r: &mut Reader, section: &str, port: u16, insecure: bool) -> 
             r.bad(&key, None, problem);
             None
         }
-        None => Some(Face {
+        None => Some(ListenAddress {
             bind,
             advertise: bind.to_string(),
         }),
     }
 }
 
-fn bind(r: &mut Reader, key: &str, port: u16, insecure: bool) -> Option<SocketAddr> {
+fn bind(r: &mut SettingsReader, key: &str, port: u16, insecure: bool) -> Option<SocketAddr> {
     let what = format!("address:port, for example 127.0.0.1:{port} or [::1]:{port}");
     let Some((text, given)) = given_text(r, key, &what)? else {
         return Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
@@ -73,7 +78,11 @@ fn bind(r: &mut Reader, key: &str, port: u16, insecure: bool) -> Option<SocketAd
 }
 
 /// The outer `None`: it was given and is bad. The inner: it was not given.
-fn given_text(r: &mut Reader, key: &str, what: &str) -> Option<Option<(String, Given)>> {
+fn given_text(
+    r: &mut SettingsReader,
+    key: &str,
+    what: &str,
+) -> Option<Option<(String, GivenSetting)>> {
     let before = r.errors();
     let text = r.text(key, what);
     (r.errors() == before).then_some(text)
@@ -160,7 +169,7 @@ pub(crate) fn check_advertise(text: &str) -> Result<(), String> {
 }
 
 /// Two faces can't share a port on one address.
-pub(super) fn distinct(r: &mut Reader, faces: [(&str, &Option<Face>); 3]) {
+pub(super) fn distinct(r: &mut SettingsReader, faces: [(&str, &Option<ListenAddress>); 3]) {
     for (at, (name, face)) in faces.iter().enumerate() {
         for (other, second) in &faces[at + 1..] {
             let (Some(face), Some(second)) = (face, second) else {

@@ -1,6 +1,6 @@
 //! `insecure`: which doors may be open to the network without TLS.
 
-use super::{layers::Value, reader::Reader};
+use super::{layers::SettingValue, reader::SettingsReader};
 
 const WHAT: &str = "must be true, false, or a list of what may listen beyond loopback without TLS: \"http\", \"admin\", \"peer\", \"zmq\"";
 
@@ -64,17 +64,17 @@ impl InsecureFaces {
 }
 
 /// Reads `insecure`: a boolean as ever, or a list.
-pub(super) fn read(r: &mut Reader) -> InsecureFaces {
+pub(super) fn read(r: &mut SettingsReader) -> InsecureFaces {
     let Some(given) = r.take("insecure") else {
         return InsecureFaces::default();
     };
     let names: Vec<&str> = match &given.value {
-        Value::Boolean(false) => return InsecureFaces::default(),
-        Value::Boolean(true) => return all(r),
-        Value::Untyped(text) if text == "true" => return all(r),
-        Value::Untyped(text) if text == "false" => return InsecureFaces::default(),
-        Value::Untyped(text) => text.split(',').map(str::trim).collect(),
-        Value::List(names) => names.iter().map(String::as_str).collect(),
+        SettingValue::Boolean(false) => return InsecureFaces::default(),
+        SettingValue::Boolean(true) => return all(r),
+        SettingValue::Untyped(text) if text == "true" => return all(r),
+        SettingValue::Untyped(text) if text == "false" => return InsecureFaces::default(),
+        SettingValue::Untyped(text) => text.split(',').map(str::trim).collect(),
+        SettingValue::List(names) => names.iter().map(String::as_str).collect(),
         _ => {
             r.bad("insecure", Some(&given), WHAT);
             return InsecureFaces::default();
@@ -90,7 +90,7 @@ pub(super) fn read(r: &mut Reader) -> InsecureFaces {
     faces
 }
 
-fn all(r: &mut Reader) -> InsecureFaces {
+fn all(r: &mut SettingsReader) -> InsecureFaces {
     r.warn("insecure = true lets every face listen beyond loopback without TLS, also those that a later change binds there: name those that should, for example insecure = [\"http\"]");
     InsecureFaces::ALL
 }

@@ -10,7 +10,7 @@ use toml::{
 
 /// A value as it was given.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(super) enum SettingValue {
     /// A TOML string.
     Text(String),
     /// A TOML integer.
@@ -25,23 +25,23 @@ pub(super) enum Value {
     Other(String),
 }
 
-impl Value {
+impl SettingValue {
     /// As shown in errors.
     pub(super) fn shown(&self) -> String {
         match self {
-            Value::Text(text) | Value::Untyped(text) => format!("{text:?}"),
-            Value::Integer(number) => number.to_string(),
-            Value::Boolean(truth) => truth.to_string(),
-            Value::List(texts) => format!("{texts:?}"),
-            Value::Other(text) => text.clone(),
+            SettingValue::Text(text) | SettingValue::Untyped(text) => format!("{text:?}"),
+            SettingValue::Integer(number) => number.to_string(),
+            SettingValue::Boolean(truth) => truth.to_string(),
+            SettingValue::List(texts) => format!("{texts:?}"),
+            SettingValue::Other(text) => text.clone(),
         }
     }
 }
 
 /// A value and where it comes from.
 #[derive(Clone, Debug)]
-pub(super) struct Given {
-    pub(super) value: Value,
+pub(super) struct GivenSetting {
+    pub(super) value: SettingValue,
     pub(super) origin: String,
 }
 
@@ -61,17 +61,17 @@ fn is_read_elsewhere(name: &str) -> bool {
 
 /// Everything that was given.
 #[derive(Debug, Default)]
-pub(super) struct Layers {
+pub(super) struct SettingsLayers {
     /// By key.
-    pub(super) given: BTreeMap<String, Given>,
+    pub(super) given: BTreeMap<String, GivenSetting>,
     /// By variable; which key each one stands for is known when the keys are read.
     pub(super) environment: BTreeMap<String, String>,
 }
 
-impl Layers {
-    pub(super) fn from_file(text: &str) -> Result<Layers, toml::de::Error> {
+impl SettingsLayers {
+    pub(super) fn from_file(text: &str) -> Result<SettingsLayers, toml::de::Error> {
         let table = DeTable::parse(text)?;
-        let mut layers = Layers::default();
+        let mut layers = SettingsLayers::default();
         flatten(text, "", table.get_ref(), &mut layers.given);
         Ok(layers)
     }
@@ -91,10 +91,10 @@ impl Layers {
         for (key, value) in flags {
             // A flag outranks the environment's variable for the same key.
             self.environment.remove(&variable(key));
-            let value = Value::Untyped(value.clone());
+            let value = SettingValue::Untyped(value.clone());
             self.given.insert(
                 key.clone(),
-                Given {
+                GivenSetting {
                     value,
                     origin: "given as a flag".into(),
                 },
@@ -108,12 +108,12 @@ impl Layers {
     }
 
     /// Takes what was given for a key out of the layers.
-    pub(super) fn take(&mut self, key: &str) -> Option<Given> {
+    pub(super) fn take(&mut self, key: &str) -> Option<GivenSetting> {
         let below = self.given.remove(key);
         let name = variable(key);
         match self.environment.remove(&name) {
-            Some(value) => Some(Given {
-                value: Value::Untyped(value),
+            Some(value) => Some(GivenSetting {
+                value: SettingValue::Untyped(value),
                 origin: name,
             }),
             None => below,
@@ -126,26 +126,37 @@ pub(super) fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
 }
 
-fn flatten(text: &str, prefix: &str, table: &DeTable<'_>, into: &mut BTreeMap<String, Given>) {
+fn flatten(
+    text: &str,
+    prefix: &str,
+    table: &DeTable<'_>,
+    into: &mut BTreeMap<String, GivenSetting>,
+) {
     for (name, value) in table.iter() {
         let key = format!("{prefix}{}", name.get_ref());
         if let DeValue::Table(inner) = value.get_ref() {
             // An empty section says nothing; an unknown one should still be noticed.
             if inner.is_empty() && !super::reader::SECTIONS.contains(&key.as_str()) {
-                insert(text, key, Value::Other("{}".into()), name.span(), into);
+                insert(
+                    text,
+                    key,
+                    SettingValue::Other("{}".into()),
+                    name.span(),
+                    into,
+                );
             } else {
                 flatten(text, &format!("{key}."), inner, into);
             }
             continue;
         }
         let parsed = match value.get_ref() {
-            DeValue::String(string) => Value::Text(string.to_string()),
-            DeValue::Boolean(truth) => Value::Boolean(*truth),
+            DeValue::String(string) => SettingValue::Text(string.to_string()),
+            DeValue::Boolean(truth) => SettingValue::Boolean(*truth),
             DeValue::Array(items) => {
-                strings(items).map_or_else(|| as_written(text, value.span()), Value::List)
+                strings(items).map_or_else(|| as_written(text, value.span()), SettingValue::List)
             }
             DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
-                .map_or_else(|_| as_written(text, value.span()), Value::Integer),
+                .map_or_else(|_| as_written(text, value.span()), SettingValue::Integer),
             _ => as_written(text, value.span()),
         };
         insert(text, key, parsed, name.span(), into);
@@ -161,23 +172,23 @@ fn strings(items: &[Spanned<DeValue<'_>>]) -> Option<Vec<String>> {
     items.iter().map(string).collect()
 }
 
-fn as_written(text: &str, span: Range<usize>) -> Value {
-    Value::Other(text.get(span).unwrap_or("?").to_owned())
+fn as_written(text: &str, span: Range<usize>) -> SettingValue {
+    SettingValue::Other(text.get(span).unwrap_or("?").to_owned())
 }
 
 fn insert(
     text: &str,
     key: String,
-    value: Value,
+    value: SettingValue,
     at: Range<usize>,
-    into: &mut BTreeMap<String, Given>,
+    into: &mut BTreeMap<String, GivenSetting>,
 ) {
     let line = text
         .get(..at.start)
         .map_or(1, |before| before.matches('\n').count() + 1);
     into.insert(
         key,
-        Given {
+        GivenSetting {
             value,
             origin: format!("line {line}"),
         },

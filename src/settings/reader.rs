@@ -2,12 +2,12 @@
 
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use quorate_platform::network::Network;
+use quorate_platform::ip_network::IpNetwork;
 
 use super::{
     LogFormat,
     error::BadSetting,
-    layers::{Given, Layers, Value, variable},
+    layers::{GivenSetting, SettingValue, SettingsLayers, variable},
 };
 
 /// The file's sections.
@@ -30,16 +30,16 @@ pub fn is_log_level(text: &str) -> bool {
 
 /// Reads settings one by one. After a bad value it goes on with the default, so that the
 /// next one is looked at too.
-pub(super) struct Reader {
-    layers: Layers,
+pub(super) struct SettingsReader {
+    layers: SettingsLayers,
     known: Vec<String>,
     errors: Vec<BadSetting>,
     warnings: Vec<String>,
 }
 
-impl Reader {
-    pub(super) fn new(layers: Layers) -> Self {
-        Reader {
+impl SettingsReader {
+    pub(super) fn new(layers: SettingsLayers) -> Self {
+        SettingsReader {
             layers,
             known: Vec::new(),
             errors: Vec::new(),
@@ -78,7 +78,12 @@ impl Reader {
     }
 
     /// Records an error.
-    pub(super) fn bad(&mut self, key: &str, given: Option<&Given>, problem: impl Into<String>) {
+    pub(super) fn bad(
+        &mut self,
+        key: &str,
+        given: Option<&GivenSetting>,
+        problem: impl Into<String>,
+    ) {
         self.errors.push(BadSetting {
             key: key.to_owned(),
             value: given.map(|given| given.value.shown()),
@@ -98,7 +103,7 @@ impl Reader {
     }
 
     /// What was given for a key, if anything.
-    pub(super) fn take(&mut self, key: &str) -> Option<Given> {
+    pub(super) fn take(&mut self, key: &str) -> Option<GivenSetting> {
         self.known.push(key.to_owned());
         self.layers.take(key)
     }
@@ -114,10 +119,10 @@ impl Reader {
     }
 
     /// A string and what it was given as; a bad one counts as not given.
-    pub(super) fn text(&mut self, key: &str, what: &str) -> Option<(String, Given)> {
+    pub(super) fn text(&mut self, key: &str, what: &str) -> Option<(String, GivenSetting)> {
         let given = self.take(key)?;
         match &given.value {
-            Value::Text(text) | Value::Untyped(text) if !text.trim().is_empty() => {
+            SettingValue::Text(text) | SettingValue::Untyped(text) if !text.trim().is_empty() => {
                 Some((text.clone(), given))
             }
             _ => {
@@ -164,7 +169,7 @@ impl Reader {
         self.integer_since(key, default, range, "")
     }
 
-    /// As [`Reader::integer`], with the reason for the range.
+    /// As [`SettingsReader::integer`], with the reason for the range.
     pub(super) fn integer_since(
         &mut self,
         key: &str,
@@ -176,8 +181,8 @@ impl Reader {
             return default;
         };
         let number = match &given.value {
-            Value::Integer(number) => u64::try_from(*number).ok(),
-            Value::Untyped(text) => text.trim().parse().ok(),
+            SettingValue::Integer(number) => u64::try_from(*number).ok(),
+            SettingValue::Untyped(text) => text.trim().parse().ok(),
             _ => None,
         };
         match number {
@@ -225,7 +230,7 @@ impl Reader {
     }
 
     /// Addresses and networks, in the same two forms.
-    pub(super) fn networks(&mut self, key: &str, default: &str) -> Vec<Network> {
+    pub(super) fn networks(&mut self, key: &str, default: &str) -> Vec<IpNetwork> {
         let given = self.take(key);
         let texts = match &given {
             None => Some(parts(default)),
@@ -236,7 +241,7 @@ impl Reader {
             self.bad(key, given.as_ref(), problem);
             return Vec::new();
         };
-        let networks: Result<Vec<Network>, String> = texts.iter().map(|it| it.parse()).collect();
+        let networks: Result<Vec<IpNetwork>, String> = texts.iter().map(|it| it.parse()).collect();
         networks.unwrap_or_else(|problem| {
             self.bad(key, given.as_ref(), problem);
             Vec::new()
@@ -269,10 +274,10 @@ impl Reader {
 }
 
 /// Several strings in either form; `None` if the value is neither.
-fn several(value: &Value) -> Option<Vec<String>> {
+fn several(value: &SettingValue) -> Option<Vec<String>> {
     match value {
-        Value::List(texts) => Some(texts.clone()),
-        Value::Text(text) | Value::Untyped(text) => Some(parts(text)),
+        SettingValue::List(texts) => Some(texts.clone()),
+        SettingValue::Text(text) | SettingValue::Untyped(text) => Some(parts(text)),
         _ => None,
     }
 }

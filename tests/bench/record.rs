@@ -104,7 +104,7 @@ pub fn replace(path: &Path, text: &str) {
 
 /// The date and time, UTC.
 pub fn now() -> String {
-    humantime::format_rfc3339_seconds(quorate_clock::wall()).to_string()
+    humantime::format_rfc3339_seconds(quorate_clock::wall_time()).to_string()
 }
 
 fn machine() -> String {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
-use quorate_clock::{Instant, chance};
+use quorate_clock::{Instant, rng};
 use rand::Rng;
 
 /// What was measured in one trial: milliseconds, or a count, by name.
@@ -33,5 +33,5 @@ where
 
 /// A pause of random length before the fault, so that it meets the timers at any phase.
 pub async fn any_moment() {
-    tokio::time::sleep(Duration::from_millis(chance().random_range(50..250))).await;
+    tokio::time::sleep(Duration::from_millis(rng().random_range(50..250))).await;
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate_clock::Instant;
-use quorate_ipc::Sent;
+use quorate_ipc::SendOutcome;
 use quorate_proto::connector::{Header, Send};
 use quorate_resources::Kind;
 use serde_json::json;
@@ -13,7 +13,7 @@ use super::{rabbitmq::Rabbit, world::*};
 /// The least that AMQP lets a broker ask for is 4096.
 const FRAME: usize = 8192;
 
-async fn send(member: &Member, name: &str, bytes: usize) -> Sent {
+async fn send(member: &Member, name: &str, bytes: usize) -> SendOutcome {
     let header = Header {
         name: "large".to_owned(),
         value: vec![b'x'; bytes].into(),
@@ -48,8 +48,8 @@ async fn headers_beyond_the_brokers_frames_are_refused_and_the_others_sent() {
     let (mut confirmed, mut refused) = (0, 0);
     for bytes in FRAME - 200..FRAME - 10 {
         match send(&member, &name, bytes).await {
-            Sent::Confirmed { .. } if refused == 0 => confirmed += 1,
-            Sent::Refused(why) => {
+            SendOutcome::Confirmed { .. } if refused == 0 => confirmed += 1,
+            SendOutcome::Refused(why) => {
                 refused += 1;
                 assert!(why.contains("headers and properties take"), "{why}");
                 assert!(why.contains("the broker takes 8184"), "{why}");
@@ -60,10 +60,13 @@ async fn headers_beyond_the_brokers_frames_are_refused_and_the_others_sent() {
     println!("{confirmed} confirmed, {refused} refused");
     assert!(confirmed > 0 && refused > 0);
     let far_beyond = send(&member, &name, 3 * FRAME).await;
-    assert!(matches!(far_beyond, Sent::Refused(_)), "{far_beyond:?}");
+    assert!(
+        matches!(far_beyond, SendOutcome::Refused(_)),
+        "{far_beyond:?}"
+    );
     assert!(matches!(
         send(&member, &name, 10).await,
-        Sent::Confirmed { .. }
+        SendOutcome::Confirmed { .. }
     ));
     let seen = member
         .when(&name, "all are counted", |status| {

@@ -4,8 +4,8 @@ use std::{os::unix::net::UnixStream, process::Child, time::Duration};
 
 use quorate_clock::Instant;
 use quorate_ipc::{
-    frames::{Reader, write_all},
-    lease::{BootInstant, Page},
+    frames::{FrameReader, write_frames},
+    lease::{BootInstant, LeaseWriter},
 };
 use quorate_proto::connector::{
     Activate, Configure, FromProcess, Phase, Report, ToProcess, from_process, to_process,
@@ -100,23 +100,23 @@ async fn a_successor_of_a_released_reign_waits_for_nothing() {
 /// A connector process that the test is the parent of.
 struct Spoken {
     child: Child,
-    page: Page,
+    page: LeaseWriter,
     orders: mpsc::Sender<ToProcess>,
-    frames: Reader<OwnedReadHalf>,
+    frames: FrameReader<OwnedReadHalf>,
 }
 
 impl Spoken {
     fn start() -> Spoken {
-        let (child, near, page): (Child, UnixStream, Page) = bare();
+        let (child, near, page): (Child, UnixStream, LeaseWriter) = bare();
         near.set_nonblocking(true).unwrap();
         let (read, write) = tokio::net::UnixStream::from_std(near).unwrap().into_split();
         let (orders, outbox) = mpsc::channel(64);
-        tokio::spawn(write_all(write, outbox));
+        tokio::spawn(write_frames(write, outbox));
         Spoken {
             child,
             page,
             orders,
-            frames: Reader::new(read),
+            frames: FrameReader::new(read),
         }
     }
 

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use quorate_clock::Instant;
 use quorate_resources::Kind;
 use quorate_service::api::Reply;
-use quorate_state::{Answer, Command, Order};
+use quorate_state::{Answer, Command, OperatorAction};
 use tokio::{task::JoinHandle, time::MissedTickBehavior};
 
 use super::{rabbitmq::Rabbit, world::*};
@@ -129,9 +129,9 @@ impl Handled {
 }
 
 /// Gives an operator's order.
-pub fn order(group: &Group, kind: Kind, name: &str, order: Order) {
+pub fn order(group: &Group, kind: Kind, name: &str, order: OperatorAction) {
     let name = name.to_owned();
-    let answer = group.apply(1, 1, &Command::Operate { kind, name, order });
+    let answer = group.apply(1, 1, &Command::OperateConnector { kind, name, order });
     assert!(matches!(answer, Answer::Done { .. }), "{answer:?}");
 }
 

@@ -99,7 +99,7 @@ async fn successor(queue: &str, fence: &str, url: &str, former: &BrokerConnectio
     group.apply(
         2,
         1,
-        &state::Command::Connected {
+        &state::Command::RecordBrokerConnections {
             member: 1,
             connections: [(connector, former.clone())].into(),
         },

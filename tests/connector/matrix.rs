@@ -20,7 +20,7 @@ use prost::Message;
 use quorate_clock::Instant;
 use quorate_proto::connector::ChannelProgress;
 use quorate_resources::Kind;
-use quorate_state::Order;
+use quorate_state::OperatorAction;
 use quorate_supervisor::ConnectorState;
 use serde_json::json;
 
@@ -273,7 +273,7 @@ impl Matrix {
 
     async fn pause(&self, client: &Client, meanwhile: Range<usize>) {
         for Cell { queue, .. } in &self.cells {
-            order(&self.group, Kind::AmqpChannel, queue, Order::Pause);
+            order(&self.group, Kind::AmqpChannel, queue, OperatorAction::Pause);
         }
         for Cell { queue, .. } in &self.cells {
             self.member
@@ -290,7 +290,12 @@ impl Matrix {
         })
         .await;
         for Cell { queue, .. } in &self.cells {
-            order(&self.group, Kind::AmqpChannel, queue, Order::Resume);
+            order(
+                &self.group,
+                Kind::AmqpChannel,
+                queue,
+                OperatorAction::Resume,
+            );
         }
     }
 

@@ -17,7 +17,7 @@ use nix::{
 };
 use quorate_resources::Kind;
 use quorate_service::api::Reply;
-use quorate_state::Order;
+use quorate_state::OperatorAction;
 use quorate_supervisor::{ConnectorState, ConnectorStatus};
 use serde_json::json;
 
@@ -229,9 +229,19 @@ async fn what_can_not_be_sent_is_a_failure_of_the_message_with_its_reason() {
     );
 
     bed.outgoing(&bed.out);
-    order(&bed.group, Kind::AmqpOutgoing, &bed.out, Order::Pause);
+    order(
+        &bed.group,
+        Kind::AmqpOutgoing,
+        &bed.out,
+        OperatorAction::Pause,
+    );
     says(&bed.reason(&member).await, &["not sent", "it is paused"]);
-    order(&bed.group, Kind::AmqpOutgoing, &bed.out, Order::Resume);
+    order(
+        &bed.group,
+        Kind::AmqpOutgoing,
+        &bed.out,
+        OperatorAction::Resume,
+    );
 
     bed.answer(&[("quorate-send", "invoices")]);
     let reason = bed.reason_after(1, &member).await;

@@ -13,8 +13,8 @@ use nix::{
 };
 use quorate_clock::Instant;
 use quorate_ipc::{
-    MARK,
-    lease::{BootInstant, Page},
+    PROCESS_ARGUMENT,
+    lease::{BootInstant, LeaseWriter},
 };
 use quorate_supervisor::ConnectorState;
 
@@ -31,12 +31,12 @@ async fn gone(pid: u32) -> Duration {
 }
 
 /// A connector process without a keeper.
-pub fn bare() -> (Child, UnixStream, Page) {
-    let page = Page::new().unwrap();
+pub fn bare() -> (Child, UnixStream, LeaseWriter) {
+    let page = LeaseWriter::new().unwrap();
     let (near, far) = UnixStream::pair().unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_quorate"))
         .args([
-            MARK,
+            PROCESS_ARGUMENT,
             "amqp_channel/x",
             &std::process::id().to_string(),
             "50",
@@ -65,14 +65,14 @@ async fn the_control_socket_closes_and_the_process_ends() {
 #[test]
 fn it_is_refused_by_hand_and_to_a_stranger() {
     let by_hand = Command::new(env!("CARGO_BIN_EXE_quorate"))
-        .arg(MARK)
+        .arg(PROCESS_ARGUMENT)
         .stdin(Stdio::null())
         .output()
         .unwrap();
     assert_eq!(by_hand.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&by_hand.stderr).contains("started by a member, not by hand"));
     let stranger = Command::new(env!("CARGO_BIN_EXE_quorate"))
-        .args([MARK, "amqp_channel/x", "1", "50", "200"])
+        .args([PROCESS_ARGUMENT, "amqp_channel/x", "1", "50", "200"])
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -108,7 +108,10 @@ async fn helper_parent() {
         let connector = format!("amqp_channel/{queue}");
         let recorded = eventually("the connection is recorded", async || {
             let state = group.state();
-            state.brokers().connection(1, &connector).cloned()
+            state
+                .recorded_connections()
+                .connection(1, &connector)
+                .cloned()
         });
         let recorded = recorded.await;
         println!("CONNECTION {}|{}", recorded.name, recorded.label);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quorate_clock::Instant;
 use quorate_resources::Kind;
-use quorate_state::Order;
+use quorate_state::OperatorAction;
 use quorate_supervisor::{ConnectorState, ConnectorStatus};
 use serde_json::{Value, json};
 
@@ -153,18 +153,18 @@ async fn each_change_under_load_loses_and_repeats_nothing() {
     let kind = Kind::AmqpChannel;
     bed.during("restart", async |member| {
         let pid = member.status(&queue).unwrap().pid;
-        order(&member.group, kind, &queue, Order::Restart);
+        order(&member.group, kind, &queue, OperatorAction::Restart);
         let another =
             |status: &ConnectorStatus| status.pid != pid && is(ConnectorState::Active)(status);
         member.when(&queue, "another process", another).await;
     })
     .await;
     bed.during("pause, resume", async |member| {
-        order(&member.group, kind, &queue, Order::Pause);
+        order(&member.group, kind, &queue, OperatorAction::Pause);
         member
             .when(&queue, "paused", is(ConnectorState::Paused))
             .await;
-        order(&member.group, kind, &queue, Order::Resume);
+        order(&member.group, kind, &queue, OperatorAction::Resume);
     })
     .await;
     bed.during("active: false, true", async |member| {

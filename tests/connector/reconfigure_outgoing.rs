@@ -12,18 +12,18 @@ use std::{
 
 use parking_lot::Mutex;
 use quorate_clock::Instant;
-use quorate_ipc::Sent;
+use quorate_ipc::SendOutcome;
 use quorate_proto::connector::Send;
 use quorate_resources::Kind;
-use quorate_state::Order;
-use quorate_supervisor::{ConnectorState, ConnectorStatus, Handle, NoWay};
+use quorate_state::OperatorAction;
+use quorate_supervisor::{ConnectorState, ConnectorStatus, SendUnavailable, SupervisorHandle};
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::{load::*, rabbitmq::Client, world::*};
 
 /// What callers were told, and when.
-type Told = Arc<Mutex<Vec<(Instant, String, Result<Sent, NoWay>)>>>;
+type Told = Arc<Mutex<Vec<(Instant, String, Result<SendOutcome, SendUnavailable>)>>>;
 
 /// Callers that send all the while.
 struct Callers {
@@ -38,7 +38,8 @@ impl Callers {
         let (stop, told) = (Arc::new(AtomicBool::new(false)), Told::default());
         let mut tasks = JoinSet::new();
         for caller in 0..4 {
-            let handles: Vec<Handle> = members.iter().map(|it| it.handle.clone()).collect();
+            let handles: Vec<SupervisorHandle> =
+                members.iter().map(|it| it.handle.clone()).collect();
             let name = name.to_owned();
             let (stop, told) = (stop.clone(), told.clone());
             tasks.spawn(async move {
@@ -58,7 +59,7 @@ impl Callers {
                         let message = message.clone();
                         let sending = handle.send("amqp_outgoing", &name, message, deadline);
                         match sending.await {
-                            Err(NoWay::Elsewhere) if Instant::now() < deadline => {}
+                            Err(SendUnavailable::Elsewhere) if Instant::now() < deadline => {}
                             sent => break sent,
                         }
                         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -85,7 +86,7 @@ impl Callers {
         gaps.map(|pair| pair[1].0 - pair[0].0).max().unwrap()
     }
 
-    async fn finish(self) -> Vec<(String, Result<Sent, NoWay>)> {
+    async fn finish(self) -> Vec<(String, Result<SendOutcome, SendUnavailable>)> {
         self.stop.store(true, Ordering::Relaxed);
         self.tasks.join_all().await;
         let mut told = self.told.lock();
@@ -104,10 +105,10 @@ async fn take_all(client: &Client, queues: [&str; 2]) -> BTreeMap<String, usize>
     bodies
 }
 
-fn once_each(told: &[(String, Result<Sent, NoWay>)]) -> BTreeMap<String, usize> {
+fn once_each(told: &[(String, Result<SendOutcome, SendUnavailable>)]) -> BTreeMap<String, usize> {
     let confirmed = told
         .iter()
-        .filter(|(_, sent)| matches!(sent, Ok(Sent::Confirmed { .. })));
+        .filter(|(_, sent)| matches!(sent, Ok(SendOutcome::Confirmed { .. })));
     confirmed.map(|(body, _)| (body.clone(), 1)).collect()
 }
 
@@ -177,7 +178,7 @@ async fn each_change_under_load_refuses_loses_and_repeats_nothing() {
     for _ in 0..3 {
         let pid = member.status(&name).unwrap().pid;
         let from = Instant::now();
-        order(&group, Kind::AmqpOutgoing, &name, Order::Restart);
+        order(&group, Kind::AmqpOutgoing, &name, OperatorAction::Restart);
         let another = |status: &ConnectorStatus| {
             status.pid.is_some() && status.pid != pid && status.state == ConnectorState::Active
         };
@@ -190,7 +191,7 @@ async fn each_change_under_load_refuses_loses_and_repeats_nothing() {
     table("outgoing changed under load", &pauses);
     let bad: Vec<_> = told
         .iter()
-        .filter(|(_, sent)| !matches!(sent, Ok(Sent::Confirmed { .. })))
+        .filter(|(_, sent)| !matches!(sent, Ok(SendOutcome::Confirmed { .. })))
         .collect();
     assert!(bad.is_empty(), "{bad:?}");
     assert_eq!(take_all(&client, [&name, &second]).await, once_each(&told));
@@ -217,9 +218,9 @@ async fn paused_deleted_and_inactive_under_load_each_message_has_a_sure_outcome(
     inactive["active"] = json!(false);
     for _ in 0..3 {
         callers.more(40).await;
-        order(&group, kind, &name, Order::Pause);
+        order(&group, kind, &name, OperatorAction::Pause);
         callers.more(40).await;
-        order(&group, kind, &name, Order::Resume);
+        order(&group, kind, &name, OperatorAction::Resume);
         callers.more(40).await;
         group.delete(kind, &name);
         callers.more(40).await;
@@ -231,10 +232,12 @@ async fn paused_deleted_and_inactive_under_load_each_message_has_a_sure_outcome(
     }
     callers.more(40).await;
     let told = callers.finish().await;
-    let count = |is: fn(&Result<Sent, NoWay>) -> bool| told.iter().filter(|it| is(&it.1)).count();
-    let confirmed = count(|it| matches!(it, Ok(Sent::Confirmed { .. })));
-    let paused = count(|it| matches!(it, Err(NoWay::Paused)));
-    let missing = count(|it| matches!(it, Err(NoWay::Missing)));
+    let count = |is: fn(&Result<SendOutcome, SendUnavailable>) -> bool| {
+        told.iter().filter(|it| is(&it.1)).count()
+    };
+    let confirmed = count(|it| matches!(it, Ok(SendOutcome::Confirmed { .. })));
+    let paused = count(|it| matches!(it, Err(SendUnavailable::Paused)));
+    let missing = count(|it| matches!(it, Err(SendUnavailable::Missing)));
     println!(
         "{confirmed} confirmed, {paused} paused, {missing} missing of {}",
         told.len()

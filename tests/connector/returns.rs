@@ -9,7 +9,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use quorate_clock::Instant;
-use quorate_ipc::Sent;
+use quorate_ipc::SendOutcome;
 use quorate_proto::connector::{Header, Send};
 use quorate_resources::Kind;
 use serde_json::json;
@@ -81,17 +81,17 @@ async fn what_an_exchange_keeps_or_hands_over_itself_is_not_told_as_refused() {
     };
     // Kept by the delayed exchange, which routes what has no delay.
     let kept = send("x-delayed-message", Some("5000")).await;
-    assert!(matches!(kept, Sent::Confirmed { .. }), "{kept:?}");
+    assert!(matches!(kept, SendOutcome::Confirmed { .. }), "{kept:?}");
     let now = send("x-delayed-message", None).await;
-    assert!(matches!(now, Sent::Refused(_)), "{now:?}");
+    assert!(matches!(now, SendOutcome::Refused(_)), "{now:?}");
     // Of others only who declares the outgoing can know.
     let unknown = send("x-by-itself", None).await;
     assert!(
-        matches!(&unknown, Sent::Unknown(why) if why.contains("x-by-itself") && why.contains("mandatory: false")),
+        matches!(&unknown, SendOutcome::Unknown(why) if why.contains("x-by-itself") && why.contains("mandatory: false")),
         "{unknown:?}"
     );
     let nowhere = send("topic", None).await;
-    assert!(matches!(nowhere, Sent::Refused(_)), "{nowhere:?}");
+    assert!(matches!(nowhere, SendOutcome::Refused(_)), "{nowhere:?}");
     // One that only routes may lead to one that keeps it: nobody tells where it came to.
     channel
         .exchange_bind(
@@ -105,13 +105,13 @@ async fn what_an_exchange_keeps_or_hands_over_itself_is_not_told_as_refused() {
         .unwrap();
     let routed = send("topic", Some("5000")).await;
     assert!(
-        matches!(&routed, Sent::Unknown(why) if why.contains("x-delay")),
+        matches!(&routed, SendOutcome::Unknown(why) if why.contains("x-delay")),
         "{routed:?}"
     );
     group.put(Kind::AmqpOutgoing, outgoing(false));
     eventually("it is the exchange's", async || {
         let sent = send("x-by-itself", None).await;
-        matches!(sent, Sent::Confirmed { .. }).then_some(())
+        matches!(sent, SendOutcome::Confirmed { .. }).then_some(())
     })
     .await;
 }

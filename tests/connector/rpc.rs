@@ -10,7 +10,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use quorate_clock::Instant;
-use quorate_ipc::Sent;
+use quorate_ipc::SendOutcome;
 use quorate_proto::connector::{Header, Send};
 use quorate_resources::Kind;
 use quorate_service::api::Reply;
@@ -164,11 +164,11 @@ async fn a_direct_reply_that_nobody_waits_for_is_refused_and_told() {
         sending.await.unwrap()
     };
     let there = send(&address).await;
-    assert!(matches!(there, Sent::Confirmed { .. }), "{there:?}");
+    assert!(matches!(there, SendOutcome::Confirmed { .. }), "{there:?}");
     asker.channel.close(200, "OK".into()).await.unwrap();
     let away = send(&address).await;
     assert!(
-        matches!(&away, Sent::Refused(why) if why.contains("waits no more")),
+        matches!(&away, SendOutcome::Refused(why) if why.contains("waits no more")),
         "{away:?}"
     );
 
@@ -225,7 +225,10 @@ async fn an_outgoing_asks_and_the_answer_comes_by_a_channel() {
         .handle
         .send("amqp_outgoing", "ask", message, deadline)
         .await;
-    assert!(matches!(sent, Ok(Sent::Confirmed { .. })), "{sent:?}");
+    assert!(
+        matches!(sent, Ok(SendOutcome::Confirmed { .. })),
+        "{sent:?}"
+    );
 
     // Whoever answers does as RPC has it.
     let request = client.take(&requests).await.unwrap();

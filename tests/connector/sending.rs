@@ -15,7 +15,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use quorate_clock::Instant;
-use quorate_ipc::Sent;
+use quorate_ipc::SendOutcome;
 use quorate_proto::connector::{Header, Send};
 use quorate_resources::Kind;
 use quorate_supervisor::ConnectorState;
@@ -58,7 +58,7 @@ async fn send_within(
     name: &str,
     properties: &[(&str, &str)],
     within: Duration,
-) -> Sent {
+) -> SendOutcome {
     let message = Send {
         properties: named(properties),
         body: Bytes::from_static(b"body"),
@@ -70,12 +70,12 @@ async fn send_within(
     sent.await.unwrap()
 }
 
-async fn send(member: &Member, name: &str, properties: &[(&str, &str)]) -> Sent {
+async fn send(member: &Member, name: &str, properties: &[(&str, &str)]) -> SendOutcome {
     send_within(member, name, properties, WITHIN).await
 }
 
-fn refused(sent: Sent, why: &[&str]) {
-    let Sent::Refused(said) = &sent else {
+fn refused(sent: SendOutcome, why: &[&str]) {
+    let SendOutcome::Refused(said) = &sent else {
         panic!("{sent:?}")
     };
     for part in why {
@@ -83,8 +83,8 @@ fn refused(sent: Sent, why: &[&str]) {
     }
 }
 
-fn is_confirmed(sent: &Sent) -> bool {
-    matches!(sent, Sent::Confirmed { .. })
+fn is_confirmed(sent: &SendOutcome) -> bool {
+    matches!(sent, SendOutcome::Confirmed { .. })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,7 +110,7 @@ async fn a_message_arrives_as_it_was_sent() {
     let sent = member
         .handle
         .send("amqp_outgoing", &name, message, deadline);
-    let Ok(Sent::Confirmed { message_id, .. }) = sent.await else {
+    let Ok(SendOutcome::Confirmed { message_id, .. }) = sent.await else {
         panic!("not confirmed")
     };
     assert_eq!(message_id, "m-1");
@@ -134,7 +134,7 @@ async fn a_message_arrives_as_it_was_sent() {
         AMQPValue::LongString("K42".into())
     );
     // An id is made up where none is given.
-    let Sent::Confirmed { message_id, .. } = send(&member, &name, &[]).await else {
+    let SendOutcome::Confirmed { message_id, .. } = send(&member, &name, &[]).await else {
         panic!("not confirmed")
     };
     let got = client.take(&name).await.unwrap();
@@ -199,7 +199,7 @@ async fn what_the_broker_refuses_says_what_would_be_right() {
     ));
     let over = send(&member, &name, &[("queue", &full)]).await;
     assert!(
-        matches!(&over, Sent::Full(why) if why.contains("reject-publish") && why.contains(&full)),
+        matches!(&over, SendOutcome::Full(why) if why.contains("reject-publish") && why.contains(&full)),
         "{over:?}"
     );
 
@@ -214,7 +214,8 @@ async fn what_the_broker_refuses_says_what_would_be_right() {
     member.group.put(Kind::AmqpConnection, other);
     eventually("it may not write", async || {
         let sent = send(&member, &name, &[]).await;
-        matches!(&sent, Sent::Refused(why) if why.contains("permission to write")).then_some(())
+        matches!(&sent, SendOutcome::Refused(why) if why.contains("permission to write"))
+            .then_some(())
     })
     .await;
     broker
@@ -340,7 +341,7 @@ async fn what_the_broker_may_or_may_not_have_is_unknown() {
     line.silent.store(true, SeqCst);
     let late = send_within(&member, &name, &[], Duration::from_millis(600)).await;
     assert!(
-        matches!(&late, Sent::Unknown(why) if why.contains("did not confirm in time")),
+        matches!(&late, SendOutcome::Unknown(why) if why.contains("did not confirm in time")),
         "{late:?}"
     );
     line.silent.store(false, SeqCst);
@@ -358,7 +359,7 @@ async fn what_the_broker_may_or_may_not_have_is_unknown() {
         line.silent.store(false, SeqCst);
     };
     let (lost, ()) = tokio::join!(send(&member, &name, &[]), cutting);
-    assert!(matches!(&lost, Sent::Unknown(_)), "{lost:?}");
+    assert!(matches!(&lost, SendOutcome::Unknown(_)), "{lost:?}");
     assert!(is_confirmed(&send(&member, &name, &[]).await));
     assert_eq!(client.count(&name).await.0, 5);
     member
@@ -381,7 +382,7 @@ async fn what_was_not_sent_says_so_and_a_broker_that_comes_back_is_used() {
     let second = send_within(&member, &name, &[], Duration::from_secs(1)).await;
     println!("while blocked: {first:?}, {second:?}");
     assert!(
-        matches!(&second, Sent::NotSent(why) if why.contains("has blocked the connection")),
+        matches!(&second, SendOutcome::NotSent(why) if why.contains("has blocked the connection")),
         "{second:?}"
     );
     broker.ctl(&["set_vm_memory_high_watermark", "0.4"]).await;
@@ -394,7 +395,7 @@ async fn what_was_not_sent_says_so_and_a_broker_that_comes_back_is_used() {
         })
         .await;
     let away = send_within(&member, &name, &[], Duration::from_millis(500)).await;
-    assert!(matches!(&away, Sent::NotSent(_)), "{away:?}");
+    assert!(matches!(&away, SendOutcome::NotSent(_)), "{away:?}");
     broker.up().await;
     // Waits until the outgoing can.
     let back = send_within(&member, &name, &[], WAIT).await;

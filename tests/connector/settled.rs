@@ -10,10 +10,10 @@ use nix::{
     unistd::Pid,
 };
 use quorate_clock::Instant;
-use quorate_ipc::Sent;
+use quorate_ipc::SendOutcome;
 use quorate_proto::connector::{Header, Send};
 use quorate_resources::Kind;
-use quorate_supervisor::{ConnectorState, ConnectorStatus, status::Counts};
+use quorate_supervisor::{ConnectorState, ConnectorStatus, connector_status::MessageCounts};
 use serde_json::json;
 
 use super::{load::*, rabbitmq::Rabbit, world::*};
@@ -48,14 +48,14 @@ async fn a_channel_counts_what_broker_and_service_saw() {
     let counts = member.status(&queue).unwrap().counts;
     let dead = u64::from(client.count(&dead).await.0);
     assert_eq!(dead, N as u64 / 10);
-    let expected = Counts {
+    let expected = MessageCounts {
         received: N as u64,
         handled: handled.times().len() as u64,
         failed: dead,
         retried: failures.load(Ordering::Relaxed) as u64 - dead,
         dead_lettered: dead,
         waiting: counts.waiting,
-        ..Counts::default()
+        ..MessageCounts::default()
     };
     assert_eq!(counts, expected);
     assert_eq!(handled.again(), 0);
@@ -99,7 +99,7 @@ async fn an_outgoing_counts_what_its_callers_were_told() {
             n % 3,
             send(if n % 3 == 0 { "nowhere" } else { "out" }, 10_000).await,
         ) {
-            (0, Sent::Refused(_)) | (1 | 2, Sent::Confirmed { .. }) => {}
+            (0, SendOutcome::Refused(_)) | (1 | 2, SendOutcome::Confirmed { .. }) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -111,19 +111,19 @@ async fn an_outgoing_counts_what_its_callers_were_told() {
         })
         .await;
     let sent = send("out", 10_000).await;
-    assert!(matches!(sent, Sent::Confirmed { .. }), "{sent:?}");
+    assert!(matches!(sent, SendOutcome::Confirmed { .. }), "{sent:?}");
     // A broker that hangs: what it was given may have arrived.
     let pid = Pid::from_raw(broker.pid().unwrap() as i32);
     kill(pid, Signal::SIGSTOP).unwrap();
     let unknown = send("out", 1000).await;
     kill(pid, Signal::SIGCONT).unwrap();
-    assert!(matches!(unknown, Sent::Unknown(_)), "{unknown:?}");
-    let expected = Counts {
+    assert!(matches!(unknown, SendOutcome::Unknown(_)), "{unknown:?}");
+    let expected = MessageCounts {
         sent: 41,
         refused: 20,
         unknown: 1,
         reconnects: 1,
-        ..Counts::default()
+        ..MessageCounts::default()
     };
     let seen = member
         .when("out", "all counted", |status| {

@@ -2,14 +2,14 @@
 
 use std::{fs, path::Path};
 
-use quorate_clock::wall;
+use quorate_clock::wall_time;
 use serde_json::Value;
 
 use super::machine;
 
 /// The machine, the day and the command, as the beginning of a report.
 pub fn head(title: &str, command: &str) -> String {
-    let now = humantime::format_rfc3339_seconds(wall()).to_string();
+    let now = humantime::format_rfc3339_seconds(wall_time()).to_string();
     let (day, time) = now.split_once('T').unwrap_or((&now, ""));
     let time = time.trim_end_matches('Z');
     format!(

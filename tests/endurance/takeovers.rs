@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use clap::Args;
-use quorate_clock::{Instant, chance};
+use quorate_clock::{Instant, rng};
 use rand::Rng;
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ pub async fn run(options: Options) -> Vec<String> {
         kills: options.kills,
         stops: options.stops,
         hangs: options.hangs,
-        seed: options.seed.unwrap_or_else(|| chance().random()),
+        seed: options.seed.unwrap_or_else(|| rng().random()),
     };
     let failover_ms = options.common.failover_ms;
     println!("{plan:?}, failover_ms {failover_ms}");

@@ -147,7 +147,7 @@ impl World<'_> {
                 member.failover_ms = failover_ms;
                 if let Some(process) = &mut member.process {
                     process.timing = Timing::from_failover_ms(failover_ms).expect("of the list");
-                    process.tracker.set_pace(process.timing.into(), now);
+                    process.tracker.set_timing(process.timing.into(), now);
                     self.settles(it);
                 }
             }

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use quorate_raft::deciders::Ballot;
+use quorate_raft::decision_harness::HarnessBallot;
 use quorate_state as state;
-use quorate_supervisor::deciders::{BootInstant, Stance};
+use quorate_supervisor::decision_core::{BootInstant, TargetState};
 
 use crate::{
     clocks::boot_instant,
@@ -74,7 +74,7 @@ impl Book {
 
 impl World<'_> {
     /// A member has applied an entry.
-    pub fn applied(&mut self, id: usize, index: usize, entry: Entry, events: &[state::Event]) {
+    pub fn applied(&mut self, id: usize, index: usize, entry: Entry, events: &[state::StateEvent]) {
         let book = &mut self.book;
         if let Some(first) = book.committed.get(index - 1) {
             if *first != entry {
@@ -88,7 +88,7 @@ impl World<'_> {
             u64::from(matches!(entry.what, What::Voters(Voters { old, new }) if old != new));
         for event in events {
             match event {
-                state::Event::TakenOver { holder, epoch } => {
+                state::StateEvent::TakenOver { holder, epoch } => {
                     let process = self.members[id - 1].process.as_ref();
                     let reign = *process.expect("it has applied").machine.state().reign();
                     let own = What::TakeOver { term: entry.term };
@@ -106,7 +106,7 @@ impl World<'_> {
                     self.tell(|| format!("member {holder} has epoch {epoch}"));
                     return;
                 }
-                state::Event::Released { epoch } => {
+                state::StateEvent::Released { epoch } => {
                     let epoch = *epoch;
                     self.book.released = self.book.released.max(epoch);
                     self.book.releases += 1;
@@ -160,7 +160,7 @@ impl World<'_> {
             let Some(process) = &self.members[id - 1].process else {
                 continue;
             };
-            let Stance::Act(epoch) = process.stance else {
+            let TargetState::Active(epoch) = process.stance else {
                 continue;
             };
             if !process.page.holds(epoch, self.boot(id)) || self.members[id - 1].clocks.asleep() {
@@ -206,7 +206,7 @@ impl World<'_> {
     }
 
     /// Somebody stands for election because this leader has died.
-    pub fn died(&mut self, lost: Ballot, voters: Voters) {
+    pub fn died(&mut self, lost: HarnessBallot, voters: Voters) {
         let leader = lost.member as usize;
         self.book.deaths += 1;
         // Late, and told of an election that is over: nobody heeds it.

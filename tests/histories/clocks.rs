@@ -3,7 +3,7 @@
 use std::{sync::OnceLock, time::Duration};
 
 use quorate_clock::Instant;
-use quorate_supervisor::deciders::BootInstant;
+use quorate_supervisor::decision_core::BootInstant;
 
 /// A point on a host's CLOCK_MONOTONIC as the deciders know it.
 pub fn instant(mono: u64) -> Instant {

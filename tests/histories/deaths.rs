@@ -1,8 +1,8 @@
 //! Standing for election because the leader has died: what `liveness::office` does around the
 //! rules.
 
-use quorate_raft::deciders::{self, Ballot};
-use quorate_types::Reason;
+use quorate_raft::decision_harness::{self, HarnessBallot};
+use quorate_types::ElectionReason;
 
 use crate::{
     clocks::{instant, micros},
@@ -45,14 +45,14 @@ impl World<'_> {
     }
 
     /// The leader that this member knows, if it has died for sure, and since when.
-    pub fn lost(&self, id: usize) -> Option<(Ballot, u64)> {
+    pub fn lost(&self, id: usize) -> Option<(HarnessBallot, u64)> {
         let process = self.members[id - 1].process.as_ref()?;
         let (ballot, known_since) = process.tracker.ballot();
         if !ballot.committed || ballot.member == id as u64 {
             return None;
         }
         let dead_since = process.lines[ballot.member as usize].dead_since();
-        let since = deciders::died(known_since, dead_since)?;
+        let since = decision_harness::died(known_since, dead_since)?;
         Some((ballot, micros(since)))
     }
 
@@ -71,14 +71,14 @@ impl World<'_> {
         let until = since + process.timing.election_max.as_micros() as u64;
         let lines = &process.lines;
         let dead = |it: u64| it == lost.member || lines[it as usize].dead_since().is_some();
-        let Some((rank, stagger)) = deciders::rank(id as u64, &voters.sets(), dead) else {
+        let Some((rank, stagger)) = decision_harness::rank(id as u64, &voters.sets(), dead) else {
             return;
         };
         let wait = (stagger * rank).as_micros() as u64;
         self.set(id, mono + wait, Timer::Office(lost, until));
     }
 
-    pub fn office(&mut self, id: usize, lost: Ballot, until: u64) {
+    pub fn office(&mut self, id: usize, lost: HarnessBallot, until: u64) {
         let mono = self.mono(id);
         let still = self.lost(id).is_some_and(|(now, _)| now == lost);
         if !still || mono > until {
@@ -92,7 +92,7 @@ impl World<'_> {
         let granted = process.office.map_or(0, |(_, granted)| granted);
         let member = &self.members[id - 1];
         let (all, last) = (member.voters().all(), member.last());
-        let ballot = Ballot {
+        let ballot = HarnessBallot {
             term: lost.term + 1,
             member: id as u64,
             committed: false,
@@ -101,7 +101,7 @@ impl World<'_> {
             let ask = Ask {
                 ballot,
                 last,
-                reason: Reason::Death,
+                reason: ElectionReason::Death,
                 pre: true,
             };
             self.send(id, to, Body::Ask(ask));
@@ -122,13 +122,13 @@ impl World<'_> {
     }
 
     /// Asks for votes once a quorum would elect it.
-    fn elects_itself(&mut self, id: usize, lost: Ballot) {
+    fn elects_itself(&mut self, id: usize, lost: HarnessBallot) {
         let Some((_, granted)) = self.process(id).office else {
             return;
         };
         let voters = self.members[id - 1].voters();
         let granted = members(granted).map(|id| id as u64).collect();
-        if !deciders::quorum(&voters.sets(), &granted) {
+        if !decision_harness::quorum(&voters.sets(), &granted) {
             return;
         }
         self.process(id).office = None;
@@ -137,7 +137,7 @@ impl World<'_> {
         };
         let term = lost.term + 1;
         let tracker = &self.process(id).tracker;
-        tracker.campaigns(term, Reason::Death, instant(since));
+        tracker.campaigns(term, ElectionReason::Death, instant(since));
         if self.members[id - 1].ballot == lost {
             self.died(lost, voters);
             self.campaigns(id, term, true);

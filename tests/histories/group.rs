@@ -2,9 +2,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use quorate_raft::deciders::{Ballot, Line, Tracker};
+use quorate_raft::decision_harness::{HarnessBallot, HarnessProbe, HarnessTracker};
 use quorate_state::Machine;
-use quorate_supervisor::deciders::{BootInstant, Offsets, Reign, Stance, Standing, Takeover};
+use quorate_supervisor::decision_core::{
+    BootInstant, ClockOffsets, Reign, ReignStatus, TakeoverPolicy, TargetState,
+};
 use quorate_types::Timing;
 
 use crate::clocks::{Clocks, instant};
@@ -91,7 +93,7 @@ pub struct Member {
     /// Counts its processes.
     pub life: u32,
     pub failover_ms: u64,
-    pub ballot: Ballot,
+    pub ballot: HarnessBallot,
     /// The longest lease that it has supported.
     pub longest: Duration,
     pub log: Vec<Entry>,
@@ -135,7 +137,7 @@ pub struct Leading {
 
 /// What a candidate has so far.
 pub struct Campaign {
-    pub ballot: Ballot,
+    pub ballot: HarnessBallot,
     pub granted: u8,
     /// Whether it only asks whether it would be elected.
     pub pre: bool,
@@ -160,25 +162,25 @@ pub struct Process {
     pub commit: usize,
     pub applied: usize,
     pub handles_from: u64,
-    pub observed: Option<(Ballot, bool, Option<u64>)>,
+    pub observed: Option<(HarnessBallot, bool, Option<u64>)>,
     pub observes: bool,
     // Real.
-    pub tracker: Tracker,
-    pub lines: [Line; SLOTS + 1],
-    pub takeover: Takeover,
-    pub offsets: Offsets,
+    pub tracker: HarnessTracker,
+    pub lines: [HarnessProbe; SLOTS + 1],
+    pub takeover: TakeoverPolicy,
+    pub offsets: ClockOffsets,
     pub machine: Machine,
     // What stands around the real ones, as `connector::reign` and `liveness::office` do it.
-    pub office: Option<(Ballot, u8)>,
-    pub stood: Option<Ballot>,
+    pub office: Option<(HarnessBallot, u8)>,
+    pub stood: Option<HarnessBallot>,
     pub page: Page,
-    pub standing: Standing,
+    pub standing: ReignStatus,
     pub seen: Option<(quorate_types::Leadership, Reign)>,
     pub look_at: Option<u64>,
     /// The parting for which its processes rest.
     pub rested: u64,
     pub acted_until: Option<u64>,
-    pub stance: Stance,
+    pub stance: TargetState,
     pub proposals: Vec<Proposal>,
     pub hand_over: Option<HandOver>,
     /// The end of the lease that a quorum has really renewed, by CLOCK_BOOTTIME.
@@ -211,20 +213,25 @@ impl Process {
             handles_from: 0,
             observed: None,
             observes: false,
-            tracker: Tracker::new(id as u64, timing, longest.max(timing.lease), instant(mono)),
+            tracker: HarnessTracker::new(
+                id as u64,
+                timing,
+                longest.max(timing.lease),
+                instant(mono),
+            ),
             lines: Default::default(),
-            takeover: Takeover::new(id as u64, patience),
-            offsets: Offsets::default(),
+            takeover: TakeoverPolicy::new(id as u64, patience),
+            offsets: ClockOffsets::default(),
             machine: Machine::default(),
             office: None,
             stood: None,
             page: Page::default(),
-            standing: Standing::default(),
+            standing: ReignStatus::default(),
             seen: None,
             look_at: None,
             rested: 0,
             acted_until: None,
-            stance: Stance::Gone(Duration::ZERO),
+            stance: TargetState::Stopped(Duration::ZERO),
             proposals: Vec::new(),
             hand_over: None,
             renewed: None,
@@ -241,7 +248,7 @@ impl Process {
     }
 }
 
-/// The lease page's rules without its memory: `connector::lease::Page`.
+/// The lease page's rules without its memory: `connector::lease::LeaseWriter`.
 #[derive(Default)]
 pub struct Page {
     pub epoch: u64,

@@ -2,8 +2,8 @@
 
 use std::{rc::Rc, time::Duration};
 
-use quorate_raft::deciders::Ballot;
-use quorate_types::Reason;
+use quorate_raft::decision_harness::HarnessBallot;
+use quorate_types::ElectionReason;
 
 use crate::{
     clocks::instant,
@@ -25,11 +25,11 @@ pub enum Body {
     Ask(Ask),
     Answer(Answer),
     /// The leader of this ballot asks this member to stand for election.
-    Hand(Ballot, usize, LogId),
+    Hand(HarnessBallot, usize, LogId),
 }
 
 pub struct Append {
-    pub ballot: Ballot,
+    pub ballot: HarnessBallot,
     pub previous: LogId,
     pub entries: Rc<[Entry]>,
     pub commit: usize,
@@ -42,7 +42,7 @@ pub struct Append {
 }
 
 pub struct Appended {
-    pub ballot: Ballot,
+    pub ballot: HarnessBallot,
     pub sent: u64,
     pub lease: Duration,
     pub outcome: Outcome,
@@ -56,23 +56,23 @@ pub enum Outcome {
     Conflict,
     /// A heartbeat, of which nothing but its arrival counts.
     Heard,
-    Higher(Ballot),
+    Higher(HarnessBallot),
 }
 
 pub struct Ask {
-    pub ballot: Ballot,
+    pub ballot: HarnessBallot,
     pub last: LogId,
-    pub reason: Reason,
+    pub reason: ElectionReason,
     pub pre: bool,
 }
 
 pub struct Answer {
-    pub asked: Ballot,
+    pub asked: HarnessBallot,
     pub granted: bool,
-    pub ballot: Ballot,
+    pub ballot: HarnessBallot,
     /// What a granted vote tells of leases.
     pub told: Duration,
-    pub reason: Reason,
+    pub reason: ElectionReason,
     pub pre: bool,
 }
 

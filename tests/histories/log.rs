@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use quorate_state::{Command, Event};
+use quorate_state::{Command, StateEvent};
 
 use crate::{
     clocks::instant,
@@ -230,9 +230,9 @@ impl World<'_> {
                 }),
                 What::Release { epoch } => Some(Command::Release { epoch }),
             };
-            let events: Vec<Event> = match command {
+            let events: Vec<StateEvent> = match command {
                 None => {
-                    process.machine.passed(index as u64);
+                    process.machine.mark_applied(index as u64);
                     Vec::new()
                 }
                 Some(command) => {

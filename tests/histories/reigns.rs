@@ -1,10 +1,11 @@
-//! The reign: what `connector::reign` and `connector::Handle` do around their deciders.
+//! The reign: what `connector::reign` and `connector::SupervisorHandle` do around their deciders.
 
 use std::{sync::LazyLock, time::Duration};
 
 use quorate_planted::{Mutant, planted};
-use quorate_supervisor::deciders::{
-    BootInstant, Decision, Key, Outcome, Release, Situation, Spec, Stance,
+use quorate_supervisor::decision_core::{
+    BootInstant, ConnectorKey, ConnectorSpec, PlacementInputs, ProposalOutcome, ReleaseProposal,
+    TakeoverDecision, TargetState,
 };
 
 use crate::{
@@ -14,8 +15,8 @@ use crate::{
 };
 
 /// A channel that only the lease fences.
-static BY_LEASE: LazyLock<Spec> = LazyLock::new(|| Spec {
-    key: Key {
+static BY_LEASE: LazyLock<ConnectorSpec> = LazyLock::new(|| ConnectorSpec {
+    key: ConnectorKey {
         kind: "amqp_channel",
         name: "orders".into(),
     },
@@ -27,8 +28,8 @@ static BY_LEASE: LazyLock<Spec> = LazyLock::new(|| Spec {
     own: Default::default(),
     common: Default::default(),
     service: Some("store".into()),
-    finish: Duration::from_secs(1),
-    places: 1,
+    drain_timeout: Duration::from_secs(1),
+    concurrency_max: 1,
     in_order: false,
     fenced_by_broker: false,
     management: None,
@@ -75,20 +76,20 @@ impl World<'_> {
         let leadership = process.tracker.current();
         let reign = *process.machine.state().reign();
         process.seen = Some((leadership, reign));
-        process.takeover.rested(process.rested);
+        process.takeover.mark_drained(process.rested);
         let decision = process.takeover.decide(now, &leadership, &reign);
         // The page first: a release says that it lets nobody act.
         let lease_end = self.acts(id, &decision, leadership.lease, boot);
         if let Some(term) = decision.propose {
             self.proposes(id, What::TakeOver { term });
         }
-        if let Some(Release { term, epoch, from }) = decision.release {
+        if let Some(ReleaseProposal { term, epoch, from }) = decision.release {
             let due = from.map_or(mono, micros).max(mono);
             self.tell(|| format!("member {id} lets go of epoch {epoch}"));
             self.set(id, due, Timer::Release(epoch, term));
         }
         let process = self.process(id);
-        if process.hand_over.is_some() && !process.takeover.parts() {
+        if process.hand_over.is_some() && !process.takeover.is_releasing() {
             self.set(id, mono, Timer::Resume);
         }
         let again = decision.look_again.map(micros);
@@ -113,11 +114,11 @@ impl World<'_> {
         }
     }
 
-    /// `Reigning::act`.
+    /// `ReignDriver::act`.
     fn acts(
         &mut self,
         id: usize,
-        decision: &Decision,
+        decision: &TakeoverDecision,
         lease: Duration,
         boot: BootInstant,
     ) -> Option<Duration> {
@@ -143,18 +144,18 @@ impl World<'_> {
         let mono = self.mono(id);
         let voter = self.members[id - 1].voters().all() & bit(id) != 0;
         let process = self.process(id);
-        let acted = matches!(process.stance, Stance::Act(_));
+        let acted = matches!(process.stance, TargetState::Active(_));
         if acted && !process.standing.reigns() {
             process.acted_until = Some(mono);
         }
-        let situation = Situation {
-            channels_rest: true,
-            standing: process.standing,
+        let situation = PlacementInputs {
+            channels_drained: true,
+            reign_status: process.standing,
             voter,
             prepared: process.timing.failover,
             acted_until: process.acted_until.map(instant),
         };
-        let (stance, again) = situation.stance(&BY_LEASE, true, instant(mono));
+        let (stance, again) = situation.target_state(&BY_LEASE, true, instant(mono));
         let news = process.stance != stance;
         process.stance = stance;
         if let Some(again) = again.map(micros).filter(|_| news) {
@@ -185,7 +186,7 @@ impl World<'_> {
                 let due = mono + if doubt { DOUBT } else { patience };
                 self.set(id, due, Timer::Unknown(number));
             }
-            None => self.outcome(id, what, Outcome::Refused),
+            None => self.outcome(id, what, ProposalOutcome::Refused),
         }
     }
 
@@ -198,8 +199,8 @@ impl World<'_> {
             .collect();
         for proposal in ended {
             let outcome = match proposal.entry == entry {
-                true => Outcome::Applied,
-                false => Outcome::Refused,
+                true => ProposalOutcome::Applied,
+                false => ProposalOutcome::Refused,
             };
             self.outcome(id, proposal.entry.what, outcome);
         }
@@ -212,11 +213,11 @@ impl World<'_> {
             let what = process.proposals.swap_remove(at).entry.what;
             self.book.unknown += 1;
             self.tell(|| format!("member {id} does not learn what became of {what:?}"));
-            self.outcome(id, what, Outcome::Unknown);
+            self.outcome(id, what, ProposalOutcome::Unknown);
         }
     }
 
-    fn outcome(&mut self, id: usize, what: What, outcome: Outcome) {
+    fn outcome(&mut self, id: usize, what: What, outcome: ProposalOutcome) {
         let mono = self.mono(id);
         let process = self.process(id);
         match what {
@@ -227,7 +228,7 @@ impl World<'_> {
         self.looks_at(id, mono + 1);
     }
 
-    /// `Handle::leave`, for a transfer after it.
+    /// `SupervisorHandle::leave`, for a transfer after it.
     pub fn hands_over(&mut self, id: usize, hand_over: HandOver, drain: u64) {
         let mono = self.mono(id);
         let process = self.process(id);
@@ -236,7 +237,7 @@ impl World<'_> {
         }
         let within = Duration::from_micros(drain);
         let until = instant(mono) + within + REAPED;
-        let number = process.takeover.part(within, until, false);
+        let number = process.takeover.begin_release(within, until, false);
         process.hand_over = Some(HandOver {
             number,
             ..hand_over
@@ -261,7 +262,7 @@ impl World<'_> {
         let leads = self.process(id).tracker.current();
         match leads.leading && leads.term == term {
             true => self.proposes(id, What::Release { epoch }),
-            false => self.outcome(id, What::Release { epoch }, Outcome::Refused),
+            false => self.outcome(id, What::Release { epoch }, ProposalOutcome::Refused),
         }
     }
 
@@ -286,7 +287,7 @@ impl World<'_> {
     pub fn stays(&mut self, id: usize) {
         let process = self.process(id);
         if let Some(hand_over) = process.hand_over.take() {
-            process.takeover.stay(hand_over.number);
+            process.takeover.withdraw_release(hand_over.number);
             self.looks(id);
         }
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use quorate_raft::deciders::{self, Ballot};
-use quorate_types::Reason;
+use quorate_raft::decision_harness::{self, HarnessBallot};
+use quorate_types::ElectionReason;
 
 use crate::{
     clocks::{instant, micros},
@@ -39,7 +39,7 @@ impl World<'_> {
 
     /// Whether it would be elected, by a timer: no term is touched.
     pub fn asks_before(&mut self, id: usize) {
-        let ballot = Ballot {
+        let ballot = HarnessBallot {
             term: self.members[id - 1].ballot.term + 1,
             member: id as u64,
             committed: false,
@@ -55,7 +55,7 @@ impl World<'_> {
 
     /// Stands for election in `term`; `flagged`: with the flag that releases voters.
     pub fn campaigns(&mut self, id: usize, term: u64, flagged: bool) {
-        let ballot = Ballot {
+        let ballot = HarnessBallot {
             term,
             member: id as u64,
             committed: false,
@@ -75,7 +75,7 @@ impl World<'_> {
         self.settles(id);
     }
 
-    fn asks(&mut self, id: usize, ballot: Ballot, pre: bool, flagged: bool) {
+    fn asks(&mut self, id: usize, ballot: HarnessBallot, pre: bool, flagged: bool) {
         let now = instant(self.mono(id));
         let member = &self.members[id - 1];
         let (others, last) = (member.voters().all() & !bit(id), member.last());
@@ -92,7 +92,7 @@ impl World<'_> {
     }
 
     /// Takes in a vote that is not below its own; whatever office it had is over.
-    pub fn adopts(&mut self, id: usize, ballot: Ballot) {
+    pub fn adopts(&mut self, id: usize, ballot: HarnessBallot) {
         let member = &mut self.members[id - 1];
         let process = member.process.as_mut().expect("looked at before");
         if ballot > member.ballot {
@@ -132,9 +132,9 @@ impl World<'_> {
     /// Whether it need not stand by a leader, as `election::voter` has it.
     fn free(&mut self, id: usize, ask: &Ask) -> bool {
         let released = match ask.reason {
-            Reason::Timeout => false,
-            Reason::Transfer => true,
-            Reason::Death => self.agrees(id),
+            ElectionReason::Timeout => false,
+            ElectionReason::Transfer => true,
+            ElectionReason::Death => self.agrees(id),
         };
         let now = instant(self.mono(id));
         released || !self.process(id).tracker.stands_by_leader(now)
@@ -152,13 +152,13 @@ impl World<'_> {
     /// What a candidate is told that has not asked for votes yet.
     fn would_elect(&mut self, id: usize, ask: &Ask) -> bool {
         let free = match ask.reason {
-            Reason::Death => self.agrees(id),
+            ElectionReason::Death => self.agrees(id),
             _ => self.free(id, ask),
         };
         let member = &self.members[id - 1];
         let knows = member.ballot.committed;
         let granted = free && ask.last >= member.last() && ask.ballot > member.ballot;
-        if granted && !knows && ask.reason == Reason::Death {
+        if granted && !knows && ask.reason == ElectionReason::Death {
             // Who does not know the leader yet has nothing that speaks against its death.
             let unknown = self.leader;
             self.book.suspected[unknown] |= bit(id);
@@ -169,11 +169,11 @@ impl World<'_> {
     fn agrees(&mut self, id: usize) -> bool {
         let ballot = self.members[id - 1].ballot;
         let dead = self.lost(id).is_some_and(|(lost, _)| lost == ballot);
-        deciders::honoured(id as u64, ballot, dead)
+        decision_harness::may_ignore_lease(id as u64, ballot, dead)
     }
 
     pub fn answered(&mut self, from: usize, id: usize, answer: Answer) {
-        if answer.pre && answer.reason == Reason::Death {
+        if answer.pre && answer.reason == ElectionReason::Death {
             return self.agreed(from, id, answer);
         }
         let now = instant(self.mono(id));
@@ -208,7 +208,7 @@ impl World<'_> {
         if pre {
             return self.campaigns(id, ballot.term, false);
         }
-        let ballot = Ballot {
+        let ballot = HarnessBallot {
             committed: true,
             ..ballot
         };
@@ -270,13 +270,13 @@ impl World<'_> {
         self.set(id, due, Timer::Recover(ballot.term, to));
     }
 
-    pub fn handed(&mut self, id: usize, ballot: Ballot, heir: usize, last: LogId) {
+    pub fn handed(&mut self, id: usize, ballot: HarnessBallot, heir: usize, last: LogId) {
         let now = instant(self.mono(id));
         if heir == id {
             let term = ballot.term + 1;
             self.process(id)
                 .tracker
-                .campaigns(term, Reason::Transfer, now);
+                .campaigns(term, ElectionReason::Transfer, now);
         }
         let member = &self.members[id - 1];
         if member.ballot != ballot {
@@ -292,7 +292,7 @@ impl World<'_> {
         if self.members[id - 1].ballot.term != term || self.process(id).leading.is_none() {
             return;
         }
-        let ballot = Ballot {
+        let ballot = HarnessBallot {
             term: term + 1,
             member: target as u64,
             committed: false,
@@ -308,7 +308,7 @@ impl World<'_> {
         let ballot = self.members[id - 1].ballot;
         self.process(id)
             .tracker
-            .campaigns(term + 1, Reason::Transfer, now);
+            .campaigns(term + 1, ElectionReason::Transfer, now);
         if ballot.term == term && !ballot.committed {
             self.campaigns(id, term + 1, true);
         }

@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, collections::BinaryHeap, time::Duration};
 
-use quorate_raft::deciders::Ballot;
+use quorate_raft::decision_harness::HarnessBallot;
 
 use crate::{
     chance::drawn,
@@ -34,7 +34,7 @@ pub enum Timer {
     /// The transfer has ended, however it did.
     Stay,
     /// A voter stands, or asks again, because this leader has died. Until then.
-    Office(Ballot, u64),
+    Office(HarnessBallot, u64),
     /// A transfer of this term came to nothing, to this member.
     Recover(u64, usize),
     /// It stands for election, in this term.
@@ -125,7 +125,7 @@ impl<'h> World<'h> {
             still_until: 0,
             life: 0,
             failover_ms: host.failover_ms,
-            ballot: Ballot::default(),
+            ballot: HarnessBallot::default(),
             longest: Duration::ZERO,
             log: match n < history.voters {
                 true => vec![birth],

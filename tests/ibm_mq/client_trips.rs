@@ -1,7 +1,7 @@
 //! IBM's client package at the other end: what it puts comes to a service, and what is sent
 //! is read by it.
 
-use quorate_ipc::Sent;
+use quorate_ipc::SendOutcome;
 use quorate_proto::connector::Send;
 use quorate_resources::Kind;
 use quorate_service::api::Reply;
@@ -92,7 +92,7 @@ async fn what_is_sent_is_read_by_ibms_client() {
         body: "Grüße".into(),
         ..Send::default()
     };
-    let Sent::Confirmed { message_id, .. } = send(&member, message).await else {
+    let SendOutcome::Confirmed { message_id, .. } = send(&member, message).await else {
         panic!()
     };
     client.open("Q", &["INPUT_SHARED"]);
@@ -133,7 +133,7 @@ async fn what_is_sent_is_read_by_ibms_client() {
     };
     let got = eventually("it is sent without headers", async || {
         let sent = send(&member, bytes.clone()).await;
-        assert!(matches!(sent, Sent::Confirmed { .. }), "{sent:?}");
+        assert!(matches!(sent, SendOutcome::Confirmed { .. }), "{sent:?}");
         let got = client.gets("Q");
         got.get("folders").is_none().then_some(got)
     });
@@ -209,7 +209,7 @@ async fn a_request_that_is_sent_is_answered_by_ibms_client() {
         body: "how many?".into(),
         ..Send::default()
     };
-    let Sent::Confirmed { message_id, .. } = send(&member, request).await else {
+    let SendOutcome::Confirmed { message_id, .. } = send(&member, request).await else {
         panic!()
     };
     client.open("Q", &["INPUT_SHARED"]);
@@ -259,7 +259,7 @@ async fn texts_of_a_mainframe_go_both_ways_with_ibms_client() {
         ..Send::default()
     };
     let sent = send(&member, text).await;
-    assert!(matches!(sent, Sent::Confirmed { .. }), "{sent:?}");
+    assert!(matches!(sent, SendOutcome::Confirmed { .. }), "{sent:?}");
     client.open("OUT", &["INPUT_SHARED", "OUTPUT"]);
     // Without the header, which is in UTF-8: MQ compares no more than the descriptor, and
     // leaves what is behind headers that need no conversion.

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use mq_stand_in::{descriptor, wire::Attributes};
 use quorate_resources::Kind;
-use quorate_rfh2::{BIG, Class, Contents, Endian, FolderCharset, Jms, Rfh2};
+use quorate_rfh2::{
+    ByteOrder, ContentDescriptor, ENCODING_BIG, FolderCharset, JmsFolders, JmsMessageClass,
+    Rfh2Header,
+};
 
 use super::world::*;
 
@@ -17,7 +20,7 @@ const KOREAN: &[u8] = b"\x0e\xd0\x65\x8a\x82\x0f";
 
 fn head(ccsid: i32, format: &[u8; 8]) -> Vec<u8> {
     let mut head = descriptor::plain();
-    descriptor::set_field(&mut head, descriptor::ENCODING, BIG);
+    descriptor::set_field(&mut head, descriptor::ENCODING, ENCODING_BIG);
     descriptor::set_field(&mut head, descriptor::CCSID, ccsid);
     head[descriptor::FORMAT..descriptor::FORMAT + 8].copy_from_slice(format);
     head
@@ -30,14 +33,14 @@ fn put(stand_in: &mut StandIn, ccsid: i32, text: &[u8]) {
 
 /// A text message of JMS, whose header is in UTF-8 or UTF-16 and whose body is in page 1399.
 fn put_jms(stand_in: &mut StandIn, folder_charset: FolderCharset) {
-    let jms = Jms {
-        class: Some(Class::Text),
+    let jms = JmsFolders {
+        class: Some(JmsMessageClass::Text),
         kind: Some("order".into()),
-        ..Jms::default()
+        ..JmsFolders::default()
     };
-    let header = Rfh2 {
-        next: Contents {
-            encoding: BIG,
+    let header = Rfh2Header {
+        next: ContentDescriptor {
+            encoding: ENCODING_BIG,
             ccsid: 1399,
             format: *b"MQSTR   ",
         },
@@ -45,7 +48,7 @@ fn put_jms(stand_in: &mut StandIn, folder_charset: FolderCharset) {
         folder_charset,
         folders: jms.write().unwrap(),
     };
-    let mut message = header.write(Endian::Big).unwrap();
+    let mut message = header.write(ByteOrder::Big).unwrap();
     message.extend(JAPANESE);
     let head = head(1208, b"MQHRF2  ");
     stand_in.control.put("Q", &head, &message).unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mq_stand_in::wire::Fault;
-use quorate_ipc::Sent;
+use quorate_ipc::SendOutcome;
 use quorate_proto::connector::Send;
 use quorate_resources::Kind;
 
@@ -61,13 +61,13 @@ async fn a_put_whose_answer_is_lost_is_told_as_unknown_and_not_tried_again() {
         stand_in.control.fault(fault).unwrap();
         let sent = send(&member, Send::default()).await;
         assert!(
-            matches!(&sent, Sent::Unknown(text) if text.contains("2009")),
+            matches!(&sent, SendOutcome::Unknown(text) if text.contains("2009")),
             "{sent:?}"
         );
         assert_eq!(stand_in.control.depth("Q").unwrap(), there);
         // It sends again, by itself.
         let sent = send(&member, Send::default()).await;
-        assert!(matches!(sent, Sent::Confirmed { .. }), "{sent:?}");
+        assert!(matches!(sent, SendOutcome::Confirmed { .. }), "{sent:?}");
         assert_eq!(stand_in.control.depth("Q").unwrap(), there + 1);
     }
 }
@@ -79,9 +79,9 @@ async fn a_queue_manager_that_does_not_answer_leaves_a_send_unknown_in_time() {
     member.active("out").await;
     stand_in.control.hang(true).unwrap();
     let sent = send_within(&member, Send::default(), Duration::from_secs(2)).await;
-    assert!(matches!(sent, Sent::Unknown(_)), "{sent:?}");
+    assert!(matches!(sent, SendOutcome::Unknown(_)), "{sent:?}");
     complains(&member, "out", "did not answer within 10 s").await;
     stand_in.control.hang(false).unwrap();
     let sent = send(&member, Send::default()).await;
-    assert!(matches!(sent, Sent::Confirmed { .. }), "{sent:?}");
+    assert!(matches!(sent, SendOutcome::Confirmed { .. }), "{sent:?}");
 }

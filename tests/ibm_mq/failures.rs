@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use mq_stand_in::wire::Attributes;
 use quorate_resources::Kind;
-use quorate_rfh2::Value as Typed;
+use quorate_rfh2::PropertyValue as Typed;
 
 use super::world::*;
 
-fn property<'a>(jms: &'a quorate_rfh2::Jms, name: &str) -> &'a Typed {
+fn property<'a>(jms: &'a quorate_rfh2::JmsFolders, name: &str) -> &'a Typed {
     let found = jms.properties.iter().find(|(it, _)| it == name);
     &found.unwrap_or_else(|| panic!("no {name}: {jms:?}")).1
 }

@@ -1,10 +1,13 @@
 //! Texts and headers of a mainframe: EBCDIC, and numbers in big endian.
 
 use mq_stand_in::descriptor;
-use quorate_ipc::Sent;
+use quorate_ipc::SendOutcome;
 use quorate_proto::connector::Send;
 use quorate_resources::Kind;
-use quorate_rfh2::{BIG, Class, Contents, Endian, FolderCharset, Jms, Rfh2};
+use quorate_rfh2::{
+    ByteOrder, ContentDescriptor, ENCODING_BIG, FolderCharset, JmsFolders, JmsMessageClass,
+    Rfh2Header,
+};
 
 use super::world::*;
 
@@ -13,7 +16,7 @@ const GERMAN: &[u8] = b"\xc7\x99\xd0\xa1\x85\x40\xf1\x40\x9f\x15";
 
 fn head(ccsid: i32, format: &[u8; 8]) -> Vec<u8> {
     let mut head = descriptor::plain();
-    descriptor::set_field(&mut head, descriptor::ENCODING, BIG);
+    descriptor::set_field(&mut head, descriptor::ENCODING, ENCODING_BIG);
     descriptor::set_field(&mut head, descriptor::CCSID, ccsid);
     head[descriptor::FORMAT..descriptor::FORMAT + 8].copy_from_slice(format);
     head
@@ -42,14 +45,14 @@ async fn texts_of_a_mainframe_come_as_utf_8() {
 async fn a_header_whose_names_are_in_ebcdic_is_read_and_noted_in() {
     let mut stand_in = StandIn::start();
     stand_in.control.define("BAD", Default::default()).unwrap();
-    let jms = Jms {
-        class: Some(Class::Text),
+    let jms = JmsFolders {
+        class: Some(JmsMessageClass::Text),
         kind: Some("order".into()),
-        ..Jms::default()
+        ..JmsFolders::default()
     };
-    let header = Rfh2 {
-        next: Contents {
-            encoding: BIG,
+    let header = Rfh2Header {
+        next: ContentDescriptor {
+            encoding: ENCODING_BIG,
             ccsid: 1141,
             // MQSTR
             format: *b"\xd4\xd8\xe2\xe3\xd9\x40\x40\x40",
@@ -58,7 +61,7 @@ async fn a_header_whose_names_are_in_ebcdic_is_read_and_noted_in() {
         folder_charset: FolderCharset::Utf8,
         folders: jms.write().unwrap(),
     };
-    let mut message = header.write(Endian::Big).unwrap();
+    let mut message = header.write(ByteOrder::Big).unwrap();
     // RFH
     message[..4].copy_from_slice(b"\xd9\xc6\xc8\x40");
     message.extend(GERMAN);
@@ -81,12 +84,12 @@ async fn a_header_whose_names_are_in_ebcdic_is_read_and_noted_in() {
         1208
     );
     assert_eq!(taken.message[..4], *b"RFH ");
-    let contents = Contents {
-        encoding: BIG,
+    let contents = ContentDescriptor {
+        encoding: ENCODING_BIG,
         ccsid: 1208,
         format: quorate_rfh2::MQHRF2,
     };
-    let (header, at) = Rfh2::read(&taken.message, contents).unwrap();
+    let (header, at) = Rfh2Header::read(&taken.message, contents).unwrap();
     assert_eq!(
         (header.next.ccsid, &header.next.format),
         (1141, b"MQSTR   ")
@@ -104,7 +107,7 @@ async fn texts_go_out_in_the_character_set_that_the_outgoing_names() {
         ..Send::default()
     };
     let sent = send(&member, text("Grüße 1 €\n")).await;
-    assert!(matches!(sent, Sent::Confirmed { .. }), "{sent:?}");
+    assert!(matches!(sent, SendOutcome::Confirmed { .. }), "{sent:?}");
     let taken = stand_in.taken("Q").await;
     let (_, inner, body) = opened(&taken);
     assert_eq!((inner.ccsid, &inner.format), (1141, b"MQSTR   "));
@@ -113,7 +116,7 @@ async fn texts_go_out_in_the_character_set_that_the_outgoing_names() {
     let refused = send(&member, text("łódź")).await;
     let reason = "the character set 1141 has no 'ł' (U+0142)";
     assert!(
-        matches!(&refused, Sent::Refused(text) if text.contains(reason)),
+        matches!(&refused, SendOutcome::Refused(text) if text.contains(reason)),
         "{refused:?}"
     );
     let bytes = Send {
@@ -122,6 +125,6 @@ async fn texts_go_out_in_the_character_set_that_the_outgoing_names() {
         ..Send::default()
     };
     let sent = send(&member, bytes).await;
-    assert!(matches!(sent, Sent::Confirmed { .. }), "{sent:?}");
+    assert!(matches!(sent, SendOutcome::Confirmed { .. }), "{sent:?}");
     assert_eq!(opened(&stand_in.taken("Q").await).2, b"\0\xff");
 }

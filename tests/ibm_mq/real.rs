@@ -13,7 +13,7 @@
 
 use std::{env, sync::Arc, time::Duration};
 
-use quorate_ipc::Sent;
+use quorate_ipc::SendOutcome;
 use quorate_proto::connector::Send;
 use quorate_resources::Kind;
 use serde_json::{Value, json};
@@ -74,7 +74,7 @@ fn message(body: &str) -> Send {
 async fn a_message_goes_out_and_comes_in() {
     let _alone = ALONE.lock().await;
     let (member, group) = member(connection());
-    let Sent::Confirmed { message_id, .. } = send(&member, message("Grüße")).await else {
+    let SendOutcome::Confirmed { message_id, .. } = send(&member, message("Grüße")).await else {
         panic!()
     };
     let call = called(&group, 1).await.remove(0);
@@ -102,7 +102,7 @@ async fn a_message_that_fails_twice_is_moved_to_the_backout_queue() {
     });
     assert!(matches!(
         send(&member, message("bad")).await,
-        Sent::Confirmed { .. }
+        SendOutcome::Confirmed { .. }
     ));
     member
         .when("orders", "moved", |status| status.counts.dead_lettered == 1)

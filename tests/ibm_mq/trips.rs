@@ -1,17 +1,20 @@
 //! There and back, against the stand-in: bodies, headers, properties.
 
 use mq_stand_in::{descriptor, wire::Attributes};
-use quorate_ipc::Sent;
+use quorate_ipc::SendOutcome;
 use quorate_proto::connector::Send;
 use quorate_resources::Kind;
-use quorate_rfh2::{BIG, Class, Contents, Endian, FolderCharset, Jms, Rfh2, Value as Typed};
+use quorate_rfh2::{
+    ByteOrder, ContentDescriptor, ENCODING_BIG, FolderCharset, JmsFolders, JmsMessageClass,
+    PropertyValue as Typed, Rfh2Header,
+};
 
 use super::world::*;
 
 /// A message of a big endian machine, as JMS writes it.
-fn jms_message(stand_in: &mut StandIn, jms: &Jms, body: &[u8]) {
+fn jms_message(stand_in: &mut StandIn, jms: &JmsFolders, body: &[u8]) {
     let mut head = descriptor::plain();
-    descriptor::set_field(&mut head, descriptor::ENCODING, BIG);
+    descriptor::set_field(&mut head, descriptor::ENCODING, ENCODING_BIG);
     descriptor::set_field(&mut head, descriptor::CCSID, 1208);
     descriptor::set_field(&mut head, descriptor::PRIORITY, 7);
     head[descriptor::FORMAT..descriptor::FORMAT + 8].copy_from_slice(b"MQHRF2  ");
@@ -20,9 +23,9 @@ fn jms_message(stand_in: &mut StandIn, jms: &Jms, body: &[u8]) {
         &mut head[descriptor::REPLY_TO..descriptor::REPLY_TO + 48],
         "ANSWERS",
     );
-    let header = Rfh2 {
-        next: Contents {
-            encoding: BIG,
+    let header = Rfh2Header {
+        next: ContentDescriptor {
+            encoding: ENCODING_BIG,
             ccsid: 819,
             format: *b"MQSTR   ",
         },
@@ -30,7 +33,7 @@ fn jms_message(stand_in: &mut StandIn, jms: &Jms, body: &[u8]) {
         folder_charset: FolderCharset::Utf8,
         folders: jms.write().unwrap(),
     };
-    let mut message = header.write(Endian::Big).unwrap();
+    let mut message = header.write(ByteOrder::Big).unwrap();
     message.extend(body);
     stand_in.control.put("Q", &head, &message).unwrap();
 }
@@ -38,8 +41,8 @@ fn jms_message(stand_in: &mut StandIn, jms: &Jms, body: &[u8]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_jms_message_comes_with_its_headers_and_properties() {
     let mut stand_in = StandIn::start();
-    let jms = Jms {
-        class: Some(Class::Text),
+    let jms = JmsFolders {
+        class: Some(JmsMessageClass::Text),
         kind: Some("order".into()),
         destination: Some("queue:///Q".into()),
         timestamp_ms: Some(1_795_515_630_400),
@@ -49,7 +52,7 @@ async fn a_jms_message_comes_with_its_headers_and_properties() {
             ("urgent".into(), Typed::Boolean(true)),
             ("nothing".into(), Typed::Null),
         ],
-        ..Jms::default()
+        ..JmsFolders::default()
     };
     jms_message(&mut stand_in, &jms, b"Gr\xfc\xdfe");
     let member = stand_in.consuming(channel()).await;
@@ -108,7 +111,7 @@ async fn a_message_that_is_sent_is_a_jms_message() {
             ..Send::default()
         },
     );
-    let Sent::Confirmed {
+    let SendOutcome::Confirmed {
         message_id,
         reply: None,
     } = sent.await
@@ -138,7 +141,7 @@ async fn a_message_that_is_sent_is_a_jms_message() {
     let (jms, inner, body) = opened(&taken);
     assert_eq!(body, "{\"ä\":1}".as_bytes());
     assert_eq!((inner.ccsid, &inner.format), (1208, b"MQSTR   "));
-    assert_eq!(jms.class, Some(Class::Text));
+    assert_eq!(jms.class, Some(JmsMessageClass::Text));
     assert_eq!(jms.kind.as_deref(), Some("order"));
     assert_eq!(jms.destination.as_deref(), Some("queue:///Q"));
     assert_eq!(jms.reply_to.as_deref(), Some("queue://OTHER/ANSWERS"));
@@ -166,7 +169,7 @@ async fn what_is_sent_by_one_connector_comes_by_another() {
         body: b"\0\xff\x80".as_slice().into(),
         ..Send::default()
     };
-    let Sent::Confirmed { message_id, .. } = send(&member, bytes).await else {
+    let SendOutcome::Confirmed { message_id, .. } = send(&member, bytes).await else {
         panic!()
     };
     let call = called(&group, 1).await.remove(0);
@@ -189,7 +192,7 @@ async fn without_jms_a_message_is_its_body() {
         ..Send::default()
     };
     let sent = send(&member, plain("bare")).await;
-    assert!(matches!(sent, Sent::Confirmed { .. }), "{sent:?}");
+    assert!(matches!(sent, SendOutcome::Confirmed { .. }), "{sent:?}");
     let taken = stand_in.taken("Q").await;
     assert_eq!(taken.message, b"bare");
     assert_eq!(&taken.descriptor[descriptor::FORMAT..][..8], b"MQSTR   ");
@@ -200,15 +203,15 @@ async fn without_jms_a_message_is_its_body() {
             ..plain("")
         },
     );
-    assert!(matches!(refused.await, Sent::Refused(text) if text.contains("`jms`")));
+    assert!(matches!(refused.await, SendOutcome::Refused(text) if text.contains("`jms`")));
 
     let channel = with(channel(), "jms", false);
     member.group.put(Kind::IbmMqChannel, channel);
     jms_message(
         &mut stand_in,
-        &Jms {
+        &JmsFolders {
             kind: Some("order".into()),
-            ..Jms::default()
+            ..JmsFolders::default()
         },
         b"in",
     );
@@ -269,7 +272,7 @@ async fn what_can_not_be_sent_is_refused_with_the_reason() {
     ] {
         let sent = send(&member, message).await;
         assert!(
-            matches!(&sent, Sent::Refused(text) if text.contains(part)),
+            matches!(&sent, SendOutcome::Refused(text) if text.contains(part)),
             "{part}: {sent:?}"
         );
     }

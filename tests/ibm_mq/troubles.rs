@@ -2,7 +2,7 @@
 //! against the stand-in.
 
 use mq_stand_in::wire::Attributes;
-use quorate_ipc::Sent;
+use quorate_ipc::SendOutcome;
 use quorate_proto::connector::Send;
 use quorate_resources::Kind;
 use quorate_supervisor::ConnectorState;
@@ -147,12 +147,12 @@ async fn inhibited_queues() {
     complains(&member, "orders", "GET(ENABLED)").await;
     let sent = send_within(&member, Send::default(), std::time::Duration::from_secs(5)).await;
     assert!(
-        matches!(&sent, Sent::NotSent(text) if text.contains("PUT(ENABLED)")),
+        matches!(&sent, SendOutcome::NotSent(text) if text.contains("PUT(ENABLED)")),
         "{sent:?}"
     );
     stand_in.control.define("Q", Attributes::default()).unwrap();
     let sent = send(&member, Send::default()).await;
-    assert!(matches!(sent, Sent::Confirmed { .. }), "{sent:?}");
+    assert!(matches!(sent, SendOutcome::Confirmed { .. }), "{sent:?}");
     called(&member.group, 1).await;
 }
 

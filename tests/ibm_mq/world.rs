@@ -13,11 +13,11 @@ use mq_stand_in::{
     wire::Attributes,
 };
 use quorate_clock::Instant;
-use quorate_ipc::Sent;
+use quorate_ipc::SendOutcome;
 use quorate_proto::connector::{Header, Send};
 use quorate_resources::Kind;
-use quorate_rfh2::{Contents, Jms, NATIVE, read_all};
-use quorate_supervisor::NoWay;
+use quorate_rfh2::{ContentDescriptor, ENCODING_NATIVE, JmsFolders, read_all};
+use quorate_supervisor::SendUnavailable;
 use serde_json::{Value, json};
 
 pub use crate::group::*;
@@ -157,19 +157,19 @@ pub fn with(mut resource: Value, field: &str, value: impl Into<Value>) -> Value 
 }
 
 /// What is in a message that was taken: what JMS says, what the rest is, and the rest.
-pub fn opened(taken: &Taken) -> (Jms, Contents, Vec<u8>) {
+pub fn opened(taken: &Taken) -> (JmsFolders, ContentDescriptor, Vec<u8>) {
     let field = |at| descriptor::field(&taken.descriptor, at);
     let mut format = [0; 8];
     format.copy_from_slice(&taken.descriptor[descriptor::FORMAT..descriptor::FORMAT + 8]);
-    let contents = Contents {
+    let contents = ContentDescriptor {
         encoding: field(descriptor::ENCODING),
         ccsid: field(descriptor::CCSID),
         format,
     };
-    assert_eq!(contents.encoding, NATIVE);
+    assert_eq!(contents.encoding, ENCODING_NATIVE);
     let (headers, inner, at) = read_all(&taken.message, contents).unwrap();
     (
-        Jms::read(&headers).unwrap(),
+        JmsFolders::read(&headers).unwrap(),
         inner,
         taken.message[at..].to_vec(),
     )
@@ -183,11 +183,11 @@ pub fn header(name: &str, value: &str) -> Header {
 }
 
 /// Sends by the outgoing `out`.
-pub async fn send(member: &Member, message: Send) -> Sent {
+pub async fn send(member: &Member, message: Send) -> SendOutcome {
     send_within(member, message, WAIT).await
 }
 
-pub async fn send_within(member: &Member, message: Send, within: Duration) -> Sent {
+pub async fn send_within(member: &Member, message: Send, within: Duration) -> SendOutcome {
     let deadline = Instant::now() + within;
     loop {
         let sent = member
@@ -196,7 +196,7 @@ pub async fn send_within(member: &Member, message: Send, within: Duration) -> Se
         match sent.await {
             Ok(sent) => return sent,
             // It doesn't lead yet.
-            Err(NoWay::Elsewhere) if Instant::now() < deadline => {
+            Err(SendUnavailable::Elsewhere) if Instant::now() < deadline => {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             Err(error) => panic!("{error}"),

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use quorate_clock::chance;
+use quorate_clock::rng;
 use rand::Rng;
 
 use crate::support::{
@@ -17,7 +17,7 @@ async fn takeovers_in_a_row_lose_nothing_and_never_make_two_copies() {
         kills: 6,
         stops: 4,
         hangs: 2,
-        seed: chance().random(),
+        seed: rng().random(),
     };
     println!("seed {}", plan.seed);
     let mut bed = Bed::start(500).await;

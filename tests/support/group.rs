@@ -19,13 +19,16 @@ use parking_lot::Mutex;
 use quorate_clock::Instant;
 use quorate_ipc::LocalRules;
 use quorate_resources::Kind;
-use quorate_service::api::{Dispatch, Origin, Permit, Reply, Request, ServiceError};
-use quorate_state::{Answer, Command, Connections, ConnectorProgress, Machine, State, Takeover};
+use quorate_service::api::{MayRun, Origin, Reply, Request, ServiceDispatch, ServiceError};
+use quorate_state::{
+    Answer, Command, ConnectionsByConnector, ConnectorProgress, Machine, State, Takeover,
+};
 use quorate_supervisor::{
-    self as connector, ConnectorState, ConnectorStatus, Context, Handle, Proposer, View,
+    self as connector, CommandProposer, ConnectorState, ConnectorStatus, ConnectorsView,
+    SupervisorContext, SupervisorHandle,
 };
 use quorate_types::{
-    Leadership, Member as Address, MemberId, MemberStatus, Members, ProposeError, Role, Timing,
+    Leadership, Member as Address, MemberId, MemberList, MemberStatus, ProposeError, Role, Timing,
 };
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -202,10 +205,10 @@ impl Group {
 pub struct Member {
     pub id: MemberId,
     pub group: Arc<Group>,
-    pub handle: Handle,
+    pub handle: SupervisorHandle,
     pub timing: Timing,
     leadership: watch::Sender<Leadership>,
-    _members: watch::Sender<Members>,
+    _members: watch::Sender<MemberList>,
     silent: watch::Sender<Arc<BTreeSet<MemberId>>>,
     beating: Arc<AtomicBool>,
 }
@@ -231,7 +234,7 @@ impl Seat {
 }
 
 #[async_trait]
-impl Proposer for Seat {
+impl CommandProposer for Seat {
     async fn take_over(&self, member: MemberId, term: u64, _: Instant) -> Result<(), ProposeError> {
         self.propose(term, Command::TakeOver { member, term })
     }
@@ -240,17 +243,17 @@ impl Proposer for Seat {
         self.propose(term, Command::Release { epoch })
     }
 
-    async fn explain(&self, takeover: Takeover, _: Instant) -> Result<(), ProposeError> {
-        self.propose(takeover.term, Command::Explain(Box::new(takeover)))
+    async fn record_takeover(&self, takeover: Takeover, _: Instant) -> Result<(), ProposeError> {
+        self.propose(takeover.term, Command::RecordTakeover(Box::new(takeover)))
     }
 
-    async fn connected(
+    async fn record_broker_connections(
         &self,
         member: MemberId,
-        connections: Connections,
+        connections: ConnectionsByConnector,
         _: Instant,
     ) -> Result<(), ProposeError> {
-        let command = Command::Connected {
+        let command = Command::RecordBrokerConnections {
             member,
             connections,
         };
@@ -266,19 +269,19 @@ impl Proposer for Seat {
     ) -> Result<(), ProposeError> {
         let took = *self.group.progress_takes.lock();
         tokio::time::sleep(took).await;
-        let command = Command::Advance { epoch, connectors };
+        let command = Command::AdvanceProgress { epoch, connectors };
         self.group.apply(1, 1, &command);
         Ok(())
     }
 }
 
 #[async_trait]
-impl Dispatch for Seat {
+impl ServiceDispatch for Seat {
     async fn dispatch(
         &self,
         service: &str,
         request: Request,
-        _: Permit<'_>,
+        _: MayRun<'_>,
     ) -> Result<Reply, ServiceError> {
         let Origin::Message(message) = &request.origin else {
             panic!("not a message")
@@ -324,7 +327,7 @@ impl Member {
             lag: None,
             reachable: None,
         };
-        let members: watch::Sender<Members> = watch::Sender::new((1..=3).map(member).collect());
+        let members: watch::Sender<MemberList> = watch::Sender::new((1..=3).map(member).collect());
         let silent = watch::Sender::default();
         let timing = Timing::from_failover_ms(failover_ms).unwrap();
         let leadership = watch::Sender::new(Leadership {
@@ -338,7 +341,7 @@ impl Member {
             group: group.clone(),
             leadership: leadership.clone(),
         });
-        let handle = connector::start(Context {
+        let handle = connector::start(SupervisorContext {
             me: id,
             name: format!("member-{id}"),
             pace: watch::channel(timing.into()).1,
@@ -346,7 +349,7 @@ impl Member {
             leadership: leadership.subscribe(),
             members: members.subscribe(),
             silent: silent.subscribe(),
-            view: View::follow(group.state.subscribe()),
+            view: ConnectorsView::follow(group.state.subscribe()),
             standby_max,
             // The stand-in's library lies where it was built, or nowhere at all; a real queue
             // manager's is found by its name.

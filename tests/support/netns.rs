@@ -18,7 +18,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use quorate_clock::chance;
+use quorate_clock::rng;
 use rand::Rng;
 
 /// Names of everything made here begin with it.
@@ -282,7 +282,7 @@ fn missing() -> Option<String> {
 
 /// Takes a network that nobody has: the kernel lets one bridge only have the name.
 fn claim() -> Option<u16> {
-    let first = chance().random_range(0..NETWORKS);
+    let first = rng().random_range(0..NETWORKS);
     for tried in 0..NETWORKS {
         let network = (first + tried) % NETWORKS;
         let bridge = format!("{PREFIX}{network}");

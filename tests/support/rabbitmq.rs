@@ -22,7 +22,7 @@ use lapin::{
     },
     types::{AMQPValue, FieldTable},
 };
-use quorate_clock::{Instant, chance};
+use quorate_clock::{Instant, rng};
 use rand::Rng;
 use tempfile::TempDir;
 
@@ -53,7 +53,7 @@ pub struct Rabbit {
 pub fn free_ports<const N: usize>() -> [u16; N] {
     let mut held: Vec<TcpListener> = Vec::new();
     while held.len() < N {
-        let port = chance().random_range(20_000..32_000);
+        let port = rng().random_range(20_000..32_000);
         held.extend(TcpListener::bind(("127.0.0.1", port)));
     }
     let mut ports = held

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_ipc::Sent;
+use quorate_ipc::SendOutcome;
 use quorate_resources::Kind;
 
 use super::{peer::Peer, world::*};
@@ -69,7 +69,7 @@ async fn an_outgoing_follows_its_peer_to_another_address_and_every_message_is_co
             let message_id = id.clone();
             assert_eq!(
                 sent,
-                Sent::Confirmed {
+                SendOutcome::Confirmed {
                     message_id,
                     reply: None
                 }
@@ -108,7 +108,7 @@ async fn a_message_that_waits_for_a_peer_goes_to_the_new_address() {
     let message_id = "1".to_owned();
     assert_eq!(
         sent,
-        Sent::Confirmed {
+        SendOutcome::Confirmed {
             message_id,
             reply: None
         }

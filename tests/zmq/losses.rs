@@ -142,7 +142,10 @@ async fn an_outgoing_whose_process_is_killed_tells_what_it_knows() {
     };
     let started = Instant::now();
     let (sent, ()) = tokio::join!(sending, killing);
-    assert!(matches!(sent, quorate_ipc::Sent::Unknown(_)), "{sent:?}");
+    assert!(
+        matches!(sent, quorate_ipc::SendOutcome::Unknown(_)),
+        "{sent:?}"
+    );
     assert!(
         started.elapsed() < Duration::from_secs(15),
         "it is told before its time is over"

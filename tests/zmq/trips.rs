@@ -1,7 +1,7 @@
 //! Messages that go well: each type of socket, in and out, with a peer in Python.
 
 use http::{HeaderMap, StatusCode};
-use quorate_ipc::Sent;
+use quorate_ipc::SendOutcome;
 use quorate_resources::Kind;
 use quorate_service::api::Reply;
 
@@ -121,13 +121,13 @@ async fn a_push_arrives_at_a_program() {
     )
     .await;
     assert!(
-        matches!(&early, Sent::NotSent(why) if why.contains("no peer took it at")),
+        matches!(&early, SendOutcome::NotSent(why) if why.contains("no peer took it at")),
         "{early:?}"
     );
     let peer = Peer::start("pull", "bind", &address, 0).await;
     for n in 0..100 {
         let sent = send(&member, &name, "", &n.to_string(), WAIT).await;
-        assert!(matches!(sent, Sent::Confirmed { .. }), "{sent:?}");
+        assert!(matches!(sent, SendOutcome::Confirmed { .. }), "{sent:?}");
     }
     let all = async || (peer.said("got").len() == 100).then_some(());
     eventually("all have arrived", all).await;
@@ -148,7 +148,7 @@ async fn what_is_published_arrives_at_a_program() {
     let peer = Peer::start("sub", "connect", &address, 0).await;
     let arrived = async || {
         let sent = send(&member, &name, "", "orders: one", WAIT).await;
-        assert!(matches!(sent, Sent::Confirmed { .. }), "{sent:?}");
+        assert!(matches!(sent, SendOutcome::Confirmed { .. }), "{sent:?}");
         peer.said("got").first().cloned()
     };
     assert_eq!(eventually("it arrives", arrived).await, "orders: one");
@@ -168,7 +168,7 @@ async fn a_request_is_answered_by_a_program() {
         async move { (n, send(member, name, "", &n.to_string(), WAIT).await) }
     });
     for (n, sent) in futures_util::future::join_all(asking).await {
-        let Sent::Confirmed {
+        let SendOutcome::Confirmed {
             reply: Some(reply), ..
         } = sent
         else {
@@ -190,13 +190,16 @@ async fn a_dealer_learns_what_a_program_did_with_it() {
     let good = send(&member, &name, "id-1", "good", WAIT).await;
     assert_eq!(
         good,
-        Sent::Confirmed {
+        SendOutcome::Confirmed {
             message_id: "id-1".into(),
             reply: None
         }
     );
     let bad = send(&member, &name, "id-2", "bad", WAIT).await;
-    assert_eq!(bad, Sent::Refused("the peer refused it: too bad".into()));
+    assert_eq!(
+        bad,
+        SendOutcome::Refused("the peer refused it: too bad".into())
+    );
     assert_eq!(peer.said("got"), ["id-1 good", "id-2 bad"]);
     let status = member
         .when(&name, "counted", |it| it.counts.refused == 1)

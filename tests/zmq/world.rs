@@ -7,7 +7,7 @@ use nix::{
     unistd::Pid,
 };
 use quorate_clock::Instant;
-use quorate_ipc::Sent;
+use quorate_ipc::SendOutcome;
 use quorate_proto::connector::Send;
 use quorate_resources::Kind;
 use quorate_supervisor::ConnectorState;
@@ -60,7 +60,13 @@ pub fn signal(pid: u32, signal: Signal) {
 }
 
 /// Sends one message by an outgoing.
-pub async fn send(member: &Member, name: &str, id: &str, body: &str, within: Duration) -> Sent {
+pub async fn send(
+    member: &Member,
+    name: &str,
+    id: &str,
+    body: &str,
+    within: Duration,
+) -> SendOutcome {
     let message = Send {
         message_id: id.into(),
         body: body.to_owned().into(),

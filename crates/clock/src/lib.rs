@@ -5,12 +5,12 @@
 //! wait for is the same time, also where tokio's time is paused or is not the machine's.
 #![forbid(unsafe_code)]
 
-mod boot;
-mod chance;
-mod wall;
+mod boot_clock;
+mod rng;
+mod wall_clock;
 
 pub use tokio::time::Instant;
 
-pub use boot::boot_nanos;
-pub use chance::{chance, id128};
-pub use wall::wall;
+pub use boot_clock::boot_nanos;
+pub use rng::{id128, rng};
+pub use wall_clock::wall_time;

@@ -5,23 +5,23 @@
 //! standing by, the session's is open already: beginning to consume is then one round trip to
 //! the broker.
 
-mod alone;
-mod broker;
-mod extent;
-mod field;
-mod line;
+mod connection_settings;
+mod consumer;
+mod exclusivity_probe;
+mod field_extent;
+mod frame_sanitizer;
+mod frame_size;
+mod header_value;
 mod message;
-mod outgoing;
-mod parcel;
+mod outgoing_message;
+mod producer;
 mod publisher;
-mod returns;
-mod session;
-mod sieve;
-mod size;
+mod returned_message;
 mod stream;
 mod stream_end;
 mod tls;
-mod unreadable;
+mod transport;
+mod unreadable_message;
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -33,7 +33,7 @@ use lapin::{
     types::{FieldTable, ShortString},
 };
 use parking_lot::Mutex as SyncMutex;
-use quorate_clock::chance;
+use quorate_clock::rng;
 use rand::Rng;
 use serde::Deserialize;
 use tokio::{
@@ -42,22 +42,22 @@ use tokio::{
 };
 
 use self::{
-    alone::{Alone, in_exclusive_use},
-    broker::Broker,
-    outgoing::{Sending, Target},
-    publisher::Publisher,
-    session::{Consuming, Hand},
-    stream::{Asking, Position},
+    connection_settings::AmqpConnectionSettings,
+    consumer::{AmqpAcknowledger, AmqpConsumer},
+    exclusivity_probe::{ExclusivityProbe, in_exclusive_use},
+    producer::{AmqpOutgoingSettings, AmqpProducer},
+    publisher::ConfirmPublisher,
+    stream::{StreamPosition, StreamProbeError},
     stream_end::StreamEnd,
 };
-use super::link::{Inlet, Link, Outlet, Trouble};
+use super::broker_link::{BrokerLink, ConnectorError, InboundLink, OutboundLink};
 
 /// Between two looks whether the connection is there, beside what is told of it.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// `amqp_channel`, as far as consuming goes.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
-pub struct Queue {
+pub struct AmqpChannelSettings {
     name: String,
     queue: String,
     #[serde(default)]
@@ -65,43 +65,43 @@ pub struct Queue {
 }
 
 /// A connection.
-pub struct Amqp {
+pub struct AmqpLink {
     connection: Arc<Connection>,
-    broker: Broker,
+    broker: AmqpConnectionSettings,
     name: String,
     label: String,
     /// An open channel that nothing was done with.
-    spare: Mutex<Option<Channel>>,
+    spare_channel: Mutex<Option<Channel>>,
     /// Whether its queues are consumed by one alone.
-    alone: Arc<Alone>,
+    exclusivity: Arc<ExclusivityProbe>,
     /// The last queue of which it was found out whether it is a stream, and that.
-    stream: SyncMutex<Option<(String, bool)>>,
+    known_stream: SyncMutex<Option<(String, bool)>>,
     /// Whether a stream ends before the offset at which to go on.
-    end: Arc<StreamEnd>,
+    stream_end: Arc<StreamEnd>,
 }
 
-impl Link for Amqp {
-    type Connection = Broker;
+impl BrokerLink for AmqpLink {
+    type Connection = AmqpConnectionSettings;
 
-    async fn connect(to: &Broker, label: &str) -> Result<Self, Trouble> {
+    async fn connect(to: &AmqpConnectionSettings, label: &str) -> Result<Self, ConnectorError> {
         // No other connection of any member has this label.
         let label = format!(
             "{label} {}-{:08x}",
             std::process::id(),
-            chance().random::<u32>()
+            rng().random::<u32>()
         );
         let (connection, name) = to.connect(&label).await?;
-        let link = Amqp {
+        let link = AmqpLink {
             connection: Arc::new(connection),
             broker: to.clone(),
             name,
             label,
-            spare: Mutex::default(),
-            alone: Arc::default(),
-            stream: SyncMutex::default(),
-            end: Arc::default(),
+            spare_channel: Mutex::default(),
+            exclusivity: Arc::default(),
+            known_stream: SyncMutex::default(),
+            stream_end: Arc::default(),
         };
-        link.stock().await;
+        link.ensure_spare_channel().await;
         Ok(link)
     }
 
@@ -113,7 +113,7 @@ impl Link for Amqp {
         self.label.clone()
     }
 
-    async fn lost(&self) -> Trouble {
+    async fn wait_lost(&self) -> ConnectorError {
         let mut events = pin!(self.connection.events_listener());
         while !self.is_lost() {
             // It tells what breaks at once. What it doesn't tell is seen a while later: a
@@ -122,7 +122,7 @@ impl Link for Amqp {
                 sleep(LOOK).await;
             }
         }
-        Trouble::new(format!(
+        ConnectorError::new(format!(
             "the connection to {}:{} is lost: the broker closed it, or stopped answering",
             self.broker.host, self.broker.port
         ))
@@ -137,47 +137,49 @@ impl Link for Amqp {
     }
 }
 
-impl Inlet for Amqp {
-    type Source = Queue;
-    type Session = Consuming;
+impl InboundLink for AmqpLink {
+    type Source = AmqpChannelSettings;
+    type ConsumerSession = AmqpConsumer;
 
     async fn open(
         &self,
-        queue: &Queue,
+        queue: &AmqpChannelSettings,
         prefetch: u16,
         epoch: Option<u64>,
         offset: Option<u64>,
-    ) -> Result<Consuming, Trouble> {
+    ) -> Result<AmqpConsumer, ConnectorError> {
         let refused = match self.consume(queue, prefetch, epoch, offset).await {
             Ok(consuming) => {
-                self.alone.let_in();
+                self.exclusivity.let_in();
                 return Ok(consuming);
             }
             Err(trouble) => trouble,
         };
         // The next try has a channel already.
-        self.stock().await;
-        if !refused.passing {
+        self.ensure_spare_channel().await;
+        if !refused.transient {
             return Err(refused);
         }
         let consumers = self.look(queue).await.map(|it| it.consumer_count());
-        Err(self.alone.refused(&queue.queue, &refused.text, consumers))
+        Err(self
+            .exclusivity
+            .refused(&queue.queue, &refused.text, consumers))
     }
 
-    fn name_of(&self, queue: &Queue) -> String {
-        let Broker {
+    fn source_name(&self, queue: &AmqpChannelSettings) -> String {
+        let AmqpConnectionSettings {
             host, port, vhost, ..
         } = &self.broker;
         format!("{host}:{port}/{vhost}/{}", queue.queue)
     }
 
-    async fn taken(&self, queue: &Queue) -> Option<bool> {
+    async fn is_taken(&self, queue: &AmqpChannelSettings) -> Option<bool> {
         Some(self.look(queue).await?.consumer_count() > 0)
     }
 
-    async fn waiting(&self, queue: &Queue) -> Option<u64> {
+    async fn waiting_count(&self, queue: &AmqpChannelSettings) -> Option<u64> {
         // The session has the one that was there.
-        self.stock().await;
+        self.ensure_spare_channel().await;
         if self.is_known_stream(queue) {
             // It counts what it has, settled or not.
             return None;
@@ -186,10 +188,10 @@ impl Inlet for Amqp {
     }
 }
 
-impl Amqp {
+impl AmqpLink {
     /// What the broker says of a queue, if it does.
-    async fn look(&self, queue: &Queue) -> Option<lapin::Queue> {
-        let channel = self.spare.lock().await.clone()?;
+    async fn look(&self, queue: &AmqpChannelSettings) -> Option<lapin::Queue> {
+        let channel = self.spare_channel.lock().await.clone()?;
         let name = short(&queue.queue, "the queue's name").ok()?;
         let asking = QueueDeclareOptions {
             passive: true,
@@ -200,13 +202,13 @@ impl Amqp {
     }
 }
 
-impl Outlet for Amqp {
-    type Target = Target;
-    type Sender = Sending;
+impl OutboundLink for AmqpLink {
+    type Target = AmqpOutgoingSettings;
+    type MessageProducer = AmqpProducer;
 
-    async fn open(&self, target: &Target) -> Result<Sending, Trouble> {
-        Ok(Sending {
-            publisher: Publisher::new(self.connection.clone()),
+    async fn open(&self, target: &AmqpOutgoingSettings) -> Result<AmqpProducer, ConnectorError> {
+        Ok(AmqpProducer {
+            publisher: ConfirmPublisher::new(self.connection.clone()),
             target: target.clone(),
             user: self.broker.username.clone(),
             vhost: self.broker.vhost.clone(),
@@ -214,10 +216,10 @@ impl Outlet for Amqp {
     }
 }
 
-impl Amqp {
+impl AmqpLink {
     /// Sees to it that there is a spare channel. Without one, opening opens its own.
-    async fn stock(&self) {
-        let mut spare = self.spare.lock().await;
+    async fn ensure_spare_channel(&self) {
+        let mut spare = self.spare_channel.lock().await;
         if !spare
             .as_ref()
             .is_some_and(|channel| channel.status().connected())
@@ -228,23 +230,23 @@ impl Amqp {
 
     async fn consume(
         &self,
-        queue: &Queue,
+        queue: &AmqpChannelSettings,
         prefetch: u16,
         epoch: Option<u64>,
         offset: Option<u64>,
-    ) -> Result<Consuming, Trouble> {
-        self.alone.not_refuted(&queue.queue)?;
+    ) -> Result<AmqpConsumer, ConnectorError> {
+        self.exclusivity.check_not_refuted(&queue.queue)?;
         // Behind an exclusive fence it is found out when that is asked.
         let stream = !self.broker.exclusive() && self.is_stream(queue).await?;
         let mut arguments = FieldTable::default();
         if stream {
-            self.end
-                .not_known_to_fall_short(&self.connection, queue, offset)
+            self.stream_end
+                .check_reaches(&self.connection, queue, offset)
                 .await?;
             stream::begin_at(&mut arguments, offset);
         }
         let explain = |error: Error| self.explain_open(&error, queue);
-        let spare = self.spare.lock().await.take();
+        let spare = self.spare_channel.lock().await.take();
         let channel = match spare.filter(|channel| channel.status().connected()) {
             Some(channel) => channel,
             None => self.connection.create_channel().await.map_err(explain)?,
@@ -270,13 +272,13 @@ impl Amqp {
         let ((), consumer) = tokio::try_join!(biased; qos, consuming).map_err(explain)?;
         let mut doubt = Fuse::terminated();
         if let Some(offset) = offset.filter(|_| stream) {
-            let end = self.end.clone();
+            let end = self.stream_end.clone();
             let looking = end.falls_short(self.connection.clone(), queue.clone(), offset);
             doubt = looking.boxed().fuse();
         }
         if self.broker.exclusive() {
             let asking = self
-                .alone
+                .exclusivity
                 .clone()
                 .ask(self.connection.clone(), &queue.queue);
             if epoch.is_some() {
@@ -287,61 +289,61 @@ impl Amqp {
             } else {
                 // What is opened ahead of a reign is on the way of a takeover: there it is
                 // asked a moment after that.
-                doubt = alone::later(asking).boxed().fuse();
+                doubt = exclusivity_probe::later(asking).boxed().fuse();
             }
         }
-        let settler = Hand::new(&self.broker, &self.label);
-        Ok(Consuming {
+        let settler = AmqpAcknowledger::new(&self.broker, &self.label);
+        Ok(AmqpConsumer {
             channel,
             consumer,
             tag,
             queue: queue.queue.clone(),
-            settler,
-            doubt,
-            position: stream.then(|| Position::new(offset)),
+            acknowledger: settler,
+            fence_doubt: doubt,
+            position: stream.then(|| StreamPosition::new(offset)),
         })
     }
 }
 
-impl Amqp {
+impl AmqpLink {
     /// Whether the queue is a stream. Asked for each session: it may be declared anew as one
     /// while the connection lasts, and be consumed from its end then.
-    async fn is_stream(&self, queue: &Queue) -> Result<bool, Trouble> {
+    async fn is_stream(&self, queue: &AmqpChannelSettings) -> Result<bool, ConnectorError> {
         match stream::is_stream(&self.connection, &queue.queue).await {
             Ok(stream) => {
-                *self.stream.lock() = Some((queue.queue.clone(), stream));
+                *self.known_stream.lock() = Some((queue.queue.clone(), stream));
                 Ok(stream)
             }
-            Err(Asking::Refused(error)) => Err(self.explain_open(&error, queue)),
-            Err(Asking::Wrong(trouble)) => Err(trouble),
+            Err(StreamProbeError::Refused(error)) => Err(self.explain_open(&error, queue)),
+            Err(StreamProbeError::Wrong(trouble)) => Err(trouble),
         }
     }
 
-    fn is_known_stream(&self, queue: &Queue) -> bool {
-        let known = self.stream.lock();
+    fn is_known_stream(&self, queue: &AmqpChannelSettings) -> bool {
+        let known = self.known_stream.lock();
         known
             .as_ref()
             .is_some_and(|(name, stream)| *stream && *name == queue.queue)
     }
 
     /// Why consuming was refused, and what would be right.
-    fn explain_open(&self, error: &Error, queue: &Queue) -> Trouble {
+    fn explain_open(&self, error: &Error, queue: &AmqpChannelSettings) -> ConnectorError {
         let (queue, vhost) = (&queue.queue, &self.broker.vhost);
         let ErrorKind::ProtocolError(refused) = error.kind() else {
-            return Trouble::new(format!("can't consume {queue:?}: {error}"));
+            return ConnectorError::new(format!("can't consume {queue:?}: {error}"));
         };
         let said = refused.get_message().as_str();
         match refused.kind() {
-            AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => Trouble::new(format!(
+            AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => ConnectorError::new(format!(
                 "there is no queue {queue:?} in the vhost {vhost:?}: declare it at the broker, or correct `queue` ({said})"
             )),
             // Who has it is asked next.
-            _ if in_exclusive_use(error) => Trouble::passing(said),
-            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => Trouble::new(format!(
+            _ if in_exclusive_use(error) => ConnectorError::transient(said),
+            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => ConnectorError::new(format!(
                 "the user {:?} may not read the queue {queue:?}: give it the permission at the broker ({said})",
                 self.broker.username
             )),
-            _ => Trouble::new(format!("can't consume {queue:?}: {said}")),
+            _ => ConnectorError::new(format!("can't consume {queue:?}: {said}")),
         }
     }
 }
@@ -352,9 +354,9 @@ fn is_refused(error: &Error, reason: AMQPSoftError) -> bool {
         if *said.kind() == AMQPErrorKind::Soft(reason))
 }
 
-fn short(text: &str, what: &str) -> Result<ShortString, Trouble> {
+fn short(text: &str, what: &str) -> Result<ShortString, ConnectorError> {
     ShortString::try_new(text).map_err(|_| {
-        Trouble::new(format!(
+        ConnectorError::new(format!(
             "{what} is {} bytes long; AMQP allows 255",
             text.len()
         ))

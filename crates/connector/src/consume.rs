@@ -13,10 +13,10 @@
 //! not settle a message, ends as a whole. The message that was with the service then comes
 //! again, before those after it.
 
-mod answer;
 mod hand_on;
-mod lease;
+mod lease_check;
 mod receive;
+mod service_answer;
 mod settle;
 
 use std::{marker::PhantomData, time::Duration};
@@ -30,193 +30,198 @@ use quorate_clock::Instant;
 use quorate_proto::connector::{Progress, from_process::Frame};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use self::settle::Done;
+use self::settle::SettleResult;
 use super::{
-    flight::{Common, Flights},
-    link::{Inlet, Session, Trouble},
+    broker_link::{ConnectorError, InboundLink, Session},
+    in_flight::{DeliverySettings, InFlightSet},
+    process_context::{ProcessContext, ProcessReign},
     progress::ProgressTracker,
-    role::{Role, Served, Settings},
-    wires::{Reign, Wires},
+    role::{ConnectorRole, ConnectorSettings, ServeOutcome},
 };
 
 /// Between two questions to the broker how many messages wait, at least.
 const ASK_WAITING: Duration = Duration::from_secs(1);
 
 /// A channel: consumes.
-pub struct Inbound<L>(PhantomData<L>);
+pub struct ChannelRole<L>(PhantomData<L>);
 
-impl<L: Inlet> Role for Inbound<L> {
+impl<L: InboundLink> ConnectorRole for ChannelRole<L> {
     type Link = L;
-    type Own = L::Source;
-    type Common = Common;
-    type Session = L::Session;
+    type SpecificSettings = L::Source;
+    type SharedSettings = DeliverySettings;
+    type Session = L::ConsumerSession;
 
-    fn same_session(before: &Settings<Self>, now: &Settings<Self>) -> bool {
-        before.common.prefetch == now.common.prefetch && before.common.ordered == now.common.ordered
+    fn same_session(before: &ConnectorSettings<Self>, now: &ConnectorSettings<Self>) -> bool {
+        before.shared.prefetch == now.shared.prefetch && before.shared.ordered == now.shared.ordered
     }
 
-    fn progress_of(link: &L, settings: &Settings<Self>) -> String {
-        link.name_of(&settings.own)
+    fn progress_of(link: &L, settings: &ConnectorSettings<Self>) -> String {
+        link.source_name(&settings.specific)
     }
 
     async fn open(
         link: &L,
-        settings: &Settings<Self>,
+        settings: &ConnectorSettings<Self>,
         epoch: Option<u64>,
         progress: &ProgressTracker,
-    ) -> Result<L::Session, Trouble> {
-        let prefetch = settings.common.prefetch;
-        link.open(&settings.own, prefetch, epoch, progress.offset())
+    ) -> Result<L::ConsumerSession, ConnectorError> {
+        let prefetch = settings.shared.prefetch;
+        link.open(&settings.specific, prefetch, epoch, progress.offset())
             .await
     }
 
     async fn serve(
-        wires: &mut Wires,
+        wires: &mut ProcessContext,
         link: &L,
-        session: L::Session,
-        settings: Settings<Self>,
-        reign: Reign,
-    ) -> Served<L::Session> {
-        Consuming::new(wires, link, session, settings, reign)
+        session: L::ConsumerSession,
+        settings: ConnectorSettings<Self>,
+        reign: ProcessReign,
+    ) -> ServeOutcome<L::ConsumerSession> {
+        ChannelSession::new(wires, link, session, settings, reign)
             .serve()
             .await
     }
 
-    async fn taken(link: &L, settings: &Settings<Self>) -> Option<bool> {
-        link.taken(&settings.own).await
+    async fn is_taken(link: &L, settings: &ConnectorSettings<Self>) -> Option<bool> {
+        link.is_taken(&settings.specific).await
     }
 
-    async fn close(session: L::Session) {
+    async fn close(session: L::ConsumerSession) {
         session.close().await;
     }
 }
 
 /// A session at work.
-struct Consuming<'a, L: Inlet> {
-    wires: &'a mut Wires,
+struct ChannelSession<'a, L: InboundLink> {
+    context: &'a mut ProcessContext,
     link: &'a L,
-    session: L::Session,
-    settler: <L::Session as Session>::Settler,
-    settings: Settings<Inbound<L>>,
-    reign: Reign,
-    flights: Flights<<L::Session as Session>::Token>,
-    acts: FuturesUnordered<BoxFuture<'static, Done>>,
+    session: L::ConsumerSession,
+    acknowledger: <L::ConsumerSession as Session>::MessageAcknowledger,
+    settings: ConnectorSettings<ChannelRole<L>>,
+    reign: ProcessReign,
+    in_flight: InFlightSet<<L::ConsumerSession as Session>::Token>,
+    acts: FuturesUnordered<BoxFuture<'static, SettleResult>>,
     /// Set once the session is to end: when it does at the latest.
     drain: Option<Instant>,
     /// Set while it stands still because the lease has lapsed: when to look again.
-    still: Option<Instant>,
+    paused_until: Option<Instant>,
     /// Something doesn't work, the dead-letter queue for one, and the parent was told so.
-    complained: bool,
+    error_reported: bool,
     /// What is complained of is over with the next message that is handled.
     until_handled: bool,
 }
 
-impl<'a, L: Inlet> Consuming<'a, L> {
+impl<'a, L: InboundLink> ChannelSession<'a, L> {
     /// Takes over an open session.
     fn new(
-        wires: &'a mut Wires,
+        wires: &'a mut ProcessContext,
         link: &'a L,
-        session: L::Session,
-        settings: Settings<Inbound<L>>,
-        reign: Reign,
+        session: L::ConsumerSession,
+        settings: ConnectorSettings<ChannelRole<L>>,
+        reign: ProcessReign,
     ) -> Self {
-        let settler = session.settler();
-        let (flights, acts) = (Flights::default(), FuturesUnordered::new());
+        let settler = session.acknowledger();
+        let (flights, acts) = (InFlightSet::default(), FuturesUnordered::new());
         let until_handled = wires.complaint.take().is_some();
         wires.progress.session_begins();
-        Consuming {
-            wires,
+        ChannelSession {
+            context: wires,
             link,
             session,
-            settler,
+            acknowledger: settler,
             settings,
             reign,
-            flights,
+            in_flight: flights,
             acts,
             drain: None,
-            still: None,
-            complained: until_handled,
+            paused_until: None,
+            error_reported: until_handled,
             until_handled,
         }
     }
 
     /// Serves until the session is drained or ends.
-    async fn serve(mut self) -> Served<L::Session> {
+    async fn serve(mut self) -> ServeOutcome<L::ConsumerSession> {
         let served = self.work().await;
         if let Err(trouble) = &served
             && trouble.until_handled
         {
             self.count_overlong();
         }
-        self.keep().await;
-        let mut tally = self.wires.out.tally.lock();
+        self.save_progress().await;
+        let mut tally = self.context.frames.tally.lock();
         (tally.in_flight, tally.waiting) = (0, None);
         drop(tally);
         match served {
-            Ok(()) => Served::Drained(self.session),
-            Err(trouble) => Served::Ended(trouble),
+            Ok(()) => ServeOutcome::Drained(self.session),
+            Err(trouble) => ServeOutcome::Ended(trouble),
         }
     }
 
-    async fn work(&mut self) -> Result<(), Trouble> {
+    async fn work(&mut self) -> Result<(), ConnectorError> {
         // What was ordered since the session was asked for.
-        self.reconsider().await?;
+        self.apply_desired().await?;
         // And what became of the lease since then.
-        self.look().await?;
-        let stopped = self.wires.watchdog.stopped.clone();
+        self.check_lease().await?;
+        let stopped = self.context.watchdog.stopped.clone();
         let link = self.link;
-        let mut ask = interval(self.settings.finish.max(ASK_WAITING));
+        let mut ask = interval(self.settings.drain_timeout.max(ASK_WAITING));
         ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut asked: Fuse<BoxFuture<'_, Option<u64>>> = Fuse::terminated();
         loop {
             self.admit().await?;
-            self.wires.out.tally.lock().in_flight = self.flights.len() as u64;
+            self.context.frames.tally.lock().in_flight = self.in_flight.len() as u64;
             if let Some(deadline) = self.drain
-                && (!self.flights.busy() || Instant::now() >= deadline)
+                && (!self.in_flight.blocks_drain() || Instant::now() >= deadline)
             {
                 return Ok(());
             }
-            let keep = self.wires.progress.due();
-            let due = [self.flights.next_due(), self.drain, self.still, keep]
-                .into_iter()
-                .flatten()
-                .min();
+            let keep = self.context.progress.due();
+            let due = [
+                self.in_flight.next_due(),
+                self.drain,
+                self.paused_until,
+                keep,
+            ]
+            .into_iter()
+            .flatten()
+            .min();
             tokio::select! {
-                Ok(()) = self.wires.desired.changed() => self.reconsider().await?,
-                Some(outcome) = self.wires.outcomes.recv() => self.answered(outcome).await?,
+                Ok(()) = self.context.desired.changed() => self.apply_desired().await?,
+                Some(outcome) = self.context.outcomes.recv() => self.answered(outcome).await?,
                 Some((id, act, result)) = self.acts.next(), if !self.acts.is_empty() => {
-                    self.done(id, act, result).await?;
+                    self.on_settled(id, act, result).await?;
                 }
-                message = self.session.next(), if self.drain.is_none() && self.still.is_none() => {
+                message = self.session.next(), if self.drain.is_none() && self.paused_until.is_none() => {
                     let (token, message) = message?;
                     self.received(token, message);
                 }
                 _ = ask.tick(), if self.drain.is_none() => {
-                    let source = self.settings.own.clone();
-                    asked = async move { link.waiting(&source).await }.boxed().fuse();
+                    let source = self.settings.specific.clone();
+                    asked = async move { link.waiting_count(&source).await }.boxed().fuse();
                 }
-                waiting = &mut asked => self.wires.out.tally.lock().waiting = waiting,
+                waiting = &mut asked => self.context.frames.tally.lock().waiting = waiting,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                    while let Some((id, stage)) = self.flights.pop_due(Instant::now()) {
+                    while let Some((id, stage)) = self.in_flight.pop_due(Instant::now()) {
                         self.resume(id, stage).await?;
                     }
-                    if self.still.is_some_and(|at| Instant::now() >= at) {
-                        self.look().await?;
+                    if self.paused_until.is_some_and(|at| Instant::now() >= at) {
+                        self.check_lease().await?;
                     }
                     if keep.is_some_and(|at| Instant::now() >= at) {
-                        self.keep().await;
+                        self.save_progress().await;
                     }
                 }
-                () = stopped.notified() => self.look().await?,
+                () = stopped.notified() => self.check_lease().await?,
             }
         }
     }
 
     /// Has what it keeps written, if anything has changed.
-    async fn keep(&mut self) {
-        if let Some(progress) = self.wires.progress.write() {
-            self.wires
-                .out
+    async fn save_progress(&mut self) {
+        if let Some(progress) = self.context.progress.write() {
+            self.context
+                .frames
                 .send(Frame::Progress(Progress { progress }))
                 .await;
         }

@@ -3,23 +3,23 @@
 //! A connection belongs to one thread, which does as it is told ([`orders`]). MQ's own
 //! reconnecting stays off: it would come back in silence, past a lost lease.
 
-mod burial;
+mod call_watchdog;
 mod charset;
+mod commands;
+mod consumer;
 mod conversion;
+mod dead_letter;
 mod ebcdic;
-mod fields;
+mod fixed_fields;
 mod library;
 mod message;
-mod orders;
-mod parcel;
-mod pulse;
+mod mqi_connection;
+mod outgoing_message;
+mod producer;
 mod put_time;
-mod reading;
-mod reasons;
-mod sender;
-mod session;
+mod queue_reader;
+mod reason_codes;
 mod settings;
-mod verbs;
 mod worker;
 
 use std::sync::{Arc, mpsc::sync_channel};
@@ -27,38 +27,42 @@ use std::sync::{Arc, mpsc::sync_channel};
 use tokio::sync::{mpsc, oneshot};
 
 use self::{
-    orders::{Order, WAITING},
-    pulse::Pulse,
-    sender::Putting,
-    session::{Consuming, Hand},
-    settings::{Manager, Source, Target},
+    call_watchdog::CallWatchdog,
+    commands::{MqCommand, WAITING},
+    consumer::{MqCommandSender, MqConsumer},
+    producer::MqProducer,
+    settings::{MqChannelSettings, MqConnectionSettings, MqOutgoingSettings},
 };
-use super::link::{Inlet, Link, Outlet, Trouble};
+use super::broker_link::{BrokerLink, ConnectorError, InboundLink, OutboundLink};
 
 /// A connection to a queue manager.
-pub struct IbmMq {
-    hand: Hand,
-    manager: Manager,
+pub struct MqLink {
+    commands: MqCommandSender,
+    manager: MqConnectionSettings,
     name: String,
     label: String,
     /// The thread has ended, and disconnected.
     ended: oneshot::Receiver<()>,
 }
 
-impl Link for IbmMq {
-    type Connection = Manager;
+impl BrokerLink for MqLink {
+    type Connection = MqConnectionSettings;
 
-    async fn connect(to: &Manager, label: &str) -> Result<Self, Trouble> {
-        let pulse = Arc::new(Pulse::new());
+    async fn connect(to: &MqConnectionSettings, label: &str) -> Result<Self, ConnectorError> {
+        let pulse = Arc::new(CallWatchdog::new());
         let (orders, taken) = sync_channel(WAITING);
         let (connected, connecting) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let (manager, name) = (to.clone(), label.to_owned());
         worker::start(manager, name, taken, pulse.clone(), connected, end)?;
-        let early = |_| Trouble::new("the connection's thread has ended before it was connected");
+        let early =
+            |_| ConnectorError::new("the connection's thread has ended before it was connected");
         let id = connecting.await.map_err(early)??;
-        Ok(IbmMq {
-            hand: Hand { orders, pulse },
+        Ok(MqLink {
+            commands: MqCommandSender {
+                commands: orders,
+                watchdog: pulse,
+            },
             manager: to.clone(),
             name: id.iter().map(|byte| format!("{byte:02X}")).collect(),
             label: label.to_owned(),
@@ -74,76 +78,80 @@ impl Link for IbmMq {
         self.label.clone()
     }
 
-    async fn lost(&self) -> Trouble {
-        self.hand.pulse.end().await
+    async fn wait_lost(&self) -> ConnectorError {
+        self.commands.watchdog.wait_lost().await
     }
 
     fn is_lost(&self) -> bool {
-        self.hand.pulse.lost().is_some()
+        self.commands.watchdog.lost().is_some()
     }
 
     async fn close(self) {
-        if self.hand.give(Order::End).is_ok() {
+        if self.commands.send(MqCommand::Disconnect).is_ok() {
             let _ = self.ended.await;
         }
     }
 }
 
-impl Inlet for IbmMq {
-    type Source = Source;
-    type Session = Consuming;
+impl InboundLink for MqLink {
+    type Source = MqChannelSettings;
+    type ConsumerSession = MqConsumer;
 
     /// One message at a time, whatever the prefetch: a connection has one unit of work.
     async fn open(
         &self,
-        source: &Source,
+        source: &MqChannelSettings,
         _: u16,
         _: Option<u64>,
         _: Option<u64>,
-    ) -> Result<Consuming, Trouble> {
+    ) -> Result<MqConsumer, ConnectorError> {
         let (sender, messages) = mpsc::channel(1);
-        let opened = self.hand.ask(|answer| Order::Open {
+        let opened = self.commands.ask(|answer| MqCommand::Open {
             queue: source.queue.clone(),
             jms: source.jms,
             messages: sender,
             answer,
         });
         opened.await??;
-        Ok(Consuming {
-            hand: self.hand.clone(),
+        Ok(MqConsumer {
+            commands: self.commands.clone(),
             messages,
             asked: false,
         })
     }
 
-    fn name_of(&self, source: &Source) -> String {
+    fn source_name(&self, source: &MqChannelSettings) -> String {
         source.queue.clone()
     }
 
-    async fn taken(&self, source: &Source) -> Option<bool> {
+    async fn is_taken(&self, source: &MqChannelSettings) -> Option<bool> {
         let queue = source.queue.clone();
-        let asking = self.hand.ask(|answer| Order::Readers { queue, answer });
+        let asking = self
+            .commands
+            .ask(|answer| MqCommand::CountReaders { queue, answer });
         asking.await.ok()?.map(|readers| readers > 0)
     }
 
-    async fn waiting(&self, source: &Source) -> Option<u64> {
+    async fn waiting_count(&self, source: &MqChannelSettings) -> Option<u64> {
         let queue = source.queue.clone();
-        let asking = self.hand.ask(|answer| Order::Depth { queue, answer });
+        let asking = self
+            .commands
+            .ask(|answer| MqCommand::QueryDepth { queue, answer });
         asking.await.ok()?
     }
 }
 
-impl Outlet for IbmMq {
-    type Target = Target;
-    type Sender = Putting;
+impl OutboundLink for MqLink {
+    type Target = MqOutgoingSettings;
+    type MessageProducer = MqProducer;
 
-    async fn open(&self, target: &Target) -> Result<Putting, Trouble> {
+    async fn open(&self, target: &MqOutgoingSettings) -> Result<MqProducer, ConnectorError> {
         let queue = target.queue.clone();
-        self.hand
-            .ask(|answer| Order::Target { queue, answer })
+        self.commands
+            .ask(|answer| MqCommand::OpenTarget { queue, answer })
             .await??;
-        Ok(Putting::new(
-            self.hand.clone(),
+        Ok(MqProducer::new(
+            self.commands.clone(),
             self.manager.clone(),
             target.clone(),
         ))

@@ -13,21 +13,21 @@
 //! is a [`link`]: what its protocol is spoken with.
 
 mod amqp;
+mod broker_link;
 mod consume;
 mod dial;
-mod flight;
+mod entry_point;
+mod exclusive_wait;
 mod ibm_mq;
+mod in_flight;
 #[cfg(test)]
-mod lapses;
-mod link;
+mod lease_lapse_tests;
+mod process_context;
 mod progress;
 mod role;
-mod run;
+mod run_loop;
 mod send;
-mod start;
-mod vacancy;
 pub mod watchdog;
-mod wires;
 mod zmq;
 
-pub use start::run_if_asked;
+pub use entry_point::run_if_asked;

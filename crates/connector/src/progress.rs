@@ -3,7 +3,7 @@
 //! Of messages that have failed, how often: a broker counts redeliveries at best, among them
 //! those of messages that only waited in this process, and most count nothing. Of a stream,
 //! the offset of the first message that is not settled yet. Both are written into the
-//! replicated state, at most once in [`EVERY`] and at the end of each session that ends in
+//! replicated state, at most once in [`WRITE_INTERVAL`] and at the end of each session that ends in
 //! order, and given to the next process with the order to act. What was not written when a
 //! process died is lost: tries are counted once less, and of a stream messages come again.
 
@@ -19,24 +19,24 @@ use quorate_planted::{Mutant, planted};
 use quorate_proto::connector::{ChannelProgress, Tried};
 use sha2::{Digest, Sha256};
 
-use super::link::Message;
+use super::broker_link::IncomingMessage;
 
 /// Between two writes.
-const EVERY: Duration = Duration::from_secs(1);
+const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 /// The tries of so many messages are kept. Those of further ones take the place of the oldest,
 /// of which many are of messages that never come again.
-const TRIED: usize = 1000;
+const TRIED_MAX: usize = 1000;
 /// So much of a body is hashed at its beginning and at its end.
 const HASHED: usize = 64 << 10;
 /// What a broker changes each time that it hands a message out.
 const COUNTERS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
 
 /// What tells one message from another.
-pub type Fingerprint = [u8; 16];
+pub type MessageFingerprint = [u8; 16];
 
 /// Of all that stays the same when a message comes again. Two messages that are the same in
 /// all this share their tries.
-pub fn fingerprint(message: &Message) -> Fingerprint {
+pub fn fingerprint(message: &IncomingMessage) -> MessageFingerprint {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_le_bytes());
@@ -54,14 +54,14 @@ pub fn fingerprint(message: &Message) -> Fingerprint {
     part(&(body.len() as u64).to_le_bytes());
     part(&body[..body.len().min(HASHED)]);
     part(&body[body.len().saturating_sub(HASHED)..]);
-    let mut fingerprint = Fingerprint::default();
-    fingerprint.copy_from_slice(&hash.finalize()[..size_of::<Fingerprint>()]);
+    let mut fingerprint = MessageFingerprint::default();
+    fingerprint.copy_from_slice(&hash.finalize()[..size_of::<MessageFingerprint>()]);
     fingerprint
 }
 
 /// How often a message has failed, and which failure of all the last one was.
 #[derive(Clone, Copy, Debug)]
-struct Failures {
+struct FailureCount {
     tries: u32,
     turn: u64,
 }
@@ -72,7 +72,7 @@ pub struct ProgressTracker {
     /// The epoch for which it was taken over.
     epoch: u64,
     source: String,
-    tried: BTreeMap<Fingerprint, Failures>,
+    tried: BTreeMap<MessageFingerprint, FailureCount>,
     /// Grows with each failure.
     turn: u64,
     /// Of a stream: the first offset that is not settled, the next that is expected, and
@@ -108,7 +108,7 @@ impl ProgressTracker {
             return;
         }
         for Tried { fingerprint, tries } in written.tried {
-            if let Ok(fingerprint) = Fingerprint::try_from(&fingerprint[..]) {
+            if let Ok(fingerprint) = MessageFingerprint::try_from(&fingerprint[..]) {
                 self.failed(fingerprint, tries);
             }
         }
@@ -129,7 +129,7 @@ impl ProgressTracker {
     /// How often a message has failed, as far as that is kept. Another one that is the same,
     /// and comes for the first time, has not: it must not be given up for the failures of the
     /// one before. Each message of a stream is another one, by its offset.
-    pub fn tries(&self, message: &Message) -> Option<(Fingerprint, u32)> {
+    pub fn tries(&self, message: &IncomingMessage) -> Option<(MessageFingerprint, u32)> {
         let comes_again = message.redelivered || message.offset.is_some();
         if self.tried.is_empty() || !comes_again {
             return None;
@@ -140,8 +140,8 @@ impl ProgressTracker {
     }
 
     /// A message has failed so often.
-    pub fn failed(&mut self, fingerprint: Fingerprint, tries: u32) {
-        if self.tried.len() >= TRIED && !self.tried.contains_key(&fingerprint) {
+    pub fn failed(&mut self, fingerprint: MessageFingerprint, tries: u32) {
+        if self.tried.len() >= TRIED_MAX && !self.tried.contains_key(&fingerprint) {
             let oldest = self.tried.iter().min_by_key(|(_, it)| it.turn);
             if let Some(oldest) = oldest.map(|(fingerprint, _)| *fingerprint) {
                 self.tried.remove(&oldest);
@@ -149,7 +149,7 @@ impl ProgressTracker {
         }
         self.turn += 1;
         let turn = self.turn;
-        self.tried.insert(fingerprint, Failures { tries, turn });
+        self.tried.insert(fingerprint, FailureCount { tries, turn });
         self.changed = true;
     }
 
@@ -169,7 +169,7 @@ impl ProgressTracker {
     }
 
     /// A message was handled, or given up.
-    pub fn settled(&mut self, fingerprint: Option<Fingerprint>, offset: Option<u64>) {
+    pub fn settled(&mut self, fingerprint: Option<MessageFingerprint>, offset: Option<u64>) {
         if let Some(fingerprint) = fingerprint
             && self.tried.remove(&fingerprint).is_some()
         {
@@ -185,7 +185,9 @@ impl ProgressTracker {
 
     /// When it is to be written.
     pub fn due(&self) -> Option<Instant> {
-        let at = self.written.map_or_else(Instant::now, |at| at + EVERY);
+        let at = self
+            .written
+            .map_or_else(Instant::now, |at| at + WRITE_INTERVAL);
         self.changed.then_some(at)
     }
 
@@ -220,16 +222,16 @@ mod tests {
 
     use super::*;
 
-    fn message(body: &'static str, count: &str) -> Message {
+    fn message(body: &'static str, count: &str) -> IncomingMessage {
         let header = |name: &str, value: &str| Header {
             name: name.into(),
             value: value.to_owned().into(),
         };
-        Message {
+        IncomingMessage {
             headers: vec![header("x-delivery-count", count), header("tenant", "a")],
             body: body.into(),
             redelivered: true,
-            ..Message::default()
+            ..IncomingMessage::default()
         }
     }
 
@@ -251,7 +253,7 @@ mod tests {
         let (fingerprint, tries) = next.tries(&message("a", "1")).unwrap();
         assert_eq!(tries, 2);
         assert_eq!(next.tries(&message("b", "1")), None);
-        let same = Message {
+        let same = IncomingMessage {
             redelivered: false,
             ..message("a", "1")
         };
@@ -312,28 +314,28 @@ mod tests {
     fn the_oldest_tries_make_room() {
         let mut first = tracker(1, &Bytes::new());
         let of = |n: usize| {
-            let mut fingerprint = Fingerprint::default();
+            let mut fingerprint = MessageFingerprint::default();
             fingerprint[..8].copy_from_slice(&n.to_le_bytes());
             fingerprint
         };
         // Not in the order in which a map has them.
-        for n in (0..TRIED).rev() {
+        for n in (0..TRIED_MAX).rev() {
             first.failed(of(n), 1);
         }
         // The oldest has failed once more, so it is none of the oldest.
-        first.failed(of(TRIED - 1), 2);
+        first.failed(of(TRIED_MAX - 1), 2);
         let mut next = tracker(2, &first.write().unwrap());
-        next.failed(of(TRIED), 1);
-        assert_eq!(next.tried.len(), TRIED);
-        assert!(!next.tried.contains_key(&of(TRIED - 2)));
-        assert_eq!(next.tried[&of(TRIED - 1)].tries, 2);
+        next.failed(of(TRIED_MAX), 1);
+        assert_eq!(next.tried.len(), TRIED_MAX);
+        assert!(!next.tried.contains_key(&of(TRIED_MAX - 2)));
+        assert_eq!(next.tried[&of(TRIED_MAX - 1)].tries, 2);
     }
 
     #[test]
     fn as_much_as_is_kept_fits_into_the_state() {
         let mut tracker = tracker(1, &Bytes::new());
-        for n in 0..2 * TRIED {
-            let mut fingerprint = Fingerprint::default();
+        for n in 0..2 * TRIED_MAX {
+            let mut fingerprint = MessageFingerprint::default();
             fingerprint[..8].copy_from_slice(&n.to_le_bytes());
             tracker.failed(fingerprint, u32::MAX);
         }

@@ -9,16 +9,16 @@ use std::{collections::BTreeSet, marker::PhantomData, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use quorate_clock::Instant;
-use quorate_ipc::{Sent, lease::Tenure};
+use quorate_ipc::{SendOutcome, lease::LeaseTenure};
 use quorate_proto::connector::{self as proto, Confirmed, from_process::Frame, sent::Outcome};
 use serde::Deserialize;
 use tokio::time::{sleep_until, timeout};
 
 use super::{
-    link::{Outlet, Parcel, Sender, Trouble},
+    broker_link::{ConnectorError, OutboundLink, OutgoingMessage, Sender},
+    process_context::{LEASE_POLL_INTERVAL, PendingSend, ProcessContext, ProcessReign},
     progress::ProgressTracker,
-    role::{DRAIN, Role, Served, Settings},
-    wires::{LOOK, Order, Reign, Wires},
+    role::{ConnectorRole, ConnectorSettings, DRAIN_TIMEOUT_DEFAULT, ServeOutcome},
 };
 
 /// How long closing may take while messages are under way.
@@ -29,46 +29,46 @@ const SLACK: Duration = Duration::from_millis(20);
 
 /// What means the same for every kind of outgoing.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Common {
+pub struct SendSettings {
     /// Most messages whose outcome is awaited.
     pub prefetch: u16,
 }
 
 /// An outgoing: sends.
-pub struct Outbound<L>(PhantomData<L>);
+pub struct OutgoingRole<L>(PhantomData<L>);
 
-impl<L: Outlet> Role for Outbound<L> {
+impl<L: OutboundLink> ConnectorRole for OutgoingRole<L> {
     type Link = L;
-    type Own = L::Target;
-    type Common = Common;
-    type Session = L::Sender;
+    type SpecificSettings = L::Target;
+    type SharedSettings = SendSettings;
+    type Session = L::MessageProducer;
 
-    fn same_session(_: &Settings<Self>, _: &Settings<Self>) -> bool {
+    fn same_session(_: &ConnectorSettings<Self>, _: &ConnectorSettings<Self>) -> bool {
         true
     }
 
-    fn progress_of(_: &L, _: &Settings<Self>) -> String {
+    fn progress_of(_: &L, _: &ConnectorSettings<Self>) -> String {
         String::new()
     }
 
     async fn open(
         link: &L,
-        settings: &Settings<Self>,
+        settings: &ConnectorSettings<Self>,
         _: Option<u64>,
         _: &ProgressTracker,
-    ) -> Result<L::Sender, Trouble> {
-        link.open(&settings.own).await
+    ) -> Result<L::MessageProducer, ConnectorError> {
+        link.open(&settings.specific).await
     }
 
     async fn serve(
-        wires: &mut Wires,
+        wires: &mut ProcessContext,
         link: &L,
-        session: L::Sender,
-        settings: Settings<Self>,
-        reign: Reign,
-    ) -> Served<L::Sender> {
-        let mut sending = Sending {
-            wires,
+        session: L::MessageProducer,
+        settings: ConnectorSettings<Self>,
+        reign: ProcessReign,
+    ) -> ServeOutcome<L::MessageProducer> {
+        let mut sending = OutgoingSession {
+            context: wires,
             link,
             sender: session,
             settings,
@@ -76,123 +76,125 @@ impl<L: Outlet> Role for Outbound<L> {
             under_way: BTreeSet::new(),
             acts: FuturesUnordered::new(),
             drain: None,
-            still: None,
+            paused_until: None,
         };
         let worked = sending.work().await;
         sending.settle_rest(&worked).await;
         match worked {
-            Ok(()) => Served::Drained(sending.sender),
-            Err(trouble) => Served::Ended(trouble),
+            Ok(()) => ServeOutcome::Drained(sending.sender),
+            Err(trouble) => ServeOutcome::Ended(trouble),
         }
     }
 
-    async fn taken(_: &L, _: &Settings<Self>) -> Option<bool> {
+    async fn is_taken(_: &L, _: &ConnectorSettings<Self>) -> Option<bool> {
         None
     }
 
-    async fn close(session: L::Sender) {
+    async fn close(session: L::MessageProducer) {
         session.close().await;
     }
 }
 
 /// A session at work.
-struct Sending<'a, L: Outlet> {
-    wires: &'a mut Wires,
+struct OutgoingSession<'a, L: OutboundLink> {
+    context: &'a mut ProcessContext,
     link: &'a L,
-    sender: L::Sender,
-    settings: Settings<Outbound<L>>,
-    reign: Reign,
+    sender: L::MessageProducer,
+    settings: ConnectorSettings<OutgoingRole<L>>,
+    reign: ProcessReign,
     under_way: BTreeSet<u64>,
-    acts: FuturesUnordered<BoxFuture<'static, (u64, Sent)>>,
+    acts: FuturesUnordered<BoxFuture<'static, (u64, SendOutcome)>>,
     /// Set once the session is to end: when it does at the latest.
     drain: Option<Instant>,
     /// Set while it stands still because the lease has lapsed: when to look again.
-    still: Option<Instant>,
+    paused_until: Option<Instant>,
 }
 
-impl<L: Outlet> Sending<'_, L> {
-    async fn work(&mut self) -> Result<(), Trouble> {
+impl<L: OutboundLink> OutgoingSession<'_, L> {
+    async fn work(&mut self) -> Result<(), ConnectorError> {
         // What was ordered since the session was asked for.
-        self.reconsider();
+        self.apply_desired();
         // And what became of the lease since then.
-        self.look();
-        let stopped = self.wires.watchdog.stopped.clone();
+        self.check_lease();
+        let stopped = self.context.watchdog.stopped.clone();
         let link = self.link;
-        let lost = link.lost();
+        let lost = link.wait_lost();
         tokio::pin!(lost);
         loop {
-            self.wires.out.tally.lock().in_flight = self.acts.len() as u64;
+            self.context.frames.tally.lock().in_flight = self.acts.len() as u64;
             if let Some(deadline) = self.drain
                 && (self.acts.is_empty() || Instant::now() >= deadline)
             {
                 return Ok(());
             }
-            let places = usize::from(self.settings.common.prefetch);
-            let until = [self.drain, self.still].into_iter().flatten().min();
+            let places = usize::from(self.settings.shared.prefetch);
+            let until = [self.drain, self.paused_until].into_iter().flatten().min();
             tokio::select! {
-                Ok(()) = self.wires.desired.changed() => self.reconsider(),
+                Ok(()) = self.context.desired.changed() => self.apply_desired(),
                 Some((id, sent)) = self.acts.next(), if !self.acts.is_empty() => {
                     self.under_way.remove(&id);
-                    self.tell(id, sent).await;
+                    self.report_outcome(id, sent).await;
                 }
-                Some(order) = self.wires.sends.recv(), if self.drain.is_none() && self.still.is_none() && self.acts.len() < places => {
+                Some(order) = self.context.sends.recv(), if self.drain.is_none() && self.paused_until.is_none() && self.acts.len() < places => {
                     self.begin(order).await;
                 }
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
-                    if self.still.is_some_and(|at| Instant::now() >= at) {
-                        self.look();
+                    if self.paused_until.is_some_and(|at| Instant::now() >= at) {
+                        self.check_lease();
                     }
                 }
                 trouble = &mut lost => return Err(trouble),
-                () = stopped.notified() => self.look(),
+                () = stopped.notified() => self.check_lease(),
             }
         }
     }
 
     /// Compares what is wanted with what is being done.
-    fn reconsider(&mut self) {
-        let desired = self.wires.desired.borrow_and_update().clone();
-        let settings = desired.configure.as_deref().map(Settings::read);
+    fn apply_desired(&mut self) {
+        let desired = self.context.desired.borrow_and_update().clone();
+        let settings = desired.configure.as_deref().map(ConnectorSettings::parse);
         match settings {
             Some(Ok(settings))
                 if desired.act == Some(self.reign) && self.settings.same_session(&settings) =>
             {
                 self.settings = settings;
             }
-            _ => self.wind_up(desired.drain),
+            _ => self.begin_drain(desired.drain),
         }
     }
 
     /// Begins nothing new; what is under way may finish until then.
-    fn wind_up(&mut self, within: Duration) {
+    fn begin_drain(&mut self, within: Duration) {
         let deadline = Instant::now() + within;
         self.drain = Some(self.drain.map_or(deadline, |earlier| earlier.min(deadline)));
-        self.wires.watchdog.disarm();
+        self.context.watchdog.disarm();
     }
 
     /// Looks at the page: goes on, stands still, or winds up.
-    fn look(&mut self) {
-        self.still = None;
+    fn check_lease(&mut self) {
+        self.paused_until = None;
         if self.drain.is_some() {
             return;
         }
-        match self.wires.tenure(self.reign.epoch) {
-            Tenure::Runs(_) => {}
-            Tenure::Lapsed(..) => self.still = Some(Instant::now() + LOOK),
-            Tenure::Over => self.wind_up(DRAIN),
+        match self.context.tenure(self.reign.epoch) {
+            LeaseTenure::Runs(_) => {}
+            LeaseTenure::Lapsed(..) => {
+                self.paused_until = Some(Instant::now() + LEASE_POLL_INTERVAL)
+            }
+            LeaseTenure::Over => self.begin_drain(DRAIN_TIMEOUT_DEFAULT),
         }
     }
 
     /// Sends a message, if the lease lets it and somebody still waits for it.
-    async fn begin(&mut self, order: Order) {
+    async fn begin(&mut self, order: PendingSend) {
         let id = order.send.send;
         let left = order.until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return self.tell(id, late()).await;
+            return self.report_outcome(id, late()).await;
         }
-        if !self.wires.lease.holds(self.reign.epoch) {
-            self.look();
-            return self.tell(id, over()).await;
+        if !self.context.lease.holds(self.reign.epoch) {
+            self.check_lease();
+            return self.report_outcome(id, over()).await;
         }
         let proto::Send {
             message_id,
@@ -204,7 +206,7 @@ impl<L: Outlet> Sending<'_, L> {
             types,
             ..
         } = order.send;
-        let parcel = Parcel {
+        let parcel = OutgoingMessage {
             message_id,
             content_type,
             headers,
@@ -225,7 +227,7 @@ impl<L: Outlet> Sending<'_, L> {
     }
 
     /// Gives those that are left their outcome.
-    async fn settle_rest(&mut self, worked: &Result<(), Trouble>) {
+    async fn settle_rest(&mut self, worked: &Result<(), ConnectorError>) {
         // Closing it tells those that have not begun.
         if worked.is_ok() && !self.acts.is_empty() {
             let _ = timeout(CLOSING, self.sender.clone().close()).await;
@@ -233,45 +235,46 @@ impl<L: Outlet> Sending<'_, L> {
         // What has come to an end by now has its own.
         while let Some(Some((id, sent))) = self.acts.next().now_or_never() {
             self.under_way.remove(&id);
-            self.tell(id, sent).await;
+            self.report_outcome(id, sent).await;
         }
         let why = match worked {
             Ok(()) => "it did not finish before the session was ended".to_owned(),
             Err(trouble) => trouble.text.clone(),
         };
         for id in std::mem::take(&mut self.under_way) {
-            self.tell(id, Sent::Unknown(why.clone())).await;
+            self.report_outcome(id, SendOutcome::Unknown(why.clone()))
+                .await;
         }
         self.acts.clear();
-        self.wires.out.tally.lock().in_flight = 0;
+        self.context.frames.tally.lock().in_flight = 0;
     }
 
-    async fn tell(&mut self, id: u64, sent: Sent) {
+    async fn report_outcome(&mut self, id: u64, sent: SendOutcome) {
         self.count(&sent);
-        self.wires.out.send(outcome(id, sent)).await;
+        self.context.frames.send(outcome(id, sent)).await;
     }
 
-    fn count(&self, sent: &Sent) {
-        let mut tally = self.wires.out.tally.lock();
+    fn count(&self, sent: &SendOutcome) {
+        let mut tally = self.context.frames.tally.lock();
         match sent {
-            Sent::Confirmed { .. } => tally.sent += 1,
-            Sent::Refused(_) | Sent::Full(_) => tally.refused += 1,
-            Sent::Unknown(_) => tally.unknown += 1,
-            Sent::NotSent(_) => {}
+            SendOutcome::Confirmed { .. } => tally.sent += 1,
+            SendOutcome::Refused(_) | SendOutcome::Full(_) => tally.refused += 1,
+            SendOutcome::Unknown(_) => tally.unknown += 1,
+            SendOutcome::NotSent(_) => {}
         }
     }
 }
 
 /// The frame that says what became of a message.
-fn outcome(send: u64, sent: Sent) -> Frame {
+fn outcome(send: u64, sent: SendOutcome) -> Frame {
     let outcome = match sent {
-        Sent::Confirmed { message_id, reply } => {
+        SendOutcome::Confirmed { message_id, reply } => {
             Outcome::Confirmed(Confirmed { message_id, reply })
         }
-        Sent::Refused(why) => Outcome::Refused(why),
-        Sent::Full(why) => Outcome::Full(why),
-        Sent::NotSent(why) => Outcome::NotSent(why),
-        Sent::Unknown(why) => Outcome::Unknown(why),
+        SendOutcome::Refused(why) => Outcome::Refused(why),
+        SendOutcome::Full(why) => Outcome::Full(why),
+        SendOutcome::NotSent(why) => Outcome::NotSent(why),
+        SendOutcome::Unknown(why) => Outcome::Unknown(why),
     };
     Frame::Sent(proto::Sent {
         send,
@@ -279,14 +282,14 @@ fn outcome(send: u64, sent: Sent) -> Frame {
     })
 }
 
-fn late() -> Sent {
-    Sent::NotSent("its time was over before it could be sent".into())
+fn late() -> SendOutcome {
+    SendOutcome::NotSent("its time was over before it could be sent".into())
 }
 
-fn over() -> Sent {
-    Sent::NotSent("the lease of this connector server is over".into())
+fn over() -> SendOutcome {
+    SendOutcome::NotSent("the lease of this connector server is over".into())
 }
 
-fn unanswered() -> Sent {
-    Sent::Unknown("there was no answer in time".into())
+fn unanswered() -> SendOutcome {
+    SendOutcome::Unknown("there was no answer in time".into())
 }

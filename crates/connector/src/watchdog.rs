@@ -2,7 +2,7 @@
 //!
 //! It is armed while the process may be consuming. When the page no longer lets its epoch
 //! act, the run loop is told, and has a grace to prove that it abides by that: by saying that
-//! it stands still, as long as the lease may be renewed ([`Tenure::Lapsed`]), or by giving up
+//! it stands still, as long as the lease may be renewed ([`LeaseTenure::Lapsed`]), or by giving up
 //! what it holds and disarming, when it is over. If it does neither, this thread kills its
 //! own process: no destructor, no other thread, no runtime has a say in it. Each lapse, told
 //! apart by its deadline, is to be answered anew.
@@ -25,7 +25,7 @@ use nix::{
     unistd::Pid,
 };
 use quorate_clock::Instant;
-use quorate_ipc::lease::{BootInstant, Tenure, View};
+use quorate_ipc::lease::{BootInstant, LeaseReader, LeaseTenure};
 use quorate_planted::{Mutant, planted};
 use tokio::sync::Notify;
 
@@ -45,36 +45,36 @@ pub fn end_now() -> ! {
 
 /// Arms and disarms the thread.
 #[derive(Clone)]
-pub struct Watchdog {
+pub struct LeaseWatchdog {
     /// The epoch that is acted under; 0 while disarmed.
     armed: Arc<AtomicU64>,
     /// The deadline of the lapse in which the run loop stands still, in nanoseconds.
-    still: Arc<AtomicU64>,
+    paused_deadline: Arc<AtomicU64>,
     /// Told when the page no longer lets that epoch act.
     pub stopped: Arc<Notify>,
     thread: thread::Thread,
 }
 
-impl Watchdog {
+impl LeaseWatchdog {
     /// Starts the thread. `grace`: how long the run loop has to answer.
-    pub fn start(lease: View, grace: Duration) -> std::io::Result<Watchdog> {
+    pub fn start(lease: LeaseReader, grace: Duration) -> std::io::Result<LeaseWatchdog> {
         let armed = Arc::new(AtomicU64::new(0));
         let still = Arc::new(AtomicU64::new(0));
         let stopped = Arc::new(Notify::new());
-        let watch = Watch {
+        let watch = WatchdogThread {
             lease,
             grace,
             armed: armed.clone(),
-            still: still.clone(),
+            paused_deadline: still.clone(),
             stopped: stopped.clone(),
             seen: None,
         };
         let handle = thread::Builder::new()
             .name("lease-watchdog".to_owned())
             .spawn(move || watch.run())?;
-        Ok(Watchdog {
+        Ok(LeaseWatchdog {
             armed,
-            still,
+            paused_deadline: still,
             stopped,
             thread: handle.thread().clone(),
         })
@@ -91,7 +91,8 @@ impl Watchdog {
 
     /// The run loop stands still in the lapse that began at this deadline.
     pub fn stand_still(&self, deadline: BootInstant) {
-        self.still.store(deadline.nanos(), Ordering::Release);
+        self.paused_deadline
+            .store(deadline.nanos(), Ordering::Release);
     }
 
     /// Nothing is consumed any more.
@@ -101,54 +102,54 @@ impl Watchdog {
 }
 
 /// What the thread looks at.
-struct Watch {
-    lease: View,
+struct WatchdogThread {
+    lease: LeaseReader,
     grace: Duration,
     armed: Arc<AtomicU64>,
-    still: Arc<AtomicU64>,
+    paused_deadline: Arc<AtomicU64>,
     stopped: Arc<Notify>,
     /// What was seen last that has to be answered, and when it first was.
-    seen: Option<(Demand, Instant)>,
+    seen: Option<(RequiredResponse, Instant)>,
 }
 
 /// What the run loop has to answer to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Demand {
+enum RequiredResponse {
     /// It is to say that it stands still in this lapse.
-    Stand { epoch: u64, deadline: BootInstant },
+    StandStill { epoch: u64, deadline: BootInstant },
     /// It is to disarm.
     GiveUp { epoch: u64 },
 }
 
-impl Watch {
+impl WatchdogThread {
     fn run(mut self) {
         loop {
             match self.look(Instant::now()) {
-                Look::Park => thread::park(),
-                Look::Sleep(time) => thread::park_timeout(time),
-                Look::End => end_now(),
+                WatchdogStep::Park => thread::park(),
+                WatchdogStep::Sleep(time) => thread::park_timeout(time),
+                WatchdogStep::End => end_now(),
             }
         }
     }
 
-    fn look(&mut self, now: Instant) -> Look {
+    fn look(&mut self, now: Instant) -> WatchdogStep {
         let epoch = self.armed.load(Ordering::Acquire);
         if epoch == 0 {
             self.seen = None;
-            return Look::Park;
+            return WatchdogStep::Park;
         }
         let demand = match self.lease.tenure(epoch) {
-            Tenure::Runs(left) => {
+            LeaseTenure::Runs(left) => {
                 self.seen = None;
-                return Look::Sleep(left.min(LONGEST_SLEEP));
+                return WatchdogStep::Sleep(left.min(LONGEST_SLEEP));
             }
-            Tenure::Lapsed(deadline, left) => {
-                if self.still.load(Ordering::Acquire) == deadline.nanos() {
-                    return Look::Sleep(left.clamp(SHORTEST_SLEEP, LONGEST_SLEEP));
+            LeaseTenure::Lapsed(deadline, left) => {
+                if self.paused_deadline.load(Ordering::Acquire) == deadline.nanos() {
+                    return WatchdogStep::Sleep(left.clamp(SHORTEST_SLEEP, LONGEST_SLEEP));
                 }
-                Demand::Stand { epoch, deadline }
+                RequiredResponse::StandStill { epoch, deadline }
             }
-            Tenure::Over => Demand::GiveUp { epoch },
+            LeaseTenure::Over => RequiredResponse::GiveUp { epoch },
         };
         let since = match self.seen {
             Some((seen, since)) if seen == demand => since,
@@ -161,15 +162,15 @@ impl Watch {
         // It may have been disarmed since: then there is nothing to be answered.
         let answers_to = self.armed.load(Ordering::Acquire);
         if now.saturating_duration_since(since) >= self.grace && answers_to == epoch {
-            return Look::End;
+            return WatchdogStep::End;
         }
-        Look::Sleep((self.grace / 10).clamp(SHORTEST_SLEEP, LONGEST_SLEEP))
+        WatchdogStep::Sleep((self.grace / 10).clamp(SHORTEST_SLEEP, LONGEST_SLEEP))
     }
 }
 
 /// What follows from a look.
 #[derive(Debug, PartialEq, Eq)]
-enum Look {
+enum WatchdogStep {
     /// Nothing is to be watched.
     Park,
     /// Look again after this time.
@@ -180,7 +181,7 @@ enum Look {
 
 #[cfg(test)]
 mod tests {
-    use quorate_ipc::lease::Page;
+    use quorate_ipc::lease::LeaseWriter;
 
     use super::*;
 
@@ -188,29 +189,29 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     struct World {
-        page: Page,
-        dog: Watchdog,
-        watch: Watch,
+        page: LeaseWriter,
+        dog: LeaseWatchdog,
+        watch: WatchdogThread,
         start: Instant,
     }
 
     impl World {
         /// Armed for epoch 7, without a thread.
         fn new() -> World {
-            let page = Page::new().unwrap();
+            let page = LeaseWriter::new().unwrap();
             let (armed, still) = (Arc::new(AtomicU64::new(7)), Arc::default());
             let stopped = Arc::new(Notify::new());
-            let watch = Watch {
-                lease: page.view().clone(),
+            let watch = WatchdogThread {
+                lease: page.reader().clone(),
                 grace: GRACE,
                 armed: armed.clone(),
-                still: Arc::clone(&still),
+                paused_deadline: Arc::clone(&still),
                 stopped: stopped.clone(),
                 seen: None,
             };
-            let dog = Watchdog {
+            let dog = LeaseWatchdog {
                 armed,
-                still,
+                paused_deadline: still,
                 stopped,
                 thread: thread::current(),
             };
@@ -229,7 +230,7 @@ mod tests {
         }
 
         fn ends_at(&mut self, after: Duration) -> bool {
-            self.watch.look(self.start + after) == Look::End
+            self.watch.look(self.start + after) == WatchdogStep::End
         }
     }
 

@@ -15,20 +15,20 @@
 //! is lost, and the queues are small for that reason. REP answers, but its peers seldom ask
 //! again.
 
-mod answer;
-mod bell;
+mod consumer;
 mod envelope;
 mod frames;
-mod inlet;
-mod locator;
-mod monitor;
-mod outgoing;
-mod outlet;
-mod sender;
-mod session;
+mod host_locator;
+mod outgoing_message;
+mod producer;
+mod receive_loop;
+mod reply_frames;
+mod send_loop;
 mod socket;
+mod socket_monitor;
 #[cfg(test)]
 mod tests;
+mod waker;
 mod worker;
 
 use std::time::Duration;
@@ -36,28 +36,31 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use self::{inlet::Source, outgoing::Target, sender::Sending, session::Receiving};
-use super::link::{Inlet, Link, Outlet, Trouble};
+use self::{
+    consumer::ZmqConsumer, outgoing_message::ZmqOutgoingSettings, producer::ZmqProducer,
+    receive_loop::ZmqChannelSettings,
+};
+use super::broker_link::{BrokerLink, ConnectorError, InboundLink, OutboundLink};
 
 /// Between two lines of log for what a peer can do as often as it likes.
-const COMPLAINTS: Duration = Duration::from_secs(10);
+const PEER_WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A socket's address stands in the channel or the outgoing: there is no connection resource.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
-pub struct Nothing {}
+pub struct ZmqConnectionSettings {}
 
 /// What comes before a socket: nothing yet.
-pub struct Zmq {
+pub struct ZmqLink {
     label: String,
     /// Why an outgoing's socket is of no use any more.
-    broken: watch::Sender<Option<Trouble>>,
+    broken: watch::Sender<Option<ConnectorError>>,
 }
 
-impl Link for Zmq {
-    type Connection = Nothing;
+impl BrokerLink for ZmqLink {
+    type Connection = ZmqConnectionSettings;
 
-    async fn connect(_to: &Nothing, label: &str) -> Result<Self, Trouble> {
-        Ok(Zmq {
+    async fn connect(_to: &ZmqConnectionSettings, label: &str) -> Result<Self, ConnectorError> {
+        Ok(ZmqLink {
             label: label.to_owned(),
             broken: watch::Sender::new(None),
         })
@@ -71,7 +74,7 @@ impl Link for Zmq {
         self.label.clone()
     }
 
-    async fn lost(&self) -> Trouble {
+    async fn wait_lost(&self) -> ConnectorError {
         let mut broken = self.broken.subscribe();
         let why = broken.wait_for(Option::is_some).await;
         match why.ok().and_then(|why| why.clone()) {
@@ -88,38 +91,38 @@ impl Link for Zmq {
     async fn close(self) {}
 }
 
-impl Inlet for Zmq {
-    type Source = Source;
-    type Session = Receiving;
+impl InboundLink for ZmqLink {
+    type Source = ZmqChannelSettings;
+    type ConsumerSession = ZmqConsumer;
 
     async fn open(
         &self,
-        source: &Source,
+        source: &ZmqChannelSettings,
         prefetch: u16,
         _epoch: Option<u64>,
         _offset: Option<u64>,
-    ) -> Result<Receiving, Trouble> {
-        Receiving::open(source, prefetch).await
+    ) -> Result<ZmqConsumer, ConnectorError> {
+        ZmqConsumer::open(source, prefetch).await
     }
 
-    fn name_of(&self, _source: &Source) -> String {
+    fn source_name(&self, _source: &ZmqChannelSettings) -> String {
         String::new()
     }
 
-    async fn taken(&self, _source: &Source) -> Option<bool> {
+    async fn is_taken(&self, _source: &ZmqChannelSettings) -> Option<bool> {
         None
     }
 
-    async fn waiting(&self, _source: &Source) -> Option<u64> {
+    async fn waiting_count(&self, _source: &ZmqChannelSettings) -> Option<u64> {
         None
     }
 }
 
-impl Outlet for Zmq {
-    type Target = Target;
-    type Sender = Sending;
+impl OutboundLink for ZmqLink {
+    type Target = ZmqOutgoingSettings;
+    type MessageProducer = ZmqProducer;
 
-    async fn open(&self, target: &Target) -> Result<Sending, Trouble> {
-        Sending::open(target, self.broken.clone()).await
+    async fn open(&self, target: &ZmqOutgoingSettings) -> Result<ZmqProducer, ConnectorError> {
+        ZmqProducer::open(target, self.broken.clone()).await
     }
 }

@@ -13,21 +13,21 @@ use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
 /// The longest frame: the largest message that a broker can be set up to take (512 MiB),
 /// and room for what is said of it.
-const LONGEST: usize = (512 + 16) << 20;
+const FRAME_BYTES_MAX: usize = (512 + 16) << 20;
 
 fn codec() -> LengthDelimitedCodec {
     LengthDelimitedCodec::builder()
-        .max_frame_length(LONGEST)
+        .max_frame_length(FRAME_BYTES_MAX)
         .new_codec()
 }
 
 /// Reads frames.
-pub struct Reader<R>(FramedRead<R, LengthDelimitedCodec>);
+pub struct FrameReader<R>(FramedRead<R, LengthDelimitedCodec>);
 
-impl<R: AsyncRead + Unpin> Reader<R> {
+impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads from `inner`.
     pub fn new(inner: R) -> Self {
-        Reader(FramedRead::new(inner, codec()))
+        FrameReader(FramedRead::new(inner, codec()))
     }
 
     /// The next frame; `None` at the end of file. What is no frame is `InvalidData`; any other
@@ -44,7 +44,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 }
 
 /// Writes what arrives on `frames` until that or the socket is closed.
-pub async fn write_all<M, W>(inner: W, mut frames: mpsc::Receiver<M>) -> io::Result<()>
+pub async fn write_frames<M, W>(inner: W, mut frames: mpsc::Receiver<M>) -> io::Result<()>
 where
     M: Message,
     W: AsyncWrite + Unpin,
@@ -72,7 +72,7 @@ mod tests {
     async fn frames_survive_the_socket() {
         let (near, far) = tokio::io::duplex(64);
         let (sender, receiver) = mpsc::channel(4);
-        let writing = tokio::spawn(write_all(near, receiver));
+        let writing = tokio::spawn(write_frames(near, receiver));
         for epoch in 0..20 {
             let frame = Some(Frame::Activate(Activate {
                 epoch,
@@ -88,7 +88,7 @@ mod tests {
             }
         }
         drop(sender);
-        let mut reader = Reader::new(far);
+        let mut reader = FrameReader::new(far);
         for epoch in 0..=3 {
             let frame: ToProcess = reader.next().await.unwrap().unwrap();
             assert_eq!(
@@ -106,17 +106,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_length_beyond_the_longest_is_an_error() {
-        let mut reader = Reader::new(&b"\xff\xff\xff\xff rest"[..]);
+        let mut reader = FrameReader::new(&b"\xff\xff\xff\xff rest"[..]);
         let error = reader.next::<ToProcess>().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-        let mut reader = Reader::new(&b"\0\0\0\x02\xff\xff"[..]);
+        let mut reader = FrameReader::new(&b"\0\0\0\x02\xff\xff"[..]);
         let error = reader.next::<ToProcess>().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 
     #[tokio::test]
     async fn an_end_in_the_middle_of_a_frame_is_no_bad_frame() {
-        let mut reader = Reader::new(&b"\0\0\0\x02\xff"[..]);
+        let mut reader = FrameReader::new(&b"\0\0\0\x02\xff"[..]);
         let error = reader.next::<ToProcess>().await.unwrap_err();
         assert_ne!(error.kind(), io::ErrorKind::InvalidData);
     }

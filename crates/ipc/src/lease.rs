@@ -13,12 +13,12 @@
 //! 1. **The clock goes on while the host sleeps.** Deadlines are on CLOCK_BOOTTIME. The
 //!    consensus stamps rounds with CLOCK_MONOTONIC, which stops in a suspended host, so
 //!    the difference of the two clocks grows by the length of each suspension and never
-//!    shrinks. [`Offsets`] converts a stamp with a difference that was sampled *before*
+//!    shrinks. [`ClockOffsets`] converts a stamp with a difference that was sampled *before*
 //!    the stamp was taken: it is at most the true one, so the converted deadline is at
 //!    most the true one, and a host that slept wakes up with its lease over. No sample
 //!    old enough means no lease.
-//! 2. **One page.** Epoch and deadline stand in one shared page ([`Page`]) that every
-//!    connector process maps read-only ([`View`]): one store renews them all, and a
+//! 2. **One page.** Epoch and deadline stand in one shared page ([`LeaseWriter`]) that every
+//!    connector process maps read-only ([`LeaseReader`]): one store renews them all, and a
 //!    parent that is stopped, wedged or dead renews none. The page never pairs an epoch
 //!    with the deadline of another one; see `page.rs`.
 //! 3. **Asked late, and asked again.** A process asks the page immediately before each
@@ -63,12 +63,12 @@
 //! The holder revokes the page as soon as it sees itself not leading. Wall clocks play no
 //! part anywhere.
 
-mod clock;
+mod boot_clock;
 mod page;
 mod planted;
 
-pub use clock::{BootInstant, Offsets};
-pub use page::{Lease, Page, Tenure, View};
+pub use boot_clock::{BootInstant, ClockOffsets};
+pub use page::{LeaseReader, LeaseState, LeaseTenure, LeaseWriter};
 
 /// The share of a lease for which what is held is kept beyond its end.
 pub const RESPITE: f64 = 0.5;

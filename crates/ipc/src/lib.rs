@@ -8,15 +8,15 @@
 pub mod frames;
 pub mod lease;
 pub mod local_rules;
-mod sent;
+mod send_outcome;
 
 pub use local_rules::{IPC_DIR_HOLDS, LocalRules};
-pub use sent::Sent;
+pub use send_outcome::SendOutcome;
 
 /// The first argument of a connector process. Its further ones, for its parent and for
 /// `ps`: `KIND/NAME PARENT_PID ALIVE_MS GRACE_MS`.
-pub const MARK: &str = "connector-process";
+pub const PROCESS_ARGUMENT: &str = "connector-process";
 
 /// While it stands by, a process gives a sign of life so many times less often. What that
 /// costs is little for one and a processor for a thousand.
-pub const AT_REST: u32 = 4;
+pub const STANDBY_HEARTBEAT_FACTOR: u32 = 4;

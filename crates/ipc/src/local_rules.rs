@@ -32,7 +32,7 @@ pub const IPC_DIR_HOLDS: &str =
     "it is zmq.ipc_dir, and whoever reaches a socket in it may send messages";
 
 /// The variable that a process finds the rules in.
-pub const VARIABLE: &str = "QUORATE_LOCAL_RULES";
+pub const RULES_VARIABLE: &str = "QUORATE_LOCAL_RULES";
 
 /// Ends an entry that stands for everything below a folder.
 const BENEATH: &str = "/**";
@@ -69,12 +69,12 @@ static HERE: OnceLock<LocalRules> = OnceLock::new();
 impl LocalRules {
     /// Reads the rules from the environment; once, when the process begins. Where there are
     /// none the strict ones hold.
-    pub fn take_up() -> io::Result<()> {
-        let Ok(text) = env::var(VARIABLE) else {
+    pub fn load_from_environment() -> io::Result<()> {
+        let Ok(text) = env::var(RULES_VARIABLE) else {
             return Ok(());
         };
         let rules = serde_json::from_str(&text).map_err(|error| {
-            let why = format!("{VARIABLE} can't be read: {error}");
+            let why = format!("{RULES_VARIABLE} can't be read: {error}");
             io::Error::new(io::ErrorKind::InvalidInput, why)
         })?;
         let _ = HERE.set(rules);
@@ -82,7 +82,7 @@ impl LocalRules {
     }
 
     /// Those of this process; the strict ones where nothing was taken up.
-    pub fn here() -> &'static LocalRules {
+    pub fn current() -> &'static LocalRules {
         HERE.get_or_init(LocalRules::default)
     }
 

@@ -11,7 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod line_queue;
-mod rate;
+mod rate_limit;
 mod settings;
 
 use std::{
@@ -29,7 +29,7 @@ use std::{
 use tracing_subscriber::EnvFilter;
 
 pub use line_queue::LineQueue;
-pub use rate::RateLimit;
+pub use rate_limit::RateLimit;
 pub use settings::{LogFormat, LogSettings};
 
 /// Libraries that speak to their own authors; what matters of it is told by the part that
@@ -51,13 +51,13 @@ fn stderr() -> &'static LineQueue {
     STDERR.get_or_init(|| {
         // A descriptor of our own: the lock of `io::stderr` would be held while a write hangs.
         match io::stderr().as_fd().try_clone_to_owned() {
-            Ok(fd) => LineQueue::start("log", File::from(fd), tell),
+            Ok(fd) => LineQueue::start("log", File::from(fd), warn_lost_lines),
             Err(_) => LineQueue::closed(),
         }
     })
 }
 
-fn tell(lines: u64, why: &str) {
+fn warn_lost_lines(lines: u64, why: &str) {
     tracing::warn!(lines, why, "lines of the log were lost before this one");
 }
 
@@ -68,7 +68,7 @@ pub fn start(settings: &LogSettings) {
         .unwrap_or_else(|_| EnvFilter::new(format!("{QUIET},info")));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(|| Stderr)
+        .with_writer(|| StderrWriter)
         // It would tell of its own troubles by `eprintln!`, which panics.
         .log_internal_errors(false);
     // A second call, in a program that has a log of its own, changes nothing.
@@ -97,7 +97,7 @@ pub fn start(settings: &LogSettings) {
 ///
 /// In a log of JSON it is a line of that, an error: a process that has begun its log says
 /// nothing else to anybody but why it ends.
-pub fn note(text: impl Display) {
+pub fn print_note(text: impl Display) {
     match JSON.load(Ordering::Relaxed) {
         true => tracing::error!("{text}"),
         false => stderr().push(format!("{text}\n").as_bytes()),
@@ -124,9 +124,9 @@ fn has_colours() -> bool {
 }
 
 /// What the log's lines are written to.
-struct Stderr;
+struct StderrWriter;
 
-impl Write for Stderr {
+impl Write for StderrWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         stderr().push(line);
         Ok(line.len())

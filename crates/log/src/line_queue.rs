@@ -16,7 +16,7 @@ use parking_lot::{Condvar, Mutex};
 use quorate_clock::Instant;
 
 /// How much may wait to be written, in bytes: of a single line as much as it has.
-const ROOM: usize = 256 << 10;
+const PENDING_BYTES_MAX: usize = 256 << 10;
 /// Between two tries where a shared descriptor is set to refuse rather than to wait.
 const AGAIN: Duration = Duration::from_millis(10);
 /// Between two lines that tell of lost ones.
@@ -31,10 +31,10 @@ thread_local! {
 }
 
 /// Takes lines at once and writes them when it can.
-pub struct LineQueue(Arc<Shared>);
+pub struct LineQueue(Arc<SharedLines>);
 
-struct Shared {
-    queue: Mutex<Queue>,
+struct SharedLines {
+    queue: Mutex<PendingLines>,
     /// There is something to be written.
     more: Condvar,
     /// All that there was is written.
@@ -43,7 +43,7 @@ struct Shared {
 }
 
 #[derive(Default)]
-struct Queue {
+struct PendingLines {
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
     /// A line was taken out, and is being written.
@@ -61,7 +61,7 @@ impl LineQueue {
         tell: fn(lines: u64, why: &str),
     ) -> LineQueue {
         let lines = LineQueue::new(false);
-        let writer = Writer {
+        let writer = QueueWriter {
             shared: lines.0.clone(),
             target,
             tell,
@@ -83,11 +83,11 @@ impl LineQueue {
     }
 
     fn new(closed: bool) -> LineQueue {
-        let queue = Queue {
+        let queue = PendingLines {
             closed,
-            ..Queue::default()
+            ..PendingLines::default()
         };
-        LineQueue(Arc::new(Shared {
+        LineQueue(Arc::new(SharedLines {
             queue: Mutex::new(queue),
             more: Condvar::new(),
             all: Condvar::new(),
@@ -99,7 +99,8 @@ impl LineQueue {
     pub fn push(&self, line: &[u8]) {
         let mut queue = self.0.queue.lock();
         // One that is longer than all the room goes where nothing else waits.
-        let crowded = queue.bytes > 0 && queue.bytes + line.len() > ROOM && !TELLS.get();
+        let crowded =
+            queue.bytes > 0 && queue.bytes + line.len() > PENDING_BYTES_MAX && !TELLS.get();
         if queue.closed || crowded {
             self.0.lost.fetch_add(1, Ordering::Relaxed);
             return;
@@ -130,8 +131,8 @@ impl LineQueue {
 }
 
 /// What the thread has.
-struct Writer<W> {
-    shared: Arc<Shared>,
+struct QueueWriter<W> {
+    shared: Arc<SharedLines>,
     target: W,
     tell: fn(u64, &str),
     /// The last line was written in part.
@@ -144,25 +145,25 @@ struct Writer<W> {
 }
 
 /// Should it end, by a panic: from then on lines are lost, and nobody waits for it.
-impl<W> Drop for Writer<W> {
+impl<W> Drop for QueueWriter<W> {
     fn drop(&mut self) {
         let mut queue = self.shared.queue.lock();
         let left = queue.lines.len() as u64 + u64::from(queue.writing);
         self.shared.lost.fetch_add(left, Ordering::Relaxed);
-        *queue = Queue {
+        *queue = PendingLines {
             closed: true,
-            ..Queue::default()
+            ..PendingLines::default()
         };
         self.shared.all.notify_all();
     }
 }
 
-impl<W: Write> Writer<W> {
+impl<W: Write> QueueWriter<W> {
     fn run(mut self) {
         loop {
             let line = self.next();
             match self.write(&line) {
-                Ok(()) => self.tell(),
+                Ok(()) => self.report_lost(),
                 Err(error) => {
                     self.why = error.to_string();
                     self.shared.lost.fetch_add(1, Ordering::Relaxed);
@@ -211,7 +212,7 @@ impl<W: Write> Writer<W> {
     }
 
     /// Tells of what was lost, now that lines get through.
-    fn tell(&mut self) {
+    fn report_lost(&mut self) {
         let lost = self.shared.lost.load(Ordering::Relaxed);
         let lately = self.told_at.is_some_and(|at| at.elapsed() < TELL);
         if lost == self.told || lately {
@@ -248,7 +249,7 @@ mod tests {
     fn a_reader_that_stands_still_holds_nobody_up() {
         let (lines, far) = slow();
         let line = [b'x'; 1_000];
-        let many = 10 * ROOM / line.len();
+        let many = 10 * PENDING_BYTES_MAX / line.len();
         let began = Instant::now();
         for _ in 0..many {
             lines.push(&line);
@@ -311,9 +312,12 @@ mod tests {
     fn a_line_longer_than_all_the_room_gets_out_where_nothing_else_waits() {
         let disk = Arc::new(Mutex::new((Vec::new(), usize::MAX)));
         let lines = LineQueue::start("long", Disk(disk.clone()), nothing);
-        lines.push(&vec![b'x'; 2 * ROOM]);
+        lines.push(&vec![b'x'; 2 * PENDING_BYTES_MAX]);
         assert!(lines.flush(SOON));
-        assert_eq!((disk.lock().0.len(), lines.lost()), (2 * ROOM, 0));
+        assert_eq!(
+            (disk.lock().0.len(), lines.lost()),
+            (2 * PENDING_BYTES_MAX, 0)
+        );
     }
 
     /// Ends its thread.

@@ -25,7 +25,7 @@ fn helper_that_panics() {
 #[ignore = "a helper of other tests"]
 fn helper_that_is_ended() {
     quorate_log::start(&LogSettings::from_environment());
-    quorate_log::note("error: asked to stop\na second time");
+    quorate_log::print_note("error: asked to stop\na second time");
     std::process::exit(7);
 }
 

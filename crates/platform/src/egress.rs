@@ -12,37 +12,37 @@ use std::{
     time::Duration,
 };
 
-use quorate_types::Members;
+use quorate_types::MemberList;
 use tokio::{net::lookup_host, sync::watch, time::timeout};
 
-use crate::network::Network;
+use crate::ip_network::IpNetwork;
 
 /// For the addresses of a member that is known by a name.
 const LOOK_UP: Duration = Duration::from_secs(1);
 
 /// The rules of one member. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Egress(Arc<Rules>);
+pub struct EgressPolicy(Arc<EgressRules>);
 
 #[derive(Debug, Default)]
-struct Rules {
-    deny: Vec<Network>,
-    allow: Vec<Network>,
+struct EgressRules {
+    deny: Vec<IpNetwork>,
+    allow: Vec<IpNetwork>,
     /// This member's own admin and peer ports.
     own_ports: Vec<u16>,
-    members: Option<watch::Receiver<Members>>,
+    members: Option<watch::Receiver<MemberList>>,
 }
 
-impl Egress {
+impl EgressPolicy {
     /// Nothing in `deny` is connected to, nor this member's `own_ports` or the admin and peer
     /// ports of `members`; but for what is in `allow`.
     pub fn new(
-        deny: &[Network],
-        allow: &[Network],
+        deny: &[IpNetwork],
+        allow: &[IpNetwork],
         own_ports: impl IntoIterator<Item = u16>,
-        members: watch::Receiver<Members>,
-    ) -> Egress {
-        Egress(Arc::new(Rules {
+        members: watch::Receiver<MemberList>,
+    ) -> EgressPolicy {
+        EgressPolicy(Arc::new(EgressRules {
             deny: deny.to_vec(),
             allow: allow.to_vec(),
             own_ports: own_ports.into_iter().collect(),
@@ -54,7 +54,7 @@ impl Egress {
     /// there is one.
     pub async fn check(&self, to: SocketAddr, from: Option<IpAddr>) -> Result<(), String> {
         let address = to.ip().to_canonical();
-        let listed = |list: &[Network]| list.iter().any(|it| it.contains(address));
+        let listed = |list: &[IpNetwork]| list.iter().any(|it| it.contains(address));
         let refused = |why: &str| {
             Err(format!(
                 "a service may not connect to {to} from this member: {why}; if it is meant, put {address} into egress.allow of the member's settings"
@@ -118,11 +118,11 @@ mod tests {
 
     use super::*;
 
-    fn networks(list: &[&str]) -> Vec<Network> {
+    fn networks(list: &[&str]) -> Vec<IpNetwork> {
         list.iter().map(|it| it.parse().unwrap()).collect()
     }
 
-    fn egress(allow: &[&str], admin: &str) -> Egress {
+    fn egress(allow: &[&str], admin: &str) -> EgressPolicy {
         let member = MemberStatus {
             id: 2,
             member: Member {
@@ -135,7 +135,7 @@ mod tests {
             lag: None,
             reachable: None,
         };
-        Egress::new(
+        EgressPolicy::new(
             &networks(&["169.254.0.0/16", "fe80::/10"]),
             &networks(allow),
             [17110, 17210],
@@ -143,7 +143,7 @@ mod tests {
         )
     }
 
-    async fn may(egress: &Egress, to: &str, from: Option<&str>) -> bool {
+    async fn may(egress: &EgressPolicy, to: &str, from: Option<&str>) -> bool {
         let from = from.map(|it| it.parse().unwrap());
         egress.check(to.parse().unwrap(), from).await.is_ok()
     }

@@ -2,13 +2,13 @@
 //! addresses, and HTTP clients with bounds.
 #![forbid(unsafe_code)]
 
-pub mod bounded_answer;
+pub mod bounded_response;
 pub mod egress;
-pub mod network;
-pub mod open_files;
+pub mod host_processes;
+pub mod ip_network;
+pub mod open_file_limit;
 pub mod pid_file;
-pub mod ports;
+pub mod port_binding;
 pub mod private_folder;
-pub mod process;
-pub mod tls;
+pub mod tls_provider;
 pub mod trusted_path;

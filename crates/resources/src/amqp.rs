@@ -5,5 +5,5 @@ mod connection;
 mod outgoing;
 
 pub use channel::AmqpChannel;
-pub use connection::{AmqpConnection, Fence};
+pub use connection::{AmqpConnection, BrokerFence};
 pub use outgoing::AmqpOutgoing;

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Kind, Template,
-    fields::{Fields, Reading},
-    rules, yes,
+    Kind, PathTemplate,
+    field_reader::{FieldReader, ParseOutcome},
+    text_rules, yes,
 };
 
 /// The longest time that can be allowed for one call, in milliseconds.
@@ -21,19 +21,19 @@ const BODY_BYTES_MAX: u64 = 1 << 30;
 /// One URL or several.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Urls {
+pub enum UpstreamUrls {
     /// `upstream: http://a`
     One(String),
     /// `upstream: [http://a, http://b]`
     Many(Vec<String>),
 }
 
-impl Urls {
+impl UpstreamUrls {
     /// The URLs as a slice.
     pub fn as_slice(&self) -> &[String] {
         match self {
-            Urls::One(url) => std::slice::from_ref(url),
-            Urls::Many(urls) => urls,
+            UpstreamUrls::One(url) => std::slice::from_ref(url),
+            UpstreamUrls::Many(urls) => urls,
         }
     }
 }
@@ -46,7 +46,7 @@ pub struct Service {
     pub name: String,
     /// HTTP URLs that handle its calls, tried in turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upstream: Option<Urls>,
+    pub upstream: Option<UpstreamUrls>,
     /// A service that the program carries in code (`ping`, `echo`, or one of an embedder's).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builtin: Option<String>,
@@ -97,11 +97,11 @@ impl Service {
         self.timeout_ms.saturating_mul(tries)
     }
 
-    pub(super) fn read(spec: &Value) -> Reading<Self> {
-        let mut fields = Fields::of(spec);
-        let name = fields.required("name", rules::name);
-        let upstream = fields.one_or_many("upstream", UPSTREAMS_MAX, rules::url);
-        let builtin = fields.text("builtin", rules::name);
+    pub(super) fn read(spec: &Value) -> ParseOutcome<Self> {
+        let mut fields = FieldReader::new(spec);
+        let name = fields.required("name", text_rules::name);
+        let upstream = fields.one_or_many("upstream", UPSTREAMS_MAX, text_rules::url);
+        let builtin = fields.text("builtin", text_rules::name);
         match (fields.has("upstream"), fields.has("builtin")) {
             (false, false) => fields.refuse(
                 "upstream",
@@ -136,9 +136,9 @@ impl Service {
         let it = Service {
             name,
             upstream: upstream.map(|(urls, alone)| match <[String; 1]>::try_from(urls) {
-                Ok([url]) if alone => Urls::One(url),
-                Ok(url) => Urls::Many(url.into()),
-                Err(urls) => Urls::Many(urls),
+                Ok([url]) if alone => UpstreamUrls::One(url),
+                Ok(url) => UpstreamUrls::Many(url.into()),
+                Err(urls) => UpstreamUrls::Many(urls),
             }),
             builtin,
             timeout_ms: fields.number("timeout_ms", timeout_ms(), 1..=TIMEOUT_MS_MAX),
@@ -190,21 +190,21 @@ fn max_body_bytes() -> u64 {
 }
 
 impl HttpChannel {
-    pub(super) fn read(spec: &Value) -> Reading<Self> {
-        let mut fields = Fields::of(spec);
+    pub(super) fn read(spec: &Value) -> ParseOutcome<Self> {
+        let mut fields = FieldReader::new(spec);
         let it = HttpChannel {
-            name: fields.required("name", rules::name),
-            path: fields.required("path", Template::check),
+            name: fields.required("name", text_rules::name),
+            path: fields.required("path", PathTemplate::check),
             methods: fields
-                .many("methods", METHODS_MAX, rules::method)
+                .many("methods", METHODS_MAX, text_rules::method)
                 .unwrap_or_else(methods),
-            service: fields.required("service", rules::name),
+            service: fields.required("service", text_rules::name),
             security: fields.text("security", security),
             active: fields.flag("active", yes()),
             max_body_bytes: fields.number("max_body_bytes", max_body_bytes(), 0..=BODY_BYTES_MAX),
         };
         // What others clash with and what others are named: all members must read it alike.
-        if !Template::of(&it.path).is_known() {
+        if !PathTemplate::new(&it.path).is_known() {
             fields.not_known("path", &it.path, "has braces of a sort that is not known");
         }
         if let Some(text) = it
@@ -228,7 +228,7 @@ impl HttpChannel {
         self.methods
             .iter()
             .any(|method| other.methods.contains(method))
-            && Template::of(&self.path).overlaps(&Template::of(&other.path))
+            && PathTemplate::new(&self.path).overlaps(&PathTemplate::new(&other.path))
     }
 }
 
@@ -243,7 +243,7 @@ fn split_sign(text: &str) -> Option<&str> {
 
 fn sign(text: &str) -> Result<(), String> {
     match split_sign(text) {
-        Some(name) => rules::name(name),
+        Some(name) => text_rules::name(name),
         None => Err(SIGN.into()),
     }
 }
@@ -261,7 +261,7 @@ fn split_security(text: &str) -> Option<(Kind, &str)> {
 
 fn security(text: &str) -> Result<(), String> {
     match split_security(text) {
-        Some((_, name)) => rules::name(name),
+        Some((_, name)) => text_rules::name(name),
         None => Err(SECURITY.into()),
     }
 }

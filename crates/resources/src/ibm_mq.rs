@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Hidden, Standby,
-    fields::{Fields, Reading},
-    rules, sending, yes,
+    HiddenSecret, StandbyMode,
+    field_reader::{FieldReader, ParseOutcome},
+    sending, text_rules, yes,
 };
 
 /// The largest `backout_threshold`: what a queue's BOTHRESH can be.
@@ -72,11 +72,11 @@ fn library() -> String {
 }
 
 impl IbmMqConnection {
-    pub(super) fn read(spec: &Value) -> Reading<Self> {
-        let mut fields = Fields::of(spec);
+    pub(super) fn read(spec: &Value) -> ParseOutcome<Self> {
+        let mut fields = FieldReader::new(spec);
         let it = IbmMqConnection {
-            name: fields.required("name", rules::name),
-            host: fields.required("host", rules::host),
+            name: fields.required("name", text_rules::name),
+            host: fields.required("host", text_rules::host),
             port: fields.number("port", port(), 1..=65_535),
             queue_manager: fields.required("queue_manager", names::object),
             channel: fields.required("channel", names::channel),
@@ -122,7 +122,7 @@ impl fmt::Debug for IbmMqConnection {
             .field("queue_manager", &self.queue_manager)
             .field("channel", &self.channel)
             .field("username", &self.username)
-            .field("password", &Hidden::of(&self.password))
+            .field("password", &HiddenSecret::new(&self.password))
             .field("ssl", &self.ssl)
             .field("ssl_cipher_spec", &self.ssl_cipher_spec)
             .field("ssl_key_repository", &self.ssl_key_repository)
@@ -154,7 +154,7 @@ pub struct IbmMqChannel {
     pub backout_threshold: u32,
     /// What the members that don't run it have of it.
     #[serde(default)]
-    pub standby: Standby,
+    pub standby: StandbyMode,
     /// Inactive channels get nothing.
     #[serde(default = "yes")]
     pub active: bool,
@@ -165,10 +165,10 @@ fn backout_threshold() -> u32 {
 }
 
 impl IbmMqChannel {
-    pub(super) fn read(spec: &Value) -> Reading<Self> {
-        let mut fields = Fields::of(spec);
-        let name = fields.required("name", rules::name);
-        let connection = fields.required("connection", rules::name);
+    pub(super) fn read(spec: &Value) -> ParseOutcome<Self> {
+        let mut fields = FieldReader::new(spec);
+        let name = fields.required("name", text_rules::name);
+        let connection = fields.required("connection", text_rules::name);
         let queue = fields.required("queue", names::object);
         let backout_queue = fields.text("backout_queue", names::object);
         if backout_queue.as_ref() == Some(&queue) {
@@ -182,7 +182,7 @@ impl IbmMqChannel {
             name,
             connection,
             queue,
-            service: fields.required("service", rules::name),
+            service: fields.required("service", text_rules::name),
             jms: fields.flag("jms", yes()),
             backout_queue,
             backout_threshold: fields.number(
@@ -190,7 +190,7 @@ impl IbmMqChannel {
                 backout_threshold(),
                 1..=BACKOUT_THRESHOLD_MAX,
             ),
-            standby: Standby::read(&mut fields),
+            standby: StandbyMode::read(&mut fields),
             active: fields.flag("active", yes()),
         };
         fields.finish(it)
@@ -230,11 +230,11 @@ pub struct IbmMqOutgoing {
 }
 
 impl IbmMqOutgoing {
-    pub(super) fn read(spec: &Value) -> Reading<Self> {
-        let mut fields = Fields::of(spec);
+    pub(super) fn read(spec: &Value) -> ParseOutcome<Self> {
+        let mut fields = FieldReader::new(spec);
         let it = IbmMqOutgoing {
-            name: fields.required("name", rules::name),
-            connection: fields.required("connection", rules::name),
+            name: fields.required("name", text_rules::name),
+            connection: fields.required("connection", text_rules::name),
             queue: fields.required("queue", names::object),
             jms: fields.flag("jms", yes()),
             delivery_mode: sending::delivery_mode(&mut fields),
@@ -247,7 +247,7 @@ impl IbmMqOutgoing {
     }
 }
 
-fn ccsid(fields: &mut Fields<'_>) -> Option<u16> {
+fn ccsid(fields: &mut FieldReader<'_>) -> Option<u16> {
     let ccsid = fields.number("ccsid", 0, 1..=u16::MAX.into());
     if ccsid == 0 {
         return None;

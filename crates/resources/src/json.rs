@@ -10,17 +10,19 @@ use serde_json::{Map, Number, Value};
 
 /// A value in which no object has a key twice. Reads any self-describing format.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Unique(pub Value);
+pub struct UniqueKeys(pub Value);
 
-impl<'de> Deserialize<'de> for Unique {
+impl<'de> Deserialize<'de> for UniqueKeys {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader).map(Unique)
+        deserializer
+            .deserialize_any(UniqueKeysVisitor)
+            .map(UniqueKeys)
     }
 }
 
-struct Reader;
+struct UniqueKeysVisitor;
 
-impl<'de> Visitor<'de> for Reader {
+impl<'de> Visitor<'de> for UniqueKeysVisitor {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,7 +38,7 @@ impl<'de> Visitor<'de> for Reader {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<Value, D::Error> {
-        inner.deserialize_any(Reader)
+        inner.deserialize_any(UniqueKeysVisitor)
     }
 
     fn visit_bool<E>(self, it: bool) -> Result<Value, E> {
@@ -67,7 +69,7 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(Unique(value)) = seq.next_element()? {
+        while let Some(UniqueKeys(value)) = seq.next_element()? {
             list.push(value);
         }
         Ok(list.into())
@@ -81,7 +83,7 @@ impl<'de> Visitor<'de> for Reader {
                     "the field `{key}` stands there twice"
                 )));
             }
-            let Unique(value) = entries.next_value()?;
+            let UniqueKeys(value) = entries.next_value()?;
             map.insert(key, value);
         }
         Ok(map.into())
@@ -90,13 +92,13 @@ impl<'de> Visitor<'de> for Reader {
 
 /// Reads JSON.
 pub fn parse(bytes: &[u8]) -> Result<Value, serde_json::Error> {
-    serde_json::from_slice::<Unique>(bytes).map(|Unique(value)| value)
+    serde_json::from_slice::<UniqueKeys>(bytes).map(|UniqueKeys(value)| value)
 }
 
 /// How long the JSON of a value is, without making it.
 pub fn json_bytes(value: &Value) -> usize {
-    struct Counter(usize);
-    impl io::Write for Counter {
+    struct ByteCounter(usize);
+    impl io::Write for ByteCounter {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0 += bytes.len();
             Ok(bytes.len())
@@ -105,7 +107,7 @@ pub fn json_bytes(value: &Value) -> usize {
             Ok(())
         }
     }
-    let mut counter = Counter(0);
+    let mut counter = ByteCounter(0);
     // A value's keys are texts and counting can't fail: there is nothing to fail on.
     let _ = serde_json::to_writer(&mut counter, value);
     counter.0

@@ -13,34 +13,34 @@
 #![forbid(unsafe_code)]
 
 mod amqp;
-mod fields;
-mod handling;
+mod delivery_policy;
+mod field_reader;
 mod http;
 mod ibm_mq;
 pub mod json;
 mod kind;
-mod path;
-mod rules;
+mod path_template;
 mod security;
 mod sending;
+mod text_rules;
 pub mod zeromq;
 
 use std::{fmt, sync::Arc};
 
 use serde_json::Value;
 
-pub use amqp::{AmqpChannel, AmqpConnection, AmqpOutgoing, Fence};
-pub use handling::{OnFailure, Standby};
-pub use http::{HostHeader, HttpChannel, Service, Urls};
+pub use amqp::{AmqpChannel, AmqpConnection, AmqpOutgoing, BrokerFence};
+pub use delivery_policy::{DeliveryPolicy, StandbyMode};
+pub use http::{HostHeader, HttpChannel, Service, UpstreamUrls};
 pub use ibm_mq::{CCSIDS, IbmMqChannel, IbmMqConnection, IbmMqOutgoing};
 pub use kind::{Kind, UnknownKind};
-pub use path::Meeting;
-pub use path::{Segment, Template};
-pub use rules::name as check_name;
+pub use path_template::ShapeOverlap;
+pub use path_template::{PathSegment, PathTemplate};
 pub use security::{ApiKey, BasicAuth};
+pub use text_rules::name as check_name;
 pub use zeromq::{ZmqChannel, ZmqChannelSocket, ZmqMethod, ZmqOutgoing, ZmqOutgoingSocket};
 
-use fields::Reading;
+use field_reader::ParseOutcome;
 use quorate_proto::command::FieldError;
 
 macro_rules! resources {
@@ -53,11 +53,11 @@ macro_rules! resources {
         }
 
         impl Resource {
-            fn reading(kind: Kind, spec: &Value) -> Reading<Resource> {
+            fn reading(kind: Kind, spec: &Value) -> ParseOutcome<Resource> {
                 match kind {
                     $(Kind::$kind => {
-                        let Reading { it, errors, unknown } = $kind::read(spec);
-                        Reading { it: Resource::$kind(Arc::new(it)), errors, unknown }
+                        let ParseOutcome { value: it, errors, unknown } = $kind::read(spec);
+                        ParseOutcome { value: Resource::$kind(Arc::new(it)), errors, unknown }
                     })+
                 }
             }
@@ -112,7 +112,11 @@ resources!(
 impl Resource {
     /// Reads the JSON form; every bad field is named. A secret may be missing.
     pub fn parse(kind: Kind, spec: &Value) -> Result<Resource, Vec<FieldError>> {
-        let Reading { it, mut errors, .. } = Resource::reading(kind, spec);
+        let ParseOutcome {
+            value: it,
+            mut errors,
+            ..
+        } = Resource::reading(kind, spec);
         if !spec.is_object() {
             // That its fields are missing goes without saying.
             errors.truncate(1);
@@ -126,7 +130,9 @@ impl Resource {
     /// Reads the JSON form as it stands in the log, whatever the rules of this program say
     /// of its values. An error: it has what this program does not know, by field.
     pub fn read(kind: Kind, spec: &Value) -> Result<Resource, Vec<FieldError>> {
-        let Reading { it, unknown, .. } = Resource::reading(kind, spec);
+        let ParseOutcome {
+            value: it, unknown, ..
+        } = Resource::reading(kind, spec);
         match unknown.is_empty() {
             true => Ok(it),
             false => Err(unknown),
@@ -171,7 +177,7 @@ impl Resource {
 
     /// The fields that say whom its secret is shown to, or how, and that are others in
     /// `before`.
-    pub fn other_target(&self, before: &Resource) -> Vec<&'static str> {
+    pub fn changed_target_fields(&self, before: &Resource) -> Vec<&'static str> {
         let fields: &[&str] = match self.kind() {
             Kind::AmqpConnection => &[
                 "host",
@@ -205,7 +211,7 @@ impl Resource {
     }
 
     /// The JSON form with defaults filled in and without its secret: what may be shown.
-    pub fn shown(&self) -> Value {
+    pub fn without_secret(&self) -> Value {
         let mut json = self.json();
         if let (Some(field), Some(map)) = (self.kind().secret_field(), json.as_object_mut()) {
             map.remove(field);
@@ -219,8 +225,8 @@ impl Resource {
     }
 
     /// The resources that it names.
-    pub fn references(&self) -> Vec<Reference<'_>> {
-        let by_name = |field, kind, name| Reference {
+    pub fn references(&self) -> Vec<ResourceReference<'_>> {
+        let by_name = |field, kind, name| ResourceReference {
             field,
             text: name,
             kind,
@@ -231,7 +237,7 @@ impl Resource {
         match self {
             Resource::HttpChannel(it) => {
                 let object = it.security_object().zip(it.security.as_deref());
-                let security = object.map(|((kind, name), text)| Reference {
+                let security = object.map(|((kind, name), text)| ResourceReference {
                     field: "security",
                     text,
                     kind,
@@ -241,7 +247,7 @@ impl Resource {
             }
             Resource::Service(it) => {
                 let key = it.signing_key().zip(it.sign.as_deref());
-                let key = key.map(|(name, text)| Reference {
+                let key = key.map(|(name, text)| ResourceReference {
                     field: "sign",
                     text,
                     kind: Kind::ApiKey,
@@ -274,7 +280,7 @@ impl Resource {
 }
 
 /// A field that names another resource.
-pub struct Reference<'a> {
+pub struct ResourceReference<'a> {
     /// The field's name.
     pub field: &'static str,
     /// What stands in the field.
@@ -291,15 +297,15 @@ fn yes() -> bool {
 }
 
 /// How a secret is written where it must not be seen.
-struct Hidden(bool);
+struct HiddenSecret(bool);
 
-impl Hidden {
-    fn of(secret: &Option<String>) -> Hidden {
-        Hidden(secret.is_some())
+impl HiddenSecret {
+    fn new(secret: &Option<String>) -> HiddenSecret {
+        HiddenSecret(secret.is_some())
     }
 }
 
-impl fmt::Debug for Hidden {
+impl fmt::Debug for HiddenSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0 { "(hidden)" } else { "(none)" })
     }

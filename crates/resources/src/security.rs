@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Hidden,
-    fields::{Fields, Reading},
-    rules,
+    HiddenSecret,
+    field_reader::{FieldReader, ParseOutcome},
+    text_rules,
 };
 
 /// `basic_auth`
@@ -25,12 +25,12 @@ pub struct BasicAuth {
 }
 
 impl BasicAuth {
-    pub(super) fn read(spec: &Value) -> Reading<Self> {
-        let mut fields = Fields::of(spec);
+    pub(super) fn read(spec: &Value) -> ParseOutcome<Self> {
+        let mut fields = FieldReader::new(spec);
         let it = BasicAuth {
-            name: fields.required("name", rules::name),
-            username: fields.required("username", rules::basic_auth_username),
-            password: fields.secret("password", rules::password),
+            name: fields.required("name", text_rules::name),
+            username: fields.required("username", text_rules::basic_auth_username),
+            password: fields.secret("password", text_rules::password),
         };
         fields.finish(it)
     }
@@ -41,7 +41,7 @@ impl fmt::Debug for BasicAuth {
         f.debug_struct("BasicAuth")
             .field("name", &self.name)
             .field("username", &self.username)
-            .field("password", &Hidden::of(&self.password))
+            .field("password", &HiddenSecret::new(&self.password))
             .finish()
     }
 }
@@ -65,14 +65,14 @@ fn api_key_header() -> String {
 }
 
 impl ApiKey {
-    pub(super) fn read(spec: &Value) -> Reading<Self> {
-        let mut fields = Fields::of(spec);
+    pub(super) fn read(spec: &Value) -> ParseOutcome<Self> {
+        let mut fields = FieldReader::new(spec);
         let it = ApiKey {
-            name: fields.required("name", rules::name),
+            name: fields.required("name", text_rules::name),
             header: fields
-                .text("header", rules::header_name)
+                .text("header", text_rules::header_name)
                 .unwrap_or_else(api_key_header),
-            key: fields.secret("key", rules::header_value),
+            key: fields.secret("key", text_rules::header_value),
         };
         fields.finish(it)
     }
@@ -83,7 +83,7 @@ impl fmt::Debug for ApiKey {
         f.debug_struct("ApiKey")
             .field("name", &self.name)
             .field("header", &self.header)
-            .field("key", &Hidden::of(&self.key))
+            .field("key", &HiddenSecret::new(&self.key))
             .finish()
     }
 }

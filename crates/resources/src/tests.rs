@@ -64,13 +64,13 @@ fn defaults_are_filled_in() {
         panic!("should parse")
     };
     assert_eq!(it.prefetch, 10);
-    assert_eq!(it.on_failure, OnFailure::default());
+    assert_eq!(it.on_failure, DeliveryPolicy::default());
 }
 
 /// The reader of fields and serde agree on every field and default.
 fn reads_back(kind: Kind, spec: Value) {
     let resource = Resource::parse(kind, &spec).unwrap();
-    let shown = resource.shown();
+    let shown = resource.without_secret();
     if let Some(field) = kind.secret_field() {
         assert_eq!(shown.get(field), None, "{kind} shows its {field}");
     }
@@ -397,7 +397,7 @@ fn bad_amqp() {
     let spec = with(connection(), "management_url", whole);
     let resource = Resource::parse(c, &spec).unwrap();
     assert_eq!(
-        resource.shown()["management_url"],
+        resource.without_secret()["management_url"],
         "https://rabbit:15672/rabbit"
     );
     assert!(!format!("{resource:?}").contains("hunter2"));
@@ -501,9 +501,9 @@ proptest! {
     fn the_router_takes_what_does_not_overlap(paths in prop::collection::vec(path(), 1..8)) {
         let mut router = matchit::Router::new();
         let mut taken: Vec<String> = Vec::new();
-        for path in paths.into_iter().filter(|path| Template::check(path).is_ok()) {
-            let template = Template::of(&path);
-            let overlaps = taken.iter().any(|other| template.overlaps(&Template::of(other)));
+        for path in paths.into_iter().filter(|path| PathTemplate::check(path).is_ok()) {
+            let template = PathTemplate::new(&path);
+            let overlaps = taken.iter().any(|other| template.overlaps(&PathTemplate::new(other)));
             let inserted = router.insert(&path, ());
             prop_assert_eq!(inserted.is_err(), overlaps, "{} among {:?}: {:?}", path, taken, inserted);
             if !overlaps {
@@ -515,7 +515,7 @@ proptest! {
     /// Whatever is sent, it is read or refused; nothing panics.
     #[test]
     fn any_text_is_read_or_refused(path in ".{0,40}", url in ".{0,40}", host in ".{0,20}") {
-        let _ = Template::check(&path);
+        let _ = PathTemplate::check(&path);
         let _ = Resource::parse(Kind::Service, &json!({"name": path, "upstream": url}));
         let _ = Resource::parse(Kind::AmqpConnection, &json!({"name": url, "host": host}));
     }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    fields::{Fields, Reading},
-    rules, yes,
+    field_reader::{FieldReader, ParseOutcome},
+    text_rules, yes,
 };
 
 pub use address::BoundAddress;
@@ -79,9 +79,9 @@ pub struct ZmqChannel {
 }
 
 impl ZmqChannel {
-    pub(super) fn read(spec: &Value) -> Reading<Self> {
-        let mut fields = Fields::of(spec);
-        let name = fields.required("name", rules::name);
+    pub(super) fn read(spec: &Value) -> ParseOutcome<Self> {
+        let mut fields = FieldReader::new(spec);
+        let name = fields.required("name", text_rules::name);
         let (method, address) = place(&mut fields);
         let socket_type = fields.required_one_of(
             "socket_type",
@@ -106,7 +106,7 @@ impl ZmqChannel {
             socket_type,
             method,
             sub_key,
-            service: fields.required("service", rules::name),
+            service: fields.required("service", text_rules::name),
             active: fields.flag("active", yes()),
         };
         fields.finish(it)
@@ -149,9 +149,9 @@ pub struct ZmqOutgoing {
 }
 
 impl ZmqOutgoing {
-    pub(super) fn read(spec: &Value) -> Reading<Self> {
-        let mut fields = Fields::of(spec);
-        let name = fields.required("name", rules::name);
+    pub(super) fn read(spec: &Value) -> ParseOutcome<Self> {
+        let mut fields = FieldReader::new(spec);
+        let name = fields.required("name", text_rules::name);
         let (method, address) = place(&mut fields);
         let it = ZmqOutgoing {
             name,
@@ -188,9 +188,9 @@ impl ZmqOutgoing {
 }
 
 /// `method` and `address`, which must go with it.
-fn place(fields: &mut Fields<'_>) -> (ZmqMethod, String) {
+fn place(fields: &mut FieldReader<'_>) -> (ZmqMethod, String) {
     for field in CURVE {
-        fields.bar(
+        fields.refuse_unsupported(
             field,
             "is not to be had: this program's libzmq is built without CURVE; put the connection through a TLS tunnel or a private network",
         );
@@ -202,7 +202,7 @@ fn place(fields: &mut Fields<'_>) -> (ZmqMethod, String) {
         ZmqMethod::Bind => address::to_bind,
     };
     let address = fields.required("address", rule);
-    if method == ZmqMethod::Bind && BoundAddress::of(&address).is_none() {
+    if method == ZmqMethod::Bind && BoundAddress::parse(&address).is_none() {
         fields.not_known("address", &address, address::WANTS);
     }
     (method, address)

@@ -6,7 +6,7 @@ use crate::limits;
 
 /// What is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Error {
+pub enum Rfh2Error {
     /// The message ends too early.
     #[error("the MQRFH2 needs {needed} bytes, but only {there} are there")]
     Short {
@@ -48,7 +48,7 @@ pub enum Error {
     #[error("there are more than {0}")]
     TooMany(&'static str),
     /// A folder is too long.
-    #[error("a folder has {0} bytes; at most {max} are read", max = limits::FOLDER_BYTES)]
+    #[error("a folder has {0} bytes; at most {max} are read", max = limits::FOLDER_BYTES_MAX)]
     TooLong(usize),
     /// A folder is no UTF-8.
     #[error("the folder at byte {0} is not valid UTF-8")]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::{Endian, Error};
+use crate::{ByteOrder, Rfh2Error};
 
 /// Written by some programs at the beginning of UTF-16; no part of the text.
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -52,22 +52,22 @@ impl FolderCharset {
     pub(crate) fn decode(
         self,
         bytes: &[u8],
-        endian: Endian,
+        endian: ByteOrder,
         at: usize,
-    ) -> Result<Cow<'_, str>, Error> {
+    ) -> Result<Cow<'_, str>, Rfh2Error> {
         if self == FolderCharset::Utf8 {
-            let text = std::str::from_utf8(bytes).map_err(|_| Error::Utf8(at))?;
+            let text = std::str::from_utf8(bytes).map_err(|_| Rfh2Error::Utf8(at))?;
             return Ok(Cow::Borrowed(text));
         }
         let unit = match endian {
-            Endian::Big => u16::from_be_bytes,
-            Endian::Little => u16::from_le_bytes,
+            ByteOrder::Big => u16::from_be_bytes,
+            ByteOrder::Little => u16::from_le_bytes,
         };
         let (pairs, rest) = bytes.as_chunks::<2>();
         let units = pairs.iter().map(|pair| unit(*pair));
         let text: Result<String, _> = char::decode_utf16(units).collect();
         let text = text.ok().filter(|_| rest.is_empty());
-        let text = text.ok_or(Error::Utf16(at))?;
+        let text = text.ok_or(Rfh2Error::Utf16(at))?;
         Ok(Cow::Owned(match text.strip_prefix(BYTE_ORDER_MARK) {
             Some(text) => text.to_owned(),
             None => text,
@@ -75,11 +75,11 @@ impl FolderCharset {
     }
 
     /// Writes the text of a folder.
-    pub(crate) fn encode(self, text: &str, endian: Endian) -> Vec<u8> {
+    pub(crate) fn encode(self, text: &str, endian: ByteOrder) -> Vec<u8> {
         let unit = match (self, endian) {
             (FolderCharset::Utf8, _) => return text.as_bytes().to_vec(),
-            (_, Endian::Big) => u16::to_be_bytes,
-            (_, Endian::Little) => u16::to_le_bytes,
+            (_, ByteOrder::Big) => u16::to_be_bytes,
+            (_, ByteOrder::Little) => u16::to_le_bytes,
         };
         text.encode_utf16().flat_map(unit).collect()
     }

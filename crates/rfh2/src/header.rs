@@ -1,40 +1,40 @@
 //! The fixed part and the folders as a whole.
 
-use crate::{Element, Endian, Error, FolderCharset, limits, xml};
+use crate::{ByteOrder, FolderCharset, FolderElement, Rfh2Error, limits, xml};
 
 /// Bytes of the fixed part.
-pub const FIXED: usize = 36;
+pub const FIXED_BYTES: usize = 36;
 /// The format of a message, or of what follows a header, that begins with an MQRFH2.
-pub const MQHRF2: Format = *b"MQHRF2  ";
+pub const MQHRF2: FormatName = *b"MQHRF2  ";
 
 /// A format name, padded with blanks.
-pub type Format = [u8; 8];
+pub type FormatName = [u8; 8];
 
 /// MQCCSI_INHERIT: the character set of the structure before.
 const INHERIT: i32 = -2;
 
 /// What some bytes are, as the message's descriptor or the header before them says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Contents {
+pub struct ContentDescriptor {
     /// How numbers are written in them.
     pub encoding: i32,
     /// In which character set they are.
     pub ccsid: i32,
     /// What they are.
-    pub format: Format,
+    pub format: FormatName,
 }
 
 /// One header.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rfh2 {
+pub struct Rfh2Header {
     /// What follows it.
-    pub next: Contents,
+    pub next: ContentDescriptor,
     /// No flags are defined.
     pub flags: i32,
     /// The character set of its folders.
     pub folder_charset: FolderCharset,
     /// Its folders.
-    pub folders: Vec<Element>,
+    pub folders: Vec<FolderElement>,
 }
 
 /// A character of a format's name, which is the same in every EBCDIC code page.
@@ -59,14 +59,14 @@ fn ascii(ebcdic: u8) -> u8 {
 /// where that begins.
 pub fn read_all(
     message: &[u8],
-    mut contents: Contents,
-) -> Result<(Vec<Rfh2>, Contents, usize), Error> {
+    mut contents: ContentDescriptor,
+) -> Result<(Vec<Rfh2Header>, ContentDescriptor, usize), Rfh2Error> {
     let (mut headers, mut at) = (Vec::new(), 0);
     while contents.format == MQHRF2 {
-        if headers.len() == limits::HEADERS {
-            return Err(Error::TooMany("16 headers one after another"));
+        if headers.len() == limits::HEADERS_MAX {
+            return Err(Rfh2Error::TooMany("16 headers one after another"));
         }
-        let (header, length) = Rfh2::read(message.get(at..).unwrap_or_default(), contents)?;
+        let (header, length) = Rfh2Header::read(message.get(at..).unwrap_or_default(), contents)?;
         at += length;
         contents = header.next;
         headers.push(header);
@@ -74,64 +74,66 @@ pub fn read_all(
     Ok((headers, contents, at))
 }
 
-impl Rfh2 {
+impl Rfh2Header {
     /// Reads the header that `bytes` begin with and gives its length too.
-    pub fn read(bytes: &[u8], contents: Contents) -> Result<(Self, usize), Error> {
-        let endian = Endian::of(contents.encoding)?;
-        let short = |needed: usize| Error::Short {
+    pub fn read(bytes: &[u8], contents: ContentDescriptor) -> Result<(Self, usize), Rfh2Error> {
+        let endian = ByteOrder::from_encoding(contents.encoding)?;
+        let short = |needed: usize| Rfh2Error::Short {
             needed,
             there: bytes.len(),
         };
-        let fixed = bytes.first_chunk::<FIXED>().ok_or_else(|| short(FIXED))?;
+        let fixed = bytes
+            .first_chunk::<FIXED_BYTES>()
+            .ok_or_else(|| short(FIXED_BYTES))?;
         let ebcdic = match &fixed[..4] {
             b"RFH " => false,
             b"\xd9\xc6\xc8\x40" => true,
-            other => return Err(Error::StrucId(other.escape_ascii().to_string())),
+            other => return Err(Rfh2Error::StrucId(other.escape_ascii().to_string())),
         };
         let number = |at| endian.read(fixed, at);
         let version = number(4)?;
         if version != 2 {
-            return Err(Error::Version(version));
+            return Err(Rfh2Error::Version(version));
         }
         let length = number(8)?;
         let whole = usize::try_from(length)
             .ok()
-            .filter(|whole| *whole >= FIXED)
-            .ok_or(Error::StrucLength(length))?;
+            .filter(|whole| *whole >= FIXED_BYTES)
+            .ok_or(Rfh2Error::StrucLength(length))?;
         let header = bytes.get(..whole).ok_or_else(|| short(whole))?;
         let ccsid = match number(16)? {
             INHERIT => contents.ccsid,
             own => own,
         };
-        let mut format = Format::default();
+        let mut format = FormatName::default();
         format.copy_from_slice(&fixed[20..28]);
         if ebcdic {
             format = format.map(ascii);
         }
-        let next = Contents {
+        let next = ContentDescriptor {
             encoding: number(12)?,
             ccsid,
             format,
         };
         let folder_ccsid = number(32)?;
-        let mut header_read = Rfh2 {
+        let mut header_read = Rfh2Header {
             next,
             flags: number(28)?,
             // A header without folders may say anything.
             folder_charset: match FolderCharset::from_ccsid(folder_ccsid) {
                 Some(known) => known,
-                None if whole == FIXED => FolderCharset::default(),
-                None => return Err(Error::NameValueCcsid(folder_ccsid)),
+                None if whole == FIXED_BYTES => FolderCharset::default(),
+                None => return Err(Rfh2Error::NameValueCcsid(folder_ccsid)),
             },
             folders: Vec::new(),
         };
-        let mut at = FIXED;
+        let mut at = FIXED_BYTES;
         for count in 0.. {
             if at == whole {
                 break;
             }
-            if count == limits::FOLDERS {
-                return Err(Error::TooMany("64 folders in a header"));
+            if count == limits::FOLDERS_MAX {
+                return Err(Rfh2Error::TooMany("64 folders in a header"));
             }
             at = header_read.read_folder(header, at, endian)?;
         }
@@ -139,7 +141,12 @@ impl Rfh2 {
     }
 
     /// Reads the folder whose length stands at `at`, and gives where it ends.
-    fn read_folder(&mut self, header: &[u8], at: usize, endian: Endian) -> Result<usize, Error> {
+    fn read_folder(
+        &mut self,
+        header: &[u8],
+        at: usize,
+        endian: ByteOrder,
+    ) -> Result<usize, Rfh2Error> {
         let length = endian.read(header, at)?;
         let from = at + 4;
         let left = header.len() - from;
@@ -147,9 +154,9 @@ impl Rfh2 {
             .ok()
             .filter(|length| *length <= left)
             .map(|length| from + length)
-            .ok_or(Error::FolderLength { at, length, left })?;
-        if to - from > limits::FOLDER_BYTES {
-            return Err(Error::TooLong(to - from));
+            .ok_or(Rfh2Error::FolderLength { at, length, left })?;
+        if to - from > limits::FOLDER_BYTES_MAX {
+            return Err(Rfh2Error::TooLong(to - from));
         }
         let charset = self.folder_charset;
         let text = charset.decode(&header[from..to], endian, from)?;
@@ -158,7 +165,7 @@ impl Rfh2 {
     }
 
     /// Writes it, with numbers, and folders in UTF-16, in this order.
-    pub fn write(&self, endian: Endian) -> Result<Vec<u8>, Error> {
+    pub fn write(&self, endian: ByteOrder) -> Result<Vec<u8>, Rfh2Error> {
         let mut folders = Vec::new();
         for folder in &self.folders {
             let mut text = String::new();
@@ -167,19 +174,19 @@ impl Rfh2 {
             while !bytes.len().is_multiple_of(4) {
                 bytes.extend(self.folder_charset.encode(" ", endian));
             }
-            if bytes.len() > limits::FOLDER_BYTES {
-                return Err(Error::TooLong(bytes.len()));
+            if bytes.len() > limits::FOLDER_BYTES_MAX {
+                return Err(Rfh2Error::TooLong(bytes.len()));
             }
-            let length = i32::try_from(bytes.len()).map_err(|_| Error::TooLong(bytes.len()))?;
+            let length = i32::try_from(bytes.len()).map_err(|_| Rfh2Error::TooLong(bytes.len()))?;
             endian.write(length, &mut folders);
             folders.extend(bytes);
         }
-        if self.folders.len() > limits::FOLDERS {
-            return Err(Error::TooMany("64 folders in a header"));
+        if self.folders.len() > limits::FOLDERS_MAX {
+            return Err(Rfh2Error::TooMany("64 folders in a header"));
         }
-        let whole =
-            i32::try_from(FIXED + folders.len()).map_err(|_| Error::TooLong(folders.len()))?;
-        let mut bytes = Vec::with_capacity(FIXED + folders.len());
+        let whole = i32::try_from(FIXED_BYTES + folders.len())
+            .map_err(|_| Rfh2Error::TooLong(folders.len()))?;
+        let mut bytes = Vec::with_capacity(FIXED_BYTES + folders.len());
         bytes.extend(b"RFH ");
         for number in [2, whole, self.next.encoding, self.next.ccsid] {
             endian.write(number, &mut bytes);

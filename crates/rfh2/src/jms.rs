@@ -1,10 +1,10 @@
 //! What JMS keeps in the folders.
 
-use crate::{Element, Error, Rfh2, Value};
+use crate::{FolderElement, PropertyValue, Rfh2Error, Rfh2Header};
 
 /// What a message's body is (`mcd.Msd`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Class {
+pub enum JmsMessageClass {
     /// TextMessage.
     Text,
     /// BytesMessage.
@@ -16,33 +16,33 @@ pub enum Class {
     Other(String),
 }
 
-impl Class {
+impl JmsMessageClass {
     /// As `mcd` calls it.
     pub fn name(&self) -> &str {
         match self {
-            Class::Text => "jms_text",
-            Class::Bytes => "jms_bytes",
-            Class::None => "jms_none",
-            Class::Other(name) => name,
+            JmsMessageClass::Text => "jms_text",
+            JmsMessageClass::Bytes => "jms_bytes",
+            JmsMessageClass::None => "jms_none",
+            JmsMessageClass::Other(name) => name,
         }
     }
 
     /// The one that `mcd` calls so.
     pub fn named(name: &str) -> Self {
         match name {
-            "jms_text" => Class::Text,
-            "jms_bytes" => Class::Bytes,
-            "jms_none" => Class::None,
-            other => Class::Other(other.to_owned()),
+            "jms_text" => JmsMessageClass::Text,
+            "jms_bytes" => JmsMessageClass::Bytes,
+            "jms_none" => JmsMessageClass::None,
+            other => JmsMessageClass::Other(other.to_owned()),
         }
     }
 }
 
 /// The folders `mcd`, `jms` and `usr`.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Jms {
+pub struct JmsFolders {
     /// `mcd.Msd`; `None` where nobody said.
-    pub class: Option<Class>,
+    pub class: Option<JmsMessageClass>,
     /// `mcd.Type`: JMSType.
     pub kind: Option<String>,
     /// `jms.Dst`: JMSDestination.
@@ -66,17 +66,17 @@ pub struct Jms {
     /// `jms.Uci`: what another JMS client made the message's id of, in hexadecimal digits.
     pub client_id: Option<String>,
     /// `usr`: the sender's properties.
-    pub properties: Vec<(String, Value)>,
+    pub properties: Vec<(String, PropertyValue)>,
 }
 
-impl Jms {
+impl JmsFolders {
     /// Collects them from a message's headers; a later one adds to those before.
-    pub fn read(headers: &[Rfh2]) -> Result<Self, Error> {
-        let mut jms = Jms::default();
+    pub fn read(headers: &[Rfh2Header]) -> Result<Self, Rfh2Error> {
+        let mut jms = JmsFolders::default();
         for folder in headers.iter().flat_map(|header| &header.folders) {
             match folder.name.as_str() {
                 "mcd" => {
-                    jms.class = folder.get("Msd").map(Class::named).or(jms.class);
+                    jms.class = folder.get("Msd").map(JmsMessageClass::named).or(jms.class);
                     jms.kind = owned(folder, "Type").or(jms.kind);
                 }
                 "jms" => jms.read_jms(folder)?,
@@ -87,7 +87,7 @@ impl Jms {
         Ok(jms)
     }
 
-    fn read_jms(&mut self, folder: &Element) -> Result<(), Error> {
+    fn read_jms(&mut self, folder: &FolderElement) -> Result<(), Rfh2Error> {
         for (name, to) in [
             ("Dst", &mut self.destination),
             ("Rto", &mut self.reply_to),
@@ -106,15 +106,19 @@ impl Jms {
     }
 
     /// As folders of a header.
-    pub fn write(&self) -> Result<Vec<Element>, Error> {
+    pub fn write(&self) -> Result<Vec<FolderElement>, Rfh2Error> {
         let mut mcd = Vec::new();
         if let Some(class) = &self.class {
-            mcd.push(Element::text("Msd", class.name()));
+            mcd.push(FolderElement::text("Msd", class.name()));
         }
-        mcd.extend(self.kind.as_ref().map(|kind| Element::text("Type", kind)));
+        mcd.extend(
+            self.kind
+                .as_ref()
+                .map(|kind| FolderElement::text("Type", kind)),
+        );
         let mut jms = Vec::new();
         let mut say = |name: &str, text: Option<String>| {
-            jms.extend(text.map(|text| Element::text(name, text)));
+            jms.extend(text.map(|text| FolderElement::text(name, text)));
         };
         say("Dst", self.destination.clone());
         say("Rto", self.reply_to.clone());
@@ -126,16 +130,19 @@ impl Jms {
         say("Gid", self.group_id.clone());
         say("Seq", self.group_sequence.map(|it| it.to_string()));
         say("Uci", self.client_id.clone());
-        let mut folders = vec![Element::folder("mcd", mcd), Element::folder("jms", jms)];
+        let mut folders = vec![
+            FolderElement::folder("mcd", mcd),
+            FolderElement::folder("jms", jms),
+        ];
         if !self.properties.is_empty() {
             let mut usr = Vec::new();
             for (name, value) in &self.properties {
                 if !identifier(name) {
-                    return Err(Error::Name(name.clone()));
+                    return Err(Rfh2Error::Name(name.clone()));
                 }
                 usr.push(value.write(name));
             }
-            folders.push(Element::folder("usr", usr));
+            folders.push(FolderElement::folder("usr", usr));
         }
         folders.retain(|folder| !folder.children.is_empty());
         Ok(folders)
@@ -143,11 +150,15 @@ impl Jms {
 }
 
 /// Properties in a group of properties get the names of both, with a dot between.
-fn collect(folder: &Element, prefix: &str, to: &mut Vec<(String, Value)>) -> Result<(), Error> {
+fn collect(
+    folder: &FolderElement,
+    prefix: &str,
+    to: &mut Vec<(String, PropertyValue)>,
+) -> Result<(), Rfh2Error> {
     for child in &folder.children {
         let name = format!("{prefix}{}", child.name);
         if child.children.is_empty() {
-            to.push((name, Value::read(child)?));
+            to.push((name, PropertyValue::read(child)?));
         } else {
             collect(child, &format!("{name}."), to)?;
         }
@@ -155,15 +166,18 @@ fn collect(folder: &Element, prefix: &str, to: &mut Vec<(String, Value)>) -> Res
     Ok(())
 }
 
-fn owned(folder: &Element, name: &str) -> Option<String> {
+fn owned(folder: &FolderElement, name: &str) -> Option<String> {
     folder.get(name).map(str::to_owned)
 }
 
-fn number<N: std::str::FromStr>(folder: &Element, name: &str) -> Result<Option<N>, Error> {
+fn number<N: std::str::FromStr>(
+    folder: &FolderElement,
+    name: &str,
+) -> Result<Option<N>, Rfh2Error> {
     let Some(text) = folder.get(name) else {
         return Ok(None);
     };
-    text.trim().parse().map(Some).map_err(|_| Error::Typed {
+    text.trim().parse().map(Some).map_err(|_| Rfh2Error::Typed {
         name: format!("{}.{name}", folder.name),
         kind: "number".to_owned(),
         text: text.chars().take(64).collect(),

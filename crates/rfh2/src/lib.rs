@@ -24,20 +24,20 @@
 //! within the bounds of [`limits`], and never panics.
 #![forbid(unsafe_code)]
 
-mod element;
+mod byte_order;
 mod error;
 mod folder_charset;
+mod folder_element;
 mod header;
 mod jms;
 pub mod limits;
-mod numbers;
-mod value;
+mod property_value;
 mod xml;
 
-pub use element::Element;
-pub use error::Error;
+pub use byte_order::{ByteOrder, ENCODING_BIG, ENCODING_LITTLE, ENCODING_NATIVE};
+pub use error::Rfh2Error;
 pub use folder_charset::FolderCharset;
-pub use header::{Contents, FIXED, Format, MQHRF2, Rfh2, read_all};
-pub use jms::{Class, Jms};
-pub use numbers::{BIG, Endian, LITTLE, NATIVE};
-pub use value::Value;
+pub use folder_element::FolderElement;
+pub use header::{ContentDescriptor, FIXED_BYTES, FormatName, MQHRF2, Rfh2Header, read_all};
+pub use jms::{JmsFolders, JmsMessageClass};
+pub use property_value::PropertyValue;

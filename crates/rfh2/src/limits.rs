@@ -1,14 +1,14 @@
 //! How much of a header is read. IBM's own products write far less.
 
 /// Headers one after another in a message.
-pub const HEADERS: usize = 16;
+pub const HEADERS_MAX: usize = 16;
 /// Folders in one header.
-pub const FOLDERS: usize = 64;
+pub const FOLDERS_MAX: usize = 64;
 /// Bytes of one folder.
-pub const FOLDER_BYTES: usize = 1 << 20;
+pub const FOLDER_BYTES_MAX: usize = 1 << 20;
 /// Elements in one folder.
-pub const ELEMENTS: usize = 20_000;
+pub const ELEMENTS_MAX: usize = 20_000;
 /// Elements inside of each other.
-pub const DEPTH: usize = 16;
+pub const DEPTH_MAX: usize = 16;
 /// Attributes of one element.
-pub const ATTRIBUTES: usize = 16;
+pub const ATTRIBUTES_MAX: usize = 16;

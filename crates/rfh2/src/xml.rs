@@ -1,13 +1,13 @@
 //! The subset of XML that folders are made of: elements, attributes, text and entities.
 //! Neither IBM's products nor JMS write comments, CDATA or processing instructions there.
 
-use crate::{Element, Error, limits};
+use crate::{FolderElement, Rfh2Error, limits};
 
 /// Reads the elements of a folder's text; usually one.
-pub(crate) fn read(text: &str) -> Result<Vec<Element>, Error> {
+pub(crate) fn read(text: &str) -> Result<Vec<FolderElement>, Rfh2Error> {
     // Padded with blanks; some programs pad with zeros.
     let text = text.trim_end_matches(['\0', ' ', '\t', '\r', '\n']);
-    let mut reader = Reader {
+    let mut reader = FolderReader {
         text,
         at: 0,
         elements: 0,
@@ -22,15 +22,15 @@ pub(crate) fn read(text: &str) -> Result<Vec<Element>, Error> {
     }
 }
 
-struct Reader<'a> {
+struct FolderReader<'a> {
     text: &'a str,
     at: usize,
     elements: usize,
 }
 
-impl<'a> Reader<'a> {
-    fn wrong<T>(&self, what: &'static str) -> Result<T, Error> {
-        Err(Error::Xml {
+impl<'a> FolderReader<'a> {
+    fn wrong<T>(&self, what: &'static str) -> Result<T, Rfh2Error> {
+        Err(Rfh2Error::Xml {
             folder: self.text.chars().take(24).collect(),
             at: self.at,
             what,
@@ -56,7 +56,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What stands before the first of these characters, which must come.
-    fn until(&mut self, stops: &[char]) -> Result<&'a str, Error> {
+    fn until(&mut self, stops: &[char]) -> Result<&'a str, Rfh2Error> {
         match self.rest().find(stops) {
             Some(length) => {
                 let part = &self.rest()[..length];
@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn name(&mut self) -> Result<&'a str, Error> {
+    fn name(&mut self) -> Result<&'a str, Rfh2Error> {
         let name = self.until(&[' ', '\t', '\r', '\n', '/', '>', '<', '=', '&', '"', '\''])?;
         if name.is_empty() || name.starts_with(['!', '?']) {
             return self.wrong("a name must stand here");
@@ -75,21 +75,21 @@ impl<'a> Reader<'a> {
         Ok(name)
     }
 
-    fn element(&mut self, depth: usize) -> Result<Element, Error> {
+    fn element(&mut self, depth: usize) -> Result<FolderElement, Rfh2Error> {
         self.elements += 1;
-        if self.elements > limits::ELEMENTS {
-            return Err(Error::TooMany("20,000 elements in a folder"));
+        if self.elements > limits::ELEMENTS_MAX {
+            return Err(Rfh2Error::TooMany("20,000 elements in a folder"));
         }
-        if depth > limits::DEPTH {
-            return Err(Error::TooMany("16 elements inside of each other"));
+        if depth > limits::DEPTH_MAX {
+            return Err(Rfh2Error::TooMany("16 elements inside of each other"));
         }
         if !self.takes("<") {
             return self.wrong("an element must begin here");
         }
         let name = self.name()?;
-        let mut element = Element {
+        let mut element = FolderElement {
             name: name.to_owned(),
-            ..Element::default()
+            ..FolderElement::default()
         };
         if self.attributes(&mut element)? {
             return Ok(element);
@@ -119,8 +119,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads up to the end of the tag; whether that was the end of the element too.
-    fn attributes(&mut self, element: &mut Element) -> Result<bool, Error> {
-        for _ in 0..=limits::ATTRIBUTES {
+    fn attributes(&mut self, element: &mut FolderElement) -> Result<bool, Rfh2Error> {
+        for _ in 0..=limits::ATTRIBUTES_MAX {
             self.blanks();
             if self.takes("/>") {
                 return Ok(true);
@@ -148,10 +148,10 @@ impl<'a> Reader<'a> {
                 _ => {}
             }
         }
-        Err(Error::TooMany("16 attributes of an element"))
+        Err(Rfh2Error::TooMany("16 attributes of an element"))
     }
 
-    fn unescaped(&self, raw: &str) -> Result<String, Error> {
+    fn unescaped(&self, raw: &str) -> Result<String, Rfh2Error> {
         let mut text = String::with_capacity(raw.len());
         let mut rest = raw;
         while let Some(at) = rest.find('&') {
@@ -193,8 +193,8 @@ fn carried(character: char) -> bool {
 }
 
 /// Writes an element.
-pub(crate) fn write(element: &Element, to: &mut String) -> Result<(), Error> {
-    let Element {
+pub(crate) fn write(element: &FolderElement, to: &mut String) -> Result<(), Rfh2Error> {
+    let FolderElement {
         name,
         kind,
         nil,
@@ -208,7 +208,7 @@ pub(crate) fn write(element: &Element, to: &mut String) -> Result<(), Error> {
             && characters.all(|it| it.is_alphanumeric() || matches!(it, '_' | '.' | '-' | ':'))
     };
     if !named(name) {
-        return Err(Error::Name(name.clone()));
+        return Err(Rfh2Error::Name(name.clone()));
     }
     to.push('<');
     to.push_str(name);
@@ -233,7 +233,7 @@ pub(crate) fn write(element: &Element, to: &mut String) -> Result<(), Error> {
     Ok(())
 }
 
-fn escape(name: &str, text: &str, to: &mut String) -> Result<(), Error> {
+fn escape(name: &str, text: &str, to: &mut String) -> Result<(), Rfh2Error> {
     for character in text.chars() {
         match character {
             '&' => to.push_str("&amp;"),
@@ -244,7 +244,7 @@ fn escape(name: &str, text: &str, to: &mut String) -> Result<(), Error> {
             // As itself it would come back as a line feed.
             '\r' => to.push_str("&#13;"),
             it if carried(it) => to.push(it),
-            _ => return Err(Error::Character(name.to_owned())),
+            _ => return Err(Rfh2Error::Character(name.to_owned())),
         }
     }
     Ok(())
@@ -254,7 +254,7 @@ fn escape(name: &str, text: &str, to: &mut String) -> Result<(), Error> {
 mod tests {
     use super::*;
 
-    fn one(text: &str) -> Result<Element, Error> {
+    fn one(text: &str) -> Result<FolderElement, Rfh2Error> {
         read(text).map(|mut roots| roots.remove(0))
     }
 
@@ -288,7 +288,7 @@ mod tests {
             "< usr/>",
             "<usr",
         ] {
-            assert!(matches!(read(text), Err(Error::Xml { .. })), "{text}");
+            assert!(matches!(read(text), Err(Rfh2Error::Xml { .. })), "{text}");
         }
         assert_eq!(
             read("<usr><a>1</usr>").unwrap_err().to_string(),
@@ -298,11 +298,11 @@ mod tests {
 
     #[test]
     fn what_is_too_much_is_refused() {
-        let deep = "<a>".repeat(limits::DEPTH + 1);
-        assert!(matches!(read(&deep), Err(Error::TooMany(_))));
-        let many = format!("<a>{}</a>", "<b/>".repeat(limits::ELEMENTS));
-        assert!(matches!(read(&many), Err(Error::TooMany(_))));
-        let wide = format!("<a {}/>", "b='1' ".repeat(limits::ATTRIBUTES + 1));
-        assert!(matches!(read(&wide), Err(Error::TooMany(_))));
+        let deep = "<a>".repeat(limits::DEPTH_MAX + 1);
+        assert!(matches!(read(&deep), Err(Rfh2Error::TooMany(_))));
+        let many = format!("<a>{}</a>", "<b/>".repeat(limits::ELEMENTS_MAX));
+        assert!(matches!(read(&many), Err(Rfh2Error::TooMany(_))));
+        let wide = format!("<a {}/>", "b='1' ".repeat(limits::ATTRIBUTES_MAX + 1));
+        assert!(matches!(read(&wide), Err(Rfh2Error::TooMany(_))));
     }
 }

@@ -21,7 +21,7 @@
 //!
 //! What a service may count on:
 //! - At the request's deadline it is dropped where it awaits; it should not block the thread.
-//! - A panic is caught and counts as [`ServiceError::Failed`]; the member lives on.
+//! - A panic is caught and counts as [`ServiceError::SessionFailure`]; the member lives on.
 //! - A message comes at least once. Whoever must not handle it twice keeps its
 //!   [`Message::id`]; whoever must not handle a copy of the past compares [`Message::epoch`]
 //!   with the greatest that it has seen and answers [`Reply::fenced`].
@@ -177,7 +177,7 @@ pub enum ServiceError {
     #[error("{0}")]
     Failed(String),
     /// The deadline was over first, after so many milliseconds; it may have run.
-    #[error("no answer within {}", spoken(Duration::from_millis(*.0)))]
+    #[error("no answer within {}", format_duration(Duration::from_millis(*.0)))]
     TimedOut(u64),
     /// A newer epoch than the message's has been applied; it did not run.
     #[error("the message's epoch is older than {0}, which has been applied")]
@@ -188,7 +188,7 @@ pub enum ServiceError {
 }
 
 /// A time as it was set: `10 s`, `1500 ms`.
-pub(crate) fn spoken(time: Duration) -> String {
+pub(crate) fn format_duration(time: Duration) -> String {
     let ms = time.as_millis();
     if ms > 0 && ms.is_multiple_of(1000) {
         format!("{} s", ms / 1000)
@@ -198,20 +198,20 @@ pub(crate) fn spoken(time: Duration) -> String {
 }
 
 /// Whether a call may still begin. A message may while the lease of its epoch runs.
-pub type Permit<'a> = &'a (dyn Fn() -> bool + Send + Sync);
+pub type MayRun<'a> = &'a (dyn Fn() -> bool + Send + Sync);
 
 /// The permit of calls that depend on nothing.
-pub const ALWAYS: Permit<'static> = &|| true;
+pub const ALWAYS: MayRun<'static> = &|| true;
 
 /// Calls a service on some live member of the cluster.
 #[async_trait]
-pub trait Dispatch: Send + Sync + 'static {
+pub trait ServiceDispatch: Send + Sync + 'static {
     /// Runs `service` once: on a live member that carries it, chosen fairly. Tries another
     /// member only after one that surely did not run it, and only while `permit` says yes.
     async fn dispatch(
         &self,
         service: &str,
         request: Request,
-        permit: Permit<'_>,
+        permit: MayRun<'_>,
     ) -> Result<Reply, ServiceError>;
 }

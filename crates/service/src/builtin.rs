@@ -14,7 +14,7 @@ pub(crate) const ECHO: &str = "echo";
 
 /// Every built-in service by name.
 pub(crate) fn all() -> [(&'static str, Arc<dyn Service>); 2] {
-    [(PING, Arc::new(Ping)), (ECHO, Arc::new(Echo))]
+    [(PING, Arc::new(PingService)), (ECHO, Arc::new(EchoService))]
 }
 
 /// Whether every member carries `name`, whatever else its program carries.
@@ -22,10 +22,10 @@ pub(crate) fn is_builtin(name: &str) -> bool {
     [PING, ECHO].contains(&name)
 }
 
-struct Ping;
+struct PingService;
 
 #[async_trait]
-impl Service for Ping {
+impl Service for PingService {
     async fn handle(&self, request: Request) -> Result<Reply, ServiceError> {
         let cid = request.cid;
         Ok(Reply::json(format!(
@@ -34,10 +34,10 @@ impl Service for Ping {
     }
 }
 
-struct Echo;
+struct EchoService;
 
 #[async_trait]
-impl Service for Echo {
+impl Service for EchoService {
     async fn handle(&self, request: Request) -> Result<Reply, ServiceError> {
         let mut headers = HeaderMap::new();
         if let Some(kind) = request.headers.get(header::CONTENT_TYPE) {

@@ -15,13 +15,13 @@
 //! Going from member to member takes time, and the lease of a message's epoch may end
 //! meanwhile: the caller's permit is asked before every try.
 
-mod peer;
-mod server;
+mod invocation_codec;
+mod invoke_server;
+mod pause_detector;
+mod peer_channel;
+mod round_robin;
 #[cfg(test)]
 mod tests;
-mod turns;
-mod vigil;
-mod wire;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -33,58 +33,58 @@ use parking_lot::Mutex;
 use quorate_clock::Instant;
 use quorate_log::RateLimit;
 use quorate_state::State;
-use quorate_types::{MemberId, Members};
+use quorate_types::{MemberId, MemberList};
 use tokio::sync::watch;
 
 use self::{
-    peer::{Peer, Sent},
-    turns::Turns,
+    peer_channel::{InvocationOutcome, PeerChannel},
+    round_robin::RoundRobin,
 };
 use super::{
-    api::{Dispatch, Permit, Reply, Request, ServiceError},
+    api::{MayRun, Reply, Request, ServiceDispatch, ServiceError},
     invoke::rounded,
-    registry::{Carrier, Services},
+    registry::{ServiceHost, Services},
 };
-pub use server::InvokeServer;
-pub use vigil::{CatchUp, PauseLimit};
+pub use invoke_server::InvokeServer;
+pub use pause_detector::{CatchUp, PauseLimit};
 
 /// The longest invocation and the longest answer to one, in bytes.
 pub const INVOCATION_BYTES_MAX: usize = 64 << 20;
 
 /// Calls services on members.
-pub struct Dispatcher {
+pub struct ServiceDispatcher {
     cluster: String,
     me: MemberId,
-    members: watch::Receiver<Members>,
+    members: watch::Receiver<MemberList>,
     silent: watch::Receiver<Arc<BTreeSet<MemberId>>>,
     services: Arc<Services>,
-    peers: Mutex<HashMap<MemberId, Arc<Peer>>>,
-    turns: Turns,
-    said: RateLimit,
+    peers: Mutex<HashMap<MemberId, Arc<PeerChannel>>>,
+    round_robin: RoundRobin,
+    log_limit: RateLimit,
 }
 
-impl Dispatcher {
+impl ServiceDispatcher {
     /// `members` follows the group's members, `silent` those that are dead or not heard. From now on [`Services::call_anywhere`] comes
     /// through here for what this member's program doesn't carry; keep the dispatcher for as
     /// long as that is wanted.
     pub fn new(
         cluster: impl Into<String>,
         me: MemberId,
-        members: watch::Receiver<Members>,
+        members: watch::Receiver<MemberList>,
         silent: watch::Receiver<Arc<BTreeSet<MemberId>>>,
         services: Arc<Services>,
-    ) -> Arc<Dispatcher> {
-        let dispatcher = Arc::new(Dispatcher {
+    ) -> Arc<ServiceDispatcher> {
+        let dispatcher = Arc::new(ServiceDispatcher {
             cluster: cluster.into(),
             me,
             members,
             silent,
             services: services.clone(),
             peers: Mutex::new(HashMap::new()),
-            turns: Turns::default(),
-            said: RateLimit::each_second(),
+            round_robin: RoundRobin::default(),
+            log_limit: RateLimit::each_second(),
         });
-        let weak: Weak<Dispatcher> = Arc::downgrade(&dispatcher);
+        let weak: Weak<ServiceDispatcher> = Arc::downgrade(&dispatcher);
         services.send_elsewhere_through(weak);
         dispatcher
     }
@@ -95,8 +95,8 @@ impl Dispatcher {
         let here = self.services.carries(service);
         let carries = |id: MemberId| match &carrier {
             _ if id == self.me => here,
-            Carrier::EveryMember => true,
-            Carrier::Code(code) => self.services.announced_by(state, code, id),
+            ServiceHost::EveryMember => true,
+            ServiceHost::Code(code) => self.services.announced_by(state, code, id),
         };
         let mut ids: Vec<MemberId> = self
             .members
@@ -114,7 +114,7 @@ impl Dispatcher {
 
     /// The channel to a member, made when it is first wanted and again when its address
     /// has changed.
-    fn peer(&self, id: MemberId) -> Option<Arc<Peer>> {
+    fn peer(&self, id: MemberId) -> Option<Arc<PeerChannel>> {
         let members = self.members.borrow();
         let address = members
             .iter()
@@ -126,9 +126,9 @@ impl Dispatcher {
         if let Some(peer) = peers.get(&id).filter(|peer| peer.address() == address) {
             return Some(peer.clone());
         }
-        let peer = Peer::new(&self.cluster, id, address)
+        let peer = PeerChannel::new(&self.cluster, id, address)
             .inspect_err(|why| {
-                if let Some(left_out) = self.said.due(address) {
+                if let Some(left_out) = self.log_limit.due(address) {
                     tracing::warn!(
                         member = id,
                         address,
@@ -157,23 +157,23 @@ impl Dispatcher {
             .is_some_and(|peer| peer.is_down())
     }
 
-    async fn ask(&self, id: MemberId, service: &str, request: Request) -> Sent {
+    async fn ask(&self, id: MemberId, service: &str, request: Request) -> InvocationOutcome {
         let Some(peer) = self.peer(id) else {
-            return Sent::NotRun("it has no address that can be used".into());
+            return InvocationOutcome::NotRun("it has no address that can be used".into());
         };
         let deadline = request.deadline;
-        let invocation = wire::to_invocation(service, request, Instant::now());
+        let invocation = invocation_codec::to_invocation(service, request, Instant::now());
         peer.invoke(invocation, deadline).await
     }
 }
 
 #[async_trait]
-impl Dispatch for Dispatcher {
+impl ServiceDispatch for ServiceDispatcher {
     async fn dispatch(
         &self,
         service: &str,
         request: Request,
-        permit: Permit<'_>,
+        permit: MayRun<'_>,
     ) -> Result<Reply, ServiceError> {
         let begun = Instant::now();
         let allowed_ms = rounded(request.remaining()).as_millis() as u64;
@@ -185,9 +185,9 @@ impl Dispatch for Dispatcher {
         }
         let mut refusals: Vec<String> = Vec::new();
         let first = self.services.is_upstream(service).then_some(self.me);
-        let order = self
-            .turns
-            .order(service, &carriers, first, |id| self.comes_last(id), begun);
+        let order =
+            self.round_robin
+                .order(service, &carriers, first, |id| self.comes_last(id), begun);
         for id in order {
             if Instant::now() >= request.deadline {
                 refusals.push("the deadline was over".to_owned());
@@ -204,9 +204,11 @@ impl Dispatch for Dispatcher {
                 }
             } else {
                 match self.ask(id, service, request.clone()).await {
-                    Sent::Answered(outcome) => return count(false, outcome),
-                    Sent::TimedOut => return count(false, Err(ServiceError::TimedOut(allowed_ms))),
-                    Sent::Broken(why) => {
+                    InvocationOutcome::Answered(outcome) => return count(false, outcome),
+                    InvocationOutcome::TimedOut => {
+                        return count(false, Err(ServiceError::TimedOut(allowed_ms)));
+                    }
+                    InvocationOutcome::Broken(why) => {
                         return count(
                             false,
                             Err(ServiceError::Failed(format!(
@@ -214,10 +216,10 @@ impl Dispatch for Dispatcher {
                             ))),
                         );
                     }
-                    Sent::Unreached(why) | Sent::NotRun(why) => why,
+                    InvocationOutcome::Unreached(why) | InvocationOutcome::NotRun(why) => why,
                 }
             };
-            self.turns.refused(service, id, Instant::now());
+            self.round_robin.refused(service, id, Instant::now());
             refusals.push(format!("member {id}: {refused}"));
         }
         Err(ServiceError::NotRun(format!(

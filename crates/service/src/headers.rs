@@ -26,7 +26,7 @@ const OURS: &str = "quorate-";
 const OWN: &str = "quorate-header-";
 
 /// Takes out what is meant for one connection only (RFC 9110, 7.6.1). What is known to be
-/// meant for the other end stays, whatever `Connection` says of it: who names `Authorization`
+/// meant for the other end stays, whatever `MqiConnection` says of it: who names `Authorization`
 /// or `X-Forwarded-For` there wants them away from whoever relies on them.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = connection_options(headers)
@@ -66,7 +66,7 @@ pub(crate) fn strip_answer(headers: &mut HeaderMap, status: StatusCode) {
     }
 }
 
-/// What `Connection` lists, in lower case.
+/// What `MqiConnection` lists, in lower case.
 fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = String> + '_ {
     headers
         .get_all(header::CONNECTION)
@@ -211,11 +211,11 @@ pub(crate) fn describe_message(request: &mut Request, message: &Message) {
             headers.append(renamed, value);
         }
     }
-    headers.insert(CHANNEL, text(&message.channel));
+    headers.insert(CHANNEL, to_header_value(&message.channel));
     headers.insert(EPOCH, message.epoch.into());
-    headers.insert(MESSAGE_ID, text(&message.id));
+    headers.insert(MESSAGE_ID, to_header_value(&message.id));
     headers.insert(ATTEMPT, message.attempt.into());
-    headers.insert(CID, text(&request.cid));
+    headers.insert(CID, to_header_value(&request.cid));
     request.headers = headers;
 }
 
@@ -227,7 +227,7 @@ fn keeps_its_name(name: &HeaderName) -> bool {
 }
 
 /// A header's value from any text: what can't stand there is percent-encoded.
-pub fn text(value: &str) -> HeaderValue {
+pub fn to_header_value(value: &str) -> HeaderValue {
     HeaderValue::from_str(value).unwrap_or_else(|_| {
         let encoded = percent_encode(value.as_bytes(), CONTROLS).to_string();
         HeaderValue::from_str(&encoded).expect("invariant: percent-encoded text is visible ASCII")
@@ -235,12 +235,12 @@ pub fn text(value: &str) -> HeaderValue {
 }
 
 /// Header names and values as pairs, each value with its name.
-pub(crate) trait Pairs {
+pub(crate) trait HeaderPairs {
     /// Empties the map into pairs.
     fn drain_pairs(&mut self) -> Vec<(HeaderName, HeaderValue)>;
 }
 
-impl Pairs for HeaderMap {
+impl HeaderPairs for HeaderMap {
     fn drain_pairs(&mut self) -> Vec<(HeaderName, HeaderValue)> {
         let mut last = None;
         let mut pairs = Vec::with_capacity(self.len());
@@ -401,8 +401,8 @@ mod tests {
 
     #[test]
     fn any_text_can_be_a_value() {
-        assert_eq!(text("plain"), "plain");
-        assert_eq!(text("a\nb"), "a%0Ab");
-        assert_eq!(text("nul\0"), "nul%00");
+        assert_eq!(to_header_value("plain"), "plain");
+        assert_eq!(to_header_value("a\nb"), "a%0Ab");
+        assert_eq!(to_header_value("nul\0"), "nul%00");
     }
 }

@@ -4,22 +4,22 @@
 //! this member has applied, so the face works without a quorum. Every answer carries
 //! `X-Zato-CID`; errors come in the `zato_env` envelope.
 
-mod body;
+mod channel_guard;
+mod channel_router;
 pub mod cid;
+mod client_limits;
+mod client_stream;
 mod connection;
-mod envelope;
-mod face;
+mod error_envelope;
 mod forwarded;
-mod limits;
-mod observe;
-mod pace;
-mod path;
-mod router;
-mod security;
+mod path_decoding;
+mod request_body;
+mod request_metrics;
+mod services_handler;
 #[cfg(test)]
 mod tests;
-mod tunnel;
-mod wire;
+mod transfer_pace;
+mod websocket_tunnel;
 
 use std::{
     net::SocketAddr,
@@ -38,9 +38,9 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{connection::Orders, face::Face};
+use self::{connection::ShutdownSignals, services_handler::ServicesHandler};
 use crate::Services;
-pub use limits::Limits;
+pub use client_limits::ClientLimits;
 use quorate_state::State;
 
 /// Connections that are being told at the same time that there is no room for them.
@@ -51,34 +51,39 @@ const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// How a face ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drained {
+pub struct DrainReport {
     /// Connections that were cut off because the grace was over.
     pub cut: usize,
 }
 
 /// Serves until `shutdown` is cancelled, then drains: whoever has connected by then is
 /// served, answers say `Connection: close`, idle connections are closed after
-/// [`Limits::linger`], and what is left after [`Limits::grace`] is cut off.
+/// [`ClientLimits::linger`], and what is left after [`ClientLimits::grace`] is cut off.
 pub async fn serve(
     listener: TcpListener,
     services: Arc<Services>,
     state: watch::Receiver<Arc<State>>,
-    limits: Limits,
+    limits: ClientLimits,
     shutdown: CancellationToken,
-) -> Drained {
+) -> DrainReport {
     let room = Arc::new(Semaphore::new(limits.connections_max));
-    let face = Arc::new(Face::new(services, state, limits, shutdown.clone()));
-    let orders = Orders {
+    let face = Arc::new(ServicesHandler::new(
+        services,
+        state,
+        limits,
+        shutdown.clone(),
+    ));
+    let orders = ShutdownSignals {
         stop: shutdown.clone(),
         cut: CancellationToken::new(),
     };
     let connections = TaskTracker::new();
     let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
     let cut = Arc::new(AtomicUsize::new(0));
-    let spawn = |(stream, peer): Accepted, permit: Option<OwnedSemaphorePermit>| {
+    let spawn = |(stream, peer): AcceptedConnection, permit: Option<OwnedSemaphorePermit>| {
         let (face, orders, cut) = (face.clone(), orders.clone(), cut.clone());
         connections.spawn(async move {
-            let _open = observe::Open::begin();
+            let _open = request_metrics::ConnectionMetrics::begin();
             if connection::serve(stream, peer, face, orders).await {
                 cut.fetch_add(1, Ordering::Relaxed);
             }
@@ -100,7 +105,7 @@ pub async fn serve(
         let permit = turned_away.clone().acquire_owned().await;
         let (cut, room) = (orders.cut.clone(), face.limits.connections_max);
         connections.spawn(async move {
-            connection::turn_away(accepted.0, room, &cut).await;
+            connection::reject_connection(accepted.0, room, &cut).await;
             drop(permit);
         });
     }
@@ -118,15 +123,15 @@ pub async fn serve(
         orders.cut.cancel();
         connections.wait().await;
     }
-    Drained {
+    DrainReport {
         cut: cut.load(Ordering::Relaxed),
     }
 }
 
 /// A connection, and whose.
-type Accepted = (TcpStream, SocketAddr);
+type AcceptedConnection = (TcpStream, SocketAddr);
 
-async fn accept(listener: &TcpListener) -> Accepted {
+async fn accept(listener: &TcpListener) -> AcceptedConnection {
     let mut pause = ACCEPT_PAUSE;
     loop {
         match listener.accept().await {

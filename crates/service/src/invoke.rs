@@ -17,11 +17,11 @@ use quorate_planted::{Mutant, planted};
 use tokio::time::{sleep, timeout_at};
 
 use super::{
-    answer::{Answer, AnswerBody, Download, DownloadError},
     api::{Origin, Request, Service, ServiceError, is_fenced},
-    flow::Flow,
     headers,
-    upstream::{self, Upstream},
+    service_answer::{DownloadError, ServiceAnswer, ServiceAnswerBody, UpstreamDownload},
+    stream_options::StreamOptions,
+    upstream::{self, HttpUpstream},
 };
 
 const BACKOFF: Duration = Duration::from_millis(50);
@@ -39,16 +39,16 @@ static NOT_SENT_BACK: RateLimit = RateLimit::each_second();
 
 /// What runs when a service is called here.
 #[derive(Clone)]
-pub(super) enum Target {
+pub(super) enum ServiceTarget {
     /// A service of the program.
     Code(Arc<dyn Service>),
     /// One reached over HTTP.
-    Upstream(Arc<Upstream>),
+    Upstream(Arc<HttpUpstream>),
 }
 
 /// How long and how often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rules {
+pub(super) struct CallRules {
     /// Longest time for one try.
     pub timeout: Duration,
     /// Further tries after one that failed: an error, or an answer of 5xx. The user who sets
@@ -56,7 +56,7 @@ pub(super) struct Rules {
     pub retries: u32,
 }
 
-impl Rules {
+impl CallRules {
     /// The longest time for all tries and the pauses between them.
     pub(super) fn patience(&self) -> Duration {
         let mut pause = BACKOFF;
@@ -71,12 +71,12 @@ impl Rules {
 
 /// Calls `target` until it has succeeded, the tries are used up or the deadline is over.
 pub(super) async fn call(
-    target: &Target,
-    rules: Rules,
+    target: &ServiceTarget,
+    rules: CallRules,
     mut request: Request,
-    flow: &Flow,
+    flow: &StreamOptions,
     applied_epoch: impl Fn() -> u64,
-) -> Result<Answer, ServiceError> {
+) -> Result<ServiceAnswer, ServiceError> {
     if let Origin::Message(message) = request.origin.clone() {
         headers::describe_message(&mut request, &message);
     }
@@ -92,7 +92,8 @@ pub(super) async fn call(
     let mut may_have_run = false;
     for tries_left in (0..=retries).rev() {
         check_epoch(&request.origin, applied_epoch())?;
-        let outcome = once(target, rules.timeout, request.clone(), flow, &applied_epoch).await;
+        let outcome =
+            attempt_call(target, rules.timeout, request.clone(), flow, &applied_epoch).await;
         let in_time = Instant::now() + pause < request.deadline;
         if tries_left == 0 || !in_time || !worth_another_try(&outcome) {
             return match outcome {
@@ -117,7 +118,7 @@ fn check_epoch(origin: &Origin, applied: u64) -> Result<(), ServiceError> {
     }
 }
 
-fn worth_another_try(outcome: &Result<Answer, ServiceError>) -> bool {
+fn worth_another_try(outcome: &Result<ServiceAnswer, ServiceError>) -> bool {
     match outcome {
         Ok(answer) => answer.status.is_server_error(),
         Err(ServiceError::Fenced(_) | ServiceError::BadRequest(_)) => false,
@@ -125,13 +126,13 @@ fn worth_another_try(outcome: &Result<Answer, ServiceError>) -> bool {
     }
 }
 
-async fn once(
-    target: &Target,
+async fn attempt_call(
+    target: &ServiceTarget,
     timeout: Duration,
     mut request: Request,
-    flow: &Flow,
+    flow: &StreamOptions,
     applied_epoch: impl Fn() -> u64,
-) -> Result<Answer, ServiceError> {
+) -> Result<ServiceAnswer, ServiceError> {
     let begun = Instant::now();
     let allowed = match begun + timeout <= request.deadline {
         true => timeout,
@@ -147,7 +148,7 @@ async fn once(
     let timed_out = ServiceError::TimedOut(allowed.as_millis() as u64);
     let is_message = matches!(request.origin, Origin::Message(_));
     let answer = match target {
-        Target::Upstream(upstream) => {
+        ServiceTarget::Upstream(upstream) => {
             let answer = match upstream.call(&request, flow, allowed).await {
                 Ok(answer) if !flow.streams => whole(answer, &request).await,
                 outcome => outcome,
@@ -157,8 +158,8 @@ async fn once(
                 error => error,
             })?
         }
-        Target::Code(_) if flow.upload.is_some() => return Err(not_an_upstream()),
-        Target::Code(service) => {
+        ServiceTarget::Code(_) if flow.upload.is_some() => return Err(not_an_upstream()),
+        ServiceTarget::Code(service) => {
             // Dropped as a whole after a panic, so that nobody sees what it left half done.
             let handled = AssertUnwindSafe(async { service.handle(request).await }).catch_unwind();
             match timeout_at(deadline, handled).await {
@@ -186,18 +187,21 @@ pub(super) fn rounded(time: Duration) -> Duration {
 }
 
 /// An answer with its whole body, as far as anyone needs it.
-pub(super) async fn whole(mut answer: Answer, request: &Request) -> Result<Answer, ServiceError> {
-    let body = match std::mem::replace(&mut answer.body, AnswerBody::Whole(Bytes::new())) {
-        AnswerBody::Whole(body) => body,
-        AnswerBody::Stream(download) => collect(*download, &answer, request).await?,
+pub(super) async fn whole(
+    mut answer: ServiceAnswer,
+    request: &Request,
+) -> Result<ServiceAnswer, ServiceError> {
+    let body = match std::mem::replace(&mut answer.body, ServiceAnswerBody::Whole(Bytes::new())) {
+        ServiceAnswerBody::Whole(body) => body,
+        ServiceAnswerBody::Stream(download) => collect(*download, &answer, request).await?,
     };
-    answer.body = AnswerBody::Whole(body);
+    answer.body = ServiceAnswerBody::Whole(body);
     Ok(answer)
 }
 
 async fn collect(
-    download: Download,
-    answer: &Answer,
+    download: UpstreamDownload,
+    answer: &ServiceAnswer,
     request: &Request,
 ) -> Result<Bytes, ServiceError> {
     let deadline = request.deadline;

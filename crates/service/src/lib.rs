@@ -2,23 +2,23 @@
 //!
 //! A program registers its own with [`Services::new`]; the catalog names others, `upstream`
 //! ones reached over HTTP and `builtin` ones that programs carry in code. [`Services`] runs a
-//! service on this member; [`Dispatcher`] on a live member that carries it.
+//! service on this member; [`ServiceDispatcher`] on a live member that carries it.
 
-pub(crate) mod answer;
 pub mod api;
 mod builtin;
-mod causes;
+pub(crate) mod call_limiter;
+pub(crate) mod derived_view;
 pub mod dispatch;
-pub(crate) mod flow;
-pub(crate) mod follow;
+mod error_causes;
 pub mod headers;
 pub mod http;
 mod invoke;
 pub mod message_headers;
+pub mod message_parsing;
 pub mod params;
-pub(crate) mod places;
 mod registry;
-pub mod sending;
+pub(crate) mod service_answer;
+pub(crate) mod stream_options;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -27,9 +27,9 @@ pub(crate) mod upload;
 mod upstream;
 
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-pub use api::{Dispatch, Message, Origin, Permit, Reply, Request, Service, ServiceError};
+pub use api::{MayRun, Message, Origin, Reply, Request, Service, ServiceDispatch, ServiceError};
 pub use async_trait::async_trait;
 pub use bytes::Bytes;
-pub use dispatch::{Dispatcher, InvokeServer};
+pub use dispatch::{InvokeServer, ServiceDispatcher};
 pub use params::Params;
-pub use registry::{Carrier, Services};
+pub use registry::{ServiceHost, Services};

@@ -127,14 +127,14 @@ pub fn put_properties<'a>(
 
 /// What the sender of a message says of the types of its headers, and which of its properties
 /// are percent-encoded.
-pub(crate) struct Listed {
+pub(crate) struct HeaderEncodings {
     types: BTreeMap<String, String>,
     encoded: BTreeSet<String>,
 }
 
-impl Listed {
+impl HeaderEncodings {
     /// Reads the lists. An error says what was wrong.
-    pub(crate) fn read(headers: &HeaderMap) -> Result<Listed, String> {
+    pub(crate) fn read(headers: &HeaderMap) -> Result<HeaderEncodings, String> {
         let mut types = BTreeMap::new();
         for item in items(headers, &TYPED)? {
             let (name, kind) = item.rsplit_once('=').ok_or_else(|| {
@@ -145,7 +145,7 @@ impl Listed {
         let encoded = items(headers, &ENCODED)?
             .map(str::to_ascii_lowercase)
             .collect();
-        Ok(Listed { types, encoded })
+        Ok(HeaderEncodings { types, encoded })
     }
 
     /// A header of the message's own, from its name in HTTP without what stands before it,
@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(headers["quorate-header-%4fk"], "1");
         assert_eq!(headers["quorate-header-ok"], "2");
         assert_eq!(headers["quorate-header-lines"], "a%0D%0AX:%20y");
-        let listed = Listed::read(&headers).unwrap();
+        let listed = HeaderEncodings::read(&headers).unwrap();
         let mut back = Vec::new();
         for (name, value) in &headers {
             if let Some(name) = name.as_str().strip_prefix(OWN) {
@@ -356,7 +356,7 @@ mod tests {
         assert_eq!(headers["quorate-property-app-id"], "a b");
         assert_eq!(headers["content-type"], "text/plain%0D%0AX:%20y");
         assert_eq!(headers["quorate-properties-encoded"], "type, content-type");
-        let listed = Listed::read(&headers).unwrap();
+        let listed = HeaderEncodings::read(&headers).unwrap();
         assert_eq!(listed.property("type", b"a%0Ab"), &b"a\nb"[..]);
         assert_eq!(listed.property("app-id", b"a%0Ab"), &b"a%0Ab"[..]);
     }
@@ -365,9 +365,9 @@ mod tests {
     fn a_list_that_is_none_is_refused() {
         let mut headers = HeaderMap::new();
         headers.insert(TYPED, HeaderValue::from_static("x-delay"));
-        let wrong = Listed::read(&headers).err().unwrap();
+        let wrong = HeaderEncodings::read(&headers).err().unwrap();
         assert!(wrong.contains("x-delay=long"), "{wrong}");
-        let nothing = Listed::read(&HeaderMap::new()).unwrap();
+        let nothing = HeaderEncodings::read(&HeaderMap::new()).unwrap();
         assert!(nothing.header("a%FF", b"1").is_err());
     }
 }

@@ -13,12 +13,12 @@ use std::{collections::BTreeMap, ops::Deref};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Params {
     values: BTreeMap<String, String>,
-    rest: Option<Rest>,
+    rest: Option<RestParam>,
 }
 
 /// The parameter that takes the rest of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Rest {
+struct RestParam {
     name: String,
     segments: Vec<String>,
 }
@@ -33,7 +33,7 @@ impl Params {
     /// segment, or an empty one, is a path that ends where the rest would begin.
     pub fn insert_rest(&mut self, name: String, segments: Vec<String>) {
         self.values.insert(name.clone(), segments.join("/"));
-        self.rest = Some(Rest { name, segments });
+        self.rest = Some(RestParam { name, segments });
     }
 
     /// The decoded segments of a parameter: one for `{id}`, as many as the path has for

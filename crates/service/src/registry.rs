@@ -10,25 +10,25 @@ use std::{
 };
 
 use imbl::OrdMap;
-use quorate_platform::egress::Egress;
+use quorate_platform::egress::EgressPolicy;
 use quorate_resources::{self as resource, Kind, Resource};
-use quorate_state::{Catalog, State, Stored};
+use quorate_state::{Catalog, State, StoredResource};
 use quorate_types::MemberId;
 use tokio::sync::watch;
 
 use super::{
-    answer::{Answer, AnswerBody},
-    api::{ALWAYS, Dispatch, Origin, Reply, Request, Service, ServiceError},
+    api::{ALWAYS, Origin, Reply, Request, Service, ServiceDispatch, ServiceError},
     builtin,
-    flow::{Flow, Takes},
-    follow::Followed,
-    invoke::{self, Rules, Target},
-    places::{self, Place, Places},
-    upstream::{self, Upstream},
+    call_limiter::{self, CallLimiter, CallPermit},
+    derived_view::DerivedView,
+    invoke::{self, CallRules, ServiceTarget},
+    service_answer::{ServiceAnswer, ServiceAnswerBody},
+    stream_options::{BodyMode, StreamOptions},
+    upstream::{self, HttpUpstream},
 };
 
 /// Rules of a service that only code knows of.
-const CODE_RULES: Rules = Rules {
+const CODE_RULES: CallRules = CallRules {
     timeout: Duration::from_secs(10),
     retries: 0,
 };
@@ -39,15 +39,15 @@ const CODE_RULES: Rules = Rules {
 pub struct Services {
     carried: BTreeMap<String, Arc<dyn Service>>,
     state: watch::Receiver<Arc<State>>,
-    table: Followed<Table>,
-    places: Places,
+    table: DerivedView<ServiceTable>,
+    places: CallLimiter,
     refuses_messages: AtomicBool,
-    elsewhere: OnceLock<Weak<dyn Dispatch>>,
+    elsewhere: OnceLock<Weak<dyn ServiceDispatch>>,
 }
 
 /// Who can run a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Carrier {
+pub enum ServiceHost {
     /// Every member: it is reached over HTTP, or built into Quorate.
     EveryMember,
     /// The members whose program carries this name in code.
@@ -55,20 +55,20 @@ pub enum Carrier {
 }
 
 #[derive(Default)]
-struct Table {
+struct ServiceTable {
     /// What it was made of.
     catalog: Catalog,
-    entries: OrdMap<Arc<str>, Entry>,
+    entries: OrdMap<Arc<str>, ServiceEntry>,
     /// How many services have each patience.
     patience: OrdMap<Duration, usize>,
 }
 
 #[derive(Clone)]
-struct Entry {
-    rules: Rules,
-    carrier: Carrier,
+struct ServiceEntry {
+    rules: CallRules,
+    carrier: ServiceHost,
     /// `None`: this program doesn't carry it.
-    target: Option<Target>,
+    target: Option<ServiceTarget>,
 }
 
 impl Services {
@@ -78,16 +78,21 @@ impl Services {
         carried: BTreeMap<String, Arc<dyn Service>>,
         state: watch::Receiver<Arc<State>>,
     ) -> Arc<Services> {
-        Services::with_limits(carried, state, Egress::default(), places::EACH_MAX)
+        Services::with_limits(
+            carried,
+            state,
+            EgressPolicy::default(),
+            call_limiter::EACH_MAX,
+        )
     }
 
     /// As [`Services::new`], with rules where upstreams may be.
     pub fn with_egress(
         carried: BTreeMap<String, Arc<dyn Service>>,
         state: watch::Receiver<Arc<State>>,
-        egress: Egress,
+        egress: EgressPolicy,
     ) -> Arc<Services> {
-        Services::with_limits(carried, state, egress, places::EACH_MAX)
+        Services::with_limits(carried, state, egress, call_limiter::EACH_MAX)
     }
 
     /// As [`Services::new`], with another bound on the calls that run at a time: so many for
@@ -97,13 +102,13 @@ impl Services {
         state: watch::Receiver<Arc<State>>,
         calls_max: usize,
     ) -> Arc<Services> {
-        Services::with_limits(carried, state, Egress::default(), calls_max)
+        Services::with_limits(carried, state, EgressPolicy::default(), calls_max)
     }
 
     fn with_limits(
         mut carried: BTreeMap<String, Arc<dyn Service>>,
         state: watch::Receiver<Arc<State>>,
-        egress: Egress,
+        egress: EgressPolicy,
         calls_max: usize,
     ) -> Arc<Services> {
         for (name, service) in builtin::all() {
@@ -116,14 +121,14 @@ impl Services {
         }
         let http = upstream::client(egress);
         let known = carried.clone();
-        let table = Followed::new(state.clone(), move |state, before| {
-            Table::build(state.catalog(), before, &known, &http)
+        let table = DerivedView::new(state.clone(), move |state, before| {
+            ServiceTable::build(state.catalog(), before, &known, &http)
         });
         Arc::new(Services {
             carried,
             state,
             table,
-            places: Places::new(calls_max),
+            places: CallLimiter::new(calls_max),
             refuses_messages: AtomicBool::new(false),
             elsewhere: OnceLock::new(),
         })
@@ -155,7 +160,7 @@ impl Services {
     }
 
     /// Where calls go whose service this program doesn't carry. The first one stays.
-    pub(super) fn send_elsewhere_through(&self, dispatch: Weak<dyn Dispatch>) {
+    pub(super) fn send_elsewhere_through(&self, dispatch: Weak<dyn ServiceDispatch>) {
         if self.elsewhere.set(dispatch).is_err() {
             tracing::warn!(
                 "a second dispatcher was made for one member's services; the first stays"
@@ -170,24 +175,24 @@ impl Services {
             .entries
             .get(service)
             .and_then(|entry| entry.target.as_ref());
-        matches!(target, Some(Target::Upstream(_)))
+        matches!(target, Some(ServiceTarget::Upstream(_)))
     }
 
     /// How this service takes the body of a request.
-    pub(crate) fn takes(&self, service: &str) -> Takes {
+    pub(crate) fn body_mode(&self, service: &str) -> BodyMode {
         let table = self.table.get();
         match table.entries.get(service) {
-            Some(Entry {
-                target: Some(Target::Upstream(upstream)),
+            Some(ServiceEntry {
+                target: Some(ServiceTarget::Upstream(upstream)),
                 rules,
                 ..
             }) => match rules.retries {
                 // What is signed has to be there.
-                _ if upstream.is_signed() => Takes::Whole,
-                0 => Takes::Stream,
-                _ => Takes::ShortWhole,
+                _ if upstream.is_signed() => BodyMode::Whole,
+                0 => BodyMode::Stream,
+                _ => BodyMode::ShortWhole,
             },
-            _ => Takes::Whole,
+            _ => BodyMode::Whole,
         }
     }
 
@@ -207,7 +212,7 @@ impl Services {
     }
 
     /// Who can run this service; also for a name that nobody has heard of.
-    pub fn carrier(&self, service: &str) -> Carrier {
+    pub fn carrier(&self, service: &str) -> ServiceHost {
         match self.table.get().entries.get(service) {
             Some(entry) => entry.carrier.clone(),
             None => code_carrier(service),
@@ -222,7 +227,7 @@ impl Services {
     /// The other members that say that they carry this name in code.
     pub(super) fn announced_by(&self, state: &State, code: &str, member: MemberId) -> bool {
         state
-            .announced()
+            .announced_programs()
             .get(&member)
             .is_some_and(|announced| announced.services.iter().any(|name| name == code))
     }
@@ -236,9 +241,9 @@ impl Services {
                 self.places.each_max()
             ))
         })?;
-        let flow = Flow::default();
+        let flow = StreamOptions::default();
         let answer = self.run(service, request, &flow, place).await?;
-        let AnswerBody::Whole(body) = answer.body else {
+        let ServiceAnswerBody::Whole(body) = answer.body else {
             let why = "its answer is a stream, which was not asked for";
             return Err(ServiceError::Failed(why.into()));
         };
@@ -250,7 +255,7 @@ impl Services {
     }
 
     /// A place for the call of an HTTP client; `None` when there is none left.
-    pub(crate) fn admit(&self, origin: &Origin) -> Option<Place> {
+    pub(crate) fn admit(&self, origin: &Origin) -> Option<CallPermit> {
         self.places.take(origin)
     }
 
@@ -260,25 +265,27 @@ impl Services {
         &self,
         service: &str,
         request: Request,
-        flow: &Flow,
-        place: Place,
-    ) -> Result<Answer, ServiceError> {
+        flow: &StreamOptions,
+        place: CallPermit,
+    ) -> Result<ServiceAnswer, ServiceError> {
         if self.carries(service) {
             return self.run(service, request, flow, place).await;
         }
         if flow.upload.is_some() {
             return Err(invoke::not_an_upstream());
         }
-        self.call_anywhere(service, request).await.map(Answer::from)
+        self.call_anywhere(service, request)
+            .await
+            .map(ServiceAnswer::from)
     }
 
     async fn run(
         &self,
         service: &str,
         request: Request,
-        flow: &Flow,
-        place: Place,
-    ) -> Result<Answer, ServiceError> {
+        flow: &StreamOptions,
+        place: CallPermit,
+    ) -> Result<ServiceAnswer, ServiceError> {
         let (target, rules) = self.find(service).ok_or_else(|| self.unknown(service))?;
         let applied_epoch = || self.state.borrow().reign().epoch;
         let mut outcome = invoke::call(&target, rules, request, flow, applied_epoch).await;
@@ -306,19 +313,19 @@ impl Services {
         }
     }
 
-    fn find(&self, service: &str) -> Option<(Target, Rules)> {
+    fn find(&self, service: &str) -> Option<(ServiceTarget, CallRules)> {
         match self.table.get().entries.get(service) {
             Some(entry) => entry.target.clone().map(|target| (target, entry.rules)),
             None => self
                 .carried
                 .get(service)
-                .map(|code| (Target::Code(code.clone()), CODE_RULES)),
+                .map(|code| (ServiceTarget::Code(code.clone()), CODE_RULES)),
         }
     }
 
     fn unknown(&self, service: &str) -> ServiceError {
         ServiceError::NotRun(match self.carrier(service) {
-            Carrier::Code(code) if code != service => format!(
+            ServiceHost::Code(code) if code != service => format!(
                 "service {service:?} is carried in code as {code:?}, which this member's program does not have"
             ),
             _ => format!("there is no service {service:?} on this member"),
@@ -326,16 +333,16 @@ impl Services {
     }
 }
 
-impl Table {
+impl ServiceTable {
     /// Made of the table before and of what has changed since: with twenty thousand services,
     /// making all anew at each write of one would hold a call up for longer than the write.
     fn build(
         catalog: &Catalog,
-        before: Option<&Table>,
+        before: Option<&ServiceTable>,
         carried: &BTreeMap<String, Arc<dyn Service>>,
-        http: &upstream::Client,
-    ) -> Table {
-        let none = Table::default();
+        http: &upstream::UpstreamClient,
+    ) -> ServiceTable {
+        let none = ServiceTable::default();
         let before = before.unwrap_or(&none);
         let mut entries = before.entries.clone();
         let mut patience = before.patience.clone();
@@ -347,7 +354,7 @@ impl Table {
             }
             let former = match (was, is) {
                 (_, Some(is)) => {
-                    let entry = Entry::new(is, catalog, carried, http);
+                    let entry = ServiceEntry::new(is, catalog, carried, http);
                     *patience.entry(entry.rules.patience()).or_default() += 1;
                     entries.insert(is.name.as_str().into(), entry)
                 }
@@ -372,12 +379,12 @@ impl Table {
             for (is, _) in catalog.services() {
                 let signed = is.signing_key().is_some_and(|key| keys.contains(key));
                 if signed && entries.contains_key(is.name.as_str()) {
-                    let entry = Entry::new(is, catalog, carried, http);
+                    let entry = ServiceEntry::new(is, catalog, carried, http);
                     entries.insert(is.name.as_str().into(), entry);
                 }
             }
         }
-        Table {
+        ServiceTable {
             catalog: catalog.clone(),
             entries,
             patience,
@@ -385,32 +392,32 @@ impl Table {
     }
 }
 
-impl Entry {
+impl ServiceEntry {
     fn new(
         resource: &resource::Service,
         catalog: &Catalog,
         carried: &BTreeMap<String, Arc<dyn Service>>,
-        http: &upstream::Client,
-    ) -> Entry {
+        http: &upstream::UpstreamClient,
+    ) -> ServiceEntry {
         let code = resource.builtin.as_deref();
         let target = match (&resource.upstream, code) {
-            (Some(_), _) => Some(Target::Upstream(Arc::new(Upstream::new(
+            (Some(_), _) => Some(ServiceTarget::Upstream(Arc::new(HttpUpstream::new(
                 resource,
                 catalog,
                 http.clone(),
             )))),
-            (None, Some(code)) => carried.get(code).cloned().map(Target::Code),
+            (None, Some(code)) => carried.get(code).cloned().map(ServiceTarget::Code),
             (None, None) => None,
         };
         let carrier = match (&resource.upstream, code) {
             (None, Some(code)) => code_carrier(code),
-            _ => Carrier::EveryMember,
+            _ => ServiceHost::EveryMember,
         };
-        let rules = Rules {
+        let rules = CallRules {
             timeout: Duration::from_millis(resource.timeout_ms),
             retries: resource.retries,
         };
-        Entry {
+        ServiceEntry {
             rules,
             carrier,
             target,
@@ -418,22 +425,22 @@ impl Entry {
     }
 }
 
-fn service(stored: &Stored) -> Option<&Arc<resource::Service>> {
+fn service(stored: &StoredResource) -> Option<&Arc<resource::Service>> {
     match &*stored.resource {
         Resource::Service(it) => Some(it),
         _ => None,
     }
 }
 
-fn code_carrier(code: &str) -> Carrier {
+fn code_carrier(code: &str) -> ServiceHost {
     if builtin::is_builtin(code) {
-        Carrier::EveryMember
+        ServiceHost::EveryMember
     } else {
-        Carrier::Code(code.to_owned())
+        ServiceHost::Code(code.to_owned())
     }
 }
 
-fn outcome_label(outcome: &Result<Answer, ServiceError>) -> &'static str {
+fn outcome_label(outcome: &Result<ServiceAnswer, ServiceError>) -> &'static str {
     match outcome {
         Ok(answer) if answer.status.is_server_error() => "error",
         Ok(_) => "ok",

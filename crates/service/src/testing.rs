@@ -15,18 +15,18 @@ use tokio::sync::watch;
 use super::api::{Message, Origin, Request};
 
 /// A replicated state that a test writes to.
-pub(crate) struct Group {
+pub(crate) struct StateFixture {
     machine: Machine,
     index: u64,
     term: u64,
     state: watch::Sender<Arc<State>>,
 }
 
-impl Group {
-    pub(crate) fn new() -> Group {
+impl StateFixture {
+    pub(crate) fn new() -> StateFixture {
         let machine = Machine::default();
         let state = watch::Sender::new(Arc::new(machine.state().clone()));
-        Group {
+        StateFixture {
             machine,
             index: 0,
             term: 1,
@@ -75,7 +75,7 @@ impl Group {
 
     pub(crate) fn announce(&mut self, member: u64, services: &[&str]) {
         let services = services.iter().map(|name| name.to_string()).collect();
-        self.apply(Command::Announce {
+        self.apply(Command::AnnounceProgram {
             member,
             services,
             version: "0".into(),

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use super::{
-    testing::{Group, message, request},
+    testing::{StateFixture, message, request},
     *,
 };
 
@@ -50,13 +50,13 @@ impl Service for Scripted {
 }
 
 struct Fixture {
-    group: Group,
+    group: StateFixture,
     code: Arc<Scripted>,
     services: Arc<Services>,
 }
 
 fn fixture(calls_max: usize) -> Fixture {
-    let mut group = Group::new();
+    let mut group = StateFixture::new();
     group.announce(1, &["code", "echo", "ping"]);
     let code = Arc::new(Scripted {
         calls: AtomicU32::new(0),
@@ -91,13 +91,16 @@ async fn what_is_called_is_what_the_catalog_says_now() {
 
     f.group.service("other", json!({"builtin": "code"}));
     assert!(f.services.call("other", saying("")).await.is_ok());
-    assert_eq!(f.services.carrier("other"), Carrier::Code("code".into()));
+    assert_eq!(
+        f.services.carrier("other"),
+        ServiceHost::Code("code".into())
+    );
     f.group.service("other", json!({"builtin": "echo"}));
     assert_eq!(
         f.services.call("other", saying("x")).await.unwrap().body,
         "x"
     );
-    assert_eq!(f.services.carrier("other"), Carrier::EveryMember);
+    assert_eq!(f.services.carrier("other"), ServiceHost::EveryMember);
     assert!(!f.services.is_upstream("other"));
     f.group
         .service("other", json!({"upstream": "http://127.0.0.1:1/"}));
@@ -290,19 +293,19 @@ async fn a_message_comes_with_its_coordinates() {
 async fn what_nobody_here_carries_goes_elsewhere_if_there_is_an_elsewhere() {
     struct Elsewhere;
     #[async_trait]
-    impl Dispatch for Elsewhere {
+    impl ServiceDispatch for Elsewhere {
         async fn dispatch(
             &self,
             service: &str,
             _: Request,
-            _: Permit<'_>,
+            _: MayRun<'_>,
         ) -> Result<Reply, ServiceError> {
             Ok(Reply::text(200, service.to_owned()))
         }
     }
     let f = fixture(10);
     assert!(f.services.call_anywhere("far", saying("")).await.is_err());
-    let elsewhere: Arc<dyn Dispatch> = Arc::new(Elsewhere);
+    let elsewhere: Arc<dyn ServiceDispatch> = Arc::new(Elsewhere);
     f.services
         .send_elsewhere_through(Arc::downgrade(&elsewhere));
     assert_eq!(

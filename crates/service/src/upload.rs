@@ -18,13 +18,13 @@ use parking_lot::Mutex;
 use quorate_clock::Instant;
 use tokio::time::timeout_at;
 
-use super::api::spoken;
+use super::api::format_duration;
 
 /// How much of a body is kept for another try.
 const KEPT_BYTES_MAX: usize = 64 << 10;
 
 /// Where the pieces come from.
-pub(crate) type Source = UnsyncBoxBody<Bytes, UploadError>;
+pub(crate) type UploadSource = UnsyncBoxBody<Bytes, UploadError>;
 
 /// Why a body did not come to its end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,10 +33,10 @@ pub(crate) enum UploadError {
     #[error("the body is larger than {0} bytes, the most that is taken here")]
     TooLarge(u64),
     /// The client sent nothing for so long.
-    #[error("the body did not go on within {}", spoken(*.0))]
+    #[error("the body did not go on within {}", format_duration(*.0))]
     Silent(Duration),
     /// The client sent less than so many bytes a second for so long.
-    #[error("the body came with less than {rate} bytes a second for {}", spoken(*.time))]
+    #[error("the body came with less than {rate} bytes a second for {}", format_duration(*.time))]
     Slow { rate: u32, time: Duration },
     /// The client sent what can't be read, or went.
     #[error("the body can't be read: {0}")]
@@ -48,16 +48,16 @@ pub(crate) enum UploadError {
 
 /// A body that can be sent to one upstream after the other.
 #[derive(Clone)]
-pub(crate) struct Upload(Arc<Mutex<Inner>>);
+pub(crate) struct ReplayableUpload(Arc<Mutex<UploadState>>);
 
-struct Inner {
-    source: Option<Source>,
+struct UploadState {
+    source: Option<UploadSource>,
     size: SizeHint,
     begun: bool,
     ended: bool,
     failure: Option<UploadError>,
     /// The frames so far; `None` once they are too many to be kept.
-    kept: Option<Vec<Kept>>,
+    kept: Option<Vec<KeptFrame>>,
     kept_bytes: usize,
     /// Counts the tries; those before the last one get nothing any more.
     attempt: u64,
@@ -69,14 +69,14 @@ struct Inner {
 }
 
 #[derive(Clone)]
-enum Kept {
+enum KeptFrame {
     Data(Bytes),
     Trailers(http::HeaderMap),
 }
 
-impl Upload {
-    pub(crate) fn new(source: Source) -> Upload {
-        Upload(Arc::new(Mutex::new(Inner {
+impl ReplayableUpload {
+    pub(crate) fn new(source: UploadSource) -> ReplayableUpload {
+        ReplayableUpload(Arc::new(Mutex::new(UploadState {
             size: source.size_hint(),
             ended: source.is_end_stream(),
             source: Some(source),
@@ -120,7 +120,7 @@ impl Upload {
     }
 
     /// Takes it away from whoever sends it. Gives what is left of it, and whether it was begun.
-    pub(crate) fn take_back(&self) -> (Option<Source>, bool) {
+    pub(crate) fn take_back(&self) -> (Option<UploadSource>, bool) {
         let mut inner = self.0.lock();
         inner.attempt += 1;
         inner.kept = None;
@@ -159,9 +159,9 @@ impl Upload {
     }
 }
 
-impl Inner {
-    fn keep(&mut self, piece: Kept) {
-        if let Kept::Data(data) = &piece {
+impl UploadState {
+    fn keep(&mut self, piece: KeptFrame) {
+        if let KeptFrame::Data(data) = &piece {
             self.kept_bytes += data.len();
         }
         if self.kept_bytes > KEPT_BYTES_MAX {
@@ -171,7 +171,10 @@ impl Inner {
         }
     }
 
-    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Kept, UploadError>>> {
+    fn poll_source(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<KeptFrame, UploadError>>> {
         let Some(source) = &mut self.source else {
             return Poll::Ready(Some(Err(UploadError::Closed)));
         };
@@ -195,8 +198,8 @@ impl Inner {
             Some(Ok(frame)) => {
                 self.ended = source.is_end_stream();
                 let piece = match frame.into_data() {
-                    Ok(data) => Kept::Data(data),
-                    Err(frame) => Kept::Trailers(frame.into_trailers().unwrap_or_default()),
+                    Ok(data) => KeptFrame::Data(data),
+                    Err(frame) => KeptFrame::Trailers(frame.into_trailers().unwrap_or_default()),
                 };
                 self.keep(piece.clone());
                 Some(Ok(piece))
@@ -207,7 +210,7 @@ impl Inner {
 
 /// The body of one try.
 pub(crate) struct UploadBody {
-    upload: Upload,
+    upload: ReplayableUpload,
     attempt: u64,
     replayed: usize,
     size: SizeHint,
@@ -239,8 +242,8 @@ impl Body for UploadBody {
         self.replayed += 1;
         Poll::Ready(piece.map(|piece| {
             Ok(match piece? {
-                Kept::Data(data) => Frame::data(data),
-                Kept::Trailers(trailers) => Frame::trailers(trailers),
+                KeptFrame::Data(data) => Frame::data(data),
+                KeptFrame::Trailers(trailers) => Frame::trailers(trailers),
             })
         }))
     }
@@ -261,8 +264,8 @@ mod tests {
 
     use super::*;
 
-    fn upload(pieces: Vec<Result<Frame<Bytes>, UploadError>>) -> Upload {
-        Upload::new(StreamBody::new(stream::iter(pieces)).boxed_unsync())
+    fn upload(pieces: Vec<Result<Frame<Bytes>, UploadError>>) -> ReplayableUpload {
+        ReplayableUpload::new(StreamBody::new(stream::iter(pieces)).boxed_unsync())
     }
 
     fn data(length: usize) -> Result<Frame<Bytes>, UploadError> {
@@ -320,7 +323,7 @@ mod tests {
             tokio::time::sleep(pause).await;
             (n < 3).then(|| (data(1), n + 1))
         });
-        let upload = Upload::new(StreamBody::new(Box::pin(pieces)).boxed_unsync());
+        let upload = ReplayableUpload::new(StreamBody::new(Box::pin(pieces)).boxed_unsync());
         let body = upload.attempt().unwrap();
         let takes = upload.answer_within(Duration::from_millis(50), body.collect());
         assert_eq!(takes.await.unwrap().unwrap().to_bytes().len(), 3);

@@ -7,15 +7,15 @@
 //! called once: what may have run is never sent there again from here, which takes the
 //! service's `retries`. What is passed on and what is changed stands in `docs/http.md`.
 
-mod client;
-mod outgoing;
-mod redirect;
-mod rotation;
+mod outgoing_body;
+mod redirect_rewriting;
 mod signature;
-mod tcp;
-mod template;
 #[cfg(test)]
 mod tests;
+mod upstream_client;
+mod upstream_stream;
+mod url_rotation;
+mod url_template;
 
 use std::time::Duration;
 
@@ -27,18 +27,20 @@ use quorate_clock::Instant;
 use tokio::time::timeout_at;
 use url::Url;
 
-pub(super) use client::{Client, client};
-use outgoing::{Content, OutgoingBody};
+use outgoing_body::{OutgoingBody, OutgoingContent};
 use quorate_resources::{HostHeader, Service};
 use quorate_state::Catalog;
-use rotation::Rotation;
-use signature::Signer;
+use signature::CallSigner;
+pub(super) use upstream_client::{UpstreamClient, client};
+use url_rotation::UrlRotation;
 
 use super::{
-    answer::{Answer, AnswerBody, Download, DownloadError, Tunnel},
     api::{Origin, Request, ServiceError},
-    flow::Flow,
     headers,
+    service_answer::{
+        DownloadError, ServiceAnswer, ServiceAnswerBody, UpstreamDownload, UpstreamTunnel,
+    },
+    stream_options::StreamOptions,
     upload::UploadError,
 };
 
@@ -53,16 +55,16 @@ pub(super) const STREAM_SILENCE: Duration = Duration::from_secs(60);
 const STALE_MAX: usize = 64;
 
 /// One `upstream` service.
-pub(super) struct Upstream {
+pub(super) struct HttpUpstream {
     urls: Vec<String>,
     host: HostHeader,
-    rotation: Rotation,
-    signer: Signer,
-    http: Client,
+    rotation: UrlRotation,
+    signer: CallSigner,
+    http: UpstreamClient,
 }
 
 /// Why one URL gave no answer.
-enum Miss {
+enum UpstreamError {
     /// The connection was closed before the request was written; another one may do.
     Stale(String),
     /// The request did not leave this member.
@@ -76,20 +78,20 @@ enum Miss {
     Client(UploadError),
 }
 
-impl Upstream {
+impl HttpUpstream {
     /// One whose calls are signed by a key of the catalog, where the service asks for it.
-    pub(super) fn new(service: &Service, catalog: &Catalog, http: Client) -> Upstream {
+    pub(super) fn new(service: &Service, catalog: &Catalog, http: UpstreamClient) -> HttpUpstream {
         let urls = service.upstream.as_ref();
         let urls = urls.map_or(Vec::new(), |urls| urls.as_slice().to_vec());
-        Upstream {
-            rotation: Rotation::new(urls.len()),
+        HttpUpstream {
+            rotation: UrlRotation::new(urls.len()),
             urls,
             host: service.host,
             signer: match service.signing_key() {
-                None => Signer::None,
+                None => CallSigner::None,
                 Some(name) => match catalog.api_key(name) {
-                    Some(key) => Signer::Key(key.clone()),
-                    None => Signer::Lost(name.to_owned()),
+                    Some(key) => CallSigner::Key(key.clone()),
+                    None => CallSigner::MissingKey(name.to_owned()),
                 },
             },
             http,
@@ -106,16 +108,16 @@ impl Upstream {
     pub(super) async fn call(
         &self,
         request: &Request,
-        flow: &Flow,
+        flow: &StreamOptions,
         timeout: Duration,
-    ) -> Result<Answer, ServiceError> {
+    ) -> Result<ServiceAnswer, ServiceError> {
         let idempotent = request.method.is_idempotent();
         let outgoing = outgoing_headers(request, flow, self.host);
         let mut misses: Vec<String> = Vec::new();
         let mut may_have_run = false;
         for index in self.rotation.order(Instant::now()) {
             let query = request.query.as_deref();
-            let url = match template::fill(&self.urls[index], &request.params, query) {
+            let url = match url_template::fill(&self.urls[index], &request.params, query) {
                 Ok(url) => url,
                 Err(ServiceError::NotRun(why)) => {
                     misses.push(why);
@@ -126,7 +128,7 @@ impl Upstream {
             let shown = format!("{}://{}", url.scheme(), url.authority());
             let mut sent = self.send(&url, request, flow, &outgoing, timeout).await;
             for _ in 0..STALE_MAX {
-                if !matches!(sent, Err(Miss::Stale(_))) {
+                if !matches!(sent, Err(UpstreamError::Stale(_))) {
                     break;
                 }
                 sent = self.send(&url, request, flow, &outgoing, timeout).await;
@@ -136,23 +138,25 @@ impl Upstream {
                     self.rotation.worked(index);
                     if self.host == HostHeader::Upstream {
                         let template = &self.urls[index];
-                        redirect::rewrite(&mut answer.headers, template, &url, request);
+                        redirect_rewriting::rewrite(&mut answer.headers, template, &url, request);
                     }
                     return Ok(answer);
                 }
-                Err(Miss::TimedOut) => {
+                Err(UpstreamError::TimedOut) => {
                     self.rotation.failed(index, Instant::now());
                     return Err(ServiceError::TimedOut(timeout.as_millis() as u64));
                 }
-                Err(Miss::Unusable(why)) => {
+                Err(UpstreamError::Unusable(why)) => {
                     return Err(ServiceError::Failed(format!("{shown}: {why}")));
                 }
-                Err(Miss::Client(why)) => return Err(ServiceError::Failed(why.to_string())),
-                Err(Miss::NeverSent(why) | Miss::Stale(why)) => {
+                Err(UpstreamError::Client(why)) => {
+                    return Err(ServiceError::Failed(why.to_string()));
+                }
+                Err(UpstreamError::NeverSent(why) | UpstreamError::Stale(why)) => {
                     self.rotation.failed(index, Instant::now());
                     misses.push(format!("{shown}: {why}"));
                 }
-                Err(Miss::Broken(why)) => {
+                Err(UpstreamError::Broken(why)) => {
                     self.rotation.failed(index, Instant::now());
                     misses.push(format!("{shown}: {why}"));
                     may_have_run = true;
@@ -174,23 +178,23 @@ impl Upstream {
         &self,
         url: &Url,
         request: &Request,
-        flow: &Flow,
+        flow: &StreamOptions,
         headers: &HeaderMap,
         timeout: Duration,
-    ) -> Result<Answer, Miss> {
+    ) -> Result<ServiceAnswer, UpstreamError> {
         let mut outgoing = outgoing_request(url, request, flow, headers)?;
         let whole = flow.upload.is_none().then_some(&request.body);
         self.signer
             .sign(&mut outgoing, whole)
-            .map_err(Miss::NeverSent)?;
+            .map_err(UpstreamError::NeverSent)?;
         let answered = self.http.request(outgoing);
         let answered = match &flow.upload {
             Some(upload) => upload.answer_within(timeout, answered).await,
             None => timeout_at(request.deadline, answered).await.ok(),
         };
-        let response = answered.ok_or(Miss::TimedOut)?.map_err(|error| {
+        let response = answered.ok_or(UpstreamError::TimedOut)?.map_err(|error| {
             let failure = flow.upload.as_ref().and_then(|upload| upload.failure());
-            failure.map_or_else(|| client::classify(&error), Miss::Client)
+            failure.map_or_else(|| upstream_client::classify(&error), UpstreamError::Client)
         })?;
         let until = match flow.upload {
             Some(_) => Instant::now() + timeout,
@@ -205,20 +209,20 @@ impl Upstream {
 async fn receive(
     mut response: http::Response<hyper::body::Incoming>,
     request: &Request,
-    flow: &Flow,
+    flow: &StreamOptions,
     silence: Duration,
     until: Instant,
-) -> Result<Answer, Miss> {
+) -> Result<ServiceAnswer, UpstreamError> {
     let status = response.status();
     let switches = flow.websocket && status == StatusCode::SWITCHING_PROTOCOLS;
     if status.is_informational() && !switches {
-        return Err(Miss::Unusable(format!(
+        return Err(UpstreamError::Unusable(format!(
             "it answered {status}, which is no final answer"
         )));
     }
-    let tunnel = switches.then(|| Tunnel {
+    let tunnel = switches.then(|| UpstreamTunnel {
         upstream: hyper::upgrade::on(&mut response),
-        seat: None,
+        websocket_permit: None,
     });
     let mut headers = std::mem::take(response.headers_mut());
     headers::strip_answer(&mut headers, status);
@@ -229,10 +233,10 @@ async fn receive(
     if request.method != Method::HEAD {
         headers.remove(header::CONTENT_LENGTH);
     }
-    let mut answer = Answer {
+    let mut answer = ServiceAnswer {
         status,
         headers,
-        body: AnswerBody::Whole(Bytes::new()),
+        body: ServiceAnswerBody::Whole(Bytes::new()),
         tunnel,
     };
     if !has_body {
@@ -241,25 +245,25 @@ async fn receive(
     let incoming = response.into_body();
     let length = incoming.size_hint().exact();
     let upload = flow.upload.clone();
-    let download = Download::new(incoming, silence, request.cid.clone(), upload);
+    let download = UpstreamDownload::new(incoming, silence, request.cid.clone(), upload);
     if length.is_none_or(|length| length > SMALL_BYTES_MAX) {
-        answer.body = AnswerBody::Stream(Box::new(download));
+        answer.body = ServiceAnswerBody::Stream(Box::new(download));
         return Ok(answer);
     }
     let whole = match download.whole(SMALL_BYTES_MAX as usize, until).await {
         Err(_) if is_done(&request.origin, &answer) => Bytes::new(),
         whole => whole.map_err(|error| match error {
-            DownloadError::TimedOut | DownloadError::Silent(_) => Miss::TimedOut,
-            error => Miss::Broken(error.to_string()),
+            DownloadError::TimedOut | DownloadError::Silent(_) => UpstreamError::TimedOut,
+            error => UpstreamError::Broken(error.to_string()),
         })?,
     };
-    answer.body = AnswerBody::Whole(whole);
+    answer.body = ServiceAnswerBody::Whole(whole);
     Ok(answer)
 }
 
 /// Whether a message has been handled, whatever becomes of the answer's body: the service has
 /// said so, and nothing is to be sent on.
-pub(super) fn is_done(origin: &Origin, answer: &Answer) -> bool {
+pub(super) fn is_done(origin: &Origin, answer: &ServiceAnswer) -> bool {
     matches!(origin, Origin::Message(_))
         && answer.status.is_success()
         && !answer.headers.contains_key("quorate-send")
@@ -268,22 +272,23 @@ pub(super) fn is_done(origin: &Origin, answer: &Answer) -> bool {
 fn outgoing_request(
     url: &Url,
     request: &Request,
-    flow: &Flow,
+    flow: &StreamOptions,
     headers: &HeaderMap,
-) -> Result<http::Request<OutgoingBody>, Miss> {
+) -> Result<http::Request<OutgoingBody>, UpstreamError> {
     let content = match &flow.upload {
         Some(upload) => {
-            Content::Upload(upload.attempt().ok_or_else(|| match upload.failure() {
-                Some(failure) => Miss::Client(failure),
-                None => {
-                    Miss::NeverSent("too much of its body has been read to send it again".into())
-                }
+            OutgoingContent::Upload(upload.attempt().ok_or_else(|| match upload.failure() {
+                Some(failure) => UpstreamError::Client(failure),
+                None => UpstreamError::NeverSent(
+                    "too much of its body has been read to send it again".into(),
+                ),
             })?)
         }
-        None => Content::Whole(Some(request.body.clone()).filter(|body| !body.is_empty())),
+        None => OutgoingContent::Whole(Some(request.body.clone()).filter(|body| !body.is_empty())),
     };
-    let uri = Uri::try_from(url.as_str())
-        .map_err(|error| Miss::NeverSent(format!("{:?} can't be asked: {error}", url.as_str())))?;
+    let uri = Uri::try_from(url.as_str()).map_err(|error| {
+        UpstreamError::NeverSent(format!("{:?} can't be asked: {error}", url.as_str()))
+    })?;
     let mut outgoing = http::Request::new(OutgoingBody::new(content));
     *outgoing.method_mut() = request.method.clone();
     *outgoing.uri_mut() = uri;
@@ -304,7 +309,7 @@ fn outgoing_request(
     Ok(outgoing)
 }
 
-fn outgoing_headers(request: &Request, flow: &Flow, host: HostHeader) -> HeaderMap {
+fn outgoing_headers(request: &Request, flow: &StreamOptions, host: HostHeader) -> HeaderMap {
     let mut outgoing = request.headers.clone();
     headers::strip_hop_by_hop(&mut outgoing);
     let from_client = outgoing.remove(header::HOST);
@@ -321,7 +326,7 @@ fn outgoing_headers(request: &Request, flow: &Flow, host: HostHeader) -> HeaderM
         outgoing.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         outgoing.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
-    outgoing.insert(headers::CID, headers::text(&request.cid));
+    outgoing.insert(headers::CID, headers::to_header_value(&request.cid));
     outgoing
 }
 

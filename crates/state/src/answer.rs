@@ -3,7 +3,7 @@
 use prost::Message;
 use quorate_proto::command::{self as wire, FieldError};
 
-use super::{Admission, Counted, OverQuota, sends};
+use super::{OverQuota, QuotaKind, SendAdmission, idempotency};
 
 /// What the writer is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum Answer {
     /// A command about a reign or a send that no longer fits.
     Ignored(String),
     /// What an intent is told.
-    Intended(Admission),
+    SendAdmitted(SendAdmission),
     /// Nothing was put: there is no room.
     Full(OverQuota),
 }
@@ -41,7 +41,7 @@ impl Answer {
     pub fn changed(&self) -> bool {
         matches!(
             self,
-            Answer::Done { changed: true, .. } | Answer::Intended(Admission::Fresh)
+            Answer::Done { changed: true, .. } | Answer::SendAdmitted(SendAdmission::Fresh)
         )
     }
 
@@ -75,7 +75,7 @@ impl Answer {
             }),
             Answer::Referenced(by) => Outcome::Referenced(wire::Referenced { by: by.clone() }),
             Answer::Ignored(why) => Outcome::Ignored(wire::Ignored { why: why.clone() }),
-            Answer::Intended(admission) => Outcome::Intended(admission.into()),
+            Answer::SendAdmitted(admission) => Outcome::Intended(admission.into()),
             Answer::Full(OverQuota { counted, now, most }) => Outcome::Full(wire::Full {
                 counted: wire::Counted::from(*counted).into(),
                 now: *now,
@@ -104,7 +104,7 @@ impl Answer {
             Outcome::Invalid(it) => Answer::Invalid(it.errors),
             Outcome::Referenced(it) => Answer::Referenced(it.by),
             Outcome::Ignored(it) => Answer::Ignored(it.why),
-            Outcome::Intended(it) => Answer::Intended(sends::wire::admission(it)?),
+            Outcome::Intended(it) => Answer::SendAdmitted(idempotency::wire::admission(it)?),
             Outcome::Full(it) => Answer::Full(OverQuota {
                 counted: counted(it.counted())?,
                 now: it.now,
@@ -114,21 +114,21 @@ impl Answer {
     }
 }
 
-impl From<Counted> for wire::Counted {
-    fn from(counted: Counted) -> Self {
+impl From<QuotaKind> for wire::Counted {
+    fn from(counted: QuotaKind) -> Self {
         match counted {
-            Counted::KeyBytes => wire::Counted::KeyBytes,
-            Counted::Resources => wire::Counted::Resources,
-            Counted::ResourceBytes => wire::Counted::ResourceBytes,
+            QuotaKind::KeyBytes => wire::Counted::KeyBytes,
+            QuotaKind::Resources => wire::Counted::Resources,
+            QuotaKind::ResourceBytes => wire::Counted::ResourceBytes,
         }
     }
 }
 
-fn counted(wire: wire::Counted) -> Option<Counted> {
+fn counted(wire: wire::Counted) -> Option<QuotaKind> {
     match wire {
-        wire::Counted::KeyBytes => Some(Counted::KeyBytes),
-        wire::Counted::Resources => Some(Counted::Resources),
-        wire::Counted::ResourceBytes => Some(Counted::ResourceBytes),
+        wire::Counted::KeyBytes => Some(QuotaKind::KeyBytes),
+        wire::Counted::Resources => Some(QuotaKind::Resources),
+        wire::Counted::ResourceBytes => Some(QuotaKind::ResourceBytes),
         wire::Counted::Unspecified => None,
     }
 }

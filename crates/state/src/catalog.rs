@@ -28,7 +28,7 @@ pub(super) use check::read;
 pub use check::{SPEC_BYTES_MAX, check, check_parsed};
 pub use warnings::ResourceWarning;
 
-use index::{CatalogIndex, Claim};
+use index::{CatalogIndex, ResourceClaim};
 use quorate_proto::command::FieldError;
 use quorate_resources::{
     AmqpChannel, AmqpConnection, AmqpOutgoing, ApiKey, BasicAuth, HttpChannel, IbmMqChannel,
@@ -36,10 +36,10 @@ use quorate_resources::{
 };
 
 use super::{
-    Answer, BatchedPut, Counted, OverQuota, Precondition,
-    announced::Announcements,
+    Answer, BatchedPut, OverQuota, QuotaKind, WritePrecondition,
+    announced_programs::AnnouncedPrograms,
     command::{error, in_batch},
-    quota::{self, ResourcesMax},
+    quota::{self, ResourceLimits},
     references,
 };
 
@@ -48,7 +48,7 @@ pub const DEPENDENTS_MAX: usize = 100;
 
 /// A resource with its revision.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Stored {
+pub struct StoredResource {
     /// The log index that last changed it.
     pub revision: u64,
     /// The log index that created it; 0: not known, since the snapshot that it was read from
@@ -57,10 +57,10 @@ pub struct Stored {
     /// It, as this program reads it.
     pub resource: Arc<Resource>,
     /// What the user wrote, with the secret: canonical JSON, without defaults.
-    spec: Spec,
+    spec: CanonicalSpec,
 }
 
-impl Stored {
+impl StoredResource {
     pub(super) fn spec(&self) -> &str {
         &self.spec.0
     }
@@ -73,16 +73,16 @@ impl Stored {
 
 /// Whether a put asks by itself if there is room: those of a batch ask together.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Room {
+enum RoomCheck {
     Asked,
     NotAsked,
 }
 
 /// Secrets stand in it: it is never shown.
 #[derive(Clone, PartialEq)]
-struct Spec(Arc<str>);
+struct CanonicalSpec(Arc<str>);
 
-impl std::fmt::Debug for Spec {
+impl std::fmt::Debug for CanonicalSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("(hidden)")
     }
@@ -92,11 +92,11 @@ impl std::fmt::Debug for Spec {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalog {
     revision: u64,
-    by_kind: [OrdMap<Arc<str>, Stored>; Kind::ALL.len()],
+    by_kind: [OrdMap<Arc<str>, StoredResource>; Kind::ALL.len()],
     index: CatalogIndex,
     /// Of all specs together.
     spec_bytes: u64,
-    most: ResourcesMax,
+    limits: ResourceLimits,
 }
 
 macro_rules! typed {
@@ -118,12 +118,12 @@ impl Catalog {
     }
 
     /// One resource.
-    pub fn get(&self, kind: Kind, name: &str) -> Option<&Stored> {
+    pub fn get(&self, kind: Kind, name: &str) -> Option<&StoredResource> {
         self.by_kind[kind as usize].get(name)
     }
 
     /// The log index that last changed this resource or one that it names.
-    pub fn last_change(&self, stored: &Stored) -> u64 {
+    pub fn last_change(&self, stored: &StoredResource) -> u64 {
         let named = stored.resource.references();
         let revisions = named.iter().filter_map(|it| self.get(it.kind, it.name));
         revisions
@@ -132,7 +132,7 @@ impl Catalog {
     }
 
     /// The resources of a kind, by name.
-    pub fn list(&self, kind: Kind) -> impl Iterator<Item = (&str, &Stored)> {
+    pub fn list(&self, kind: Kind) -> impl Iterator<Item = (&str, &StoredResource)> {
         self.by_kind[kind as usize]
             .iter()
             .map(|(name, stored)| (&**name, stored))
@@ -145,7 +145,7 @@ impl Catalog {
         &'c self,
         before: &'c Catalog,
         kind: Kind,
-    ) -> impl Iterator<Item = (Option<&'c Stored>, Option<&'c Stored>)> {
+    ) -> impl Iterator<Item = (Option<&'c StoredResource>, Option<&'c StoredResource>)> {
         let (was, is) = (&before.by_kind[kind as usize], &self.by_kind[kind as usize]);
         was.diff(is).map(|it| match it {
             DiffItem::Add(_, is) => (None, Some(is)),
@@ -155,7 +155,7 @@ impl Catalog {
     }
 
     /// All resources, in an order in which they could be created.
-    pub fn all(&self) -> impl Iterator<Item = (Kind, &str, &Stored)> {
+    pub fn all(&self) -> impl Iterator<Item = (Kind, &str, &StoredResource)> {
         Kind::ALL.into_iter().flat_map(|kind| {
             self.list(kind)
                 .map(move |(name, stored)| (kind, name, stored))
@@ -251,13 +251,15 @@ impl Catalog {
 
     /// The channels that keep the order of what comes over an AMQP connection.
     pub(super) fn in_order_over(&self, connection: &str) -> impl Iterator<Item = &str> {
-        let holders = self.index.holders(Claim::Ordered(connection.into()));
+        let holders = self
+            .index
+            .holders(ResourceClaim::Ordered(connection.into()));
         holders.map(|(_, name)| name)
     }
 
     /// Those that name the resource, as `kind/name`: the first [`DEPENDENTS_MAX`] of them.
     fn dependents(&self, kind: Kind, name: &str) -> Vec<String> {
-        let holders = self.index.holders(Claim::Named(kind, name.into()));
+        let holders = self.index.holders(ResourceClaim::Named(kind, name.into()));
         holders
             .take(DEPENDENTS_MAX)
             .map(|(kind, name)| format!("{kind}/{name}"))
@@ -265,7 +267,7 @@ impl Catalog {
     }
 
     /// Keeps a resource in place of the one of its name.
-    fn keep(&mut self, kind: Kind, name: &str, stored: Stored) {
+    fn keep(&mut self, kind: Kind, name: &str, stored: StoredResource) {
         let resource = stored.resource.clone();
         self.spec_bytes += stored.spec_bytes();
         if let Some(before) = self.by_kind[kind as usize].insert(name.into(), stored) {
@@ -282,27 +284,32 @@ impl Catalog {
         kind: Kind,
         name: &str,
         spec: &[u8],
-        precondition: Option<Precondition>,
-        announced: &Announcements,
+        precondition: Option<WritePrecondition>,
+        announced: &AnnouncedPrograms,
     ) -> Answer {
         match read(kind, name, spec) {
-            Ok((spec, written)) => {
-                self.put_read(index, spec, written, precondition, announced, Room::Asked)
-            }
+            Ok((spec, written)) => self.put_read(
+                index,
+                spec,
+                written,
+                precondition,
+                announced,
+                RoomCheck::Asked,
+            ),
             Err(errors) => Answer::Invalid(errors),
         }
     }
 
     /// Whether as many resources, with as many bytes of JSON, may come in place of what is here.
     fn check_room(&self, count: usize, spec_bytes: u64) -> Result<(), OverQuota> {
-        let ResourcesMax {
+        let ResourceLimits {
             count: count_max,
             bytes: bytes_max,
-        } = self.most;
+        } = self.limits;
         let (now, then) = (self.len() as u64, count as u64);
-        quota::check(Counted::Resources, now, then, count_max as u64)?;
+        quota::check(QuotaKind::Resources, now, then, count_max as u64)?;
         quota::check(
-            Counted::ResourceBytes,
+            QuotaKind::ResourceBytes,
             self.spec_bytes,
             spec_bytes,
             bytes_max,
@@ -316,10 +323,10 @@ impl Catalog {
         kind: Kind,
         name: &str,
         spec: Value,
-        announced: &Announcements,
+        announced: &AnnouncedPrograms,
     ) -> Answer {
         match check::read_parsed(kind, name, &spec) {
-            Ok(written) => self.put_read(index, spec, written, None, announced, Room::Asked),
+            Ok(written) => self.put_read(index, spec, written, None, announced, RoomCheck::Asked),
             Err(errors) => Answer::Invalid(errors),
         }
     }
@@ -329,9 +336,9 @@ impl Catalog {
         index: u64,
         mut spec: Value,
         written: Resource,
-        precondition: Option<Precondition>,
-        announced: &Announcements,
-        room: Room,
+        precondition: Option<WritePrecondition>,
+        announced: &AnnouncedPrograms,
+        room: RoomCheck,
     ) -> Answer {
         let (kind, name) = (written.kind(), written.name().to_owned());
         let before = self.get(kind, &name);
@@ -354,19 +361,19 @@ impl Catalog {
         }
         let mut errors = references::missing(&resource, self, announced);
         errors.extend(references::clashes(&resource, self));
-        errors.extend(references::disorder(&resource, self));
+        errors.extend(references::order_conflict(&resource, self));
         if !errors.is_empty() {
             return Answer::Invalid(errors);
         }
-        let stored = Stored {
+        let stored = StoredResource {
             revision: index,
             created: before.map_or(index, |stored| stored.created),
             resource: Arc::new(resource),
-            spec: Spec(json::canonical(&spec).into()),
+            spec: CanonicalSpec(json::canonical(&spec).into()),
         };
-        if room == Room::Asked {
+        if room == RoomCheck::Asked {
             let count = self.len() + usize::from(before.is_none());
-            let gone = before.map_or(0, Stored::spec_bytes);
+            let gone = before.map_or(0, StoredResource::spec_bytes);
             let bytes = self.spec_bytes - gone + stored.spec_bytes();
             if let Err(over) = self.check_room(count, bytes) {
                 return Answer::Full(over);
@@ -382,7 +389,7 @@ impl Catalog {
         &mut self,
         index: u64,
         puts: &[BatchedPut],
-        announced: &Announcements,
+        announced: &AnnouncedPrograms,
     ) -> Answer {
         let before = self.clone();
         let mut answer = self.put_each(index, puts, announced);
@@ -399,11 +406,16 @@ impl Catalog {
     }
 
     /// Puts several in order, up to the first that is refused.
-    fn put_each(&mut self, index: u64, puts: &[BatchedPut], announced: &Announcements) -> Answer {
+    fn put_each(
+        &mut self,
+        index: u64,
+        puts: &[BatchedPut],
+        announced: &AnnouncedPrograms,
+    ) -> Answer {
         let (mut any_changed, mut any_created) = (false, false);
         for (position, it) in puts.iter().enumerate() {
             let put = read(it.kind, &it.name, &it.spec).map(|(spec, written)| {
-                self.put_read(index, spec, written, None, announced, Room::NotAsked)
+                self.put_read(index, spec, written, None, announced, RoomCheck::NotAsked)
             });
             match put {
                 Ok(Answer::Done {
@@ -430,7 +442,7 @@ impl Catalog {
         index: u64,
         kind: Kind,
         name: &str,
-        precondition: Option<Precondition>,
+        precondition: Option<WritePrecondition>,
     ) -> Answer {
         let revision = self.get(kind, name).map(|stored| stored.revision);
         if precondition.is_some_and(|it| !it.holds(revision)) {
@@ -469,11 +481,11 @@ impl Catalog {
         spec: &str,
     ) -> Result<(), Vec<FieldError>> {
         let (_, resource) = read(kind, name, spec.as_bytes())?;
-        let stored = Stored {
+        let stored = StoredResource {
             revision,
             created,
             resource: Arc::new(resource),
-            spec: Spec(spec.into()),
+            spec: CanonicalSpec(spec.into()),
         };
         self.keep(kind, name, stored);
         Ok(())
@@ -484,7 +496,7 @@ impl Catalog {
 fn with_secret(
     written: Resource,
     spec: &mut Value,
-    before: Option<&Stored>,
+    before: Option<&StoredResource>,
 ) -> Result<Resource, Vec<FieldError>> {
     let kind = written.kind();
     let mut filled = false;
@@ -498,7 +510,7 @@ fn with_secret(
     if let Some(field) = kind.secret_field().filter(|_| written.secret().is_none()) {
         match before.and_then(|before| before.resource.secret()) {
             Some(secret) if written.keeps_its_secret() => {
-                stays_with_its_target(&written, spec, before, field)?;
+                check_secret_target(&written, spec, before, field)?;
                 spec[field] = secret.into();
                 filled = true;
             }
@@ -520,10 +532,10 @@ fn with_secret(
 
 /// A secret that is kept goes only where it was given for: whoever may write a resource, and
 /// doesn't know its secret, could have it sent to a host of his own otherwise.
-fn stays_with_its_target(
+fn check_secret_target(
     written: &Resource,
     spec: &Value,
-    before: Option<&Stored>,
+    before: Option<&StoredResource>,
     secret: &str,
 ) -> Result<(), Vec<FieldError>> {
     let Some(before) = before else {
@@ -531,7 +543,7 @@ fn stays_with_its_target(
     };
     // The spec has the credentials of management_url again, where they were left out.
     let now = Resource::read(written.kind(), spec)?;
-    let changed = now.other_target(&before.resource);
+    let changed = now.changed_target_fields(&before.resource);
     if changed.is_empty() {
         return Ok(());
     }

@@ -19,7 +19,7 @@
 //! its own.
 //!
 //! A version that brings a new kind or field must not propose it for as long as a member has
-//! announced an older version (see [`super::Announced`]). Nothing older than this version was
+//! announced an older version (see [`super::AnnouncedProgram`]). Nothing older than this version was
 //! released, so there is nothing to hold back yet.
 
 mod check;
@@ -33,23 +33,23 @@ pub use quorate_proto::command::FieldError;
 use quorate_resources::Kind;
 use quorate_types::MemberId;
 
-use super::{Conclusion, Connections, Intent, Order, Takeover};
+use super::{ConnectionsByConnector, OperatorAction, SendConclusion, SendIntent, Takeover};
 
 /// What must hold for a write to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precondition {
+pub enum WritePrecondition {
     /// The thing exists and has this revision.
     Revision(u64),
     /// The thing does not exist.
     Absent,
 }
 
-impl Precondition {
+impl WritePrecondition {
     /// Whether it holds for a thing with this revision (`None`: there is no such thing).
     pub fn holds(self, revision: Option<u64>) -> bool {
         match self {
-            Precondition::Revision(expected) => revision == Some(expected),
-            Precondition::Absent => revision.is_none(),
+            WritePrecondition::Revision(expected) => revision == Some(expected),
+            WritePrecondition::Absent => revision.is_none(),
         }
     }
 }
@@ -95,7 +95,7 @@ pub enum Command {
         /// Its fields as JSON.
         spec: Bytes,
         /// What must hold.
-        precondition: Option<Precondition>,
+        precondition: Option<WritePrecondition>,
     },
     /// Creates or replaces several resources in this order, all of them or none.
     PutResources(Vec<BatchedPut>),
@@ -106,7 +106,7 @@ pub enum Command {
         /// Its name.
         name: String,
         /// What must hold.
-        precondition: Option<Precondition>,
+        precondition: Option<WritePrecondition>,
     },
     /// Creates or replaces a key.
     PutKey {
@@ -115,16 +115,16 @@ pub enum Command {
         /// Its value.
         value: Bytes,
         /// What must hold.
-        precondition: Option<Precondition>,
+        precondition: Option<WritePrecondition>,
     },
     /// Deletes a key.
     DeleteKey {
         /// The key.
         key: String,
         /// What must hold.
-        precondition: Option<Precondition>,
+        precondition: Option<WritePrecondition>,
     },
-    /// The leader of `term` begins to run the connectors: see [`super::Reign`].
+    /// The leader of `term` begins to run the connectors: see [`super::ProcessReign`].
     TakeOver {
         /// The leader itself.
         member: MemberId,
@@ -137,7 +137,7 @@ pub enum Command {
         epoch: u64,
     },
     /// A member says what its program carries.
-    Announce {
+    AnnounceProgram {
         /// The member.
         member: MemberId,
         /// The services that it carries in code.
@@ -167,34 +167,34 @@ pub enum Command {
         revision: u64,
     },
     /// The holder of the reign says how it began.
-    Explain(Box<Takeover>),
+    RecordTakeover(Box<Takeover>),
     /// A member says what the brokers call its connectors' connections: all of them.
-    Connected {
+    RecordBrokerConnections {
         /// The member.
         member: MemberId,
         /// By connector, `kind/name`.
-        connections: Connections,
+        connections: ConnectionsByConnector,
     },
     /// An operator asks something of a connector.
-    Operate {
+    OperateConnector {
         /// The kind of its resource.
         kind: Kind,
         /// The name of its resource.
         name: String,
         /// What is asked.
-        order: Order,
+        order: OperatorAction,
     },
-    /// Connectors have come so far: see [`super::Progress`].
-    Advance {
+    /// Connectors have come so far: see [`super::ProgressTable`].
+    AdvanceProgress {
         /// The epoch of the reign under which they came so far.
         epoch: u64,
         /// Those of them that have something to keep.
         connectors: Vec<ConnectorProgress>,
     },
     /// The connector server is about to send under an idempotency key.
-    Intend(Box<Intent>),
+    BeginSend(Box<SendIntent>),
     /// It knows what became of that.
-    Conclude(Box<Conclusion>),
+    FinishSend(Box<SendConclusion>),
 }
 
 /// Of a part that a later version has brought.

@@ -17,9 +17,9 @@ use quorate_planted::{Mutant, planted};
 use quorate_proto::command::FieldError;
 
 use super::{
-    Answer, Counted, KV_BYTES_MAX, OverQuota, Precondition,
+    Answer, KV_BYTES_MAX, OverQuota, QuotaKind, WritePrecondition,
+    changelog::{KeyChange, KeyChangelog},
     command::error,
-    history::{Change, History},
     quota,
 };
 
@@ -30,14 +30,14 @@ pub const VALUE_BYTES_MAX: usize = 1 << 20;
 
 /// A value with its revision.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct KvEntry {
     /// The log index that last wrote it.
     pub revision: u64,
     /// The bytes.
     pub value: Bytes,
 }
 
-impl fmt::Debug for Entry {
+impl fmt::Debug for KvEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes @{}", self.value.len(), self.revision)
     }
@@ -45,15 +45,15 @@ impl fmt::Debug for Entry {
 
 /// All keys, in order, and their latest changes.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Kv {
+pub struct KvStore {
     revision: u64,
-    entries: OrdMap<Arc<str>, Entry>,
+    entries: OrdMap<Arc<str>, KvEntry>,
     /// Of all keys and values together.
     bytes: u64,
-    history: History,
+    changelog: KeyChangelog,
 }
 
-impl Kv {
+impl KvStore {
     /// The log index that last changed a key.
     pub fn revision(&self) -> u64 {
         self.revision
@@ -75,13 +75,13 @@ impl Kv {
     }
 
     /// One key's value.
-    pub fn get(&self, key: &str) -> Option<&Entry> {
+    pub fn get(&self, key: &str) -> Option<&KvEntry> {
         self.entries.get(key)
     }
 
     /// The latest changes.
-    pub fn history(&self) -> &History {
-        &self.history
+    pub fn changelog(&self) -> &KeyChangelog {
+        &self.changelog
     }
 
     /// The keys that begin with `prefix` and come after `after`, in order.
@@ -89,7 +89,7 @@ impl Kv {
         &'a self,
         prefix: &'a str,
         after: Option<&'a str>,
-    ) -> impl Iterator<Item = (&'a str, &'a Entry)> {
+    ) -> impl Iterator<Item = (&'a str, &'a KvEntry)> {
         let start = match after {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),
@@ -105,7 +105,7 @@ impl Kv {
         index: u64,
         key: &str,
         value: &Bytes,
-        precondition: Option<Precondition>,
+        precondition: Option<WritePrecondition>,
     ) -> Answer {
         let limit = planted(Mutant::ValidatedInApply).then(own_limit);
         if limit.is_some_and(|limit| value.len() > limit) {
@@ -121,7 +121,7 @@ impl Kv {
             return Answer::Full(over);
         }
         let key: Arc<str> = key.into();
-        let mut entry = Entry {
+        let mut entry = KvEntry {
             revision: index,
             value: value.clone(),
         };
@@ -137,14 +137,14 @@ impl Kv {
     pub fn check_room(&self, key: &str, value_bytes: usize) -> Result<(), OverQuota> {
         let before = self.get(key).map_or(0, |it| entry_bytes(key, it));
         let then = self.bytes - before + (key.len() + value_bytes) as u64;
-        quota::check(Counted::KeyBytes, self.bytes, then, KV_BYTES_MAX)
+        quota::check(QuotaKind::KeyBytes, self.bytes, then, KV_BYTES_MAX)
     }
 
     pub(super) fn delete(
         &mut self,
         index: u64,
         key: &str,
-        precondition: Option<Precondition>,
+        precondition: Option<WritePrecondition>,
     ) -> Answer {
         let revision = self.get(key).map(|entry| entry.revision);
         if precondition.is_some_and(|it| !it.holds(revision)) {
@@ -162,7 +162,7 @@ impl Kv {
 
     fn changed(&mut self, index: u64, key: Arc<str>, value: Option<Bytes>, previous: Option<u64>) {
         self.revision = index;
-        self.history.keep(Change {
+        self.changelog.keep(KeyChange {
             revision: index,
             key,
             value,
@@ -171,25 +171,25 @@ impl Kv {
     }
 
     /// One without keys, and without changes up to `floor`.
-    pub(super) fn restored(revision: u64, floor: u64) -> Kv {
-        Kv {
+    pub(super) fn restored(revision: u64, floor: u64) -> KvStore {
+        KvStore {
             revision,
             entries: OrdMap::new(),
             bytes: 0,
-            history: History::beginning_after(floor),
+            changelog: KeyChangelog::beginning_after(floor),
         }
     }
 
     /// Takes up a change that is newer than all that are here.
-    pub(super) fn restore_change(&mut self, change: Change) {
-        self.history.keep(change);
+    pub(super) fn restore_change(&mut self, change: KeyChange) {
+        self.changelog.keep(change);
     }
 
-    pub(super) fn restore(&mut self, key: &str, entry: Entry) {
+    pub(super) fn restore(&mut self, key: &str, entry: KvEntry) {
         self.keep(key.into(), entry);
     }
 
-    fn keep(&mut self, key: Arc<str>, entry: Entry) {
+    fn keep(&mut self, key: Arc<str>, entry: KvEntry) {
         self.bytes += entry_bytes(&key, &entry);
         if let Some(before) = self.entries.insert(key.clone(), entry) {
             self.bytes -= entry_bytes(&key, &before);
@@ -197,7 +197,7 @@ impl Kv {
     }
 }
 
-fn entry_bytes(key: &str, entry: &Entry) -> u64 {
+fn entry_bytes(key: &str, entry: &KvEntry) -> u64 {
     (key.len() + entry.value.len()) as u64
 }
 

@@ -6,47 +6,49 @@
 
 #![forbid(unsafe_code)]
 
-mod announced;
+mod announced_programs;
 mod answer;
-mod brokers;
 mod catalog;
+mod changelog;
 pub mod command;
 mod failover;
-mod history;
+mod idempotency;
 mod kv;
 mod machine;
 mod operations;
 mod progress;
 mod quota;
+mod recorded_connections;
 mod references;
 mod reign;
-mod sends;
 mod snapshot;
 mod takeovers;
 
-pub use announced::Announced;
+pub use announced_programs::AnnouncedProgram;
 pub use answer::Answer;
-pub use brokers::{BrokerConnection, Brokers, CONNECTIONS_MAX, Connections};
 pub use catalog::{
-    Catalog, DEPENDENTS_MAX, ResourceWarning, SPEC_BYTES_MAX, Stored, check as check_resource,
-    check_parsed as check_parsed_resource,
+    Catalog, DEPENDENTS_MAX, ResourceWarning, SPEC_BYTES_MAX, StoredResource,
+    check as check_resource, check_parsed as check_parsed_resource,
 };
+pub use changelog::{CHANGES_BYTES_MAX, CHANGES_MAX, ChangesCompacted, KeyChange, KeyChangelog};
 pub use command::{
-    BATCH_BYTES_MAX, BATCH_MAX, BatchedPut, Command, ConnectorProgress, Precondition,
+    BATCH_BYTES_MAX, BATCH_MAX, BatchedPut, Command, ConnectorProgress, WritePrecondition,
 };
 pub use failover::FailoverPromise;
-pub use history::{CHANGES_BYTES_MAX, CHANGES_MAX, Change, Compacted, History};
-pub use kv::{Entry, KEY_BYTES_MAX, Kv, VALUE_BYTES_MAX};
-pub use machine::{Event, Machine};
-pub use operations::{Operation, Operations, Order};
-pub use progress::{ADVANCE_BYTES_MAX, ADVANCE_MAX, PROGRESS_BYTES_MAX, Progress};
-pub use quota::{Counted, KV_BYTES_MAX, OverQuota, RESOURCES_BYTES_MAX, RESOURCES_MAX};
-pub use reign::Reign;
-pub use sends::{
-    Admission, Conclusion, Intent, KEPT_MS, Known, OUTCOME_BYTES_MAX, Outcome, SENDS_MAX,
-    SENDS_OF_ONE_MAX, SendKey, Sending, Sends,
+pub use idempotency::{
+    IdempotencyEntry, IdempotencyTable, KEPT_MS, KnownSend, OUTCOME_BYTES_MAX, RecordedOutcome,
+    SENDS_MAX, SENDS_OF_ONE_MAX, SendAdmission, SendConclusion, SendIntent, SendKey,
 };
-pub use takeovers::{Reason, TAKEOVERS_MAX, Takeover, Takeovers};
+pub use kv::{KEY_BYTES_MAX, KvEntry, KvStore, VALUE_BYTES_MAX};
+pub use machine::{Machine, StateEvent};
+pub use operations::{ConnectorOperation, ConnectorOperations, OperatorAction};
+pub use progress::{ADVANCE_BYTES_MAX, ADVANCE_MAX, PROGRESS_BYTES_MAX, ProgressTable};
+pub use quota::{KV_BYTES_MAX, OverQuota, QuotaKind, RESOURCES_BYTES_MAX, RESOURCES_MAX};
+pub use recorded_connections::{
+    BrokerConnection, CONNECTIONS_MAX, ConnectionsByConnector, RecordedConnections,
+};
+pub use reign::Reign;
+pub use takeovers::{Reason, TAKEOVERS_MAX, Takeover, TakeoverLog};
 
 use quorate_types::MemberId;
 
@@ -56,15 +58,15 @@ pub struct State {
     applied: u64,
     revision: u64,
     catalog: Catalog,
-    kv: Kv,
+    kv: KvStore,
     reign: Reign,
-    announced: announced::Announcements,
+    announced_programs: announced_programs::AnnouncedPrograms,
     failover: Option<FailoverPromise>,
-    takeovers: Takeovers,
-    brokers: Brokers,
-    operations: Operations,
-    progress: Progress,
-    sends: Sends,
+    takeovers: TakeoverLog,
+    recorded_connections: RecordedConnections,
+    operations: ConnectorOperations,
+    progress: ProgressTable,
+    idempotency: IdempotencyTable,
 }
 
 impl State {
@@ -84,7 +86,7 @@ impl State {
     }
 
     /// The keys and values.
-    pub fn kv(&self) -> &Kv {
+    pub fn kv(&self) -> &KvStore {
         &self.kv
     }
 
@@ -94,8 +96,8 @@ impl State {
     }
 
     /// What each member's program carries in code.
-    pub fn announced(&self) -> &imbl::OrdMap<MemberId, std::sync::Arc<Announced>> {
-        &self.announced.by_member
+    pub fn announced_programs(&self) -> &imbl::OrdMap<MemberId, std::sync::Arc<AnnouncedProgram>> {
+        &self.announced_programs.by_member
     }
 
     /// The failover promise; `None` before the first member has made it.
@@ -104,32 +106,32 @@ impl State {
     }
 
     /// How the latest reigns began.
-    pub fn takeovers(&self) -> &Takeovers {
+    pub fn takeovers(&self) -> &TakeoverLog {
         &self.takeovers
     }
 
     /// What the brokers call the connections of the members' connectors.
-    pub fn brokers(&self) -> &Brokers {
-        &self.brokers
+    pub fn recorded_connections(&self) -> &RecordedConnections {
+        &self.recorded_connections
     }
 
     /// What operators have asked of connectors.
-    pub fn operations(&self) -> &Operations {
+    pub fn operations(&self) -> &ConnectorOperations {
         &self.operations
     }
 
     /// How far connectors have come.
-    pub fn progress(&self) -> &Progress {
+    pub fn progress(&self) -> &ProgressTable {
         &self.progress
     }
 
     /// What was sent under idempotency keys.
-    pub fn sends(&self) -> &Sends {
-        &self.sends
+    pub fn idempotency(&self) -> &IdempotencyTable {
+        &self.idempotency
     }
 
     /// What a write would be answered if it came next. Nothing changes.
-    pub fn rehearse(&self, command: &Command) -> Answer {
+    pub fn dry_run(&self, command: &Command) -> Answer {
         if let Err(errors) = command.check() {
             return Answer::Invalid(errors);
         }

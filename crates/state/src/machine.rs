@@ -7,13 +7,13 @@ use quorate_types::MemberId;
 use serde_json::Value;
 
 use super::{
-    Announced, Answer, BatchedPut, Catalog, Command, Order, SendKey, State, check_parsed_resource,
-    failover,
+    AnnouncedProgram, Answer, BatchedPut, Catalog, Command, OperatorAction, SendKey, State,
+    check_parsed_resource, failover,
 };
 
 /// What a command has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum StateEvent {
     /// A resource was created or changed.
     ResourcePut {
         /// Its kind.
@@ -59,7 +59,7 @@ pub enum Event {
         epoch: u64,
     },
     /// A member's program has changed.
-    Announced {
+    ProgramAnnounced {
         /// The member.
         member: MemberId,
     },
@@ -83,36 +83,36 @@ pub enum Event {
         revision: u64,
     },
     /// A takeover was explained.
-    Explained {
+    TakeoverRecorded {
         /// The reign's epoch.
         epoch: u64,
     },
     /// A member's connectors have other connections to their brokers.
-    Connected {
+    BrokerConnectionsRecorded {
         /// The member.
         member: MemberId,
     },
     /// Something was asked of a connector.
-    Operated {
+    ConnectorOperated {
         /// The kind of its resource.
         kind: Kind,
         /// The name of its resource.
         name: String,
         /// What was asked.
-        order: Order,
+        order: OperatorAction,
     },
     /// Connectors have come further.
-    Advanced {
+    ProgressAdvanced {
         /// The epoch of the reign under which they have.
         epoch: u64,
     },
     /// A send under an idempotency key may begin.
-    Intended {
+    SendBegun {
         /// The key.
         key: SendKey,
     },
     /// A send under an idempotency key has its outcome, or was withdrawn.
-    Concluded {
+    SendFinished {
         /// The key.
         key: SendKey,
     },
@@ -143,7 +143,7 @@ impl Machine {
         term: u64,
         leader: MemberId,
         command: &Command,
-    ) -> (Answer, Vec<Event>) {
+    ) -> (Answer, Vec<StateEvent>) {
         let state = &mut self.state;
         state.applied = index;
         let answer = match command {
@@ -152,10 +152,19 @@ impl Machine {
                 name,
                 spec,
                 precondition,
-            } => state
-                .catalog
-                .put(index, *kind, name, spec, *precondition, &state.announced),
-            Command::PutResources(puts) => state.catalog.put_all(index, puts, &state.announced),
+            } => state.catalog.put(
+                index,
+                *kind,
+                name,
+                spec,
+                *precondition,
+                &state.announced_programs,
+            ),
+            Command::PutResources(puts) => {
+                state
+                    .catalog
+                    .put_all(index, puts, &state.announced_programs)
+            }
             Command::DeleteResource {
                 kind,
                 name,
@@ -181,18 +190,18 @@ impl Machine {
                 .reign
                 .take_over(index, term, leader, *member, *for_term),
             Command::Release { epoch } => state.reign.release(index, leader, *epoch),
-            Command::Announce {
+            Command::AnnounceProgram {
                 member,
                 services,
                 version,
                 failover_ms,
             } => {
-                let said = Announced {
+                let said = AnnouncedProgram {
                     services: services.clone(),
                     version: version.clone(),
                     failover_ms: *failover_ms,
                 };
-                state.announced.announce(index, *member, said)
+                state.announced_programs.announce(index, *member, said)
             }
             Command::SetFailover { failover_ms, first } => {
                 failover::set(&mut state.failover, index, *failover_ms, *first)
@@ -203,31 +212,37 @@ impl Machine {
             Command::FailoverSettled { revision } => {
                 failover::settled(&mut state.failover, index, *revision)
             }
-            Command::Explain(takeover) => {
+            Command::RecordTakeover(takeover) => {
                 state
                     .takeovers
-                    .explain(index, term, leader, &state.reign, takeover)
+                    .record(index, term, leader, &state.reign, takeover)
             }
-            Command::Connected {
+            Command::RecordBrokerConnections {
                 member,
                 connections,
-            } => state.brokers.connected(index, *member, connections),
-            Command::Operate { kind, name, order } => {
+            } => state
+                .recorded_connections
+                .record(index, *member, connections),
+            Command::OperateConnector { kind, name, order } => {
                 state
                     .operations
                     .operate(index, *kind, name, *order, &state.catalog)
             }
-            Command::Advance { epoch, connectors } => {
+            Command::AdvanceProgress { epoch, connectors } => {
                 state
                     .progress
                     .advance(index, *epoch, connectors, &state.reign, &state.catalog)
             }
-            Command::Intend(intent) => {
+            Command::BeginSend(intent) => {
                 state
-                    .sends
-                    .intend(index, &state.reign, &state.catalog, intent)
+                    .idempotency
+                    .begin_send(index, &state.reign, &state.catalog, intent)
             }
-            Command::Conclude(conclusion) => state.sends.conclude(index, &state.reign, conclusion),
+            Command::FinishSend(conclusion) => {
+                state
+                    .idempotency
+                    .finish_send(index, &state.reign, conclusion)
+            }
         };
         if !answer.changed() {
             return (answer, Vec::new());
@@ -238,7 +253,7 @@ impl Machine {
     }
 
     /// Tries a put that was never proposed, of JSON that was read already: checks it by the
-    /// rules of this program, and does what [`Machine::apply`] would do next.
+    /// rules of this program, and does what [`StateMachine::apply`] would do next.
     pub fn try_put(&mut self, kind: Kind, name: &str, spec: Value) -> Answer {
         if let Err(errors) = check_parsed_resource(kind, name, &spec) {
             return Answer::Invalid(errors);
@@ -247,7 +262,7 @@ impl Machine {
             applied,
             revision,
             catalog,
-            announced,
+            announced_programs: announced,
             ..
         } = &mut self.state;
         let next = 1 + *applied.max(revision);
@@ -255,7 +270,7 @@ impl Machine {
     }
 
     /// Marks what was applied without being a command of ours.
-    pub fn passed(&mut self, applied: u64) {
+    pub fn mark_applied(&mut self, applied: u64) {
         self.state.applied = self.state.applied.max(applied);
     }
 
@@ -266,69 +281,71 @@ impl Machine {
     }
 }
 
-fn events(index: u64, command: &Command, catalog: &Catalog) -> Vec<Event> {
+fn events(index: u64, command: &Command, catalog: &Catalog) -> Vec<StateEvent> {
     vec![match command {
         Command::PutResources(puts) => {
             let changed = puts.iter().filter(|it| {
                 let stored = catalog.get(it.kind, &it.name);
                 stored.is_some_and(|stored| stored.revision == index)
             });
-            let event = |it: &BatchedPut| Event::ResourcePut {
+            let event = |it: &BatchedPut| StateEvent::ResourcePut {
                 kind: it.kind,
                 name: it.name.clone(),
                 revision: index,
             };
             return changed.map(event).collect();
         }
-        Command::PutResource { kind, name, .. } => Event::ResourcePut {
+        Command::PutResource { kind, name, .. } => StateEvent::ResourcePut {
             kind: *kind,
             name: name.clone(),
             revision: index,
         },
-        Command::DeleteResource { kind, name, .. } => Event::ResourceDeleted {
+        Command::DeleteResource { kind, name, .. } => StateEvent::ResourceDeleted {
             kind: *kind,
             name: name.clone(),
             revision: index,
         },
-        Command::PutKey { key, .. } => Event::KeyPut {
+        Command::PutKey { key, .. } => StateEvent::KeyPut {
             key: key.clone(),
             revision: index,
         },
-        Command::DeleteKey { key, .. } => Event::KeyDeleted {
+        Command::DeleteKey { key, .. } => StateEvent::KeyDeleted {
             key: key.clone(),
             revision: index,
         },
-        Command::TakeOver { member, .. } => Event::TakenOver {
+        Command::TakeOver { member, .. } => StateEvent::TakenOver {
             holder: *member,
             epoch: index,
         },
-        Command::Release { epoch } => Event::Released { epoch: *epoch },
-        Command::Announce { member, .. } => Event::Announced { member: *member },
-        Command::SetFailover { failover_ms, .. } => Event::FailoverSet {
+        Command::Release { epoch } => StateEvent::Released { epoch: *epoch },
+        Command::AnnounceProgram { member, .. } => StateEvent::ProgramAnnounced { member: *member },
+        Command::SetFailover { failover_ms, .. } => StateEvent::FailoverSet {
             failover_ms: *failover_ms,
             revision: index,
         },
-        Command::FailoverApplied { member, revision } => Event::FailoverApplied {
+        Command::FailoverApplied { member, revision } => StateEvent::FailoverApplied {
             member: *member,
             revision: *revision,
         },
-        Command::FailoverSettled { revision } => Event::FailoverSettled {
+        Command::FailoverSettled { revision } => StateEvent::FailoverSettled {
             revision: *revision,
         },
-        Command::Explain(takeover) => Event::Explained {
+        Command::RecordTakeover(takeover) => StateEvent::TakeoverRecorded {
             epoch: takeover.epoch,
         },
-        Command::Connected { member, .. } => Event::Connected { member: *member },
-        Command::Operate { kind, name, order } => Event::Operated {
+        Command::RecordBrokerConnections { member, .. } => {
+            StateEvent::BrokerConnectionsRecorded { member: *member }
+        }
+        Command::OperateConnector { kind, name, order } => StateEvent::ConnectorOperated {
             kind: *kind,
             name: name.clone(),
             order: *order,
         },
-        Command::Advance { epoch, .. } => Event::Advanced { epoch: *epoch },
-        Command::Intend(intent) => Event::Intended {
+        Command::AdvanceProgress { epoch, .. } => StateEvent::ProgressAdvanced { epoch: *epoch },
+        Command::BeginSend(intent) => StateEvent::SendBegun {
             key: intent.key.clone(),
         },
-        Command::Conclude(conclusion) => Event::Concluded {
+        Command::FinishSend(conclusion) => StateEvent::SendFinished {
             key: conclusion.key.clone(),
         },
     }]

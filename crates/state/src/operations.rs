@@ -13,7 +13,7 @@ use super::{Answer, Catalog, command::error};
 
 /// What can be asked of a connector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum OperatorAction {
     /// It stops, whoever the connector server is, until it is resumed.
     Pause,
     /// It runs again.
@@ -24,7 +24,7 @@ pub enum Order {
 
 /// What stands of the orders for one connector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Operation {
+pub struct ConnectorOperation {
     /// Whether it is paused.
     pub paused: bool,
     /// The log index of the last restart; 0 if there was none. A process that was started
@@ -34,25 +34,25 @@ pub struct Operation {
 
 /// The connectors that were given orders.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Operations {
+pub struct ConnectorOperations {
     revision: u64,
-    by_kind: [OrdMap<Arc<str>, Operation>; Kind::ALL.len()],
+    by_kind: [OrdMap<Arc<str>, ConnectorOperation>; Kind::ALL.len()],
 }
 
-impl Operations {
+impl ConnectorOperations {
     /// The log index that last changed any.
     pub fn revision(&self) -> u64 {
         self.revision
     }
 
     /// What stands for one connector.
-    pub fn get(&self, kind: Kind, name: &str) -> Operation {
+    pub fn get(&self, kind: Kind, name: &str) -> ConnectorOperation {
         let found = self.by_kind[kind as usize].get(name);
         found.copied().unwrap_or_default()
     }
 
     /// Those that were given orders, by kind and name.
-    pub fn all(&self) -> impl Iterator<Item = (Kind, &str, Operation)> {
+    pub fn all(&self) -> impl Iterator<Item = (Kind, &str, ConnectorOperation)> {
         Kind::ALL.into_iter().flat_map(|kind| {
             self.by_kind[kind as usize]
                 .iter()
@@ -65,7 +65,7 @@ impl Operations {
         index: u64,
         kind: Kind,
         name: &str,
-        order: Order,
+        order: OperatorAction,
         catalog: &Catalog,
     ) -> Answer {
         if catalog.get(kind, name).is_none() {
@@ -73,15 +73,15 @@ impl Operations {
         }
         let before = self.get(kind, name);
         let after = match order {
-            Order::Pause => Operation {
+            OperatorAction::Pause => ConnectorOperation {
                 paused: true,
                 ..before
             },
-            Order::Resume => Operation {
+            OperatorAction::Resume => ConnectorOperation {
                 paused: false,
                 ..before
             },
-            Order::Restart => Operation {
+            OperatorAction::Restart => ConnectorOperation {
                 restarted: index,
                 ..before
             },
@@ -105,18 +105,18 @@ impl Operations {
         }
     }
 
-    pub(super) fn keep(&mut self, kind: Kind, name: &str, operation: Operation) {
+    pub(super) fn keep(&mut self, kind: Kind, name: &str, operation: ConnectorOperation) {
         let of_kind = &mut self.by_kind[kind as usize];
-        match operation == Operation::default() {
+        match operation == ConnectorOperation::default() {
             true => of_kind.remove(name),
             false => of_kind.insert(name.into(), operation),
         };
     }
 
-    pub(super) fn restored(revision: u64) -> Operations {
-        Operations {
+    pub(super) fn restored(revision: u64) -> ConnectorOperations {
+        ConnectorOperations {
             revision,
-            ..Operations::default()
+            ..ConnectorOperations::default()
         }
     }
 }

@@ -25,11 +25,11 @@ pub const ADVANCE_BYTES_MAX: usize = 256 << 10;
 
 /// How far each connector has come that has to know.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Progress {
+pub struct ProgressTable {
     by_connector: OrdMap<(Kind, Arc<str>), Bytes>,
 }
 
-impl Progress {
+impl ProgressTable {
     /// How far a connector has come; empty where it has kept nothing.
     pub fn get(&self, kind: Kind, name: &str) -> Bytes {
         let found = self.by_connector.get(&(kind, name.into()));
@@ -43,7 +43,7 @@ impl Progress {
     }
 
     /// Whether nobody has kept anything since `before`. Cheap where that is so.
-    pub fn is_as(&self, before: &Progress) -> bool {
+    pub fn is_as(&self, before: &ProgressTable) -> bool {
         self.by_connector.ptr_eq(&before.by_connector) || self == before
     }
 
@@ -153,7 +153,7 @@ mod tests {
 
     fn advance(epoch: u64, kept: &'static [u8]) -> Command {
         let connectors = vec![progress("a", kept)];
-        Command::Advance { epoch, connectors }
+        Command::AdvanceProgress { epoch, connectors }
     }
 
     #[test]
@@ -204,7 +204,7 @@ mod tests {
             let mut it = progress("a", kept);
             it.created = created;
             let (epoch, connectors) = (1, vec![it]);
-            Command::Advance { epoch, connectors }
+            Command::AdvanceProgress { epoch, connectors }
         };
         let delete = Command::DeleteResource {
             kind: Kind::ZmqOutgoing,
@@ -249,7 +249,7 @@ mod tests {
         machine.apply(2, 1, 1, &Command::TakeOver { member: 1, term: 1 });
         let connectors = vec![progress("gone", "one"), progress("a", "two")];
         let epoch = machine.state().reign().epoch;
-        let command = Command::Advance { epoch, connectors };
+        let command = Command::AdvanceProgress { epoch, connectors };
         assert!(machine.apply(3, 1, 1, &command).0.changed());
         let all: Vec<_> = machine.state().progress().all().collect();
         assert_eq!(all, [(Kind::ZmqOutgoing, "a", &Bytes::from("two"))]);
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn what_is_too_much_is_refused_by_who_proposes_it() {
         let check = |connectors: Vec<ConnectorProgress>| {
-            let command = Command::Advance {
+            let command = Command::AdvanceProgress {
                 epoch: 1,
                 connectors,
             };

@@ -15,14 +15,15 @@ use super::*;
 
 /// One entry of the log: its term grows by `elections`, and each term has one leader.
 #[derive(Clone, Debug)]
-struct Step {
+struct PropertyStep {
     elections: u64,
     command: Command,
 }
 
-fn log() -> impl Strategy<Value = Vec<Step>> {
+fn log() -> impl Strategy<Value = Vec<PropertyStep>> {
     let elections = prop_oneof![5 => Just(0u64), 1 => 1..3u64];
-    let step = (elections, command()).prop_map(|(elections, command)| Step { elections, command });
+    let step =
+        (elections, command()).prop_map(|(elections, command)| PropertyStep { elections, command });
     prop::collection::vec(step, 1..60)
 }
 
@@ -52,7 +53,7 @@ fn leader_of(term: u64) -> MemberId {
 }
 
 /// The entries with their index, term and leader.
-fn entries(log: &[Step]) -> impl Iterator<Item = (u64, u64, MemberId, &Command)> {
+fn entries(log: &[PropertyStep]) -> impl Iterator<Item = (u64, u64, MemberId, &Command)> {
     let mut term = 1;
     (1..).zip(log).map(move |(index, step)| {
         term += step.elections;
@@ -66,7 +67,7 @@ fn snapshot(machine: &Machine) -> Vec<u8> {
     bytes
 }
 
-fn run(log: &[Step]) -> Machine {
+fn run(log: &[PropertyStep]) -> Machine {
     let mut machine = Machine::default();
     for (index, term, leader, command) in entries(log) {
         machine.apply(index, term, leader, command);
@@ -86,7 +87,7 @@ fn revision_of(state: &State, command: &Command) -> Option<u64> {
     }
 }
 
-fn precondition_of(command: &Command) -> Option<Precondition> {
+fn precondition_of(command: &Command) -> Option<WritePrecondition> {
     match command {
         Command::PutResource { precondition, .. }
         | Command::DeleteResource { precondition, .. }
@@ -107,7 +108,7 @@ proptest! {
         let mut original = run(&log[..cut]);
         let mut restored = Machine::default();
         restored.restore(&mut &snapshot(&original)[..]).unwrap();
-        restored.passed(original.state().applied());
+        restored.mark_applied(original.state().applied());
         prop_assert_eq!(&restored, &original);
         for (index, term, leader, command) in entries(&log).skip(cut) {
             // as it comes out of the log
@@ -151,7 +152,7 @@ proptest! {
             }
             if after.released && !before.released {
                 prop_assert_eq!(before.holder, Some(leader));
-                prop_assert_eq!(&events[..], &[Event::Released { epoch: before.epoch }]);
+                prop_assert_eq!(&events[..], &[StateEvent::Released { epoch: before.epoch }]);
             }
             if before.released && !after.released {
                 prop_assert!(after.epoch > before.epoch);
@@ -165,7 +166,7 @@ proptest! {
         let mut announced = BTreeSet::new();
         for (index, term, leader, command) in entries(&log) {
             machine.apply(index, term, leader, command);
-            if let Command::Announce { services, .. } = command {
+            if let Command::AnnounceProgram { services, .. } = command {
                 announced.extend(services.iter().cloned());
             }
             let whole = referential_integrity(machine.state(), &announced);
@@ -180,7 +181,7 @@ proptest! {
         let mut machine = Machine::default();
         for (index, term, leader, command) in entries(&log) {
             let before = machine.state().clone();
-            let rehearsed = before.rehearse(command);
+            let rehearsed = before.dry_run(command);
             let (answer, events) = machine.apply(index, term, leader, command);
             let after = machine.state();
             let revision = revision_of(&before, command);
@@ -210,9 +211,9 @@ proptest! {
             } else {
                 let mut same = before.clone();
                 same.applied = index;
-                if matches!(command, Command::Intend(_) | Command::Conclude(_)) {
+                if matches!(command, Command::BeginSend(_) | Command::FinishSend(_)) {
                     // time passes for the sends, whatever is answered
-                    same.sends = after.sends.clone();
+                    same.idempotency = after.idempotency.clone();
                 }
                 prop_assert_eq!(after, &same);
                 prop_assert!(events.is_empty());
@@ -220,7 +221,7 @@ proptest! {
             // Those of the reign depend on whose entry it is.
             let of_the_reign = matches!(
                 command,
-                Command::TakeOver { .. } | Command::Release { .. } | Command::Explain(_)
+                Command::TakeOver { .. } | Command::Release { .. } | Command::RecordTakeover(_)
             );
             match command.check() {
                 Err(errors) => prop_assert_eq!(rehearsed, Answer::Invalid(errors)),

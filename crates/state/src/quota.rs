@@ -16,14 +16,14 @@ pub const RESOURCES_BYTES_MAX: u64 = 512 << 20;
 
 /// How many resources there may be, and of how many bytes of JSON together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ResourcesMax {
+pub(super) struct ResourceLimits {
     pub count: usize,
     pub bytes: u64,
 }
 
-impl Default for ResourcesMax {
+impl Default for ResourceLimits {
     fn default() -> Self {
-        ResourcesMax {
+        ResourceLimits {
             count: RESOURCES_MAX,
             bytes: RESOURCES_BYTES_MAX,
         }
@@ -32,7 +32,7 @@ impl Default for ResourcesMax {
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counted {
+pub enum QuotaKind {
     /// The bytes of all keys and values.
     KeyBytes,
     /// The resources.
@@ -45,7 +45,7 @@ pub enum Counted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverQuota {
     /// What there would be too much of.
-    pub counted: Counted,
+    pub counted: QuotaKind,
     /// How much there is.
     pub now: u64,
     /// How much there may be.
@@ -56,15 +56,15 @@ impl fmt::Display for OverQuota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let OverQuota { counted, now, most } = self;
         let (what, delete) = match counted {
-            Counted::KeyBytes => (
+            QuotaKind::KeyBytes => (
                 format!("the keys and values have {now} bytes"),
                 "quorate kv delete KEY",
             ),
-            Counted::Resources => (
+            QuotaKind::Resources => (
                 format!("there are {now} resources"),
                 "quorate delete KIND NAME",
             ),
-            Counted::ResourceBytes => (
+            QuotaKind::ResourceBytes => (
                 format!("the resources have {now} bytes of JSON"),
                 "quorate delete KIND NAME",
             ),
@@ -77,7 +77,7 @@ impl fmt::Display for OverQuota {
 }
 
 /// Refuses what would grow beyond the bound. Beyond it already, what doesn't grow is let through.
-pub(super) fn check(counted: Counted, now: u64, then: u64, most: u64) -> Result<(), OverQuota> {
+pub(super) fn check(counted: QuotaKind, now: u64, then: u64, most: u64) -> Result<(), OverQuota> {
     if then <= now || then <= most {
         return Ok(());
     }

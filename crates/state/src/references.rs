@@ -2,9 +2,9 @@
 //! names exists, and nothing is deleted while another names it.
 
 use quorate_proto::command::FieldError;
-use quorate_resources::{Fence, HttpChannel, Kind, Reference, Resource};
+use quorate_resources::{BrokerFence, HttpChannel, Kind, Resource, ResourceReference};
 
-use super::{Catalog, announced::Announcements, command::error};
+use super::{Catalog, announced_programs::AnnouncedPrograms, command::error};
 
 /// How many names an error lists.
 const LISTED_MAX: usize = 8;
@@ -13,7 +13,7 @@ const LISTED_MAX: usize = 8;
 pub(super) fn missing(
     resource: &Resource,
     catalog: &Catalog,
-    announced: &Announcements,
+    announced: &AnnouncedPrograms,
 ) -> Vec<FieldError> {
     let named = resource
         .references()
@@ -22,7 +22,7 @@ pub(super) fn missing(
         .filter(|it| it.kind != Kind::Service || !announced.carries(it.name));
     let mut errors: Vec<FieldError> = named
         .map(
-            |Reference {
+            |ResourceReference {
                  field,
                  text,
                  kind,
@@ -142,7 +142,7 @@ fn address_taken(address: &str, other: &Resource) -> Option<FieldError> {
 /// What would break the order that a channel promises. The messages that a dead connection
 /// had taken go back to their places in the queue, but only once the broker drops it: with
 /// `fence: lease` the successor consumes the later ones by then.
-pub(super) fn disorder(resource: &Resource, catalog: &Catalog) -> Option<FieldError> {
+pub(super) fn order_conflict(resource: &Resource, catalog: &Catalog) -> Option<FieldError> {
     const WHY: &str =
         "with `lease` the messages that a dead connection had taken come back after later ones";
     match resource {
@@ -155,9 +155,9 @@ pub(super) fn disorder(resource: &Resource, catalog: &Catalog) -> Option<FieldEr
                 "needs a connection with `fence: exclusive`, and amqp_connection/{} has `lease`: {WHY}",
                 it.connection
             );
-            (connection.fence == Fence::Lease).then(|| error("ordered", "true", problem))
+            (connection.fence == BrokerFence::Lease).then(|| error("ordered", "true", problem))
         }
-        Resource::AmqpConnection(it) if it.fence == Fence::Lease => {
+        Resource::AmqpConnection(it) if it.fence == BrokerFence::Lease => {
             let mut ordered = catalog.in_order_over(&it.name);
             let first: Vec<&str> = ordered.by_ref().take(LISTED_MAX).collect();
             let count = first.len() + ordered.count();

@@ -6,11 +6,11 @@
 //! epoch of a reign is the log index of its `TakeOver`: every member sees the same
 //! one holder at each index, and epochs strictly increase because indices do.
 //!
-//! `Release` ends the current reign, and only its holder can say so, in an entry that
+//! `ReleaseProposal` ends the current reign, and only its holder can say so, in an entry that
 //! it appended itself: whoever sees it knows that the connectors of that epoch have
 //! been stopped, and need not wait for their lease. That no lease of any *earlier* epoch
-//! runs either is the holder's to see to before it says `Release`: the next reign is
-//! `clear` by it. A reign that was superseded without a `Release` makes the next one not
+//! runs either is the holder's to see to before it says `ReleaseProposal`: the next reign is
+//! `clear` by it. A reign that was superseded without a `ReleaseProposal` makes the next one not
 //! clear, whoever held it.
 
 use quorate_planted::{Mutant, planted};

@@ -8,7 +8,7 @@
 //! another state than those that know it.
 
 mod changes;
-mod framing;
+mod record_framing;
 mod records;
 
 use std::{
@@ -17,25 +17,26 @@ use std::{
 };
 
 use bytes::Bytes;
-use framing::{Reader, Writer};
 use quorate_planted::{Mutant, planted};
 use quorate_proto::command::FieldError;
 use quorate_resources::Kind;
+use record_framing::{RecordReader, RecordWriter};
 use records::{
     AnnouncedRecord, Body, ClockRecord, ConnectedRecord, ConnectionRecord, FailoverRecord, Header,
     KeyRecord, OperationRecord, ProgressRecord, ReignRecord, ResourceRecord, SendingRecord,
 };
 
 use super::{
-    Announced, Catalog, Entry, FailoverPromise, Kv, Operation, Operations, Progress, Reason, Reign,
-    SendKey, Sending, Sends, State, Takeovers,
-    announced::Announcements,
-    brokers::{BrokerConnection, Brokers},
+    AnnouncedProgram, Catalog, ConnectorOperation, ConnectorOperations, FailoverPromise,
+    IdempotencyEntry, IdempotencyTable, KvEntry, KvStore, ProgressTable, Reason, Reign, SendKey,
+    State, TakeoverLog,
+    announced_programs::AnnouncedPrograms,
     command::not_as_known,
-    sends::{
-        Clock,
+    idempotency::{
+        ReignClock,
         wire::{fingerprint, outcome},
     },
+    recorded_connections::{BrokerConnection, RecordedConnections},
 };
 
 const MAGIC: &str = "quorate-state";
@@ -45,7 +46,7 @@ const FORMAT: u32 = 2;
 impl State {
     /// Writes the snapshot.
     pub fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut out = Writer::new(BufWriter::new(out));
+        let mut out = RecordWriter::new(BufWriter::new(out));
         out.record(Body::Header(Header {
             magic: MAGIC.into(),
             format: FORMAT,
@@ -53,7 +54,7 @@ impl State {
             catalog_revision: self.catalog.revision(),
             kv_revision: self.kv.revision(),
             operations_revision: self.operations.revision(),
-            history_floor: Some(self.kv.history().floor()),
+            history_floor: Some(self.kv.changelog().floor()),
         }))?;
         let Reign {
             holder,
@@ -74,7 +75,7 @@ impl State {
             former,
             clear,
         }))?;
-        for (member, said) in &self.announced.by_member {
+        for (member, said) in &self.announced_programs.by_member {
             out.record(Body::Announced(AnnouncedRecord {
                 member: *member,
                 services: said.services.clone(),
@@ -93,7 +94,7 @@ impl State {
         for takeover in self.takeovers.oldest_first() {
             out.record(Body::Takeover(takeover.clone()))?;
         }
-        for (member, connections) in &self.brokers.by_member {
+        for (member, connections) in &self.recorded_connections.by_member {
             let records = connections.iter().map(|(connector, it)| ConnectionRecord {
                 connector: connector.clone(),
                 name: it.name.clone(),
@@ -113,7 +114,7 @@ impl State {
                 created: stored.created,
             }))?;
         }
-        for (kind, name, Operation { paused, restarted }) in self.operations.all() {
+        for (kind, name, ConnectorOperation { paused, restarted }) in self.operations.all() {
             out.record(Body::Operation(OperationRecord {
                 kind: kind.as_str().into(),
                 name: name.into(),
@@ -128,9 +129,9 @@ impl State {
                 kept: kept.clone(),
             }))?;
         }
-        let Clock { ms, epoch, read_ms } = self.sends.clock;
+        let ReignClock { ms, epoch, read_ms } = self.idempotency.clock;
         out.record(Body::Clock(ClockRecord { ms, epoch, read_ms }))?;
-        for (key, it) in self.sends.oldest_first() {
+        for (key, it) in self.idempotency.oldest_first() {
             out.record(Body::Sending(SendingRecord {
                 key: Some(key.into()),
                 intent: it.intent,
@@ -149,7 +150,7 @@ impl State {
             }))?;
         }
         // after the keys, whose values they share
-        for change in self.kv.history().all() {
+        for change in self.kv.changelog().all() {
             out.record(Body::Change(changes::record(&self.kv, change)))?;
         }
         out.end()
@@ -157,7 +158,7 @@ impl State {
 
     /// Reads a snapshot. `applied` is not in it.
     pub fn read_from(input: &mut dyn Read) -> io::Result<State> {
-        let mut input = Reader::new(BufReader::new(input));
+        let mut input = RecordReader::new(BufReader::new(input));
         let Body::Header(header) = input.record()? else {
             return Err(bad("it does not begin with a header"));
         };
@@ -177,18 +178,18 @@ impl State {
             applied: 0,
             revision: header.revision,
             catalog: Catalog::restored(header.catalog_revision),
-            kv: Kv::restored(
+            kv: KvStore::restored(
                 header.kv_revision,
                 header.history_floor.unwrap_or(header.kv_revision),
             ),
             reign: Reign::default(),
-            announced: Announcements::default(),
+            announced_programs: AnnouncedPrograms::default(),
             failover: None,
-            takeovers: Takeovers::default(),
-            brokers: Brokers::default(),
-            operations: Operations::restored(header.operations_revision),
-            progress: Progress::default(),
-            sends: Sends::default(),
+            takeovers: TakeoverLog::default(),
+            recorded_connections: RecordedConnections::default(),
+            operations: ConnectorOperations::restored(header.operations_revision),
+            progress: ProgressTable::default(),
+            idempotency: IdempotencyTable::default(),
         };
         loop {
             let before = input.records;
@@ -217,12 +218,15 @@ impl State {
                     version,
                     failover_ms,
                 }) => {
-                    let said = Announced {
+                    let said = AnnouncedProgram {
                         services,
                         version,
                         failover_ms,
                     };
-                    state.announced.by_member.insert(member, said.into());
+                    state
+                        .announced_programs
+                        .by_member
+                        .insert(member, said.into());
                 }
                 Body::Failover(FailoverRecord {
                     target_ms,
@@ -255,7 +259,10 @@ impl State {
                         (it.connector, BrokerConnection { name, label })
                     });
                     let connections = Arc::new(connections.collect());
-                    state.brokers.by_member.insert(member, connections);
+                    state
+                        .recorded_connections
+                        .by_member
+                        .insert(member, connections);
                 }
                 Body::Resource(it) => restore(&mut state.catalog, &it)?,
                 Body::Operation(OperationRecord {
@@ -264,22 +271,22 @@ impl State {
                     paused,
                     restarted,
                 }) => {
-                    let operation = Operation { paused, restarted };
+                    let operation = ConnectorOperation { paused, restarted };
                     state.operations.keep(known(&kind)?, &name, operation);
                 }
                 Body::Progress(ProgressRecord { kind, name, kept }) => {
                     state.progress.keep(known(&kind)?, &name, kept);
                 }
                 Body::Clock(ClockRecord { ms, epoch, read_ms }) => {
-                    state.sends.clock = Clock { ms, epoch, read_ms };
+                    state.idempotency.clock = ReignClock { ms, epoch, read_ms };
                 }
-                Body::Sending(it) => take_up(&mut state.sends, it)?,
+                Body::Sending(it) => take_up(&mut state.idempotency, it)?,
                 Body::Key(KeyRecord {
                     key,
                     revision,
                     value,
                 }) => {
-                    state.kv.restore(&key, Entry { revision, value });
+                    state.kv.restore(&key, KvEntry { revision, value });
                 }
                 Body::Change(it) => changes::restore(&mut state.kv, it)?,
                 Body::End(records) if records == before => return Ok(state),
@@ -310,7 +317,7 @@ fn restore(catalog: &mut Catalog, it: &ResourceRecord) -> io::Result<()> {
         })
 }
 
-fn take_up(sends: &mut Sends, it: SendingRecord) -> io::Result<()> {
+fn take_up(sends: &mut IdempotencyTable, it: SendingRecord) -> io::Result<()> {
     let unread = |what: String| {
         bad(format!(
             "a send is not as this program knows it ({what}): run the version that wrote it"
@@ -320,7 +327,7 @@ fn take_up(sends: &mut Sends, it: SendingRecord) -> io::Result<()> {
     let key: SendKey = it.key.try_into().map_err(unfit)?;
     let fingerprint = fingerprint(&it.fingerprint).map_err(unfit)?;
     let outcome = outcome(it.outcome).ok_or_else(|| unread("outcome".into()))?;
-    let sending = Sending {
+    let sending = IdempotencyEntry {
         intent: it.intent,
         epoch: it.epoch,
         ticket: it.ticket,

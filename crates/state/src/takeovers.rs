@@ -21,9 +21,9 @@ const NAME_BYTES_MAX: usize = 63;
 
 /// The last [`TAKEOVERS_MAX`] takeovers that were explained.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Takeovers(Vector<Takeover>);
+pub struct TakeoverLog(Vector<Takeover>);
 
-impl Takeovers {
+impl TakeoverLog {
     /// The newest, if there is one.
     pub fn last(&self) -> Option<&Takeover> {
         self.0.last()
@@ -39,7 +39,7 @@ impl Takeovers {
     }
 
     /// `index`, `term` and `leader` are those of the entry.
-    pub(super) fn explain(
+    pub(super) fn record(
         &mut self,
         index: u64,
         term: u64,
@@ -104,7 +104,7 @@ pub(super) fn check(takeover: &Takeover) -> Vec<FieldError> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{Command, Event, Machine, State},
+        super::{Command, Machine, State, StateEvent},
         *,
     };
 
@@ -120,7 +120,7 @@ mod tests {
     }
 
     fn explain(takeover: &Takeover) -> Command {
-        Command::Explain(Box::new(takeover.clone()))
+        Command::RecordTakeover(Box::new(takeover.clone()))
     }
 
     /// A reign of member 1 in term 5, with epoch 10.
@@ -145,7 +145,7 @@ mod tests {
         let (answer, _) = machine.apply(11, 5, 1, &explain(&takeover(10, 4)));
         assert!(matches!(answer, Answer::Ignored(_)), "{answer:?}");
         let (_, events) = machine.apply(12, 5, 1, &explain(&takeover(10, 5)));
-        assert_eq!(events, [Event::Explained { epoch: 10 }]);
+        assert_eq!(events, [StateEvent::TakeoverRecorded { epoch: 10 }]);
         let (again, _) = machine.apply(13, 5, 1, &explain(&takeover(10, 5)));
         assert!(matches!(again, Answer::Ignored(_)), "{again:?}");
         assert_eq!(machine.state().takeovers().last(), Some(&takeover(10, 5)));

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 
 fn announce(member: MemberId, services: &[&str]) -> Command {
-    Command::Announce {
+    Command::AnnounceProgram {
         member,
         services: services.iter().map(|it| it.to_string()).collect(),
         version: "1".into(),
@@ -21,20 +21,20 @@ fn announce(member: MemberId, services: &[&str]) -> Command {
 
 /// A machine that appends to a log of its own, as leader 1 in term 1.
 #[derive(Default)]
-struct Log {
+struct CommandLog {
     machine: Machine,
     index: u64,
 }
 
-impl Log {
-    fn with_ping() -> Log {
-        let mut log = Log::default();
+impl CommandLog {
+    fn with_ping() -> CommandLog {
+        let mut log = CommandLog::default();
         log.apply(announce(1, &["ping", "echo"]));
         log
     }
 
     fn apply(&mut self, command: Command) -> Answer {
-        let rehearsed = self.machine.state().rehearse(&command);
+        let rehearsed = self.machine.state().dry_run(&command);
         // as the member does that proposes it
         if let Err(errors) = command.check() {
             assert_eq!(rehearsed, Answer::Invalid(errors));
@@ -56,7 +56,12 @@ impl Log {
         self.put_if(kind, spec, None)
     }
 
-    fn put_if(&mut self, kind: Kind, spec: Value, precondition: Option<Precondition>) -> Answer {
+    fn put_if(
+        &mut self,
+        kind: Kind,
+        spec: Value,
+        precondition: Option<WritePrecondition>,
+    ) -> Answer {
         let name = spec["name"].as_str().unwrap().to_owned();
         let spec = Bytes::from(spec.to_string());
         self.apply(Command::PutResource {
@@ -116,7 +121,7 @@ fn amqp_channel(name: &str, queue: &str) -> Value {
 
 #[test]
 fn a_put_that_changes_nothing_keeps_the_revision() {
-    let mut log = Log::with_ping();
+    let mut log = CommandLog::with_ping();
     let revision = done(log.put(Kind::Service, service("orders")));
     assert_eq!(revision, 2);
     let same = json!({"upstream": "http://127.0.0.1:8080", "name": "orders", "timeout_ms": 10_000, "builtin": null});
@@ -143,14 +148,14 @@ fn a_put_that_changes_nothing_keeps_the_revision() {
 
 #[test]
 fn preconditions_of_resources() {
-    let mut log = Log::with_ping();
-    let absent = Some(Precondition::Absent);
+    let mut log = CommandLog::with_ping();
+    let absent = Some(WritePrecondition::Absent);
     let revision = done(log.put_if(Kind::Service, service("a"), absent));
     let failed = Answer::PreconditionFailed { revision };
     assert_eq!(log.put_if(Kind::Service, service("a"), absent), failed);
-    let older = Some(Precondition::Revision(revision - 1));
+    let older = Some(WritePrecondition::Revision(revision - 1));
     assert_eq!(log.put_if(Kind::Service, service("a"), older), failed);
-    let now = Some(Precondition::Revision(revision));
+    let now = Some(WritePrecondition::Revision(revision));
     assert_eq!(done(log.put_if(Kind::Service, service("a"), now)), revision);
     let missing = Answer::PreconditionFailed { revision: 0 };
     assert_eq!(log.put_if(Kind::Service, service("b"), now), missing);
@@ -171,7 +176,7 @@ fn preconditions_of_resources() {
 
 #[test]
 fn what_is_named_must_exist() {
-    let mut log = Log::with_ping();
+    let mut log = CommandLog::with_ping();
     refused(
         log.put(Kind::HttpChannel, http_channel("a", "/a", "nope")),
         "service",
@@ -217,7 +222,7 @@ fn what_is_named_must_exist() {
 
 #[test]
 fn what_others_need_stays() {
-    let mut log = Log::with_ping();
+    let mut log = CommandLog::with_ping();
     done(log.put(Kind::Service, service("orders")));
     done(log.put(
         Kind::BasicAuth,
@@ -250,7 +255,7 @@ fn what_others_need_stays() {
 
 #[test]
 fn two_channels_do_not_share_a_path_or_a_queue() {
-    let mut log = Log::with_ping();
+    let mut log = CommandLog::with_ping();
     done(log.put(Kind::HttpChannel, http_channel("a", "/orders/{id}", "ping")));
     done(log.put(Kind::HttpChannel, http_channel("b", "/orders/list", "ping")));
     let other = http_channel("c", "/orders/{number}", "ping");
@@ -279,7 +284,7 @@ fn two_channels_do_not_share_a_path_or_a_queue() {
 
 #[test]
 fn secrets_stay_when_left_out() {
-    let mut log = Log::with_ping();
+    let mut log = CommandLog::with_ping();
     let mut without = connection();
     without.as_object_mut().unwrap().remove("password");
     refused(
@@ -332,7 +337,7 @@ fn secrets_stay_when_left_out() {
 
 #[test]
 fn the_name_is_the_one_it_is_put_under() {
-    let mut log = Log::with_ping();
+    let mut log = CommandLog::with_ping();
     let put = |name: &str, spec: &str| Command::PutResource {
         kind: Kind::Service,
         name: name.into(),
@@ -364,15 +369,15 @@ fn the_name_is_the_one_it_is_put_under() {
 
 #[test]
 fn keys_and_values() {
-    let mut log = Log::default();
+    let mut log = CommandLog::default();
     let put = |key: &str, value: &'static str, precondition| Command::PutKey {
         key: key.into(),
         value: value.into(),
         precondition,
     };
-    let first = done(log.apply(put("a/1", "x", Some(Precondition::Absent))));
+    let first = done(log.apply(put("a/1", "x", Some(WritePrecondition::Absent))));
     // the same bytes again: a revision of its own, so that only one of two claims is granted
-    let claim = Some(Precondition::Revision(first));
+    let claim = Some(WritePrecondition::Revision(first));
     let second = done(log.apply(put("a/1", "x", claim)));
     assert!(second > first);
     assert_eq!(log.state().kv().revision(), second);
@@ -423,7 +428,7 @@ fn the_reign() {
     let (_, events) = machine.apply(10, 5, 1, &take_over(1, 5));
     assert_eq!(
         events,
-        [Event::TakenOver {
+        [StateEvent::TakenOver {
             holder: 1,
             epoch: 10
         }]
@@ -446,7 +451,7 @@ fn the_reign() {
         );
     }
     let (_, events) = machine.apply(12, 5, 1, &Command::Release { epoch: 10 });
-    assert_eq!(events, [Event::Released { epoch: 10 }]);
+    assert_eq!(events, [StateEvent::Released { epoch: 10 }]);
     assert_eq!(
         *machine.state().reign(),
         Reign {
@@ -488,19 +493,19 @@ fn the_reign() {
 
 #[test]
 fn announcements() {
-    let mut log = Log::with_ping();
+    let mut log = CommandLog::with_ping();
     log.apply(announce(2, &["b", "a", "b"]));
-    assert_eq!(log.state().announced()[&2].services, ["a", "b"]);
+    assert_eq!(log.state().announced_programs()[&2].services, ["a", "b"]);
     let same = log.apply(announce(2, &["a", "b"]));
     assert!(matches!(same, Answer::Done { changed: false, .. }));
     refused(log.apply(announce(2, &["a b"])), "services", "1 to 128");
     refused(log.apply(announce(0, &[])), "member", "id");
-    assert_eq!(log.state().announced().len(), 2);
+    assert_eq!(log.state().announced_programs().len(), 2);
 }
 
 #[test]
 fn commands_and_answers_survive_the_wire() {
-    let precondition = Some(Precondition::Revision(7));
+    let precondition = Some(WritePrecondition::Revision(7));
     for command in [
         Command::PutResource {
             kind: Kind::ApiKey,
@@ -516,7 +521,7 @@ fn commands_and_answers_survive_the_wire() {
         Command::PutKey {
             key: "k".into(),
             value: "v".into(),
-            precondition: Some(Precondition::Absent),
+            precondition: Some(WritePrecondition::Absent),
         },
         Command::DeleteKey {
             key: "k".into(),
@@ -524,13 +529,13 @@ fn commands_and_answers_survive_the_wire() {
         },
         Command::TakeOver { member: 1, term: 2 },
         Command::Release { epoch: 3 },
-        Command::Announce {
+        Command::AnnounceProgram {
             member: 1,
             services: vec!["a".into()],
             version: "1".into(),
             failover_ms: Some(500),
         },
-        Command::Explain(Box::new(Takeover {
+        Command::RecordTakeover(Box::new(Takeover {
             epoch: 3,
             from: Some("a".into()),
             reason: Reason::Death.into(),
@@ -564,7 +569,7 @@ fn snapshot(state: &State) -> Vec<u8> {
 
 #[test]
 fn damaged_snapshots_are_refused() {
-    let mut log = Log::with_ping();
+    let mut log = CommandLog::with_ping();
     done(log.put(Kind::Service, service("orders")));
     log.apply(Command::PutKey {
         key: "k".into(),

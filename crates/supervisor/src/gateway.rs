@@ -9,44 +9,46 @@
 //! An answer with `Quorate-Send: KIND/NAME` is sent by that outgoing as part of the same
 //! handling (see [`onward`]).
 
-mod onward;
+mod reply_forwarding;
 
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use quorate_clock::Instant;
-use quorate_ipc::lease::{self, Tenure};
+use quorate_ipc::lease::{self, LeaseTenure};
 use quorate_planted::{Mutant, planted};
 use quorate_proto::connector::{self, Delivery, Header, outcome::Result as Outcome};
 use quorate_service::{
-    api::{Dispatch, Message, Origin, Reply, Request, ServiceError},
-    headers::text,
+    api::{Message, Origin, Reply, Request, ServiceDispatch, ServiceError},
+    headers::to_header_value,
     message_headers::{PROPERTY, put_headers, put_properties},
 };
 use tokio::sync::watch;
 
-use super::{outlets::Outlets, spec::Spec, view::View};
+use super::{
+    connector_spec::ConnectorSpec, connectors_view::ConnectorsView, send_router::SendRouter,
+};
 
 /// How much of a service's refusal is kept as the reason.
 const REASON_MAX: usize = 300;
 
 /// Hands deliveries on.
-pub struct Gateway {
-    dispatch: Arc<dyn Dispatch>,
-    lease: lease::View,
-    view: watch::Receiver<Arc<View>>,
-    outlets: Arc<Outlets>,
+pub struct DeliveryGateway {
+    dispatch: Arc<dyn ServiceDispatch>,
+    lease: lease::LeaseReader,
+    view: watch::Receiver<Arc<ConnectorsView>>,
+    outlets: Arc<SendRouter>,
 }
 
-impl Gateway {
+impl DeliveryGateway {
     /// Over this dispatcher, under this page. Answers that are to be sent go to `outlets`.
     pub fn new(
-        dispatch: Arc<dyn Dispatch>,
-        lease: lease::View,
-        view: watch::Receiver<Arc<View>>,
-        outlets: Arc<Outlets>,
+        dispatch: Arc<dyn ServiceDispatch>,
+        lease: lease::LeaseReader,
+        view: watch::Receiver<Arc<ConnectorsView>>,
+        outlets: Arc<SendRouter>,
     ) -> Self {
-        Gateway {
+        DeliveryGateway {
             dispatch,
             lease,
             view,
@@ -55,10 +57,12 @@ impl Gateway {
     }
 
     /// Runs the channel's service for a delivery of this epoch.
-    pub async fn deliver(&self, spec: &Spec, epoch: u64, delivery: Delivery) -> Outcome {
+    pub async fn deliver(&self, spec: &ConnectorSpec, epoch: u64, delivery: Delivery) -> Outcome {
         let over = || match self.lease.tenure(epoch) {
             // It may be renewed: the message stays where it is, and is no worse for it.
-            Tenure::Lapsed(..) => Outcome::NotRun(format!("the lease of epoch {epoch} has lapsed")),
+            LeaseTenure::Lapsed(..) => {
+                Outcome::NotRun(format!("the lease of epoch {epoch} has lapsed"))
+            }
             _ => Outcome::Fenced(format!("the lease of epoch {epoch} is over")),
         };
         let any = planted(Mutant::GatewayIgnoresEpochs);
@@ -82,7 +86,7 @@ impl Gateway {
             answer => answer,
         };
         match judge(service, answer) {
-            Ok(reply) => match onward::read(&reply, cid) {
+            Ok(reply) => match reply_forwarding::read(&reply, cid) {
                 Ok(None) => Outcome::Handled(handled(reply)),
                 Ok(Some(onward)) => {
                     match onward.send(&self.outlets, service, deadline, reply).await {
@@ -99,7 +103,7 @@ impl Gateway {
 }
 
 /// What a service is asked, as the contract has it.
-fn request(spec: &Spec, epoch: u64, delivery: Delivery) -> Request {
+fn request(spec: &ConnectorSpec, epoch: u64, delivery: Delivery) -> Request {
     let Delivery {
         message_id,
         content_type,
@@ -113,11 +117,11 @@ fn request(spec: &Spec, epoch: u64, delivery: Delivery) -> Request {
         ..
     } = delivery;
     let mut headers = HeaderMap::new();
-    put_properties(&mut headers, told(&properties, &content_type));
+    put_properties(&mut headers, property_headers(&properties, &content_type));
     // Last, as they may be left out where there is no room.
     put_headers(&mut headers, &own, &types, left_out);
     let mut put = |name: &'static str, value: &str| {
-        headers.insert(HeaderName::from_static(name), text(value));
+        headers.insert(HeaderName::from_static(name), to_header_value(value));
     };
     put("quorate-channel", &spec.key.name);
     put("quorate-epoch", &epoch.to_string());
@@ -140,12 +144,12 @@ fn request(spec: &Spec, epoch: u64, delivery: Delivery) -> Request {
         headers,
         body,
         origin: Origin::Message(origin),
-        deadline: Instant::now() + spec.finish,
+        deadline: Instant::now() + spec.drain_timeout,
     }
 }
 
 /// What is told of a message beside its own headers, in the names of HTTP and of the message.
-fn told<'a>(
+fn property_headers<'a>(
     properties: &'a [Header],
     content_type: &'a str,
 ) -> impl Iterator<Item = (HeaderName, &'a str, &'a [u8])> {

@@ -11,69 +11,69 @@
 
 #![deny(unsafe_code)]
 
-mod board;
-mod calls;
-pub mod chronicle;
+mod broker_connections;
+mod connector_actor;
+mod connector_process;
+mod connector_spec;
+pub mod connector_status;
+pub mod connectors_view;
 #[doc(hidden)]
-pub mod deciders;
-mod declared;
-mod evict;
+pub mod decision_core;
 mod gateway;
-mod keeper;
-mod lapses;
-mod mail;
-mod mailbox;
-mod names;
-mod outlets;
-mod process;
-mod progress;
-pub mod reign;
-mod signs;
-mod spawner;
-mod spec;
-mod stance;
-mod standing;
-pub mod status;
-mod supervisor;
-mod takeover;
-pub mod view;
+mod heartbeat_interval;
+mod in_flight_sends;
+mod lease_lapses;
+mod process_spawner;
+mod progress_writer;
+mod reconciler;
+pub mod reign_driver;
+mod reign_status;
+mod send_queue;
+mod send_router;
+mod service_calls;
+mod spec_builder;
+mod stale_connections;
+mod status_registry;
+mod takeover_policy;
+pub mod takeover_recorder;
+mod target_state;
 
 use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::Duration};
 
 use quorate_clock::Instant;
 use quorate_log::LogSettings;
-use quorate_types::{Leadership, MemberId, Members, Pace};
+use quorate_types::{EffectiveTiming, Leadership, MemberId, MemberList};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     time::timeout,
 };
 
 use self::{
-    board::Board,
-    chronicle::Chronicle,
-    gateway::Gateway,
-    keeper::Shared,
-    lapses::LapseTracker,
-    names::{Names, Recorder},
-    outlets::Outlets,
-    progress::ProgressWriter,
-    reign::{Leaver, REAPED, Reigning},
-    signs::Signs,
-    spawner::Spawner,
-    supervisor::{Supervisor, Warmth},
+    broker_connections::{BrokerConnectionRecorder, LocalBrokerConnections},
+    connector_actor::ActorContext,
+    gateway::DeliveryGateway,
+    heartbeat_interval::HeartbeatInterval,
+    lease_lapses::LapseTracker,
+    process_spawner::ProcessSpawner,
+    progress_writer::ProgressWriter,
+    reconciler::{ConnectorReconciler, StandbyPolicy},
+    reign_driver::{REAP_TIMEOUT, ReignDriver, ReleaseRequest},
+    send_router::SendRouter,
+    status_registry::StatusRegistry,
+    takeover_recorder::TakeoverRecorder,
 };
 pub use self::{
-    lapses::Lapses,
-    outlets::NoWay,
-    reign::Proposer,
-    spec::Key,
-    standing::Standing,
-    status::{ConnectorState, ConnectorStatus},
-    view::View,
+    connector_spec::ConnectorKey,
+    connector_status::{ConnectorState, ConnectorStatus},
+    connectors_view::ConnectorsView,
+    lease_lapses::LeaseLapses,
+    reign_driver::CommandProposer,
+    reign_status::ReignStatus,
+    send_router::SendUnavailable,
 };
-use quorate_ipc::lease::Page;
-pub use quorate_ipc::{IPC_DIR_HOLDS, LocalRules, Sent};
-use quorate_service::api::Dispatch;
+use quorate_ipc::lease::LeaseWriter;
+pub use quorate_ipc::{IPC_DIR_HOLDS, LocalRules, SendOutcome};
+use quorate_service::api::ServiceDispatch;
 pub use quorate_types::backoff::Backoff;
 
 /// The shortest time in which a process must give a sign of life. A loaded machine holds
@@ -82,31 +82,31 @@ pub use quorate_types::backoff::Backoff;
 const SILENCE_MIN: Duration = Duration::from_millis(500);
 
 /// What the connectors are built on.
-pub struct Context {
+pub struct SupervisorContext {
     /// This member's id.
     pub me: MemberId,
     /// This member's name.
     pub name: String,
     /// The timers in force.
-    pub pace: watch::Receiver<Pace>,
+    pub pace: watch::Receiver<EffectiveTiming>,
     /// Where the lease is kept: a runtime that nothing else of this member holds up.
     pub prompt: tokio::runtime::Handle,
     /// Who leads.
     pub leadership: watch::Receiver<Leadership>,
     /// The members, for their names and for who can be elected.
-    pub members: watch::Receiver<Members>,
+    pub members: watch::Receiver<MemberList>,
     /// Members that don't answer, as far as this one knows.
     pub silent: watch::Receiver<Arc<BTreeSet<MemberId>>>,
-    /// What is declared, and who reigns ([`View::follow`]).
-    pub view: watch::Receiver<Arc<View>>,
+    /// What is declared, and who reigns ([`ConnectorsView::follow`]).
+    pub view: watch::Receiver<Arc<ConnectorsView>>,
     /// At most so many processes stand by while another member runs the connectors.
     pub standby_max: usize,
     /// What this host allows connectors.
     pub rules: LocalRules,
     /// Puts the reign's commands into the log.
-    pub proposer: Arc<dyn Proposer>,
+    pub proposer: Arc<dyn CommandProposer>,
     /// Calls services.
-    pub dispatch: Arc<dyn Dispatch>,
+    pub dispatch: Arc<dyn ServiceDispatch>,
     /// How connector processes write their logs.
     pub log: LogSettings,
     /// The program that calls [`child::run_if_asked`] first thing in its `main`:
@@ -121,19 +121,19 @@ pub fn this_program() -> PathBuf {
 
 /// The connectors of a running member.
 #[derive(Clone)]
-pub struct Handle {
+pub struct SupervisorHandle {
     statuses: watch::Receiver<Arc<Vec<ConnectorStatus>>>,
-    standing: watch::Receiver<Standing>,
-    lapses: watch::Receiver<Lapses>,
+    standing: watch::Receiver<ReignStatus>,
+    lapses: watch::Receiver<LeaseLapses>,
     supervised: watch::Receiver<()>,
-    leavers: mpsc::Sender<Leaver>,
-    outlets: Arc<Outlets>,
-    pace: watch::Receiver<Pace>,
+    release_requests: mpsc::Sender<ReleaseRequest>,
+    send_router: Arc<SendRouter>,
+    pace: watch::Receiver<EffectiveTiming>,
 }
 
 /// Starts following the leadership and the state.
-pub fn start(context: Context) -> io::Result<Handle> {
-    let Context {
+pub fn start(context: SupervisorContext) -> io::Result<SupervisorHandle> {
+    let SupervisorContext {
         me,
         name,
         pace,
@@ -149,48 +149,48 @@ pub fn start(context: Context) -> io::Result<Handle> {
         log,
         program,
     } = context;
-    let page = Arc::new(Page::new()?);
-    let board = Arc::new(Board::new(name.clone()));
+    let page = Arc::new(LeaseWriter::new()?);
+    let board = Arc::new(StatusRegistry::new(name.clone()));
     let statuses = board.watch();
-    let (standing_sender, standing) = watch::channel(Standing::default());
-    let (lapses_sender, lapses) = watch::channel(Lapses::default());
+    let (standing_sender, standing) = watch::channel(ReignStatus::default());
+    let (lapses_sender, lapses) = watch::channel(LeaseLapses::default());
     let (rested_sender, rested) = watch::channel(0);
     let (leavers, leavers_received) = mpsc::channel(8);
-    let outlets = Arc::new(Outlets::new(standing.clone(), view.clone()));
-    let shared = Shared {
-        gateway: Arc::new(Gateway::new(
+    let outlets = Arc::new(SendRouter::new(standing.clone(), view.clone()));
+    let shared = ActorContext {
+        gateway: Arc::new(DeliveryGateway::new(
             dispatch,
-            page.view().clone(),
+            page.reader().clone(),
             view.clone(),
             outlets.clone(),
         )),
-        outlets: outlets.clone(),
-        spawner: Spawner::start(program, pace.clone(), &rules, &log)?,
+        send_router: outlets.clone(),
+        spawner: ProcessSpawner::start(program, pace.clone(), &rules, &log)?,
         page: page.clone(),
-        board: board.clone(),
-        names: Names::new(),
+        status_registry: board.clone(),
+        broker_connections: LocalBrokerConnections::new(),
         progress: Arc::new(ProgressWriter::default()),
         view: view.clone(),
         http: client()?,
-        signs: Signs::new(pace.clone()),
-        rested: Notify::new(),
+        heartbeat_interval: HeartbeatInterval::new(pace.clone()),
+        settled: Notify::new(),
     };
     let shared = Arc::new(shared);
-    let recorder = Recorder {
+    let recorder = BrokerConnectionRecorder {
         me,
-        names: shared.names.watch(),
+        connections: shared.broker_connections.watch(),
         view: view.clone(),
         leadership: leadership.clone(),
         members: members.clone(),
         proposer: proposer.clone(),
     };
-    let warmth = Warmth {
+    let warmth = StandbyPolicy {
         me,
         members: members.clone(),
-        most: standby_max,
+        processes_max: standby_max,
         pace: pace.clone(),
     };
-    let chronicle = Chronicle {
+    let chronicle = TakeoverRecorder {
         me,
         name,
         pace: pace.clone(),
@@ -202,19 +202,19 @@ pub fn start(context: Context) -> io::Result<Handle> {
         proposer: proposer.clone(),
     };
     let writer = proposer.clone();
-    let reigning = Reigning {
+    let reigning = ReignDriver {
         me,
         pace: pace.clone(),
         page,
         proposer,
         leadership,
         view: view.clone(),
-        standing: standing_sender,
+        status: standing_sender,
         lapses: LapseTracker::new(lapses_sender),
-        rested,
-        leavers: leavers_received,
+        drained: rested,
+        release_requests: leavers_received,
     };
-    tokio::spawn(board.tell());
+    tokio::spawn(board.publish_changes());
     prompt.spawn(reigning.run());
     tokio::spawn(chronicle.run());
     tokio::spawn(recorder.run());
@@ -222,9 +222,9 @@ pub fn start(context: Context) -> io::Result<Handle> {
     let writing = shared
         .progress
         .clone()
-        .run(writer, move || rested.rested.notify_one());
+        .run(writer, move || rested.settled.notify_one());
     tokio::spawn(writing);
-    let (supervisor, supervised) = Supervisor::new(
+    let (supervisor, supervised) = ConnectorReconciler::new(
         shared,
         warmth,
         view,
@@ -233,26 +233,26 @@ pub fn start(context: Context) -> io::Result<Handle> {
         rested_sender,
     );
     tokio::spawn(supervisor.run());
-    Ok(Handle {
+    Ok(SupervisorHandle {
         statuses,
         standing,
         lapses,
         supervised,
-        leavers,
-        outlets,
+        release_requests: leavers,
+        send_router: outlets,
         pace,
     })
 }
 
 /// How long a process may give no sign of life, and how long it has to leave its broker
 /// once its lease is revoked.
-fn silence(pace: &watch::Receiver<Pace>) -> Duration {
+fn silence(pace: &watch::Receiver<EffectiveTiming>) -> Duration {
     pace.borrow().lease.lease.max(SILENCE_MIN)
 }
 
 /// For brokers' management faces.
 fn client() -> io::Result<reqwest::Client> {
-    quorate_platform::tls::install_provider();
+    quorate_platform::tls_provider::install_provider();
     reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -261,7 +261,7 @@ fn client() -> io::Result<reqwest::Client> {
         .map_err(io::Error::other)
 }
 
-impl Handle {
+impl SupervisorHandle {
     /// The connectors of this member: on the connector server all of them, on another
     /// voter those that stand by.
     pub fn statuses(&self) -> watch::Receiver<Arc<Vec<ConnectorStatus>>> {
@@ -269,12 +269,12 @@ impl Handle {
     }
 
     /// Whether this member acts as the connector server.
-    pub fn reign(&self) -> watch::Receiver<Standing> {
+    pub fn reign(&self) -> watch::Receiver<ReignStatus> {
         self.standing.clone()
     }
 
     /// How often the lease of this member's reigns has run out.
-    pub fn lapses(&self) -> watch::Receiver<Lapses> {
+    pub fn lapses(&self) -> watch::Receiver<LeaseLapses> {
         self.lapses.clone()
     }
 
@@ -287,8 +287,8 @@ impl Handle {
         name: &str,
         message: quorate_proto::connector::Send,
         deadline: Instant,
-    ) -> Result<Sent, NoWay> {
-        self.outlets.send(kind, name, message, deadline).await
+    ) -> Result<SendOutcome, SendUnavailable> {
+        self.send_router.send(kind, name, message, deadline).await
     }
 
     /// Ends with what looks after the processes, which should outlive everything.
@@ -299,12 +299,12 @@ impl Handle {
     /// Lets go of the reign in an orderly way: what is in flight finishes within `drain`,
     /// the processes stand by (those that don't are killed and reaped), the lease is revoked,
     /// the release is committed. For before a transfer of the leadership: should this member
-    /// still lead once the [`Parted`] is dropped, it takes over again, under a new epoch.
-    pub async fn release(&self, drain: Duration) -> Parted {
+    /// still lead once the [`ReleaseGuard`] is dropped, it takes over again, under a new epoch.
+    pub async fn release(&self, drain: Duration) -> ReleaseGuard {
         self.leave(drain, false).await
     }
 
-    /// As [`Handle::release`], for good: for before the member stops.
+    /// As [`SupervisorHandle::release`], for good: for before the member stops.
     pub async fn shutdown(&self, drain: Duration) {
         drop(self.leave(drain, true).await);
     }
@@ -313,25 +313,25 @@ impl Handle {
         self.pace.borrow().patience.failover
     }
 
-    async fn leave(&self, drain: Duration, for_good: bool) -> Parted {
+    async fn leave(&self, drain: Duration, for_good: bool) -> ReleaseGuard {
         let (wish, parted) = oneshot::channel();
         let (done, let_go) = oneshot::channel();
-        let leaver = Leaver {
+        let leaver = ReleaseRequest {
             drain,
             for_good,
             done,
-            parted,
+            withdrawn: parted,
         };
-        if self.leavers.send(leaver).await.is_ok() {
-            let _ = timeout(drain + REAPED + self.failover() * 3, let_go).await;
+        if self.release_requests.send(leaver).await.is_ok() {
+            let _ = timeout(drain + REAP_TIMEOUT + self.failover() * 3, let_go).await;
         }
-        Parted { _wish: wish }
+        ReleaseGuard { _wish: wish }
     }
 }
 
 /// This member has let go of its reign, and takes over no more in its term before this is
 /// dropped.
 #[must_use = "once it is dropped, a member that still leads takes over again"]
-pub struct Parted {
+pub struct ReleaseGuard {
     _wish: oneshot::Sender<()>,
 }

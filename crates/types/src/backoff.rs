@@ -39,16 +39,16 @@ impl Backoff {
 /// that may be over any moment, seldom after something that lasts. What it waits for is
 /// noticed at most that share later than it could be.
 #[derive(Clone, Debug)]
-pub struct Share {
+pub struct ProportionalBackoff {
     first: Duration,
     last: Duration,
     since: Option<Instant>,
 }
 
-impl Share {
+impl ProportionalBackoff {
     /// Never waits less than `first` or longer than `last`.
     pub fn new(first: Duration, last: Duration) -> Self {
-        Share {
+        ProportionalBackoff {
             first,
             last,
             since: None,
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_share_of_the_time_since_the_first_try() {
         let ms = Duration::from_millis;
-        let mut share = Share::new(ms(2), ms(1000));
+        let mut share = ProportionalBackoff::new(ms(2), ms(1000));
         let start = Instant::now();
         assert_eq!(share.step(start), ms(2));
         assert_eq!(share.step(start + ms(2)), ms(2));
@@ -100,7 +100,7 @@ mod tests {
         share.reset();
         assert_eq!(share.step(start + ms(60_000)), ms(2));
         // Few tries for something that lasts.
-        let (mut share, mut now, mut tries) = (Share::new(ms(2), ms(1000)), start, 0);
+        let (mut share, mut now, mut tries) = (ProportionalBackoff::new(ms(2), ms(1000)), start, 0);
         while now < start + ms(5000) {
             now += share.step(now);
             tries += 1;

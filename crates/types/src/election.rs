@@ -8,7 +8,7 @@ use crate::MemberId;
 /// Why a member asks for votes; the vote message carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reason {
+pub enum ElectionReason {
     /// The leader has not been heard for too long.
     Timeout,
     /// The leader has asked for it.
@@ -17,21 +17,21 @@ pub enum Reason {
     Death,
 }
 
-impl std::fmt::Display for Reason {
+impl std::fmt::Display for ElectionReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Reason::Timeout => "timeout",
-            Reason::Transfer => "transfer",
-            Reason::Death => "death",
+            ElectionReason::Timeout => "timeout",
+            ElectionReason::Transfer => "transfer",
+            ElectionReason::Death => "death",
         })
     }
 }
 
 /// How this member came to lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Election {
+pub struct ElectionRecord {
     /// Why it asked for votes.
-    pub reason: Reason,
+    pub reason: ElectionReason,
     /// The leader before, as far as known.
     pub former: Option<MemberId>,
     /// When this member last heard from it.

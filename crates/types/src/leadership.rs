@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quorate_clock::Instant;
 
-use crate::{Election, MemberId};
+use crate::{ElectionRecord, MemberId};
 
 /// Who leads, as this member sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,5 +27,5 @@ pub struct Leadership {
     /// A reign activates nothing that is fenced by lease before it.
     pub lease_clear_at: Option<Instant>,
     /// As leader: how it came to be.
-    pub election: Option<Election>,
+    pub election: Option<ElectionRecord>,
 }

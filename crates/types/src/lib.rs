@@ -11,8 +11,8 @@ mod leadership;
 mod member;
 pub mod timing;
 
-pub use election::{Election, Reason};
+pub use election::{ElectionReason, ElectionRecord};
 pub use errors::{ProposeError, ReadError, TransferError};
 pub use leadership::Leadership;
-pub use member::{Member, MemberId, MemberStatus, Members, Role};
-pub use timing::{Pace, Timing, TimingError};
+pub use member::{Member, MemberId, MemberList, MemberStatus, Role};
+pub use timing::{EffectiveTiming, Timing, TimingError};

@@ -45,4 +45,4 @@ pub struct MemberStatus {
 }
 
 /// The members, ordered by id.
-pub type Members = Vec<MemberStatus>;
+pub type MemberList = Vec<MemberStatus>;

@@ -56,16 +56,16 @@ pub struct Timing {
 /// a lease that outlives the patience of another, so a change keeps the smaller of the two
 /// promises for leases and the larger for patience until every member has taken it in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub struct EffectiveTiming {
     /// For a leader's lease and how often it is heard.
     pub lease: Timing,
     /// For how long voters stand by a leader, and what else waits for one.
     pub patience: Timing,
 }
 
-impl From<Timing> for Pace {
+impl From<Timing> for EffectiveTiming {
     fn from(timing: Timing) -> Self {
-        Pace {
+        EffectiveTiming {
             lease: timing,
             patience: timing,
         }
@@ -113,15 +113,15 @@ impl Timing {
 /// time was taken. So what runs from a sending time is the shortest that was in force then or
 /// later: it is never longer than what the append says.
 #[derive(Debug)]
-pub struct Leases(Vec<(Instant, Duration)>);
+pub struct LeaseHistory(Vec<(Instant, Duration)>);
 
-impl Leases {
+impl LeaseHistory {
     /// Changes that are remembered; of what was before them, the shortest.
     const MAX: usize = 8;
 
     /// One length, in force since then.
     pub fn new(since: Instant, lease: Duration) -> Self {
-        Leases(vec![(since, lease)])
+        LeaseHistory(vec![(since, lease)])
     }
 
     /// Appends that are put together from `since` on say `lease`.
@@ -180,7 +180,7 @@ mod tests {
     fn a_longer_lease_runs_from_what_is_sent_with_it() {
         let ms = Duration::from_millis;
         let start = Instant::now();
-        let mut leases = Leases::new(start, ms(100));
+        let mut leases = LeaseHistory::new(start, ms(100));
         leases.change(start + ms(10), ms(400));
         assert_eq!(leases.from(start + ms(9)), ms(100));
         assert_eq!(leases.from(start + ms(10)), ms(400));

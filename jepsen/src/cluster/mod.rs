@@ -10,7 +10,7 @@ pub mod spawner;
 
 use std::{fs, io, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
-use quorate_clock::chance;
+use quorate_clock::rng;
 use rand::Rng;
 use tokio::task::JoinSet;
 
@@ -229,7 +229,7 @@ fn free_ports() -> io::Result<Ports> {
     let mut held = Vec::new();
     while held.len() < 3 {
         // Below those that the kernel gives to outgoing connections.
-        let port = chance().random_range(20_000..32_000);
+        let port = rng().random_range(20_000..32_000);
         held.extend(std::net::TcpListener::bind(("127.0.0.1", port)));
     }
     let port = |n: usize| -> io::Result<u16> {

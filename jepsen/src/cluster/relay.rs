@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use quorate_clock::{Instant, chance};
+use quorate_clock::{Instant, rng};
 use rand::Rng;
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -56,7 +56,7 @@ impl Slowness {
             return Duration::ZERO;
         }
         self.delayed.fetch_add(1, Ordering::Relaxed);
-        Duration::from_micros(delay + chance().random_range(0..=jitter))
+        Duration::from_micros(delay + rng().random_range(0..=jitter))
     }
 }
 

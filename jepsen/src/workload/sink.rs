@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use parking_lot::Mutex;
-use quorate_clock::chance;
+use quorate_clock::rng;
 use rand::Rng;
 
 use crate::{bed::Bed, clock::Clock, history::Call, journal::Journal};
@@ -166,7 +166,7 @@ async fn handle(
         inner: inner.clone(),
     };
     let [least, most] = inner.work_ms;
-    let work = Duration::from_millis(chance().random_range(least..=most));
+    let work = Duration::from_millis(rng().random_range(least..=most));
     tokio::time::sleep(work).await;
     drop(running);
     match current {

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, time::Duration};
 use quorate_clock::Instant;
 use quorate_types::MemberId;
 
-use super::{REFUSALS, Sign};
-use crate::node::Ballot;
+use super::{PeerLiveness, REFUSALS};
+use crate::node::ElectionBallot;
 
 /// Between the candidates.
 pub(crate) const STAGGER: Duration = Duration::from_millis(20);
@@ -21,7 +21,7 @@ const ACCEPTED: u32 = 10;
 
 /// How an attempt to connect went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Attempt {
+pub(crate) enum ProbeResult {
     Refused,
     Accepted,
     /// Accepted and reset at once: a listener that is being closed.
@@ -32,7 +32,7 @@ pub(crate) enum Attempt {
 
 /// What follows from an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum ProbeDecision {
     Dead,
     Again,
     Connected,
@@ -41,34 +41,41 @@ pub(crate) enum Step {
 
 /// A process whose connection was lost.
 #[derive(Debug, Default)]
-pub(crate) struct Suspicion {
+pub(crate) struct DeathSuspicion {
     attempts: u32,
     refusals: u32,
     accepted: u32,
 }
 
-impl Suspicion {
-    pub(crate) fn after(&mut self, attempt: Attempt) -> Step {
+impl DeathSuspicion {
+    pub(crate) fn after(&mut self, attempt: ProbeResult) -> ProbeDecision {
         self.attempts += 1;
         (self.refusals, self.accepted) = match attempt {
-            Attempt::Refused => (self.refusals + 1, 0),
-            Attempt::Accepted => (0, self.accepted + 1),
-            Attempt::Reset | Attempt::Unclear => (0, 0),
+            ProbeResult::Refused => (self.refusals + 1, 0),
+            ProbeResult::Accepted => (0, self.accepted + 1),
+            ProbeResult::Reset | ProbeResult::Unclear => (0, 0),
         };
         match attempt {
-            Attempt::Refused if self.refusals >= REFUSALS => Step::Dead,
-            Attempt::Unclear => Step::GiveUp,
-            _ if self.attempts >= ATTEMPTS => Step::GiveUp,
-            Attempt::Accepted if self.accepted.is_multiple_of(ACCEPTED) => Step::Connected,
-            Attempt::Refused | Attempt::Reset | Attempt::Accepted => Step::Again,
+            ProbeResult::Refused if self.refusals >= REFUSALS => ProbeDecision::Dead,
+            ProbeResult::Unclear => ProbeDecision::GiveUp,
+            _ if self.attempts >= ATTEMPTS => ProbeDecision::GiveUp,
+            ProbeResult::Accepted if self.accepted.is_multiple_of(ACCEPTED) => {
+                ProbeDecision::Connected
+            }
+            ProbeResult::Refused | ProbeResult::Reset | ProbeResult::Accepted => {
+                ProbeDecision::Again
+            }
         }
     }
 }
 
 /// What is known after `next` was seen: a death lasts until a connection is held again.
-pub(crate) fn sign(known: Sign, next: Sign) -> Sign {
+pub(crate) fn sign(known: PeerLiveness, next: PeerLiveness) -> PeerLiveness {
     match (known, next) {
-        (Sign::Dead(since), Sign::Unknown | Sign::Absent | Sign::Dead(_)) => Sign::Dead(since),
+        (
+            PeerLiveness::Dead(since),
+            PeerLiveness::Unknown | PeerLiveness::Absent | PeerLiveness::Dead(_),
+        ) => PeerLiveness::Dead(since),
         (_, next) => next,
     }
 }
@@ -81,7 +88,7 @@ pub(crate) fn died(known_since: Instant, dead_since: Option<Instant>) -> Option<
 /// Whether a vote for `DEATH` may ignore the lease at member `me`, whose own vote is `vote`.
 /// `dead`: whether the leader that the vote names has died for sure, by this member's own
 /// liveness.
-pub(crate) fn honoured(me: MemberId, vote: Ballot, dead: bool) -> bool {
+pub(crate) fn may_ignore_lease(me: MemberId, vote: ElectionBallot, dead: bool) -> bool {
     // Without a leader there is no lease to ignore.
     !vote.committed || vote.member != me && dead
 }
@@ -109,15 +116,18 @@ pub(crate) fn quorum(voters: &[BTreeSet<MemberId>], granted: &BTreeSet<MemberId>
 
 #[cfg(test)]
 mod tests {
-    use Attempt::*;
+    use ProbeResult::*;
 
     use super::*;
 
-    fn verdict(attempts: impl IntoIterator<Item = Attempt>) -> Step {
-        let mut suspicion = Suspicion::default();
-        let mut last = Step::Again;
+    fn verdict(attempts: impl IntoIterator<Item = ProbeResult>) -> ProbeDecision {
+        let mut suspicion = DeathSuspicion::default();
+        let mut last = ProbeDecision::Again;
         for attempt in attempts {
-            assert!(matches!(last, Step::Again | Step::Connected), "{last:?}");
+            assert!(
+                matches!(last, ProbeDecision::Again | ProbeDecision::Connected),
+                "{last:?}"
+            );
             last = suspicion.after(attempt);
         }
         last
@@ -125,40 +135,46 @@ mod tests {
 
     #[test]
     fn only_refusals_in_a_row_are_a_death() {
-        assert_eq!(verdict([Refused]), Step::Again);
-        assert_eq!(verdict([Refused, Refused]), Step::Dead);
+        assert_eq!(verdict([Refused]), ProbeDecision::Again);
+        assert_eq!(verdict([Refused, Refused]), ProbeDecision::Dead);
         // Its listener was closed after its connections.
-        assert_eq!(verdict([Accepted, Accepted, Refused, Refused]), Step::Dead);
-        assert_eq!(verdict([Refused, Accepted, Refused]), Step::Again);
-        assert_eq!(verdict([Accepted; 9]), Step::Again);
-        assert_eq!(verdict([Accepted; 10]), Step::Connected);
+        assert_eq!(
+            verdict([Accepted, Accepted, Refused, Refused]),
+            ProbeDecision::Dead
+        );
+        assert_eq!(verdict([Refused, Accepted, Refused]), ProbeDecision::Again);
+        assert_eq!(verdict([Accepted; 9]), ProbeDecision::Again);
+        assert_eq!(verdict([Accepted; 10]), ProbeDecision::Connected);
         let late = [Accepted; 9].into_iter().chain([Refused, Accepted]);
-        assert_eq!(verdict(late), Step::Again);
+        assert_eq!(verdict(late), ProbeDecision::Again);
         assert_eq!(
             verdict([Reset, Refused, Reset, Refused, Refused]),
-            Step::Dead
+            ProbeDecision::Dead
         );
-        assert_eq!(verdict([Refused, Reset]), Step::Again);
-        assert_eq!(verdict([Refused, Unclear]), Step::GiveUp);
-        assert_eq!(verdict([Unclear]), Step::GiveUp);
+        assert_eq!(verdict([Refused, Reset]), ProbeDecision::Again);
+        assert_eq!(verdict([Refused, Unclear]), ProbeDecision::GiveUp);
+        assert_eq!(verdict([Unclear]), ProbeDecision::GiveUp);
         // Something in between accepts for it and hangs up.
-        assert_eq!(verdict([Accepted; 60]), Step::GiveUp);
+        assert_eq!(verdict([Accepted; 60]), ProbeDecision::GiveUp);
     }
 
     #[test]
     fn a_death_lasts_until_a_connection_is_held() {
         let at = Instant::now();
-        let dead = Sign::Dead(at);
+        let dead = PeerLiveness::Dead(at);
         for next in [
-            Sign::Unknown,
-            Sign::Absent,
-            Sign::Dead(at + Duration::from_secs(1)),
+            PeerLiveness::Unknown,
+            PeerLiveness::Absent,
+            PeerLiveness::Dead(at + Duration::from_secs(1)),
         ] {
             assert_eq!(sign(dead, next), dead);
         }
-        assert_eq!(sign(dead, Sign::Alive), Sign::Alive);
-        assert_eq!(sign(Sign::Alive, Sign::Unknown), Sign::Unknown);
-        assert_eq!(sign(Sign::Unknown, dead), dead);
+        assert_eq!(sign(dead, PeerLiveness::Alive), PeerLiveness::Alive);
+        assert_eq!(
+            sign(PeerLiveness::Alive, PeerLiveness::Unknown),
+            PeerLiveness::Unknown
+        );
+        assert_eq!(sign(PeerLiveness::Unknown, dead), dead);
     }
 
     #[test]
@@ -171,16 +187,16 @@ mod tests {
 
     #[test]
     fn a_death_is_believed_only_by_who_sees_it_and_never_by_the_leader() {
-        let vote = |member, committed| Ballot {
+        let vote = |member, committed| ElectionBallot {
             term: 3,
             member,
             committed,
         };
-        assert!(honoured(2, vote(1, true), true));
-        assert!(!honoured(2, vote(1, true), false));
-        assert!(!honoured(1, vote(1, true), true));
-        assert!(!honoured(1, vote(1, true), false));
-        assert!(honoured(2, vote(3, false), false));
+        assert!(may_ignore_lease(2, vote(1, true), true));
+        assert!(!may_ignore_lease(2, vote(1, true), false));
+        assert!(!may_ignore_lease(1, vote(1, true), true));
+        assert!(!may_ignore_lease(1, vote(1, true), false));
+        assert!(may_ignore_lease(2, vote(3, false), false));
     }
 
     #[test]

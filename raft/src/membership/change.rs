@@ -17,8 +17,8 @@ use tokio::time::{sleep, timeout_at};
 
 use super::list;
 use crate::{
-    node::{Inner, Tried},
-    storage::types::StoredMembership,
+    node::{LeaderAttempt, NodeInner},
+    storage::raft_types::StoredMembership,
 };
 
 /// How far behind a learner may be and still become a voter.
@@ -27,29 +27,31 @@ const CAUGHT_UP: u64 = 300;
 /// Between two attempts at a change while another one is under way.
 const CHANGE_PAUSE: Duration = Duration::from_millis(20);
 
-type Changes = ChangeMembers<MemberId, Member>;
+type MembershipChange = ChangeMembers<MemberId, Member>;
 
-impl Inner {
-    /// Does at this member, which must lead, what [`Inner::admit`] asks for.
+impl NodeInner {
+    /// Does at this member, which must lead, what [`NodeInner::admit`] asks for.
     pub(crate) async fn admit_here(
         self: &Arc<Self>,
         id: MemberId,
         member: Member,
         vote: bool,
         deadline: Instant,
-    ) -> Tried<(MemberId, bool)> {
+    ) -> LeaderAttempt<(MemberId, bool)> {
         if !self.running() {
-            return Tried::NotHere(None);
+            return LeaderAttempt::NotLeader(None);
         }
         if let Some(why) = unfit(&member) {
-            return Tried::Refused(why);
+            return LeaderAttempt::Refused(why);
         }
         let node = self.clone();
         // On its own, because a change must not stop half way when the caller gives up.
         let work = tokio::spawn(async move {
             let turn = timeout_at(deadline, node.changes.lock()).await;
             let Ok(_one_at_a_time) = turn else {
-                return Tried::Unknown("other changes of the membership are under way".to_owned());
+                return LeaderAttempt::Unknown(
+                    "other changes of the membership are under way".to_owned(),
+                );
             };
             match id {
                 0 => node.newcomer(member).await,
@@ -58,12 +60,14 @@ impl Inner {
         });
         match timeout_at(deadline, work).await {
             Ok(Ok(done)) => done,
-            Ok(Err(e)) => Tried::Unknown(format!("the change was cut short: {e}")),
-            Err(_) => Tried::Unknown("no quorum took the change before the deadline".to_owned()),
+            Ok(Err(e)) => LeaderAttempt::Unknown(format!("the change was cut short: {e}")),
+            Err(_) => {
+                LeaderAttempt::Unknown("no quorum took the change before the deadline".to_owned())
+            }
         }
     }
 
-    async fn newcomer(&self, member: Member) -> Tried<(MemberId, bool)> {
+    async fn newcomer(&self, member: Member) -> LeaderAttempt<(MemberId, bool)> {
         let members = match self.membership_as_leader().await {
             Ok(membership) => list(&membership),
             Err(tried) => return tried,
@@ -73,16 +77,16 @@ impl Inner {
             let followed = self.members_now().into_iter().find(|m| m.id == known.id);
             let followed = followed.is_none_or(|m| m.reachable != Some(false));
             if same && !followed && !self.holds_anything(known.id) {
-                return Tried::Done((known.id, false));
+                return LeaderAttempt::Done((known.id, false));
             }
-            return Tried::Refused(format!(
+            return LeaderAttempt::Refused(format!(
                 "the name {:?} is taken by member {}, whose peer address is {}; give the \
                  newcomer another name",
                 member.name, known.id, known.member.peer
             ));
         }
         if let Some(known) = members.iter().find(|m| m.member.peer == member.peer) {
-            return Tried::Refused(format!(
+            return LeaderAttempt::Refused(format!(
                 "the peer address {} is that of member {} ({:?}); give the newcomer its own",
                 member.peer, known.id, known.member.name
             ));
@@ -92,19 +96,24 @@ impl Inner {
             Err(e) => return self.not_changed(e),
         };
         let nodes = BTreeMap::from([(id, member)]);
-        match self.change(Changes::AddNodes(nodes)).await {
-            Ok(()) => Tried::Done((id, false)),
+        match self.change(MembershipChange::AddNodes(nodes)).await {
+            Ok(()) => LeaderAttempt::Done((id, false)),
             Err(tried) => tried,
         }
     }
 
-    async fn known(&self, id: MemberId, member: Member, vote: bool) -> Tried<(MemberId, bool)> {
+    async fn known(
+        &self,
+        id: MemberId,
+        member: Member,
+        vote: bool,
+    ) -> LeaderAttempt<(MemberId, bool)> {
         let members = match self.membership_as_leader().await {
             Ok(membership) => list(&membership),
             Err(tried) => return tried,
         };
         let Some(known) = members.iter().find(|m| m.id == id) else {
-            return Tried::Refused(format!(
+            return LeaderAttempt::Refused(format!(
                 "member {id} does not belong to this cluster any more; remove its data folder \
                  and let it join again"
             ));
@@ -114,58 +123,59 @@ impl Inner {
                 m.id != id && (m.member.name == member.name || m.member.peer == member.peer)
             };
             if let Some(other) = members.iter().find(taken) {
-                return Tried::Refused(format!(
+                return LeaderAttempt::Refused(format!(
                     "member {id} says that it is {:?} at {}, but that name or address is \
                      member {}'s",
                     member.name, member.peer, other.id
                 ));
             }
             let nodes = BTreeMap::from([(id, member)]);
-            if let Err(tried) = self.change(Changes::SetNodes(nodes)).await {
+            if let Err(tried) = self.change(MembershipChange::SetNodes(nodes)).await {
                 return tried;
             }
         }
         if known.role == Role::Voter {
-            return Tried::Done((id, true));
+            return LeaderAttempt::Done((id, true));
         }
         if !vote || !self.caught_up(id) {
-            return Tried::Done((id, false));
+            return LeaderAttempt::Done((id, false));
         }
         match self
-            .change(Changes::AddVoterIds(BTreeSet::from([id])))
+            .change(MembershipChange::AddVoterIds(BTreeSet::from([id])))
             .await
         {
-            Ok(()) => Tried::Done((id, true)),
+            Ok(()) => LeaderAttempt::Done((id, true)),
             Err(tried) => tried,
         }
     }
 
     /// The membership in effect at this leader, which an earlier leader may have left in a
     /// joint configuration: that is finished first.
-    async fn membership_as_leader<T>(&self) -> Result<Arc<StoredMembership>, Tried<T>> {
+    async fn membership_as_leader<T>(&self) -> Result<Arc<StoredMembership>, LeaderAttempt<T>> {
         let current = || async {
             let read = self
                 .raft
                 .with_raft_state(|s| s.membership_state.effective().clone());
-            read.await.map_err(|_| Tried::NotHere(None))
+            read.await.map_err(|_| LeaderAttempt::NotLeader(None))
         };
         let leader = self.tracker.current();
         if leader.leader != Some(self.id) {
-            return Err(Tried::NotHere(leader.leader));
+            return Err(LeaderAttempt::NotLeader(leader.leader));
         }
         if !self.confirmed() {
-            return Err(Tried::NotHere(None));
+            return Err(LeaderAttempt::NotLeader(None));
         }
         let membership = current().await?;
         if membership.membership().get_joint_config().len() < 2 {
             return Ok(membership);
         }
-        self.change(Changes::AddVoterIds(BTreeSet::new())).await?;
+        self.change(MembershipChange::AddVoterIds(BTreeSet::new()))
+            .await?;
         current().await
     }
 
     /// Makes one change; waits while another one is under way.
-    async fn change<T>(&self, changes: Changes) -> Result<(), Tried<T>> {
+    async fn change<T>(&self, changes: MembershipChange) -> Result<(), LeaderAttempt<T>> {
         use ChangeMembershipError::InProgress;
         loop {
             match self.raft.change_membership(changes.clone(), true).await {
@@ -193,7 +203,7 @@ impl Inner {
 }
 
 /// Whenever this member has become leader: finishes a change that its predecessor began.
-pub(crate) async fn tidy_up(node: Arc<Inner>) {
+pub(crate) async fn finish_membership_changes(node: Arc<NodeInner>) {
     let mut seen = node.tracker.subscribe();
     let mut done = 0;
     while let Ok(now) = seen

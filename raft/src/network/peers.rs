@@ -8,33 +8,36 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
 use quorate_proto::peer::raft_client::RaftClient;
-use quorate_types::{Member, MemberId, Pace, Timing};
+use quorate_types::{EffectiveTiming, Member, MemberId, Timing};
 use tokio::sync::watch;
 use tonic::{
     service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
 
-use super::{CONNECTION_WINDOW, MAX_MESSAGE, STREAM_WINDOW, gate::Stamp, snapshot::PIECE_PATIENCE};
+use super::{
+    CONNECTION_WINDOW, MAX_MESSAGE, STREAM_WINDOW, cluster_gate::ClusterStamp,
+    snapshot_transfer::PIECE_PATIENCE,
+};
 
-pub(crate) type Client = RaftClient<InterceptedService<Channel, Stamp>>;
+pub(crate) type PeerClient = RaftClient<InterceptedService<Channel, ClusterStamp>>;
 
 /// Says where to dial, given a member and its address. Tests put proxies in between.
-pub(crate) type Dial = Arc<dyn Fn(MemberId, &str) -> String + Send + Sync>;
+pub(crate) type PeerDialer = Arc<dyn Fn(MemberId, &str) -> String + Send + Sync>;
 
 /// A member that can be called. Cheap to clone; connects when first used and again
 /// whenever the connection breaks.
 #[derive(Clone)]
-pub(crate) struct Peer {
+pub(crate) struct PeerConnections {
     address: String,
     patience: ConnectionPatience,
     /// For what a lease or an election hangs on: heartbeats and votes. Each answer is small
     /// and must not wait behind anything that is not.
-    pub(crate) urgent: Client,
+    pub(crate) urgent: PeerClient,
     /// For the log, and for what is asked of a leader.
-    pub(crate) control: Client,
+    pub(crate) control: PeerClient,
     /// For snapshots, so that the log never waits behind one.
-    pub(crate) bulk: Client,
+    pub(crate) bulk: PeerClient,
 }
 
 /// For how long a connection is waited for.
@@ -49,7 +52,7 @@ struct ConnectionPatience {
 }
 
 impl ConnectionPatience {
-    fn of(timing: &Timing) -> Self {
+    fn from_timing(timing: &Timing) -> Self {
         let most = Duration::from_secs(5);
         ConnectionPatience {
             connect: timing.election_max.clamp(Duration::from_millis(125), most),
@@ -61,23 +64,23 @@ impl ConnectionPatience {
 /// All members that this one has heard of, by id. Calls look the address up each time,
 /// because openraft keeps a client for as long as it replicates to a member, and the
 /// member may move meanwhile.
-pub(crate) struct Peers {
+pub(crate) struct PeerDirectory {
     cluster: String,
-    pace: watch::Receiver<Pace>,
-    dial: Option<Dial>,
-    known: RwLock<BTreeMap<MemberId, Peer>>,
-    told: RwLock<BTreeMap<MemberId, Told>>,
+    timing: watch::Receiver<EffectiveTiming>,
+    dial: Option<PeerDialer>,
+    known: RwLock<BTreeMap<MemberId, PeerConnections>>,
+    announced: RwLock<BTreeMap<MemberId, AnnouncedAddress>>,
 }
 
 /// Where a member says itself that it is, while the membership says something else: where all
 /// have moved, nobody can be reached to put the membership right.
-struct Told {
+struct AnnouncedAddress {
     address: String,
     /// What the membership says, once it was heard. It goes as soon as that says another thing.
-    instead_of: Option<String>,
+    membership_address: Option<String>,
 }
 
-impl fmt::Debug for Peers {
+impl fmt::Debug for PeerDirectory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let known = self.known.read();
         let addresses = known.iter().map(|(id, peer)| (id, &peer.address));
@@ -85,19 +88,23 @@ impl fmt::Debug for Peers {
     }
 }
 
-impl Peers {
-    pub(crate) fn new(cluster: &str, pace: watch::Receiver<Pace>, dial: Option<Dial>) -> Self {
-        Peers {
+impl PeerDirectory {
+    pub(crate) fn new(
+        cluster: &str,
+        pace: watch::Receiver<EffectiveTiming>,
+        dial: Option<PeerDialer>,
+    ) -> Self {
+        PeerDirectory {
             cluster: cluster.to_owned(),
-            pace,
+            timing: pace,
             dial,
             known: RwLock::default(),
-            told: RwLock::default(),
+            announced: RwLock::default(),
         }
     }
 
     /// The peer, if its address is known and makes sense.
-    pub(crate) fn get(&self, id: MemberId) -> Option<Peer> {
+    pub(crate) fn get(&self, id: MemberId) -> Option<PeerConnections> {
         self.known.read().get(&id).cloned()
     }
 
@@ -115,14 +122,14 @@ impl Peers {
 
     /// Takes in where a member is by the membership; a new address means new connections.
     pub(crate) fn learn(&self, id: MemberId, member: &Member) {
-        self.go_by(id, &self.present(id, &member.peer));
+        self.reconnect_if_moved(id, &self.present(id, &member.peer));
     }
 
     /// Takes in where a member says itself that it is; whether that is news.
-    pub(crate) fn told(&self, id: MemberId, address: &str) -> bool {
+    pub(crate) fn set_announced_address(&self, id: MemberId, address: &str) -> bool {
         let known = self.address(id);
         let news = known.as_deref() != Some(address);
-        let mut told = self.told.write();
+        let mut told = self.announced.write();
         match told.get_mut(&id) {
             Some(told) => told.address = address.to_owned(),
             None if !news => return false,
@@ -130,40 +137,44 @@ impl Peers {
                 let (address, instead_of) = (address.to_owned(), known);
                 told.insert(
                     id,
-                    Told {
+                    AnnouncedAddress {
                         address,
-                        instead_of,
+                        membership_address: instead_of,
                     },
                 );
             }
         }
         drop(told);
-        self.go_by(id, address);
+        self.reconnect_if_moved(id, address);
         news
     }
 
     /// Where a member is, of which the membership says that it is at `address`.
     fn present(&self, id: MemberId, address: &str) -> String {
-        let mut all = self.told.write();
+        let mut all = self.announced.write();
         let Some(told) = all.get_mut(&id) else {
             return address.to_owned();
         };
-        if told.instead_of.get_or_insert_with(|| address.to_owned()) == address {
+        if told
+            .membership_address
+            .get_or_insert_with(|| address.to_owned())
+            == address
+        {
             return told.address.clone();
         }
         all.remove(&id);
         address.to_owned()
     }
 
-    fn go_by(&self, id: MemberId, address: &str) {
-        let unchanged = |peer: &Peer| peer.address == address;
+    fn reconnect_if_moved(&self, id: MemberId, address: &str) {
+        let unchanged = |peer: &PeerConnections| peer.address == address;
         if !self.known.read().get(&id).is_some_and(unchanged) {
             self.replace(id, address);
         }
     }
 
     /// A member at an address that somebody has named, for one question.
-    pub(crate) fn at(&self, id: MemberId, address: &str) -> Option<Peer> {
+    pub(crate) fn at(&self, id: MemberId, address: &str) -> Option<PeerConnections> {
         self.connect(id, address).ok()
     }
 
@@ -180,7 +191,7 @@ impl Peers {
     }
 
     fn patience(&self) -> ConnectionPatience {
-        ConnectionPatience::of(&self.pace.borrow().patience)
+        ConnectionPatience::from_timing(&self.timing.borrow().patience)
     }
 
     fn replace(&self, id: MemberId, address: &str) {
@@ -193,7 +204,7 @@ impl Peers {
     /// Forgets whoever is no longer a member.
     pub(crate) fn retain(&self, keep: impl Fn(MemberId) -> bool) {
         self.known.write().retain(|id, _| keep(*id));
-        self.told.write().retain(|id, _| keep(*id));
+        self.announced.write().retain(|id, _| keep(*id));
     }
 
     /// Where a member with that address is dialled.
@@ -204,8 +215,8 @@ impl Peers {
         }
     }
 
-    fn connect(&self, id: MemberId, address: &str) -> Result<Peer, String> {
-        let stamp = Stamp::new(&self.cluster, id).ok_or("the cluster's id is not ASCII")?;
+    fn connect(&self, id: MemberId, address: &str) -> Result<PeerConnections, String> {
+        let stamp = ClusterStamp::new(&self.cluster, id).ok_or("the cluster's id is not ASCII")?;
         let dialled = self.dialled(id, address);
         let patience = self.patience();
         let urgent = endpoint(&dialled, patience)?;
@@ -224,7 +235,7 @@ impl Peers {
                 .max_decoding_message_size(MAX_MESSAGE)
                 .max_encoding_message_size(MAX_MESSAGE)
         };
-        Ok(Peer {
+        Ok(PeerConnections {
             address: address.to_owned(),
             patience,
             urgent: client(&urgent),
@@ -254,21 +265,21 @@ mod tests {
     #[tokio::test]
     async fn what_a_member_says_of_itself_goes_until_the_membership_says_something_new() {
         let timing = Timing::from_failover_ms(500).unwrap();
-        let (_pace, pace) = watch::channel(Pace::from(timing));
-        let peers = Peers::new("aa11", pace, None);
+        let (_pace, pace) = watch::channel(EffectiveTiming::from(timing));
+        let peers = PeerDirectory::new("aa11", pace, None);
         let at = |peer: &str| Member {
             peer: peer.to_owned(),
             ..Member::default()
         };
         let dialled = || peers.address(2).unwrap_or_default();
         peers.learn(2, &at("old:1"));
-        assert!(!peers.told(2, "old:1"));
-        assert!(peers.told(2, "told:1"));
-        assert!(!peers.told(2, "told:1"));
+        assert!(!peers.set_announced_address(2, "old:1"));
+        assert!(peers.set_announced_address(2, "told:1"));
+        assert!(!peers.set_announced_address(2, "told:1"));
         // The same once more, as at each change of another member.
         peers.learn(2, &at("old:1"));
         assert_eq!(dialled(), "told:1");
-        assert!(peers.told(2, "again:1"));
+        assert!(peers.set_announced_address(2, "again:1"));
         assert_eq!(dialled(), "again:1");
         peers.learn(2, &at("new:1"));
         assert_eq!(dialled(), "new:1");

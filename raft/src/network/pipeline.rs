@@ -28,13 +28,13 @@ use tokio_util::sync::PollSender;
 use tonic::{Response, Status, Streaming};
 
 use super::{
-    client::{append_request, append_response},
-    errors::{rpc_error, stalled},
-    peers::Client,
+    call_errors::{rpc_error, stalled},
+    peer_link::{append_request, append_response},
+    peers::PeerClient,
 };
 use crate::{
-    node::Tracker,
-    storage::types::{LogId, Types},
+    node::LeadershipTracker,
+    storage::raft_types::{LogEntryId, Types},
 };
 
 /// Messages that may wait for their answers.
@@ -47,30 +47,30 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// When a planted bug takes an answer for given.
 const BELIEVED_AFTER: Duration = Duration::from_millis(60);
 
-type Answer = Result<StreamAppendResult<Types>, RPCError<Types>>;
+type AppendOutcome = Result<StreamAppendResult<Types>, RPCError<Types>>;
 
-type Opening = BoxFuture<'static, Result<Response<Streaming<peer::AppendResponse>>, Status>>;
+type StreamOpening = BoxFuture<'static, Result<Response<Streaming<peer::AppendResponse>>, Status>>;
 
 /// The answers, in the order of the requests. The stream is opened when they are first
 /// asked for, and the first request does not wait until it is open. `believed`: the other
 /// side is taken to have done what it does not answer, which is a planted bug.
 pub(super) fn open<S>(
-    mut client: Client,
+    mut client: PeerClient,
     input: S,
-    tracker: Arc<Tracker>,
+    tracker: Arc<LeadershipTracker>,
     believed: bool,
-) -> BoxStream<'static, Answer>
+) -> BoxStream<'static, AppendOutcome>
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
 {
     let (tx, rx) = mpsc::channel(WINDOW);
     let opening = async move { client.append_stream(ReceiverStream::new(rx)).await };
-    Box::pin(Pipeline {
+    Box::pin(AppendPipeline {
         input: Some(input),
         next: None,
         requests: PollSender::new(tx),
-        answers: Answers::Opening(opening.boxed()),
-        window: Window::default(),
+        answers: AppendAnswers::Opening(opening.boxed()),
+        window: AppendWindow::default(),
         patience: Box::pin(tokio::time::sleep(PATIENCE)),
         tracker,
         believed,
@@ -78,21 +78,21 @@ where
     })
 }
 
-enum Answers {
-    Opening(Opening),
+enum AppendAnswers {
+    Opening(StreamOpening),
     Open(Box<Streaming<peer::AppendResponse>>),
 }
 
-impl Answers {
+impl AppendAnswers {
     fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<peer::AppendResponse, Status>>> {
         loop {
             match self {
-                Answers::Open(answers) => return answers.poll_next_unpin(cx),
-                Answers::Opening(opening) => match ready!(opening.poll_unpin(cx)) {
-                    Ok(opened) => *self = Answers::Open(Box::new(opened.into_inner())),
+                AppendAnswers::Open(answers) => return answers.poll_next_unpin(cx),
+                AppendAnswers::Opening(opening) => match ready!(opening.poll_unpin(cx)) {
+                    Ok(opened) => *self = AppendAnswers::Open(Box::new(opened.into_inner())),
                     Err(status) => return Poll::Ready(Some(Err(status))),
                 },
             }
@@ -102,18 +102,18 @@ impl Answers {
 
 /// What was sent and waits for its answer.
 #[derive(Default)]
-struct Window {
-    waiting: VecDeque<Waiting>,
+struct AppendWindow {
+    waiting: VecDeque<UnansweredAppend>,
 }
 
-struct Waiting {
-    previous: Option<LogId>,
-    last: Option<LogId>,
+struct UnansweredAppend {
+    previous: Option<LogEntryId>,
+    last: Option<LogEntryId>,
 }
 
-impl Window {
+impl AppendWindow {
     fn sent(&mut self, request: &AppendEntriesRequest<Types>) {
-        self.waiting.push_back(Waiting {
+        self.waiting.push_back(UnansweredAppend {
             previous: request.prev_log_id,
             last: last_of(request),
         });
@@ -125,7 +125,7 @@ impl Window {
         &mut self,
         answer: AppendEntriesResponse<Types>,
         next: Option<&AppendEntriesRequest<Types>>,
-    ) -> Option<Answer> {
+    ) -> Option<AppendOutcome> {
         let wrong = |what| Some(Err(rpc_error(&Status::internal(what))));
         let Some(first) = self.waiting.pop_front() else {
             return wrong("an answer came without a request");
@@ -140,22 +140,22 @@ impl Window {
     }
 }
 
-struct Pipeline<S> {
+struct AppendPipeline<S> {
     /// `None` once it has ended.
     input: Option<S>,
     /// Taken from openraft and still to be sent.
     next: Option<AppendEntriesRequest<Types>>,
     requests: PollSender<peer::AppendRequest>,
-    answers: Answers,
-    window: Window,
+    answers: AppendAnswers,
+    window: AppendWindow,
     patience: Pin<Box<Sleep>>,
     /// Says which lease a request carries.
-    tracker: Arc<Tracker>,
+    tracker: Arc<LeadershipTracker>,
     believed: bool,
     over: bool,
 }
 
-impl<S> Pipeline<S>
+impl<S> AppendPipeline<S>
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Unpin,
 {
@@ -167,7 +167,7 @@ where
         }
     }
 
-    fn answered(&mut self, answer: Result<peer::AppendResponse, Status>) -> Option<Answer> {
+    fn answered(&mut self, answer: Result<peer::AppendResponse, Status>) -> Option<AppendOutcome> {
         let until = Instant::now() + self.patience();
         self.patience.as_mut().reset(until);
         match answer.map_err(|s| rpc_error(&s)).and_then(append_response) {
@@ -211,13 +211,13 @@ where
     }
 }
 
-impl<S> Stream for Pipeline<S>
+impl<S> Stream for AppendPipeline<S>
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Unpin,
 {
-    type Item = Answer;
+    type Item = AppendOutcome;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<AppendOutcome>> {
         let this = &mut *self;
         if this.over {
             return Poll::Ready(None);
@@ -226,7 +226,8 @@ where
         let sent = this.send(cx);
         // Opened once there is a request, not before: openraft pauses after a failure by keeping
         // the next request back, and a connection refused meanwhile would end the pause.
-        let opens = matches!(this.answers, Answers::Open(_)) || !this.window.waiting.is_empty();
+        let opens =
+            matches!(this.answers, AppendAnswers::Open(_)) || !this.window.waiting.is_empty();
         while opens && let Poll::Ready(answer) = this.answers.poll_next(cx) {
             let Some(answer) = answer else {
                 this.over = true;
@@ -264,52 +265,52 @@ where
 }
 
 /// Where the log of the other side ends when it has taken a request.
-fn last_of(request: &AppendEntriesRequest<Types>) -> Option<LogId> {
+fn last_of(request: &AppendEntriesRequest<Types>) -> Option<LogEntryId> {
     let last = request.entries.last().map(|entry| entry.log_id);
     last.or(request.prev_log_id)
 }
 
 #[cfg(test)]
 mod tests {
-    use quorate_types::{Member, Pace, Timing};
+    use quorate_types::{EffectiveTiming, Member, Timing};
     use tokio::{sync::watch, time::timeout};
 
     use super::*;
     use crate::{
-        network::Peers,
-        node::Gauge,
-        storage::types::{Entry, Vote},
+        network::PeerDirectory,
+        node::PressureGauge,
+        storage::raft_types::{LogEntry, StoredVote},
     };
 
-    fn id(index: u64) -> LogId {
-        let leader = Vote::new(3, 1).leader_id;
-        LogId::new(leader, index)
+    fn id(index: u64) -> LogEntryId {
+        let leader = StoredVote::new(3, 1).leader_id;
+        LogEntryId::new(leader, index)
     }
 
     fn request(previous: u64, last: u64) -> AppendEntriesRequest<Types> {
-        let entries = (previous + 1..=last).map(|i| Entry {
+        let entries = (previous + 1..=last).map(|i| LogEntry {
             log_id: id(i),
             payload: openraft::EntryPayload::Blank,
         });
         AppendEntriesRequest {
-            vote: Vote::new_committed(3, 1),
+            vote: StoredVote::new_committed(3, 1),
             prev_log_id: Some(id(previous)),
             entries: entries.collect(),
             leader_commit: None,
         }
     }
 
-    fn told(answer: Option<Answer>) -> Option<u64> {
+    fn told(answer: Option<AppendOutcome>) -> Option<u64> {
         answer.map(|a| a.unwrap().unwrap().unwrap().index)
     }
 
     #[tokio::test]
     async fn no_connection_is_tried_before_there_is_a_request() {
         let timing = Timing::from_failover_ms(500).unwrap();
-        let (sender, pace) = watch::channel(Pace::from(timing));
-        let strain = Arc::new(Gauge::new(1, pace.clone()));
-        let tracker = Tracker::new(1, sender, timing.lease, strain, Instant::now());
-        let peers = Peers::new("aa11", pace, None);
+        let (sender, pace) = watch::channel(EffectiveTiming::from(timing));
+        let strain = Arc::new(PressureGauge::new(1, pace.clone()));
+        let tracker = LeadershipTracker::new(1, sender, timing.lease, strain, Instant::now());
+        let peers = PeerDirectory::new("aa11", pace, None);
         let nobody = Member {
             peer: "127.0.0.1:1".to_owned(),
             ..Member::default()
@@ -329,7 +330,7 @@ mod tests {
 
     #[test]
     fn answers_come_out_in_order() {
-        let mut window = Window::default();
+        let mut window = AppendWindow::default();
         window.sent(&request(4, 6));
         window.sent(&request(6, 9));
         let success = || AppendEntriesResponse::Success;
@@ -340,7 +341,7 @@ mod tests {
 
     #[test]
     fn an_answer_never_counts_for_a_later_request() {
-        let mut window = Window::default();
+        let mut window = AppendWindow::default();
         let success = || AppendEntriesResponse::Success;
         window.sent(&request(4, 6));
         // These two carry no entry, only what is committed.
@@ -354,12 +355,12 @@ mod tests {
 
     #[test]
     fn a_refusal_is_never_held_back() {
-        let mut window = Window::default();
+        let mut window = AppendWindow::default();
         window.sent(&request(4, 6));
         window.sent(&request(6, 6));
         let answer = window.answered(AppendEntriesResponse::Conflict, None);
         assert!(answer.unwrap().unwrap().is_err());
-        let higher = AppendEntriesResponse::HigherVote(Vote::new(4, 2));
+        let higher = AppendEntriesResponse::HigherVote(StoredVote::new(4, 2));
         assert!(window.answered(higher, None).unwrap().unwrap().is_err());
     }
 }

@@ -10,16 +10,16 @@ use openraft::{
 use parking_lot::Mutex;
 use quorate_clock::Instant;
 use quorate_proto::peer::{self, append_response, raft_server};
-use quorate_types::Reason;
+use quorate_types::ElectionReason;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{ballot_of, client::micros, snapshot};
+use super::{ballot_of, peer_link::micros, snapshot_transfer};
 use crate::{
-    election::Seat,
-    node::{Ballot, Inner, Tried},
+    election::ElectionState,
+    node::{ElectionBallot, LeaderAttempt, NodeInner},
     storage::{
-        convert::{self, Malformed},
-        types::{LogId, Types, Vote},
+        convert::{self, MalformedProto},
+        raft_types::{LogEntryId, StoredVote, Types},
     },
 };
 
@@ -29,25 +29,28 @@ pub(crate) const MAX_INCOMING: usize = 2;
 
 /// Answers other members.
 pub(crate) struct PeerServer {
-    pub(crate) node: Arc<Inner>,
+    pub(crate) node: Arc<NodeInner>,
 }
 
-type Answer<T> = Result<Response<T>, Status>;
+type PeerReply<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl raft_server::Raft for PeerServer {
     type AppendStreamStream = BoxStream<'static, Result<peer::AppendResponse, Status>>;
 
-    async fn append(&self, request: Request<peer::AppendRequest>) -> Answer<peer::AppendResponse> {
+    async fn append(
+        &self,
+        request: Request<peer::AppendRequest>,
+    ) -> PeerReply<peer::AppendResponse> {
         let at = Instant::now();
         let request = request.into_inner();
         let lease = Duration::from_micros(request.lease_us);
         let request = append_request(request)?;
         let ballot = ballot_of(&request.vote);
         if request.entries.is_empty() {
-            self.node.covers(lease, at).await?;
+            self.node.persist_lease_length(lease, at).await?;
             if !self.node.keeps_heartbeat(at) && self.node.tracker.answers(ballot, at, lease) {
-                self.node.hand_on(request, at);
+                self.node.forward_heartbeat(request, at);
                 return Ok(Response::new(accepted(append_response::Outcome::Success(
                     true,
                 ))));
@@ -62,7 +65,7 @@ impl raft_server::Raft for PeerServer {
     async fn append_stream(
         &self,
         request: Request<Streaming<peer::AppendRequest>>,
-    ) -> Answer<Self::AppendStreamStream> {
+    ) -> PeerReply<Self::AppendStreamStream> {
         let node = self.node.clone();
         let arrivals = Arc::new(Mutex::new(VecDeque::new()));
         let input = arriving(request.into_inner(), node.clone(), arrivals.clone());
@@ -76,14 +79,14 @@ impl raft_server::Raft for PeerServer {
         Ok(Response::new(output.boxed()))
     }
 
-    async fn vote(&self, request: Request<peer::VoteRequest>) -> Answer<peer::VoteResponse> {
+    async fn vote(&self, request: Request<peer::VoteRequest>) -> PeerReply<peer::VoteResponse> {
         let asked = request.into_inner();
         let request = vote_request(&asked)?;
         let ballot = ballot_of(&request.vote);
-        let seat = self.seat().await?;
+        let seat = self.election_state().await?;
         let free = self
             .node
-            .free_to_elect(&seat, asked.reason(), asked.transfer);
+            .may_grant_vote(&seat, asked.reason(), asked.transfer);
         if !free {
             return Ok(vote_response(&seat.vote, false, seat.last.as_ref()));
         }
@@ -99,22 +102,25 @@ impl raft_server::Raft for PeerServer {
         Ok(response)
     }
 
-    async fn pre_vote(&self, request: Request<peer::VoteRequest>) -> Answer<peer::VoteResponse> {
+    async fn pre_vote(&self, request: Request<peer::VoteRequest>) -> PeerReply<peer::VoteResponse> {
         let asked = request.into_inner();
         let request = vote_request(&asked)?;
-        let seat = self.seat().await?;
+        let seat = self.election_state().await?;
         let (reason, last) = (asked.reason(), request.last_log_id);
-        let granted = self.node.would_elect(&seat, &request.vote, last, reason);
+        let granted = self
+            .node
+            .would_grant_pre_vote(&seat, &request.vote, last, reason);
         Ok(vote_response(&seat.vote, granted, seat.last.as_ref()))
     }
 
     async fn install_snapshot(
         &self,
         request: Request<Streaming<peer::SnapshotChunk>>,
-    ) -> Answer<peer::SnapshotResponse> {
+    ) -> PeerReply<peer::SnapshotResponse> {
         let at = Instant::now();
         let mut chunks = request.into_inner();
-        let Some(peer::snapshot_chunk::Part::Header(header)) = snapshot::next(&mut chunks).await?
+        let Some(peer::snapshot_chunk::Part::Header(header)) =
+            snapshot_transfer::next(&mut chunks).await?
         else {
             return Err(Status::invalid_argument(
                 "a snapshot begins with its header",
@@ -127,7 +133,7 @@ impl raft_server::Raft for PeerServer {
             return Err(Status::resource_exhausted("other snapshots are coming in"));
         };
         let snapshots = self.node.snapshots()?;
-        let snapshot = snapshot::receive(header, chunks, &snapshots).await?;
+        let snapshot = snapshot_transfer::receive(header, chunks, &snapshots).await?;
         drop(snapshots);
         let answer = self.node.raft.install_full_snapshot(vote, snapshot).await;
         let answer = answer.map_err(|e| fatal(&e))?;
@@ -144,7 +150,7 @@ impl raft_server::Raft for PeerServer {
     async fn transfer_leader(
         &self,
         request: Request<peer::TransferRequest>,
-    ) -> Answer<peer::TransferResponse> {
+    ) -> PeerReply<peer::TransferResponse> {
         let request = request.into_inner();
         let from = vote(request.from.as_ref())?;
         let last = convert::opt_log_id_from_proto(request.last.as_ref()).map_err(malformed)?;
@@ -152,7 +158,7 @@ impl raft_server::Raft for PeerServer {
             let term = from.leader_id.term + 1;
             self.node
                 .tracker
-                .campaigns(term, Reason::Transfer, Instant::now());
+                .campaigns(term, ElectionReason::Transfer, Instant::now());
         }
         let request = TransferLeaderRequest::new(from, request.to, last);
         let answer = self.node.raft.handle_transfer_leader(request).await;
@@ -166,7 +172,7 @@ impl raft_server::Raft for PeerServer {
     async fn propose(
         &self,
         request: Request<peer::ProposeRequest>,
-    ) -> Answer<peer::ProposeResponse> {
+    ) -> PeerReply<peer::ProposeResponse> {
         use peer::propose_response::Outcome;
         let request = request.into_inner();
         let deadline = deadline(request.deadline_ms);
@@ -175,13 +181,13 @@ impl raft_server::Raft for PeerServer {
             .propose_here(request.command, None, deadline)
             .await
         {
-            Tried::Done(done) => Outcome::Done(peer::Proposed {
+            LeaderAttempt::Done(done) => Outcome::Done(peer::Proposed {
                 index: done.index,
                 answer: done.answer,
             }),
-            Tried::NotHere(leader) => Outcome::NotLeader(self.node.not_leader(leader)),
-            Tried::Refused(why) => Outcome::Refused(why),
-            Tried::Unknown(why) => Outcome::Unknown(why),
+            LeaderAttempt::NotLeader(leader) => Outcome::NotLeader(self.node.not_leader(leader)),
+            LeaderAttempt::Refused(why) => Outcome::Refused(why),
+            LeaderAttempt::Unknown(why) => Outcome::Unknown(why),
         };
         Ok(Response::new(peer::ProposeResponse {
             outcome: Some(outcome),
@@ -191,7 +197,7 @@ impl raft_server::Raft for PeerServer {
     async fn read_index(
         &self,
         request: Request<peer::ReadIndexRequest>,
-    ) -> Answer<peer::ReadIndexResponse> {
+    ) -> PeerReply<peer::ReadIndexResponse> {
         use peer::read_index_response::Outcome;
         let deadline = deadline(request.into_inner().deadline_ms);
         let outcome = match self.node.read_index_here(deadline).await {
@@ -203,7 +209,7 @@ impl raft_server::Raft for PeerServer {
         }))
     }
 
-    async fn admit(&self, request: Request<peer::AdmitRequest>) -> Answer<peer::AdmitResponse> {
+    async fn admit(&self, request: Request<peer::AdmitRequest>) -> PeerReply<peer::AdmitResponse> {
         use peer::admit_response::Outcome;
         let request = request.into_inner();
         let deadline = deadline(request.deadline_ms);
@@ -213,14 +219,14 @@ impl raft_server::Raft for PeerServer {
             .node
             .admit_here(request.id, member, request.vote, deadline);
         let outcome = match tried.await {
-            Tried::Done((id, voter)) => Outcome::Admitted(peer::Admitted {
+            LeaderAttempt::Done((id, voter)) => Outcome::Admitted(peer::Admitted {
                 id,
                 cluster: self.node.cluster.clone(),
                 voter,
             }),
-            Tried::NotHere(leader) => Outcome::NotLeader(self.node.not_leader(leader)),
-            Tried::Refused(why) => Outcome::Refused(why),
-            Tried::Unknown(why) => return Err(Status::aborted(why)),
+            LeaderAttempt::NotLeader(leader) => Outcome::NotLeader(self.node.not_leader(leader)),
+            LeaderAttempt::Refused(why) => Outcome::Refused(why),
+            LeaderAttempt::Unknown(why) => return Err(Status::aborted(why)),
         };
         Ok(Response::new(peer::AdmitResponse {
             outcome: Some(outcome),
@@ -230,7 +236,7 @@ impl raft_server::Raft for PeerServer {
     async fn applied(
         &self,
         request: Request<peer::AppliedRequest>,
-    ) -> Answer<peer::AppliedResponse> {
+    ) -> PeerReply<peer::AppliedResponse> {
         let request = request.into_inner();
         self.node
             .wait_applied(request.index, deadline(request.wait_ms))
@@ -241,33 +247,38 @@ impl raft_server::Raft for PeerServer {
     }
 }
 
-impl Inner {
+impl NodeInner {
     /// An append or snapshot of a leader arrived at `at`, with this lease. To be called before
     /// openraft sees it.
-    async fn arrived(&self, ballot: Ballot, at: Instant, lease: Duration) -> Result<(), Status> {
-        self.covers(lease, at).await?;
+    async fn arrived(
+        &self,
+        ballot: ElectionBallot,
+        at: Instant,
+        lease: Duration,
+    ) -> Result<(), Status> {
+        self.persist_lease_length(lease, at).await?;
         self.tracker.arrived(ballot, at, lease);
         Ok(())
     }
 
     /// Writes down that a lease may be so long, unless that stands there.
-    async fn covers(&self, lease: Duration, at: Instant) -> Result<(), Status> {
+    async fn persist_lease_length(&self, lease: Duration, at: Instant) -> Result<(), Status> {
         let covered = self.longest.cover(lease, at).await;
         covered.map_err(|e| Status::unavailable(format!("the lease can't be written down: {e}")))
     }
 
     /// Whether openraft has kept a heartbeat for so long that it does not take anything down.
     fn keeps_heartbeat(&self, now: Instant) -> bool {
-        let most = self.pace().patience.failover;
-        let since = *self.heartbeat.lock();
+        let most = self.timing().patience.failover;
+        let since = *self.pending_heartbeat_since.lock();
         since.is_some_and(|since| now.saturating_duration_since(since) > most)
     }
 
     /// Gives openraft a heartbeat that is answered already, unless it has another of them: it
     /// may wait for the disk with it, and the next ones say no less.
-    fn hand_on(self: &Arc<Self>, heartbeat: AppendEntriesRequest<Types>, at: Instant) {
+    fn forward_heartbeat(self: &Arc<Self>, heartbeat: AppendEntriesRequest<Types>, at: Instant) {
         {
-            let mut since = self.heartbeat.lock();
+            let mut since = self.pending_heartbeat_since.lock();
             if since.is_some() {
                 return;
             }
@@ -280,21 +291,21 @@ impl Inner {
             if !matches!(answer, Ok(AppendEntriesResponse::Success)) {
                 node.tracker.doubts(ballot);
             }
-            *node.heartbeat.lock() = None;
+            *node.pending_heartbeat_since.lock() = None;
         });
     }
 }
 
 impl PeerServer {
-    async fn seat(&self) -> Result<Seat, Status> {
-        let seat = self.node.seat().await;
+    async fn election_state(&self) -> Result<ElectionState, Status> {
+        let seat = self.node.election_state().await;
         seat.ok_or_else(|| Status::unavailable("this member has stopped"))
     }
 
     fn appended(
         &self,
         answer: AppendEntriesResponse<Types>,
-        ballot: Ballot,
+        ballot: ElectionBallot,
         at: Instant,
     ) -> peer::AppendResponse {
         use append_response::Outcome;
@@ -327,8 +338,8 @@ fn accepted(outcome: append_response::Outcome) -> peer::AppendResponse {
 /// The requests of a stream, each noted on arrival; ends at the first that makes no sense.
 fn arriving(
     stream: Streaming<peer::AppendRequest>,
-    node: Arc<Inner>,
-    arrivals: Arc<Mutex<VecDeque<(Ballot, Instant)>>>,
+    node: Arc<NodeInner>,
+    arrivals: Arc<Mutex<VecDeque<(ElectionBallot, Instant)>>>,
 ) -> impl Stream<Item = AppendEntriesRequest<Types>> + Send + 'static {
     stream
         .then(move |message| {
@@ -374,7 +385,11 @@ fn vote_request(request: &peer::VoteRequest) -> Result<VoteRequest<Types>, Statu
     })
 }
 
-fn vote_response(vote: &Vote, granted: bool, last: Option<&LogId>) -> Response<peer::VoteResponse> {
+fn vote_response(
+    vote: &StoredVote,
+    granted: bool,
+    last: Option<&LogEntryId>,
+) -> Response<peer::VoteResponse> {
     Response::new(peer::VoteResponse {
         ballot: Some(convert::vote_to_proto(vote)),
         granted,
@@ -383,12 +398,12 @@ fn vote_response(vote: &Vote, granted: bool, last: Option<&LogId>) -> Response<p
     })
 }
 
-fn vote(ballot: Option<&peer::Ballot>) -> Result<Vote, Status> {
+fn vote(ballot: Option<&peer::Ballot>) -> Result<StoredVote, Status> {
     let ballot = ballot.ok_or_else(|| Status::invalid_argument("the ballot is missing"))?;
     convert::vote_from_proto(ballot).map_err(malformed)
 }
 
-fn malformed(e: Malformed) -> Status {
+fn malformed(e: MalformedProto) -> Status {
     Status::invalid_argument(e.to_string())
 }
 

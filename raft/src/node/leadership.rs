@@ -14,23 +14,25 @@
 //! (see `network::pipeline`). A leader that is the only voter needs nobody's answer; its
 //! `heard_at` is the time at which it was seen to be so.
 
-mod heartbeat;
-mod patience;
+mod heartbeat_answers;
+mod leader_contact;
 
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use quorate_clock::Instant;
 use quorate_planted::{Mutant, planted};
-use quorate_types::{Election, Leadership, MemberId, Pace, Reason, timing::Leases};
+use quorate_types::{
+    EffectiveTiming, ElectionReason, ElectionRecord, Leadership, MemberId, timing::LeaseHistory,
+};
 use tokio::sync::watch;
 
-use super::strain::Gauge;
-use crate::votes::{Granted, Heard};
+use super::timing_pressure::PressureGauge;
+use crate::votes::{LeaseEvidence, VoteEvidence};
 
 /// A vote as openraft orders them: by term, then member, then whether a quorum granted it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ballot {
+pub(crate) struct ElectionBallot {
     pub(crate) term: u64,
     pub(crate) member: MemberId,
     pub(crate) committed: bool,
@@ -38,7 +40,7 @@ pub(crate) struct Ballot {
 
 /// What openraft's metrics say of leadership.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Observed {
+pub(crate) struct MetricsObservation {
     pub(crate) term: u64,
     pub(crate) leader: Option<MemberId>,
     /// Whether the last committed entry is of this member as leader of this term.
@@ -48,54 +50,54 @@ pub(crate) struct Observed {
 }
 
 /// Merges what the sources know and publishes it.
-pub(crate) struct Tracker {
+pub(crate) struct LeadershipTracker {
     me: MemberId,
-    pace: watch::Sender<Pace>,
-    strain: Arc<Gauge>,
-    state: Mutex<State>,
-    ballots: watch::Sender<Ballot>,
+    timing: watch::Sender<EffectiveTiming>,
+    pressure: Arc<PressureGauge>,
+    state: Mutex<TrackerState>,
+    ballots: watch::Sender<ElectionBallot>,
     out: watch::Sender<Leadership>,
 }
 
-struct State {
+struct TrackerState {
     /// Whether this member is stopping: it is no leader any more and knows none, but openraft
     /// may still answer what arrives, so all else is kept up.
     stopped: bool,
-    ballot: Ballot,
+    ballot: ElectionBallot,
     /// When this member learned of it.
     since: Instant,
     /// Whether this process has accepted an append, voted or asked for votes.
     involved: bool,
     leading: bool,
     heard_at: Option<Instant>,
-    leases: Leases,
-    heard: Heard,
-    granted: Granted,
+    leases: LeaseHistory,
+    lease_evidence: LeaseEvidence,
+    vote_evidence: VoteEvidence,
     /// Fixed when this member sees itself elected.
     lease_clear_at: Option<Instant>,
-    election: Option<Election>,
-    campaign: Option<Campaign>,
+    election: Option<ElectionRecord>,
+    campaign: Option<PendingCampaign>,
     /// Up to this ballot openraft's vote may have gone on; see [`heartbeat`].
-    doubted: Option<Ballot>,
+    doubted: Option<ElectionBallot>,
     /// The last leader before the present ballot, and when it was last heard.
     former: Option<(MemberId, Option<Instant>)>,
 }
 
 /// Why this member asks, or is about to ask, for votes in a term, and since when.
 #[derive(Clone, Copy, Debug)]
-struct Campaign {
+struct PendingCampaign {
     term: u64,
-    reason: Reason,
+    reason: ElectionReason,
     began: Instant,
 }
 
-impl Tracker {
-    /// `longest`: see [`Heard::new`].
+impl LeadershipTracker {
+    /// `longest`: see [`LeaseEvidence::new`].
     pub(crate) fn new(
         me: MemberId,
-        pace: watch::Sender<Pace>,
+        pace: watch::Sender<EffectiveTiming>,
         longest: Duration,
-        strain: Arc<Gauge>,
+        strain: Arc<PressureGauge>,
         now: Instant,
     ) -> Self {
         let initial = Leadership {
@@ -103,20 +105,20 @@ impl Tracker {
             ..Leadership::default()
         };
         let lease = pace.borrow().lease.lease;
-        Tracker {
+        LeadershipTracker {
             me,
-            pace,
-            strain,
-            state: Mutex::new(State {
-                ballot: Ballot::default(),
+            timing: pace,
+            pressure: strain,
+            state: Mutex::new(TrackerState {
+                ballot: ElectionBallot::default(),
                 since: now,
                 involved: false,
                 leading: false,
                 heard_at: None,
-                heard: Heard::new(now, longest),
+                lease_evidence: LeaseEvidence::new(now, longest),
                 stopped: false,
-                leases: Leases::new(now, lease),
-                granted: Granted::default(),
+                leases: LeaseHistory::new(now, lease),
+                vote_evidence: VoteEvidence::default(),
                 lease_clear_at: None,
                 election: None,
                 campaign: None,
@@ -136,17 +138,17 @@ impl Tracker {
         *self.out.borrow()
     }
 
-    pub(crate) fn pace(&self) -> watch::Receiver<Pace> {
-        self.pace.subscribe()
+    pub(crate) fn timing(&self) -> watch::Receiver<EffectiveTiming> {
+        self.timing.subscribe()
     }
 
     /// Goes on by other timers.
-    pub(crate) fn set_pace(&self, pace: Pace) {
-        self.set_pace_at(pace, Instant::now);
+    pub(crate) fn set_timing(&self, pace: EffectiveTiming) {
+        self.set_timing_at(pace, Instant::now);
     }
 
-    pub(super) fn set_pace_at(&self, pace: Pace, now: impl FnOnce() -> Instant) {
-        let former = self.pace.send_replace(pace);
+    pub(super) fn set_timing_at(&self, pace: EffectiveTiming, now: impl FnOnce() -> Instant) {
+        let former = self.timing.send_replace(pace);
         // Taken last: what is sent from then on carries the new lease.
         if former.lease.lease != pace.lease.lease {
             self.lease_changed(pace.lease.lease, now());
@@ -161,11 +163,11 @@ impl Tracker {
 
     /// How long a lease is that is asked for now.
     pub(crate) fn lease(&self) -> Duration {
-        self.pace.borrow().lease.lease
+        self.timing.borrow().lease.lease
     }
 
     /// The latest ballot, and since when this member has known of it.
-    pub(crate) fn ballot(&self) -> (Ballot, Instant) {
+    pub(crate) fn ballot(&self) -> (ElectionBallot, Instant) {
         let state = self.state.lock();
         (state.ballot, state.since)
     }
@@ -173,7 +175,7 @@ impl Tracker {
     /// The leader, unless it has not been heard for so long that it can't have a lease.
     pub(crate) fn live_leader(&self, now: Instant) -> Option<MemberId> {
         let seen = self.current();
-        let patience = self.pace.borrow().patience.election_max;
+        let patience = self.timing.borrow().patience.election_max;
         let fresh = seen
             .heard_at
             .is_some_and(|at| now.saturating_duration_since(at) < patience);
@@ -181,16 +183,16 @@ impl Tracker {
     }
 
     /// An append or snapshot of a leader has arrived and is about to be handed to openraft.
-    pub(crate) fn arrived(&self, ballot: Ballot, at: Instant, lease: Duration) {
+    pub(crate) fn arrived(&self, ballot: ElectionBallot, at: Instant, lease: Duration) {
         let lease = self.counted(lease);
         let mut state = self.state.lock();
         // What openraft has seen is never behind `state.ballot`, so an earlier one will be refused.
         if ballot >= state.ballot {
-            state.heard.note(ballot.member, at, lease);
+            state.lease_evidence.note(ballot.member, at, lease);
         }
         if ballot > state.ballot {
             // All before it.
-            state.doubt(Ballot {
+            state.doubt(ElectionBallot {
                 committed: false,
                 ..ballot
             });
@@ -206,7 +208,7 @@ impl Tracker {
     }
 
     /// openraft has accepted an append or snapshot of a leader, whether or not its log fitted.
-    pub(crate) fn accepted(&self, ballot: Ballot, at: Instant, now: Instant) {
+    pub(crate) fn accepted(&self, ballot: ElectionBallot, at: Instant, now: Instant) {
         let mut state = self.state.lock();
         if ballot < state.ballot {
             return;
@@ -217,13 +219,16 @@ impl Tracker {
     }
 
     /// The leader of the present ballot was heard.
-    fn hears(&self, state: &mut State, at: Instant) {
+    fn hears(&self, state: &mut TrackerState, at: Instant) {
         if let Some(last) = state.heard_at {
-            self.strain.heartbeat(at.saturating_duration_since(last));
+            self.pressure.heartbeat(at.saturating_duration_since(last));
         }
         state.heard_at = state.heard_at.max(Some(at));
         // Whatever this member began because a timer ran out has come to nothing.
-        if state.campaign.is_some_and(|c| c.reason == Reason::Timeout) {
+        if state
+            .campaign
+            .is_some_and(|c| c.reason == ElectionReason::Timeout)
+        {
             state.campaign = None;
         }
         self.publish(state);
@@ -231,24 +236,24 @@ impl Tracker {
 
     /// This member's vote for a candidate was on disk at `now`. Returns how long a lease other
     /// than the candidate's can still run that this member supported or had.
-    pub(crate) fn voted(&self, ballot: Ballot, now: Instant) -> Duration {
+    pub(crate) fn voted(&self, ballot: ElectionBallot, now: Instant) -> Duration {
         let mut state = self.state.lock();
         self.advance(&mut state, ballot, now);
         state.involved = true;
         self.publish(&state);
         state
-            .heard
+            .lease_evidence
             .over_but(ballot.member)
             .saturating_duration_since(now)
     }
 
     /// A vote for this member was received; called before openraft counts it.
     pub(crate) fn vote_received(&self, term: u64, received: Instant, left: Duration) {
-        self.state.lock().granted.note(term, received, left);
+        self.state.lock().vote_evidence.note(term, received, left);
     }
 
     /// This member is about to ask for votes in `term`.
-    pub(crate) fn campaigns(&self, term: u64, reason: Reason, began: Instant) {
+    pub(crate) fn campaigns(&self, term: u64, reason: ElectionReason, began: Instant) {
         let mut state = self.state.lock();
         // Of a later one than was looked at, openraft stands in the next.
         let next = state.ballot.term + 1;
@@ -256,8 +261,12 @@ impl Tracker {
         state.involved = true;
         state.campaign = match state.campaign.filter(|c| c.term == term) {
             // Who was asked by the leader needs no death, and after a death no timer.
-            Some(c) if c.reason == Reason::Transfer || reason == Reason::Timeout => Some(c),
-            _ => Some(Campaign {
+            Some(c)
+                if c.reason == ElectionReason::Transfer || reason == ElectionReason::Timeout =>
+            {
+                Some(c)
+            }
+            _ => Some(PendingCampaign {
                 term,
                 reason,
                 began,
@@ -267,25 +276,25 @@ impl Tracker {
 
     /// Why votes are asked for in `term`, now that openraft does so. Without a reason for its
     /// flag there is none.
-    pub(crate) fn asks(&self, term: u64, flagged: bool, now: Instant) -> Reason {
+    pub(crate) fn asks(&self, term: u64, flagged: bool, now: Instant) -> ElectionReason {
         let mut state = self.state.lock();
         state.doubt_before(term);
         match state.campaign.filter(|c| c.term == term) {
-            Some(c) if flagged || c.reason == Reason::Timeout => c.reason,
+            Some(c) if flagged || c.reason == ElectionReason::Timeout => c.reason,
             _ => {
-                state.campaign = Some(Campaign {
+                state.campaign = Some(PendingCampaign {
                     term,
-                    reason: Reason::Timeout,
+                    reason: ElectionReason::Timeout,
                     began: now,
                 });
-                Reason::Timeout
+                ElectionReason::Timeout
             }
         }
     }
 
     /// Takes in openraft's metrics. Returns true when this member was elected just now.
-    pub(crate) fn observe(&self, seen: Observed, now: Instant) -> bool {
-        let ballot = Ballot {
+    pub(crate) fn observe(&self, seen: MetricsObservation, now: Instant) -> bool {
+        let ballot = ElectionBallot {
             term: seen.term,
             member: seen.leader.unwrap_or_default(),
             committed: seen.leader.is_some(),
@@ -296,8 +305,8 @@ impl Tracker {
         }
         let elected = self.advance(&mut state, ballot, now) && seen.leader == Some(self.me);
         if elected {
-            let own = state.heard.over_but(self.me);
-            let others = state.granted.over(seen.term);
+            let own = state.lease_evidence.over_but(self.me);
+            let others = state.vote_evidence.over(seen.term);
             state.lease_clear_at = others.max(Some(own));
             state.election = Some(state.elected(now));
         }
@@ -307,12 +316,12 @@ impl Tracker {
                 .heard_at
                 .filter(|last| Some(*last) < seen.quorum_acked)
             {
-                self.strain.renewal(now.saturating_duration_since(last));
+                self.pressure.renewal(now.saturating_duration_since(last));
             }
             state.heard_at = state.heard_at.max(seen.quorum_acked);
             if let Some(at) = state.heard_at {
                 let lease = state.leases.from(at);
-                state.heard.note(self.me, at, lease);
+                state.lease_evidence.note(self.me, at, lease);
             }
         }
         self.publish(&state);
@@ -327,7 +336,7 @@ impl Tracker {
     }
 
     /// Moves on to a later ballot; whatever was known of the one before is void.
-    fn advance(&self, state: &mut State, ballot: Ballot, now: Instant) -> bool {
+    fn advance(&self, state: &mut TrackerState, ballot: ElectionBallot, now: Instant) -> bool {
         let later = state.advance(ballot, now);
         if later {
             self.ballots.send_replace(ballot);
@@ -335,7 +344,7 @@ impl Tracker {
         later
     }
 
-    fn publish(&self, state: &State) {
+    fn publish(&self, state: &TrackerState) {
         let known = state.ballot.committed && !state.stopped;
         let leader = known.then_some(state.ballot.member);
         let now = Leadership {
@@ -358,8 +367,8 @@ impl Tracker {
     }
 }
 
-impl State {
-    fn advance(&mut self, ballot: Ballot, now: Instant) -> bool {
+impl TrackerState {
+    fn advance(&mut self, ballot: ElectionBallot, now: Instant) -> bool {
         if ballot <= self.ballot {
             return false;
         }
@@ -376,11 +385,11 @@ impl State {
     }
 
     /// How this member came to be elected, just now.
-    fn elected(&self, now: Instant) -> Election {
+    fn elected(&self, now: Instant) -> ElectionRecord {
         let campaign = self.campaign.filter(|c| c.term == self.ballot.term);
-        Election {
+        ElectionRecord {
             // The only voter asks nobody.
-            reason: campaign.map_or(Reason::Timeout, |c| c.reason),
+            reason: campaign.map_or(ElectionReason::Timeout, |c| c.reason),
             former: self.former.map(|(leader, _)| leader),
             lost_at: self.former.and_then(|(_, heard_at)| heard_at),
             detected_at: campaign.map_or(now, |c| c.began),

@@ -21,15 +21,15 @@ use quorate_proto::peer::{self, propose_response::Outcome};
 use quorate_types::{MemberId, ProposeError};
 use tokio::time::{timeout, timeout_at};
 
-use super::{Inner, Node, Retry, Tried, room::ProposalPermit};
+use super::{LeaderAttempt, LeaderRetry, Node, NodeInner, proposal_budget::ProposalPermit};
 use crate::{
-    network::{Fate, MAX_COMMAND, fate},
-    storage::types::{LeaderId, Proposal, Types},
+    network::{CallEffect, MAX_COMMAND, call_effect},
+    storage::raft_types::{LeaderId, ProposedCommand, Types},
 };
 
 /// A command that is committed and applied, here too.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proposed {
+pub struct AppliedProposal {
     /// The log index of its entry.
     pub index: u64,
     /// What the machine answered.
@@ -44,7 +44,7 @@ impl Node {
         &self,
         command: Bytes,
         deadline: Instant,
-    ) -> Result<Proposed, ProposeError> {
+    ) -> Result<AppliedProposal, ProposeError> {
         let result = self.inner.propose(command, deadline).await;
         count(&result);
         result
@@ -56,17 +56,17 @@ impl Node {
         term: u64,
         command: Bytes,
         deadline: Instant,
-    ) -> Result<Proposed, ProposeError> {
+    ) -> Result<AppliedProposal, ProposeError> {
         let started = Instant::now();
         let waited_ms = || started.elapsed().as_millis() as u64;
         let result = match self.inner.propose_here(command, Some(term), deadline).await {
-            Tried::Done(done) => Ok(done),
-            Tried::Refused(why) => Err(ProposeError::Refused(why)),
-            Tried::Unknown(why) => Err(ProposeError::Unknown(why)),
-            Tried::NotHere(Some(leader)) => Err(ProposeError::Refused(format!(
+            LeaderAttempt::Done(done) => Ok(done),
+            LeaderAttempt::Refused(why) => Err(ProposeError::Refused(why)),
+            LeaderAttempt::Unknown(why) => Err(ProposeError::Unknown(why)),
+            LeaderAttempt::NotLeader(Some(leader)) => Err(ProposeError::Refused(format!(
                 "this member does not lead term {term}; member {leader} leads"
             ))),
-            Tried::NotHere(None) => Err(ProposeError::NoQuorum {
+            LeaderAttempt::NotLeader(None) => Err(ProposeError::NoQuorum {
                 waited_ms: waited_ms(),
             }),
         };
@@ -75,32 +75,37 @@ impl Node {
     }
 }
 
-impl Inner {
-    async fn propose(&self, command: Bytes, deadline: Instant) -> Result<Proposed, ProposeError> {
-        let mut retry = Retry::new(self, deadline);
+impl NodeInner {
+    async fn propose(
+        &self,
+        command: Bytes,
+        deadline: Instant,
+    ) -> Result<AppliedProposal, ProposeError> {
+        let mut retry = LeaderRetry::new(self, deadline);
         loop {
             let tried = match retry.leader() {
-                None => Tried::NotHere(None),
+                None => LeaderAttempt::NotLeader(None),
                 Some(id) if id == self.id => {
                     self.propose_here(command.clone(), None, deadline).await
                 }
                 Some(id) => self.propose_at(id, command.clone(), &mut retry).await,
             };
             match tried {
-                Tried::Done(done) => {
+                LeaderAttempt::Done(done) => {
                     // It is done, whether or not this member gets to see it in time.
                     self.wait_applied(done.index, deadline).await;
                     return Ok(done);
                 }
-                Tried::Refused(why) => return Err(ProposeError::Refused(why)),
-                Tried::Unknown(_) if planted(Mutant::BlindRetry) && retry.again(None).await => {}
-                Tried::Unknown(_) if planted(Mutant::UnknownToldAsFailed) => {
+                LeaderAttempt::Refused(why) => return Err(ProposeError::Refused(why)),
+                LeaderAttempt::Unknown(_)
+                    if planted(Mutant::BlindRetry) && retry.wait_before_retry(None).await => {}
+                LeaderAttempt::Unknown(_) if planted(Mutant::UnknownToldAsFailed) => {
                     let waited_ms = retry.waited_ms();
                     return Err(ProposeError::NoQuorum { waited_ms });
                 }
-                Tried::Unknown(why) => return Err(ProposeError::Unknown(why)),
-                Tried::NotHere(leader) => {
-                    if !retry.again(leader).await {
+                LeaderAttempt::Unknown(why) => return Err(ProposeError::Unknown(why)),
+                LeaderAttempt::NotLeader(leader) => {
+                    if !retry.wait_before_retry(leader).await {
                         return Err(ProposeError::NoQuorum {
                             waited_ms: retry.waited_ms(),
                         });
@@ -116,26 +121,26 @@ impl Inner {
         command: Bytes,
         term: Option<u64>,
         deadline: Instant,
-    ) -> Tried<Proposed> {
+    ) -> LeaderAttempt<AppliedProposal> {
         if command.len() > MAX_COMMAND {
-            return Tried::Refused(format!(
+            return LeaderAttempt::Refused(format!(
                 "the command has {} bytes; at most {MAX_COMMAND} are taken",
                 command.len()
             ));
         }
         if !self.running() || !self.confirmed() {
-            return Tried::NotHere(None);
+            return LeaderAttempt::NotLeader(None);
         }
-        let Some(permit) = self.room.take(command.len(), deadline).await else {
-            return Tried::Refused(
+        let Some(permit) = self.proposal_budget.take(command.len(), deadline).await else {
+            return LeaderAttempt::Refused(
                 "too many writes, or too many bytes of them, are under way at the leader"
                     .to_owned(),
             );
         };
         match timeout_at(deadline, self.write(command, term, permit)).await {
             Ok(Ok(done)) => done,
-            Ok(Err(fatal)) => Tried::Unknown(format!("the leader stopped: {fatal}")),
-            Err(_) => Tried::Unknown(
+            Ok(Err(fatal)) => LeaderAttempt::Unknown(format!("the leader stopped: {fatal}")),
+            Err(_) => LeaderAttempt::Unknown(
                 "the leader has it, but no quorum took it before the deadline".to_owned(),
             ),
         }
@@ -146,10 +151,13 @@ impl Inner {
         command: Bytes,
         term: Option<u64>,
         permit: ProposalPermit,
-    ) -> Result<Tried<Proposed>, Fatal<Types>> {
+    ) -> Result<LeaderAttempt<AppliedProposal>, Fatal<Types>> {
         let (responder, written) = ProgressResponder::complete_only();
         let entrusted = permit.entrust(written);
-        let mut request = self.raft.write(Proposal(command)).responder(responder);
+        let mut request = self
+            .raft
+            .write(ProposedCommand(command))
+            .responder(responder);
         if let Some(term) = term {
             request = request.with_leader(LeaderId {
                 term,
@@ -159,7 +167,7 @@ impl Inner {
         request.await?;
         let result = entrusted.answer().await.ok_or(Fatal::Stopped)?;
         Ok(match result {
-            Ok(done) => Tried::Done(Proposed {
+            Ok(done) => LeaderAttempt::Done(AppliedProposal {
                 index: done.log_id.index,
                 answer: done.data.0,
             }),
@@ -168,26 +176,29 @@ impl Inner {
     }
 
     /// What openraft's refusal means. Only `ForwardToLeader` says that nothing was appended.
-    pub(crate) fn not_written<T>(&self, e: ClientWriteError<Types>) -> Tried<T> {
+    pub(crate) fn not_written<T>(&self, e: ClientWriteError<Types>) -> LeaderAttempt<T> {
         match e {
             ClientWriteError::ForwardToLeader(to) => {
-                Tried::NotHere(to.leader_id.filter(|id| *id != self.id))
+                LeaderAttempt::NotLeader(to.leader_id.filter(|id| *id != self.id))
             }
-            ClientWriteError::LogEntryDiscarded(_) => Tried::Unknown(
+            ClientWriteError::LogEntryDiscarded(_) => LeaderAttempt::Unknown(
                 "the leader changed and its log no longer has the entry; the new leader may \
                  have committed it"
                     .to_owned(),
             ),
             // These two refuse before anything is appended as well.
-            ClientWriteError::ChangeMembershipError(e) => Tried::Refused(e.to_string()),
-            ClientWriteError::PreconditionFailed(e) => Tried::Refused(e.to_string()),
+            ClientWriteError::ChangeMembershipError(e) => LeaderAttempt::Refused(e.to_string()),
+            ClientWriteError::PreconditionFailed(e) => LeaderAttempt::Refused(e.to_string()),
         }
     }
 
-    pub(crate) fn not_changed<T>(&self, e: RaftError<Types, ClientWriteError<Types>>) -> Tried<T> {
+    pub(crate) fn not_changed<T>(
+        &self,
+        e: RaftError<Types, ClientWriteError<Types>>,
+    ) -> LeaderAttempt<T> {
         match e {
             RaftError::APIError(e) => self.not_written(e),
-            RaftError::Fatal(e) => Tried::Unknown(format!("the leader stopped: {e}")),
+            RaftError::Fatal(e) => LeaderAttempt::Unknown(format!("the leader stopped: {e}")),
         }
     }
 
@@ -196,13 +207,13 @@ impl Inner {
         &self,
         leader: MemberId,
         command: Bytes,
-        retry: &mut Retry<'_>,
-    ) -> Tried<Proposed> {
+        retry: &mut LeaderRetry<'_>,
+    ) -> LeaderAttempt<AppliedProposal> {
         if command.len() > MAX_COMMAND {
             return self.propose_here(command, None, retry.deadline).await;
         }
         let Some(mut peer) = retry.peer(leader) else {
-            return Tried::NotHere(None);
+            return LeaderAttempt::NotLeader(None);
         };
         let request = peer::ProposeRequest {
             command,
@@ -211,40 +222,42 @@ impl Inner {
         let call = peer.control.propose(request);
         let mut until = retry.deadline;
         if planted(Mutant::BlindRetry) || planted(Mutant::UnknownToldAsFailed) {
-            until = until.min(Instant::now() + self.pace().patience.failover / 12);
+            until = until.min(Instant::now() + self.timing().patience.failover / 12);
         }
         let answer = tokio::select! {
             answer = timeout_at(until, call) => answer,
-            () = self.replaced(leader) => return Tried::Unknown(format!(
+            () = self.replaced(leader) => return LeaderAttempt::Unknown(format!(
                 "it was sent to member {leader}, which has been replaced as leader and does \
                  not answer"
             )),
         };
         match answer {
-            Err(_) => Tried::Unknown(format!(
+            Err(_) => LeaderAttempt::Unknown(format!(
                 "member {leader}, the leader, did not answer in time"
             )),
-            Ok(Err(status)) if fate(&status) == Fate::NotDone => {
+            Ok(Err(status)) if call_effect(&status) == CallEffect::NotDone => {
                 tracing::debug!(
                     member = leader,
                     "could not forward a write: {}",
                     status.message()
                 );
-                Tried::NotHere(None)
+                LeaderAttempt::NotLeader(None)
             }
-            Ok(Err(status)) => Tried::Unknown(format!(
+            Ok(Err(status)) => LeaderAttempt::Unknown(format!(
                 "the call to member {leader}, the leader, broke: {}",
                 status.message()
             )),
             Ok(Ok(answer)) => match answer.into_inner().outcome {
-                Some(Outcome::Done(done)) => Tried::Done(Proposed {
+                Some(Outcome::Done(done)) => LeaderAttempt::Done(AppliedProposal {
                     index: done.index,
                     answer: done.answer,
                 }),
-                Some(Outcome::NotLeader(answer)) => Tried::NotHere(retry.redirected(answer)),
-                Some(Outcome::Refused(why)) => Tried::Refused(why),
-                Some(Outcome::Unknown(why)) => Tried::Unknown(why),
-                None => Tried::Unknown(format!("the answer of member {leader} is empty")),
+                Some(Outcome::NotLeader(answer)) => {
+                    LeaderAttempt::NotLeader(retry.redirected(answer))
+                }
+                Some(Outcome::Refused(why)) => LeaderAttempt::Refused(why),
+                Some(Outcome::Unknown(why)) => LeaderAttempt::Unknown(why),
+                None => LeaderAttempt::Unknown(format!("the answer of member {leader} is empty")),
             },
         }
     }
@@ -260,7 +273,7 @@ impl Inner {
             }
             // It may have been a blink.
             let grace = self
-                .pace()
+                .timing()
                 .patience
                 .failover
                 .max(Duration::from_millis(200));
@@ -272,7 +285,7 @@ impl Inner {
     }
 }
 
-fn count(result: &Result<Proposed, ProposeError>) {
+fn count(result: &Result<AppliedProposal, ProposeError>) {
     let outcome = match result {
         Ok(_) => "done",
         Err(ProposeError::NoQuorum { .. }) => "no_quorum",

@@ -13,7 +13,7 @@ use quorate_proto::peer::{self, read_index_response::Outcome};
 use quorate_types::{MemberId, ReadError};
 use tokio::time::timeout;
 
-use super::{Inner, Node, Retry};
+use super::{LeaderRetry, Node, NodeInner};
 
 impl Node {
     /// ReadIndex from any member: when it returns, this member has applied at least all
@@ -23,7 +23,7 @@ impl Node {
         if planted(Mutant::FollowerReadsLocally) && !node.tracker.current().leading {
             return Ok(node.applied());
         }
-        let mut retry = Retry::new(node, deadline);
+        let mut retry = LeaderRetry::new(node, deadline);
         loop {
             let tried = match retry.leader() {
                 None => Err(None),
@@ -33,7 +33,7 @@ impl Node {
             let again = match tried {
                 Ok(index) if node.wait_applied(index, deadline).await => return Ok(node.applied()),
                 Ok(_) => false,
-                Err(leader) => retry.again(leader).await,
+                Err(leader) => retry.wait_before_retry(leader).await,
             };
             if !again {
                 return Err(ReadError::NoQuorum {
@@ -62,7 +62,7 @@ impl Node {
     }
 }
 
-impl Inner {
+impl NodeInner {
     /// The index to wait for, confirmed by a quorum; or who may know it instead.
     pub(crate) async fn read_index_here(&self, deadline: Instant) -> Result<u64, Option<MemberId>> {
         if !self.running() || !self.confirmed() {
@@ -73,7 +73,7 @@ impl Inner {
         }
         let left = deadline.saturating_duration_since(Instant::now());
         let option = LinearizerOption::from(ReadPolicy::ReadIndex)
-            .with_wait_timeout(left.min(self.pace().patience.election_max));
+            .with_wait_timeout(left.min(self.timing().patience.election_max));
         match timeout(left, self.raft.get_read_log_id(option)).await {
             Ok(Ok((index, _))) => Ok(index.index()),
             Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to)))) => {
@@ -87,11 +87,11 @@ impl Inner {
     async fn read_index_at(
         &self,
         leader: MemberId,
-        retry: &mut Retry<'_>,
+        retry: &mut LeaderRetry<'_>,
     ) -> Result<u64, Option<MemberId>> {
         let mut peer = retry.peer(leader).ok_or(None)?;
         // A leader that is gone without a word must not use up the time for its successor.
-        let patience = Duration::from_millis(retry.left_ms()).min(self.pace().patience.failover);
+        let patience = Duration::from_millis(retry.left_ms()).min(self.timing().patience.failover);
         let request = peer::ReadIndexRequest {
             deadline_ms: patience.as_millis() as u64,
         };

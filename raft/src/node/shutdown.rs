@@ -40,7 +40,7 @@ impl Node {
         node.tracker.stopped();
         node.cancel.cancel();
         let (tasks, released) = {
-            let mut open = node.open.lock();
+            let mut open = node.shutdown_handles.lock();
             open.snapshots = None;
             (std::mem::take(&mut open.tasks), open.released.take())
         };

@@ -14,19 +14,20 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Admission, Birth, Inner, Node, Open, Options, Raft, StartError, Tracker, beat, follow,
-    history::{self, LogHistory},
-    metered::{Growth, Metered},
-    room::ProposalRoom,
-    silence,
-    strain::{self, Gauge},
+    LeadershipTracker, MemberIdentity, Node, NodeInner, NodeOptions, NodeStartMode, RaftHandle,
+    ShutdownHandles, StartError, background_tasks, heartbeat_sender,
+    log_retention::{self, LogRetention},
+    metered_machine::{LogGrowth, MeteredMachine},
+    proposal_budget::ProposalBudget,
+    timing_pressure::{self, PressureGauge},
+    unreachable,
 };
 use crate::{
-    Machine, election,
-    liveness::{self, Liveness},
+    StateMachine, election,
+    liveness::{self, LivenessTable},
     membership,
-    network::{Dial, Links, MAX_INCOMING, Peers, RoundTrips},
-    storage::{self, Marker, Opened},
+    network::{MAX_INCOMING, PeerDialer, PeerDirectory, PeerLinkFactory, RoundTrips},
+    storage::{self, FolderMarker, OpenedStorage},
 };
 
 /// The id of the member that bootstraps.
@@ -41,9 +42,9 @@ const OPENRAFT_ELECTION_MS: u64 = FAILOVER_MS_MAX / 3;
 impl Node {
     /// Opens the data folder and starts. Peers reach it once [`Node::routes`] is served.
     pub async fn start(
-        options: Options,
-        birth: Birth,
-        machine: impl Machine,
+        options: NodeOptions,
+        birth: NodeStartMode,
+        machine: impl StateMachine,
     ) -> Result<Node, StartError> {
         Node::start_through(options, birth, machine, None).await
     }
@@ -51,33 +52,33 @@ impl Node {
     /// [`Node::start`] with a say in where peers are dialled: tests put proxies in between.
     #[doc(hidden)]
     pub async fn start_through(
-        options: Options,
-        birth: Birth,
-        machine: impl Machine,
-        dial: Option<Dial>,
+        options: NodeOptions,
+        birth: NodeStartMode,
+        machine: impl StateMachine,
+        dial: Option<PeerDialer>,
     ) -> Result<Node, StartError> {
         #[cfg(feature = "mutants")]
         if let Some(mutant) = quorate_planted::which() {
             tracing::warn!(%mutant, "a bug is planted in this program: {}", mutant.what());
         }
-        let growth = Arc::new(Growth::new(options.snapshot.bytes.max(1)));
-        let history = Arc::new(LogHistory::default());
-        let (machine, applied) = Metered::new(machine, growth.clone(), history.clone());
+        let growth = Arc::new(LogGrowth::new(options.snapshot.bytes.max(1)));
+        let history = Arc::new(LogRetention::default());
+        let (machine, applied) = MeteredMachine::new(machine, growth.clone(), history.clone());
         let dir = options.dir.clone();
         let wait = options.lock_wait;
         let open = move || storage::open(&dir, wait, Box::new(machine));
         let opened = task::spawn_blocking(open).await;
         let opened = opened.map_err(|e| StartError(format!("opening the data folder: {e}")))?;
         let mut opened = opened.map_err(|e| StartError(e.to_string()))?;
-        let own = settle(&mut opened, birth, &options.dir)?;
+        let own = resolve_identity(&mut opened, birth, &options.dir)?;
 
         let config = Arc::new(config(&options, &own.cluster)?);
-        let pace = watch::Sender::new(options.pace);
-        let strain = Arc::new(Gauge::new(own.id, pace.subscribe()));
-        let peers = Arc::new(Peers::new(&own.cluster, pace.subscribe(), dial));
+        let pace = watch::Sender::new(options.timing);
+        let strain = Arc::new(PressureGauge::new(own.id, pace.subscribe()));
+        let peers = Arc::new(PeerDirectory::new(&own.cluster, pace.subscribe(), dial));
         // A folder from before its first answer says nothing.
-        let longest = opened.longest.kept().max(options.pace.lease.lease);
-        let tracker = Arc::new(Tracker::new(
+        let longest = opened.longest.kept().max(options.timing.lease.lease);
+        let tracker = Arc::new(LeadershipTracker::new(
             own.id,
             pace,
             longest,
@@ -85,7 +86,7 @@ impl Node {
             Instant::now(),
         ));
         let trips = Arc::new(RoundTrips::default());
-        let links = Links {
+        let links = PeerLinkFactory {
             peers: peers.clone(),
             tracker: tracker.clone(),
             history: history.clone(),
@@ -93,7 +94,7 @@ impl Node {
         };
         let failed = |e: &dyn std::fmt::Display| StartError(format!("consensus can't start: {e}"));
         let stats = opened.log.stats();
-        let raft = Raft::new(own.id, config, links, opened.log, opened.machine);
+        let raft = RaftHandle::new(own.id, config, links, opened.log, opened.machine);
         let raft = raft.await.map_err(|e| failed(&e))?;
         if own.id == FIRST {
             // What a bootstrap that was cut short has not done yet: nothing was acknowledged.
@@ -104,74 +105,82 @@ impl Node {
             }
         }
 
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(NodeInner {
             id: own.id,
             cluster: own.cluster,
             member: options.member,
             raft,
             tracker,
             peers,
-            trips,
+            round_trips: trips,
             longest: opened.longest,
-            liveness: Liveness::new(),
-            room: ProposalRoom::new(),
+            liveness: LivenessTable::new(),
+            proposal_budget: ProposalBudget::new(),
             incoming: Semaphore::new(MAX_INCOMING),
-            heartbeat: Mutex::default(),
+            pending_heartbeat_since: Mutex::default(),
             changes: tokio::sync::Mutex::new(()),
             members: watch::Sender::new(Vec::new()),
-            strain,
-            silent: watch::Sender::default(),
+            pressure: strain,
+            unreachable: watch::Sender::default(),
             applied,
             stats,
             closing: false.into(),
             cancel: CancellationToken::new(),
-            open: Mutex::new(Open {
+            shutdown_handles: Mutex::new(ShutdownHandles {
                 tasks: Vec::new(),
                 snapshots: Some(opened.snapshots),
                 released: Some(opened.released),
             }),
         });
-        inner.spawn(follow::metrics(inner.clone()));
-        inner.spawn(follow::snapshots(inner.clone(), growth));
-        inner.spawn(history::purge(inner.clone(), options.snapshot, history));
-        inner.spawn(beat::keep(inner.clone()));
-        inner.spawn(election::keep(inner.clone()));
-        inner.spawn(liveness::keep(inner.clone()));
-        inner.spawn(liveness::stand(inner.clone()));
-        inner.spawn(silence::follow(inner.clone()));
-        inner.spawn(strain::stalls(inner.strain.clone()));
-        inner.spawn(membership::seek(inner.clone()));
-        inner.spawn(membership::tidy_up(inner.clone()));
+        inner.spawn(background_tasks::follow_raft_metrics(inner.clone()));
+        inner.spawn(background_tasks::snapshot_on_growth(inner.clone(), growth));
+        inner.spawn(log_retention::purge_behind_snapshots(
+            inner.clone(),
+            options.snapshot,
+            history,
+        ));
+        inner.spawn(heartbeat_sender::send_heartbeats(inner.clone()));
+        inner.spawn(election::run_election_timer(inner.clone()));
+        inner.spawn(liveness::probe_all_peers(inner.clone()));
+        inner.spawn(liveness::campaign_on_leader_death(inner.clone()));
+        inner.spawn(unreachable::publish_unreachable(inner.clone()));
+        inner.spawn(timing_pressure::watch_stalls(inner.pressure.clone()));
+        inner.spawn(membership::seek_voter_role(inner.clone()));
+        inner.spawn(membership::finish_membership_changes(inner.clone()));
         Ok(Node { inner })
     }
 }
 
-impl Inner {
+impl NodeInner {
     /// Runs `work` until it ends or this member is shut down.
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let cancel = self.cancel.clone();
         let task = tokio::spawn(async move {
             cancel.run_until_cancelled_owned(work).await;
         });
-        self.open.lock().tasks.push(task);
+        self.shutdown_handles.lock().tasks.push(task);
     }
 }
 
 /// Makes out who this member is, and makes the folder its own.
-fn settle(opened: &mut Opened, birth: Birth, dir: &Path) -> Result<Admission, StartError> {
+fn resolve_identity(
+    opened: &mut OpenedStorage,
+    birth: NodeStartMode,
+    dir: &Path,
+) -> Result<MemberIdentity, StartError> {
     let dir = dir.display();
-    let have = opened.marker.as_ref().map(|m| Admission {
+    let have = opened.marker.as_ref().map(|m| MemberIdentity {
         cluster: m.cluster.clone(),
         id: m.member,
     });
     let own = match (have, birth) {
-        (None, Birth::Resume) => {
+        (None, NodeStartMode::Resume) => {
             return Err(StartError(format!(
                 "the data folder {dir} does not belong to a cluster yet. Start with --bootstrap \
                  to form a new cluster, or with --join ADMIN_URL to join one"
             )));
         }
-        (Some(have), Birth::Join(admission)) if have.cluster != admission.cluster => {
+        (Some(have), NodeStartMode::Join(admission)) if have.cluster != admission.cluster => {
             return Err(StartError(format!(
                 "the data folder {dir} belongs to member {} of cluster {}, but the cluster to \
                  join is {}; two clusters never merge. Give the new member a folder of its own, \
@@ -180,23 +189,23 @@ fn settle(opened: &mut Opened, birth: Birth, dir: &Path) -> Result<Admission, St
             )));
         }
         (Some(have), _) => return Ok(have),
-        (None, Birth::Bootstrap) => Admission {
+        (None, NodeStartMode::Bootstrap) => MemberIdentity {
             cluster: format!("{:032x}", id128()),
             id: FIRST,
         },
-        (None, Birth::Join(admission)) => admission,
+        (None, NodeStartMode::Join(admission)) => admission,
     };
-    let marker = Marker {
+    let marker = FolderMarker {
         cluster: own.cluster.clone(),
         member: own.id,
     };
     opened
-        .settle(marker)
+        .claim_folder(marker)
         .map_err(|e| StartError(e.to_string()))?;
     Ok(own)
 }
 
-fn config(options: &Options, cluster: &str) -> Result<Config, StartError> {
+fn config(options: &NodeOptions, cluster: &str) -> Result<Config, StartError> {
     let config = Config {
         cluster_name: cluster.to_owned(),
         // Whatever goes by the promise is kept beside it: heartbeats and the silence of a

@@ -14,11 +14,11 @@ use openraft::{
     raft::{TransferLeaderRequest, VoteRequest},
 };
 use quorate_clock::Instant;
-use quorate_types::{MemberId, Reason, Role, TransferError};
+use quorate_types::{ElectionReason, MemberId, Role, TransferError};
 use tokio::time::{sleep, timeout_at};
 
-use super::{Inner, Node};
-use crate::storage::types::Vote;
+use super::{Node, NodeInner};
+use crate::storage::raft_types::StoredVote;
 
 /// How many entries the target may be behind; it has them before it asks for votes.
 const MAX_LAG: u64 = 1000;
@@ -49,11 +49,11 @@ impl Node {
             .await
             .map_err(stopped)?;
         // It asks for votes once it has the log on disk, for which it takes its time.
-        let patience = began + node.pace().patience.election_max;
+        let patience = began + node.timing().patience.election_max;
         let taken = tokio::select! {
             biased;
             leader = node.successor(term, patience.min(deadline)) => leader,
-            () = node.liveness.dies(target, began) => None,
+            () = node.liveness.wait_for_death(target, began) => None,
         };
         if let Some(leader) = taken {
             return Ok(leader);
@@ -66,7 +66,7 @@ impl Node {
         // Whoever waits for it or not: until it is done there may be no leader.
         let recovering = node.clone();
         tokio::spawn(async move { recovering.recover(target).await });
-        let until = (began + node.pace().patience.failover).min(deadline);
+        let until = (began + node.timing().patience.failover).min(deadline);
         let leader = node.successor(term, until).await;
         match leader {
             Some(leader) if leader != node.id => Ok(leader),
@@ -75,12 +75,12 @@ impl Node {
     }
 }
 
-impl Inner {
+impl NodeInner {
     /// Whom to hand over to.
     fn target(&self, to: Option<MemberId>) -> Result<MemberId, TransferError> {
         let refuse = |why: String| Err(TransferError::Refused(why));
         let members = self.members_now();
-        let silent = self.silent_now();
+        let silent = self.unreachable_now();
         let fit = |m: &&quorate_types::MemberStatus| {
             m.role == Role::Voter
                 && m.reachable == Some(true)
@@ -144,7 +144,7 @@ impl Inner {
         }
         // Nothing is appended while a transfer is pending, so this is the log's end.
         let last_log_id = self.raft.data_metrics().borrow_watched().last_log;
-        let vote = Vote::new(term + 1, target);
+        let vote = StoredVote::new(term + 1, target);
         let request = VoteRequest {
             vote,
             last_log_id,
@@ -160,7 +160,7 @@ impl Inner {
         // A moment for the vote's being on disk to be known to openraft.
         sleep(Duration::from_millis(1)).await;
         self.tracker
-            .campaigns(term + 2, Reason::Transfer, Instant::now());
+            .campaigns(term + 2, ElectionReason::Transfer, Instant::now());
         let stand = TransferLeaderRequest::new(vote, self.id, None);
         if let Err(e) = self.raft.handle_transfer_leader(stand).await {
             tracing::warn!(member = self.id, "can't stand for election: {e}");

@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    db::{self, Db},
-    types::{Entry, LogId, Proposal},
+    log_db::{self, LogDb},
+    raft_types::{LogEntry, LogEntryId, ProposedCommand},
 };
 
 /// The most that may wait, in KiB; a single append may be larger, and takes one at least.
@@ -27,9 +27,9 @@ pub(super) const ROOM: u32 = 64 << 10;
 const ENTRY: usize = 64;
 
 /// Room for what waits, until it is dropped.
-pub(super) type Room = OwnedSemaphorePermit;
+pub(super) type BacklogPermit = OwnedSemaphorePermit;
 
-pub(super) struct Backlog {
+pub(super) struct LogBacklog {
     state: Mutex<BacklogState>,
     room: Arc<Semaphore>,
 }
@@ -37,36 +37,36 @@ pub(super) struct Backlog {
 #[derive(Default)]
 struct BacklogState {
     /// Those that RocksDB may not have, in order and without a hole.
-    entries: VecDeque<Entry>,
+    entries: VecDeque<LogEntry>,
     /// How many entries were handed over and are not written, purged ones among them.
     handed: usize,
     /// The last that was purged since the log was opened.
-    purged: Option<LogId>,
+    purged: Option<LogEntryId>,
     /// What was said to be committed since then.
-    committed: Option<Option<LogId>>,
+    committed: Option<Option<LogEntryId>>,
     /// What of the two RocksDB does not have.
-    unwritten: Unwritten,
+    unwritten: UnwrittenMarks,
 }
 
 /// What is to be written beside entries, whenever something is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Unwritten {
+pub(super) struct UnwrittenMarks {
     /// The last entry that is purged.
-    pub(super) purged: Option<LogId>,
+    pub(super) purged: Option<LogEntryId>,
     /// What is committed.
-    pub(super) committed: Option<Option<LogId>>,
+    pub(super) committed: Option<Option<LogEntryId>>,
 }
 
-impl Backlog {
-    pub(super) fn new() -> Backlog {
-        Backlog {
+impl LogBacklog {
+    pub(super) fn new() -> LogBacklog {
+        LogBacklog {
             state: Mutex::default(),
             room: Arc::new(Semaphore::new(ROOM as usize)),
         }
     }
 
     /// Waits until there is room for these.
-    pub(super) async fn room_for(&self, entries: &[Entry]) -> io::Result<Room> {
+    pub(super) async fn room_for(&self, entries: &[LogEntry]) -> io::Result<BacklogPermit> {
         let bytes: usize = entries.iter().map(size).sum();
         let wanted = u32::try_from(bytes >> 10).unwrap_or(ROOM).clamp(1, ROOM);
         let room = self.room.clone().acquire_many_owned(wanted).await;
@@ -74,28 +74,28 @@ impl Backlog {
     }
 
     /// Entries that are to be read from now on.
-    pub(super) fn append(&self, entries: &[Entry]) {
+    pub(super) fn append(&self, entries: &[LogEntry]) {
         let mut state = self.state.lock();
         state.handed += entries.len();
         state.entries.extend(entries.iter().cloned());
     }
 
     /// RocksDB has `count` more entries, up to here.
-    pub(super) fn written(&self, upto: LogId, count: usize) {
+    pub(super) fn written(&self, upto: LogEntryId, count: usize) {
         let mut state = self.state.lock();
         state.handed -= count;
         state.forget(upto);
     }
 
     /// Nothing up to here is to be read from now on, whether RocksDB has it yet or not.
-    pub(super) fn purge(&self, upto: LogId) {
+    pub(super) fn purge(&self, upto: LogEntryId) {
         let mut state = self.state.lock();
         state.purged = state.purged.max(Some(upto));
         state.unwritten.purged = state.purged;
         state.forget(upto);
     }
 
-    pub(super) fn commit(&self, committed: Option<LogId>) {
+    pub(super) fn commit(&self, committed: Option<LogEntryId>) {
         let mut state = self.state.lock();
         state.committed = Some(committed);
         state.unwritten.committed = Some(committed);
@@ -104,12 +104,12 @@ impl Backlog {
     /// What is to be written beside `count` entries up to `last`; it counts as written from now
     /// on. What is said of entries that come later is left: a log that says that something is
     /// committed has it, and what is purged is not written after that.
-    pub(super) fn take_unwritten(&self, last: Option<LogId>, count: usize) -> Unwritten {
+    pub(super) fn take_unwritten(&self, last: Option<LogEntryId>, count: usize) -> UnwrittenMarks {
         let mut state = self.state.lock();
         let all = state.handed == count;
-        let ready = |id: &LogId| all || last.is_some_and(|last| id.index <= last.index);
+        let ready = |id: &LogEntryId| all || last.is_some_and(|last| id.index <= last.index);
         let unwritten = &mut state.unwritten;
-        Unwritten {
+        UnwrittenMarks {
             purged: unwritten.purged.take_if(|id| ready(id)),
             committed: unwritten
                 .committed
@@ -117,18 +117,18 @@ impl Backlog {
         }
     }
 
-    pub(super) fn committed(&self, db: &Db) -> io::Result<Option<LogId>> {
+    pub(super) fn committed(&self, db: &LogDb) -> io::Result<Option<LogEntryId>> {
         let committed = self.state.lock().committed;
         committed.map_or_else(|| db.committed(), Ok)
     }
 
-    pub(super) fn purged(&self, db: &Db) -> io::Result<Option<LogId>> {
+    pub(super) fn purged(&self, db: &LogDb) -> io::Result<Option<LogEntryId>> {
         let purged = self.state.lock().purged;
         Ok(purged.max(db.purged()?))
     }
 
     /// The last entry; what was purged doesn't count.
-    pub(super) fn last(&self, db: &Db) -> io::Result<Option<LogId>> {
+    pub(super) fn last(&self, db: &LogDb) -> io::Result<Option<LogEntryId>> {
         let (last, purged) = {
             let state = self.state.lock();
             (state.entries.back().map(|entry| entry.log_id), state.purged)
@@ -143,11 +143,11 @@ impl Backlog {
     /// The entries in `range`, in order: at most `max_bytes` of them, but at least one.
     pub(super) fn entries(
         &self,
-        db: &Db,
+        db: &LogDb,
         range: impl RangeBounds<u64>,
         max_bytes: usize,
-    ) -> io::Result<Vec<Entry>> {
-        let Some((start, end)) = db::bounds(range) else {
+    ) -> io::Result<Vec<LogEntry>> {
+        let Some((start, end)) = log_db::bounds(range) else {
             return Ok(Vec::new());
         };
         loop {
@@ -170,7 +170,7 @@ impl Backlog {
                     if self.state.lock().first() != Some(first) {
                         continue;
                     }
-                    return Err(db::hole(start, first.index));
+                    return Err(log_db::hole(start, first.index));
                 }
                 _ => (),
             }
@@ -188,12 +188,12 @@ impl Backlog {
 }
 
 impl BacklogState {
-    fn first(&self) -> Option<LogId> {
+    fn first(&self) -> Option<LogEntryId> {
         self.entries.front().map(|entry| entry.log_id)
     }
 
-    fn forget(&mut self, upto: LogId) {
-        let known = |entry: &Entry| entry.log_id.index <= upto.index;
+    fn forget(&mut self, upto: LogEntryId) {
+        let known = |entry: &LogEntry| entry.log_id.index <= upto.index;
         while self.entries.front().is_some_and(known) {
             self.entries.pop_front();
         }
@@ -201,7 +201,7 @@ impl BacklogState {
 
     /// Where to read from, given what is purged, and those entries from there to before `end`
     /// that are here.
-    fn behind(&self, start: u64, end: Option<u64>, max_bytes: usize) -> (u64, Vec<Entry>) {
+    fn behind(&self, start: u64, end: Option<u64>, max_bytes: usize) -> (u64, Vec<LogEntry>) {
         let start = self
             .purged
             .map_or(start, |purged| start.max(purged.index + 1));
@@ -211,7 +211,7 @@ impl BacklogState {
             .map_or(start, |entry| entry.log_id.index);
         let skipped = usize::try_from(start.saturating_sub(first)).unwrap_or(usize::MAX);
         let mut bytes = 0;
-        let mut entries: Vec<Entry> = Vec::new();
+        let mut entries: Vec<LogEntry> = Vec::new();
         for entry in self.entries.iter().skip(skipped) {
             bytes += size(entry);
             let within = end.is_none_or(|end| entry.log_id.index < end);
@@ -225,10 +225,10 @@ impl BacklogState {
 }
 
 /// What an entry takes, about, in bytes.
-fn size(entry: &Entry) -> usize {
+fn size(entry: &LogEntry) -> usize {
     ENTRY
         + match &entry.payload {
-            EntryPayload::Normal(Proposal(command)) => command.len(),
+            EntryPayload::Normal(ProposedCommand(command)) => command.len(),
             EntryPayload::Blank | EntryPayload::Membership(_) => 0,
         }
 }

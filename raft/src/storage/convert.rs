@@ -9,29 +9,30 @@ use openraft::EntryPayload;
 use quorate_proto::peer;
 use quorate_types::Member;
 
-use super::types::{
-    Entry, LeaderId, LogId, Membership, Proposal, SnapshotMeta, StoredMembership, Vote,
+use super::raft_types::{
+    FileSnapshotMeta, GroupMembership, LeaderId, LogEntry, LogEntryId, ProposedCommand,
+    StoredMembership, StoredVote,
 };
 
 /// A message that decodes, but lacks what it must have.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0}")]
-pub(crate) struct Malformed(pub(crate) String);
+pub(crate) struct MalformedProto(pub(crate) String);
 
-impl From<Malformed> for std::io::Error {
-    fn from(e: Malformed) -> Self {
+impl From<MalformedProto> for std::io::Error {
+    fn from(e: MalformedProto) -> Self {
         std::io::Error::new(std::io::ErrorKind::InvalidData, e)
     }
 }
 
-impl From<prost::DecodeError> for Malformed {
+impl From<prost::DecodeError> for MalformedProto {
     fn from(e: prost::DecodeError) -> Self {
-        Malformed(e.to_string())
+        MalformedProto(e.to_string())
     }
 }
 
-fn missing(what: &str) -> Malformed {
-    Malformed(format!("{what} is missing"))
+fn missing(what: &str) -> MalformedProto {
+    MalformedProto(format!("{what} is missing"))
 }
 
 pub(crate) fn leader_id_to_proto(id: &LeaderId) -> peer::LeaderId {
@@ -48,41 +49,43 @@ pub(crate) fn leader_id_from_proto(id: &peer::LeaderId) -> LeaderId {
     }
 }
 
-pub(crate) fn vote_to_proto(vote: &Vote) -> peer::Ballot {
+pub(crate) fn vote_to_proto(vote: &StoredVote) -> peer::Ballot {
     peer::Ballot {
         leader: Some(leader_id_to_proto(&vote.leader_id)),
         committed: vote.committed,
     }
 }
 
-pub(crate) fn vote_from_proto(ballot: &peer::Ballot) -> Result<Vote, Malformed> {
+pub(crate) fn vote_from_proto(ballot: &peer::Ballot) -> Result<StoredVote, MalformedProto> {
     let leader = ballot.leader.as_ref();
     let leader = leader.ok_or_else(|| missing("the ballot's leader"))?;
-    Ok(Vote {
+    Ok(StoredVote {
         leader_id: leader_id_from_proto(leader),
         committed: ballot.committed,
     })
 }
 
-pub(crate) fn log_id_to_proto(id: &LogId) -> peer::LogId {
+pub(crate) fn log_id_to_proto(id: &LogEntryId) -> peer::LogId {
     peer::LogId {
         leader: Some(leader_id_to_proto(&id.leader_id)),
         index: id.index,
     }
 }
 
-pub(crate) fn log_id_from_proto(id: &peer::LogId) -> Result<LogId, Malformed> {
+pub(crate) fn log_id_from_proto(id: &peer::LogId) -> Result<LogEntryId, MalformedProto> {
     let leader = id.leader.as_ref();
     let leader = leader.ok_or_else(|| missing("the log id's leader"))?;
-    Ok(LogId::new(leader_id_from_proto(leader), id.index))
+    Ok(LogEntryId::new(leader_id_from_proto(leader), id.index))
 }
 
 /// An absent log id is "none yet", on both sides.
-pub(crate) fn opt_log_id_to_proto(id: Option<&LogId>) -> Option<peer::LogId> {
+pub(crate) fn opt_log_id_to_proto(id: Option<&LogEntryId>) -> Option<peer::LogId> {
     id.map(log_id_to_proto)
 }
 
-pub(crate) fn opt_log_id_from_proto(id: Option<&peer::LogId>) -> Result<Option<LogId>, Malformed> {
+pub(crate) fn opt_log_id_from_proto(
+    id: Option<&peer::LogId>,
+) -> Result<Option<LogEntryId>, MalformedProto> {
     id.map(log_id_from_proto).transpose()
 }
 
@@ -104,7 +107,7 @@ pub(crate) fn member_from_proto(member: peer::Member) -> Member {
     }
 }
 
-pub(crate) fn membership_to_proto(membership: &Membership) -> peer::Membership {
+pub(crate) fn membership_to_proto(membership: &GroupMembership) -> peer::Membership {
     let voters = membership.get_joint_config().iter().map(|set| peer::IdSet {
         ids: set.iter().copied().collect(),
     });
@@ -118,7 +121,9 @@ pub(crate) fn membership_to_proto(membership: &Membership) -> peer::Membership {
     }
 }
 
-pub(crate) fn membership_from_proto(membership: peer::Membership) -> Result<Membership, Malformed> {
+pub(crate) fn membership_from_proto(
+    membership: peer::Membership,
+) -> Result<GroupMembership, MalformedProto> {
     let voters: Vec<BTreeSet<u64>> = membership
         .voters
         .into_iter()
@@ -130,10 +135,11 @@ pub(crate) fn membership_from_proto(membership: peer::Membership) -> Result<Memb
         let member = member.ok_or_else(|| missing(&format!("member {}", entry.id)))?;
         members.insert(entry.id, member_from_proto(member));
     }
-    Membership::new(voters, members).map_err(|e| Malformed(format!("the membership is wrong: {e}")))
+    GroupMembership::new(voters, members)
+        .map_err(|e| MalformedProto(format!("the membership is wrong: {e}")))
 }
 
-pub(crate) fn entry_to_proto(entry: &Entry) -> peer::Entry {
+pub(crate) fn entry_to_proto(entry: &LogEntry) -> peer::Entry {
     use peer::entry::Payload;
     peer::Entry {
         id: Some(log_id_to_proto(&entry.log_id)),
@@ -145,16 +151,16 @@ pub(crate) fn entry_to_proto(entry: &Entry) -> peer::Entry {
     }
 }
 
-pub(crate) fn entry_from_proto(entry: peer::Entry) -> Result<Entry, Malformed> {
+pub(crate) fn entry_from_proto(entry: peer::Entry) -> Result<LogEntry, MalformedProto> {
     use peer::entry::Payload;
     let id = entry.id.ok_or_else(|| missing("the entry's log id"))?;
     let payload = entry.payload;
     let payload = payload.ok_or_else(|| missing(&format!("the payload of entry {}", id.index)))?;
-    Ok(Entry {
+    Ok(LogEntry {
         log_id: log_id_from_proto(&id)?,
         payload: match payload {
             Payload::Blank(_) => EntryPayload::Blank,
-            Payload::Command(bytes) => EntryPayload::Normal(Proposal(bytes)),
+            Payload::Command(bytes) => EntryPayload::Normal(ProposedCommand(bytes)),
             Payload::Membership(m) => EntryPayload::Membership(membership_from_proto(m)?),
         },
     })
@@ -162,7 +168,7 @@ pub(crate) fn entry_from_proto(entry: peer::Entry) -> Result<Entry, Malformed> {
 
 /// The header of a snapshot. Its `ballot` and `snapshot_id` belong to a transfer, and
 /// `length` and `crc32c` to a file: the caller fills in what it has.
-pub(crate) fn snapshot_meta_to_proto(meta: &SnapshotMeta) -> peer::SnapshotHeader {
+pub(crate) fn snapshot_meta_to_proto(meta: &FileSnapshotMeta) -> peer::SnapshotHeader {
     peer::SnapshotHeader {
         last: opt_log_id_to_proto(meta.last_log_id.as_ref()),
         membership_id: opt_log_id_to_proto(meta.last_membership.log_id().as_ref()),
@@ -173,10 +179,10 @@ pub(crate) fn snapshot_meta_to_proto(meta: &SnapshotMeta) -> peer::SnapshotHeade
 
 pub(crate) fn snapshot_meta_from_proto(
     header: &peer::SnapshotHeader,
-) -> Result<SnapshotMeta, Malformed> {
+) -> Result<FileSnapshotMeta, MalformedProto> {
     let membership = header.membership.clone();
     let membership = membership.ok_or_else(|| missing("the snapshot's membership"))?;
-    Ok(SnapshotMeta {
+    Ok(FileSnapshotMeta {
         last_log_id: opt_log_id_from_proto(header.last.as_ref())?,
         last_membership: StoredMembership::new(
             opt_log_id_from_proto(header.membership_id.as_ref())?,
@@ -191,15 +197,15 @@ mod tests {
 
     use super::*;
 
-    fn log_id(term: u64, member: u64, index: u64) -> LogId {
+    fn log_id(term: u64, member: u64, index: u64) -> LogEntryId {
         let leader = LeaderId {
             term,
             node_id: member,
         };
-        LogId::new(leader, index)
+        LogEntryId::new(leader, index)
     }
 
-    fn membership() -> Membership {
+    fn membership() -> GroupMembership {
         let member = |n: u64| Member {
             name: format!("m{n}"),
             http: format!("h:{n}"),
@@ -208,19 +214,19 @@ mod tests {
         };
         let members: BTreeMap<u64, Member> = (1..=4).map(|n| (n, member(n))).collect();
         let sets = vec![BTreeSet::from([1, 2, 3]), BTreeSet::from([2, 3])];
-        Membership::new(sets, members).unwrap()
+        GroupMembership::new(sets, members).unwrap()
     }
 
     #[test]
     fn entries_come_back_as_they_went() {
         let payloads = [
             EntryPayload::Blank,
-            EntryPayload::Normal(Proposal(Bytes::from_static(b"\0command\xff"))),
-            EntryPayload::Normal(Proposal(Bytes::new())),
+            EntryPayload::Normal(ProposedCommand(Bytes::from_static(b"\0command\xff"))),
+            EntryPayload::Normal(ProposedCommand(Bytes::new())),
             EntryPayload::Membership(membership()),
         ];
         for payload in payloads {
-            let entry = Entry {
+            let entry = LogEntry {
                 log_id: log_id(7, 3, 0),
                 payload,
             };
@@ -230,14 +236,14 @@ mod tests {
 
     #[test]
     fn votes_and_snapshot_headers_come_back_as_they_went() {
-        for vote in [Vote::new(3, 9), Vote::new_committed(4, 1)] {
+        for vote in [StoredVote::new(3, 9), StoredVote::new_committed(4, 1)] {
             assert_eq!(vote_from_proto(&vote_to_proto(&vote)).unwrap(), vote);
         }
-        let full = SnapshotMeta {
+        let full = FileSnapshotMeta {
             last_log_id: Some(log_id(2, 1, 40)),
             last_membership: StoredMembership::new(Some(log_id(1, 1, 4)), membership()),
         };
-        for meta in [full, SnapshotMeta::default()] {
+        for meta in [full, FileSnapshotMeta::default()] {
             let header = snapshot_meta_to_proto(&meta);
             assert_eq!(snapshot_meta_from_proto(&header).unwrap(), meta);
         }

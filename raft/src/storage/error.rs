@@ -8,7 +8,7 @@ use std::{
 
 use quorate_platform::private_folder::FolderError;
 
-use super::format::Unsound;
+use super::sealed_record::RecordError;
 
 const REJOIN: &str = "Nothing was changed. If a quorum of the other members is up, put the folder \
     aside and start with --join, under another `name` and another peer address: as a new member \
@@ -77,7 +77,7 @@ impl OpenError {
     }
 
     /// What an unsound record in `path` amounts to.
-    pub(super) fn unsound(path: &Path, what: &str, unsound: &Unsound) -> Self {
+    pub(super) fn unsound(path: &Path, what: &str, unsound: &RecordError) -> Self {
         let path = path.to_owned();
         let found = format!("{what}: {unsound}");
         match unsound.is_newer() {

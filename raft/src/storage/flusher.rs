@@ -34,11 +34,11 @@ use tokio::{
 };
 
 use super::{
-    acknowledged::{Acknowledged, AcknowledgedFile, LAG},
-    backlog::{ROOM, Room},
-    db, keys,
+    backlog::{BacklogPermit, ROOM},
+    durable_mark::{DurableMark, DurableMarkFile, LAG},
+    keys, log_db,
+    raft_types::{LogEntry, LogEntryId, StoredVote, Types},
     reader::LogReader,
-    types::{Entry, LogId, Types, Vote},
 };
 
 /// Appends that may wait for the disk: each takes some of the backlog's room, which is over
@@ -49,43 +49,43 @@ const QUEUE: usize = ROOM as usize + 64;
 const GROUP: usize = 4096;
 
 /// Something to be written.
-pub(super) enum Job {
+pub(super) enum FlushJob {
     /// Entries, one at least, to be made last.
     Appended {
-        entries: Vec<Entry>,
+        entries: Vec<LogEntry>,
         /// What they take of the backlog's.
-        room: Room,
+        room: BacklogPermit,
         flushed: IOFlushed<Types>,
     },
     /// Nothing but what the backlog has to be written beside entries; it may be lost again.
-    Beside,
+    Marks,
     /// A vote, which lasts once it is under the mark.
     Voted {
-        vote: Vote,
+        vote: StoredVote,
         done: oneshot::Sender<io::Result<()>>,
     },
     /// The entries behind `after`, up to index `last`, are to be deleted.
     Truncate {
-        after: Option<LogId>,
+        after: Option<LogEntryId>,
         done: oneshot::Sender<io::Result<()>>,
     },
 }
 
 /// The way to the thread; it ends when the last of these is dropped.
 #[derive(Clone)]
-pub(super) struct Flusher(mpsc::Sender<Job>);
+pub(super) struct LogFlusher(mpsc::Sender<FlushJob>);
 
-impl Flusher {
+impl LogFlusher {
     pub(super) fn start(
         log: LogReader,
-        file: AcknowledgedFile,
-        mark: Acknowledged,
-    ) -> io::Result<Flusher> {
+        file: DurableMarkFile,
+        mark: DurableMark,
+    ) -> io::Result<LogFlusher> {
         let clock = runtime::Builder::new_current_thread()
             .enable_time()
             .build()?;
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let mut state = State {
+        let mut state = FlusherState {
             log,
             file,
             mark,
@@ -96,26 +96,26 @@ impl Flusher {
         thread::Builder::new()
             .name("log-flusher".to_owned())
             .spawn(move || clock.block_on(state.run(queue)))?;
-        Ok(Flusher(jobs))
+        Ok(LogFlusher(jobs))
     }
 
     /// One whose jobs are taken by nobody but whoever has the other end.
     #[cfg(test)]
-    pub(super) fn standing_still() -> (Flusher, mpsc::Receiver<Job>) {
+    pub(super) fn standing_still() -> (LogFlusher, mpsc::Receiver<FlushJob>) {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        (Flusher(jobs), queue)
+        (LogFlusher(jobs), queue)
     }
 
     /// Hands a job over; waits while the queue is full.
-    pub(super) async fn send(&self, job: Job) -> io::Result<()> {
+    pub(super) async fn send(&self, job: FlushJob) -> io::Result<()> {
         let sent = self.0.send(job).await;
         sent.map_err(|_| ended())
     }
 
     /// Has what the backlog keeps beside entries written, and waits for nothing: where the queue
     /// is full, it goes with what is in it.
-    pub(super) fn rouse(&self) -> io::Result<()> {
-        match self.0.try_send(Job::Beside) {
+    pub(super) fn request_marks(&self) -> io::Result<()> {
+        match self.0.try_send(FlushJob::Marks) {
             Ok(()) | Err(TrySendError::Full(_)) => Ok(()),
             Err(TrySendError::Closed(_)) => Err(ended()),
         }
@@ -124,7 +124,7 @@ impl Flusher {
     /// Hands over a job that is answered, and waits for the answer.
     pub(super) async fn call(
         &self,
-        job: impl FnOnce(oneshot::Sender<io::Result<()>>) -> Job,
+        job: impl FnOnce(oneshot::Sender<io::Result<()>>) -> FlushJob,
     ) -> io::Result<()> {
         let (done, answer) = oneshot::channel();
         self.send(job(done)).await?;
@@ -136,11 +136,11 @@ fn ended() -> io::Error {
     io::Error::other("the thread that writes the log to disk has ended")
 }
 
-struct State {
+struct FlusherState {
     log: LogReader,
-    file: AcknowledgedFile,
+    file: DurableMarkFile,
     /// What is acknowledged by now.
-    mark: Acknowledged,
+    mark: DurableMark,
     /// When entries were made to last, last.
     synced: Instant,
     /// Since when the file is behind.
@@ -148,8 +148,8 @@ struct State {
     failed: Option<String>,
 }
 
-impl State {
-    async fn run(&mut self, mut queue: mpsc::Receiver<Job>) {
+impl FlusherState {
+    async fn run(&mut self, mut queue: mpsc::Receiver<FlushJob>) {
         let mut group = Vec::new();
         loop {
             let first = match self.dirty {
@@ -185,11 +185,11 @@ impl State {
     }
 
     /// Runs jobs in order, with one fsync for as many as possible.
-    fn run_group(&mut self, group: &mut Vec<Job>) {
+    fn run_group(&mut self, group: &mut Vec<FlushJob>) {
         let mut waiting = Vec::new();
         for job in group.drain(..) {
             match job {
-                Job::Truncate { after, done } => {
+                FlushJob::Truncate { after, done } => {
                     self.flush(&mut waiting);
                     let result = self.or_failed(|state| state.truncate(after));
                     let _ = done.send(result);
@@ -202,7 +202,7 @@ impl State {
 
     /// At most one write and one fsync of the log and one of the mark for all that wait, then
     /// their answers.
-    fn flush(&mut self, waiting: &mut Vec<Job>) {
+    fn flush(&mut self, waiting: &mut Vec<FlushJob>) {
         if waiting.is_empty() {
             return;
         }
@@ -210,51 +210,51 @@ impl State {
         for job in waiting.drain(..) {
             let result = copy(&result);
             match job {
-                Job::Appended { room, flushed, .. } => {
+                FlushJob::Appended { room, flushed, .. } => {
                     drop(room);
                     flushed.io_completed(result);
                 }
-                Job::Voted { done, .. } | Job::Truncate { done, .. } => {
+                FlushJob::Voted { done, .. } | FlushJob::Truncate { done, .. } => {
                     let _ = done.send(result);
                 }
                 // Whoever appends next is told.
-                Job::Beside => (),
+                FlushJob::Marks => (),
             }
         }
     }
 
-    fn write(&mut self, waiting: &[Job]) -> io::Result<()> {
+    fn write(&mut self, waiting: &[FlushJob]) -> io::Result<()> {
         let mut batch = WriteBatch::default();
         let (mut last, mut count, mut given) = (None, 0, false);
         let mut mark = self.mark;
         for job in waiting {
             match job {
-                Job::Appended { entries, .. } => {
+                FlushJob::Appended { entries, .. } => {
                     for entry in entries {
-                        db::put_entry(&mut batch, entry);
+                        log_db::put_entry(&mut batch, entry);
                         last = Some(entry.log_id);
                     }
                     count += entries.len();
                 }
-                Job::Voted { vote, .. } => {
-                    db::put_vote(&mut batch, vote);
+                FlushJob::Voted { vote, .. } => {
+                    log_db::put_vote(&mut batch, vote);
                     let known = mark.vote.map(|vote| vote.leader_id);
                     given |= known != Some(vote.leader_id);
                     mark.vote = Some(*vote);
                 }
-                Job::Truncate { .. } | Job::Beside => (),
+                FlushJob::Truncate { .. } | FlushJob::Marks => (),
             }
         }
         let beside = self.log.backlog.take_unwritten(last, count);
         match beside.committed {
-            Some(Some(id)) => db::put_log_id(&mut batch, keys::COMMITTED, &id),
+            Some(Some(id)) => log_db::put_log_id(&mut batch, keys::COMMITTED, &id),
             Some(None) => batch.delete(keys::COMMITTED),
             None => (),
         }
         if let Some(upto) = beside.purged {
             // After the entries, of which some may be meant. One write that says what is purged
             // and deletes it: a crash leaves both or neither.
-            db::put_log_id(&mut batch, keys::PURGED, &upto);
+            log_db::put_log_id(&mut batch, keys::PURGED, &upto);
             batch.delete_range(keys::entry(0), keys::entry(upto.index + 1));
         }
         self.log.db.write(batch)?;
@@ -277,7 +277,7 @@ impl State {
     }
 
     /// Lowers the mark, then deletes, each made last before the next.
-    fn truncate(&mut self, after: Option<LogId>) -> io::Result<()> {
+    fn truncate(&mut self, after: Option<LogEntryId>) -> io::Result<()> {
         let first = after.map_or(0, |id| id.index + 1);
         if self.mark.last.is_some_and(|last| last.index >= first) {
             self.mark.last = after;
@@ -286,7 +286,7 @@ impl State {
         let Some(last) = self.log.db.last()? else {
             return Ok(());
         };
-        // One by one: `Db::scan` looks under range deletions.
+        // One by one: `LogDb::scan` looks under range deletions.
         let mut batch = WriteBatch::default();
         for index in first..=last.index {
             batch.delete(keys::entry(index));
@@ -303,7 +303,7 @@ impl State {
 
     fn write_mark_or_fail(&mut self) {
         // Whoever appends next is told.
-        let _ = self.or_failed(State::write_mark);
+        let _ = self.or_failed(FlusherState::write_mark);
         self.dirty = None;
     }
 

@@ -9,10 +9,10 @@ use openraft::{
 use quorate_planted::{Mutant, planted};
 
 use super::{
-    flusher::{Flusher, Job},
+    flusher::{FlushJob, LogFlusher},
+    log_counters::LogCounters,
+    raft_types::{LogEntry, LogEntryId, StoredVote, Types},
     reader::LogReader,
-    stats::Stats,
-    types::{Entry, LogId, Types, Vote},
 };
 
 /// The log of one member: entries, vote, and what is purged and committed.
@@ -21,21 +21,21 @@ use super::{
 /// vote or a truncation lasts when it returns. Nothing else waits for the disk.
 pub(crate) struct LogStore {
     reader: LogReader,
-    flusher: Flusher,
+    flusher: LogFlusher,
 }
 
 impl LogStore {
-    pub(super) fn new(reader: LogReader, flusher: Flusher) -> LogStore {
+    pub(super) fn new(reader: LogReader, flusher: LogFlusher) -> LogStore {
         LogStore { reader, flusher }
     }
 
     #[cfg(test)]
-    pub(super) fn flusher(&self) -> &Flusher {
+    pub(super) fn flusher(&self) -> &LogFlusher {
         &self.flusher
     }
 
     /// What the log has done since it was opened.
-    pub(crate) fn stats(&self) -> Arc<Stats> {
+    pub(crate) fn stats(&self) -> Arc<LogCounters> {
         self.reader.db.stats.clone()
     }
 
@@ -62,30 +62,32 @@ impl RaftLogStorage<Types> for LogStore {
         self.reader()
     }
 
-    async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+    async fn save_vote(&mut self, vote: &StoredVote) -> io::Result<()> {
         if planted(Mutant::VoteNotPersisted) {
             return Ok(());
         }
         let vote = *vote;
-        self.flusher.call(|done| Job::Voted { vote, done }).await
+        self.flusher
+            .call(|done| FlushJob::Voted { vote, done })
+            .await
     }
 
     /// Needs no fsync: what is lost is learnt again from the leader.
-    async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
+    async fn save_committed(&mut self, committed: Option<LogEntryId>) -> io::Result<()> {
         self.reader.backlog.commit(committed);
-        self.flusher.rouse()
+        self.flusher.request_marks()
     }
 
-    async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
+    async fn read_committed(&mut self) -> io::Result<Option<LogEntryId>> {
         self.reader.backlog.committed(&self.reader.db)
     }
 
     async fn append<I>(&mut self, entries: I, flushed: IOFlushed<Types>) -> io::Result<()>
     where
-        I: IntoIterator<Item = Entry> + OptionalSend,
+        I: IntoIterator<Item = LogEntry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let entries: Vec<Entry> = entries.into_iter().collect();
+        let entries: Vec<LogEntry> = entries.into_iter().collect();
         if entries.is_empty() {
             flushed.io_completed(Ok(()));
             return Ok(());
@@ -96,7 +98,7 @@ impl RaftLogStorage<Types> for LogStore {
         let room = backlog.room_for(&entries).await?;
         backlog.append(&entries);
         db.stats.count_entries(entries.len() as u64);
-        let appended = Job::Appended {
+        let appended = FlushJob::Appended {
             entries,
             room,
             flushed,
@@ -104,15 +106,15 @@ impl RaftLogStorage<Types> for LogStore {
         self.flusher.send(appended).await
     }
 
-    async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> io::Result<()> {
+    async fn truncate_after(&mut self, last_log_id: Option<LogEntryId>) -> io::Result<()> {
         let after = last_log_id;
         self.flusher
-            .call(|done| Job::Truncate { after, done })
+            .call(|done| FlushJob::Truncate { after, done })
             .await
     }
 
-    async fn purge(&mut self, upto: LogId) -> io::Result<()> {
+    async fn purge(&mut self, upto: LogEntryId) -> io::Result<()> {
         self.reader.backlog.purge(upto);
-        self.flusher.rouse()
+        self.flusher.request_marks()
     }
 }

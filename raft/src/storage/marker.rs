@@ -15,22 +15,22 @@ use quorate_types::MemberId;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    data_folder::{marker_path, read_small, write_atomically},
     error::OpenError,
-    folder::{marker_path, read_small, write_atomically},
-    format::{self, Unsound},
+    sealed_record::{self, RecordError},
 };
 
 const MAGIC: &str = "quorate-data";
 
 /// Which member of which cluster a data folder belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Marker {
+pub(crate) struct FolderMarker {
     pub(crate) cluster: String,
     pub(crate) member: MemberId,
 }
 
 /// The marker of the data folder `dir`, if it has one. Needs no lock.
-pub(crate) fn read_marker(dir: &Path) -> Result<Option<Marker>, OpenError> {
+pub(crate) fn read_marker(dir: &Path) -> Result<Option<FolderMarker>, OpenError> {
     let path = marker_path(dir);
     let Some(bytes) = read_small(&path)? else {
         return Ok(None);
@@ -42,20 +42,20 @@ pub(crate) fn read_marker(dir: &Path) -> Result<Option<Marker>, OpenError> {
 }
 
 /// Writes the marker, whole or not at all.
-pub(super) fn write_marker(dir: &Path, marker: &Marker) -> Result<(), OpenError> {
+pub(super) fn write_marker(dir: &Path, marker: &FolderMarker) -> Result<(), OpenError> {
     let path = marker_path(dir);
-    write_atomically(&path, render(format::MARKER, marker).as_bytes())
+    write_atomically(&path, render(sealed_record::MARKER, marker).as_bytes())
         .map_err(OpenError::io(&path, "writing the marker"))
 }
 
-fn render(version: u8, marker: &Marker) -> String {
+fn render(version: u8, marker: &FolderMarker) -> String {
     let body = serde_json::to_string(marker).expect("invariant: strings and numbers are JSON");
     let crc = checksum(version, &body);
     format!("{MAGIC} {version} {crc:08x}\n{body}\n")
 }
 
-fn parse(bytes: &[u8]) -> Result<Marker, Unsound> {
-    let undecodable = |what: &str| Unsound::Undecodable(what.to_owned());
+fn parse(bytes: &[u8]) -> Result<FolderMarker, RecordError> {
+    let undecodable = |what: &str| RecordError::Undecodable(what.to_owned());
     let text = str::from_utf8(bytes).map_err(|_| undecodable("it is not text"))?;
     let lines: Vec<&str> = text.split('\n').collect();
     let [head, body, ""] = lines[..] else {
@@ -65,17 +65,17 @@ fn parse(bytes: &[u8]) -> Result<Marker, Unsound> {
     let [MAGIC, version, crc] = words[..] else {
         return Err(undecodable("its first line is not that of a marker"));
     };
-    let version: u8 = version.parse().map_err(|_| Unsound::Checksum)?;
+    let version: u8 = version.parse().map_err(|_| RecordError::Checksum)?;
     if format!("{:08x}", checksum(version, body)) != crc {
-        return Err(Unsound::Checksum);
+        return Err(RecordError::Checksum);
     }
-    if version != format::MARKER {
-        return Err(Unsound::Future {
+    if version != sealed_record::MARKER {
+        return Err(RecordError::Future {
             found: version,
-            known: format::MARKER,
+            known: sealed_record::MARKER,
         });
     }
-    serde_json::from_str(body).map_err(|e| Unsound::Undecodable(e.to_string()))
+    serde_json::from_str(body).map_err(|e| RecordError::Undecodable(e.to_string()))
 }
 
 fn checksum(version: u8, body: &str) -> u32 {
@@ -88,8 +88,8 @@ mod tests {
 
     use super::*;
 
-    fn marker() -> Marker {
-        Marker {
+    fn marker() -> FolderMarker {
+        FolderMarker {
             cluster: "5f0c".to_owned(),
             member: 3,
         }

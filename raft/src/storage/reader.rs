@@ -13,9 +13,9 @@ use openraft::{
 };
 
 use super::{
-    backlog::Backlog,
-    db::{self, Db},
-    types::{Entry, LeaderId, Types, Vote},
+    backlog::LogBacklog,
+    log_db::{self, LogDb},
+    raft_types::{LeaderId, LogEntry, StoredVote, Types},
 };
 
 /// What is read at once, unless a single entry is larger.
@@ -24,15 +24,15 @@ pub(super) const BATCH_BYTES: usize = 2 << 20;
 /// Reads the log. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct LogReader {
-    pub(super) db: Arc<Db>,
-    pub(super) backlog: Arc<Backlog>,
+    pub(super) db: Arc<LogDb>,
+    pub(super) backlog: Arc<LogBacklog>,
 }
 
 impl LogReader {
-    pub(super) fn new(db: Arc<Db>) -> LogReader {
+    pub(super) fn new(db: Arc<LogDb>) -> LogReader {
         LogReader {
             db,
-            backlog: Arc::new(Backlog::new()),
+            backlog: Arc::new(LogBacklog::new()),
         }
     }
 
@@ -41,19 +41,19 @@ impl LogReader {
         &self,
         range: impl RangeBounds<u64>,
         max_bytes: usize,
-    ) -> io::Result<Vec<Entry>> {
+    ) -> io::Result<Vec<LogEntry>> {
         self.backlog.entries(&self.db, range, max_bytes)
     }
 
     fn stream<E: From<io::Error>>(
         &self,
         range: impl RangeBounds<u64>,
-        check: impl Fn(&Db) -> Result<(), E>,
-    ) -> impl Stream<Item = Result<Entry, E>> {
-        let rest = Rest {
+        check: impl Fn(&LogDb) -> Result<(), E>,
+    ) -> impl Stream<Item = Result<LogEntry, E>> {
+        let rest = RemainingEntries {
             reader: self.clone(),
             check,
-            bounds: db::bounds(range),
+            bounds: log_db::bounds(range),
             read: VecDeque::new(),
         };
         stream::try_unfold(rest, |mut rest| async move {
@@ -63,18 +63,18 @@ impl LogReader {
 }
 
 /// What a stream has still to read.
-struct Rest<F> {
+struct RemainingEntries<F> {
     reader: LogReader,
     check: F,
     bounds: Option<(u64, Option<u64>)>,
-    read: VecDeque<Entry>,
+    read: VecDeque<LogEntry>,
 }
 
-impl<F> Rest<F> {
-    fn next<E>(&mut self) -> Result<Option<Entry>, E>
+impl<F> RemainingEntries<F> {
+    fn next<E>(&mut self) -> Result<Option<LogEntry>, E>
     where
         E: From<io::Error>,
-        F: Fn(&Db) -> Result<(), E>,
+        F: Fn(&LogDb) -> Result<(), E>,
     {
         if self.read.is_empty()
             && let Some((start, end)) = self.bounds
@@ -96,25 +96,25 @@ impl<F> Rest<F> {
 }
 
 impl RaftLogReader<Types> for LogReader {
-    async fn try_get_log_entries<RB>(&mut self, range: RB) -> io::Result<Vec<Entry>>
+    async fn try_get_log_entries<RB>(&mut self, range: RB) -> io::Result<Vec<LogEntry>>
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
         self.read(range, usize::MAX)
     }
 
-    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<LogEntry>> {
         self.read(start..end, BATCH_BYTES)
     }
 
-    async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
+    async fn read_vote(&mut self) -> io::Result<Option<StoredVote>> {
         self.db.vote()
     }
 
     async fn entries_stream<RB>(
         &mut self,
         range: RB,
-    ) -> impl Stream<Item = io::Result<Entry>> + OptionalSend
+    ) -> impl Stream<Item = io::Result<LogEntry>> + OptionalSend
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
@@ -127,11 +127,11 @@ impl RaftLogReader<Types> for LogReader {
         &mut self,
         leader: LeaderId,
         range: RB,
-    ) -> impl Stream<Item = Result<Entry, LeaderBoundedStreamError<Types>>> + OptionalSend
+    ) -> impl Stream<Item = Result<LogEntry, LeaderBoundedStreamError<Types>>> + OptionalSend
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
-        self.stream(range, move |db: &Db| match db.vote()? {
+        self.stream(range, move |db: &LogDb| match db.vote()? {
             Some(vote) if vote.committed && vote.leader_id == leader => Ok(()),
             vote => Err(LeaderChanged::new(leader, vote).into()),
         })

@@ -28,10 +28,10 @@ use openraft::{
 use quorate_types::Member;
 
 use super::{
-    LogStore, Marker, OpenError, Opened,
-    types::{Entry, LeaderId, LogId, Membership, Proposal, Vote},
+    FolderMarker, LogStore, OpenError, OpenedStorage,
+    raft_types::{GroupMembership, LeaderId, LogEntry, LogEntryId, ProposedCommand, StoredVote},
 };
-use crate::{Command, Frozen, Machine};
+use crate::{CommittedCommand, MachineSnapshot, StateMachine};
 
 /// No test waits longer than this for anything.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -41,19 +41,19 @@ const DEADLINE: Duration = Duration::from_secs(60);
 struct Ledger {
     lines: Vec<(u64, Vec<u8>)>,
     published: u64,
-    watch: Option<std::sync::Arc<parking_lot::Mutex<Seen>>>,
+    watch: Option<std::sync::Arc<parking_lot::Mutex<LedgerSeen>>>,
 }
 
 /// What a ledger shows to a test.
 #[derive(Debug, Default)]
-struct Seen {
+struct LedgerSeen {
     lines: Vec<(u64, Vec<u8>)>,
     published: u64,
 }
 
 impl Ledger {
-    fn watched() -> (Ledger, std::sync::Arc<parking_lot::Mutex<Seen>>) {
-        let seen = std::sync::Arc::<parking_lot::Mutex<Seen>>::default();
+    fn watched() -> (Ledger, std::sync::Arc<parking_lot::Mutex<LedgerSeen>>) {
+        let seen = std::sync::Arc::<parking_lot::Mutex<LedgerSeen>>::default();
         let ledger = Ledger {
             watch: Some(seen.clone()),
             ..Ledger::default()
@@ -62,8 +62,8 @@ impl Ledger {
     }
 }
 
-impl Machine for Ledger {
-    fn apply(&mut self, command: Command<'_>) -> io::Result<Vec<u8>> {
+impl StateMachine for Ledger {
+    fn apply(&mut self, command: CommittedCommand<'_>) -> io::Result<Vec<u8>> {
         assert_ne!(command.bytes, b"panic", "told to");
         if command.bytes == b"newer" {
             return Err(io::Error::other("a newer version wrote it"));
@@ -75,14 +75,14 @@ impl Machine for Ledger {
     fn publish(&mut self, applied: u64) {
         self.published = applied;
         if let Some(seen) = &self.watch {
-            *seen.lock() = Seen {
+            *seen.lock() = LedgerSeen {
                 lines: self.lines.clone(),
                 published: applied,
             };
         }
     }
 
-    fn freeze(&self) -> Box<dyn Frozen> {
+    fn freeze(&self) -> Box<dyn MachineSnapshot> {
         Box::new(FrozenLedger(self.lines.clone()))
     }
 
@@ -96,33 +96,33 @@ impl Machine for Ledger {
 
 struct FrozenLedger(Vec<(u64, Vec<u8>)>);
 
-impl Frozen for FrozenLedger {
+impl MachineSnapshot for FrozenLedger {
     fn write_to(self: Box<Self>, out: &mut dyn Write) -> io::Result<()> {
         Ok(serde_json::to_writer(out, &self.0)?)
     }
 }
 
-fn marker() -> Marker {
-    Marker {
+fn marker() -> FolderMarker {
+    FolderMarker {
         cluster: "c0ffee".to_owned(),
         member: 1,
     }
 }
 
-fn open(dir: &Path) -> Result<Opened, OpenError> {
+fn open(dir: &Path) -> Result<OpenedStorage, OpenError> {
     super::open(dir, Duration::ZERO, Box::new(Ledger::default()))
 }
 
 /// Opens a new folder for member 1.
-fn open_new(dir: &Path) -> Opened {
+fn open_new(dir: &Path) -> OpenedStorage {
     let mut opened = open(dir).unwrap();
-    opened.settle(marker()).unwrap();
+    opened.claim_folder(marker()).unwrap();
     opened
 }
 
 /// Closes what was opened and waits until its lock is free.
-async fn close(opened: Opened) {
-    let Opened {
+async fn close(opened: OpenedStorage) {
+    let OpenedStorage {
         log,
         machine,
         snapshots,
@@ -135,24 +135,24 @@ async fn close(opened: Opened) {
         .expect("the folder is released");
 }
 
-fn log_id(term: u64, index: u64) -> LogId {
-    LogId::new(LeaderId { term, node_id: 1 }, index)
+fn log_id(term: u64, index: u64) -> LogEntryId {
+    LogEntryId::new(LeaderId { term, node_id: 1 }, index)
 }
 
-fn command(term: u64, index: u64, bytes: impl Into<Bytes>) -> Entry {
-    Entry {
+fn command(term: u64, index: u64, bytes: impl Into<Bytes>) -> LogEntry {
+    LogEntry {
         log_id: log_id(term, index),
-        payload: EntryPayload::Normal(Proposal(bytes.into())),
+        payload: EntryPayload::Normal(ProposedCommand(bytes.into())),
     }
 }
 
-fn commands(term: u64, indexes: impl Iterator<Item = u64>) -> Vec<Entry> {
+fn commands(term: u64, indexes: impl Iterator<Item = u64>) -> Vec<LogEntry> {
     indexes
         .map(|index| command(term, index, format!("command {index}")))
         .collect()
 }
 
-fn membership_entry(term: u64, index: u64, ids: &[u64]) -> Entry {
+fn membership_entry(term: u64, index: u64, ids: &[u64]) -> LogEntry {
     let member = |id: &u64| Member {
         name: format!("member-{id}"),
         ..Member::default()
@@ -160,14 +160,14 @@ fn membership_entry(term: u64, index: u64, ids: &[u64]) -> Entry {
     let members: std::collections::BTreeMap<u64, Member> =
         ids.iter().map(|id| (*id, member(id))).collect();
     let voters = vec![ids.iter().copied().collect()];
-    Entry {
+    LogEntry {
         log_id: log_id(term, index),
-        payload: EntryPayload::Membership(Membership::new(voters, members).unwrap()),
+        payload: EntryPayload::Membership(GroupMembership::new(voters, members).unwrap()),
     }
 }
 
 /// Appends and waits until it is flushed.
-async fn append(log: &mut LogStore, entries: Vec<Entry>) {
+async fn append(log: &mut LogStore, entries: Vec<LogEntry>) {
     tokio::time::timeout(DEADLINE, log.blocking_append(entries))
         .await
         .expect("flushed in time")
@@ -175,9 +175,11 @@ async fn append(log: &mut LogStore, entries: Vec<Entry>) {
 }
 
 async fn save_vote(log: &mut LogStore, term: u64) {
-    log.save_vote(&Vote::new_committed(term, 1)).await.unwrap();
+    log.save_vote(&StoredVote::new_committed(term, 1))
+        .await
+        .unwrap();
 }
 
-fn entries(log: &LogStore, range: impl RangeBounds<u64>) -> Vec<Entry> {
+fn entries(log: &LogStore, range: impl RangeBounds<u64>) -> Vec<LogEntry> {
     log.reader().read(range, usize::MAX).unwrap()
 }

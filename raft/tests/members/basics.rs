@@ -4,7 +4,7 @@ use std::{net::TcpStream, time::Duration};
 
 use bytes::Bytes;
 use quorate_clock::Instant;
-use quorate_raft::Birth;
+use quorate_raft::NodeStartMode;
 use quorate_types::ProposeError;
 
 use crate::group::{Group, SOON, free_port, until};
@@ -45,7 +45,7 @@ async fn a_member_with_a_wrong_address_of_the_leader_asks_another_and_follows_it
     .await;
     for (key, wrong) in [nobody, other.member.peer.clone()].into_iter().enumerate() {
         let leader = &group.all[group.settled().await];
-        one.node().told_address(leader.id(), &wrong);
+        one.node().set_announced_address(leader.id(), &wrong);
         let done = one.write_within(key as u64, WITHIN).await.unwrap();
         assert!(one.read_within(WITHIN).await.unwrap() >= done.index);
         assert_eq!(one.view.times(key as u64), 1);
@@ -116,7 +116,7 @@ async fn everything_acknowledged_is_there_after_all_have_died() {
             one.kill();
         }
         for one in &mut group.all {
-            one.start(Birth::Resume).await;
+            one.start(NodeStartMode::Resume).await;
         }
         group.settled().await;
         for one in &group.all {
@@ -140,7 +140,7 @@ async fn a_stopped_member_leaves_its_folder_and_comes_back() {
     for key in 0..20 {
         group.all[leader].write(key).await.unwrap();
     }
-    group.all[away].start(Birth::Resume).await;
+    group.all[away].start(NodeStartMode::Resume).await;
     let one = &group.all[away];
     until("it has caught up", || one.view.len() == 20).await;
     one.write(20).await.unwrap();

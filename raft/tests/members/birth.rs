@@ -1,7 +1,7 @@
 //! How members come to a cluster, and how they don't.
 
 use quorate_clock::Instant;
-use quorate_raft::{Birth, Node};
+use quorate_raft::{Node, NodeStartMode};
 use quorate_types::{Member, ProposeError, Role};
 
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     links::Links,
 };
 
-async fn admit(by: &One, member: &Member) -> Result<quorate_raft::Admission, ProposeError> {
+async fn admit(by: &One, member: &Member) -> Result<quorate_raft::MemberIdentity, ProposeError> {
     let member = member.clone();
     let asked = by.run(move |node| async move { node.admit(member, Instant::now() + SOON).await });
     asked.await.unwrap()
@@ -19,18 +19,22 @@ async fn admit(by: &One, member: &Member) -> Result<quorate_raft::Admission, Pro
 async fn an_empty_folder_does_not_resume() {
     let mut one = One::new("one", 500, &Links::new());
     assert_eq!(Node::marker(one.dir()).unwrap(), None);
-    let refused = one.try_start(Birth::Resume).await.unwrap_err().to_string();
+    let refused = one
+        .try_start(NodeStartMode::Resume)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(
         refused.contains("--bootstrap") && refused.contains("--join"),
         "{refused}"
     );
-    one.start(Birth::Bootstrap).await;
+    one.start(NodeStartMode::Bootstrap).await;
     let marker = Node::marker(one.dir()).unwrap().unwrap();
     assert_eq!((marker.id, marker.cluster.len()), (1, 32));
     one.write(1).await.unwrap();
     one.stop().await;
     // A bootstrap of what exists resumes it.
-    one.start(Birth::Bootstrap).await;
+    one.start(NodeStartMode::Bootstrap).await;
     assert_eq!(Node::marker(one.dir()).unwrap().unwrap(), marker);
     one.read().await.unwrap();
     assert_eq!(one.view.times(1), 1);
@@ -40,12 +44,12 @@ async fn an_empty_folder_does_not_resume() {
 async fn a_folder_belongs_to_one_cluster_only() {
     let group = Group::start(1, 500).await;
     let mut other = One::new("other", 500, &Links::new());
-    other.start(Birth::Bootstrap).await;
+    other.start(NodeStartMode::Bootstrap).await;
     let theirs = other.node().cluster().to_owned();
     let admission = admit(&group.all[0], &other.member).await.unwrap();
     other.stop().await;
     let refused = other
-        .try_start(Birth::Join(admission.clone()))
+        .try_start(NodeStartMode::Join(admission.clone()))
         .await
         .unwrap_err();
     let refused = refused.to_string();
@@ -54,7 +58,7 @@ async fn a_folder_belongs_to_one_cluster_only() {
         "{refused}"
     );
     // It is as it was.
-    other.start(Birth::Resume).await;
+    other.start(NodeStartMode::Resume).await;
     other.write(1).await.unwrap();
 }
 
@@ -62,7 +66,7 @@ async fn a_folder_belongs_to_one_cluster_only() {
 async fn two_clusters_never_merge() {
     let group = Group::start(3, 500).await;
     let mut other = One::new("other", 500, &group.links);
-    other.start(Birth::Bootstrap).await;
+    other.start(NodeStartMode::Bootstrap).await;
     other.write(77).await.unwrap();
     until("it leads itself", || other.leading()).await;
     let term = other.node().leadership().borrow().term;
@@ -155,7 +159,7 @@ async fn a_member_that_has_moved_says_where_it_is() {
     group.all[leader].write(1).await.unwrap();
     let elsewhere = One::new("elsewhere", 500, &group.links).member.peer.clone();
     group.all[mover].member.peer = elsewhere.clone();
-    group.all[mover].start(Birth::Resume).await;
+    group.all[mover].start(NodeStartMode::Resume).await;
     let id = group.all[mover].id();
     for one in &group.all {
         until("everyone knows", || {

@@ -6,8 +6,8 @@ use quorate_clock::Instant;
 use quorate_proto::peer::{
     Ballot, LeaderId, LogId, Reason as Said, VoteRequest, VoteResponse, raft_client::RaftClient,
 };
-use quorate_raft::Birth;
-use quorate_types::{Leadership, Reason};
+use quorate_raft::NodeStartMode;
+use quorate_types::{ElectionReason, Leadership};
 
 use crate::group::{Group, until};
 
@@ -26,7 +26,7 @@ fn by_rank(group: &Group, leader: usize) -> (usize, usize) {
 
 /// Waits until one member has seen for sure that another's process is gone.
 async fn misses(group: &Group, one: usize, lost: u64) {
-    let silent = group.all[one].node().silent();
+    let silent = group.all[one].node().unreachable_members();
     until("it misses the leader", || silent.borrow().contains(&lost)).await;
 }
 
@@ -45,13 +45,14 @@ async fn a_death_is_followed_by_one_election_that_tells_of_it() {
         let now = seen(&group, group.leader().unwrap());
         let election = now.election.unwrap();
         // On a busy machine two may stand at once, or the timers be first.
-        clean += usize::from(now.term == before.term + 1 && election.reason == Reason::Death);
+        clean +=
+            usize::from(now.term == before.term + 1 && election.reason == ElectionReason::Death);
         assert_eq!(election.former, Some(id));
         assert!(election.lost_at.unwrap() <= election.detected_at);
         assert!(killed <= election.detected_at);
         assert!(election.detected_at <= election.elected_at);
         assert!(took < PROMISE, "{took:?}");
-        group.all[lost].start(Birth::Resume).await;
+        group.all[lost].start(NodeStartMode::Resume).await;
     }
     assert!(
         clean >= 3,
@@ -112,7 +113,8 @@ async fn a_leader_that_lives_behind_resets_has_no_lease_when_its_successor_is_cl
             let over = old.heard_at.unwrap() + group.all[lost].timing.lease;
             let clear = now.lease_clear_at.unwrap();
             assert!(clear >= over, "{:?} too early", over.duration_since(clear));
-            early += usize::from(election.reason == Reason::Death && election.elected_at < over);
+            early +=
+                usize::from(election.reason == ElectionReason::Death && election.elected_at < over);
         }
         group.all[leader].write(key).await.unwrap();
         for other in &others {
@@ -209,7 +211,7 @@ async fn who_lacks_entries_lets_the_other_stand() {
     let now = seen(&group, other);
     assert!(now.leading, "the one with the longer log");
     assert_eq!(now.term, before.term + 1, "a term was burnt");
-    assert_eq!(now.election.unwrap().reason, Reason::Death);
+    assert_eq!(now.election.unwrap().reason, ElectionReason::Death);
     assert_eq!(group.all[other].view.times(7), 1);
 }
 
@@ -229,7 +231,7 @@ async fn a_death_that_not_all_see_is_left_to_the_timers() {
     until("a successor", || group.leader().is_some()).await;
     let took = killed.elapsed();
     let election = seen(&group, group.leader().unwrap()).election.unwrap();
-    assert_eq!(election.reason, Reason::Timeout);
+    assert_eq!(election.reason, ElectionReason::Timeout);
     assert_eq!(election.former, Some(id));
     assert!(took < PROMISE * 2, "{took:?}");
     group.links.stubborn(&theirs, &its, false);
@@ -253,7 +255,7 @@ async fn who_is_gone_is_missed_until_it_is_back() {
     misses(&group, leader, id).await;
     misses(&group, other, id).await;
     assert!(killed.elapsed() < PROMISE, "{:?}", killed.elapsed());
-    group.all[first].start(Birth::Resume).await;
+    group.all[first].start(NodeStartMode::Resume).await;
     group.all_there().await;
     assert_eq!(seen(&group, leader).leader, Some(group.all[leader].id()));
 }

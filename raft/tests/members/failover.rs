@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate_clock::Instant;
-use quorate_raft::Birth;
+use quorate_raft::NodeStartMode;
 use quorate_types::Timing;
 
 use crate::group::{Group, until};
@@ -49,7 +49,7 @@ async fn a_leader_that_dies_is_replaced_in_time() {
         let other = &group.all[(lost + 1) % 3];
         other.read().await.unwrap();
         assert_eq!(other.view.times(key), 1);
-        group.all[lost].start(Birth::Resume).await;
+        group.all[lost].start(NodeStartMode::Resume).await;
     }
     report("leader killed", took);
 }
@@ -207,7 +207,7 @@ async fn patience_follows_the_pace_while_a_member_runs() {
     for failover_ms in [3_000, 300, 3_000] {
         let timing = Timing::from_failover_ms(failover_ms).unwrap();
         for one in &group.all {
-            one.node().set_pace(timing.into());
+            one.node().set_timing(timing.into());
         }
         // Heard by the timers that are in force now.
         group.all[lost].write(failover_ms).await.unwrap();

@@ -3,8 +3,8 @@
 use std::{fmt::Debug, future::Future, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use quorate_clock::{Instant, chance};
-use quorate_raft::{Birth, Node, Options, Proposed, SnapshotPolicy, StartError};
+use quorate_clock::{Instant, rng};
+use quorate_raft::{AppliedProposal, Node, NodeOptions, NodeStartMode, SnapshotPolicy, StartError};
 use quorate_types::{Member, MemberId, ProposeError, ReadError, Role, Timing};
 use rand::Rng;
 use tempfile::TempDir;
@@ -60,16 +60,16 @@ impl One {
         self.dir.path()
     }
 
-    pub async fn start(&mut self, birth: Birth) {
+    pub async fn start(&mut self, birth: NodeStartMode) {
         self.try_start(birth).await.unwrap();
     }
 
-    pub async fn try_start(&mut self, birth: Birth) -> Result<(), StartError> {
+    pub async fn try_start(&mut self, birth: NodeStartMode) -> Result<(), StartError> {
         self.view = View::default();
-        let options = Options {
+        let options = NodeOptions {
             dir: self.dir.path().to_owned(),
             member: self.member.clone(),
-            pace: self.timing.into(),
+            timing: self.timing.into(),
             snapshot: self.snapshot,
             lock_wait: Duration::from_secs(30),
         };
@@ -150,11 +150,15 @@ impl One {
         async move { task.await.ok() }.boxed()
     }
 
-    pub async fn write(&self, key: u64) -> Result<Proposed, ProposeError> {
+    pub async fn write(&self, key: u64) -> Result<AppliedProposal, ProposeError> {
         self.write_within(key, SOON).await
     }
 
-    pub async fn write_within(&self, key: u64, wait: Duration) -> Result<Proposed, ProposeError> {
+    pub async fn write_within(
+        &self,
+        key: u64,
+        wait: Duration,
+    ) -> Result<AppliedProposal, ProposeError> {
         let command = write(key, b"value");
         let done =
             self.run(move |node| async move { node.propose(command, Instant::now() + wait).await });
@@ -213,13 +217,14 @@ impl Group {
             let mut one = One::new(&format!("member-{}", i + 1), failover_ms, &links);
             one.snapshot = snapshot;
             if i == 0 {
-                one.start(Birth::Bootstrap).await;
+                one.start(NodeStartMode::Bootstrap).await;
             } else {
                 let newcomer = one.member.clone();
                 let asked = all[i - 1].run(move |node| async move {
                     node.admit(newcomer, Instant::now() + SOON).await
                 });
-                one.start(Birth::Join(asked.await.unwrap().unwrap())).await;
+                one.start(NodeStartMode::Join(asked.await.unwrap().unwrap()))
+                    .await;
             }
             all.push(one);
             let group = &all;
@@ -287,7 +292,7 @@ impl Group {
         until("everybody hears everybody", || {
             let up = self.all.iter().filter(|one| one.is_up());
             up.into_iter()
-                .all(|one| one.node().silent().borrow().is_empty())
+                .all(|one| one.node().unreachable_members().borrow().is_empty())
         })
         .await;
     }
@@ -321,7 +326,7 @@ fn seen(group: &[One]) -> String {
         format!(
             "{leadership:?} {:?} {:?}",
             node.members(),
-            node.strain().borrow()
+            node.timing_pressure().borrow()
         )
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -342,7 +347,7 @@ fn show_logs() {
 /// A port that nobody listens on, out of the range that the kernel gives to others.
 pub fn free_port() -> u16 {
     loop {
-        let port = chance().random_range(18_000..32_000);
+        let port = rng().random_range(18_000..32_000);
         if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }

@@ -19,7 +19,7 @@ use nix::{
     unistd::Pid,
 };
 use quorate_clock::Instant;
-use quorate_raft::Birth;
+use quorate_raft::NodeStartMode;
 
 use crate::group::{Group, until};
 
@@ -102,7 +102,7 @@ async fn a_member_that_takes_nothing_down_keeps_no_leader_in_office() {
     })
     .await;
     let others = flushers();
-    group.all[hung].start(Birth::Resume).await;
+    group.all[hung].start(NodeStartMode::Resume).await;
     let flusher = *flushers().difference(&others).next().unwrap();
     assert_eq!(group.settled().await, leader, "the others have led on");
     group.all[leader].write(1).await.unwrap();

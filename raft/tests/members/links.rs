@@ -9,7 +9,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use quorate_clock::{Instant, chance};
+use quorate_clock::{Instant, rng};
 use rand::Rng;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -216,7 +216,7 @@ async fn copy(
                 sleep_until(free).await;
             }
             let (least, most) = delay;
-            let at = Instant::now() + least + (most - least).mul_f64(chance().random::<f64>());
+            let at = Instant::now() + least + (most - least).mul_f64(rng().random::<f64>());
             if n == 0 || queue.send((at, buffer[..n].to_vec())).await.is_err() {
                 return;
             }

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use quorate_raft::{Command, Frozen, Machine};
+use quorate_raft::{CommittedCommand, MachineSnapshot, StateMachine};
 
 /// Key, times applied, last value.
 type Map = BTreeMap<u64, (u64, Arc<[u8]>)>;
@@ -57,8 +57,8 @@ impl Counting {
     }
 }
 
-impl Machine for Counting {
-    fn apply(&mut self, command: Command<'_>) -> io::Result<Vec<u8>> {
+impl StateMachine for Counting {
+    fn apply(&mut self, command: CommittedCommand<'_>) -> io::Result<Vec<u8>> {
         let (key, value) = command.bytes.split_at(8);
         let key = u64::from_le_bytes(key.try_into().unwrap());
         let (times, kept) = self.map.entry(key).or_insert_with(|| (0, Arc::from([])));
@@ -74,7 +74,7 @@ impl Machine for Counting {
         self.view.0.lock().1 = applied;
     }
 
-    fn freeze(&self) -> Box<dyn Frozen> {
+    fn freeze(&self) -> Box<dyn MachineSnapshot> {
         Box::new(Copy(self.map.clone()))
     }
 
@@ -107,7 +107,7 @@ impl Machine for Counting {
 
 struct Copy(Map);
 
-impl Frozen for Copy {
+impl MachineSnapshot for Copy {
     fn write_to(self: Box<Self>, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(&(self.0.len() as u64).to_le_bytes())?;
         for (key, (times, value)) in &self.0 {

@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 use quorate_clock::Instant;
-use quorate_raft::Birth;
+use quorate_raft::NodeStartMode;
 use quorate_types::{ProposeError, ReadError};
 
 use crate::group::{Group, until, within};
@@ -200,7 +200,7 @@ async fn nothing_is_done_twice_or_lost() {
         if round % 2 == 0 {
             group.silence(lost, false);
         } else {
-            group.all[lost].start(Birth::Resume).await;
+            group.all[lost].start(NodeStartMode::Resume).await;
         }
         over.store(true, Ordering::Relaxed);
         for writer in writers {

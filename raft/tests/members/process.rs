@@ -18,7 +18,7 @@ use nix::{
 };
 use parking_lot::Mutex;
 use quorate_clock::Instant;
-use quorate_raft::{Admission, Birth, Node, Options};
+use quorate_raft::{MemberIdentity, Node, NodeOptions, NodeStartMode};
 use quorate_types::{Member, MemberId, Timing};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader as AsyncBufReader};
@@ -37,7 +37,7 @@ struct Told {
     dir: PathBuf,
     member: Member,
     failover_ms: u64,
-    join: Option<Admission>,
+    join: Option<MemberIdentity>,
 }
 
 /// What a process says of itself, stamped when it was heard.
@@ -65,7 +65,7 @@ pub struct Process {
     dir: TempDir,
     pub member: Member,
     failover_ms: u64,
-    join: Option<Admission>,
+    join: Option<MemberIdentity>,
     running: Option<Running>,
     said: Arc<Mutex<Said>>,
 }
@@ -282,14 +282,16 @@ async fn a_member() {
         logs.with_ansi(false).with_writer(std::io::stderr).init();
     }
     let told: Told = serde_json::from_str(&told).unwrap();
-    let options = Options {
+    let options = NodeOptions {
         dir: told.dir,
         member: told.member.clone(),
-        pace: Timing::from_failover_ms(told.failover_ms).unwrap().into(),
+        timing: Timing::from_failover_ms(told.failover_ms).unwrap().into(),
         snapshot: SNAPSHOTS,
         lock_wait: Duration::from_secs(10),
     };
-    let birth = told.join.map_or(Birth::Bootstrap, Birth::Join);
+    let birth = told
+        .join
+        .map_or(NodeStartMode::Bootstrap, NodeStartMode::Join);
     let listener = listen(&told.member.peer).await;
     let node = Node::start(options, birth, Counting::new(View::default()));
     let node = node.await.unwrap();
@@ -328,7 +330,7 @@ async fn a_member() {
 
 /// Says what changes; ends with the process that listens.
 async fn news(node: Node) {
-    let (mut leadership, mut silent) = (node.leadership(), node.silent());
+    let (mut leadership, mut silent) = (node.leadership(), node.unreachable_members());
     let mut members = node.watch_members();
     let mut last = String::new();
     loop {

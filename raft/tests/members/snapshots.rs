@@ -10,7 +10,7 @@ use std::{
 };
 
 use quorate_clock::Instant;
-use quorate_raft::{Birth, SnapshotPolicy};
+use quorate_raft::{NodeStartMode, SnapshotPolicy};
 
 use crate::group::{Group, SOON, until, within};
 
@@ -83,7 +83,7 @@ async fn a_member_that_was_away_gets_a_large_snapshot_under_writes() {
     // is removed, and begins anew.
     let mut midway = 0;
     for _ in 0..5 {
-        group.all[away].start(Birth::Resume).await;
+        group.all[away].start(NodeStartMode::Resume).await;
         let one = &group.all[away];
         let dir = one.dir().to_owned();
         let receiving = || !files(&dir, ".tmp").is_empty();
@@ -94,7 +94,7 @@ async fn a_member_that_was_away_gets_a_large_snapshot_under_writes() {
     }
     assert!(midway > 0, "was never found receiving");
     let began = Instant::now();
-    group.all[away].start(Birth::Resume).await;
+    group.all[away].start(NodeStartMode::Resume).await;
     let one = &group.all[away];
     until("it has everything", || one.view.len() as u64 > VALUES).await;
     println!(
@@ -117,7 +117,7 @@ async fn a_member_that_was_away_gets_a_large_snapshot_under_writes() {
     let dir = group.all[away].dir();
     assert!(!files(dir, ".snapshot").is_empty() && files(dir, ".tmp").is_empty());
     group.all[away].stop().await;
-    group.all[away].start(Birth::Resume).await;
+    group.all[away].start(NodeStartMode::Resume).await;
     group.all[away].read().await.unwrap();
     group.same().await;
 }
@@ -160,7 +160,7 @@ async fn a_member_far_behind_on_a_slow_link_catches_up_under_writes() {
     .await;
     let address = group.all[away].member.peer.clone();
     group.links.slow(&address, Some(RATE));
-    group.all[away].start(Birth::Resume).await;
+    group.all[away].start(NodeStartMode::Resume).await;
     let began = Instant::now();
     let before = written.load(Ordering::Relaxed);
     let (one, ahead) = (&group.all[away], &group.all[leader]);
@@ -204,7 +204,7 @@ async fn snapshots_are_taken_by_entries_too() {
         one.kill();
     }
     for one in &mut group.all {
-        one.start(Birth::Resume).await;
+        one.start(NodeStartMode::Resume).await;
     }
     group.settled().await;
     for one in &group.all {

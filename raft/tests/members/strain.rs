@@ -21,7 +21,7 @@ async fn late_heartbeats_and_renewals_are_counted_before_a_leader_is_lost() {
     let group = Group::start(3, 1000).await;
     let leader = group.settled().await;
     let follower = (leader + 1) % 3;
-    let strain = |i: usize| *group.all[i].node().strain().borrow();
+    let strain = |i: usize| *group.all[i].node().timing_pressure().borrow();
     let deadline = Instant::now() + SOON;
     // Too long a silence is an outage, and that may happen on a busy machine.
     while strain(follower).heartbeats_late == 0 {

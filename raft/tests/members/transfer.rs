@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate_clock::Instant;
-use quorate_raft::Birth;
+use quorate_raft::NodeStartMode;
 use quorate_types::{MemberId, TransferError};
 
 use crate::group::{Group, SOON, until};
@@ -71,7 +71,7 @@ async fn only_a_fit_voter_is_handed_to() {
     // Without a wish, the one that is left takes it.
     let now = transfer(&group, leader, None).await.unwrap();
     assert_eq!(now, group.all[(leader + 2) % 3].id());
-    group.all[follower].start(Birth::Resume).await;
+    group.all[follower].start(NodeStartMode::Resume).await;
     let leader = group.settled().await;
     until("the leader hears it again", || {
         let members = group.all[leader].node().members();
@@ -108,7 +108,7 @@ async fn a_transfer_that_fails_leaves_a_leader_in_time() {
         at.unwrap();
         took.push(began.elapsed());
         if round % 2 == 0 {
-            group.all[target].start(Birth::Resume).await;
+            group.all[target].start(NodeStartMode::Resume).await;
         } else {
             group.silence(target, false);
         }

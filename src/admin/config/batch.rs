@@ -19,11 +19,11 @@ use serde::{Deserialize, Serialize};
 use super::{SLOW_MEMBERS, warnings};
 use crate::{
     admin::{
-        problem::Problem,
-        revision::{answered, written},
+        problem::ApiProblem,
+        revision_headers::{with_current_revision, written_response},
         validate::ValidateRequest,
     },
-    cluster::Cluster,
+    cluster::ClusterHandle,
 };
 
 /// The longest body: what is around the resources is counted as generously as they are.
@@ -50,7 +50,7 @@ pub struct BatchWritten {
 pub(super) fn routes<S>() -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
-    Cluster: FromRef<S>,
+    ClusterHandle: FromRef<S>,
 {
     Router::new()
         .route("/v1/config/apply", post(apply))
@@ -58,11 +58,11 @@ where
 }
 
 async fn apply(
-    From(cluster): From<Cluster>,
+    From(cluster): From<ClusterHandle>,
     body: Result<Json<ValidateRequest>, JsonRejection>,
 ) -> Response {
     let written = async {
-        let Json(request) = body.map_err(|rejection| Problem::unread(rejection, too_long))?;
+        let Json(request) = body.map_err(|rejection| ApiProblem::unread(rejection, too_long))?;
         let puts: Vec<BatchedPut> = request
             .resources
             .into_iter()
@@ -74,7 +74,7 @@ async fn apply(
             .collect();
         put_all(&cluster, puts).await
     };
-    answered(&cluster, written.await)
+    with_current_revision(&cluster, written.await)
 }
 
 /// What bounds a call, and what to do with more.
@@ -85,7 +85,7 @@ fn too_long() -> String {
     )
 }
 
-async fn put_all(cluster: &Cluster, puts: Vec<BatchedPut>) -> Result<Response, Problem> {
+async fn put_all(cluster: &ClusterHandle, puts: Vec<BatchedPut>) -> Result<Response, ApiProblem> {
     let count = puts.len();
     let command = Command::PutResources(puts.clone());
     let deadline = cluster.write_deadline();
@@ -119,13 +119,15 @@ async fn put_all(cluster: &Cluster, puts: Vec<BatchedPut>) -> Result<Response, P
                 unchanged,
                 warnings,
             };
-            Ok(written(revision, Json(told)))
+            Ok(written_response(revision, Json(told)))
         }
         Answer::Invalid(errors) => {
             let detail = format!("nothing of these {count} resources was written");
-            Err(Problem::invalid(detail, errors))
+            Err(ApiProblem::invalid(detail, errors))
         }
         Answer::Full(over) => Err(over.into()),
-        other => Err(Problem::internal(format!("a batch was answered {other:?}"))),
+        other => Err(ApiProblem::internal(format!(
+            "a batch was answered {other:?}"
+        ))),
     }
 }

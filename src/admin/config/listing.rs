@@ -1,13 +1,13 @@
 //! Resources in lists: what may be shown of them.
 
 use quorate_resources::Kind;
-use quorate_state::{State, Stored};
+use quorate_state::{State, StoredResource};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// One resource in a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Listed {
+pub struct ResourceRow {
     /// Its kind.
     pub kind: Kind,
     /// Its name.
@@ -18,35 +18,35 @@ pub struct Listed {
     pub resource: Value,
 }
 
-impl Listed {
-    fn of(kind: Kind, name: &str, stored: &Stored) -> Listed {
-        Listed {
+impl ResourceRow {
+    fn new(kind: Kind, name: &str, stored: &StoredResource) -> ResourceRow {
+        ResourceRow {
             kind,
             name: name.to_owned(),
             revision: stored.revision,
-            resource: stored.resource.shown(),
+            resource: stored.resource.without_secret(),
         }
     }
 }
 
 /// Resources, in an order in which they could be created.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Listing {
+pub struct ResourcesAnswer {
     /// Each.
-    pub resources: Vec<Listed>,
+    pub resources: Vec<ResourceRow>,
     /// The revision that the list reflects.
     pub revision: u64,
 }
 
-impl Listing {
-    pub(super) fn of(state: &State, kind: Option<Kind>) -> Listing {
+impl ResourcesAnswer {
+    pub(super) fn from_state(state: &State, kind: Option<Kind>) -> ResourcesAnswer {
         let resources = state
             .catalog()
             .all()
             .filter(|(it, ..)| kind.is_none_or(|kind| kind == *it))
-            .map(|(kind, name, stored)| Listed::of(kind, name, stored))
+            .map(|(kind, name, stored)| ResourceRow::new(kind, name, stored))
             .collect();
-        Listing {
+        ResourcesAnswer {
             resources,
             revision: state.revision(),
         }

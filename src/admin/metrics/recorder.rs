@@ -26,31 +26,31 @@ pub(super) struct MemberRecorder {
 
 /// What was recorded, as text.
 #[derive(Clone)]
-pub struct Recorded {
+pub struct MetricsHandle {
     rest: PrometheusHandle,
     connectors: Arc<ConnectorSeries>,
 }
 
 /// Every series of a connector.
 #[derive(Default)]
-struct ConnectorSeries(Mutex<BTreeMap<String, Family>>);
+struct ConnectorSeries(Mutex<BTreeMap<String, SeriesFamily>>);
 
 /// The series of one name.
 #[derive(Default)]
-struct Family {
+struct SeriesFamily {
     help: String,
-    series: BTreeMap<Labels, Value>,
+    series: BTreeMap<SeriesLabels, SeriesValue>,
 }
 
 /// The labels of a series in their order; those that say which connector it is first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Labels {
+struct SeriesLabels {
     kind: String,
     channel: String,
     others: Vec<(String, String)>,
 }
 
-enum Value {
+enum SeriesValue {
     Counter(Arc<AtomicU64>),
     /// The bits of a float.
     Gauge(Arc<AtomicU64>),
@@ -71,15 +71,15 @@ impl MemberRecorder {
         MemberRecorder { rest, connectors }
     }
 
-    pub(super) fn recorded(&self) -> Recorded {
-        Recorded {
+    pub(super) fn recorded(&self) -> MetricsHandle {
+        MetricsHandle {
             rest: self.rest.handle(),
             connectors: self.connectors.clone(),
         }
     }
 }
 
-impl Recorded {
+impl MetricsHandle {
     /// Everything in Prometheus' format, of the connectors those series that `is_told` is true
     /// of.
     pub(super) fn render(&self, is_told: impl Fn(SeriesName<'_>) -> bool) -> String {
@@ -112,30 +112,30 @@ impl ConnectorSeries {
     }
 
     /// The value of a series, made if it isn't there; `None`: it belongs to no connector.
-    fn value(&self, key: &Key, new: fn(Arc<AtomicU64>) -> Value) -> Option<Arc<AtomicU64>> {
-        let labels = Labels::of(key)?;
+    fn value(&self, key: &Key, new: fn(Arc<AtomicU64>) -> SeriesValue) -> Option<Arc<AtomicU64>> {
+        let labels = SeriesLabels::from_key(key)?;
         let mut families = self.0.lock();
         if !families.contains_key(key.name()) {
-            families.insert(key.name().to_owned(), Family::default());
+            families.insert(key.name().to_owned(), SeriesFamily::default());
         }
         let family = families.get_mut(key.name())?;
         let value = family
             .series
             .entry(labels)
             .or_insert_with(|| new(Arc::default()));
-        let (Value::Counter(value) | Value::Gauge(value)) = value;
+        let (SeriesValue::Counter(value) | SeriesValue::Gauge(value)) = value;
         Some(value.clone())
     }
 
     fn render(&self, text: &mut String, is_told: impl Fn(SeriesName<'_>) -> bool) {
-        for (name, Family { help, series }) in &*self.0.lock() {
+        for (name, SeriesFamily { help, series }) in &*self.0.lock() {
             let mut is_headed = false;
             for (labels, value) in series {
                 let series = SeriesName {
                     metric: name,
                     kind: &labels.kind,
                     channel: &labels.channel,
-                    is_counter: matches!(value, Value::Counter(_)),
+                    is_counter: matches!(value, SeriesValue::Counter(_)),
                 };
                 if !is_told(series) {
                     continue;
@@ -147,8 +147,10 @@ impl ConnectorSeries {
                 labels.write_to(text, name);
                 // Writing to a string doesn't fail.
                 let _ = match value {
-                    Value::Counter(value) => writeln!(text, "{}", value.load(Ordering::Acquire)),
-                    Value::Gauge(bits) => {
+                    SeriesValue::Counter(value) => {
+                        writeln!(text, "{}", value.load(Ordering::Acquire))
+                    }
+                    SeriesValue::Gauge(bits) => {
                         writeln!(text, "{}", f64::from_bits(bits.load(Ordering::Acquire)))
                     }
                 };
@@ -168,8 +170,8 @@ fn head(text: &mut String, name: &str, help: &str, is_counter: bool) {
     let _ = writeln!(text, "# TYPE {name} {kind}");
 }
 
-impl Labels {
-    fn of(key: &Key) -> Option<Labels> {
+impl SeriesLabels {
+    fn from_key(key: &Key) -> Option<SeriesLabels> {
         if !key.name().starts_with(PREFIX) {
             return None;
         }
@@ -182,7 +184,7 @@ impl Labels {
                 other => others.push((other.to_owned(), value)),
             }
         }
-        Some(Labels {
+        Some(SeriesLabels {
             kind: kind?,
             channel: channel?,
             others,
@@ -191,7 +193,7 @@ impl Labels {
 
     /// Kinds, names and outcomes have nothing in them to be escaped.
     fn write_to(&self, text: &mut String, name: &str) {
-        let Labels {
+        let SeriesLabels {
             kind,
             channel,
             others,
@@ -220,14 +222,14 @@ impl Recorder for MemberRecorder {
     }
 
     fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
-        match self.connectors.value(key, Value::Counter) {
+        match self.connectors.value(key, SeriesValue::Counter) {
             Some(value) => Counter::from_arc(value),
             None => self.rest.register_counter(key, metadata),
         }
     }
 
     fn register_gauge(&self, key: &Key, metadata: &Metadata<'_>) -> Gauge {
-        match self.connectors.value(key, Value::Gauge) {
+        match self.connectors.value(key, SeriesValue::Gauge) {
             Some(value) => Gauge::from_arc(value),
             None => self.rest.register_gauge(key, metadata),
         }
@@ -255,7 +257,7 @@ mod tests {
         });
     }
 
-    fn series(recorded: &Recorded) -> usize {
+    fn series(recorded: &MetricsHandle) -> usize {
         let families = recorded.connectors.0.lock();
         families.values().map(|family| family.series.len()).sum()
     }

@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 
 /// What names an intent: its epoch, and a number that no second one of its member has.
-pub(super) type Ticket = (u64, u64);
+pub(super) type IntentTicket = (u64, u64);
 
 /// The open intents of one member. Another member of the same process has its own: what is
 /// open there says nothing of what is sent here.
@@ -19,12 +19,12 @@ pub(super) type Ticket = (u64, u64);
 pub struct OpenIntents {
     /// How many tickets were drawn.
     drawn: AtomicU64,
-    ends: Mutex<BTreeMap<Ticket, Ending>>,
+    ends: Mutex<BTreeMap<IntentTicket, IntentEnding>>,
 }
 
 /// What the end of an intent is going to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum IntentEnding {
     /// It is being sent, or its outcome is being put into the log.
     Open,
     /// Nothing was sent for it, or is going to be: it is being withdrawn.
@@ -35,7 +35,7 @@ impl OpenIntents {
     /// Opens a new intent of this epoch, until what is returned is dropped.
     pub(super) fn begin(self: &Arc<Self>, epoch: u64) -> OpenIntent {
         let ticket = (epoch, self.drawn.fetch_add(1, Ordering::Relaxed) + 1);
-        self.ends.lock().insert(ticket, Ending::Open);
+        self.ends.lock().insert(ticket, IntentEnding::Open);
         OpenIntent {
             all: self.clone(),
             ticket,
@@ -44,7 +44,7 @@ impl OpenIntents {
 
     /// Returns what the end of an intent of this member is going to be; `None` once it is
     /// known.
-    pub(super) fn end(&self, ticket: Ticket) -> Option<Ending> {
+    pub(super) fn end(&self, ticket: IntentTicket) -> Option<IntentEnding> {
         self.ends.lock().get(&ticket).copied()
     }
 }
@@ -53,18 +53,21 @@ impl OpenIntents {
 #[derive(Debug)]
 pub(super) struct OpenIntent {
     all: Arc<OpenIntents>,
-    ticket: Ticket,
+    ticket: IntentTicket,
 }
 
 impl OpenIntent {
     /// Returns what names it.
-    pub(super) fn ticket(&self) -> Ticket {
+    pub(super) fn ticket(&self) -> IntentTicket {
         self.ticket
     }
 
     /// Notes that nothing is sent for it.
     pub(super) fn withdraw(&self) {
-        self.all.ends.lock().insert(self.ticket, Ending::Withdrawn);
+        self.all
+            .ends
+            .lock()
+            .insert(self.ticket, IntentEnding::Withdrawn);
     }
 }
 
@@ -84,10 +87,10 @@ mod tests {
         let (one, two) = (intents.begin(7), intents.begin(7));
         let ticket = one.ticket();
         assert_ne!(ticket, two.ticket());
-        assert_eq!(intents.end(ticket), Some(Ending::Open));
+        assert_eq!(intents.end(ticket), Some(IntentEnding::Open));
         one.withdraw();
-        assert_eq!(intents.end(ticket), Some(Ending::Withdrawn));
-        assert_eq!(intents.end(two.ticket()), Some(Ending::Open));
+        assert_eq!(intents.end(ticket), Some(IntentEnding::Withdrawn));
+        assert_eq!(intents.end(two.ticket()), Some(IntentEnding::Open));
         drop(one);
         assert_eq!(intents.end(ticket), None);
     }
@@ -101,6 +104,6 @@ mod tests {
         let same = there.begin(7);
         assert_eq!(same.ticket(), open.ticket());
         drop(same);
-        assert_eq!(here.end(open.ticket()), Some(Ending::Open));
+        assert_eq!(here.end(open.ticket()), Some(IntentEnding::Open));
     }
 }

@@ -6,11 +6,11 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue, StatusCode};
-use quorate_ipc::Sent;
+use quorate_ipc::SendOutcome;
 use quorate_proto::connector::Reply;
 use serde::{Deserialize, Serialize};
 
-use crate::admin::problem::Problem;
+use crate::admin::problem::ApiProblem;
 
 /// Stands on an answer that means: surely not sent, and trying again may help.
 pub const NOT_SENT: HeaderName = HeaderName::from_static("quorate-not-sent");
@@ -36,7 +36,7 @@ pub struct ReplyAnswer {
 
 /// What became of a message.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum CallerOutcome {
     /// The broker has it.
     Confirmed(SentAnswer),
     /// Surely not sent, and trying again would not help.
@@ -46,49 +46,50 @@ pub enum Outcome {
     /// It may or may not have been sent.
     Unknown(String),
     /// It was not even tried.
-    Problem(Problem),
+    Problem(ApiProblem),
 }
 
-impl From<Sent> for Outcome {
-    fn from(sent: Sent) -> Self {
+impl From<SendOutcome> for CallerOutcome {
+    fn from(sent: SendOutcome) -> Self {
         match sent {
-            Sent::Confirmed { message_id, reply } => Outcome::Confirmed(SentAnswer {
+            SendOutcome::Confirmed { message_id, reply } => CallerOutcome::Confirmed(SentAnswer {
                 message_id,
                 reply: reply.map(|Reply { content_type, body }| ReplyAnswer {
                     content_type,
                     body_base64: STANDARD.encode(body),
                 }),
             }),
-            Sent::Refused(why) | Sent::Full(why) => Outcome::Refused(why),
-            Sent::NotSent(why) => Outcome::NotSent(why),
-            Sent::Unknown(why) => Outcome::Unknown(why),
+            SendOutcome::Refused(why) | SendOutcome::Full(why) => CallerOutcome::Refused(why),
+            SendOutcome::NotSent(why) => CallerOutcome::NotSent(why),
+            SendOutcome::Unknown(why) => CallerOutcome::Unknown(why),
         }
     }
 }
 
-impl IntoResponse for Outcome {
+impl IntoResponse for CallerOutcome {
     fn into_response(self) -> Response {
-        let problem = |status, code, why: String| Problem::new(status, code, why).into_response();
+        let problem =
+            |status, code, why: String| ApiProblem::new(status, code, why).into_response();
         match self {
-            Outcome::Confirmed(answer) => Json(answer).into_response(),
-            Outcome::Refused(why) => problem(
+            CallerOutcome::Confirmed(answer) => Json(answer).into_response(),
+            CallerOutcome::Refused(why) => problem(
                 StatusCode::BAD_GATEWAY,
                 "refused",
                 format!("the message was not sent: {why}"),
             ),
-            Outcome::NotSent(why) => {
+            CallerOutcome::NotSent(why) => {
                 let detail = format!("the message was not sent: {why}");
                 let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
                 let yes = HeaderValue::from_static("1");
                 response.headers_mut().insert(NOT_SENT, yes);
                 response
             }
-            Outcome::Unknown(why) => problem(
+            CallerOutcome::Unknown(why) => problem(
                 StatusCode::GATEWAY_TIMEOUT,
                 "unknown_outcome",
                 format!("the message may or may not have been sent: {why}"),
             ),
-            Outcome::Problem(problem) => problem.into_response(),
+            CallerOutcome::Problem(problem) => problem.into_response(),
         }
     }
 }
@@ -96,10 +97,10 @@ impl IntoResponse for Outcome {
 /// The `detail` of a problem that another member told.
 pub fn detail(body: &[u8]) -> String {
     #[derive(Deserialize)]
-    struct Told {
+    struct ProblemDetail {
         detail: String,
     }
-    let told = serde_json::from_slice::<Told>(body).map(|told| told.detail);
+    let told = serde_json::from_slice::<ProblemDetail>(body).map(|told| told.detail);
     let detail = told.unwrap_or_else(|_| "the connector server could not send it".into());
     let bare = detail.strip_prefix("the message was not sent: ");
     bare.unwrap_or(&detail).to_owned()

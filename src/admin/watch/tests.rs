@@ -11,22 +11,22 @@ const SOON: Duration = Duration::from_secs(30);
 const ALIVE: Duration = Duration::from_millis(50);
 
 /// A member's state, as it applies.
-struct Member {
+struct WatchedMember {
     machine: Machine,
     states: channel::Sender<Arc<State>>,
     draining: channel::Sender<bool>,
     hears: Arc<AtomicBool>,
-    slots: Slots,
+    slots: WatchSlots,
 }
 
-impl Member {
-    fn new() -> Member {
-        Member {
+impl WatchedMember {
+    fn new() -> WatchedMember {
+        WatchedMember {
             machine: Machine::default(),
             states: channel::channel(Arc::default()).0,
             draining: channel::channel(false).0,
             hears: Arc::new(AtomicBool::new(true)),
-            slots: Slots(Arc::new(Semaphore::new(WATCHERS_MAX))),
+            slots: WatchSlots(Arc::new(Semaphore::new(WATCHERS_MAX))),
         }
     }
 
@@ -53,13 +53,13 @@ impl Member {
         })
     }
 
-    fn reader(&self, after: u64, prefix: &str) -> Reader {
+    fn reader(&self, after: u64, prefix: &str) -> WatchReader {
         self.reader_with_life(after, prefix, SOON)
     }
 
-    fn reader_with_life(&self, after: u64, prefix: &str, alive: Duration) -> Reader {
-        let follower = Follower::new(
-            Source {
+    fn reader_with_life(&self, after: u64, prefix: &str, alive: Duration) -> WatchReader {
+        let follower = WatchStream::new(
+            WatchSource {
                 states: self.states.subscribe(),
                 draining: self.draining.subscribe(),
                 hears: Box::new({
@@ -72,15 +72,15 @@ impl Member {
             alive,
             self.slots.take().expect("a slot"),
         );
-        Reader { follower }
+        WatchReader { follower }
     }
 }
 
-struct Reader {
-    follower: Follower,
+struct WatchReader {
+    follower: WatchStream,
 }
 
-impl Reader {
+impl WatchReader {
     async fn next(&mut self) -> Option<String> {
         let chunk = timeout(SOON, self.follower.next()).await.expect("in time");
         chunk.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
@@ -101,7 +101,7 @@ fn ids(chunk: &str) -> Vec<u64> {
 
 #[tokio::test]
 async fn the_first_event_tells_where_it_begins_and_changes_follow() {
-    let mut member = Member::new();
+    let mut member = WatchedMember::new();
     member.put("a/1", b"x".to_vec());
     member.put("b", b"x".to_vec());
     let mut all = member.reader(0, "");
@@ -124,7 +124,7 @@ async fn the_first_event_tells_where_it_begins_and_changes_follow() {
 
 #[tokio::test]
 async fn a_silent_stream_lives_and_its_place_moves_on() {
-    let mut member = Member::new();
+    let mut member = WatchedMember::new();
     let mut reader = member.reader_with_life(0, "rare/", ALIVE);
     reader.next().await;
     let alive = |place| format!(": alive\nid: {place}\n\n");
@@ -143,14 +143,14 @@ async fn a_silent_stream_lives_and_its_place_moves_on() {
     }
     assert_eq!(reader.next().await, Some(alive(last)));
     // it resumes there, though what it asked for first is long gone
-    let history = member.machine.state().kv().history();
+    let history = member.machine.state().kv().changelog();
     assert!(history.after(0).is_err() && history.after(last).is_ok());
 }
 
 /// While nothing is taken nothing is kept for the reader; what it missed is told.
 #[tokio::test]
 async fn a_slow_reader_that_falls_out_of_the_history_is_told_so_and_its_stream_ends() {
-    let mut member = Member::new();
+    let mut member = WatchedMember::new();
     let mut slow = member.reader(0, "");
     let mut fast = member.reader(0, "");
     slow.next().await;
@@ -163,7 +163,7 @@ async fn a_slow_reader_that_falls_out_of_the_history_is_told_so_and_its_stream_e
     let told = slow.next().await.unwrap();
     let data = told.strip_prefix("event: compacted\ndata: ").expect(&told);
     let problem: serde_json::Value = serde_json::from_str(data).unwrap();
-    let oldest = member.machine.state().kv().history().floor() + 1;
+    let oldest = member.machine.state().kv().changelog().floor() + 1;
     assert_eq!(
         (
             &problem["code"],
@@ -185,7 +185,7 @@ async fn a_slow_reader_that_falls_out_of_the_history_is_told_so_and_its_stream_e
 
 #[tokio::test]
 async fn one_that_was_never_slow_gets_everything_in_bounded_chunks() {
-    let mut member = Member::new();
+    let mut member = WatchedMember::new();
     for n in 0..3000 {
         member.put(&format!("k{n}"), vec![7; 1000]);
     }
@@ -202,7 +202,7 @@ async fn one_that_was_never_slow_gets_everything_in_bounded_chunks() {
 
 #[tokio::test]
 async fn a_member_that_is_stopped_ends_its_streams() {
-    let mut member = Member::new();
+    let mut member = WatchedMember::new();
     let mut reader = member.reader(0, "");
     reader.next().await;
     let waiting = tokio::spawn(async move {
@@ -225,7 +225,7 @@ async fn a_member_that_is_stopped_ends_its_streams() {
 
 #[tokio::test]
 async fn watchers_are_bounded_and_make_room_when_they_go() {
-    let member = Member::new();
+    let member = WatchedMember::new();
     let mut readers: Vec<_> = (0..WATCHERS_MAX).map(|_| member.reader(0, "")).collect();
     let problem = member.slots.take().err().expect("no room");
     assert_eq!(
@@ -238,7 +238,7 @@ async fn watchers_are_bounded_and_make_room_when_they_go() {
 
 #[test]
 fn what_can_not_be_watched_says_what_can() {
-    let gone = compacted(9, Compacted { oldest: 41 });
+    let gone = compacted(9, ChangesCompacted { oldest: 41 });
     assert!(gone.detail().contains("from revision 10") && gone.detail().contains("is 41"));
     let problem = future(u64::MAX, 7);
     assert_eq!(problem.status(), 400);

@@ -22,8 +22,8 @@ fn settings() -> BalancerSettings {
     }
 }
 
-fn server(n: u16) -> Server {
-    Server {
+fn server(n: u16) -> BackendServer {
+    BackendServer {
         name: format!("member-{n}"),
         http: ([127, 0, 0, 1], 17009 + n).into(),
         admin: ([127, 0, 0, 1], 17109 + n).into(),
@@ -53,7 +53,7 @@ fn without_stats_there_is_no_stats_page() {
 
 #[test]
 fn an_address_of_ipv6_is_written_as_haproxy_reads_it() {
-    let six = Server {
+    let six = BackendServer {
         name: "six".to_owned(),
         http: "[::1]:17010".parse().unwrap(),
         admin: "[::1]:17110".parse().unwrap(),

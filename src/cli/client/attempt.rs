@@ -2,18 +2,18 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use quorate_platform::bounded_answer::{self, AnswerError};
+use quorate_platform::bounded_response::{self, ResponseError};
 use url::Url;
 
-use super::{Answer, Call, Client, Problem};
+use super::{AdminClient, ApiAnswer, ApiCall, ProblemAnswer};
 
 /// The longest answer that is read: a quarter of a million resources, and more.
 const ANSWER_BYTES_MAX: usize = 512 << 20;
 
 /// What became of a request at one URL.
-pub(super) enum Tried {
+pub(super) enum AttemptOutcome {
     /// An answer, whatever its status.
-    Answered(Answer),
+    Answered(ApiAnswer),
     /// It never reached the member.
     NotSent(String),
     /// It may have reached the member, and there is no answer.
@@ -22,9 +22,9 @@ pub(super) enum Tried {
     Late(String),
 }
 
-impl Client {
+impl AdminClient {
     /// Sends a request to one member.
-    pub(super) async fn try_at(&self, url: &Url, call: &Call) -> Tried {
+    pub(super) async fn try_at(&self, url: &Url, call: &ApiCall) -> AttemptOutcome {
         let target = format!("{}{}", bare(url), call.path);
         let request = self
             .http
@@ -35,26 +35,28 @@ impl Client {
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) if error.is_connect() || error.is_builder() => {
-                return Tried::NotSent(cause(&error));
+                return AttemptOutcome::NotSent(cause(&error));
             }
             Err(error) => return lost(&error),
         };
         let (status, headers) = (response.status(), response.headers().clone());
-        match bounded_answer::read(response, ANSWER_BYTES_MAX).await {
-            Ok(body) if is_of_services(status, &body) => Tried::NotSent(SERVICES.into()),
-            Ok(body) => Tried::Answered(Answer {
+        match bounded_response::read(response, ANSWER_BYTES_MAX).await {
+            Ok(body) if is_of_services(status, &body) => AttemptOutcome::NotSent(SERVICES.into()),
+            Ok(body) => AttemptOutcome::Answered(ApiAnswer {
                 status,
                 headers,
                 body,
             }),
             // The outcome stands in the status; only what it said about it is lost.
-            Err(_) if !call.is_read() && !status.is_server_error() => Tried::Answered(Answer {
-                status,
-                headers,
-                body: Bytes::new(),
-            }),
-            Err(AnswerError::Broken(error)) => lost(&error),
-            Err(error @ AnswerError::TooLong(_)) => Tried::Lost(error.to_string()),
+            Err(_) if !call.is_read() && !status.is_server_error() => {
+                AttemptOutcome::Answered(ApiAnswer {
+                    status,
+                    headers,
+                    body: Bytes::new(),
+                })
+            }
+            Err(ResponseError::Broken(error)) => lost(&error),
+            Err(error @ ResponseError::TooLong(_)) => AttemptOutcome::Lost(error.to_string()),
         }
     }
 }
@@ -71,18 +73,18 @@ pub(super) fn is_of_services(status: StatusCode, body: &[u8]) -> bool {
     nothing && body.trim_ascii_start().starts_with(b"{\"zato_env\"")
 }
 
-fn lost(error: &reqwest::Error) -> Tried {
+fn lost(error: &reqwest::Error) -> AttemptOutcome {
     match error.is_timeout() {
-        true => Tried::Late(cause(error)),
-        false => Tried::Lost(cause(error)),
+        true => AttemptOutcome::Late(cause(error)),
+        false => AttemptOutcome::Lost(cause(error)),
     }
 }
 
 /// Whether another member may do better with the same request: this one has no leader, is
 /// leaving or is not up yet. All of them say so with 503, and that nothing was done.
-pub(super) fn surely_not_done(call: &Call, answer: &Answer) -> bool {
+pub(super) fn surely_not_done(call: &ApiCall, answer: &ApiAnswer) -> bool {
     answer.status == StatusCode::SERVICE_UNAVAILABLE
-        && (call.is_read() || Problem::of(answer).code.is_some())
+        && (call.is_read() || ProblemAnswer::from_answer(answer).code.is_some())
 }
 
 /// A URL without its last slash.

@@ -4,12 +4,12 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::Problem;
-use crate::cli::failure::Failure;
+use super::ProblemAnswer;
+use crate::cli::error::CliError;
 
 /// What a member answered.
 #[derive(Debug)]
-pub struct Answer {
+pub struct ApiAnswer {
     /// The status.
     pub status: StatusCode,
     /// The headers.
@@ -18,11 +18,11 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-impl Answer {
+impl ApiAnswer {
     /// The body as JSON.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, CliError> {
         serde_json::from_slice(&self.body).map_err(|error| {
-            Failure::Refused(format!(
+            CliError::Refused(format!(
                 "the answer is not understood ({error}); is that URL a member's admin port?"
             ))
         })
@@ -35,18 +35,18 @@ impl Answer {
     }
 
     /// The answer if it is a success, else what its problem says.
-    pub fn good(self) -> Result<Answer, Failure> {
+    pub fn good(self) -> Result<ApiAnswer, CliError> {
         if self.status.is_success() {
             Ok(self)
         } else {
-            Err(Problem::of(&self).into_failure())
+            Err(ProblemAnswer::from_answer(&self).into_failure())
         }
     }
 }
 
 /// A request that is tried at one URL after the other.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct ApiCall {
     pub(super) method: Method,
     pub(in crate::cli) path: String,
     pub(in crate::cli) headers: HeaderMap,
@@ -65,14 +65,14 @@ enum CallManner {
     Write,
 }
 
-impl Call {
+impl ApiCall {
     /// A request without a body. The path begins with `/` and is percent-encoded.
-    pub fn new(method: Method, path: impl Into<String>) -> Call {
+    pub fn new(method: Method, path: impl Into<String>) -> ApiCall {
         let manner = match method.is_safe() {
             true => CallManner::Read,
             false => CallManner::Write,
         };
-        Call {
+        ApiCall {
             method,
             path: path.into(),
             headers: HeaderMap::new(),
@@ -88,21 +88,21 @@ impl Call {
 
     /// Says that this one changes nothing, whatever its method, and makes the member that is
     /// asked work for long: it is sent again only where it is not worked on.
-    pub fn costly(mut self) -> Call {
+    pub fn costly(mut self) -> ApiCall {
         self.manner = CallManner::Costly;
         self
     }
 
     /// Adds a header.
-    pub fn header(mut self, name: http::HeaderName, value: &str) -> Result<Call, Failure> {
+    pub fn header(mut self, name: http::HeaderName, value: &str) -> Result<ApiCall, CliError> {
         let parsed = http::HeaderValue::from_str(value)
-            .map_err(|_| Failure::Usage(format!("{value:?} can't stand in a header")))?;
+            .map_err(|_| CliError::Usage(format!("{value:?} can't stand in a header")))?;
         self.headers.insert(name, parsed);
         Ok(self)
     }
 
     /// Adds a JSON body.
-    pub fn json(mut self, body: &impl Serialize) -> Call {
+    pub fn json(mut self, body: &impl Serialize) -> ApiCall {
         self.headers.insert(
             http::header::CONTENT_TYPE,
             http::HeaderValue::from_static("application/json"),
@@ -115,7 +115,7 @@ impl Call {
     }
 
     /// Adds raw bytes.
-    pub fn raw(mut self, body: impl Into<Bytes>) -> Call {
+    pub fn raw(mut self, body: impl Into<Bytes>) -> ApiCall {
         let kind = http::HeaderValue::from_static("application/octet-stream");
         self.headers.insert(http::header::CONTENT_TYPE, kind);
         self.body = body.into();

@@ -3,42 +3,42 @@
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::Answer;
-use crate::cli::failure::Failure;
+use super::ApiAnswer;
+use crate::cli::error::CliError;
 
 /// A problem as the client reads it; whatever is missing is made up from the status.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Problem {
+pub struct ProblemAnswer {
     /// For programs: `no_quorum`, `unknown_outcome`, ...
     pub code: Option<String>,
     title: Option<String>,
     detail: Option<String>,
-    errors: Vec<FieldError>,
+    errors: Vec<ProblemField>,
     #[serde(skip)]
     status: StatusCode,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-struct FieldError {
+struct ProblemField {
     field: String,
     value: Option<String>,
     problem: String,
 }
 
-impl Problem {
+impl ProblemAnswer {
     /// The problem in an answer.
-    pub fn of(answer: &Answer) -> Problem {
+    pub fn from_answer(answer: &ApiAnswer) -> ProblemAnswer {
         let told = serde_json::from_slice(&answer.body).unwrap_or_default();
-        Problem {
+        ProblemAnswer {
             status: answer.status,
             ..told
         }
     }
 
     /// What to tell the user, and how to exit.
-    pub fn into_failure(self) -> Failure {
+    pub fn into_failure(self) -> CliError {
         let mut text = self
             .detail
             .or(self.title)
@@ -51,8 +51,8 @@ impl Problem {
             text.push_str(&format!(": {}", error.problem));
         }
         match self.status {
-            StatusCode::SERVICE_UNAVAILABLE => Failure::Unreachable(text),
-            _ => Failure::Refused(text),
+            StatusCode::SERVICE_UNAVAILABLE => CliError::Unreachable(text),
+            _ => CliError::Refused(text),
         }
     }
 }

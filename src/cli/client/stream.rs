@@ -7,60 +7,60 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::{
-    Answer, Call, Client,
+    AdminClient, ApiAnswer, ApiCall,
     attempt::{SERVICES, bare, cause, is_of_services},
 };
 
 /// What became of a request for a stream at one URL.
-pub enum Opened {
+pub enum StreamStart {
     /// It has begun.
-    Stream(Stream),
+    Stream(AnswerStream),
     /// The member answered something else.
-    Answered(Answer),
+    Answered(ApiAnswer),
     /// There was no answer, and why.
     Missed(String),
 }
 
 /// The body of an answer, piece by piece.
-pub struct Stream(reqwest::Response);
+pub struct AnswerStream(reqwest::Response);
 
-impl Client {
+impl AdminClient {
     /// The URLs of the members, in the order given.
     pub fn urls(&self) -> &[Url] {
         &self.urls
     }
 
     /// Asks one member for a stream.
-    pub async fn open(&self, url: &Url, call: &Call) -> Opened {
+    pub async fn open(&self, url: &Url, call: &ApiCall) -> StreamStart {
         let target = format!("{}{}", bare(url), call.path);
         let request = self
             .http
             .request(call.method.clone(), target)
             .headers(call.headers.clone());
-        let late = || Opened::Missed("no answer in time".into());
+        let late = || StreamStart::Missed("no answer in time".into());
         let response = match timeout(self.timeout, request.send()).await {
             Ok(Ok(response)) if response.status().is_success() => {
-                return Opened::Stream(Stream(response));
+                return StreamStart::Stream(AnswerStream(response));
             }
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Opened::Missed(cause(&error)),
+            Ok(Err(error)) => return StreamStart::Missed(cause(&error)),
             Err(_) => return late(),
         };
         let (status, headers) = (response.status(), response.headers().clone());
         match timeout(self.timeout, response.bytes()).await {
-            Ok(Ok(body)) if is_of_services(status, &body) => Opened::Missed(SERVICES.into()),
-            Ok(Ok(body)) => Opened::Answered(Answer {
+            Ok(Ok(body)) if is_of_services(status, &body) => StreamStart::Missed(SERVICES.into()),
+            Ok(Ok(body)) => StreamStart::Answered(ApiAnswer {
                 status,
                 headers,
                 body,
             }),
-            Ok(Err(error)) => Opened::Missed(cause(&error)),
+            Ok(Err(error)) => StreamStart::Missed(cause(&error)),
             Err(_) => late(),
         }
     }
 }
 
-impl Stream {
+impl AnswerStream {
     /// The next piece, `None` at the end; an error where the connection broke, or where
     /// nothing came for `wait`.
     pub async fn next(&mut self, wait: Duration) -> Result<Option<Bytes>, String> {

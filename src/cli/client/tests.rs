@@ -15,7 +15,7 @@ use http::StatusCode;
 
 /// What a fake member does with each request.
 #[derive(Clone, Copy)]
-enum Does {
+enum FakeBehavior {
     /// Answers with this status and body.
     Answer(u16, &'static str),
     /// Reads the request and closes the connection.
@@ -24,13 +24,13 @@ enum Does {
     Silence,
 }
 
-struct Fake {
+struct FakeMember {
     url: Url,
     requests: Arc<AtomicUsize>,
 }
 
-impl Fake {
-    async fn start(does: Does) -> Fake {
+impl FakeMember {
+    async fn start(does: FakeBehavior) -> FakeMember {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         let requests = Arc::new(AtomicUsize::new(0));
@@ -44,19 +44,19 @@ impl Fake {
                 }
                 count.fetch_add(1, Ordering::SeqCst);
                 match does {
-                    Does::Answer(status, body) => {
+                    FakeBehavior::Answer(status, body) => {
                         let text = format!(
                             "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
                             body.len()
                         );
                         socket.write_all(text.as_bytes()).await.unwrap();
                     }
-                    Does::HangUp => drop(socket),
-                    Does::Silence => silent.push(socket),
+                    FakeBehavior::HangUp => drop(socket),
+                    FakeBehavior::Silence => silent.push(socket),
                 }
             }
         });
-        Fake { url, requests }
+        FakeMember { url, requests }
     }
 
     fn requests(&self) -> usize {
@@ -73,24 +73,24 @@ fn nobody_there() -> Url {
     Url::parse(&format!("http://{port}")).unwrap()
 }
 
-fn client(urls: Vec<Url>) -> Client {
-    Client::to(urls, Duration::from_secs(1)).unwrap()
+fn client(urls: Vec<Url>) -> AdminClient {
+    AdminClient::with_urls(urls, Duration::from_secs(1)).unwrap()
 }
 
-fn write() -> Call {
-    Call::new(Method::PUT, "/v1/kv/a").raw("b")
+fn write() -> ApiCall {
+    ApiCall::new(Method::PUT, "/v1/kv/a").raw("b")
 }
 
 #[tokio::test]
 async fn a_read_goes_on_to_the_next_member_after_every_kind_of_silence() {
     for does in [
-        Does::HangUp,
-        Does::Silence,
-        Does::Answer(503, "{\"code\":\"no_leader\"}"),
+        FakeBehavior::HangUp,
+        FakeBehavior::Silence,
+        FakeBehavior::Answer(503, "{\"code\":\"no_leader\"}"),
     ] {
         let (bad, good) = (
-            Fake::start(does).await,
-            Fake::start(Does::Answer(200, "[1]")).await,
+            FakeMember::start(does).await,
+            FakeMember::start(FakeBehavior::Answer(200, "[1]")).await,
         );
         let client = client(vec![nobody_there(), bad.url.clone(), good.url.clone()]);
         let numbers: Vec<u8> = client.get_json("/x").await.unwrap();
@@ -101,9 +101,9 @@ async fn a_read_goes_on_to_the_next_member_after_every_kind_of_silence() {
 
 #[tokio::test]
 async fn a_silent_member_holds_a_read_up_for_a_moment_only() {
-    let silent = Fake::start(Does::Silence).await;
-    let good = Fake::start(Does::Answer(200, "[1]")).await;
-    let patient = Client::to(
+    let silent = FakeMember::start(FakeBehavior::Silence).await;
+    let good = FakeMember::start(FakeBehavior::Answer(200, "[1]")).await;
+    let patient = AdminClient::with_urls(
         vec![silent.url.clone(), good.url.clone()],
         Duration::from_secs(60),
     )
@@ -119,11 +119,11 @@ async fn a_silent_member_holds_a_read_up_for_a_moment_only() {
 
 #[tokio::test]
 async fn what_costs_a_member_much_is_asked_of_no_second_one_while_the_first_is_at_work() {
-    let silent = Fake::start(Does::Silence).await;
-    let good = Fake::start(Does::Answer(200, "[1]")).await;
+    let silent = FakeMember::start(FakeBehavior::Silence).await;
+    let good = FakeMember::start(FakeBehavior::Answer(200, "[1]")).await;
     let urls = vec![nobody_there(), silent.url.clone(), good.url.clone()];
-    let call = Call::new(Method::POST, "/x").raw("y").costly();
-    let client = Client::to(urls, Duration::from_millis(200)).unwrap();
+    let call = ApiCall::new(Method::POST, "/x").raw("y").costly();
+    let client = AdminClient::with_urls(urls, Duration::from_millis(200)).unwrap();
     let failure = client.send(call).await.unwrap_err();
     assert_eq!(failure.code(), 3);
     assert!(failure.to_string().contains("--timeout"), "{failure}");
@@ -132,7 +132,7 @@ async fn what_costs_a_member_much_is_asked_of_no_second_one_while_the_first_is_a
 
 #[tokio::test]
 async fn a_write_goes_on_only_where_nobody_listened() {
-    let good = Fake::start(Does::Answer(200, "")).await;
+    let good = FakeMember::start(FakeBehavior::Answer(200, "")).await;
     let answer = client(vec![nobody_there(), good.url.clone()])
         .send(write())
         .await
@@ -143,10 +143,10 @@ async fn a_write_goes_on_only_where_nobody_listened() {
 
 #[tokio::test]
 async fn a_write_that_may_have_been_sent_is_not_repeated_elsewhere() {
-    for does in [Does::HangUp, Does::Silence] {
+    for does in [FakeBehavior::HangUp, FakeBehavior::Silence] {
         let (bad, good) = (
-            Fake::start(does).await,
-            Fake::start(Does::Answer(200, "")).await,
+            FakeMember::start(does).await,
+            FakeMember::start(FakeBehavior::Answer(200, "")).await,
         );
         let failure = client(vec![bad.url.clone(), good.url.clone()])
             .send(write())
@@ -160,8 +160,8 @@ async fn a_write_that_may_have_been_sent_is_not_repeated_elsewhere() {
 
 #[tokio::test]
 async fn a_write_that_was_surely_not_done_goes_on() {
-    let refusing = Fake::start(Does::Answer(503, "{\"code\":\"no_quorum\"}")).await;
-    let good = Fake::start(Does::Answer(200, "")).await;
+    let refusing = FakeMember::start(FakeBehavior::Answer(503, "{\"code\":\"no_quorum\"}")).await;
+    let good = FakeMember::start(FakeBehavior::Answer(200, "")).await;
     client(vec![refusing.url.clone(), good.url.clone()])
         .send(write())
         .await
@@ -196,7 +196,7 @@ async fn answers_become_exit_codes() {
         (500, "<html>", 1, "the member answered 500"),
     ];
     for (status, body, code, text) in cases {
-        let member = Fake::start(Does::Answer(status, body)).await;
+        let member = FakeMember::start(FakeBehavior::Answer(status, body)).await;
         let failure = client(vec![member.url.clone()])
             .send(write())
             .await
@@ -224,7 +224,7 @@ async fn nobody_at_all_is_worth_a_retry_and_says_where_it_looked() {
 
 #[tokio::test]
 async fn what_is_no_member_is_told() {
-    let other = Fake::start(Does::Answer(200, "<html>")).await;
+    let other = FakeMember::start(FakeBehavior::Answer(200, "<html>")).await;
     let failure = client(vec![other.url.clone()])
         .get_json::<Vec<u8>>("/x")
         .await

@@ -7,10 +7,10 @@ pub const DEFAULT: &str = "http://127.0.0.1:17110,http://127.0.0.1:17111,http://
 
 /// One URL or more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Urls(pub Vec<Url>);
+pub struct AdminUrls(pub Vec<Url>);
 
 /// Parses `URL[,URL...]`; `host:port` alone means `http://host:port`.
-pub fn parse(text: &str) -> Result<Urls, String> {
+pub fn parse(text: &str) -> Result<AdminUrls, String> {
     let urls = text
         .split(',')
         .map(str::trim)
@@ -20,7 +20,7 @@ pub fn parse(text: &str) -> Result<Urls, String> {
     if urls.is_empty() {
         return Err("give at least one URL, for example http://127.0.0.1:17110".into());
     }
-    Ok(Urls(urls))
+    Ok(AdminUrls(urls))
 }
 
 fn one(text: &str) -> Result<Url, String> {

@@ -3,19 +3,19 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::One;
+use super::ConnectorTarget;
 use crate::{
     admin::standbys::ConnectorRow,
     cli::{
-        client::Client,
-        failure::Failure,
-        output::{self, Output},
+        client::AdminClient,
+        error::CliError,
+        output::{self, OutputFormat},
     },
 };
 
 /// All that is known of a connector.
 #[derive(Serialize)]
-struct Described {
+struct ConnectorDescription {
     /// As it is declared, secrets left out.
     resource: Value,
     /// What it is doing; none where no member runs it.
@@ -23,23 +23,23 @@ struct Described {
 }
 
 /// Prints it.
-pub async fn run(one: One) -> Result<(), Failure> {
-    let client = Client::new(&one.client)?;
+pub async fn run(one: ConnectorTarget) -> Result<(), CliError> {
+    let client = AdminClient::new(&one.client)?;
     let resource: Value = client
         .get_json(format!("/v1/config/{}", one.path()))
         .await?;
     let connector = one.row(&client).await?;
-    let told = Described {
+    let told = ConnectorDescription {
         resource,
         connector,
     };
     match one.client.output {
-        Output::Json => output::json(&told),
-        Output::Table => table(&told),
+        OutputFormat::Json => output::json(&told),
+        OutputFormat::Table => table(&told),
     }
 }
 
-fn table(told: &Described) -> Result<(), Failure> {
+fn table(told: &ConnectorDescription) -> Result<(), CliError> {
     let mut rows = Vec::new();
     let declared = told.resource.get("spec").unwrap_or(&told.resource);
     collect(&mut rows, "", declared);

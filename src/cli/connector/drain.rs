@@ -6,20 +6,20 @@ use quorate_clock::Instant;
 use quorate_supervisor::ConnectorState;
 use tokio::time::sleep;
 
-use super::{One, operate};
+use super::{ConnectorTarget, operate};
 use crate::cli::{
-    client::Client,
-    failure::Failure,
-    output::{self, Output},
+    client::AdminClient,
+    error::CliError,
+    output::{self, OutputFormat},
 };
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Pauses it, and returns once its process is gone: then nothing is in flight.
-pub async fn run(one: One) -> Result<(), Failure> {
+pub async fn run(one: ConnectorTarget) -> Result<(), CliError> {
     let told = operate::ordered(&one, "pause").await?;
-    let client = Client::new(&one.client)?;
+    let client = AdminClient::new(&one.client)?;
     let deadline = Instant::now() + Duration::from_secs(one.client.timeout);
     loop {
         // In a takeover nobody may answer for a moment: the next look tells.
@@ -30,8 +30,8 @@ pub async fn run(one: One) -> Result<(), Failure> {
         });
         if done {
             return match one.client.output {
-                Output::Json => output::json(&told),
-                Output::Table => output::line(format!(
+                OutputFormat::Json => output::json(&told),
+                OutputFormat::Table => output::line(format!(
                     "{}/{} is paused; nothing is in flight",
                     one.kind, one.name
                 )),
@@ -40,7 +40,7 @@ pub async fn run(one: One) -> Result<(), Failure> {
         if Instant::now() >= deadline {
             let left = row.map(|row| row.status.counts.in_flight);
             let left = left.map_or_else(|| "unknown".to_owned(), |left| left.to_string());
-            return Err(Failure::Refused(format!(
+            return Err(CliError::Refused(format!(
                 "{}/{} is paused, but its process is not gone after {} s (messages in flight: {left}); it goes on to finish them; --timeout says how long to wait",
                 one.kind, one.name, one.client.timeout
             )));

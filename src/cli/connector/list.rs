@@ -2,31 +2,31 @@
 
 use crate::{
     admin::{
-        answers::ConnectorsAnswer,
-        standbys::{ConnectorRow, StandbyState, lacking},
+        cluster_answers::ConnectorsAnswer,
+        standbys::{ConnectorRow, StandbyState, standby_warnings},
         warnings::stalled,
     },
-    cli::{client::ClientArgs, failure::Failure, output, show::show},
+    cli::{client::ClientArgs, error::CliError, get_and_print::get_and_print, output},
 };
 
 /// Prints the connectors; what is wrong goes to stderr.
-pub async fn run(client: ClientArgs) -> Result<(), Failure> {
-    let answer = show(&client, "/v1/connectors", table).await?;
+pub async fn run(client: ClientArgs) -> Result<(), CliError> {
+    let answer = get_and_print(&client, "/v1/connectors", table).await?;
     for ConnectorRow { status, .. } in &answer.connectors {
         if let Some(error) = &status.last_error {
-            quorate_log::note(format_args!("{}/{}: {error}", status.kind, status.name));
+            quorate_log::print_note(format_args!("{}/{}: {error}", status.kind, status.name));
         }
     }
     for sentence in answer.connectors.iter().filter_map(stalled) {
-        quorate_log::note(sentence);
+        quorate_log::print_note(sentence);
     }
-    for sentence in lacking(&answer.connectors) {
-        quorate_log::note(sentence);
+    for sentence in standby_warnings(&answer.connectors) {
+        quorate_log::print_note(sentence);
     }
     Ok(())
 }
 
-fn table(answer: &ConnectorsAnswer) -> Result<(), Failure> {
+fn table(answer: &ConnectorsAnswer) -> Result<(), CliError> {
     let header = [
         "kind",
         "name",

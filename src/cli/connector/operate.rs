@@ -2,36 +2,36 @@
 
 use http::Method;
 
-use super::One;
+use super::ConnectorTarget;
 use crate::{
-    admin::operate::Operated,
+    admin::operate::OperateAnswer,
     cli::{
-        client::{Call, Client},
-        failure::Failure,
-        output::{self, Output},
+        client::{AdminClient, ApiCall},
+        error::CliError,
+        output::{self, OutputFormat},
     },
 };
 
 /// Gives an order.
-pub async fn run(one: One, order: &str) -> Result<(), Failure> {
+pub async fn run(one: ConnectorTarget, order: &str) -> Result<(), CliError> {
     let told = ordered(&one, order).await?;
     match one.client.output {
-        Output::Json => output::json(&told),
-        Output::Table => output::line(told_of(&told, order)),
+        OutputFormat::Json => output::json(&told),
+        OutputFormat::Table => output::line(describe_operated(&told, order)),
     }
 }
 
 /// Gives an order; what stands after it.
-pub async fn ordered(one: &One, order: &str) -> Result<Operated, Failure> {
+pub async fn ordered(one: &ConnectorTarget, order: &str) -> Result<OperateAnswer, CliError> {
     let path = format!("/v1/connectors/{}/{order}", one.path());
-    let answer = Client::new(&one.client)?
-        .send(Call::new(Method::POST, path))
+    let answer = AdminClient::new(&one.client)?
+        .send(ApiCall::new(Method::POST, path))
         .await?;
     answer.good()?.json()
 }
 
-fn told_of(told: &Operated, order: &str) -> String {
-    let Operated {
+fn describe_operated(told: &OperateAnswer, order: &str) -> String {
+    let OperateAnswer {
         kind,
         name,
         changed,

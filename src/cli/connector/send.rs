@@ -5,21 +5,21 @@ use std::io::Read;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderName, Method};
 
-use super::One;
+use super::ConnectorTarget;
 use crate::{
     admin::outgoing::outcome::SentAnswer,
     cli::{
-        client::{Call, Client},
-        failure::Failure,
-        output::{self, Output},
+        client::{AdminClient, ApiCall},
+        error::CliError,
+        output::{self, OutputFormat},
     },
 };
 
 /// The options.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct SendArgs {
     #[command(flatten)]
-    one: One,
+    one: ConnectorTarget,
     /// The message; `-` reads it from standard input
     body: String,
     /// Its content type
@@ -47,8 +47,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 /// Sends a message and says what became of it.
-pub async fn run(args: Args) -> Result<(), Failure> {
-    let Args {
+pub async fn run(args: SendArgs) -> Result<(), CliError> {
+    let SendArgs {
         one,
         body,
         content_type,
@@ -62,7 +62,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         text => text.as_bytes().to_vec(),
     };
     let path = format!("/v1/outgoing/{}/send", one.path());
-    let mut call = Call::new(Method::POST, path).raw(body);
+    let mut call = ApiCall::new(Method::POST, path).raw(body);
     let within = (one.client.timeout * 1000)
         .saturating_sub(500)
         .clamp(1, 20_000);
@@ -87,13 +87,17 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     );
     for (name, value) in said {
         let header = HeaderName::try_from(&name)
-            .map_err(|_| Failure::Usage(format!("{name:?} can't be the name of a header")))?;
+            .map_err(|_| CliError::Usage(format!("{name:?} can't be the name of a header")))?;
         call = call.header(header, &value)?;
     }
-    let answer: SentAnswer = Client::new(&one.client)?.send(call).await?.good()?.json()?;
+    let answer: SentAnswer = AdminClient::new(&one.client)?
+        .send(call)
+        .await?
+        .good()?
+        .json()?;
     match one.client.output {
-        Output::Json => output::json(&answer),
-        Output::Table => {
+        OutputFormat::Json => output::json(&answer),
+        OutputFormat::Table => {
             output::line(format!("confirmed: {}", answer.message_id))?;
             let Some(reply) = answer.reply else {
                 return Ok(());
@@ -105,10 +109,10 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     }
 }
 
-fn standard_input() -> Result<Vec<u8>, Failure> {
+fn standard_input() -> Result<Vec<u8>, CliError> {
     let mut body = Vec::new();
     std::io::stdin()
         .read_to_end(&mut body)
-        .map_err(|error| Failure::Refused(format!("can't read standard input: {error}")))?;
+        .map_err(|error| CliError::Refused(format!("can't read standard input: {error}")))?;
     Ok(body)
 }

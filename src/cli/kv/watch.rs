@@ -9,15 +9,18 @@ use http::{HeaderName, Method, StatusCode};
 use quorate_clock::Instant;
 
 use super::{
-    events::{Event, Events},
     shown,
+    sse_parser::{SseEvent, SseParser},
 };
 use crate::{
-    admin::watch::{ChangeKind, ChangeRow, Watching},
+    admin::watch::{ChangeKind, ChangeRow, WatchStarted},
     cli::{
-        client::{Call, Client, ClientArgs, Opened, Problem, Stream, nobody},
-        failure::Failure,
-        output::{self, Output, quoted},
+        client::{
+            AdminClient, AnswerStream, ApiCall, ClientArgs, ProblemAnswer, StreamStart,
+            no_member_answered,
+        },
+        error::CliError,
+        output::{self, OutputFormat, quoted},
     },
 };
 
@@ -34,7 +37,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// How a stream ended, for the command.
-enum End {
+enum WatchEnd {
     /// There is nobody to print for any more.
     Unread,
     /// It was lost; another member may go on.
@@ -42,8 +45,8 @@ enum End {
 }
 
 /// A watch over all its streams.
-struct Watch {
-    output: Output,
+struct KeyWatch {
+    output: OutputFormat,
     prefix: String,
     from: Option<u64>,
     /// Everything up to here was printed, or was not asked for.
@@ -57,9 +60,9 @@ pub(super) async fn run(
     prefix: String,
     from: Option<u64>,
     args: &ClientArgs,
-) -> Result<(), Failure> {
-    let client = Client::new(args)?;
-    let mut watch = Watch {
+) -> Result<(), CliError> {
+    let client = AdminClient::new(args)?;
+    let mut watch = KeyWatch {
         output: args.output,
         prefix,
         from,
@@ -69,17 +72,17 @@ pub(super) async fn run(
     watch.run(&client).await
 }
 
-impl Watch {
-    async fn run(&mut self, client: &Client) -> Result<(), Failure> {
+impl KeyWatch {
+    async fn run(&mut self, client: &AdminClient) -> Result<(), CliError> {
         let members = u32::try_from(client.urls().len()).unwrap_or(u32::MAX);
         let (mut misses, mut weak) = (Vec::new(), None);
         let mut lost_at = Instant::now();
         for url in client.urls().iter().cycle() {
             match client.open(url, &self.call()?).await {
-                Opened::Stream(stream) => {
+                StreamStart::Stream(stream) => {
                     let began = Instant::now();
                     let end = self.print(stream, url.as_str()).await?;
-                    let End::Lost(why) = end else {
+                    let WatchEnd::Lost(why) = end else {
                         return Ok(());
                     };
                     if began.elapsed() > SETTLED {
@@ -88,23 +91,27 @@ impl Watch {
                     lost_at = Instant::now();
                     misses.clear();
                     weak = None;
-                    quorate_log::note(format_args!(
+                    quorate_log::print_note(format_args!(
                         "{url} is lost ({why}); going on at the next member"
                     ));
                 }
-                Opened::Answered(answer) if answer.status == StatusCode::SERVICE_UNAVAILABLE => {
-                    weak = Some(Problem::of(&answer).into_failure());
+                StreamStart::Answered(answer)
+                    if answer.status == StatusCode::SERVICE_UNAVAILABLE =>
+                {
+                    weak = Some(ProblemAnswer::from_answer(&answer).into_failure());
                 }
-                Opened::Answered(answer) => return Err(self.refused(&Problem::of(&answer))),
-                Opened::Missed(why) => misses.push(format!("{url}: {why}")),
+                StreamStart::Answered(answer) => {
+                    return Err(self.refused(&ProblemAnswer::from_answer(&answer)));
+                }
+                StreamStart::Missed(why) => misses.push(format!("{url}: {why}")),
             }
             self.failures += 1;
             let rounds = self.failures / members;
             if rounds > 0 && self.seen.is_none() {
-                return Err(weak.unwrap_or_else(|| nobody(&misses)));
+                return Err(weak.unwrap_or_else(|| no_member_answered(&misses)));
             }
             if lost_at.elapsed() > GIVE_UP {
-                let failure = weak.unwrap_or_else(|| nobody(&misses));
+                let failure = weak.unwrap_or_else(|| no_member_answered(&misses));
                 return Err(failure.about(format!(
                     "no member was found for {} s, {}",
                     GIVE_UP.as_secs(),
@@ -116,16 +123,16 @@ impl Watch {
                 misses.clear();
             }
         }
-        Err(nobody(&misses))
+        Err(no_member_answered(&misses))
     }
 
-    fn call(&self) -> Result<Call, Failure> {
+    fn call(&self) -> Result<ApiCall, CliError> {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.append_pair("prefix", &self.prefix);
         if let Some(from) = self.from {
             query.append_pair("from", &from.to_string());
         }
-        let call = Call::new(Method::GET, format!("/v1/watch?{}", query.finish()));
+        let call = ApiCall::new(Method::GET, format!("/v1/watch?{}", query.finish()));
         match &self.seen {
             Some(seen) => call.header(LAST_EVENT_ID, seen),
             None => Ok(call),
@@ -133,13 +140,13 @@ impl Watch {
     }
 
     /// Prints what comes, until the stream ends.
-    async fn print(&mut self, mut stream: Stream, url: &str) -> Result<End, Failure> {
-        let mut events = Events::default();
+    async fn print(&mut self, mut stream: AnswerStream, url: &str) -> Result<WatchEnd, CliError> {
+        let mut events = SseParser::default();
         loop {
             let piece = match stream.next(SILENCE).await {
                 Ok(Some(piece)) => piece,
-                Ok(None) => return Ok(End::Lost("it ended the stream".into())),
-                Err(why) => return Ok(End::Lost(why)),
+                Ok(None) => return Ok(WatchEnd::Lost("it ended the stream".into())),
+                Err(why) => return Ok(WatchEnd::Lost(why)),
             };
             for event in events.take(&piece).map_err(not_understood)? {
                 let end = self.event(&event, url)?;
@@ -155,30 +162,32 @@ impl Watch {
     }
 
     /// Whether the stream has served its time.
-    fn event(&mut self, event: &Event, url: &str) -> Result<Option<End>, Failure> {
+    fn event(&mut self, event: &SseEvent, url: &str) -> Result<Option<WatchEnd>, CliError> {
         match event.name.as_str() {
             "" if event.data.is_empty() => Ok(None),
             "" => {
                 self.failures = 0;
                 let read_on = output::streamed(&self.line(&read(event)?)?)?;
-                Ok((!read_on).then_some(End::Unread))
+                Ok((!read_on).then_some(WatchEnd::Unread))
             }
             "watching" => {
-                let Watching { from, .. } = read(event)?;
-                quorate_log::note(format_args!("watching from revision {from} at {url}"));
+                let WatchStarted { from, .. } = read(event)?;
+                quorate_log::print_note(format_args!("watching from revision {from} at {url}"));
                 Ok(None)
             }
-            "cut_off" => Ok(Some(End::Lost("it hears no leader and may be late".into()))),
+            "cut_off" => Ok(Some(WatchEnd::Lost(
+                "it hears no leader and may be late".into(),
+            ))),
             "compacted" => Err(self.refused(&read(event)?)),
             // of a later version
             _ => Ok(None),
         }
     }
 
-    fn line(&self, change: &ChangeRow) -> Result<String, Failure> {
-        if self.output == Output::Json {
+    fn line(&self, change: &ChangeRow) -> Result<String, CliError> {
+        if self.output == OutputFormat::Json {
             return serde_json::to_string(change)
-                .map_err(|error| Failure::Refused(format!("can't write JSON: {error}")));
+                .map_err(|error| CliError::Refused(format!("can't write JSON: {error}")));
         }
         let key = match change.key.chars().any(char::is_control) {
             true => format!("{:?}", change.key),
@@ -195,12 +204,12 @@ impl Watch {
     }
 
     /// Why the watch ends for good. Of a history that is gone it says how to go on.
-    fn refused(&self, problem: &Problem) -> Failure {
+    fn refused(&self, problem: &ProblemAnswer) -> CliError {
         let failure = problem.clone().into_failure();
         if problem.code.as_deref() != Some("compacted") {
             return failure;
         }
-        Failure::Refused(format!(
+        CliError::Refused(format!(
             "{failure}\nFor that: `quorate kv list --prefix {} --output json` shows what is there, and \"revision\"; then `quorate kv watch --from` that revision + 1",
             quoted(&self.prefix)
         ))
@@ -220,12 +229,12 @@ fn pause(rounds: u32) -> Duration {
         .min(PAUSE_MAX)
 }
 
-fn read<T: serde::de::DeserializeOwned>(event: &Event) -> Result<T, Failure> {
+fn read<T: serde::de::DeserializeOwned>(event: &SseEvent) -> Result<T, CliError> {
     serde_json::from_str(&event.data).map_err(not_understood)
 }
 
-fn not_understood(why: impl std::fmt::Display) -> Failure {
-    Failure::Refused(format!(
+fn not_understood(why: impl std::fmt::Display) -> CliError {
+    CliError::Refused(format!(
         "the stream is not understood ({why}); is that URL a member's admin port?"
     ))
 }
@@ -234,8 +243,8 @@ fn not_understood(why: impl std::fmt::Display) -> Failure {
 mod tests {
     use super::*;
 
-    fn watch(output: Output) -> Watch {
-        Watch {
+    fn watch(output: OutputFormat) -> KeyWatch {
+        KeyWatch {
             output,
             prefix: "a b".into(),
             from: Some(7),
@@ -259,11 +268,11 @@ mod tests {
 
     #[test]
     fn a_line_for_each_change() {
-        let table = watch(Output::Table);
+        let table = watch(OutputFormat::Table);
         let line = |value, key| table.line(&change(value, key)).unwrap();
         assert_eq!(line(Some("dg=="), "a/b"), "42  put     a/b  v");
         assert_eq!(line(None, "a\nb"), "42  delete  \"a\\nb\"");
-        let json = watch(Output::Json).line(&change(None, "a")).unwrap();
+        let json = watch(OutputFormat::Json).line(&change(None, "a")).unwrap();
         assert!(
             json.contains("\"kind\":\"delete\"") && !json.contains('\n'),
             "{json}"
@@ -272,7 +281,7 @@ mod tests {
 
     #[test]
     fn it_goes_on_behind_what_was_printed() {
-        let mut watch = watch(Output::Table);
+        let mut watch = watch(OutputFormat::Table);
         let call = watch.call().unwrap();
         assert_eq!(call.path, "/v1/watch?prefix=a+b&from=7");
         assert!(call.headers.is_empty());
@@ -282,12 +291,12 @@ mod tests {
 
     #[test]
     fn what_is_gone_says_what_to_do() {
-        let event = |code: &str| Event {
+        let event = |code: &str| SseEvent {
             name: "compacted".into(),
             data: format!("{{\"code\":{code:?},\"detail\":\"gone\"}}"),
-            ..Event::default()
+            ..SseEvent::default()
         };
-        let mut watch = watch(Output::Table);
+        let mut watch = watch(OutputFormat::Table);
         let mut fail = |event| watch.event(&event, "u").err().expect("an end");
         let failure = fail(event("compacted"));
         assert_eq!(failure.code(), 1);
@@ -300,13 +309,13 @@ mod tests {
 
     #[test]
     fn a_member_that_hears_no_leader_is_left() {
-        let cut_off = Event {
+        let cut_off = SseEvent {
             id: Some("9".into()),
             name: "cut_off".into(),
             data: "{\"revision\":9}".into(),
         };
-        let end = watch(Output::Table).event(&cut_off, "u").unwrap();
-        assert!(matches!(end, Some(End::Lost(why)) if why.contains("no leader")));
+        let end = watch(OutputFormat::Table).event(&cut_off, "u").unwrap();
+        assert!(matches!(end, Some(WatchEnd::Lost(why)) if why.contains("no leader")));
     }
 
     #[test]

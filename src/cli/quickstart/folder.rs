@@ -13,15 +13,15 @@ use nix::{
 };
 use quorate_platform::trusted_path;
 
-use super::{Args, files, place::Place};
-use crate::{balancer, cli::failure::Failure, settings::Settings};
+use super::{QuickstartArgs, process_spec::ProcessSpec, settings_files};
+use crate::{balancer, cli::error::CliError, settings::Settings};
 
 /// What the balancer is called.
 const BALANCER: &str = "the balancer";
 
 /// One member's place.
 #[derive(Clone, Debug)]
-pub struct Member {
+pub struct QuickstartMember {
     /// Its name.
     pub name: String,
     /// Its `quorate.toml`.
@@ -34,7 +34,7 @@ pub struct Member {
 
 /// The balancer's place.
 #[derive(Clone, Debug)]
-pub struct Balancer {
+pub struct QuickstartBalancer {
     /// Its `balancer.toml`.
     pub config: PathBuf,
     /// Where its output goes.
@@ -45,20 +45,20 @@ pub struct Balancer {
 
 /// Everything in the folder.
 #[derive(Debug)]
-pub struct Folder {
+pub struct QuickstartFolder {
     /// The members, in order.
-    pub members: Vec<Member>,
+    pub members: Vec<QuickstartMember>,
     /// The balancer, if wanted.
-    pub balancer: Option<Balancer>,
+    pub balancer: Option<QuickstartBalancer>,
     /// A file that says where the cluster knew its members when they were ready last.
     whereabouts: PathBuf,
     /// Held for as long as this quickstart runs.
     _lock: Flock<File>,
 }
 
-impl Folder {
+impl QuickstartFolder {
     /// Makes what is not there, reads what is, and takes the folder for this quickstart.
-    pub fn prepare(args: &Args) -> Result<Folder, Failure> {
+    pub fn prepare(args: &QuickstartArgs) -> Result<QuickstartFolder, CliError> {
         make(&args.dir)?;
         let dir = fs::canonicalize(&args.dir).map_err(|error| trouble("use", &args.dir, &error))?;
         let lock = lock(&dir)?;
@@ -70,7 +70,7 @@ impl Folder {
             true => None,
             false => Some(balancer(&dir, args.port_offset, &members)?),
         };
-        let folder = Folder {
+        let folder = QuickstartFolder {
             members,
             balancer,
             whereabouts: dir.join("whereabouts"),
@@ -110,15 +110,15 @@ impl Folder {
     }
 
     /// Each process of the folder.
-    pub fn places(&self) -> Vec<Place> {
-        let members = self.members.iter().map(|member| Place {
-            who: member.name.clone(),
+    pub fn process_specs(&self) -> Vec<ProcessSpec> {
+        let members = self.members.iter().map(|member| ProcessSpec {
+            name: member.name.clone(),
             subcommand: "server",
             config: member.config.clone(),
             log: member.log.clone(),
         });
-        let balancer = self.balancer.iter().map(|balancer| Place {
-            who: BALANCER.into(),
+        let balancer = self.balancer.iter().map(|balancer| ProcessSpec {
+            name: BALANCER.into(),
             subcommand: "balancer",
             config: balancer.config.clone(),
             log: balancer.log.clone(),
@@ -143,11 +143,11 @@ impl Folder {
     }
 
     /// Settings that were changed by hand may clash.
-    fn check_distinct(&self) -> Result<(), Failure> {
+    fn check_distinct(&self) -> Result<(), CliError> {
         let mut seen: Vec<(String, &str, SocketAddr)> = Vec::new();
         for (who, what, bind) in self.binds() {
             if let Some((other, its, _)) = seen.iter().find(|(_, _, taken)| *taken == bind) {
-                return Err(Failure::Refused(format!(
+                return Err(CliError::Refused(format!(
                     "{other} ({its}) and {who} ({what}) both use {bind}; change the settings of one of them"
                 )));
             }
@@ -159,7 +159,7 @@ impl Folder {
             .iter()
             .find(|member| !names.insert(&member.name))
         {
-            Some(twice) => Err(Failure::Refused(format!(
+            Some(twice) => Err(CliError::Refused(format!(
                 "two members are called {:?}; change the name in {}",
                 twice.name,
                 twice.config.display()
@@ -184,15 +184,15 @@ fn known(dir: &Path) -> u16 {
         .count() as u16
 }
 
-fn member(dir: &Path, at: u16, offset: u16) -> Result<Member, Failure> {
+fn member(dir: &Path, at: u16, offset: u16) -> Result<QuickstartMember, CliError> {
     let name = format!("member-{}", at + 1);
     let folder = dir.join(&name);
     make(&folder)?;
     let config = folder.join("quorate.toml");
-    write_if_absent(&config, &files::member(&name, offset + at))?;
+    write_if_absent(&config, &settings_files::member(&name, offset + at))?;
     let settings =
-        Settings::load(&config, [], &[]).map_err(|error| Failure::Refused(error.to_string()))?;
-    Ok(Member {
+        Settings::load(&config, [], &[]).map_err(|error| CliError::Refused(error.to_string()))?;
+    Ok(QuickstartMember {
         name: settings.name.clone(),
         log: folder.join("quorate.log"),
         config,
@@ -200,10 +200,14 @@ fn member(dir: &Path, at: u16, offset: u16) -> Result<Member, Failure> {
     })
 }
 
-fn balancer(dir: &Path, offset: u16, members: &[Member]) -> Result<Balancer, Failure> {
-    let told = |error: balancer::BalancerError| Failure::Refused(error.to_string());
+fn balancer(
+    dir: &Path,
+    offset: u16,
+    members: &[QuickstartMember],
+) -> Result<QuickstartBalancer, CliError> {
+    let told = |error: balancer::BalancerError| CliError::Refused(error.to_string());
     let folder = dir.join("balancer");
-    let bind = SocketAddr::from((Ipv4Addr::LOCALHOST, files::BALANCER + offset));
+    let bind = SocketAddr::from((Ipv4Addr::LOCALHOST, settings_files::BALANCER + offset));
     let admins: Vec<String> = members
         .iter()
         .map(|member| format!("http://{}", member.settings.admin.advertise))
@@ -211,13 +215,13 @@ fn balancer(dir: &Path, offset: u16, members: &[Member]) -> Result<Balancer, Fai
     let config = balancer::settings::write_default(&folder, bind, &admins).map_err(told)?;
     let settings = balancer::BalancerSettings::load(&config).map_err(told)?;
     if !installed(&settings.haproxy) {
-        return Err(Failure::Refused(format!(
+        return Err(CliError::Refused(format!(
             "there is no {:?} on this machine: install HAProxy (on Debian: apt-get install haproxy), \
              or run the members alone with --no-balancer",
             settings.haproxy
         )));
     }
-    Ok(Balancer {
+    Ok(QuickstartBalancer {
         log: folder.join("quorate.log"),
         config,
         bind: settings.bind,
@@ -237,12 +241,12 @@ fn installed(program: &str) -> bool {
         .any(|folder| folder.join(program).is_file())
 }
 
-fn make(folder: &Path) -> Result<(), Failure> {
+fn make(folder: &Path) -> Result<(), CliError> {
     trusted_path::make_folder(folder).map_err(|error| trouble("work in", folder, &error))
 }
 
 /// Settings that are there are the user's: they stay as they are.
-fn write_if_absent(file: &Path, text: &str) -> Result<(), Failure> {
+fn write_if_absent(file: &Path, text: &str) -> Result<(), CliError> {
     if file.exists() {
         return Ok(());
     }
@@ -253,7 +257,7 @@ fn write_if_absent(file: &Path, text: &str) -> Result<(), Failure> {
 }
 
 /// Two quickstarts on one folder would stop each other's members.
-fn lock(dir: &Path) -> Result<Flock<File>, Failure> {
+fn lock(dir: &Path) -> Result<Flock<File>, CliError> {
     let path = dir.join("lock");
     let file = File::options()
         .create(true)
@@ -262,7 +266,7 @@ fn lock(dir: &Path) -> Result<Flock<File>, Failure> {
         .open(&path)
         .map_err(|error| trouble("write", &path, &error))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        Errno::EWOULDBLOCK => Failure::Refused(format!(
+        Errno::EWOULDBLOCK => CliError::Refused(format!(
             "another quickstart runs on {}; stop it first (Ctrl-C), or use another folder and other ports: --dir DIR --port-offset N",
             dir.display()
         )),
@@ -270,6 +274,6 @@ fn lock(dir: &Path) -> Result<Flock<File>, Failure> {
     })
 }
 
-fn trouble(verb: &str, path: &Path, error: &std::io::Error) -> Failure {
-    Failure::Refused(format!("can't {verb} {}: {error}", path.display()))
+fn trouble(verb: &str, path: &Path, error: &std::io::Error) -> CliError {
+    CliError::Refused(format!("can't {verb} {}: {error}", path.display()))
 }

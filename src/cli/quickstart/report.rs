@@ -8,14 +8,14 @@ use std::{
 
 use super::{
     ending,
-    folder::{Balancer, Folder, Member},
-    place::Place,
+    folder::{QuickstartBalancer, QuickstartFolder, QuickstartMember},
+    process_spec::ProcessSpec,
 };
 use crate::{
-    admin::answers::LeaderAnswer,
+    admin::cluster_answers::LeaderAnswer,
     cli::{
-        client::{Client, urls},
-        failure::Failure,
+        client::{AdminClient, urls},
+        error::CliError,
         output::quoted,
     },
 };
@@ -24,29 +24,34 @@ use crate::{
 const EXAMPLE: &str = "examples/orders.yaml";
 
 /// That everything works, where it is and what to do next.
-pub async fn ready(folder: &Folder, took: Duration) -> Result<String, Failure> {
+pub async fn ready(folder: &QuickstartFolder, took: Duration) -> Result<String, CliError> {
     let admins = folder.admin_urls(None);
-    let parsed = urls::parse(&admins.join(",")).map_err(Failure::Refused)?;
-    let leader: LeaderAnswer = Client::to(parsed.0, Duration::from_secs(5))?
+    let parsed = urls::parse(&admins.join(",")).map_err(CliError::Refused)?;
+    let leader: LeaderAnswer = AdminClient::with_urls(parsed.0, Duration::from_secs(5))?
         .get_json("/v1/cluster/leader")
         .await?;
     Ok(block(folder, &leader.leader.name, &admins, took))
 }
 
-pub(super) fn block(folder: &Folder, leader: &str, admins: &[String], took: Duration) -> String {
+pub(super) fn block(
+    folder: &QuickstartFolder,
+    leader: &str,
+    admins: &[String],
+    took: Duration,
+) -> String {
     let count = folder.members.len();
     let mut text = format!(
         "ready after {:.1} s: {count} members, led by {leader}\n\n",
         took.as_secs_f64()
     );
-    if let Some(Balancer { bind, config, .. }) = &folder.balancer {
+    if let Some(QuickstartBalancer { bind, config, .. }) = &folder.balancer {
         let haproxy = config.with_file_name("haproxy.cfg");
         text += &format!(
             "  balancer  http://{bind}  statistics http://{bind}/zato-lb-stats  {}\n",
             short(&haproxy)
         );
     }
-    for Member {
+    for QuickstartMember {
         name,
         settings,
         log,
@@ -87,8 +92,8 @@ pub(super) fn block(folder: &Folder, leader: &str, admins: &[String], took: Dura
 }
 
 /// What to say when a process has ended.
-pub fn death(place: &Place, status: Option<ExitStatus>) -> String {
-    let (who, how, quorate) = (&place.who, ending(status), program());
+pub fn death(place: &ProcessSpec, status: Option<ExitStatus>) -> String {
+    let (who, how, quorate) = (&place.name, ending(status), program());
     let (subcommand, config) = (place.subcommand, short(&place.config));
     format!("{who} {how}; start it again with\n  {quorate} {subcommand} --config {config}")
 }

@@ -4,15 +4,14 @@ use std::{
 };
 
 use super::{
-    files,
-    folder::Folder,
+    folder::QuickstartFolder,
     report::{self, block},
-    *,
+    settings_files, *,
 };
 use crate::settings::Settings;
 
-fn args(dir: &Path) -> Args {
-    Args {
+fn args(dir: &Path) -> QuickstartArgs {
+    QuickstartArgs {
         dir: dir.to_owned(),
         members: 3,
         no_balancer: true,
@@ -20,9 +19,9 @@ fn args(dir: &Path) -> Args {
     }
 }
 
-fn refusal(result: Result<Folder, Failure>) -> String {
+fn refusal(result: Result<QuickstartFolder, CliError>) -> String {
     match result {
-        Err(Failure::Refused(text)) => text,
+        Err(CliError::Refused(text)) => text,
         other => panic!("expected a refusal, got {other:?}"),
     }
 }
@@ -30,7 +29,7 @@ fn refusal(result: Result<Folder, Failure>) -> String {
 #[test]
 fn the_settings_that_it_writes_are_the_contracts() {
     let folder = Path::new("/q/member-2");
-    let settings = Settings::from_toml(&files::member("member-2", 1), folder).unwrap();
+    let settings = Settings::from_toml(&settings_files::member("member-2", 1), folder).unwrap();
     assert_eq!(settings.name, "member-2");
     assert_eq!(settings.data_dir, Path::new("/q/member-2/data"));
     assert_eq!(settings.pid_file, Path::new("/q/member-2/pid"));
@@ -45,7 +44,7 @@ fn the_settings_that_it_writes_are_the_contracts() {
 #[test]
 fn what_the_comments_of_the_settings_say_is_true() {
     // Every commented setting, made a real one, is accepted.
-    let text = files::member("member-1", 0);
+    let text = settings_files::member("member-1", 0);
     let uncommented: String = text
         .lines()
         .map(|line| match line.strip_prefix("# ") {
@@ -62,7 +61,7 @@ fn what_the_comments_of_the_settings_say_is_true() {
 #[test]
 fn a_folder_is_made_once_and_then_read() {
     let dir = tempfile::tempdir().unwrap();
-    let first = Folder::prepare(&Args {
+    let first = QuickstartFolder::prepare(&QuickstartArgs {
         port_offset: 300,
         ..args(dir.path())
     })
@@ -77,7 +76,7 @@ fn a_folder_is_made_once_and_then_read() {
         .unwrap()
         .replace("failover_ms = 500", "failover_ms = 900");
     fs::write(&config, changed).unwrap();
-    let second = Folder::prepare(&Args {
+    let second = QuickstartFolder::prepare(&QuickstartArgs {
         members: 4,
         ..args(dir.path())
     })
@@ -85,14 +84,14 @@ fn a_folder_is_made_once_and_then_read() {
     assert_eq!(second.members[0].settings.failover_ms, 900);
     assert_eq!(second.members[2].settings.http.bind.port(), 17312);
     assert_eq!(second.members[3].settings.http.bind.port(), 17013);
-    assert_eq!(second.places().len(), 4);
+    assert_eq!(second.process_specs().len(), 4);
     assert_eq!(second.admin_urls(Some("member-1")).len(), 3);
 }
 
 #[test]
 fn members_that_are_not_where_the_cluster_knew_them_may_have_moved() {
     let dir = tempfile::tempdir().unwrap();
-    let folder = Folder::prepare(&args(dir.path())).unwrap();
+    let folder = QuickstartFolder::prepare(&args(dir.path())).unwrap();
     // Nobody has written it down.
     assert!(folder.may_have_moved());
     let mut peers: BTreeMap<String, String> = (1..=3)
@@ -109,22 +108,22 @@ fn members_that_are_not_where_the_cluster_knew_them_may_have_moved() {
 #[test]
 fn two_quickstarts_do_not_share_a_folder() {
     let dir = tempfile::tempdir().unwrap();
-    let _held = Folder::prepare(&args(dir.path())).unwrap();
-    let told = refusal(Folder::prepare(&args(dir.path())));
+    let _held = QuickstartFolder::prepare(&args(dir.path())).unwrap();
+    let told = refusal(QuickstartFolder::prepare(&args(dir.path())));
     assert!(told.contains("another quickstart runs on"), "{told}");
 }
 
 #[test]
 fn settings_that_clash_are_told_with_both_files() {
     let dir = tempfile::tempdir().unwrap();
-    let folder = Folder::prepare(&args(dir.path())).unwrap();
+    let folder = QuickstartFolder::prepare(&args(dir.path())).unwrap();
     let config = folder.members[1].config.clone();
     drop(folder);
     let text = fs::read_to_string(&config)
         .unwrap()
         .replace("17111", "17010");
     fs::write(&config, text).unwrap();
-    let told = refusal(Folder::prepare(&args(dir.path())));
+    let told = refusal(QuickstartFolder::prepare(&args(dir.path())));
     assert!(
         told.contains("member-1 (http) and member-2 (admin)"),
         "{told}"
@@ -137,14 +136,14 @@ fn bad_settings_stop_it_before_anything_is_started() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("member-1")).unwrap();
     fs::write(dir.path().join("member-1/quorate.toml"), "nome = \"a\"").unwrap();
-    let told = refusal(Folder::prepare(&args(dir.path())));
+    let told = refusal(QuickstartFolder::prepare(&args(dir.path())));
     assert!(told.contains("did you mean name?"), "{told}");
 }
 
 #[test]
 fn the_block_begins_with_ready_and_says_where_everything_is() {
     let dir = tempfile::tempdir().unwrap();
-    let folder = Folder::prepare(&Args {
+    let folder = QuickstartFolder::prepare(&QuickstartArgs {
         port_offset: 10,
         ..args(dir.path())
     })
@@ -171,8 +170,8 @@ fn the_block_begins_with_ready_and_says_where_everything_is() {
 #[test]
 fn a_death_is_told_with_the_command_that_starts_it_again() {
     let dir = tempfile::tempdir().unwrap();
-    let folder = Folder::prepare(&args(dir.path())).unwrap();
-    let told = report::death(&folder.places()[1], Some(ExitStatus::from_raw(9)));
+    let folder = QuickstartFolder::prepare(&args(dir.path())).unwrap();
+    let told = report::death(&folder.process_specs()[1], Some(ExitStatus::from_raw(9)));
     assert!(
         told.starts_with("member-2 was ended by SIGKILL; start it again with"),
         "{told}"

@@ -13,7 +13,7 @@ use std::{
 use quorate_platform::private_folder::{self, DATA_HOLDS};
 use quorate_state::FailoverPromise;
 use quorate_types::{
-    Pace, Timing,
+    EffectiveTiming, Timing,
     timing::{FAILOVER_MS_MAX, FAILOVER_MS_MIN},
 };
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ const FORMAT: u32 = 1;
 
 /// By what a member goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FailoverRecord {
+pub struct LocalFailoverRecord {
     /// The log index at which the promise was set; 0 before the first.
     pub revision: u64,
     /// By what it grants leases.
@@ -35,17 +35,17 @@ pub struct FailoverRecord {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct FailoverFile {
     format: u32,
     revision: u64,
     lease_ms: u64,
     patience_ms: u64,
 }
 
-impl FailoverRecord {
+impl LocalFailoverRecord {
     /// What the cluster says.
-    pub fn of(promise: &FailoverPromise) -> FailoverRecord {
-        FailoverRecord {
+    pub fn from_promise(promise: &FailoverPromise) -> LocalFailoverRecord {
+        LocalFailoverRecord {
             revision: promise.revision,
             lease_ms: promise.lease_ms(),
             patience_ms: promise.patience_ms(),
@@ -53,8 +53,8 @@ impl FailoverRecord {
     }
 
     /// One value for both, before the cluster has made a promise.
-    pub fn alone(failover_ms: u64) -> FailoverRecord {
-        FailoverRecord {
+    pub fn alone(failover_ms: u64) -> LocalFailoverRecord {
+        LocalFailoverRecord {
             revision: 0,
             lease_ms: failover_ms,
             patience_ms: failover_ms,
@@ -62,15 +62,15 @@ impl FailoverRecord {
     }
 
     /// The timers that follow.
-    pub fn pace(&self) -> Pace {
-        Pace {
+    pub fn pace(&self) -> EffectiveTiming {
+        EffectiveTiming {
             lease: timing(self.lease_ms),
             patience: timing(self.patience_ms),
         }
     }
 
     /// What stands in the data folder; `None` where nothing does. Blocks.
-    pub fn read(dir: &Path) -> io::Result<Option<FailoverRecord>> {
+    pub fn read(dir: &Path) -> io::Result<Option<LocalFailoverRecord>> {
         let path = dir.join(FILE);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -78,7 +78,7 @@ impl FailoverRecord {
             Err(error) => return Err(named(&path, error)),
         };
         let bad = |what: String| named(&path, io::Error::new(io::ErrorKind::InvalidData, what));
-        let it: Written = serde_json::from_slice(&bytes)
+        let it: FailoverFile = serde_json::from_slice(&bytes)
             .map_err(|error| bad(format!("it is not as this program writes it: {error}")))?;
         if it.format != FORMAT {
             return Err(bad(format!(
@@ -90,7 +90,7 @@ impl FailoverRecord {
         if !known.contains(&it.lease_ms) || !known.contains(&it.patience_ms) {
             return Err(bad("it names a promise that can't be made".into()));
         }
-        Ok(Some(FailoverRecord {
+        Ok(Some(LocalFailoverRecord {
             revision: it.revision,
             lease_ms: it.lease_ms,
             patience_ms: it.patience_ms,
@@ -100,7 +100,7 @@ impl FailoverRecord {
     /// Writes it, whole or not at all, and makes it last. Blocks.
     pub fn write(&self, dir: &Path) -> io::Result<()> {
         let path = dir.join(FILE);
-        let written = Written {
+        let written = FailoverFile {
             format: FORMAT,
             revision: self.revision,
             lease_ms: self.lease_ms,
@@ -141,15 +141,15 @@ mod tests {
     #[test]
     fn it_is_read_as_it_was_written_and_what_is_not_known_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(FailoverRecord::read(dir.path()).unwrap(), None);
-        let record = FailoverRecord {
+        assert_eq!(LocalFailoverRecord::read(dir.path()).unwrap(), None);
+        let record = LocalFailoverRecord {
             revision: 7,
             lease_ms: 500,
             patience_ms: 2_000,
         };
         record.write(&dir.path().join("data")).unwrap();
         let path = dir.path().join("data");
-        assert_eq!(FailoverRecord::read(&path).unwrap(), Some(record));
+        assert_eq!(LocalFailoverRecord::read(&path).unwrap(), Some(record));
         let good = fs::read_to_string(path.join(FILE)).unwrap();
         for bad in [
             good.replace("\"format\":1", "\"format\":2"),
@@ -159,7 +159,7 @@ mod tests {
             String::new(),
         ] {
             fs::write(path.join(FILE), &bad).unwrap();
-            let error = FailoverRecord::read(&path).unwrap_err().to_string();
+            let error = LocalFailoverRecord::read(&path).unwrap_err().to_string();
             assert!(error.contains("data/failover: it "), "{bad}: {error}");
         }
     }

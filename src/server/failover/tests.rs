@@ -14,13 +14,13 @@ struct Modelled {
     machine: Machine,
     applied: usize,
     /// What stands in its data folder.
-    on_disk: FailoverRecord,
+    on_disk: LocalFailoverRecord,
     /// When each lease that it granted ends, and by which value.
     granted: Vec<(Instant, u64)>,
 }
 
 impl Modelled {
-    fn new(me: MemberId, record: FailoverRecord) -> Modelled {
+    fn new(me: MemberId, record: LocalFailoverRecord) -> Modelled {
         Modelled {
             member: MemberFailover::new(me, record),
             machine: Machine::default(),
@@ -32,7 +32,7 @@ impl Modelled {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum FailoverStep {
     Set(u64),
     /// A member applies one more entry and goes by it.
     Apply(usize),
@@ -51,11 +51,11 @@ struct Model {
     log: Vec<Command>,
     members: Vec<Modelled>,
     /// For bugs that the model must find.
-    bug: Option<Bug>,
+    bug: Option<FailoverBug>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Bug {
+enum FailoverBug {
     /// Goes by the target alone as soon as it is applied.
     OneStep,
     /// Says that it has applied a shorter promise while a longer lease runs.
@@ -69,12 +69,12 @@ enum Bug {
 }
 
 impl Model {
-    fn new(bug: Option<Bug>) -> Model {
+    fn new(bug: Option<FailoverBug>) -> Model {
         let first = Command::SetFailover {
             failover_ms: 500,
             first: true,
         };
-        let member = |n| Modelled::new(n as MemberId + 1, FailoverRecord::alone(500));
+        let member = |n| Modelled::new(n as MemberId + 1, LocalFailoverRecord::alone(500));
         let mut model = Model {
             now: Instant::now(),
             log: vec![first],
@@ -107,12 +107,13 @@ impl Model {
 
     fn follow(&mut self, n: usize) {
         let mut promise = self.promise(n);
-        if self.bug == Some(Bug::OneStep) {
+        if self.bug == Some(FailoverBug::OneStep) {
             promise.former_ms = None;
         }
         let it = &mut self.members[n];
-        if self.bug == Some(Bug::OlderState) && promise.revision < it.member.record.revision {
-            it.member.record = FailoverRecord::of(&promise);
+        if self.bug == Some(FailoverBug::OlderState) && promise.revision < it.member.record.revision
+        {
+            it.member.record = LocalFailoverRecord::from_promise(&promise);
         }
         it.member.follow(&promise, self.now);
     }
@@ -125,11 +126,11 @@ impl Model {
     fn say(&mut self, n: usize) {
         let (promise, bug) = (self.promise(n), self.bug);
         let it = &mut self.members[n];
-        if bug == Some(Bug::NoWait) {
+        if bug == Some(FailoverBug::NoWait) {
             it.member.leases_over = None;
         }
-        let recorded = it.on_disk == it.member.record || bug == Some(Bug::NotRecorded);
-        if recorded && it.member.due(&promise, self.now) == Due::Now {
+        let recorded = it.on_disk == it.member.record || bug == Some(FailoverBug::NotRecorded);
+        if recorded && it.member.due(&promise, self.now) == ReportDue::Now {
             self.log.push(Command::FailoverApplied {
                 member: it.member.me,
                 revision: promise.revision,
@@ -140,7 +141,7 @@ impl Model {
     fn settle(&mut self, n: usize) {
         let promise = self.promise(n);
         let needed = match self.bug {
-            Some(Bug::MajoritySettles) => MEMBERS / 2 + 1,
+            Some(FailoverBug::MajoritySettles) => MEMBERS / 2 + 1,
             _ => MEMBERS,
         };
         if !promise.is_settled() && promise.applied.len() >= needed {
@@ -150,30 +151,30 @@ impl Model {
         }
     }
 
-    fn step(&mut self, step: Step) {
+    fn step(&mut self, step: FailoverStep) {
         match step {
-            Step::Set(failover_ms) => self.log.push(Command::SetFailover {
+            FailoverStep::Set(failover_ms) => self.log.push(Command::SetFailover {
                 failover_ms,
                 first: false,
             }),
-            Step::Apply(n) => self.apply(n, 1),
-            Step::CatchUp(n) => self.apply(n, usize::MAX),
-            Step::Record(n) => self.record(n),
-            Step::Grant(n) => {
+            FailoverStep::Apply(n) => self.apply(n, 1),
+            FailoverStep::CatchUp(n) => self.apply(n, usize::MAX),
+            FailoverStep::Record(n) => self.record(n),
+            FailoverStep::Grant(n) => {
                 let it = &mut self.members[n];
                 let lease = it.member.record.pace().lease.lease;
                 it.granted
                     .push((self.now + lease, it.member.record.lease_ms));
             }
-            Step::Say(n) => self.say(n),
-            Step::Settle(n) => self.settle(n),
+            FailoverStep::Say(n) => self.say(n),
+            FailoverStep::Settle(n) => self.settle(n),
             // Its leases end with it. It restores a snapshot that may be old.
-            Step::Restart(n) => {
+            FailoverStep::Restart(n) => {
                 let (me, record) = (self.members[n].member.me, self.members[n].on_disk);
                 self.members[n] = Modelled::new(me, record);
                 self.apply(n, 1);
             }
-            Step::Pass(ms) => self.now += Duration::from_millis(ms),
+            FailoverStep::Pass(ms) => self.now += Duration::from_millis(ms),
         }
     }
 
@@ -190,27 +191,27 @@ impl Model {
     }
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = FailoverStep> {
     let n = 0..MEMBERS;
     prop_oneof![
-        1 => prop::sample::select(&VALUES[..]).prop_map(Step::Set),
-        6 => n.clone().prop_map(Step::Apply),
-        4 => n.clone().prop_map(Step::CatchUp),
-        4 => n.clone().prop_map(Step::Record),
-        3 => n.clone().prop_map(Step::Grant),
-        6 => n.clone().prop_map(Step::Say),
-        4 => n.clone().prop_map(Step::Settle),
-        1 => n.prop_map(Step::Restart),
-        3 => (1..4_000u64).prop_map(Step::Pass),
+        1 => prop::sample::select(&VALUES[..]).prop_map(FailoverStep::Set),
+        6 => n.clone().prop_map(FailoverStep::Apply),
+        4 => n.clone().prop_map(FailoverStep::CatchUp),
+        4 => n.clone().prop_map(FailoverStep::Record),
+        3 => n.clone().prop_map(FailoverStep::Grant),
+        6 => n.clone().prop_map(FailoverStep::Say),
+        4 => n.clone().prop_map(FailoverStep::Settle),
+        1 => n.prop_map(FailoverStep::Restart),
+        3 => (1..4_000u64).prop_map(FailoverStep::Pass),
     ]
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<FailoverStep>> {
     prop::collection::vec(step(), 1..150)
 }
 
 /// Fails at the first moment at which a lease is longer than somebody's patience.
-fn holds(steps: Vec<Step>, bug: Option<Bug>) -> Result<(), TestCaseError> {
+fn holds(steps: Vec<FailoverStep>, bug: Option<FailoverBug>) -> Result<(), TestCaseError> {
     let mut model = Model::new(bug);
     for (at, step) in steps.iter().enumerate() {
         model.step(step.clone());
@@ -238,19 +239,19 @@ proptest! {
         for step in steps {
             model.step(step);
         }
-        model.step(Step::Pass(60_000));
+        model.step(FailoverStep::Pass(60_000));
         for _ in 0..3 {
             for n in 0..MEMBERS {
-                for step in [Step::CatchUp(n), Step::Record(n), Step::Pass(60_000), Step::Say(n), Step::CatchUp(n), Step::Settle(n)] {
+                for step in [FailoverStep::CatchUp(n), FailoverStep::Record(n), FailoverStep::Pass(60_000), FailoverStep::Say(n), FailoverStep::CatchUp(n), FailoverStep::Settle(n)] {
                     model.step(step);
                 }
             }
         }
         for n in 0..MEMBERS {
-            model.step(Step::CatchUp(n));
+            model.step(FailoverStep::CatchUp(n));
             let promise = model.promise(n);
             prop_assert!(promise.is_settled(), "{:?}", promise);
-            prop_assert_eq!(model.members[n].member.record, FailoverRecord::of(&promise));
+            prop_assert_eq!(model.members[n].member.record, LocalFailoverRecord::from_promise(&promise));
         }
     }
 }
@@ -259,11 +260,11 @@ proptest! {
 fn the_model_finds_each_step_that_is_left_out() {
     use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
     for bug in [
-        Bug::OneStep,
-        Bug::NoWait,
-        Bug::NotRecorded,
-        Bug::MajoritySettles,
-        Bug::OlderState,
+        FailoverBug::OneStep,
+        FailoverBug::NoWait,
+        FailoverBug::NotRecorded,
+        FailoverBug::MajoritySettles,
+        FailoverBug::OlderState,
     ] {
         let config = Config {
             cases: 200_000,
@@ -282,7 +283,7 @@ fn the_model_finds_each_step_that_is_left_out() {
 #[test]
 fn whoever_shortens_its_leases_says_so_when_the_longer_ones_are_over() {
     let start = Instant::now();
-    let mut member = MemberFailover::new(2, FailoverRecord::alone(2_000));
+    let mut member = MemberFailover::new(2, LocalFailoverRecord::alone(2_000));
     let mut promise = FailoverPromise {
         target_ms: 500,
         former_ms: Some(2_000),
@@ -291,11 +292,11 @@ fn whoever_shortens_its_leases_says_so_when_the_longer_ones_are_over() {
     };
     assert!(member.follow(&promise, start));
     assert!(!member.follow(&promise, start));
-    let over = start + FailoverRecord::alone(2_000).pace().lease.lease;
-    assert_eq!(member.due(&promise, start), Due::At(over));
-    assert_eq!(member.due(&promise, over), Due::Now);
+    let over = start + LocalFailoverRecord::alone(2_000).pace().lease.lease;
+    assert_eq!(member.due(&promise, start), ReportDue::At(over));
+    assert_eq!(member.due(&promise, over), ReportDue::Now);
     promise.applied.insert(2);
-    assert_eq!(member.due(&promise, over), Due::Nothing);
+    assert_eq!(member.due(&promise, over), ReportDue::Nothing);
     let pace = member.record.pace();
     assert_eq!(pace.lease.failover, Duration::from_millis(500));
     assert_eq!(pace.patience.failover, Duration::from_millis(2_000));

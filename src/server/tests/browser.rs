@@ -19,7 +19,7 @@ async fn status(one: &Alive, call: &str, headers: &[(&str, &str)]) -> u16 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_web_page_reads_nothing_and_commands_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let one = Alive::start(settings(dir.path(), ports()), Birth::Bootstrap).await;
+    let one = Alive::start(settings(dir.path(), ports()), StartMode::Bootstrap).await;
     let calls = [
         "GET /v1/config",
         "GET /v1/kv",

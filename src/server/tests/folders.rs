@@ -17,12 +17,16 @@ fn wide(folder: PathBuf) -> PathBuf {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_whose_folders_others_may_enter_is_not_started_and_joins_no_cluster() {
     let dir = tempfile::tempdir().unwrap();
-    let one = Alive::start(settings(&dir.path().join("one"), ports()), Birth::Bootstrap).await;
+    let one = Alive::start(
+        settings(&dir.path().join("one"), ports()),
+        StartMode::Bootstrap,
+    )
+    .await;
     let second = Settings {
         name: "two".into(),
         ..settings(&dir.path().join("two"), ports())
     };
-    let join = || Birth::Join(vec![format!("http://{}", one.admin).parse().unwrap()]);
+    let join = || StartMode::Join(vec![format!("http://{}", one.admin).parse().unwrap()]);
     let members = async || {
         let (_, told) = one.get("/v1/cluster/members").await.unwrap();
         told["members"].as_array().unwrap().len()
@@ -30,7 +34,7 @@ async fn a_member_whose_folders_others_may_enter_is_not_started_and_joins_no_clu
     for exposed in [&second.data_dir, &second.connectors.zmq_ipc_dir] {
         let file = wide(exposed.clone()).join("file");
         fs::write(&file, "").unwrap();
-        let server = Server::builder(second.clone()).birth(join()).build();
+        let server = Server::builder(second.clone()).start_mode(join()).build();
         let never = std::future::pending();
         let refused = server.unwrap().run(never).await.unwrap_err();
         let command = format!("chmod -R go-rwx {}", exposed.display());
@@ -57,7 +61,7 @@ async fn a_member_with_insecure_true_is_warned_of_in_the_status() {
         insecure: crate::settings::InsecureFaces::ALL,
         ..settings(dir.path(), ports())
     };
-    let one = Alive::start(open, Birth::Bootstrap).await;
+    let one = Alive::start(open, StartMode::Bootstrap).await;
     let (_, told) = one.get("/v1/cluster/status").await.unwrap();
     assert_eq!(
         told["insecure"]["one"],

@@ -27,7 +27,7 @@ async fn sent(admin: &str, request: &str, bytes: usize) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_too_long_is_answered_with_its_bound_and_the_way_out() {
     let dir = tempfile::tempdir().unwrap();
-    let one = Alive::start(settings(dir.path(), ports()), Birth::Bootstrap).await;
+    let one = Alive::start(settings(dir.path(), ports()), StartMode::Bootstrap).await;
     let calls = [
         ("POST /v1/config/apply", "256 KiB", "quorate apply"),
         ("POST /v1/config/validate", "64 MiB", "several calls"),

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 
 use bytes::Bytes;
-use quorate_raft::{Command, Frozen, Machine};
+use quorate_raft::{CommittedCommand, MachineSnapshot, StateMachine};
 use quorate_state::Command as Put;
 use tokio::time::timeout;
 
@@ -12,14 +12,14 @@ use super::*;
 /// A newer version, which knows every command, and the snapshots that it writes.
 struct Newer(Vec<u8>);
 
-impl Machine for Newer {
-    fn apply(&mut self, _: Command<'_>) -> io::Result<Vec<u8>> {
+impl StateMachine for Newer {
+    fn apply(&mut self, _: CommittedCommand<'_>) -> io::Result<Vec<u8>> {
         Ok(Vec::new())
     }
 
     fn publish(&mut self, _: u64) {}
 
-    fn freeze(&self) -> Box<dyn Frozen> {
+    fn freeze(&self) -> Box<dyn MachineSnapshot> {
         Box::new(Newer(self.0.clone()))
     }
 
@@ -28,7 +28,7 @@ impl Machine for Newer {
     }
 }
 
-impl Frozen for Newer {
+impl MachineSnapshot for Newer {
     fn write_to(self: Box<Self>, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(&self.0)
     }
@@ -99,14 +99,16 @@ async fn a_member_that_is_to_apply_a_command_of_a_newer_version_ends_and_says_so
     for (bytes, what) in newer_commands() {
         let dir = tempfile::tempdir().unwrap();
         let settings = settings(dir.path(), ports());
-        let server = Server::builder(settings).birth(Birth::Bootstrap);
+        let server = Server::builder(settings).start_mode(StartMode::Bootstrap);
         let mut running = server.build().unwrap().start().await.unwrap();
         let node = running.cluster.node().clone();
         let deadline = Instant::now() + SOON;
         node.propose(put().into(), deadline).await.unwrap();
         let told = node.propose(bytes, deadline).await;
         assert!(told.is_err(), "it was answered: {told:?}");
-        let lost = timeout(SOON, running.vital.lost()).await.expect("its end");
+        let lost = timeout(SOON, running.vital.wait_for_loss())
+            .await
+            .expect("its end");
         says(&lost, what);
         drain::at_once(running).await;
     }
@@ -120,7 +122,7 @@ async fn a_member_whose_log_holds_a_command_of_a_newer_version_does_not_serve() 
         let timing = Timing::from_failover_ms(settings.failover_ms).unwrap();
         let node = Node::start(
             options(&settings, timing.into()),
-            quorate_raft::Birth::Bootstrap,
+            quorate_raft::NodeStartMode::Bootstrap,
             Newer(Vec::new()),
         );
         let node = node.await.unwrap();
@@ -162,7 +164,7 @@ async fn a_member_whose_snapshot_has_a_field_of_a_newer_version_does_not_serve()
     let timing = Timing::from_failover_ms(settings.failover_ms).unwrap();
     let node = Node::start(
         options(&settings, timing.into()),
-        quorate_raft::Birth::Bootstrap,
+        quorate_raft::NodeStartMode::Bootstrap,
         Newer(newer_snapshot()),
     );
     let node = node.await.unwrap();

@@ -15,7 +15,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use quorate_clock::wall;
+use quorate_clock::wall_time;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
@@ -228,7 +228,7 @@ impl Quorate {
 
         let pid = self.cluster.members[leader].pid();
         let processors = Processors::now();
-        let wall = wall();
+        let wall = wall_time();
         let struck = fault.strike(&self.hosts, leader, pid);
         let striking = struck.elapsed();
         if names.len() > 1 {
@@ -258,10 +258,10 @@ impl Quorate {
         let release = match (fault, fence) {
             // Its goal is counted from there.
             (Fault::Group, Fence::Exclusive) => {
-                let told = || async { self.broker.first_release(wall).ok_or(String::new()) };
+                let told = || async { self.broker.first_release(wall_time).ok_or(String::new()) };
                 eventually("the broker's release", WRITTEN, told).await.ok()
             }
-            _ => self.broker.first_release(wall),
+            _ => self.broker.first_release(wall_time),
         };
         self.restore(leader, fault).await?;
         handled?;

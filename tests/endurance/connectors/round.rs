@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::StreamExt;
-use quorate_clock::{Instant, chance};
+use quorate_clock::{Instant, rng};
 use rand::Rng;
 use reqwest::Method;
 
@@ -62,7 +62,7 @@ pub async fn round(
     limit: Duration,
 ) -> Round {
     let from = peers.sink.calls_len();
-    let mark = format!("{:08x}", chance().random::<u32>());
+    let mark = format!("{:08x}", rng().random::<u32>());
     let body = |connector: &Connector| format!("{} {mark}", connector.name);
     let of_kind = |kind: &'static str| connectors.iter().filter(move |it| it.kind == kind);
     let queues: Vec<_> = of_kind("amqp_channel")

@@ -12,7 +12,7 @@ use std::{
 use futures_util::StreamExt;
 use lapin::{BasicProperties, Channel, options::BasicConsumeOptions, types::FieldTable};
 use parking_lot::Mutex;
-use quorate_clock::{Instant, chance};
+use quorate_clock::{Instant, rng};
 use rand::Rng;
 
 use super::{
@@ -88,7 +88,7 @@ impl Bench {
     ) -> Result<Stretch, String> {
         let queue = subject.queue(work);
         self.broker.declare(&queue).await;
-        let mark = format!("{:08x}", chance().random::<u32>());
+        let mark = format!("{:08x}", rng().random::<u32>());
         let bodies: Vec<String> = (0..messages)
             .map(|n| format!("{:x<BYTES$}", format!("{mark} {n} ")))
             .collect();

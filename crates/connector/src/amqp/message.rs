@@ -11,8 +11,8 @@ use lapin::{
 use quorate_proto::connector::{Header, HeaderType};
 
 use super::{
-    super::link::{Epitaph, Message},
-    field, size, stream,
+    super::broker_link::{DeadLetterInfo, IncomingMessage},
+    frame_size, header_value, stream,
 };
 
 /// Longest reason in a header, in bytes.
@@ -23,7 +23,7 @@ const DELIVERY_COUNT: &str = "x-delivery-count";
 const LEFT_OUT: &str = "x-quorate-headers-left-out";
 
 /// A delivery whose body has been taken out.
-pub fn read(delivery: &Delivery, body: Bytes) -> Message {
+pub fn read(delivery: &Delivery, body: Bytes) -> IncomingMessage {
     let properties = &delivery.properties;
     let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string);
     let named = [
@@ -57,7 +57,7 @@ pub fn read(delivery: &Delivery, body: Bytes) -> Message {
     let (mut headers, mut types, mut left_out) = (Vec::new(), Vec::new(), 0);
     for (name, value) in properties.headers().iter().flatten() {
         let name = name.to_string();
-        let Some((value, kind)) = field::to_text(value) else {
+        let Some((value, kind)) = header_value::to_text(value) else {
             left_out += 1;
             continue;
         };
@@ -69,17 +69,17 @@ pub fn read(delivery: &Delivery, body: Bytes) -> Message {
         }
         headers.push(Header { name, value });
     }
-    Message {
+    IncomingMessage {
         id: text(properties.message_id()).unwrap_or_default(),
         content_type: text(properties.content_type()).unwrap_or_default(),
         headers,
         types,
-        left_out,
+        headers_left_out: left_out,
         properties: properties_told,
         body,
         redelivered: delivery.redelivered,
-        delivered: delivered(properties),
-        ..Message::default()
+        delivery_count: delivered(properties),
+        ..IncomingMessage::default()
     }
 }
 
@@ -107,7 +107,11 @@ fn delivered(properties: &BasicProperties) -> u32 {
 /// publisher's), be sent elsewhere (`CC`, `BCC`) or tell of deliveries from another queue;
 /// and with why it is there. Where that doesn't fit into `most` bytes, the longest headers
 /// are left out.
-pub fn buried(of: &BasicProperties, epitaph: &Epitaph, most: usize) -> BasicProperties {
+pub fn dead_letter_properties(
+    of: &BasicProperties,
+    epitaph: &DeadLetterInfo,
+    most: usize,
+) -> BasicProperties {
     let mut headers: BTreeMap<ShortString, AMQPValue> = of
         .headers()
         .as_ref()
@@ -154,7 +158,7 @@ pub fn buried(of: &BasicProperties, epitaph: &Epitaph, most: usize) -> BasicProp
         to = to.with_timestamp(timestamp);
     }
     let notes_alone = to.clone().with_headers(FieldTable::from(notes.clone()));
-    let room = most.saturating_sub(size::header(&notes_alone));
+    let room = most.saturating_sub(frame_size::header(&notes_alone));
     let left_out = leave_out(&mut headers, room);
     headers.extend(notes);
     if left_out > 0 {
@@ -167,13 +171,13 @@ pub fn buried(of: &BasicProperties, epitaph: &Epitaph, most: usize) -> BasicProp
 fn leave_out(headers: &mut BTreeMap<ShortString, AMQPValue>, room: usize) -> u32 {
     let mut sizes: Vec<(usize, ShortString)> = headers
         .iter()
-        .map(|(name, value)| (size::entry(name, value), name.clone()))
+        .map(|(name, value)| (frame_size::entry(name, value), name.clone()))
         .collect();
     let mut total: usize = sizes.iter().map(|(bytes, _)| bytes).sum();
     if total <= room {
         return 0;
     }
-    let room = room.saturating_sub(size::entry(&LEFT_OUT.into(), &AMQPValue::LongUInt(0)));
+    let room = room.saturating_sub(frame_size::entry(&LEFT_OUT.into(), &AMQPValue::LongUInt(0)));
     sizes.sort();
     let mut left_out = 0;
     while total > room
@@ -211,13 +215,13 @@ mod tests {
             .with_expiration("1000".into())
             .with_delivery_mode(1)
             .with_priority(3);
-        let epitaph = Epitaph {
+        let epitaph = DeadLetterInfo {
             reason: "é".repeat(800),
             attempts: 4,
             cid: "K1".into(),
             channel: "orders".into(),
         };
-        let to = buried(&of, &epitaph, 131_000);
+        let to = dead_letter_properties(&of, &epitaph, 131_000);
         assert_eq!(
             to.content_type().as_ref().unwrap().as_str(),
             "application/json"
@@ -246,20 +250,24 @@ mod tests {
         }
         headers.insert(DELIVERY_COUNT.into(), AMQPValue::LongLongInt(7));
         let of = BasicProperties::default().with_headers(headers);
-        let epitaph = Epitaph {
+        let epitaph = DeadLetterInfo {
             reason: "r".repeat(2000),
             attempts: 1,
             cid: "K".into(),
             channel: "orders".into(),
         };
-        let to = buried(&of, &epitaph, 60_000);
-        assert!(size::header(&to) <= 60_000, "{}", size::header(&to));
+        let to = dead_letter_properties(&of, &epitaph, 60_000);
+        assert!(
+            frame_size::header(&to) <= 60_000,
+            "{}",
+            frame_size::header(&to)
+        );
         let headers = to.headers().as_ref().unwrap().inner();
         assert_eq!(headers[LEFT_OUT], AMQPValue::LongUInt(8));
         assert!(headers.contains_key("h999") && !headers.contains_key("h009"));
         assert!(headers.contains_key("x-quorate-reason"));
         assert!(!headers.contains_key(DELIVERY_COUNT));
-        let whole = buried(&of, &epitaph, 1_000_000);
+        let whole = dead_letter_properties(&of, &epitaph, 1_000_000);
         let headers = whole.headers().as_ref().unwrap().inner();
         assert!(headers.contains_key("h009") && !headers.contains_key(LEFT_OUT));
     }
@@ -286,7 +294,7 @@ mod tests {
         assert_eq!(pairs(&message.headers), told);
         let types = message.types.iter().map(|it| it.kind.as_str());
         assert_eq!(types.collect::<Vec<_>>(), ["int", "table", "long"]);
-        assert_eq!(message.delivered, 3);
+        assert_eq!(message.delivery_count, 3);
         assert_eq!(
             pairs(&message.properties),
             ["correlation-id=c", "routing-key=orders"]

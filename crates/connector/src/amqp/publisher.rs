@@ -41,8 +41,8 @@ use tokio::{
 };
 
 use super::{
-    returns::{self, Return},
-    size,
+    frame_size,
+    returned_message::{self, ReturnOutcome},
 };
 
 /// Most messages under way at a time.
@@ -55,7 +55,7 @@ const IDLE: Duration = Duration::from_secs(60);
 const TYPES: usize = 256;
 
 /// A message and where it goes.
-pub struct Letter {
+pub struct PublishRequest {
     pub exchange: ShortString,
     pub routing_key: ShortString,
     pub properties: BasicProperties,
@@ -66,15 +66,15 @@ pub struct Letter {
 
 /// What became of a message.
 #[derive(Debug, PartialEq)]
-pub enum Fate {
+pub enum PublishOutcome {
     /// The broker has it.
     Confirmed,
     /// It came back: no queue takes it.
     Unroutable,
     /// It came back, and the exchange, which is as said, may have handed it over by itself.
-    CameBack(String),
+    MaybeHandedOver(String),
     /// It is the reply to somebody who waits for it no more.
-    NotAwaited,
+    ReplyNotAwaited,
     /// A queue said no: it is full and its overflow policy is to reject, or it failed.
     Nacked,
     /// The broker closed the channel because of it.
@@ -89,7 +89,7 @@ pub enum Fate {
 
 /// Publishes over one connection.
 #[derive(Clone)]
-pub struct Publisher {
+pub struct ConfirmPublisher {
     connection: Arc<Connection>,
     places: Arc<Semaphore>,
     /// In confirm mode and with nothing under way; the one used last is the last.
@@ -100,13 +100,13 @@ pub struct Publisher {
 
 /// How far a message is; see above.
 #[derive(Default)]
-struct Stage(AtomicU8);
+struct PublishStage(AtomicU8);
 
 const WAITING: u8 = 0;
 const BEGUN: u8 = 1;
 const GIVEN_UP: u8 = 2;
 
-impl Stage {
+impl PublishStage {
     fn leave_waiting_for(&self, next: u8) -> bool {
         self.0
             .compare_exchange(WAITING, next, SeqCst, SeqCst)
@@ -114,13 +114,13 @@ impl Stage {
     }
 }
 
-impl Publisher {
+impl ConfirmPublisher {
     /// Over this connection. Opens nothing yet.
     pub fn new(connection: Arc<Connection>) -> Self {
         // Some are for others of this connection, where the broker allows few.
         let allowed = usize::from(connection.configuration().channel_max());
         let places = CHANNELS.min(allowed.saturating_sub(OTHERS)).max(1);
-        Publisher {
+        ConfirmPublisher {
             connection,
             places: Arc::new(Semaphore::new(places)),
             idle: Arc::default(),
@@ -129,36 +129,39 @@ impl Publisher {
     }
 
     /// Publishes a message that must reach a queue, and waits so long for the broker's word.
-    pub async fn publish(&self, letter: Letter, within: Duration) -> Fate {
+    pub async fn publish(&self, letter: PublishRequest, within: Duration) -> PublishOutcome {
         let deadline = Instant::now() + within;
-        let (bytes, most) = (size::header(&letter.properties), self.most());
+        let (bytes, most) = (
+            frame_size::header(&letter.properties),
+            self.header_bytes_max(),
+        );
         if bytes > most {
-            return Fate::TooLarge(bytes, most);
+            return PublishOutcome::TooLarge(bytes, most);
         }
         if let Some(fate) = self.unable() {
             return fate;
         }
         let place = match timeout_at(deadline, self.places.clone().acquire_owned()).await {
             Ok(Ok(place)) => place,
-            Ok(Err(_)) => return Fate::NotSent("the connector is stopping".to_owned()),
+            Ok(Err(_)) => return PublishOutcome::NotSent("the connector is stopping".to_owned()),
             Err(_) => {
-                return Fate::NotSent(format!(
+                return PublishOutcome::NotSent(format!(
                     "too many messages wait for the broker's confirm already{}",
                     self.perhaps_blocked()
                 ));
             }
         };
-        let stage = Arc::new(Stage::default());
+        let stage = Arc::new(PublishStage::default());
         // Goes on when the caller doesn't, so that channels are never left half-used.
         let attempt = tokio::spawn(self.clone().attempt(letter, stage.clone(), place));
         match timeout_at(deadline, attempt).await {
             Ok(Ok(fate)) => fate,
-            Ok(Err(panicked)) => Fate::Unknown(panicked.to_string()),
+            Ok(Err(panicked)) => PublishOutcome::Unknown(panicked.to_string()),
             // Nothing of how long that was: the caller has set more, of which this is the rest.
             Err(_) if stage.leave_waiting_for(GIVEN_UP) => {
-                Fate::NotSent("the broker opened no channel in time".to_owned())
+                PublishOutcome::NotSent("the broker opened no channel in time".to_owned())
             }
-            Err(_) => Fate::Unknown(format!(
+            Err(_) => PublishOutcome::Unknown(format!(
                 "the broker did not confirm in time that it has the message{}",
                 self.perhaps_blocked()
             )),
@@ -179,19 +182,19 @@ impl Publisher {
 
     /// The largest header that is sent: it must fit into one frame, or the broker would end
     /// the connection, with everything that is under way on it.
-    pub fn most(&self) -> usize {
+    pub fn header_bytes_max(&self) -> usize {
         let frame = self.connection.configuration().frame_max() as usize;
-        frame.saturating_sub(size::FRAME)
+        frame.saturating_sub(frame_size::FRAME_OVERHEAD_BYTES)
     }
 
-    fn unable(&self) -> Option<Fate> {
+    fn unable(&self) -> Option<PublishOutcome> {
         let status = self.connection.status();
         let why = match (status.connected(), status.blocked()) {
             (false, _) => "the connection to the broker is lost".to_owned(),
             (_, true) => format!("nothing is sent now{}", self.perhaps_blocked()),
             _ => return None,
         };
-        Some(Fate::NotSent(why))
+        Some(PublishOutcome::NotSent(why))
     }
 
     fn perhaps_blocked(&self) -> &'static str {
@@ -205,31 +208,31 @@ impl Publisher {
 
     async fn attempt(
         self,
-        letter: Letter,
-        stage: Arc<Stage>,
+        letter: PublishRequest,
+        stage: Arc<PublishStage>,
         _place: OwnedSemaphorePermit,
-    ) -> Fate {
+    ) -> PublishOutcome {
         let channel = match self.channel().await {
             Ok(channel) => channel,
-            Err(error) => return Fate::NotSent(format!("can't open a channel: {error}")),
+            Err(error) => return PublishOutcome::NotSent(format!("can't open a channel: {error}")),
         };
         let fate = match stage.leave_waiting_for(BEGUN) {
             true => self.deliver(&channel, letter).await,
-            false => Fate::NotSent("given up".to_owned()),
+            false => PublishOutcome::NotSent("given up".to_owned()),
         };
         self.keep(channel);
         fate
     }
 
-    async fn deliver(&self, channel: &Channel, mut letter: Letter) -> Fate {
+    async fn deliver(&self, channel: &Channel, mut letter: PublishRequest) -> PublishOutcome {
         let (exchange, key) = (letter.exchange.clone(), &letter.routing_key);
         let any = planted(Mutant::ReturnToldAsRefused);
-        if returns::is_direct_reply(&exchange, key) && !any {
-            match returns::is_awaited(channel, key).await {
+        if returned_message::is_direct_reply(&exchange, key) && !any {
+            match returned_message::is_awaited(channel, key).await {
                 Ok(true) => letter.mandatory = false,
-                Ok(false) => return Fate::NotAwaited,
+                Ok(false) => return PublishOutcome::ReplyNotAwaited,
                 Err(error) => {
-                    return Fate::NotSent(format!(
+                    return PublishOutcome::NotSent(format!(
                         "can't find out whether the reply is still waited for: {error}"
                     ));
                 }
@@ -238,24 +241,24 @@ impl Publisher {
         let properties = letter.properties.clone();
         let fate = publish_over(channel, letter).await;
         // Nothing is bound to the default exchange but queues.
-        if fate != Fate::Unroutable || exchange.as_str().is_empty() || any {
+        if fate != PublishOutcome::Unroutable || exchange.as_str().is_empty() || any {
             return fate;
         }
         let returned = if exchange.as_str().starts_with("amq.") {
             // One that every broker has, which does nothing but route.
-            Return::routed(&properties)
+            ReturnOutcome::routed(&properties)
         } else {
             match self.type_of(&exchange).await {
-                Ok(kind) => Return::by(kind.as_deref(), &properties),
+                Ok(kind) => ReturnOutcome::from_exchange_type(kind.as_deref(), &properties),
                 Err(error) => {
-                    Return::Unknown(format!("is of a type that was not found out ({error})"))
+                    ReturnOutcome::Unknown(format!("is of a type that was not found out ({error})"))
                 }
             }
         };
         match returned {
-            Return::Unroutable => Fate::Unroutable,
-            Return::Kept => Fate::Confirmed,
-            Return::Unknown(kind) => Fate::CameBack(kind),
+            ReturnOutcome::Unroutable => PublishOutcome::Unroutable,
+            ReturnOutcome::Kept => PublishOutcome::Confirmed,
+            ReturnOutcome::Unknown(kind) => PublishOutcome::MaybeHandedOver(kind),
         }
     }
 
@@ -263,7 +266,7 @@ impl Publisher {
         if let Some(known) = self.types.lock().get(exchange) {
             return Ok(known.clone());
         }
-        let kind = returns::exchange_type(&self.connection, exchange).await?;
+        let kind = returned_message::exchange_type(&self.connection, exchange).await?;
         let mut types = self.types.lock();
         if types.len() >= TYPES {
             types.clear();
@@ -301,7 +304,7 @@ impl Publisher {
     }
 }
 
-async fn publish_over(channel: &Channel, letter: Letter) -> Fate {
+async fn publish_over(channel: &Channel, letter: PublishRequest) -> PublishOutcome {
     let options = BasicPublishOptions {
         mandatory: letter.mandatory,
         immediate: false,
@@ -320,18 +323,18 @@ async fn publish_over(channel: &Channel, letter: Letter) -> Fate {
         Err(error) => Err(error),
     };
     match confirmed {
-        Ok(Confirmation::Ack(None)) => Fate::Confirmed,
-        Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_))) => Fate::Unroutable,
-        Ok(Confirmation::Nack(None)) => Fate::Nacked,
+        Ok(Confirmation::Ack(None)) => PublishOutcome::Confirmed,
+        Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_))) => PublishOutcome::Unroutable,
+        Ok(Confirmation::Nack(None)) => PublishOutcome::Nacked,
         Ok(Confirmation::NotRequested) => {
-            Fate::Unknown("the broker was not asked for a confirm".to_owned())
+            PublishOutcome::Unknown("the broker was not asked for a confirm".to_owned())
         }
         Err(error) => match error.kind() {
             // Closes this channel, so it was said of this message.
             ErrorKind::ProtocolError(said) if matches!(said.kind(), AMQPErrorKind::Soft(_)) => {
-                Fate::Rejected(said.clone())
+                PublishOutcome::Rejected(said.clone())
             }
-            _ => Fate::Unknown(format!(
+            _ => PublishOutcome::Unknown(format!(
                 "the connection was lost before the broker confirmed: {error}"
             )),
         },

@@ -21,34 +21,38 @@ use lapin::{
 };
 use quorate_planted::{Mutant, planted};
 
-use super::{super::link::Trouble, is_refused, short};
+use super::{super::broker_link::ConnectorError, is_refused, short};
 
 /// From where a consumer begins, and where in its stream a message is.
 pub const OFFSET: &str = "x-stream-offset";
 
 /// Whether a queue is a stream. Of one, nothing is taken for that.
-pub async fn is_stream(connection: &Connection, queue: &str) -> Result<bool, Asking> {
+pub async fn is_stream(connection: &Connection, queue: &str) -> Result<bool, StreamProbeError> {
     let takes_an_offset = granted(connection, queue, true).await?;
     Ok(takes_an_offset && !granted(connection, queue, false).await?)
 }
 
 /// Why it could not be found out.
-pub enum Asking {
+pub enum StreamProbeError {
     /// The broker says no, to whoever consumes it.
     Refused(Error),
     /// The name can't be one.
-    Wrong(Trouble),
+    Wrong(ConnectorError),
 }
 
-impl From<Error> for Asking {
+impl From<Error> for StreamProbeError {
     fn from(error: Error) -> Self {
-        Asking::Refused(error)
+        StreamProbeError::Refused(error)
     }
 }
 
 /// Whether a consumer from the stream's end is let in, with a prefetch count or without.
-async fn granted(connection: &Connection, queue: &str, prefetch: bool) -> Result<bool, Asking> {
-    let name = short(queue, "the queue's name").map_err(Asking::Wrong)?;
+async fn granted(
+    connection: &Connection,
+    queue: &str,
+    prefetch: bool,
+) -> Result<bool, StreamProbeError> {
+    let name = short(queue, "the queue's name").map_err(StreamProbeError::Wrong)?;
     let channel: Channel = connection.create_channel().await?;
     if prefetch {
         channel.basic_qos(1, BasicQosOptions::default()).await?;
@@ -80,8 +84,8 @@ pub fn begin_at(arguments: &mut FieldTable, offset: Option<u64>) {
 }
 
 /// Why it is not consumed behind `fence: exclusive`.
-pub fn unfenced(queue: &str) -> Trouble {
-    Trouble::new(format!(
+pub fn unfenced(queue: &str) -> ConnectorError {
+    ConnectorError::new(format!(
         "{queue:?} is a stream, which does not keep a second consumer off: set `fence: lease` in the amqp_connection"
     ))
 }
@@ -93,7 +97,7 @@ const GAP: u64 = 1000;
 
 /// Where a session is in its stream.
 #[derive(Debug)]
-pub struct Position {
+pub struct StreamPosition {
     /// What comes before it was settled already. A stream is stored in chunks, and a consumer
     /// begins with the one in which its offset is.
     from: u64,
@@ -103,10 +107,10 @@ pub struct Position {
     said: Option<u64>,
 }
 
-impl Position {
+impl StreamPosition {
     /// Of a consumer that begins here.
-    pub fn new(from: Option<u64>) -> Position {
-        Position {
+    pub fn new(from: Option<u64>) -> StreamPosition {
+        StreamPosition {
             from: from.unwrap_or_default(),
             last: None,
             said: None,
@@ -145,17 +149,17 @@ mod tests {
 
     #[test]
     fn a_session_begins_with_what_is_not_settled() {
-        let mut position = Position::new(Some(7));
+        let mut position = StreamPosition::new(Some(7));
         let offsets = (5..10).map(|offset| position.next(Some(offset)));
         let told: Vec<Option<u64>> = offsets.collect();
         assert_eq!(told, [None, None, Some(7), Some(8), Some(9)]);
-        assert_eq!(Position::new(None).next(Some(0)), Some(0));
+        assert_eq!(StreamPosition::new(None).next(Some(0)), Some(0));
     }
 
     #[test]
     fn a_leap_is_believed_once_another_message_says_so() {
         // What was before 5000 is kept no more.
-        let mut position = Position::new(Some(7));
+        let mut position = StreamPosition::new(Some(7));
         assert_eq!(position.next(Some(5000)), Some(6));
         assert_eq!(position.next(Some(5001)), Some(5001));
         assert_eq!(position.next(Some(5002)), Some(5002));
@@ -163,7 +167,7 @@ mod tests {
 
     #[test]
     fn an_offset_that_can_not_be_is_none() {
-        let mut position = Position::new(Some(7));
+        let mut position = StreamPosition::new(Some(7));
         assert_eq!(position.next(Some(7)), Some(7));
         // That of another stream, before and behind, and none at all.
         assert_eq!(position.next(Some(900_000)), Some(8));
@@ -177,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_first_message_without_an_offset_passes_over_nothing() {
-        let mut position = Position::new(Some(7));
+        let mut position = StreamPosition::new(Some(7));
         assert_eq!(position.next(None), Some(6));
         assert_eq!(position.next(Some(5)), None);
         assert_eq!(position.next(None), Some(6));

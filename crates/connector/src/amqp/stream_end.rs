@@ -23,7 +23,10 @@ use parking_lot::Mutex;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{super::link::Trouble, Queue, message, short, stream, unreadable::unreadable};
+use super::{
+    super::broker_link::ConnectorError, AmqpChannelSettings, message, short, stream,
+    unreadable_message::unreadable,
+};
 
 /// How long nothing may come of a chunk that is being handed out.
 const QUIET: Duration = Duration::from_secs(3);
@@ -36,7 +39,7 @@ const AHEAD: u16 = 100;
 #[derive(Default)]
 pub struct StreamEnd {
     /// The stream that falls short, of which offset, and what was said of that.
-    short: Mutex<Option<(String, u64, Trouble)>>,
+    short: Mutex<Option<(String, u64, ConnectorError)>>,
 }
 
 impl StreamEnd {
@@ -45,9 +48,9 @@ impl StreamEnd {
     pub async fn falls_short(
         self: Arc<Self>,
         connection: Arc<Connection>,
-        queue: Queue,
+        queue: AmqpChannelSettings,
         offset: u64,
-    ) -> Trouble {
+    ) -> ConnectorError {
         match end_before(&connection, &queue.queue, offset).await {
             Ok(Some(last)) => {
                 let trouble = begins_anew(&queue, last, offset);
@@ -64,12 +67,12 @@ impl StreamEnd {
     }
 
     /// An error where the stream was found to fall short of this offset, and does so still.
-    pub async fn not_known_to_fall_short(
+    pub async fn check_reaches(
         &self,
         connection: &Connection,
-        queue: &Queue,
+        queue: &AmqpChannelSettings,
         offset: Option<u64>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ConnectorError> {
         let known = self.short.lock().clone();
         let Some((_, offset, trouble)) =
             known.filter(|(name, at, _)| *name == queue.queue && Some(*at) == offset)
@@ -135,9 +138,9 @@ async fn end_before(
     Ok(last.filter(|_| !reaches))
 }
 
-fn begins_anew(queue: &Queue, last: u64, offset: u64) -> Trouble {
-    let Queue { name, queue, .. } = queue;
-    Trouble::new(format!(
+fn begins_anew(queue: &AmqpChannelSettings, last: u64, offset: u64) -> ConnectorError {
+    let AmqpChannelSettings { name, queue, .. } = queue;
+    ConnectorError::new(format!(
         "the stream {queue:?} ends with offset {last}, and this channel is to go on at {offset}: was it deleted and declared anew? Nothing of it is handled, so that nothing is passed over. To handle all that it has, run `quorate delete amqp_channel {name}` and apply the channel again"
     ))
 }

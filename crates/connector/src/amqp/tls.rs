@@ -11,26 +11,26 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-use super::super::link::Trouble;
+use super::super::broker_link::ConnectorError;
 
 /// Trusts the authorities in `ca` (PEM), or without it those of the system.
-pub fn connector(ca: Option<&str>) -> Result<RustlsConnector, Trouble> {
+pub fn connector(ca: Option<&str>) -> Result<RustlsConnector, ConnectorError> {
     let trusted = match ca {
         Some(pem) => RustlsConnectorConfig::default().with_parsable_certificates(authorities(pem)?),
         None => RustlsConnectorConfig::new_with_native_certs().map_err(|error| {
-            Trouble::new(format!(
+            ConnectorError::new(format!(
                 "this machine has no certificates of authorities to trust ({error}): install them, or give the broker's authority as `tls_ca`"
             ))
         })?,
     };
     trusted
         .connector_with_no_client_auth()
-        .map_err(|error| Trouble::new(format!("TLS can't be set up: {error}")))
+        .map_err(|error| ConnectorError::new(format!("TLS can't be set up: {error}")))
 }
 
-fn authorities(pem: &str) -> Result<Vec<CertificateDer<'static>>, Trouble> {
+fn authorities(pem: &str) -> Result<Vec<CertificateDer<'static>>, ConnectorError> {
     let wrong = |why: String| {
-        Trouble::new(format!(
+        ConnectorError::new(format!(
             "`tls_ca` must be certificates in PEM, each between BEGIN CERTIFICATE and END CERTIFICATE: {why}"
         ))
     };

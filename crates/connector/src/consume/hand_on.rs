@@ -8,21 +8,21 @@ use quorate_proto::connector::{Delivery, from_process::Frame};
 
 use super::{
     super::{
-        flight::Stage,
-        link::{Inlet, Trouble},
+        broker_link::{ConnectorError, InboundLink},
+        in_flight::InFlightState,
     },
-    Consuming,
-    settle::Act,
+    ChannelSession,
+    settle::SettleAction,
 };
 
-impl<L: Inlet> Consuming<'_, L> {
+impl<L: InboundLink> ChannelSession<'_, L> {
     /// Hands on those whose turn it is.
-    pub(super) async fn admit(&mut self) -> Result<(), Trouble> {
-        let common = &self.settings.common;
-        let (ordered, places) = (common.ordered, common.places());
+    pub(super) async fn admit(&mut self) -> Result<(), ConnectorError> {
+        let common = &self.settings.shared;
+        let (ordered, places) = (common.ordered, common.concurrency_max());
         while self.drain.is_none()
-            && self.still.is_none()
-            && let Some(id) = self.flights.next_in_turn(ordered, places)
+            && self.paused_until.is_none()
+            && let Some(id) = self.in_flight.next_in_turn(ordered, places)
             && !self.is_too_far_ahead(id)
         {
             self.hand_on(id).await?;
@@ -33,23 +33,23 @@ impl<L: Inlet> Consuming<'_, L> {
     /// Whether a message of a stream is as far behind the first that is not settled as may
     /// be: all from that one on comes again in the next session, what was handled since too.
     pub(super) fn is_too_far_ahead(&self, id: u64) -> bool {
-        let offset = self.flights.get(id).and_then(|it| it.message.offset);
-        let first = self.wires.progress.first_unsettled();
+        let offset = self.in_flight.get(id).and_then(|it| it.message.offset);
+        let first = self.context.progress.first_unsettled();
         offset.zip(first).is_some_and(|(offset, first)| {
-            offset.saturating_sub(first) >= u64::from(self.settings.common.prefetch)
+            offset.saturating_sub(first) >= u64::from(self.settings.shared.prefetch)
         })
     }
 
     /// Hands a message on for its next try, if the lease lets it.
-    pub(super) async fn hand_on(&mut self, id: u64) -> Result<(), Trouble> {
-        if !self.wires.lease.holds(self.reign.epoch) {
+    pub(super) async fn hand_on(&mut self, id: u64) -> Result<(), ConnectorError> {
+        if !self.context.lease.holds(self.reign.epoch) {
             // It stays unacked: it waits for the lease, or goes back when the session closes.
-            return self.look().await;
+            return self.check_lease().await;
         }
-        let Some(flight) = self.flights.get_mut(id) else {
+        let Some(flight) = self.in_flight.get_mut(id) else {
             return Ok(());
         };
-        flight.handed_on = Some(Instant::now());
+        flight.handed_on_at = Some(Instant::now());
         let message = flight.message.clone();
         let message_id = if message.id.is_empty() {
             flight.cid.clone()
@@ -67,26 +67,33 @@ impl<L: Inlet> Consuming<'_, L> {
             cid: flight.cid.clone(),
             properties: message.properties.clone(),
             types: message.types.clone(),
-            left_out: message.left_out,
+            left_out: message.headers_left_out,
         };
-        self.flights.stage(id, Stage::Running);
-        self.wires.out.send(Frame::Delivery(delivery)).await;
+        self.in_flight.set_state(id, InFlightState::Running);
+        self.context.frames.send(Frame::Delivery(delivery)).await;
         if planted(Mutant::AckedBeforeService) {
-            self.act(id, Act::Ack);
+            self.settle(id, SettleAction::Ack);
         }
         Ok(())
     }
 
     /// A message's wait is over.
-    pub(super) async fn resume(&mut self, id: u64, stage: Stage) -> Result<(), Trouble> {
+    pub(super) async fn resume(
+        &mut self,
+        id: u64,
+        stage: InFlightState,
+    ) -> Result<(), ConnectorError> {
         match stage {
             // A drain leaves it to the close of the session.
             _ if self.drain.is_some() => {}
             // Its turn comes before that of the messages after it.
-            Stage::Waiting => self.flights.stage(id, Stage::Queued),
-            Stage::BuryLater => self.bury(id),
-            Stage::GiveBackLater => self.act(id, Act::Requeue(Duration::ZERO)),
-            Stage::Queued | Stage::Running | Stage::Settling | Stage::Burying => {}
+            InFlightState::RetryDelayed => self.in_flight.set_state(id, InFlightState::Queued),
+            InFlightState::DeadLetterDelayed => self.dead_letter(id),
+            InFlightState::RequeueDelayed => self.settle(id, SettleAction::Requeue(Duration::ZERO)),
+            InFlightState::Queued
+            | InFlightState::Running
+            | InFlightState::Settling
+            | InFlightState::DeadLettering => {}
         }
         Ok(())
     }

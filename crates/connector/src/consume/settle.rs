@@ -11,94 +11,103 @@ use tracing::{debug, warn};
 
 use super::{
     super::{
-        flight::{Flight, Stage},
-        link::{Epitaph, Inlet, Session, Settler, Trouble},
+        broker_link::{ConnectorError, DeadLetterInfo, InboundLink, Session, Settler},
+        in_flight::{InFlightMessage, InFlightState},
     },
-    Consuming,
+    ChannelSession,
 };
 
 /// Between tries to put a message into the dead-letter queue.
-const BURY_FIRST: Duration = Duration::from_millis(200);
-const BURY_LAST: Duration = Duration::from_secs(10);
+const DEAD_LETTER_RETRY_FIRST: Duration = Duration::from_millis(200);
+const DEAD_LETTER_RETRY_LAST: Duration = Duration::from_secs(10);
 /// Each message may bring these lines about.
-static NOT_BURIED: RateLimit = RateLimit::each_second();
+static NOT_DEAD_LETTERED: RateLimit = RateLimit::each_second();
 static GIVEN_UP: RateLimit = RateLimit::each_second();
 
 /// What is done to a message at the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Act {
+pub(super) enum SettleAction {
     Ack,
     /// The ack of a message that was buried.
-    AckBuried,
+    AckDeadLettered,
     Reject,
     /// Given back: it is fetched again after this time at the earliest.
     Requeue(Duration),
-    Bury,
+    DeadLetter,
 }
 
-pub(super) type Done = (u64, Act, Result<(), Trouble>);
+pub(super) type SettleResult = (u64, SettleAction, Result<(), ConnectorError>);
 
-impl<L: Inlet> Consuming<'_, L> {
+impl<L: InboundLink> ChannelSession<'_, L> {
     /// It has had its tries.
     pub(super) fn give_up(&mut self, id: u64) {
-        if self.settings.common.on_failure.dead_letter.is_some() {
-            self.bury(id);
+        if self.settings.shared.on_failure.dead_letter.is_some() {
+            self.dead_letter(id);
         } else {
-            self.act(id, Act::Reject);
+            self.settle(id, SettleAction::Reject);
         }
     }
 
     /// Puts a message into the dead-letter queue, if the lease lets it.
-    pub(super) fn bury(&mut self, id: u64) {
+    pub(super) fn dead_letter(&mut self, id: u64) {
         // Without the lease it stays unacked, and is for the next holder to judge.
-        if self.wires.lease.holds(self.reign.epoch) {
-            self.act(id, Act::Bury);
+        if self.context.lease.holds(self.reign.epoch) {
+            self.settle(id, SettleAction::DeadLetter);
         } else {
-            self.flights
-                .wait(id, Stage::BuryLater, Instant::now() + BURY_FIRST);
+            self.in_flight.wait(
+                id,
+                InFlightState::DeadLetterDelayed,
+                Instant::now() + DEAD_LETTER_RETRY_FIRST,
+            );
         }
     }
 
-    pub(super) fn act(&mut self, id: u64, act: Act) {
-        let Some(flight) = self.flights.get_mut(id) else {
+    pub(super) fn settle(&mut self, id: u64, act: SettleAction) {
+        let Some(flight) = self.in_flight.get_mut(id) else {
             return;
         };
         let Some(queue) = self
             .settings
-            .common
+            .shared
             .on_failure
             .dead_letter
             .clone()
-            .or_else(|| (act != Act::Bury).then(String::new))
+            .or_else(|| (act != SettleAction::DeadLetter).then(String::new))
         else {
             // The dead-letter queue was taken out of the channel meanwhile.
-            return self.act(id, Act::Reject);
+            return self.settle(id, SettleAction::Reject);
         };
         let (settler, token, message) = (
-            self.settler.clone(),
+            self.acknowledger.clone(),
             flight.token.clone(),
             flight.message.clone(),
         );
         let reply = std::mem::take(&mut flight.reply);
-        let epitaph = Epitaph {
+        let epitaph = DeadLetterInfo {
             reason: flight.reason.clone(),
             attempts: flight.attempt,
             cid: flight.cid.clone(),
-            channel: self.wires.name().to_owned(),
+            channel: self.context.name().to_owned(),
         };
-        self.flights.stage(
+        self.in_flight.set_state(
             id,
             match act {
-                Act::Bury => Stage::Burying,
-                _ => Stage::Settling,
+                SettleAction::DeadLetter => InFlightState::DeadLettering,
+                _ => InFlightState::Settling,
             },
         );
         let doing = async move {
             let result = match act {
-                Act::Ack | Act::AckBuried => settler.ack(&token, &reply).await,
-                Act::Reject => settler.reject(&token, &epitaph).await,
-                Act::Requeue(wait) => settler.requeue(&token, wait).await,
-                Act::Bury => settler.bury(&token, &message, &queue, &epitaph).await,
+                SettleAction::Ack | SettleAction::AckDeadLettered => {
+                    settler.ack(&token, &reply).await
+                }
+                SettleAction::Reject => settler.reject(&token, &epitaph).await,
+                SettleAction::Requeue(wait) => settler.requeue(&token, wait).await,
+                SettleAction::DeadLetter => {
+                    settler
+                        .dead_letter(&token, &message, &queue, &epitaph)
+                        .await
+                }
             };
             (id, act, result)
         };
@@ -106,20 +115,20 @@ impl<L: Inlet> Consuming<'_, L> {
     }
 
     /// Something was done to a message at the broker, or failed.
-    pub(super) async fn done(
+    pub(super) async fn on_settled(
         &mut self,
         id: u64,
-        act: Act,
-        result: Result<(), Trouble>,
-    ) -> Result<(), Trouble> {
-        if act == Act::Bury {
+        act: SettleAction,
+        result: Result<(), ConnectorError>,
+    ) -> Result<(), ConnectorError> {
+        if act == SettleAction::DeadLetter {
             match result {
                 Ok(()) => {
-                    self.complain("").await;
-                    self.act(id, Act::AckBuried);
+                    self.report_error("").await;
+                    self.settle(id, SettleAction::AckDeadLettered);
                 }
                 Err(trouble) => {
-                    if let Some(left_out) = NOT_BURIED.due("") {
+                    if let Some(left_out) = NOT_DEAD_LETTERED.due("") {
                         warn!(
                             delivery = id,
                             error = trouble.text,
@@ -127,77 +136,87 @@ impl<L: Inlet> Consuming<'_, L> {
                             "a message can't be dead-lettered yet"
                         );
                     }
-                    let Some(flight) = self.flights.get_mut(id) else {
+                    let Some(flight) = self.in_flight.get_mut(id) else {
                         return Ok(());
                     };
-                    let wait = backoff::nth(BURY_FIRST, BURY_LAST, flight.buried);
-                    flight.buried += 1;
-                    self.flights
-                        .wait(id, Stage::BuryLater, Instant::now() + wait);
-                    self.complain(&trouble.text).await;
+                    let wait = backoff::nth(
+                        DEAD_LETTER_RETRY_FIRST,
+                        DEAD_LETTER_RETRY_LAST,
+                        flight.dead_letter_attempts,
+                    );
+                    flight.dead_letter_attempts += 1;
+                    self.in_flight.wait(
+                        id,
+                        InFlightState::DeadLetterDelayed,
+                        Instant::now() + wait,
+                    );
+                    self.report_error(&trouble.text).await;
                 }
             }
             return Ok(());
         }
-        let flight = self.flights.remove(id);
-        if let (Some(flight), Ok(()), false) = (&flight, &result, matches!(act, Act::Requeue(_))) {
+        let flight = self.in_flight.remove(id);
+        if let (Some(flight), Ok(()), false) =
+            (&flight, &result, matches!(act, SettleAction::Requeue(_)))
+        {
             let offset = flight.message.offset;
-            self.wires.progress.settled(flight.fingerprint, offset);
+            self.context.progress.settled(flight.fingerprint, offset);
         }
         if let Err(trouble) = result {
             // The session is gone, and the broker hands the message out again.
             debug!(delivery = id, ?act, error = trouble.text, "not settled");
-            if act == Act::Reject {
+            if act == SettleAction::Reject {
                 // Or it had nowhere to go. Its failures may have been told since the last time.
-                self.complained = false;
-                self.complain(&trouble.text).await;
+                self.error_reported = false;
+                self.report_error(&trouble.text).await;
             }
             return match self.in_order() {
                 true => Err(trouble),
                 false => Ok(()),
             };
         }
-        if act == Act::Ack && (L::Session::RETRIED_BY_BROKER || self.until_handled) {
+        if act == SettleAction::Ack && (L::ConsumerSession::RETRIED_BY_BROKER || self.until_handled)
+        {
             self.until_handled = false;
-            self.complain("").await;
+            self.report_error("").await;
         }
-        if let Some(flight) = flight.filter(|_| act == Act::Reject) {
-            if L::Session::COMES_AGAIN {
+        if let Some(flight) = flight.filter(|_| act == SettleAction::Reject) {
+            if L::ConsumerSession::COMES_AGAIN {
                 given_up(&flight);
             }
             // Of a call that has failed its parent knows.
-            if flight.unheard && !self.complained {
+            if flight.undelivered && !self.error_reported {
                 self.until_handled = true;
-                self.complain(&flight.reason).await;
+                self.report_error(&flight.reason).await;
             }
         }
-        let mut tally = self.wires.out.tally.lock();
+        let mut tally = self.context.frames.tally.lock();
         match act {
-            Act::Ack => tally.handled += 1,
-            Act::AckBuried => {
+            SettleAction::Ack => tally.handled += 1,
+            SettleAction::AckDeadLettered => {
                 tally.failed += 1;
                 tally.dead_lettered += 1;
             }
-            Act::Reject => tally.failed += 1,
-            Act::Requeue(_) | Act::Bury => {}
+            SettleAction::Reject => tally.failed += 1,
+            SettleAction::Requeue(_) | SettleAction::DeadLetter => {}
         }
         Ok(())
     }
 
-    pub(super) async fn complain(&mut self, error: &str) {
-        if self.complained != error.is_empty() {
+    pub(super) async fn report_error(&mut self, error: &str) {
+        if self.error_reported != error.is_empty() {
             return;
         }
-        self.complained = !error.is_empty();
-        self.wires
-            .out
+        self.error_reported = !error.is_empty();
+        self.context
+            .frames
             .report(Phase::Active, error, self.settings.generation)
             .await;
     }
 }
 
 /// Says of a message that was rejected why, as the broker keeps no reason.
-fn given_up<T>(flight: &Flight<T>) {
+fn given_up<T>(flight: &InFlightMessage<T>) {
     let Some(left_out) = GIVEN_UP.due("") else {
         return;
     };

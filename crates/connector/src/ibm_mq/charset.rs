@@ -1,6 +1,6 @@
 //! Texts in MQ's character sets (CCSIDs).
 
-use quorate_rfh2::{Endian, NATIVE};
+use quorate_rfh2::{ByteOrder, ENCODING_NATIVE};
 
 use super::ebcdic;
 
@@ -11,7 +11,7 @@ const CP_1252: &str = "€\u{81}‚ƒ„…†‡ˆ‰Š‹Œ\u{8d}Ž\u{8f}\u{90
 
 /// Whether texts of this character set are read here.
 pub fn is_known(ccsid: i32) -> bool {
-    decode(&[], ccsid, NATIVE).is_some()
+    decode(&[], ccsid, ENCODING_NATIVE).is_some()
 }
 
 /// A text of this character set; `None` where it isn't known or the bytes are none of it.
@@ -49,10 +49,11 @@ pub fn encode(text: &str, ccsid: i32, encoding: i32) -> Result<Vec<u8>, String> 
         437 => each(&|it| below(it, 0x80, CP_437)),
         1252 | 5348 => each(&|it| below(it, 0x80, CP_1252)),
         1200 | 13488 | 17584 => {
-            let number = match Endian::of(encoding).map_err(|error| error.to_string())? {
-                Endian::Big => u16::to_be_bytes,
-                Endian::Little => u16::to_le_bytes,
-            };
+            let number =
+                match ByteOrder::from_encoding(encoding).map_err(|error| error.to_string())? {
+                    ByteOrder::Big => u16::to_be_bytes,
+                    ByteOrder::Little => u16::to_le_bytes,
+                };
             Ok(text.encode_utf16().flat_map(number).collect())
         }
         other => match ebcdic::encode(text, other) {
@@ -82,9 +83,9 @@ fn above(byte: u8, first: u8, table: &str) -> char {
 }
 
 fn utf_16(bytes: &[u8], encoding: i32) -> Option<String> {
-    let number = match Endian::of(encoding).ok()? {
-        Endian::Big => u16::from_be_bytes,
-        Endian::Little => u16::from_le_bytes,
+    let number = match ByteOrder::from_encoding(encoding).ok()? {
+        ByteOrder::Big => u16::from_be_bytes,
+        ByteOrder::Little => u16::from_le_bytes,
     };
     let (pairs, rest) = bytes.as_chunks::<2>();
     let units = pairs.iter().map(|pair| number(*pair));

@@ -37,74 +37,84 @@ use libmqm_sys as mq;
 use super::{
     charset::decode,
     message::{contents, read_headers},
-    reasons::{Failure, Kind},
-    verbs::{Connection, Converted, Object, ROOM},
+    mqi_connection::{ConvertedMessage, MqObject, MqiConnection, ROOM},
+    reason_codes::{MqFailure, MqFailureKind},
 };
 
 /// What is known of the queue manager's conversion in a session.
 #[derive(Default)]
-pub enum Conversion {
+pub enum TextConversion {
     /// No message has needed it so far.
     #[default]
     Unneeded,
     /// The queue is open to browse.
-    Asked(Object),
+    Browsing(MqObject),
     /// It can't be asked; why.
     Refused(String),
 }
 
 /// A message as it was browsed before it was got.
-pub struct Browsed {
+pub struct BrowsedMessage {
     /// Its descriptor; `None` where browsing failed.
     descriptor: Option<Box<mq::MQMD2>>,
     text: Result<String, String>,
 }
 
-impl Conversion {
+impl TextConversion {
     /// Opens the queue to browse, if that hasn't been tried. `None`: messages are browsed
     /// from now on; otherwise what can be told of every message instead.
     pub fn begin(
         &mut self,
-        connection: &Connection,
+        connection: &MqiConnection,
         queue: &str,
-    ) -> Result<Option<Browsed>, Failure> {
-        if let Conversion::Unneeded = self {
+    ) -> Result<Option<BrowsedMessage>, MqFailure> {
+        if let TextConversion::Unneeded = self {
             *self = match connection.open_to_browse(queue) {
-                Ok(object) => Conversion::Asked(object),
-                Err(failure) if failure.kind() == Kind::Lost => return Err(failure),
-                Err(failure) => Conversion::Refused(refused(failure)),
+                Ok(object) => TextConversion::Browsing(object),
+                Err(failure) if failure.kind() == MqFailureKind::ConnectionLost => {
+                    return Err(failure);
+                }
+                Err(failure) => TextConversion::Refused(refused(failure)),
             };
         }
         Ok(match self {
-            Conversion::Refused(why) => Some(Browsed::failed(why.clone())),
-            Conversion::Unneeded | Conversion::Asked(_) => None,
+            TextConversion::Refused(why) => Some(BrowsedMessage::failed(why.clone())),
+            TextConversion::Unneeded | TextConversion::Browsing(_) => None,
         })
     }
 
     /// Waits so many milliseconds for a message, and looks at it.
-    pub fn browse(&self, connection: &Connection, wait_ms: i32) -> Result<BrowseOutcome, Failure> {
+    pub fn browse(
+        &self,
+        connection: &MqiConnection,
+        wait_ms: i32,
+    ) -> Result<BrowseOutcome, MqFailure> {
         let object = match self {
-            Conversion::Unneeded => return Ok(BrowseOutcome::Off),
-            Conversion::Refused(why) => {
-                return Ok(BrowseOutcome::Message(Browsed::failed(why.clone())));
+            TextConversion::Unneeded => return Ok(BrowseOutcome::Off),
+            TextConversion::Refused(why) => {
+                return Ok(BrowseOutcome::Message(BrowsedMessage::failed(why.clone())));
             }
-            Conversion::Asked(object) => object,
+            TextConversion::Browsing(object) => object,
         };
         let mut buffer = vec![0; ROOM];
         match connection.browse_converted(object, wait_ms, &mut buffer) {
             Ok(None) => Ok(BrowseOutcome::Empty),
-            Ok(Some(converted)) => Ok(BrowseOutcome::Message(Browsed::read(&converted, &buffer))),
-            Err(failure) if failure.kind() == Kind::Lost => Err(failure),
+            Ok(Some(converted)) => Ok(BrowseOutcome::Message(BrowsedMessage::read(
+                &converted, &buffer,
+            ))),
+            Err(failure) if failure.kind() == MqFailureKind::ConnectionLost => Err(failure),
             // Whatever it is: the get that follows says it, if it is that of the queue.
-            Err(failure) => Ok(BrowseOutcome::Message(Browsed::failed(refused(failure)))),
+            Err(failure) => Ok(BrowseOutcome::Message(BrowsedMessage::failed(refused(
+                failure,
+            )))),
         }
     }
 
     /// Closes what was opened.
-    pub fn close(self, connection: &Connection) -> Result<(), Failure> {
+    pub fn close(self, connection: &MqiConnection) -> Result<(), MqFailure> {
         match self {
-            Conversion::Asked(object) => connection.close(object),
-            Conversion::Unneeded | Conversion::Refused(_) => Ok(()),
+            TextConversion::Browsing(object) => connection.close(object),
+            TextConversion::Unneeded | TextConversion::Refused(_) => Ok(()),
         }
     }
 }
@@ -116,19 +126,19 @@ pub enum BrowseOutcome {
     /// There is none.
     Empty,
     /// There is one, or browsing failed.
-    Message(Browsed),
+    Message(BrowsedMessage),
 }
 
-impl Browsed {
+impl BrowsedMessage {
     fn failed(why: String) -> Self {
-        Browsed {
+        BrowsedMessage {
             descriptor: None,
             text: Err(why),
         }
     }
 
-    fn read(converted: &Converted, buffer: &[u8]) -> Self {
-        let Converted { got, warning } = converted;
+    fn read(converted: &ConvertedMessage, buffer: &[u8]) -> Self {
+        let ConvertedMessage { got, warning } = converted;
         let text = match *warning {
             mq::MQRC_NONE => {
                 let raw = &buffer[..got.length];
@@ -143,7 +153,7 @@ impl Browsed {
                 "the queue manager can't convert it (MQGET answered {reason})"
             )),
         };
-        Browsed {
+        BrowsedMessage {
             descriptor: Some(Box::new(got.descriptor)),
             text,
         }
@@ -172,8 +182,8 @@ impl Browsed {
 }
 
 /// Says why the queue manager could not be asked.
-fn refused(failure: Failure) -> String {
-    let Failure { verb, reason } = failure;
+fn refused(failure: MqFailure) -> String {
+    let MqFailure { verb, reason } = failure;
     let hint = if reason == mq::MQRC_NOT_AUTHORIZED {
         "; grant the authority browse on the queue"
     } else {
@@ -199,7 +209,7 @@ mod tests {
             PutTime: [2; 8],
             ..first
         };
-        let browsed = Browsed {
+        let browsed = BrowsedMessage {
             descriptor: Some(Box::new(first)),
             text: Ok(String::new()),
         };
@@ -211,6 +221,6 @@ mod tests {
         };
         assert!(browsed.is_same_as(&got));
         assert!(!browsed.is_same_as(&second));
-        assert!(Browsed::failed(String::new()).is_same_as(&second));
+        assert!(BrowsedMessage::failed(String::new()).is_same_as(&second));
     }
 }

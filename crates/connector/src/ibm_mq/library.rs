@@ -16,11 +16,11 @@ use dlopen2::wrapper::{Container, WrapperApi};
 use libmqm_sys as mq;
 use parking_lot::Mutex;
 
-use super::super::link::Trouble;
+use super::super::broker_link::ConnectorError;
 
 /// The verbs of MQI that are called, with the types that IBM's headers give them.
 #[derive(WrapperApi)]
-pub struct Verbs {
+pub struct MqiVerbs {
     MQCONNX: unsafe extern "C" fn(
         name: &mq::MQCHAR48,
         options: &mut mq::MQCNO,
@@ -104,11 +104,11 @@ pub struct Verbs {
 }
 
 /// A library that has been loaded.
-pub type Library = &'static Container<Verbs>;
+pub type MqLibrary = &'static Container<MqiVerbs>;
 
 /// Loads the library of this name or path, once.
-pub fn load(name: &Path) -> Result<Library, Trouble> {
-    static LOADED: Mutex<Option<HashMap<PathBuf, Library>>> = Mutex::new(None);
+pub fn load(name: &Path) -> Result<MqLibrary, ConnectorError> {
+    static LOADED: Mutex<Option<HashMap<PathBuf, MqLibrary>>> = Mutex::new(None);
     let mut loaded = LOADED.lock();
     let loaded = loaded.get_or_insert_default();
     if let Some(library) = loaded.get(name) {
@@ -117,10 +117,11 @@ pub fn load(name: &Path) -> Result<Library, Trouble> {
     // SAFETY: loading runs the library's initialisers. It is the one that the connection
     // names, by default IBM's, and that this host allows ([`quorate_ipc::local_rules`]); its
     // functions have the types above in every version of MQI.
-    let container = unsafe { Container::<Verbs>::load(name) };
-    let container = container
-        .map_err(|error| Trouble::new(absent(&name.to_string_lossy(), &error.to_string())))?;
-    let library: Library = Box::leak(Box::new(container));
+    let container = unsafe { Container::<MqiVerbs>::load(name) };
+    let container = container.map_err(|error| {
+        ConnectorError::new(absent(&name.to_string_lossy(), &error.to_string()))
+    })?;
+    let library: MqLibrary = Box::leak(Box::new(container));
     loaded.insert(name.to_owned(), library);
     Ok(library)
 }

@@ -3,13 +3,15 @@
 use bytes::Bytes;
 use libmqm_sys as mq;
 use quorate_proto::connector::Header;
-use quorate_rfh2::{Class, Contents, Error, Jms, Rfh2, Value, read_all};
+use quorate_rfh2::{
+    ContentDescriptor, JmsFolders, JmsMessageClass, PropertyValue, Rfh2Error, Rfh2Header, read_all,
+};
 
 use super::{
-    super::link::Message,
+    super::broker_link::IncomingMessage,
     charset::{decode, is_known},
-    conversion::Browsed,
-    fields::{bytes, id, text},
+    conversion::BrowsedMessage,
+    fixed_fields::{bytes, id, text},
     put_time::put_time_ms,
 };
 
@@ -19,12 +21,12 @@ const BINARY: &str = "application/octet-stream";
 const JAVA: &str = "application/x-java-serialized-object";
 
 /// A message, and what it lacks.
-pub struct Read {
+pub struct MqReadMessage {
     /// The message.
-    pub message: Message,
+    pub message: IncomingMessage,
     /// Its text is in a character set that the tables here lack, and the queue manager has
     /// not been asked for it.
-    pub unasked: bool,
+    pub needs_conversion: bool,
 }
 
 /// Reads it. `raw` is what was got: headers, and then the body. `browsed` is what the queue
@@ -35,7 +37,12 @@ pub struct Read {
 /// may take it from its queue, and only the service knows whether it can do without headers.
 /// A service that can't refuses it, and after its tries it goes to the backout queue as any
 /// other.
-pub fn read(descriptor: &mq::MQMD2, raw: &Bytes, jms: bool, browsed: Option<&Browsed>) -> Read {
+pub fn read(
+    descriptor: &mq::MQMD2,
+    raw: &Bytes,
+    jms: bool,
+    browsed: Option<&BrowsedMessage>,
+) -> MqReadMessage {
     let contents = contents(descriptor);
     let mut properties = Vec::new();
     let mut say = |name: &str, value: Option<String>| {
@@ -47,9 +54,9 @@ pub fn read(descriptor: &mq::MQMD2, raw: &Bytes, jms: bool, browsed: Option<&Bro
         }
     };
     let read = read_headers(raw, contents);
-    say("malformed", read.as_ref().err().map(Error::to_string));
-    let (headers, inner, at) = read.unwrap_or((Jms::default(), contents, 0));
-    let headers = if jms { headers } else { Jms::default() };
+    say("malformed", read.as_ref().err().map(Rfh2Error::to_string));
+    let (headers, inner, at) = read.unwrap_or((JmsFolders::default(), contents, 0));
+    let headers = if jms { headers } else { JmsFolders::default() };
     let body = raw.slice(at..);
 
     let zero = |id: &[u8; 24]| id.iter().all(|byte| *byte == 0);
@@ -111,19 +118,19 @@ pub fn read(descriptor: &mq::MQMD2, raw: &Bytes, jms: bool, browsed: Option<&Bro
     } else {
         (kind, body)
     };
-    let message = Message {
+    let message = IncomingMessage {
         id: id(&descriptor.MsgId),
         content_type: content_type.to_owned(),
-        headers: told(headers.properties),
+        headers: property_headers(headers.properties),
         properties,
         body,
         redelivered: descriptor.BackoutCount > 0,
-        delivered: u32::try_from(descriptor.BackoutCount).unwrap_or(0),
-        ..Message::default()
+        delivery_count: u32::try_from(descriptor.BackoutCount).unwrap_or(0),
+        ..IncomingMessage::default()
     };
-    Read {
+    MqReadMessage {
         message,
-        unasked: askable && browsed.is_none(),
+        needs_conversion: askable && browsed.is_none(),
     }
 }
 
@@ -134,7 +141,11 @@ fn is_set(ccsid: i32) -> bool {
 
 /// The text of a body by our tables, or as the queue manager converted it; or why there is
 /// none.
-fn text_of(body: &[u8], inner: Contents, browsed: Option<&Browsed>) -> Result<String, String> {
+fn text_of(
+    body: &[u8],
+    inner: ContentDescriptor,
+    browsed: Option<&BrowsedMessage>,
+) -> Result<String, String> {
     if let Some(text) = decode(body, inner.ccsid, inner.encoding) {
         return Ok(text);
     }
@@ -145,8 +156,10 @@ fn text_of(body: &[u8], inner: Contents, browsed: Option<&Browsed>) -> Result<St
     }
 }
 
-fn told(properties: Vec<(String, Value)>) -> Vec<Header> {
-    let with_value = properties.into_iter().filter(|(_, it)| *it != Value::Null);
+fn property_headers(properties: Vec<(String, PropertyValue)>) -> Vec<Header> {
+    let with_value = properties
+        .into_iter()
+        .filter(|(_, it)| *it != PropertyValue::Null);
     with_value
         .map(|(name, value)| Header {
             name,
@@ -156,8 +169,8 @@ fn told(properties: Vec<(String, Value)>) -> Vec<Header> {
 }
 
 /// What a message's descriptor says of what follows it.
-pub fn contents(descriptor: &mq::MQMD2) -> Contents {
-    Contents {
+pub fn contents(descriptor: &mq::MQMD2) -> ContentDescriptor {
+    ContentDescriptor {
         encoding: descriptor.Encoding,
         ccsid: descriptor.CodedCharSetId,
         format: bytes(&descriptor.Format),
@@ -165,20 +178,25 @@ pub fn contents(descriptor: &mq::MQMD2) -> Contents {
 }
 
 /// Reads the headers before a body; gives what the body is, and where it begins.
-pub fn read_headers(raw: &[u8], contents: Contents) -> Result<(Jms, Contents, usize), Error> {
-    let (headers, inner, at): (Vec<Rfh2>, _, _) = read_all(raw, contents)?;
-    Ok((Jms::read(&headers)?, inner, at))
+pub fn read_headers(
+    raw: &[u8],
+    contents: ContentDescriptor,
+) -> Result<(JmsFolders, ContentDescriptor, usize), Rfh2Error> {
+    let (headers, inner, at): (Vec<Rfh2Header>, _, _) = read_all(raw, contents)?;
+    Ok((JmsFolders::read(&headers)?, inner, at))
 }
 
 /// What JMS says the body is; without that, what its format says.
-fn content_type(class: Option<&Class>, format: &[u8; 8]) -> &'static str {
+fn content_type(class: Option<&JmsMessageClass>, format: &[u8; 8]) -> &'static str {
     match class {
-        Some(Class::Text) => TEXT,
-        Some(Class::Bytes) => BINARY,
-        Some(Class::Other(name)) if matches!(name.as_str(), "jms_map" | "jms_stream") => XML,
-        Some(Class::Other(name)) if name == "jms_object" => JAVA,
+        Some(JmsMessageClass::Text) => TEXT,
+        Some(JmsMessageClass::Bytes) => BINARY,
+        Some(JmsMessageClass::Other(name)) if matches!(name.as_str(), "jms_map" | "jms_stream") => {
+            XML
+        }
+        Some(JmsMessageClass::Other(name)) if name == "jms_object" => JAVA,
         _ if format == b"MQSTR   " => TEXT,
-        Some(Class::None) => "",
+        Some(JmsMessageClass::None) => "",
         _ => BINARY,
     }
 }

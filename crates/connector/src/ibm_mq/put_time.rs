@@ -3,7 +3,7 @@
 
 use libmqm_sys as mq;
 
-use super::fields::bytes;
+use super::fixed_fields::bytes;
 
 /// In milliseconds since 1970; `None` where there is no such time.
 pub fn put_time_ms(descriptor: &mq::MQMD2) -> Option<i64> {
@@ -42,7 +42,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 mod tests {
     use libmqm_default::MQMD2_DEFAULT;
 
-    use super::{super::fields::padded, *};
+    use super::{super::fixed_fields::padded, *};
 
     #[test]
     fn the_time_is_read_and_what_is_none_is_not() {

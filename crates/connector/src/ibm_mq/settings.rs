@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 /// `ibm_mq_connection`.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
-pub struct Manager {
+pub struct MqConnectionSettings {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) queue_manager: String,
@@ -24,14 +24,14 @@ pub struct Manager {
 
 /// `ibm_mq_channel`, as far as consuming goes.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
-pub struct Source {
+pub struct MqChannelSettings {
     pub(super) queue: String,
     pub(super) jms: bool,
 }
 
 /// `ibm_mq_outgoing`.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
-pub struct Target {
+pub struct MqOutgoingSettings {
     pub(super) queue: String,
     pub(super) jms: bool,
     pub(super) delivery_mode: u8,
@@ -42,7 +42,7 @@ pub struct Target {
     pub(super) ccsid: Option<u16>,
 }
 
-impl Manager {
+impl MqConnectionSettings {
     /// As MQ writes addresses.
     pub(super) fn address(&self) -> String {
         format!("{}({})", self.host, self.port)

@@ -20,14 +20,14 @@ use quorate_ipc::local_rules::LocalRules;
 use tokio::sync::oneshot;
 
 use super::{
-    super::link::Trouble,
+    super::broker_link::ConnectorError,
+    call_watchdog::CallWatchdog,
+    commands::{MqCommand, MqPutRequest, MqPutResult},
     library,
-    orders::{Order, Put, PutAnswer},
-    pulse::Pulse,
-    reading::Reading,
-    reasons::{Failure, Kind},
-    settings::Manager,
-    verbs::{Connection, Object},
+    mqi_connection::{MqObject, MqiConnection},
+    queue_reader::MqQueueReader,
+    reason_codes::{MqFailure, MqFailureKind},
+    settings::MqConnectionSettings,
 };
 
 /// How often the queue manager is asked whether it is there, while there is nothing else to
@@ -35,21 +35,21 @@ use super::{
 const PING: Duration = Duration::from_secs(2);
 
 /// What is known once it is connected: what the queue manager calls the connection.
-pub type Connected = Result<[u8; 24], Trouble>;
+pub type MqConnectResult = Result<[u8; 24], ConnectorError>;
 
 /// Starts it. It ends when the connection is lost or when nobody is left to give it orders.
 pub fn start(
-    to: Manager,
+    to: MqConnectionSettings,
     name: String,
-    orders: Receiver<Order>,
-    pulse: Arc<Pulse>,
-    connected: oneshot::Sender<Connected>,
+    orders: Receiver<MqCommand>,
+    pulse: Arc<CallWatchdog>,
+    connected: oneshot::Sender<MqConnectResult>,
     ended: oneshot::Sender<()>,
-) -> Result<(), Trouble> {
+) -> Result<(), ConnectorError> {
     let work = move || {
-        let loaded = allowed_library(&to, LocalRules::here()).and_then(|it| library::load(&it));
+        let loaded = allowed_library(&to, LocalRules::current()).and_then(|it| library::load(&it));
         let connection = loaded.and_then(|library| {
-            Connection::connect(library, &to, &name, pulse.clone())
+            MqiConnection::connect(library, &to, &name, pulse.clone())
                 .map_err(|failure| failure.trouble(&to, ""))
         });
         let connection = match connection {
@@ -63,7 +63,7 @@ pub fn start(
             // Nobody waited that long.
             return;
         }
-        let mut worker = Worker {
+        let mut worker = MqWorker {
             connection,
             manager: to,
             reading: None,
@@ -72,7 +72,7 @@ pub fn start(
         };
         if let Err(trouble) = worker.work(&orders) {
             // First, so that whoever is left without an answer finds out why.
-            pulse.lose(trouble);
+            pulse.mark_lost(trouble);
         }
         drop(worker);
         let _ = ended.send(());
@@ -81,39 +81,44 @@ pub fn start(
         .name("ibm-mq".to_owned())
         .spawn(work)
         .map(drop)
-        .map_err(|error| Trouble::new(format!("can't start a thread for the connection: {error}")))
+        .map_err(|error| {
+            ConnectorError::new(format!("can't start a thread for the connection: {error}"))
+        })
 }
 
 /// The library to load, if this host allows it and what else the connection names here.
-fn allowed_library(to: &Manager, rules: &LocalRules) -> Result<PathBuf, Trouble> {
+fn allowed_library(
+    to: &MqConnectionSettings,
+    rules: &LocalRules,
+) -> Result<PathBuf, ConnectorError> {
     if let Some(path) = &to.ssl_key_repository {
-        rules.key_repository(path).map_err(Trouble::new)?;
+        rules.key_repository(path).map_err(ConnectorError::new)?;
     }
-    rules.library(&to.library).map_err(Trouble::new)
+    rules.library(&to.library).map_err(ConnectorError::new)
 }
 
 /// A connection at work.
-pub struct Worker {
-    pub(super) connection: Connection,
-    pub(super) manager: Manager,
-    reading: Option<Reading>,
+pub struct MqWorker {
+    pub(super) connection: MqiConnection,
+    pub(super) manager: MqConnectionSettings,
+    reading: Option<MqQueueReader>,
     /// The queue that is open for output.
-    writing: Option<Object>,
+    writing: Option<MqObject>,
     /// When the queue manager answered last.
     asked: Instant,
 }
 
-impl Worker {
+impl MqWorker {
     /// Works until nobody is left (`Ok`) or the connection is lost.
-    fn work(&mut self, orders: &Receiver<Order>) -> Result<(), Trouble> {
+    fn work(&mut self, orders: &Receiver<MqCommand>) -> Result<(), ConnectorError> {
         loop {
-            let due = self.reading.as_ref().and_then(Reading::due);
+            let due = self.reading.as_ref().and_then(MqQueueReader::due);
             let ping = self.asked + PING;
             let wait = due.map_or(ping, |due| due.min(ping));
             match orders.recv_timeout(wait.saturating_duration_since(Instant::now())) {
-                Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Ok(MqCommand::Disconnect) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Ok(order) => {
-                    self.obey(order)?;
+                    self.execute(order)?;
                     continue;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -129,7 +134,7 @@ impl Worker {
     }
 
     /// Notices a lost connection while nothing else would.
-    fn ping(&mut self) -> Result<(), Trouble> {
+    fn ping(&mut self) -> Result<(), ConnectorError> {
         let asking = || {
             let object = self.connection.open_manager()?;
             let asked = self.connection.inquire_name(&object, mq::MQCA_Q_MGR_NAME);
@@ -139,21 +144,24 @@ impl Worker {
         let asked = asking();
         self.asked = Instant::now();
         match asked {
-            Err(failure) if failure.kind() == Kind::Lost => Err(failure.trouble(&self.manager, "")),
+            Err(failure) if failure.kind() == MqFailureKind::ConnectionLost => {
+                Err(failure.trouble(&self.manager, ""))
+            }
             // It answered: that it may not be asked this, for example.
             _ => Ok(()),
         }
     }
 
-    fn obey(&mut self, order: Order) -> Result<(), Trouble> {
+    fn execute(&mut self, order: MqCommand) -> Result<(), ConnectorError> {
         match order {
-            Order::Open {
+            MqCommand::Open {
                 queue,
                 jms,
                 messages,
                 answer,
             } => {
-                let opened = Reading::open(&self.connection, &self.manager, queue, jms, messages);
+                let opened =
+                    MqQueueReader::open(&self.connection, &self.manager, queue, jms, messages);
                 match opened {
                     Ok(reading) => {
                         self.reading = Some(reading);
@@ -161,7 +169,7 @@ impl Worker {
                     }
                     Err((trouble, kind)) => {
                         let _ = answer.send(Err(trouble.clone()));
-                        return if kind == Kind::Lost {
+                        return if kind == MqFailureKind::ConnectionLost {
                             Err(trouble)
                         } else {
                             Ok(())
@@ -169,55 +177,57 @@ impl Worker {
                     }
                 }
             }
-            Order::Next => {
+            MqCommand::Next => {
                 if let Some(reading) = &mut self.reading {
                     reading.wanted = true;
                 }
             }
-            Order::Settle { token, how, answer } => {
+            MqCommand::Settle { token, how, answer } => {
                 let Some(reading) = &mut self.reading else {
                     return Ok(());
                 };
                 let settled = reading.settle(&self.connection, &self.manager, token, how);
                 let (result, lost) = match settled {
                     Ok(()) => (Ok(()), None),
-                    Err((trouble, Kind::Lost)) => (Err(trouble.clone()), Some(trouble)),
+                    Err((trouble, MqFailureKind::ConnectionLost)) => {
+                        (Err(trouble.clone()), Some(trouble))
+                    }
                     Err((trouble, _)) => (Err(trouble), None),
                 };
                 let _ = answer.send(result);
                 lost.map_or(Ok(()), Err)?;
             }
-            Order::Cancel { answer } => {
+            MqCommand::Cancel { answer } => {
                 if let Some(reading) = &mut self.reading {
                     reading.cancelled = true;
                 }
                 let _ = answer.send(());
             }
-            Order::Close { answer } => {
+            MqCommand::Close { answer } => {
                 if let Some(reading) = self.reading.take() {
                     reading.close(&self.connection, &self.manager)?;
                 }
                 let _ = answer.send(());
             }
-            Order::Readers { queue, answer } => {
+            MqCommand::CountReaders { queue, answer } => {
                 let _ = answer.send(self.number(&queue, mq::MQIA_OPEN_INPUT_COUNT));
             }
-            Order::Depth { queue, answer } => {
-                let own = self.reading.as_ref().map_or(0, Reading::in_hand);
+            MqCommand::QueryDepth { queue, answer } => {
+                let own = self.reading.as_ref().map_or(0, MqQueueReader::in_hand);
                 let depth = self.number(&queue, mq::MQIA_CURRENT_Q_DEPTH);
                 let _ = answer.send(depth.map(|depth| depth.saturating_sub(own)));
             }
-            Order::Target { queue, answer } => {
+            MqCommand::OpenTarget { queue, answer } => {
                 let opened = self.connection.open(&queue, mq::MQOO_OUTPUT);
                 let opened = opened.map(|object| self.writing = Some(object));
                 self.answer(opened, &queue, answer)?;
             }
-            Order::End => {}
-            Order::Put { put, answer } => {
+            MqCommand::Disconnect => {}
+            MqCommand::Put { put, answer } => {
                 let put = self.put(*put);
                 let lost = put
                     .err()
-                    .filter(|failure| failure.kind() == Kind::Lost)
+                    .filter(|failure| failure.kind() == MqFailureKind::ConnectionLost)
                     .map(|failure| failure.trouble(&self.manager, ""));
                 let _ = answer.send(put);
                 lost.map_or(Ok(()), Err)?;
@@ -229,12 +239,14 @@ impl Worker {
 
     fn answer(
         &self,
-        result: Result<(), Failure>,
+        result: Result<(), MqFailure>,
         queue: &str,
-        answer: oneshot::Sender<Result<(), Trouble>>,
-    ) -> Result<(), Trouble> {
-        let trouble = |failure: Failure| failure.trouble(&self.manager, queue);
-        let lost = result.err().filter(|failure| failure.kind() == Kind::Lost);
+        answer: oneshot::Sender<Result<(), ConnectorError>>,
+    ) -> Result<(), ConnectorError> {
+        let trouble = |failure: MqFailure| failure.trouble(&self.manager, queue);
+        let lost = result
+            .err()
+            .filter(|failure| failure.kind() == MqFailureKind::ConnectionLost);
         let _ = answer.send(result.map_err(trouble));
         lost.map_or(Ok(()), |failure| Err(trouble(failure)))
     }
@@ -247,7 +259,7 @@ impl Worker {
         number.and_then(|number| u64::try_from(number).ok())
     }
 
-    fn put(&mut self, put: Put) -> PutAnswer {
+    fn put(&mut self, put: MqPutRequest) -> MqPutResult {
         let mut ready = put.ready;
         if !put.begun.begin() {
             // Nobody waits for it any more, and was told that it is not sent.
@@ -262,7 +274,7 @@ impl Worker {
                 .connection
                 .put_to(to, descriptor, own_id, &ready.body)?,
             (None, None) => {
-                return Err(Failure {
+                return Err(MqFailure {
                     verb: "MQPUT",
                     reason: mq::MQRC_NOT_OPEN_FOR_OUTPUT,
                 });

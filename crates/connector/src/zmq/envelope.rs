@@ -10,13 +10,13 @@ use bytes::Bytes;
 pub const ID_MAX: usize = 255;
 
 /// The frames that an answer begins with.
-pub type Route = Vec<Bytes>;
+pub type ReplyRoute = Vec<Bytes>;
 
 /// A message that can't be told from its frames.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Malformed {
+pub struct MalformedMessage {
     /// Whom to tell, where that is known.
-    pub route: Option<Route>,
+    pub route: Option<ReplyRoute>,
     /// The message id, or what stands in its place.
     pub id: Bytes,
     /// What would be right.
@@ -25,13 +25,13 @@ pub struct Malformed {
 
 /// A request of a REQ peer, or of a DEALER peer that does as one: everything up to the first
 /// empty frame is given back with the answer, as a REP socket does.
-pub fn request(mut frames: Vec<Bytes>) -> Result<(Route, Vec<Bytes>), Malformed> {
+pub fn request(mut frames: Vec<Bytes>) -> Result<(ReplyRoute, Vec<Bytes>), MalformedMessage> {
     match frames.iter().skip(1).position(Bytes::is_empty) {
         Some(before) if before + 2 < frames.len() => {
             let body = frames.split_off(before + 2);
             Ok((frames, body))
         }
-        _ => Err(Malformed {
+        _ => Err(MalformedMessage {
             route: None,
             id: Bytes::new(),
             why: "a request must begin with an empty frame, as a REQ socket sends it, and have a body".to_owned(),
@@ -40,7 +40,7 @@ pub fn request(mut frames: Vec<Bytes>) -> Result<(Route, Vec<Bytes>), Malformed>
 }
 
 /// A message of a DEALER peer: message id and body, after the delimiter if there is one.
-pub fn identified(mut frames: Vec<Bytes>) -> Result<(Route, Bytes, Bytes), Malformed> {
+pub fn identified(mut frames: Vec<Bytes>) -> Result<(ReplyRoute, Bytes, Bytes), MalformedMessage> {
     let delimiter = frames.iter().skip(1).position(Bytes::is_empty);
     // Two frames follow a delimiter. An empty frame further back is an empty body.
     let head = match delimiter {
@@ -68,7 +68,7 @@ pub fn identified(mut frames: Vec<Bytes>) -> Result<(Route, Bytes, Bytes), Malfo
     };
     let mut id = payload.into_iter().next().unwrap_or_default();
     id.truncate(ID_MAX);
-    Err(Malformed {
+    Err(MalformedMessage {
         route: Some(frames),
         id,
         why,

@@ -19,15 +19,15 @@ pub const BYTES_MAX: usize = 64 << 20;
 pub const FRAMES_MAX: usize = 1000;
 
 /// What can't stand in a header as it is.
-const UNTOLD: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+const PERCENT_ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
 /// Any bytes as text that a header can carry; visible ASCII stays as it is.
-pub fn told(bytes: &[u8]) -> String {
-    percent_encode(bytes, UNTOLD).to_string()
+pub fn percent_encoded(bytes: &[u8]) -> String {
+    percent_encode(bytes, PERCENT_ENCODED).to_string()
 }
 
 /// What [`told`] was made of.
-pub fn untold(text: &str) -> Bytes {
+pub fn percent_decoded(text: &str) -> Bytes {
     percent_decode_str(text).collect::<Vec<u8>>().into()
 }
 
@@ -117,9 +117,9 @@ mod tests {
 
     #[test]
     fn any_bytes_can_be_told() {
-        assert_eq!(told(b"orders.eu"), "orders.eu");
-        assert_eq!(told(b"a b%\x00\xff"), "a%20b%25%00%FF");
+        assert_eq!(percent_encoded(b"orders.eu"), "orders.eu");
+        assert_eq!(percent_encoded(b"a b%\x00\xff"), "a%20b%25%00%FF");
         let all: Vec<u8> = (0..=255).collect();
-        assert_eq!(untold(&told(&all)), all);
+        assert_eq!(percent_decoded(&percent_encoded(&all)), all);
     }
 }

@@ -12,11 +12,11 @@ use serde::Deserialize;
 use zmq::{Context, DONTWAIT, Error, PollEvents, PollItem, SNDMORE, SocketType};
 
 use super::{
-    super::link::Trouble,
-    bell::Bell,
+    super::broker_link::ConnectorError,
     frames::{BYTES_MAX, FRAMES_MAX},
-    locator::Locator,
-    monitor::Monitor,
+    host_locator::HostLocator,
+    socket_monitor::SocketMonitor,
+    waker::ThreadWaker,
 };
 
 /// How long what was sent may take to leave when the socket is closed.
@@ -34,7 +34,7 @@ const KEEPALIVE_COUNT: i32 = 3;
 /// Who connects to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Method {
+pub enum ConnectMethod {
     /// This side connects.
     Connect,
     /// The peers connect.
@@ -43,15 +43,15 @@ pub enum Method {
 
 /// Where the peers are. The same fields in channels and outgoings.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Endpoint {
+pub struct ZmqEndpoint {
     /// As libzmq has it: `tcp://host:port`, `ipc://path`.
     pub address: String,
     /// Who connects.
-    pub method: Method,
+    pub method: ConnectMethod,
 }
 
 /// Frames as they came.
-pub struct Received {
+pub struct ReceivedFrames {
     /// All of them, or the first ones.
     pub frames: Vec<Bytes>,
     /// Whether these are all.
@@ -60,7 +60,7 @@ pub struct Received {
 
 /// What became of an attempt to send.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Put {
+pub enum SocketSendResult {
     /// libzmq has it.
     Taken,
     /// There is no room, or nobody to send to.
@@ -70,24 +70,24 @@ pub enum Put {
 }
 
 /// An open socket. Dropping it takes [`LINGER`] at most.
-pub struct Socket {
+pub struct ZmqSocket {
     socket: zmq::Socket,
-    monitor: Monitor,
-    endpoint: Endpoint,
+    monitor: SocketMonitor,
+    endpoint: ZmqEndpoint,
     /// Of one that connects to a name.
-    locator: Option<Locator>,
+    locator: Option<HostLocator>,
 }
 
-impl Socket {
+impl ZmqSocket {
     /// Opens one; `set` is for the options that not all have.
     pub fn open(
         kind: SocketType,
-        endpoint: &Endpoint,
+        endpoint: &ZmqEndpoint,
         set: impl FnOnce(&zmq::Socket) -> Result<(), Error>,
-    ) -> Result<Socket, Trouble> {
+    ) -> Result<ZmqSocket, ConnectorError> {
         let context = Context::new();
         let failed = |error: Error| {
-            Trouble::new(format!(
+            ConnectorError::new(format!(
                 "libzmq can't make a {kind:?} socket: {}",
                 error.message()
             ))
@@ -95,19 +95,19 @@ impl Socket {
         let socket = context.socket(kind).map_err(failed)?;
         common(&socket).map_err(failed)?;
         set(&socket).map_err(failed)?;
-        let monitor = Monitor::of(&context, &socket, endpoint.clone()).map_err(failed)?;
+        let monitor = SocketMonitor::new(&context, &socket, endpoint.clone()).map_err(failed)?;
         endpoint.folder()?;
         let locator = endpoint.locator()?;
-        let Endpoint { address, method } = endpoint;
-        let begun = match (method, locator.as_ref().map(Locator::at)) {
-            (Method::Bind, _) => as_given(&socket, address, zmq::Socket::bind),
-            (Method::Connect, None) => as_given(&socket, address, zmq::Socket::connect),
-            (Method::Connect, Some(Some(only))) => connect(&socket, only),
+        let ZmqEndpoint { address, method } = endpoint;
+        let begun = match (method, locator.as_ref().map(HostLocator::at)) {
+            (ConnectMethod::Bind, _) => as_given(&socket, address, zmq::Socket::bind),
+            (ConnectMethod::Connect, None) => as_given(&socket, address, zmq::Socket::connect),
+            (ConnectMethod::Connect, Some(Some(only))) => connect(&socket, only),
             // Once one of the addresses has answered.
-            (Method::Connect, Some(None)) => Ok(()),
+            (ConnectMethod::Connect, Some(None)) => Ok(()),
         };
         begun.map_err(|error| endpoint.explain(error))?;
-        Ok(Socket {
+        Ok(ZmqSocket {
             socket,
             monitor,
             endpoint: endpoint.clone(),
@@ -117,7 +117,11 @@ impl Socket {
 
     /// Waits until the bell rings or the socket is ready for one of `events`. An error ends
     /// the socket.
-    pub fn wait(&mut self, bell: &Arc<Bell>, events: PollEvents) -> Result<(), Trouble> {
+    pub fn wait(
+        &mut self,
+        bell: &Arc<ThreadWaker>,
+        events: PollEvents,
+    ) -> Result<(), ConnectorError> {
         self.follow(bell)?;
         // An item without events still takes part: libzmq's own commands are processed.
         let mut items = [
@@ -138,12 +142,12 @@ impl Socket {
             Ok(_) | Err(Error::EINTR) => {}
             Err(error) => return Err(self.broken(error)),
         }
-        bell.silence();
+        bell.reset();
         self.monitor.read(Instant::now())
     }
 
     /// Connects to where the host was found, and looks for it while the connection is away.
-    fn follow(&mut self, bell: &Arc<Bell>) -> Result<(), Trouble> {
+    fn follow(&mut self, bell: &Arc<ThreadWaker>) -> Result<(), ConnectorError> {
         let Some(locator) = &mut self.locator else {
             return Ok(());
         };
@@ -168,7 +172,7 @@ impl Socket {
     }
 
     /// Whether something can be sent now.
-    pub fn has_room(&self) -> Result<bool, Trouble> {
+    pub fn has_room(&self) -> Result<bool, ConnectorError> {
         let events = self
             .socket
             .get_events()
@@ -177,8 +181,8 @@ impl Socket {
     }
 
     /// The next message, if there is one. Of one that is too long, the rest is thrown away.
-    pub fn receive(&self) -> Result<Option<Received>, Trouble> {
-        let mut received = Received {
+    pub fn receive(&self) -> Result<Option<ReceivedFrames>, ConnectorError> {
+        let mut received = ReceivedFrames {
             frames: Vec::new(),
             whole: true,
         };
@@ -207,25 +211,25 @@ impl Socket {
     }
 
     /// Sends a message as a whole or not at all.
-    pub fn send(&self, frames: &[Bytes]) -> Result<Put, Trouble> {
+    pub fn send(&self, frames: &[Bytes]) -> Result<SocketSendResult, ConnectorError> {
         for (n, frame) in frames.iter().enumerate() {
             let more = if n + 1 < frames.len() { SNDMORE } else { 0 };
             loop {
                 match self.socket.send(&frame[..], DONTWAIT | more) {
                     Ok(()) => break,
                     // libzmq decides at the first frame whether it takes the message.
-                    Err(Error::EAGAIN) if n == 0 => return Ok(Put::Full),
-                    Err(Error::EHOSTUNREACH) if n == 0 => return Ok(Put::NoPeer),
+                    Err(Error::EAGAIN) if n == 0 => return Ok(SocketSendResult::Full),
+                    Err(Error::EHOSTUNREACH) if n == 0 => return Ok(SocketSendResult::NoPeer),
                     Err(Error::EINTR) => {}
                     Err(error) => return Err(self.broken(error)),
                 }
             }
         }
-        Ok(Put::Taken)
+        Ok(SocketSendResult::Taken)
     }
 
-    fn broken(&self, error: Error) -> Trouble {
-        Trouble::new(format!(
+    fn broken(&self, error: Error) -> ConnectorError {
+        ConnectorError::new(format!(
             "the socket at {} is of no use any more: {}; another is opened",
             self.endpoint.address,
             error.message()
@@ -265,16 +269,16 @@ fn uri(address: SocketAddr) -> String {
     format!("tcp://{address}")
 }
 
-impl Endpoint {
-    /// Looks for the host that is connected to by its name; see [`Locator`].
-    fn locator(&self) -> Result<Option<Locator>, Trouble> {
+impl ZmqEndpoint {
+    /// Looks for the host that is connected to by its name; see [`HostLocator`].
+    fn locator(&self) -> Result<Option<HostLocator>, ConnectorError> {
         let address = self.address.strip_prefix("tcp://");
-        let named = address.filter(|_| self.method == Method::Connect);
+        let named = address.filter(|_| self.method == ConnectMethod::Connect);
         let Some((host, port)) = named.and_then(|it| it.rsplit_once(':')) else {
             return Ok(None);
         };
-        Locator::new(host, port).map_err(|error| {
-            Trouble::new(format!(
+        HostLocator::new(host, port).map_err(|error| {
+            ConnectorError::new(format!(
                 "can't connect to {}: {error}; correct `address`, or give the name one",
                 self.address
             ))
@@ -282,8 +286,8 @@ impl Endpoint {
     }
 
     /// Whether this host allows it.
-    pub fn check(&self, rules: &LocalRules) -> Result<(), Trouble> {
-        let bind = self.method == Method::Bind;
+    pub fn check(&self, rules: &LocalRules) -> Result<(), ConnectorError> {
+        let bind = self.method == ConnectMethod::Bind;
         let checked = if let Some(path) = self.address.strip_prefix("ipc://") {
             rules.ipc(path, bind)
         } else if let Some(rest) = self.address.strip_prefix("tcp://").filter(|_| bind) {
@@ -291,11 +295,11 @@ impl Endpoint {
         } else {
             Ok(())
         };
-        checked.map_err(Trouble::new)
+        checked.map_err(ConnectorError::new)
     }
 
     /// libzmq's binding for Rust has no words for some errors of `ipc`.
-    fn folder(&self) -> Result<(), Trouble> {
+    fn folder(&self) -> Result<(), ConnectorError> {
         let Some(path) = self.address.strip_prefix("ipc://") else {
             return Ok(());
         };
@@ -305,10 +309,10 @@ impl Endpoint {
         } else {
             folder
         };
-        if self.method == Method::Connect || path.starts_with('@') || folder.is_dir() {
+        if self.method == ConnectMethod::Connect || path.starts_with('@') || folder.is_dir() {
             return Ok(());
         }
-        Err(Trouble::new(format!(
+        Err(ConnectorError::new(format!(
             "can't bind {}: there is no folder {}; create it, or correct `address`",
             self.address,
             folder.display()
@@ -316,15 +320,15 @@ impl Endpoint {
     }
 
     /// Why the address can't be used, and what would be right.
-    fn explain(&self, error: Error) -> Trouble {
-        let Endpoint { address, method } = self;
+    fn explain(&self, error: Error) -> ConnectorError {
+        let ZmqEndpoint { address, method } = self;
         let verb = match method {
-            Method::Bind => "bind",
-            Method::Connect => "connect to",
+            ConnectMethod::Bind => "bind",
+            ConnectMethod::Connect => "connect to",
         };
         let right = match error {
             Error::EADDRINUSE => {
-                return Trouble::passing(format!(
+                return ConnectorError::transient(format!(
                     "another process has {address}; it is taken over as soon as that one is gone"
                 ));
             }
@@ -341,7 +345,7 @@ impl Endpoint {
             Error::EMFILE => "too many files are open: raise the limit of the member's process",
             _ => "correct `address` or `method`",
         };
-        Trouble::new(format!(
+        ConnectorError::new(format!(
             "can't {verb} {address}: {}; {right}",
             error.message()
         ))
@@ -352,12 +356,12 @@ impl Endpoint {
 mod tests {
     use super::*;
 
-    fn bind(address: &str) -> Result<Socket, Trouble> {
-        let endpoint = Endpoint {
+    fn bind(address: &str) -> Result<ZmqSocket, ConnectorError> {
+        let endpoint = ZmqEndpoint {
             address: address.to_owned(),
-            method: Method::Bind,
+            method: ConnectMethod::Bind,
         };
-        Socket::open(SocketType::PULL, &endpoint, |_| Ok(()))
+        ZmqSocket::open(SocketType::PULL, &endpoint, |_| Ok(()))
     }
 
     #[test]
@@ -365,7 +369,7 @@ mod tests {
         let first = bind("tcp://127.0.0.1:*").unwrap();
         let address = first.socket.get_last_endpoint().unwrap().unwrap();
         let refused = bind(&address).err().unwrap();
-        assert!(refused.passing, "{refused:?}");
+        assert!(refused.transient, "{refused:?}");
         assert!(
             refused.text.contains("another process has tcp://"),
             "{refused:?}"
@@ -374,12 +378,12 @@ mod tests {
         bind(&address).unwrap();
     }
 
-    fn connect(address: &str) -> Result<Socket, Trouble> {
-        let endpoint = Endpoint {
+    fn connect(address: &str) -> Result<ZmqSocket, ConnectorError> {
+        let endpoint = ZmqEndpoint {
             address: address.to_owned(),
-            method: Method::Connect,
+            method: ConnectMethod::Connect,
         };
-        Socket::open(SocketType::PULL, &endpoint, |_| Ok(()))
+        ZmqSocket::open(SocketType::PULL, &endpoint, |_| Ok(()))
     }
 
     #[test]
@@ -404,7 +408,7 @@ mod tests {
         ] {
             let trouble = bind(address).err().unwrap();
             assert!(
-                !trouble.passing && trouble.text.contains(right),
+                !trouble.transient && trouble.text.contains(right),
                 "{trouble:?}"
             );
         }

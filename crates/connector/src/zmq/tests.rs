@@ -9,21 +9,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_clock::Instant;
-use quorate_ipc::Sent;
+use quorate_ipc::SendOutcome;
 use quorate_proto::connector::{Header, Reply};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use zmq::SocketType;
 
 use super::{
-    super::link::{
-        Epitaph, Inlet, Link, Message, Outlet, Parcel, Sender, Session, Settler, Trouble,
+    super::broker_link::{
+        BrokerLink, ConnectorError, DeadLetterInfo, InboundLink, IncomingMessage, OutboundLink,
+        OutgoingMessage, Sender, Session, Settler,
     },
-    Nothing, Zmq,
+    ZmqConnectionSettings, ZmqLink,
+    consumer::ZmqConsumer,
     frames::BYTES_MAX,
-    inlet::Token,
-    sender::Sending,
-    session::Receiving,
+    producer::ZmqProducer,
+    receive_loop::ZmqDeliveryToken,
 };
 
 const WAIT: Duration = Duration::from_secs(20);
@@ -52,35 +53,37 @@ fn free_address() -> String {
     address
 }
 
-async fn link() -> Zmq {
-    Zmq::connect(&Nothing {}, "test").await.unwrap()
+async fn link() -> ZmqLink {
+    ZmqLink::connect(&ZmqConnectionSettings {}, "test")
+        .await
+        .unwrap()
 }
 
 fn resource(kind: &str, address: &str, method: &str) -> Value {
     json!({"name": "x", "service": "y", "address": address, "socket_type": kind, "method": method})
 }
 
-async fn try_inlet(resource: Value, prefetch: u16) -> Result<Receiving, Trouble> {
+async fn try_inlet(resource: Value, prefetch: u16) -> Result<ZmqConsumer, ConnectorError> {
     let source = serde_json::from_value(resource).unwrap();
-    Inlet::open(&link().await, &source, prefetch, Some(1), None).await
+    InboundLink::open(&link().await, &source, prefetch, Some(1), None).await
 }
 
-async fn inlet(resource: Value, prefetch: u16) -> Receiving {
+async fn inlet(resource: Value, prefetch: u16) -> ZmqConsumer {
     try_inlet(resource, prefetch).await.unwrap()
 }
 
-async fn outlet(kind: &str, address: &str, method: &str) -> (Zmq, Sending) {
+async fn outlet(kind: &str, address: &str, method: &str) -> (ZmqLink, ZmqProducer) {
     let link = link().await;
     let target = serde_json::from_value(resource(kind, address, method)).unwrap();
-    let sender = Outlet::open(&link, &target).await.unwrap();
+    let sender = OutboundLink::open(&link, &target).await.unwrap();
     (link, sender)
 }
 
-async fn next(session: &mut Receiving) -> (Token, Message) {
+async fn next(session: &mut ZmqConsumer) -> (ZmqDeliveryToken, IncomingMessage) {
     timeout(WAIT, session.next()).await.unwrap().unwrap()
 }
 
-fn property<'a>(message: &'a Message, name: &str) -> Option<&'a [u8]> {
+fn property<'a>(message: &'a IncomingMessage, name: &str) -> Option<&'a [u8]> {
     let found = message.properties.iter().find(|it| it.name == name);
     found.map(|it| &it.value[..])
 }
@@ -92,8 +95,8 @@ fn reply(body: &'static str) -> Reply {
     }
 }
 
-fn epitaph() -> Epitaph {
-    Epitaph {
+fn epitaph() -> DeadLetterInfo {
+    DeadLetterInfo {
         reason: "it broke".into(),
         attempts: 3,
         cid: "K1".into(),
@@ -101,16 +104,16 @@ fn epitaph() -> Epitaph {
     }
 }
 
-fn parcel(id: &str, body: impl Into<Bytes>, within: Duration) -> Parcel {
-    Parcel {
+fn parcel(id: &str, body: impl Into<Bytes>, within: Duration) -> OutgoingMessage {
+    OutgoingMessage {
         message_id: id.into(),
         body: body.into(),
         within,
-        ..Parcel::default()
+        ..OutgoingMessage::default()
     }
 }
 
-fn with(mut parcel: Parcel, name: &str, value: &'static str) -> Parcel {
+fn with(mut parcel: OutgoingMessage, name: &str, value: &'static str) -> OutgoingMessage {
     parcel.properties.push(Header {
         name: name.into(),
         value: value.into(),

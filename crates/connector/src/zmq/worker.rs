@@ -14,21 +14,21 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{super::link::Trouble, bell::Bell};
+use super::{super::broker_link::ConnectorError, waker::ThreadWaker};
 
 /// Most orders that wait for the thread.
 const ORDERS: usize = 64;
 
 /// The thread's side.
-pub struct Inside<O> {
+pub struct WorkerContext<O> {
     /// What it is told to do.
-    pub orders: mpsc::Receiver<O>,
+    pub commands: mpsc::Receiver<O>,
     /// Rung when there is an order, and at the end.
-    pub bell: Arc<Bell>,
+    pub waker: Arc<ThreadWaker>,
     stop: Arc<AtomicBool>,
 }
 
-impl<O> Inside<O> {
+impl<O> WorkerContext<O> {
     /// Whether it is to end.
     pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::Acquire)
@@ -36,37 +36,37 @@ impl<O> Inside<O> {
 }
 
 /// Where orders are given.
-pub struct Desk<O> {
-    orders: mpsc::Sender<O>,
-    bell: Arc<Bell>,
+pub struct ZmqCommandSender<O> {
+    commands: mpsc::Sender<O>,
+    waker: Arc<ThreadWaker>,
 }
 
-impl<O> Clone for Desk<O> {
+impl<O> Clone for ZmqCommandSender<O> {
     fn clone(&self) -> Self {
-        Desk {
-            orders: self.orders.clone(),
-            bell: self.bell.clone(),
+        ZmqCommandSender {
+            commands: self.commands.clone(),
+            waker: self.waker.clone(),
         }
     }
 }
 
-impl<O> Desk<O> {
+impl<O> ZmqCommandSender<O> {
     /// Gives an order; `false` when the thread has ended. Dropped halfway, it isn't given.
-    pub async fn give(&self, order: O) -> bool {
-        let given = self.orders.send(order).await.is_ok();
-        self.bell.ring();
+    pub async fn send(&self, order: O) -> bool {
+        let given = self.commands.send(order).await.is_ok();
+        self.waker.wake();
         given
     }
 }
 
 /// Ends the thread, and with it the socket, when it is dropped.
-pub struct Worker {
+pub struct ZmqWorker {
     stop: Arc<AtomicBool>,
-    bell: Arc<Bell>,
+    waker: Arc<ThreadWaker>,
     done: Option<oneshot::Receiver<()>>,
 }
 
-impl Worker {
+impl ZmqWorker {
     /// Ends the thread and waits until the socket is closed and its address free.
     pub async fn end(mut self) {
         let done = self.done.take();
@@ -78,37 +78,37 @@ impl Worker {
     }
 }
 
-impl Drop for Worker {
+impl Drop for ZmqWorker {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        self.bell.ring();
+        self.waker.wake();
     }
 }
 
 /// Starts a thread that opens a socket and works with it. An error is `open`'s.
 pub async fn start<S, O: Send + 'static>(
-    open: impl FnOnce() -> Result<S, Trouble> + Send + 'static,
-    work: impl FnOnce(S, Inside<O>) + Send + 'static,
-) -> Result<(Desk<O>, Worker), Trouble> {
+    open: impl FnOnce() -> Result<S, ConnectorError> + Send + 'static,
+    work: impl FnOnce(S, WorkerContext<O>) + Send + 'static,
+) -> Result<(ZmqCommandSender<O>, ZmqWorker), ConnectorError> {
     let failed = |error| {
-        Trouble::new(format!(
+        ConnectorError::new(format!(
             "can't start the thread of a ZeroMQ socket: {error}"
         ))
     };
-    let bell = Arc::new(Bell::new().map_err(failed)?);
+    let bell = Arc::new(ThreadWaker::new().map_err(failed)?);
     let stop = Arc::new(AtomicBool::new(false));
     let (sender, orders) = mpsc::channel(ORDERS);
     let (opened, opening) = oneshot::channel();
     let (ended, done) = oneshot::channel();
-    let inside = Inside {
-        orders,
-        bell: bell.clone(),
+    let inside = WorkerContext {
+        commands: orders,
+        waker: bell.clone(),
         stop: stop.clone(),
     };
     // Made before the thread, so that it ends with this call if that is given up.
-    let worker = Worker {
+    let worker = ZmqWorker {
         stop,
-        bell: bell.clone(),
+        waker: bell.clone(),
         done: Some(done),
     };
     thread::Builder::new()
@@ -128,15 +128,15 @@ pub async fn start<S, O: Send + 'static>(
         })
         .map_err(failed)?;
     let panicked = |_| {
-        Trouble::new(
+        ConnectorError::new(
             "libzmq failed with an error that its binding has no word for: this process' log has it",
         )
     };
     opening.await.map_err(panicked)??;
     Ok((
-        Desk {
-            orders: sender,
-            bell,
+        ZmqCommandSender {
+            commands: sender,
+            waker: bell,
         },
         worker,
     ))

@@ -42,11 +42,11 @@ use quorate_planted::{Mutant, planted};
 
 use super::BootInstant;
 
-const LENGTH: usize = 4096;
+const PAGE_BYTES: usize = 4096;
 
 /// What the page says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lease {
+pub struct LeaseState {
     /// The epoch of the reign.
     pub epoch: u64,
     /// Until when its holder may act; `None` when it may not.
@@ -57,7 +57,7 @@ pub struct Lease {
 
 /// How an epoch stands at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tenure {
+pub enum LeaseTenure {
     /// Its holder may act for so long from now on, unless it is renewed.
     Runs(Duration),
     /// Its lease ran out at this deadline and may be renewed: nothing may begin, and what is
@@ -67,12 +67,12 @@ pub enum Tenure {
     Over,
 }
 
-/// The words of a mapping that is at least [`LENGTH`] long and can't shrink.
-struct Words(MmapRaw);
+/// The words of a mapping that is at least [`PAGE_BYTES`] long and can't shrink.
+struct LeaseWords(MmapRaw);
 
-impl Words {
+impl LeaseWords {
     fn word(&self, index: usize) -> &AtomicU64 {
-        // SAFETY: the mapping is `LENGTH` bytes of a memfd that is sealed against
+        // SAFETY: the mapping is `PAGE_BYTES` bytes of a memfd that is sealed against
         // shrinking (checked where it is mapped), so its words stay backed by memory for
         // as long as `self` lives; it is page-aligned, hence 8-aligned. All access in all
         // processes is through atomics: relaxed loads, which are sound on read-only
@@ -92,7 +92,7 @@ impl Words {
         self.word(2)
     }
 
-    fn read(&self) -> Lease {
+    fn read(&self) -> LeaseState {
         loop {
             let epoch = self.epoch().load(Relaxed);
             fence(std::sync::atomic::Ordering::Acquire);
@@ -102,7 +102,7 @@ impl Words {
             if self.epoch().load(Relaxed) == epoch {
                 let deadline = (deadline != 0).then_some(BootInstant(deadline));
                 let respite = Duration::from_nanos(self.respite().load(Relaxed));
-                return Lease {
+                return LeaseState {
                     epoch,
                     deadline,
                     respite,
@@ -113,19 +113,21 @@ impl Words {
 }
 
 /// The writer's side. There is one in a member.
-pub struct Page {
-    words: Mutex<Arc<Words>>,
-    view: View,
+pub struct LeaseWriter {
+    words: Mutex<Arc<LeaseWords>>,
+    reader: LeaseReader,
     file: OwnedFd,
 }
 
-impl Page {
+impl LeaseWriter {
     /// A new page: epoch 0, no lease.
-    pub fn new() -> io::Result<Page> {
+    pub fn new() -> io::Result<LeaseWriter> {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let writable = File::from(memfd_create(c"quorate-lease", flags)?);
-        writable.set_len(LENGTH as u64)?;
-        let words = Arc::new(Words(MmapOptions::new().len(LENGTH).map_raw(&writable)?));
+        writable.set_len(PAGE_BYTES as u64)?;
+        let words = Arc::new(LeaseWords(
+            MmapOptions::new().len(PAGE_BYTES).map_raw(&writable)?,
+        ));
         // From here on nobody else can write it, whoever holds the descriptor.
         let seals = SealFlag::F_SEAL_SHRINK
             | SealFlag::F_SEAL_GROW
@@ -134,12 +136,12 @@ impl Page {
         fcntl(&writable, FcntlArg::F_ADD_SEALS(seals))?;
         // Processes get a descriptor that was opened for reading only.
         let file = File::open(format!("/proc/self/fd/{}", writable.as_raw_fd()))?;
-        let view = View {
+        let view = LeaseReader {
             words: words.clone(),
         };
-        Ok(Page {
+        Ok(LeaseWriter {
             words: Mutex::new(words),
-            view,
+            reader: view,
             file: file.into(),
         })
     }
@@ -174,8 +176,8 @@ impl Page {
     }
 
     /// The reader's side, in this process.
-    pub fn view(&self) -> &View {
-        &self.view
+    pub fn reader(&self) -> &LeaseReader {
+        &self.reader
     }
 
     /// A descriptor for a process that is to read it.
@@ -186,19 +188,19 @@ impl Page {
 
 /// The reader's side.
 #[derive(Clone)]
-pub struct View {
-    words: Arc<Words>,
+pub struct LeaseReader {
+    words: Arc<LeaseWords>,
 }
 
-impl View {
+impl LeaseReader {
     /// Maps the page of which the parent gave the descriptor.
-    pub fn open(file: impl AsFd) -> io::Result<View> {
+    pub fn open(file: impl AsFd) -> io::Result<LeaseReader> {
         let seals = fcntl(file.as_fd(), FcntlArg::F_GET_SEALS).map_err(io::Error::from)?;
         let length = File::from(file.as_fd().try_clone_to_owned()?)
             .metadata()?
             .len();
         if !SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_SHRINK)
-            || length < LENGTH as u64
+            || length < PAGE_BYTES as u64
         {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -206,15 +208,15 @@ impl View {
             ));
         }
         let map = MmapOptions::new()
-            .len(LENGTH)
+            .len(PAGE_BYTES)
             .map_raw_read_only(file.as_fd().as_raw_fd())?;
-        Ok(View {
-            words: Arc::new(Words(map)),
+        Ok(LeaseReader {
+            words: Arc::new(LeaseWords(map)),
         })
     }
 
     /// What the page says now.
-    pub fn read(&self) -> Lease {
+    pub fn read(&self) -> LeaseState {
         self.words.read()
     }
 
@@ -235,20 +237,20 @@ impl View {
     }
 
     /// How `epoch` stands now.
-    pub fn tenure(&self, epoch: u64) -> Tenure {
+    pub fn tenure(&self, epoch: u64) -> LeaseTenure {
         if planted(Mutant::LeaseCheckRemoved) {
-            return Tenure::Runs(Duration::from_secs(1));
+            return LeaseTenure::Runs(Duration::from_secs(1));
         }
         let lease = self.read();
         let Some(deadline) = lease.deadline.filter(|_| lease.epoch == epoch) else {
-            return Tenure::Over;
+            return LeaseTenure::Over;
         };
         let now = BootInstant::now();
         match deadline.remaining(now) {
-            Some(left) => Tenure::Runs(left),
+            Some(left) => LeaseTenure::Runs(left),
             None => match (deadline + lease.respite).remaining(now) {
-                Some(left) => Tenure::Lapsed(deadline, left),
-                None => Tenure::Over,
+                Some(left) => LeaseTenure::Lapsed(deadline, left),
+                None => LeaseTenure::Over,
             },
         }
     }
@@ -264,23 +266,23 @@ mod tests {
 
     #[test]
     fn what_ran_out_may_be_renewed_until_its_respite_is_over_or_it_is_revoked() {
-        let page = Page::new().unwrap();
-        let tenure = || page.view().tenure(7);
-        assert_eq!(tenure(), Tenure::Over);
+        let page = LeaseWriter::new().unwrap();
+        let tenure = || page.reader().tenure(7);
+        assert_eq!(tenure(), LeaseTenure::Over);
         page.grant(7, in_a_minute(), RESPITE);
-        assert!(matches!(tenure(), Tenure::Runs(_)));
+        assert!(matches!(tenure(), LeaseTenure::Runs(_)));
         let past = BootInstant::now();
         page.grant(7, past, RESPITE);
-        assert!(matches!(tenure(), Tenure::Lapsed(at, left) if at == past && left <= RESPITE));
-        assert!(!page.view().holds(7));
-        assert_eq!(page.view().tenure(6), Tenure::Over);
+        assert!(matches!(tenure(), LeaseTenure::Lapsed(at, left) if at == past && left <= RESPITE));
+        assert!(!page.reader().holds(7));
+        assert_eq!(page.reader().tenure(6), LeaseTenure::Over);
         page.grant(7, in_a_minute(), RESPITE);
-        assert!(matches!(tenure(), Tenure::Runs(_)));
+        assert!(matches!(tenure(), LeaseTenure::Runs(_)));
         page.grant(7, BootInstant::now(), Duration::ZERO);
-        assert_eq!(tenure(), Tenure::Over);
+        assert_eq!(tenure(), LeaseTenure::Over);
         page.grant(7, BootInstant::now(), RESPITE);
         page.revoke();
-        assert_eq!(tenure(), Tenure::Over);
+        assert_eq!(tenure(), LeaseTenure::Over);
     }
 
     fn in_a_minute() -> BootInstant {
@@ -289,20 +291,20 @@ mod tests {
 
     #[test]
     fn holds_for_its_epoch_until_the_deadline_and_no_longer() {
-        let page = Page::new().unwrap();
-        assert!(!page.view().holds(0));
+        let page = LeaseWriter::new().unwrap();
+        assert!(!page.reader().holds(0));
         assert!(page.grant(7, in_a_minute(), RESPITE));
-        assert!(page.view().holds(7));
-        assert!(!page.view().holds(6));
-        assert!(!page.view().holds(8));
+        assert!(page.reader().holds(7));
+        assert!(!page.reader().holds(6));
+        assert!(!page.reader().holds(8));
         page.grant(7, BootInstant::now(), RESPITE);
-        assert!(!page.view().holds(7));
+        assert!(!page.reader().holds(7));
         page.grant(7, in_a_minute(), RESPITE);
         page.revoke();
-        assert!(!page.view().holds(7));
+        assert!(!page.reader().holds(7));
         assert_eq!(
-            page.view().read(),
-            Lease {
+            page.reader().read(),
+            LeaseState {
                 epoch: 7,
                 deadline: None,
                 respite: RESPITE,
@@ -312,31 +314,31 @@ mod tests {
 
     #[test]
     fn an_older_epoch_gets_no_lease() {
-        let page = Page::new().unwrap();
+        let page = LeaseWriter::new().unwrap();
         assert!(page.grant(9, in_a_minute(), RESPITE));
         assert!(!page.grant(8, in_a_minute(), RESPITE));
-        assert!(page.view().holds(9));
-        assert!(!page.view().holds(8));
+        assert!(page.reader().holds(9));
+        assert!(!page.reader().holds(8));
     }
 
     #[test]
     fn a_process_sees_what_the_parent_writes_and_can_write_nothing() {
-        let page = Page::new().unwrap();
+        let page = LeaseWriter::new().unwrap();
         let fd = page.descriptor().unwrap();
-        let view = View::open(&fd).unwrap();
+        let view = LeaseReader::open(&fd).unwrap();
         page.grant(3, in_a_minute(), RESPITE);
         assert!(view.holds(3));
         page.revoke();
         assert!(!view.holds(3));
         // Not through its descriptor, not through one opened anew for writing.
-        assert!(MmapOptions::new().len(LENGTH).map_raw(&fd).is_err());
+        assert!(MmapOptions::new().len(PAGE_BYTES).map_raw(&fd).is_err());
         let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
         let anew = std::fs::OpenOptions::new()
             .read(true)
             .write(true)
             .open(path);
         if let Ok(file) = anew {
-            assert!(MmapOptions::new().len(LENGTH).map_raw(&file).is_err());
+            assert!(MmapOptions::new().len(PAGE_BYTES).map_raw(&file).is_err());
             assert!(nix::unistd::write(&file, b"x").is_err());
             assert!(file.set_len(0).is_err());
         }
@@ -345,17 +347,17 @@ mod tests {
     #[test]
     fn another_file_is_refused() {
         let file = tempfile::tempfile().unwrap();
-        file.set_len(LENGTH as u64).unwrap();
-        assert!(View::open(&file).is_err());
+        file.set_len(PAGE_BYTES as u64).unwrap();
+        assert!(LeaseReader::open(&file).is_err());
     }
 
     /// Deadlines here are `epoch * 1000 + n`: a pair that doesn't fit shows at once.
     #[test]
     fn no_reader_pairs_an_epoch_with_the_deadline_of_another() {
-        let page = Page::new().unwrap();
+        let page = LeaseWriter::new().unwrap();
         let stop = AtomicBool::new(false);
         let seen = AtomicU64::new(0);
-        let view = View::open(page.descriptor().unwrap()).unwrap();
+        let view = LeaseReader::open(page.descriptor().unwrap()).unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let mut last = 0;

@@ -2,10 +2,10 @@
 
 use std::time::UNIX_EPOCH;
 
-use quorate_clock::wall;
+use quorate_clock::wall_time;
 
 /// Returns the nanoseconds of the time of day, counted from 1970.
 pub(super) fn wall_nanos() -> Option<u64> {
-    let since = wall().duration_since(UNIX_EPOCH).ok()?;
+    let since = wall_time().duration_since(UNIX_EPOCH).ok()?;
     u64::try_from(since.as_nanos()).ok()
 }

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::{
-    OnFailure, Service, Standby,
-    fields::{Fields, Reading},
-    rules, yes,
+    DeliveryPolicy, Service, StandbyMode,
+    field_reader::{FieldReader, ParseOutcome},
+    text_rules, yes,
 };
 
 /// The largest `prefetch`.
@@ -42,10 +42,10 @@ pub struct AmqpChannel {
     pub consumer_tag_prefix: Option<String>,
     /// What the members that don't run it have of it.
     #[serde(default)]
-    pub standby: Standby,
+    pub standby: StandbyMode,
     /// What happens to a message that its service did not handle.
     #[serde(default)]
-    pub on_failure: OnFailure,
+    pub on_failure: DeliveryPolicy,
     /// Inactive channels consume nothing.
     #[serde(default = "yes")]
     pub active: bool,
@@ -56,22 +56,23 @@ fn prefetch() -> u16 {
 }
 
 impl AmqpChannel {
-    pub(crate) fn read(spec: &Value) -> Reading<Self> {
-        let mut fields = Fields::of(spec);
-        let name = fields.required("name", rules::name);
-        let queue = fields.required("queue", rules::amqp_text);
+    pub(crate) fn read(spec: &Value) -> ParseOutcome<Self> {
+        let mut fields = FieldReader::new(spec);
+        let name = fields.required("name", text_rules::name);
+        let queue = fields.required("queue", text_rules::amqp_text);
         let prefetch = fields.number("prefetch", prefetch(), 1..=PREFETCH_MAX);
         let ordered = fields.flag("ordered", false);
         let it = AmqpChannel {
             name,
-            connection: fields.required("connection", rules::name),
-            service: fields.required("service", rules::name),
+            connection: fields.required("connection", text_rules::name),
+            service: fields.required("service", text_rules::name),
             prefetch,
             pool_size: pool_size(&mut fields, prefetch, ordered),
             ordered,
-            consumer_tag_prefix: fields.text("consumer_tag_prefix", rules::consumer_tag_prefix),
-            standby: Standby::read(&mut fields),
-            on_failure: OnFailure::read(&mut fields, &queue),
+            consumer_tag_prefix: fields
+                .text("consumer_tag_prefix", text_rules::consumer_tag_prefix),
+            standby: StandbyMode::read(&mut fields),
+            on_failure: DeliveryPolicy::read(&mut fields, &queue),
             active: fields.flag("active", yes()),
             queue,
         };
@@ -128,7 +129,7 @@ impl AmqpChannel {
     }
 }
 
-fn pool_size(fields: &mut Fields<'_>, prefetch: u16, ordered: bool) -> Option<u16> {
+fn pool_size(fields: &mut FieldReader<'_>, prefetch: u16, ordered: bool) -> Option<u16> {
     let given = fields.has("pool_size");
     let size = fields.number("pool_size", 1, 1..=PREFETCH_MAX);
     if given && size > prefetch {

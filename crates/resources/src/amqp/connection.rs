@@ -7,15 +7,15 @@ use serde_json::Value;
 use url::Url;
 
 use super::super::{
-    Hidden,
-    fields::{Fields, Reading},
-    rules,
+    HiddenSecret,
+    field_reader::{FieldReader, ParseOutcome},
+    text_rules,
 };
 
 /// What keeps a second consumer off a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fence {
+pub enum BrokerFence {
     /// The broker: an exclusive consumer. A takeover has nothing to wait for, unless the
     /// old connection hangs: then for the broker to give it up, or for `management_url`.
     #[default]
@@ -49,7 +49,7 @@ pub struct AmqpConnection {
     pub heartbeat_s: u16,
     /// What keeps a second consumer off its queues.
     #[serde(default)]
-    pub fence: Fence,
+    pub fence: BrokerFence,
     /// Where RabbitMQ's management API answers, for example `http://rabbit:15672`. With it
     /// a takeover closes the connection of a connector server that hangs or has vanished.
     /// User name and password may stand in it, and are not shown again; otherwise they are
@@ -79,26 +79,31 @@ fn heartbeat_s() -> u16 {
 }
 
 impl AmqpConnection {
-    pub(crate) fn read(spec: &Value) -> Reading<Self> {
-        let mut fields = Fields::of(spec);
+    pub(crate) fn read(spec: &Value) -> ParseOutcome<Self> {
+        let mut fields = FieldReader::new(spec);
         let it = AmqpConnection {
-            name: fields.required("name", rules::name),
-            host: fields.required("host", rules::host),
+            name: fields.required("name", text_rules::name),
+            host: fields.required("host", text_rules::host),
             port: fields.number("port", port(), 1..=65_535),
-            vhost: fields.text("vhost", rules::amqp_text).unwrap_or_else(vhost),
-            username: fields.required("username", rules::amqp_text),
-            password: fields.secret("password", rules::password),
+            vhost: fields
+                .text("vhost", text_rules::amqp_text)
+                .unwrap_or_else(vhost),
+            username: fields.required("username", text_rules::amqp_text),
+            password: fields.secret("password", text_rules::password),
             heartbeat_s: fields.number("heartbeat_s", heartbeat_s(), 1..=3600),
             fence: fields
                 .one_of(
                     "fence",
-                    &[("exclusive", Fence::Exclusive), ("lease", Fence::Lease)],
+                    &[
+                        ("exclusive", BrokerFence::Exclusive),
+                        ("lease", BrokerFence::Lease),
+                    ],
                 )
                 .unwrap_or_default(),
-            management_url: fields.secret("management_url", rules::management_url),
+            management_url: fields.secret("management_url", text_rules::management_url),
             tls: fields.flag("tls", false),
             // never quoted: a key that was put there by mistake is not to be shown
-            tls_ca: fields.secret("tls_ca", rules::certificates),
+            tls_ca: fields.secret("tls_ca", text_rules::certificates),
         };
         if it.tls_ca.is_some() && !it.tls {
             fields.refuse(
@@ -165,7 +170,7 @@ impl fmt::Debug for AmqpConnection {
             .field("port", &self.port)
             .field("vhost", &self.vhost)
             .field("username", &self.username)
-            .field("password", &Hidden::of(&self.password))
+            .field("password", &HiddenSecret::new(&self.password))
             .field("heartbeat_s", &self.heartbeat_s)
             .field("fence", &self.fence)
             .field("management_url", &self.management_url_shown())

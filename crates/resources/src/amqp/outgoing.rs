@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::{
-    fields::{Fields, Reading},
-    rules, sending, yes,
+    field_reader::{FieldReader, ParseOutcome},
+    sending, text_rules, yes,
 };
 
 /// The longest `expiration_ms`: what RabbitMQ takes, about 49 days.
@@ -52,12 +52,12 @@ pub struct AmqpOutgoing {
 }
 
 impl AmqpOutgoing {
-    pub(crate) fn read(spec: &Value) -> Reading<Self> {
-        let mut fields = Fields::of(spec);
-        let name = fields.required("name", rules::name);
-        let connection = fields.required("connection", rules::name);
+    pub(crate) fn read(spec: &Value) -> ParseOutcome<Self> {
+        let mut fields = FieldReader::new(spec);
+        let name = fields.required("name", text_rules::name);
+        let connection = fields.required("connection", text_rules::name);
         if !fields.has("exchange") {
-            fields.unread(
+            fields.refuse_unreadable(
                 "exchange",
                 "",
                 "is required: the name of an exchange, or \"\" for the default one, which leads to the queue that `routing_key` names",
@@ -67,17 +67,17 @@ impl AmqpOutgoing {
             name,
             connection,
             exchange: fields
-                .text("exchange", rules::amqp_text_or_none)
+                .text("exchange", text_rules::amqp_text_or_none)
                 .unwrap_or_default(),
             routing_key: fields
-                .text("routing_key", rules::amqp_text_or_none)
+                .text("routing_key", text_rules::amqp_text_or_none)
                 .unwrap_or_default(),
             delivery_mode: sending::delivery_mode(&mut fields),
             priority: sending::priority(&mut fields),
-            content_type: fields.text("content_type", rules::amqp_text),
-            content_encoding: fields.text("content_encoding", rules::amqp_text),
+            content_type: fields.text("content_type", text_rules::amqp_text),
+            content_encoding: fields.text("content_encoding", text_rules::amqp_text),
             expiration_ms: sending::expiration_ms(&mut fields, EXPIRATION_MS_MAX),
-            app_id: fields.text("app_id", rules::amqp_text),
+            app_id: fields.text("app_id", text_rules::amqp_text),
             mandatory: fields.flag("mandatory", yes()),
             active: fields.flag("active", yes()),
         };

@@ -1,8 +1,8 @@
 //! What IBM MQ and its client take as names. The lengths are those of MQI's own fields.
 
-type Checked = Result<(), String>;
+type NameCheck = Result<(), String>;
 
-fn when(holds: bool, wants: &str) -> Checked {
+fn when(holds: bool, wants: &str) -> NameCheck {
     if holds { Ok(()) } else { Err(wants.to_owned()) }
 }
 
@@ -14,7 +14,7 @@ fn is_name(text: &str, most: usize) -> bool {
 }
 
 /// Queue managers and queues.
-pub(super) fn object(text: &str) -> Checked {
+pub(super) fn object(text: &str) -> NameCheck {
     when(
         is_name(text, 48),
         "must be a name of IBM MQ: 1 to 48 letters, digits, `.`, `/`, `_` or `%`",
@@ -22,7 +22,7 @@ pub(super) fn object(text: &str) -> Checked {
 }
 
 /// Channels.
-pub(super) fn channel(text: &str) -> Checked {
+pub(super) fn channel(text: &str) -> NameCheck {
     when(
         is_name(text, 20),
         "must be the name of a server connection channel of IBM MQ: 1 to 20 letters, digits, `.`, `/`, `_` or `%`",
@@ -30,7 +30,7 @@ pub(super) fn channel(text: &str) -> Checked {
 }
 
 /// Users, as they are sent for authentication.
-pub(super) fn user(text: &str) -> Checked {
+pub(super) fn user(text: &str) -> NameCheck {
     when(
         (1..=1024).contains(&text.len()) && !text.chars().any(char::is_control),
         "must be 1 to 1024 bytes without control characters",
@@ -38,7 +38,7 @@ pub(super) fn user(text: &str) -> Checked {
 }
 
 /// Passwords.
-pub(super) fn password(text: &str) -> Checked {
+pub(super) fn password(text: &str) -> NameCheck {
     when(
         (1..=256).contains(&text.len()) && !text.chars().any(char::is_control),
         "must be 1 to 256 bytes without control characters; leave it out to keep the one that is set",
@@ -46,7 +46,7 @@ pub(super) fn password(text: &str) -> Checked {
 }
 
 /// CipherSpecs.
-pub(super) fn cipher_spec(text: &str) -> Checked {
+pub(super) fn cipher_spec(text: &str) -> NameCheck {
     when(
         (1..=32).contains(&text.len())
             && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'),
@@ -55,7 +55,7 @@ pub(super) fn cipher_spec(text: &str) -> Checked {
 }
 
 /// Key repositories.
-pub(super) fn key_repository(text: &str) -> Checked {
+pub(super) fn key_repository(text: &str) -> NameCheck {
     when(
         text.len() <= 256 && text.starts_with('/') && !text.chars().any(char::is_control),
         "must be the absolute path of a key repository on the members, such as /etc/quorate/mq/key.kdb, of at most 256 bytes",
@@ -63,7 +63,7 @@ pub(super) fn key_repository(text: &str) -> Checked {
 }
 
 /// The client library.
-pub(super) fn library(text: &str) -> Checked {
+pub(super) fn library(text: &str) -> NameCheck {
     when(
         text.len() <= 1024
             && !text.ends_with('/')

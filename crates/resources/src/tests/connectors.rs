@@ -85,7 +85,7 @@ fn each_reads_back() {
 
 #[test]
 fn defaults() {
-    let shown = |kind, spec| Resource::parse(kind, &spec).unwrap().shown();
+    let shown = |kind, spec| Resource::parse(kind, &spec).unwrap().without_secret();
     let it = shown(Kind::AmqpOutgoing, amqp_outgoing());
     assert_eq!(
         (&it["delivery_mode"], &it["priority"]),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::super::rules;
+use super::super::text_rules;
 
 /// The longest path of a socket on Linux, without its end mark.
 const PATH_BYTES_MAX: usize = 107;
@@ -12,19 +12,19 @@ const INTERFACE_BYTES_MAX: usize = 15;
 pub(super) const WANTS: &str = "must be tcp://HOST:PORT or ipc:///PATH";
 
 /// An address, taken apart.
-enum Address<'a> {
+enum ParsedAddress<'a> {
     /// The host without brackets.
     Tcp(&'a str),
     Ipc,
 }
 
-fn parse(text: &str) -> Result<Address<'_>, String> {
+fn parse(text: &str) -> Result<ParsedAddress<'_>, String> {
     if let Some(path) = text.strip_prefix("ipc://") {
         let fits = path.starts_with('/')
             && path.len() > 1
             && path.len() <= PATH_BYTES_MAX
             && !path.chars().any(char::is_control);
-        return fits.then_some(Address::Ipc).ok_or_else(|| {
+        return fits.then_some(ParsedAddress::Ipc).ok_or_else(|| {
             format!("{WANTS}: the path must be absolute, as in ipc:///run/orders, and have at most {PATH_BYTES_MAX} bytes")
         });
     }
@@ -47,16 +47,16 @@ fn parse(text: &str) -> Result<Address<'_>, String> {
             "{WANTS}: an IPv6 address stands in brackets, as in tcp://[::1]:5555"
         ));
     }
-    Ok(Address::Tcp(bare.unwrap_or(host)))
+    Ok(ParsedAddress::Tcp(bare.unwrap_or(host)))
 }
 
 /// What a socket can connect to.
 pub(super) fn to_connect(text: &str) -> Result<(), String> {
     match parse(text)? {
-        Address::Tcp("*") => Err(
+        ParsedAddress::Tcp("*") => Err(
             "must name the host to connect to, as in tcp://orders.example.com:5555; `*` is for `method: bind`".into(),
         ),
-        Address::Tcp(host) if rules::host(host).is_err() => Err(format!(
+        ParsedAddress::Tcp(host) if text_rules::host(host).is_err() => Err(format!(
             "{WANTS}, with the name or the IP address of a host, as in tcp://orders.example.com:5555"
         )),
         _ => Ok(()),
@@ -65,11 +65,11 @@ pub(super) fn to_connect(text: &str) -> Result<(), String> {
 
 /// What a socket can bind. libzmq looks no names up to bind them.
 pub(super) fn to_bind(text: &str) -> Result<(), String> {
-    let Address::Tcp(host) = parse(text)? else {
+    let ParsedAddress::Tcp(host) = parse(text)? else {
         return Ok(());
     };
     let interface =
-        host.len() <= INTERFACE_BYTES_MAX && host != "localhost" && rules::host(host).is_ok();
+        host.len() <= INTERFACE_BYTES_MAX && host != "localhost" && text_rules::host(host).is_ok();
     if host == "*" || host.parse::<IpAddr>().is_ok() || interface {
         return Ok(());
     }
@@ -91,7 +91,7 @@ pub enum BoundAddress<'a> {
 impl<'a> BoundAddress<'a> {
     /// Takes an address apart, by no rule of what a host or a path may be: members of other
     /// rules must see the same clashes. Nothing binds what is none.
-    pub fn of(text: &'a str) -> Option<BoundAddress<'a>> {
+    pub fn parse(text: &'a str) -> Option<BoundAddress<'a>> {
         if let Some(path) = text.strip_prefix("ipc://") {
             return Some(BoundAddress::File(path));
         }

@@ -2,20 +2,26 @@
 //! and what is read can be written.
 
 use proptest::prelude::*;
-use quorate_rfh2::{BIG, Contents, Endian, FolderCharset, Jms, LITTLE, MQHRF2, Rfh2, read_all};
+use quorate_rfh2::{
+    ByteOrder, ContentDescriptor, ENCODING_BIG, ENCODING_LITTLE, FolderCharset, JmsFolders, MQHRF2,
+    Rfh2Header, read_all,
+};
 
 use crate::golden::{big_endian, little_endian, utf_16};
 
 /// Every way to write a header.
-fn written() -> impl Iterator<Item = (FolderCharset, Endian, i32)> {
-    let orders = [(Endian::Big, BIG), (Endian::Little, LITTLE)];
+fn written() -> impl Iterator<Item = (FolderCharset, ByteOrder, i32)> {
+    let orders = [
+        (ByteOrder::Big, ENCODING_BIG),
+        (ByteOrder::Little, ENCODING_LITTLE),
+    ];
     let both = move |it| orders.map(|(endian, encoding)| (it, endian, encoding));
     FolderCharset::ALL.into_iter().flat_map(both)
 }
 
 /// What the fuzz target does, too.
 fn swallow(encoding: i32, message: &[u8]) -> bool {
-    let contents = Contents {
+    let contents = ContentDescriptor {
         encoding,
         ccsid: 1208,
         format: MQHRF2,
@@ -24,19 +30,19 @@ fn swallow(encoding: i32, message: &[u8]) -> bool {
         return false;
     };
     assert!(at <= message.len());
-    let _ = Jms::read(&headers);
+    let _ = JmsFolders::read(&headers);
     for header in &headers {
         for (folder_charset, endian, encoding) in written() {
-            let header = Rfh2 {
+            let header = Rfh2Header {
                 folder_charset,
                 ..header.clone()
             };
             if let Ok(bytes) = header.write(endian) {
-                let again = Contents {
+                let again = ContentDescriptor {
                     encoding,
                     ..contents
                 };
-                let (read, length) = Rfh2::read(&bytes, again).unwrap();
+                let (read, length) = Rfh2Header::read(&bytes, again).unwrap();
                 assert_eq!((read, length), (header, bytes.len()));
             }
         }
@@ -45,9 +51,9 @@ fn swallow(encoding: i32, message: &[u8]) -> bool {
 }
 
 /// A small generator of the same numbers each time.
-struct Numbers(u64);
+struct RandomNumbers(u64);
 
-impl Numbers {
+impl RandomNumbers {
     fn next(&mut self, below: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -56,7 +62,7 @@ impl Numbers {
     }
 }
 
-fn mutate(message: &mut Vec<u8>, numbers: &mut Numbers) {
+fn mutate(message: &mut Vec<u8>, numbers: &mut RandomNumbers) {
     const TOKENS: &[&[u8]] = &[
         b"<",
         b">",
@@ -103,13 +109,13 @@ fn mutate(message: &mut Vec<u8>, numbers: &mut Numbers) {
 
 #[test]
 fn mutations_of_good_messages() {
-    let mut numbers = Numbers(0x05EE_DF0A_110F_7E57);
+    let mut numbers = RandomNumbers(0x05EE_DF0A_110F_7E57);
     let (mut read, mut refused) = (0, 0);
     for round in 0..200_000 {
         let (mut message, encoding) = match round % 3 {
-            0 => (big_endian(), BIG),
-            1 => (little_endian(), LITTLE),
-            _ => (utf_16(), BIG),
+            0 => (big_endian(), ENCODING_BIG),
+            1 => (little_endian(), ENCODING_LITTLE),
+            _ => (utf_16(), ENCODING_BIG),
         };
         mutate(&mut message, &mut numbers);
         match swallow(encoding, &message) {
@@ -139,6 +145,6 @@ proptest! {
         message.extend(text.as_bytes());
         let length = message.len() as i32;
         message[8..12].copy_from_slice(&length.to_be_bytes());
-        swallow(BIG, &message);
+        swallow(ENCODING_BIG, &message);
     }
 }

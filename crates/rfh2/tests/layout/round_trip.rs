@@ -2,7 +2,8 @@
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use quorate_rfh2::{
-    BIG, Class, Contents, Endian, FolderCharset, Jms, LITTLE, MQHRF2, Rfh2, Value, read_all,
+    ByteOrder, ContentDescriptor, ENCODING_BIG, ENCODING_LITTLE, FolderCharset, JmsFolders,
+    JmsMessageClass, MQHRF2, PropertyValue, Rfh2Header, read_all,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -27,30 +28,30 @@ fn text() -> impl Strategy<Value = String> {
     .prop_map(|it| it.into_iter().collect())
 }
 
-fn value() -> impl Strategy<Value = Value> {
+fn value() -> impl Strategy<Value = PropertyValue> {
     prop_oneof![
-        Just(Value::Null),
-        text().prop_map(Value::Text),
-        any::<bool>().prop_map(Value::Boolean),
-        any::<i8>().prop_map(Value::Byte),
-        any::<i16>().prop_map(Value::Short),
-        any::<i32>().prop_map(Value::Int),
-        any::<i64>().prop_map(Value::Long),
+        Just(PropertyValue::Null),
+        text().prop_map(PropertyValue::Text),
+        any::<bool>().prop_map(PropertyValue::Boolean),
+        any::<i8>().prop_map(PropertyValue::Byte),
+        any::<i16>().prop_map(PropertyValue::Short),
+        any::<i32>().prop_map(PropertyValue::Int),
+        any::<i64>().prop_map(PropertyValue::Long),
         any::<f32>()
             .prop_filter("NaN is not itself", |it| !it.is_nan())
-            .prop_map(Value::Float),
+            .prop_map(PropertyValue::Float),
         any::<f64>()
             .prop_filter("NaN is not itself", |it| !it.is_nan())
-            .prop_map(Value::Double),
-        vec(any::<u8>(), 0..20).prop_map(Value::Bytes),
+            .prop_map(PropertyValue::Double),
+        vec(any::<u8>(), 0..20).prop_map(PropertyValue::Bytes),
     ]
 }
 
 prop_compose! {
     fn jms()(
         class in option::of(prop_oneof![
-            Just(Class::Text), Just(Class::Bytes), Just(Class::None),
-            Just(Class::Other("jms_map".to_owned())),
+            Just(JmsMessageClass::Text), Just(JmsMessageClass::Bytes), Just(JmsMessageClass::None),
+            Just(JmsMessageClass::Other("jms_map".to_owned())),
         ]),
         texts in vec(option::of(text()), 6),
         priority in option::of(0..10),
@@ -59,10 +60,10 @@ prop_compose! {
         timestamp_ms in option::of(any::<i64>()),
         group_sequence in option::of(any::<i32>()),
         properties in vec(("[a-zA-Z_][a-zA-Z0-9_]{0,12}", value()), 0..12),
-    ) -> Jms {
+    ) -> JmsFolders {
         let mut texts = texts.into_iter();
         let mut text = || texts.next().flatten();
-        Jms {
+        JmsFolders {
             class,
             kind: text(),
             destination: text(),
@@ -90,9 +91,9 @@ proptest! {
         big in any::<bool>(),
         body in vec(any::<u8>(), 0..64),
     ) {
-        let (endian, encoding) = if big { (Endian::Big, BIG) } else { (Endian::Little, LITTLE) };
-        let header = Rfh2 {
-            next: Contents { encoding, ccsid: 1208, format: *b"MQSTR   " },
+        let (endian, encoding) = if big { (ByteOrder::Big, ENCODING_BIG) } else { (ByteOrder::Little, ENCODING_LITTLE) };
+        let header = Rfh2Header {
+            next: ContentDescriptor { encoding, ccsid: 1208, format: *b"MQSTR   " },
             flags: 0,
             folder_charset: charset,
             folders: jms.write().unwrap(),
@@ -100,11 +101,11 @@ proptest! {
         let mut message = header.write(endian).unwrap();
         prop_assert!(message.len().is_multiple_of(4));
         message.extend(&body);
-        let contents = Contents { encoding, ccsid: 1208, format: MQHRF2 };
+        let contents = ContentDescriptor { encoding, ccsid: 1208, format: MQHRF2 };
         let (headers, after, at) = read_all(&message, contents).unwrap();
         prop_assert_eq!(after, header.next);
         prop_assert_eq!(headers[0].folder_charset, charset);
         prop_assert_eq!(&message[at..], &body[..]);
-        prop_assert_eq!(Jms::read(&headers).unwrap(), jms);
+        prop_assert_eq!(JmsFolders::read(&headers).unwrap(), jms);
     }
 }

@@ -20,19 +20,19 @@ use tokio_stream::wrappers::TcpListenerStream;
 use super::*;
 use crate::{
     api::{ALWAYS, Origin, Service},
-    testing::{Group, eventually, message, request, upstream::nobody},
+    testing::{StateFixture, eventually, message, request, upstream::nobody},
 };
 
 const CLUSTER: &str = "c0ffee";
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// Counts its calls.
-struct Counting {
+struct CountingService {
     calls: AtomicUsize,
 }
 
 #[async_trait]
-impl Service for Counting {
+impl Service for CountingService {
     async fn handle(&self, request: Request) -> Result<Reply, ServiceError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         match &request.body[..] {
@@ -50,7 +50,7 @@ impl Service for Counting {
 struct TestMember {
     id: MemberId,
     address: SocketAddr,
-    counting: Arc<Counting>,
+    counting: Arc<CountingService>,
     services: Arc<Services>,
     runtime: Option<Runtime>,
 }
@@ -59,7 +59,7 @@ impl TestMember {
     fn start(
         id: MemberId,
         carried: &[&str],
-        group: &Group,
+        group: &StateFixture,
         address: Option<SocketAddr>,
     ) -> TestMember {
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -67,7 +67,7 @@ impl TestMember {
             .enable_all()
             .build()
             .unwrap();
-        let counting = Arc::new(Counting {
+        let counting = Arc::new(CountingService {
             calls: AtomicUsize::new(0),
         });
         let carried = carried
@@ -139,18 +139,18 @@ fn listed(id: MemberId, address: SocketAddr) -> MemberStatus {
     }
 }
 
-struct Cluster {
-    group: Group,
+struct DispatchCluster {
+    group: StateFixture,
     members: Vec<TestMember>,
-    listed: watch::Sender<Members>,
+    listed: watch::Sender<MemberList>,
     silent: watch::Sender<Arc<BTreeSet<MemberId>>>,
-    dispatcher: Arc<Dispatcher>,
+    dispatcher: Arc<ServiceDispatcher>,
 }
 
-impl Cluster {
+impl DispatchCluster {
     /// Members 1, 2, 3; the dispatcher is member 1's. `carried` is what each has in code.
-    fn start(carried: [&[&str]; 3]) -> Cluster {
-        let mut group = Group::new();
+    fn start(carried: [&[&str]; 3]) -> DispatchCluster {
+        let mut group = StateFixture::new();
         for (id, carried) in (1..).zip(carried) {
             group.announce(id, carried);
         }
@@ -164,14 +164,14 @@ impl Cluster {
             .collect();
         let listed = watch::Sender::new(list);
         let silent = watch::Sender::default();
-        let dispatcher = Dispatcher::new(
+        let dispatcher = ServiceDispatcher::new(
             CLUSTER,
             1,
             listed.subscribe(),
             silent.subscribe(),
             members[0].services.clone(),
         );
-        Cluster {
+        DispatchCluster {
             group,
             members,
             listed,
@@ -195,7 +195,7 @@ const ALL: [&[&str]; 3] = [&["count"], &["count"], &["count"]];
 
 #[tokio::test]
 async fn members_take_turns_and_this_one_too() {
-    let cluster = Cluster::start(ALL);
+    let cluster = DispatchCluster::start(ALL);
     for _ in 0..30 {
         cluster.send("").await.unwrap();
     }
@@ -219,7 +219,7 @@ async fn upstream() -> (String, Arc<AtomicUsize>) {
 
 #[tokio::test]
 async fn an_upstream_is_called_from_here_and_by_others_where_this_one_cannot() {
-    let mut cluster = Cluster::start(ALL);
+    let mut cluster = DispatchCluster::start(ALL);
     let (url, calls) = upstream().await;
     let service = serde_json::json!({"upstream": url});
     cluster.group.service("count", service);
@@ -242,7 +242,7 @@ async fn an_upstream_is_called_from_here_and_by_others_where_this_one_cannot() {
 
 #[tokio::test]
 async fn only_those_that_carry_it_are_asked() {
-    let mut cluster = Cluster::start([&[], &["count"], &[]]);
+    let mut cluster = DispatchCluster::start([&[], &["count"], &[]]);
     for _ in 0..6 {
         cluster.send("").await.unwrap();
     }
@@ -270,7 +270,7 @@ async fn only_those_that_carry_it_are_asked() {
 
 #[tokio::test]
 async fn requests_for_what_this_program_does_not_carry_go_there_whole() {
-    let cluster = Cluster::start([&[], &["count"], &[]]);
+    let cluster = DispatchCluster::start([&[], &["count"], &[]]);
     let mut call = request(Origin::Http(Some("c".into())));
     call.path = "/orders/1".into();
     call.params.insert("id".into(), "1".into());
@@ -285,7 +285,7 @@ async fn requests_for_what_this_program_does_not_carry_go_there_whole() {
 
 #[tokio::test]
 async fn a_dead_member_costs_no_message_and_comes_back_by_itself() {
-    let mut cluster = Cluster::start(ALL);
+    let mut cluster = DispatchCluster::start(ALL);
     for _ in 0..9 {
         cluster.send("").await.unwrap();
     }
@@ -326,7 +326,7 @@ async fn a_dead_member_costs_no_message_and_comes_back_by_itself() {
 
 #[tokio::test]
 async fn a_member_that_moved_is_found_at_its_new_address() {
-    let mut cluster = Cluster::start([&[], &["count"], &[]]);
+    let mut cluster = DispatchCluster::start([&[], &["count"], &[]]);
     cluster.send("").await.unwrap();
     cluster.members[1] = TestMember::start(2, &["count"], &cluster.group, None);
     let moved = cluster.members[1].address;
@@ -339,14 +339,14 @@ async fn a_member_that_moved_is_found_at_its_new_address() {
 
 #[tokio::test]
 async fn what_ran_or_may_have_run_is_not_run_elsewhere() {
-    let cluster = Cluster::start(ALL);
+    let cluster = DispatchCluster::start(ALL);
     for (body, total) in [("fail", 1), ("panic", 2)] {
         let error = cluster.send(body).await.unwrap_err();
         assert!(matches!(error, ServiceError::Failed(_)), "{error:?}");
         assert_eq!(cluster.calls().iter().sum::<usize>(), total);
     }
     // The member dies over it.
-    let mut cluster = Cluster::start([&[], &["count"], &[]]);
+    let mut cluster = DispatchCluster::start([&[], &["count"], &[]]);
     let dispatcher = cluster.dispatcher.clone();
     let call = tokio::spawn(async move {
         let mut hang = message(u64::MAX);
@@ -368,7 +368,7 @@ async fn what_ran_or_may_have_run_is_not_run_elsewhere() {
 
 #[tokio::test]
 async fn a_deadline_over_there_is_a_deadline() {
-    let cluster = Cluster::start([&[], &["count"], &[]]);
+    let cluster = DispatchCluster::start([&[], &["count"], &[]]);
     let mut hang = message(u64::MAX);
     hang.body = Bytes::from_static(b"hang");
     hang.deadline = Instant::now() + Duration::from_millis(150);
@@ -384,7 +384,7 @@ async fn a_deadline_over_there_is_a_deadline() {
 
 #[tokio::test]
 async fn a_member_that_accepts_and_never_speaks_is_noticed_in_about_a_second() {
-    let cluster = Cluster::start([&[], &["count"], &[]]);
+    let cluster = DispatchCluster::start([&[], &["count"], &[]]);
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap();
     cluster
@@ -405,7 +405,7 @@ async fn a_member_that_accepts_and_never_speaks_is_noticed_in_about_a_second() {
 
 #[tokio::test]
 async fn old_epochs_are_refused_by_whoever_is_asked() {
-    let mut cluster = Cluster::start(ALL);
+    let mut cluster = DispatchCluster::start(ALL);
     let old = cluster.group.take_over();
     let new = cluster.group.take_over();
     for _ in 0..3 {
@@ -429,7 +429,7 @@ async fn old_epochs_are_refused_by_whoever_is_asked() {
 
 #[tokio::test]
 async fn a_member_that_is_stopping_is_passed_over() {
-    let cluster = Cluster::start(ALL);
+    let cluster = DispatchCluster::start(ALL);
     cluster.members[2].services.refuse_messages();
     cluster.members[0].services.refuse_messages();
     for _ in 0..20 {
@@ -440,7 +440,7 @@ async fn a_member_that_is_stopping_is_passed_over() {
 
 #[tokio::test]
 async fn with_nobody_else_to_take_it_a_member_that_is_stopping_runs_it_itself() {
-    let cluster = Cluster::start(ALL);
+    let cluster = DispatchCluster::start(ALL);
     for member in &cluster.members {
         member.services.refuse_messages();
     }
@@ -450,7 +450,7 @@ async fn with_nobody_else_to_take_it_a_member_that_is_stopping_runs_it_itself() 
 
 #[tokio::test]
 async fn a_member_that_is_silent_is_asked_last() {
-    let cluster = Cluster::start(ALL);
+    let cluster = DispatchCluster::start(ALL);
     // Accepts connections and answers nothing, as a process does that is paused.
     let paused = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let paused_at = paused.local_addr().unwrap();
@@ -468,7 +468,7 @@ async fn a_member_that_is_silent_is_asked_last() {
 
 #[tokio::test]
 async fn nothing_is_passed_on_once_the_permit_is_gone() {
-    let cluster = Cluster::start(ALL);
+    let cluster = DispatchCluster::start(ALL);
     cluster.members[1].services.refuse_messages();
     let asked = AtomicUsize::new(0);
     // Good for one try; the first that is asked may take it or not.
@@ -492,15 +492,18 @@ async fn nothing_is_passed_on_once_the_permit_is_gone() {
 
 #[tokio::test]
 async fn a_call_meant_for_somebody_else_is_not_run() {
-    let cluster = Cluster::start(ALL);
+    let cluster = DispatchCluster::start(ALL);
     let there = cluster.members[1].address;
     for (name, id) in [("another-cluster", 2), (CLUSTER, 3)] {
-        let peer = Peer::new(name, id, &there.to_string()).unwrap();
-        let invocation = wire::to_invocation("count", message(u64::MAX), Instant::now());
+        let peer = PeerChannel::new(name, id, &there.to_string()).unwrap();
+        let invocation =
+            invocation_codec::to_invocation("count", message(u64::MAX), Instant::now());
         let sent = peer
             .invoke(invocation, Instant::now() + Duration::from_secs(5))
             .await;
-        assert!(matches!(&sent, Sent::NotRun(why) if why.contains("meant for another")));
+        assert!(
+            matches!(&sent, InvocationOutcome::NotRun(why) if why.contains("meant for another"))
+        );
         assert!(!peer.is_down());
     }
     let mut bare = ServicesClient::connect(format!("http://{there}"))
@@ -513,7 +516,7 @@ async fn a_call_meant_for_somebody_else_is_not_run() {
 
 #[tokio::test]
 async fn the_probe_gets_an_answer_and_runs_nothing() {
-    let cluster = Cluster::start(ALL);
+    let cluster = DispatchCluster::start(ALL);
     let member = &cluster.members[1];
     let mut request = tonic::Request::new(Invocation::default());
     request
@@ -534,7 +537,7 @@ async fn the_probe_gets_an_answer_and_runs_nothing() {
 
 #[tokio::test]
 async fn alone_or_surrounded_by_the_dead_a_member_serves_itself() {
-    let cluster = Cluster::start(ALL);
+    let cluster = DispatchCluster::start(ALL);
     let (a, b) = (nobody().await, nobody().await);
     cluster
         .listed

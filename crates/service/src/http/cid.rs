@@ -12,7 +12,7 @@ pub fn fresh() -> String {
 
 /// The caller's if it sent a good one, so that one id follows a request through several
 /// systems; otherwise a new one.
-pub(super) fn of(headers: &HeaderMap) -> String {
+pub(super) fn from_headers(headers: &HeaderMap) -> String {
     headers
         .get(headers::CID)
         .and_then(|value| value.to_str().ok())
@@ -46,7 +46,7 @@ mod tests {
             ("", false),
         ] {
             headers.insert(headers::CID, sent.parse().unwrap());
-            assert_eq!(of(&headers) == sent, kept, "{sent}");
+            assert_eq!(from_headers(&headers) == sent, kept, "{sent}");
         }
     }
 }

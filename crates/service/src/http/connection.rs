@@ -15,12 +15,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    face::{Asker, Face},
-    limits::HEADERS_MAX,
-    tunnel,
-    wire::{AnswerBody, Io, Phase, Wire, last_answer},
+    client_limits::HEADERS_MAX,
+    client_stream::{ClientStream, ConnectionPhase, ConnectionProgress, TrackedBody, last_answer},
+    services_handler::{ClientContext, ServicesHandler},
+    websocket_tunnel,
 };
-use crate::{api::spoken, places::count_refused};
+use crate::{api::format_duration, call_limiter::count_refused};
 
 /// How long a client that is still sending is listened to after our last word.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ const ENDING_TICK: Duration = Duration::from_millis(20);
 
 /// The two orders that a connection gets: finish, and end.
 #[derive(Clone)]
-pub(super) struct Orders {
+pub(super) struct ShutdownSignals {
     /// Finish what has begun, take nothing new after `linger`.
     pub stop: CancellationToken,
     /// End at once.
@@ -47,25 +47,25 @@ pub(super) struct Orders {
 pub(super) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
-    face: Arc<Face>,
-    orders: Orders,
+    face: Arc<ServicesHandler>,
+    orders: ShutdownSignals,
 ) -> bool {
     let _ = stream.set_nodelay(true);
     // Or what waits in the kernel would look like what the client doesn't take.
     let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES);
-    let wire = Wire::new(face.limits.taking());
+    let wire = ConnectionProgress::new(face.limits.taking());
     let service = service_fn({
         let (wire, face) = (wire.clone(), face.clone());
         move |request: hyper::Request<Incoming>| {
             let answering = wire.begin();
             let face = face.clone();
             async move {
-                let asker = Asker {
+                let asker = ClientContext {
                     peer,
                     answering: &answering,
                 };
                 let answer = face.answer(request, asker).await;
-                Ok::<_, Infallible>(answer.map(|body| AnswerBody::new(body, answering)))
+                Ok::<_, Infallible>(answer.map(|body| TrackedBody::new(body, answering)))
             }
         }
     });
@@ -76,7 +76,10 @@ pub(super) async fn serve(
         .max_buf_size((limits.head_bytes_max * 2).max(128 << 10))
         // Ours tells an idle connection from a slow request, and answers the latter.
         .header_read_timeout(None)
-        .serve_connection(TokioIo::new(Io::new(stream, wire.clone())), service);
+        .serve_connection(
+            TokioIo::new(ClientStream::new(stream, wire.clone())),
+            service,
+        );
 
     let tick = (limits.head_wait / 4).max(Duration::from_millis(5));
     let mut look = pin!(sleep_until(Instant::now() + tick));
@@ -86,7 +89,7 @@ pub(super) async fn serve(
         tokio::select! {
             biased;
             outcome = &mut connection => break match outcome {
-                Err(error) if error.is_parse() && wire.phase() != Phase::Busy && !wire.has_unread() => {
+                Err(error) if error.is_parse() && wire.phase() != ConnectionPhase::Busy && !wire.has_unread() => {
                     Some(last_answer(StatusCode::BAD_REQUEST, "the request can't be read as HTTP/1.1"))
                 }
                 Err(error) => {
@@ -103,11 +106,11 @@ pub(super) async fn serve(
             () = look.as_mut() => {
                 let now = Instant::now();
                 match overdue(wire.phase(), limits.head_wait, limits.idle_wait, now) {
-                    Some(Overdue::Request) => break Some(last_answer(
+                    Some(ConnectionTimeout::Request) => break Some(last_answer(
                         StatusCode::REQUEST_TIMEOUT,
-                        &format!("the request's headers did not arrive within {}", spoken(limits.head_wait)),
+                        &format!("the request's headers did not arrive within {}", format_duration(limits.head_wait)),
                     )),
-                    Some(Overdue::Silence) => return false,
+                    Some(ConnectionTimeout::Silence) => return false,
                     None if wire.is_stuck(now) => {
                         tracing::debug!(%peer, "a client takes next to nothing of its answer");
                         return false;
@@ -115,7 +118,7 @@ pub(super) async fn serve(
                     None => {}
                 }
                 // A request whose headers are coming in is waited for.
-                let may_end = !told && !matches!(wire.phase(), Phase::Head(_));
+                let may_end = !told && !matches!(wire.phase(), ConnectionPhase::Head(_));
                 if may_end && stop_idle_at.is_some_and(|at| at <= now) {
                     std::pin::Pin::new(&mut connection).graceful_shutdown();
                     told = true;
@@ -128,7 +131,7 @@ pub(super) async fn serve(
     let parts = connection.into_parts();
     let mut stream = parts.io.into_inner().stream;
     if let Some(tunnel) = wire.take_tunnel() {
-        return tunnel::run(stream, parts.read_buf, tunnel, &orders, limits.linger).await;
+        return websocket_tunnel::run(stream, parts.read_buf, tunnel, &orders, limits.linger).await;
     }
     if last_word.is_some() || wire.has_unread() {
         let farewell = timeout(
@@ -145,7 +148,7 @@ pub(super) async fn serve(
 
 /// Answers that there is no room for one more connection, and ends it. `room` is how many there
 /// are.
-pub(super) async fn turn_away(mut stream: TcpStream, room: usize, cut: &CancellationToken) {
+pub(super) async fn reject_connection(mut stream: TcpStream, room: usize, cut: &CancellationToken) {
     count_refused("connection");
     let details = format!(
         "{room} connections are open to this member, as many as it takes \
@@ -163,7 +166,7 @@ pub(super) async fn turn_away(mut stream: TcpStream, room: usize, cut: &Cancella
     }
 }
 
-enum Overdue {
+enum ConnectionTimeout {
     /// Begun, and not come to the end of its headers.
     Request,
     /// Nothing has been sent for too long.
@@ -171,16 +174,22 @@ enum Overdue {
 }
 
 fn overdue(
-    phase: Phase,
+    phase: ConnectionPhase,
     head_wait: Duration,
     idle_wait: Duration,
     now: Instant,
-) -> Option<Overdue> {
+) -> Option<ConnectionTimeout> {
     match phase {
-        Phase::Fresh(since) => (now >= since + head_wait).then_some(Overdue::Silence),
-        Phase::Head(since) => (now >= since + head_wait).then_some(Overdue::Request),
-        Phase::Idle(since) => (now >= since + idle_wait).then_some(Overdue::Silence),
-        Phase::Busy => None,
+        ConnectionPhase::Fresh(since) => {
+            (now >= since + head_wait).then_some(ConnectionTimeout::Silence)
+        }
+        ConnectionPhase::Head(since) => {
+            (now >= since + head_wait).then_some(ConnectionTimeout::Request)
+        }
+        ConnectionPhase::Idle(since) => {
+            (now >= since + idle_wait).then_some(ConnectionTimeout::Silence)
+        }
+        ConnectionPhase::Busy => None,
     }
 }
 

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use quorate_platform::network::Network;
+use quorate_platform::ip_network::IpNetwork;
 
 use crate::headers::{FORWARDED_HOST, FORWARDED_PROTO, strip_claims};
 
@@ -17,7 +17,7 @@ pub(super) fn describe(
     headers: &mut HeaderMap,
     peer: SocketAddr,
     host: Option<&HeaderValue>,
-    trusted: &[Network],
+    trusted: &[IpNetwork],
 ) {
     let address = peer.ip().to_canonical();
     let is_trusted = trusted.iter().any(|network| network.contains(address));

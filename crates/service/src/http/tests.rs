@@ -14,11 +14,11 @@ use serde_json::json;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use self::client::{Answer, Client};
+use self::client::{RawAnswer, RawClient};
 use super::*;
 use crate::{
     Reply, Request, Service, ServiceError, async_trait,
-    testing::{Group, eventually},
+    testing::{StateFixture, eventually},
 };
 
 /// Does what its body says.
@@ -68,33 +68,33 @@ impl Service for Obedient {
     }
 }
 
-struct Running {
-    group: Group,
+struct RunningListener {
+    group: StateFixture,
     services: Arc<Services>,
     address: SocketAddr,
     shutdown: CancellationToken,
-    task: JoinHandle<Drained>,
+    task: JoinHandle<DrainReport>,
 }
 
-fn quick() -> Limits {
-    Limits {
+fn quick() -> ClientLimits {
+    ClientLimits {
         head_wait: Duration::from_millis(200),
         body_wait: Duration::from_millis(200),
         idle_wait: Duration::from_secs(30),
         linger: Duration::from_millis(200),
         grace: Duration::from_secs(3),
-        ..Limits::default()
+        ..ClientLimits::default()
     }
 }
 
-impl Running {
-    async fn start(limits: Limits) -> Running {
-        Running::start_with(limits, 8192).await
+impl RunningListener {
+    async fn start(limits: ClientLimits) -> RunningListener {
+        RunningListener::start_with(limits, 8192).await
     }
 
     /// One with places for so many calls of clients.
-    async fn start_with(limits: Limits, calls_max: usize) -> Running {
-        let mut group = Group::new();
+    async fn start_with(limits: ClientLimits, calls_max: usize) -> RunningListener {
+        let mut group = StateFixture::new();
         group.announce(1, &["echo", "obey", "ping"]);
         group.put(
             Kind::BasicAuth,
@@ -139,7 +139,7 @@ impl Running {
             limits,
             shutdown.clone(),
         ));
-        Running {
+        RunningListener {
             group,
             services,
             address,
@@ -148,18 +148,18 @@ impl Running {
         }
     }
 
-    async fn client(&self) -> Client {
-        Client::connect(self.address).await
+    async fn client(&self) -> RawClient {
+        RawClient::connect(self.address).await
     }
 
     /// One request on a connection of its own.
-    async fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
+    async fn ask(&self, request: impl AsRef<[u8]>) -> RawAnswer {
         let mut client = self.client().await;
         client.send(request).await;
         client.answer().await.expect("an answer")
     }
 
-    async fn drained(self) -> Drained {
+    async fn drained(self) -> DrainReport {
         self.shutdown.cancel();
         tokio::time::timeout(Duration::from_secs(10), self.task)
             .await

@@ -17,7 +17,7 @@ use tokio::{
 
 /// What the server does with a whole request.
 #[derive(Clone)]
-pub(crate) enum Does {
+pub(crate) enum UpstreamBehavior {
     /// Answers with these bytes and keeps the connection.
     Answers(Vec<u8>),
     /// Answers 200 with the server's name.
@@ -29,25 +29,25 @@ pub(crate) enum Does {
 }
 
 /// Counts requests; gone when dropped.
-pub(crate) struct Upstream {
+pub(crate) struct TestUpstream {
     pub(crate) address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<TestUpstreamState>,
     task: JoinHandle<()>,
 }
 
-struct Shared {
+struct TestUpstreamState {
     name: String,
-    does: Mutex<Does>,
+    does: Mutex<UpstreamBehavior>,
     requests: Mutex<Vec<String>>,
     connections: AtomicUsize,
     closed: AtomicBool,
 }
 
-impl Upstream {
-    pub(crate) async fn start(name: &str, does: Does) -> Upstream {
+impl TestUpstream {
+    pub(crate) async fn start(name: &str, does: UpstreamBehavior) -> TestUpstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(TestUpstreamState {
             name: name.into(),
             does: Mutex::new(does),
             requests: Mutex::default(),
@@ -64,7 +64,7 @@ impl Upstream {
                 }
             }
         });
-        Upstream {
+        TestUpstream {
             address,
             shared,
             task,
@@ -75,7 +75,7 @@ impl Upstream {
         format!("http://{}{path}", self.address)
     }
 
-    pub(crate) fn now(&self, does: Does) {
+    pub(crate) fn now(&self, does: UpstreamBehavior) {
         *self.shared.does.lock() = does;
     }
 
@@ -99,14 +99,14 @@ impl Upstream {
     }
 }
 
-impl Drop for Upstream {
+impl Drop for TestUpstream {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::SeqCst);
         self.task.abort();
     }
 }
 
-async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
+async fn serve(mut stream: TcpStream, shared: Arc<TestUpstreamState>) {
     let mut buffer = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut buffer).await {
         if shared.closed.load(Ordering::SeqCst) {
@@ -115,10 +115,10 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
         shared.requests.lock().push(request);
         let does = shared.does.lock().clone();
         let answer = match does {
-            Does::Answers(answer) => answer,
-            Does::SaysItsName => ok(&shared.name),
-            Does::HangsUp => return,
-            Does::Hangs => std::future::pending().await,
+            UpstreamBehavior::Answers(answer) => answer,
+            UpstreamBehavior::SaysItsName => ok(&shared.name),
+            UpstreamBehavior::HangsUp => return,
+            UpstreamBehavior::Hangs => std::future::pending().await,
         };
         if stream.write_all(&answer).await.is_err() {
             return;

@@ -11,7 +11,7 @@ use std::{fmt::Write as _, sync::Arc, time::UNIX_EPOCH};
 use bytes::Bytes;
 use hmac::{Hmac, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
-use quorate_clock::wall;
+use quorate_clock::wall_time;
 use quorate_resources::ApiKey;
 use sha2::{Digest, Sha256};
 
@@ -21,18 +21,18 @@ use crate::headers::CID;
 pub(super) const SIGNATURE: HeaderName = HeaderName::from_static("quorate-signature");
 
 /// Who signs the calls of one service.
-pub(super) enum Signer {
+pub(super) enum CallSigner {
     /// Nobody.
     None,
     /// By this key.
     Key(Arc<ApiKey>),
     /// By a key of this name that isn't there: nothing is called.
-    Lost(String),
+    MissingKey(String),
 }
 
-impl Signer {
+impl CallSigner {
     pub(super) fn is_someone(&self) -> bool {
-        !matches!(self, Signer::None)
+        !matches!(self, CallSigner::None)
     }
 
     /// Signs a request. `body` is `None` where it is passed on while it comes.
@@ -42,9 +42,9 @@ impl Signer {
         body: Option<&Bytes>,
     ) -> Result<(), String> {
         let key = match self {
-            Signer::None => return Ok(()),
-            Signer::Key(key) => key.key.as_deref().unwrap_or_default(),
-            Signer::Lost(name) => {
+            CallSigner::None => return Ok(()),
+            CallSigner::Key(key) => key.key.as_deref().unwrap_or_default(),
+            CallSigner::MissingKey(name) => {
                 return Err(format!("there is no api_key/{name}, by which it is signed"));
             }
         };
@@ -52,7 +52,7 @@ impl Signer {
             let told = "its body was to be passed on while it comes, and it is to be signed now";
             return Err(told.to_owned());
         };
-        let at = wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at = wall_time().duration_since(UNIX_EPOCH).unwrap_or_default();
         let value = value(key, at.as_secs(), request, body);
         let value = HeaderValue::try_from(value).map_err(|error| error.to_string())?;
         request.headers_mut().insert(SIGNATURE, value);

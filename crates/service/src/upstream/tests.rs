@@ -8,8 +8,8 @@ use std::{
 
 use http::{HeaderValue, StatusCode};
 use quorate_clock::Instant;
-use quorate_platform::egress::Egress;
-use quorate_resources::Urls;
+use quorate_platform::egress::EgressPolicy;
+use quorate_resources::UpstreamUrls;
 
 use super::*;
 use crate::{
@@ -17,14 +17,14 @@ use crate::{
     invoke,
     testing::{
         message, request,
-        upstream::{Does, Upstream as Server, nobody, ok},
+        upstream::{TestUpstream as Server, UpstreamBehavior, nobody, ok},
     },
 };
 
 fn resource(urls: &[String]) -> Service {
     Service {
         name: "s".into(),
-        upstream: Some(Urls::Many(urls.to_vec())),
+        upstream: Some(UpstreamUrls::Many(urls.to_vec())),
         builtin: None,
         timeout_ms: 10_000,
         retries: 0,
@@ -33,20 +33,22 @@ fn resource(urls: &[String]) -> Service {
     }
 }
 
-fn service(urls: &[String]) -> Upstream {
-    Upstream::new(
+fn service(urls: &[String]) -> HttpUpstream {
+    HttpUpstream::new(
         &resource(urls),
         &Catalog::default(),
-        client(Egress::default()),
+        client(EgressPolicy::default()),
     )
 }
 
 /// Calls it for someone who takes no stream.
-async fn called(upstream: &Upstream, request: Request) -> Result<Reply, ServiceError> {
+async fn called(upstream: &HttpUpstream, request: Request) -> Result<Reply, ServiceError> {
     let timeout = request.remaining();
-    let answer = upstream.call(&request, &Flow::default(), timeout).await?;
+    let answer = upstream
+        .call(&request, &StreamOptions::default(), timeout)
+        .await?;
     let answer = invoke::whole(answer, &request).await?;
-    let AnswerBody::Whole(body) = answer.body else {
+    let ServiceAnswerBody::Whole(body) = answer.body else {
         panic!("a stream")
     };
     Ok(Reply {
@@ -66,7 +68,7 @@ fn call(method: Method) -> Request {
 async fn a_call_arrives_as_it_was_and_the_answer_too() {
     let answer = "HTTP/1.1 418 T\r\nx-a: 1\r\nx-a: 2\r\nconnection: x-hop\r\nx-hop: 1\r\n\
                   keep-alive: 5\r\nx-zato-cid: theirs\r\ncontent-length: 3\r\n\r\nabc";
-    let server = Server::start("a", Does::Answers(answer.into())).await;
+    let server = Server::start("a", UpstreamBehavior::Answers(answer.into())).await;
     let service = service(&[server.url("/base/{id}?own=1")]);
     let mut sent = call(Method::PUT);
     sent.params.insert("id".into(), "4/2".into());
@@ -122,8 +124,8 @@ async fn a_call_arrives_as_it_was_and_the_answer_too() {
 #[tokio::test]
 async fn urls_take_turns_and_connections_are_kept() {
     let (a, b) = (
-        Server::start("a", Does::SaysItsName).await,
-        Server::start("b", Does::SaysItsName).await,
+        Server::start("a", UpstreamBehavior::SaysItsName).await,
+        Server::start("b", UpstreamBehavior::SaysItsName).await,
     );
     let service = service(&[a.url("/"), b.url("/")]);
     for _ in 0..20 {
@@ -135,7 +137,7 @@ async fn urls_take_turns_and_connections_are_kept() {
 
 #[tokio::test]
 async fn a_dead_url_costs_no_call_whatever_the_method() {
-    let server = Server::start("a", Does::SaysItsName).await;
+    let server = Server::start("a", UpstreamBehavior::SaysItsName).await;
     let service = service(&[format!("http://{}/", nobody().await), server.url("/")]);
     for _ in 0..20 {
         let reply = called(&service, call(Method::POST)).await.unwrap();
@@ -167,8 +169,8 @@ async fn what_may_have_run_is_sent_again_only_if_that_does_no_harm() {
         (Method::DELETE, 2),
     ] {
         let (a, b) = (
-            Server::start("a", Does::HangsUp).await,
-            Server::start("b", Does::HangsUp).await,
+            Server::start("a", UpstreamBehavior::HangsUp).await,
+            Server::start("b", UpstreamBehavior::HangsUp).await,
         );
         let service = service(&[a.url("/"), b.url("/")]);
         let error = called(&service, call(method.clone())).await.unwrap_err();
@@ -182,24 +184,24 @@ async fn what_may_have_run_is_sent_again_only_if_that_does_no_harm() {
 
 #[tokio::test]
 async fn one_url_that_breaks_off_is_asked_once() {
-    let server = Server::start("a", Does::SaysItsName).await;
+    let server = Server::start("a", UpstreamBehavior::SaysItsName).await;
     let service = service(&[server.url("/")]);
     called(&service, call(Method::GET)).await.unwrap();
-    server.now(Does::HangsUp);
+    server.now(UpstreamBehavior::HangsUp);
     // On the connection that is there, and on one of its own.
     for count in [2, 3] {
         let error = called(&service, call(Method::GET)).await.unwrap_err();
         assert!(matches!(error, ServiceError::Failed(_)), "{error:?}");
         assert_eq!(server.count(), count);
     }
-    server.now(Does::Answers(
+    server.now(UpstreamBehavior::Answers(
         b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\nhalf".into(),
     ));
     let mut soon = call(Method::GET);
     soon.deadline = Instant::now() + Duration::from_millis(200);
     assert!(called(&service, soon).await.is_err());
     assert_eq!(server.count(), 4, "half an answer is asked for once too");
-    server.now(Does::SaysItsName);
+    server.now(UpstreamBehavior::SaysItsName);
     assert!(called(&service, call(Method::GET)).await.is_ok());
 }
 
@@ -286,12 +288,12 @@ async fn an_answer_counts_that_comes_before_all_of_the_request_was_read() {
 
 #[tokio::test]
 async fn answers_with_many_headers_are_taken() {
-    let server = Server::start("a", Does::SaysItsName).await;
+    let server = Server::start("a", UpstreamBehavior::SaysItsName).await;
     let service = service(&[server.url("/")]);
     for count in [99, 110, 300, 500] {
         let headers: String = (0..count).map(|n| format!("x-{n}: 1\r\n")).collect();
         let answer = format!("HTTP/1.1 200 OK\r\n{headers}content-length: 0\r\n\r\n");
-        server.now(Does::Answers(answer.into()));
+        server.now(UpstreamBehavior::Answers(answer.into()));
         let reply = called(&service, call(Method::GET)).await.unwrap();
         assert_eq!(reply.headers.len(), count);
     }
@@ -304,7 +306,7 @@ fn bottomless(head: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_message_is_done_when_its_service_has_said_so() {
-    let server = Server::start("a", Does::SaysItsName).await;
+    let server = Server::start("a", UpstreamBehavior::SaysItsName).await;
     let service = service(&[server.url("/")]);
     let within = async |kind: &str| {
         let mut request = message(1);
@@ -315,23 +317,23 @@ async fn a_message_is_done_when_its_service_has_said_so() {
         called(&service, request).await
     };
     for head in ["200 OK", "202 Accepted\r\nx-a: 1"] {
-        server.now(Does::Answers(bottomless(head)));
+        server.now(UpstreamBehavior::Answers(bottomless(head)));
         for kind in ["amqp_channel", "zmq_channel"] {
             let reply = within(kind).await.unwrap();
             assert!(reply.status.is_success(), "{kind} {head}");
         }
     }
     let half = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
-    server.now(Does::Answers(half.into()));
+    server.now(UpstreamBehavior::Answers(half.into()));
     assert!(within("amqp_channel").await.is_ok());
 
     // What is to be sent on has to be there whole.
-    server.now(Does::Answers(bottomless(
+    server.now(UpstreamBehavior::Answers(bottomless(
         "200 OK\r\nquorate-send: amqp_outgoing/a",
     )));
     assert!(within("amqp_channel").await.is_err());
     // Of a refusal only the beginning is told.
-    server.now(Does::Answers(bottomless("500 Oops")));
+    server.now(UpstreamBehavior::Answers(bottomless("500 Oops")));
     let reply = within("amqp_channel").await.unwrap();
     assert_eq!(
         (reply.status.as_u16(), &reply.body[..]),
@@ -342,8 +344,8 @@ async fn a_message_is_done_when_its_service_has_said_so() {
 #[tokio::test]
 async fn no_answer_in_time_is_not_asked_for_again() {
     let (a, b) = (
-        Server::start("a", Does::Hangs).await,
-        Server::start("b", Does::Hangs).await,
+        Server::start("a", UpstreamBehavior::Hangs).await,
+        Server::start("b", UpstreamBehavior::Hangs).await,
     );
     let service = service(&[a.url("/"), b.url("/")]);
     let mut late = call(Method::GET);
@@ -361,7 +363,7 @@ async fn no_answer_in_time_is_not_asked_for_again() {
 #[tokio::test]
 async fn an_answer_that_stops_halfway_is_a_failure() {
     let half = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc";
-    let server = Server::start("a", Does::Answers(half.into())).await;
+    let server = Server::start("a", UpstreamBehavior::Answers(half.into())).await;
     let service = service(&[server.url("/")]);
     let mut late = call(Method::POST);
     late.deadline = Instant::now() + Duration::from_millis(200);
@@ -373,7 +375,7 @@ async fn an_answer_that_stops_halfway_is_a_failure() {
         "no http at all\r\n\r\n",
         "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
     ] {
-        server.now(Does::Answers(nonsense.into()));
+        server.now(UpstreamBehavior::Answers(nonsense.into()));
         let error = called(&service, call(Method::POST)).await.unwrap_err();
         assert!(matches!(error, ServiceError::Failed(_)), "{error:?}");
     }
@@ -385,7 +387,7 @@ async fn an_answer_that_is_too_long_is_not_taken() {
         "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
         (16 << 20) + 1
     );
-    let server = Server::start("a", Does::Answers(announced.into())).await;
+    let server = Server::start("a", UpstreamBehavior::Answers(announced.into())).await;
     let service = service(&[server.url("/")]);
     let error = called(&service, call(Method::GET)).await.unwrap_err();
     assert!(
@@ -398,7 +400,7 @@ async fn an_answer_that_is_too_long_is_not_taken() {
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}",
         chunk.repeat(17)
     );
-    server.now(Does::Answers(endless.into()));
+    server.now(UpstreamBehavior::Answers(endless.into()));
     let error = called(&service, call(Method::GET)).await.unwrap_err();
     assert!(
         matches!(&error, ServiceError::Failed(why) if why.contains("longer than")),
@@ -409,12 +411,12 @@ async fn an_answer_that_is_too_long_is_not_taken() {
 #[tokio::test]
 async fn a_head_keeps_the_length_and_redirects_are_answers() {
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 42\r\n\r\n";
-    let server = Server::start("a", Does::Answers(head.into())).await;
+    let server = Server::start("a", UpstreamBehavior::Answers(head.into())).await;
     let service = service(&[server.url("/")]);
     let reply = called(&service, call(Method::HEAD)).await.unwrap();
     assert_eq!(reply.headers["content-length"], "42");
     let moved = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
-    server.now(Does::Answers(moved.into()));
+    server.now(UpstreamBehavior::Answers(moved.into()));
     let reply = called(&service, call(Method::GET)).await.unwrap();
     assert_eq!(reply.status, StatusCode::FOUND);
     assert_eq!(reply.headers["location"], "http://127.0.0.1:1/");
@@ -459,10 +461,10 @@ async fn https_is_spoken_and_checked() {
     let mut roots = rustls::RootCertStore::empty();
     let trusted = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap();
     roots.add(trusted).unwrap();
-    let trusting = Upstream::new(
+    let trusting = HttpUpstream::new(
         &resource(&[url]),
         &Catalog::default(),
-        client::with_roots(roots, Egress::default()),
+        upstream_client::with_roots(roots, EgressPolicy::default()),
     );
     let reply = called(&trusting, call(Method::POST)).await.unwrap();
     assert_eq!(reply.body, "over tls");
@@ -470,14 +472,14 @@ async fn https_is_spoken_and_checked() {
 
 #[tokio::test]
 async fn an_upstream_where_this_member_may_not_connect_is_sent_nothing() {
-    let server = Server::start("a", Does::SaysItsName).await;
+    let server = Server::start("a", UpstreamBehavior::SaysItsName).await;
     let deny = ["127.0.0.0/8".parse().unwrap()];
     let nobody_else = tokio::sync::watch::channel(Vec::new()).1;
-    let egress = Egress::new(&deny, &[], [], nobody_else);
+    let egress = EgressPolicy::new(&deny, &[], [], nobody_else);
     // By its address, and by a name that leads there.
     for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"] {
         let url = format!("http://{host}:{}/", server.address.port());
-        let upstream = Upstream::new(
+        let upstream = HttpUpstream::new(
             &resource(&[url]),
             &Catalog::default(),
             client(egress.clone()),
@@ -539,10 +541,14 @@ fn with_key() -> Catalog {
 
 #[tokio::test]
 async fn a_call_is_signed_where_its_service_says_so_and_not_made_without_the_key() {
-    let server = Server::start("a", Does::SaysItsName).await;
+    let server = Server::start("a", UpstreamBehavior::SaysItsName).await;
     let mut signed = resource(&[server.url("/a?b=1")]);
     signed.sign = Some("api_key/k".into());
-    let lost = Upstream::new(&signed, &Catalog::default(), client(Egress::default()));
+    let lost = HttpUpstream::new(
+        &signed,
+        &Catalog::default(),
+        client(EgressPolicy::default()),
+    );
     let error = called(&lost, call(Method::POST)).await.unwrap_err();
     assert!(
         matches!(&error, ServiceError::NotRun(told) if told.contains("api_key/k")),
@@ -550,7 +556,7 @@ async fn a_call_is_signed_where_its_service_says_so_and_not_made_without_the_key
     );
     assert_eq!(server.count(), 0);
 
-    let upstream = Upstream::new(&signed, &with_key(), client(Egress::default()));
+    let upstream = HttpUpstream::new(&signed, &with_key(), client(EgressPolicy::default()));
     called(&upstream, call(Method::POST)).await.unwrap();
     let arrived = server.last();
     assert!(arrived.contains("\r\nquorate-signature: t="), "{arrived}");
@@ -562,10 +568,10 @@ async fn a_call_is_signed_where_its_service_says_so_and_not_made_without_the_key
 
 #[tokio::test]
 async fn the_recipe_in_the_docs_believes_a_signed_call_and_no_other() {
-    let server = Server::start("a", Does::SaysItsName).await;
+    let server = Server::start("a", UpstreamBehavior::SaysItsName).await;
     let mut signed = resource(&[server.url("/base/{id}?own=1")]);
     signed.sign = Some("api_key/k".into());
-    let upstream = Upstream::new(&signed, &with_key(), client(Egress::default()));
+    let upstream = HttpUpstream::new(&signed, &with_key(), client(EgressPolicy::default()));
     let mut sent = call(Method::PUT);
     sent.params.insert("id".into(), "4/2".into());
     sent.query = Some("q=%20x".into());

@@ -11,19 +11,21 @@
 //! whole rest and the other the rest or a parameter. So a template meets another of its own
 //! shape; one that takes the rest at the place of one of its parameters; and, if it takes the
 //! rest itself, every one with a parameter there, which stand side by side in the order of
-//! shapes (see [`Meeting`]).
+//! shapes (see [`ShapeOverlap`]).
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use imbl::OrdSet;
-use quorate_resources::{HttpChannel, Kind, Meeting, Resource, Template, zeromq::BoundAddress};
+use quorate_resources::{
+    HttpChannel, Kind, PathTemplate, Resource, ShapeOverlap, zeromq::BoundAddress,
+};
 
 /// How many of those that hold what a resource asks for are told.
 pub(crate) const RIVALS_MAX: usize = 8;
 
 /// Something that a resource holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Claim {
+pub(crate) enum ResourceClaim {
     /// It names this resource.
     Named(Kind, Arc<str>),
     /// It takes requests: a method, and the shape of a template.
@@ -39,11 +41,11 @@ pub(crate) enum Claim {
 }
 
 /// The holder of a claim.
-type Holder = (Kind, Arc<str>);
+type ClaimHolder = (Kind, Arc<str>);
 
 /// All claims, each with its holder.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct CatalogIndex(OrdSet<(Claim, Holder)>);
+pub(super) struct CatalogIndex(OrdSet<(ResourceClaim, ClaimHolder)>);
 
 impl CatalogIndex {
     pub fn add(&mut self, resource: &Resource) {
@@ -61,7 +63,7 @@ impl CatalogIndex {
     }
 
     /// Those that hold exactly this, by kind and name.
-    pub fn holders(&self, claim: Claim) -> impl Iterator<Item = (Kind, &str)> {
+    pub fn holders(&self, claim: ResourceClaim) -> impl Iterator<Item = (Kind, &str)> {
         let first = (claim.clone(), first_holder());
         self.0
             .range(first..)
@@ -71,20 +73,23 @@ impl CatalogIndex {
 
     /// Those that take a method at shapes that begin so.
     fn takers_below(&self, method: &str, start: &str) -> impl Iterator<Item = (Kind, &str)> {
-        let first = (Claim::Route(method.into(), start.into()), first_holder());
+        let first = (
+            ResourceClaim::Route(method.into(), start.into()),
+            first_holder(),
+        );
         self.0
             .range(first..)
             .take_while(move |(held, _)| {
-                matches!(held, Claim::Route(of, shape) if **of == *method && shape.starts_with(start))
+                matches!(held, ResourceClaim::Route(of, shape) if **of == *method && shape.starts_with(start))
             })
             .map(|(_, (kind, name))| (*kind, &**name))
     }
 
     fn binders_of(&self, port: u16) -> impl Iterator<Item = (Kind, &str)> {
-        let first = (Claim::Port(port, "".into()), first_holder());
+        let first = (ResourceClaim::Port(port, "".into()), first_holder());
         self.0
             .range(first..)
-            .take_while(move |(held, _)| matches!(held, Claim::Port(of, _) if *of == port))
+            .take_while(move |(held, _)| matches!(held, ResourceClaim::Port(of, _) if *of == port))
             .map(|(_, (kind, name))| (*kind, &**name))
     }
 
@@ -96,15 +101,14 @@ impl CatalogIndex {
         };
         match resource {
             Resource::HttpChannel(it) if it.active => {
-                let meetings = Template::of(&it.path).meetings();
+                let meetings = PathTemplate::new(&it.path).overlapping_shapes();
                 for method in &it.methods {
                     for meeting in &meetings {
                         match meeting {
-                            Meeting::At(shape) => rivals.take(self.holders(Claim::Route(
-                                method.as_str().into(),
-                                shape.as_str().into(),
-                            ))),
-                            Meeting::Below(start) => {
+                            ShapeOverlap::At(shape) => rivals.take(self.holders(
+                                ResourceClaim::Route(method.as_str().into(), shape.as_str().into()),
+                            )),
+                            ShapeOverlap::Below(start) => {
                                 rivals.take(self.takers_below(method, start));
                             }
                         }
@@ -115,7 +119,7 @@ impl CatalogIndex {
             Resource::ZmqOutgoing(it) => self.binders(it.bound(), &mut rivals),
             _ => {
                 for claim in claims(resource) {
-                    if let Claim::Queue(..) = claim {
+                    if let ResourceClaim::Queue(..) = claim {
                         rivals.take(self.holders(claim));
                     }
                 }
@@ -125,13 +129,15 @@ impl CatalogIndex {
     }
 
     fn binders<'a>(&'a self, address: Option<&str>, rivals: &mut Rivals<'a, '_>) {
-        match address.and_then(BoundAddress::of) {
+        match address.and_then(BoundAddress::parse) {
             Some(BoundAddress::Everywhere(port)) => rivals.take(self.binders_of(port)),
             Some(BoundAddress::Host(host, port)) => {
-                rivals.take(self.holders(Claim::Port(port, host.into())));
-                rivals.take(self.holders(Claim::Port(port, EVERYWHERE.into())));
+                rivals.take(self.holders(ResourceClaim::Port(port, host.into())));
+                rivals.take(self.holders(ResourceClaim::Port(port, EVERYWHERE.into())));
             }
-            Some(BoundAddress::File(path)) => rivals.take(self.holders(Claim::File(path.into()))),
+            Some(BoundAddress::File(path)) => {
+                rivals.take(self.holders(ResourceClaim::File(path.into())))
+            }
             None => {}
         }
     }
@@ -156,37 +162,37 @@ impl<'a> Rivals<'a, '_> {
 
 const EVERYWHERE: &str = "*";
 
-fn holder(resource: &Resource) -> Holder {
+fn holder(resource: &Resource) -> ClaimHolder {
     (resource.kind(), resource.name().into())
 }
 
 /// The least of all holders.
-fn first_holder() -> Holder {
+fn first_holder() -> ClaimHolder {
     (Kind::ALL[0], "".into())
 }
 
 /// All that a resource holds.
-fn claims(resource: &Resource) -> Vec<Claim> {
-    let mut claims: Vec<Claim> = resource
+fn claims(resource: &Resource) -> Vec<ResourceClaim> {
+    let mut claims: Vec<ResourceClaim> = resource
         .references()
         .into_iter()
-        .map(|it| Claim::Named(it.kind, it.name.into()))
+        .map(|it| ResourceClaim::Named(it.kind, it.name.into()))
         .collect();
     match resource {
         Resource::HttpChannel(it) if it.active => claims.extend(routes(it)),
         Resource::AmqpChannel(it) => {
             let connection: Arc<str> = it.connection.as_str().into();
             if it.ordered {
-                claims.push(Claim::Ordered(connection.clone()));
+                claims.push(ResourceClaim::Ordered(connection.clone()));
             }
             if it.active {
                 let queue = it.queue.as_str().into();
-                claims.push(Claim::Queue(Kind::AmqpChannel, connection, queue));
+                claims.push(ResourceClaim::Queue(Kind::AmqpChannel, connection, queue));
             }
         }
         Resource::IbmMqChannel(it) if it.active => {
             let (connection, queue) = (it.connection.as_str().into(), it.queue.as_str().into());
-            claims.push(Claim::Queue(Kind::IbmMqChannel, connection, queue));
+            claims.push(ResourceClaim::Queue(Kind::IbmMqChannel, connection, queue));
         }
         Resource::ZmqChannel(it) => claims.extend(it.bound().and_then(binding)),
         Resource::ZmqOutgoing(it) => claims.extend(it.bound().and_then(binding)),
@@ -195,18 +201,18 @@ fn claims(resource: &Resource) -> Vec<Claim> {
     claims
 }
 
-fn routes(channel: &HttpChannel) -> impl Iterator<Item = Claim> + '_ {
-    let shape: Arc<str> = Template::of(&channel.path).shape().into();
+fn routes(channel: &HttpChannel) -> impl Iterator<Item = ResourceClaim> + '_ {
+    let shape: Arc<str> = PathTemplate::new(&channel.path).shape().into();
     channel
         .methods
         .iter()
-        .map(move |method| Claim::Route(method.as_str().into(), shape.clone()))
+        .map(move |method| ResourceClaim::Route(method.as_str().into(), shape.clone()))
 }
 
-fn binding(address: &str) -> Option<Claim> {
-    Some(match BoundAddress::of(address)? {
-        BoundAddress::Everywhere(port) => Claim::Port(port, EVERYWHERE.into()),
-        BoundAddress::Host(host, port) => Claim::Port(port, host.into()),
-        BoundAddress::File(path) => Claim::File(path.into()),
+fn binding(address: &str) -> Option<ResourceClaim> {
+    Some(match BoundAddress::parse(address)? {
+        BoundAddress::Everywhere(port) => ResourceClaim::Port(port, EVERYWHERE.into()),
+        BoundAddress::Host(host, port) => ResourceClaim::Port(port, host.into()),
+        BoundAddress::File(path) => ResourceClaim::File(path.into()),
     })
 }

@@ -111,7 +111,7 @@ fn changes_are_what_differs_and_nothing_else() {
     };
     machine.apply(9_002, 1, 1, &delete);
     let after = machine.state().catalog();
-    let name = |stored: Option<&Stored>| stored.map(|it| it.resource.name().to_owned());
+    let name = |stored: Option<&StoredResource>| stored.map(|it| it.resource.name().to_owned());
     let changes = |after: &Catalog, before: &Catalog, kind| {
         let changes = after.changes(before, kind);
         changes
@@ -137,7 +137,7 @@ fn a_value_that_this_program_would_refuse_is_stored_from_the_log_alike() {
     let put = command(Kind::Service, spec);
     assert!(put.check().is_err());
     let mut machine = Machine::default();
-    assert!(matches!(machine.state().rehearse(&put), Answer::Invalid(_)));
+    assert!(matches!(machine.state().dry_run(&put), Answer::Invalid(_)));
     let (answer, _) = machine.apply(1, 1, 1, &Command::decode(put.encode()).unwrap());
     assert_eq!(answer, Answer::done(1, true));
     let mut bytes = Vec::new();
@@ -203,7 +203,14 @@ fn batched(name: &str, more: u64) -> BatchedPut {
 /// Puts a service whose JSON is longer by so many bytes.
 fn put(catalog: &mut Catalog, name: &str, more: u64) -> Answer {
     let it = batched(name, more);
-    catalog.put(9, it.kind, name, &it.spec, None, &Announcements::default())
+    catalog.put(
+        9,
+        it.kind,
+        name,
+        &it.spec,
+        None,
+        &AnnouncedPrograms::default(),
+    )
 }
 
 fn put_all(catalog: &mut Catalog, puts: &[(&str, u64)]) -> Answer {
@@ -211,22 +218,22 @@ fn put_all(catalog: &mut Catalog, puts: &[(&str, u64)]) -> Answer {
         .iter()
         .map(|(name, more)| batched(name, *more))
         .collect();
-    catalog.put_all(9, &puts, &Announcements::default())
+    catalog.put_all(9, &puts, &AnnouncedPrograms::default())
 }
 
-fn full(counted: Counted, now: u64, most: u64) -> Answer {
+fn full(counted: QuotaKind, now: u64, most: u64) -> Answer {
     Answer::Full(OverQuota { counted, now, most })
 }
 
 #[test]
 fn so_many_resources_and_no_more() {
     let (mut catalog, _) = with_services(&["a", "b"]);
-    catalog.most.count = 2;
+    catalog.limits.count = 2;
     let before = catalog.clone();
-    assert_eq!(put(&mut catalog, "c", 0), full(Counted::Resources, 2, 2));
+    assert_eq!(put(&mut catalog, "c", 0), full(QuotaKind::Resources, 2, 2));
     assert_eq!(
         put_all(&mut catalog, &[("a", 1), ("c", 0)]),
-        full(Counted::Resources, 2, 2)
+        full(QuotaKind::Resources, 2, 2)
     );
     assert_eq!(catalog, before);
     assert!(put(&mut catalog, "a", 1).changed());
@@ -234,7 +241,7 @@ fn so_many_resources_and_no_more() {
     catalog.delete(10, Kind::Service, "a", None);
     assert!(put(&mut catalog, "c", 0).changed());
     // Beyond the bound already, as one of before may be: what is there can be changed.
-    catalog.most.count = 1;
+    catalog.limits.count = 1;
     assert!(put(&mut catalog, "c", 1).changed());
     assert!(!put(&mut catalog, "d", 0).changed());
 }
@@ -243,9 +250,9 @@ fn so_many_resources_and_no_more() {
 fn a_resource_that_grows_counts_by_its_growth() {
     let (mut catalog, each) = with_services(&["a", "b"]);
     let now = 2 * each;
-    catalog.most.bytes = now + 5;
+    catalog.limits.bytes = now + 5;
     let before = catalog.clone();
-    let over = full(Counted::ResourceBytes, now, now + 5);
+    let over = full(QuotaKind::ResourceBytes, now, now + 5);
     assert_eq!(put(&mut catalog, "a", 6), over);
     assert_eq!(put(&mut catalog, "c", 0), over);
     for puts in [&[("a", 3), ("b", 3)][..], &[("a", 0), ("a", 6)]] {
@@ -256,7 +263,7 @@ fn a_resource_that_grows_counts_by_its_growth() {
     assert!(put_all(&mut catalog, &[("a", 6), ("a", 4)]).changed());
     assert!(put_all(&mut catalog, &[("b", 5), ("a", 0)]).changed());
     assert_eq!(catalog.spec_bytes(), now + 5);
-    catalog.most.bytes = now;
+    catalog.limits.bytes = now;
     assert!(put(&mut catalog, "b", 4).changed());
     assert!(!put(&mut catalog, "a", 1).changed());
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use quorate_resources::{Kind, Resource, Service};
 
-use super::{Catalog, index::Claim};
+use super::{Catalog, index::ResourceClaim};
 
 /// Of so many channels is said what becomes of them when their service changes.
 const CHANNELS_MAX: usize = 3;
@@ -42,7 +42,7 @@ impl Catalog {
     }
 
     fn warnings_of_channels(&self, service: &Service) -> Vec<ResourceWarning> {
-        let named = Claim::Named(Kind::Service, service.name.as_str().into());
+        let named = ResourceClaim::Named(Kind::Service, service.name.as_str().into());
         let channels = self.index.holders(named);
         let warned = channels.filter_map(|(kind, name)| match kind {
             Kind::AmqpChannel => warning(&self.get(kind, name)?.resource, Some(service)),

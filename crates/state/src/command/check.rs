@@ -3,7 +3,10 @@
 use quorate_proto::command::FieldError;
 
 use super::{BATCH_BYTES_MAX, BATCH_MAX, BatchedPut, Command, error, in_batch};
-use crate::{announced, brokers, check_resource, kv, operations, progress, sends, takeovers};
+use crate::{
+    announced_programs, check_resource, idempotency, kv, operations, progress,
+    recorded_connections, takeovers,
+};
 
 impl Command {
     /// What the member that proposes it refuses by its own rules, whatever is there. Members
@@ -17,21 +20,21 @@ impl Command {
             Command::PutResources(puts) => return check_batch(puts),
             Command::PutKey { key, value, .. } => kv::check(key, Some(value)),
             Command::DeleteKey { key, .. } => kv::check(key, None),
-            Command::Announce {
+            Command::AnnounceProgram {
                 member,
                 services,
                 version,
                 ..
-            } => announced::check(*member, services, version),
-            Command::Explain(takeover) => takeovers::check(takeover),
-            Command::Connected {
+            } => announced_programs::check(*member, services, version),
+            Command::RecordTakeover(takeover) => takeovers::check(takeover),
+            Command::RecordBrokerConnections {
                 member,
                 connections,
-            } => brokers::check(*member, connections),
-            Command::Operate { kind, .. } => operations::check(*kind),
-            Command::Advance { connectors, .. } => progress::check(connectors),
-            Command::Intend(intent) => sends::check::key(&intent.key),
-            Command::Conclude(conclusion) => sends::check::outcome(&conclusion.outcome),
+            } => recorded_connections::check(*member, connections),
+            Command::OperateConnector { kind, .. } => operations::check(*kind),
+            Command::AdvanceProgress { connectors, .. } => progress::check(connectors),
+            Command::BeginSend(intent) => idempotency::check::key(&intent.key),
+            Command::FinishSend(conclusion) => idempotency::check::outcome(&conclusion.outcome),
             // Who proposes another promise knows the range of the timers; the state does not.
             Command::SetFailover { .. } => Vec::new(),
             Command::DeleteResource { .. }

@@ -6,9 +6,9 @@ use std::fmt;
 use super::{BatchedPut, Command, ConnectorProgress};
 
 /// So many bytes that are not shown.
-struct Hidden(usize);
+struct HiddenBytes(usize);
 
-impl fmt::Debug for Hidden {
+impl fmt::Debug for HiddenBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "({} bytes)", self.0)
     }
@@ -19,7 +19,7 @@ impl fmt::Debug for BatchedPut {
         f.debug_struct("BatchedPut")
             .field("kind", &self.kind)
             .field("name", &self.name)
-            .field("spec", &Hidden(self.spec.len()))
+            .field("spec", &HiddenBytes(self.spec.len()))
             .finish()
     }
 }
@@ -30,7 +30,7 @@ impl fmt::Debug for ConnectorProgress {
             .field("kind", &self.kind)
             .field("name", &self.name)
             .field("created", &self.created)
-            .field("progress", &Hidden(self.progress.len()))
+            .field("progress", &HiddenBytes(self.progress.len()))
             .finish()
     }
 }
@@ -50,7 +50,7 @@ impl fmt::Debug for Command {
                 spec,
                 precondition,
             } => {
-                let spec = &Hidden(spec.len());
+                let spec = &HiddenBytes(spec.len());
                 shown!("PutResource", kind, name, spec, precondition)
             }
             Command::PutResources(puts) => f.debug_tuple("PutResources").field(puts).finish(),
@@ -64,13 +64,13 @@ impl fmt::Debug for Command {
                 value,
                 precondition,
             } => {
-                let value = &Hidden(value.len());
+                let value = &HiddenBytes(value.len());
                 shown!("PutKey", key, value, precondition)
             }
             Command::DeleteKey { key, precondition } => shown!("DeleteKey", key, precondition),
             Command::TakeOver { member, term } => shown!("TakeOver", member, term),
             Command::Release { epoch } => shown!("Release", epoch),
-            Command::Announce {
+            Command::AnnounceProgram {
                 member,
                 services,
                 version,
@@ -83,15 +83,15 @@ impl fmt::Debug for Command {
                 shown!("FailoverApplied", member, revision)
             }
             Command::FailoverSettled { revision } => shown!("FailoverSettled", revision),
-            Command::Explain(it) => f.debug_tuple("Explain").field(it).finish(),
-            Command::Connected {
+            Command::RecordTakeover(it) => f.debug_tuple("Explain").field(it).finish(),
+            Command::RecordBrokerConnections {
                 member,
                 connections,
             } => shown!("Connected", member, connections),
-            Command::Operate { kind, name, order } => shown!("Operate", kind, name, order),
-            Command::Advance { epoch, connectors } => shown!("Advance", epoch, connectors),
-            Command::Intend(it) => f.debug_tuple("Intend").field(it).finish(),
-            Command::Conclude(it) => f.debug_tuple("Conclude").field(it).finish(),
+            Command::OperateConnector { kind, name, order } => shown!("Operate", kind, name, order),
+            Command::AdvanceProgress { epoch, connectors } => shown!("Advance", epoch, connectors),
+            Command::BeginSend(it) => f.debug_tuple("Intend").field(it).finish(),
+            Command::FinishSend(it) => f.debug_tuple("Conclude").field(it).finish(),
         }
     }
 }

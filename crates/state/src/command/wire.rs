@@ -5,14 +5,16 @@ use prost::{Message, encoding::decode_key};
 use quorate_proto::command::{self as wire, FieldError};
 use quorate_resources::Kind;
 
-use super::{BatchedPut, Command, ConnectorProgress, NOT_KNOWN, Precondition, error, not_as_known};
-use crate::{BrokerConnection, Order, Reason, Takeover, catalog};
+use super::{
+    BatchedPut, Command, ConnectorProgress, NOT_KNOWN, WritePrecondition, error, not_as_known,
+};
+use crate::{BrokerConnection, OperatorAction, Reason, Takeover, catalog};
 
 impl Command {
     /// The bytes that go into the log.
     pub fn encode(&self) -> Bytes {
         use wire::command::Write;
-        let to_wire = |it: &Option<Precondition>| it.map(wire::Precondition::from);
+        let to_wire = |it: &Option<WritePrecondition>| it.map(wire::Precondition::from);
         let write = match self {
             Command::PutResource {
                 kind,
@@ -63,7 +65,7 @@ impl Command {
                 term: *term,
             }),
             Command::Release { epoch } => Write::Release(wire::Release { epoch: *epoch }),
-            Command::Announce {
+            Command::AnnounceProgram {
                 member,
                 services,
                 version,
@@ -89,10 +91,10 @@ impl Command {
                     revision: *revision,
                 })
             }
-            Command::Explain(takeover) => Write::Explain(wire::Explain {
+            Command::RecordTakeover(takeover) => Write::Explain(wire::Explain {
                 takeover: Some((**takeover).clone()),
             }),
-            Command::Connected {
+            Command::RecordBrokerConnections {
                 member,
                 connections,
             } => Write::Connected(wire::Connected {
@@ -106,12 +108,12 @@ impl Command {
                     })
                     .collect(),
             }),
-            Command::Operate { kind, name, order } => Write::Operate(wire::Operate {
+            Command::OperateConnector { kind, name, order } => Write::Operate(wire::Operate {
                 kind: kind.as_str().into(),
                 name: name.clone(),
                 order: wire::operate::Order::from(*order).into(),
             }),
-            Command::Advance { epoch, connectors } => Write::Advance(wire::Advance {
+            Command::AdvanceProgress { epoch, connectors } => Write::Advance(wire::Advance {
                 epoch: *epoch,
                 connectors: connectors
                     .iter()
@@ -123,8 +125,8 @@ impl Command {
                     })
                     .collect(),
             }),
-            Command::Intend(intent) => Write::Intend((&**intent).into()),
-            Command::Conclude(conclusion) => Write::Conclude((&**conclusion).into()),
+            Command::BeginSend(intent) => Write::Intend((&**intent).into()),
+            Command::FinishSend(conclusion) => Write::Conclude((&**conclusion).into()),
         };
         wire::Command { write: Some(write) }.encode_to_vec().into()
     }
@@ -181,7 +183,7 @@ impl Command {
                 term: it.term,
             },
             Write::Release(it) => Command::Release { epoch: it.epoch },
-            Write::Announce(it) => Command::Announce {
+            Write::Announce(it) => Command::AnnounceProgram {
                 member: it.member,
                 services: it.services,
                 version: it.version,
@@ -198,8 +200,8 @@ impl Command {
             Write::FailoverSettled(it) => Command::FailoverSettled {
                 revision: it.revision,
             },
-            Write::Explain(it) => Command::Explain(Box::new(takeover(it.takeover)?)),
-            Write::Connected(it) => Command::Connected {
+            Write::Explain(it) => Command::RecordTakeover(Box::new(takeover(it.takeover)?)),
+            Write::Connected(it) => Command::RecordBrokerConnections {
                 member: it.member,
                 connections: it
                     .connections
@@ -210,12 +212,12 @@ impl Command {
                     })
                     .collect(),
             },
-            Write::Operate(it) => Command::Operate {
+            Write::Operate(it) => Command::OperateConnector {
                 kind: kind(&it.kind)?,
                 name: it.name,
                 order: order(it.order)?,
             },
-            Write::Advance(it) => Command::Advance {
+            Write::Advance(it) => Command::AdvanceProgress {
                 epoch: it.epoch,
                 connectors: it
                     .connectors
@@ -230,8 +232,8 @@ impl Command {
                     })
                     .collect::<Result<_, FieldError>>()?,
             },
-            Write::Intend(it) => Command::Intend(Box::new(it.try_into()?)),
-            Write::Conclude(it) => Command::Conclude(Box::new(it.try_into()?)),
+            Write::Intend(it) => Command::BeginSend(Box::new(it.try_into()?)),
+            Write::Conclude(it) => Command::FinishSend(Box::new(it.try_into()?)),
         })
     }
 }
@@ -252,24 +254,24 @@ fn takeover(it: Option<Takeover>) -> Result<Takeover, FieldError> {
     }
 }
 
-impl From<Precondition> for wire::Precondition {
-    fn from(it: Precondition) -> Self {
+impl From<WritePrecondition> for wire::Precondition {
+    fn from(it: WritePrecondition) -> Self {
         use wire::precondition::Holds;
         let holds = match it {
-            Precondition::Revision(revision) => Holds::Revision(revision),
-            Precondition::Absent => Holds::Absent(true),
+            WritePrecondition::Revision(revision) => Holds::Revision(revision),
+            WritePrecondition::Absent => Holds::Absent(true),
         };
         wire::Precondition { holds: Some(holds) }
     }
 }
 
 /// A precondition that can't be read must not be taken for none.
-fn precondition(it: Option<wire::Precondition>) -> Result<Option<Precondition>, FieldError> {
+fn precondition(it: Option<wire::Precondition>) -> Result<Option<WritePrecondition>, FieldError> {
     use wire::precondition::Holds;
     match it.map(|it| it.holds) {
         None => Ok(None),
-        Some(Some(Holds::Revision(revision))) => Ok(Some(Precondition::Revision(revision))),
-        Some(Some(Holds::Absent(true))) => Ok(Some(Precondition::Absent)),
+        Some(Some(Holds::Revision(revision))) => Ok(Some(WritePrecondition::Revision(revision))),
+        Some(Some(Holds::Absent(true))) => Ok(Some(WritePrecondition::Absent)),
         Some(_) => Err(error("precondition", "", NOT_KNOWN)),
     }
 }
@@ -299,21 +301,21 @@ fn kind(text: &str) -> Result<Kind, FieldError> {
         .map_err(|problem| error("kind", text, problem.to_string()))
 }
 
-impl From<Order> for wire::operate::Order {
-    fn from(it: Order) -> Self {
+impl From<OperatorAction> for wire::operate::Order {
+    fn from(it: OperatorAction) -> Self {
         match it {
-            Order::Pause => wire::operate::Order::Pause,
-            Order::Resume => wire::operate::Order::Resume,
-            Order::Restart => wire::operate::Order::Restart,
+            OperatorAction::Pause => wire::operate::Order::Pause,
+            OperatorAction::Resume => wire::operate::Order::Resume,
+            OperatorAction::Restart => wire::operate::Order::Restart,
         }
     }
 }
 
-fn order(it: i32) -> Result<Order, FieldError> {
+fn order(it: i32) -> Result<OperatorAction, FieldError> {
     match wire::operate::Order::try_from(it) {
-        Ok(wire::operate::Order::Pause) => Ok(Order::Pause),
-        Ok(wire::operate::Order::Resume) => Ok(Order::Resume),
-        Ok(wire::operate::Order::Restart) => Ok(Order::Restart),
+        Ok(wire::operate::Order::Pause) => Ok(OperatorAction::Pause),
+        Ok(wire::operate::Order::Resume) => Ok(OperatorAction::Resume),
+        Ok(wire::operate::Order::Restart) => Ok(OperatorAction::Restart),
         Ok(wire::operate::Order::Unknown) | Err(_) => {
             Err(error("order", it.to_string(), NOT_KNOWN))
         }

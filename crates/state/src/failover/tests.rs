@@ -1,14 +1,14 @@
 use super::*;
-use crate::{Command, Event, Machine};
+use crate::{Command, Machine, StateEvent};
 
 #[derive(Default)]
-struct Log {
+struct PromiseLog {
     machine: Machine,
     index: u64,
 }
 
-impl Log {
-    fn apply(&mut self, command: Command) -> (Answer, Vec<Event>) {
+impl PromiseLog {
+    fn apply(&mut self, command: Command) -> (Answer, Vec<StateEvent>) {
         self.index += 1;
         self.machine.apply(self.index, 1, 1, &command)
     }
@@ -50,7 +50,7 @@ fn unchanged(revision: u64) -> Answer {
 
 #[test]
 fn the_first_promise_is_made_once_and_holds_at_once() {
-    let mut log = Log::default();
+    let mut log = PromiseLog::default();
     assert_eq!(log.machine.state().failover(), None);
     let first = |failover_ms| Command::SetFailover {
         failover_ms,
@@ -58,7 +58,7 @@ fn the_first_promise_is_made_once_and_holds_at_once() {
     };
     let (answer, events) = log.apply(first(500));
     assert_eq!(answer, Answer::done(1, true));
-    let set = Event::FailoverSet {
+    let set = StateEvent::FailoverSet {
         failover_ms: 500,
         revision: 1,
     };
@@ -70,7 +70,7 @@ fn the_first_promise_is_made_once_and_holds_at_once() {
 
 #[test]
 fn both_values_are_in_force_until_a_change_is_settled() {
-    let mut log = Log::default();
+    let mut log = PromiseLog::default();
     log.set(500);
     assert_eq!(log.set(2_000), done(2));
     assert_eq!(log.in_force(), (500, 2_000));
@@ -92,7 +92,7 @@ fn both_values_are_in_force_until_a_change_is_settled() {
 
 #[test]
 fn a_change_that_is_replaced_starts_again_from_the_value_before() {
-    let mut log = Log::default();
+    let mut log = PromiseLog::default();
     log.set(500);
     log.set(2_000);
     log.applied(1, 2);
@@ -107,7 +107,7 @@ fn a_change_that_is_replaced_starts_again_from_the_value_before() {
 
 #[test]
 fn back_to_the_value_before_is_settled_at_once() {
-    let mut log = Log::default();
+    let mut log = PromiseLog::default();
     log.set(500);
     log.set(2_000);
     log.applied(1, 2);
@@ -118,7 +118,7 @@ fn back_to_the_value_before_is_settled_at_once() {
 
 #[test]
 fn a_snapshot_keeps_a_change_that_is_under_way() {
-    let mut log = Log::default();
+    let mut log = PromiseLog::default();
     log.set(500);
     log.set(2_000);
     log.applied(3, 2);

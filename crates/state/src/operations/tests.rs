@@ -1,16 +1,16 @@
 use serde_json::{Value, json};
 
 use super::{
-    super::{Command, Event, Machine, State},
+    super::{Command, Machine, State, StateEvent},
     *,
 };
 
-struct Log(Machine, u64);
+struct OperationLog(Machine, u64);
 
-impl Log {
+impl OperationLog {
     /// With one channel and one outgoing.
-    fn new() -> Log {
-        let mut log = Log(Machine::default(), 0);
+    fn new() -> OperationLog {
+        let mut log = OperationLog(Machine::default(), 0);
         log.put(
             Kind::Service,
             json!({"name": "s", "upstream": "http://127.0.0.1:1"}),
@@ -27,7 +27,7 @@ impl Log {
         log
     }
 
-    fn apply(&mut self, command: &Command) -> (Answer, Vec<Event>) {
+    fn apply(&mut self, command: &Command) -> (Answer, Vec<StateEvent>) {
         assert_eq!(Command::decode(command.encode()), Ok(command.clone()));
         self.1 += 1;
         self.0.apply(self.1, 1, 1, command)
@@ -50,37 +50,40 @@ impl Log {
         );
     }
 
-    fn ask(&mut self, kind: Kind, name: &str, order: Order) -> Answer {
+    fn ask(&mut self, kind: Kind, name: &str, order: OperatorAction) -> Answer {
         let name = name.to_owned();
-        let command = Command::Operate { kind, name, order };
+        let command = Command::OperateConnector { kind, name, order };
         let (answer, events) = self.apply(&command);
-        let Command::Operate { name, .. } = command else {
+        let Command::OperateConnector { name, .. } = command else {
             unreachable!()
         };
-        let event = Event::Operated { kind, name, order };
+        let event = StateEvent::ConnectorOperated { kind, name, order };
         assert_eq!(events, Vec::from_iter(answer.changed().then_some(event)));
         assert_eq!(self.operations().revision() == self.1, answer.changed());
         answer
     }
 
-    fn operations(&self) -> &Operations {
+    fn operations(&self) -> &ConnectorOperations {
         self.0.state().operations()
     }
 }
 
 #[test]
 fn what_was_asked_stays_until_the_opposite_is() {
-    let mut log = Log::new();
+    let mut log = OperationLog::new();
     let channel = Kind::AmqpChannel;
-    assert_eq!(log.operations().get(channel, "a"), Operation::default());
-    assert!(log.ask(channel, "a", Order::Pause).changed());
-    let again = log.ask(channel, "a", Order::Pause);
+    assert_eq!(
+        log.operations().get(channel, "a"),
+        ConnectorOperation::default()
+    );
+    assert!(log.ask(channel, "a", OperatorAction::Pause).changed());
+    let again = log.ask(channel, "a", OperatorAction::Pause);
     assert!(matches!(again, Answer::Done { changed: false, .. }));
     assert!(log.operations().get(channel, "a").paused);
     // the one of another kind with the same name is not meant
     assert!(!log.operations().get(Kind::ZmqOutgoing, "a").paused);
-    assert!(log.ask(channel, "a", Order::Restart).changed());
-    let wanted = Operation {
+    assert!(log.ask(channel, "a", OperatorAction::Restart).changed());
+    let wanted = ConnectorOperation {
         paused: true,
         restarted: log.1,
     };
@@ -90,20 +93,20 @@ fn what_was_asked_stays_until_the_opposite_is() {
     log.channel();
     assert_eq!(log.operations().get(channel, "a"), wanted);
     let first = wanted.restarted;
-    assert!(log.ask(channel, "a", Order::Restart).changed());
+    assert!(log.ask(channel, "a", OperatorAction::Restart).changed());
     assert!(log.operations().get(channel, "a").restarted > first);
-    assert!(log.ask(channel, "a", Order::Resume).changed());
+    assert!(log.ask(channel, "a", OperatorAction::Resume).changed());
     assert!(!log.operations().get(channel, "a").paused);
-    let again = log.ask(channel, "a", Order::Resume);
+    let again = log.ask(channel, "a", OperatorAction::Resume);
     assert!(matches!(again, Answer::Done { changed: false, .. }));
 }
 
 #[test]
 fn a_deleted_one_is_forgotten() {
-    let mut log = Log::new();
+    let mut log = OperationLog::new();
     for kind in [Kind::AmqpChannel, Kind::ZmqOutgoing] {
-        assert!(log.ask(kind, "a", Order::Pause).changed());
-        assert!(log.ask(kind, "a", Order::Restart).changed());
+        assert!(log.ask(kind, "a", OperatorAction::Pause).changed());
+        assert!(log.ask(kind, "a", OperatorAction::Restart).changed());
     }
     log.apply(&Command::DeleteResource {
         kind: Kind::AmqpChannel,
@@ -113,31 +116,40 @@ fn a_deleted_one_is_forgotten() {
     assert_eq!(log.operations().revision(), log.1);
     log.channel();
     let (channel, outgoing) = (Kind::AmqpChannel, Kind::ZmqOutgoing);
-    assert_eq!(log.operations().get(channel, "a"), Operation::default());
+    assert_eq!(
+        log.operations().get(channel, "a"),
+        ConnectorOperation::default()
+    );
     assert!(log.operations().get(outgoing, "a").paused);
     assert_eq!(log.operations().all().count(), 1);
 }
 
 #[test]
 fn only_what_is_there_and_has_a_connector_is_asked() {
-    let mut log = Log::new();
-    for order in [Order::Pause, Order::Resume, Order::Restart] {
+    let mut log = OperationLog::new();
+    for order in [
+        OperatorAction::Pause,
+        OperatorAction::Resume,
+        OperatorAction::Restart,
+    ] {
         assert_eq!(log.ask(Kind::AmqpChannel, "b", order), Answer::NotFound);
         for kind in [Kind::Service, Kind::AmqpConnection] {
             let name = "s".to_owned();
-            let errors = Command::Operate { kind, name, order }.check().unwrap_err();
+            let errors = Command::OperateConnector { kind, name, order }
+                .check()
+                .unwrap_err();
             assert_eq!(errors[0].field, "kind");
             assert!(errors[0].problem.contains("zmq_outgoing"), "{errors:?}");
         }
     }
-    assert_eq!(*log.operations(), Operations::default());
+    assert_eq!(*log.operations(), ConnectorOperations::default());
 }
 
 #[test]
 fn it_comes_back_from_a_snapshot() {
-    let mut log = Log::new();
-    log.ask(Kind::AmqpChannel, "a", Order::Pause);
-    log.ask(Kind::ZmqOutgoing, "a", Order::Restart);
+    let mut log = OperationLog::new();
+    log.ask(Kind::AmqpChannel, "a", OperatorAction::Pause);
+    log.ask(Kind::ZmqOutgoing, "a", OperatorAction::Restart);
     let mut bytes = Vec::new();
     log.0.state().write_to(&mut bytes).unwrap();
     let restored = State::read_from(&mut &bytes[..]).unwrap();

@@ -12,11 +12,11 @@ fn name() -> impl Strategy<Value = String> {
     prop::sample::select(&NAMES[..]).prop_map(str::to_owned)
 }
 
-fn precondition() -> impl Strategy<Value = Option<Precondition>> {
+fn precondition() -> impl Strategy<Value = Option<WritePrecondition>> {
     prop_oneof![
         4 => Just(None),
-        1 => Just(Some(Precondition::Absent)),
-        2 => (1..60u64).prop_map(|it| Some(Precondition::Revision(it))),
+        1 => Just(Some(WritePrecondition::Absent)),
+        2 => (1..60u64).prop_map(|it| Some(WritePrecondition::Revision(it))),
     ]
 }
 
@@ -113,16 +113,22 @@ pub fn command() -> impl Strategy<Value = Command> {
     let delete_key = (name(), precondition())
         .prop_map(|(key, precondition)| Command::DeleteKey { key, precondition });
     let announce = (1..4u64, prop::collection::vec(name(), 0..3)).prop_map(|(member, services)| {
-        Command::Announce {
+        Command::AnnounceProgram {
             member,
             services,
             version: "1".into(),
             failover_ms: None,
         }
     });
-    let order = prop::sample::select(&[Order::Pause, Order::Resume, Order::Restart][..]);
+    let order = prop::sample::select(
+        &[
+            OperatorAction::Pause,
+            OperatorAction::Resume,
+            OperatorAction::Restart,
+        ][..],
+    );
     let operate = (prop::sample::select(&Kind::ALL[..]), name(), order)
-        .prop_map(|(kind, name, order)| Command::Operate { kind, name, order });
+        .prop_map(|(kind, name, order)| Command::OperateConnector { kind, name, order });
     let progress = (
         prop::sample::select(&Kind::ALL[..]),
         name(),
@@ -136,11 +142,11 @@ pub fn command() -> impl Strategy<Value = Command> {
             progress: vec![progress; usize::from(progress)].into(),
         });
     let advance = (1..60u64, prop::collection::vec(progress, 0..4))
-        .prop_map(|(epoch, connectors)| Command::Advance { epoch, connectors });
+        .prop_map(|(epoch, connectors)| Command::AdvanceProgress { epoch, connectors });
     let intend =
         (send_key(), 1..60u64, 0..4u64, 0..900_000u64).prop_map(|(key, epoch, ticket, now_ms)| {
             let fingerprint = [ticket as u8; 32];
-            Command::Intend(Box::new(Intent {
+            Command::BeginSend(Box::new(SendIntent {
                 key,
                 epoch,
                 ticket,
@@ -149,15 +155,15 @@ pub fn command() -> impl Strategy<Value = Command> {
             }))
         });
     let outcome = prop::sample::select(vec![
-        Outcome::Confirmed {
+        RecordedOutcome::Confirmed {
             message_id: "m".into(),
         },
-        Outcome::refused("no"),
-        Outcome::Withdrawn,
+        RecordedOutcome::refused("no"),
+        RecordedOutcome::Withdrawn,
     ]);
     let conclude = (send_key(), 1..60u64, 0..4u64, outcome, 0..900_000u64).prop_map(
         |(key, epoch, ticket, outcome, now_ms)| {
-            Command::Conclude(Box::new(Conclusion {
+            Command::FinishSend(Box::new(SendConclusion {
                 key,
                 epoch,
                 ticket,
@@ -185,7 +191,7 @@ pub fn command() -> impl Strategy<Value = Command> {
         1 => (1..60u64).prop_map(|revision| Command::FailoverSettled { revision }),
         2 => (1..4u64, 1..12u64).prop_map(|(member, term)| Command::TakeOver { member, term }),
         1 => (1..60u64).prop_map(|epoch| Command::Release { epoch }),
-        1 => (1..60u64, 1..12u64).prop_map(|(epoch, term)| Command::Explain(Box::new(Takeover {
+        1 => (1..60u64, 1..12u64).prop_map(|(epoch, term)| Command::RecordTakeover(Box::new(Takeover {
             epoch,
             term,
             to: "m".into(),

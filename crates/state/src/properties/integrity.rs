@@ -21,7 +21,7 @@ pub fn referential_integrity(
         catalog.get(kind, name).is_some()
     };
     for (kind, name, stored) in catalog.all() {
-        let it = stored.resource.shown();
+        let it = stored.resource.without_secret();
         let service = it["service"]
             .as_str()
             .is_none_or(|name| there("service", name) || ever_announced.contains(name));
@@ -72,7 +72,7 @@ fn exclusive(state: &State) -> Result<(), String> {
     let mut taken = BTreeSet::new();
     let mut bound = BTreeSet::new();
     for (kind, name, stored) in catalog.all() {
-        let it = stored.resource.shown();
+        let it = stored.resource.without_secret();
         if it["active"] != true {
             continue;
         }
@@ -98,7 +98,7 @@ fn ordered(state: &State) -> Result<(), String> {
     for (channel, _) in catalog.amqp_channels().filter(|(it, _)| it.ordered) {
         let connection = catalog
             .get(Kind::AmqpConnection, &channel.connection)
-            .map(|stored| stored.resource.shown());
+            .map(|stored| stored.resource.without_secret());
         if connection.is_none_or(|it| it["fence"] != "exclusive") {
             return Err(format!("{channel:?} can't keep its order"));
         }

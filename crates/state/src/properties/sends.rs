@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{super::*, snapshot};
 
 #[derive(Clone, Copy, Debug)]
-enum Move {
+enum SendMove {
     /// The connector server wants to send under one of a few keys.
     Intend { key: u8 },
     /// Somebody tells an outcome for one of the intents so far, or for none.
@@ -22,13 +22,13 @@ enum Move {
     Restart,
 }
 
-fn moves() -> impl Strategy<Value = Vec<Move>> {
+fn moves() -> impl Strategy<Value = Vec<SendMove>> {
     let one = prop_oneof![
-        6 => (0..3u8).prop_map(|key| Move::Intend { key }),
-        4 => (0..20usize, 0..3u8).prop_map(|(of, how)| Move::Conclude { of, how }),
-        1 => any::<u64>().prop_map(|clock_ms| Move::TakeOver { clock_ms: clock_ms / 2 }),
-        2 => (0..400_000u64).prop_map(|ms| Move::Pass { ms }),
-        1 => Just(Move::Restart),
+        6 => (0..3u8).prop_map(|key| SendMove::Intend { key }),
+        4 => (0..20usize, 0..3u8).prop_map(|(of, how)| SendMove::Conclude { of, how }),
+        1 => any::<u64>().prop_map(|clock_ms| SendMove::TakeOver { clock_ms: clock_ms / 2 }),
+        2 => (0..400_000u64).prop_map(|ms| SendMove::Pass { ms }),
+        1 => Just(SendMove::Restart),
     ];
     prop::collection::vec(one, 1..80)
 }
@@ -38,7 +38,7 @@ struct Truth {
     epoch: u64,
     ticket: u64,
     at_ms: u64,
-    outcome: Option<Outcome>,
+    outcome: Option<RecordedOutcome>,
 }
 
 fn send_key(key: u8) -> SendKey {
@@ -71,24 +71,24 @@ proptest! {
             index += 1;
             let epoch = machine.state().reign().epoch;
             match step {
-                Move::Intend { key } => {
-                    let intent = Intent {
+                SendMove::Intend { key } => {
+                    let intent = SendIntent {
                         key: send_key(key),
                         epoch,
                         ticket,
                         fingerprint: [1; 32],
                         now_ms: offset_ms + true_ms,
                     };
-                    let (answer, _) = machine.apply(index, term, 1, &Command::Intend(Box::new(intent)));
+                    let (answer, _) = machine.apply(index, term, 1, &Command::BeginSend(Box::new(intent)));
                     let truth = truths.get(&key);
                     match answer {
-                        Answer::Intended(Admission::Fresh) => {
+                        Answer::SendAdmitted(SendAdmission::Fresh) => {
                             let old = truth.is_none_or(|it| true_ms - it.at_ms > KEPT_MS);
                             prop_assert!(old, "a second send under {}", key);
                             truths.insert(key, Truth { epoch, ticket, at_ms: true_ms, outcome: None });
                             intents.push((key, epoch, ticket));
                         }
-                        Answer::Intended(Admission::Known(known)) => {
+                        Answer::SendAdmitted(SendAdmission::Known(known)) => {
                             let Some(truth) = truth else {
                                 return Err(TestCaseError::fail(format!("{known:?} was never sent")));
                             };
@@ -98,41 +98,41 @@ proptest! {
                         other => return Err(TestCaseError::fail(format!("{other:?}"))),
                     }
                 }
-                Move::Conclude { of, how } => {
+                SendMove::Conclude { of, how } => {
                     let (key, epoch, ticket) = intents.get(of).copied().unwrap_or((0, epoch, 0));
                     let outcome = match how {
-                        0 => Outcome::Confirmed { message_id: index.to_string() },
-                        1 => Outcome::refused("no"),
-                        _ => Outcome::Withdrawn,
+                        0 => RecordedOutcome::Confirmed { message_id: index.to_string() },
+                        1 => RecordedOutcome::refused("no"),
+                        _ => RecordedOutcome::Withdrawn,
                     };
-                    let conclusion = Conclusion {
+                    let conclusion = SendConclusion {
                         key: send_key(key),
                         epoch,
                         ticket,
                         outcome: outcome.clone(),
                         now_ms: offset_ms + true_ms,
                     };
-                    let command = Command::Conclude(Box::new(conclusion));
+                    let command = Command::FinishSend(Box::new(conclusion));
                     let (answer, _) = machine.apply(index, term, 1, &command);
                     if answer.changed() {
                         let truth = truths.get_mut(&key).expect("a truth");
                         prop_assert_eq!((truth.epoch, truth.ticket, &truth.outcome), (epoch, ticket, &None));
                         match outcome {
-                            Outcome::Withdrawn => { truths.remove(&key); }
+                            RecordedOutcome::Withdrawn => { truths.remove(&key); }
                             outcome => truth.outcome = Some(outcome),
                         }
                     }
                 }
-                Move::TakeOver { clock_ms } => {
+                SendMove::TakeOver { clock_ms } => {
                     term += 1;
                     offset_ms = clock_ms;
                     machine.apply(index, term, 1, &Command::TakeOver { member: 1, term });
                 }
-                Move::Pass { ms } => true_ms += ms,
-                Move::Restart => {
+                SendMove::Pass { ms } => true_ms += ms,
+                SendMove::Restart => {
                     let mut restored = Machine::default();
                     restored.restore(&mut &snapshot(&machine)[..]).unwrap();
-                    restored.passed(machine.state().applied());
+                    restored.mark_applied(machine.state().applied());
                     prop_assert_eq!(&restored, &machine);
                     machine = restored;
                 }

@@ -3,9 +3,9 @@
 use std::{io, sync::Arc};
 
 use super::{bad, records::ChangeRecord};
-use crate::{Change, Kv};
+use crate::{KeyChange, KvStore};
 
-pub fn record(kv: &Kv, change: &Change) -> ChangeRecord {
+pub fn record(kv: &KvStore, change: &KeyChange) -> ChangeRecord {
     let current = change.value.is_some()
         && kv
             .get(&change.key)
@@ -20,14 +20,14 @@ pub fn record(kv: &Kv, change: &Change) -> ChangeRecord {
 }
 
 /// The keys have been restored before.
-pub fn restore(kv: &mut Kv, it: ChangeRecord) -> io::Result<()> {
+pub fn restore(kv: &mut KvStore, it: ChangeRecord) -> io::Result<()> {
     let unlike = |what: &str| {
         bad(format!(
             "the change of {:?} at revision {} {what}",
             it.key, it.revision
         ))
     };
-    if it.revision <= kv.history().newest() || it.revision > kv.revision() {
+    if it.revision <= kv.changelog().newest() || it.revision > kv.revision() {
         return Err(unlike("is out of order"));
     }
     let value = match kv.get(&it.key) {
@@ -35,7 +35,7 @@ pub fn restore(kv: &mut Kv, it: ChangeRecord) -> io::Result<()> {
         Some(entry) if entry.revision == it.revision => Some(entry.value.clone()),
         _ => return Err(unlike("has its value in a key that is not like this")),
     };
-    kv.restore_change(Change {
+    kv.restore_change(KeyChange {
         revision: it.revision,
         key: Arc::from(it.key.as_str()),
         value,
@@ -49,12 +49,12 @@ mod tests {
     use super::{
         super::{
             FORMAT, MAGIC,
-            framing::Writer,
+            record_framing::RecordWriter,
             records::{Body, Header, KeyRecord},
         },
         *,
     };
-    use crate::{Command, Compacted, Machine, State};
+    use crate::{ChangesCompacted, Command, Machine, State};
 
     fn header(history_floor: Option<u64>) -> Body {
         Body::Header(Header {
@@ -69,7 +69,7 @@ mod tests {
 
     fn read(history_floor: Option<u64>, changes: Vec<ChangeRecord>) -> io::Result<State> {
         let mut bytes = Vec::new();
-        let mut out = Writer::new(&mut bytes);
+        let mut out = RecordWriter::new(&mut bytes);
         out.record(header(history_floor))?;
         out.record(Body::Key(KeyRecord {
             key: "a".into(),
@@ -95,9 +95,9 @@ mod tests {
     #[test]
     fn a_snapshot_without_a_history_is_read_and_begins_one() {
         let mut machine = Machine::from(read(None, Vec::new()).unwrap());
-        let compacted = Compacted { oldest: 8 };
+        let compacted = ChangesCompacted { oldest: 8 };
         let after = |machine: &Machine, revision| {
-            let changes = machine.state().kv().history().after(revision);
+            let changes = machine.state().kv().changelog().after(revision);
             changes.map(|it| it.map(|it| it.revision).collect::<Vec<_>>())
         };
         assert_eq!(after(&machine, 6), Err(compacted));
@@ -113,7 +113,7 @@ mod tests {
         let good = read(Some(4), vec![change(5, false), change(7, true)]).unwrap();
         let told: Vec<_> = good
             .kv()
-            .history()
+            .changelog()
             .all()
             .map(|it| it.value.clone())
             .collect();

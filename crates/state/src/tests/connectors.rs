@@ -19,7 +19,7 @@ fn with(mut spec: Value, field: &str, value: impl Into<Value>) -> Value {
 
 #[test]
 fn connections_and_services_must_exist_and_stay() {
-    let mut log = Log::with_ping();
+    let mut log = CommandLog::with_ping();
     done(log.put(Kind::Service, service("orders")));
     let amqp_out = json!({"name": "out", "connection": "rabbit", "exchange": "orders"});
     let mq_in = json!({"name": "in", "connection": "mq", "queue": "Q", "service": "orders"});
@@ -90,7 +90,7 @@ fn connections_and_services_must_exist_and_stay() {
 
 #[test]
 fn a_queue_of_ibm_mq_has_one_channel() {
-    let mut log = Log::with_ping();
+    let mut log = CommandLog::with_ping();
     done(log.put(Kind::IbmMqConnection, mq()));
     let channel = |name: &str, queue: &str| json!({"name": name, "connection": "mq", "queue": queue, "service": "ping"});
     done(log.put(Kind::IbmMqChannel, channel("a", "Q")));
@@ -106,7 +106,7 @@ fn a_queue_of_ibm_mq_has_one_channel() {
 
 #[test]
 fn an_address_is_bound_once() {
-    let mut log = Log::with_ping();
+    let mut log = CommandLog::with_ping();
     let inward = |name: &str, address: &str, method: &str| {
         with(
             with(zmq(address, "PULL", method), "name", name),
@@ -168,7 +168,7 @@ fn an_address_is_bound_once() {
 
 #[test]
 fn order_needs_the_fence_of_the_broker() {
-    let mut log = Log::with_ping();
+    let mut log = CommandLog::with_ping();
     let lease = with(connection(), "fence", "lease");
     done(log.put(Kind::AmqpConnection, lease.clone()));
     let ordered = with(amqp_channel("a", "a"), "ordered", true);
@@ -191,8 +191,8 @@ fn order_needs_the_fence_of_the_broker() {
 
 #[test]
 fn a_password_of_ibm_mq_goes_with_its_user() {
-    let mut log = Log::with_ping();
-    let password = |log: &Log| {
+    let mut log = CommandLog::with_ping();
+    let password = |log: &CommandLog| {
         let (it, _) = log.state().catalog().ibm_mq_connections().next().unwrap();
         it.password.clone()
     };

@@ -20,7 +20,7 @@ fn refused(bytes: Vec<u8>) -> FieldError {
 
 #[test]
 fn a_part_of_a_command_that_is_not_known_is_refused_at_any_depth() {
-    let precondition = Some(Precondition::Revision(5));
+    let precondition = Some(WritePrecondition::Revision(5));
     let (key, value) = ("k".to_owned(), "v".into());
     let command = Command::PutKey {
         key,
@@ -50,7 +50,7 @@ fn a_command_and_a_value_that_are_not_known_are_refused_by_number() {
         reason: 77,
         ..Takeover::default()
     };
-    let explain = Command::Explain(Box::new(takeover));
+    let explain = Command::RecordTakeover(Box::new(takeover));
     assert_eq!(refused(explain.encode().into()), unknown("reason", "77"));
 }
 
@@ -89,7 +89,7 @@ fn a_fingerprint_of_another_length_is_no_fingerprint() {
 
 #[test]
 fn a_part_of_a_snapshot_that_is_not_known_is_refused_in_each_record() {
-    let mut log = Log::with_ping();
+    let mut log = CommandLog::with_ping();
     log.apply(Command::PutKey {
         key: "k".into(),
         value: "v".into(),
@@ -258,7 +258,7 @@ fn what_a_rule_refuses_is_known_all_the_same() {
 
 #[test]
 fn a_resource_of_a_snapshot_that_is_not_known_whole_is_refused_by_field() {
-    let mut log = Log::with_ping();
+    let mut log = CommandLog::with_ping();
     done(log.put(Kind::Service, service("a")));
     let bytes = snapshot(log.state());
     // As long as before: what is in the record, and its length, stay.

@@ -1,7 +1,7 @@
 //! The bounds on what is kept, as commands meet them.
 
 use super::*;
-use crate::{Counted, KV_BYTES_MAX, OverQuota, VALUE_BYTES_MAX};
+use crate::{KV_BYTES_MAX, OverQuota, QuotaKind, VALUE_BYTES_MAX};
 
 #[test]
 fn of_puts_that_are_proposed_at_once_those_are_done_for_which_there_is_room() {
@@ -30,7 +30,7 @@ fn of_puts_that_are_proposed_at_once_those_are_done_for_which_there_is_room() {
     // A member proposed each of these while there was room for either.
     assert!(apply(&put("here", each as usize - 10)).0.changed());
     let refused = Answer::Full(OverQuota {
-        counted: Counted::KeyBytes,
+        counted: QuotaKind::KeyBytes,
         now: KV_BYTES_MAX - 10,
         most: KV_BYTES_MAX,
     });

@@ -14,7 +14,7 @@ fn refused_commands() -> Vec<(Command, &'static str)> {
     };
     let connections = |connector: String| {
         let connection = BrokerConnection::default();
-        Command::Connected {
+        Command::RecordBrokerConnections {
             member: 2,
             connections: [(connector, connection)].into(),
         }
@@ -26,7 +26,7 @@ fn refused_commands() -> Vec<(Command, &'static str)> {
         reason: Reason::Death.into(),
         ..Takeover::default()
     };
-    let intent = Intent {
+    let intent = SendIntent {
         key: SendKey {
             kind: Kind::ZmqOutgoing,
             name: "z".into(),
@@ -37,11 +37,11 @@ fn refused_commands() -> Vec<(Command, &'static str)> {
         fingerprint: [1; 32],
         now_ms: 1,
     };
-    let conclusion = Conclusion {
+    let conclusion = SendConclusion {
         key: intent.key.clone(),
         epoch: 3,
         ticket: 1,
-        outcome: Outcome::Confirmed {
+        outcome: RecordedOutcome::Confirmed {
             message_id: "m".repeat(OUTCOME_BYTES_MAX + 1),
         },
         now_ms: 2,
@@ -53,14 +53,14 @@ fn refused_commands() -> Vec<(Command, &'static str)> {
         (announce(0, &["ping"]), "member"),
         (announce(3, &["a b"]), "services"),
         (connections("c".repeat(257)), "connections"),
-        (Command::Explain(Box::new(takeover)), "to"),
-        (Command::Intend(Box::new(intent)), "key"),
-        (Command::Conclude(Box::new(conclusion)), "message_id"),
+        (Command::RecordTakeover(Box::new(takeover)), "to"),
+        (Command::BeginSend(Box::new(intent)), "key"),
+        (Command::FinishSend(Box::new(conclusion)), "message_id"),
         (
-            Command::Operate {
+            Command::OperateConnector {
                 kind: Kind::Service,
                 name: "s".into(),
-                order: Order::Pause,
+                order: OperatorAction::Pause,
             },
             "kind",
         ),
@@ -76,7 +76,7 @@ fn refused_commands() -> Vec<(Command, &'static str)> {
 
 #[test]
 fn what_this_versions_rules_refuse_is_applied_when_another_version_proposed_it() {
-    let mut log = Log::with_ping();
+    let mut log = CommandLog::with_ping();
     done(log.put(Kind::Service, service("s")));
     log.index += 1;
     let take_over = Command::TakeOver { member: 1, term: 1 };

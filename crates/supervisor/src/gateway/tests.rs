@@ -4,20 +4,20 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderValue;
 use parking_lot::Mutex;
-use quorate_ipc::lease::{BootInstant, Page};
-use quorate_service::Permit;
+use quorate_ipc::lease::{BootInstant, LeaseWriter};
+use quorate_service::MayRun;
 
-use super::{super::view::Reign, *};
+use super::{super::connectors_view::Reign, *};
 
 const RESPITE: Duration = Duration::from_secs(60);
 
-fn spec() -> Spec {
-    Spec::of_test()
+fn spec() -> ConnectorSpec {
+    ConnectorSpec::of_test()
 }
 
 /// Of a member that does not act.
-fn outlets(view: watch::Receiver<Arc<View>>) -> Arc<Outlets> {
-    Arc::new(Outlets::new(watch::Sender::default().subscribe(), view))
+fn outlets(view: watch::Receiver<Arc<ConnectorsView>>) -> Arc<SendRouter> {
+    Arc::new(SendRouter::new(watch::Sender::default().subscribe(), view))
 }
 
 fn header(name: &str, value: &str) -> Header {
@@ -202,15 +202,15 @@ fn answers_mean_what_the_contract_says() {
 
 /// Counts its calls and always succeeds.
 #[derive(Default)]
-struct Counting(Mutex<u32>);
+struct CountingDispatch(Mutex<u32>);
 
 #[async_trait]
-impl Dispatch for Counting {
+impl ServiceDispatch for CountingDispatch {
     async fn dispatch(
         &self,
         _: &str,
         _: Request,
-        permit: Permit<'_>,
+        permit: MayRun<'_>,
     ) -> Result<Reply, ServiceError> {
         *self.0.lock() += 1;
         assert!(permit());
@@ -220,12 +220,12 @@ impl Dispatch for Counting {
 
 #[tokio::test]
 async fn nothing_is_called_without_the_lease_or_under_an_old_epoch() {
-    let page = Page::new().unwrap();
-    let (state, view) = watch::channel(Arc::new(View::default()));
-    let calls = Arc::new(Counting::default());
-    let gateway = Gateway::new(
+    let page = LeaseWriter::new().unwrap();
+    let (state, view) = watch::channel(Arc::new(ConnectorsView::default()));
+    let calls = Arc::new(CountingDispatch::default());
+    let gateway = DeliveryGateway::new(
         calls.clone(),
-        page.view().clone(),
+        page.reader().clone(),
         view.clone(),
         outlets(view),
     );
@@ -238,14 +238,14 @@ async fn nothing_is_called_without_the_lease_or_under_an_old_epoch() {
     );
     page.grant(7, BootInstant::now() + Duration::from_secs(60), RESPITE);
     assert!(matches!(ask().await, Outcome::Handled(_)));
-    state.send_replace(Arc::new(View {
+    state.send_replace(Arc::new(ConnectorsView {
         reign: Reign {
             holder: Some(2),
             epoch: 8,
             term: 3,
             ..Reign::default()
         },
-        ..View::default()
+        ..ConnectorsView::default()
     }));
     assert!(
         matches!(ask().await, Outcome::Fenced(_)),
@@ -266,15 +266,15 @@ async fn nothing_is_called_without_the_lease_or_under_an_old_epoch() {
 }
 
 /// Takes so long to find a member that the lease is over meanwhile.
-struct Searching(Page);
+struct Searching(LeaseWriter);
 
 #[async_trait]
-impl Dispatch for Searching {
+impl ServiceDispatch for Searching {
     async fn dispatch(
         &self,
         _: &str,
         _: Request,
-        permit: Permit<'_>,
+        permit: MayRun<'_>,
     ) -> Result<Reply, ServiceError> {
         assert!(permit());
         self.0.revoke();
@@ -288,11 +288,11 @@ impl Dispatch for Searching {
 
 #[tokio::test]
 async fn the_lease_is_asked_again_before_a_message_is_passed_on() {
-    let page = Page::new().unwrap();
-    let view = watch::channel(Arc::new(View::default())).1;
+    let page = LeaseWriter::new().unwrap();
+    let view = watch::channel(Arc::new(ConnectorsView::default())).1;
     page.grant(7, BootInstant::now() + Duration::from_secs(60), RESPITE);
-    let lease = page.view().clone();
-    let gateway = Gateway::new(
+    let lease = page.reader().clone();
+    let gateway = DeliveryGateway::new(
         Arc::new(Searching(page)),
         lease,
         view.clone(),

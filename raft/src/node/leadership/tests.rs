@@ -1,27 +1,27 @@
 use quorate_types::{Timing, timing::lease_elsewhere};
 
 use super::*;
-use crate::election::LastWord;
+use crate::election::LastContact;
 
 const MS: Duration = Duration::from_millis(1);
 
-fn tracker() -> Tracker {
+fn tracker() -> LeadershipTracker {
     let timing = Timing::from_failover_ms(500).unwrap();
     let pace = watch::Sender::new(timing.into());
-    let strain = Arc::new(Gauge::new(1, pace.subscribe()));
-    Tracker::new(1, pace, timing.lease, strain, Instant::now())
+    let strain = Arc::new(PressureGauge::new(1, pace.subscribe()));
+    LeadershipTracker::new(1, pace, timing.lease, strain, Instant::now())
 }
 
-fn ballot(term: u64, member: MemberId, committed: bool) -> Ballot {
-    Ballot {
+fn ballot(term: u64, member: MemberId, committed: bool) -> ElectionBallot {
+    ElectionBallot {
         term,
         member,
         committed,
     }
 }
 
-fn leads(term: u64, own_commit: bool, quorum_acked: Option<Instant>) -> Observed {
-    Observed {
+fn leads(term: u64, own_commit: bool, quorum_acked: Option<Instant>) -> MetricsObservation {
+    MetricsObservation {
         term,
         leader: Some(1),
         own_commit,
@@ -29,11 +29,11 @@ fn leads(term: u64, own_commit: bool, quorum_acked: Option<Instant>) -> Observed
     }
 }
 
-fn observe(t: &Tracker, seen: Observed) -> bool {
+fn observe(t: &LeadershipTracker, seen: MetricsObservation) -> bool {
     t.observe(seen, Instant::now())
 }
 
-fn accepted(t: &Tracker, ballot: Ballot, at: Instant) {
+fn accepted(t: &LeadershipTracker, ballot: ElectionBallot, at: Instant) {
     t.accepted(ballot, at, Instant::now());
 }
 
@@ -92,7 +92,7 @@ fn a_follower_hears_its_leader_but_no_deposed_one() {
     accepted(&t, ballot(2, 2, true), later + 100 * MS);
     assert_eq!(t.current().leader, Some(3));
     let own = first + lease_elsewhere(t.lease());
-    assert_eq!(t.state.lock().heard.over_but(3), own);
+    assert_eq!(t.state.lock().lease_evidence.over_but(3), own);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn is_clear_of_others_a_lease_after_the_latest_of_all_votes() {
 #[test]
 fn a_member_that_just_started_waits_a_whole_lease() {
     let t = tracker();
-    let unknown = t.state.lock().heard.over_but(1);
+    let unknown = t.state.lock().lease_evidence.over_but(1);
     assert!(unknown <= Instant::now() + lease_elsewhere(t.lease()));
     observe(&t, leads(1, false, None));
     assert_eq!(t.current().lease_clear_at, Some(unknown));
@@ -168,23 +168,26 @@ fn a_longer_lease_counts_from_what_is_sent_with_it() {
     let before = Instant::now();
     observe(&t, leads(3, true, Some(before)));
     assert_eq!(t.current().lease, short);
-    t.set_pace(Timing::from_failover_ms(2000).unwrap().into());
+    t.set_timing(Timing::from_failover_ms(2000).unwrap().into());
     assert_eq!(t.current().lease, short);
     observe(&t, leads(3, true, Some(Instant::now())));
     assert_eq!(t.current().lease, t.lease());
     // A shorter one counts at once.
-    t.set_pace(Timing::from_failover_ms(500).unwrap().into());
+    t.set_timing(Timing::from_failover_ms(500).unwrap().into());
     assert_eq!(t.current().lease, short);
 }
 
 #[test]
 fn stands_by_a_leader_for_as_long_as_its_patience_lasts() {
-    let (now, stands) = (Instant::now() + 1000 * MS, Tracker::stands_by_leader);
+    let (now, stands) = (
+        Instant::now() + 1000 * MS,
+        LeadershipTracker::stands_by_leader,
+    );
     let t = tracker();
     assert!(!stands(&t, now));
     accepted(&t, ballot(2, 2, true), now);
     assert!(stands(&t, now + 164 * MS) && !stands(&t, now + 165 * MS));
-    t.set_pace(Timing::from_failover_ms(1000).unwrap().into());
+    t.set_timing(Timing::from_failover_ms(1000).unwrap().into());
     assert!(stands(&t, now + 329 * MS) && !stands(&t, now + 330 * MS));
     t.voted(ballot(3, 3, false), now);
     assert!(!stands(&t, now));
@@ -198,31 +201,31 @@ fn stands_by_a_leader_for_as_long_as_its_patience_lasts() {
 #[test]
 fn the_last_word_is_of_a_leader_or_else_of_a_vote() {
     let t = tracker();
-    assert!(matches!(t.last_word(), Some(LastWord::Nothing(_))));
+    assert!(matches!(t.last_contact(), Some(LastContact::Nothing(_))));
     // What stands on disk is no word of this process's life.
-    let kept = Observed {
+    let kept = MetricsObservation {
         leader: Some(2),
         ..leads(5, false, None)
     };
     observe(&t, kept);
-    assert!(matches!(t.last_word(), Some(LastWord::Nothing(_))));
+    assert!(matches!(t.last_contact(), Some(LastContact::Nothing(_))));
     let now = Instant::now() + 1000 * MS;
     accepted(&t, ballot(5, 2, true), now);
-    assert_eq!(t.last_word(), Some(LastWord::Leader(now)));
+    assert_eq!(t.last_contact(), Some(LastContact::Leader(now)));
     t.voted(ballot(6, 3, false), now + 5 * MS);
-    assert_eq!(t.last_word(), Some(LastWord::Vote(now + 5 * MS)));
+    assert_eq!(t.last_contact(), Some(LastContact::Vote(now + 5 * MS)));
     observe(&t, leads(7, false, None));
-    assert_eq!(t.last_word(), None);
+    assert_eq!(t.last_contact(), None);
 }
 
 /// A member that follows member 2 in term 3.
-fn follower() -> (Tracker, Ballot) {
+fn follower() -> (LeadershipTracker, ElectionBallot) {
     let (t, leader) = (tracker(), ballot(3, 2, true));
     accepted(&t, leader, Instant::now());
     (t, leader)
 }
 
-fn answers(t: &Tracker, ballot: Ballot) -> bool {
+fn answers(t: &LeadershipTracker, ballot: ElectionBallot) -> bool {
     t.answers(ballot, Instant::now(), 100 * MS)
 }
 
@@ -250,7 +253,7 @@ fn none_is_answered_at_once_where_the_vote_may_have_gone_on() {
     assert!(!answers(&t, leader));
 
     let (t, leader) = follower();
-    t.campaigns(4, Reason::Timeout, Instant::now());
+    t.campaigns(4, ElectionReason::Timeout, Instant::now());
     assert!(!answers(&t, leader));
     // openraft may have accepted it before it was told to stand.
     accepted(&t, leader, Instant::now());

@@ -7,18 +7,18 @@ use tokio::{sync::mpsc, time::timeout};
 
 use super::*;
 use crate::storage::{
-    flusher::{Flusher, Job},
-    types::Types,
+    flusher::{FlushJob, LogFlusher},
+    raft_types::Types,
 };
 
 /// The log of a folder whose jobs nobody does, and those jobs.
-fn standing_still(opened: &Opened) -> (LogStore, mpsc::Receiver<Job>) {
-    let (flusher, jobs) = Flusher::standing_still();
+fn standing_still(opened: &OpenedStorage) -> (LogStore, mpsc::Receiver<FlushJob>) {
+    let (flusher, jobs) = LogFlusher::standing_still();
     (LogStore::new(opened.log.reader(), flusher), jobs)
 }
 
 /// The same with ten entries written, and ten more that are not, in two jobs.
-async fn half_written(opened: &mut Opened) -> (LogStore, mpsc::Receiver<Job>) {
+async fn half_written(opened: &mut OpenedStorage) -> (LogStore, mpsc::Receiver<FlushJob>) {
     append(&mut opened.log, commands(1, 0..10)).await;
     let (mut log, jobs) = standing_still(opened);
     append_unflushed(&mut log, commands(1, 10..15)).await;
@@ -26,7 +26,7 @@ async fn half_written(opened: &mut Opened) -> (LogStore, mpsc::Receiver<Job>) {
     (log, jobs)
 }
 
-async fn append_unflushed(log: &mut LogStore, entries: Vec<Entry>) {
+async fn append_unflushed(log: &mut LogStore, entries: Vec<LogEntry>) {
     let (done, _) = Types::oneshot();
     timeout(DEADLINE, log.append(entries, IOFlushed::signal(done)))
         .await
@@ -34,7 +34,7 @@ async fn append_unflushed(log: &mut LogStore, entries: Vec<Entry>) {
         .unwrap();
 }
 
-fn indexes(entries: &[Entry]) -> Vec<u64> {
+fn indexes(entries: &[LogEntry]) -> Vec<u64> {
     entries.iter().map(|entry| entry.log_id.index).collect()
 }
 
@@ -61,7 +61,7 @@ async fn what_is_not_written_yet_is_read_behind_what_is() {
         let job = jobs.recv().await.unwrap();
         opened.log.flusher().send(job).await.unwrap();
     }
-    opened.log.save_vote(&Vote::new(1, 1)).await.unwrap();
+    opened.log.save_vote(&StoredVote::new(1, 1)).await.unwrap();
     assert_eq!(entries(&log, ..), commands(1, 0..20));
     assert_eq!(entries(&log, 12..=17), commands(1, 12..18));
 }
@@ -140,7 +140,7 @@ async fn what_is_said_of_entries_is_not_written_before_them() {
         let job = jobs.recv().await.unwrap();
         opened.log.flusher().send(job).await.unwrap();
         // Whatever was handed over before it is done when a vote is.
-        opened.log.save_vote(&Vote::new(1, 1)).await.unwrap();
+        opened.log.save_vote(&StoredVote::new(1, 1)).await.unwrap();
         (db.committed().unwrap(), db.purged().unwrap())
     };
     assert_eq!(next().await, (None, None));

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use super::{files::*, *};
-use crate::storage::{acknowledged::APART, keys};
+use crate::storage::{durable_mark::APART, keys};
 
 #[tokio::test]
 async fn a_sound_folder_opens_again_and_again() {
@@ -56,7 +56,7 @@ async fn a_vote_that_the_log_has_lost_is_under_the_mark() {
     save_vote(&mut opened.log, 1).await;
     let path = wal(dir.path());
     let sound = fs::metadata(&path).unwrap().len();
-    opened.log.save_vote(&Vote::new(2, 1)).await.unwrap();
+    opened.log.save_vote(&StoredVote::new(2, 1)).await.unwrap();
     // At once: a vote is under the mark before it is given.
     let killed = copy_of(dir.path());
     close(opened).await;
@@ -66,7 +66,7 @@ async fn a_vote_that_the_log_has_lost_is_under_the_mark() {
         file.set_len(sound).unwrap();
     };
     shorten();
-    assert_eq!(voted(killed.path()).await, Some(Vote::new(2, 1)));
+    assert_eq!(voted(killed.path()).await, Some(StoredVote::new(2, 1)));
     // It stands in the log again.
     let file = killed.path().join("acknowledged");
     let slots = fs::read(&file).unwrap();
@@ -74,11 +74,11 @@ async fn a_vote_that_the_log_has_lost_is_under_the_mark() {
         let mut rotten = slots.clone();
         rotten[slot + 20] ^= 1;
         fs::write(&file, rotten).unwrap();
-        assert_eq!(voted(killed.path()).await, Some(Vote::new(2, 1)));
+        assert_eq!(voted(killed.path()).await, Some(StoredVote::new(2, 1)));
     }
 }
 
-async fn voted(dir: &Path) -> Option<Vote> {
+async fn voted(dir: &Path) -> Option<StoredVote> {
     use openraft::storage::RaftLogReader;
     let opened = open_in_time(dir).unwrap();
     let vote = opened.log.reader().read_vote().await.unwrap();
@@ -169,7 +169,7 @@ async fn a_snapshot_that_is_gone_is_missed() {
 /// `FLIPS=all` each bit of each file, a quarter of an hour; else some thirty of a file.
 #[tokio::test]
 async fn no_flipped_bit_anywhere_goes_unnoticed_and_matters() {
-    type Make = fn(&Path) -> std::pin::Pin<Box<dyn Future<Output = Kept> + '_>>;
+    type Make = fn(&Path) -> std::pin::Pin<Box<dyn Future<Output = KeptFolder> + '_>>;
     let makers: [Make; 2] = [|dir| Box::pin(in_wal(dir)), |dir| Box::pin(in_table(dir))];
     let all = std::env::var("FLIPS").is_ok_and(|it| it == "all");
     let (mut flips, mut refusals) = (0, 0);

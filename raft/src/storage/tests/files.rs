@@ -9,22 +9,22 @@ use std::{
 };
 
 use super::*;
-use crate::storage::acknowledged::AcknowledgedFile;
+use crate::storage::durable_mark::DurableMarkFile;
 
 pub(super) const LAST: u64 = 29;
 
 /// What must be there again after a start.
 #[derive(Debug, PartialEq)]
-pub(super) struct Kept {
-    vote: Option<Vote>,
-    state: (Option<LogId>, Option<LogId>),
-    entries: Vec<Entry>,
+pub(super) struct KeptFolder {
+    vote: Option<StoredVote>,
+    state: (Option<LogEntryId>, Option<LogEntryId>),
+    entries: Vec<LogEntry>,
 }
 
-pub(super) async fn kept(opened: &mut Opened) -> Kept {
+pub(super) async fn kept(opened: &mut OpenedStorage) -> KeptFolder {
     use openraft::storage::RaftLogReader;
     let state = opened.log.get_log_state().await.unwrap();
-    Kept {
+    KeptFolder {
         vote: opened.log.reader().read_vote().await.unwrap(),
         state: (state.last_purged_log_id, state.last_log_id),
         entries: entries(&opened.log, ..),
@@ -32,7 +32,7 @@ pub(super) async fn kept(opened: &mut Opened) -> Kept {
 }
 
 /// A member with two votes and entries 0..=LAST, all acknowledged, in one write-ahead log.
-pub(super) async fn in_wal(dir: &Path) -> Kept {
+pub(super) async fn in_wal(dir: &Path) -> KeptFolder {
     let mut opened = open_new(dir);
     let log = &mut opened.log;
     save_vote(log, 1).await;
@@ -48,7 +48,7 @@ pub(super) async fn in_wal(dir: &Path) -> Kept {
 }
 
 /// The same, but in a table and with some of it purged behind a snapshot.
-pub(super) async fn in_table(dir: &Path) -> Kept {
+pub(super) async fn in_table(dir: &Path) -> KeptFolder {
     in_wal(dir).await;
     // Recovery writes what it finds to a table.
     let mut opened = open(dir).unwrap();
@@ -107,7 +107,7 @@ pub(super) fn flip(path: &Path, at: usize, mask: u8) {
 }
 
 /// Opens, but not for ever: RocksDB can read a damaged header again and again.
-pub(super) fn open_in_time(dir: &Path) -> Result<Opened, OpenError> {
+pub(super) fn open_in_time(dir: &Path) -> Result<OpenedStorage, OpenError> {
     let (done, opened) = mpsc::sync_channel(1);
     let dir = dir.to_owned();
     thread::spawn(move || {
@@ -150,10 +150,10 @@ pub(super) fn listing(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     files
 }
 /// Waits until the mark has followed what is acknowledged.
-pub(super) async fn marked(dir: &Path, last: LogId) {
+pub(super) async fn marked(dir: &Path, last: LogEntryId) {
     let path = dir.join("acknowledged");
     let reached = async {
-        while AcknowledgedFile::open(&path).unwrap().unwrap().1.last != Some(last) {
+        while DurableMarkFile::open(&path).unwrap().unwrap().1.last != Some(last) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };

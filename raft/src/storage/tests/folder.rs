@@ -39,17 +39,19 @@ async fn a_folder_belongs_to_one_member_of_one_cluster() {
     close(open_new(dir.path())).await;
     let mut opened = open(dir.path()).unwrap();
     assert_eq!(opened.marker, Some(marker()));
-    opened.settle(marker()).unwrap();
+    opened.claim_folder(marker()).unwrap();
     for (cluster, member) in [("c0ffee", 2), ("decaf", 1)] {
         let cluster = cluster.to_owned();
-        let err = opened.settle(Marker { cluster, member }).unwrap_err();
+        let err = opened
+            .claim_folder(FolderMarker { cluster, member })
+            .unwrap_err();
         assert!(matches!(err, OpenError::Foreign { .. }), "{err}");
     }
-    let other = Marker {
+    let other = FolderMarker {
         cluster: "decaf".to_owned(),
         member: 7,
     };
-    let text = opened.settle(other).unwrap_err().to_string();
+    let text = opened.claim_folder(other).unwrap_err().to_string();
     assert!(
         text.contains("belongs to member 1 of cluster c0ffee, not to member 7 of cluster decaf"),
         "{text}"

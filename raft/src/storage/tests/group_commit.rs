@@ -3,7 +3,7 @@
 use openraft::{alias::OneshotReceiverOf, storage::IOFlushed, type_config::TypeConfigExt};
 
 use super::*;
-use crate::storage::{acknowledged::AcknowledgedFile, types::Types};
+use crate::storage::{durable_mark::DurableMarkFile, raft_types::Types};
 
 type Flushed = OneshotReceiverOf<Types, io::Result<()>>;
 
@@ -79,17 +79,17 @@ async fn votes_need_the_mark_alone_unless_appends_wait() {
     let mut opened = open_new(dir.path());
     let log = &mut opened.log;
     let path = dir.path().join("acknowledged");
-    let given = || AcknowledgedFile::open(&path).unwrap().unwrap().1.vote;
+    let given = || DurableMarkFile::open(&path).unwrap().unwrap().1.vote;
     let before = log.stats().fsyncs();
     for term in 2..5 {
-        log.save_vote(&Vote::new(term, 1)).await.unwrap();
-        assert_eq!(given(), Some(Vote::new(term, 1)));
+        log.save_vote(&StoredVote::new(term, 1)).await.unwrap();
+        assert_eq!(given(), Some(StoredVote::new(term, 1)));
         save_vote(log, term).await;
     }
     assert_eq!(log.stats().fsyncs(), before);
     for term in 5..50 {
         let mut flushed = append_one(log, term - 5).await;
-        log.save_vote(&Vote::new(term, 1)).await.unwrap();
+        log.save_vote(&StoredVote::new(term, 1)).await.unwrap();
         assert!(flushed.try_recv().is_ok(), "an append was passed by a vote");
     }
 }

@@ -6,13 +6,13 @@ use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine};
 
 use super::snapshots::{apply, files, read};
 use super::*;
-use crate::storage::{MachineStore, SnapshotFile, crash, types::Snapshot};
+use crate::storage::{MachineStore, SnapshotFile, crash_points, raft_types::FileSnapshot};
 
 const FOLDER: &str = "QUORATE_TEST_FOLDER";
 const CRASH: &str = "QUORATE_TEST_CRASH";
 
 /// What a leader with a longer history would send: `lines` as of entry `last`.
-async fn from_leader(last: u64) -> (tempfile::TempDir, Opened, Snapshot) {
+async fn from_leader(last: u64) -> (tempfile::TempDir, OpenedStorage, FileSnapshot) {
     let dir = tempfile::tempdir().unwrap();
     let mut leader = open_new(dir.path());
     apply(&mut leader.machine, vec![membership_entry(1, 0, &[1, 2])]).await;
@@ -22,7 +22,7 @@ async fn from_leader(last: u64) -> (tempfile::TempDir, Opened, Snapshot) {
     (dir, leader, snapshot)
 }
 
-async fn receive(opened: &Opened, snapshot: &Snapshot) -> SnapshotFile {
+async fn receive(opened: &OpenedStorage, snapshot: &FileSnapshot) -> SnapshotFile {
     let file = &snapshot.snapshot;
     let mut incoming = opened
         .snapshots
@@ -45,7 +45,7 @@ async fn prepare(dir: &Path) {
     close(opened).await;
 }
 
-async fn applied(machine: &mut MachineStore) -> Option<LogId> {
+async fn applied(machine: &mut MachineStore) -> Option<LogEntryId> {
     machine.applied_state().await.unwrap().0
 }
 
@@ -85,7 +85,7 @@ async fn dies_while_installing() {
     let mut opened = open(Path::new(&dir)).unwrap();
     let file = receive(&opened, &snapshot).await;
     // Only now: the leader built its snapshot in this process too.
-    crash::arm(&env::var(CRASH).unwrap());
+    crash_points::arm(&env::var(CRASH).unwrap());
     let result = opened.machine.install_snapshot(&snapshot.meta, file).await;
     panic!("still alive: {result:?}");
 }
@@ -169,14 +169,14 @@ async fn what_comes_otherwise_than_announced_is_refused() {
 /// A machine that fails as it is told.
 struct Failing(&'static str);
 
-impl Machine for Failing {
-    fn apply(&mut self, _command: Command<'_>) -> io::Result<Vec<u8>> {
+impl StateMachine for Failing {
+    fn apply(&mut self, _command: CommittedCommand<'_>) -> io::Result<Vec<u8>> {
         Ok(Vec::new())
     }
 
     fn publish(&mut self, _applied: u64) {}
 
-    fn freeze(&self) -> Box<dyn Frozen> {
+    fn freeze(&self) -> Box<dyn MachineSnapshot> {
         Box::new(FrozenLedger(Vec::new()))
     }
 
@@ -195,7 +195,7 @@ async fn a_restore_that_fails_or_panics_is_fatal_and_keeps_the_old_snapshot() {
         let dir = tempfile::tempdir().unwrap();
         let (_leader_dir, _leader, snapshot) = from_leader(40).await;
         let mut opened = super::super::open(dir.path(), DEADLINE, Box::new(Failing(how))).unwrap();
-        opened.settle(marker()).unwrap();
+        opened.claim_folder(marker()).unwrap();
         let file = receive(&opened, &snapshot).await;
         let failed = opened.machine.install_snapshot(&snapshot.meta, file).await;
         let text = failed.unwrap_err().to_string();

@@ -9,7 +9,7 @@ use crate::storage::reader::BATCH_BYTES;
 const BIG: usize = BATCH_BYTES / 2 - 100;
 
 /// Ten entries of nearly half a batch each, and a single one of three batches.
-async fn big(dir: &Path) -> Opened {
+async fn big(dir: &Path) -> OpenedStorage {
     let mut opened = open_new(dir);
     let log = &mut opened.log;
     save_vote(log, 1).await;
@@ -20,7 +20,7 @@ async fn big(dir: &Path) -> Opened {
     opened
 }
 
-fn indexes(entries: &[Entry]) -> Vec<u64> {
+fn indexes(entries: &[LogEntry]) -> Vec<u64> {
     entries.iter().map(|entry| entry.log_id.index).collect()
 }
 
@@ -50,7 +50,7 @@ async fn streams_bring_everything_in_order() {
     let opened = big(dir.path()).await;
     let mut reader = opened.log.reader();
     let stream = reader.entries_stream(2..11).await;
-    let read: Vec<Entry> = stream.map(Result::unwrap).collect().await;
+    let read: Vec<LogEntry> = stream.map(Result::unwrap).collect().await;
     assert_eq!(indexes(&read), (2..11).collect::<Vec<_>>());
 }
 

@@ -12,16 +12,16 @@ use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine};
 use super::*;
 use crate::storage::{
     MachineStore,
-    format::{self, Unsound},
-    types::{Snapshot, SnapshotMeta},
+    raft_types::{FileSnapshot, FileSnapshotMeta},
+    sealed_record::{self, RecordError},
 };
 
-pub(super) async fn apply(machine: &mut MachineStore, entries: Vec<Entry>) {
+pub(super) async fn apply(machine: &mut MachineStore, entries: Vec<LogEntry>) {
     let stream = stream::iter(entries.into_iter().map(|entry| Ok((entry, None))));
     machine.apply(stream).await.unwrap();
 }
 
-async fn build(machine: &mut MachineStore) -> Snapshot {
+async fn build(machine: &mut MachineStore) -> FileSnapshot {
     let mut builder = machine.get_snapshot_builder().await;
     builder.build_snapshot().await.unwrap()
 }
@@ -35,14 +35,14 @@ pub(super) fn files(dir: &Path) -> Vec<String> {
     names
 }
 
-pub(super) fn read(snapshot: &Snapshot) -> Vec<u8> {
+pub(super) fn read(snapshot: &FileSnapshot) -> Vec<u8> {
     let mut data = Vec::new();
     snapshot.snapshot.reader().read_to_end(&mut data).unwrap();
     data
 }
 
 /// A member with the commands 1..=n applied and a snapshot of them.
-async fn with_snapshot(dir: &Path, n: u64) -> Opened {
+async fn with_snapshot(dir: &Path, n: u64) -> OpenedStorage {
     let mut opened = open_new(dir);
     apply(&mut opened.machine, vec![membership_entry(1, 0, &[1])]).await;
     apply(&mut opened.machine, commands(1, 1..n + 1)).await;
@@ -95,7 +95,7 @@ async fn an_empty_state_has_a_snapshot_too() {
     let dir = tempfile::tempdir().unwrap();
     let mut opened = open_new(dir.path());
     let snapshot = build(&mut opened.machine).await;
-    assert_eq!(snapshot.meta, SnapshotMeta::default());
+    assert_eq!(snapshot.meta, FileSnapshotMeta::default());
     assert_eq!(files(dir.path()), ["empty.snapshot"]);
     drop(snapshot);
     close(opened).await;
@@ -144,34 +144,34 @@ async fn one_from_the_future_is_told_so() {
     let old = fs::read(&path).unwrap();
     let magic = &old[..8];
     let head = 29 + u32::from_le_bytes(old[13..17].try_into().unwrap()) as usize;
-    let resealed = format::seal(9, magic, |out| out.extend(&old[13..head]));
+    let resealed = sealed_record::seal(9, magic, |out| out.extend(&old[13..head]));
     fs::write(&path, [magic, &resealed, &old[head..]].concat()).unwrap();
     let err = open(dir.path()).err().unwrap();
     assert!(matches!(err, OpenError::Future { .. }), "{err}");
-    let what = Unsound::Future { found: 9, known: 1 }.to_string();
+    let what = RecordError::Future { found: 9, known: 1 }.to_string();
     assert!(err.to_string().contains(&what), "{err}");
 }
 
 /// A machine whose state is many blocks, and whose snapshot waits half-way.
 struct Blocks {
     blocks: Vec<Arc<Vec<u8>>>,
-    gate: Arc<parking_lot::Mutex<Option<Gate>>>,
+    gate: Arc<parking_lot::Mutex<Option<FreezeGate>>>,
 }
 
-struct Gate {
+struct FreezeGate {
     half_way: mpsc::SyncSender<()>,
     go_on: mpsc::Receiver<()>,
 }
 
-impl Machine for Blocks {
-    fn apply(&mut self, command: Command<'_>) -> io::Result<Vec<u8>> {
+impl StateMachine for Blocks {
+    fn apply(&mut self, command: CommittedCommand<'_>) -> io::Result<Vec<u8>> {
         self.blocks.push(Arc::new(command.bytes.to_vec()));
         Ok(Vec::new())
     }
 
     fn publish(&mut self, _applied: u64) {}
 
-    fn freeze(&self) -> Box<dyn Frozen> {
+    fn freeze(&self) -> Box<dyn MachineSnapshot> {
         Box::new(FrozenBlocks(self.blocks.clone(), self.gate.lock().take()))
     }
 
@@ -191,9 +191,9 @@ impl Machine for Blocks {
     }
 }
 
-struct FrozenBlocks(Vec<Arc<Vec<u8>>>, Option<Gate>);
+struct FrozenBlocks(Vec<Arc<Vec<u8>>>, Option<FreezeGate>);
 
-impl Frozen for FrozenBlocks {
+impl MachineSnapshot for FrozenBlocks {
     fn write_to(self: Box<Self>, out: &mut dyn Write) -> io::Result<()> {
         let half = self.0.len() / 2;
         for (n, block) in self.0.iter().enumerate() {
@@ -212,7 +212,7 @@ impl Frozen for FrozenBlocks {
 const BLOCK: usize = 1 << 20;
 const BLOCKS: u64 = 110;
 
-fn block(index: u64) -> Entry {
+fn block(index: u64) -> LogEntry {
     command(1, index, vec![index as u8; BLOCK])
 }
 
@@ -227,13 +227,13 @@ async fn more_than_100_mb_are_written_out_while_entries_are_applied() {
         })
     };
     let mut opened = super::super::open(dir.path(), Duration::ZERO, blocks(&gate)).unwrap();
-    opened.settle(marker()).unwrap();
+    opened.claim_folder(marker()).unwrap();
     for index in 0..BLOCKS {
         apply(&mut opened.machine, vec![block(index)]).await;
     }
     let (half_way, at_half) = mpsc::sync_channel(1);
     let (go, go_on) = mpsc::sync_channel(1);
-    *gate.lock() = Some(Gate { half_way, go_on });
+    *gate.lock() = Some(FreezeGate { half_way, go_on });
     let mut builder = opened.machine.get_snapshot_builder().await;
     let building = tokio::spawn(async move { builder.build_snapshot().await });
     tokio::task::spawn_blocking(move || at_half.recv_timeout(DEADLINE).unwrap())
@@ -261,7 +261,7 @@ async fn more_than_100_mb_are_written_out_while_entries_are_applied() {
     let other_dir = tempfile::tempdir().unwrap();
     let other_gate = Arc::default();
     let mut other = super::super::open(other_dir.path(), DEADLINE, blocks(&other_gate)).unwrap();
-    other.settle(marker()).unwrap();
+    other.claim_folder(marker()).unwrap();
     let file = &snapshot.snapshot;
     let meta = snapshot.meta.clone();
     let mut incoming = other

@@ -10,13 +10,13 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::{DEADLINE, LogStore, open_new};
-use crate::storage::{MachineStore, Released, types::Types};
+use crate::storage::{FolderRelease, MachineStore, raft_types::Types};
 
 /// Keeps what tells when each folder is closed again.
 #[derive(Clone, Default)]
-struct Builder(Arc<Mutex<Vec<Released>>>);
+struct SuiteBuilder(Arc<Mutex<Vec<FolderRelease>>>);
 
-impl StoreBuilder<Types, LogStore, MachineStore, TempDir> for Builder {
+impl StoreBuilder<Types, LogStore, MachineStore, TempDir> for SuiteBuilder {
     async fn build(&self) -> Result<(TempDir, LogStore, MachineStore), StorageError<Types>> {
         let dir = tempfile::tempdir().unwrap();
         let opened = open_new(dir.path());
@@ -27,7 +27,7 @@ impl StoreBuilder<Types, LogStore, MachineStore, TempDir> for Builder {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn openraft_is_content() {
-    let builder = Builder::default();
+    let builder = SuiteBuilder::default();
     Suite::test_all(builder.clone()).await.unwrap();
     // RocksDB aborts a process that ends while a database is being closed.
     let opened = std::mem::take(&mut *builder.0.lock());

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{files::*, *};
-use crate::storage::{format, keys};
+use crate::storage::{keys, sealed_record};
 
 /// Bytes that were written and never fsynced, in every form that a crash leaves.
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn a_record_from_the_future_is_told_so() {
         let log = dir.path().join("log");
         let db = rocksdb::DB::open_default(log).unwrap();
         let key = keys::entry(7);
-        let record = format::seal(2, &key, |out| out.extend(b"whatever it will be"));
+        let record = sealed_record::seal(2, &key, |out| out.extend(b"whatever it will be"));
         db.put(key, record).unwrap();
     }
     let err = open_in_time(dir.path()).err().unwrap();
@@ -103,8 +103,8 @@ async fn a_record_from_the_future_is_told_so() {
 /// What a fault in RocksDB, or a copy of an old folder, could leave.
 #[tokio::test]
 async fn a_log_with_sound_records_that_do_not_fit_is_refused() {
-    type Fault = (&'static str, fn(&rocksdb::DB), &'static str);
-    let faults: [Fault; 4] = [
+    type TailFault = (&'static str, fn(&rocksdb::DB), &'static str);
+    let faults: [TailFault; 4] = [
         (
             "a hole",
             |db| db.delete(keys::entry(12)).unwrap(),
@@ -121,12 +121,13 @@ async fn a_log_with_sound_records_that_do_not_fit_is_refused() {
         (
             "the truncated is back",
             |db| {
-                let record = format::seal(format::LOG_RECORD, &keys::entry(LAST + 1), |out| {
-                    use prost::Message;
-                    let stale = command(1, LAST + 1, "stale");
-                    let stale = crate::storage::convert::entry_to_proto(&stale);
-                    stale.encode(out).unwrap();
-                });
+                let record =
+                    sealed_record::seal(sealed_record::LOG_RECORD, &keys::entry(LAST + 1), |out| {
+                        use prost::Message;
+                        let stale = command(1, LAST + 1, "stale");
+                        let stale = crate::storage::convert::entry_to_proto(&stale);
+                        stale.encode(out).unwrap();
+                    });
                 db.put(keys::entry(LAST + 1), record).unwrap();
             },
             "of a later leader",

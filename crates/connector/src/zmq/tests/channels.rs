@@ -86,7 +86,7 @@ async fn rep_answers_many_peers_at_once_and_a_failed_request_wedges_nothing() {
         req
     };
     let (one, two, three) = (ask("one"), ask("two"), ask("three"));
-    let settler = session.settler();
+    let settler = session.acknowledger();
     let mut tokens = std::collections::BTreeMap::new();
     for _ in 0..3 {
         let (token, message) = next(&mut session).await;
@@ -129,7 +129,7 @@ async fn router_acks_after_the_service_and_not_twice() {
     let mut session = inlet(resource("ROUTER", &address, "bind"), 10).await;
     let dealer = unbound(SocketType::DEALER);
     dealer.connect(&address).unwrap();
-    let settler = session.settler();
+    let settler = session.acknowledger();
     dealer.send_multipart(["7", "body"], 0).unwrap();
     let (token, message) = next(&mut session).await;
     assert_eq!(
@@ -227,7 +227,11 @@ async fn cancelling_stops_reading_and_answers_still_leave() {
     dealer.send_multipart(["2", "x"], 0).unwrap();
     let more = timeout(Duration::from_millis(200), session.next()).await;
     assert!(more.is_err(), "a message came after the end of consuming");
-    session.settler().ack(&token, &reply("")).await.unwrap();
+    session
+        .acknowledger()
+        .ack(&token, &reply(""))
+        .await
+        .unwrap();
     session.close().await;
     let answer = beside(move || dealer.recv_multipart(0).unwrap()).await;
     assert_eq!(texts(&answer), ["1", "ACK"]);

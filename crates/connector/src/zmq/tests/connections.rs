@@ -10,7 +10,7 @@ async fn closing_frees_the_address_and_tells_those_that_wait() {
         .await
         .err()
         .unwrap();
-    assert!(refused.passing, "{refused:?}");
+    assert!(refused.transient, "{refused:?}");
     let waiting = tokio::spawn({
         let sender = sender.clone();
         async move { sender.send(&parcel("1", "x", WAIT)).await }
@@ -19,11 +19,11 @@ async fn closing_frees_the_address_and_tells_those_that_wait() {
     sender.clone().close().await;
     let told = waiting.await.unwrap();
     assert!(
-        matches!(&told, Sent::NotSent(why) if why.contains("closed before it was sent")),
+        matches!(&told, SendOutcome::NotSent(why) if why.contains("closed before it was sent")),
         "{told:?}"
     );
     let late = sender.send(&parcel("2", "x", WAIT)).await;
-    assert!(matches!(late, Sent::NotSent(_)), "{late:?}");
+    assert!(matches!(late, SendOutcome::NotSent(_)), "{late:?}");
     let session = inlet(resource("ROUTER", &address, "bind"), 1).await;
     // Dropped without a goodbye, it is free soon.
     drop(session);
@@ -46,8 +46,8 @@ async fn a_peer_that_breaks_the_protocol_ends_a_connecting_socket() {
     assert!(ended.text.contains("broke ZeroMQ's protocol"), "{ended:?}");
     let (link, sender) = outlet("PUSH", &address, "connect").await;
     let sent = sender.send(&parcel("1", "x", WAIT)).await;
-    assert!(matches!(sent, Sent::NotSent(_)), "{sent:?}");
-    let lost = timeout(WAIT, link.lost()).await.unwrap();
+    assert!(matches!(sent, SendOutcome::NotSent(_)), "{sent:?}");
+    let lost = timeout(WAIT, link.wait_lost()).await.unwrap();
     assert!(
         link.is_lost() && lost.text.contains("broke ZeroMQ's protocol"),
         "{lost:?}"

@@ -24,7 +24,7 @@ async fn an_address_that_swallows_everything_is_passed_by() {
     name("pulling.test", vec![hole, socket_address(&address)]);
     let (_link, sender) = outlet("PUSH", "tcp://pulling.test:7", "connect").await;
     let sent = sender.send(&parcel("1", "out", WAIT)).await;
-    assert!(matches!(sent, Sent::Confirmed { .. }), "{sent:?}");
+    assert!(matches!(sent, SendOutcome::Confirmed { .. }), "{sent:?}");
     let got = beside(move || pull.recv_bytes(0).unwrap()).await;
     assert_eq!(got, b"out");
 }

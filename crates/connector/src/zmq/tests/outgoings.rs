@@ -10,7 +10,7 @@ async fn push_is_confirmed_once_a_peer_takes_it_and_surely_not_sent_without_one(
     let started = Instant::now();
     let none = sender.send(&parcel("1", "lost", within)).await;
     assert!(
-        matches!(&none, Sent::NotSent(why) if why.contains("no peer took it at tcp://")),
+        matches!(&none, SendOutcome::NotSent(why) if why.contains("no peer took it at tcp://")),
         "{none:?}"
     );
     assert!(started.elapsed() < within + Duration::from_secs(1));
@@ -28,7 +28,7 @@ async fn push_is_confirmed_once_a_peer_takes_it_and_surely_not_sent_without_one(
     let sent = waiting.await.unwrap();
     assert_eq!(
         sent,
-        Sent::Confirmed {
+        SendOutcome::Confirmed {
             message_id: "2".into(),
             reply: None
         }
@@ -44,12 +44,12 @@ async fn push_is_confirmed_once_a_peer_takes_it_and_surely_not_sent_without_one(
         "what was given up must not be sent"
     );
     let made_up = sender.send(&parcel("", "x", WAIT)).await;
-    assert!(matches!(made_up, Sent::Confirmed { message_id, .. } if message_id.len() == 32));
+    assert!(matches!(made_up, SendOutcome::Confirmed { message_id, .. } if message_id.len() == 32));
     // What was confirmed leaves before the socket is closed.
     let large = parcel("", vec![7; 1 << 20], WAIT);
     for _ in 0..20 {
         let sent = sender.send(&large).await;
-        assert!(matches!(sent, Sent::Confirmed { .. }), "{sent:?}");
+        assert!(matches!(sent, SendOutcome::Confirmed { .. }), "{sent:?}");
     }
     sender.close().await;
     let left = move || {
@@ -86,16 +86,18 @@ async fn what_cannot_be_sent_is_refused_with_its_name() {
     ] {
         let sent = sender.send(&parcel).await;
         assert!(
-            matches!(&sent, Sent::Refused(said) if said.contains(why)),
+            matches!(&sent, SendOutcome::Refused(said) if said.contains(why)),
             "{why}: {sent:?}"
         );
     }
     let (_link, sender) = outlet("DEALER", &free_address(), "bind").await;
     let sent = sender.send(&parcel(&"x".repeat(256), "", WAIT)).await;
-    assert!(matches!(&sent, Sent::Refused(said) if said.contains("256 bytes; it may have 255")));
+    assert!(
+        matches!(&sent, SendOutcome::Refused(said) if said.contains("256 bytes; it may have 255"))
+    );
     let sent = sender.send(&with(good(), "frames", "1")).await;
     assert!(
-        matches!(&sent, Sent::Refused(said) if said.contains("no property")),
+        matches!(&sent, SendOutcome::Refused(said) if said.contains("no property")),
         "{sent:?}"
     );
 }
@@ -105,7 +107,10 @@ async fn publishing_never_waits_and_carries_the_topic() {
     let address = free_address();
     let (_link, sender) = outlet("PUB", &address, "bind").await;
     let nobody = sender.send(&parcel("1", "x", WAIT)).await;
-    assert!(matches!(nobody, Sent::Confirmed { .. }), "{nobody:?}");
+    assert!(
+        matches!(nobody, SendOutcome::Confirmed { .. }),
+        "{nobody:?}"
+    );
     let sub = unbound(SocketType::SUB);
     sub.set_subscribe(b"orders eu").unwrap();
     sub.connect(&address).unwrap();
@@ -114,7 +119,7 @@ async fn publishing_never_waits_and_carries_the_topic() {
         let published = with(parcel("2", "news", WAIT), "topic", "orders%20eu");
         assert!(matches!(
             sender.send(&published).await,
-            Sent::Confirmed { .. }
+            SendOutcome::Confirmed { .. }
         ));
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -140,7 +145,7 @@ async fn requests_are_answered_many_at_a_time_each_with_its_own_reply() {
         .collect();
     for asked in asking {
         let (n, sent) = asked.await.unwrap();
-        let Sent::Confirmed {
+        let SendOutcome::Confirmed {
             reply: Some(reply), ..
         } = sent
         else {
@@ -154,7 +159,7 @@ async fn requests_are_answered_many_at_a_time_each_with_its_own_reply() {
         .send(&parcel("", "late", Duration::from_millis(100)))
         .await;
     assert!(
-        matches!(&late, Sent::Unknown(why) if why.contains("did not answer in time")),
+        matches!(&late, SendOutcome::Unknown(why) if why.contains("did not answer in time")),
         "{late:?}"
     );
     let serving = tokio::task::spawn_blocking(move || {
@@ -166,7 +171,7 @@ async fn requests_are_answered_many_at_a_time_each_with_its_own_reply() {
     });
     let sent = sender.send(&parcel("", "next", WAIT)).await;
     assert!(
-        matches!(&sent, Sent::Confirmed { reply: Some(reply), .. } if reply.body == "to next"),
+        matches!(&sent, SendOutcome::Confirmed { reply: Some(reply), .. } if reply.body == "to next"),
         "{sent:?}"
     );
     drop(serving.await.unwrap());
@@ -193,17 +198,20 @@ async fn a_dealer_is_acked_refused_or_left_in_the_dark() {
     let good = sender.send(&parcel("1", "good", WAIT)).await;
     assert_eq!(
         good,
-        Sent::Confirmed {
+        SendOutcome::Confirmed {
             message_id: "1".into(),
             reply: None
         }
     );
     let bad = sender.send(&parcel("2", "bad", WAIT)).await;
-    assert_eq!(bad, Sent::Refused("the peer refused it: too bad".into()));
+    assert_eq!(
+        bad,
+        SendOutcome::Refused("the peer refused it: too bad".into())
+    );
     let short = Duration::from_millis(200);
     for body in ["odd", "ignored"] {
         let sent = sender.send(&parcel("3", body, short)).await;
-        assert!(matches!(sent, Sent::Unknown(_)), "{sent:?}");
+        assert!(matches!(sent, SendOutcome::Unknown(_)), "{sent:?}");
     }
     // The same id while the first is unanswered.
     let first = tokio::spawn({
@@ -217,17 +225,17 @@ async fn a_dealer_is_acked_refused_or_left_in_the_dark() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     let twin = sender.send(&parcel("4", "ignored", short)).await;
     assert!(
-        matches!(&twin, Sent::NotSent(why) if why.contains("the same id")),
+        matches!(&twin, SendOutcome::NotSent(why) if why.contains("the same id")),
         "{twin:?}"
     );
-    assert!(matches!(first.await.unwrap(), Sent::Unknown(_)));
+    assert!(matches!(first.await.unwrap(), SendOutcome::Unknown(_)));
     let end = sender.send(&parcel("5", "end", short)).await;
-    assert!(matches!(end, Sent::Unknown(_)), "{end:?}");
+    assert!(matches!(end, SendOutcome::Unknown(_)), "{end:?}");
     drop(serving.await.unwrap());
     // The peer is gone: nothing is taken for sent.
     let gone = async || match sender.send(&parcel("6", "good", short)).await {
-        Sent::NotSent(_) => true,
-        Sent::Unknown(_) => false,
+        SendOutcome::NotSent(_) => true,
+        SendOutcome::Unknown(_) => false,
         other => panic!("{other:?}"),
     };
     let deadline = Instant::now() + WAIT;

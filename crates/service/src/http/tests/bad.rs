@@ -3,7 +3,7 @@
 use super::*;
 
 /// Sends a request and holds its answer to the envelope.
-async fn refused(running: &Running, name: &str, request: &[u8]) -> Answer {
+async fn refused(running: &RunningListener, name: &str, request: &[u8]) -> RawAnswer {
     let mut client = running.client().await;
     client.send(request).await;
     let answer = client
@@ -34,7 +34,7 @@ async fn refused(running: &Running, name: &str, request: &[u8]) -> Answer {
 
 #[tokio::test]
 async fn each_gets_its_answer_and_the_next_request_is_none_the_worse() {
-    let running = Running::start(quick()).await;
+    let running = RunningListener::start(quick()).await;
     let with = |header: &str| format!("GET /zato/ping HTTP/1.1\r\nhost: h\r\n{header}\r\n\r\n");
     let chunked = |path: &str, chunks: &str| {
         format!("POST {path} HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n{chunks}")
@@ -128,12 +128,12 @@ async fn each_gets_its_answer_and_the_next_request_is_none_the_worse() {
         services.in_flight() == 0
     })
     .await;
-    assert_eq!(running.drained().await, Drained { cut: 0 });
+    assert_eq!(running.drained().await, DrainReport { cut: 0 });
 }
 
 #[tokio::test]
 async fn nothing_or_half_a_line_that_is_given_up_gets_no_answer_and_does_no_harm() {
-    let running = Running::start(quick()).await;
+    let running = RunningListener::start(quick()).await;
     let mut silent = running.client().await;
     assert!(
         silent.is_closed().await,
@@ -150,12 +150,12 @@ async fn nothing_or_half_a_line_that_is_given_up_gets_no_answer_and_does_no_harm
         drop(client);
     }
     assert_eq!(running.ask(get("/zato/ping")).await.status, 200);
-    assert_eq!(running.drained().await, Drained { cut: 0 });
+    assert_eq!(running.drained().await, DrainReport { cut: 0 });
 }
 
 #[tokio::test]
 async fn a_trickle_does_not_buy_time() {
-    let running = Running::start(quick()).await;
+    let running = RunningListener::start(quick()).await;
     let mut client = running.client().await;
     let begun = quorate_clock::Instant::now();
     client.send("GET /zato/ping HTTP/1.1\r\n").await;
@@ -190,11 +190,11 @@ async fn a_trickle_does_not_buy_time() {
 
 #[tokio::test]
 async fn idle_connections_are_closed_later_than_slow_requests() {
-    let limits = Limits {
+    let limits = ClientLimits {
         idle_wait: Duration::from_millis(600),
         ..quick()
     };
-    let running = Running::start(limits).await;
+    let running = RunningListener::start(limits).await;
     let mut client = running.client().await;
     client.send(get("/zato/ping")).await;
     client.answer().await.unwrap();
@@ -209,7 +209,7 @@ async fn idle_connections_are_closed_later_than_slow_requests() {
 
 #[tokio::test]
 async fn a_bad_request_after_a_good_one_gets_its_envelope_too() {
-    let running = Running::start(quick()).await;
+    let running = RunningListener::start(quick()).await;
     let mut client = running.client().await;
     client
         .send(post("/echo", "HTTP/1.1 400 Bad Request\r\n\r\n"))
@@ -230,7 +230,7 @@ async fn a_bad_request_after_a_good_one_gets_its_envelope_too() {
 
 #[tokio::test]
 async fn what_nobody_carries_is_said_to_have_not_run() {
-    let mut running = Running::start(quick()).await;
+    let mut running = RunningListener::start(quick()).await;
     running.group.announce(2, &["far"]);
     running.group.put(
         Kind::HttpChannel,

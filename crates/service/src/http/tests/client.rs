@@ -8,20 +8,20 @@ use tokio::{
     time::timeout,
 };
 
-pub(super) struct Client {
+pub(super) struct RawClient {
     pub(super) stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 /// One answer, taken apart.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct RawAnswer {
     pub(super) status: u16,
     headers: Vec<(String, String)>,
     pub(super) body: String,
 }
 
-impl Answer {
+impl RawAnswer {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -34,9 +34,9 @@ impl Answer {
     }
 }
 
-impl Client {
-    pub(super) async fn connect(address: SocketAddr) -> Client {
-        Client {
+impl RawClient {
+    pub(super) async fn connect(address: SocketAddr) -> RawClient {
+        RawClient {
             stream: TcpStream::connect(address).await.unwrap(),
             buffer: Vec::new(),
         }
@@ -48,11 +48,11 @@ impl Client {
     }
 
     /// The next answer; `None` when the connection ended without one.
-    pub(super) async fn answer(&mut self) -> Option<Answer> {
+    pub(super) async fn answer(&mut self) -> Option<RawAnswer> {
         self.answer_to("GET").await
     }
 
-    pub(super) async fn answer_to(&mut self, method: &str) -> Option<Answer> {
+    pub(super) async fn answer_to(&mut self, method: &str) -> Option<RawAnswer> {
         let head = loop {
             if let Some(end) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
                 let head: Vec<u8> = self.buffer.drain(..end + 4).collect();
@@ -76,7 +76,7 @@ impl Client {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        let mut answer = Answer {
+        let mut answer = RawAnswer {
             status,
             headers,
             body: String::new(),
@@ -98,7 +98,7 @@ impl Client {
     }
 
     /// The head of the next answer; its body is left to be read.
-    pub(super) async fn head(&mut self) -> Option<Answer> {
+    pub(super) async fn head(&mut self) -> Option<RawAnswer> {
         self.answer_to("HEAD").await
     }
 

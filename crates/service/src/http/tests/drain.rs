@@ -8,7 +8,7 @@ use super::*;
 
 #[tokio::test]
 async fn what_runs_is_finished_and_what_is_idle_is_closed() {
-    let running = Running::start(quick()).await;
+    let running = RunningListener::start(quick()).await;
     let mut busy = running.client().await;
     busy.send(post("/obey/1", "slow")).await;
     let mut idle = running.client().await;
@@ -40,17 +40,17 @@ async fn what_runs_is_finished_and_what_is_idle_is_closed() {
     );
     assert_eq!(answer.body, "slowly");
     assert!(idle.is_closed().await);
-    assert_eq!(running.drained().await, Drained { cut: 0 });
+    assert_eq!(running.drained().await, DrainReport { cut: 0 });
 }
 
 #[tokio::test]
 async fn headers_that_are_coming_in_are_waited_for() {
-    let limits = Limits {
+    let limits = ClientLimits {
         head_wait: Duration::from_secs(5),
         linger: Duration::from_millis(30),
         ..quick()
     };
-    let running = Running::start(limits).await;
+    let running = RunningListener::start(limits).await;
     let mut client = running.client().await;
     client.send(get("/zato/ping")).await;
     client.answer().await.unwrap();
@@ -67,12 +67,12 @@ async fn headers_that_are_coming_in_are_waited_for() {
     client.send("host: h\r\n\r\n").await;
     assert_eq!(client.answer().await.unwrap().status, 200);
     assert!(client.is_closed().await);
-    assert_eq!(running.drained().await, Drained { cut: 0 });
+    assert_eq!(running.drained().await, DrainReport { cut: 0 });
 }
 
 #[tokio::test]
 async fn the_grace_is_bounded() {
-    let running = Running::start(Limits {
+    let running = RunningListener::start(ClientLimits {
         grace: Duration::from_millis(300),
         ..quick()
     })
@@ -82,7 +82,7 @@ async fn the_grace_is_bounded() {
     let services = running.services.clone();
     eventually("it runs", async || services.in_flight() == 1).await;
     let begun = Instant::now();
-    assert_eq!(running.drained().await, Drained { cut: 1 });
+    assert_eq!(running.drained().await, DrainReport { cut: 1 });
     assert!(
         begun.elapsed() < Duration::from_secs(2),
         "{:?}",
@@ -94,7 +94,7 @@ async fn the_grace_is_bounded() {
 /// Clients that go on asking over kept connections, each until it is told to close.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_is_lost_under_load() {
-    let running = Running::start(quick()).await;
+    let running = RunningListener::start(quick()).await;
     let answered = Arc::new(AtomicUsize::new(0));
     let stopping = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..32)
@@ -102,7 +102,7 @@ async fn no_request_is_lost_under_load() {
             let (address, answered, stopping) =
                 (running.address, answered.clone(), stopping.clone());
             tokio::spawn(async move {
-                let mut client = Client::connect(address).await;
+                let mut client = RawClient::connect(address).await;
                 loop {
                     client.send(post("/echo", "x")).await;
                     let answer = client.answer().await.expect("each request has an answer");
@@ -121,7 +121,7 @@ async fn no_request_is_lost_under_load() {
     })
     .await;
     stopping.store(true, Ordering::SeqCst);
-    assert_eq!(running.drained().await, Drained { cut: 0 });
+    assert_eq!(running.drained().await, DrainReport { cut: 0 });
     for client in clients {
         client.await.unwrap();
     }

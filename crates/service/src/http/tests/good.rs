@@ -1,11 +1,11 @@
 //! What is answered as asked.
 
 use super::*;
-use crate::testing::upstream::{Does, Upstream};
+use crate::testing::upstream::{TestUpstream, UpstreamBehavior};
 
 #[tokio::test]
 async fn the_ping_is_exactly_the_contracts() {
-    let running = Running::start(quick()).await;
+    let running = RunningListener::start(quick()).await;
     let answer = running.ask(get("/zato/ping")).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -28,7 +28,7 @@ async fn the_ping_is_exactly_the_contracts() {
 
 #[tokio::test]
 async fn a_good_cid_is_kept_and_a_bad_one_replaced() {
-    let running = Running::start(quick()).await;
+    let running = RunningListener::start(quick()).await;
     let good = "K123456789012345678901234567890123456789";
     for (sent, kept) in [(good, true), ("K1", false), ("<script>", false)] {
         let answer = running
@@ -43,7 +43,7 @@ async fn a_good_cid_is_kept_and_a_bad_one_replaced() {
 
 #[tokio::test]
 async fn a_service_sees_the_request_without_what_is_not_its_business() {
-    let running = Running::start(quick()).await;
+    let running = RunningListener::start(quick()).await;
     let request = "POST /obey/a%2Fb?q=1 HTTP/1.1\r\nhost: h\r\nx-mine: 1\r\nconnection: x-hop\r\nx-hop: 1\r\n\
                    quorate-epoch: 99\r\nquorate-message-id: m\r\ncontent-length: 2\r\n\r\nhi";
     let answer = running.ask(request).await;
@@ -79,7 +79,7 @@ async fn a_service_sees_the_request_without_what_is_not_its_business() {
 
 #[tokio::test]
 async fn credentials_open_and_stay_here() {
-    let running = Running::start(quick()).await;
+    let running = RunningListener::start(quick()).await;
     for request in [
         "GET /basic HTTP/1.1\r\nhost: h\r\nauthorization: Basic YW5uOnNlY3JldA==\r\n\r\n",
         "GET /keyed HTTP/1.1\r\nhost: h\r\nX-API-Key: k3y\r\n\r\n",
@@ -94,7 +94,7 @@ async fn credentials_open_and_stay_here() {
 
 #[tokio::test]
 async fn connections_are_kept_and_requests_may_come_all_at_once() {
-    let running = Running::start(quick()).await;
+    let running = RunningListener::start(quick()).await;
     let mut client = running.client().await;
     for _ in 0..3 {
         client.send(post("/echo", "one")).await;
@@ -132,7 +132,7 @@ async fn connections_are_kept_and_requests_may_come_all_at_once() {
 
 #[tokio::test]
 async fn a_head_is_a_get_without_its_body() {
-    let running = Running::start(quick()).await;
+    let running = RunningListener::start(quick()).await;
     for path in ["/zato/ping", "/obey/1", "/nowhere"] {
         let got = running.ask(get(path)).await;
         let mut client = running.client().await;
@@ -158,8 +158,8 @@ async fn a_head_is_a_get_without_its_body() {
 
 #[tokio::test]
 async fn a_head_claims_no_length_that_nobody_has_said() {
-    let mut running = Running::start(quick()).await;
-    let upstream = Upstream::start("up", Does::SaysItsName).await;
+    let mut running = RunningListener::start(quick()).await;
+    let upstream = TestUpstream::start("up", UpstreamBehavior::SaysItsName).await;
     running
         .group
         .service("up", json!({"upstream": upstream.url("/")}));
@@ -176,7 +176,7 @@ async fn a_head_claims_no_length_that_nobody_has_said() {
         ("200 OK\r\ncontent-length: 7", Some("7")),
     ] {
         let whole = format!("HTTP/1.1 {answer}\r\n\r\n");
-        upstream.now(Does::Answers(whole.into()));
+        upstream.now(UpstreamBehavior::Answers(whole.into()));
         let mut client = running.client().await;
         client.send(get("/up").replace("GET", "HEAD")).await;
         let head = client.answer_to("HEAD").await.unwrap();
@@ -188,7 +188,7 @@ async fn a_head_claims_no_length_that_nobody_has_said() {
 
 #[tokio::test]
 async fn odd_answers_of_services_are_made_proper() {
-    let running = Running::start(quick()).await;
+    let running = RunningListener::start(quick()).await;
     let answer = running.ask(post("/obey/1", "204")).await;
     assert_eq!((answer.status, answer.body.as_str()), (204, ""));
     assert_eq!(answer.header("x-gone"), None);
@@ -197,7 +197,7 @@ async fn odd_answers_of_services_are_made_proper() {
 
 #[tokio::test]
 async fn a_change_of_the_catalog_counts_from_the_next_request_on() {
-    let mut running = Running::start(quick()).await;
+    let mut running = RunningListener::start(quick()).await;
     let mut client = running.client().await;
     for round in 0..50 {
         let path = format!("/new/{round}");
@@ -232,8 +232,8 @@ async fn a_change_of_the_catalog_counts_from_the_next_request_on() {
 
 #[tokio::test]
 async fn upstreams_answer_through_it_and_their_failures_have_a_status_each() {
-    let mut running = Running::start(quick()).await;
-    let upstream = Upstream::start("up", Does::SaysItsName).await;
+    let mut running = RunningListener::start(quick()).await;
+    let upstream = TestUpstream::start("up", UpstreamBehavior::SaysItsName).await;
     running.group.service(
         "up",
         json!({"upstream": upstream.url("/base/{id}"), "timeout_ms": 200}),
@@ -256,7 +256,7 @@ async fn upstreams_answer_through_it_and_their_failures_have_a_status_each() {
             .contains(answer.header("x-zato-cid").unwrap())
     );
 
-    upstream.now(Does::Answers(
+    upstream.now(UpstreamBehavior::Answers(
         b"HTTP/1.1 500 X\r\ncontent-length: 4\r\n\r\noops".into(),
     ));
     let answer = running.ask(post("/up/7", "")).await;
@@ -265,9 +265,9 @@ async fn upstreams_answer_through_it_and_their_failures_have_a_status_each() {
         (500, "oops"),
         "an answer is an answer"
     );
-    upstream.now(Does::HangsUp);
+    upstream.now(UpstreamBehavior::HangsUp);
     assert_eq!(running.ask(post("/up/7", "")).await.status, 502);
-    upstream.now(Does::Hangs);
+    upstream.now(UpstreamBehavior::Hangs);
     assert_eq!(running.ask(post("/up/7", "")).await.status, 504);
     let address = upstream.address;
     drop(upstream);
@@ -285,7 +285,7 @@ async fn upstreams_answer_through_it_and_their_failures_have_a_status_each() {
 
 #[tokio::test]
 async fn a_client_that_leaves_takes_its_call_with_it() {
-    let running = Running::start(quick()).await;
+    let running = RunningListener::start(quick()).await;
     let mut client = running.client().await;
     client.send(post("/obey/1", "hang")).await;
     let services = running.services.clone();
@@ -296,7 +296,7 @@ async fn a_client_that_leaves_takes_its_call_with_it() {
 
 #[tokio::test]
 async fn connections_beyond_the_bound_are_told_so() {
-    let running = Running::start(Limits {
+    let running = RunningListener::start(ClientLimits {
         connections_max: 1,
         ..quick()
     })

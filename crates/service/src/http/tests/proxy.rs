@@ -9,16 +9,19 @@ use super::*;
 
 /// A member with a channel `/up` to a server that the test plays.
 pub(super) struct Played {
-    pub(super) running: Running,
+    pub(super) running: RunningListener,
     listener: TcpListener,
 }
 
 impl Played {
     pub(super) async fn start(service: serde_json::Value) -> Played {
-        Played::start_on(Running::start(quick()).await, service).await
+        Played::start_on(RunningListener::start(quick()).await, service).await
     }
 
-    pub(super) async fn start_on(mut running: Running, service: serde_json::Value) -> Played {
+    pub(super) async fn start_on(
+        mut running: RunningListener,
+        service: serde_json::Value,
+    ) -> Played {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/up", listener.local_addr().unwrap());
         let mut spec = json!({"upstream": url, "timeout_ms": 1000});
@@ -40,7 +43,7 @@ impl Played {
     }
 
     /// A client that has sent this, and the upstream's side of it with the head that came.
-    pub(super) async fn asked(&self, request: &str) -> (Client, Side) {
+    pub(super) async fn asked(&self, request: &str) -> (RawClient, Side) {
         let mut client = self.running.client().await;
         client.send(request).await;
         (client, self.side().await)
@@ -310,7 +313,7 @@ async fn a_stop_ends_a_websocket_without_cutting_it_off() {
     side.says("HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
         .await;
     assert_eq!(client.head().await.unwrap().status, 101);
-    assert_eq!(played.running.drained().await, Drained { cut: 0 });
+    assert_eq!(played.running.drained().await, DrainReport { cut: 0 });
     assert!(client.is_closed().await);
 }
 

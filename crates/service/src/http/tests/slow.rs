@@ -12,11 +12,11 @@ use crate::{Origin, testing};
 
 #[tokio::test]
 async fn slow_clients_take_all_places_and_messages_have_their_own() {
-    let patient = Limits {
+    let patient = ClientLimits {
         body_wait: Duration::from_secs(60),
         ..quick()
     };
-    let running = Running::start_with(patient, 3).await;
+    let running = RunningListener::start_with(patient, 3).await;
     let mut clients = Vec::new();
     for _ in 0..3 {
         let mut client = running.client().await;
@@ -46,7 +46,7 @@ async fn slow_clients_take_all_places_and_messages_have_their_own() {
 
 #[tokio::test]
 async fn messages_that_take_all_places_leave_the_clients_theirs() {
-    let running = Running::start_with(quick(), 2).await;
+    let running = RunningListener::start_with(quick(), 2).await;
     let services = running.services.clone();
     let hanging: Vec<_> = (0..2)
         .map(|_| {
@@ -124,11 +124,11 @@ async fn an_answer_that_is_taken_a_byte_at_a_time_is_given_up_after_a_while() {
 
 #[tokio::test]
 async fn websockets_leave_half_of_the_connections_to_others() {
-    let limits = Limits {
+    let limits = ClientLimits {
         connections_max: 4,
         ..quick()
     };
-    let running = Running::start(limits).await;
+    let running = RunningListener::start(limits).await;
     let played = Played::start_on(running, json!({})).await;
     let upgrade = get("/up").replace(
         "\r\n\r\n",
@@ -171,11 +171,11 @@ async fn websockets_leave_half_of_the_connections_to_others() {
 
 #[tokio::test]
 async fn bodies_that_are_read_whole_share_a_bounded_memory() {
-    let limits = Limits {
+    let limits = ClientLimits {
         bodies_bytes_max: 8 << 10,
         ..quick()
     };
-    let running = Running::start(limits).await;
+    let running = RunningListener::start(limits).await;
     let service = json!({"retries": 1, "most": 1 << 20});
     let played = Played::start_on(running, service).await;
     let long = "x".repeat(9 << 10);

@@ -1,0 +1,154 @@
+//! The way to the broker, and why it could not be gone.
+
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use lapin::{
+    AsyncTcpStream, Connection, ConnectionProperties, Error, ErrorKind,
+    protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
+    uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo},
+};
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use super::{
+    super::{broker_link::ConnectorError, dial::dial},
+    tls,
+    transport::{self, TcpTransport, TransportStream},
+};
+
+/// The longest wait for the handshake of TLS.
+const SECURE: Duration = Duration::from_secs(4);
+
+/// RabbitMQ's own. Asked for, because lapin makes room for 32 frames of the size that the
+/// broker asks for, and a broker may set no bound.
+pub(super) const FRAME_MAX: u32 = 131_072;
+
+/// `amqp_connection`, as far as it matters here.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub struct AmqpConnectionSettings {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) vhost: String,
+    pub(super) username: String,
+    #[serde(default)]
+    password: Option<String>,
+    heartbeat_s: u16,
+    fence: String,
+    #[serde(default)]
+    tls: bool,
+    /// Authorities that are trusted instead of the system's, in PEM.
+    #[serde(default)]
+    tls_ca: Option<String>,
+}
+
+impl AmqpConnectionSettings {
+    /// Connects and authenticates; gives the connection and its name, as RabbitMQ calls it.
+    pub(super) async fn connect(
+        &self,
+        label: &str,
+    ) -> Result<(Connection, String), ConnectorError> {
+        let connector = match self.tls {
+            true => Some(tls::connector(self.tls_ca.as_deref())?),
+            false => None,
+        };
+        let name = Arc::new(OnceLock::new());
+        let named = name.clone();
+        let properties = ConnectionProperties::default().with_connection_name(label.into());
+        let connecting = Connection::connector(
+            self.uri(),
+            transport::runtime(),
+            async move |uri, _| {
+                let AMQPAuthority { host, port, .. } = &uri.authority;
+                let stream = dial(host, *port).await?;
+                // As RabbitMQ calls it, unless addresses are translated on the way.
+                let name = format!("{} -> {}", stream.local_addr()?, stream.peer_addr()?);
+                let _ = named.set(name);
+                let Some(connector) = &connector else {
+                    return Ok(AsyncTcpStream::Plain(TransportStream::new(TcpTransport(
+                        stream,
+                    ))));
+                };
+                let late =
+                    || io::Error::new(io::ErrorKind::TimedOut, "no answer to the TLS handshake");
+                let securing = connector.connect_async(host, TcpTransport(stream));
+                let secured = timeout(SECURE, securing).await.map_err(|_| late())??;
+                Ok(AsyncTcpStream::Plain(TransportStream::new(secured)))
+            },
+            properties,
+        );
+        let connection = connecting.await.map_err(|error| self.explain(&error))?;
+        Ok((connection, name.get().cloned().unwrap_or_default()))
+    }
+
+    fn uri(&self) -> AMQPUri {
+        AMQPUri {
+            // The connection is made secure once it is there.
+            scheme: AMQPScheme::AMQP,
+            authority: AMQPAuthority {
+                userinfo: AMQPUserInfo {
+                    username: self.username.clone(),
+                    password: self.password.clone().unwrap_or_default(),
+                },
+                host: self.host.clone(),
+                port: self.port,
+            },
+            vhost: self.vhost.clone(),
+            query: AMQPQueryString {
+                heartbeat: Some(self.heartbeat_s),
+                frame_max: Some(FRAME_MAX),
+                ..AMQPQueryString::default()
+            },
+        }
+    }
+
+    /// Whether its queues are consumed by one alone.
+    pub(super) fn exclusive(&self) -> bool {
+        self.fence == "exclusive"
+    }
+
+    /// Why connecting failed, and what would be right.
+    fn explain(&self, error: &Error) -> ConnectorError {
+        let AmqpConnectionSettings {
+            host,
+            port,
+            vhost,
+            username,
+            ..
+        } = self;
+        let no_broker = match self.tls {
+            true => "is it a RabbitMQ?",
+            false => "is it a RabbitMQ, and is it not its port for TLS, which wants `tls: true`?",
+        };
+        ConnectorError::new(match error.kind() {
+            ErrorKind::ProtocolError(refused) => match refused.kind() {
+                AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => format!(
+                    "the broker {host}:{port} refused the user {username:?}: correct username or password in the amqp_connection ({})",
+                    refused.get_message()
+                ),
+                AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => format!(
+                    "the broker {host}:{port} did not let the user {username:?} into the vhost {vhost:?}: it must exist and the user must have permissions in it ({})",
+                    refused.get_message()
+                ),
+                _ => format!("the broker {host}:{port} refused the connection: {error}"),
+            },
+            ErrorKind::IOError(error) => tls::explain(error, host, *port, self.tls_ca.is_some())
+                .filter(|_| self.tls)
+                .unwrap_or_else(|| match error.kind() {
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => format!(
+                        "the broker {host}:{port} ended the connection before it spoke AMQP: {no_broker}"
+                    ),
+                    _ => format!(
+                        "can't reach the broker {host}:{port}: {error}; is it running, and are host and port right?"
+                    ),
+                }),
+            ErrorKind::ParsingError(_) | ErrorKind::InvalidProtocolVersion(_) => {
+                format!("what answers at {host}:{port} does not speak AMQP 0-9-1: {no_broker}")
+            }
+            _ => format!("can't connect to the broker {host}:{port}: {error}"),
+        })
+    }
+}

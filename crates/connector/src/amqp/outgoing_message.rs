@@ -1,0 +1,219 @@
+//! What a caller sends, as an AMQP message: what the outgoing says, unless the parcel says
+//! otherwise.
+
+use std::{collections::BTreeMap, time::UNIX_EPOCH};
+
+use lapin::{
+    BasicProperties,
+    types::{FieldTable, ShortString},
+};
+use quorate_clock::wall_time;
+use quorate_proto::connector::{Header, HeaderType};
+
+use super::{
+    super::broker_link::OutgoingMessage, header_value, producer::AmqpOutgoingSettings,
+    publisher::PublishRequest, returned_message::DELAY, stream,
+};
+
+/// The CID of the call that the message was sent in.
+const CID: &str = "x-quorate-cid";
+
+/// The message that `parcel` is, with this id; or which of its properties is wrong and what
+/// would be right. `user` is the connection's: the broker takes no other `user-id`.
+pub fn publish_request(
+    of: &AmqpOutgoingSettings,
+    parcel: &OutgoingMessage,
+    id: &str,
+    user: &str,
+) -> Result<PublishRequest, String> {
+    let mut given = GivenProperties::read(&parcel.properties)?;
+    let (exchange, routing_key) = match given.text("queue")? {
+        Some(queue) => {
+            for name in ["exchange", "routing-key"] {
+                if given.take(name).is_some() {
+                    return Err(format!(
+                        "`queue` and `{name}` exclude each other: a queue is reached through the default exchange by its name"
+                    ));
+                }
+            }
+            (ShortString::default(), queue)
+        }
+        None => (
+            given
+                .text_or("exchange", Some(&of.exchange))?
+                .unwrap_or_default(),
+            given
+                .text_or("routing-key", Some(&of.routing_key))?
+                .unwrap_or_default(),
+        ),
+    };
+    let user_id = given.text("user-id")?;
+    if let Some(other) = user_id.as_ref().filter(|other| other.as_str() != user) {
+        return Err(format!(
+            "`user-id` is {:?}: the broker takes only the user of the connection, {user:?}",
+            other.as_str()
+        ));
+    }
+    let content_type = match parcel.content_type.as_str() {
+        "" => of.content_type.as_deref(),
+        said => Some(said),
+    };
+    let since_1970 = wall_time().duration_since(UNIX_EPOCH);
+    let now = since_1970.map_or(0, |since| since.as_secs());
+    let expiration = given
+        .number("expiration-ms", 0..=u64::from(u32::MAX))?
+        .or(of.expiration_ms);
+    let delivery_mode = given.number("delivery-mode", 1..=2)?;
+    let priority = given.number("priority", 0..=255)?;
+
+    let mut to = BasicProperties::default()
+        .with_message_id(short("message-id", id)?)
+        .with_delivery_mode(delivery_mode.map_or(of.delivery_mode, narrow))
+        .with_priority(priority.map_or(of.priority, narrow))
+        .with_timestamp(given.number("timestamp", 0..=u64::MAX)?.unwrap_or(now))
+        .with_headers(headers(&parcel.headers, &parcel.types, &parcel.cid)?);
+    let mut set = |value: Option<ShortString>,
+                   with: fn(BasicProperties, ShortString) -> BasicProperties| {
+        if let Some(value) = value {
+            to = with(std::mem::take(&mut to), value);
+        }
+    };
+    let content_type = content_type
+        .map(|it| short("content-type", it))
+        .transpose()?;
+    set(content_type, BasicProperties::with_content_type);
+    set(
+        given.text_or("content-encoding", of.content_encoding.as_deref())?,
+        BasicProperties::with_content_encoding,
+    );
+    set(
+        given.text_or("app-id", of.app_id.as_deref())?,
+        BasicProperties::with_app_id,
+    );
+    set(
+        given.text("correlation-id")?,
+        BasicProperties::with_correlation_id,
+    );
+    set(given.text("reply-to")?, BasicProperties::with_reply_to);
+    set(given.text("type")?, BasicProperties::with_type);
+    set(
+        expiration.map(|ms| ms.to_string().into()),
+        BasicProperties::with_expiration,
+    );
+    set(user_id, BasicProperties::with_user_id);
+    set(given.text("cluster-id")?, BasicProperties::with_cluster_id);
+    given.none_is_left()?;
+    Ok(PublishRequest {
+        exchange,
+        routing_key,
+        properties: to,
+        body: parcel.body.clone(),
+        mandatory: of.mandatory,
+    })
+}
+
+/// Its range was checked.
+fn narrow(n: u64) -> u8 {
+    u8::try_from(n).unwrap_or(u8::MAX)
+}
+
+fn short(name: &str, text: &str) -> Result<ShortString, String> {
+    ShortString::try_new(text)
+        .map_err(|_| format!("`{name}` is {} bytes long; AMQP allows 255", text.len()))
+}
+
+/// Each header once: several values of one name are joined, as HTTP has it.
+fn headers(given: &[Header], types: &[HeaderType], cid: &str) -> Result<FieldTable, String> {
+    let types: BTreeMap<&str, &str> = types
+        .iter()
+        .map(|it| (it.name.as_str(), it.kind.as_str()))
+        .collect();
+    let mut joined: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
+    // What a stream has said of a message is not true of it in another one.
+    let given = given.iter().filter(|it| it.name != stream::OFFSET);
+    for Header { name, value } in given {
+        joined
+            .entry(name)
+            .and_modify(|values| values.extend([b", ", &**value].concat()))
+            .or_insert_with(|| value.to_vec());
+    }
+    joined.insert(CID, cid.into());
+    let mut table = BTreeMap::new();
+    for (name, value) in joined {
+        let kind = types.get(name).copied().unwrap_or_default();
+        let value = match header_value::from_text("long", &value) {
+            // A delayed exchange takes no text for it.
+            Ok(delay) if name == DELAY && kind.is_empty() => delay,
+            _ => header_value::from_text(kind, &value)
+                .map_err(|wrong| format!("the header `{name}` {wrong}"))?,
+        };
+        let name = ShortString::try_new(name).map_err(|_| {
+            format!(
+                "a header's name is {} bytes long; AMQP allows 255",
+                name.len()
+            )
+        })?;
+        table.insert(name, value);
+    }
+    Ok(FieldTable::from(table))
+}
+
+/// The properties that a parcel has; what is used is taken out.
+struct GivenProperties<'a>(BTreeMap<&'a str, &'a str>);
+
+impl<'a> GivenProperties<'a> {
+    fn read(properties: &'a [Header]) -> Result<Self, String> {
+        let mut given = BTreeMap::new();
+        for Header { name, value } in properties {
+            let value = std::str::from_utf8(value)
+                .map_err(|_| format!("the property `{name}` must be UTF-8"))?;
+            if given.insert(name.as_str(), value).is_some() {
+                return Err(format!("the property `{name}` is given twice"));
+            }
+        }
+        Ok(GivenProperties(given))
+    }
+
+    fn take(&mut self, name: &str) -> Option<&'a str> {
+        self.0.remove(name)
+    }
+
+    fn text(&mut self, name: &str) -> Result<Option<ShortString>, String> {
+        self.text_or(name, None)
+    }
+
+    fn text_or(&mut self, name: &str, or: Option<&str>) -> Result<Option<ShortString>, String> {
+        let text = self.take(name).or(or);
+        text.map(|text| short(name, text)).transpose()
+    }
+
+    fn number(
+        &mut self,
+        name: &str,
+        within: std::ops::RangeInclusive<u64>,
+    ) -> Result<Option<u64>, String> {
+        let Some(text) = self.take(name) else {
+            return Ok(None);
+        };
+        let number = text.parse().ok().filter(|n| within.contains(n));
+        number.map(Some).ok_or_else(|| {
+            format!(
+                "the property `{name}` is {text:?}: it must be a number from {} to {}",
+                within.start(),
+                within.end()
+            )
+        })
+    }
+
+    fn none_is_left(&self) -> Result<(), String> {
+        match self.0.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(format!(
+                "AMQP has no property `{name}`; it has exchange, routing-key, queue, priority, delivery-mode, expiration-ms, correlation-id, reply-to, type, app-id, content-encoding, timestamp, user-id and cluster-id"
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use lapin::types::AMQPValue;
+
+use super::*;
+
+fn target() -> AmqpOutgoingSettings {
+    serde_json::from_value(serde_json::json!({
+        "name": "orders", "connection": "broker", "exchange": "shop", "routing_key": "orders",
+        "delivery_mode": 2, "priority": 5, "content_type": "application/json",
+        "content_encoding": "identity", "expiration_ms": 60000, "app_id": "shop-1", "mandatory": true,
+    }))
+    .unwrap()
+}
+
+fn parcel(properties: &[(&str, &str)]) -> OutgoingMessage {
+    OutgoingMessage {
+        message_id: String::new(),
+        content_type: String::new(),
+        properties: named(properties),
+        body: Bytes::from_static(b"body"),
+        cid: "K1".into(),
+        within: Duration::from_secs(1),
+        ..OutgoingMessage::default()
+    }
+}
+
+fn named(pairs: &[(&str, &str)]) -> Vec<Header> {
+    let header = |(name, value): &(&str, &str)| Header {
+        name: (*name).to_owned(),
+        value: Bytes::copy_from_slice(value.as_bytes()),
+    };
+    pairs.iter().map(header).collect()
+}
+
+fn text(value: &Option<ShortString>) -> &str {
+    value.as_ref().map_or("-", |text| text.as_str())
+}
+
+fn refused(parcel: &OutgoingMessage) -> String {
+    publish_request(&target(), parcel, "m", "guest")
+        .err()
+        .unwrap()
+}
+
+#[test]
+fn the_outgoing_says_what_the_parcel_does_not() {
+    let letter = publish_request(&target(), &parcel(&[]), "m-1", "guest").unwrap();
+    assert_eq!(letter.exchange.as_str(), "shop");
+    assert_eq!(letter.routing_key.as_str(), "orders");
+    let told = &letter.properties;
+    assert_eq!(text(told.message_id()), "m-1");
+    assert_eq!(text(told.content_type()), "application/json");
+    assert_eq!(text(told.content_encoding()), "identity");
+    assert_eq!(text(told.expiration()), "60000");
+    assert_eq!(text(told.app_id()), "shop-1");
+    assert_eq!(
+        (*told.delivery_mode(), *told.priority()),
+        (Some(2), Some(5))
+    );
+    assert!(told.timestamp().unwrap() > 1_700_000_000);
+    assert_eq!((text(told.user_id()), text(told.reply_to())), ("-", "-"));
+    let headers = told.headers().as_ref().unwrap().inner();
+    assert_eq!(headers.len(), 1);
+    assert_eq!(headers[CID], AMQPValue::LongString("K1".into()));
+}
+
+#[test]
+fn the_parcel_overrides_it() {
+    let mut parcel = parcel(&[
+        ("exchange", ""),
+        ("routing-key", "elsewhere"),
+        ("priority", "9"),
+        ("delivery-mode", "1"),
+        ("expiration-ms", "5"),
+        ("correlation-id", "c"),
+        ("reply-to", "r"),
+        ("type", "t"),
+        ("app-id", "a"),
+        ("content-encoding", "gzip"),
+        ("timestamp", "7"),
+        ("user-id", "guest"),
+    ]);
+    parcel.content_type = "text/plain".into();
+    parcel.headers = named(&[("Trace", "1"), ("Trace", "2"), ("n", "3")]);
+    let letter = publish_request(&target(), &parcel, "m-1", "guest").unwrap();
+    assert_eq!(letter.exchange.as_str(), "");
+    assert_eq!(letter.routing_key.as_str(), "elsewhere");
+    let told = &letter.properties;
+    assert_eq!(
+        (*told.delivery_mode(), *told.priority()),
+        (Some(1), Some(9))
+    );
+    assert_eq!((text(told.expiration()), *told.timestamp()), ("5", Some(7)));
+    assert_eq!(
+        (text(told.correlation_id()), text(told.reply_to())),
+        ("c", "r")
+    );
+    assert_eq!((text(told.kind()), text(told.app_id())), ("t", "a"));
+    assert_eq!(
+        (text(told.content_encoding()), text(told.user_id())),
+        ("gzip", "guest")
+    );
+    assert_eq!(text(told.content_type()), "text/plain");
+    let headers = told.headers().as_ref().unwrap().inner();
+    assert_eq!(headers["Trace"], AMQPValue::LongString("1, 2".into()));
+    assert_eq!(headers["n"], AMQPValue::LongString("3".into()));
+}
+
+#[test]
+fn a_queue_is_reached_through_the_default_exchange() {
+    let letter = publish_request(&target(), &parcel(&[("queue", "q")]), "m", "guest").unwrap();
+    assert_eq!(
+        (letter.exchange.as_str(), letter.routing_key.as_str()),
+        ("", "q")
+    );
+    let both = refused(&parcel(&[("queue", "q"), ("routing-key", "k")]));
+    assert!(
+        both.contains("`queue` and `routing-key` exclude each other"),
+        "{both}"
+    );
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let long = "x".repeat(256);
+    for (name, value, part) in [
+        (
+            "user-id",
+            "somebody",
+            "only the user of the connection, \"guest\"",
+        ),
+        (
+            "priority",
+            "256",
+            "`priority` is \"256\": it must be a number from 0 to 255",
+        ),
+        ("delivery-mode", "3", "from 1 to 2"),
+        ("expiration-ms", "soon", "`expiration-ms` is \"soon\""),
+        (
+            "routing-key",
+            &long,
+            "`routing-key` is 256 bytes long; AMQP allows 255",
+        ),
+        ("priorty", "1", "no property `priorty`"),
+    ] {
+        let said = refused(&parcel(&[(name, value)]));
+        assert!(said.contains(part), "{name}: {said}");
+    }
+    let twice = refused(&parcel(&[("type", "a"), ("type", "b")]));
+    assert!(twice.contains("`type` is given twice"), "{twice}");
+    let mut bytes = parcel(&[("type", "a")]);
+    bytes.properties[0].value = Bytes::from_static(b"\xff");
+    assert!(refused(&bytes).contains("must be UTF-8"));
+    let mut named_long = parcel(&[]);
+    named_long.headers = named(&[(&long, "v")]);
+    assert!(refused(&named_long).contains("a header's name is 256 bytes long"));
+}
+
+#[test]
+fn headers_have_the_types_that_are_said_and_a_delay_is_a_number() {
+    let kinds = |pairs: &[(&str, &str)]| -> Vec<HeaderType> {
+        let typed = |(name, kind): &(&str, &str)| HeaderType {
+            name: (*name).to_owned(),
+            kind: (*kind).to_owned(),
+        };
+        pairs.iter().map(typed).collect()
+    };
+    let mut parcel = parcel(&[]);
+    parcel.headers = named(&[("n", "5"), ("t", r#"{"a":1}"#), ("x-delay", "5000")]);
+    parcel.types = kinds(&[("n", "int"), ("t", "table"), ("other", "long")]);
+    let letter = publish_request(&target(), &parcel, "m-1", "guest").unwrap();
+    let headers = letter.properties.headers().as_ref().unwrap().inner();
+    assert_eq!(headers["n"], AMQPValue::LongInt(5));
+    assert!(matches!(headers["t"], AMQPValue::FieldTable(_)));
+    assert_eq!(headers["x-delay"], AMQPValue::LongLongInt(5000));
+    parcel.types = kinds(&[("n", "boolean")]);
+    let said = refused(&parcel);
+    assert!(said.contains("the header `n` is \"5\""), "{said}");
+}
+
+#[test]
+fn what_a_stream_said_of_a_message_is_not_sent_on() {
+    let mut parcel = parcel(&[]);
+    parcel.headers = named(&[("x-stream-offset", "7"), ("tenant", "a")]);
+    let letter = publish_request(&target(), &parcel, "m", "guest").unwrap();
+    let headers = letter.properties.headers().clone().unwrap();
+    assert!(headers.contains_key("tenant"));
+    assert!(!headers.contains_key("x-stream-offset"));
+}

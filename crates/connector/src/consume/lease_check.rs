@@ -1,0 +1,85 @@
+//! What a session does when its orders or its lease change: it goes on, stands still, or ends.
+
+use std::time::Duration;
+
+use quorate_clock::Instant;
+use quorate_ipc::lease::LeaseTenure;
+
+use super::{
+    super::{
+        broker_link::{ConnectorError, InboundLink, Session},
+        process_context::LEASE_POLL_INTERVAL,
+        role::{ConnectorSettings, DRAIN_TIMEOUT_DEFAULT},
+    },
+    ChannelRole, ChannelSession,
+};
+
+impl<L: InboundLink> ChannelSession<'_, L> {
+    /// Compares what is wanted with what is being done.
+    pub(super) async fn apply_desired(&mut self) -> Result<(), ConnectorError> {
+        let desired = self.context.desired.borrow_and_update().clone();
+        let settings = desired
+            .configure
+            .as_deref()
+            .map(ConnectorSettings::<ChannelRole<L>>::parse);
+        match settings {
+            Some(Ok(settings))
+                if desired.act == Some(self.reign) && self.settings.same_session(&settings) =>
+            {
+                // The failure policy may have changed: it counts from the next failure on.
+                self.settings = settings;
+                Ok(())
+            }
+            _ => self.begin_drain(desired.drain).await,
+        }
+    }
+
+    /// Stops consuming; what is in flight may finish until then.
+    pub(super) async fn begin_drain(&mut self, within: Duration) -> Result<(), ConnectorError> {
+        let deadline = Instant::now() + within;
+        if let Some(earlier) = self.drain {
+            self.drain = Some(earlier.min(deadline));
+            return Ok(());
+        }
+        self.drain = Some(deadline);
+        if !self.in_order() {
+            self.session.cancel().await?;
+        }
+        // Nothing comes in any more, and nothing is handed on without asking the page.
+        self.context.watchdog.disarm();
+        Ok(())
+    }
+
+    /// Looks at the page: goes on, stands still, or winds up.
+    pub(super) async fn check_lease(&mut self) -> Result<(), ConnectorError> {
+        self.paused_until = None;
+        if self.drain.is_some() {
+            // It hands nothing on any more.
+            return Ok(());
+        }
+        match self.context.tenure(self.reign.epoch) {
+            LeaseTenure::Runs(_) => Ok(()),
+            // What is with the service while nothing may follow it would be overtaken by what
+            // a successor begins: order is given up for nothing, so all goes back at once.
+            LeaseTenure::Lapsed(..) if self.in_order() => self.lease_over().await,
+            LeaseTenure::Lapsed(..) => {
+                self.paused_until = Some(Instant::now() + LEASE_POLL_INTERVAL);
+                Ok(())
+            }
+            LeaseTenure::Over => self.lease_over().await,
+        }
+    }
+
+    /// Nothing may be handed on any more. What has been may finish, unless order forbids it.
+    pub(super) async fn lease_over(&mut self) -> Result<(), ConnectorError> {
+        if self.in_order() {
+            return Err(ConnectorError::transient("the lease is over"));
+        }
+        self.begin_drain(DRAIN_TIMEOUT_DEFAULT).await
+    }
+
+    /// Whether order is kept here. Where tries are counted by the broker, it is by the broker.
+    pub(super) fn in_order(&self) -> bool {
+        self.settings.shared.ordered && !L::ConsumerSession::RETRIED_BY_BROKER
+    }
+}

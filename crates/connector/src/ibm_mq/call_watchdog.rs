@@ -1,0 +1,89 @@
+//! Whether the thread that talks to the queue manager gets answers.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use quorate_clock::Instant;
+use tokio::{sync::watch, time::sleep};
+
+use super::super::broker_link::ConnectorError;
+
+/// A call that takes longer is given up, and the connection with it.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What is known of a connection from outside of its thread.
+pub struct CallWatchdog {
+    began: Instant,
+    /// When the call that is under way was made, in milliseconds since then, and 1 more;
+    /// 0 while none is.
+    calling: AtomicU64,
+    lost: watch::Sender<Option<ConnectorError>>,
+}
+
+impl CallWatchdog {
+    /// Of a connection that is well.
+    pub fn new() -> Self {
+        CallWatchdog {
+            began: Instant::now(),
+            calling: AtomicU64::new(0),
+            lost: watch::Sender::new(None),
+        }
+    }
+
+    /// A call is made, until this is dropped.
+    pub fn calling(&self) -> impl Drop {
+        struct CallGuard<'a>(&'a CallWatchdog);
+        impl Drop for CallGuard<'_> {
+            fn drop(&mut self) {
+                self.0.calling.store(0, Ordering::Relaxed);
+            }
+        }
+        self.calling.store(self.now() + 1, Ordering::Relaxed);
+        CallGuard(self)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
+    }
+
+    /// The connection is lost. What was said first stays.
+    pub fn mark_lost(&self, trouble: ConnectorError) {
+        self.lost.send_if_modified(|lost| {
+            let first = lost.is_none();
+            if first {
+                *lost = Some(trouble);
+            }
+            first
+        });
+    }
+
+    /// Why it is lost, if it is.
+    pub fn lost(&self) -> Option<ConnectorError> {
+        let since = self.calling.load(Ordering::Relaxed);
+        if since > 0 && Duration::from_millis((self.now() + 1).saturating_sub(since)) > ANSWER {
+            self.mark_lost(ConnectorError::new(format!(
+                "the queue manager did not answer within {} s: is it one, and is it well?",
+                ANSWER.as_secs()
+            )));
+        }
+        self.lost.borrow().clone()
+    }
+
+    /// Returns when it is lost.
+    pub async fn wait_lost(&self) -> ConnectorError {
+        let mut changes = self.lost.subscribe();
+        loop {
+            if let Some(trouble) = self.lost() {
+                return trouble;
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = sleep(LOOK) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Consuming, and settling what came.
+
+use std::{
+    sync::{Arc, mpsc::SyncSender},
+    time::Duration,
+};
+
+use quorate_proto::connector::Reply;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    super::broker_link::{ConnectorError, DeadLetterInfo, IncomingMessage, Session, Settler},
+    call_watchdog::CallWatchdog,
+    commands::{MqArrival, MqCommand, MqSettlement},
+};
+
+/// A queue that is open for exclusive input.
+pub struct MqConsumer {
+    pub(super) commands: MqCommandSender,
+    pub(super) messages: mpsc::Receiver<MqArrival>,
+    /// A message has been asked for that has yet to come.
+    pub(super) asked: bool,
+}
+
+/// Gives orders to the connection's thread.
+#[derive(Clone)]
+pub struct MqCommandSender {
+    pub(super) commands: SyncSender<MqCommand>,
+    pub(super) watchdog: Arc<CallWatchdog>,
+}
+
+impl MqCommandSender {
+    /// Gives one, and waits for its answer; the trouble when the connection is lost.
+    pub async fn ask<T>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<T>) -> MqCommand,
+    ) -> Result<T, ConnectorError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(order(answer))?;
+        tokio::select! {
+            biased;
+            answer = answered => match answer {
+                Ok(answer) => Ok(answer),
+                Err(_) => Err(self.gone()),
+            },
+            trouble = self.watchdog.wait_lost() => Err(trouble),
+        }
+    }
+
+    /// Gives one that has no answer.
+    pub fn send(&self, order: MqCommand) -> Result<(), ConnectorError> {
+        self.commands.try_send(order).map_err(|_| self.gone())
+    }
+
+    fn gone(&self) -> ConnectorError {
+        let ended = || ConnectorError::transient("the connection to the queue manager has ended");
+        self.watchdog.lost().unwrap_or_else(ended)
+    }
+
+    async fn settle(&self, token: u64, how: MqSettlement) -> Result<(), ConnectorError> {
+        self.ask(|answer| MqCommand::Settle { token, how, answer })
+            .await?
+    }
+}
+
+impl Session for MqConsumer {
+    const RETRIED_BY_BROKER: bool = true;
+
+    type Token = u64;
+    type MessageAcknowledger = MqCommandSender;
+
+    fn acknowledger(&self) -> MqCommandSender {
+        self.commands.clone()
+    }
+
+    async fn next(&mut self) -> Result<(u64, IncomingMessage), ConnectorError> {
+        if !self.asked {
+            self.commands.send(MqCommand::Next)?;
+            self.asked = true;
+        }
+        tokio::select! {
+            biased;
+            arrival = self.messages.recv() => {
+                self.asked = false;
+                arrival.unwrap_or_else(|| Err(self.commands.gone()))
+            }
+            trouble = self.commands.watchdog.wait_lost() => Err(trouble),
+        }
+    }
+
+    async fn cancel(&mut self) -> Result<(), ConnectorError> {
+        self.commands
+            .ask(|answer| MqCommand::Cancel { answer })
+            .await
+    }
+
+    async fn close(self) {
+        let _ = self
+            .commands
+            .ask(|answer| MqCommand::Close { answer })
+            .await;
+    }
+}
+
+/// A session that is not closed in order gives its message back all the same.
+impl Drop for MqConsumer {
+    fn drop(&mut self) {
+        let (answer, _) = oneshot::channel();
+        let _ = self.commands.send(MqCommand::Close { answer });
+    }
+}
+
+impl Settler for MqCommandSender {
+    type Token = u64;
+
+    async fn ack(&self, token: &u64, _: &Reply) -> Result<(), ConnectorError> {
+        self.settle(*token, MqSettlement::Commit).await
+    }
+
+    async fn requeue(&self, token: &u64, wait: Duration) -> Result<(), ConnectorError> {
+        self.settle(*token, MqSettlement::BackOut(wait)).await
+    }
+
+    async fn reject(&self, token: &u64, epitaph: &DeadLetterInfo) -> Result<(), ConnectorError> {
+        self.settle(*token, MqSettlement::Reject(epitaph.clone()))
+            .await
+    }
+
+    async fn dead_letter(
+        &self,
+        token: &u64,
+        _: &IncomingMessage,
+        queue: &str,
+        epitaph: &DeadLetterInfo,
+    ) -> Result<(), ConnectorError> {
+        let how = MqSettlement::DeadLetter {
+            queue: queue.to_owned(),
+            epitaph: epitaph.clone(),
+        };
+        self.settle(*token, how).await
+    }
+}

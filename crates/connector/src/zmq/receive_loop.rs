@@ -1,0 +1,334 @@
+//! The thread of a channel's socket: messages in, answers out.
+//!
+//! It takes a message from libzmq only when there is a slot for it, one of `prefetch`; the
+//! slot is free again when the message is settled or given up. What there is no slot for
+//! waits in libzmq, whose queue has a bound too, and then at the peers.
+
+use std::{collections::HashSet, sync::Arc, thread, time::Duration};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use quorate_clock::Instant;
+use quorate_ipc::local_rules::LocalRules;
+use quorate_log::RateLimit;
+use quorate_proto::connector::Header;
+use serde::Deserialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tracing::{debug, warn};
+use zmq::{Error, PollEvents, SocketType};
+
+use super::{
+    super::broker_link::{ConnectorError, IncomingMessage},
+    PEER_WARNING_INTERVAL,
+    envelope::{self, MalformedMessage, ReplyRoute},
+    frames::{self, BYTES_MAX, FRAMES_MAX},
+    reply_frames,
+    socket::{ReceivedFrames, SocketSendResult, ZmqEndpoint, ZmqSocket},
+    waker::ThreadWaker,
+    worker::WorkerContext,
+};
+
+/// The kernel's receive buffer of sockets whose messages nobody sends again: what is in it
+/// at a takeover is lost.
+const RECEIVE_BUFFER: i32 = 64 << 10;
+/// Answers that wait for a peer that doesn't read them.
+const ANSWERS_MAX: i32 = 1000;
+/// So long the connections stay after the last answer. A peer that has `ZMQ_IMMEDIATE` set
+/// forgets what it has received and not read yet when its connection goes.
+const LINGER_AFTER_ANSWER: Duration = Duration::from_millis(100);
+
+/// `zmq_channel`, as far as consuming goes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ZmqChannelSettings {
+    /// Where the peers are.
+    #[serde(flatten)]
+    pub endpoint: ZmqEndpoint,
+    /// How they are spoken with.
+    pub socket_type: InboundSocketType,
+    /// What is subscribed to: topics that begin so.
+    #[serde(default)]
+    pub sub_key: Option<String>,
+}
+
+/// The types of sockets that messages come in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum InboundSocketType {
+    /// From PUSH.
+    Pull,
+    /// From PUB.
+    Sub,
+    /// From REQ, or DEALER that does as one. Inside it is a ROUTER: a REP socket lets the
+    /// next request in only after the answer to the last one, so that one that is tried
+    /// again, or a service that hangs, would hold up all peers. What is on the wire is the
+    /// same but for the socket type in the greeting, and REQ and DEALER take ROUTER there.
+    Rep,
+    /// From DEALER: acked after the service has succeeded.
+    Router,
+}
+
+/// One of the places for messages in flight. Dropping it lets the next message in.
+struct InFlightSlot {
+    permit: Option<OwnedSemaphorePermit>,
+    running: Option<(RunningMessages, PeerMessageKey)>,
+    bell: Arc<ThreadWaker>,
+}
+
+/// A message of a peer, by which its being sent again is noticed.
+type PeerMessageKey = (ReplyRoute, Bytes);
+/// The messages of ROUTER peers in flight.
+type RunningMessages = Arc<Mutex<HashSet<PeerMessageKey>>>;
+
+impl Drop for InFlightSlot {
+    fn drop(&mut self) {
+        if let Some((running, key)) = self.running.take() {
+            running.lock().remove(&key);
+        }
+        drop(self.permit.take());
+        self.bell.wake();
+    }
+}
+
+/// How a message is settled.
+#[derive(Clone)]
+pub struct ZmqDeliveryToken {
+    /// Whom the answer goes to; empty where nobody waits for one.
+    pub route: ReplyRoute,
+    /// What the peer calls the message.
+    pub id: Bytes,
+    /// Held while it is in flight.
+    _slot: Arc<InFlightSlot>,
+}
+
+/// What the thread is told.
+pub enum ZmqCommand {
+    /// Sends an answer.
+    Answer {
+        /// All frames of it, the route first.
+        frames: Vec<Bytes>,
+        /// Told whether libzmq has it.
+        done: oneshot::Sender<Result<(), ConnectorError>>,
+    },
+    /// Takes no more messages.
+    Cancel,
+}
+
+/// What comes out of the thread.
+pub type ZmqArrival = Result<(ZmqDeliveryToken, IncomingMessage), ConnectorError>;
+
+/// Opens the socket.
+pub fn open(source: &ZmqChannelSettings, prefetch: u16) -> Result<ZmqSocket, ConnectorError> {
+    let kind = match source.socket_type {
+        InboundSocketType::Pull => SocketType::PULL,
+        InboundSocketType::Sub => SocketType::SUB,
+        InboundSocketType::Rep | InboundSocketType::Router => SocketType::ROUTER,
+    };
+    source.endpoint.check(LocalRules::current())?;
+    ZmqSocket::open(kind, &source.endpoint, |socket| {
+        options(socket, source, prefetch)
+    })
+}
+
+fn options(socket: &zmq::Socket, source: &ZmqChannelSettings, prefetch: u16) -> Result<(), Error> {
+    // 0 would be no bound.
+    socket.set_rcvhwm(i32::from(prefetch.max(1)))?;
+    match source.socket_type {
+        InboundSocketType::Pull => socket.set_rcvbuf(RECEIVE_BUFFER),
+        InboundSocketType::Sub => {
+            socket.set_rcvbuf(RECEIVE_BUFFER)?;
+            socket.set_subscribe(source.sub_key.as_deref().unwrap_or_default().as_bytes())
+        }
+        InboundSocketType::Rep | InboundSocketType::Router => {
+            socket.set_sndhwm(ANSWERS_MAX)?;
+            // An answer to a peer that is gone is an error, and a peer that comes back under
+            // its own routing id is let in before its old connection is known to be dead.
+            socket.set_router_mandatory(true)?;
+            socket.set_router_handover(true)
+        }
+    }
+}
+
+/// What the thread works with.
+pub struct ZmqReceiveLoop {
+    kind: InboundSocketType,
+    socket: ZmqSocket,
+    context: WorkerContext<ZmqCommand>,
+    out: mpsc::Sender<ZmqArrival>,
+    slots: Arc<Semaphore>,
+    running: RunningMessages,
+    warnings: RateLimit,
+    cancelled: bool,
+    answered: Option<Instant>,
+}
+
+impl ZmqReceiveLoop {
+    /// With room for `prefetch` messages in flight; `out` must have as much.
+    pub fn new(
+        kind: InboundSocketType,
+        prefetch: u16,
+        socket: ZmqSocket,
+        inside: WorkerContext<ZmqCommand>,
+        out: mpsc::Sender<ZmqArrival>,
+    ) -> Self {
+        ZmqReceiveLoop {
+            kind,
+            socket,
+            context: inside,
+            out,
+            slots: Arc::new(Semaphore::new(usize::from(prefetch.max(1)))),
+            running: RunningMessages::default(),
+            warnings: RateLimit::new(PEER_WARNING_INTERVAL),
+            cancelled: false,
+            answered: None,
+        }
+    }
+
+    /// Works until it is told to end or the socket is of no use any more.
+    pub fn run(mut self) {
+        if let Err(trouble) = self.work() {
+            // One place more than there are slots is kept for it.
+            let _ = self.out.try_send(Err(trouble));
+        }
+    }
+
+    fn work(&mut self) -> Result<(), ConnectorError> {
+        let mut free = None;
+        loop {
+            while let Ok(order) = self.context.commands.try_recv() {
+                match order {
+                    ZmqCommand::Answer { frames, done } => {
+                        let _ = done.send(self.answer(&frames));
+                    }
+                    // Nobody waits for an answer: the peers had better keep the rest.
+                    ZmqCommand::Cancel
+                        if matches!(
+                            self.kind,
+                            InboundSocketType::Pull | InboundSocketType::Sub
+                        ) =>
+                    {
+                        return Ok(());
+                    }
+                    ZmqCommand::Cancel => self.cancelled = true,
+                }
+            }
+            if self.context.stopped() {
+                let since = self.answered.map_or(LINGER_AFTER_ANSWER, |at| at.elapsed());
+                thread::sleep(LINGER_AFTER_ANSWER.saturating_sub(since));
+                return Ok(());
+            }
+            let mut wanted = PollEvents::empty();
+            if !self.cancelled {
+                free = free.or_else(|| self.slots.clone().try_acquire_owned().ok());
+                if free.is_some() {
+                    match self.socket.receive()? {
+                        Some(received) => {
+                            self.received(received, &mut free);
+                            continue;
+                        }
+                        None => wanted = PollEvents::POLLIN,
+                    }
+                }
+            }
+            self.socket.wait(&self.context.waker, wanted)?;
+        }
+    }
+
+    fn answer(&mut self, frames: &[Bytes]) -> Result<(), ConnectorError> {
+        self.answered = Some(Instant::now());
+        match self.socket.send(frames)? {
+            SocketSendResult::Taken => Ok(()),
+            SocketSendResult::NoPeer => Err(ConnectorError::transient(
+                "the peer was gone before its answer",
+            )),
+            SocketSendResult::Full => Err(ConnectorError::transient(format!(
+                "the peer doesn't read its answers: {ANSWERS_MAX} wait already"
+            ))),
+        }
+    }
+
+    /// A message has come; it takes the slot, unless it can't be one.
+    fn received(&mut self, received: ReceivedFrames, slot: &mut Option<OwnedSemaphorePermit>) {
+        let ReceivedFrames { frames, whole } = received;
+        let parsed = match self.kind {
+            InboundSocketType::Pull | InboundSocketType::Sub => {
+                Ok((ReplyRoute::new(), Bytes::new(), frames))
+            }
+            InboundSocketType::Rep => {
+                envelope::request(frames).map(|(route, body)| (route, Bytes::new(), body))
+            }
+            InboundSocketType::Router => {
+                envelope::identified(frames).map(|(route, id, body)| (route, id, vec![body]))
+            }
+        };
+        let parsed = match parsed {
+            Ok((route, id, _)) if !whole => Err(MalformedMessage {
+                route: Some(route).filter(|route| !route.is_empty()),
+                id,
+                why: format!(
+                    "a message has at most {} MiB and {FRAMES_MAX} frames",
+                    BYTES_MAX >> 20
+                ),
+            }),
+            parsed => parsed,
+        };
+        let (route, id, mut body) = match parsed {
+            Ok(parsed) => parsed,
+            Err(malformed) => return self.refuse(malformed),
+        };
+        let mut running = None;
+        if self.kind == InboundSocketType::Router {
+            let key = (route.clone(), id.clone());
+            if !self.running.lock().insert(key.clone()) {
+                // The peer's patience is shorter than the service: the ack is yet to come.
+                debug!(
+                    id = frames::percent_encoded(&id),
+                    "sent again while it is being handled"
+                );
+                return;
+            }
+            running = Some((self.running.clone(), key));
+        }
+        let mut properties = Vec::new();
+        if self.kind == InboundSocketType::Sub && body.len() > 1 {
+            properties.push(Header {
+                name: frames::TOPIC.to_owned(),
+                value: frames::percent_encoded(&body.remove(0)).into(),
+            });
+        }
+        let (body, lengths) = frames::join(&body);
+        properties.extend(lengths);
+        let message = IncomingMessage {
+            id: frames::percent_encoded(&id),
+            properties,
+            body,
+            ..IncomingMessage::default()
+        };
+        let slot = Arc::new(InFlightSlot {
+            permit: slot.take(),
+            running,
+            bell: self.context.waker.clone(),
+        });
+        let token = ZmqDeliveryToken {
+            route,
+            id,
+            _slot: slot,
+        };
+        // There is a place for every slot. Without anybody on the other side, it is over.
+        let _ = self.out.try_send(Ok((token, message)));
+    }
+
+    fn refuse(&mut self, malformed: MalformedMessage) {
+        let MalformedMessage { route, id, why } = malformed;
+        if let Some(left_out) = self.warnings.due("") {
+            warn!(left_out, why, "a peer's message was refused");
+        }
+        let Some(route) = route else { return };
+        let payload = match self.kind {
+            InboundSocketType::Router => reply_frames::refused(&id, &why),
+            InboundSocketType::Rep => vec![reply_frames::error("", &why)],
+            InboundSocketType::Pull | InboundSocketType::Sub => return,
+        };
+        // A peer that is gone needs no answer.
+        let _ = self.answer(&reply_frames::to(&route, payload));
+    }
+}

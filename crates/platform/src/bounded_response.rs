@@ -1,0 +1,77 @@
+//! Answers of others over HTTP, read up to a bound: whoever answers may never stop.
+
+use bytes::{Bytes, BytesMut};
+
+/// Why there is no whole answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ResponseError {
+    /// It has more bytes than it may have.
+    #[error("its answer has more than {0} bytes, the most that is read")]
+    TooLong(usize),
+    /// It broke off.
+    #[error(transparent)]
+    Broken(#[from] reqwest::Error),
+}
+
+/// Reads the body of an answer, at most so many bytes of it.
+pub async fn read(mut answer: reqwest::Response, bytes_max: usize) -> Result<Bytes, ResponseError> {
+    let said = answer.content_length().unwrap_or(0);
+    if said > bytes_max as u64 {
+        return Err(ResponseError::TooLong(bytes_max));
+    }
+    let mut body = BytesMut::new();
+    while let Some(piece) = answer.chunk().await? {
+        if body.len() + piece.len() > bytes_max {
+            return Err(ResponseError::TooLong(bytes_max));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// Asks somebody who answers with this head and then sends and sends.
+    async fn ask(head: &'static str, bytes_max: usize) -> Result<Bytes, ResponseError> {
+        crate::tls_provider::install_provider();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let answering = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await.unwrap();
+            stream.write_all(head.as_bytes()).await.unwrap();
+            // Until it is cut off.
+            while stream.write_all(&[b'x'; 1000]).await.is_ok() {}
+        });
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let answer = client.get(url).send().await.unwrap();
+        let read = read(answer, bytes_max).await;
+        answering.abort();
+        read
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_up_to_a_bound() {
+        let endless = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+        let read = ask(endless, 100_000).await;
+        assert!(
+            matches!(read, Err(ResponseError::TooLong(100_000))),
+            "{read:?}"
+        );
+        let whole = "HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n";
+        assert_eq!(ask(whole, 5000).await.unwrap().len(), 5000);
+        let read = ask(whole, 4999).await;
+        assert!(
+            matches!(read, Err(ResponseError::TooLong(4999))),
+            "{read:?}"
+        );
+    }
+}

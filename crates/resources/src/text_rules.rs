@@ -1,0 +1,192 @@
+//! What the texts in resources must be. Each error says what would be right.
+
+use std::net::IpAddr;
+
+type RuleCheck = Result<(), String>;
+
+fn when(holds: bool, wants: &str) -> RuleCheck {
+    if holds { Ok(()) } else { Err(wants.to_owned()) }
+}
+
+/// Names of resources: they stand in URLs, log lines and metrics as they are.
+pub fn name(text: &str) -> RuleCheck {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    when(
+        (1..=128).contains(&text.len())
+            && text.chars().all(allowed)
+            // clients take these out of a URL's path
+            && !matches!(text, "." | ".."),
+        "must be 1 to 128 letters, digits, `_`, `.` or `-`",
+    )
+}
+
+/// URLs of upstreams.
+pub(super) fn url(text: &str) -> RuleCheck {
+    const WANTS: &str = "must be a URL such as http://127.0.0.1:8080/orders";
+    if text.len() > 2048 || text.trim() != text {
+        return Err(format!(
+            "{WANTS}, of at most 2048 characters without spaces around it"
+        ));
+    }
+    let url = url::Url::parse(text).map_err(|problem| format!("{WANTS}: {problem}"))?;
+    when(
+        matches!(url.scheme(), "http" | "https"),
+        "must begin with http:// or https://",
+    )?;
+    when(url.host_str().is_some_and(|host| !host.is_empty()), WANTS)?;
+    when(
+        url.username().is_empty() && url.password().is_none(),
+        "must not carry a user name or password: they would be shown",
+    )?;
+    when(
+        url.fragment().is_none(),
+        "must not have a fragment (the part after `#`)",
+    )
+}
+
+/// Where a broker's management API answers. It is never quoted: it may carry a password.
+pub(super) fn management_url(text: &str) -> RuleCheck {
+    const WANTS: &str = "must be a URL such as http://rabbit.example.com:15672";
+    when(
+        text.len() <= 2048 && text.trim() == text,
+        "must have at most 2048 characters, without spaces around it",
+    )?;
+    let url = url::Url::parse(text).map_err(|problem| format!("{WANTS}: {problem}"))?;
+    when(
+        matches!(url.scheme(), "http" | "https"),
+        "must begin with http:// or https://",
+    )?;
+    when(url.host_str().is_some_and(|host| !host.is_empty()), WANTS)?;
+    when(
+        url.query().is_none() && url.fragment().is_none(),
+        "must end with the host, the port or a path: without `/api`, and without `?` or `#`",
+    )?;
+    when(
+        !url.path().trim_end_matches('/').ends_with("/api"),
+        "must be the root of the management face, without `/api`",
+    )
+}
+
+/// HTTP methods.
+pub(super) fn method(text: &str) -> RuleCheck {
+    when(
+        (1..=32).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_uppercase())
+            && text
+                .chars()
+                .all(|c| c.is_ascii_uppercase() || c == '-' || c == '_')
+            && text != "CONNECT",
+        "must be an HTTP method in capitals, such as GET or POST (and not CONNECT)",
+    )
+}
+
+/// Names of request headers that carry a key.
+pub(super) fn header_name(text: &str) -> RuleCheck {
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    when(
+        (1..=128).contains(&text.len()) && text.chars().all(token),
+        "must be a header's name such as X-API-Key: letters, digits and `-`",
+    )?;
+    let taken = [
+        "connection",
+        "content-length",
+        "host",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    when(
+        !taken.iter().any(|name| text.eq_ignore_ascii_case(name)),
+        "must not be a header that HTTP itself needs",
+    )
+}
+
+/// What a header can carry.
+pub(super) fn header_value(text: &str) -> RuleCheck {
+    when(
+        (1..=1024).contains(&text.len())
+            && text.trim() == text
+            && text.chars().all(|c| c == ' ' || c.is_ascii_graphic()),
+        "must be 1 to 1024 visible ASCII characters, without spaces around them",
+    )
+}
+
+/// User names as basic authentication can carry them.
+pub(super) fn basic_auth_username(text: &str) -> RuleCheck {
+    when(
+        (1..=255).contains(&text.len()) && !text.chars().any(|c| c == ':' || c.is_control()),
+        "must be 1 to 255 bytes without a colon or control characters",
+    )
+}
+
+/// Passwords.
+pub(super) fn password(text: &str) -> RuleCheck {
+    when(
+        (1..=1024).contains(&text.len()) && !text.chars().any(char::is_control),
+        "must be 1 to 1024 bytes without control characters; leave it out to keep the one that is set",
+    )
+}
+
+/// Hosts: a name or an address, without scheme and port.
+pub(super) fn host(text: &str) -> RuleCheck {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let dns_name =
+        text.len() <= 253 && text.strip_suffix('.').unwrap_or(text).split('.').all(label);
+    when(
+        text.parse::<IpAddr>().is_ok() || dns_name,
+        "must be a host's name or IP address alone, such as rabbit.example.com; the port goes into `port`",
+    )
+}
+
+/// Names of queues, users and virtual hosts: AMQP's short strings.
+pub(super) fn amqp_text(text: &str) -> RuleCheck {
+    when(
+        (1..=255).contains(&text.len()) && !text.chars().any(char::is_control),
+        "must be 1 to 255 bytes without control characters",
+    )
+}
+
+/// Short strings that may be empty: exchanges and routing keys.
+pub(super) fn amqp_text_or_none(text: &str) -> RuleCheck {
+    when(
+        text.len() <= 255 && !text.chars().any(char::is_control),
+        "must have at most 255 bytes, without control characters",
+    )
+}
+
+/// Shorter than a short string: the rest of the tag follows.
+pub(super) fn consumer_tag_prefix(text: &str) -> RuleCheck {
+    when(
+        (1..=100).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic()),
+        "must be 1 to 100 visible ASCII characters without spaces",
+    )
+}
+
+/// Certificates of authorities, and nothing else: what stands here is shown again.
+pub(super) fn certificates(text: &str) -> RuleCheck {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    when(
+        !text.contains("PRIVATE KEY-----"),
+        "must hold certificates alone, and no private key",
+    )?;
+    let base64 = |body: &str| {
+        let mut body = body.chars().filter(|c| !c.is_whitespace()).peekable();
+        body.peek().is_some()
+            && body.all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '='))
+    };
+    let whole = |block: &str| block.split_once(END).is_some_and(|(body, _)| base64(body));
+    let mut blocks = text.split(BEGIN).skip(1).peekable();
+    when(
+        blocks.peek().is_some() && blocks.all(whole),
+        "must be the text of a PEM file with certificates: lines between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----",
+    )
+}

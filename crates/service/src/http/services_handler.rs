@@ -1,0 +1,447 @@
+//! One request: from its headers to its answer.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Response, StatusCode, Version, header, request::Parts, uri::Authority,
+};
+use hyper::body::Incoming;
+use quorate_clock::Instant;
+use quorate_log::RateLimit;
+use quorate_resources::HttpChannel;
+use quorate_state::State;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::{
+    channel_router::{ChannelRouter, RouteMatch},
+    cid,
+    client_limits::ClientLimits,
+    client_stream::AnsweringGuard,
+    error_envelope::{self, HttpRefusal},
+    forwarded,
+    request_body::RequestBody,
+    request_metrics,
+};
+use crate::{
+    Origin, Params, Reply, Request, ServiceError, Services,
+    api::format_duration,
+    call_limiter::count_refused,
+    derived_view::DerivedView,
+    headers::{self, is_websocket, strip_answer, strip_hop_by_hop, strip_ours, takes_trailers},
+    service_answer::{ServiceAnswer, ServiceAnswerBody},
+    stream_options::{BodyMode, StreamOptions},
+};
+
+/// The one path that is built in.
+const PING_PATH: &str = "/zato/ping";
+const PING_BODY_BYTES_MAX: u64 = 64 << 10;
+
+/// A call ends by its service's own limit; this one is there for what has none.
+const BEYOND: Duration = Duration::from_secs(1);
+
+/// All that a connection needs to answer requests.
+pub(super) struct ServicesHandler {
+    services: Arc<Services>,
+    router: DerivedView<ChannelRouter>,
+    pub(super) limits: ClientLimits,
+    stop: CancellationToken,
+    said: RateLimit,
+    /// WebSockets that may be opened.
+    websockets: Arc<Semaphore>,
+    /// Memory for bodies that are read whole, in KiB.
+    whole_bodies: Arc<Semaphore>,
+}
+
+/// A request that has found its service.
+struct RoutedRequest<'c> {
+    service: &'c str,
+    channel: Option<&'c str>,
+    params: Params,
+    body_bytes_max: u64,
+}
+
+/// Whom an answer is for.
+#[derive(Clone, Copy)]
+pub(super) struct ClientContext<'a> {
+    pub peer: SocketAddr,
+    pub answering: &'a AnsweringGuard,
+}
+
+impl ServicesHandler {
+    pub(super) fn new(
+        services: Arc<Services>,
+        state: watch::Receiver<Arc<State>>,
+        limits: ClientLimits,
+        stop: CancellationToken,
+    ) -> ServicesHandler {
+        let router = DerivedView::new(state, |state, before| {
+            ChannelRouter::from_catalog(state.catalog(), before)
+        });
+        ServicesHandler {
+            services,
+            router,
+            websockets: Arc::new(Semaphore::new(limits.websockets_max())),
+            whole_bodies: Arc::new(Semaphore::new(limits.bodies_bytes_max >> 10)),
+            limits,
+            stop,
+            said: RateLimit::each_second(),
+        }
+    }
+
+    /// Answers a request, whatever it is.
+    pub(super) async fn answer(
+        &self,
+        request: hyper::Request<Incoming>,
+        asker: ClientContext<'_>,
+    ) -> Response<ServiceAnswerBody> {
+        let observed = request_metrics::RequestMetrics::begin();
+        let (mut parts, body) = request.into_parts();
+        let mut body = RequestBody::new(body, &parts.headers, self.whole_bodies.clone());
+        let cid = cid::from_headers(&parts.headers);
+        let head = parts.method == Method::HEAD;
+        let span =
+            tracing::info_span!("request", %cid, method = %parts.method, path = parts.uri.path());
+        let mut channel = None;
+        let outcome = self
+            .handle(&mut parts, &mut body, &cid, asker.peer, &mut channel)
+            .instrument(span.clone())
+            .await;
+
+        let mut answer = outcome.unwrap_or_else(|refusal| into_reply(refusal, &cid).into());
+        self.finish(&mut answer, head, channel.as_deref());
+        // While an answer flows the rest of the body may still be on its way to the upstream.
+        let ended = match &answer.body {
+            ServiceAnswerBody::Whole(_) => body.discard().await,
+            ServiceAnswerBody::Stream(_) => body.is_ended(),
+        };
+        if !ended {
+            asker.answering.wire().leave_unread();
+        }
+        answer
+            .headers
+            .insert(headers::CID, headers::to_header_value(&cid));
+        let closes = answer.tunnel.is_none() && (!ended || self.stop.is_cancelled());
+        if let Some(tunnel) = answer.tunnel {
+            asker.answering.wire().open_tunnel(tunnel);
+            answer
+                .headers
+                .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        let upgrades = answer.headers.contains_key(header::UPGRADE);
+        if let Some(options) = match (closes, upgrades) {
+            (true, true) => Some("close, upgrade"),
+            (true, false) => Some("close"),
+            (false, true) => Some("upgrade"),
+            (false, false) => None,
+        } {
+            let options = HeaderValue::from_static(options);
+            answer.headers.insert(header::CONNECTION, options);
+        }
+        span.in_scope(|| observed.end(channel.as_deref(), answer.status));
+        let mut response = Response::new(answer.body);
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.headers;
+        response
+    }
+
+    async fn handle(
+        &self,
+        parts: &mut Parts,
+        body: &mut RequestBody,
+        cid: &str,
+        peer: SocketAddr,
+        channel_label: &mut Option<Arc<str>>,
+    ) -> Result<ServiceAnswer, HttpRefusal> {
+        check(parts)?;
+        let path = parts.uri.path();
+        if path == PING_PATH {
+            *channel_label = Some("ping".into());
+            if ![Method::GET, Method::HEAD].contains(&parts.method) {
+                return Err(wrong_method(&parts.method, "GET, HEAD"));
+            }
+            let call = RoutedRequest {
+                service: "ping",
+                channel: None,
+                params: Default::default(),
+                body_bytes_max: PING_BODY_BYTES_MAX,
+            };
+            return self.call(call, parts, body, cid, peer).await;
+        }
+        if !path.starts_with('/') {
+            return Err(HttpRefusal::new(
+                StatusCode::BAD_REQUEST,
+                "the request's target must be a path that begins with `/`",
+            ));
+        }
+        let (channel, params) = self.route(parts, channel_label)?;
+        let call = RoutedRequest {
+            service: &channel.service,
+            channel: Some(&channel.name),
+            params,
+            body_bytes_max: channel.max_body_bytes,
+        };
+        self.call(call, parts, body, cid, peer).await
+    }
+
+    /// The channel that a request is for, once its guard has let it through.
+    fn route(
+        &self,
+        parts: &mut Parts,
+        channel_label: &mut Option<Arc<str>>,
+    ) -> Result<(Arc<HttpChannel>, Params), HttpRefusal> {
+        let router = self.router.get();
+        let path = parts.uri.path();
+        let (channel, params) = match router.find(&parts.method, path) {
+            Ok(RouteMatch::Route { channel, params }) => (channel, params),
+            Ok(RouteMatch::WrongMethod(allow)) => return Err(wrong_method(&parts.method, &allow)),
+            Ok(RouteMatch::Nothing) => {
+                return Err(HttpRefusal::new(
+                    StatusCode::NOT_FOUND,
+                    format!("there is no HTTP channel for {path}"),
+                ));
+            }
+            Err(bad) => return Err(HttpRefusal::new(StatusCode::BAD_REQUEST, bad.to_string())),
+        };
+        *channel_label = Some(channel.name.as_str().into());
+        router.guard(&channel).check(&mut parts.headers)?;
+        Ok((channel, params))
+    }
+
+    async fn call(
+        &self,
+        call: RoutedRequest<'_>,
+        parts: &mut Parts,
+        body: &mut RequestBody,
+        cid: &str,
+        peer: SocketAddr,
+    ) -> Result<ServiceAnswer, HttpRefusal> {
+        // Whatever else asks for it stays what it is: `Upgrade` may be passed over.
+        let may_switch =
+            parts.method == Method::GET && parts.version == Version::HTTP_11 && body.is_ended();
+        let mut flow = StreamOptions {
+            streams: true,
+            websocket: may_switch && is_websocket(&parts.headers),
+            trailers: takes_trailers(&parts.headers),
+            upload: None,
+        };
+        if flow.websocket && !self.services.is_upstream(call.service) {
+            let why = format!("service {:?} takes no WebSocket", call.service);
+            return Err(HttpRefusal::new(StatusCode::NOT_IMPLEMENTED, why));
+        }
+        let origin = Origin::Http(call.channel.map(str::to_owned));
+        let Some(place) = self.services.admit(&origin) else {
+            let why = "as many requests are being answered by this member as it takes; \
+                       this one was not handled";
+            return Err(HttpRefusal::new(StatusCode::SERVICE_UNAVAILABLE, why));
+        };
+        let seat = match flow.websocket {
+            true => Some(self.websockets.clone().try_acquire_owned().map_err(|_| {
+                count_refused("websocket");
+                let why = format!(
+                    "{} WebSockets are open to this member, as many as it takes \
+                     (half of http.connections_max)",
+                    self.limits.websockets_max()
+                );
+                HttpRefusal::new(StatusCode::SERVICE_UNAVAILABLE, why)
+            })?),
+            false => None,
+        };
+        let (bytes_max, pace) = (call.body_bytes_max, self.limits.sending());
+        let whole = match self.services.body_mode(call.service) {
+            BodyMode::Stream => {
+                flow.upload = body.pass_on(bytes_max, pace)?;
+                Bytes::new()
+            }
+            BodyMode::ShortWhole => {
+                let (whole, upload) = body.read_or_pass_on(bytes_max, pace).await?;
+                flow.upload = upload;
+                whole
+            }
+            BodyMode::Whole => body.read(bytes_max, pace).await?,
+        };
+        let headers = self.headers(parts, cid, peer);
+        let patience = self.services.patience(call.service);
+        let request = Request {
+            cid: cid.to_owned(),
+            method: parts.method.clone(),
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().map(str::to_owned),
+            params: call.params,
+            headers,
+            body: whole,
+            origin,
+            deadline: Instant::now() + patience + BEYOND,
+        };
+        let serving = self.services.serve(call.service, request, &flow, place);
+        // What the client did not send is no fault of the service's.
+        let mut answer = serving.await.map_err(|error| {
+            let failure = body.failure();
+            failure.unwrap_or_else(|| self.explain(call.service, &error))
+        })?;
+        if let Some(tunnel) = &mut answer.tunnel {
+            tunnel.websocket_permit = seat;
+        }
+        Ok(answer)
+    }
+
+    /// The headers that the service gets.
+    fn headers(&self, parts: &mut Parts, cid: &str, peer: SocketAddr) -> http::HeaderMap {
+        let mut headers = std::mem::take(&mut parts.headers);
+        strip_hop_by_hop(&mut headers);
+        strip_ours(&mut headers);
+        // An absolute target says it better than `Host` (RFC 9112, 3.2.2).
+        let asked = parts.uri.authority().map(|it| it.as_str());
+        // Without `user:password@`, which is for nobody behind us.
+        let asked = asked.and_then(|it| it.rsplit('@').next());
+        if let Some(asked) = asked.and_then(|it| HeaderValue::from_str(it).ok()) {
+            headers.insert(header::HOST, asked);
+        }
+        let host = headers.get(header::HOST).cloned();
+        forwarded::describe(
+            &mut headers,
+            peer,
+            host.as_ref(),
+            &self.limits.trusted_proxies,
+        );
+        headers.insert(headers::CID, headers::to_header_value(cid));
+        headers
+    }
+
+    /// What the client is told. The log has the rest: addresses of upstreams are nobody
+    /// else's business.
+    fn explain(&self, service: &str, error: &ServiceError) -> HttpRefusal {
+        let (cause, status, what) = match error {
+            ServiceError::NotRun(_) => (
+                "not run",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "can't be run now; the request was not handled".to_owned(),
+            ),
+            ServiceError::Failed(_) if self.services.is_upstream(service) => (
+                "failed",
+                StatusCode::BAD_GATEWAY,
+                "gave no usable answer; the request may have been handled".to_owned(),
+            ),
+            ServiceError::Failed(_) => (
+                "failed",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "failed".to_owned(),
+            ),
+            ServiceError::TimedOut(ms) => {
+                let waited = Duration::from_millis(*ms);
+                (
+                    "timed out",
+                    StatusCode::GATEWAY_TIMEOUT,
+                    format!(
+                        "gave no answer within {}; the request may have been handled",
+                        format_duration(waited)
+                    ),
+                )
+            }
+            ServiceError::Fenced(epoch) => (
+                "fenced",
+                StatusCode::CONFLICT,
+                format!("refused an epoch older than {epoch}"),
+            ),
+            ServiceError::BadRequest(why) => {
+                tracing::debug!(service, %error, "request refused");
+                return HttpRefusal::new(StatusCode::BAD_REQUEST, why.clone());
+            }
+        };
+        if let Some(left_out) = self.said.due(&format!("{service}: {cause}")) {
+            tracing::warn!(service, %error, left_out, "service call failed");
+        }
+        HttpRefusal::new(status, format!("service {service:?} {what}"))
+    }
+
+    /// Makes of what a service answered something that HTTP/1.1 can carry.
+    fn finish(&self, answer: &mut ServiceAnswer, head: bool, channel: Option<&str>) {
+        if answer.status.is_informational() && answer.tunnel.is_none() {
+            if let Some(left_out) = self.said.due(channel.unwrap_or_default()) {
+                tracing::warn!(channel, status = %answer.status, left_out, "a service answered with a status that is not final");
+            }
+            *answer = Reply::empty(StatusCode::INTERNAL_SERVER_ERROR).into();
+        }
+        fit_to_http(answer, head);
+    }
+}
+
+/// What every request must keep to, whoever it is for.
+fn check(parts: &Parts) -> Result<(), HttpRefusal> {
+    let refused = |status, why: &str| Err(HttpRefusal::new(status, why));
+    let hosts = parts.headers.get_all(header::HOST).iter().count();
+    if hosts > 1 {
+        return refused(
+            StatusCode::BAD_REQUEST,
+            "the request has two `Host` headers",
+        );
+    }
+    if hosts == 0 && parts.version == Version::HTTP_11 {
+        let why = "the request has no `Host` header, which HTTP/1.1 asks for";
+        return refused(StatusCode::BAD_REQUEST, why);
+    }
+    let host = parts.headers.get(header::HOST);
+    if host.is_some_and(|host| !is_host(host)) {
+        let why = "the request's `Host` is no name or address with or without a port";
+        return refused(StatusCode::BAD_REQUEST, why);
+    }
+    let mut expectations = parts.headers.get_all(header::EXPECT).iter();
+    if expectations.any(|it| !it.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        let why = "the request expects something else than 100-continue";
+        return refused(StatusCode::EXPECTATION_FAILED, why);
+    }
+    Ok(())
+}
+
+/// Whether a `Host` can be one (RFC 9110, 7.2). It may be empty, for who asks without a name.
+fn is_host(host: &HeaderValue) -> bool {
+    let text = host.as_bytes();
+    text.is_empty() || (!text.contains(&b'@') && Authority::try_from(text).is_ok())
+}
+
+fn wrong_method(method: &Method, allow: &str) -> HttpRefusal {
+    let refusal = HttpRefusal::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("{method} is not taken here; {allow} would be"),
+    );
+    match HeaderValue::from_str(allow) {
+        Ok(allow) => refusal.with(header::ALLOW, allow),
+        Err(_) => refusal,
+    }
+}
+
+fn into_reply(refusal: HttpRefusal, cid: &str) -> Reply {
+    let mut reply = Reply::json(error_envelope::error(cid, &refusal.details));
+    reply.status = refusal.status;
+    reply.headers.extend(refusal.header);
+    reply
+}
+
+/// Leaves out what doesn't go with the message on the wire.
+fn fit_to_http(answer: &mut ServiceAnswer, head: bool) {
+    strip_answer(&mut answer.headers, answer.status);
+    let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&answer.status);
+    if head {
+        // The length that a GET would have had, where it is known: an upstream may not have
+        // said it, and a 204 has none.
+        let length = match &answer.body {
+            ServiceAnswerBody::Whole(body) if !body.is_empty() && !bodiless => Some(body.len()),
+            _ => None,
+        };
+        if let Some(length) =
+            length.filter(|_| !answer.headers.contains_key(header::CONTENT_LENGTH))
+        {
+            answer.headers.insert(header::CONTENT_LENGTH, length.into());
+        }
+        if answer.status == StatusCode::NO_CONTENT {
+            answer.headers.remove(header::CONTENT_LENGTH);
+        }
+    } else {
+        answer.headers.remove(header::CONTENT_LENGTH);
+    }
+    if head || bodiless {
+        answer.body = ServiceAnswerBody::Whole(Bytes::new());
+    }
+}

@@ -1,0 +1,94 @@
+//! The body of a request as the HTTP client sends it.
+
+use std::{
+    pin::Pin,
+    sync::atomic::{AtomicBool, Ordering},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::Extensions;
+use http_body::{Body, Frame, SizeHint};
+use hyper_util::client::legacy::connect::CaptureConnection;
+
+use super::upstream_stream::RequestMark;
+use crate::upload::{UploadBody, UploadError};
+
+/// What is sent.
+pub(super) enum OutgoingContent {
+    Whole(Option<Bytes>),
+    Upload(UploadBody),
+}
+
+/// A body that marks the beginning of its request at the connection that sends it: hyper asks
+/// whether there is one right before it writes the head.
+pub(crate) struct OutgoingBody {
+    content: OutgoingContent,
+    connection: Option<CaptureConnection>,
+    begun: AtomicBool,
+}
+
+impl OutgoingBody {
+    pub(super) fn new(content: OutgoingContent) -> OutgoingBody {
+        OutgoingBody {
+            content,
+            connection: None,
+            begun: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells the body which connection its request goes to.
+    pub(super) fn on(&mut self, connection: CaptureConnection) {
+        self.connection = Some(connection);
+    }
+
+    fn mark_beginning(&self) {
+        let Some(connection) = &self.connection else {
+            return;
+        };
+        if self.begun.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if let Some(connected) = &*connection.connection_metadata() {
+            let mut extras = Extensions::new();
+            connected.get_extras(&mut extras);
+            if let Some(mark) = extras.get::<RequestMark>() {
+                mark.begin();
+            }
+        }
+    }
+}
+
+impl Body for OutgoingBody {
+    type Data = Bytes;
+    type Error = UploadError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        match &mut self.content {
+            OutgoingContent::Whole(bytes) => {
+                Poll::Ready(bytes.take().map(|it| Ok(Frame::data(it))))
+            }
+            OutgoingContent::Upload(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.mark_beginning();
+        match &self.content {
+            OutgoingContent::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            OutgoingContent::Upload(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            OutgoingContent::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |it| it.len() as u64))
+            }
+            OutgoingContent::Upload(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Which URL comes next: each of those that work as often as the others, the others last.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use quorate_clock::{Instant, rng};
+use rand::Rng;
+
+const OUT_FIRST: Duration = Duration::from_secs(1);
+const OUT_MAX: Duration = Duration::from_secs(30);
+
+/// The turn among several URLs.
+pub(super) struct UrlRotation {
+    turn: AtomicUsize,
+    urls: Vec<Mutex<UrlHealth>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct UrlHealth {
+    out_until: Option<Instant>,
+    out_for: Duration,
+}
+
+impl UrlRotation {
+    pub(super) fn new(urls: usize) -> UrlRotation {
+        UrlRotation {
+            // Members must not all begin with the same one.
+            turn: AtomicUsize::new(rng().random::<u16>().into()),
+            urls: (0..urls).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// Every URL once: those that work in turn, then those that are out, the longest first.
+    pub(super) fn order(&self, now: Instant) -> Vec<usize> {
+        let mut working = Vec::with_capacity(self.urls.len() + 1);
+        let mut out = Vec::new();
+        for (index, health) in self.urls.iter().enumerate() {
+            match health.lock().out_until {
+                Some(until) if until > now => out.push((until, index)),
+                _ => working.push(index),
+            }
+        }
+        if !working.is_empty() {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % working.len();
+            working.rotate_left(turn);
+        }
+        out.sort_unstable();
+        working.extend(out.into_iter().map(|(_, index)| index));
+        working
+    }
+
+    /// Leaves a URL out for a while, for longer each time.
+    pub(super) fn failed(&self, index: usize, now: Instant) {
+        let mut health = self.urls[index].lock();
+        health.out_for = (health.out_for * 2).clamp(OUT_FIRST, OUT_MAX);
+        health.out_until = Some(now + health.out_for);
+    }
+
+    /// Takes a URL in again.
+    pub(super) fn worked(&self, index: usize) {
+        *self.urls[index].lock() = UrlHealth::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_comes_first_as_often_as_the_others() {
+        let rotation = UrlRotation::new(3);
+        let mut first = [0; 3];
+        for _ in 0..300 {
+            first[rotation.order(Instant::now())[0]] += 1;
+        }
+        assert_eq!(first, [100, 100, 100]);
+    }
+
+    #[test]
+    fn one_that_failed_comes_last_and_the_rest_share_its_turns() {
+        let rotation = UrlRotation::new(3);
+        let now = Instant::now();
+        rotation.failed(1, now);
+        let mut first = [0; 3];
+        for _ in 0..300 {
+            let order = rotation.order(now);
+            assert_eq!(order[2], 1);
+            first[order[0]] += 1;
+        }
+        assert_eq!(first, [150, 0, 150]);
+        assert!(
+            rotation.order(now + OUT_FIRST)[..2].contains(&1)
+                || rotation.order(now + OUT_FIRST)[..2].contains(&1)
+        );
+    }
+
+    #[test]
+    fn the_time_out_doubles_and_ends_with_a_success() {
+        let rotation = UrlRotation::new(2);
+        let now = Instant::now();
+        for _ in 0..10 {
+            rotation.failed(0, now);
+        }
+        assert_eq!(
+            rotation.order(now + OUT_MAX - Duration::from_millis(1))[1],
+            0
+        );
+        rotation.worked(0);
+        let first: Vec<_> = (0..2).map(|_| rotation.order(now)[0]).collect();
+        assert!(first.contains(&0));
+    }
+}

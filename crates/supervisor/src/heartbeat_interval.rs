@@ -1,0 +1,71 @@
+//! How often a connector process gives a sign of life.
+//!
+//! Each sign costs the process a wake-up and a write, and its parent a read. That is nothing
+//! for one, and a processor for a thousand: the more there are, the less often each speaks,
+//! so that all together cost the same from [`FULL_RATE_PROCESSES_MAX`] on. What it costs is time until
+//! a process that hangs is replaced, and no safety: that is the lease's.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use quorate_types::EffectiveTiming;
+use tokio::sync::watch;
+
+use super::silence;
+
+/// So many processes speak as often as the promise asks for.
+const FULL_RATE_PROCESSES_MAX: usize = 200;
+
+/// The pace.
+pub struct HeartbeatInterval {
+    pace: watch::Receiver<EffectiveTiming>,
+    processes: AtomicUsize,
+}
+
+impl HeartbeatInterval {
+    /// Four signs in the longest silence that `pace` leaves, while there are few.
+    pub fn new(pace: watch::Receiver<EffectiveTiming>) -> Self {
+        HeartbeatInterval {
+            pace,
+            processes: AtomicUsize::new(0),
+        }
+    }
+
+    /// There are so many processes now. Those that run already keep their pace.
+    pub fn set_process_count(&self, processes: usize) {
+        self.processes.store(processes, Ordering::Relaxed);
+    }
+
+    /// Between two signs of a process that is started now.
+    pub fn every(&self) -> Duration {
+        let processes = self.processes.load(Ordering::Relaxed);
+        let times = processes.div_ceil(FULL_RATE_PROCESSES_MAX).max(1);
+        silence(&self.pace) / 4 * u32::try_from(times).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_types::Timing;
+
+    use super::*;
+
+    #[test]
+    fn all_together_never_speak_more_often_than_so_many_at_full_pace() {
+        let full = Duration::from_millis(125);
+        let timing = Timing::from_failover_ms(500).unwrap();
+        let signs = HeartbeatInterval::new(watch::channel(timing.into()).1);
+        assert_eq!(signs.every(), full);
+        for processes in [1, 2, 199, 200, 201, 399, 400, 1000, 10_000] {
+            signs.set_process_count(processes);
+            let a_second = processes as f64 / signs.every().as_secs_f64();
+            let most = FULL_RATE_PROCESSES_MAX as f64 / full.as_secs_f64();
+            assert!(a_second <= most, "{processes}: {a_second} of {most}");
+            assert!(signs.every() >= full);
+        }
+        signs.set_process_count(1000);
+        assert_eq!(signs.every(), full * 5);
+    }
+}

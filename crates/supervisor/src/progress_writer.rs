@@ -1,0 +1,200 @@
+//! Writes down how far the connectors of this member have come.
+//!
+//! What processes say is gathered for a [`TICK`] and written as one command, only the latest
+//! of each connector: what is said meanwhile takes the place of what was said before, and
+//! goes into the next. So nobody waits longer than a tick, a write under way and its own, up
+//! to [`ADVANCE_MAX`] connectors and [`ADVANCE_BYTES_MAX`] bytes; beyond that they take
+//! turns. Where a release waits for it nothing is gathered. It is written under the epoch
+//! under which it was said, so that nothing of a former holder stands in the way of its
+//! successor.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use quorate_clock::Instant;
+use quorate_state::{ADVANCE_BYTES_MAX, ADVANCE_MAX, ConnectorProgress, PROGRESS_BYTES_MAX};
+use quorate_types::backoff::Backoff;
+use tokio::{
+    sync::Notify,
+    time::{sleep, sleep_until, timeout},
+};
+use tracing::{debug, warn};
+
+use super::{connector_spec::ConnectorKey, reign_driver::CommandProposer};
+
+/// Between the beginnings of two writes, unless a release waits: so many entries stand in the
+/// log at most, however many connectors there are.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a write may take.
+const ANSWER: Duration = Duration::from_secs(5);
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_LAST: Duration = Duration::from_secs(2);
+/// A release waits so long for what is to be written: without it messages are repeated or
+/// tried once more, and with it nothing is lost.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What one connector has said, and nobody has written yet.
+#[derive(Clone, PartialEq)]
+struct PendingProgress {
+    created: u64,
+    epoch: u64,
+    progress: Bytes,
+}
+
+/// What connectors have said that is to be written.
+#[derive(Default)]
+pub struct ProgressWriter {
+    waiting: Mutex<ProgressQueue>,
+    changed: Notify,
+    hurried: Notify,
+}
+
+#[derive(Default)]
+struct ProgressQueue {
+    unwritten: BTreeMap<ConnectorKey, PendingProgress>,
+    /// When something was said last.
+    last: Option<Instant>,
+}
+
+/// What goes into one command, all of it said under one epoch.
+struct ProgressBatch {
+    epoch: u64,
+    progress: Vec<(ConnectorKey, PendingProgress)>,
+}
+
+impl ProgressBatch {
+    fn connectors(&self) -> Vec<ConnectorProgress> {
+        let one = |(key, unwritten): &(ConnectorKey, PendingProgress)| {
+            Some(ConnectorProgress {
+                // A connector is of a kind of resource.
+                kind: key.kind.parse().ok()?,
+                name: key.name.clone(),
+                created: unwritten.created,
+                progress: unwritten.progress.clone(),
+            })
+        };
+        self.progress.iter().filter_map(one).collect()
+    }
+}
+
+impl ProgressWriter {
+    /// The process of the connector that was created at this revision has come so far under
+    /// this epoch.
+    pub fn set(&self, key: &ConnectorKey, (created, epoch): (u64, u64), progress: Bytes) {
+        if progress.len() > PROGRESS_BYTES_MAX {
+            // It would be refused, with all that is written beside it.
+            let bytes = progress.len();
+            warn!(connector = %key, bytes, most = PROGRESS_BYTES_MAX, "its progress is too long to be written");
+            return;
+        }
+        let mut waiting = self.waiting.lock();
+        let newer = waiting.unwritten.get(key);
+        if newer.is_some_and(|it| (it.epoch, it.created) > (epoch, created)) {
+            return;
+        }
+        let unwritten = PendingProgress {
+            created,
+            epoch,
+            progress,
+        };
+        waiting.unwritten.insert(key.clone(), unwritten);
+        waiting.last = Some(Instant::now());
+        drop(waiting);
+        self.changed.notify_one();
+    }
+
+    /// Until when a release is to wait for what is not written yet.
+    pub fn wanted_until(&self) -> Option<Instant> {
+        self.waiting.lock().last.map(|last| last + PATIENCE)
+    }
+
+    /// A release waits: nothing is gathered.
+    pub fn hurry(&self) {
+        self.hurried.notify_one();
+    }
+
+    /// What the connector of this creation has said last under this epoch, if that is not
+    /// written yet.
+    pub fn unwritten(&self, key: &ConnectorKey, of: (u64, u64)) -> Option<Bytes> {
+        let waiting = self.waiting.lock();
+        let said = waiting.unwritten.get(key);
+        let said = said.filter(|it| (it.created, it.epoch) == of);
+        said.map(|it| it.progress.clone())
+    }
+
+    /// The next to be written, from the one after `last` on: each has its turn, however often
+    /// others have something to say.
+    fn next(&self, last: Option<&ConnectorKey>) -> Option<ProgressBatch> {
+        let waiting = self.waiting.lock();
+        let after = |key: &ConnectorKey| last.is_none_or(|last| key > last);
+        let from_there = waiting.unwritten.iter().filter(|(key, _)| after(key));
+        let before = waiting.unwritten.iter().filter(|(key, _)| !after(key));
+        let mut in_turn = from_there.chain(before).peekable();
+        let epoch = in_turn.peek()?.1.epoch;
+        let mut bytes = 0;
+        let fits = |(_, it): &(&ConnectorKey, &PendingProgress)| {
+            bytes += it.progress.len();
+            bytes <= ADVANCE_BYTES_MAX
+        };
+        let of_one_epoch = in_turn.filter(|(_, it)| it.epoch == epoch);
+        let taken = of_one_epoch.take_while(fits).take(ADVANCE_MAX);
+        let progress = taken.map(|(key, it)| (key.clone(), it.clone()));
+        Some(ProgressBatch {
+            epoch,
+            progress: progress.collect(),
+        })
+    }
+
+    /// This was written, or can't be any more.
+    fn done(&self, batch: ProgressBatch) {
+        let mut waiting = self.waiting.lock();
+        for (key, written) in batch.progress {
+            if waiting.unwritten.get(&key) == Some(&written) {
+                waiting.unwritten.remove(&key);
+            }
+        }
+        if waiting.unwritten.is_empty() {
+            waiting.last = None;
+        }
+    }
+
+    /// Writes for as long as this member runs connectors. `written` is told when nothing is
+    /// left to be written.
+    pub async fn run(self: Arc<Self>, proposer: Arc<dyn CommandProposer>, written: impl Fn()) {
+        let mut retry = Backoff::new(RETRY_FIRST, RETRY_LAST);
+        let mut last: Option<ConnectorKey> = None;
+        loop {
+            let Some(batch) = self.next(last.as_ref()) else {
+                written();
+                self.changed.notified().await;
+                continue;
+            };
+            let began = Instant::now();
+            let deadline = began + ANSWER;
+            let writing = proposer.advance(batch.epoch, batch.connectors(), deadline);
+            last = batch.progress.last().map(|(key, _)| key.clone());
+            match timeout(ANSWER, writing).await {
+                Ok(Ok(())) => {
+                    retry.reset();
+                    self.done(batch);
+                    if self.wanted_until().is_none() {
+                        // Nothing is left, and a release may wait for that.
+                        written();
+                    }
+                    tokio::select! {
+                        () = sleep_until(began + TICK) => {}
+                        () = self.hurried.notified() => {}
+                    }
+                    continue;
+                }
+                Ok(Err(error)) => debug!(%error, "the progress of connectors is not written yet"),
+                Err(_) => debug!("the progress of connectors was not written in time"),
+            }
+            sleep(retry.step()).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

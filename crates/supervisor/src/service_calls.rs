@@ -1,0 +1,125 @@
+//! The calls of services that one channel has under way.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt;
+use quorate_log::RateLimit;
+use quorate_proto::connector::{Delivery, Outcome, outcome};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+use tracing::warn;
+
+use super::{connector_spec::ConnectorSpec, gateway::DeliveryGateway};
+
+/// The answer to a delivery, with the number of the process that it is for.
+pub type CallOutcome = (u64, Outcome);
+
+/// Bounds the calls over all sessions and processes of the channel: what a lost session
+/// left running keeps its places, so that quick reconnects don't pile up calls.
+pub struct ServiceCalls {
+    under_way: JoinSet<CallOutcome>,
+    places: Arc<Semaphore>,
+    bound: u16,
+    /// Counts sessions: a delivery that still waits for a place when its session is over
+    /// is void, since the broker hands the message out again.
+    session: watch::Sender<u64>,
+    log_limit: RateLimit,
+}
+
+impl ServiceCalls {
+    /// At most `bound` at a time.
+    pub fn new(bound: u16) -> Self {
+        ServiceCalls {
+            under_way: JoinSet::new(),
+            places: Arc::new(Semaphore::new(usize::from(bound))),
+            bound,
+            session: watch::Sender::new(0),
+            log_limit: RateLimit::each_second(),
+        }
+    }
+
+    /// Another bound. Calls from here on wait until those under way are below it.
+    pub fn bound(&mut self, bound: u16) {
+        let before = std::mem::replace(&mut self.bound, bound);
+        self.places
+            .add_permits(usize::from(bound.saturating_sub(before)));
+        let fewer = before.saturating_sub(bound);
+        if fewer > 0 {
+            // Who asks first is served first: no later call gets a place before these are gone.
+            let mut gone = Box::pin(self.places.clone().acquire_many_owned(fewer.into()));
+            match (&mut gone).now_or_never() {
+                Some(Ok(places)) => places.forget(),
+                Some(Err(_)) => {}
+                None => {
+                    tokio::spawn(async move {
+                        if let Ok(places) = gone.await {
+                            places.forget();
+                        }
+                    });
+                }
+            }
+        }
+    }
+
+    /// The session of the deliveries so far is over.
+    pub fn session_over(&self) {
+        self.session.send_modify(|session| *session += 1);
+    }
+
+    /// Calls the service as soon as there is a place.
+    pub fn start(
+        &mut self,
+        gateway: &Arc<DeliveryGateway>,
+        spec: Arc<ConnectorSpec>,
+        incarnation: u64,
+        epoch: u64,
+        delivery: Delivery,
+    ) {
+        let (gateway, places) = (gateway.clone(), self.places.clone());
+        let mut session = self.session.subscribe();
+        self.under_way.spawn(async move {
+            let id = delivery.delivery;
+            let place = tokio::select! {
+                place = places.acquire_owned() => place.ok(),
+                _ = session.changed() => None,
+            };
+            let result = match place {
+                Some(_place) => {
+                    let call = gateway.deliver(&spec, epoch, delivery);
+                    // Whatever happens, the message gets an answer.
+                    let caught = AssertUnwindSafe(call).catch_unwind().await;
+                    let panicked = |_| outcome::Result::Failed("the call panicked".to_owned());
+                    Some(caught.unwrap_or_else(panicked))
+                }
+                None => None,
+            };
+            (
+                incarnation,
+                Outcome {
+                    delivery: id,
+                    result,
+                },
+            )
+        });
+    }
+
+    /// The next answer; waits for ever when no call is under way. Can be dropped and
+    /// called again.
+    pub async fn next(&mut self) -> CallOutcome {
+        loop {
+            match self.under_way.join_next().await {
+                None => std::future::pending().await,
+                // Void: nobody waits for it.
+                Some(Ok((_, Outcome { result: None, .. }))) => {}
+                Some(Ok(answer)) => return answer,
+                Some(Err(error)) => {
+                    if let Some(left_out) = self.log_limit.due("") {
+                        warn!(%error, left_out, "a call of a service broke off");
+                    }
+                }
+            }
+        }
+    }
+}

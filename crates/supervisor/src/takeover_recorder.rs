@@ -1,0 +1,141 @@
+//! Tells of each reign of this member how it began: one line in the log, and one record in
+//! the replicated state, where any member shows it.
+//!
+//! It looks on and takes part in nothing: the record is proposed once, after the last
+//! connector is at work (or after [`PATIENCE`], with how many were missing), so that it
+//! costs no takeover any time. A reign that ends before is told in this member's log only,
+//! since nobody but its holder may write of it.
+
+mod takeover_trace;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use metrics::{counter, histogram};
+use quorate_clock::{Instant, wall_time};
+use quorate_state::{Reason, Takeover};
+use quorate_types::{EffectiveTiming, Leadership, MemberId, MemberList};
+use tokio::{sync::watch, time::sleep_until};
+use tracing::{debug, info};
+
+use self::takeover_trace::{TakeoverObservation, TakeoverTrace, TakeoverTraceBuilder};
+use super::{
+    connector_status::ConnectorStatus, connectors_view::ConnectorsView,
+    reign_driver::CommandProposer, reign_status::ReignStatus,
+};
+
+/// How long connectors are waited for. One whose broker is down may take for ever.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Looks on.
+pub(super) struct TakeoverRecorder {
+    pub me: MemberId,
+    pub name: String,
+    pub pace: watch::Receiver<EffectiveTiming>,
+    pub leadership: watch::Receiver<Leadership>,
+    pub view: watch::Receiver<Arc<ConnectorsView>>,
+    pub standing: watch::Receiver<ReignStatus>,
+    pub statuses: watch::Receiver<Arc<Vec<ConnectorStatus>>>,
+    pub members: watch::Receiver<MemberList>,
+    pub proposer: Arc<dyn CommandProposer>,
+}
+
+impl TakeoverRecorder {
+    /// Runs until the state is no longer told.
+    pub async fn run(mut self) {
+        let mut story = TakeoverTraceBuilder::new(self.me, self.view.borrow().reign, PATIENCE);
+        loop {
+            let view = self.view.borrow_and_update().clone();
+            let statuses = self.statuses.borrow_and_update().clone();
+            let leadership = *self.leadership.borrow();
+            let seen = TakeoverObservation {
+                leadership: &leadership,
+                reign: view.reign,
+                connectors: &view.connectors,
+                statuses: &statuses,
+                clear_at: self.standing.borrow().clear_at,
+            };
+            for told in story.look(Instant::now(), &seen) {
+                self.report(told);
+            }
+            let bound = story.bound();
+            tokio::select! {
+                changed = self.view.changed() => if changed.is_err() { return },
+                changed = self.statuses.changed() => if changed.is_err() { return },
+                () = sleep_until(bound.unwrap_or_else(Instant::now)), if bound.is_some() => {}
+            }
+        }
+    }
+
+    fn report(&self, told: TakeoverTrace) {
+        let now = (Instant::now(), since_1970());
+        let from = told.from.map(|id| self.name_of(id));
+        let takeover = told.record(now, from, self.name.clone());
+        log(&takeover, told.still_reigns);
+        measure(&takeover);
+        if told.still_reigns {
+            let proposer = self.proposer.clone();
+            let deadline = Instant::now() + self.pace.borrow().patience.failover * 2;
+            tokio::spawn(async move {
+                let epoch = takeover.epoch;
+                // Not worth a second try: the line in the log says the same.
+                if let Err(error) = proposer.record_takeover(takeover, deadline).await {
+                    debug!(epoch, %error, "the takeover was not recorded");
+                }
+            });
+        }
+    }
+
+    fn name_of(&self, id: MemberId) -> String {
+        let members = self.members.borrow();
+        let found = members.iter().find(|member| member.id == id);
+        found.map_or_else(|| id.to_string(), |member| member.member.name.clone())
+    }
+}
+
+fn since_1970() -> Duration {
+    let now = wall_time().duration_since(SystemTime::UNIX_EPOCH);
+    now.unwrap_or_default()
+}
+
+/// Counts it, and how long it took until the last connector was at work.
+fn measure(takeover: &Takeover) {
+    counter!("quorate_takeovers_total", "why" => word(takeover.reason())).increment(1);
+    let took = takeover.last_active_us.unwrap_or(takeover.committed_us);
+    histogram!("quorate_takeover_seconds").record(Duration::from_micros(took));
+}
+
+fn log(takeover: &Takeover, still_reigns: bool) {
+    let ms = |us: u64| us as f64 / 1_000.0;
+    info!(
+        epoch = takeover.epoch,
+        term = takeover.term,
+        why = word(takeover.reason()),
+        from = takeover.from,
+        to = takeover.to,
+        detected_ms = takeover.detected_us.map(ms),
+        elected_ms = takeover.elected_us.map(ms),
+        committed_ms = ms(takeover.committed_us),
+        lease_waited_ms = ms(takeover.lease_waited_us),
+        first_active_ms = takeover.first_active_us.map(ms),
+        last_active_ms = takeover.last_active_us.map(ms),
+        connectors = takeover.connectors,
+        activated = takeover.activated,
+        over_already = !still_reigns,
+        "takeover"
+    );
+}
+
+/// The reason in one word, as it stands in logs and JSON.
+pub fn word(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Start => "start",
+        Reason::Timeout => "timeout",
+        Reason::Transfer => "transfer",
+        Reason::Death => "death",
+        Reason::Again => "again",
+        Reason::Unknown => "unknown",
+    }
+}

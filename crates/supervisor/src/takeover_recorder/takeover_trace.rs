@@ -1,0 +1,228 @@
+//! From what is seen, moment by moment, to how a reign began. No waiting and no I/O.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use quorate_clock::Instant;
+use quorate_state::{Reason, Takeover};
+use quorate_types::{ElectionRecord, Leadership, MemberId};
+
+use super::super::{
+    connector_spec::{ConnectorKey, ConnectorSpec},
+    connector_status::ConnectorStatus,
+    connectors_view::Reign,
+};
+
+/// What is seen at one moment.
+pub struct TakeoverObservation<'a> {
+    pub leadership: &'a Leadership,
+    pub reign: Reign,
+    pub connectors: &'a BTreeMap<ConnectorKey, Arc<ConnectorSpec>>,
+    pub statuses: &'a [ConnectorStatus],
+    /// From when on connectors that the lease alone fences may act.
+    pub clear_at: Option<Instant>,
+}
+
+/// Follows the reigns, and collects while one of this member begins.
+pub struct TakeoverTraceBuilder {
+    me: MemberId,
+    patience: Duration,
+    /// The reign as last seen, and when it was first seen to be released.
+    last: Reign,
+    released_at: Option<Instant>,
+    unfinished: Option<TakeoverTrace>,
+}
+
+/// How a reign began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakeoverTrace {
+    pub epoch: u64,
+    pub term: u64,
+    pub why: Reason,
+    /// The connector server before.
+    pub from: Option<MemberId>,
+    /// The last word of the one before.
+    pub lost_at: Option<Instant>,
+    pub detected_at: Option<Instant>,
+    pub elected_at: Option<Instant>,
+    pub committed_at: Instant,
+    /// Until when connectors that the lease alone fences had to wait, if there are such.
+    pub clear_at: Option<Instant>,
+    /// The connectors that are to be activated, and when each was.
+    pub activated: BTreeMap<ConnectorKey, Option<Instant>>,
+    /// Whether the reign goes on: only then may it be written of.
+    pub still_reigns: bool,
+}
+
+impl TakeoverTraceBuilder {
+    /// `reign` is what stands already: nothing is told of it. Connectors are waited for
+    /// for `patience`.
+    pub fn new(me: MemberId, reign: Reign, patience: Duration) -> TakeoverTraceBuilder {
+        TakeoverTraceBuilder {
+            me,
+            patience,
+            last: reign,
+            released_at: None,
+            unfinished: None,
+        }
+    }
+
+    /// When to look again at the latest.
+    pub fn bound(&self) -> Option<Instant> {
+        self.unfinished
+            .as_ref()
+            .map(|open| open.committed_at + self.patience)
+    }
+
+    /// Takes in what is seen. Gives what there is to tell: each reign of this member once.
+    pub fn look(&mut self, now: Instant, seen: &TakeoverObservation<'_>) -> Vec<TakeoverTrace> {
+        let mut told = Vec::new();
+        let Reign { epoch, term, .. } = seen.reign;
+        let reigns = seen.leadership.leading
+            && seen.leadership.term == term
+            && seen.reign.holder == Some(self.me);
+        if epoch != self.last.epoch {
+            told.extend(self.unfinished.take().map(TakeoverTrace::cut_short));
+            // Not those of the past that a member goes through when it starts.
+            self.unfinished = reigns.then(|| self.begin(now, seen));
+            self.released_at = None;
+        }
+        if seen.reign.released && self.released_at.is_none() {
+            self.released_at = Some(now);
+        }
+        self.last = seen.reign;
+        if let Some(mut open) = self.unfinished.take() {
+            open.collect(seen);
+            if !reigns || seen.reign.released {
+                told.push(open.cut_short());
+            } else if open.is_whole() || now >= open.committed_at + self.patience {
+                told.push(open);
+            } else {
+                self.unfinished = Some(open);
+            }
+        }
+        told
+    }
+
+    fn begin(&self, now: Instant, seen: &TakeoverObservation<'_>) -> TakeoverTrace {
+        let before = self.last;
+        let Reign {
+            epoch,
+            term,
+            former: from,
+            ..
+        } = seen.reign;
+        let again = from == Some(self.me) && before.term == term;
+        let election = seen.leadership.election.filter(|_| !again);
+        let (why, lost_at) = match election {
+            _ if again => (Reason::Again, self.released_at),
+            Some(election) => (reason(&election), election.lost_at),
+            None => (Reason::Timeout, None),
+        };
+        TakeoverTrace {
+            epoch,
+            term,
+            why,
+            from,
+            lost_at,
+            detected_at: election.map(|it| it.detected_at),
+            elected_at: election.map(|it| it.elected_at),
+            committed_at: now,
+            clear_at: None,
+            activated: BTreeMap::new(),
+            still_reigns: true,
+        }
+    }
+}
+
+fn reason(election: &ElectionRecord) -> Reason {
+    match election.reason {
+        quorate_types::ElectionReason::Timeout if election.former.is_none() => Reason::Start,
+        quorate_types::ElectionReason::Timeout => Reason::Timeout,
+        quorate_types::ElectionReason::Transfer => Reason::Transfer,
+        quorate_types::ElectionReason::Death => Reason::Death,
+    }
+}
+
+impl TakeoverTrace {
+    fn cut_short(self) -> TakeoverTrace {
+        TakeoverTrace {
+            still_reigns: false,
+            ..self
+        }
+    }
+
+    fn collect(&mut self, seen: &TakeoverObservation<'_>) {
+        let wanted = seen.connectors.values().filter(|spec| spec.active);
+        let mut activated = BTreeMap::new();
+        for spec in wanted {
+            let at = self.activated.get(&spec.key).copied().flatten();
+            activated.insert(
+                spec.key.clone(),
+                at.or_else(|| self.active_since(spec, seen)),
+            );
+            if !spec.fenced_by_broker {
+                self.clear_at = self.clear_at.max(seen.clear_at);
+            }
+        }
+        self.activated = activated;
+    }
+
+    fn active_since(
+        &self,
+        spec: &ConnectorSpec,
+        seen: &TakeoverObservation<'_>,
+    ) -> Option<Instant> {
+        let mut statuses = seen.statuses.iter();
+        let status = statuses.find(|status| {
+            status.kind == spec.key.kind
+                && status.name == spec.key.name
+                && status.epoch == Some(self.epoch)
+        })?;
+        status.activated_at
+    }
+
+    fn is_whole(&self) -> bool {
+        self.activated.values().all(Option::is_some)
+    }
+
+    /// As it is written down. `now` in both clocks; the names of the connector server
+    /// before and of this one.
+    pub fn record(&self, now: (Instant, Duration), from: Option<String>, to: String) -> Takeover {
+        let known = [self.lost_at, self.detected_at, self.elected_at];
+        let began = known.into_iter().flatten().min();
+        let began = began.map_or(self.committed_at, |at| at.min(self.committed_at));
+        let after = |at: Instant| micros(at.saturating_duration_since(began));
+        let active = self.activated.values().flatten();
+        let wait = self
+            .clear_at
+            .map(|at| at.saturating_duration_since(self.committed_at));
+        let began_wall = now.1.saturating_sub(now.0.saturating_duration_since(began));
+        Takeover {
+            epoch: self.epoch,
+            term: self.term,
+            from,
+            to,
+            reason: self.why.into(),
+            began_ms: u64::try_from(began_wall.as_millis()).unwrap_or(u64::MAX),
+            detected_us: self.detected_at.map(after),
+            elected_us: self.elected_at.map(after),
+            committed_us: after(self.committed_at),
+            lease_waited_us: wait.map_or(0, micros),
+            first_active_us: active.clone().min().copied().map(after),
+            last_active_us: active.clone().max().copied().map(after),
+            connectors: count(self.activated.len()),
+            activated: count(active.count()),
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

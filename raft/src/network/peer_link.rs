@@ -1,0 +1,275 @@
+//! openraft's calls to other members.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures_util::{Stream, future::BoxFuture, stream::BoxStream};
+use openraft::{
+    LogIdOptionExt, OptionalSend,
+    errors::{RPCError, ReplicationClosed, StreamingError},
+    network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2, stream_append_sequential},
+    raft::StreamAppendResult,
+};
+use quorate_clock::Instant;
+use quorate_planted::{Mutant, planted};
+use quorate_proto::peer::{self, append_response::Outcome};
+use quorate_types::{ElectionReason, Member, MemberId};
+use tokio::time::timeout;
+use tonic::Status;
+
+use super::{
+    PeerConnections, PeerDirectory, RoundTrips,
+    call_errors::{rpc_error, stalled, unreachable},
+    pipeline, snapshot_transfer,
+};
+use crate::{
+    election::wire_reason,
+    node::{LeadershipTracker, LogRetention},
+    storage::{
+        SnapshotFile, convert,
+        raft_types::{FileSnapshot, StoredVote, Types},
+    },
+};
+
+type RaftAppendRequest = openraft::raft::AppendEntriesRequest<Types>;
+type RaftAppendResponse = openraft::raft::AppendEntriesResponse<Types>;
+type RaftVoteRequest = openraft::raft::VoteRequest<Types>;
+type RaftVoteResponse = openraft::raft::VoteResponse<Types>;
+type RaftTransferRequest = openraft::raft::TransferLeaderRequest<Types>;
+type RaftTransferResponse = openraft::raft::TransferLeaderResponse<Types>;
+type RaftSnapshotResponse = openraft::raft::SnapshotResponse<Types>;
+
+/// How long to wait before calling a member again that could not be reached.
+const BACKOFF: [Duration; 3] = [
+    Duration::from_millis(20),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+];
+
+/// Heartbeats are waited for so many times as long as a voter has patience, to know how late
+/// their answers are.
+const LATE: u32 = 2;
+
+/// Makes a [`PeerLink`] for each member that openraft wants to call.
+pub(crate) struct PeerLinkFactory {
+    pub(crate) peers: Arc<PeerDirectory>,
+    pub(crate) tracker: Arc<LeadershipTracker>,
+    pub(crate) history: Arc<LogRetention>,
+    pub(crate) trips: Arc<RoundTrips>,
+}
+
+impl PeerLinkFactory {
+    fn link(&self, target: MemberId, member: &Member, heartbeat: bool) -> PeerLink {
+        self.peers.learn(target, member);
+        PeerLink {
+            target,
+            heartbeat,
+            peers: self.peers.clone(),
+            tracker: self.tracker.clone(),
+            history: self.history.clone(),
+            trips: self.trips.clone(),
+        }
+    }
+}
+
+impl RaftNetworkFactory<Types> for PeerLinkFactory {
+    type Network = PeerLink;
+
+    async fn new_client(&mut self, target: MemberId, member: &Member) -> PeerLink {
+        self.link(target, member, false)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: MemberId, member: &Member) -> PeerLink {
+        self.link(target, member, true)
+    }
+}
+
+/// Calls one member, wherever it is at the time.
+pub(crate) struct PeerLink {
+    target: MemberId,
+    heartbeat: bool,
+    peers: Arc<PeerDirectory>,
+    tracker: Arc<LeadershipTracker>,
+    history: Arc<LogRetention>,
+    trips: Arc<RoundTrips>,
+}
+
+impl PeerLink {
+    fn peer(&self) -> Result<PeerConnections, RPCError<Types>> {
+        let peer = self.peers.get(self.target);
+        peer.ok_or_else(|| unreachable("its address is not known"))
+    }
+
+    async fn ask(
+        &self,
+        rpc: &RaftVoteRequest,
+    ) -> Result<(RaftVoteResponse, Duration), RPCError<Types>> {
+        let term = rpc.vote.leader_id.term;
+        let reason = self
+            .tracker
+            .asks(term, rpc.leadership_transfer, Instant::now());
+        let request = peer::VoteRequest {
+            ballot: Some(convert::vote_to_proto(&rpc.vote)),
+            last: convert::opt_log_id_to_proto(rpc.last_log_id.as_ref()),
+            transfer: reason != ElectionReason::Timeout,
+            reason: wire_reason(reason).into(),
+        };
+        let mut client = self.peer()?.urgent;
+        let answer = client.vote(request).await;
+        let answer = answer.map_err(|s| rpc_error(&s))?.into_inner();
+        let response = RaftVoteResponse {
+            vote: vote(answer.ballot)?,
+            vote_granted: answer.granted,
+            last_log_id: convert::opt_log_id_from_proto(answer.last.as_ref())
+                .map_err(|e| rpc_error(&Status::internal(e.to_string())))?,
+        };
+        Ok((response, Duration::from_micros(answer.lease_left_us)))
+    }
+}
+
+impl RaftNetworkV2<Types> for PeerLink {
+    type SnapshotData = SnapshotFile;
+
+    async fn append_entries(
+        &mut self,
+        rpc: RaftAppendRequest,
+        _option: RPCOption,
+    ) -> Result<RaftAppendResponse, RPCError<Types>> {
+        let mut client = self.peer()?.urgent;
+        let request = append_request(rpc, self.tracker.lease());
+        let (target, trips, sent) = (self.target, self.trips.clone(), Instant::now());
+        let pace = *self.tracker.timing().borrow();
+        let (patience, late) = (pace.lease.answer(), pace.patience.election_max * LATE);
+        // On its own: what takes too long is given up, and still it is to be known how long it
+        // took.
+        let call = tokio::spawn(timeout(late, async move {
+            let answer = client.append(request).await;
+            if answer.is_ok() {
+                trips.note(target, sent.elapsed());
+            }
+            answer
+        }));
+        let answer = timeout(patience, call).await;
+        let answer = answer.map_err(|_| stalled(patience))?;
+        let answer = answer.map_err(unreachable)?;
+        let answer = answer.map_err(|_| stalled(late))?;
+        append_response(answer.map_err(|s| rpc_error(&s))?.into_inner())
+    }
+
+    /// A heartbeat is one call; the log goes through a stream.
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<
+        's,
+        Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>,
+    >
+    where
+        S: Stream<Item = RaftAppendRequest> + OptionalSend + Unpin + 'static,
+    {
+        if self.heartbeat {
+            return stream_append_sequential(self, input, option);
+        }
+        // One and the same of the others, as long as this member leads.
+        let believed = planted(Mutant::QuorumOffByOne) && self.peers.after(0) == Some(self.target);
+        Box::pin(async move {
+            let (client, tracker) = (self.peer()?.control, self.tracker.clone());
+            Ok(pipeline::open(client, input, tracker, believed))
+        })
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: RaftVoteRequest,
+        _option: RPCOption,
+    ) -> Result<RaftVoteResponse, RPCError<Types>> {
+        let (response, left) = self.ask(&rpc).await?;
+        if response.vote_granted && response.vote == rpc.vote {
+            let term = rpc.vote.leader_id.term;
+            self.tracker.vote_received(term, Instant::now(), left);
+        }
+        Ok(response)
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: StoredVote,
+        snapshot: FileSnapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<RaftSnapshotResponse, StreamingError<Types>> {
+        let client = self.peer().map_err(StreamingError::from)?.bulk;
+        let last = snapshot.meta.last_log_id.index().unwrap_or_default();
+        let hold = self.history.hold(self.target, last);
+        let sent = snapshot_transfer::send(client, vote, snapshot, self.tracker.lease());
+        let answer = tokio::select! {
+            closed = cancel => return Err(StreamingError::Closed(closed)),
+            answer = sent => answer?,
+        };
+        hold.arrived();
+        Ok(RaftSnapshotResponse::new(answer))
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: RaftTransferRequest,
+        _option: RPCOption,
+    ) -> Result<RaftTransferResponse, RPCError<Types>> {
+        let message = peer::TransferRequest {
+            from: Some(convert::vote_to_proto(request.from_leader())),
+            to: *request.to_node_id(),
+            last: convert::opt_log_id_to_proto(request.last_log_id()),
+        };
+        let answer = self.peer()?.urgent.transfer_leader(message).await;
+        let answer = answer.map_err(|s| rpc_error(&s))?.into_inner();
+        if !answer.accepted {
+            tracing::warn!(member = self.target, "refuses to take over: {}", answer.why);
+        }
+        Ok(Ok(()))
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        let last = BACKOFF[BACKOFF.len() - 1];
+        Some(Backoff::new(
+            BACKOFF.into_iter().chain(std::iter::repeat(last)),
+        ))
+    }
+}
+
+fn vote(ballot: Option<peer::Ballot>) -> Result<StoredVote, RPCError<Types>> {
+    let malformed = |why: String| rpc_error(&Status::internal(why));
+    let ballot = ballot.ok_or_else(|| malformed("the answer lacks its ballot".to_owned()))?;
+    convert::vote_from_proto(&ballot).map_err(|e| malformed(e.to_string()))
+}
+
+/// `lease`: how long the leader's lease will run, counted from when it took this in hand.
+pub(super) fn append_request(rpc: RaftAppendRequest, lease: Duration) -> peer::AppendRequest {
+    peer::AppendRequest {
+        ballot: Some(convert::vote_to_proto(&rpc.vote)),
+        previous: convert::opt_log_id_to_proto(rpc.prev_log_id.as_ref()),
+        entries: rpc.entries.iter().map(convert::entry_to_proto).collect(),
+        committed: convert::opt_log_id_to_proto(rpc.leader_commit.as_ref()),
+        lease_us: micros(lease),
+    }
+}
+
+/// Rounded up, for the other side.
+pub(super) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX)
+}
+
+pub(super) fn append_response(
+    answer: peer::AppendResponse,
+) -> Result<RaftAppendResponse, RPCError<Types>> {
+    match answer.outcome {
+        Some(Outcome::Success(_)) => Ok(RaftAppendResponse::Success),
+        Some(Outcome::Conflict(_)) => Ok(RaftAppendResponse::Conflict),
+        Some(Outcome::Higher(ballot)) => Ok(RaftAppendResponse::HigherVote(vote(Some(ballot))?)),
+        Some(Outcome::Partial(id)) => convert::log_id_from_proto(&id)
+            .map(|id| RaftAppendResponse::PartialSuccess(Some(id)))
+            .map_err(|e| rpc_error(&Status::internal(e.to_string()))),
+        None => Err(rpc_error(&Status::internal(
+            "the answer to an append is empty",
+        ))),
+    }
+}

@@ -1,0 +1,235 @@
+//! `GET /v1/member`: what only this member knows of itself, and how the others are asked
+//! for theirs: all at once, each for a moment, those that are known to be silent not at all.
+
+use std::time::{Duration, SystemTime};
+
+use axum::{Json, Router, extract::State, routing::get};
+use futures_util::future::join_all;
+use quorate_clock::{Instant, wall_time};
+use quorate_raft::TimingPressure;
+use quorate_supervisor::{LeaseLapses, connector_status::ConnectorStatus};
+use quorate_types::{MemberId, MemberStatus};
+use serde::{Deserialize, Serialize};
+use tokio::{net::TcpStream, time::timeout};
+
+use super::{
+    AdminContext,
+    peers::{CONNECT, PeerError},
+};
+
+/// Where a member tells of itself.
+pub const PATH: &str = "/v1/member";
+
+/// A member that is alive answers within a few milliseconds. Shorter than a connection may take,
+/// as whoever asks for the status of a cluster waits for it: see [`is_connected_to`].
+const WAIT: Duration = Duration::from_millis(300);
+
+/// `GET /v1/member`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberReport {
+    /// The cluster's id.
+    #[serde(default)]
+    pub cluster: String,
+    /// The member's id.
+    #[serde(default)]
+    pub id: MemberId,
+    /// Where it says itself that other members reach it.
+    #[serde(default)]
+    pub peer: String,
+    /// Its connectors: of the connector server those at work, of others those that stand by.
+    pub connectors: Vec<ConnectorStatus>,
+    /// Whether it is too slow for its promise.
+    pub strain: StrainRow,
+    /// How often the lease of its reigns ran out.
+    #[serde(default)]
+    pub lapses: LapsesRow,
+    /// What may listen beyond loopback without TLS, by its settings.
+    #[serde(default)]
+    pub insecure: Vec<String>,
+}
+
+/// How often the lease of a member's reigns as the connector server ran out while it stayed one
+/// or before it was replaced, since the member was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LapsesRow {
+    /// How often in all.
+    pub count: u64,
+    /// In how many of them messages in flight were given back, and handled again.
+    pub gave_back: u64,
+    /// The longest, in milliseconds.
+    pub longest_ms: u64,
+    /// When the last one was over: RFC 3339, UTC.
+    pub last_at: Option<String>,
+    /// The same, in seconds before this was written.
+    pub last_ago_s: Option<u64>,
+}
+
+impl LapsesRow {
+    fn from_lapses(lapses: &LeaseLapses, now: (Instant, SystemTime)) -> LapsesRow {
+        let (last_at, last_ago_s) = past(lapses.last_at, now);
+        LapsesRow {
+            count: lapses.count,
+            gave_back: lapses.gave_back,
+            longest_ms: lapses.longest.as_millis() as u64,
+            last_at,
+            last_ago_s,
+        }
+    }
+}
+
+/// A moment by the wall clock, and how many seconds ago it was.
+fn past(at: Option<Instant>, now: (Instant, SystemTime)) -> (Option<String>, Option<u64>) {
+    let ago = at.map(|at| now.0.saturating_duration_since(at));
+    let at = ago.and_then(|ago| now.1.checked_sub(ago));
+    let text = at.map(|at| humantime::format_rfc3339_millis(at).to_string());
+    (text, ago.map(|ago| ago.as_secs()))
+}
+
+/// Signs that a member's machine is too slow for its promise, since it was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StrainRow {
+    /// Heartbeats that came late.
+    pub heartbeats_late: u64,
+    /// Renewals of the lease, as leader, that came late.
+    pub renewals_late: u64,
+    /// Times that the process did not run for long.
+    pub stalls: u64,
+    /// The longest of these, in milliseconds.
+    pub worst_ms: u64,
+    /// The same in percent of what is allowed: at 100 the promise fails.
+    pub worst_percent: u64,
+    /// When the last of them was seen: RFC 3339, UTC.
+    pub last_at: Option<String>,
+    /// The same, in seconds before this was written.
+    pub last_ago_s: Option<u64>,
+}
+
+impl StrainRow {
+    fn from_strain(strain: &TimingPressure, now: (Instant, SystemTime)) -> StrainRow {
+        let (last_at, last_ago_s) = past(strain.last_at, now);
+        StrainRow {
+            heartbeats_late: strain.heartbeats_late,
+            renewals_late: strain.renewals_late,
+            stalls: strain.stalls,
+            worst_ms: strain.worst_ms,
+            worst_percent: strain.worst_percent,
+            last_at,
+            last_ago_s,
+        }
+    }
+}
+
+/// The route.
+pub fn routes() -> Router<AdminContext> {
+    Router::new().route(PATH, get(answer))
+}
+
+async fn answer(State(context): State<AdminContext>) -> Json<MemberReport> {
+    Json(local_report(&context))
+}
+
+/// This member's own.
+pub fn local_report(context: &AdminContext) -> MemberReport {
+    let strain = *context.cluster.node().timing_pressure().borrow();
+    let lapses = *context.connectors.lapses().borrow();
+    let now = (Instant::now(), wall_time());
+    let node = context.cluster.node();
+    MemberReport {
+        cluster: node.cluster().to_owned(),
+        id: node.id(),
+        peer: node.address().to_owned(),
+        connectors: context.connectors.statuses().borrow().to_vec(),
+        strain: StrainRow::from_strain(&strain, now),
+        lapses: LapsesRow::from_lapses(&lapses, now),
+        insecure: context
+            .insecure
+            .names()
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
+    }
+}
+
+/// A member with what it says of itself, or why there is nothing.
+pub type MemberReply = (MemberStatus, Result<MemberReport, MemberReportError>);
+
+/// Why a member has said nothing of itself.
+#[derive(Debug, thiserror::Error)]
+pub enum MemberReportError {
+    /// It was not asked.
+    #[error("it is not heard")]
+    Silent,
+    /// There was no connection to its admin port: its host is not known or does not answer, or
+    /// nobody listens there.
+    #[error("{0}")]
+    Unreachable(PeerError),
+    /// It was connected to and is slow, or answers something else.
+    #[error("{0}")]
+    NoAnswer(PeerError),
+}
+
+impl From<PeerError> for MemberReportError {
+    fn from(error: PeerError) -> MemberReportError {
+        match error {
+            PeerError::NotAsked(..) => MemberReportError::Unreachable(error),
+            _ => MemberReportError::NoAnswer(error),
+        }
+    }
+}
+
+/// What each member says of itself, this one too.
+pub async fn collect_reports(context: &AdminContext) -> Vec<MemberReply> {
+    let members = context.cluster.node().members();
+    join_all(members.into_iter().map(|member| ask(context, member))).await
+}
+
+async fn ask(context: &AdminContext, member: MemberStatus) -> MemberReply {
+    if member.id == context.me() {
+        return (member, Ok(local_report(context)));
+    }
+    if context.is_silent(member.id) {
+        return (member, Err(MemberReportError::Silent));
+    }
+    let admin = &member.member.admin;
+    let why = match context.peers.get(admin, PATH, WAIT).await {
+        Ok(own) => return (member, Ok(own)),
+        Err(error) => match MemberReportError::from(error) {
+            MemberReportError::NoAnswer(error) if !is_connected_to(admin).await => {
+                MemberReportError::Unreachable(error)
+            }
+            why => why,
+        },
+    };
+    (member, Err(why))
+}
+
+/// Whether somebody takes connections there. One that stands still has them taken by its
+/// kernel, at once.
+async fn is_connected_to(admin: &str) -> bool {
+    matches!(timeout(CONNECT, TcpStream::connect(admin)).await, Ok(Ok(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strain_is_told_with_its_time() {
+        let now = (
+            Instant::now(),
+            SystemTime::UNIX_EPOCH + Duration::from_secs(100),
+        );
+        let strain = TimingPressure {
+            stalls: 2,
+            last_at: now.0.checked_sub(Duration::from_secs(10)),
+            ..TimingPressure::default()
+        };
+        let row = StrainRow::from_strain(&strain, now);
+        assert_eq!((row.stalls, row.last_ago_s), (2, Some(10)));
+        assert_eq!(row.last_at.as_deref(), Some("1970-01-01T00:01:30.000Z"));
+        assert_eq!(
+            StrainRow::from_strain(&TimingPressure::default(), now),
+            StrainRow::default()
+        );
+    }
+}

@@ -1,0 +1,272 @@
+//! Sending under an idempotency key: the same key within ten minutes gives the first outcome.
+//!
+//! The argument stands in `state/sends.rs`. What is left to do here: send only after this
+//! request's own intent was answered `Fresh`; say what became of it in the log, whether the
+//! caller still waits or not; and give up an intent whose fate is not known without ever
+//! sending for it.
+
+use std::time::Duration;
+
+use quorate_clock::{Instant, boot_nanos};
+use quorate_log::RateLimit;
+use quorate_state::{
+    Answer, Command, KnownSend, RecordedOutcome as SendOutcome, SendAdmission, SendConclusion,
+    SendIntent, SendKey,
+};
+use quorate_types::ProposeError;
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout_at},
+};
+
+use super::{
+    local_send::SendCall,
+    open_intents::{IntentEnding, IntentTicket, OpenIntent},
+    outcome::{CallerOutcome, SentAnswer},
+};
+use crate::admin::{
+    AdminContext,
+    problem::{ApiProblem, FieldProblem},
+};
+
+/// How long an outcome is tried to be put into the log.
+const CONCLUDE: Duration = Duration::from_secs(30);
+const CONCLUDE_AGAIN: Duration = Duration::from_millis(200);
+
+/// Each send may bring these lines about.
+static SAID: RateLimit = RateLimit::each_second();
+
+/// Sends `order` under `key`, unless that was done before; as the connector server.
+pub async fn send(
+    context: &AdminContext,
+    key: SendKey,
+    order: &SendCall,
+    deadline: Instant,
+) -> CallerOutcome {
+    let (context, order) = (context.clone(), order.clone());
+    // It goes on when the caller has gone, so that no intent is left without its end.
+    let sending = tokio::spawn(async move { send_whole(&context, key, &order, deadline).await });
+    sending
+        .await
+        .unwrap_or_else(|error| CallerOutcome::Unknown(format!("the sending broke off: {error}")))
+}
+
+async fn send_whole(
+    context: &AdminContext,
+    key: SendKey,
+    order: &SendCall,
+    deadline: Instant,
+) -> CallerOutcome {
+    let Ok(fingerprint) = order.fingerprint().await else {
+        return CallerOutcome::NotSent("this member is ending".into());
+    };
+    while Instant::now() < deadline {
+        let standing = *context.connectors.reign().borrow();
+        if !standing.acting {
+            return CallerOutcome::NotSent("this member does not run the connectors".into());
+        }
+        let open = context.intents.begin(standing.epoch);
+        let (epoch, ticket) = open.ticket();
+        let intent = SendIntent {
+            key: key.clone(),
+            epoch,
+            ticket,
+            fingerprint,
+            now_ms: since_boot_ms(),
+        };
+        let within = deadline.min(context.cluster.write_deadline());
+        let asked = context
+            .cluster
+            .propose(Command::BeginSend(Box::new(intent)), within)
+            .await;
+        let admission = match asked {
+            Ok((_, Answer::SendAdmitted(admission))) => admission,
+            Ok((_, Answer::Ignored(why))) => return CallerOutcome::NotSent(why),
+            Ok((_, answer)) => {
+                let thing = format!("{}/{}", key.kind, key.name);
+                return match ApiProblem::from_answer(&thing, answer) {
+                    Some(problem) => CallerOutcome::Problem(problem),
+                    None => CallerOutcome::NotSent("the log's answer is not understood".into()),
+                };
+            }
+            Err(error) => {
+                if matches!(error, ProposeError::Unknown(_)) {
+                    // It may stand in the log. Nothing is sent for it, now or later, and the
+                    // next try of this request waits for its withdrawal.
+                    spawn_conclusion(open, context, key, SendOutcome::Withdrawn);
+                }
+                return CallerOutcome::NotSent(format!("its key can't be recorded: {error}"));
+            }
+        };
+        match admission {
+            SendAdmission::Fresh => return begin(context, key, open, order, deadline).await,
+            full @ SendAdmission::Full => {
+                let thing = format!("{}/{}", key.kind, key.name);
+                return match ApiProblem::from_answer(&thing, Answer::SendAdmitted(full)) {
+                    Some(problem) => CallerOutcome::Problem(problem),
+                    None => CallerOutcome::NotSent("too many idempotency keys are in use".into()),
+                };
+            }
+            SendAdmission::Known(known) => {
+                if let Some(outcome) = earlier_outcome(context, &key, known, deadline).await {
+                    return outcome;
+                }
+                // It was withdrawn.
+            }
+        }
+    }
+    CallerOutcome::NotSent("its time was over before its key was free".into())
+}
+
+/// This request's own intent stands.
+async fn begin(
+    context: &AdminContext,
+    key: SendKey,
+    open: OpenIntent,
+    order: &SendCall,
+    deadline: Instant,
+) -> CallerOutcome {
+    let outcome = order.send_once(context, deadline).await;
+    let told = match &outcome {
+        CallerOutcome::Confirmed(answer) => Some(SendOutcome::Confirmed {
+            message_id: answer.message_id.clone(),
+        }),
+        CallerOutcome::Refused(why) => Some(SendOutcome::refused(why)),
+        CallerOutcome::NotSent(_) | CallerOutcome::Problem(_) => Some(SendOutcome::Withdrawn),
+        // The intent without an outcome says just that.
+        CallerOutcome::Unknown(_) => None,
+    };
+    if let Some(told) = told {
+        let concluding = spawn_conclusion(open, context, key, told);
+        // A retry that comes after this answer finds the outcome, if there is time.
+        let _ = timeout_at(deadline, concluding).await;
+    }
+    outcome
+}
+
+/// The outcome of the one that was there before; `None`: it was withdrawn.
+async fn earlier_outcome(
+    context: &AdminContext,
+    key: &SendKey,
+    known: KnownSend,
+    deadline: Instant,
+) -> Option<CallerOutcome> {
+    if !known.same {
+        return Some(CallerOutcome::Problem(ApiProblem::invalid(
+            "the message was not sent",
+            [FieldProblem::new(
+                "Quorate-Idempotency-Key",
+                &key.key,
+                "was used for another message within the last ten minutes; a new message needs a new key",
+            )],
+        )));
+    }
+    let mut state = context.cluster.watch_state();
+    let ticket = (known.epoch, known.ticket);
+    let mut outcome = known.outcome;
+    loop {
+        match outcome {
+            Some(SendOutcome::Confirmed { message_id }) => {
+                return Some(CallerOutcome::Confirmed(SentAnswer {
+                    message_id,
+                    reply: None,
+                }));
+            }
+            Some(SendOutcome::Refused { text }) => return Some(CallerOutcome::Refused(text)),
+            Some(SendOutcome::Withdrawn) => return None,
+            None => {}
+        }
+        // Asked first: what is no longer open by then has left what it knows in the state.
+        let open = context.intents.end(ticket).is_some();
+        let now = state.borrow_and_update().clone();
+        let entry = now.idempotency().get(key.kind, &key.name, &key.key);
+        match entry {
+            Some(it) if (it.epoch, it.ticket) != (known.epoch, known.ticket) => return None,
+            Some(it) if it.outcome.is_some() => {
+                outcome = it.outcome.clone();
+                continue;
+            }
+            Some(_) => {}
+            None => return None,
+        }
+        if !open {
+            // Of an earlier reign, or its end is known here, and that nothing is known of it.
+            return Some(CallerOutcome::Unknown(
+                "it was sent under this key, what became of it is not known, and it is not sent again".into(),
+            ));
+        }
+        outcome = None;
+        let changed = timeout_at(deadline, state.changed()).await;
+        if !matches!(changed, Ok(Ok(()))) {
+            return Some(match context.intents.end(ticket) {
+                Some(IntentEnding::Withdrawn) => CallerOutcome::NotSent(
+                    "a try under its key that sent nothing is not withdrawn yet".into(),
+                ),
+                _ => CallerOutcome::Unknown(
+                    "it is being sent under this key, or its outcome was lost".into(),
+                ),
+            });
+        }
+    }
+}
+
+/// Puts an outcome into the log, on a task of its own. The intent is open until that ends.
+fn spawn_conclusion(
+    open: OpenIntent,
+    context: &AdminContext,
+    key: SendKey,
+    outcome: SendOutcome,
+) -> JoinHandle<()> {
+    if outcome == SendOutcome::Withdrawn {
+        open.withdraw();
+    }
+    let context = context.clone();
+    tokio::spawn(async move { conclude(&context, key, open.ticket(), outcome).await })
+}
+
+/// Puts an outcome into the log, and tries for a while.
+async fn conclude(
+    context: &AdminContext,
+    key: SendKey,
+    ticket: IntentTicket,
+    outcome: SendOutcome,
+) {
+    let until = Instant::now() + CONCLUDE;
+    while Instant::now() < until {
+        let conclusion = SendConclusion {
+            key: key.clone(),
+            epoch: ticket.0,
+            ticket: ticket.1,
+            outcome: outcome.clone(),
+            now_ms: since_boot_ms(),
+        };
+        let deadline = context.cluster.write_deadline();
+        let told = context
+            .cluster
+            .propose(Command::FinishSend(Box::new(conclusion)), deadline)
+            .await;
+        match told {
+            Ok((_, Answer::Done { .. })) => return,
+            // It stands in the log already, or is too old to matter. A withdrawal may have
+            // come before what it withdraws.
+            Ok((_, Answer::Ignored(_))) if outcome != SendOutcome::Withdrawn => return,
+            Ok((_, Answer::Ignored(_))) | Err(_) => {}
+            Ok((_, answer)) => {
+                if let Some(left_out) = SAID.due("refused") {
+                    tracing::error!(%key, ?answer, left_out, "the outcome of a send was refused by the log");
+                }
+                return;
+            }
+        }
+        sleep(CONCLUDE_AGAIN).await;
+    }
+    if let Some(left_out) = SAID.due("not recorded") {
+        tracing::warn!(%key, left_out, "the outcome of a send could not be recorded: who asks for it is told that it is not known");
+    }
+}
+
+/// By a clock that is never set.
+fn since_boot_ms() -> u64 {
+    // It can't fail: every kernel that has pidfds has this clock.
+    boot_nanos().unwrap_or_default() / 1_000_000
+}

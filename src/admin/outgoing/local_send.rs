@@ -1,0 +1,128 @@
+//! Sending on this member, as the connector server.
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use quorate_clock::Instant;
+use quorate_proto::connector::Send;
+use quorate_resources::Kind;
+use quorate_service::{http::cid, message_parsing};
+use quorate_state::SendKey;
+use quorate_supervisor::SendUnavailable;
+use tokio::task::{JoinError, spawn_blocking};
+
+use super::{fingerprint::fingerprint, idempotent_send, outcome::CallerOutcome};
+use crate::admin::{AdminContext, problem::ApiProblem};
+
+/// A body so long is hashed where it holds up nothing else.
+const LARGE: usize = 1 << 20;
+
+/// A message and the outgoing that is to send it.
+#[derive(Clone)]
+pub struct SendCall {
+    kind: Kind,
+    name: String,
+    message: Send,
+    /// Whether its id was made up here.
+    id_generated: bool,
+    /// `Quorate-Idempotency-Key`
+    key: Option<String>,
+}
+
+impl SendCall {
+    /// Reads it.
+    pub fn read(
+        kind: Kind,
+        name: String,
+        headers: &HeaderMap,
+        query: Option<&str>,
+        body: Bytes,
+    ) -> Result<SendCall, ApiProblem> {
+        let key = headers.get("quorate-idempotency-key").map(|key| {
+            let text = key.to_str().map(str::to_owned);
+            text.map_err(|_| {
+                ApiProblem::bad_request("Quorate-Idempotency-Key must be visible ASCII characters")
+            })
+        });
+        let cid = cid::fresh();
+        let mut message = message_parsing::parse_message(headers, query, body, cid)
+            .map_err(|what| ApiProblem::bad_request(format!("the request has {what}")))?;
+        let made_up = message.message_id.is_empty();
+        if made_up {
+            message.message_id.clone_from(&message.cid);
+        }
+        Ok(SendCall {
+            kind,
+            name,
+            message,
+            id_generated: made_up,
+            key: key.transpose()?,
+        })
+    }
+
+    /// Whether it is sent under a key.
+    pub fn is_keyed(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// The message's body.
+    pub fn body(&self) -> Bytes {
+        self.message.body.clone()
+    }
+
+    /// The fingerprint of the message as it came. An error: this member is ending.
+    pub async fn fingerprint(&self) -> Result<[u8; 32], JoinError> {
+        let mut message = self.message.clone();
+        if self.id_generated {
+            message.message_id.clear();
+        }
+        if message.body.len() < LARGE {
+            return Ok(fingerprint(&message));
+        }
+        spawn_blocking(move || fingerprint(&message)).await
+    }
+
+    /// Sends it, if this member is the connector server; under a key, unless that was done
+    /// before.
+    pub async fn send(&self, context: &AdminContext, deadline: Instant) -> CallerOutcome {
+        match &self.key {
+            None => self.send_once(context, deadline).await,
+            Some(key) => {
+                let key = SendKey {
+                    kind: self.kind,
+                    name: self.name.clone(),
+                    key: key.clone(),
+                };
+                idempotent_send::send(context, key, self, deadline).await
+            }
+        }
+    }
+
+    /// Sends it, whatever was sent before.
+    pub async fn send_once(&self, context: &AdminContext, deadline: Instant) -> CallerOutcome {
+        let sending = context.connectors.send(
+            self.kind.as_str(),
+            &self.name,
+            self.message.clone(),
+            deadline,
+        );
+        match sending.await {
+            Ok(sent) => sent.into(),
+            Err(SendUnavailable::Elsewhere) => {
+                CallerOutcome::NotSent(SendUnavailable::Elsewhere.to_string())
+            }
+            Err(SendUnavailable::Missing) => CallerOutcome::Problem(ApiProblem::not_found(
+                format!("there is no {} {:?}", self.kind, self.name),
+            )),
+            Err(SendUnavailable::Paused) => CallerOutcome::Problem(ApiProblem::new(
+                StatusCode::CONFLICT,
+                "paused",
+                format!(
+                    "the message was not sent: {}/{} is not at work; {}",
+                    self.kind,
+                    self.name,
+                    SendUnavailable::Paused
+                ),
+            )),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What may be told of a message that has no outcome yet, over all tries to send it.
+//!
+//! A try ends in one of three ways: it surely has not sent the message, it may have, or there
+//! is an outcome. *Not sent* is told only when it is true of every try:
+//!
+//! 1. A fate begins as not sent. A try that may have sent the message makes it unknown, and
+//!    whatever later tries say of themselves, it stays so: `a_fate_only_gets_worse`.
+//! 2. Without a key the try that may have sent the message is the last one:
+//!    `without_a_key_nothing_is_tried_after_a_doubt`.
+//! 3. Under a key the log is asked again, and only *confirmed* and *refused* end the doubt:
+//!    `once_in_doubt_only_an_outcome_clears_it`. Either is the outcome of the intent of the
+//!    try in doubt. Or it is that of another intent, which the log admitted and which stays;
+//!    then that of the try in doubt was withdrawn, or it is not in the log and would find the
+//!    other one. *Not sent* shows nothing of the kind: an intent that is withdrawn leaves
+//!    its place to the one of a try in doubt that is late. Nor does a refusal of the request
+//!    itself, which says nothing of what was done before it.
+
+use std::future::Future;
+
+use quorate_planted::{Mutant, planted};
+
+use super::outcome::CallerOutcome;
+
+/// Not sent, or unknown; it only gets worse.
+#[derive(Debug)]
+pub struct PendingOutcome {
+    /// Why the latest try surely has not sent it.
+    latest: String,
+    /// Why a try may have sent it: the first such.
+    doubt: Option<String>,
+}
+
+impl PendingOutcome {
+    /// Not sent, for this reason.
+    pub fn new(why: impl Into<String>) -> PendingOutcome {
+        PendingOutcome {
+            latest: why.into(),
+            doubt: None,
+        }
+    }
+
+    /// The latest try surely has not sent it.
+    pub fn not_sent(&mut self, why: String) {
+        self.latest = why;
+        if planted(Mutant::DoubtForgotten) {
+            self.doubt = None;
+        }
+    }
+
+    /// The latest try may have sent it.
+    pub fn may_be_sent(&mut self, why: String) {
+        self.doubt.get_or_insert(why);
+    }
+
+    /// Whether a try may have sent it.
+    pub fn is_in_doubt(&self) -> bool {
+        self.doubt.is_some()
+    }
+
+    /// What the caller is told.
+    pub fn into_outcome(self) -> CallerOutcome {
+        match self.doubt {
+            Some(why) => CallerOutcome::Unknown(why),
+            None => CallerOutcome::NotSent(self.latest),
+        }
+    }
+}
+
+/// What came of one try.
+#[derive(Clone, Debug)]
+pub enum AttemptResult<A> {
+    /// What became of the message, whatever was tried before.
+    Answered(A),
+    /// The request is refused as it is. Says nothing of earlier tries.
+    Rejected(A),
+    /// Surely not sent by this try; another one may help.
+    NotSent(String),
+    /// This try may have sent it.
+    Unknown(String),
+    /// There is nobody to ask.
+    NoConnectorServer,
+}
+
+/// The tries of one message.
+pub trait SendAttempts {
+    /// What the caller is answered.
+    type Answer;
+
+    /// Tries to send it.
+    fn attempt(&mut self) -> impl Future<Output = AttemptResult<Self::Answer>> + Send;
+
+    /// Waits until another try makes sense; `false`: there is no time for one.
+    fn pause(&mut self) -> impl Future<Output = bool> + Send;
+}
+
+/// Tries until there is an answer, or until no further try may be made.
+pub async fn settle<T: SendAttempts>(
+    keyed: bool,
+    tries: &mut T,
+) -> Result<T::Answer, CallerOutcome> {
+    let mut fate = PendingOutcome::new("there is no connector server at the moment");
+    loop {
+        match tries.attempt().await {
+            AttemptResult::Answered(answer) => return Ok(answer),
+            AttemptResult::Rejected(_) if fate.is_in_doubt() => return Err(fate.into_outcome()),
+            AttemptResult::Rejected(answer) => return Ok(answer),
+            AttemptResult::NotSent(why) => fate.not_sent(why),
+            AttemptResult::Unknown(why) => fate.may_be_sent(why),
+            AttemptResult::NoConnectorServer => {}
+        }
+        let last = fate.is_in_doubt() && !keyed;
+        if last || !tries.pause().await {
+            return Err(fate.into_outcome());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Gives the answers of a script, then there is no time left.
+    struct Script {
+        attempts: VecDeque<AttemptResult<&'static str>>,
+        made: usize,
+    }
+
+    impl SendAttempts for Script {
+        type Answer = &'static str;
+
+        async fn attempt(&mut self) -> AttemptResult<&'static str> {
+            self.made += 1;
+            self.attempts
+                .pop_front()
+                .unwrap_or(AttemptResult::NoConnectorServer)
+        }
+
+        async fn pause(&mut self) -> bool {
+            !self.attempts.is_empty()
+        }
+    }
+
+    /// What was told, and after how many tries.
+    fn play(
+        keyed: bool,
+        script: &[AttemptResult<&'static str>],
+    ) -> (Result<&'static str, CallerOutcome>, usize) {
+        let mut script = Script {
+            attempts: script.iter().cloned().collect(),
+            made: 0,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let told = runtime.block_on(settle(keyed, &mut script));
+        (told, script.made)
+    }
+
+    fn attempt() -> impl Strategy<Value = AttemptResult<&'static str>> {
+        prop_oneof![
+            1 => Just(AttemptResult::Answered("outcome")),
+            1 => Just(AttemptResult::Rejected("rejected")),
+            4 => Just(AttemptResult::NotSent("not acting".into())),
+            3 => Just(AttemptResult::Unknown("no answer".into())),
+            3 => Just(AttemptResult::NoConnectorServer),
+        ]
+    }
+
+    fn may_have_sent(attempt: &AttemptResult<&str>) -> bool {
+        matches!(attempt, AttemptResult::Unknown(_))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_fate_only_gets_worse(steps in prop::collection::vec(any::<bool>(), 0..12)) {
+            let mut fate = PendingOutcome::new("begin");
+            for (n, sent) in steps.iter().enumerate() {
+                match sent {
+                    true => fate.may_be_sent("perhaps".into()),
+                    false => fate.not_sent("no".into()),
+                }
+                prop_assert_eq!(fate.is_in_doubt(), steps[..=n].contains(&true));
+            }
+            let told = fate.into_outcome();
+            prop_assert_eq!(matches!(told, CallerOutcome::Unknown(_)), steps.contains(&true));
+            prop_assert_eq!(matches!(told, CallerOutcome::NotSent(_)), !steps.contains(&true));
+        }
+
+        #[test]
+        fn once_in_doubt_only_an_outcome_clears_it(
+            script in prop::collection::vec(attempt(), 1..12)
+        ) {
+            let (told, made) = play(true, &script);
+            let doubted = script[..made].iter().any(may_have_sent);
+            match told {
+                Ok("outcome") => {
+                    prop_assert!(matches!(script[made - 1], AttemptResult::Answered(_)));
+                }
+                // Both of these say that nothing was sent.
+                Ok(_) | Err(CallerOutcome::NotSent(_)) => prop_assert!(!doubted),
+                Err(CallerOutcome::Unknown(_)) => prop_assert!(doubted),
+                Err(other) => prop_assert!(false, "{:?}", other),
+            }
+        }
+
+        #[test]
+        fn without_a_key_nothing_is_tried_after_a_doubt(
+            script in prop::collection::vec(attempt(), 1..12)
+        ) {
+            let (told, made) = play(false, &script);
+            prop_assert!(!script[..made - 1].iter().any(may_have_sent));
+            let doubted = may_have_sent(&script[made - 1]);
+            prop_assert_eq!(matches!(told, Err(CallerOutcome::Unknown(_))), doubted);
+        }
+    }
+
+    /// The interleaving that was found: the one that was passed the message falls silent, and
+    /// until the time is over nobody can act.
+    #[test]
+    fn a_silent_connector_server_is_followed_by_nobody_who_can_act() {
+        let script = [
+            AttemptResult::Unknown("it fell silent".into()),
+            AttemptResult::NoConnectorServer,
+            AttemptResult::NotSent("this member does not run the connectors".into()),
+        ];
+        let (told, made) = play(true, &script);
+        assert!(matches!(told, Err(CallerOutcome::Unknown(_))), "{told:?}");
+        assert_eq!(made, 3);
+    }
+}

@@ -1,0 +1,167 @@
+//! The `haproxy` program: where it is, whether it is new enough, and its own check of a
+//! configuration.
+
+use std::{
+    env,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use nix::unistd::Pid;
+use tokio::{process::Command, time::timeout};
+
+use super::{BalancerError, haproxy_log::message, render::SOCKET};
+
+/// The oldest version whose runtime socket adds servers with health checks and whose
+/// configuration has all that is used.
+const OLDEST: (u32, u32) = (2, 6);
+/// How long a call that only looks at something has.
+const CALL: Duration = Duration::from_secs(15);
+/// Where distributions put it, when the PATH doesn't say: not every user's has `sbin`.
+const ELSEWHERE: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
+
+/// A program that can be used.
+#[derive(Debug)]
+pub(super) struct HaproxyProgram {
+    path: PathBuf,
+}
+
+impl HaproxyProgram {
+    /// Finds the program that the settings name.
+    pub(super) async fn find(name: &str) -> Result<HaproxyProgram, BalancerError> {
+        let path = look_up(name).ok_or_else(|| {
+            BalancerError::Program(format!(
+                "there is no program `{name}`; install HAProxy 2.6 or newer (apt-get install haproxy), \
+                 or set `haproxy` to where it is"
+            ))
+        })?;
+        let program = HaproxyProgram { path };
+        let said = program.call(Path::new("/"), &["-v"]).await?.1;
+        match version(&said) {
+            Some(found) if found >= OLDEST => Ok(program),
+            Some((major, minor)) => Err(BalancerError::Program(format!(
+                "{} is HAProxy {major}.{minor}; {}.{} or newer is needed",
+                program.path.display(),
+                OLDEST.0,
+                OLDEST.1
+            ))),
+            None => Err(BalancerError::Program(format!(
+                "{} doesn't say that it is HAProxy; `-v` answered: {}",
+                program.path.display(),
+                said.trim()
+            ))),
+        }
+    }
+
+    /// Asks it whether it would run with `file` in `dir`; the error is its own words.
+    pub(super) async fn check(&self, dir: &Path, file: &str) -> Result<(), String> {
+        match self.call(dir, &["-c", "-f", file]).await {
+            Ok((true, _)) => Ok(()),
+            Ok((false, said)) => Err(said
+                .lines()
+                .filter(|line| line.starts_with("[ALERT]"))
+                .map(message)
+                .collect::<Vec<_>>()
+                .join("; ")),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+
+    /// The command that runs it in the foreground, as one process. With `old`, it takes the
+    /// listening sockets over from that process, which then finishes what it has and ends.
+    ///
+    /// Not in master-worker mode: its master loses signals that arrive while it executes
+    /// itself anew, which it does right after its start.
+    pub(super) fn command(
+        &self,
+        dir: &Path,
+        file: &str,
+        old: Option<Pid>,
+    ) -> std::process::Command {
+        let mut command = std::process::Command::new(&self.path);
+        command.current_dir(dir).args(["-db", "-f", file]);
+        if let Some(old) = old {
+            command.args(["-x", SOCKET, "-sf", &old.to_string()]);
+        }
+        command
+    }
+
+    /// Whether it succeeded, and all that it said.
+    async fn call(&self, dir: &Path, args: &[&str]) -> Result<(bool, String), BalancerError> {
+        let failed = |why: String| {
+            BalancerError::Program(format!("{} can't be run: {why}", self.path.display()))
+        };
+        let output = Command::new(&self.path)
+            .args(args)
+            .current_dir(dir)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let output = timeout(CALL, output)
+            .await
+            .map_err(|_| failed(format!("no answer within {} s", CALL.as_secs())))?
+            .map_err(|e| failed(e.to_string()))?;
+        let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
+        said += &String::from_utf8_lossy(&output.stderr);
+        Ok((output.status.success(), said))
+    }
+}
+
+fn look_up(name: &str) -> Option<PathBuf> {
+    let runs = |path: &Path| {
+        path.metadata()
+            .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
+    if name.contains('/') {
+        return std::path::absolute(name).ok().filter(|path| runs(path));
+    }
+    let paths = env::var_os("PATH").unwrap_or_default();
+    let elsewhere = ELSEWHERE.iter().map(PathBuf::from);
+    env::split_paths(&paths)
+        .chain(elsewhere)
+        .map(|folder| folder.join(name))
+        .find(|path| runs(path))
+}
+
+fn version(said: &str) -> Option<(u32, u32)> {
+    let words = said
+        .strip_prefix("HAProxy version ")
+        .or_else(|| said.strip_prefix("HA-Proxy version "))?;
+    let mut numbers = words.split(['.', '-', ' ']);
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read() {
+        assert_eq!(
+            version("HAProxy version 2.6.12-1+deb12u4 2026/10/17 - x"),
+            Some((2, 6))
+        );
+        assert_eq!(version("HA-Proxy version 2.0.33 2023/02/14"), Some((2, 0)));
+        assert_eq!(version("HAProxy version 3.1-dev2-abc 2024"), Some((3, 1)));
+        assert_eq!(version("GNU bash, version 5"), None);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_or_is_no_haproxy_is_told() {
+        let missing = HaproxyProgram::find("no-such-haproxy")
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            missing.contains("no program `no-such-haproxy`") && missing.contains("apt-get install"),
+            "{missing}"
+        );
+        let other = HaproxyProgram::find("/bin/echo")
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(other.contains("doesn't say that it is HAProxy"), "{other}");
+    }
+}

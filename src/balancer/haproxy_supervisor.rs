@@ -1,0 +1,261 @@
+//! Keeps one HAProxy running with the configuration that is wanted.
+//!
+//! The file is always written first, checked by HAProxy itself before it replaces the one
+//! in force; then the running process is brought into line with it over the runtime
+//! socket, and replaced by a new one only if that fails.
+
+mod update;
+
+use std::{io, net::TcpListener, time::Duration};
+
+use nix::{sys::signal::Signal, unistd::Pid};
+use quorate_clock::Instant;
+use tokio::time::{sleep, timeout};
+
+use super::{
+    BalancerError, BalancerSettings, backend_servers::BackendServer, files, follower::ClusterView,
+    haproxy_process::HaproxyProcess, haproxy_program::HaproxyProgram, render,
+    runtime_socket::RuntimeSocket,
+};
+
+const FILE: &str = "haproxy.cfg";
+const CANDIDATE: &str = "haproxy.cfg.new";
+/// How long HAProxy has from its start until it answers.
+const START: Duration = Duration::from_secs(5);
+/// The pause before HAProxy is started again: doubled each time, up to the longest.
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_LONGEST: Duration = Duration::from_secs(5);
+/// How long it must have run for the pause to be the shortest again.
+const STEADY: Duration = Duration::from_secs(10);
+/// How long the end takes of one that is killed.
+const END: Duration = Duration::from_secs(1);
+
+/// One HAProxy and what it is to do.
+pub(super) struct HaproxySupervisor {
+    settings: BalancerSettings,
+    program: HaproxyProgram,
+    runtime: RuntimeSocket,
+    /// The text of the file in force.
+    file: String,
+    /// A text that HAProxy has refused; not tried again until it changes.
+    refused: Option<String>,
+    /// What the file says.
+    wanted: ClusterView,
+    /// The servers that the process has; differs from what is wanted only where it failed.
+    running: Vec<BackendServer>,
+    /// How long the process waits for a member.
+    running_wait: Duration,
+    /// Retired in the process, and not yet deleted.
+    leaving: Vec<String>,
+    /// None while HAProxy is down.
+    process: Option<HaproxyProcess>,
+    /// Processes that have been replaced and finish what they have.
+    replaced: Vec<HaproxyProcess>,
+    started: Instant,
+    pause: Duration,
+    next: Instant,
+}
+
+impl HaproxySupervisor {
+    /// Starts HAProxy.
+    pub(super) async fn start(
+        settings: BalancerSettings,
+        program: HaproxyProgram,
+        view: ClusterView,
+    ) -> Result<HaproxySupervisor, BalancerError> {
+        let runtime = RuntimeSocket::new(&settings.dir)
+            .map_err(|source| files::failed("can't open", &settings.dir, source))?;
+        let now = Instant::now();
+        let mut engine = HaproxySupervisor {
+            settings,
+            program,
+            runtime,
+            file: String::new(),
+            refused: None,
+            wanted: view,
+            running: Vec::new(),
+            running_wait: Duration::ZERO,
+            leaving: Vec::new(),
+            process: None,
+            replaced: Vec::new(),
+            started: now,
+            pause: PAUSE,
+            next: now,
+        };
+        let text = engine.render(&engine.wanted);
+        engine.put_in_force(text).await?;
+        engine.launch(None).await?;
+        Ok(engine)
+    }
+
+    fn render(&self, view: &ClusterView) -> String {
+        render::render(&self.settings, view.longest_wait, &view.servers)
+    }
+
+    /// Wants this from now on.
+    pub(super) async fn apply_view(&mut self, view: ClusterView) {
+        let text = self.render(&view);
+        if text == self.file || self.refused.as_ref() == Some(&text) {
+            return;
+        }
+        if let Err(e) = self.put_in_force(text.clone()).await {
+            tracing::error!("{e}; the configuration before it stays in force");
+            self.refused = Some(text);
+            return;
+        }
+        self.refused = None;
+        self.pause = PAUSE;
+        let servers = view.servers.iter();
+        let names: Vec<&str> = servers.map(|server| server.name.as_str()).collect();
+        tracing::info!(
+            members = names.join(" "),
+            longest_wait_ms = view.longest_wait.as_millis() as u64,
+            "the cluster has changed"
+        );
+        self.wanted = view;
+        self.reconcile().await;
+    }
+
+    /// Waits until HAProxy has ended by itself; for ever while it is down.
+    pub(super) async fn ended(&mut self) -> String {
+        match &mut self.process {
+            Some(keeper) => keeper.ended().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// HAProxy has ended: it is started again after a pause.
+    pub(super) fn restart_later(&mut self, how: &str) {
+        let said = self.process.take().map(|k| k.explain()).unwrap_or_default();
+        if self.started.elapsed() >= STEADY {
+            self.pause = PAUSE;
+        }
+        let pause_ms = self.pause.as_millis();
+        tracing::error!(
+            "HAProxy is gone: {how}; it is started again in {pause_ms} ms. It said last: {said}"
+        );
+        self.put_off();
+    }
+
+    /// Does what is due: starts HAProxy again, tries again what has failed, deletes those
+    /// who left.
+    pub(super) async fn tick(&mut self) {
+        if Instant::now() < self.next {
+            return;
+        }
+        if self.process.is_none() {
+            match self.launch(None).await {
+                Ok(()) => tracing::info!("HAProxy runs again"),
+                Err(e) => {
+                    tracing::error!("{e}; tried again in {} ms", self.pause.as_millis());
+                    self.put_off();
+                }
+            }
+        } else {
+            self.replaced.retain(|keeper| keeper.pid().is_some());
+            if self.is_reconciled() {
+                self.delete_leaving().await;
+                self.next = Instant::now() + PAUSE * 5;
+            } else {
+                self.reconcile().await;
+                self.put_off();
+            }
+        }
+    }
+
+    /// Ends HAProxy: requests that run are finished, within the drain time.
+    pub(super) async fn stop(mut self) {
+        self.replaced.extend(self.process.take());
+        let stages = [
+            (Signal::SIGUSR1, self.settings.drain),
+            (Signal::SIGKILL, END),
+        ];
+        for (signal, wait) in stages {
+            self.replaced
+                .iter()
+                .for_each(|keeper| keeper.signal(signal));
+            let all = async {
+                for keeper in &mut self.replaced {
+                    keeper.ended().await;
+                }
+            };
+            if timeout(wait, all).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    fn put_off(&mut self) {
+        self.next = Instant::now() + self.pause;
+        self.pause = (self.pause * 2).min(PAUSE_LONGEST);
+    }
+
+    /// Has HAProxy check the text, then makes it the file in force.
+    async fn put_in_force(&mut self, text: String) -> Result<(), BalancerError> {
+        let dir = &self.settings.dir;
+        let candidate = dir.join(CANDIDATE);
+        files::write(&candidate, &text)?;
+        if let Err(message) = self.program.check(dir, CANDIDATE).await {
+            return Err(BalancerError::Refused {
+                path: candidate,
+                message,
+            });
+        }
+        files::rename(&candidate, &dir.join(FILE))?;
+        self.file = text;
+        Ok(())
+    }
+
+    /// Starts HAProxy with the file in force and waits until it answers. With `old`, it
+    /// takes over from that process; on an error that one goes on as before.
+    async fn launch(&mut self, old: Option<Pid>) -> Result<(), BalancerError> {
+        if old.is_none() {
+            self.started = Instant::now();
+            self.address_is_free()?;
+        }
+        let command = self.program.command(&self.settings.dir, FILE, old);
+        let mut keeper = HaproxyProcess::start(command)
+            .await
+            .map_err(|e| BalancerError::Start(e.to_string()))?;
+        let pid = keeper.pid();
+        let answered = tokio::select! {
+            how = keeper.ended() => Err(how),
+            answered = timeout(START, self.answer_of(pid)) => answered
+                .map_err(|_| format!("it gave no answer within {} s", START.as_secs())),
+        };
+        if let Err(how) = answered {
+            let said = keeper.explain();
+            return Err(BalancerError::Start(format!("{how}; it said: {said}")));
+        }
+        self.replaced.extend(self.process.replace(keeper));
+        self.running = self.wanted.servers.clone();
+        self.running_wait = self.wanted.longest_wait;
+        self.leaving.clear();
+        Ok(())
+    }
+
+    fn is_reconciled(&self) -> bool {
+        // Who waits too long harms nobody, and need not be replaced.
+        self.running == self.wanted.servers && self.running_wait >= self.wanted.longest_wait
+    }
+
+    /// HAProxy's own message for this is long; and another HAProxy may share the address
+    /// without a word.
+    fn address_is_free(&self) -> Result<(), BalancerError> {
+        let bind = self.settings.bind;
+        match TcpListener::bind(bind) {
+            Ok(_) => Ok(()),
+            // Not ours to judge: HAProxy may have a right that we don't have.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            Err(source) => Err(BalancerError::Bind { bind, source }),
+        }
+    }
+
+    /// Waits until this process answers.
+    async fn answer_of(&self, pid: Option<Pid>) {
+        let pid = pid.map(Pid::as_raw);
+        while self.runtime.process().await.ok() != pid || pid.is_none() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+}

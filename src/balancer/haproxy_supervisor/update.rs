@@ -1,0 +1,123 @@
+//! Brings the running HAProxy into line with the file in force.
+
+use std::io;
+
+use quorate_clock::Instant;
+
+use super::HaproxySupervisor;
+use crate::balancer::{backend_servers::BackendServer, render};
+
+impl HaproxySupervisor {
+    /// Over the runtime socket; by a new process when that fails.
+    pub(super) async fn reconcile(&mut self) {
+        if self.process.is_none() {
+            // Its next start reads the file.
+            return;
+        }
+        if self.running_wait < self.wanted.longest_wait {
+            // Timeouts are read at the start alone.
+            self.replace().await;
+            return;
+        }
+        if let Err(e) = self.over_the_socket().await {
+            tracing::warn!("HAProxy does not take the change at run time ({e}); it is replaced");
+            self.replace().await;
+        }
+    }
+
+    /// Deletes from the process those who left and have nothing to do any more.
+    pub(super) async fn delete_leaving(&mut self) {
+        let mut left = Vec::new();
+        for name in std::mem::take(&mut self.leaving) {
+            // Refused while a request or a connection is left: later, then.
+            if self.runtime.delete(&name).await.is_err() {
+                left.push(name);
+            }
+        }
+        self.leaving = left;
+    }
+
+    async fn over_the_socket(&mut self) -> io::Result<()> {
+        let (gone, new) = difference(&self.running, &self.wanted.servers);
+        // The new ones first, so that there is no moment with fewer than need be.
+        // A name that is taken by one who leaves must wait for its deletion.
+        let (blocked, free): (Vec<_>, Vec<_>) = new
+            .into_iter()
+            .partition(|server| gone.contains(&server.name) || self.leaving.contains(&server.name));
+        for server in &free {
+            self.add(server).await?;
+        }
+        for name in gone {
+            self.runtime.retire(&name).await?;
+            self.leaving.push(name);
+        }
+        self.delete_leaving().await;
+        for server in &blocked {
+            if self.leaving.contains(&server.name) {
+                let name = &server.name;
+                return Err(io::Error::other(format!(
+                    "{name} comes with a new address and still has requests at the old one"
+                )));
+            }
+            self.add(server).await?;
+        }
+        self.running = self.wanted.servers.clone();
+        Ok(())
+    }
+
+    async fn add(&self, server: &BackendServer) -> io::Result<()> {
+        let keywords = render::keywords(&self.settings, server);
+        self.runtime.add(server, &keywords).await
+    }
+
+    /// A new process takes the listening sockets over; the old one finishes what it has.
+    async fn replace(&mut self) {
+        let old = self.process.as_ref().and_then(|keeper| keeper.pid());
+        if old.is_none() {
+            // It has ended this moment; its next start reads the file.
+            return;
+        }
+        if let Err(e) = self.launch(old).await {
+            tracing::error!("{e}; the HAProxy before it goes on, and it is tried again");
+            // What it has is not known any more, but that it isn't what is wanted.
+            self.running.clear();
+            self.next = Instant::now() + self.pause;
+        }
+    }
+}
+
+/// The names that go, and the servers that come; one whose address changes does both.
+fn difference(
+    running: &[BackendServer],
+    wanted: &[BackendServer],
+) -> (Vec<String>, Vec<BackendServer>) {
+    let gone = running.iter().filter(|server| !wanted.contains(server));
+    let new = wanted.iter().filter(|server| !running.contains(server));
+    (
+        gone.map(|server| server.name.clone()).collect(),
+        new.cloned().collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(name: &str, port: u16) -> BackendServer {
+        BackendServer {
+            name: name.to_owned(),
+            http: ([127, 0, 0, 1], port).into(),
+            admin: ([127, 0, 0, 1], port + 100).into(),
+        }
+    }
+
+    #[test]
+    fn the_difference_is_what_goes_and_what_comes() {
+        let before = [server("a", 1), server("b", 2), server("c", 3)];
+        let after = [server("a", 1), server("c", 4), server("d", 5)];
+        let (gone, new) = difference(&before, &after);
+        assert_eq!(gone, ["b", "c"]);
+        assert_eq!(new, [server("c", 4), server("d", 5)]);
+        assert_eq!(difference(&after, &after), (vec![], vec![]));
+    }
+}

@@ -1,0 +1,146 @@
+//! The members as the cluster tells them, and the asking.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+/// How long one member has for its whole answer.
+const ANSWER: Duration = Duration::from_secs(1);
+/// The longest answer that is read.
+const ANSWER_BYTES: usize = 1 << 20;
+
+/// What the balancer needs to know of a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct BalancedMember {
+    /// Its id; the order of the members is the order of their ids.
+    pub(super) id: u64,
+    /// Its name.
+    pub(super) name: String,
+    /// `host:port` of its services.
+    pub(super) http: String,
+    /// `host:port` of its administration, where `/health/ready` is.
+    pub(super) admin: String,
+}
+
+/// What a member tells of the cluster.
+#[derive(Deserialize)]
+pub(super) struct ClusterAnswer {
+    /// Ordered by their ids.
+    pub(super) members: Vec<BalancedMember>,
+    /// How long a member may be without a word on a request, in milliseconds; 0 from a member
+    /// of a version that doesn't say it.
+    #[serde(default)]
+    pub(super) longest_wait_ms: u64,
+}
+
+/// Asks members who the members are.
+pub(super) struct MemberClient {
+    client: Client<HttpConnector, Empty<Bytes>>,
+}
+
+impl MemberClient {
+    pub(super) fn new() -> MemberClient {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(ANSWER / 2));
+        connector.set_nodelay(true);
+        MemberClient {
+            client: Client::builder(TokioExecutor::new())
+                .pool_max_idle_per_host(1)
+                .build(connector),
+        }
+    }
+
+    /// Asks the member whose administration is at `admin` (`host:port`). The error says why
+    /// there is no answer.
+    pub(super) async fn members(&self, admin: &str) -> Result<ClusterAnswer, String> {
+        match timeout(ANSWER, self.ask(admin)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(format!("no answer within {} ms", ANSWER.as_millis())),
+        }
+    }
+
+    async fn ask(&self, admin: &str) -> Result<ClusterAnswer, String> {
+        let url = format!("http://{admin}/v1/cluster/members");
+        let uri = url
+            .parse()
+            .map_err(|_| format!("{url} is not a URL that can be asked"))?;
+        let reply = self.client.get(uri).await.map_err(|e| because(&e))?;
+        let status = reply.status();
+        let body = Limited::new(reply.into_body(), ANSWER_BYTES)
+            .collect()
+            .await;
+        if !status.is_success() {
+            let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+            return Err(refusal(admin, status, &body));
+        }
+        let body = body.map_err(|e| format!("its answer can't be read: {e}"))?;
+        parse(&body.to_bytes())
+    }
+}
+
+/// What an answer with an error's status means.
+fn refusal(admin: &str, status: StatusCode, body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct ProblemCode {
+        code: String,
+    }
+    let code = serde_json::from_slice::<ProblemCode>(body).map(|it| it.code);
+    if code.is_ok_and(|it| it == "forbidden_host") {
+        return format!(
+            "it answered {status}, since it does not answer to the name in {admin}: add the name to admin.allowed_hosts of that member, or put the name in its admin.advertise into `members` of the balancer"
+        );
+    }
+    format!("it answered {status}")
+}
+
+/// Reads an answer. One without members is no answer: a balancer in front of nobody
+/// helps nobody.
+pub(super) fn parse(body: &[u8]) -> Result<ClusterAnswer, String> {
+    let mut told: ClusterAnswer = serde_json::from_slice(body)
+        .map_err(|e| format!("its answer is not a list of members: {e}"))?;
+    if told.members.is_empty() {
+        return Err("it answered with no member at all".to_owned());
+    }
+    told.members.sort_by_key(|member| member.id);
+    Ok(told)
+}
+
+/// The innermost reason: the outer ones only say that the client failed.
+fn because(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_a_member_does_not_answer_to_is_told_with_the_cure() {
+        let told = |body: &[u8]| refusal("quorate.example:17110", StatusCode::FORBIDDEN, body);
+        let error = told(br#"{"code": "forbidden_host", "status": 403}"#);
+        for part in [
+            "403",
+            "quorate.example:17110",
+            "admin.allowed_hosts",
+            "admin.advertise",
+            "`members`",
+        ] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        for body in [&br#"{"code": "forbidden_origin"}"#[..], b"<html>", b""] {
+            assert_eq!(told(body), "it answered 403 Forbidden");
+        }
+    }
+}

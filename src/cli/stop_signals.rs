@@ -1,0 +1,89 @@
+//! How the long-running commands are asked to stop.
+
+use std::{future::Future, time::Duration};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::error::CliError;
+
+/// A member ends within 10 s of SIGTERM, whatever hangs.
+const WATCHDOG: Duration = Duration::from_millis(9_700);
+
+/// What this process and those that it starts write is for their user alone, whatever the
+/// shell says: RocksDB and HAProxy make files by themselves, and passwords are in them.
+pub fn write_privately() {
+    use nix::sys::stat::{Mode, umask};
+    let _ = umask(Mode::S_IRWXG | Mode::S_IRWXO);
+}
+
+/// The signals that ask for an orderly end.
+pub struct StopSignals([Signal; 3]);
+
+impl StopSignals {
+    /// From here on they end nothing by themselves.
+    pub fn listen() -> Result<StopSignals, CliError> {
+        Ok(StopSignals([
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::quit())?,
+        ]))
+    }
+
+    /// Waits for one of them. Cancel safe.
+    pub async fn next(&mut self) {
+        let [terminate, interrupt, quit] = &mut self.0;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = quit.recv() => {}
+        }
+    }
+}
+
+/// Begins to listen for a signal, which has its usual effect no more.
+pub fn listen(kind: SignalKind) -> Result<Signal, CliError> {
+    signal(kind).map_err(|error| CliError::Refused(format!("can't listen for signals: {error}")))
+}
+
+/// Comes when SIGTERM, SIGINT or SIGQUIT does. From then on a second one ends the process at
+/// once, and so does a watchdog that depends on nothing that could hang.
+///
+/// Signals that others send by habit, and that would end a process that doesn't listen for
+/// them, are told in the log and end nothing: SIGHUP, which a terminal sends when it is
+/// closed, and SIGUSR1 and SIGUSR2.
+pub fn stop_asked() -> Result<impl Future<Output = ()>, CliError> {
+    let mut signals = StopSignals::listen()?;
+    ignore(
+        SignalKind::hangup(),
+        "SIGHUP is ignored: settings are read at the start, and the log goes to stderr, which is not opened anew",
+    )?;
+    ignore(SignalKind::user_defined1(), "SIGUSR1 is ignored")?;
+    ignore(SignalKind::user_defined2(), "SIGUSR2 is ignored")?;
+    Ok(async move {
+        signals.next().await;
+        std::thread::spawn(|| {
+            std::thread::sleep(WATCHDOG);
+            end("the end took too long; what was left is cut off");
+        });
+        tokio::spawn(async move {
+            signals.next().await;
+            end("asked to stop a second time; ending at once");
+        });
+    })
+}
+
+fn ignore(kind: SignalKind, told: &'static str) -> Result<(), CliError> {
+    let mut signal = listen(kind)?;
+    tokio::spawn(async move {
+        while signal.recv().await.is_some() {
+            tracing::warn!("{told}");
+        }
+    });
+    Ok(())
+}
+
+fn end(why: &str) -> ! {
+    // That waits a moment for the line. Longer nothing may: somebody wants an end.
+    quorate_log::print_note(format_args!("error: {why}"));
+    std::process::exit(1)
+}

@@ -1,0 +1,140 @@
+//! What the connectors are built on, made from this member's parts.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use quorate_clock::Instant;
+use quorate_ipc::LocalRules;
+use quorate_service::ServiceDispatcher;
+use quorate_state::{Answer, Command, ConnectionsByConnector, ConnectorProgress, Takeover};
+use quorate_supervisor::{self as connector, CommandProposer, ConnectorsView};
+use quorate_types::{MemberId, ProposeError};
+use tokio::runtime::Handle;
+
+use super::{ServerError, critical_tasks::CriticalTasks};
+use crate::{cluster::ClusterHandle, settings::Settings};
+
+/// Starts the connectors.
+pub(super) fn start_connectors(
+    settings: &Settings,
+    cluster: &ClusterHandle,
+    consensus: &Handle,
+    dispatch: Arc<ServiceDispatcher>,
+    vital: &mut CriticalTasks,
+) -> Result<connector::SupervisorHandle, ServerError> {
+    let view = ConnectorsView::follow(cluster.watch_state());
+    let handle = connector::start(connector::SupervisorContext {
+        me: cluster.node().id(),
+        name: settings.name.clone(),
+        pace: cluster.watch_pace(),
+        prompt: consensus.clone(),
+        leadership: cluster.node().leadership(),
+        members: cluster.node().watch_members(),
+        silent: cluster.node().unreachable_members(),
+        view: view.clone(),
+        standby_max: settings.standby_max,
+        rules: rules(settings),
+        proposer: Arc::new(ReignProposer(cluster.clone())),
+        dispatch,
+        log: settings.log.clone(),
+        program: connector::this_program(),
+    });
+    let handle = handle
+        .map_err(|error| ServerError::Refused(format!("can't start the connectors: {error}")))?;
+    vital.follow("the connectors' view of the state", view);
+    vital.follow("the reign of the connectors", handle.reign());
+    vital.follow("the list of the connectors", handle.statuses());
+    vital.follow("the supervision of the connectors", handle.supervised());
+    Ok(handle)
+}
+
+/// What this host allows connectors, as they read it.
+fn rules(settings: &Settings) -> LocalRules {
+    let allowed = &settings.connectors;
+    LocalRules {
+        mq_libraries: allowed.mq_libraries.clone(),
+        mq_key_repositories: allowed.mq_key_repositories.clone(),
+        zmq_ipc_dir: allowed.zmq_ipc_dir.clone(),
+        zmq_bind: allowed.zmq_bind.clone(),
+    }
+}
+
+/// Puts the reign's commands into the log of this cluster.
+struct ReignProposer(ClusterHandle);
+
+#[async_trait]
+impl CommandProposer for ReignProposer {
+    async fn take_over(
+        &self,
+        member: MemberId,
+        term: u64,
+        deadline: Instant,
+    ) -> Result<(), ProposeError> {
+        self.propose(term, Command::TakeOver { member, term }, deadline)
+            .await
+    }
+
+    async fn release(&self, term: u64, epoch: u64, deadline: Instant) -> Result<(), ProposeError> {
+        self.propose(term, Command::Release { epoch }, deadline)
+            .await
+    }
+
+    async fn record_takeover(
+        &self,
+        takeover: Takeover,
+        deadline: Instant,
+    ) -> Result<(), ProposeError> {
+        let (term, command) = (takeover.term, Command::RecordTakeover(Box::new(takeover)));
+        self.propose(term, command, deadline).await
+    }
+
+    async fn record_broker_connections(
+        &self,
+        member: MemberId,
+        connections: ConnectionsByConnector,
+        deadline: Instant,
+    ) -> Result<(), ProposeError> {
+        let command = Command::RecordBrokerConnections {
+            member,
+            connections,
+        };
+        done(self.0.propose(command, deadline).await?)
+    }
+
+    async fn advance(
+        &self,
+        epoch: u64,
+        connectors: Vec<ConnectorProgress>,
+        deadline: Instant,
+    ) -> Result<(), ProposeError> {
+        let command = Command::AdvanceProgress { epoch, connectors };
+        match self.0.propose(command, deadline).await? {
+            (_, Answer::Ignored(_)) => Ok(()),
+            answer => done(answer),
+        }
+    }
+}
+
+impl ReignProposer {
+    async fn propose(
+        &self,
+        term: u64,
+        command: Command,
+        deadline: Instant,
+    ) -> Result<(), ProposeError> {
+        done(self.0.propose_in_term(term, command, deadline).await?)
+    }
+}
+
+fn done(answer: (u64, Answer)) -> Result<(), ProposeError> {
+    match answer {
+        (_, Answer::Done { .. }) => Ok(()),
+        (_, Answer::Ignored(why)) => Err(ProposeError::Refused(why)),
+        (0, Answer::Invalid(errors)) => Err(ProposeError::Refused(format!(
+            "it was not proposed: {errors:?}"
+        ))),
+        (index, answer) => Err(ProposeError::Refused(format!(
+            "log index {index} was answered {answer:?}"
+        ))),
+    }
+}
