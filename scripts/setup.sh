@@ -4,6 +4,8 @@ set -euo pipefail
 
 . "$(dirname "$0")/packages.sh"
 
+# As `rust-version` in Cargo.toml. There is no rust-toolchain.toml: one that names a channel has
+# rustup download it, or fail, where a toolchain that is new enough has another name.
 RUST_MIN=1.95.0
 
 libclang() { compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || compgen -G '/usr/lib*/libclang*.so*' >/dev/null; }
