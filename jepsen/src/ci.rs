@@ -6,10 +6,10 @@ use quorate_clock::Instant;
 
 use crate::{
     job::{self, Common, Job},
-    nemesis::together,
+    nemesis::compatibility,
+    outcome::Outcome,
     soak,
     stop::Stop,
-    verdict::Outcome,
 };
 
 /// A run of the list.
@@ -98,7 +98,7 @@ pub async fn ci(common: &Common, limit: Duration, stop: &Stop) -> Outcome {
             nemesis: listed.nemesis.to_owned(),
             seed,
             seconds: listed.seconds,
-            members: Some(together::members(&nemeses, 3)),
+            members: Some(compatibility::members(&nemeses, 3)),
             mutant: None,
         };
         let mut ran = job::run(common, job(listed.seed), stop).await;

@@ -10,10 +10,10 @@ use quorate_clock::Instant;
 use reqwest::Method;
 
 use crate::{
-    bed::Bed,
     cluster::{api, member::Member, shim},
     history::{Final, FinalMember},
     nemesis::kill::start,
+    run_context::Bed,
     stop::Stop,
     workload::Workload,
 };

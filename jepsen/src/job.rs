@@ -9,10 +9,7 @@ use std::{
 use quorate_clock::Instant;
 use tokio::process::Command;
 
-use crate::{
-    stop::Stop,
-    verdict::{Outcome, Verdict},
-};
+use crate::{outcome::Outcome, stop::Stop, verdict::Verdict};
 
 /// What a run may take beside its clients' work: set-up, healing, judging.
 const BESIDE: Duration = Duration::from_secs(360);

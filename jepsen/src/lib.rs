@@ -7,7 +7,7 @@
 )]
 #![forbid(unsafe_code)]
 
-pub mod bed;
+pub mod anomaly;
 pub mod broker;
 pub mod checker;
 pub mod ci;
@@ -19,19 +19,22 @@ pub mod history;
 pub mod host;
 pub mod job;
 pub mod journal;
+pub mod judge;
 pub mod monitor;
+pub mod mutants;
 pub mod nemesis;
+pub mod outcome;
 pub mod plan;
+pub mod planner;
 pub mod report;
 pub mod run;
+pub mod run_context;
 pub mod selftest;
 pub mod shrink;
 pub mod soak;
 pub mod stop;
 pub mod verdict;
 pub mod workload;
-
-pub use verdict::{Verdict, judge};
 
 #[path = "../../tests/support/netns.rs"]
 mod netns;

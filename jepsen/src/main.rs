@@ -13,8 +13,8 @@ use std::{
 
 use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use quorate_jepsen::{
-    checker::Settings, ci, job, nemesis, plan::Wish, run, selftest, soak, stop::Stop,
-    verdict::Outcome, workload,
+    checker::Settings, ci, job, mutants, nemesis, outcome::Outcome, planner::Wish, run, selftest,
+    soak, stop::Stop, workload,
 };
 
 /// The chaos suite. Exit: 0 pass, 1 FAIL, 2 usage, 3 UNKNOWN (which is no pass).
@@ -166,10 +166,10 @@ fn nemesis_names(names: &str) -> Result<String, String> {
 }
 
 fn mutant_name(name: &str) -> Result<String, String> {
-    match selftest::named(name) {
+    match mutants::named(name) {
         Some(_) => Ok(name.to_owned()),
         None => {
-            let names: Vec<_> = selftest::MUTANTS.iter().map(|mutant| mutant.name).collect();
+            let names: Vec<_> = mutants::MUTANTS.iter().map(|mutant| mutant.name).collect();
             Err(format!(
                 "there is none of that name; there are {}",
                 names.join(", ")
@@ -192,7 +192,7 @@ fn fits(args: &RunArgs) -> Result<(), String> {
     let named = args.nemesis.split('+').filter(|name| *name != "none");
     let named: Vec<&str> = named.collect();
     if let Some(members) = args.members {
-        nemesis::together::among(&named, members)?;
+        nemesis::compatibility::among(&named, members)?;
     }
     match named.iter().find(|name| !soak::fits(&args.workload, name)) {
         Some(name) => Err(format!("{name} says nothing of {}", args.workload)),
@@ -284,7 +284,7 @@ async fn end_when_asked(stop: Stop) {
 
 /// Judges a run's folder, and tells where the report is.
 fn judged(folder: &Path, settings: &Settings) -> ExitCode {
-    match quorate_jepsen::verdict::judge_with(folder, settings) {
+    match quorate_jepsen::judge::judge_with(folder, settings) {
         Ok(verdict) => {
             println!("{}: {}", folder.display(), verdict.outcome);
             for finding in &verdict.findings {
@@ -328,7 +328,7 @@ async fn one(args: RunArgs, stop: &Stop) -> ExitCode {
 fn recheck(folders: &[PathBuf]) -> ExitCode {
     let mut worst = Outcome::Pass;
     for folder in folders {
-        match quorate_jepsen::judge(folder) {
+        match quorate_jepsen::judge::judge(folder) {
             Ok(verdict) => {
                 println!("{}: {}", folder.display(), verdict.outcome);
                 worst = worst.max(verdict.outcome);
@@ -345,7 +345,7 @@ fn recheck(folders: &[PathBuf]) -> ExitCode {
 fn shrink(folder: &Path) -> ExitCode {
     match quorate_jepsen::shrink::of_run(folder) {
         Ok(anomalies) => {
-            println!("{}", quorate_jepsen::shrink::text(&anomalies));
+            println!("{}", quorate_jepsen::anomaly::text(&anomalies));
             ExitCode::SUCCESS
         }
         Err(error) => failed(&format!("{}: {error}", folder.display())),

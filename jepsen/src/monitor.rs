@@ -7,9 +7,9 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::{
-    bed::Bed,
     cluster::{id_of, member::Member},
     history::Sight,
+    run_context::Bed,
     stop::Stop,
 };
 

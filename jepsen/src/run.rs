@@ -12,16 +12,16 @@ use quorate_clock::Instant;
 use tokio::task::JoinSet;
 
 use crate::{
-    bed::{Bed, Journals},
     broker::Broker,
     clock::Clock,
-    cluster::{Cluster, scratch::Scratch},
+    cluster::{Cluster, links::Links, scratch::Scratch},
     ending,
     history::Final,
-    host, monitor,
-    nemesis::{self, links::Links},
+    host, monitor, nemesis,
     netns::Net,
-    plan::{Plan, Skipped, Wish},
+    plan::{Plan, Skipped},
+    planner::{self, Wish},
+    run_context::{Bed, Journals},
     stop::Stop,
     workload,
 };
@@ -41,7 +41,7 @@ pub async fn run(wish: &Wish, out: &Path, keep: bool, stop: &Stop) -> Result<Pat
         true => None,
         false => Net::new(wish_members(wish)).map(Arc::new),
     };
-    let plan = here(Plan::decide(wish), net.is_some())?;
+    let plan = here(planner::decide(wish), net.is_some())?;
     let folder = make_folder(&plan, out).map_err(told)?;
     println!("folder: {}", folder.display());
     write_json(&folder, "plan.json", &plan).map_err(told)?;
@@ -104,7 +104,7 @@ async fn unless_asked(
 }
 
 fn wish_members(wish: &Wish) -> usize {
-    Plan::decide(wish).members
+    planner::decide(wish).members
 }
 
 async fn start_broker(net: Option<&Net>) -> Broker {

@@ -9,17 +9,18 @@ use std::{
 };
 
 use quorate_clock::Instant;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    anomaly::{Anomaly, Small},
     checker::{
-        self, Operation, Run, Settings,
+        finding::{Finding, Grade},
         linear::{self, Order},
+        operation::Operation,
+        run::Run,
+        suite::{self, Settings},
         witness,
     },
-    history::Type,
-    verdict::{Finding, Grade},
 };
 
 /// The time for one anomaly.
@@ -29,53 +30,6 @@ const QUESTION: Duration = Duration::from_millis(500);
 /// So many anomalies are made small; the others are of the same kinds.
 const MOST: usize = 5;
 
-/// A few operations that can't be explained together.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Anomaly {
-    /// Who says so.
-    pub checker: String,
-    /// Why, in a sentence.
-    pub what: String,
-    /// The operations, in the order in which they were asked for.
-    pub operations: Vec<Small>,
-}
-
-/// An operation, as it is shown to a person.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Small {
-    /// Its line in the history.
-    pub line: usize,
-    /// Who asked.
-    pub process: u64,
-    /// Whom.
-    pub member: u64,
-    /// What, as in `write k1 7`.
-    pub text: String,
-    /// `ok`, `fail` or `info`.
-    pub outcome: Type,
-    /// When it was asked for.
-    pub start: u64,
-    /// When the client was told of its outcome.
-    pub told: u64,
-    /// The revision that was told.
-    pub revision: Option<u64>,
-}
-
-impl Small {
-    fn of(it: &Operation) -> Small {
-        Small {
-            line: it.line,
-            process: it.process,
-            member: it.member,
-            text: it.told_as(),
-            outcome: it.kind,
-            start: it.start,
-            told: it.told,
-            revision: it.revision,
-        }
-    }
-}
-
 /// Makes the anomalies of a run's folder small.
 ///
 /// # Errors
@@ -83,7 +37,7 @@ impl Small {
 pub fn of_run(folder: &Path) -> io::Result<Vec<Anomaly>> {
     let run = Run::load(folder)?;
     let settings = Settings::default();
-    let all = checker::all(&run, &settings);
+    let all = suite::all(&run, &settings);
     let findings: Vec<Finding> = all.into_iter().flat_map(|it| it.findings).collect();
     Ok(anomalies(&run, &findings, &settings))
 }
@@ -95,7 +49,7 @@ pub fn anomalies(run: &Run, findings: &[Finding], settings: &Settings) -> Vec<An
     let wrong: Vec<&Finding> = wrong.filter(|it| !it.operations.is_empty()).collect();
     let mut small: Vec<Anomaly> = Vec::new();
     let mut kinds: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    let register = checker::register(run, settings);
+    let register = suite::register(run, settings);
     let keys = linear::by_key(&register);
     let deadline = Instant::now() + BUDGET * 2;
     for finding in wrong {
@@ -221,32 +175,4 @@ pub fn fewest<T: Clone>(
         };
     }
     kept
-}
-
-/// As text, for a terminal.
-#[must_use]
-pub fn text(anomalies: &[Anomaly]) -> String {
-    let mut text = String::new();
-    for it in anomalies {
-        text += &format!("{}: {}\n", it.checker, it.what);
-        for small in &it.operations {
-            let outcome = match small.outcome {
-                Type::Ok => "ok",
-                Type::Fail => "fail",
-                _ => "info",
-            };
-            let revision = small
-                .revision
-                .map_or_else(String::new, |it| format!(" @{it}"));
-            text += &format!(
-                "  {:>10.3}-{:>10.3} s  process {:<4} member {}  {} {outcome}{revision}\n",
-                small.start as f64 / 1e9,
-                small.told as f64 / 1e9,
-                small.process,
-                small.member,
-                small.text,
-            );
-        }
-    }
-    text
 }

@@ -8,9 +8,10 @@ use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use crate::{
     history::{self, Fault, Sight},
     job::{self, Common, Done, Job},
-    nemesis, report,
+    nemesis,
+    outcome::Outcome,
+    report,
     stop::Stop,
-    verdict::Outcome,
     workload,
 };
 

@@ -5,11 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::{Checked, Operation, Run};
-use crate::{
-    history::{Event, Type},
-    verdict::Grade,
-};
+use super::{check_report::Checked, finding::Grade, operation::Operation, run::Run};
+use crate::history::{Event, Type};
 
 /// A catalog as a member told it: `KIND/NAME` to its fields.
 type Catalog = Map<String, Value>;

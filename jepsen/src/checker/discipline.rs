@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Checked, Run};
-use crate::{history::Type, verdict::Grade};
+use super::{check_report::Checked, finding::Grade, run::Run};
+use crate::history::Type;
 
 /// What is told by streams and final reads, without having been asked for one by one.
 const UNASKED: &[&str] = &[

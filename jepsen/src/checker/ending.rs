@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Checked, Run, expected};
-use crate::{history::FinalMember, verdict::Grade};
+use super::{check_report::Checked, expected, finding::Grade, run::Run};
+use crate::history::FinalMember;
 
 /// So many lines of a log are told.
 const TOLD: usize = 10;

@@ -7,11 +7,8 @@
 
 use std::{collections::BTreeMap, fmt::Debug};
 
-use super::{Checked, Run};
-use crate::{
-    history::{Fault, Sight},
-    verdict::Grade,
-};
+use super::{check_report::Checked, finding::Grade, run::Run};
+use crate::history::{Fault, Sight};
 
 /// Looks at what the members said.
 #[must_use]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Checked, Operation, Run};
-use crate::{history::Fault, verdict::Grade};
+use super::{check_report::Checked, finding::Grade, operation::Operation, run::Run};
+use crate::history::Fault;
 
 /// What a workload asks for, and how often it must have been done in the run. A plan that
 /// has a field `floors` replaces it.

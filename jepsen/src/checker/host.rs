@@ -1,7 +1,6 @@
 //! The machine: one that was so starved that members missed their own timers voids a run.
 
-use super::{Checked, Run};
-use crate::verdict::Grade;
+use super::{check_report::Checked, finding::Grade, run::Run};
 
 /// The share of its processors that the hypervisor may take, in per cent, on average.
 const STEAL: f64 = 15.0;

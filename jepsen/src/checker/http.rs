@@ -1,7 +1,12 @@
 //! HTTP: services answer on every live member, with a quorum and without one.
 
-use super::{Checked, Operation, Run, run::MS};
-use crate::{history::Fault, verdict::Grade};
+use super::{
+    check_report::Checked,
+    finding::Grade,
+    operation::Operation,
+    run::{MS, Run},
+};
+use crate::history::Fault;
 
 /// Parts of the names of nemeses after which a member can't answer, or not in time. All
 /// others leave its services at work.

@@ -12,8 +12,11 @@ use porcupine_rs::{CheckResult, Model, Operation as Timed, check_operations_time
 use quorate_clock::Instant;
 use serde_json::Value;
 
-use super::{Checked, Operation, operation::NEVER};
-use crate::verdict::Grade;
+use super::{
+    check_report::Checked,
+    finding::Grade,
+    operation::{NEVER, Operation},
+};
 
 /// The longest search in one key. The states of a search are kept in memory, and this keeps
 /// them within it.

@@ -1,33 +1,33 @@
 //! Liveness: after each healing writes work again, and a connector is active, within three
 //! times the promise; and while a quorum lives, a fault does not stop writes for longer.
 
-use super::{Checked, Operation, Run, run::MS, steady};
-use crate::{history::Fault, verdict::Grade};
+use super::{
+    check_report::Checked,
+    finding::Grade,
+    operation::Operation,
+    run::{MS, Run},
+    time_limits,
+};
+use crate::history::Fault;
 
-/// So many times the promise is allowed.
-pub const TIMES: u64 = 3;
 /// What else a connector may wait for: a broker keeps the old consumer until its heartbeat
 /// has run out. A plan that has another figure names it `release_ms`.
 const RELEASE_MS: u64 = 5_100;
-/// Writes, whatever the workload calls them.
-const WRITES: &[&str] = &["write", "cas", "delete", "add", "append", "apply"];
 /// Nemeses that take a few members out, and leave the others alone. Others make everything
 /// slow, or come again and again; and a leader that is heard and hears nothing is not replaced,
 /// which is told among what is not claimed.
 const CLEAN: &[&str] = &["kill", "pause", "partition", "power", "stranded"];
 const NOT_CLEAN: &[&str] = &["oneway"];
 
-/// Whether an operation is a write.
-#[must_use]
-pub fn is_write(operation: &Operation) -> bool {
-    WRITES.contains(&operation.f.as_str())
-}
-
 /// Looks at each healing, and at each fault that leaves a quorum.
 #[must_use]
 pub fn check(run: &Run) -> Checked {
     let mut checked = Checked::new("liveness");
-    let mut writes: Vec<&Operation> = run.operations.iter().filter(|it| is_write(it)).collect();
+    let mut writes: Vec<&Operation> = run
+        .operations
+        .iter()
+        .filter(|it| it.is_cluster_write())
+        .collect();
     writes.sort_by_key(|it| it.told);
     // Clients stop while the last faults may still be healed.
     let tried = writes.iter().map(|it| it.start).max().unwrap_or(0);
@@ -42,7 +42,7 @@ pub fn check(run: &Run) -> Checked {
             .faults
             .iter()
             .enumerate()
-            .filter(|(other, it)| *other != at && !steady::lasts(it));
+            .filter(|(other, it)| *other != at && !time_limits::lasts(it));
         let hidden = others
             .clone()
             .any(|(_, it)| it.begun <= healed && it.healed.is_none_or(|other| other > healed));
@@ -55,17 +55,17 @@ pub fn check(run: &Run) -> Checked {
             continue;
         }
         let until = until.max(healed);
-        let allowed = steady::apart(run, healed);
+        let allowed = time_limits::apart(run, healed);
         let tried = until.min(tried).max(healed);
         after_healing(fault, &writes, healed, tried, allowed, &mut checked);
         let published = until.min(published).max(healed);
         connector_after_healing(run, fault, healed, published, allowed, &mut checked);
     }
     for fault in run.faults.iter().filter(|it| run.leaves_a_quorum(it)) {
-        let allowed = steady::apart(run, fault.begun);
+        let allowed = time_limits::apart(run, fault.begun);
         during(run, fault, &writes, allowed, &mut checked);
     }
-    in_the_end(run, TIMES * run.promise(), &mut checked);
+    in_the_end(run, time_limits::TIMES * run.promise(), &mut checked);
     checked
 }
 
@@ -163,7 +163,7 @@ fn during(run: &Run, fault: &Fault, writes: &[&Operation], allowed: u64, checked
     if !clean(CLEAN) || clean(NOT_CLEAN) || fault.effective.is_none() {
         return;
     }
-    let strikes = run.faults.iter().filter(|it| !steady::lasts(it));
+    let strikes = run.faults.iter().filter(|it| !time_limits::lasts(it));
     let alone = strikes.filter(|it| {
         it.begun < fault.healed.unwrap_or(u64::MAX) && it.healed.unwrap_or(u64::MAX) > fault.begun
     });

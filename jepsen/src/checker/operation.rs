@@ -9,6 +9,8 @@ use crate::history::{Event, Type};
 /// An operation that may take effect at any time from now on.
 pub const NEVER: u64 = u64::MAX;
 
+/// Writes, whatever the workload calls them.
+const WRITES: &[&str] = &["write", "cas", "delete", "add", "append", "apply"];
 /// The processes that read in the end count from here.
 const FINAL: u64 = 1_000_000;
 
@@ -62,6 +64,12 @@ impl Operation {
     #[must_use]
     pub fn is_info(&self) -> bool {
         self.kind == Type::Info
+    }
+
+    /// Whether it is a write to the cluster, whatever the workload calls it.
+    #[must_use]
+    pub fn is_cluster_write(&self) -> bool {
+        WRITES.contains(&self.f.as_str())
     }
 
     /// Whether it changes a register.

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Checked, Operation, Run, run::MS};
-use crate::{
-    history::{Call, Type},
-    verdict::Grade,
+use super::{
+    check_report::Checked,
+    finding::Grade,
+    operation::Operation,
+    run::{MS, Run},
 };
+use crate::history::{Call, Type};
 
 /// So many messages are named one by one.
 const NAMED: usize = 50;

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Checked, Run};
-use crate::{history::Type, verdict::Grade};
+use super::{check_report::Checked, finding::Grade, run::Run};
+use crate::history::Type;
 
 /// So many messages are named one by one.
 const NAMED: u64 = 50;

@@ -5,11 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Checked, Operation, Run};
-use crate::{
-    history::{Event, Type},
-    verdict::Grade,
-};
+use super::{check_report::Checked, finding::Grade, operation::Operation, run::Run};
+use crate::history::{Event, Type};
 
 /// So many elements are named one by one.
 const NAMED: usize = 50;

@@ -10,8 +10,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Checked, Run, run::MS};
-use crate::{history::Call, verdict::Grade};
+use super::{
+    check_report::Checked,
+    finding::Grade,
+    run::{MS, Run},
+};
+use crate::history::Call;
 
 /// A call that was sent in time may be that much later at its sink: it passes a member and two
 /// connections on its way.

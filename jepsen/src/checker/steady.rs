@@ -3,13 +3,14 @@
 //! through more than enough for all that has to come in time, no leader is lost; nor is one
 //! for a disk that is slow at one member, which holds up nothing but what must last on it.
 
-use super::{Checked, Operation, Run, liveness, run::MS};
-use crate::{
-    history::{Fault, Sight},
-    nemesis::STEADY,
-    verdict::Grade,
-    workload::large,
+use super::{
+    check_report::Checked,
+    finding::Grade,
+    operation::Operation,
+    run::{MS, Run},
+    time_limits::{apart, lasts},
 };
+use crate::history::{Fault, Sight};
 
 /// Under which no lease may lapse and nobody may be elected.
 const CALM: &[&str] = &["thin", "slow-disk"];
@@ -33,12 +34,6 @@ pub fn check(run: &Run) -> Checked {
     checked
 }
 
-/// Whether it is a state of things, beside which other faults are judged as without it.
-#[must_use]
-pub fn lasts(fault: &Fault) -> bool {
-    STEADY.contains(&fault.nemesis.as_str())
-}
-
 /// Whether a fault of another kind explains what was seen in this time.
 fn explained(run: &Run, fault: &Fault, from: u64, until: u64) -> bool {
     let others = run.faults.iter().filter(|it| !lasts(it));
@@ -51,25 +46,9 @@ fn explained(run: &Run, fault: &Fault, from: u64, until: u64) -> bool {
     })
 }
 
-/// How long may pass from here until a write works. Values of 1 MiB that fill the links of
-/// what lasts are done together, once all have gone through, and a new leader first hands on
-/// what the one before has left: for as long as the clients that put them wait.
-#[must_use]
-pub fn apart(run: &Run, at: u64) -> u64 {
-    let promises = liveness::TIMES * run.promise();
-    let borne = run
-        .faults
-        .iter()
-        .any(|it| lasts(it) && it.begun <= at && it.healed.is_none_or(|healed| healed > at));
-    match run.plan.workload.as_str() {
-        "large" if borne => promises.max(large::PATIENCE.as_nanos() as u64),
-        _ => promises,
-    }
-}
-
 fn writes(run: &Run, fault: &Fault, from: u64, until: u64, checked: &mut Checked) {
     let allowed = apart(run, from);
-    let writes = || run.operations.iter().filter(|it| liveness::is_write(it));
+    let writes = || run.operations.iter().filter(|it| it.is_cluster_write());
     // Where nobody asks, nothing can work.
     let Some(asked) = writes().map(|it| it.start).max() else {
         return;

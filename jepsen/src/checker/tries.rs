@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Checked, Run};
-use crate::{history::Call, verdict::Grade};
+use super::{check_report::Checked, finding::Grade, run::Run};
+use crate::history::Call;
 
 /// So many messages are named one by one.
 const NAMED: u64 = 50;

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Checked, Operation, Run, operation::brief};
-use crate::{
-    history::{Event, Type},
-    verdict::Grade,
+use super::{
+    check_report::Checked,
+    finding::Grade,
+    operation::{Operation, brief},
+    run::Run,
 };
+use crate::history::{Event, Type};
 
 /// So many gaps are named one by one, for each stream.
 const NAMED: usize = 20;

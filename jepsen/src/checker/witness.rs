@@ -11,10 +11,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Checked, Operation,
+    check_report::Checked,
+    finding::Grade,
     linear::{self, by_key},
+    operation::Operation,
 };
-use crate::verdict::Grade;
 
 mod sights;
 

@@ -10,10 +10,10 @@ use nix::{
 };
 use rand::{Rng, rngs::StdRng};
 
-use super::{Nemesis, Target};
+use super::contract::{Nemesis, Target};
 use crate::{
-    bed::Bed,
     cluster::{api, id_of, member::stat},
+    run_context::Bed,
 };
 
 /// Kills it.

@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
-    Nemesis, Target,
+    contract::{Nemesis, Target},
     kill::{Whom, choose},
 };
-use crate::bed::Bed;
+use crate::run_context::Bed;
 
 const SECOND: i64 = 1_000_000_000;
 /// From what a bad time server does to what a dead battery does.

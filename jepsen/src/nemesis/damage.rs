@@ -17,10 +17,10 @@ use async_trait::async_trait;
 use rand::{Rng, rngs::StdRng};
 
 use super::{
-    Nemesis, Target,
+    contract::{Nemesis, Target},
     kill::{Whom, answers, choose, start},
 };
-use crate::{bed::Bed, cluster::disk::run};
+use crate::{cluster::disk::run, run_context::Bed};
 
 /// How long a member may take to refuse, or to answer.
 const DECIDES_WITHIN: Duration = Duration::from_secs(10);

@@ -13,13 +13,13 @@ use async_trait::async_trait;
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
-    Nemesis, Target,
     clock::switch,
+    contract::{Nemesis, Target},
     kill::{Whom, choose, start},
 };
 use crate::{
-    bed::Bed,
     cluster::{disk, shim},
+    run_context::Bed,
 };
 
 /// How long a member whose sync has failed may take to end; one that goes on is left alone.

@@ -6,8 +6,11 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use rand::rngs::StdRng;
 
-use super::{Nemesis, Target, latency::slowness};
-use crate::bed::Bed;
+use super::{
+    contract::{Nemesis, Target},
+    latency::slowness,
+};
+use crate::run_context::Bed;
 
 /// One way, at least, and how much more that may be.
 const ONE_WAY: Duration = Duration::from_millis(20);

@@ -6,10 +6,13 @@ use async_trait::async_trait;
 use rand::rngs::StdRng;
 use serde_json::Value;
 
-use super::{Nemesis, Target, partition};
+use super::{
+    contract::{Nemesis, Target},
+    partition,
+};
 use crate::{
-    bed::Bed,
     cluster::{api, id_of},
+    run_context::Bed,
 };
 
 /// Forges the death of the leader.

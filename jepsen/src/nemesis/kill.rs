@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use rand::{Rng, rngs::StdRng, seq::SliceRandom};
 use tokio::task::JoinHandle;
 
-use super::{Nemesis, Target};
+use super::contract::{Nemesis, Target};
 use crate::{
-    bed::Bed,
     cluster::{api, member::Member},
+    run_context::Bed,
     stop::Stop,
 };
 

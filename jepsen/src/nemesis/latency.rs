@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use rand::{rngs::StdRng, seq::IndexedRandom};
 
-use super::{Nemesis, Target};
-use crate::{bed::Bed, cluster::relay::Slowness};
+use super::contract::{Nemesis, Target};
+use crate::{cluster::relay::Slowness, run_context::Bed};
 
 /// ms one way, and how much more that may be: from what the promise bears to what it can't.
 const SLOW: [(u64, u64); 5] = [(3, 2), (8, 8), (25, 25), (60, 100), (200, 200)];

@@ -12,10 +12,11 @@ use async_trait::async_trait;
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
-    Nemesis, Target, device,
+    contract::{Nemesis, Target},
+    device,
     kill::{Whom, choose, start},
 };
-use crate::{bed::Bed, cluster::scratch::gone};
+use crate::{cluster::scratch::gone, run_context::Bed};
 
 const ROOT: &str = "/sys/fs/cgroup";
 const PREFIX: &str = "quorate-chaos-";

@@ -7,11 +7,14 @@ use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use tokio::task::JoinHandle;
 
 use super::{
-    Nemesis, Target,
+    contract::{Nemesis, Target},
     kill::{Whom, choose},
-    links::{Links, Rule, Verdict},
 };
-use crate::{bed::Bed, stop::Stop};
+use crate::{
+    cluster::links::{Links, Rule, Verdict},
+    run_context::Bed,
+    stop::Stop,
+};
 
 /// Who reaches whom.
 #[derive(Clone, Copy, Debug)]

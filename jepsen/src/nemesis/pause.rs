@@ -10,10 +10,10 @@ use nix::{
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
-    Nemesis, Target,
+    contract::{Nemesis, Target},
     kill::{Whom, choose},
 };
-use crate::{bed::Bed, cluster::member::stat};
+use crate::{cluster::member::stat, run_context::Bed};
 
 /// What is stopped.
 #[derive(Clone, Copy, Debug)]

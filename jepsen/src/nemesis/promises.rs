@@ -12,14 +12,17 @@ use serde_json::json;
 use tokio::process::Command;
 
 use super::{
-    Nemesis, Target,
+    contract::{Nemesis, Target},
     kill::{Whom, answers, choose},
-    links::{Rule, Verdict},
     partition::links,
 };
 use crate::{
-    bed::Bed,
-    cluster::{SOON, api, id_of, member::Member},
+    cluster::{
+        SOON, api, id_of,
+        links::{Rule, Verdict},
+        member::Member,
+    },
+    run_context::Bed,
 };
 
 /// How long a member may take to lead once it was told to, and to run the connectors.

@@ -17,12 +17,17 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::{
-    Nemesis, Target,
+    contract::{Nemesis, Target},
     forge::Successor,
-    links::{Rule, Verdict},
     partition::{links, order},
 };
-use crate::{bed::Bed, cluster::api};
+use crate::{
+    cluster::{
+        api,
+        links::{Rule, Verdict},
+    },
+    run_context::Bed,
+};
 
 /// The value that stops the log.
 const STOPPER: usize = 8 << 10;
@@ -214,7 +219,7 @@ async fn heartbeats(bed: &Bed, leader: u64, other: u64) -> Result<u16, String> {
     let before = links(bed)?.connections(leader, other, port).await?;
     api::until("a heartbeat", SOON, || async {
         let now = links(bed)?.connections(leader, other, port).await?;
-        let more = |it: &&super::links::Connection| {
+        let more = |it: &&crate::cluster::links::Connection| {
             let was = before.iter().find(|was| was.port == it.port);
             it.confirmed - was.map_or(0, |was| was.confirmed.min(it.confirmed))
         };

@@ -12,10 +12,10 @@ use rand::{Rng, rngs::StdRng};
 use reqwest::Method;
 
 use super::{
-    Nemesis, Target,
+    contract::{Nemesis, Target},
     kill::{Whom, choose, start},
 };
-use crate::{bed::Bed, cluster::api};
+use crate::{cluster::api, run_context::Bed};
 
 /// A member ends within 10 s of SIGTERM.
 const ENDS_WITHIN: Duration = Duration::from_secs(12);

@@ -11,11 +11,13 @@ use rand::rngs::StdRng;
 use tokio::task::JoinSet;
 
 use super::{
-    Nemesis, Target,
-    links::{Rule, Verdict},
+    contract::{Nemesis, Target},
     partition::{links, order},
 };
-use crate::bed::Bed;
+use crate::{
+    cluster::links::{Rule, Verdict},
+    run_context::Bed,
+};
 
 /// Leaves it one link.
 #[derive(Default)]

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use rand::rngs::StdRng;
 use tokio::process::Command;
 
-use super::{Nemesis, Target};
-use crate::{bed::Bed, cluster::member::Member};
+use super::contract::{Nemesis, Target};
+use crate::{cluster::member::Member, run_context::Bed};
 
 /// What waits longer than 50 ms is dropped, as a switch with that much room does.
 const THIN: &str = "qdisc replace dev eth0 root tbf rate 100mbit burst 64kb latency 50ms";

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::json;
 
-use super::{Nemesis, Target};
-use crate::{bed::Bed, cluster::api};
+use super::contract::{Nemesis, Target};
+use crate::{cluster::api, run_context::Bed};
 
 /// Orders it.
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! The little of HTML that the reports need.
 
-use crate::verdict::{Grade, Outcome};
+use crate::{checker::finding::Grade, outcome::Outcome};
 
 /// A text that can stand anywhere in a page.
 #[must_use]

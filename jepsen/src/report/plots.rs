@@ -1,7 +1,7 @@
 //! Plots over time: how long operations took, how many there were, and how late the machine was.
 
 use super::axis::{LEFT, Picture, TOP};
-use crate::{checker::Run, history::Type};
+use crate::{checker::run::Run, history::Type};
 
 const BUCKETS: usize = 240;
 const HEIGHT: f64 = 150.0;

@@ -8,7 +8,7 @@ use super::{
     html::escape,
 };
 use crate::{
-    checker::Run,
+    checker::run::Run,
     history::{Call, Sight},
 };
 

@@ -5,8 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::html::{self, escape, grouped, table};
-use crate::verdict::{Outcome, Verdict};
+use super::{
+    html::{self, escape, grouped, table},
+    run_page,
+};
+use crate::{checker::operation::brief, outcome::Outcome, verdict::Verdict};
 
 /// Numbers that are a worst, and not a sum, over runs.
 fn is_worst(name: &str) -> bool {
@@ -215,14 +218,12 @@ fn row(folder: &Path, it: &Verdict, beside: &Path) -> Vec<String> {
     let link = folder
         .strip_prefix(beside)
         .unwrap_or(folder)
-        .join(super::FILE);
+        .join(run_page::FILE);
     let worst = it.findings.first().map_or_else(String::new, |it| {
         format!(
             "<b>{}</b>: {}",
             escape(&it.kind),
-            escape(&super::super::checker::operation::brief(
-                &it.what.clone().into()
-            ))
+            escape(&brief(&it.what.clone().into()))
         )
     });
     let void = if it.voided { ", void" } else { "" };

@@ -8,9 +8,9 @@ use super::{
     html::{escape, seconds},
 };
 use crate::{
-    checker::{Operation, Run},
+    anomaly::{Anomaly, Small},
+    checker::{operation::Operation, run::Run},
     history::Type,
-    shrink::{Anomaly, Small},
 };
 
 const LANE: f64 = 11.0;

@@ -26,8 +26,8 @@ use super::{
     pace::{Client, Settled},
 };
 use crate::{
-    bed::Bed,
     cluster::{SOON, api},
+    run_context::Bed,
     stop::Stop,
 };
 

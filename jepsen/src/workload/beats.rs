@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::pace::{Client, Settled};
-use crate::{bed::Bed, client::Outcome, stop::Stop};
+use crate::{client::Outcome, run_context::Bed, stop::Stop};
 
 /// Their processes count from here.
 const FIRST: u64 = 3_000_000;

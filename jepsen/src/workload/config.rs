@@ -9,10 +9,10 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Workload,
+    contract::Workload,
     pace::{Client, FINAL, Settled, clients},
 };
-use crate::{bed::Bed, client::Outcome, history::Type, stop::Stop};
+use crate::{client::Outcome, history::Type, run_context::Bed, stop::Stop};
 
 /// So many names of each kind: few enough that they lean on each other.
 const NAMES: u32 = 6;

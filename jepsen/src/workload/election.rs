@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use super::Workload;
-use crate::{bed::Bed, stop::Stop};
+use super::contract::Workload;
+use crate::{run_context::Bed, stop::Stop};
 
 /// The workload.
 #[derive(Default)]

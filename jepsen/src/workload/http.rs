@@ -10,11 +10,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Workload,
+    contract::Workload,
     pace::{Client, Settled, clients},
     sink::Sink,
 };
-use crate::{bed::Bed, client::Outcome, cluster::api, stop::Stop};
+use crate::{client::Outcome, cluster::api, run_context::Bed, stop::Stop};
 
 const PING: &str = "/zato/ping";
 const ECHO: &str = "/chaos/echo";

@@ -10,13 +10,13 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Workload,
+    contract::Workload,
     pace::{Client, FINAL, Settled, clients},
 };
 use crate::{
-    bed::Bed,
     client::{Outcome, Pinned},
     history::Type,
+    run_context::Bed,
     stop::Stop,
 };
 

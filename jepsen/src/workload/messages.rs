@@ -16,8 +16,13 @@ use rand::seq::IndexedRandom;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::{Workload, amqp, amqp::Published, http::put, sink::Sink};
-use crate::{bed::Bed, cluster::api, stop::Stop};
+use super::{
+    amqp::{self, Published},
+    contract::Workload,
+    http::put,
+    sink::Sink,
+};
+use crate::{cluster::api, run_context::Bed, stop::Stop};
 
 const KIND: &str = "amqp_channel";
 const STREAM: &str = "stream";

@@ -6,10 +6,10 @@ use rand::{Rng, rngs::StdRng};
 use serde_json::Value;
 
 use crate::{
-    bed::Bed,
     client::Pinned,
     cluster::member::Member,
     history::{Event, Type},
+    run_context::Bed,
     stop::Stop,
 };
 

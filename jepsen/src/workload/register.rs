@@ -16,13 +16,13 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Workload,
+    contract::Workload,
     pace::{Client, FINAL, Settled, clients},
 };
 use crate::{
-    bed::Bed,
     client::Outcome,
     history::{Event, Type},
+    run_context::Bed,
     stop::Stop,
 };
 

@@ -19,10 +19,11 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{
-    Workload, amqp,
+    amqp,
+    contract::Workload,
     pace::{Client, Settled, clients},
 };
-use crate::{bed::Bed, client::Outcome, stop::Stop};
+use crate::{client::Outcome, run_context::Bed, stop::Stop};
 
 /// By which who waits finds out its address.
 const QUEUE: &str = "questions";

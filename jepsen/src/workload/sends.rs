@@ -16,12 +16,13 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{
-    Workload, amqp,
+    amqp,
+    contract::Workload,
     pace::{Client, Settled, clients},
 };
 use crate::{
-    bed::Bed,
     client::{Outcome, Pinned},
+    run_context::Bed,
     stop::Stop,
 };
 

@@ -13,10 +13,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Workload,
+    contract::Workload,
     pace::{Client, FINAL, Settled, clients},
 };
-use crate::{bed::Bed, client::Outcome, history::Type, stop::Stop};
+use crate::{client::Outcome, history::Type, run_context::Bed, stop::Stop};
 
 const KEY: &str = "set";
 /// One operation of so many is a read: it is long.

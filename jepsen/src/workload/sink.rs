@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use quorate_clock::chance;
 use rand::Rng;
 
-use crate::{bed::Bed, clock::Clock, history::Call, journal::Journal};
+use crate::{clock::Clock, history::Call, journal::Journal, run_context::Bed};
 
 struct Inner {
     clock: Clock,

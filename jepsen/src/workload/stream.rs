@@ -14,14 +14,15 @@ use rand::{Rng, rngs::StdRng};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 
-use super::watch::PREFIX;
 use crate::{
-    bed::Bed,
     cluster::member::Member,
     history::{Event, Type},
+    run_context::Bed,
     stop::Stop,
 };
 
+/// What the streams ask for.
+pub const PREFIX: &str = "watch/";
 /// Streams are processes from here on.
 const PROCESSES: u64 = 2_000_000;
 /// A member gives a sign of life every 5 s.

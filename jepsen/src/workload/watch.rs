@@ -18,14 +18,12 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::{
-    Workload,
+    contract::Workload,
     pace::{Client, Settled, clients},
-    stream::{self, Place},
+    stream::{self, PREFIX, Place},
 };
-use crate::{bed::Bed, client::Outcome, cluster::api, stop::Stop};
+use crate::{client::Outcome, cluster::api, run_context::Bed, stop::Stop};
 
-/// What the streams ask for.
-pub const PREFIX: &str = "watch/";
 /// Keys that are written again and again.
 const KEYS: u32 = 20;
 /// Streams, twice as many as members of a small cluster.

@@ -1,13 +1,13 @@
 //! Registers: each kind of anomaly is told by both checkers, or by the one that can, and what
 //! is strange and right is let pass.
 
-use quorate_jepsen::{
-    checker::{self, Settings, linear, witness},
-    shrink,
-    verdict::{self, Grade, Outcome},
-};
-
 use crate::tale::{Told, cas, judged, kinds, read, run, write};
+use quorate_jepsen::{
+    anomaly,
+    checker::{self, Grade, Settings, linear, witness},
+    judge,
+    outcome::Outcome,
+};
 
 /// What the black box and the witness say of a history: whether each objects.
 fn objections(told: &[Told]) -> (bool, bool) {
@@ -240,7 +240,7 @@ fn a_checker_that_ignores_infos_gives_a_false_verdict() {
         ignore_infos: true,
         ..Settings::default()
     };
-    let verdict = verdict::of(&run("register", &told), &settings);
+    let verdict = judge::of(&run("register", &told), &settings);
     assert_eq!(verdict.outcome, Outcome::Fail);
 }
 
@@ -265,5 +265,5 @@ fn an_anomaly_among_hundreds_of_operations_is_made_small() {
     assert_eq!(texts.len(), 3, "{texts:?}");
     assert_eq!(texts[0], "write k 73");
     assert_eq!(texts[2], "read k → 73");
-    assert!(shrink::text(&verdict.anomalies).contains("read k → 73 ok @73"));
+    assert!(anomaly::text(&verdict.anomalies).contains("read k → 73 ok @73"));
 }

@@ -1,13 +1,12 @@
 //! The end of a run, its floors, its machine, its harness, and whether it came back in time.
 
+use crate::tale::{MS, Told, events, fault, judged, kinds, op, run, write};
 use quorate_jepsen::{
-    checker::Run,
+    checker::{Grade, Run},
     history::{Event, Fault, Final, FinalMember, Host, HostSample, Type},
-    verdict::{Grade, Outcome},
+    outcome::Outcome,
 };
 use serde_json::{Value, json};
-
-use crate::tale::{MS, Told, events, fault, judged, kinds, op, run, write};
 
 fn none() -> Vec<String> {
     Vec::new()

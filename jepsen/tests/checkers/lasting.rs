@@ -1,11 +1,10 @@
 //! What lasts and has to be borne, a leader with one link, and messages that are sent.
 
+use crate::tale::{MS, Told, fault, kinds, op, run, write};
 use quorate_jepsen::{
     checker::Run,
     history::{Fault, Final, Sight},
 };
-
-use crate::tale::{MS, Told, fault, kinds, op, run, write};
 
 /// Writes that work, one each 100 ms at member 2, but for a while.
 fn writes(without: std::ops::Range<u64>) -> Vec<Told> {

@@ -1,12 +1,11 @@
 //! Sets, queues, watches, configuration and services.
 
+use crate::tale::{MS, Told, fault, judged, kinds, line, op, run};
 use quorate_jepsen::{
     checker::Run,
     history::{Call, Final},
 };
 use serde_json::{Value, json};
-
-use crate::tale::{MS, Told, fault, judged, kinds, line, op, run};
 
 fn none() -> Vec<String> {
     Vec::new()

@@ -3,19 +3,19 @@
 
 use std::{fs, path::Path};
 
-use quorate_jepsen::{
-    checker::Settings,
-    history::{Call, Event, Fault, Final, FinalMember, Host, HostSample, Sight, write},
-    judge,
-    report::{self, summary},
-    verdict::{Outcome, Verdict, judge_with},
-};
-use serde_json::json;
-
 use crate::{
     simulator::{Bug, World, history},
     tale::MS,
 };
+use quorate_jepsen::{
+    checker::Settings,
+    history::{Call, Event, Fault, Final, FinalMember, Host, HostSample, Sight, write},
+    judge::{judge, judge_with},
+    outcome::Outcome,
+    report::{self, summary},
+    verdict::Verdict,
+};
+use serde_json::json;
 
 fn lines<T: serde::Serialize>(path: &Path, lines: &[T]) {
     let mut file = fs::File::create(path).expect("a file is made");

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
+use crate::simulator::{Bug, World, history};
 use quorate_clock::Instant;
 use quorate_jepsen::{
-    checker::{self, Run, Settings, linear, witness},
-    verdict::{self, Grade, Outcome},
+    checker::{self, Grade, Run, Settings, linear, witness},
+    judge,
+    outcome::Outcome,
 };
 use serde_json::json;
-
-use crate::simulator::{Bug, World, history};
 
 fn run(seed: u64, operations: usize, bug: Bug) -> Run {
     let world = World {
@@ -40,7 +40,7 @@ fn objections(run: &Run) -> (bool, bool) {
 fn a_right_register_always_passes() {
     for seed in 0..200 {
         let run = run(seed, 600, Bug::None);
-        let verdict = verdict::of(&run, &Settings::default());
+        let verdict = judge::of(&run, &Settings::default());
         assert_eq!(
             verdict.outcome,
             Outcome::Pass,
@@ -83,7 +83,7 @@ fn a_checker_that_ignores_infos_condemns_a_right_register() {
     };
     let condemned = (0..20).filter(|seed| {
         let run = run(*seed, 800, Bug::None);
-        verdict::of(&run, &settings).outcome == Outcome::Fail
+        judge::of(&run, &settings).outcome == Outcome::Fail
     });
     assert!(condemned.count() >= 19);
 }
@@ -92,7 +92,7 @@ fn a_checker_that_ignores_infos_condemns_a_right_register() {
 fn twenty_thousand_operations_are_judged_in_seconds() {
     let run = run(1, 20_000, Bug::None);
     let begun = Instant::now();
-    let verdict = verdict::of(&run, &Settings::default());
+    let verdict = judge::of(&run, &Settings::default());
     let took = begun.elapsed();
     assert_eq!(verdict.outcome, Outcome::Pass, "{:?}", verdict.findings);
     assert_eq!(verdict.numbers["operations"], 20_000);

@@ -1,11 +1,10 @@
 //! A simulated group of members with one register each key: right, unless it is told to be
 //! wrong, with delays, lost answers and writes that are done late.
 
+use crate::tale::MS;
 use quorate_jepsen::history::{Event, Type};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
-
-use crate::tale::MS;
 
 /// A planted bug.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,11 +1,10 @@
 //! Reigns as members told of them, and epochs as sinks saw them.
 
+use crate::tale::{MS, fault, judged, kinds, run};
 use quorate_jepsen::{
     checker::Run,
     history::{Call, Sight},
 };
-
-use crate::tale::{MS, fault, judged, kinds, run};
 
 fn none() -> Vec<String> {
     Vec::new()

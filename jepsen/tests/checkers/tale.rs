@@ -1,9 +1,10 @@
 //! Writes histories by hand: operations with a beginning, an end and an outcome, in ms.
 
 use quorate_jepsen::{
-    checker::{Run, Settings},
+    checker::{Grade, Run, Settings},
     history::{Event, Fault, Type},
-    verdict::{self, Verdict},
+    judge,
+    verdict::Verdict,
 };
 use serde_json::{Value, json};
 
@@ -127,15 +128,13 @@ pub fn run(workload: &str, told: &[Told]) -> Run {
 
 /// Its verdict.
 pub fn judged(run: &Run) -> Verdict {
-    verdict::of(run, &Settings::default())
+    judge::of(run, &Settings::default())
 }
 
 /// The kinds of all findings that are worse than a note, without the checkers' names, once.
 pub fn kinds(run: &Run) -> Vec<String> {
     let findings = judged(run).findings;
-    let bad = findings
-        .into_iter()
-        .filter(|it| it.grade != verdict::Grade::Note);
+    let bad = findings.into_iter().filter(|it| it.grade != Grade::Note);
     let mut kinds: Vec<String> = bad.map(|it| it.kind).collect();
     kinds.sort();
     kinds.dedup();

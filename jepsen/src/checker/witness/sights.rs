@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::super::{Checked, Operation};
-use crate::{history::Type, verdict::Grade};
+use crate::{
+    checker::{check_report::Checked, finding::Grade, operation::Operation},
+    history::Type,
+};
 
 /// A place in the log at which a value was seen.
 struct Seen<'a> {

@@ -1,25 +1,19 @@
-//! Reports: of each run a page that opens from disk and needs nothing else, with the verdict
-//! first; of many runs a summary.
+//! Page of one run: the verdict first, then findings, pictures, numbers and logs.
 
 use serde_json::Value;
 
-use crate::{
-    checker::Run,
-    history::Fault,
-    verdict::{Finding, Grade, Verdict},
+use super::{
+    html::{self, class, escape, folded, grade, grouped, seconds, table},
+    logs, plots, reigns, timeline,
 };
-
-mod axis;
-mod html;
-mod logs;
-mod plots;
-mod reigns;
-mod summary;
-mod timeline;
-
-use html::{class, escape, folded, grade, grouped, seconds, table};
-
-pub use summary::summary;
+use crate::{
+    checker::{
+        finding::{Finding, Grade},
+        run::Run,
+    },
+    history::Fault,
+    verdict::Verdict,
+};
 
 /// The name of the file that a run's report is written to.
 pub const FILE: &str = "report.html";

@@ -9,7 +9,10 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
-    broker::Broker, clock::Clock, cluster::Cluster, journal::Journal, nemesis::links::Links,
+    broker::Broker,
+    clock::Clock,
+    cluster::{Cluster, links::Links},
+    journal::Journal,
     plan::Plan,
 };
 

@@ -1,6 +1,6 @@
 //! Which nemeses can be at work at the same time, and among how many members.
 
-use super::named;
+use super::catalog::named;
 
 /// Beside which a forged death is believed. Each is looked at in both orders.
 const LETS_ELECT: &[&str] = &["forge-death", "clock", "pause-connector", "rabbit"];

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod disk;
+pub mod links;
 pub mod member;
 pub mod relay;
 pub mod scratch;
@@ -14,7 +15,7 @@ use quorate_clock::chance;
 use rand::Rng;
 use tokio::task::JoinSet;
 
-use crate::{netns::Net, plan::Plan, selftest};
+use crate::{mutants, netns::Net, plan::Plan};
 use disk::{Disk, Kind};
 use member::{LOG, Member, Ports};
 use relay::Slowness;
@@ -82,7 +83,7 @@ impl Cluster {
                 cluster.shims.push(switch);
             }
             let planted = plan.mutant.as_ref();
-            if let Some(mutant) = planted.filter(|name| !selftest::in_harness(name)) {
+            if let Some(mutant) = planted.filter(|name| !mutants::in_harness(name)) {
                 environment.push(("QUORATE_MUTANT".to_owned(), mutant.clone()));
             }
             let (ip, ports) = match &cluster.net {

@@ -1,0 +1,41 @@
+//! Outcome of a run: `pass`, `FAIL` or `UNKNOWN`, and the exit code of each.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Outcome {
+    /// All that was looked for was looked for, and nothing was wrong.
+    #[serde(rename = "pass")]
+    Pass,
+    /// It can't be told. That is not a pass.
+    #[serde(rename = "UNKNOWN")]
+    Unknown,
+    /// A guarantee was broken.
+    #[serde(rename = "FAIL")]
+    Fail,
+}
+
+impl Outcome {
+    /// What a process that judged should exit with.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Outcome::Pass => 0,
+            Outcome::Fail => 1,
+            Outcome::Unknown => 3,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Outcome::Pass => "pass",
+            Outcome::Fail => "FAIL",
+            Outcome::Unknown => "UNKNOWN",
+        })
+    }
+}
