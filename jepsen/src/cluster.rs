@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod disk;
+pub mod error;
 pub mod links;
 pub mod member;
 pub mod relay;
@@ -17,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::{mutants, netns::Net, plan::Plan};
 use disk::{Disk, Kind};
+use error::ClusterError;
 use member::{LOG, Member, Ports};
 use relay::Slowness;
 use scratch::Scratch;
@@ -126,13 +128,12 @@ impl Cluster {
     ///
     /// # Errors
     /// When that doesn't come about.
-    pub async fn boot(&self) -> Result<(), String> {
-        let fail = |error: io::Error| format!("a member can't be started: {error}");
-        self.members[0].start(&["--bootstrap"]).map_err(fail)?;
+    pub async fn boot(&self) -> Result<(), ClusterError> {
+        self.members[0].start(&["--bootstrap"])?;
         self.voters(1).await?;
         let join = self.members[0].admin("");
         for member in &self.members[1..] {
-            member.start(&["--join", &join]).map_err(fail)?;
+            member.start(&["--join", &join])?;
         }
         self.voters(self.members.len()).await
     }
@@ -141,7 +142,7 @@ impl Cluster {
     ///
     /// # Errors
     /// When one doesn't in time.
-    pub async fn voters(&self, count: usize) -> Result<(), String> {
+    pub async fn voters(&self, count: usize) -> Result<(), ClusterError> {
         for member in self.members.iter().filter(|member| member.pid().is_some()) {
             let what = format!("{count} voters at member {}", member.id);
             api::until(&what, SOON, || sees_voters(member, count)).await?;
@@ -251,16 +252,20 @@ async fn told_leader(url: String) -> Option<usize> {
     id_of(told["leader"]["name"].as_str()?)
 }
 
-async fn sees_voters(member: &Member, count: usize) -> Result<(), String> {
+async fn sees_voters(member: &Member, count: usize) -> Result<(), ClusterError> {
     let answer = api::get(&member.admin("/v1/cluster/members")).await?;
     let list = answer["members"].as_array().cloned().unwrap_or_default();
     let voters = list.iter().filter(|m| m["role"] == "voter").count();
     if voters != count || list.len() != count {
-        return Err(answer.to_string());
+        return Err(ClusterError::NotYet(answer.to_string()));
     }
     let ready = member.admin("/health/ready");
     match api::call(reqwest::Method::GET, &ready, String::new()).await? {
         (200, _) => Ok(()),
-        (status, text) => Err(format!("{ready}: {status} {text}")),
+        (status, text) => Err(ClusterError::Refused {
+            url: ready,
+            status,
+            text,
+        }),
     }
 }

@@ -11,6 +11,7 @@ use reqwest::Method;
 
 use crate::{
     cluster::{api, member::Member, shim},
+    error_chain::chain,
     history::{Final, FinalMember},
     nemesis::kill::start,
     run_context::Bed,
@@ -52,7 +53,7 @@ async fn heal(bed: &Arc<Bed>) {
     if let Some(links) = &bed.links
         && let Err(error) = links.heal().await
     {
-        bed.trouble(format!("the links can't be healed: {error}"));
+        bed.trouble(format!("the links can't be healed: {}", chain(&error)));
     }
     for switch in &bed.cluster.shims {
         let lies = bed.plan.mutant.as_deref() == Some(shim::LIES);
@@ -79,7 +80,7 @@ async fn heal(bed: &Arc<Bed>) {
         .map(|member| member.id)
         .collect();
     if let Err(error) = start(bed, &dead).await {
-        bed.trouble(error);
+        bed.trouble(chain(&error));
     }
 }
 

@@ -18,13 +18,7 @@
 //! | large | as register; a value is told by its name and length |
 //! | http | `http` of key PATH |
 
-use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Write},
-    path::Path,
-};
-
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// How far an operation has come.
@@ -195,32 +189,4 @@ pub struct HostSample {
     pub run_queue: f64,
     /// By how many ms a task that slept 10 ms woke up too late, the worst since the last look.
     pub lag_ms: f64,
-}
-
-/// Reads a file of lines. A last line that was cut off is an error as any other.
-///
-/// # Errors
-/// When the file can't be read, or a line is not what it should be; the error names it.
-pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Vec<T>> {
-    let file = File::open(path).map_err(|error| at(path, 0, &error))?;
-    let lines = BufReader::new(file).lines().enumerate();
-    let parsed = lines.map(|(n, line)| {
-        let line = line.map_err(|error| at(path, n + 1, &error))?;
-        serde_json::from_str(&line).map_err(|error| at(path, n + 1, &error))
-    });
-    parsed.collect()
-}
-
-/// Writes a line, and nothing but whole lines.
-///
-/// # Errors
-/// When it can't be written.
-pub fn write<T: Serialize>(mut to: impl Write, what: &T) -> io::Result<()> {
-    let mut line = serde_json::to_vec(what)?;
-    line.push(b'\n');
-    to.write_all(&line)
-}
-
-fn at(path: &Path, line: usize, error: &dyn std::fmt::Display) -> io::Error {
-    io::Error::other(format!("{}, line {line}: {error}", path.display()))
 }

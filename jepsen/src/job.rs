@@ -1,6 +1,7 @@
 //! One run in a process of its own: what dies or leaks in it touches no other run.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -9,10 +10,21 @@ use std::{
 use quorate_clock::Instant;
 use tokio::process::Command;
 
-use crate::{outcome::Outcome, stop::Stop, verdict::Verdict};
+use crate::{error_chain::chain, outcome::Outcome, stop::Stop, verdict::Verdict};
 
 /// What a run may take beside its clients' work: set-up, healing, judging.
 const BESIDE: Duration = Duration::from_secs(360);
+
+/// Failure to start the process of a run, or to see it end.
+#[derive(Debug, thiserror::Error)]
+enum JobError {
+    #[error("the process of the run can't be started")]
+    Start(#[source] io::Error),
+    #[error("the output of the run can't be read")]
+    Output(#[source] io::Error),
+    #[error("the run did not end when asked to")]
+    NotEnded,
+}
 
 /// What all runs of a batch have in common.
 #[derive(Clone, Debug)]
@@ -102,7 +114,7 @@ pub async fn run(common: &Common, job: Job, stop: &Stop) -> Done {
     let took = begun.elapsed();
     let (said, folder) = match ran {
         Ok((said, folder)) => (said, folder),
-        Err(problem) => (problem, None),
+        Err(problem) => (chain(&problem), None),
     };
     let verdict = folder.as_deref().and_then(|it| Verdict::read(it).ok());
     Done {
@@ -119,9 +131,9 @@ async fn output(
     common: &Common,
     job: &Job,
     stop: &Stop,
-) -> Result<(String, Option<PathBuf>), String> {
-    let told = |error: std::io::Error| error.to_string();
-    let mut command = Command::new(std::env::current_exe().map_err(told)?);
+) -> Result<(String, Option<PathBuf>), JobError> {
+    let program = std::env::current_exe().map_err(JobError::Start)?;
+    let mut command = Command::new(program);
     command
         .args(["run", "--workload", &job.workload])
         .args(["--nemesis", &job.nemesis])
@@ -148,20 +160,20 @@ async fn output(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let child = command.spawn().map_err(told)?;
+    let child = command.spawn().map_err(JobError::Start)?;
     let pid = child.id();
     let limit = Duration::from_secs(job.seconds) + BESIDE;
     let ends = child.wait_with_output();
     tokio::pin!(ends);
     let output = tokio::select! {
-        ended = &mut ends => ended.map_err(told)?,
+        ended = &mut ends => ended.map_err(JobError::Output)?,
         _ = stop.within(limit) => {
             if let Some(pid) = pid {
                 let pid = nix::unistd::Pid::from_raw(pid as i32);
                 let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
             }
             let ended = tokio::time::timeout(BESIDE, &mut ends).await;
-            ended.map_err(|_| "it did not end when asked to".to_owned())?.map_err(told)?
+            ended.map_err(|_| JobError::NotEnded)?.map_err(JobError::Output)?
         }
     };
     let text = String::from_utf8_lossy(&output.stdout);

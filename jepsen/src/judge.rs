@@ -1,10 +1,6 @@
 //! The judge: runs the checkers over a run and writes its verdict and its report.
 
-use std::{
-    fs,
-    io::{self, Write},
-    path::Path,
-};
+use std::path::Path;
 
 use crate::{
     checker::{
@@ -14,6 +10,7 @@ use crate::{
         suite::{self, Settings},
     },
     outcome::Outcome,
+    record_file::{self, RecordFileError},
     report, shrink,
     verdict::{self, Verdict},
 };
@@ -31,7 +28,7 @@ const LOSSES: &[&str] = &[
 ///
 /// # Errors
 /// When the folder can't be read or written. What is missing or broken in it is a finding.
-pub fn judge(folder: &Path) -> io::Result<Verdict> {
+pub fn judge(folder: &Path) -> Result<Verdict, RecordFileError> {
     judge_with(folder, &Settings::default())
 }
 
@@ -39,15 +36,12 @@ pub fn judge(folder: &Path) -> io::Result<Verdict> {
 ///
 /// # Errors
 /// As [`judge`].
-pub fn judge_with(folder: &Path, settings: &Settings) -> io::Result<Verdict> {
+pub fn judge_with(folder: &Path, settings: &Settings) -> Result<Verdict, RecordFileError> {
     let run = Run::load(folder)?;
     let verdict = of(&run, settings);
-    let text = serde_json::to_vec_pretty(&verdict)?;
-    whole(&folder.join(verdict::FILE), &text)?;
-    whole(
-        &folder.join(report::FILE),
-        report::page(&run, &verdict).as_bytes(),
-    )?;
+    record_file::replace_json(&folder.join(verdict::FILE), &verdict)?;
+    let page = report::page(&run, &verdict);
+    record_file::replace(&folder.join(report::FILE), page.as_bytes())?;
     Ok(verdict)
 }
 
@@ -86,14 +80,4 @@ pub fn of(run: &Run, settings: &Settings) -> Verdict {
         anomalies,
         numbers: checked.numbers,
     }
-}
-
-/// Writes a file whole or not at all: a run that is killed while it is judged leaves no half.
-fn whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let named =
-        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    let mut file = fs::File::create(&beside).map_err(named)?;
-    file.write_all(bytes).map_err(named)?;
-    fs::rename(&beside, path).map_err(named)
 }

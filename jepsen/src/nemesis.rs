@@ -10,6 +10,7 @@ pub mod damage;
 pub mod device;
 pub mod disk;
 pub mod driver;
+pub mod error;
 pub mod far;
 pub mod forge;
 pub mod kill;

@@ -14,49 +14,80 @@ use tokio::task::JoinSet;
 use crate::{
     broker::Broker,
     clock::Clock,
-    cluster::{Cluster, links::Links, scratch::Scratch},
+    cluster::{Cluster, error::ClusterError, links::Links, scratch::Scratch},
     ending,
+    error_chain::chain,
     history::Final,
-    host, monitor, nemesis,
+    host, monitor,
+    nemesis::{self, error::NemesisChoiceError},
     netns::Net,
     plan::{Plan, Skipped},
     planner::{self, Wish},
+    record_file::{self, RecordFileError},
     run_context::{Bed, Journals},
     stop::Stop,
-    workload,
+    workload::{self, error::WorkloadError},
 };
 
 /// How long everything after the clients' work may take.
 const ENDS_WITHIN: Duration = Duration::from_secs(180);
+
+/// Failure of the harness: nothing is known of the run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The run was cancelled before it was over.
+    #[error("it was asked to end")]
+    Cancelled,
+    /// The nemeses can't be had.
+    #[error(transparent)]
+    Nemesis(#[from] NemesisChoiceError),
+    /// The workload can't be had, prepared or finished.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+    /// The members don't come to be voters of one cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// A file of the run can't be written.
+    #[error(transparent)]
+    File(#[from] RecordFileError),
+    /// The folder for what ends with the run can't be made.
+    #[error("the scratch folder can't be made")]
+    Scratch(#[source] io::Error),
+    /// The folders, disks or settings of the members can't be made.
+    #[error("the members can't be prepared")]
+    Members(#[source] io::Error),
+    /// The data or the logs of the members can't be kept.
+    #[error("the members' data and logs can't be kept")]
+    Data(#[source] io::Error),
+}
 
 /// Runs it in a folder of its own below `out`; gives the folder. What becomes of the run is
 /// for the judge to say.
 ///
 /// # Errors
 /// When the harness fails.
-pub async fn run(wish: &Wish, out: &Path, keep: bool, stop: &Stop) -> Result<PathBuf, String> {
-    let told = |error: io::Error| error.to_string();
+pub async fn run(wish: &Wish, out: &Path, keep: bool, stop: &Stop) -> Result<PathBuf, RunError> {
     let work = workload::named(&wish.workload)?;
     let net = match wish.loopback {
         true => None,
         false => Net::new(wish_members(wish)).map(Arc::new),
     };
     let plan = here(planner::decide(wish), net.is_some())?;
-    let folder = make_folder(&plan, out).map_err(told)?;
+    let folder = make_folder(&plan, out)?;
     println!("folder: {}", folder.display());
-    write_json(&folder, "plan.json", &plan).map_err(told)?;
-    let scratch = Scratch::make().map_err(told)?;
+    record_file::write(&folder.join("plan.json"), &plan)?;
+    let scratch = Scratch::make().map_err(RunError::Scratch)?;
     let broker = match workload::needs_broker(&plan.workload) {
         true => Some(Arc::new(start_broker(net.as_deref()).await)),
         false => None,
     };
     let cluster = Cluster::prepare(&plan, net.clone(), scratch, &folder).await;
-    let cluster = cluster.map_err(told)?;
+    let cluster = cluster.map_err(RunError::Members)?;
     unless_asked(stop, cluster.boot()).await?;
     let clock = Clock::start();
     let bed = Arc::new(Bed {
         links: net.map(Links::new),
-        journals: Journals::create(&folder, clock).map_err(told)?,
+        journals: Journals::create(&folder, clock)?,
         folder: folder.clone(),
         clock,
         cluster,
@@ -69,8 +100,8 @@ pub async fn run(wish: &Wish, out: &Path, keep: bool, stop: &Stop) -> Result<Pat
     let asked_to_end = storm(&bed, work.as_ref(), stop).await;
     if asked_to_end {
         // What was written down says nothing of the product; nobody is to judge it.
-        bed.journals.finish().map_err(told)?;
-        return Err("it was asked to end".to_owned());
+        bed.journals.finish()?;
+        return Err(RunError::Cancelled);
     }
     let ended = tokio::time::timeout(ENDS_WITHIN, end(&bed, work.as_ref())).await;
     let mut end = ended.unwrap_or_else(|_| {
@@ -78,28 +109,28 @@ pub async fn run(wish: &Wish, out: &Path, keep: bool, stop: &Stop) -> Result<Pat
         Final::default()
     });
     end.trouble.clone_from(&bed.trouble.lock());
-    write_json(&folder, "host.json", &host.finish()).map_err(told)?;
-    write_json(&folder, "final.json", &end).map_err(told)?;
-    bed.journals.finish().map_err(told)?;
+    record_file::write(&folder.join("host.json"), &host.finish())?;
+    record_file::write(&folder.join("final.json"), &end)?;
+    bed.journals.finish()?;
     if keep {
-        keep_data(&bed).map_err(told)?;
+        keep_data(&bed).map_err(RunError::Data)?;
     }
     // Whoever still holds the bed, nothing of it is to run on.
     for member in &bed.cluster.members {
         member.end();
-        member.keep_log().map_err(told)?;
+        member.keep_log().map_err(RunError::Data)?;
     }
     Ok(folder)
 }
 
 /// Does it, unless it is asked to end meanwhile; what there is is taken down then.
-async fn unless_asked(
+async fn unless_asked<E: Into<RunError>>(
     stop: &Stop,
-    what: impl Future<Output = Result<(), String>>,
-) -> Result<(), String> {
+    what: impl Future<Output = Result<(), E>>,
+) -> Result<(), RunError> {
     tokio::select! {
-        done = what => done,
-        _ = stop.within(Duration::MAX) => Err("it was asked to end".to_owned()),
+        done = what => done.map_err(Into::into),
+        _ = stop.within(Duration::MAX) => Err(RunError::Cancelled),
     }
 }
 
@@ -112,7 +143,7 @@ async fn start_broker(net: Option<&Net>) -> Broker {
 }
 
 /// The plan as far as it can be had here.
-fn here(mut plan: Plan, net: bool) -> Result<Plan, String> {
+fn here(mut plan: Plan, net: bool) -> Result<Plan, NemesisChoiceError> {
     if !net {
         plan.network = "loopback".to_owned();
     }
@@ -172,32 +203,22 @@ async fn storm(bed: &Arc<Bed>, work: &dyn workload::Workload, stop: &Stop) -> bo
 async fn end(bed: &Arc<Bed>, work: &dyn workload::Workload) -> Final {
     let mut end = ending::settle(bed, work).await;
     if let Err(problem) = work.finish(bed).await {
-        bed.trouble(format!("the last reads: {problem}"));
+        bed.trouble(format!("the last reads: {}", chain(&problem)));
     }
     end.left = work.left(bed).await;
     ending::members(bed, &mut end).await;
     end
 }
 
-fn make_folder(plan: &Plan, out: &Path) -> io::Result<PathBuf> {
+fn make_folder(plan: &Plan, out: &Path) -> Result<PathBuf, RecordFileError> {
     let name = format!("{}-{}-{}", plan.workload, plan.nemeses.join("+"), plan.seed);
-    for n in 0.. {
-        let folder = match n {
-            0 => out.join(&name),
-            n => out.join(format!("{name}.{n}")),
-        };
-        if !folder.exists() {
-            fs::create_dir_all(folder.join("members"))?;
-            return Ok(folder);
-        }
-    }
-    Err(io::Error::other("no name is free"))
-}
-
-fn write_json(folder: &Path, name: &str, what: &impl serde::Serialize) -> io::Result<()> {
-    let mut text = serde_json::to_vec_pretty(what)?;
-    text.push(b'\n');
-    fs::write(folder.join(name), text)
+    let numbered = (1_u64..).map(|n| out.join(format!("{name}.{n}")));
+    let mut folders = std::iter::once(out.join(&name)).chain(numbered);
+    let free = folders.find(|folder| !folder.exists());
+    let folder = free.expect("invariant: there is no end to numbers");
+    let made = fs::create_dir_all(folder.join("members"));
+    made.map_err(RecordFileError::io(&folder))?;
+    Ok(folder)
 }
 
 fn keep_data(bed: &Bed) -> io::Result<()> {

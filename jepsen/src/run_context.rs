@@ -1,7 +1,6 @@
 //! Everything that a run's parts share: the plan, the clock, the members, what is written.
 
 use std::{
-    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,6 +13,7 @@ use crate::{
     cluster::{Cluster, links::Links},
     journal::Journal,
     plan::Plan,
+    record_file::RecordFileError,
 };
 
 /// The files that are written during a run.
@@ -33,7 +33,7 @@ impl Journals {
     ///
     /// # Errors
     /// When one can't be made.
-    pub fn create(folder: &Path, clock: Clock) -> io::Result<Journals> {
+    pub fn create(folder: &Path, clock: Clock) -> Result<Journals, RecordFileError> {
         let journal = |name: &str| Journal::create(&folder.join(name), clock);
         Ok(Journals {
             history: journal("history.jsonl")?,
@@ -47,7 +47,7 @@ impl Journals {
     ///
     /// # Errors
     /// When a line could not be written at any time.
-    pub fn finish(&self) -> io::Result<()> {
+    pub fn finish(&self) -> Result<(), RecordFileError> {
         self.history.finish()?;
         self.faults.finish()?;
         self.reigns.finish()?;

@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
     path::Path,
     time::Duration,
 };
@@ -21,6 +20,7 @@ use crate::{
         suite::{self, Settings},
         witness,
     },
+    record_file::RecordFileError,
 };
 
 /// The time for one anomaly.
@@ -34,7 +34,7 @@ const MOST: usize = 5;
 ///
 /// # Errors
 /// When the folder can't be read.
-pub fn of_run(folder: &Path) -> io::Result<Vec<Anomaly>> {
+pub fn of_run(folder: &Path) -> Result<Vec<Anomaly>, RecordFileError> {
     let run = Run::load(folder)?;
     let settings = Settings::default();
     let all = suite::all(&run, &settings);

@@ -6,11 +6,11 @@ use quorate_clock::Instant;
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 use crate::{
-    history::{self, Fault, Sight},
+    history::{Fault, Sight},
     job::{self, Common, Done, Job},
     nemesis,
     outcome::Outcome,
-    report,
+    record_file, report,
     stop::Stop,
     workload,
 };
@@ -183,8 +183,10 @@ struct Met {
 
 impl Met {
     fn add(&mut self, folder: &Path) {
-        let faults: Vec<Fault> = history::read(&folder.join("faults.jsonl")).unwrap_or_default();
-        let sights: Vec<Sight> = history::read(&folder.join("reigns.jsonl")).unwrap_or_default();
+        let faults: Vec<Fault> =
+            record_file::read_lines(&folder.join("faults.jsonl")).unwrap_or_default();
+        let sights: Vec<Sight> =
+            record_file::read_lines(&folder.join("reigns.jsonl")).unwrap_or_default();
         for fault in faults.iter().filter(|fault| fault.effective.is_some()) {
             let power = fault.nemesis == "power";
             if !power && !fault.nemesis.starts_with("kill") {

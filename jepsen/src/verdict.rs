@@ -1,7 +1,7 @@
 //! Verdict of a run as `verdict.json` holds it: the outcome, what was found, and how much was
 //! looked at.
 
-use std::{fmt, fs, io, path::Path};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +9,7 @@ use crate::{
     anomaly::Anomaly,
     checker::finding::{Finding, Numbers},
     outcome::Outcome,
+    record_file::{self, RecordFileError},
 };
 
 /// The name of the file that a verdict is written to.
@@ -38,18 +39,7 @@ pub struct Verdict {
 
 impl Verdict {
     /// Reads a verdict that was written into a run's folder.
-    ///
-    /// # Errors
-    /// When there is none, or it can't be read; the error names the file.
-    pub fn read(run: &Path) -> io::Result<Verdict> {
-        let path = run.join(FILE);
-        let named = |error: &dyn fmt::Display| {
-            io::Error::other(format!(
-                "{}: {error}; `recheck` writes it anew",
-                path.display()
-            ))
-        };
-        let text = fs::read(&path).map_err(|error| named(&error))?;
-        serde_json::from_slice(&text).map_err(|error| named(&error))
+    pub fn read(run: &Path) -> Result<Verdict, RecordFileError> {
+        record_file::read(&run.join(FILE))
     }
 }

@@ -6,6 +6,7 @@ pub mod catalog;
 pub mod config;
 pub mod contract;
 pub mod election;
+pub mod error;
 pub mod http;
 pub mod large;
 pub mod messages;

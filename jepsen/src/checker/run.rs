@@ -1,15 +1,16 @@
 //! A run's folder, read into memory.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::operation::{self, Operation};
-use crate::history::{self, Call, Event, Fault, Final, Host, Sight, Type};
+use crate::{
+    error_chain::chain,
+    history::{Call, Event, Fault, Final, Host, Sight, Type},
+    record_file::{self, RecordFileError},
+};
 
 /// All that was written down of a run.
 #[derive(Clone, Debug, Default)]
@@ -108,10 +109,9 @@ impl Run {
     ///
     /// # Errors
     /// When there is no such folder.
-    pub fn load(folder: &Path) -> io::Result<Run> {
+    pub fn load(folder: &Path) -> Result<Run, RecordFileError> {
         if !folder.is_dir() {
-            let text = format!("{} is not the folder of a run", folder.display());
-            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+            return Err(RecordFileError::NotARun(folder.to_owned()));
         }
         let mut broken = Vec::new();
         let plan: Option<Value> = whole(folder, "plan.json", &mut broken);
@@ -190,17 +190,13 @@ fn lines<T: DeserializeOwned>(
     if !needed && !path.exists() {
         return Vec::new();
     }
-    history::read(&path).unwrap_or_else(|error| {
-        broken.push(error.to_string());
+    record_file::read_lines(&path).unwrap_or_else(|error| {
+        broken.push(chain(&error));
         Vec::new()
     })
 }
 
 fn whole<T: DeserializeOwned>(folder: &Path, name: &str, broken: &mut Vec<String>) -> Option<T> {
-    let path = folder.join(name);
-    let text = fs::read(&path).map_err(|error| error.to_string());
-    let parsed =
-        text.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
-    let told = parsed.map_err(|error| broken.push(format!("{}: {error}", path.display())));
-    told.ok()
+    let read = record_file::read(&folder.join(name));
+    read.map_err(|error| broken.push(chain(&error))).ok()
 }

@@ -117,6 +117,14 @@ impl Drop for Disk {
     }
 }
 
+/// Failure of a program that ran to its end.
+#[derive(Debug, thiserror::Error)]
+#[error("{command}: {said}")]
+struct ProgramFailed {
+    command: String,
+    said: String,
+}
+
 /// Runs a program to its end.
 ///
 /// # Errors
@@ -127,5 +135,8 @@ pub fn run(command: &mut Command) -> io::Result<()> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(io::Error::other(format!("{command:?}: {}", said.trim())))
+    Err(io::Error::other(ProgramFailed {
+        command: format!("{command:?}"),
+        said: said.trim().to_owned(),
+    }))
 }

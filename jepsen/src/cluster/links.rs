@@ -13,6 +13,7 @@ use std::{
 
 use tokio::{io::AsyncWriteExt, process::Command, sync::Mutex};
 
+use super::error::ClusterError;
 use crate::netns::Net;
 
 const TABLE: &str = "inet quorate_chaos";
@@ -113,7 +114,7 @@ impl Links {
     ///
     /// # Errors
     /// When nftables refuses.
-    pub async fn add(&self, rules: Vec<Rule>) -> Result<u64, String> {
+    pub async fn add(&self, rules: Vec<Rule>) -> Result<u64, ClusterError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut all = self.rules.lock().await;
         all.insert(number, rules.clone());
@@ -133,7 +134,7 @@ impl Links {
     ///
     /// # Errors
     /// When nftables or the kernel refuses.
-    pub async fn play_dead(&self, at: u64, others: &[u64], port: u16) -> Result<u64, String> {
+    pub async fn play_dead(&self, at: u64, others: &[u64], port: u16) -> Result<u64, ClusterError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut all = self.rules.lock().await;
         let rules = others.iter();
@@ -150,7 +151,7 @@ impl Links {
     ///
     /// # Errors
     /// When nftables refuses.
-    pub async fn remove(&self, number: u64) -> Result<(), String> {
+    pub async fn remove(&self, number: u64) -> Result<(), ClusterError> {
         let mut all = self.rules.lock().await;
         let Some(gone) = all.remove(&number) else {
             return Ok(());
@@ -162,7 +163,7 @@ impl Links {
     ///
     /// # Errors
     /// When nftables refuses.
-    pub async fn heal(&self) -> Result<(), String> {
+    pub async fn heal(&self) -> Result<(), ClusterError> {
         let mut all = self.rules.lock().await;
         let gone: Vec<Rule> = std::mem::take(&mut *all).into_values().flatten().collect();
         self.enforce(&all, &gone).await
@@ -187,7 +188,7 @@ impl Links {
         of: u64,
         to: u64,
         port: u16,
-    ) -> Result<Vec<Connection>, String> {
+    ) -> Result<Vec<Connection>, ClusterError> {
         let address = self.net.address(to as usize - 1);
         let to = format!("{address}:{port}");
         let told = self.inside(of, &["ss", "-tinH", "dst", &to], "").await?;
@@ -212,7 +213,7 @@ impl Links {
         &self,
         all: &BTreeMap<u64, Vec<Rule>>,
         changed: &[Rule],
-    ) -> Result<(), String> {
+    ) -> Result<(), ClusterError> {
         let places: std::collections::BTreeSet<u64> = changed.iter().map(|rule| rule.at).collect();
         for at in places {
             let rules = all.values().flatten().filter(|rule| rule.at == at);
@@ -281,25 +282,30 @@ impl Links {
         command
     }
 
-    async fn inside(&self, at: u64, words: &[&str], input: &str) -> Result<String, String> {
-        let told = |error: std::io::Error| format!("{words:?}: {error}");
+    async fn inside(&self, at: u64, words: &[&str], input: &str) -> Result<String, ClusterError> {
+        let named = || words.iter().map(|word| (*word).to_owned()).collect();
+        let failed = |source| ClusterError::Program {
+            words: named(),
+            source,
+        };
         let mut command = self.command(at, words);
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(told)?;
+        let mut child = command.spawn().map_err(failed)?;
         if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(input.as_bytes()).await.map_err(told)?;
+            stdin.write_all(input.as_bytes()).await.map_err(failed)?;
         }
-        let output = child.wait_with_output().await.map_err(told)?;
-        match output.status.success() {
-            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-            false => Err(format!(
-                "{words:?}: {}\n{input}",
-                String::from_utf8_lossy(&output.stderr)
-            )),
+        let output = child.wait_with_output().await.map_err(failed)?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
+        Err(ClusterError::ProgramFailed {
+            words: named(),
+            said: String::from_utf8_lossy(&output.stderr).into_owned(),
+            input: input.to_owned(),
+        })
     }
 }
 

@@ -13,13 +13,13 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{Signal, kill, killpg},
+    sys::signal::{Signal, killpg},
     unistd::Pid,
 };
 use parking_lot::Mutex;
 use quorate_clock::Instant;
 
-use super::spawner;
+use super::{error::ClusterError, spawner};
 use crate::netns::Net;
 
 /// What a member's log is called.
@@ -126,7 +126,14 @@ impl Member {
     ///
     /// # Errors
     /// When it can't be started.
-    pub fn start(&self, flags: &[&str]) -> io::Result<()> {
+    pub fn start(&self, flags: &[&str]) -> Result<(), ClusterError> {
+        self.launch(flags).map_err(|source| ClusterError::Start {
+            member: self.id,
+            source,
+        })
+    }
+
+    fn launch(&self, flags: &[&str]) -> io::Result<()> {
         let mut process = self.process.lock();
         self.reap(&mut process);
         if process.is_some() {
@@ -200,17 +207,6 @@ impl Member {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         true
-    }
-
-    /// Sends a signal to its process.
-    ///
-    /// # Errors
-    /// When it doesn't run.
-    pub fn signal(&self, signal: Signal) -> Result<(), String> {
-        let pid = self
-            .pid()
-            .ok_or(format!("member {} does not run", self.id))?;
-        kill(Pid::from_raw(pid as i32), signal).map_err(|error| error.to_string())
     }
 
     /// The processes of its connectors.

@@ -10,9 +10,12 @@ use nix::{
 };
 use rand::{Rng, rngs::StdRng};
 
-use super::contract::{Nemesis, Target};
+use super::{
+    contract::{Nemesis, Target},
+    error::NemesisError,
+};
 use crate::{
-    cluster::{api, id_of, member::stat},
+    cluster::{api, error::ClusterError, id_of, member::stat},
     run_context::Bed,
 };
 
@@ -22,8 +25,8 @@ pub struct Rabbit;
 
 #[async_trait]
 impl Nemesis for Rabbit {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
-        let broker = bed.broker.as_ref().ok_or("this workload has no broker")?;
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
+        let broker = bed.broker.as_ref().ok_or(NemesisError::NoBroker)?;
         let mut rabbit = broker.rabbit.lock().await;
         let told = match dice.random_ratio(3, 4) {
             true => {
@@ -41,15 +44,15 @@ impl Nemesis for Rabbit {
         })
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
-        let broker = bed.broker.as_ref().ok_or("this workload has no broker")?;
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, NemesisError> {
+        let broker = bed.broker.as_ref().ok_or(NemesisError::NoBroker)?;
         match TcpStream::connect(broker.address) {
-            Ok(_) => Err("it takes connections".to_owned()),
+            Ok(_) => Err(NemesisError::NoEffect("it takes connections".to_owned())),
             Err(error) => Ok(error.to_string()),
         }
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError> {
         let Some(broker) = &bed.broker else {
             return Ok(());
         };
@@ -79,20 +82,21 @@ const FOLLOWS_WITHIN: Duration = Duration::from_secs(3);
 const ALONE_AFTER: Duration = Duration::from_millis(400);
 
 /// Who runs the connectors after this one.
-async fn successor(bed: &Bed, before: u64) -> Result<u64, String> {
+async fn successor(bed: &Bed, before: u64) -> Result<u64, NemesisError> {
     let mut others = bed.cluster.members.iter().filter(|it| it.id != before);
-    let other = others.next_back().ok_or("it is alone")?;
+    let alone = || NemesisError::NotPossible(format!("member {before} is alone"));
+    let other = others.next_back().ok_or_else(alone)?;
     let url = other.admin("/v1/cluster/leader");
-    api::until("another connector server", FOLLOWS_WITHIN, || async {
+    let found = api::until("another connector server", FOLLOWS_WITHIN, || async {
         let told = api::get(&url).await?;
         let name = told["connector_server"]["name"].as_str();
         let server = name.and_then(id_of).map(|id| id as u64);
         match server.filter(|server| *server != before) {
             Some(server) => Ok(server),
-            None => Err(format!("it is as before: {told}")),
+            None => Err(ClusterError::NotYet(format!("it is as before: {told}"))),
         }
-    })
-    .await
+    });
+    Ok(found.await?)
 }
 
 impl Held {
@@ -111,13 +115,17 @@ fn signal(pid: Option<u32>, signal: Signal) {
 
 #[async_trait]
 impl Nemesis for Held {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
-        let broker = bed.broker.as_ref().ok_or("this workload has no broker")?;
-        let who = bed.cluster.leader().await.ok_or("nobody leads")?;
-        let leader = bed.cluster.member(who).pid().ok_or("it does not run")?;
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
+        let broker = bed.broker.as_ref().ok_or(NemesisError::NoBroker)?;
+        let who = bed.cluster.leader().await.ok_or(NemesisError::NoLeader)?;
+        let leader = bed
+            .cluster
+            .member(who)
+            .pid()
+            .ok_or(NemesisError::NotRunning(who))?;
         let waits = Duration::from_millis(dice.random_range(80..200));
         self.broker = broker.rabbit.lock().await.pid();
-        self.broker.ok_or("RabbitMQ does not run")?;
+        self.broker.ok_or(NemesisError::BrokerDown)?;
         signal(self.broker, Signal::SIGSTOP);
         tokio::time::sleep(waits).await;
         self.stop(leader);
@@ -130,7 +138,7 @@ impl Nemesis for Held {
                 tokio::time::sleep(ALONE_AFTER).await;
                 let others = bed.cluster.members.iter();
                 for member in others.filter(|it| it.id != who && it.id != next) {
-                    self.stop(member.pid().ok_or("it does not run")?);
+                    self.stop(member.pid().ok_or(NemesisError::NotRunning(member.id))?);
                     paused.push(member.id);
                 }
             }
@@ -138,7 +146,7 @@ impl Nemesis for Held {
         Ok(Target::of(&told, paused))
     }
 
-    async fn probe(&mut self, _: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, _: &Arc<Bed>) -> Result<String, NemesisError> {
         let state = |pid: u32| stat(pid).map(|(state, _)| state);
         let broker = self.broker.and_then(state);
         let stopped: Vec<_> = self.stopped.iter().map(|pid| state(*pid)).collect();
@@ -148,11 +156,11 @@ impl Nemesis for Held {
                 "RabbitMQ in state {broker}, {} members in T",
                 stopped.len()
             )),
-            broker => Err(format!("{broker:?}, {stopped:?}")),
+            broker => Err(NemesisError::NoEffect(format!("{broker:?}, {stopped:?}"))),
         }
     }
 
-    async fn heal(&mut self, _: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, _: &Arc<Bed>) -> Result<(), NemesisError> {
         signal(self.broker.take(), Signal::SIGCONT);
         for pid in self.stopped.drain(..) {
             signal(Some(pid), Signal::SIGCONT);

@@ -5,7 +5,9 @@ use std::path::Path;
 use super::{
     broker, clock,
     contract::Nemesis,
-    damage, disk, far, forge,
+    damage, disk,
+    error::NemesisChoiceError,
+    far, forge,
     kill::{self, Whom},
     latency, limits, missing,
     partition::{self, Shape},
@@ -105,12 +107,12 @@ impl Kind {
 ///
 /// # Errors
 /// When there is none.
-pub fn named(name: &str) -> Result<&'static Kind, String> {
+pub fn named(name: &str) -> Result<&'static Kind, NemesisChoiceError> {
     ALL.iter().find(|kind| kind.name == name).ok_or_else(|| {
         let names: Vec<&str> = ALL.iter().map(|kind| kind.name).collect();
-        format!(
-            "there is no nemesis {name:?}; there are none, {}",
-            names.join(", ")
-        )
+        NemesisChoiceError::Unknown {
+            name: name.to_owned(),
+            known: names.join(", "),
+        }
     })
 }

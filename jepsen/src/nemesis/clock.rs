@@ -7,6 +7,7 @@ use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
     contract::{Nemesis, Target},
+    error::NemesisError,
     kill::{Whom, choose},
 };
 use crate::run_context::Bed;
@@ -21,6 +22,9 @@ const JUMPS: [i64; 5] = [
     10 * 365 * 86_400 * SECOND,
 ];
 
+const UNREADABLE: &str = "the switch of the library can't be read";
+const UNWRITABLE: &str = "the switch of the library can't be written";
+
 /// Makes them jump.
 #[derive(Default)]
 pub struct Jump {
@@ -30,7 +34,7 @@ pub struct Jump {
 
 #[async_trait]
 impl Nemesis for Jump {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
         let whom = *[Whom::Leader, Whom::One, Whom::All]
             .choose(dice)
             .unwrap_or(&Whom::All);
@@ -40,35 +44,38 @@ impl Nemesis for Jump {
             let sign = if dice.random_ratio(1, 2) { 1 } else { -1 };
             let by = sign * JUMPS.choose(dice).copied().unwrap_or(SECOND);
             let switch = switch(bed, *id)?;
-            let before = switch.told().map_err(|error| error.to_string())?;
+            let before = switch.told().map_err(NemesisError::io(UNREADABLE))?;
             self.before.push((*id, before));
-            switch.wall(by).map_err(|error| error.to_string())?;
+            switch.wall(by).map_err(NemesisError::io(UNWRITABLE))?;
             told += &format!("{:+} s, ", by as f64 / SECOND as f64);
         }
         Ok(Target::of(&format!("wall clock by {told}of"), ids))
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, NemesisError> {
         let mut times = Vec::new();
         for (id, before) in &self.before {
             let now = switch(bed, *id)?
                 .told()
-                .map_err(|error| error.to_string())?;
+                .map_err(NemesisError::io(UNREADABLE))?;
             match now > *before {
                 true => times.push(now - before),
                 // One that doesn't run asks for no time.
                 false if bed.cluster.member(*id).pid().is_none() => {}
-                false => return Err(format!("member {id} was told no false time yet")),
+                false => {
+                    let seen = format!("member {id} was told no false time yet");
+                    return Err(NemesisError::NoEffect(seen));
+                }
             }
         }
         Ok(format!("told a false time so often: {times:?}"))
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError> {
         for (id, _) in &self.before {
             switch(bed, *id)?
                 .wall(0)
-                .map_err(|error| error.to_string())?;
+                .map_err(NemesisError::io(UNWRITABLE))?;
         }
         Ok(())
     }
@@ -78,9 +85,9 @@ impl Nemesis for Jump {
 ///
 /// # Errors
 /// When members were started without it.
-pub fn switch(bed: &Bed, id: u64) -> Result<&crate::cluster::shim::Switch, String> {
+pub fn switch(bed: &Bed, id: u64) -> Result<&crate::cluster::shim::Switch, NemesisError> {
     bed.cluster
         .shims
         .get(id as usize - 1)
-        .ok_or_else(|| "members were started without the library".to_owned())
+        .ok_or(NemesisError::StartedWithout("the library"))
 }

@@ -1,6 +1,6 @@
 //! Which nemeses can be at work at the same time, and among how many members.
 
-use super::catalog::named;
+use super::{catalog::named, error::NemesisChoiceError};
 
 /// Beside which a forged death is believed. Each is looked at in both orders.
 const LETS_ELECT: &[&str] = &["forge-death", "clock", "pause-connector", "rabbit"];
@@ -58,12 +58,16 @@ pub fn apart(one: &str, other: &str) -> Option<&'static str> {
 ///
 /// # Errors
 /// When one doesn't, or two can't; says which and why.
-pub fn together(names: &[&str]) -> Result<(), String> {
+pub fn together(names: &[&str]) -> Result<(), NemesisChoiceError> {
     for one in names {
         named(one)?;
         for other in names {
             if let Some(reason) = apart(one, other) {
-                return Err(format!("not {one} and {other} together: {reason}"));
+                return Err(NemesisChoiceError::Apart {
+                    one: (*one).to_owned(),
+                    other: (*other).to_owned(),
+                    reason,
+                });
             }
         }
     }
@@ -74,15 +78,16 @@ pub fn together(names: &[&str]) -> Result<(), String> {
 ///
 /// # Errors
 /// When one can't; says which, and among how many it can.
-pub fn among(names: &[&str], members: usize) -> Result<(), String> {
+pub fn among(names: &[&str], members: usize) -> Result<(), NemesisChoiceError> {
     for name in names {
         let fits = named(name)?.members;
         if !fits.is_empty() && !fits.contains(&members) {
             let fits: Vec<String> = fits.iter().map(usize::to_string).collect();
-            return Err(format!(
-                "{name} needs {} members, not {members}",
-                fits.join(" or ")
-            ));
+            return Err(NemesisChoiceError::Members {
+                name: (*name).to_owned(),
+                fits: fits.join(" or "),
+                members,
+            });
         }
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rand::rngs::StdRng;
 
+use super::error::NemesisError;
 use crate::run_context::Bed;
 
 /// Whom a fault meets.
@@ -32,12 +33,12 @@ impl Target {
 #[async_trait]
 pub trait Nemesis: Send {
     /// Does it.
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String>;
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError>;
 
     /// Whether it has taken effect, by what can be seen from outside; asked again for a
     /// while when it has not yet.
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String>;
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, NemesisError>;
 
     /// Takes it back.
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String>;
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError>;
 }

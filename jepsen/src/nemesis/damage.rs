@@ -18,9 +18,10 @@ use rand::{Rng, rngs::StdRng};
 
 use super::{
     contract::{Nemesis, Target},
+    error::NemesisError,
     kill::{Whom, answers, choose, start},
 };
-use crate::{cluster::disk::run, run_context::Bed};
+use crate::{cluster::disk::run, error_chain::chain, run_context::Bed};
 
 /// How long a member may take to refuse, or to answer.
 const DECIDES_WITHIN: Duration = Duration::from_secs(10);
@@ -35,7 +36,7 @@ pub struct Damage {
 
 #[async_trait]
 impl Nemesis for Damage {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
         let whom = match dice.random_ratio(1, 3) {
             true => Whom::Leader,
             false => Whom::One,
@@ -51,40 +52,42 @@ impl Nemesis for Damage {
             .arg("-a")
             .arg(&member.data)
             .arg(&self.copy))
-        .map_err(|error| error.to_string())?;
-        self.done = damage(&member.data, dice).map_err(|error| error.to_string())?;
+        .map_err(NemesisError::io("the data can't be copied"))?;
+        let damaged = damage(&member.data, dice);
+        self.done = damaged.map_err(NemesisError::io("the log can't be damaged"))?;
         start(bed, &[]).await?;
-        member.start(&[]).map_err(|error| error.to_string())?;
+        member.start(&[])?;
         let decided = answers(member, DECIDES_WITHIN).await;
         self.done += &match decided {
             Ok(()) => "; it started".to_owned(),
-            Err(told) => format!("; it did not start: {told}"),
+            Err(error) => format!("; it did not start: {}", chain(&error)),
         };
         Ok(Target::of(&format!("{} at", self.done), ids))
     }
 
-    async fn probe(&mut self, _: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, _: &Arc<Bed>) -> Result<String, NemesisError> {
         Ok(self.done.clone())
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError> {
         let Some(id) = self.member else {
             return Ok(());
         };
         let member = bed.cluster.member(id);
         if member.pid().is_none() && self.copy.exists() {
-            fs::remove_dir_all(&member.data).map_err(|error| error.to_string())?;
+            let removed = fs::remove_dir_all(&member.data);
+            removed.map_err(NemesisError::io("the damaged data can't be removed"))?;
             run(Command::new("cp")
                 .arg("-a")
                 .arg(&self.copy)
                 .arg(&member.data))
-            .map_err(|error| error.to_string())?;
+            .map_err(NemesisError::io("the data can't be put back"))?;
             // What is put back would not survive `power` beside this otherwise.
             run(Command::new("sync").arg("-f").arg(&member.data))
-                .map_err(|error| error.to_string())?;
+                .map_err(NemesisError::io("the data can't be synced"))?;
             member.ended.lock().clear();
         }
-        start(bed, &[id]).await
+        Ok(start(bed, &[id]).await?)
     }
 }
 

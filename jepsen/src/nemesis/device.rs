@@ -11,6 +11,8 @@ use std::{
 use nix::sys::stat::{major, minor};
 use quorate_clock::Instant;
 
+use super::error::NemesisError;
+
 /// The numbers of the whole disk that a folder is on, as in `8:0`; `None` where it is on
 /// none.
 #[must_use]
@@ -48,7 +50,7 @@ pub fn throttle(group: &Path, device: &str, second: bool, writes: Option<u32>) -
 ///
 /// # Errors
 /// When it can't.
-pub fn writes(group: &Path, folder: &Path, blocks: u32) -> Result<Duration, String> {
+pub fn writes(group: &Path, folder: &Path, blocks: u32) -> Result<Duration, NemesisError> {
     let file = folder.join("slow-disk-probe");
     let script = r#"echo $$ > "$0/cgroup.procs" && exec dd if=/dev/zero of="$1" bs=4k count="$2" oflag=dsync"#;
     let mut command = Command::new("sh");
@@ -56,13 +58,16 @@ pub fn writes(group: &Path, folder: &Path, blocks: u32) -> Result<Duration, Stri
     command.arg(blocks.to_string());
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let begun = Instant::now();
-    let output = command.output().map_err(|error| error.to_string())?;
+    let output = command
+        .output()
+        .map_err(NemesisError::io("sh can't be run"))?;
     let took = begun.elapsed();
     let _ = fs::remove_file(&file);
-    match output.status.success() {
-        true => Ok(took),
-        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    if output.status.success() {
+        return Ok(took);
     }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(NemesisError::ProgramFailed(said))
 }
 
 #[cfg(test)]

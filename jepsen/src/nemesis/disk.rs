@@ -15,6 +15,7 @@ use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use super::{
     clock::switch,
     contract::{Nemesis, Target},
+    error::NemesisError,
     kill::{Whom, choose, start},
 };
 use crate::{
@@ -36,7 +37,7 @@ pub struct Power {
 
 #[async_trait]
 impl Nemesis for Power {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
         let whom = match dice.random_range(0..10) {
             0..=1 => Whom::One,
             2..=3 => Whom::Leader,
@@ -44,13 +45,20 @@ impl Nemesis for Power {
             _ => Whom::All,
         };
         let ids = choose(bed, whom, dice).await?;
-        let godown = shim::build_godown(bed.cluster.scratch()).map_err(told)?;
+        let godown = shim::build_godown(bed.cluster.scratch());
+        let godown = godown.map_err(NemesisError::io(
+            "the program that cuts power can't be built",
+        ))?;
         for id in &ids {
             let path = bed.cluster.disks[*id as usize - 1].path();
-            disk::run(Command::new(&godown).arg(path)).map_err(told)?;
+            let cut = disk::run(Command::new(&godown).arg(path));
+            cut.map_err(NemesisError::io("the power can't be cut"))?;
             self.lost.push(*id);
             match File::create(path.join("probe")).and_then(|mut it| it.write_all(b"x")) {
-                Ok(()) => return Err(format!("the disk of member {id} still works")),
+                Ok(()) => {
+                    let seen = format!("the disk of member {id} still works");
+                    return Err(NemesisError::NotPossible(seen));
+                }
                 Err(error) => self.seen.push(error.to_string()),
             }
         }
@@ -60,29 +68,26 @@ impl Nemesis for Power {
         Ok(Target::of("power cut of", ids))
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, NemesisError> {
         let alive = |id: &&u64| bed.cluster.member(**id).pid().is_some();
         match self.lost.iter().find(alive) {
-            Some(id) => Err(format!("member {id} runs")),
+            Some(id) => Err(NemesisError::NoEffect(format!("member {id} runs"))),
             None => Ok(format!("no process, and the disks say {:?}", self.seen)),
         }
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError> {
         for id in &self.lost {
             // Another nemesis may have started it on the dead disk.
             bed.cluster.member(*id).end();
             may_have_ended(bed, &[*id]);
             let disk = &bed.cluster.disks[*id as usize - 1];
             unmount(disk).await?;
-            disk.mount().map_err(told)?;
+            let mounted = disk.mount();
+            mounted.map_err(NemesisError::io("the disk can't be mounted"))?;
         }
-        start(bed, &self.lost).await
+        Ok(start(bed, &self.lost).await?)
     }
-}
-
-fn told(error: io::Error) -> String {
-    error.to_string()
 }
 
 /// That members end by themselves is right while their disk fails: it is not held against them,
@@ -98,7 +103,7 @@ pub fn may_have_ended(bed: &Bed, ids: &[u64]) {
 }
 
 /// The last process of a member that was killed may hold it for a moment.
-async fn unmount(disk: &disk::Disk) -> Result<(), String> {
+async fn unmount(disk: &disk::Disk) -> Result<(), NemesisError> {
     let mut tried = disk.unmount();
     for _ in 0..100 {
         if tried.is_ok() {
@@ -107,7 +112,7 @@ async fn unmount(disk: &disk::Disk) -> Result<(), String> {
         tokio::time::sleep(Duration::from_millis(50)).await;
         tried = disk.unmount();
     }
-    tried.map_err(told)
+    tried.map_err(NemesisError::io("the disk can't be unmounted"))
 }
 
 /// Fills the disk.
@@ -118,7 +123,7 @@ pub struct Full {
 
 #[async_trait]
 impl Nemesis for Full {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
         let whom = *[Whom::Leader, Whom::One, Whom::Majority]
             .choose(dice)
             .unwrap_or(&Whom::One);
@@ -126,19 +131,21 @@ impl Nemesis for Full {
         for id in &ids {
             let filler = bed.cluster.disks[*id as usize - 1].path().join("filler");
             self.filled.push((*id, filler.clone()));
-            fill(&filler).map_err(told)?;
+            fill(&filler).map_err(NemesisError::io("the disk can't be filled"))?;
         }
         Ok(Target::of("filled the disk of", ids))
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, NemesisError> {
         for (id, filler) in &self.filled {
             let probe = filler.with_file_name("probe");
             let written = fs::write(&probe, [1; 8192]);
             let _ = fs::remove_file(&probe);
             match written {
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
-                other => return Err(format!("member {id}: {other:?}")),
+                other => {
+                    return Err(NemesisError::NoEffect(format!("member {id}: {other:?}")));
+                }
             }
         }
         let ended = |id: &u64| bed.cluster.member(*id).pid().is_none();
@@ -147,7 +154,7 @@ impl Nemesis for Full {
         Ok(format!("no room; ended by themselves so far: {ended:?}"))
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError> {
         for (_, filler) in &self.filled {
             let _ = fs::remove_file(filler);
         }
@@ -156,7 +163,7 @@ impl Nemesis for Full {
             bed.cluster.member(*id).ends_within(DYING_FULL).await;
         }
         may_have_ended(bed, &ids);
-        start(bed, &ids).await
+        Ok(start(bed, &ids).await?)
     }
 }
 
@@ -175,6 +182,18 @@ fn fill(filler: &PathBuf) -> io::Result<()> {
     Ok(())
 }
 
+fn failures(switch: &shim::Switch) -> Result<i64, NemesisError> {
+    let failed = switch.failed();
+    failed.map_err(NemesisError::io("the switch of the library can't be read"))
+}
+
+fn fail(switch: &shim::Switch, errno: i64) -> Result<(), NemesisError> {
+    let set = switch.sync_errno(errno);
+    set.map_err(NemesisError::io(
+        "the switch of the library can't be written",
+    ))
+}
+
 /// Lets fsync fail.
 #[derive(Default)]
 pub struct Fsync {
@@ -184,7 +203,7 @@ pub struct Fsync {
 
 #[async_trait]
 impl Nemesis for Fsync {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
         const EIO: i64 = 5;
         let whom = *[Whom::Leader, Whom::One, Whom::Majority]
             .choose(dice)
@@ -192,35 +211,35 @@ impl Nemesis for Fsync {
         let ids = choose(bed, whom, dice).await?;
         for id in &ids {
             let switch = switch(bed, *id)?;
-            self.before.push((*id, switch.failed().map_err(told)?));
-            switch.sync_errno(EIO).map_err(told)?;
+            self.before.push((*id, failures(switch)?));
+            fail(switch, EIO)?;
         }
         Ok(Target::of("fsync fails at", ids))
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, NemesisError> {
         let mut times = Vec::new();
         for (id, before) in &self.before {
-            times.push(switch(bed, *id)?.failed().map_err(told)? - before);
+            times.push(failures(switch(bed, *id)?)? - before);
         }
         match times.iter().any(|count| *count > 0) {
             true => Ok(format!("failed so often: {times:?}")),
-            false => Err("none has failed yet".to_owned()),
+            false => Err(NemesisError::NoEffect("none has failed yet".to_owned())),
         }
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError> {
         for (id, _) in &self.before {
-            switch(bed, *id)?.sync_errno(0).map_err(told)?;
+            fail(switch(bed, *id)?, 0)?;
         }
         for (id, before) in &self.before {
             // Whom it has met ends, and may still be about to.
-            if switch(bed, *id)?.failed().map_err(told)? > *before {
+            if failures(switch(bed, *id)?)? > *before {
                 bed.cluster.member(*id).ends_within(DYING).await;
             }
         }
         let ids: Vec<u64> = self.before.iter().map(|(id, _)| *id).collect();
         may_have_ended(bed, &ids);
-        start(bed, &ids).await
+        Ok(start(bed, &ids).await?)
     }
 }

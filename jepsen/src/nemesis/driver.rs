@@ -9,7 +9,7 @@ use super::{
     catalog::{Kind, named},
     contract::Nemesis,
 };
-use crate::{history::Fault, plan::Step, run_context::Bed, stop::Stop};
+use crate::{error_chain::chain, history::Fault, plan::Step, run_context::Bed, stop::Stop};
 
 /// How long a fault may take to show.
 const SHOWS_WITHIN: Duration = Duration::from_secs(2);
@@ -44,7 +44,7 @@ async fn fault(bed: &Arc<Bed>, kind: &Kind, step: &Step, stop: &Stop) -> Fault {
     };
     match nemesis.begin(bed, &mut dice).await {
         Ok(target) => (fault.target, fault.members) = (target.told, target.members),
-        Err(problem) => fault.probe = format!("not done: {problem}"),
+        Err(problem) => fault.probe = format!("not done: {}", chain(&problem)),
     }
     // Some take a while to be done.
     let heals = Instant::now() + Duration::from_millis(step.lasts_ms);
@@ -59,7 +59,10 @@ async fn fault(bed: &Arc<Bed>, kind: &Kind, step: &Step, stop: &Stop) -> Fault {
     }
     match nemesis.heal(bed).await {
         Ok(()) => fault.healed = Some(bed.clock.now()),
-        Err(problem) => bed.trouble(format!("{} can't be healed: {problem}", step.nemesis)),
+        Err(problem) => {
+            let why = chain(&problem);
+            bed.trouble(format!("{} can't be healed: {why}", step.nemesis));
+        }
     }
     fault
 }
@@ -74,7 +77,7 @@ async fn prove(bed: &Arc<Bed>, nemesis: &mut dyn Nemesis, fault: &mut Fault) {
                 return;
             }
             Err(seen) if Instant::now() > deadline => {
-                fault.probe = format!("no effect: {seen}");
+                fault.probe = format!("no effect: {}", chain(&seen));
                 return;
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,

@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 
 use super::{
     contract::{Nemesis, Target},
+    error::NemesisError,
     latency::slowness,
 };
 use crate::run_context::Bed;
@@ -25,7 +26,7 @@ pub struct Far {
 
 #[async_trait]
 impl Nemesis for Far {
-    async fn begin(&mut self, bed: &Arc<Bed>, _: &mut StdRng) -> Result<Target, String> {
+    async fn begin(&mut self, bed: &Arc<Bed>, _: &mut StdRng) -> Result<Target, NemesisError> {
         self.before = slowness(bed)?.delayed();
         slowness(bed)?.set(ONE_WAY, MORE);
         // Nobody is taken out by it.
@@ -35,14 +36,14 @@ impl Nemesis for Far {
         })
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, NemesisError> {
         match slowness(bed)?.delayed() - self.before {
-            0 => Err("nothing was delayed yet".to_owned()),
+            0 => Err(NemesisError::NoEffect("nothing was delayed yet".to_owned())),
             count => Ok(format!("{count} pieces were delayed so far")),
         }
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError> {
         slowness(bed)?.set(Duration::ZERO, Duration::ZERO);
         Ok(())
     }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{
     contract::{Nemesis, Target},
+    error::NemesisError,
     partition,
 };
 use crate::{
@@ -35,22 +36,23 @@ pub(super) struct Successor {
 
 impl Successor {
     /// Before its death is forged.
-    pub async fn of(bed: &Bed, of: u64, others: &[u64]) -> Result<Successor, String> {
+    pub async fn of(bed: &Bed, of: u64, others: &[u64]) -> Result<Successor, NemesisError> {
         let pid = bed.cluster.member(of).pid();
         Ok(Successor {
             of,
             others: others.to_vec(),
-            pid: Some(pid.ok_or("it does not run")?),
+            pid: Some(pid.ok_or(NemesisError::NotRunning(of))?),
             before: newest(bed, of).await?["epoch"].as_u64().unwrap_or(0),
         })
     }
 
     /// That somebody took over from it because of its death, and its process lives.
-    pub async fn seen(&self, bed: &Bed) -> Result<String, String> {
+    pub async fn seen(&self, bed: &Bed) -> Result<String, NemesisError> {
         if bed.cluster.member(self.of).pid() != self.pid {
-            return Err("its process is another now".to_owned());
+            let seen = format!("the process of member {} is another now", self.of);
+            return Err(NemesisError::NoEffect(seen));
         }
-        let mut seen = Err("nobody tells of a takeover".to_owned());
+        let mut seen = "nobody tells of a takeover".to_owned();
         for other in &self.others {
             let Ok(told) = newest(bed, *other).await else {
                 continue;
@@ -61,14 +63,14 @@ impl Successor {
                 let (to, epoch) = (&told["to"], &told["epoch"]);
                 return Ok(format!("{to} took over under epoch {epoch}, and it lives"));
             }
-            seen = Err(format!("the newest takeover at {other}: {told}"));
+            seen = format!("the newest takeover at {other}: {told}");
         }
-        seen
+        Err(NemesisError::NoEffect(seen))
     }
 }
 
 /// The newest takeover that a member knows of.
-async fn newest(bed: &Bed, member: u64) -> Result<Value, String> {
+async fn newest(bed: &Bed, member: u64) -> Result<Value, NemesisError> {
     let url = bed.cluster.member(member).admin("/v1/cluster/takeovers");
     let told = api::get(&url).await?;
     // The first reign may not have been written of yet.
@@ -77,7 +79,7 @@ async fn newest(bed: &Bed, member: u64) -> Result<Value, String> {
 
 #[async_trait]
 impl Nemesis for Death {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
         let order = partition::order(bed, dice).await?;
         let (who, others) = (order[0], &order[1..]);
         self.successor = Some(Successor::of(bed, who, others).await?);
@@ -87,14 +89,15 @@ impl Nemesis for Death {
         Ok(Target::of("death forged of", vec![who]))
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
-        let successor = self.successor.as_ref().ok_or("nobody is taken for dead")?;
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, NemesisError> {
+        let nobody = || NemesisError::NoEffect("nobody is taken for dead".to_owned());
+        let successor = self.successor.as_ref().ok_or_else(nobody)?;
         successor.seen(bed).await
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError> {
         match self.held.take() {
-            Some(held) => partition::links(bed)?.remove(held).await,
+            Some(held) => Ok(partition::links(bed)?.remove(held).await?),
             None => Ok(()),
         }
     }

@@ -6,15 +6,22 @@ use async_trait::async_trait;
 use rand::{Rng, rngs::StdRng, seq::SliceRandom};
 use tokio::task::JoinHandle;
 
-use super::contract::{Nemesis, Target};
+use super::{
+    contract::{Nemesis, Target},
+    error::NemesisError,
+};
 use crate::{
-    cluster::{api, member::Member},
+    cluster::{api, error::ClusterError, member::Member},
+    error_chain::chain,
     run_context::Bed,
     stop::Stop,
 };
 
 /// How long a member may take until it answers after a start.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(15);
+
+/// How long one request may take that asks whether it does.
+const ONE_ANSWER: Duration = Duration::from_millis(500);
 
 /// Who is killed.
 #[derive(Clone, Copy, Debug)]
@@ -54,17 +61,17 @@ pub fn of(whom: Whom) -> Box<dyn Nemesis> {
 }
 
 /// The members that are meant.
-pub async fn choose(bed: &Bed, whom: Whom, dice: &mut StdRng) -> Result<Vec<u64>, String> {
+pub async fn choose(bed: &Bed, whom: Whom, dice: &mut StdRng) -> Result<Vec<u64>, NemesisError> {
     let mut all: Vec<u64> = bed.cluster.members.iter().map(|member| member.id).collect();
     all.shuffle(dice);
     let count = match whom {
         Whom::One => 1,
         Whom::Leader => {
             let leader = bed.cluster.leader().await;
-            return Ok(vec![leader.ok_or("nobody leads")?]);
+            return Ok(vec![leader.ok_or(NemesisError::NoLeader)?]);
         }
         Whom::Follower => {
-            let leader = bed.cluster.leader().await.ok_or("nobody leads")?;
+            let leader = bed.cluster.leader().await.ok_or(NemesisError::NoLeader)?;
             all.retain(|id| *id != leader);
             1
         }
@@ -77,7 +84,7 @@ pub async fn choose(bed: &Bed, whom: Whom, dice: &mut StdRng) -> Result<Vec<u64>
 
 #[async_trait]
 impl Nemesis for Kill {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
         let whom = self.whom.unwrap_or(match dice.random_range(0..10) {
             0..=3 => Whom::Leader,
             4..=5 => Whom::One,
@@ -97,20 +104,20 @@ impl Nemesis for Kill {
         Ok(Target::of("killed", ids))
     }
 
-    async fn probe(&mut self, _: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, _: &Arc<Bed>) -> Result<String, NemesisError> {
         if self.killed.is_empty() {
-            return Err("none of them ran".to_owned());
+            return Err(NemesisError::NoEffect("none of them ran".to_owned()));
         }
         let gone = |pid: &u32| !Path::new("/proc").join(pid.to_string()).exists();
         match self.killed.iter().find(|(_, pid)| !gone(pid)) {
             None => Ok(format!("gone: {:?} (member, process)", self.killed)),
-            Some(alive) => Err(format!("alive: {alive:?}")),
+            Some(alive) => Err(NemesisError::NoEffect(format!("alive: {alive:?}"))),
         }
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError> {
         let ids: Vec<u64> = self.killed.iter().map(|(id, _)| *id).collect();
-        start(bed, &ids).await
+        Ok(start(bed, &ids).await?)
     }
 }
 
@@ -118,10 +125,9 @@ impl Nemesis for Kill {
 ///
 /// # Errors
 /// When one can't be started. One that doesn't answer may be under another fault.
-pub async fn start(bed: &Bed, ids: &[u64]) -> Result<(), String> {
+pub async fn start(bed: &Bed, ids: &[u64]) -> Result<(), ClusterError> {
     for id in ids {
-        let started = bed.cluster.member(*id).start(&[]);
-        started.map_err(|error| format!("member {id} can't be started: {error}"))?;
+        bed.cluster.member(*id).start(&[])?;
     }
     for id in ids {
         let _ = answers(bed.cluster.member(*id), ANSWERS_WITHIN).await;
@@ -133,23 +139,31 @@ pub async fn start(bed: &Bed, ids: &[u64]) -> Result<(), String> {
 ///
 /// # Errors
 /// When it doesn't in time, or its process is gone.
-pub async fn answers(member: &Member, limit: Duration) -> Result<(), String> {
+pub async fn answers(member: &Member, limit: Duration) -> Result<(), ClusterError> {
     let url = member.admin("/health/live");
     let asked = api::until("an answer", limit, || async {
         if member.pid().is_none() {
             return Ok(false);
         }
         let asked = api::call(reqwest::Method::GET, &url, String::new());
-        let asked = tokio::time::timeout(Duration::from_millis(500), asked).await;
-        match asked {
+        match tokio::time::timeout(ONE_ANSWER, asked).await {
             Ok(Ok((200, _))) => Ok(true),
-            other => Err(format!("{other:?}")),
+            Ok(Ok((status, text))) => Err(ClusterError::Refused {
+                url: url.clone(),
+                status,
+                text,
+            }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(ClusterError::Slow {
+                url: url.clone(),
+                limit: ONE_ANSWER,
+            }),
         }
     })
     .await?;
     match asked {
         true => Ok(()),
-        false => Err(format!("member {} ended by itself", member.id)),
+        false => Err(ClusterError::Ended { member: member.id }),
     }
 }
 
@@ -163,7 +177,7 @@ pub struct Storm {
 
 #[async_trait]
 impl Nemesis for Storm {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
         let mut ids = choose(bed, Whom::All, dice).await?;
         // One alone, a minority that changes, or everyone in turn.
         ids.truncate(dice.random_range(1..=ids.len()));
@@ -179,7 +193,7 @@ impl Nemesis for Storm {
                     kills.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 }
                 if let Err(error) = member.start(&[]) {
-                    bed.trouble(format!("member {id} can't be started: {error}"));
+                    bed.trouble(chain(&error));
                 }
                 if stop.within(pause).await {
                     break;
@@ -190,19 +204,19 @@ impl Nemesis for Storm {
         Ok(target)
     }
 
-    async fn probe(&mut self, _: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, _: &Arc<Bed>) -> Result<String, NemesisError> {
         match self.kills.load(std::sync::atomic::Ordering::Relaxed) {
-            0 => Err("nobody was killed yet".to_owned()),
+            0 => Err(NemesisError::NoEffect("nobody was killed yet".to_owned())),
             kills => Ok(format!("{kills} killed so far")),
         }
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError> {
         self.stop.ask();
         if let Some(task) = self.task.take() {
             let _ = task.await;
         }
         let all: Vec<u64> = bed.cluster.members.iter().map(|member| member.id).collect();
-        start(bed, &all).await
+        Ok(start(bed, &all).await?)
     }
 }

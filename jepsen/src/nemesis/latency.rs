@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use rand::{rngs::StdRng, seq::IndexedRandom};
 
-use super::contract::{Nemesis, Target};
+use super::{
+    contract::{Nemesis, Target},
+    error::NemesisError,
+};
 use crate::{cluster::relay::Slowness, run_context::Bed};
 
 /// ms one way, and how much more that may be: from what the promise bears to what it can't.
@@ -18,14 +21,14 @@ pub struct Latency {
     before: u64,
 }
 
-pub(super) fn slowness(bed: &Bed) -> Result<&Slowness, String> {
+pub(super) fn slowness(bed: &Bed) -> Result<&Slowness, NemesisError> {
     let it = bed.cluster.slowness.as_deref();
-    it.ok_or_else(|| "members were started without relays".to_owned())
+    it.ok_or(NemesisError::StartedWithout("relays"))
 }
 
 #[async_trait]
 impl Nemesis for Latency {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
         let (delay, jitter) = *SLOW.choose(dice).unwrap_or(&(8, 8));
         let [by, more] = [delay, jitter].map(Duration::from_millis);
         self.before = slowness(bed)?.delayed();
@@ -35,14 +38,14 @@ impl Nemesis for Latency {
         Ok(Target::of(&told, ids.collect()))
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, NemesisError> {
         match slowness(bed)?.delayed() - self.before {
-            0 => Err("nothing was delayed yet".to_owned()),
+            0 => Err(NemesisError::NoEffect("nothing was delayed yet".to_owned())),
             count => Ok(format!("{count} pieces were delayed so far")),
         }
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError> {
         slowness(bed)?.set(Duration::ZERO, Duration::ZERO);
         Ok(())
     }

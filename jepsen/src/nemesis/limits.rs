@@ -14,6 +14,7 @@ use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use super::{
     contract::{Nemesis, Target},
     device,
+    error::NemesisError,
     kill::{Whom, choose, start},
 };
 use crate::{cluster::scratch::gone, run_context::Bed};
@@ -80,6 +81,10 @@ impl What {
     }
 }
 
+fn no_group() -> NemesisError {
+    NemesisError::NoEffect("there is no group".to_owned())
+}
+
 /// Limits a member.
 pub struct Limit {
     what: What,
@@ -105,21 +110,23 @@ pub fn of(what: What) -> Box<dyn Nemesis> {
 
 #[async_trait]
 impl Nemesis for Limit {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
         let whom = *[Whom::Leader, Whom::One].choose(dice).unwrap_or(&Whom::One);
         let ids = choose(bed, whom, dice).await?;
         self.member = ids[0];
         let member = bed.cluster.member(self.member);
-        let pid = member.pid().ok_or("it does not run")?;
+        let pid = member.pid();
+        let pid = pid.ok_or(NemesisError::NotRunning(self.member))?;
         let pids: Vec<u32> = std::iter::once(pid).chain(member.connectors()).collect();
         let disk = bed.cluster.disks[self.member as usize - 1].path();
         let limited = self.limit(&pids, disk, dice);
-        let limited = limited.map_err(|error| error.to_string())?;
+        let limited =
+            limited.map_err(NemesisError::io("the group of processes can't be limited"))?;
         Ok(Target::of(&format!("{limited} for"), ids))
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
-        let (group, second) = self.group.as_ref().ok_or("there is no group")?;
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, NemesisError> {
+        let (group, second) = self.group.as_ref().ok_or_else(no_group)?;
         let (file, word) = match (self.what, second) {
             (What::Disk, _) => return self.disk_is_slow(bed).await,
             (What::Cpu, _) => ("cpu.stat", "nr_throttled"),
@@ -132,11 +139,11 @@ impl Nemesis for Limit {
         let ended = bed.cluster.member(self.member).pid().is_none();
         match number {
             Some(times) if times > 0 => Ok(format!("{file}: {text:?}; ended: {ended}")),
-            _ => Err(format!("{file} says {text:?}")),
+            _ => Err(NemesisError::NoEffect(format!("{file} says {text:?}"))),
         }
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError> {
         self.lift();
         match self.member {
             0 => Ok(()),
@@ -144,7 +151,7 @@ impl Nemesis for Limit {
                 if self.what == What::Memory {
                     super::disk::may_have_ended(bed, &[member]);
                 }
-                start(bed, &[member]).await
+                Ok(start(bed, &[member]).await?)
             }
         }
     }
@@ -168,21 +175,22 @@ impl Limit {
     }
 
     /// What was written in the group takes at least as long as the limit says.
-    async fn disk_is_slow(&self, bed: &Bed) -> Result<String, String> {
-        let (group, _) = self.group.as_ref().ok_or("there is no group")?;
+    async fn disk_is_slow(&self, bed: &Bed) -> Result<String, NemesisError> {
+        let (group, _) = self.group.as_ref().ok_or_else(no_group)?;
         let disk = bed.cluster.disks[self.member as usize - 1]
             .path()
             .to_owned();
         let group = group.clone();
         let wrote = move || device::writes(&group, &disk, PROBED);
-        let took = tokio::task::spawn_blocking(wrote).await;
-        let took = took.map_err(|error| error.to_string())??;
+        let took = tokio::task::spawn_blocking(wrote).await??;
         // The first ones may go through at once.
         let least = Duration::from_secs(1) * (PROBED - 2) / self.writes.max(1);
         let told = format!("{PROBED} writes took {} ms", took.as_millis());
         match took >= least {
             true => Ok(told),
-            false => Err(format!("{told}, which is no longer than without a limit")),
+            false => Err(NemesisError::NoEffect(format!(
+                "{told}, which is no longer than without a limit"
+            ))),
         }
     }
 

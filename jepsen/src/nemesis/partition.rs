@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     contract::{Nemesis, Target},
+    error::NemesisError,
     kill::{Whom, choose},
 };
 use crate::{
@@ -55,10 +56,8 @@ pub fn of(shape: Shape) -> Box<dyn Nemesis> {
 }
 
 /// The links of a bed that has some.
-pub(super) fn links(bed: &Bed) -> Result<&Links, String> {
-    bed.links
-        .as_ref()
-        .ok_or_else(|| "there are no namespaces".to_owned())
+pub(super) fn links(bed: &Bed) -> Result<&Links, NemesisError> {
+    bed.links.as_ref().ok_or(NemesisError::NoNamespaces)
 }
 
 /// The rules of a shape, in an order of members that begins with the leader.
@@ -110,7 +109,7 @@ fn shaped(shape: Shape, order: &[u64], outgoing: bool) -> (Vec<Rule>, Vec<u64>) 
 }
 
 /// The members, the leader first if somebody leads.
-pub(super) async fn order(bed: &Bed, dice: &mut StdRng) -> Result<Vec<u64>, String> {
+pub(super) async fn order(bed: &Bed, dice: &mut StdRng) -> Result<Vec<u64>, NemesisError> {
     let mut order = choose(bed, Whom::All, dice).await?;
     if let Some(leader) = bed.cluster.leader().await {
         order.retain(|id| *id != leader);
@@ -121,7 +120,7 @@ pub(super) async fn order(bed: &Bed, dice: &mut StdRng) -> Result<Vec<u64>, Stri
 
 #[async_trait]
 impl Nemesis for Partition {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
         let shapes = [Shape::Leader, Shape::Ring, Shape::Bridge, Shape::OneWay];
         let drawn = shapes.choose(dice).copied().unwrap_or(Shape::Leader);
         let (shape, outgoing) = (self.shape.unwrap_or(drawn), dice.random_ratio(1, 2));
@@ -135,13 +134,14 @@ impl Nemesis for Partition {
         ))
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, NemesisError> {
         let links = links(bed)?;
-        let cut = self.rules.first().ok_or("nothing was cut")?;
+        let nothing = || NemesisError::NoEffect("nothing was cut".to_owned());
+        let cut = self.rules.first().ok_or_else(nothing)?;
         let (a, b) = (cut.at, cut.other);
         let port = bed.cluster.member(b).ports.peer;
         if links.reach(a, b, port).await {
-            return Err(format!("{a} reaches {b}"));
+            return Err(NemesisError::NoEffect(format!("{a} reaches {b}")));
         }
         let met = links.met(a).await;
         let joined = |x: u64, y: u64| {
@@ -158,18 +158,21 @@ impl Nemesis for Partition {
             let port = bed.cluster.member(y).ports.peer;
             match links.reach(x, y, port).await {
                 true => seen += &format!(", {x} reaches {y}"),
-                false => return Err(format!("{seen}; {x} does not reach {y} either")),
+                false => {
+                    let seen = format!("{seen}; {x} does not reach {y} either");
+                    return Err(NemesisError::NoEffect(seen));
+                }
             }
         }
         match met {
-            0 => Err(seen),
+            0 => Err(NemesisError::NoEffect(seen)),
             _ => Ok(seen),
         }
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError> {
         match self.held.take() {
-            Some(held) => links(bed)?.remove(held).await,
+            Some(held) => Ok(links(bed)?.remove(held).await?),
             None => Ok(()),
         }
     }
@@ -179,14 +182,14 @@ impl Nemesis for Partition {
 #[derive(Default)]
 pub struct Flap {
     stop: Stop,
-    task: Option<JoinHandle<Result<(), String>>>,
+    task: Option<JoinHandle<Result<(), NemesisError>>>,
     who: u64,
     met: Arc<std::sync::atomic::AtomicU64>,
 }
 
 #[async_trait]
 impl Nemesis for Flap {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
         let order = order(bed, dice).await?;
         self.who = order[0];
         let [down, up] = [0, 0].map(|_: i32| dice.random_range(50..=bed.plan.failover_ms));
@@ -210,17 +213,19 @@ impl Nemesis for Flap {
         ))
     }
 
-    async fn probe(&mut self, _: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, _: &Arc<Bed>) -> Result<String, NemesisError> {
         match self.met.load(std::sync::atomic::Ordering::Relaxed) {
-            0 => Err("no packet has met a rule".to_owned()),
+            0 => Err(NemesisError::NoEffect(
+                "no packet has met a rule".to_owned(),
+            )),
             met => Ok(format!("{met} packets have met the rules")),
         }
     }
 
-    async fn heal(&mut self, _: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, _: &Arc<Bed>) -> Result<(), NemesisError> {
         self.stop.ask();
         match self.task.take() {
-            Some(task) => task.await.map_err(|error| error.to_string())?,
+            Some(task) => task.await?,
             None => Ok(()),
         }
     }
@@ -235,7 +240,7 @@ pub struct Reset {
 
 #[async_trait]
 impl Nemesis for Reset {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
         let order = order(bed, dice).await?;
         self.who = order[0];
         let count = match dice.random_ratio(1, 2) {
@@ -251,16 +256,18 @@ impl Nemesis for Reset {
         Ok(Target::of(&told, vec![self.who]))
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, NemesisError> {
         match links(bed)?.met(self.who).await {
-            0 => Err("no packet has met a rule".to_owned()),
+            0 => Err(NemesisError::NoEffect(
+                "no packet has met a rule".to_owned(),
+            )),
             met => Ok(format!("{met} packets have met the rules")),
         }
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError> {
         match self.held.take() {
-            Some(held) => links(bed)?.remove(held).await,
+            Some(held) => Ok(links(bed)?.remove(held).await?),
             None => Ok(()),
         }
     }
@@ -274,7 +281,7 @@ pub struct Loss {
 
 #[async_trait]
 impl Nemesis for Loss {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
         let percent = *[5, 10, 30].choose(dice).unwrap_or(&10);
         let ids: Vec<u64> = bed.cluster.members.iter().map(|member| member.id).collect();
         let mut rules = Vec::new();
@@ -290,20 +297,20 @@ impl Nemesis for Loss {
         Ok(Target::of(&format!("{percent} of 100 packets lost:"), ids))
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, NemesisError> {
         let mut met = 0;
         for member in &bed.cluster.members {
             met += links(bed)?.met(member.id).await;
         }
         match met {
-            0 => Err("no packet was lost".to_owned()),
+            0 => Err(NemesisError::NoEffect("no packet was lost".to_owned())),
             met => Ok(format!("{met} packets lost so far")),
         }
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError> {
         match self.held.take() {
-            Some(held) => links(bed)?.remove(held).await,
+            Some(held) => Ok(links(bed)?.remove(held).await?),
             None => Ok(()),
         }
     }

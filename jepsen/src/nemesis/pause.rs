@@ -11,6 +11,7 @@ use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
     contract::{Nemesis, Target},
+    error::NemesisError,
     kill::{Whom, choose},
 };
 use crate::{cluster::member::stat, run_context::Bed};
@@ -42,14 +43,14 @@ pub fn of(what: What) -> Box<dyn Nemesis> {
 
 #[async_trait]
 impl Nemesis for Pause {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
         let whom = match self.what {
             What::Group if dice.random_ratio(1, 3) => Whom::One,
             _ => Whom::Leader,
         };
         let ids = choose(bed, whom, dice).await?;
         let member = bed.cluster.member(ids[0]);
-        let own = member.pid().ok_or("it does not run")?;
+        let own = member.pid().ok_or(NemesisError::NotRunning(ids[0]))?;
         let connectors = member.connectors();
         let (told, pids) = match self.what {
             What::Leader => ("stopped the process of", vec![own]),
@@ -59,7 +60,9 @@ impl Nemesis for Pause {
                 ("stopped all processes of", all)
             }
             What::Connector => {
-                let one = connectors.choose(dice).ok_or("it has no connector")?;
+                let none =
+                    || NemesisError::NotPossible(format!("member {} has no connector", ids[0]));
+                let one = connectors.choose(dice).ok_or_else(none)?;
                 ("stopped a connector of", vec![*one])
             }
         };
@@ -70,18 +73,18 @@ impl Nemesis for Pause {
         Ok(Target::of(told, ids))
     }
 
-    async fn probe(&mut self, _: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, _: &Arc<Bed>) -> Result<String, NemesisError> {
         let states: Vec<_> = self.pids.iter().map(|pid| (*pid, stat(*pid))).collect();
         let stopped = states
             .iter()
             .all(|(_, stat)| matches!(stat, Some(('T', _))));
         match stopped {
             true => Ok(format!("state T: {:?}", self.pids)),
-            false => Err(format!("{states:?}")),
+            false => Err(NemesisError::NoEffect(format!("{states:?}"))),
         }
     }
 
-    async fn heal(&mut self, _: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, _: &Arc<Bed>) -> Result<(), NemesisError> {
         for pid in &self.pids {
             // Whoever is gone by now needs nothing.
             let _ = kill(Pid::from_raw(*pid as i32), Signal::SIGCONT);

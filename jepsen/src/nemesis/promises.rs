@@ -13,38 +13,44 @@ use tokio::process::Command;
 
 use super::{
     contract::{Nemesis, Target},
+    error::NemesisError,
     kill::{Whom, answers, choose},
     partition::links,
 };
 use crate::{
     cluster::{
-        SOON, api, id_of,
+        SOON, api,
+        error::ClusterError,
+        id_of,
         links::{Rule, Verdict},
         member::Member,
     },
     run_context::Bed,
 };
 
+const UNWRITABLE: &str = "the settings can't be written";
 /// How long a member may take to lead once it was told to, and to run the connectors.
 const LEADS_WITHIN: Duration = Duration::from_secs(8);
 
 /// Cuts a member off from all others.
-async fn cut_off(bed: &Bed, who: u64) -> Result<u64, String> {
+async fn cut_off(bed: &Bed, who: u64) -> Result<u64, NemesisError> {
     let others = bed.cluster.members.iter().map(|member| member.id);
     let others = others.filter(|id| *id != who);
     let rules = others.map(|other| Rule::both(who, other, Verdict::Drop));
-    links(bed)?.add(rules.collect()).await
+    Ok(links(bed)?.add(rules.collect()).await?)
 }
 
 /// That somebody whom it was connected to is not reached any more.
-async fn is_cut_off(bed: &Bed, who: u64) -> Result<String, String> {
+async fn is_cut_off(bed: &Bed, who: u64) -> Result<String, NemesisError> {
     let other = if who == 1 { 2 } else { 1 };
     let port = bed.cluster.member(other).ports.peer;
     if links(bed)?.reach(who, other, port).await {
-        return Err(format!("{who} reaches {other}"));
+        return Err(NemesisError::NoEffect(format!("{who} reaches {other}")));
     }
     match links(bed)?.met(who).await {
-        0 => Err("no packet has met a rule".to_owned()),
+        0 => Err(NemesisError::NoEffect(
+            "no packet has met a rule".to_owned(),
+        )),
         met => Ok(format!("{who} does not reach {other}, {met} packets met")),
     }
 }
@@ -69,14 +75,14 @@ fn with_promise(settings: &str, failover_ms: u64) -> String {
 }
 
 /// Starts it anew, and waits until it answers.
-async fn restart(member: &Member) -> Result<(), String> {
+async fn restart(member: &Member) -> Result<(), ClusterError> {
     member.kill();
-    member.start(&[]).map_err(|error| error.to_string())?;
+    member.start(&[])?;
     answers(member, SOON).await
 }
 
 /// Lets a member lead, and waits until it runs the connectors.
-async fn lets_lead(bed: &Bed, who: u64) -> Result<(), String> {
+async fn lets_lead(bed: &Bed, who: u64) -> Result<(), ClusterError> {
     let member = bed.cluster.member(who);
     let name = format!("member-{who}");
     api::until(
@@ -85,18 +91,19 @@ async fn lets_lead(bed: &Bed, who: u64) -> Result<(), String> {
         || async {
             let told = api::get(&member.admin("/v1/cluster/leader")).await?;
             if told["leader"]["name"] == *name {
-                return match told["connector_server"]["name"] == *name {
-                    true => Ok(()),
-                    false => Err(format!("it does not run the connectors yet: {told}")),
-                };
+                if told["connector_server"]["name"] == *name {
+                    return Ok(());
+                }
+                let seen = format!("{name} does not run the connectors yet: {told}");
+                return Err(ClusterError::NotYet(seen));
             }
             let leader = told["leader"]["name"].as_str().and_then(id_of);
-            let leader = bed
-                .cluster
-                .member(leader.ok_or(format!("nobody leads: {told}"))? as u64);
+            let nobody = || ClusterError::NotYet(format!("nobody leads: {told}"));
+            let leader = bed.cluster.member(leader.ok_or_else(nobody)? as u64);
             let url = leader.admin("/v1/cluster/transfer-leadership");
             let answer = api::call(Method::POST, &url, json!({"to": name}).to_string()).await?;
-            Err(format!("it was told to: {answer:?}"))
+            let seen = format!("{name} was told to: {answer:?}");
+            Err(ClusterError::NotYet(seen))
         },
     )
     .await?;
@@ -105,20 +112,22 @@ async fn lets_lead(bed: &Bed, who: u64) -> Result<(), String> {
         let told = api::get(&member.admin("/v1/connectors")).await?;
         let list = told["connectors"].as_array().cloned().unwrap_or_default();
         let active = list.iter().all(|it| it["state"] == "active");
-        active.then_some(()).ok_or(told.to_string())
+        let seen = || ClusterError::NotYet(told.to_string());
+        active.then_some(()).ok_or_else(seen)
     })
     .await
 }
 
 #[async_trait]
 impl Nemesis for Differ {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
         let who = choose(bed, Whom::Follower, dice).await?[0];
         let member = bed.cluster.member(who);
-        let told = |error: std::io::Error| error.to_string();
-        let before = fs::read_to_string(member.config()).map_err(told)?;
+        let before = fs::read_to_string(member.config());
+        let before = before.map_err(NemesisError::io("the settings can't be read"))?;
         let (short, long) = (bed.plan.failover_ms, bed.plan.failover_ms * 5);
-        fs::write(member.config(), with_promise(&before, long)).map_err(told)?;
+        let written = fs::write(member.config(), with_promise(&before, long));
+        written.map_err(NemesisError::io(UNWRITABLE))?;
         self.changed = Some((who, before));
         restart(member).await?;
         lets_lead(bed, who).await?;
@@ -127,12 +136,13 @@ impl Nemesis for Differ {
         Ok(Target::of(&told, vec![who]))
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
-        let (who, _) = self.changed.as_ref().ok_or("nothing was changed")?;
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, NemesisError> {
+        let nothing = || NemesisError::NoEffect("nothing was changed".to_owned());
+        let (who, _) = self.changed.as_ref().ok_or_else(nothing)?;
         is_cut_off(bed, *who).await
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError> {
         if let Some(held) = self.held.take() {
             links(bed)?.remove(held).await?;
         }
@@ -140,7 +150,7 @@ impl Nemesis for Differ {
             return Ok(());
         };
         let member = bed.cluster.member(who);
-        fs::write(member.config(), before).map_err(|error| error.to_string())?;
+        fs::write(member.config(), before).map_err(NemesisError::io(UNWRITABLE))?;
         // One that doesn't answer may be under another fault.
         let _ = restart(member).await;
         Ok(())
@@ -155,31 +165,32 @@ pub struct Change {
     to: u64,
     changed: bool,
     held: Option<u64>,
-    task: Option<tokio::task::JoinHandle<Result<String, String>>>,
+    task: Option<tokio::task::JoinHandle<Result<String, NemesisError>>>,
 }
 
 /// `quorate cluster set failover_ms`, asked of a member; gives what was said.
-async fn set(member: &Member, failover_ms: u64) -> Result<String, String> {
+async fn set(member: &Member, failover_ms: u64) -> Result<String, NemesisError> {
     let mut command = member.command(&member.quorate);
     command.args(["cluster", "set", "failover_ms", &failover_ms.to_string()]);
     command.args(["--admin", &member.admin("")]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = Command::from(command).kill_on_drop(true).output();
     let output = tokio::time::timeout(SOON, output).await;
-    let output = output.map_err(|_| "it did not end".to_owned())?;
-    let output = output.map_err(|error| error.to_string())?;
+    let output = output
+        .map_err(|_| NemesisError::ProgramFailed(format!("it did not end within {SOON:?}")))?;
+    let output = output.map_err(NemesisError::io("quorate can't be run"))?;
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said).trim().to_owned();
     match output.status.success() {
         true => Ok(said),
-        false => Err(said),
+        false => Err(NemesisError::ProgramFailed(said)),
     }
 }
 
 #[async_trait]
 impl Nemesis for Change {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
-        self.leader = bed.cluster.leader().await.ok_or("nobody leads")?;
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
+        self.leader = bed.cluster.leader().await.ok_or(NemesisError::NoLeader)?;
         let leader = bed.cluster.member(self.leader).clone();
         // Twice to four times as long, and at times shorter.
         let times = *[2.0, 2.5, 4.0, 0.8].choose(dice).unwrap_or(&2.0);
@@ -198,17 +209,17 @@ impl Nemesis for Change {
         Ok(Target::of(&told, vec![self.leader]))
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, NemesisError> {
         if self.held.is_some() {
             return is_cut_off(bed, self.leader).await;
         }
         match self.task.take_if(|task| task.is_finished()) {
-            Some(task) => task.await.map_err(|error| error.to_string())?,
-            None => Err("it is not changed yet".to_owned()),
+            Some(task) => task.await?,
+            None => Err(NemesisError::NoEffect("it is not changed yet".to_owned())),
         }
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError> {
         if let Some(held) = self.held.take() {
             links(bed)?.remove(held).await?;
         }
@@ -220,12 +231,12 @@ impl Nemesis for Change {
             return Ok(());
         }
         // Refused while the change before is under way, or nobody leads.
-        api::until("the promise to be as before", SOON, || async {
-            let leader = bed.cluster.leader().await.ok_or("nobody leads")?;
+        let changed_back = api::until("the promise to be as before", SOON, || async {
+            let leader = bed.cluster.leader().await.ok_or(NemesisError::NoLeader)?;
             set(bed.cluster.member(leader), bed.plan.failover_ms).await
-        })
-        .await
-        .map(|_| ())
+        });
+        changed_back.await?;
+        Ok(())
     }
 }
 

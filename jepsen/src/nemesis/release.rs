@@ -18,12 +18,14 @@ use tokio::task::JoinHandle;
 
 use super::{
     contract::{Nemesis, Target},
+    error::NemesisError,
     forge::Successor,
     partition::{links, order},
 };
 use crate::{
     cluster::{
         api,
+        error::ClusterError,
         links::{Rule, Verdict},
     },
     run_context::Bed,
@@ -44,7 +46,7 @@ const ARRIVES: Duration = Duration::from_millis(1_500);
 #[derive(Default)]
 pub struct Held {
     rules: Vec<u64>,
-    asked: Vec<JoinHandle<Result<(u16, String), String>>>,
+    asked: Vec<JoinHandle<Result<(u16, String), ClusterError>>>,
     successor: Option<Successor>,
 }
 
@@ -57,9 +59,9 @@ struct Cast {
 }
 
 impl Cast {
-    async fn of(bed: &Bed, dice: &mut StdRng) -> Result<Cast, String> {
+    async fn of(bed: &Bed, dice: &mut StdRng) -> Result<Cast, NemesisError> {
         let order = order(bed, dice).await?;
-        let heir = *order.last().ok_or("there is nobody")?;
+        let heir = *order.last().ok_or(NemesisError::NoLeader)?;
         Ok(Cast {
             leader: order[0],
             heir,
@@ -74,7 +76,7 @@ impl Cast {
     }
 
     /// Whether it acts as the connector server.
-    async fn acts(&self, bed: &Bed) -> Result<bool, String> {
+    async fn acts(&self, bed: &Bed) -> Result<bool, NemesisError> {
         let url = bed.cluster.member(self.leader).admin("/connector-server");
         let (status, _) = api::call(Method::GET, &url, String::new()).await?;
         Ok(status == 200)
@@ -82,7 +84,7 @@ impl Cast {
 }
 
 /// Entries that a member has written to its log, and how often it has synced that.
-async fn written(bed: &Bed, id: u64) -> Result<(u64, u64), String> {
+async fn written(bed: &Bed, id: u64) -> Result<(u64, u64), ClusterError> {
     let url = bed.cluster.member(id).admin("/metrics");
     let (_, text) = api::call(Method::GET, &url, String::new()).await?;
     let number = |name: &str| {
@@ -96,20 +98,22 @@ async fn written(bed: &Bed, id: u64) -> Result<(u64, u64), String> {
     );
     match counts {
         (Some(entries), Some(syncs)) => Ok((entries, syncs)),
-        _ => Err(format!("{url} doesn't tell of its log")),
+        _ => Err(ClusterError::NotYet(format!(
+            "{url} doesn't tell of its log"
+        ))),
     }
 }
 
 impl Held {
-    async fn add(&mut self, bed: &Bed, rules: Vec<Rule>) -> Result<u64, String> {
+    async fn add(&mut self, bed: &Bed, rules: Vec<Rule>) -> Result<u64, NemesisError> {
         let number = links(bed)?.add(rules).await?;
         self.rules.push(number);
         Ok(number)
     }
 
-    async fn remove(&mut self, bed: &Bed, number: u64) -> Result<(), String> {
+    async fn remove(&mut self, bed: &Bed, number: u64) -> Result<(), NemesisError> {
         self.rules.retain(|held| *held != number);
-        links(bed)?.remove(number).await
+        Ok(links(bed)?.remove(number).await?)
     }
 
     /// Calls the leader; the answer is waited for elsewhere.
@@ -121,7 +125,7 @@ impl Held {
     }
 
     /// Lets nothing of the log out of the leader any more; gives by which rules.
-    async fn stop_the_log(&mut self, bed: &Bed, cast: &Cast) -> Result<u64, String> {
+    async fn stop_the_log(&mut self, bed: &Bed, cast: &Cast) -> Result<u64, NemesisError> {
         let stopped = cast.others.iter().map(|other| Rule {
             incoming: false,
             ..Rule::both(cast.leader, *other, Verdict::Long(SHORT))
@@ -135,7 +139,7 @@ impl Held {
                 let all = links(bed)?.connections(cast.leader, other, port).await?;
                 match all.iter().any(|it| it.stuck >= STOPPER as u64) {
                     true => Ok(()),
-                    false => Err(format!("{all:?}")),
+                    false => Err(NemesisError::NoEffect(format!("{all:?}"))),
                 }
             })
             .await?;
@@ -145,14 +149,14 @@ impl Held {
 
     /// Has it told to hand over to somebody who is not there any more when it comes to that:
     /// it stays, and what became of its release it doesn't know.
-    async fn hand_over(&mut self, bed: &Bed, cast: &Cast) -> Result<(), String> {
+    async fn hand_over(&mut self, bed: &Bed, cast: &Cast) -> Result<(), NemesisError> {
         let body = json!({"to": format!("member-{}", cast.heir)}).to_string();
         let path = "/v1/cluster/transfer-leadership";
         self.ask(bed, cast, Method::POST, path, body);
         api::until("the release to be proposed", SOON, || async {
             match cast.acts(bed).await? {
                 false => Ok(()),
-                true => Err(format!("{} acts", cast.leader)),
+                true => Err(NemesisError::NoEffect(format!("{} acts", cast.leader))),
             }
         })
         .await?;
@@ -161,14 +165,19 @@ impl Held {
             .filter(|id| *id != cast.heir)
             .map(|id| Rule::both(cast.heir, id, Verdict::Drop));
         let cut = self.add(bed, cut.collect()).await?;
-        let asked = self.asked.pop().ok_or("nothing was asked")?;
+        let nothing = || NemesisError::NotPossible("nothing was asked".to_owned());
+        let asked = self.asked.pop().ok_or_else(nothing)?;
         // A release is given up after twice the promise.
         let given_up = Duration::from_millis(bed.plan.failover_ms * 4) + SOON;
         let answer = tokio::time::timeout(given_up, asked).await;
-        let answer = answer.map_err(|_| "no answer to the wish to hand over")?;
-        match answer.map_err(|error| error.to_string())?? {
+        let answer = answer.map_err(|_| {
+            NemesisError::NotPossible("no answer to the wish to hand over".to_owned())
+        })?;
+        match answer?? {
             (409, _) => self.remove(bed, cut).await,
-            (status, text) => Err(format!("handing over was not refused: {status} {text}")),
+            (status, text) => Err(NemesisError::NotPossible(format!(
+                "handing over was not refused: {status} {text}"
+            ))),
         }
     }
 
@@ -179,7 +188,7 @@ impl Held {
         bed: &Bed,
         cast: &Cast,
         stopped: u64,
-    ) -> Result<(), String> {
+    ) -> Result<(), NemesisError> {
         let mut rules = Vec::new();
         let mut before = Vec::new();
         for other in &cast.others {
@@ -200,10 +209,10 @@ impl Held {
                 // The stopper and the release.
                 match now.0 >= entries + 2 && now.1 > syncs {
                     true => Ok(()),
-                    false => Err(format!(
+                    false => Err(ClusterError::NotYet(format!(
                         "entries and syncs {now:?}, before {:?}",
                         (entries, syncs)
-                    )),
+                    ))),
                 }
             })
             .await?;
@@ -214,10 +223,10 @@ impl Held {
 
 /// The port of the connection on which one lets another hear it: that on which most gets
 /// through while the log stands still.
-async fn heartbeats(bed: &Bed, leader: u64, other: u64) -> Result<u16, String> {
+async fn heartbeats(bed: &Bed, leader: u64, other: u64) -> Result<u16, NemesisError> {
     let port = bed.cluster.member(other).ports.peer;
     let before = links(bed)?.connections(leader, other, port).await?;
-    api::until("a heartbeat", SOON, || async {
+    let busiest = api::until("a heartbeat", SOON, || async {
         let now = links(bed)?.connections(leader, other, port).await?;
         let more = |it: &&crate::cluster::links::Connection| {
             let was = before.iter().find(|was| was.port == it.port);
@@ -226,18 +235,21 @@ async fn heartbeats(bed: &Bed, leader: u64, other: u64) -> Result<u16, String> {
         // Several: a connection that is asked whether it lives answers too, and shortly.
         match now.iter().max_by_key(more).filter(|it| more(it) > 300) {
             Some(busiest) => Ok(busiest.port),
-            None => Err(format!("{before:?}, then {now:?}")),
+            None => Err(NemesisError::NoEffect(format!("{before:?}, then {now:?}"))),
         }
-    })
-    .await
+    });
+    Ok(busiest.await?)
 }
 
 #[async_trait]
 impl Nemesis for Held {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
         let cast = Cast::of(bed, dice).await?;
         if !cast.acts(bed).await? {
-            return Err(format!("{} does not run the connectors", cast.leader));
+            let leader = cast.leader;
+            return Err(NemesisError::NotPossible(format!(
+                "{leader} does not run the connectors"
+            )));
         }
         let successor = Successor::of(bed, cast.leader, &cast.others).await?;
         let stopped = self.stop_the_log(bed, &cast).await?;
@@ -253,12 +265,13 @@ impl Nemesis for Held {
         Ok(Target::of(told, vec![cast.leader]))
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
-        let successor = self.successor.as_ref().ok_or("nobody was taken for dead")?;
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, NemesisError> {
+        let nobody = || NemesisError::NoEffect("nobody was taken for dead".to_owned());
+        let successor = self.successor.as_ref().ok_or_else(nobody)?;
         successor.seen(bed).await
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError> {
         for asked in self.asked.drain(..) {
             asked.abort();
         }

@@ -13,6 +13,7 @@ use reqwest::Method;
 
 use super::{
     contract::{Nemesis, Target},
+    error::NemesisError,
     kill::{Whom, choose, start},
 };
 use crate::{cluster::api, run_context::Bed};
@@ -28,14 +29,14 @@ pub struct StopAll {
 
 #[async_trait]
 impl Nemesis for StopAll {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
         let whom = match dice.random_ratio(1, 4) {
             true => Whom::One,
             false => Whom::Leader,
         };
         let ids = choose(bed, whom, dice).await?;
         let member = bed.cluster.member(ids[0]);
-        let own = member.pid().ok_or("it does not run")?;
+        let own = member.pid().ok_or(NemesisError::NotRunning(ids[0]))?;
         for pid in std::iter::once(own).chain(member.connectors()) {
             let _ = kill(Pid::from_raw(pid as i32), Signal::SIGTERM);
         }
@@ -43,8 +44,9 @@ impl Nemesis for StopAll {
         Ok(Target::of("SIGTERM to all processes of", ids))
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
-        let id = self.stopped.ok_or("nobody was stopped")?;
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, NemesisError> {
+        let nobody = || NemesisError::NoEffect("nobody was stopped".to_owned());
+        let id = self.stopped.ok_or_else(nobody)?;
         let member = bed.cluster.member(id);
         if member.pid().is_none() {
             return Ok("its process has ended".to_owned());
@@ -52,20 +54,21 @@ impl Nemesis for StopAll {
         let ready = member.admin("/health/ready");
         match api::call(Method::GET, &ready, String::new()).await {
             Ok((503, _)) => Ok("it takes nothing new".to_owned()),
-            other => Err(format!("{other:?}")),
+            other => Err(NemesisError::NoEffect(format!("{other:?}"))),
         }
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError> {
         let Some(id) = self.stopped else {
             return Ok(());
         };
         let member = bed.cluster.member(id);
         if !member.ends_within(ENDS_WITHIN).await {
-            return Err(format!("member {id} did not end within {ENDS_WITHIN:?}"));
+            let seen = format!("member {id} did not end within {ENDS_WITHIN:?}");
+            return Err(NemesisError::NotPossible(seen));
         }
         // This end was asked for. Any other than an orderly one is held against it.
         member.ended.lock().retain(|it| it != "exit status: 0");
-        start(bed, &[id]).await
+        Ok(start(bed, &[id]).await?)
     }
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::{
     contract::{Nemesis, Target},
+    error::NemesisError,
     partition::{links, order},
 };
 use crate::{
@@ -42,11 +43,12 @@ fn cut(order: &[u64]) -> Vec<(u64, u64)> {
 
 #[async_trait]
 impl Nemesis for Stranded {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
-        let leader = bed.cluster.leader().await.ok_or("nobody leads")?;
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
+        let leader = bed.cluster.leader().await.ok_or(NemesisError::NoLeader)?;
         self.order = order(bed, dice).await?;
         if self.order.first() != Some(&leader) || self.order.len() < 4 {
-            return Err(format!("nobody leads four or more: {:?}", self.order));
+            let seen = format!("nobody leads four or more: {:?}", self.order);
+            return Err(NemesisError::NotPossible(seen));
         }
         self.cut = cut(&self.order);
         let rules = self.cut.iter();
@@ -59,7 +61,7 @@ impl Nemesis for Stranded {
         Ok(Target::of(&told, members))
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, NemesisError> {
         let mut asked = JoinSet::new();
         for (n, a) in self.order.iter().enumerate() {
             for b in &self.order[n + 1..] {
@@ -67,31 +69,35 @@ impl Nemesis for Stranded {
                 asked.spawn(async move {
                     let port = bed.cluster.member(b).ports.peer;
                     let reaches = links(&bed)?.reach(a, b, port).await;
-                    Ok::<_, String>((a, b, reaches))
+                    Ok::<_, NemesisError>((a, b, reaches))
                 });
             }
         }
         let mut whole = Vec::new();
         while let Some(told) = asked.join_next().await {
-            let (a, b, reaches) = told.map_err(|error| error.to_string())??;
+            let (a, b, reaches) = told??;
             let kept = !self.cut.contains(&(a, b));
             match (kept, reaches) {
                 (true, true) => whole.push((a, b)),
                 (false, false) => {}
-                (true, false) => return Err(format!("{a} does not reach {b}")),
-                (false, true) => return Err(format!("{a} reaches {b}")),
+                (true, false) => {
+                    return Err(NemesisError::NoEffect(format!("{a} does not reach {b}")));
+                }
+                (false, true) => return Err(NemesisError::NoEffect(format!("{a} reaches {b}"))),
             }
         }
         whole.sort_unstable();
         match links(bed)?.met(self.order[0]).await {
-            0 => Err("no packet of the leader has met a rule".to_owned()),
+            0 => Err(NemesisError::NoEffect(
+                "no packet of the leader has met a rule".to_owned(),
+            )),
             met => Ok(format!("links that are left: {whole:?}; {met} packets met")),
         }
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError> {
         match self.held.take() {
-            Some(held) => links(bed)?.remove(held).await,
+            Some(held) => Ok(links(bed)?.remove(held).await?),
             None => Ok(()),
         }
     }

@@ -8,7 +8,10 @@ use async_trait::async_trait;
 use rand::rngs::StdRng;
 use tokio::process::Command;
 
-use super::contract::{Nemesis, Target};
+use super::{
+    contract::{Nemesis, Target},
+    error::NemesisError,
+};
 use crate::{cluster::member::Member, run_context::Bed};
 
 /// What waits longer than 50 ms is dropped, as a switch with that much room does.
@@ -21,17 +24,18 @@ pub struct Thin {
 }
 
 /// Traffic control where a member is.
-async fn control(member: &Member, words: &str) -> Result<String, String> {
+async fn control(member: &Member, words: &str) -> Result<String, NemesisError> {
     let mut command = member.command(Path::new("tc"));
     command.args(words.split(' '));
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = Command::from(command).output().await;
-    let output = output.map_err(|error| format!("tc {words}: {error}"))?;
+    let output = output.map_err(NemesisError::io(format!("tc {words}")))?;
     match output.status.success() {
         true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => {
             let said = String::from_utf8_lossy(&output.stderr);
-            Err(format!("tc {words}: {}", said.trim()))
+            let text = format!("tc {words}: {}", said.trim());
+            Err(NemesisError::ProgramFailed(text))
         }
     }
 }
@@ -48,7 +52,7 @@ fn counted(told: &str) -> Option<(u64, u64)> {
 
 #[async_trait]
 impl Nemesis for Thin {
-    async fn begin(&mut self, bed: &Arc<Bed>, _: &mut StdRng) -> Result<Target, String> {
+    async fn begin(&mut self, bed: &Arc<Bed>, _: &mut StdRng) -> Result<Target, NemesisError> {
         for member in &bed.cluster.members {
             control(member, THIN).await?;
             self.done.push(member.id);
@@ -60,26 +64,27 @@ impl Nemesis for Thin {
         })
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, NemesisError> {
         let (mut sent, mut waited) = (0, 0);
         for member in &bed.cluster.members {
             let told = control(member, "-s qdisc show dev eth0").await?;
+            let uncounted = || NemesisError::NoEffect(format!("member {}: {told}", member.id));
             let (bytes, times) = told
                 .contains("qdisc tbf")
                 .then(|| counted(&told))
                 .flatten()
-                .ok_or(format!("member {}: {told}", member.id))?;
+                .ok_or_else(uncounted)?;
             (sent, waited) = (sent + bytes, waited + times);
         }
         match sent {
-            0 => Err("nothing was sent yet".to_owned()),
+            0 => Err(NemesisError::NoEffect("nothing was sent yet".to_owned())),
             _ => Ok(format!(
                 "{sent} bytes sent; {waited} times something waited"
             )),
         }
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError> {
         for id in self.done.drain(..) {
             control(bed.cluster.member(id), "qdisc del dev eth0 root").await?;
         }

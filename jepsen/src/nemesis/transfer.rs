@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::json;
 
-use super::contract::{Nemesis, Target};
+use super::{
+    contract::{Nemesis, Target},
+    error::NemesisError,
+};
 use crate::{cluster::api, run_context::Bed};
 
 /// Orders it.
@@ -17,12 +20,13 @@ pub struct Transfer {
 
 #[async_trait]
 impl Nemesis for Transfer {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
-        self.from = bed.cluster.leader().await.ok_or("nobody leads")?;
+    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
+        self.from = bed.cluster.leader().await.ok_or(NemesisError::NoLeader)?;
         let others: Vec<u64> = (1..=bed.cluster.members.len() as u64)
             .filter(|id| *id != self.from)
             .collect();
-        let to = *others.choose(dice).ok_or("there is nobody else")?;
+        let nobody = || NemesisError::NotPossible("there is nobody else".to_owned());
+        let to = *others.choose(dice).ok_or_else(nobody)?;
         let asked = match dice.random_ratio(1, 2) {
             true => self.from,
             false => to,
@@ -35,18 +39,18 @@ impl Nemesis for Transfer {
         let (status, text) = api::call(reqwest::Method::POST, &url, body).await?;
         match status {
             200 => Ok(Target::of("handed over from, to", vec![self.from, to])),
-            _ => Err(format!("{status} {text}")),
+            _ => Err(NemesisError::Refused { status, text }),
         }
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, NemesisError> {
         match bed.cluster.leader().await {
             Some(now) if now != self.from => Ok(format!("{now} leads")),
-            other => Err(format!("the leader is {other:?}")),
+            other => Err(NemesisError::NoEffect(format!("the leader is {other:?}"))),
         }
     }
 
-    async fn heal(&mut self, _: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, _: &Arc<Bed>) -> Result<(), NemesisError> {
         Ok(())
     }
 }

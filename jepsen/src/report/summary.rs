@@ -9,7 +9,7 @@ use super::{
     html::{self, escape, grouped, table},
     run_page,
 };
-use crate::{checker::operation::brief, outcome::Outcome, verdict::Verdict};
+use crate::{checker::operation::brief, error_chain::chain, outcome::Outcome, verdict::Verdict};
 
 /// Numbers that are a worst, and not a sum, over runs.
 fn is_worst(name: &str) -> bool {
@@ -38,7 +38,10 @@ pub fn summary(folders: &[&Path]) -> Summary {
     for folder in folders {
         match Verdict::read(folder) {
             Ok(verdict) => summary.runs.push(((*folder).to_owned(), verdict)),
-            Err(error) => summary.unread.push(error.to_string()),
+            Err(error) => {
+                let unread = format!("{}; `recheck` writes it anew", chain(&error));
+                summary.unread.push(unread);
+            }
         }
     }
     for (_, verdict) in summary.runs.iter().filter(|(_, verdict)| !verdict.voided) {

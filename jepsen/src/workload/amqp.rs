@@ -22,11 +22,12 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{
+    error::WorkloadError,
     http::put,
     pace::{Client, Settled},
 };
 use crate::{
-    cluster::{SOON, api},
+    cluster::{SOON, api, error::ClusterError},
     run_context::Bed,
     stop::Stop,
 };
@@ -53,22 +54,17 @@ impl Published {
 ///
 /// # Errors
 /// When the broker refuses.
-pub async fn declare(uri: &str, queues: &[&str], kind: &str) -> Result<(), String> {
-    let declared = async {
-        let channel = channel(uri).await?;
-        for queue in queues {
-            let options = QueueDeclareOptions::durable();
-            let mut arguments = FieldTable::default();
-            arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
-            channel
-                .queue_declare((*queue).into(), options, arguments)
-                .await?;
-        }
-        Ok(())
-    };
-    declared
-        .await
-        .map_err(|error: lapin::Error| error.to_string())
+pub async fn declare(uri: &str, queues: &[&str], kind: &str) -> Result<(), WorkloadError> {
+    let channel = channel(uri).await?;
+    for queue in queues {
+        let options = QueueDeclareOptions::durable();
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
+        channel
+            .queue_declare((*queue).into(), options, arguments)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Where messages are given to an outgoing, at any member.
@@ -81,8 +77,8 @@ pub fn send_path(outgoing: &str) -> String {
 ///
 /// # Errors
 /// When that doesn't work soon.
-pub async fn outgoing(bed: &Bed, name: &str, queue: &str) -> Result<(), String> {
-    let broker = bed.broker.as_ref().ok_or("there is no broker")?;
+pub async fn outgoing(bed: &Bed, name: &str, queue: &str) -> Result<(), WorkloadError> {
+    let broker = bed.broker.as_ref().ok_or(WorkloadError::NoBroker)?;
     let (host, port) = broker.address;
     let connection = json!({
         "host": host.to_string(), "port": port, "username": "guest",
@@ -96,7 +92,11 @@ pub async fn outgoing(bed: &Bed, name: &str, queue: &str) -> Result<(), String> 
         api::until("a message that is sent", SOON, || async {
             match api::call(Method::POST, &url, "first".to_owned()).await? {
                 (200, _) => Ok(()),
-                (status, text) => Err(format!("{status} {text}")),
+                (status, text) => Err(ClusterError::Refused {
+                    url: url.clone(),
+                    status,
+                    text,
+                }),
             }
         })
         .await?;
@@ -169,18 +169,15 @@ async fn send(channel: &Channel, queue: &str, id: &str) -> Result<Confirmation, 
 ///
 /// # Errors
 /// When the broker doesn't tell.
-pub async fn take_all(uri: &str, queues: &[&str]) -> Result<Vec<String>, String> {
-    let taken = async {
-        let channel = channel(uri).await?;
-        let mut all = Vec::new();
-        for queue in queues {
-            let get = || channel.basic_get((*queue).into(), BasicGetOptions::default());
-            while let Some(message) = get().await? {
-                all.push(String::from_utf8_lossy(&message.data).into_owned());
-                message.acker.ack(BasicAckOptions::default()).await?;
-            }
+pub async fn take_all(uri: &str, queues: &[&str]) -> Result<Vec<String>, WorkloadError> {
+    let channel = channel(uri).await?;
+    let mut all = Vec::new();
+    for queue in queues {
+        let get = || channel.basic_get((*queue).into(), BasicGetOptions::default());
+        while let Some(message) = get().await? {
+            all.push(String::from_utf8_lossy(&message.data).into_owned());
+            message.acker.ack(BasicAckOptions::default()).await?;
         }
-        Ok(all)
-    };
-    taken.await.map_err(|error: lapin::Error| error.to_string())
+    }
+    Ok(all)
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    config, contract::Workload, election, http, large, messages, register, replies, sends, set,
-    watch,
+    config, contract::Workload, election, error::WorkloadError, http, large, messages, register,
+    replies, sends, set, watch,
 };
 
 /// The names of all, in the order in which a soak goes through them.
@@ -17,7 +17,7 @@ pub const ALL: &[&str] = &[
 ///
 /// # Errors
 /// When there is none.
-pub fn named(name: &str) -> Result<Arc<dyn Workload>, String> {
+pub fn named(name: &str) -> Result<Arc<dyn Workload>, WorkloadError> {
     Ok(match name {
         "register" => Arc::new(register::Register::default()),
         "set" => Arc::new(set::Set::default()),
@@ -32,7 +32,12 @@ pub fn named(name: &str) -> Result<Arc<dyn Workload>, String> {
         "sends" => Arc::new(sends::Sends::default()),
         "replies" => Arc::new(replies::Replies::default()),
         "large" => Arc::new(large::Large::default()),
-        _ => return Err(format!("there is no workload {name:?}; there are {ALL:?}")),
+        _ => {
+            return Err(WorkloadError::Unknown {
+                name: name.to_owned(),
+                known: ALL,
+            });
+        }
     })
 }
 

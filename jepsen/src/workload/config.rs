@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     contract::Workload,
+    error::WorkloadError,
     pace::{Client, FINAL, Settled, clients},
 };
 use crate::{client::Outcome, history::Type, run_context::Bed, stop::Stop};
@@ -41,7 +42,7 @@ impl Workload for Config {
         .await;
     }
 
-    async fn finish(&self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn finish(&self, bed: &Arc<Bed>) -> Result<(), WorkloadError> {
         for number in 0..bed.cluster.members.len() as u64 {
             let client = Client::reader(bed, number, FINAL);
             look(&client, "final", "linearizable").await;

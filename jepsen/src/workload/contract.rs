@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::error::WorkloadError;
 use crate::{run_context::Bed, stop::Stop};
 
 /// A workload.
 #[async_trait]
 pub trait Workload: Send + Sync {
     /// What has to be there before the clients begin.
-    async fn prepare(&self, _bed: &Arc<Bed>) -> Result<(), String> {
+    async fn prepare(&self, _bed: &Arc<Bed>) -> Result<(), WorkloadError> {
         Ok(())
     }
 
@@ -18,7 +19,7 @@ pub trait Workload: Send + Sync {
     async fn work(&self, bed: &Arc<Bed>, stop: &Stop);
 
     /// What is read in the end, once everything is healed.
-    async fn finish(&self, _bed: &Arc<Bed>) -> Result<(), String> {
+    async fn finish(&self, _bed: &Arc<Bed>) -> Result<(), WorkloadError> {
         Ok(())
     }
 

@@ -11,10 +11,16 @@ use serde_json::{Value, json};
 
 use super::{
     contract::Workload,
+    error::WorkloadError,
     pace::{Client, Settled, clients},
     sink::Sink,
 };
-use crate::{client::Outcome, cluster::api, run_context::Bed, stop::Stop};
+use crate::{
+    client::Outcome,
+    cluster::{api, error::ClusterError},
+    run_context::Bed,
+    stop::Stop,
+};
 
 const PING: &str = "/zato/ping";
 const ECHO: &str = "/chaos/echo";
@@ -28,7 +34,7 @@ pub struct Http {
 
 #[async_trait]
 impl Workload for Http {
-    async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), WorkloadError> {
         let sink = Sink::start(bed, &[], [0, 0], 0).await?;
         let service = |name: &str, path: &str| {
             let it = json!({"path": path, "service": name});
@@ -90,10 +96,10 @@ async fn call(client: &mut Client) {
 ///
 /// # Errors
 /// When that is refused.
-pub async fn put(bed: &Bed, kind: &str, name: &str, fields: &Value) -> Result<(), String> {
+pub async fn put(bed: &Bed, kind: &str, name: &str, fields: &Value) -> Result<(), ClusterError> {
     let url = bed.cluster.members[0].admin(&format!("/v1/config/{kind}/{name}"));
     match api::call(Method::PUT, &url, fields.to_string()).await? {
         (200, _) => Ok(()),
-        (status, text) => Err(format!("{url}: {status} {text}")),
+        (status, text) => Err(ClusterError::Refused { url, status, text }),
     }
 }

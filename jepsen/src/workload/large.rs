@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     contract::Workload,
+    error::WorkloadError,
     pace::{Client, FINAL, Settled, clients},
 };
 use crate::{
@@ -62,7 +63,7 @@ impl Workload for Large {
         .await;
     }
 
-    async fn finish(&self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn finish(&self, bed: &Arc<Bed>) -> Result<(), WorkloadError> {
         let keys = self.keys.lock().clone();
         for number in 0..bed.cluster.members.len() as u64 {
             let mut client = Client::reader(bed, number, FINAL);

@@ -19,10 +19,16 @@ use tokio::task::JoinSet;
 use super::{
     amqp::{self, Published},
     contract::Workload,
+    error::WorkloadError,
     http::put,
     sink::Sink,
 };
-use crate::{cluster::api, run_context::Bed, stop::Stop};
+use crate::{
+    cluster::{api, error::ClusterError},
+    error_chain::chain,
+    run_context::Bed,
+    stop::Stop,
+};
 
 const KIND: &str = "amqp_channel";
 const STREAM: &str = "stream";
@@ -116,8 +122,8 @@ impl Messages {
         }
     }
 
-    async fn declare(&self, bed: &Bed, sink: &Sink) -> Result<(), String> {
-        let broker = bed.broker.as_ref().ok_or("there is no broker")?;
+    async fn declare(&self, bed: &Bed, sink: &Sink) -> Result<(), WorkloadError> {
+        let broker = bed.broker.as_ref().ok_or(WorkloadError::NoBroker)?;
         let mut dice = bed.plan.dice(1_000);
         let drawn = *["exclusive", "lease"].choose(&mut dice).unwrap_or(&"lease");
         let standby = *["warm", "cold"].choose(&mut dice).unwrap_or(&"warm");
@@ -160,20 +166,20 @@ impl Messages {
 
 #[async_trait]
 impl Workload for Messages {
-    async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), WorkloadError> {
         let sink = Sink::start(bed, self.checked, self.work_ms, self.failing).await?;
         self.declare(bed, &sink).await?;
         *self.sink.lock() = Some(sink);
         let url = bed.cluster.members[0].admin("/v1/connectors");
-        api::until("active connectors", Duration::from_secs(30), || async {
+        let active = api::until("active connectors", Duration::from_secs(30), || async {
             let told = api::get(&url).await?;
             let list = told["connectors"].as_array().cloned().unwrap_or_default();
             let active = list.iter().filter(|it| it["state"] == "active").count();
             (active >= self.channels.len())
                 .then_some(())
-                .ok_or(told.to_string())
-        })
-        .await
+                .ok_or_else(|| ClusterError::NotYet(told.to_string()))
+        });
+        Ok(active.await?)
     }
 
     async fn work(&self, bed: &Arc<Bed>, stop: &Stop) {
@@ -198,8 +204,8 @@ impl Workload for Messages {
         }
     }
 
-    async fn finish(&self, _: &Arc<Bed>) -> Result<(), String> {
-        let sink = self.sink.lock().clone().ok_or("there is no sink")?;
+    async fn finish(&self, _: &Arc<Bed>) -> Result<(), WorkloadError> {
+        let sink = self.sink.lock().clone().ok_or(WorkloadError::NoSink)?;
         let confirmed = self.published.confirmed();
         let deadline = Instant::now() + DRAINED_WITHIN;
         let mut through: Option<Instant> = None;
@@ -234,7 +240,7 @@ impl Workload for Messages {
             match amqp::take_all(&broker.uri, self.channels).await {
                 Ok(taken) => left.extend(taken),
                 Err(error) => {
-                    bed.trouble(format!("the queues can't be looked at: {error}"));
+                    bed.trouble(format!("the queues can't be looked at: {}", chain(&error)));
                     return None;
                 }
             }

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::{
     contract::Workload,
+    error::WorkloadError,
     pace::{Client, FINAL, Settled, clients},
 };
 use crate::{
@@ -116,7 +117,7 @@ impl Workload for Register {
         .await;
     }
 
-    async fn finish(&self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn finish(&self, bed: &Arc<Bed>) -> Result<(), WorkloadError> {
         for (number, _) in bed.cluster.members.iter().enumerate() {
             let mut client = Client::reader(bed, number as u64, FINAL);
             let mut silent = 0;

@@ -21,6 +21,7 @@ use serde_json::json;
 use super::{
     amqp,
     contract::Workload,
+    error::WorkloadError,
     pace::{Client, Settled, clients},
 };
 use crate::{client::Outcome, run_context::Bed, stop::Stop};
@@ -46,12 +47,10 @@ struct Asker {
 }
 
 impl Asker {
-    async fn start(uri: &str) -> Result<Asker, String> {
+    async fn start(uri: &str) -> Result<Asker, WorkloadError> {
         amqp::declare(uri, &[QUEUE], "classic").await?;
-        let started = Asker::waiting(uri).await;
-        started
-            .map_err(|error: lapin::Error| error.to_string())?
-            .ok_or_else(|| "the broker gave no address for direct replies".to_owned())
+        let started = Asker::waiting(uri).await?;
+        started.ok_or(WorkloadError::NoReplyAddress)
     }
 
     async fn waiting(uri: &str) -> Result<Option<Asker>, lapin::Error> {
@@ -94,8 +93,8 @@ impl Asker {
 
 #[async_trait]
 impl Workload for Replies {
-    async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), String> {
-        let broker = bed.broker.as_ref().ok_or("there is no broker")?;
+    async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), WorkloadError> {
+        let broker = bed.broker.as_ref().ok_or(WorkloadError::NoBroker)?;
         let asker = Asker::start(&broker.uri).await?;
         // The first messages go into the queue: they are not for who waits.
         amqp::outgoing(bed, OUTGOING, QUEUE).await?;

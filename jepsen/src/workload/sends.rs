@@ -18,10 +18,12 @@ use serde_json::json;
 use super::{
     amqp,
     contract::Workload,
+    error::WorkloadError,
     pace::{Client, Settled, clients},
 };
 use crate::{
     client::{Outcome, Pinned},
+    error_chain::chain,
     run_context::Bed,
     stop::Stop,
 };
@@ -41,8 +43,8 @@ pub struct Sends {
 
 #[async_trait]
 impl Workload for Sends {
-    async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), String> {
-        let broker = bed.broker.as_ref().ok_or("there is no broker")?;
+    async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), WorkloadError> {
+        let broker = bed.broker.as_ref().ok_or(WorkloadError::NoBroker)?;
         amqp::declare(&broker.uri, &[QUEUE], "classic").await?;
         amqp::outgoing(bed, OUTGOING, QUEUE).await?;
         amqp::take_all(&broker.uri, &[QUEUE]).await.map(|_| ())
@@ -65,7 +67,7 @@ impl Workload for Sends {
         match amqp::take_all(&broker.uri, &[QUEUE]).await {
             Ok(taken) => Some(taken),
             Err(error) => {
-                bed.trouble(format!("the queue can't be looked at: {error}"));
+                bed.trouble(format!("the queue can't be looked at: {}", chain(&error)));
                 None
             }
         }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     contract::Workload,
+    error::WorkloadError,
     pace::{Client, FINAL, Settled, clients},
 };
 use crate::{client::Outcome, history::Type, run_context::Bed, stop::Stop};
@@ -45,7 +46,7 @@ impl Workload for Set {
         .await;
     }
 
-    async fn finish(&self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn finish(&self, bed: &Arc<Bed>) -> Result<(), WorkloadError> {
         for number in 0..bed.cluster.members.len() as u64 {
             let client = Client::reader(bed, number, FINAL);
             if let Ok((elements, revision)) = whole(&client).await {

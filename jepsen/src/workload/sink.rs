@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use quorate_clock::chance;
 use rand::Rng;
 
+use super::error::WorkloadError;
 use crate::{clock::Clock, history::Call, journal::Journal, run_context::Bed};
 
 struct Inner {
@@ -53,7 +54,7 @@ impl Sink {
         checked: &[&str],
         work_ms: [u64; 2],
         failing: u64,
-    ) -> Result<Sink, String> {
+    ) -> Result<Sink, WorkloadError> {
         let net = bed.cluster.net.as_ref();
         let host = net.map_or(Ipv4Addr::LOCALHOST, |net| net.host());
         let inner = Arc::new(Inner {
@@ -69,8 +70,8 @@ impl Sink {
             .route("/{kind}", axum::routing::any(handle))
             .with_state(inner.clone());
         let listener = tokio::net::TcpListener::bind((host, 0)).await;
-        let listener = listener.map_err(|error| format!("the sink has no port: {error}"))?;
-        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        let listener = listener.map_err(WorkloadError::SinkPort)?;
+        let address = listener.local_addr().map_err(WorkloadError::SinkPort)?;
         tokio::spawn(async move { axum::serve(listener, app).await });
         Ok(Sink { inner, address })
     }

@@ -19,10 +19,16 @@ use tokio::task::JoinSet;
 
 use super::{
     contract::Workload,
+    error::WorkloadError,
     pace::{Client, Settled, clients},
     stream::{self, PREFIX, Place},
 };
-use crate::{client::Outcome, cluster::api, run_context::Bed, stop::Stop};
+use crate::{
+    client::Outcome,
+    cluster::{api, error::ClusterError},
+    run_context::Bed,
+    stop::Stop,
+};
 
 /// Keys that are written again and again.
 const KEYS: u32 = 20;
@@ -42,7 +48,7 @@ pub struct Watch {
 
 #[async_trait]
 impl Workload for Watch {
-    async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), WorkloadError> {
         for number in 0..STREAMS {
             let place = Arc::new(Place::default());
             let (bed, stop) = (bed.clone(), self.stop.clone());
@@ -50,14 +56,16 @@ impl Workload for Watch {
             let follow = stream::follow(bed, number, place, stop);
             self.streams.lock().spawn(follow);
         }
-        api::until("streams", Duration::from_secs(10), || async {
+        let begun = api::until("streams", Duration::from_secs(10), || async {
             let places = self.places.lock();
             match places.iter().all(|place| place.begun()) {
                 true => Ok(()),
-                false => Err("not all have begun: has the binary GET /v1/watch?".to_owned()),
+                false => Err(ClusterError::NotYet(
+                    "not all have begun: has the binary GET /v1/watch?".to_owned(),
+                )),
             }
-        })
-        .await
+        });
+        Ok(begun.await?)
     }
 
     async fn work(&self, bed: &Arc<Bed>, stop: &Stop) {
@@ -72,10 +80,10 @@ impl Workload for Watch {
         .await;
     }
 
-    async fn finish(&self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn finish(&self, bed: &Arc<Bed>) -> Result<(), WorkloadError> {
         let mut client = Client::reader(bed, 0, super::pace::FINAL);
         let last = append(&mut client, &self.next).await;
-        let last = last.ok_or("the last write was not done")?;
+        let last = last.ok_or(WorkloadError::NoLastWrite)?;
         let deadline = Instant::now() + CATCHES_UP;
         let places = self.places.lock().clone();
         while places.iter().any(|place| place.at() < last) && Instant::now() < deadline {

@@ -9,9 +9,10 @@ use crate::{
 };
 use quorate_jepsen::{
     checker::Settings,
-    history::{Call, Event, Fault, Final, FinalMember, Host, HostSample, Sight, write},
+    history::{Call, Event, Fault, Final, FinalMember, Host, HostSample, Sight},
     judge::{judge, judge_with},
     outcome::Outcome,
+    record_file::write_line,
     report::{self, summary},
     verdict::Verdict,
 };
@@ -20,7 +21,7 @@ use serde_json::json;
 fn lines<T: serde::Serialize>(path: &Path, lines: &[T]) {
     let mut file = fs::File::create(path).expect("a file is made");
     for line in lines {
-        write(&mut file, line).expect("a line is written");
+        write_line(&mut file, line).expect("a line is written");
     }
 }
 
