@@ -2,22 +2,22 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{checker::operation::Operation, history::Type};
+use crate::{checker::operation::ClientOperation, history::EventType};
 
 /// A few operations that can't be explained together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Anomaly {
+pub struct SmallAnomaly {
     /// Who says so.
     pub checker: String,
     /// Why, in a sentence.
     pub what: String,
     /// The operations, in the order in which they were asked for.
-    pub operations: Vec<Small>,
+    pub operations: Vec<AnomalyOperation>,
 }
 
 /// An operation, as it is shown to a person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Small {
+pub struct AnomalyOperation {
     /// Its line in the history.
     pub line: usize,
     /// Who asked.
@@ -27,7 +27,7 @@ pub struct Small {
     /// What, as in `write k1 7`.
     pub text: String,
     /// `ok`, `fail` or `info`.
-    pub outcome: Type,
+    pub outcome: EventType,
     /// When it was asked for.
     pub start: u64,
     /// When the client was told of its outcome.
@@ -36,11 +36,11 @@ pub struct Small {
     pub revision: Option<u64>,
 }
 
-impl Small {
+impl AnomalyOperation {
     /// Takes over what is shown of an operation.
     #[must_use]
-    pub fn of(it: &Operation) -> Small {
-        Small {
+    pub fn from_operation(it: &ClientOperation) -> AnomalyOperation {
+        AnomalyOperation {
             line: it.line,
             process: it.process,
             member: it.member,
@@ -55,14 +55,14 @@ impl Small {
 
 /// As text, for a terminal.
 #[must_use]
-pub fn text(anomalies: &[Anomaly]) -> String {
+pub fn text(anomalies: &[SmallAnomaly]) -> String {
     let mut text = String::new();
     for it in anomalies {
         text += &format!("{}: {}\n", it.checker, it.what);
         for small in &it.operations {
             let outcome = match small.outcome {
-                Type::Ok => "ok",
-                Type::Fail => "fail",
+                EventType::Ok => "ok",
+                EventType::Fail => "fail",
                 _ => "info",
             };
             let revision = small

@@ -4,22 +4,22 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use quorate_jepsen::{
-    job, mutants,
+    job,
     nemesis::{self, error::NemesisChoiceError},
-    soak,
+    planted_bugs, soak,
     workload::{self, error::WorkloadError},
 };
 
 /// The chaos suite. Exit: 0 pass, 1 FAIL, 2 usage, 3 UNKNOWN (which is no pass).
 #[derive(Parser)]
 #[command(name = "quorate-jepsen")]
-pub struct Cli {
+pub struct CommandLine {
     #[command(subcommand)]
-    pub what: What,
+    pub what: ChaosCommand,
 }
 
 #[derive(Subcommand)]
-pub enum What {
+pub enum ChaosCommand {
     /// One run
     Run(RunArgs),
     /// The fixed list of short runs for every change
@@ -28,7 +28,7 @@ pub enum What {
         #[arg(long, default_value_t = 12)]
         minutes: u64,
         #[command(flatten)]
-        common: Common,
+        common: CommonArgs,
     },
     /// All workloads under all nemeses in turn, alone and in pairs
     Soak {
@@ -45,7 +45,7 @@ pub enum What {
         #[arg(long, value_delimiter = ',', value_parser = workload_name)]
         workloads: Vec<String>,
         #[command(flatten)]
-        common: Common,
+        common: CommonArgs,
     },
     /// Runs with planted bugs, which have to be caught
     Selftest {
@@ -56,7 +56,7 @@ pub enum What {
         #[arg(long, default_value_t = 20)]
         seeds: u64,
         #[command(flatten)]
-        common: Common,
+        common: CommonArgs,
     },
     /// Judge runs again whose folders are there
     Recheck {
@@ -72,7 +72,7 @@ pub enum What {
 }
 
 #[derive(Args)]
-pub struct Common {
+pub struct CommonArgs {
     /// The binary [default: the one beside this program]
     #[arg(long, value_parser = program, default_value_os_t = built().join("quorate"), hide_default_value = true)]
     pub quorate: PathBuf,
@@ -114,13 +114,13 @@ pub struct RunArgs {
     #[arg(long, value_parser = mutant_name)]
     pub mutant: Option<String>,
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
 }
 
-impl Common {
+impl CommonArgs {
     /// Returns what all runs of a batch have in common.
-    pub fn job(&self) -> job::Common {
-        job::Common {
+    pub fn job(&self) -> job::BatchSettings {
+        job::BatchSettings {
             quorate: self.quorate.clone(),
             out: self.out(),
             failover_ms: self.failover_ms,
@@ -189,10 +189,13 @@ fn nemesis_names(names: &str) -> Result<String, NemesisChoiceError> {
 }
 
 fn mutant_name(name: &str) -> Result<String, ArgumentError> {
-    if mutants::named(name).is_some() {
+    if planted_bugs::named(name).is_some() {
         return Ok(name.to_owned());
     }
-    let names: Vec<_> = mutants::MUTANTS.iter().map(|mutant| mutant.name).collect();
+    let names: Vec<_> = planted_bugs::PLANTED_BUGS
+        .iter()
+        .map(|mutant| mutant.name)
+        .collect();
     Err(ArgumentError::NoMutant(names.join(", ")))
 }
 

@@ -5,15 +5,15 @@ use std::time::Duration;
 use quorate_clock::Instant;
 
 use crate::{
-    job::{self, Common, Job},
+    cancel::CancelToken,
+    job::{self, BatchSettings, RunJob},
     nemesis::compatibility,
-    outcome::Outcome,
+    outcome::RunOutcome,
     soak,
-    stop::Stop,
 };
 
 /// A run of the list.
-struct Listed {
+struct ListedRun {
     /// What it looks after; of a seed that was red once, what was wrong.
     name: &'static str,
     workload: &'static str,
@@ -24,7 +24,7 @@ struct Listed {
 
 /// What would go over the limit of time is left out from the end, and told. A seed that
 /// showed something wrong in the product is added for good, under a name that says what.
-const RUNS: &[Listed] = &[
+const RUNS: &[ListedRun] = &[
     listed("keys-through-kills", "register", "kill", 101, 20),
     listed("keys-through-partitions", "register", "partition", 102, 20),
     listed("nothing-lost-without-power", "set", "power", 103, 20),
@@ -61,8 +61,8 @@ const fn listed(
     nemesis: &'static str,
     seed: u64,
     seconds: u64,
-) -> Listed {
-    Listed {
+) -> ListedRun {
+    ListedRun {
         name,
         workload,
         nemesis,
@@ -80,7 +80,7 @@ const ONCE_MORE: u64 = 1_000;
 
 /// Runs as many as fit. One that fails fails all; one that says nothing, twice, is told and
 /// is no pass, and more than a quarter of such say nothing together.
-pub async fn ci(common: &Common, limit: Duration, stop: &Stop) -> Outcome {
+pub async fn ci(common: &BatchSettings, limit: Duration, cancel: &CancelToken) -> RunOutcome {
     let begun = Instant::now();
     let mut done = Vec::new();
     for listed in RUNS {
@@ -89,11 +89,11 @@ pub async fn ci(common: &Common, limit: Duration, stop: &Stop) -> Outcome {
             println!("left out, as the time is over: {name}");
             continue;
         }
-        if stop.asked() {
-            return Outcome::Unknown;
+        if cancel.is_cancelled() {
+            return RunOutcome::Unknown;
         }
         let nemeses: Vec<&str> = listed.nemesis.split('+').collect();
-        let job = |seed| Job {
+        let job = |seed| RunJob {
             workload: listed.workload.to_owned(),
             nemesis: listed.nemesis.to_owned(),
             seed,
@@ -101,19 +101,19 @@ pub async fn ci(common: &Common, limit: Duration, stop: &Stop) -> Outcome {
             members: Some(compatibility::members(&nemeses, 3)),
             mutant: None,
         };
-        let mut ran = job::run(common, job(listed.seed), stop).await;
+        let mut ran = job::run(common, job(listed.seed), cancel).await;
         println!("{name}: {}", ran.line());
-        if ran.outcome == Outcome::Unknown && !stop.asked() {
-            ran = job::run(common, job(listed.seed + ONCE_MORE), stop).await;
+        if ran.outcome == RunOutcome::Unknown && !cancel.is_cancelled() {
+            ran = job::run(common, job(listed.seed + ONCE_MORE), cancel).await;
             println!("{name}: {}", ran.line());
         }
         done.push(ran);
     }
     let count = |outcome| done.iter().filter(|it| it.outcome == outcome).count();
-    println!("{} of {} runs passed", count(Outcome::Pass), RUNS.len());
-    let silent = RUNS.len() - count(Outcome::Pass) - count(Outcome::Fail);
+    println!("{} of {} runs passed", count(RunOutcome::Pass), RUNS.len());
+    let silent = RUNS.len() - count(RunOutcome::Pass) - count(RunOutcome::Fail);
     match soak::worst(&done) {
-        Outcome::Unknown if silent * 4 <= RUNS.len() => Outcome::Pass,
+        RunOutcome::Unknown if silent * 4 <= RUNS.len() => RunOutcome::Pass,
         worst => worst,
     }
 }

@@ -16,45 +16,45 @@ use quorate_clock::chance;
 use rand::Rng;
 use tokio::task::JoinSet;
 
-use crate::{mutants, netns::Net, plan::Plan};
-use disk::{Disk, Kind};
+use crate::{netns::Net, plan::RunPlan, planted_bugs};
+use disk::{DiskKind, MemberDisk};
 use error::ClusterError;
-use member::{LOG, Member, Ports};
-use relay::Slowness;
-use scratch::Scratch;
+use member::{ClusterMember, LOG, MemberPorts};
+use relay::RelayDelay;
+use scratch::ScratchFolder;
 
 /// How long anything that should take a second or two may take on a busy machine.
 pub const SOON: Duration = Duration::from_secs(30);
 
 /// The members, and what they stand on.
-pub struct Cluster {
+pub struct ChaosCluster {
     /// From member 1 on.
-    pub members: Vec<Arc<Member>>,
+    pub members: Vec<Arc<ClusterMember>>,
     /// Their disks, in the same order.
-    pub disks: Vec<Disk>,
+    pub disks: Vec<MemberDisk>,
     /// The namespaces, where there are.
     pub net: Option<Arc<Net>>,
     /// How slow the relays between members are, where there are some.
-    pub slowness: Option<Arc<Slowness>>,
+    pub slowness: Option<Arc<RelayDelay>>,
     /// The switch of the library that is loaded into each process, where one is.
-    pub shims: Vec<shim::Switch>,
+    pub shims: Vec<shim::ShimSwitch>,
     // Last: what is on it ends before it.
-    scratch: Scratch,
+    scratch: ScratchFolder,
 }
 
-impl Cluster {
+impl ChaosCluster {
     /// Folders, disks, namespaces and settings; starts nothing.
     ///
     /// # Errors
     /// When something can't be had.
     pub async fn prepare(
-        plan: &Plan,
+        plan: &RunPlan,
         net: Option<Arc<Net>>,
-        scratch: Scratch,
+        scratch: ScratchFolder,
         run: &Path,
-    ) -> io::Result<Cluster> {
-        let kind = Kind::of(&plan.nemeses);
-        let mut cluster = Cluster {
+    ) -> io::Result<ChaosCluster> {
+        let kind = DiskKind::for_nemeses(&plan.nemeses);
+        let mut cluster = ChaosCluster {
             members: Vec::new(),
             disks: Vec::new(),
             net,
@@ -73,11 +73,11 @@ impl Cluster {
         for id in 1..=plan.members as u64 {
             let dir = run.join("members").join(id.to_string());
             fs::create_dir_all(&dir)?;
-            let disk = Disk::make(kind, &cluster.scratch.path().join(format!("disk-{id}")))?;
+            let disk = MemberDisk::make(kind, &cluster.scratch.path().join(format!("disk-{id}")))?;
             let mut environment = Vec::new();
             if let Some(library) = &shim {
                 let switch = cluster.scratch.path().join(format!("switch-{id}"));
-                let switch = shim::Switch::make(&switch)?;
+                let switch = shim::ShimSwitch::make(&switch)?;
                 environment.extend(switch.environment(library));
                 if plan.mutant.as_deref() == Some(shim::LIES) {
                     switch.sync_errno(-1)?;
@@ -85,7 +85,7 @@ impl Cluster {
                 cluster.shims.push(switch);
             }
             let planted = plan.mutant.as_ref();
-            if let Some(mutant) = planted.filter(|name| !mutants::in_harness(name)) {
+            if let Some(mutant) = planted.filter(|name| !planted_bugs::in_harness(name)) {
                 environment.push(("QUORATE_MUTANT".to_owned(), mutant.clone()));
             }
             let (ip, ports) = match &cluster.net {
@@ -93,10 +93,10 @@ impl Cluster {
                 None => (Ipv4Addr::LOCALHOST, free_ports()?),
             };
             let log = match kind {
-                Kind::Small => disk.path().join(LOG),
-                Kind::Ext4 | Kind::Folder => std::path::absolute(&dir)?.join(LOG),
+                DiskKind::Small => disk.path().join(LOG),
+                DiskKind::Ext4 | DiskKind::Folder => std::path::absolute(&dir)?.join(LOG),
             };
-            let member = Member {
+            let member = ClusterMember {
                 id,
                 log,
                 data: disk.path().join("data"),
@@ -152,7 +152,7 @@ impl Cluster {
 
     /// The member of this id.
     #[must_use]
-    pub fn member(&self, id: u64) -> &Arc<Member> {
+    pub fn member(&self, id: u64) -> &Arc<ClusterMember> {
         &self.members[id as usize - 1]
     }
 
@@ -185,7 +185,7 @@ impl Cluster {
     }
 }
 
-impl Drop for Cluster {
+impl Drop for ChaosCluster {
     fn drop(&mut self) {
         for member in &self.members {
             member.end();
@@ -194,7 +194,7 @@ impl Drop for Cluster {
     }
 }
 
-const NAMESPACE_PORTS: Ports = Ports {
+const NAMESPACE_PORTS: MemberPorts = MemberPorts {
     http: 17010,
     admin: 17110,
     peer: 17210,
@@ -206,8 +206,8 @@ pub fn id_of(name: &str) -> Option<usize> {
     name.strip_prefix("member-")?.parse().ok()
 }
 
-fn settings(plan: &Plan, member: &Member) -> String {
-    let Member {
+fn settings(plan: &RunPlan, member: &ClusterMember) -> String {
+    let ClusterMember {
         id,
         ip,
         data,
@@ -215,7 +215,7 @@ fn settings(plan: &Plan, member: &Member) -> String {
         ..
     } = member;
     let insecure = member.net.is_some();
-    let Ports { http, admin, peer } = ports;
+    let MemberPorts { http, admin, peer } = ports;
     format!(
         "name = \"member-{id}\"\ndata_dir = {data:?}\npid_file = \"pid\"\n\
          failover_ms = {}\ninsecure = {insecure}\n\
@@ -227,7 +227,7 @@ fn settings(plan: &Plan, member: &Member) -> String {
     )
 }
 
-fn free_ports() -> io::Result<Ports> {
+fn free_ports() -> io::Result<MemberPorts> {
     let mut held = Vec::new();
     while held.len() < 3 {
         // Below those that the kernel gives to outgoing connections.
@@ -238,7 +238,7 @@ fn free_ports() -> io::Result<Ports> {
         let listener: &std::net::TcpListener = &held[n];
         Ok(listener.local_addr()?.port())
     };
-    Ok(Ports {
+    Ok(MemberPorts {
         http: port(0)?,
         admin: port(1)?,
         peer: port(2)?,
@@ -252,7 +252,7 @@ async fn told_leader(url: String) -> Option<usize> {
     id_of(told["leader"]["name"].as_str()?)
 }
 
-async fn sees_voters(member: &Member, count: usize) -> Result<(), ClusterError> {
+async fn sees_voters(member: &ClusterMember, count: usize) -> Result<(), ClusterError> {
     let answer = api::get(&member.admin("/v1/cluster/members")).await?;
     let list = answer["members"].as_array().cloned().unwrap_or_default();
     let voters = list.iter().filter(|m| m["role"] == "voter").count();

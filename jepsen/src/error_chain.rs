@@ -19,11 +19,11 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("the file can't be read")]
-    struct Outer(#[source] std::io::Error);
+    struct OuterError(#[source] std::io::Error);
 
     #[test]
     fn causes_follow_the_error() {
-        let error = Outer(std::io::Error::other("no such disk"));
+        let error = OuterError(std::io::Error::other("no such disk"));
         assert_eq!(chain(&error), "the file can't be read: no such disk");
     }
 }

@@ -24,7 +24,7 @@ use serde_json::Value;
 /// How far an operation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Type {
+pub enum EventType {
     /// Asked for.
     Invoke,
     /// Done.
@@ -37,12 +37,12 @@ pub enum Type {
 
 /// A line of the history, in Jepsen's shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Event {
+pub struct HistoryEvent {
     /// Who asked: one operation at a time, and none after an `info`.
     pub process: u64,
     /// How far it has come.
     #[serde(rename = "type")]
-    pub kind: Type,
+    pub kind: EventType,
     /// What was asked for: `read`, `write`, `cas`, `add`, ...
     pub f: String,
     /// Of which key.
@@ -66,7 +66,7 @@ pub struct Event {
 
 /// A fault: from the wish to the healing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Fault {
+pub struct FaultRecord {
     /// Which nemesis.
     pub nemesis: String,
     /// What it was done to, in words for people.
@@ -87,7 +87,7 @@ pub struct Fault {
 
 /// What one member says of leader and connector server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Sight {
+pub struct ReignObservation {
     /// When it was asked.
     pub asked: u64,
     /// When it had answered.
@@ -109,7 +109,7 @@ pub struct Sight {
 
 /// A message as a sink saw it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Call {
+pub struct SinkCall {
     /// When it came.
     pub begun: u64,
     /// When it was answered.
@@ -129,7 +129,7 @@ pub struct Call {
 /// `final.json`: what was found after all was healed and the clients had stopped.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Final {
+pub struct FinalState {
     /// Each member, from 1.
     pub members: Vec<FinalMember>,
     /// When the last fault was healed.
@@ -172,7 +172,7 @@ pub struct FinalMember {
 /// `host.json`: how starved the machine was.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Host {
+pub struct HostSamples {
     /// In order of time.
     pub samples: Vec<HostSample>,
 }

@@ -10,7 +10,7 @@ use std::{
 use quorate_clock::Instant;
 use tokio::process::Command;
 
-use crate::{error_chain::chain, outcome::Outcome, stop::Stop, verdict::Verdict};
+use crate::{cancel::CancelToken, error_chain::chain, outcome::RunOutcome, verdict::RunVerdict};
 
 /// What a run may take beside its clients' work: set-up, healing, judging.
 const BESIDE: Duration = Duration::from_secs(360);
@@ -28,7 +28,7 @@ enum JobError {
 
 /// What all runs of a batch have in common.
 #[derive(Clone, Debug)]
-pub struct Common {
+pub struct BatchSettings {
     /// The binary.
     pub quorate: PathBuf,
     /// Where runs' folders go.
@@ -43,7 +43,7 @@ pub struct Common {
 
 /// One run to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Job {
+pub struct RunJob {
     /// Which workload.
     pub workload: String,
     /// Which nemeses, joined by `+`.
@@ -60,26 +60,26 @@ pub struct Job {
 
 /// One run that was done.
 #[derive(Clone, Debug)]
-pub struct Done {
+pub struct FinishedJob {
     /// What was to be done.
-    pub job: Job,
+    pub job: RunJob,
     /// How it ended; `UNKNOWN` when the harness failed.
-    pub outcome: Outcome,
+    pub outcome: RunOutcome,
     /// Its folder, if it came so far.
     pub folder: Option<PathBuf>,
     /// What it was judged to be, if it came so far.
-    pub verdict: Option<Verdict>,
+    pub verdict: Option<RunVerdict>,
     /// How long it took in all.
     pub took: Duration,
     /// What it said when there is no verdict.
     pub said: String,
 }
 
-impl Done {
+impl FinishedJob {
     /// Whether it says nothing because the machine was held up, and nothing wrong was found.
     #[must_use]
     pub fn is_void(&self) -> bool {
-        self.outcome == Outcome::Unknown && self.voided()
+        self.outcome == RunOutcome::Unknown && self.voided()
     }
 
     fn voided(&self) -> bool {
@@ -89,7 +89,7 @@ impl Done {
     /// One line for people.
     #[must_use]
     pub fn line(&self) -> String {
-        let Job {
+        let RunJob {
             workload,
             nemesis,
             seed,
@@ -108,17 +108,19 @@ impl Done {
 }
 
 /// Runs it.
-pub async fn run(common: &Common, job: Job, stop: &Stop) -> Done {
+pub async fn run(common: &BatchSettings, job: RunJob, cancel: &CancelToken) -> FinishedJob {
     let begun = Instant::now();
-    let ran = output(common, &job, stop).await;
+    let ran = output(common, &job, cancel).await;
     let took = begun.elapsed();
     let (said, folder) = match ran {
         Ok((said, folder)) => (said, folder),
         Err(problem) => (chain(&problem), None),
     };
-    let verdict = folder.as_deref().and_then(|it| Verdict::read(it).ok());
-    Done {
-        outcome: verdict.as_ref().map_or(Outcome::Unknown, |it| it.outcome),
+    let verdict = folder.as_deref().and_then(|it| RunVerdict::read(it).ok());
+    FinishedJob {
+        outcome: verdict
+            .as_ref()
+            .map_or(RunOutcome::Unknown, |it| it.outcome),
         job,
         folder,
         verdict,
@@ -128,9 +130,9 @@ pub async fn run(common: &Common, job: Job, stop: &Stop) -> Done {
 }
 
 async fn output(
-    common: &Common,
-    job: &Job,
-    stop: &Stop,
+    common: &BatchSettings,
+    job: &RunJob,
+    cancel: &CancelToken,
 ) -> Result<(String, Option<PathBuf>), JobError> {
     let program = std::env::current_exe().map_err(JobError::Start)?;
     let mut command = Command::new(program);
@@ -167,7 +169,7 @@ async fn output(
     tokio::pin!(ends);
     let output = tokio::select! {
         ended = &mut ends => ended.map_err(JobError::Output)?,
-        _ = stop.within(limit) => {
+        _ = cancel.cancelled_within(limit) => {
             if let Some(pid) = pid {
                 let pid = nix::unistd::Pid::from_raw(pid as i32);
                 let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);

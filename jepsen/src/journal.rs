@@ -10,11 +10,11 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::{
-    clock::Clock,
     record_file::{self, RecordFileError},
+    run_clock::RunClock,
 };
 
-struct Inner {
+struct JournalFile {
     file: BufWriter<File>,
     lines: u64,
     /// The first failure to write; nothing is known of a run that has one.
@@ -22,25 +22,25 @@ struct Inner {
 }
 
 /// The file.
-pub struct Journal {
+pub struct LineJournal {
     path: PathBuf,
-    clock: Clock,
-    inner: Mutex<Inner>,
+    clock: RunClock,
+    inner: Mutex<JournalFile>,
 }
 
-impl Journal {
+impl LineJournal {
     /// Makes the file.
     ///
     /// # Errors
     /// When it can't be made.
-    pub fn create(path: &Path, clock: Clock) -> Result<Journal, RecordFileError> {
+    pub fn create(path: &Path, clock: RunClock) -> Result<LineJournal, RecordFileError> {
         let file = File::create(path).map_err(RecordFileError::io(path))?;
-        let inner = Inner {
+        let inner = JournalFile {
             file: BufWriter::new(file),
             lines: 0,
             failed: None,
         };
-        Ok(Journal {
+        Ok(LineJournal {
             path: path.to_owned(),
             clock,
             inner: Mutex::new(inner),

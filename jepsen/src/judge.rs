@@ -4,15 +4,15 @@ use std::path::Path;
 
 use crate::{
     checker::{
-        check_report::Checked,
-        finding::{Finding, Grade},
-        run::Run,
-        suite::{self, Settings},
+        check_report::CheckReport,
+        finding::{CheckFinding, FindingGrade},
+        recorded_run::RecordedRun,
+        suite::{self, CheckSettings},
     },
-    outcome::Outcome,
+    outcome::RunOutcome,
     record_file::{self, RecordFileError},
     report, shrink,
-    verdict::{self, Verdict},
+    verdict::{self, RunVerdict},
 };
 
 /// Kinds of findings that tell of something acknowledged that is gone.
@@ -28,17 +28,17 @@ const LOSSES: &[&str] = &[
 ///
 /// # Errors
 /// When the folder can't be read or written. What is missing or broken in it is a finding.
-pub fn judge(folder: &Path) -> Result<Verdict, RecordFileError> {
-    judge_with(folder, &Settings::default())
+pub fn judge(folder: &Path) -> Result<RunVerdict, RecordFileError> {
+    judge_with(folder, &CheckSettings::default())
 }
 
 /// As [`judge`], with other settings.
 ///
 /// # Errors
 /// As [`judge`].
-pub fn judge_with(folder: &Path, settings: &Settings) -> Result<Verdict, RecordFileError> {
-    let run = Run::load(folder)?;
-    let verdict = of(&run, settings);
+pub fn judge_with(folder: &Path, settings: &CheckSettings) -> Result<RunVerdict, RecordFileError> {
+    let run = RecordedRun::load(folder)?;
+    let verdict = judge_run(&run, settings);
     record_file::replace_json(&folder.join(verdict::FILE), &verdict)?;
     let page = report::page(&run, &verdict);
     record_file::replace(&folder.join(report::FILE), page.as_bytes())?;
@@ -47,13 +47,13 @@ pub fn judge_with(folder: &Path, settings: &Settings) -> Result<Verdict, RecordF
 
 /// Judges a run that is in memory.
 #[must_use]
-pub fn of(run: &Run, settings: &Settings) -> Verdict {
-    let mut checked = Checked::new("all");
+pub fn judge_run(run: &RecordedRun, settings: &CheckSettings) -> RunVerdict {
+    let mut checked = CheckReport::new("all");
     for one in suite::all(run, settings) {
         checked.findings.extend(one.findings);
         checked.numbers.extend(one.numbers);
     }
-    let lost = |it: &&Finding| LOSSES.contains(&it.kind.as_str());
+    let lost = |it: &&CheckFinding| LOSSES.contains(&it.kind.as_str());
     let lost = checked.findings.iter().filter(lost).count() as u64;
     checked.count("lost_acknowledged", lost);
     let voided = checked.numbers.contains_key("host.starved");
@@ -63,14 +63,14 @@ pub fn of(run: &Run, settings: &Settings) -> Verdict {
     // What a harness that failed didn't heal can't come back in time.
     let in_time = !voided && !findings.iter().any(|it| it.kind == "harness failed");
     let outcome = match worst {
-        Some(Grade::Wrong) => Outcome::Fail,
-        Some(Grade::Late) if in_time => Outcome::Fail,
-        _ if !in_time => Outcome::Unknown,
-        Some(Grade::Unsure) => Outcome::Unknown,
-        _ => Outcome::Pass,
+        Some(FindingGrade::Wrong) => RunOutcome::Fail,
+        Some(FindingGrade::Late) if in_time => RunOutcome::Fail,
+        _ if !in_time => RunOutcome::Unknown,
+        Some(FindingGrade::Unsure) => RunOutcome::Unknown,
+        _ => RunOutcome::Pass,
     };
     let anomalies = shrink::anomalies(run, &findings, settings);
-    Verdict {
+    RunVerdict {
         outcome,
         voided,
         workload: run.plan.workload.clone(),

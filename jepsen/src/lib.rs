@@ -8,33 +8,33 @@
 #![forbid(unsafe_code)]
 
 pub mod anomaly;
-pub mod broker;
+pub mod cancel;
 pub mod checker;
 pub mod ci;
-pub mod client;
-pub mod clock;
 pub mod cluster;
-pub mod ending;
 pub mod error_chain;
 pub mod history;
-pub mod host;
+pub mod host_monitor;
 pub mod job;
 pub mod journal;
 pub mod judge;
-pub mod monitor;
-pub mod mutants;
+pub mod leader_monitor;
 pub mod nemesis;
 pub mod outcome;
+pub mod pinned_client;
 pub mod plan;
 pub mod planner;
+pub mod planted_bugs;
 pub mod record_file;
 pub mod report;
 pub mod run;
+pub mod run_clock;
 pub mod run_context;
 pub mod selftest;
 pub mod shrink;
 pub mod soak;
-pub mod stop;
+pub mod teardown;
+pub mod test_broker;
 pub mod verdict;
 pub mod workload;
 

@@ -14,19 +14,19 @@ use std::{
     time::Duration,
 };
 
-use arguments::{Cli, RunArgs, What};
+use arguments::{ChaosCommand, CommandLine, RunArgs};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use quorate_jepsen::{
-    anomaly, checker::Settings, ci, error_chain::chain, judge, outcome::Outcome, planner::Wish,
-    run, selftest, shrink, soak, stop::Stop, workload,
+    anomaly, cancel::CancelToken, checker::CheckSettings, ci, error_chain::chain, judge,
+    outcome::RunOutcome, planner::RunRequest, run, selftest, shrink, soak, workload,
 };
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    if let What::Run(args) = &cli.what
+    let cli = CommandLine::parse();
+    if let ChaosCommand::Run(args) = &cli.what
         && let Err(problem) = args.fits()
     {
-        Cli::command()
+        CommandLine::command()
             .error(ErrorKind::ValueValidation, problem)
             .exit();
     }
@@ -38,15 +38,15 @@ fn main() -> ExitCode {
         Err(error) => return unknown(&format!("can't start: {error}")),
     };
     runtime.block_on(async {
-        let stop = Stop::default();
-        tokio::spawn(end_when_asked(stop.clone()));
+        let cancel = CancelToken::default();
+        tokio::spawn(end_when_asked(cancel.clone()));
         match cli.what {
-            What::Run(args) => one(args, &stop).await,
-            What::Ci { minutes, common } => {
+            ChaosCommand::Run(args) => one(args, &cancel).await,
+            ChaosCommand::Ci { minutes, common } => {
                 let limit = Duration::from_secs(minutes * 60);
-                ended(ci::ci(&common.job(), limit, &stop).await)
+                ended(ci::ci(&common.job(), limit, &cancel).await)
             }
-            What::Soak {
+            ChaosCommand::Soak {
                 hours,
                 seconds,
                 seed,
@@ -60,27 +60,27 @@ fn main() -> ExitCode {
                     false => workloads,
                 };
                 let jobs = soak::jobs(seed, seconds, workloads);
-                match soak::soak(&common.job(), time, jobs, &stop).await {
+                match soak::soak(&common.job(), time, jobs, &cancel).await {
                     Ok(outcome) => ended(outcome),
                     Err(error) => failed(&error),
                 }
             }
-            What::Selftest {
+            ChaosCommand::Selftest {
                 mutants,
                 seeds,
                 common,
-            } => match selftest::selftest(&common.job(), &mutants, seeds, &stop).await {
+            } => match selftest::selftest(&common.job(), &mutants, seeds, &cancel).await {
                 Ok(true) => ExitCode::SUCCESS,
                 Ok(false) => ExitCode::FAILURE,
                 Err(error) => failed(&error),
             },
-            What::Recheck { folders } => recheck(&folders),
-            What::Shrink { folder } => shrink_run(&folder),
+            ChaosCommand::Recheck { folders } => recheck(&folders),
+            ChaosCommand::Shrink { folder } => shrink_run(&folder),
         }
     })
 }
 
-fn ended(outcome: Outcome) -> ExitCode {
+fn ended(outcome: RunOutcome) -> ExitCode {
     ExitCode::from(outcome.exit_code())
 }
 
@@ -95,7 +95,7 @@ fn unknown(problem: &str) -> ExitCode {
     ExitCode::from(3)
 }
 
-async fn end_when_asked(stop: Stop) {
+async fn end_when_asked(cancel: CancelToken) {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         return;
@@ -105,11 +105,11 @@ async fn end_when_asked(stop: Stop) {
         _ = terminate.recv() => {}
     }
     eprintln!("it is asked to end: everything is healed and taken down");
-    stop.ask();
+    cancel.cancel();
 }
 
 /// Judges a run's folder, and tells where the report is.
-fn judged(folder: &Path, settings: &Settings) -> ExitCode {
+fn judged(folder: &Path, settings: &CheckSettings) -> ExitCode {
     match judge::judge_with(folder, settings) {
         Ok(verdict) => {
             println!("{}: {}", folder.display(), verdict.outcome);
@@ -122,8 +122,8 @@ fn judged(folder: &Path, settings: &Settings) -> ExitCode {
     }
 }
 
-async fn one(args: RunArgs, stop: &Stop) -> ExitCode {
-    let wish = Wish {
+async fn one(args: RunArgs, cancel: &CancelToken) -> ExitCode {
+    let request = RunRequest {
         seed: args.seed,
         workload: args.workload,
         nemeses: args.nemesis.split('+').map(str::to_owned).collect(),
@@ -135,14 +135,14 @@ async fn one(args: RunArgs, stop: &Stop) -> ExitCode {
         mutant: args.mutant,
         loopback: args.common.loopback,
     };
-    let ignore_infos = wish.mutant.as_deref() == Some("infos-ignored");
-    let settings = Settings {
+    let ignore_infos = request.mutant.as_deref() == Some("infos-ignored");
+    let settings = CheckSettings {
         ignore_infos,
-        ..Settings::default()
+        ..CheckSettings::default()
     };
-    let (out, keep, stop) = (args.common.out(), args.common.keep, stop.clone());
+    let (out, keep, cancel) = (args.common.out(), args.common.keep, cancel.clone());
     // On a task of its own: what panics in it is told, and everything is taken down.
-    let ran = tokio::spawn(async move { run::run(&wish, &out, keep, &stop).await }).await;
+    let ran = tokio::spawn(async move { run::run(&request, &out, keep, &cancel).await }).await;
     match ran {
         Ok(Ok(folder)) => judged(&folder, &settings),
         Ok(Err(problem)) => failed(&problem),
@@ -152,7 +152,7 @@ async fn one(args: RunArgs, stop: &Stop) -> ExitCode {
 
 /// The worst of all counts.
 fn recheck(folders: &[PathBuf]) -> ExitCode {
-    let mut worst = Outcome::Pass;
+    let mut worst = RunOutcome::Pass;
     for folder in folders {
         match judge::judge(folder) {
             Ok(verdict) => {
@@ -161,7 +161,7 @@ fn recheck(folders: &[PathBuf]) -> ExitCode {
             }
             Err(error) => {
                 println!("{}: UNKNOWN: {}", folder.display(), chain(&error));
-                worst = worst.max(Outcome::Unknown);
+                worst = worst.max(RunOutcome::Unknown);
             }
         }
     }
@@ -169,7 +169,7 @@ fn recheck(folders: &[PathBuf]) -> ExitCode {
 }
 
 fn shrink_run(folder: &Path) -> ExitCode {
-    match shrink::of_run(folder) {
+    match shrink::shrink_folder(folder) {
         Ok(anomalies) => {
             println!("{}", anomaly::text(&anomalies));
             ExitCode::SUCCESS

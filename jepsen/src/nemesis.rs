@@ -1,33 +1,33 @@
 //! The nemeses: what is done to members, links and disks; each proves that it took effect,
 //! and heals.
 
-pub mod broker;
+pub mod block_device;
+pub mod broker_faults;
 pub mod catalog;
-pub mod clock;
 pub mod compatibility;
 pub mod contract;
-pub mod damage;
-pub mod device;
-pub mod disk;
+pub mod disk_faults;
 pub mod driver;
 pub mod error;
-pub mod far;
-pub mod forge;
+pub mod failover_promises;
+pub mod far_members;
+pub mod forged_death;
+pub mod held_release;
 pub mod kill;
 pub mod lasting;
-pub mod latency;
-pub mod limits;
-pub mod missing;
+pub mod leadership_transfer;
+pub mod link_latency;
+pub mod log_damage;
+pub mod orderly_stop;
 pub mod partition;
 pub mod pause;
-pub mod promises;
-pub mod release;
-pub mod stop;
-pub mod stranded;
-pub mod thin;
-pub mod transfer;
+pub mod requirements;
+pub mod resource_limits;
+pub mod stranded_leader;
+pub mod thin_links;
+pub mod wall_clock;
 
-pub use catalog::{ALL, Kind, named};
+pub use catalog::{ALL, NemesisKind, named};
 pub use compatibility::{apart, together};
-pub use contract::{Nemesis, Target};
+pub use contract::{FaultTarget, Nemesis};
 pub use driver::track;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Outcome {
+pub enum RunOutcome {
     /// All that was looked for was looked for, and nothing was wrong.
     #[serde(rename = "pass")]
     Pass,
@@ -18,24 +18,24 @@ pub enum Outcome {
     Fail,
 }
 
-impl Outcome {
+impl RunOutcome {
     /// What a process that judged should exit with.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
-            Outcome::Pass => 0,
-            Outcome::Fail => 1,
-            Outcome::Unknown => 3,
+            RunOutcome::Pass => 0,
+            RunOutcome::Fail => 1,
+            RunOutcome::Unknown => 3,
         }
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for RunOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Outcome::Pass => "pass",
-            Outcome::Fail => "FAIL",
-            Outcome::Unknown => "UNKNOWN",
+            RunOutcome::Pass => "pass",
+            RunOutcome::Fail => "FAIL",
+            RunOutcome::Unknown => "UNKNOWN",
         })
     }
 }

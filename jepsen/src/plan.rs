@@ -7,20 +7,21 @@ use serde::{Deserialize, Serialize};
 
 /// A fault to come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Step {
+pub struct PlannedFault {
     /// Which nemesis.
     pub nemesis: String,
     /// When it begins, since the clients began.
     pub at_ms: u64,
     /// How long it lasts before it is healed.
     pub lasts_ms: u64,
-    /// What the nemesis decides by: whom it meets, and how.
-    pub dice: u64,
+    /// The seed by which the nemesis decides whom it meets, and how.
+    #[serde(rename = "dice")]
+    pub rng_seed: u64,
 }
 
 /// `plan.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct RunPlan {
     /// What decided it.
     pub seed: u64,
     /// Which workload.
@@ -51,24 +52,24 @@ pub struct Plan {
     pub command: String,
     /// Nemeses that can't be had here, with the reason.
     #[serde(default)]
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedNemesis>,
     /// The faults.
-    pub steps: Vec<Step>,
+    pub steps: Vec<PlannedFault>,
 }
 
 /// A nemesis that can't be had here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Skipped {
+pub struct SkippedNemesis {
     /// Which.
     pub nemesis: String,
     /// Why.
     pub reason: String,
 }
 
-impl Plan {
+impl RunPlan {
     /// What a task decides by, apart from all others.
     #[must_use]
-    pub fn dice(&self, who: u64) -> StdRng {
+    pub fn rng(&self, who: u64) -> StdRng {
         StdRng::seed_from_u64(self.seed ^ (who + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 }

@@ -6,7 +6,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::{
     nemesis::{compatibility, lasting},
-    plan::{Plan, Step},
+    plan::{PlannedFault, RunPlan},
     workload::messages,
 };
 
@@ -15,7 +15,7 @@ const WARM_UP_MS: u64 = 2_000;
 
 /// What somebody asks for. What is not asked for the seed decides.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct RunRequest {
     /// Decides everything else.
     pub seed: u64,
     /// Which workload.
@@ -40,65 +40,70 @@ pub struct Wish {
 
 /// Decides; the same wish gives the same plan.
 #[must_use]
-pub fn decide(wish: &Wish) -> Plan {
-    let mut dice = StdRng::seed_from_u64(wish.seed);
-    let drawn = if dice.random_ratio(1, 4) { 5 } else { 3 };
-    let named = wish.nemeses.iter().map(String::as_str);
+pub fn decide(request: &RunRequest) -> RunPlan {
+    let mut rng = StdRng::seed_from_u64(request.seed);
+    let drawn = if rng.random_ratio(1, 4) { 5 } else { 3 };
+    let named = request.nemeses.iter().map(String::as_str);
     let named: Vec<&str> = named.filter(|name| *name != "none").collect();
-    let members = wish
+    let members = request
         .members
         .unwrap_or_else(|| compatibility::members(&named, drawn));
-    let low = dice.random_range(200..=300);
-    let high = dice.random_range(low..=500);
-    let mut snapshot_entries = dice.random_range(2..=10) * 100;
-    if wish.nemeses.iter().any(|name| name == "disk-full") {
+    let low = rng.random_range(200..=300);
+    let high = rng.random_range(low..=500);
+    let mut snapshot_entries = rng.random_range(2..=10) * 100;
+    if request.nemeses.iter().any(|name| name == "disk-full") {
         // Room for the log is taken beforehand; it is a snapshot that finds no room.
         snapshot_entries = 100;
     }
-    if wish.nemeses.iter().any(|name| name == "kill-follower") {
+    if request.nemeses.iter().any(|name| name == "kill-follower") {
         // Whoever is started again is to come from a snapshot of this very reign.
         snapshot_entries = 100;
     }
-    if wish.workload == "large" {
+    if request.workload == "large" {
         // As many entries as elsewhere would fill the disk.
         snapshot_entries = 100;
     }
-    let mut steps: Vec<Step> = Vec::new();
-    for nemesis in wish.nemeses.iter().filter(|name| *name != "none") {
+    let mut steps: Vec<PlannedFault> = Vec::new();
+    for nemesis in request.nemeses.iter().filter(|name| *name != "none") {
         // A track of its own, so that one nemesis more changes nothing of the others.
-        let mut dice = StdRng::seed_from_u64(dice.random());
-        steps.extend(track(nemesis, wish, &mut dice));
+        let mut rng = StdRng::seed_from_u64(rng.random());
+        steps.extend(track(nemesis, request, &mut rng));
     }
     steps.sort_by_key(|step| step.at_ms);
     let mut command = format!(
         "quorate-jepsen run --workload {} --nemesis {} --seed {} --seconds {} --members {members} --failover-ms {} --rate {}",
-        wish.workload,
-        wish.nemeses.join("+"),
-        wish.seed,
-        wish.seconds,
-        wish.failover_ms,
-        wish.rate,
+        request.workload,
+        request.nemeses.join("+"),
+        request.seed,
+        request.seconds,
+        request.failover_ms,
+        request.rate,
     );
-    if let Some(mutant) = &wish.mutant {
+    if let Some(mutant) = &request.mutant {
         command += &format!(" --mutant {mutant}");
     }
-    if wish.loopback {
+    if request.loopback {
         command += " --loopback";
     }
-    Plan {
-        seed: wish.seed,
-        workload: wish.workload.clone(),
-        nemeses: wish.nemeses.clone(),
+    RunPlan {
+        seed: request.seed,
+        workload: request.workload.clone(),
+        nemeses: request.nemeses.clone(),
         members,
-        failover_ms: wish.failover_ms,
-        seconds: wish.seconds,
-        rate: rate(wish),
+        failover_ms: request.failover_ms,
+        seconds: request.seconds,
+        rate: rate(request),
         clients: members * 3,
         timeout_ms: [low, high],
-        network: if wish.loopback { "loopback" } else { "netns" }.to_owned(),
+        network: if request.loopback {
+            "loopback"
+        } else {
+            "netns"
+        }
+        .to_owned(),
         snapshot_entries,
-        mutant: wish.mutant.clone(),
-        quorate: wish.quorate.clone(),
+        mutant: request.mutant.clone(),
+        quorate: request.quorate.clone(),
         command,
         skipped: Vec::new(),
         steps,
@@ -107,12 +112,12 @@ pub fn decide(wish: &Wish) -> Plan {
 
 /// Operations a second. From afar a lease can live by what is written alone, and often does
 /// at an even rate; with every second seed so little is written that it can't.
-fn rate(wish: &Wish) -> u64 {
+fn rate(request: &RunRequest) -> u64 {
     const LITTLE: u64 = 8;
-    let far = wish.nemeses.iter().any(|name| name == "far");
-    match far && wish.seed % 2 == 1 {
-        true => wish.rate.min(LITTLE),
-        false => wish.rate,
+    let far = request.nemeses.iter().any(|name| name == "far");
+    match far && request.seed % 2 == 1 {
+        true => request.rate.min(LITTLE),
+        false => request.rate,
     }
 }
 
@@ -146,27 +151,27 @@ fn rests(workload: &str) -> u64 {
 }
 
 /// The faults of one nemesis, one after another.
-fn track(nemesis: &str, wish: &Wish, dice: &mut StdRng) -> Vec<Step> {
-    let (failover_ms, end_ms) = (wish.failover_ms, wish.seconds * 1000);
+fn track(nemesis: &str, request: &RunRequest, rng: &mut StdRng) -> Vec<PlannedFault> {
+    let (failover_ms, end_ms) = (request.failover_ms, request.seconds * 1000);
     let mut steps = Vec::new();
-    let mut at_ms = WARM_UP_MS + dice.random_range(0..500);
+    let mut at_ms = WARM_UP_MS + rng.random_range(0..500);
     while at_ms + 500 < end_ms {
         // As many short ones as long ones.
         let [least, most] = times(nemesis);
-        let times = least * (most / least).powf(dice.random::<f64>());
+        let times = least * (most / least).powf(rng.random::<f64>());
         let rest = end_ms.saturating_sub(at_ms);
         let lasts_ms = match lasting::lasts(nemesis) {
             true => rest,
             false => ((failover_ms as f64 * times) as u64).min(rest),
         };
-        steps.push(Step {
+        steps.push(PlannedFault {
             nemesis: nemesis.to_owned(),
             at_ms,
             lasts_ms,
-            dice: dice.random(),
+            rng_seed: rng.random(),
         });
-        at_ms += lasts_ms + heals_slowly(nemesis) + rests(&wish.workload);
-        at_ms += dice.random_range(failover_ms..=failover_ms * 5);
+        at_ms += lasts_ms + heals_slowly(nemesis) + rests(&request.workload);
+        at_ms += rng.random_range(failover_ms..=failover_ms * 5);
     }
     steps
 }
@@ -175,8 +180,8 @@ fn track(nemesis: &str, wish: &Wish, dice: &mut StdRng) -> Vec<Step> {
 mod tests {
     use super::*;
 
-    fn wish(seed: u64, nemeses: &[&str]) -> Wish {
-        Wish {
+    fn request(seed: u64, nemeses: &[&str]) -> RunRequest {
+        RunRequest {
             seed,
             workload: "register".to_owned(),
             nemeses: nemeses.iter().map(|it| (*it).to_owned()).collect(),
@@ -192,16 +197,16 @@ mod tests {
 
     #[test]
     fn the_seed_decides() {
-        let plan = decide(&wish(7, &["kill"]));
-        assert_eq!(plan, decide(&wish(7, &["kill"])));
-        assert_ne!(plan.steps, decide(&wish(8, &["kill"])).steps);
+        let plan = decide(&request(7, &["kill"]));
+        assert_eq!(plan, decide(&request(7, &["kill"])));
+        assert_ne!(plan.steps, decide(&request(8, &["kill"])).steps);
         assert!(plan.command.contains("--seed 7"));
     }
 
     #[test]
     fn healing_comes_after_a_fifth_to_ten_times_the_promise() {
         let lasts: Vec<u64> = (0..50)
-            .flat_map(|seed| decide(&wish(seed, &["kill"])).steps)
+            .flat_map(|seed| decide(&request(seed, &["kill"])).steps)
             .filter(|step| step.at_ms + 5_000 < 60_000)
             .map(|step| step.lasts_ms)
             .collect();
@@ -211,14 +216,14 @@ mod tests {
 
     #[test]
     fn what_lasts_lasts_to_the_end_and_a_stranded_leader_is_watched_for_long() {
-        let plan = decide(&wish(7, &["far", "kill-leader"]));
+        let plan = decide(&request(7, &["far", "kill-leader"]));
         let far: Vec<_> = plan.steps.iter().filter(|s| s.nemesis == "far").collect();
         assert!(far.len() == 1 && far[0].at_ms + far[0].lasts_ms == 60_000);
         assert!(plan.steps.len() > 3);
-        let rates = [7, 8].map(|seed| decide(&wish(seed, &["far"])).rate);
+        let rates = [7, 8].map(|seed| decide(&request(seed, &["far"])).rate);
         assert_eq!(rates, [8, 100]);
         for seed in 0..20 {
-            let plan = decide(&wish(seed, &["stranded"]));
+            let plan = decide(&request(seed, &["stranded"]));
             assert!([4, 5].contains(&plan.members));
             let early = plan.steps.iter().filter(|step| step.at_ms < 50_000);
             assert!(early.clone().all(|step| step.lasts_ms >= 2_000));
@@ -229,14 +234,14 @@ mod tests {
     #[test]
     fn a_message_comes_to_its_third_try_between_two_faults() {
         for seed in 0..50 {
-            let steps = decide(&Wish {
+            let steps = decide(&RunRequest {
                 workload: "tries".to_owned(),
                 seconds: 40,
-                ..wish(seed, &["kill-leader"])
+                ..request(seed, &["kill-leader"])
             })
             .steps;
             assert!(steps.len() >= 3, "{steps:?}");
-            let apart = |two: &[Step]| two[1].at_ms - two[0].at_ms - two[0].lasts_ms;
+            let apart = |two: &[PlannedFault]| two[1].at_ms - two[0].at_ms - two[0].lasts_ms;
             let least = steps.windows(2).map(apart).min().unwrap();
             assert!(least > 2 * messages::TRY_AGAIN_MS, "{steps:?}");
         }
@@ -244,7 +249,7 @@ mod tests {
 
     #[test]
     fn two_nemeses_have_tracks_of_their_own() {
-        let steps = decide(&wish(7, &["kill", "partition"])).steps;
+        let steps = decide(&request(7, &["kill", "partition"])).steps;
         let kills: Vec<_> = steps.iter().filter(|s| s.nemesis == "kill").collect();
         assert!(kills.len() > 2 && kills.len() < steps.len());
         assert!(kills.iter().all(|step| step.at_ms >= WARM_UP_MS));

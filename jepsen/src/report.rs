@@ -1,13 +1,13 @@
 //! Reports: of each run a page that opens from disk and needs nothing else, with the verdict
 //! first; of many runs a summary.
 
-mod axis;
 mod html;
 mod logs;
 mod plots;
 mod reigns;
 mod run_page;
 mod summary;
+mod time_chart;
 mod timeline;
 
 pub use run_page::{FILE, page};

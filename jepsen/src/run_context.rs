@@ -8,34 +8,34 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
-    broker::Broker,
-    clock::Clock,
-    cluster::{Cluster, links::Links},
-    journal::Journal,
-    plan::Plan,
+    cluster::{ChaosCluster, links::LinkRules},
+    journal::LineJournal,
+    plan::RunPlan,
     record_file::RecordFileError,
+    run_clock::RunClock,
+    test_broker::TestBroker,
 };
 
 /// The files that are written during a run.
-pub struct Journals {
+pub struct RunJournals {
     /// `history.jsonl`
-    pub history: Journal,
+    pub history: LineJournal,
     /// `faults.jsonl`
-    pub faults: Journal,
+    pub faults: LineJournal,
     /// `reigns.jsonl`
-    pub reigns: Journal,
+    pub reigns: LineJournal,
     /// `connectors.jsonl`
-    pub connectors: Arc<Journal>,
+    pub connectors: Arc<LineJournal>,
 }
 
-impl Journals {
+impl RunJournals {
     /// Makes them.
     ///
     /// # Errors
     /// When one can't be made.
-    pub fn create(folder: &Path, clock: Clock) -> Result<Journals, RecordFileError> {
-        let journal = |name: &str| Journal::create(&folder.join(name), clock);
-        Ok(Journals {
+    pub fn create(folder: &Path, clock: RunClock) -> Result<RunJournals, RecordFileError> {
+        let journal = |name: &str| LineJournal::create(&folder.join(name), clock);
+        Ok(RunJournals {
             history: journal("history.jsonl")?,
             faults: journal("faults.jsonl")?,
             reigns: journal("reigns.jsonl")?,
@@ -56,28 +56,28 @@ impl Journals {
 }
 
 /// The bed.
-pub struct Bed {
+pub struct RunContext {
     /// What was decided.
-    pub plan: Plan,
+    pub plan: RunPlan,
     /// The run's folder.
     pub folder: PathBuf,
     /// The one clock.
-    pub clock: Clock,
+    pub clock: RunClock,
     /// What is written.
-    pub journals: Journals,
+    pub journals: RunJournals,
     /// The members.
-    pub cluster: Cluster,
+    pub cluster: ChaosCluster,
     /// The links between them, where they have namespaces.
-    pub links: Option<Links>,
+    pub links: Option<LinkRules>,
     /// RabbitMQ, where the workload has one.
-    pub broker: Option<Arc<Broker>>,
+    pub broker: Option<Arc<TestBroker>>,
     /// What the harness failed at.
     pub trouble: Mutex<Vec<String>>,
 }
 
-impl Bed {
+impl RunContext {
     /// Notes that the harness failed at something: nothing is known of the run then.
-    pub fn trouble(&self, what: impl Into<String>) {
+    pub fn note_trouble(&self, what: impl Into<String>) {
         let what = what.into();
         eprintln!("trouble: {what}");
         self.trouble.lock().push(what);

@@ -5,18 +5,18 @@
 use std::{fs, io, time::Duration};
 
 use crate::{
-    job::{self, Common, Done, Job},
-    mutants::{MUTANTS, Mutant, Where},
-    outcome::Outcome,
-    stop::Stop,
+    cancel::CancelToken,
+    job::{self, BatchSettings, FinishedJob, RunJob},
+    outcome::RunOutcome,
+    planted_bugs::{BugPlace, PLANTED_BUGS, PlantedBug},
 };
 
 /// A run that says nothing, because the machine was held up, is done again; so often in all.
 const TRIES: u32 = 3;
 
 /// How a mutant fared.
-struct Row {
-    mutant: &'static Mutant,
+struct SelftestRow {
+    mutant: &'static PlantedBug,
     caught: Vec<Duration>,
     runs: usize,
     by: Vec<String>,
@@ -28,27 +28,27 @@ struct Row {
 /// # Errors
 /// When the table can't be written.
 pub async fn selftest(
-    common: &Common,
+    common: &BatchSettings,
     only: &[String],
     seeds: u64,
-    stop: &Stop,
+    cancel: &CancelToken,
 ) -> io::Result<bool> {
     fs::create_dir_all(&common.out)?;
-    let mut rows: Vec<Row> = Vec::new();
-    let chosen = |mutant: &&Mutant| only.is_empty() || only.iter().any(|it| it == mutant.name);
-    for mutant in MUTANTS.iter().filter(chosen) {
-        let mut row = Row {
+    let mut rows: Vec<SelftestRow> = Vec::new();
+    let chosen = |mutant: &&PlantedBug| only.is_empty() || only.iter().any(|it| it == mutant.name);
+    for mutant in PLANTED_BUGS.iter().filter(chosen) {
+        let mut row = SelftestRow {
             mutant,
             caught: Vec::new(),
             runs: 0,
             by: Vec::new(),
         };
-        let common = Common {
+        let common = BatchSettings {
             failover_ms: mutant.failover_ms.unwrap_or(common.failover_ms),
             ..common.clone()
         };
         for seed in 1..=seeds {
-            let job = Job {
+            let job = RunJob {
                 workload: mutant.workload.to_owned(),
                 nemesis: mutant.nemesis.to_owned(),
                 seed: 1_000 + seed,
@@ -58,8 +58,8 @@ pub async fn selftest(
             };
             let mut tries = 0;
             let done = loop {
-                let done = job::run(&common, job.clone(), stop).await;
-                if stop.asked() {
+                let done = job::run(&common, job.clone(), cancel).await;
+                if cancel.is_cancelled() {
                     return Ok(false);
                 }
                 println!("{}: {}", mutant.name, done.line());
@@ -74,17 +74,17 @@ pub async fn selftest(
         fs::write(common.out.join("mutants.md"), table(&rows))?;
     }
     println!("{}", table(&rows));
-    Ok(!rows.is_empty() && rows.iter().all(Row::holds))
+    Ok(!rows.is_empty() && rows.iter().all(SelftestRow::holds))
 }
 
-impl Row {
-    fn add(&mut self, done: &Done) {
+impl SelftestRow {
+    fn add(&mut self, done: &FinishedJob) {
         self.runs += 1;
         // A bug in the harness is caught when it lets no run pass; one in the product only
         // when it is seen to be wrong.
         let caught = match self.mutant.planted {
-            Where::Product => done.outcome == Outcome::Fail,
-            Where::Harness => done.verdict.is_some() && done.outcome != Outcome::Pass,
+            BugPlace::Product => done.outcome == RunOutcome::Fail,
+            BugPlace::Harness => done.verdict.is_some() && done.outcome != RunOutcome::Pass,
         };
         if !caught {
             return;
@@ -104,7 +104,7 @@ impl Row {
     }
 }
 
-fn table(rows: &[Row]) -> String {
+fn table(rows: &[SelftestRow]) -> String {
     let mut text = "| mutant | workload x nemesis | caught by | caught in | seconds, median | seconds, worst |\n|---|---|---|---|---|---|\n".to_owned();
     for row in rows {
         let mut took = row.caught.clone();
@@ -130,11 +130,11 @@ fn table(rows: &[Row]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mutants::in_harness;
+    use crate::planted_bugs::in_harness;
 
     #[test]
     fn each_mutant_names_nemeses_that_exist() {
-        for mutant in MUTANTS {
+        for mutant in PLANTED_BUGS {
             for name in mutant.nemesis.split('+') {
                 assert!(crate::nemesis::named(name).is_ok(), "{}", mutant.name);
             }

@@ -11,14 +11,14 @@ use quorate_clock::Instant;
 use serde_json::Value;
 
 use crate::{
-    anomaly::{Anomaly, Small},
+    anomaly::{AnomalyOperation, SmallAnomaly},
     checker::{
-        finding::{Finding, Grade},
-        linear::{self, Order},
-        operation::Operation,
-        run::Run,
-        suite::{self, Settings},
-        witness,
+        finding::{CheckFinding, FindingGrade},
+        linearizability::{self, OrderSearch},
+        operation::ClientOperation,
+        recorded_run::RecordedRun,
+        revision_order,
+        suite::{self, CheckSettings},
     },
     record_file::RecordFileError,
 };
@@ -34,23 +34,27 @@ const MOST: usize = 5;
 ///
 /// # Errors
 /// When the folder can't be read.
-pub fn of_run(folder: &Path) -> Result<Vec<Anomaly>, RecordFileError> {
-    let run = Run::load(folder)?;
-    let settings = Settings::default();
+pub fn shrink_folder(folder: &Path) -> Result<Vec<SmallAnomaly>, RecordFileError> {
+    let run = RecordedRun::load(folder)?;
+    let settings = CheckSettings::default();
     let all = suite::all(&run, &settings);
-    let findings: Vec<Finding> = all.into_iter().flat_map(|it| it.findings).collect();
+    let findings: Vec<CheckFinding> = all.into_iter().flat_map(|it| it.findings).collect();
     Ok(anomalies(&run, &findings, &settings))
 }
 
 /// Makes the anomalies among the findings small, one of each kind and key.
 #[must_use]
-pub fn anomalies(run: &Run, findings: &[Finding], settings: &Settings) -> Vec<Anomaly> {
-    let wrong = findings.iter().filter(|it| it.grade == Grade::Wrong);
-    let wrong: Vec<&Finding> = wrong.filter(|it| !it.operations.is_empty()).collect();
-    let mut small: Vec<Anomaly> = Vec::new();
+pub fn anomalies(
+    run: &RecordedRun,
+    findings: &[CheckFinding],
+    settings: &CheckSettings,
+) -> Vec<SmallAnomaly> {
+    let wrong = findings.iter().filter(|it| it.grade == FindingGrade::Wrong);
+    let wrong: Vec<&CheckFinding> = wrong.filter(|it| !it.operations.is_empty()).collect();
+    let mut small: Vec<SmallAnomaly> = Vec::new();
     let mut kinds: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let register = suite::register(run, settings);
-    let keys = linear::by_key(&register);
+    let keys = linearizability::by_key(&register);
     let deadline = Instant::now() + BUDGET * 2;
     for finding in wrong {
         let seen = kinds.entry((&finding.checker, &finding.kind)).or_default();
@@ -60,14 +64,14 @@ pub fn anomalies(run: &Run, findings: &[Finding], settings: &Settings) -> Vec<An
         }
         let mut shown = shown(run, finding);
         if finding.checker == "linear" && Instant::now() < deadline {
-            let key = witness::keys_of(&register, &finding.operations);
+            let key = revision_order::keys_of(&register, &finding.operations);
             let key = key.first().and_then(|key| keys.get(key));
             shown = key.map_or(shown, |operations| smallest(operations));
         }
-        small.push(Anomaly {
+        small.push(SmallAnomaly {
             checker: finding.checker.clone(),
             what: finding.what.clone(),
-            operations: shown.iter().map(Small::of).collect(),
+            operations: shown.iter().map(AnomalyOperation::from_operation).collect(),
         });
     }
     // The smallest tell most.
@@ -76,19 +80,19 @@ pub fn anomalies(run: &Run, findings: &[Finding], settings: &Settings) -> Vec<An
 }
 
 /// The operations that a finding names.
-fn shown(run: &Run, finding: &Finding) -> Vec<Operation> {
+fn shown(run: &RecordedRun, finding: &CheckFinding) -> Vec<ClientOperation> {
     let lines: BTreeSet<usize> = finding.operations.iter().copied().collect();
-    let named = |it: &&Operation| it.lines().any(|line| lines.contains(&line));
+    let named = |it: &&ClientOperation| it.lines().any(|line| lines.contains(&line));
     run.operations.iter().filter(named).cloned().collect()
 }
 
 /// The fewest operations of a key that have no order, as far as time allows.
 #[must_use]
-pub fn smallest(operations: &[Operation]) -> Vec<Operation> {
+pub fn smallest(operations: &[ClientOperation]) -> Vec<ClientOperation> {
     let deadline = Instant::now() + BUDGET;
-    let mut wrong = |some: &[Operation]| {
+    let mut wrong = |some: &[ClientOperation]| {
         let whole = explained(some, operations);
-        linear::order(&whole, QUESTION) == Order::None
+        linearizability::order(&whole, QUESTION) == OrderSearch::None
     };
     let shortest = beginning(operations, &mut wrong);
     let fewest = fewest(&shortest, &mut wrong, deadline);
@@ -97,8 +101,8 @@ pub fn smallest(operations: &[Operation]) -> Vec<Operation> {
 
 /// Leaves out what saw a value whose writer was left out: without it, every history would
 /// look wrong, and for another reason.
-fn explained(some: &[Operation], all: &[Operation]) -> Vec<Operation> {
-    let writers = |of: &[Operation]| -> BTreeSet<String> {
+fn explained(some: &[ClientOperation], all: &[ClientOperation]) -> Vec<ClientOperation> {
+    let writers = |of: &[ClientOperation]| -> BTreeSet<String> {
         let writes = of.iter().filter(|it| it.writes());
         writes.map(|it| it.leaves().to_string()).collect()
     };
@@ -118,14 +122,18 @@ fn explained(some: &[Operation], all: &[Operation]) -> Vec<Operation> {
 }
 
 /// The shortest beginning that is wrong: what was asked for later can't explain it.
-fn beginning(all: &[Operation], wrong: &mut impl FnMut(&[Operation]) -> bool) -> Vec<Operation> {
+fn beginning(
+    all: &[ClientOperation],
+    wrong: &mut impl FnMut(&[ClientOperation]) -> bool,
+) -> Vec<ClientOperation> {
     let mut sorted = all.to_vec();
     sorted.sort_by_key(|it| (it.told, it.line));
     let (mut fine, mut bad) = (0, sorted.len());
     while bad - fine > 1 {
         let middle = fine + (bad - fine) / 2;
         let until = sorted[middle - 1].told;
-        let some: Vec<Operation> = all.iter().filter(|it| it.start <= until).cloned().collect();
+        let some: Vec<ClientOperation> =
+            all.iter().filter(|it| it.start <= until).cloned().collect();
         if wrong(&some) {
             bad = middle;
         } else {
@@ -135,7 +143,7 @@ fn beginning(all: &[Operation], wrong: &mut impl FnMut(&[Operation]) -> bool) ->
     let until = sorted
         .get(bad.saturating_sub(1))
         .map_or(u64::MAX, |it| it.told);
-    let some: Vec<Operation> = all.iter().filter(|it| it.start <= until).cloned().collect();
+    let some: Vec<ClientOperation> = all.iter().filter(|it| it.start <= until).cloned().collect();
     if wrong(&some) { some } else { all.to_vec() }
 }
 

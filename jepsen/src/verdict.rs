@@ -6,9 +6,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    anomaly::Anomaly,
-    checker::finding::{Finding, Numbers},
-    outcome::Outcome,
+    anomaly::SmallAnomaly,
+    checker::finding::{CheckFinding, RunCounts},
+    outcome::RunOutcome,
     record_file::{self, RecordFileError},
 };
 
@@ -17,9 +17,9 @@ pub const FILE: &str = "verdict.json";
 
 /// What is written to `verdict.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Verdict {
+pub struct RunVerdict {
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: RunOutcome,
     /// Whether the machine was so starved that the run says nothing about time.
     pub voided: bool,
     /// Which workload.
@@ -29,17 +29,17 @@ pub struct Verdict {
     /// How to run it again.
     pub command: String,
     /// What was found, the worst first.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<CheckFinding>,
     /// Anomalies, made as small as could be.
     #[serde(default)]
-    pub anomalies: Vec<Anomaly>,
+    pub anomalies: Vec<SmallAnomaly>,
     /// How much was looked at.
-    pub numbers: Numbers,
+    pub numbers: RunCounts,
 }
 
-impl Verdict {
+impl RunVerdict {
     /// Reads a verdict that was written into a run's folder.
-    pub fn read(run: &Path) -> Result<Verdict, RecordFileError> {
+    pub fn read(run: &Path) -> Result<RunVerdict, RecordFileError> {
         record_file::read(&run.join(FILE))
     }
 }

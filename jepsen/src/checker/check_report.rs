@@ -1,30 +1,30 @@
 //! Report of one checker: its findings, and how much it looked at.
 
-use super::finding::{Finding, Grade, Numbers};
+use super::finding::{CheckFinding, FindingGrade, RunCounts};
 
 /// What a checker has to say.
 #[derive(Clone, Debug, Default)]
-pub struct Checked {
+pub struct CheckReport {
     checker: &'static str,
     /// What it found.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<CheckFinding>,
     /// What it counted.
-    pub numbers: Numbers,
+    pub numbers: RunCounts,
 }
 
-impl Checked {
+impl CheckReport {
     /// Nothing yet.
     #[must_use]
-    pub fn new(checker: &'static str) -> Checked {
-        Checked {
+    pub fn new(checker: &'static str) -> CheckReport {
+        CheckReport {
             checker,
-            ..Checked::default()
+            ..CheckReport::default()
         }
     }
 
     /// Adds a finding; it is returned for its details.
-    pub fn find(&mut self, grade: Grade, kind: &str, what: String) -> &mut Finding {
-        self.findings.push(Finding {
+    pub fn find(&mut self, grade: FindingGrade, kind: &str, what: String) -> &mut CheckFinding {
+        self.findings.push(CheckFinding {
             checker: self.checker.to_owned(),
             grade,
             kind: kind.to_owned(),

@@ -5,29 +5,32 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::{check_report::Checked, finding::Grade, operation::Operation, run::Run};
-use crate::history::{Event, Type};
+use super::{
+    check_report::CheckReport, finding::FindingGrade, operation::ClientOperation,
+    recorded_run::RecordedRun,
+};
+use crate::history::{EventType, HistoryEvent};
 
 /// A catalog as a member told it: `KIND/NAME` to its fields.
-type Catalog = Map<String, Value>;
+type MemberCatalog = Map<String, Value>;
 
 /// Compares the catalogs with each other and with what was asked for.
 #[must_use]
-pub fn check(run: &Run) -> Checked {
-    let mut checked = Checked::new("config");
-    let asked: Vec<&Operation> = run
+pub fn check(run: &RecordedRun) -> CheckReport {
+    let mut checked = CheckReport::new("config");
+    let asked: Vec<&ClientOperation> = run
         .operations
         .iter()
         .filter(|it| it.f == "apply" || it.f == "delete")
         .collect();
-    let mut keys: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
-    for it in asked.iter().filter(|it| it.kind != Type::Fail) {
+    let mut keys: BTreeMap<&str, Vec<&ClientOperation>> = BTreeMap::new();
+    for it in asked.iter().filter(|it| it.kind != EventType::Fail) {
         keys.entry(&it.key).or_default().push(it);
     }
     let ours: BTreeSet<&str> = asked.iter().map(|it| it.key.as_str()).collect();
-    let mut finals: BTreeMap<u64, (usize, &Catalog)> = BTreeMap::new();
+    let mut finals: BTreeMap<u64, (usize, &MemberCatalog)> = BTreeMap::new();
     for f in ["catalog", "final"] {
-        for (line, event) in run.unasked(f).filter(|(_, it)| it.kind == Type::Ok) {
+        for (line, event) in run.unasked(f).filter(|(_, it)| it.kind == EventType::Ok) {
             let Some(catalog) = event.value.as_object() else {
                 continue;
             };
@@ -38,11 +41,11 @@ pub fn check(run: &Run) -> Checked {
             }
         }
     }
-    for member in super::ending::expected_members(run) {
+    for member in super::final_state::expected_members(run) {
         if !finals.contains_key(&member) {
             let what = format!("member {member}: there is no final read of it");
             checked
-                .find(Grade::Unsure, "no final read", what)
+                .find(FindingGrade::Unsure, "no final read", what)
                 .at(&[member]);
         }
     }
@@ -64,7 +67,7 @@ pub fn check(run: &Run) -> Checked {
 }
 
 /// Every member tells the same.
-fn same(finals: &BTreeMap<u64, (usize, &Catalog)>, checked: &mut Checked) {
+fn same(finals: &BTreeMap<u64, (usize, &MemberCatalog)>, checked: &mut CheckReport) {
     let Some((first, (line, catalog))) = finals.first_key_value() else {
         return;
     };
@@ -83,7 +86,7 @@ fn same(finals: &BTreeMap<u64, (usize, &Catalog)>, checked: &mut Checked) {
             "members {first} and {member} end with different catalogs: {}",
             differ.join(", ")
         );
-        let found = checked.find(Grade::Wrong, "catalogs differ", what);
+        let found = checked.find(FindingGrade::Wrong, "catalogs differ", what);
         found.at(&[*first, *member]).operations = vec![*line, *other_line];
     }
 }
@@ -95,13 +98,13 @@ fn as_acknowledged(
     line: usize,
     key: &str,
     there: Option<&Value>,
-    operations: &[&Operation],
-    checked: &mut Checked,
+    operations: &[&ClientOperation],
+    checked: &mut CheckReport,
 ) {
     let done = operations.iter().filter(|it| it.is_ok());
     let last = done.max_by_key(|it| (it.revision, it.end));
     let unknown = operations.iter().filter(|it| it.is_info());
-    let possible: Vec<&&Operation> = last.into_iter().chain(unknown).collect();
+    let possible: Vec<&&ClientOperation> = last.into_iter().chain(unknown).collect();
     checked.count("config.compared", 1);
     let fits = possible.iter().any(|it| match (it.f.as_str(), there) {
         ("delete", there) => there.is_none(),
@@ -115,9 +118,9 @@ fn as_acknowledged(
     let has = there.map_or("nothing".to_owned(), super::operation::brief);
     let wants = last.map_or("nothing, or what is unknown".to_owned(), |it| it.told_as());
     let (kind, grade) = if there.is_none() {
-        ("lost resource", Grade::Wrong)
+        ("lost resource", FindingGrade::Wrong)
     } else {
-        ("wrong resource", Grade::Wrong)
+        ("wrong resource", FindingGrade::Wrong)
     };
     let what = format!("member {member} ends with {key} = {has}; acknowledged was {wants}");
     let found = checked.find(grade, kind, what);
@@ -170,10 +173,10 @@ fn leans_on<'a>(spec: &'a Value, ours: &BTreeSet<&str>) -> Vec<(&'a str, Vec<Str
 /// In no catalog that was told, whenever, does anything lean on what isn't in it.
 fn leaning(
     line: usize,
-    event: &Event,
-    catalog: &Catalog,
+    event: &HistoryEvent,
+    catalog: &MemberCatalog,
     ours: &BTreeSet<&str>,
-    checked: &mut Checked,
+    checked: &mut CheckReport,
 ) {
     for (key, spec) in catalog {
         for (_, candidates) in leans_on(spec, ours) {
@@ -185,7 +188,7 @@ fn leaning(
                 event.member,
                 candidates.join(" or ")
             );
-            let found = checked.find(Grade::Wrong, "broken dependency", what);
+            let found = checked.find(FindingGrade::Wrong, "broken dependency", what);
             found
                 .at(&[event.member])
                 .between(Some(event.time), Some(event.time));
@@ -196,7 +199,7 @@ fn leaning(
 
 /// Replays what was acknowledged by revision: nothing was applied while what it leans on was
 /// surely gone. Where anything about it is unknown, nothing is said.
-fn in_order(keys: &BTreeMap<&str, Vec<&Operation>>, checked: &mut Checked) {
+fn in_order(keys: &BTreeMap<&str, Vec<&ClientOperation>>, checked: &mut CheckReport) {
     let ours: BTreeSet<&str> = keys.keys().copied().collect();
     let sure = |key: &str| {
         keys.get(key)
@@ -221,7 +224,7 @@ fn in_order(keys: &BTreeMap<&str, Vec<&Operation>>, checked: &mut Checked) {
                     "{key} was applied at revision {}, when {one} was surely not there",
                     apply.revision.unwrap_or(0)
                 );
-                let found = checked.find(Grade::Wrong, "broken dependency", what);
+                let found = checked.find(FindingGrade::Wrong, "broken dependency", what);
                 found.shown_by(
                     &last
                         .into_iter()

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::operation::Operation;
+use super::operation::ClientOperation;
 
 /// What a finding makes of a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Grade {
+pub enum FindingGrade {
     /// A guarantee was broken, whatever the machine was like.
     Wrong,
     /// Something came too late, or not at all: broken, unless the machine was starved.
@@ -22,11 +22,11 @@ pub enum Grade {
 
 /// Something that a checker found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Finding {
+pub struct CheckFinding {
     /// Who found it.
     pub checker: String,
     /// What it makes of the verdict.
-    pub grade: Grade,
+    pub grade: FindingGrade,
     /// Its kind, in a few words, the same for all of a kind.
     pub kind: String,
     /// What was found, in a sentence.
@@ -45,9 +45,9 @@ pub struct Finding {
     pub until: Option<u64>,
 }
 
-impl Finding {
+impl CheckFinding {
     /// Names the operations that show it, and takes over when and where they were.
-    pub fn shown_by(&mut self, operations: &[&Operation]) -> &mut Finding {
+    pub fn shown_by(&mut self, operations: &[&ClientOperation]) -> &mut CheckFinding {
         for operation in operations {
             self.operations.extend(operation.lines());
             if operation.member != 0 && !self.members.contains(&operation.member) {
@@ -60,17 +60,17 @@ impl Finding {
     }
 
     /// When it was.
-    pub fn between(&mut self, from: Option<u64>, until: Option<u64>) -> &mut Finding {
+    pub fn between(&mut self, from: Option<u64>, until: Option<u64>) -> &mut CheckFinding {
         (self.from, self.until) = (from, until);
         self
     }
 
     /// Which members it is about.
-    pub fn at(&mut self, members: &[u64]) -> &mut Finding {
+    pub fn at(&mut self, members: &[u64]) -> &mut CheckFinding {
         self.members = members.to_vec();
         self
     }
 }
 
 /// Names and counts, as in `ok.write` and `overlap_ms.worst`.
-pub type Numbers = BTreeMap<String, u64>;
+pub type RunCounts = BTreeMap<String, u64>;

@@ -1,12 +1,12 @@
 //! HTTP: services answer on every live member, with a quorum and without one.
 
 use super::{
-    check_report::Checked,
-    finding::Grade,
-    operation::Operation,
-    run::{MS, Run},
+    check_report::CheckReport,
+    finding::FindingGrade,
+    operation::ClientOperation,
+    recorded_run::{MS, RecordedRun},
 };
-use crate::history::Fault;
+use crate::history::FaultRecord;
 
 /// Parts of the names of nemeses after which a member can't answer, or not in time. All
 /// others leave its services at work.
@@ -37,10 +37,10 @@ const TOLD: usize = 20;
 
 /// Looks at each call of a service.
 #[must_use]
-pub fn check(run: &Run) -> Checked {
-    let mut checked = Checked::new("http");
-    let calls: Vec<&Operation> = run.operations.iter().filter(|it| it.f == "http").collect();
-    let without: Vec<&Fault> = run.faults.iter().filter(|it| no_quorum(run, it)).collect();
+pub fn check(run: &RecordedRun) -> CheckReport {
+    let mut checked = CheckReport::new("http");
+    let calls: Vec<&ClientOperation> = run.operations.iter().filter(|it| it.f == "http").collect();
+    let without: Vec<&FaultRecord> = run.faults.iter().filter(|it| no_quorum(run, it)).collect();
     let mut wrong = 0;
     for call in &calls {
         let silenced = run.faults.iter().any(|fault| silences(fault, call));
@@ -65,7 +65,7 @@ pub fn check(run: &Run) -> Checked {
             call.member, call.key
         );
         checked
-            .find(Grade::Late, "no answer", what)
+            .find(FindingGrade::Late, "no answer", what)
             .shown_by(&[call]);
     }
     for member in 1..=run.plan.members {
@@ -73,30 +73,30 @@ pub fn check(run: &Run) -> Checked {
         if !ok {
             let what = format!("member {member}: no call of a service was answered in the run");
             checked
-                .find(Grade::Unsure, "nothing asked", what)
+                .find(FindingGrade::Unsure, "nothing asked", what)
                 .at(&[member]);
         }
     }
-    let live = |it: &&&Operation| it.is_ok() && without.iter().any(|fault| within(fault, it));
+    let live = |it: &&&ClientOperation| it.is_ok() && without.iter().any(|fault| within(fault, it));
     if !without.is_empty() && calls.iter().filter(live).count() == 0 {
         let what = "no service was asked while there was no quorum".to_owned();
-        checked.find(Grade::Unsure, "nothing asked", what);
+        checked.find(FindingGrade::Unsure, "nothing asked", what);
     }
     checked
 }
 
 /// Whether a fault leaves some members alive, and no quorum.
-fn no_quorum(run: &Run, fault: &Fault) -> bool {
+fn no_quorum(run: &RecordedRun, fault: &FaultRecord) -> bool {
     let all = fault.members.len() as u64 >= run.plan.members && silencing(fault);
     fault.effective.is_some() && !run.leaves_a_quorum(fault) && !all
 }
 
-fn silencing(fault: &Fault) -> bool {
+fn silencing(fault: &FaultRecord) -> bool {
     SILENCED.iter().any(|part| fault.nemesis.contains(part))
 }
 
 /// Whether the call was under way while the fault kept its member from answering.
-fn silences(fault: &Fault, call: &Operation) -> bool {
+fn silences(fault: &FaultRecord, call: &ClientOperation) -> bool {
     let until = fault.healed.map_or(u64::MAX, |healed| healed + UP);
     silencing(fault)
         && fault.members.contains(&call.member)
@@ -105,7 +105,7 @@ fn silences(fault: &Fault, call: &Operation) -> bool {
 }
 
 /// Whether the call was under way while the fault was in effect.
-fn within(fault: &Fault, call: &Operation) -> bool {
+fn within(fault: &FaultRecord, call: &ClientOperation) -> bool {
     let from = fault.effective.unwrap_or(fault.begun);
     let until = fault.healing.or(fault.healed).unwrap_or(u64::MAX);
     call.start >= from && call.told <= until

@@ -2,13 +2,13 @@
 //! times the promise; and while a quorum lives, a fault does not stop writes for longer.
 
 use super::{
-    check_report::Checked,
-    finding::Grade,
-    operation::Operation,
-    run::{MS, Run},
+    check_report::CheckReport,
+    finding::FindingGrade,
+    operation::ClientOperation,
+    recorded_run::{MS, RecordedRun},
     time_limits,
 };
-use crate::history::Fault;
+use crate::history::FaultRecord;
 
 /// What else a connector may wait for: a broker keeps the old consumer until its heartbeat
 /// has run out. A plan that has another figure names it `release_ms`.
@@ -21,9 +21,9 @@ const NOT_CLEAN: &[&str] = &["oneway"];
 
 /// Looks at each healing, and at each fault that leaves a quorum.
 #[must_use]
-pub fn check(run: &Run) -> Checked {
-    let mut checked = Checked::new("liveness");
-    let mut writes: Vec<&Operation> = run
+pub fn check(run: &RecordedRun) -> CheckReport {
+    let mut checked = CheckReport::new("liveness");
+    let mut writes: Vec<&ClientOperation> = run
         .operations
         .iter()
         .filter(|it| it.is_cluster_write())
@@ -70,12 +70,12 @@ pub fn check(run: &Run) -> Checked {
 }
 
 fn after_healing(
-    fault: &Fault,
-    writes: &[&Operation],
+    fault: &FaultRecord,
+    writes: &[&ClientOperation],
     healed: u64,
     until: u64,
     allowed: u64,
-    checked: &mut Checked,
+    checked: &mut CheckReport,
 ) {
     let first = writes.iter().find(|it| it.is_ok() && it.told >= healed);
     let asked = writes
@@ -94,7 +94,7 @@ fn after_healing(
                     took / MS,
                     allowed / MS
                 );
-                let found = checked.find(Grade::Late, "late after healing", what);
+                let found = checked.find(FindingGrade::Late, "late after healing", what);
                 found
                     .shown_by(&[first])
                     .between(Some(healed), Some(first.told));
@@ -109,7 +109,7 @@ fn after_healing(
                 allowed / MS
             );
             checked.worst("unavailable_after_healing_ms.worst", (until - healed) / MS);
-            let found = checked.find(Grade::Late, "no write after healing", what);
+            let found = checked.find(FindingGrade::Late, "no write after healing", what);
             found.between(Some(healed), Some(until)).at(&fault.members);
         }
         // Nobody asked, or the next fault came too soon.
@@ -118,12 +118,12 @@ fn after_healing(
 }
 
 fn connector_after_healing(
-    run: &Run,
-    fault: &Fault,
+    run: &RecordedRun,
+    fault: &FaultRecord,
     healed: u64,
     until: u64,
     allowed: u64,
-    checked: &mut Checked,
+    checked: &mut CheckReport,
 ) {
     if run.calls.is_empty() {
         return;
@@ -150,14 +150,20 @@ fn connector_after_healing(
         took / MS,
         allowed / MS
     );
-    let found = checked.find(Grade::Late, "no connector after healing", what);
+    let found = checked.find(FindingGrade::Late, "no connector after healing", what);
     found
         .between(Some(healed), Some(healed + took))
         .at(&fault.members);
 }
 
 /// While a quorum lives and can reach each other.
-fn during(run: &Run, fault: &Fault, writes: &[&Operation], allowed: u64, checked: &mut Checked) {
+fn during(
+    run: &RecordedRun,
+    fault: &FaultRecord,
+    writes: &[&ClientOperation],
+    allowed: u64,
+    checked: &mut CheckReport,
+) {
     let named = format!("{} {}", fault.nemesis, fault.target.to_lowercase());
     let clean = |parts: &[&str]| parts.iter().any(|part| named.contains(part));
     if !clean(CLEAN) || clean(NOT_CLEAN) || fault.effective.is_none() {
@@ -171,7 +177,7 @@ fn during(run: &Run, fault: &Fault, writes: &[&Operation], allowed: u64, checked
         return;
     }
     let ends = fault.healing.or(fault.healed).unwrap_or_else(|| run.end());
-    let elsewhere = |it: &&&Operation| !fault.members.contains(&it.member);
+    let elsewhere = |it: &&&ClientOperation| !fault.members.contains(&it.member);
     let mut theirs = writes
         .iter()
         .filter(elsewhere)
@@ -196,14 +202,14 @@ fn during(run: &Run, fault: &Fault, writes: &[&Operation], allowed: u64, checked
         took / MS,
         allowed / MS
     );
-    let found = checked.find(Grade::Late, "late in a fault", what);
+    let found = checked.find(FindingGrade::Late, "late in a fault", what);
     found
         .between(Some(fault.begun), Some(fault.begun + took))
         .at(&fault.members);
 }
 
 /// What the harness tried after the last healing, on purpose.
-fn in_the_end(run: &Run, allowed: u64, checked: &mut Checked) {
+fn in_the_end(run: &RecordedRun, allowed: u64, checked: &mut CheckReport) {
     let Some(ending) = &run.ending else {
         return;
     };
@@ -213,7 +219,7 @@ fn in_the_end(run: &Run, allowed: u64, checked: &mut Checked) {
     if ending.writable.is_none() {
         let what = "no write worked in the end, after all was healed".to_owned();
         checked
-            .find(Grade::Late, "no write after healing", what)
+            .find(FindingGrade::Late, "no write after healing", what)
             .between(Some(healed), None);
     }
     let release = run.plan.number("release_ms").unwrap_or(RELEASE_MS) * MS;
@@ -237,7 +243,7 @@ fn in_the_end(run: &Run, allowed: u64, checked: &mut Checked) {
                 took / MS,
                 allowed / MS
             );
-            let found = checked.find(Grade::Late, "late after healing", text);
+            let found = checked.find(FindingGrade::Late, "late after healing", text);
             found.between(Some(healed), when);
         }
     }
@@ -247,7 +253,7 @@ fn in_the_end(run: &Run, allowed: u64, checked: &mut Checked) {
             ending.connectors
         );
         checked
-            .find(Grade::Late, "no connector after healing", what)
+            .find(FindingGrade::Late, "no connector after healing", what)
             .between(Some(healed), None);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::history::{Event, Type};
+use crate::history::{EventType, HistoryEvent};
 
 /// An operation that may take effect at any time from now on.
 pub const NEVER: u64 = u64::MAX;
@@ -16,7 +16,7 @@ const FINAL: u64 = 1_000_000;
 
 /// One operation of one client.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Operation {
+pub struct ClientOperation {
     /// The line of the history on which it was asked for, from 1.
     pub line: usize,
     /// The line on which its outcome stands, if there is one.
@@ -32,7 +32,7 @@ pub struct Operation {
     /// What was answered.
     pub answered: Value,
     /// What came of it: never `Invoke`.
-    pub kind: Type,
+    pub kind: EventType,
     /// When it was asked for.
     pub start: u64,
     /// When it had surely taken effect, if it did: [`NEVER`] when nothing is known.
@@ -47,11 +47,11 @@ pub struct Operation {
     pub error: Option<String>,
 }
 
-impl Operation {
+impl ClientOperation {
     /// Whether it is known to have been done.
     #[must_use]
     pub fn is_ok(&self) -> bool {
-        self.kind == Type::Ok
+        self.kind == EventType::Ok
     }
 
     /// Whether it is one of the reads in the end, which are no load.
@@ -63,7 +63,7 @@ impl Operation {
     /// Whether nothing is known of it.
     #[must_use]
     pub fn is_info(&self) -> bool {
-        self.kind == Type::Info
+        self.kind == EventType::Info
     }
 
     /// Whether it is a write to the cluster, whatever the workload calls it.
@@ -92,8 +92,8 @@ impl Operation {
     #[must_use]
     pub fn saw(&self) -> Option<&Value> {
         match (self.f.as_str(), self.kind) {
-            ("read", Type::Ok) => Some(&self.answered),
-            ("cas", Type::Ok) => Some(self.expects()),
+            ("read", EventType::Ok) => Some(&self.answered),
+            ("cas", EventType::Ok) => Some(self.expects()),
             _ => None,
         }
     }
@@ -112,9 +112,9 @@ impl Operation {
     /// As a person reads it: `write k1 = 7`.
     #[must_use]
     pub fn told_as(&self) -> String {
-        let Operation { f, key, .. } = self;
+        let ClientOperation { f, key, .. } = self;
         let value = match (f.as_str(), self.kind) {
-            ("read" | "final" | "catalog", Type::Ok) => format!("→ {}", brief(&self.answered)),
+            ("read" | "final" | "catalog", EventType::Ok) => format!("→ {}", brief(&self.answered)),
             ("read" | "final" | "catalog" | "delete", _) => String::new(),
             ("cas", _) => format!("{} → {}", brief(self.expects()), brief(self.leaves())),
             _ => brief(&self.asked),
@@ -140,14 +140,14 @@ pub fn brief(value: &Value) -> String {
 /// Joins a history's events to operations, in the order in which they were asked for. What
 /// was never answered is as what was answered with `info`.
 #[must_use]
-pub fn join(events: &[Event]) -> Vec<Operation> {
+pub fn join(events: &[HistoryEvent]) -> Vec<ClientOperation> {
     let last = events.iter().map(|event| event.time).max().unwrap_or(0);
-    let mut operations: Vec<Operation> = Vec::new();
+    let mut operations: Vec<ClientOperation> = Vec::new();
     let mut open: BTreeMap<u64, usize> = BTreeMap::new();
     for (at, event) in events.iter().enumerate() {
-        if event.kind == Type::Invoke {
+        if event.kind == EventType::Invoke {
             open.insert(event.process, operations.len());
-            operations.push(Operation {
+            operations.push(ClientOperation {
                 line: at + 1,
                 outcome_line: None,
                 process: event.process,
@@ -155,7 +155,7 @@ pub fn join(events: &[Event]) -> Vec<Operation> {
                 key: event.key.clone().unwrap_or_default(),
                 asked: event.value.clone(),
                 answered: Value::Null,
-                kind: Type::Info,
+                kind: EventType::Info,
                 start: event.time,
                 end: NEVER,
                 told: last,
@@ -175,11 +175,11 @@ pub fn join(events: &[Event]) -> Vec<Operation> {
         if event.member != 0 {
             operation.member = event.member;
         }
-        if event.kind == Type::Ok {
+        if event.kind == EventType::Ok {
             operation.answered = event.value.clone();
             operation.revision = event.revision;
         }
-        if event.kind != Type::Info {
+        if event.kind != EventType::Info {
             operation.end = event.time;
         }
     }

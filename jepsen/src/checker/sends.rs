@@ -4,20 +4,20 @@
 
 use std::collections::BTreeMap;
 
-use super::{check_report::Checked, finding::Grade, run::Run};
-use crate::history::Type;
+use super::{check_report::CheckReport, finding::FindingGrade, recorded_run::RecordedRun};
+use crate::history::EventType;
 
 /// So many messages are named one by one.
 const NAMED: u64 = 50;
 
 /// Compares.
 #[must_use]
-pub fn check(run: &Run) -> Checked {
-    let mut checked = Checked::new("sends");
+pub fn check(run: &RecordedRun) -> CheckReport {
+    let mut checked = CheckReport::new("sends");
     let left = run.ending.as_ref().and_then(|ending| ending.left.as_ref());
     let Some(left) = left else {
         let what = "nobody has looked what was in the queue in the end".to_owned();
-        checked.find(Grade::Unsure, "queues not looked at", what);
+        checked.find(FindingGrade::Unsure, "queues not looked at", what);
         return checked;
     };
     let mut there: BTreeMap<&str, u64> = BTreeMap::new();
@@ -28,11 +28,11 @@ pub fn check(run: &Run) -> Checked {
         let message = send.asked.as_str().unwrap_or_default();
         let times = there.get(message).copied().unwrap_or(0);
         let (kind, what) = match (send.kind, times) {
-            (Type::Ok, 0) => (
+            (EventType::Ok, 0) => (
                 "lost message",
                 format!("{message} was told as sent, and is not in the queue"),
             ),
-            (Type::Fail, 1..) => (
+            (EventType::Fail, 1..) => (
                 "sent and told as not sent",
                 format!("{message} was told as surely not sent, and is in the queue"),
             ),
@@ -45,7 +45,9 @@ pub fn check(run: &Run) -> Checked {
         let count = checked.numbers.get("sends.wrong").copied().unwrap_or(0);
         checked.count("sends.wrong", 1);
         if count < NAMED {
-            checked.find(Grade::Wrong, kind, what).shown_by(&[send]);
+            checked
+                .find(FindingGrade::Wrong, kind, what)
+                .shown_by(&[send]);
         }
     }
     checked.count("sends.in_the_queue", left.len() as u64);

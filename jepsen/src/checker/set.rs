@@ -5,24 +5,28 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{check_report::Checked, finding::Grade, operation::Operation, run::Run};
-use crate::history::{Event, Type};
+use super::{
+    check_report::CheckReport, finding::FindingGrade, operation::ClientOperation,
+    recorded_run::RecordedRun,
+};
+use crate::history::{EventType, HistoryEvent};
 
 /// So many elements are named one by one.
 const NAMED: usize = 50;
 
 /// Compares the final reads with what was added.
 #[must_use]
-pub fn check(run: &Run) -> Checked {
-    let mut checked = Checked::new("set");
+pub fn check(run: &RecordedRun) -> CheckReport {
+    let mut checked = CheckReport::new("set");
     let adds = run.operations.iter().filter(|it| it.f == "add");
-    let adds: BTreeMap<String, &Operation> = adds.map(|it| (it.asked.to_string(), it)).collect();
+    let adds: BTreeMap<String, &ClientOperation> =
+        adds.map(|it| (it.asked.to_string(), it)).collect();
     let finals = finals(run);
-    for member in super::ending::expected_members(run) {
+    for member in super::final_state::expected_members(run) {
         if !finals.contains_key(&member) {
             let what = format!("member {member}: there is no final read of it");
             checked
-                .find(Grade::Unsure, "no final read", what)
+                .find(FindingGrade::Unsure, "no final read", what)
                 .at(&[member]);
         }
     }
@@ -42,13 +46,15 @@ pub fn check(run: &Run) -> Checked {
 }
 
 /// The last final read of each member.
-fn finals(run: &Run) -> BTreeMap<u64, (usize, &Event)> {
-    let ok = run.unasked("final").filter(|(_, it)| it.kind == Type::Ok);
+fn finals(run: &RecordedRun) -> BTreeMap<u64, (usize, &HistoryEvent)> {
+    let ok = run
+        .unasked("final")
+        .filter(|(_, it)| it.kind == EventType::Ok);
     ok.map(|(line, event)| (event.member, (line, event)))
         .collect()
 }
 
-fn elements(event: &Event) -> impl Iterator<Item = String> + '_ {
+fn elements(event: &HistoryEvent) -> impl Iterator<Item = String> + '_ {
     let all = event.value.as_array().map_or(&[][..], Vec::as_slice);
     all.iter().map(Value::to_string)
 }
@@ -56,15 +62,15 @@ fn elements(event: &Event) -> impl Iterator<Item = String> + '_ {
 fn one_member(
     member: u64,
     line: usize,
-    event: &Event,
-    adds: &BTreeMap<String, &Operation>,
-    checked: &mut Checked,
+    event: &HistoryEvent,
+    adds: &BTreeMap<String, &ClientOperation>,
+    checked: &mut CheckReport,
 ) {
     let mut there = BTreeSet::new();
     for value in elements(event) {
         let what = match adds.get(&value) {
             None => format!("member {member} has {value}, which nobody has added"),
-            Some(add) if add.kind == Type::Fail => {
+            Some(add) if add.kind == EventType::Fail => {
                 format!("member {member} has {value}, and adding it had surely failed")
             }
             Some(_) if there.contains(&value) => format!("member {member} has {value} twice"),
@@ -80,7 +86,7 @@ fn one_member(
             checked.count("set.unexpected", 1);
             "unexpected element"
         };
-        let found = checked.find(Grade::Wrong, kind, what).at(&[member]);
+        let found = checked.find(FindingGrade::Wrong, kind, what).at(&[member]);
         found.operations = vec![line];
         found
             .operations
@@ -94,7 +100,7 @@ fn one_member(
             continue;
         }
         let what = format!("{value} was acknowledged and is not at member {member} in the end");
-        let found = checked.find(Grade::Wrong, "lost element", what);
+        let found = checked.find(FindingGrade::Wrong, "lost element", what);
         found.shown_by(&[add]).operations.push(line);
         found.at(&[member]);
     }
@@ -103,7 +109,7 @@ fn one_member(
 }
 
 /// Reads in the run: what had been acknowledged before the read was asked for is in it.
-fn stale(run: &Run, adds: &BTreeMap<String, &Operation>, checked: &mut Checked) {
+fn stale(run: &RecordedRun, adds: &BTreeMap<String, &ClientOperation>, checked: &mut CheckReport) {
     let reads = run
         .operations
         .iter()
@@ -124,7 +130,7 @@ fn stale(run: &Run, adds: &BTreeMap<String, &Operation>, checked: &mut Checked) 
                 add.asked, read.member
             );
             checked
-                .find(Grade::Wrong, "stale read", what)
+                .find(FindingGrade::Wrong, "stale read", what)
                 .shown_by(&[add, read]);
         }
     }

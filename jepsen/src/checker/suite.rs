@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use super::{
-    check_report::Checked, config, discipline, ending, epochs, floors, host, http, linear,
-    liveness, operation::Operation, queue, run::Run, sends, set, stale, steady, tries, watch,
-    witness,
+    check_report::CheckReport, config, coverage_floor, epochs, final_state, harness_rules, http,
+    lasting_faults, linearizability, liveness, operation::ClientOperation, queue,
+    recorded_run::RecordedRun, revision_order, sends, set, stale_epochs, starved_host, tries,
+    watch,
 };
 
 /// How a run is checked.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct CheckSettings {
     /// A planted bug of the checkers, for the self-test: operations whose outcome isn't known
     /// are taken for operations that never were.
     pub ignore_infos: bool,
@@ -18,9 +19,9 @@ pub struct Settings {
     pub budget: Duration,
 }
 
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
+impl Default for CheckSettings {
+    fn default() -> CheckSettings {
+        CheckSettings {
             ignore_infos: false,
             budget: Duration::from_secs(60),
         }
@@ -29,16 +30,16 @@ impl Default for Settings {
 
 /// Runs every checker that has something to look at.
 #[must_use]
-pub fn all(run: &Run, settings: &Settings) -> Vec<Checked> {
+pub fn all(run: &RecordedRun, settings: &CheckSettings) -> Vec<CheckReport> {
     let mut all = vec![
-        discipline::check(run),
-        host::check(run),
-        floors::check(run),
-        ending::check(run),
+        harness_rules::check(run),
+        starved_host::check(run),
+        coverage_floor::check(run),
+        final_state::check(run),
         epochs::check(run),
-        stale::check(run),
+        stale_epochs::check(run),
         liveness::check(run),
-        steady::check(run),
+        lasting_faults::check(run),
     ];
     let asked = |names: &[&str]| {
         run.operations
@@ -48,9 +49,9 @@ pub fn all(run: &Run, settings: &Settings) -> Vec<Checked> {
     let workload = run.plan.workload.as_str();
     if ["register", "large"].contains(&workload) || asked(&["cas"]) {
         let operations = register(run, settings);
-        let black_box = linear::check(&operations, settings.budget);
-        let replayed = witness::check(&operations);
-        all.push(witness::compare(&black_box, &replayed));
+        let black_box = linearizability::check(&operations, settings.budget);
+        let replayed = revision_order::check(&operations);
+        all.push(revision_order::compare(&black_box, &replayed));
         all.extend([black_box, replayed]);
     }
     if workload == "set" || asked(&["add"]) {
@@ -79,8 +80,8 @@ pub fn all(run: &Run, settings: &Settings) -> Vec<Checked> {
 
 /// The operations on registers, as the settings want them seen.
 #[must_use]
-pub fn register(run: &Run, settings: &Settings) -> Vec<Operation> {
-    let of_a_register = |it: &&Operation| it.writes() || it.f == "read";
+pub fn register(run: &RecordedRun, settings: &CheckSettings) -> Vec<ClientOperation> {
+    let of_a_register = |it: &&ClientOperation| it.writes() || it.f == "read";
     let operations = run.operations.iter().filter(of_a_register);
     let kept = operations.filter(|it| !settings.ignore_infos || !it.is_info());
     kept.cloned().collect()

@@ -1,14 +1,14 @@
 //! Time limits of the checkers: how soon writes must work, and what a run has to bear.
 
-use super::run::Run;
-use crate::{history::Fault, nemesis::lasting, workload::large};
+use super::recorded_run::RecordedRun;
+use crate::{history::FaultRecord, nemesis::lasting, workload::large_values};
 
 /// So many times the promise is allowed.
 pub const TIMES: u64 = 3;
 
 /// Whether it is a state of things, beside which other faults are judged as without it.
 #[must_use]
-pub fn lasts(fault: &Fault) -> bool {
+pub fn lasts(fault: &FaultRecord) -> bool {
     lasting::lasts(&fault.nemesis)
 }
 
@@ -16,14 +16,14 @@ pub fn lasts(fault: &Fault) -> bool {
 /// what lasts are done together, once all have gone through, and a new leader first hands on
 /// what the one before has left: for as long as the clients that put them wait.
 #[must_use]
-pub fn apart(run: &Run, at: u64) -> u64 {
+pub fn apart(run: &RecordedRun, at: u64) -> u64 {
     let promises = TIMES * run.promise();
     let borne = run
         .faults
         .iter()
         .any(|it| lasts(it) && it.begun <= at && it.healed.is_none_or(|healed| healed > at));
     match run.plan.workload.as_str() {
-        "large" if borne => promises.max(large::PATIENCE.as_nanos() as u64),
+        "large" if borne => promises.max(large_values::PATIENCE.as_nanos() as u64),
         _ => promises,
     }
 }

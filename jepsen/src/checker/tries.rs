@@ -5,19 +5,19 @@
 
 use std::collections::BTreeMap;
 
-use super::{check_report::Checked, finding::Grade, run::Run};
-use crate::history::Call;
+use super::{check_report::CheckReport, finding::FindingGrade, recorded_run::RecordedRun};
+use crate::history::SinkCall;
 
 /// So many messages are named one by one.
 const NAMED: u64 = 50;
 
 /// Looks at the tries of each message, in the order in which they began.
 #[must_use]
-pub fn check(run: &Run) -> Checked {
-    let mut checked = Checked::new("tries");
-    let mut calls: Vec<&Call> = run.calls.iter().collect();
+pub fn check(run: &RecordedRun) -> CheckReport {
+    let mut checked = CheckReport::new("tries");
+    let mut calls: Vec<&SinkCall> = run.calls.iter().collect();
     calls.sort_by_key(|call| call.begun);
-    let mut furthest: BTreeMap<(&str, &str), &Call> = BTreeMap::new();
+    let mut furthest: BTreeMap<(&str, &str), &SinkCall> = BTreeMap::new();
     let mut forgotten = 0;
     for call in calls {
         checked.worst("tries.most", call.attempt);
@@ -41,7 +41,7 @@ pub fn check(run: &Run) -> Checked {
             "{} came to {} as try {} under epoch {}, after it had come as try {} under epoch {}",
             call.message, call.connector, call.attempt, call.epoch, before.attempt, before.epoch
         );
-        let found = checked.find(Grade::Wrong, "tries forgotten", what);
+        let found = checked.find(FindingGrade::Wrong, "tries forgotten", what);
         found.between(Some(before.begun), Some(call.ended));
     }
     checked.count("tries.forgotten", forgotten);

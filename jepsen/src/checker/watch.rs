@@ -6,43 +6,43 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{
-    check_report::Checked,
-    finding::Grade,
-    operation::{Operation, brief},
-    run::Run,
+    check_report::CheckReport,
+    finding::FindingGrade,
+    operation::{ClientOperation, brief},
+    recorded_run::RecordedRun,
 };
-use crate::history::{Event, Type};
+use crate::history::{EventType, HistoryEvent};
 
 /// So many gaps are named one by one, for each stream.
 const NAMED: usize = 20;
 
 /// What happened at a revision, as far as anyone has told.
-struct Known<'a> {
+struct KnownChange<'a> {
     key: &'a str,
     value: &'a Value,
     /// Who asked for it, if it was answered.
-    write: Option<&'a Operation>,
+    write: Option<&'a ClientOperation>,
     /// The line on which a stream told of it first.
     line: Option<usize>,
 }
 
 /// A stream: everything that was told under one process id, in order.
-type Stream<'a> = Vec<(usize, &'a Event)>;
+type StreamEvents<'a> = Vec<(usize, &'a HistoryEvent)>;
 
 /// Compares the streams with each other and with what was written.
 #[must_use]
-pub fn check(run: &Run) -> Checked {
-    let mut checked = Checked::new("watch");
-    let writes: Vec<&Operation> = run
+pub fn check(run: &RecordedRun) -> CheckReport {
+    let mut checked = CheckReport::new("watch");
+    let writes: Vec<&ClientOperation> = run
         .operations
         .iter()
         .filter(|it| it.f == "append" || it.writes())
         .collect();
     let streams = streams(run);
-    let mut known: BTreeMap<u64, Known> = BTreeMap::new();
+    let mut known: BTreeMap<u64, KnownChange> = BTreeMap::new();
     for write in writes.iter().filter(|it| it.is_ok()) {
         if let Some(revision) = write.revision {
-            let told = Known {
+            let told = KnownChange {
                 key: &write.key,
                 value: write.leaves(),
                 write: Some(write),
@@ -51,7 +51,7 @@ pub fn check(run: &Run) -> Checked {
             known.insert(revision, told);
         }
     }
-    let mut by_value: BTreeMap<(&str, String), &Operation> = BTreeMap::new();
+    let mut by_value: BTreeMap<(&str, String), &ClientOperation> = BTreeMap::new();
     for write in &writes {
         by_value.insert((&write.key, write.leaves().to_string()), write);
     }
@@ -74,16 +74,16 @@ pub fn check(run: &Run) -> Checked {
     checked.count("watch.streams", streams.len() as u64);
     if streams.is_empty() {
         let what = "nobody has watched".to_owned();
-        checked.find(Grade::Unsure, "no streams", what);
+        checked.find(FindingGrade::Unsure, "no streams", what);
     }
     checked
 }
 
-fn streams(run: &Run) -> BTreeMap<u64, Stream<'_>> {
-    let mut streams: BTreeMap<u64, Stream> = BTreeMap::new();
+fn streams(run: &RecordedRun) -> BTreeMap<u64, StreamEvents<'_>> {
+    let mut streams: BTreeMap<u64, StreamEvents> = BTreeMap::new();
     for (at, event) in run.events.iter().enumerate() {
         let of_a_stream = ["watched", "resume", "compacted", "watch-end"];
-        if of_a_stream.contains(&event.f.as_str()) && event.kind != Type::Invoke {
+        if of_a_stream.contains(&event.f.as_str()) && event.kind != EventType::Invoke {
             streams
                 .entry(event.process)
                 .or_default()
@@ -96,17 +96,19 @@ fn streams(run: &Run) -> BTreeMap<u64, Stream<'_>> {
 /// One event: it must be what somebody wrote, and the same for every stream.
 fn told<'a>(
     line: usize,
-    event: &'a Event,
-    by_value: &BTreeMap<(&str, String), &'a Operation>,
-    known: &mut BTreeMap<u64, Known<'a>>,
+    event: &'a HistoryEvent,
+    by_value: &BTreeMap<(&str, String), &'a ClientOperation>,
+    known: &mut BTreeMap<u64, KnownChange<'a>>,
     places: &mut BTreeMap<(&'a str, String), u64>,
-    checked: &mut Checked,
+    checked: &mut CheckReport,
 ) {
     checked.count("watch.events", 1);
     let key = event.key.as_deref().unwrap_or_default();
     let Some(revision) = event.revision else {
         let what = format!("line {line}: an event without a revision");
-        checked.find(Grade::Wrong, "no revision", what).operations = vec![line];
+        checked
+            .find(FindingGrade::Wrong, "no revision", what)
+            .operations = vec![line];
         return;
     };
     let write = by_value.get(&(key, event.value.to_string())).copied();
@@ -118,7 +120,7 @@ fn told<'a>(
     let at = write.and_then(|write| write.revision).unwrap_or(at);
     let (kind, why) = match write {
         None => ("made-up event", "nobody has written it"),
-        Some(write) if write.kind == Type::Fail => (
+        Some(write) if write.kind == EventType::Fail => (
             "dirty event",
             "the write had failed, and surely was not done",
         ),
@@ -130,11 +132,11 @@ fn told<'a>(
     };
     if !kind.is_empty() {
         let what = format!("a stream told of {key} = {value} at {revision}: {why}");
-        let found = checked.find(Grade::Wrong, kind, what);
+        let found = checked.find(FindingGrade::Wrong, kind, what);
         found.shown_by(&write.into_iter().collect::<Vec<_>>());
         found.operations.push(line);
     }
-    let there = known.entry(revision).or_insert(Known {
+    let there = known.entry(revision).or_insert(KnownChange {
         key,
         value: &event.value,
         write: None,
@@ -153,14 +155,19 @@ fn told<'a>(
         there.key,
         brief(there.value)
     );
-    let found = checked.find(Grade::Wrong, "wrong event", what);
+    let found = checked.find(FindingGrade::Wrong, "wrong event", what);
     found.shown_by(&there.write.into_iter().collect::<Vec<_>>());
     found.operations.extend(there.line);
     found.operations.push(line);
 }
 
 /// One stream: revisions grow, and none of those known to have happened is left out.
-fn order(process: u64, stream: &Stream, known: &BTreeMap<u64, Known>, checked: &mut Checked) {
+fn order(
+    process: u64,
+    stream: &StreamEvents,
+    known: &BTreeMap<u64, KnownChange>,
+    checked: &mut CheckReport,
+) {
     // A stream without a word of its beginning begins with its first event.
     let mut upto: Option<u64> = None;
     let mut prefix = String::new();
@@ -200,7 +207,7 @@ fn order(process: u64, stream: &Stream, known: &BTreeMap<u64, Known>, checked: &
             let what = format!(
                 "stream {process} told of revision {revision} {how}, having been at {last} already"
             );
-            let found = checked.find(Grade::Wrong, kind, what);
+            let found = checked.find(FindingGrade::Wrong, kind, what);
             found.at(&[event.member]).operations = vec![*line];
             continue;
         }
@@ -220,7 +227,7 @@ fn order(process: u64, stream: &Stream, known: &BTreeMap<u64, Known>, checked: &
                 gap.key,
                 brief(gap.value)
             );
-            let found = checked.find(Grade::Wrong, "missed event", what);
+            let found = checked.find(FindingGrade::Wrong, "missed event", what);
             found.shown_by(&gap.write.into_iter().collect::<Vec<_>>());
             found.operations.extend(gap.line);
             found.operations.push(*line);

@@ -15,7 +15,7 @@ const TMPFS_MIB: u64 = 192;
 
 /// Which kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum DiskKind {
     /// A folder.
     Folder,
     /// ext4 in a file: what was not synced is gone once its power was cut, and it is as slow as
@@ -25,40 +25,40 @@ pub enum Kind {
     Small,
 }
 
-impl Kind {
+impl DiskKind {
     /// The one that these nemeses need.
     #[must_use]
-    pub fn of(nemeses: &[String]) -> Kind {
+    pub fn for_nemeses(nemeses: &[String]) -> DiskKind {
         let any = |what: &str| nemeses.iter().any(|name| name.starts_with(what));
         match () {
             // On a file system that others share, what waits for the disk holds them up too.
-            () if any("power") || any("slow-disk") => Kind::Ext4,
-            () if any("disk-full") => Kind::Small,
-            () => Kind::Folder,
+            () if any("power") || any("slow-disk") => DiskKind::Ext4,
+            () if any("disk-full") => DiskKind::Small,
+            () => DiskKind::Folder,
         }
     }
 }
 
 /// The disk; it is unmounted with it.
-pub struct Disk {
-    kind: Kind,
+pub struct MemberDisk {
+    kind: DiskKind,
     image: PathBuf,
     point: PathBuf,
 }
 
-impl Disk {
+impl MemberDisk {
     /// Makes and mounts it.
     ///
     /// # Errors
     /// When that can't be done.
-    pub fn make(kind: Kind, point: &Path) -> io::Result<Disk> {
+    pub fn make(kind: DiskKind, point: &Path) -> io::Result<MemberDisk> {
         fs::create_dir_all(point)?;
-        let disk = Disk {
+        let disk = MemberDisk {
             kind,
             image: point.with_extension("ext4"),
             point: point.to_owned(),
         };
-        if kind == Kind::Ext4 {
+        if kind == DiskKind::Ext4 {
             fs::File::create(&disk.image)?.set_len(EXT4_BYTES)?;
             run(Command::new("mkfs.ext4").arg("-q").arg(&disk.image))?;
         }
@@ -79,9 +79,9 @@ impl Disk {
     pub fn mount(&self) -> io::Result<()> {
         let mut mount = Command::new("mount");
         match self.kind {
-            Kind::Folder => return self.close(),
-            Kind::Ext4 => mount.args(["-t", "ext4", "-o", "loop"]).arg(&self.image),
-            Kind::Small => mount
+            DiskKind::Folder => return self.close(),
+            DiskKind::Ext4 => mount.args(["-t", "ext4", "-o", "loop"]).arg(&self.image),
+            DiskKind::Small => mount
                 .args(["-t", "tmpfs", "-o"])
                 .arg(format!("size={TMPFS_MIB}m"))
                 .arg("quorate-chaos"),
@@ -101,15 +101,15 @@ impl Disk {
     /// When somebody does.
     pub fn unmount(&self) -> io::Result<()> {
         match self.kind {
-            Kind::Folder => Ok(()),
-            Kind::Ext4 | Kind::Small => run(Command::new("umount").arg(&self.point)),
+            DiskKind::Folder => Ok(()),
+            DiskKind::Ext4 | DiskKind::Small => run(Command::new("umount").arg(&self.point)),
         }
     }
 }
 
-impl Drop for Disk {
+impl Drop for MemberDisk {
     fn drop(&mut self) {
-        if self.kind != Kind::Folder {
+        if self.kind != DiskKind::Folder {
             let mut umount = Command::new("umount");
             umount.arg("--lazy").arg(&self.point);
             let _ = umount.stderr(Stdio::null()).status();
@@ -120,7 +120,7 @@ impl Drop for Disk {
 /// Failure of a program that ran to its end.
 #[derive(Debug, thiserror::Error)]
 #[error("{command}: {said}")]
-struct ProgramFailed {
+struct ToolFailure {
     command: String,
     said: String,
 }
@@ -135,7 +135,7 @@ pub fn run(command: &mut Command) -> io::Result<()> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(io::Error::other(ProgramFailed {
+    Err(io::Error::other(ToolFailure {
         command: format!("{command:?}"),
         said: said.trim().to_owned(),
     }))

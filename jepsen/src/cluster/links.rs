@@ -20,7 +20,7 @@ const TABLE: &str = "inet quorate_chaos";
 
 /// What happens to packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum PacketVerdict {
     /// They vanish.
     Drop,
     /// So many of a hundred vanish.
@@ -37,7 +37,7 @@ pub enum Verdict {
 
 /// What happens to packets between two, as seen by the first. Both counted from 1.
 #[derive(Clone, Copy, Debug)]
-pub struct Rule {
+pub struct LinkRule {
     /// In whose namespace the rule stands.
     pub at: u64,
     /// The other end.
@@ -47,14 +47,14 @@ pub struct Rule {
     /// Whether it holds for what goes out.
     pub outgoing: bool,
     /// What happens.
-    pub verdict: Verdict,
+    pub verdict: PacketVerdict,
 }
 
-impl Rule {
+impl LinkRule {
     /// In both directions.
     #[must_use]
-    pub fn both(at: u64, other: u64, verdict: Verdict) -> Rule {
-        Rule {
+    pub fn both(at: u64, other: u64, verdict: PacketVerdict) -> LinkRule {
+        LinkRule {
             at,
             other,
             incoming: true,
@@ -66,7 +66,7 @@ impl Rule {
 
 /// A TCP connection, as its own end sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Connection {
+pub struct TcpConnection {
     /// The port at its own end.
     pub port: u16,
     /// Bytes that were given to it and that the other end has not confirmed.
@@ -76,14 +76,14 @@ pub struct Connection {
 }
 
 /// Those that `ss -tinH` tells of, two lines for each.
-fn connections(told: &str) -> Vec<Connection> {
+fn connections(told: &str) -> Vec<TcpConnection> {
     let lines: Vec<&str> = told.lines().collect();
     let read = |pair: &[&str]| {
         let words: Vec<&str> = pair.first()?.split_whitespace().collect();
         let port = words.get(3)?.rsplit(':').next()?.parse().ok()?;
         let mut more = pair.get(1)?.split_whitespace();
         let confirmed = more.find_map(|word| word.strip_prefix("bytes_acked:")?.parse().ok());
-        Some(Connection {
+        Some(TcpConnection {
             port,
             stuck: words.get(2)?.parse().ok()?,
             confirmed: confirmed.unwrap_or(0),
@@ -93,17 +93,17 @@ fn connections(told: &str) -> Vec<Connection> {
 }
 
 /// All rules that are in force.
-pub struct Links {
+pub struct LinkRules {
     net: Arc<Net>,
-    rules: Mutex<BTreeMap<u64, Vec<Rule>>>,
+    rules: Mutex<BTreeMap<u64, Vec<LinkRule>>>,
     next: AtomicU64,
 }
 
-impl Links {
+impl LinkRules {
     /// Without any rule.
     #[must_use]
-    pub fn new(net: Arc<Net>) -> Links {
-        Links {
+    pub fn new(net: Arc<Net>) -> LinkRules {
+        LinkRules {
             net,
             rules: Mutex::default(),
             next: AtomicU64::new(1),
@@ -114,12 +114,15 @@ impl Links {
     ///
     /// # Errors
     /// When nftables refuses.
-    pub async fn add(&self, rules: Vec<Rule>) -> Result<u64, ClusterError> {
+    pub async fn add(&self, rules: Vec<LinkRule>) -> Result<u64, ClusterError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut all = self.rules.lock().await;
         all.insert(number, rules.clone());
         self.enforce(&all, &rules).await?;
-        for rule in rules.iter().filter(|rule| rule.verdict == Verdict::Reset) {
+        for rule in rules
+            .iter()
+            .filter(|rule| rule.verdict == PacketVerdict::Reset)
+        {
             // A connection on which nothing is being sent meets no rule: the kernel ends it.
             let address = self.net.address(rule.other as usize - 1).to_string();
             self.inside(rule.at, &["ss", "-t", "-K", "dst", &address], "")
@@ -138,7 +141,7 @@ impl Links {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut all = self.rules.lock().await;
         let rules = others.iter();
-        let rules = rules.map(|other| Rule::both(at, *other, Verdict::Refuse(port)));
+        let rules = rules.map(|other| LinkRule::both(at, *other, PacketVerdict::Refuse(port)));
         all.insert(number, rules.collect());
         let text = self.table(all.values().flatten().filter(|rule| rule.at == at));
         // In one go: the sooner the others believe it, the more of its lease is left.
@@ -165,7 +168,7 @@ impl Links {
     /// When nftables refuses.
     pub async fn heal(&self) -> Result<(), ClusterError> {
         let mut all = self.rules.lock().await;
-        let gone: Vec<Rule> = std::mem::take(&mut *all).into_values().flatten().collect();
+        let gone: Vec<LinkRule> = std::mem::take(&mut *all).into_values().flatten().collect();
         self.enforce(&all, &gone).await
     }
 
@@ -188,7 +191,7 @@ impl Links {
         of: u64,
         to: u64,
         port: u16,
-    ) -> Result<Vec<Connection>, ClusterError> {
+    ) -> Result<Vec<TcpConnection>, ClusterError> {
         let address = self.net.address(to as usize - 1);
         let to = format!("{address}:{port}");
         let told = self.inside(of, &["ss", "-tinH", "dst", &to], "").await?;
@@ -211,8 +214,8 @@ impl Links {
     /// Writes the rules of the namespaces of `changed`, each in one transaction.
     async fn enforce(
         &self,
-        all: &BTreeMap<u64, Vec<Rule>>,
-        changed: &[Rule],
+        all: &BTreeMap<u64, Vec<LinkRule>>,
+        changed: &[LinkRule],
     ) -> Result<(), ClusterError> {
         let places: std::collections::BTreeSet<u64> = changed.iter().map(|rule| rule.at).collect();
         for at in places {
@@ -223,16 +226,16 @@ impl Links {
         Ok(())
     }
 
-    fn table<'a>(&self, rules: impl Iterator<Item = &'a Rule>) -> String {
+    fn table<'a>(&self, rules: impl Iterator<Item = &'a LinkRule>) -> String {
         let (mut input, mut output) = (String::new(), String::new());
         for rule in rules {
             let address = self.net.address(rule.other as usize - 1);
             let verdicts = match rule.verdict {
-                Verdict::Drop => vec!["counter drop".to_owned()],
-                Verdict::Lose(percent) => {
+                PacketVerdict::Drop => vec!["counter drop".to_owned()],
+                PacketVerdict::Lose(percent) => {
                     vec![format!("numgen random mod 100 < {percent} counter drop")]
                 }
-                Verdict::Refuse(port) => vec![
+                PacketVerdict::Refuse(port) => vec![
                     "tcp flags & rst == rst accept".to_owned(),
                     format!(
                         "tcp dport {port} tcp flags & (syn | ack) == syn \
@@ -240,17 +243,17 @@ impl Links {
                     ),
                     "counter drop".to_owned(),
                 ],
-                Verdict::Long(most) => {
+                PacketVerdict::Long(most) => {
                     vec![format!(
                         "meta l4proto tcp meta length > {most} counter drop"
                     )]
                 }
                 // The last piece of whatever is written is pushed; nothing else is.
-                Verdict::Data(spared) => vec![format!(
+                PacketVerdict::Data(spared) => vec![format!(
                     "tcp dport != {spared} tcp flags & psh == psh counter drop"
                 )],
                 // The resets that the rules themselves send go through.
-                Verdict::Reset => vec![
+                PacketVerdict::Reset => vec![
                     "tcp flags & rst == rst accept".to_owned(),
                     "meta l4proto tcp counter reject with tcp reset".to_owned(),
                     "counter drop".to_owned(),
@@ -320,7 +323,7 @@ mod tests {
                     10.7.0.2:17210\n\t cubic rto:201 segs_out:9\n";
         let read = connections(told);
         let expected = [(41234, 8466, 512), (41236, 0, 0)];
-        let expected = expected.map(|(port, stuck, confirmed)| Connection {
+        let expected = expected.map(|(port, stuck, confirmed)| TcpConnection {
             port,
             stuck,
             confirmed,

@@ -27,7 +27,7 @@ pub const LOG: &str = "quorate.log";
 
 /// What a member listens on.
 #[derive(Clone, Copy, Debug)]
-pub struct Ports {
+pub struct MemberPorts {
     /// Services.
     pub http: u16,
     /// REST.
@@ -37,7 +37,7 @@ pub struct Ports {
 }
 
 /// A member.
-pub struct Member {
+pub struct ClusterMember {
     /// From 1.
     pub id: u64,
     /// `members/N` of the run's folder.
@@ -49,7 +49,7 @@ pub struct Member {
     /// Its address.
     pub ip: Ipv4Addr,
     /// Its ports.
-    pub ports: Ports,
+    pub ports: MemberPorts,
     /// The namespaces, where members have them.
     pub net: Option<Arc<Net>>,
     /// The binary.
@@ -64,7 +64,7 @@ pub struct Member {
     pub excused: Mutex<Option<String>>,
 }
 
-impl Member {
+impl ClusterMember {
     /// Its place among the namespaces.
     #[must_use]
     pub fn place(&self) -> usize {

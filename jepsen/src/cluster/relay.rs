@@ -27,14 +27,14 @@ const UNDER_WAY: usize = 1024;
 
 /// How slow all relays of a run are now.
 #[derive(Default)]
-pub struct Slowness {
+pub struct RelayDelay {
     delay_us: AtomicU64,
     jitter_us: AtomicU64,
     /// How many chunks were delayed.
     delayed: AtomicU64,
 }
 
-impl Slowness {
+impl RelayDelay {
     /// Delays what comes from now on by so much, and up to `jitter` more.
     pub fn set(&self, delay: Duration, jitter: Duration) {
         self.delay_us
@@ -67,7 +67,7 @@ impl Slowness {
 pub async fn start(
     at: std::net::Ipv4Addr,
     to: SocketAddr,
-    slowness: Arc<Slowness>,
+    slowness: Arc<RelayDelay>,
 ) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind((at, 0)).await?;
     let address = listener.local_addr()?;
@@ -79,7 +79,7 @@ pub async fn start(
     Ok(address)
 }
 
-async fn relay(from: TcpStream, to: SocketAddr, slowness: Arc<Slowness>) {
+async fn relay(from: TcpStream, to: SocketAddr, slowness: Arc<RelayDelay>) {
     // Dropped at once when nobody listens: the other end sees a reset soon after.
     let Ok(to) = TcpStream::connect(to).await else {
         let _ = from.set_zero_linger();
@@ -98,7 +98,7 @@ async fn relay(from: TcpStream, to: SocketAddr, slowness: Arc<Slowness>) {
 async fn one_way(
     mut from: impl AsyncReadExt + Unpin,
     to: impl AsyncWrite + Unpin,
-    slowness: &Slowness,
+    slowness: &RelayDelay,
 ) {
     let (chunks, due) = mpsc::channel::<(Instant, Vec<u8>)>(UNDER_WAY);
     let read = async {
@@ -138,7 +138,7 @@ mod tests {
     async fn what_goes_through_comes_late_and_in_order() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let to = listener.local_addr().unwrap();
-        let slowness = Arc::<Slowness>::default();
+        let slowness = Arc::<RelayDelay>::default();
         let at = start([127, 0, 0, 1].into(), to, slowness.clone())
             .await
             .unwrap();

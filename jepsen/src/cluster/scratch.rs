@@ -12,19 +12,19 @@ use tempfile::TempDir;
 const PREFIX: &str = "quorate-chaos-";
 
 /// The folder.
-pub struct Scratch(TempDir);
+pub struct ScratchFolder(TempDir);
 
-impl Scratch {
+impl ScratchFolder {
     /// Sweeps, and makes one.
     ///
     /// # Errors
     /// When it can't be made.
-    pub fn make() -> io::Result<Scratch> {
+    pub fn make() -> io::Result<ScratchFolder> {
         sweep();
         let dir = tempfile::Builder::new()
             .prefix(&format!("{PREFIX}{}-", std::process::id()))
             .tempdir()?;
-        Ok(Scratch(dir))
+        Ok(ScratchFolder(dir))
     }
 
     /// Where it is.
@@ -34,7 +34,7 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
+impl Drop for ScratchFolder {
     fn drop(&mut self) {
         unmount_under(self.path());
     }

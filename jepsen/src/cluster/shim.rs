@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::disk::run;
-use crate::plan::Plan;
+use crate::plan::RunPlan;
 
 const SHIM: &str = include_str!("../../shim/shim.c");
 const GODOWN: &str = include_str!("../../shim/godown.c");
@@ -19,7 +19,7 @@ pub const LIES: &str = "disk-lies";
 
 /// Whether a plan needs the library.
 #[must_use]
-pub fn needed(plan: &Plan) -> bool {
+pub fn needed(plan: &RunPlan) -> bool {
     let mut nemeses = plan.nemeses.iter();
     nemeses.any(|name| ["clock", "fsync"].contains(&name.as_str()))
         || plan.mutant.as_deref() == Some(LIES)
@@ -67,20 +67,20 @@ fn compile(
 }
 
 /// What the library of one member's processes looks at: four numbers in a file.
-pub struct Switch {
+pub struct ShimSwitch {
     path: PathBuf,
     file: fs::File,
 }
 
-impl Switch {
+impl ShimSwitch {
     /// Makes one, with everything off.
     ///
     /// # Errors
     /// When it can't be made.
-    pub fn make(path: &Path) -> io::Result<Switch> {
+    pub fn make(path: &Path) -> io::Result<ShimSwitch> {
         fs::write(path, [0; 32])?;
         let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
-        Ok(Switch {
+        Ok(ShimSwitch {
             path: path.to_owned(),
             file,
         })

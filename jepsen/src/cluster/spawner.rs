@@ -10,16 +10,16 @@ use std::{
     thread,
 };
 
-type Order = (Command, mpsc::SyncSender<io::Result<Child>>);
+type SpawnRequest = (Command, mpsc::SyncSender<io::Result<Child>>);
 
 /// Starts a process; `command` should come from [`bound`].
 ///
 /// # Errors
 /// When it can't be started.
 pub fn spawn(command: Command) -> io::Result<Child> {
-    static ORDERS: OnceLock<mpsc::SyncSender<Order>> = OnceLock::new();
+    static ORDERS: OnceLock<mpsc::SyncSender<SpawnRequest>> = OnceLock::new();
     let orders = ORDERS.get_or_init(|| {
-        let (orders, received) = mpsc::sync_channel::<Order>(64);
+        let (orders, received) = mpsc::sync_channel::<SpawnRequest>(64);
         thread::spawn(move || {
             for (mut command, reply) in received {
                 let _ = reply.send(command.spawn());

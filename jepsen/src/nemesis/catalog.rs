@@ -3,19 +3,19 @@
 use std::path::Path;
 
 use super::{
-    broker, clock,
+    broker_faults,
     contract::Nemesis,
-    damage, disk,
+    disk_faults,
     error::NemesisChoiceError,
-    far, forge,
-    kill::{self, Whom},
-    latency, limits, missing,
-    partition::{self, Shape},
-    pause, promises, release, stop, stranded, thin, transfer,
+    failover_promises, far_members, forged_death, held_release,
+    kill::{self, VictimChoice},
+    leadership_transfer, link_latency, log_damage, orderly_stop,
+    partition::{self, PartitionShape},
+    pause, requirements, resource_limits, stranded_leader, thin_links, wall_clock,
 };
 
 /// One name, what it is and what it needs.
-pub struct Kind {
+pub struct NemesisKind {
     /// Its name on the command line.
     pub name: &'static str,
     /// Whether it needs namespaces.
@@ -29,55 +29,95 @@ pub struct Kind {
 }
 
 /// All of them.
-pub const ALL: &[Kind] = &[
-    kind("kill", kill::any),
-    kind("kill-one", || kill::of(Whom::One)),
-    kind("kill-follower", || kill::of(Whom::Follower)),
-    kind("kill-leader", || kill::of(Whom::Leader)),
-    kind("kill-majority", || kill::of(Whom::Majority)),
-    kind("kill-all", || kill::of(Whom::All)),
-    kind("storm", || Box::new(kill::Storm::default())),
-    kind("pause-leader", || pause::of(pause::What::Leader)),
-    kind("pause-group", || pause::of(pause::What::Group)),
-    kind("pause-connector", || pause::of(pause::What::Connector)),
-    kind("stop-all", || Box::new(stop::StopAll::default())),
-    kind("transfer", || Box::new(transfer::Transfer::default())),
-    kind("partition", partition::any).on_net(),
-    kind("partition-leader", || partition::of(Shape::Leader)).on_net(),
-    kind("partition-ring", || partition::of(Shape::Ring)).on_net(),
-    kind("partition-bridge", || partition::of(Shape::Bridge)).on_net(),
-    kind("partition-oneway", || partition::of(Shape::OneWay)).on_net(),
-    kind("flap", || Box::new(partition::Flap::default())).on_net(),
-    kind("reset", || Box::new(partition::Reset::default())).on_net(),
-    kind("forge-death", || Box::new(forge::Death::default())).on_net(),
-    kind("release-held", || Box::new(release::Held::default())).on_net(),
-    kind("loss", || Box::new(partition::Loss::default())).on_net(),
-    kind("stranded", || Box::new(stranded::Stranded::default()))
+pub const ALL: &[NemesisKind] = &[
+    kind("kill", kill::drawn),
+    kind("kill-one", || kill::new(VictimChoice::One)),
+    kind("kill-follower", || kill::new(VictimChoice::Follower)),
+    kind("kill-leader", || kill::new(VictimChoice::Leader)),
+    kind("kill-majority", || kill::new(VictimChoice::Majority)),
+    kind("kill-all", || kill::new(VictimChoice::All)),
+    kind("storm", || Box::new(kill::KillStorm::default())),
+    kind("pause-leader", || pause::new(pause::PauseTarget::Leader)),
+    kind("pause-group", || pause::new(pause::PauseTarget::Group)),
+    kind("pause-connector", || {
+        pause::new(pause::PauseTarget::Connector)
+    }),
+    kind("stop-all", || Box::new(orderly_stop::StopAll::default())),
+    kind("transfer", || {
+        Box::new(leadership_transfer::LeadershipTransfer::default())
+    }),
+    kind("partition", partition::drawn).on_net(),
+    kind("partition-leader", || {
+        partition::new(PartitionShape::Leader)
+    })
+    .on_net(),
+    kind("partition-ring", || partition::new(PartitionShape::Ring)).on_net(),
+    kind("partition-bridge", || {
+        partition::new(PartitionShape::Bridge)
+    })
+    .on_net(),
+    kind("partition-oneway", || {
+        partition::new(PartitionShape::OneWay)
+    })
+    .on_net(),
+    kind("flap", || Box::new(partition::LinkFlap::default())).on_net(),
+    kind("reset", || Box::new(partition::ConnectionReset::default())).on_net(),
+    kind("forge-death", || {
+        Box::new(forged_death::ForgedDeath::default())
+    })
+    .on_net(),
+    kind("release-held", || {
+        Box::new(held_release::HeldRelease::default())
+    })
+    .on_net(),
+    kind("loss", || Box::new(partition::PacketLoss::default())).on_net(),
+    kind("stranded", || {
+        Box::new(stranded_leader::StrandedLeader::default())
+    })
+    .on_net()
+    .among(&[4, 5]),
+    kind("latency", || Box::new(link_latency::LinkLatency::default())),
+    kind("far", || Box::new(far_members::FarMembers::default())),
+    kind("thin", || Box::new(thin_links::ThinLinks::default()))
         .on_net()
-        .among(&[4, 5]),
-    kind("latency", || Box::new(latency::Latency::default())),
-    kind("far", || Box::new(far::Far::default())),
-    kind("thin", || Box::new(thin::Thin::default()))
-        .on_net()
-        .needs(|_| missing::traffic_control()),
-    kind("promises-differ", || Box::new(promises::Differ::default())).on_net(),
-    kind("promise-changes", || Box::new(promises::Change::default()))
-        .on_net()
-        .needs(missing::cluster_set),
-    kind("clock", || Box::new(clock::Jump::default())).needs(|_| missing::compiler()),
-    kind("power", || Box::new(disk::Power::default())).needs(|_| missing::power()),
-    kind("disk-full", || Box::new(disk::Full::default())).needs(|_| missing::root()),
-    kind("slow-disk", || limits::of(limits::What::Disk)).needs(|_| limits::What::Disk.missing()),
-    kind("fsync", || Box::new(disk::Fsync::default())).needs(|_| missing::compiler()),
-    kind("damage", || Box::new(damage::Damage::default())),
-    kind("cpu", || limits::of(limits::What::Cpu)).needs(|_| limits::What::Cpu.missing()),
-    kind("memory", || limits::of(limits::What::Memory)).needs(|_| limits::What::Memory.missing()),
-    kind("rabbit", || Box::new(broker::Rabbit)),
-    kind("rabbit-held", || Box::new(broker::Held::default())),
+        .needs(|_| requirements::traffic_control()),
+    kind("promises-differ", || {
+        Box::new(failover_promises::DifferingPromises::default())
+    })
+    .on_net(),
+    kind("promise-changes", || {
+        Box::new(failover_promises::PromiseChange::default())
+    })
+    .on_net()
+    .needs(requirements::cluster_set),
+    kind("clock", || Box::new(wall_clock::ClockJump::default()))
+        .needs(|_| requirements::compiler()),
+    kind("power", || Box::new(disk_faults::PowerCut::default())).needs(|_| requirements::power()),
+    kind("disk-full", || Box::new(disk_faults::FullDisk::default()))
+        .needs(|_| requirements::root()),
+    kind("slow-disk", || {
+        resource_limits::new(resource_limits::LimitedResource::Disk)
+    })
+    .needs(|_| resource_limits::LimitedResource::Disk.missing()),
+    kind("fsync", || Box::new(disk_faults::FsyncFailure::default()))
+        .needs(|_| requirements::compiler()),
+    kind("damage", || Box::new(log_damage::LogDamage::default())),
+    kind("cpu", || {
+        resource_limits::new(resource_limits::LimitedResource::Cpu)
+    })
+    .needs(|_| resource_limits::LimitedResource::Cpu.missing()),
+    kind("memory", || {
+        resource_limits::new(resource_limits::LimitedResource::Memory)
+    })
+    .needs(|_| resource_limits::LimitedResource::Memory.missing()),
+    kind("rabbit", || Box::new(broker_faults::BrokerCrash)),
+    kind("rabbit-held", || {
+        Box::new(broker_faults::BrokerStall::default())
+    }),
 ];
 
-const fn kind(name: &'static str, make: fn() -> Box<dyn Nemesis>) -> Kind {
-    Kind {
+const fn kind(name: &'static str, make: fn() -> Box<dyn Nemesis>) -> NemesisKind {
+    NemesisKind {
         name,
         net: false,
         members: &[],
@@ -86,18 +126,18 @@ const fn kind(name: &'static str, make: fn() -> Box<dyn Nemesis>) -> Kind {
     }
 }
 
-impl Kind {
-    const fn on_net(mut self) -> Kind {
+impl NemesisKind {
+    const fn on_net(mut self) -> NemesisKind {
         self.net = true;
         self
     }
 
-    const fn among(mut self, members: &'static [usize]) -> Kind {
+    const fn among(mut self, members: &'static [usize]) -> NemesisKind {
         self.members = members;
         self
     }
 
-    const fn needs(mut self, missing: fn(&Path) -> Option<String>) -> Kind {
+    const fn needs(mut self, missing: fn(&Path) -> Option<String>) -> NemesisKind {
         self.missing = missing;
         self
     }
@@ -107,7 +147,7 @@ impl Kind {
 ///
 /// # Errors
 /// When there is none.
-pub fn named(name: &str) -> Result<&'static Kind, NemesisChoiceError> {
+pub fn named(name: &str) -> Result<&'static NemesisKind, NemesisChoiceError> {
     ALL.iter().find(|kind| kind.name == name).ok_or_else(|| {
         let names: Vec<&str> = ALL.iter().map(|kind| kind.name).collect();
         NemesisChoiceError::Unknown {

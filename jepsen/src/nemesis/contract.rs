@@ -6,23 +6,23 @@ use async_trait::async_trait;
 use rand::rngs::StdRng;
 
 use super::error::NemesisError;
-use crate::run_context::Bed;
+use crate::run_context::RunContext;
 
 /// Whom a fault meets.
 #[derive(Clone, Debug, Default)]
-pub struct Target {
+pub struct FaultTarget {
     /// In words.
     pub told: String,
     /// The members that it is done to.
     pub members: Vec<u64>,
 }
 
-impl Target {
+impl FaultTarget {
     /// These members, after a word or two.
     #[must_use]
-    pub fn of(what: &str, members: Vec<u64>) -> Target {
+    pub fn new(what: &str, members: Vec<u64>) -> FaultTarget {
         let names: Vec<String> = members.iter().map(u64::to_string).collect();
-        Target {
+        FaultTarget {
             told: format!("{what} {}", names.join(", ")),
             members,
         }
@@ -33,12 +33,16 @@ impl Target {
 #[async_trait]
 pub trait Nemesis: Send {
     /// Does it.
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError>;
+    async fn inject(
+        &mut self,
+        context: &Arc<RunContext>,
+        rng: &mut StdRng,
+    ) -> Result<FaultTarget, NemesisError>;
 
     /// Whether it has taken effect, by what can be seen from outside; asked again for a
     /// while when it has not yet.
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, NemesisError>;
+    async fn probe(&mut self, context: &Arc<RunContext>) -> Result<String, NemesisError>;
 
     /// Takes it back.
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), NemesisError>;
+    async fn heal(&mut self, context: &Arc<RunContext>) -> Result<(), NemesisError>;
 }

@@ -6,73 +6,89 @@ use quorate_clock::Instant;
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
-    catalog::{Kind, named},
+    catalog::{NemesisKind, named},
     contract::Nemesis,
 };
-use crate::{error_chain::chain, history::Fault, plan::Step, run_context::Bed, stop::Stop};
+use crate::{
+    cancel::CancelToken, error_chain::chain, history::FaultRecord, plan::PlannedFault,
+    run_context::RunContext,
+};
 
 /// How long a fault may take to show.
 const SHOWS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Goes through the steps of one nemesis, one after another.
-pub async fn track(bed: Arc<Bed>, steps: Vec<Step>, begun: Instant, stop: Stop) {
+pub async fn track(
+    context: Arc<RunContext>,
+    steps: Vec<PlannedFault>,
+    begun: Instant,
+    cancel: CancelToken,
+) {
     for step in steps {
-        if stop.until(begun + Duration::from_millis(step.at_ms)).await {
+        if cancel
+            .cancelled_before(begun + Duration::from_millis(step.at_ms))
+            .await
+        {
             return;
         }
         let Ok(kind) = named(&step.nemesis) else {
             return;
         };
-        let fault = fault(&bed, kind, &step, &stop).await;
-        bed.journals.faults.note(|_| fault);
+        let fault = fault(&context, kind, &step, &cancel).await;
+        context.journals.faults.note(|_| fault);
     }
 }
 
 /// One fault, from the wish to the healing.
-async fn fault(bed: &Arc<Bed>, kind: &Kind, step: &Step, stop: &Stop) -> Fault {
+async fn fault(
+    context: &Arc<RunContext>,
+    kind: &NemesisKind,
+    step: &PlannedFault,
+    cancel: &CancelToken,
+) -> FaultRecord {
     let mut nemesis = (kind.make)();
-    let mut dice = StdRng::seed_from_u64(step.dice);
-    let mut fault = Fault {
+    let mut rng = StdRng::seed_from_u64(step.rng_seed);
+    let mut fault = FaultRecord {
         nemesis: step.nemesis.clone(),
         target: String::new(),
         members: Vec::new(),
-        begun: bed.clock.now(),
+        begun: context.clock.now(),
         effective: None,
         probe: String::new(),
         healing: None,
         healed: None,
     };
-    match nemesis.begin(bed, &mut dice).await {
+    match nemesis.inject(context, &mut rng).await {
         Ok(target) => (fault.target, fault.members) = (target.told, target.members),
         Err(problem) => fault.probe = format!("not done: {}", chain(&problem)),
     }
     // Some take a while to be done.
     let heals = Instant::now() + Duration::from_millis(step.lasts_ms);
     if fault.probe.is_empty() {
-        prove(bed, nemesis.as_mut(), &mut fault).await;
-        stop.until(heals).await;
+        prove(context, nemesis.as_mut(), &mut fault).await;
+        cancel.cancelled_before(heals).await;
     }
-    fault.healing = Some(bed.clock.now());
-    if bed.plan.mutant.as_deref() == Some("heals-nothing") {
+    fault.healing = Some(context.clock.now());
+    if context.plan.mutant.as_deref() == Some("heals-nothing") {
         fault.healed = fault.healing;
         return fault;
     }
-    match nemesis.heal(bed).await {
-        Ok(()) => fault.healed = Some(bed.clock.now()),
+    match nemesis.heal(context).await {
+        Ok(()) => fault.healed = Some(context.clock.now()),
         Err(problem) => {
             let why = chain(&problem);
-            bed.trouble(format!("{} can't be healed: {why}", step.nemesis));
+            context.note_trouble(format!("{} can't be healed: {why}", step.nemesis));
         }
     }
     fault
 }
 
-async fn prove(bed: &Arc<Bed>, nemesis: &mut dyn Nemesis, fault: &mut Fault) {
+async fn prove(context: &Arc<RunContext>, nemesis: &mut dyn Nemesis, fault: &mut FaultRecord) {
     let deadline = Instant::now() + SHOWS_WITHIN;
     loop {
-        match nemesis.probe(bed).await {
+        match nemesis.probe(context).await {
             Ok(seen) => {
-                fault.effective = Some(bed.clock.now());
+                fault.effective = Some(context.clock.now());
                 fault.probe = seen;
                 return;
             }

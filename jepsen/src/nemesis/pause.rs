@@ -10,15 +10,15 @@ use nix::{
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
-    contract::{Nemesis, Target},
+    contract::{FaultTarget, Nemesis},
     error::NemesisError,
-    kill::{Whom, choose},
+    kill::{VictimChoice, choose},
 };
-use crate::{cluster::member::stat, run_context::Bed};
+use crate::{cluster::member::stat, run_context::RunContext};
 
 /// What is stopped.
 #[derive(Clone, Copy, Debug)]
-pub enum What {
+pub enum PauseTarget {
     /// The leader's own process, not those of its connectors.
     Leader,
     /// A member with all of its connectors: the leader more often than not.
@@ -28,41 +28,45 @@ pub enum What {
 }
 
 /// Stops processes.
-pub struct Pause {
-    what: What,
+pub struct ProcessPause {
+    what: PauseTarget,
     pids: Vec<u32>,
 }
 
 /// This kind.
-pub fn of(what: What) -> Box<dyn Nemesis> {
-    Box::new(Pause {
+pub fn new(what: PauseTarget) -> Box<dyn Nemesis> {
+    Box::new(ProcessPause {
         what,
         pids: Vec::new(),
     })
 }
 
 #[async_trait]
-impl Nemesis for Pause {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, NemesisError> {
+impl Nemesis for ProcessPause {
+    async fn inject(
+        &mut self,
+        context: &Arc<RunContext>,
+        rng: &mut StdRng,
+    ) -> Result<FaultTarget, NemesisError> {
         let whom = match self.what {
-            What::Group if dice.random_ratio(1, 3) => Whom::One,
-            _ => Whom::Leader,
+            PauseTarget::Group if rng.random_ratio(1, 3) => VictimChoice::One,
+            _ => VictimChoice::Leader,
         };
-        let ids = choose(bed, whom, dice).await?;
-        let member = bed.cluster.member(ids[0]);
+        let ids = choose(context, whom, rng).await?;
+        let member = context.cluster.member(ids[0]);
         let own = member.pid().ok_or(NemesisError::NotRunning(ids[0]))?;
         let connectors = member.connectors();
         let (told, pids) = match self.what {
-            What::Leader => ("stopped the process of", vec![own]),
-            What::Group => {
+            PauseTarget::Leader => ("stopped the process of", vec![own]),
+            PauseTarget::Group => {
                 // The parent first: a child that is seen to stop would be killed by it.
                 let all = std::iter::once(own).chain(connectors).collect();
                 ("stopped all processes of", all)
             }
-            What::Connector => {
+            PauseTarget::Connector => {
                 let none =
                     || NemesisError::NotPossible(format!("member {} has no connector", ids[0]));
-                let one = connectors.choose(dice).ok_or_else(none)?;
+                let one = connectors.choose(rng).ok_or_else(none)?;
                 ("stopped a connector of", vec![*one])
             }
         };
@@ -70,10 +74,10 @@ impl Nemesis for Pause {
             let _ = kill(Pid::from_raw(*pid as i32), Signal::SIGSTOP);
         }
         self.pids = pids;
-        Ok(Target::of(told, ids))
+        Ok(FaultTarget::new(told, ids))
     }
 
-    async fn probe(&mut self, _: &Arc<Bed>) -> Result<String, NemesisError> {
+    async fn probe(&mut self, _: &Arc<RunContext>) -> Result<String, NemesisError> {
         let states: Vec<_> = self.pids.iter().map(|pid| (*pid, stat(*pid))).collect();
         let stopped = states
             .iter()
@@ -84,7 +88,7 @@ impl Nemesis for Pause {
         }
     }
 
-    async fn heal(&mut self, _: &Arc<Bed>) -> Result<(), NemesisError> {
+    async fn heal(&mut self, _: &Arc<RunContext>) -> Result<(), NemesisError> {
         for pid in &self.pids {
             // Whoever is gone by now needs nothing.
             let _ = kill(Pid::from_raw(*pid as i32), Signal::SIGCONT);

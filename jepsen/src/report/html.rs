@@ -1,6 +1,6 @@
 //! The little of HTML that the reports need.
 
-use crate::{checker::finding::Grade, outcome::Outcome};
+use crate::{checker::finding::FindingGrade, outcome::RunOutcome};
 
 /// A text that can stand anywhere in a page.
 #[must_use]
@@ -84,21 +84,21 @@ pub fn grouped(number: u64) -> String {
 
 /// The class of an outcome, as the style knows it.
 #[must_use]
-pub fn class(outcome: Outcome) -> &'static str {
+pub fn class(outcome: RunOutcome) -> &'static str {
     match outcome {
-        Outcome::Pass => "pass",
-        Outcome::Fail => "fail",
-        Outcome::Unknown => "unknown",
+        RunOutcome::Pass => "pass",
+        RunOutcome::Fail => "fail",
+        RunOutcome::Unknown => "unknown",
     }
 }
 
 /// A grade in words.
 #[must_use]
-pub fn grade(grade: Grade) -> &'static str {
+pub fn grade(grade: FindingGrade) -> &'static str {
     match grade {
-        Grade::Wrong => "wrong",
-        Grade::Late => "late",
-        Grade::Unsure => "unsure",
-        Grade::Note => "note",
+        FindingGrade::Wrong => "wrong",
+        FindingGrade::Late => "late",
+        FindingGrade::Unsure => "unsure",
+        FindingGrade::Note => "note",
     }
 }

@@ -15,7 +15,7 @@ const LINES: usize = 60;
 
 /// The logs of all members of a run.
 #[must_use]
-pub fn of(folder: &Path, members: u64) -> String {
+pub fn of_members(folder: &Path, members: u64) -> String {
     let one = |member| {
         let path = format!("members/{member}/quorate.log");
         let title = format!("member {member}: <a href=\"{path}\">{path}</a>");

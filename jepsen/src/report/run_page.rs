@@ -8,11 +8,11 @@ use super::{
 };
 use crate::{
     checker::{
-        finding::{Finding, Grade},
-        run::Run,
+        finding::{CheckFinding, FindingGrade},
+        recorded_run::RecordedRun,
     },
-    history::Fault,
-    verdict::Verdict,
+    history::FaultRecord,
+    verdict::RunVerdict,
 };
 
 /// The name of the file that a run's report is written to.
@@ -29,7 +29,7 @@ const LONGEST: u64 = 8_000_000_000;
 
 /// One run's page.
 #[must_use]
-pub fn page(run: &Run, verdict: &Verdict) -> String {
+pub fn page(run: &RecordedRun, verdict: &RunVerdict) -> String {
     let plan = &run.plan;
     let nemeses = plan.nemeses().join(" + ");
     let title = format!(
@@ -70,7 +70,7 @@ pub fn page(run: &Run, verdict: &Verdict) -> String {
         body += &machine;
     }
     body += "<h2>Logs</h2>\n";
-    body += &logs::of(&run.folder, plan.members);
+    body += &logs::of_members(&run.folder, plan.members);
     let whole = serde_json::to_string_pretty(&plan.whole).unwrap_or_default();
     body += &folded("The plan", &format!("<pre>{}</pre>\n", escape(&whole)));
     body += "<p class=\"dim\">Files: ";
@@ -92,7 +92,7 @@ pub fn page(run: &Run, verdict: &Verdict) -> String {
     html::document(&title, &body)
 }
 
-fn head(run: &Run, verdict: &Verdict, nemeses: &str) -> String {
+fn head(run: &RecordedRun, verdict: &RunVerdict, nemeses: &str) -> String {
     let plan = &run.plan;
     let count = |grade| {
         verdict
@@ -102,9 +102,9 @@ fn head(run: &Run, verdict: &Verdict, nemeses: &str) -> String {
             .count()
     };
     let because = match (
-        count(Grade::Wrong),
-        count(Grade::Late),
-        count(Grade::Unsure),
+        count(FindingGrade::Wrong),
+        count(FindingGrade::Late),
+        count(FindingGrade::Unsure),
     ) {
         (0, 0, 0) => "Nothing that was looked for was found.".to_owned(),
         (wrong, late, unsure) => {
@@ -157,11 +157,11 @@ fn head(run: &Run, verdict: &Verdict, nemeses: &str) -> String {
     )
 }
 
-fn findings(findings: &[Finding]) -> String {
+fn findings(findings: &[CheckFinding]) -> String {
     if findings.is_empty() {
         return String::new();
     }
-    let row = |it: &Finding| {
+    let row = |it: &CheckFinding| {
         let name = grade(it.grade);
         let lines: Vec<String> = it.operations.iter().take(6).map(usize::to_string).collect();
         vec![
@@ -188,7 +188,7 @@ fn findings(findings: &[Finding]) -> String {
     text
 }
 
-fn anomalies(verdict: &Verdict) -> String {
+fn anomalies(verdict: &RunVerdict) -> String {
     if verdict.anomalies.is_empty() {
         return String::new();
     }
@@ -205,16 +205,19 @@ fn anomalies(verdict: &Verdict) -> String {
 }
 
 /// What is looked at closely: around anomalies and findings, then around faults.
-fn stretches(run: &Run, verdict: &Verdict) -> String {
+fn stretches(run: &RecordedRun, verdict: &RunVerdict) -> String {
     let small = verdict.anomalies.iter().filter_map(|it| {
         let from = it.operations.iter().map(|it| it.start).min()?;
         let until = it.operations.iter().map(|it| it.told).max()?;
         Some((it.what.clone(), from, until))
     });
-    let found = verdict.findings.iter().filter(|it| it.grade != Grade::Note);
+    let found = verdict
+        .findings
+        .iter()
+        .filter(|it| it.grade != FindingGrade::Note);
     let found = found.filter(|it| it.checker != "linear");
     let found = found.filter_map(|it| Some((it.kind.clone(), it.from?, it.until.or(it.from)?)));
-    let done = |it: &Fault| {
+    let done = |it: &FaultRecord| {
         let name = format!("{} ({})", it.nemesis, it.target);
         (name, it.begun, it.healed.unwrap_or(it.begun))
     };
@@ -244,11 +247,11 @@ fn stretches(run: &Run, verdict: &Verdict) -> String {
     )
 }
 
-fn faults(run: &Run) -> String {
+fn faults(run: &RecordedRun) -> String {
     if run.faults.is_empty() {
         return String::new();
     }
-    let row = |it: &Fault| {
+    let row = |it: &FaultRecord| {
         let after = |time: Option<u64>, since: u64| {
             time.map_or("never".to_owned(), |time| {
                 format!("{} ms", grouped(time.saturating_sub(since) / 1_000_000))
@@ -283,7 +286,7 @@ fn faults(run: &Run) -> String {
     )
 }
 
-fn numbers(verdict: &Verdict) -> String {
+fn numbers(verdict: &RunVerdict) -> String {
     let one = |(name, number): (&String, &u64)| {
         format!(
             "<div><span>{}</span><span>{}</span></div>\n",

@@ -9,7 +9,9 @@ use super::{
     html::{self, escape, grouped, table},
     run_page,
 };
-use crate::{checker::operation::brief, error_chain::chain, outcome::Outcome, verdict::Verdict};
+use crate::{
+    checker::operation::brief, error_chain::chain, outcome::RunOutcome, verdict::RunVerdict,
+};
 
 /// Numbers that are a worst, and not a sum, over runs.
 fn is_worst(name: &str) -> bool {
@@ -22,9 +24,9 @@ fn is_worst(name: &str) -> bool {
 
 /// What is known of many runs together.
 #[derive(Clone, Debug, Default)]
-pub struct Summary {
+pub struct RunsSummary {
     /// Each run and its verdict.
-    pub runs: Vec<(PathBuf, Verdict)>,
+    pub runs: Vec<(PathBuf, RunVerdict)>,
     /// Runs' folders without a verdict, and why.
     pub unread: Vec<String>,
     /// Numbers over all runs that were not void.
@@ -33,10 +35,10 @@ pub struct Summary {
 
 /// Reads the verdicts of runs' folders.
 #[must_use]
-pub fn summary(folders: &[&Path]) -> Summary {
-    let mut summary = Summary::default();
+pub fn summary(folders: &[&Path]) -> RunsSummary {
+    let mut summary = RunsSummary::default();
     for folder in folders {
-        match Verdict::read(folder) {
+        match RunVerdict::read(folder) {
             Ok(verdict) => summary.runs.push(((*folder).to_owned(), verdict)),
             Err(error) => {
                 let unread = format!("{}; `recheck` writes it anew", chain(&error));
@@ -57,13 +59,13 @@ pub fn summary(folders: &[&Path]) -> Summary {
     summary
 }
 
-impl Summary {
+impl RunsSummary {
     /// How many runs ended so; void ones are counted apart.
     #[must_use]
-    pub fn ended(&self, outcome: Outcome) -> usize {
+    pub fn ended(&self, outcome: RunOutcome) -> usize {
         let ended = self.runs.iter().filter(|(_, it)| it.outcome == outcome);
         ended
-            .filter(|(_, it)| !it.voided || it.outcome == Outcome::Fail)
+            .filter(|(_, it)| !it.voided || it.outcome == RunOutcome::Fail)
             .count()
     }
 
@@ -73,7 +75,7 @@ impl Summary {
         let void = self
             .runs
             .iter()
-            .filter(|(_, it)| it.voided && it.outcome != Outcome::Fail);
+            .filter(|(_, it)| it.voided && it.outcome != RunOutcome::Fail);
         void.count()
     }
 
@@ -88,9 +90,9 @@ impl Summary {
             text += &format!(
                 "| {workload} | {} | {} | {} | {} | {} | {} | {} |\n",
                 it.runs.len(),
-                it.ended(Outcome::Pass),
-                it.ended(Outcome::Fail),
-                it.ended(Outcome::Unknown),
+                it.ended(RunOutcome::Pass),
+                it.ended(RunOutcome::Fail),
+                it.ended(RunOutcome::Unknown),
                 it.voided(),
                 grouped(it.number("operations")),
                 grouped(it.effective()),
@@ -117,7 +119,7 @@ impl Summary {
             .iter()
             .map(|(_, it)| it.outcome)
             .max()
-            .unwrap_or(Outcome::Unknown);
+            .unwrap_or(RunOutcome::Unknown);
         let mut body = format!(
             "<header><div class=\"verdict {}\">{worst}</div><div><h1>{} runs</h1><small>{}</small></div></header>\n",
             html::class(worst),
@@ -127,7 +129,7 @@ impl Summary {
         for unread in &self.unread {
             body += &format!("<p class=\"unsure\">{}</p>\n", escape(unread));
         }
-        let mut runs: Vec<&(PathBuf, Verdict)> = self.runs.iter().collect();
+        let mut runs: Vec<&(PathBuf, RunVerdict)> = self.runs.iter().collect();
         runs.sort_by_key(|(folder, it)| (std::cmp::Reverse(it.outcome), folder.clone()));
         let rows: Vec<Vec<String>> = runs
             .iter()
@@ -166,9 +168,9 @@ impl Summary {
         format!(
             "{} runs: {} pass, {} FAIL, {} UNKNOWN, {} void, {} without a verdict; {} operations, {} faults that took effect.",
             self.runs.len() + self.unread.len(),
-            self.ended(Outcome::Pass),
-            self.ended(Outcome::Fail),
-            self.ended(Outcome::Unknown),
+            self.ended(RunOutcome::Pass),
+            self.ended(RunOutcome::Fail),
+            self.ended(RunOutcome::Unknown),
             self.voided(),
             self.unread.len(),
             grouped(self.number("operations")),
@@ -197,7 +199,7 @@ impl Summary {
         kinds.collect()
     }
 
-    fn by_workload(&self) -> BTreeMap<String, Summary> {
+    fn by_workload(&self) -> BTreeMap<String, RunsSummary> {
         let mut names: Vec<&str> = self
             .runs
             .iter()
@@ -214,7 +216,7 @@ impl Summary {
     }
 }
 
-fn row(folder: &Path, it: &Verdict, beside: &Path) -> Vec<String> {
+fn row(folder: &Path, it: &RunVerdict, beside: &Path) -> Vec<String> {
     let name = folder
         .file_name()
         .map_or_else(String::new, |it| it.to_string_lossy().into_owned());

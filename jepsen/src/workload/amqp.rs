@@ -24,12 +24,12 @@ use serde_json::json;
 use super::{
     error::WorkloadError,
     http::put,
-    pace::{Client, Settled},
+    workload_client::{SettledOperation, WorkloadClient},
 };
 use crate::{
+    cancel::CancelToken,
     cluster::{SOON, api, error::ClusterError},
-    run_context::Bed,
-    stop::Stop,
+    run_context::RunContext,
 };
 
 /// How long a confirm may take before nothing is known of the message.
@@ -37,12 +37,12 @@ const CONFIRMED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What was confirmed so far.
 #[derive(Default)]
-pub struct Published {
+pub struct PublishedMessages {
     next: AtomicU64,
     confirmed: Mutex<BTreeSet<String>>,
 }
 
-impl Published {
+impl PublishedMessages {
     /// All ids that the broker has confirmed.
     #[must_use]
     pub fn confirmed(&self) -> BTreeSet<String> {
@@ -77,17 +77,17 @@ pub fn send_path(outgoing: &str) -> String {
 ///
 /// # Errors
 /// When that doesn't work soon.
-pub async fn outgoing(bed: &Bed, name: &str, queue: &str) -> Result<(), WorkloadError> {
-    let broker = bed.broker.as_ref().ok_or(WorkloadError::NoBroker)?;
+pub async fn outgoing(context: &RunContext, name: &str, queue: &str) -> Result<(), WorkloadError> {
+    let broker = context.broker.as_ref().ok_or(WorkloadError::NoBroker)?;
     let (host, port) = broker.address;
     let connection = json!({
         "host": host.to_string(), "port": port, "username": "guest",
         "password": "guest", "fence": "lease",
     });
-    put(bed, "amqp_connection", "chaos-broker", &connection).await?;
+    put(context, "amqp_connection", "chaos-broker", &connection).await?;
     let outgoing = json!({"connection": "chaos-broker", "exchange": "", "routing_key": queue});
-    put(bed, "amqp_outgoing", name, &outgoing).await?;
-    for member in &bed.cluster.members {
+    put(context, "amqp_outgoing", name, &outgoing).await?;
+    for member in &context.cluster.members {
         let url = member.admin(&send_path(name));
         api::until("a message that is sent", SOON, || async {
             match api::call(Method::POST, &url, "first".to_owned()).await? {
@@ -119,18 +119,18 @@ pub async fn channel(uri: &str) -> Result<Channel, lapin::Error> {
 
 /// Publishes to a queue until it is stopped. Messages are their ids.
 pub async fn publish(
-    bed: Arc<Bed>,
-    published: Arc<Published>,
+    context: Arc<RunContext>,
+    published: Arc<PublishedMessages>,
     queue: String,
     number: u64,
     pause: Duration,
-    stop: Stop,
+    cancel: CancelToken,
 ) {
-    let mut client = Client::elsewhere(&bed, number);
-    let uri = bed.broker.as_ref().map(|broker| broker.uri.clone());
+    let mut client = WorkloadClient::elsewhere(&context, number);
+    let uri = context.broker.as_ref().map(|broker| broker.uri.clone());
     let uri = uri.unwrap_or_default();
     let mut open: Option<Channel> = None;
-    while !stop.within(pause).await {
+    while !cancel.cancelled_within(pause).await {
         let Some(now) = &open else {
             let tried = tokio::time::timeout(CONFIRMED_WITHIN, channel(&uri)).await;
             open = tried.ok().and_then(Result::ok);
@@ -142,12 +142,12 @@ pub async fn publish(
         let settled = match tokio::time::timeout(CONFIRMED_WITHIN, send(now, &queue, &id)).await {
             Ok(Ok(Confirmation::Ack(None))) => {
                 published.confirmed.lock().insert(id);
-                Settled::ok(None, None)
+                SettledOperation::ok(None, None)
             }
             other => {
                 // A message in it may or may not be in the queue: it is not used again.
                 open = None;
-                Settled::info(format!("{other:?}"))
+                SettledOperation::info(format!("{other:?}"))
             }
         };
         client.settle(invoked, settled);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    config, contract::Workload, election, error::WorkloadError, http, large, messages, register,
-    replies, sends, set, watch,
+    config, contract::Workload, election, error::WorkloadError, http, large_values, messages,
+    register, replies, sends, set, watch,
 };
 
 /// The names of all, in the order in which a soak goes through them.
@@ -19,19 +19,19 @@ pub const ALL: &[&str] = &[
 /// When there is none.
 pub fn named(name: &str) -> Result<Arc<dyn Workload>, WorkloadError> {
     Ok(match name {
-        "register" => Arc::new(register::Register::default()),
-        "set" => Arc::new(set::Set::default()),
-        "election" => Arc::new(election::Election),
-        "http" => Arc::new(http::Http::default()),
-        "watch" => Arc::new(watch::Watch::default()),
-        "config" => Arc::new(config::Config),
-        "mutex" => Arc::new(messages::Messages::mutex()),
-        "queue" => Arc::new(messages::Messages::queue()),
-        "streams" => Arc::new(messages::Messages::streams()),
-        "tries" => Arc::new(messages::Messages::tries()),
-        "sends" => Arc::new(sends::Sends::default()),
-        "replies" => Arc::new(replies::Replies::default()),
-        "large" => Arc::new(large::Large::default()),
+        "register" => Arc::new(register::RegisterWorkload::default()),
+        "set" => Arc::new(set::SetWorkload::default()),
+        "election" => Arc::new(election::ElectionWorkload),
+        "http" => Arc::new(http::HttpWorkload::default()),
+        "watch" => Arc::new(watch::WatchWorkload::default()),
+        "config" => Arc::new(config::ConfigWorkload),
+        "mutex" => Arc::new(messages::MessagesWorkload::mutex()),
+        "queue" => Arc::new(messages::MessagesWorkload::queue()),
+        "streams" => Arc::new(messages::MessagesWorkload::streams()),
+        "tries" => Arc::new(messages::MessagesWorkload::tries()),
+        "sends" => Arc::new(sends::SendsWorkload::default()),
+        "replies" => Arc::new(replies::RepliesWorkload::default()),
+        "large" => Arc::new(large_values::LargeWorkload::default()),
         _ => {
             return Err(WorkloadError::Unknown {
                 name: name.to_owned(),

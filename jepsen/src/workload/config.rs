@@ -11,9 +11,11 @@ use serde_json::{Map, Value, json};
 use super::{
     contract::Workload,
     error::WorkloadError,
-    pace::{Client, FINAL, Settled, clients},
+    workload_client::{FINAL, SettledOperation, WorkloadClient, clients},
 };
-use crate::{client::Outcome, history::Type, run_context::Bed, stop::Stop};
+use crate::{
+    cancel::CancelToken, history::EventType, pinned_client::RequestOutcome, run_context::RunContext,
+};
 
 /// So many names of each kind: few enough that they lean on each other.
 const NAMES: u32 = 6;
@@ -22,17 +24,17 @@ const LOOKS: u32 = 20;
 
 /// The workload.
 #[derive(Default)]
-pub struct Config;
+pub struct ConfigWorkload;
 
 #[async_trait]
-impl Workload for Config {
-    async fn work(&self, bed: &Arc<Bed>, stop: &Stop) {
-        clients(bed, |mut client| {
-            let stop = stop.clone();
+impl Workload for ConfigWorkload {
+    async fn work(&self, context: &Arc<RunContext>, cancel: &CancelToken) {
+        clients(context, |mut client| {
+            let cancel = cancel.clone();
             async move {
                 let mut done = 0;
-                while !client.rests(&stop).await {
-                    match client.dice.random_ratio(1, LOOKS) {
+                while !client.rests(&cancel).await {
+                    match client.rng.random_ratio(1, LOOKS) {
                         true => look(&client, "catalog", "stale").await,
                         false => change(&mut client, &mut done).await,
                     }
@@ -42,9 +44,9 @@ impl Workload for Config {
         .await;
     }
 
-    async fn finish(&self, bed: &Arc<Bed>) -> Result<(), WorkloadError> {
-        for number in 0..bed.cluster.members.len() as u64 {
-            let client = Client::reader(bed, number, FINAL);
+    async fn finish(&self, context: &Arc<RunContext>) -> Result<(), WorkloadError> {
+        for number in 0..context.cluster.members.len() as u64 {
+            let client = WorkloadClient::reader(context, number, FINAL);
             look(&client, "final", "linearizable").await;
         }
         Ok(())
@@ -52,12 +54,12 @@ impl Workload for Config {
 }
 
 /// The fields of something that is applied; no two are the same.
-fn fields(kind: &str, n: u32, unique: u64, dice: &mut StdRng) -> Value {
-    let leans_on = format!("s{}", dice.random_range(0..NAMES));
+fn fields(kind: &str, n: u32, unique: u64, rng: &mut StdRng) -> Value {
+    let leans_on = format!("s{}", rng.random_range(0..NAMES));
     match kind {
         "service" => json!({
             "upstream": format!("http://127.0.0.1:9/{unique}"),
-            "timeout_ms": dice.random_range(1_000..10_000),
+            "timeout_ms": rng.random_range(1_000..10_000),
         }),
         _ => json!({
             "path": format!("/config/{n}/{unique}"),
@@ -66,9 +68,9 @@ fn fields(kind: &str, n: u32, unique: u64, dice: &mut StdRng) -> Value {
     }
 }
 
-async fn change(client: &mut Client, done: &mut u64) {
-    let n = client.dice.random_range(0..NAMES);
-    let (kind, name) = match client.dice.random_ratio(1, 2) {
+async fn change(client: &mut WorkloadClient, done: &mut u64) {
+    let n = client.rng.random_range(0..NAMES);
+    let (kind, name) = match client.rng.random_ratio(1, 2) {
         true => ("service", format!("s{n}")),
         false => ("http_channel", format!("c{n}")),
     };
@@ -77,9 +79,9 @@ async fn change(client: &mut Client, done: &mut u64) {
     let key = format!("{kind}/{name}");
     let url = client.member.admin(&format!("/v1/config/{key}"));
     let json = [("content-type", "application/json".to_owned())];
-    let (invoked, outcome) = match client.dice.random_ratio(2, 3) {
+    let (invoked, outcome) = match client.rng.random_ratio(2, 3) {
         true => {
-            let fields = fields(kind, n, unique, &mut client.dice);
+            let fields = fields(kind, n, unique, &mut client.rng);
             let body = fields.to_string();
             let invoked = client.invoke("apply", Some(&key), fields);
             let outcome = client.http.ask(Method::PUT, &url, &json, body).await;
@@ -92,19 +94,19 @@ async fn change(client: &mut Client, done: &mut u64) {
         }
     };
     let settled = match &outcome {
-        Outcome::Answer(it) if it.status == 200 => Settled::ok(None, it.revision),
-        _ => Settled::unless_done(&outcome),
+        RequestOutcome::Answer(it) if it.status == 200 => SettledOperation::ok(None, it.revision),
+        _ => SettledOperation::unless_done(&outcome),
     };
     client.settle(invoked, settled);
 }
 
 /// The whole catalog of a member.
-async fn look(client: &Client, f: &str, consistency: &str) {
+async fn look(client: &WorkloadClient, f: &str, consistency: &str) {
     let url = client
         .member
         .admin(&format!("/v1/config?consistency={consistency}"));
     let outcome = client.http.ask(Method::GET, &url, &[], "").await;
-    let Outcome::Answer(answer) = outcome else {
+    let RequestOutcome::Answer(answer) = outcome else {
         return;
     };
     if answer.status != 200 {
@@ -117,5 +119,5 @@ async fn look(client: &Client, f: &str, consistency: &str) {
         let key = format!("{}/{}", word("kind"), word("name"));
         catalog.insert(key, it["resource"].clone());
     }
-    client.tell(Type::Ok, f, "catalog", catalog.into(), answer.revision);
+    client.tell(EventType::Ok, f, "catalog", catalog.into(), answer.revision);
 }

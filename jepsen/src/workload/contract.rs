@@ -5,21 +5,21 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::error::WorkloadError;
-use crate::{run_context::Bed, stop::Stop};
+use crate::{cancel::CancelToken, run_context::RunContext};
 
 /// A workload.
 #[async_trait]
 pub trait Workload: Send + Sync {
     /// What has to be there before the clients begin.
-    async fn prepare(&self, _bed: &Arc<Bed>) -> Result<(), WorkloadError> {
+    async fn prepare(&self, _bed: &Arc<RunContext>) -> Result<(), WorkloadError> {
         Ok(())
     }
 
     /// The clients' work, until it is stopped.
-    async fn work(&self, bed: &Arc<Bed>, stop: &Stop);
+    async fn work(&self, context: &Arc<RunContext>, cancel: &CancelToken);
 
     /// What is read in the end, once everything is healed.
-    async fn finish(&self, _bed: &Arc<Bed>) -> Result<(), WorkloadError> {
+    async fn finish(&self, _bed: &Arc<RunContext>) -> Result<(), WorkloadError> {
         Ok(())
     }
 
@@ -29,7 +29,7 @@ pub trait Workload: Send + Sync {
     }
 
     /// Messages that are still in the broker.
-    async fn left(&self, _bed: &Arc<Bed>) -> Option<Vec<String>> {
+    async fn left(&self, _bed: &Arc<RunContext>) -> Option<Vec<String>> {
         None
     }
 }

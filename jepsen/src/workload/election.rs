@@ -6,15 +6,15 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use super::contract::Workload;
-use crate::{run_context::Bed, stop::Stop};
+use crate::{cancel::CancelToken, run_context::RunContext};
 
 /// The workload.
 #[derive(Default)]
-pub struct Election;
+pub struct ElectionWorkload;
 
 #[async_trait]
-impl Workload for Election {
-    async fn work(&self, _: &Arc<Bed>, stop: &Stop) {
-        stop.within(Duration::MAX).await;
+impl Workload for ElectionWorkload {
+    async fn work(&self, _: &Arc<RunContext>, cancel: &CancelToken) {
+        cancel.cancelled_within(Duration::MAX).await;
     }
 }

@@ -17,17 +17,17 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::{
-    amqp::{self, Published},
+    amqp::{self, PublishedMessages},
     contract::Workload,
     error::WorkloadError,
     http::put,
-    sink::Sink,
+    service_sink::ServiceSink,
 };
 use crate::{
+    cancel::CancelToken,
     cluster::{api, error::ClusterError},
     error_chain::chain,
-    run_context::Bed,
-    stop::Stop,
+    run_context::RunContext,
 };
 
 const KIND: &str = "amqp_channel";
@@ -44,7 +44,7 @@ const STREAM_DRAINED_WITHIN: Duration = Duration::from_secs(8);
 const COMES_BACK_WITHIN: Duration = Duration::from_secs(3);
 
 /// The workload.
-pub struct Messages {
+pub struct MessagesWorkload {
     channels: &'static [&'static str],
     /// How each is fenced; the dice decide where nothing stands.
     fences: &'static [&'static str],
@@ -60,15 +60,15 @@ pub struct Messages {
     kind: &'static str,
     /// How often every tenth message fails before it is taken.
     failing: u64,
-    published: Arc<Published>,
-    sink: Mutex<Option<Sink>>,
+    published: Arc<PublishedMessages>,
+    sink: Mutex<Option<ServiceSink>>,
 }
 
-impl Messages {
+impl MessagesWorkload {
     /// Nothing is lost.
     #[must_use]
-    pub fn queue() -> Messages {
-        Messages {
+    pub fn queue() -> MessagesWorkload {
+        MessagesWorkload {
             channels: &["orders"],
             fences: &[],
             // Long enough that something is in flight whenever something dies.
@@ -85,29 +85,29 @@ impl Messages {
 
     /// Nothing is lost of a stream.
     #[must_use]
-    pub fn streams() -> Messages {
-        Messages {
+    pub fn streams() -> MessagesWorkload {
+        MessagesWorkload {
             channels: &["events"],
             fences: &["lease"],
             kind: STREAM,
-            ..Messages::queue()
+            ..MessagesWorkload::queue()
         }
     }
 
     /// Tries are not forgotten.
     #[must_use]
-    pub fn tries() -> Messages {
-        Messages {
+    pub fn tries() -> MessagesWorkload {
+        MessagesWorkload {
             channels: &["stubborn"],
             failing: 4,
-            ..Messages::queue()
+            ..MessagesWorkload::queue()
         }
     }
 
     /// One at a time.
     #[must_use]
-    pub fn mutex() -> Messages {
-        Messages {
+    pub fn mutex() -> MessagesWorkload {
+        MessagesWorkload {
             channels: &["checked", "naive", "naive-exclusive"],
             fences: &["lease", "lease", "exclusive"],
             work_ms: [3, 3],
@@ -122,13 +122,13 @@ impl Messages {
         }
     }
 
-    async fn declare(&self, bed: &Bed, sink: &Sink) -> Result<(), WorkloadError> {
-        let broker = bed.broker.as_ref().ok_or(WorkloadError::NoBroker)?;
-        let mut dice = bed.plan.dice(1_000);
-        let drawn = *["exclusive", "lease"].choose(&mut dice).unwrap_or(&"lease");
-        let standby = *["warm", "cold"].choose(&mut dice).unwrap_or(&"warm");
+    async fn declare(&self, context: &RunContext, sink: &ServiceSink) -> Result<(), WorkloadError> {
+        let broker = context.broker.as_ref().ok_or(WorkloadError::NoBroker)?;
+        let mut rng = context.plan.rng(1_000);
+        let drawn = *["exclusive", "lease"].choose(&mut rng).unwrap_or(&"lease");
+        let standby = *["warm", "cold"].choose(&mut rng).unwrap_or(&"warm");
         // Never so few that more is published than can be handled.
-        let drawn_prefetch = *[4, 10, 50].choose(&mut dice).unwrap_or(&10);
+        let drawn_prefetch = *[4, 10, 50].choose(&mut rng).unwrap_or(&10);
         // What waits for another try holds up nothing.
         let (prefetch, backoff_ms, backoff_max_ms) = match self.failing {
             0 => (drawn_prefetch, 50, 200),
@@ -141,10 +141,10 @@ impl Messages {
                 "host": host.to_string(), "port": port, "username": "guest",
                 "password": "guest", "fence": fence,
             });
-            put(bed, "amqp_connection", fence, &connection).await?;
+            put(context, "amqp_connection", fence, &connection).await?;
         }
         let service = json!({"upstream": sink.url(KIND), "timeout_ms": 2000});
-        put(bed, "service", "sink", &service).await?;
+        put(context, "service", "sink", &service).await?;
         for (n, name) in self.channels.iter().enumerate() {
             let fence = self.fences.get(n).copied().unwrap_or(drawn);
             let standby = match self.warm.contains(name) {
@@ -158,19 +158,19 @@ impl Messages {
                     "retries": 100, "backoff_ms": backoff_ms, "backoff_max_ms": backoff_max_ms,
                 },
             });
-            put(bed, KIND, name, &channel).await?;
+            put(context, KIND, name, &channel).await?;
         }
         Ok(())
     }
 }
 
 #[async_trait]
-impl Workload for Messages {
-    async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), WorkloadError> {
-        let sink = Sink::start(bed, self.checked, self.work_ms, self.failing).await?;
-        self.declare(bed, &sink).await?;
+impl Workload for MessagesWorkload {
+    async fn prepare(&self, context: &Arc<RunContext>) -> Result<(), WorkloadError> {
+        let sink = ServiceSink::start(context, self.checked, self.work_ms, self.failing).await?;
+        self.declare(context, &sink).await?;
         *self.sink.lock() = Some(sink);
-        let url = bed.cluster.members[0].admin("/v1/connectors");
+        let url = context.cluster.members[0].admin("/v1/connectors");
         let active = api::until("active connectors", Duration::from_secs(30), || async {
             let told = api::get(&url).await?;
             let list = told["connectors"].as_array().cloned().unwrap_or_default();
@@ -182,29 +182,29 @@ impl Workload for Messages {
         Ok(active.await?)
     }
 
-    async fn work(&self, bed: &Arc<Bed>, stop: &Stop) {
-        let each = self.channels.len() as f64 / (bed.plan.rate as f64 / 2.0).max(1.0);
+    async fn work(&self, context: &Arc<RunContext>, cancel: &CancelToken) {
+        let each = self.channels.len() as f64 / (context.plan.rate as f64 / 2.0).max(1.0);
         let mut tasks = JoinSet::new();
         let queues = self.channels.iter().cycle();
         let count = self.publishers * self.channels.len() as u64;
         for (number, name) in (0..count).zip(queues) {
             tasks.spawn(amqp::publish(
-                bed.clone(),
+                context.clone(),
                 self.published.clone(),
                 (*name).to_owned(),
                 number,
                 Duration::from_secs_f64(each),
-                stop.clone(),
+                cancel.clone(),
             ));
         }
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
-                bed.trouble(format!("a publisher died: {error}"));
+                context.note_trouble(format!("a publisher died: {error}"));
             }
         }
     }
 
-    async fn finish(&self, _: &Arc<Bed>) -> Result<(), WorkloadError> {
+    async fn finish(&self, _: &Arc<RunContext>) -> Result<(), WorkloadError> {
         let sink = self.sink.lock().clone().ok_or(WorkloadError::NoSink)?;
         let confirmed = self.published.confirmed();
         let deadline = Instant::now() + DRAINED_WITHIN;
@@ -225,8 +225,8 @@ impl Workload for Messages {
         self.channels.len()
     }
 
-    async fn left(&self, bed: &Arc<Bed>) -> Option<Vec<String>> {
-        let broker = bed.broker.as_ref()?;
+    async fn left(&self, context: &Arc<RunContext>) -> Option<Vec<String>> {
+        let broker = context.broker.as_ref()?;
         let sink = self.sink.lock().clone()?;
         let confirmed = self.published.confirmed();
         if self.kind == STREAM {
@@ -240,7 +240,8 @@ impl Workload for Messages {
             match amqp::take_all(&broker.uri, self.channels).await {
                 Ok(taken) => left.extend(taken),
                 Err(error) => {
-                    bed.trouble(format!("the queues can't be looked at: {}", chain(&error)));
+                    context
+                        .note_trouble(format!("the queues can't be looked at: {}", chain(&error)));
                     return None;
                 }
             }

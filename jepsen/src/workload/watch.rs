@@ -20,14 +20,14 @@ use tokio::task::JoinSet;
 use super::{
     contract::Workload,
     error::WorkloadError,
-    pace::{Client, Settled, clients},
-    stream::{self, PREFIX, Place},
+    stream_watcher::{self, PREFIX, StreamPosition},
+    workload_client::{SettledOperation, WorkloadClient, clients},
 };
 use crate::{
-    client::Outcome,
+    cancel::CancelToken,
     cluster::{api, error::ClusterError},
-    run_context::Bed,
-    stop::Stop,
+    pinned_client::RequestOutcome,
+    run_context::RunContext,
 };
 
 /// Keys that are written again and again.
@@ -39,21 +39,21 @@ const CATCHES_UP: Duration = Duration::from_secs(20);
 
 /// The workload.
 #[derive(Default)]
-pub struct Watch {
+pub struct WatchWorkload {
     next: Arc<AtomicU64>,
-    places: Mutex<Vec<Arc<Place>>>,
+    places: Mutex<Vec<Arc<StreamPosition>>>,
     streams: Mutex<JoinSet<()>>,
-    stop: Stop,
+    cancel: CancelToken,
 }
 
 #[async_trait]
-impl Workload for Watch {
-    async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), WorkloadError> {
+impl Workload for WatchWorkload {
+    async fn prepare(&self, context: &Arc<RunContext>) -> Result<(), WorkloadError> {
         for number in 0..STREAMS {
-            let place = Arc::new(Place::default());
-            let (bed, stop) = (bed.clone(), self.stop.clone());
+            let place = Arc::new(StreamPosition::default());
+            let (context, cancel) = (context.clone(), self.cancel.clone());
             self.places.lock().push(place.clone());
-            let follow = stream::follow(bed, number, place, stop);
+            let follow = stream_watcher::follow(context, number, place, cancel);
             self.streams.lock().spawn(follow);
         }
         let begun = api::until("streams", Duration::from_secs(10), || async {
@@ -68,11 +68,11 @@ impl Workload for Watch {
         Ok(begun.await?)
     }
 
-    async fn work(&self, bed: &Arc<Bed>, stop: &Stop) {
-        clients(bed, |mut client| {
-            let (next, stop) = (self.next.clone(), stop.clone());
+    async fn work(&self, context: &Arc<RunContext>, cancel: &CancelToken) {
+        clients(context, |mut client| {
+            let (next, cancel) = (self.next.clone(), cancel.clone());
             async move {
-                while !client.rests(&stop).await {
+                while !client.rests(&cancel).await {
                     append(&mut client, &next).await;
                 }
             }
@@ -80,8 +80,8 @@ impl Workload for Watch {
         .await;
     }
 
-    async fn finish(&self, bed: &Arc<Bed>) -> Result<(), WorkloadError> {
-        let mut client = Client::reader(bed, 0, super::pace::FINAL);
+    async fn finish(&self, context: &Arc<RunContext>) -> Result<(), WorkloadError> {
+        let mut client = WorkloadClient::reader(context, 0, super::workload_client::FINAL);
         let last = append(&mut client, &self.next).await;
         let last = last.ok_or(WorkloadError::NoLastWrite)?;
         let deadline = Instant::now() + CATCHES_UP;
@@ -89,7 +89,7 @@ impl Workload for Watch {
         while places.iter().any(|place| place.at() < last) && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        self.stop.ask();
+        self.cancel.cancel();
         let mut streams = std::mem::take(&mut *self.streams.lock());
         while streams.join_next().await.is_some() {}
         Ok(())
@@ -97,15 +97,15 @@ impl Workload for Watch {
 }
 
 /// Writes a value that nobody has written before; gives the revision if it was done.
-async fn append(client: &mut Client, next: &AtomicU64) -> Option<u64> {
-    let key = format!("{PREFIX}{}", client.dice.random_range(0..KEYS));
+async fn append(client: &mut WorkloadClient, next: &AtomicU64) -> Option<u64> {
+    let key = format!("{PREFIX}{}", client.rng.random_range(0..KEYS));
     let value = format!("w{}", next.fetch_add(1, Ordering::Relaxed));
     let url = client.member.admin(&format!("/v1/kv/{key}"));
     let invoked = client.invoke("append", Some(&key), json!(value));
     let outcome = client.http.ask(Method::PUT, &url, &[], value).await;
     let settled = match &outcome {
-        Outcome::Answer(it) if it.status == 200 => Settled::ok(None, it.revision),
-        _ => Settled::unless_done(&outcome),
+        RequestOutcome::Answer(it) if it.status == 200 => SettledOperation::ok(None, it.revision),
+        _ => SettledOperation::unless_done(&outcome),
     };
     let revision = settled.revision.filter(|_| settled.error.is_none());
     client.settle(invoked, settled);

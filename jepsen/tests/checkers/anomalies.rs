@@ -1,27 +1,31 @@
 //! Registers: each kind of anomaly is told by both checkers, or by the one that can, and what
 //! is strange and right is let pass.
 
-use crate::tale::{Told, cas, judged, kinds, read, run, write};
+use crate::run_fixture::{HandmadeOperation, cas, judged, kinds, read, run, write};
 use quorate_jepsen::{
     anomaly,
-    checker::{self, Grade, Settings, linear, witness},
+    checker::{self, CheckSettings, FindingGrade, linearizability, revision_order},
     judge,
-    outcome::Outcome,
+    outcome::RunOutcome,
 };
 
 /// What the black box and the witness say of a history: whether each objects.
-fn objections(told: &[Told]) -> (bool, bool) {
+fn objections(told: &[HandmadeOperation]) -> (bool, bool) {
     let run = run("register", told);
-    let settings = Settings::default();
+    let settings = CheckSettings::default();
     let operations = checker::register(&run, &settings);
-    let wrong =
-        |checked: &checker::Checked| checked.findings.iter().any(|it| it.grade == Grade::Wrong);
-    let black_box = linear::check(&operations, settings.budget);
-    let witness = witness::check(&operations);
+    let wrong = |checked: &checker::CheckReport| {
+        checked
+            .findings
+            .iter()
+            .any(|it| it.grade == FindingGrade::Wrong)
+    };
+    let black_box = linearizability::check(&operations, settings.budget);
+    let witness = revision_order::check(&operations);
     (wrong(&black_box), wrong(&witness))
 }
 
-fn fine(told: &[Told]) {
+fn fine(told: &[HandmadeOperation]) {
     assert_eq!(
         objections(told),
         (false, false),
@@ -31,7 +35,7 @@ fn fine(told: &[Told]) {
 }
 
 #[track_caller]
-fn both_object(told: &[Told], kind: &str) {
+fn both_object(told: &[HandmadeOperation], kind: &str) {
     assert_eq!(
         objections(told),
         (true, true),
@@ -40,7 +44,7 @@ fn both_object(told: &[Told], kind: &str) {
     );
     let kinds = kinds(&run("register", told));
     assert!(kinds.iter().any(|it| it == kind), "{kind}: {kinds:?}");
-    assert_eq!(judged(&run("register", told)).outcome, Outcome::Fail);
+    assert_eq!(judged(&run("register", told)).outcome, RunOutcome::Fail);
 }
 
 #[test]
@@ -53,7 +57,7 @@ fn an_ordinary_history_passes() {
         read(1, 2, 10, 11).at(3),
     ];
     fine(&told);
-    assert_eq!(judged(&run("register", &told)).outcome, Outcome::Pass);
+    assert_eq!(judged(&run("register", &told)).outcome, RunOutcome::Pass);
 }
 
 #[test]
@@ -110,15 +114,15 @@ fn a_read_of_a_failed_write_is_told() {
 /// That is what a harness makes of a timeout that it takes for a failure.
 #[test]
 fn a_timeout_recorded_as_a_failure_is_caught_when_it_was_done_after_all() {
-    let told = |write: fn(Told) -> Told| {
+    let told = |write: fn(HandmadeOperation) -> HandmadeOperation| {
         [
-            write(crate::tale::write(1, 1, 0, 300)),
+            write(crate::run_fixture::write(1, 1, 0, 300)),
             read(2, (), 310, 320).at(3),
             read(2, 1, 400, 410).at(7),
         ]
     };
-    fine(&told(Told::unknown));
-    both_object(&told(Told::failed), "dirty read");
+    fine(&told(HandmadeOperation::unknown));
+    both_object(&told(HandmadeOperation::failed), "dirty read");
 }
 
 #[test]
@@ -219,7 +223,10 @@ fn an_unknown_swap_needs_its_value_too() {
 fn revisions_that_are_told_wrong_are_seen_by_the_witness_alone() {
     let twice = [write(1, 1, 0, 1).at(1), write(1, 2, 2, 3).at(1)];
     assert_eq!(objections(&twice), (false, true));
-    let back = [write(1, 1, 0, 1).at(7), write(1, 2, 2, 3).of("other").at(5)];
+    let back = [
+        write(1, 1, 0, 1).at(7),
+        write(1, 2, 2, 3).with_key("other").at(5),
+    ];
     assert_eq!(objections(&back), (false, true));
     let notes = judged(&run("register", &back)).findings;
     assert!(
@@ -236,12 +243,12 @@ fn a_checker_that_ignores_infos_gives_a_false_verdict() {
         read(2, 2, 20, 21).at(9),
     ];
     fine(&told);
-    let settings = Settings {
+    let settings = CheckSettings {
         ignore_infos: true,
-        ..Settings::default()
+        ..CheckSettings::default()
     };
-    let verdict = judge::of(&run("register", &told), &settings);
-    assert_eq!(verdict.outcome, Outcome::Fail);
+    let verdict = judge::judge_run(&run("register", &told), &settings);
+    assert_eq!(verdict.outcome, RunOutcome::Fail);
 }
 
 #[test]

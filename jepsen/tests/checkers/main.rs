@@ -5,13 +5,13 @@
     reason = "what a test prints is for whoever runs it"
 )]
 
-mod tale;
+mod run_fixture;
 
 mod anomalies;
-mod ends;
 mod lasting;
-mod others;
 mod pages;
+mod run_ends;
 mod simulated;
 mod simulator;
 mod sinks;
+mod workloads;

@@ -1,0 +1,54 @@
+//! Members that are far from each other, from some moment on: a round trip of 60 ms that is
+//! up to 20 ms more or less. That is for all of them to live with, and to elect in.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use rand::rngs::StdRng;
+
+use super::{
+    contract::{FaultTarget, Nemesis},
+    error::NemesisError,
+    link_latency::slowness,
+};
+use crate::run_context::RunContext;
+
+/// One way, at least, and how much more that may be.
+const ONE_WAY: Duration = Duration::from_millis(20);
+const MORE: Duration = Duration::from_millis(20);
+
+/// Puts them far apart.
+#[derive(Default)]
+pub struct FarMembers {
+    /// How many pieces had been delayed before.
+    before: u64,
+}
+
+#[async_trait]
+impl Nemesis for FarMembers {
+    async fn inject(
+        &mut self,
+        context: &Arc<RunContext>,
+        _: &mut StdRng,
+    ) -> Result<FaultTarget, NemesisError> {
+        self.before = slowness(context)?.delayed();
+        slowness(context)?.set(ONE_WAY, MORE);
+        // Nobody is taken out by it.
+        Ok(FaultTarget {
+            told: "60 ms there and back, 20 more or less, between all".to_owned(),
+            members: Vec::new(),
+        })
+    }
+
+    async fn probe(&mut self, context: &Arc<RunContext>) -> Result<String, NemesisError> {
+        match slowness(context)?.delayed() - self.before {
+            0 => Err(NemesisError::NoEffect("nothing was delayed yet".to_owned())),
+            count => Ok(format!("{count} pieces were delayed so far")),
+        }
+    }
+
+    async fn heal(&mut self, context: &Arc<RunContext>) -> Result<(), NemesisError> {
+        slowness(context)?.set(Duration::ZERO, Duration::ZERO);
+        Ok(())
+    }
+}
