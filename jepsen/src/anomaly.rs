@@ -38,7 +38,6 @@ pub struct AnomalyOperation {
 
 impl AnomalyOperation {
     /// Takes over what is shown of an operation.
-    #[must_use]
     pub fn from_operation(it: &ClientOperation) -> AnomalyOperation {
         AnomalyOperation {
             line: it.line,
@@ -54,7 +53,6 @@ impl AnomalyOperation {
 }
 
 /// As text, for a terminal.
-#[must_use]
 pub fn text(anomalies: &[SmallAnomaly]) -> String {
     let mut text = String::new();
     for it in anomalies {

@@ -25,7 +25,6 @@ impl CancelToken {
     }
 
     /// Whether it was asked.
-    #[must_use]
     pub fn is_cancelled(&self) -> bool {
         *self.asked.borrow()
     }

@@ -44,9 +44,6 @@ pub struct ChaosCluster {
 
 impl ChaosCluster {
     /// Folders, disks, namespaces and settings; starts nothing.
-    ///
-    /// # Errors
-    /// When something can't be had.
     pub async fn prepare(
         plan: &RunPlan,
         net: Option<Arc<Net>>,
@@ -66,9 +63,10 @@ impl ChaosCluster {
             shims: Vec::new(),
             scratch,
         };
-        let shim = match shim::needed(plan) {
-            true => Some(shim::build(cluster.scratch.path())?),
-            false => None,
+        let shim = if shim::needed(plan) {
+            Some(shim::build(cluster.scratch.path())?)
+        } else {
+            None
         };
         for id in 1..=plan.members as u64 {
             let dir = run.join("members").join(id.to_string());
@@ -125,9 +123,6 @@ impl ChaosCluster {
     }
 
     /// Starts all; returns when each sees all as voters and one leader.
-    ///
-    /// # Errors
-    /// When that doesn't come about.
     pub async fn boot(&self) -> Result<(), ClusterError> {
         self.members[0].start(&["--bootstrap"])?;
         self.voters(1).await?;
@@ -139,9 +134,6 @@ impl ChaosCluster {
     }
 
     /// Waits until every running member sees so many voters and is ready.
-    ///
-    /// # Errors
-    /// When one doesn't in time.
     pub async fn voters(&self, count: usize) -> Result<(), ClusterError> {
         for member in self.members.iter().filter(|member| member.pid().is_some()) {
             let what = format!("{count} voters at member {}", member.id);
@@ -151,7 +143,6 @@ impl ChaosCluster {
     }
 
     /// The member of this id.
-    #[must_use]
     pub fn member(&self, id: u64) -> &Arc<ClusterMember> {
         &self.members[id as usize - 1]
     }
@@ -179,7 +170,6 @@ impl ChaosCluster {
     }
 
     /// Where things are that end with the run.
-    #[must_use]
     pub fn scratch(&self) -> &Path {
         self.scratch.path()
     }
@@ -201,7 +191,6 @@ const NAMESPACE_PORTS: MemberPorts = MemberPorts {
 };
 
 /// A member's name tells its id, which its id in the group need not be.
-#[must_use]
 pub fn id_of(name: &str) -> Option<usize> {
     name.strip_prefix("member-")?.parse().ok()
 }

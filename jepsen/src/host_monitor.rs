@@ -33,7 +33,6 @@ pub struct HostMonitor {
 
 impl HostMonitor {
     /// Begins to look.
-    #[must_use]
     pub fn start(clock: RunClock) -> HostMonitor {
         let stop = Arc::<AtomicBool>::default();
         let stopped = stop.clone();
@@ -44,7 +43,6 @@ impl HostMonitor {
     }
 
     /// Ends it; gives what was seen.
-    #[must_use]
     pub fn finish(self) -> HostSamples {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_default()

@@ -77,7 +77,6 @@ pub struct FinishedJob {
 
 impl FinishedJob {
     /// Whether it says nothing because the machine was held up, and nothing wrong was found.
-    #[must_use]
     pub fn is_void(&self) -> bool {
         self.outcome == RunOutcome::Unknown && self.voided()
     }
@@ -87,7 +86,6 @@ impl FinishedJob {
     }
 
     /// One line for people.
-    #[must_use]
     pub fn line(&self) -> String {
         let RunJob {
             workload,

@@ -30,9 +30,6 @@ pub struct LineJournal {
 
 impl LineJournal {
     /// Makes the file.
-    ///
-    /// # Errors
-    /// When it can't be made.
     pub fn create(path: &Path, clock: RunClock) -> Result<LineJournal, RecordFileError> {
         let file = File::create(path).map_err(RecordFileError::io(path))?;
         let inner = JournalFile {
@@ -65,9 +62,6 @@ impl LineJournal {
     }
 
     /// Writes out what is held back.
-    ///
-    /// # Errors
-    /// When a line could not be written, now or before.
     pub fn finish(&self) -> Result<(), RecordFileError> {
         let mut inner = self.inner.lock();
         let flushed = inner.file.flush();

@@ -25,17 +25,11 @@ const LOSSES: &[&str] = &[
 ];
 
 /// Runs every checker over a run's folder, and writes `verdict.json` and `report.html` there.
-///
-/// # Errors
-/// When the folder can't be read or written. What is missing or broken in it is a finding.
 pub fn judge(folder: &Path) -> Result<RunVerdict, RecordFileError> {
     judge_with(folder, &CheckSettings::default())
 }
 
 /// As [`judge`], with other settings.
-///
-/// # Errors
-/// As [`judge`].
 pub fn judge_with(folder: &Path, settings: &CheckSettings) -> Result<RunVerdict, RecordFileError> {
     let run = RecordedRun::load(folder)?;
     let verdict = judge_run(&run, settings);
@@ -46,7 +40,6 @@ pub fn judge_with(folder: &Path, settings: &CheckSettings) -> Result<RunVerdict,
 }
 
 /// Judges a run that is in memory.
-#[must_use]
 pub fn judge_run(run: &RecordedRun, settings: &CheckSettings) -> RunVerdict {
     let mut checked = CheckReport::new("all");
     for one in suite::all(run, settings) {

@@ -55,9 +55,10 @@ fn main() -> ExitCode {
             } => {
                 let time = Duration::from_secs_f64(hours * 3600.0);
                 let all = workload::ALL.iter().map(|it| (*it).to_owned());
-                let workloads = match workloads.is_empty() {
-                    true => all.collect(),
-                    false => workloads,
+                let workloads = if workloads.is_empty() {
+                    all.collect()
+                } else {
+                    workloads
                 };
                 let jobs = soak::jobs(seed, seconds, workloads);
                 match soak::soak(&common.job(), time, jobs, &cancel).await {

@@ -35,7 +35,6 @@ pub struct HttpAnswer {
 
 impl HttpAnswer {
     /// What failed, in a few words.
-    #[must_use]
     pub fn told(&self) -> String {
         match &self.code {
             Some(code) => format!("{} {code}", self.status),
@@ -44,7 +43,6 @@ impl HttpAnswer {
     }
 
     /// Whether this is a promise that nothing was done, nor will be: see `docs/rest.md`.
-    #[must_use]
     pub fn surely_not_done(&self) -> bool {
         let code = self.code.as_deref().unwrap_or_default();
         match self.status {
@@ -64,7 +62,6 @@ pub struct PinnedClient {
 
 impl PinnedClient {
     /// One that waits so long for an answer.
-    #[must_use]
     pub fn new(timeout: Duration) -> PinnedClient {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()

@@ -68,7 +68,6 @@ pub struct SkippedNemesis {
 
 impl RunPlan {
     /// What a task decides by, apart from all others.
-    #[must_use]
     pub fn rng(&self, who: u64) -> StdRng {
         StdRng::seed_from_u64(self.seed ^ (who + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }

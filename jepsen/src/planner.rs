@@ -39,7 +39,6 @@ pub struct RunRequest {
 }
 
 /// Decides; the same wish gives the same plan.
-#[must_use]
 pub fn decide(request: &RunRequest) -> RunPlan {
     let mut rng = StdRng::seed_from_u64(request.seed);
     let drawn = if rng.random_ratio(1, 4) { 5 } else { 3 };
@@ -115,9 +114,10 @@ pub fn decide(request: &RunRequest) -> RunPlan {
 fn rate(request: &RunRequest) -> u64 {
     const LITTLE: u64 = 8;
     let far = request.nemeses.iter().any(|name| name == "far");
-    match far && request.seed % 2 == 1 {
-        true => request.rate.min(LITTLE),
-        false => request.rate,
+    if far && request.seed % 2 == 1 {
+        request.rate.min(LITTLE)
+    } else {
+        request.rate
     }
 }
 
@@ -160,9 +160,10 @@ fn track(nemesis: &str, request: &RunRequest, rng: &mut StdRng) -> Vec<PlannedFa
         let [least, most] = times(nemesis);
         let times = least * (most / least).powf(rng.random::<f64>());
         let rest = end_ms.saturating_sub(at_ms);
-        let lasts_ms = match lasting::lasts(nemesis) {
-            true => rest,
-            false => ((failover_ms as f64 * times) as u64).min(rest),
+        let lasts_ms = if lasting::lasts(nemesis) {
+            rest
+        } else {
+            ((failover_ms as f64 * times) as u64).min(rest)
         };
         steps.push(PlannedFault {
             nemesis: nemesis.to_owned(),

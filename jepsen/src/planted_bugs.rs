@@ -98,13 +98,11 @@ impl PlantedBug {
 }
 
 /// The mutant of this name.
-#[must_use]
 pub fn named(name: &str) -> Option<&'static PlantedBug> {
     PLANTED_BUGS.iter().find(|mutant| mutant.name == name)
 }
 
 /// Whether this bug is planted in this harness.
-#[must_use]
 pub fn in_harness(name: &str) -> bool {
     named(name).is_some_and(|mutant| mutant.planted == BugPlace::Harness)
 }

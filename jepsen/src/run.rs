@@ -63,9 +63,6 @@ pub enum RunError {
 
 /// Runs it in a folder of its own below `out`; gives the folder. What becomes of the run is
 /// for the judge to say.
-///
-/// # Errors
-/// When the harness fails.
 pub async fn run(
     request: &RunRequest,
     out: &Path,
@@ -73,18 +70,20 @@ pub async fn run(
     cancel: &CancelToken,
 ) -> Result<PathBuf, RunError> {
     let work = workload::named(&request.workload)?;
-    let net = match request.loopback {
-        true => None,
-        false => Net::new(request_members(request)).map(Arc::new),
+    let net = if request.loopback {
+        None
+    } else {
+        Net::new(request_members(request)).map(Arc::new)
     };
     let plan = here(planner::decide(request), net.is_some())?;
     let folder = make_folder(&plan, out)?;
     println!("folder: {}", folder.display());
     record_file::write(&folder.join("plan.json"), &plan)?;
     let scratch = ScratchFolder::make().map_err(RunError::Scratch)?;
-    let broker = match workload::needs_broker(&plan.workload) {
-        true => Some(Arc::new(start_broker(net.as_deref()).await)),
-        false => None,
+    let broker = if workload::needs_broker(&plan.workload) {
+        Some(Arc::new(start_broker(net.as_deref()).await))
+    } else {
+        None
     };
     let cluster = ChaosCluster::prepare(&plan, net.clone(), scratch, &folder).await;
     let cluster = cluster.map_err(RunError::Members)?;
@@ -154,9 +153,10 @@ fn here(mut plan: RunPlan, net: bool) -> Result<RunPlan, NemesisChoiceError> {
     }
     for name in plan.nemeses.iter().filter(|name| *name != "none") {
         let kind = nemesis::named(name)?;
-        let reason = match kind.net && !net {
-            true => Some("it needs namespaces".to_owned()),
-            false => (kind.missing)(&plan.quorate),
+        let reason = if kind.net && !net {
+            Some("it needs namespaces".to_owned())
+        } else {
+            (kind.missing)(&plan.quorate)
         };
         if let Some(reason) = reason {
             println!("skipped: {name}: {reason}");

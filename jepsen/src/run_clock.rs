@@ -12,7 +12,6 @@ pub struct RunClock {
 
 impl RunClock {
     /// The run begins now.
-    #[must_use]
     pub fn start() -> RunClock {
         RunClock {
             begun: Instant::now(),
@@ -20,13 +19,11 @@ impl RunClock {
     }
 
     /// Nanoseconds since the run began.
-    #[must_use]
     pub fn now(&self) -> u64 {
         self.begun.elapsed().as_nanos() as u64
     }
 
     /// The moment that is so long after the beginning.
-    #[must_use]
     pub fn at(&self, after: Duration) -> Instant {
         self.begun + after
     }

@@ -30,9 +30,6 @@ pub struct RunJournals {
 
 impl RunJournals {
     /// Makes them.
-    ///
-    /// # Errors
-    /// When one can't be made.
     pub fn create(folder: &Path, clock: RunClock) -> Result<RunJournals, RecordFileError> {
         let journal = |name: &str| LineJournal::create(&folder.join(name), clock);
         Ok(RunJournals {
@@ -44,9 +41,6 @@ impl RunJournals {
     }
 
     /// Writes out what is held back.
-    ///
-    /// # Errors
-    /// When a line could not be written at any time.
     pub fn finish(&self) -> Result<(), RecordFileError> {
         self.history.finish()?;
         self.faults.finish()?;

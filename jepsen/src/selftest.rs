@@ -24,9 +24,6 @@ struct SelftestRow {
 
 /// Runs mutants with so many seeds each, writes `mutants.md`; gives whether each was caught
 /// in all seeds but one of twenty.
-///
-/// # Errors
-/// When the table can't be written.
 pub async fn selftest(
     common: &BatchSettings,
     only: &[String],

@@ -31,9 +31,6 @@ const QUESTION: Duration = Duration::from_millis(500);
 const MOST: usize = 5;
 
 /// Makes the anomalies of a run's folder small.
-///
-/// # Errors
-/// When the folder can't be read.
 pub fn shrink_folder(folder: &Path) -> Result<Vec<SmallAnomaly>, RecordFileError> {
     let run = RecordedRun::load(folder)?;
     let settings = CheckSettings::default();
@@ -43,7 +40,6 @@ pub fn shrink_folder(folder: &Path) -> Result<Vec<SmallAnomaly>, RecordFileError
 }
 
 /// Makes the anomalies among the findings small, one of each kind and key.
-#[must_use]
 pub fn anomalies(
     run: &RecordedRun,
     findings: &[CheckFinding],
@@ -87,7 +83,6 @@ fn shown(run: &RecordedRun, finding: &CheckFinding) -> Vec<ClientOperation> {
 }
 
 /// The fewest operations of a key that have no order, as far as time allows.
-#[must_use]
 pub fn smallest(operations: &[ClientOperation]) -> Vec<ClientOperation> {
     let deadline = Instant::now() + BUDGET;
     let mut wrong = |some: &[ClientOperation]| {

@@ -27,7 +27,6 @@ const OFTEN: &[&str] = &[
 const PAIRS: u32 = 3;
 
 /// Whether a nemesis says anything of a workload.
-#[must_use]
 pub fn fits(workload: &str, nemesis: &str) -> bool {
     match nemesis {
         // Who waits for direct replies is gone with its connection to the broker.
@@ -85,9 +84,6 @@ pub fn jobs(seed: u64, seconds: u64, workloads: Vec<String>) -> impl Iterator<It
 
 /// Runs until the time is over; writes `summary.md` and `summary.html` after each run.
 /// Gives the worst outcome.
-///
-/// # Errors
-/// When the summary can't be written.
 pub async fn soak(
     common: &BatchSettings,
     time: Duration,
@@ -115,7 +111,6 @@ pub async fn soak(
 }
 
 /// The worst of all; nothing is no pass.
-#[must_use]
 pub fn worst(done: &[FinishedJob]) -> RunOutcome {
     let all = done.iter().map(|it| it.outcome);
     all.max().unwrap_or(RunOutcome::Unknown)

@@ -14,7 +14,6 @@ pub struct CheckReport {
 
 impl CheckReport {
     /// Nothing yet.
-    #[must_use]
     pub fn new(checker: &'static str) -> CheckReport {
         CheckReport {
             checker,

@@ -15,7 +15,6 @@ use crate::history::{EventType, HistoryEvent};
 type MemberCatalog = Map<String, Value>;
 
 /// Compares the catalogs with each other and with what was asked for.
-#[must_use]
 pub fn check(run: &RecordedRun) -> CheckReport {
     let mut checked = CheckReport::new("config");
     let asked: Vec<&ClientOperation> = run

@@ -37,7 +37,6 @@ const CALLS: u64 = 20;
 const SIGHTS: u64 = 30;
 
 /// Counts.
-#[must_use]
 pub fn check(run: &RecordedRun) -> CheckReport {
     let mut checked = CheckReport::new("floors");
     faults(run, &mut checked);

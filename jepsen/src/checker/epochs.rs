@@ -11,7 +11,6 @@ use super::{check_report::CheckReport, finding::FindingGrade, recorded_run::Reco
 use crate::history::{FaultRecord, ReignObservation};
 
 /// Looks at what the members said.
-#[must_use]
 pub fn check(run: &RecordedRun) -> CheckReport {
     let mut checked = CheckReport::new("epochs");
     one_each(
@@ -113,9 +112,10 @@ fn forward(
                 observation.member,
                 before.0,
                 now.0,
-                match before.0 == now.0 {
-                    true => format!(", of the leaders {} and {}", before.1, now.1),
-                    false => String::new(),
+                if before.0 == now.0 {
+                    format!(", of the leaders {} and {}", before.1, now.1)
+                } else {
+                    String::new()
                 }
             );
             let found = checked.find(FindingGrade::Wrong, &format!("{of} went back"), what);

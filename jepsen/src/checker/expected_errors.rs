@@ -24,7 +24,6 @@ const EXPECTED: &[(&str, &str)] = &[
 ];
 
 /// Whether the faults of a run explain an error.
-#[must_use]
 pub fn is(line: &str, nemeses: &[&str]) -> bool {
     EXPECTED.iter().any(|(nemesis, part)| {
         line.contains(part) && nemeses.iter().any(|name| name.contains(nemesis))

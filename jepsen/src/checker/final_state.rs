@@ -12,7 +12,6 @@ use crate::history::FinalMember;
 const TOLD: usize = 10;
 
 /// The members that must answer in the end.
-#[must_use]
 pub fn expected_members(run: &RecordedRun) -> Vec<u64> {
     let excused = |member: u64| {
         let members = run.ending.iter().flat_map(|ending| &ending.members);
@@ -26,7 +25,6 @@ pub fn expected_members(run: &RecordedRun) -> Vec<u64> {
 }
 
 /// Looks at what was found of each member.
-#[must_use]
 pub fn check(run: &RecordedRun) -> CheckReport {
     let mut checked = CheckReport::new("ending");
     let Some(ending) = &run.ending else {

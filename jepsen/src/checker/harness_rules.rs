@@ -21,7 +21,6 @@ const UNASKED: &[&str] = &[
 const TOLD: usize = 20;
 
 /// Looks for what the harness should not have done.
-#[must_use]
 pub fn check(run: &RecordedRun) -> CheckReport {
     let mut checked = CheckReport::new("discipline");
     for broken in &run.broken {

@@ -36,7 +36,6 @@ const UP: u64 = 3_000 * MS;
 const TOLD: usize = 20;
 
 /// Looks at each call of a service.
-#[must_use]
 pub fn check(run: &RecordedRun) -> CheckReport {
     let mut checked = CheckReport::new("http");
     let calls: Vec<&ClientOperation> = run.operations.iter().filter(|it| it.f == "http").collect();

@@ -16,7 +16,6 @@ use crate::history::{FaultRecord, ReignObservation};
 const CALM: &[&str] = &["thin", "slow-disk"];
 
 /// Looks at each, as far as no other fault is at work or just healed.
-#[must_use]
 pub fn check(run: &RecordedRun) -> CheckReport {
     let mut checked = CheckReport::new("steady");
     for fault in &run.faults {

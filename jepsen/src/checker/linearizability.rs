@@ -67,7 +67,6 @@ impl Model for RegisterModel {
 }
 
 /// Checks every key by itself.
-#[must_use]
 pub fn check(operations: &[ClientOperation], budget: Duration) -> CheckReport {
     let mut checked = CheckReport::new("linear");
     let deadline = Instant::now() + budget;
@@ -108,7 +107,6 @@ pub fn check(operations: &[ClientOperation], budget: Duration) -> CheckReport {
 pub const KIND: &str = "not linearizable";
 
 /// The operations of each key.
-#[must_use]
 pub fn by_key(operations: &[ClientOperation]) -> BTreeMap<String, Vec<ClientOperation>> {
     let mut keys: BTreeMap<String, Vec<ClientOperation>> = BTreeMap::new();
     for operation in operations {
@@ -119,7 +117,6 @@ pub fn by_key(operations: &[ClientOperation]) -> BTreeMap<String, Vec<ClientOper
 }
 
 /// Looks for an order of one key's operations.
-#[must_use]
 pub fn order(operations: &[ClientOperation], limit: Duration) -> OrderSearch {
     if limit.is_zero() {
         return OrderSearch::Unknown;

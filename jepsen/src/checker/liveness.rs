@@ -20,7 +20,6 @@ const CLEAN: &[&str] = &["kill", "pause", "partition", "power", "stranded"];
 const NOT_CLEAN: &[&str] = &["oneway"];
 
 /// Looks at each healing, and at each fault that leaves a quorum.
-#[must_use]
 pub fn check(run: &RecordedRun) -> CheckReport {
     let mut checked = CheckReport::new("liveness");
     let mut writes: Vec<&ClientOperation> = run

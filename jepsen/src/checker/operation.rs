@@ -49,37 +49,31 @@ pub struct ClientOperation {
 
 impl ClientOperation {
     /// Whether it is known to have been done.
-    #[must_use]
     pub fn is_ok(&self) -> bool {
         self.kind == EventType::Ok
     }
 
     /// Whether it is one of the reads in the end, which are no load.
-    #[must_use]
     pub fn is_final(&self) -> bool {
         self.process >= FINAL
     }
 
     /// Whether nothing is known of it.
-    #[must_use]
     pub fn is_info(&self) -> bool {
         self.kind == EventType::Info
     }
 
     /// Whether it is a write to the cluster, whatever the workload calls it.
-    #[must_use]
     pub fn is_cluster_write(&self) -> bool {
         WRITES.contains(&self.f.as_str())
     }
 
     /// Whether it changes a register.
-    #[must_use]
     pub fn writes(&self) -> bool {
         matches!(self.f.as_str(), "write" | "cas" | "delete")
     }
 
     /// The value that a register has once it is done.
-    #[must_use]
     pub fn leaves(&self) -> &Value {
         match self.f.as_str() {
             "cas" => self.asked.get(1).unwrap_or(&Value::Null),
@@ -89,7 +83,6 @@ impl ClientOperation {
     }
 
     /// The value that it saw: what a read answered, or what a done compare-and-set found.
-    #[must_use]
     pub fn saw(&self) -> Option<&Value> {
         match (self.f.as_str(), self.kind) {
             ("read", EventType::Ok) => Some(&self.answered),
@@ -99,7 +92,6 @@ impl ClientOperation {
     }
 
     /// What a compare-and-set wants to find.
-    #[must_use]
     pub fn expects(&self) -> &Value {
         self.asked.get(0).unwrap_or(&Value::Null)
     }
@@ -110,7 +102,6 @@ impl ClientOperation {
     }
 
     /// As a person reads it: `write k1 = 7`.
-    #[must_use]
     pub fn told_as(&self) -> String {
         let ClientOperation { f, key, .. } = self;
         let value = match (f.as_str(), self.kind) {
@@ -125,7 +116,6 @@ impl ClientOperation {
 }
 
 /// A value, short enough for a line.
-#[must_use]
 pub fn brief(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
@@ -139,7 +129,6 @@ pub fn brief(value: &Value) -> String {
 
 /// Joins a history's events to operations, in the order in which they were asked for. What
 /// was never answered is as what was answered with `info`.
-#[must_use]
 pub fn join(events: &[HistoryEvent]) -> Vec<ClientOperation> {
     let last = events.iter().map(|event| event.time).max().unwrap_or(0);
     let mut operations: Vec<ClientOperation> = Vec::new();

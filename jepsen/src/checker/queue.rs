@@ -21,7 +21,6 @@ const STOP: &str = "stop-all";
 const AT_ONCE: u64 = 200 * MS;
 
 /// Compares what was published with what the sinks took.
-#[must_use]
 pub fn check(run: &RecordedRun) -> CheckReport {
     let mut checked = CheckReport::new("queue");
     let published = run.operations.iter().filter(|it| it.f == "publish");

@@ -58,7 +58,6 @@ pub struct RecordedPlan {
 
 impl RecordedPlan {
     /// Takes what is known out of a plan.
-    #[must_use]
     pub fn from_json(whole: Value) -> RecordedPlan {
         let number = |name: &str| whole.get(name).and_then(Value::as_u64);
         let command = match whole.get("command") {
@@ -83,13 +82,11 @@ impl RecordedPlan {
     }
 
     /// A number of the plan by its name.
-    #[must_use]
     pub fn number(&self, name: &str) -> Option<u64> {
         self.whole.get(name).and_then(Value::as_u64)
     }
 
     /// The names of the nemeses that were planned.
-    #[must_use]
     pub fn nemeses(&self) -> Vec<String> {
         let named = |it: &Value| text(Some(it.get("nemesis").unwrap_or(it)));
         let all = self.whole.get("nemeses").and_then(Value::as_array);
@@ -108,9 +105,6 @@ fn text(value: Option<&Value>) -> String {
 
 impl RecordedRun {
     /// Reads a run's folder. What is missing or broken is told in `broken`.
-    ///
-    /// # Errors
-    /// When there is no such folder.
     pub fn load(folder: &Path) -> Result<RecordedRun, RecordFileError> {
         if !folder.is_dir() {
             return Err(RecordFileError::NotARun(folder.to_owned()));
@@ -136,7 +130,6 @@ impl RecordedRun {
     }
 
     /// A run in memory, of a history alone.
-    #[must_use]
     pub fn from_events(plan: Value, events: Vec<HistoryEvent>) -> RecordedRun {
         RecordedRun {
             plan: RecordedPlan::from_json(plan),
@@ -147,7 +140,6 @@ impl RecordedRun {
     }
 
     /// When the last thing was written down.
-    #[must_use]
     pub fn end(&self) -> u64 {
         let events = self.events.iter().map(|event| event.time);
         let observations = self.observations.iter().map(|observation| observation.time);
@@ -158,13 +150,11 @@ impl RecordedRun {
     }
 
     /// The promise, in ns.
-    #[must_use]
     pub fn promise(&self) -> u64 {
         self.plan.failover_ms * MS
     }
 
     /// Whether enough members are untouched by a fault to go on.
-    #[must_use]
     pub fn leaves_a_quorum(&self, fault: &FaultRecord) -> bool {
         let untouched = self.plan.members.saturating_sub(fault.members.len() as u64);
         untouched * 2 > self.plan.members

@@ -22,7 +22,6 @@ mod observations;
 use observations::ValueHistory;
 
 /// Checks all keys.
-#[must_use]
 pub fn check(operations: &[ClientOperation]) -> CheckReport {
     let mut checked = CheckReport::new("witness");
     revisions(operations, &mut checked);
@@ -127,7 +126,6 @@ fn one_key(key: &str, operations: &[ClientOperation], checked: &mut CheckReport)
 
 /// The two checkers ought to agree about each key. Where only the witness objects, an order
 /// exists and it isn't the one that the revisions tell.
-#[must_use]
 pub fn compare(black_box: &CheckReport, witness: &CheckReport) -> CheckReport {
     let mut checked = CheckReport::new("agreement");
     let count = |one: &CheckReport| {
@@ -153,7 +151,6 @@ pub fn compare(black_box: &CheckReport, witness: &CheckReport) -> CheckReport {
 }
 
 /// The keys in which a set of operations has no order, for those who shrink.
-#[must_use]
 pub fn keys_of(operations: &[ClientOperation], lines: &[usize]) -> BTreeSet<String> {
     let lines: BTreeSet<usize> = lines.iter().copied().collect();
     let named = |it: &&ClientOperation| it.lines().any(|line| lines.contains(&line));
@@ -162,7 +159,6 @@ pub fn keys_of(operations: &[ClientOperation], lines: &[usize]) -> BTreeSet<Stri
 }
 
 /// Whether a finding is about an order of operations on a key.
-#[must_use]
 pub fn is_of_a_key(checker: &str, kind: &str) -> bool {
     (checker == "linear" && kind == linearizability::KIND) || checker == "witness"
 }

@@ -11,7 +11,6 @@ use crate::history::EventType;
 const NAMED: u64 = 50;
 
 /// Compares.
-#[must_use]
 pub fn check(run: &RecordedRun) -> CheckReport {
     let mut checked = CheckReport::new("sends");
     let left = run.ending.as_ref().and_then(|ending| ending.left.as_ref());

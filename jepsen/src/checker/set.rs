@@ -15,7 +15,6 @@ use crate::history::{EventType, HistoryEvent};
 const NAMED: usize = 50;
 
 /// Compares the final reads with what was added.
-#[must_use]
 pub fn check(run: &RecordedRun) -> CheckReport {
     let mut checked = CheckReport::new("set");
     let adds = run.operations.iter().filter(|it| it.f == "add");

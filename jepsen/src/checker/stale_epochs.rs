@@ -27,7 +27,6 @@ const STOPS: &[&str] = &["pause", "cpu", "memory"];
 const ALLOWED: u64 = 1;
 
 /// Looks at what each sink saw.
-#[must_use]
 pub fn check(run: &RecordedRun) -> CheckReport {
     let mut checked = CheckReport::new("stale");
     let mut connectors: BTreeMap<&str, Vec<&SinkCall>> = BTreeMap::new();

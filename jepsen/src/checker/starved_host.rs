@@ -10,7 +10,6 @@ const WORST_LAG: f64 = 0.5;
 const USUAL_LAG: f64 = 1.0 / 18.0;
 
 /// Looks at the samples.
-#[must_use]
 pub fn check(run: &RecordedRun) -> CheckReport {
     let mut checked = CheckReport::new("host");
     let samples = run.host.as_ref().map_or(&[][..], |host| &host.samples);

@@ -29,7 +29,6 @@ impl Default for CheckSettings {
 }
 
 /// Runs every checker that has something to look at.
-#[must_use]
 pub fn all(run: &RecordedRun, settings: &CheckSettings) -> Vec<CheckReport> {
     let mut all = vec![
         harness_rules::check(run),
@@ -79,7 +78,6 @@ pub fn all(run: &RecordedRun, settings: &CheckSettings) -> Vec<CheckReport> {
 }
 
 /// The operations on registers, as the settings want them seen.
-#[must_use]
 pub fn register(run: &RecordedRun, settings: &CheckSettings) -> Vec<ClientOperation> {
     let of_a_register = |it: &&ClientOperation| it.writes() || it.f == "read";
     let operations = run.operations.iter().filter(of_a_register);

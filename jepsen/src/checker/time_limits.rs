@@ -7,7 +7,6 @@ use crate::{history::FaultRecord, nemesis::lasting, workload::large_values};
 pub const TIMES: u64 = 3;
 
 /// Whether it is a state of things, beside which other faults are judged as without it.
-#[must_use]
 pub fn lasts(fault: &FaultRecord) -> bool {
     lasting::lasts(&fault.nemesis)
 }
@@ -15,7 +14,6 @@ pub fn lasts(fault: &FaultRecord) -> bool {
 /// How long may pass from here until a write works. Values of 1 MiB that fill the links of
 /// what lasts are done together, once all have gone through, and a new leader first hands on
 /// what the one before has left: for as long as the clients that put them wait.
-#[must_use]
 pub fn apart(run: &RecordedRun, at: u64) -> u64 {
     let promises = TIMES * run.promise();
     let borne = run

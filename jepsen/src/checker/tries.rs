@@ -12,7 +12,6 @@ use crate::history::SinkCall;
 const NAMED: u64 = 50;
 
 /// Looks at the tries of each message, in the order in which they began.
-#[must_use]
 pub fn check(run: &RecordedRun) -> CheckReport {
     let mut checked = CheckReport::new("tries");
     let mut calls: Vec<&SinkCall> = run.calls.iter().collect();

@@ -30,7 +30,6 @@ struct KnownChange<'a> {
 type StreamEvents<'a> = Vec<(usize, &'a HistoryEvent)>;
 
 /// Compares the streams with each other and with what was written.
-#[must_use]
 pub fn check(run: &RecordedRun) -> CheckReport {
     let mut checked = CheckReport::new("watch");
     let writes: Vec<&ClientOperation> = run

@@ -31,9 +31,6 @@ pub fn client() -> &'static Client {
 }
 
 /// One call; gives status and body.
-///
-/// # Errors
-/// When there is no answer.
 pub async fn call(method: Method, url: &str, body: String) -> Result<(u16, String), ClusterError> {
     let unanswered = |source| ClusterError::Unanswered {
         url: url.to_owned(),
@@ -50,9 +47,6 @@ pub async fn call(method: Method, url: &str, body: String) -> Result<(u16, Strin
 }
 
 /// A GET that must give JSON.
-///
-/// # Errors
-/// When it doesn't.
 pub async fn get(url: &str) -> Result<Value, ClusterError> {
     let url = url.to_owned();
     let (status, text) = call(Method::GET, &url, String::new()).await?;
@@ -63,9 +57,6 @@ pub async fn get(url: &str) -> Result<Value, ClusterError> {
 }
 
 /// Asks again until it is so.
-///
-/// # Errors
-/// When it isn't within `limit`; with what was seen last.
 pub async fn until<T, E, F>(
     what: &str,
     limit: Duration,
@@ -93,9 +84,6 @@ where
 
 /// All keys and resources that a member has applied, whose reign it knows, and at which log
 /// index.
-///
-/// # Errors
-/// When it doesn't tell, hears no leader, or the state changed meanwhile.
 pub async fn held(admin: &str) -> Result<(u64, String), ClusterError> {
     let before = applied(admin).await?.0;
     let mut hasher = DefaultHasher::new();

@@ -27,7 +27,6 @@ pub enum DiskKind {
 
 impl DiskKind {
     /// The one that these nemeses need.
-    #[must_use]
     pub fn for_nemeses(nemeses: &[String]) -> DiskKind {
         let any = |what: &str| nemeses.iter().any(|name| name.starts_with(what));
         match () {
@@ -48,9 +47,6 @@ pub struct MemberDisk {
 
 impl MemberDisk {
     /// Makes and mounts it.
-    ///
-    /// # Errors
-    /// When that can't be done.
     pub fn make(kind: DiskKind, point: &Path) -> io::Result<MemberDisk> {
         fs::create_dir_all(point)?;
         let disk = MemberDisk {
@@ -67,15 +63,11 @@ impl MemberDisk {
     }
 
     /// Where it is mounted.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.point
     }
 
     /// Mounts it, as a machine does that has power again.
-    ///
-    /// # Errors
-    /// When that can't be done.
     pub fn mount(&self) -> io::Result<()> {
         let mut mount = Command::new("mount");
         match self.kind {
@@ -96,9 +88,6 @@ impl MemberDisk {
     }
 
     /// Unmounts it. Nobody may use it any more.
-    ///
-    /// # Errors
-    /// When somebody does.
     pub fn unmount(&self) -> io::Result<()> {
         match self.kind {
             DiskKind::Folder => Ok(()),
@@ -126,9 +115,6 @@ struct ToolFailure {
 }
 
 /// Runs a program to its end.
-///
-/// # Errors
-/// When it fails; with what it said.
 pub fn run(command: &mut Command) -> io::Result<()> {
     let output = command.stdin(Stdio::null()).output()?;
     if output.status.success() {

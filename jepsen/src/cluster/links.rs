@@ -52,7 +52,6 @@ pub struct LinkRule {
 
 impl LinkRule {
     /// In both directions.
-    #[must_use]
     pub fn both(at: u64, other: u64, verdict: PacketVerdict) -> LinkRule {
         LinkRule {
             at,
@@ -101,7 +100,6 @@ pub struct LinkRules {
 
 impl LinkRules {
     /// Without any rule.
-    #[must_use]
     pub fn new(net: Arc<Net>) -> LinkRules {
         LinkRules {
             net,
@@ -111,9 +109,6 @@ impl LinkRules {
     }
 
     /// Adds rules; they are taken back by the number that is given.
-    ///
-    /// # Errors
-    /// When nftables refuses.
     pub async fn add(&self, rules: Vec<LinkRule>) -> Result<u64, ClusterError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut all = self.rules.lock().await;
@@ -134,9 +129,6 @@ impl LinkRules {
     /// What others see of a member whose process dies, while it lives: connections to this
     /// port of it are reset, new ones are refused, and nothing comes from it any more. Taken
     /// back by the number that is given.
-    ///
-    /// # Errors
-    /// When nftables or the kernel refuses.
     pub async fn play_dead(&self, at: u64, others: &[u64], port: u16) -> Result<u64, ClusterError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut all = self.rules.lock().await;
@@ -151,9 +143,6 @@ impl LinkRules {
     }
 
     /// Takes rules back.
-    ///
-    /// # Errors
-    /// When nftables refuses.
     pub async fn remove(&self, number: u64) -> Result<(), ClusterError> {
         let mut all = self.rules.lock().await;
         let Some(gone) = all.remove(&number) else {
@@ -163,9 +152,6 @@ impl LinkRules {
     }
 
     /// Takes all back.
-    ///
-    /// # Errors
-    /// When nftables refuses.
     pub async fn heal(&self) -> Result<(), ClusterError> {
         let mut all = self.rules.lock().await;
         let gone: Vec<LinkRule> = std::mem::take(&mut *all).into_values().flatten().collect();
@@ -183,9 +169,6 @@ impl LinkRules {
     }
 
     /// The connections that a member has to this port of another.
-    ///
-    /// # Errors
-    /// When the kernel doesn't tell.
     pub async fn connections(
         &self,
         of: u64,

@@ -66,21 +66,16 @@ pub struct ClusterMember {
 
 impl ClusterMember {
     /// Its place among the namespaces.
-    #[must_use]
     pub fn place(&self) -> usize {
         self.id as usize - 1
     }
 
     /// Its settings.
-    #[must_use]
     pub fn config(&self) -> PathBuf {
         self.dir.join("quorate.toml")
     }
 
     /// Puts its log where the run's folder has it.
-    ///
-    /// # Errors
-    /// When it can't be copied.
     pub fn keep_log(&self) -> io::Result<()> {
         let kept = self.dir.join(LOG);
         if self.log != kept && self.log.exists() {
@@ -90,19 +85,16 @@ impl ClusterMember {
     }
 
     /// Where its REST face is.
-    #[must_use]
     pub fn admin(&self, path: &str) -> String {
         format!("http://{}:{}{path}", self.ip, self.ports.admin)
     }
 
     /// Where its services are.
-    #[must_use]
     pub fn http(&self, path: &str) -> String {
         format!("http://{}:{}{path}", self.ip, self.ports.http)
     }
 
     /// A command that runs where the member does.
-    #[must_use]
     pub fn command(&self, program: &Path) -> Command {
         let mut command = match &self.net {
             Some(net) => {
@@ -123,9 +115,6 @@ impl ClusterMember {
     }
 
     /// Starts the process, unless it runs already; its output is appended to its log.
-    ///
-    /// # Errors
-    /// When it can't be started.
     pub fn start(&self, flags: &[&str]) -> Result<(), ClusterError> {
         self.launch(flags).map_err(|source| ClusterError::Start {
             member: self.id,
@@ -210,7 +199,6 @@ impl ClusterMember {
     }
 
     /// The processes of its connectors.
-    #[must_use]
     pub fn connectors(&self) -> Vec<u32> {
         self.pid().map(children).unwrap_or_default()
     }
@@ -229,7 +217,6 @@ fn children(parent: u32) -> Vec<u32> {
 }
 
 /// The state of a process (`T`: stopped) and its parent; `None` when it is gone.
-#[must_use]
 pub fn stat(pid: u32) -> Option<(char, u32)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The program's name stands in parentheses and may hold anything.

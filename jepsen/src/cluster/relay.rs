@@ -44,7 +44,6 @@ impl RelayDelay {
     }
 
     /// How many chunks were delayed so far.
-    #[must_use]
     pub fn delayed(&self) -> u64 {
         self.delayed.load(Ordering::Relaxed)
     }
@@ -61,9 +60,6 @@ impl RelayDelay {
 }
 
 /// Relays connections to `to`; gives where.
-///
-/// # Errors
-/// When there is no port.
 pub async fn start(
     at: std::net::Ipv4Addr,
     to: SocketAddr,

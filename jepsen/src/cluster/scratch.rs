@@ -16,9 +16,6 @@ pub struct ScratchFolder(TempDir);
 
 impl ScratchFolder {
     /// Sweeps, and makes one.
-    ///
-    /// # Errors
-    /// When it can't be made.
     pub fn make() -> io::Result<ScratchFolder> {
         sweep();
         let dir = tempfile::Builder::new()
@@ -28,7 +25,6 @@ impl ScratchFolder {
     }
 
     /// Where it is.
-    #[must_use]
     pub fn path(&self) -> &Path {
         self.0.path()
     }
@@ -55,7 +51,6 @@ fn sweep() {
 }
 
 /// Whether a process is gone.
-#[must_use]
 pub fn gone(pid: &str) -> bool {
     pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists()
 }

@@ -18,7 +18,6 @@ const GODOWN: &str = include_str!("../../shim/godown.c");
 pub const LIES: &str = "disk-lies";
 
 /// Whether a plan needs the library.
-#[must_use]
 pub fn needed(plan: &RunPlan) -> bool {
     let mut nemeses = plan.nemeses.iter();
     nemeses.any(|name| ["clock", "fsync"].contains(&name.as_str()))
@@ -26,9 +25,6 @@ pub fn needed(plan: &RunPlan) -> bool {
 }
 
 /// Builds the library.
-///
-/// # Errors
-/// When there is no `cc`, or it fails.
 pub fn build(folder: &Path) -> io::Result<PathBuf> {
     compile(
         folder,
@@ -40,9 +36,6 @@ pub fn build(folder: &Path) -> io::Result<PathBuf> {
 }
 
 /// Builds the program that cuts the power of the file system a folder is on.
-///
-/// # Errors
-/// When there is no `cc`, or it fails.
 pub fn build_godown(folder: &Path) -> io::Result<PathBuf> {
     compile(folder, "godown", GODOWN, &["-O1"], &[])
 }
@@ -74,9 +67,6 @@ pub struct ShimSwitch {
 
 impl ShimSwitch {
     /// Makes one, with everything off.
-    ///
-    /// # Errors
-    /// When it can't be made.
     pub fn make(path: &Path) -> io::Result<ShimSwitch> {
         fs::write(path, [0; 32])?;
         let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
@@ -87,7 +77,6 @@ impl ShimSwitch {
     }
 
     /// What a process needs to be loaded with it.
-    #[must_use]
     pub fn environment(&self, library: &Path) -> [(String, String); 2] {
         let text = |path: &Path| path.display().to_string();
         [
@@ -97,34 +86,22 @@ impl ShimSwitch {
     }
 
     /// Makes the wall clock jump by so many nanoseconds; 0 takes it back.
-    ///
-    /// # Errors
-    /// When the file can't be written.
     pub fn wall(&self, ns: i64) -> io::Result<()> {
         self.file.write_all_at(&ns.to_ne_bytes(), 0)
     }
 
     /// Makes every sync fail with this error; 0 takes it back, and -1 makes it do nothing
     /// and say that it did.
-    ///
-    /// # Errors
-    /// When the file can't be written.
     pub fn sync_errno(&self, errno: i64) -> io::Result<()> {
         self.file.write_all_at(&errno.to_ne_bytes(), 8)
     }
 
     /// How often a false time was told.
-    ///
-    /// # Errors
-    /// When the file can't be read.
     pub fn told(&self) -> io::Result<i64> {
         self.number(16)
     }
 
     /// How often a sync has failed by it.
-    ///
-    /// # Errors
-    /// When the file can't be read.
     pub fn failed(&self) -> io::Result<i64> {
         self.number(24)
     }

@@ -13,9 +13,6 @@ use std::{
 type SpawnRequest = (Command, mpsc::SyncSender<io::Result<Child>>);
 
 /// Starts a process; `command` should come from [`bound`].
-///
-/// # Errors
-/// When it can't be started.
 pub fn spawn(command: Command) -> io::Result<Child> {
     static ORDERS: OnceLock<mpsc::SyncSender<SpawnRequest>> = OnceLock::new();
     let orders = ORDERS.get_or_init(|| {
@@ -34,7 +31,6 @@ pub fn spawn(command: Command) -> io::Result<Child> {
 }
 
 /// A command that runs `program` and is killed with this process.
-#[must_use]
 pub fn bound(program: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--", program]);

@@ -15,24 +15,21 @@ use super::error::NemesisError;
 
 /// The numbers of the whole disk that a folder is on, as in `8:0`; `None` where it is on
 /// none.
-#[must_use]
 pub fn whole_disk(folder: &Path) -> Option<String> {
     let dev = fs::metadata(folder).ok()?.dev();
     let at = PathBuf::from(format!("/sys/dev/block/{}:{}", major(dev), minor(dev)));
     let at = fs::canonicalize(at).ok()?;
     // Limits are for whole disks.
-    let disk = match at.join("partition").exists() {
-        true => at.parent()?.to_owned(),
-        false => at,
+    let disk = if at.join("partition").exists() {
+        at.parent()?.to_owned()
+    } else {
+        at
     };
     let numbers = fs::read_to_string(disk.join("dev")).ok()?;
     Some(numbers.trim().to_owned())
 }
 
 /// Lets a group write so often in a second to a disk, or as often as it likes.
-///
-/// # Errors
-/// When the kernel refuses.
 pub fn throttle(group: &Path, device: &str, second: bool, writes: Option<u32>) -> io::Result<()> {
     let (file, text) = match (second, writes) {
         (true, Some(writes)) => ("io.max", format!("{device} wiops={writes}")),
@@ -47,9 +44,6 @@ pub fn throttle(group: &Path, device: &str, second: bool, writes: Option<u32>) -
 }
 
 /// How long a member of this group takes to write a few blocks so that they last.
-///
-/// # Errors
-/// When it can't.
 pub fn writes(group: &Path, folder: &Path, blocks: u32) -> Result<Duration, NemesisError> {
     let file = folder.join("slow-disk-probe");
     let script = r#"echo $$ > "$0/cgroup.procs" && exec dd if=/dev/zero of="$1" bs=4k count="$2" oflag=dsync"#;

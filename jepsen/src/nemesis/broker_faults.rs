@@ -32,15 +32,12 @@ impl Nemesis for BrokerCrash {
     ) -> Result<FaultTarget, NemesisError> {
         let broker = context.broker.as_ref().ok_or(NemesisError::NoBroker)?;
         let mut rabbit = broker.rabbit.lock().await;
-        let told = match rng.random_ratio(3, 4) {
-            true => {
-                rabbit.kill();
-                "killed RabbitMQ"
-            }
-            false => {
-                rabbit.stop();
-                "stopped RabbitMQ"
-            }
+        let told = if rng.random_ratio(3, 4) {
+            rabbit.kill();
+            "killed RabbitMQ"
+        } else {
+            rabbit.stop();
+            "stopped RabbitMQ"
         };
         Ok(FaultTarget {
             told: told.to_owned(),

@@ -144,9 +144,6 @@ impl NemesisKind {
 }
 
 /// The kind of this name.
-///
-/// # Errors
-/// When there is none.
 pub fn named(name: &str) -> Result<&'static NemesisKind, NemesisChoiceError> {
     ALL.iter().find(|kind| kind.name == name).ok_or_else(|| {
         let names: Vec<&str> = ALL.iter().map(|kind| kind.name).collect();

@@ -22,7 +22,6 @@ fn ends(name: &str) -> bool {
 const DEAD: &str = "who is dead already is not killed, nor paused";
 
 /// Why two can't be at work at the same time, if they can't.
-#[must_use]
 pub fn apart(one: &str, other: &str) -> Option<&'static str> {
     let on_net = |name: &str| named(name).is_ok_and(|kind| kind.net);
     match (one, other) {
@@ -55,9 +54,6 @@ pub fn apart(one: &str, other: &str) -> Option<&'static str> {
 }
 
 /// Whether all of these exist and can be at work at the same time.
-///
-/// # Errors
-/// When one doesn't, or two can't; says which and why.
 pub fn together(names: &[&str]) -> Result<(), NemesisChoiceError> {
     for one in names {
         named(one)?;
@@ -75,9 +71,6 @@ pub fn together(names: &[&str]) -> Result<(), NemesisChoiceError> {
 }
 
 /// Whether all of these can be had among so many members.
-///
-/// # Errors
-/// When one can't; says which, and among how many it can.
 pub fn among(names: &[&str], members: usize) -> Result<(), NemesisChoiceError> {
     for name in names {
         let fits = named(name)?.members;
@@ -94,7 +87,6 @@ pub fn among(names: &[&str], members: usize) -> Result<(), NemesisChoiceError> {
 }
 
 /// So many members as were drawn, or the least number that these can be had among.
-#[must_use]
 pub fn members(names: &[&str], drawn: usize) -> usize {
     let fits = |count: &usize| among(names, *count).is_ok();
     let first = [drawn, 3, 4, 5].into_iter().find(fits);

@@ -19,7 +19,6 @@ pub struct FaultTarget {
 
 impl FaultTarget {
     /// These members, after a word or two.
-    #[must_use]
     pub fn new(what: &str, members: Vec<u64>) -> FaultTarget {
         let names: Vec<String> = members.iter().map(u64::to_string).collect();
         FaultTarget {

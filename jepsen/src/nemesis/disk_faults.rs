@@ -244,9 +244,10 @@ impl Nemesis for FsyncFailure {
         for (id, before) in &self.before {
             times.push(failures(switch(context, *id)?)? - before);
         }
-        match times.iter().any(|count| *count > 0) {
-            true => Ok(format!("failed so often: {times:?}")),
-            false => Err(NemesisError::NoEffect("none has failed yet".to_owned())),
+        if times.iter().any(|count| *count > 0) {
+            Ok(format!("failed so often: {times:?}"))
+        } else {
+            Err(NemesisError::NoEffect("none has failed yet".to_owned()))
         }
     }
 

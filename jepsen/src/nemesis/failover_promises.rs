@@ -65,12 +65,13 @@ pub struct DifferingPromises {
 }
 
 fn with_promise(settings: &str, failover_ms: u64) -> String {
-    let lines = settings
-        .lines()
-        .map(|line| match line.starts_with("failover_ms") {
-            true => format!("failover_ms = {failover_ms}\n"),
-            false => format!("{line}\n"),
-        });
+    let lines = settings.lines().map(|line| {
+        if line.starts_with("failover_ms") {
+            format!("failover_ms = {failover_ms}\n")
+        } else {
+            format!("{line}\n")
+        }
+    });
     lines.collect()
 }
 
@@ -185,9 +186,10 @@ async fn set(member: &ClusterMember, failover_ms: u64) -> Result<String, Nemesis
     let output = output.map_err(NemesisError::io("quorate can't be run"))?;
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said).trim().to_owned();
-    match output.status.success() {
-        true => Ok(said),
-        false => Err(NemesisError::ProgramFailed(said)),
+    if output.status.success() {
+        Ok(said)
+    } else {
+        Err(NemesisError::ProgramFailed(said))
     }
 }
 

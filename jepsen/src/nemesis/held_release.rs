@@ -157,9 +157,10 @@ impl HeldRelease {
                 let all = links(context)?
                     .connections(cast.leader, other, port)
                     .await?;
-                match all.iter().any(|it| it.stuck >= STOPPER as u64) {
-                    true => Ok(()),
-                    false => Err(NemesisError::NoEffect(format!("{all:?}"))),
+                if all.iter().any(|it| it.stuck >= STOPPER as u64) {
+                    Ok(())
+                } else {
+                    Err(NemesisError::NoEffect(format!("{all:?}")))
                 }
             })
             .await?;
@@ -178,9 +179,10 @@ impl HeldRelease {
         let path = "/v1/cluster/transfer-leadership";
         self.ask(context, cast, Method::POST, path, body);
         api::until("the release to be proposed", SOON, || async {
-            match cast.acts(context).await? {
-                false => Ok(()),
-                true => Err(NemesisError::NoEffect(format!("{} acts", cast.leader))),
+            if cast.acts(context).await? {
+                Err(NemesisError::NoEffect(format!("{} acts", cast.leader)))
+            } else {
+                Ok(())
             }
         })
         .await?;
@@ -231,12 +233,13 @@ impl HeldRelease {
             api::until("the log to arrive", ARRIVES, || async {
                 let now = written(context, other).await?;
                 // The stopper and the release.
-                match now.0 >= entries + 2 && now.1 > syncs {
-                    true => Ok(()),
-                    false => Err(ClusterError::NotYet(format!(
+                if now.0 >= entries + 2 && now.1 > syncs {
+                    Ok(())
+                } else {
+                    Err(ClusterError::NotYet(format!(
                         "entries and syncs {now:?}, before {:?}",
                         (entries, syncs)
-                    ))),
+                    )))
                 }
             })
             .await?;

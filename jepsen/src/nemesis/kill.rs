@@ -139,9 +139,6 @@ impl Nemesis for MemberKill {
 }
 
 /// Starts members that don't run, and waits until they answer.
-///
-/// # Errors
-/// When one can't be started. One that doesn't answer may be under another fault.
 pub async fn start(context: &RunContext, ids: &[u64]) -> Result<(), ClusterError> {
     for id in ids {
         context.cluster.member(*id).start(&[])?;
@@ -153,9 +150,6 @@ pub async fn start(context: &RunContext, ids: &[u64]) -> Result<(), ClusterError
 }
 
 /// Waits until a member answers.
-///
-/// # Errors
-/// When it doesn't in time, or its process is gone.
 pub async fn answers(member: &ClusterMember, limit: Duration) -> Result<(), ClusterError> {
     let url = member.admin("/health/live");
     let asked = api::until("an answer", limit, || async {
@@ -178,9 +172,10 @@ pub async fn answers(member: &ClusterMember, limit: Duration) -> Result<(), Clus
         }
     })
     .await?;
-    match asked {
-        true => Ok(()),
-        false => Err(ClusterError::Ended { member: member.id }),
+    if asked {
+        Ok(())
+    } else {
+        Err(ClusterError::Ended { member: member.id })
     }
 }
 

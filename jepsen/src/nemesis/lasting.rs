@@ -5,7 +5,6 @@
 pub const STEADY: &[&str] = &["far", "thin"];
 
 /// Whether the nemesis of this name is a state of things.
-#[must_use]
 pub fn lasts(nemesis: &str) -> bool {
     STEADY.contains(&nemesis)
 }

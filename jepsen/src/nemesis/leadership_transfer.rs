@@ -35,9 +35,10 @@ impl Nemesis for LeadershipTransfer {
             .collect();
         let nobody = || NemesisError::NotPossible("there is nobody else".to_owned());
         let to = *others.choose(rng).ok_or_else(nobody)?;
-        let asked = match rng.random_ratio(1, 2) {
-            true => self.from,
-            false => to,
+        let asked = if rng.random_ratio(1, 2) {
+            self.from
+        } else {
+            to
         };
         let url = context
             .cluster

@@ -41,9 +41,10 @@ impl Nemesis for LogDamage {
         context: &Arc<RunContext>,
         rng: &mut StdRng,
     ) -> Result<FaultTarget, NemesisError> {
-        let whom = match rng.random_ratio(1, 3) {
-            true => VictimChoice::Leader,
-            false => VictimChoice::One,
+        let whom = if rng.random_ratio(1, 3) {
+            VictimChoice::Leader
+        } else {
+            VictimChoice::One
         };
         let ids = choose(context, whom, rng).await?;
         let id = ids[0];

@@ -34,9 +34,10 @@ impl Nemesis for StopAll {
         context: &Arc<RunContext>,
         rng: &mut StdRng,
     ) -> Result<FaultTarget, NemesisError> {
-        let whom = match rng.random_ratio(1, 4) {
-            true => VictimChoice::One,
-            false => VictimChoice::Leader,
+        let whom = if rng.random_ratio(1, 4) {
+            VictimChoice::One
+        } else {
+            VictimChoice::Leader
         };
         let ids = choose(context, whom, rng).await?;
         let member = context.cluster.member(ids[0]);

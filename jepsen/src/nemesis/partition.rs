@@ -171,12 +171,11 @@ impl Nemesis for NetworkPartition {
         let mut seen = format!("{a} does not reach {b}, {met} packets met the rules");
         if let Some((x, y)) = whole {
             let port = context.cluster.member(y).ports.peer;
-            match links.reach(x, y, port).await {
-                true => seen += &format!(", {x} reaches {y}"),
-                false => {
-                    let seen = format!("{seen}; {x} does not reach {y} either");
-                    return Err(NemesisError::NoEffect(seen));
-                }
+            if links.reach(x, y, port).await {
+                seen += &format!(", {x} reaches {y}")
+            } else {
+                let seen = format!("{seen}; {x} does not reach {y} either");
+                return Err(NemesisError::NoEffect(seen));
             }
         }
         match met {
@@ -271,9 +270,10 @@ impl Nemesis for ConnectionReset {
     ) -> Result<FaultTarget, NemesisError> {
         let order = order(context, rng).await?;
         self.who = order[0];
-        let count = match rng.random_ratio(1, 2) {
-            true => 1,
-            false => order.len() - 1,
+        let count = if rng.random_ratio(1, 2) {
+            1
+        } else {
+            order.len() - 1
         };
         let others = &order[1..=count];
         let rules = others

@@ -82,9 +82,10 @@ impl Nemesis for ProcessPause {
         let stopped = states
             .iter()
             .all(|(_, stat)| matches!(stat, Some(('T', _))));
-        match stopped {
-            true => Ok(format!("state T: {:?}", self.pids)),
-            false => Err(NemesisError::NoEffect(format!("{states:?}"))),
+        if stopped {
+            Ok(format!("state T: {:?}", self.pids))
+        } else {
+            Err(NemesisError::NoEffect(format!("{states:?}")))
         }
     }
 

@@ -6,26 +6,22 @@ use std::{
 };
 
 /// Root, if that is what is missing.
-#[must_use]
 pub fn root() -> Option<String> {
     let root = nix::unistd::geteuid().is_root();
     (!root).then(|| "it needs root".to_owned())
 }
 
 /// A compiler of C.
-#[must_use]
 pub fn compiler() -> Option<String> {
     program("cc", "--version")
 }
 
 /// What the power of a disk is cut with.
-#[must_use]
 pub fn power() -> Option<String> {
     disks().or_else(compiler)
 }
 
 /// What a disk of its own is made of for each member.
-#[must_use]
 pub fn disks() -> Option<String> {
     let loops = || {
         let there = Path::new("/dev/loop-control").exists();
@@ -35,13 +31,11 @@ pub fn disks() -> Option<String> {
 }
 
 /// What the links are made thin with.
-#[must_use]
 pub fn traffic_control() -> Option<String> {
     program("tc", "-V")
 }
 
 /// A command of this program that changes the promise of a cluster.
-#[must_use]
 pub fn cluster_set(quorate: &Path) -> Option<String> {
     let mut command = Command::new(quorate);
     let command = command

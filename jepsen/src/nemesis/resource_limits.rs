@@ -61,7 +61,6 @@ impl LimitedResource {
     }
 
     /// Why it can't be had here.
-    #[must_use]
     pub fn missing(self) -> Option<String> {
         if !nix::unistd::geteuid().is_root() {
             return Some("cgroups need root".to_owned());
@@ -192,11 +191,12 @@ impl ResourceLimit {
         // The first ones may go through at once.
         let least = Duration::from_secs(1) * (PROBED - 2) / self.writes.max(1);
         let told = format!("{PROBED} writes took {} ms", took.as_millis());
-        match took >= least {
-            true => Ok(told),
-            false => Err(NemesisError::NoEffect(format!(
+        if took >= least {
+            Ok(told)
+        } else {
+            Err(NemesisError::NoEffect(format!(
                 "{told}, which is no longer than without a limit"
-            ))),
+            )))
         }
     }
 
@@ -213,12 +213,11 @@ impl ResourceLimit {
                 const PERIOD: u64 = 100_000;
                 let percent = *[1, 2, 4].choose(rng).unwrap_or(&2);
                 let quota = PERIOD * percent / 100;
-                match second {
-                    true => fs::write(group.join("cpu.max"), format!("{quota} {PERIOD}"))?,
-                    false => {
-                        fs::write(group.join("cpu.cfs_period_us"), PERIOD.to_string())?;
-                        fs::write(group.join("cpu.cfs_quota_us"), quota.to_string())?;
-                    }
+                if second {
+                    fs::write(group.join("cpu.max"), format!("{quota} {PERIOD}"))?
+                } else {
+                    fs::write(group.join("cpu.cfs_period_us"), PERIOD.to_string())?;
+                    fs::write(group.join("cpu.cfs_quota_us"), quota.to_string())?;
                 }
                 format!("{percent} of 100 of one processor")
             }
@@ -226,9 +225,10 @@ impl ResourceLimit {
                 // A limit counts what is taken from now on: what it has stays with the old
                 // group, so this is its room for growth.
                 let bytes = rng.random_range(1_u64..=3) << 16;
-                let file = match second {
-                    true => "memory.max",
-                    false => "memory.limit_in_bytes",
+                let file = if second {
+                    "memory.max"
+                } else {
+                    "memory.limit_in_bytes"
                 };
                 fs::write(group.join(file), bytes.to_string())?;
                 format!("{bytes} more bytes of memory")
@@ -257,11 +257,12 @@ fn home(pid: u32, what: LimitedResource, second: bool, root: &Path) -> PathBuf {
     let mine = text.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
         let (controllers, path) = (fields.next()?, fields.next()?);
-        let it = match second {
-            true => controllers.is_empty(),
-            false => controllers
+        let it = if second {
+            controllers.is_empty()
+        } else {
+            controllers
                 .split(',')
-                .any(|it| it == what.controller(false)),
+                .any(|it| it == what.controller(false))
         };
         it.then(|| path.trim_start_matches('/').to_owned())
     });

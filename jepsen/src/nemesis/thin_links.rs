@@ -30,13 +30,12 @@ async fn control(member: &ClusterMember, words: &str) -> Result<String, NemesisE
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = Command::from(command).output().await;
     let output = output.map_err(NemesisError::io(format!("tc {words}")))?;
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        false => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let text = format!("tc {words}: {}", said.trim());
-            Err(NemesisError::ProgramFailed(text))
-        }
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let text = format!("tc {words}: {}", said.trim());
+        Err(NemesisError::ProgramFailed(text))
     }
 }
 

@@ -3,7 +3,6 @@
 use crate::{checker::finding::FindingGrade, outcome::RunOutcome};
 
 /// A text that can stand anywhere in a page.
-#[must_use]
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -22,7 +21,6 @@ pub fn escape(text: &str) -> String {
 }
 
 /// A whole page.
-#[must_use]
 pub fn document(title: &str, body: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
@@ -34,7 +32,6 @@ pub fn document(title: &str, body: &str) -> String {
 }
 
 /// A table. Cells are HTML already; those of columns named in `right` stand to the right.
-#[must_use]
 pub fn table(head: &[&str], right: &[usize], rows: &[Vec<String>]) -> String {
     let class = |column| {
         if right.contains(&column) {
@@ -57,19 +54,16 @@ pub fn table(head: &[&str], right: &[usize], rows: &[Vec<String>]) -> String {
 }
 
 /// A part that is opened by whoever wants to see it.
-#[must_use]
 pub fn folded(title: &str, body: &str) -> String {
     format!("<details><summary>{title}</summary>\n{body}</details>\n")
 }
 
 /// A time as people read it.
-#[must_use]
 pub fn seconds(ns: u64) -> String {
     format!("{:.3}", ns as f64 / 1e9)
 }
 
 /// A number with its thousands apart.
-#[must_use]
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -83,7 +77,6 @@ pub fn grouped(number: u64) -> String {
 }
 
 /// The class of an outcome, as the style knows it.
-#[must_use]
 pub fn class(outcome: RunOutcome) -> &'static str {
     match outcome {
         RunOutcome::Pass => "pass",
@@ -93,7 +86,6 @@ pub fn class(outcome: RunOutcome) -> &'static str {
 }
 
 /// A grade in words.
-#[must_use]
 pub fn grade(grade: FindingGrade) -> &'static str {
     match grade {
         FindingGrade::Wrong => "wrong",

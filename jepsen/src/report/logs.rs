@@ -14,7 +14,6 @@ const TAIL: u64 = 24 * 1024;
 const LINES: usize = 60;
 
 /// The logs of all members of a run.
-#[must_use]
 pub fn of_members(folder: &Path, members: u64) -> String {
     let one = |member| {
         let path = format!("members/{member}/quorate.log");

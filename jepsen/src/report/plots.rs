@@ -7,7 +7,6 @@ const BUCKETS: usize = 240;
 const HEIGHT: f64 = 150.0;
 
 /// How long what was done took: the middle, nineteen of twenty, and the longest.
-#[must_use]
 pub fn latency(run: &RecordedRun) -> String {
     let end = run.end();
     let mut buckets: Vec<Vec<f64>> = vec![Vec::new(); BUCKETS];
@@ -66,7 +65,6 @@ pub fn latency(run: &RecordedRun) -> String {
 }
 
 /// How many a second were done, failed, or are not known of.
-#[must_use]
 pub fn throughput(run: &RecordedRun) -> String {
     let end = run.end();
     let mut counts = [[0_u64; BUCKETS]; 3];
@@ -101,7 +99,6 @@ pub fn throughput(run: &RecordedRun) -> String {
 }
 
 /// By how much a task that slept woke up too late, and what the hypervisor took.
-#[must_use]
 pub fn machine(run: &RecordedRun) -> String {
     let samples = run.host.as_ref().map_or(&[][..], |host| &host.samples);
     if samples.is_empty() {

@@ -21,7 +21,6 @@ const MOST: usize = 30;
 const MARKED: usize = 200;
 
 /// The picture; nothing, if nothing was seen.
-#[must_use]
 pub fn picture(run: &RecordedRun) -> String {
     if run.observations.is_empty() && run.calls.is_empty() {
         return String::new();

@@ -28,7 +28,6 @@ const MARGIN: u64 = 700_000_000;
 const LONGEST: u64 = 8_000_000_000;
 
 /// One run's page.
-#[must_use]
 pub fn page(run: &RecordedRun, verdict: &RunVerdict) -> String {
     let plan = &run.plan;
     let nemeses = plan.nemeses().join(" + ");

@@ -34,7 +34,6 @@ pub struct RunsSummary {
 }
 
 /// Reads the verdicts of runs' folders.
-#[must_use]
 pub fn summary(folders: &[&Path]) -> RunsSummary {
     let mut summary = RunsSummary::default();
     for folder in folders {
@@ -61,7 +60,6 @@ pub fn summary(folders: &[&Path]) -> RunsSummary {
 
 impl RunsSummary {
     /// How many runs ended so; void ones are counted apart.
-    #[must_use]
     pub fn ended(&self, outcome: RunOutcome) -> usize {
         let ended = self.runs.iter().filter(|(_, it)| it.outcome == outcome);
         ended
@@ -70,7 +68,6 @@ impl RunsSummary {
     }
 
     /// How many were void, and nothing was wrong.
-    #[must_use]
     pub fn voided(&self) -> usize {
         let void = self
             .runs
@@ -80,7 +77,6 @@ impl RunsSummary {
     }
 
     /// As Markdown, for the documentation.
-    #[must_use]
     pub fn markdown(&self) -> String {
         let mut text = format!("{}\n\n", self.sentence());
         text +=
@@ -112,7 +108,6 @@ impl RunsSummary {
     }
 
     /// As a page, with links to each run's report relative to `beside`.
-    #[must_use]
     pub fn page(&self, beside: &Path) -> String {
         let worst = self
             .runs

@@ -27,7 +27,6 @@ pub struct TimeChart {
 
 impl TimeChart {
     /// A picture of a stretch of time.
-    #[must_use]
     pub fn new(label: &str, from: u64, until: u64, height: f64) -> TimeChart {
         TimeChart {
             from,
@@ -39,7 +38,6 @@ impl TimeChart {
     }
 
     /// Where a time is.
-    #[must_use]
     pub fn x(&self, time: u64) -> f64 {
         let span = (self.until - self.from) as f64;
         let at = time.clamp(self.from, self.until) - self.from;
@@ -47,7 +45,6 @@ impl TimeChart {
     }
 
     /// Whether any of it can be seen.
-    #[must_use]
     pub fn sees(&self, from: u64, until: u64) -> bool {
         from <= self.until && until >= self.from
     }
@@ -134,7 +131,6 @@ impl TimeChart {
     }
 
     /// Ends it, with times below.
-    #[must_use]
     pub fn finish(mut self) -> String {
         let bottom = TOP + self.height;
         self.across(bottom);

@@ -30,7 +30,6 @@ fn class(kind: EventType) -> &'static str {
 
 /// The whole run: a lane for each client, sorted by the member that it is pinned to. What
 /// lies on the same half pixel is one mark; the worse outcome is drawn above.
-#[must_use]
 pub fn whole(run: &RecordedRun) -> String {
     let lanes = lanes(run, run.operations.iter());
     let height = LANE * lanes.len() as f64;
@@ -121,7 +120,6 @@ fn marks(spans: impl Iterator<Item = (f64, f64)>, y: f64) -> String {
 }
 
 /// A stretch of the run, operation by operation; pointing at one tells what it was.
-#[must_use]
 pub fn stretch(run: &RecordedRun, from: u64, until: u64) -> String {
     let all = run
         .operations
@@ -151,7 +149,6 @@ pub fn stretch(run: &RecordedRun, from: u64, until: u64) -> String {
 }
 
 /// The operations of an anomaly, each with its words.
-#[must_use]
 pub fn anomaly(anomaly: &SmallAnomaly) -> String {
     let all = &anomaly.operations;
     let (Some(from), Some(until)) = (

@@ -44,16 +44,12 @@ pub struct PublishedMessages {
 
 impl PublishedMessages {
     /// All ids that the broker has confirmed.
-    #[must_use]
     pub fn confirmed(&self) -> BTreeSet<String> {
         self.confirmed.lock().clone()
     }
 }
 
 /// Declares durable queues of this type.
-///
-/// # Errors
-/// When the broker refuses.
 pub async fn declare(uri: &str, queues: &[&str], kind: &str) -> Result<(), WorkloadError> {
     let channel = channel(uri).await?;
     for queue in queues {
@@ -68,15 +64,11 @@ pub async fn declare(uri: &str, queues: &[&str], kind: &str) -> Result<(), Workl
 }
 
 /// Where messages are given to an outgoing, at any member.
-#[must_use]
 pub fn send_path(outgoing: &str) -> String {
     format!("/v1/outgoing/amqp_outgoing/{outgoing}/send")
 }
 
 /// Declares an outgoing to a queue, and has each member send a first message by it.
-///
-/// # Errors
-/// When that doesn't work soon.
 pub async fn outgoing(context: &RunContext, name: &str, queue: &str) -> Result<(), WorkloadError> {
     let broker = context.broker.as_ref().ok_or(WorkloadError::NoBroker)?;
     let (host, port) = broker.address;
@@ -105,9 +97,6 @@ pub async fn outgoing(context: &RunContext, name: &str, queue: &str) -> Result<(
 }
 
 /// A channel with confirms on a connection of its own.
-///
-/// # Errors
-/// When the broker doesn't give one.
 pub async fn channel(uri: &str) -> Result<Channel, lapin::Error> {
     let connection = Connection::connect(uri, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
@@ -166,9 +155,6 @@ async fn send(channel: &Channel, queue: &str, id: &str) -> Result<Confirmation, 
 }
 
 /// Takes out what is ready in queues.
-///
-/// # Errors
-/// When the broker doesn't tell.
 pub async fn take_all(uri: &str, queues: &[&str]) -> Result<Vec<String>, WorkloadError> {
     let channel = channel(uri).await?;
     let mut all = Vec::new();

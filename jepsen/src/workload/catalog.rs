@@ -14,9 +14,6 @@ pub const ALL: &[&str] = &[
 ];
 
 /// The workload of this name.
-///
-/// # Errors
-/// When there is none.
 pub fn named(name: &str) -> Result<Arc<dyn Workload>, WorkloadError> {
     Ok(match name {
         "register" => Arc::new(register::RegisterWorkload::default()),
@@ -42,7 +39,6 @@ pub fn named(name: &str) -> Result<Arc<dyn Workload>, WorkloadError> {
 }
 
 /// Whether it needs RabbitMQ.
-#[must_use]
 pub fn needs_broker(name: &str) -> bool {
     ["mutex", "queue", "streams", "tries", "sends", "replies"].contains(&name)
 }

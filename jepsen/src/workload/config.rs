@@ -34,9 +34,10 @@ impl Workload for ConfigWorkload {
             async move {
                 let mut done = 0;
                 while !client.rests(&cancel).await {
-                    match client.rng.random_ratio(1, LOOKS) {
-                        true => look(&client, "catalog", "stale").await,
-                        false => change(&mut client, &mut done).await,
+                    if client.rng.random_ratio(1, LOOKS) {
+                        look(&client, "catalog", "stale").await
+                    } else {
+                        change(&mut client, &mut done).await
                     }
                 }
             }
@@ -70,28 +71,26 @@ fn fields(kind: &str, n: u32, unique: u64, rng: &mut StdRng) -> Value {
 
 async fn change(client: &mut WorkloadClient, done: &mut u64) {
     let n = client.rng.random_range(0..NAMES);
-    let (kind, name) = match client.rng.random_ratio(1, 2) {
-        true => ("service", format!("s{n}")),
-        false => ("http_channel", format!("c{n}")),
+    let (kind, name) = if client.rng.random_ratio(1, 2) {
+        ("service", format!("s{n}"))
+    } else {
+        ("http_channel", format!("c{n}"))
     };
     *done += 1;
     let unique = client.number * 1_000_000 + *done;
     let key = format!("{kind}/{name}");
     let url = client.member.admin(&format!("/v1/config/{key}"));
     let json = [("content-type", "application/json".to_owned())];
-    let (invoked, outcome) = match client.rng.random_ratio(2, 3) {
-        true => {
-            let fields = fields(kind, n, unique, &mut client.rng);
-            let body = fields.to_string();
-            let invoked = client.invoke("apply", Some(&key), fields);
-            let outcome = client.http.ask(Method::PUT, &url, &json, body).await;
-            (invoked, outcome)
-        }
-        false => {
-            let invoked = client.invoke("delete", Some(&key), Value::Null);
-            let outcome = client.http.ask(Method::DELETE, &url, &[], "").await;
-            (invoked, outcome)
-        }
+    let (invoked, outcome) = if client.rng.random_ratio(2, 3) {
+        let fields = fields(kind, n, unique, &mut client.rng);
+        let body = fields.to_string();
+        let invoked = client.invoke("apply", Some(&key), fields);
+        let outcome = client.http.ask(Method::PUT, &url, &json, body).await;
+        (invoked, outcome)
+    } else {
+        let invoked = client.invoke("delete", Some(&key), Value::Null);
+        let outcome = client.http.ask(Method::DELETE, &url, &[], "").await;
+        (invoked, outcome)
     };
     let settled = match &outcome {
         RequestOutcome::Answer(it) if it.status == 200 => SettledOperation::ok(None, it.revision),

@@ -82,9 +82,10 @@ async fn call(client: &mut WorkloadClient) {
     let settled = match &outcome {
         RequestOutcome::Answer(it) if it.status == 200 => {
             let text = String::from_utf8_lossy(&it.body);
-            match path != ECHO || text == body {
-                true => SettledOperation::ok(Some(json!(200)), None),
-                false => SettledOperation::fail(format!("200, and the answer was {text:?}"), None),
+            if path != ECHO || text == body {
+                SettledOperation::ok(Some(json!(200)), None)
+            } else {
+                SettledOperation::fail(format!("200, and the answer was {text:?}"), None)
             }
         }
         _ => SettledOperation::unread(&outcome),
@@ -93,9 +94,6 @@ async fn call(client: &mut WorkloadClient) {
 }
 
 /// Declares a resource, for what is there before a run begins.
-///
-/// # Errors
-/// When that is refused.
 pub async fn put(
     context: &RunContext,
     kind: &str,

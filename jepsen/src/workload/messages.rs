@@ -66,7 +66,6 @@ pub struct MessagesWorkload {
 
 impl MessagesWorkload {
     /// Nothing is lost.
-    #[must_use]
     pub fn queue() -> MessagesWorkload {
         MessagesWorkload {
             channels: &["orders"],
@@ -84,7 +83,6 @@ impl MessagesWorkload {
     }
 
     /// Nothing is lost of a stream.
-    #[must_use]
     pub fn streams() -> MessagesWorkload {
         MessagesWorkload {
             channels: &["events"],
@@ -95,7 +93,6 @@ impl MessagesWorkload {
     }
 
     /// Tries are not forgotten.
-    #[must_use]
     pub fn tries() -> MessagesWorkload {
         MessagesWorkload {
             channels: &["stubborn"],
@@ -105,7 +102,6 @@ impl MessagesWorkload {
     }
 
     /// One at a time.
-    #[must_use]
     pub fn mutex() -> MessagesWorkload {
         MessagesWorkload {
             channels: &["checked", "naive", "naive-exclusive"],
@@ -147,9 +143,10 @@ impl MessagesWorkload {
         put(context, "service", "sink", &service).await?;
         for (n, name) in self.channels.iter().enumerate() {
             let fence = self.fences.get(n).copied().unwrap_or(drawn);
-            let standby = match self.warm.contains(name) {
-                true => "warm",
-                false => standby,
+            let standby = if self.warm.contains(name) {
+                "warm"
+            } else {
+                standby
             };
             let channel = json!({
                 "connection": fence, "queue": name, "service": "sink",

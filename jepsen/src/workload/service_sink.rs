@@ -48,9 +48,6 @@ impl ServiceSink {
     /// Starts them where every member reaches them; `checked` are the names of channels whose
     /// service looks at epochs, and `work_ms` how long a call takes, at least and at most. Every
     /// tenth message fails `failing` times before it is taken.
-    ///
-    /// # Errors
-    /// When there is no port.
     pub async fn start(
         context: &Arc<RunContext>,
         checked: &[&str],
@@ -79,20 +76,17 @@ impl ServiceSink {
     }
 
     /// Where the service for connectors of this kind is, or `service` for plain calls.
-    #[must_use]
     pub fn url(&self, kind: &str) -> String {
         format!("http://{}/{kind}", self.address)
     }
 
     /// Which of these messages were not taken by any service yet.
-    #[must_use]
     pub fn waits_for(&self, messages: &BTreeSet<String>) -> usize {
         let handled = self.inner.handled.lock();
         messages.iter().filter(|it| !handled.contains(*it)).count()
     }
 
     /// Those of them that come after all that were taken, in the order of their names.
-    #[must_use]
     pub fn after_the_last(&self, messages: &BTreeSet<String>) -> Vec<String> {
         let handled = self.inner.handled.lock();
         let backwards = messages.iter().rev();
@@ -172,12 +166,12 @@ async fn handle(
     let work = Duration::from_millis(chance().random_range(least..=most));
     tokio::time::sleep(work).await;
     drop(running);
-    match current {
-        true if fails => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        true => {
-            inner.handled.lock().insert(message);
-            StatusCode::OK.into_response()
-        }
-        false => (StatusCode::CONFLICT, [("quorate-fenced", "true")]).into_response(),
+    if !current {
+        return (StatusCode::CONFLICT, [("quorate-fenced", "true")]).into_response();
     }
+    if fails {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    inner.handled.lock().insert(message);
+    StatusCode::OK.into_response()
 }

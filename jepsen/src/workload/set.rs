@@ -38,9 +38,10 @@ impl Workload for SetWorkload {
             let (next, cancel) = (self.next.clone(), cancel.clone());
             async move {
                 while !client.rests(&cancel).await {
-                    match client.rng.random_ratio(1, READS) {
-                        true => read(&mut client).await,
-                        false => add(&mut client, next.fetch_add(1, Ordering::Relaxed)).await,
+                    if client.rng.random_ratio(1, READS) {
+                        read(&mut client).await
+                    } else {
+                        add(&mut client, next.fetch_add(1, Ordering::Relaxed)).await
                     }
                 }
             }

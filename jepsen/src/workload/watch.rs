@@ -58,11 +58,12 @@ impl Workload for WatchWorkload {
         }
         let begun = api::until("streams", Duration::from_secs(10), || async {
             let places = self.places.lock();
-            match places.iter().all(|place| place.begun()) {
-                true => Ok(()),
-                false => Err(ClusterError::NotYet(
+            if places.iter().all(|place| place.begun()) {
+                Ok(())
+            } else {
+                Err(ClusterError::NotYet(
                     "not all have begun: has the binary GET /v1/watch?".to_owned(),
-                )),
+                ))
             }
         });
         Ok(begun.await?)

@@ -37,7 +37,6 @@ pub struct WorkloadClient {
 
 impl WorkloadClient {
     /// Client `number` of the run.
-    #[must_use]
     pub fn new(context: &Arc<RunContext>, number: u64) -> WorkloadClient {
         let plan = &context.plan;
         let mut rng = plan.rng(number);
@@ -57,7 +56,6 @@ impl WorkloadClient {
     }
 
     /// One that only reads, in the end, with more patience; processes count from `first`.
-    #[must_use]
     pub fn reader(context: &Arc<RunContext>, number: u64, first: u64) -> WorkloadClient {
         WorkloadClient {
             http: PinnedClient::new(Duration::from_secs(3)),
@@ -67,7 +65,6 @@ impl WorkloadClient {
     }
 
     /// One whose processes count from `first`.
-    #[must_use]
     pub fn under(context: &Arc<RunContext>, number: u64, first: u64) -> WorkloadClient {
         WorkloadClient {
             process: first + number,
@@ -76,7 +73,6 @@ impl WorkloadClient {
     }
 
     /// One that asks no member, as those that publish to a broker.
-    #[must_use]
     pub fn elsewhere(context: &Arc<RunContext>, number: u64) -> WorkloadClient {
         WorkloadClient {
             asks: 0,
@@ -162,7 +158,6 @@ pub struct SettledOperation {
 
 impl SettledOperation {
     /// Done.
-    #[must_use]
     pub fn ok(value: Option<Value>, revision: Option<u64>) -> SettledOperation {
         SettledOperation {
             kind: EventType::Ok,
@@ -173,7 +168,6 @@ impl SettledOperation {
     }
 
     /// Surely not done.
-    #[must_use]
     pub fn fail(error: impl Into<String>, revision: Option<u64>) -> SettledOperation {
         SettledOperation {
             kind: EventType::Fail,
@@ -184,7 +178,6 @@ impl SettledOperation {
     }
 
     /// Not known.
-    #[must_use]
     pub fn info(error: impl Into<String>) -> SettledOperation {
         SettledOperation {
             kind: EventType::Info,
@@ -195,7 +188,6 @@ impl SettledOperation {
     }
 
     /// Of a write that was not answered by success.
-    #[must_use]
     pub fn unless_done(outcome: &crate::pinned_client::RequestOutcome) -> SettledOperation {
         use crate::pinned_client::RequestOutcome;
         match outcome {
@@ -209,7 +201,6 @@ impl SettledOperation {
     }
 
     /// Of a read that was not answered by success: it has changed nothing in any case.
-    #[must_use]
     pub fn unread(outcome: &crate::pinned_client::RequestOutcome) -> SettledOperation {
         use crate::pinned_client::RequestOutcome;
         match outcome {
