@@ -7,30 +7,30 @@ use crate::{checker::operation::ClientOperation, history::EventType};
 /// A few operations that can't be explained together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SmallAnomaly {
-    /// Who says so.
+    /// The checker that found it.
     pub checker: String,
-    /// Why, in a sentence.
+    /// The reason, in a sentence.
     pub what: String,
     /// The operations, in the order in which they were asked for.
     pub operations: Vec<AnomalyOperation>,
 }
 
-/// An operation, as it is shown to a person.
+/// Operation of an anomaly, as people are shown it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AnomalyOperation {
-    /// Its line in the history.
+    /// The line of the history on which the operation was asked for.
     pub line: usize,
-    /// Who asked.
+    /// The process that asked.
     pub process: u64,
-    /// Whom.
+    /// The member that was asked.
     pub member: u64,
-    /// What, as in `write k1 7`.
+    /// The operation for people, as in `write k1 7`.
     pub text: String,
     /// `ok`, `fail` or `info`.
     pub outcome: EventType,
-    /// When it was asked for.
+    /// The time at which the operation was asked for.
     pub start: u64,
-    /// When the client was told of its outcome.
+    /// The time at which the client was told of the outcome.
     pub told: u64,
     /// The revision that was told.
     pub revision: Option<u64>,
@@ -52,7 +52,7 @@ impl AnomalyOperation {
     }
 }
 
-/// As text, for a terminal.
+/// Formats anomalies for a terminal.
 pub fn text(anomalies: &[SmallAnomaly]) -> String {
     let mut text = String::new();
     for it in anomalies {

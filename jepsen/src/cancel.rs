@@ -1,4 +1,4 @@
-//! Asks tasks to end, and lets them sleep until then.
+//! Cancellation of tasks, and sleeps that it ends.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,12 +19,12 @@ impl Default for CancelToken {
 }
 
 impl CancelToken {
-    /// Asks.
+    /// Cancels all clones of the token.
     pub fn cancel(&self) {
         self.asked.send_replace(true);
     }
 
-    /// Whether it was asked.
+    /// Returns whether the token was cancelled.
     pub fn is_cancelled(&self) -> bool {
         *self.asked.borrow()
     }

@@ -1,5 +1,6 @@
-//! The checkers: each looks at a whole run for one kind of thing that must not be, and each is
-//! a pure function of what was written down.
+//! Checkers: each looks at a whole run for one kind of thing that must not be.
+//!
+//! Each is a pure function of what was written down.
 
 pub mod check_report;
 pub mod config;

@@ -1,4 +1,4 @@
-//! A fixed list of short runs for every change, the same each time.
+//! Fixed list of short runs for every change, the same each time.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
 
 /// A run of the list.
 struct ListedRun {
-    /// What it looks after; of a seed that was red once, what was wrong.
+    /// The subject of the run; of a seed that was red once, the defect that it showed.
     name: &'static str,
     workload: &'static str,
     nemesis: &'static str,
@@ -22,8 +22,8 @@ struct ListedRun {
     seconds: u64,
 }
 
-/// What would go over the limit of time is left out from the end, and told. A seed that
-/// showed something wrong in the product is added for good, under a name that says what.
+/// The list. Runs that would go over the limit of time are left out from the end, and named. A seed
+/// that showed a defect of the product is added for good, under a name that says which.
 const RUNS: &[ListedRun] = &[
     listed("keys-through-kills", "register", "kill", 101, 20),
     listed("keys-through-partitions", "register", "partition", 102, 20),
@@ -71,7 +71,7 @@ const fn listed(
     }
 }
 
-/// What a run takes beside its clients' work.
+/// The time of a run beside its clients' work.
 const BESIDE: Duration = Duration::from_secs(25);
 
 /// A run that says nothing, on a machine that was held up for one, is done once more under
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_of_the_list_exists_and_fits_into_twelve_minutes() {
+    fn list_exists_and_fits_into_twelve_minutes() {
         let mut all = Duration::ZERO;
         for (n, listed) in RUNS.iter().enumerate() {
             assert!(crate::workload::named(listed.workload).is_ok());

@@ -23,18 +23,18 @@ use member::{ClusterMember, LOG, MemberPorts};
 use relay::RelayDelay;
 use scratch::ScratchFolder;
 
-/// How long anything that should take a second or two may take on a busy machine.
+/// Time limit on a busy machine for what should take a second or two.
 pub const SOON: Duration = Duration::from_secs(30);
 
 /// The members, and what they stand on.
 pub struct ChaosCluster {
-    /// From member 1 on.
+    /// The members, from member 1 on.
     pub members: Vec<Arc<ClusterMember>>,
-    /// Their disks, in the same order.
+    /// The members' disks, in the same order.
     pub disks: Vec<MemberDisk>,
     /// The namespaces, where there are.
     pub net: Option<Arc<Net>>,
-    /// How slow the relays between members are, where there are some.
+    /// The delay of the relays between members, where there are some.
     pub slowness: Option<Arc<RelayDelay>>,
     /// The switch of the library that is loaded into each process, where one is.
     pub shims: Vec<shim::ShimSwitch>,
@@ -50,7 +50,6 @@ impl ChaosCluster {
         scratch: ScratchFolder,
         run: &Path,
     ) -> io::Result<ChaosCluster> {
-        let kind = DiskKind::for_nemeses(&plan.nemeses);
         let mut cluster = ChaosCluster {
             members: Vec::new(),
             disks: Vec::new(),
@@ -69,57 +68,81 @@ impl ChaosCluster {
             None
         };
         for id in 1..=plan.members as u64 {
-            let dir = run.join("members").join(id.to_string());
-            fs::create_dir_all(&dir)?;
-            let disk = MemberDisk::make(kind, &cluster.scratch.path().join(format!("disk-{id}")))?;
-            let mut environment = Vec::new();
-            if let Some(library) = &shim {
-                let switch = cluster.scratch.path().join(format!("switch-{id}"));
-                let switch = shim::ShimSwitch::make(&switch)?;
-                environment.extend(switch.environment(library));
-                if plan.mutant.as_deref() == Some(shim::LIES) {
-                    switch.sync_errno(-1)?;
-                }
-                cluster.shims.push(switch);
-            }
-            let planted = plan.mutant.as_ref();
-            if let Some(mutant) = planted.filter(|name| !planted_bugs::in_harness(name)) {
-                environment.push(("QUORATE_MUTANT".to_owned(), mutant.clone()));
-            }
-            let (ip, ports) = match &cluster.net {
-                Some(net) => (net.address(id as usize - 1), NAMESPACE_PORTS),
-                None => (Ipv4Addr::LOCALHOST, free_ports()?),
-            };
-            let log = match kind {
-                DiskKind::Small => disk.path().join(LOG),
-                DiskKind::Ext4 | DiskKind::Folder => std::path::absolute(&dir)?.join(LOG),
-            };
-            let member = ClusterMember {
-                id,
-                log,
-                data: disk.path().join("data"),
-                dir: std::path::absolute(&dir)?,
-                ip,
-                ports,
-                net: cluster.net.clone(),
-                quorate: plan.quorate.clone(),
-                environment,
-                process: Default::default(),
-                ended: Default::default(),
-                excused: Default::default(),
-            };
-            let mut text = settings(plan, &member);
-            if let Some(slowness) = &cluster.slowness {
-                let host = cluster.net.as_ref().map_or(ip, |net| net.host());
-                let peer = (ip, ports.peer).into();
-                let relay = relay::start(host, peer, slowness.clone()).await?;
-                text += &format!("peer.advertise = \"{relay}\"\n");
-            }
-            fs::write(member.config(), text)?;
-            cluster.members.push(Arc::new(member));
-            cluster.disks.push(disk);
+            cluster.add_member(plan, id, shim.as_deref(), run).await?;
         }
         Ok(cluster)
+    }
+
+    /// Makes a member's folder, disk, settings and, where there are some, its relay.
+    async fn add_member(
+        &mut self,
+        plan: &RunPlan,
+        id: u64,
+        shim: Option<&Path>,
+        run: &Path,
+    ) -> io::Result<()> {
+        let kind = DiskKind::for_nemeses(&plan.nemeses);
+        let dir = run.join("members").join(id.to_string());
+        fs::create_dir_all(&dir)?;
+        let disk = MemberDisk::make(kind, &self.scratch.path().join(format!("disk-{id}")))?;
+        let environment = self.environment(plan, id, shim)?;
+        let (ip, ports) = match &self.net {
+            Some(net) => (net.address(id as usize - 1), NAMESPACE_PORTS),
+            None => (Ipv4Addr::LOCALHOST, free_ports()?),
+        };
+        let log = match kind {
+            DiskKind::Small => disk.path().join(LOG),
+            DiskKind::Ext4 | DiskKind::Folder => std::path::absolute(&dir)?.join(LOG),
+        };
+        let member = ClusterMember {
+            id,
+            log,
+            data: disk.path().join("data"),
+            dir: std::path::absolute(&dir)?,
+            ip,
+            ports,
+            net: self.net.clone(),
+            quorate: plan.quorate.clone(),
+            environment,
+            process: Default::default(),
+            ended: Default::default(),
+            excused: Default::default(),
+        };
+        let mut text = settings(plan, &member);
+        if let Some(slowness) = &self.slowness {
+            let host = self.net.as_ref().map_or(ip, |net| net.host());
+            let peer = (ip, ports.peer).into();
+            let relay = relay::start(host, peer, slowness.clone()).await?;
+            text += &format!("peer.advertise = \"{relay}\"\n");
+        }
+        fs::write(member.config(), text)?;
+        self.members.push(Arc::new(member));
+        self.disks.push(disk);
+        Ok(())
+    }
+
+    /// Makes the environment of a member's process: the library's, and the planted bug's.
+    fn environment(
+        &mut self,
+        plan: &RunPlan,
+        id: u64,
+        shim: Option<&Path>,
+    ) -> io::Result<Vec<(String, String)>> {
+        let mut environment = Vec::new();
+        if let Some(library) = shim {
+            let switch = self.scratch.path().join(format!("switch-{id}"));
+            let switch = shim::ShimSwitch::make(&switch)?;
+            environment.extend(switch.environment(library));
+            if plan.mutant.as_deref() == Some(shim::LIES) {
+                switch.sync_errno(-1)?;
+            }
+            self.shims.push(switch);
+        }
+        let planted = plan.mutant.as_ref();
+        if let Some(mutant) = planted.filter(|name| !planted_bugs::in_harness(name)) {
+            environment.push(("QUORATE_MUTANT".to_owned(), mutant.clone()));
+        }
+        Ok(environment)
     }
 
     /// Starts all; returns when each sees all as voters and one leader.
@@ -142,12 +165,12 @@ impl ChaosCluster {
         Ok(())
     }
 
-    /// The member of this id.
+    /// Returns the member of this id.
     pub fn member(&self, id: u64) -> &Arc<ClusterMember> {
         &self.members[id as usize - 1]
     }
 
-    /// Who leads, as most of those say that run.
+    /// Returns the member that most of the running ones take for the leader.
     pub async fn leader(&self) -> Option<u64> {
         for _ in 0..100 {
             let mut asked = JoinSet::new();
@@ -169,7 +192,7 @@ impl ChaosCluster {
         None
     }
 
-    /// Where things are that end with the run.
+    /// Returns the folder for files that end with the run.
     pub fn scratch(&self) -> &Path {
         self.scratch.path()
     }
@@ -234,7 +257,7 @@ fn free_ports() -> io::Result<MemberPorts> {
     })
 }
 
-/// Whom a member takes for the leader; one that is silent for long knows nothing.
+/// Returns the leader that a member knows; a member that is silent for long knows none.
 async fn told_leader(url: String) -> Option<usize> {
     let asked = tokio::time::timeout(Duration::from_millis(200), api::get(&url)).await;
     let told = asked.ok()?.ok()?;

@@ -1,5 +1,4 @@
-//! How starved the machine is: what the hypervisor gave to others, who waits for a
-//! processor, and by how much a thread that slept wakes up too late.
+//! Monitor of the machine's load: stolen time, waiting tasks, and late wake-ups.
 //!
 //! A machine that lets members miss their own timers causes elections by itself; a run on
 //! it shows nothing of the product, so it is void.
@@ -22,17 +21,17 @@ use crate::{
 };
 
 const NAP: Duration = Duration::from_millis(10);
-/// One look at the machine.
+/// Interval between two samples.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Looks until it is finished.
+/// Thread that samples the machine's load until it is finished.
 pub struct HostMonitor {
     stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<HostSamples>,
 }
 
 impl HostMonitor {
-    /// Begins to look.
+    /// Starts to take samples.
     pub fn start(clock: RunClock) -> HostMonitor {
         let stop = Arc::<AtomicBool>::default();
         let stopped = stop.clone();
@@ -42,7 +41,7 @@ impl HostMonitor {
         }
     }
 
-    /// Ends it; gives what was seen.
+    /// Ends the thread; gives the samples.
     pub fn finish(self) -> HostSamples {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! One run in a process of its own: what dies or leaks in it touches no other run.
+//! Run in a process of its own: what dies or leaks in it touches no other run.
 
 use std::{
     io,
@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 use crate::{cancel::CancelToken, error_chain::chain, outcome::RunOutcome, verdict::RunVerdict};
 
-/// What a run may take beside its clients' work: set-up, healing, judging.
+/// Time limit of a run beside its clients' work: set-up, healing, judging.
 const BESIDE: Duration = Duration::from_secs(360);
 
 /// Failure to start the process of a run, or to see it end.
@@ -26,57 +26,58 @@ enum JobError {
     NotEnded,
 }
 
-/// What all runs of a batch have in common.
+/// Settings that all runs of a batch have in common.
 #[derive(Clone, Debug)]
 pub struct BatchSettings {
-    /// The binary.
+    /// The program under test.
     pub quorate: PathBuf,
-    /// Where runs' folders go.
+    /// The folder for the runs' folders.
     pub out: PathBuf,
     /// The failover promise.
     pub failover_ms: u64,
     /// Operations a second.
     pub rate: u64,
-    /// Whether members are on the loopback.
+    /// The members are on the loopback.
     pub loopback: bool,
 }
 
-/// One run to be done.
+/// Run to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunJob {
-    /// Which workload.
+    /// The name of the workload.
     pub workload: String,
-    /// Which nemeses, joined by `+`.
+    /// The names of the nemeses, joined by `+`.
     pub nemesis: String,
     /// The seed.
     pub seed: u64,
-    /// How long clients and nemeses are at work.
+    /// The time for which clients and nemeses are at work.
     pub seconds: u64,
-    /// How many members, if the seed is not to decide.
+    /// The number of members, if the seed is not to decide.
     pub members: Option<usize>,
-    /// A planted bug.
+    /// The planted bug that the program is to have.
     pub mutant: Option<String>,
 }
 
-/// One run that was done.
+/// Run that was done.
 #[derive(Clone, Debug)]
 pub struct FinishedJob {
-    /// What was to be done.
+    /// The run that was asked for.
     pub job: RunJob,
-    /// How it ended; `UNKNOWN` when the harness failed.
+    /// The outcome; `UNKNOWN` when the harness failed.
     pub outcome: RunOutcome,
-    /// Its folder, if it came so far.
+    /// The run's folder, if the run came so far.
     pub folder: Option<PathBuf>,
-    /// What it was judged to be, if it came so far.
+    /// The verdict, if the run came so far.
     pub verdict: Option<RunVerdict>,
-    /// How long it took in all.
+    /// The time that the run took in all.
     pub took: Duration,
-    /// What it said when there is no verdict.
+    /// The last line on standard error, for runs without a verdict.
     pub said: String,
 }
 
 impl FinishedJob {
-    /// Whether it says nothing because the machine was held up, and nothing wrong was found.
+    /// Returns whether the run says nothing because the machine was held up, and nothing wrong was
+    /// found.
     pub fn is_void(&self) -> bool {
         self.outcome == RunOutcome::Unknown && self.voided()
     }
@@ -85,7 +86,7 @@ impl FinishedJob {
         self.verdict.as_ref().is_some_and(|it| it.voided)
     }
 
-    /// One line for people.
+    /// Formats the run as one line for people.
     pub fn line(&self) -> String {
         let RunJob {
             workload,
@@ -105,7 +106,7 @@ impl FinishedJob {
     }
 }
 
-/// Runs it.
+/// Runs a job in a process of its own.
 pub async fn run(common: &BatchSettings, job: RunJob, cancel: &CancelToken) -> FinishedJob {
     let begun = Instant::now();
     let ran = output(common, &job, cancel).await;

@@ -1,4 +1,4 @@
-//! A file of JSON lines that many tasks write to, in order of time.
+//! File of JSON lines that many tasks write to, in order of time.
 
 use std::{
     fs::File,
@@ -21,7 +21,7 @@ struct JournalFile {
     failed: Option<io::Error>,
 }
 
-/// The file.
+/// File of JSON lines.
 pub struct LineJournal {
     path: PathBuf,
     clock: RunClock,
@@ -56,7 +56,7 @@ impl LineJournal {
         now
     }
 
-    /// How many lines there are.
+    /// Returns the number of lines.
     pub fn lines(&self) -> u64 {
         self.inner.lock().lines
     }

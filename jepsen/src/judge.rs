@@ -1,4 +1,4 @@
-//! The judge: runs the checkers over a run and writes its verdict and its report.
+//! Judge: runs the checkers over a run and writes its verdict and its report.
 
 use std::path::Path;
 
@@ -29,7 +29,7 @@ pub fn judge(folder: &Path) -> Result<RunVerdict, RecordFileError> {
     judge_with(folder, &CheckSettings::default())
 }
 
-/// As [`judge`], with other settings.
+/// Judges as [`judge`] does, with other settings.
 pub fn judge_with(folder: &Path, settings: &CheckSettings) -> Result<RunVerdict, RecordFileError> {
     let run = RecordedRun::load(folder)?;
     let verdict = judge_run(&run, settings);

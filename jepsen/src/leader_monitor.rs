@@ -1,4 +1,4 @@
-//! Asks every member all the while who leads and who runs the connectors.
+//! Monitor of reigns: asks every member all the while who leads and runs the connectors.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,11 +13,11 @@ use crate::{
     run_context::RunContext,
 };
 
-/// How long after an answer it asks again.
+/// Pause between an answer and the next question.
 const EVERY: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// Asks until it is stopped.
+/// Asks every member until it is cancelled.
 pub async fn watch(context: Arc<RunContext>, cancel: CancelToken) {
     let mut tasks = JoinSet::new();
     for member in &context.cluster.members {

@@ -1,5 +1,4 @@
-//! The chaos suite: workloads and nemeses on members of the real binary, checkers that
-//! judge what was seen, and reports that tell of it.
+//! Chaos suite: workloads and nemeses on members of the real binary, checkers and reports.
 #![allow(
     clippy::print_stderr,
     clippy::print_stdout,

@@ -1,4 +1,4 @@
-//! `quorate-jepsen`: runs the chaos suite.
+//! Program `quorate-jepsen`: runs the chaos suite.
 #![allow(
     clippy::print_stderr,
     clippy::print_stdout,

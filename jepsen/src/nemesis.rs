@@ -1,5 +1,6 @@
-//! The nemeses: what is done to members, links and disks; each proves that it took effect,
-//! and heals.
+//! Nemeses: what is done to members, links and disks.
+//!
+//! Each proves that it took effect, and heals.
 
 pub mod block_device;
 pub mod broker_faults;

@@ -4,13 +4,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How a run ended.
+/// Outcome of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum RunOutcome {
-    /// All that was looked for was looked for, and nothing was wrong.
+    /// Everything was looked for, and nothing was wrong.
     #[serde(rename = "pass")]
     Pass,
-    /// It can't be told. That is not a pass.
+    /// The outcome can't be told, which is not a pass.
     #[serde(rename = "UNKNOWN")]
     Unknown,
     /// A guarantee was broken.
@@ -19,7 +19,7 @@ pub enum RunOutcome {
 }
 
 impl RunOutcome {
-    /// What a process that judged should exit with.
+    /// Returns the exit code for a process that judged.
     pub fn exit_code(self) -> u8 {
         match self {
             RunOutcome::Pass => 0,

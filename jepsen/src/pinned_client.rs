@@ -1,4 +1,4 @@
-//! A client that is pinned to one member, and tells apart what it knows of its requests.
+//! Client that is pinned to one member, and tells apart what it knows of its requests.
 //!
 //! It repeats nothing and follows nothing, and each request has a connection of its own:
 //! on one that was kept, a request that died with it could have been sent or not.
@@ -7,34 +7,35 @@ use std::time::Duration;
 
 use reqwest::{Client, Method, StatusCode, header::HeaderMap};
 
-/// What became of a request.
+/// Outcome of a request.
 #[derive(Clone, Debug)]
 pub enum RequestOutcome {
-    /// It was answered.
+    /// The request was answered.
     Answer(HttpAnswer),
-    /// It surely never left: nobody took the connection.
+    /// The request surely never left: nobody took the connection.
     NotSent(String),
-    /// No answer in time, or the connection broke: anything may have happened, or may yet.
+    /// The request had no answer in time, or the connection broke: anything may have happened, or
+    /// may yet.
     Unknown(String),
 }
 
-/// An answer.
+/// Answer to a request.
 #[derive(Clone, Debug)]
 pub struct HttpAnswer {
-    /// Its status.
+    /// The status.
     pub status: u16,
     /// `code` of a problem, if it is one.
     pub code: Option<String>,
-    /// `Quorate-Revision`.
+    /// The `Quorate-Revision` of the answer.
     pub revision: Option<u64>,
-    /// `ETag`, if it is a revision.
+    /// The `ETag`, if it is a revision.
     pub etag: Option<u64>,
     /// The body.
     pub body: Vec<u8>,
 }
 
 impl HttpAnswer {
-    /// What failed, in a few words.
+    /// Describes the failure in a few words.
     pub fn told(&self) -> String {
         match &self.code {
             Some(code) => format!("{} {code}", self.status),
@@ -42,7 +43,7 @@ impl HttpAnswer {
         }
     }
 
-    /// Whether this is a promise that nothing was done, nor will be: see `docs/rest.md`.
+    /// Returns whether the answer promises that nothing was done, nor will be: see `docs/rest.md`.
     pub fn surely_not_done(&self) -> bool {
         let code = self.code.as_deref().unwrap_or_default();
         match self.status {
@@ -53,7 +54,7 @@ impl HttpAnswer {
     }
 }
 
-/// The client.
+/// Client for requests to one member.
 #[derive(Clone)]
 pub struct PinnedClient {
     client: Client,
@@ -61,7 +62,7 @@ pub struct PinnedClient {
 }
 
 impl PinnedClient {
-    /// One that waits so long for an answer.
+    /// Makes a client that waits so long for an answer.
     pub fn new(timeout: Duration) -> PinnedClient {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
@@ -74,7 +75,7 @@ impl PinnedClient {
         PinnedClient { client, timeout }
     }
 
-    /// One request.
+    /// Sends one request.
     pub async fn ask(
         &self,
         method: Method,
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_timeout_is_not_known_and_a_refused_connection_was_not_sent() {
+    async fn timeout_is_unknown_and_refused_connection_not_sent() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let client = PinnedClient::new(Duration::from_millis(100));
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_is_cut_after_the_request_is_not_known() {
+    async fn connection_cut_after_the_request_is_unknown() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         tokio::spawn(async move {

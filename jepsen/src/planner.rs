@@ -1,4 +1,4 @@
-//! The planner: makes the plan of a run out of what is asked for, all of it by the seed.
+//! Planner: makes the plan of a run out of what is asked for, all of it by the seed.
 
 use std::path::PathBuf;
 
@@ -13,28 +13,28 @@ use crate::{
 /// The time before the first fault, so that every client has worked by then.
 const WARM_UP_MS: u64 = 2_000;
 
-/// What somebody asks for. What is not asked for the seed decides.
+/// Request for a run. The seed decides everything that is not asked for.
 #[derive(Clone, Debug)]
 pub struct RunRequest {
-    /// Decides everything else.
+    /// The seed that decides everything else.
     pub seed: u64,
-    /// Which workload.
+    /// The name of the workload.
     pub workload: String,
     /// The nemeses that are at work at the same time.
     pub nemeses: Vec<String>,
-    /// How many members.
+    /// The number of members.
     pub members: Option<usize>,
     /// The failover promise.
     pub failover_ms: u64,
-    /// How long clients and nemeses are at work.
+    /// The time for which clients and nemeses are at work.
     pub seconds: u64,
     /// Operations a second, all clients together.
     pub rate: u64,
-    /// The binary.
+    /// The program under test.
     pub quorate: PathBuf,
     /// A planted bug that the binary is to have.
     pub mutant: Option<String>,
-    /// Whether members are on the loopback though they could have namespaces.
+    /// The members are on the loopback though they could have namespaces.
     pub loopback: bool,
 }
 
@@ -121,7 +121,7 @@ fn rate(request: &RunRequest) -> u64 {
     }
 }
 
-/// What it takes to start again, where that is no matter of a moment.
+/// Returns the ms that a start after the fault takes, where that is more than a moment.
 fn heals_slowly(nemesis: &str) -> u64 {
     match nemesis {
         "rabbit" => 6_000,
@@ -129,7 +129,7 @@ fn heals_slowly(nemesis: &str) -> u64 {
     }
 }
 
-/// How many times the promise a fault lasts, at least and at most.
+/// Returns how many times the promise a fault lasts, at least and at most.
 fn times(nemesis: &str) -> [f64; 2] {
     match nemesis {
         // Long enough for what has to come about while it lasts.
@@ -150,7 +150,7 @@ fn rests(workload: &str) -> u64 {
     }
 }
 
-/// The faults of one nemesis, one after another.
+/// Plans the faults of one nemesis, one after another.
 fn track(nemesis: &str, request: &RunRequest, rng: &mut StdRng) -> Vec<PlannedFault> {
     let (failover_ms, end_ms) = (request.failover_ms, request.seconds * 1000);
     let mut steps = Vec::new();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn healing_comes_after_a_fifth_to_ten_times_the_promise() {
+    fn faults_last_a_fifth_to_ten_promises() {
         let lasts: Vec<u64> = (0..50)
             .flat_map(|seed| decide(&request(seed, &["kill"])).steps)
             .filter(|step| step.at_ms + 5_000 < 60_000)
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lasts_lasts_to_the_end_and_a_stranded_leader_is_watched_for_long() {
+    fn lasting_faults_and_stranded_leaders_have_their_time() {
         let plan = decide(&request(7, &["far", "kill-leader"]));
         let far: Vec<_> = plan.steps.iter().filter(|s| s.nemesis == "far").collect();
         assert!(far.len() == 1 && far[0].at_ms + far[0].lasts_ms == 60_000);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_comes_to_its_third_try_between_two_faults() {
+    fn message_comes_to_third_try_between_faults() {
         for seed in 0..50 {
             let steps = decide(&RunRequest {
                 workload: "tries".to_owned(),

@@ -1,32 +1,32 @@
 //! Planted bugs by name: where each is planted, and the workload and nemeses that catch it.
 
-/// Where a bug is planted.
+/// Place of a planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BugPlace {
-    /// In the product: the program `quorate-mutants`, told by the variable QUORATE_MUTANT.
+    /// The product: the program `quorate-mutants`, told by the variable QUORATE_MUTANT.
     Product,
-    /// In this harness.
+    /// This harness.
     Harness,
 }
 
 /// A planted bug, and what has to catch it.
 #[derive(Clone, Copy, Debug)]
 pub struct PlantedBug {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// Where it is planted.
+    /// The place.
     pub planted: BugPlace,
     /// The workload that catches it.
     pub workload: &'static str,
     /// The nemeses that catch it.
     pub nemesis: &'static str,
-    /// How long clients and nemeses are at work.
+    /// The time for which clients and nemeses are at work.
     pub seconds: u64,
     /// The promise, where the usual one leaves too little of a lease to see an overlap by.
     pub failover_ms: Option<u64>,
 }
 
-/// All of them.
+/// Every planted bug.
 pub const PLANTED_BUGS: &[PlantedBug] = &[
     product("follower-reads-locally", "register", "latency", 15),
     product("read-without-quorum", "register", "partition-leader", 15),
@@ -97,12 +97,12 @@ impl PlantedBug {
     }
 }
 
-/// The mutant of this name.
+/// Returns the planted bug of this name.
 pub fn named(name: &str) -> Option<&'static PlantedBug> {
     PLANTED_BUGS.iter().find(|mutant| mutant.name == name)
 }
 
-/// Whether this bug is planted in this harness.
+/// Returns whether the bug of this name is planted in this harness.
 pub fn in_harness(name: &str) -> bool {
     named(name).is_some_and(|mutant| mutant.planted == BugPlace::Harness)
 }

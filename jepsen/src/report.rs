@@ -1,5 +1,6 @@
-//! Reports: of each run a page that opens from disk and needs nothing else, with the verdict
-//! first; of many runs a summary.
+//! Reports: a page for each run, and a summary of many.
+//!
+//! A page opens from disk and needs nothing else, with the verdict first.
 
 mod html;
 mod logs;

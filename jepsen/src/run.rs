@@ -1,4 +1,4 @@
-//! One run: set up, clients beside nemeses, heal, look, judge.
+//! Course of one run: set up, clients beside nemeses, heal, look.
 
 use std::{
     fs, io,
@@ -29,7 +29,7 @@ use crate::{
     workload::{self, error::WorkloadError},
 };
 
-/// How long everything after the clients' work may take.
+/// Time limit for everything after the clients' work.
 const ENDS_WITHIN: Duration = Duration::from_secs(180);
 
 /// Failure of the harness: nothing is known of the run.
@@ -61,7 +61,7 @@ pub enum RunError {
     Data(#[source] io::Error),
 }
 
-/// Runs it in a folder of its own below `out`; gives the folder. What becomes of the run is
+/// Runs a request in a folder of its own below `out`; gives the folder. What becomes of the run is
 /// for the judge to say.
 pub async fn run(
     request: &RunRequest,
@@ -127,7 +127,7 @@ pub async fn run(
     Ok(folder)
 }
 
-/// Does it, unless it is asked to end meanwhile; what there is is taken down then.
+/// Awaits a step, unless the run is cancelled meanwhile; what there is is taken down then.
 async fn unless_asked<E: Into<RunError>>(
     cancel: &CancelToken,
     what: impl Future<Output = Result<(), E>>,

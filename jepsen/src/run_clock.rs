@@ -1,4 +1,4 @@
-//! The one clock of a run: CLOCK_MONOTONIC, in nanoseconds since the run began.
+//! Clock of a run: CLOCK_MONOTONIC, in nanoseconds since the run began.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Everything that a run's parts share: the plan, the clock, the members, what is written.
+//! Context that the parts of a run share: the plan, the clock, the members, the journals.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,18 +18,18 @@ use crate::{
 
 /// The files that are written during a run.
 pub struct RunJournals {
-    /// `history.jsonl`
+    /// The journal `history.jsonl`.
     pub history: LineJournal,
-    /// `faults.jsonl`
+    /// The journal `faults.jsonl`.
     pub faults: LineJournal,
-    /// `reigns.jsonl`
+    /// The journal `reigns.jsonl`.
     pub reigns: LineJournal,
-    /// `connectors.jsonl`
+    /// The journal `connectors.jsonl`.
     pub connectors: Arc<LineJournal>,
 }
 
 impl RunJournals {
-    /// Makes them.
+    /// Makes the files.
     pub fn create(folder: &Path, clock: RunClock) -> Result<RunJournals, RecordFileError> {
         let journal = |name: &str| LineJournal::create(&folder.join(name), clock);
         Ok(RunJournals {
@@ -49,23 +49,23 @@ impl RunJournals {
     }
 }
 
-/// The bed.
+/// Parts of a run that all tasks share.
 pub struct RunContext {
-    /// What was decided.
+    /// The plan of the run.
     pub plan: RunPlan,
     /// The run's folder.
     pub folder: PathBuf,
     /// The one clock.
     pub clock: RunClock,
-    /// What is written.
+    /// The files that are written during the run.
     pub journals: RunJournals,
     /// The members.
     pub cluster: ChaosCluster,
-    /// The links between them, where they have namespaces.
+    /// The links between the members, where they have namespaces.
     pub links: Option<LinkRules>,
     /// RabbitMQ, where the workload has one.
     pub broker: Option<Arc<TestBroker>>,
-    /// What the harness failed at.
+    /// Failures of the harness.
     pub trouble: Mutex<Vec<String>>,
 }
 

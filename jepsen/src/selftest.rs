@@ -1,4 +1,4 @@
-//! Planted bugs: what catches each of them, in how many of how many seeds, and how soon.
+//! Self-test by planted bugs: what catches each, in how many of how many seeds, and how soon.
 //!
 //! A suite that can't find a bug that is known to be there finds none that isn't known.
 
@@ -14,7 +14,7 @@ use crate::{
 /// A run that says nothing, because the machine was held up, is done again; so often in all.
 const TRIES: u32 = 3;
 
-/// How a mutant fared.
+/// Results of the runs with one planted bug.
 struct SelftestRow {
     mutant: &'static PlantedBug,
     caught: Vec<Duration>,

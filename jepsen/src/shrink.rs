@@ -1,5 +1,4 @@
-//! Makes an anomaly as small as can be: of hundreds of operations on a key, the few that
-//! can't be explained together.
+//! Shrinker of anomalies: of hundreds of operations, the few that can't be explained together.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,9 +24,9 @@ use crate::{
 
 /// The time for one anomaly.
 const BUDGET: Duration = Duration::from_secs(5);
-/// The time for one question of it.
+/// The time for one question of an anomaly.
 const QUESTION: Duration = Duration::from_millis(500);
-/// So many anomalies are made small; the others are of the same kinds.
+/// Number of anomalies that are made small; the others are of the same kinds.
 const MOST: usize = 5;
 
 /// Makes the anomalies of a run's folder small.

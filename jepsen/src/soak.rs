@@ -1,4 +1,4 @@
-//! Runs for hours: all workloads under all nemeses in turn, alone and in pairs.
+//! Soak: runs for hours, all workloads under all nemeses in turn, alone and in pairs.
 
 use std::{collections::BTreeMap, fs, io, path::Path, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     record_file, report, workload,
 };
 
-/// What is dealt more often than once: what the guarantees are about.
+/// Nemeses that are dealt more often than once, as the guarantees are about them.
 const OFTEN: &[&str] = &[
     "kill-leader",
     "power",
@@ -23,10 +23,10 @@ const OFTEN: &[&str] = &[
     "pause-group",
     "kill",
 ];
-/// One run of so many has two nemeses at the same time.
+/// Every so many runs, one has two nemeses at the same time.
 const PAIRS: u32 = 3;
 
-/// Whether a nemesis says anything of a workload.
+/// Returns whether a nemesis says anything of a workload.
 pub fn fits(workload: &str, nemesis: &str) -> bool {
     match nemesis {
         // Who waits for direct replies is gone with its connection to the broker.
@@ -142,7 +142,7 @@ fn write(out: &Path, done: &[FinishedJob], took: Duration) -> io::Result<()> {
     fs::write(out.join("summary.html"), summary.page(out))
 }
 
-/// Which workload met which nemesis, and how that ended: passes/runs.
+/// Formats a table of passes/runs by nemesis and workload.
 fn matrix(done: &[FinishedJob]) -> String {
     let mut cells: BTreeMap<(&str, &str), (usize, usize)> = BTreeMap::new();
     for it in done {
@@ -167,7 +167,7 @@ fn matrix(done: &[FinishedJob]) -> String {
     text
 }
 
-/// What faults met that only the files tell.
+/// Totals of faults that only the runs' files tell.
 #[derive(Default)]
 struct FaultTotals {
     leader_kills: u64,
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn every_nemesis_has_its_turn_alone_and_with_another() {
+    fn every_nemesis_runs_alone_and_in_pairs() {
         let jobs = some(5);
         assert_eq!(jobs, some(5));
         for kind in nemesis::ALL {

@@ -1,4 +1,4 @@
-//! The end of a run: everything is healed, and what has come of the members is written down.
+//! Teardown of a run: heals everything, and writes down what has come of the members.
 
 use std::{collections::BTreeSet, fs, sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     workload::Workload,
 };
 
-/// How long the cluster has to come back before it counts as not coming back.
+/// Time limit after which the cluster counts as not coming back.
 const COMES_BACK: Duration = Duration::from_secs(20);
 /// Members that are at the same log index and have different states for so long stay apart.
 const APART: Duration = Duration::from_secs(4);
@@ -41,8 +41,8 @@ pub async fn settle(context: &Arc<RunContext>, workload: &dyn Workload) -> Final
     }
 }
 
-/// What every nemesis should have taken back already is taken back once more, as one may
-/// have died on the way.
+/// Takes back once more what every nemesis should have taken back already, as one may have died on
+/// the way.
 async fn heal(context: &Arc<RunContext>) {
     if context.plan.mutant.as_deref() == Some("heals-nothing") {
         return;
@@ -84,7 +84,7 @@ async fn heal(context: &Arc<RunContext>) {
     }
 }
 
-/// When a write was first acknowledged, as from many clients at all members.
+/// Returns the time of the first acknowledged write, tried as by many clients at all members.
 async fn writable(context: &Arc<RunContext>) -> Option<u64> {
     let cancel = CancelToken::default();
     let mut tasks = tokio::task::JoinSet::new();
@@ -113,7 +113,7 @@ async fn writable(context: &Arc<RunContext>) -> Option<u64> {
     None
 }
 
-/// When all connectors were first seen active.
+/// Returns the time at which all connectors were first seen active.
 async fn active(context: &Arc<RunContext>, count: usize) -> Option<u64> {
     if count == 0 {
         return None;

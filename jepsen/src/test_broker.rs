@@ -1,4 +1,4 @@
-//! The RabbitMQ of a run, which a nemesis may kill.
+//! RabbitMQ of a run, which a nemesis may kill.
 
 use tokio::sync::Mutex;
 
@@ -8,14 +8,14 @@ use crate::rabbitmq::Rabbit;
 pub struct TestBroker {
     /// The process; locked while it is killed or started.
     pub rabbit: Mutex<Rabbit>,
-    /// For lapin.
+    /// The address for lapin.
     pub uri: String,
-    /// Where it takes connections.
+    /// The address and port for connections.
     pub address: (std::net::Ipv4Addr, u16),
 }
 
 impl TestBroker {
-    /// Starts one.
+    /// Starts RabbitMQ.
     pub async fn start(at: std::net::Ipv4Addr) -> TestBroker {
         let rabbit = Rabbit::start_at(at).await;
         TestBroker {

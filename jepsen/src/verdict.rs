@@ -1,5 +1,6 @@
-//! Verdict of a run as `verdict.json` holds it: the outcome, what was found, and how much was
-//! looked at.
+//! Verdict of a run as `verdict.json` holds it.
+//!
+//! It has the outcome, what was found, and how much was looked at.
 
 use std::path::Path;
 
@@ -15,25 +16,25 @@ use crate::{
 /// The name of the file that a verdict is written to.
 pub const FILE: &str = "verdict.json";
 
-/// What is written to `verdict.json`.
+/// Verdict of a run, as `verdict.json` holds it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunVerdict {
-    /// How it ended.
+    /// The outcome.
     pub outcome: RunOutcome,
-    /// Whether the machine was so starved that the run says nothing about time.
+    /// The machine was so starved that the run says nothing about time.
     pub voided: bool,
-    /// Which workload.
+    /// The name of the workload.
     pub workload: String,
-    /// From which seed.
+    /// The seed of the run.
     pub seed: u64,
-    /// How to run it again.
+    /// The command that runs the same again.
     pub command: String,
-    /// What was found, the worst first.
+    /// The findings, the worst first.
     pub findings: Vec<CheckFinding>,
     /// Anomalies, made as small as could be.
     #[serde(default)]
     pub anomalies: Vec<SmallAnomaly>,
-    /// How much was looked at.
+    /// Counts of what was looked at.
     pub numbers: RunCounts,
 }
 

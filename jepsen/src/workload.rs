@@ -1,4 +1,4 @@
-//! The workloads: what clients do during a run.
+//! Workloads: what clients do during a run.
 
 pub mod amqp;
 pub mod background_writes;

@@ -2,18 +2,18 @@
 
 use super::finding::{CheckFinding, FindingGrade, RunCounts};
 
-/// What a checker has to say.
+/// Findings and counts of one checker.
 #[derive(Clone, Debug, Default)]
 pub struct CheckReport {
     checker: &'static str,
-    /// What it found.
+    /// The findings.
     pub findings: Vec<CheckFinding>,
-    /// What it counted.
+    /// The counts.
     pub numbers: RunCounts,
 }
 
 impl CheckReport {
-    /// Nothing yet.
+    /// Makes a report without findings.
     pub fn new(checker: &'static str) -> CheckReport {
         CheckReport {
             checker,
@@ -21,7 +21,7 @@ impl CheckReport {
         }
     }
 
-    /// Adds a finding; it is returned for its details.
+    /// Adds a finding; gives it for its details.
     pub fn find(&mut self, grade: FindingGrade, kind: &str, what: String) -> &mut CheckFinding {
         self.findings.push(CheckFinding {
             checker: self.checker.to_owned(),
@@ -37,12 +37,12 @@ impl CheckReport {
         &mut self.findings[last]
     }
 
-    /// Counts.
+    /// Adds to a count.
     pub fn count(&mut self, name: impl Into<String>, more: u64) {
         *self.numbers.entry(name.into()).or_default() += more;
     }
 
-    /// Keeps the greatest.
+    /// Raises a count to the greatest value.
     pub fn worst(&mut self, name: impl Into<String>, value: u64) {
         let known = self.numbers.entry(name.into()).or_default();
         *known = value.max(*known);

@@ -1,5 +1,6 @@
-//! Configuration: every member ends with the same catalog, it is what was acknowledged, and
-//! nothing in it leans on what isn't there.
+//! Checker of the configuration: every member ends with the same catalog.
+//!
+//! That catalog is what was acknowledged, and nothing in it leans on what isn't there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -90,8 +91,8 @@ fn same(finals: &BTreeMap<u64, (usize, &MemberCatalog)>, checked: &mut CheckRepo
     }
 }
 
-/// What a member has of one resource is what the last acknowledged operation left, or what
-/// one of unknown outcome may have left.
+/// Compares a member's resource with what the last acknowledged operation left, or one of unknown
+/// outcome may have left.
 fn as_acknowledged(
     member: u64,
     line: usize,
@@ -127,7 +128,7 @@ fn as_acknowledged(
     found.at(&[member]).operations.push(line);
 }
 
-/// Whether all that was asked for is there; defaults may stand beside it.
+/// Returns whether all that was asked for is there; defaults may stand beside it.
 fn within(asked: &Value, there: &Value) -> bool {
     match (asked, there) {
         (Value::Object(asked), Value::Object(there)) => asked.iter().all(|(name, value)| {
@@ -141,7 +142,7 @@ fn within(asked: &Value, there: &Value) -> bool {
 /// Fields that are never shown again.
 const SECRET: &[&str] = &["password", "key"];
 
-/// The resources that one leans on, of those that the run has anything to do with.
+/// Returns the resources that one leans on, of those that the run has anything to do with.
 fn leans_on<'a>(spec: &'a Value, ours: &BTreeSet<&str>) -> Vec<(&'a str, Vec<String>)> {
     let fields = ["service", "connection", "security"];
     let named = fields
@@ -169,7 +170,7 @@ fn leans_on<'a>(spec: &'a Value, ours: &BTreeSet<&str>) -> Vec<(&'a str, Vec<Str
         .collect()
 }
 
-/// In no catalog that was told, whenever, does anything lean on what isn't in it.
+/// Finds resources that lean on what isn't in the same catalog.
 fn leaning(
     line: usize,
     event: &HistoryEvent,

@@ -1,5 +1,7 @@
-//! The floors: a run in which little happened, or in which the faults did not happen, says
-//! nothing, whatever its checkers found. It is UNKNOWN.
+//! Coverage floor: the least that must have happened for a run to say anything.
+//!
+//! A run in which little happened, or in which the faults did not happen, is UNKNOWN, whatever its
+//! checkers found.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +13,8 @@ use super::{
 };
 use crate::history::FaultRecord;
 
-/// What a workload asks for, and how often it must have been done in the run. A plan that
-/// has a field `floors` replaces it.
+/// The operations that a workload must have done in the run, and how often. A plan that has a field
+/// `floors` replaces them.
 const FLOORS: &[(&str, &[(&str, u64)])] = &[
     ("register", &[("read", 20), ("write", 20), ("cas", 5)]),
     ("set", &[("add", 30)]),
@@ -30,13 +32,13 @@ const FLOORS: &[(&str, &[(&str, u64)])] = &[
 const INSIDE: u64 = 5;
 /// The nemesis that takes the broker away.
 const BROKER: &str = "rabbit";
-/// How the probe of a fault begins that could not be done at all.
+/// Beginning of the probe's text of a fault that could not be done at all.
 const NOT_DONE: &str = "not done";
 /// Calls that sinks must have accepted, and sights of a leader, where these are the workload.
 const CALLS: u64 = 20;
 const SIGHTS: u64 = 30;
 
-/// Counts.
+/// Compares what was done with the floor.
 pub fn check(run: &RecordedRun) -> CheckReport {
     let mut checked = CheckReport::new("floors");
     faults(run, &mut checked);
@@ -148,6 +150,11 @@ fn faults(run: &RecordedRun, checked: &mut CheckReport) {
         checked.count(format!("faults_effective.{kind}"), effective);
     }
     losses(run, checked);
+    left_out(run, checked);
+}
+
+/// Finds nemeses that could not be had, and planned faults that were not done.
+fn left_out(run: &RecordedRun, checked: &mut CheckReport) {
     let skipped = run.plan.whole.get("skipped").and_then(Value::as_array);
     let skipped: Vec<&str> = skipped
         .into_iter()
@@ -185,7 +192,7 @@ fn faults(run: &RecordedRun, checked: &mut CheckReport) {
     }
 }
 
-/// How often a leader was lost for good, and how often a disk lost its power.
+/// Counts how often a leader was lost for good, and how often a disk lost its power.
 fn losses(run: &RecordedRun, checked: &mut CheckReport) {
     let effective = run.faults.iter().filter(|fault| fault.effective.is_some());
     for fault in effective {
@@ -207,7 +214,7 @@ fn losses(run: &RecordedRun, checked: &mut CheckReport) {
     }
 }
 
-/// Whether an operation was under way while one of the faults was in effect.
+/// Returns whether an operation was under way while one of the faults was in effect.
 fn inside(operation: &ClientOperation, faults: &[&FaultRecord]) -> bool {
     faults.iter().any(|fault| {
         let from = fault.effective.unwrap_or(fault.begun);

@@ -1,4 +1,4 @@
-//! Reigns: an epoch has one holder, leaders follow one another in order, and neither goes back.
+//! Checker of reigns: an epoch has one holder, and leaders follow one another in order.
 //!
 //! Leaders are elected by the pair of term and id: a candidate of the same term and a higher id
 //! is voted for as one of a later term is, so that a split vote costs no further round. A term
@@ -75,8 +75,8 @@ fn one_each<N: Ord + Copy + Debug>(
     }
 }
 
-/// What one member says (a number, and who was elected in it) never goes back, unless it was started anew in between: then it
-/// knows only what it has applied again.
+/// Finds numbers of one member that go back (a number, and who was elected in it), unless the
+/// member was started anew in between: then it knows only what it has applied again.
 fn forward(
     run: &RecordedRun,
     observations: &[&ReignObservation],

@@ -23,7 +23,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("memory", "the process ended by itself: signal: 9"),
 ];
 
-/// Whether the faults of a run explain an error.
+/// Returns whether the faults of a run explain an error.
 pub fn is(line: &str, nemeses: &[&str]) -> bool {
     EXPECTED.iter().any(|(nemesis, part)| {
         line.contains(part) && nemeses.iter().any(|name| name.contains(nemesis))

@@ -1,5 +1,6 @@
-//! The end of a run: every member answers, all have the same state, none has panicked, and no
-//! log has an error that the faults don't explain.
+//! Checker of the end: every member answers, and all have the same state.
+//!
+//! None has panicked, and no log has an error that the faults don't explain.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ use super::{
 };
 use crate::history::FinalMember;
 
-/// So many lines of a log are told.
+/// Number of lines of a log that are told.
 const TOLD: usize = 10;
 
 /// The members that must answer in the end.

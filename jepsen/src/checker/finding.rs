@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::operation::ClientOperation;
 
-/// What a finding makes of a verdict.
+/// Effect of a finding on the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FindingGrade {
@@ -14,33 +14,33 @@ pub enum FindingGrade {
     Wrong,
     /// Something came too late, or not at all: broken, unless the machine was starved.
     Late,
-    /// It can't be told whether all is well.
+    /// Nobody can tell whether all is well.
     Unsure,
-    /// Worth to know.
+    /// The finding is worth to know.
     Note,
 }
 
 /// Something that a checker found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CheckFinding {
-    /// Who found it.
+    /// The checker.
     pub checker: String,
-    /// What it makes of the verdict.
+    /// The effect on the verdict.
     pub grade: FindingGrade,
-    /// Its kind, in a few words, the same for all of a kind.
+    /// The kind, in a few words, the same for all of a kind.
     pub kind: String,
-    /// What was found, in a sentence.
+    /// The finding in a sentence.
     pub what: String,
     /// The lines of the history that show it, from 1.
     #[serde(default)]
     pub operations: Vec<usize>,
-    /// The members that it is about.
+    /// The members that the finding is about.
     #[serde(default)]
     pub members: Vec<u64>,
-    /// From when.
+    /// The time from which the finding holds.
     #[serde(default)]
     pub from: Option<u64>,
-    /// Until when.
+    /// The time until which the finding holds.
     #[serde(default)]
     pub until: Option<u64>,
 }
@@ -59,13 +59,13 @@ impl CheckFinding {
         self.between(from, until)
     }
 
-    /// When it was.
+    /// Sets the time of the finding.
     pub fn between(&mut self, from: Option<u64>, until: Option<u64>) -> &mut CheckFinding {
         (self.from, self.until) = (from, until);
         self
     }
 
-    /// Which members it is about.
+    /// Sets the members that the finding is about.
     pub fn at(&mut self, members: &[u64]) -> &mut CheckFinding {
         self.members = members.to_vec();
         self

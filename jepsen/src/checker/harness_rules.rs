@@ -1,12 +1,13 @@
-//! Whether the harness kept its own rules. When it didn't, nothing that it wrote is worth a
-//! verdict.
+//! Checker of the harness' own rules.
+//!
+//! Where the harness didn't keep them, nothing that it wrote is worth a verdict.
 
 use std::collections::BTreeMap;
 
 use super::{check_report::CheckReport, finding::FindingGrade, recorded_run::RecordedRun};
 use crate::history::EventType;
 
-/// What is told by streams and final reads, without having been asked for one by one.
+/// Functions of events without an invoke: those of streams and final reads.
 const UNASKED: &[&str] = &[
     "watched",
     "resume",
@@ -17,7 +18,7 @@ const UNASKED: &[&str] = &[
     "note",
     "nemesis",
 ];
-/// So many broken rules are told one by one.
+/// Number of broken rules that are told one by one.
 const TOLD: usize = 20;
 
 /// Looks for what the harness should not have done.

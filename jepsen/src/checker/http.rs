@@ -1,4 +1,4 @@
-//! HTTP: services answer on every live member, with a quorum and without one.
+//! Checker of services: they answer on every live member, with a quorum and without one.
 
 use super::{
     check_report::CheckReport,
@@ -32,7 +32,7 @@ const SILENCED: &[&str] = &[
 ];
 /// A member that was started anew has this long until its services must answer.
 const UP: u64 = 3_000 * MS;
-/// So many are told one by one.
+/// Number of failed calls that are told one by one.
 const TOLD: usize = 20;
 
 /// Looks at each call of a service.
@@ -84,7 +84,7 @@ pub fn check(run: &RecordedRun) -> CheckReport {
     checked
 }
 
-/// Whether a fault leaves some members alive, and no quorum.
+/// Returns whether a fault leaves some members alive, and no quorum.
 fn no_quorum(run: &RecordedRun, fault: &FaultRecord) -> bool {
     let all = fault.members.len() as u64 >= run.plan.members && silencing(fault);
     fault.effective.is_some() && !run.leaves_a_quorum(fault) && !all
@@ -94,7 +94,7 @@ fn silencing(fault: &FaultRecord) -> bool {
     SILENCED.iter().any(|part| fault.nemesis.contains(part))
 }
 
-/// Whether the call was under way while the fault kept its member from answering.
+/// Returns whether the call was under way while the fault kept its member from answering.
 fn silences(fault: &FaultRecord, call: &ClientOperation) -> bool {
     let until = fault.healed.map_or(u64::MAX, |healed| healed + UP);
     silencing(fault)
@@ -103,7 +103,7 @@ fn silences(fault: &FaultRecord, call: &ClientOperation) -> bool {
         && call.start <= until
 }
 
-/// Whether the call was under way while the fault was in effect.
+/// Returns whether the call was under way while the fault was in effect.
 fn within(fault: &FaultRecord, call: &ClientOperation) -> bool {
     let from = fault.effective.unwrap_or(fault.begun);
     let until = fault.healing.or(fault.healed).unwrap_or(u64::MAX);

@@ -1,7 +1,8 @@
-//! What lasts, and has to be borne: members that are far apart, and thin links. While it
-//! lasts no three promises pass without a write that works. And on thin links, which let
-//! through more than enough for all that has to come in time, no leader is lost; nor is one
-//! for a disk that is slow at one member, which holds up nothing but what must last on it.
+//! Checker of faults that last and have to be borne: members far apart, and thin links.
+//!
+//! While such a fault lasts no three promises pass without a write that works. And on thin links,
+//! which let through more than enough for all that has to come in time, no leader is lost; nor is
+//! one for a disk that is slow at one member, which holds up nothing but what must last on it.
 
 use super::{
     check_report::CheckReport,
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::history::{FaultRecord, ReignObservation};
 
-/// Under which no lease may lapse and nobody may be elected.
+/// Nemeses under which no lease may lapse and nobody may be elected.
 const CALM: &[&str] = &["thin", "slow-disk"];
 
 /// Looks at each, as far as no other fault is at work or just healed.
@@ -33,7 +34,7 @@ pub fn check(run: &RecordedRun) -> CheckReport {
     checked
 }
 
-/// Whether a fault of another kind explains what was seen in this time.
+/// Returns whether a fault of another kind explains what was seen in this time.
 fn explained(run: &RecordedRun, fault: &FaultRecord, from: u64, until: u64) -> bool {
     let others = run.faults.iter().filter(|it| !lasts(it));
     let mut others = others.filter(|it| it.nemesis != fault.nemesis);

@@ -1,5 +1,7 @@
-//! The black box: is there an order in which the operations on each key could have happened,
-//! one at a time, each between its asking and its answer? Revisions are not looked at.
+//! Black-box checker: the search for an order that explains the operations on each key.
+//!
+//! In that order they happen one at a time, each between its asking and its answer. Revisions are
+//! not looked at.
 //!
 //! An operation of unknown outcome may happen at any time after its asking, or never.
 
@@ -22,12 +24,12 @@ use super::{
 /// them within it.
 const ONE_KEY: Duration = Duration::from_secs(10);
 
-/// What is known of one key.
+/// Result of the search for an order of one key's operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrderSearch {
     /// There is an order.
     Found,
-    /// There is none.
+    /// No order explains the operations.
     None,
     /// The time was over before it was known.
     Unknown,
@@ -103,7 +105,7 @@ pub fn check(operations: &[ClientOperation], budget: Duration) -> CheckReport {
     checked
 }
 
-/// The kind of its findings.
+/// Kind of the findings.
 pub const KIND: &str = "not linearizable";
 
 /// The operations of each key.
@@ -162,9 +164,9 @@ fn at(time: u64) -> i64 {
     }
 }
 
-/// What has to be put into order: nothing that surely was not done, no read without an
-/// answer, and of what is unknown only that whose value somebody saw. What nobody saw may
-/// as well never have happened, and each one left out halves the search.
+/// Selects what has to be put into order: nothing that surely was not done, no read without an
+/// answer, and of what is unknown only what somebody saw. An operation that nobody saw may as well
+/// never have happened, and each one left out halves the search.
 fn relevant(operations: &[ClientOperation]) -> Vec<&ClientOperation> {
     let told = |it: &&ClientOperation| it.is_ok() || (it.is_info() && it.writes());
     let mut kept: Vec<&ClientOperation> = operations.iter().filter(told).collect();

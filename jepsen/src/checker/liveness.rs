@@ -1,5 +1,7 @@
-//! Liveness: after each healing writes work again, and a connector is active, within three
-//! times the promise; and while a quorum lives, a fault does not stop writes for longer.
+//! Checker of liveness: after each healing writes work again within three times the promise.
+//!
+//! So long a connector may take to be active, too; and while a quorum lives, a fault does not stop
+//! writes for longer.
 
 use super::{
     check_report::CheckReport,
@@ -10,8 +12,8 @@ use super::{
 };
 use crate::history::FaultRecord;
 
-/// What else a connector may wait for: a broker keeps the old consumer until its heartbeat
-/// has run out. A plan that has another figure names it `release_ms`.
+/// The time that a connector may wait beside that: a broker keeps the old consumer until its
+/// heartbeat has run out. A plan that has another figure names it `release_ms`.
 const RELEASE_MS: u64 = 5_100;
 /// Nemeses that take a few members out, and leave the others alone. Others make everything
 /// slow, or come again and again; and a leader that is heard and hears nothing is not replaced,
@@ -207,7 +209,7 @@ fn during(
         .at(&fault.members);
 }
 
-/// What the harness tried after the last healing, on purpose.
+/// Looks at the tries that the harness made after the last healing.
 fn in_the_end(run: &RecordedRun, allowed: u64, checked: &mut CheckReport) {
     let Some(ending) = &run.ending else {
         return;

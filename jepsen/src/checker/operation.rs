@@ -1,4 +1,4 @@
-//! Operations: what was asked for, joined with what came of it.
+//! Operations: requests joined with their outcomes.
 
 use std::collections::BTreeMap;
 
@@ -14,61 +14,61 @@ const WRITES: &[&str] = &["write", "cas", "delete", "add", "append", "apply"];
 /// The processes that read in the end count from here.
 const FINAL: u64 = 1_000_000;
 
-/// One operation of one client.
+/// Operation of one client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClientOperation {
     /// The line of the history on which it was asked for, from 1.
     pub line: usize,
     /// The line on which its outcome stands, if there is one.
     pub outcome_line: Option<usize>,
-    /// Who asked.
+    /// The process that asked.
     pub process: u64,
-    /// For what.
+    /// The function that was asked for.
     pub f: String,
-    /// Of which key; empty when it has none.
+    /// The key; empty when there is none.
     pub key: String,
-    /// What was asked for.
+    /// The argument of the request.
     pub asked: Value,
-    /// What was answered.
+    /// The answer.
     pub answered: Value,
-    /// What came of it: never `Invoke`.
+    /// The outcome: never `Invoke`.
     pub kind: EventType,
-    /// When it was asked for.
+    /// The time at which the operation was asked for.
     pub start: u64,
-    /// When it had surely taken effect, if it did: [`NEVER`] when nothing is known.
+    /// The time at which it had surely taken effect, if it did: [`NEVER`] when nothing is known.
     pub end: u64,
-    /// When the client was told something, or the last line of the history.
+    /// The time at which the client was told of the outcome, or that of the history's last line.
     pub told: u64,
-    /// Who was asked.
+    /// The member that was asked.
     pub member: u64,
     /// The revision that the answer carries.
     pub revision: Option<u64>,
-    /// Why it is not ok.
+    /// The reason why the outcome is not `Ok`.
     pub error: Option<String>,
 }
 
 impl ClientOperation {
-    /// Whether it is known to have been done.
+    /// Returns whether the operation is known to have been done.
     pub fn is_ok(&self) -> bool {
         self.kind == EventType::Ok
     }
 
-    /// Whether it is one of the reads in the end, which are no load.
+    /// Returns whether this is one of the reads in the end, which are no load.
     pub fn is_final(&self) -> bool {
         self.process >= FINAL
     }
 
-    /// Whether nothing is known of it.
+    /// Returns whether nothing is known of the outcome.
     pub fn is_info(&self) -> bool {
         self.kind == EventType::Info
     }
 
-    /// Whether it is a write to the cluster, whatever the workload calls it.
+    /// Returns whether this is a write to the cluster, whatever the workload calls it.
     pub fn is_cluster_write(&self) -> bool {
         WRITES.contains(&self.f.as_str())
     }
 
-    /// Whether it changes a register.
+    /// Returns whether the operation changes a register.
     pub fn writes(&self) -> bool {
         matches!(self.f.as_str(), "write" | "cas" | "delete")
     }
@@ -82,7 +82,8 @@ impl ClientOperation {
         }
     }
 
-    /// The value that it saw: what a read answered, or what a done compare-and-set found.
+    /// Returns the value that the operation saw: a read's answer, or what a done compare-and-set
+    /// found.
     pub fn saw(&self) -> Option<&Value> {
         match (self.f.as_str(), self.kind) {
             ("read", EventType::Ok) => Some(&self.answered),
@@ -91,7 +92,7 @@ impl ClientOperation {
         }
     }
 
-    /// What a compare-and-set wants to find.
+    /// Returns the value that a compare-and-set wants to find.
     pub fn expects(&self) -> &Value {
         self.asked.get(0).unwrap_or(&Value::Null)
     }
@@ -101,7 +102,7 @@ impl ClientOperation {
         [Some(self.line), self.outcome_line].into_iter().flatten()
     }
 
-    /// As a person reads it: `write k1 = 7`.
+    /// Describes the operation for people: `write k1 = 7`.
     pub fn told_as(&self) -> String {
         let ClientOperation { f, key, .. } = self;
         let value = match (f.as_str(), self.kind) {

@@ -1,5 +1,6 @@
-//! The queue: what was published and confirmed is handled at least once, and what is gone from
-//! the queue without having been handled was acknowledged too early.
+//! Checker of the queue: what was published and confirmed is handled at least once.
+//!
+//! What is gone from the queue without having been handled was acknowledged too early.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,11 +14,12 @@ use super::{
 };
 use crate::history::{EventType, SinkCall};
 
-/// So many messages are named one by one.
+/// Number of messages that are named one by one.
 const NAMED: usize = 50;
 /// The nemesis that stops a member in an orderly way.
 const STOP: &str = "stop-all";
-/// What was answered so shortly before the stop, or began so shortly after it, was in flight.
+/// Messages that were answered so shortly before the stop, or began so shortly after it, were in
+/// flight.
 const AT_ONCE: u64 = 200 * MS;
 
 /// Compares what was published with what the sinks took.

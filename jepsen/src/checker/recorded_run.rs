@@ -1,4 +1,4 @@
-//! A run's folder, read into memory.
+//! Files of a run's folder, read into memory.
 
 use std::path::{Path, PathBuf};
 
@@ -14,45 +14,45 @@ use crate::{
     record_file::{self, RecordFileError},
 };
 
-/// All that was written down of a run.
+/// Everything that was written down of a run.
 #[derive(Clone, Debug, Default)]
 pub struct RecordedRun {
-    /// Where it lies.
+    /// The run's folder.
     pub folder: PathBuf,
-    /// What was decided before.
+    /// The plan.
     pub plan: RecordedPlan,
     /// The history, line by line.
     pub events: Vec<HistoryEvent>,
     /// The history, joined to operations.
     pub operations: Vec<ClientOperation>,
-    /// What was done to the cluster.
+    /// The faults that were done to the cluster.
     pub faults: Vec<FaultRecord>,
-    /// What the members said of leader and connector server.
+    /// The members' answers about leader and connector server.
     pub observations: Vec<ReignObservation>,
-    /// What the sinks saw.
+    /// The calls as the sinks saw them.
     pub calls: Vec<SinkCall>,
-    /// What was found in the end.
+    /// The state in the end.
     pub ending: Option<FinalState>,
-    /// How starved the machine was.
+    /// The load of the machine.
     pub host: Option<HostSamples>,
-    /// What could not be read, and why.
+    /// The files that could not be read, with the reason.
     pub broken: Vec<String>,
 }
 
-/// What the checkers need of the plan.
+/// Parts of the plan that the checkers need.
 #[derive(Clone, Debug, Default)]
 pub struct RecordedPlan {
-    /// Which workload.
+    /// The name of the workload.
     pub workload: String,
-    /// From which seed.
+    /// The seed.
     pub seed: u64,
-    /// How many members.
+    /// The number of members.
     pub members: u64,
-    /// The promise.
+    /// The failover promise.
     pub failover_ms: u64,
-    /// How to run it again.
+    /// The command that runs the same again.
     pub command: String,
-    /// The plan as it stands.
+    /// The whole plan.
     pub whole: Value,
 }
 
@@ -139,7 +139,7 @@ impl RecordedRun {
         }
     }
 
-    /// When the last thing was written down.
+    /// Returns the time of the last thing that was written down.
     pub fn end(&self) -> u64 {
         let events = self.events.iter().map(|event| event.time);
         let observations = self.observations.iter().map(|observation| observation.time);
@@ -154,7 +154,7 @@ impl RecordedRun {
         self.plan.failover_ms * MS
     }
 
-    /// Whether enough members are untouched by a fault to go on.
+    /// Returns whether enough members are untouched by a fault to go on.
     pub fn leaves_a_quorum(&self, fault: &FaultRecord) -> bool {
         let untouched = self.plan.members.saturating_sub(fault.members.len() as u64);
         untouched * 2 > self.plan.members

@@ -1,5 +1,7 @@
-//! The witness: every answer carries a revision, and revisions are places in one log, so the
-//! order is known and is replayed. Nothing is searched for.
+//! Witness: the checker that replays operations in the order of their revisions.
+//!
+//! Every answer carries a revision, and revisions are places in one log, so the order is known.
+//! Nothing is searched for.
 //!
 //! What it holds against the answers:
 //! - no two writes have one revision, and what was asked for after an answer has a greater one;
@@ -31,7 +33,7 @@ pub fn check(operations: &[ClientOperation]) -> CheckReport {
     checked
 }
 
-/// What holds over all keys: one log has one order.
+/// Finds revisions that break the one order that holds over all keys.
 fn revisions(operations: &[ClientOperation], checked: &mut CheckReport) {
     let placed = |it: &&ClientOperation| it.is_ok() && it.revision.is_some();
     let done: Vec<&ClientOperation> = operations.iter().filter(placed).collect();
@@ -53,8 +55,8 @@ fn revisions(operations: &[ClientOperation], checked: &mut CheckReport) {
     });
 }
 
-/// For each operation, looks at the one with the greatest revision among all that were
-/// answered before it was asked for.
+/// Compares each operation with the one of the greatest revision among all that were answered
+/// before it was asked for.
 fn after(
     operations: &[&ClientOperation],
     checked: &mut CheckReport,
@@ -158,7 +160,7 @@ pub fn keys_of(operations: &[ClientOperation], lines: &[usize]) -> BTreeSet<Stri
     keys.collect()
 }
 
-/// Whether a finding is about an order of operations on a key.
+/// Returns whether a finding is about an order of operations on a key.
 pub fn is_of_a_key(checker: &str, kind: &str) -> bool {
     (checker == "linear" && kind == linearizability::KIND) || checker == "witness"
 }

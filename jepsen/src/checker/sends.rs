@@ -1,16 +1,17 @@
-//! What callers were told of messages that they had sent, and what is in the queue in the
-//! end: what was told as sent is there, what was told as surely not sent is not, and under
-//! one key there is one.
+//! Checker of sent messages: what callers were told, and what is in the queue in the end.
+//!
+//! What was told as sent is there, what was told as surely not sent is not, and under one key there
+//! is one.
 
 use std::collections::BTreeMap;
 
 use super::{check_report::CheckReport, finding::FindingGrade, recorded_run::RecordedRun};
 use crate::history::EventType;
 
-/// So many messages are named one by one.
+/// Number of messages that are named one by one.
 const NAMED: u64 = 50;
 
-/// Compares.
+/// Compares what callers were told with the queue.
 pub fn check(run: &RecordedRun) -> CheckReport {
     let mut checked = CheckReport::new("sends");
     let left = run.ending.as_ref().and_then(|ending| ending.left.as_ref());

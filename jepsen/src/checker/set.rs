@@ -1,5 +1,6 @@
-//! The set: what was acknowledged is there in the end, at every member; nothing is there that
-//! nobody asked for.
+//! Checker of the set: what was acknowledged is there in the end, at every member.
+//!
+//! Nothing is there that nobody asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::history::{EventType, HistoryEvent};
 
-/// So many elements are named one by one.
+/// Number of elements that are named one by one.
 const NAMED: usize = 50;
 
 /// Compares the final reads with what was added.

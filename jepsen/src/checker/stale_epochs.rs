@@ -1,5 +1,4 @@
-//! What sinks saw of old epochs: calls that came after one of a newer epoch, and for how long
-//! two holders' calls overlapped.
+//! Checker of calls under old epochs, as sinks saw them, and of overlaps of two holders.
 //!
 //! A sink that looks at epochs refuses such a call, so it is never accepted there; that it came
 //! at all says how far the product let it get. What is claimed: a call doesn't begin after its
@@ -23,7 +22,7 @@ const ON_ITS_WAY: u64 = 50 * MS;
 /// Parts of the names of nemeses that stop processes, if only for a moment.
 const STOPS: &[&str] = &["pause", "cpu", "memory"];
 
-/// So many calls of old epochs may come in a run because something had been stopped.
+/// Number of calls of old epochs that may come in a run because something had been stopped.
 const ALLOWED: u64 = 1;
 
 /// Looks at what each sink saw.
@@ -130,7 +129,7 @@ fn came(
     }
 }
 
-/// For how long calls of an older epoch went on after one of a newer had begun.
+/// Measures for how long calls of an older epoch went on after one of a newer had begun.
 fn overlaps(calls: &[&SinkCall], checked: &mut CheckReport) {
     let mut spans: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     for call in calls.iter().filter(|call| call.accepted) {

@@ -1,8 +1,8 @@
-//! The machine: one that was so starved that members missed their own timers voids a run.
+//! Checker of the machine: one so starved that members missed their timers voids a run.
 
 use super::{check_report::CheckReport, finding::FindingGrade, recorded_run::RecordedRun};
 
-/// The share of its processors that the hypervisor may take, in per cent, on average.
+/// Share of the processors that the hypervisor may take, in per cent, on average.
 const STEAL: f64 = 15.0;
 /// Lateness is judged by the share of the promise: an election needs at least half of it.
 const WORST_LAG: f64 = 0.5;

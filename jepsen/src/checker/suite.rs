@@ -1,4 +1,4 @@
-//! The suite of all checkers, and the settings under which it runs.
+//! Suite of all checkers, and the settings under which it runs.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use super::{
     watch,
 };
 
-/// How a run is checked.
+/// Settings of the checkers.
 #[derive(Clone, Debug)]
 pub struct CheckSettings {
     /// A planted bug of the checkers, for the self-test: operations whose outcome isn't known
     /// are taken for operations that never were.
     pub ignore_infos: bool,
-    /// How long the search for an order of operations may take, all keys together.
+    /// The time for the search for an order of operations, all keys together.
     pub budget: Duration,
 }
 

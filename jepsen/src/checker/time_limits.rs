@@ -3,17 +3,18 @@
 use super::recorded_run::RecordedRun;
 use crate::{history::FaultRecord, nemesis::lasting, workload::large_values};
 
-/// So many times the promise is allowed.
+/// The number of promises within which writes must work.
 pub const TIMES: u64 = 3;
 
-/// Whether it is a state of things, beside which other faults are judged as without it.
+/// Returns whether the fault is a state of things, beside which other faults are judged as without
+/// it.
 pub fn lasts(fault: &FaultRecord) -> bool {
     lasting::lasts(&fault.nemesis)
 }
 
-/// How long may pass from here until a write works. Values of 1 MiB that fill the links of
-/// what lasts are done together, once all have gone through, and a new leader first hands on
-/// what the one before has left: for as long as the clients that put them wait.
+/// Returns the time from here on within which a write must work. Values of 1 MiB that fill the
+/// links of what lasts are done together, once all have gone through, and a new leader first hands
+/// on what the one before has left: for as long as the clients that put them wait.
 pub fn apart(run: &RecordedRun, at: u64) -> u64 {
     let promises = TIMES * run.promise();
     let borne = run

@@ -1,4 +1,4 @@
-//! Tries: a message that has failed goes on to be tried where it was, whoever reigns.
+//! Checker of tries: a message that has failed goes on to be tried where it was.
 //!
 //! Tries are written down once a second, and a message waits longer than that for the next.
 //! So one try can be forgotten, where it was the last one before the end; no more can.
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::{check_report::CheckReport, finding::FindingGrade, recorded_run::RecordedRun};
 use crate::history::SinkCall;
 
-/// So many messages are named one by one.
+/// Number of messages that are named one by one.
 const NAMED: u64 = 50;
 
 /// Looks at the tries of each message, in the order in which they began.

@@ -1,7 +1,8 @@
-//! The watch: each stream tells every change once, in the order of revisions, and resumes
-//! without a gap, at whichever member.
+//! Checker of the watch: each stream tells every change once, in the order of revisions.
+//!
+//! It resumes without a gap, at whichever member.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use serde_json::Value;
 
@@ -13,14 +14,14 @@ use super::{
 };
 use crate::history::{EventType, HistoryEvent};
 
-/// So many gaps are named one by one, for each stream.
+/// Number of gaps that are named one by one, for each stream.
 const NAMED: usize = 20;
 
-/// What happened at a revision, as far as anyone has told.
+/// Change at a revision, as far as anyone has told.
 struct KnownChange<'a> {
     key: &'a str,
     value: &'a Value,
-    /// Who asked for it, if it was answered.
+    /// The operation that asked for the change, if it was answered.
     write: Option<&'a ClientOperation>,
     /// The line on which a stream told of it first.
     line: Option<usize>,
@@ -92,7 +93,7 @@ fn streams(run: &RecordedRun) -> BTreeMap<u64, StreamEvents<'_>> {
     streams
 }
 
-/// One event: it must be what somebody wrote, and the same for every stream.
+/// Checks one event: somebody must have written it, and it must be the same for every stream.
 fn told<'a>(
     line: usize,
     event: &'a HistoryEvent,
@@ -160,65 +161,124 @@ fn told<'a>(
     found.operations.push(line);
 }
 
-/// One stream: revisions grow, and none of those known to have happened is left out.
+/// Place of one stream while its events are gone through.
+struct StreamCursor<'a> {
+    process: u64,
+    known: &'a BTreeMap<u64, KnownChange<'a>>,
+    /// The revision that was told last. A stream without a word of its beginning begins with
+    /// its first event.
+    upto: Option<u64>,
+    prefix: String,
+    missed: usize,
+}
+
+/// Checks one stream: revisions grow, and none of those known to have happened is left out.
 fn order(
     process: u64,
     stream: &StreamEvents,
     known: &BTreeMap<u64, KnownChange>,
     checked: &mut CheckReport,
 ) {
-    // A stream without a word of its beginning begins with its first event.
-    let mut upto: Option<u64> = None;
-    let mut prefix = String::new();
-    let mut missed = 0;
+    let mut cursor = StreamCursor {
+        process,
+        known,
+        upto: None,
+        prefix: String::new(),
+        missed: 0,
+    };
     for (line, event) in stream {
-        let Some(revision) = event.revision else {
-            continue;
-        };
+        if let Some(revision) = event.revision {
+            cursor.advance(*line, event, revision, checked);
+        }
+    }
+    checked.count("watch.missed", cursor.missed as u64);
+    if !stream.iter().any(|(_, it)| it.f == "watch-end") {
+        checked.count("watch.streams_without_end", 1);
+    }
+}
+
+impl StreamCursor<'_> {
+    fn advance(
+        &mut self,
+        line: usize,
+        event: &HistoryEvent,
+        revision: u64,
+        checked: &mut CheckReport,
+    ) {
         match event.f.as_str() {
             "resume" => {
                 checked.count("watch.resumes", 1);
                 if let Some(key) = &event.key {
-                    prefix.clone_from(key);
+                    self.prefix.clone_from(key);
                 }
                 // Whoever asks from further back is told again what it was told.
-                upto = Some(revision);
-                continue;
+                self.upto = Some(revision);
+                return;
             }
             "compacted" => {
                 checked.count("watch.compacted", 1);
-                upto = Some(upto.unwrap_or(0).max(revision));
-                continue;
+                self.upto = Some(self.upto.unwrap_or(0).max(revision));
+                return;
             }
             _ => {}
         }
         let ends = event.f == "watch-end";
-        let Some(last) = upto else {
-            upto = Some(revision);
-            continue;
+        let Some(last) = self.upto else {
+            self.upto = Some(revision);
+            return;
         };
         if !ends && revision <= last {
-            let (kind, how) = if revision == last {
-                ("event twice", "twice")
-            } else {
-                ("events out of order", "out of order")
-            };
-            let what = format!(
-                "stream {process} told of revision {revision} {how}, having been at {last} already"
-            );
-            let found = checked.find(FindingGrade::Wrong, kind, what);
-            found.at(&[event.member]).operations = vec![*line];
-            continue;
+            self.goes_back(line, event, revision, last, checked);
+            return;
         }
         let next = if ends {
             revision.saturating_add(1)
         } else {
             revision
         };
-        let between = known.range(last.saturating_add(1)..next.max(last.saturating_add(1)));
-        for (at, gap) in between.filter(|(_, it)| it.key.starts_with(&prefix)) {
-            missed += 1;
-            if missed > NAMED {
+        let first = last.saturating_add(1);
+        self.gaps(line, event, first..next.max(first), checked);
+        self.upto = Some(revision.max(last));
+    }
+
+    fn goes_back(
+        &self,
+        line: usize,
+        event: &HistoryEvent,
+        revision: u64,
+        last: u64,
+        checked: &mut CheckReport,
+    ) {
+        let process = self.process;
+        let (kind, how) = if revision == last {
+            ("event twice", "twice")
+        } else {
+            ("events out of order", "out of order")
+        };
+        let what = format!(
+            "stream {process} told of revision {revision} {how}, having been at {last} already"
+        );
+        let found = checked.find(FindingGrade::Wrong, kind, what);
+        found.at(&[event.member]).operations = vec![line];
+    }
+
+    /// Finds known changes between the revision that was told last and that of the event.
+    fn gaps(
+        &mut self,
+        line: usize,
+        event: &HistoryEvent,
+        between: Range<u64>,
+        checked: &mut CheckReport,
+    ) {
+        let process = self.process;
+        let (last, revision) = (
+            self.upto.unwrap_or_default(),
+            event.revision.unwrap_or_default(),
+        );
+        let changes = self.known.range(between);
+        for (at, gap) in changes.filter(|(_, it)| it.key.starts_with(&self.prefix)) {
+            self.missed += 1;
+            if self.missed > NAMED {
                 continue;
             }
             let what = format!(
@@ -229,15 +289,10 @@ fn order(
             let found = checked.find(FindingGrade::Wrong, "missed event", what);
             found.shown_by(&gap.write.into_iter().collect::<Vec<_>>());
             found.operations.extend(gap.line);
-            found.operations.push(*line);
+            found.operations.push(line);
             found
                 .between(Some(event.time), Some(event.time))
                 .at(&[event.member]);
         }
-        upto = Some(revision.max(last));
-    }
-    checked.count("watch.missed", missed as u64);
-    if !stream.iter().any(|(_, it)| it.f == "watch-end") {
-        checked.count("watch.streams_without_end", 1);
     }
 }

@@ -1,4 +1,4 @@
-//! What the harness asks members for its own sake: who leads, are they ready, what they hold.
+//! Client of the members for the harness' own questions: who leads, who is ready, what is held.
 
 use std::{
     collections::hash_map::DefaultHasher,
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::error::ClusterError;
 
-/// One client for all of the harness' own questions. It repeats nothing.
+/// Returns the one client for all of the harness' own questions. It repeats nothing.
 pub fn client() -> &'static Client {
     static CLIENT: OnceLock<Client> = OnceLock::new();
     CLIENT.get_or_init(|| {
@@ -30,7 +30,7 @@ pub fn client() -> &'static Client {
     })
 }
 
-/// One call; gives status and body.
+/// Sends one request; gives status and body.
 pub async fn call(method: Method, url: &str, body: String) -> Result<(u16, String), ClusterError> {
     let unanswered = |source| ClusterError::Unanswered {
         url: url.to_owned(),
@@ -56,7 +56,7 @@ pub async fn get(url: &str) -> Result<Value, ClusterError> {
     serde_json::from_str(&text).map_err(|source| ClusterError::Unreadable { url, text, source })
 }
 
-/// Asks again until it is so.
+/// Probes again until it succeeds. Fails when it doesn't within `limit`, with what was seen last.
 pub async fn until<T, E, F>(
     what: &str,
     limit: Duration,
@@ -82,8 +82,8 @@ where
     }
 }
 
-/// All keys and resources that a member has applied, whose reign it knows, and at which log
-/// index.
+/// Returns the log index that a member has applied, and a hash of all keys and resources and of the
+/// reign there. Fails when the member hears no leader, or its state changes meanwhile.
 pub async fn held(admin: &str) -> Result<(u64, String), ClusterError> {
     let before = applied(admin).await?.0;
     let mut hasher = DefaultHasher::new();

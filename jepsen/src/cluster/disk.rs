@@ -1,5 +1,4 @@
-//! What a member's data is on: a folder, a file system of its own whose power can be cut,
-//! or one that is small.
+//! Disks of members: a folder, a file system whose power can be cut, or a small one.
 
 use std::{
     fs, io,
@@ -13,7 +12,7 @@ const EXT4_BYTES: u64 = 512 << 20;
 /// Small enough to be filled in a moment; what is not used takes no memory.
 const TMPFS_MIB: u64 = 192;
 
-/// Which kind.
+/// Kind of a member's disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiskKind {
     /// A folder.
@@ -26,7 +25,7 @@ pub enum DiskKind {
 }
 
 impl DiskKind {
-    /// The one that these nemeses need.
+    /// Returns the kind that these nemeses need.
     pub fn for_nemeses(nemeses: &[String]) -> DiskKind {
         let any = |what: &str| nemeses.iter().any(|name| name.starts_with(what));
         match () {
@@ -38,7 +37,7 @@ impl DiskKind {
     }
 }
 
-/// The disk; it is unmounted with it.
+/// Disk of one member; it is unmounted when it is dropped.
 pub struct MemberDisk {
     kind: DiskKind,
     image: PathBuf,
@@ -46,7 +45,7 @@ pub struct MemberDisk {
 }
 
 impl MemberDisk {
-    /// Makes and mounts it.
+    /// Makes and mounts a disk.
     pub fn make(kind: DiskKind, point: &Path) -> io::Result<MemberDisk> {
         fs::create_dir_all(point)?;
         let disk = MemberDisk {
@@ -62,12 +61,12 @@ impl MemberDisk {
         Ok(disk)
     }
 
-    /// Where it is mounted.
+    /// Returns the mount point.
     pub fn path(&self) -> &Path {
         &self.point
     }
 
-    /// Mounts it, as a machine does that has power again.
+    /// Mounts the disk, as a machine does that has power again.
     pub fn mount(&self) -> io::Result<()> {
         let mut mount = Command::new("mount");
         match self.kind {
@@ -87,7 +86,7 @@ impl MemberDisk {
         fs::set_permissions(&self.point, fs::Permissions::from_mode(0o700))
     }
 
-    /// Unmounts it. Nobody may use it any more.
+    /// Unmounts the disk. Nobody may use it any more.
     pub fn unmount(&self) -> io::Result<()> {
         match self.kind {
             DiskKind::Folder => Ok(()),

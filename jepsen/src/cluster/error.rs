@@ -94,9 +94,9 @@ pub enum ClusterError {
     ProgramFailed {
         /// The program and its arguments.
         words: Vec<String>,
-        /// Its standard error.
+        /// The standard error.
         said: String,
-        /// Its standard input.
+        /// The standard input.
         input: String,
     },
 }

@@ -1,5 +1,6 @@
-//! The links between members' namespaces: rules of nftables inside them. Several nemeses
-//! may have rules at the same time; each takes back its own.
+//! Links between members' namespaces: rules of nftables inside them.
+//!
+//! Several nemeses may have rules at the same time; each takes back its own.
 
 use std::{
     collections::BTreeMap,
@@ -18,40 +19,41 @@ use crate::netns::Net;
 
 const TABLE: &str = "inet quorate_chaos";
 
-/// What happens to packets.
+/// Fate of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PacketVerdict {
-    /// They vanish.
+    /// Packets vanish.
     Drop,
-    /// So many of a hundred vanish.
+    /// So many of a hundred packets vanish.
     Lose(u32),
     /// Connections are reset, and new ones refused.
     Reset,
     /// New connections to this port are refused; all else vanishes, but resets that go out.
     Refuse(u16),
-    /// What is longer than so many bytes, headers included, vanishes.
+    /// Packets that are longer than so many bytes, headers included, vanish.
     Long(u32),
-    /// What has data vanishes, unless it is for this port; what only confirms gets through.
+    /// Packets with data vanish, unless they are for this port; those that only confirm get
+    /// through.
     Data(u16),
 }
 
-/// What happens to packets between two, as seen by the first. Both counted from 1.
+/// Fate of packets between two members, as seen by the first. Both counted from 1.
 #[derive(Clone, Copy, Debug)]
 pub struct LinkRule {
-    /// In whose namespace the rule stands.
+    /// The member in whose namespace the rule stands.
     pub at: u64,
     /// The other end.
     pub other: u64,
-    /// Whether it holds for what comes in.
+    /// The rule holds for packets that come in.
     pub incoming: bool,
-    /// Whether it holds for what goes out.
+    /// The rule holds for packets that go out.
     pub outgoing: bool,
-    /// What happens.
+    /// The fate of the packets.
     pub verdict: PacketVerdict,
 }
 
 impl LinkRule {
-    /// In both directions.
+    /// Makes a rule for both directions.
     pub fn both(at: u64, other: u64, verdict: PacketVerdict) -> LinkRule {
         LinkRule {
             at,
@@ -66,7 +68,7 @@ impl LinkRule {
 /// A TCP connection, as its own end sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpConnection {
-    /// The port at its own end.
+    /// The port at the near end.
     pub port: u16,
     /// Bytes that were given to it and that the other end has not confirmed.
     pub stuck: u64,
@@ -74,7 +76,7 @@ pub struct TcpConnection {
     pub confirmed: u64,
 }
 
-/// Those that `ss -tinH` tells of, two lines for each.
+/// Reads the connections that `ss -tinH` tells of, two lines for each.
 fn connections(told: &str) -> Vec<TcpConnection> {
     let lines: Vec<&str> = told.lines().collect();
     let read = |pair: &[&str]| {
@@ -91,7 +93,7 @@ fn connections(told: &str) -> Vec<TcpConnection> {
     lines.chunks(2).filter_map(read).collect()
 }
 
-/// All rules that are in force.
+/// Rules that are in force on the links.
 pub struct LinkRules {
     net: Arc<Net>,
     rules: Mutex<BTreeMap<u64, Vec<LinkRule>>>,
@@ -99,7 +101,7 @@ pub struct LinkRules {
 }
 
 impl LinkRules {
-    /// Without any rule.
+    /// Makes a set without any rule.
     pub fn new(net: Arc<Net>) -> LinkRules {
         LinkRules {
             net,
@@ -126,9 +128,9 @@ impl LinkRules {
         Ok(number)
     }
 
-    /// What others see of a member whose process dies, while it lives: connections to this
-    /// port of it are reset, new ones are refused, and nothing comes from it any more. Taken
-    /// back by the number that is given.
+    /// Shows the others a member whose process dies, while it lives: connections to this port of it
+    /// are reset, new ones are refused, and nothing comes from it any more. Taken back by the
+    /// number that is given.
     pub async fn play_dead(&self, at: u64, others: &[u64], port: u16) -> Result<u64, ClusterError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut all = self.rules.lock().await;
@@ -142,7 +144,7 @@ impl LinkRules {
         Ok(number)
     }
 
-    /// Takes rules back.
+    /// Takes these rules back.
     pub async fn remove(&self, number: u64) -> Result<(), ClusterError> {
         let mut all = self.rules.lock().await;
         let Some(gone) = all.remove(&number) else {
@@ -151,14 +153,14 @@ impl LinkRules {
         self.enforce(&all, &gone).await
     }
 
-    /// Takes all back.
+    /// Takes all rules back.
     pub async fn heal(&self) -> Result<(), ClusterError> {
         let mut all = self.rules.lock().await;
         let gone: Vec<LinkRule> = std::mem::take(&mut *all).into_values().flatten().collect();
         self.enforce(&all, &gone).await
     }
 
-    /// How many packets have met these rules' namespaces' rules since the last change.
+    /// Counts the packets that have met the rules in a member's namespace since the last change.
     pub async fn met(&self, at: u64) -> u64 {
         let mut list = vec!["nft", "list", "table"];
         list.extend(TABLE.split(' '));
@@ -181,7 +183,7 @@ impl LinkRules {
         Ok(connections(&told))
     }
 
-    /// Whether a connection from one to the other comes about in a moment; refused counts
+    /// Returns whether a connection from one to the other comes about in a moment; refused counts
     /// as well, as the packets went both ways.
     pub async fn reach(&self, from: u64, to: u64, port: u16) -> bool {
         let line = format!(

@@ -1,5 +1,4 @@
-//! One member: its folder, its addresses and, while it runs, its process and those of its
-//! connectors.
+//! Member of the cluster: its folder, its addresses and, while it runs, its processes.
 
 use std::{
     fs::{self, OpenOptions},
@@ -22,60 +21,60 @@ use quorate_clock::Instant;
 use super::{error::ClusterError, spawner};
 use crate::netns::Net;
 
-/// What a member's log is called.
+/// Name of a member's log.
 pub const LOG: &str = "quorate.log";
 
-/// What a member listens on.
+/// Ports of a member.
 #[derive(Clone, Copy, Debug)]
 pub struct MemberPorts {
-    /// Services.
+    /// The port for services.
     pub http: u16,
-    /// REST.
+    /// The port for REST.
     pub admin: u16,
-    /// Other members.
+    /// The port for other members.
     pub peer: u16,
 }
 
-/// A member.
+/// Member of the cluster under test.
 pub struct ClusterMember {
-    /// From 1.
+    /// The id, from 1.
     pub id: u64,
     /// `members/N` of the run's folder.
     pub dir: PathBuf,
-    /// Its data, where that is: on a disk of its own with some nemeses.
+    /// The folder of the data, on a disk of its own with some nemeses.
     pub data: PathBuf,
-    /// Where its output goes: to the same disk where that is to be full.
+    /// The file for the output, on the same disk where that is to be full.
     pub log: PathBuf,
-    /// Its address.
+    /// The address.
     pub ip: Ipv4Addr,
-    /// Its ports.
+    /// The ports.
     pub ports: MemberPorts,
     /// The namespaces, where members have them.
     pub net: Option<Arc<Net>>,
-    /// The binary.
+    /// The program under test.
     pub quorate: PathBuf,
-    /// Set for its process.
+    /// The variables that are set for the process.
     pub environment: Vec<(String, String)>,
-    /// Its process.
+    /// The process, while it runs.
     pub process: Mutex<Option<Child>>,
-    /// How processes ended that nobody had ended.
+    /// The ends of processes that nobody had ended.
     pub ended: Mutex<Vec<String>>,
-    /// Why it need not run or have the same state in the end.
+    /// The reason why the member need not run or have the same state in the end.
     pub excused: Mutex<Option<String>>,
 }
 
 impl ClusterMember {
-    /// Its place among the namespaces.
+    /// Returns the member's place among the namespaces.
     pub fn place(&self) -> usize {
         self.id as usize - 1
     }
 
-    /// Its settings.
+    /// Returns the path of the settings.
     pub fn config(&self) -> PathBuf {
         self.dir.join("quorate.toml")
     }
 
-    /// Puts its log where the run's folder has it.
+    /// Copies the log to where the run's folder has it.
     pub fn keep_log(&self) -> io::Result<()> {
         let kept = self.dir.join(LOG);
         if self.log != kept && self.log.exists() {
@@ -84,12 +83,12 @@ impl ClusterMember {
         Ok(())
     }
 
-    /// Where its REST face is.
+    /// Returns an address at the REST port.
     pub fn admin(&self, path: &str) -> String {
         format!("http://{}:{}{path}", self.ip, self.ports.admin)
     }
 
-    /// Where its services are.
+    /// Returns an address at the port for services.
     pub fn http(&self, path: &str) -> String {
         format!("http://{}:{}{path}", self.ip, self.ports.http)
     }
@@ -156,7 +155,7 @@ impl ClusterMember {
         }
     }
 
-    /// Its process id, while it runs.
+    /// Returns the process id, while the process runs.
     pub fn pid(&self) -> Option<u32> {
         let mut process = self.process.lock();
         self.reap(&mut process);
@@ -176,7 +175,7 @@ impl ClusterMember {
         true
     }
 
-    /// Kills whatever of it there is, also what is stopped.
+    /// Kills every process of the member, also those that are stopped.
     pub fn end(&self) {
         let mut process = self.process.lock();
         if let Some(mut child) = process.take() {
@@ -186,7 +185,7 @@ impl ClusterMember {
         }
     }
 
-    /// Waits until it has ended by itself; gives whether it has.
+    /// Waits until the process has ended by itself; gives whether it has.
     pub async fn ends_within(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         while self.pid().is_some() {
@@ -198,7 +197,7 @@ impl ClusterMember {
         true
     }
 
-    /// The processes of its connectors.
+    /// Returns the processes of the member's connectors.
     pub fn connectors(&self) -> Vec<u32> {
         self.pid().map(children).unwrap_or_default()
     }

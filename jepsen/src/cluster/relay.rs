@@ -1,5 +1,6 @@
-//! A relay before each member's peer port, which delays what goes through it. The kernels
-//! that this has to run on can't delay packets by themselves (no netem).
+//! Relay before each member's peer port, which delays what goes through it.
+//!
+//! The kernels that this has to run on can't delay packets by themselves (no netem).
 //!
 //! What it shows to members is what TCP shows of a slow link: bytes that come late and in
 //! order. Members learn of it as the address at which others reach a member.
@@ -25,12 +26,12 @@ use tokio::{
 /// Chunks that are under way at a time in one direction; a sender that has more waits.
 const UNDER_WAY: usize = 1024;
 
-/// How slow all relays of a run are now.
+/// Delay of all relays of a run, as it is now.
 #[derive(Default)]
 pub struct RelayDelay {
     delay_us: AtomicU64,
     jitter_us: AtomicU64,
-    /// How many chunks were delayed.
+    /// The number of chunks that were delayed.
     delayed: AtomicU64,
 }
 
@@ -43,7 +44,7 @@ impl RelayDelay {
             .store(jitter.as_micros() as u64, Ordering::Relaxed);
     }
 
-    /// How many chunks were delayed so far.
+    /// Returns the number of chunks that were delayed so far.
     pub fn delayed(&self) -> u64 {
         self.delayed.load(Ordering::Relaxed)
     }

@@ -1,5 +1,6 @@
-//! The library that is loaded into members to make their wall clock jump and their fsync
-//! fail, and the program that cuts a file system's power: both built here by `cc`.
+//! Library in members that makes wall clocks jump and fsync fail, built here by `cc`.
+//!
+//! So is the program that cuts a file system's power.
 
 use std::{
     fs, io,
@@ -17,7 +18,7 @@ const GODOWN: &str = include_str!("../../shim/godown.c");
 /// A planted bug: no sync of any member does anything.
 pub const LIES: &str = "disk-lies";
 
-/// Whether a plan needs the library.
+/// Returns whether a plan needs the library.
 pub fn needed(plan: &RunPlan) -> bool {
     let mut nemeses = plan.nemeses.iter();
     nemeses.any(|name| ["clock", "fsync"].contains(&name.as_str()))
@@ -59,14 +60,14 @@ fn compile(
     Ok(made)
 }
 
-/// What the library of one member's processes looks at: four numbers in a file.
+/// Switch of the library in one member's processes: four numbers in a file.
 pub struct ShimSwitch {
     path: PathBuf,
     file: fs::File,
 }
 
 impl ShimSwitch {
-    /// Makes one, with everything off.
+    /// Makes a switch with everything off.
     pub fn make(path: &Path) -> io::Result<ShimSwitch> {
         fs::write(path, [0; 32])?;
         let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
@@ -76,7 +77,7 @@ impl ShimSwitch {
         })
     }
 
-    /// What a process needs to be loaded with it.
+    /// Returns the environment that loads the library into a process.
     pub fn environment(&self, library: &Path) -> [(String, String); 2] {
         let text = |path: &Path| path.display().to_string();
         [
@@ -96,12 +97,12 @@ impl ShimSwitch {
         self.file.write_all_at(&errno.to_ne_bytes(), 8)
     }
 
-    /// How often a false time was told.
+    /// Returns how often a false time was told.
     pub fn told(&self) -> io::Result<i64> {
         self.number(16)
     }
 
-    /// How often a sync has failed by it.
+    /// Returns how often a sync has failed by the switch.
     pub fn failed(&self) -> io::Result<i64> {
         self.number(24)
     }

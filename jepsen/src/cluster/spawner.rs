@@ -1,4 +1,4 @@
-//! The one thread that starts processes.
+//! Thread that starts all processes.
 //!
 //! The kernel kills them when the thread that started them ends (PDEATHSIG), so none
 //! outlives the harness, however that ends; a runtime's worker thread may end earlier.

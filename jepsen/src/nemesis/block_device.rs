@@ -1,4 +1,4 @@
-//! The disk that a folder is on, as cgroups know it.
+//! Disk that a folder is on, as cgroups know it.
 
 use std::{
     fs, io,
@@ -43,7 +43,7 @@ pub fn throttle(group: &Path, device: &str, second: bool, writes: Option<u32>) -
     fs::write(group.join(file), text)
 }
 
-/// How long a member of this group takes to write a few blocks so that they last.
+/// Measures how long a member of this group takes to write a few blocks so that they last.
 pub fn writes(group: &Path, folder: &Path, blocks: u32) -> Result<Duration, NemesisError> {
     let file = folder.join("slow-disk-probe");
     let script = r#"echo $$ > "$0/cgroup.procs" && exec dd if=/dev/zero of="$1" bs=4k count="$2" oflag=dsync"#;

@@ -1,5 +1,7 @@
-//! RabbitMQ that is killed, and starts again with what it had stored; and one that stands
-//! still until the leader does, and whose successor is left alone.
+//! Faults of RabbitMQ: a crash, and a stall that ends as the leader stalls.
+//!
+//! After a crash it starts again with what it had stored. After a stall the leader's successor is
+//! left alone.
 
 use std::{net::TcpStream, sync::Arc, time::Duration};
 
@@ -19,7 +21,7 @@ use crate::{
     run_context::RunContext,
 };
 
-/// Kills it.
+/// Crash of RabbitMQ.
 #[derive(Default)]
 pub struct BrokerCrash;
 
@@ -76,13 +78,13 @@ pub struct BrokerStall {
     stopped: Vec<u32>,
 }
 
-/// How long another one may take to run the connectors.
+/// Time limit for another member to run the connectors.
 const FOLLOWS_WITHIN: Duration = Duration::from_secs(3);
-/// How long the next connector server has its quorum: less than senders wait for the word of
+/// Time for which the next connector server has its quorum: less than senders wait for the word of
 /// the one before once there is another.
 const ALONE_AFTER: Duration = Duration::from_millis(400);
 
-/// Who runs the connectors after this one.
+/// Waits for the member that runs the connectors after this one.
 async fn successor(context: &RunContext, before: u64) -> Result<u64, NemesisError> {
     let mut others = context.cluster.members.iter().filter(|it| it.id != before);
     let alone = || NemesisError::NotPossible(format!("member {before} is alone"));

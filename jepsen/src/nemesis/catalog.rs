@@ -14,21 +14,21 @@ use super::{
     pause, requirements, resource_limits, stranded_leader, thin_links, wall_clock,
 };
 
-/// One name, what it is and what it needs.
+/// Nemesis by name, and what it needs.
 pub struct NemesisKind {
-    /// Its name on the command line.
+    /// The name on the command line.
     pub name: &'static str,
-    /// Whether it needs namespaces.
+    /// The nemesis needs namespaces.
     pub net: bool,
-    /// How many members there have to be, where not every number will do.
+    /// The numbers of members that will do, where not every number will.
     pub members: &'static [usize],
-    /// What is missing for it on this machine, or in this program, if anything is.
+    /// Returns what is missing for it on this machine, or in this program, if anything is.
     pub missing: fn(&Path) -> Option<String>,
-    /// Makes one.
+    /// Makes a nemesis of this kind.
     pub make: fn() -> Box<dyn Nemesis>,
 }
 
-/// All of them.
+/// Every nemesis.
 pub const ALL: &[NemesisKind] = &[
     kind("kill", kill::drawn),
     kind("kill-one", || kill::new(VictimChoice::One)),
@@ -143,7 +143,7 @@ impl NemesisKind {
     }
 }
 
-/// The kind of this name.
+/// Returns the kind of this name.
 pub fn named(name: &str) -> Result<&'static NemesisKind, NemesisChoiceError> {
     ALL.iter().find(|kind| kind.name == name).ok_or_else(|| {
         let names: Vec<&str> = ALL.iter().map(|kind| kind.name).collect();

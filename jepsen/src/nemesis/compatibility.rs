@@ -1,11 +1,11 @@
-//! Which nemeses can be at work at the same time, and among how many members.
+//! Compatibility of nemeses: which can be at work together, and among how many members.
 
 use super::{catalog::named, error::NemesisChoiceError};
 
-/// Beside which a forged death is believed. Each is looked at in both orders.
+/// Nemeses beside which a forged death is believed. Each is looked at in both orders.
 const LETS_ELECT: &[&str] = &["forge-death", "clock", "pause-connector", "rabbit"];
 
-/// Whether its probe looks for who reaches whom.
+/// Returns whether the probe of a nemesis looks for who reaches whom.
 fn cuts(name: &str) -> bool {
     name.starts_with("partition")
         || matches!(
@@ -14,14 +14,14 @@ fn cuts(name: &str) -> bool {
         )
 }
 
-/// Whether it ends processes.
+/// Returns whether a nemesis ends processes.
 fn ends(name: &str) -> bool {
     name.starts_with("kill") || matches!(name, "storm" | "power" | "stop-all")
 }
 
 const DEAD: &str = "who is dead already is not killed, nor paused";
 
-/// Why two can't be at work at the same time, if they can't.
+/// Returns why two nemeses can't be at work at the same time, if they can't.
 pub fn apart(one: &str, other: &str) -> Option<&'static str> {
     let on_net = |name: &str| named(name).is_ok_and(|kind| kind.net);
     match (one, other) {
@@ -53,7 +53,7 @@ pub fn apart(one: &str, other: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether all of these exist and can be at work at the same time.
+/// Checks that all of these exist and can be at work at the same time.
 pub fn together(names: &[&str]) -> Result<(), NemesisChoiceError> {
     for one in names {
         named(one)?;
@@ -70,7 +70,7 @@ pub fn together(names: &[&str]) -> Result<(), NemesisChoiceError> {
     Ok(())
 }
 
-/// Whether all of these can be had among so many members.
+/// Checks that all of these can be had among so many members.
 pub fn among(names: &[&str], members: usize) -> Result<(), NemesisChoiceError> {
     for name in names {
         let fits = named(name)?.members;
@@ -86,7 +86,7 @@ pub fn among(names: &[&str], members: usize) -> Result<(), NemesisChoiceError> {
     Ok(())
 }
 
-/// So many members as were drawn, or the least number that these can be had among.
+/// Returns the number of members that was drawn, or the least that these can be had among.
 pub fn members(names: &[&str], drawn: usize) -> usize {
     let fits = |count: &usize| among(names, *count).is_ok();
     let first = [drawn, 3, 4, 5].into_iter().find(fits);
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_not_take_effect_together_is_kept_apart() {
+    fn nemeses_without_effect_together_are_kept_apart() {
         assert!(apart("latency", "partition").is_some());
         assert!(apart("power", "disk-full").is_some());
         assert!(apart("kill-all", "storm").is_some() && apart("storm", "kill").is_none());

@@ -23,9 +23,9 @@ use crate::{
     run_context::RunContext,
 };
 
-/// How long a member whose sync has failed may take to end; one that goes on is left alone.
+/// Time limit for a member whose sync has failed to end; one that goes on is left alone.
 const DYING: Duration = Duration::from_secs(5);
-/// The same after its disk was full, which it need not have noticed.
+/// Time limit after its disk was full, which it need not have noticed.
 const DYING_FULL: Duration = Duration::from_secs(1);
 
 /// Cuts the power: what was not synced by then is gone.
@@ -94,9 +94,9 @@ impl Nemesis for PowerCut {
     }
 }
 
-/// That members end by themselves is right while their disk fails: it is not held against them,
-/// if they did so in an orderly way. One that was aborted, since it could not even say so,
-/// ended by a signal.
+/// Forgives members that they have ended by themselves, which is right while their disk fails, if
+/// they did so in an orderly way. One that was aborted, since it could not even say so, ended by a
+/// signal.
 pub fn may_have_ended(context: &RunContext, ids: &[u64]) {
     for id in ids {
         let member = context.cluster.member(*id);
@@ -119,7 +119,7 @@ async fn unmount(disk: &disk::MemberDisk) -> Result<(), NemesisError> {
     tried.map_err(NemesisError::io("the disk can't be unmounted"))
 }
 
-/// Fills the disk.
+/// Disk that is filled.
 #[derive(Default)]
 pub struct FullDisk {
     filled: Vec<(u64, PathBuf)>,
@@ -208,10 +208,10 @@ fn fail(switch: &shim::ShimSwitch, errno: i64) -> Result<(), NemesisError> {
     ))
 }
 
-/// Lets fsync fail.
+/// Sync that fails.
 #[derive(Default)]
 pub struct FsyncFailure {
-    /// How often it had failed before.
+    /// The number of failed syncs of each member before the fault.
     before: Vec<(u64, i64)>,
 }
 

@@ -14,7 +14,7 @@ use crate::{
     run_context::RunContext,
 };
 
-/// How long a fault may take to show.
+/// Time limit for a fault to show.
 const SHOWS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Goes through the steps of one nemesis, one after another.
@@ -39,7 +39,7 @@ pub async fn track(
     }
 }
 
-/// One fault, from the wish to the healing.
+/// Takes one fault from the wish to the healing.
 async fn fault(
     context: &Arc<RunContext>,
     kind: &NemesisKind,

@@ -1,7 +1,7 @@
-//! Promises of different length: members whose settings differ, and a promise that is
-//! changed while members work. In both the leader is cut off from its peers at the worst
-//! moment, and not from the broker: what it acts by is the lease that it has, and what its
-//! successor waits for has to be that one.
+//! Promises of different length: settings that differ, and a promise that is changed.
+//!
+//! In both the leader is cut off from its peers at the worst moment, and not from the broker: what
+//! it acts by is the lease that it has, and what its successor waits for has to be that one.
 
 use std::{fs, process::Stdio, sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ use crate::{
 };
 
 const UNWRITABLE: &str = "the settings can't be written";
-/// How long a member may take to lead once it was told to, and to run the connectors.
+/// Time limit for a member to lead once it was told to, and to run the connectors.
 const LEADS_WITHIN: Duration = Duration::from_secs(8);
 
 /// Cuts a member off from all others.
@@ -40,7 +40,7 @@ async fn cut_off(context: &RunContext, who: u64) -> Result<u64, NemesisError> {
     Ok(links(context)?.add(rules.collect()).await?)
 }
 
-/// That somebody whom it was connected to is not reached any more.
+/// Proves that a member is not reached any more that was connected before.
 async fn is_cut_off(context: &RunContext, who: u64) -> Result<String, NemesisError> {
     let other = if who == 1 { 2 } else { 1 };
     let port = context.cluster.member(other).ports.peer;
@@ -55,11 +55,11 @@ async fn is_cut_off(context: &RunContext, who: u64) -> Result<String, NemesisErr
     }
 }
 
-/// One member's settings name a promise five times as long as the others' do, and that member
-/// leads when it is cut off.
+/// Differing promises: one member's settings name a promise five times as long as the others' do,
+/// and that member leads when it is cut off.
 #[derive(Default)]
 pub struct DifferingPromises {
-    /// Who has other settings, and those that it had.
+    /// The member that has other settings, and those that it had.
     changed: Option<(u64, String)>,
     held: Option<u64>,
 }
@@ -75,7 +75,7 @@ fn with_promise(settings: &str, failover_ms: u64) -> String {
     lines.collect()
 }
 
-/// Starts it anew, and waits until it answers.
+/// Starts a member anew, and waits until it answers.
 async fn restart(member: &ClusterMember) -> Result<(), ClusterError> {
     member.kill();
     member.start(&[])?;

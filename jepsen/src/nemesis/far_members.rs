@@ -1,5 +1,6 @@
-//! Members that are far from each other, from some moment on: a round trip of 60 ms that is
-//! up to 20 ms more or less. That is for all of them to live with, and to elect in.
+//! Members that are far from each other: a round trip of 60 ms, 20 more or less.
+//!
+//! That is for all of them to live with, and to elect in.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,14 +14,14 @@ use super::{
 };
 use crate::run_context::RunContext;
 
-/// One way, at least, and how much more that may be.
+/// Delay one way, at least, and the most that is added.
 const ONE_WAY: Duration = Duration::from_millis(20);
 const MORE: Duration = Duration::from_millis(20);
 
-/// Puts them far apart.
+/// Distance between all members.
 #[derive(Default)]
 pub struct FarMembers {
-    /// How many pieces had been delayed before.
+    /// The number of pieces that had been delayed before.
     before: u64,
 }
 

@@ -1,4 +1,4 @@
-//! A leader that the others take for dead while it lives and acts on under its lease.
+//! Leader that the others take for dead while it lives and acts on under its lease.
 
 use std::sync::Arc;
 
@@ -23,19 +23,19 @@ pub struct ForgedDeath {
     successor: Option<ForcedSuccessor>,
 }
 
-/// Who takes over from a member that is taken for dead and lives.
+/// Takeover from a member that is taken for dead and lives.
 pub(super) struct ForcedSuccessor {
     of: u64,
-    /// The others.
+    /// The other members.
     others: Vec<u64>,
-    /// Its process.
+    /// The process of the member.
     pid: Option<u32>,
     /// The epoch of the takeover before.
     before: u64,
 }
 
 impl ForcedSuccessor {
-    /// Before its death is forged.
+    /// Notes what holds before the death is forged.
     pub async fn new(
         context: &RunContext,
         of: u64,
@@ -50,7 +50,8 @@ impl ForcedSuccessor {
         })
     }
 
-    /// That somebody took over from it because of its death, and its process lives.
+    /// Proves that somebody took over from the member because of its death, and that its process
+    /// lives.
     pub async fn seen(&self, context: &RunContext) -> Result<String, NemesisError> {
         if context.cluster.member(self.of).pid() != self.pid {
             let seen = format!("the process of member {} is another now", self.of);

@@ -1,9 +1,10 @@
-//! A release whose fate its proposer doesn't learn: the connector server is told to hand over,
-//! and its log stands still just then, while heartbeats go on. So it leads on in its term, and
-//! may take over again. Then the others get what it had sent, the release in it, and not it
-//! their answers; and they take it for dead at once, while a lease that was granted meanwhile
-//! still runs. Whoever follows finds the reign released and waits for nothing: no lease of it
-//! may be there.
+//! Release whose fate its proposer doesn't learn.
+//!
+//! The connector server is told to hand over, and its log stands still just then, while heartbeats
+//! go on. So it leads on in its term, and may take over again. Then the others get what it had
+//! sent, the release in it, and not it their answers; and they take it for dead at once, while a
+//! lease that was granted meanwhile still runs. Whoever follows finds the reign released and waits
+//! for nothing: no lease of it may be there.
 //!
 //! The log and heartbeats have connections of their own. A value of a few KiB stops the log:
 //! what is longer than a heartbeat vanishes, and what follows waits for it.
@@ -35,14 +36,14 @@ use crate::{
 const STOPPER: usize = 8 << 10;
 /// Heartbeats and votes are shorter, with all headers.
 const SHORT: u32 = 600;
-/// How long each step may take that should be done at once.
+/// Time limit of each step that should be done at once.
 const SOON: Duration = Duration::from_secs(2);
-/// How long the log may take to arrive once nothing stops it: what has vanished is sent again
-/// after a time that doubles. Beyond it the leader has begun with new connections, which an
-/// end that hears no answer never finishes.
+/// Time limit for the log to arrive once nothing stops it: what has vanished is sent again after a
+/// time that doubles. Beyond it the leader has begun with new connections, which an end that hears
+/// no answer never finishes.
 const ARRIVES: Duration = Duration::from_millis(1_500);
 
-/// Holds a release.
+/// Release that is held.
 #[derive(Default)]
 pub struct HeldRelease {
     rules: Vec<u64>,
@@ -50,10 +51,10 @@ pub struct HeldRelease {
     successor: Option<ForcedSuccessor>,
 }
 
-/// Who takes part.
+/// Members that take part, by their role.
 struct ReleaseRoles {
     leader: u64,
-    /// To whom it is told to hand over.
+    /// The member that leadership is to be handed to.
     heir: u64,
     others: Vec<u64>,
 }
@@ -69,13 +70,13 @@ impl ReleaseRoles {
         })
     }
 
-    /// Those that hear the leader all the time.
+    /// Returns the members that hear the leader all the time.
     fn witnesses(&self) -> impl Iterator<Item = u64> {
         let heard = self.others.iter().filter(|id| **id != self.heir);
         heard.copied()
     }
 
-    /// Whether it acts as the connector server.
+    /// Returns whether the leader acts as the connector server.
     async fn acts(&self, context: &RunContext) -> Result<bool, NemesisError> {
         let url = context
             .cluster
@@ -168,8 +169,8 @@ impl HeldRelease {
         Ok(stopped)
     }
 
-    /// Has it told to hand over to somebody who is not there any more when it comes to that:
-    /// it stays, and what became of its release it doesn't know.
+    /// Tells the leader to hand over to a member that is not there any more when it comes to that:
+    /// the leader stays, and what became of its release it doesn't know.
     async fn hand_over(
         &mut self,
         context: &RunContext,

@@ -1,4 +1,4 @@
-//! kill -9 of members, and members that are killed again and again.
+//! Kills of members by SIGKILL, once or again and again.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -17,28 +17,28 @@ use crate::{
     run_context::RunContext,
 };
 
-/// How long a member may take until it answers after a start.
+/// Time limit for a member to answer after a start.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(15);
 
-/// How long one request may take that asks whether it does.
+/// Time limit of one request that asks whether a member answers.
 const ONE_ANSWER: Duration = Duration::from_millis(500);
 
-/// Who is killed.
+/// Choice of the members that a fault meets.
 #[derive(Clone, Copy, Debug)]
 pub enum VictimChoice {
-    /// Anyone.
+    /// A single member.
     One,
-    /// Anyone who doesn't lead.
+    /// A single member that doesn't lead.
     Follower,
-    /// Who leads.
+    /// The leader.
     Leader,
-    /// So many that the others have no quorum.
+    /// The smallest number without which the others have no quorum.
     Majority,
-    /// Everyone.
+    /// Every member.
     All,
 }
 
-/// Kills; whom is decided by the dice unless it is said.
+/// Kill of members; the rng decides which unless it is said.
 pub struct MemberKill {
     whom: Option<VictimChoice>,
     killed: Vec<(u64, u32)>,
@@ -52,7 +52,7 @@ pub fn drawn() -> Box<dyn Nemesis> {
     })
 }
 
-/// These.
+/// Makes a kill of these members.
 pub fn new(whom: VictimChoice) -> Box<dyn Nemesis> {
     Box::new(MemberKill {
         whom: Some(whom),

@@ -1,4 +1,4 @@
-//! Leadership that is handed over by somebody's order.
+//! Transfer of leadership by somebody's order.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{cluster::api, run_context::RunContext};
 
-/// Orders it.
+/// Transfer of leadership.
 #[derive(Default)]
 pub struct LeadershipTransfer {
     from: u64,

@@ -11,13 +11,14 @@ use super::{
 };
 use crate::{cluster::relay::RelayDelay, run_context::RunContext};
 
-/// ms one way, and how much more that may be: from what the promise bears to what it can't.
+/// Delays in ms one way, and how much more they may be: from what the promise bears to what it
+/// can't.
 const SLOW: [(u64, u64); 5] = [(3, 2), (8, 8), (25, 25), (60, 100), (200, 200)];
 
 /// Slows all links down.
 #[derive(Default)]
 pub struct LinkLatency {
-    /// How many pieces had been delayed before.
+    /// The number of pieces that had been delayed before.
     before: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Bytes of a stopped member's log that are cut off or flipped.
+//! Damage to a stopped member's log: bytes that are cut off or flipped.
 //!
 //! One member at a time, a minority. It may refuse to start: then it is given back what it
 //! had, as from a copy. It may not start and have forgotten in silence what it had promised.
@@ -23,10 +23,10 @@ use super::{
 };
 use crate::{cluster::disk::run, error_chain::chain, run_context::RunContext};
 
-/// How long a member may take to refuse, or to answer.
+/// Time limit for a member to refuse, or to answer.
 const DECIDES_WITHIN: Duration = Duration::from_secs(10);
 
-/// Damages.
+/// Damage to the log of one member.
 #[derive(Default)]
 pub struct LogDamage {
     member: Option<u64>,

@@ -1,5 +1,7 @@
-//! An orderly stop of a whole member, as a service manager asks for it that signals all
-//! processes of a service at once: the member's own and those of its connectors.
+//! Orderly stop of a whole member.
+//!
+//! A service manager asks for it that signals all processes of a service at once: the member's own
+//! and those of its connectors.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Members that don't reach each other, in several shapes, while clients reach them all.
+//! Partitions of several shapes between members, while clients reach them all.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     run_context::RunContext,
 };
 
-/// Who reaches whom.
+/// Shape of a partition.
 #[derive(Clone, Copy, Debug)]
 pub enum PartitionShape {
     /// The leader reaches nobody.
@@ -30,7 +30,7 @@ pub enum PartitionShape {
     OneWay,
 }
 
-/// Cuts links.
+/// Partition between members.
 pub struct NetworkPartition {
     shape: Option<PartitionShape>,
     held: Option<u64>,
@@ -46,7 +46,7 @@ pub fn drawn() -> Box<dyn Nemesis> {
     })
 }
 
-/// This one.
+/// Makes a partition of this shape.
 pub fn new(shape: PartitionShape) -> Box<dyn Nemesis> {
     Box::new(NetworkPartition {
         shape: Some(shape),

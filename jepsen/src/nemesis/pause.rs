@@ -16,24 +16,24 @@ use super::{
 };
 use crate::{cluster::member::stat, run_context::RunContext};
 
-/// What is stopped.
+/// Processes that are stopped.
 #[derive(Clone, Copy, Debug)]
 pub enum PauseTarget {
     /// The leader's own process, not those of its connectors.
     Leader,
     /// A member with all of its connectors: the leader more often than not.
     Group,
-    /// One process of a connector, of the leader.
+    /// A single process of a connector, of the leader.
     Connector,
 }
 
-/// Stops processes.
+/// Pause of processes.
 pub struct ProcessPause {
     what: PauseTarget,
     pids: Vec<u32>,
 }
 
-/// This kind.
+/// Makes a pause of these processes.
 pub fn new(what: PauseTarget) -> Box<dyn Nemesis> {
     Box::new(ProcessPause {
         what,

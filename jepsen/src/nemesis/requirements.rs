@@ -1,4 +1,4 @@
-//! What stands in the way of a nemesis on this machine.
+//! Requirements of nemeses on this machine.
 
 use std::{
     path::Path,
@@ -16,12 +16,12 @@ pub fn compiler() -> Option<String> {
     program("cc", "--version")
 }
 
-/// What the power of a disk is cut with.
+/// Returns what is missing to cut the power of a disk.
 pub fn power() -> Option<String> {
     disks().or_else(compiler)
 }
 
-/// What a disk of its own is made of for each member.
+/// Returns what is missing to give each member a disk of its own.
 pub fn disks() -> Option<String> {
     let loops = || {
         let there = Path::new("/dev/loop-control").exists();
@@ -30,12 +30,12 @@ pub fn disks() -> Option<String> {
     root().or_else(|| program("mkfs.ext4", "-V")).or_else(loops)
 }
 
-/// What the links are made thin with.
+/// Returns what is missing to make the links thin.
 pub fn traffic_control() -> Option<String> {
     program("tc", "-V")
 }
 
-/// A command of this program that changes the promise of a cluster.
+/// Returns what is missing of the command that changes the promise of a cluster.
 pub fn cluster_set(quorate: &Path) -> Option<String> {
     let mut command = Command::new(quorate);
     let command = command

@@ -1,5 +1,6 @@
-//! Members that get little of the processor, or of the memory: limits by cgroups, of
-//! version 1 or 2, whichever is mounted.
+//! Limits of a member's processor, memory or disk by cgroups.
+//!
+//! They are of version 1 or 2, whichever is mounted.
 
 use std::{
     fs, io,
@@ -22,14 +23,14 @@ use crate::{cluster::scratch::gone, run_context::RunContext};
 const ROOT: &str = "/sys/fs/cgroup";
 const PREFIX: &str = "quorate-chaos-";
 
-/// What is limited.
+/// Resource that is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitedResource {
     /// The processor's time.
     Cpu,
     /// The memory. One that needs more is killed.
     Memory,
-    /// What its disk takes in a second.
+    /// The writes to the disk in a second.
     Disk,
 }
 
@@ -46,7 +47,7 @@ impl LimitedResource {
         }
     }
 
-    /// Where its groups are, and whether those are of version 2.
+    /// Returns the folder of its groups, and whether those are of version 2.
     fn mounted(self) -> Option<(PathBuf, bool)> {
         let first = Path::new(ROOT).join(self.controller(false));
         if first.join("cgroup.procs").exists() {
@@ -60,7 +61,7 @@ impl LimitedResource {
         has.then(|| (PathBuf::from(ROOT), true))
     }
 
-    /// Why it can't be had here.
+    /// Returns why the limit can't be had here.
     pub fn missing(self) -> Option<String> {
         if !nix::unistd::geteuid().is_root() {
             return Some("cgroups need root".to_owned());
@@ -84,7 +85,7 @@ fn no_group() -> NemesisError {
     NemesisError::NoEffect("there is no group".to_owned())
 }
 
-/// Limits a member.
+/// Limit of a member's resource.
 pub struct ResourceLimit {
     what: LimitedResource,
     member: u64,
@@ -95,7 +96,7 @@ pub struct ResourceLimit {
     device: Option<String>,
 }
 
-/// This kind.
+/// Makes a limit of this resource.
 pub fn new(what: LimitedResource) -> Box<dyn Nemesis> {
     Box::new(ResourceLimit {
         what,
@@ -179,7 +180,7 @@ impl ResourceLimit {
         empty(&group);
     }
 
-    /// What was written in the group takes at least as long as the limit says.
+    /// Proves that writes in the group take at least as long as the limit says.
     async fn disk_is_slow(&self, context: &RunContext) -> Result<String, NemesisError> {
         let (group, _) = self.group.as_ref().ok_or_else(no_group)?;
         let disk = context.cluster.disks[self.member as usize - 1]

@@ -1,4 +1,4 @@
-//! A leader that is left with one link: too few to lead, and one more than to be silent.
+//! Leader that is left with one link: too few to lead, and one more than to be silent.
 //!
 //! Whoever it still reaches hears it and reaches the others, who have a quorum together:
 //! they have to elect somebody, though one of them stands by a leader that can't lead. Of
@@ -20,7 +20,7 @@ use crate::{
     run_context::RunContext,
 };
 
-/// Leaves it one link.
+/// Isolation of the leader but for one link.
 #[derive(Default)]
 pub struct StrandedLeader {
     held: Option<u64>,
@@ -117,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    /// Whom one reaches, itself included.
+    /// Returns the members that one reaches, itself included.
     fn reached(from: u64, order: &[u64]) -> BTreeSet<u64> {
         let cut = cut(order);
         let joined = |other: &u64| !cut.contains(&(from, *other)) && !cut.contains(&(*other, from));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_leader_keeps_one_link_and_the_others_a_quorum() {
+    fn leader_keeps_one_link_and_others_a_quorum() {
         for order in [vec![3, 1, 4, 2], vec![5, 2, 1, 4, 3]] {
             let quorum = order.len() / 2 + 1;
             assert_eq!(reached(order[0], &order), [order[0], order[1]].into());

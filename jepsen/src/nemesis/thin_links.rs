@@ -1,6 +1,6 @@
-//! Links of 100 Mbit/s, from some moment on: what members send, to each other and to
-//! clients, waits for its turn (tbf). Enough for all that has to come in time, however much
-//! else is sent.
+//! Links of 100 Mbit/s: what members send, to each other and to clients, waits for its turn.
+//!
+//! That is by tbf, and enough for all that has to come in time, however much else is sent.
 
 use std::{path::Path, process::Stdio, sync::Arc};
 
@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{cluster::member::ClusterMember, run_context::RunContext};
 
-/// What waits longer than 50 ms is dropped, as a switch with that much room does.
+/// Token bucket of a thin link. Packets that wait longer than 50 ms are dropped, as by a switch
+/// with that much room.
 const THIN: &str = "qdisc replace dev eth0 root tbf rate 100mbit burst 64kb latency 50ms";
 
 /// Makes the links thin.
@@ -39,7 +40,7 @@ async fn control(member: &ClusterMember, words: &str) -> Result<String, NemesisE
     }
 }
 
-/// What a queue has sent, and how often something had to wait.
+/// Reads the bytes that a queue has sent, and how often something had to wait.
 fn counted(told: &str) -> Option<(u64, u64)> {
     let after = |word: &str| {
         let rest = told.split_once(word)?.1;

@@ -13,7 +13,7 @@ use super::{
 use crate::run_context::RunContext;
 
 const SECOND: i64 = 1_000_000_000;
-/// From what a bad time server does to what a dead battery does.
+/// Jumps from those of a bad time server to that of a dead battery.
 const JUMPS: [i64; 5] = [
     SECOND / 10,
     5 * SECOND,
@@ -25,10 +25,10 @@ const JUMPS: [i64; 5] = [
 const UNREADABLE: &str = "the switch of the library can't be read";
 const UNWRITABLE: &str = "the switch of the library can't be written";
 
-/// Makes them jump.
+/// Jump of members' wall clocks.
 #[derive(Default)]
 pub struct ClockJump {
-    /// How often each member had been told a false time before.
+    /// The number of false times that each member had been told before.
     before: Vec<(u64, i64)>,
 }
 

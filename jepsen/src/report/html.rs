@@ -1,4 +1,4 @@
-//! The little of HTML that the reports need.
+//! HTML helpers of the reports.
 
 use crate::{checker::finding::FindingGrade, outcome::RunOutcome};
 
@@ -20,7 +20,7 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// A whole page.
+/// Makes a whole page.
 pub fn document(title: &str, body: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
@@ -63,7 +63,7 @@ pub fn seconds(ns: u64) -> String {
     format!("{:.3}", ns as f64 / 1e9)
 }
 
-/// A number with its thousands apart.
+/// Formats a number with its thousands apart.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! Plots over time: how long operations took, how many there were, and how late the machine was.
+//! Plots over time: latency, throughput, and how late the machine was.
 
 use super::time_chart::{LEFT, TOP, TimeChart};
 use crate::{checker::recorded_run::RecordedRun, history::EventType};
@@ -6,7 +6,7 @@ use crate::{checker::recorded_run::RecordedRun, history::EventType};
 const BUCKETS: usize = 240;
 const HEIGHT: f64 = 150.0;
 
-/// How long what was done took: the middle, nineteen of twenty, and the longest.
+/// Draws how long operations took that were done: the middle, nineteen of twenty, and the longest.
 pub fn latency(run: &RecordedRun) -> String {
     let end = run.end();
     let mut buckets: Vec<Vec<f64>> = vec![Vec::new(); BUCKETS];
@@ -64,7 +64,7 @@ pub fn latency(run: &RecordedRun) -> String {
     picture.finish()
 }
 
-/// How many a second were done, failed, or are not known of.
+/// Draws how many a second were done, failed, or are not known of.
 pub fn throughput(run: &RecordedRun) -> String {
     let end = run.end();
     let mut counts = [[0_u64; BUCKETS]; 3];
@@ -98,7 +98,7 @@ pub fn throughput(run: &RecordedRun) -> String {
     picture.finish()
 }
 
-/// By how much a task that slept woke up too late, and what the hypervisor took.
+/// Draws by how much a task that slept woke up too late, and what the hypervisor took.
 pub fn machine(run: &RecordedRun) -> String {
     let samples = run.host.as_ref().map_or(&[][..], |host| &host.samples);
     if samples.is_empty() {
@@ -127,7 +127,7 @@ pub fn machine(run: &RecordedRun) -> String {
     picture.finish()
 }
 
-/// Of each few points the highest, so that no peak is lost.
+/// Keeps the highest of each few points, so that no peak is lost.
 fn thinned(points: &[Option<(u64, f64)>]) -> Vec<Option<(u64, f64)>> {
     let some = points.len().div_ceil(BUCKETS * 4).max(1);
     let highest = |points: &[Option<(u64, f64)>]| {

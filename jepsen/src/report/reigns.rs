@@ -1,5 +1,6 @@
-//! Who was leader and connector server over time, as each member told it, and under which
-//! epoch each connector was at work, as its sink saw it.
+//! Chart of reigns: leaders and connector servers as each member told of them.
+//!
+//! It shows, too, under which epoch each connector was at work, as its sink saw it.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +16,9 @@ use crate::{
 const LANE: f64 = 15.0;
 /// A member that has not told anything for so long is not known to think the same still.
 const KNOWN: u64 = 1_500_000_000;
-/// So many connectors are drawn.
+/// Number of connectors that are drawn.
 const MOST: usize = 30;
-/// So many refused calls are marked in each lane.
+/// Number of refused calls that are marked in each lane.
 const MARKED: usize = 200;
 
 /// The picture; nothing, if nothing was seen.
@@ -84,7 +85,7 @@ fn tail(name: &str) -> &str {
     &name[from..]
 }
 
-/// What one member told: a bar for as long as it told the same.
+/// Draws the answers of one member: a bar for as long as they were the same.
 fn spans(
     picture: &mut TimeChart,
     observations: &[&ReignObservation],
@@ -118,7 +119,7 @@ fn spans(
     close(picture, open);
 }
 
-/// Under each epoch from the first call to the last, with a mark for each refused one.
+/// Draws each epoch from the first call to the last, with a mark for each refused one.
 fn at_work(picture: &mut TimeChart, calls: &[&SinkCall], holders: &BTreeMap<u64, u64>, y: f64) {
     let mut epochs: BTreeMap<u64, (u64, u64, u64)> = BTreeMap::new();
     for call in calls.iter().filter(|call| call.accepted) {

@@ -17,17 +17,17 @@ use crate::{
 
 /// The name of the file that a run's report is written to.
 pub const FILE: &str = "report.html";
-/// So many findings are told in full.
+/// Number of findings that are told in full.
 const FINDINGS: usize = 60;
-/// So many stretches are drawn operation by operation: what is around findings comes first,
-/// then what is around faults.
+/// Number of stretches that are drawn operation by operation: those around findings come first,
+/// then those around faults.
 const STRETCHES: usize = 8;
-/// A stretch begins this much before it gets interesting, and ends as much after.
+/// Time before and after the interesting part of a stretch.
 const MARGIN: u64 = 700_000_000;
-/// No stretch is longer.
+/// Length of the longest stretch.
 const LONGEST: u64 = 8_000_000_000;
 
-/// One run's page.
+/// Makes the page of one run.
 pub fn page(run: &RecordedRun, verdict: &RunVerdict) -> String {
     let plan = &run.plan;
     let nemeses = plan.nemeses().join(" + ");
@@ -203,7 +203,7 @@ fn anomalies(verdict: &RunVerdict) -> String {
     text
 }
 
-/// What is looked at closely: around anomalies and findings, then around faults.
+/// Draws closely what is around anomalies and findings, then around faults.
 fn stretches(run: &RecordedRun, verdict: &RunVerdict) -> String {
     let small = verdict.anomalies.iter().filter_map(|it| {
         let from = it.operations.iter().map(|it| it.start).min()?;

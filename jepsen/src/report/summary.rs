@@ -1,4 +1,4 @@
-//! A summary over many runs.
+//! Summary of many runs.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ fn is_worst(name: &str) -> bool {
         || ["calls.epochs", "queue.handled_most_often"].contains(&name)
 }
 
-/// What is known of many runs together.
+/// Results of many runs together.
 #[derive(Clone, Debug, Default)]
 pub struct RunsSummary {
     /// Each run and its verdict.
@@ -59,7 +59,7 @@ pub fn summary(folders: &[&Path]) -> RunsSummary {
 }
 
 impl RunsSummary {
-    /// How many runs ended so; void ones are counted apart.
+    /// Returns how many runs ended so; void ones are counted apart.
     pub fn ended(&self, outcome: RunOutcome) -> usize {
         let ended = self.runs.iter().filter(|(_, it)| it.outcome == outcome);
         ended
@@ -67,7 +67,7 @@ impl RunsSummary {
             .count()
     }
 
-    /// How many were void, and nothing was wrong.
+    /// Returns how many runs were void without anything wrong.
     pub fn voided(&self) -> usize {
         let void = self
             .runs
@@ -76,7 +76,7 @@ impl RunsSummary {
         void.count()
     }
 
-    /// As Markdown, for the documentation.
+    /// Formats the summary as Markdown, for the documentation.
     pub fn markdown(&self) -> String {
         let mut text = format!("{}\n\n", self.sentence());
         text +=
@@ -107,7 +107,7 @@ impl RunsSummary {
         text
     }
 
-    /// As a page, with links to each run's report relative to `beside`.
+    /// Formats the summary as a page, with links to each run's report relative to `beside`.
     pub fn page(&self, beside: &Path) -> String {
         let worst = self
             .runs

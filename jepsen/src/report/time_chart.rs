@@ -1,25 +1,25 @@
-//! Pictures along the time of a run: one scale for all, the faults shaded behind.
+//! Charts along the time of a run: one scale for all, the faults shaded behind.
 
 use std::fmt::Write;
 
 use super::html::escape;
 use crate::history::FaultRecord;
 
-/// How wide a picture is.
+/// Width of a chart.
 pub const WIDTH: f64 = 1200.0;
-/// Where time begins, and what is left of it for names.
+/// Left end of the time's axis; names stand before it.
 pub const LEFT: f64 = 150.0;
 const RIGHT: f64 = 16.0;
-/// What is above it for the faults' names.
+/// Height above the lanes, for the faults' names.
 pub const TOP: f64 = 26.0;
-/// What is below it for the times.
+/// Height below the lanes, for the times.
 const BOTTOM: f64 = 22.0;
 
 /// A picture that grows.
 pub struct TimeChart {
     from: u64,
     until: u64,
-    /// How high its middle part is.
+    /// The height of the lanes.
     height: f64,
     body: String,
     label: String,
@@ -37,14 +37,14 @@ impl TimeChart {
         }
     }
 
-    /// Where a time is.
+    /// Returns the place of a time.
     pub fn x(&self, time: u64) -> f64 {
         let span = (self.until - self.from) as f64;
         let at = time.clamp(self.from, self.until) - self.from;
         LEFT + at as f64 / span * (WIDTH - LEFT - RIGHT)
     }
 
-    /// Whether any of it can be seen.
+    /// Returns whether any of a span is within the chart.
     pub fn sees(&self, from: u64, until: u64) -> bool {
         from <= self.until && until >= self.from
     }
@@ -90,7 +90,7 @@ impl TimeChart {
         }
     }
 
-    /// A rectangle from one x to another; `title` is shown to who points at it.
+    /// Draws a rectangle from one x to another; `title` is shown to who points at it.
     pub fn rect(&mut self, class: &str, from: f64, until: f64, y: f64, height: f64, title: &str) {
         let width = (until - from).max(0.8);
         let title = if title.is_empty() {
@@ -104,7 +104,7 @@ impl TimeChart {
         );
     }
 
-    /// A text; it is HTML already.
+    /// Draws a text; it is HTML already.
     pub fn text(&mut self, class: &str, x: f64, y: f64, text: &str) {
         let _ = writeln!(
             self.body,
@@ -112,7 +112,7 @@ impl TimeChart {
         );
     }
 
-    /// A path by its drawing commands.
+    /// Draws a path by its drawing commands.
     pub fn path(&mut self, class: &str, d: &str) {
         if !d.is_empty() {
             let _ = writeln!(self.body, "<path class=\"{class}\" d=\"{d}\"/>");
@@ -124,13 +124,13 @@ impl TimeChart {
         self.text("end", LEFT - 8.0, y + 4.0, &escape(name));
     }
 
-    /// A line across.
+    /// Draws a line across.
     pub fn across(&mut self, y: f64) {
         let d = format!("M{LEFT:.1} {y:.1}H{:.1}", WIDTH - RIGHT);
         self.path("axis", &d);
     }
 
-    /// Ends it, with times below.
+    /// Ends the chart, with times below.
     pub fn finish(mut self) -> String {
         let bottom = TOP + self.height;
         self.across(bottom);

@@ -1,5 +1,7 @@
-//! The operations of each client over time: all of them thinned to what a screen can show,
-//! and single stretches operation by operation.
+//! Timeline of the operations of each client.
+//!
+//! The whole run is thinned to what a screen can show; single stretches are drawn operation by
+//! operation.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +18,7 @@ use crate::{
 const LANE: f64 = 11.0;
 /// Parts of a pixel that are told apart.
 const COLUMNS_A_PIXEL: f64 = 2.0;
-/// So many operations are drawn one by one in a picture.
+/// Number of operations that are drawn one by one in a chart.
 const SINGLE: usize = 1_500;
 
 /// The class of an outcome, as the style knows it.
@@ -93,7 +95,7 @@ fn lanes<'a>(
     lanes
 }
 
-/// Marks on one line, those that touch joined.
+/// Draws marks on one line, those that touch joined.
 fn marks(spans: impl Iterator<Item = (f64, f64)>, y: f64) -> String {
     let mut columns = vec![false; ((WIDTH - LEFT) * COLUMNS_A_PIXEL) as usize + 2];
     for (from, until) in spans {

@@ -32,10 +32,10 @@ use crate::{
     run_context::RunContext,
 };
 
-/// How long a confirm may take before nothing is known of the message.
+/// Time limit for a confirm, after which nothing is known of the message.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(5);
 
-/// What was confirmed so far.
+/// Ids of the messages that were published, and of those confirmed so far.
 #[derive(Default)]
 pub struct PublishedMessages {
     next: AtomicU64,
@@ -43,7 +43,7 @@ pub struct PublishedMessages {
 }
 
 impl PublishedMessages {
-    /// All ids that the broker has confirmed.
+    /// Returns the ids that the broker has confirmed.
     pub fn confirmed(&self) -> BTreeSet<String> {
         self.confirmed.lock().clone()
     }
@@ -63,7 +63,7 @@ pub async fn declare(uri: &str, queues: &[&str], kind: &str) -> Result<(), Workl
     Ok(())
 }
 
-/// Where messages are given to an outgoing, at any member.
+/// Returns the path at any member for messages to an outgoing.
 pub fn send_path(outgoing: &str) -> String {
     format!("/v1/outgoing/amqp_outgoing/{outgoing}/send")
 }

@@ -1,5 +1,6 @@
-//! A write to each member now and then, beside workloads that write nothing themselves:
-//! whether writes work is asked in every run.
+//! Background writes to each member, beside workloads that write nothing themselves.
+//!
+//! So whether writes work is asked in every run.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,18 +11,18 @@ use tokio::task::JoinSet;
 use super::workload_client::{SettledOperation, WorkloadClient};
 use crate::{cancel::CancelToken, pinned_client::RequestOutcome, run_context::RunContext};
 
-/// Their processes count from here.
+/// First number of the processes of these clients.
 const FIRST: u64 = 3_000_000;
 const EVERY: Duration = Duration::from_millis(150);
-/// Writes to one key, as with registers.
+/// Number of writes to one key, as with registers.
 const TO_ONE_KEY: u64 = 100;
 
-/// Whether a workload writes by itself.
+/// Returns whether a workload writes by itself.
 fn writes(workload: &str) -> bool {
     ["register", "set", "config", "watch", "large"].contains(&workload)
 }
 
-/// Writes until it is stopped.
+/// Writes until it is cancelled.
 pub async fn work(context: &Arc<RunContext>, cancel: &CancelToken) {
     if writes(&context.plan.workload) {
         return;

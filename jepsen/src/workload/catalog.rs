@@ -13,7 +13,7 @@ pub const ALL: &[&str] = &[
     "streams", "tries", "replies",
 ];
 
-/// The workload of this name.
+/// Returns the workload of this name.
 pub fn named(name: &str) -> Result<Arc<dyn Workload>, WorkloadError> {
     Ok(match name {
         "register" => Arc::new(register::RegisterWorkload::default()),
@@ -38,7 +38,7 @@ pub fn named(name: &str) -> Result<Arc<dyn Workload>, WorkloadError> {
     })
 }
 
-/// Whether it needs RabbitMQ.
+/// Returns whether the workload of this name needs RabbitMQ.
 pub fn needs_broker(name: &str) -> bool {
     ["mutex", "queue", "streams", "tries", "sends", "replies"].contains(&name)
 }

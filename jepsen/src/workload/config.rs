@@ -1,5 +1,6 @@
-//! Configuration: services and HTTP channels that lean on them are applied and deleted
-//! through all members. Every member has to end with the same catalog.
+//! Configuration workload: services and HTTP channels are applied and deleted at all members.
+//!
+//! Channels lean on services. Every member has to end with the same catalog.
 
 use std::sync::Arc;
 
@@ -17,12 +18,12 @@ use crate::{
     cancel::CancelToken, history::EventType, pinned_client::RequestOutcome, run_context::RunContext,
 };
 
-/// So many names of each kind: few enough that they lean on each other.
+/// Number of names of each kind: few enough that resources lean on each other.
 const NAMES: u32 = 6;
-/// One operation of so many looks at the whole catalog, as the member has it now.
+/// Every so many operations, one reads the whole catalog as the member has it now.
 const LOOKS: u32 = 20;
 
-/// The workload.
+/// Workload of resources that are applied and deleted.
 #[derive(Default)]
 pub struct ConfigWorkload;
 

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use super::error::WorkloadError;
 use crate::{cancel::CancelToken, run_context::RunContext};
 
-/// A workload.
+/// Work of clients during a run.
 #[async_trait]
 pub trait Workload: Send + Sync {
-    /// What has to be there before the clients begin.
+    /// Makes what has to be there before the clients begin.
     async fn prepare(&self, _bed: &Arc<RunContext>) -> Result<(), WorkloadError> {
         Ok(())
     }
@@ -18,12 +18,12 @@ pub trait Workload: Send + Sync {
     /// The clients' work, until it is stopped.
     async fn work(&self, context: &Arc<RunContext>, cancel: &CancelToken);
 
-    /// What is read in the end, once everything is healed.
+    /// Reads the end, once everything is healed.
     async fn finish(&self, _bed: &Arc<RunContext>) -> Result<(), WorkloadError> {
         Ok(())
     }
 
-    /// How many connectors should be active.
+    /// Returns the number of connectors that should be active.
     fn connectors(&self) -> usize {
         0
     }

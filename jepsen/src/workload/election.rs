@@ -1,5 +1,6 @@
-//! Nothing but reigns: the monitor asks who leads, and the few writes that go on beside it
-//! let the log grow.
+//! Election workload: nothing but reigns.
+//!
+//! The monitor asks who leads, and the few writes that go on beside it let the log grow.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +9,7 @@ use async_trait::async_trait;
 use super::contract::Workload;
 use crate::{cancel::CancelToken, run_context::RunContext};
 
-/// The workload.
+/// Workload that only watches reigns.
 #[derive(Default)]
 pub struct ElectionWorkload;
 

@@ -1,5 +1,6 @@
-//! Services on every member: the ping that is always there, a built-in one and one of a
-//! user behind HTTP channels. They answer without a quorum too.
+//! HTTP workload: services on every member, which answer without a quorum too.
+//!
+//! They are the ping that is always there, a built-in one and one of a user behind HTTP channels.
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ const PING: &str = "/zato/ping";
 const ECHO: &str = "/chaos/echo";
 const UPSTREAM: &str = "/chaos/upstream";
 
-/// The workload.
+/// Workload of calls of services.
 #[derive(Default)]
 pub struct HttpWorkload {
     sink: Mutex<Option<ServiceSink>>,

@@ -1,5 +1,6 @@
-//! Large values: each client puts values of up to 1 MiB to keys of its own, one after another
-//! without a pause. Values begin with what tells them apart; each key is a register.
+//! Workload of large values: each client puts values of up to 1 MiB, without a pause.
+//!
+//! Each key belongs to one client, and is a register. Values begin with what tells them apart.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,10 +26,10 @@ use crate::{
 const SIZES: &[usize] = &[1 << 20, 1 << 20, 1 << 18, 1 << 14, 100];
 /// Keys of a client that are in use at a time.
 const SLOTS: u64 = 2;
-/// On a full link much waits for its turn.
+/// Time limit of a request: on a full link much waits for its turn.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The workload.
+/// Workload of large values.
 #[derive(Default)]
 pub struct LargeWorkload {
     keys: Arc<Mutex<Vec<String>>>,
@@ -87,7 +88,7 @@ impl Workload for LargeWorkload {
     }
 }
 
-/// What tells a value apart: all of it up to the filling, and how long it is with that.
+/// Returns the name of a value: all of it up to the filling, and its length with that.
 fn told(body: &[u8]) -> String {
     let name = body.split(|byte| *byte == b'.').next().unwrap_or(body);
     format!("{}.{}", String::from_utf8_lossy(name), body.len())

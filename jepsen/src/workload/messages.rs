@@ -1,4 +1,4 @@
-//! Messages from RabbitMQ to services, through connectors that run on one member at a time.
+//! Workloads of messages from RabbitMQ to services, through connectors.
 //!
 //! Queue: every message that was confirmed is handled at least once, and acknowledged only
 //! after that. Mutex: channels that the lease alone fences, one whose service looks at
@@ -32,40 +32,40 @@ use crate::{
 
 const KIND: &str = "amqp_channel";
 const STREAM: &str = "stream";
-/// How long a message of the tries waits for its next one, in ms. Between two tries there is
-/// time to write down the first of them, which is done once a second.
+/// Pause in ms before a message of the tries is tried again. Between two tries there is time to
+/// write down the first of them, which is done once a second.
 pub const TRY_AGAIN_MS: u64 = 2_500;
-/// How long everything that is left may take to be handled, once all is healed.
+/// Time limit for everything that is left to be handled, once all is healed.
 const DRAINED_WITHIN: Duration = Duration::from_secs(40);
 /// A stream that has handed out its last message hands out none of those before it any more,
 /// but for what is in flight.
 const STREAM_DRAINED_WITHIN: Duration = Duration::from_secs(8);
-/// How long a message that is in flight in the end may take to be handled or to come back.
+/// Time limit for a message in flight in the end to be handled or to come back.
 const COMES_BACK_WITHIN: Duration = Duration::from_secs(3);
 
-/// The workload.
+/// Workload of messages that connectors hand to services.
 pub struct MessagesWorkload {
     channels: &'static [&'static str],
-    /// How each is fenced; the dice decide where nothing stands.
+    /// The fence of each channel; the rng decides where nothing stands.
     fences: &'static [&'static str],
-    /// How long a service takes, in ms at least and at most.
+    /// The ms that a service takes, at least and at most.
     work_ms: [u64; 2],
-    /// Those whose service looks at epochs.
+    /// The channels whose service looks at epochs.
     checked: &'static [&'static str],
-    /// Those whose processes stand by warm, whatever the dice say.
+    /// The channels whose processes stand by warm, whatever the rng says.
     warm: &'static [&'static str],
-    /// How many publish to each queue, each at the run's rate.
+    /// The number of publishers for each queue, each at the run's rate.
     publishers: u64,
     /// The type of the queues.
     kind: &'static str,
-    /// How often every tenth message fails before it is taken.
+    /// The number of times that every tenth message fails before it is taken.
     failing: u64,
     published: Arc<PublishedMessages>,
     sink: Mutex<Option<ServiceSink>>,
 }
 
 impl MessagesWorkload {
-    /// Nothing is lost.
+    /// Makes the workload in which nothing is lost.
     pub fn queue() -> MessagesWorkload {
         MessagesWorkload {
             channels: &["orders"],
@@ -101,7 +101,7 @@ impl MessagesWorkload {
         }
     }
 
-    /// One at a time.
+    /// One connector at a time handles messages.
     pub fn mutex() -> MessagesWorkload {
         MessagesWorkload {
             channels: &["checked", "naive", "naive-exclusive"],

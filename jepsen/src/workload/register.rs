@@ -1,4 +1,4 @@
-//! Registers over KV: linearizable reads, writes and compare-and-set through all members.
+//! Register workload: linearizable reads, writes and compare-and-set at all members.
 //!
 //! Every value is written once only, so that a read tells which write it saw. A few keys
 //! are in use at a time, and each gives way to a new one after so many operations, or when
@@ -33,7 +33,7 @@ const OPEN_MAX: u64 = 10;
 /// Last reads that may fail at one member before no more are tried there.
 const SILENT_MAX: u32 = 3;
 
-/// The workload.
+/// Workload of registers.
 #[derive(Default)]
 pub struct RegisterWorkload {
     ring: Arc<KeyRing>,
@@ -60,7 +60,7 @@ impl KeyRing {
         format!("reg-{slot}-{turn}")
     }
 
-    /// A key for one more operation, and what was seen of it last.
+    /// Takes a key for one more operation, and what was seen of it last.
     fn take(&self, slot: usize) -> (u64, String, Option<(u64, Value)>) {
         let mut it = self.slots[slot].lock();
         if it.operations >= OPERATIONS_MAX || it.open >= OPEN_MAX {

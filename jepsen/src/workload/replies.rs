@@ -1,6 +1,7 @@
-//! Replies that are sent by `amqp_outgoing` to somebody who waits for direct replies of
-//! RabbitMQ, which hands them over and returns them each time. What was told of each is
-//! compared in the end with what that one has got.
+//! Workload of replies by `amqp_outgoing` to a client that waits for RabbitMQ's direct replies.
+//!
+//! RabbitMQ hands them over and returns them each time. What was told of each is compared in the
+//! end with what that client has got.
 
 use std::sync::{
     Arc,
@@ -26,19 +27,19 @@ use super::{
 };
 use crate::{cancel::CancelToken, pinned_client::RequestOutcome, run_context::RunContext};
 
-/// By which who waits finds out its address.
+/// Queue by which the receiver finds out its address.
 const QUEUE: &str = "questions";
 const DIRECT: &str = "amq.rabbitmq.reply-to";
 const OUTGOING: &str = "chaos-replies";
 
-/// The workload.
+/// Workload of direct replies.
 #[derive(Default)]
 pub struct RepliesWorkload {
     next: Arc<AtomicU64>,
     asker: Mutex<Option<Arc<ReplyReceiver>>>,
 }
 
-/// Who waits, on a channel that lives as long as it.
+/// Receiver of direct replies, on a channel that lives as long as it.
 struct ReplyReceiver {
     address: String,
     received: Arc<Mutex<Vec<String>>>,

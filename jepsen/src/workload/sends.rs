@@ -1,6 +1,7 @@
-//! Messages that are sent by `amqp_outgoing` through all members, each under a key of its
-//! own, by callers of whom many give up about when somebody else begins to reign. What was
-//! told of each is compared in the end with what is in the queue.
+//! Workload of messages sent by `amqp_outgoing`, each under a key of its own.
+//!
+//! They are sent at all members, by callers of whom many give up about when somebody else begins to
+//! reign. What was told of each is compared in the end with what is in the queue.
 
 use std::{
     sync::{
@@ -30,12 +31,12 @@ use crate::{
 
 const QUEUE: &str = "sends";
 const OUTGOING: &str = "chaos-out";
-/// How much longer than a member a caller waits.
+/// Time that a caller waits longer than a member.
 const BEYOND: Duration = Duration::from_secs(3);
-/// Of so many one is in a hurry, and one has time.
+/// Of so many callers one is in a hurry, and one has time.
 const THIRD: u32 = 3;
 
-/// The workload.
+/// Workload of messages that are sent.
 #[derive(Default)]
 pub struct SendsWorkload {
     next: Arc<AtomicU64>,

@@ -1,5 +1,6 @@
-//! The services behind the members: each notes every call with its epoch. One looks at
-//! epochs and refuses older ones than it has seen, others take all.
+//! Services behind the members: each notes every call with its epoch.
+//!
+//! One looks at epochs and refuses older ones than it has seen, others take all.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,15 +30,15 @@ struct SinkState {
     journal: Arc<LineJournal>,
     /// The channels that look at epochs.
     checked: BTreeSet<String>,
-    /// How long a call takes, so that two at the same time are seen to be so.
+    /// The ms that a call takes, so that two at the same time are seen to be so.
     work_ms: [u64; 2],
-    /// How often some messages fail before they are taken.
+    /// The number of times that some messages fail before they are taken.
     failing: u64,
     newest: Mutex<BTreeMap<String, u64>>,
     handled: Mutex<BTreeSet<String>>,
 }
 
-/// The services.
+/// Services that note their calls.
 #[derive(Clone)]
 pub struct ServiceSink {
     inner: Arc<SinkState>,
@@ -45,9 +46,9 @@ pub struct ServiceSink {
 }
 
 impl ServiceSink {
-    /// Starts them where every member reaches them; `checked` are the names of channels whose
-    /// service looks at epochs, and `work_ms` how long a call takes, at least and at most. Every
-    /// tenth message fails `failing` times before it is taken.
+    /// Starts the services where every member reaches them; `checked` are the names of channels
+    /// whose service looks at epochs, and `work_ms` how long a call takes, at least and at most.
+    /// Every tenth message fails `failing` times before it is taken.
     pub async fn start(
         context: &Arc<RunContext>,
         checked: &[&str],
@@ -75,18 +76,20 @@ impl ServiceSink {
         Ok(ServiceSink { inner, address })
     }
 
-    /// Where the service for connectors of this kind is, or `service` for plain calls.
+    /// Returns the address of the service for connectors of this kind, or of `service` for plain
+    /// calls.
     pub fn url(&self, kind: &str) -> String {
         format!("http://{}/{kind}", self.address)
     }
 
-    /// Which of these messages were not taken by any service yet.
+    /// Counts those of the messages that were not taken by any service yet.
     pub fn waits_for(&self, messages: &BTreeSet<String>) -> usize {
         let handled = self.inner.handled.lock();
         messages.iter().filter(|it| !handled.contains(*it)).count()
     }
 
-    /// Those of them that come after all that were taken, in the order of their names.
+    /// Returns those of the messages that come after all that were taken, in the order of their
+    /// names.
     pub fn after_the_last(&self, messages: &BTreeSet<String>) -> Vec<String> {
         let handled = self.inner.handled.lock();
         let backwards = messages.iter().rev();
@@ -96,12 +99,12 @@ impl ServiceSink {
 }
 
 impl SinkState {
-    /// Whether this try of a message fails.
+    /// Returns whether this try of a message fails.
     fn fails(&self, message: &str, attempt: u64) -> bool {
         attempt <= self.failing && message.ends_with('0')
     }
 
-    /// Whether a call is taken: one that looks at epochs refuses older ones.
+    /// Returns whether a call is taken: a service that looks at epochs refuses older ones.
     fn takes(&self, channel: &str, epoch: u64) -> bool {
         if !self.checked.contains(channel) {
             return true;

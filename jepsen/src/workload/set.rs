@@ -1,5 +1,6 @@
-//! A set over KV: each element is a key of its own, added once by one client through any
-//! member. Now and then somebody reads the whole set, and in the end it is read of each.
+//! Set workload: each element is a key of its own, added once through any member.
+//!
+//! Now and then somebody reads the whole set, and in the end it is read of each member.
 
 use std::sync::{
     Arc,
@@ -22,10 +23,10 @@ use crate::{
 };
 
 const KEY: &str = "set";
-/// One operation of so many is a read: it is long.
+/// Every so many operations, one is a read, which is long.
 const READS: u32 = 60;
 
-/// The workload.
+/// Workload of a set.
 #[derive(Default)]
 pub struct SetWorkload {
     next: Arc<AtomicU64>,
@@ -81,7 +82,7 @@ async fn read(client: &mut WorkloadClient) {
     client.settle(invoked, settled);
 }
 
-/// All elements, page by page, each page as fresh as can be.
+/// Reads all elements, page by page, each page as fresh as can be.
 async fn whole(client: &WorkloadClient) -> Result<(Value, Option<u64>), SettledOperation> {
     let mut elements = Vec::new();
     let mut after = String::new();
@@ -108,7 +109,7 @@ async fn whole(client: &WorkloadClient) -> Result<(Value, Option<u64>), SettledO
     }
 }
 
-/// What an entry holds, whatever that is.
+/// Returns the value that an entry holds, whatever it is.
 fn element(entry: &Value) -> Value {
     let bytes = entry["value_base64"].as_str().map(|it| STANDARD.decode(it));
     let text = match bytes {

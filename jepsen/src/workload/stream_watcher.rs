@@ -1,5 +1,6 @@
-//! One watcher: it follows the changes of keys at a member, and goes on at another where it
-//! was when its connection is lost.
+//! Watcher of the changes of keys at a member.
+//!
+//! It goes on at another member where it was when its connection is lost.
 
 use std::{
     sync::{
@@ -21,7 +22,7 @@ use crate::{
     run_context::RunContext,
 };
 
-/// What the streams ask for.
+/// Prefix of the keys that the streams ask for.
 pub const PREFIX: &str = "watch/";
 /// Streams are processes from here on.
 const PROCESSES: u64 = 2_000_000;
@@ -30,12 +31,12 @@ const SILENCE: Duration = Duration::from_secs(8);
 /// A stream that nobody cuts is left after a while by itself: resuming is what is tried.
 const STAYS_MS: std::ops::Range<u64> = 500..6_000;
 
-/// How far a stream has come; 0 before it has begun.
+/// Revision up to which a stream has come; 0 before it has begun.
 #[derive(Default)]
 pub struct StreamPosition(AtomicU64);
 
 impl StreamPosition {
-    /// Whether it has begun.
+    /// Returns whether the stream has begun.
     pub fn begun(&self) -> bool {
         self.at() > 0
     }
@@ -50,7 +51,7 @@ impl StreamPosition {
     }
 }
 
-/// Follows until it is stopped.
+/// Follows the changes until it is cancelled.
 pub async fn follow(
     context: Arc<RunContext>,
     number: u64,
@@ -107,7 +108,7 @@ impl StreamWatcher {
         });
     }
 
-    /// One connection, until it ends or was there for long enough.
+    /// Follows one connection, until it ends or was there for long enough.
     async fn once(&mut self, client: &Client, member: &ClusterMember, rng: &mut StdRng) {
         self.member = member.id;
         let url = member.admin(&format!("/v1/watch?prefix={PREFIX}"));

@@ -1,5 +1,6 @@
-//! Append through watch: clients write keys through all members, and streams tell of each
-//! write once, in order, however often they are cut off and resume at another member.
+//! Watch workload: clients write keys, and streams tell of each write once, in order.
+//!
+//! Streams are cut off often, and resume at another member.
 
 use std::{
     sync::{
@@ -34,10 +35,10 @@ use crate::{
 const KEYS: u32 = 20;
 /// Streams, twice as many as members of a small cluster.
 const STREAMS: u64 = 6;
-/// How long the streams may take to catch up in the end.
+/// Time limit for the streams to catch up in the end.
 const CATCHES_UP: Duration = Duration::from_secs(20);
 
-/// The workload.
+/// Workload of writes that streams tell of.
 #[derive(Default)]
 pub struct WatchWorkload {
     next: Arc<AtomicU64>,

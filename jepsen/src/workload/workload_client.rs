@@ -1,4 +1,4 @@
-//! Clients at an even rate, each pinned to one member, and the numbers that they go by.
+//! Clients of a workload at an even rate, each pinned to one member, and their processes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,21 +16,21 @@ use crate::{
 /// The processes that read in the end count from here.
 pub const FINAL: u64 = 1_000_000;
 
-/// One client: it does one thing at a time.
+/// Client that does one thing at a time.
 pub struct WorkloadClient {
-    /// The bed.
+    /// The context of the run.
     pub context: Arc<RunContext>,
-    /// The member that it is pinned to.
+    /// The member that the client is pinned to.
     pub member: Arc<ClusterMember>,
-    /// How it asks.
+    /// The client for requests.
     pub http: PinnedClient,
-    /// What it decides by.
+    /// The source of the client's decisions.
     pub rng: StdRng,
-    /// Which of the clients it is, from 0.
+    /// The number of the client, from 0.
     pub number: u64,
     /// The member's id, as it is written down; 0 for none.
     asks: u64,
-    /// Under which process it goes now.
+    /// The process under which the client goes now.
     process: u64,
     pause: Duration,
 }
@@ -55,7 +55,8 @@ impl WorkloadClient {
         }
     }
 
-    /// One that only reads, in the end, with more patience; processes count from `first`.
+    /// Makes a client that only reads, in the end, with more patience; processes count from
+    /// `first`.
     pub fn reader(context: &Arc<RunContext>, number: u64, first: u64) -> WorkloadClient {
         WorkloadClient {
             http: PinnedClient::new(Duration::from_secs(3)),
@@ -64,7 +65,7 @@ impl WorkloadClient {
         }
     }
 
-    /// One whose processes count from `first`.
+    /// Makes a client whose processes count from `first`.
     pub fn under(context: &Arc<RunContext>, number: u64, first: u64) -> WorkloadClient {
         WorkloadClient {
             process: first + number,
@@ -72,7 +73,7 @@ impl WorkloadClient {
         }
     }
 
-    /// One that asks no member, as those that publish to a broker.
+    /// Makes a client that asks no member, as those that publish to a broker.
     pub fn elsewhere(context: &Arc<RunContext>, number: u64) -> WorkloadClient {
         WorkloadClient {
             asks: 0,
@@ -80,7 +81,7 @@ impl WorkloadClient {
         }
     }
 
-    /// Waits for its turn; gives whether it is to end instead.
+    /// Waits for the client's turn; gives whether the client is to end instead.
     pub async fn rests(&mut self, cancel: &CancelToken) -> bool {
         let pause = self.pause.mul_f64(self.rng.random_range(0.0..2.0));
         cancel.cancelled_within(pause).await
@@ -144,20 +145,20 @@ impl WorkloadClient {
     }
 }
 
-/// What became of an operation.
+/// Outcome of an operation.
 pub struct SettledOperation {
-    /// How far it came.
+    /// The phase that the operation came to.
     pub kind: EventType,
-    /// What was answered; what was asked for, if nothing stands here.
+    /// The answer; the argument of the request, if nothing stands here.
     pub value: Option<Value>,
     /// The revision of the answer.
     pub revision: Option<u64>,
-    /// Why not.
+    /// The reason why the operation is not done.
     pub error: Option<String>,
 }
 
 impl SettledOperation {
-    /// Done.
+    /// Makes the outcome of an operation that was done.
     pub fn ok(value: Option<Value>, revision: Option<u64>) -> SettledOperation {
         SettledOperation {
             kind: EventType::Ok,
@@ -167,7 +168,7 @@ impl SettledOperation {
         }
     }
 
-    /// Surely not done.
+    /// Makes the outcome of an operation that surely was not done.
     pub fn fail(error: impl Into<String>, revision: Option<u64>) -> SettledOperation {
         SettledOperation {
             kind: EventType::Fail,
@@ -177,7 +178,7 @@ impl SettledOperation {
         }
     }
 
-    /// Not known.
+    /// Makes the outcome of an operation of which nothing is known.
     pub fn info(error: impl Into<String>) -> SettledOperation {
         SettledOperation {
             kind: EventType::Info,
@@ -187,7 +188,7 @@ impl SettledOperation {
         }
     }
 
-    /// Of a write that was not answered by success.
+    /// Settles a write that was not answered by success.
     pub fn unless_done(outcome: &crate::pinned_client::RequestOutcome) -> SettledOperation {
         use crate::pinned_client::RequestOutcome;
         match outcome {
@@ -200,7 +201,7 @@ impl SettledOperation {
         }
     }
 
-    /// Of a read that was not answered by success: it has changed nothing in any case.
+    /// Settles a read that was not answered by success: it has changed nothing in any case.
     pub fn unread(outcome: &crate::pinned_client::RequestOutcome) -> SettledOperation {
         use crate::pinned_client::RequestOutcome;
         match outcome {

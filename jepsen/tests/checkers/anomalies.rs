@@ -1,5 +1,6 @@
-//! Registers: each kind of anomaly is told by both checkers, or by the one that can, and what
-//! is strange and right is let pass.
+//! Anomalies of registers: each kind is told by both checkers, or by the one that can.
+//!
+//! What is strange and right is let pass.
 
 use crate::run_fixture::{HandmadeOperation, cas, judged, kinds, read, run, write};
 use quorate_jepsen::{
@@ -9,7 +10,7 @@ use quorate_jepsen::{
     outcome::RunOutcome,
 };
 
-/// What the black box and the witness say of a history: whether each objects.
+/// Returns whether the black box and the witness object to a history.
 fn objections(told: &[HandmadeOperation]) -> (bool, bool) {
     let run = run("register", told);
     let settings = CheckSettings::default();
@@ -111,9 +112,9 @@ fn a_read_of_a_failed_write_is_told() {
     both_object(&told, "dirty read");
 }
 
-/// That is what a harness makes of a timeout that it takes for a failure.
+/// A harness that takes a timeout for a failure makes that of it.
 #[test]
-fn a_timeout_recorded_as_a_failure_is_caught_when_it_was_done_after_all() {
+fn timeout_recorded_as_failure_is_caught_once_done() {
     let told = |write: fn(HandmadeOperation) -> HandmadeOperation| {
         [
             write(crate::run_fixture::write(1, 1, 0, 300)),
@@ -142,7 +143,7 @@ fn a_read_from_the_future_is_told() {
 }
 
 #[test]
-fn two_compare_and_sets_of_one_value_are_told() {
+fn two_compare_and_sets_of_one_value() {
     let told = [
         write(1, 1, 0, 1).at(1),
         cas(2, 1, 2, 2, 5).at(2),
@@ -164,7 +165,7 @@ fn a_read_that_goes_back_is_told() {
 }
 
 #[test]
-fn what_is_unknown_may_be_done_late_or_never() {
+fn unknown_outcome_may_be_done_late_or_never() {
     let late = [
         write(1, 1, 0, 1).at(1),
         write(4, 2, 2, 3).unknown(),
@@ -220,7 +221,7 @@ fn an_unknown_swap_needs_its_value_too() {
 }
 
 #[test]
-fn revisions_that_are_told_wrong_are_seen_by_the_witness_alone() {
+fn wrong_revisions_are_seen_by_witness_alone() {
     let twice = [write(1, 1, 0, 1).at(1), write(1, 2, 2, 3).at(1)];
     assert_eq!(objections(&twice), (false, true));
     let back = [
@@ -236,7 +237,7 @@ fn revisions_that_are_told_wrong_are_seen_by_the_witness_alone() {
 }
 
 #[test]
-fn a_checker_that_ignores_infos_gives_a_false_verdict() {
+fn checker_that_ignores_infos_gives_false_verdict() {
     let told = [
         write(1, 1, 0, 1).at(1),
         write(4, 2, 2, 3).unknown(),
@@ -252,7 +253,7 @@ fn a_checker_that_ignores_infos_gives_a_false_verdict() {
 }
 
 #[test]
-fn an_anomaly_among_hundreds_of_operations_is_made_small() {
+fn anomaly_among_hundreds_of_operations_is_shrunk() {
     let mut told = Vec::new();
     for n in 1..=150_u64 {
         told.push(write(1, n, n * 10, n * 10 + 4).at(n));

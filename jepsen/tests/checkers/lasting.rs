@@ -1,4 +1,4 @@
-//! What lasts and has to be borne, a leader with one link, and messages that are sent.
+//! Faults that last, a leader with one link, and messages that are sent.
 
 use crate::run_fixture::{HandmadeOperation, MS, fault, kinds, op, run, write};
 use quorate_jepsen::{
@@ -6,7 +6,7 @@ use quorate_jepsen::{
     history::{FaultRecord, FinalState, ReignObservation},
 };
 
-/// Writes that work, one each 100 ms at member 2, but for a while.
+/// Makes writes that work, one each 100 ms at member 2, but for a while.
 fn writes(without: std::ops::Range<u64>) -> Vec<HandmadeOperation> {
     let times = (0..100).map(|n| n * 100);
     let there = times.filter(|at| !without.contains(at));
@@ -31,7 +31,7 @@ fn late(run: &RecordedRun, kind: &str) -> bool {
 }
 
 #[test]
-fn a_stranded_leader_is_replaced_while_it_is_stranded() {
+fn stranded_leader_is_replaced_while_stranded() {
     let stranded = || vec![fault("stranded", &[1], 2_000, 6_000)];
     assert!(!late(&under(stranded(), 2_000..3_000), "late in a fault"));
     assert!(late(&under(stranded(), 2_000..4_000), "late in a fault"));
@@ -55,7 +55,7 @@ fn what_lasts_has_to_be_borne() {
 }
 
 #[test]
-fn a_leader_that_is_killed_is_replaced_from_afar() {
+fn killed_leader_is_replaced_from_afar() {
     let killed = || {
         vec![
             fault("far", &[], 1_000, 9_500),
@@ -108,7 +108,7 @@ fn on_thin_links_no_leader_is_lost() {
 }
 
 #[test]
-fn on_thin_links_a_kill_has_its_own_elections_and_large_values_their_time() {
+fn thin_links_allow_elections_and_large_values_time() {
     let struck =
         |workload: &str, without: std::ops::Range<u64>, observations: &[ReignObservation]| {
             let faults = vec![
@@ -170,7 +170,7 @@ fn sent(told: &[HandmadeOperation], left: Option<&[&str]>) -> RecordedRun {
 }
 
 #[test]
-fn what_is_told_of_a_message_is_what_the_queue_has() {
+fn outcome_of_a_message_is_what_queue_has() {
     let none: Vec<String> = Vec::new();
     let good = [
         send("a", 0),

@@ -1,4 +1,4 @@
-//! The checkers and the report, on histories that are right and histories that are wrong.
+//! Checkers and report, on histories that are right and histories that are wrong.
 #![allow(
     clippy::print_stderr,
     clippy::print_stdout,

@@ -1,5 +1,4 @@
-//! A run's folder is judged as a whole: the verdict and the page that are written, and the
-//! summary over many.
+//! Folders of runs, judged as a whole: the verdict, the page, and the summary over many.
 
 use std::{fs, path::Path};
 
@@ -60,6 +59,13 @@ pub fn folder(path: &Path, operations: usize, bug: SimulatedBug) {
     };
     let faults: Vec<FaultRecord> = [2, 4, 6, 8].map(|n| fault("kill-leader", n)).to_vec();
     lines(&path.join("faults.jsonl"), &faults);
+    write_reigns(path, end);
+    write_end(path, end);
+    lines(&path.join("history.jsonl"), &events);
+}
+
+/// Writes three leaders after each other, and the calls under their epochs.
+fn write_reigns(path: &Path, end: u64) {
     let observations: Vec<ReignObservation> = (0..600_u64)
         .map(|n| ReignObservation {
             asked: end * n / 600,
@@ -85,7 +91,10 @@ pub fn folder(path: &Path, operations: usize, bug: SimulatedBug) {
         })
         .collect();
     lines(&path.join("connectors.jsonl"), &calls);
-    lines(&path.join("history.jsonl"), &events);
+}
+
+/// Writes three members that are well, and a machine that was hardly late.
+fn write_end(path: &Path, end: u64) {
     let members = [1, 2, 3].map(|member| FinalMember {
         member,
         alive: true,
@@ -140,7 +149,7 @@ fn well_formed(page: &str) {
 }
 
 #[test]
-fn a_page_stands_by_itself_and_is_small_enough() {
+fn page_stands_by_itself_and_is_small() {
     let temporary = tempfile::tempdir().expect("a folder");
     let run = temporary.path().join("run");
     folder(&run, 20_000, SimulatedBug::StaleReads(0.002));
@@ -188,7 +197,7 @@ fn judging_again_gives_the_same() {
 }
 
 #[test]
-fn a_folder_with_missing_or_broken_files_is_unknown() {
+fn folder_with_missing_or_broken_files_is_unknown() {
     let temporary = tempfile::tempdir().expect("a folder");
     let run = temporary.path().join("run");
     assert!(judge(&run).is_err());

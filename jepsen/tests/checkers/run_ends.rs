@@ -1,4 +1,4 @@
-//! The end of a run, its floors, its machine, its harness, and whether it came back in time.
+//! Ends of runs: the coverage, the machine, the harness, and what came back in time.
 
 use crate::run_fixture::{HandmadeOperation, MS, events, fault, judged, kinds, op, run, write};
 use quorate_jepsen::{
@@ -90,7 +90,7 @@ fn ends() {
 }
 
 #[test]
-fn a_harness_that_failed_blames_nobody_for_being_late() {
+fn failed_harness_blames_nobody_for_being_late() {
     let run = ended(|it| {
         it.trouble.push("it was asked to end".to_owned());
         it.members[2].alive = false;
@@ -111,7 +111,7 @@ fn starved(lag_ms: f64, late: bool) -> RecordedRun {
 }
 
 #[test]
-fn a_starved_machine_voids_a_run_but_hides_no_broken_guarantee() {
+fn starved_machine_voids_run_but_hides_no_breach() {
     assert_eq!(judged(&starved(3.0, false)).outcome, RunOutcome::Pass);
     assert_eq!(judged(&starved(3.0, true)).outcome, RunOutcome::Fail);
     for late in [false, true] {
@@ -130,7 +130,7 @@ fn a_starved_machine_voids_a_run_but_hides_no_broken_guarantee() {
 }
 
 #[test]
-fn too_little_or_no_fault_at_all_is_unknown() {
+fn too_little_or_no_fault_is_unknown() {
     let told: Vec<HandmadeOperation> = (0..60)
         .map(|n| op(n % 3, "add", json!(n), n * 10, n * 10 + 5))
         .collect();
@@ -163,7 +163,7 @@ fn too_little_or_no_fault_at_all_is_unknown() {
 }
 
 #[test]
-fn a_harness_that_breaks_its_rules_gets_no_verdict() {
+fn harness_that_breaks_rules_gets_no_verdict() {
     let event = |process, kind, f: &str, time| HistoryEvent {
         process,
         kind,

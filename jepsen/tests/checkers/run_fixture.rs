@@ -1,4 +1,4 @@
-//! Writes histories by hand: operations with a beginning, an end and an outcome, in ms.
+//! Histories by hand: operations with a beginning, an end and an outcome, in ms.
 
 use quorate_jepsen::{
     checker::{CheckSettings, FindingGrade, RecordedRun},
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// A ms in ns.
 pub const MS: u64 = 1_000_000;
 
-/// One operation, or one line that nobody asked for.
+/// Operation, or a line that nobody asked for.
 #[derive(Clone)]
 pub struct HandmadeOperation {
     asked: Option<HistoryEvent>,
@@ -45,12 +45,12 @@ pub fn read(process: u64, value: impl Into<Value>, start: u64, end: u64) -> Hand
     told
 }
 
-/// A write.
+/// Makes a write.
 pub fn write(process: u64, value: impl Into<Value>, start: u64, end: u64) -> HandmadeOperation {
     op(process, "write", value.into(), start, end)
 }
 
-/// A compare-and-set.
+/// Makes a compare-and-set.
 pub fn cas(process: u64, old: u64, new: u64, start: u64, end: u64) -> HandmadeOperation {
     op(process, "cas", json!([old, new]), start, end)
 }
@@ -65,13 +65,13 @@ pub fn line(process: u64, f: &str, value: Value, time: u64) -> HandmadeOperation
 }
 
 impl HandmadeOperation {
-    /// With this revision.
+    /// Sets the revision.
     pub fn at(mut self, revision: u64) -> HandmadeOperation {
         self.answer.revision = Some(revision);
         self
     }
 
-    /// Of this key.
+    /// Sets the key.
     pub fn with_key(mut self, key: &str) -> HandmadeOperation {
         for event in self.asked.iter_mut().chain([&mut self.answer]) {
             event.key = Some(key.to_owned());
@@ -79,7 +79,7 @@ impl HandmadeOperation {
         self
     }
 
-    /// Without a key.
+    /// Takes the key away.
     pub fn without_key(mut self) -> HandmadeOperation {
         self.answer.key = None;
         self
@@ -92,14 +92,14 @@ impl HandmadeOperation {
         self
     }
 
-    /// It surely wasn't done.
+    /// Makes the outcome a sure failure.
     pub fn failed(mut self) -> HandmadeOperation {
         self.answer.kind = EventType::Fail;
         self.answer.revision = None;
         self
     }
 
-    /// At this member.
+    /// Sets the member.
     pub fn member(mut self, member: u64) -> HandmadeOperation {
         for event in self.asked.iter_mut().chain([&mut self.answer]) {
             event.member = member;
@@ -126,7 +126,7 @@ pub fn run(workload: &str, told: &[HandmadeOperation]) -> RecordedRun {
     RecordedRun::from_events(plan, events(told))
 }
 
-/// Its verdict.
+/// Judges a run.
 pub fn judged(run: &RecordedRun) -> RunVerdict {
     judge::judge_run(run, &CheckSettings::default())
 }

@@ -1,5 +1,6 @@
-//! Both checkers over simulated runs: a right register always passes, and a planted bug is
-//! caught in nearly every seed.
+//! Both checkers over simulated runs.
+//!
+//! A right register always passes, and a planted bug is caught in nearly every seed.
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ fn run(seed: u64, operations: usize, bug: SimulatedBug) -> RecordedRun {
     RecordedRun::from_events(plan, history(&world))
 }
 
-/// Whether the black box objects, and whether the witness does.
+/// Returns whether the black box objects, and whether the witness does.
 fn objections(run: &RecordedRun) -> (bool, bool) {
     let settings = CheckSettings::default();
     let operations = checker::register(run, &settings);
@@ -54,7 +55,7 @@ fn a_right_register_always_passes() {
     }
 }
 
-/// In how many of a hundred seeds each checker catches a bug.
+/// Counts in how many of a hundred seeds each checker catches a bug.
 fn caught(bug: SimulatedBug) -> (usize, usize) {
     let each = (0..100).map(|seed| objections(&run(seed, 800, bug)));
     let all: Vec<(bool, bool)> = each.collect();
@@ -63,7 +64,7 @@ fn caught(bug: SimulatedBug) -> (usize, usize) {
 }
 
 #[test]
-fn planted_bugs_are_caught_by_both_in_nearly_every_seed() {
+fn planted_bugs_are_caught_in_nearly_every_seed() {
     for bug in [
         SimulatedBug::StaleReads(0.02),
         SimulatedBug::LostWrites(0.06),
@@ -80,7 +81,7 @@ fn planted_bugs_are_caught_by_both_in_nearly_every_seed() {
 }
 
 #[test]
-fn a_checker_that_ignores_infos_condemns_a_right_register() {
+fn checker_that_ignores_infos_condemns_right_register() {
     let settings = CheckSettings {
         ignore_infos: true,
         ..CheckSettings::default()

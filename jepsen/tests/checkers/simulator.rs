@@ -1,12 +1,14 @@
-//! A simulated group of members with one register each key: right, unless it is told to be
-//! wrong, with delays, lost answers and writes that are done late.
+//! Simulated group of members with one register each key.
+//!
+//! It is right, unless it is told to be wrong, with delays, lost answers and writes that are done
+//! late.
 
 use crate::run_fixture::MS;
 use quorate_jepsen::history::{EventType, HistoryEvent};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
-/// A planted bug.
+/// Planted bug of the simulated register.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum SimulatedBug {
     None,
@@ -22,7 +24,7 @@ pub enum SimulatedBug {
     TimeoutsAsFailures,
 }
 
-/// How it goes.
+/// Settings of the simulated group.
 pub struct SimulatorSettings {
     pub seed: u64,
     pub operations: usize,
@@ -37,7 +39,7 @@ struct PendingEffect {
     event: HistoryEvent,
 }
 
-/// Plays it. Everything takes effect at a moment between asking and answering; what is
+/// Plays the simulation. Everything takes effect at a moment between asking and answering; what is
 /// answered with `info` takes effect later, or never.
 pub fn history(world: &SimulatorSettings) -> Vec<HistoryEvent> {
     let mut rng = StdRng::seed_from_u64(world.seed);
@@ -130,9 +132,8 @@ fn take_effect(
         ..event.clone()
     };
     if event.f == "read" {
-        let stale =
-            matches!(world.bug, SimulatedBug::StaleReads(p) if chance(p)) && state.len() > 1;
-        let seen = if stale {
+        let stale = matches!(world.bug, SimulatedBug::StaleReads(p) if chance(p));
+        let seen = if stale && state.len() > 1 {
             state[state.len() - 2].clone()
         } else {
             (latest, there)

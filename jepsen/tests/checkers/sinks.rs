@@ -89,7 +89,7 @@ fn called(calls: &[SinkCall], naive: bool) -> RecordedRun {
 }
 
 #[test]
-fn a_stale_epoch_that_is_accepted_is_told_and_of_a_naive_sink_counted() {
+fn accepted_stale_epoch_is_told_naive_is_counted() {
     let right = [call(1, 5, true), call(30, 5, true), call(60, 9, true)];
     assert_eq!(kinds(&called(&right, false)), none());
     let stale = [call(1, 5, true), call(30, 9, true), call(70, 5, true)];
@@ -100,7 +100,7 @@ fn a_stale_epoch_that_is_accepted_is_told_and_of_a_naive_sink_counted() {
 }
 
 #[test]
-fn a_call_that_comes_long_after_its_epoch_is_told_unless_a_pause_explains_it() {
+fn late_call_is_told_unless_pause_explains_it() {
     let fenced = [call(1, 5, true), call(30, 9, true), call(500, 5, false)];
     assert_eq!(kinds(&called(&fenced, false)), ["call under an old epoch"]);
     assert_eq!(kinds(&called(&fenced, true)), ["call under an old epoch"]);

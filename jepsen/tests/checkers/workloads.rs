@@ -128,7 +128,7 @@ fn queues() {
 }
 
 #[test]
-fn an_orderly_stop_repeats_nothing_that_was_in_flight() {
+fn orderly_stop_repeats_nothing_in_flight() {
     let repeated = |faults: &[&str], at: u64| {
         let told = [publish(1, "a", 0), publish(2, "b", 0)];
         let run = RecordedRun {
@@ -165,7 +165,7 @@ fn tries(attempts: &[u64]) -> Vec<String> {
 }
 
 #[test]
-fn tries_go_on_where_they_were_but_for_the_last_one() {
+fn tries_go_on_but_for_the_last_one() {
     assert_eq!(tries(&[1, 2, 3, 3, 4]), none());
     assert_eq!(tries(&[1, 2, 3, 2, 3]), none());
     assert_eq!(tries(&[1, 2, 3, 1, 2]), ["tries forgotten"]);
@@ -263,7 +263,7 @@ fn watches() {
 }
 
 #[test]
-fn a_stream_sees_neither_the_future_nor_what_failed() {
+fn stream_sees_neither_future_nor_failed_writes() {
     let future = [
         line(70, "watched", json!(1), 5).with_key("w/1").at(1),
         append(1, 1, 1),

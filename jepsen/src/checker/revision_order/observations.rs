@@ -1,4 +1,4 @@
-//! The values of one key along the log: who wrote each, and at which revisions it was seen.
+//! Values of one key along the log: who wrote each, and at which revisions it was seen.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ struct ValueObservation<'a> {
     by: &'a ClientOperation,
 }
 
-/// What is known of an operation of unknown outcome whose value was seen.
+/// Bounds of the effect of an operation of unknown outcome whose value was seen.
 struct EffectBounds<'a> {
     write: &'a ClientOperation,
-    /// It took effect above this revision,
+    /// The effect came above this revision,
     above: (u64, &'a ClientOperation),
     /// and not above this one.
     upto: (u64, &'a ClientOperation),
@@ -27,9 +27,9 @@ struct EffectBounds<'a> {
 
 /// The values of one key.
 pub struct ValueHistory<'a> {
-    /// What is known to have been done, by revision.
+    /// The operations that are known to have been done, by revision.
     log: BTreeMap<u64, &'a ClientOperation>,
-    /// Who asked for a value to be written.
+    /// The operations that asked for a value to be written.
     writers: BTreeMap<String, Vec<&'a ClientOperation>>,
     seen: Vec<ValueObservation<'a>>,
     bounds: BTreeMap<usize, EffectBounds<'a>>,
@@ -190,7 +190,7 @@ impl<'a> ValueHistory<'a> {
     }
 }
 
-/// Why a value should not have been seen.
+/// Returns why a value should not have been seen.
 fn wrong<'a>(
     by: &ClientOperation,
     at: u64,
