@@ -43,7 +43,7 @@ impl AnomalyOperation {
             line: it.line,
             process: it.process,
             member: it.member,
-            text: it.told_as(),
+            text: it.describe(),
             outcome: it.kind,
             start: it.start,
             told: it.told,

@@ -175,7 +175,7 @@ impl ChaosCluster {
         for _ in 0..100 {
             let mut asked = JoinSet::new();
             for member in self.members.iter().filter(|member| member.pid().is_some()) {
-                asked.spawn(told_leader(member.admin("/v1/cluster/leader")));
+                asked.spawn(known_leader(member.admin("/v1/cluster/leader")));
             }
             let mut votes = vec![0; self.members.len() + 1];
             while let Some(told) = asked.join_next().await {
@@ -258,7 +258,7 @@ fn free_ports() -> io::Result<MemberPorts> {
 }
 
 /// Returns the leader that a member knows; a member that is silent for long knows none.
-async fn told_leader(url: String) -> Option<usize> {
+async fn known_leader(url: String) -> Option<usize> {
     let asked = tokio::time::timeout(Duration::from_millis(200), api::get(&url)).await;
     let told = asked.ok()?.ok()?;
     id_of(told["leader"]["name"].as_str()?)

@@ -36,7 +36,7 @@ pub struct HttpAnswer {
 
 impl HttpAnswer {
     /// Describes the failure in a few words.
-    pub fn told(&self) -> String {
+    pub fn describe(&self) -> String {
         match &self.code {
             Some(code) => format!("{} {code}", self.status),
             None => self.status.to_string(),

@@ -17,7 +17,7 @@ type MemberCatalog = Map<String, Value>;
 
 /// Compares the catalogs with each other and with what was asked for.
 pub fn check(run: &RecordedRun) -> CheckReport {
-    let mut checked = CheckReport::new("config");
+    let mut report = CheckReport::new("config");
     let asked: Vec<&ClientOperation> = run
         .operations
         .iter()
@@ -34,8 +34,8 @@ pub fn check(run: &RecordedRun) -> CheckReport {
             let Some(catalog) = event.value.as_object() else {
                 continue;
             };
-            checked.count("config.catalogs", 1);
-            leaning(line, event, catalog, &ours, &mut checked);
+            report.count("config.catalogs", 1);
+            leaning(line, event, catalog, &ours, &mut report);
             if f == "final" {
                 finals.insert(event.member, (line, catalog));
             }
@@ -44,7 +44,7 @@ pub fn check(run: &RecordedRun) -> CheckReport {
     for member in super::final_state::expected_members(run) {
         if !finals.contains_key(&member) {
             let what = format!("member {member}: there is no final read of it");
-            checked
+            report
                 .find(FindingGrade::Unsure, "no final read", what)
                 .at(&[member]);
         }
@@ -57,17 +57,17 @@ pub fn check(run: &RecordedRun) -> CheckReport {
                 key,
                 catalog.get(*key),
                 operations,
-                &mut checked,
+                &mut report,
             );
         }
     }
-    same(&finals, &mut checked);
-    in_order(&keys, &mut checked);
-    checked
+    same(&finals, &mut report);
+    in_order(&keys, &mut report);
+    report
 }
 
 /// Every member tells the same.
-fn same(finals: &BTreeMap<u64, (usize, &MemberCatalog)>, checked: &mut CheckReport) {
+fn same(finals: &BTreeMap<u64, (usize, &MemberCatalog)>, report: &mut CheckReport) {
     let Some((first, (line, catalog))) = finals.first_key_value() else {
         return;
     };
@@ -86,7 +86,7 @@ fn same(finals: &BTreeMap<u64, (usize, &MemberCatalog)>, checked: &mut CheckRepo
             "members {first} and {member} end with different catalogs: {}",
             differ.join(", ")
         );
-        let found = checked.find(FindingGrade::Wrong, "catalogs differ", what);
+        let found = report.find(FindingGrade::Wrong, "catalogs differ", what);
         found.at(&[*first, *member]).operations = vec![*line, *other_line];
     }
 }
@@ -99,13 +99,13 @@ fn as_acknowledged(
     key: &str,
     there: Option<&Value>,
     operations: &[&ClientOperation],
-    checked: &mut CheckReport,
+    report: &mut CheckReport,
 ) {
     let done = operations.iter().filter(|it| it.is_ok());
     let last = done.max_by_key(|it| (it.revision, it.end));
     let unknown = operations.iter().filter(|it| it.is_info());
     let possible: Vec<&&ClientOperation> = last.into_iter().chain(unknown).collect();
-    checked.count("config.compared", 1);
+    report.count("config.compared", 1);
     let fits = possible.iter().any(|it| match (it.f.as_str(), there) {
         ("delete", there) => there.is_none(),
         (_, Some(there)) => within(&it.asked, there),
@@ -116,14 +116,14 @@ fn as_acknowledged(
         return;
     }
     let has = there.map_or("nothing".to_owned(), super::operation::brief);
-    let wants = last.map_or("nothing, or what is unknown".to_owned(), |it| it.told_as());
+    let wants = last.map_or("nothing, or what is unknown".to_owned(), |it| it.describe());
     let (kind, grade) = if there.is_none() {
         ("lost resource", FindingGrade::Wrong)
     } else {
         ("wrong resource", FindingGrade::Wrong)
     };
     let what = format!("member {member} ends with {key} = {has}; acknowledged was {wants}");
-    let found = checked.find(grade, kind, what);
+    let found = report.find(grade, kind, what);
     found.shown_by(&last.into_iter().copied().collect::<Vec<_>>());
     found.at(&[member]).operations.push(line);
 }
@@ -176,7 +176,7 @@ fn leaning(
     event: &HistoryEvent,
     catalog: &MemberCatalog,
     ours: &BTreeSet<&str>,
-    checked: &mut CheckReport,
+    report: &mut CheckReport,
 ) {
     for (key, spec) in catalog {
         for (_, candidates) in leans_on(spec, ours) {
@@ -188,7 +188,7 @@ fn leaning(
                 event.member,
                 candidates.join(" or ")
             );
-            let found = checked.find(FindingGrade::Wrong, "broken dependency", what);
+            let found = report.find(FindingGrade::Wrong, "broken dependency", what);
             found
                 .at(&[event.member])
                 .between(Some(event.time), Some(event.time));
@@ -199,7 +199,7 @@ fn leaning(
 
 /// Replays what was acknowledged by revision: nothing was applied while what it leans on was
 /// surely gone. Where anything about it is unknown, nothing is said.
-fn in_order(keys: &BTreeMap<&str, Vec<&ClientOperation>>, checked: &mut CheckReport) {
+fn in_order(keys: &BTreeMap<&str, Vec<&ClientOperation>>, report: &mut CheckReport) {
     let ours: BTreeSet<&str> = keys.keys().copied().collect();
     let sure = |key: &str| {
         keys.get(key)
@@ -216,7 +216,7 @@ fn in_order(keys: &BTreeMap<&str, Vec<&ClientOperation>>, checked: &mut CheckRep
                 };
                 let before = history.iter().filter(|it| it.revision < apply.revision);
                 let last = before.max_by_key(|it| it.revision);
-                checked.count("config.dependencies", 1);
+                report.count("config.dependencies", 1);
                 if last.is_some_and(|it| it.f == "apply") {
                     continue;
                 }
@@ -224,7 +224,7 @@ fn in_order(keys: &BTreeMap<&str, Vec<&ClientOperation>>, checked: &mut CheckRep
                     "{key} was applied at revision {}, when {one} was surely not there",
                     apply.revision.unwrap_or(0)
                 );
-                let found = checked.find(FindingGrade::Wrong, "broken dependency", what);
+                let found = report.find(FindingGrade::Wrong, "broken dependency", what);
                 found.shown_by(
                     &last
                         .into_iter()

@@ -40,8 +40,8 @@ const SIGHTS: u64 = 30;
 
 /// Compares what was done with the floor.
 pub fn check(run: &RecordedRun) -> CheckReport {
-    let mut checked = CheckReport::new("floors");
-    faults(run, &mut checked);
+    let mut report = CheckReport::new("floors");
+    faults(run, &mut report);
     let effective: Vec<&FaultRecord> = run
         .faults
         .iter()
@@ -52,7 +52,7 @@ pub fn check(run: &RecordedRun) -> CheckReport {
     for (f, floor) in floors(run) {
         let all = run.operations.iter().filter(|it| it.f == f);
         let done = all.clone().filter(|it| it.is_ok());
-        checked.too_few(
+        report.too_few(
             &format!("`{f}` that were done"),
             done.clone().count(),
             floor,
@@ -68,13 +68,13 @@ pub fn check(run: &RecordedRun) -> CheckReport {
         } else {
             done.filter(|it| inside(it, &effective)).count()
         };
-        checked.count(format!("inside_faults.{f}"), inside as u64);
+        report.count(format!("inside_faults.{f}"), inside as u64);
         let name = format!("`{f}` inside the windows of faults");
-        checked.too_few(&name, inside, (floor / INSIDE).max(1));
+        report.too_few(&name, inside, (floor / INSIDE).max(1));
     }
     if ["mutex", "queue", "streams", "tries"].contains(&run.plan.workload.as_str()) {
         let accepted = run.calls.iter().filter(|call| call.accepted).count();
-        checked.too_few("calls that sinks accepted", accepted, CALLS);
+        report.too_few("calls that sinks accepted", accepted, CALLS);
     }
     if ["mutex", "election"].contains(&run.plan.workload.as_str()) {
         let observations = run
@@ -82,9 +82,9 @@ pub fn check(run: &RecordedRun) -> CheckReport {
             .iter()
             .filter(|observation| observation.leader.is_some())
             .count();
-        checked.too_few("sights of a leader", observations, SIGHTS);
+        report.too_few("sights of a leader", observations, SIGHTS);
     }
-    checked
+    report
 }
 
 impl CheckReport {
@@ -113,13 +113,13 @@ fn floors(run: &RecordedRun) -> BTreeMap<String, u64> {
         .collect()
 }
 
-fn faults(run: &RecordedRun, checked: &mut CheckReport) {
+fn faults(run: &RecordedRun, report: &mut CheckReport) {
     let mut kinds: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for fault in &run.faults {
         let kind = kinds.entry(&fault.nemesis).or_default();
         // Where nobody led, say, no leader could be killed. It counts as nothing.
         if fault.effective.is_none() && fault.probe.starts_with(NOT_DONE) {
-            checked.count(format!("faults_not_done.{}", fault.nemesis), 1);
+            report.count(format!("faults_not_done.{}", fault.nemesis), 1);
             continue;
         }
         kind.0 += 1;
@@ -130,31 +130,31 @@ fn faults(run: &RecordedRun, checked: &mut CheckReport) {
                 "{} ({}) was done, and no probe saw that it took effect: {}",
                 fault.nemesis, fault.target, fault.probe
             );
-            let found = checked.find(FindingGrade::Unsure, "fault without effect", what);
+            let found = report.find(FindingGrade::Unsure, "fault without effect", what);
             found
                 .at(&fault.members)
                 .between(Some(fault.begun), fault.healed);
         }
         if fault.healed.is_none() {
             let what = format!("{} ({}) was never healed", fault.nemesis, fault.target);
-            let found = checked.find(FindingGrade::Unsure, "fault not healed", what);
+            let found = report.find(FindingGrade::Unsure, "fault not healed", what);
             found.at(&fault.members).between(Some(fault.begun), None);
         }
     }
     for (kind, (done, effective)) in kinds {
         if done == 0 {
             let what = format!("{kind} could not be done even once");
-            checked.find(FindingGrade::Unsure, "fault without effect", what);
+            report.find(FindingGrade::Unsure, "fault without effect", what);
         }
-        checked.count(format!("faults.{kind}"), done);
-        checked.count(format!("faults_effective.{kind}"), effective);
+        report.count(format!("faults.{kind}"), done);
+        report.count(format!("faults_effective.{kind}"), effective);
     }
-    losses(run, checked);
-    left_out(run, checked);
+    losses(run, report);
+    left_out(run, report);
 }
 
 /// Finds nemeses that could not be had, and planned faults that were not done.
-fn left_out(run: &RecordedRun, checked: &mut CheckReport) {
+fn left_out(run: &RecordedRun, report: &mut CheckReport) {
     let skipped = run.plan.whole.get("skipped").and_then(Value::as_array);
     let skipped: Vec<&str> = skipped
         .into_iter()
@@ -163,7 +163,7 @@ fn left_out(run: &RecordedRun, checked: &mut CheckReport) {
         .collect();
     for nemesis in &skipped {
         let what = format!("{nemesis} can't be had on this machine, and was left out");
-        checked.find(FindingGrade::Note, "nemesis left out", what);
+        report.find(FindingGrade::Note, "nemesis left out", what);
     }
     let steps = run.plan.whole.get("steps").and_then(Value::as_array);
     let wanted = |it: &&Value| {
@@ -174,8 +174,8 @@ fn left_out(run: &RecordedRun, checked: &mut CheckReport) {
         !skipped.contains(&name)
     };
     let planned = steps.map_or(0, |steps| steps.iter().filter(wanted).count());
-    checked.count("faults_planned", planned as u64);
-    checked.count("faults_done", run.faults.len() as u64);
+    report.count("faults_planned", planned as u64);
+    report.count("faults_done", run.faults.len() as u64);
     if planned > run.faults.len() {
         let what = format!(
             "of {planned} faults that were planned, {} were done",
@@ -188,12 +188,12 @@ fn left_out(run: &RecordedRun, checked: &mut CheckReport) {
         } else {
             FindingGrade::Note
         };
-        checked.find(grade, "faults left out", what);
+        report.find(grade, "faults left out", what);
     }
 }
 
 /// Counts how often a leader was lost for good, and how often a disk lost its power.
-fn losses(run: &RecordedRun, checked: &mut CheckReport) {
+fn losses(run: &RecordedRun, report: &mut CheckReport) {
     let effective = run.faults.iter().filter(|fault| fault.effective.is_some());
     for fault in effective {
         let (killed, power) = (
@@ -201,7 +201,7 @@ fn losses(run: &RecordedRun, checked: &mut CheckReport) {
             fault.nemesis.starts_with("power"),
         );
         if power {
-            checked.count("power_losses", fault.members.len() as u64);
+            report.count("power_losses", fault.members.len() as u64);
         }
         let before = run
             .observations
@@ -209,7 +209,7 @@ fn losses(run: &RecordedRun, checked: &mut CheckReport) {
             .rfind(|it| it.time <= fault.begun && it.leader.is_some());
         let leader = before.and_then(|observation| observation.leader);
         if (killed || power) && leader.is_some_and(|it| fault.members.contains(&it)) {
-            checked.count("leader_kills", 1);
+            report.count("leader_kills", 1);
         }
     }
 }

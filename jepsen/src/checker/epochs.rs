@@ -12,17 +12,17 @@ use crate::history::{FaultRecord, ReignObservation};
 
 /// Looks at what the members said.
 pub fn check(run: &RecordedRun) -> CheckReport {
-    let mut checked = CheckReport::new("epochs");
+    let mut report = CheckReport::new("epochs");
     one_each(
         run,
-        &mut checked,
+        &mut report,
         "election",
         "two leaders elected as one",
         |it| Some(((it.term?, it.leader_id?), it.leader?)),
     );
     one_each(
         run,
-        &mut checked,
+        &mut report,
         "epoch",
         "two holders of one epoch",
         |it| Some((it.epoch?, it.connector_server?)),
@@ -35,18 +35,18 @@ pub fn check(run: &RecordedRun) -> CheckReport {
             .collect();
         // By when it was asked: answers can overtake each other.
         mine.sort_by_key(|it| (it.asked, it.time));
-        forward(run, &mine, &mut checked, "term", |it| {
+        forward(run, &mine, &mut report, "term", |it| {
             Some((it.term?, it.leader_id.unwrap_or(0)))
         });
-        forward(run, &mine, &mut checked, "epoch", |it| Some((it.epoch?, 0)));
+        forward(run, &mine, &mut report, "epoch", |it| Some((it.epoch?, 0)));
     }
-    checked.count("sights", run.observations.len() as u64);
-    checked
+    report.count("sights", run.observations.len() as u64);
+    report
 }
 
 fn one_each<N: Ord + Copy + Debug>(
     run: &RecordedRun,
-    checked: &mut CheckReport,
+    report: &mut CheckReport,
     of: &str,
     kind: &str,
     held: impl Fn(&ReignObservation) -> Option<(N, u64)>,
@@ -61,7 +61,7 @@ fn one_each<N: Ord + Copy + Debug>(
                 .or_insert(observation);
         }
     }
-    checked.count(format!("reigns.{of}s"), holders.len() as u64);
+    report.count(format!("reigns.{of}s"), holders.len() as u64);
     for (number, holders) in holders.iter().filter(|(_, it)| it.len() > 1) {
         let told: Vec<String> = holders
             .iter()
@@ -69,7 +69,7 @@ fn one_each<N: Ord + Copy + Debug>(
             .collect();
         let times = holders.values().map(|it| it.time);
         let what = format!("{of} {number:?} was held by {}", told.join(" and by "));
-        let found = checked.find(FindingGrade::Wrong, kind, what);
+        let found = report.find(FindingGrade::Wrong, kind, what);
         found.at(&holders.keys().copied().collect::<Vec<_>>());
         found.between(times.clone().min(), times.max());
     }
@@ -80,7 +80,7 @@ fn one_each<N: Ord + Copy + Debug>(
 fn forward(
     run: &RecordedRun,
     observations: &[&ReignObservation],
-    checked: &mut CheckReport,
+    report: &mut CheckReport,
     of: &str,
     number: impl Fn(&ReignObservation) -> Option<(u64, u64)>,
 ) {
@@ -105,7 +105,7 @@ fn forward(
                     .is_none_or(|healed| healed + 2 * run.promise() >= by.time)
         };
         if run.faults.iter().any(restarted) {
-            checked.count(format!("reigns.{of}_back_after_a_fault"), 1);
+            report.count(format!("reigns.{of}_back_after_a_fault"), 1);
         } else {
             let what = format!(
                 "member {} told of {of} {} and then of {}{}",
@@ -118,7 +118,7 @@ fn forward(
                     String::new()
                 }
             );
-            let found = checked.find(FindingGrade::Wrong, &format!("{of} went back"), what);
+            let found = report.find(FindingGrade::Wrong, &format!("{of} went back"), what);
             found
                 .at(&[observation.member])
                 .between(Some(by.time), Some(observation.time));

@@ -10,7 +10,7 @@ use super::{
 use crate::history::FinalMember;
 
 /// Number of lines of a log that are told.
-const TOLD: usize = 10;
+const LISTED_MAX: usize = 10;
 
 /// The members that must answer in the end.
 pub fn expected_members(run: &RecordedRun) -> Vec<u64> {
@@ -27,41 +27,41 @@ pub fn expected_members(run: &RecordedRun) -> Vec<u64> {
 
 /// Looks at what was found of each member.
 pub fn check(run: &RecordedRun) -> CheckReport {
-    let mut checked = CheckReport::new("ending");
+    let mut report = CheckReport::new("ending");
     let Some(ending) = &run.ending else {
-        return checked;
+        return report;
     };
     for trouble in &ending.trouble {
-        checked.find(FindingGrade::Unsure, "harness failed", trouble.clone());
+        report.find(FindingGrade::Unsure, "harness failed", trouble.clone());
     }
     for member in expected_members(run) {
         let known = ending.members.iter().find(|it| it.member == member);
         if !known.is_some_and(|it| it.alive) {
             let what = format!("member {member} does not answer after all was healed");
-            checked
+            report
                 .find(FindingGrade::Late, "member gone", what)
                 .at(&[member]);
         }
     }
-    states(&ending.members, &mut checked);
+    states(&ending.members, &mut report);
     for member in &ending.members {
-        log(run, member, &mut checked);
+        log(run, member, &mut report);
     }
     if let Some(reason) = ending.members.iter().find_map(|it| it.excused.as_ref()) {
-        checked.count("members_excused", 1);
-        checked.find(FindingGrade::Note, "member excused", reason.clone());
+        report.count("members_excused", 1);
+        report.find(FindingGrade::Note, "member excused", reason.clone());
     }
-    checked
+    report
 }
 
-fn states(members: &[FinalMember], checked: &mut CheckReport) {
+fn states(members: &[FinalMember], report: &mut CheckReport) {
     let there = members.iter().filter(|it| it.alive && it.excused.is_none());
     let mut hashes: BTreeMap<(u64, &str), Vec<u64>> = BTreeMap::new();
     let mut indexes: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
     for it in there {
         let (Some(hash), Some(applied)) = (&it.hash, it.applied) else {
             let what = format!("member {}: the hash of its state is not known", it.member);
-            checked
+            report
                 .find(FindingGrade::Unsure, "no state hash", what)
                 .at(&[it.member]);
             continue;
@@ -69,7 +69,7 @@ fn states(members: &[FinalMember], checked: &mut CheckReport) {
         hashes.entry((applied, hash)).or_default().push(it.member);
         indexes.entry(applied).or_default().push(it.member);
     }
-    checked.count(
+    report.count(
         "ending.states",
         hashes.values().map(|it| it.len() as u64).sum(),
     );
@@ -79,7 +79,7 @@ fn states(members: &[FinalMember], checked: &mut CheckReport) {
             let what = format!(
                 "members {members:?} have applied log index {applied} and have {states} different states"
             );
-            checked
+            report
                 .find(FindingGrade::Wrong, "states differ", what)
                 .at(members);
         }
@@ -93,11 +93,11 @@ fn states(members: &[FinalMember], checked: &mut CheckReport) {
                 .collect::<Vec<_>>()
                 .join(", ")
         );
-        checked.find(FindingGrade::Late, "not converged", what);
+        report.find(FindingGrade::Late, "not converged", what);
     }
 }
 
-fn log(run: &RecordedRun, member: &FinalMember, checked: &mut CheckReport) {
+fn log(run: &RecordedRun, member: &FinalMember, report: &mut CheckReport) {
     let nemeses: Vec<&str> = run
         .faults
         .iter()
@@ -105,9 +105,9 @@ fn log(run: &RecordedRun, member: &FinalMember, checked: &mut CheckReport) {
         .collect();
     let panics = member.panics.iter();
     let panics = panics.filter(|line| !expected_errors::is(line, &nemeses));
-    for line in panics.take(TOLD) {
+    for line in panics.take(LISTED_MAX) {
         let what = format!("member {}: {line}", member.member);
-        checked
+        report
             .find(FindingGrade::Wrong, "panic", what)
             .at(&[member.member]);
     }
@@ -115,11 +115,11 @@ fn log(run: &RecordedRun, member: &FinalMember, checked: &mut CheckReport) {
         .errors
         .iter()
         .partition(|line| expected_errors::is(line, &nemeses));
-    checked.count("log.expected_errors", known.len() as u64);
-    checked.count("log.unexpected_errors", unknown.len() as u64);
-    for line in unknown.into_iter().take(TOLD) {
+    report.count("log.expected_errors", known.len() as u64);
+    report.count("log.unexpected_errors", unknown.len() as u64);
+    for line in unknown.into_iter().take(LISTED_MAX) {
         let what = format!("member {}: {line}", member.member);
-        checked
+        report
             .find(FindingGrade::Wrong, "unexpected error", what)
             .at(&[member.member]);
     }

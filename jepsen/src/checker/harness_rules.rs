@@ -19,13 +19,13 @@ const UNASKED: &[&str] = &[
     "nemesis",
 ];
 /// Number of broken rules that are told one by one.
-const TOLD: usize = 20;
+const LISTED_MAX: usize = 20;
 
 /// Looks for what the harness should not have done.
 pub fn check(run: &RecordedRun) -> CheckReport {
-    let mut checked = CheckReport::new("discipline");
+    let mut report = CheckReport::new("discipline");
     for broken in &run.broken {
-        checked.find(FindingGrade::Unsure, "broken files", broken.clone());
+        report.find(FindingGrade::Unsure, "broken files", broken.clone());
     }
     let mut broken: Vec<(usize, String)> = Vec::new();
     let mut open: BTreeMap<u64, &str> = BTreeMap::new();
@@ -75,9 +75,9 @@ pub fn check(run: &RecordedRun) -> CheckReport {
             retired.insert(process, line);
         }
     }
-    checked.count("harness.rules_broken", broken.len() as u64);
-    for (line, text) in broken.into_iter().take(TOLD) {
-        checked
+    report.count("harness.rules_broken", broken.len() as u64);
+    for (line, text) in broken.into_iter().take(LISTED_MAX) {
+        report
             .find(FindingGrade::Unsure, "rules broken", text)
             .operations = vec![line];
     }
@@ -87,8 +87,8 @@ pub fn check(run: &RecordedRun) -> CheckReport {
             EventType::Fail => "fail",
             _ => "info",
         };
-        checked.count(format!("{told}.{}", operation.f), 1);
+        report.count(format!("{told}.{}", operation.f), 1);
     }
-    checked.count("operations", run.operations.len() as u64);
-    checked
+    report.count("operations", run.operations.len() as u64);
+    report
 }

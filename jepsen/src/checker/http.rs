@@ -33,11 +33,11 @@ const SILENCED: &[&str] = &[
 /// A member that was started anew has this long until its services must answer.
 const UP: u64 = 3_000 * MS;
 /// Number of failed calls that are told one by one.
-const TOLD: usize = 20;
+const LISTED_MAX: usize = 20;
 
 /// Looks at each call of a service.
 pub fn check(run: &RecordedRun) -> CheckReport {
-    let mut checked = CheckReport::new("http");
+    let mut report = CheckReport::new("http");
     let calls: Vec<&ClientOperation> = run.operations.iter().filter(|it| it.f == "http").collect();
     let without: Vec<&FaultRecord> = run.faults.iter().filter(|it| no_quorum(run, it)).collect();
     let mut wrong = 0;
@@ -50,12 +50,12 @@ pub fn check(run: &RecordedRun) -> CheckReport {
             (false, true, _) => "http.failed_at_a_silenced_member",
             (false, false, _) => "http.failed_at_a_live_member",
         };
-        checked.count(count, 1);
+        report.count(count, 1);
         if call.is_ok() || silenced {
             continue;
         }
         wrong += 1;
-        if wrong > TOLD {
+        if wrong > LISTED_MAX {
             continue;
         }
         let why = call.error.as_deref().unwrap_or("no answer");
@@ -63,7 +63,7 @@ pub fn check(run: &RecordedRun) -> CheckReport {
             "member {} was alive, and {} failed: {why}",
             call.member, call.key
         );
-        checked
+        report
             .find(FindingGrade::Late, "no answer", what)
             .shown_by(&[call]);
     }
@@ -71,7 +71,7 @@ pub fn check(run: &RecordedRun) -> CheckReport {
         let ok = calls.iter().any(|it| it.member == member && it.is_ok());
         if !ok {
             let what = format!("member {member}: no call of a service was answered in the run");
-            checked
+            report
                 .find(FindingGrade::Unsure, "nothing asked", what)
                 .at(&[member]);
         }
@@ -79,9 +79,9 @@ pub fn check(run: &RecordedRun) -> CheckReport {
     let live = |it: &&&ClientOperation| it.is_ok() && without.iter().any(|fault| within(fault, it));
     if !without.is_empty() && calls.iter().filter(live).count() == 0 {
         let what = "no service was asked while there was no quorum".to_owned();
-        checked.find(FindingGrade::Unsure, "nothing asked", what);
+        report.find(FindingGrade::Unsure, "nothing asked", what);
     }
-    checked
+    report
 }
 
 /// Returns whether a fault leaves some members alive, and no quorum.

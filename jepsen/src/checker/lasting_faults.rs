@@ -18,20 +18,20 @@ const CALM: &[&str] = &["thin", "slow-disk"];
 
 /// Looks at each, as far as no other fault is at work or just healed.
 pub fn check(run: &RecordedRun) -> CheckReport {
-    let mut checked = CheckReport::new("steady");
+    let mut report = CheckReport::new("steady");
     for fault in &run.faults {
         let Some(from) = fault.effective else {
             continue;
         };
         let until = fault.healing.or(fault.healed).unwrap_or_else(|| run.end());
         if lasts(fault) {
-            writes(run, fault, from, until, &mut checked);
+            writes(run, fault, from, until, &mut report);
         }
         if CALM.contains(&fault.nemesis.as_str()) {
-            leaders(run, fault, from, until, &mut checked);
+            leaders(run, fault, from, until, &mut report);
         }
     }
-    checked
+    report
 }
 
 /// Returns whether a fault of another kind explains what was seen in this time.
@@ -46,13 +46,7 @@ fn explained(run: &RecordedRun, fault: &FaultRecord, from: u64, until: u64) -> b
     })
 }
 
-fn writes(
-    run: &RecordedRun,
-    fault: &FaultRecord,
-    from: u64,
-    until: u64,
-    checked: &mut CheckReport,
-) {
+fn writes(run: &RecordedRun, fault: &FaultRecord, from: u64, until: u64, report: &mut CheckReport) {
     let allowed = apart(run, from);
     let writes = || run.operations.iter().filter(|it| it.is_cluster_write());
     // Where nobody asks, nothing can work.
@@ -68,7 +62,7 @@ fn writes(
     for next in inside.chain([until.max(from)]) {
         let gap = next - last;
         if !explained(run, fault, last, next) {
-            checked.worst(format!("{}.writes_apart_ms.worst", fault.nemesis), gap / MS);
+            report.worst(format!("{}.writes_apart_ms.worst", fault.nemesis), gap / MS);
             if gap > allowed {
                 let what = format!(
                     "{} ({}): no write worked for {} ms; up to {} ms is allowed",
@@ -77,7 +71,7 @@ fn writes(
                     gap / MS,
                     allowed / MS
                 );
-                let found = checked.find(FindingGrade::Late, "no write meanwhile", what);
+                let found = report.find(FindingGrade::Late, "no write meanwhile", what);
                 found.between(Some(last), Some(next));
             }
         }
@@ -90,7 +84,7 @@ fn leaders(
     fault: &FaultRecord,
     from: u64,
     until: u64,
-    checked: &mut CheckReport,
+    report: &mut CheckReport,
 ) {
     let observations = run.observations.iter();
     let mut observations: Vec<&ReignObservation> = observations
@@ -99,7 +93,7 @@ fn leaders(
         })
         .collect();
     observations.sort_by_key(|it| it.time);
-    checked.count(
+    report.count(
         format!("{}.sights", fault.nemesis),
         observations.len() as u64,
     );
@@ -112,7 +106,7 @@ fn leaders(
             first.member,
             lost.count() + 1
         );
-        let found = checked.find(FindingGrade::Late, "leader lost meanwhile", what);
+        let found = report.find(FindingGrade::Late, "leader lost meanwhile", what);
         found
             .between(Some(first.asked), Some(first.time))
             .at(&[first.member]);
@@ -139,7 +133,7 @@ fn leaders(
             later.term.unwrap_or_default(),
             before.term.unwrap_or_default()
         );
-        let found = checked.find(FindingGrade::Late, "election meanwhile", what);
+        let found = report.find(FindingGrade::Late, "election meanwhile", what);
         found
             .between(Some(later.asked), Some(later.time))
             .at(&[later.member]);

@@ -70,13 +70,13 @@ impl Model for RegisterModel {
 
 /// Checks every key by itself.
 pub fn check(operations: &[ClientOperation], budget: Duration) -> CheckReport {
-    let mut checked = CheckReport::new("linear");
+    let mut report = CheckReport::new("linear");
     let deadline = Instant::now() + budget;
     for (key, operations) in by_key(operations) {
         let left = deadline.saturating_duration_since(Instant::now());
         let order = order(&operations, left.min(ONE_KEY));
-        checked.count("linear.keys", 1);
-        checked.count("linear.operations", operations.len() as u64);
+        report.count("linear.keys", 1);
+        report.count("linear.operations", operations.len() as u64);
         match order {
             OrderSearch::Found => {}
             OrderSearch::None => {
@@ -86,23 +86,23 @@ pub fn check(operations: &[ClientOperation], budget: Duration) -> CheckReport {
                 );
                 let first = operations.iter().map(|it| it.start).min();
                 let last = operations.iter().map(|it| it.told).max();
-                let found = checked.find(FindingGrade::Wrong, KIND, what);
+                let found = report.find(FindingGrade::Wrong, KIND, what);
                 found.operations = vec![operations[0].line];
                 found.between(first, last);
             }
             OrderSearch::Unknown => {
-                checked.count("linear.keys_unknown", 1);
+                report.count("linear.keys_unknown", 1);
                 let what = format!(
                     "key {key}: the time was over before an order of its {} operations was found, or known not to be there",
                     operations.len()
                 );
-                checked
+                report
                     .find(FindingGrade::Unsure, "out of time", what)
                     .operations = vec![operations[0].line];
             }
         }
     }
-    checked
+    report
 }
 
 /// Kind of the findings.

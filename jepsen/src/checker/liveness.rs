@@ -23,7 +23,7 @@ const NOT_CLEAN: &[&str] = &["oneway"];
 
 /// Looks at each healing, and at each fault that leaves a quorum.
 pub fn check(run: &RecordedRun) -> CheckReport {
-    let mut checked = CheckReport::new("liveness");
+    let mut report = CheckReport::new("liveness");
     let mut writes: Vec<&ClientOperation> = run
         .operations
         .iter()
@@ -58,16 +58,16 @@ pub fn check(run: &RecordedRun) -> CheckReport {
         let until = until.max(healed);
         let allowed = time_limits::apart(run, healed);
         let tried = until.min(tried).max(healed);
-        after_healing(fault, &writes, healed, tried, allowed, &mut checked);
+        after_healing(fault, &writes, healed, tried, allowed, &mut report);
         let published = until.min(published).max(healed);
-        connector_after_healing(run, fault, healed, published, allowed, &mut checked);
+        connector_after_healing(run, fault, healed, published, allowed, &mut report);
     }
     for fault in run.faults.iter().filter(|it| run.leaves_a_quorum(it)) {
         let allowed = time_limits::apart(run, fault.begun);
-        during(run, fault, &writes, allowed, &mut checked);
+        during(run, fault, &writes, allowed, &mut report);
     }
-    in_the_end(run, time_limits::TIMES * run.promise(), &mut checked);
-    checked
+    in_the_end(run, time_limits::TIMES * run.promise(), &mut report);
+    report
 }
 
 fn after_healing(
@@ -76,7 +76,7 @@ fn after_healing(
     healed: u64,
     until: u64,
     allowed: u64,
-    checked: &mut CheckReport,
+    report: &mut CheckReport,
 ) {
     let first = writes.iter().find(|it| it.is_ok() && it.told >= healed);
     let asked = writes
@@ -85,8 +85,8 @@ fn after_healing(
     match first.filter(|it| it.told <= until.max(healed + allowed)) {
         Some(first) => {
             let took = first.told - healed;
-            checked.count("healings", 1);
-            checked.worst("unavailable_after_healing_ms.worst", took / MS);
+            report.count("healings", 1);
+            report.worst("unavailable_after_healing_ms.worst", took / MS);
             if took > allowed {
                 let what = format!(
                     "after {} ({}) was healed, the first write worked after {} ms; up to {} ms is allowed",
@@ -95,7 +95,7 @@ fn after_healing(
                     took / MS,
                     allowed / MS
                 );
-                let found = checked.find(FindingGrade::Late, "late after healing", what);
+                let found = report.find(FindingGrade::Late, "late after healing", what);
                 found
                     .shown_by(&[first])
                     .between(Some(healed), Some(first.told));
@@ -109,12 +109,12 @@ fn after_healing(
                 (until - healed) / MS,
                 allowed / MS
             );
-            checked.worst("unavailable_after_healing_ms.worst", (until - healed) / MS);
-            let found = checked.find(FindingGrade::Late, "no write after healing", what);
+            report.worst("unavailable_after_healing_ms.worst", (until - healed) / MS);
+            let found = report.find(FindingGrade::Late, "no write after healing", what);
             found.between(Some(healed), Some(until)).at(&fault.members);
         }
         // Nobody asked, or the next fault came too soon.
-        None => checked.count("healings_too_short_to_tell", 1),
+        None => report.count("healings_too_short_to_tell", 1),
     }
 }
 
@@ -124,7 +124,7 @@ fn connector_after_healing(
     healed: u64,
     until: u64,
     allowed: u64,
-    checked: &mut CheckReport,
+    report: &mut CheckReport,
 ) {
     if run.calls.is_empty() {
         return;
@@ -139,7 +139,7 @@ fn connector_after_healing(
         .map_or(until, |first| first.min(until))
         .saturating_sub(healed);
     if first.is_some() {
-        checked.worst("connector_after_healing_ms.worst", took / MS);
+        report.worst("connector_after_healing_ms.worst", took / MS);
     }
     if took <= allowed {
         return;
@@ -151,7 +151,7 @@ fn connector_after_healing(
         took / MS,
         allowed / MS
     );
-    let found = checked.find(FindingGrade::Late, "no connector after healing", what);
+    let found = report.find(FindingGrade::Late, "no connector after healing", what);
     found
         .between(Some(healed), Some(healed + took))
         .at(&fault.members);
@@ -163,7 +163,7 @@ fn during(
     fault: &FaultRecord,
     writes: &[&ClientOperation],
     allowed: u64,
-    checked: &mut CheckReport,
+    report: &mut CheckReport,
 ) {
     let named = format!("{} {}", fault.nemesis, fault.target.to_lowercase());
     let clean = |parts: &[&str]| parts.iter().any(|part| named.contains(part));
@@ -190,8 +190,8 @@ fn during(
     let first = theirs.find(|it| it.is_ok());
     let took = first.map_or(ends, |it| it.told).saturating_sub(fault.begun);
     if first.is_some_and(|it| it.told <= ends) {
-        checked.count("faults_with_writes_in_them", 1);
-        checked.worst("to_next_write_in_fault_ms.worst", took / MS);
+        report.count("faults_with_writes_in_them", 1);
+        report.worst("to_next_write_in_fault_ms.worst", took / MS);
     }
     if took <= allowed || ends.saturating_sub(fault.begun) <= allowed {
         return;
@@ -203,14 +203,14 @@ fn during(
         took / MS,
         allowed / MS
     );
-    let found = checked.find(FindingGrade::Late, "late in a fault", what);
+    let found = report.find(FindingGrade::Late, "late in a fault", what);
     found
         .between(Some(fault.begun), Some(fault.begun + took))
         .at(&fault.members);
 }
 
 /// Looks at the tries that the harness made after the last healing.
-fn in_the_end(run: &RecordedRun, allowed: u64, checked: &mut CheckReport) {
+fn in_the_end(run: &RecordedRun, allowed: u64, report: &mut CheckReport) {
     let Some(ending) = &run.ending else {
         return;
     };
@@ -219,7 +219,7 @@ fn in_the_end(run: &RecordedRun, allowed: u64, checked: &mut CheckReport) {
     };
     if ending.writable.is_none() {
         let what = "no write worked in the end, after all was healed".to_owned();
-        checked
+        report
             .find(FindingGrade::Late, "no write after healing", what)
             .between(Some(healed), None);
     }
@@ -237,14 +237,14 @@ fn in_the_end(run: &RecordedRun, allowed: u64, checked: &mut CheckReport) {
         let Some(took) = when.map(|when| when.saturating_sub(healed)) else {
             continue;
         };
-        checked.worst(name, took / MS);
+        report.worst(name, took / MS);
         if took > allowed {
             let text = format!(
                 "in the end, the first {what} worked {} ms after all was healed; up to {} ms is allowed",
                 took / MS,
                 allowed / MS
             );
-            let found = checked.find(FindingGrade::Late, "late after healing", text);
+            let found = report.find(FindingGrade::Late, "late after healing", text);
             found.between(Some(healed), when);
         }
     }
@@ -253,7 +253,7 @@ fn in_the_end(run: &RecordedRun, allowed: u64, checked: &mut CheckReport) {
             "of {} connectors, not all were active again in the end, after all was healed",
             ending.connectors
         );
-        checked
+        report
             .find(FindingGrade::Late, "no connector after healing", what)
             .between(Some(healed), None);
     }

@@ -103,7 +103,7 @@ impl ClientOperation {
     }
 
     /// Describes the operation for people: `write k1 = 7`.
-    pub fn told_as(&self) -> String {
+    pub fn describe(&self) -> String {
         let ClientOperation { f, key, .. } = self;
         let value = match (f.as_str(), self.kind) {
             ("read" | "final" | "catalog", EventType::Ok) => format!("→ {}", brief(&self.answered)),

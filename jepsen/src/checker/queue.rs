@@ -15,7 +15,7 @@ use super::{
 use crate::history::{EventType, SinkCall};
 
 /// Number of messages that are named one by one.
-const NAMED: usize = 50;
+const NAMED_MAX: usize = 50;
 /// The nemesis that stops a member in an orderly way.
 const STOP: &str = "stop-all";
 /// Messages that were answered so shortly before the stop, or began so shortly after it, were in
@@ -24,7 +24,7 @@ const AT_ONCE: u64 = 200 * MS;
 
 /// Compares what was published with what the sinks took.
 pub fn check(run: &RecordedRun) -> CheckReport {
-    let mut checked = CheckReport::new("queue");
+    let mut report = CheckReport::new("queue");
     let published = run.operations.iter().filter(|it| it.f == "publish");
     let published: BTreeMap<String, &ClientOperation> =
         published.map(|it| (id(&it.asked), it)).collect();
@@ -36,7 +36,7 @@ pub fn check(run: &RecordedRun) -> CheckReport {
     let waiting: BTreeSet<&str> = left.into_iter().flatten().map(String::as_str).collect();
     if left.is_none() {
         let what = "nobody has looked what was left in the queues in the end".to_owned();
-        checked.find(FindingGrade::Unsure, "queues not looked at", what);
+        report.find(FindingGrade::Unsure, "queues not looked at", what);
     }
 
     let (mut lost, mut stuck) = (0, 0);
@@ -54,35 +54,35 @@ pub fn check(run: &RecordedRun) -> CheckReport {
             (FindingGrade::Wrong, "lost message", what, &mut lost)
         };
         *count += 1;
-        if *count <= NAMED {
-            checked.find(grade, kind, what).shown_by(&[publish]);
+        if *count <= NAMED_MAX {
+            report.find(grade, kind, what).shown_by(&[publish]);
         }
     }
     for message in handled.keys().filter(|it| !published.contains_key(**it)) {
         let what = format!("{message} was handled, and nobody has published it");
-        checked.find(FindingGrade::Wrong, "unexpected message", what);
+        report.find(FindingGrade::Wrong, "unexpected message", what);
     }
-    repeats(run, &mut checked);
+    repeats(run, &mut report);
     let refused = published
         .iter()
         .filter(|(_, it)| it.kind == EventType::Fail);
     let refused = refused.filter(|(message, _)| handled.contains_key(message.as_str()));
     let again: u64 = handled.values().map(|times| times - 1).sum();
-    checked.count("queue.handled", handled.len() as u64);
-    checked.count("queue.duplicates", again);
-    checked.count("queue.lost", lost as u64);
-    checked.count("queue.waiting_in_the_end", stuck as u64);
-    checked.count("queue.refused_and_handled", refused.count() as u64);
-    checked.worst(
+    report.count("queue.handled", handled.len() as u64);
+    report.count("queue.duplicates", again);
+    report.count("queue.lost", lost as u64);
+    report.count("queue.waiting_in_the_end", stuck as u64);
+    report.count("queue.refused_and_handled", refused.count() as u64);
+    report.worst(
         "queue.handled_most_often",
         handled.values().copied().max().unwrap_or(0),
     );
-    checked
+    report
 }
 
 /// An orderly stop finishes what is in flight: what was with its service then is not handled
 /// again. Where other faults were at work too, they may have brought it about.
-fn repeats(run: &RecordedRun, checked: &mut CheckReport) {
+fn repeats(run: &RecordedRun, report: &mut CheckReport) {
     if run.faults.iter().any(|fault| fault.nemesis != STOP) {
         return;
     }
@@ -105,15 +105,15 @@ fn repeats(run: &RecordedRun, checked: &mut CheckReport) {
             continue;
         };
         found += 1;
-        if found <= NAMED {
+        if found <= NAMED_MAX {
             let what = format!(
                 "{message} was with its service when the member was stopped in an orderly way, and was handled again"
             );
-            let finding = checked.find(FindingGrade::Wrong, "repeated by an orderly stop", what);
+            let finding = report.find(FindingGrade::Wrong, "repeated by an orderly stop", what);
             finding.between(Some(before.begun), Some(after.ended));
         }
     }
-    checked.count("queue.repeated_by_a_stop", found as u64);
+    report.count("queue.repeated_by_a_stop", found as u64);
 }
 
 fn id(value: &Value) -> String {

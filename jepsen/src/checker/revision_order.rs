@@ -25,16 +25,16 @@ use observations::ValueHistory;
 
 /// Checks all keys.
 pub fn check(operations: &[ClientOperation]) -> CheckReport {
-    let mut checked = CheckReport::new("witness");
-    revisions(operations, &mut checked);
+    let mut report = CheckReport::new("witness");
+    revisions(operations, &mut report);
     for (key, operations) in by_key(operations) {
-        one_key(&key, &operations, &mut checked);
+        one_key(&key, &operations, &mut report);
     }
-    checked
+    report
 }
 
 /// Finds revisions that break the one order that holds over all keys.
-fn revisions(operations: &[ClientOperation], checked: &mut CheckReport) {
+fn revisions(operations: &[ClientOperation], report: &mut CheckReport) {
     let placed = |it: &&ClientOperation| it.is_ok() && it.revision.is_some();
     let done: Vec<&ClientOperation> = operations.iter().filter(placed).collect();
     let mut written: BTreeMap<Option<u64>, &ClientOperation> = BTreeMap::new();
@@ -43,14 +43,14 @@ fn revisions(operations: &[ClientOperation], checked: &mut CheckReport) {
             let what = format!(
                 "two writes have revision {}: {} and {}",
                 write.revision.unwrap_or(0),
-                other.told_as(),
-                write.told_as()
+                other.describe(),
+                write.describe()
             );
-            let found = checked.find(FindingGrade::Wrong, "one revision twice", what);
+            let found = report.find(FindingGrade::Wrong, "one revision twice", what);
             found.shown_by(&[other, write]);
         }
     }
-    after(&done, checked, "revision goes back", |before, it| {
+    after(&done, report, "revision goes back", |before, it| {
         it.writes() && before.revision >= it.revision
     });
 }
@@ -59,7 +59,7 @@ fn revisions(operations: &[ClientOperation], checked: &mut CheckReport) {
 /// before it was asked for.
 fn after(
     operations: &[&ClientOperation],
-    checked: &mut CheckReport,
+    report: &mut CheckReport,
     kind: &str,
     wrong: impl Fn(&ClientOperation, &ClientOperation) -> bool,
 ) {
@@ -80,56 +80,56 @@ fn after(
         };
         let what = format!(
             "{} has revision {}, and was asked for after {} had been answered with {}",
-            it.told_as(),
+            it.describe(),
             it.revision.unwrap_or(0),
-            before.told_as(),
+            before.describe(),
             before.revision.unwrap_or(0),
         );
-        checked
+        report
             .find(FindingGrade::Wrong, kind, what)
             .shown_by(&[before, it]);
     }
 }
 
-fn one_key(key: &str, operations: &[ClientOperation], checked: &mut CheckReport) {
+fn one_key(key: &str, operations: &[ClientOperation], report: &mut CheckReport) {
     let unplaced = operations
         .iter()
         .find(|it| it.is_ok() && it.writes() && it.revision.is_none());
     if let Some(write) = unplaced {
         let what = format!(
             "key {key}: {} was answered without a revision",
-            write.told_as()
+            write.describe()
         );
-        checked
+        report
             .find(FindingGrade::Unsure, "no revision", what)
             .shown_by(&[write]);
         return;
     }
     let done = |it: &&ClientOperation| it.is_ok() && it.revision.is_some();
     let done: Vec<&ClientOperation> = operations.iter().filter(done).collect();
-    after(&done, checked, "stale read", |before, it| {
+    after(&done, report, "stale read", |before, it| {
         it.f == "read" && before.revision > it.revision
     });
     let mut values = ValueHistory::new(operations);
     for it in &done {
-        checked.count("witness.operations", 1);
+        report.count("witness.operations", 1);
         match it.f.as_str() {
-            "read" => values.seen(it, it.revision.unwrap_or(0), &it.answered, checked),
+            "read" => values.seen(it, it.revision.unwrap_or(0), &it.answered, report),
             // It found what was there just before it.
             "cas" => {
                 let before = it.revision.unwrap_or(0).saturating_sub(1);
-                values.seen(it, before, it.expects(), checked);
+                values.seen(it, before, it.expects(), report);
             }
             _ => {}
         }
     }
-    values.finish(&done, checked);
+    values.finish(&done, report);
 }
 
 /// The two checkers ought to agree about each key. Where only the witness objects, an order
 /// exists and it isn't the one that the revisions tell.
 pub fn compare(black_box: &CheckReport, witness: &CheckReport) -> CheckReport {
-    let mut checked = CheckReport::new("agreement");
+    let mut report = CheckReport::new("agreement");
     let count = |one: &CheckReport| {
         let wrong = one
             .findings
@@ -138,18 +138,18 @@ pub fn compare(black_box: &CheckReport, witness: &CheckReport) -> CheckReport {
         wrong.count()
     };
     let text = match (count(black_box), count(witness)) {
-        (0, 0) => return checked,
+        (0, 0) => return report,
         (0, _) => {
             "the witness objects to what the black box could put into an order: revisions are told wrong, or not in real time"
         }
         (_, 0) => {
             "the black box finds no order, and the witness nothing wrong: the witness misses something"
         }
-        _ => return checked,
+        _ => return report,
     };
-    checked.find(FindingGrade::Note, "the checkers disagree", text.to_owned());
-    checked.count("checkers_disagree", 1);
-    checked
+    report.find(FindingGrade::Note, "the checkers disagree", text.to_owned());
+    report.count("checkers_disagree", 1);
+    report
 }
 
 /// The keys in which a set of operations has no order, for those who shrink.

@@ -9,16 +9,16 @@ use super::{check_report::CheckReport, finding::FindingGrade, recorded_run::Reco
 use crate::history::EventType;
 
 /// Number of messages that are named one by one.
-const NAMED: u64 = 50;
+const NAMED_MAX: u64 = 50;
 
 /// Compares what callers were told with the queue.
 pub fn check(run: &RecordedRun) -> CheckReport {
-    let mut checked = CheckReport::new("sends");
+    let mut report = CheckReport::new("sends");
     let left = run.ending.as_ref().and_then(|ending| ending.left.as_ref());
     let Some(left) = left else {
         let what = "nobody has looked what was in the queue in the end".to_owned();
-        checked.find(FindingGrade::Unsure, "queues not looked at", what);
-        return checked;
+        report.find(FindingGrade::Unsure, "queues not looked at", what);
+        return report;
     };
     let mut there: BTreeMap<&str, u64> = BTreeMap::new();
     for message in left {
@@ -42,14 +42,14 @@ pub fn check(run: &RecordedRun) -> CheckReport {
             ),
             _ => continue,
         };
-        let count = checked.numbers.get("sends.wrong").copied().unwrap_or(0);
-        checked.count("sends.wrong", 1);
-        if count < NAMED {
-            checked
+        let count = report.numbers.get("sends.wrong").copied().unwrap_or(0);
+        report.count("sends.wrong", 1);
+        if count < NAMED_MAX {
+            report
                 .find(FindingGrade::Wrong, kind, what)
                 .shown_by(&[send]);
         }
     }
-    checked.count("sends.in_the_queue", left.len() as u64);
-    checked
+    report.count("sends.in_the_queue", left.len() as u64);
+    report
 }

@@ -13,11 +13,11 @@ use super::{
 use crate::history::{EventType, HistoryEvent};
 
 /// Number of elements that are named one by one.
-const NAMED: usize = 50;
+const NAMED_MAX: usize = 50;
 
 /// Compares the final reads with what was added.
 pub fn check(run: &RecordedRun) -> CheckReport {
-    let mut checked = CheckReport::new("set");
+    let mut report = CheckReport::new("set");
     let adds = run.operations.iter().filter(|it| it.f == "add");
     let adds: BTreeMap<String, &ClientOperation> =
         adds.map(|it| (it.asked.to_string(), it)).collect();
@@ -25,13 +25,13 @@ pub fn check(run: &RecordedRun) -> CheckReport {
     for member in super::final_state::expected_members(run) {
         if !finals.contains_key(&member) {
             let what = format!("member {member}: there is no final read of it");
-            checked
+            report
                 .find(FindingGrade::Unsure, "no final read", what)
                 .at(&[member]);
         }
     }
     for (member, (line, event)) in &finals {
-        one_member(*member, *line, event, &adds, &mut checked);
+        one_member(*member, *line, event, &adds, &mut report);
     }
     let everywhere: Vec<BTreeSet<String>> = finals
         .values()
@@ -40,9 +40,9 @@ pub fn check(run: &RecordedRun) -> CheckReport {
     let recovered = adds
         .iter()
         .filter(|(value, add)| add.is_info() && everywhere.iter().any(|all| all.contains(*value)));
-    checked.count("set.recovered", recovered.count() as u64);
-    stale(run, &adds, &mut checked);
-    checked
+    report.count("set.recovered", recovered.count() as u64);
+    stale(run, &adds, &mut report);
+    report
 }
 
 /// The last final read of each member.
@@ -64,7 +64,7 @@ fn one_member(
     line: usize,
     event: &HistoryEvent,
     adds: &BTreeMap<String, &ClientOperation>,
-    checked: &mut CheckReport,
+    report: &mut CheckReport,
 ) {
     let mut there = BTreeSet::new();
     for value in elements(event) {
@@ -80,13 +80,13 @@ fn one_member(
             }
         };
         let kind = if there.contains(&value) {
-            checked.count("set.duplicated", 1);
+            report.count("set.duplicated", 1);
             "element twice"
         } else {
-            checked.count("set.unexpected", 1);
+            report.count("set.unexpected", 1);
             "unexpected element"
         };
-        let found = checked.find(FindingGrade::Wrong, kind, what).at(&[member]);
+        let found = report.find(FindingGrade::Wrong, kind, what).at(&[member]);
         found.operations = vec![line];
         found
             .operations
@@ -96,20 +96,20 @@ fn one_member(
     let mut lost = 0;
     for (value, add) in acknowledged.filter(|(value, _)| !there.contains(*value)) {
         lost += 1;
-        if lost > NAMED {
+        if lost > NAMED_MAX {
             continue;
         }
         let what = format!("{value} was acknowledged and is not at member {member} in the end");
-        let found = checked.find(FindingGrade::Wrong, "lost element", what);
+        let found = report.find(FindingGrade::Wrong, "lost element", what);
         found.shown_by(&[add]).operations.push(line);
         found.at(&[member]);
     }
-    checked.count("set.lost", lost as u64);
-    checked.count("set.elements_read", there.len() as u64);
+    report.count("set.lost", lost as u64);
+    report.count("set.elements_read", there.len() as u64);
 }
 
 /// Reads in the run: what had been acknowledged before the read was asked for is in it.
-fn stale(run: &RecordedRun, adds: &BTreeMap<String, &ClientOperation>, checked: &mut CheckReport) {
+fn stale(run: &RecordedRun, adds: &BTreeMap<String, &ClientOperation>, report: &mut CheckReport) {
     let reads = run
         .operations
         .iter()
@@ -124,12 +124,12 @@ fn stale(run: &RecordedRun, adds: &BTreeMap<String, &ClientOperation>, checked: 
             .filter(|add| add.is_ok() && add.end < read.start);
         let missing = acknowledged.filter(|add| !there.contains(&add.asked.to_string()));
         for add in missing.take(1) {
-            checked.count("set.stale", 1);
+            report.count("set.stale", 1);
             let what = format!(
                 "{} was acknowledged before a read at member {} was asked for, and is not in it",
                 add.asked, read.member
             );
-            checked
+            report
                 .find(FindingGrade::Wrong, "stale read", what)
                 .shown_by(&[add, read]);
         }

@@ -27,7 +27,7 @@ const ALLOWED: u64 = 1;
 
 /// Looks at what each sink saw.
 pub fn check(run: &RecordedRun) -> CheckReport {
-    let mut checked = CheckReport::new("stale");
+    let mut report = CheckReport::new("stale");
     let mut connectors: BTreeMap<&str, Vec<&SinkCall>> = BTreeMap::new();
     for call in &run.calls {
         connectors.entry(&call.connector).or_default().push(call);
@@ -38,18 +38,18 @@ pub fn check(run: &RecordedRun) -> CheckReport {
         // A queue's sink takes everything, as most services do.
         let naive = connector.contains("naive")
             || ["queue", "streams", "tries"].contains(&run.plan.workload.as_str());
-        accepted(connector, naive, &calls, &mut checked);
-        came(run, connector, &calls, &mut after_pauses, &mut checked);
-        overlaps(&calls, &mut checked);
+        accepted(connector, naive, &calls, &mut report);
+        came(run, connector, &calls, &mut after_pauses, &mut report);
+        overlaps(&calls, &mut report);
         let epochs: BTreeMap<u64, ()> = calls.iter().map(|call| (call.epoch, ())).collect();
-        checked.count("calls", calls.len() as u64);
-        checked.worst("calls.epochs", epochs.len() as u64);
+        report.count("calls", calls.len() as u64);
+        report.worst("calls.epochs", epochs.len() as u64);
     }
-    checked
+    report
 }
 
 /// A sink that looks at epochs takes none that is older than one that it has taken.
-fn accepted(connector: &str, naive: bool, calls: &[&SinkCall], checked: &mut CheckReport) {
+fn accepted(connector: &str, naive: bool, calls: &[&SinkCall], report: &mut CheckReport) {
     let mut newest: Option<&SinkCall> = None;
     for call in calls.iter().filter(|call| call.accepted) {
         let Some(newer) = newest.filter(|newest| newest.epoch > call.epoch) else {
@@ -57,23 +57,23 @@ fn accepted(connector: &str, naive: bool, calls: &[&SinkCall], checked: &mut Che
             continue;
         };
         if naive {
-            checked.count("stale.accepted_by_naive", 1);
+            report.count("stale.accepted_by_naive", 1);
             continue;
         }
         // The sink decides before it answers; only what came after that answer is certain.
         if newer.ended > call.begun {
-            checked.count("stale.accepted_at_once", 1);
+            report.count("stale.accepted_at_once", 1);
             continue;
         }
-        checked.count("stale.accepted", 1);
+        report.count("stale.accepted", 1);
         let what = format!(
             "{connector} took {} under epoch {} after {} under epoch {}",
             call.message, call.epoch, newer.message, newer.epoch
         );
-        let found = checked.find(FindingGrade::Wrong, "stale epoch accepted", what);
+        let found = report.find(FindingGrade::Wrong, "stale epoch accepted", what);
         found.between(Some(newer.begun), Some(call.ended));
     }
-    checked.count("stale.accepted", 0);
+    report.count("stale.accepted", 0);
 }
 
 /// Calls of an old epoch that came after the first one of a newer epoch had come.
@@ -82,7 +82,7 @@ fn came(
     connector: &str,
     calls: &[&SinkCall],
     after_pauses: &mut u64,
-    checked: &mut CheckReport,
+    report: &mut CheckReport,
 ) {
     let mut newest: Option<&SinkCall> = None;
     for call in calls {
@@ -92,12 +92,12 @@ fn came(
             }
             continue;
         };
-        checked.count("stale.came", 1);
+        report.count("stale.came", 1);
         if !call.accepted {
-            checked.count("stale.fenced", 1);
+            report.count("stale.fenced", 1);
         }
         let late = call.begun - newer.begun;
-        checked.worst("stale.came_ms_late.worst", late / MS);
+        report.worst("stale.came_ms_late.worst", late / MS);
         if late <= ON_ITS_WAY {
             continue;
         }
@@ -107,7 +107,7 @@ fn came(
         });
         if stopped {
             *after_pauses += 1;
-            checked.count("stale.came_after_a_pause", 1);
+            report.count("stale.came_after_a_pause", 1);
         }
         if stopped && *after_pauses <= ALLOWED {
             continue;
@@ -124,13 +124,13 @@ fn came(
             late / MS,
             newer.epoch
         );
-        let found = checked.find(FindingGrade::Wrong, "call under an old epoch", what);
+        let found = report.find(FindingGrade::Wrong, "call under an old epoch", what);
         found.between(Some(newer.begun), Some(call.ended));
     }
 }
 
 /// Measures for how long calls of an older epoch went on after one of a newer had begun.
-fn overlaps(calls: &[&SinkCall], checked: &mut CheckReport) {
+fn overlaps(calls: &[&SinkCall], report: &mut CheckReport) {
     let mut spans: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     for call in calls.iter().filter(|call| call.accepted) {
         let span = spans.entry(call.epoch).or_insert((call.begun, call.ended));
@@ -139,11 +139,11 @@ fn overlaps(calls: &[&SinkCall], checked: &mut CheckReport) {
     let spans: Vec<(u64, u64)> = spans.into_values().collect();
     for pair in spans.windows(2) {
         let overlap = pair[0].1.saturating_sub(pair[1].0) / MS;
-        checked.count("takeovers_seen_by_sinks", 1);
-        checked.worst("overlap_ms.worst", overlap);
-        checked.count("overlap_ms.sum", overlap);
-        checked.count("overlap.times", u64::from(overlap > 0));
+        report.count("takeovers_seen_by_sinks", 1);
+        report.worst("overlap_ms.worst", overlap);
+        report.count("overlap_ms.sum", overlap);
+        report.count("overlap.times", u64::from(overlap > 0));
         let gap = pair[1].0.saturating_sub(pair[0].1) / MS;
-        checked.worst("handover_ms.worst", gap);
+        report.worst("handover_ms.worst", gap);
     }
 }

@@ -11,14 +11,14 @@ const USUAL_LAG: f64 = 1.0 / 18.0;
 
 /// Looks at the samples.
 pub fn check(run: &RecordedRun) -> CheckReport {
-    let mut checked = CheckReport::new("host");
+    let mut report = CheckReport::new("host");
     let samples = run.host.as_ref().map_or(&[][..], |host| &host.samples);
     if samples.is_empty() {
         if run.host.is_some() {
             let what = "nobody has looked how starved the machine was".to_owned();
-            checked.find(FindingGrade::Unsure, "no samples", what);
+            report.find(FindingGrade::Unsure, "no samples", what);
         }
-        return checked;
+        return report;
     }
     let promise = run.plan.failover_ms as f64;
     let mean_steal = samples.iter().map(|it| it.steal).sum::<f64>() / samples.len() as f64;
@@ -26,9 +26,9 @@ pub fn check(run: &RecordedRun) -> CheckReport {
     lags.sort_by(f64::total_cmp);
     let worst = lags.last().copied().unwrap_or(0.0);
     let usual = lags[(lags.len() - 1) * 95 / 100];
-    checked.worst("host.lag_ms.worst", worst as u64);
-    checked.worst("host.lag_ms.p95", usual as u64);
-    checked.worst("host.steal_percent", mean_steal as u64);
+    report.worst("host.lag_ms.worst", worst as u64);
+    report.worst("host.lag_ms.p95", usual as u64);
+    report.worst("host.steal_percent", mean_steal as u64);
     let starved = if mean_steal > STEAL {
         format!("the hypervisor took {mean_steal:.0} % of the processors; up to {STEAL} % is borne")
     } else if worst > promise * WORST_LAG {
@@ -42,9 +42,9 @@ pub fn check(run: &RecordedRun) -> CheckReport {
             promise * USUAL_LAG
         )
     } else {
-        return checked;
+        return report;
     };
-    checked.count("host.starved", 1);
-    checked.find(FindingGrade::Unsure, "starved machine", starved);
-    checked
+    report.count("host.starved", 1);
+    report.find(FindingGrade::Unsure, "starved machine", starved);
+    report
 }

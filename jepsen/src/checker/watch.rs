@@ -15,7 +15,7 @@ use super::{
 use crate::history::{EventType, HistoryEvent};
 
 /// Number of gaps that are named one by one, for each stream.
-const NAMED: usize = 20;
+const NAMED_MAX: usize = 20;
 
 /// Change at a revision, as far as anyone has told.
 struct KnownChange<'a> {
@@ -32,7 +32,7 @@ type StreamEvents<'a> = Vec<(usize, &'a HistoryEvent)>;
 
 /// Compares the streams with each other and with what was written.
 pub fn check(run: &RecordedRun) -> CheckReport {
-    let mut checked = CheckReport::new("watch");
+    let mut report = CheckReport::new("watch");
     let writes: Vec<&ClientOperation> = run
         .operations
         .iter()
@@ -58,25 +58,25 @@ pub fn check(run: &RecordedRun) -> CheckReport {
     let mut places = BTreeMap::new();
     for stream in streams.values() {
         for (line, event) in stream.iter().filter(|(_, it)| it.f == "watched") {
-            told(
+            check_event(
                 *line,
                 event,
                 &by_value,
                 &mut known,
                 &mut places,
-                &mut checked,
+                &mut report,
             );
         }
     }
     for (process, stream) in &streams {
-        order(*process, stream, &known, &mut checked);
+        check_stream(*process, stream, &known, &mut report);
     }
-    checked.count("watch.streams", streams.len() as u64);
+    report.count("watch.streams", streams.len() as u64);
     if streams.is_empty() {
         let what = "nobody has watched".to_owned();
-        checked.find(FindingGrade::Unsure, "no streams", what);
+        report.find(FindingGrade::Unsure, "no streams", what);
     }
-    checked
+    report
 }
 
 fn streams(run: &RecordedRun) -> BTreeMap<u64, StreamEvents<'_>> {
@@ -94,19 +94,19 @@ fn streams(run: &RecordedRun) -> BTreeMap<u64, StreamEvents<'_>> {
 }
 
 /// Checks one event: somebody must have written it, and it must be the same for every stream.
-fn told<'a>(
+fn check_event<'a>(
     line: usize,
     event: &'a HistoryEvent,
     by_value: &BTreeMap<(&str, String), &'a ClientOperation>,
     known: &mut BTreeMap<u64, KnownChange<'a>>,
     places: &mut BTreeMap<(&'a str, String), u64>,
-    checked: &mut CheckReport,
+    report: &mut CheckReport,
 ) {
-    checked.count("watch.events", 1);
+    report.count("watch.events", 1);
     let key = event.key.as_deref().unwrap_or_default();
     let Some(revision) = event.revision else {
         let what = format!("line {line}: an event without a revision");
-        checked
+        report
             .find(FindingGrade::Wrong, "no revision", what)
             .operations = vec![line];
         return;
@@ -132,7 +132,7 @@ fn told<'a>(
     };
     if !kind.is_empty() {
         let what = format!("a stream told of {key} = {value} at {revision}: {why}");
-        let found = checked.find(FindingGrade::Wrong, kind, what);
+        let found = report.find(FindingGrade::Wrong, kind, what);
         found.shown_by(&write.into_iter().collect::<Vec<_>>());
         found.operations.push(line);
     }
@@ -155,7 +155,7 @@ fn told<'a>(
         there.key,
         brief(there.value)
     );
-    let found = checked.find(FindingGrade::Wrong, "wrong event", what);
+    let found = report.find(FindingGrade::Wrong, "wrong event", what);
     found.shown_by(&there.write.into_iter().collect::<Vec<_>>());
     found.operations.extend(there.line);
     found.operations.push(line);
@@ -173,11 +173,11 @@ struct StreamCursor<'a> {
 }
 
 /// Checks one stream: revisions grow, and none of those known to have happened is left out.
-fn order(
+fn check_stream(
     process: u64,
     stream: &StreamEvents,
     known: &BTreeMap<u64, KnownChange>,
-    checked: &mut CheckReport,
+    report: &mut CheckReport,
 ) {
     let mut cursor = StreamCursor {
         process,
@@ -188,12 +188,12 @@ fn order(
     };
     for (line, event) in stream {
         if let Some(revision) = event.revision {
-            cursor.advance(*line, event, revision, checked);
+            cursor.advance(*line, event, revision, report);
         }
     }
-    checked.count("watch.missed", cursor.missed as u64);
+    report.count("watch.missed", cursor.missed as u64);
     if !stream.iter().any(|(_, it)| it.f == "watch-end") {
-        checked.count("watch.streams_without_end", 1);
+        report.count("watch.streams_without_end", 1);
     }
 }
 
@@ -203,11 +203,11 @@ impl StreamCursor<'_> {
         line: usize,
         event: &HistoryEvent,
         revision: u64,
-        checked: &mut CheckReport,
+        report: &mut CheckReport,
     ) {
         match event.f.as_str() {
             "resume" => {
-                checked.count("watch.resumes", 1);
+                report.count("watch.resumes", 1);
                 if let Some(key) = &event.key {
                     self.prefix.clone_from(key);
                 }
@@ -216,7 +216,7 @@ impl StreamCursor<'_> {
                 return;
             }
             "compacted" => {
-                checked.count("watch.compacted", 1);
+                report.count("watch.compacted", 1);
                 self.upto = Some(self.upto.unwrap_or(0).max(revision));
                 return;
             }
@@ -228,7 +228,7 @@ impl StreamCursor<'_> {
             return;
         };
         if !ends && revision <= last {
-            self.goes_back(line, event, revision, last, checked);
+            self.goes_back(line, event, revision, last, report);
             return;
         }
         let next = if ends {
@@ -237,7 +237,7 @@ impl StreamCursor<'_> {
             revision
         };
         let first = last.saturating_add(1);
-        self.gaps(line, event, first..next.max(first), checked);
+        self.gaps(line, event, first..next.max(first), report);
         self.upto = Some(revision.max(last));
     }
 
@@ -247,7 +247,7 @@ impl StreamCursor<'_> {
         event: &HistoryEvent,
         revision: u64,
         last: u64,
-        checked: &mut CheckReport,
+        report: &mut CheckReport,
     ) {
         let process = self.process;
         let (kind, how) = if revision == last {
@@ -258,7 +258,7 @@ impl StreamCursor<'_> {
         let what = format!(
             "stream {process} told of revision {revision} {how}, having been at {last} already"
         );
-        let found = checked.find(FindingGrade::Wrong, kind, what);
+        let found = report.find(FindingGrade::Wrong, kind, what);
         found.at(&[event.member]).operations = vec![line];
     }
 
@@ -268,7 +268,7 @@ impl StreamCursor<'_> {
         line: usize,
         event: &HistoryEvent,
         between: Range<u64>,
-        checked: &mut CheckReport,
+        report: &mut CheckReport,
     ) {
         let process = self.process;
         let (last, revision) = (
@@ -278,7 +278,7 @@ impl StreamCursor<'_> {
         let changes = self.known.range(between);
         for (at, gap) in changes.filter(|(_, it)| it.key.starts_with(&self.prefix)) {
             self.missed += 1;
-            if self.missed > NAMED {
+            if self.missed > NAMED_MAX {
                 continue;
             }
             let what = format!(
@@ -286,7 +286,7 @@ impl StreamCursor<'_> {
                 gap.key,
                 brief(gap.value)
             );
-            let found = checked.find(FindingGrade::Wrong, "missed event", what);
+            let found = report.find(FindingGrade::Wrong, "missed event", what);
             found.shown_by(&gap.write.into_iter().collect::<Vec<_>>());
             found.operations.extend(gap.line);
             found.operations.push(line);

@@ -98,7 +98,7 @@ impl ShimSwitch {
     }
 
     /// Returns how often a false time was told.
-    pub fn told(&self) -> io::Result<i64> {
+    pub fn false_times(&self) -> io::Result<i64> {
         self.number(16)
     }
 

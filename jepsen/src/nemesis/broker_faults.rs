@@ -42,7 +42,7 @@ impl Nemesis for BrokerCrash {
             "stopped RabbitMQ"
         };
         Ok(FaultTarget {
-            told: told.to_owned(),
+            description: told.to_owned(),
             members: Vec::new(),
         })
     }

@@ -12,7 +12,7 @@ use crate::run_context::RunContext;
 #[derive(Clone, Debug, Default)]
 pub struct FaultTarget {
     /// The target in words.
-    pub told: String,
+    pub description: String,
     /// The members that the fault is done to.
     pub members: Vec<u64>,
 }
@@ -22,7 +22,7 @@ impl FaultTarget {
     pub fn new(what: &str, members: Vec<u64>) -> FaultTarget {
         let names: Vec<String> = members.iter().map(u64::to_string).collect();
         FaultTarget {
-            told: format!("{what} {}", names.join(", ")),
+            description: format!("{what} {}", names.join(", ")),
             members,
         }
     }

@@ -59,7 +59,7 @@ async fn fault(
         healed: None,
     };
     match nemesis.inject(context, &mut rng).await {
-        Ok(target) => (fault.target, fault.members) = (target.told, target.members),
+        Ok(target) => (fault.target, fault.members) = (target.description, target.members),
         Err(problem) => fault.probe = format!("not done: {}", chain(&problem)),
     }
     // Some take a while to be done.

@@ -36,7 +36,7 @@ impl Nemesis for FarMembers {
         slowness(context)?.set(ONE_WAY, MORE);
         // Nobody is taken out by it.
         Ok(FaultTarget {
-            told: "60 ms there and back, 20 more or less, between all".to_owned(),
+            description: "60 ms there and back, 20 more or less, between all".to_owned(),
             members: Vec::new(),
         })
     }

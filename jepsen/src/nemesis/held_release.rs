@@ -128,12 +128,12 @@ impl HeldRelease {
     fn ask(
         &mut self,
         context: &RunContext,
-        cast: &ReleaseRoles,
+        roles: &ReleaseRoles,
         method: Method,
         path: &str,
         body: String,
     ) {
-        let url = context.cluster.member(cast.leader).admin(path);
+        let url = context.cluster.member(roles.leader).admin(path);
         self.asked.push(tokio::spawn(
             async move { api::call(method, &url, body).await },
         ));
@@ -143,20 +143,20 @@ impl HeldRelease {
     async fn stop_the_log(
         &mut self,
         context: &RunContext,
-        cast: &ReleaseRoles,
+        roles: &ReleaseRoles,
     ) -> Result<u64, NemesisError> {
-        let stopped = cast.others.iter().map(|other| LinkRule {
+        let stopped = roles.others.iter().map(|other| LinkRule {
             incoming: false,
-            ..LinkRule::both(cast.leader, *other, PacketVerdict::Long(SHORT))
+            ..LinkRule::both(roles.leader, *other, PacketVerdict::Long(SHORT))
         });
         let stopped = self.add(context, stopped.collect()).await?;
         let value = "x".repeat(STOPPER);
-        self.ask(context, cast, Method::PUT, "/v1/kv/stopper", value);
-        for other in cast.witnesses() {
+        self.ask(context, roles, Method::PUT, "/v1/kv/stopper", value);
+        for other in roles.witnesses() {
             api::until("the log to stand still", SOON, || async {
                 let port = context.cluster.member(other).ports.peer;
                 let all = links(context)?
-                    .connections(cast.leader, other, port)
+                    .connections(roles.leader, other, port)
                     .await?;
                 if all.iter().any(|it| it.stuck >= STOPPER as u64) {
                     Ok(())
@@ -174,23 +174,23 @@ impl HeldRelease {
     async fn hand_over(
         &mut self,
         context: &RunContext,
-        cast: &ReleaseRoles,
+        roles: &ReleaseRoles,
     ) -> Result<(), NemesisError> {
-        let body = json!({"to": format!("member-{}", cast.heir)}).to_string();
+        let body = json!({"to": format!("member-{}", roles.heir)}).to_string();
         let path = "/v1/cluster/transfer-leadership";
-        self.ask(context, cast, Method::POST, path, body);
+        self.ask(context, roles, Method::POST, path, body);
         api::until("the release to be proposed", SOON, || async {
-            if cast.acts(context).await? {
-                Err(NemesisError::NoEffect(format!("{} acts", cast.leader)))
+            if roles.acts(context).await? {
+                Err(NemesisError::NoEffect(format!("{} acts", roles.leader)))
             } else {
                 Ok(())
             }
         })
         .await?;
-        let everybody = std::iter::once(cast.leader).chain(cast.others.iter().copied());
+        let everybody = std::iter::once(roles.leader).chain(roles.others.iter().copied());
         let cut = everybody
-            .filter(|id| *id != cast.heir)
-            .map(|id| LinkRule::both(cast.heir, id, PacketVerdict::Drop));
+            .filter(|id| *id != roles.heir)
+            .map(|id| LinkRule::both(roles.heir, id, PacketVerdict::Drop));
         let cut = self.add(context, cut.collect()).await?;
         let nothing = || NemesisError::NotPossible("nothing was asked".to_owned());
         let asked = self.asked.pop().ok_or_else(nothing)?;
@@ -213,19 +213,19 @@ impl HeldRelease {
     async fn let_the_log_out(
         &mut self,
         context: &RunContext,
-        cast: &ReleaseRoles,
+        roles: &ReleaseRoles,
         stopped: u64,
     ) -> Result<(), NemesisError> {
         let mut rules = Vec::new();
         let mut before = Vec::new();
-        for other in &cast.others {
-            let spared = heartbeats(context, cast.leader, *other).await?;
+        for other in &roles.others {
+            let spared = heartbeats(context, roles.leader, *other).await?;
             rules.push(LinkRule {
                 outgoing: false,
-                ..LinkRule::both(cast.leader, *other, PacketVerdict::Data(spared))
+                ..LinkRule::both(roles.leader, *other, PacketVerdict::Data(spared))
             });
         }
-        for other in cast.witnesses() {
+        for other in roles.witnesses() {
             before.push((other, written(context, other).await?));
         }
         self.add(context, rules).await?;
@@ -276,25 +276,25 @@ impl Nemesis for HeldRelease {
         context: &Arc<RunContext>,
         rng: &mut StdRng,
     ) -> Result<FaultTarget, NemesisError> {
-        let cast = ReleaseRoles::new(context, rng).await?;
-        if !cast.acts(context).await? {
-            let leader = cast.leader;
+        let roles = ReleaseRoles::new(context, rng).await?;
+        if !roles.acts(context).await? {
+            let leader = roles.leader;
             return Err(NemesisError::NotPossible(format!(
                 "{leader} does not run the connectors"
             )));
         }
-        let successor = ForcedSuccessor::new(context, cast.leader, &cast.others).await?;
-        let stopped = self.stop_the_log(context, &cast).await?;
-        self.hand_over(context, &cast).await?;
-        self.let_the_log_out(context, &cast, stopped).await?;
-        let port = context.cluster.member(cast.leader).ports.peer;
+        let successor = ForcedSuccessor::new(context, roles.leader, &roles.others).await?;
+        let stopped = self.stop_the_log(context, &roles).await?;
+        self.hand_over(context, &roles).await?;
+        self.let_the_log_out(context, &roles, stopped).await?;
+        let port = context.cluster.member(roles.leader).ports.peer;
         let dead = links(context)?
-            .play_dead(cast.leader, &cast.others, port)
+            .play_dead(roles.leader, &roles.others, port)
             .await?;
         self.rules.push(dead);
         self.successor = Some(successor);
         let told = "release of unknown fate, then death forged, of";
-        Ok(FaultTarget::new(told, vec![cast.leader]))
+        Ok(FaultTarget::new(told, vec![roles.leader]))
     }
 
     async fn probe(&mut self, context: &Arc<RunContext>) -> Result<String, NemesisError> {

@@ -63,7 +63,7 @@ impl Nemesis for ThinLinks {
         }
         // Nobody is taken out by it.
         Ok(FaultTarget {
-            told: "100 Mbit/s out of each".to_owned(),
+            description: "100 Mbit/s out of each".to_owned(),
             members: Vec::new(),
         })
     }

@@ -48,7 +48,7 @@ impl Nemesis for ClockJump {
             let sign = if rng.random_ratio(1, 2) { 1 } else { -1 };
             let by = sign * JUMPS.choose(rng).copied().unwrap_or(SECOND);
             let switch = switch(context, *id)?;
-            let before = switch.told().map_err(NemesisError::io(UNREADABLE))?;
+            let before = switch.false_times().map_err(NemesisError::io(UNREADABLE))?;
             self.before.push((*id, before));
             switch.wall(by).map_err(NemesisError::io(UNWRITABLE))?;
             told += &format!("{:+} s, ", by as f64 / SECOND as f64);
@@ -60,7 +60,7 @@ impl Nemesis for ClockJump {
         let mut times = Vec::new();
         for (id, before) in &self.before {
             let now = switch(context, *id)?
-                .told()
+                .false_times()
                 .map_err(NemesisError::io(UNREADABLE))?;
             if now > *before {
                 times.push(now - before);

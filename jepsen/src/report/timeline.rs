@@ -216,7 +216,7 @@ impl<'a> ShownOperation<'a> {
     fn from_operation(it: &'a ClientOperation) -> ShownOperation<'a> {
         ShownOperation {
             line: it.line,
-            text: it.told_as(),
+            text: it.describe(),
             kind: it.kind,
             start: it.start,
             told: it.told,

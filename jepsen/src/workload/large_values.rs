@@ -74,7 +74,7 @@ impl Workload for LargeWorkload {
                 let outcome = client.http.ask(Method::GET, &url, &[], "").await;
                 let settled = match &outcome {
                     RequestOutcome::Answer(it) if it.status == 200 => {
-                        SettledOperation::ok(Some(json!(told(&it.body))), it.revision)
+                        SettledOperation::ok(Some(json!(value_name(&it.body))), it.revision)
                     }
                     RequestOutcome::Answer(it) if it.code.as_deref() == Some("not_found") => {
                         SettledOperation::ok(Some(Value::Null), it.revision)
@@ -89,7 +89,7 @@ impl Workload for LargeWorkload {
 }
 
 /// Returns the name of a value: all of it up to the filling, and its length with that.
-fn told(body: &[u8]) -> String {
+fn value_name(body: &[u8]) -> String {
     let name = body.split(|byte| *byte == b'.').next().unwrap_or(body);
     format!("{}.{}", String::from_utf8_lossy(name), body.len())
 }
@@ -99,7 +99,7 @@ async fn put(client: &mut WorkloadClient, key: &str, n: u64) -> EventType {
     let mut body = format!("{key}-{n}.").into_bytes();
     body.resize(size, b'.');
     let url = client.member.admin(&format!("/v1/kv/{key}"));
-    let invoked = client.invoke("write", Some(key), json!(told(&body)));
+    let invoked = client.invoke("write", Some(key), json!(value_name(&body)));
     let outcome = client.http.ask(Method::PUT, &url, &[], body).await;
     let settled = match &outcome {
         RequestOutcome::Answer(it) if it.status == 200 => SettledOperation::ok(None, it.revision),
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_value_that_is_cut_short_is_another() {
-        assert_eq!(told(b"large-1-0-0-7......"), "large-1-0-0-7.19");
-        assert_ne!(told(b"large-1-0-0-7....."), "large-1-0-0-7.19");
+        assert_eq!(value_name(b"large-1-0-0-7......"), "large-1-0-0-7.19");
+        assert_ne!(value_name(b"large-1-0-0-7....."), "large-1-0-0-7.19");
     }
 }

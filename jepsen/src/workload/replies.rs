@@ -139,7 +139,7 @@ async fn reply(client: &mut WorkloadClient, to: &str, n: u64) {
         RequestOutcome::Answer(it) if it.status == 200 => SettledOperation::ok(None, it.revision),
         // Nobody has it, it says.
         RequestOutcome::Answer(it) if it.code.as_deref() == Some("refused") => {
-            SettledOperation::fail(it.told(), it.revision)
+            SettledOperation::fail(it.describe(), it.revision)
         }
         _ => SettledOperation::unless_done(&outcome),
     };

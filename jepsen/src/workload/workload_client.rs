@@ -195,9 +195,9 @@ impl SettledOperation {
             RequestOutcome::NotSent(why) => SettledOperation::fail(why, None),
             RequestOutcome::Unknown(why) => SettledOperation::info(why),
             RequestOutcome::Answer(it) if it.surely_not_done() => {
-                SettledOperation::fail(it.told(), it.revision)
+                SettledOperation::fail(it.describe(), it.revision)
             }
-            RequestOutcome::Answer(it) => SettledOperation::info(it.told()),
+            RequestOutcome::Answer(it) => SettledOperation::info(it.describe()),
         }
     }
 
@@ -208,7 +208,7 @@ impl SettledOperation {
             RequestOutcome::NotSent(why) | RequestOutcome::Unknown(why) => {
                 SettledOperation::fail(why, None)
             }
-            RequestOutcome::Answer(it) => SettledOperation::fail(it.told(), it.revision),
+            RequestOutcome::Answer(it) => SettledOperation::fail(it.describe(), it.revision),
         }
     }
 }

@@ -61,7 +61,7 @@ impl<'a> ValueHistory<'a> {
         by: &'a ClientOperation,
         at: u64,
         value: &Value,
-        checked: &mut CheckReport,
+        report: &mut CheckReport,
     ) {
         let text = value.to_string();
         self.seen.push(ValueObservation {
@@ -78,7 +78,7 @@ impl<'a> ValueHistory<'a> {
         }
         let there = latest.map_or_else(
             || "nothing was written".to_owned(),
-            |write| format!("{} was the latest write", write.told_as()),
+            |write| format!("{} was the latest write", write.describe()),
         );
         let unknown = writers.iter().filter(|it| it.kind == EventType::Info);
         // One that was asked for only after the sight was over can't be it.
@@ -105,20 +105,20 @@ impl<'a> ValueHistory<'a> {
             _ => return,
         }
         let (kind, why, other) = wrong(by, at, writers, value);
-        let what = format!("{} at revision {at}, where {there}: {why}", by.told_as());
+        let what = format!("{} at revision {at}, where {there}: {why}", by.describe());
         let shown: Vec<&ClientOperation> = other.into_iter().chain(latest).chain([by]).collect();
-        checked
+        report
             .find(FindingGrade::Wrong, kind, what)
             .shown_by(&shown);
     }
 
     /// Looks at all sights together.
-    pub fn finish(mut self, done: &[&'a ClientOperation], checked: &mut CheckReport) {
-        self.unknown_have_a_place(done, checked);
-        self.nothing_comes_back(checked);
+    pub fn finish(mut self, done: &[&'a ClientOperation], report: &mut CheckReport) {
+        self.unknown_have_a_place(done, report);
+        self.nothing_comes_back(report);
     }
 
-    fn unknown_have_a_place(&mut self, done: &[&'a ClientOperation], checked: &mut CheckReport) {
+    fn unknown_have_a_place(&mut self, done: &[&'a ClientOperation], report: &mut CheckReport) {
         for bounds in self.bounds.values_mut() {
             for it in done.iter().filter(|it| it.end < bounds.write.start) {
                 let revision = it.revision.unwrap_or(0);
@@ -132,19 +132,19 @@ impl<'a> ValueHistory<'a> {
             }
             let what = format!(
                 "{}, of unknown outcome, was seen by {} at revision {}, and can only have been done above {}, that of {}",
-                write.told_as(),
-                upto.1.told_as(),
+                write.describe(),
+                upto.1.describe(),
                 upto.0,
                 above.0,
-                above.1.told_as(),
+                above.1.describe(),
             );
-            let found = checked.find(FindingGrade::Wrong, "done at two places", what);
+            let found = report.find(FindingGrade::Wrong, "done at two places", what);
             found.shown_by(&[write, above.1, upto.1]);
         }
     }
 
     /// Each value is written once, so it can't be seen, gone, and seen again.
-    fn nothing_comes_back(mut self, checked: &mut CheckReport) {
+    fn nothing_comes_back(mut self, report: &mut CheckReport) {
         for (revision, write) in &self.log {
             self.seen.push(ValueObservation {
                 at: *revision,
@@ -181,10 +181,10 @@ impl<'a> ValueHistory<'a> {
                 seen.value,
                 earlier.at,
                 before.at,
-                before.by.told_as(),
+                before.by.describe(),
                 seen.at,
             );
-            let found = checked.find(FindingGrade::Wrong, "value came back", what);
+            let found = report.find(FindingGrade::Wrong, "value came back", what);
             found.shown_by(&[earlier.by, before.by, seen.by]);
         }
     }
@@ -212,10 +212,10 @@ fn wrong<'a>(
             return ("future read", text, Some(write));
         }
         if revision > at {
-            let text = format!("{} has revision {revision}", write.told_as());
+            let text = format!("{} has revision {revision}", write.describe());
             return ("future read", text, Some(write));
         }
-        let text = format!("{} at {revision} had been overwritten", write.told_as());
+        let text = format!("{} at {revision} had been overwritten", write.describe());
         return ("stale value", text, Some(write));
     }
     if let Some(write) = writers.first() {
