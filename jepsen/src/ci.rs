@@ -1,20 +1,20 @@
-//! A fixed list of short runs for every change, the same each time.
+//! Fixed list of short runs for every change, the same each time.
 
 use std::time::Duration;
 
 use quorate_clock::Instant;
 
 use crate::{
-    job::{self, Common, Job},
-    nemesis::together,
+    cancel::CancelToken,
+    job::{self, BatchSettings, RunJob},
+    nemesis::compatibility,
+    outcome::RunOutcome,
     soak,
-    stop::Stop,
-    verdict::Outcome,
 };
 
 /// A run of the list.
-struct Listed {
-    /// What it looks after; of a seed that was red once, what was wrong.
+struct ListedRun {
+    /// The subject of the run; of a seed that was red once, the defect that it showed.
     name: &'static str,
     workload: &'static str,
     nemesis: &'static str,
@@ -22,9 +22,9 @@ struct Listed {
     seconds: u64,
 }
 
-/// What would go over the limit of time is left out from the end, and told. A seed that
-/// showed something wrong in the product is added for good, under a name that says what.
-const RUNS: &[Listed] = &[
+/// The list. Runs that would go over the limit of time are left out from the end, and named. A seed
+/// that showed a defect of the product is added for good, under a name that says which.
+const RUNS: &[ListedRun] = &[
     listed("keys-through-kills", "register", "kill", 101, 20),
     listed("keys-through-partitions", "register", "partition", 102, 20),
     listed("nothing-lost-without-power", "set", "power", 103, 20),
@@ -61,8 +61,8 @@ const fn listed(
     nemesis: &'static str,
     seed: u64,
     seconds: u64,
-) -> Listed {
-    Listed {
+) -> ListedRun {
+    ListedRun {
         name,
         workload,
         nemesis,
@@ -71,7 +71,7 @@ const fn listed(
     }
 }
 
-/// What a run takes beside its clients' work.
+/// The time of a run beside its clients' work.
 const BESIDE: Duration = Duration::from_secs(25);
 
 /// A run that says nothing, on a machine that was held up for one, is done once more under
@@ -80,7 +80,7 @@ const ONCE_MORE: u64 = 1_000;
 
 /// Runs as many as fit. One that fails fails all; one that says nothing, twice, is told and
 /// is no pass, and more than a quarter of such say nothing together.
-pub async fn ci(common: &Common, limit: Duration, stop: &Stop) -> Outcome {
+pub async fn ci(common: &BatchSettings, limit: Duration, cancel: &CancelToken) -> RunOutcome {
     let begun = Instant::now();
     let mut done = Vec::new();
     for listed in RUNS {
@@ -89,31 +89,31 @@ pub async fn ci(common: &Common, limit: Duration, stop: &Stop) -> Outcome {
             println!("left out, as the time is over: {name}");
             continue;
         }
-        if stop.asked() {
-            return Outcome::Unknown;
+        if cancel.is_cancelled() {
+            return RunOutcome::Unknown;
         }
         let nemeses: Vec<&str> = listed.nemesis.split('+').collect();
-        let job = |seed| Job {
+        let job = |seed| RunJob {
             workload: listed.workload.to_owned(),
             nemesis: listed.nemesis.to_owned(),
             seed,
             seconds: listed.seconds,
-            members: Some(together::members(&nemeses, 3)),
+            members: Some(compatibility::members(&nemeses, 3)),
             mutant: None,
         };
-        let mut ran = job::run(common, job(listed.seed), stop).await;
+        let mut ran = job::run(common, job(listed.seed), cancel).await;
         println!("{name}: {}", ran.line());
-        if ran.outcome == Outcome::Unknown && !stop.asked() {
-            ran = job::run(common, job(listed.seed + ONCE_MORE), stop).await;
+        if ran.outcome == RunOutcome::Unknown && !cancel.is_cancelled() {
+            ran = job::run(common, job(listed.seed + ONCE_MORE), cancel).await;
             println!("{name}: {}", ran.line());
         }
         done.push(ran);
     }
     let count = |outcome| done.iter().filter(|it| it.outcome == outcome).count();
-    println!("{} of {} runs passed", count(Outcome::Pass), RUNS.len());
-    let silent = RUNS.len() - count(Outcome::Pass) - count(Outcome::Fail);
+    println!("{} of {} runs passed", count(RunOutcome::Pass), RUNS.len());
+    let silent = RUNS.len() - count(RunOutcome::Pass) - count(RunOutcome::Fail);
     match soak::worst(&done) {
-        Outcome::Unknown if silent * 4 <= RUNS.len() => Outcome::Pass,
+        RunOutcome::Unknown if silent * 4 <= RUNS.len() => RunOutcome::Pass,
         worst => worst,
     }
 }
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_of_the_list_exists_and_fits_into_twelve_minutes() {
+    fn list_exists_and_fits_into_twelve_minutes() {
         let mut all = Duration::ZERO;
         for (n, listed) in RUNS.iter().enumerate() {
             assert!(crate::workload::named(listed.workload).is_ok());

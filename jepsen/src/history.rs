@@ -1,4 +1,4 @@
-//! What is written down during a run: operations, faults, reigns, and what the sinks saw.
+//! Records of a run: operations, faults, reigns, and the calls that sinks saw.
 //!
 //! One JSON object a line. Every time is in nanoseconds since the run's beginning, by one
 //! monotonic clock of the harness.
@@ -18,46 +18,41 @@
 //! | large | as register; a value is told by its name and length |
 //! | http | `http` of key PATH |
 
-use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Write},
-    path::Path,
-};
-
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How far an operation has come.
+/// Phase of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Type {
-    /// Asked for.
+pub enum EventType {
+    /// The operation was asked for.
     Invoke,
-    /// Done.
+    /// The operation was done.
     Ok,
     /// Surely not done, and never will be.
     Fail,
-    /// It may have been done, or may yet be. The process that asked is not used again.
+    /// The outcome is unknown: it may have been done, or may yet be. The process that asked is not
+    /// used again.
     Info,
 }
 
 /// A line of the history, in Jepsen's shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Event {
-    /// Who asked: one operation at a time, and none after an `info`.
+pub struct HistoryEvent {
+    /// The process that asked: one operation at a time, and none after an `info`.
     pub process: u64,
-    /// How far it has come.
+    /// The phase of the operation.
     #[serde(rename = "type")]
-    pub kind: Type,
-    /// What was asked for: `read`, `write`, `cas`, `add`, ...
+    pub kind: EventType,
+    /// The function that was asked for: `read`, `write`, `cas`, `add`, ...
     pub f: String,
-    /// Of which key.
+    /// The key that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// What was asked for, and with `ok` what was answered.
+    /// The argument of the request, and with `ok` the answer.
     #[serde(default)]
     pub value: Value,
-    /// When.
+    /// The time of the event.
     pub time: u64,
     /// The member that was asked, from 1.
     #[serde(default)]
@@ -65,162 +60,135 @@ pub struct Event {
     /// The revision that the answer carries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
-    /// Why it failed, or why nothing is known of it.
+    /// The reason why the operation failed, or why nothing is known of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 /// A fault: from the wish to the healing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Fault {
-    /// Which nemesis.
+pub struct FaultRecord {
+    /// The name of the nemesis.
     pub nemesis: String,
-    /// What it was done to, in words for people.
+    /// The target, in words for people.
     pub target: String,
-    /// The members that it was done to, from 1.
+    /// The members that the fault was done to, from 1.
     pub members: Vec<u64>,
-    /// When it began to be done.
+    /// The time at which the fault began to be done.
     pub begun: u64,
-    /// When a probe saw that it had taken effect; never, if none did.
+    /// The time at which a probe saw that the fault had taken effect; none, if no probe did.
     pub effective: Option<u64>,
-    /// What the probe saw.
+    /// The observation of the probe.
     pub probe: String,
-    /// When healing began.
+    /// The time at which healing began.
     pub healing: Option<u64>,
-    /// When it was healed, as far as the harness is concerned.
+    /// The time at which the fault was healed, as far as the harness is concerned.
     pub healed: Option<u64>,
 }
 
-/// What one member says of leader and connector server.
+/// Answer of one member about leader and connector server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Sight {
-    /// When it was asked.
+pub struct ReignObservation {
+    /// The time of the question.
     pub asked: u64,
-    /// When it had answered.
+    /// The time of the answer.
     pub time: u64,
-    /// Who was asked.
+    /// The member that was asked.
     pub member: u64,
-    /// Whom it takes for the leader.
+    /// The member that the answer names as leader.
     pub leader: Option<u64>,
-    /// By which id the members know that one.
+    /// The id by which the members know the leader.
     #[serde(default)]
     pub leader_id: Option<u64>,
-    /// In which term.
+    /// The term in which the leader leads.
     pub term: Option<u64>,
-    /// Whom it takes for the connector server.
+    /// The member that the answer names as connector server.
     pub connector_server: Option<u64>,
-    /// Under which epoch.
+    /// The epoch of the connector server.
     pub epoch: Option<u64>,
 }
 
 /// A message as a sink saw it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Call {
-    /// When it came.
+pub struct SinkCall {
+    /// The time at which the message came.
     pub begun: u64,
-    /// When it was answered.
+    /// The time at which the message was answered.
     pub ended: u64,
     /// The connector, `KIND/NAME`.
     pub connector: String,
-    /// Under which epoch it was sent.
+    /// The epoch under which the message was sent.
     pub epoch: u64,
-    /// Which message.
+    /// The id of the message.
     pub message: String,
-    /// How often the channel has tried it.
+    /// The number of the channel's try, from 1.
     pub attempt: u64,
-    /// Whether the sink took it; a sink that looks at epochs refuses older ones.
+    /// The decision of the sink; a sink that looks at epochs refuses older ones.
     pub accepted: bool,
 }
 
 /// `final.json`: what was found after all was healed and the clients had stopped.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Final {
+pub struct FinalState {
     /// Each member, from 1.
     pub members: Vec<FinalMember>,
-    /// When the last fault was healed.
+    /// The time at which the last fault was healed.
     pub healed: Option<u64>,
-    /// When a write was first acknowledged after that.
+    /// The time at which a write was first acknowledged after that.
     pub writable: Option<u64>,
-    /// When a connector was first seen active after that; only where the workload has one.
+    /// The time at which all connectors were first seen active after that; only where the workload
+    /// has some.
     pub active: Option<u64>,
     /// Messages that are still in the broker's queues, dead letters included (queue).
     pub left: Option<Vec<String>>,
-    /// How many connectors should be active.
+    /// The number of connectors that should be active.
     pub connectors: usize,
-    /// When all members were first seen to have the same state after that.
+    /// The time at which all members were first seen to have the same state after that.
     pub converged: Option<u64>,
-    /// What the harness itself failed at: nothing is known of such a run.
+    /// Failures of the harness itself: nothing is known of such a run.
     pub trouble: Vec<String>,
 }
 
-/// What was found of one member in the end.
+/// State of one member in the end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FinalMember {
-    /// Which, from 1.
+    /// The member, from 1.
     pub member: u64,
-    /// Whether it answered.
+    /// The member answered.
     pub alive: bool,
-    /// Why it needn't answer, or needn't have the same state: a fault has damaged its disk
-    /// and it refuses to start, as it should.
+    /// The reason why the member needn't answer, or needn't have the same state: a fault has
+    /// damaged its disk and it refuses to start, as it should.
     pub excused: Option<String>,
-    /// The hash of its state.
+    /// The hash of the state.
     pub hash: Option<String>,
     /// The log index that it had applied when the hash was taken.
     pub applied: Option<u64>,
-    /// The lines of its log that are errors, all of the run.
+    /// The lines of the member's log that are errors, all of the run.
     pub errors: Vec<String>,
-    /// The lines of its log that tell of a panic, all of the run.
+    /// The lines of the member's log that tell of a panic, all of the run.
     pub panics: Vec<String>,
 }
 
 /// `host.json`: how starved the machine was.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Host {
-    /// In order of time.
+pub struct HostSamples {
+    /// The samples in order of time.
     pub samples: Vec<HostSample>,
 }
 
-/// One look at the machine.
+/// Sample of the machine's load.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HostSample {
-    /// When.
+    /// The time of the sample.
     pub time: u64,
     /// Per cent of the processors' time that the hypervisor gave to others, since the last look.
     pub steal: f64,
     /// Tasks that could run and had no processor.
     pub run_queue: f64,
-    /// By how many ms a task that slept 10 ms woke up too late, the worst since the last look.
+    /// The delay in ms with which a task that slept 10 ms woke up, the worst since the last sample.
     pub lag_ms: f64,
-}
-
-/// Reads a file of lines. A last line that was cut off is an error as any other.
-///
-/// # Errors
-/// When the file can't be read, or a line is not what it should be; the error names it.
-pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Vec<T>> {
-    let file = File::open(path).map_err(|error| at(path, 0, &error))?;
-    let lines = BufReader::new(file).lines().enumerate();
-    let parsed = lines.map(|(n, line)| {
-        let line = line.map_err(|error| at(path, n + 1, &error))?;
-        serde_json::from_str(&line).map_err(|error| at(path, n + 1, &error))
-    });
-    parsed.collect()
-}
-
-/// Writes a line, and nothing but whole lines.
-///
-/// # Errors
-/// When it can't be written.
-pub fn write<T: Serialize>(mut to: impl Write, what: &T) -> io::Result<()> {
-    let mut line = serde_json::to_vec(what)?;
-    line.push(b'\n');
-    to.write_all(&line)
-}
-
-fn at(path: &Path, line: usize, error: &dyn std::fmt::Display) -> io::Error {
-    io::Error::other(format!("{}, line {line}: {error}", path.display()))
 }

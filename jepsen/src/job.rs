@@ -1,6 +1,7 @@
-//! One run in a process of its own: what dies or leaks in it touches no other run.
+//! Run in a process of its own: what dies or leaks in it touches no other run.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -9,78 +10,85 @@ use std::{
 use quorate_clock::Instant;
 use tokio::process::Command;
 
-use crate::{
-    stop::Stop,
-    verdict::{Outcome, Verdict},
-};
+use crate::{cancel::CancelToken, error_chain::chain, outcome::RunOutcome, verdict::RunVerdict};
 
-/// What a run may take beside its clients' work: set-up, healing, judging.
+/// Time limit of a run beside its clients' work: set-up, healing, judging.
 const BESIDE: Duration = Duration::from_secs(360);
 
-/// What all runs of a batch have in common.
+/// Failure to start the process of a run, or to see it end.
+#[derive(Debug, thiserror::Error)]
+enum JobError {
+    #[error("the process of the run can't be started")]
+    Start(#[source] io::Error),
+    #[error("the output of the run can't be read")]
+    Output(#[source] io::Error),
+    #[error("the run did not end when asked to")]
+    NotEnded,
+}
+
+/// Settings that all runs of a batch have in common.
 #[derive(Clone, Debug)]
-pub struct Common {
-    /// The binary.
+pub struct BatchSettings {
+    /// The program under test.
     pub quorate: PathBuf,
-    /// Where runs' folders go.
+    /// The folder for the runs' folders.
     pub out: PathBuf,
     /// The failover promise.
     pub failover_ms: u64,
     /// Operations a second.
     pub rate: u64,
-    /// Whether members are on the loopback.
+    /// The members are on the loopback.
     pub loopback: bool,
 }
 
-/// One run to be done.
+/// Run to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Job {
-    /// Which workload.
+pub struct RunJob {
+    /// The name of the workload.
     pub workload: String,
-    /// Which nemeses, joined by `+`.
+    /// The names of the nemeses, joined by `+`.
     pub nemesis: String,
     /// The seed.
     pub seed: u64,
-    /// How long clients and nemeses are at work.
+    /// The time for which clients and nemeses are at work.
     pub seconds: u64,
-    /// How many members, if the seed is not to decide.
+    /// The number of members, if the seed is not to decide.
     pub members: Option<usize>,
-    /// A planted bug.
+    /// The planted bug that the program is to have.
     pub mutant: Option<String>,
 }
 
-/// One run that was done.
+/// Run that was done.
 #[derive(Clone, Debug)]
-pub struct Done {
-    /// What was to be done.
-    pub job: Job,
-    /// How it ended; `UNKNOWN` when the harness failed.
-    pub outcome: Outcome,
-    /// Its folder, if it came so far.
+pub struct FinishedJob {
+    /// The run that was asked for.
+    pub job: RunJob,
+    /// The outcome; `UNKNOWN` when the harness failed.
+    pub outcome: RunOutcome,
+    /// The run's folder, if the run came so far.
     pub folder: Option<PathBuf>,
-    /// What it was judged to be, if it came so far.
-    pub verdict: Option<Verdict>,
-    /// How long it took in all.
+    /// The verdict, if the run came so far.
+    pub verdict: Option<RunVerdict>,
+    /// The time that the run took in all.
     pub took: Duration,
-    /// What it said when there is no verdict.
+    /// The last line on standard error, for runs without a verdict.
     pub said: String,
 }
 
-impl Done {
-    /// Whether it says nothing because the machine was held up, and nothing wrong was found.
-    #[must_use]
+impl FinishedJob {
+    /// Returns whether the run says nothing because the machine was held up, and nothing wrong was
+    /// found.
     pub fn is_void(&self) -> bool {
-        self.outcome == Outcome::Unknown && self.voided()
+        self.outcome == RunOutcome::Unknown && self.voided()
     }
 
     fn voided(&self) -> bool {
         self.verdict.as_ref().is_some_and(|it| it.voided)
     }
 
-    /// One line for people.
-    #[must_use]
+    /// Formats the run as one line for people.
     pub fn line(&self) -> String {
-        let Job {
+        let RunJob {
             workload,
             nemesis,
             seed,
@@ -98,18 +106,20 @@ impl Done {
     }
 }
 
-/// Runs it.
-pub async fn run(common: &Common, job: Job, stop: &Stop) -> Done {
+/// Runs a job in a process of its own.
+pub async fn run(common: &BatchSettings, job: RunJob, cancel: &CancelToken) -> FinishedJob {
     let begun = Instant::now();
-    let ran = output(common, &job, stop).await;
+    let ran = output(common, &job, cancel).await;
     let took = begun.elapsed();
     let (said, folder) = match ran {
         Ok((said, folder)) => (said, folder),
-        Err(problem) => (problem, None),
+        Err(problem) => (chain(&problem), None),
     };
-    let verdict = folder.as_deref().and_then(|it| Verdict::read(it).ok());
-    Done {
-        outcome: verdict.as_ref().map_or(Outcome::Unknown, |it| it.outcome),
+    let verdict = folder.as_deref().and_then(|it| RunVerdict::read(it).ok());
+    FinishedJob {
+        outcome: verdict
+            .as_ref()
+            .map_or(RunOutcome::Unknown, |it| it.outcome),
         job,
         folder,
         verdict,
@@ -119,12 +129,12 @@ pub async fn run(common: &Common, job: Job, stop: &Stop) -> Done {
 }
 
 async fn output(
-    common: &Common,
-    job: &Job,
-    stop: &Stop,
-) -> Result<(String, Option<PathBuf>), String> {
-    let told = |error: std::io::Error| error.to_string();
-    let mut command = Command::new(std::env::current_exe().map_err(told)?);
+    common: &BatchSettings,
+    job: &RunJob,
+    cancel: &CancelToken,
+) -> Result<(String, Option<PathBuf>), JobError> {
+    let program = std::env::current_exe().map_err(JobError::Start)?;
+    let mut command = Command::new(program);
     command
         .args(["run", "--workload", &job.workload])
         .args(["--nemesis", &job.nemesis])
@@ -151,20 +161,20 @@ async fn output(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let child = command.spawn().map_err(told)?;
+    let child = command.spawn().map_err(JobError::Start)?;
     let pid = child.id();
     let limit = Duration::from_secs(job.seconds) + BESIDE;
     let ends = child.wait_with_output();
     tokio::pin!(ends);
     let output = tokio::select! {
-        ended = &mut ends => ended.map_err(told)?,
-        _ = stop.within(limit) => {
+        ended = &mut ends => ended.map_err(JobError::Output)?,
+        _ = cancel.cancelled_within(limit) => {
             if let Some(pid) = pid {
                 let pid = nix::unistd::Pid::from_raw(pid as i32);
                 let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
             }
             let ended = tokio::time::timeout(BESIDE, &mut ends).await;
-            ended.map_err(|_| "it did not end when asked to".to_owned())?.map_err(told)?
+            ended.map_err(|_| JobError::NotEnded)?.map_err(JobError::Output)?
         }
     };
     let text = String::from_utf8_lossy(&output.stdout);

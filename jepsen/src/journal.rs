@@ -1,43 +1,44 @@
-//! A file of JSON lines that many tasks write to, in order of time.
+//! File of JSON lines that many tasks write to, in order of time.
 
 use std::{
     fs::File,
     io::{self, BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::{clock::Clock, history};
+use crate::{
+    record_file::{self, RecordFileError},
+    run_clock::RunClock,
+};
 
-struct Inner {
+struct JournalFile {
     file: BufWriter<File>,
     lines: u64,
     /// The first failure to write; nothing is known of a run that has one.
-    failed: Option<String>,
+    failed: Option<io::Error>,
 }
 
-/// The file.
-pub struct Journal {
-    clock: Clock,
-    inner: Mutex<Inner>,
+/// File of JSON lines.
+pub struct LineJournal {
+    path: PathBuf,
+    clock: RunClock,
+    inner: Mutex<JournalFile>,
 }
 
-impl Journal {
+impl LineJournal {
     /// Makes the file.
-    ///
-    /// # Errors
-    /// When it can't be made.
-    pub fn create(path: &Path, clock: Clock) -> io::Result<Journal> {
-        let file = File::create(path)
-            .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
-        let inner = Inner {
+    pub fn create(path: &Path, clock: RunClock) -> Result<LineJournal, RecordFileError> {
+        let file = File::create(path).map_err(RecordFileError::io(path))?;
+        let inner = JournalFile {
             file: BufWriter::new(file),
             lines: 0,
             failed: None,
         };
-        Ok(Journal {
+        Ok(LineJournal {
+            path: path.to_owned(),
             clock,
             inner: Mutex::new(inner),
         })
@@ -47,29 +48,26 @@ impl Journal {
     pub fn note<T: Serialize>(&self, line: impl FnOnce(u64) -> T) -> u64 {
         let mut inner = self.inner.lock();
         let now = self.clock.now();
-        let written = history::write(&mut inner.file, &line(now));
+        let written = record_file::write_line(&mut inner.file, &line(now));
         inner.lines += 1;
         if let Err(error) = written {
-            inner.failed.get_or_insert(error.to_string());
+            inner.failed.get_or_insert(error);
         }
         now
     }
 
-    /// How many lines there are.
+    /// Returns the number of lines.
     pub fn lines(&self) -> u64 {
         self.inner.lock().lines
     }
 
     /// Writes out what is held back.
-    ///
-    /// # Errors
-    /// When a line could not be written, now or before.
-    pub fn finish(&self) -> io::Result<()> {
+    pub fn finish(&self) -> Result<(), RecordFileError> {
         let mut inner = self.inner.lock();
-        inner.file.flush()?;
-        match inner.failed.clone() {
-            None => Ok(()),
-            Some(failed) => Err(io::Error::other(failed)),
-        }
+        let flushed = inner.file.flush();
+        let written = inner.failed.take().map_or(Ok(()), Err);
+        flushed
+            .and(written)
+            .map_err(RecordFileError::io(&self.path))
     }
 }

@@ -1,5 +1,4 @@
-//! The chaos suite: workloads and nemeses on members of the real binary, checkers that
-//! judge what was seen, and reports that tell of it.
+//! Chaos suite: workloads and nemeses on members of the real binary, checkers and reports.
 #![allow(
     clippy::print_stderr,
     clippy::print_stdout,
@@ -7,31 +6,36 @@
 )]
 #![forbid(unsafe_code)]
 
-pub mod bed;
-pub mod broker;
+pub mod anomaly;
+pub mod cancel;
 pub mod checker;
 pub mod ci;
-pub mod client;
-pub mod clock;
 pub mod cluster;
-pub mod ending;
+pub mod error_chain;
 pub mod history;
-pub mod host;
+pub mod host_monitor;
 pub mod job;
 pub mod journal;
-pub mod monitor;
+pub mod judge;
+pub mod leader_monitor;
 pub mod nemesis;
+pub mod outcome;
+pub mod pinned_client;
 pub mod plan;
+pub mod planner;
+pub mod planted_bugs;
+pub mod record_file;
 pub mod report;
 pub mod run;
+pub mod run_clock;
+pub mod run_context;
 pub mod selftest;
 pub mod shrink;
 pub mod soak;
-pub mod stop;
+pub mod teardown;
+pub mod test_broker;
 pub mod verdict;
 pub mod workload;
-
-pub use verdict::{Verdict, judge};
 
 #[path = "../../tests/support/netns.rs"]
 mod netns;

@@ -1,211 +1,32 @@
-//! `quorate-jepsen`: runs the chaos suite.
+//! Program `quorate-jepsen`: runs the chaos suite.
 #![allow(
     clippy::print_stderr,
     clippy::print_stdout,
     reason = "a program for tests, which may end where nobody reads what it says"
 )]
 
+mod arguments;
+
 use std::{
+    error::Error,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
-use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use arguments::{ChaosCommand, CommandLine, RunArgs};
+use clap::{CommandFactory, Parser, error::ErrorKind};
 use quorate_jepsen::{
-    checker::Settings, ci, job, nemesis, plan::Wish, run, selftest, soak, stop::Stop,
-    verdict::Outcome, workload,
+    anomaly, cancel::CancelToken, checker::CheckSettings, ci, error_chain::chain, judge,
+    outcome::RunOutcome, planner::RunRequest, run, selftest, shrink, soak, workload,
 };
 
-/// The chaos suite. Exit: 0 pass, 1 FAIL, 2 usage, 3 UNKNOWN (which is no pass).
-#[derive(Parser)]
-#[command(name = "quorate-jepsen")]
-struct Cli {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Subcommand)]
-enum What {
-    /// One run
-    Run(RunArgs),
-    /// The fixed list of short runs for every change
-    Ci {
-        /// How long it may take at most
-        #[arg(long, default_value_t = 12)]
-        minutes: u64,
-        #[command(flatten)]
-        common: Common,
-    },
-    /// All workloads under all nemeses in turn, alone and in pairs
-    Soak {
-        /// How long
-        #[arg(long, default_value_t = 2.0)]
-        hours: f64,
-        /// How long clients and nemeses are at work in each run
-        #[arg(long, default_value_t = 40)]
-        seconds: u64,
-        /// Decides the order, and the seeds of the runs
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// These workloads alone
-        #[arg(long, value_delimiter = ',', value_parser = workload_name)]
-        workloads: Vec<String>,
-        #[command(flatten)]
-        common: Common,
-    },
-    /// Runs with planted bugs, which have to be caught
-    Selftest {
-        /// These alone
-        #[arg(long, value_delimiter = ',', value_parser = mutant_name)]
-        mutants: Vec<String>,
-        /// With so many seeds each
-        #[arg(long, default_value_t = 20)]
-        seeds: u64,
-        #[command(flatten)]
-        common: Common,
-    },
-    /// Judge runs again whose folders are there
-    Recheck {
-        /// The runs' folders
-        #[arg(required = true)]
-        folders: Vec<PathBuf>,
-    },
-    /// Make the anomalies of a run as small as can be
-    Shrink {
-        /// The run's folder
-        folder: PathBuf,
-    },
-}
-
-#[derive(Args)]
-struct Common {
-    /// The binary [default: the one beside this program]
-    #[arg(long, value_parser = program, default_value_os_t = built().join("quorate"), hide_default_value = true)]
-    quorate: PathBuf,
-    /// Where runs' folders go [default: chaos in the target folder]
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// The failover promise, in milliseconds
-    #[arg(long, default_value_t = 500)]
-    failover_ms: u64,
-    /// Operations a second, all clients together
-    #[arg(long, default_value_t = 100)]
-    rate: u64,
-    /// Put the members on the loopback even where they could have namespaces
-    #[arg(long)]
-    loopback: bool,
-    /// Keep the members' data
-    #[arg(long)]
-    keep: bool,
-}
-
-#[derive(Args)]
-struct RunArgs {
-    /// What clients do
-    #[arg(long, default_value = "register", value_parser = workload_name)]
-    workload: String,
-    /// What is done to the members; several at once with +, or none
-    #[arg(long, default_value = "kill", value_parser = nemesis_names)]
-    nemesis: String,
-    /// Decides everything that is not said
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// How long clients and nemeses are at work
-    #[arg(long, default_value_t = 60)]
-    seconds: u64,
-    /// How many members: 3, 4 or 5 [default: the seed decides]
-    #[arg(long, value_parser = member_count)]
-    members: Option<usize>,
-    /// A planted bug that the binary is to have
-    #[arg(long, value_parser = mutant_name)]
-    mutant: Option<String>,
-    #[command(flatten)]
-    common: Common,
-}
-
-impl Common {
-    fn job(&self) -> job::Common {
-        job::Common {
-            quorate: self.quorate.clone(),
-            out: self.out(),
-            failover_ms: self.failover_ms,
-            rate: self.rate,
-            loopback: self.loopback,
-        }
-    }
-
-    fn out(&self) -> PathBuf {
-        let out = self.out.clone();
-        out.unwrap_or_else(|| built().with_file_name("chaos"))
-    }
-}
-
-/// The folder that this program was built into.
-fn built() -> PathBuf {
-    let here = std::env::current_exe().unwrap_or_default();
-    here.parent().map(Path::to_owned).unwrap_or_default()
-}
-
-fn program(path: &str) -> Result<PathBuf, String> {
-    let path = std::path::absolute(path).map_err(|error| error.to_string())?;
-    match path.is_file() {
-        true => Ok(path),
-        false => Err(format!("there is no file {}", path.display())),
-    }
-}
-
-fn workload_name(name: &str) -> Result<String, String> {
-    workload::named(name).map(|_| name.to_owned())
-}
-
-fn nemesis_names(names: &str) -> Result<String, String> {
-    let each: Vec<&str> = names.split('+').filter(|name| *name != "none").collect();
-    nemesis::together(&each)?;
-    Ok(names.to_owned())
-}
-
-fn mutant_name(name: &str) -> Result<String, String> {
-    match selftest::named(name) {
-        Some(_) => Ok(name.to_owned()),
-        None => {
-            let names: Vec<_> = selftest::MUTANTS.iter().map(|mutant| mutant.name).collect();
-            Err(format!(
-                "there is none of that name; there are {}",
-                names.join(", ")
-            ))
-        }
-    }
-}
-
-fn member_count(count: &str) -> Result<usize, String> {
-    match count {
-        "3" => Ok(3),
-        "4" => Ok(4),
-        "5" => Ok(5),
-        _ => Err("it must be 3, 4 or 5".to_owned()),
-    }
-}
-
-/// Whether what is asked for fits together, beside nemeses among themselves.
-fn fits(args: &RunArgs) -> Result<(), String> {
-    let named = args.nemesis.split('+').filter(|name| *name != "none");
-    let named: Vec<&str> = named.collect();
-    if let Some(members) = args.members {
-        nemesis::together::among(&named, members)?;
-    }
-    match named.iter().find(|name| !soak::fits(&args.workload, name)) {
-        Some(name) => Err(format!("{name} says nothing of {}", args.workload)),
-        None => Ok(()),
-    }
-}
-
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    if let What::Run(args) = &cli.what
-        && let Err(problem) = fits(args)
+    let cli = CommandLine::parse();
+    if let ChaosCommand::Run(args) = &cli.what
+        && let Err(problem) = args.fits()
     {
-        Cli::command()
+        CommandLine::command()
             .error(ErrorKind::ValueValidation, problem)
             .exit();
     }
@@ -214,18 +35,18 @@ fn main() -> ExitCode {
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&format!("can't start: {error}")),
+        Err(error) => return unknown(&format!("can't start: {error}")),
     };
     runtime.block_on(async {
-        let stop = Stop::default();
-        tokio::spawn(end_when_asked(stop.clone()));
+        let cancel = CancelToken::default();
+        tokio::spawn(end_when_asked(cancel.clone()));
         match cli.what {
-            What::Run(args) => one(args, &stop).await,
-            What::Ci { minutes, common } => {
+            ChaosCommand::Run(args) => one(args, &cancel).await,
+            ChaosCommand::Ci { minutes, common } => {
                 let limit = Duration::from_secs(minutes * 60);
-                ended(ci::ci(&common.job(), limit, &stop).await)
+                ended(ci::ci(&common.job(), limit, &cancel).await)
             }
-            What::Soak {
+            ChaosCommand::Soak {
                 hours,
                 seconds,
                 seed,
@@ -234,42 +55,48 @@ fn main() -> ExitCode {
             } => {
                 let time = Duration::from_secs_f64(hours * 3600.0);
                 let all = workload::ALL.iter().map(|it| (*it).to_owned());
-                let workloads = match workloads.is_empty() {
-                    true => all.collect(),
-                    false => workloads,
+                let workloads = if workloads.is_empty() {
+                    all.collect()
+                } else {
+                    workloads
                 };
                 let jobs = soak::jobs(seed, seconds, workloads);
-                match soak::soak(&common.job(), time, jobs, &stop).await {
+                match soak::soak(&common.job(), time, jobs, &cancel).await {
                     Ok(outcome) => ended(outcome),
-                    Err(error) => failed(&error.to_string()),
+                    Err(error) => failed(&error),
                 }
             }
-            What::Selftest {
+            ChaosCommand::Selftest {
                 mutants,
                 seeds,
                 common,
-            } => match selftest::selftest(&common.job(), &mutants, seeds, &stop).await {
+            } => match selftest::selftest(&common.job(), &mutants, seeds, &cancel).await {
                 Ok(true) => ExitCode::SUCCESS,
                 Ok(false) => ExitCode::FAILURE,
-                Err(error) => failed(&error.to_string()),
+                Err(error) => failed(&error),
             },
-            What::Recheck { folders } => recheck(&folders),
-            What::Shrink { folder } => shrink(&folder),
+            ChaosCommand::Recheck { folders } => recheck(&folders),
+            ChaosCommand::Shrink { folder } => shrink_run(&folder),
         }
     })
 }
 
-fn ended(outcome: Outcome) -> ExitCode {
+fn ended(outcome: RunOutcome) -> ExitCode {
     ExitCode::from(outcome.exit_code())
 }
 
-/// The harness failed: nothing is known, which is no pass.
-fn failed(problem: &str) -> ExitCode {
+/// Tells why the harness failed.
+fn failed(error: &(dyn Error + 'static)) -> ExitCode {
+    unknown(&chain(error))
+}
+
+/// Tells that nothing is known, which is no pass.
+fn unknown(problem: &str) -> ExitCode {
     eprintln!("UNKNOWN: {problem}");
     ExitCode::from(3)
 }
 
-async fn end_when_asked(stop: Stop) {
+async fn end_when_asked(cancel: CancelToken) {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         return;
@@ -279,12 +106,12 @@ async fn end_when_asked(stop: Stop) {
         _ = terminate.recv() => {}
     }
     eprintln!("it is asked to end: everything is healed and taken down");
-    stop.ask();
+    cancel.cancel();
 }
 
 /// Judges a run's folder, and tells where the report is.
-fn judged(folder: &Path, settings: &Settings) -> ExitCode {
-    match quorate_jepsen::verdict::judge_with(folder, settings) {
+fn judged(folder: &Path, settings: &CheckSettings) -> ExitCode {
+    match judge::judge_with(folder, settings) {
         Ok(verdict) => {
             println!("{}: {}", folder.display(), verdict.outcome);
             for finding in &verdict.findings {
@@ -292,12 +119,12 @@ fn judged(folder: &Path, settings: &Settings) -> ExitCode {
             }
             ExitCode::from(verdict.outcome.exit_code())
         }
-        Err(error) => failed(&format!("{}: {error}", folder.display())),
+        Err(error) => unknown(&format!("{}: {}", folder.display(), chain(&error))),
     }
 }
 
-async fn one(args: RunArgs, stop: &Stop) -> ExitCode {
-    let wish = Wish {
+async fn one(args: RunArgs, cancel: &CancelToken) -> ExitCode {
+    let request = RunRequest {
         seed: args.seed,
         workload: args.workload,
         nemeses: args.nemesis.split('+').map(str::to_owned).collect(),
@@ -309,45 +136,45 @@ async fn one(args: RunArgs, stop: &Stop) -> ExitCode {
         mutant: args.mutant,
         loopback: args.common.loopback,
     };
-    let ignore_infos = wish.mutant.as_deref() == Some("infos-ignored");
-    let settings = Settings {
+    let ignore_infos = request.mutant.as_deref() == Some("infos-ignored");
+    let settings = CheckSettings {
         ignore_infos,
-        ..Settings::default()
+        ..CheckSettings::default()
     };
-    let (out, keep, stop) = (args.common.out(), args.common.keep, stop.clone());
+    let (out, keep, cancel) = (args.common.out(), args.common.keep, cancel.clone());
     // On a task of its own: what panics in it is told, and everything is taken down.
-    let ran = tokio::spawn(async move { run::run(&wish, &out, keep, &stop).await }).await;
+    let ran = tokio::spawn(async move { run::run(&request, &out, keep, &cancel).await }).await;
     match ran {
         Ok(Ok(folder)) => judged(&folder, &settings),
         Ok(Err(problem)) => failed(&problem),
-        Err(panic) => failed(&panic.to_string()),
+        Err(panic) => failed(&panic),
     }
 }
 
 /// The worst of all counts.
 fn recheck(folders: &[PathBuf]) -> ExitCode {
-    let mut worst = Outcome::Pass;
+    let mut worst = RunOutcome::Pass;
     for folder in folders {
-        match quorate_jepsen::judge(folder) {
+        match judge::judge(folder) {
             Ok(verdict) => {
                 println!("{}: {}", folder.display(), verdict.outcome);
                 worst = worst.max(verdict.outcome);
             }
             Err(error) => {
-                println!("{}: UNKNOWN: {error}", folder.display());
-                worst = worst.max(Outcome::Unknown);
+                println!("{}: UNKNOWN: {}", folder.display(), chain(&error));
+                worst = worst.max(RunOutcome::Unknown);
             }
         }
     }
     ExitCode::from(worst.exit_code())
 }
 
-fn shrink(folder: &Path) -> ExitCode {
-    match quorate_jepsen::shrink::of_run(folder) {
+fn shrink_run(folder: &Path) -> ExitCode {
+    match shrink::shrink_folder(folder) {
         Ok(anomalies) => {
-            println!("{}", quorate_jepsen::shrink::text(&anomalies));
+            println!("{}", anomaly::text(&anomalies));
             ExitCode::SUCCESS
         }
-        Err(error) => failed(&format!("{}: {error}", folder.display())),
+        Err(error) => unknown(&format!("{}: {}", folder.display(), chain(&error))),
     }
 }

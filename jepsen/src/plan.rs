@@ -1,320 +1,74 @@
-//! What is decided before a run begins, all of it by the seed.
+//! Plan of a run, `plan.json`: all that is decided before it begins.
 
 use std::path::PathBuf;
 
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand::{SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
-
-use crate::{
-    nemesis::{STEADY, together},
-    workload::messages,
-};
-
-/// The time before the first fault, so that every client has worked by then.
-const WARM_UP_MS: u64 = 2_000;
-
-/// What somebody asks for. What is not asked for the seed decides.
-#[derive(Clone, Debug)]
-pub struct Wish {
-    /// Decides everything else.
-    pub seed: u64,
-    /// Which workload.
-    pub workload: String,
-    /// The nemeses that are at work at the same time.
-    pub nemeses: Vec<String>,
-    /// How many members.
-    pub members: Option<usize>,
-    /// The failover promise.
-    pub failover_ms: u64,
-    /// How long clients and nemeses are at work.
-    pub seconds: u64,
-    /// Operations a second, all clients together.
-    pub rate: u64,
-    /// The binary.
-    pub quorate: PathBuf,
-    /// A planted bug that the binary is to have.
-    pub mutant: Option<String>,
-    /// Whether members are on the loopback though they could have namespaces.
-    pub loopback: bool,
-}
 
 /// A fault to come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Step {
-    /// Which nemesis.
+pub struct PlannedFault {
+    /// The name of the nemesis.
     pub nemesis: String,
-    /// When it begins, since the clients began.
+    /// The beginning, since the clients began.
     pub at_ms: u64,
-    /// How long it lasts before it is healed.
+    /// The time until the fault is healed.
     pub lasts_ms: u64,
-    /// What the nemesis decides by: whom it meets, and how.
-    pub dice: u64,
+    /// The seed by which the nemesis decides whom it meets, and how.
+    #[serde(rename = "dice")]
+    pub rng_seed: u64,
 }
 
-/// `plan.json`.
+/// Plan of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
-    /// What decided it.
+pub struct RunPlan {
+    /// The seed that decided the plan.
     pub seed: u64,
-    /// Which workload.
+    /// The name of the workload.
     pub workload: String,
     /// The nemeses at work at the same time.
     pub nemeses: Vec<String>,
-    /// How many members.
+    /// The number of members.
     pub members: usize,
     /// The failover promise.
     pub failover_ms: u64,
-    /// How long clients and nemeses are at work.
+    /// The time for which clients and nemeses are at work.
     pub seconds: u64,
     /// Operations a second, all clients together.
     pub rate: u64,
-    /// How many clients.
+    /// The number of clients.
     pub clients: usize,
     /// The least and the most that a client waits for an answer.
     pub timeout_ms: [u64; 2],
-    /// `netns` or `loopback`.
+    /// The kind of network: `netns` or `loopback`.
     pub network: String,
     /// A snapshot is taken after so many log entries.
     pub snapshot_entries: u64,
     /// The planted bug.
     pub mutant: Option<String>,
-    /// The binary.
+    /// The program under test.
     pub quorate: PathBuf,
-    /// What runs it again.
+    /// The command that runs the same again.
     pub command: String,
     /// Nemeses that can't be had here, with the reason.
     #[serde(default)]
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedNemesis>,
     /// The faults.
-    pub steps: Vec<Step>,
+    pub steps: Vec<PlannedFault>,
 }
 
 /// A nemesis that can't be had here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Skipped {
-    /// Which.
+pub struct SkippedNemesis {
+    /// The name of the nemesis.
     pub nemesis: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-impl Plan {
-    /// Decides; the same wish gives the same plan.
-    #[must_use]
-    pub fn decide(wish: &Wish) -> Plan {
-        let mut dice = StdRng::seed_from_u64(wish.seed);
-        let drawn = if dice.random_ratio(1, 4) { 5 } else { 3 };
-        let named = wish.nemeses.iter().map(String::as_str);
-        let named: Vec<&str> = named.filter(|name| *name != "none").collect();
-        let members = wish
-            .members
-            .unwrap_or_else(|| together::members(&named, drawn));
-        let low = dice.random_range(200..=300);
-        let high = dice.random_range(low..=500);
-        let mut snapshot_entries = dice.random_range(2..=10) * 100;
-        if wish.nemeses.iter().any(|name| name == "disk-full") {
-            // Room for the log is taken beforehand; it is a snapshot that finds no room.
-            snapshot_entries = 100;
-        }
-        if wish.nemeses.iter().any(|name| name == "kill-follower") {
-            // Whoever is started again is to come from a snapshot of this very reign.
-            snapshot_entries = 100;
-        }
-        if wish.workload == "large" {
-            // As many entries as elsewhere would fill the disk.
-            snapshot_entries = 100;
-        }
-        let mut steps: Vec<Step> = Vec::new();
-        for nemesis in wish.nemeses.iter().filter(|name| *name != "none") {
-            // A track of its own, so that one nemesis more changes nothing of the others.
-            let mut dice = StdRng::seed_from_u64(dice.random());
-            steps.extend(track(nemesis, wish, &mut dice));
-        }
-        steps.sort_by_key(|step| step.at_ms);
-        let mut command = format!(
-            "quorate-jepsen run --workload {} --nemesis {} --seed {} --seconds {} --members {members} --failover-ms {} --rate {}",
-            wish.workload,
-            wish.nemeses.join("+"),
-            wish.seed,
-            wish.seconds,
-            wish.failover_ms,
-            wish.rate,
-        );
-        if let Some(mutant) = &wish.mutant {
-            command += &format!(" --mutant {mutant}");
-        }
-        if wish.loopback {
-            command += " --loopback";
-        }
-        Plan {
-            seed: wish.seed,
-            workload: wish.workload.clone(),
-            nemeses: wish.nemeses.clone(),
-            members,
-            failover_ms: wish.failover_ms,
-            seconds: wish.seconds,
-            rate: rate(wish),
-            clients: members * 3,
-            timeout_ms: [low, high],
-            network: if wish.loopback { "loopback" } else { "netns" }.to_owned(),
-            snapshot_entries,
-            mutant: wish.mutant.clone(),
-            quorate: wish.quorate.clone(),
-            command,
-            skipped: Vec::new(),
-            steps,
-        }
-    }
-
-    /// What a task decides by, apart from all others.
-    #[must_use]
-    pub fn dice(&self, who: u64) -> StdRng {
+impl RunPlan {
+    /// Returns a generator of its own for the task of this number.
+    pub fn rng(&self, who: u64) -> StdRng {
         StdRng::seed_from_u64(self.seed ^ (who + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-}
-
-/// Operations a second. From afar a lease can live by what is written alone, and often does
-/// at an even rate; with every second seed so little is written that it can't.
-fn rate(wish: &Wish) -> u64 {
-    const LITTLE: u64 = 8;
-    let far = wish.nemeses.iter().any(|name| name == "far");
-    match far && wish.seed % 2 == 1 {
-        true => wish.rate.min(LITTLE),
-        false => wish.rate,
-    }
-}
-
-/// What it takes to start again, where that is no matter of a moment.
-fn heals_slowly(nemesis: &str) -> u64 {
-    match nemesis {
-        "rabbit" => 6_000,
-        _ => 0,
-    }
-}
-
-/// How many times the promise a fault lasts, at least and at most.
-fn times(nemesis: &str) -> [f64; 2] {
-    match nemesis {
-        // Long enough for what has to come about while it lasts.
-        "stranded" | "promises-differ" | "promise-changes" | "rabbit-held" => [4.0, 10.0],
-        // It has come about before it lasts.
-        "release-held" => [0.2, 2.0],
-        _ => [0.2, 10.0],
-    }
-}
-
-/// The least time between the end of a fault and the next one of its nemesis, in ms.
-fn rests(workload: &str) -> u64 {
-    match workload {
-        // A message whose tries are forgotten has to come to its third one first: who takes
-        // over sooner than that forgets nothing that could be missed.
-        "tries" => 2 * messages::TRY_AGAIN_MS + 2_000,
-        _ => 0,
-    }
-}
-
-/// The faults of one nemesis, one after another.
-fn track(nemesis: &str, wish: &Wish, dice: &mut StdRng) -> Vec<Step> {
-    let (failover_ms, end_ms) = (wish.failover_ms, wish.seconds * 1000);
-    let mut steps = Vec::new();
-    let mut at_ms = WARM_UP_MS + dice.random_range(0..500);
-    while at_ms + 500 < end_ms {
-        // As many short ones as long ones.
-        let [least, most] = times(nemesis);
-        let times = least * (most / least).powf(dice.random::<f64>());
-        let rest = end_ms.saturating_sub(at_ms);
-        let lasts_ms = match STEADY.contains(&nemesis) {
-            true => rest,
-            false => ((failover_ms as f64 * times) as u64).min(rest),
-        };
-        steps.push(Step {
-            nemesis: nemesis.to_owned(),
-            at_ms,
-            lasts_ms,
-            dice: dice.random(),
-        });
-        at_ms += lasts_ms + heals_slowly(nemesis) + rests(&wish.workload);
-        at_ms += dice.random_range(failover_ms..=failover_ms * 5);
-    }
-    steps
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn wish(seed: u64, nemeses: &[&str]) -> Wish {
-        Wish {
-            seed,
-            workload: "register".to_owned(),
-            nemeses: nemeses.iter().map(|it| (*it).to_owned()).collect(),
-            members: None,
-            failover_ms: 500,
-            seconds: 60,
-            rate: 100,
-            quorate: PathBuf::from("quorate"),
-            mutant: None,
-            loopback: false,
-        }
-    }
-
-    #[test]
-    fn the_seed_decides() {
-        let plan = Plan::decide(&wish(7, &["kill"]));
-        assert_eq!(plan, Plan::decide(&wish(7, &["kill"])));
-        assert_ne!(plan.steps, Plan::decide(&wish(8, &["kill"])).steps);
-        assert!(plan.command.contains("--seed 7"));
-    }
-
-    #[test]
-    fn healing_comes_after_a_fifth_to_ten_times_the_promise() {
-        let lasts: Vec<u64> = (0..50)
-            .flat_map(|seed| Plan::decide(&wish(seed, &["kill"])).steps)
-            .filter(|step| step.at_ms + 5_000 < 60_000)
-            .map(|step| step.lasts_ms)
-            .collect();
-        assert!(lasts.iter().all(|ms| (100..=5_000).contains(ms)));
-        assert!(lasts.iter().any(|ms| *ms < 200) && lasts.iter().any(|ms| *ms > 3_000));
-    }
-
-    #[test]
-    fn what_lasts_lasts_to_the_end_and_a_stranded_leader_is_watched_for_long() {
-        let plan = Plan::decide(&wish(7, &["far", "kill-leader"]));
-        let far: Vec<_> = plan.steps.iter().filter(|s| s.nemesis == "far").collect();
-        assert!(far.len() == 1 && far[0].at_ms + far[0].lasts_ms == 60_000);
-        assert!(plan.steps.len() > 3);
-        let rates = [7, 8].map(|seed| Plan::decide(&wish(seed, &["far"])).rate);
-        assert_eq!(rates, [8, 100]);
-        for seed in 0..20 {
-            let plan = Plan::decide(&wish(seed, &["stranded"]));
-            assert!([4, 5].contains(&plan.members));
-            let early = plan.steps.iter().filter(|step| step.at_ms < 50_000);
-            assert!(early.clone().all(|step| step.lasts_ms >= 2_000));
-            assert!(early.count() > 2);
-        }
-    }
-
-    #[test]
-    fn a_message_comes_to_its_third_try_between_two_faults() {
-        for seed in 0..50 {
-            let steps = Plan::decide(&Wish {
-                workload: "tries".to_owned(),
-                seconds: 40,
-                ..wish(seed, &["kill-leader"])
-            })
-            .steps;
-            assert!(steps.len() >= 3, "{steps:?}");
-            let apart = |two: &[Step]| two[1].at_ms - two[0].at_ms - two[0].lasts_ms;
-            let least = steps.windows(2).map(apart).min().unwrap();
-            assert!(least > 2 * messages::TRY_AGAIN_MS, "{steps:?}");
-        }
-    }
-
-    #[test]
-    fn two_nemeses_have_tracks_of_their_own() {
-        let steps = Plan::decide(&wish(7, &["kill", "partition"])).steps;
-        let kills: Vec<_> = steps.iter().filter(|s| s.nemesis == "kill").collect();
-        assert!(kills.len() > 2 && kills.len() < steps.len());
-        assert!(kills.iter().all(|step| step.at_ms >= WARM_UP_MS));
     }
 }

@@ -1,4 +1,4 @@
-//! One run: set up, clients beside nemeses, heal, look, judge.
+//! Course of one run: set up, clients beside nemeses, heal, look.
 
 use std::{
     fs, io,
@@ -12,51 +12,86 @@ use quorate_clock::Instant;
 use tokio::task::JoinSet;
 
 use crate::{
-    bed::{Bed, Journals},
-    broker::Broker,
-    clock::Clock,
-    cluster::{Cluster, scratch::Scratch},
-    ending,
-    history::Final,
-    host, monitor,
-    nemesis::{self, links::Links},
+    cancel::CancelToken,
+    cluster::{ChaosCluster, error::ClusterError, links::LinkRules, scratch::ScratchFolder},
+    error_chain::chain,
+    history::FinalState,
+    host_monitor, leader_monitor,
+    nemesis::{self, error::NemesisChoiceError},
     netns::Net,
-    plan::{Plan, Skipped, Wish},
-    stop::Stop,
-    workload,
+    plan::{RunPlan, SkippedNemesis},
+    planner::{self, RunRequest},
+    record_file::{self, RecordFileError},
+    run_clock::RunClock,
+    run_context::{RunContext, RunJournals},
+    teardown,
+    test_broker::TestBroker,
+    workload::{self, error::WorkloadError},
 };
 
-/// How long everything after the clients' work may take.
+/// Time limit for everything after the clients' work.
 const ENDS_WITHIN: Duration = Duration::from_secs(180);
 
-/// Runs it in a folder of its own below `out`; gives the folder. What becomes of the run is
+/// Failure of the harness: nothing is known of the run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The run was cancelled before it was over.
+    #[error("it was asked to end")]
+    Cancelled,
+    /// The nemeses can't be had.
+    #[error(transparent)]
+    Nemesis(#[from] NemesisChoiceError),
+    /// The workload can't be had, prepared or finished.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+    /// The members don't come to be voters of one cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// A file of the run can't be written.
+    #[error(transparent)]
+    File(#[from] RecordFileError),
+    /// The folder for what ends with the run can't be made.
+    #[error("the scratch folder can't be made")]
+    Scratch(#[source] io::Error),
+    /// The folders, disks or settings of the members can't be made.
+    #[error("the members can't be prepared")]
+    Members(#[source] io::Error),
+    /// The data or the logs of the members can't be kept.
+    #[error("the members' data and logs can't be kept")]
+    Data(#[source] io::Error),
+}
+
+/// Runs a request in a folder of its own below `out`; gives the folder. What becomes of the run is
 /// for the judge to say.
-///
-/// # Errors
-/// When the harness fails.
-pub async fn run(wish: &Wish, out: &Path, keep: bool, stop: &Stop) -> Result<PathBuf, String> {
-    let told = |error: io::Error| error.to_string();
-    let work = workload::named(&wish.workload)?;
-    let net = match wish.loopback {
-        true => None,
-        false => Net::new(wish_members(wish)).map(Arc::new),
+pub async fn run(
+    request: &RunRequest,
+    out: &Path,
+    keep: bool,
+    cancel: &CancelToken,
+) -> Result<PathBuf, RunError> {
+    let work = workload::named(&request.workload)?;
+    let net = if request.loopback {
+        None
+    } else {
+        Net::new(request_members(request)).map(Arc::new)
     };
-    let plan = here(Plan::decide(wish), net.is_some())?;
-    let folder = make_folder(&plan, out).map_err(told)?;
+    let plan = here(planner::decide(request), net.is_some())?;
+    let folder = make_folder(&plan, out)?;
     println!("folder: {}", folder.display());
-    write_json(&folder, "plan.json", &plan).map_err(told)?;
-    let scratch = Scratch::make().map_err(told)?;
-    let broker = match workload::needs_broker(&plan.workload) {
-        true => Some(Arc::new(start_broker(net.as_deref()).await)),
-        false => None,
+    record_file::write(&folder.join("plan.json"), &plan)?;
+    let scratch = ScratchFolder::make().map_err(RunError::Scratch)?;
+    let broker = if workload::needs_broker(&plan.workload) {
+        Some(Arc::new(start_broker(net.as_deref()).await))
+    } else {
+        None
     };
-    let cluster = Cluster::prepare(&plan, net.clone(), scratch, &folder).await;
-    let cluster = cluster.map_err(told)?;
-    unless_asked(stop, cluster.boot()).await?;
-    let clock = Clock::start();
-    let bed = Arc::new(Bed {
-        links: net.map(Links::new),
-        journals: Journals::create(&folder, clock).map_err(told)?,
+    let cluster = ChaosCluster::prepare(&plan, net.clone(), scratch, &folder).await;
+    let cluster = cluster.map_err(RunError::Members)?;
+    unless_asked(cancel, cluster.boot()).await?;
+    let clock = RunClock::start();
+    let context = Arc::new(RunContext {
+        links: net.map(LinkRules::new),
+        journals: RunJournals::create(&folder, clock)?,
         folder: folder.clone(),
         clock,
         cluster,
@@ -64,67 +99,68 @@ pub async fn run(wish: &Wish, out: &Path, keep: bool, stop: &Stop) -> Result<Pat
         trouble: Mutex::default(),
         plan,
     });
-    unless_asked(stop, work.prepare(&bed)).await?;
-    let host = host::Watch::start(clock);
-    let asked_to_end = storm(&bed, work.as_ref(), stop).await;
+    unless_asked(cancel, work.prepare(&context)).await?;
+    let host = host_monitor::HostMonitor::start(clock);
+    let asked_to_end = storm(&context, work.as_ref(), cancel).await;
     if asked_to_end {
         // What was written down says nothing of the product; nobody is to judge it.
-        bed.journals.finish().map_err(told)?;
-        return Err("it was asked to end".to_owned());
+        context.journals.finish()?;
+        return Err(RunError::Cancelled);
     }
-    let ended = tokio::time::timeout(ENDS_WITHIN, end(&bed, work.as_ref())).await;
+    let ended = tokio::time::timeout(ENDS_WITHIN, end(&context, work.as_ref())).await;
     let mut end = ended.unwrap_or_else(|_| {
-        bed.trouble(format!("the end was not over within {ENDS_WITHIN:?}"));
-        Final::default()
+        context.note_trouble(format!("the end was not over within {ENDS_WITHIN:?}"));
+        FinalState::default()
     });
-    end.trouble.clone_from(&bed.trouble.lock());
-    write_json(&folder, "host.json", &host.finish()).map_err(told)?;
-    write_json(&folder, "final.json", &end).map_err(told)?;
-    bed.journals.finish().map_err(told)?;
+    end.trouble.clone_from(&context.trouble.lock());
+    record_file::write(&folder.join("host.json"), &host.finish())?;
+    record_file::write(&folder.join("final.json"), &end)?;
+    context.journals.finish()?;
     if keep {
-        keep_data(&bed).map_err(told)?;
+        keep_data(&context).map_err(RunError::Data)?;
     }
     // Whoever still holds the bed, nothing of it is to run on.
-    for member in &bed.cluster.members {
+    for member in &context.cluster.members {
         member.end();
-        member.keep_log().map_err(told)?;
+        member.keep_log().map_err(RunError::Data)?;
     }
     Ok(folder)
 }
 
-/// Does it, unless it is asked to end meanwhile; what there is is taken down then.
-async fn unless_asked(
-    stop: &Stop,
-    what: impl Future<Output = Result<(), String>>,
-) -> Result<(), String> {
+/// Awaits a step, unless the run is cancelled meanwhile; what there is is taken down then.
+async fn unless_asked<E: Into<RunError>>(
+    cancel: &CancelToken,
+    what: impl Future<Output = Result<(), E>>,
+) -> Result<(), RunError> {
     tokio::select! {
-        done = what => done,
-        _ = stop.within(Duration::MAX) => Err("it was asked to end".to_owned()),
+        done = what => done.map_err(Into::into),
+        _ = cancel.cancelled_within(Duration::MAX) => Err(RunError::Cancelled),
     }
 }
 
-fn wish_members(wish: &Wish) -> usize {
-    Plan::decide(wish).members
+fn request_members(request: &RunRequest) -> usize {
+    planner::decide(request).members
 }
 
-async fn start_broker(net: Option<&Net>) -> Broker {
-    Broker::start(net.map_or(std::net::Ipv4Addr::LOCALHOST, Net::host)).await
+async fn start_broker(net: Option<&Net>) -> TestBroker {
+    TestBroker::start(net.map_or(std::net::Ipv4Addr::LOCALHOST, Net::host)).await
 }
 
 /// The plan as far as it can be had here.
-fn here(mut plan: Plan, net: bool) -> Result<Plan, String> {
+fn here(mut plan: RunPlan, net: bool) -> Result<RunPlan, NemesisChoiceError> {
     if !net {
         plan.network = "loopback".to_owned();
     }
     for name in plan.nemeses.iter().filter(|name| *name != "none") {
         let kind = nemesis::named(name)?;
-        let reason = match kind.net && !net {
-            true => Some("it needs namespaces".to_owned()),
-            false => (kind.missing)(&plan.quorate),
+        let reason = if kind.net && !net {
+            Some("it needs namespaces".to_owned())
+        } else {
+            (kind.missing)(&plan.quorate)
         };
         if let Some(reason) = reason {
             println!("skipped: {name}: {reason}");
-            plan.skipped.push(Skipped {
+            plan.skipped.push(SkippedNemesis {
                 nemesis: name.clone(),
                 reason,
             });
@@ -137,71 +173,69 @@ fn here(mut plan: Plan, net: bool) -> Result<Plan, String> {
 }
 
 /// Clients beside nemeses; gives whether it was asked to end early.
-async fn storm(bed: &Arc<Bed>, work: &dyn workload::Workload, stop: &Stop) -> bool {
-    let ended = Stop::default();
+async fn storm(
+    context: &Arc<RunContext>,
+    work: &dyn workload::Workload,
+    cancel: &CancelToken,
+) -> bool {
+    let ended = CancelToken::default();
     let begun = Instant::now();
     let mut tracks = JoinSet::new();
-    for name in &bed.plan.nemeses {
-        let steps = bed.plan.steps.iter().filter(|step| step.nemesis == *name);
+    for name in &context.plan.nemeses {
+        let steps = context
+            .plan
+            .steps
+            .iter()
+            .filter(|step| step.nemesis == *name);
         let steps: Vec<_> = steps.cloned().collect();
-        tracks.spawn(nemesis::track(bed.clone(), steps, begun, ended.clone()));
+        tracks.spawn(nemesis::track(context.clone(), steps, begun, ended.clone()));
     }
-    let monitor = tokio::spawn(monitor::watch(bed.clone(), ended.clone()));
-    let time = Duration::from_secs(bed.plan.seconds);
+    let monitor = tokio::spawn(leader_monitor::watch(context.clone(), ended.clone()));
+    let time = Duration::from_secs(context.plan.seconds);
     let timer = async {
-        let early = stop.until(begun + time).await;
-        ended.ask();
+        let early = cancel.cancelled_before(begun + time).await;
+        ended.cancel();
         early
     };
     let healing = async {
         // Clients are at work while faults are healed, and until leadership settles.
         while let Some(ended) = tracks.join_next().await {
             if let Err(error) = ended {
-                bed.trouble(format!("a nemesis died: {error}"));
+                context.note_trouble(format!("a nemesis died: {error}"));
             }
         }
     };
-    let beats = workload::beats::work(bed, &ended);
-    let (early, (), (), ()) = tokio::join!(timer, work.work(bed, &ended), beats, healing);
+    let beats = workload::background_writes::work(context, &ended);
+    let (early, (), (), ()) = tokio::join!(timer, work.work(context, &ended), beats, healing);
     if let Err(error) = monitor.await {
-        bed.trouble(format!("the monitor died: {error}"));
+        context.note_trouble(format!("the monitor died: {error}"));
     }
     early
 }
 
-async fn end(bed: &Arc<Bed>, work: &dyn workload::Workload) -> Final {
-    let mut end = ending::settle(bed, work).await;
-    if let Err(problem) = work.finish(bed).await {
-        bed.trouble(format!("the last reads: {problem}"));
+async fn end(context: &Arc<RunContext>, work: &dyn workload::Workload) -> FinalState {
+    let mut end = teardown::settle(context, work).await;
+    if let Err(problem) = work.finish(context).await {
+        context.note_trouble(format!("the last reads: {}", chain(&problem)));
     }
-    end.left = work.left(bed).await;
-    ending::members(bed, &mut end).await;
+    end.left = work.left(context).await;
+    teardown::members(context, &mut end).await;
     end
 }
 
-fn make_folder(plan: &Plan, out: &Path) -> io::Result<PathBuf> {
+fn make_folder(plan: &RunPlan, out: &Path) -> Result<PathBuf, RecordFileError> {
     let name = format!("{}-{}-{}", plan.workload, plan.nemeses.join("+"), plan.seed);
-    for n in 0.. {
-        let folder = match n {
-            0 => out.join(&name),
-            n => out.join(format!("{name}.{n}")),
-        };
-        if !folder.exists() {
-            fs::create_dir_all(folder.join("members"))?;
-            return Ok(folder);
-        }
-    }
-    Err(io::Error::other("no name is free"))
+    let numbered = (1_u64..).map(|n| out.join(format!("{name}.{n}")));
+    let mut folders = std::iter::once(out.join(&name)).chain(numbered);
+    let free = folders.find(|folder| !folder.exists());
+    let folder = free.expect("invariant: there is no end to numbers");
+    let made = fs::create_dir_all(folder.join("members"));
+    made.map_err(RecordFileError::io(&folder))?;
+    Ok(folder)
 }
 
-fn write_json(folder: &Path, name: &str, what: &impl serde::Serialize) -> io::Result<()> {
-    let mut text = serde_json::to_vec_pretty(what)?;
-    text.push(b'\n');
-    fs::write(folder.join(name), text)
-}
-
-fn keep_data(bed: &Bed) -> io::Result<()> {
-    for member in &bed.cluster.members {
+fn keep_data(context: &RunContext) -> io::Result<()> {
+    for member in &context.cluster.members {
         member.end();
         let to = member.dir.join("data");
         let mut copy = std::process::Command::new("cp");

@@ -1,102 +1,55 @@
-//! Makes an anomaly as small as can be: of hundreds of operations on a key, the few that
-//! can't be explained together.
+//! Shrinker of anomalies: of hundreds of operations, the few that can't be explained together.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
     path::Path,
     time::Duration,
 };
 
 use quorate_clock::Instant;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    anomaly::{AnomalyOperation, SmallAnomaly},
     checker::{
-        self, Operation, Run, Settings,
-        linear::{self, Order},
-        witness,
+        finding::{CheckFinding, FindingGrade},
+        linearizability::{self, OrderSearch},
+        operation::ClientOperation,
+        recorded_run::RecordedRun,
+        revision_order,
+        suite::{self, CheckSettings},
     },
-    history::Type,
-    verdict::{Finding, Grade},
+    record_file::RecordFileError,
 };
 
 /// The time for one anomaly.
 const BUDGET: Duration = Duration::from_secs(5);
-/// The time for one question of it.
+/// The time for one question of an anomaly.
 const QUESTION: Duration = Duration::from_millis(500);
-/// So many anomalies are made small; the others are of the same kinds.
+/// Number of anomalies that are made small; the others are of the same kinds.
 const MOST: usize = 5;
 
-/// A few operations that can't be explained together.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Anomaly {
-    /// Who says so.
-    pub checker: String,
-    /// Why, in a sentence.
-    pub what: String,
-    /// The operations, in the order in which they were asked for.
-    pub operations: Vec<Small>,
-}
-
-/// An operation, as it is shown to a person.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Small {
-    /// Its line in the history.
-    pub line: usize,
-    /// Who asked.
-    pub process: u64,
-    /// Whom.
-    pub member: u64,
-    /// What, as in `write k1 7`.
-    pub text: String,
-    /// `ok`, `fail` or `info`.
-    pub outcome: Type,
-    /// When it was asked for.
-    pub start: u64,
-    /// When the client was told of its outcome.
-    pub told: u64,
-    /// The revision that was told.
-    pub revision: Option<u64>,
-}
-
-impl Small {
-    fn of(it: &Operation) -> Small {
-        Small {
-            line: it.line,
-            process: it.process,
-            member: it.member,
-            text: it.told_as(),
-            outcome: it.kind,
-            start: it.start,
-            told: it.told,
-            revision: it.revision,
-        }
-    }
-}
-
 /// Makes the anomalies of a run's folder small.
-///
-/// # Errors
-/// When the folder can't be read.
-pub fn of_run(folder: &Path) -> io::Result<Vec<Anomaly>> {
-    let run = Run::load(folder)?;
-    let settings = Settings::default();
-    let all = checker::all(&run, &settings);
-    let findings: Vec<Finding> = all.into_iter().flat_map(|it| it.findings).collect();
+pub fn shrink_folder(folder: &Path) -> Result<Vec<SmallAnomaly>, RecordFileError> {
+    let run = RecordedRun::load(folder)?;
+    let settings = CheckSettings::default();
+    let all = suite::all(&run, &settings);
+    let findings: Vec<CheckFinding> = all.into_iter().flat_map(|it| it.findings).collect();
     Ok(anomalies(&run, &findings, &settings))
 }
 
 /// Makes the anomalies among the findings small, one of each kind and key.
-#[must_use]
-pub fn anomalies(run: &Run, findings: &[Finding], settings: &Settings) -> Vec<Anomaly> {
-    let wrong = findings.iter().filter(|it| it.grade == Grade::Wrong);
-    let wrong: Vec<&Finding> = wrong.filter(|it| !it.operations.is_empty()).collect();
-    let mut small: Vec<Anomaly> = Vec::new();
+pub fn anomalies(
+    run: &RecordedRun,
+    findings: &[CheckFinding],
+    settings: &CheckSettings,
+) -> Vec<SmallAnomaly> {
+    let wrong = findings.iter().filter(|it| it.grade == FindingGrade::Wrong);
+    let wrong: Vec<&CheckFinding> = wrong.filter(|it| !it.operations.is_empty()).collect();
+    let mut small: Vec<SmallAnomaly> = Vec::new();
     let mut kinds: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    let register = checker::register(run, settings);
-    let keys = linear::by_key(&register);
+    let register = suite::register(run, settings);
+    let keys = linearizability::by_key(&register);
     let deadline = Instant::now() + BUDGET * 2;
     for finding in wrong {
         let seen = kinds.entry((&finding.checker, &finding.kind)).or_default();
@@ -106,14 +59,14 @@ pub fn anomalies(run: &Run, findings: &[Finding], settings: &Settings) -> Vec<An
         }
         let mut shown = shown(run, finding);
         if finding.checker == "linear" && Instant::now() < deadline {
-            let key = witness::keys_of(&register, &finding.operations);
+            let key = revision_order::keys_of(&register, &finding.operations);
             let key = key.first().and_then(|key| keys.get(key));
             shown = key.map_or(shown, |operations| smallest(operations));
         }
-        small.push(Anomaly {
+        small.push(SmallAnomaly {
             checker: finding.checker.clone(),
             what: finding.what.clone(),
-            operations: shown.iter().map(Small::of).collect(),
+            operations: shown.iter().map(AnomalyOperation::from_operation).collect(),
         });
     }
     // The smallest tell most.
@@ -122,19 +75,18 @@ pub fn anomalies(run: &Run, findings: &[Finding], settings: &Settings) -> Vec<An
 }
 
 /// The operations that a finding names.
-fn shown(run: &Run, finding: &Finding) -> Vec<Operation> {
+fn shown(run: &RecordedRun, finding: &CheckFinding) -> Vec<ClientOperation> {
     let lines: BTreeSet<usize> = finding.operations.iter().copied().collect();
-    let named = |it: &&Operation| it.lines().any(|line| lines.contains(&line));
+    let named = |it: &&ClientOperation| it.lines().any(|line| lines.contains(&line));
     run.operations.iter().filter(named).cloned().collect()
 }
 
 /// The fewest operations of a key that have no order, as far as time allows.
-#[must_use]
-pub fn smallest(operations: &[Operation]) -> Vec<Operation> {
+pub fn smallest(operations: &[ClientOperation]) -> Vec<ClientOperation> {
     let deadline = Instant::now() + BUDGET;
-    let mut wrong = |some: &[Operation]| {
+    let mut wrong = |some: &[ClientOperation]| {
         let whole = explained(some, operations);
-        linear::order(&whole, QUESTION) == Order::None
+        linearizability::order(&whole, QUESTION) == OrderSearch::None
     };
     let shortest = beginning(operations, &mut wrong);
     let fewest = fewest(&shortest, &mut wrong, deadline);
@@ -143,8 +95,8 @@ pub fn smallest(operations: &[Operation]) -> Vec<Operation> {
 
 /// Leaves out what saw a value whose writer was left out: without it, every history would
 /// look wrong, and for another reason.
-fn explained(some: &[Operation], all: &[Operation]) -> Vec<Operation> {
-    let writers = |of: &[Operation]| -> BTreeSet<String> {
+fn explained(some: &[ClientOperation], all: &[ClientOperation]) -> Vec<ClientOperation> {
+    let writers = |of: &[ClientOperation]| -> BTreeSet<String> {
         let writes = of.iter().filter(|it| it.writes());
         writes.map(|it| it.leaves().to_string()).collect()
     };
@@ -164,14 +116,18 @@ fn explained(some: &[Operation], all: &[Operation]) -> Vec<Operation> {
 }
 
 /// The shortest beginning that is wrong: what was asked for later can't explain it.
-fn beginning(all: &[Operation], wrong: &mut impl FnMut(&[Operation]) -> bool) -> Vec<Operation> {
+fn beginning(
+    all: &[ClientOperation],
+    wrong: &mut impl FnMut(&[ClientOperation]) -> bool,
+) -> Vec<ClientOperation> {
     let mut sorted = all.to_vec();
     sorted.sort_by_key(|it| (it.told, it.line));
     let (mut fine, mut bad) = (0, sorted.len());
     while bad - fine > 1 {
         let middle = fine + (bad - fine) / 2;
         let until = sorted[middle - 1].told;
-        let some: Vec<Operation> = all.iter().filter(|it| it.start <= until).cloned().collect();
+        let some: Vec<ClientOperation> =
+            all.iter().filter(|it| it.start <= until).cloned().collect();
         if wrong(&some) {
             bad = middle;
         } else {
@@ -181,7 +137,7 @@ fn beginning(all: &[Operation], wrong: &mut impl FnMut(&[Operation]) -> bool) ->
     let until = sorted
         .get(bad.saturating_sub(1))
         .map_or(u64::MAX, |it| it.told);
-    let some: Vec<Operation> = all.iter().filter(|it| it.start <= until).cloned().collect();
+    let some: Vec<ClientOperation> = all.iter().filter(|it| it.start <= until).cloned().collect();
     if wrong(&some) { some } else { all.to_vec() }
 }
 
@@ -221,32 +177,4 @@ pub fn fewest<T: Clone>(
         };
     }
     kept
-}
-
-/// As text, for a terminal.
-#[must_use]
-pub fn text(anomalies: &[Anomaly]) -> String {
-    let mut text = String::new();
-    for it in anomalies {
-        text += &format!("{}: {}\n", it.checker, it.what);
-        for small in &it.operations {
-            let outcome = match small.outcome {
-                Type::Ok => "ok",
-                Type::Fail => "fail",
-                _ => "info",
-            };
-            let revision = small
-                .revision
-                .map_or_else(String::new, |it| format!(" @{it}"));
-            text += &format!(
-                "  {:>10.3}-{:>10.3} s  process {:<4} member {}  {} {outcome}{revision}\n",
-                small.start as f64 / 1e9,
-                small.told as f64 / 1e9,
-                small.process,
-                small.member,
-                small.text,
-            );
-        }
-    }
-    text
 }

@@ -1,4 +1,4 @@
-//! Runs for hours: all workloads under all nemeses in turn, alone and in pairs.
+//! Soak: runs for hours, all workloads under all nemeses in turn, alone and in pairs.
 
 use std::{collections::BTreeMap, fs, io, path::Path, time::Duration};
 
@@ -6,15 +6,15 @@ use quorate_clock::Instant;
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 use crate::{
-    history::{self, Fault, Sight},
-    job::{self, Common, Done, Job},
-    nemesis, report,
-    stop::Stop,
-    verdict::Outcome,
-    workload,
+    cancel::CancelToken,
+    history::{FaultRecord, ReignObservation},
+    job::{self, BatchSettings, FinishedJob, RunJob},
+    nemesis,
+    outcome::RunOutcome,
+    record_file, report, workload,
 };
 
-/// What is dealt more often than once: what the guarantees are about.
+/// Nemeses that are dealt more often than once, as the guarantees are about them.
 const OFTEN: &[&str] = &[
     "kill-leader",
     "power",
@@ -23,11 +23,10 @@ const OFTEN: &[&str] = &[
     "pause-group",
     "kill",
 ];
-/// One run of so many has two nemeses at the same time.
+/// Every so many runs, one has two nemeses at the same time.
 const PAIRS: u32 = 3;
 
-/// Whether a nemesis says anything of a workload.
-#[must_use]
+/// Returns whether a nemesis says anything of a workload.
 pub fn fits(workload: &str, nemesis: &str) -> bool {
     match nemesis {
         // Who waits for direct replies is gone with its connection to the broker.
@@ -40,7 +39,7 @@ pub fn fits(workload: &str, nemesis: &str) -> bool {
 }
 
 /// The next nemesis for a workload; what doesn't fit it waits for the next workload.
-fn deal(dice: &mut StdRng, workload: &str, deck: &mut Vec<&'static str>) -> String {
+fn deal(rng: &mut StdRng, workload: &str, deck: &mut Vec<&'static str>) -> String {
     loop {
         if let Some(at) = deck.iter().rposition(|name| fits(workload, name)) {
             return deck.remove(at).to_owned();
@@ -48,18 +47,18 @@ fn deal(dice: &mut StdRng, workload: &str, deck: &mut Vec<&'static str>) -> Stri
         deck.clear();
         deck.extend(nemesis::ALL.iter().map(|kind| kind.name));
         deck.extend(OFTEN);
-        deck.shuffle(dice);
+        deck.shuffle(rng);
     }
 }
 
 /// The jobs of a soak, without an end; the seed decides.
-pub fn jobs(seed: u64, seconds: u64, workloads: Vec<String>) -> impl Iterator<Item = Job> {
-    let mut dice = StdRng::seed_from_u64(seed);
+pub fn jobs(seed: u64, seconds: u64, workloads: Vec<String>) -> impl Iterator<Item = RunJob> {
+    let mut rng = StdRng::seed_from_u64(seed);
     let mut deck: Vec<&'static str> = Vec::new();
     (0_u64..).map(move |n| {
         let workload = workloads[n as usize % workloads.len()].clone();
-        let mut nemesis = deal(&mut dice, &workload, &mut deck);
-        if dice.random_ratio(1, PAIRS) {
+        let mut nemesis = deal(&mut rng, &workload, &mut deck);
+        if rng.random_ratio(1, PAIRS) {
             let meets = |name: &str| {
                 let apart = |a: &str, b: &str| nemesis::apart(a, b).is_some();
                 name != nemesis && !apart(&nemesis, name) && !apart(name, &nemesis)
@@ -72,7 +71,7 @@ pub fn jobs(seed: u64, seconds: u64, workloads: Vec<String>) -> impl Iterator<It
                 nemesis = nemesis + "+" + deck.remove(at);
             }
         }
-        Job {
+        RunJob {
             workload,
             nemesis,
             seed: seed + n,
@@ -85,25 +84,22 @@ pub fn jobs(seed: u64, seconds: u64, workloads: Vec<String>) -> impl Iterator<It
 
 /// Runs until the time is over; writes `summary.md` and `summary.html` after each run.
 /// Gives the worst outcome.
-///
-/// # Errors
-/// When the summary can't be written.
 pub async fn soak(
-    common: &Common,
+    common: &BatchSettings,
     time: Duration,
-    jobs: impl Iterator<Item = Job>,
-    stop: &Stop,
-) -> io::Result<Outcome> {
+    jobs: impl Iterator<Item = RunJob>,
+    cancel: &CancelToken,
+) -> io::Result<RunOutcome> {
     let begun = Instant::now();
-    let mut done: Vec<Done> = Vec::new();
+    let mut done: Vec<FinishedJob> = Vec::new();
     fs::create_dir_all(&common.out)?;
     for job in jobs {
-        if stop.asked() || begun.elapsed() >= time {
+        if cancel.is_cancelled() || begun.elapsed() >= time {
             break;
         }
-        let ran = job::run(common, job, stop).await;
+        let ran = job::run(common, job, cancel).await;
         println!("{}", ran.line());
-        if stop.asked() {
+        if cancel.is_cancelled() {
             // It was cut short, and says nothing.
             break;
         }
@@ -115,25 +111,24 @@ pub async fn soak(
 }
 
 /// The worst of all; nothing is no pass.
-#[must_use]
-pub fn worst(done: &[Done]) -> Outcome {
+pub fn worst(done: &[FinishedJob]) -> RunOutcome {
     let all = done.iter().map(|it| it.outcome);
-    all.max().unwrap_or(Outcome::Unknown)
+    all.max().unwrap_or(RunOutcome::Unknown)
 }
 
-fn write(out: &Path, done: &[Done], took: Duration) -> io::Result<()> {
+fn write(out: &Path, done: &[FinishedJob], took: Duration) -> io::Result<()> {
     let folders: Vec<&Path> = done.iter().filter_map(|it| it.folder.as_deref()).collect();
     let summary = report::summary(&folders);
     let mut text = format!("{} min.\n\n", took.as_secs() / 60);
     text += &summary.markdown();
     text += &matrix(done);
-    let mut met = Met::default();
+    let mut met = FaultTotals::default();
     for folder in &folders {
         met.add(folder);
     }
     text += &met.markdown();
     text += "\n| run that is no pass | outcome | what |\n|---|---|---|\n";
-    for it in done.iter().filter(|it| it.outcome != Outcome::Pass) {
+    for it in done.iter().filter(|it| it.outcome != RunOutcome::Pass) {
         text += &format!(
             "| {} x {}, seed {} | {} | {} |\n",
             it.job.workload,
@@ -147,13 +142,13 @@ fn write(out: &Path, done: &[Done], took: Duration) -> io::Result<()> {
     fs::write(out.join("summary.html"), summary.page(out))
 }
 
-/// Which workload met which nemesis, and how that ended: passes/runs.
-fn matrix(done: &[Done]) -> String {
+/// Formats a table of passes/runs by nemesis and workload.
+fn matrix(done: &[FinishedJob]) -> String {
     let mut cells: BTreeMap<(&str, &str), (usize, usize)> = BTreeMap::new();
     for it in done {
         for nemesis in it.job.nemesis.split('+') {
             let cell = cells.entry((nemesis, &it.job.workload)).or_default();
-            cell.0 += usize::from(it.outcome == Outcome::Pass);
+            cell.0 += usize::from(it.outcome == RunOutcome::Pass);
             cell.1 += 1;
         }
     }
@@ -172,26 +167,31 @@ fn matrix(done: &[Done]) -> String {
     text
 }
 
-/// What faults met that only the files tell.
+/// Totals of faults that only the runs' files tell.
 #[derive(Default)]
-struct Met {
+struct FaultTotals {
     leader_kills: u64,
     members_killed: u64,
     power_cuts: u64,
 }
 
-impl Met {
+impl FaultTotals {
     fn add(&mut self, folder: &Path) {
-        let faults: Vec<Fault> = history::read(&folder.join("faults.jsonl")).unwrap_or_default();
-        let sights: Vec<Sight> = history::read(&folder.join("reigns.jsonl")).unwrap_or_default();
+        let faults: Vec<FaultRecord> =
+            record_file::read_lines(&folder.join("faults.jsonl")).unwrap_or_default();
+        let observations: Vec<ReignObservation> =
+            record_file::read_lines(&folder.join("reigns.jsonl")).unwrap_or_default();
         for fault in faults.iter().filter(|fault| fault.effective.is_some()) {
             let power = fault.nemesis == "power";
             if !power && !fault.nemesis.starts_with("kill") {
                 continue;
             }
             // Who led when it began, as was seen last before.
-            let before = sights.partition_point(|sight| sight.time < fault.begun);
-            let leader = sights[..before].iter().rev().find_map(|sight| sight.leader);
+            let before = observations.partition_point(|observation| observation.time < fault.begun);
+            let leader = observations[..before]
+                .iter()
+                .rev()
+                .find_map(|observation| observation.leader);
             let met = leader.is_some_and(|leader| fault.members.contains(&leader));
             self.leader_kills += u64::from(met);
             self.members_killed += fault.members.len() as u64;
@@ -213,13 +213,13 @@ impl Met {
 mod tests {
     use super::*;
 
-    fn some(seed: u64) -> Vec<Job> {
+    fn some(seed: u64) -> Vec<RunJob> {
         let workloads = workload::ALL.iter().map(|it| (*it).to_owned()).collect();
         jobs(seed, 30, workloads).take(400).collect()
     }
 
     #[test]
-    fn every_nemesis_has_its_turn_alone_and_with_another() {
+    fn every_nemesis_runs_alone_and_in_pairs() {
         let jobs = some(5);
         assert_eq!(jobs, some(5));
         for kind in nemesis::ALL {

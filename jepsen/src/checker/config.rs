@@ -1,51 +1,51 @@
-//! Configuration: every member ends with the same catalog, it is what was acknowledged, and
-//! nothing in it leans on what isn't there.
+//! Checker of the configuration: every member ends with the same catalog.
+//!
+//! That catalog is what was acknowledged, and nothing in it leans on what isn't there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::{Checked, Operation, Run};
-use crate::{
-    history::{Event, Type},
-    verdict::Grade,
+use super::{
+    check_report::CheckReport, finding::FindingGrade, operation::ClientOperation,
+    recorded_run::RecordedRun,
 };
+use crate::history::{EventType, HistoryEvent};
 
 /// A catalog as a member told it: `KIND/NAME` to its fields.
-type Catalog = Map<String, Value>;
+type MemberCatalog = Map<String, Value>;
 
 /// Compares the catalogs with each other and with what was asked for.
-#[must_use]
-pub fn check(run: &Run) -> Checked {
-    let mut checked = Checked::new("config");
-    let asked: Vec<&Operation> = run
+pub fn check(run: &RecordedRun) -> CheckReport {
+    let mut report = CheckReport::new("config");
+    let asked: Vec<&ClientOperation> = run
         .operations
         .iter()
         .filter(|it| it.f == "apply" || it.f == "delete")
         .collect();
-    let mut keys: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
-    for it in asked.iter().filter(|it| it.kind != Type::Fail) {
+    let mut keys: BTreeMap<&str, Vec<&ClientOperation>> = BTreeMap::new();
+    for it in asked.iter().filter(|it| it.kind != EventType::Fail) {
         keys.entry(&it.key).or_default().push(it);
     }
     let ours: BTreeSet<&str> = asked.iter().map(|it| it.key.as_str()).collect();
-    let mut finals: BTreeMap<u64, (usize, &Catalog)> = BTreeMap::new();
+    let mut finals: BTreeMap<u64, (usize, &MemberCatalog)> = BTreeMap::new();
     for f in ["catalog", "final"] {
-        for (line, event) in run.unasked(f).filter(|(_, it)| it.kind == Type::Ok) {
+        for (line, event) in run.unasked(f).filter(|(_, it)| it.kind == EventType::Ok) {
             let Some(catalog) = event.value.as_object() else {
                 continue;
             };
-            checked.count("config.catalogs", 1);
-            leaning(line, event, catalog, &ours, &mut checked);
+            report.count("config.catalogs", 1);
+            leaning(line, event, catalog, &ours, &mut report);
             if f == "final" {
                 finals.insert(event.member, (line, catalog));
             }
         }
     }
-    for member in super::ending::expected_members(run) {
+    for member in super::final_state::expected_members(run) {
         if !finals.contains_key(&member) {
             let what = format!("member {member}: there is no final read of it");
-            checked
-                .find(Grade::Unsure, "no final read", what)
+            report
+                .find(FindingGrade::Unsure, "no final read", what)
                 .at(&[member]);
         }
     }
@@ -57,17 +57,17 @@ pub fn check(run: &Run) -> Checked {
                 key,
                 catalog.get(*key),
                 operations,
-                &mut checked,
+                &mut report,
             );
         }
     }
-    same(&finals, &mut checked);
-    in_order(&keys, &mut checked);
-    checked
+    same(&finals, &mut report);
+    in_order(&keys, &mut report);
+    report
 }
 
 /// Every member tells the same.
-fn same(finals: &BTreeMap<u64, (usize, &Catalog)>, checked: &mut Checked) {
+fn same(finals: &BTreeMap<u64, (usize, &MemberCatalog)>, report: &mut CheckReport) {
     let Some((first, (line, catalog))) = finals.first_key_value() else {
         return;
     };
@@ -86,26 +86,26 @@ fn same(finals: &BTreeMap<u64, (usize, &Catalog)>, checked: &mut Checked) {
             "members {first} and {member} end with different catalogs: {}",
             differ.join(", ")
         );
-        let found = checked.find(Grade::Wrong, "catalogs differ", what);
+        let found = report.find(FindingGrade::Wrong, "catalogs differ", what);
         found.at(&[*first, *member]).operations = vec![*line, *other_line];
     }
 }
 
-/// What a member has of one resource is what the last acknowledged operation left, or what
-/// one of unknown outcome may have left.
+/// Compares a member's resource with what the last acknowledged operation left, or one of unknown
+/// outcome may have left.
 fn as_acknowledged(
     member: u64,
     line: usize,
     key: &str,
     there: Option<&Value>,
-    operations: &[&Operation],
-    checked: &mut Checked,
+    operations: &[&ClientOperation],
+    report: &mut CheckReport,
 ) {
     let done = operations.iter().filter(|it| it.is_ok());
     let last = done.max_by_key(|it| (it.revision, it.end));
     let unknown = operations.iter().filter(|it| it.is_info());
-    let possible: Vec<&&Operation> = last.into_iter().chain(unknown).collect();
-    checked.count("config.compared", 1);
+    let possible: Vec<&&ClientOperation> = last.into_iter().chain(unknown).collect();
+    report.count("config.compared", 1);
     let fits = possible.iter().any(|it| match (it.f.as_str(), there) {
         ("delete", there) => there.is_none(),
         (_, Some(there)) => within(&it.asked, there),
@@ -116,19 +116,19 @@ fn as_acknowledged(
         return;
     }
     let has = there.map_or("nothing".to_owned(), super::operation::brief);
-    let wants = last.map_or("nothing, or what is unknown".to_owned(), |it| it.told_as());
+    let wants = last.map_or("nothing, or what is unknown".to_owned(), |it| it.describe());
     let (kind, grade) = if there.is_none() {
-        ("lost resource", Grade::Wrong)
+        ("lost resource", FindingGrade::Wrong)
     } else {
-        ("wrong resource", Grade::Wrong)
+        ("wrong resource", FindingGrade::Wrong)
     };
     let what = format!("member {member} ends with {key} = {has}; acknowledged was {wants}");
-    let found = checked.find(grade, kind, what);
+    let found = report.find(grade, kind, what);
     found.shown_by(&last.into_iter().copied().collect::<Vec<_>>());
     found.at(&[member]).operations.push(line);
 }
 
-/// Whether all that was asked for is there; defaults may stand beside it.
+/// Returns whether all that was asked for is there; defaults may stand beside it.
 fn within(asked: &Value, there: &Value) -> bool {
     match (asked, there) {
         (Value::Object(asked), Value::Object(there)) => asked.iter().all(|(name, value)| {
@@ -142,7 +142,7 @@ fn within(asked: &Value, there: &Value) -> bool {
 /// Fields that are never shown again.
 const SECRET: &[&str] = &["password", "key"];
 
-/// The resources that one leans on, of those that the run has anything to do with.
+/// Returns the resources that one leans on, of those that the run has anything to do with.
 fn leans_on<'a>(spec: &'a Value, ours: &BTreeSet<&str>) -> Vec<(&'a str, Vec<String>)> {
     let fields = ["service", "connection", "security"];
     let named = fields
@@ -170,13 +170,13 @@ fn leans_on<'a>(spec: &'a Value, ours: &BTreeSet<&str>) -> Vec<(&'a str, Vec<Str
         .collect()
 }
 
-/// In no catalog that was told, whenever, does anything lean on what isn't in it.
+/// Finds resources that lean on what isn't in the same catalog.
 fn leaning(
     line: usize,
-    event: &Event,
-    catalog: &Catalog,
+    event: &HistoryEvent,
+    catalog: &MemberCatalog,
     ours: &BTreeSet<&str>,
-    checked: &mut Checked,
+    report: &mut CheckReport,
 ) {
     for (key, spec) in catalog {
         for (_, candidates) in leans_on(spec, ours) {
@@ -188,7 +188,7 @@ fn leaning(
                 event.member,
                 candidates.join(" or ")
             );
-            let found = checked.find(Grade::Wrong, "broken dependency", what);
+            let found = report.find(FindingGrade::Wrong, "broken dependency", what);
             found
                 .at(&[event.member])
                 .between(Some(event.time), Some(event.time));
@@ -199,7 +199,7 @@ fn leaning(
 
 /// Replays what was acknowledged by revision: nothing was applied while what it leans on was
 /// surely gone. Where anything about it is unknown, nothing is said.
-fn in_order(keys: &BTreeMap<&str, Vec<&Operation>>, checked: &mut Checked) {
+fn in_order(keys: &BTreeMap<&str, Vec<&ClientOperation>>, report: &mut CheckReport) {
     let ours: BTreeSet<&str> = keys.keys().copied().collect();
     let sure = |key: &str| {
         keys.get(key)
@@ -216,7 +216,7 @@ fn in_order(keys: &BTreeMap<&str, Vec<&Operation>>, checked: &mut Checked) {
                 };
                 let before = history.iter().filter(|it| it.revision < apply.revision);
                 let last = before.max_by_key(|it| it.revision);
-                checked.count("config.dependencies", 1);
+                report.count("config.dependencies", 1);
                 if last.is_some_and(|it| it.f == "apply") {
                     continue;
                 }
@@ -224,7 +224,7 @@ fn in_order(keys: &BTreeMap<&str, Vec<&Operation>>, checked: &mut Checked) {
                     "{key} was applied at revision {}, when {one} was surely not there",
                     apply.revision.unwrap_or(0)
                 );
-                let found = checked.find(Grade::Wrong, "broken dependency", what);
+                let found = report.find(FindingGrade::Wrong, "broken dependency", what);
                 found.shown_by(
                     &last
                         .into_iter()

@@ -1,4 +1,4 @@
-//! Reigns: an epoch has one holder, leaders follow one another in order, and neither goes back.
+//! Checker of reigns: an epoch has one holder, and leaders follow one another in order.
 //!
 //! Leaders are elected by the pair of term and id: a candidate of the same term and a higher id
 //! is voted for as one of a later term is, so that a split vote costs no further round. A term
@@ -7,61 +7,61 @@
 
 use std::{collections::BTreeMap, fmt::Debug};
 
-use super::{Checked, Run};
-use crate::{
-    history::{Fault, Sight},
-    verdict::Grade,
-};
+use super::{check_report::CheckReport, finding::FindingGrade, recorded_run::RecordedRun};
+use crate::history::{FaultRecord, ReignObservation};
 
 /// Looks at what the members said.
-#[must_use]
-pub fn check(run: &Run) -> Checked {
-    let mut checked = Checked::new("epochs");
+pub fn check(run: &RecordedRun) -> CheckReport {
+    let mut report = CheckReport::new("epochs");
     one_each(
         run,
-        &mut checked,
+        &mut report,
         "election",
         "two leaders elected as one",
         |it| Some(((it.term?, it.leader_id?), it.leader?)),
     );
     one_each(
         run,
-        &mut checked,
+        &mut report,
         "epoch",
         "two holders of one epoch",
         |it| Some((it.epoch?, it.connector_server?)),
     );
     for member in 1..=run.plan.members {
-        let mut mine: Vec<&Sight> = run.sights.iter().filter(|it| it.member == member).collect();
+        let mut mine: Vec<&ReignObservation> = run
+            .observations
+            .iter()
+            .filter(|it| it.member == member)
+            .collect();
         // By when it was asked: answers can overtake each other.
         mine.sort_by_key(|it| (it.asked, it.time));
-        forward(run, &mine, &mut checked, "term", |it| {
+        forward(run, &mine, &mut report, "term", |it| {
             Some((it.term?, it.leader_id.unwrap_or(0)))
         });
-        forward(run, &mine, &mut checked, "epoch", |it| Some((it.epoch?, 0)));
+        forward(run, &mine, &mut report, "epoch", |it| Some((it.epoch?, 0)));
     }
-    checked.count("sights", run.sights.len() as u64);
-    checked
+    report.count("sights", run.observations.len() as u64);
+    report
 }
 
 fn one_each<N: Ord + Copy + Debug>(
-    run: &Run,
-    checked: &mut Checked,
+    run: &RecordedRun,
+    report: &mut CheckReport,
     of: &str,
     kind: &str,
-    held: impl Fn(&Sight) -> Option<(N, u64)>,
+    held: impl Fn(&ReignObservation) -> Option<(N, u64)>,
 ) {
-    let mut holders: BTreeMap<N, BTreeMap<u64, &Sight>> = BTreeMap::new();
-    for sight in &run.sights {
-        if let Some((number, holder)) = held(sight) {
+    let mut holders: BTreeMap<N, BTreeMap<u64, &ReignObservation>> = BTreeMap::new();
+    for observation in &run.observations {
+        if let Some((number, holder)) = held(observation) {
             holders
                 .entry(number)
                 .or_default()
                 .entry(holder)
-                .or_insert(sight);
+                .or_insert(observation);
         }
     }
-    checked.count(format!("reigns.{of}s"), holders.len() as u64);
+    report.count(format!("reigns.{of}s"), holders.len() as u64);
     for (number, holders) in holders.iter().filter(|(_, it)| it.len() > 1) {
         let told: Vec<String> = holders
             .iter()
@@ -69,58 +69,60 @@ fn one_each<N: Ord + Copy + Debug>(
             .collect();
         let times = holders.values().map(|it| it.time);
         let what = format!("{of} {number:?} was held by {}", told.join(" and by "));
-        let found = checked.find(Grade::Wrong, kind, what);
+        let found = report.find(FindingGrade::Wrong, kind, what);
         found.at(&holders.keys().copied().collect::<Vec<_>>());
         found.between(times.clone().min(), times.max());
     }
 }
 
-/// What one member says (a number, and who was elected in it) never goes back, unless it was started anew in between: then it
-/// knows only what it has applied again.
+/// Finds numbers of one member that go back (a number, and who was elected in it), unless the
+/// member was started anew in between: then it knows only what it has applied again.
 fn forward(
-    run: &Run,
-    sights: &[&Sight],
-    checked: &mut Checked,
+    run: &RecordedRun,
+    observations: &[&ReignObservation],
+    report: &mut CheckReport,
     of: &str,
-    number: impl Fn(&Sight) -> Option<(u64, u64)>,
+    number: impl Fn(&ReignObservation) -> Option<(u64, u64)>,
 ) {
-    let mut last: Option<((u64, u64), &Sight)> = None;
-    for sight in sights {
-        let Some(now) = number(sight) else {
+    let mut last: Option<((u64, u64), &ReignObservation)> = None;
+    for observation in observations {
+        let Some(now) = number(observation) else {
             continue;
         };
-        let Some((before, by)) = last.filter(|(before, by)| *before > now && by.time < sight.asked)
+        let Some((before, by)) =
+            last.filter(|(before, by)| *before > now && by.time < observation.asked)
         else {
             if last.is_none_or(|(before, _)| now >= before) {
-                last = Some((now, sight));
+                last = Some((now, observation));
             }
             continue;
         };
-        let restarted = |fault: &Fault| {
-            fault.members.contains(&sight.member)
-                && fault.begun <= sight.time
+        let restarted = |fault: &FaultRecord| {
+            fault.members.contains(&observation.member)
+                && fault.begun <= observation.time
                 && fault
                     .healed
                     .is_none_or(|healed| healed + 2 * run.promise() >= by.time)
         };
         if run.faults.iter().any(restarted) {
-            checked.count(format!("reigns.{of}_back_after_a_fault"), 1);
+            report.count(format!("reigns.{of}_back_after_a_fault"), 1);
         } else {
             let what = format!(
                 "member {} told of {of} {} and then of {}{}",
-                sight.member,
+                observation.member,
                 before.0,
                 now.0,
-                match before.0 == now.0 {
-                    true => format!(", of the leaders {} and {}", before.1, now.1),
-                    false => String::new(),
+                if before.0 == now.0 {
+                    format!(", of the leaders {} and {}", before.1, now.1)
+                } else {
+                    String::new()
                 }
             );
-            let found = checked.find(Grade::Wrong, &format!("{of} went back"), what);
+            let found = report.find(FindingGrade::Wrong, &format!("{of} went back"), what);
             found
-                .at(&[sight.member])
-                .between(Some(by.time), Some(sight.time));
+                .at(&[observation.member])
+                .between(Some(by.time), Some(observation.time));
         }
-        last = Some((now, sight));
+        last = Some((now, observation));
     }
 }

@@ -1,7 +1,12 @@
-//! HTTP: services answer on every live member, with a quorum and without one.
+//! Checker of services: they answer on every live member, with a quorum and without one.
 
-use super::{Checked, Operation, Run, run::MS};
-use crate::{history::Fault, verdict::Grade};
+use super::{
+    check_report::CheckReport,
+    finding::FindingGrade,
+    operation::ClientOperation,
+    recorded_run::{MS, RecordedRun},
+};
+use crate::history::FaultRecord;
 
 /// Parts of the names of nemeses after which a member can't answer, or not in time. All
 /// others leave its services at work.
@@ -27,15 +32,14 @@ const SILENCED: &[&str] = &[
 ];
 /// A member that was started anew has this long until its services must answer.
 const UP: u64 = 3_000 * MS;
-/// So many are told one by one.
-const TOLD: usize = 20;
+/// Number of failed calls that are told one by one.
+const LISTED_MAX: usize = 20;
 
 /// Looks at each call of a service.
-#[must_use]
-pub fn check(run: &Run) -> Checked {
-    let mut checked = Checked::new("http");
-    let calls: Vec<&Operation> = run.operations.iter().filter(|it| it.f == "http").collect();
-    let without: Vec<&Fault> = run.faults.iter().filter(|it| no_quorum(run, it)).collect();
+pub fn check(run: &RecordedRun) -> CheckReport {
+    let mut report = CheckReport::new("http");
+    let calls: Vec<&ClientOperation> = run.operations.iter().filter(|it| it.f == "http").collect();
+    let without: Vec<&FaultRecord> = run.faults.iter().filter(|it| no_quorum(run, it)).collect();
     let mut wrong = 0;
     for call in &calls {
         let silenced = run.faults.iter().any(|fault| silences(fault, call));
@@ -46,12 +50,12 @@ pub fn check(run: &Run) -> Checked {
             (false, true, _) => "http.failed_at_a_silenced_member",
             (false, false, _) => "http.failed_at_a_live_member",
         };
-        checked.count(count, 1);
+        report.count(count, 1);
         if call.is_ok() || silenced {
             continue;
         }
         wrong += 1;
-        if wrong > TOLD {
+        if wrong > LISTED_MAX {
             continue;
         }
         let why = call.error.as_deref().unwrap_or("no answer");
@@ -59,39 +63,39 @@ pub fn check(run: &Run) -> Checked {
             "member {} was alive, and {} failed: {why}",
             call.member, call.key
         );
-        checked
-            .find(Grade::Late, "no answer", what)
+        report
+            .find(FindingGrade::Late, "no answer", what)
             .shown_by(&[call]);
     }
     for member in 1..=run.plan.members {
         let ok = calls.iter().any(|it| it.member == member && it.is_ok());
         if !ok {
             let what = format!("member {member}: no call of a service was answered in the run");
-            checked
-                .find(Grade::Unsure, "nothing asked", what)
+            report
+                .find(FindingGrade::Unsure, "nothing asked", what)
                 .at(&[member]);
         }
     }
-    let live = |it: &&&Operation| it.is_ok() && without.iter().any(|fault| within(fault, it));
+    let live = |it: &&&ClientOperation| it.is_ok() && without.iter().any(|fault| within(fault, it));
     if !without.is_empty() && calls.iter().filter(live).count() == 0 {
         let what = "no service was asked while there was no quorum".to_owned();
-        checked.find(Grade::Unsure, "nothing asked", what);
+        report.find(FindingGrade::Unsure, "nothing asked", what);
     }
-    checked
+    report
 }
 
-/// Whether a fault leaves some members alive, and no quorum.
-fn no_quorum(run: &Run, fault: &Fault) -> bool {
+/// Returns whether a fault leaves some members alive, and no quorum.
+fn no_quorum(run: &RecordedRun, fault: &FaultRecord) -> bool {
     let all = fault.members.len() as u64 >= run.plan.members && silencing(fault);
     fault.effective.is_some() && !run.leaves_a_quorum(fault) && !all
 }
 
-fn silencing(fault: &Fault) -> bool {
+fn silencing(fault: &FaultRecord) -> bool {
     SILENCED.iter().any(|part| fault.nemesis.contains(part))
 }
 
-/// Whether the call was under way while the fault kept its member from answering.
-fn silences(fault: &Fault, call: &Operation) -> bool {
+/// Returns whether the call was under way while the fault kept its member from answering.
+fn silences(fault: &FaultRecord, call: &ClientOperation) -> bool {
     let until = fault.healed.map_or(u64::MAX, |healed| healed + UP);
     silencing(fault)
         && fault.members.contains(&call.member)
@@ -99,8 +103,8 @@ fn silences(fault: &Fault, call: &Operation) -> bool {
         && call.start <= until
 }
 
-/// Whether the call was under way while the fault was in effect.
-fn within(fault: &Fault, call: &Operation) -> bool {
+/// Returns whether the call was under way while the fault was in effect.
+fn within(fault: &FaultRecord, call: &ClientOperation) -> bool {
     let from = fault.effective.unwrap_or(fault.begun);
     let until = fault.healing.or(fault.healed).unwrap_or(u64::MAX);
     call.start >= from && call.told <= until

@@ -1,33 +1,34 @@
-//! Liveness: after each healing writes work again, and a connector is active, within three
-//! times the promise; and while a quorum lives, a fault does not stop writes for longer.
+//! Checker of liveness: after each healing writes work again within three times the promise.
+//!
+//! So long a connector may take to be active, too; and while a quorum lives, a fault does not stop
+//! writes for longer.
 
-use super::{Checked, Operation, Run, run::MS, steady};
-use crate::{history::Fault, verdict::Grade};
+use super::{
+    check_report::CheckReport,
+    finding::FindingGrade,
+    operation::ClientOperation,
+    recorded_run::{MS, RecordedRun},
+    time_limits,
+};
+use crate::history::FaultRecord;
 
-/// So many times the promise is allowed.
-pub const TIMES: u64 = 3;
-/// What else a connector may wait for: a broker keeps the old consumer until its heartbeat
-/// has run out. A plan that has another figure names it `release_ms`.
+/// The time that a connector may wait beside that: a broker keeps the old consumer until its
+/// heartbeat has run out. A plan that has another figure names it `release_ms`.
 const RELEASE_MS: u64 = 5_100;
-/// Writes, whatever the workload calls them.
-const WRITES: &[&str] = &["write", "cas", "delete", "add", "append", "apply"];
 /// Nemeses that take a few members out, and leave the others alone. Others make everything
 /// slow, or come again and again; and a leader that is heard and hears nothing is not replaced,
 /// which is told among what is not claimed.
 const CLEAN: &[&str] = &["kill", "pause", "partition", "power", "stranded"];
 const NOT_CLEAN: &[&str] = &["oneway"];
 
-/// Whether an operation is a write.
-#[must_use]
-pub fn is_write(operation: &Operation) -> bool {
-    WRITES.contains(&operation.f.as_str())
-}
-
 /// Looks at each healing, and at each fault that leaves a quorum.
-#[must_use]
-pub fn check(run: &Run) -> Checked {
-    let mut checked = Checked::new("liveness");
-    let mut writes: Vec<&Operation> = run.operations.iter().filter(|it| is_write(it)).collect();
+pub fn check(run: &RecordedRun) -> CheckReport {
+    let mut report = CheckReport::new("liveness");
+    let mut writes: Vec<&ClientOperation> = run
+        .operations
+        .iter()
+        .filter(|it| it.is_cluster_write())
+        .collect();
     writes.sort_by_key(|it| it.told);
     // Clients stop while the last faults may still be healed.
     let tried = writes.iter().map(|it| it.start).max().unwrap_or(0);
@@ -42,7 +43,7 @@ pub fn check(run: &Run) -> Checked {
             .faults
             .iter()
             .enumerate()
-            .filter(|(other, it)| *other != at && !steady::lasts(it));
+            .filter(|(other, it)| *other != at && !time_limits::lasts(it));
         let hidden = others
             .clone()
             .any(|(_, it)| it.begun <= healed && it.healed.is_none_or(|other| other > healed));
@@ -55,27 +56,27 @@ pub fn check(run: &Run) -> Checked {
             continue;
         }
         let until = until.max(healed);
-        let allowed = steady::apart(run, healed);
+        let allowed = time_limits::apart(run, healed);
         let tried = until.min(tried).max(healed);
-        after_healing(fault, &writes, healed, tried, allowed, &mut checked);
+        after_healing(fault, &writes, healed, tried, allowed, &mut report);
         let published = until.min(published).max(healed);
-        connector_after_healing(run, fault, healed, published, allowed, &mut checked);
+        connector_after_healing(run, fault, healed, published, allowed, &mut report);
     }
     for fault in run.faults.iter().filter(|it| run.leaves_a_quorum(it)) {
-        let allowed = steady::apart(run, fault.begun);
-        during(run, fault, &writes, allowed, &mut checked);
+        let allowed = time_limits::apart(run, fault.begun);
+        during(run, fault, &writes, allowed, &mut report);
     }
-    in_the_end(run, TIMES * run.promise(), &mut checked);
-    checked
+    in_the_end(run, time_limits::TIMES * run.promise(), &mut report);
+    report
 }
 
 fn after_healing(
-    fault: &Fault,
-    writes: &[&Operation],
+    fault: &FaultRecord,
+    writes: &[&ClientOperation],
     healed: u64,
     until: u64,
     allowed: u64,
-    checked: &mut Checked,
+    report: &mut CheckReport,
 ) {
     let first = writes.iter().find(|it| it.is_ok() && it.told >= healed);
     let asked = writes
@@ -84,8 +85,8 @@ fn after_healing(
     match first.filter(|it| it.told <= until.max(healed + allowed)) {
         Some(first) => {
             let took = first.told - healed;
-            checked.count("healings", 1);
-            checked.worst("unavailable_after_healing_ms.worst", took / MS);
+            report.count("healings", 1);
+            report.worst("unavailable_after_healing_ms.worst", took / MS);
             if took > allowed {
                 let what = format!(
                     "after {} ({}) was healed, the first write worked after {} ms; up to {} ms is allowed",
@@ -94,7 +95,7 @@ fn after_healing(
                     took / MS,
                     allowed / MS
                 );
-                let found = checked.find(Grade::Late, "late after healing", what);
+                let found = report.find(FindingGrade::Late, "late after healing", what);
                 found
                     .shown_by(&[first])
                     .between(Some(healed), Some(first.told));
@@ -108,22 +109,22 @@ fn after_healing(
                 (until - healed) / MS,
                 allowed / MS
             );
-            checked.worst("unavailable_after_healing_ms.worst", (until - healed) / MS);
-            let found = checked.find(Grade::Late, "no write after healing", what);
+            report.worst("unavailable_after_healing_ms.worst", (until - healed) / MS);
+            let found = report.find(FindingGrade::Late, "no write after healing", what);
             found.between(Some(healed), Some(until)).at(&fault.members);
         }
         // Nobody asked, or the next fault came too soon.
-        None => checked.count("healings_too_short_to_tell", 1),
+        None => report.count("healings_too_short_to_tell", 1),
     }
 }
 
 fn connector_after_healing(
-    run: &Run,
-    fault: &Fault,
+    run: &RecordedRun,
+    fault: &FaultRecord,
     healed: u64,
     until: u64,
     allowed: u64,
-    checked: &mut Checked,
+    report: &mut CheckReport,
 ) {
     if run.calls.is_empty() {
         return;
@@ -138,7 +139,7 @@ fn connector_after_healing(
         .map_or(until, |first| first.min(until))
         .saturating_sub(healed);
     if first.is_some() {
-        checked.worst("connector_after_healing_ms.worst", took / MS);
+        report.worst("connector_after_healing_ms.worst", took / MS);
     }
     if took <= allowed {
         return;
@@ -150,20 +151,26 @@ fn connector_after_healing(
         took / MS,
         allowed / MS
     );
-    let found = checked.find(Grade::Late, "no connector after healing", what);
+    let found = report.find(FindingGrade::Late, "no connector after healing", what);
     found
         .between(Some(healed), Some(healed + took))
         .at(&fault.members);
 }
 
 /// While a quorum lives and can reach each other.
-fn during(run: &Run, fault: &Fault, writes: &[&Operation], allowed: u64, checked: &mut Checked) {
+fn during(
+    run: &RecordedRun,
+    fault: &FaultRecord,
+    writes: &[&ClientOperation],
+    allowed: u64,
+    report: &mut CheckReport,
+) {
     let named = format!("{} {}", fault.nemesis, fault.target.to_lowercase());
     let clean = |parts: &[&str]| parts.iter().any(|part| named.contains(part));
     if !clean(CLEAN) || clean(NOT_CLEAN) || fault.effective.is_none() {
         return;
     }
-    let strikes = run.faults.iter().filter(|it| !steady::lasts(it));
+    let strikes = run.faults.iter().filter(|it| !time_limits::lasts(it));
     let alone = strikes.filter(|it| {
         it.begun < fault.healed.unwrap_or(u64::MAX) && it.healed.unwrap_or(u64::MAX) > fault.begun
     });
@@ -171,7 +178,7 @@ fn during(run: &Run, fault: &Fault, writes: &[&Operation], allowed: u64, checked
         return;
     }
     let ends = fault.healing.or(fault.healed).unwrap_or_else(|| run.end());
-    let elsewhere = |it: &&&Operation| !fault.members.contains(&it.member);
+    let elsewhere = |it: &&&ClientOperation| !fault.members.contains(&it.member);
     let mut theirs = writes
         .iter()
         .filter(elsewhere)
@@ -183,8 +190,8 @@ fn during(run: &Run, fault: &Fault, writes: &[&Operation], allowed: u64, checked
     let first = theirs.find(|it| it.is_ok());
     let took = first.map_or(ends, |it| it.told).saturating_sub(fault.begun);
     if first.is_some_and(|it| it.told <= ends) {
-        checked.count("faults_with_writes_in_them", 1);
-        checked.worst("to_next_write_in_fault_ms.worst", took / MS);
+        report.count("faults_with_writes_in_them", 1);
+        report.worst("to_next_write_in_fault_ms.worst", took / MS);
     }
     if took <= allowed || ends.saturating_sub(fault.begun) <= allowed {
         return;
@@ -196,14 +203,14 @@ fn during(run: &Run, fault: &Fault, writes: &[&Operation], allowed: u64, checked
         took / MS,
         allowed / MS
     );
-    let found = checked.find(Grade::Late, "late in a fault", what);
+    let found = report.find(FindingGrade::Late, "late in a fault", what);
     found
         .between(Some(fault.begun), Some(fault.begun + took))
         .at(&fault.members);
 }
 
-/// What the harness tried after the last healing, on purpose.
-fn in_the_end(run: &Run, allowed: u64, checked: &mut Checked) {
+/// Looks at the tries that the harness made after the last healing.
+fn in_the_end(run: &RecordedRun, allowed: u64, report: &mut CheckReport) {
     let Some(ending) = &run.ending else {
         return;
     };
@@ -212,8 +219,8 @@ fn in_the_end(run: &Run, allowed: u64, checked: &mut Checked) {
     };
     if ending.writable.is_none() {
         let what = "no write worked in the end, after all was healed".to_owned();
-        checked
-            .find(Grade::Late, "no write after healing", what)
+        report
+            .find(FindingGrade::Late, "no write after healing", what)
             .between(Some(healed), None);
     }
     let release = run.plan.number("release_ms").unwrap_or(RELEASE_MS) * MS;
@@ -230,14 +237,14 @@ fn in_the_end(run: &Run, allowed: u64, checked: &mut Checked) {
         let Some(took) = when.map(|when| when.saturating_sub(healed)) else {
             continue;
         };
-        checked.worst(name, took / MS);
+        report.worst(name, took / MS);
         if took > allowed {
             let text = format!(
                 "in the end, the first {what} worked {} ms after all was healed; up to {} ms is allowed",
                 took / MS,
                 allowed / MS
             );
-            let found = checked.find(Grade::Late, "late after healing", text);
+            let found = report.find(FindingGrade::Late, "late after healing", text);
             found.between(Some(healed), when);
         }
     }
@@ -246,8 +253,8 @@ fn in_the_end(run: &Run, allowed: u64, checked: &mut Checked) {
             "of {} connectors, not all were active again in the end, after all was healed",
             ending.connectors
         );
-        checked
-            .find(Grade::Late, "no connector after healing", what)
+        report
+            .find(FindingGrade::Late, "no connector after healing", what)
             .between(Some(healed), None);
     }
 }

@@ -1,77 +1,79 @@
-//! Operations: what was asked for, joined with what came of it.
+//! Operations: requests joined with their outcomes.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::history::{Event, Type};
+use crate::history::{EventType, HistoryEvent};
 
 /// An operation that may take effect at any time from now on.
 pub const NEVER: u64 = u64::MAX;
 
+/// Writes, whatever the workload calls them.
+const WRITES: &[&str] = &["write", "cas", "delete", "add", "append", "apply"];
 /// The processes that read in the end count from here.
 const FINAL: u64 = 1_000_000;
 
-/// One operation of one client.
+/// Operation of one client.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Operation {
+pub struct ClientOperation {
     /// The line of the history on which it was asked for, from 1.
     pub line: usize,
     /// The line on which its outcome stands, if there is one.
     pub outcome_line: Option<usize>,
-    /// Who asked.
+    /// The process that asked.
     pub process: u64,
-    /// For what.
+    /// The function that was asked for.
     pub f: String,
-    /// Of which key; empty when it has none.
+    /// The key; empty when there is none.
     pub key: String,
-    /// What was asked for.
+    /// The argument of the request.
     pub asked: Value,
-    /// What was answered.
+    /// The answer.
     pub answered: Value,
-    /// What came of it: never `Invoke`.
-    pub kind: Type,
-    /// When it was asked for.
+    /// The outcome: never `Invoke`.
+    pub kind: EventType,
+    /// The time at which the operation was asked for.
     pub start: u64,
-    /// When it had surely taken effect, if it did: [`NEVER`] when nothing is known.
+    /// The time at which it had surely taken effect, if it did: [`NEVER`] when nothing is known.
     pub end: u64,
-    /// When the client was told something, or the last line of the history.
+    /// The time at which the client was told of the outcome, or that of the history's last line.
     pub told: u64,
-    /// Who was asked.
+    /// The member that was asked.
     pub member: u64,
     /// The revision that the answer carries.
     pub revision: Option<u64>,
-    /// Why it is not ok.
+    /// The reason why the outcome is not `Ok`.
     pub error: Option<String>,
 }
 
-impl Operation {
-    /// Whether it is known to have been done.
-    #[must_use]
+impl ClientOperation {
+    /// Returns whether the operation is known to have been done.
     pub fn is_ok(&self) -> bool {
-        self.kind == Type::Ok
+        self.kind == EventType::Ok
     }
 
-    /// Whether it is one of the reads in the end, which are no load.
-    #[must_use]
+    /// Returns whether this is one of the reads in the end, which are no load.
     pub fn is_final(&self) -> bool {
         self.process >= FINAL
     }
 
-    /// Whether nothing is known of it.
-    #[must_use]
+    /// Returns whether nothing is known of the outcome.
     pub fn is_info(&self) -> bool {
-        self.kind == Type::Info
+        self.kind == EventType::Info
     }
 
-    /// Whether it changes a register.
-    #[must_use]
+    /// Returns whether this is a write to the cluster, whatever the workload calls it.
+    pub fn is_cluster_write(&self) -> bool {
+        WRITES.contains(&self.f.as_str())
+    }
+
+    /// Returns whether the operation changes a register.
     pub fn writes(&self) -> bool {
         matches!(self.f.as_str(), "write" | "cas" | "delete")
     }
 
     /// The value that a register has once it is done.
-    #[must_use]
     pub fn leaves(&self) -> &Value {
         match self.f.as_str() {
             "cas" => self.asked.get(1).unwrap_or(&Value::Null),
@@ -80,18 +82,17 @@ impl Operation {
         }
     }
 
-    /// The value that it saw: what a read answered, or what a done compare-and-set found.
-    #[must_use]
+    /// Returns the value that the operation saw: a read's answer, or what a done compare-and-set
+    /// found.
     pub fn saw(&self) -> Option<&Value> {
         match (self.f.as_str(), self.kind) {
-            ("read", Type::Ok) => Some(&self.answered),
-            ("cas", Type::Ok) => Some(self.expects()),
+            ("read", EventType::Ok) => Some(&self.answered),
+            ("cas", EventType::Ok) => Some(self.expects()),
             _ => None,
         }
     }
 
-    /// What a compare-and-set wants to find.
-    #[must_use]
+    /// Returns the value that a compare-and-set wants to find.
     pub fn expects(&self) -> &Value {
         self.asked.get(0).unwrap_or(&Value::Null)
     }
@@ -101,12 +102,11 @@ impl Operation {
         [Some(self.line), self.outcome_line].into_iter().flatten()
     }
 
-    /// As a person reads it: `write k1 = 7`.
-    #[must_use]
-    pub fn told_as(&self) -> String {
-        let Operation { f, key, .. } = self;
+    /// Describes the operation for people: `write k1 = 7`.
+    pub fn describe(&self) -> String {
+        let ClientOperation { f, key, .. } = self;
         let value = match (f.as_str(), self.kind) {
-            ("read" | "final" | "catalog", Type::Ok) => format!("→ {}", brief(&self.answered)),
+            ("read" | "final" | "catalog", EventType::Ok) => format!("→ {}", brief(&self.answered)),
             ("read" | "final" | "catalog" | "delete", _) => String::new(),
             ("cas", _) => format!("{} → {}", brief(self.expects()), brief(self.leaves())),
             _ => brief(&self.asked),
@@ -117,7 +117,6 @@ impl Operation {
 }
 
 /// A value, short enough for a line.
-#[must_use]
 pub fn brief(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
@@ -131,15 +130,14 @@ pub fn brief(value: &Value) -> String {
 
 /// Joins a history's events to operations, in the order in which they were asked for. What
 /// was never answered is as what was answered with `info`.
-#[must_use]
-pub fn join(events: &[Event]) -> Vec<Operation> {
+pub fn join(events: &[HistoryEvent]) -> Vec<ClientOperation> {
     let last = events.iter().map(|event| event.time).max().unwrap_or(0);
-    let mut operations: Vec<Operation> = Vec::new();
+    let mut operations: Vec<ClientOperation> = Vec::new();
     let mut open: BTreeMap<u64, usize> = BTreeMap::new();
     for (at, event) in events.iter().enumerate() {
-        if event.kind == Type::Invoke {
+        if event.kind == EventType::Invoke {
             open.insert(event.process, operations.len());
-            operations.push(Operation {
+            operations.push(ClientOperation {
                 line: at + 1,
                 outcome_line: None,
                 process: event.process,
@@ -147,7 +145,7 @@ pub fn join(events: &[Event]) -> Vec<Operation> {
                 key: event.key.clone().unwrap_or_default(),
                 asked: event.value.clone(),
                 answered: Value::Null,
-                kind: Type::Info,
+                kind: EventType::Info,
                 start: event.time,
                 end: NEVER,
                 told: last,
@@ -167,11 +165,11 @@ pub fn join(events: &[Event]) -> Vec<Operation> {
         if event.member != 0 {
             operation.member = event.member;
         }
-        if event.kind == Type::Ok {
+        if event.kind == EventType::Ok {
             operation.answered = event.value.clone();
             operation.revision = event.revision;
         }
-        if event.kind != Type::Info {
+        if event.kind != EventType::Info {
             operation.end = event.time;
         }
     }

@@ -1,29 +1,33 @@
-//! The queue: what was published and confirmed is handled at least once, and what is gone from
-//! the queue without having been handled was acknowledged too early.
+//! Checker of the queue: what was published and confirmed is handled at least once.
+//!
+//! What is gone from the queue without having been handled was acknowledged too early.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Checked, Operation, Run, run::MS};
-use crate::{
-    history::{Call, Type},
-    verdict::Grade,
+use super::{
+    check_report::CheckReport,
+    finding::FindingGrade,
+    operation::ClientOperation,
+    recorded_run::{MS, RecordedRun},
 };
+use crate::history::{EventType, SinkCall};
 
-/// So many messages are named one by one.
-const NAMED: usize = 50;
+/// Number of messages that are named one by one.
+const NAMED_MAX: usize = 50;
 /// The nemesis that stops a member in an orderly way.
 const STOP: &str = "stop-all";
-/// What was answered so shortly before the stop, or began so shortly after it, was in flight.
+/// Messages that were answered so shortly before the stop, or began so shortly after it, were in
+/// flight.
 const AT_ONCE: u64 = 200 * MS;
 
 /// Compares what was published with what the sinks took.
-#[must_use]
-pub fn check(run: &Run) -> Checked {
-    let mut checked = Checked::new("queue");
+pub fn check(run: &RecordedRun) -> CheckReport {
+    let mut report = CheckReport::new("queue");
     let published = run.operations.iter().filter(|it| it.f == "publish");
-    let published: BTreeMap<String, &Operation> = published.map(|it| (id(&it.asked), it)).collect();
+    let published: BTreeMap<String, &ClientOperation> =
+        published.map(|it| (id(&it.asked), it)).collect();
     let mut handled: BTreeMap<&str, u64> = BTreeMap::new();
     for call in run.calls.iter().filter(|call| call.accepted) {
         *handled.entry(&call.message).or_default() += 1;
@@ -32,7 +36,7 @@ pub fn check(run: &Run) -> Checked {
     let waiting: BTreeSet<&str> = left.into_iter().flatten().map(String::as_str).collect();
     if left.is_none() {
         let what = "nobody has looked what was left in the queues in the end".to_owned();
-        checked.find(Grade::Unsure, "queues not looked at", what);
+        report.find(FindingGrade::Unsure, "queues not looked at", what);
     }
 
     let (mut lost, mut stuck) = (0, 0);
@@ -42,45 +46,47 @@ pub fn check(run: &Run) -> Checked {
         }
         let (grade, kind, what, count) = if waiting.contains(message.as_str()) {
             let what = format!("{message} was confirmed, and still waits in a queue in the end");
-            (Grade::Late, "message not handled", what, &mut stuck)
+            (FindingGrade::Late, "message not handled", what, &mut stuck)
         } else {
             let what = format!(
                 "{message} was confirmed, is in no queue in the end, and was handled by nobody: it was acknowledged before it was handled, or dropped"
             );
-            (Grade::Wrong, "lost message", what, &mut lost)
+            (FindingGrade::Wrong, "lost message", what, &mut lost)
         };
         *count += 1;
-        if *count <= NAMED {
-            checked.find(grade, kind, what).shown_by(&[publish]);
+        if *count <= NAMED_MAX {
+            report.find(grade, kind, what).shown_by(&[publish]);
         }
     }
     for message in handled.keys().filter(|it| !published.contains_key(**it)) {
         let what = format!("{message} was handled, and nobody has published it");
-        checked.find(Grade::Wrong, "unexpected message", what);
+        report.find(FindingGrade::Wrong, "unexpected message", what);
     }
-    repeats(run, &mut checked);
-    let refused = published.iter().filter(|(_, it)| it.kind == Type::Fail);
+    repeats(run, &mut report);
+    let refused = published
+        .iter()
+        .filter(|(_, it)| it.kind == EventType::Fail);
     let refused = refused.filter(|(message, _)| handled.contains_key(message.as_str()));
     let again: u64 = handled.values().map(|times| times - 1).sum();
-    checked.count("queue.handled", handled.len() as u64);
-    checked.count("queue.duplicates", again);
-    checked.count("queue.lost", lost as u64);
-    checked.count("queue.waiting_in_the_end", stuck as u64);
-    checked.count("queue.refused_and_handled", refused.count() as u64);
-    checked.worst(
+    report.count("queue.handled", handled.len() as u64);
+    report.count("queue.duplicates", again);
+    report.count("queue.lost", lost as u64);
+    report.count("queue.waiting_in_the_end", stuck as u64);
+    report.count("queue.refused_and_handled", refused.count() as u64);
+    report.worst(
         "queue.handled_most_often",
         handled.values().copied().max().unwrap_or(0),
     );
-    checked
+    report
 }
 
 /// An orderly stop finishes what is in flight: what was with its service then is not handled
 /// again. Where other faults were at work too, they may have brought it about.
-fn repeats(run: &Run, checked: &mut Checked) {
+fn repeats(run: &RecordedRun, report: &mut CheckReport) {
     if run.faults.iter().any(|fault| fault.nemesis != STOP) {
         return;
     }
-    let mut calls: BTreeMap<&str, Vec<&Call>> = BTreeMap::new();
+    let mut calls: BTreeMap<&str, Vec<&SinkCall>> = BTreeMap::new();
     for call in run.calls.iter().filter(|call| call.accepted) {
         calls.entry(&call.message).or_default().push(call);
     }
@@ -88,7 +94,7 @@ fn repeats(run: &Run, checked: &mut Checked) {
     for (message, mut calls) in calls {
         calls.sort_by_key(|call| call.begun);
         let pairs: Vec<_> = calls.windows(2).map(|pair| (pair[0], pair[1])).collect();
-        let across = |(before, after): &(&Call, &Call)| {
+        let across = |(before, after): &(&SinkCall, &SinkCall)| {
             run.faults.iter().any(|stop| {
                 before.begun <= stop.begun + AT_ONCE
                     && before.ended + AT_ONCE >= stop.begun
@@ -99,15 +105,15 @@ fn repeats(run: &Run, checked: &mut Checked) {
             continue;
         };
         found += 1;
-        if found <= NAMED {
+        if found <= NAMED_MAX {
             let what = format!(
                 "{message} was with its service when the member was stopped in an orderly way, and was handled again"
             );
-            let finding = checked.find(Grade::Wrong, "repeated by an orderly stop", what);
+            let finding = report.find(FindingGrade::Wrong, "repeated by an orderly stop", what);
             finding.between(Some(before.begun), Some(after.ended));
         }
     }
-    checked.count("queue.repeated_by_a_stop", found as u64);
+    report.count("queue.repeated_by_a_stop", found as u64);
 }
 
 fn id(value: &Value) -> String {

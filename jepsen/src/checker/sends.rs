@@ -1,24 +1,24 @@
-//! What callers were told of messages that they had sent, and what is in the queue in the
-//! end: what was told as sent is there, what was told as surely not sent is not, and under
-//! one key there is one.
+//! Checker of sent messages: what callers were told, and what is in the queue in the end.
+//!
+//! What was told as sent is there, what was told as surely not sent is not, and under one key there
+//! is one.
 
 use std::collections::BTreeMap;
 
-use super::{Checked, Run};
-use crate::{history::Type, verdict::Grade};
+use super::{check_report::CheckReport, finding::FindingGrade, recorded_run::RecordedRun};
+use crate::history::EventType;
 
-/// So many messages are named one by one.
-const NAMED: u64 = 50;
+/// Number of messages that are named one by one.
+const NAMED_MAX: u64 = 50;
 
-/// Compares.
-#[must_use]
-pub fn check(run: &Run) -> Checked {
-    let mut checked = Checked::new("sends");
+/// Compares what callers were told with the queue.
+pub fn check(run: &RecordedRun) -> CheckReport {
+    let mut report = CheckReport::new("sends");
     let left = run.ending.as_ref().and_then(|ending| ending.left.as_ref());
     let Some(left) = left else {
         let what = "nobody has looked what was in the queue in the end".to_owned();
-        checked.find(Grade::Unsure, "queues not looked at", what);
-        return checked;
+        report.find(FindingGrade::Unsure, "queues not looked at", what);
+        return report;
     };
     let mut there: BTreeMap<&str, u64> = BTreeMap::new();
     for message in left {
@@ -28,11 +28,11 @@ pub fn check(run: &Run) -> Checked {
         let message = send.asked.as_str().unwrap_or_default();
         let times = there.get(message).copied().unwrap_or(0);
         let (kind, what) = match (send.kind, times) {
-            (Type::Ok, 0) => (
+            (EventType::Ok, 0) => (
                 "lost message",
                 format!("{message} was told as sent, and is not in the queue"),
             ),
-            (Type::Fail, 1..) => (
+            (EventType::Fail, 1..) => (
                 "sent and told as not sent",
                 format!("{message} was told as surely not sent, and is in the queue"),
             ),
@@ -42,12 +42,14 @@ pub fn check(run: &Run) -> Checked {
             ),
             _ => continue,
         };
-        let count = checked.numbers.get("sends.wrong").copied().unwrap_or(0);
-        checked.count("sends.wrong", 1);
-        if count < NAMED {
-            checked.find(Grade::Wrong, kind, what).shown_by(&[send]);
+        let count = report.numbers.get("sends.wrong").copied().unwrap_or(0);
+        report.count("sends.wrong", 1);
+        if count < NAMED_MAX {
+            report
+                .find(FindingGrade::Wrong, kind, what)
+                .shown_by(&[send]);
         }
     }
-    checked.count("sends.in_the_queue", left.len() as u64);
-    checked
+    report.count("sends.in_the_queue", left.len() as u64);
+    report
 }

@@ -1,36 +1,37 @@
-//! The set: what was acknowledged is there in the end, at every member; nothing is there that
-//! nobody asked for.
+//! Checker of the set: what was acknowledged is there in the end, at every member.
+//!
+//! Nothing is there that nobody asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Checked, Operation, Run};
-use crate::{
-    history::{Event, Type},
-    verdict::Grade,
+use super::{
+    check_report::CheckReport, finding::FindingGrade, operation::ClientOperation,
+    recorded_run::RecordedRun,
 };
+use crate::history::{EventType, HistoryEvent};
 
-/// So many elements are named one by one.
-const NAMED: usize = 50;
+/// Number of elements that are named one by one.
+const NAMED_MAX: usize = 50;
 
 /// Compares the final reads with what was added.
-#[must_use]
-pub fn check(run: &Run) -> Checked {
-    let mut checked = Checked::new("set");
+pub fn check(run: &RecordedRun) -> CheckReport {
+    let mut report = CheckReport::new("set");
     let adds = run.operations.iter().filter(|it| it.f == "add");
-    let adds: BTreeMap<String, &Operation> = adds.map(|it| (it.asked.to_string(), it)).collect();
+    let adds: BTreeMap<String, &ClientOperation> =
+        adds.map(|it| (it.asked.to_string(), it)).collect();
     let finals = finals(run);
-    for member in super::ending::expected_members(run) {
+    for member in super::final_state::expected_members(run) {
         if !finals.contains_key(&member) {
             let what = format!("member {member}: there is no final read of it");
-            checked
-                .find(Grade::Unsure, "no final read", what)
+            report
+                .find(FindingGrade::Unsure, "no final read", what)
                 .at(&[member]);
         }
     }
     for (member, (line, event)) in &finals {
-        one_member(*member, *line, event, &adds, &mut checked);
+        one_member(*member, *line, event, &adds, &mut report);
     }
     let everywhere: Vec<BTreeSet<String>> = finals
         .values()
@@ -39,19 +40,21 @@ pub fn check(run: &Run) -> Checked {
     let recovered = adds
         .iter()
         .filter(|(value, add)| add.is_info() && everywhere.iter().any(|all| all.contains(*value)));
-    checked.count("set.recovered", recovered.count() as u64);
-    stale(run, &adds, &mut checked);
-    checked
+    report.count("set.recovered", recovered.count() as u64);
+    stale(run, &adds, &mut report);
+    report
 }
 
 /// The last final read of each member.
-fn finals(run: &Run) -> BTreeMap<u64, (usize, &Event)> {
-    let ok = run.unasked("final").filter(|(_, it)| it.kind == Type::Ok);
+fn finals(run: &RecordedRun) -> BTreeMap<u64, (usize, &HistoryEvent)> {
+    let ok = run
+        .unasked("final")
+        .filter(|(_, it)| it.kind == EventType::Ok);
     ok.map(|(line, event)| (event.member, (line, event)))
         .collect()
 }
 
-fn elements(event: &Event) -> impl Iterator<Item = String> + '_ {
+fn elements(event: &HistoryEvent) -> impl Iterator<Item = String> + '_ {
     let all = event.value.as_array().map_or(&[][..], Vec::as_slice);
     all.iter().map(Value::to_string)
 }
@@ -59,15 +62,15 @@ fn elements(event: &Event) -> impl Iterator<Item = String> + '_ {
 fn one_member(
     member: u64,
     line: usize,
-    event: &Event,
-    adds: &BTreeMap<String, &Operation>,
-    checked: &mut Checked,
+    event: &HistoryEvent,
+    adds: &BTreeMap<String, &ClientOperation>,
+    report: &mut CheckReport,
 ) {
     let mut there = BTreeSet::new();
     for value in elements(event) {
         let what = match adds.get(&value) {
             None => format!("member {member} has {value}, which nobody has added"),
-            Some(add) if add.kind == Type::Fail => {
+            Some(add) if add.kind == EventType::Fail => {
                 format!("member {member} has {value}, and adding it had surely failed")
             }
             Some(_) if there.contains(&value) => format!("member {member} has {value} twice"),
@@ -77,13 +80,13 @@ fn one_member(
             }
         };
         let kind = if there.contains(&value) {
-            checked.count("set.duplicated", 1);
+            report.count("set.duplicated", 1);
             "element twice"
         } else {
-            checked.count("set.unexpected", 1);
+            report.count("set.unexpected", 1);
             "unexpected element"
         };
-        let found = checked.find(Grade::Wrong, kind, what).at(&[member]);
+        let found = report.find(FindingGrade::Wrong, kind, what).at(&[member]);
         found.operations = vec![line];
         found
             .operations
@@ -93,20 +96,20 @@ fn one_member(
     let mut lost = 0;
     for (value, add) in acknowledged.filter(|(value, _)| !there.contains(*value)) {
         lost += 1;
-        if lost > NAMED {
+        if lost > NAMED_MAX {
             continue;
         }
         let what = format!("{value} was acknowledged and is not at member {member} in the end");
-        let found = checked.find(Grade::Wrong, "lost element", what);
+        let found = report.find(FindingGrade::Wrong, "lost element", what);
         found.shown_by(&[add]).operations.push(line);
         found.at(&[member]);
     }
-    checked.count("set.lost", lost as u64);
-    checked.count("set.elements_read", there.len() as u64);
+    report.count("set.lost", lost as u64);
+    report.count("set.elements_read", there.len() as u64);
 }
 
 /// Reads in the run: what had been acknowledged before the read was asked for is in it.
-fn stale(run: &Run, adds: &BTreeMap<String, &Operation>, checked: &mut Checked) {
+fn stale(run: &RecordedRun, adds: &BTreeMap<String, &ClientOperation>, report: &mut CheckReport) {
     let reads = run
         .operations
         .iter()
@@ -121,13 +124,13 @@ fn stale(run: &Run, adds: &BTreeMap<String, &Operation>, checked: &mut Checked) 
             .filter(|add| add.is_ok() && add.end < read.start);
         let missing = acknowledged.filter(|add| !there.contains(&add.asked.to_string()));
         for add in missing.take(1) {
-            checked.count("set.stale", 1);
+            report.count("set.stale", 1);
             let what = format!(
                 "{} was acknowledged before a read at member {} was asked for, and is not in it",
                 add.asked, read.member
             );
-            checked
-                .find(Grade::Wrong, "stale read", what)
+            report
+                .find(FindingGrade::Wrong, "stale read", what)
                 .shown_by(&[add, read]);
         }
     }

@@ -1,46 +1,48 @@
-//! The watch: each stream tells every change once, in the order of revisions, and resumes
-//! without a gap, at whichever member.
+//! Checker of the watch: each stream tells every change once, in the order of revisions.
+//!
+//! It resumes without a gap, at whichever member.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use serde_json::Value;
 
-use super::{Checked, Operation, Run, operation::brief};
-use crate::{
-    history::{Event, Type},
-    verdict::Grade,
+use super::{
+    check_report::CheckReport,
+    finding::FindingGrade,
+    operation::{ClientOperation, brief},
+    recorded_run::RecordedRun,
 };
+use crate::history::{EventType, HistoryEvent};
 
-/// So many gaps are named one by one, for each stream.
-const NAMED: usize = 20;
+/// Number of gaps that are named one by one, for each stream.
+const NAMED_MAX: usize = 20;
 
-/// What happened at a revision, as far as anyone has told.
-struct Known<'a> {
+/// Change at a revision, as far as anyone has told.
+struct KnownChange<'a> {
     key: &'a str,
     value: &'a Value,
-    /// Who asked for it, if it was answered.
-    write: Option<&'a Operation>,
+    /// The operation that asked for the change, if it was answered.
+    write: Option<&'a ClientOperation>,
     /// The line on which a stream told of it first.
     line: Option<usize>,
 }
 
 /// A stream: everything that was told under one process id, in order.
-type Stream<'a> = Vec<(usize, &'a Event)>;
+type StreamEvents<'a> = Vec<(usize, &'a HistoryEvent)>;
 
 /// Compares the streams with each other and with what was written.
-#[must_use]
-pub fn check(run: &Run) -> Checked {
-    let mut checked = Checked::new("watch");
-    let writes: Vec<&Operation> = run
+pub fn check(run: &RecordedRun) -> CheckReport {
+    let mut report = CheckReport::new("watch");
+    let writes: Vec<&ClientOperation> = run
         .operations
         .iter()
         .filter(|it| it.f == "append" || it.writes())
         .collect();
     let streams = streams(run);
-    let mut known: BTreeMap<u64, Known> = BTreeMap::new();
+    let mut known: BTreeMap<u64, KnownChange> = BTreeMap::new();
     for write in writes.iter().filter(|it| it.is_ok()) {
         if let Some(revision) = write.revision {
-            let told = Known {
+            let told = KnownChange {
                 key: &write.key,
                 value: write.leaves(),
                 write: Some(write),
@@ -49,39 +51,39 @@ pub fn check(run: &Run) -> Checked {
             known.insert(revision, told);
         }
     }
-    let mut by_value: BTreeMap<(&str, String), &Operation> = BTreeMap::new();
+    let mut by_value: BTreeMap<(&str, String), &ClientOperation> = BTreeMap::new();
     for write in &writes {
         by_value.insert((&write.key, write.leaves().to_string()), write);
     }
     let mut places = BTreeMap::new();
     for stream in streams.values() {
         for (line, event) in stream.iter().filter(|(_, it)| it.f == "watched") {
-            told(
+            check_event(
                 *line,
                 event,
                 &by_value,
                 &mut known,
                 &mut places,
-                &mut checked,
+                &mut report,
             );
         }
     }
     for (process, stream) in &streams {
-        order(*process, stream, &known, &mut checked);
+        check_stream(*process, stream, &known, &mut report);
     }
-    checked.count("watch.streams", streams.len() as u64);
+    report.count("watch.streams", streams.len() as u64);
     if streams.is_empty() {
         let what = "nobody has watched".to_owned();
-        checked.find(Grade::Unsure, "no streams", what);
+        report.find(FindingGrade::Unsure, "no streams", what);
     }
-    checked
+    report
 }
 
-fn streams(run: &Run) -> BTreeMap<u64, Stream<'_>> {
-    let mut streams: BTreeMap<u64, Stream> = BTreeMap::new();
+fn streams(run: &RecordedRun) -> BTreeMap<u64, StreamEvents<'_>> {
+    let mut streams: BTreeMap<u64, StreamEvents> = BTreeMap::new();
     for (at, event) in run.events.iter().enumerate() {
         let of_a_stream = ["watched", "resume", "compacted", "watch-end"];
-        if of_a_stream.contains(&event.f.as_str()) && event.kind != Type::Invoke {
+        if of_a_stream.contains(&event.f.as_str()) && event.kind != EventType::Invoke {
             streams
                 .entry(event.process)
                 .or_default()
@@ -91,20 +93,22 @@ fn streams(run: &Run) -> BTreeMap<u64, Stream<'_>> {
     streams
 }
 
-/// One event: it must be what somebody wrote, and the same for every stream.
-fn told<'a>(
+/// Checks one event: somebody must have written it, and it must be the same for every stream.
+fn check_event<'a>(
     line: usize,
-    event: &'a Event,
-    by_value: &BTreeMap<(&str, String), &'a Operation>,
-    known: &mut BTreeMap<u64, Known<'a>>,
+    event: &'a HistoryEvent,
+    by_value: &BTreeMap<(&str, String), &'a ClientOperation>,
+    known: &mut BTreeMap<u64, KnownChange<'a>>,
     places: &mut BTreeMap<(&'a str, String), u64>,
-    checked: &mut Checked,
+    report: &mut CheckReport,
 ) {
-    checked.count("watch.events", 1);
+    report.count("watch.events", 1);
     let key = event.key.as_deref().unwrap_or_default();
     let Some(revision) = event.revision else {
         let what = format!("line {line}: an event without a revision");
-        checked.find(Grade::Wrong, "no revision", what).operations = vec![line];
+        report
+            .find(FindingGrade::Wrong, "no revision", what)
+            .operations = vec![line];
         return;
     };
     let write = by_value.get(&(key, event.value.to_string())).copied();
@@ -116,7 +120,7 @@ fn told<'a>(
     let at = write.and_then(|write| write.revision).unwrap_or(at);
     let (kind, why) = match write {
         None => ("made-up event", "nobody has written it"),
-        Some(write) if write.kind == Type::Fail => (
+        Some(write) if write.kind == EventType::Fail => (
             "dirty event",
             "the write had failed, and surely was not done",
         ),
@@ -128,11 +132,11 @@ fn told<'a>(
     };
     if !kind.is_empty() {
         let what = format!("a stream told of {key} = {value} at {revision}: {why}");
-        let found = checked.find(Grade::Wrong, kind, what);
+        let found = report.find(FindingGrade::Wrong, kind, what);
         found.shown_by(&write.into_iter().collect::<Vec<_>>());
         found.operations.push(line);
     }
-    let there = known.entry(revision).or_insert(Known {
+    let there = known.entry(revision).or_insert(KnownChange {
         key,
         value: &event.value,
         write: None,
@@ -151,66 +155,130 @@ fn told<'a>(
         there.key,
         brief(there.value)
     );
-    let found = checked.find(Grade::Wrong, "wrong event", what);
+    let found = report.find(FindingGrade::Wrong, "wrong event", what);
     found.shown_by(&there.write.into_iter().collect::<Vec<_>>());
     found.operations.extend(there.line);
     found.operations.push(line);
 }
 
-/// One stream: revisions grow, and none of those known to have happened is left out.
-fn order(process: u64, stream: &Stream, known: &BTreeMap<u64, Known>, checked: &mut Checked) {
-    // A stream without a word of its beginning begins with its first event.
-    let mut upto: Option<u64> = None;
-    let mut prefix = String::new();
-    let mut missed = 0;
+/// Place of one stream while its events are gone through.
+struct StreamCursor<'a> {
+    process: u64,
+    known: &'a BTreeMap<u64, KnownChange<'a>>,
+    /// The revision that was told last. A stream without a word of its beginning begins with
+    /// its first event.
+    upto: Option<u64>,
+    prefix: String,
+    missed: usize,
+}
+
+/// Checks one stream: revisions grow, and none of those known to have happened is left out.
+fn check_stream(
+    process: u64,
+    stream: &StreamEvents,
+    known: &BTreeMap<u64, KnownChange>,
+    report: &mut CheckReport,
+) {
+    let mut cursor = StreamCursor {
+        process,
+        known,
+        upto: None,
+        prefix: String::new(),
+        missed: 0,
+    };
     for (line, event) in stream {
-        let Some(revision) = event.revision else {
-            continue;
-        };
+        if let Some(revision) = event.revision {
+            cursor.advance(*line, event, revision, report);
+        }
+    }
+    report.count("watch.missed", cursor.missed as u64);
+    if !stream.iter().any(|(_, it)| it.f == "watch-end") {
+        report.count("watch.streams_without_end", 1);
+    }
+}
+
+impl StreamCursor<'_> {
+    fn advance(
+        &mut self,
+        line: usize,
+        event: &HistoryEvent,
+        revision: u64,
+        report: &mut CheckReport,
+    ) {
         match event.f.as_str() {
             "resume" => {
-                checked.count("watch.resumes", 1);
+                report.count("watch.resumes", 1);
                 if let Some(key) = &event.key {
-                    prefix.clone_from(key);
+                    self.prefix.clone_from(key);
                 }
                 // Whoever asks from further back is told again what it was told.
-                upto = Some(revision);
-                continue;
+                self.upto = Some(revision);
+                return;
             }
             "compacted" => {
-                checked.count("watch.compacted", 1);
-                upto = Some(upto.unwrap_or(0).max(revision));
-                continue;
+                report.count("watch.compacted", 1);
+                self.upto = Some(self.upto.unwrap_or(0).max(revision));
+                return;
             }
             _ => {}
         }
         let ends = event.f == "watch-end";
-        let Some(last) = upto else {
-            upto = Some(revision);
-            continue;
+        let Some(last) = self.upto else {
+            self.upto = Some(revision);
+            return;
         };
         if !ends && revision <= last {
-            let (kind, how) = if revision == last {
-                ("event twice", "twice")
-            } else {
-                ("events out of order", "out of order")
-            };
-            let what = format!(
-                "stream {process} told of revision {revision} {how}, having been at {last} already"
-            );
-            let found = checked.find(Grade::Wrong, kind, what);
-            found.at(&[event.member]).operations = vec![*line];
-            continue;
+            self.goes_back(line, event, revision, last, report);
+            return;
         }
         let next = if ends {
             revision.saturating_add(1)
         } else {
             revision
         };
-        let between = known.range(last.saturating_add(1)..next.max(last.saturating_add(1)));
-        for (at, gap) in between.filter(|(_, it)| it.key.starts_with(&prefix)) {
-            missed += 1;
-            if missed > NAMED {
+        let first = last.saturating_add(1);
+        self.gaps(line, event, first..next.max(first), report);
+        self.upto = Some(revision.max(last));
+    }
+
+    fn goes_back(
+        &self,
+        line: usize,
+        event: &HistoryEvent,
+        revision: u64,
+        last: u64,
+        report: &mut CheckReport,
+    ) {
+        let process = self.process;
+        let (kind, how) = if revision == last {
+            ("event twice", "twice")
+        } else {
+            ("events out of order", "out of order")
+        };
+        let what = format!(
+            "stream {process} told of revision {revision} {how}, having been at {last} already"
+        );
+        let found = report.find(FindingGrade::Wrong, kind, what);
+        found.at(&[event.member]).operations = vec![line];
+    }
+
+    /// Finds known changes between the revision that was told last and that of the event.
+    fn gaps(
+        &mut self,
+        line: usize,
+        event: &HistoryEvent,
+        between: Range<u64>,
+        report: &mut CheckReport,
+    ) {
+        let process = self.process;
+        let (last, revision) = (
+            self.upto.unwrap_or_default(),
+            event.revision.unwrap_or_default(),
+        );
+        let changes = self.known.range(between);
+        for (at, gap) in changes.filter(|(_, it)| it.key.starts_with(&self.prefix)) {
+            self.missed += 1;
+            if self.missed > NAMED_MAX {
                 continue;
             }
             let what = format!(
@@ -218,18 +286,13 @@ fn order(process: u64, stream: &Stream, known: &BTreeMap<u64, Known>, checked: &
                 gap.key,
                 brief(gap.value)
             );
-            let found = checked.find(Grade::Wrong, "missed event", what);
+            let found = report.find(FindingGrade::Wrong, "missed event", what);
             found.shown_by(&gap.write.into_iter().collect::<Vec<_>>());
             found.operations.extend(gap.line);
-            found.operations.push(*line);
+            found.operations.push(line);
             found
                 .between(Some(event.time), Some(event.time))
                 .at(&[event.member]);
         }
-        upto = Some(revision.max(last));
-    }
-    checked.count("watch.missed", missed as u64);
-    if !stream.iter().any(|(_, it)| it.f == "watch-end") {
-        checked.count("watch.streams_without_end", 1);
     }
 }

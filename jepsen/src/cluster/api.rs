@@ -1,7 +1,8 @@
-//! What the harness asks members for its own sake: who leads, are they ready, what they hold.
+//! Client of the members for the harness' own questions: who leads, who is ready, what is held.
 
 use std::{
     collections::hash_map::DefaultHasher,
+    error::Error,
     hash::{Hash, Hasher},
     sync::OnceLock,
     time::Duration,
@@ -11,7 +12,9 @@ use quorate_clock::Instant;
 use reqwest::{Client, Method};
 use serde_json::Value;
 
-/// One client for all of the harness' own questions. It repeats nothing.
+use super::error::ClusterError;
+
+/// Returns the one client for all of the harness' own questions. It repeats nothing.
 pub fn client() -> &'static Client {
     static CLIENT: OnceLock<Client> = OnceLock::new();
     CLIENT.get_or_init(|| {
@@ -27,74 +30,66 @@ pub fn client() -> &'static Client {
     })
 }
 
-/// One call; gives status and body.
-///
-/// # Errors
-/// When there is no answer.
-pub async fn call(method: Method, url: &str, body: String) -> Result<(u16, String), String> {
+/// Sends one request; gives status and body.
+pub async fn call(method: Method, url: &str, body: String) -> Result<(u16, String), ClusterError> {
+    let unanswered = |source| ClusterError::Unanswered {
+        url: url.to_owned(),
+        source,
+    };
     let request = client()
         .request(method, url)
         .header("content-type", "application/json")
         .body(body);
-    let response = request
-        .send()
-        .await
-        .map_err(|error| format!("{url}: {error:?}"))?;
+    let response = request.send().await.map_err(unanswered)?;
     let status = response.status().as_u16();
-    let text = response
-        .text()
-        .await
-        .map_err(|error| format!("{url}: {error:?}"))?;
+    let text = response.text().await.map_err(unanswered)?;
     Ok((status, text))
 }
 
 /// A GET that must give JSON.
-///
-/// # Errors
-/// When it doesn't.
-pub async fn get(url: &str) -> Result<Value, String> {
-    let (status, text) = call(Method::GET, url, String::new()).await?;
+pub async fn get(url: &str) -> Result<Value, ClusterError> {
+    let url = url.to_owned();
+    let (status, text) = call(Method::GET, &url, String::new()).await?;
     if status != 200 {
-        return Err(format!("{url}: {status} {text}"));
+        return Err(ClusterError::Refused { url, status, text });
     }
-    serde_json::from_str(&text).map_err(|error| format!("{url}: {error} in {text}"))
+    serde_json::from_str(&text).map_err(|source| ClusterError::Unreadable { url, text, source })
 }
 
-/// Asks again until it is so.
-///
-/// # Errors
-/// When it isn't within `limit`; with what was seen last.
-pub async fn until<T, F>(
+/// Probes again until it succeeds. Fails when it doesn't within `limit`, with what was seen last.
+pub async fn until<T, E, F>(
     what: &str,
     limit: Duration,
     mut probe: impl FnMut() -> F,
-) -> Result<T, String>
+) -> Result<T, ClusterError>
 where
-    F: Future<Output = Result<T, String>>,
+    E: Into<Box<dyn Error + Send + Sync>>,
+    F: Future<Output = Result<T, E>>,
 {
     let deadline = Instant::now() + limit;
     loop {
         match probe().await {
             Ok(it) => return Ok(it),
             Err(seen) if Instant::now() > deadline => {
-                return Err(format!("waited {limit:?} for {what}; seen last: {seen}"));
+                return Err(ClusterError::TimedOut {
+                    what: what.to_owned(),
+                    limit,
+                    seen: seen.into(),
+                });
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
 }
 
-/// All keys and resources that a member has applied, whose reign it knows, and at which log
-/// index.
-///
-/// # Errors
-/// When it doesn't tell, hears no leader, or the state changed meanwhile.
-pub async fn held(admin: &str) -> Result<(u64, String), String> {
+/// Returns the log index that a member has applied, and a hash of all keys and resources and of the
+/// reign there. Fails when the member hears no leader, or its state changes meanwhile.
+pub async fn held(admin: &str) -> Result<(u64, String), ClusterError> {
     let before = applied(admin).await?.0;
     let mut hasher = DefaultHasher::new();
-    let mut after = String::new();
+    let mut last_key = String::new();
     loop {
-        let url = format!("{admin}/v1/kv?consistency=stale&limit=1000&after={after}");
+        let url = format!("{admin}/v1/kv?consistency=stale&limit=1000&after={last_key}");
         let page = get(&url).await?;
         let entries = page["entries"].as_array().cloned().unwrap_or_default();
         for entry in &entries {
@@ -102,28 +97,30 @@ pub async fn held(admin: &str) -> Result<(u64, String), String> {
         }
         match (page["more"].as_bool(), entries.last()) {
             (Some(true), Some(last)) => {
-                after = last["key"].as_str().unwrap_or_default().to_owned();
+                last_key = last["key"].as_str().unwrap_or_default().to_owned();
             }
             _ => break,
         }
     }
     let config = get(&format!("{admin}/v1/config?consistency=stale")).await?;
     config["resources"].to_string().hash(&mut hasher);
-    let (applied, reign) = applied(admin).await?;
+    let (after, reign) = applied(admin).await?;
     reign.to_string().hash(&mut hasher);
-    if before != applied {
-        return Err(format!("the state moved from {before} to {applied}"));
+    if before != after {
+        return Err(ClusterError::StateMoved { before, after });
     }
-    Ok((applied, format!("{:016x}", hasher.finish())))
+    Ok((after, format!("{:016x}", hasher.finish())))
 }
 
 /// The last index that was applied, and the connector server with its epoch. That stands in
 /// the replicated state too, but is told only by a member that hears the leader.
-async fn applied(admin: &str) -> Result<(u64, Value), String> {
+async fn applied(admin: &str) -> Result<(u64, Value), ClusterError> {
     let mut status = get(&format!("{admin}/v1/cluster/status")).await?;
     let applied = status["applied"].as_u64();
     match applied.filter(|_| !status["leader"].is_null()) {
         Some(applied) => Ok((applied, status["connector_server"].take())),
-        None => Err(format!("no index or no leader in {status}")),
+        None => Err(ClusterError::NotYet(format!(
+            "no index or no leader in {status}"
+        ))),
     }
 }

@@ -1,5 +1,4 @@
-//! What a member's data is on: a folder, a file system of its own whose power can be cut,
-//! or one that is small.
+//! Disks of members: a folder, a file system whose power can be cut, or a small one.
 
 use std::{
     fs, io,
@@ -13,9 +12,9 @@ const EXT4_BYTES: u64 = 512 << 20;
 /// Small enough to be filled in a moment; what is not used takes no memory.
 const TMPFS_MIB: u64 = 192;
 
-/// Which kind.
+/// Kind of a member's disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum DiskKind {
     /// A folder.
     Folder,
     /// ext4 in a file: what was not synced is gone once its power was cut, and it is as slow as
@@ -25,40 +24,36 @@ pub enum Kind {
     Small,
 }
 
-impl Kind {
-    /// The one that these nemeses need.
-    #[must_use]
-    pub fn of(nemeses: &[String]) -> Kind {
+impl DiskKind {
+    /// Returns the kind that these nemeses need.
+    pub fn for_nemeses(nemeses: &[String]) -> DiskKind {
         let any = |what: &str| nemeses.iter().any(|name| name.starts_with(what));
         match () {
             // On a file system that others share, what waits for the disk holds them up too.
-            () if any("power") || any("slow-disk") => Kind::Ext4,
-            () if any("disk-full") => Kind::Small,
-            () => Kind::Folder,
+            () if any("power") || any("slow-disk") => DiskKind::Ext4,
+            () if any("disk-full") => DiskKind::Small,
+            () => DiskKind::Folder,
         }
     }
 }
 
-/// The disk; it is unmounted with it.
-pub struct Disk {
-    kind: Kind,
+/// Disk of one member; it is unmounted when it is dropped.
+pub struct MemberDisk {
+    kind: DiskKind,
     image: PathBuf,
     point: PathBuf,
 }
 
-impl Disk {
-    /// Makes and mounts it.
-    ///
-    /// # Errors
-    /// When that can't be done.
-    pub fn make(kind: Kind, point: &Path) -> io::Result<Disk> {
+impl MemberDisk {
+    /// Makes and mounts a disk.
+    pub fn make(kind: DiskKind, point: &Path) -> io::Result<MemberDisk> {
         fs::create_dir_all(point)?;
-        let disk = Disk {
+        let disk = MemberDisk {
             kind,
             image: point.with_extension("ext4"),
             point: point.to_owned(),
         };
-        if kind == Kind::Ext4 {
+        if kind == DiskKind::Ext4 {
             fs::File::create(&disk.image)?.set_len(EXT4_BYTES)?;
             run(Command::new("mkfs.ext4").arg("-q").arg(&disk.image))?;
         }
@@ -66,22 +61,18 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Where it is mounted.
-    #[must_use]
+    /// Returns the mount point.
     pub fn path(&self) -> &Path {
         &self.point
     }
 
-    /// Mounts it, as a machine does that has power again.
-    ///
-    /// # Errors
-    /// When that can't be done.
+    /// Mounts the disk, as a machine does that has power again.
     pub fn mount(&self) -> io::Result<()> {
         let mut mount = Command::new("mount");
         match self.kind {
-            Kind::Folder => return self.close(),
-            Kind::Ext4 => mount.args(["-t", "ext4", "-o", "loop"]).arg(&self.image),
-            Kind::Small => mount
+            DiskKind::Folder => return self.close(),
+            DiskKind::Ext4 => mount.args(["-t", "ext4", "-o", "loop"]).arg(&self.image),
+            DiskKind::Small => mount
                 .args(["-t", "tmpfs", "-o"])
                 .arg(format!("size={TMPFS_MIB}m"))
                 .arg("quorate-chaos"),
@@ -95,21 +86,18 @@ impl Disk {
         fs::set_permissions(&self.point, fs::Permissions::from_mode(0o700))
     }
 
-    /// Unmounts it. Nobody may use it any more.
-    ///
-    /// # Errors
-    /// When somebody does.
+    /// Unmounts the disk. Nobody may use it any more.
     pub fn unmount(&self) -> io::Result<()> {
         match self.kind {
-            Kind::Folder => Ok(()),
-            Kind::Ext4 | Kind::Small => run(Command::new("umount").arg(&self.point)),
+            DiskKind::Folder => Ok(()),
+            DiskKind::Ext4 | DiskKind::Small => run(Command::new("umount").arg(&self.point)),
         }
     }
 }
 
-impl Drop for Disk {
+impl Drop for MemberDisk {
     fn drop(&mut self) {
-        if self.kind != Kind::Folder {
+        if self.kind != DiskKind::Folder {
             let mut umount = Command::new("umount");
             umount.arg("--lazy").arg(&self.point);
             let _ = umount.stderr(Stdio::null()).status();
@@ -117,15 +105,23 @@ impl Drop for Disk {
     }
 }
 
+/// Failure of a program that ran to its end.
+#[derive(Debug, thiserror::Error)]
+#[error("{command}: {said}")]
+struct ToolFailure {
+    command: String,
+    said: String,
+}
+
 /// Runs a program to its end.
-///
-/// # Errors
-/// When it fails; with what it said.
 pub fn run(command: &mut Command) -> io::Result<()> {
     let output = command.stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(io::Error::other(format!("{command:?}: {}", said.trim())))
+    Err(io::Error::other(ToolFailure {
+        command: format!("{command:?}"),
+        said: said.trim().to_owned(),
+    }))
 }

@@ -1,5 +1,4 @@
-//! One member: its folder, its addresses and, while it runs, its process and those of its
-//! connectors.
+//! Member of the cluster: its folder, its addresses and, while it runs, its processes.
 
 use std::{
     fs::{self, OpenOptions},
@@ -13,74 +12,69 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{Signal, kill, killpg},
+    sys::signal::{Signal, killpg},
     unistd::Pid,
 };
 use parking_lot::Mutex;
 use quorate_clock::Instant;
 
-use super::spawner;
+use super::{error::ClusterError, spawner};
 use crate::netns::Net;
 
-/// What a member's log is called.
+/// Name of a member's log.
 pub const LOG: &str = "quorate.log";
 
-/// What a member listens on.
+/// Ports of a member.
 #[derive(Clone, Copy, Debug)]
-pub struct Ports {
-    /// Services.
+pub struct MemberPorts {
+    /// The port for services.
     pub http: u16,
-    /// REST.
+    /// The port for REST.
     pub admin: u16,
-    /// Other members.
+    /// The port for other members.
     pub peer: u16,
 }
 
-/// A member.
-pub struct Member {
-    /// From 1.
+/// Member of the cluster under test.
+pub struct ClusterMember {
+    /// The id, from 1.
     pub id: u64,
     /// `members/N` of the run's folder.
     pub dir: PathBuf,
-    /// Its data, where that is: on a disk of its own with some nemeses.
+    /// The folder of the data, on a disk of its own with some nemeses.
     pub data: PathBuf,
-    /// Where its output goes: to the same disk where that is to be full.
+    /// The file for the output, on the same disk where that is to be full.
     pub log: PathBuf,
-    /// Its address.
+    /// The address.
     pub ip: Ipv4Addr,
-    /// Its ports.
-    pub ports: Ports,
+    /// The ports.
+    pub ports: MemberPorts,
     /// The namespaces, where members have them.
     pub net: Option<Arc<Net>>,
-    /// The binary.
+    /// The program under test.
     pub quorate: PathBuf,
-    /// Set for its process.
+    /// The variables that are set for the process.
     pub environment: Vec<(String, String)>,
-    /// Its process.
+    /// The process, while it runs.
     pub process: Mutex<Option<Child>>,
-    /// How processes ended that nobody had ended.
+    /// The ends of processes that nobody had ended.
     pub ended: Mutex<Vec<String>>,
-    /// Why it need not run or have the same state in the end.
+    /// The reason why the member need not run or have the same state in the end.
     pub excused: Mutex<Option<String>>,
 }
 
-impl Member {
-    /// Its place among the namespaces.
-    #[must_use]
+impl ClusterMember {
+    /// Returns the member's place among the namespaces.
     pub fn place(&self) -> usize {
         self.id as usize - 1
     }
 
-    /// Its settings.
-    #[must_use]
+    /// Returns the path of the settings.
     pub fn config(&self) -> PathBuf {
         self.dir.join("quorate.toml")
     }
 
-    /// Puts its log where the run's folder has it.
-    ///
-    /// # Errors
-    /// When it can't be copied.
+    /// Copies the log to where the run's folder has it.
     pub fn keep_log(&self) -> io::Result<()> {
         let kept = self.dir.join(LOG);
         if self.log != kept && self.log.exists() {
@@ -89,20 +83,17 @@ impl Member {
         Ok(())
     }
 
-    /// Where its REST face is.
-    #[must_use]
+    /// Returns an address at the REST port.
     pub fn admin(&self, path: &str) -> String {
         format!("http://{}:{}{path}", self.ip, self.ports.admin)
     }
 
-    /// Where its services are.
-    #[must_use]
+    /// Returns an address at the port for services.
     pub fn http(&self, path: &str) -> String {
         format!("http://{}:{}{path}", self.ip, self.ports.http)
     }
 
     /// A command that runs where the member does.
-    #[must_use]
     pub fn command(&self, program: &Path) -> Command {
         let mut command = match &self.net {
             Some(net) => {
@@ -123,10 +114,14 @@ impl Member {
     }
 
     /// Starts the process, unless it runs already; its output is appended to its log.
-    ///
-    /// # Errors
-    /// When it can't be started.
-    pub fn start(&self, flags: &[&str]) -> io::Result<()> {
+    pub fn start(&self, flags: &[&str]) -> Result<(), ClusterError> {
+        self.launch(flags).map_err(|source| ClusterError::Start {
+            member: self.id,
+            source,
+        })
+    }
+
+    fn launch(&self, flags: &[&str]) -> io::Result<()> {
         let mut process = self.process.lock();
         self.reap(&mut process);
         if process.is_some() {
@@ -160,7 +155,7 @@ impl Member {
         }
     }
 
-    /// Its process id, while it runs.
+    /// Returns the process id, while the process runs.
     pub fn pid(&self) -> Option<u32> {
         let mut process = self.process.lock();
         self.reap(&mut process);
@@ -180,7 +175,7 @@ impl Member {
         true
     }
 
-    /// Kills whatever of it there is, also what is stopped.
+    /// Kills every process of the member, also those that are stopped.
     pub fn end(&self) {
         let mut process = self.process.lock();
         if let Some(mut child) = process.take() {
@@ -190,7 +185,7 @@ impl Member {
         }
     }
 
-    /// Waits until it has ended by itself; gives whether it has.
+    /// Waits until the process has ended by itself; gives whether it has.
     pub async fn ends_within(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         while self.pid().is_some() {
@@ -202,19 +197,7 @@ impl Member {
         true
     }
 
-    /// Sends a signal to its process.
-    ///
-    /// # Errors
-    /// When it doesn't run.
-    pub fn signal(&self, signal: Signal) -> Result<(), String> {
-        let pid = self
-            .pid()
-            .ok_or(format!("member {} does not run", self.id))?;
-        kill(Pid::from_raw(pid as i32), signal).map_err(|error| error.to_string())
-    }
-
-    /// The processes of its connectors.
-    #[must_use]
+    /// Returns the processes of the member's connectors.
     pub fn connectors(&self) -> Vec<u32> {
         self.pid().map(children).unwrap_or_default()
     }
@@ -233,7 +216,6 @@ fn children(parent: u32) -> Vec<u32> {
 }
 
 /// The state of a process (`T`: stopped) and its parent; `None` when it is gone.
-#[must_use]
 pub fn stat(pid: u32) -> Option<(char, u32)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The program's name stands in parentheses and may hold anything.

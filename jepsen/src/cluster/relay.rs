@@ -1,5 +1,6 @@
-//! A relay before each member's peer port, which delays what goes through it. The kernels
-//! that this has to run on can't delay packets by themselves (no netem).
+//! Relay before each member's peer port, which delays what goes through it.
+//!
+//! The kernels that this has to run on can't delay packets by themselves (no netem).
 //!
 //! What it shows to members is what TCP shows of a slow link: bytes that come late and in
 //! order. Members learn of it as the address at which others reach a member.
@@ -25,16 +26,16 @@ use tokio::{
 /// Chunks that are under way at a time in one direction; a sender that has more waits.
 const UNDER_WAY: usize = 1024;
 
-/// How slow all relays of a run are now.
+/// Delay of all relays of a run, as it is now.
 #[derive(Default)]
-pub struct Slowness {
+pub struct RelayDelay {
     delay_us: AtomicU64,
     jitter_us: AtomicU64,
-    /// How many chunks were delayed.
+    /// The number of chunks that were delayed.
     delayed: AtomicU64,
 }
 
-impl Slowness {
+impl RelayDelay {
     /// Delays what comes from now on by so much, and up to `jitter` more.
     pub fn set(&self, delay: Duration, jitter: Duration) {
         self.delay_us
@@ -43,8 +44,7 @@ impl Slowness {
             .store(jitter.as_micros() as u64, Ordering::Relaxed);
     }
 
-    /// How many chunks were delayed so far.
-    #[must_use]
+    /// Returns the number of chunks that were delayed so far.
     pub fn delayed(&self) -> u64 {
         self.delayed.load(Ordering::Relaxed)
     }
@@ -61,13 +61,10 @@ impl Slowness {
 }
 
 /// Relays connections to `to`; gives where.
-///
-/// # Errors
-/// When there is no port.
 pub async fn start(
     at: std::net::Ipv4Addr,
     to: SocketAddr,
-    slowness: Arc<Slowness>,
+    slowness: Arc<RelayDelay>,
 ) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind((at, 0)).await?;
     let address = listener.local_addr()?;
@@ -79,7 +76,7 @@ pub async fn start(
     Ok(address)
 }
 
-async fn relay(from: TcpStream, to: SocketAddr, slowness: Arc<Slowness>) {
+async fn relay(from: TcpStream, to: SocketAddr, slowness: Arc<RelayDelay>) {
     // Dropped at once when nobody listens: the other end sees a reset soon after.
     let Ok(to) = TcpStream::connect(to).await else {
         let _ = from.set_zero_linger();
@@ -98,7 +95,7 @@ async fn relay(from: TcpStream, to: SocketAddr, slowness: Arc<Slowness>) {
 async fn one_way(
     mut from: impl AsyncReadExt + Unpin,
     to: impl AsyncWrite + Unpin,
-    slowness: &Slowness,
+    slowness: &RelayDelay,
 ) {
     let (chunks, due) = mpsc::channel::<(Instant, Vec<u8>)>(UNDER_WAY);
     let read = async {
@@ -138,7 +135,7 @@ mod tests {
     async fn what_goes_through_comes_late_and_in_order() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let to = listener.local_addr().unwrap();
-        let slowness = Arc::<Slowness>::default();
+        let slowness = Arc::<RelayDelay>::default();
         let at = start([127, 0, 0, 1].into(), to, slowness.clone())
             .await
             .unwrap();

@@ -1,5 +1,6 @@
-//! A folder of this process for what ends with the run: disks, sockets, switches. What
-//! processes have left that are gone is swept away by the next.
+//! Folder of this process for what ends with the run: disks, sockets, switches.
+//!
+//! The next process sweeps away what those have left that are gone.
 
 use std::{
     fs, io,
@@ -11,30 +12,26 @@ use tempfile::TempDir;
 
 const PREFIX: &str = "quorate-chaos-";
 
-/// The folder.
-pub struct Scratch(TempDir);
+/// Folder that is swept and removed with the run.
+pub struct ScratchFolder(TempDir);
 
-impl Scratch {
-    /// Sweeps, and makes one.
-    ///
-    /// # Errors
-    /// When it can't be made.
-    pub fn make() -> io::Result<Scratch> {
+impl ScratchFolder {
+    /// Sweeps, and makes a folder.
+    pub fn make() -> io::Result<ScratchFolder> {
         sweep();
         let dir = tempfile::Builder::new()
             .prefix(&format!("{PREFIX}{}-", std::process::id()))
             .tempdir()?;
-        Ok(Scratch(dir))
+        Ok(ScratchFolder(dir))
     }
 
-    /// Where it is.
-    #[must_use]
+    /// Returns the path.
     pub fn path(&self) -> &Path {
         self.0.path()
     }
 }
 
-impl Drop for Scratch {
+impl Drop for ScratchFolder {
     fn drop(&mut self) {
         unmount_under(self.path());
     }
@@ -54,13 +51,12 @@ fn sweep() {
     }
 }
 
-/// Whether a process is gone.
-#[must_use]
+/// Returns whether a process is gone.
 pub fn gone(pid: &str) -> bool {
     pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists()
 }
 
-/// What is mounted somewhere below a folder.
+/// Unmounts everything below a folder.
 fn unmount_under(folder: &Path) {
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
     let points = mounts

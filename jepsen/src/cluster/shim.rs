@@ -1,5 +1,6 @@
-//! The library that is loaded into members to make their wall clock jump and their fsync
-//! fail, and the program that cuts a file system's power: both built here by `cc`.
+//! Library in members that makes wall clocks jump and fsync fail, built here by `cc`.
+//!
+//! So is the program that cuts a file system's power.
 
 use std::{
     fs, io,
@@ -9,7 +10,7 @@ use std::{
 };
 
 use super::disk::run;
-use crate::plan::Plan;
+use crate::plan::RunPlan;
 
 const SHIM: &str = include_str!("../../shim/shim.c");
 const GODOWN: &str = include_str!("../../shim/godown.c");
@@ -17,18 +18,14 @@ const GODOWN: &str = include_str!("../../shim/godown.c");
 /// A planted bug: no sync of any member does anything.
 pub const LIES: &str = "disk-lies";
 
-/// Whether a plan needs the library.
-#[must_use]
-pub fn needed(plan: &Plan) -> bool {
+/// Returns whether a plan needs the library.
+pub fn needed(plan: &RunPlan) -> bool {
     let mut nemeses = plan.nemeses.iter();
     nemeses.any(|name| ["clock", "fsync"].contains(&name.as_str()))
         || plan.mutant.as_deref() == Some(LIES)
 }
 
 /// Builds the library.
-///
-/// # Errors
-/// When there is no `cc`, or it fails.
 pub fn build(folder: &Path) -> io::Result<PathBuf> {
     compile(
         folder,
@@ -40,9 +37,6 @@ pub fn build(folder: &Path) -> io::Result<PathBuf> {
 }
 
 /// Builds the program that cuts the power of the file system a folder is on.
-///
-/// # Errors
-/// When there is no `cc`, or it fails.
 pub fn build_godown(folder: &Path) -> io::Result<PathBuf> {
     compile(folder, "godown", GODOWN, &["-O1"], &[])
 }
@@ -66,28 +60,24 @@ fn compile(
     Ok(made)
 }
 
-/// What the library of one member's processes looks at: four numbers in a file.
-pub struct Switch {
+/// Switch of the library in one member's processes: four numbers in a file.
+pub struct ShimSwitch {
     path: PathBuf,
     file: fs::File,
 }
 
-impl Switch {
-    /// Makes one, with everything off.
-    ///
-    /// # Errors
-    /// When it can't be made.
-    pub fn make(path: &Path) -> io::Result<Switch> {
+impl ShimSwitch {
+    /// Makes a switch with everything off.
+    pub fn make(path: &Path) -> io::Result<ShimSwitch> {
         fs::write(path, [0; 32])?;
         let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
-        Ok(Switch {
+        Ok(ShimSwitch {
             path: path.to_owned(),
             file,
         })
     }
 
-    /// What a process needs to be loaded with it.
-    #[must_use]
+    /// Returns the environment that loads the library into a process.
     pub fn environment(&self, library: &Path) -> [(String, String); 2] {
         let text = |path: &Path| path.display().to_string();
         [
@@ -97,34 +87,22 @@ impl Switch {
     }
 
     /// Makes the wall clock jump by so many nanoseconds; 0 takes it back.
-    ///
-    /// # Errors
-    /// When the file can't be written.
     pub fn wall(&self, ns: i64) -> io::Result<()> {
         self.file.write_all_at(&ns.to_ne_bytes(), 0)
     }
 
     /// Makes every sync fail with this error; 0 takes it back, and -1 makes it do nothing
     /// and say that it did.
-    ///
-    /// # Errors
-    /// When the file can't be written.
     pub fn sync_errno(&self, errno: i64) -> io::Result<()> {
         self.file.write_all_at(&errno.to_ne_bytes(), 8)
     }
 
-    /// How often a false time was told.
-    ///
-    /// # Errors
-    /// When the file can't be read.
-    pub fn told(&self) -> io::Result<i64> {
+    /// Returns how often a false time was told.
+    pub fn false_times(&self) -> io::Result<i64> {
         self.number(16)
     }
 
-    /// How often a sync has failed by it.
-    ///
-    /// # Errors
-    /// When the file can't be read.
+    /// Returns how often a sync has failed by the switch.
     pub fn failed(&self) -> io::Result<i64> {
         self.number(24)
     }

@@ -1,4 +1,4 @@
-//! The one thread that starts processes.
+//! Thread that starts all processes.
 //!
 //! The kernel kills them when the thread that started them ends (PDEATHSIG), so none
 //! outlives the harness, however that ends; a runtime's worker thread may end earlier.
@@ -10,16 +10,13 @@ use std::{
     thread,
 };
 
-type Order = (Command, mpsc::SyncSender<io::Result<Child>>);
+type SpawnRequest = (Command, mpsc::SyncSender<io::Result<Child>>);
 
 /// Starts a process; `command` should come from [`bound`].
-///
-/// # Errors
-/// When it can't be started.
 pub fn spawn(command: Command) -> io::Result<Child> {
-    static ORDERS: OnceLock<mpsc::SyncSender<Order>> = OnceLock::new();
+    static ORDERS: OnceLock<mpsc::SyncSender<SpawnRequest>> = OnceLock::new();
     let orders = ORDERS.get_or_init(|| {
-        let (orders, received) = mpsc::sync_channel::<Order>(64);
+        let (orders, received) = mpsc::sync_channel::<SpawnRequest>(64);
         thread::spawn(move || {
             for (mut command, reply) in received {
                 let _ = reply.send(command.spawn());
@@ -34,7 +31,6 @@ pub fn spawn(command: Command) -> io::Result<Child> {
 }
 
 /// A command that runs `program` and is killed with this process.
-#[must_use]
 pub fn bound(program: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--", program]);

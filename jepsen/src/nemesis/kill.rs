@@ -1,4 +1,4 @@
-//! kill -9 of members, and members that are killed again and again.
+//! Kills of members by SIGKILL, once or again and again.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -6,182 +6,212 @@ use async_trait::async_trait;
 use rand::{Rng, rngs::StdRng, seq::SliceRandom};
 use tokio::task::JoinHandle;
 
-use super::{Nemesis, Target};
+use super::{
+    contract::{FaultTarget, Nemesis},
+    error::NemesisError,
+};
 use crate::{
-    bed::Bed,
-    cluster::{api, member::Member},
-    stop::Stop,
+    cancel::CancelToken,
+    cluster::{api, error::ClusterError, member::ClusterMember},
+    error_chain::chain,
+    run_context::RunContext,
 };
 
-/// How long a member may take until it answers after a start.
+/// Time limit for a member to answer after a start.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(15);
 
-/// Who is killed.
+/// Time limit of one request that asks whether a member answers.
+const ONE_ANSWER: Duration = Duration::from_millis(500);
+
+/// Choice of the members that a fault meets.
 #[derive(Clone, Copy, Debug)]
-pub enum Whom {
-    /// Anyone.
+pub enum VictimChoice {
+    /// A single member.
     One,
-    /// Anyone who doesn't lead.
+    /// A single member that doesn't lead.
     Follower,
-    /// Who leads.
+    /// The leader.
     Leader,
-    /// So many that the others have no quorum.
+    /// The smallest number without which the others have no quorum.
     Majority,
-    /// Everyone.
+    /// Every member.
     All,
 }
 
-/// Kills; whom is decided by the dice unless it is said.
-pub struct Kill {
-    whom: Option<Whom>,
+/// Kill of members; the rng decides which unless it is said.
+pub struct MemberKill {
+    whom: Option<VictimChoice>,
     killed: Vec<(u64, u32)>,
 }
 
 /// Decided by the dice.
-pub fn any() -> Box<dyn Nemesis> {
-    Box::new(Kill {
+pub fn drawn() -> Box<dyn Nemesis> {
+    Box::new(MemberKill {
         whom: None,
         killed: Vec::new(),
     })
 }
 
-/// These.
-pub fn of(whom: Whom) -> Box<dyn Nemesis> {
-    Box::new(Kill {
+/// Makes a kill of these members.
+pub fn new(whom: VictimChoice) -> Box<dyn Nemesis> {
+    Box::new(MemberKill {
         whom: Some(whom),
         killed: Vec::new(),
     })
 }
 
 /// The members that are meant.
-pub async fn choose(bed: &Bed, whom: Whom, dice: &mut StdRng) -> Result<Vec<u64>, String> {
-    let mut all: Vec<u64> = bed.cluster.members.iter().map(|member| member.id).collect();
-    all.shuffle(dice);
+pub async fn choose(
+    context: &RunContext,
+    whom: VictimChoice,
+    rng: &mut StdRng,
+) -> Result<Vec<u64>, NemesisError> {
+    let mut all: Vec<u64> = context
+        .cluster
+        .members
+        .iter()
+        .map(|member| member.id)
+        .collect();
+    all.shuffle(rng);
     let count = match whom {
-        Whom::One => 1,
-        Whom::Leader => {
-            let leader = bed.cluster.leader().await;
-            return Ok(vec![leader.ok_or("nobody leads")?]);
+        VictimChoice::One => 1,
+        VictimChoice::Leader => {
+            let leader = context.cluster.leader().await;
+            return Ok(vec![leader.ok_or(NemesisError::NoLeader)?]);
         }
-        Whom::Follower => {
-            let leader = bed.cluster.leader().await.ok_or("nobody leads")?;
+        VictimChoice::Follower => {
+            let leader = context
+                .cluster
+                .leader()
+                .await
+                .ok_or(NemesisError::NoLeader)?;
             all.retain(|id| *id != leader);
             1
         }
-        Whom::Majority => all.len() / 2 + 1,
-        Whom::All => all.len(),
+        VictimChoice::Majority => all.len() / 2 + 1,
+        VictimChoice::All => all.len(),
     };
     all.truncate(count);
     Ok(all)
 }
 
 #[async_trait]
-impl Nemesis for Kill {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
-        let whom = self.whom.unwrap_or(match dice.random_range(0..10) {
-            0..=3 => Whom::Leader,
-            4..=5 => Whom::One,
-            6..=7 => Whom::Majority,
-            _ => Whom::All,
+impl Nemesis for MemberKill {
+    async fn inject(
+        &mut self,
+        context: &Arc<RunContext>,
+        rng: &mut StdRng,
+    ) -> Result<FaultTarget, NemesisError> {
+        let whom = self.whom.unwrap_or(match rng.random_range(0..10) {
+            0..=3 => VictimChoice::Leader,
+            4..=5 => VictimChoice::One,
+            6..=7 => VictimChoice::Majority,
+            _ => VictimChoice::All,
         });
-        let ids = choose(bed, whom, dice).await?;
+        let ids = choose(context, whom, rng).await?;
         for id in &ids {
-            let member = bed.cluster.member(*id);
+            let member = context.cluster.member(*id);
             if let Some(pid) = member.pid() {
                 self.killed.push((*id, pid));
             }
         }
         for id in &ids {
-            bed.cluster.member(*id).kill();
+            context.cluster.member(*id).kill();
         }
-        Ok(Target::of("killed", ids))
+        Ok(FaultTarget::new("killed", ids))
     }
 
-    async fn probe(&mut self, _: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, _: &Arc<RunContext>) -> Result<String, NemesisError> {
         if self.killed.is_empty() {
-            return Err("none of them ran".to_owned());
+            return Err(NemesisError::NoEffect("none of them ran".to_owned()));
         }
         let gone = |pid: &u32| !Path::new("/proc").join(pid.to_string()).exists();
         match self.killed.iter().find(|(_, pid)| !gone(pid)) {
             None => Ok(format!("gone: {:?} (member, process)", self.killed)),
-            Some(alive) => Err(format!("alive: {alive:?}")),
+            Some(alive) => Err(NemesisError::NoEffect(format!("alive: {alive:?}"))),
         }
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, context: &Arc<RunContext>) -> Result<(), NemesisError> {
         let ids: Vec<u64> = self.killed.iter().map(|(id, _)| *id).collect();
-        start(bed, &ids).await
+        Ok(start(context, &ids).await?)
     }
 }
 
 /// Starts members that don't run, and waits until they answer.
-///
-/// # Errors
-/// When one can't be started. One that doesn't answer may be under another fault.
-pub async fn start(bed: &Bed, ids: &[u64]) -> Result<(), String> {
+pub async fn start(context: &RunContext, ids: &[u64]) -> Result<(), ClusterError> {
     for id in ids {
-        let started = bed.cluster.member(*id).start(&[]);
-        started.map_err(|error| format!("member {id} can't be started: {error}"))?;
+        context.cluster.member(*id).start(&[])?;
     }
     for id in ids {
-        let _ = answers(bed.cluster.member(*id), ANSWERS_WITHIN).await;
+        let _ = answers(context.cluster.member(*id), ANSWERS_WITHIN).await;
     }
     Ok(())
 }
 
 /// Waits until a member answers.
-///
-/// # Errors
-/// When it doesn't in time, or its process is gone.
-pub async fn answers(member: &Member, limit: Duration) -> Result<(), String> {
+pub async fn answers(member: &ClusterMember, limit: Duration) -> Result<(), ClusterError> {
     let url = member.admin("/health/live");
     let asked = api::until("an answer", limit, || async {
         if member.pid().is_none() {
             return Ok(false);
         }
         let asked = api::call(reqwest::Method::GET, &url, String::new());
-        let asked = tokio::time::timeout(Duration::from_millis(500), asked).await;
-        match asked {
+        match tokio::time::timeout(ONE_ANSWER, asked).await {
             Ok(Ok((200, _))) => Ok(true),
-            other => Err(format!("{other:?}")),
+            Ok(Ok((status, text))) => Err(ClusterError::Refused {
+                url: url.clone(),
+                status,
+                text,
+            }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(ClusterError::Slow {
+                url: url.clone(),
+                limit: ONE_ANSWER,
+            }),
         }
     })
     .await?;
-    match asked {
-        true => Ok(()),
-        false => Err(format!("member {} ended by itself", member.id)),
+    if asked {
+        Ok(())
+    } else {
+        Err(ClusterError::Ended { member: member.id })
     }
 }
 
 /// Members are killed and started again all the while, sooner than they can settle.
 #[derive(Default)]
-pub struct Storm {
-    stop: Stop,
+pub struct KillStorm {
+    cancel: CancelToken,
     task: Option<JoinHandle<u64>>,
     kills: Arc<std::sync::atomic::AtomicU64>,
 }
 
 #[async_trait]
-impl Nemesis for Storm {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
-        let mut ids = choose(bed, Whom::All, dice).await?;
+impl Nemesis for KillStorm {
+    async fn inject(
+        &mut self,
+        context: &Arc<RunContext>,
+        rng: &mut StdRng,
+    ) -> Result<FaultTarget, NemesisError> {
+        let mut ids = choose(context, VictimChoice::All, rng).await?;
         // One alone, a minority that changes, or everyone in turn.
-        ids.truncate(dice.random_range(1..=ids.len()));
-        let pause = Duration::from_millis(dice.random_range(50..=bed.plan.failover_ms * 2));
-        let (bed, stop, kills) = (bed.clone(), self.stop.clone(), self.kills.clone());
-        let target = Target::of("killed in turn:", ids.clone());
+        ids.truncate(rng.random_range(1..=ids.len()));
+        let pause = Duration::from_millis(rng.random_range(50..=context.plan.failover_ms * 2));
+        let (context, cancel, kills) = (context.clone(), self.cancel.clone(), self.kills.clone());
+        let target = FaultTarget::new("killed in turn:", ids.clone());
         self.task = Some(tokio::spawn(async move {
             let mut done = 0;
             for id in ids.iter().cycle() {
-                let member = bed.cluster.member(*id);
+                let member = context.cluster.member(*id);
                 if member.kill() {
                     done += 1;
                     kills.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 }
                 if let Err(error) = member.start(&[]) {
-                    bed.trouble(format!("member {id} can't be started: {error}"));
+                    context.note_trouble(chain(&error));
                 }
-                if stop.within(pause).await {
+                if cancel.cancelled_within(pause).await {
                     break;
                 }
             }
@@ -190,19 +220,24 @@ impl Nemesis for Storm {
         Ok(target)
     }
 
-    async fn probe(&mut self, _: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, _: &Arc<RunContext>) -> Result<String, NemesisError> {
         match self.kills.load(std::sync::atomic::Ordering::Relaxed) {
-            0 => Err("nobody was killed yet".to_owned()),
+            0 => Err(NemesisError::NoEffect("nobody was killed yet".to_owned())),
             kills => Ok(format!("{kills} killed so far")),
         }
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
-        self.stop.ask();
+    async fn heal(&mut self, context: &Arc<RunContext>) -> Result<(), NemesisError> {
+        self.cancel.cancel();
         if let Some(task) = self.task.take() {
             let _ = task.await;
         }
-        let all: Vec<u64> = bed.cluster.members.iter().map(|member| member.id).collect();
-        start(bed, &all).await
+        let all: Vec<u64> = context
+            .cluster
+            .members
+            .iter()
+            .map(|member| member.id)
+            .collect();
+        Ok(start(context, &all).await?)
     }
 }

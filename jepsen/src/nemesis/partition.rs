@@ -1,4 +1,4 @@
-//! Members that don't reach each other, in several shapes, while clients reach them all.
+//! Partitions of several shapes between members, while clients reach them all.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,15 +7,19 @@ use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use tokio::task::JoinHandle;
 
 use super::{
-    Nemesis, Target,
-    kill::{Whom, choose},
-    links::{Links, Rule, Verdict},
+    contract::{FaultTarget, Nemesis},
+    error::NemesisError,
+    kill::{VictimChoice, choose},
 };
-use crate::{bed::Bed, stop::Stop};
+use crate::{
+    cancel::CancelToken,
+    cluster::links::{LinkRule, LinkRules, PacketVerdict},
+    run_context::RunContext,
+};
 
-/// Who reaches whom.
+/// Shape of a partition.
 #[derive(Clone, Copy, Debug)]
-pub enum Shape {
+pub enum PartitionShape {
     /// The leader reaches nobody.
     Leader,
     /// Each reaches a majority, and no two the same one: neighbours in a ring.
@@ -26,25 +30,25 @@ pub enum Shape {
     OneWay,
 }
 
-/// Cuts links.
-pub struct Partition {
-    shape: Option<Shape>,
+/// Partition between members.
+pub struct NetworkPartition {
+    shape: Option<PartitionShape>,
     held: Option<u64>,
-    rules: Vec<Rule>,
+    rules: Vec<LinkRule>,
 }
 
 /// Decided by the dice.
-pub fn any() -> Box<dyn Nemesis> {
-    Box::new(Partition {
+pub fn drawn() -> Box<dyn Nemesis> {
+    Box::new(NetworkPartition {
         shape: None,
         held: None,
         rules: Vec::new(),
     })
 }
 
-/// This one.
-pub fn of(shape: Shape) -> Box<dyn Nemesis> {
-    Box::new(Partition {
+/// Makes a partition of this shape.
+pub fn new(shape: PartitionShape) -> Box<dyn Nemesis> {
+    Box::new(NetworkPartition {
         shape: Some(shape),
         held: None,
         rules: Vec::new(),
@@ -52,40 +56,38 @@ pub fn of(shape: Shape) -> Box<dyn Nemesis> {
 }
 
 /// The links of a bed that has some.
-pub(super) fn links(bed: &Bed) -> Result<&Links, String> {
-    bed.links
-        .as_ref()
-        .ok_or_else(|| "there are no namespaces".to_owned())
+pub(super) fn links(context: &RunContext) -> Result<&LinkRules, NemesisError> {
+    context.links.as_ref().ok_or(NemesisError::NoNamespaces)
 }
 
 /// The rules of a shape, in an order of members that begins with the leader.
-fn shaped(shape: Shape, order: &[u64], outgoing: bool) -> (Vec<Rule>, Vec<u64>) {
+fn shaped(shape: PartitionShape, order: &[u64], outgoing: bool) -> (Vec<LinkRule>, Vec<u64>) {
     let (leader, others) = (order[0], &order[1..]);
     let n = order.len();
-    let cut = |a: usize, b: usize| Rule::both(order[a], order[b], Verdict::Drop);
+    let cut = |a: usize, b: usize| LinkRule::both(order[a], order[b], PacketVerdict::Drop);
     match shape {
-        Shape::Leader => {
+        PartitionShape::Leader => {
             let rules = others
                 .iter()
-                .map(|other| Rule::both(leader, *other, Verdict::Drop));
+                .map(|other| LinkRule::both(leader, *other, PacketVerdict::Drop));
             (rules.collect(), vec![leader])
         }
-        Shape::OneWay => {
-            let rules = others.iter().map(|other| Rule {
+        PartitionShape::OneWay => {
+            let rules = others.iter().map(|other| LinkRule {
                 incoming: !outgoing,
                 outgoing,
-                ..Rule::both(leader, *other, Verdict::Drop)
+                ..LinkRule::both(leader, *other, PacketVerdict::Drop)
             });
             (rules.collect(), vec![leader])
         }
-        Shape::Ring => {
+        PartitionShape::Ring => {
             // With three, a ring has all links: one is cut, and each still sees a majority.
             let reach = n / 2 / 2;
             let far = |a: usize, b: usize| {
                 let distance = (b - a).min(n - (b - a));
                 distance > reach.max(1)
             };
-            let mut rules: Vec<Rule> = Vec::new();
+            let mut rules: Vec<LinkRule> = Vec::new();
             for a in 0..n {
                 rules.extend((a + 1..n).filter(|b| far(a, *b)).map(|b| cut(a, b)));
             }
@@ -94,7 +96,7 @@ fn shaped(shape: Shape, order: &[u64], outgoing: bool) -> (Vec<Rule>, Vec<u64>) 
             }
             (rules, order.to_vec())
         }
-        Shape::Bridge => {
+        PartitionShape::Bridge => {
             // The last reaches both halves.
             let half = (n - 1) / 2;
             let mut rules = Vec::new();
@@ -107,9 +109,12 @@ fn shaped(shape: Shape, order: &[u64], outgoing: bool) -> (Vec<Rule>, Vec<u64>) 
 }
 
 /// The members, the leader first if somebody leads.
-pub(super) async fn order(bed: &Bed, dice: &mut StdRng) -> Result<Vec<u64>, String> {
-    let mut order = choose(bed, Whom::All, dice).await?;
-    if let Some(leader) = bed.cluster.leader().await {
+pub(super) async fn order(
+    context: &RunContext,
+    rng: &mut StdRng,
+) -> Result<Vec<u64>, NemesisError> {
+    let mut order = choose(context, VictimChoice::All, rng).await?;
+    if let Some(leader) = context.cluster.leader().await {
         order.retain(|id| *id != leader);
         order.insert(0, leader);
     }
@@ -117,56 +122,71 @@ pub(super) async fn order(bed: &Bed, dice: &mut StdRng) -> Result<Vec<u64>, Stri
 }
 
 #[async_trait]
-impl Nemesis for Partition {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
-        let shapes = [Shape::Leader, Shape::Ring, Shape::Bridge, Shape::OneWay];
-        let drawn = shapes.choose(dice).copied().unwrap_or(Shape::Leader);
-        let (shape, outgoing) = (self.shape.unwrap_or(drawn), dice.random_ratio(1, 2));
-        let order = order(bed, dice).await?;
+impl Nemesis for NetworkPartition {
+    async fn inject(
+        &mut self,
+        context: &Arc<RunContext>,
+        rng: &mut StdRng,
+    ) -> Result<FaultTarget, NemesisError> {
+        let shapes = [
+            PartitionShape::Leader,
+            PartitionShape::Ring,
+            PartitionShape::Bridge,
+            PartitionShape::OneWay,
+        ];
+        let drawn = shapes
+            .choose(rng)
+            .copied()
+            .unwrap_or(PartitionShape::Leader);
+        let (shape, outgoing) = (self.shape.unwrap_or(drawn), rng.random_ratio(1, 2));
+        let order = order(context, rng).await?;
         let (rules, members) = shaped(shape, &order, outgoing);
         self.rules.clone_from(&rules);
-        self.held = Some(links(bed)?.add(rules).await?);
-        Ok(Target::of(
+        self.held = Some(links(context)?.add(rules).await?);
+        Ok(FaultTarget::new(
             &format!("{shape:?} in the order {order:?}:"),
             members,
         ))
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
-        let links = links(bed)?;
-        let cut = self.rules.first().ok_or("nothing was cut")?;
+    async fn probe(&mut self, context: &Arc<RunContext>) -> Result<String, NemesisError> {
+        let links = links(context)?;
+        let nothing = || NemesisError::NoEffect("nothing was cut".to_owned());
+        let cut = self.rules.first().ok_or_else(nothing)?;
         let (a, b) = (cut.at, cut.other);
-        let port = bed.cluster.member(b).ports.peer;
+        let port = context.cluster.member(b).ports.peer;
         if links.reach(a, b, port).await {
-            return Err(format!("{a} reaches {b}"));
+            return Err(NemesisError::NoEffect(format!("{a} reaches {b}")));
         }
         let met = links.met(a).await;
         let joined = |x: u64, y: u64| {
-            let same = |rule: &&Rule| [(x, y), (y, x)].contains(&(rule.at, rule.other));
+            let same = |rule: &&LinkRule| [(x, y), (y, x)].contains(&(rule.at, rule.other));
             x != y && !self.rules.iter().any(|rule| same(&rule))
         };
-        let ids = 1..=bed.cluster.members.len() as u64;
+        let ids = 1..=context.cluster.members.len() as u64;
         let whole = ids
             .clone()
             .flat_map(|x| ids.clone().map(move |y| (x, y)))
             .find(|(x, y)| joined(*x, *y));
         let mut seen = format!("{a} does not reach {b}, {met} packets met the rules");
         if let Some((x, y)) = whole {
-            let port = bed.cluster.member(y).ports.peer;
-            match links.reach(x, y, port).await {
-                true => seen += &format!(", {x} reaches {y}"),
-                false => return Err(format!("{seen}; {x} does not reach {y} either")),
+            let port = context.cluster.member(y).ports.peer;
+            if links.reach(x, y, port).await {
+                seen += &format!(", {x} reaches {y}")
+            } else {
+                let seen = format!("{seen}; {x} does not reach {y} either");
+                return Err(NemesisError::NoEffect(seen));
             }
         }
         match met {
-            0 => Err(seen),
+            0 => Err(NemesisError::NoEffect(seen)),
             _ => Ok(seen),
         }
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, context: &Arc<RunContext>) -> Result<(), NemesisError> {
         match self.held.take() {
-            Some(held) => links(bed)?.remove(held).await,
+            Some(held) => Ok(links(context)?.remove(held).await?),
             None => Ok(()),
         }
     }
@@ -174,50 +194,61 @@ impl Nemesis for Partition {
 
 /// The leader's links go and come, faster than anybody settles.
 #[derive(Default)]
-pub struct Flap {
-    stop: Stop,
-    task: Option<JoinHandle<Result<(), String>>>,
+pub struct LinkFlap {
+    cancel: CancelToken,
+    task: Option<JoinHandle<Result<(), NemesisError>>>,
     who: u64,
     met: Arc<std::sync::atomic::AtomicU64>,
 }
 
 #[async_trait]
-impl Nemesis for Flap {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
-        let order = order(bed, dice).await?;
+impl Nemesis for LinkFlap {
+    async fn inject(
+        &mut self,
+        context: &Arc<RunContext>,
+        rng: &mut StdRng,
+    ) -> Result<FaultTarget, NemesisError> {
+        let order = order(context, rng).await?;
         self.who = order[0];
-        let [down, up] = [0, 0].map(|_: i32| dice.random_range(50..=bed.plan.failover_ms));
-        let (rules, members) = shaped(Shape::Leader, &order, false);
-        let (bed, stop, met, who) = (bed.clone(), self.stop.clone(), self.met.clone(), self.who);
+        let [down, up] = [0, 0].map(|_: i32| rng.random_range(50..=context.plan.failover_ms));
+        let (rules, members) = shaped(PartitionShape::Leader, &order, false);
+        let (context, cancel, met, who) = (
+            context.clone(),
+            self.cancel.clone(),
+            self.met.clone(),
+            self.who,
+        );
         self.task = Some(tokio::spawn(async move {
-            let links = links(&bed)?;
+            let links = links(&context)?;
             loop {
                 let held = links.add(rules.clone()).await?;
-                let ended = stop.within(Duration::from_millis(down)).await;
+                let ended = cancel.cancelled_within(Duration::from_millis(down)).await;
                 met.fetch_add(links.met(who).await, std::sync::atomic::Ordering::Relaxed);
                 links.remove(held).await?;
-                if ended || stop.within(Duration::from_millis(up)).await {
+                if ended || cancel.cancelled_within(Duration::from_millis(up)).await {
                     return Ok(());
                 }
             }
         }));
-        Ok(Target::of(
+        Ok(FaultTarget::new(
             &format!("{down} ms cut off, {up} ms not, in turn:"),
             members,
         ))
     }
 
-    async fn probe(&mut self, _: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, _: &Arc<RunContext>) -> Result<String, NemesisError> {
         match self.met.load(std::sync::atomic::Ordering::Relaxed) {
-            0 => Err("no packet has met a rule".to_owned()),
+            0 => Err(NemesisError::NoEffect(
+                "no packet has met a rule".to_owned(),
+            )),
             met => Ok(format!("{met} packets have met the rules")),
         }
     }
 
-    async fn heal(&mut self, _: &Arc<Bed>) -> Result<(), String> {
-        self.stop.ask();
+    async fn heal(&mut self, _: &Arc<RunContext>) -> Result<(), NemesisError> {
+        self.cancel.cancel();
         match self.task.take() {
-            Some(task) => task.await.map_err(|error| error.to_string())?,
+            Some(task) => task.await?,
             None => Ok(()),
         }
     }
@@ -225,39 +256,46 @@ impl Nemesis for Flap {
 
 /// Connections are reset and refused: on one link, or on all of the leader's.
 #[derive(Default)]
-pub struct Reset {
+pub struct ConnectionReset {
     held: Option<u64>,
     who: u64,
 }
 
 #[async_trait]
-impl Nemesis for Reset {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
-        let order = order(bed, dice).await?;
+impl Nemesis for ConnectionReset {
+    async fn inject(
+        &mut self,
+        context: &Arc<RunContext>,
+        rng: &mut StdRng,
+    ) -> Result<FaultTarget, NemesisError> {
+        let order = order(context, rng).await?;
         self.who = order[0];
-        let count = match dice.random_ratio(1, 2) {
-            true => 1,
-            false => order.len() - 1,
+        let count = if rng.random_ratio(1, 2) {
+            1
+        } else {
+            order.len() - 1
         };
         let others = &order[1..=count];
         let rules = others
             .iter()
-            .map(|other| Rule::both(self.who, *other, Verdict::Reset));
-        self.held = Some(links(bed)?.add(rules.collect()).await?);
+            .map(|other| LinkRule::both(self.who, *other, PacketVerdict::Reset));
+        self.held = Some(links(context)?.add(rules.collect()).await?);
         let told = format!("links to {others:?} are reset:");
-        Ok(Target::of(&told, vec![self.who]))
+        Ok(FaultTarget::new(&told, vec![self.who]))
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
-        match links(bed)?.met(self.who).await {
-            0 => Err("no packet has met a rule".to_owned()),
+    async fn probe(&mut self, context: &Arc<RunContext>) -> Result<String, NemesisError> {
+        match links(context)?.met(self.who).await {
+            0 => Err(NemesisError::NoEffect(
+                "no packet has met a rule".to_owned(),
+            )),
             met => Ok(format!("{met} packets have met the rules")),
         }
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, context: &Arc<RunContext>) -> Result<(), NemesisError> {
         match self.held.take() {
-            Some(held) => links(bed)?.remove(held).await,
+            Some(held) => Ok(links(context)?.remove(held).await?),
             None => Ok(()),
         }
     }
@@ -265,42 +303,54 @@ impl Nemesis for Reset {
 
 /// Some packets of all links vanish.
 #[derive(Default)]
-pub struct Loss {
+pub struct PacketLoss {
     held: Option<u64>,
 }
 
 #[async_trait]
-impl Nemesis for Loss {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
-        let percent = *[5, 10, 30].choose(dice).unwrap_or(&10);
-        let ids: Vec<u64> = bed.cluster.members.iter().map(|member| member.id).collect();
+impl Nemesis for PacketLoss {
+    async fn inject(
+        &mut self,
+        context: &Arc<RunContext>,
+        rng: &mut StdRng,
+    ) -> Result<FaultTarget, NemesisError> {
+        let percent = *[5, 10, 30].choose(rng).unwrap_or(&10);
+        let ids: Vec<u64> = context
+            .cluster
+            .members
+            .iter()
+            .map(|member| member.id)
+            .collect();
         let mut rules = Vec::new();
         for at in &ids {
             let others = ids.iter().filter(|other| *other != at);
-            rules.extend(others.map(|other| Rule {
+            rules.extend(others.map(|other| LinkRule {
                 // Each packet meets one rule, that of whom it comes to.
                 outgoing: false,
-                ..Rule::both(*at, *other, Verdict::Lose(percent))
+                ..LinkRule::both(*at, *other, PacketVerdict::Lose(percent))
             }));
         }
-        self.held = Some(links(bed)?.add(rules).await?);
-        Ok(Target::of(&format!("{percent} of 100 packets lost:"), ids))
+        self.held = Some(links(context)?.add(rules).await?);
+        Ok(FaultTarget::new(
+            &format!("{percent} of 100 packets lost:"),
+            ids,
+        ))
     }
 
-    async fn probe(&mut self, bed: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, context: &Arc<RunContext>) -> Result<String, NemesisError> {
         let mut met = 0;
-        for member in &bed.cluster.members {
-            met += links(bed)?.met(member.id).await;
+        for member in &context.cluster.members {
+            met += links(context)?.met(member.id).await;
         }
         match met {
-            0 => Err("no packet was lost".to_owned()),
+            0 => Err(NemesisError::NoEffect("no packet was lost".to_owned())),
             met => Ok(format!("{met} packets lost so far")),
         }
     }
 
-    async fn heal(&mut self, bed: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, context: &Arc<RunContext>) -> Result<(), NemesisError> {
         match self.held.take() {
-            Some(held) => links(bed)?.remove(held).await,
+            Some(held) => Ok(links(context)?.remove(held).await?),
             None => Ok(()),
         }
     }

@@ -10,56 +10,63 @@ use nix::{
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
-    Nemesis, Target,
-    kill::{Whom, choose},
+    contract::{FaultTarget, Nemesis},
+    error::NemesisError,
+    kill::{VictimChoice, choose},
 };
-use crate::{bed::Bed, cluster::member::stat};
+use crate::{cluster::member::stat, run_context::RunContext};
 
-/// What is stopped.
+/// Processes that are stopped.
 #[derive(Clone, Copy, Debug)]
-pub enum What {
+pub enum PauseTarget {
     /// The leader's own process, not those of its connectors.
     Leader,
     /// A member with all of its connectors: the leader more often than not.
     Group,
-    /// One process of a connector, of the leader.
+    /// A single process of a connector, of the leader.
     Connector,
 }
 
-/// Stops processes.
-pub struct Pause {
-    what: What,
+/// Pause of processes.
+pub struct ProcessPause {
+    what: PauseTarget,
     pids: Vec<u32>,
 }
 
-/// This kind.
-pub fn of(what: What) -> Box<dyn Nemesis> {
-    Box::new(Pause {
+/// Makes a pause of these processes.
+pub fn new(what: PauseTarget) -> Box<dyn Nemesis> {
+    Box::new(ProcessPause {
         what,
         pids: Vec::new(),
     })
 }
 
 #[async_trait]
-impl Nemesis for Pause {
-    async fn begin(&mut self, bed: &Arc<Bed>, dice: &mut StdRng) -> Result<Target, String> {
+impl Nemesis for ProcessPause {
+    async fn inject(
+        &mut self,
+        context: &Arc<RunContext>,
+        rng: &mut StdRng,
+    ) -> Result<FaultTarget, NemesisError> {
         let whom = match self.what {
-            What::Group if dice.random_ratio(1, 3) => Whom::One,
-            _ => Whom::Leader,
+            PauseTarget::Group if rng.random_ratio(1, 3) => VictimChoice::One,
+            _ => VictimChoice::Leader,
         };
-        let ids = choose(bed, whom, dice).await?;
-        let member = bed.cluster.member(ids[0]);
-        let own = member.pid().ok_or("it does not run")?;
+        let ids = choose(context, whom, rng).await?;
+        let member = context.cluster.member(ids[0]);
+        let own = member.pid().ok_or(NemesisError::NotRunning(ids[0]))?;
         let connectors = member.connectors();
         let (told, pids) = match self.what {
-            What::Leader => ("stopped the process of", vec![own]),
-            What::Group => {
+            PauseTarget::Leader => ("stopped the process of", vec![own]),
+            PauseTarget::Group => {
                 // The parent first: a child that is seen to stop would be killed by it.
                 let all = std::iter::once(own).chain(connectors).collect();
                 ("stopped all processes of", all)
             }
-            What::Connector => {
-                let one = connectors.choose(dice).ok_or("it has no connector")?;
+            PauseTarget::Connector => {
+                let none =
+                    || NemesisError::NotPossible(format!("member {} has no connector", ids[0]));
+                let one = connectors.choose(rng).ok_or_else(none)?;
                 ("stopped a connector of", vec![*one])
             }
         };
@@ -67,21 +74,22 @@ impl Nemesis for Pause {
             let _ = kill(Pid::from_raw(*pid as i32), Signal::SIGSTOP);
         }
         self.pids = pids;
-        Ok(Target::of(told, ids))
+        Ok(FaultTarget::new(told, ids))
     }
 
-    async fn probe(&mut self, _: &Arc<Bed>) -> Result<String, String> {
+    async fn probe(&mut self, _: &Arc<RunContext>) -> Result<String, NemesisError> {
         let states: Vec<_> = self.pids.iter().map(|pid| (*pid, stat(*pid))).collect();
         let stopped = states
             .iter()
             .all(|(_, stat)| matches!(stat, Some(('T', _))));
-        match stopped {
-            true => Ok(format!("state T: {:?}", self.pids)),
-            false => Err(format!("{states:?}")),
+        if stopped {
+            Ok(format!("state T: {:?}", self.pids))
+        } else {
+            Err(NemesisError::NoEffect(format!("{states:?}")))
         }
     }
 
-    async fn heal(&mut self, _: &Arc<Bed>) -> Result<(), String> {
+    async fn heal(&mut self, _: &Arc<RunContext>) -> Result<(), NemesisError> {
         for pid in &self.pids {
             // Whoever is gone by now needs nothing.
             let _ = kill(Pid::from_raw(*pid as i32), Signal::SIGCONT);

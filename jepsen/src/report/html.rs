@@ -1,9 +1,8 @@
-//! The little of HTML that the reports need.
+//! HTML helpers of the reports.
 
-use crate::verdict::{Grade, Outcome};
+use crate::{checker::finding::FindingGrade, outcome::RunOutcome};
 
 /// A text that can stand anywhere in a page.
-#[must_use]
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -21,8 +20,7 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// A whole page.
-#[must_use]
+/// Makes a whole page.
 pub fn document(title: &str, body: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
@@ -34,7 +32,6 @@ pub fn document(title: &str, body: &str) -> String {
 }
 
 /// A table. Cells are HTML already; those of columns named in `right` stand to the right.
-#[must_use]
 pub fn table(head: &[&str], right: &[usize], rows: &[Vec<String>]) -> String {
     let class = |column| {
         if right.contains(&column) {
@@ -57,19 +54,16 @@ pub fn table(head: &[&str], right: &[usize], rows: &[Vec<String>]) -> String {
 }
 
 /// A part that is opened by whoever wants to see it.
-#[must_use]
 pub fn folded(title: &str, body: &str) -> String {
     format!("<details><summary>{title}</summary>\n{body}</details>\n")
 }
 
 /// A time as people read it.
-#[must_use]
 pub fn seconds(ns: u64) -> String {
     format!("{:.3}", ns as f64 / 1e9)
 }
 
-/// A number with its thousands apart.
-#[must_use]
+/// Formats a number with its thousands apart.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -83,22 +77,20 @@ pub fn grouped(number: u64) -> String {
 }
 
 /// The class of an outcome, as the style knows it.
-#[must_use]
-pub fn class(outcome: Outcome) -> &'static str {
+pub fn class(outcome: RunOutcome) -> &'static str {
     match outcome {
-        Outcome::Pass => "pass",
-        Outcome::Fail => "fail",
-        Outcome::Unknown => "unknown",
+        RunOutcome::Pass => "pass",
+        RunOutcome::Fail => "fail",
+        RunOutcome::Unknown => "unknown",
     }
 }
 
 /// A grade in words.
-#[must_use]
-pub fn grade(grade: Grade) -> &'static str {
+pub fn grade(grade: FindingGrade) -> &'static str {
     match grade {
-        Grade::Wrong => "wrong",
-        Grade::Late => "late",
-        Grade::Unsure => "unsure",
-        Grade::Note => "note",
+        FindingGrade::Wrong => "wrong",
+        FindingGrade::Late => "late",
+        FindingGrade::Unsure => "unsure",
+        FindingGrade::Note => "note",
     }
 }

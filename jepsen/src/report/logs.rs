@@ -1,4 +1,4 @@
-//! The ends of the members' logs, with links to the whole.
+//! Ends of the members' logs, with links to the whole.
 
 use std::{
     fs::File,
@@ -8,14 +8,13 @@ use std::{
 
 use super::html::{escape, folded};
 
-/// So much of a log is read from its end.
+/// Bytes that are read from the end of a log.
 const TAIL: u64 = 24 * 1024;
-/// So many lines of it are shown.
+/// Lines of them that are shown.
 const LINES: usize = 60;
 
 /// The logs of all members of a run.
-#[must_use]
-pub fn of(folder: &Path, members: u64) -> String {
+pub fn of_members(folder: &Path, members: u64) -> String {
     let one = |member| {
         let path = format!("members/{member}/quorate.log");
         let title = format!("member {member}: <a href=\"{path}\">{path}</a>");

@@ -1,14 +1,13 @@
-//! Plots over time: how long operations took, how many there were, and how late the machine was.
+//! Plots over time: latency, throughput, and how late the machine was.
 
-use super::axis::{LEFT, Picture, TOP};
-use crate::{checker::Run, history::Type};
+use super::time_chart::{LEFT, TOP, TimeChart};
+use crate::{checker::recorded_run::RecordedRun, history::EventType};
 
 const BUCKETS: usize = 240;
 const HEIGHT: f64 = 150.0;
 
-/// How long what was done took: the middle, nineteen of twenty, and the longest.
-#[must_use]
-pub fn latency(run: &Run) -> String {
+/// Draws how long operations took that were done: the middle, nineteen of twenty, and the longest.
+pub fn latency(run: &RecordedRun) -> String {
     let end = run.end();
     let mut buckets: Vec<Vec<f64>> = vec![Vec::new(); BUCKETS];
     for it in run
@@ -31,7 +30,7 @@ pub fn latency(run: &Run) -> String {
         let share = (ms.max(0.1).log10() - low) / (high - low);
         TOP + HEIGHT - share * HEIGHT
     };
-    let mut picture = Picture::new("latency over time", 0, end, HEIGHT);
+    let mut picture = TimeChart::new("latency over time", 0, end, HEIGHT);
     picture.faults(&run.faults);
     let mut decade = low;
     while decade <= high {
@@ -65,15 +64,14 @@ pub fn latency(run: &Run) -> String {
     picture.finish()
 }
 
-/// How many a second were done, failed, or are not known of.
-#[must_use]
-pub fn throughput(run: &Run) -> String {
+/// Draws how many a second were done, failed, or are not known of.
+pub fn throughput(run: &RecordedRun) -> String {
     let end = run.end();
     let mut counts = [[0_u64; BUCKETS]; 3];
     for it in run.operations.iter().filter(|it| !it.is_final()) {
         let row = match it.kind {
-            Type::Ok => 0,
-            Type::Fail => 1,
+            EventType::Ok => 0,
+            EventType::Fail => 1,
             _ => 2,
         };
         counts[row][bucket(it.told, end)] += 1;
@@ -82,7 +80,7 @@ pub fn throughput(run: &Run) -> String {
     let most = counts.iter().flatten().copied().max().unwrap_or(0);
     let most = a_second(most).max(1.0);
     let y = |rate: f64| TOP + HEIGHT - rate / most * HEIGHT;
-    let mut picture = Picture::new("operations a second over time", 0, end, HEIGHT);
+    let mut picture = TimeChart::new("operations a second over time", 0, end, HEIGHT);
     picture.faults(&run.faults);
     for share in [0.0, 0.5, 1.0] {
         picture.lane(y(most * share), &format!("{:.0} a second", most * share));
@@ -100,16 +98,15 @@ pub fn throughput(run: &Run) -> String {
     picture.finish()
 }
 
-/// By how much a task that slept woke up too late, and what the hypervisor took.
-#[must_use]
-pub fn machine(run: &Run) -> String {
+/// Draws by how much a task that slept woke up too late, and what the hypervisor took.
+pub fn machine(run: &RecordedRun) -> String {
     let samples = run.host.as_ref().map_or(&[][..], |host| &host.samples);
     if samples.is_empty() {
         return String::new();
     }
     let height = 70.0;
     let most = samples.iter().map(|it| it.lag_ms).fold(10.0, f64::max);
-    let mut picture = Picture::new("how late the machine was", 0, run.end(), height);
+    let mut picture = TimeChart::new("how late the machine was", 0, run.end(), height);
     picture.faults(&run.faults);
     let y = |share: f64| TOP + height - share.clamp(0.0, 1.0) * height;
     picture.lane(y(1.0), &format!("{most:.0} ms, 100 % steal"));
@@ -130,7 +127,7 @@ pub fn machine(run: &Run) -> String {
     picture.finish()
 }
 
-/// Of each few points the highest, so that no peak is lost.
+/// Keeps the highest of each few points, so that no peak is lost.
 fn thinned(points: &[Option<(u64, f64)>]) -> Vec<Option<(u64, f64)>> {
     let some = points.len().div_ceil(BUCKETS * 4).max(1);
     let highest = |points: &[Option<(u64, f64)>]| {
@@ -153,7 +150,7 @@ fn time(bucket: usize, end: u64) -> u64 {
 }
 
 /// A line through points; it is broken where there is none.
-fn line(picture: &Picture, points: &[Option<(u64, f64)>]) -> String {
+fn line(picture: &TimeChart, points: &[Option<(u64, f64)>]) -> String {
     let mut d = String::new();
     let mut down = false;
     for point in points {

@@ -1,46 +1,50 @@
-//! Who was leader and connector server over time, as each member told it, and under which
-//! epoch each connector was at work, as its sink saw it.
+//! Chart of reigns: leaders and connector servers as each member told of them.
+//!
+//! It shows, too, under which epoch each connector was at work, as its sink saw it.
 
 use std::collections::BTreeMap;
 
 use super::{
-    axis::{Picture, TOP},
     html::escape,
+    time_chart::{TOP, TimeChart},
 };
 use crate::{
-    checker::Run,
-    history::{Call, Sight},
+    checker::recorded_run::RecordedRun,
+    history::{ReignObservation, SinkCall},
 };
 
 const LANE: f64 = 15.0;
 /// A member that has not told anything for so long is not known to think the same still.
 const KNOWN: u64 = 1_500_000_000;
-/// So many connectors are drawn.
+/// Number of connectors that are drawn.
 const MOST: usize = 30;
-/// So many refused calls are marked in each lane.
+/// Number of refused calls that are marked in each lane.
 const MARKED: usize = 200;
 
 /// The picture; nothing, if nothing was seen.
-#[must_use]
-pub fn picture(run: &Run) -> String {
-    if run.sights.is_empty() && run.calls.is_empty() {
+pub fn picture(run: &RecordedRun) -> String {
+    if run.observations.is_empty() && run.calls.is_empty() {
         return String::new();
     }
-    let mut connectors: BTreeMap<&str, Vec<&Call>> = BTreeMap::new();
+    let mut connectors: BTreeMap<&str, Vec<&SinkCall>> = BTreeMap::new();
     for call in &run.calls {
         connectors.entry(&call.connector).or_default().push(call);
     }
-    let members = if run.sights.is_empty() {
+    let members = if run.observations.is_empty() {
         0
     } else {
         run.plan.members as usize
     };
     let lanes = members * 2 + connectors.len().min(MOST);
-    let mut picture = Picture::new("reigns over time", 0, run.end(), LANE * lanes as f64);
+    let mut picture = TimeChart::new("reigns over time", 0, run.end(), LANE * lanes as f64);
     picture.faults(&run.faults);
     let mut y = TOP;
     for member in 1..=members as u64 {
-        let mine: Vec<&Sight> = run.sights.iter().filter(|it| it.member == member).collect();
+        let mine: Vec<&ReignObservation> = run
+            .observations
+            .iter()
+            .filter(|it| it.member == member)
+            .collect();
         picture.lane(y + LANE / 2.0, &format!("leader, says {member}"));
         spans(
             &mut picture,
@@ -52,14 +56,18 @@ pub fn picture(run: &Run) -> String {
         y += LANE;
     }
     for member in 1..=members as u64 {
-        let mine: Vec<&Sight> = run.sights.iter().filter(|it| it.member == member).collect();
+        let mine: Vec<&ReignObservation> = run
+            .observations
+            .iter()
+            .filter(|it| it.member == member)
+            .collect();
         picture.lane(y + LANE / 2.0, &format!("connectors, says {member}"));
-        let held = |it: &Sight| Some((it.connector_server?, it.epoch.unwrap_or(0)));
+        let held = |it: &ReignObservation| Some((it.connector_server?, it.epoch.unwrap_or(0)));
         spans(&mut picture, &mine, y, held, "epoch");
         y += LANE;
     }
     let holders: BTreeMap<u64, u64> = run
-        .sights
+        .observations
         .iter()
         .filter_map(|it| Some((it.epoch?, it.connector_server?)))
         .collect();
@@ -77,16 +85,16 @@ fn tail(name: &str) -> &str {
     &name[from..]
 }
 
-/// What one member told: a bar for as long as it told the same.
+/// Draws the answers of one member: a bar for as long as they were the same.
 fn spans(
-    picture: &mut Picture,
-    sights: &[&Sight],
+    picture: &mut TimeChart,
+    observations: &[&ReignObservation],
     y: f64,
-    told: impl Fn(&Sight) -> Option<(u64, u64)>,
+    told: impl Fn(&ReignObservation) -> Option<(u64, u64)>,
     number: &str,
 ) {
     let mut open: Option<((u64, u64), u64, u64)> = None;
-    let close = |picture: &mut Picture, open: Option<((u64, u64), u64, u64)>| {
+    let close = |picture: &mut TimeChart, open: Option<((u64, u64), u64, u64)>| {
         if let Some(((who, what), from, until)) = open {
             let title = format!("member {who}, {number} {what}");
             let class = format!("m{}", who.min(5));
@@ -94,25 +102,25 @@ fn spans(
             picture.rect(&class, left, right, y + 2.0, LANE - 4.0, &title);
         }
     };
-    for sight in sights {
-        let now = told(sight);
+    for observation in observations {
+        let now = told(observation);
         match (&mut open, now) {
             (Some((same, _, until)), Some(now))
-                if *same == now && sight.time.saturating_sub(*until) < KNOWN =>
+                if *same == now && observation.time.saturating_sub(*until) < KNOWN =>
             {
-                *until = sight.time;
+                *until = observation.time;
             }
             _ => {
                 close(picture, open.take());
-                open = now.map(|now| (now, sight.time, sight.time));
+                open = now.map(|now| (now, observation.time, observation.time));
             }
         }
     }
     close(picture, open);
 }
 
-/// Under each epoch from the first call to the last, with a mark for each refused one.
-fn at_work(picture: &mut Picture, calls: &[&Call], holders: &BTreeMap<u64, u64>, y: f64) {
+/// Draws each epoch from the first call to the last, with a mark for each refused one.
+fn at_work(picture: &mut TimeChart, calls: &[&SinkCall], holders: &BTreeMap<u64, u64>, y: f64) {
     let mut epochs: BTreeMap<u64, (u64, u64, u64)> = BTreeMap::new();
     for call in calls.iter().filter(|call| call.accepted) {
         let span = epochs

@@ -1,12 +1,17 @@
-//! A summary over many runs.
+//! Summary of many runs.
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
-use super::html::{self, escape, grouped, table};
-use crate::verdict::{Outcome, Verdict};
+use super::{
+    html::{self, escape, grouped, table},
+    run_page,
+};
+use crate::{
+    checker::operation::brief, error_chain::chain, outcome::RunOutcome, verdict::RunVerdict,
+};
 
 /// Numbers that are a worst, and not a sum, over runs.
 fn is_worst(name: &str) -> bool {
@@ -17,11 +22,11 @@ fn is_worst(name: &str) -> bool {
         || ["calls.epochs", "queue.handled_most_often"].contains(&name)
 }
 
-/// What is known of many runs together.
+/// Results of many runs together.
 #[derive(Clone, Debug, Default)]
-pub struct Summary {
+pub struct RunsSummary {
     /// Each run and its verdict.
-    pub runs: Vec<(PathBuf, Verdict)>,
+    pub runs: Vec<(PathBuf, RunVerdict)>,
     /// Runs' folders without a verdict, and why.
     pub unread: Vec<String>,
     /// Numbers over all runs that were not void.
@@ -29,13 +34,15 @@ pub struct Summary {
 }
 
 /// Reads the verdicts of runs' folders.
-#[must_use]
-pub fn summary(folders: &[&Path]) -> Summary {
-    let mut summary = Summary::default();
+pub fn summary(folders: &[&Path]) -> RunsSummary {
+    let mut summary = RunsSummary::default();
     for folder in folders {
-        match Verdict::read(folder) {
+        match RunVerdict::read(folder) {
             Ok(verdict) => summary.runs.push(((*folder).to_owned(), verdict)),
-            Err(error) => summary.unread.push(error.to_string()),
+            Err(error) => {
+                let unread = format!("{}; `recheck` writes it anew", chain(&error));
+                summary.unread.push(unread);
+            }
         }
     }
     for (_, verdict) in summary.runs.iter().filter(|(_, verdict)| !verdict.voided) {
@@ -51,28 +58,25 @@ pub fn summary(folders: &[&Path]) -> Summary {
     summary
 }
 
-impl Summary {
-    /// How many runs ended so; void ones are counted apart.
-    #[must_use]
-    pub fn ended(&self, outcome: Outcome) -> usize {
+impl RunsSummary {
+    /// Returns how many runs ended so; void ones are counted apart.
+    pub fn ended(&self, outcome: RunOutcome) -> usize {
         let ended = self.runs.iter().filter(|(_, it)| it.outcome == outcome);
         ended
-            .filter(|(_, it)| !it.voided || it.outcome == Outcome::Fail)
+            .filter(|(_, it)| !it.voided || it.outcome == RunOutcome::Fail)
             .count()
     }
 
-    /// How many were void, and nothing was wrong.
-    #[must_use]
+    /// Returns how many runs were void without anything wrong.
     pub fn voided(&self) -> usize {
         let void = self
             .runs
             .iter()
-            .filter(|(_, it)| it.voided && it.outcome != Outcome::Fail);
+            .filter(|(_, it)| it.voided && it.outcome != RunOutcome::Fail);
         void.count()
     }
 
-    /// As Markdown, for the documentation.
-    #[must_use]
+    /// Formats the summary as Markdown, for the documentation.
     pub fn markdown(&self) -> String {
         let mut text = format!("{}\n\n", self.sentence());
         text +=
@@ -82,9 +86,9 @@ impl Summary {
             text += &format!(
                 "| {workload} | {} | {} | {} | {} | {} | {} | {} |\n",
                 it.runs.len(),
-                it.ended(Outcome::Pass),
-                it.ended(Outcome::Fail),
-                it.ended(Outcome::Unknown),
+                it.ended(RunOutcome::Pass),
+                it.ended(RunOutcome::Fail),
+                it.ended(RunOutcome::Unknown),
                 it.voided(),
                 grouped(it.number("operations")),
                 grouped(it.effective()),
@@ -103,15 +107,14 @@ impl Summary {
         text
     }
 
-    /// As a page, with links to each run's report relative to `beside`.
-    #[must_use]
+    /// Formats the summary as a page, with links to each run's report relative to `beside`.
     pub fn page(&self, beside: &Path) -> String {
         let worst = self
             .runs
             .iter()
             .map(|(_, it)| it.outcome)
             .max()
-            .unwrap_or(Outcome::Unknown);
+            .unwrap_or(RunOutcome::Unknown);
         let mut body = format!(
             "<header><div class=\"verdict {}\">{worst}</div><div><h1>{} runs</h1><small>{}</small></div></header>\n",
             html::class(worst),
@@ -121,7 +124,7 @@ impl Summary {
         for unread in &self.unread {
             body += &format!("<p class=\"unsure\">{}</p>\n", escape(unread));
         }
-        let mut runs: Vec<&(PathBuf, Verdict)> = self.runs.iter().collect();
+        let mut runs: Vec<&(PathBuf, RunVerdict)> = self.runs.iter().collect();
         runs.sort_by_key(|(folder, it)| (std::cmp::Reverse(it.outcome), folder.clone()));
         let rows: Vec<Vec<String>> = runs
             .iter()
@@ -160,9 +163,9 @@ impl Summary {
         format!(
             "{} runs: {} pass, {} FAIL, {} UNKNOWN, {} void, {} without a verdict; {} operations, {} faults that took effect.",
             self.runs.len() + self.unread.len(),
-            self.ended(Outcome::Pass),
-            self.ended(Outcome::Fail),
-            self.ended(Outcome::Unknown),
+            self.ended(RunOutcome::Pass),
+            self.ended(RunOutcome::Fail),
+            self.ended(RunOutcome::Unknown),
             self.voided(),
             self.unread.len(),
             grouped(self.number("operations")),
@@ -191,7 +194,7 @@ impl Summary {
         kinds.collect()
     }
 
-    fn by_workload(&self) -> BTreeMap<String, Summary> {
+    fn by_workload(&self) -> BTreeMap<String, RunsSummary> {
         let mut names: Vec<&str> = self
             .runs
             .iter()
@@ -208,21 +211,19 @@ impl Summary {
     }
 }
 
-fn row(folder: &Path, it: &Verdict, beside: &Path) -> Vec<String> {
+fn row(folder: &Path, it: &RunVerdict, beside: &Path) -> Vec<String> {
     let name = folder
         .file_name()
         .map_or_else(String::new, |it| it.to_string_lossy().into_owned());
     let link = folder
         .strip_prefix(beside)
         .unwrap_or(folder)
-        .join(super::FILE);
+        .join(run_page::FILE);
     let worst = it.findings.first().map_or_else(String::new, |it| {
         format!(
             "<b>{}</b>: {}",
             escape(&it.kind),
-            escape(&super::super::checker::operation::brief(
-                &it.what.clone().into()
-            ))
+            escape(&brief(&it.what.clone().into()))
         )
     });
     let void = if it.voided { ", void" } else { "" };

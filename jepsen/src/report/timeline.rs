@@ -1,40 +1,41 @@
-//! The operations of each client over time: all of them thinned to what a screen can show,
-//! and single stretches operation by operation.
+//! Timeline of the operations of each client.
+//!
+//! The whole run is thinned to what a screen can show; single stretches are drawn operation by
+//! operation.
 
 use std::collections::BTreeMap;
 
 use super::{
-    axis::{LEFT, Picture, TOP, WIDTH},
     html::{escape, seconds},
+    time_chart::{LEFT, TOP, TimeChart, WIDTH},
 };
 use crate::{
-    checker::{Operation, Run},
-    history::Type,
-    shrink::{Anomaly, Small},
+    anomaly::{AnomalyOperation, SmallAnomaly},
+    checker::{operation::ClientOperation, recorded_run::RecordedRun},
+    history::EventType,
 };
 
 const LANE: f64 = 11.0;
 /// Parts of a pixel that are told apart.
 const COLUMNS_A_PIXEL: f64 = 2.0;
-/// So many operations are drawn one by one in a picture.
+/// Number of operations that are drawn one by one in a chart.
 const SINGLE: usize = 1_500;
 
 /// The class of an outcome, as the style knows it.
-fn class(kind: Type) -> &'static str {
+fn class(kind: EventType) -> &'static str {
     match kind {
-        Type::Ok => "ok",
-        Type::Fail => "fail",
+        EventType::Ok => "ok",
+        EventType::Fail => "fail",
         _ => "info",
     }
 }
 
 /// The whole run: a lane for each client, sorted by the member that it is pinned to. What
 /// lies on the same half pixel is one mark; the worse outcome is drawn above.
-#[must_use]
-pub fn whole(run: &Run) -> String {
+pub fn whole(run: &RecordedRun) -> String {
     let lanes = lanes(run, run.operations.iter());
     let height = LANE * lanes.len() as f64;
-    let mut picture = Picture::new("operations of each client", 0, run.end(), height);
+    let mut picture = TimeChart::new("operations of each client", 0, run.end(), height);
     picture.faults(&run.faults);
     let mut named = u64::MAX;
     for (n, ((member, client), operations)) in lanes.iter().enumerate() {
@@ -48,7 +49,7 @@ pub fn whole(run: &Run) -> String {
         } else {
             picture.lane(y, &format!("client {client}"));
         }
-        for kind in [Type::Ok, Type::Fail, Type::Info] {
+        for kind in [EventType::Ok, EventType::Fail, EventType::Info] {
             let of_it = operations.iter().filter(|it| it.kind == kind);
             let spans = of_it.map(|it| (picture.x(it.start), picture.x(it.told)));
             let d = marks(spans, y);
@@ -68,11 +69,11 @@ fn lane_name(member: u64, client: u64) -> String {
 
 /// Operations by member and client. A process that was retired goes on as its successor.
 fn lanes<'a>(
-    run: &Run,
-    operations: impl Iterator<Item = &'a Operation>,
-) -> BTreeMap<(u64, u64), Vec<&'a Operation>> {
+    run: &RecordedRun,
+    operations: impl Iterator<Item = &'a ClientOperation>,
+) -> BTreeMap<(u64, u64), Vec<&'a ClientOperation>> {
     let clients = run.plan.number("clients").unwrap_or(u64::MAX);
-    let mut lanes: BTreeMap<(u64, u64), Vec<&Operation>> = BTreeMap::new();
+    let mut lanes: BTreeMap<(u64, u64), Vec<&ClientOperation>> = BTreeMap::new();
     for operation in operations {
         let client = operation.process % clients.max(1);
         lanes
@@ -82,7 +83,7 @@ fn lanes<'a>(
     }
     // A run without pinned clients would have a lane for each process.
     if lanes.len() > 60 {
-        let mut fewer: BTreeMap<(u64, u64), Vec<&Operation>> = BTreeMap::new();
+        let mut fewer: BTreeMap<(u64, u64), Vec<&ClientOperation>> = BTreeMap::new();
         for ((member, client), operations) in lanes {
             fewer
                 .entry((member, client % 8))
@@ -94,7 +95,7 @@ fn lanes<'a>(
     lanes
 }
 
-/// Marks on one line, those that touch joined.
+/// Draws marks on one line, those that touch joined.
 fn marks(spans: impl Iterator<Item = (f64, f64)>, y: f64) -> String {
     let mut columns = vec![false; ((WIDTH - LEFT) * COLUMNS_A_PIXEL) as usize + 2];
     for (from, until) in spans {
@@ -121,8 +122,7 @@ fn marks(spans: impl Iterator<Item = (f64, f64)>, y: f64) -> String {
 }
 
 /// A stretch of the run, operation by operation; pointing at one tells what it was.
-#[must_use]
-pub fn stretch(run: &Run, from: u64, until: u64) -> String {
+pub fn stretch(run: &RecordedRun, from: u64, until: u64) -> String {
     let all = run
         .operations
         .iter()
@@ -130,13 +130,13 @@ pub fn stretch(run: &Run, from: u64, until: u64) -> String {
     let count = all.clone().count();
     let lanes = lanes(run, all.take(SINGLE));
     let height = LANE * lanes.len().max(1) as f64;
-    let mut picture = Picture::new("a stretch of operations", from, until, height);
+    let mut picture = TimeChart::new("a stretch of operations", from, until, height);
     picture.faults(&run.faults);
     for (n, ((member, client), operations)) in lanes.iter().enumerate() {
         let y = TOP + LANE * n as f64;
         picture.lane(y + LANE / 2.0, &lane_name(*member, *client));
         for it in operations {
-            let title = escape(&title(&Shown::of(it)));
+            let title = escape(&title(&ShownOperation::from_operation(it)));
             let bar = format!("bar {}", class(it.kind));
             let (from, until) = (picture.x(it.start), picture.x(it.told));
             picture.rect(&bar, from, until, y + 1.5, LANE - 3.0, &title);
@@ -151,8 +151,7 @@ pub fn stretch(run: &Run, from: u64, until: u64) -> String {
 }
 
 /// The operations of an anomaly, each with its words.
-#[must_use]
-pub fn anomaly(anomaly: &Anomaly) -> String {
+pub fn anomaly(anomaly: &SmallAnomaly) -> String {
     let all = &anomaly.operations;
     let (Some(from), Some(until)) = (
         all.iter().map(|it| it.start).min(),
@@ -162,7 +161,7 @@ pub fn anomaly(anomaly: &Anomaly) -> String {
     };
     let margin = (until - from) / 20 + 1_000_000;
     let row = 26.0;
-    let mut picture = Picture::new(
+    let mut picture = TimeChart::new(
         &anomaly.what,
         from.saturating_sub(margin),
         until + margin * 4,
@@ -182,7 +181,7 @@ pub fn anomaly(anomaly: &Anomaly) -> String {
             right,
             y + 14.0,
             8.0,
-            &escape(&title(&Shown::small(it))),
+            &escape(&title(&ShownOperation::from_anomaly(it))),
         );
         let revision = it
             .revision
@@ -203,21 +202,21 @@ pub fn anomaly(anomaly: &Anomaly) -> String {
     picture.finish()
 }
 
-struct Shown<'a> {
+struct ShownOperation<'a> {
     line: usize,
     text: String,
-    kind: Type,
+    kind: EventType,
     start: u64,
     told: u64,
     revision: Option<u64>,
     error: Option<&'a str>,
 }
 
-impl<'a> Shown<'a> {
-    fn of(it: &'a Operation) -> Shown<'a> {
-        Shown {
+impl<'a> ShownOperation<'a> {
+    fn from_operation(it: &'a ClientOperation) -> ShownOperation<'a> {
+        ShownOperation {
             line: it.line,
-            text: it.told_as(),
+            text: it.describe(),
             kind: it.kind,
             start: it.start,
             told: it.told,
@@ -226,8 +225,8 @@ impl<'a> Shown<'a> {
         }
     }
 
-    fn small(it: &'a Small) -> Shown<'a> {
-        Shown {
+    fn from_anomaly(it: &'a AnomalyOperation) -> ShownOperation<'a> {
+        ShownOperation {
             line: it.line,
             text: it.text.clone(),
             kind: it.outcome,
@@ -239,7 +238,7 @@ impl<'a> Shown<'a> {
     }
 }
 
-fn title(it: &Shown) -> String {
+fn title(it: &ShownOperation) -> String {
     let revision = it
         .revision
         .map_or_else(String::new, |it| format!(" at revision {it}"));

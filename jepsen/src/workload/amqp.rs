@@ -22,81 +22,73 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{
+    error::WorkloadError,
     http::put,
-    pace::{Client, Settled},
+    workload_client::{SettledOperation, WorkloadClient},
 };
 use crate::{
-    bed::Bed,
-    cluster::{SOON, api},
-    stop::Stop,
+    cancel::CancelToken,
+    cluster::{SOON, api, error::ClusterError},
+    run_context::RunContext,
 };
 
-/// How long a confirm may take before nothing is known of the message.
+/// Time limit for a confirm, after which nothing is known of the message.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(5);
 
-/// What was confirmed so far.
+/// Ids of the messages that were published, and of those confirmed so far.
 #[derive(Default)]
-pub struct Published {
+pub struct PublishedMessages {
     next: AtomicU64,
     confirmed: Mutex<BTreeSet<String>>,
 }
 
-impl Published {
-    /// All ids that the broker has confirmed.
-    #[must_use]
+impl PublishedMessages {
+    /// Returns the ids that the broker has confirmed.
     pub fn confirmed(&self) -> BTreeSet<String> {
         self.confirmed.lock().clone()
     }
 }
 
 /// Declares durable queues of this type.
-///
-/// # Errors
-/// When the broker refuses.
-pub async fn declare(uri: &str, queues: &[&str], kind: &str) -> Result<(), String> {
-    let declared = async {
-        let channel = channel(uri).await?;
-        for queue in queues {
-            let options = QueueDeclareOptions::durable();
-            let mut arguments = FieldTable::default();
-            arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
-            channel
-                .queue_declare((*queue).into(), options, arguments)
-                .await?;
-        }
-        Ok(())
-    };
-    declared
-        .await
-        .map_err(|error: lapin::Error| error.to_string())
+pub async fn declare(uri: &str, queues: &[&str], kind: &str) -> Result<(), WorkloadError> {
+    let channel = channel(uri).await?;
+    for queue in queues {
+        let options = QueueDeclareOptions::durable();
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
+        channel
+            .queue_declare((*queue).into(), options, arguments)
+            .await?;
+    }
+    Ok(())
 }
 
-/// Where messages are given to an outgoing, at any member.
-#[must_use]
+/// Returns the path at any member for messages to an outgoing.
 pub fn send_path(outgoing: &str) -> String {
     format!("/v1/outgoing/amqp_outgoing/{outgoing}/send")
 }
 
 /// Declares an outgoing to a queue, and has each member send a first message by it.
-///
-/// # Errors
-/// When that doesn't work soon.
-pub async fn outgoing(bed: &Bed, name: &str, queue: &str) -> Result<(), String> {
-    let broker = bed.broker.as_ref().ok_or("there is no broker")?;
+pub async fn outgoing(context: &RunContext, name: &str, queue: &str) -> Result<(), WorkloadError> {
+    let broker = context.broker.as_ref().ok_or(WorkloadError::NoBroker)?;
     let (host, port) = broker.address;
     let connection = json!({
         "host": host.to_string(), "port": port, "username": "guest",
         "password": "guest", "fence": "lease",
     });
-    put(bed, "amqp_connection", "chaos-broker", &connection).await?;
+    put(context, "amqp_connection", "chaos-broker", &connection).await?;
     let outgoing = json!({"connection": "chaos-broker", "exchange": "", "routing_key": queue});
-    put(bed, "amqp_outgoing", name, &outgoing).await?;
-    for member in &bed.cluster.members {
+    put(context, "amqp_outgoing", name, &outgoing).await?;
+    for member in &context.cluster.members {
         let url = member.admin(&send_path(name));
         api::until("a message that is sent", SOON, || async {
             match api::call(Method::POST, &url, "first".to_owned()).await? {
                 (200, _) => Ok(()),
-                (status, text) => Err(format!("{status} {text}")),
+                (status, text) => Err(ClusterError::Refused {
+                    url: url.clone(),
+                    status,
+                    text,
+                }),
             }
         })
         .await?;
@@ -105,9 +97,6 @@ pub async fn outgoing(bed: &Bed, name: &str, queue: &str) -> Result<(), String> 
 }
 
 /// A channel with confirms on a connection of its own.
-///
-/// # Errors
-/// When the broker doesn't give one.
 pub async fn channel(uri: &str) -> Result<Channel, lapin::Error> {
     let connection = Connection::connect(uri, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
@@ -119,18 +108,18 @@ pub async fn channel(uri: &str) -> Result<Channel, lapin::Error> {
 
 /// Publishes to a queue until it is stopped. Messages are their ids.
 pub async fn publish(
-    bed: Arc<Bed>,
-    published: Arc<Published>,
+    context: Arc<RunContext>,
+    published: Arc<PublishedMessages>,
     queue: String,
     number: u64,
     pause: Duration,
-    stop: Stop,
+    cancel: CancelToken,
 ) {
-    let mut client = Client::elsewhere(&bed, number);
-    let uri = bed.broker.as_ref().map(|broker| broker.uri.clone());
+    let mut client = WorkloadClient::elsewhere(&context, number);
+    let uri = context.broker.as_ref().map(|broker| broker.uri.clone());
     let uri = uri.unwrap_or_default();
     let mut open: Option<Channel> = None;
-    while !stop.within(pause).await {
+    while !cancel.cancelled_within(pause).await {
         let Some(now) = &open else {
             let tried = tokio::time::timeout(CONFIRMED_WITHIN, channel(&uri)).await;
             open = tried.ok().and_then(Result::ok);
@@ -142,12 +131,12 @@ pub async fn publish(
         let settled = match tokio::time::timeout(CONFIRMED_WITHIN, send(now, &queue, &id)).await {
             Ok(Ok(Confirmation::Ack(None))) => {
                 published.confirmed.lock().insert(id);
-                Settled::ok(None, None)
+                SettledOperation::ok(None, None)
             }
             other => {
                 // A message in it may or may not be in the queue: it is not used again.
                 open = None;
-                Settled::info(format!("{other:?}"))
+                SettledOperation::info(format!("{other:?}"))
             }
         };
         client.settle(invoked, settled);
@@ -166,21 +155,15 @@ async fn send(channel: &Channel, queue: &str, id: &str) -> Result<Confirmation, 
 }
 
 /// Takes out what is ready in queues.
-///
-/// # Errors
-/// When the broker doesn't tell.
-pub async fn take_all(uri: &str, queues: &[&str]) -> Result<Vec<String>, String> {
-    let taken = async {
-        let channel = channel(uri).await?;
-        let mut all = Vec::new();
-        for queue in queues {
-            let get = || channel.basic_get((*queue).into(), BasicGetOptions::default());
-            while let Some(message) = get().await? {
-                all.push(String::from_utf8_lossy(&message.data).into_owned());
-                message.acker.ack(BasicAckOptions::default()).await?;
-            }
+pub async fn take_all(uri: &str, queues: &[&str]) -> Result<Vec<String>, WorkloadError> {
+    let channel = channel(uri).await?;
+    let mut all = Vec::new();
+    for queue in queues {
+        let get = || channel.basic_get((*queue).into(), BasicGetOptions::default());
+        while let Some(message) = get().await? {
+            all.push(String::from_utf8_lossy(&message.data).into_owned());
+            message.acker.ack(BasicAckOptions::default()).await?;
         }
-        Ok(all)
-    };
-    taken.await.map_err(|error: lapin::Error| error.to_string())
+    }
+    Ok(all)
 }

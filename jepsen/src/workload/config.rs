@@ -1,5 +1,6 @@
-//! Configuration: services and HTTP channels that lean on them are applied and deleted
-//! through all members. Every member has to end with the same catalog.
+//! Configuration workload: services and HTTP channels are applied and deleted at all members.
+//!
+//! Channels lean on services. Every member has to end with the same catalog.
 
 use std::sync::Arc;
 
@@ -9,31 +10,35 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Workload,
-    pace::{Client, FINAL, Settled, clients},
+    contract::Workload,
+    error::WorkloadError,
+    workload_client::{FINAL, SettledOperation, WorkloadClient, clients},
 };
-use crate::{bed::Bed, client::Outcome, history::Type, stop::Stop};
+use crate::{
+    cancel::CancelToken, history::EventType, pinned_client::RequestOutcome, run_context::RunContext,
+};
 
-/// So many names of each kind: few enough that they lean on each other.
+/// Number of names of each kind: few enough that resources lean on each other.
 const NAMES: u32 = 6;
-/// One operation of so many looks at the whole catalog, as the member has it now.
+/// Every so many operations, one reads the whole catalog as the member has it now.
 const LOOKS: u32 = 20;
 
-/// The workload.
+/// Workload of resources that are applied and deleted.
 #[derive(Default)]
-pub struct Config;
+pub struct ConfigWorkload;
 
 #[async_trait]
-impl Workload for Config {
-    async fn work(&self, bed: &Arc<Bed>, stop: &Stop) {
-        clients(bed, |mut client| {
-            let stop = stop.clone();
+impl Workload for ConfigWorkload {
+    async fn work(&self, context: &Arc<RunContext>, cancel: &CancelToken) {
+        clients(context, |mut client| {
+            let cancel = cancel.clone();
             async move {
                 let mut done = 0;
-                while !client.rests(&stop).await {
-                    match client.dice.random_ratio(1, LOOKS) {
-                        true => look(&client, "catalog", "stale").await,
-                        false => change(&mut client, &mut done).await,
+                while !client.rests(&cancel).await {
+                    if client.rng.random_ratio(1, LOOKS) {
+                        look(&client, "catalog", "stale").await
+                    } else {
+                        change(&mut client, &mut done).await
                     }
                 }
             }
@@ -41,9 +46,9 @@ impl Workload for Config {
         .await;
     }
 
-    async fn finish(&self, bed: &Arc<Bed>) -> Result<(), String> {
-        for number in 0..bed.cluster.members.len() as u64 {
-            let client = Client::reader(bed, number, FINAL);
+    async fn finish(&self, context: &Arc<RunContext>) -> Result<(), WorkloadError> {
+        for number in 0..context.cluster.members.len() as u64 {
+            let client = WorkloadClient::reader(context, number, FINAL);
             look(&client, "final", "linearizable").await;
         }
         Ok(())
@@ -51,12 +56,12 @@ impl Workload for Config {
 }
 
 /// The fields of something that is applied; no two are the same.
-fn fields(kind: &str, n: u32, unique: u64, dice: &mut StdRng) -> Value {
-    let leans_on = format!("s{}", dice.random_range(0..NAMES));
+fn fields(kind: &str, n: u32, unique: u64, rng: &mut StdRng) -> Value {
+    let leans_on = format!("s{}", rng.random_range(0..NAMES));
     match kind {
         "service" => json!({
             "upstream": format!("http://127.0.0.1:9/{unique}"),
-            "timeout_ms": dice.random_range(1_000..10_000),
+            "timeout_ms": rng.random_range(1_000..10_000),
         }),
         _ => json!({
             "path": format!("/config/{n}/{unique}"),
@@ -65,45 +70,43 @@ fn fields(kind: &str, n: u32, unique: u64, dice: &mut StdRng) -> Value {
     }
 }
 
-async fn change(client: &mut Client, done: &mut u64) {
-    let n = client.dice.random_range(0..NAMES);
-    let (kind, name) = match client.dice.random_ratio(1, 2) {
-        true => ("service", format!("s{n}")),
-        false => ("http_channel", format!("c{n}")),
+async fn change(client: &mut WorkloadClient, done: &mut u64) {
+    let n = client.rng.random_range(0..NAMES);
+    let (kind, name) = if client.rng.random_ratio(1, 2) {
+        ("service", format!("s{n}"))
+    } else {
+        ("http_channel", format!("c{n}"))
     };
     *done += 1;
     let unique = client.number * 1_000_000 + *done;
     let key = format!("{kind}/{name}");
     let url = client.member.admin(&format!("/v1/config/{key}"));
     let json = [("content-type", "application/json".to_owned())];
-    let (invoked, outcome) = match client.dice.random_ratio(2, 3) {
-        true => {
-            let fields = fields(kind, n, unique, &mut client.dice);
-            let body = fields.to_string();
-            let invoked = client.invoke("apply", Some(&key), fields);
-            let outcome = client.http.ask(Method::PUT, &url, &json, body).await;
-            (invoked, outcome)
-        }
-        false => {
-            let invoked = client.invoke("delete", Some(&key), Value::Null);
-            let outcome = client.http.ask(Method::DELETE, &url, &[], "").await;
-            (invoked, outcome)
-        }
+    let (invoked, outcome) = if client.rng.random_ratio(2, 3) {
+        let fields = fields(kind, n, unique, &mut client.rng);
+        let body = fields.to_string();
+        let invoked = client.invoke("apply", Some(&key), fields);
+        let outcome = client.http.ask(Method::PUT, &url, &json, body).await;
+        (invoked, outcome)
+    } else {
+        let invoked = client.invoke("delete", Some(&key), Value::Null);
+        let outcome = client.http.ask(Method::DELETE, &url, &[], "").await;
+        (invoked, outcome)
     };
     let settled = match &outcome {
-        Outcome::Answer(it) if it.status == 200 => Settled::ok(None, it.revision),
-        _ => Settled::unless_done(&outcome),
+        RequestOutcome::Answer(it) if it.status == 200 => SettledOperation::ok(None, it.revision),
+        _ => SettledOperation::unless_done(&outcome),
     };
     client.settle(invoked, settled);
 }
 
 /// The whole catalog of a member.
-async fn look(client: &Client, f: &str, consistency: &str) {
+async fn look(client: &WorkloadClient, f: &str, consistency: &str) {
     let url = client
         .member
         .admin(&format!("/v1/config?consistency={consistency}"));
     let outcome = client.http.ask(Method::GET, &url, &[], "").await;
-    let Outcome::Answer(answer) = outcome else {
+    let RequestOutcome::Answer(answer) = outcome else {
         return;
     };
     if answer.status != 200 {
@@ -116,5 +119,5 @@ async fn look(client: &Client, f: &str, consistency: &str) {
         let key = format!("{}/{}", word("kind"), word("name"));
         catalog.insert(key, it["resource"].clone());
     }
-    client.tell(Type::Ok, f, "catalog", catalog.into(), answer.revision);
+    client.tell(EventType::Ok, f, "catalog", catalog.into(), answer.revision);
 }

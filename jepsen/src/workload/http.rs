@@ -1,5 +1,6 @@
-//! Services on every member: the ping that is always there, a built-in one and one of a
-//! user behind HTTP channels. They answer without a quorum too.
+//! HTTP workload: services on every member, which answer without a quorum too.
+//!
+//! They are the ping that is always there, a built-in one and one of a user behind HTTP channels.
 
 use std::sync::Arc;
 
@@ -10,26 +11,32 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Workload,
-    pace::{Client, Settled, clients},
-    sink::Sink,
+    contract::Workload,
+    error::WorkloadError,
+    service_sink::ServiceSink,
+    workload_client::{SettledOperation, WorkloadClient, clients},
 };
-use crate::{bed::Bed, client::Outcome, cluster::api, stop::Stop};
+use crate::{
+    cancel::CancelToken,
+    cluster::{api, error::ClusterError},
+    pinned_client::RequestOutcome,
+    run_context::RunContext,
+};
 
 const PING: &str = "/zato/ping";
 const ECHO: &str = "/chaos/echo";
 const UPSTREAM: &str = "/chaos/upstream";
 
-/// The workload.
+/// Workload of calls of services.
 #[derive(Default)]
-pub struct Http {
-    sink: Mutex<Option<Sink>>,
+pub struct HttpWorkload {
+    sink: Mutex<Option<ServiceSink>>,
 }
 
 #[async_trait]
-impl Workload for Http {
-    async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), String> {
-        let sink = Sink::start(bed, &[], [0, 0], 0).await?;
+impl Workload for HttpWorkload {
+    async fn prepare(&self, context: &Arc<RunContext>) -> Result<(), WorkloadError> {
+        let sink = ServiceSink::start(context, &[], [0, 0], 0).await?;
         let service = |name: &str, path: &str| {
             let it = json!({"path": path, "service": name});
             ("http_channel", format!("chaos-{name}"), it)
@@ -43,17 +50,17 @@ impl Workload for Http {
             service("echo", ECHO),
             service("upstream", UPSTREAM),
         ] {
-            put(bed, kind, &name, &fields).await?;
+            put(context, kind, &name, &fields).await?;
         }
         *self.sink.lock() = Some(sink);
         Ok(())
     }
 
-    async fn work(&self, bed: &Arc<Bed>, stop: &Stop) {
-        clients(bed, |mut client| {
-            let stop = stop.clone();
+    async fn work(&self, context: &Arc<RunContext>, cancel: &CancelToken) {
+        clients(context, |mut client| {
+            let cancel = cancel.clone();
             async move {
-                while !client.rests(&stop).await {
+                while !client.rests(&cancel).await {
                     call(&mut client).await;
                 }
             }
@@ -62,9 +69,9 @@ impl Workload for Http {
     }
 }
 
-async fn call(client: &mut Client) {
+async fn call(client: &mut WorkloadClient) {
     let path = *[PING, ECHO, UPSTREAM]
-        .choose(&mut client.dice)
+        .choose(&mut client.rng)
         .unwrap_or(&PING);
     let invoked = client.invoke("http", Some(path), Value::Null);
     let (method, body) = match path {
@@ -74,26 +81,29 @@ async fn call(client: &mut Client) {
     let url = client.member.http(path);
     let outcome = client.http.ask(method, &url, &[], body).await;
     let settled = match &outcome {
-        Outcome::Answer(it) if it.status == 200 => {
+        RequestOutcome::Answer(it) if it.status == 200 => {
             let text = String::from_utf8_lossy(&it.body);
-            match path != ECHO || text == body {
-                true => Settled::ok(Some(json!(200)), None),
-                false => Settled::fail(format!("200, and the answer was {text:?}"), None),
+            if path != ECHO || text == body {
+                SettledOperation::ok(Some(json!(200)), None)
+            } else {
+                SettledOperation::fail(format!("200, and the answer was {text:?}"), None)
             }
         }
-        _ => Settled::unread(&outcome),
+        _ => SettledOperation::unread(&outcome),
     };
     client.settle(invoked, settled);
 }
 
 /// Declares a resource, for what is there before a run begins.
-///
-/// # Errors
-/// When that is refused.
-pub async fn put(bed: &Bed, kind: &str, name: &str, fields: &Value) -> Result<(), String> {
-    let url = bed.cluster.members[0].admin(&format!("/v1/config/{kind}/{name}"));
+pub async fn put(
+    context: &RunContext,
+    kind: &str,
+    name: &str,
+    fields: &Value,
+) -> Result<(), ClusterError> {
+    let url = context.cluster.members[0].admin(&format!("/v1/config/{kind}/{name}"));
     match api::call(Method::PUT, &url, fields.to_string()).await? {
         (200, _) => Ok(()),
-        (status, text) => Err(format!("{url}: {status} {text}")),
+        (status, text) => Err(ClusterError::Refused { url, status, text }),
     }
 }

@@ -1,4 +1,4 @@
-//! Messages from RabbitMQ to services, through connectors that run on one member at a time.
+//! Workloads of messages from RabbitMQ to services, through connectors.
 //!
 //! Queue: every message that was confirmed is handled at least once, and acknowledged only
 //! after that. Mutex: channels that the lease alone fences, one whose service looks at
@@ -16,48 +16,58 @@ use rand::seq::IndexedRandom;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::{Workload, amqp, amqp::Published, http::put, sink::Sink};
-use crate::{bed::Bed, cluster::api, stop::Stop};
+use super::{
+    amqp::{self, PublishedMessages},
+    contract::Workload,
+    error::WorkloadError,
+    http::put,
+    service_sink::ServiceSink,
+};
+use crate::{
+    cancel::CancelToken,
+    cluster::{api, error::ClusterError},
+    error_chain::chain,
+    run_context::RunContext,
+};
 
 const KIND: &str = "amqp_channel";
 const STREAM: &str = "stream";
-/// How long a message of the tries waits for its next one, in ms. Between two tries there is
-/// time to write down the first of them, which is done once a second.
+/// Pause in ms before a message of the tries is tried again. Between two tries there is time to
+/// write down the first of them, which is done once a second.
 pub const TRY_AGAIN_MS: u64 = 2_500;
-/// How long everything that is left may take to be handled, once all is healed.
+/// Time limit for everything that is left to be handled, once all is healed.
 const DRAINED_WITHIN: Duration = Duration::from_secs(40);
 /// A stream that has handed out its last message hands out none of those before it any more,
 /// but for what is in flight.
 const STREAM_DRAINED_WITHIN: Duration = Duration::from_secs(8);
-/// How long a message that is in flight in the end may take to be handled or to come back.
+/// Time limit for a message in flight in the end to be handled or to come back.
 const COMES_BACK_WITHIN: Duration = Duration::from_secs(3);
 
-/// The workload.
-pub struct Messages {
+/// Workload of messages that connectors hand to services.
+pub struct MessagesWorkload {
     channels: &'static [&'static str],
-    /// How each is fenced; the dice decide where nothing stands.
+    /// The fence of each channel; the rng decides where nothing stands.
     fences: &'static [&'static str],
-    /// How long a service takes, in ms at least and at most.
+    /// The ms that a service takes, at least and at most.
     work_ms: [u64; 2],
-    /// Those whose service looks at epochs.
+    /// The channels whose service looks at epochs.
     checked: &'static [&'static str],
-    /// Those whose processes stand by warm, whatever the dice say.
+    /// The channels whose processes stand by warm, whatever the rng says.
     warm: &'static [&'static str],
-    /// How many publish to each queue, each at the run's rate.
+    /// The number of publishers for each queue, each at the run's rate.
     publishers: u64,
     /// The type of the queues.
     kind: &'static str,
-    /// How often every tenth message fails before it is taken.
+    /// The number of times that every tenth message fails before it is taken.
     failing: u64,
-    published: Arc<Published>,
-    sink: Mutex<Option<Sink>>,
+    published: Arc<PublishedMessages>,
+    sink: Mutex<Option<ServiceSink>>,
 }
 
-impl Messages {
-    /// Nothing is lost.
-    #[must_use]
-    pub fn queue() -> Messages {
-        Messages {
+impl MessagesWorkload {
+    /// Makes the workload in which nothing is lost.
+    pub fn queue() -> MessagesWorkload {
+        MessagesWorkload {
             channels: &["orders"],
             fences: &[],
             // Long enough that something is in flight whenever something dies.
@@ -73,30 +83,27 @@ impl Messages {
     }
 
     /// Nothing is lost of a stream.
-    #[must_use]
-    pub fn streams() -> Messages {
-        Messages {
+    pub fn streams() -> MessagesWorkload {
+        MessagesWorkload {
             channels: &["events"],
             fences: &["lease"],
             kind: STREAM,
-            ..Messages::queue()
+            ..MessagesWorkload::queue()
         }
     }
 
     /// Tries are not forgotten.
-    #[must_use]
-    pub fn tries() -> Messages {
-        Messages {
+    pub fn tries() -> MessagesWorkload {
+        MessagesWorkload {
             channels: &["stubborn"],
             failing: 4,
-            ..Messages::queue()
+            ..MessagesWorkload::queue()
         }
     }
 
-    /// One at a time.
-    #[must_use]
-    pub fn mutex() -> Messages {
-        Messages {
+    /// One connector at a time handles messages.
+    pub fn mutex() -> MessagesWorkload {
+        MessagesWorkload {
             channels: &["checked", "naive", "naive-exclusive"],
             fences: &["lease", "lease", "exclusive"],
             work_ms: [3, 3],
@@ -111,13 +118,13 @@ impl Messages {
         }
     }
 
-    async fn declare(&self, bed: &Bed, sink: &Sink) -> Result<(), String> {
-        let broker = bed.broker.as_ref().ok_or("there is no broker")?;
-        let mut dice = bed.plan.dice(1_000);
-        let drawn = *["exclusive", "lease"].choose(&mut dice).unwrap_or(&"lease");
-        let standby = *["warm", "cold"].choose(&mut dice).unwrap_or(&"warm");
+    async fn declare(&self, context: &RunContext, sink: &ServiceSink) -> Result<(), WorkloadError> {
+        let broker = context.broker.as_ref().ok_or(WorkloadError::NoBroker)?;
+        let mut rng = context.plan.rng(1_000);
+        let drawn = *["exclusive", "lease"].choose(&mut rng).unwrap_or(&"lease");
+        let standby = *["warm", "cold"].choose(&mut rng).unwrap_or(&"warm");
         // Never so few that more is published than can be handled.
-        let drawn_prefetch = *[4, 10, 50].choose(&mut dice).unwrap_or(&10);
+        let drawn_prefetch = *[4, 10, 50].choose(&mut rng).unwrap_or(&10);
         // What waits for another try holds up nothing.
         let (prefetch, backoff_ms, backoff_max_ms) = match self.failing {
             0 => (drawn_prefetch, 50, 200),
@@ -130,15 +137,16 @@ impl Messages {
                 "host": host.to_string(), "port": port, "username": "guest",
                 "password": "guest", "fence": fence,
             });
-            put(bed, "amqp_connection", fence, &connection).await?;
+            put(context, "amqp_connection", fence, &connection).await?;
         }
         let service = json!({"upstream": sink.url(KIND), "timeout_ms": 2000});
-        put(bed, "service", "sink", &service).await?;
+        put(context, "service", "sink", &service).await?;
         for (n, name) in self.channels.iter().enumerate() {
             let fence = self.fences.get(n).copied().unwrap_or(drawn);
-            let standby = match self.warm.contains(name) {
-                true => "warm",
-                false => standby,
+            let standby = if self.warm.contains(name) {
+                "warm"
+            } else {
+                standby
             };
             let channel = json!({
                 "connection": fence, "queue": name, "service": "sink",
@@ -147,54 +155,54 @@ impl Messages {
                     "retries": 100, "backoff_ms": backoff_ms, "backoff_max_ms": backoff_max_ms,
                 },
             });
-            put(bed, KIND, name, &channel).await?;
+            put(context, KIND, name, &channel).await?;
         }
         Ok(())
     }
 }
 
 #[async_trait]
-impl Workload for Messages {
-    async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), String> {
-        let sink = Sink::start(bed, self.checked, self.work_ms, self.failing).await?;
-        self.declare(bed, &sink).await?;
+impl Workload for MessagesWorkload {
+    async fn prepare(&self, context: &Arc<RunContext>) -> Result<(), WorkloadError> {
+        let sink = ServiceSink::start(context, self.checked, self.work_ms, self.failing).await?;
+        self.declare(context, &sink).await?;
         *self.sink.lock() = Some(sink);
-        let url = bed.cluster.members[0].admin("/v1/connectors");
-        api::until("active connectors", Duration::from_secs(30), || async {
+        let url = context.cluster.members[0].admin("/v1/connectors");
+        let active = api::until("active connectors", Duration::from_secs(30), || async {
             let told = api::get(&url).await?;
             let list = told["connectors"].as_array().cloned().unwrap_or_default();
             let active = list.iter().filter(|it| it["state"] == "active").count();
             (active >= self.channels.len())
                 .then_some(())
-                .ok_or(told.to_string())
-        })
-        .await
+                .ok_or_else(|| ClusterError::NotYet(told.to_string()))
+        });
+        Ok(active.await?)
     }
 
-    async fn work(&self, bed: &Arc<Bed>, stop: &Stop) {
-        let each = self.channels.len() as f64 / (bed.plan.rate as f64 / 2.0).max(1.0);
+    async fn work(&self, context: &Arc<RunContext>, cancel: &CancelToken) {
+        let each = self.channels.len() as f64 / (context.plan.rate as f64 / 2.0).max(1.0);
         let mut tasks = JoinSet::new();
         let queues = self.channels.iter().cycle();
         let count = self.publishers * self.channels.len() as u64;
         for (number, name) in (0..count).zip(queues) {
             tasks.spawn(amqp::publish(
-                bed.clone(),
+                context.clone(),
                 self.published.clone(),
                 (*name).to_owned(),
                 number,
                 Duration::from_secs_f64(each),
-                stop.clone(),
+                cancel.clone(),
             ));
         }
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
-                bed.trouble(format!("a publisher died: {error}"));
+                context.note_trouble(format!("a publisher died: {error}"));
             }
         }
     }
 
-    async fn finish(&self, _: &Arc<Bed>) -> Result<(), String> {
-        let sink = self.sink.lock().clone().ok_or("there is no sink")?;
+    async fn finish(&self, _: &Arc<RunContext>) -> Result<(), WorkloadError> {
+        let sink = self.sink.lock().clone().ok_or(WorkloadError::NoSink)?;
         let confirmed = self.published.confirmed();
         let deadline = Instant::now() + DRAINED_WITHIN;
         let mut through: Option<Instant> = None;
@@ -214,8 +222,8 @@ impl Workload for Messages {
         self.channels.len()
     }
 
-    async fn left(&self, bed: &Arc<Bed>) -> Option<Vec<String>> {
-        let broker = bed.broker.as_ref()?;
+    async fn left(&self, context: &Arc<RunContext>) -> Option<Vec<String>> {
+        let broker = context.broker.as_ref()?;
         let sink = self.sink.lock().clone()?;
         let confirmed = self.published.confirmed();
         if self.kind == STREAM {
@@ -229,7 +237,8 @@ impl Workload for Messages {
             match amqp::take_all(&broker.uri, self.channels).await {
                 Ok(taken) => left.extend(taken),
                 Err(error) => {
-                    bed.trouble(format!("the queues can't be looked at: {error}"));
+                    context
+                        .note_trouble(format!("the queues can't be looked at: {}", chain(&error)));
                     return None;
                 }
             }

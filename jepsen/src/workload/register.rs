@@ -1,4 +1,4 @@
-//! Registers over KV: linearizable reads, writes and compare-and-set through all members.
+//! Register workload: linearizable reads, writes and compare-and-set at all members.
 //!
 //! Every value is written once only, so that a read tells which write it saw. A few keys
 //! are in use at a time, and each gives way to a new one after so many operations, or when
@@ -16,14 +16,15 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Workload,
-    pace::{Client, FINAL, Settled, clients},
+    contract::Workload,
+    error::WorkloadError,
+    workload_client::{FINAL, SettledOperation, WorkloadClient, clients},
 };
 use crate::{
-    bed::Bed,
-    client::Outcome,
-    history::{Event, Type},
-    stop::Stop,
+    cancel::CancelToken,
+    history::{EventType, HistoryEvent},
+    pinned_client::RequestOutcome,
+    run_context::RunContext,
 };
 
 const SLOTS: usize = 4;
@@ -32,21 +33,21 @@ const OPEN_MAX: u64 = 10;
 /// Last reads that may fail at one member before no more are tried there.
 const SILENT_MAX: u32 = 3;
 
-/// The workload.
+/// Workload of registers.
 #[derive(Default)]
-pub struct Register {
-    ring: Arc<Ring>,
+pub struct RegisterWorkload {
+    ring: Arc<KeyRing>,
 }
 
 /// The keys in use.
 #[derive(Default)]
-struct Ring {
-    slots: [Mutex<Slot>; SLOTS],
+struct KeyRing {
+    slots: [Mutex<KeySlot>; SLOTS],
     next_value: AtomicU64,
 }
 
 #[derive(Default)]
-struct Slot {
+struct KeySlot {
     turn: u64,
     operations: u64,
     open: u64,
@@ -54,22 +55,22 @@ struct Slot {
     seen: Option<(u64, Value)>,
 }
 
-impl Ring {
+impl KeyRing {
     fn key(slot: usize, turn: u64) -> String {
         format!("reg-{slot}-{turn}")
     }
 
-    /// A key for one more operation, and what was seen of it last.
+    /// Takes a key for one more operation, and what was seen of it last.
     fn take(&self, slot: usize) -> (u64, String, Option<(u64, Value)>) {
         let mut it = self.slots[slot].lock();
         if it.operations >= OPERATIONS_MAX || it.open >= OPEN_MAX {
-            *it = Slot {
+            *it = KeySlot {
                 turn: it.turn + 1,
-                ..Slot::default()
+                ..KeySlot::default()
             };
         }
         it.operations += 1;
-        (it.turn, Ring::key(slot, it.turn), it.seen.clone())
+        (it.turn, KeyRing::key(slot, it.turn), it.seen.clone())
     }
 
     fn saw(&self, slot: usize, turn: u64, revision: u64, value: Value) {
@@ -96,19 +97,19 @@ impl Ring {
         let mut keys = Vec::new();
         for (slot, it) in self.slots.iter().enumerate() {
             let turn = it.lock().turn;
-            keys.extend((0..=turn).map(|turn| Ring::key(slot, turn)));
+            keys.extend((0..=turn).map(|turn| KeyRing::key(slot, turn)));
         }
         keys
     }
 }
 
 #[async_trait]
-impl Workload for Register {
-    async fn work(&self, bed: &Arc<Bed>, stop: &Stop) {
-        clients(bed, |mut client| {
-            let (ring, stop) = (self.ring.clone(), stop.clone());
+impl Workload for RegisterWorkload {
+    async fn work(&self, context: &Arc<RunContext>, cancel: &CancelToken) {
+        clients(context, |mut client| {
+            let (ring, cancel) = (self.ring.clone(), cancel.clone());
             async move {
-                while !client.rests(&stop).await {
+                while !client.rests(&cancel).await {
                     operate(&ring, &mut client).await;
                 }
             }
@@ -116,9 +117,9 @@ impl Workload for Register {
         .await;
     }
 
-    async fn finish(&self, bed: &Arc<Bed>) -> Result<(), String> {
-        for (number, _) in bed.cluster.members.iter().enumerate() {
-            let mut client = Client::reader(bed, number as u64, FINAL);
+    async fn finish(&self, context: &Arc<RunContext>) -> Result<(), WorkloadError> {
+        for (number, _) in context.cluster.members.iter().enumerate() {
+            let mut client = WorkloadClient::reader(context, number as u64, FINAL);
             let mut silent = 0;
             for key in self.ring.all() {
                 // Each takes its time to fail, and says nothing more.
@@ -128,7 +129,7 @@ impl Workload for Register {
                 let url = client.member.admin(&format!("/v1/kv/{key}"));
                 let invoked = client.invoke("read", Some(&key), Value::Null);
                 let (settled, _) = read(&client, &url).await;
-                silent += u32::from(settled.kind != Type::Ok);
+                silent += u32::from(settled.kind != EventType::Ok);
                 client.settle(invoked, settled);
             }
         }
@@ -136,12 +137,12 @@ impl Workload for Register {
     }
 }
 
-async fn operate(ring: &Ring, client: &mut Client) {
-    let slot = client.dice.random_range(0..SLOTS);
+async fn operate(ring: &KeyRing, client: &mut WorkloadClient) {
+    let slot = client.rng.random_range(0..SLOTS);
     let (turn, key, seen) = ring.take(slot);
     let url = client.member.admin(&format!("/v1/kv/{key}"));
-    let (invoked, settled, saw): (Event, Settled, Option<(u64, Value)>);
-    match (client.dice.random_range(0..10), seen) {
+    let (invoked, settled, saw): (HistoryEvent, SettledOperation, Option<(u64, Value)>);
+    match (client.rng.random_range(0..10), seen) {
         (0..=3, _) => {
             invoked = client.invoke("read", Some(&key), Value::Null);
             (settled, saw) = read(client, &url).await;
@@ -164,41 +165,43 @@ async fn operate(ring: &Ring, client: &mut Client) {
     if let Some((revision, value)) = saw {
         ring.saw(slot, turn, revision, value);
     }
-    if settled.kind == Type::Info {
+    if settled.kind == EventType::Info {
         ring.left_open(slot, turn);
     }
     client.settle(invoked, settled);
 }
 
 /// A linearizable read, and what it saw under which revision.
-async fn read(client: &Client, url: &str) -> (Settled, Option<(u64, Value)>) {
+async fn read(client: &WorkloadClient, url: &str) -> (SettledOperation, Option<(u64, Value)>) {
     let outcome = client.http.ask(Method::GET, url, &[], "").await;
     match &outcome {
-        Outcome::Answer(it) if it.status == 200 => {
+        RequestOutcome::Answer(it) if it.status == 200 => {
             let value = json!(String::from_utf8_lossy(&it.body));
-            let settled = Settled::ok(Some(value.clone()), it.revision);
+            let settled = SettledOperation::ok(Some(value.clone()), it.revision);
             (settled, it.etag.map(|revision| (revision, value)))
         }
-        Outcome::Answer(it) if it.status == 404 && it.code.as_deref() == Some("not_found") => {
-            (Settled::ok(Some(Value::Null), it.revision), None)
+        RequestOutcome::Answer(it)
+            if it.status == 404 && it.code.as_deref() == Some("not_found") =>
+        {
+            (SettledOperation::ok(Some(Value::Null), it.revision), None)
         }
-        _ => (Settled::unread(&outcome), None),
+        _ => (SettledOperation::unread(&outcome), None),
     }
 }
 
 async fn put(
-    client: &Client,
+    client: &WorkloadClient,
     url: &str,
     headers: &[(&'static str, String)],
     value: Value,
-) -> (Settled, Option<(u64, Value)>) {
+) -> (SettledOperation, Option<(u64, Value)>) {
     let body = value.as_str().unwrap_or_default().to_owned();
     let outcome = client.http.ask(Method::PUT, url, headers, body).await;
     match &outcome {
-        Outcome::Answer(it) if it.status == 200 => {
+        RequestOutcome::Answer(it) if it.status == 200 => {
             let saw = it.revision.map(|revision| (revision, value));
-            (Settled::ok(None, it.revision), saw)
+            (SettledOperation::ok(None, it.revision), saw)
         }
-        _ => (Settled::unless_done(&outcome), None),
+        _ => (SettledOperation::unless_done(&outcome), None),
     }
 }

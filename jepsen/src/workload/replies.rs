@@ -1,6 +1,7 @@
-//! Replies that are sent by `amqp_outgoing` to somebody who waits for direct replies of
-//! RabbitMQ, which hands them over and returns them each time. What was told of each is
-//! compared in the end with what that one has got.
+//! Workload of replies by `amqp_outgoing` to a client that waits for RabbitMQ's direct replies.
+//!
+//! RabbitMQ hands them over and returns them each time. What was told of each is compared in the
+//! end with what that client has got.
 
 use std::sync::{
     Arc,
@@ -19,41 +20,41 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{
-    Workload, amqp,
-    pace::{Client, Settled, clients},
+    amqp,
+    contract::Workload,
+    error::WorkloadError,
+    workload_client::{SettledOperation, WorkloadClient, clients},
 };
-use crate::{bed::Bed, client::Outcome, stop::Stop};
+use crate::{cancel::CancelToken, pinned_client::RequestOutcome, run_context::RunContext};
 
-/// By which who waits finds out its address.
+/// Queue by which the receiver finds out its address.
 const QUEUE: &str = "questions";
 const DIRECT: &str = "amq.rabbitmq.reply-to";
 const OUTGOING: &str = "chaos-replies";
 
-/// The workload.
+/// Workload of direct replies.
 #[derive(Default)]
-pub struct Replies {
+pub struct RepliesWorkload {
     next: Arc<AtomicU64>,
-    asker: Mutex<Option<Arc<Asker>>>,
+    asker: Mutex<Option<Arc<ReplyReceiver>>>,
 }
 
-/// Who waits, on a channel that lives as long as it.
-struct Asker {
+/// Receiver of direct replies, on a channel that lives as long as it.
+struct ReplyReceiver {
     address: String,
     received: Arc<Mutex<Vec<String>>>,
     _channel: Channel,
     _consumer: Consumer,
 }
 
-impl Asker {
-    async fn start(uri: &str) -> Result<Asker, String> {
+impl ReplyReceiver {
+    async fn start(uri: &str) -> Result<ReplyReceiver, WorkloadError> {
         amqp::declare(uri, &[QUEUE], "classic").await?;
-        let started = Asker::waiting(uri).await;
-        started
-            .map_err(|error: lapin::Error| error.to_string())?
-            .ok_or_else(|| "the broker gave no address for direct replies".to_owned())
+        let started = ReplyReceiver::waiting(uri).await?;
+        started.ok_or(WorkloadError::NoReplyAddress)
     }
 
-    async fn waiting(uri: &str) -> Result<Option<Asker>, lapin::Error> {
+    async fn waiting(uri: &str) -> Result<Option<ReplyReceiver>, lapin::Error> {
         let channel = amqp::channel(uri).await?;
         let options = BasicConsumeOptions {
             no_ack: true,
@@ -82,7 +83,7 @@ impl Asker {
         let options = BasicGetOptions { no_ack: true };
         let question = channel.basic_get(QUEUE.into(), options).await?;
         let address = question.and_then(|it| it.properties.reply_to().clone());
-        Ok(address.map(|address| Asker {
+        Ok(address.map(|address| ReplyReceiver {
             address: address.to_string(),
             received,
             _channel: channel,
@@ -92,24 +93,24 @@ impl Asker {
 }
 
 #[async_trait]
-impl Workload for Replies {
-    async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), String> {
-        let broker = bed.broker.as_ref().ok_or("there is no broker")?;
-        let asker = Asker::start(&broker.uri).await?;
+impl Workload for RepliesWorkload {
+    async fn prepare(&self, context: &Arc<RunContext>) -> Result<(), WorkloadError> {
+        let broker = context.broker.as_ref().ok_or(WorkloadError::NoBroker)?;
+        let asker = ReplyReceiver::start(&broker.uri).await?;
         // The first messages go into the queue: they are not for who waits.
-        amqp::outgoing(bed, OUTGOING, QUEUE).await?;
+        amqp::outgoing(context, OUTGOING, QUEUE).await?;
         *self.asker.lock() = Some(Arc::new(asker));
         Ok(())
     }
 
-    async fn work(&self, bed: &Arc<Bed>, stop: &Stop) {
+    async fn work(&self, context: &Arc<RunContext>, cancel: &CancelToken) {
         let Some(asker) = self.asker.lock().clone() else {
             return;
         };
-        clients(bed, |mut client| {
-            let (next, stop, asker) = (self.next.clone(), stop.clone(), asker.clone());
+        clients(context, |mut client| {
+            let (next, cancel, asker) = (self.next.clone(), cancel.clone(), asker.clone());
             async move {
-                while !client.rests(&stop).await {
+                while !client.rests(&cancel).await {
                     let n = next.fetch_add(1, Ordering::Relaxed);
                     reply(&mut client, &asker.address, n).await;
                 }
@@ -118,14 +119,14 @@ impl Workload for Replies {
         .await;
     }
 
-    async fn left(&self, _: &Arc<Bed>) -> Option<Vec<String>> {
+    async fn left(&self, _: &Arc<RunContext>) -> Option<Vec<String>> {
         let asker = self.asker.lock().clone()?;
         let received = asker.received.lock().clone();
         Some(received)
     }
 }
 
-async fn reply(client: &mut Client, to: &str, n: u64) {
+async fn reply(client: &mut WorkloadClient, to: &str, n: u64) {
     let id = format!("reply-{n:06}");
     let headers = [
         ("quorate-property-queue", to.to_owned()),
@@ -135,12 +136,12 @@ async fn reply(client: &mut Client, to: &str, n: u64) {
     let invoked = client.invoke("send", Some("replies"), json!(id));
     let outcome = client.http.ask(Method::POST, &url, &headers, id).await;
     let settled = match &outcome {
-        Outcome::Answer(it) if it.status == 200 => Settled::ok(None, it.revision),
+        RequestOutcome::Answer(it) if it.status == 200 => SettledOperation::ok(None, it.revision),
         // Nobody has it, it says.
-        Outcome::Answer(it) if it.code.as_deref() == Some("refused") => {
-            Settled::fail(it.told(), it.revision)
+        RequestOutcome::Answer(it) if it.code.as_deref() == Some("refused") => {
+            SettledOperation::fail(it.describe(), it.revision)
         }
-        _ => Settled::unless_done(&outcome),
+        _ => SettledOperation::unless_done(&outcome),
     };
     client.settle(invoked, settled);
 }

@@ -1,5 +1,6 @@
-//! A set over KV: each element is a key of its own, added once by one client through any
-//! member. Now and then somebody reads the whole set, and in the end it is read of each.
+//! Set workload: each element is a key of its own, added once through any member.
+//!
+//! Now and then somebody reads the whole set, and in the end it is read of each member.
 
 use std::sync::{
     Arc,
@@ -13,31 +14,35 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Workload,
-    pace::{Client, FINAL, Settled, clients},
+    contract::Workload,
+    error::WorkloadError,
+    workload_client::{FINAL, SettledOperation, WorkloadClient, clients},
 };
-use crate::{bed::Bed, client::Outcome, history::Type, stop::Stop};
+use crate::{
+    cancel::CancelToken, history::EventType, pinned_client::RequestOutcome, run_context::RunContext,
+};
 
 const KEY: &str = "set";
-/// One operation of so many is a read: it is long.
+/// Every so many operations, one is a read, which is long.
 const READS: u32 = 60;
 
-/// The workload.
+/// Workload of a set.
 #[derive(Default)]
-pub struct Set {
+pub struct SetWorkload {
     next: Arc<AtomicU64>,
 }
 
 #[async_trait]
-impl Workload for Set {
-    async fn work(&self, bed: &Arc<Bed>, stop: &Stop) {
-        clients(bed, |mut client| {
-            let (next, stop) = (self.next.clone(), stop.clone());
+impl Workload for SetWorkload {
+    async fn work(&self, context: &Arc<RunContext>, cancel: &CancelToken) {
+        clients(context, |mut client| {
+            let (next, cancel) = (self.next.clone(), cancel.clone());
             async move {
-                while !client.rests(&stop).await {
-                    match client.dice.random_ratio(1, READS) {
-                        true => read(&mut client).await,
-                        false => add(&mut client, next.fetch_add(1, Ordering::Relaxed)).await,
+                while !client.rests(&cancel).await {
+                    if client.rng.random_ratio(1, READS) {
+                        read(&mut client).await
+                    } else {
+                        add(&mut client, next.fetch_add(1, Ordering::Relaxed)).await
                     }
                 }
             }
@@ -45,40 +50,40 @@ impl Workload for Set {
         .await;
     }
 
-    async fn finish(&self, bed: &Arc<Bed>) -> Result<(), String> {
-        for number in 0..bed.cluster.members.len() as u64 {
-            let client = Client::reader(bed, number, FINAL);
+    async fn finish(&self, context: &Arc<RunContext>) -> Result<(), WorkloadError> {
+        for number in 0..context.cluster.members.len() as u64 {
+            let client = WorkloadClient::reader(context, number, FINAL);
             if let Ok((elements, revision)) = whole(&client).await {
-                client.tell(Type::Ok, "final", KEY, elements, revision);
+                client.tell(EventType::Ok, "final", KEY, elements, revision);
             }
         }
         Ok(())
     }
 }
 
-async fn add(client: &mut Client, element: u64) {
+async fn add(client: &mut WorkloadClient, element: u64) {
     let url = client.member.admin(&format!("/v1/kv/{KEY}/{element:06}"));
     let invoked = client.invoke("add", Some(KEY), json!(element));
     let body = element.to_string();
     let outcome = client.http.ask(Method::PUT, &url, &[], body).await;
     let settled = match &outcome {
-        Outcome::Answer(it) if it.status == 200 => Settled::ok(None, it.revision),
-        _ => Settled::unless_done(&outcome),
+        RequestOutcome::Answer(it) if it.status == 200 => SettledOperation::ok(None, it.revision),
+        _ => SettledOperation::unless_done(&outcome),
     };
     client.settle(invoked, settled);
 }
 
-async fn read(client: &mut Client) {
+async fn read(client: &mut WorkloadClient) {
     let invoked = client.invoke("read", Some(KEY), Value::Null);
     let settled = match whole(client).await {
-        Ok((elements, revision)) => Settled::ok(Some(elements), revision),
+        Ok((elements, revision)) => SettledOperation::ok(Some(elements), revision),
         Err(settled) => settled,
     };
     client.settle(invoked, settled);
 }
 
-/// All elements, page by page, each page as fresh as can be.
-async fn whole(client: &Client) -> Result<(Value, Option<u64>), Settled> {
+/// Reads all elements, page by page, each page as fresh as can be.
+async fn whole(client: &WorkloadClient) -> Result<(Value, Option<u64>), SettledOperation> {
     let mut elements = Vec::new();
     let mut after = String::new();
     let mut first = None;
@@ -86,11 +91,11 @@ async fn whole(client: &Client) -> Result<(Value, Option<u64>), Settled> {
         let url = format!("/v1/kv?prefix={KEY}/&limit=1000&after={after}");
         let url = client.member.admin(&url);
         let outcome = client.http.ask(Method::GET, &url, &[], "").await;
-        let Outcome::Answer(answer) = &outcome else {
-            return Err(Settled::unread(&outcome));
+        let RequestOutcome::Answer(answer) = &outcome else {
+            return Err(SettledOperation::unread(&outcome));
         };
         if answer.status != 200 {
-            return Err(Settled::unread(&outcome));
+            return Err(SettledOperation::unread(&outcome));
         }
         first = first.or(answer.revision);
         let page: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
@@ -104,7 +109,7 @@ async fn whole(client: &Client) -> Result<(Value, Option<u64>), Settled> {
     }
 }
 
-/// What an entry holds, whatever that is.
+/// Returns the value that an entry holds, whatever it is.
 fn element(entry: &Value) -> Value {
     let bytes = entry["value_base64"].as_str().map(|it| STANDARD.decode(it));
     let text = match bytes {

@@ -1,5 +1,6 @@
-//! Append through watch: clients write keys through all members, and streams tell of each
-//! write once, in order, however often they are cut off and resume at another member.
+//! Watch workload: clients write keys, and streams tell of each write once, in order.
+//!
+//! Streams are cut off often, and resume at another member.
 
 use std::{
     sync::{
@@ -18,55 +19,62 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::{
-    Workload,
-    pace::{Client, Settled, clients},
-    stream::{self, Place},
+    contract::Workload,
+    error::WorkloadError,
+    stream_watcher::{self, PREFIX, StreamPosition},
+    workload_client::{SettledOperation, WorkloadClient, clients},
 };
-use crate::{bed::Bed, client::Outcome, cluster::api, stop::Stop};
+use crate::{
+    cancel::CancelToken,
+    cluster::{api, error::ClusterError},
+    pinned_client::RequestOutcome,
+    run_context::RunContext,
+};
 
-/// What the streams ask for.
-pub const PREFIX: &str = "watch/";
 /// Keys that are written again and again.
 const KEYS: u32 = 20;
 /// Streams, twice as many as members of a small cluster.
 const STREAMS: u64 = 6;
-/// How long the streams may take to catch up in the end.
+/// Time limit for the streams to catch up in the end.
 const CATCHES_UP: Duration = Duration::from_secs(20);
 
-/// The workload.
+/// Workload of writes that streams tell of.
 #[derive(Default)]
-pub struct Watch {
+pub struct WatchWorkload {
     next: Arc<AtomicU64>,
-    places: Mutex<Vec<Arc<Place>>>,
+    places: Mutex<Vec<Arc<StreamPosition>>>,
     streams: Mutex<JoinSet<()>>,
-    stop: Stop,
+    cancel: CancelToken,
 }
 
 #[async_trait]
-impl Workload for Watch {
-    async fn prepare(&self, bed: &Arc<Bed>) -> Result<(), String> {
+impl Workload for WatchWorkload {
+    async fn prepare(&self, context: &Arc<RunContext>) -> Result<(), WorkloadError> {
         for number in 0..STREAMS {
-            let place = Arc::new(Place::default());
-            let (bed, stop) = (bed.clone(), self.stop.clone());
+            let place = Arc::new(StreamPosition::default());
+            let (context, cancel) = (context.clone(), self.cancel.clone());
             self.places.lock().push(place.clone());
-            let follow = stream::follow(bed, number, place, stop);
+            let follow = stream_watcher::follow(context, number, place, cancel);
             self.streams.lock().spawn(follow);
         }
-        api::until("streams", Duration::from_secs(10), || async {
+        let begun = api::until("streams", Duration::from_secs(10), || async {
             let places = self.places.lock();
-            match places.iter().all(|place| place.begun()) {
-                true => Ok(()),
-                false => Err("not all have begun: has the binary GET /v1/watch?".to_owned()),
+            if places.iter().all(|place| place.begun()) {
+                Ok(())
+            } else {
+                Err(ClusterError::NotYet(
+                    "not all have begun: has the binary GET /v1/watch?".to_owned(),
+                ))
             }
-        })
-        .await
+        });
+        Ok(begun.await?)
     }
 
-    async fn work(&self, bed: &Arc<Bed>, stop: &Stop) {
-        clients(bed, |mut client| {
-            let (next, stop) = (self.next.clone(), stop.clone());
+    async fn work(&self, context: &Arc<RunContext>, cancel: &CancelToken) {
+        clients(context, |mut client| {
+            let (next, cancel) = (self.next.clone(), cancel.clone());
             async move {
-                while !client.rests(&stop).await {
+                while !client.rests(&cancel).await {
                     append(&mut client, &next).await;
                 }
             }
@@ -74,16 +82,16 @@ impl Workload for Watch {
         .await;
     }
 
-    async fn finish(&self, bed: &Arc<Bed>) -> Result<(), String> {
-        let mut client = Client::reader(bed, 0, super::pace::FINAL);
+    async fn finish(&self, context: &Arc<RunContext>) -> Result<(), WorkloadError> {
+        let mut client = WorkloadClient::reader(context, 0, super::workload_client::FINAL);
         let last = append(&mut client, &self.next).await;
-        let last = last.ok_or("the last write was not done")?;
+        let last = last.ok_or(WorkloadError::NoLastWrite)?;
         let deadline = Instant::now() + CATCHES_UP;
         let places = self.places.lock().clone();
         while places.iter().any(|place| place.at() < last) && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        self.stop.ask();
+        self.cancel.cancel();
         let mut streams = std::mem::take(&mut *self.streams.lock());
         while streams.join_next().await.is_some() {}
         Ok(())
@@ -91,15 +99,15 @@ impl Workload for Watch {
 }
 
 /// Writes a value that nobody has written before; gives the revision if it was done.
-async fn append(client: &mut Client, next: &AtomicU64) -> Option<u64> {
-    let key = format!("{PREFIX}{}", client.dice.random_range(0..KEYS));
+async fn append(client: &mut WorkloadClient, next: &AtomicU64) -> Option<u64> {
+    let key = format!("{PREFIX}{}", client.rng.random_range(0..KEYS));
     let value = format!("w{}", next.fetch_add(1, Ordering::Relaxed));
     let url = client.member.admin(&format!("/v1/kv/{key}"));
     let invoked = client.invoke("append", Some(&key), json!(value));
     let outcome = client.http.ask(Method::PUT, &url, &[], value).await;
     let settled = match &outcome {
-        Outcome::Answer(it) if it.status == 200 => Settled::ok(None, it.revision),
-        _ => Settled::unless_done(&outcome),
+        RequestOutcome::Answer(it) if it.status == 200 => SettledOperation::ok(None, it.revision),
+        _ => SettledOperation::unless_done(&outcome),
     };
     let revision = settled.revision.filter(|_| settled.error.is_none());
     client.settle(invoked, settled);

@@ -1,27 +1,32 @@
-//! Registers: each kind of anomaly is told by both checkers, or by the one that can, and what
-//! is strange and right is let pass.
+//! Anomalies of registers: each kind is told by both checkers, or by the one that can.
+//!
+//! What is strange and right is let pass.
 
+use crate::run_fixture::{HandmadeOperation, cas, judged, kinds, read, run, write};
 use quorate_jepsen::{
-    checker::{self, Settings, linear, witness},
-    shrink,
-    verdict::{self, Grade, Outcome},
+    anomaly,
+    checker::{self, CheckSettings, FindingGrade, linearizability, revision_order},
+    judge,
+    outcome::RunOutcome,
 };
 
-use crate::tale::{Told, cas, judged, kinds, read, run, write};
-
-/// What the black box and the witness say of a history: whether each objects.
-fn objections(told: &[Told]) -> (bool, bool) {
+/// Returns whether the black box and the witness object to a history.
+fn objections(told: &[HandmadeOperation]) -> (bool, bool) {
     let run = run("register", told);
-    let settings = Settings::default();
+    let settings = CheckSettings::default();
     let operations = checker::register(&run, &settings);
-    let wrong =
-        |checked: &checker::Checked| checked.findings.iter().any(|it| it.grade == Grade::Wrong);
-    let black_box = linear::check(&operations, settings.budget);
-    let witness = witness::check(&operations);
+    let wrong = |checked: &checker::CheckReport| {
+        checked
+            .findings
+            .iter()
+            .any(|it| it.grade == FindingGrade::Wrong)
+    };
+    let black_box = linearizability::check(&operations, settings.budget);
+    let witness = revision_order::check(&operations);
     (wrong(&black_box), wrong(&witness))
 }
 
-fn fine(told: &[Told]) {
+fn fine(told: &[HandmadeOperation]) {
     assert_eq!(
         objections(told),
         (false, false),
@@ -31,7 +36,7 @@ fn fine(told: &[Told]) {
 }
 
 #[track_caller]
-fn both_object(told: &[Told], kind: &str) {
+fn both_object(told: &[HandmadeOperation], kind: &str) {
     assert_eq!(
         objections(told),
         (true, true),
@@ -40,7 +45,7 @@ fn both_object(told: &[Told], kind: &str) {
     );
     let kinds = kinds(&run("register", told));
     assert!(kinds.iter().any(|it| it == kind), "{kind}: {kinds:?}");
-    assert_eq!(judged(&run("register", told)).outcome, Outcome::Fail);
+    assert_eq!(judged(&run("register", told)).outcome, RunOutcome::Fail);
 }
 
 #[test]
@@ -53,7 +58,7 @@ fn an_ordinary_history_passes() {
         read(1, 2, 10, 11).at(3),
     ];
     fine(&told);
-    assert_eq!(judged(&run("register", &told)).outcome, Outcome::Pass);
+    assert_eq!(judged(&run("register", &told)).outcome, RunOutcome::Pass);
 }
 
 #[test]
@@ -107,18 +112,18 @@ fn a_read_of_a_failed_write_is_told() {
     both_object(&told, "dirty read");
 }
 
-/// That is what a harness makes of a timeout that it takes for a failure.
+/// A harness that takes a timeout for a failure makes that of it.
 #[test]
-fn a_timeout_recorded_as_a_failure_is_caught_when_it_was_done_after_all() {
-    let told = |write: fn(Told) -> Told| {
+fn timeout_recorded_as_failure_is_caught_once_done() {
+    let told = |write: fn(HandmadeOperation) -> HandmadeOperation| {
         [
-            write(crate::tale::write(1, 1, 0, 300)),
+            write(crate::run_fixture::write(1, 1, 0, 300)),
             read(2, (), 310, 320).at(3),
             read(2, 1, 400, 410).at(7),
         ]
     };
-    fine(&told(Told::unknown));
-    both_object(&told(Told::failed), "dirty read");
+    fine(&told(HandmadeOperation::unknown));
+    both_object(&told(HandmadeOperation::failed), "dirty read");
 }
 
 #[test]
@@ -138,7 +143,7 @@ fn a_read_from_the_future_is_told() {
 }
 
 #[test]
-fn two_compare_and_sets_of_one_value_are_told() {
+fn two_compare_and_sets_of_one_value() {
     let told = [
         write(1, 1, 0, 1).at(1),
         cas(2, 1, 2, 2, 5).at(2),
@@ -160,7 +165,7 @@ fn a_read_that_goes_back_is_told() {
 }
 
 #[test]
-fn what_is_unknown_may_be_done_late_or_never() {
+fn unknown_outcome_may_be_done_late_or_never() {
     let late = [
         write(1, 1, 0, 1).at(1),
         write(4, 2, 2, 3).unknown(),
@@ -216,10 +221,13 @@ fn an_unknown_swap_needs_its_value_too() {
 }
 
 #[test]
-fn revisions_that_are_told_wrong_are_seen_by_the_witness_alone() {
+fn wrong_revisions_are_seen_by_witness_alone() {
     let twice = [write(1, 1, 0, 1).at(1), write(1, 2, 2, 3).at(1)];
     assert_eq!(objections(&twice), (false, true));
-    let back = [write(1, 1, 0, 1).at(7), write(1, 2, 2, 3).of("other").at(5)];
+    let back = [
+        write(1, 1, 0, 1).at(7),
+        write(1, 2, 2, 3).with_key("other").at(5),
+    ];
     assert_eq!(objections(&back), (false, true));
     let notes = judged(&run("register", &back)).findings;
     assert!(
@@ -229,23 +237,23 @@ fn revisions_that_are_told_wrong_are_seen_by_the_witness_alone() {
 }
 
 #[test]
-fn a_checker_that_ignores_infos_gives_a_false_verdict() {
+fn checker_that_ignores_infos_gives_false_verdict() {
     let told = [
         write(1, 1, 0, 1).at(1),
         write(4, 2, 2, 3).unknown(),
         read(2, 2, 20, 21).at(9),
     ];
     fine(&told);
-    let settings = Settings {
+    let settings = CheckSettings {
         ignore_infos: true,
-        ..Settings::default()
+        ..CheckSettings::default()
     };
-    let verdict = verdict::of(&run("register", &told), &settings);
-    assert_eq!(verdict.outcome, Outcome::Fail);
+    let verdict = judge::judge_run(&run("register", &told), &settings);
+    assert_eq!(verdict.outcome, RunOutcome::Fail);
 }
 
 #[test]
-fn an_anomaly_among_hundreds_of_operations_is_made_small() {
+fn anomaly_among_hundreds_of_operations_is_shrunk() {
     let mut told = Vec::new();
     for n in 1..=150_u64 {
         told.push(write(1, n, n * 10, n * 10 + 4).at(n));
@@ -265,5 +273,5 @@ fn an_anomaly_among_hundreds_of_operations_is_made_small() {
     assert_eq!(texts.len(), 3, "{texts:?}");
     assert_eq!(texts[0], "write k 73");
     assert_eq!(texts[2], "read k → 73");
-    assert!(shrink::text(&verdict.anomalies).contains("read k → 73 ok @73"));
+    assert!(anomaly::text(&verdict.anomalies).contains("read k → 73 ok @73"));
 }

@@ -1,14 +1,13 @@
-//! What lasts and has to be borne, a leader with one link, and messages that are sent.
+//! Faults that last, a leader with one link, and messages that are sent.
 
+use crate::run_fixture::{HandmadeOperation, MS, fault, kinds, op, run, write};
 use quorate_jepsen::{
-    checker::Run,
-    history::{Fault, Final, Sight},
+    checker::RecordedRun,
+    history::{FaultRecord, FinalState, ReignObservation},
 };
 
-use crate::tale::{MS, Told, fault, kinds, op, run, write};
-
-/// Writes that work, one each 100 ms at member 2, but for a while.
-fn writes(without: std::ops::Range<u64>) -> Vec<Told> {
+/// Makes writes that work, one each 100 ms at member 2, but for a while.
+fn writes(without: std::ops::Range<u64>) -> Vec<HandmadeOperation> {
     let times = (0..100).map(|n| n * 100);
     let there = times.filter(|at| !without.contains(at));
     there
@@ -16,23 +15,23 @@ fn writes(without: std::ops::Range<u64>) -> Vec<Told> {
         .collect()
 }
 
-fn under(faults: Vec<Fault>, without: std::ops::Range<u64>) -> Run {
+fn under(faults: Vec<FaultRecord>, without: std::ops::Range<u64>) -> RecordedRun {
     let mut told = writes(without.clone());
     // It is tried all the while.
     let tried = without.step_by(100);
     told.extend(tried.map(|at| write(2, at, at, at + 10).member(3).failed()));
-    Run {
+    RecordedRun {
         faults,
         ..run("register", &told)
     }
 }
 
-fn late(run: &Run, kind: &str) -> bool {
+fn late(run: &RecordedRun, kind: &str) -> bool {
     kinds(run).iter().any(|it| it == kind)
 }
 
 #[test]
-fn a_stranded_leader_is_replaced_while_it_is_stranded() {
+fn stranded_leader_is_replaced_while_stranded() {
     let stranded = || vec![fault("stranded", &[1], 2_000, 6_000)];
     assert!(!late(&under(stranded(), 2_000..3_000), "late in a fault"));
     assert!(late(&under(stranded(), 2_000..4_000), "late in a fault"));
@@ -56,7 +55,7 @@ fn what_lasts_has_to_be_borne() {
 }
 
 #[test]
-fn a_leader_that_is_killed_is_replaced_from_afar() {
+fn killed_leader_is_replaced_from_afar() {
     let killed = || {
         vec![
             fault("far", &[], 1_000, 9_500),
@@ -69,8 +68,8 @@ fn a_leader_that_is_killed_is_replaced_from_afar() {
     assert!(late(&healed, "no write after healing") || late(&healed, "late after healing"));
 }
 
-fn sight(time: u64, leader: Option<u64>, term: u64) -> Sight {
-    Sight {
+fn observation(time: u64, leader: Option<u64>, term: u64) -> ReignObservation {
+    ReignObservation {
         asked: time * MS,
         time: (time + 1) * MS,
         member: 2,
@@ -84,51 +83,58 @@ fn sight(time: u64, leader: Option<u64>, term: u64) -> Sight {
 
 #[test]
 fn on_thin_links_no_leader_is_lost() {
-    let of = |nemesis: &str, sights: &[Sight]| {
+    let of = |nemesis: &str, observations: &[ReignObservation]| {
         let mut run = under(vec![fault(nemesis, &[], 1_000, 9_000)], 0..0);
-        run.sights = sights.to_vec();
+        run.observations = observations.to_vec();
         run
     };
-    let calm = [sight(2_000, Some(1), 3), sight(4_000, Some(1), 3)];
-    let well = |run: &Run| kinds(run).iter().all(|it| !it.ends_with("meanwhile"));
+    let calm = [
+        observation(2_000, Some(1), 3),
+        observation(4_000, Some(1), 3),
+    ];
+    let well = |run: &RecordedRun| kinds(run).iter().all(|it| !it.ends_with("meanwhile"));
     assert!(well(&of("thin", &calm)));
-    let lost = [sight(2_000, Some(1), 3), sight(4_000, None, 3)];
+    let lost = [observation(2_000, Some(1), 3), observation(4_000, None, 3)];
     assert!(late(&of("thin", &lost), "leader lost meanwhile"));
-    let elected = [sight(2_000, Some(1), 3), sight(4_000, Some(2), 4)];
+    let elected = [
+        observation(2_000, Some(1), 3),
+        observation(4_000, Some(2), 4),
+    ];
     assert!(late(&of("thin", &elected), "election meanwhile"));
     // From afar that may be, and before it all may be.
     assert!(well(&of("far", &elected)));
-    let before = [sight(100, Some(1), 2), sight(4_000, Some(2), 3)];
+    let before = [observation(100, Some(1), 2), observation(4_000, Some(2), 3)];
     assert!(well(&of("thin", &before)));
 }
 
 #[test]
-fn on_thin_links_a_kill_has_its_own_elections_and_large_values_their_time() {
-    let struck = |workload: &str, without: std::ops::Range<u64>, sights: &[Sight]| {
-        let faults = vec![
-            fault("thin", &[], 500, 9_500),
-            fault("kill-majority", &[1, 2], 3_000, 4_000),
-        ];
-        let mut run = under(faults, without);
-        run.plan.workload = workload.into();
-        run.sights = sights.to_vec();
-        run
-    };
-    let elected = |at: u64| [sight(2_000, Some(1), 3), sight(at, Some(2), 4)];
+fn thin_links_allow_elections_and_large_values_time() {
+    let struck =
+        |workload: &str, without: std::ops::Range<u64>, observations: &[ReignObservation]| {
+            let faults = vec![
+                fault("thin", &[], 500, 9_500),
+                fault("kill-majority", &[1, 2], 3_000, 4_000),
+            ];
+            let mut run = under(faults, without);
+            run.plan.workload = workload.into();
+            run.observations = observations.to_vec();
+            run
+        };
+    let elected = |at: u64| [observation(2_000, Some(1), 3), observation(at, Some(2), 4)];
     let none = 0..0;
     // By the kill; and by nothing, long after it.
     let by_the_kill = struck("register", none.clone(), &elected(7_000));
     assert!(!late(&by_the_kill, "election meanwhile"));
     let [before, after] = elected(7_000);
-    let of_its_own = [before, after, sight(8_000, Some(1), 5)];
+    let of_its_own = [before, after, observation(8_000, Some(1), 5)];
     let of_its_own = struck("register", none.clone(), &of_its_own);
     assert!(late(&of_its_own, "election meanwhile"));
     // A member that lags behind has elected nobody.
     let [before, after] = elected(7_000);
     let lagging = [before.clone(), after.clone(), before, after].into_iter();
-    let lagging: Vec<Sight> = lagging
+    let lagging: Vec<ReignObservation> = lagging
         .zip([2_000, 7_000, 7_500, 8_000])
-        .map(|(it, at)| Sight {
+        .map(|(it, at)| ReignObservation {
             asked: at * MS,
             time: (at + 1) * MS,
             ..it
@@ -145,26 +151,26 @@ fn on_thin_links_a_kill_has_its_own_elections_and_large_values_their_time() {
     assert!(!through("large").iter().any(healing));
 }
 
-fn send(id: &str, start: u64) -> Told {
+fn send(id: &str, start: u64) -> HandmadeOperation {
     op(1, "send", id.into(), start, start + 10)
 }
 
-fn sent(told: &[Told], left: Option<&[&str]>) -> Run {
+fn sent(told: &[HandmadeOperation], left: Option<&[&str]>) -> RecordedRun {
     let left = left.map(|left| left.iter().map(|it| (*it).to_owned()).collect());
-    Run {
-        ending: Some(Final {
-            members: crate::ends::members(),
+    RecordedRun {
+        ending: Some(FinalState {
+            members: crate::run_ends::members(),
             healed: Some(MS),
             writable: Some(2 * MS),
             left,
-            ..Final::default()
+            ..FinalState::default()
         }),
         ..run("sends", told)
     }
 }
 
 #[test]
-fn what_is_told_of_a_message_is_what_the_queue_has() {
+fn outcome_of_a_message_is_what_queue_has() {
     let none: Vec<String> = Vec::new();
     let good = [
         send("a", 0),

@@ -1,17 +1,17 @@
-//! The checkers and the report, on histories that are right and histories that are wrong.
+//! Checkers and report, on histories that are right and histories that are wrong.
 #![allow(
     clippy::print_stderr,
     clippy::print_stdout,
     reason = "what a test prints is for whoever runs it"
 )]
 
-mod tale;
+mod run_fixture;
 
 mod anomalies;
-mod ends;
 mod lasting;
-mod others;
 mod pages;
+mod run_ends;
 mod simulated;
 mod simulator;
 mod sinks;
+mod workloads;

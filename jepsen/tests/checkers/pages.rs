@@ -1,39 +1,42 @@
-//! A run's folder is judged as a whole: the verdict and the page that are written, and the
-//! summary over many.
+//! Folders of runs, judged as a whole: the verdict, the page, and the summary over many.
 
 use std::{fs, path::Path};
 
+use crate::{
+    run_fixture::MS,
+    simulator::{SimulatedBug, SimulatorSettings, history},
+};
 use quorate_jepsen::{
-    checker::Settings,
-    history::{Call, Event, Fault, Final, FinalMember, Host, HostSample, Sight, write},
-    judge,
+    checker::CheckSettings,
+    history::{
+        FaultRecord, FinalMember, FinalState, HistoryEvent, HostSample, HostSamples,
+        ReignObservation, SinkCall,
+    },
+    judge::{judge, judge_with},
+    outcome::RunOutcome,
+    record_file::write_line,
     report::{self, summary},
-    verdict::{Outcome, Verdict, judge_with},
+    verdict::RunVerdict,
 };
 use serde_json::json;
-
-use crate::{
-    simulator::{Bug, World, history},
-    tale::MS,
-};
 
 fn lines<T: serde::Serialize>(path: &Path, lines: &[T]) {
     let mut file = fs::File::create(path).expect("a file is made");
     for line in lines {
-        write(&mut file, line).expect("a line is written");
+        write_line(&mut file, line).expect("a line is written");
     }
 }
 
 /// Writes the folder of a simulated run.
-pub fn folder(path: &Path, operations: usize, bug: Bug) {
-    let world = World {
+pub fn folder(path: &Path, operations: usize, bug: SimulatedBug) {
+    let world = SimulatorSettings {
         seed: 11,
         operations,
         clients: 9,
         operations_a_key: 200,
         bug,
     };
-    let events: Vec<Event> = history(&world);
+    let events: Vec<HistoryEvent> = history(&world);
     let end = events.last().map_or(0, |it| it.time);
     fs::create_dir_all(path.join("members/1")).expect("folders are made");
     let log = "2026 ERROR <script>alert(1)</script> & more \u{1b}[31mred\u{1b}[0m\n";
@@ -44,7 +47,7 @@ pub fn folder(path: &Path, operations: usize, bug: Bug) {
         "command": "quorate-jepsen run --seed 11 --workload register", "steps": [],
     });
     fs::write(path.join("plan.json"), plan.to_string()).expect("a plan is written");
-    let fault = |nemesis: &str, n: u64| Fault {
+    let fault = |nemesis: &str, n: u64| FaultRecord {
         nemesis: nemesis.to_owned(),
         target: "the leader <1>".to_owned(),
         members: vec![1],
@@ -54,10 +57,17 @@ pub fn folder(path: &Path, operations: usize, bug: Bug) {
         healing: Some(end * n / 10 + end / 12),
         healed: Some(end * n / 10 + end / 11),
     };
-    let faults: Vec<Fault> = [2, 4, 6, 8].map(|n| fault("kill-leader", n)).to_vec();
+    let faults: Vec<FaultRecord> = [2, 4, 6, 8].map(|n| fault("kill-leader", n)).to_vec();
     lines(&path.join("faults.jsonl"), &faults);
-    let sights: Vec<Sight> = (0..600_u64)
-        .map(|n| Sight {
+    write_reigns(path, end);
+    write_end(path, end);
+    lines(&path.join("history.jsonl"), &events);
+}
+
+/// Writes three leaders after each other, and the calls under their epochs.
+fn write_reigns(path: &Path, end: u64) {
+    let observations: Vec<ReignObservation> = (0..600_u64)
+        .map(|n| ReignObservation {
             asked: end * n / 600,
             time: end * n / 600 + 1,
             member: n % 3 + 1,
@@ -68,9 +78,9 @@ pub fn folder(path: &Path, operations: usize, bug: Bug) {
             epoch: Some(n / 200 * 10 + 5),
         })
         .collect();
-    lines(&path.join("reigns.jsonl"), &sights);
-    let calls: Vec<Call> = (0..300_u64)
-        .map(|n| Call {
+    lines(&path.join("reigns.jsonl"), &observations);
+    let calls: Vec<SinkCall> = (0..300_u64)
+        .map(|n| SinkCall {
             begun: end * n / 300,
             ended: end * n / 300 + 1,
             connector: "amqp_channel/checks".to_owned(),
@@ -81,7 +91,10 @@ pub fn folder(path: &Path, operations: usize, bug: Bug) {
         })
         .collect();
     lines(&path.join("connectors.jsonl"), &calls);
-    lines(&path.join("history.jsonl"), &events);
+}
+
+/// Writes three members that are well, and a machine that was hardly late.
+fn write_end(path: &Path, end: u64) {
     let members = [1, 2, 3].map(|member| FinalMember {
         member,
         alive: true,
@@ -89,11 +102,11 @@ pub fn folder(path: &Path, operations: usize, bug: Bug) {
         applied: Some(1),
         ..FinalMember::default()
     });
-    let ending = Final {
+    let ending = FinalState {
         members: members.to_vec(),
         healed: Some(end),
         writable: Some(end + MS),
-        ..Final::default()
+        ..FinalState::default()
     };
     let text = serde_json::to_string(&ending).expect("it can be written");
     fs::write(path.join("final.json"), text).expect("the end is written");
@@ -103,7 +116,7 @@ pub fn folder(path: &Path, operations: usize, bug: Bug) {
         run_queue: 1.0,
         lag_ms: (n % 7) as f64,
     });
-    let host = Host {
+    let host = HostSamples {
         samples: samples.collect(),
     };
     let text = serde_json::to_string(&host).expect("it can be written");
@@ -136,13 +149,13 @@ fn well_formed(page: &str) {
 }
 
 #[test]
-fn a_page_stands_by_itself_and_is_small_enough() {
+fn page_stands_by_itself_and_is_small() {
     let temporary = tempfile::tempdir().expect("a folder");
     let run = temporary.path().join("run");
-    folder(&run, 20_000, Bug::StaleReads(0.002));
+    folder(&run, 20_000, SimulatedBug::StaleReads(0.002));
     let verdict = judge(&run).expect("it is judged");
-    assert_eq!(verdict.outcome, Outcome::Fail);
-    assert_eq!(Verdict::read(&run).expect("it was written"), verdict);
+    assert_eq!(verdict.outcome, RunOutcome::Fail);
+    assert_eq!(RunVerdict::read(&run).expect("it was written"), verdict);
     let page = fs::read_to_string(run.join(report::FILE)).expect("a page was written");
     well_formed(&page);
     for alien in ["<script", "http:", "https:", "url(", "@import", "\u{1b}"] {
@@ -168,28 +181,31 @@ fn a_page_stands_by_itself_and_is_small_enough() {
 fn judging_again_gives_the_same() {
     let temporary = tempfile::tempdir().expect("a folder");
     let run = temporary.path().join("run");
-    folder(&run, 600, Bug::LostWrites(0.05));
+    folder(&run, 600, SimulatedBug::LostWrites(0.05));
     let first = judge(&run).expect("it is judged");
     assert_eq!(judge(&run).expect("it is judged"), first);
     let fine = temporary.path().join("fine");
-    folder(&fine, 600, Bug::None);
+    folder(&fine, 600, SimulatedBug::None);
     let judged = judge(&fine).expect("it is judged");
-    assert_eq!(judged.outcome, Outcome::Pass, "{:?}", judged.findings);
-    let settings = Settings {
+    assert_eq!(judged.outcome, RunOutcome::Pass, "{:?}", judged.findings);
+    let settings = CheckSettings {
         ignore_infos: true,
-        ..Settings::default()
+        ..CheckSettings::default()
     };
     let false_verdict = judge_with(&fine, &settings).expect("it is judged");
-    assert_eq!(false_verdict.outcome, Outcome::Fail);
+    assert_eq!(false_verdict.outcome, RunOutcome::Fail);
 }
 
 #[test]
-fn a_folder_with_missing_or_broken_files_is_unknown() {
+fn folder_with_missing_or_broken_files_is_unknown() {
     let temporary = tempfile::tempdir().expect("a folder");
     let run = temporary.path().join("run");
     assert!(judge(&run).is_err());
     fs::create_dir(&run).expect("a folder");
-    assert_eq!(judge(&run).expect("it is judged").outcome, Outcome::Unknown);
+    assert_eq!(
+        judge(&run).expect("it is judged").outcome,
+        RunOutcome::Unknown
+    );
     for file in [
         "history.jsonl",
         "final.json",
@@ -197,13 +213,13 @@ fn a_folder_with_missing_or_broken_files_is_unknown() {
         "plan.json",
         "faults.jsonl",
     ] {
-        folder(&run, 600, Bug::None);
-        assert_eq!(judge(&run).expect("it is judged").outcome, Outcome::Pass);
+        folder(&run, 600, SimulatedBug::None);
+        assert_eq!(judge(&run).expect("it is judged").outcome, RunOutcome::Pass);
         let bytes = fs::read(run.join(file)).expect("it is there");
         fs::write(run.join(file), &bytes[..bytes.len() - 3]).expect("it is cut");
         assert_eq!(
             judge(&run).expect("it is judged").outcome,
-            Outcome::Unknown,
+            RunOutcome::Unknown,
             "{file}"
         );
     }
@@ -213,8 +229,8 @@ fn a_folder_with_missing_or_broken_files_is_unknown() {
 fn many_runs_are_summed_up() {
     let temporary = tempfile::tempdir().expect("a folder");
     let path = |name: &str| temporary.path().join(name);
-    folder(&path("fine"), 600, Bug::None);
-    folder(&path("broken"), 600, Bug::LostWrites(0.05));
+    folder(&path("fine"), 600, SimulatedBug::None);
+    folder(&path("broken"), 600, SimulatedBug::LostWrites(0.05));
     let folders = [path("fine"), path("broken"), path("missing")];
     for run in &folders[..2] {
         judge(run).expect("it is judged");
@@ -223,8 +239,8 @@ fn many_runs_are_summed_up() {
     let summary = summary(&folders);
     assert_eq!(
         (
-            summary.ended(Outcome::Pass),
-            summary.ended(Outcome::Fail),
+            summary.ended(RunOutcome::Pass),
+            summary.ended(RunOutcome::Fail),
             summary.unread.len()
         ),
         (1, 1, 1)

@@ -1,15 +1,16 @@
-//! A simulated group of members with one register each key: right, unless it is told to be
-//! wrong, with delays, lost answers and writes that are done late.
+//! Simulated group of members with one register each key.
+//!
+//! It is right, unless it is told to be wrong, with delays, lost answers and writes that are done
+//! late.
 
-use quorate_jepsen::history::{Event, Type};
+use crate::run_fixture::MS;
+use quorate_jepsen::history::{EventType, HistoryEvent};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
-use crate::tale::MS;
-
-/// A planted bug.
+/// Planted bug of the simulated register.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Bug {
+pub enum SimulatedBug {
     None,
     /// Reads answer an older state at times.
     StaleReads(f64),
@@ -23,32 +24,32 @@ pub enum Bug {
     TimeoutsAsFailures,
 }
 
-/// How it goes.
-pub struct World {
+/// Settings of the simulated group.
+pub struct SimulatorSettings {
     pub seed: u64,
     pub operations: usize,
     pub clients: u64,
     pub operations_a_key: usize,
-    pub bug: Bug,
+    pub bug: SimulatedBug,
 }
 
-struct Pending {
+struct PendingEffect {
     at: u64,
     client: u64,
-    event: Event,
+    event: HistoryEvent,
 }
 
-/// Plays it. Everything takes effect at a moment between asking and answering; what is
+/// Plays the simulation. Everything takes effect at a moment between asking and answering; what is
 /// answered with `info` takes effect later, or never.
-pub fn history(world: &World) -> Vec<Event> {
-    let mut dice = StdRng::seed_from_u64(world.seed);
+pub fn history(world: &SimulatorSettings) -> Vec<HistoryEvent> {
+    let mut rng = StdRng::seed_from_u64(world.seed);
     // Each key's states along the log: (revision, value).
     let mut states: Vec<Vec<(u64, Value)>> = vec![vec![(0, Value::Null)]];
     let mut revision = 0;
     let mut processes: Vec<u64> = (0..world.clients).collect();
     let mut free: Vec<u64> = vec![0; world.clients as usize];
-    let mut events: Vec<Event> = Vec::new();
-    let mut effects: Vec<Pending> = Vec::new();
+    let mut events: Vec<HistoryEvent> = Vec::new();
+    let mut effects: Vec<PendingEffect> = Vec::new();
     let mut next = 1_u64;
     let mut begun = 0;
     while begun < world.operations || !effects.is_empty() {
@@ -61,7 +62,7 @@ pub fn history(world: &World) -> Vec<Event> {
             take_effect(
                 pending,
                 world,
-                &mut dice,
+                &mut rng,
                 &mut states,
                 &mut revision,
                 &mut events,
@@ -75,7 +76,7 @@ pub fn history(world: &World) -> Vec<Event> {
             states.push(vec![(0, Value::Null)]);
         }
         next += 1;
-        let (f, value) = match dice.random_range(0..10) {
+        let (f, value) = match rng.random_range(0..10) {
             0..5 => ("read", Value::Null),
             5..8 => ("write", json!(next)),
             _ => {
@@ -84,9 +85,9 @@ pub fn history(world: &World) -> Vec<Event> {
                 ("cas", json!([known, next]))
             }
         };
-        let event = Event {
+        let event = HistoryEvent {
             process: processes[client],
-            kind: Type::Invoke,
+            kind: EventType::Invoke,
             f: f.to_owned(),
             key: Some(format!("k{key}")),
             value,
@@ -96,49 +97,49 @@ pub fn history(world: &World) -> Vec<Event> {
             error: None,
         };
         events.push(event.clone());
-        let effect = asked_at + dice.random_range(1..4 * MS);
-        effects.push(Pending {
+        let effect = asked_at + rng.random_range(1..4 * MS);
+        effects.push(PendingEffect {
             at: effect,
             client: client as u64,
             event,
         });
-        free[client] = effect + dice.random_range(4 * MS..8 * MS);
+        free[client] = effect + rng.random_range(4 * MS..8 * MS);
     }
-    events.sort_by_key(|it| (it.time, it.kind == Type::Invoke));
+    events.sort_by_key(|it| (it.time, it.kind == EventType::Invoke));
     events
 }
 
 fn take_effect(
-    pending: Pending,
-    world: &World,
-    dice: &mut StdRng,
+    pending: PendingEffect,
+    world: &SimulatorSettings,
+    rng: &mut StdRng,
     states: &mut [Vec<(u64, Value)>],
     revision: &mut u64,
-    events: &mut Vec<Event>,
+    events: &mut Vec<HistoryEvent>,
     processes: &mut [u64],
 ) {
-    let Pending { at, client, event } = pending;
-    let mut chance = |p: f64| dice.random_bool(p);
+    let PendingEffect { at, client, event } = pending;
+    let mut chance = |p: f64| rng.random_bool(p);
     let key: usize = event
         .key
         .as_deref()
         .map_or(0, |key| key[1..].parse().unwrap_or(0));
     let state = &mut states[key];
     let (latest, there) = state[state.len() - 1].clone();
-    let mut answer = Event {
-        kind: Type::Ok,
+    let mut answer = HistoryEvent {
+        kind: EventType::Ok,
         time: at + MS / 2,
         ..event.clone()
     };
     if event.f == "read" {
-        let stale = matches!(world.bug, Bug::StaleReads(p) if chance(p)) && state.len() > 1;
-        let seen = if stale {
+        let stale = matches!(world.bug, SimulatedBug::StaleReads(p) if chance(p));
+        let seen = if stale && state.len() > 1 {
             state[state.len() - 2].clone()
         } else {
             (latest, there)
         };
         if chance(0.05) {
-            answer.kind = Type::Fail;
+            answer.kind = EventType::Fail;
         } else {
             (answer.revision, answer.value) = (Some(seen.0), seen.1);
         }
@@ -147,12 +148,12 @@ fn take_effect(
     }
     let (unknown, refused) = (chance(0.05), chance(0.05));
     let done_anyway = !unknown || chance(0.6);
-    let dirty = matches!(world.bug, Bug::DirtyFailures(p) if chance(p));
-    let lost = matches!(world.bug, Bug::LostWrites(p) if chance(p));
-    let blind = matches!(world.bug, Bug::BlindSwaps(p) if chance(p));
+    let dirty = matches!(world.bug, SimulatedBug::DirtyFailures(p) if chance(p));
+    let lost = matches!(world.bug, SimulatedBug::LostWrites(p) if chance(p));
+    let blind = matches!(world.bug, SimulatedBug::BlindSwaps(p) if chance(p));
     let matches = event.f != "cas" || event.value[0] == there || blind;
     if refused && !unknown {
-        answer.kind = Type::Fail;
+        answer.kind = EventType::Fail;
     }
     if (!refused || dirty || unknown) && matches && done_anyway {
         *revision += 1;
@@ -167,20 +168,20 @@ fn take_effect(
         }
     }
     if !matches {
-        answer.kind = Type::Fail;
+        answer.kind = EventType::Fail;
     }
     if unknown {
         answer.kind = match world.bug {
-            Bug::TimeoutsAsFailures => Type::Fail,
-            _ => Type::Info,
+            SimulatedBug::TimeoutsAsFailures => EventType::Fail,
+            _ => EventType::Info,
         };
-        if answer.kind == Type::Info {
+        if answer.kind == EventType::Info {
             processes[client as usize] += world.clients;
         }
         // The client gives up before it is done.
         answer.time = at.min(event.time + MS);
     }
-    if answer.kind != Type::Ok {
+    if answer.kind != EventType::Ok {
         answer.revision = None;
     }
     events.push(answer);

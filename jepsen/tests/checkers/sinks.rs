@@ -1,18 +1,17 @@
 //! Reigns as members told of them, and epochs as sinks saw them.
 
+use crate::run_fixture::{MS, fault, judged, kinds, run};
 use quorate_jepsen::{
-    checker::Run,
-    history::{Call, Sight},
+    checker::RecordedRun,
+    history::{ReignObservation, SinkCall},
 };
-
-use crate::tale::{MS, fault, judged, kinds, run};
 
 fn none() -> Vec<String> {
     Vec::new()
 }
 
-fn sight(time: u64, member: u64, leader: u64, term: u64, epoch: u64) -> Sight {
-    Sight {
+fn observation(time: u64, member: u64, leader: u64, term: u64, epoch: u64) -> ReignObservation {
+    ReignObservation {
         asked: time * MS - 1,
         time: time * MS,
         member,
@@ -24,9 +23,9 @@ fn sight(time: u64, member: u64, leader: u64, term: u64, epoch: u64) -> Sight {
     }
 }
 
-fn seen(sights: &[Sight]) -> Run {
-    Run {
-        sights: sights.to_vec(),
+fn seen(observations: &[ReignObservation]) -> RecordedRun {
+    RecordedRun {
+        observations: observations.to_vec(),
         ..run("x", &[])
     }
 }
@@ -34,27 +33,29 @@ fn seen(sights: &[Sight]) -> Run {
 #[test]
 fn reigns() {
     let right = [
-        sight(1, 1, 1, 1, 5),
-        sight(2, 2, 1, 1, 5),
-        sight(9, 2, 2, 2, 8),
+        observation(1, 1, 1, 1, 5),
+        observation(2, 2, 1, 1, 5),
+        observation(9, 2, 2, 2, 8),
     ];
     assert_eq!(kinds(&seen(&right)), none());
     // Another member may not know yet.
     assert_eq!(
-        kinds(&seen(&[&right[..], &[sight(10, 1, 1, 1, 5)]].concat())),
+        kinds(&seen(
+            &[&right[..], &[observation(10, 1, 1, 1, 5)]].concat()
+        )),
         none()
     );
     // Two of one term, one after the other; never the other way round.
-    let two = [sight(1, 1, 1, 1, 5), sight(2, 1, 2, 1, 6)];
+    let two = [observation(1, 1, 1, 1, 5), observation(2, 1, 2, 1, 6)];
     assert_eq!(kinds(&seen(&two)), none());
-    let turned = [sight(1, 1, 2, 1, 5), sight(2, 1, 1, 1, 6)];
+    let turned = [observation(1, 1, 2, 1, 5), observation(2, 1, 1, 1, 6)];
     assert_eq!(kinds(&seen(&turned)), ["term went back"]);
-    let mut both = [sight(1, 1, 1, 1, 5), sight(2, 2, 2, 1, 6)];
+    let mut both = [observation(1, 1, 1, 1, 5), observation(2, 2, 2, 1, 6)];
     both[1].leader_id = both[0].leader_id;
     assert_eq!(kinds(&seen(&both)), ["two leaders elected as one"]);
-    let held = [sight(1, 1, 1, 1, 5), sight(2, 2, 2, 2, 5)];
+    let held = [observation(1, 1, 1, 1, 5), observation(2, 2, 2, 2, 5)];
     assert_eq!(kinds(&seen(&held)), ["two holders of one epoch"]);
-    let back = [sight(1, 1, 1, 3, 5), sight(2, 1, 1, 3, 4)];
+    let back = [observation(1, 1, 1, 3, 5), observation(2, 1, 1, 3, 4)];
     assert_eq!(kinds(&seen(&back)), ["epoch went back"]);
     let mut started_anew = seen(&back);
     started_anew.faults = vec![fault("kill-one", &[1], 1, 2)];
@@ -62,8 +63,8 @@ fn reigns() {
     assert!(!kinds.contains(&"epoch went back".to_owned()), "{kinds:?}");
 }
 
-fn call(begun: u64, epoch: u64, accepted: bool) -> Call {
-    Call {
+fn call(begun: u64, epoch: u64, accepted: bool) -> SinkCall {
+    SinkCall {
         begun: begun * MS,
         ended: (begun + 20) * MS,
         connector: "amqp_channel/checks".to_owned(),
@@ -74,21 +75,21 @@ fn call(begun: u64, epoch: u64, accepted: bool) -> Call {
     }
 }
 
-fn called(calls: &[Call], naive: bool) -> Run {
+fn called(calls: &[SinkCall], naive: bool) -> RecordedRun {
     let mut calls = calls.to_vec();
     if naive {
         calls
             .iter_mut()
             .for_each(|it| it.connector = "amqp_channel/naive".to_owned());
     }
-    Run {
+    RecordedRun {
         calls,
         ..run("x", &[])
     }
 }
 
 #[test]
-fn a_stale_epoch_that_is_accepted_is_told_and_of_a_naive_sink_counted() {
+fn accepted_stale_epoch_is_told_naive_is_counted() {
     let right = [call(1, 5, true), call(30, 5, true), call(60, 9, true)];
     assert_eq!(kinds(&called(&right, false)), none());
     let stale = [call(1, 5, true), call(30, 9, true), call(70, 5, true)];
@@ -99,7 +100,7 @@ fn a_stale_epoch_that_is_accepted_is_told_and_of_a_naive_sink_counted() {
 }
 
 #[test]
-fn a_call_that_comes_long_after_its_epoch_is_told_unless_a_pause_explains_it() {
+fn late_call_is_told_unless_pause_explains_it() {
     let fenced = [call(1, 5, true), call(30, 9, true), call(500, 5, false)];
     assert_eq!(kinds(&called(&fenced, false)), ["call under an old epoch"]);
     assert_eq!(kinds(&called(&fenced, true)), ["call under an old epoch"]);

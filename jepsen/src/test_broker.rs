@@ -1,0 +1,27 @@
+//! RabbitMQ of a run, which a nemesis may kill.
+
+use tokio::sync::Mutex;
+
+use crate::rabbitmq::Rabbit;
+
+/// A broker, with what is asked of it often.
+pub struct TestBroker {
+    /// The process; locked while it is killed or started.
+    pub rabbit: Mutex<Rabbit>,
+    /// The address for lapin.
+    pub uri: String,
+    /// The address and port for connections.
+    pub address: (std::net::Ipv4Addr, u16),
+}
+
+impl TestBroker {
+    /// Starts RabbitMQ.
+    pub async fn start(at: std::net::Ipv4Addr) -> TestBroker {
+        let rabbit = Rabbit::start_at(at).await;
+        TestBroker {
+            uri: rabbit.uri(),
+            address: (rabbit.address(), rabbit.port()),
+            rabbit: Mutex::new(rabbit),
+        }
+    }
+}
