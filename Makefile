@@ -16,7 +16,7 @@ QUORATE = $(CARGO_TARGET_DIR)/debug/quorate
 test histories histories-selftest chaos chaos-soak chaos-selftest verify: \
 	GUARDED := --config profile.dev.package.validit.debug-assertions=true
 
-.PHONY: help setup build install run test figures bench-failover takeovers calm connectors growth throughput histories histories-selftest chaos chaos-soak chaos-selftest mutants fuzz verify deny fix
+.PHONY: help setup build install run test figures bench-failover takeovers calm connectors growth throughput histories histories-selftest chaos chaos-soak chaos-selftest mutants fuzz verify deny house fix
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -115,6 +115,12 @@ verify: ## check the form of everything; writes nothing
 
 deny: ## check the dependencies: advisories, licences, sources (needs cargo-deny)
 	cargo deny --workspace check
+
+# The one command that builds a part alone: it is to run where RocksDB was never compiled. What
+# it shares with RocksDB (proc-macro2, quote, memchr) it links, while RocksDB has them from
+# bindgen, which is built for the host: cargo keeps the two and their features apart.
+house: ## measure the source tree against its goals (ARGS="--list circles", or "--tree /other/checkout")
+	@cargo run --quiet --package quorate-house $(CARGO_FLAGS) -- $(ARGS)
 
 fix: ## put right what can be put right by a program
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged

@@ -84,12 +84,12 @@ pub fn reached(tree: &Tree) -> BTreeMap<String, bool> {
 /// Whether cargo starts with this file.
 fn is_root(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
-    // The root package has its folders at the top, a member below its own.
-    let inside = match parts.as_slice() {
-        ["src" | "tests" | "examples" | "benches" | "build.rs", ..] => &parts[..],
-        ["crates", "testing", _, rest @ ..] | ["crates", _, rest @ ..] | [_, rest @ ..] => rest,
-        [] => return false,
+    // The root package has its folders at the top, a member as deep as it stands.
+    let starts = ["src", "tests", "examples", "benches", "fuzz", "build.rs"];
+    let Some(start) = parts.iter().position(|part| starts.contains(part)) else {
+        return false;
     };
+    let inside = &parts[start..];
     matches!(
         inside,
         ["src", "lib.rs" | "main.rs"]
@@ -184,6 +184,7 @@ fn dead_and_silent_files_are_found() {
         ("src/tests/deep.rs", "//! Deep.\n"),
         ("src/dead.rs", "//! Dead.\n"),
         ("raft/src/lib.rs", "fn silent() {}\n"),
+        ("crates/testing/kit/src/lib.rs", "//! Kit.\n"),
         (
             "tests/it/main.rs",
             "//! It.\n#[path = \"../support/x.rs\"]\nmod x;\n",
