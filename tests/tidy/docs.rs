@@ -1,4 +1,4 @@
-//! Links in the documentation lead to a file that is there, and to a heading in it.
+//! Links and paths in the documentation: each leads to a file that is there.
 
 use crate::{
     modules::normal,
@@ -8,6 +8,17 @@ use crate::{
 pub fn findings(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in tree.texts.iter().filter(|(path, _)| path.ends_with(".md")) {
+        for (line, named) in paths(text) {
+            if !is_there(tree, &named) {
+                let reason = "a path that was true once sends the reader away";
+                findings.push(Finding {
+                    path: path.clone(),
+                    line,
+                    rule: format!("there is no file {named:?}"),
+                    reason,
+                });
+            }
+        }
         for (line, target) in links(text) {
             if let Some(rule) = broken(tree, path, &target) {
                 let reason = "a link that leads nowhere wastes the reader's trust";
@@ -45,6 +56,37 @@ fn links(text: &str) -> Vec<(usize, String)> {
     found
 }
 
+/// The top folders of the repository whose files are named by path.
+const TOP: [&str; 9] = [
+    "src", "raft", "proto", "jepsen", "crates", "tests", "docs", "examples", "scripts",
+];
+
+/// Paths from the root of the repository between backquotes, as in `src/lib.rs`.
+fn paths(text: &str) -> Vec<(usize, String)> {
+    let in_line = |(n, line): (usize, &str)| {
+        let code = line.split('`').skip(1).step_by(2);
+        let named = code.filter(|it| {
+            let plain = |c: char| c.is_alphanumeric() || "_-./".contains(c);
+            let top = it
+                .split_once('/')
+                .is_some_and(|(top, _)| TOP.contains(&top));
+            top && it.chars().all(plain)
+        });
+        named.map(|it| (n + 1, it.to_owned())).collect::<Vec<_>>()
+    };
+    text.lines().enumerate().flat_map(in_line).collect()
+}
+
+/// Whether a file or folder is there; some files are there whose text isn't looked at.
+fn is_there(tree: &Tree, path: &str) -> bool {
+    let folder = format!("{}/", path.trim_end_matches('/'));
+    tree.file(path).is_some()
+        || tree.texts.keys().any(|known| known.starts_with(&folder))
+        || std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(path)
+            .exists()
+}
+
 fn broken(tree: &Tree, from: &str, target: &str) -> Option<String> {
     if target.contains("://") || target.starts_with("mailto:") {
         return None;
@@ -56,14 +98,8 @@ fn broken(tree: &Tree, from: &str, target: &str) -> Option<String> {
     } else {
         normal(&format!("{folder}/{file}"))
     };
-    let prefix = format!("{path}/");
     let Some(text) = tree.file(&path) else {
-        // Folders, and files whose text isn't looked at.
-        let there = tree.texts.keys().any(|known| known.starts_with(&prefix))
-            || std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join(&path)
-                .exists();
-        return (!there).then(|| format!("the link {target:?} leads to no file"));
+        return (!is_there(tree, &path)).then(|| format!("the link {target:?} leads to no file"));
     };
     let headings = text.lines().filter(|line| line.starts_with('#')).map(slug);
     let there = heading.is_empty() || headings.into_iter().any(|slug| slug == heading);
@@ -88,7 +124,7 @@ fn broken_links_are_found() {
         ),
         (
             "docs/b.md",
-            "## What it is?\n[up](../README.md#a) [no](../README.md#b)\n",
+            "## What it is?\n[up](../README.md#a) [no](../README.md#b)\n`docs/b.md` and `docs`, `src/gone.rs`\n",
         ),
     ]);
     let found: Vec<String> = findings(&tree)
@@ -100,6 +136,7 @@ fn broken_links_are_found() {
         [
             "README.md:2 the link \"docs/c.md\" leads to no file",
             "README.md:2 the link \"docs/b.md#nope\" leads to no heading",
+            "docs/b.md:3 there is no file \"src/gone.rs\"",
             "docs/b.md:2 the link \"../README.md#b\" leads to no heading",
         ]
     );
