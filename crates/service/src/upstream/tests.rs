@@ -161,6 +161,7 @@ async fn when_no_url_can_be_reached_nothing_ran() {
     );
 }
 
+// guarantee: HTTP-2
 #[tokio::test]
 async fn what_may_have_run_is_sent_again_only_if_that_does_no_harm() {
     for (method, arrivals) in [
@@ -184,6 +185,7 @@ async fn what_may_have_run_is_sent_again_only_if_that_does_no_harm() {
     }
 }
 
+// guarantee: HTTP-4
 #[tokio::test]
 async fn one_url_that_breaks_off_is_asked_once() {
     let server = Server::start("a", UpstreamBehavior::SaysItsName).await;
@@ -229,6 +231,7 @@ fn hasty(after: Duration) -> (String, Arc<std::sync::atomic::AtomicUsize>) {
     (url, count)
 }
 
+// guarantee: HTTP-4
 #[tokio::test]
 async fn a_post_gets_over_a_connection_that_was_closed_while_it_was_idle() {
     let (url, count) = hasty(Duration::from_millis(20));
@@ -306,6 +309,7 @@ fn bottomless(head: &str) -> Vec<u8> {
     format!("HTTP/1.1 {head}\r\ncontent-length: 1000000000\r\n\r\nand so on").into()
 }
 
+// guarantee: HTTP-8
 #[tokio::test]
 async fn a_message_is_done_when_its_service_has_said_so() {
     let server = Server::start("a", UpstreamBehavior::SaysItsName).await;
@@ -472,6 +476,7 @@ async fn https_is_spoken_and_checked() {
     assert_eq!(reply.body, "over tls");
 }
 
+// guarantee: SECURITY-6
 #[tokio::test]
 async fn an_upstream_where_this_member_may_not_connect_is_sent_nothing() {
     let server = Server::start("a", UpstreamBehavior::SaysItsName).await;

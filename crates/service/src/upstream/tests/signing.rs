@@ -48,6 +48,7 @@ fn with_key() -> Catalog {
     machine.state().catalog().clone()
 }
 
+// guarantee: SECURITY-7
 #[tokio::test]
 async fn a_call_is_signed_where_its_service_says_so_and_not_made_without_the_key() {
     let server = Server::start("a", UpstreamBehavior::SaysItsName).await;
@@ -75,6 +76,7 @@ async fn a_call_is_signed_where_its_service_says_so_and_not_made_without_the_key
     assert!(!server.last().contains("quorate-signature"));
 }
 
+// guarantee: SECURITY-7
 #[tokio::test]
 async fn the_recipe_in_the_docs_believes_a_signed_call_and_no_other() {
     let server = Server::start("a", UpstreamBehavior::SaysItsName).await;
