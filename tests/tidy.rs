@@ -1,6 +1,6 @@
 //! Holds the house rules: who may import whom, words that don't belong in the code, the
-//! size of files, files that nothing reaches, links in the documentation, the tests that
-//! hold its claims, and dependencies.
+//! size of files, files that nothing reaches, links in the documentation, the claims that
+//! tests hold and the list of them, and dependencies.
 //!
 //! Each rule is a function from the tree of files to findings, tried on small trees of its
 //! own beside it. The checks are simple and by line; where one is wrong about a line, the
@@ -93,4 +93,15 @@ fn no_dependency_is_denied() {
 #[test]
 fn claims_are_held_by_tests() {
     hold(guarantees::findings);
+}
+
+/// Writes the list instead where the environment says so.
+#[test]
+fn the_list_of_tests_by_claim_is_what_the_code_says() {
+    if std::env::var_os(guarantees::WRITE).is_some() {
+        let path = tree::root().join(guarantees::LIST);
+        std::fs::write(path, guarantees::list(&REPOSITORY)).expect("the list can be written");
+    } else {
+        hold(guarantees::list_findings);
+    }
 }

@@ -262,6 +262,7 @@ mod tests {
         checked.map_or_else(|problem| problem.status().as_u16(), |()| 200)
     }
 
+    // guarantee: SECURITY-4
     #[test]
     fn a_host_that_is_not_this_members_is_refused() {
         for host in [
@@ -298,6 +299,7 @@ mod tests {
         assert_eq!(status("GET", &[]), 200);
     }
 
+    // guarantee: SECURITY-4
     #[test]
     fn a_page_from_elsewhere_is_refused_whatever_it_asks() {
         for origin in [

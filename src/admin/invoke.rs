@@ -118,6 +118,7 @@ fn problem(name: &str, known: bool, error: ServiceError) -> ApiProblem {
 mod tests {
     use super::*;
 
+    // guarantee: SECURITY-8
     #[test]
     fn what_a_caller_forges_or_shows_to_this_face_never_reaches_the_service() {
         let mut headers = HeaderMap::new();

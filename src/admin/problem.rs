@@ -373,6 +373,7 @@ mod tests {
         );
     }
 
+    // guarantee: DATA-3
     #[test]
     fn the_three_outcomes_of_a_write_are_not_mixed() {
         let code = |error: ProposeError| {

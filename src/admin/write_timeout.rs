@@ -107,6 +107,7 @@ mod tests {
 
     const WAIT: Duration = Duration::from_millis(300);
 
+    // guarantee: WATCH-4
     #[tokio::test]
     async fn who_takes_nothing_is_cut_off_and_who_takes_slowly_is_not() {
         let (mut client, ours) = duplex(8);

@@ -53,6 +53,7 @@ async fn a_service_that_fails_for_a_while_costs_retries_and_no_message() {
         .await;
 }
 
+// guarantee: MESSAGE-8
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_for_good_is_dead_lettered_and_says_why() {
     let (broker, queue) = (broker().await, unique("dead"));
@@ -228,6 +229,7 @@ async fn nobody_to_run_it_is_no_failure_of_the_message() {
     );
 }
 
+// guarantee: MESSAGE-7
 #[tokio::test(flavor = "multi_thread")]
 async fn fenced_by_the_service_goes_back_to_the_queue_and_counts_as_no_failure() {
     let (broker, queue) = (broker().await, unique("fenced"));

@@ -78,6 +78,7 @@ async fn a_service_sees_the_message_and_its_coordinates() {
     assert!(cid.len() == 40 && cid.starts_with('K'), "{cid}");
 }
 
+// guarantee: MESSAGE-2
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_than_prefetch_are_in_flight() {
     let (broker, queue) = (broker().await, unique("prefetch"));

@@ -266,6 +266,7 @@ const HEADERS: u16 = 1 << 13;
 const CORRELATION_ID: u16 = 1 << 10;
 
 /// What one producer sends must not stop a queue.
+// guarantee: MESSAGE-11
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_can_not_be_read_is_dead_lettered_and_the_others_flow() {
     let (broker, queue) = (broker().await, unique("unreadable"));
@@ -324,6 +325,7 @@ async fn a_message_that_can_not_be_read_is_dead_lettered_and_the_others_flow() {
 
 /// A routing key may be of any bytes as well; without a dead-letter queue the broker's own
 /// dead-letter exchange gets the message as it was.
+// guarantee: MESSAGE-11
 #[tokio::test(flavor = "multi_thread")]
 async fn a_routing_key_that_can_not_be_read_stops_no_queue() {
     let (broker, queue) = (broker().await, unique("unreadable-key"));
@@ -368,6 +370,7 @@ async fn a_routing_key_that_can_not_be_read_stops_no_queue() {
 }
 
 /// What was wrong once is no burden afterwards.
+// guarantee: MESSAGE-11
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_is_as_fast_after_an_unreadable_message_as_before() {
     let (broker, queue) = (broker().await, unique("unreadable-fast"));

@@ -117,6 +117,7 @@ fn properties() -> BasicProperties {
         .with_cluster_id("c".into())
 }
 
+// guarantee: MESSAGE-12
 #[tokio::test(flavor = "multi_thread")]
 async fn each_property_and_type_of_header_arrives_and_goes_back_as_it_was() {
     let (broker, queue) = (broker().await, unique("matrix"));

@@ -41,6 +41,7 @@ async fn two(queue: &str, failover_ms: u64) -> (Member, Member) {
 
 /// Elected early, while the old lease runs: it takes nothing before that is over, and
 /// then at once.
+// guarantee: LEASE-2, FENCE-9
 #[tokio::test(flavor = "multi_thread")]
 async fn a_successor_waits_for_the_rest_of_the_old_lease() {
     let queue = unique("early");
@@ -83,6 +84,7 @@ async fn a_successor_waits_for_the_rest_of_the_old_lease() {
     );
 }
 
+// guarantee: FAILOVER-10, FENCE-14
 #[tokio::test(flavor = "multi_thread")]
 async fn a_successor_of_a_released_reign_waits_for_nothing() {
     let queue = unique("released");
@@ -145,6 +147,7 @@ impl Drop for Spoken {
 
 /// The lease is taken from a process that consumes, and messages come before it has
 /// cancelled its consumer: it hands none of them on.
+// guarantee: LEASE-1, FENCE-1
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_asks_for_the_lease_before_each_hand_off() {
     let (broker, queue) = (broker().await, unique("asked"));

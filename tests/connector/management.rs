@@ -153,6 +153,7 @@ async fn takes_over(fence: &str, rename: bool) -> Duration {
     first - at
 }
 
+// guarantee: FAILOVER-9
 #[tokio::test(flavor = "multi_thread")]
 async fn an_exclusive_consumer_that_hangs_is_closed_by_name() {
     let took = takes_over("exclusive", false).await;
@@ -177,6 +178,7 @@ async fn a_connection_under_another_name_is_found_by_its_label() {
 
 /// The one before the last holder was lost as well, and nobody has closed what it left: its
 /// consumer still has the queue.
+// guarantee: FAILOVER-9
 #[tokio::test(flavor = "multi_thread")]
 async fn what_two_lost_holders_in_a_row_have_left_is_closed() {
     let (broker, queue) = (managed().await, unique("two-lost"));

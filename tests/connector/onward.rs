@@ -171,6 +171,7 @@ impl Bed {
     }
 }
 
+// guarantee: SEND-6
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_acked_once_the_answer_to_it_is_sent() {
     let bed = Bed::new().await;
@@ -187,6 +188,7 @@ async fn a_message_is_acked_once_the_answer_to_it_is_sent() {
         .await;
 }
 
+// guarantee: MESSAGE-8, SEND-6
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_sent_is_a_failure_of_the_message_with_its_reason() {
     let bed = Bed::new().await;
@@ -263,6 +265,7 @@ async fn what_can_not_be_sent_is_a_failure_of_the_message_with_its_reason() {
     assert!(bed.sent().await.is_empty());
 }
 
+// guarantee: SEND-6
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_killed_in_between_lose_nothing() {
     let bed = Bed::new().await;
@@ -295,6 +298,7 @@ async fn processes_killed_in_between_lose_nothing() {
     assert!(handled <= 10 * 10 && sent <= 10 * 10);
 }
 
+// guarantee: SEND-6
 #[tokio::test(flavor = "multi_thread")]
 async fn takeovers_lose_nothing_and_a_transfer_repeats_nothing() {
     let bed = Bed::new().await;

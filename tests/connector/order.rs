@@ -83,6 +83,7 @@ async fn hangs_until_replaced(member: &Member, queue: &str) {
     }
 }
 
+// guarantee: MESSAGE-14
 #[tokio::test(flavor = "multi_thread")]
 async fn order_is_kept_through_all_that_may_happen() {
     let queue = unique("ordered");
@@ -187,6 +188,7 @@ async fn order_is_kept_through_all_that_may_happen() {
 
 /// What the old holder had taken in advance comes before all that is still in the queue, though
 /// the call that it has under way takes its time.
+// guarantee: MESSAGE-14
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_taken_in_advance_is_not_overtaken_when_the_lease_is_revoked_or_released() {
     for planned in [false, true] {
@@ -234,6 +236,7 @@ async fn what_was_taken_in_advance_is_not_overtaken_when_the_lease_is_revoked_or
 }
 
 /// A failure holds up those behind it until it is settled.
+// guarantee: MESSAGE-14
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_holds_up_what_comes_after_it() {
     let queue = unique("holds");

@@ -26,6 +26,7 @@ fn at_once(group: &Group, from: Instant) -> usize {
     begun.iter().map(|at| running(*at).count()).max().unwrap()
 }
 
+// guarantee: MESSAGE-15
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_than_pool_size_are_with_the_service() {
     let (broker, queue) = (broker().await, unique("pool"));
@@ -69,6 +70,7 @@ async fn no_more_than_pool_size_are_with_the_service() {
 }
 
 /// Calls that a lost process has left running keep their places.
+// guarantee: MESSAGE-15
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_dead_process_left_with_the_service_keeps_its_place_under_another_size() {
     let (broker, queue) = (broker().await, unique("places"));

@@ -147,6 +147,7 @@ async fn parent(queue: &str, port: u16) -> (Child, u32) {
     (parent, pid.await.unwrap())
 }
 
+// guarantee: REIGN-3
 #[tokio::test(flavor = "multi_thread")]
 async fn no_process_survives_kill_9_of_its_parent() {
     let (broker, queue) = (broker().await, unique("orphan"));
@@ -191,6 +192,7 @@ async fn a_process_that_dies_with_orders_unread_is_told_as_it_ended() {
         .await;
 }
 
+// guarantee: REIGN-3
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_process_is_killed_and_replaced_and_no_message_is_lost() {
     let (broker, queue) = (broker().await, unique("stopped"));
@@ -254,6 +256,7 @@ async fn a_killed_process_is_replaced() {
 }
 
 /// The quorum's answers come late, and then in time again; nobody else was elected.
+// guarantee: LEASE-5
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lapse_ends_no_process_and_hands_nothing_out_again() {
     let (broker, queue) = (broker().await, unique("lapse"));
@@ -297,6 +300,7 @@ async fn a_lapse_ends_no_process_and_hands_nothing_out_again() {
 }
 
 /// A successor may be elected by then, and would not be let in.
+// guarantee: LEASE-5
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lapse_that_lasts_gives_everything_back_and_the_process_goes_on_after_it() {
     let (broker, queue) = (broker().await, unique("long-lapse"));

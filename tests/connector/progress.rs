@@ -25,6 +25,7 @@ fn written(group: &Group, queue: &str) -> u32 {
     progress.tried.first().map_or(0, |it| it.tries)
 }
 
+// guarantee: MESSAGE-9
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tries_of_fifty_channels_are_written_soon() {
     let broker = broker().await;

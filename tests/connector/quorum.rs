@@ -11,6 +11,7 @@ use super::world::*;
 const QUORUM: &[(&str, &str)] = &[("x-queue-type", "quorum")];
 
 /// RabbitMQ grants any number of exclusive consumers of a quorum queue.
+// guarantee: MESSAGE-13
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quorum_queue_is_no_fence_and_is_refused_as_one() {
     let (broker, queue) = (broker().await, unique("no-fence"));

@@ -52,6 +52,7 @@ fn is(state: ConnectorState) -> impl Fn(&ConnectorStatus) -> bool {
     move |status| status.state == state && status.pid.is_none() == (state == ConnectorState::Paused)
 }
 
+// guarantee: MESSAGE-16
 #[tokio::test(flavor = "multi_thread")]
 async fn each_change_under_load_loses_and_repeats_nothing() {
     let (broker, queue) = (broker().await, unique("reconfigured"));

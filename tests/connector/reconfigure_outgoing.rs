@@ -112,6 +112,7 @@ fn once_each(told: &[(String, Result<SendOutcome, SendUnavailable>)]) -> BTreeMa
     confirmed.map(|(body, _)| (body.clone(), 1)).collect()
 }
 
+// guarantee: MESSAGE-16
 #[tokio::test(flavor = "multi_thread")]
 async fn each_change_under_load_refuses_loses_and_repeats_nothing() {
     let (broker, name) = (broker().await, unique("outgoing"));
@@ -199,6 +200,7 @@ async fn each_change_under_load_refuses_loses_and_repeats_nothing() {
 }
 
 /// While it is paused or gone its callers are told so; what was under way has its outcome.
+// guarantee: MESSAGE-16
 #[tokio::test(flavor = "multi_thread")]
 async fn paused_deleted_and_inactive_under_load_each_message_has_a_sure_outcome() {
     let (broker, name) = (broker().await, unique("pausing"));
@@ -248,6 +250,7 @@ async fn paused_deleted_and_inactive_under_load_each_message_has_a_sure_outcome(
 }
 
 /// The callers wait for the next connector server instead of failing.
+// guarantee: MESSAGE-16
 #[tokio::test(flavor = "multi_thread")]
 async fn transfers_under_load_refuse_lose_and_repeat_nothing() {
     let (broker, name) = (broker().await, unique("handed-over"));

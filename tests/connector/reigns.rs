@@ -82,6 +82,7 @@ async fn elected_again_is_a_new_epoch() {
     assert_eq!(member.group.calls.lock()[0].epoch, after);
 }
 
+// guarantee: FAILOVER-10
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_drains_parks_commits_and_is_followed_by_a_new_reign() {
     let (broker, queue) = (broker().await, unique("release"));
@@ -125,6 +126,7 @@ async fn a_release_drains_parks_commits_and_is_followed_by_a_new_reign() {
 
 /// The connector server is paused (its process too) and loses its quorum; its successor
 /// takes over; the old one wakes up. Asked of the broker all the while: never two consumers.
+// guarantee: MESSAGE-1
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_survives_the_loss_of_its_connector_server() {
     let (broker, queue) = (broker().await, unique("takeover"));

@@ -34,6 +34,7 @@ Forms = [begin {ok, T, _} = erl_scan:string(S), {ok, F} = erl_parse:parse_form(T
 [rabbit_registry:register(exchange, T, M) || T <- [<<"x-delayed-message">>, <<"x-by-itself">>]].
 "#;
 
+// guarantee: SEND-2
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_exchange_keeps_or_hands_over_itself_is_not_told_as_refused() {
     let (broker, name) = (broker().await, unique("returns"));

@@ -102,6 +102,7 @@ impl Asker {
     }
 }
 
+// guarantee: SEND-2
 #[tokio::test(flavor = "multi_thread")]
 async fn a_direct_reply_is_sent_once_and_its_request_is_handled() {
     let queue = unique("rpc");

@@ -146,6 +146,7 @@ async fn a_message_arrives_as_it_was_sent() {
     assert_eq!((seen.counts.refused, seen.counts.unknown), (0, 0));
 }
 
+// guarantee: SEND-2
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_broker_refuses_says_what_would_be_right() {
     let (broker, name) = (broker().await, unique("refused"));
@@ -231,6 +232,7 @@ async fn what_the_broker_refuses_says_what_would_be_right() {
 
 /// One caller's wrong exchange, for which the broker closes a channel, and one's unroutable
 /// message are nothing to the others.
+// guarantee: SEND-2
 #[tokio::test(flavor = "multi_thread")]
 async fn each_of_many_at_a_time_gets_its_own_outcome() {
     let (broker, name) = (broker().await, unique("many"));
@@ -328,6 +330,7 @@ impl Line {
     }
 }
 
+// guarantee: SEND-2
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_broker_may_or_may_not_have_is_unknown() {
     let (broker, name) = (broker().await, unique("unknown"));
@@ -369,6 +372,7 @@ async fn what_the_broker_may_or_may_not_have_is_unknown() {
         .await;
 }
 
+// guarantee: SEND-2
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_not_sent_says_so_and_a_broker_that_comes_back_is_used() {
     let mut broker = Rabbit::start().await;

@@ -24,6 +24,7 @@ fn stalled_s(status: &ConnectorStatus) -> Option<u64> {
     status.clone().as_of(Instant::now()).stalled_s
 }
 
+// guarantee: MESSAGE-17
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_hangs_is_told_until_it_answers_again() {
     let (broker, queue) = (broker().await, unique("hangs"));
@@ -57,6 +58,7 @@ async fn a_service_that_hangs_is_told_until_it_answers_again() {
         .await;
 }
 
+// guarantee: MESSAGE-17
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_keeps_failing_is_told() {
     let (broker, queue) = (broker().await, unique("fails"));
@@ -86,6 +88,7 @@ async fn a_service_that_keeps_failing_is_told() {
 
 /// The broker lets only one of a queue's consumers have messages, and that is another one,
 /// which does nothing.
+// guarantee: MESSAGE-17
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_hands_nothing_out_is_told() {
     let (broker, queue) = (broker().await, unique("withheld"));
@@ -131,6 +134,7 @@ async fn a_broker_that_hands_nothing_out_is_told() {
         .await;
 }
 
+// guarantee: MESSAGE-17
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_and_steady_is_not_stalled() {
     let (broker, queue) = (broker().await, unique("steady"));

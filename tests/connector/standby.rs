@@ -35,6 +35,7 @@ async fn die(member: Member, queue: &str) {
     let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
 }
 
+// guarantee: FAILOVER-11
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_connected_consumes_nothing_and_acts_in_the_same_process() {
     let queue = unique("warm");
@@ -59,6 +60,7 @@ async fn it_is_connected_consumes_nothing_and_acts_in_the_same_process() {
 
 /// Many messages while the member is elected and its takeover isn't committed: they wait
 /// in the process, and are handled under the new epoch and no other.
+// guarantee: FAILOVER-11, FENCE-11
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prepared_process_hands_nothing_on_before_its_reign() {
     let queue = unique("prepared");
@@ -124,6 +126,7 @@ async fn a_preparation_is_given_up_with_the_election_and_after_a_while() {
 }
 
 /// Each refusal closes the broker's channel; in the end it is let in.
+// guarantee: FAILOVER-9, FENCE-6
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prepared_process_waits_for_the_old_consumer_to_go() {
     let queue = unique("refused");
@@ -149,6 +152,7 @@ async fn a_prepared_process_waits_for_the_old_consumer_to_go() {
     assert_eq!(second.group.calls.lock().len(), 1);
 }
 
+// guarantee: FAILOVER-10
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_parks_the_process_and_the_next_reign_uses_it() {
     let queue = unique("parked");
@@ -182,6 +186,7 @@ async fn a_release_parks_the_process_and_the_next_reign_uses_it() {
 }
 
 /// A process that does not park is killed; the release waits for its end.
+// guarantee: FAILOVER-10, FENCE-10
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_does_not_park_is_killed_before_the_release() {
     let queue = unique("unparked");
@@ -212,6 +217,7 @@ async fn one_that_hangs_is_killed_and_replaced() {
     assert!(!exists(pid));
 }
 
+// guarantee: FAILOVER-11
 #[tokio::test(flavor = "multi_thread")]
 async fn changed_settings_reach_it() {
     let (queue, other) = (unique("changed"), unique("changed-to"));

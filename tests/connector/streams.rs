@@ -57,6 +57,7 @@ async fn a_stream_is_no_fence_and_says_so() {
 }
 
 /// What came before, between and during its sessions.
+// guarantee: MESSAGE-10
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_passes_over_nothing_between_its_sessions() {
     let queue = unique("stream-pauses");
@@ -97,6 +98,7 @@ async fn a_stream_passes_over_nothing_between_its_sessions() {
 
 /// All from the first message on that is not settled comes again in the next session: how many
 /// of those were handled is bounded.
+// guarantee: MESSAGE-10
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_runs_no_further_ahead_of_what_fails_than_its_prefetch() {
     let queue = unique("stream-ahead");
@@ -133,6 +135,7 @@ async fn a_stream_runs_no_further_ahead_of_what_fails_than_its_prefetch() {
     assert!(again <= 5, "{again} were handled again");
 }
 
+// guarantee: MESSAGE-10
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_loses_nothing_to_kills_and_takeovers() {
     let queue = unique("stream-kills");
@@ -181,6 +184,7 @@ async fn a_stream_loses_nothing_to_kills_and_takeovers() {
 }
 
 /// A message that fails for good is dead-lettered, and the stream goes on.
+// guarantee: MESSAGE-10
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_for_good_in_a_stream_is_dead_lettered() {
     let queue = unique("stream-dead");
@@ -210,6 +214,7 @@ async fn what_fails_for_good_in_a_stream_is_dead_lettered() {
 
 /// Deleted and declared anew, it has less than what the channel has come to: what it has now
 /// must not count as handled.
+// guarantee: MESSAGE-10
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_was_declared_anew_is_told_of_and_nothing_of_it_passed_over() {
     let queue = unique("stream-anew");
@@ -272,6 +277,7 @@ async fn a_stream_that_was_declared_anew_is_told_of_and_nothing_of_it_passed_ove
 }
 
 /// What ends just where the channel is to go on is as it should be.
+// guarantee: MESSAGE-10
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_of_which_all_was_handled_is_not_taken_for_another_one() {
     let queue = unique("stream-all");

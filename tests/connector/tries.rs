@@ -22,6 +22,7 @@ fn attempts(group: &Group) -> Vec<u32> {
 }
 
 /// Of each takeover and each kill a message would otherwise get all its tries again.
+// guarantee: MESSAGE-9
 #[tokio::test(flavor = "multi_thread")]
 async fn tries_go_on_after_takeovers_and_kills() {
     let (broker, queue) = (broker().await, unique("tries"));
@@ -133,6 +134,7 @@ impl Impatient {
     }
 }
 
+// guarantee: MESSAGE-9
 #[tokio::test(flavor = "multi_thread")]
 async fn waits_beyond_the_brokers_patience_are_told_and_come_to_an_end() {
     let bed = Impatient::start("patience", 2, 60_000).await;
@@ -170,6 +172,7 @@ async fn waits_beyond_the_brokers_patience_are_told_and_come_to_an_end() {
 
 /// A call that outlasts the broker's patience would otherwise begin with its first try for
 /// ever.
+// guarantee: MESSAGE-9
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_beyond_the_brokers_patience_counts_as_a_try() {
     let bed = Impatient::start("overlong", 1, 20).await;

@@ -19,6 +19,7 @@ const VANISHED: Duration = Duration::from_secs(3);
 /// A pause that grew with the time it has lasted would be longer by then.
 const LATE: Duration = Duration::from_millis(400);
 
+// guarantee: FAILOVER-9
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_exclusive_consumer_waits_and_is_granted() {
     let (broker, queue) = (broker().await, unique("exclusive"));

@@ -90,6 +90,7 @@ async fn the_queue_manager_converts_what_the_tables_lack() {
     stand_in.depth("Q", 0).await;
 }
 
+// guarantee: MESSAGE-6
 #[tokio::test(flavor = "multi_thread")]
 async fn a_converted_text_fails_as_any_other_and_is_buried_as_it_was_put() {
     let mut stand_in = StandIn::start();
@@ -115,6 +116,7 @@ async fn a_converted_text_fails_as_any_other_and_is_buried_as_it_was_put() {
     assert_eq!(body, JAPANESE);
 }
 
+// guarantee: MESSAGE-6
 #[tokio::test(flavor = "multi_thread")]
 async fn texts_that_grow_past_the_buffer_come_whole() {
     let mut stand_in = StandIn::start();
@@ -133,6 +135,7 @@ async fn texts_that_grow_past_the_buffer_come_whole() {
     assert_eq!(calls[2].body, "last");
 }
 
+// guarantee: MESSAGE-6
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_can_convert_stays_bytes_and_says_so() {
     let mut stand_in = StandIn::start();

@@ -42,6 +42,7 @@ async fn a_get_whose_answer_is_lost_is_backed_out_and_the_message_comes_once() {
     assert_eq!(after(Fault::Get).await, 1);
 }
 
+// guarantee: MESSAGE-5
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_was_not_done_brings_the_message_again() {
     assert_eq!(after(Fault::CommitUndone).await, 2);

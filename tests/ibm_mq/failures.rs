@@ -39,6 +39,7 @@ async fn a_message_that_fails_is_backed_out_and_comes_again_in_its_place() {
     assert_eq!((status.counts.retried, status.counts.failed), (2, 0));
 }
 
+// guarantee: MESSAGE-5
 #[tokio::test(flavor = "multi_thread")]
 async fn after_its_threshold_a_message_is_moved_to_the_backout_queue_with_the_reason() {
     let mut stand_in = StandIn::start();

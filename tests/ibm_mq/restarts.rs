@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::world::*;
 
+// guarantee: MESSAGE-5
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_the_queue_manager_restarts_under_load() {
     const MESSAGES: usize = 300;
@@ -35,6 +36,7 @@ async fn nothing_is_lost_when_the_queue_manager_restarts_under_load() {
     );
 }
 
+// guarantee: MESSAGE-5
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_connections_are_cut_under_load() {
     const MESSAGES: usize = 200;

@@ -40,6 +40,7 @@ fn again(group: &Group) -> usize {
     calls.len() - MESSAGES
 }
 
+// guarantee: MESSAGE-5
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_is_killed_under_load() {
     let mut stand_in = StandIn::start();

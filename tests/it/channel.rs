@@ -138,6 +138,7 @@ async fn kill_9_of_the_connector_server_moves_the_messages_within_moments() {
     assert!(bed.upstream.duplicates() <= PREFETCH);
 }
 
+// guarantee: MESSAGE-1, MESSAGE-2
 #[tokio::test]
 async fn a_thousand_messages_survive_kill_9_of_the_connector_server() {
     let mut bed = Bed::start(patient()).await;
@@ -208,6 +209,7 @@ async fn sigterm_of_the_connector_server_loses_nothing_and_handles_nothing_twice
     assert!(watch.finish().await.0 <= 1);
 }
 
+// guarantee: MESSAGE-3
 #[tokio::test]
 async fn a_connector_server_that_falls_silent_and_wakes_up_handles_nothing_under_its_old_epoch() {
     let bed = Bed::start(patient()).await;
@@ -293,6 +295,7 @@ async fn a_service_that_fails_for_a_while_loses_nothing_and_what_fails_for_good_
     assert_eq!(bed.upstream.handled(), 50);
 }
 
+// guarantee: MESSAGE-1
 #[tokio::test]
 async fn a_restart_of_the_broker_in_between_loses_nothing() {
     let mut bed = Bed::start(patient()).await;

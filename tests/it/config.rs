@@ -12,6 +12,7 @@ use crate::support::{
     wait::until,
 };
 
+// guarantee: DATA-2
 #[tokio::test]
 async fn config_and_keys_through_each_member_are_seen_at_every_other() {
     let cluster = Cluster::three().await;
@@ -100,6 +101,7 @@ async fn preconditions_hold_or_nothing_is_written() {
 }
 
 /// Compare-and-set from all members at once: each increment counts exactly once.
+// guarantee: DATA-3
 #[tokio::test]
 async fn concurrent_compare_and_set_loses_nothing() {
     let cluster = Cluster::three().await;
@@ -139,6 +141,7 @@ async fn concurrent_compare_and_set_loses_nothing() {
     assert_eq!(answer.text().await.expect("a body"), "120");
 }
 
+// guarantee: DATA-3, HTTP-1
 #[tokio::test]
 async fn without_a_quorum_services_answer_and_writes_are_refused_in_time() {
     let mut cluster = Cluster::three().await;

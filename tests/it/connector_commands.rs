@@ -228,6 +228,7 @@ async fn what_is_told_of_connectors_can_be_read_by_people_and_programs() {
     refused.refused(1, &["amqp_connection"]);
 }
 
+// guarantee: MESSAGE-16
 #[tokio::test]
 async fn drained_it_has_finished_what_it_had_and_takes_nothing_more() {
     let bed = Bed::start().await;
@@ -284,6 +285,7 @@ async fn drained_it_has_finished_what_it_had_and_takes_nothing_more() {
     assert_eq!((bed.upstream.handled(), bed.upstream.duplicates()), (6, 0));
 }
 
+// guarantee: MESSAGE-17
 #[tokio::test]
 async fn a_stalled_channel_is_told_everywhere_until_it_settles_again() {
     let bed = Bed::start().await;

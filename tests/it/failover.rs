@@ -9,6 +9,7 @@ use crate::support::{cluster::Cluster, http::first_write, wait::median};
 
 const TRIALS: usize = 20;
 
+// guarantee: FAILOVER-4
 #[tokio::test]
 async fn failover_ms_of_500_holds_for_a_leader_that_falls_silent() {
     let cluster = Cluster::three().await;

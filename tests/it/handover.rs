@@ -214,6 +214,7 @@ const BURST: usize = 500;
 const WORK: Duration = Duration::from_millis(10);
 const PAUSE: Duration = Duration::from_millis(5);
 
+// guarantee: FAILOVER-2
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_of_the_connector_server_is_felt_by_nobody() {
     let mut bed = Bed::start(WORK, PAUSE).await;
@@ -239,6 +240,7 @@ async fn sigterm_of_the_connector_server_is_felt_by_nobody() {
 
 /// What a service manager does that signals all processes of a service, and what Ctrl-C and a
 /// terminal that is closed do.
+// guarantee: FAILOVER-2
 #[tokio::test(flavor = "multi_thread")]
 async fn signals_to_all_processes_of_the_connector_server_are_felt_by_nobody() {
     let mut bed = Bed::start(WORK, PAUSE).await;
@@ -269,6 +271,7 @@ async fn signals_to_all_processes_of_the_connector_server_are_felt_by_nobody() {
     bed.assert_nobody_felt_it().await;
 }
 
+// guarantee: FAILOVER-2
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_of_a_follower_is_felt_by_nobody() {
     let mut bed = Bed::start(WORK, PAUSE).await;
@@ -286,6 +289,7 @@ async fn sigterm_of_a_follower_is_felt_by_nobody() {
     bed.assert_nobody_felt_it().await;
 }
 
+// guarantee: FAILOVER-2
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_is_felt_by_nobody() {
     let mut bed = Bed::start(WORK, PAUSE).await;
@@ -341,6 +345,7 @@ async fn a_transfer_is_felt_by_nobody() {
 }
 
 /// Asks for a transfer and hangs up once the connectors are being released.
+// guarantee: FAILOVER-3
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_whose_client_hangs_up_half_way_is_finished() {
     // Long enough that the release is under way for a while.

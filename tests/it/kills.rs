@@ -122,6 +122,7 @@ async fn assert_all_there(cluster: &Cluster, acknowledged: &BTreeMap<String, u64
     }
 }
 
+// guarantee: DATA-1
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_when_a_follower_the_leader_and_all_are_killed() {
     let mut cluster = Cluster::three().await;

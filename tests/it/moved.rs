@@ -48,6 +48,7 @@ async fn writes_through_each(cluster: &Cluster) {
     }
 }
 
+// guarantee: DATA-5
 #[tokio::test]
 async fn members_that_have_all_moved_find_each_other_by_their_admin_urls() {
     let mut cluster = Cluster::three().await;
@@ -78,6 +79,7 @@ async fn members_that_have_all_moved_find_each_other_by_their_admin_urls() {
     known_where_they_are(&cluster).await;
 }
 
+// guarantee: DATA-5
 #[tokio::test]
 async fn two_members_that_have_moved_are_taken_in_whoever_leads() {
     let mut cluster = Cluster::three().await;

@@ -130,6 +130,7 @@ impl Bed {
     }
 }
 
+// guarantee: REIGN-5
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reset_of_one_link_of_the_leader_leaves_it_in_office() {
     let Some(bed) = Bed::start("exclusive", FAILOVER_MS).await else {
@@ -187,11 +188,13 @@ async fn all_links_reset(fence: &str) {
     bed.judge().await;
 }
 
+// guarantee: REIGN-5
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forged_death_of_a_busy_leader_makes_no_second_copy_with_fence_exclusive() {
     all_links_reset("exclusive").await;
 }
 
+// guarantee: REIGN-5
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forged_death_of_a_busy_leader_makes_no_second_copy_with_fence_lease() {
     all_links_reset("lease").await;
@@ -216,11 +219,13 @@ async fn partitioned(fence: &str) {
     bed.judge().await;
 }
 
+// guarantee: FAILOVER-9
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_cut_off_is_replaced_within_the_promise_with_fence_exclusive() {
     partitioned("exclusive").await;
 }
 
+// guarantee: FAILOVER-8
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_cut_off_is_replaced_within_the_promise_with_fence_lease() {
     partitioned("lease").await;
@@ -263,6 +268,7 @@ async fn restarted_voters(count: usize) {
     );
 }
 
+// guarantee: LEASE-2
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_voter_restarted_inside_the_lease_of_a_leader_cut_off_makes_no_second_copy() {
     restarted_voters(1).await;

@@ -98,6 +98,7 @@ fn other(server: usize) -> usize {
     (server + 1) % 3
 }
 
+// guarantee: SEND-1
 #[tokio::test]
 async fn any_member_has_it_sent_and_says_what_became_of_it() {
     let bed = Bed::start().await;
@@ -185,6 +186,7 @@ async fn without_a_broker_it_was_surely_not_sent_when_the_time_is_over() {
 
 /// Eight callers send all the while, each message under a key of its own, and try again what
 /// was not confirmed. The connector server dies in the middle.
+// guarantee: SEND-1, SEND-4, SEND-5
 #[tokio::test]
 async fn kill_9_in_the_middle_loses_nothing_and_sends_nothing_twice_under_one_key() {
     let mut bed = Bed::start().await;
@@ -286,6 +288,7 @@ async fn kill_9_in_the_middle_loses_nothing_and_sends_nothing_twice_under_one_ke
     assert!(surprising.is_empty(), "{surprising:?}");
 }
 
+// guarantee: SEND-5
 #[tokio::test]
 async fn the_same_key_gives_the_first_outcome_after_a_takeover_too() {
     let mut bed = Bed::start().await;
@@ -309,6 +312,7 @@ async fn the_same_key_gives_the_first_outcome_after_a_takeover_too() {
 
 /// The broker says nothing, so that the intent is in the log and the outcome is not, when the
 /// connector server dies.
+// guarantee: SEND-5
 #[tokio::test]
 async fn a_death_between_the_send_and_its_outcome_is_told_and_nothing_is_sent_again() {
     let mut bed = Bed::start().await;
@@ -362,6 +366,7 @@ async fn a_death_between_the_send_and_its_outcome_is_told_and_nothing_is_sent_ag
     );
 }
 
+// guarantee: SEND-7
 #[tokio::test]
 async fn what_was_paused_stays_so_after_a_takeover_until_it_is_resumed() {
     let mut bed = Bed::start().await;

@@ -21,6 +21,7 @@ const ROUNDS: usize = 3;
 /// For what was in the buffers to be run, if it were.
 const AFTER: Duration = Duration::from_millis(500);
 
+// guarantee: MESSAGE-4, FENCE-5
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_was_paused_runs_nothing_of_its_buffers_under_an_old_epoch() {
     let rabbit = Rabbit::start().await;

@@ -66,6 +66,7 @@ fn warns(status: &Value, words: &[&str]) -> bool {
     texts.any(|text| words.iter().all(|word| text.contains(word)))
 }
 
+// guarantee: LEASE-3
 #[tokio::test]
 async fn the_promise_is_changed_under_writes_without_an_election() {
     let cluster = Cluster::three().await;
@@ -110,6 +111,7 @@ async fn the_promise_is_changed_under_writes_without_an_election() {
 }
 
 /// No member is started again in between.
+// guarantee: LEASE-3
 #[tokio::test]
 async fn how_long_a_silent_leader_is_waited_for_follows_the_promise() {
     let cluster = Cluster::three().await;
@@ -134,6 +136,7 @@ async fn how_long_a_silent_leader_is_waited_for_follows_the_promise() {
     }
 }
 
+// guarantee: LEASE-3
 #[tokio::test]
 async fn a_member_that_was_down_holds_up_a_change_and_settles_it() {
     let mut cluster = Cluster::three().await;
@@ -178,6 +181,7 @@ async fn a_member_that_was_down_holds_up_a_change_and_settles_it() {
     assert_eq!(run.code, Some(0), "{}{}", run.out, run.err);
 }
 
+// guarantee: LEASE-3
 #[tokio::test]
 async fn settings_that_name_another_promise_are_told_by_every_member_and_count_for_nothing() {
     let mut cluster = Cluster::three().await;

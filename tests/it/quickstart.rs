@@ -200,6 +200,7 @@ async fn ready(offset: u16, dir: &Path) {
     .await;
 }
 
+// guarantee: HOST-2
 #[tokio::test]
 async fn a_quickstart_whose_terminal_is_closed_stops_what_it_started() {
     const OFFSET: u16 = 9_020;
@@ -235,6 +236,7 @@ async fn a_quickstart_whose_terminal_is_closed_stops_what_it_started() {
     .await;
 }
 
+// guarantee: HOST-1
 #[tokio::test]
 async fn a_quickstart_that_can_not_say_anything_goes_on_and_stops_all() {
     const OFFSET: u16 = 9_040;

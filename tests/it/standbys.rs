@@ -65,6 +65,7 @@ impl Bed {
     }
 }
 
+// guarantee: FAILOVER-11
 #[tokio::test]
 async fn a_member_that_could_not_take_over_is_named_with_its_reason_at_once() {
     let mut bed = Bed::start().await;
@@ -103,6 +104,7 @@ async fn a_member_that_could_not_take_over_is_named_with_its_reason_at_once() {
     bed.row(left, |row| row["ready_standbys"] == 2).await;
 }
 
+// guarantee: FAILOVER-12
 #[tokio::test]
 async fn a_member_that_is_paused_holds_no_message_up() {
     let bed = Bed::start().await;
@@ -135,6 +137,7 @@ async fn a_member_that_is_paused_holds_no_message_up() {
     assert_eq!(bed.sink.calls_len(), 60, "some were tried twice");
 }
 
+// guarantee: FAILOVER-1
 #[tokio::test]
 async fn a_death_is_told_by_every_member_with_the_time_of_each_step() {
     let mut bed = Bed::start().await;

@@ -18,6 +18,7 @@ use crate::support::{
     wait::until,
 };
 
+// guarantee: HTTP-2
 #[tokio::test]
 async fn no_get_fails_while_a_member_is_killed_and_another_restarted() {
     let mut cluster = Cluster::three().await;

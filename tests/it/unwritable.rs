@@ -67,6 +67,7 @@ async fn serves(cluster: &Cluster) {
     }
 }
 
+// guarantee: HOST-1
 #[tokio::test]
 async fn a_member_whose_log_finds_no_room_serves_and_ends_in_order() {
     let mut cluster = member_saying_to(full(), "").await;
@@ -75,6 +76,7 @@ async fn a_member_whose_log_finds_no_room_serves_and_ends_in_order() {
     assert!(cluster.members[0].stop().success());
 }
 
+// guarantee: HOST-1
 #[tokio::test]
 async fn a_member_whose_log_nobody_reads_any_more_serves_and_ends_in_order() {
     let (near, far) = UnixStream::pair().expect("a pair");
@@ -85,6 +87,7 @@ async fn a_member_whose_log_nobody_reads_any_more_serves_and_ends_in_order() {
     assert!(cluster.members[0].stop().success());
 }
 
+// guarantee: HOST-1
 #[tokio::test]
 async fn a_member_whose_log_is_not_read_for_long_serves_and_tells_of_what_was_lost() {
     let (near, mut far) = UnixStream::pair().expect("a pair");
@@ -110,6 +113,7 @@ async fn a_member_whose_log_is_not_read_for_long_serves_and_tells_of_what_was_lo
     assert!(text.contains("stopped"), "the last line is missing");
 }
 
+// guarantee: HOST-1
 #[tokio::test]
 async fn a_member_that_nobody_reads_ends_within_its_time() {
     let (near, _far) = UnixStream::pair().expect("a pair");
@@ -119,6 +123,7 @@ async fn a_member_that_nobody_reads_ends_within_its_time() {
     assert!(cluster.members[0].stop().success());
 }
 
+// guarantee: HOST-1
 #[tokio::test]
 async fn a_balancer_whose_log_finds_no_room_serves_and_is_not_ended_by_a_hangup() {
     let cluster = Cluster::start(1, 500, "").await;
@@ -136,6 +141,7 @@ async fn a_balancer_whose_log_finds_no_room_serves_and_is_not_ended_by_a_hangup(
     assert!(balancer.stop().success());
 }
 
+// guarantee: HOST-1
 #[tokio::test]
 async fn a_command_that_can_not_say_what_it_did_has_done_it() {
     let cluster = Cluster::start(1, 500, "").await;

@@ -86,6 +86,7 @@ async fn follow(urls: Vec<String>, last: tokio::sync::oneshot::Receiver<u64>) ->
 
 /// Kills of the member that is watched, of the leader, of all, and orderly ends, while keys
 /// change all the time and the log is cut behind snapshots.
+// guarantee: WATCH-1
 #[tokio::test]
 async fn a_watch_that_resumes_anywhere_sees_each_change_once_and_in_order() {
     let mut cluster = Cluster::start(3, 500, SMALL_LOG).await;
@@ -237,6 +238,7 @@ async fn prefixes_places_and_bad_input() {
     assert_eq!(answer.expect("an answer").status(), 405);
 }
 
+// guarantee: WATCH-2
 #[tokio::test]
 async fn what_is_gone_is_told_with_410_and_where_to_begin_after_a_restart_too() {
     let mut cluster = Cluster::start(1, 500, SMALL_LOG).await;
@@ -272,6 +274,7 @@ async fn what_is_gone_is_told_with_410_and_where_to_begin_after_a_restart_too() 
 
 /// A reader that takes nothing costs a buffer, falls out of the history, is told so when it
 /// reads again, and its stream ends.
+// guarantee: WATCH-2
 #[tokio::test]
 async fn a_slow_reader_is_told_that_it_fell_behind() {
     let cluster = Cluster::start(1, 500, "").await;
@@ -310,6 +313,7 @@ async fn a_slow_reader_is_told_that_it_fell_behind() {
     assert!(text.len() < 20 * MIB, "{} bytes came", text.len());
 }
 
+// guarantee: WATCH-3
 #[tokio::test]
 async fn a_member_without_a_quorum_serves_what_it_has_applied() {
     let mut cluster = Cluster::three().await;
@@ -348,6 +352,7 @@ async fn a_member_without_a_quorum_serves_what_it_has_applied() {
     assert_eq!(of(&stream.change().await.expect("a change")), after);
 }
 
+// guarantee: WATCH-4
 #[tokio::test]
 async fn a_member_with_as_many_watchers_as_it_takes_refuses_one_more_and_still_ends_at_once() {
     let mut cluster = Cluster::start(1, 500, "").await;

@@ -1,6 +1,10 @@
 //! The files of the repository, in memory, so that rules can be tried on small ones.
 
-use std::{collections::BTreeMap, fmt, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    path::{Path, PathBuf},
+};
 
 use crate::source::Source;
 
@@ -38,11 +42,9 @@ pub struct Tree {
 
 impl Tree {
     pub fn of_the_repository() -> Tree {
-        // Cargo sets it for the run too, where the tree may have moved since it was built.
-        let root = std::env::var("CARGO_MANIFEST_DIR");
-        let root = Path::new(root.as_deref().unwrap_or(env!("CARGO_MANIFEST_DIR")));
+        let root = root();
         let mut texts = BTreeMap::new();
-        let mut folders = vec![root.to_owned()];
+        let mut folders = vec![root.clone()];
         while let Some(folder) = folders.pop() {
             for entry in
                 fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
@@ -55,7 +57,7 @@ impl Tree {
                 } else if kind.is_file() && looked_at(&path) {
                     let text = fs::read_to_string(&path)
                         .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-                    texts.insert(relative(root, &path), text);
+                    texts.insert(relative(&root, &path), text);
                 }
             }
         }
@@ -90,6 +92,13 @@ impl Tree {
     pub fn source(&self, path: &str) -> Option<&Source> {
         self.sources.get(path)
     }
+}
+
+/// The folder of the repository.
+pub fn root() -> PathBuf {
+    // Cargo sets it for the run too, where the tree may have moved since it was built.
+    let root = std::env::var("CARGO_MANIFEST_DIR");
+    PathBuf::from(root.as_deref().unwrap_or(env!("CARGO_MANIFEST_DIR")))
 }
 
 fn looked_at(path: &Path) -> bool {

@@ -7,6 +7,7 @@ use quorate_resources::Kind;
 
 use super::{peer::Peer, world::*};
 
+// guarantee: ZMQ-2
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_while_a_dealer_sends_lose_nothing_and_repeat_nothing() {
     const MESSAGES: usize = 3000;
@@ -86,6 +87,7 @@ async fn an_outgoing_follows_its_peer_to_another_address_and_every_message_is_co
 }
 
 /// What waits for a peer while the address changes has not been sent, and is sent then.
+// guarantee: ZMQ-4
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_waits_for_a_peer_goes_to_the_new_address() {
     let (name, nobody, address) = (unique("waits"), free_address(), free_address());

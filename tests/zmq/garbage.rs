@@ -65,6 +65,7 @@ fn pour(address: &str, socket_type: &str) -> Vec<TcpStream> {
         .collect()
 }
 
+// guarantee: ZMQ-5
 #[tokio::test(flavor = "multi_thread")]
 async fn rubbish_on_a_bound_router_hurts_nobody_else() {
     let (name, address) = (unique("rubbish"), free_address());
@@ -94,6 +95,7 @@ async fn rubbish_on_a_bound_pull_hurts_nobody_else() {
     assert_eq!((status.pid, status.state), (pid, ConnectorState::Active));
 }
 
+// guarantee: ZMQ-5
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_that_are_too_long_too_many_or_empty_are_refused_one_by_one() {
     let (name, address) = (unique("bounds"), free_address());

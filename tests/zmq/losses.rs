@@ -20,6 +20,7 @@ async fn calls(group: &Group, n: usize) {
     eventually(&format!("{n} calls"), made).await;
 }
 
+// guarantee: ZMQ-1
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dealer_loses_nothing_when_the_process_is_killed_or_stopped() {
     const MESSAGES: usize = 2000;
@@ -56,6 +57,7 @@ async fn a_dealer_loses_nothing_when_the_process_is_killed_or_stopped() {
 
 /// What is lost is what docs/connectors/zeromq.md says: in flight, in the two queues of
 /// libzmq, and in the kernel's buffers.
+// guarantee: ZMQ-3
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pusher_loses_no_more_than_is_said_when_the_process_is_killed() {
     const MESSAGES: usize = 3000;

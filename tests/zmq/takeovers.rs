@@ -49,6 +49,7 @@ async fn verdict(what: &str, peer: &Peer, member: &Member, most: usize) {
     );
 }
 
+// guarantee: ZMQ-1
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dealer_loses_nothing_when_the_connector_server_dies() {
     let (name, peer, first, second) = under_load("bind").await;
@@ -62,6 +63,7 @@ async fn a_dealer_loses_nothing_when_the_connector_server_dies() {
 
 /// The first still believes that it leads, and its process has the address until its lease
 /// is over.
+// guarantee: ZMQ-1
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dealer_loses_nothing_when_the_connector_server_falls_silent() {
     let (name, peer, first, second) = under_load("bind").await;
@@ -74,6 +76,7 @@ async fn a_dealer_loses_nothing_when_the_connector_server_falls_silent() {
 
 /// The lease runs out and is renewed, and nobody else was elected. What the process has taken
 /// from its peer in advance is nowhere else.
+// guarantee: LEASE-5
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lapse_silences_a_reader_and_loses_nothing_of_what_it_has_taken() {
     let (name, address) = (unique("lapse"), free_address());
@@ -120,6 +123,7 @@ async fn a_stopped_process_keeps_its_successor_out_only_until_it_is_killed() {
     verdict("stopped process", &peer, &second, IN_FLIGHT).await;
 }
 
+// guarantee: ZMQ-2
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planned_handover_to_another_member_repeats_nothing() {
     let (name, peer, first, second) = under_load("bind").await;

@@ -104,6 +104,7 @@ async fn router_acks_what_a_program_sends_and_tells_what_was_given_up() {
     );
 }
 
+// guarantee: ZMQ-4
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_arrives_at_a_program() {
     let (name, address) = (unique("push"), free_address());

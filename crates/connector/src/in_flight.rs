@@ -323,6 +323,7 @@ mod tests {
         Duration::from_millis(n)
     }
 
+    // guarantee: MESSAGE-8
     #[test]
     fn a_message_gets_its_retries_with_backoff_and_no_more() {
         let mut flight = flight();
@@ -347,6 +348,7 @@ mod tests {
         );
     }
 
+    // guarantee: MESSAGE-8
     #[test]
     fn a_cluster_that_is_briefly_away_costs_no_attempt() {
         let (mut flight, start) = (flight(), Instant::now());
@@ -389,6 +391,7 @@ mod tests {
         assert_eq!(flight.attempt, 2);
     }
 
+    // guarantee: MESSAGE-9
     #[test]
     fn a_call_is_overlong_that_takes_most_of_the_time_of_its_message() {
         let mut flight = flight();

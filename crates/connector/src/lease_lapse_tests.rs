@@ -201,6 +201,7 @@ async fn until(what: impl Fn(&MemoryQueue) -> bool) {
         .expect("it never came about");
 }
 
+// guarantee: LEASE-5
 #[tokio::test]
 async fn a_session_stands_still_through_a_lapse_and_gives_up_after_its_respite() {
     LocalSet::new().run_until(lapses()).await;

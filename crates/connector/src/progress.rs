@@ -242,6 +242,7 @@ mod tests {
         tracker
     }
 
+    // guarantee: MESSAGE-9
     #[test]
     fn tries_outlive_a_process_and_end_with_their_message() {
         let mut first = tracker(1, &Bytes::new());

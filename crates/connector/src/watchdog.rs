@@ -234,6 +234,7 @@ mod tests {
         }
     }
 
+    // guarantee: LEASE-5, FENCE-7
     #[test]
     fn who_does_not_say_that_it_stands_still_is_ended_after_the_grace() {
         let mut world = World::new();
@@ -260,6 +261,7 @@ mod tests {
         assert!(world.ends_at(LONG + GRACE));
     }
 
+    // guarantee: FENCE-7
     #[test]
     fn who_stands_still_must_give_up_once_its_respite_is_over_or_the_page_is_revoked() {
         for revoked in [false, true] {

@@ -281,6 +281,7 @@ mod tests {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
+    // guarantee: SECURITY-3
     #[test]
     fn only_libraries_that_are_listed_and_that_others_can_not_write_are_loaded() {
         let dir = tempfile::tempdir().unwrap();
@@ -336,6 +337,7 @@ mod tests {
         assert_eq!(ask(&good), Ok(good));
     }
 
+    // guarantee: SECURITY-3
     #[test]
     fn a_key_repository_lies_in_its_folder_and_others_can_not_read_it() {
         let rules = LocalRules::default();
@@ -381,6 +383,7 @@ mod tests {
         assert!(refused.contains("it leads to"), "{refused}");
     }
 
+    // guarantee: SECURITY-3
     #[test]
     fn no_file_outside_of_the_folder_and_none_that_is_no_socket_is_bound_over() {
         let dir = tempfile::tempdir().unwrap();
@@ -421,6 +424,7 @@ mod tests {
         }
     }
 
+    // guarantee: SECURITY-3
     #[test]
     fn beyond_loopback_only_what_is_listed_is_bound() {
         let rules = |bind: &[&str]| LocalRules {

@@ -55,6 +55,7 @@ fn a_panic_is_told_before_the_process_ends_and_not_for_each_time_again() {
     );
 }
 
+// guarantee: HOST-1
 #[test]
 fn a_panic_that_can_not_be_told_ends_nothing() {
     let full = File::options().write(true).open("/dev/full").unwrap();

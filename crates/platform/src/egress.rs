@@ -148,6 +148,7 @@ mod tests {
         egress.check(to.parse().unwrap(), from).await.is_ok()
     }
 
+    // guarantee: SECURITY-6
     #[tokio::test]
     async fn what_is_denied_and_the_ports_of_members_are_not_connected_to_by_whatever_address() {
         let egress = egress(&[], "localhost:17111");

@@ -108,6 +108,7 @@ mod tests {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
 
+    // guarantee: SECURITY-2
     #[test]
     fn a_private_folder_is_made_or_closed_while_empty_and_refused_when_others_may_enter() {
         let dir = tempfile::tempdir().unwrap();

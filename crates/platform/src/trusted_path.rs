@@ -77,6 +77,7 @@ mod tests {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
+    // guarantee: SECURITY-3
     #[test]
     fn a_path_is_trusted_when_nobody_else_can_write_it_or_a_folder_above_it() {
         let dir = tempfile::tempdir().unwrap();
@@ -120,6 +121,7 @@ mod tests {
         assert!(refused.contains("chmod go-w '"), "{refused}");
     }
 
+    // guarantee: SECURITY-3
     #[test]
     fn a_path_of_another_user_is_trusted_where_that_one_is() {
         if !geteuid().is_root() {

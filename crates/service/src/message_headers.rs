@@ -320,6 +320,7 @@ mod tests {
         }
     }
 
+    // guarantee: MESSAGE-12
     #[test]
     fn what_finds_no_room_is_counted() {
         let many: Vec<Header> = (0..100).map(|n| header(&format!("h{n}"), b"v")).collect();

@@ -177,6 +177,7 @@ async fn further_tries_are_made_only_when_asked_for_and_only_after_failures() {
     }
 }
 
+// guarantee: REIGN-2, FENCE-4
 #[tokio::test]
 async fn an_old_epoch_runs_nothing() {
     let mut f = fixture(10);
@@ -208,6 +209,7 @@ async fn what_an_earlier_try_may_have_done_is_not_said_to_be_undone() {
 }
 
 /// Whether there is a next try is for the channel's failure policy, which asks the lease.
+// guarantee: MESSAGE-8
 #[tokio::test]
 async fn a_message_is_tried_once_each_time_it_is_handed_on() {
     let mut f = fixture(10);
@@ -251,6 +253,7 @@ async fn calls_are_bounded_and_a_call_that_is_dropped_gives_its_place_back() {
     assert!(f.services.call("code", saying("")).await.is_ok());
 }
 
+// guarantee: MESSAGE-7
 #[tokio::test]
 async fn a_message_comes_with_its_coordinates() {
     let f = fixture(10);

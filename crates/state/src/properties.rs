@@ -102,6 +102,7 @@ proptest! {
 
     /// The same commands give the same bytes, also with a snapshot in between, after
     /// which every answer is the same too.
+    // guarantee: DATA-4
     #[test]
     fn replay_and_restore_give_the_same_bytes(log in log(), cut in 0..60usize) {
         let cut = cut.min(log.len());
@@ -123,6 +124,7 @@ proptest! {
 
     /// At each index there is one holder; epochs strictly increase; only a leader's own
     /// entry makes it the holder, and only the holder's own entry releases.
+    // guarantee: REIGN-1, FENCE-13
     #[test]
     fn one_holder_and_growing_epochs(moves in prop::collection::vec(reign_move(), 1..60)) {
         let mut machine = Machine::default();
@@ -232,6 +234,7 @@ proptest! {
     }
 
     /// Nothing that a version adds to a command is dropped in silence.
+    // guarantee: DATA-4
     #[test]
     fn a_command_with_a_part_more_is_no_command(command in command()) {
         let mut bytes = command.encode().to_vec();

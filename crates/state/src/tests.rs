@@ -415,6 +415,7 @@ fn keys_and_values() {
     assert_eq!(log.state().kv().len(), 3);
 }
 
+// guarantee: REIGN-1, FENCE-13
 #[test]
 fn the_reign() {
     let mut machine = Machine::default();

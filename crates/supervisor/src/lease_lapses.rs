@@ -141,6 +141,7 @@ mod tests {
         assert_eq!(lapses.borrow().count, 3);
     }
 
+    // guarantee: LEASE-6
     #[test]
     fn where_order_is_kept_each_lapse_gives_messages_back() {
         let (seen, lapses) = watch::channel(LeaseLapses::default());

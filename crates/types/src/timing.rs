@@ -168,6 +168,7 @@ mod tests {
         }
     }
 
+    // guarantee: LEASE-1
     #[test]
     fn a_lease_is_over_before_any_voter_elects_another() {
         for t in all() {

@@ -185,6 +185,7 @@ mod tests {
         assert_eq!(died(at, None), None);
     }
 
+    // guarantee: FENCE-12
     #[test]
     fn a_death_is_believed_only_by_who_sees_it_and_never_by_the_leader() {
         let vote = |member, committed| ElectionBallot {

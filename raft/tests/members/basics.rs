@@ -76,6 +76,7 @@ async fn what_is_too_large_is_refused_and_not_done() {
     group.same().await;
 }
 
+// guarantee: FENCE-13
 #[tokio::test]
 async fn a_write_in_another_term_is_refused() {
     let group = Group::start(3, 500).await;
@@ -102,6 +103,7 @@ async fn a_write_in_another_term_is_refused() {
     assert_eq!(group.all[leader].view.times(2), 0);
 }
 
+// guarantee: DATA-1
 #[tokio::test]
 async fn everything_acknowledged_is_there_after_all_have_died() {
     let mut group = Group::start(3, 500).await;

@@ -62,6 +62,7 @@ async fn a_folder_belongs_to_one_cluster_only() {
     other.write(1).await.unwrap();
 }
 
+// guarantee: DATA-4
 #[tokio::test]
 async fn two_clusters_never_merge() {
     let group = Group::start(3, 500).await;
@@ -150,6 +151,7 @@ async fn ids_are_never_given_twice() {
     assert_eq!(ids, sorted);
 }
 
+// guarantee: DATA-5
 #[tokio::test]
 async fn a_member_that_has_moved_says_where_it_is() {
     let mut group = Group::start(3, 500).await;

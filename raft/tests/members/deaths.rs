@@ -30,6 +30,7 @@ async fn misses(group: &Group, one: usize, lost: u64) {
     until("it misses the leader", || silent.borrow().contains(&lost)).await;
 }
 
+// guarantee: FAILOVER-1
 #[tokio::test]
 async fn a_death_is_followed_by_one_election_that_tells_of_it() {
     let mut group = Group::start(3, 500).await;
@@ -88,6 +89,7 @@ async fn a_reset_on_one_link_moves_nobody() {
     group.same().await;
 }
 
+// guarantee: LEASE-2
 #[tokio::test]
 async fn a_leader_that_lives_behind_resets_has_no_lease_when_its_successor_is_clear() {
     let group = Group::start(3, 500).await;
@@ -163,6 +165,7 @@ async fn ask(group: &Group, of: usize, candidate: u64, term: u64, reason: Said) 
     client.vote(request).await.unwrap().into_inner()
 }
 
+// guarantee: FENCE-12
 #[tokio::test]
 async fn a_vote_for_death_is_refused_by_the_leader_and_by_who_sees_it_alive() {
     let group = Group::start(3, 500).await;

@@ -54,6 +54,7 @@ async fn a_leader_that_dies_is_replaced_in_time() {
     report("leader killed", took);
 }
 
+// guarantee: FAILOVER-4
 #[tokio::test]
 async fn a_leader_that_falls_silent_is_replaced_in_time() {
     let group = Group::start(3, 500).await;
@@ -86,6 +87,7 @@ async fn a_leader_that_falls_silent_is_replaced_in_time() {
     group.same().await;
 }
 
+// guarantee: FAILOVER-13
 #[tokio::test]
 async fn the_shortest_promise_is_kept_too() {
     let shortest = Duration::from_millis(100);
@@ -138,6 +140,7 @@ async fn nobody_is_replaced_without_a_reason() {
 }
 
 /// Members far from each other: a round trip takes 40 to 80 ms.
+// guarantee: FAILOVER-14
 #[tokio::test]
 async fn a_leader_far_from_the_others_keeps_its_lease_and_is_replaced() {
     let ms = Duration::from_millis;
@@ -199,6 +202,7 @@ async fn a_distance_that_is_too_far_is_measured_and_passes() {
 }
 
 /// No member is started again, and nobody is elected for the change itself.
+// guarantee: LEASE-3
 #[tokio::test]
 async fn patience_follows_the_pace_while_a_member_runs() {
     let group = Group::start(3, 300).await;

@@ -29,6 +29,7 @@ fn report(what: &str, mut took: Vec<Duration>) -> (Duration, Duration) {
     (at(50), at(95))
 }
 
+// guarantee: FAILOVER-1
 #[test]
 fn each_kill_of_the_leader_is_followed_by_one_election() {
     let mut group = Processes::start(3, 500);
@@ -64,6 +65,7 @@ fn each_kill_of_the_leader_is_followed_by_one_election() {
 
 /// The target dies at any time around its taking over: before the leader has begun to hand
 /// over, which it may notice in time and refuse, up to after it has been elected.
+// guarantee: FAILOVER-3
 #[test]
 fn a_transfer_whose_target_is_killed_leaves_a_leader_in_time() {
     let mut group = Processes::start(3, 500);
@@ -99,6 +101,7 @@ fn a_transfer_whose_target_is_killed_leaves_a_leader_in_time() {
     assert!(p95 < PROMISE, "{p95:?}");
 }
 
+// guarantee: FAILOVER-3
 #[test]
 fn a_transfer_whose_target_is_stopped_leaves_a_leader_in_time() {
     let mut group = Processes::start(3, 500);
@@ -126,6 +129,7 @@ fn a_transfer_whose_target_is_stopped_leaves_a_leader_in_time() {
 
 /// Longer than its patience, of a third of the promise, and shorter than the half of it after
 /// which the first other one stands.
+// guarantee: FAILOVER-7
 #[test]
 fn a_leader_that_stood_still_and_was_not_replaced_goes_on_at_once() {
     let mut group = Processes::start(3, 6_000);

@@ -17,6 +17,7 @@ use crate::group::{Group, until, within};
 
 const MS: Duration = Duration::from_millis(1);
 
+// guarantee: DATA-2
 #[tokio::test]
 async fn a_leader_that_is_cut_off_acknowledges_nothing() {
     let group = Group::start(3, 500).await;
@@ -144,17 +145,20 @@ async fn a_stranded_leader_is_replaced(n: usize) {
     group.same().await;
 }
 
+// guarantee: FAILOVER-5
 #[tokio::test]
 async fn a_leader_with_one_link_of_three_is_replaced() {
     a_stranded_leader_is_replaced(4).await;
 }
 
+// guarantee: FAILOVER-5
 #[tokio::test]
 async fn a_leader_with_one_link_of_four_is_replaced() {
     a_stranded_leader_is_replaced(5).await;
 }
 
 /// Writers with a key for each attempt, while leaders are cut off and killed under them.
+// guarantee: DATA-2
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_done_twice_or_lost() {
     let mut group = Group::start(3, 500).await;

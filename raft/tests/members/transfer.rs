@@ -85,6 +85,7 @@ async fn only_a_fit_voter_is_handed_to() {
 }
 
 /// The target dies, or falls silent, just before it is to take over.
+// guarantee: FAILOVER-3
 #[tokio::test]
 async fn a_transfer_that_fails_leaves_a_leader_in_time() {
     let mut group = Group::start(3, 500).await;

@@ -88,6 +88,7 @@ mod tests {
         assert_eq!(fingerprint(&same), fingerprint(&message()));
     }
 
+    // guarantee: SEND-5
     #[test]
     fn each_part_and_its_place_count() {
         let change = |change: fn(&mut Send)| {

@@ -177,6 +177,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
+        // guarantee: SEND-1
         #[test]
         fn a_fate_only_gets_worse(steps in prop::collection::vec(any::<bool>(), 0..12)) {
             let mut fate = PendingOutcome::new("begin");
@@ -192,6 +193,7 @@ mod tests {
             prop_assert_eq!(matches!(told, CallerOutcome::NotSent(_)), !steps.contains(&true));
         }
 
+        // guarantee: SEND-1
         #[test]
         fn once_in_doubt_only_an_outcome_clears_it(
             script in prop::collection::vec(attempt(), 1..12)

@@ -122,6 +122,7 @@ async fn the_first_event_tells_where_it_begins_and_changes_follow() {
     assert!(told.contains("\"value_base64\":\"eQ==\""), "{told}");
 }
 
+// guarantee: WATCH-3
 #[tokio::test]
 async fn a_silent_stream_lives_and_its_place_moves_on() {
     let mut member = WatchedMember::new();
@@ -148,6 +149,7 @@ async fn a_silent_stream_lives_and_its_place_moves_on() {
 }
 
 /// While nothing is taken nothing is kept for the reader; what it missed is told.
+// guarantee: WATCH-4
 #[tokio::test]
 async fn a_slow_reader_that_falls_out_of_the_history_is_told_so_and_its_stream_ends() {
     let mut member = WatchedMember::new();

@@ -65,6 +65,7 @@ fn an_address_of_ipv6_is_written_as_haproxy_reads_it() {
     );
 }
 
+// guarantee: HTTP-7
 #[test]
 fn the_longest_service_is_waited_for() {
     let timeout = |longest_wait| {

@@ -227,6 +227,7 @@ fn holds(steps: Vec<FailoverStep>, bug: Option<FailoverBug>) -> Result<(), TestC
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
+    // guarantee: LEASE-3
     #[test]
     fn no_lease_in_force_is_ever_longer_than_any_patience_in_force(steps in steps()) {
         holds(steps, None)?;
@@ -256,6 +257,7 @@ proptest! {
     }
 }
 
+// guarantee: LEASE-3
 #[test]
 fn the_model_finds_each_step_that_is_left_out() {
     use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};

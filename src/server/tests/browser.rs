@@ -16,6 +16,7 @@ async fn status(one: &Alive, call: &str, headers: &[(&str, &str)]) -> u16 {
     request.send().await.unwrap().status().as_u16()
 }
 
+// guarantee: SECURITY-4
 #[tokio::test(flavor = "multi_thread")]
 async fn a_web_page_reads_nothing_and_commands_nothing() {
     let dir = tempfile::tempdir().unwrap();

@@ -14,6 +14,7 @@ fn wide(folder: PathBuf) -> PathBuf {
     folder
 }
 
+// guarantee: SECURITY-2
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_whose_folders_others_may_enter_is_not_started_and_joins_no_cluster() {
     let dir = tempfile::tempdir().unwrap();

@@ -94,6 +94,7 @@ fn says(error: &ServerError, what: &str) {
     }
 }
 
+// guarantee: DATA-4
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_is_to_apply_a_command_of_a_newer_version_ends_and_says_so() {
     for (bytes, what) in newer_commands() {
@@ -156,6 +157,7 @@ fn newer_snapshot() -> Vec<u8> {
     bytes
 }
 
+// guarantee: DATA-4
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_whose_snapshot_has_a_field_of_a_newer_version_does_not_serve() {
     let dir = tempfile::tempdir().unwrap();

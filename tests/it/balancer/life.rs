@@ -112,6 +112,7 @@ async fn an_haproxy_that_dies_is_started_again() {
     balancer.stop().await;
 }
 
+// guarantee: HTTP-3
 #[tokio::test]
 async fn at_its_end_requests_are_finished_and_haproxy_is_gone() {
     let (_cluster, member) = one();
@@ -137,6 +138,7 @@ async fn at_its_end_requests_are_finished_and_haproxy_is_gone() {
     assert!(!alive(process));
 }
 
+// guarantee: HTTP-3
 #[tokio::test]
 async fn signals_to_the_balancer_and_to_haproxy_cut_no_request_off() {
     let (_cluster, member) = one();

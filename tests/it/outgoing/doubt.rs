@@ -11,6 +11,7 @@ const WITHIN: [u64; 11] = [
 /// The process of the connector server is stopped once its connector has the message on the
 /// wire, and the broker takes it from there. Nobody is left to say so: whatever time the
 /// caller has, it is never told that the message was not sent.
+// guarantee: SEND-1
 #[tokio::test]
 async fn what_a_stopped_connector_server_may_have_sent_is_never_told_as_not_sent() {
     let bed = Bed::start().await;

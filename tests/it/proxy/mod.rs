@@ -137,6 +137,7 @@ fn is_envelope(way: &str, answer: &Answer, status: u16) {
     assert_eq!(body["zato_env"]["result"], "ZATO_ERROR", "{way}");
 }
 
+// guarantee: HTTP-5, HTTP-7
 #[tokio::test]
 async fn bodies_stream_through_member_and_balancer_alike() {
     let ways = Ways::start().await;

@@ -82,6 +82,7 @@ async fn more_calls(sink: &Sink, more: usize) {
     .await;
 }
 
+// guarantee: MESSAGE-3, MESSAGE-5, SEND-3
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ibm_mq_keeps_its_word_when_the_connector_server_is_stopped_or_killed() {
     let mut bed = Bed::start().await;
@@ -139,6 +140,7 @@ async fn ibm_mq_keeps_its_word_when_the_connector_server_is_stopped_or_killed() 
 
 /// Messages are taken off the outgoing's queue only at the end: an answer to a take could be
 /// lost as well.
+// guarantee: MESSAGE-5
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ibm_mq_loses_nothing_when_the_queue_manager_is_killed_under_load() {
     const KILLS: usize = 3;

@@ -46,6 +46,7 @@ async fn put(cluster: &Cluster, kind: &str, resource: Value) {
     cluster.put(0, kind, resource).await;
 }
 
+// guarantee: MESSAGE-3, SEND-3, ZMQ-1, ZMQ-3
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn zeromq_keeps_its_word_when_the_connector_server_is_stopped_or_killed() {
     const ALL: [&str; 5] = ["bound", "joined", "pulled", "pushing", "dealing"];

@@ -109,6 +109,7 @@ fn admin(cluster: &Cluster) -> String {
     urls.join(",")
 }
 
+// guarantee: WATCH-1
 #[tokio::test]
 async fn the_command_goes_on_at_another_member_and_prints_each_change_once() {
     let mut cluster = Cluster::three().await;

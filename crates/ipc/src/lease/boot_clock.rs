@@ -118,6 +118,7 @@ mod tests {
         );
     }
 
+    // guarantee: LEASE-4
     #[test]
     fn a_stamp_from_before_a_suspension_stays_before_it() {
         let start = Instant::now();
@@ -135,6 +136,7 @@ mod tests {
         );
     }
 
+    // guarantee: LEASE-4
     #[test]
     fn a_round_sent_after_waking_but_before_the_sample_gains_nothing() {
         let start = Instant::now();

@@ -264,6 +264,7 @@ mod tests {
 
     const RESPITE: Duration = Duration::from_secs(30);
 
+    // guarantee: LEASE-5
     #[test]
     fn what_ran_out_may_be_renewed_until_its_respite_is_over_or_it_is_revoked() {
         let page = LeaseWriter::new().unwrap();

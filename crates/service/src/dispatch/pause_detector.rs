@@ -146,6 +146,7 @@ mod tests {
         vigil.looked.store(past, Ordering::SeqCst);
     }
 
+    // guarantee: MESSAGE-4
     #[tokio::test]
     async fn after_each_pause_it_catches_up_first_whoever_noticed() {
         let vigil = PauseDetector::new(Arc::new(|| LIMIT));
@@ -164,6 +165,7 @@ mod tests {
         assert!(!vigil.is_current());
     }
 
+    // guarantee: MESSAGE-4
     #[tokio::test]
     async fn who_can_not_catch_up_runs_nothing() {
         let vigil = PauseDetector::new(Arc::new(|| LIMIT));

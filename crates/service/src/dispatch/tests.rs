@@ -403,6 +403,7 @@ async fn a_member_that_accepts_and_never_speaks_is_noticed_in_about_a_second() {
     );
 }
 
+// guarantee: REIGN-2, FENCE-4
 #[tokio::test]
 async fn old_epochs_are_refused_by_whoever_is_asked() {
     let mut cluster = DispatchCluster::start(ALL);
@@ -448,6 +449,7 @@ async fn with_nobody_else_to_take_it_a_member_that_is_stopping_runs_it_itself() 
     assert_eq!(cluster.calls(), [1, 0, 0]);
 }
 
+// guarantee: FAILOVER-12
 #[tokio::test]
 async fn a_member_that_is_silent_is_asked_last() {
     let cluster = DispatchCluster::start(ALL);
@@ -466,6 +468,7 @@ async fn a_member_that_is_silent_is_asked_last() {
     assert!(asked.is_err(), "the silent member was asked");
 }
 
+// guarantee: FENCE-3
 #[tokio::test]
 async fn nothing_is_passed_on_once_the_permit_is_gone() {
     let cluster = DispatchCluster::start(ALL);

@@ -133,6 +133,7 @@ mod tests {
         }
     }
 
+    // guarantee: SECURITY-7
     #[test]
     fn whatever_is_changed_on_the_way_changes_the_signature() {
         let request = |method: &str, uri: &str, epoch: &str| {

@@ -225,6 +225,7 @@ fn full(counted: QuotaKind, now: u64, most: u64) -> Answer {
     Answer::Full(OverQuota { counted, now, most })
 }
 
+// guarantee: SECURITY-5
 #[test]
 fn so_many_resources_and_no_more() {
     let (mut catalog, _) = with_services(&["a", "b"]);
@@ -246,6 +247,7 @@ fn so_many_resources_and_no_more() {
     assert!(!put(&mut catalog, "d", 0).changed());
 }
 
+// guarantee: SECURITY-5
 #[test]
 fn a_resource_that_grows_counts_by_its_growth() {
     let (mut catalog, each) = with_services(&["a", "b"]);

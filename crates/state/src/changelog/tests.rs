@@ -127,6 +127,7 @@ fn the_longest_value_always_fits() {
     const { assert!(CHANGES_BYTES_MAX >= 8 * (crate::VALUE_BYTES_MAX + crate::KEY_BYTES_MAX)) };
 }
 
+// guarantee: WATCH-1
 #[test]
 fn a_full_history_comes_out_of_a_snapshot_as_it_was() {
     let mut machine = Machine::default();
@@ -171,6 +172,7 @@ proptest! {
     /// Whoever follows, loses its place at any points and resumes after the last that it
     /// has seen, at members of which some were restored from a snapshot, sees each change
     /// exactly once and in order.
+    // guarantee: WATCH-1
     #[test]
     fn resumed_at_any_point_the_sequence_is_the_same(
         steps in steps(),
@@ -212,6 +214,7 @@ proptest! {
 
     /// However little is kept: either all after a revision is there, or it is told from
     /// where on nothing is missing.
+    // guarantee: WATCH-2
     #[test]
     fn nothing_is_missing_without_a_word(
         sizes in prop::collection::vec((1..3u64, 0..40usize), 1..60),

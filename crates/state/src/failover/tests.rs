@@ -68,6 +68,7 @@ fn the_first_promise_is_made_once_and_holds_at_once() {
     assert_eq!(log.in_force(), (500, 500));
 }
 
+// guarantee: LEASE-3
 #[test]
 fn both_values_are_in_force_until_a_change_is_settled() {
     let mut log = PromiseLog::default();

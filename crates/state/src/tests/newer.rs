@@ -87,6 +87,7 @@ fn a_fingerprint_of_another_length_is_no_fingerprint() {
     assert_eq!(refused(intend), expected);
 }
 
+// guarantee: DATA-4
 #[test]
 fn a_part_of_a_snapshot_that_is_not_known_is_refused_in_each_record() {
     let mut log = CommandLog::with_ping();
@@ -180,6 +181,7 @@ fn told_of(kind: Kind, spec: &Value) -> Vec<String> {
     vec![told(alone), told(among)]
 }
 
+// guarantee: DATA-4
 #[test]
 fn a_field_of_a_resource_that_is_not_known_is_refused_by_kind_name_and_field() {
     for (kind, spec) in resources() {

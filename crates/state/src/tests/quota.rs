@@ -3,6 +3,7 @@
 use super::*;
 use crate::{KV_BYTES_MAX, OverQuota, QuotaKind, VALUE_BYTES_MAX};
 
+// guarantee: SECURITY-5
 #[test]
 fn of_puts_that_are_proposed_at_once_those_are_done_for_which_there_is_room() {
     let mut machine = Machine::default();

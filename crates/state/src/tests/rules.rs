@@ -74,6 +74,7 @@ fn refused_commands() -> Vec<(Command, &'static str)> {
     ]
 }
 
+// guarantee: DATA-4
 #[test]
 fn what_this_versions_rules_refuse_is_applied_when_another_version_proposed_it() {
     let mut log = CommandLog::with_ping();

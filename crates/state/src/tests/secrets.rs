@@ -6,6 +6,7 @@ use serde_json::json;
 use super::*;
 
 /// A kept password would otherwise be sent to whoever a writer names.
+// guarantee: SECURITY-1
 #[test]
 fn a_kept_secret_goes_only_where_it_was_given_for() {
     let mut log = CommandLog::with_ping();

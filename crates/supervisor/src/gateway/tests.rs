@@ -218,6 +218,7 @@ impl ServiceDispatch for CountingDispatch {
     }
 }
 
+// guarantee: REIGN-2, LEASE-1, FENCE-2
 #[tokio::test]
 async fn nothing_is_called_without_the_lease_or_under_an_old_epoch() {
     let page = LeaseWriter::new().unwrap();
@@ -286,6 +287,7 @@ impl ServiceDispatch for Searching {
     }
 }
 
+// guarantee: LEASE-1, FENCE-3
 #[tokio::test]
 async fn the_lease_is_asked_again_before_a_message_is_passed_on() {
     let page = LeaseWriter::new().unwrap();

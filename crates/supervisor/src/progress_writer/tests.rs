@@ -134,6 +134,7 @@ impl CommandProposer for FarLog {
 }
 
 /// Those whose progress comes one after the other share an entry of the log.
+// guarantee: MESSAGE-9
 #[tokio::test]
 async fn what_comes_within_a_tick_is_one_entry() {
     let writer = Arc::new(ProgressWriter::default());
@@ -149,6 +150,7 @@ async fn what_comes_within_a_tick_is_one_entry() {
     assert!(writes as u128 <= ticks, "{writes} writes in {ticks} ticks");
 }
 
+// guarantee: MESSAGE-9
 #[tokio::test]
 async fn many_connectors_wait_for_a_write_under_way_and_their_own() {
     let writer = Arc::new(ProgressWriter::default());

@@ -303,6 +303,7 @@ async fn letting_go_revokes_and_commits_the_release() {
 
 /// The release may commit at any time from its proposal on, and a successor that has it waits
 /// for no lease: so none of its epoch is ever granted again.
+// guarantee: REIGN-4, FENCE-8
 #[tokio::test]
 async fn an_epoch_whose_release_is_of_unknown_fate_is_never_acted_under_again() {
     let mut world = ReignWorld::new(&[ProposerScript::Apply(9), ProposerScript::Apply(5)]);
@@ -367,6 +368,7 @@ async fn release_after(left: Duration, clear: bool) -> Duration {
 }
 
 /// Who follows a released reign waits for no lease at all, so the release itself must.
+// guarantee: FENCE-10
 #[tokio::test]
 async fn a_release_waits_for_the_leases_before_its_own() {
     let left = Duration::from_millis(400);

@@ -256,6 +256,7 @@ impl TakeoverWorld {
     }
 }
 
+// guarantee: REIGN-4
 #[test]
 fn a_release_of_unknown_fate_is_followed_by_another_reign_and_never_by_the_old_epoch() {
     let (mut world, number, decision) = TakeoverWorld::let_go();

@@ -95,6 +95,7 @@ fn a_follower_hears_its_leader_but_no_deposed_one() {
     assert_eq!(t.state.lock().lease_evidence.over_but(3), own);
 }
 
+// guarantee: LEASE-2
 #[test]
 fn is_clear_of_others_a_lease_after_the_latest_of_all_votes() {
     let t = tracker();
@@ -112,6 +113,7 @@ fn is_clear_of_others_a_lease_after_the_latest_of_all_votes() {
     assert_eq!(t.current().lease_clear_at, Some(now - 150 * MS + own));
 }
 
+// guarantee: LEASE-2
 #[test]
 fn a_member_that_just_started_waits_a_whole_lease() {
     let t = tracker();
@@ -161,6 +163,7 @@ fn what_arrives_while_it_stops_still_counts() {
     assert_eq!(t.voted(ballot(3, 3, false), now), 102 * MS);
 }
 
+// guarantee: LEASE-3
 #[test]
 fn a_longer_lease_counts_from_what_is_sent_with_it() {
     let t = tracker();
@@ -229,6 +232,7 @@ fn answers(t: &LeadershipTracker, ballot: ElectionBallot) -> bool {
     t.answers(ballot, Instant::now(), 100 * MS)
 }
 
+// guarantee: FAILOVER-6
 #[test]
 fn a_heartbeat_is_answered_at_once_by_who_follows_for_sure() {
     let (t, leader) = (tracker(), ballot(3, 2, true));
@@ -246,6 +250,7 @@ fn a_heartbeat_is_answered_at_once_by_who_follows_for_sure() {
     assert!(answers(&t, leader));
 }
 
+// guarantee: FAILOVER-6
 #[test]
 fn none_is_answered_at_once_where_the_vote_may_have_gone_on() {
     let (t, leader) = follower();

@@ -38,6 +38,7 @@ fn indexes(entries: &[LogEntry]) -> Vec<u64> {
     entries.iter().map(|entry| entry.log_id.index).collect()
 }
 
+// guarantee: FAILOVER-6
 #[tokio::test]
 async fn what_is_not_written_yet_is_read_behind_what_is() {
     let dir = tempfile::tempdir().unwrap();
@@ -107,6 +108,7 @@ async fn a_hole_between_what_is_written_and_what_is_not_is_told() {
     assert!(told.to_string().contains("entry 10 is missing"), "{told}");
 }
 
+// guarantee: FAILOVER-6
 #[tokio::test]
 async fn what_may_wait_is_bounded_and_an_append_waits_for_room() {
     let dir = tempfile::tempdir().unwrap();

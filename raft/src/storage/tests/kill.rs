@@ -24,6 +24,7 @@ async fn appends_until_it_is_killed() {
     }
 }
 
+// guarantee: DATA-1
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_by_a_kill() {
     for lines in [1, 40, 400] {

@@ -25,6 +25,7 @@ async fn pull_takes_what_is_pushed_as_it_is() {
     session.close().await;
 }
 
+// guarantee: MESSAGE-2
 #[tokio::test]
 async fn no_more_than_prefetch_are_in_flight() {
     let (push, address) = peer(SocketType::PUSH);
@@ -123,6 +124,7 @@ async fn rep_answers_many_peers_at_once_and_a_failed_request_wedges_nothing() {
     assert!(beside(move || one.recv_bytes(0).unwrap()).await.is_empty());
 }
 
+// guarantee: ZMQ-1
 #[tokio::test]
 async fn router_acks_after_the_service_and_not_twice() {
     let address = free_address();

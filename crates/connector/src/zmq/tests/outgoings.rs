@@ -2,6 +2,7 @@
 
 use super::*;
 
+// guarantee: ZMQ-4
 #[tokio::test]
 async fn push_is_confirmed_once_a_peer_takes_it_and_surely_not_sent_without_one() {
     let address = free_address();

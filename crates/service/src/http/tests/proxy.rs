@@ -138,6 +138,7 @@ async fn a_download_is_as_long_as_it_is() {
     assert_eq!(answer.unwrap().body.len(), length);
 }
 
+// guarantee: HTTP-5
 #[tokio::test]
 async fn an_upload_arrives_while_it_goes_on_and_only_silence_ends_it() {
     let played = Played::start(json!({})).await;
@@ -379,6 +380,7 @@ async fn connection_takes_nothing_away_that_is_for_the_other_end() {
     assert_eq!(answer.header("x-own"), None);
 }
 
+// guarantee: HTTP-6
 #[tokio::test]
 async fn a_step_out_of_the_upstreams_path_is_the_clients_mistake() {
     let mut played = Played::start(json!({})).await;
