@@ -32,7 +32,7 @@ pub struct AnomalyOperation {
     pub start: u64,
     /// The time at which the client was told of the outcome.
     pub told: u64,
-    /// The revision that was told.
+    /// The revision that the answer carried.
     pub revision: Option<u64>,
 }
 

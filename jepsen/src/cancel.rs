@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-/// Cheap to clone; all clones are asked at once.
+/// Token that cancels tasks. Cheap to clone; all clones are cancelled at once.
 #[derive(Clone)]
 pub struct CancelToken {
     asked: Arc<watch::Sender<bool>>,
@@ -29,14 +29,14 @@ impl CancelToken {
         *self.asked.borrow()
     }
 
-    /// Sleeps so long, or until it is asked; gives whether it was.
+    /// Sleeps so long, or until the token is cancelled; gives whether it was.
     pub async fn cancelled_within(&self, time: Duration) -> bool {
         let mut asked = self.asked.subscribe();
         let stopped = asked.wait_for(|asked| *asked);
         tokio::time::timeout(time, stopped).await.is_ok()
     }
 
-    /// Sleeps until that moment, or until it is asked; gives whether it was.
+    /// Sleeps until that moment, or until the token is cancelled; gives whether it was.
     pub async fn cancelled_before(&self, moment: quorate_clock::Instant) -> bool {
         let left = moment.saturating_duration_since(quorate_clock::Instant::now());
         self.cancelled_within(left).await

@@ -74,12 +74,12 @@ const fn listed(
 /// The time of a run beside its clients' work.
 const BESIDE: Duration = Duration::from_secs(25);
 
-/// A run that says nothing, on a machine that was held up for one, is done once more under
-/// the seed that is so much further. One that fails is not.
+/// Distance to the seed of a second try. A run that says nothing, on a machine that was held up for
+/// one, is done once more; a run that fails is not.
 const ONCE_MORE: u64 = 1_000;
 
-/// Runs as many as fit. One that fails fails all; one that says nothing, twice, is told and
-/// is no pass, and more than a quarter of such say nothing together.
+/// Runs as many as fit. A run that fails fails the list; a run that says nothing, twice, is no
+/// pass, and more than a quarter of such say nothing together.
 pub async fn ci(common: &BatchSettings, limit: Duration, cancel: &CancelToken) -> RunOutcome {
     let begun = Instant::now();
     let mut done = Vec::new();

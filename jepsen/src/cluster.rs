@@ -36,7 +36,7 @@ pub struct ChaosCluster {
     pub net: Option<Arc<Net>>,
     /// The delay of the relays between members, where there are some.
     pub slowness: Option<Arc<RelayDelay>>,
-    /// The switch of the library that is loaded into each process, where one is.
+    /// The switch of the library that is loaded into each process, where there is a library.
     pub shims: Vec<shim::ShimSwitch>,
     // Last: what is on it ends before it.
     scratch: ScratchFolder,
@@ -145,7 +145,7 @@ impl ChaosCluster {
         Ok(environment)
     }
 
-    /// Starts all; returns when each sees all as voters and one leader.
+    /// Starts all members; returns when each sees all as voters and one leader.
     pub async fn boot(&self) -> Result<(), ClusterError> {
         self.members[0].start(&["--bootstrap"])?;
         self.voters(1).await?;
@@ -213,7 +213,7 @@ const NAMESPACE_PORTS: MemberPorts = MemberPorts {
     peer: 17210,
 };
 
-/// A member's name tells its id, which its id in the group need not be.
+/// Returns the id that a member's name tells, which need not be its id in the group.
 pub fn id_of(name: &str) -> Option<usize> {
     name.strip_prefix("member-")?.parse().ok()
 }

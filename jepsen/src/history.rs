@@ -108,7 +108,7 @@ pub struct ReignObservation {
     pub epoch: Option<u64>,
 }
 
-/// A message as a sink saw it.
+/// Message as a sink saw it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SinkCall {
     /// The time at which the message came.
@@ -163,7 +163,7 @@ pub struct FinalMember {
     pub excused: Option<String>,
     /// The hash of the state.
     pub hash: Option<String>,
-    /// The log index that it had applied when the hash was taken.
+    /// The log index that the member had applied when the hash was taken.
     pub applied: Option<u64>,
     /// The lines of the member's log that are errors, all of the run.
     pub errors: Vec<String>,

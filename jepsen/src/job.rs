@@ -15,7 +15,7 @@ use crate::{cancel::CancelToken, error_chain::chain, outcome::RunOutcome, verdic
 /// Time limit of a run beside its clients' work: set-up, healing, judging.
 const BESIDE: Duration = Duration::from_secs(360);
 
-/// Failure to start the process of a run, or to see it end.
+/// Failure to start the process of a run, or to see its end.
 #[derive(Debug, thiserror::Error)]
 enum JobError {
     #[error("the process of the run can't be started")]

@@ -17,7 +17,7 @@ use crate::{
 struct JournalFile {
     file: BufWriter<File>,
     lines: u64,
-    /// The first failure to write; nothing is known of a run that has one.
+    /// The first failure to write; nothing is known of a run that has a failure.
     failed: Option<io::Error>,
 }
 
@@ -44,7 +44,7 @@ impl LineJournal {
         })
     }
 
-    /// Writes a line that is made of the time at which it is written: lines are in order.
+    /// Writes a line that is made of the time at which it is written, so that lines are in order.
     pub fn note<T: Serialize>(&self, line: impl FnOnce(u64) -> T) -> u64 {
         let mut inner = self.inner.lock();
         let now = self.clock.now();

@@ -109,7 +109,7 @@ async fn end_when_asked(cancel: CancelToken) {
     cancel.cancel();
 }
 
-/// Judges a run's folder, and tells where the report is.
+/// Judges a run's folder, and prints the outcome and the findings.
 fn judged(folder: &Path, settings: &CheckSettings) -> ExitCode {
     match judge::judge_with(folder, settings) {
         Ok(verdict) => {

@@ -24,7 +24,7 @@ pub enum RequestOutcome {
 pub struct HttpAnswer {
     /// The status.
     pub status: u16,
-    /// `code` of a problem, if it is one.
+    /// The `code` of a problem, if the answer is a problem.
     pub code: Option<String>,
     /// The `Quorate-Revision` of the answer.
     pub revision: Option<u64>,

@@ -109,8 +109,8 @@ pub fn decide(request: &RunRequest) -> RunPlan {
     }
 }
 
-/// Operations a second. From afar a lease can live by what is written alone, and often does
-/// at an even rate; with every second seed so little is written that it can't.
+/// Returns the operations a second. From afar a lease can live by writes alone, and often does at
+/// an even rate; with every second seed so little is written that it can't.
 fn rate(request: &RunRequest) -> u64 {
     const LITTLE: u64 = 8;
     let far = request.nemeses.iter().any(|name| name == "far");
@@ -140,7 +140,7 @@ fn times(nemesis: &str) -> [f64; 2] {
     }
 }
 
-/// The least time between the end of a fault and the next one of its nemesis, in ms.
+/// Returns the least time between the end of a fault and the next one of its nemesis, in ms.
 fn rests(workload: &str) -> u64 {
     match workload {
         // A message whose tries are forgotten has to come to its third one first: who takes

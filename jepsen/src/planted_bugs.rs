@@ -9,16 +9,16 @@ pub enum BugPlace {
     Harness,
 }
 
-/// A planted bug, and what has to catch it.
+/// Planted bug, and what has to catch it.
 #[derive(Clone, Copy, Debug)]
 pub struct PlantedBug {
     /// The name.
     pub name: &'static str,
     /// The place.
     pub planted: BugPlace,
-    /// The workload that catches it.
+    /// The workload that catches the bug.
     pub workload: &'static str,
-    /// The nemeses that catch it.
+    /// The nemeses that catch the bug.
     pub nemesis: &'static str,
     /// The time for which clients and nemeses are at work.
     pub seconds: u64,

@@ -146,7 +146,7 @@ async fn start_broker(net: Option<&Net>) -> TestBroker {
     TestBroker::start(net.map_or(std::net::Ipv4Addr::LOCALHOST, Net::host)).await
 }
 
-/// The plan as far as it can be had here.
+/// Leaves out of a plan what can't be had here.
 fn here(mut plan: RunPlan, net: bool) -> Result<RunPlan, NemesisChoiceError> {
     if !net {
         plan.network = "loopback".to_owned();
@@ -172,7 +172,7 @@ fn here(mut plan: RunPlan, net: bool) -> Result<RunPlan, NemesisChoiceError> {
     Ok(plan)
 }
 
-/// Clients beside nemeses; gives whether it was asked to end early.
+/// Lets clients work beside nemeses; gives whether the run was cancelled early.
 async fn storm(
     context: &Arc<RunContext>,
     work: &dyn workload::Workload,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quorate_clock::Instant;
 
-/// Cheap to copy; all copies count from the same moment.
+/// Clock that is cheap to copy; all copies count from the same moment.
 #[derive(Clone, Copy, Debug)]
 pub struct RunClock {
     begun: Instant,

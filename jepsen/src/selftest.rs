@@ -22,8 +22,8 @@ struct SelftestRow {
     by: Vec<String>,
 }
 
-/// Runs mutants with so many seeds each, writes `mutants.md`; gives whether each was caught
-/// in all seeds but one of twenty.
+/// Runs planted bugs with so many seeds each, writes `mutants.md`; gives whether each was caught in
+/// all seeds but one of twenty.
 pub async fn selftest(
     common: &BatchSettings,
     only: &[String],

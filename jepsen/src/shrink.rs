@@ -93,8 +93,8 @@ pub fn smallest(operations: &[ClientOperation]) -> Vec<ClientOperation> {
     explained(&fewest, operations)
 }
 
-/// Leaves out what saw a value whose writer was left out: without it, every history would
-/// look wrong, and for another reason.
+/// Leaves out operations that saw a value whose writer was left out: without the writer every
+/// history would look wrong, and for another reason.
 fn explained(some: &[ClientOperation], all: &[ClientOperation]) -> Vec<ClientOperation> {
     let writers = |of: &[ClientOperation]| -> BTreeSet<String> {
         let writes = of.iter().filter(|it| it.writes());
@@ -115,7 +115,8 @@ fn explained(some: &[ClientOperation], all: &[ClientOperation]) -> Vec<ClientOpe
     }
 }
 
-/// The shortest beginning that is wrong: what was asked for later can't explain it.
+/// Returns the shortest beginning that is wrong: operations that were asked for later can't explain
+/// it.
 fn beginning(
     all: &[ClientOperation],
     wrong: &mut impl FnMut(&[ClientOperation]) -> bool,

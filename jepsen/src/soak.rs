@@ -38,7 +38,7 @@ pub fn fits(workload: &str, nemesis: &str) -> bool {
     }
 }
 
-/// The next nemesis for a workload; what doesn't fit it waits for the next workload.
+/// Deals the next nemesis for a workload; one that doesn't fit it waits for the next workload.
 fn deal(rng: &mut StdRng, workload: &str, deck: &mut Vec<&'static str>) -> String {
     loop {
         if let Some(at) = deck.iter().rposition(|name| fits(workload, name)) {

@@ -4,7 +4,7 @@ use tokio::sync::Mutex;
 
 use crate::rabbitmq::Rabbit;
 
-/// A broker, with what is asked of it often.
+/// RabbitMQ of a run, with its addresses.
 pub struct TestBroker {
     /// The process; locked while it is killed or started.
     pub rabbit: Mutex<Rabbit>,

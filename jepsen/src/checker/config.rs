@@ -12,7 +12,7 @@ use super::{
 };
 use crate::history::{EventType, HistoryEvent};
 
-/// A catalog as a member told it: `KIND/NAME` to its fields.
+/// Catalog of a member: `KIND/NAME` to its fields.
 type MemberCatalog = Map<String, Value>;
 
 /// Compares the catalogs with each other and with what was asked for.
@@ -66,7 +66,7 @@ pub fn check(run: &RecordedRun) -> CheckReport {
     report
 }
 
-/// Every member tells the same.
+/// Finds catalogs that differ between members.
 fn same(finals: &BTreeMap<u64, (usize, &MemberCatalog)>, report: &mut CheckReport) {
     let Some((first, (line, catalog))) = finals.first_key_value() else {
         return;
@@ -197,7 +197,7 @@ fn leaning(
     }
 }
 
-/// Replays what was acknowledged by revision: nothing was applied while what it leans on was
+/// Replays acknowledged operations by revision: nothing was applied while what it leans on was
 /// surely gone. Where anything about it is unknown, nothing is said.
 fn in_order(keys: &BTreeMap<&str, Vec<&ClientOperation>>, report: &mut CheckReport) {
     let ours: BTreeSet<&str> = keys.keys().copied().collect();

@@ -28,7 +28,7 @@ const FLOORS: &[(&str, &[(&str, u64)])] = &[
     ("large", &[("write", 20)]),
     ("http", &[("http", 30)]),
 ];
-/// Inside the windows of faults that took effect, it is this part of it.
+/// Divisor of the floor for what must have been done inside the windows of faults that took effect.
 const INSIDE: u64 = 5;
 /// The nemesis that takes the broker away.
 const BROKER: &str = "rabbit";

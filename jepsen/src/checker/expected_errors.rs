@@ -1,8 +1,7 @@
 //! Errors that a member may log, by the fault that explains them.
 
-/// A part of a nemesis' name (nothing: any), and a part of the line.
-///
-/// Each stands here for a reason that stands beside it; what doesn't makes a run FAIL.
+/// Parts of nemeses' names (nothing: any), and parts of the lines that they explain. Each stands
+/// here for a reason that stands beside it; a line that nothing explains makes a run FAIL.
 const EXPECTED: &[(&str, &str)] = &[
     // A disk that is full or refuses to sync is told loudly, and the member ends itself
     // rather than go on.

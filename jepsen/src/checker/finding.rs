@@ -31,7 +31,7 @@ pub struct CheckFinding {
     pub kind: String,
     /// The finding in a sentence.
     pub what: String,
-    /// The lines of the history that show it, from 1.
+    /// The lines of the history that show the finding, from 1.
     #[serde(default)]
     pub operations: Vec<usize>,
     /// The members that the finding is about.
@@ -46,7 +46,7 @@ pub struct CheckFinding {
 }
 
 impl CheckFinding {
-    /// Names the operations that show it, and takes over when and where they were.
+    /// Names the operations that show the finding, and takes over when and where they were.
     pub fn shown_by(&mut self, operations: &[&ClientOperation]) -> &mut CheckFinding {
         for operation in operations {
             self.operations.extend(operation.lines());

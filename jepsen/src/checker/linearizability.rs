@@ -20,18 +20,18 @@ use super::{
     operation::{ClientOperation, NEVER},
 };
 
-/// The longest search in one key. The states of a search are kept in memory, and this keeps
-/// them within it.
+/// Time limit for the search in one key. The states of a search are kept in memory, and this bounds
+/// them.
 const ONE_KEY: Duration = Duration::from_secs(10);
 
 /// Result of the search for an order of one key's operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrderSearch {
-    /// There is an order.
+    /// An order explains the operations.
     Found,
     /// No order explains the operations.
     None,
-    /// The time was over before it was known.
+    /// The time was over before the search was.
     Unknown,
 }
 
@@ -44,7 +44,7 @@ enum RegisterStep {
     Read(u32),
     Write(u32),
     Swap(u32, u32),
-    /// A compare-and-set whose outcome isn't known; what it doesn't match, it leaves.
+    /// A compare-and-set whose outcome isn't known; a value that it doesn't match, it leaves.
     MaybeSwap(u32, u32),
 }
 

@@ -15,9 +15,9 @@ use crate::history::FaultRecord;
 /// The time that a connector may wait beside that: a broker keeps the old consumer until its
 /// heartbeat has run out. A plan that has another figure names it `release_ms`.
 const RELEASE_MS: u64 = 5_100;
-/// Nemeses that take a few members out, and leave the others alone. Others make everything
-/// slow, or come again and again; and a leader that is heard and hears nothing is not replaced,
-/// which is told among what is not claimed.
+/// Nemeses that take a few members out, and leave the others alone. Others make everything slow, or
+/// come again and again; and a leader that is heard and hears nothing is not replaced, which stands
+/// among what is not claimed.
 const CLEAN: &[&str] = &["kill", "pause", "partition", "power", "stranded"];
 const NOT_CLEAN: &[&str] = &["oneway"];
 

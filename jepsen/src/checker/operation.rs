@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::history::{EventType, HistoryEvent};
 
-/// An operation that may take effect at any time from now on.
+/// End of an operation that may take effect at any time from now on.
 pub const NEVER: u64 = u64::MAX;
 
-/// Writes, whatever the workload calls them.
+/// Functions that write to the cluster, as workloads call them.
 const WRITES: &[&str] = &["write", "cas", "delete", "add", "append", "apply"];
 /// The processes that read in the end count from here.
 const FINAL: u64 = 1_000_000;
@@ -17,9 +17,9 @@ const FINAL: u64 = 1_000_000;
 /// Operation of one client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClientOperation {
-    /// The line of the history on which it was asked for, from 1.
+    /// The line of the history on which the operation was asked for, from 1.
     pub line: usize,
-    /// The line on which its outcome stands, if there is one.
+    /// The line on which the outcome stands, if there is one.
     pub outcome_line: Option<usize>,
     /// The process that asked.
     pub process: u64,
@@ -73,7 +73,7 @@ impl ClientOperation {
         matches!(self.f.as_str(), "write" | "cas" | "delete")
     }
 
-    /// The value that a register has once it is done.
+    /// Returns the value that a register has once the operation is done.
     pub fn leaves(&self) -> &Value {
         match self.f.as_str() {
             "cas" => self.asked.get(1).unwrap_or(&Value::Null),
@@ -97,7 +97,7 @@ impl ClientOperation {
         self.asked.get(0).unwrap_or(&Value::Null)
     }
 
-    /// The lines of the history on which it stands.
+    /// Returns the lines of the history on which the operation stands.
     pub fn lines(&self) -> impl Iterator<Item = usize> + use<> {
         [Some(self.line), self.outcome_line].into_iter().flatten()
     }
@@ -128,8 +128,8 @@ pub fn brief(value: &Value) -> String {
     }
 }
 
-/// Joins a history's events to operations, in the order in which they were asked for. What
-/// was never answered is as what was answered with `info`.
+/// Joins a history's events to operations, in the order in which they were asked for. An operation
+/// that was never answered is as one that was answered with `info`.
 pub fn join(events: &[HistoryEvent]) -> Vec<ClientOperation> {
     let last = events.iter().map(|event| event.time).max().unwrap_or(0);
     let mut operations: Vec<ClientOperation> = Vec::new();

@@ -80,8 +80,9 @@ pub fn check(run: &RecordedRun) -> CheckReport {
     report
 }
 
-/// An orderly stop finishes what is in flight: what was with its service then is not handled
-/// again. Where other faults were at work too, they may have brought it about.
+/// Finds messages that an orderly stop repeated. It finishes what is in flight: what was with its
+/// service then is not handled again. Where other faults were at work too, they may have brought it
+/// about.
 fn repeats(run: &RecordedRun, report: &mut CheckReport) {
     if run.faults.iter().any(|fault| fault.nemesis != STOP) {
         return;

@@ -104,7 +104,7 @@ fn text(value: Option<&Value>) -> String {
 }
 
 impl RecordedRun {
-    /// Reads a run's folder. What is missing or broken is told in `broken`.
+    /// Reads a run's folder. Files that are missing or broken are listed in `broken`.
     pub fn load(folder: &Path) -> Result<RecordedRun, RecordFileError> {
         if !folder.is_dir() {
             return Err(RecordFileError::NotARun(folder.to_owned()));
@@ -160,8 +160,7 @@ impl RecordedRun {
         untouched * 2 > self.plan.members
     }
 
-    /// The events of the streams and the final reads: those that nobody asked for by an
-    /// `invoke`.
+    /// Returns the events of the streams and the final reads: those without an `invoke`.
     pub fn unasked<'a>(&'a self, f: &'a str) -> impl Iterator<Item = (usize, &'a HistoryEvent)> {
         let lines = self.events.iter().enumerate();
         let told = lines.filter(move |(_, it)| it.f == f && it.kind != EventType::Invoke);

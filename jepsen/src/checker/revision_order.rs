@@ -126,8 +126,8 @@ fn one_key(key: &str, operations: &[ClientOperation], report: &mut CheckReport) 
     values.finish(&done, report);
 }
 
-/// The two checkers ought to agree about each key. Where only the witness objects, an order
-/// exists and it isn't the one that the revisions tell.
+/// Compares the two checkers, which ought to agree about each key. Where only the witness objects,
+/// an order exists and it isn't that of the revisions.
 pub fn compare(black_box: &CheckReport, witness: &CheckReport) -> CheckReport {
     let mut report = CheckReport::new("agreement");
     let count = |one: &CheckReport| {
@@ -152,7 +152,7 @@ pub fn compare(black_box: &CheckReport, witness: &CheckReport) -> CheckReport {
     report
 }
 
-/// The keys in which a set of operations has no order, for those who shrink.
+/// Returns the keys in which a set of operations has no order, for the shrinker.
 pub fn keys_of(operations: &[ClientOperation], lines: &[usize]) -> BTreeSet<String> {
     let lines: BTreeSet<usize> = lines.iter().copied().collect();
     let named = |it: &&ClientOperation| it.lines().any(|line| lines.contains(&line));

@@ -108,7 +108,7 @@ fn one_member(
     report.count("set.elements_read", there.len() as u64);
 }
 
-/// Reads in the run: what had been acknowledged before the read was asked for is in it.
+/// Finds stale reads in the run: what had been acknowledged before a read was asked for is in it.
 fn stale(run: &RecordedRun, adds: &BTreeMap<String, &ClientOperation>, report: &mut CheckReport) {
     let reads = run
         .operations

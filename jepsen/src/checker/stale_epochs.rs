@@ -16,7 +16,7 @@ use super::{
 };
 use crate::history::SinkCall;
 
-/// A call that was sent in time may be that much later at its sink: it passes a member and two
+/// Time that a call which was sent in time may be late at its sink: it passes a member and two
 /// connections on its way.
 const ON_ITS_WAY: u64 = 50 * MS;
 /// Parts of the names of nemeses that stop processes, if only for a moment.
@@ -48,7 +48,7 @@ pub fn check(run: &RecordedRun) -> CheckReport {
     report
 }
 
-/// A sink that looks at epochs takes none that is older than one that it has taken.
+/// Finds calls that a sink took after one of a newer epoch, though it looks at epochs.
 fn accepted(connector: &str, naive: bool, calls: &[&SinkCall], report: &mut CheckReport) {
     let mut newest: Option<&SinkCall> = None;
     for call in calls.iter().filter(|call| call.accepted) {
@@ -76,7 +76,7 @@ fn accepted(connector: &str, naive: bool, calls: &[&SinkCall], report: &mut Chec
     report.count("stale.accepted", 0);
 }
 
-/// Calls of an old epoch that came after the first one of a newer epoch had come.
+/// Finds calls of an old epoch that came after the first one of a newer epoch.
 fn came(
     run: &RecordedRun,
     connector: &str,

@@ -4,7 +4,7 @@ use super::{check_report::CheckReport, finding::FindingGrade, recorded_run::Reco
 
 /// Share of the processors that the hypervisor may take, in per cent, on average.
 const STEAL: f64 = 15.0;
-/// Lateness is judged by the share of the promise: an election needs at least half of it.
+/// Share of the promise that one look may be late: an election needs at least half of it.
 const WORST_LAG: f64 = 0.5;
 /// Nineteen of twenty looks must be below this share of the promise: about a heartbeat.
 const USUAL_LAG: f64 = 1.0 / 18.0;

@@ -77,7 +77,7 @@ pub fn all(run: &RecordedRun, settings: &CheckSettings) -> Vec<CheckReport> {
     all
 }
 
-/// The operations on registers, as the settings want them seen.
+/// Returns the operations on registers, as the settings want them seen.
 pub fn register(run: &RecordedRun, settings: &CheckSettings) -> Vec<ClientOperation> {
     let of_a_register = |it: &&ClientOperation| it.writes() || it.f == "read";
     let operations = run.operations.iter().filter(of_a_register);

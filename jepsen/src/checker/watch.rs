@@ -23,11 +23,11 @@ struct KnownChange<'a> {
     value: &'a Value,
     /// The operation that asked for the change, if it was answered.
     write: Option<&'a ClientOperation>,
-    /// The line on which a stream told of it first.
+    /// The line on which a stream told of the change first.
     line: Option<usize>,
 }
 
-/// A stream: everything that was told under one process id, in order.
+/// Events of one stream: everything under one process id, in order.
 type StreamEvents<'a> = Vec<(usize, &'a HistoryEvent)>;
 
 /// Compares the streams with each other and with what was written.

@@ -32,9 +32,9 @@ pub fn client() -> &'static Client {
 
 /// Sends one request; gives status and body.
 pub async fn call(method: Method, url: &str, body: String) -> Result<(u16, String), ClusterError> {
-    let unanswered = |source| ClusterError::Unanswered {
+    let unanswered = |source: reqwest::Error| ClusterError::Unanswered {
         url: url.to_owned(),
-        source,
+        source: source.without_url(),
     };
     let request = client()
         .request(method, url)
@@ -112,7 +112,7 @@ pub async fn held(admin: &str) -> Result<(u64, String), ClusterError> {
     Ok((after, format!("{:016x}", hasher.finish())))
 }
 
-/// The last index that was applied, and the connector server with its epoch. That stands in
+/// Returns the last index that was applied, and the connector server with its epoch. That stands in
 /// the replicated state too, but is told only by a member that hears the leader.
 async fn applied(admin: &str) -> Result<(u64, Value), ClusterError> {
     let mut status = get(&format!("{admin}/v1/cluster/status")).await?;

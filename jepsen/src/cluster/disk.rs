@@ -17,8 +17,8 @@ const TMPFS_MIB: u64 = 192;
 pub enum DiskKind {
     /// A folder.
     Folder,
-    /// ext4 in a file: what was not synced is gone once its power was cut, and it is as slow as
-    /// it is made, alone.
+    /// ext4 in a file: bytes that were not synced are gone once its power was cut, and each is made
+    /// slow alone.
     Ext4,
     /// A small tmpfs.
     Small,

@@ -29,7 +29,7 @@ pub enum ClusterError {
         #[source]
         source: reqwest::Error,
     },
-    /// A request was not answered in the time that one has.
+    /// A request was not answered in the time for one request.
     #[error("{url}: no answer within {limit:?}")]
     Slow {
         /// The address.
@@ -63,9 +63,9 @@ pub enum ClusterError {
     TimedOut {
         /// The condition.
         what: String,
-        /// The time that it had.
+        /// The time limit.
         limit: Duration,
-        /// The last observation that it did not hold.
+        /// The last observation instead of the condition.
         #[source]
         seen: Box<dyn Error + Send + Sync>,
     },

@@ -65,12 +65,12 @@ impl LinkRule {
     }
 }
 
-/// A TCP connection, as its own end sees it.
+/// TCP connection, as its near end sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpConnection {
     /// The port at the near end.
     pub port: u16,
-    /// Bytes that were given to it and that the other end has not confirmed.
+    /// Bytes that are to be sent, and that the other end has not confirmed.
     pub stuck: u64,
     /// Bytes that the other end has confirmed.
     pub confirmed: u64,

@@ -146,7 +146,7 @@ impl ClusterMember {
         Ok(())
     }
 
-    /// Notes the end of a process that nobody ended.
+    /// Notes the end of a process that ended by itself.
     fn reap(&self, process: &mut Option<Child>) {
         let status = process.as_mut().and_then(|child| child.try_wait().ok());
         if let Some(Some(status)) = status {
@@ -162,8 +162,8 @@ impl ClusterMember {
         process.as_ref().map(Child::id)
     }
 
-    /// Kills the process, and reaps it; gives whether it ran. Its connectors' processes
-    /// end by themselves, as they should.
+    /// Kills the process, and reaps it; gives whether it ran. The processes of its connectors end
+    /// by themselves, as they should.
     pub fn kill(&self) -> bool {
         let mut process = self.process.lock();
         self.reap(&mut process);
@@ -215,7 +215,7 @@ fn children(parent: u32) -> Vec<u32> {
         .collect()
 }
 
-/// The state of a process (`T`: stopped) and its parent; `None` when it is gone.
+/// Returns the state of a process (`T`: stopped) and its parent; `None` when it is gone.
 pub fn stat(pid: u32) -> Option<(char, u32)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The program's name stands in parentheses and may hold anything.

@@ -23,7 +23,7 @@ use tokio::{
     sync::mpsc,
 };
 
-/// Chunks that are under way at a time in one direction; a sender that has more waits.
+/// Number of chunks that are under way at a time in one direction; a sender that has more waits.
 const UNDER_WAY: usize = 1024;
 
 /// Delay of all relays of a run, as it is now.

@@ -91,8 +91,8 @@ impl ShimSwitch {
         self.file.write_all_at(&ns.to_ne_bytes(), 0)
     }
 
-    /// Makes every sync fail with this error; 0 takes it back, and -1 makes it do nothing
-    /// and say that it did.
+    /// Makes every sync fail with this error; 0 takes it back, and -1 makes a sync do nothing and
+    /// report success.
     pub fn sync_errno(&self, errno: i64) -> io::Result<()> {
         self.file.write_all_at(&errno.to_ne_bytes(), 8)
     }

@@ -13,7 +13,7 @@ use quorate_clock::Instant;
 
 use super::error::NemesisError;
 
-/// The numbers of the whole disk that a folder is on, as in `8:0`; `None` where it is on
+/// Returns the numbers of the whole disk that a folder is on, as in `8:0`; `None` where it is on
 /// none.
 pub fn whole_disk(folder: &Path) -> Option<String> {
     let dev = fs::metadata(folder).ok()?.dev();
@@ -29,7 +29,7 @@ pub fn whole_disk(folder: &Path) -> Option<String> {
     Some(numbers.trim().to_owned())
 }
 
-/// Lets a group write so often in a second to a disk, or as often as it likes.
+/// Sets how often a group may write to a disk in a second; without a number, as often as it likes.
 pub fn throttle(group: &Path, device: &str, second: bool, writes: Option<u32>) -> io::Result<()> {
     let (file, text) = match (second, writes) {
         (true, Some(writes)) => ("io.max", format!("{device} wiops={writes}")),

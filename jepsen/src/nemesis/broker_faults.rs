@@ -67,10 +67,10 @@ impl Nemesis for BrokerCrash {
     }
 }
 
-/// RabbitMQ stands still (SIGSTOP) until all senders wait for it, then the leader's own
-/// process does, and RabbitMQ goes on: what it was sent it takes, and nobody is left to say
-/// so. Three times of four the next connector server is then left without a quorum: those who
-/// gave up on the one before ask it, and it surely sends nothing.
+/// Stall of RabbitMQ and of the leader. RabbitMQ stands still (SIGSTOP) until all senders wait for
+/// it, then the leader's own process does, and RabbitMQ goes on: what it was sent it takes, and
+/// nobody is left to say so. Three times of four the next connector server is then left without a
+/// quorum: those who gave up on the one before ask it, and it surely sends nothing.
 #[derive(Default)]
 pub struct BrokerStall {
     broker: Option<u32>,

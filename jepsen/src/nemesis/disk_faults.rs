@@ -106,7 +106,7 @@ pub fn may_have_ended(context: &RunContext, ids: &[u64]) {
     }
 }
 
-/// The last process of a member that was killed may hold it for a moment.
+/// Unmounts a disk, which the last process of a killed member may hold for a moment.
 async fn unmount(disk: &disk::MemberDisk) -> Result<(), NemesisError> {
     let mut tried = disk.unmount();
     for _ in 0..100 {

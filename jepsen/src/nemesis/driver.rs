@@ -17,7 +17,7 @@ use crate::{
 /// Time limit for a fault to show.
 const SHOWS_WITHIN: Duration = Duration::from_secs(2);
 
-/// Goes through the steps of one nemesis, one after another.
+/// Goes through the planned faults of one nemesis, one after another.
 pub async fn track(
     context: Arc<RunContext>,
     steps: Vec<PlannedFault>,

@@ -38,7 +38,7 @@ pub enum NemesisError {
         /// The body of the answer.
         text: String,
     },
-    /// A program that is part of the fault has failed; the text is what it said.
+    /// A program that is part of the fault has failed; the text is its output.
     #[error("{0}")]
     ProgramFailed(String),
     /// The effect was not seen; the text is what was seen instead.

@@ -173,7 +173,7 @@ pub struct PromiseChange {
     task: Option<tokio::task::JoinHandle<Result<String, NemesisError>>>,
 }
 
-/// `quorate cluster set failover_ms`, asked of a member; gives what was said.
+/// Runs `quorate cluster set failover_ms` for a member; gives the output.
 async fn set(member: &ClusterMember, failover_ms: u64) -> Result<String, NemesisError> {
     let mut command = member.command(&member.quorate);
     command.args(["cluster", "set", "failover_ms", &failover_ms.to_string()]);

@@ -87,7 +87,7 @@ impl ReleaseRoles {
     }
 }
 
-/// Entries that a member has written to its log, and how often it has synced that.
+/// Returns the entries that a member has written to its log, and how often it has synced that.
 async fn written(context: &RunContext, id: u64) -> Result<(u64, u64), ClusterError> {
     let url = context.cluster.member(id).admin("/metrics");
     let (_, text) = api::call(Method::GET, &url, String::new()).await?;
@@ -249,8 +249,8 @@ impl HeldRelease {
     }
 }
 
-/// The port of the connection on which one lets another hear it: that on which most gets
-/// through while the log stands still.
+/// Returns the port of the connection for heartbeats: that on which most gets through while the log
+/// stands still.
 async fn heartbeats(context: &RunContext, leader: u64, other: u64) -> Result<u16, NemesisError> {
     let port = context.cluster.member(other).ports.peer;
     let before = links(context)?.connections(leader, other, port).await?;

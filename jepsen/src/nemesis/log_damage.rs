@@ -96,7 +96,7 @@ impl Nemesis for LogDamage {
     }
 }
 
-/// Damages the newest log file, or one of the tables; says what was done.
+/// Damages the newest log file; describes the damage.
 fn damage(data: &Path, rng: &mut StdRng) -> io::Result<String> {
     let mut logs = files(data, "log")?;
     logs.sort_by_key(|(path, _)| path.clone());
@@ -118,7 +118,7 @@ fn damage(data: &Path, rng: &mut StdRng) -> io::Result<String> {
     Ok(format!("flipped a bit of byte {at} of {size} of {name}"))
 }
 
-/// Files with something in them, and how long they are.
+/// Lists files with something in them, and how long they are.
 fn files(folder: &Path, extension: &str) -> io::Result<Vec<(PathBuf, u64)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {

@@ -22,9 +22,9 @@ use crate::{
 pub enum PartitionShape {
     /// The leader reaches nobody.
     Leader,
-    /// Each reaches a majority, and no two the same one: neighbours in a ring.
+    /// Each member reaches a majority, and no two the same one: neighbours in a ring.
     Ring,
-    /// Two halves and one that reaches both.
+    /// Two halves, and one member that reaches both.
     Bridge,
     /// The leader's packets go out and none come in, or the other way round.
     OneWay,
@@ -108,7 +108,7 @@ fn shaped(shape: PartitionShape, order: &[u64], outgoing: bool) -> (Vec<LinkRule
     }
 }
 
-/// The members, the leader first if somebody leads.
+/// Returns the members, the leader first if somebody leads.
 pub(super) async fn order(
     context: &RunContext,
     rng: &mut StdRng,
@@ -254,7 +254,7 @@ impl Nemesis for LinkFlap {
     }
 }
 
-/// Connections are reset and refused: on one link, or on all of the leader's.
+/// Reset of connections, which are refused from then on: on one link, or on all of the leader's.
 #[derive(Default)]
 pub struct ConnectionReset {
     held: Option<u64>,

@@ -34,7 +34,7 @@ pub enum LimitedResource {
     Disk,
 }
 
-/// Blocks that a probe writes, one after another, so that they last.
+/// Number of blocks that a probe writes, one after another, so that they last.
 const PROBED: u32 = 8;
 
 impl LimitedResource {
@@ -270,7 +270,7 @@ fn home(pid: u32, what: LimitedResource, second: bool, root: &Path) -> PathBuf {
     root.join(mine.unwrap_or_default())
 }
 
-/// Lets everybody out of a group, and removes it.
+/// Lets every process out of a group, and removes it.
 fn empty(group: &Path) {
     let Some(root) = group.parent() else {
         return;

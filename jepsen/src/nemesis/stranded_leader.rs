@@ -24,7 +24,7 @@ use crate::{
 #[derive(Default)]
 pub struct StrandedLeader {
     held: Option<u64>,
-    /// The leader first, then whom it reaches; of five the last is alone.
+    /// The members: the leader first, then the one that it reaches; of five the last is alone.
     order: Vec<u64>,
     cut: Vec<(u64, u64)>,
 }

@@ -53,12 +53,12 @@ pub fn table(head: &[&str], right: &[usize], rows: &[Vec<String>]) -> String {
     format!("<table>\n<thead>{head}</thead>\n<tbody>\n{rows}</tbody>\n</table>\n")
 }
 
-/// A part that is opened by whoever wants to see it.
+/// Makes a part that readers open when they want to see it.
 pub fn folded(title: &str, body: &str) -> String {
     format!("<details><summary>{title}</summary>\n{body}</details>\n")
 }
 
-/// A time as people read it.
+/// Formats a time in seconds.
 pub fn seconds(ns: u64) -> String {
     format!("{:.3}", ns as f64 / 1e9)
 }
@@ -76,7 +76,7 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// The class of an outcome, as the style knows it.
+/// Returns the class of an outcome, as the style knows it.
 pub fn class(outcome: RunOutcome) -> &'static str {
     match outcome {
         RunOutcome::Pass => "pass",

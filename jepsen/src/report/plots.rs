@@ -149,7 +149,7 @@ fn time(bucket: usize, end: u64) -> u64 {
     ((bucket as f64 + 0.5) / BUCKETS as f64 * end as f64) as u64
 }
 
-/// A line through points; it is broken where there is none.
+/// Draws a line through points; it is broken where there is none.
 fn line(picture: &TimeChart, points: &[Option<(u64, f64)>]) -> String {
     let mut d = String::new();
     let mut down = false;

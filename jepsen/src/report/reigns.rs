@@ -14,7 +14,7 @@ use crate::{
 };
 
 const LANE: f64 = 15.0;
-/// A member that has not told anything for so long is not known to think the same still.
+/// Time after which a member that has told nothing is not known to think the same still.
 const KNOWN: u64 = 1_500_000_000;
 /// Number of connectors that are drawn.
 const MOST: usize = 30;

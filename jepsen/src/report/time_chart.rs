@@ -119,7 +119,7 @@ impl TimeChart {
         }
     }
 
-    /// The name of a lane, beside it.
+    /// Writes the name of a lane, beside it.
     pub fn lane(&mut self, y: f64, name: &str) {
         self.text("end", LEFT - 8.0, y + 4.0, &escape(name));
     }
@@ -157,7 +157,7 @@ impl TimeChart {
     }
 }
 
-/// A round distance between marks, about ten of them.
+/// Returns a round distance between marks, about ten of them.
 fn step(span: f64) -> f64 {
     let rough = (span / 10.0).max(0.01);
     let power = 10_f64.powf(rough.log10().floor());

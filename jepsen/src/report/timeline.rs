@@ -16,12 +16,12 @@ use crate::{
 };
 
 const LANE: f64 = 11.0;
-/// Parts of a pixel that are told apart.
+/// Columns of a pixel that are kept apart.
 const COLUMNS_A_PIXEL: f64 = 2.0;
 /// Number of operations that are drawn one by one in a chart.
 const SINGLE: usize = 1_500;
 
-/// The class of an outcome, as the style knows it.
+/// Returns the class of an outcome, as the style knows it.
 fn class(kind: EventType) -> &'static str {
     match kind {
         EventType::Ok => "ok",
@@ -30,7 +30,7 @@ fn class(kind: EventType) -> &'static str {
     }
 }
 
-/// The whole run: a lane for each client, sorted by the member that it is pinned to. What
+/// Draws the whole run: a lane for each client, sorted by the member that it is pinned to. What
 /// lies on the same half pixel is one mark; the worse outcome is drawn above.
 pub fn whole(run: &RecordedRun) -> String {
     let lanes = lanes(run, run.operations.iter());
@@ -121,7 +121,7 @@ fn marks(spans: impl Iterator<Item = (f64, f64)>, y: f64) -> String {
     d
 }
 
-/// A stretch of the run, operation by operation; pointing at one tells what it was.
+/// Draws a stretch of the run, operation by operation; pointing at one shows what it was.
 pub fn stretch(run: &RecordedRun, from: u64, until: u64) -> String {
     let all = run
         .operations

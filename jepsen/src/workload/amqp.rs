@@ -106,7 +106,7 @@ pub async fn channel(uri: &str) -> Result<Channel, lapin::Error> {
     Ok(channel)
 }
 
-/// Publishes to a queue until it is stopped. Messages are their ids.
+/// Publishes to a queue until it is cancelled. Messages are their ids.
 pub async fn publish(
     context: Arc<RunContext>,
     published: Arc<PublishedMessages>,

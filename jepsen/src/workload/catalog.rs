@@ -7,7 +7,7 @@ use super::{
     register, replies, sends, set, watch,
 };
 
-/// The names of all, in the order in which a soak goes through them.
+/// Names of all workloads, in the order in which a soak goes through them.
 pub const ALL: &[&str] = &[
     "register", "set", "election", "http", "config", "mutex", "queue", "watch", "sends", "large",
     "streams", "tries", "replies",

@@ -15,7 +15,7 @@ pub trait Workload: Send + Sync {
         Ok(())
     }
 
-    /// The clients' work, until it is stopped.
+    /// Lets the clients work until they are cancelled.
     async fn work(&self, context: &Arc<RunContext>, cancel: &CancelToken);
 
     /// Reads the end, once everything is healed.

@@ -37,8 +37,8 @@ const STREAM: &str = "stream";
 pub const TRY_AGAIN_MS: u64 = 2_500;
 /// Time limit for everything that is left to be handled, once all is healed.
 const DRAINED_WITHIN: Duration = Duration::from_secs(40);
-/// A stream that has handed out its last message hands out none of those before it any more,
-/// but for what is in flight.
+/// Time after which a stream that has handed out its last message hands out none of those before it
+/// any more, but for what is in flight.
 const STREAM_DRAINED_WITHIN: Duration = Duration::from_secs(8);
 /// Time limit for a message in flight in the end to be handled or to come back.
 const COMES_BACK_WITHIN: Duration = Duration::from_secs(3);

@@ -30,7 +30,7 @@ use crate::{
 const SLOTS: usize = 4;
 const OPERATIONS_MAX: u64 = 200;
 const OPEN_MAX: u64 = 10;
-/// Last reads that may fail at one member before no more are tried there.
+/// Number of last reads that may fail at one member before no more are tried there.
 const SILENT_MAX: u32 = 3;
 
 /// Workload of registers.
@@ -51,7 +51,7 @@ struct KeySlot {
     turn: u64,
     operations: u64,
     open: u64,
-    /// The newest of what was seen: the revision that wrote it, and the value.
+    /// The newest value that was seen, and the revision that wrote it.
     seen: Option<(u64, Value)>,
 }
 
@@ -171,7 +171,7 @@ async fn operate(ring: &KeyRing, client: &mut WorkloadClient) {
     client.settle(invoked, settled);
 }
 
-/// A linearizable read, and what it saw under which revision.
+/// Reads linearizably; gives the value that was seen, and its revision, beside the outcome.
 async fn read(client: &WorkloadClient, url: &str) -> (SettledOperation, Option<(u64, Value)>) {
     let outcome = client.http.ask(Method::GET, url, &[], "").await;
     match &outcome {

@@ -28,7 +28,7 @@ pub const PREFIX: &str = "watch/";
 const PROCESSES: u64 = 2_000_000;
 /// A member gives a sign of life every 5 s.
 const SILENCE: Duration = Duration::from_secs(8);
-/// A stream that nobody cuts is left after a while by itself: resuming is what is tried.
+/// Time after which a stream that nobody cuts is left by itself: resuming is what is tried.
 const STAYS_MS: std::ops::Range<u64> = 500..6_000;
 
 /// Revision up to which a stream has come; 0 before it has begun.
@@ -41,7 +41,7 @@ impl StreamPosition {
         self.at() > 0
     }
 
-    /// Everything up to here was told.
+    /// Returns the revision up to which everything was told.
     pub fn at(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -134,7 +134,7 @@ impl StreamWatcher {
         let _ = tokio::time::timeout(stays, self.read(response)).await;
     }
 
-    /// The member has forgotten what comes next: it goes on with what is kept.
+    /// Goes on with what is kept, as the member has forgotten what comes next.
     fn compacted(&self, told: &Value) {
         if let Some(oldest) = told["oldest_revision"].as_u64() {
             let before = oldest.saturating_sub(1);
@@ -154,7 +154,7 @@ impl StreamWatcher {
         }
     }
 
-    /// The lines up to an empty one.
+    /// Reads the lines up to an empty one.
     fn block(&self, text: &str) {
         let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
         let id = field("id: ").and_then(|id| id.parse::<u64>().ok());

@@ -98,7 +98,7 @@ impl Workload for WatchWorkload {
     }
 }
 
-/// Writes a value that nobody has written before; gives the revision if it was done.
+/// Writes a value that nobody has written before; gives the revision if that was done.
 async fn append(client: &mut WorkloadClient, next: &AtomicU64) -> Option<u64> {
     let key = format!("{PREFIX}{}", client.rng.random_range(0..KEYS));
     let value = format!("w{}", next.fetch_add(1, Ordering::Relaxed));

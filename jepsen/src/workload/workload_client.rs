@@ -28,7 +28,7 @@ pub struct WorkloadClient {
     pub rng: StdRng,
     /// The number of the client, from 0.
     pub number: u64,
-    /// The member's id, as it is written down; 0 for none.
+    /// The member's id, as events have it; 0 for none.
     asks: u64,
     /// The process under which the client goes now.
     process: u64,
@@ -87,7 +87,7 @@ impl WorkloadClient {
         cancel.cancelled_within(pause).await
     }
 
-    /// Writes that something is asked for.
+    /// Writes the request of an operation to the history.
     pub fn invoke(&self, f: &str, key: Option<&str>, value: Value) -> HistoryEvent {
         let event = HistoryEvent {
             process: self.process,
@@ -104,7 +104,8 @@ impl WorkloadClient {
         event
     }
 
-    /// Writes what became of it. A process of which that isn't known is not used again.
+    /// Writes the outcome of an operation to the history. A process of which it isn't known is not
+    /// used again.
     pub fn settle(&mut self, invoked: HistoryEvent, mut settled: SettledOperation) {
         if settled.kind == EventType::Info
             && self.context.plan.mutant.as_deref() == Some("timeout-is-fail")
@@ -124,7 +125,7 @@ impl WorkloadClient {
         }
     }
 
-    /// Writes something that was seen without having been asked for by an `invoke`.
+    /// Writes an event without an `invoke` to the history.
     pub fn tell(&self, kind: EventType, f: &str, key: &str, value: Value, revision: Option<u64>) {
         self.note(HistoryEvent {
             process: self.process,

@@ -123,7 +123,8 @@ fn write_end(path: &Path, end: u64) {
     fs::write(path.join("host.json"), text).expect("the machine is written");
 }
 
-/// Every tag is closed, in order. The pages are written so that XML's rules hold for them.
+/// Asserts that every tag is closed, in order. The pages are written so that XML's rules hold for
+/// them.
 fn well_formed(page: &str) {
     let body = page.split_once("<html").expect("a page").1;
     let style = body.find("<style>").expect("a style")..body.find("</style>").expect("its end");

@@ -55,7 +55,7 @@ pub fn cas(process: u64, old: u64, new: u64, start: u64, end: u64) -> HandmadeOp
     op(process, "cas", json!([old, new]), start, end)
 }
 
-/// A line that nobody asked for: what a stream tells, or a final read.
+/// Makes a line that nobody asked for: a stream's event, or a final read.
 pub fn line(process: u64, f: &str, value: Value, time: u64) -> HandmadeOperation {
     let told = op(process, f, value, time, time);
     HandmadeOperation {
@@ -85,7 +85,7 @@ impl HandmadeOperation {
         self
     }
 
-    /// Nobody knows what came of it.
+    /// Makes the outcome unknown.
     pub fn unknown(mut self) -> HandmadeOperation {
         self.answer.kind = EventType::Info;
         self.answer.revision = None;

@@ -18,7 +18,7 @@ pub enum SimulatedBug {
     LostWrites(f64),
     /// Compare-and-sets don't compare at times.
     BlindSwaps(f64),
-    /// Writes that are told to have failed are done at times.
+    /// Writes that are answered as failed are done at times.
     DirtyFailures(f64),
     /// Timeouts are recorded as failures: the harness is wrong, not the register.
     TimeoutsAsFailures,

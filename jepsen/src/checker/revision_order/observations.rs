@@ -143,7 +143,7 @@ impl<'a> ValueHistory<'a> {
         }
     }
 
-    /// Each value is written once, so it can't be seen, gone, and seen again.
+    /// Finds values that were seen, gone, and seen again, though each value is written once.
     fn nothing_comes_back(mut self, report: &mut CheckReport) {
         for (revision, write) in &self.log {
             self.seen.push(ValueObservation {
