@@ -28,7 +28,7 @@ const NOT_IN_PRODUCT: &[(&str, &str)] = &[
 ];
 
 /// Not where time must be the same for everybody, or run evenly.
-const WALL_CLOCKS: &[&str] = &["SystemTime", "wall"];
+const WALL_CLOCKS: &[&str] = &["SystemTime", "wall_time"];
 const NO_WALL_CLOCK: &[&str] = &[
     "raft/src/",
     "crates/resources/src/",
@@ -190,7 +190,7 @@ fn words_that_do_not_belong_are_found() {
             concat!("tests/t.rs:2 `FIX", "ME`"),
             "raft/src/lib.rs:2 `unsafe` is allowed here",
             "raft/src/lib.rs:3 `SystemTime`",
-            "raft/src/lib.rs:4 `wall`",
+            "raft/src/lib.rs:4 `wall_time`",
             "src/lib.rs:3 `.unwrap()` outside of tests",
             "src/lib.rs:4 `.expect(` outside of tests that names no invariant",
             "src/lib.rs:7 `todo!` outside of tests",
