@@ -49,10 +49,9 @@ async fn a_dealer_loses_nothing_when_the_process_is_killed_or_stopped() {
         faults.len()
     );
     assert_eq!(lost, 0);
-    assert!(
-        repeated <= IN_FLIGHT * faults.len(),
-        "{repeated} were handled twice"
-    );
+    // Those in flight, and those whose answers waited in libzmq or in the kernel.
+    let most = (IN_FLIGHT + IN_FLIGHT) * faults.len();
+    assert!(repeated <= most, "{repeated} were handled twice");
 }
 
 /// What is lost is what docs/connectors/zeromq.md says: in flight, in the two queues of
