@@ -42,10 +42,10 @@ impl Service for Greet {
     }
 }
 
-/// Takes messages: a channel with `service: relay` brings them here, and this hands each on
-/// to the HTTP server at `RELAY_TO`, with what it needs to refuse a copy of the past.
+/// Passes messages on: a channel with `service: relay` brings them here, and each goes to the HTTP
+/// server at `RELAY_TO`, with the epoch and ids by which that server can refuse a stale copy.
 struct Relay {
-    /// Made when the first message comes: the member has chosen what TLS is made of by then.
+    /// Made when the first message comes: the member has installed its TLS provider by then.
     http: LazyLock<reqwest::Client>,
     to: String,
 }

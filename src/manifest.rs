@@ -5,7 +5,7 @@
 //! - JSON: one object, an array of them, or `{"resources": [...]}`;
 //! - TOML: one table for each, `[[amqp_channel]]`; the kind is the table's name.
 //!
-//! What can be said without asking the cluster is checked here, all of it at once, so
+//! Everything that can be checked without asking the cluster is checked here, all of it at once, so
 //! that nothing of a bad file is written.
 
 mod export;
@@ -23,7 +23,7 @@ use serde_json::Value;
 
 pub use export::export;
 
-/// How a file is written.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ManifestFormat {
     /// Documents separated by `---`.
@@ -35,7 +35,7 @@ pub enum ManifestFormat {
 }
 
 impl ManifestFormat {
-    /// By the file's name, or by what the text looks like when that tells nothing (stdin).
+    /// Detects the format by the file's name, or by the text where there is no name (stdin).
     pub fn detect(path: Option<&Path>, text: &str) -> ManifestFormat {
         let extension = path.and_then(Path::extension).and_then(|it| it.to_str());
         match extension.map(str::to_ascii_lowercase).as_deref() {
@@ -61,8 +61,8 @@ impl ManifestFormat {
     }
 }
 
-/// Whether a text that begins with a bracket is JSON: YAML has a form with brackets too. What
-/// is neither is told as what it looks most like.
+/// Returns true if a text that begins with a bracket is JSON: YAML has a form with brackets too. A
+/// text that is neither is taken for the one that it looks most like.
 fn is_json(text: &str) -> bool {
     let quoted = || {
         text.trim_start_matches(|c: char| c.is_whitespace() || "{[".contains(c))
@@ -74,32 +74,32 @@ fn is_json(text: &str) -> bool {
 /// One resource of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ManifestDocument {
-    /// Its kind.
+    /// The resource's kind.
     pub kind: Kind,
-    /// Its name.
+    /// The resource's name.
     pub name: String,
-    /// Its fields, without `kind`; its secret among them.
+    /// The resource's fields, without `kind`; the secret among them.
     pub spec: Value,
-    /// Which document of the file it is, from 1.
+    /// The number of the document in the file, from 1.
     pub number: usize,
-    /// The line on which it begins, where that is known.
+    /// The line on which the document begins, where that is known.
     pub line: Option<usize>,
 }
 
-/// What is wrong with a file.
+/// An error in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ManifestError {
-    /// In which document, from 1; `None`: in the file as a whole.
+    /// The document, from 1; `None`: the file as a whole.
     pub document: Option<usize>,
-    /// On which line, where that is known.
+    /// The line, where that is known.
     pub line: Option<usize>,
-    /// Of which resource, as `kind/name`, where that is known.
+    /// The resource, as `kind/name`, where that is known.
     pub resource: Option<String>,
-    /// In which field.
+    /// The field.
     pub field: Option<String>,
     /// The field's value; secrets are hidden.
     pub value: Option<String>,
-    /// What is wrong and what would be right.
+    /// The rule that the value breaks.
     pub problem: String,
 }
 

@@ -1,10 +1,9 @@
-//! One member, from its settings to its end: build, run, drain. The only module that
-//! knows every other.
+//! One member, from its settings to its end: build, run, drain.
 //!
-//! The order at the start: ports (so that a taken one is told before anything is written),
-//! what the member is born as, storage and consensus, the pid file, and then the faces:
-//! peers first, because without them there is no quorum. At the end it goes the other way
-//! round; see [`drain`].
+//! This is the only module that knows every other. The order at the start: ports (so that a taken
+//! one is reported before anything is written), the start mode, storage and consensus, the pid
+//! file, and then the listeners: peers first, because without them there is no quorum. The end
+//! goes the other way round; see [`drain`].
 
 mod announce;
 mod connector_setup;
@@ -54,7 +53,7 @@ pub struct Server {
     services: BTreeMap<String, Arc<dyn Service>>,
 }
 
-/// Puts a [`BackendServer`] together.
+/// Puts a [`Server`] together.
 pub struct ServerBuilder {
     settings: Settings,
     start_mode: StartMode,
@@ -75,7 +74,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Checks what can be checked without touching anything.
+    /// Checks what can be checked without touching anything, and returns the server.
     pub fn build(self) -> Result<Server, ServerError> {
         Timing::from_failover_ms(self.settings.failover_ms)
             .map_err(|error| ServerError::Refused(error.to_string()))?;
@@ -103,7 +102,7 @@ impl ServerBuilder {
     }
 }
 
-/// What runs, for the time between start and end.
+/// A member that runs, between its start and its end.
 struct RunningServer {
     settings: Settings,
     cluster: ClusterHandle,
@@ -127,8 +126,8 @@ impl Server {
         }
     }
 
-    /// Runs until `shutdown`, then hands over and drains. It returns earlier only with an
-    /// error: it could not start, or lost a part that it can't be without.
+    /// Runs until `shutdown`, then hands over and drains. Returns earlier only with an error, when
+    /// the member could not start, or lost a part that it can't be without.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
         tokio::pin!(shutdown);
         let mut running = tokio::select! {
@@ -321,8 +320,8 @@ fn options(settings: &Settings, pace: EffectiveTiming) -> NodeOptions {
     }
 }
 
-/// Folds away old samples, and frees what was counted of connectors that were deleted, so that
-/// neither piles up when nobody scrapes.
+/// Folds old samples and frees the series of deleted connectors, so that neither piles up when
+/// nobody scrapes.
 async fn upkeep(cluster: ClusterHandle) {
     let Some(recorder) = admin::metrics::recorder() else {
         return;

@@ -1,9 +1,10 @@
-//! Guard against web pages: a browser on the operator's machine reaches the admin port, and
-//! whatever page it shows may have it do so.
+//! A guard against web pages that use a browser on the operator's machine.
+//!
+//! Such a browser reaches the admin port, and every page that it shows may have it do so.
 //!
 //! 1. `Host` must name this member: a page whose own name was made to point here (DNS
 //!    rebinding) is of one origin with it, and every other check would let it through. An
-//!    address can't be made to point elsewhere, so any address will do.
+//! rebinding) is of one origin with it, and every other check would let it through. An
 //! 2. `Origin`, and `Sec-Fetch-Site` where there is one, must be of this very face: no other
 //!    page's requests are answered.
 //! 3. A browser's write bears `Quorate-Requested-By`, which no form can send, and a body of

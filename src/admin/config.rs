@@ -49,10 +49,10 @@ use crate::cluster::ClusterHandle;
 pub use batch::BatchWritten;
 pub use listing::{ResourceRow, ResourcesAnswer};
 
-/// How long slow members are waited for after a write.
+/// The time that slow members are waited for after a write.
 const SLOW_MEMBERS: Duration = Duration::from_millis(250);
 
-/// How many lists are made at a time.
+/// The number of lists that are made at a time.
 const LISTS_MAX: usize = 2;
 
 /// The routes.
@@ -184,7 +184,7 @@ async fn delete(
     with_current_revision(&cluster, written.await)
 }
 
-/// What became of a write.
+/// The answer to a write.
 #[derive(Debug, Serialize)]
 struct ResourceWriteAnswer<'a> {
     kind: Kind,

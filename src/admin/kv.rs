@@ -44,7 +44,7 @@ use crate::cluster::ClusterHandle;
 const PATH: &str = "/v1/kv/";
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1000;
-/// A list ends early once its values have this many bytes: it is held in memory.
+/// The bytes of values after which a list ends early: a list is held in memory.
 const LISTED_BYTES: usize = 4 << 20;
 
 /// The routes.
@@ -145,7 +145,7 @@ async fn delete(
     with_current_revision(&cluster, outcome.await)
 }
 
-/// What became of a write.
+/// The answer to a write.
 #[derive(Debug, Serialize)]
 struct KeyWriteAnswer<'a> {
     key: &'a str,
@@ -161,7 +161,7 @@ async fn write(
     put: bool,
 ) -> Result<Response, ApiProblem> {
     if let Command::PutKey { key, value, .. } = &command {
-        // It is decided where it is applied; a value that is large need not go there for that.
+        // The quota is decided on apply; a large value need not travel there to be refused.
         cluster.state().kv().check_room(key, value.len())?;
     }
     let (_, answer) = cluster.propose(command, cluster.write_deadline()).await?;
@@ -200,7 +200,7 @@ fn key_in(path: &str) -> Result<String, ApiProblem> {
     }
 }
 
-/// Text of a URL, percent-decoded.
+/// Decodes text of a URL.
 pub(super) fn decoded(text: &str, what: &str) -> Result<String, ApiProblem> {
     for (position, _) in text.match_indices('%') {
         let escape = text.as_bytes().get(position + 1..position + 3);
@@ -234,18 +234,18 @@ pub struct KeyRow {
     pub key: String,
     /// The log index that last wrote it.
     pub revision: u64,
-    /// Its bytes.
+    /// The value's bytes.
     pub value_base64: String,
 }
 
 /// Keys, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeysAnswer {
-    /// Each.
+    /// The keys with their values.
     pub entries: Vec<KeyRow>,
     /// The revision that the list reflects.
     pub revision: u64,
-    /// Whether more keys follow the last one.
+    /// True if more keys follow the last one.
     pub more: bool,
 }
 

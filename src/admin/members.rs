@@ -1,5 +1,6 @@
-//! `GET /v1/cluster/members`. Only the leader knows who is behind and who is silent, so
-//! the others ask it.
+//! `GET /v1/cluster/members`: the members, with their roles, reachability and lag.
+//!
+//! Only the leader knows which members are behind and which are silent, so the others ask it.
 
 use axum::{Json, Router, extract::State, routing::get};
 use http::HeaderMap;
@@ -31,7 +32,7 @@ async fn members(State(context): State<AdminContext>, headers: HeaderMap) -> Jso
     })
 }
 
-/// The members as the leader sees them, or as this one does where the leader is silent.
+/// Returns the members as the leader sees them, or as this member does where the leader is silent.
 pub async fn rows(context: &AdminContext) -> Vec<MemberRow> {
     let leadership = context.leadership();
     let other = leadership.leader.filter(|leader| *leader != leadership.me);

@@ -1,5 +1,6 @@
-//! `POST /v1/connectors/{kind}/{name}/{pause|resume|restart}`: kept in the replicated state,
-//! so that a takeover does not resume what someone paused.
+//! `POST /v1/connectors/{kind}/{name}/{pause|resume|restart}`: orders to a connector.
+//!
+//! They are kept in the replicated state, so that a takeover does not resume a paused connector.
 
 use std::time::Duration;
 
@@ -20,19 +21,19 @@ use super::{
 };
 use crate::cluster::ClusterHandle;
 
-/// How long slow members are waited for after an order.
+/// The time that slow members are waited for after an order.
 const SLOW_MEMBERS: Duration = Duration::from_millis(250);
 
-/// What stands after an order.
+/// The connector after an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperateAnswer {
-    /// The kind.
+    /// The connector's kind.
     pub kind: Kind,
-    /// The name.
+    /// The connector's name.
     pub name: String,
-    /// Whether it is paused now.
+    /// True while the connector is paused.
     pub paused: bool,
-    /// Whether this order has changed anything.
+    /// True if this order changed anything.
     pub changed: bool,
 }
 

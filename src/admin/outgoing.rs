@@ -1,9 +1,9 @@
-//! `POST /v1/outgoing/{kind}/{name}/send`: has the body sent, from any member.
+//! `POST /v1/outgoing/{kind}/{name}/send`: sends the body, from any member.
 //!
-//! The connector server sends; another member passes the request on to it. During a takeover
-//! the caller waits within its deadline: what surely was not sent is tried again, here or at
-//! the next connector server. What may have been sent is not, but under a key, where the log
-//! knows; and it is never told as not sent (see [`fate`]).
+//! The connector server sends; another member passes the request on to it. During a takeover the
+//! caller waits within its deadline: a message that surely was not sent is tried again, here or at
+//! the next connector server. A message that may have been sent is not, except under a key, where
+//! the log knows; and it is never reported as not sent (see [`send_attempts`]).
 
 mod body_budget;
 mod caller_attempts;
@@ -38,7 +38,7 @@ pub use open_intents::OpenIntents;
 
 /// The largest message.
 const BODY_MAX: usize = 64 << 20;
-/// How long the caller waits, in milliseconds.
+/// The time that the caller waits, in milliseconds.
 const WITHIN: HeaderName = HeaderName::from_static("quorate-within-ms");
 const WITHIN_DEFAULT: Duration = Duration::from_secs(10);
 const WITHIN_MAX: Duration = Duration::from_secs(20);
@@ -74,7 +74,7 @@ async fn send(
     Ok(told.unwrap_or_else(IntoResponse::into_response))
 }
 
-/// The message, or what bounds it and what to do with a longer one.
+/// Reads the message; the error names the bound for one that is too long, and the remedy.
 fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, ApiProblem> {
     body.map_err(|rejection| {
         ApiProblem::unread(rejection, || {

@@ -1,4 +1,4 @@
-//! `GET /v1/cluster/status`: the whole cluster at a glance, also where there is no leader.
+//! `GET /v1/cluster/status`: the whole cluster at a glance, also without a leader.
 
 use std::collections::BTreeMap;
 
@@ -118,7 +118,7 @@ fn state_word(state: ConnectorState) -> String {
         .to_owned()
 }
 
-/// How many more voters may be lost now.
+/// Returns how many more voters may be lost now.
 fn failures_left(rows: &[MemberRow]) -> usize {
     let voters = rows.iter().filter(|row| row.role == Role::Voter);
     let alive = voters
@@ -128,7 +128,7 @@ fn failures_left(rows: &[MemberRow]) -> usize {
     alive.saturating_sub(quorum(voters.count()))
 }
 
-/// Services that only some of the programs carry, with the members that lack each.
+/// Lists services that only some of the programs carry, with the members that lack each.
 fn missing(programs: &BTreeMap<String, MemberProgram>) -> BTreeMap<String, Vec<String>> {
     let all: std::collections::BTreeSet<&String> = programs
         .values()

@@ -1,4 +1,4 @@
-//! What someone should look at, and do: the sentences under `quorate status`.
+//! The sentences under `quorate status`: matters that an operator should look at, with the remedy.
 
 use quorate_types::Member;
 
@@ -9,10 +9,10 @@ use super::{
 };
 use crate::settings::InsecureFaces;
 
-/// Older signs of strain are in the log and the metrics, and no cause for action now.
+/// Older signs of timing pressure are in the log and the metrics, and need no action now.
 const RECENT_S: u64 = 600;
 
-/// One sentence for each thing.
+/// Writes one sentence for each matter.
 pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<String> {
     let mut warnings = Vec::new();
     if status.leader.is_none() {
@@ -87,9 +87,9 @@ pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<Strin
     warnings
 }
 
-/// A member that is heard by consensus and can't be connected to at the address that it gives
-/// for its admin port: a name that others don't know, mostly. One that is connected to and slow
-/// has the right address.
+/// Warns of a member that is heard by consensus and can't be connected to at the address that it
+/// gives for its admin port: a name that others don't know, mostly. A member that is connected to
+/// and slow has the right address.
 pub fn not_asked(by: &str, member: &Member, why: &MemberReportError) -> Option<String> {
     let Member { name, admin, .. } = member;
     let MemberReportError::Unreachable(why) = why else {
@@ -100,7 +100,8 @@ pub fn not_asked(by: &str, member: &Member, why: &MemberReportError) -> Option<S
     ))
 }
 
-/// A change of the promise that waits for members, and settings that name another one.
+/// Warns of a change of the promise that waits for members, and of settings that name another
+/// promise.
 fn promise(settings: &ClusterSettings) -> Vec<String> {
     let ClusterSettings {
         failover_ms,
@@ -124,13 +125,13 @@ fn promise(settings: &ClusterSettings) -> Vec<String> {
     warnings
 }
 
-/// "member-3 has", "member-2, member-3 have"
+/// Writes "member-3 has", or "member-2, member-3 have".
 pub fn have(members: &[String]) -> String {
     let verb = if members.len() == 1 { "has" } else { "have" };
     format!("{} {verb}", members.join(", "))
 }
 
-/// A connector that is connected and gets nothing done.
+/// Warns of a connector that is connected and settles nothing.
 pub fn stalled(ConnectorRow { status, .. }: &ConnectorRow) -> Option<String> {
     let seconds = status.stalled_s?;
     let because = status
@@ -144,7 +145,7 @@ pub fn stalled(ConnectorRow { status, .. }: &ConnectorRow) -> Option<String> {
     ))
 }
 
-/// Warns before the promise fails: strain is counted from half of what is allowed.
+/// Warns before the promise fails: timing pressure is counted from half of what is allowed.
 fn too_slow(member: &str, strain: &StrainRow, failover_ms: u64) -> Option<String> {
     let ago = strain.last_ago_s.filter(|ago| *ago < RECENT_S)?;
     let seen: Vec<String> = [
@@ -176,7 +177,7 @@ fn all_doors_open(member: &str, faces: &[String]) -> Option<String> {
     })
 }
 
-/// Messages that were handled twice without a takeover.
+/// Warns of messages that were handled twice without a takeover.
 fn lapsed(member: &str, lapses: &LapsesRow) -> Option<String> {
     let ago = lapses.last_ago_s.filter(|ago| *ago < RECENT_S)?;
     (lapses.gave_back > 0).then(|| {

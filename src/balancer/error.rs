@@ -1,8 +1,8 @@
-//! Why the balancer can't start.
+//! Errors of the balancer: of its start, its settings and HAProxy.
 
 use std::{fmt, io, net::SocketAddr, path::PathBuf};
 
-/// Why the balancer can't start. Each says what was found and what to do.
+/// Reason why the balancer can't start. Each text has what was found and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum BalancerError {
     /// The settings can't be used; one line for each that is wrong.
@@ -21,7 +21,7 @@ pub enum BalancerError {
     Taken {
         /// The folder.
         dir: PathBuf,
-        /// What its `pid` file says.
+        /// The content of its `pid` file.
         pid: String,
     },
     /// The address can't be listened on.
@@ -31,7 +31,7 @@ pub enum BalancerError {
     Bind {
         /// The address.
         bind: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// There is no HAProxy, or none that can be used.
@@ -51,11 +51,11 @@ pub enum BalancerError {
     /// A file can't be read or written.
     #[error("{what} {}: {source}", .path.display())]
     File {
-        /// What was to be done.
+        /// The action that failed.
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }

@@ -1,5 +1,4 @@
-//! The `haproxy` program: where it is, whether it is new enough, and its own check of a
-//! configuration.
+//! The `haproxy` program: its place, its version, and its own check of a configuration.
 
 use std::{
     env,
@@ -17,9 +16,9 @@ use super::{BalancerError, haproxy_log::message, render::SOCKET};
 /// The oldest version whose runtime socket adds servers with health checks and whose
 /// configuration has all that is used.
 const OLDEST: (u32, u32) = (2, 6);
-/// How long a call that only looks at something has.
+/// The time for a call that only looks at something.
 const CALL: Duration = Duration::from_secs(15);
-/// Where distributions put it, when the PATH doesn't say: not every user's has `sbin`.
+/// The folders of distributions, for a PATH without them: not every user's has `sbin`.
 const ELSEWHERE: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
 
 /// A program that can be used.
@@ -69,8 +68,8 @@ impl HaproxyProgram {
         }
     }
 
-    /// The command that runs it in the foreground, as one process. With `old`, it takes the
-    /// listening sockets over from that process, which then finishes what it has and ends.
+    /// Makes the command that runs HAProxy in the foreground, as one process. With `old`, it takes
+    /// the listening sockets over from that process, which then finishes its requests and ends.
     ///
     /// Not in master-worker mode: its master loses signals that arrive while it executes
     /// itself anew, which it does right after its start.
@@ -88,7 +87,7 @@ impl HaproxyProgram {
         command
     }
 
-    /// Whether it succeeded, and all that it said.
+    /// Runs the program; returns whether it succeeded, and all of its output.
     async fn call(&self, dir: &Path, args: &[&str]) -> Result<(bool, String), BalancerError> {
         let failed = |why: String| {
             BalancerError::Program(format!("{} can't be run: {why}", self.path.display()))

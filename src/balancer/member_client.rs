@@ -1,4 +1,4 @@
-//! The members as the cluster tells them, and the asking.
+//! The client that asks a member for the cluster's list of members.
 
 use std::time::Duration;
 
@@ -12,31 +12,30 @@ use hyper_util::{
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-/// How long one member has for its whole answer.
+/// The time for a member's whole answer.
 const ANSWER: Duration = Duration::from_secs(1);
 /// The longest answer that is read.
 const ANSWER_BYTES: usize = 1 << 20;
 
-/// What the balancer needs to know of a member.
+/// A member as the balancer needs to know it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct BalancedMember {
-    /// Its id; the order of the members is the order of their ids.
+    /// The order of the members is the order of their ids.
     pub(super) id: u64,
-    /// Its name.
     pub(super) name: String,
-    /// `host:port` of its services.
+    /// `host:port` of the services.
     pub(super) http: String,
-    /// `host:port` of its administration, where `/health/ready` is.
+    /// `host:port` of the administration, where `/health/ready` is.
     pub(super) admin: String,
 }
 
-/// What a member tells of the cluster.
+/// A member's answer about the cluster.
 #[derive(Deserialize)]
 pub(super) struct ClusterAnswer {
-    /// Ordered by their ids.
+    /// The members, ordered by their ids.
     pub(super) members: Vec<BalancedMember>,
-    /// How long a member may be without a word on a request, in milliseconds; 0 from a member
-    /// of a version that doesn't say it.
+    /// The longest time for which a member may send nothing on a request, in milliseconds; 0 from a
+    /// member of a version that doesn't send the field.
     #[serde(default)]
     pub(super) longest_wait_ms: u64,
 }

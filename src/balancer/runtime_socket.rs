@@ -1,4 +1,4 @@
-//! HAProxy's runtime socket: servers come and go without a reload.
+//! HAProxy's runtime socket, by which servers come and go without a reload.
 //!
 //! Works with HAProxy 2.6 and newer. `add server` makes a server that is in maintenance;
 //! its health is set to down before it is enabled, so that its first request comes after
@@ -23,7 +23,7 @@ use super::{
     render::{BACKEND, SOCKET},
 };
 
-/// How long one command has.
+/// The time for one command.
 const COMMAND: Duration = Duration::from_secs(2);
 /// The longest answer that is read.
 const ANSWER_BYTES: u64 = 1 << 20;
@@ -36,7 +36,7 @@ pub(super) struct RuntimeSocket {
 }
 
 impl RuntimeSocket {
-    /// The socket in `dir`, whether or not somebody listens.
+    /// Returns the socket in `dir`, whether or not a process listens.
     pub(super) fn new(dir: &Path) -> io::Result<RuntimeSocket> {
         Ok(RuntimeSocket {
             dir: File::open(dir)?,
@@ -47,7 +47,7 @@ impl RuntimeSocket {
         PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", self.dir.as_raw_fd()))
     }
 
-    /// One command and its answer.
+    /// Sends one command and returns its answer.
     async fn command(&self, command: &str) -> io::Result<String> {
         let exchange = async {
             let mut stream = UnixStream::connect(self.path()).await?;
@@ -78,7 +78,7 @@ impl RuntimeSocket {
         )))
     }
 
-    /// The process that answers; an error where none does.
+    /// Returns the process that answers; an error where none does.
     pub(super) async fn process(&self) -> io::Result<i32> {
         let info = self.command("show info").await?;
         info.lines()

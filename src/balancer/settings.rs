@@ -19,7 +19,7 @@ use super::{BalancerError, files};
 /// Settings that have been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BalancerSettings {
-    /// Where requests come in.
+    /// The address for requests of clients.
     pub bind: SocketAddr,
     /// `host:port` of the administration of members to begin with.
     pub members: Vec<String>,
@@ -27,34 +27,34 @@ pub struct BalancerSettings {
     pub haproxy: String,
     /// The folder for HAProxy's configuration, the socket and the `pid` file.
     pub dir: PathBuf,
-    /// Whether `/zato-lb-stats` is shown.
+    /// Serves `/zato-lb-stats` if true.
     pub stats: bool,
-    /// How often a member is asked who the members are.
+    /// The interval at which a member is asked for the list of members.
     pub poll: Duration,
-    /// How often HAProxy asks each member whether it is ready.
+    /// The interval at which HAProxy checks each member's readiness.
     pub check: Duration,
-    /// How long a connection to a member may take to be made.
+    /// The time for a connection to a member.
     pub connect_timeout: Duration,
-    /// How long a member may be silent on a request, or longer where the longest service of
-    /// the cluster needs it.
+    /// The time for which a member may send nothing on a request, or longer where the longest
+    /// service of the cluster needs it.
     pub server_timeout: Duration,
-    /// How long a client may be silent, between two requests too.
+    /// The time for which a client may send nothing, between two requests too.
     pub client_timeout: Duration,
-    /// How long requests that run have to finish when the balancer ends.
+    /// The time that running requests have to finish when the balancer ends.
     pub drain: Duration,
     /// The most connections from clients.
     pub maxconn: u32,
-    /// Addresses and networks of proxies in front of this one, whose word of a client counts.
+    /// Addresses and networks of proxies in front of this one, whose headers about a client count.
     pub trusted_proxies: Vec<String>,
 }
 
 impl BalancerSettings {
-    /// How long one health check may take: a member that is busy for a moment is not dead.
+    /// Returns the time for one health check: a member that is busy for a moment is not dead.
     pub(super) fn check_timeout(&self) -> Duration {
         (self.check * 2).max(Duration::from_millis(500))
     }
 
-    /// Reads and checks a settings file. All that is wrong is told at once.
+    /// Reads and checks a settings file. All bad settings are reported at once.
     pub fn load(path: &Path) -> Result<BalancerSettings, BalancerError> {
         let wrong = |problems| BalancerError::Settings {
             path: path.to_owned(),

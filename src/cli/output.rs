@@ -1,5 +1,4 @@
-//! What goes to stdout: tables for people, JSON for programs. Everything else goes to
-//! stderr.
+//! The output on stdout: tables for people, JSON for programs. Everything else goes to stderr.
 
 use std::io::{self, Write};
 
@@ -30,7 +29,7 @@ pub fn bytes(data: &[u8]) -> Result<(), CliError> {
     }
 }
 
-/// Writes one of many lines to stdout; whether somebody still reads them.
+/// Writes one of many lines to stdout; returns whether the output is still read.
 pub fn streamed(text: &str) -> Result<bool, CliError> {
     let mut out = io::stdout().lock();
     match out
@@ -60,7 +59,7 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Re
     line(render(header, rows))
 }
 
-/// Columns two spaces apart, nothing cut off.
+/// Pads columns two spaces apart; nothing is cut off.
 fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table
@@ -68,7 +67,7 @@ fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Strin
         .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().map(|title| title.to_uppercase()));
     for row in rows {
-        // An empty cell would shift the columns for whoever splits at spaces.
+        // An empty cell would shift the columns for a script that splits at spaces.
         table.add_row(row.into_iter().map(|cell| {
             if cell.is_empty() {
                 "-".to_owned()
@@ -87,8 +86,8 @@ fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Strin
         .join("\n")
 }
 
-/// A word of a command that is printed to be typed: in quotes where a shell would otherwise
-/// take it for something else.
+/// Quotes a word of a command that is printed to be typed, where a shell would otherwise interpret
+/// it.
 pub fn quoted(word: &str) -> String {
     shlex::try_quote(word).map_or_else(|_| format!("{word:?}"), Into::into)
 }

@@ -61,7 +61,7 @@ pub fn run(args: ServerArgs) -> Result<(), CliError> {
         let stop = stop_signals::stop_asked()?;
         server.run(stop).await.map_err(failure)
     });
-    // What still blocks a thread must not keep the process.
+    // A thread that still blocks must not keep the process.
     runtime.shutdown_background();
     outcome
 }

@@ -1,4 +1,4 @@
-//! Writes resources as the YAML that `quorate apply` reads.
+//! The export of resources as the YAML that `quorate apply` reads.
 
 use quorate_resources::Kind;
 use serde_json::Value;

@@ -107,7 +107,7 @@ struct YamlPart {
 }
 
 impl YamlPart {
-    /// The first directive that is no version, with its line.
+    /// Returns the first directive that is no version, with its line.
     fn directive(&self) -> Option<(usize, &str)> {
         let lines = (self.first_line..).zip(self.text.lines());
         let said = lines.filter(|(_, line)| !is_nothing(line));
@@ -189,8 +189,8 @@ fn raw(value: Value, first_line: usize, text: &str) -> RawDocument {
     }
 }
 
-/// The reader's message without the position within the part, which the fault tells
-/// as one within the file.
+/// Returns the reader's message without the position within the part; the error has the position
+/// within the file.
 fn without_position(error: &serde_norway::Error) -> String {
     let text = error.to_string();
     match error.location() {

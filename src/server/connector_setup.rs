@@ -1,4 +1,4 @@
-//! What the connectors are built on, made from this member's parts.
+//! The setup of the connectors from this member's parts.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub(super) fn start_connectors(
     Ok(handle)
 }
 
-/// What this host allows connectors, as they read it.
+/// Returns the rules of this host for connectors, in the form that connectors read.
 fn rules(settings: &Settings) -> LocalRules {
     let allowed = &settings.connectors;
     LocalRules {
@@ -59,7 +59,7 @@ fn rules(settings: &Settings) -> LocalRules {
     }
 }
 
-/// Puts the reign's commands into the log of this cluster.
+/// The proposer of the reign's commands, into the log of this cluster.
 struct ReignProposer(ClusterHandle);
 
 #[async_trait]

@@ -1,6 +1,7 @@
-//! The tasks that a member can't be without. A panic ends one task and not the process, and
-//! a member that answers health checks while its consensus is dead is worse than none: so
-//! the end of any of these ends the member.
+//! Tasks that a member can't be without: the end of any of them ends the member.
+//!
+//! A panic ends one task and not the process, and a member that answers health checks while its
+//! consensus is dead is worse than none.
 
 use std::{future::Future, time::Duration};
 
@@ -19,7 +20,7 @@ const CAUSE_FIRST: Duration = Duration::from_millis(100);
 /// How a task ended.
 type TaskEnd = (String, Result<(), String>);
 
-/// The tasks.
+/// The tasks whose end ends the member.
 pub(super) struct CriticalTasks {
     tasks: JoinSet<TaskEnd>,
 }
@@ -47,7 +48,7 @@ impl CriticalTasks {
         });
     }
 
-    /// A part that is run elsewhere, and seen to be alive by a watch that it feeds.
+    /// Follows a part that runs elsewhere and feeds a watch for as long as it is alive.
     pub fn follow<T: Send + Sync + 'static>(
         &mut self,
         part: impl Into<String>,
@@ -60,7 +61,7 @@ impl CriticalTasks {
         });
     }
 
-    /// A task that may end when it is done, but must not panic.
+    /// Runs a task that may end when it is done, but must not panic.
     pub fn background(
         &mut self,
         part: impl Into<String>,
@@ -75,7 +76,7 @@ impl CriticalTasks {
         });
     }
 
-    /// Waits for the loss of one.
+    /// Waits until one of the tasks is lost.
     pub async fn wait_for_loss(&mut self) -> ServerError {
         match self.tasks.join_next().await {
             Some(Ok((part, ended))) => {

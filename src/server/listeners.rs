@@ -1,4 +1,4 @@
-//! The three listeners, and how to stop each.
+//! The three listeners of a member: peers, services, administration.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -23,10 +23,10 @@ use crate::{
     settings::{HttpLimits, Settings},
 };
 
-/// Requests on the admin face are short; those that are not have a deadline of their own.
+/// The time for requests on the admin port, which are short; longer ones have their own deadline.
 const ADMIN_DRAIN: Duration = Duration::from_millis(500);
 
-/// The order to stop a face, and the word that it has.
+/// The order to stop a listener, and the notice of its end.
 pub(super) struct ListenerStop {
     token: CancellationToken,
     stopped: Option<oneshot::Receiver<()>>,
@@ -42,7 +42,7 @@ impl Default for ListenerStop {
 }
 
 impl ListenerStop {
-    /// Stops the face; waits at most `wait` for what runs on it.
+    /// Stops the listener; waits at most `wait` for the requests that run.
     pub async fn stop(&mut self, wait: Duration) {
         self.token.cancel();
         if let Some(stopped) = self.stopped.take() {
@@ -71,7 +71,7 @@ impl ListenerStop {
     }
 }
 
-/// The faces.
+/// The listeners that run.
 #[derive(Default)]
 pub(super) struct MemberListeners {
     pub peer: ListenerStop,
@@ -80,8 +80,8 @@ pub(super) struct MemberListeners {
 }
 
 impl MemberListeners {
-    /// Consensus and calls of services, from other members. All of it is served on
-    /// `consensus`, but for the services themselves, which run here.
+    /// Serves consensus and calls of services to other members. All of it runs on `consensus`, but
+    /// for the services themselves, which run on the caller's runtime.
     pub fn peer(
         &mut self,
         listener: TcpListener,
@@ -104,7 +104,7 @@ impl MemberListeners {
         let pause = Arc::new(move || pace.borrow().lease.lease / 2);
         let catch_up = Arc::new(catch_up);
         let here = Handle::current();
-        // What is made from here on belongs to that runtime.
+        // Everything that is made from here on belongs to that runtime.
         let within = consensus.enter();
         let invoke = InvokeServer::new(node.cluster(), node.id(), services, here, pause, catch_up);
         let mut server = quorate_raft::peer_server();
@@ -124,7 +124,7 @@ impl MemberListeners {
         Ok(())
     }
 
-    /// The services.
+    /// Serves the services' channels.
     pub fn http(
         &mut self,
         listener: TcpListener,

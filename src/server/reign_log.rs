@@ -1,7 +1,7 @@
-//! From when on this member's log tells of takeovers: once it is abreast of the others.
+//! The switch that has this member log takeovers as news: once it has caught up with the others.
 //!
-//! What it applies before that, from its own log and of what it has missed, has happened long
-//! ago. Only what has come of it is told, once, as what was found.
+//! Entries that it applies before that, from its own log and of what it has missed, are of long
+//! ago. Only their result is logged, once, as what was found.
 
 use std::{
     sync::{

@@ -1,5 +1,6 @@
-//! Where the faces listen and what others are told. The rule: loopback, unless the user
-//! has said in so many words that the network is trusted.
+//! The addresses of the listeners, and the checks of addresses in settings.
+//!
+//! The rule: loopback, unless the user has declared in so many words that the network is trusted.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -77,7 +78,7 @@ fn bind(r: &mut SettingsReader, key: &str, port: u16, insecure: bool) -> Option<
     Some(address)
 }
 
-/// The outer `None`: it was given and is bad. The inner: it was not given.
+/// Reads an optional text. The outer `None`: it was given and is bad. The inner: it was not given.
 fn given_text(
     r: &mut SettingsReader,
     key: &str,
@@ -99,7 +100,7 @@ pub(super) fn check_host(text: &str) -> Result<(), String> {
     }
 }
 
-/// A path without `.` and `..`: others are compared with it by their text.
+/// Returns a path without `.` and `..`: others are compared with it by their text.
 pub(super) fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {
@@ -168,7 +169,7 @@ pub(crate) fn check_advertise(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Two faces can't share a port on one address.
+/// Refuses two listeners that share a port on one address.
 pub(super) fn distinct(r: &mut SettingsReader, faces: [(&str, &Option<ListenAddress>); 3]) {
     for (at, (name, face)) in faces.iter().enumerate() {
         for (other, second) in &faces[at + 1..] {

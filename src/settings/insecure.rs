@@ -1,4 +1,4 @@
-//! `insecure`: which doors may be open to the network without TLS.
+//! The setting `insecure`: listeners that may be open to the network without TLS.
 
 use super::{layers::SettingValue, reader::SettingsReader};
 
@@ -7,18 +7,18 @@ const WHAT: &str = "must be true, false, or a list of what may listen beyond loo
 /// What may listen beyond loopback without TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InsecureFaces {
-    /// The services.
+    /// The port of the services.
     pub http: bool,
-    /// REST, health and metrics: whoever reaches it commands the cluster.
+    /// The port of REST, health and metrics: whoever reaches it commands the cluster.
     pub admin: bool,
-    /// Member to member: the same.
+    /// The port for members, with the same power.
     pub peer: bool,
     /// Sockets of ZeroMQ that bind.
     pub zmq: bool,
 }
 
 impl InsecureFaces {
-    /// Everything.
+    /// All listeners.
     pub const ALL: InsecureFaces = InsecureFaces {
         http: true,
         admin: true,
@@ -26,12 +26,12 @@ impl InsecureFaces {
         zmq: true,
     };
 
-    /// Whether anything may.
+    /// Returns true if any listener may.
     pub fn any(self) -> bool {
         self != InsecureFaces::default()
     }
 
-    /// By their names in the settings, those that may.
+    /// Returns the names, in the settings, of those that may.
     pub fn names(self) -> Vec<&'static str> {
         let InsecureFaces {
             http,
@@ -63,7 +63,7 @@ impl InsecureFaces {
     }
 }
 
-/// Reads `insecure`: a boolean as ever, or a list.
+/// Reads `insecure`: a boolean or a list.
 pub(super) fn read(r: &mut SettingsReader) -> InsecureFaces {
     let Some(given) = r.take("insecure") else {
         return InsecureFaces::default();

@@ -29,19 +29,19 @@ use crate::{
 /// The longest body: what is around the resources is counted as generously as they are.
 const BODY_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
 
-/// What became of them.
+/// The answer to a batch.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct BatchWritten {
     /// The log index that last changed any resource.
     pub revision: u64,
-    /// Whether any is another one than before.
+    /// True if any resource is another one than before.
     pub changed: bool,
-    /// Whether any did not exist before.
+    /// True if any resource did not exist before.
     pub created: bool,
-    /// Those that were there like this already, as `kind/name`.
+    /// Resources that were there like this already, as `kind/name`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unchanged: Vec<String>,
-    /// What the one who declares them should know, each with the `kind/name` before it.
+    /// Warnings for the one who declares the resources, each with the `kind/name` before it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -77,7 +77,7 @@ async fn apply(
     with_current_revision(&cluster, written.await)
 }
 
-/// What bounds a call, and what to do with more.
+/// The text for a body that is too long.
 fn too_long() -> String {
     format!(
         "nothing was written: one call takes at most {BATCH_MAX} resources with {} KiB of JSON; put more of them in several calls, what others need first, or by `quorate apply`, which does so by itself",

@@ -1,4 +1,4 @@
-//! The resource that a call is about: from the URL, and from the body of a put.
+//! The resource of a call: its kind and name in the URL, its fields in the body of a put.
 
 use axum::{
     body::Bytes,
@@ -63,7 +63,7 @@ impl ResourcePath {
     }
 }
 
-/// A kind that exists.
+/// Parses a kind; an unknown one is a path that does not exist.
 pub(super) fn parse_kind(kind: &str) -> Result<Kind, ApiProblem> {
     kind.parse()
         .map_err(|unknown: UnknownKind| ApiProblem::not_found(unknown.to_string()))

@@ -1,9 +1,9 @@
 //! Sending under an idempotency key: the same key within ten minutes gives the first outcome.
 //!
-//! The argument stands in `state/sends.rs`. What is left to do here: send only after this
-//! request's own intent was answered `Fresh`; say what became of it in the log, whether the
-//! caller still waits or not; and give up an intent whose fate is not known without ever
-//! sending for it.
+//! The argument is in `quorate_state`'s idempotency table. Three duties are left to this module: it
+//! sends only after this request's own intent was answered `Fresh`; it records the outcome in the
+//! log, whether the caller still waits or not; and it gives up an intent whose admission is not
+//! known without ever sending for it.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use crate::admin::{
     problem::{ApiProblem, FieldProblem},
 };
 
-/// How long an outcome is tried to be put into the log.
+/// The time for which recording an outcome is tried.
 const CONCLUDE: Duration = Duration::from_secs(30);
 const CONCLUDE_AGAIN: Duration = Duration::from_millis(200);
 
@@ -91,8 +91,8 @@ async fn send_whole(
             }
             Err(error) => {
                 if matches!(error, ProposeError::Unknown(_)) {
-                    // It may stand in the log. Nothing is sent for it, now or later, and the
-                    // next try of this request waits for its withdrawal.
+                    // The intent may be in the log. Nothing is sent for it, now or later, and the
+                    // next attempt of this request waits for its withdrawal.
                     spawn_conclusion(open, context, key, SendOutcome::Withdrawn);
                 }
                 return CallerOutcome::NotSent(format!("its key can't be recorded: {error}"));
@@ -111,14 +111,14 @@ async fn send_whole(
                 if let Some(outcome) = earlier_outcome(context, &key, known, deadline).await {
                     return outcome;
                 }
-                // It was withdrawn.
+                // The earlier intent was withdrawn.
             }
         }
     }
     CallerOutcome::NotSent("its time was over before its key was free".into())
 }
 
-/// This request's own intent stands.
+/// Sends the message of this request's own intent, and records the outcome.
 async fn begin(
     context: &AdminContext,
     key: SendKey,
@@ -133,7 +133,7 @@ async fn begin(
         }),
         CallerOutcome::Refused(why) => Some(SendOutcome::refused(why)),
         CallerOutcome::NotSent(_) | CallerOutcome::Problem(_) => Some(SendOutcome::Withdrawn),
-        // The intent without an outcome says just that.
+        // The intent without an outcome means just that.
         CallerOutcome::Unknown(_) => None,
     };
     if let Some(told) = told {
@@ -144,7 +144,7 @@ async fn begin(
     outcome
 }
 
-/// The outcome of the one that was there before; `None`: it was withdrawn.
+/// Returns the outcome of the intent that was there before; `None` if that was withdrawn.
 async fn earlier_outcome(
     context: &AdminContext,
     key: &SendKey,
@@ -176,7 +176,8 @@ async fn earlier_outcome(
             Some(SendOutcome::Withdrawn) => return None,
             None => {}
         }
-        // Asked first: what is no longer open by then has left what it knows in the state.
+        // Asked first: an intent that is closed by then has left its outcome, if known, in the
+        // state.
         let open = context.intents.end(ticket).is_some();
         let now = state.borrow_and_update().clone();
         let entry = now.idempotency().get(key.kind, &key.name, &key.key);
@@ -190,7 +191,7 @@ async fn earlier_outcome(
             None => return None,
         }
         if !open {
-            // Of an earlier reign, or its end is known here, and that nothing is known of it.
+            // The intent is of an earlier reign, or it has ended here and its outcome is not known.
             return Some(CallerOutcome::Unknown(
                 "it was sent under this key, what became of it is not known, and it is not sent again".into(),
             ));
@@ -210,7 +211,7 @@ async fn earlier_outcome(
     }
 }
 
-/// Puts an outcome into the log, on a task of its own. The intent is open until that ends.
+/// Records an outcome in the log, on a task of its own. The intent is open until that task ends.
 fn spawn_conclusion(
     open: OpenIntent,
     context: &AdminContext,
@@ -224,7 +225,7 @@ fn spawn_conclusion(
     tokio::spawn(async move { conclude(&context, key, open.ticket(), outcome).await })
 }
 
-/// Puts an outcome into the log, and tries for a while.
+/// Records an outcome in the log, and retries for a while.
 async fn conclude(
     context: &AdminContext,
     key: SendKey,
@@ -247,8 +248,8 @@ async fn conclude(
             .await;
         match told {
             Ok((_, Answer::Done { .. })) => return,
-            // It stands in the log already, or is too old to matter. A withdrawal may have
-            // come before what it withdraws.
+            // The outcome is in the log already, or is too old to matter. A withdrawal may have
+            // come before the intent that it withdraws.
             Ok((_, Answer::Ignored(_))) if outcome != SendOutcome::Withdrawn => return,
             Ok((_, Answer::Ignored(_))) | Err(_) => {}
             Ok((_, answer)) => {
@@ -265,7 +266,7 @@ async fn conclude(
     }
 }
 
-/// By a clock that is never set.
+/// Reads a clock that is never set.
 fn since_boot_ms() -> u64 {
     // It can't fail: every kernel that has pidfds has this clock.
     boot_nanos().unwrap_or_default() / 1_000_000

@@ -1,4 +1,4 @@
-//! Sending on this member, as the connector server.
+//! The sending of a message on this member, as the connector server.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -13,7 +13,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use super::{fingerprint::fingerprint, idempotent_send, outcome::CallerOutcome};
 use crate::admin::{AdminContext, problem::ApiProblem};
 
-/// A body so long is hashed where it holds up nothing else.
+/// The body size from which a message is hashed on a thread where it holds up nothing else.
 const LARGE: usize = 1 << 20;
 
 /// A message and the outgoing that is to send it.
@@ -22,14 +22,14 @@ pub struct SendCall {
     kind: Kind,
     name: String,
     message: Send,
-    /// Whether its id was made up here.
+    /// True if the id was generated here.
     id_generated: bool,
-    /// `Quorate-Idempotency-Key`
+    /// The header `Quorate-Idempotency-Key`.
     key: Option<String>,
 }
 
 impl SendCall {
-    /// Reads it.
+    /// Reads a message from a request.
     pub fn read(
         kind: Kind,
         name: String,
@@ -59,17 +59,17 @@ impl SendCall {
         })
     }
 
-    /// Whether it is sent under a key.
+    /// Returns true if the message is sent under a key.
     pub fn is_keyed(&self) -> bool {
         self.key.is_some()
     }
 
-    /// The message's body.
+    /// Returns the message's body.
     pub fn body(&self) -> Bytes {
         self.message.body.clone()
     }
 
-    /// The fingerprint of the message as it came. An error: this member is ending.
+    /// Returns the fingerprint of the message as it came. An error: this member is ending.
     pub async fn fingerprint(&self) -> Result<[u8; 32], JoinError> {
         let mut message = self.message.clone();
         if self.id_generated {
@@ -97,7 +97,7 @@ impl SendCall {
         }
     }
 
-    /// Sends it, whatever was sent before.
+    /// Sends the message if this member is the connector server, whatever was sent before.
     pub async fn send_once(&self, context: &AdminContext, deadline: Instant) -> CallerOutcome {
         let sending = context.connectors.send(
             self.kind.as_str(),

@@ -1,4 +1,4 @@
-//! An answer that is read as it comes.
+//! Answers that are read as they come.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use super::{
     attempt::{SERVICES, bare, cause, is_of_services},
 };
 
-/// What became of a request for a stream at one URL.
+/// The outcome of a request for a stream at one URL.
 pub enum StreamStart {
-    /// It has begun.
+    /// The stream has begun.
     Stream(AnswerStream),
     /// The member answered something else.
     Answered(ApiAnswer),
-    /// There was no answer, and why.
+    /// There was no answer, for this reason.
     Missed(String),
 }
 
@@ -25,7 +25,7 @@ pub enum StreamStart {
 pub struct AnswerStream(reqwest::Response);
 
 impl AdminClient {
-    /// The URLs of the members, in the order given.
+    /// Returns the URLs of the members, in the order given.
     pub fn urls(&self) -> &[Url] {
         &self.urls
     }
@@ -61,7 +61,7 @@ impl AdminClient {
 }
 
 impl AnswerStream {
-    /// The next piece, `None` at the end; an error where the connection broke, or where
+    /// Waits for the next piece, `None` at the end; an error where the connection broke, or where
     /// nothing came for `wait`.
     pub async fn next(&mut self, wait: Duration) -> Result<Option<Bytes>, String> {
         match timeout(wait, self.0.chunk()).await {

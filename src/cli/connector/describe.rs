@@ -13,16 +13,16 @@ use crate::{
     },
 };
 
-/// All that is known of a connector.
+/// A connector as it is declared and as it runs.
 #[derive(Serialize)]
 struct ConnectorDescription {
-    /// As it is declared, secrets left out.
+    /// The resource, without its secret.
     resource: Value,
-    /// What it is doing; none where no member runs it.
+    /// The status; none where no member runs it.
     connector: Option<ConnectorRow>,
 }
 
-/// Prints it.
+/// Prints the description.
 pub async fn run(one: ConnectorTarget) -> Result<(), CliError> {
     let client = AdminClient::new(&one.client)?;
     let resource: Value = client

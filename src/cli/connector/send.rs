@@ -46,7 +46,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// Sends a message and says what became of it.
+/// Sends a message and prints its outcome.
 pub async fn run(args: SendArgs) -> Result<(), CliError> {
     let SendArgs {
         one,

@@ -1,4 +1,4 @@
-//! Server-sent events out of the bytes of a stream.
+//! The parser of server-sent events, fed with the bytes of a stream piece by piece.
 
 /// No event is longer: the longest holds one value of 1 MiB in base64.
 const EVENT_BYTES_MAX: usize = 4 << 20;
@@ -6,15 +6,15 @@ const EVENT_BYTES_MAX: usize = 4 << 20;
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct SseEvent {
-    /// Its `id:`, if it had one.
+    /// The `id:`, if there was one.
     pub id: Option<String>,
-    /// Its `event:`; empty for a plain message.
+    /// The `event:`; empty for a plain message.
     pub name: String,
-    /// Its `data:`; empty where only the id moves on.
+    /// The `data:`; empty where only the id moves on.
     pub data: String,
 }
 
-/// What has come of an event so far.
+/// The part of an event that has come so far.
 #[derive(Debug, Default)]
 pub(super) struct SseParser {
     line: Vec<u8>,
