@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_can_not_be_read_is_not_taken_for_a_failure() {
+    fn unreadable_answer_is_an_unknown_outcome() {
         let proposed = |answer: Vec<u8>| AppliedProposal {
             index: 7,
             answer: answer.into(),

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_is_not_known_whole_is_an_error_and_changes_nothing() {
+    fn partly_unknown_command_is_error_without_change() {
         let (mut replica, _view) = StateReplica::new();
         let before = replica.machine.clone();
         let unknown: [(&[u8], &str); 4] = [
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_promise_that_this_version_can_not_make_is_an_error() {
+    fn impossible_promise_is_an_error() {
         let set = Command::SetFailover {
             failover_ms: 90_000,
             first: true,

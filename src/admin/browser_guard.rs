@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_browsers_write_bears_our_header_and_no_type_that_a_form_sends() {
+    fn browser_write_needs_header_and_no_form_type() {
         for origin in ["http://127.0.0.1:17110", "https://console.example.com"] {
             let own = [("host", HERE), ("origin", origin)];
             assert_eq!(status("GET", &own), 200, "{origin}");

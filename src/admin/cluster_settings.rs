@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_promise_that_can_be_made_is_read() {
+    fn impossible_promise_is_refused() {
         for number in [100, 500, 60_000] {
             assert_eq!(read(&json!({ "failover_ms": number })), Ok(number));
         }

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn states_follow_what_the_leader_hears_and_oneself_is_alive() {
+    fn member_state_follows_what_the_leader_hears() {
         let status = |id, reachable| MemberStatus {
             id,
             member: Member::default(),

@@ -289,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counter_stays_with_its_connector_and_a_gauge_with_its_process() {
+    fn counter_follows_connector_gauge_follows_process() {
         let mut status = ConnectorStatus::starting("amqp_channel", "orders", "member-1");
         let told = |status: &ConnectorStatus, metric, channel, is_counter| {
             let statuses = [status.clone()];

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_message_that_is_too_long_is_told_the_bound_and_the_way_out() {
+    async fn too_long_message_problem_names_bound_and_remedy() {
         async fn take(body: Result<Bytes, BytesRejection>) -> Result<(), ApiProblem> {
             whole(body).map(drop)
         }

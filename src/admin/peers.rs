@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_member_that_can_not_be_asked_is_told_with_the_cause() {
+    async fn unreachable_member_error_names_the_cause() {
         let peers = AdminPeers::new().unwrap();
         let wait = Duration::from_secs(5);
         for (admin, cause) in [

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn services_that_some_lack_are_told_with_who_lacks_them() {
+    fn missing_services_name_the_members_without_them() {
         let programs = BTreeMap::from([
             ("a".to_owned(), program(&["echo", "orders"])),
             ("b".to_owned(), program(&["echo"])),

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_takeover_is_shown_in_milliseconds_with_its_time() {
+    fn takeover_row_has_milliseconds_and_time() {
         let takeover = Takeover {
             epoch: 7,
             term: 3,

@@ -283,14 +283,14 @@ mod tests {
     }
 
     #[test]
-    fn the_best_placed_voter_is_reachable_and_up_to_date() {
+    fn best_placed_voter_is_reachable_and_caught_up() {
         assert_eq!(best(&members(), 1).ok(), Some(2));
         assert!(best(&mark_silent_unreachable(members(), |id| id == 2), 1).is_err());
         assert!(best(&vec![member(1, Role::Voter, 0, true)], 1).is_err());
     }
 
     #[test]
-    fn a_target_that_can_not_lead_is_refused_before_anything_happens() {
+    fn unfit_target_is_refused_before_any_change() {
         assert_eq!(target(&members(), 1, "member-2").ok(), Some(2));
         for name in ["member-1", "member-3", "member-4", "member-5", "member-9"] {
             assert!(target(&members(), 1, name).is_err(), "{name}");

@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_can_not_be_guessed_by_asking_what_would_change() {
+    fn dry_run_with_secret_always_counts_as_changed() {
         let key = |it: &str| proposed(Kind::ApiKey, json!({"name": "k", "key": it}));
         let mut machine = Machine::default();
         assert_eq!(judge(&mut machine, key("right")).fate, ApplyEffect::Created);
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_judged_for_a_caller_that_has_gone() {
+    fn caller_gone_judges_nothing() {
         let service = || json!({ "name": "a", "upstream": "http://127.0.0.1:9" });
         let resources = || vec![proposed(Kind::Service, service())];
         let state = Arc::new(State::default());

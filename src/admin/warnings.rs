@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_member_whose_host_is_not_known_is_warned_of_with_the_cause() {
+    async fn unknown_host_warning_names_the_cause() {
         for admin in ["nowhere.invalid:17110", "127.0.0.1:1"] {
             let (member, why) = asked(admin).await;
             let told = not_asked("member-1", &member, &why).unwrap();
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_member_that_is_slow_is_not_warned_of_whether_it_has_a_name_or_an_address() {
+    async fn slow_member_gives_no_address_warning() {
         let slow = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = slow.local_addr().unwrap().port();
         for host in ["127.0.0.1", "localhost"] {
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn strain_is_warned_of_with_who_what_and_what_to_do_while_it_is_recent() {
+    fn recent_timing_pressure_warning_names_member_and_remedy() {
         let strain = StrainRow {
             heartbeats_late: 3,
             stalls: 1,
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn lapses_that_repeated_messages_are_warned_of_while_they_are_recent() {
+    fn recent_lapse_with_repeated_messages_is_warned_of() {
         let lapses = LapsesRow {
             count: 3,
             gave_back: 2,

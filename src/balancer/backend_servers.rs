@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hosts_become_addresses_and_unknown_ones_are_left_out() {
+    async fn known_hosts_resolve_and_unknown_are_left_out() {
         let members = [
             member(1, "a", "[::1]:80"),
             member(2, "b", "localhost:81"),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_several_addresses_the_one_that_answers_is_taken() {
+    async fn several_addresses_give_the_one_that_answers() {
         let listener = tokio::net::TcpListener::bind("127.0.0.2:0").await.unwrap();
         let open = listener.local_addr().unwrap();
         // Nobody listens there.

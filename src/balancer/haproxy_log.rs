@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reason_of_an_end_is_in_its_alerts() {
+    fn end_is_explained_by_its_alerts() {
         let tail = LogTail::default();
         let said = "[NOTICE]   (7) : haproxy version is 2.6.12\n\
                     [ALERT]    (7) : Starting frontend http: cannot bind socket\n\n\

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_there_or_is_no_haproxy_is_told() {
+    async fn missing_or_foreign_program_is_an_error() {
         let missing = HaproxyProgram::find("no-such-haproxy")
             .await
             .unwrap_err()

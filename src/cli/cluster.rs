@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_told_with_both_values_and_who_is_missing() {
+    fn pending_change_shows_both_values_and_missing_members() {
         let settings = |former, missing: &[&str]| ClusterSettings {
             failover_ms: 2_000,
             former_failover_ms: former,

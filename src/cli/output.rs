@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_quoted_for_a_shell_where_they_need_it() {
+    fn words_are_quoted_for_a_shell_when_needed() {
         assert_eq!(quoted("q/member-1/pid"), "q/member-1/pid");
         assert_eq!(quoted("my q/it's/pid"), "\"my q/it's/pid\"");
         assert_eq!(quoted("a $b"), "'a $b'");
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_stand_two_spaces_apart_and_no_cell_is_empty() {
+    fn columns_are_two_spaces_apart_without_empty_cells() {
         let rows = vec![
             vec!["member-1".to_owned(), "0".to_owned()],
             vec!["m2".to_owned(), String::new()],

@@ -65,7 +65,7 @@ mod tests {
 
     /// The property that justifies it: whatever blocks the caller's runtime does not hold it up.
     #[tokio::test]
-    async fn it_runs_while_the_runtime_beside_it_is_stuck() {
+    async fn consensus_runs_while_another_runtime_is_stuck() {
         let dedicated = ConsensusRuntime::start().unwrap();
         let (tick, ticks) = mpsc::channel();
         dedicated.handle().spawn(async move {
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_there_is_told_and_its_end_is_allowed_in_a_task() {
+    async fn panic_is_an_error_and_drop_is_safe() {
         let dedicated = ConsensusRuntime::start().unwrap();
         assert_eq!(dedicated.run(async { 7 }).await, Ok(7));
         let panicked = dedicated.run(async { panic!("no rope") }).await;

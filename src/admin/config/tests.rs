@@ -12,7 +12,7 @@ fn thing(kind: Kind, name: &str) -> ResourcePath {
 }
 
 #[test]
-fn a_body_may_leave_out_the_name_and_repeat_the_kind() {
+fn body_without_name_or_with_kind_is_read() {
     let thing = thing(Kind::Service, "orders");
     for body in [
         json!({"upstream": "http://a"}),

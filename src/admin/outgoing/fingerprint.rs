@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_headers_and_what_the_member_adds_are_not_part_of_it() {
+    fn header_order_and_member_headers_keep_fingerprint() {
         let same = Send {
             headers: vec![header("b", "2"), header("a", "1")],
             cid: "K01".into(),

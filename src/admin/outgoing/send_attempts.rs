@@ -224,7 +224,7 @@ mod tests {
     /// The interleaving that was found: the one that was passed the message falls silent, and
     /// until the time is over nobody can act.
     #[test]
-    fn a_silent_connector_server_is_followed_by_nobody_who_can_act() {
+    fn silent_connector_server_without_successor_gives_unknown() {
         let script = [
             AttemptResult::Unknown("it fell silent".into()),
             AttemptResult::NoConnectorServer,

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn from_is_the_first_and_last_event_id_is_behind() {
+    fn from_is_inclusive_and_last_event_id_exclusive() {
         for (from, last, after) in [
             (None, None, None),
             (None, Some(""), None),

@@ -90,7 +90,7 @@ mod tests {
     use crate::admin::standbys::StandbyRow;
 
     #[test]
-    fn standbys_are_counted_and_cold_ones_said_to_be() {
+    fn standbys_are_counted_with_cold_ones_marked() {
         let shown = |states: &[StandbyState]| {
             let json = serde_json::json!({
                 "kind": "amqp_channel", "name": "a", "state": "active", "member": "m",

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_that_has_grown_is_put_aside_and_its_writer_goes_on() {
+    fn grown_log_is_put_aside_while_writer_continues() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("quorate.log");
         let mut writer = File::options()
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_can_not_be_copied_stays_as_it_is() {
+    fn log_that_fails_to_copy_stays() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("quorate.log");
         fs::write(&log, "line\n").unwrap();

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_read_as_it_was_written_and_what_is_not_known_is_refused() {
+    fn record_reads_back_and_unknown_version_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(LocalFailoverRecord::read(dir.path()).unwrap(), None);
         let record = LocalFailoverRecord {

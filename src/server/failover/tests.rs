@@ -281,7 +281,7 @@ fn the_model_finds_each_step_that_is_left_out() {
 }
 
 #[test]
-fn whoever_shortens_its_leases_says_so_when_the_longer_ones_are_over() {
+fn shortened_lease_reports_after_longer_ones_ended() {
     let start = Instant::now();
     let mut member = MemberFailover::new(2, LocalFailoverRecord::alone(2_000));
     let mut promise = FailoverPromise {

@@ -115,7 +115,7 @@ async fn a_member_that_is_to_apply_a_command_of_a_newer_version_ends_and_says_so
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_whose_log_holds_a_command_of_a_newer_version_does_not_serve() {
+async fn newer_command_in_log_keeps_member_from_serving() {
     for (bytes, what) in newer_commands() {
         let dir = tempfile::tempdir().unwrap();
         let settings = settings(dir.path(), ports());
