@@ -31,7 +31,7 @@ use super::{AdminContext, health, problem::ApiProblem};
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
-/// What a browser's write must bear, with any value.
+/// The header that a browser's write must bear, with any value.
 pub const REQUESTED_BY: HeaderName = HeaderName::from_static("quorate-requested-by");
 
 /// The types of body that any page may send to anyone (the CORS-safelisted ones).
@@ -44,7 +44,7 @@ const SENT_BY_ANY_PAGE: [&str; 3] = [
 /// The names, beside addresses and `localhost`, under which this face may be called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedHosts {
-    /// Its own.
+    /// The member's own name.
     advertised: Option<String>,
     /// `admin.allowed_hosts`: pages from there are trusted too.
     listed: BTreeSet<String>,

@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use crate::admin::peers::{AdminPeers, CONNECT};
 
-    /// What comes of asking a member that has this address.
+    /// Asks a member that has this address, and returns the result.
     async fn asked(admin: &str) -> (Member, MemberReportError) {
         let member = Member {
             name: "member-2".into(),

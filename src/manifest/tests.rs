@@ -400,7 +400,7 @@ fn every_kind_applies_exports_and_applies_again() {
     assert_eq!(apply(&again), vec![false; Kind::ALL.len()]);
 }
 
-/// What a newcomer is told to try.
+/// The example that newcomers try.
 #[test]
 fn the_examples_are_valid() {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples"));

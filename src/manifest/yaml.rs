@@ -115,8 +115,8 @@ impl YamlPart {
         directives.find(|(_, line)| !is_version(line))
     }
 
-    /// Where nothing else stands in it but which YAML the next document is in: 1.1 and 1.2
-    /// are read alike.
+    /// Removes a directive of YAML's version, where nothing else stands in the part: 1.1 and 1.2 are
+    /// read alike.
     fn take_version_out(&mut self) {
         if self
             .text

@@ -36,7 +36,7 @@ impl ConsensusRuntime {
     /// Runs `work` there, with everything that it spawns.
     ///
     /// # Errors
-    /// When it panicked.
+    /// `work` panicked.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,

@@ -1,4 +1,4 @@
-//! A member in this process, asked over its faces.
+//! A member in this process, called over its ports.
 
 mod browser;
 mod folders;

@@ -128,7 +128,7 @@ mod tests {
         }
     }
 
-    /// It stands in the log, so it can't change from one version to the next.
+    /// The fingerprint is part of the log, so it can't change from one version to the next.
     #[test]
     fn it_is_the_same_in_every_version() {
         let hex: String = fingerprint(&message())

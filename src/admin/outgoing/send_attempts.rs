@@ -145,7 +145,7 @@ mod tests {
         }
     }
 
-    /// What was told, and after how many tries.
+    /// Returns what the caller is answered, and the number of attempts.
     fn play(
         keyed: bool,
         script: &[AttemptResult<&'static str>],

@@ -1,4 +1,4 @@
-//! Readers of a state that goes on: what they are sent, and how it ends.
+//! Readers of a state that goes on: the events that they are sent, and the end of their streams.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -147,7 +147,7 @@ async fn a_silent_stream_lives_and_its_place_moves_on() {
     assert!(history.after(0).is_err() && history.after(last).is_ok());
 }
 
-/// While nothing is taken nothing is kept for the reader; what it missed is told.
+/// While nothing is taken nothing is kept for the reader; the gap is reported.
 #[tokio::test]
 async fn a_slow_reader_that_falls_out_of_the_history_is_told_so_and_its_stream_ends() {
     let mut member = WatchedMember::new();

@@ -1,4 +1,4 @@
-//! What is accepted, and what is said of what is not.
+//! Settings that are accepted, and the errors of those that are not.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The client against small servers that answer as told.
+//! The client against small servers with scripted answers.
 
 use std::sync::{
     Arc,
@@ -13,7 +13,7 @@ use tokio::{
 use super::*;
 use http::StatusCode;
 
-/// What a fake member does with each request.
+/// The behavior of a fake member for each request.
 #[derive(Clone, Copy)]
 enum FakeBehavior {
     /// Answers with this status and body.

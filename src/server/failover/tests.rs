@@ -13,9 +13,9 @@ struct Modelled {
     member: MemberFailover,
     machine: Machine,
     applied: usize,
-    /// What stands in its data folder.
+    /// The record in its data folder.
     on_disk: LocalFailoverRecord,
-    /// When each lease that it granted ends, and by which value.
+    /// The end of each lease that it granted, and its value.
     granted: Vec<(Instant, u64)>,
 }
 
@@ -36,7 +36,7 @@ enum FailoverStep {
     Set(u64),
     /// A member applies one more entry and goes by it.
     Apply(usize),
-    /// It applies all that there is.
+    /// Applies everything that there is.
     CatchUp(usize),
     Record(usize),
     Grant(usize),
@@ -58,9 +58,9 @@ struct Model {
 enum FailoverBug {
     /// Goes by the target alone as soon as it is applied.
     OneStep,
-    /// Says that it has applied a shorter promise while a longer lease runs.
+    /// Reports that it has applied a shorter promise while a longer lease runs.
     NoWait,
-    /// Says so before it stands in the data folder.
+    /// Reports before the record is in the data folder.
     NotRecorded,
     /// The leader settles without having heard of all.
     MajoritySettles,
@@ -210,7 +210,7 @@ fn steps() -> impl Strategy<Value = Vec<FailoverStep>> {
     prop::collection::vec(step(), 1..150)
 }
 
-/// Fails at the first moment at which a lease is longer than somebody's patience.
+/// Fails at the first moment at which a lease is longer than a member's patience.
 fn holds(steps: Vec<FailoverStep>, bug: Option<FailoverBug>) -> Result<(), TestCaseError> {
     let mut model = Model::new(bug);
     for (at, step) in steps.iter().enumerate() {
@@ -232,7 +232,7 @@ proptest! {
         holds(steps, None)?;
     }
 
-    /// However the steps fall, a change is settled once everybody takes part in it.
+    /// In whatever order the steps come, a change is settled once all members have applied it.
     #[test]
     fn a_change_is_settled_once_every_member_takes_part(steps in steps()) {
         let mut model = Model::new(None);
