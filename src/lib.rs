@@ -19,13 +19,14 @@ pub mod settings;
 
 /// The program `quorate`: connector processes, which are this same file, branch off first.
 pub fn program() -> std::process::ExitCode {
-    quorate_connector::run_if_asked();
+    run_if_asked();
     let code = cli::main();
     // The last lines of the log get out, where they can.
     quorate_log::finish();
     code
 }
 
+pub use quorate_connector::run_if_asked;
 pub use quorate_log as log;
 pub use quorate_service as service;
 pub use service::{Message, Origin, Reply, Request, Service, ServiceError};
