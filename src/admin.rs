@@ -19,6 +19,7 @@ pub mod operate;
 pub mod outgoing;
 pub mod peers;
 pub mod problem;
+mod proposed_write;
 mod request_timeout;
 mod revision_headers;
 mod serve;

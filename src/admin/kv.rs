@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     problem::ApiProblem,
+    proposed_write::{self, CompletedWrite},
     revision_headers::{
         ReadConsistency, ReadQuery, etag, known_to_reader, not_modified, precondition,
         with_current_revision, with_revision, written_response,
@@ -113,8 +114,7 @@ async fn put(
             let answer = Answer::PreconditionFailed {
                 revision: revision.unwrap_or(0),
             };
-            let refusal = ApiProblem::from_answer(&format!("key {key:?}"), answer);
-            return Err(refusal.expect("invariant: it was not done"));
+            CompletedWrite::from_answer(&subject(&key), answer)?;
         }
         let command = Command::PutKey {
             key: key.clone(),
@@ -164,28 +164,27 @@ async fn write(
         // The quota is decided on apply; a large value need not travel there to be refused.
         cluster.state().kv().check_room(key, value.len())?;
     }
-    let (_, answer) = cluster.propose(command, cluster.write_deadline()).await?;
-    let Answer::Done {
-        revision, created, ..
-    } = answer
-    else {
-        let refusal = ApiProblem::from_answer(&format!("key {key:?}"), answer);
-        return Err(refusal.expect("invariant: it was not done"));
-    };
-    let told = Json(KeyWriteAnswer {
+    let deadline = cluster.write_deadline();
+    let (_, done) = proposed_write::propose(cluster, &subject(key), command, deadline).await?;
+    let answer = Json(KeyWriteAnswer {
         key,
-        revision,
-        created: put.then_some(created),
+        revision: done.revision,
+        created: put.then_some(done.created),
     });
     // after a deletion there is nothing that could have a tag
     Ok(if put {
-        written_response(revision, told)
+        written_response(done.revision, answer)
     } else {
-        with_revision(revision, told)
+        with_revision(done.revision, answer)
     })
 }
 
-/// The key in a path: what follows `/v1/kv/`, percent-decoded.
+/// The name of a key in problems.
+fn subject(key: &str) -> String {
+    format!("key {key:?}")
+}
+
+/// Reads the key in a path: the part after `/v1/kv/`, percent-decoded.
 fn key_in(path: &str) -> Result<String, ApiProblem> {
     let rest = path.strip_prefix(PATH).unwrap_or_default();
     let key = decoded(rest, "the key")?;
