@@ -99,12 +99,13 @@ async fn change(
     let _ = tokio::time::timeout_at(until, states.wait_for(over)).await;
     let state = context.cluster.state();
     let settings = current_settings(&context, &state).ok_or_else(none_yet)?;
-    let status = match settings.settled {
-        true => StatusCode::OK,
-        false => StatusCode::ACCEPTED,
+    let status = if settings.settled {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
     };
-    let told = (status, Json(settings)).into_response();
-    Ok(with_revision(state.revision(), told))
+    let answer = (status, Json(settings)).into_response();
+    Ok(with_revision(state.revision(), answer))
 }
 
 /// Returns a problem for each field that is wrong.

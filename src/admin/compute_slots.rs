@@ -113,9 +113,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_ends_with_its_caller_and_then_gives_its_place_back() {
-        let bench = ComputeSlots::new(1);
-        let place = bench.acquire().await.ok().unwrap();
+    async fn caller_gone_ends_work_and_frees_slot() {
+        let slots = ComputeSlots::new(1);
+        let place = slots.acquire().await.ok().unwrap();
         let (began, begun) = mpsc::channel();
         let call = tokio::spawn(place.run(move |gone| {
             began.send(()).unwrap();
@@ -126,9 +126,9 @@ mod tests {
         tokio::task::spawn_blocking(move || begun.recv_timeout(Duration::from_secs(30)).unwrap())
             .await
             .unwrap();
-        assert_eq!(bench.0.available_permits(), 0);
+        assert_eq!(slots.0.available_permits(), 0);
         call.abort();
         // there is no place before the work has ended
-        assert!(bench.acquire().await.is_ok());
+        assert!(slots.acquire().await.is_ok());
     }
 }

@@ -21,9 +21,10 @@ pub fn routes() -> Router<AdminContext> {
 }
 
 async fn members(State(context): State<AdminContext>, headers: HeaderMap) -> Json<MembersAnswer> {
-    let rows = match headers.contains_key(PASSED_ON) {
-        true => own_view(&context),
-        false => rows(&context).await,
+    let rows = if headers.contains_key(PASSED_ON) {
+        own_view(&context)
+    } else {
+        rows(&context).await
     };
     let longest_wait = context.services.longest_wait();
     Json(MembersAnswer {

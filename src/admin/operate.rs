@@ -39,10 +39,10 @@ pub struct OperateAnswer {
 
 /// The routes.
 pub fn routes() -> Router<AdminContext> {
-    let route = |order| {
+    let route = |action| {
         post(
             move |State(cluster): State<ClusterHandle>, path: ConnectorPath| async move {
-                with_current_revision(&cluster, operate(&cluster, path, order).await)
+                with_current_revision(&cluster, operate(&cluster, path, action).await)
             },
         )
     };
@@ -66,7 +66,7 @@ type ConnectorPath = Result<Path<(String, String)>, PathRejection>;
 async fn operate(
     cluster: &ClusterHandle,
     path: ConnectorPath,
-    order: OperatorAction,
+    action: OperatorAction,
 ) -> Result<Response, ApiProblem> {
     let Path((kind, name)) = path?;
     let kind: Kind = kind
@@ -75,7 +75,7 @@ async fn operate(
     let command = Command::OperateConnector {
         kind,
         name: name.clone(),
-        order,
+        action,
     };
     let (index, answer) = cluster.propose(command, cluster.write_deadline()).await?;
     let Answer::Done { changed, .. } = answer else {
@@ -87,11 +87,11 @@ async fn operate(
         .wait_applied_everywhere(index, SLOW_MEMBERS)
         .await;
     let paused = cluster.state().operations().get(kind, &name).paused;
-    let told = OperateAnswer {
+    let answer = OperateAnswer {
         kind,
         name,
         paused,
         changed,
     };
-    Ok(with_revision(index, Json(told)))
+    Ok(with_revision(index, Json(answer)))
 }

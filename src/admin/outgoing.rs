@@ -65,13 +65,15 @@ async fn send(
     let Path((kind, name)) = path?;
     let kind = outgoing_kind(&kind)?;
     let deadline = Instant::now() + within(&headers)?;
-    let order = local_send::SendCall::read(kind, name, &headers, query.as_deref(), whole(body)?)?;
+    let call = local_send::SendCall::read(kind, name, &headers, query.as_deref(), whole(body)?)?;
     if headers.contains_key(PASSED_ON) {
-        return Ok(order.send(&context, deadline).await.into_response());
+        return Ok(idempotent_send::send(&context, &call, deadline)
+            .await
+            .into_response());
     }
-    let mut tries = CallerAttempts::new(&context, &order, &uri, &headers, deadline);
-    let told = send_attempts::settle(order.is_keyed(), &mut tries).await;
-    Ok(told.unwrap_or_else(IntoResponse::into_response))
+    let mut attempts = CallerAttempts::new(&context, &call, &uri, &headers, deadline);
+    let outcome = send_attempts::settle(call.is_keyed(), &mut attempts).await;
+    Ok(outcome.unwrap_or_else(IntoResponse::into_response))
 }
 
 /// Reads the message; the error names the bound for one that is too long, and the remedy.

@@ -147,13 +147,13 @@ impl AdminPeers {
 }
 
 async fn answer(admin: &str, request: reqwest::RequestBuilder) -> Result<PeerAnswer, PeerError> {
-    let response = request
-        .send()
-        .await
-        .map_err(|error| match error.is_connect() {
-            true => PeerError::NotAsked(admin.to_owned(), error),
-            false => PeerError::NoAnswer(admin.to_owned(), error),
-        })?;
+    let response = request.send().await.map_err(|error| {
+        if error.is_connect() {
+            PeerError::NotAsked(admin.to_owned(), error)
+        } else {
+            PeerError::NoAnswer(admin.to_owned(), error)
+        }
+    })?;
     let (status, headers) = (response.status(), response.headers().clone());
     let body = bounded_response::read(response, ANSWER_BYTES_MAX)
         .await

@@ -171,8 +171,8 @@ impl ApiProblem {
         problem
     }
 
-    /// Why a write to `thing` was not done; `None` when it was.
-    pub fn from_answer(thing: &str, answer: Answer) -> Option<ApiProblem> {
+    /// Returns the reason why a write to `thing` was not done; `None` when it was done.
+    pub fn from_answer(subject: &str, answer: Answer) -> Option<ApiProblem> {
         Some(match answer {
             Answer::Done { .. }
             | Answer::SendAdmitted(SendAdmission::Fresh | SendAdmission::Known(_)) => {
@@ -180,20 +180,20 @@ impl ApiProblem {
             }
             Answer::PreconditionFailed { revision } => {
                 let detail = match revision {
-                    0 => format!("there is no {thing}; nothing was written"),
-                    _ => format!("{thing} has revision {revision}; nothing was written"),
+                    0 => format!("there is no {subject}; nothing was written"),
+                    _ => format!("{subject} has revision {revision}; nothing was written"),
                 };
                 let status = StatusCode::PRECONDITION_FAILED;
                 let mut problem = ApiProblem::new(status, "precondition_failed", detail);
                 problem.0.revision = Some(revision);
                 problem
             }
-            Answer::NotFound => ApiProblem::not_found(format!("there is no {thing}")),
+            Answer::NotFound => ApiProblem::not_found(format!("there is no {subject}")),
             Answer::Invalid(errors) => {
-                ApiProblem::invalid(format!("{thing} can't be like this"), errors)
+                ApiProblem::invalid(format!("{subject} can't be like this"), errors)
             }
             Answer::Referenced(by) => {
-                let detail = format!("{thing} can't be deleted: {} need it", by.join(", "));
+                let detail = format!("{subject} can't be deleted: {} need it", by.join(", "));
                 let mut problem = ApiProblem::new(StatusCode::CONFLICT, "conflict", detail);
                 problem.0.referenced_by = by;
                 problem
@@ -204,7 +204,7 @@ impl ApiProblem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too_many_keys",
                 format!(
-                    "nothing was sent to {thing}: the idempotency keys of the last ten minutes are kept, {SENDS_OF_ONE_MAX} of one outgoing and {SENDS_MAX} of all, and there is no room for another; try again later, or send without a key"
+                    "nothing was sent to {subject}: the idempotency keys of the last ten minutes are kept, {SENDS_OF_ONE_MAX} of one outgoing and {SENDS_MAX} of all, and there is no room for another; try again later, or send without a key"
                 ),
             ),
         })

@@ -45,7 +45,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
-    let said = RateLimit::each_second();
+    let log_limit = RateLimit::each_second();
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &slots) => accepted,
@@ -54,7 +54,7 @@ pub async fn serve(
         match accepted {
             Ok((stream, permit)) => connection(stream, permit, router.clone(), &graceful),
             Err(error) => {
-                if let Some(left_out) = said.due("") {
+                if let Some(left_out) = log_limit.due("") {
                     tracing::warn!(%error, left_out, "a connection to the admin port could not be accepted");
                 }
                 sleep(ACCEPT_PAUSE).await;

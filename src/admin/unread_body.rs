@@ -73,10 +73,10 @@ impl Drop for DrainedBody {
 }
 
 async fn throw_away(mut body: Body) {
-    let mut heard = 0;
+    let mut read = 0;
     while let Some(Ok(frame)) = body.frame().await {
-        heard += frame.data_ref().map_or(0, Bytes::len);
-        if heard > BYTES_MAX {
+        read += frame.data_ref().map_or(0, Bytes::len);
+        if read > BYTES_MAX {
             return;
         }
     }

@@ -113,18 +113,18 @@ pub fn routes() -> Router<AdminContext> {
 
 async fn validate(
     Extract(context): Extract<AdminContext>,
-    Extension(bench): Extension<ComputeSlots>,
+    Extension(slots): Extension<ComputeSlots>,
     request: Request,
 ) -> Result<Response, ApiProblem> {
     is_json(request.headers())?;
-    let place = bench.acquire().await?;
+    let slot = slots.acquire().await?;
     let body = tokio::time::timeout(BODY_WAIT, Bytes::from_request(request, &()))
         .await
         .map_err(|_| ApiProblem::bad_request("the body did not come in time"))?
         .map_err(|rejection| ApiProblem::unread(rejection, too_long))?;
     let deadline = context.cluster.write_deadline();
     let state = context.cluster.fresh_state(deadline).await?;
-    let answer = place
+    let answer = slot
         .run(move |gone| {
             let Json(request) = Json::<ValidateRequest>::from_bytes(&body)?;
             let verdicts = judge_all(&state, request.resources, gone);
@@ -145,9 +145,10 @@ fn too_long() -> String {
 fn is_json(headers: &HeaderMap) -> Result<(), JsonRejection> {
     let kind = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
     let kind = kind.and_then(|it| it.split(';').next()).unwrap_or_default();
-    match kind.trim().eq_ignore_ascii_case("application/json") {
-        true => Ok(()),
-        false => Err(MissingJsonContentType::default().into()),
+    if kind.trim().eq_ignore_ascii_case("application/json") {
+        Ok(())
+    } else {
+        Err(MissingJsonContentType::default().into())
     }
 }
 

@@ -76,7 +76,7 @@ pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<Strin
         status
             .insecure
             .iter()
-            .filter_map(|(member, faces)| all_doors_open(member, faces)),
+            .filter_map(|(member, listeners)| all_listeners_open(member, listeners)),
     );
     warnings.extend(
         status
@@ -165,11 +165,11 @@ fn too_slow(member: &str, strain: &StrainRow, failover_ms: u64) -> Option<String
     ))
 }
 
-/// Settings by which every face may listen beyond loopback without TLS: the one that was meant,
-/// and those that a later change, or a typo, binds there.
-fn all_doors_open(member: &str, faces: &[String]) -> Option<String> {
+/// Warns of settings by which every listener may be reached beyond loopback without TLS: the one
+/// that was meant, and those that a later change, or a typo, binds there.
+fn all_listeners_open(member: &str, listeners: &[String]) -> Option<String> {
     let every = InsecureFaces::ALL.names();
-    let is_open = |name: &&str| faces.iter().any(|face| face == name);
+    let is_open = |name: &&str| listeners.iter().any(|face| face == name);
     every.iter().all(is_open).then(|| {
         format!(
             "{member} may listen beyond loopback without TLS with every face (insecure = true), also with admin and peer, where whoever reaches them commands the cluster: name in its settings those that should, for example insecure = [\"http\"]"
@@ -261,15 +261,16 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_opens_every_door_is_warned_of() {
-        let faces = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
-        let all = faces(&InsecureFaces::ALL.names());
-        let told = all_doors_open("member-1", &all).unwrap();
+    fn insecure_on_every_listener_is_warned_of() {
+        let listeners =
+            |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        let all = listeners(&InsecureFaces::ALL.names());
+        let told = all_listeners_open("member-1", &all).unwrap();
         for text in ["member-1", "insecure = true", "insecure = [\"http\"]"] {
             assert!(told.contains(text), "{text} is not in: {told}");
         }
-        assert_eq!(all_doors_open("member-1", &all[1..]), None);
-        assert_eq!(all_doors_open("member-1", &faces(&["http"])), None);
+        assert_eq!(all_listeners_open("member-1", &all[1..]), None);
+        assert_eq!(all_listeners_open("member-1", &listeners(&["http"])), None);
     }
 
     #[test]

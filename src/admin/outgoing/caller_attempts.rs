@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    WITHIN,
+    WITHIN, idempotent_send,
     local_send::SendCall,
     outcome::{self, CallerOutcome, NOT_SENT},
     send_attempts::{AttemptResult, SendAttempts},
@@ -34,7 +34,7 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 /// The attempts for a request of a caller.
 pub struct CallerAttempts<'a> {
     context: &'a AdminContext,
-    order: &'a SendCall,
+    call: &'a SendCall,
     uri: &'a Uri,
     headers: &'a HeaderMap,
     deadline: Instant,
@@ -48,14 +48,14 @@ impl<'a> CallerAttempts<'a> {
     /// Starts without an attempt. `uri` and `headers` are those of the request.
     pub fn new(
         context: &'a AdminContext,
-        order: &'a SendCall,
+        call: &'a SendCall,
         uri: &'a Uri,
         headers: &'a HeaderMap,
         deadline: Instant,
     ) -> CallerAttempts<'a> {
         CallerAttempts {
             context,
-            order,
+            call,
             uri,
             headers,
             deadline,
@@ -74,7 +74,7 @@ impl SendAttempts for CallerAttempts<'_> {
         self.reign = *self.state.borrow_and_update().reign();
         let holder = self.reign.holder.filter(|_| !self.reign.released);
         if holder == Some(context.me()) {
-            return local_result(self.order.send(context, self.deadline).await);
+            return local_result(idempotent_send::send(context, self.call, self.deadline).await);
         }
         let Some(holder) = holder
             .and_then(|id| context.member(id))
@@ -88,7 +88,7 @@ impl SendAttempts for CallerAttempts<'_> {
         let within = left.saturating_sub(AHEAD.min(left / 4));
         headers.insert(WITHIN, (within.as_millis() as u64).into());
         let path = self.uri.path_and_query().map_or("/", |it| it.as_str());
-        let (admin, body) = (&holder.member.admin, self.order.body());
+        let (admin, body) = (&holder.member.admin, self.call.body());
         let asked = context.peers.pass_on(admin, path, headers, body, left);
         tokio::select! {
             asked = asked => remote_result(asked),

@@ -33,19 +33,28 @@ use crate::admin::{
 const CONCLUDE: Duration = Duration::from_secs(30);
 const CONCLUDE_AGAIN: Duration = Duration::from_millis(200);
 
-/// Each send may bring these lines about.
-static SAID: RateLimit = RateLimit::each_second();
+/// Each send may cause these lines.
+static LOG_LIMIT: RateLimit = RateLimit::each_second();
 
-/// Sends `order` under `key`, unless that was done before; as the connector server.
-pub async fn send(
+/// Sends a message if this member is the connector server; under a key, unless that was done
+/// before.
+pub async fn send(context: &AdminContext, call: &SendCall, deadline: Instant) -> CallerOutcome {
+    match call.send_key() {
+        None => call.send_once(context, deadline).await,
+        Some(key) => send_keyed(context, key, call, deadline).await,
+    }
+}
+
+/// Sends a message under `key`, unless that was done before.
+async fn send_keyed(
     context: &AdminContext,
     key: SendKey,
-    order: &SendCall,
+    call: &SendCall,
     deadline: Instant,
 ) -> CallerOutcome {
-    let (context, order) = (context.clone(), order.clone());
+    let (context, call) = (context.clone(), call.clone());
     // It goes on when the caller has gone, so that no intent is left without its end.
-    let sending = tokio::spawn(async move { send_whole(&context, key, &order, deadline).await });
+    let sending = tokio::spawn(async move { send_whole(&context, key, &call, deadline).await });
     sending
         .await
         .unwrap_or_else(|error| CallerOutcome::Unknown(format!("the sending broke off: {error}")))
@@ -54,10 +63,10 @@ pub async fn send(
 async fn send_whole(
     context: &AdminContext,
     key: SendKey,
-    order: &SendCall,
+    call: &SendCall,
     deadline: Instant,
 ) -> CallerOutcome {
-    let Ok(fingerprint) = order.fingerprint().await else {
+    let Ok(fingerprint) = call.fingerprint().await else {
         return CallerOutcome::NotSent("this member is ending".into());
     };
     while Instant::now() < deadline {
@@ -83,8 +92,8 @@ async fn send_whole(
             Ok((_, Answer::SendAdmitted(admission))) => admission,
             Ok((_, Answer::Ignored(why))) => return CallerOutcome::NotSent(why),
             Ok((_, answer)) => {
-                let thing = format!("{}/{}", key.kind, key.name);
-                return match ApiProblem::from_answer(&thing, answer) {
+                let subject = format!("{}/{}", key.kind, key.name);
+                return match ApiProblem::from_answer(&subject, answer) {
                     Some(problem) => CallerOutcome::Problem(problem),
                     None => CallerOutcome::NotSent("the log's answer is not understood".into()),
                 };
@@ -99,10 +108,10 @@ async fn send_whole(
             }
         };
         match admission {
-            SendAdmission::Fresh => return begin(context, key, open, order, deadline).await,
+            SendAdmission::Fresh => return begin(context, key, open, call, deadline).await,
             full @ SendAdmission::Full => {
-                let thing = format!("{}/{}", key.kind, key.name);
-                return match ApiProblem::from_answer(&thing, Answer::SendAdmitted(full)) {
+                let subject = format!("{}/{}", key.kind, key.name);
+                return match ApiProblem::from_answer(&subject, Answer::SendAdmitted(full)) {
                     Some(problem) => CallerOutcome::Problem(problem),
                     None => CallerOutcome::NotSent("too many idempotency keys are in use".into()),
                 };
@@ -123,11 +132,11 @@ async fn begin(
     context: &AdminContext,
     key: SendKey,
     open: OpenIntent,
-    order: &SendCall,
+    call: &SendCall,
     deadline: Instant,
 ) -> CallerOutcome {
-    let outcome = order.send_once(context, deadline).await;
-    let told = match &outcome {
+    let outcome = call.send_once(context, deadline).await;
+    let recorded = match &outcome {
         CallerOutcome::Confirmed(answer) => Some(SendOutcome::Confirmed {
             message_id: answer.message_id.clone(),
         }),
@@ -136,8 +145,8 @@ async fn begin(
         // The intent without an outcome means just that.
         CallerOutcome::Unknown(_) => None,
     };
-    if let Some(told) = told {
-        let concluding = spawn_conclusion(open, context, key, told);
+    if let Some(recorded) = recorded {
+        let concluding = spawn_conclusion(open, context, key, recorded);
         // A retry that comes after this answer finds the outcome, if there is time.
         let _ = timeout_at(deadline, concluding).await;
     }
@@ -242,18 +251,18 @@ async fn conclude(
             now_ms: since_boot_ms(),
         };
         let deadline = context.cluster.write_deadline();
-        let told = context
+        let answered = context
             .cluster
             .propose(Command::FinishSend(Box::new(conclusion)), deadline)
             .await;
-        match told {
+        match answered {
             Ok((_, Answer::Done { .. })) => return,
             // The outcome is in the log already, or is too old to matter. A withdrawal may have
             // come before the intent that it withdraws.
             Ok((_, Answer::Ignored(_))) if outcome != SendOutcome::Withdrawn => return,
             Ok((_, Answer::Ignored(_))) | Err(_) => {}
             Ok((_, answer)) => {
-                if let Some(left_out) = SAID.due("refused") {
+                if let Some(left_out) = LOG_LIMIT.due("refused") {
                     tracing::error!(%key, ?answer, left_out, "the outcome of a send was refused by the log");
                 }
                 return;
@@ -261,7 +270,7 @@ async fn conclude(
         }
         sleep(CONCLUDE_AGAIN).await;
     }
-    if let Some(left_out) = SAID.due("not recorded") {
+    if let Some(left_out) = LOG_LIMIT.due("not recorded") {
         tracing::warn!(%key, left_out, "the outcome of a send could not be recorded: who asks for it is told that it is not known");
     }
 }

@@ -10,7 +10,7 @@ use quorate_state::SendKey;
 use quorate_supervisor::SendUnavailable;
 use tokio::task::{JoinError, spawn_blocking};
 
-use super::{fingerprint::fingerprint, idempotent_send, outcome::CallerOutcome};
+use super::{fingerprint::fingerprint, outcome::CallerOutcome};
 use crate::admin::{AdminContext, problem::ApiProblem};
 
 /// The body size from which a message is hashed on a thread where it holds up nothing else.
@@ -46,15 +46,15 @@ impl SendCall {
         let cid = cid::fresh();
         let mut message = message_parsing::parse_message(headers, query, body, cid)
             .map_err(|what| ApiProblem::bad_request(format!("the request has {what}")))?;
-        let made_up = message.message_id.is_empty();
-        if made_up {
+        let id_generated = message.message_id.is_empty();
+        if id_generated {
             message.message_id.clone_from(&message.cid);
         }
         Ok(SendCall {
             kind,
             name,
             message,
-            id_generated: made_up,
+            id_generated,
             key: key.transpose()?,
         })
     }
@@ -81,20 +81,14 @@ impl SendCall {
         spawn_blocking(move || fingerprint(&message)).await
     }
 
-    /// Sends it, if this member is the connector server; under a key, unless that was done
-    /// before.
-    pub async fn send(&self, context: &AdminContext, deadline: Instant) -> CallerOutcome {
-        match &self.key {
-            None => self.send_once(context, deadline).await,
-            Some(key) => {
-                let key = SendKey {
-                    kind: self.kind,
-                    name: self.name.clone(),
-                    key: key.clone(),
-                };
-                idempotent_send::send(context, key, self, deadline).await
-            }
-        }
+    /// Returns the key under which the message is sent, if it came with one.
+    pub fn send_key(&self) -> Option<SendKey> {
+        let key = self.key.clone()?;
+        Some(SendKey {
+            kind: self.kind,
+            name: self.name.clone(),
+            key,
+        })
     }
 
     /// Sends the message if this member is the connector server, whatever was sent before.

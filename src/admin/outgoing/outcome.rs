@@ -100,8 +100,8 @@ pub fn detail(body: &[u8]) -> String {
     struct ProblemDetail {
         detail: String,
     }
-    let told = serde_json::from_slice::<ProblemDetail>(body).map(|told| told.detail);
-    let detail = told.unwrap_or_else(|_| "the connector server could not send it".into());
+    let problem = serde_json::from_slice::<ProblemDetail>(body).map(|problem| problem.detail);
+    let detail = problem.unwrap_or_else(|_| "the connector server could not send it".into());
     let bare = detail.strip_prefix("the message was not sent: ");
     bare.unwrap_or(&detail).to_owned()
 }

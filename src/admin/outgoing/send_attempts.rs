@@ -182,9 +182,10 @@ mod tests {
         fn a_fate_only_gets_worse(steps in prop::collection::vec(any::<bool>(), 0..12)) {
             let mut fate = PendingOutcome::new("begin");
             for (n, sent) in steps.iter().enumerate() {
-                match sent {
-                    true => fate.may_be_sent("perhaps".into()),
-                    false => fate.not_sent("no".into()),
+                if sent {
+                    fate.may_be_sent("perhaps".into());
+                } else {
+                    fate.not_sent("no".into());
                 }
                 prop_assert_eq!(fate.is_in_doubt(), steps[..=n].contains(&true));
             }

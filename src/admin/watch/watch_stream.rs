@@ -77,12 +77,11 @@ impl WatchStream {
         if self.ended {
             return None;
         }
-        let chunk = match self.greeted {
-            true => self.wait().await?,
-            false => {
-                self.greeted = true;
-                event_lines::watching(self.position, self.source.states.borrow().revision())
-            }
+        let chunk = if self.greeted {
+            self.wait().await?
+        } else {
+            self.greeted = true;
+            event_lines::watching(self.position, self.source.states.borrow().revision())
         };
         self.alive_at = Instant::now() + self.alive_every;
         Some(chunk)
@@ -123,9 +122,10 @@ impl WatchStream {
                     stopping.ok()?;
                 }
                 () = sleep_until(self.alive_at) => {
-                    return Some(match hears() {
-                        true => event_lines::alive(self.position),
-                        false => event_lines::cut_off(self.position),
+                    return Some(if hears() {
+                        event_lines::alive(self.position)
+                    } else {
+                        event_lines::cut_off(self.position)
                     });
                 }
             }
