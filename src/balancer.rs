@@ -39,7 +39,7 @@ use std::{path::Path, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-pub use error::BalancerError;
+pub use error::{BadBalancerSetting, BalancerError, ConfigCheckError};
 pub use settings::BalancerSettings;
 
 use follower::ClusterFollower;

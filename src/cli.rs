@@ -4,6 +4,7 @@
 //! failed, 2 usage, 3 no leader or not reachable.
 
 mod apply;
+mod argument_error;
 mod balancer;
 pub mod client;
 mod cluster;

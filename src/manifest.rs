@@ -12,6 +12,7 @@ mod export;
 mod json;
 mod parallel;
 mod toml;
+mod value_error;
 mod yaml;
 
 use std::{collections::HashMap, fmt, path::Path};
@@ -188,6 +189,34 @@ pub fn parse(
     Ok(documents)
 }
 
+/// The place of a document in its file.
+struct DocumentPlace {
+    number: usize,
+    line: Option<usize>,
+    fields: Vec<(String, usize)>,
+}
+
+impl DocumentPlace {
+    /// Returns the line of a field, such as `headers[0].name`; the document's where that is not
+    /// known.
+    fn line_of(&self, field: &str) -> Option<usize> {
+        let top = field.split(['.', '[']).next().unwrap_or(field);
+        let line = self.fields.iter().find(|(name, _)| name == top);
+        line.map(|(_, line)| *line).or(self.line)
+    }
+
+    fn error(&self, field: &str, value: &str, problem: String) -> ManifestError {
+        ManifestError {
+            document: Some(self.number),
+            line: self.line_of(field),
+            resource: None,
+            field: (!field.is_empty()).then(|| field.to_owned()),
+            value: (!value.is_empty()).then(|| value.to_owned()),
+            problem,
+        }
+    }
+}
+
 fn document(number: usize, raw: RawDocument) -> Result<ManifestDocument, Vec<ManifestError>> {
     let RawDocument {
         kind: outside,
@@ -195,21 +224,10 @@ fn document(number: usize, raw: RawDocument) -> Result<ManifestDocument, Vec<Man
         line,
         fields,
     } = raw;
-    let line_of = |field: &str| {
-        let top = field.split(['.', '[']).next().unwrap_or(field);
-        fields
-            .iter()
-            .find(|(name, _)| name == top)
-            .map(|(_, line)| *line)
-            .or(line)
-    };
-    let fault = |field: &str, value: &str, problem: String| ManifestError {
-        document: Some(number),
-        line: line_of(field),
-        resource: None,
-        field: (!field.is_empty()).then(|| field.to_owned()),
-        value: (!value.is_empty()).then(|| value.to_owned()),
-        problem,
+    let place = DocumentPlace {
+        number,
+        line,
+        fields,
     };
     let Some(map) = value.as_object_mut() else {
         let mut problem = "must be an object with `kind` and the resource's fields".to_owned();
@@ -217,40 +235,11 @@ fn document(number: usize, raw: RawDocument) -> Result<ManifestDocument, Vec<Man
         if value.is_array() && line.is_some() {
             problem += ", and it is a list: write each resource as a document of its own, with a line `---` in between";
         }
-        return Err(vec![fault("", "", problem)]);
+        return Err(vec![place.error("", "", problem)]);
     };
     let inside = map.remove("kind");
-    let kind = match (&outside, &inside) {
-        (Some(kind), None) => kind.as_str(),
-        (_, Some(Value::String(kind))) => kind.as_str(),
-        (_, Some(_)) => {
-            return Err(vec![fault(
-                "kind",
-                "",
-                "must be a text such as service".to_owned(),
-            )]);
-        }
-        (None, None) => {
-            let kinds = Kind::names();
-            return Err(vec![fault(
-                "kind",
-                "",
-                format!("is required; it is one of {kinds}"),
-            )]);
-        }
-    };
-    if outside.as_deref().is_some_and(|outside| outside != kind) {
-        let problem = format!(
-            "must be left out or {:?}, as the table's name says",
-            outside.as_deref().unwrap_or_default()
-        );
-        return Err(vec![fault("kind", kind, problem)]);
-    }
-    let kind: Kind = kind
-        .parse()
-        .map_err(|unknown: quorate_resources::UnknownKind| {
-            vec![fault("kind", "", unknown.to_string())]
-        })?;
+    let kind =
+        kind_of(&place, outside.as_deref(), inside.as_ref()).map_err(|error| vec![*error])?;
     let name = map
         .get("name")
         .and_then(Value::as_str)
@@ -264,11 +253,11 @@ fn document(number: usize, raw: RawDocument) -> Result<ManifestDocument, Vec<Man
     };
     check_parsed_resource(kind, under, &value).map_err(|errors| {
         let resource = (under == name).then(|| format!("{kind}/{name}"));
-        let fault = |error: quorate_proto::command::FieldError| ManifestError {
+        let error = |error: quorate_proto::command::FieldError| ManifestError {
             resource: resource.clone(),
-            ..fault(&error.field, &error.value, error.problem)
+            ..place.error(&error.field, &error.value, error.problem)
         };
-        errors.into_iter().map(fault).collect::<Vec<_>>()
+        errors.into_iter().map(error).collect::<Vec<_>>()
     })?;
     Ok(ManifestDocument {
         kind,
@@ -277,6 +266,31 @@ fn document(number: usize, raw: RawDocument) -> Result<ManifestDocument, Vec<Man
         number,
         line,
     })
+}
+
+/// Returns the kind of a document, from a TOML table's name (`outside`) or its own field
+/// (`inside`).
+fn kind_of(
+    place: &DocumentPlace,
+    outside: Option<&str>,
+    inside: Option<&Value>,
+) -> Result<Kind, Box<ManifestError>> {
+    let error = |value: &str, problem: String| Box::new(place.error("kind", value, problem));
+    let kind = match (outside, inside) {
+        (Some(kind), None) => kind,
+        (_, Some(Value::String(kind))) => kind.as_str(),
+        (_, Some(_)) => return Err(error("", "must be a text such as service".to_owned())),
+        (None, None) => {
+            let kinds = Kind::names();
+            return Err(error("", format!("is required; it is one of {kinds}")));
+        }
+    };
+    if let Some(outside) = outside.filter(|outside| *outside != kind) {
+        let problem = format!("must be left out or {outside:?}, as the table's name says");
+        return Err(error(kind, problem));
+    }
+    kind.parse()
+        .map_err(|unknown: quorate_resources::UnknownKind| error("", unknown.to_string()))
 }
 
 #[cfg(test)]

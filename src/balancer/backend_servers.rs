@@ -36,14 +36,14 @@ pub(super) struct BackendServer {
 /// again and again: a change of the address is a change of the server.
 pub(super) struct AddressResolver {
     known: BTreeMap<String, SocketAddr>,
-    said: RateLimit,
+    log_limit: RateLimit,
 }
 
 impl Default for AddressResolver {
     fn default() -> Self {
         AddressResolver {
             known: BTreeMap::new(),
-            said: RateLimit::new(REPEAT),
+            log_limit: RateLimit::new(REPEAT),
         }
     }
 }
@@ -63,8 +63,8 @@ impl AddressResolver {
                     admin,
                 }),
                 _ => {
-                    // Each poll finds it again.
-                    if self.said.due(&member.name).is_some() {
+                    // Each poll finds the same fault again.
+                    if self.log_limit.due(&member.name).is_some() {
                         tracing::warn!(
                             member = member.name,
                             http,

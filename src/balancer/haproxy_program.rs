@@ -11,7 +11,7 @@ use std::{
 use nix::unistd::Pid;
 use tokio::{process::Command, time::timeout};
 
-use super::{BalancerError, haproxy_log::message, render::SOCKET};
+use super::{BalancerError, error::ConfigCheckError, haproxy_log::message, render::SOCKET};
 
 /// The oldest version whose runtime socket adds servers with health checks and whose
 /// configuration has all that is used.
@@ -37,8 +37,8 @@ impl HaproxyProgram {
             ))
         })?;
         let program = HaproxyProgram { path };
-        let said = program.call(Path::new("/"), &["-v"]).await?.1;
-        match version(&said) {
+        let text = program.call(Path::new("/"), &["-v"]).await?.1;
+        match version(&text) {
             Some(found) if found >= OLDEST => Ok(program),
             Some((major, minor)) => Err(BalancerError::Program(format!(
                 "{} is HAProxy {major}.{minor}; {}.{} or newer is needed",
@@ -49,22 +49,21 @@ impl HaproxyProgram {
             None => Err(BalancerError::Program(format!(
                 "{} doesn't say that it is HAProxy; `-v` answered: {}",
                 program.path.display(),
-                said.trim()
+                text.trim()
             ))),
         }
     }
 
-    /// Asks it whether it would run with `file` in `dir`; the error is its own words.
-    pub(super) async fn check(&self, dir: &Path, file: &str) -> Result<(), String> {
+    /// Has HAProxy check `file` in `dir`; the error has HAProxy's own words.
+    pub(super) async fn check(&self, dir: &Path, file: &str) -> Result<(), ConfigCheckError> {
         match self.call(dir, &["-c", "-f", file]).await {
             Ok((true, _)) => Ok(()),
-            Ok((false, said)) => Err(said
-                .lines()
-                .filter(|line| line.starts_with("[ALERT]"))
-                .map(message)
-                .collect::<Vec<_>>()
-                .join("; ")),
-            Err(e) => Err(e.to_string()),
+            Ok((false, output)) => {
+                let alerts = output.lines().filter(|line| line.starts_with("[ALERT]"));
+                let alerts: Vec<_> = alerts.map(message).collect();
+                Err(ConfigCheckError::Alerts(alerts.join("; ")))
+            }
+            Err(error) => Err(ConfigCheckError::NotRun(Box::new(error))),
         }
     }
 
@@ -102,9 +101,9 @@ impl HaproxyProgram {
             .await
             .map_err(|_| failed(format!("no answer within {} s", CALL.as_secs())))?
             .map_err(|e| failed(e.to_string()))?;
-        let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
-        said += &String::from_utf8_lossy(&output.stderr);
-        Ok((output.status.success(), said))
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text += &String::from_utf8_lossy(&output.stderr);
+        Ok((output.status.success(), text))
     }
 }
 
@@ -124,10 +123,10 @@ fn look_up(name: &str) -> Option<PathBuf> {
         .find(|path| runs(path))
 }
 
-fn version(said: &str) -> Option<(u32, u32)> {
-    let words = said
+fn version(text: &str) -> Option<(u32, u32)> {
+    let words = text
         .strip_prefix("HAProxy version ")
-        .or_else(|| said.strip_prefix("HA-Proxy version "))?;
+        .or_else(|| text.strip_prefix("HA-Proxy version "))?;
     let mut numbers = words.split(['.', '-', ' ']);
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }

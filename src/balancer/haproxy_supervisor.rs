@@ -119,20 +119,20 @@ impl HaproxySupervisor {
     /// Waits until HAProxy has ended by itself; for ever while it is down.
     pub(super) async fn ended(&mut self) -> String {
         match &mut self.process {
-            Some(keeper) => keeper.ended().await,
+            Some(process) => process.ended().await,
             None => std::future::pending().await,
         }
     }
 
     /// Schedules a start after a pause, since HAProxy has ended.
     pub(super) fn restart_later(&mut self, how: &str) {
-        let said = self.process.take().map(|k| k.explain()).unwrap_or_default();
+        let output = self.process.take().map(|k| k.explain()).unwrap_or_default();
         if self.started.elapsed() >= STEADY {
             self.pause = PAUSE;
         }
         let pause_ms = self.pause.as_millis();
         tracing::error!(
-            "HAProxy is gone: {how}; it is started again in {pause_ms} ms. It said last: {said}"
+            "HAProxy is gone: {how}; it is started again in {pause_ms} ms. It said last: {output}"
         );
         self.put_off();
     }
@@ -152,7 +152,7 @@ impl HaproxySupervisor {
                 }
             }
         } else {
-            self.replaced.retain(|keeper| keeper.pid().is_some());
+            self.replaced.retain(|process| process.pid().is_some());
             if self.is_reconciled() {
                 self.delete_leaving().await;
                 self.next = Instant::now() + PAUSE * 5;
@@ -173,10 +173,10 @@ impl HaproxySupervisor {
         for (signal, wait) in stages {
             self.replaced
                 .iter()
-                .for_each(|keeper| keeper.signal(signal));
+                .for_each(|process| process.signal(signal));
             let all = async {
-                for keeper in &mut self.replaced {
-                    keeper.ended().await;
+                for process in &mut self.replaced {
+                    process.ended().await;
                 }
             };
             if timeout(wait, all).await.is_ok() {
@@ -195,10 +195,10 @@ impl HaproxySupervisor {
         let dir = &self.settings.dir;
         let candidate = dir.join(CANDIDATE);
         files::write(&candidate, &text)?;
-        if let Err(message) = self.program.check(dir, CANDIDATE).await {
+        if let Err(source) = self.program.check(dir, CANDIDATE).await {
             return Err(BalancerError::Refused {
                 path: candidate,
-                message,
+                source,
             });
         }
         files::rename(&candidate, &dir.join(FILE))?;
@@ -214,20 +214,20 @@ impl HaproxySupervisor {
             self.address_is_free()?;
         }
         let command = self.program.command(&self.settings.dir, FILE, old);
-        let mut keeper = HaproxyProcess::start(command)
+        let mut process = HaproxyProcess::start(command)
             .await
             .map_err(|e| BalancerError::Start(e.to_string()))?;
-        let pid = keeper.pid();
+        let pid = process.pid();
         let answered = tokio::select! {
-            how = keeper.ended() => Err(how),
+            how = process.ended() => Err(how),
             answered = timeout(START, self.answer_of(pid)) => answered
                 .map_err(|_| format!("it gave no answer within {} s", START.as_secs())),
         };
         if let Err(how) = answered {
-            let said = keeper.explain();
-            return Err(BalancerError::Start(format!("{how}; it said: {said}")));
+            let output = process.explain();
+            return Err(BalancerError::Start(format!("{how}; it said: {output}")));
         }
-        self.replaced.extend(self.process.replace(keeper));
+        self.replaced.extend(self.process.replace(process));
         self.running = self.wanted.servers.clone();
         self.running_wait = self.wanted.longest_wait;
         self.leaving.clear();

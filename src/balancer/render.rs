@@ -159,12 +159,13 @@ fn envelope(status: u16, result: &str, details: &str) -> String {
 fn forwarded(settings: &BalancerSettings) -> String {
     let mut out = String::new();
     let trusted = settings.trusted_proxies.join(" ");
-    let unless = match trusted.is_empty() {
-        true => String::new(),
-        false => format!(" unless {{ src {trusted} }}"),
+    let unless = if trusted.is_empty() {
+        String::new()
+    } else {
+        format!(" unless {{ src {trusted} }}")
     };
-    for said in ["x-forwarded- -m beg", "forwarded", "x-real-ip"] {
-        out += &format!("    http-request del-header {said}{unless}\n");
+    for header in ["x-forwarded- -m beg", "forwarded", "x-real-ip"] {
+        out += &format!("    http-request del-header {header}{unless}\n");
     }
     for (name, value) in [
         ("X-Forwarded-Host", "%[req.fhdr(Host)]"),

@@ -65,8 +65,8 @@ impl RuntimeSocket {
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// A command that says nothing when it has worked, or begins with `good`.
-    async fn order(&self, command: &str, good: &str) -> io::Result<()> {
+    /// Sends a command that answers nothing on success, or text that begins with `good`.
+    async fn execute(&self, command: &str, good: &str) -> io::Result<()> {
         let answer = self.command(command).await?;
         if answer.is_empty() || (!good.is_empty() && answer.starts_with(good)) {
             return Ok(());
@@ -91,22 +91,22 @@ impl RuntimeSocket {
     pub(super) async fn add(&self, server: &BackendServer, keywords: &str) -> io::Result<()> {
         let name = format!("{BACKEND}/{}", server.name);
         let add = format!("add server {name} {} {keywords}", server.http);
-        self.order(&add, "New server registered").await?;
-        self.order(&format!("set server {name} health down"), "")
+        self.execute(&add, "New server registered").await?;
+        self.execute(&format!("set server {name} health down"), "")
             .await?;
-        self.order(&format!("enable health {name}"), "").await?;
-        self.order(&format!("enable server {name}"), "").await
+        self.execute(&format!("enable health {name}"), "").await?;
+        self.execute(&format!("enable server {name}"), "").await
     }
 
     /// Gives a server no further requests; those that it has are finished.
     pub(super) async fn retire(&self, name: &str) -> io::Result<()> {
-        self.order(&format!("set server {BACKEND}/{name} state maint"), "")
+        self.execute(&format!("set server {BACKEND}/{name} state maint"), "")
             .await
     }
 
     /// Deletes a retired server. Refused while a request or a connection is left.
     pub(super) async fn delete(&self, name: &str) -> io::Result<()> {
-        self.order(&format!("del server {BACKEND}/{name}"), "Server deleted")
+        self.execute(&format!("del server {BACKEND}/{name}"), "Server deleted")
             .await
     }
 }

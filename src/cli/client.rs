@@ -97,9 +97,10 @@ impl AdminClient {
     /// Sends a request and returns the answer whatever its status; an error only where no member
     /// answered for good.
     pub async fn send(&self, call: ApiCall) -> Result<ApiAnswer, CliError> {
-        match call.is_read() {
-            true => self.read(&call).await,
-            false => self.write(&call).await,
+        if call.is_read() {
+            self.read(&call).await
+        } else {
+            self.write(&call).await
         }
     }
 
@@ -130,17 +131,21 @@ impl AdminClient {
                 () = sleep(HEAD_START), if urls.len() > 0 && !call.is_costly() => open.extend(urls.next().map(attempt)),
             }
         }
-        weak.ok_or_else(|| match late {
-            true => self.late(call, &misses),
-            false => no_member_answered(&misses),
+        weak.ok_or_else(|| {
+            if late {
+                self.late(call, &misses)
+            } else {
+                no_member_answered(&misses)
+            }
         })
     }
 
     /// Returns the time for one answer.
     fn patience(&self, call: &ApiCall) -> Duration {
-        match call.is_costly() {
-            true => self.timeout * COSTLY,
-            false => self.timeout,
+        if call.is_costly() {
+            self.timeout * COSTLY
+        } else {
+            self.timeout
         }
     }
 

@@ -71,12 +71,13 @@ async fn set(args: ClusterSetArgs) -> Result<(), CliError> {
         OutputFormat::Json => output::json(&settings)?,
         OutputFormat::Table => output::line(describe_settings(&settings))?,
     }
-    match settings.settled {
-        true => Ok(()),
-        false => Err(CliError::Unreachable(format!(
+    if settings.settled {
+        Ok(())
+    } else {
+        Err(CliError::Unreachable(format!(
             "{} not applied it yet. It is settled by itself once every member goes by it; the same command waits again",
             have(&settings.missing)
-        ))),
+        )))
     }
 }
 

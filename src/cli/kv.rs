@@ -14,6 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    argument_error::CliArgumentError,
     client::{AdminClient, ApiCall, ClientArgs},
     error::CliError,
     output::{self, OutputFormat},
@@ -299,10 +300,10 @@ fn check(key: &str) -> Result<(), CliError> {
     Ok(())
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+fn at_least_one(text: &str) -> Result<usize, CliArgumentError> {
     match text.parse() {
         Ok(number) if number > 0 => Ok(number),
-        _ => Err("must be a whole number above 0".into()),
+        _ => Err(CliArgumentError::Count),
     }
 }
 

@@ -122,9 +122,10 @@ impl StopRequests {
         // Nothing is done for them; without this they would end it.
         drop(listen(SignalKind::user_defined1())?);
         drop(listen(SignalKind::user_defined2())?);
-        let hangup = match host_processes::ignores(signal::Signal::SIGHUP) {
-            true => None,
-            false => Some(listen(SignalKind::hangup())?),
+        let hangup = if host_processes::ignores(signal::Signal::SIGHUP) {
+            None
+        } else {
+            Some(listen(SignalKind::hangup())?)
         };
         Ok(StopRequests {
             signals: StopSignals::listen()?,

@@ -72,11 +72,11 @@ pub fn stop_asked() -> Result<impl Future<Output = ()>, CliError> {
     })
 }
 
-fn ignore(kind: SignalKind, told: &'static str) -> Result<(), CliError> {
+fn ignore(kind: SignalKind, message: &'static str) -> Result<(), CliError> {
     let mut signal = listen(kind)?;
     tokio::spawn(async move {
         while signal.recv().await.is_some() {
-            tracing::warn!("{told}");
+            tracing::warn!("{message}");
         }
     });
     Ok(())

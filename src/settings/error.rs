@@ -28,7 +28,32 @@ impl fmt::Display for BadSetting {
     }
 }
 
-/// Why there are no settings.
+/// An error in a host, an address, an interface or a library.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AddressError {
+    #[error("must be the name of a host, for example console.example.com")]
+    Host,
+    #[error(
+        "must be a file's name such as libmqic_r.so, an absolute path, or /FOLDER/** for everything below a folder"
+    )]
+    Library,
+    #[error("must be an IP address of this host, the name of a network interface, or `*` for all")]
+    Interface,
+    #[error("has no port")]
+    PortMissing,
+    #[error("is a URL")]
+    Url,
+    #[error("{0:?} is no port")]
+    Port(String),
+    #[error("an IPv6 address stands in brackets")]
+    Brackets,
+    #[error("nobody can reach that address")]
+    Unreachable,
+    #[error("{0:?} is no host")]
+    NotAHost(String),
+}
+
+/// Reason why there are no settings.
 #[derive(Debug)]
 pub enum SettingsError {
     /// The file can't be read.

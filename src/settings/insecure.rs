@@ -4,7 +4,12 @@ use super::{layers::SettingValue, reader::SettingsReader};
 
 const WHAT: &str = "must be true, false, or a list of what may listen beyond loopback without TLS: \"http\", \"admin\", \"peer\", \"zmq\"";
 
-/// What may listen beyond loopback without TLS.
+/// A name in the list that is none of the four.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", WHAT)]
+struct UnknownFace;
+
+/// Listeners that may be reached beyond loopback without TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InsecureFaces {
     /// The port of the services.
@@ -51,13 +56,13 @@ impl InsecureFaces {
             .collect()
     }
 
-    fn add(&mut self, name: &str) -> Result<(), String> {
+    fn add(&mut self, name: &str) -> Result<(), UnknownFace> {
         match name {
             "http" => self.http = true,
             "admin" => self.admin = true,
             "peer" => self.peer = true,
             "zmq" => self.zmq = true,
-            _ => return Err(WHAT.into()),
+            _ => return Err(UnknownFace),
         }
         Ok(())
     }
@@ -83,7 +88,7 @@ pub(super) fn read(r: &mut SettingsReader) -> InsecureFaces {
     let mut faces = InsecureFaces::default();
     for name in names {
         if let Err(problem) = faces.add(name) {
-            r.bad("insecure", Some(&given), problem);
+            r.bad("insecure", Some(&given), problem.to_string());
             return InsecureFaces::default();
         }
     }

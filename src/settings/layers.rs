@@ -46,7 +46,12 @@ pub(super) struct GivenSetting {
     pub(super) origin: String,
 }
 
-/// What stands before every variable of ours.
+/// The file's sections.
+const SECTIONS: [&str; 8] = [
+    "http", "admin", "peer", "log", "snapshot", "ibm_mq", "zmq", "egress",
+];
+
+/// The prefix of every environment variable that sets something.
 const PREFIX: &str = "QUORATE_";
 
 /// Variables that are read elsewhere.
@@ -137,7 +142,7 @@ fn flatten(
         let key = format!("{prefix}{}", name.get_ref());
         if let DeValue::Table(inner) = value.get_ref() {
             // An empty section says nothing; an unknown one should still be noticed.
-            if inner.is_empty() && !super::reader::SECTIONS.contains(&key.as_str()) {
+            if inner.is_empty() && !SECTIONS.contains(&key.as_str()) {
                 insert(
                     text,
                     key,

@@ -1,6 +1,6 @@
 //! The reader of typed values in the layers, which collects errors and warnings.
 
-use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use quorate_platform::ip_network::IpNetwork;
 
@@ -10,12 +10,7 @@ use super::{
     layers::{GivenSetting, SettingValue, SettingsLayers, variable},
 };
 
-/// The file's sections.
-pub(super) const SECTIONS: [&str; 8] = [
-    "http", "admin", "peer", "log", "snapshot", "ibm_mq", "zmq", "egress",
-];
-
-/// What a log level is, in words.
+/// The text for a log level in errors.
 pub const LOG_LEVEL: &str = "a level (off, error, warn, info, debug, trace), or levels by module: \"info,quorate_raft=debug\"";
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -209,12 +204,12 @@ impl SettingsReader {
         Duration::from_millis(self.integer(key, default, range))
     }
 
-    /// Several strings, as an array or with commas between them. `check` says what one of them
-    /// must be, where it isn't. After a bad value it is as if none was given.
-    pub(super) fn list(
+    /// Reads strings, as an array or with commas between them. `check` refuses a bad one. After a
+    /// bad value the list counts as not given.
+    pub(super) fn list<E: Display>(
         &mut self,
         key: &str,
-        check: impl Fn(&str) -> Result<(), String>,
+        check: impl Fn(&str) -> Result<(), E>,
     ) -> Option<Vec<String>> {
         let given = self.take(key)?;
         let Some(texts) = several(&given.value) else {
@@ -242,9 +237,10 @@ impl SettingsReader {
             self.bad(key, given.as_ref(), problem);
             return Vec::new();
         };
-        let networks: Result<Vec<IpNetwork>, String> = texts.iter().map(|it| it.parse()).collect();
+        let networks = texts.iter().map(|it| it.parse::<IpNetwork>());
+        let networks: Result<Vec<IpNetwork>, _> = networks.collect();
         networks.unwrap_or_else(|problem| {
-            self.bad(key, given.as_ref(), problem);
+            self.bad(key, given.as_ref(), problem.to_string());
             Vec::new()
         })
     }

@@ -73,7 +73,7 @@ impl HaproxySupervisor {
     /// Starts a new process, which takes the listening sockets over; the old one finishes its
     /// requests.
     async fn replace(&mut self) {
-        let old = self.process.as_ref().and_then(|keeper| keeper.pid());
+        let old = self.process.as_ref().and_then(|process| process.pid());
         if old.is_none() {
             // HAProxy has ended this moment; its next start reads the file.
             return;

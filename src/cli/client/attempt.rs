@@ -5,7 +5,7 @@ use http::StatusCode;
 use quorate_platform::bounded_response::{self, ResponseError};
 use url::Url;
 
-use super::{AdminClient, ApiAnswer, ApiCall, ProblemAnswer};
+use super::{AdminClient, ApiAnswer, ApiCall};
 
 /// The longest answer that is read: a quarter of a million resources, and more.
 const ANSWER_BYTES_MAX: usize = 512 << 20;
@@ -74,9 +74,10 @@ pub(super) fn is_of_services(status: StatusCode, body: &[u8]) -> bool {
 }
 
 fn lost(error: &reqwest::Error) -> AttemptOutcome {
-    match error.is_timeout() {
-        true => AttemptOutcome::Late(cause(error)),
-        false => AttemptOutcome::Lost(cause(error)),
+    if error.is_timeout() {
+        AttemptOutcome::Late(cause(error))
+    } else {
+        AttemptOutcome::Lost(cause(error))
     }
 }
 
@@ -84,7 +85,7 @@ fn lost(error: &reqwest::Error) -> AttemptOutcome {
 /// leaving or is not up yet. All of these answer 503, and that nothing was done.
 pub(super) fn surely_not_done(call: &ApiCall, answer: &ApiAnswer) -> bool {
     answer.status == StatusCode::SERVICE_UNAVAILABLE
-        && (call.is_read() || ProblemAnswer::from_answer(answer).code.is_some())
+        && (call.is_read() || answer.problem().code.is_some())
 }
 
 /// Returns a URL without its last slash.

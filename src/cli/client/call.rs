@@ -34,12 +34,17 @@ impl ApiAnswer {
         Some(tag.trim_matches('"').to_owned())
     }
 
-    /// The answer if it is a success, else what its problem says.
+    /// Reads the problem in the body.
+    pub fn problem(&self) -> ProblemAnswer {
+        ProblemAnswer::from_body(self.status, &self.body)
+    }
+
+    /// Returns the answer if it is a success, else its problem as an error.
     pub fn good(self) -> Result<ApiAnswer, CliError> {
         if self.status.is_success() {
             Ok(self)
         } else {
-            Err(ProblemAnswer::from_answer(&self).into_failure())
+            Err(self.problem().into_failure())
         }
     }
 }
@@ -68,9 +73,10 @@ enum CallManner {
 impl ApiCall {
     /// Makes a request without a body. The path begins with `/` and is percent-encoded.
     pub fn new(method: Method, path: impl Into<String>) -> ApiCall {
-        let manner = match method.is_safe() {
-            true => CallManner::Read,
-            false => CallManner::Write,
+        let manner = if method.is_safe() {
+            CallManner::Read
+        } else {
+            CallManner::Write
         };
         ApiCall {
             method,

@@ -3,7 +3,6 @@
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::ApiAnswer;
 use crate::cli::error::CliError;
 
 /// A problem as the client reads it; fields that are missing are made up from the status.
@@ -28,13 +27,10 @@ struct ProblemField {
 }
 
 impl ProblemAnswer {
-    /// The problem in an answer.
-    pub fn from_answer(answer: &ApiAnswer) -> ProblemAnswer {
-        let told = serde_json::from_slice(&answer.body).unwrap_or_default();
-        ProblemAnswer {
-            status: answer.status,
-            ..told
-        }
+    /// Reads the problem in an answer's body.
+    pub fn from_body(status: StatusCode, body: &[u8]) -> ProblemAnswer {
+        let problem = serde_json::from_slice(body).unwrap_or_default();
+        ProblemAnswer { status, ..problem }
     }
 
     /// Turns the problem into the command's error, which sets the exit code.

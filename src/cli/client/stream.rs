@@ -21,6 +21,17 @@ pub enum StreamStart {
     Missed(String),
 }
 
+/// Reason why the next piece of a stream did not come.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// The connection broke.
+    #[error("{}", cause(.0))]
+    Broken(#[source] reqwest::Error),
+    /// Nothing came for this time.
+    #[error("nothing was heard for {} s", .0.as_secs())]
+    Silent(Duration),
+}
+
 /// The body of an answer, piece by piece.
 pub struct AnswerStream(reqwest::Response);
 
@@ -63,11 +74,11 @@ impl AdminClient {
 impl AnswerStream {
     /// Waits for the next piece, `None` at the end; an error where the connection broke, or where
     /// nothing came for `wait`.
-    pub async fn next(&mut self, wait: Duration) -> Result<Option<Bytes>, String> {
+    pub async fn next(&mut self, wait: Duration) -> Result<Option<Bytes>, StreamError> {
         match timeout(wait, self.0.chunk()).await {
             Ok(Ok(piece)) => Ok(piece),
-            Ok(Err(error)) => Err(cause(&error)),
-            Err(_) => Err(format!("nothing was heard for {} s", wait.as_secs())),
+            Ok(Err(error)) => Err(StreamError::Broken(error)),
+            Err(_) => Err(StreamError::Silent(wait)),
         }
     }
 }

@@ -29,21 +29,24 @@ pub async fn run(one: ConnectorTarget) -> Result<(), CliError> {
         .get_json(format!("/v1/config/{}", one.path()))
         .await?;
     let connector = one.row(&client).await?;
-    let told = ConnectorDescription {
+    let description = ConnectorDescription {
         resource,
         connector,
     };
     match one.client.output {
-        OutputFormat::Json => output::json(&told),
-        OutputFormat::Table => table(&told),
+        OutputFormat::Json => output::json(&description),
+        OutputFormat::Table => table(&description),
     }
 }
 
-fn table(told: &ConnectorDescription) -> Result<(), CliError> {
+fn table(description: &ConnectorDescription) -> Result<(), CliError> {
     let mut rows = Vec::new();
-    let declared = told.resource.get("spec").unwrap_or(&told.resource);
+    let declared = description
+        .resource
+        .get("spec")
+        .unwrap_or(&description.resource);
     collect(&mut rows, "", declared);
-    if let Some(row) = &told.connector {
+    if let Some(row) = &description.connector {
         let value = serde_json::to_value(row).unwrap_or_default();
         for (name, value) in value.as_object().into_iter().flatten() {
             if !matches!(name.as_str(), "kind" | "name") {

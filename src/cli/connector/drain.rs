@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Pauses the connector, and returns once its process is gone: then nothing is in flight.
 pub async fn run(one: ConnectorTarget) -> Result<(), CliError> {
-    let told = operate::ordered(&one, "pause").await?;
+    let answer = operate::ordered(&one, "pause").await?;
     let client = AdminClient::new(&one.client)?;
     let deadline = Instant::now() + Duration::from_secs(one.client.timeout);
     loop {
@@ -30,7 +30,7 @@ pub async fn run(one: ConnectorTarget) -> Result<(), CliError> {
         });
         if done {
             return match one.client.output {
-                OutputFormat::Json => output::json(&told),
+                OutputFormat::Json => output::json(&answer),
                 OutputFormat::Table => output::line(format!(
                     "{}/{} is paused; nothing is in flight",
                     one.kind, one.name

@@ -99,10 +99,10 @@ impl KeyWatch {
                 StreamStart::Answered(answer)
                     if answer.status == StatusCode::SERVICE_UNAVAILABLE =>
                 {
-                    weak = Some(ProblemAnswer::from_answer(&answer).into_failure());
+                    weak = Some(answer.problem().into_failure());
                 }
                 StreamStart::Answered(answer) => {
-                    return Err(self.refused(&ProblemAnswer::from_answer(&answer)));
+                    return Err(self.refused(&answer.problem()));
                 }
                 StreamStart::Missed(why) => misses.push(format!("{url}: {why}")),
             }
@@ -147,7 +147,7 @@ impl KeyWatch {
             let piece = match stream.next(SILENCE).await {
                 Ok(Some(piece)) => piece,
                 Ok(None) => return Ok(WatchEnd::Lost("it ended the stream".into())),
-                Err(why) => return Ok(WatchEnd::Lost(why)),
+                Err(error) => return Ok(WatchEnd::Lost(error.to_string())),
             };
             for event in events.take(&piece).map_err(not_understood)? {
                 let end = self.event(&event, url)?;
@@ -190,9 +190,10 @@ impl KeyWatch {
             return serde_json::to_string(change)
                 .map_err(|error| CliError::Refused(format!("can't write JSON: {error}")));
         }
-        let key = match change.key.chars().any(char::is_control) {
-            true => format!("{:?}", change.key),
-            false => change.key.clone(),
+        let key = if change.key.chars().any(char::is_control) {
+            format!("{:?}", change.key)
+        } else {
+            change.key.clone()
         };
         let revision = change.revision;
         Ok(match (change.kind, &change.value_base64) {

@@ -66,9 +66,10 @@ impl QuickstartFolder {
         let members = (0..count)
             .map(|at| member(&dir, at, args.port_offset))
             .collect::<Result<Vec<_>, _>>()?;
-        let balancer = match args.no_balancer {
-            true => None,
-            false => Some(balancer(&dir, args.port_offset, &members)?),
+        let balancer = if args.no_balancer {
+            None
+        } else {
+            Some(balancer(&dir, args.port_offset, &members)?)
         };
         let folder = QuickstartFolder {
             members,
@@ -205,15 +206,15 @@ fn balancer(
     offset: u16,
     members: &[QuickstartMember],
 ) -> Result<QuickstartBalancer, CliError> {
-    let told = |error: balancer::BalancerError| CliError::Refused(error.to_string());
+    let refused = |error: balancer::BalancerError| CliError::Refused(error.to_string());
     let folder = dir.join("balancer");
     let bind = SocketAddr::from((Ipv4Addr::LOCALHOST, settings_files::BALANCER + offset));
     let admins: Vec<String> = members
         .iter()
         .map(|member| format!("http://{}", member.settings.admin.advertise))
         .collect();
-    let config = balancer::settings::write_default(&folder, bind, &admins).map_err(told)?;
-    let settings = balancer::BalancerSettings::load(&config).map_err(told)?;
+    let config = balancer::settings::write_default(&folder, bind, &admins).map_err(refused)?;
+    let settings = balancer::BalancerSettings::load(&config).map_err(refused)?;
     if !installed(&settings.haproxy) {
         return Err(CliError::Refused(format!(
             "there is no {:?} on this machine: install HAProxy (on Debian: apt-get install haproxy), \

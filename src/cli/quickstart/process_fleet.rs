@@ -205,10 +205,10 @@ impl ProcessFleet {
     }
 
     fn spawn(&mut self, place: ProcessSpec, flags: &[String]) -> Result<(), CliError> {
-        let told = |error| CliError::Refused(format!("can't start {}: {error}", place.name));
-        let mut child = place.start(&self.program, flags).map_err(told)?;
+        let start_error = |error| CliError::Refused(format!("can't start {}: {error}", place.name));
+        let mut child = place.start(&self.program, flags).map_err(start_error)?;
         let Some(pid) = child.id() else {
-            return Err(told(std::io::Error::other("it ended at once")));
+            return Err(start_error(std::io::Error::other("it ended at once")));
         };
         self.started.insert(pid);
         let (place, ended) = (place.clone(), self.ended.clone());

@@ -26,7 +26,8 @@ const EXAMPLE: &str = "examples/orders.yaml";
 /// Reports that everything works, with the addresses and the next steps.
 pub async fn ready(folder: &QuickstartFolder, took: Duration) -> Result<String, CliError> {
     let admins = folder.admin_urls(None);
-    let parsed = urls::parse(&admins.join(",")).map_err(CliError::Refused)?;
+    let parsed = urls::parse(&admins.join(","));
+    let parsed = parsed.map_err(|error| CliError::Refused(error.to_string()))?;
     let leader: LeaderAnswer = AdminClient::with_urls(parsed.0, Duration::from_secs(5))?
         .get_json("/v1/cluster/leader")
         .await?;
