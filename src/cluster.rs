@@ -13,15 +13,19 @@ use tokio::sync::watch;
 pub struct ClusterHandle {
     node: Node,
     state: watch::Receiver<Arc<State>>,
-    pace: watch::Receiver<EffectiveTiming>,
+    timing: watch::Receiver<EffectiveTiming>,
 }
 
 impl ClusterHandle {
     /// Makes the handle. `state` is the receiver that [`crate::replica::StateReplica::new`]
     /// returned, for the replica that `node` runs.
     pub fn new(node: Node, state: watch::Receiver<Arc<State>>) -> ClusterHandle {
-        let pace = node.timing();
-        ClusterHandle { node, state, pace }
+        let timing = node.timing();
+        ClusterHandle {
+            node,
+            state,
+            timing,
+        }
     }
 
     /// Returns the node: leadership, members, transfer.
@@ -31,17 +35,17 @@ impl ClusterHandle {
 
     /// Returns the timers of the promise as of now: during a change those of the longer one.
     pub fn timing(&self) -> Timing {
-        self.pace.borrow().patience
+        self.timing.borrow().patience
     }
 
     /// Follows the timers in force.
-    pub fn watch_pace(&self) -> watch::Receiver<EffectiveTiming> {
-        self.pace.clone()
+    pub fn watch_timing(&self) -> watch::Receiver<EffectiveTiming> {
+        self.timing.clone()
     }
 
     /// Returns true if a leader that was heard at `heard_at` is still taken to lead.
     pub fn is_fresh(&self, heard_at: Option<Instant>) -> bool {
-        let lease = self.pace.borrow().lease.lease;
+        let lease = self.timing.borrow().lease.lease;
         heard_at.is_some_and(|at| at.elapsed() < lease)
     }
 

@@ -22,9 +22,11 @@ pub(super) async fn announce(
     let mut pause = PAUSE;
     loop {
         let state = cluster.state();
-        let said = state.announced_programs().get(&member);
-        if said.is_some_and(|said| {
-            said.services == services && said.version == version && said.failover_ms == failover_ms
+        let announced = state.announced_programs().get(&member);
+        if announced.is_some_and(|announced| {
+            announced.services == services
+                && announced.version == version
+                && announced.failover_ms == failover_ms
         }) {
             return;
         }

@@ -20,13 +20,13 @@ pub(super) fn start_connectors(
     cluster: &ClusterHandle,
     consensus: &Handle,
     dispatch: Arc<ServiceDispatcher>,
-    vital: &mut CriticalTasks,
+    tasks: &mut CriticalTasks,
 ) -> Result<connector::SupervisorHandle, ServerError> {
     let view = ConnectorsView::follow(cluster.watch_state());
     let handle = connector::start(connector::SupervisorContext {
         me: cluster.node().id(),
         name: settings.name.clone(),
-        pace: cluster.watch_pace(),
+        pace: cluster.watch_timing(),
         prompt: consensus.clone(),
         leadership: cluster.node().leadership(),
         members: cluster.node().watch_members(),
@@ -41,10 +41,10 @@ pub(super) fn start_connectors(
     });
     let handle = handle
         .map_err(|error| ServerError::Refused(format!("can't start the connectors: {error}")))?;
-    vital.follow("the connectors' view of the state", view);
-    vital.follow("the reign of the connectors", handle.reign());
-    vital.follow("the list of the connectors", handle.statuses());
-    vital.follow("the supervision of the connectors", handle.supervised());
+    tasks.follow("the connectors' view of the state", view);
+    tasks.follow("the reign of the connectors", handle.reign());
+    tasks.follow("the list of the connectors", handle.statuses());
+    tasks.follow("the supervision of the connectors", handle.supervised());
     Ok(handle)
 }
 

@@ -62,7 +62,10 @@ pub(super) async fn orderly(mut running: RunningServer) {
 
     let wait = running.settings.drain.min(left(end, RESERVE));
     tokio::join!(
-        running.faces.http.stop(wait + Duration::from_millis(100)),
+        running
+            .listeners
+            .http
+            .stop(wait + Duration::from_millis(100)),
         calls_end(&running.services, wait)
     );
     close(&mut running).await;
@@ -111,14 +114,22 @@ pub(super) async fn at_once(mut running: RunningServer) {
 }
 
 async fn close(running: &mut RunningServer) {
-    running.faces.admin.stop(Duration::from_millis(600)).await;
+    running
+        .listeners
+        .admin
+        .stop(Duration::from_millis(600))
+        .await;
     if timeout(CLOSE, running.cluster.node().shutdown())
         .await
         .is_err()
     {
         tracing::warn!("the storage did not close in time; it is recovered at the next start");
     }
-    running.faces.peer.stop(Duration::from_millis(200)).await;
+    running
+        .listeners
+        .peer
+        .stop(Duration::from_millis(200))
+        .await;
 }
 
 fn has_other_voters(running: &RunningServer) -> bool {

@@ -71,7 +71,7 @@ impl MemberFailover {
             return false;
         }
         if next.lease_ms < self.record.lease_ms {
-            let over = now + self.record.pace().lease.lease;
+            let over = now + self.record.timing().lease.lease;
             self.leases_over = self.leases_over.max(Some(over));
         }
         self.record = next;
@@ -154,11 +154,11 @@ impl FailoverKeeper {
 
     /// Has this member go by the timing of a record from now on.
     fn apply_pace(&self, record: LocalFailoverRecord) {
-        let pace = match Timing::from_failover_ms(self.failover_ms) {
+        let timing = match Timing::from_failover_ms(self.failover_ms) {
             Ok(own) if planted(Mutant::PromiseByMember) => own.into(),
-            _ => record.pace(),
+            _ => record.timing(),
         };
-        self.cluster.node().set_timing(pace);
+        self.cluster.node().set_timing(timing);
     }
 
     /// Takes one step of a change, if there is one. Returns when to look again.
@@ -194,8 +194,8 @@ impl FailoverKeeper {
                     revision,
                 };
                 let deadline = self.cluster.write_deadline();
-                let said = self.cluster.propose(applied, deadline).await;
-                return self.retry_at(said);
+                let outcome = self.cluster.propose(applied, deadline).await;
+                return self.retry_at(outcome);
             }
         }
         let all = || {
@@ -222,14 +222,14 @@ impl FailoverKeeper {
     async fn propose_in_term(&self, command: Command) -> Option<Instant> {
         let term = self.cluster.node().leadership().borrow().term;
         let deadline = self.cluster.write_deadline();
-        let said = self.cluster.propose_in_term(term, command, deadline).await;
-        self.retry_at(said)
+        let outcome = self.cluster.propose_in_term(term, command, deadline).await;
+        self.retry_at(outcome)
     }
 
-    /// Saying it twice changes nothing, so whatever the outcome was it may be said again. What
-    /// was applied shows in the state, which wakes this task.
-    fn retry_at(&self, said: Result<(u64, Answer), ProposeError>) -> Option<Instant> {
-        match said {
+    /// Proposes the report in the member's term. Reporting twice changes nothing, so it may be
+    /// repeated after any outcome. The applied report shows in the state, which wakes this task.
+    fn retry_at(&self, outcome: Result<(u64, Answer), ProposeError>) -> Option<Instant> {
+        match outcome {
             Ok(_) => None,
             Err(error) => {
                 tracing::debug!(%error, "a step of the failover promise was not taken yet");
@@ -242,12 +242,12 @@ impl FailoverKeeper {
     fn report_differing(
         &self,
         (promise, announced): &FailoverInputs,
-        told: &mut BTreeMap<MemberId, u64>,
+        reported: &mut BTreeMap<MemberId, u64>,
     ) {
         let Some(promise) = promise else { return };
         let differing: BTreeMap<MemberId, u64> = announced
             .iter()
-            .filter_map(|(member, said)| Some((*member, said.failover_ms?)))
+            .filter_map(|(member, announced)| Some((*member, announced.failover_ms?)))
             .filter(|(_, theirs)| *theirs != promise.target_ms)
             .collect();
         let members = self.cluster.node().members();
@@ -256,7 +256,7 @@ impl FailoverKeeper {
             let differs = differing.get(&member.id);
             gauge!("quorate_failover_ms_differs", "member" => name.clone())
                 .set(f64::from(u8::from(differs.is_some())));
-            if let Some(theirs) = differs.filter(|_| told.get(&member.id) != differs) {
+            if let Some(theirs) = differs.filter(|_| reported.get(&member.id) != differs) {
                 tracing::warn!(
                     member = name,
                     settings = theirs,
@@ -265,7 +265,7 @@ impl FailoverKeeper {
                 );
             }
         }
-        *told = differing;
+        *reported = differing;
     }
 }
 

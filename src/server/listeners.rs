@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
-use super::critical_tasks::CriticalTasks;
+use super::critical_tasks::{CriticalTasks, PartError};
 use crate::{
     admin,
     cluster::ClusterHandle,
@@ -50,22 +50,23 @@ impl ListenerStop {
         }
     }
 
-    /// Runs a face under this order. Its end is a loss unless it was ordered.
-    fn run<T>(
+    /// Runs a listener under this order. Its end is a loss unless it was ordered.
+    fn run<T, E: Into<PartError> + Send + 'static>(
         &mut self,
         part: &str,
-        vital: &mut CriticalTasks,
-        face: impl Future<Output = Result<T, String>> + Send + 'static,
+        tasks: &mut CriticalTasks,
+        listener: impl Future<Output = Result<T, E>> + Send + 'static,
     ) {
-        let (told, stopped) = oneshot::channel();
+        let (ended, stopped) = oneshot::channel();
         self.stopped = Some(stopped);
         let token = self.token.clone();
-        vital.spawn(part, async move {
-            let ended = face.await.map(|_| ());
-            let _ = told.send(());
-            match token.is_cancelled() {
-                true => std::future::pending().await,
-                false => ended,
+        tasks.spawn(part, async move {
+            let outcome = listener.await.map(|_| ());
+            let _ = ended.send(());
+            if token.is_cancelled() {
+                std::future::pending().await
+            } else {
+                outcome
             }
         });
     }
@@ -88,7 +89,7 @@ impl MemberListeners {
         consensus: &Handle,
         cluster: &ClusterHandle,
         services: Arc<Services>,
-        vital: &mut CriticalTasks,
+        tasks: &mut CriticalTasks,
     ) -> io::Result<()> {
         let node: &Node = cluster.node();
         let fresh = cluster.clone();
@@ -100,8 +101,8 @@ impl MemberListeners {
             }
             .boxed()
         };
-        let pace = cluster.watch_pace();
-        let pause = Arc::new(move || pace.borrow().lease.lease / 2);
+        let timing = cluster.watch_timing();
+        let pause = Arc::new(move || timing.borrow().lease.lease / 2);
         let catch_up = Arc::new(catch_up);
         let here = Handle::current();
         // Everything that is made from here on belongs to that runtime.
@@ -115,10 +116,10 @@ impl MemberListeners {
         let stop = self.peer.token.clone().cancelled_owned();
         drop(within);
         let serving = consensus.spawn(routes.serve_with_incoming_shutdown(incoming, stop));
-        self.peer.run("the peer port", vital, async move {
+        self.peer.run("the peer port", tasks, async move {
             match serving.await {
-                Ok(ended) => ended.map_err(|error| error.to_string()),
-                Err(panic) => Err(panic.to_string()),
+                Ok(ended) => ended.map_err(PartError::from),
+                Err(panic) => Err(panic.into()),
             }
         });
         Ok(())
@@ -131,11 +132,11 @@ impl MemberListeners {
         services: Arc<Services>,
         state: watch::Receiver<Arc<State>>,
         settings: &Settings,
-        vital: &mut CriticalTasks,
+        tasks: &mut CriticalTasks,
     ) {
         let limits = limits(&settings.http_limits, settings.drain);
         let token = self.http.token.clone();
-        self.http.run("the http port", vital, async move {
+        self.http.run("the http port", tasks, async move {
             let drained = http::serve(listener, services, state, limits, token).await;
             if drained.cut > 0 {
                 tracing::warn!(
@@ -143,17 +144,15 @@ impl MemberListeners {
                     "connections were cut off because their requests did not finish in time"
                 );
             }
-            Ok(())
+            Ok::<(), PartError>(())
         });
     }
 
-    /// REST, health and metrics.
-    pub fn admin(&mut self, listener: TcpListener, router: Router, vital: &mut CriticalTasks) {
+    /// Serves REST, health and metrics.
+    pub fn admin(&mut self, listener: TcpListener, router: Router, tasks: &mut CriticalTasks) {
         let token = self.admin.token.clone();
-        self.admin.run("the admin port", vital, async move {
-            admin::serve(listener, router, token, ADMIN_DRAIN)
-                .await
-                .map_err(|error| error.to_string())
+        self.admin.run("the admin port", tasks, async move {
+            admin::serve(listener, router, token, ADMIN_DRAIN).await
         });
     }
 }

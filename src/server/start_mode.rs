@@ -33,7 +33,7 @@ pub enum StartMode {
 
 /// The decided start, and the failover promise by which the member goes at first.
 pub(super) struct StartDecision {
-    pub birth: quorate_raft::NodeStartMode,
+    pub node_start: quorate_raft::NodeStartMode,
     pub failover: LocalFailoverRecord,
     /// Admin URLs of members that know each other's addresses, should all have moved.
     pub others: Vec<Url>,
@@ -49,13 +49,13 @@ const ONE_ANSWER: Duration = Duration::from_secs(10);
 /// Decides how the member starts; joining asks the cluster for an id.
 pub(super) async fn decide(
     settings: &Settings,
-    birth: StartMode,
+    start_mode: StartMode,
     peers: &AdminPeers,
 ) -> Result<StartDecision, ServerError> {
     let marker = Node::marker(&settings.data_dir)
         .map_err(|error| ServerError::Refused(error.to_string()))?;
     let mut others = Vec::new();
-    let birth = match (marker, birth) {
+    let node_start = match (marker, start_mode) {
         (Some(marker), StartMode::Join(urls)) => {
             refuse_another_cluster(settings, &marker, &urls, peers).await?;
             others = urls;
@@ -70,7 +70,7 @@ pub(super) async fn decide(
         }
         (None, StartMode::Bootstrap) => {
             return Ok(StartDecision {
-                birth: quorate_raft::NodeStartMode::Bootstrap,
+                node_start: quorate_raft::NodeStartMode::Bootstrap,
                 failover: LocalFailoverRecord::alone(settings.failover_ms),
                 others,
             });
@@ -85,7 +85,7 @@ pub(super) async fn decide(
             // Before the data folder says that this is a member, which then starts with the record.
             failover.write(&settings.data_dir).map_err(unrecorded)?;
             return Ok(StartDecision {
-                birth: quorate_raft::NodeStartMode::Join(answer.admission),
+                node_start: quorate_raft::NodeStartMode::Join(answer.admission),
                 failover,
                 others,
             });
@@ -94,7 +94,7 @@ pub(super) async fn decide(
     // None: the first member of a cluster was stopped before it had made a promise.
     let failover = LocalFailoverRecord::read(&settings.data_dir).map_err(unrecorded)?;
     Ok(StartDecision {
-        birth,
+        node_start,
         failover: failover.unwrap_or_else(|| LocalFailoverRecord::alone(settings.failover_ms)),
         others,
     })

@@ -61,8 +61,8 @@ impl LocalFailoverRecord {
         }
     }
 
-    /// The timers that follow.
-    pub fn pace(&self) -> EffectiveTiming {
+    /// Returns the timers that follow from the values.
+    pub fn timing(&self) -> EffectiveTiming {
         EffectiveTiming {
             lease: timing(self.lease_ms),
             patience: timing(self.patience_ms),

@@ -162,7 +162,7 @@ impl Model {
             FailoverStep::Record(n) => self.record(n),
             FailoverStep::Grant(n) => {
                 let it = &mut self.members[n];
-                let lease = it.member.record.pace().lease.lease;
+                let lease = it.member.record.timing().lease.lease;
                 it.granted
                     .push((self.now + lease, it.member.record.lease_ms));
             }
@@ -234,7 +234,7 @@ proptest! {
 
     /// In whatever order the steps come, a change is settled once all members have applied it.
     #[test]
-    fn a_change_is_settled_once_every_member_takes_part(steps in steps()) {
+    fn change_is_settled_once_all_members_applied(steps in steps()) {
         let mut model = Model::new(None);
         for step in steps {
             model.step(step);
@@ -292,14 +292,14 @@ fn shortened_lease_reports_after_longer_ones_ended() {
     };
     assert!(member.follow(&promise, start));
     assert!(!member.follow(&promise, start));
-    let over = start + LocalFailoverRecord::alone(2_000).pace().lease.lease;
+    let over = start + LocalFailoverRecord::alone(2_000).timing().lease.lease;
     assert_eq!(member.due(&promise, start), ReportDue::At(over));
     assert_eq!(member.due(&promise, over), ReportDue::Now);
     promise.applied.insert(2);
     assert_eq!(member.due(&promise, over), ReportDue::Nothing);
-    let pace = member.record.pace();
-    assert_eq!(pace.lease.failover, Duration::from_millis(500));
-    assert_eq!(pace.patience.failover, Duration::from_millis(2_000));
+    let timing = member.record.timing();
+    assert_eq!(timing.lease.failover, Duration::from_millis(500));
+    assert_eq!(timing.patience.failover, Duration::from_millis(2_000));
     // a state from before, as a restart restores it, is not gone back to
     let before = FailoverPromise {
         revision: 3,

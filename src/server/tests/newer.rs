@@ -106,7 +106,7 @@ async fn a_member_that_is_to_apply_a_command_of_a_newer_version_ends_and_says_so
         node.propose(put().into(), deadline).await.unwrap();
         let told = node.propose(bytes, deadline).await;
         assert!(told.is_err(), "it was answered: {told:?}");
-        let lost = timeout(SOON, running.vital.wait_for_loss())
+        let lost = timeout(SOON, running.tasks.wait_for_loss())
             .await
             .expect("its end");
         says(&lost, what);
