@@ -115,7 +115,7 @@ impl YamlPart {
         directives.find(|(_, line)| !is_version(line))
     }
 
-    /// Removes a directive of YAML's version, where nothing else stands in the part: 1.1 and 1.2 are
+    /// Removes a directive of YAML's version, where the part has nothing else: 1.1 and 1.2 are
     /// read alike.
     fn take_version_out(&mut self) {
         if self
