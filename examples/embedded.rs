@@ -21,11 +21,11 @@
 use std::{env, error::Error, path::Path, process::ExitCode, sync::LazyLock};
 
 use quorate::{
-    Reply, Request, Service, ServiceError, log,
+    Origin, Reply, Request, Service, ServiceError, log,
     server::{Server, StartMode},
+    service::async_trait,
     settings::Settings,
 };
-use quorate_service::{Origin, async_trait};
 use tokio::signal::unix::{SignalKind, signal};
 
 struct Greet;
@@ -42,10 +42,10 @@ impl Service for Greet {
     }
 }
 
-/// Takes messages: a channel with `service: relay` brings them here, and this hands each on
-/// to the HTTP server at `RELAY_TO`, with what it needs to refuse a copy of the past.
+/// Passes messages on: a channel with `service: relay` brings them here, and each goes to the HTTP
+/// server at `RELAY_TO`, with the epoch and ids by which that server can refuse a stale copy.
 struct Relay {
-    /// Made when the first message comes: the member has chosen what TLS is made of by then.
+    /// Made when the first message comes: the member has installed its TLS provider by then.
     http: LazyLock<reqwest::Client>,
     to: String,
 }
@@ -56,7 +56,7 @@ impl Service for Relay {
         let Origin::Message(message) = &request.origin else {
             return Ok(Reply::text(400, "only messages are relayed"));
         };
-        let asked = self
+        let call = self
             .http
             .post(&self.to)
             .timeout(request.remaining())
@@ -65,7 +65,7 @@ impl Service for Relay {
             .header("quorate-message-id", &message.id)
             .header("quorate-attempt", message.attempt)
             .body(request.body.clone());
-        let answer = asked.send().await;
+        let answer = call.send().await;
         let answer = answer.map_err(|error| ServiceError::Failed(error.to_string()))?;
         Ok(Reply::empty(answer.status()))
     }
@@ -73,7 +73,7 @@ impl Service for Relay {
 
 fn main() -> ExitCode {
     // Connector processes are started from this same program: this comes before all else.
-    quorate_connector::run_if_asked();
+    quorate::run_if_asked();
     let code = match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -89,7 +89,7 @@ fn main() -> ExitCode {
 async fn run() -> Result<(), Box<dyn Error>> {
     let usage = "usage: embedded FILE [--bootstrap | --join ADMIN_URL]";
     let args: Vec<String> = env::args().skip(1).collect();
-    let (file, birth) = match &args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+    let (file, start_mode) = match &args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [file] => (*file, StartMode::Resume),
         [file, "--bootstrap"] => (*file, StartMode::Bootstrap),
         [file, "--join", url] => (*file, StartMode::Join(vec![url.parse()?])),
@@ -99,7 +99,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     // Or a subscriber of one's own: one that can't be hung or ended by what it writes to.
     log::start(&settings.log);
     let mut builder = Server::builder(settings)
-        .start_mode(birth)
+        .start_mode(start_mode)
         .service("greet", Greet);
     if let Ok(to) = env::var("RELAY_TO") {
         let relay = Relay {

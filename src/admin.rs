@@ -1,4 +1,4 @@
-//! The admin face: REST, health and metrics. Errors are problem+json with a `code`.
+//! The administration API: REST, health and metrics. Errors are problem+json with a `code`.
 
 mod browser_guard;
 pub mod cluster_answers;
@@ -19,6 +19,7 @@ pub mod operate;
 pub mod outgoing;
 pub mod peers;
 pub mod problem;
+mod proposed_write;
 mod request_timeout;
 mod revision_headers;
 mod serve;
@@ -47,7 +48,7 @@ use crate::{cluster::ClusterHandle, settings::InsecureFaces};
 pub use browser_guard::AllowedHosts;
 pub use serve::serve;
 
-/// What the handlers work with. Cheap to clone.
+/// The parts of the member that the handlers work with. Cheap to clone.
 #[derive(Clone)]
 pub struct AdminContext {
     /// The replicated state, and the way to change it.
@@ -56,22 +57,22 @@ pub struct AdminContext {
     pub services: Arc<Services>,
     /// The connectors of this member.
     pub connectors: connector::SupervisorHandle,
-    /// How long connectors may take to finish what is in flight when they are handed over.
+    /// The time that connectors have to finish messages in flight when they are handed over.
     pub drain: Duration,
-    /// Whether this member is on its way out.
+    /// Becomes true when this member begins to drain.
     pub draining: Receiver<bool>,
-    /// The other members' admin faces.
+    /// The client of the other members' admin ports.
     pub peers: AdminPeers,
-    /// The names under which this face may be called.
+    /// The host names under which this API may be called.
     pub allowed_hosts: Arc<AllowedHosts>,
-    /// What may listen beyond loopback without TLS, by this member's settings.
+    /// The listeners that may be reached beyond loopback without TLS, by this member's settings.
     pub insecure: InsecureFaces,
-    /// What this member is sending under idempotency keys.
+    /// The messages that this member is sending under idempotency keys.
     pub intents: Arc<OpenIntents>,
 }
 
 impl AdminContext {
-    /// Who leads, as of now.
+    /// Returns the leadership as of now.
     pub(crate) fn leadership(&self) -> Leadership {
         *self.cluster.node().leadership().borrow()
     }
@@ -81,7 +82,7 @@ impl AdminContext {
         self.cluster.node().id()
     }
 
-    /// Whether a member is dead for sure, or has not been heard for longer than it should.
+    /// Returns true for a member that is dead for sure, or unheard for longer than it should be.
     pub(crate) fn is_silent(&self, member: MemberId) -> bool {
         self.cluster
             .node()
@@ -90,7 +91,7 @@ impl AdminContext {
             .contains(&member)
     }
 
-    /// One member by id.
+    /// Finds a member by id.
     pub(crate) fn member(&self, id: MemberId) -> Option<MemberStatus> {
         self.cluster
             .node()
@@ -99,7 +100,7 @@ impl AdminContext {
             .find(|member| member.id == id)
     }
 
-    /// How long another member is waited for.
+    /// Returns how long another member is waited for.
     pub(crate) fn peer_wait(&self) -> Duration {
         (self.cluster.timing().failover * 2)
             .clamp(Duration::from_millis(500), Duration::from_secs(5))
@@ -112,7 +113,7 @@ impl FromRef<AdminContext> for ClusterHandle {
     }
 }
 
-/// Everything that the admin face answers.
+/// Builds the router of all administration calls.
 pub fn router(context: AdminContext) -> Router {
     Router::new()
         .merge(health::routes())

@@ -1,12 +1,12 @@
 //! HAProxy in front of the members, following the cluster.
 //!
-//! `quorate balancer` asks any member that it knows who the members are, writes
-//! HAProxy's configuration from the answer and keeps one HAProxy running with it. It
-//! is not on the path of a request, and HAProxy finds out by itself, from each
-//! member's `/health/ready`, who may get one: when `quorate balancer` can't reach
-//! anybody, requests go on flowing to the members that were known last.
+//! `quorate balancer` asks any member that it knows for the list of members, writes HAProxy's
+//! configuration from the answer and keeps one HAProxy running with it. It is not on the path of a
+//! request, and HAProxy finds out by itself, from each member's `/health/ready`, which members may
+//! get one: when `quorate balancer` can't reach any member, requests go on flowing to the members
+//! that were known last.
 //!
-//! What happens to a request when a member dies:
+//! A request whose member dies:
 //! - the connection to the member could not be made: another member gets it, whatever
 //!   its method, for nobody can have run it;
 //! - it was sent and nothing came back: another member gets it when its method is
@@ -39,24 +39,24 @@ use std::{path::Path, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-pub use error::BalancerError;
+pub use error::{BadBalancerSetting, BalancerError, ConfigCheckError};
 pub use settings::BalancerSettings;
 
 use follower::ClusterFollower;
 use haproxy_supervisor::HaproxySupervisor;
 
-/// How long the first answer of a member is waited for before HAProxy is started with
-/// what is known from an earlier run, if anything.
+/// The time for which the first answer of a member is waited for before HAProxy is started with the
+/// members known from an earlier run, if any.
 const FIRST_ANSWER: Duration = Duration::from_secs(1);
 
-/// How often it is looked at whether HAProxy has to be started again or a member that
-/// left can be deleted.
+/// The interval of the check whether HAProxy has to be started again or a member that left can be
+/// deleted.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Runs the balancer as the file `config` says, until `shutdown`.
 ///
-/// An error means that it could not start. Once HAProxy runs, it is started again when
-/// it ends, and a configuration that it refuses leaves the one before in force.
+/// An error means that the balancer could not start. Once HAProxy runs, it is started again when it
+/// ends, and a configuration that it refuses leaves the one before in force.
 pub async fn run(config: &Path, shutdown: CancellationToken) -> Result<(), BalancerError> {
     serve(BalancerSettings::load(config)?, shutdown).await
 }

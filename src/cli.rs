@@ -4,6 +4,7 @@
 //! failed, 2 usage, 3 no leader or not reachable.
 
 mod apply;
+mod argument_error;
 mod balancer;
 pub mod client;
 mod cluster;
@@ -81,12 +82,12 @@ enum CliCommand {
     TransferLeadership(transfer::TransferArgs),
 }
 
-/// Runs what the command line asks for.
+/// Runs the command that the arguments ask for.
 pub fn main() -> ExitCode {
     let cli = match CliArgs::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version go to stdout and are no failure. clap knows which is which.
+            // Help and version go to stdout and are no failure; clap knows which is which.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }

@@ -8,60 +8,65 @@ use quorate_state::{Answer, Command, State};
 use quorate_types::{EffectiveTiming, ProposeError, ReadError, Timing};
 use tokio::sync::watch;
 
-/// This member's part in the cluster. Cheap to clone.
+/// The handle of this member's part in the cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct ClusterHandle {
     node: Node,
     state: watch::Receiver<Arc<State>>,
-    pace: watch::Receiver<EffectiveTiming>,
+    timing: watch::Receiver<EffectiveTiming>,
 }
 
 impl ClusterHandle {
-    /// `state` is what [`crate::replica::StateReplica::new`] gave, for the replica that `node` runs.
+    /// Makes the handle. `state` is the receiver that [`crate::replica::StateReplica::new`]
+    /// returned, for the replica that `node` runs.
     pub fn new(node: Node, state: watch::Receiver<Arc<State>>) -> ClusterHandle {
-        let pace = node.timing();
-        ClusterHandle { node, state, pace }
+        let timing = node.timing();
+        ClusterHandle {
+            node,
+            state,
+            timing,
+        }
     }
 
-    /// The node: leadership, members, transfer.
+    /// Returns the node: leadership, members, transfer.
     pub fn node(&self) -> &Node {
         &self.node
     }
 
-    /// The timers of the promise as of now: during a change those of the longer one.
+    /// Returns the timers of the promise as of now: during a change those of the longer one.
     pub fn timing(&self) -> Timing {
-        self.pace.borrow().patience
+        self.timing.borrow().patience
     }
 
     /// Follows the timers in force.
-    pub fn watch_pace(&self) -> watch::Receiver<EffectiveTiming> {
-        self.pace.clone()
+    pub fn watch_timing(&self) -> watch::Receiver<EffectiveTiming> {
+        self.timing.clone()
     }
 
-    /// Whether a leader that was heard then is still taken to lead.
+    /// Returns true if a leader that was heard at `heard_at` is still taken to lead.
     pub fn is_fresh(&self, heard_at: Option<Instant>) -> bool {
-        let lease = self.pace.borrow().lease.lease;
+        let lease = self.timing.borrow().lease.lease;
         heard_at.is_some_and(|at| at.elapsed() < lease)
     }
 
-    /// What this member has applied; it may lag behind the others.
+    /// Returns the state that this member has applied; it may lag behind the others.
     pub fn state(&self) -> Arc<State> {
         self.state.borrow().clone()
     }
 
-    /// Follows what this member applies.
+    /// Follows the state that this member applies.
     pub fn watch_state(&self) -> watch::Receiver<Arc<State>> {
         self.state.clone()
     }
 
-    /// By when a write or a fresh read must be answered: slightly less than twice the
-    /// failover promise from now, so that the answer is out by then.
+    /// Returns the time by which a write or a fresh read must be answered: slightly less than twice
+    /// the failover promise from now, so that the answer is out by then.
     pub fn write_deadline(&self) -> Instant {
         Instant::now() + answer_within(self.timing().failover)
     }
 
-    /// Writes, from any member. When it returns, the write is applied on this member. What
-    /// this member's rules refuse is not proposed; the index is then of no entry.
+    /// Writes, from any member. When it returns, the write is applied on this member. A command
+    /// that this member's rules refuse is not proposed; the index is then of no entry.
     pub async fn propose(
         &self,
         command: Command,
@@ -103,7 +108,7 @@ impl ClusterHandle {
         Some((revision, answer))
     }
 
-    /// Writes as leader of exactly this term: never forwarded, never retried. What this
+    /// Writes as leader of exactly this term: never forwarded, never retried. A command that this
     /// member's rules refuse is not proposed, as in [`ClusterHandle::propose`].
     pub async fn propose_in_term(
         &self,
@@ -118,7 +123,7 @@ impl ClusterHandle {
         read_answer(proposed.await?)
     }
 
-    /// The state with at least all that was acknowledged anywhere before the call.
+    /// Returns the state with at least every write that was acknowledged anywhere before the call.
     pub async fn fresh_state(&self, deadline: Instant) -> Result<Arc<State>, ReadError> {
         let started = Instant::now();
         let barrier = self.node.read_barrier(deadline).await?;
@@ -126,7 +131,7 @@ impl ClusterHandle {
         let applied = state.wait_for(|state| state.applied() >= barrier);
         match tokio::time::timeout_at(deadline, applied).await {
             Ok(Ok(state)) => Ok(state.clone()),
-            // too late, or the node is shutting down
+            // Too late, or the node is shutting down.
             Ok(Err(_)) | Err(_) => Err(ReadError::NoQuorum {
                 waited_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             }),
@@ -134,7 +139,7 @@ impl ClusterHandle {
     }
 }
 
-/// Ten percent of the time is for what happens before and after.
+/// Leaves ten percent of the time for what happens before and after.
 fn answer_within(failover: Duration) -> Duration {
     failover * 2 * 9 / 10
 }
@@ -164,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_can_not_be_read_is_not_taken_for_a_failure() {
+    fn unreadable_answer_is_an_unknown_outcome() {
         let proposed = |answer: Vec<u8>| AppliedProposal {
             index: 7,
             answer: answer.into(),

@@ -5,13 +5,14 @@
 //! - JSON: one object, an array of them, or `{"resources": [...]}`;
 //! - TOML: one table for each, `[[amqp_channel]]`; the kind is the table's name.
 //!
-//! What can be said without asking the cluster is checked here, all of it at once, so
+//! Everything that can be checked without asking the cluster is checked here, all of it at once, so
 //! that nothing of a bad file is written.
 
 mod export;
 mod json;
 mod parallel;
 mod toml;
+mod value_error;
 mod yaml;
 
 use std::{collections::HashMap, fmt, path::Path};
@@ -23,7 +24,7 @@ use serde_json::Value;
 
 pub use export::export;
 
-/// How a file is written.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ManifestFormat {
     /// Documents separated by `---`.
@@ -35,7 +36,7 @@ pub enum ManifestFormat {
 }
 
 impl ManifestFormat {
-    /// By the file's name, or by what the text looks like when that tells nothing (stdin).
+    /// Detects the format by the file's name, or by the text where there is no name (stdin).
     pub fn detect(path: Option<&Path>, text: &str) -> ManifestFormat {
         let extension = path.and_then(Path::extension).and_then(|it| it.to_str());
         match extension.map(str::to_ascii_lowercase).as_deref() {
@@ -61,8 +62,8 @@ impl ManifestFormat {
     }
 }
 
-/// Whether a text that begins with a bracket is JSON: YAML has a form with brackets too. What
-/// is neither is told as what it looks most like.
+/// Returns true if a text that begins with a bracket is JSON: YAML has a form with brackets too. A
+/// text that is neither is taken for the one that it looks most like.
 fn is_json(text: &str) -> bool {
     let quoted = || {
         text.trim_start_matches(|c: char| c.is_whitespace() || "{[".contains(c))
@@ -74,32 +75,32 @@ fn is_json(text: &str) -> bool {
 /// One resource of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ManifestDocument {
-    /// Its kind.
+    /// The resource's kind.
     pub kind: Kind,
-    /// Its name.
+    /// The resource's name.
     pub name: String,
-    /// Its fields, without `kind`; its secret among them.
+    /// The resource's fields, without `kind`; the secret among them.
     pub spec: Value,
-    /// Which document of the file it is, from 1.
+    /// The number of the document in the file, from 1.
     pub number: usize,
-    /// The line on which it begins, where that is known.
+    /// The line on which the document begins, where that is known.
     pub line: Option<usize>,
 }
 
-/// What is wrong with a file.
+/// An error in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ManifestError {
-    /// In which document, from 1; `None`: in the file as a whole.
+    /// The document, from 1; `None`: the file as a whole.
     pub document: Option<usize>,
-    /// On which line, where that is known.
+    /// The line, where that is known.
     pub line: Option<usize>,
-    /// Of which resource, as `kind/name`, where that is known.
+    /// The resource, as `kind/name`, where that is known.
     pub resource: Option<String>,
-    /// In which field.
+    /// The field.
     pub field: Option<String>,
     /// The field's value; secrets are hidden.
     pub value: Option<String>,
-    /// What is wrong and what would be right.
+    /// The rule that the value breaks.
     pub problem: String,
 }
 
@@ -188,6 +189,34 @@ pub fn parse(
     Ok(documents)
 }
 
+/// The place of a document in its file.
+struct DocumentPlace {
+    number: usize,
+    line: Option<usize>,
+    fields: Vec<(String, usize)>,
+}
+
+impl DocumentPlace {
+    /// Returns the line of a field, such as `headers[0].name`; the document's where that is not
+    /// known.
+    fn line_of(&self, field: &str) -> Option<usize> {
+        let top = field.split(['.', '[']).next().unwrap_or(field);
+        let line = self.fields.iter().find(|(name, _)| name == top);
+        line.map(|(_, line)| *line).or(self.line)
+    }
+
+    fn error(&self, field: &str, value: &str, problem: String) -> ManifestError {
+        ManifestError {
+            document: Some(self.number),
+            line: self.line_of(field),
+            resource: None,
+            field: (!field.is_empty()).then(|| field.to_owned()),
+            value: (!value.is_empty()).then(|| value.to_owned()),
+            problem,
+        }
+    }
+}
+
 fn document(number: usize, raw: RawDocument) -> Result<ManifestDocument, Vec<ManifestError>> {
     let RawDocument {
         kind: outside,
@@ -195,21 +224,10 @@ fn document(number: usize, raw: RawDocument) -> Result<ManifestDocument, Vec<Man
         line,
         fields,
     } = raw;
-    let line_of = |field: &str| {
-        let top = field.split(['.', '[']).next().unwrap_or(field);
-        fields
-            .iter()
-            .find(|(name, _)| name == top)
-            .map(|(_, line)| *line)
-            .or(line)
-    };
-    let fault = |field: &str, value: &str, problem: String| ManifestError {
-        document: Some(number),
-        line: line_of(field),
-        resource: None,
-        field: (!field.is_empty()).then(|| field.to_owned()),
-        value: (!value.is_empty()).then(|| value.to_owned()),
-        problem,
+    let place = DocumentPlace {
+        number,
+        line,
+        fields,
     };
     let Some(map) = value.as_object_mut() else {
         let mut problem = "must be an object with `kind` and the resource's fields".to_owned();
@@ -217,40 +235,11 @@ fn document(number: usize, raw: RawDocument) -> Result<ManifestDocument, Vec<Man
         if value.is_array() && line.is_some() {
             problem += ", and it is a list: write each resource as a document of its own, with a line `---` in between";
         }
-        return Err(vec![fault("", "", problem)]);
+        return Err(vec![place.error("", "", problem)]);
     };
     let inside = map.remove("kind");
-    let kind = match (&outside, &inside) {
-        (Some(kind), None) => kind.as_str(),
-        (_, Some(Value::String(kind))) => kind.as_str(),
-        (_, Some(_)) => {
-            return Err(vec![fault(
-                "kind",
-                "",
-                "must be a text such as service".to_owned(),
-            )]);
-        }
-        (None, None) => {
-            let kinds = Kind::names();
-            return Err(vec![fault(
-                "kind",
-                "",
-                format!("is required; it is one of {kinds}"),
-            )]);
-        }
-    };
-    if outside.as_deref().is_some_and(|outside| outside != kind) {
-        let problem = format!(
-            "must be left out or {:?}, as the table's name says",
-            outside.as_deref().unwrap_or_default()
-        );
-        return Err(vec![fault("kind", kind, problem)]);
-    }
-    let kind: Kind = kind
-        .parse()
-        .map_err(|unknown: quorate_resources::UnknownKind| {
-            vec![fault("kind", "", unknown.to_string())]
-        })?;
+    let kind =
+        kind_of(&place, outside.as_deref(), inside.as_ref()).map_err(|error| vec![*error])?;
     let name = map
         .get("name")
         .and_then(Value::as_str)
@@ -264,11 +253,11 @@ fn document(number: usize, raw: RawDocument) -> Result<ManifestDocument, Vec<Man
     };
     check_parsed_resource(kind, under, &value).map_err(|errors| {
         let resource = (under == name).then(|| format!("{kind}/{name}"));
-        let fault = |error: quorate_proto::command::FieldError| ManifestError {
+        let error = |error: quorate_proto::command::FieldError| ManifestError {
             resource: resource.clone(),
-            ..fault(&error.field, &error.value, error.problem)
+            ..place.error(&error.field, &error.value, error.problem)
         };
-        errors.into_iter().map(fault).collect::<Vec<_>>()
+        errors.into_iter().map(error).collect::<Vec<_>>()
     })?;
     Ok(ManifestDocument {
         kind,
@@ -277,6 +266,31 @@ fn document(number: usize, raw: RawDocument) -> Result<ManifestDocument, Vec<Man
         number,
         line,
     })
+}
+
+/// Returns the kind of a document, from a TOML table's name (`outside`) or its own field
+/// (`inside`).
+fn kind_of(
+    place: &DocumentPlace,
+    outside: Option<&str>,
+    inside: Option<&Value>,
+) -> Result<Kind, Box<ManifestError>> {
+    let error = |value: &str, problem: String| Box::new(place.error("kind", value, problem));
+    let kind = match (outside, inside) {
+        (Some(kind), None) => kind,
+        (_, Some(Value::String(kind))) => kind.as_str(),
+        (_, Some(_)) => return Err(error("", "must be a text such as service".to_owned())),
+        (None, None) => {
+            let kinds = Kind::names();
+            return Err(error("", format!("is required; it is one of {kinds}")));
+        }
+    };
+    if let Some(outside) = outside.filter(|outside| *outside != kind) {
+        let problem = format!("must be left out or {outside:?}, as the table's name says");
+        return Err(error(kind, problem));
+    }
+    kind.parse()
+        .map_err(|unknown: quorate_resources::UnknownKind| error("", unknown.to_string()))
 }
 
 #[cfg(test)]

@@ -1,5 +1,4 @@
-//! The replicated state as consensus sees it: bytes in, bytes out, and a view of the
-//! state for everybody else on this member.
+//! The replicated state as consensus sees it: bytes in, bytes out, and a view for this member.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -27,7 +26,7 @@ pub struct StateReplica {
 }
 
 impl StateReplica {
-    /// An empty one, and where its state can be followed.
+    /// Makes an empty replica, and the receiver that follows its state.
     pub fn new() -> (StateReplica, watch::Receiver<Arc<State>>) {
         let machine = Machine::default();
         let (views, view) = watch::channel(Arc::new(machine.state().clone()));
@@ -39,8 +38,8 @@ impl StateReplica {
         (replica, view)
     }
 
-    /// Set once what is applied happens now. What comes before has happened long ago, and is no
-    /// news: it is told in the log for `debug` only.
+    /// Returns the flag to set once applied entries are new. Earlier ones happened long ago and are
+    /// logged for `debug` only.
     pub fn caught_up(&self) -> Arc<AtomicBool> {
         self.caught_up.clone()
     }
@@ -98,8 +97,8 @@ impl raft::StateMachine for StateReplica {
     }
 }
 
-/// Refuses a promise that this version can't make: a member that goes by another one than
-/// the cluster's has other leases than the others count on.
+/// Refuses a promise that this version can't make: a member that goes by another promise than the
+/// cluster's has other leases than the others count on.
 fn promised(command: Command) -> Result<Command, FieldError> {
     if let Command::SetFailover { failover_ms, .. } = &command {
         can_promise(*failover_ms)?;
@@ -118,7 +117,7 @@ fn can_promise(failover_ms: u64) -> Result<(), FieldError> {
         .map_err(unknown)
 }
 
-/// The log holds a command that this version does not know.
+/// Makes the error of a command that this version does not know.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the log's entry {index} is a command that version {} does not know ({what}): a newer version wrote it, and to pass it over would leave this member with another state than the others. Start that version, or a later one, on this member",
@@ -149,7 +148,7 @@ fn passed_over(command: &Command) -> bool {
         && RandomState::new().hash_one(0).is_multiple_of(20)
 }
 
-/// The state shares its memory with the one that goes on, so freezing it costs nothing.
+/// The frozen state shares its memory with the one that goes on, so freezing costs nothing.
 struct FrozenState(State);
 
 impl raft::MachineSnapshot for FrozenState {
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_is_not_known_whole_is_an_error_and_changes_nothing() {
+    fn partly_unknown_command_is_error_without_change() {
         let (mut replica, _view) = StateReplica::new();
         let before = replica.machine.clone();
         let unknown: [(&[u8], &str); 4] = [
@@ -248,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_promise_that_this_version_can_not_make_is_an_error() {
+    fn impossible_promise_is_an_error() {
         let set = Command::SetFailover {
             failover_ms: 90_000,
             first: true,

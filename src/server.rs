@@ -1,10 +1,9 @@
-//! One member, from its settings to its end: build, run, drain. The only module that
-//! knows every other.
+//! One member, from its settings to its end: build, run, drain.
 //!
-//! The order at the start: ports (so that a taken one is told before anything is written),
-//! what the member is born as, storage and consensus, the pid file, and then the faces:
-//! peers first, because without them there is no quorum. At the end it goes the other way
-//! round; see [`drain`].
+//! This is the only module that knows every other. The order at the start: ports (so that a taken
+//! one is reported before anything is written), the start mode, storage and consensus, the pid
+//! file, and then the listeners: peers first, because without them there is no quorum. The end
+//! goes the other way round; see [`drain`].
 
 mod announce;
 mod connector_setup;
@@ -19,7 +18,11 @@ mod ports;
 mod reign_log;
 mod start_mode;
 
-use std::{collections::BTreeMap, future::Future, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use quorate_platform::{
     egress::EgressPolicy,
@@ -28,9 +31,11 @@ use quorate_platform::{
 };
 use quorate_raft::{Node, NodeOptions, SnapshotPolicy};
 use quorate_service::{Service, ServiceDispatcher, Services};
+use quorate_state::State;
 use quorate_supervisor as connector;
 use quorate_types::{EffectiveTiming, Member, Timing};
 use tokio::sync::watch;
+use url::Url;
 
 use crate::{
     admin::{self, peers::AdminPeers},
@@ -44,7 +49,7 @@ pub use start_mode::StartMode;
 
 use consensus_runtime::ConsensusRuntime;
 use critical_tasks::CriticalTasks;
-use failover::FailoverKeeper;
+use failover::{FailoverKeeper, LocalFailoverRecord};
 use ports::BoundPorts;
 
 /// A member that can be run.
@@ -54,7 +59,7 @@ pub struct Server {
     services: BTreeMap<String, Arc<dyn Service>>,
 }
 
-/// Puts a [`BackendServer`] together.
+/// Puts a [`Server`] together.
 pub struct ServerBuilder {
     settings: Settings,
     start_mode: StartMode,
@@ -62,10 +67,10 @@ pub struct ServerBuilder {
 }
 
 impl ServerBuilder {
-    /// How the member comes to be part of a cluster, the first time; [`StartMode::Resume`]
-    /// unless told otherwise. A member that has been part of one before goes on as it is.
-    pub fn start_mode(mut self, birth: StartMode) -> ServerBuilder {
-        self.start_mode = birth;
+    /// Sets how the member comes to be part of a cluster, the first time; [`StartMode::Resume`] is
+    /// the default. A member that has been part of a cluster before resumes in any mode.
+    pub fn start_mode(mut self, start_mode: StartMode) -> ServerBuilder {
+        self.start_mode = start_mode;
         self
     }
 
@@ -75,7 +80,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Checks what can be checked without touching anything.
+    /// Checks what can be checked without touching anything, and returns the server.
     pub fn build(self) -> Result<Server, ServerError> {
         Timing::from_failover_ms(self.settings.failover_ms)
             .map_err(|error| ServerError::Refused(error.to_string()))?;
@@ -103,18 +108,18 @@ impl ServerBuilder {
     }
 }
 
-/// What runs, for the time between start and end.
+/// A member that runs, between its start and its end.
 struct RunningServer {
     settings: Settings,
     cluster: ClusterHandle,
     services: Arc<Services>,
     connectors: connector::SupervisorHandle,
-    faces: listeners::MemberListeners,
+    listeners: listeners::MemberListeners,
     draining: watch::Sender<bool>,
-    vital: CriticalTasks,
+    tasks: CriticalTasks,
     _dispatcher: Arc<ServiceDispatcher>,
     _pid: PidFile,
-    _dedicated: ConsensusRuntime,
+    _consensus_runtime: ConsensusRuntime,
 }
 
 impl Server {
@@ -127,8 +132,8 @@ impl Server {
         }
     }
 
-    /// Runs until `shutdown`, then hands over and drains. It returns earlier only with an
-    /// error: it could not start, or lost a part that it can't be without.
+    /// Runs until `shutdown`, then hands over and drains. Returns earlier only with an error, when
+    /// the member could not start, or lost a part that it can't be without.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
         tokio::pin!(shutdown);
         let mut running = tokio::select! {
@@ -136,7 +141,7 @@ impl Server {
             () = &mut shutdown => return Ok(()),
         };
         let lost = tokio::select! {
-            lost = running.vital.wait_for_loss() => Some(lost),
+            lost = running.tasks.wait_for_loss() => Some(lost),
             () = &mut shutdown => None,
         };
         match lost {
@@ -155,81 +160,49 @@ impl Server {
     async fn start(self) -> Result<RunningServer, ServerError> {
         let Server {
             settings,
-            start_mode: birth,
+            start_mode,
             services,
         } = self;
-        for warning in &settings.warnings {
-            tracing::warn!("{warning}");
-        }
-        // Before anything is written, and before a cluster takes it in.
-        check_folders(&settings).map_err(|error| ServerError::Refused(error.to_string()))?;
-        quorate_platform::tls_provider::install_provider();
-        // Here and not at the first scrape, so that nothing is counted before.
-        let _ = admin::metrics::recorder();
-        let insecure = u8::from(settings.insecure.any());
-        metrics::gauge!("quorate_insecure").set(f64::from(insecure));
-        let peers = AdminPeers::new().map_err(|error| {
-            ServerError::Refused(format!("can't set up the HTTP client: {error}"))
-        })?;
-
-        let asker = peers.clone();
+        let peers = prepare(&settings)?;
         let ports = BoundPorts::bind(&settings).await?;
-        let start_mode::StartDecision {
-            birth,
+        // The runtime first, so that it is dropped after everything that runs on it.
+        let StartedConsensus {
+            runtime,
+            node,
+            state,
+            caught_up,
             failover,
             others,
-        } = start_mode::decide(&settings, birth, &peers).await?;
-        let (replica, state) = StateReplica::new();
-        let abreast = replica.caught_up();
-        let dedicated = ConsensusRuntime::start().map_err(|error| {
-            ServerError::Refused(format!("can't start the threads of consensus: {error}"))
-        })?;
-        let node = Node::start(options(&settings, failover.pace()), birth, replica);
-        let started = dedicated.run(node).await.map_err(ServerError::Refused)?;
-        let node = started.map_err(|error| ServerError::Refused(error.to_string()))?;
+        } = StartedConsensus::start(&settings, start_mode, &peers).await?;
         let pid = PidFile::write(&settings.pid_file)
             .map_err(|error| ServerError::Refused(error.to_string()))?;
-
-        let (me, cluster_id) = (node.id(), node.cluster().to_owned());
         let cluster = ClusterHandle::new(node, state.clone());
-        let members = cluster.node().watch_members();
-        let egress = EgressPolicy::new(
-            &settings.egress.deny,
-            &settings.egress.allow,
-            [settings.admin.bind.port(), settings.peer.bind.port()],
-            members.clone(),
-        );
-        let services = Services::with_egress(services, state.clone(), egress);
-        let silent = cluster.node().unreachable_members();
-        let dispatcher =
-            ServiceDispatcher::new(cluster_id.clone(), me, members, silent, services.clone());
+        let (services, dispatcher) = start_services(&settings, &cluster, services);
         let (draining, draining_seen) = watch::channel(false);
-
-        let mut vital = CriticalTasks::new();
-        let mut faces = listeners::MemberListeners::default();
-        let consensus = dedicated.handle();
-        faces
+        let mut tasks = CriticalTasks::new();
+        let mut listeners = listeners::MemberListeners::default();
+        listeners
             .peer(
                 ports.peer,
-                consensus,
+                runtime.handle(),
                 &cluster,
                 services.clone(),
-                &mut vital,
+                &mut tasks,
             )
             .map_err(|error| ServerError::Refused(format!("the peer port: {error}")))?;
         let connectors = connector_setup::start_connectors(
             &settings,
             &cluster,
-            consensus,
+            runtime.handle(),
             dispatcher.clone(),
-            &mut vital,
+            &mut tasks,
         )?;
-        faces.http(
+        listeners.http(
             ports.http,
             services.clone(),
             state.clone(),
             &settings,
-            &mut vital,
+            &mut tasks,
         );
         let context = admin::AdminContext {
             cluster: cluster.clone(),
@@ -237,72 +210,198 @@ impl Server {
             connectors: connectors.clone(),
             drain: settings.drain,
             draining: draining_seen,
-            peers,
-            allowed_hosts: Arc::new(admin::AllowedHosts::new(
-                &settings.admin.advertise,
-                &settings.admin_allowed_hosts,
-            )),
+            peers: peers.clone(),
+            allowed_hosts: allowed_hosts(&settings),
             insecure: settings.insecure,
             intents: Arc::default(),
         };
-        faces.admin(ports.admin, admin::router(context), &mut vital);
-        let node = cluster.node().clone();
-        vital.spawn("consensus", async move { Err(node.failed().await) });
-        vital.follow("the leadership", cluster.node().leadership());
-        vital.follow("the replicated state", state);
-        vital.background("upkeep of the metrics", upkeep(cluster.clone()));
-        vital.background(
-            "announcement",
-            announce::announce(
-                cluster.clone(),
-                services.carried_names(),
-                settings.failover_ms_given,
-            ),
+        listeners.admin(ports.admin, admin::router(context), &mut tasks);
+        follow_consensus(&cluster, state, &mut tasks);
+        let background = BackgroundTasks {
+            cluster: &cluster,
+            settings: &settings,
+            tasks: &mut tasks,
+        };
+        background.spawn(services.carried_names(), peers, others, caught_up, failover);
+        log_start(&settings, cluster.node());
+        Ok(RunningServer {
+            settings,
+            cluster,
+            services,
+            connectors,
+            listeners,
+            draining,
+            tasks,
+            _dispatcher: dispatcher,
+            _pid: pid,
+            _consensus_runtime: runtime,
+        })
+    }
+}
+
+fn allowed_hosts(settings: &Settings) -> Arc<admin::AllowedHosts> {
+    Arc::new(admin::AllowedHosts::new(
+        &settings.admin.advertise,
+        &settings.admin_allowed_hosts,
+    ))
+}
+
+fn log_start(settings: &Settings, node: &Node) {
+    tracing::info!(
+        member = settings.name,
+        id = node.id(),
+        cluster = node.cluster(),
+        http = %settings.http.bind,
+        admin = %settings.admin.bind,
+        peer = %settings.peer.bind,
+        "in service"
+    );
+}
+
+/// Does what needs no cluster: checks folders, installs TLS and metrics, makes the HTTP client.
+fn prepare(settings: &Settings) -> Result<AdminPeers, ServerError> {
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    // Before anything is written, and before a cluster takes the member in.
+    check_folders(settings).map_err(|error| ServerError::Refused(error.to_string()))?;
+    quorate_platform::tls_provider::install_provider();
+    // Here and not at the first scrape, so that nothing is counted before.
+    let _ = admin::metrics::recorder();
+    let insecure = u8::from(settings.insecure.any());
+    metrics::gauge!("quorate_insecure").set(f64::from(insecure));
+    AdminPeers::new()
+        .map_err(|error| ServerError::Refused(format!("can't set up the HTTP client: {error}")))
+}
+
+/// Consensus and the replicated state of a member, started.
+struct StartedConsensus {
+    runtime: ConsensusRuntime,
+    node: Node,
+    state: watch::Receiver<Arc<State>>,
+    caught_up: Arc<AtomicBool>,
+    failover: LocalFailoverRecord,
+    others: Vec<Url>,
+}
+
+impl StartedConsensus {
+    async fn start(
+        settings: &Settings,
+        start_mode: StartMode,
+        peers: &AdminPeers,
+    ) -> Result<StartedConsensus, ServerError> {
+        let start_mode::StartDecision {
+            node_start,
+            failover,
+            others,
+        } = start_mode::decide(settings, start_mode, peers).await?;
+        let (replica, state) = StateReplica::new();
+        let caught_up = replica.caught_up();
+        let runtime = ConsensusRuntime::start().map_err(|error| {
+            ServerError::Refused(format!("can't start the threads of consensus: {error}"))
+        })?;
+        let node = Node::start(
+            node_options(settings, failover.timing()),
+            node_start,
+            replica,
         );
-        let asking = moved_members::find_moved_members(cluster.clone(), asker, others);
-        vital.background("the search for members that have moved", asking);
-        vital.background(
-            "the log of reigns",
-            reign_log::start_when_caught_up(cluster.clone(), abreast),
-        );
+        let started = runtime.run(node).await;
+        let node = started
+            .map_err(|error| ServerError::Refused(error.to_string()))?
+            .map_err(|error| ServerError::Refused(error.to_string()))?;
+        Ok(StartedConsensus {
+            runtime,
+            node,
+            state,
+            caught_up,
+            failover,
+            others,
+        })
+    }
+}
+
+/// Makes the services that this member carries, and the dispatcher that calls those of others.
+fn start_services(
+    settings: &Settings,
+    cluster: &ClusterHandle,
+    services: BTreeMap<String, Arc<dyn Service>>,
+) -> (Arc<Services>, Arc<ServiceDispatcher>) {
+    let node = cluster.node();
+    let members = node.watch_members();
+    let egress = EgressPolicy::new(
+        &settings.egress.deny,
+        &settings.egress.allow,
+        [settings.admin.bind.port(), settings.peer.bind.port()],
+        members.clone(),
+    );
+    let services = Services::with_egress(services, cluster.watch_state(), egress);
+    let dispatcher = ServiceDispatcher::new(
+        node.cluster().to_owned(),
+        node.id(),
+        members,
+        node.unreachable_members(),
+        services.clone(),
+    );
+    (services, dispatcher)
+}
+
+/// Ends the member when consensus fails, or a part of it no longer feeds its watch.
+fn follow_consensus(
+    cluster: &ClusterHandle,
+    state: watch::Receiver<Arc<State>>,
+    tasks: &mut CriticalTasks,
+) {
+    let node = cluster.node().clone();
+    tasks.spawn("consensus", async move { Err(node.failed().await) });
+    tasks.follow("the leadership", cluster.node().leadership());
+    tasks.follow("the replicated state", state);
+}
+
+/// The parts that the background tasks of a member are started with.
+struct BackgroundTasks<'a> {
+    cluster: &'a ClusterHandle,
+    settings: &'a Settings,
+    tasks: &'a mut CriticalTasks,
+}
+
+impl BackgroundTasks<'_> {
+    fn spawn(
+        self,
+        carried: Vec<String>,
+        peers: AdminPeers,
+        others: Vec<Url>,
+        caught_up: Arc<AtomicBool>,
+        failover: LocalFailoverRecord,
+    ) {
+        let BackgroundTasks {
+            cluster,
+            settings,
+            tasks,
+        } = self;
+        tasks.background("upkeep of the metrics", upkeep(cluster.clone()));
+        let announcing = announce::announce(cluster.clone(), carried, settings.failover_ms_given);
+        tasks.background("announcement", announcing);
+        let search = moved_members::find_moved_members(cluster.clone(), peers, others);
+        tasks.background("the search for members that have moved", search);
+        let reign_log = reign_log::start_when_caught_up(cluster.clone(), caught_up);
+        tasks.background("the log of reigns", reign_log);
         let keeper = FailoverKeeper {
             cluster: cluster.clone(),
             data_dir: settings.data_dir.clone(),
             record: failover,
             failover_ms: settings.failover_ms,
         };
-        vital.background("the failover promise", keeper.keep());
-        tracing::info!(
-            member = settings.name,
-            id = me,
-            cluster = cluster_id,
-            http = %settings.http.bind,
-            admin = %settings.admin.bind,
-            peer = %settings.peer.bind,
-            "in service"
-        );
-        Ok(RunningServer {
-            settings,
-            cluster,
-            services,
-            connectors,
-            faces,
-            draining,
-            vital,
-            _dispatcher: dispatcher,
-            _pid: pid,
-            _dedicated: dedicated,
-        })
+        tasks.background("the failover promise", keeper.keep());
     }
 }
 
-/// Holds the folders that the settings name, where they are there, to be this user's alone.
+/// Refuses folders of the settings that exist and are not this user's alone.
 fn check_folders(settings: &Settings) -> Result<(), FolderError> {
     private_folder::check(&settings.data_dir, DATA_HOLDS)?;
     private_folder::check(&settings.connectors.zmq_ipc_dir, connector::IPC_DIR_HOLDS)
 }
 
-fn options(settings: &Settings, pace: EffectiveTiming) -> NodeOptions {
+fn node_options(settings: &Settings, timing: EffectiveTiming) -> NodeOptions {
     NodeOptions {
         dir: settings.data_dir.clone(),
         member: Member {
@@ -311,7 +410,7 @@ fn options(settings: &Settings, pace: EffectiveTiming) -> NodeOptions {
             admin: settings.admin.advertise.clone(),
             peer: settings.peer.advertise.clone(),
         },
-        timing: pace,
+        timing,
         snapshot: SnapshotPolicy {
             entries: settings.snapshot.entries,
             bytes: settings.snapshot.bytes,
@@ -321,8 +420,8 @@ fn options(settings: &Settings, pace: EffectiveTiming) -> NodeOptions {
     }
 }
 
-/// Folds away old samples, and frees what was counted of connectors that were deleted, so that
-/// neither piles up when nobody scrapes.
+/// Folds old samples and frees the series of deleted connectors, so that neither piles up when
+/// nobody scrapes.
 async fn upkeep(cluster: ClusterHandle) {
     let Some(recorder) = admin::metrics::recorder() else {
         return;

@@ -30,16 +30,16 @@ use layers::SettingsLayers;
 use quorate_platform::ip_network::IpNetwork;
 use reader::SettingsReader;
 
-/// Where a face listens, and where others are told to find it.
+/// The address of a listener, and the one that others use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenAddress {
     /// The address that is listened on.
     pub bind: SocketAddr,
-    /// `host:port` as other members and clients reach it; `bind` unless told otherwise.
+    /// `host:port` as other members and clients reach it; `bind` by default.
     pub advertise: String,
 }
 
-/// What the services' face allows its clients.
+/// The limits for clients of the services' port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpLimits {
     /// Connections at a time; more wait to be accepted.
@@ -48,44 +48,45 @@ pub struct HttpLimits {
     pub head_bytes_max: usize,
     /// Longest time from the first byte of a request to the end of its headers.
     pub head_wait: Duration,
-    /// How long a client that sends a body may send nothing.
+    /// The time for which a client that sends a body may send nothing.
     pub body_wait: Duration,
-    /// How long a connection may be idle between requests.
+    /// The time for which a connection may be idle between requests.
     pub idle_wait: Duration,
-    /// Who may say who a client is.
+    /// The proxies whose headers about a client count.
     pub trusted_proxies: Vec<IpNetwork>,
 }
 
-/// What this host allows connectors, whatever the cluster's configuration says.
+/// The rules of this host for connectors, whatever the cluster's configuration says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectorRules {
     /// Client libraries of IBM MQ: names, absolute paths, or all below a folder (`/opt/mqm/**`).
     pub mq_libraries: Vec<String>,
-    /// Below it lie the key repositories of IBM MQ.
+    /// The folder that holds the key repositories of IBM MQ.
     pub mq_key_repositories: PathBuf,
-    /// Below it lie the sockets of `ipc://` addresses of ZeroMQ.
+    /// The folder that holds the sockets of `ipc://` addresses of ZeroMQ.
     pub zmq_ipc_dir: PathBuf,
     /// Addresses and interfaces, beside loopback, that ZeroMQ may listen at; `*` is all.
     pub zmq_bind: Vec<String>,
 }
 
-/// Where the upstreams of services may not be, whatever the cluster's configuration says.
+/// The networks that upstreams of services may not be in, whatever the cluster's configuration
+/// says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EgressSettings {
-    /// These are not connected to, nor are the admin and peer ports of members.
+    /// Networks that are not connected to; nor are the admin and peer ports of members.
     pub deny: Vec<IpNetwork>,
-    /// These are all the same.
+    /// Exceptions that are connected to all the same.
     pub allow: Vec<IpNetwork>,
 }
 
-/// When snapshots are taken: whichever comes first.
+/// The limits after which a snapshot is taken: whichever comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotSettings {
-    /// After this many log entries.
+    /// The number of log entries.
     pub entries: u64,
-    /// After this many bytes of log.
+    /// The bytes of log.
     pub bytes: u64,
-    /// Log entries that stay behind a snapshot, for members that lag a little.
+    /// The number of log entries that stay behind a snapshot, for members that lag a little.
     pub keep: u64,
 }
 
@@ -94,43 +95,43 @@ pub struct SnapshotSettings {
 pub struct Settings {
     /// The member's name, unique in the cluster.
     pub name: String,
-    /// Where its log, state and marker are.
+    /// The folder of the log, the state and the marker.
     pub data_dir: PathBuf,
-    /// Written once the lock on `data_dir` is held.
+    /// The pid file, written once the lock on `data_dir` is held.
     pub pid_file: PathBuf,
-    /// How long to wait for that lock.
+    /// The time to wait for that lock.
     pub lock_wait: Duration,
     /// The failover promise, in milliseconds, that the first member of a cluster makes. From
     /// then on it is a value of the cluster.
     pub failover_ms: u64,
     /// The same, where it was given: it should not differ from the cluster's.
     pub failover_ms_given: Option<u64>,
-    /// How long requests and messages in flight may take to finish at the end.
+    /// The time that requests and messages in flight have to finish at the end.
     pub drain: Duration,
-    /// At most so many connectors' processes stand by while another member runs them.
+    /// The most connectors whose processes stand by while another member runs them.
     pub standby_max: usize,
-    /// What may listen beyond loopback without TLS.
+    /// Listeners that may be reached beyond loopback without TLS.
     pub insecure: InsecureFaces,
-    /// The services' face.
+    /// The address of the services.
     pub http: ListenAddress,
-    /// What the services' face allows.
+    /// The limits for clients of the services.
     pub http_limits: HttpLimits,
-    /// REST, health and metrics.
+    /// The address of REST, health and metrics.
     pub admin: ListenAddress,
-    /// Names, beside its own and those of the members, under which the admin face may be
+    /// Names, beside its own and those of the members, under which the administration API may be
     /// called; pages from there are trusted.
     pub admin_allowed_hosts: Vec<String>,
-    /// Member to member.
+    /// The address for other members.
     pub peer: ListenAddress,
-    /// What connectors may do on this host.
+    /// The rules for connectors on this host.
     pub connectors: ConnectorRules,
-    /// Where services' upstreams may not be.
+    /// The rules for upstreams of services.
     pub egress: EgressSettings,
-    /// The log.
+    /// The settings of the log.
     pub log: LogSettings,
-    /// Snapshots.
+    /// The limits of snapshots.
     pub snapshot: SnapshotSettings,
-    /// What is odd but no error; logged at the start.
+    /// Warnings, logged at the start.
     pub warnings: Vec<String>,
 }
 
@@ -153,8 +154,8 @@ impl Settings {
         Settings::from_layers(&text, file, folder, environment, flags)
     }
 
-    /// The same from TOML text alone, as a program that embeds a member may want it.
-    /// Relative paths count from `folder`.
+    /// Reads TOML text alone, for a program that embeds a member. Relative paths count from
+    /// `folder`.
     pub fn from_toml(text: &str, folder: &Path) -> Result<Settings, SettingsError> {
         Settings::from_layers(text, Path::new("the settings"), folder, [], &[])
     }
@@ -189,8 +190,8 @@ impl Settings {
     }
 }
 
-/// Reads every setting, so that every error is found; `None` after an error that left
-/// nothing to go on with.
+/// Reads every setting, so that every error is found; `None` after an error that left nothing to go
+/// on with.
 fn read(r: &mut SettingsReader, folder: &Path) -> Option<Settings> {
     let name = r.name("name");
     let data_dir = folder.join(r.path("data_dir", "data"));
@@ -203,7 +204,7 @@ fn read(r: &mut SettingsReader, folder: &Path) -> Option<Settings> {
         FAILOVER_MS_MIN..=FAILOVER_MS_MAX,
         ": in less an election's messages and writes don't fit, and who can wait longer than the most needs no promise",
     );
-    // A member ends within 10 s of SIGTERM: what else it does then needs the rest.
+    // A member ends within 10 s of SIGTERM: the other steps of its end need the rest.
     let drain = r.millis("drain_ms", 4_000, 0..=6_000);
     let standby_max = r.integer("standby_max", 200, 0..=1_000) as usize;
     let insecure = insecure::read(r);

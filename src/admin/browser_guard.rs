@@ -1,9 +1,10 @@
-//! Guard against web pages: a browser on the operator's machine reaches the admin port, and
-//! whatever page it shows may have it do so.
+//! A guard against web pages that use a browser on the operator's machine.
+//!
+//! Such a browser reaches the admin port, and every page that it shows may have it do so.
 //!
 //! 1. `Host` must name this member: a page whose own name was made to point here (DNS
 //!    rebinding) is of one origin with it, and every other check would let it through. An
-//!    address can't be made to point elsewhere, so any address will do.
+//! rebinding) is of one origin with it, and every other check would let it through. An
 //! 2. `Origin`, and `Sec-Fetch-Site` where there is one, must be of this very face: no other
 //!    page's requests are answered.
 //! 3. A browser's write bears `Quorate-Requested-By`, which no form can send, and a body of
@@ -30,7 +31,7 @@ use super::{AdminContext, health, problem::ApiProblem};
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
-/// What a browser's write must bear, with any value.
+/// The header that a browser's write must bear, with any value.
 pub const REQUESTED_BY: HeaderName = HeaderName::from_static("quorate-requested-by");
 
 /// The types of body that any page may send to anyone (the CORS-safelisted ones).
@@ -43,7 +44,7 @@ const SENT_BY_ANY_PAGE: [&str; 3] = [
 /// The names, beside addresses and `localhost`, under which this face may be called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedHosts {
-    /// Its own.
+    /// The member's own name.
     advertised: Option<String>,
     /// `admin.allowed_hosts`: pages from there are trusted too.
     listed: BTreeSet<String>,
@@ -336,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_browsers_write_bears_our_header_and_no_type_that_a_form_sends() {
+    fn browser_write_needs_header_and_no_form_type() {
         for origin in ["http://127.0.0.1:17110", "https://console.example.com"] {
             let own = [("host", HERE), ("origin", origin)];
             assert_eq!(status("GET", &own), 200, "{origin}");

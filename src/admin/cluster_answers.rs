@@ -1,5 +1,4 @@
-//! The JSON answers of the cluster calls, as the admin face writes them and the command
-//! line reads them.
+//! The JSON answers of the cluster calls, as the API writes and the command line reads them.
 
 use std::collections::BTreeMap;
 
@@ -16,20 +15,20 @@ use super::{
 /// A member by id, name and addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberRef {
-    /// Its id.
+    /// The member's id.
     pub id: MemberId,
-    /// Its name.
+    /// The member's name.
     pub name: String,
-    /// Where its services listen.
+    /// The address of the services.
     pub http: String,
-    /// Where its REST face listens.
+    /// The address of the REST API.
     pub admin: String,
-    /// Where other members reach it.
+    /// The address for other members.
     pub peer: String,
 }
 
 impl MemberRef {
-    /// From what the group knows of it.
+    /// Takes the fields from the group's record of a member.
     pub fn new(id: MemberId, member: &Member) -> MemberRef {
         let Member {
             name,
@@ -47,44 +46,44 @@ impl MemberRef {
     }
 }
 
-/// Who runs the connectors.
+/// The member that runs the connectors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectorServer {
     /// The member's id.
     pub id: MemberId,
-    /// Its name.
+    /// The member's name.
     pub name: String,
-    /// The epoch of its reign.
+    /// The epoch of the reign.
     pub epoch: u64,
 }
 
 /// `GET /v1/cluster/leader`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaderAnswer {
-    /// Who leads.
+    /// The leader.
     pub leader: MemberRef,
-    /// In which term.
+    /// The leader's term.
     pub term: u64,
-    /// Who runs the connectors; `null` between two reigns.
+    /// The member that runs the connectors; `null` between two reigns.
     pub connector_server: Option<ConnectorServer>,
-    /// How many voters may be lost with the cluster still working, when all are up.
+    /// The number of voters that may be lost with the cluster still working, when all are up.
     pub failure_tolerance: usize,
 }
 
-/// Whether a member is heard.
+/// The reachability of a member, as the leader sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MemberState {
-    /// The leader hears it.
+    /// The leader hears the member.
     Alive,
-    /// The leader has not heard it for longer than the failover promise.
+    /// The leader has not heard the member for longer than the failover promise.
     Unreachable,
     /// There is no leader to say.
     Unknown,
 }
 
 impl MemberState {
-    /// The word used in JSON and in tables.
+    /// Returns the word used in JSON and in tables.
     pub fn as_str(self) -> &'static str {
         match self {
             MemberState::Alive => "alive",
@@ -97,30 +96,31 @@ impl MemberState {
 /// A row of `GET /v1/cluster/members`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberRow {
-    /// Its id.
+    /// The member's id.
     pub id: MemberId,
-    /// Its name.
+    /// The member's name.
     pub name: String,
-    /// Whether it counts for quorums.
+    /// The role; voters count for quorums.
     pub role: Role,
-    /// Whether it is heard.
+    /// The reachability.
     pub state: MemberState,
-    /// Where its services listen.
+    /// The address of the services.
     pub http: String,
-    /// Where its REST face listens.
+    /// The address of the REST API.
     pub admin: String,
-    /// Where other members reach it.
+    /// The address for other members.
     pub peer: String,
-    /// Log entries behind the leader; `null` where nobody knows.
+    /// Log entries behind the leader; `null` where that is not known.
     pub lag: Option<u64>,
 }
 
 /// `GET /v1/cluster/members`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MembersAnswer {
-    /// Ordered by id.
+    /// The members, ordered by id.
     pub members: Vec<MemberRow>,
-    /// How long a member may be without a word on a request to a service, in milliseconds.
+    /// The longest time for which a member may send nothing on a request to a service, in
+    /// milliseconds.
     #[serde(default)]
     pub longest_wait_ms: u64,
 }
@@ -128,14 +128,14 @@ pub struct MembersAnswer {
 /// `GET /v1/connectors`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectorsAnswer {
-    /// Ordered by kind and name.
+    /// The connectors, ordered by kind and name.
     pub connectors: Vec<ConnectorRow>,
 }
 
-/// What a member's program carries.
+/// The program of a member.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberProgram {
-    /// Its version.
+    /// The program's version.
     pub version: String,
     /// The services that it carries in code.
     pub services: Vec<String>,
@@ -145,13 +145,13 @@ pub struct MemberProgram {
 /// answer to `PUT`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterSettings {
-    /// What the cluster promises, or will once the change is settled.
+    /// The failover promise, or the one that holds once the change is settled.
     pub failover_ms: u64,
-    /// What it promised before, while a change is under way.
+    /// The promise before, while a change is under way.
     pub former_failover_ms: Option<u64>,
-    /// The log index at which it was set.
+    /// The log index at which the promise was set.
     pub revision: u64,
-    /// Whether every member goes by it.
+    /// True once every member goes by it.
     pub settled: bool,
     /// The names of the members that have not applied it yet.
     pub missing: Vec<String>,
@@ -162,21 +162,21 @@ pub struct ClusterSettings {
 /// `POST /v1/cluster/join`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinAnswer {
-    /// Who the newcomer is from now on.
+    /// The newcomer's identity from now on.
     #[serde(flatten)]
     pub admission: MemberIdentity,
-    /// What it goes by until it has applied the promise itself.
+    /// The promise that the newcomer goes by until it has applied the cluster's own.
     pub failover: JoinFailover,
 }
 
 /// The failover promise in force at an admission.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinFailover {
-    /// The log index at which it was set.
+    /// The log index at which the promise was set.
     pub revision: u64,
-    /// By what leases are granted.
+    /// The promise by which leases are granted, in milliseconds.
     pub lease_ms: u64,
-    /// By what a silent leader is waited for.
+    /// The promise by which a silent leader is waited for, in milliseconds.
     pub patience_ms: u64,
 }
 
@@ -189,58 +189,58 @@ pub struct StatusAnswer {
     pub answered_by: String,
     /// The cluster's failover promise.
     pub failover_ms: u64,
-    /// The same in full; `null` before the first member has made it.
+    /// The cluster's settings in full; `null` before the first member has made its promise.
     #[serde(default)]
     pub settings: Option<ClusterSettings>,
-    /// The last log index that it has applied.
+    /// The last log index that the answering member has applied.
     pub applied: u64,
     /// The log index of the last change of the configuration or of a key.
     pub revision: u64,
-    /// Who leads; `null` when nobody does, as far as that member knows.
+    /// The leader; `null` when there is none, as far as that member knows.
     pub leader: Option<MemberRef>,
     /// The term.
     pub term: u64,
-    /// Who runs the connectors.
+    /// The member that runs the connectors.
     pub connector_server: Option<ConnectorServer>,
     /// The members.
     pub members: Vec<MemberRow>,
-    /// What each member's program carries, by member name; only of those that have said so.
+    /// The members' programs, by member name; only of members that have announced theirs.
     pub programs: BTreeMap<String, MemberProgram>,
-    /// Services that some members' programs carry and others' don't: service -> names of
-    /// the members that lack it.
+    /// Services that only some members' programs carry: service -> names of the members that lack
+    /// it.
     pub services_missing: BTreeMap<String, Vec<String>>,
-    /// How many voters may be lost with the cluster still working, when all are up.
+    /// The number of voters that may be lost with the cluster still working, when all are up.
     pub failure_tolerance: usize,
-    /// How many more may be lost now; `null` when there is no leader to say.
+    /// The number of voters that may still be lost now; `null` when there is no leader.
     pub failures_left: Option<usize>,
     /// Connectors by state; `null` when the connector server does not answer.
     pub connectors: Option<BTreeMap<String, usize>>,
-    /// How the connector server's reign began, or the last one that was written of.
+    /// The beginning of the connector server's reign, or of the last reign that was recorded.
     #[serde(default)]
     pub last_takeover: Option<TakeoverRow>,
-    /// By member name, of those that answer: whether they are too slow for their promise.
+    /// Timing pressure by member name, of members that answer: too slow for their promise or not.
     #[serde(default)]
     pub strain: BTreeMap<String, StrainRow>,
-    /// By member name, of those that answer: how often the lease of its connectors lapsed.
+    /// Lapses by member name, of members that answer: leases of their connectors that ran out.
     #[serde(default)]
     pub lapses: BTreeMap<String, LapsesRow>,
-    /// By member name, of those that answer: where one is reached by its own word, where the
-    /// members know it by another address.
+    /// Moved members by name, of those that answer: the address that a member gives for itself,
+    /// where the members know another one.
     #[serde(default)]
     pub moved: BTreeMap<String, String>,
-    /// By member name, of those that answer: what may listen beyond loopback without TLS.
+    /// Listeners beyond loopback without TLS, by member name, of members that answer.
     #[serde(default)]
     pub insecure: BTreeMap<String, Vec<String>>,
-    /// What someone should look at.
+    /// Sentences on what an operator should look at.
     pub warnings: Vec<String>,
 }
 
-/// How many voters of `voters` may be lost with a quorum left.
+/// Returns how many of `voters` may be lost with a quorum left.
 pub fn failure_tolerance(voters: usize) -> usize {
     voters.saturating_sub(quorum(voters))
 }
 
-/// The smallest majority of `voters`.
+/// Returns the smallest majority of `voters`.
 pub fn quorum(voters: usize) -> usize {
     voters / 2 + 1
 }

@@ -1,9 +1,8 @@
-//! `GET` and `PUT /v1/cluster/settings`: what is the same for all members, and is changed for
-//! all of them at once.
+//! `GET` and `PUT /v1/cluster/settings`: settings that all members share and change together.
 //!
-//! A change is answered when every member goes by it, with 200, or after a while, with
-//! 202 and the names of those that don't yet: it is settled by itself once they are back.
-//! To ask for the same again changes nothing and waits again.
+//! A change is answered when every member goes by it, with 200, or after a while, with 202 and the
+//! names of the members that don't yet: the change is settled by itself once they are back. Asking
+//! for the same value again changes nothing and waits again.
 
 use std::time::Duration;
 
@@ -32,7 +31,7 @@ use super::{
 const PATH: &str = "/v1/cluster/settings";
 const FIELD: &str = "failover_ms";
 
-/// Beyond the lease that has to run out first: for members that are a little late.
+/// Time beyond the lease that has to run out first, for members that are a little late.
 const SLOW_MEMBERS: Duration = Duration::from_secs(3);
 
 /// The route.
@@ -47,7 +46,7 @@ async fn settings(State(context): State<AdminContext>) -> Result<Response, ApiPr
     Ok(with_revision(state.revision(), Json(settings)))
 }
 
-/// As of `state`; `None` before the first member has made its promise.
+/// Returns the settings as of `state`; `None` before the first member has made its promise.
 pub fn current_settings(context: &AdminContext, state: &state::State) -> Option<ClusterSettings> {
     let promise = state.failover()?;
     let members = context.cluster.node().members();
@@ -100,15 +99,16 @@ async fn change(
     let _ = tokio::time::timeout_at(until, states.wait_for(over)).await;
     let state = context.cluster.state();
     let settings = current_settings(&context, &state).ok_or_else(none_yet)?;
-    let status = match settings.settled {
-        true => StatusCode::OK,
-        false => StatusCode::ACCEPTED,
+    let status = if settings.settled {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
     };
-    let told = (status, Json(settings)).into_response();
-    Ok(with_revision(state.revision(), told))
+    let answer = (status, Json(settings)).into_response();
+    Ok(with_revision(state.revision(), answer))
 }
 
-/// Each field that is wrong, by name.
+/// Returns a problem for each field that is wrong.
 fn read(body: &Value) -> Result<u64, ApiProblem> {
     let Some(fields) = body.as_object() else {
         let detail = format!("the body must be JSON like {{\"{FIELD}\": 500}}");
@@ -140,7 +140,7 @@ fn read(body: &Value) -> Result<u64, ApiProblem> {
     }
 }
 
-/// A text without its quotes, anything else as JSON.
+/// Shows a text without its quotes, anything else as JSON.
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_promise_that_can_be_made_is_read() {
+    fn impossible_promise_is_refused() {
         for number in [100, 500, 60_000] {
             assert_eq!(read(&json!({ "failover_ms": number })), Ok(number));
         }

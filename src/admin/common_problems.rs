@@ -1,10 +1,10 @@
-//! The refusals that more than one handler gives.
+//! Problems that more than one handler answers.
 
 use http::{Method, StatusCode, Uri};
 
 use super::problem::ApiProblem;
 
-/// A path that nothing answers.
+/// Answers a path that does not exist.
 pub async fn unknown_path(uri: Uri) -> ApiProblem {
     ApiProblem::new(
         StatusCode::NOT_FOUND,
@@ -13,13 +13,13 @@ pub async fn unknown_path(uri: Uri) -> ApiProblem {
     )
 }
 
-/// A path that is there, asked in a way that it does not answer.
+/// Answers a method that the path does not take.
 pub async fn wrong_method(method: Method, uri: Uri) -> ApiProblem {
     let detail = format!("{} does not take {method}", uri.path());
     ApiProblem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }
 
-/// Nobody leads, as far as this member knows.
+/// Answers a call that needs a leader while this member knows of none.
 pub fn no_leader() -> ApiProblem {
     let detail = "this member has not heard from a leader within the lease; try again in a moment";
     ApiProblem::new(StatusCode::SERVICE_UNAVAILABLE, "no_leader", detail)

@@ -1,10 +1,10 @@
-//! Long computing on behalf of a caller: on threads of its own, a few at a time, and no
-//! longer than somebody waits for it.
+//! Slots for long computations on behalf of callers.
 //!
-//! What computes for seconds on the threads that serve connections holds up whatever waits
-//! there. What goes on computing after its caller has gone, or beside a dozen others of its
-//! kind, takes the processors from all the same. And where all processors are wanted it stands
-//! behind the rest of the member: a heartbeat that waits for a processor costs the lease.
+//! A computation runs on a thread of its own, a few at a time, and no longer than its caller waits.
+//! On the threads that serve connections it would hold up everything that waits there. Where it
+//! went on after its caller had gone, or beside a dozen others of its kind, it would take the
+//! processors from all the same. And where all processors are wanted it stands behind the rest of
+//! the member: a heartbeat that waits for a processor costs the lease.
 
 use std::{
     sync::{
@@ -21,23 +21,23 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::problem::ApiProblem;
 
-/// How long a call waits for a place before it is told to come again.
+/// The time that a call waits for a slot before it is refused.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The nice value of the threads, as of connector processes: a third of the share of the
 /// member's others where all want the processor.
 const BEHIND_THE_REST: i32 = 5;
 
-/// A few places for long computing.
+/// A few slots for long computations.
 #[derive(Clone)]
 pub(super) struct ComputeSlots(Arc<Semaphore>);
 
-/// One of the places. It is free again once its work has ended, and not before.
+/// One slot. It is free again once its work has ended, and not before.
 pub(super) struct ComputeSlot {
     _held: OwnedSemaphorePermit,
 }
 
-/// Tells the work that nobody waits for it any more.
+/// The flag by which the work learns that its caller has gone.
 #[derive(Clone, Default)]
 pub(super) struct CallerGone(Arc<AtomicBool>);
 
@@ -52,7 +52,7 @@ impl CallerGone {
     }
 }
 
-/// Dropped with the caller's call.
+/// The guard that the caller's call holds: dropping it sets the flag.
 struct CallerGuard(CallerGone);
 
 impl Drop for CallerGuard {
@@ -66,7 +66,7 @@ impl ComputeSlots {
         ComputeSlots(Arc::new(Semaphore::new(places)))
     }
 
-    /// Waits for a place, not for ever.
+    /// Waits for a slot, for a bounded time.
     pub async fn acquire(&self) -> Result<ComputeSlot, ApiProblem> {
         let place = tokio::time::timeout(WAIT_MAX, self.0.clone().acquire_owned());
         match place.await {
@@ -81,8 +81,8 @@ impl ComputeSlots {
 }
 
 impl ComputeSlot {
-    /// Does the work on a thread of its own. It should look from time to time whether its
-    /// caller is still there.
+    /// Runs the work on a thread of its own. The work should check from time to time whether its
+    /// caller has gone.
     pub async fn run<T: Send + 'static>(
         self,
         work: impl FnOnce(&CallerGone) -> T + Send + 'static,
@@ -94,7 +94,7 @@ impl ComputeSlot {
             // Of this thread alone. Where it can't be had, the work is done all the same.
             let _ = setpriority_process(None, BEHIND_THE_REST);
             let _place = self;
-            // Whoever waited may have gone.
+            // The caller may have gone.
             let _ = done.send(work(&gone));
         });
         thread.map_err(|error| {
@@ -113,9 +113,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_ends_with_its_caller_and_then_gives_its_place_back() {
-        let bench = ComputeSlots::new(1);
-        let place = bench.acquire().await.ok().unwrap();
+    async fn caller_gone_ends_work_and_frees_slot() {
+        let slots = ComputeSlots::new(1);
+        let place = slots.acquire().await.ok().unwrap();
         let (began, begun) = mpsc::channel();
         let call = tokio::spawn(place.run(move |gone| {
             began.send(()).unwrap();
@@ -126,9 +126,9 @@ mod tests {
         tokio::task::spawn_blocking(move || begun.recv_timeout(Duration::from_secs(30)).unwrap())
             .await
             .unwrap();
-        assert_eq!(bench.0.available_permits(), 0);
+        assert_eq!(slots.0.available_permits(), 0);
         call.abort();
         // there is no place before the work has ended
-        assert!(bench.acquire().await.is_ok());
+        assert!(slots.acquire().await.is_ok());
     }
 }

@@ -32,13 +32,14 @@ use axum::{
 };
 use http::{HeaderMap, header::ETAG};
 use quorate_resources::{Kind, Resource};
-use quorate_state::{Answer, Command, ResourceWarning, SPEC_BYTES_MAX};
-use resource_path::{ResourcePath, parse_kind};
+use quorate_state::{Command, ResourceWarning, SPEC_BYTES_MAX};
+use resource_path::{PutBody, ResourcePath, parse_kind};
 use serde::{Deserialize, Serialize};
 
 use super::{
     compute_slots::ComputeSlots,
     problem::ApiProblem,
+    proposed_write::{self, CompletedWrite},
     revision_headers::{
         ReadQuery, etag, known_to_reader, not_modified, precondition, with_current_revision,
         with_revision, written_response,
@@ -49,10 +50,10 @@ use crate::cluster::ClusterHandle;
 pub use batch::BatchWritten;
 pub use listing::{ResourceRow, ResourcesAnswer};
 
-/// How long slow members are waited for after a write.
+/// The time that slow members are waited for after a write.
 const SLOW_MEMBERS: Duration = Duration::from_millis(250);
 
-/// How many lists are made at a time.
+/// The number of lists that are made at a time.
 const LISTS_MAX: usize = 2;
 
 /// The routes.
@@ -82,33 +83,33 @@ struct ConfigWriteQuery {
 
 async fn list_all(
     From(cluster): From<ClusterHandle>,
-    Extension(bench): Extension<ComputeSlots>,
+    Extension(slots): Extension<ComputeSlots>,
     query: Result<Query<ReadQuery>, QueryRejection>,
 ) -> Result<Response, ApiProblem> {
-    list(&cluster, &bench, None, query).await
+    list(&cluster, &slots, None, query).await
 }
 
 async fn list_kind(
     From(cluster): From<ClusterHandle>,
-    Extension(bench): Extension<ComputeSlots>,
+    Extension(slots): Extension<ComputeSlots>,
     path: Result<Path<String>, PathRejection>,
     query: Result<Query<ReadQuery>, QueryRejection>,
 ) -> Result<Response, ApiProblem> {
     let Path(kind) = path?;
-    list(&cluster, &bench, Some(parse_kind(&kind)?), query).await
+    list(&cluster, &slots, Some(parse_kind(&kind)?), query).await
 }
 
 async fn list(
     cluster: &ClusterHandle,
-    bench: &ComputeSlots,
+    slots: &ComputeSlots,
     kind: Option<Kind>,
     query: Result<Query<ReadQuery>, QueryRejection>,
 ) -> Result<Response, ApiProblem> {
     let Query(query) = query?;
     let state = query.consistency.read_state(cluster).await?;
     let revision = state.revision();
-    let place = bench.acquire().await?;
-    let listed = place
+    let slot = slots.acquire().await?;
+    let listed = slot
         .run(move |_| Json(ResourcesAnswer::from_state(&state, kind)).into_response())
         .await?;
     Ok(with_revision(revision, listed))
@@ -120,16 +121,16 @@ async fn read(
     query: Result<Query<ReadQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiProblem> {
-    let thing = ResourcePath::from_path(path)?;
+    let target = ResourcePath::from_path(path)?;
     let Query(query) = query?;
     let state = query.consistency.read_state(&cluster).await?;
-    let answer = match state.catalog().get(thing.kind, &thing.name) {
+    let answer = match state.catalog().get(target.kind, &target.name) {
         Some(stored) if known_to_reader(&headers, stored.revision) => not_modified(stored.revision),
         Some(stored) => {
             let tag = [(ETAG, etag(stored.revision))];
             (tag, Json(stored.resource.without_secret())).into_response()
         }
-        None => ApiProblem::not_found(format!("there is no {thing}")).into_response(),
+        None => ApiProblem::not_found(format!("there is no {target}")).into_response(),
     };
     Ok(with_revision(state.revision(), answer))
 }
@@ -142,7 +143,7 @@ async fn put(
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let written = async {
-        let thing = ResourcePath::from_path(path)?;
+        let target = ResourcePath::from_path(path)?;
         let Query(query) = query?;
         let precondition = precondition(&headers)?;
         let body = body.map_err(|rejection| {
@@ -152,14 +153,14 @@ async fn put(
                 )
             })
         })?;
-        let spec = thing.spec(&body)?;
+        let PutBody { spec, resource } = target.read_body(&body)?;
         let command = Command::PutResource {
-            kind: thing.kind,
-            name: thing.name.clone(),
+            kind: target.kind,
+            name: target.name.clone(),
             spec,
             precondition,
         };
-        write(&cluster, &thing, command, query.dry_run).await
+        write(&cluster, &target, command, Some(&resource), query.dry_run).await
     };
     with_current_revision(&cluster, written.await)
 }
@@ -171,20 +172,20 @@ async fn delete(
     headers: HeaderMap,
 ) -> Response {
     let written = async {
-        let thing = ResourcePath::from_path(path)?;
+        let target = ResourcePath::from_path(path)?;
         let Query(query) = query?;
         let precondition = precondition(&headers)?;
         let command = Command::DeleteResource {
-            kind: thing.kind,
-            name: thing.name.clone(),
+            kind: target.kind,
+            name: target.name.clone(),
             precondition,
         };
-        write(&cluster, &thing, command, query.dry_run).await
+        write(&cluster, &target, command, None, query.dry_run).await
     };
     with_current_revision(&cluster, written.await)
 }
 
-/// What became of a write.
+/// The answer to a write.
 #[derive(Debug, Serialize)]
 struct ResourceWriteAnswer<'a> {
     kind: Kind,
@@ -200,39 +201,36 @@ struct ResourceWriteAnswer<'a> {
 
 async fn write(
     cluster: &ClusterHandle,
-    thing: &ResourcePath,
+    target: &ResourcePath,
     command: Command,
+    resource: Option<&Resource>,
     dry_run: bool,
 ) -> Result<Response, ApiProblem> {
     let deadline = cluster.write_deadline();
-    let warnings = match &command {
-        Command::PutResource { kind, spec, .. } => warnings(cluster, *kind, spec),
-        _ => Vec::new(),
-    };
-    let is_own = |it: &ResourceWarning| (it.kind, &it.name) == (thing.kind, &thing.name);
+    let warnings = resource.map(|it| cluster.state().catalog().warnings(it));
+    let warnings = warnings.unwrap_or_default();
+    let is_own = |it: &ResourceWarning| (it.kind, &it.name) == (target.kind, &target.name);
     let warnings = warnings
         .into_iter()
         .map(|it| if is_own(&it) { it.text } else { it.to_string() });
     let warnings = warnings.collect();
-    let (index, answer) = if dry_run {
+    let subject = target.to_string();
+    let (index, done) = if dry_run {
         let state = cluster.fresh_state(deadline).await?;
-        (None, hide_secret_match(&command, state.dry_run(&command)))
+        let done = CompletedWrite::from_answer(&subject, state.dry_run(&command))?;
+        (None, hide_secret_match(resource, done))
     } else {
-        let (index, answer) = cluster.propose(command, deadline).await?;
-        (Some(index), answer)
+        let (index, done) = proposed_write::propose(cluster, &subject, command, deadline).await?;
+        (Some(index), done)
     };
-    let Answer::Done {
+    let CompletedWrite {
         revision,
         changed,
         created,
-    } = answer
-    else {
-        let refusal = ApiProblem::from_answer(&thing.to_string(), answer);
-        return Err(refusal.expect("invariant: it was not done"));
-    };
-    let told = ResourceWriteAnswer {
-        kind: thing.kind,
-        name: &thing.name,
+    } = done;
+    let answer = ResourceWriteAnswer {
+        kind: target.kind,
+        name: &target.name,
         revision: (!(dry_run && changed)).then_some(revision),
         changed,
         created,
@@ -245,44 +243,21 @@ async fn write(
                 .node()
                 .wait_applied_everywhere(index, SLOW_MEMBERS)
                 .await;
-            Ok(written_response(revision, Json(told)))
+            Ok(written_response(revision, Json(answer)))
         }
-        None => Ok(Json(told).into_response()),
+        None => Ok(Json(answer).into_response()),
     }
 }
 
-/// A rehearsal does not tell whether a password is the one that is set: it could be guessed
-/// so, and nobody would notice.
-fn hide_secret_match(command: &Command, answer: Answer) -> Answer {
-    match (command, answer) {
-        (
-            Command::PutResource { kind, spec, .. },
-            Answer::Done {
-                revision,
-                changed: false,
-                created,
-            },
-        ) if gives_secret(*kind, spec) => Answer::Done {
-            revision,
-            changed: true,
-            created,
-        },
-        (_, answer) => answer,
+/// Reports a put that gives a secret as a change, also where the secret is the one that is set.
+///
+/// A dry run could otherwise be used to guess passwords, and nobody would notice.
+fn hide_secret_match(resource: Option<&Resource>, done: CompletedWrite) -> CompletedWrite {
+    let gives_secret = resource.is_some_and(Resource::gives_secret);
+    CompletedWrite {
+        changed: done.changed || gives_secret,
+        ..done
     }
-}
-
-fn gives_secret(kind: Kind, spec: &[u8]) -> bool {
-    let spec = serde_json::from_slice(spec).ok();
-    let resource = spec.and_then(|spec| Resource::parse(kind, &spec).ok());
-    resource.is_some_and(|it| it.gives_secret())
-}
-
-/// What the one who declares a resource should know, beside what is declared now.
-fn warnings(cluster: &ClusterHandle, kind: Kind, spec: &[u8]) -> Vec<ResourceWarning> {
-    let spec = serde_json::from_slice(spec).ok();
-    let resource = spec.and_then(|spec| Resource::parse(kind, &spec).ok());
-    let warnings = resource.map(|it| cluster.state().catalog().warnings(&it));
-    warnings.unwrap_or_default()
 }
 
 #[cfg(test)]

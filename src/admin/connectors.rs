@@ -1,5 +1,7 @@
-//! `GET /v1/connectors`: only the connector server has rows, so the others ask it; and who
-//! could take each over now, every other member is asked for itself.
+//! `GET /v1/connectors`: the connectors of the cluster, with the members that could take each over.
+//!
+//! Only the connector server has the rows, so the other members ask it; each other member is asked
+//! what it has standing by.
 
 use axum::{Json, Router, extract::State, routing::get};
 use http::{HeaderMap, StatusCode};
@@ -35,7 +37,7 @@ async fn connectors(
     Ok(Json(merge(&context, rows?, &asked)))
 }
 
-/// The connector server's rows, with what `asked` says of who could take them over.
+/// Returns the connector server's rows, with the standbys that `asked` reports.
 pub fn merge(
     context: &AdminContext,
     rows: Vec<ConnectorStatus>,
@@ -50,7 +52,7 @@ pub fn merge(
     }
 }
 
-/// The connector server's rows.
+/// Returns the connector server's rows.
 pub async fn rows(context: &AdminContext) -> Result<Vec<ConnectorStatus>, ApiProblem> {
     let reign = *context.cluster.state().reign();
     let holder = reign.holder.filter(|_| !reign.released);
@@ -80,8 +82,8 @@ pub async fn rows(context: &AdminContext) -> Result<Vec<ConnectorStatus>, ApiPro
         .collect())
 }
 
-/// As the connector server. One that holds the reign and whose lease is over, without a
-/// quorum for example, runs nothing, and must not say that there is nothing.
+/// Returns this member's rows, as the connector server. A member that holds the reign and whose
+/// lease is over, without a quorum for example, runs nothing, and must not answer an empty list.
 fn own_rows(context: &AdminContext) -> Result<Vec<ConnectorStatus>, ApiProblem> {
     if !context.connectors.reign().borrow().acting {
         return Err(nobody());

@@ -1,4 +1,4 @@
-//! Yes or no by status alone, for HAProxy, Kubernetes and the like.
+//! `/health`: yes or no by status alone, for HAProxy, Kubernetes and the like.
 //!
 //! `ready` asks for no quorum: HTTP services work without one, on the last applied
 //! configuration, and a balancer that took every member out would stop them all.
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::AdminContext;
 
-/// The paths: whoever asks is answered, since no more than a status is told.
+/// The paths. Every caller is answered, since the answer is no more than a status.
 pub const PATHS: [&str; 4] = [
     "/health/live",
     "/health/ready",
@@ -40,7 +40,7 @@ async fn live() -> Response {
 async fn ready(State(context): State<AdminContext>) -> Response {
     let draining = *context.draining.borrow();
     let state = context.cluster.state();
-    // Until its first announcement is in, the others don't know what it carries.
+    // Until its first announcement is in, the others don't know which services it carries.
     let announced = state.announced_programs().contains_key(&context.me());
     let ready = !draining && announced;
     let applied = state.applied();

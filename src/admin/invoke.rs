@@ -26,7 +26,7 @@ use super::{AdminContext, problem::ApiProblem};
 /// The largest body.
 const BODY_MAX: usize = 16 << 20;
 
-/// The longest time that anyone waits here; the service's own limit is mostly shorter.
+/// The longest time that a caller waits here; the service's own limit is mostly shorter.
 const WAIT: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// The route.
@@ -36,7 +36,7 @@ pub fn routes() -> Router<AdminContext> {
         .layer(DefaultBodyLimit::max(BODY_MAX))
 }
 
-/// What bounds a call, and what to do with more.
+/// The text for a body that is too long.
 fn too_long() -> String {
     format!(
         "the service was not called: a body has at most {} MiB here; send a longer one by a channel of the service, at the services' port",
@@ -76,8 +76,9 @@ async fn invoke(
     }
 }
 
-/// Takes out what only a connector may say, or a service that remembers the greatest epoch
-/// would refuse every message from then on; and what the caller showed to this face alone.
+/// Removes headers that only a connector may send, or a service that remembers the greatest epoch
+/// would refuse every message from then on; and the credentials that the caller showed to this API
+/// alone.
 fn for_service(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
     strip_ours(headers);
@@ -94,7 +95,7 @@ fn response(reply: Reply, cid: &str) -> Response {
     response
 }
 
-/// Whether there is such a service, in the catalog or in some member's program.
+/// Returns true if the catalog or some member's program has the service.
 fn known(state: &state::State, name: &str) -> bool {
     let carried =
         |it: &Arc<state::AnnouncedProgram>| it.services.iter().any(|service| service == name);

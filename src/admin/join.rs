@@ -1,4 +1,4 @@
-//! `POST /v1/cluster/join`: a newcomer asks to become a member. Any member answers.
+//! `POST /v1/cluster/join`: admits a newcomer as a member. Any member answers.
 
 use axum::{
     Json, Router,
@@ -20,13 +20,13 @@ use crate::settings::check_advertise;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JoinRequest {
-    /// Its name.
+    /// The newcomer's name.
     pub name: String,
-    /// Where its services will listen.
+    /// The address of its services.
     pub http: String,
-    /// Where its REST face will listen.
+    /// The address of its REST API.
     pub admin: String,
-    /// Where it will be reached by other members.
+    /// The address for other members.
     pub peer: String,
 }
 
@@ -68,8 +68,8 @@ async fn join(
     }
 }
 
-/// The promise as of after the admission. Every change of it that begins from here on waits
-/// for the newcomer to apply it, and this is what it goes by until then.
+/// Returns the promise as of after the admission. Every change of it that begins from here on waits
+/// for the newcomer to apply it, and the newcomer goes by this one until then.
 async fn in_force(context: &AdminContext) -> Result<JoinFailover, ApiProblem> {
     let deadline = context.cluster.write_deadline();
     let state = context.cluster.fresh_state(deadline).await?;
@@ -128,8 +128,8 @@ fn bad_name(name: &str) -> Option<&'static str> {
     (!good).then_some("must be 1 to 63 letters, digits, dots, underscores or hyphens")
 }
 
-/// It becomes part of the URLs that every member asks, so it is held to what the newcomer's
-/// own settings are held to.
+/// Checks an address, which becomes part of the URLs that every member asks, by the rules of the
+/// newcomer's own settings.
 fn bad_address(address: &str) -> Option<String> {
     let wrong = check_advertise(address).err()?;
     Some(format!("must be host:port; {wrong}"))

@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     problem::ApiProblem,
+    proposed_write::{self, CompletedWrite},
     revision_headers::{
         ReadConsistency, ReadQuery, etag, known_to_reader, not_modified, precondition,
         with_current_revision, with_revision, written_response,
@@ -44,7 +45,7 @@ use crate::cluster::ClusterHandle;
 const PATH: &str = "/v1/kv/";
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1000;
-/// A list ends early once its values have this many bytes: it is held in memory.
+/// The bytes of values after which a list ends early: a list is held in memory.
 const LISTED_BYTES: usize = 4 << 20;
 
 /// The routes.
@@ -113,8 +114,7 @@ async fn put(
             let answer = Answer::PreconditionFailed {
                 revision: revision.unwrap_or(0),
             };
-            let refusal = ApiProblem::from_answer(&format!("key {key:?}"), answer);
-            return Err(refusal.expect("invariant: it was not done"));
+            CompletedWrite::from_answer(&subject(&key), answer)?;
         }
         let command = Command::PutKey {
             key: key.clone(),
@@ -145,7 +145,7 @@ async fn delete(
     with_current_revision(&cluster, outcome.await)
 }
 
-/// What became of a write.
+/// The answer to a write.
 #[derive(Debug, Serialize)]
 struct KeyWriteAnswer<'a> {
     key: &'a str,
@@ -161,31 +161,30 @@ async fn write(
     put: bool,
 ) -> Result<Response, ApiProblem> {
     if let Command::PutKey { key, value, .. } = &command {
-        // It is decided where it is applied; a value that is large need not go there for that.
+        // The quota is decided on apply; a large value need not travel there to be refused.
         cluster.state().kv().check_room(key, value.len())?;
     }
-    let (_, answer) = cluster.propose(command, cluster.write_deadline()).await?;
-    let Answer::Done {
-        revision, created, ..
-    } = answer
-    else {
-        let refusal = ApiProblem::from_answer(&format!("key {key:?}"), answer);
-        return Err(refusal.expect("invariant: it was not done"));
-    };
-    let told = Json(KeyWriteAnswer {
+    let deadline = cluster.write_deadline();
+    let (_, done) = proposed_write::propose(cluster, &subject(key), command, deadline).await?;
+    let answer = Json(KeyWriteAnswer {
         key,
-        revision,
-        created: put.then_some(created),
+        revision: done.revision,
+        created: put.then_some(done.created),
     });
     // after a deletion there is nothing that could have a tag
     Ok(if put {
-        written_response(revision, told)
+        written_response(done.revision, answer)
     } else {
-        with_revision(revision, told)
+        with_revision(done.revision, answer)
     })
 }
 
-/// The key in a path: what follows `/v1/kv/`, percent-decoded.
+/// The name of a key in problems.
+fn subject(key: &str) -> String {
+    format!("key {key:?}")
+}
+
+/// Reads the key in a path: the part after `/v1/kv/`, percent-decoded.
 fn key_in(path: &str) -> Result<String, ApiProblem> {
     let rest = path.strip_prefix(PATH).unwrap_or_default();
     let key = decoded(rest, "the key")?;
@@ -200,7 +199,7 @@ fn key_in(path: &str) -> Result<String, ApiProblem> {
     }
 }
 
-/// Text of a URL, percent-decoded.
+/// Decodes text of a URL.
 pub(super) fn decoded(text: &str, what: &str) -> Result<String, ApiProblem> {
     for (position, _) in text.match_indices('%') {
         let escape = text.as_bytes().get(position + 1..position + 3);
@@ -234,18 +233,18 @@ pub struct KeyRow {
     pub key: String,
     /// The log index that last wrote it.
     pub revision: u64,
-    /// Its bytes.
+    /// The value's bytes.
     pub value_base64: String,
 }
 
 /// Keys, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeysAnswer {
-    /// Each.
+    /// The keys with their values.
     pub entries: Vec<KeyRow>,
     /// The revision that the list reflects.
     pub revision: u64,
-    /// Whether more keys follow the last one.
+    /// True if more keys follow the last one.
     pub more: bool,
 }
 

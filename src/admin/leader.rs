@@ -22,7 +22,8 @@ async fn leader(State(context): State<AdminContext>) -> Result<Json<LeaderAnswer
         .ok_or_else(common_problems::no_leader)
 }
 
-/// Who leads; `None` unless this member has heard it, or as leader a quorum, within the lease.
+/// Returns the leader; `None` unless this member has heard it, or as leader a quorum, within the
+/// lease.
 pub fn current_leader(context: &AdminContext) -> Option<LeaderAnswer> {
     let leadership = context.leadership();
     let fresh = context.cluster.is_fresh(leadership.heard_at);
@@ -37,16 +38,16 @@ pub fn current_leader(context: &AdminContext) -> Option<LeaderAnswer> {
     })
 }
 
-/// One that is elected and has committed nothing yet does not lead, in its own eyes.
+/// A member that is elected and has committed nothing yet does not lead, in its own eyes.
 fn leading(leadership: &Leadership) -> Option<MemberId> {
     leadership
         .leader
         .filter(|leader| *leader != leadership.me || leadership.leading)
 }
 
-/// The leader, if the reign is of this very election. Any other is over or will be in a
-/// moment, when the leader has taken over: one of an earlier term, or of this term's leader
-/// before, as a term can have two leaders, one after the other.
+/// Returns the leader as the connector server, if the reign is of this very election. Any other
+/// reign is over or will be in a moment, when the leader has taken over: one of an earlier term, or
+/// of this term's leader before, as a term can have two leaders, one after the other.
 pub fn connector_server(
     reign: &Reign,
     leadership: &Leadership,
@@ -63,7 +64,7 @@ pub fn connector_server(
     })
 }
 
-/// How many members vote.
+/// Counts the voters.
 pub fn voters(members: &MemberList) -> usize {
     members
         .iter()

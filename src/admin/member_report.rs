@@ -1,5 +1,6 @@
-//! `GET /v1/member`: what only this member knows of itself, and how the others are asked
-//! for theirs: all at once, each for a moment, those that are known to be silent not at all.
+//! `GET /v1/member`: what only this member knows of itself; and the collection from all members.
+//!
+//! All members are asked at once, each for a moment; members known to be silent are not asked.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,11 +18,12 @@ use super::{
     peers::{CONNECT, PeerError},
 };
 
-/// Where a member tells of itself.
+/// The path of the report.
 pub const PATH: &str = "/v1/member";
 
-/// A member that is alive answers within a few milliseconds. Shorter than a connection may take,
-/// as whoever asks for the status of a cluster waits for it: see [`is_connected_to`].
+/// The time for an answer. A member that is alive answers within a few milliseconds. The limit is
+/// shorter than a connection may take, since the caller who wants the cluster's status waits for
+/// it: see [`is_connected_to`].
 const WAIT: Duration = Duration::from_millis(300);
 
 /// `GET /v1/member`
@@ -33,34 +35,34 @@ pub struct MemberReport {
     /// The member's id.
     #[serde(default)]
     pub id: MemberId,
-    /// Where it says itself that other members reach it.
+    /// The address for other members, by the member's own settings.
     #[serde(default)]
     pub peer: String,
-    /// Its connectors: of the connector server those at work, of others those that stand by.
+    /// The connectors: of the connector server those at work, of others those that stand by.
     pub connectors: Vec<ConnectorStatus>,
-    /// Whether it is too slow for its promise.
+    /// Signs that the member is too slow for its promise.
     pub strain: StrainRow,
-    /// How often the lease of its reigns ran out.
+    /// The lapses of the leases of its reigns.
     #[serde(default)]
     pub lapses: LapsesRow,
-    /// What may listen beyond loopback without TLS, by its settings.
+    /// Listeners that may be reached beyond loopback without TLS, by the member's settings.
     #[serde(default)]
     pub insecure: Vec<String>,
 }
 
-/// How often the lease of a member's reigns as the connector server ran out while it stayed one
-/// or before it was replaced, since the member was started.
+/// The lapses of a member's leases as the connector server, while it stayed one or before it was
+/// replaced, since the member was started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LapsesRow {
-    /// How often in all.
+    /// The number of lapses.
     pub count: u64,
-    /// In how many of them messages in flight were given back, and handled again.
+    /// The number of lapses in which messages in flight were given back, and handled again.
     pub gave_back: u64,
-    /// The longest, in milliseconds.
+    /// The longest lapse, in milliseconds.
     pub longest_ms: u64,
-    /// When the last one was over: RFC 3339, UTC.
+    /// The end of the last lapse: RFC 3339, UTC.
     pub last_at: Option<String>,
-    /// The same, in seconds before this was written.
+    /// The same, in seconds before the report was written.
     pub last_ago_s: Option<u64>,
 }
 
@@ -92,15 +94,15 @@ pub struct StrainRow {
     pub heartbeats_late: u64,
     /// Renewals of the lease, as leader, that came late.
     pub renewals_late: u64,
-    /// Times that the process did not run for long.
+    /// The number of times that the process did not run for long.
     pub stalls: u64,
     /// The longest of these, in milliseconds.
     pub worst_ms: u64,
     /// The same in percent of what is allowed: at 100 the promise fails.
     pub worst_percent: u64,
-    /// When the last of them was seen: RFC 3339, UTC.
+    /// The time of the last sign: RFC 3339, UTC.
     pub last_at: Option<String>,
-    /// The same, in seconds before this was written.
+    /// The same, in seconds before the report was written.
     pub last_ago_s: Option<u64>,
 }
 
@@ -128,7 +130,7 @@ async fn answer(State(context): State<AdminContext>) -> Json<MemberReport> {
     Json(local_report(&context))
 }
 
-/// This member's own.
+/// Returns this member's own report.
 pub fn local_report(context: &AdminContext) -> MemberReport {
     let strain = *context.cluster.node().timing_pressure().borrow();
     let lapses = *context.connectors.lapses().borrow();
@@ -150,20 +152,20 @@ pub fn local_report(context: &AdminContext) -> MemberReport {
     }
 }
 
-/// A member with what it says of itself, or why there is nothing.
+/// A member with its report, or the reason why there is none.
 pub type MemberReply = (MemberStatus, Result<MemberReport, MemberReportError>);
 
-/// Why a member has said nothing of itself.
+/// Reason why there is no report of a member.
 #[derive(Debug, thiserror::Error)]
 pub enum MemberReportError {
-    /// It was not asked.
+    /// The member was not asked.
     #[error("it is not heard")]
     Silent,
-    /// There was no connection to its admin port: its host is not known or does not answer, or
-    /// nobody listens there.
+    /// There was no connection to its admin port: its host is not known or does not answer, or no
+    /// process listens there.
     #[error("{0}")]
     Unreachable(PeerError),
-    /// It was connected to and is slow, or answers something else.
+    /// The member was connected to and is slow, or answers something else.
     #[error("{0}")]
     NoAnswer(PeerError),
 }
@@ -177,7 +179,7 @@ impl From<PeerError> for MemberReportError {
     }
 }
 
-/// What each member says of itself, this one too.
+/// Collects the reports of all members, this one too.
 pub async fn collect_reports(context: &AdminContext) -> Vec<MemberReply> {
     let members = context.cluster.node().members();
     join_all(members.into_iter().map(|member| ask(context, member))).await
@@ -203,8 +205,8 @@ async fn ask(context: &AdminContext, member: MemberStatus) -> MemberReply {
     (member, Err(why))
 }
 
-/// Whether somebody takes connections there. One that stands still has them taken by its
-/// kernel, at once.
+/// Returns true if connections are accepted there. The kernel accepts them at once even for a
+/// process that stands still.
 async fn is_connected_to(admin: &str) -> bool {
     matches!(timeout(CONNECT, TcpStream::connect(admin)).await, Ok(Ok(_)))
 }

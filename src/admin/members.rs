@@ -1,5 +1,6 @@
-//! `GET /v1/cluster/members`. Only the leader knows who is behind and who is silent, so
-//! the others ask it.
+//! `GET /v1/cluster/members`: the members, with their roles, reachability and lag.
+//!
+//! Only the leader knows which members are behind and which are silent, so the others ask it.
 
 use axum::{Json, Router, extract::State, routing::get};
 use http::HeaderMap;
@@ -20,9 +21,10 @@ pub fn routes() -> Router<AdminContext> {
 }
 
 async fn members(State(context): State<AdminContext>, headers: HeaderMap) -> Json<MembersAnswer> {
-    let rows = match headers.contains_key(PASSED_ON) {
-        true => own_view(&context),
-        false => rows(&context).await,
+    let rows = if headers.contains_key(PASSED_ON) {
+        own_view(&context)
+    } else {
+        rows(&context).await
     };
     let longest_wait = context.services.longest_wait();
     Json(MembersAnswer {
@@ -31,7 +33,7 @@ async fn members(State(context): State<AdminContext>, headers: HeaderMap) -> Jso
     })
 }
 
-/// The members as the leader sees them, or as this one does where the leader is silent.
+/// Returns the members as the leader sees them, or as this member does where the leader is silent.
 pub async fn rows(context: &AdminContext) -> Vec<MemberRow> {
     let leadership = context.leadership();
     let other = leadership.leader.filter(|leader| *leader != leadership.me);
@@ -92,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn states_follow_what_the_leader_hears_and_oneself_is_alive() {
+    fn member_state_follows_what_the_leader_hears() {
         let status = |id, reachable| MemberStatus {
             id,
             member: Member::default(),

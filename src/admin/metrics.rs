@@ -14,18 +14,18 @@ use quorate_supervisor::{ConnectorState, ConnectorStatus};
 use self::recorder::{MemberRecorder, MetricsHandle, SeriesName};
 use super::AdminContext;
 
-/// Seconds; from a fast disk's fsync to a slow service.
+/// The histogram buckets in seconds, from a fast disk's fsync to a slow service.
 const BUCKETS: [f64; 14] = [
     0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
 
-/// How often old samples are folded away when nobody scrapes.
+/// The interval at which old samples are folded when nobody scrapes.
 pub const UPKEEP: Duration = Duration::from_secs(10);
 
 static RECORDER: OnceLock<Option<MetricsHandle>> = OnceLock::new();
 
-/// Makes the process's recorder, the first time. `None` where a program that embeds a
-/// member has a recorder of its own: then the metrics are there.
+/// Makes the process's recorder, the first time. `None` where a program that embeds a member has a
+/// recorder of its own: then the metrics are there.
 pub fn recorder() -> Option<MetricsHandle> {
     RECORDER
         .get_or_init(|| {
@@ -49,13 +49,13 @@ pub fn recorder() -> Option<MetricsHandle> {
         .clone()
 }
 
-/// Whether a connector is declared, active or not.
+/// Returns true if a connector is declared, active or not.
 pub fn is_declared(catalog: &Catalog, kind: &str, name: &str) -> bool {
     let kind = kind.parse::<Kind>();
     kind.is_ok_and(|kind| catalog.get(kind, name).is_some())
 }
 
-/// What matters first, in words.
+/// Describes the metrics that matter first.
 fn describe() {
     describe_gauge!("quorate_is_leader", "1 on the member that leads");
     describe_gauge!(
@@ -213,9 +213,10 @@ fn states(statuses: &[ConnectorStatus]) -> LocalConnectors<'_> {
         .collect()
 }
 
-/// A counter is told for as long as its connector is declared, whoever runs it: one that comes
-/// and goes with takeovers would begin anew each time. A gauge is told of connectors that are
-/// here, and for how long one was idle by the member that runs it.
+/// Decides which series are exposed. A counter is exposed for as long as its connector is declared,
+/// whichever member runs it: a counter that came and went with takeovers would begin anew each
+/// time. A gauge is exposed for connectors that are here, and the idle time by the member that runs
+/// the connector.
 fn is_exposed(
     series: SeriesName<'_>,
     here: &LocalConnectors<'_>,
@@ -236,7 +237,7 @@ fn is_exposed(
     }
 }
 
-/// Sets what is looked up rather than counted.
+/// Sets the gauges whose values are looked up rather than counted.
 fn observe(context: &AdminContext) {
     let leadership = *context.cluster.node().leadership().borrow();
     let members = context.cluster.node().members();
@@ -288,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counter_stays_with_its_connector_and_a_gauge_with_its_process() {
+    fn counter_follows_connector_gauge_follows_process() {
         let mut status = ConnectorStatus::starting("amqp_channel", "orders", "member-1");
         let told = |status: &ConnectorStatus, metric, channel, is_counter| {
             let statuses = [status.clone()];

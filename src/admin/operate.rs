@@ -1,5 +1,6 @@
-//! `POST /v1/connectors/{kind}/{name}/{pause|resume|restart}`: kept in the replicated state,
-//! so that a takeover does not resume what someone paused.
+//! `POST /v1/connectors/{kind}/{name}/{pause|resume|restart}`: orders to a connector.
+//!
+//! They are kept in the replicated state, so that a takeover does not resume a paused connector.
 
 use std::time::Duration;
 
@@ -20,28 +21,28 @@ use super::{
 };
 use crate::cluster::ClusterHandle;
 
-/// How long slow members are waited for after an order.
+/// The time that slow members are waited for after an order.
 const SLOW_MEMBERS: Duration = Duration::from_millis(250);
 
-/// What stands after an order.
+/// The connector after an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperateAnswer {
-    /// The kind.
+    /// The connector's kind.
     pub kind: Kind,
-    /// The name.
+    /// The connector's name.
     pub name: String,
-    /// Whether it is paused now.
+    /// True while the connector is paused.
     pub paused: bool,
-    /// Whether this order has changed anything.
+    /// True if this order changed anything.
     pub changed: bool,
 }
 
 /// The routes.
 pub fn routes() -> Router<AdminContext> {
-    let route = |order| {
+    let route = |action| {
         post(
             move |State(cluster): State<ClusterHandle>, path: ConnectorPath| async move {
-                with_current_revision(&cluster, operate(&cluster, path, order).await)
+                with_current_revision(&cluster, operate(&cluster, path, action).await)
             },
         )
     };
@@ -65,7 +66,7 @@ type ConnectorPath = Result<Path<(String, String)>, PathRejection>;
 async fn operate(
     cluster: &ClusterHandle,
     path: ConnectorPath,
-    order: OperatorAction,
+    action: OperatorAction,
 ) -> Result<Response, ApiProblem> {
     let Path((kind, name)) = path?;
     let kind: Kind = kind
@@ -74,7 +75,7 @@ async fn operate(
     let command = Command::OperateConnector {
         kind,
         name: name.clone(),
-        order,
+        order: action,
     };
     let (index, answer) = cluster.propose(command, cluster.write_deadline()).await?;
     let Answer::Done { changed, .. } = answer else {
@@ -86,11 +87,11 @@ async fn operate(
         .wait_applied_everywhere(index, SLOW_MEMBERS)
         .await;
     let paused = cluster.state().operations().get(kind, &name).paused;
-    let told = OperateAnswer {
+    let answer = OperateAnswer {
         kind,
         name,
         paused,
         changed,
     };
-    Ok(with_revision(index, Json(told)))
+    Ok(with_revision(index, Json(answer)))
 }

@@ -1,9 +1,9 @@
-//! `POST /v1/outgoing/{kind}/{name}/send`: has the body sent, from any member.
+//! `POST /v1/outgoing/{kind}/{name}/send`: sends the body, from any member.
 //!
-//! The connector server sends; another member passes the request on to it. During a takeover
-//! the caller waits within its deadline: what surely was not sent is tried again, here or at
-//! the next connector server. What may have been sent is not, but under a key, where the log
-//! knows; and it is never told as not sent (see [`fate`]).
+//! The connector server sends; another member passes the request on to it. During a takeover the
+//! caller waits within its deadline: a message that surely was not sent is tried again, here or at
+//! the next connector server. A message that may have been sent is not, except under a key, where
+//! the log knows; and it is never reported as not sent (see [`send_attempts`]).
 
 mod body_budget;
 mod caller_attempts;
@@ -38,7 +38,7 @@ pub use open_intents::OpenIntents;
 
 /// The largest message.
 const BODY_MAX: usize = 64 << 20;
-/// How long the caller waits, in milliseconds.
+/// The time that the caller waits, in milliseconds.
 const WITHIN: HeaderName = HeaderName::from_static("quorate-within-ms");
 const WITHIN_DEFAULT: Duration = Duration::from_secs(10);
 const WITHIN_MAX: Duration = Duration::from_secs(20);
@@ -65,16 +65,18 @@ async fn send(
     let Path((kind, name)) = path?;
     let kind = outgoing_kind(&kind)?;
     let deadline = Instant::now() + within(&headers)?;
-    let order = local_send::SendCall::read(kind, name, &headers, query.as_deref(), whole(body)?)?;
+    let call = local_send::SendCall::read(kind, name, &headers, query.as_deref(), whole(body)?)?;
     if headers.contains_key(PASSED_ON) {
-        return Ok(order.send(&context, deadline).await.into_response());
+        return Ok(idempotent_send::send(&context, &call, deadline)
+            .await
+            .into_response());
     }
-    let mut tries = CallerAttempts::new(&context, &order, &uri, &headers, deadline);
-    let told = send_attempts::settle(order.is_keyed(), &mut tries).await;
-    Ok(told.unwrap_or_else(IntoResponse::into_response))
+    let mut attempts = CallerAttempts::new(&context, &call, &uri, &headers, deadline);
+    let outcome = send_attempts::settle(call.is_keyed(), &mut attempts).await;
+    Ok(outcome.unwrap_or_else(IntoResponse::into_response))
 }
 
-/// The message, or what bounds it and what to do with a longer one.
+/// Reads the message; the error names the bound for one that is too long, and the remedy.
 fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, ApiProblem> {
     body.map_err(|rejection| {
         ApiProblem::unread(rejection, || {
@@ -127,7 +129,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_message_that_is_too_long_is_told_the_bound_and_the_way_out() {
+    async fn too_long_message_problem_names_bound_and_remedy() {
         async fn take(body: Result<Bytes, BytesRejection>) -> Result<(), ApiProblem> {
             whole(body).map(drop)
         }

@@ -1,4 +1,4 @@
-//! Asks other members' admin faces for what only they know, within a deadline.
+//! The client by which a member calls the administration API of others, within a deadline.
 
 use std::{error::Error, time::Duration};
 
@@ -12,15 +12,16 @@ use quorate_platform::bounded_response::{self, ResponseError};
 use quorate_service::headers::{strip_hop_by_hop, strip_identity};
 use serde::de::DeserializeOwned;
 
-/// A member that is there takes a connection at once; one that doesn't was surely not asked.
+/// The time for a connection. A member that is there accepts at once; one that doesn't was surely
+/// not asked.
 pub const CONNECT: Duration = Duration::from_millis(500);
 
-/// The longest answer that is read. A reply of a queue's other side is at most 16 MiB, and
-/// ten thousand connectors are told in less.
+/// The longest answer that is read. A reply of a queue's other side is at most 16 MiB, and ten
+/// thousand connectors take less.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
-/// Marks a request that a member has passed on: its receiver answers for itself, so that
-/// two members that each take the other for the leader don't ask in circles.
+/// The header that marks a request as passed on by a member: its receiver answers for itself, so
+/// that two members that each take the other for the leader don't ask in circles.
 pub const PASSED_ON: http::HeaderName = http::HeaderName::from_static("quorate-passed-on");
 
 /// A member's answer.
@@ -34,21 +35,21 @@ pub struct PeerAnswer {
     pub body: Bytes,
 }
 
-/// Why there is no answer.
+/// Reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum PeerError {
-    /// It surely was not asked.
+    /// The member surely was not asked.
     #[error("{0} can't be reached: {cause}", cause = root_cause(.1))]
     NotAsked(String, reqwest::Error),
-    /// It may have been asked.
+    /// The member may have been asked.
     #[error("{0} gave no answer: {cause}", cause = root_cause(.1))]
     NoAnswer(String, reqwest::Error),
-    /// It does not answer what was expected.
+    /// The member answers something else than was expected.
     #[error("the answer of {0} is not understood: {1}")]
     NotUnderstood(String, String),
 }
 
-/// What stands behind an error: "failed to lookup address information: Name or service not
+/// Returns the cause behind an error: "failed to lookup address information: Name or service not
 /// known" and not "error sending request".
 fn root_cause(error: &reqwest::Error) -> String {
     let mut deepest: &dyn Error = error;
@@ -65,14 +66,14 @@ fn root_cause(error: &reqwest::Error) -> String {
     }
 }
 
-/// A client of the other members' admin faces.
+/// The client of the other members' administration API.
 #[derive(Clone, Debug)]
 pub struct AdminPeers {
     http: reqwest::Client,
 }
 
 impl AdminPeers {
-    /// Connections are kept for the next question.
+    /// Makes the client. Connections are kept for the next call.
     pub fn new() -> Result<AdminPeers, reqwest::Error> {
         quorate_platform::tls_provider::install_provider();
         let http = reqwest::Client::builder()
@@ -84,7 +85,7 @@ impl AdminPeers {
         Ok(AdminPeers { http })
     }
 
-    /// Sends a request to `admin` (`host:port`) and gives its answer, whatever it is.
+    /// Sends a request to `admin` (`host:port`) and returns its answer, whatever the status.
     pub async fn ask(
         &self,
         method: Method,
@@ -104,7 +105,7 @@ impl AdminPeers {
         answer(admin, request).await
     }
 
-    /// Passes a POST on as it came, but for what belongs to its own connection.
+    /// Passes a POST on as it came, except for headers of its own connection.
     pub async fn pass_on(
         &self,
         admin: &str,
@@ -114,7 +115,7 @@ impl AdminPeers {
         wait: Duration,
     ) -> Result<PeerAnswer, PeerError> {
         strip_hop_by_hop(&mut headers);
-        // What the caller has shown to this member is not shown to another.
+        // Credentials that the caller showed to this member are not shown to another.
         strip_identity(&mut headers);
         for name in [HOST, CONTENT_LENGTH, EXPECT] {
             headers.remove(name);
@@ -129,7 +130,7 @@ impl AdminPeers {
         answer(admin, request).await
     }
 
-    /// GET of JSON.
+    /// Gets JSON.
     pub async fn get<T: DeserializeOwned>(
         &self,
         admin: &str,
@@ -146,13 +147,13 @@ impl AdminPeers {
 }
 
 async fn answer(admin: &str, request: reqwest::RequestBuilder) -> Result<PeerAnswer, PeerError> {
-    let response = request
-        .send()
-        .await
-        .map_err(|error| match error.is_connect() {
-            true => PeerError::NotAsked(admin.to_owned(), error),
-            false => PeerError::NoAnswer(admin.to_owned(), error),
-        })?;
+    let response = request.send().await.map_err(|error| {
+        if error.is_connect() {
+            PeerError::NotAsked(admin.to_owned(), error)
+        } else {
+            PeerError::NoAnswer(admin.to_owned(), error)
+        }
+    })?;
     let (status, headers) = (response.status(), response.headers().clone());
     let body = bounded_response::read(response, ANSWER_BYTES_MAX)
         .await
@@ -169,7 +170,7 @@ async fn answer(admin: &str, request: reqwest::RequestBuilder) -> Result<PeerAns
     })
 }
 
-/// Told as it came, but for headers of the way.
+/// Returns the answer as it came, except for headers of its own connection.
 impl IntoResponse for PeerAnswer {
     fn into_response(self) -> Response {
         let mut response = (self.status, self.body).into_response();
@@ -187,7 +188,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_member_that_can_not_be_asked_is_told_with_the_cause() {
+    async fn unreachable_member_error_names_the_cause() {
         let peers = AdminPeers::new().unwrap();
         let wait = Duration::from_secs(5);
         for (admin, cause) in [

@@ -1,4 +1,4 @@
-//! Errors as the admin face tells them: `application/problem+json` (RFC 9457).
+//! Problems of the administration API: `application/problem+json` (RFC 9457).
 //!
 //! Programs go by `code`, which never changes its meaning; people read `detail`.
 //!
@@ -45,16 +45,16 @@ use serde::Serialize;
 /// A field that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldProblem {
-    /// Which one.
+    /// The field's name.
     pub field: String,
-    /// What it was; secrets are hidden.
+    /// The value that was given; secrets are hidden.
     pub value: String,
-    /// What would be right.
+    /// The rule that the value breaks.
     pub problem: String,
 }
 
 impl FieldProblem {
-    /// A bad field.
+    /// Describes a bad field.
     pub fn new(
         field: impl Into<String>,
         value: impl Into<String>,
@@ -74,7 +74,7 @@ impl From<FieldError> for FieldProblem {
     }
 }
 
-/// An error as it is sent.
+/// A problem as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct ApiProblem(Box<ProblemBody>);
@@ -83,11 +83,11 @@ pub struct ApiProblem(Box<ProblemBody>);
 struct ProblemBody {
     #[serde(serialize_with = "as_number")]
     status: StatusCode,
-    /// For programs.
+    /// The code, for programs.
     code: &'static str,
     /// The code in words.
     title: String,
-    /// What was wrong, where, and what would be right.
+    /// The text for people: what was wrong, where, and what would be right.
     detail: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldProblem>,
@@ -104,7 +104,7 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, 
 }
 
 impl ApiProblem {
-    /// Any error.
+    /// Makes a problem.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> ApiProblem {
         let mut title = code.replace('_', " ");
         if let Some(first) = title.get_mut(..1) {
@@ -122,34 +122,34 @@ impl ApiProblem {
         }))
     }
 
-    /// The same with the first revision from which nothing is missing.
+    /// Adds the first revision from which nothing is missing.
     pub fn with_oldest_revision(mut self, oldest: u64) -> ApiProblem {
         self.0.oldest_revision = Some(oldest);
         self
     }
 
-    /// A request that can't be read.
+    /// Makes the problem of a request that can't be read.
     pub fn bad_request(detail: impl Into<String>) -> ApiProblem {
         ApiProblem::new(StatusCode::BAD_REQUEST, "bad_request", detail)
     }
 
-    /// Something that is not there.
+    /// Makes the problem of a thing that does not exist.
     pub fn not_found(detail: impl Into<String>) -> ApiProblem {
         ApiProblem::new(StatusCode::NOT_FOUND, "not_found", detail)
     }
 
-    /// A fault of this program.
+    /// Makes the problem of a fault of this program.
     pub fn internal(detail: impl Into<String>) -> ApiProblem {
         ApiProblem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
     }
 
-    /// A body that is too long.
+    /// Makes the problem of a body that is too long.
     pub fn too_large(detail: impl Into<String>) -> ApiProblem {
         ApiProblem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
     }
 
-    /// A body that could not be read; one that is too long is told with its bound and what to
-    /// do instead.
+    /// Makes the problem of a body that could not be read; `too_long` is the text for a body that
+    /// is too long, with its bound and the remedy.
     pub fn unread(
         rejection: impl Into<ApiProblem>,
         too_long: impl FnOnce() -> String,
@@ -161,7 +161,7 @@ impl ApiProblem {
         }
     }
 
-    /// Fields that are wrong.
+    /// Makes the problem of fields that are wrong.
     pub fn invalid(
         detail: impl Into<String>,
         errors: impl IntoIterator<Item = impl Into<FieldProblem>>,
@@ -171,8 +171,8 @@ impl ApiProblem {
         problem
     }
 
-    /// Why a write to `thing` was not done; `None` when it was.
-    pub fn from_answer(thing: &str, answer: Answer) -> Option<ApiProblem> {
+    /// Returns the reason why a write to `thing` was not done; `None` when it was done.
+    pub fn from_answer(subject: &str, answer: Answer) -> Option<ApiProblem> {
         Some(match answer {
             Answer::Done { .. }
             | Answer::SendAdmitted(SendAdmission::Fresh | SendAdmission::Known(_)) => {
@@ -180,20 +180,20 @@ impl ApiProblem {
             }
             Answer::PreconditionFailed { revision } => {
                 let detail = match revision {
-                    0 => format!("there is no {thing}; nothing was written"),
-                    _ => format!("{thing} has revision {revision}; nothing was written"),
+                    0 => format!("there is no {subject}; nothing was written"),
+                    _ => format!("{subject} has revision {revision}; nothing was written"),
                 };
                 let status = StatusCode::PRECONDITION_FAILED;
                 let mut problem = ApiProblem::new(status, "precondition_failed", detail);
                 problem.0.revision = Some(revision);
                 problem
             }
-            Answer::NotFound => ApiProblem::not_found(format!("there is no {thing}")),
+            Answer::NotFound => ApiProblem::not_found(format!("there is no {subject}")),
             Answer::Invalid(errors) => {
-                ApiProblem::invalid(format!("{thing} can't be like this"), errors)
+                ApiProblem::invalid(format!("{subject} can't be like this"), errors)
             }
             Answer::Referenced(by) => {
-                let detail = format!("{thing} can't be deleted: {} need it", by.join(", "));
+                let detail = format!("{subject} can't be deleted: {} need it", by.join(", "));
                 let mut problem = ApiProblem::new(StatusCode::CONFLICT, "conflict", detail);
                 problem.0.referenced_by = by;
                 problem
@@ -204,23 +204,23 @@ impl ApiProblem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too_many_keys",
                 format!(
-                    "nothing was sent to {thing}: the idempotency keys of the last ten minutes are kept, {SENDS_OF_ONE_MAX} of one outgoing and {SENDS_MAX} of all, and there is no room for another; try again later, or send without a key"
+                    "nothing was sent to {subject}: the idempotency keys of the last ten minutes are kept, {SENDS_OF_ONE_MAX} of one outgoing and {SENDS_MAX} of all, and there is no room for another; try again later, or send without a key"
                 ),
             ),
         })
     }
 
-    /// Its code.
+    /// Returns the code.
     pub fn code(&self) -> &'static str {
         self.0.code
     }
 
-    /// Its status.
+    /// Returns the status.
     pub fn status(&self) -> StatusCode {
         self.0.status
     }
 
-    /// Its text for people.
+    /// Returns the text for people.
     pub fn detail(&self) -> &str {
         &self.0.detail
     }
@@ -272,11 +272,11 @@ impl From<ReadError> for ApiProblem {
     }
 }
 
-/// What axum could not read, in our words where its own are for programmers.
+/// Words axum's rejections anew where axum's own texts are for programmers.
 fn unreadable(status: StatusCode, detail: String) -> ApiProblem {
     match status {
         StatusCode::PAYLOAD_TOO_LARGE => {
-            // Calls that take more, or less, tell so themselves.
+            // Calls with another bound make the problem themselves.
             ApiProblem::too_large(
                 "the body is longer than the 2 MiB that this call takes at most; what it is asked needs far less",
             )

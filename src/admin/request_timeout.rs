@@ -1,4 +1,4 @@
-//! No request may take forever.
+//! The limit of time for every request, so that none takes forever.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use tokio::time::timeout;
 
 use super::{AdminContext, problem::ApiProblem};
 
-/// How long a request may take, its body included: longer than any handler's own deadline,
-/// since these give better answers.
+/// The longest time for a request, its body included: longer than any handler's own deadline, since
+/// handlers give better answers.
 fn longest(context: &AdminContext) -> Duration {
     context.cluster.timing().failover * 4 + context.drain + Duration::from_secs(20)
 }
 
-/// Ends what takes too long.
+/// Ends a request that takes too long.
 pub async fn enforce_timeout(
     State(context): State<AdminContext>,
     request: Request,

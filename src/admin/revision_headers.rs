@@ -1,4 +1,4 @@
-//! Revisions and preconditions in headers, and how fresh an answer must be.
+//! Revisions and preconditions in headers, and the freshness of reads.
 
 use std::sync::Arc;
 
@@ -13,22 +13,22 @@ use serde::Deserialize;
 use super::problem::ApiProblem;
 use crate::cluster::ClusterHandle;
 
-/// Of a write: its revision. Of a read or a refusal: the revision that it reflects.
+/// The header with a write's revision, or the revision that a read or a refusal reflects.
 pub const QUORATE_REVISION: HeaderName = HeaderName::from_static("quorate-revision");
 
-/// How fresh a read must be.
+/// The freshness that a read asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReadConsistency {
-    /// It sees all that was acknowledged before it was asked.
+    /// The read sees every write that was acknowledged before the call.
     #[default]
     Linearizable,
-    /// It sees what this member has applied; it needs no quorum.
+    /// The read sees what this member has applied; it needs no quorum.
     Stale,
 }
 
 impl ReadConsistency {
-    /// The state to read from.
+    /// Returns the state to read from.
     pub async fn read_state(self, cluster: &ClusterHandle) -> Result<Arc<State>, ApiProblem> {
         match self {
             ReadConsistency::Linearizable => {
@@ -43,11 +43,11 @@ impl ReadConsistency {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReadQuery {
-    /// How fresh it must be.
+    /// The freshness of the read.
     pub consistency: ReadConsistency,
 }
 
-/// A thing's revision as its `ETag`.
+/// Returns a revision as its `ETag`.
 pub fn etag(revision: u64) -> HeaderValue {
     HeaderValue::try_from(format!("\"{revision}\"")).expect("invariant: digits in quotes")
 }
@@ -62,7 +62,7 @@ pub fn with_revision(revision: u64, answer: impl IntoResponse) -> Response {
     response
 }
 
-/// Every write's answer carries a revision: a refusal's is the one that it reflects.
+/// Adds the current revision to a write's answer that has none yet: a refusal reflects it.
 pub fn with_current_revision(
     cluster: &ClusterHandle,
     outcome: Result<Response, ApiProblem>,
@@ -70,14 +70,14 @@ pub fn with_current_revision(
     with_revision(cluster.state().revision(), outcome)
 }
 
-/// The answer to a write that was done.
+/// Makes the answer to a write that was done.
 pub fn written_response(revision: u64, answer: impl IntoResponse) -> Response {
     let mut response = with_revision(revision, answer);
     response.headers_mut().insert(ETAG, etag(revision));
     response
 }
 
-/// What must hold for a write: `If-Match: "REV"` or `If-None-Match: *`.
+/// Reads the precondition of a write: `If-Match: "REV"` or `If-None-Match: *`.
 pub fn precondition(headers: &HeaderMap) -> Result<Option<WritePrecondition>, ApiProblem> {
     let expected = one(headers, IF_MATCH)?;
     let absent = one(headers, IF_NONE_MATCH)?;
@@ -99,7 +99,7 @@ pub fn precondition(headers: &HeaderMap) -> Result<Option<WritePrecondition>, Ap
     }
 }
 
-/// Whether a reader has this revision already and says so with `If-None-Match`.
+/// Returns true if the reader's `If-None-Match` has this revision.
 pub fn known_to_reader(headers: &HeaderMap, revision: u64) -> bool {
     let weakly = |tag: &str| revision_in(tag.strip_prefix("W/").unwrap_or(tag)) == Some(revision);
     headers
@@ -110,7 +110,7 @@ pub fn known_to_reader(headers: &HeaderMap, revision: u64) -> bool {
         .any(|tag| tag.trim() == "*" || weakly(tag.trim()))
 }
 
-/// 304, for a reader that has this revision already.
+/// Makes the answer 304, for a reader that has this revision already.
 pub fn not_modified(revision: u64) -> Response {
     (StatusCode::NOT_MODIFIED, [(ETAG, etag(revision))]).into_response()
 }

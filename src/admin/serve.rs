@@ -1,4 +1,4 @@
-//! Serves the admin face: bounded in connections, and in how long a client may take.
+//! The server of the administration port, bounded in connections and in clients' time.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -20,18 +20,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::write_timeout::WriteTimeoutStream;
 
-/// Connections at a time; further ones wait in the kernel's queue. Enough for a few
+/// The number of connections at a time; further ones wait in the kernel's queue. Enough for a few
 /// balancers, scrapers and people.
 const CONNECTIONS_MAX: usize = 512;
 
-/// A head that takes longer ends the connection, an idle one too.
+/// The time for a request's head; a slower one ends the connection, and so does an idle client.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A client that takes nothing of what it is sent for so long is cut off; so is one whose
-/// host is gone.
+/// The time after which a client is cut off that takes no bytes of its answer, or whose host is
+/// gone.
 const TAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Out of file handles, for example: what is there may have been freed a moment later.
+/// The pause after an accept that failed, for lack of file handles for example: some may have been
+/// freed a moment later.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown`, then finishes the requests that run, at most for `drain`.
@@ -44,7 +45,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
-    let said = RateLimit::each_second();
+    let log_limit = RateLimit::each_second();
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &slots) => accepted,
@@ -53,7 +54,7 @@ pub async fn serve(
         match accepted {
             Ok((stream, permit)) => connection(stream, permit, router.clone(), &graceful),
             Err(error) => {
-                if let Some(left_out) = said.due("") {
+                if let Some(left_out) = log_limit.due("") {
                     tracing::warn!(%error, left_out, "a connection to the admin port could not be accepted");
                 }
                 sleep(ACCEPT_PAUSE).await;

@@ -1,5 +1,6 @@
-//! Who could take a connector over now, so that a standby that can't connect is seen
-//! before it is needed.
+//! The members that could take a connector over now.
+//!
+//! They are shown so that a standby that can't connect is noticed before it is needed.
 
 use std::collections::BTreeMap;
 
@@ -9,24 +10,24 @@ use serde::{Deserialize, Serialize};
 
 use super::member_report::{MemberReply, MemberReport, MemberReportError};
 
-/// How a connector stands on a member that doesn't run it.
+/// The state of a connector on a member that doesn't run it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StandbyState {
-    /// Its process is connected and consumes nothing.
+    /// The process is connected and consumes nothing.
     Standby,
-    /// It has no process until it is needed.
+    /// There is no process until one is needed.
     Cold,
-    /// Its process is being started or is connecting.
+    /// The process is being started or is connecting.
     Starting,
-    /// It can't connect.
+    /// The process can't connect.
     Failed,
     /// The member does not answer.
     Unreachable,
 }
 
 impl StandbyState {
-    /// Whether the member could take over now. A cold one could; it takes longer.
+    /// Returns true if the member could take over now. A cold one could, and takes longer.
     pub fn is_ready(self) -> bool {
         matches!(self, StandbyState::Standby | StandbyState::Cold)
     }
@@ -35,30 +36,30 @@ impl StandbyState {
 /// A voter that could become the connector server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StandbyRow {
-    /// Its name.
+    /// The voter's name.
     pub member: String,
-    /// How the connector stands there.
+    /// The connector's state there.
     pub state: StandbyState,
-    /// Why it can't take over, or what was last wrong.
+    /// The reason why the voter can't take over, or its last error.
     pub last_error: Option<String>,
 }
 
 /// A row of `GET /v1/connectors`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectorRow {
-    /// What its connector server says of it.
+    /// The status that the connector server reports.
     #[serde(flatten)]
     pub status: ConnectorStatus,
     /// The other voters; none of a connector that is paused.
     #[serde(default)]
     pub standbys: Vec<StandbyRow>,
-    /// How many of them could take it over now.
+    /// The number of voters that could take the connector over now.
     #[serde(default)]
     pub ready_standbys: usize,
 }
 
 impl ConnectorRow {
-    /// `asked` is what all members say of themselves, `holder` the connector server.
+    /// Makes a row. `asked` are the reports of all members, `holder` is the connector server.
     pub fn new(status: ConnectorStatus, holder: MemberId, asked: &[MemberReply]) -> ConnectorRow {
         let paused = status.state == ConnectorState::Paused;
         let others = asked
@@ -75,11 +76,11 @@ impl ConnectorRow {
     }
 }
 
-/// How many names stand in one sentence.
+/// The number of names in one sentence.
 const NAMED: usize = 5;
 
-/// What someone should know who counts on the others: one sentence for each member and
-/// reason, however many connectors it is about.
+/// Warns of standbys that could not take over: one sentence for each member and reason, however
+/// many connectors it is about.
 pub fn standby_warnings(rows: &[ConnectorRow]) -> Vec<String> {
     let mut groups: BTreeMap<(&str, &str, &str), Vec<String>> = BTreeMap::new();
     for ConnectorRow {
@@ -126,7 +127,7 @@ fn standby(
             };
         }
     };
-    // A member tells them ordered by kind and name.
+    // A member reports them ordered by kind and name.
     let by_name = |it: &ConnectorStatus| (&it.kind, &it.name).cmp(&(&of.kind, &of.name));
     let found = own.connectors.binary_search_by(by_name);
     let found = found.ok().map(|n| &own.connectors[n]);

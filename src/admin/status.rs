@@ -1,4 +1,4 @@
-//! `GET /v1/cluster/status`: the whole cluster at a glance, also where there is no leader.
+//! `GET /v1/cluster/status`: the whole cluster at a glance, also without a leader.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,10 @@ use super::{
     cluster_answers::{
         MemberProgram, MemberRow, MemberState, StatusAnswer, failure_tolerance, quorum,
     },
-    cluster_settings, connectors, leader, member_report, members,
+    cluster_settings, connectors, leader,
+    member_report::{self, LapsesRow, MemberReply, StrainRow},
+    members,
+    standbys::ConnectorRow,
     takeovers::TakeoverRow,
     warnings::{not_asked, warnings},
 };
@@ -39,10 +42,10 @@ async fn status(State(context): State<AdminContext>) -> Json<StatusAnswer> {
     let programs: BTreeMap<String, MemberProgram> = state
         .announced_programs()
         .iter()
-        .filter_map(|(id, said)| {
+        .filter_map(|(id, announced)| {
             let program = MemberProgram {
-                version: said.version.clone(),
-                services: said.services.clone(),
+                version: announced.version.clone(),
+                services: announced.services.clone(),
             };
             Some((name(*id)?, program))
         })
@@ -53,30 +56,13 @@ async fn status(State(context): State<AdminContext>) -> Json<StatusAnswer> {
         .filter(|(member, _)| !context.is_silent(member.id))
         .filter_map(|(member, own)| not_asked(&me, &member.member, own.as_ref().err()?))
         .collect();
-    let (mut strain, mut lapses) = (BTreeMap::new(), BTreeMap::new());
-    let (mut moved, mut insecure) = (BTreeMap::new(), BTreeMap::new());
-    for (member, own) in asked {
-        let Ok(own) = own else { continue };
-        if !own.peer.is_empty() && own.peer != member.member.peer {
-            moved.insert(member.member.name.clone(), own.peer);
-        }
-        if !own.insecure.is_empty() {
-            insecure.insert(member.member.name.clone(), own.insecure);
-        }
-        strain.insert(member.member.name.clone(), own.strain);
-        if own.lapses.count > 0 {
-            lapses.insert(member.member.name, own.lapses);
-        }
-    }
-    let counts = connectors.as_ref().ok().map(|rows| {
-        let mut counts = BTreeMap::new();
-        for connector in rows {
-            *counts
-                .entry(state_word(connector.status.state))
-                .or_insert(0) += 1;
-        }
-        counts
-    });
+    let ReportedByMembers {
+        strain,
+        lapses,
+        moved,
+        insecure,
+    } = ReportedByMembers::collect(asked);
+    let counts = connectors.as_deref().ok().map(count_by_state);
     let mut answer = StatusAnswer {
         cluster: context.cluster.node().cluster().to_owned(),
         answered_by: me,
@@ -110,6 +96,46 @@ async fn status(State(context): State<AdminContext>) -> Json<StatusAnswer> {
     Json(answer)
 }
 
+/// The parts of the status that each member reports of itself, by the member's name.
+#[derive(Default)]
+struct ReportedByMembers {
+    strain: BTreeMap<String, StrainRow>,
+    lapses: BTreeMap<String, LapsesRow>,
+    moved: BTreeMap<String, String>,
+    insecure: BTreeMap<String, Vec<String>>,
+}
+
+impl ReportedByMembers {
+    fn collect(replies: Vec<MemberReply>) -> ReportedByMembers {
+        let mut reported = ReportedByMembers::default();
+        for (member, report) in replies {
+            let Ok(report) = report else { continue };
+            let name = member.member.name;
+            if !report.peer.is_empty() && report.peer != member.member.peer {
+                reported.moved.insert(name.clone(), report.peer);
+            }
+            if !report.insecure.is_empty() {
+                reported.insecure.insert(name.clone(), report.insecure);
+            }
+            reported.strain.insert(name.clone(), report.strain);
+            if report.lapses.count > 0 {
+                reported.lapses.insert(name, report.lapses);
+            }
+        }
+        reported
+    }
+}
+
+fn count_by_state(connectors: &[ConnectorRow]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for connector in connectors {
+        *counts
+            .entry(state_word(connector.status.state))
+            .or_insert(0) += 1;
+    }
+    counts
+}
+
 fn state_word(state: ConnectorState) -> String {
     let word = serde_json::to_value(state).ok();
     word.as_ref()
@@ -118,7 +144,7 @@ fn state_word(state: ConnectorState) -> String {
         .to_owned()
 }
 
-/// How many more voters may be lost now.
+/// Returns how many more voters may be lost now.
 fn failures_left(rows: &[MemberRow]) -> usize {
     let voters = rows.iter().filter(|row| row.role == Role::Voter);
     let alive = voters
@@ -128,7 +154,7 @@ fn failures_left(rows: &[MemberRow]) -> usize {
     alive.saturating_sub(quorum(voters.count()))
 }
 
-/// Services that only some of the programs carry, with the members that lack each.
+/// Lists services that only some of the programs carry, with the members that lack each.
 fn missing(programs: &BTreeMap<String, MemberProgram>) -> BTreeMap<String, Vec<String>> {
     let all: std::collections::BTreeSet<&String> = programs
         .values()
@@ -157,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn services_that_some_lack_are_told_with_who_lacks_them() {
+    fn missing_services_name_the_members_without_them() {
         let programs = BTreeMap::from([
             ("a".to_owned(), program(&["echo", "orders"])),
             ("b".to_owned(), program(&["echo"])),

@@ -1,5 +1,6 @@
-//! `GET /v1/cluster/takeovers`: how the latest reigns began, newest first. It stands in the
-//! replicated state, so any member answers, without a leader too.
+//! `GET /v1/cluster/takeovers`: the beginnings of the latest reigns, newest first.
+//!
+//! They are part of the replicated state, so any member answers, without a leader too.
 
 use std::{
     collections::BTreeMap,
@@ -19,8 +20,8 @@ use super::{
 /// One takeover. Times of steps are in milliseconds after `at`, `null` where not known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TakeoverRow {
-    /// When it began: the last word of the connector server before, by the wall clock of
-    /// `to`; RFC 3339, UTC.
+    /// The beginning: the last sign of the connector server before, by the wall clock of `to`; RFC
+    /// 3339, UTC.
     pub at: String,
     /// `start`, `timeout`, `transfer`, `death`, or `again` (by the same leader, after a release).
     pub reason: String,
@@ -32,26 +33,26 @@ pub struct TakeoverRow {
     pub epoch: u64,
     /// The term.
     pub term: u64,
-    /// When `to` knew that the one before was lost, or was asked to take over.
+    /// The time when `to` learned that the member before was lost, or was asked to take over.
     pub detected_ms: Option<f64>,
-    /// When it was elected.
+    /// The time when `to` was elected.
     pub elected_ms: Option<f64>,
-    /// When the reign stood in the log of a quorum and was applied.
+    /// The time when the reign was in the log of a quorum and was applied.
     pub committed_ms: f64,
-    /// How long, after that, connectors waited that only the lease fences.
+    /// The time that connectors which only the lease fences waited after that.
     pub lease_waited_ms: f64,
-    /// When the first connector consumed.
+    /// The time when the first connector consumed.
     pub first_active_ms: Option<f64>,
-    /// When the last one did.
+    /// The time when the last connector consumed.
     pub last_active_ms: Option<f64>,
-    /// How many connectors there were to activate.
+    /// The number of connectors to activate.
     pub connectors: u32,
-    /// How many were at work when this was written.
+    /// The number of connectors at work when the record was written.
     pub activated: u32,
 }
 
 impl TakeoverRow {
-    /// From what stands in the state.
+    /// Makes a row of the state's record.
     pub fn from_takeover(it: &Takeover) -> TakeoverRow {
         let ms = |us: u64| us as f64 / 1_000.0;
         let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(it.began_ms));
@@ -74,8 +75,8 @@ impl TakeoverRow {
         }
     }
 
-    /// How long it took, in milliseconds, until the last connector was at work, or the
-    /// reign was in office where there was none.
+    /// Returns the time in milliseconds until the last connector was at work, or until the reign
+    /// began where there was no connector.
     pub fn took_ms(&self) -> f64 {
         self.last_active_ms.unwrap_or(self.committed_ms)
     }
@@ -87,10 +88,10 @@ const RFC_3339_END: Duration = Duration::from_secs(253_402_300_800);
 /// `GET /v1/cluster/takeovers`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TakeoversAnswer {
-    /// The newest first.
+    /// The takeovers, newest first.
     pub takeovers: Vec<TakeoverRow>,
-    /// By member name, of those that answer and had any: lapses of the lease, which are no
-    /// takeovers and may repeat messages like one.
+    /// Lapses of leases by member name, of members that answer and had any: they are no takeovers
+    /// and may repeat messages like one.
     #[serde(default)]
     pub lapses: BTreeMap<String, LapsesRow>,
 }
@@ -121,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_takeover_is_shown_in_milliseconds_with_its_time() {
+    fn takeover_row_has_milliseconds_and_time() {
         let takeover = Takeover {
             epoch: 7,
             term: 3,

@@ -1,7 +1,8 @@
-//! `POST /v1/cluster/transfer-leadership`: answered when the new leader is in office.
+//! `POST /v1/cluster/transfer-leadership`: hands leadership over; answered once the new leader
+//! leads.
 //!
-//! The connectors go with the leadership, so they are released first: drained, stopped,
-//! and said to be. What can be seen to fail is refused before that.
+//! The connectors go with the leadership, so they are released first: drained, stopped, and
+//! confirmed to be. A transfer that can be seen to fail is refused before that.
 
 use std::time::Duration;
 
@@ -25,14 +26,14 @@ use super::{
 
 const PATH: &str = "/v1/cluster/transfer-leadership";
 
-/// A voter this far behind would leave the cluster waiting for it.
+/// The lag of a voter beyond which the cluster would have to wait for it.
 const LAG_MAX: u64 = 1_000;
 
-/// What is asked for.
+/// The body of the call.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TransferRequest {
-    /// The name of the member that is to lead; the best placed otherwise.
+    /// The name of the member that is to lead; the best placed one by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
 }
@@ -51,8 +52,8 @@ async fn transfer(
     let leadership = context.leadership();
     let fresh = context.cluster.is_fresh(leadership.heard_at);
     if leadership.leading && fresh {
-        // In a task of its own: a client that hangs up half way must not leave the
-        // connectors released with nobody else in office.
+        // In a task of its own: a client that hangs up half way must not leave the connectors
+        // released with no new leader.
         let leaving = tokio::spawn(async move { hand_over_leadership(&context, request).await });
         return leaving.await.unwrap_or_else(|error| {
             let detail = format!("the transfer broke off: {error}");
@@ -70,7 +71,7 @@ async fn transfer(
     pass_on(&context, &leader, &request).await
 }
 
-/// Whatever content type was sent: what is there is JSON, or nothing is done.
+/// Reads the body as JSON whatever its content type; anything else changes nothing.
 fn read(body: &[u8]) -> Result<TransferRequest, ApiProblem> {
     if body.is_empty() {
         return Ok(TransferRequest::default());
@@ -81,7 +82,7 @@ fn read(body: &[u8]) -> Result<TransferRequest, ApiProblem> {
     })
 }
 
-/// As leader.
+/// Hands over, as leader.
 async fn hand_over_leadership(
     context: &AdminContext,
     request: TransferRequest,
@@ -107,8 +108,8 @@ async fn hand_over_leadership(
         .map(|answer| Json(answer).into_response())
 }
 
-/// A member that was not heard just now is not reachable, whatever the leader's slower
-/// look at it says.
+/// Marks a member that was not heard just now as unreachable, whatever the leader's slower check
+/// says of it.
 fn mark_silent_unreachable(
     mut members: MemberList,
     is_silent: impl Fn(MemberId) -> bool,
@@ -282,14 +283,14 @@ mod tests {
     }
 
     #[test]
-    fn the_best_placed_voter_is_reachable_and_up_to_date() {
+    fn best_placed_voter_is_reachable_and_caught_up() {
         assert_eq!(best(&members(), 1).ok(), Some(2));
         assert!(best(&mark_silent_unreachable(members(), |id| id == 2), 1).is_err());
         assert!(best(&vec![member(1, Role::Voter, 0, true)], 1).is_err());
     }
 
     #[test]
-    fn a_target_that_can_not_lead_is_refused_before_anything_happens() {
+    fn unfit_target_is_refused_before_any_change() {
         assert_eq!(target(&members(), 1, "member-2").ok(), Some(2));
         for name in ["member-1", "member-3", "member-4", "member-5", "member-9"] {
             assert!(target(&members(), 1, name).is_err(), "{name}");

@@ -1,6 +1,7 @@
-//! What a client still sends when it was answered already, for example that its body is too
-//! long. It is listened to for a while and thrown away: a connection that is closed over unread
-//! data is reset, and the client, which still writes, sees a broken pipe instead of the answer.
+//! The rest of a body whose request was answered already, for example because it is too long.
+//!
+//! The rest is read for a while and thrown away: a connection that is closed over unread data is
+//! reset, and the client, which still writes, sees a broken pipe instead of the answer.
 
 use std::{
     pin::Pin,
@@ -18,18 +19,18 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::{runtime::Handle, time::timeout};
 
-/// So much is listened to, whoever sends more is cut off.
+/// The bytes that are read; a client that sends more is cut off.
 const BYTES_MAX: usize = 256 << 20;
-/// For so long.
+/// The time for which they are read.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// Answers, and hears the rest of what was asked.
+/// Answers a request, and drains the rest of its body.
 pub async fn drain_unread(request: Request, next: Next) -> Response {
     next.run(request.map(|body| Body::new(DrainedBody(Some(body)))))
         .await
 }
 
-/// A body; there until its end was seen.
+/// A body that is drained; dropped once its end was seen.
 struct DrainedBody(Option<Body>);
 
 impl HttpBody for DrainedBody {
@@ -72,10 +73,10 @@ impl Drop for DrainedBody {
 }
 
 async fn throw_away(mut body: Body) {
-    let mut heard = 0;
+    let mut read = 0;
     while let Some(Ok(frame)) = body.frame().await {
-        heard += frame.data_ref().map_or(0, Bytes::len);
-        if heard > BYTES_MAX {
+        read += frame.data_ref().map_or(0, Bytes::len);
+        if read > BYTES_MAX {
             return;
         }
     }

@@ -1,9 +1,10 @@
-//! `POST /v1/config/validate`: what would become of several resources, put one after the
-//! other. Nothing is written. `quorate apply` asks this before it writes anything, so that
-//! a file is applied whole or not begun.
+//! `POST /v1/config/validate`: a dry run of several resources, put one after the other.
 //!
-//! It may be a hundred thousand resources: one such call is worked on at a time, on a
-//! thread of its own and until its caller goes away, and its body is not read before.
+//! Nothing is written. `quorate apply` asks this before it writes anything, so that a file is
+//! applied whole or not begun.
+//!
+//! A call may have a hundred thousand resources: one such call is worked on at a time, on a thread
+//! of its own and until its caller goes away, and its body is not read before.
 
 use std::sync::Arc;
 
@@ -31,16 +32,16 @@ use super::{
 
 /// The longest body: a hundred thousand resources, and more.
 pub const BODY_BYTES_MAX: usize = 64 << 20;
-/// How long the body may take to come.
+/// The time in which the body has to come.
 const BODY_WAIT: std::time::Duration = std::time::Duration::from_secs(30);
-/// After how many resources it is looked whether the caller is still there.
+/// The number of resources after which the caller's presence is checked.
 const LOOK_EVERY: usize = 64;
 
-/// What is asked.
+/// The body of the call.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ValidateRequest {
-    /// In the order in which they would be put.
+    /// The resources, in the order in which they would be put.
     pub resources: Vec<ProposedResource>,
 }
 
@@ -48,56 +49,57 @@ pub struct ValidateRequest {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProposedResource {
-    /// Its kind.
+    /// The resource's kind.
     pub kind: Kind,
-    /// Its name.
+    /// The resource's name.
     pub name: String,
-    /// Its fields, the name among them.
+    /// The resource's fields, the name among them.
     pub spec: Value,
 }
 
-/// What would become of one.
+/// The effect that a put would have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ApplyEffect {
-    /// It would be created.
+    /// The resource would be created.
     Created,
-    /// It would be changed.
+    /// The resource would be changed.
     Changed,
-    /// It is there like this already. One that is given with its secret counts as changed.
+    /// The resource is there like this already. One that is given with its secret counts as
+    /// changed.
     Unchanged,
-    /// It would be refused.
+    /// The put would be refused.
     Refused,
 }
 
 /// The answer for one resource.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ResourceVerdict {
-    /// Its kind.
+    /// The resource's kind.
     pub kind: Kind,
-    /// Its name.
+    /// The resource's name.
     pub name: String,
-    /// What would become of it.
+    /// The effect that the put would have.
     pub fate: ApplyEffect,
-    /// What is wrong with it, field by field.
+    /// The bad fields.
     pub errors: Vec<FieldVerdict>,
 }
 
 /// A bad field.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct FieldVerdict {
-    /// The field.
+    /// The field's name.
     pub field: String,
-    /// Its value.
+    /// The value that was given.
     pub value: String,
-    /// What is wrong and what would be right.
+    /// The rule that the value breaks.
     pub problem: String,
 }
 
 /// The answer: one verdict for each resource, in order.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ValidateAnswer {
-    /// One for each.
+    /// One verdict for each resource.
     pub verdicts: Vec<ResourceVerdict>,
 }
 
@@ -111,18 +113,18 @@ pub fn routes() -> Router<AdminContext> {
 
 async fn validate(
     Extract(context): Extract<AdminContext>,
-    Extension(bench): Extension<ComputeSlots>,
+    Extension(slots): Extension<ComputeSlots>,
     request: Request,
 ) -> Result<Response, ApiProblem> {
     is_json(request.headers())?;
-    let place = bench.acquire().await?;
+    let slot = slots.acquire().await?;
     let body = tokio::time::timeout(BODY_WAIT, Bytes::from_request(request, &()))
         .await
         .map_err(|_| ApiProblem::bad_request("the body did not come in time"))?
         .map_err(|rejection| ApiProblem::unread(rejection, too_long))?;
     let deadline = context.cluster.write_deadline();
     let state = context.cluster.fresh_state(deadline).await?;
-    let answer = place
+    let answer = slot
         .run(move |gone| {
             let Json(request) = Json::<ValidateRequest>::from_bytes(&body)?;
             let verdicts = judge_all(&state, request.resources, gone);
@@ -132,7 +134,7 @@ async fn validate(
     Ok(answer?)
 }
 
-/// What bounds a call, and what to do with more.
+/// The text for a body that is too long.
 fn too_long() -> String {
     format!(
         "nothing was looked at: one call takes at most {} MiB of JSON; ask for the resources in several calls, what others need first",
@@ -143,19 +145,20 @@ fn too_long() -> String {
 fn is_json(headers: &HeaderMap) -> Result<(), JsonRejection> {
     let kind = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
     let kind = kind.and_then(|it| it.split(';').next()).unwrap_or_default();
-    match kind.trim().eq_ignore_ascii_case("application/json") {
-        true => Ok(()),
-        false => Err(MissingJsonContentType::default().into()),
+    if kind.trim().eq_ignore_ascii_case("application/json") {
+        Ok(())
+    } else {
+        Err(MissingJsonContentType::default().into())
     }
 }
 
-/// What would become of each, as long as somebody wants to know.
+/// Judges each resource, as long as the caller is there.
 fn judge_all(
     state: &Arc<State>,
     resources: Vec<ProposedResource>,
     gone: &CallerGone,
 ) -> Vec<ResourceVerdict> {
-    // A copy that nobody else sees: taking one is cheap, and so is throwing it away.
+    // A private copy: taking one is cheap, and so is throwing it away.
     let mut machine = Machine::from((**state).clone());
     let mut verdicts = Vec::with_capacity(resources.len());
     for (position, proposed) in resources.into_iter().enumerate() {
@@ -169,7 +172,7 @@ fn judge_all(
 
 fn judge(machine: &mut Machine, proposed: ProposedResource) -> ResourceVerdict {
     let ProposedResource { kind, name, spec } = proposed;
-    // It could be guessed otherwise, and nobody would notice.
+    // The secret could be guessed otherwise, and nobody would notice.
     let gives_secret = kind.secret_field().is_some()
         && Resource::parse(kind, &spec).is_ok_and(|it| it.gives_secret());
     let answer = machine.try_put(kind, &name, spec);
@@ -262,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_can_not_be_guessed_by_asking_what_would_change() {
+    fn dry_run_with_secret_always_counts_as_changed() {
         let key = |it: &str| proposed(Kind::ApiKey, json!({"name": "k", "key": it}));
         let mut machine = Machine::default();
         assert_eq!(judge(&mut machine, key("right")).fate, ApplyEffect::Created);
@@ -273,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_judged_for_a_caller_that_has_gone() {
+    fn caller_gone_judges_nothing() {
         let service = || json!({ "name": "a", "upstream": "http://127.0.0.1:9" });
         let resources = || vec![proposed(Kind::Service, service())];
         let state = Arc::new(State::default());

@@ -1,4 +1,4 @@
-//! What someone should look at, and do: the sentences under `quorate status`.
+//! The sentences under `quorate status`: matters that an operator should look at, with the remedy.
 
 use quorate_types::Member;
 
@@ -9,10 +9,10 @@ use super::{
 };
 use crate::settings::InsecureFaces;
 
-/// Older signs of strain are in the log and the metrics, and no cause for action now.
+/// Older signs of timing pressure are in the log and the metrics, and need no action now.
 const RECENT_S: u64 = 600;
 
-/// One sentence for each thing.
+/// Writes one sentence for each matter.
 pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<String> {
     let mut warnings = Vec::new();
     if status.leader.is_none() {
@@ -76,7 +76,7 @@ pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<Strin
         status
             .insecure
             .iter()
-            .filter_map(|(member, faces)| all_doors_open(member, faces)),
+            .filter_map(|(member, listeners)| all_listeners_open(member, listeners)),
     );
     warnings.extend(
         status
@@ -87,9 +87,9 @@ pub fn warnings(status: &StatusAnswer, connectors: &[ConnectorRow]) -> Vec<Strin
     warnings
 }
 
-/// A member that is heard by consensus and can't be connected to at the address that it gives
-/// for its admin port: a name that others don't know, mostly. One that is connected to and slow
-/// has the right address.
+/// Warns of a member that is heard by consensus and can't be connected to at the address that it
+/// gives for its admin port: a name that others don't know, mostly. A member that is connected to
+/// and slow has the right address.
 pub fn not_asked(by: &str, member: &Member, why: &MemberReportError) -> Option<String> {
     let Member { name, admin, .. } = member;
     let MemberReportError::Unreachable(why) = why else {
@@ -100,7 +100,8 @@ pub fn not_asked(by: &str, member: &Member, why: &MemberReportError) -> Option<S
     ))
 }
 
-/// A change of the promise that waits for members, and settings that name another one.
+/// Warns of a change of the promise that waits for members, and of settings that name another
+/// promise.
 fn promise(settings: &ClusterSettings) -> Vec<String> {
     let ClusterSettings {
         failover_ms,
@@ -124,13 +125,13 @@ fn promise(settings: &ClusterSettings) -> Vec<String> {
     warnings
 }
 
-/// "member-3 has", "member-2, member-3 have"
+/// Writes "member-3 has", or "member-2, member-3 have".
 pub fn have(members: &[String]) -> String {
     let verb = if members.len() == 1 { "has" } else { "have" };
     format!("{} {verb}", members.join(", "))
 }
 
-/// A connector that is connected and gets nothing done.
+/// Warns of a connector that is connected and settles nothing.
 pub fn stalled(ConnectorRow { status, .. }: &ConnectorRow) -> Option<String> {
     let seconds = status.stalled_s?;
     let because = status
@@ -144,7 +145,7 @@ pub fn stalled(ConnectorRow { status, .. }: &ConnectorRow) -> Option<String> {
     ))
 }
 
-/// Warns before the promise fails: strain is counted from half of what is allowed.
+/// Warns before the promise fails: timing pressure is counted from half of what is allowed.
 fn too_slow(member: &str, strain: &StrainRow, failover_ms: u64) -> Option<String> {
     let ago = strain.last_ago_s.filter(|ago| *ago < RECENT_S)?;
     let seen: Vec<String> = [
@@ -164,11 +165,11 @@ fn too_slow(member: &str, strain: &StrainRow, failover_ms: u64) -> Option<String
     ))
 }
 
-/// Settings by which every face may listen beyond loopback without TLS: the one that was meant,
-/// and those that a later change, or a typo, binds there.
-fn all_doors_open(member: &str, faces: &[String]) -> Option<String> {
+/// Warns of settings by which every listener may be reached beyond loopback without TLS: the one
+/// that was meant, and those that a later change, or a typo, binds there.
+fn all_listeners_open(member: &str, listeners: &[String]) -> Option<String> {
     let every = InsecureFaces::ALL.names();
-    let is_open = |name: &&str| faces.iter().any(|face| face == name);
+    let is_open = |name: &&str| listeners.iter().any(|face| face == name);
     every.iter().all(is_open).then(|| {
         format!(
             "{member} may listen beyond loopback without TLS with every face (insecure = true), also with admin and peer, where whoever reaches them commands the cluster: name in its settings those that should, for example insecure = [\"http\"]"
@@ -176,7 +177,7 @@ fn all_doors_open(member: &str, faces: &[String]) -> Option<String> {
     })
 }
 
-/// Messages that were handled twice without a takeover.
+/// Warns of messages that were handled twice without a takeover.
 fn lapsed(member: &str, lapses: &LapsesRow) -> Option<String> {
     let ago = lapses.last_ago_s.filter(|ago| *ago < RECENT_S)?;
     (lapses.gave_back > 0).then(|| {
@@ -194,7 +195,7 @@ mod tests {
     use super::*;
     use crate::admin::peers::{AdminPeers, CONNECT};
 
-    /// What comes of asking a member that has this address.
+    /// Asks a member that has this address, and returns the result.
     async fn asked(admin: &str) -> (Member, MemberReportError) {
         let member = Member {
             name: "member-2".into(),
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_member_whose_host_is_not_known_is_warned_of_with_the_cause() {
+    async fn unknown_host_warning_names_the_cause() {
         for admin in ["nowhere.invalid:17110", "127.0.0.1:1"] {
             let (member, why) = asked(admin).await;
             let told = not_asked("member-1", &member, &why).unwrap();
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_member_that_is_slow_is_not_warned_of_whether_it_has_a_name_or_an_address() {
+    async fn slow_member_gives_no_address_warning() {
         let slow = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = slow.local_addr().unwrap().port();
         for host in ["127.0.0.1", "localhost"] {
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn strain_is_warned_of_with_who_what_and_what_to_do_while_it_is_recent() {
+    fn recent_timing_pressure_warning_names_member_and_remedy() {
         let strain = StrainRow {
             heartbeats_late: 3,
             stalls: 1,
@@ -260,19 +261,20 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_opens_every_door_is_warned_of() {
-        let faces = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
-        let all = faces(&InsecureFaces::ALL.names());
-        let told = all_doors_open("member-1", &all).unwrap();
+    fn insecure_on_every_listener_is_warned_of() {
+        let listeners =
+            |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        let all = listeners(&InsecureFaces::ALL.names());
+        let told = all_listeners_open("member-1", &all).unwrap();
         for text in ["member-1", "insecure = true", "insecure = [\"http\"]"] {
             assert!(told.contains(text), "{text} is not in: {told}");
         }
-        assert_eq!(all_doors_open("member-1", &all[1..]), None);
-        assert_eq!(all_doors_open("member-1", &faces(&["http"])), None);
+        assert_eq!(all_listeners_open("member-1", &all[1..]), None);
+        assert_eq!(all_listeners_open("member-1", &listeners(&["http"])), None);
     }
 
     #[test]
-    fn lapses_that_repeated_messages_are_warned_of_while_they_are_recent() {
+    fn recent_lapse_with_repeated_messages_is_warned_of() {
         let lapses = LapsesRow {
             count: 3,
             gave_back: 2,

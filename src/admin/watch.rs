@@ -1,26 +1,26 @@
 //! `GET /v1/watch?from=REV&prefix=`: the changes of keys, as `text/event-stream`.
 //!
-//! What holds, at any member, with or without a quorum:
+//! Guarantees at any member, with or without a quorum:
 //!
 //! - **Order.** Every put and delete of a key that begins with `prefix`, once, in the order
 //!   of revisions, which is also the `id:` of each. No gap and no duplicate, however often
 //!   the connection is lost, if the client goes on with the last `id:` that it has seen.
-//! - **From where.** `from=REV` begins with the first change whose revision is REV or
-//!   greater; `Last-Event-ID: REV` goes on after REV, and is what counts where both are
-//!   there. Without either only what comes from now on is sent, "now" being what the member
-//!   has applied. The first event, `watching`, has an `id:` already, so that a client that
-//!   is cut off before the first change misses nothing.
-//! - **How fresh.** A watch shows what its member has applied. One that lags, or is cut off
-//!   from the others, sends late, and never anything that the group will not agree to. In a
-//!   silence it says that it hears no leader, with the event `cut_off`.
-//! - **What is gone is told.** The history is bounded. Who asks for more than is kept gets
-//!   410 with the code `compacted` and the `oldest_revision` to go on from; who reads so
-//!   slowly that it falls out of the history gets the same as a last event, `compacted`. A
-//!   revision beyond the end of the log was never told by this cluster: 400 with the code
-//!   `future_revision`, if a quorum can say so; otherwise it is waited for.
-//! - **It ends.** Nothing is queued for a reader: it has a place in the history, and reads
-//!   on when its connection takes more. One that takes nothing for long is cut off (see
-//!   [`super::takers`]). A member that is stopped ends its streams first of all.
+//! - **Start.** `from=REV` begins with the first change whose revision is REV or greater;
+//!   `Last-Event-ID: REV` goes on after REV, and is what counts where both are there. Without
+//!   either only later changes are sent, later than what the member has applied at the start. The
+//!   first event, `watching`, has an `id:` already, so that a client that is cut off before the
+//!   first change misses nothing.
+//! - **Freshness.** A watch shows what its member has applied. A member that lags, or is cut off
+//!   from the others, sends late, and never anything that the group will not agree to. In a silence
+//!   it reports with the event `cut_off` that it hears no leader.
+//! - **Gaps are reported.** The history is bounded. A client that asks for more than is kept gets
+//!   410 with the code `compacted` and the `oldest_revision` to go on from; one that reads so
+//!   slowly that it falls out of the history gets the same as a last event, `compacted`. A revision
+//!   beyond the end of the log was never sent by this cluster: 400 with the code `future_revision`,
+//!   if a quorum can confirm that; otherwise the revision is waited for.
+//! - **End.** Nothing is queued for a reader: it has a place in the history, and reads on when its
+//!   connection takes more. A reader that takes nothing for long is cut off (see
+//!   [`super::write_timeout`]). A member that is stopped ends its streams first of all.
 //!
 //! A silent stream gets a comment now and then, with an `id:` that moves on, so that a
 //! client whose `prefix` changes rarely does not fall out of the history by waiting.
@@ -53,14 +53,14 @@ use watch_stream::{WatchSource, WatchStream};
 
 use super::{AdminContext, kv::decoded, problem::ApiProblem, revision_headers::with_revision};
 
-/// How many streams a member has open at a time. Each is one of the admin port's
+/// The number of streams that a member has open at a time. Each is one of the admin port's
 /// connections, of which enough must be left for everything else.
 pub const WATCHERS_MAX: usize = 128;
 
-/// After so much silence comes a sign of life.
+/// The silence after which a sign of life is sent.
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
 
-/// A proxy in between should not collect what it is sent.
+/// Keeps a proxy in between from collecting what it is sent.
 const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// The first event's data.
@@ -75,41 +75,41 @@ pub struct WatchStarted {
 /// The data of `cut_off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CutOff {
-    /// Everything up to here was sent.
+    /// Everything up to this revision was sent.
     pub revision: u64,
 }
 
-/// What was done to a key.
+/// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
-    /// It was written.
+    /// The key was written.
     Put,
-    /// It was deleted.
+    /// The key was deleted.
     Delete,
 }
 
 /// A change's data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeRow {
-    /// The log index that made it.
+    /// The log index of the change.
     pub revision: u64,
-    /// What was done.
+    /// The kind of the change.
     pub kind: ChangeKind,
     /// The key.
     pub key: String,
-    /// What was written.
+    /// The value that was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_base64: Option<String>,
     /// The revision that the key had before, if it was there.
     pub previous_revision: Option<u64>,
 }
 
-/// The streams that may be open.
+/// The slots for open streams.
 #[derive(Clone)]
 struct WatchSlots(Arc<Semaphore>);
 
-/// One of them, as long as its stream lives.
+/// The slot of one stream, as long as the stream lives.
 struct WatchSlot {
     _permit: OwnedSemaphorePermit,
 }
@@ -166,7 +166,7 @@ async fn watch(
     if let Some(after) = ask.after
         && after > cluster.state().applied()
     {
-        // without a quorum nobody can say
+        // Without a quorum no member can decide.
         if let Ok(end) = cluster.node().read_barrier(cluster.write_deadline()).await
             && after > end
         {
@@ -204,13 +204,13 @@ async fn watch(
     Ok(with_revision(state.revision(), answer))
 }
 
-/// Whether the member may be taken to be in touch with the others.
+/// Returns true if the member may be taken to be in touch with the others.
 fn is_in_touch(context: &AdminContext) -> bool {
     let heard_at = context.leadership().heard_at;
     heard_at.is_some_and(|at| at.elapsed() < context.cluster.timing().failover * 2)
 }
 
-/// What was asked for is not all kept any more.
+/// Makes the problem of a history that does not go back far enough.
 fn compacted(after: u64, ChangesCompacted { oldest }: ChangesCompacted) -> ApiProblem {
     let wanted = after.saturating_add(1);
     ApiProblem::new(

@@ -1,8 +1,8 @@
-//! A connection whose client takes nothing is cut off.
+//! The limit of time for a client to take what is written to it.
 //!
-//! What is written to it waits in buffers that are full, and whoever writes waits with it:
-//! without a bound a client that has stopped reading, or a host that is gone, would hold
-//! its connection for as long as it likes.
+//! Data for a client that takes nothing waits in buffers that are full, and the task that writes
+//! waits with it: without a bound a client that has stopped reading, or a host that is gone, would
+//! hold its connection for as long as it likes.
 
 use std::{
     io::{self, IoSlice},
@@ -24,7 +24,7 @@ pub struct WriteTimeoutStream<S> {
 }
 
 impl<S> WriteTimeoutStream<S> {
-    /// At most `wait` may pass from one byte taken to the next.
+    /// Bounds the time from one byte taken to the next by `wait`.
     pub fn new(stream: S, wait: Duration) -> WriteTimeoutStream<S> {
         WriteTimeoutStream {
             stream,

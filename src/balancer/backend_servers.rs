@@ -1,4 +1,4 @@
-//! From members to HAProxy's servers: a safe name, and addresses as numbers.
+//! HAProxy's servers, made from members: a safe name, and addresses as numbers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,43 +14,43 @@ use tokio::{
 
 use super::member_client::BalancedMember;
 
-/// How long the name service has.
+/// The time for an answer of the name service.
 const LOOKUP: Duration = Duration::from_secs(1);
-/// How long an address has to take a connection, where a name has several.
+/// The time for an address to take a connection, where a name has several.
 const CONNECT: Duration = Duration::from_millis(300);
-/// How often a member is told that stays without an address.
+/// The interval of the warning about a member that stays without an address.
 const REPEAT: Duration = Duration::from_secs(60);
 
 /// A member as HAProxy sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BackendServer {
-    /// Its name in HAProxy's backend.
+    /// The server's name in HAProxy's backend.
     pub(super) name: String,
-    /// Where requests go.
+    /// The address for requests.
     pub(super) http: SocketAddr,
-    /// Where its health is asked.
+    /// The address for health checks.
     pub(super) admin: SocketAddr,
 }
 
-/// Finds the addresses of host names. HAProxy resolves none at run time, so it is done
-/// here, again and again: what changes is a change of the server.
+/// The resolver of members' host names. HAProxy resolves none at run time, so it is done here,
+/// again and again: a change of the address is a change of the server.
 pub(super) struct AddressResolver {
     known: BTreeMap<String, SocketAddr>,
-    said: RateLimit,
+    log_limit: RateLimit,
 }
 
 impl Default for AddressResolver {
     fn default() -> Self {
         AddressResolver {
             known: BTreeMap::new(),
-            said: RateLimit::new(REPEAT),
+            log_limit: RateLimit::new(REPEAT),
         }
     }
 }
 
 impl AddressResolver {
-    /// The servers for `members`, in their order. A member whose host has no address,
-    /// and had none earlier, is left out.
+    /// Returns the servers for `members`, in their order. A member whose host has no address, and
+    /// had none earlier, is left out.
     pub(super) async fn servers(&mut self, members: &[BalancedMember]) -> Vec<BackendServer> {
         let mut servers = Vec::with_capacity(members.len());
         let mut names = BTreeSet::new();
@@ -63,8 +63,8 @@ impl AddressResolver {
                     admin,
                 }),
                 _ => {
-                    // Each poll finds it again.
-                    if self.said.due(&member.name).is_some() {
+                    // Each poll finds the same fault again.
+                    if self.log_limit.due(&member.name).is_some() {
                         tracing::warn!(
                             member = member.name,
                             http,
@@ -89,7 +89,7 @@ impl AddressResolver {
             _ => return known,
         };
         let mut addresses: Vec<SocketAddr> = found.into_iter().collect();
-        // The one in use comes first: it stays for as long as it answers.
+        // The address in use comes first: it stays for as long as it answers.
         addresses.sort_by_key(|address| Some(*address) != known);
         let address = match addresses[..] {
             [] => return known,
@@ -101,7 +101,8 @@ impl AddressResolver {
     }
 }
 
-/// The first of a name's addresses that takes a connection: some may lead nowhere from here.
+/// Returns the first of a name's addresses that takes a connection: some may lead nowhere from
+/// here.
 async fn answering(addresses: &[SocketAddr]) -> Option<SocketAddr> {
     for address in addresses {
         if let Ok(Ok(_)) = timeout(CONNECT, TcpStream::connect(address)).await {
@@ -111,7 +112,7 @@ async fn answering(addresses: &[SocketAddr]) -> Option<SocketAddr> {
     None
 }
 
-/// The member's name where HAProxy can bear it, else one made of it and the id.
+/// Returns the member's name where HAProxy can bear it, else a name made of it and the id.
 fn safe_name(member: &BalancedMember, taken: &mut BTreeSet<String>) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let mut name = member.name.clone();
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hosts_become_addresses_and_unknown_ones_are_left_out() {
+    async fn known_hosts_resolve_and_unknown_are_left_out() {
         let members = [
             member(1, "a", "[::1]:80"),
             member(2, "b", "localhost:81"),
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_several_addresses_the_one_that_answers_is_taken() {
+    async fn several_addresses_give_the_one_that_answers() {
         let listener = tokio::net::TcpListener::bind("127.0.0.2:0").await.unwrap();
         let open = listener.local_addr().unwrap();
         // Nobody listens there.

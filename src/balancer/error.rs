@@ -1,8 +1,8 @@
-//! Why the balancer can't start.
+//! Errors of the balancer: of its start, its settings and HAProxy.
 
 use std::{fmt, io, net::SocketAddr, path::PathBuf};
 
-/// Why the balancer can't start. Each says what was found and what to do.
+/// Reason why the balancer can't start. Each text has what was found and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum BalancerError {
     /// The settings can't be used; one line for each that is wrong.
@@ -10,8 +10,8 @@ pub enum BalancerError {
     Settings {
         /// The file.
         path: PathBuf,
-        /// What is wrong in it.
-        problems: Vec<String>,
+        /// The bad settings.
+        problems: Vec<BadBalancerSetting>,
     },
     /// Another balancer works in the same folder.
     #[error(
@@ -21,7 +21,7 @@ pub enum BalancerError {
     Taken {
         /// The folder.
         dir: PathBuf,
-        /// What its `pid` file says.
+        /// The content of its `pid` file.
         pid: String,
     },
     /// The address can't be listened on.
@@ -31,19 +31,19 @@ pub enum BalancerError {
     Bind {
         /// The address.
         bind: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// There is no HAProxy, or none that can be used.
     #[error("{0}")]
     Program(String),
     /// HAProxy says that the configuration is wrong.
-    #[error("HAProxy refuses the configuration {}: {message}", .path.display())]
+    #[error("HAProxy refuses the configuration {}: {source}", .path.display())]
     Refused {
         /// The refused file, kept to be looked at.
         path: PathBuf,
-        /// What HAProxy said.
-        message: String,
+        /// HAProxy's own words.
+        source: ConfigCheckError,
     },
     /// HAProxy ended, or gave no sign of life, right after its start.
     #[error("HAProxy did not start: {0}")]
@@ -51,22 +51,99 @@ pub enum BalancerError {
     /// A file can't be read or written.
     #[error("{what} {}: {source}", .path.display())]
     File {
-        /// What was to be done.
+        /// The action that failed.
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
+/// One bad setting of the balancer.
+#[derive(Debug, thiserror::Error)]
+pub enum BadBalancerSetting {
+    /// The file is not TOML, or has a setting that does not exist.
+    #[error("{}", .0.to_string().trim_end())]
+    NotToml(toml::de::Error),
+    /// `bind` is not an address.
+    #[error("bind is {0:?}; it must be an IP address and a port, like \"127.0.0.1:11223\"")]
+    NotAnAddress(String),
+    /// `bind` has port 0.
+    #[error("bind is {0:?}; the port must be from 1 to 65535")]
+    PortZero(String),
+    /// `bind` is open to the network, which `insecure` does not allow.
+    #[error(
+        "bind is {0:?}, which other machines reach, and requests would travel in the clear; \
+         bind to a loopback address, or say insecure = true"
+    )]
+    Exposed(String),
+    /// `members` is empty.
+    #[error(
+        "members is empty; give the admin URL of one member or more, \
+         like members = [\"http://127.0.0.1:17110\"]"
+    )]
+    NoMembers,
+    /// `members` has something that is not an admin URL.
+    #[error("members has {0:?}; an admin URL is like \"http://127.0.0.1:17110\"")]
+    NotAnAdminUrl(String),
+    /// `haproxy` is empty.
+    #[error("haproxy is empty; give the program's name or path")]
+    NoHaproxy,
+    /// `trusted_proxies` has something that HAProxy can't match an address with.
+    #[error(
+        "trusted_proxies has {0:?}; it takes addresses and networks such as \
+         \"10.0.0.5\", \"10.0.0.0/8\" or \"fd00::/8\""
+    )]
+    NotANetwork(String),
+    /// A number is outside of its range.
+    #[error("{name} is {value}; it must be from {from} to {to}")]
+    OutOfRange {
+        /// The setting.
+        name: &'static str,
+        /// The value that was given.
+        value: u64,
+        /// The least that is allowed.
+        from: u64,
+        /// The most that is allowed.
+        to: u64,
+    },
+    /// The limit of open files can't be read.
+    #[error("the limit of open files can't be read: {0}")]
+    FileLimitUnknown(nix::Error),
+    /// `maxconn` needs more files than the process may open.
+    #[error(
+        "maxconn is {maxconn}, but this process may open only {files} files; \
+         it must be at most {most}, or raise the limit (ulimit -Hn)"
+    )]
+    TooFewFiles {
+        /// The setting.
+        maxconn: u64,
+        /// The limit of open files.
+        files: u64,
+        /// The most connections within the limit.
+        most: u64,
+    },
+}
+
+/// Reason why HAProxy does not accept a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigCheckError {
+    /// HAProxy refuses it, in these words.
+    #[error("{0}")]
+    Alerts(String),
+    /// HAProxy could not be asked.
+    #[error(transparent)]
+    NotRun(Box<BalancerError>),
+}
+
 /// One problem on the same line, several below each other.
-struct ProblemLines<'a>(&'a [String]);
+struct ProblemLines<'a>(&'a [BadBalancerSetting]);
 
 impl fmt::Display for ProblemLines<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            [one] => f.write_str(one),
+            [one] => fmt::Display::fmt(one, f),
             many => many
                 .iter()
                 .try_for_each(|problem| write!(f, "\n  {problem}")),

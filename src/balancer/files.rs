@@ -12,12 +12,12 @@ use quorate_platform::trusted_path;
 use super::BalancerError;
 
 /// Makes the folder, for its owner alone. The settings may lie in it, so that others may read
-/// there; whoever could write there would command HAProxy.
+/// there; a user who could write there would command HAProxy.
 pub(super) fn make_folder(dir: &Path) -> Result<(), BalancerError> {
     trusted_path::make_folder(dir).map_err(|source| failed("can't work in", dir, source))
 }
 
-/// Writes a file, in the open.
+/// Writes a file in place.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), BalancerError> {
     let written = OpenOptions::new()
         .write(true)
@@ -29,7 +29,7 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), BalancerError> {
     written.map_err(|source| failed("can't write", path, source))
 }
 
-/// Puts `from` in the place of `to`.
+/// Renames `from` to `to`, replacing it.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), BalancerError> {
     fs::rename(from, to).map_err(|source| failed("can't replace", to, source))
 }
@@ -41,7 +41,7 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), BalancerError> {
     rename(&new, path)
 }
 
-/// A file's error with what was being done.
+/// Makes the error of a file, with the action that failed.
 pub(super) fn failed(what: &'static str, path: &Path, source: std::io::Error) -> BalancerError {
     BalancerError::File {
         what,

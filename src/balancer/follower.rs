@@ -1,9 +1,8 @@
-//! Follows the cluster: asks a member who the members are, again and again.
+//! The follower of the cluster: it asks a member for the list of members, again and again.
 //!
-//! It stays with the member that answered last, so that two members that are not of one
-//! mind for a moment don't make the list go back and forth. When that one is silent it
-//! asks the others: the members of the last answer, the seeds of the settings, and every
-//! member that was ever seen.
+//! It stays with the member that answered last, so that two members that disagree for a moment
+//! don't make the list go back and forth. When that one is silent it asks the others: the members
+//! of the last answer, the seeds of the settings, and every member that was ever seen.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -20,16 +19,17 @@ use super::{
     member_client::{ClusterAnswer, MemberClient},
 };
 
-/// What HAProxy is to know of the cluster.
+/// The part of the cluster that HAProxy has to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ClusterView {
     /// Ordered by their members' ids.
     pub(super) servers: Vec<BackendServer>,
-    /// How long a member may be without a word on a request; zero as long as nobody has said.
+    /// The longest time for which a member may send nothing on a request; zero before the first
+    /// answer.
     pub(super) longest_wait: Duration,
 }
 
-/// The cluster as its members tell it. The asking ends with this value.
+/// The cluster as its members report it. The asking ends with this value.
 pub(super) struct ClusterFollower {
     view: watch::Receiver<Arc<ClusterView>>,
     heard: watch::Receiver<bool>,
@@ -62,16 +62,16 @@ impl ClusterFollower {
 
     /// Waits for a first answer, at most `wait`.
     pub(super) async fn first(&mut self, wait: Duration) {
-        // Without one, what an earlier run has seen is used.
+        // Without one, the members of an earlier run are used.
         let _ = timeout(wait, self.heard.wait_for(|heard| *heard)).await;
     }
 
-    /// The cluster as of now.
+    /// Returns the cluster as of now.
     pub(super) fn view(&mut self) -> ClusterView {
         ClusterView::clone(&self.view.borrow_and_update())
     }
 
-    /// Waits for a change of it.
+    /// Waits for a change of the cluster.
     pub(super) async fn changed(&mut self) {
         if self.view.changed().await.is_err() {
             // The task ends with this value only.
@@ -86,9 +86,9 @@ struct FollowerTask {
     cache: MemberCache,
     asker: MemberClient,
     resolver: AddressResolver,
-    /// Who answered last.
+    /// The member that answered last.
     source: Option<String>,
-    /// Whether it has been said that nobody answers.
+    /// True once the log says that no member answers.
     silent: bool,
     longest_wait: Duration,
     view: watch::Sender<Arc<ClusterView>>,
@@ -103,7 +103,7 @@ impl FollowerTask {
         loop {
             poll.tick().await;
             if let Some(told) = self.ask().await {
-                // A member of an earlier version doesn't say; what another one has said holds.
+                // A member of an earlier version doesn't send it; another member's answer holds.
                 if told.longest_wait_ms > 0 {
                     self.longest_wait = Duration::from_millis(told.longest_wait_ms);
                 }
@@ -118,7 +118,7 @@ impl FollowerTask {
         }
     }
 
-    /// One round: the first answer of anybody.
+    /// Asks once around, until a member answers.
     async fn ask(&mut self) -> Option<ClusterAnswer> {
         let mut failures = Vec::new();
         for address in self.addresses() {
@@ -147,7 +147,7 @@ impl FollowerTask {
         None
     }
 
-    /// Whom to ask, in order, each once.
+    /// Returns the addresses to ask, in order, each once.
     fn addresses(&self) -> Vec<String> {
         let mut addresses: Vec<String> = Vec::new();
         let last = self.cache.members.iter().map(|member| &member.admin);

@@ -1,4 +1,4 @@
-//! What HAProxy says, passed on to our own log, at a bounded rate.
+//! HAProxy's output, passed on to our own log at a bounded rate.
 
 use std::{
     collections::VecDeque,
@@ -10,9 +10,9 @@ use std::{
 use parking_lot::Mutex;
 use quorate_log::RateLimit;
 
-/// How many of the last lines are kept, to explain an end.
+/// The number of last lines that are kept, to explain an end.
 const TAIL: usize = 12;
-/// How many lines are passed on in a second; each failed request is one.
+/// The number of lines that are passed on in a second; each failed request is one.
 const LINES: u32 = 50;
 
 /// The last lines.
@@ -28,7 +28,7 @@ impl LogTail {
         lines.push_back(line.to_owned());
     }
 
-    /// HAProxy says some things twice: as a warning, and to its log.
+    /// HAProxy writes some lines twice: as a warning, and to its log.
     fn repeats(&self, line: &str) -> bool {
         self.0
             .lock()
@@ -36,7 +36,7 @@ impl LogTail {
             .is_some_and(|last| message(last).ends_with(line))
     }
 
-    /// The last lines that tell of trouble, or all of the last lines.
+    /// Returns the last lines that report errors, or all of the last lines.
     pub(super) fn explain(&self) -> String {
         let lines = self.0.lock();
         let alerts: Vec<&str> = lines
@@ -79,7 +79,7 @@ fn log_line(line: &str) {
     let text = message(line);
     match line.split(']').next() {
         Some("[ALERT") => tracing::error!(target: "haproxy", "{text}"),
-        // Said of each part of a process that ends as it should.
+        // Written for each part of a process that ends as it should.
         _ if text.contains(" stopped (cumulated conns") => {
             tracing::debug!(target: "haproxy", "{text}")
         }
@@ -90,7 +90,7 @@ fn log_line(line: &str) {
     }
 }
 
-/// The line without its level and process number.
+/// Returns the line without its level and process number.
 pub(super) fn message(line: &str) -> &str {
     if !line.starts_with('[') {
         return line;
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reason_of_an_end_is_in_its_alerts() {
+    fn end_is_explained_by_its_alerts() {
         let tail = LogTail::default();
         let said = "[NOTICE]   (7) : haproxy version is 2.6.12\n\
                     [ALERT]    (7) : Starting frontend http: cannot bind socket\n\n\

@@ -1,9 +1,9 @@
-//! HAProxy as a child that never outlives us, and that only we end.
+//! HAProxy as a child process that never outlives us, and that only we end.
 //!
-//! SIGTERM and SIGINT end HAProxy at once, with all requests that run. Whoever ends a service
-//! by signalling all of its processes, as systemd does unless told otherwise, would cut them
-//! off, while we let them finish. So it is started with both ignored, which HAProxy leaves as
-//! it is; we end it by SIGUSR1, after which it finishes what it has, or by SIGKILL.
+//! SIGTERM and SIGINT end HAProxy at once, with all requests that run. A supervisor that ends a
+//! service by signalling all of its processes, as systemd does by default, would cut them off,
+//! while we let them finish. So HAProxy is started with both ignored, and leaves them so; we end it
+//! by SIGUSR1, after which it finishes the requests that it has, or by SIGKILL.
 //!
 //! The kernel is told to end the child when the thread that started it ends
 //! (PR_SET_PDEATHSIG), so one thread starts it and stays until it has ended.
@@ -31,10 +31,10 @@ use tokio::sync::{oneshot, watch};
 
 use super::haproxy_log::{LogTail, pass_on};
 
-/// How long the child's last words are waited for after its end.
+/// The time for which the child's last output is waited for after its end.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// A running child. Dropped, it is told to end.
+/// A running child. Dropping this ends it.
 pub(super) struct HaproxyProcess {
     /// None once it has been reaped: its number may belong to another process then.
     child: Arc<Mutex<Option<Pid>>>,
@@ -43,7 +43,7 @@ pub(super) struct HaproxyProcess {
 }
 
 impl HaproxyProcess {
-    /// Starts the child. What it says on stderr goes to our log.
+    /// Starts the child. Its stderr goes to our log.
     pub(super) async fn start(mut command: Command) -> io::Result<HaproxyProcess> {
         command
             .stdin(Stdio::null())
@@ -77,20 +77,20 @@ impl HaproxyProcess {
         Ok(HaproxyProcess { child, ended, tail })
     }
 
-    /// Its number, unless it has ended.
+    /// Returns the child's process number, unless it has ended.
     pub(super) fn pid(&self) -> Option<Pid> {
         *self.child.lock()
     }
 
-    /// Sends a signal, unless it has ended.
+    /// Sends a signal, unless the child has ended.
     pub(super) fn signal(&self, signal: Signal) {
         if let Some(pid) = *self.child.lock() {
-            // It has not been reaped, so the number is its own.
+            // The child has not been reaped, so the number is its own.
             let _ = kill(pid, signal);
         }
     }
 
-    /// Waits for the end and tells how it came about.
+    /// Waits for the end and returns its description.
     pub(super) async fn ended(&mut self) -> String {
         match self.ended.wait_for(Option::is_some).await {
             Ok(how) => how.clone().unwrap_or_default(),
@@ -98,7 +98,7 @@ impl HaproxyProcess {
         }
     }
 
-    /// What it said last.
+    /// Returns the child's last output.
     pub(super) fn explain(&self) -> String {
         self.tail.explain()
     }
@@ -126,7 +126,7 @@ fn keep(mut child: Child, kept: &Mutex<Option<Pid>>, tail: LogTail) -> String {
     let status = child.wait();
     *pid = None;
     drop(pid);
-    // What it said last explains its end.
+    // The last output explains the end.
     let deadline = Instant::now() + LAST_WORDS;
     while reader.as_ref().is_some_and(|reader| !reader.is_finished()) && Instant::now() < deadline {
         thread::sleep(LAST_WORDS / 50);
@@ -148,8 +148,8 @@ fn pid_of(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).expect("invariant: a process id fits in pid_t"))
 }
 
-/// Has the kernel end the child when this thread ends, however it ends, and keeps from it what
-/// others send.
+/// Has the kernel end the child when this thread ends, however it ends, and shields it from signals
+/// of others.
 // `pre_exec` is unsafe because what runs between fork and exec must not take locks or
 // allocate: these are a few system calls and nothing else.
 #[allow(unsafe_code)]
@@ -164,7 +164,7 @@ fn end_with_this_process(command: &mut Command) {
             signal(Signal::SIGTERM, SigHandler::SigIgn)?;
             signal(Signal::SIGINT, SigHandler::SigIgn)?;
             if getppid() != parent {
-                // The parent died before the kernel knew of our wish.
+                // The parent died before the kernel had the request.
                 return Err(nix::Error::ESRCH.into());
             }
             Ok(())

@@ -1,5 +1,4 @@
-//! The `haproxy` program: where it is, whether it is new enough, and its own check of a
-//! configuration.
+//! The `haproxy` program: its place, its version, and its own check of a configuration.
 
 use std::{
     env,
@@ -12,14 +11,14 @@ use std::{
 use nix::unistd::Pid;
 use tokio::{process::Command, time::timeout};
 
-use super::{BalancerError, haproxy_log::message, render::SOCKET};
+use super::{BalancerError, error::ConfigCheckError, haproxy_log::message, render::SOCKET};
 
 /// The oldest version whose runtime socket adds servers with health checks and whose
 /// configuration has all that is used.
 const OLDEST: (u32, u32) = (2, 6);
-/// How long a call that only looks at something has.
+/// The time for a call that only looks at something.
 const CALL: Duration = Duration::from_secs(15);
-/// Where distributions put it, when the PATH doesn't say: not every user's has `sbin`.
+/// The folders of distributions, for a PATH without them: not every user's has `sbin`.
 const ELSEWHERE: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
 
 /// A program that can be used.
@@ -38,8 +37,8 @@ impl HaproxyProgram {
             ))
         })?;
         let program = HaproxyProgram { path };
-        let said = program.call(Path::new("/"), &["-v"]).await?.1;
-        match version(&said) {
+        let text = program.call(Path::new("/"), &["-v"]).await?.1;
+        match version(&text) {
             Some(found) if found >= OLDEST => Ok(program),
             Some((major, minor)) => Err(BalancerError::Program(format!(
                 "{} is HAProxy {major}.{minor}; {}.{} or newer is needed",
@@ -50,27 +49,26 @@ impl HaproxyProgram {
             None => Err(BalancerError::Program(format!(
                 "{} doesn't say that it is HAProxy; `-v` answered: {}",
                 program.path.display(),
-                said.trim()
+                text.trim()
             ))),
         }
     }
 
-    /// Asks it whether it would run with `file` in `dir`; the error is its own words.
-    pub(super) async fn check(&self, dir: &Path, file: &str) -> Result<(), String> {
+    /// Has HAProxy check `file` in `dir`; the error has HAProxy's own words.
+    pub(super) async fn check(&self, dir: &Path, file: &str) -> Result<(), ConfigCheckError> {
         match self.call(dir, &["-c", "-f", file]).await {
             Ok((true, _)) => Ok(()),
-            Ok((false, said)) => Err(said
-                .lines()
-                .filter(|line| line.starts_with("[ALERT]"))
-                .map(message)
-                .collect::<Vec<_>>()
-                .join("; ")),
-            Err(e) => Err(e.to_string()),
+            Ok((false, output)) => {
+                let alerts = output.lines().filter(|line| line.starts_with("[ALERT]"));
+                let alerts: Vec<_> = alerts.map(message).collect();
+                Err(ConfigCheckError::Alerts(alerts.join("; ")))
+            }
+            Err(error) => Err(ConfigCheckError::NotRun(Box::new(error))),
         }
     }
 
-    /// The command that runs it in the foreground, as one process. With `old`, it takes the
-    /// listening sockets over from that process, which then finishes what it has and ends.
+    /// Makes the command that runs HAProxy in the foreground, as one process. With `old`, it takes
+    /// the listening sockets over from that process, which then finishes its requests and ends.
     ///
     /// Not in master-worker mode: its master loses signals that arrive while it executes
     /// itself anew, which it does right after its start.
@@ -88,7 +86,7 @@ impl HaproxyProgram {
         command
     }
 
-    /// Whether it succeeded, and all that it said.
+    /// Runs the program; returns whether it succeeded, and all of its output.
     async fn call(&self, dir: &Path, args: &[&str]) -> Result<(bool, String), BalancerError> {
         let failed = |why: String| {
             BalancerError::Program(format!("{} can't be run: {why}", self.path.display()))
@@ -103,9 +101,9 @@ impl HaproxyProgram {
             .await
             .map_err(|_| failed(format!("no answer within {} s", CALL.as_secs())))?
             .map_err(|e| failed(e.to_string()))?;
-        let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
-        said += &String::from_utf8_lossy(&output.stderr);
-        Ok((output.status.success(), said))
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text += &String::from_utf8_lossy(&output.stderr);
+        Ok((output.status.success(), text))
     }
 }
 
@@ -125,10 +123,10 @@ fn look_up(name: &str) -> Option<PathBuf> {
         .find(|path| runs(path))
 }
 
-fn version(said: &str) -> Option<(u32, u32)> {
-    let words = said
+fn version(text: &str) -> Option<(u32, u32)> {
+    let words = text
         .strip_prefix("HAProxy version ")
-        .or_else(|| said.strip_prefix("HA-Proxy version "))?;
+        .or_else(|| text.strip_prefix("HA-Proxy version "))?;
     let mut numbers = words.split(['.', '-', ' ']);
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
@@ -149,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_there_or_is_no_haproxy_is_told() {
+    async fn missing_or_foreign_program_is_an_error() {
         let missing = HaproxyProgram::find("no-such-haproxy")
             .await
             .unwrap_err()

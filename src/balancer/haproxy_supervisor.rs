@@ -1,8 +1,8 @@
-//! Keeps one HAProxy running with the configuration that is wanted.
+//! The supervisor that keeps one HAProxy running with the wanted configuration.
 //!
-//! The file is always written first, checked by HAProxy itself before it replaces the one
-//! in force; then the running process is brought into line with it over the runtime
-//! socket, and replaced by a new one only if that fails.
+//! The file is always written first, checked by HAProxy itself before it replaces the one in force;
+//! then the running process is reconciled with it over the runtime socket, and replaced by a new
+//! one only if that fails.
 
 mod update;
 
@@ -20,17 +20,17 @@ use super::{
 
 const FILE: &str = "haproxy.cfg";
 const CANDIDATE: &str = "haproxy.cfg.new";
-/// How long HAProxy has from its start until it answers.
+/// The time from HAProxy's start until it answers.
 const START: Duration = Duration::from_secs(5);
 /// The pause before HAProxy is started again: doubled each time, up to the longest.
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_LONGEST: Duration = Duration::from_secs(5);
-/// How long it must have run for the pause to be the shortest again.
+/// The run time after which the pause is the shortest again.
 const STEADY: Duration = Duration::from_secs(10);
-/// How long the end takes of one that is killed.
+/// The time for the end of a process that is killed.
 const END: Duration = Duration::from_secs(1);
 
-/// One HAProxy and what it is to do.
+/// One HAProxy and its wanted configuration.
 pub(super) struct HaproxySupervisor {
     settings: BalancerSettings,
     program: HaproxyProgram,
@@ -39,17 +39,17 @@ pub(super) struct HaproxySupervisor {
     file: String,
     /// A text that HAProxy has refused; not tried again until it changes.
     refused: Option<String>,
-    /// What the file says.
+    /// The view of the cluster that the file was made from.
     wanted: ClusterView,
-    /// The servers that the process has; differs from what is wanted only where it failed.
+    /// The servers that the process has; differs from the wanted ones only where a change failed.
     running: Vec<BackendServer>,
-    /// How long the process waits for a member.
+    /// The time for which the process waits for a member.
     running_wait: Duration,
-    /// Retired in the process, and not yet deleted.
+    /// Servers retired in the process, and not yet deleted.
     leaving: Vec<String>,
     /// None while HAProxy is down.
     process: Option<HaproxyProcess>,
-    /// Processes that have been replaced and finish what they have.
+    /// Processes that have been replaced and finish their requests.
     replaced: Vec<HaproxyProcess>,
     started: Instant,
     pause: Duration,
@@ -92,7 +92,7 @@ impl HaproxySupervisor {
         render::render(&self.settings, view.longest_wait, &view.servers)
     }
 
-    /// Wants this from now on.
+    /// Takes a view of the cluster as the wanted one.
     pub(super) async fn apply_view(&mut self, view: ClusterView) {
         let text = self.render(&view);
         if text == self.file || self.refused.as_ref() == Some(&text) {
@@ -119,26 +119,26 @@ impl HaproxySupervisor {
     /// Waits until HAProxy has ended by itself; for ever while it is down.
     pub(super) async fn ended(&mut self) -> String {
         match &mut self.process {
-            Some(keeper) => keeper.ended().await,
+            Some(process) => process.ended().await,
             None => std::future::pending().await,
         }
     }
 
-    /// HAProxy has ended: it is started again after a pause.
+    /// Schedules a start after a pause, since HAProxy has ended.
     pub(super) fn restart_later(&mut self, how: &str) {
-        let said = self.process.take().map(|k| k.explain()).unwrap_or_default();
+        let output = self.process.take().map(|k| k.explain()).unwrap_or_default();
         if self.started.elapsed() >= STEADY {
             self.pause = PAUSE;
         }
         let pause_ms = self.pause.as_millis();
         tracing::error!(
-            "HAProxy is gone: {how}; it is started again in {pause_ms} ms. It said last: {said}"
+            "HAProxy is gone: {how}; it is started again in {pause_ms} ms. It said last: {output}"
         );
         self.put_off();
     }
 
-    /// Does what is due: starts HAProxy again, tries again what has failed, deletes those
-    /// who left.
+    /// Does what is due: starts HAProxy again, retries changes that failed, deletes servers that
+    /// left.
     pub(super) async fn tick(&mut self) {
         if Instant::now() < self.next {
             return;
@@ -152,7 +152,7 @@ impl HaproxySupervisor {
                 }
             }
         } else {
-            self.replaced.retain(|keeper| keeper.pid().is_some());
+            self.replaced.retain(|process| process.pid().is_some());
             if self.is_reconciled() {
                 self.delete_leaving().await;
                 self.next = Instant::now() + PAUSE * 5;
@@ -173,10 +173,10 @@ impl HaproxySupervisor {
         for (signal, wait) in stages {
             self.replaced
                 .iter()
-                .for_each(|keeper| keeper.signal(signal));
+                .for_each(|process| process.signal(signal));
             let all = async {
-                for keeper in &mut self.replaced {
-                    keeper.ended().await;
+                for process in &mut self.replaced {
+                    process.ended().await;
                 }
             };
             if timeout(wait, all).await.is_ok() {
@@ -195,10 +195,10 @@ impl HaproxySupervisor {
         let dir = &self.settings.dir;
         let candidate = dir.join(CANDIDATE);
         files::write(&candidate, &text)?;
-        if let Err(message) = self.program.check(dir, CANDIDATE).await {
+        if let Err(source) = self.program.check(dir, CANDIDATE).await {
             return Err(BalancerError::Refused {
                 path: candidate,
-                message,
+                source,
             });
         }
         files::rename(&candidate, &dir.join(FILE))?;
@@ -206,28 +206,28 @@ impl HaproxySupervisor {
         Ok(())
     }
 
-    /// Starts HAProxy with the file in force and waits until it answers. With `old`, it
-    /// takes over from that process; on an error that one goes on as before.
+    /// Starts HAProxy with the file in force and waits until it answers. With `old`, the new
+    /// process takes over from that one, which goes on as before on an error.
     async fn launch(&mut self, old: Option<Pid>) -> Result<(), BalancerError> {
         if old.is_none() {
             self.started = Instant::now();
             self.address_is_free()?;
         }
         let command = self.program.command(&self.settings.dir, FILE, old);
-        let mut keeper = HaproxyProcess::start(command)
+        let mut process = HaproxyProcess::start(command)
             .await
             .map_err(|e| BalancerError::Start(e.to_string()))?;
-        let pid = keeper.pid();
+        let pid = process.pid();
         let answered = tokio::select! {
-            how = keeper.ended() => Err(how),
+            how = process.ended() => Err(how),
             answered = timeout(START, self.answer_of(pid)) => answered
                 .map_err(|_| format!("it gave no answer within {} s", START.as_secs())),
         };
         if let Err(how) = answered {
-            let said = keeper.explain();
-            return Err(BalancerError::Start(format!("{how}; it said: {said}")));
+            let output = process.explain();
+            return Err(BalancerError::Start(format!("{how}; it said: {output}")));
         }
-        self.replaced.extend(self.process.replace(keeper));
+        self.replaced.extend(self.process.replace(process));
         self.running = self.wanted.servers.clone();
         self.running_wait = self.wanted.longest_wait;
         self.leaving.clear();
@@ -235,12 +235,12 @@ impl HaproxySupervisor {
     }
 
     fn is_reconciled(&self) -> bool {
-        // Who waits too long harms nobody, and need not be replaced.
+        // A process that waits too long harms nobody, and need not be replaced.
         self.running == self.wanted.servers && self.running_wait >= self.wanted.longest_wait
     }
 
-    /// HAProxy's own message for this is long; and another HAProxy may share the address
-    /// without a word.
+    /// Checks the address before HAProxy does: its own message for this is long, and another
+    /// HAProxy may share the address without an error.
     fn address_is_free(&self) -> Result<(), BalancerError> {
         let bind = self.settings.bind;
         match TcpListener::bind(bind) {

@@ -1,4 +1,4 @@
-//! `members.json`: the members seen so far, for a start when nobody answers.
+//! `members.json`: the members seen so far, for a start when no member answers.
 
 use std::path::{Path, PathBuf};
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{BalancerError, files, member_client::BalancedMember};
 
-/// How many addresses are remembered; the oldest goes first.
+/// The number of addresses that are remembered; the oldest goes first.
 const SEEN_MAX: usize = 64;
 
-/// What is known of the cluster from its own answers.
+/// The cluster as its own answers described it.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct MemberCache {
     /// The members of the last answer.
@@ -23,8 +23,8 @@ impl MemberCache {
         dir.join("members.json")
     }
 
-    /// What an earlier run left. A file that can't be read is as good as none: the seeds
-    /// in the settings are still there.
+    /// Reads the file of an earlier run. A file that can't be read is as good as none: the seeds in
+    /// the settings are still there.
     pub(super) fn load(dir: &Path) -> MemberCache {
         let path = MemberCache::path(dir);
         let text = match std::fs::read(&path) {
@@ -41,7 +41,7 @@ impl MemberCache {
         })
     }
 
-    /// Takes in an answer; true when it changed anything.
+    /// Takes in an answer; returns true when it changed anything.
     pub(super) fn learn(&mut self, members: &[BalancedMember]) -> bool {
         let mut changed = self.members != members;
         for member in members {
@@ -58,7 +58,7 @@ impl MemberCache {
         changed
     }
 
-    /// Keeps it for the next run.
+    /// Saves the cache for the next run.
     pub(super) fn save(&self, dir: &Path) -> Result<(), BalancerError> {
         let text = serde_json::to_string_pretty(self)
             .expect("invariant: strings and numbers can be written as JSON");

@@ -1,4 +1,4 @@
-//! The members as the cluster tells them, and the asking.
+//! The client that asks a member for the cluster's list of members.
 
 use std::time::Duration;
 
@@ -12,36 +12,58 @@ use hyper_util::{
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-/// How long one member has for its whole answer.
+/// The time for a member's whole answer.
 const ANSWER: Duration = Duration::from_secs(1);
 /// The longest answer that is read.
 const ANSWER_BYTES: usize = 1 << 20;
 
-/// What the balancer needs to know of a member.
+/// A member as the balancer needs to know it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct BalancedMember {
-    /// Its id; the order of the members is the order of their ids.
+    /// The order of the members is the order of their ids.
     pub(super) id: u64,
-    /// Its name.
     pub(super) name: String,
-    /// `host:port` of its services.
+    /// `host:port` of the services.
     pub(super) http: String,
-    /// `host:port` of its administration, where `/health/ready` is.
+    /// `host:port` of the administration, where `/health/ready` is.
     pub(super) admin: String,
 }
 
-/// What a member tells of the cluster.
+/// A member's answer about the cluster.
 #[derive(Deserialize)]
 pub(super) struct ClusterAnswer {
-    /// Ordered by their ids.
+    /// The members, ordered by their ids.
     pub(super) members: Vec<BalancedMember>,
-    /// How long a member may be without a word on a request, in milliseconds; 0 from a member
-    /// of a version that doesn't say it.
+    /// The longest time for which a member may send nothing on a request, in milliseconds; 0 from a
+    /// member of a version that doesn't send the field.
     #[serde(default)]
     pub(super) longest_wait_ms: u64,
 }
 
-/// Asks members who the members are.
+/// Reason why a member gave no list of members.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MemberClientError {
+    #[error("no answer within {} ms", ANSWER.as_millis())]
+    Late,
+    #[error("{0} is not a URL that can be asked")]
+    NotAUrl(String),
+    #[error("{}", innermost(.0))]
+    Unreachable(#[source] hyper_util::client::legacy::Error),
+    #[error("its answer can't be read: {0}")]
+    Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("its answer is not a list of members: {0}")]
+    NotAList(#[source] serde_json::Error),
+    #[error("it answered with no member at all")]
+    NoMember,
+    #[error("it answered {0}")]
+    Refused(StatusCode),
+    #[error(
+        "it answered {status}, since it does not answer to the name in {admin}: add the name to admin.allowed_hosts of that member, or put the name in its admin.advertise into `members` of the balancer"
+    )]
+    ForbiddenHost { status: StatusCode, admin: String },
+}
+
+/// The client that asks members.
 pub(super) struct MemberClient {
     client: Client<HttpConnector, Empty<Bytes>>,
 }
@@ -58,21 +80,19 @@ impl MemberClient {
         }
     }
 
-    /// Asks the member whose administration is at `admin` (`host:port`). The error says why
-    /// there is no answer.
-    pub(super) async fn members(&self, admin: &str) -> Result<ClusterAnswer, String> {
-        match timeout(ANSWER, self.ask(admin)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(format!("no answer within {} ms", ANSWER.as_millis())),
-        }
+    /// Asks the member whose administration is at `admin` (`host:port`).
+    pub(super) async fn members(&self, admin: &str) -> Result<ClusterAnswer, MemberClientError> {
+        let answer = timeout(ANSWER, self.ask(admin)).await;
+        answer.map_err(|_| MemberClientError::Late)?
     }
 
-    async fn ask(&self, admin: &str) -> Result<ClusterAnswer, String> {
+    async fn ask(&self, admin: &str) -> Result<ClusterAnswer, MemberClientError> {
         let url = format!("http://{admin}/v1/cluster/members");
         let uri = url
             .parse()
-            .map_err(|_| format!("{url} is not a URL that can be asked"))?;
-        let reply = self.client.get(uri).await.map_err(|e| because(&e))?;
+            .map_err(|_| MemberClientError::NotAUrl(url.clone()))?;
+        let reply = self.client.get(uri).await;
+        let reply = reply.map_err(MemberClientError::Unreachable)?;
         let status = reply.status();
         let body = Limited::new(reply.into_body(), ANSWER_BYTES)
             .collect()
@@ -81,40 +101,40 @@ impl MemberClient {
             let body = body.map(|body| body.to_bytes()).unwrap_or_default();
             return Err(refusal(admin, status, &body));
         }
-        let body = body.map_err(|e| format!("its answer can't be read: {e}"))?;
+        let body = body.map_err(MemberClientError::Unreadable)?;
         parse(&body.to_bytes())
     }
 }
 
-/// What an answer with an error's status means.
-fn refusal(admin: &str, status: StatusCode, body: &[u8]) -> String {
+/// Reads an answer with an error's status.
+fn refusal(admin: &str, status: StatusCode, body: &[u8]) -> MemberClientError {
     #[derive(Deserialize)]
     struct ProblemCode {
         code: String,
     }
     let code = serde_json::from_slice::<ProblemCode>(body).map(|it| it.code);
     if code.is_ok_and(|it| it == "forbidden_host") {
-        return format!(
-            "it answered {status}, since it does not answer to the name in {admin}: add the name to admin.allowed_hosts of that member, or put the name in its admin.advertise into `members` of the balancer"
-        );
+        return MemberClientError::ForbiddenHost {
+            status,
+            admin: admin.to_owned(),
+        };
     }
-    format!("it answered {status}")
+    MemberClientError::Refused(status)
 }
 
-/// Reads an answer. One without members is no answer: a balancer in front of nobody
-/// helps nobody.
-pub(super) fn parse(body: &[u8]) -> Result<ClusterAnswer, String> {
-    let mut told: ClusterAnswer = serde_json::from_slice(body)
-        .map_err(|e| format!("its answer is not a list of members: {e}"))?;
-    if told.members.is_empty() {
-        return Err("it answered with no member at all".to_owned());
+/// Reads an answer. An empty list is an error: a balancer in front of no member helps nobody.
+pub(super) fn parse(body: &[u8]) -> Result<ClusterAnswer, MemberClientError> {
+    let mut answer: ClusterAnswer =
+        serde_json::from_slice(body).map_err(MemberClientError::NotAList)?;
+    if answer.members.is_empty() {
+        return Err(MemberClientError::NoMember);
     }
-    told.members.sort_by_key(|member| member.id);
-    Ok(told)
+    answer.members.sort_by_key(|member| member.id);
+    Ok(answer)
 }
 
-/// The innermost reason: the outer ones only say that the client failed.
-fn because(error: &dyn std::error::Error) -> String {
+/// Returns the innermost cause: the outer ones only say that the client failed.
+fn innermost(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
@@ -127,8 +147,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_a_member_does_not_answer_to_is_told_with_the_cure() {
-        let told = |body: &[u8]| refusal("quorate.example:17110", StatusCode::FORBIDDEN, body);
+    fn forbidden_host_error_names_the_remedy() {
+        let told =
+            |body: &[u8]| refusal("quorate.example:17110", StatusCode::FORBIDDEN, body).to_string();
         let error = told(br#"{"code": "forbidden_host", "status": 403}"#);
         for part in [
             "403",

@@ -1,4 +1,4 @@
-//! `pid` in the balancer's folder: who works here, and that nobody else does.
+//! The balancer's `pid` file, whose lock keeps a second balancer out of the folder.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -44,7 +44,7 @@ impl BalancerPidFile {
 
 impl Drop for BalancerPidFile {
     fn drop(&mut self) {
-        // Removed while the lock is held; whoever comes now makes a file of their own.
+        // Removed while the lock is held; a process that comes now makes a file of its own.
         let _ = fs::remove_file(&self.path);
     }
 }

@@ -12,11 +12,11 @@ pub(super) const BACKEND: &str = "members";
 /// The runtime socket, in the balancer's folder, which is HAProxy's working directory.
 pub(super) const SOCKET: &str = "haproxy.sock";
 
-/// A member answers in time; its answer needs this long at most to arrive.
+/// The time that a member's answer needs at most to arrive, beyond the member's own limit.
 const ON_THE_WAY: Duration = Duration::from_secs(5);
 
-/// The whole file. The same input gives the same text. `longest_wait`: how long a member may
-/// be without a word, as the cluster tells it.
+/// Renders the whole file. The same input gives the same text. `longest_wait`: the longest time for
+/// which a member may send nothing, as the cluster reports it.
 pub(super) fn render(
     settings: &BalancerSettings,
     longest_wait: Duration,
@@ -141,7 +141,7 @@ fn frontend(settings: &BalancerSettings) -> String {
 
 const NO_MEMBER: &str = "No member is ready to handle the request";
 
-/// An answer of HAProxy's own, in the form that clients know.
+/// Renders an answer of HAProxy's own, in the form that clients know.
 fn envelope(status: u16, result: &str, details: &str) -> String {
     let retry_after = match status {
         503 => " hdr Retry-After 1",
@@ -154,16 +154,18 @@ fn envelope(status: u16, result: &str, details: &str) -> String {
     )
 }
 
-/// Who asked and for what: what a client says of it counts only where it is a trusted proxy.
+/// Renders the headers that describe the client: a client's own claims count only where it is a
+/// trusted proxy.
 fn forwarded(settings: &BalancerSettings) -> String {
     let mut out = String::new();
     let trusted = settings.trusted_proxies.join(" ");
-    let unless = match trusted.is_empty() {
-        true => String::new(),
-        false => format!(" unless {{ src {trusted} }}"),
+    let unless = if trusted.is_empty() {
+        String::new()
+    } else {
+        format!(" unless {{ src {trusted} }}")
     };
-    for said in ["x-forwarded- -m beg", "forwarded", "x-real-ip"] {
-        out += &format!("    http-request del-header {said}{unless}\n");
+    for header in ["x-forwarded- -m beg", "forwarded", "x-real-ip"] {
+        out += &format!("    http-request del-header {header}{unless}\n");
     }
     for (name, value) in [
         ("X-Forwarded-Host", "%[req.fhdr(Host)]"),
@@ -206,7 +208,7 @@ fn backend(settings: &BalancerSettings, servers: &[BackendServer]) -> String {
     out
 }
 
-/// What follows a server's address: in the file and in `add server` alike, which takes
+/// Renders the options after a server's address: in the file and in `add server` alike, which takes
 /// no defaults from the file.
 pub(super) fn keywords(settings: &BalancerSettings, server: &BackendServer) -> String {
     let check = settings.check.as_millis();

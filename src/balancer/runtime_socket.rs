@@ -1,4 +1,4 @@
-//! HAProxy's runtime socket: servers come and go without a reload.
+//! HAProxy's runtime socket, by which servers come and go without a reload.
 //!
 //! Works with HAProxy 2.6 and newer. `add server` makes a server that is in maintenance;
 //! its health is set to down before it is enabled, so that its first request comes after
@@ -23,7 +23,7 @@ use super::{
     render::{BACKEND, SOCKET},
 };
 
-/// How long one command has.
+/// The time for one command.
 const COMMAND: Duration = Duration::from_secs(2);
 /// The longest answer that is read.
 const ANSWER_BYTES: u64 = 1 << 20;
@@ -36,7 +36,7 @@ pub(super) struct RuntimeSocket {
 }
 
 impl RuntimeSocket {
-    /// The socket in `dir`, whether or not somebody listens.
+    /// Returns the socket in `dir`, whether or not a process listens.
     pub(super) fn new(dir: &Path) -> io::Result<RuntimeSocket> {
         Ok(RuntimeSocket {
             dir: File::open(dir)?,
@@ -47,7 +47,7 @@ impl RuntimeSocket {
         PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", self.dir.as_raw_fd()))
     }
 
-    /// One command and its answer.
+    /// Sends one command and returns its answer.
     async fn command(&self, command: &str) -> io::Result<String> {
         let exchange = async {
             let mut stream = UnixStream::connect(self.path()).await?;
@@ -65,8 +65,8 @@ impl RuntimeSocket {
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// A command that says nothing when it has worked, or begins with `good`.
-    async fn order(&self, command: &str, good: &str) -> io::Result<()> {
+    /// Sends a command that answers nothing on success, or text that begins with `good`.
+    async fn execute(&self, command: &str, good: &str) -> io::Result<()> {
         let answer = self.command(command).await?;
         if answer.is_empty() || (!good.is_empty() && answer.starts_with(good)) {
             return Ok(());
@@ -78,7 +78,7 @@ impl RuntimeSocket {
         )))
     }
 
-    /// The process that answers; an error where none does.
+    /// Returns the process that answers; an error where none does.
     pub(super) async fn process(&self) -> io::Result<i32> {
         let info = self.command("show info").await?;
         info.lines()
@@ -91,22 +91,22 @@ impl RuntimeSocket {
     pub(super) async fn add(&self, server: &BackendServer, keywords: &str) -> io::Result<()> {
         let name = format!("{BACKEND}/{}", server.name);
         let add = format!("add server {name} {} {keywords}", server.http);
-        self.order(&add, "New server registered").await?;
-        self.order(&format!("set server {name} health down"), "")
+        self.execute(&add, "New server registered").await?;
+        self.execute(&format!("set server {name} health down"), "")
             .await?;
-        self.order(&format!("enable health {name}"), "").await?;
-        self.order(&format!("enable server {name}"), "").await
+        self.execute(&format!("enable health {name}"), "").await?;
+        self.execute(&format!("enable server {name}"), "").await
     }
 
     /// Gives a server no further requests; those that it has are finished.
     pub(super) async fn retire(&self, name: &str) -> io::Result<()> {
-        self.order(&format!("set server {BACKEND}/{name} state maint"), "")
+        self.execute(&format!("set server {BACKEND}/{name} state maint"), "")
             .await
     }
 
     /// Deletes a retired server. Refused while a request or a connection is left.
     pub(super) async fn delete(&self, name: &str) -> io::Result<()> {
-        self.order(&format!("del server {BACKEND}/{name}"), "Server deleted")
+        self.execute(&format!("del server {BACKEND}/{name}"), "Server deleted")
             .await
     }
 }

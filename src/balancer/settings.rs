@@ -14,12 +14,12 @@ use std::{
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use super::{BalancerError, files};
+use super::{BalancerError, error::BadBalancerSetting, files};
 
 /// Settings that have been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BalancerSettings {
-    /// Where requests come in.
+    /// The address for requests of clients.
     pub bind: SocketAddr,
     /// `host:port` of the administration of members to begin with.
     pub members: Vec<String>,
@@ -27,34 +27,34 @@ pub struct BalancerSettings {
     pub haproxy: String,
     /// The folder for HAProxy's configuration, the socket and the `pid` file.
     pub dir: PathBuf,
-    /// Whether `/zato-lb-stats` is shown.
+    /// Serves `/zato-lb-stats` if true.
     pub stats: bool,
-    /// How often a member is asked who the members are.
+    /// The interval at which a member is asked for the list of members.
     pub poll: Duration,
-    /// How often HAProxy asks each member whether it is ready.
+    /// The interval at which HAProxy checks each member's readiness.
     pub check: Duration,
-    /// How long a connection to a member may take to be made.
+    /// The time for a connection to a member.
     pub connect_timeout: Duration,
-    /// How long a member may be silent on a request, or longer where the longest service of
-    /// the cluster needs it.
+    /// The time for which a member may send nothing on a request, or longer where the longest
+    /// service of the cluster needs it.
     pub server_timeout: Duration,
-    /// How long a client may be silent, between two requests too.
+    /// The time for which a client may send nothing, between two requests too.
     pub client_timeout: Duration,
-    /// How long requests that run have to finish when the balancer ends.
+    /// The time that running requests have to finish when the balancer ends.
     pub drain: Duration,
     /// The most connections from clients.
     pub maxconn: u32,
-    /// Addresses and networks of proxies in front of this one, whose word of a client counts.
+    /// Addresses and networks of proxies in front of this one, whose headers about a client count.
     pub trusted_proxies: Vec<String>,
 }
 
 impl BalancerSettings {
-    /// How long one health check may take: a member that is busy for a moment is not dead.
+    /// Returns the time for one health check: a member that is busy for a moment is not dead.
     pub(super) fn check_timeout(&self) -> Duration {
         (self.check * 2).max(Duration::from_millis(500))
     }
 
-    /// Reads and checks a settings file. All that is wrong is told at once.
+    /// Reads and checks a settings file. All bad settings are reported at once.
     pub fn load(path: &Path) -> Result<BalancerSettings, BalancerError> {
         let wrong = |problems| BalancerError::Settings {
             path: path.to_owned(),
@@ -63,7 +63,7 @@ impl BalancerSettings {
         let text = fs::read_to_string(path)
             .map_err(|source| files::failed("can't read the balancer's settings", path, source))?;
         let file: BalancerSettingsFile =
-            toml::from_str(&text).map_err(|e| wrong(vec![e.to_string().trim_end().to_owned()]))?;
+            toml::from_str(&text).map_err(|e| wrong(vec![BadBalancerSetting::NotToml(e)]))?;
         let parent = path.parent().unwrap_or(Path::new("."));
         let home = std::path::absolute(parent)
             .map_err(|source| files::failed("can't find the folder", parent, source))?;
@@ -163,18 +163,14 @@ impl Default for BalancerSettingsFile {
 }
 
 impl BalancerSettingsFile {
-    fn check(self, home: &Path) -> Result<BalancerSettings, Vec<String>> {
+    fn check(self, home: &Path) -> Result<BalancerSettings, Vec<BadBalancerSetting>> {
         let mut problems = Vec::new();
         let bind = address(&self.bind, self.insecure)
             .map_err(|problem| problems.push(problem))
             .ok();
         let mut members = Vec::new();
         if self.members.is_empty() {
-            problems.push(
-                "members is empty; give the admin URL of one member or more, \
-                 like members = [\"http://127.0.0.1:17110\"]"
-                    .to_owned(),
-            );
+            problems.push(BadBalancerSetting::NoMembers);
         }
         for url in &self.members {
             match admin(url) {
@@ -183,9 +179,9 @@ impl BalancerSettingsFile {
             }
         }
         if self.haproxy.is_empty() {
-            problems.push("haproxy is empty; give the program's name or path".to_owned());
+            problems.push(BadBalancerSetting::NoHaproxy);
         }
-        let mut ms = |name, value, range| match within(name, value, range) {
+        let mut ms = |name: &'static str, value, range| match within(name, value, range) {
             Ok(value) => Duration::from_millis(value),
             Err(problem) => {
                 problems.push(problem);
@@ -232,27 +228,23 @@ impl BalancerSettingsFile {
     }
 }
 
-fn address(bind: &str, insecure: bool) -> Result<SocketAddr, String> {
-    let address: SocketAddr = bind.parse().map_err(|_| {
-        format!("bind is {bind:?}; it must be an IP address and a port, like \"127.0.0.1:11223\"")
-    })?;
+fn address(bind: &str, insecure: bool) -> Result<SocketAddr, BadBalancerSetting> {
+    let given = || bind.to_owned();
+    let address: SocketAddr = bind
+        .parse()
+        .map_err(|_| BadBalancerSetting::NotAnAddress(given()))?;
     if address.port() == 0 {
-        return Err(format!(
-            "bind is {bind:?}; the port must be from 1 to 65535"
-        ));
+        return Err(BadBalancerSetting::PortZero(given()));
     }
     if !address.ip().is_loopback() && !insecure {
-        return Err(format!(
-            "bind is {bind:?}, which other machines reach, and requests would travel in the clear; \
-             bind to a loopback address, or say insecure = true"
-        ));
+        return Err(BadBalancerSetting::Exposed(given()));
     }
     Ok(address)
 }
 
-/// `host:port` of an admin URL.
-fn admin(url: &str) -> Result<String, String> {
-    let wrong = || format!("members has {url:?}; an admin URL is like \"http://127.0.0.1:17110\"");
+/// Returns `host:port` of an admin URL.
+fn admin(url: &str) -> Result<String, BadBalancerSetting> {
+    let wrong = || BadBalancerSetting::NotAnAdminUrl(url.to_owned());
     let parsed = Url::parse(url).map_err(|_| wrong())?;
     let plain = parsed.scheme() == "http"
         && matches!(parsed.path(), "" | "/")
@@ -266,43 +258,50 @@ fn admin(url: &str) -> Result<String, String> {
     }
 }
 
-/// Whether HAProxy can match an address with it.
-fn network(text: &str) -> Result<(), String> {
+/// Checks that HAProxy can match an address with `text`.
+fn network(text: &str) -> Result<(), BadBalancerSetting> {
     let (address, prefix) = text.split_once('/').unwrap_or((text, "0"));
     let bits = address
         .parse::<IpAddr>()
         .map(|ip| if ip.is_ipv4() { 32 } else { 128 });
     match (bits, prefix.parse::<u32>()) {
         (Ok(bits), Ok(prefix)) if prefix <= bits => Ok(()),
-        _ => Err(format!(
-            "trusted_proxies has {text:?}; it takes addresses and networks such as \
-             \"10.0.0.5\", \"10.0.0.0/8\" or \"fd00::/8\""
-        )),
+        _ => Err(BadBalancerSetting::NotANetwork(text.to_owned())),
     }
 }
 
-fn within(name: &str, value: u64, range: RangeInclusive<u64>) -> Result<u64, String> {
+fn within(
+    name: &'static str,
+    value: u64,
+    range: RangeInclusive<u64>,
+) -> Result<u64, BadBalancerSetting> {
     if range.contains(&value) {
         return Ok(value);
     }
     let (from, to) = range.into_inner();
-    Err(format!("{name} is {value}; it must be from {from} to {to}"))
+    Err(BadBalancerSetting::OutOfRange {
+        name,
+        value,
+        from,
+        to,
+    })
 }
 
-/// HAProxy needs two open files for each connection and won't start without the right to
-/// them: so many are asked for, or as many as can be had.
-fn connections(asked: Option<u64>) -> Result<u32, String> {
+/// Returns the most connections. HAProxy needs two open files for each connection and won't start
+/// without the right to them, so the number is what was asked for, or as many as can be had.
+fn connections(asked: Option<u64>) -> Result<u32, BadBalancerSetting> {
     use nix::sys::resource::{Resource, getrlimit};
-    let (_, files) = getrlimit(Resource::RLIMIT_NOFILE)
-        .map_err(|e| format!("the limit of open files can't be read: {e}"))?;
+    let (_, files) =
+        getrlimit(Resource::RLIMIT_NOFILE).map_err(BadBalancerSetting::FileLimitUnknown)?;
     let most = (files.saturating_sub(200) / 2).clamp(1, 1_000_000);
     let maxconn = asked.unwrap_or(most.min(10_000));
     within("maxconn", maxconn, 1..=1_000_000)?;
     if maxconn > most {
-        return Err(format!(
-            "maxconn is {maxconn}, but this process may open only {files} files; \
-             it must be at most {most}, or raise the limit (ulimit -Hn)"
-        ));
+        return Err(BadBalancerSetting::TooFewFiles {
+            maxconn,
+            files,
+            most,
+        });
     }
     Ok(u32::try_from(maxconn).expect("invariant: the range ends below 2^32"))
 }

@@ -1,11 +1,10 @@
 //! `quorate apply`
 //!
-//! A file is looked at as a whole before anything is written: by itself here, and against
-//! what the cluster has by a member, which tries all of it on a copy of its state. Only
-//! then are those put that are not there like this already, many at once and in their order;
-//! each such batch is done whole or not at all. Should one fail all the same, because
-//! something changed in between, it stops there and says how far it came: the same file
-//! applied again goes on from there.
+//! A file is checked as a whole before anything is written: by itself here, and against the
+//! cluster's state by a member, which tries all of it on a copy. Only then are the resources put
+//! that are not there like this already, many at once and in their order; each such batch is done
+//! whole or not at all. Should one fail all the same, because something changed in between, the
+//! command stops there and reports how far it came: the same file applied again goes on from there.
 
 use std::{collections::HashSet, io::Read, path::PathBuf};
 
@@ -78,7 +77,7 @@ pub async fn run(args: ApplyArgs) -> Result<(), CliError> {
     done.finish()
 }
 
-/// A document, and what becomes of it.
+/// A document, and the effect of putting it.
 type JudgedDocument<'a> = (&'a ManifestDocument, &'a ResourceVerdict);
 
 /// Cuts the documents, in their order, into pieces that one call can put.
@@ -123,7 +122,7 @@ fn read(file: &PathBuf) -> Result<Vec<ManifestDocument>, CliError> {
     })
 }
 
-/// What both calls are asked: a [`crate::admin::validate::ValidateRequest`] without copies.
+/// The body of both calls: a [`crate::admin::validate::ValidateRequest`] without copies.
 #[derive(Serialize)]
 struct ApplyRequest<'d> {
     resources: Vec<RequestedResource<'d>>,
@@ -149,7 +148,7 @@ impl<'d> ApplyRequest<'d> {
     }
 }
 
-/// Asks a member what would become of each.
+/// Asks a member for the effect of each document.
 async fn validate(
     client: &AdminClient,
     documents: &[ManifestDocument],
@@ -213,8 +212,8 @@ fn fault(document: &ManifestDocument, error: &crate::admin::validate::FieldVerdi
     )
 }
 
-/// Puts those of a batch that are not there like this already. Returns those that were all
-/// the same: of one with a secret this isn't told before.
+/// Puts the resources of a batch that are not there like this already. Returns those that turned
+/// out unchanged: of a resource with a secret that is not known before.
 async fn put(
     client: &AdminClient,
     batch: &[JudgedDocument<'_>],
@@ -234,7 +233,7 @@ async fn put(
     Ok(written.unchanged.into_iter().collect())
 }
 
-/// What was done, told as it is done, or at the end as one JSON.
+/// The effects so far, reported one by one, or at the end as one JSON.
 struct ApplyReport {
     output: OutputFormat,
     dry_run: bool,
@@ -242,7 +241,7 @@ struct ApplyReport {
 }
 
 impl ApplyReport {
-    /// Tells a batch in one piece: a write for each of many lines takes longer than the rest.
+    /// Reports a batch in one piece: a write for each of many lines takes longer than the rest.
     fn report_batch(
         &mut self,
         batch: &[JudgedDocument<'_>],

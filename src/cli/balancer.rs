@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use quorate_log::{LogFormat, LogSettings};
 use tokio_util::sync::CancellationToken;
 
-use super::{error::CliError, on_one_thread, stop_signals};
+use super::{argument_error::CliArgumentError, error::CliError, on_one_thread, stop_signals};
 use crate::{balancer, settings};
 
 /// The options.
@@ -29,10 +29,10 @@ pub fn run(args: BalancerArgs) -> Result<(), CliError> {
     on_one_thread(async {
         let stop = stop_signals::stop_asked()?;
         let shutdown = CancellationToken::new();
-        let order = shutdown.clone();
+        let token = shutdown.clone();
         tokio::spawn(async move {
             stop.await;
-            order.cancel();
+            token.cancel();
         });
         balancer::run(&args.config, shutdown)
             .await
@@ -40,9 +40,10 @@ pub fn run(args: BalancerArgs) -> Result<(), CliError> {
     })
 }
 
-fn level(text: &str) -> Result<String, String> {
-    match settings::is_log_level(text) {
-        true => Ok(text.to_owned()),
-        false => Err(format!("must be {}", settings::LOG_LEVEL)),
+fn level(text: &str) -> Result<String, CliArgumentError> {
+    if settings::is_log_level(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(CliArgumentError::LogLevel)
     }
 }

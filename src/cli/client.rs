@@ -1,10 +1,11 @@
-//! Speaks to the cluster over the admin face of any member.
+//! The client of the cluster, over the administration API of any member.
 //!
-//! A read is asked of one member, and of the next as well when that one is silent for a
-//! moment; the first good answer counts. What makes a member work for long is asked of one
-//! at a time, and of no other once one was at work for as long as the caller waits. A write
-//! goes on to the next URL only where it was surely not done: the connection was refused, or the member answered that it was not.
-//! Once it may have been sent, its outcome is reported as it is, unknown included.
+//! A read is asked of one member, and of the next as well when that one is silent for a moment; the
+//! first good answer counts. A call that makes a member work for long is asked of one member at a
+//! time, and of no other once one was at work for as long as the caller waits. A write goes on to
+//! the next URL only where it was surely not done: the connection was refused, or the member
+//! answered that it was not. Once it may have been sent, its outcome is reported as it is, unknown
+//! included.
 
 mod attempt;
 mod call;
@@ -29,10 +30,10 @@ pub use stream::{AnswerStream, StreamStart};
 
 use attempt::{AttemptOutcome, bare, surely_not_done};
 
-/// How long a member may be silent on a read before the next one is asked too.
+/// The time for which a member may be silent on a read before the next one is asked too.
 const HEAD_START: Duration = Duration::from_millis(400);
 
-/// How many times as long as any other answer that of a costly call may take.
+/// The factor by which a costly call may take longer than any other.
 const COSTLY: u32 = 6;
 
 /// The options of every command that speaks to the cluster.
@@ -58,12 +59,12 @@ pub struct AdminClient {
 }
 
 impl AdminClient {
-    /// A client as the options say.
+    /// Makes the client that the options describe.
     pub fn new(args: &ClientArgs) -> Result<AdminClient, CliError> {
         AdminClient::with_urls(args.admin.0.clone(), Duration::from_secs(args.timeout))
     }
 
-    /// A client of these URLs.
+    /// Makes a client of these URLs.
     pub fn with_urls(urls: Vec<Url>, timeout: Duration) -> Result<AdminClient, CliError> {
         quorate_platform::tls_provider::install_provider();
         let http = reqwest::Client::builder()
@@ -80,12 +81,12 @@ impl AdminClient {
         })
     }
 
-    /// GET, the answer being a success.
+    /// Gets a path; a status other than success is an error.
     pub async fn get(&self, path: impl Into<String>) -> Result<ApiAnswer, CliError> {
         self.send(ApiCall::new(Method::GET, path)).await?.good()
     }
 
-    /// GET of JSON.
+    /// Gets JSON.
     pub async fn get_json<T: DeserializeOwned>(
         &self,
         path: impl Into<String>,
@@ -93,12 +94,13 @@ impl AdminClient {
         self.get(path).await?.json()
     }
 
-    /// Sends a request and gives the answer whatever its status; a failure only where no
-    /// member answered for good.
+    /// Sends a request and returns the answer whatever its status; an error only where no member
+    /// answered for good.
     pub async fn send(&self, call: ApiCall) -> Result<ApiAnswer, CliError> {
-        match call.is_read() {
-            true => self.read(&call).await,
-            false => self.write(&call).await,
+        if call.is_read() {
+            self.read(&call).await
+        } else {
+            self.write(&call).await
         }
     }
 
@@ -129,21 +131,25 @@ impl AdminClient {
                 () = sleep(HEAD_START), if urls.len() > 0 && !call.is_costly() => open.extend(urls.next().map(attempt)),
             }
         }
-        weak.ok_or_else(|| match late {
-            true => self.late(call, &misses),
-            false => no_member_answered(&misses),
+        weak.ok_or_else(|| {
+            if late {
+                self.late(call, &misses)
+            } else {
+                no_member_answered(&misses)
+            }
         })
     }
 
-    /// How long one answer may take.
+    /// Returns the time for one answer.
     fn patience(&self, call: &ApiCall) -> Duration {
-        match call.is_costly() {
-            true => self.timeout * COSTLY,
-            false => self.timeout,
+        if call.is_costly() {
+            self.timeout * COSTLY
+        } else {
+            self.timeout
         }
     }
 
-    /// What is said when a member is there and has not answered in time.
+    /// Makes the error for a member that is there and has not answered in time.
     fn late(&self, call: &ApiCall, misses: &[String]) -> CliError {
         CliError::Unreachable(format!(
             "no member answered within {} s:\n  {}\nA member was reached and was not ready in time: it may have much to do, or the cluster is without a leader. Look at `quorate status`, or give it more time: --timeout SECONDS",
@@ -183,7 +189,7 @@ fn unknown(call: &ApiCall, url: &Url, why: &str) -> CliError {
     ))
 }
 
-/// What is said when no member answered.
+/// Makes the error for a cluster of which no member answered.
 pub fn no_member_answered(misses: &[String]) -> CliError {
     CliError::Unreachable(format!(
         "no member answered:\n  {}\nIs the cluster running (quorate quickstart)? If it is elsewhere, say where: --admin URL[,URL...] or QUORATE_ADMIN",

@@ -46,7 +46,7 @@ struct ClusterSetArgs {
     client: ClientArgs,
 }
 
-/// Shows or changes what the cluster itself is set to.
+/// Shows or changes the cluster's own settings.
 pub async fn run(args: ClusterArgs) -> Result<(), CliError> {
     match args.command {
         ClusterCommand::Get(args) => {
@@ -58,7 +58,7 @@ pub async fn run(args: ClusterArgs) -> Result<(), CliError> {
 }
 
 async fn set(args: ClusterSetArgs) -> Result<(), CliError> {
-    // What is no number is refused by the member, with all that it takes.
+    // The member refuses text that is no number, and names the values that it takes.
     let value = args
         .value
         .parse::<u64>()
@@ -71,12 +71,13 @@ async fn set(args: ClusterSetArgs) -> Result<(), CliError> {
         OutputFormat::Json => output::json(&settings)?,
         OutputFormat::Table => output::line(describe_settings(&settings))?,
     }
-    match settings.settled {
-        true => Ok(()),
-        false => Err(CliError::Unreachable(format!(
+    if settings.settled {
+        Ok(())
+    } else {
+        Err(CliError::Unreachable(format!(
             "{} not applied it yet. It is settled by itself once every member goes by it; the same command waits again",
             have(&settings.missing)
-        ))),
+        )))
     }
 }
 
@@ -84,7 +85,7 @@ fn describe_settings(settings: &ClusterSettings) -> String {
     format!("failover_ms  {}", sentence(settings))
 }
 
-/// "500 ms", "500 ms, 2000 ms once member-3 has applied it"
+/// Writes "500 ms", or "500 ms, 2000 ms once member-3 has applied it".
 pub fn sentence(settings: &ClusterSettings) -> String {
     let target = settings.failover_ms;
     match settings.former_failover_ms {
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_told_with_both_values_and_who_is_missing() {
+    fn pending_change_shows_both_values_and_missing_members() {
         let settings = |former, missing: &[&str]| ClusterSettings {
             failover_ms: 2_000,
             former_failover_ms: former,

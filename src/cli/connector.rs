@@ -52,13 +52,13 @@ struct ConnectorTarget {
 }
 
 impl ConnectorTarget {
-    /// `KIND/NAME` as it stands in a path of the admin face.
+    /// Returns `KIND/NAME` as it stands in a path of the API.
     fn path(&self) -> String {
         let name = utf8_percent_encode(&self.name, NON_ALPHANUMERIC);
         format!("{}/{name}", self.kind)
     }
 
-    /// What its connector server says of it; `None`: there is no such connector.
+    /// Gets the connector's row from its connector server; `None` if there is no such connector.
     async fn row(&self, client: &AdminClient) -> Result<Option<ConnectorRow>, CliError> {
         let answer: ConnectorsAnswer = client.get_json("/v1/connectors").await?;
         let mut rows = answer.connectors.into_iter();
@@ -69,7 +69,7 @@ impl ConnectorTarget {
     }
 }
 
-/// Does what is asked of connectors.
+/// Runs a command on connectors.
 pub async fn run(args: ConnectorArgs) -> Result<(), CliError> {
     match args.command {
         ConnectorCommand::List(client) => list::run(client).await,

@@ -1,8 +1,8 @@
-//! How a command ends when it does not succeed, and with which exit code.
+//! Errors of commands, with their exit codes.
 
 use std::{fmt, process::ExitCode};
 
-/// Why a command did not do what it was asked for.
+/// Reason why a command did not do what it was asked for.
 #[derive(Debug)]
 pub enum CliError {
     /// Refused, failed, or of unknown outcome: exit 1.
@@ -14,7 +14,7 @@ pub enum CliError {
 }
 
 impl CliError {
-    /// The exit code.
+    /// Returns the exit code.
     pub fn code(&self) -> u8 {
         match self {
             CliError::Refused(_) => 1,
@@ -23,7 +23,7 @@ impl CliError {
         }
     }
 
-    /// The same with something said before it.
+    /// Adds `what` before the text.
     pub fn about(self, what: impl fmt::Display) -> CliError {
         let with = |text: String| format!("{what}: {text}");
         match self {

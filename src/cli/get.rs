@@ -66,7 +66,8 @@ async fn all(client: &AdminClient, kind: Kind, output: OutputFormat) -> Result<(
     output::table(&header, rows)
 }
 
-/// What tells resources of a kind apart at a glance; `get KIND NAME` shows the rest.
+/// Returns the columns that tell resources of a kind apart at a glance; `get KIND NAME` shows the
+/// rest.
 fn columns(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Service => &["upstream", "builtin", "timeout_ms", "retries"],
@@ -93,7 +94,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// The path of a resource.
+/// Returns the path of a resource.
 pub fn path(kind: Kind, name: &str) -> String {
     format!(
         "/v1/config/{kind}/{}",

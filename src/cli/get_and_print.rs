@@ -1,4 +1,4 @@
-//! What every command does that only asks: one GET, printed in the form that was wanted.
+//! One GET, printed in the wanted form: the whole of every command that only asks.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -8,8 +8,8 @@ use super::{
     output::{self, OutputFormat},
 };
 
-/// Asks for `path` and prints the answer, as JSON as it came, or with `table`. Gives it to
-/// the caller, who may have more to say on stderr.
+/// Gets `path` and prints the answer, as JSON as it came, or with `table`. Returns the answer to
+/// the caller, which may have more to print on stderr.
 pub async fn get_and_print<T: Serialize + DeserializeOwned>(
     args: &ClientArgs,
     path: &str,

@@ -14,6 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    argument_error::CliArgumentError,
     client::{AdminClient, ApiCall, ClientArgs},
     error::CliError,
     output::{self, OutputFormat},
@@ -151,7 +152,7 @@ struct KeyEntry {
     value_base64: String,
 }
 
-/// Does what is asked of keys and values.
+/// Runs a command on keys and values.
 pub async fn run(args: KvArgs) -> Result<(), CliError> {
     if let KvCommand::Get { key, .. } | KvCommand::Put { key, .. } | KvCommand::Delete { key, .. } =
         &args.command
@@ -248,7 +249,7 @@ async fn list(
     Ok(())
 }
 
-/// A member answers with a page at a time; each is as of its own moment.
+/// Lists keys page by page; each page is as of its own moment.
 async fn pages(
     client: &AdminClient,
     prefix: &str,
@@ -277,7 +278,7 @@ async fn pages(
     }
 }
 
-/// A value in a table's cell: its text on one line, or how many bytes it has.
+/// Shows a value in a table's cell: its text on one line, or the number of its bytes.
 fn shown(base64: &str) -> String {
     const LONGEST: usize = 60;
     let bytes = STANDARD.decode(base64).unwrap_or_default();
@@ -289,7 +290,7 @@ fn shown(base64: &str) -> String {
     }
 }
 
-/// Keys that a URL can't carry: every client and proxy folds `.` and `..` away.
+/// Refuses keys that a URL can't carry: every client and proxy folds `.` and `..` away.
 fn check(key: &str) -> Result<(), CliError> {
     if key.is_empty() || key.split('/').any(|part| part == "." || part == "..") {
         return Err(CliError::Usage(format!(
@@ -299,10 +300,10 @@ fn check(key: &str) -> Result<(), CliError> {
     Ok(())
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+fn at_least_one(text: &str) -> Result<usize, CliArgumentError> {
     match text.parse() {
         Ok(number) if number > 0 => Ok(number),
-        _ => Err("must be a whole number above 0".into()),
+        _ => Err(CliArgumentError::Count),
     }
 }
 
@@ -310,7 +311,7 @@ fn path(key: &str) -> String {
     format!("/v1/kv/{}", utf8_percent_encode(key, &KEY))
 }
 
-/// A file, or stdin for `-`.
+/// Reads a file, or stdin for `-`.
 fn read(file: &std::path::Path) -> Result<Vec<u8>, CliError> {
     if file.as_os_str() == "-" {
         let _ = std::io::stderr().flush();

@@ -3,7 +3,7 @@
 use super::{client::ClientArgs, error::CliError, get_and_print::get_and_print, output};
 use crate::admin::cluster_answers::LeaderAnswer;
 
-/// Asks who leads.
+/// Shows the leader and the connector server.
 pub async fn run(args: ClientArgs) -> Result<(), CliError> {
     let answer = get_and_print(&args, "/v1/cluster/leader", table).await?;
     if answer.failure_tolerance == 0 {

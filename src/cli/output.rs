@@ -1,5 +1,4 @@
-//! What goes to stdout: tables for people, JSON for programs. Everything else goes to
-//! stderr.
+//! The output on stdout: tables for people, JSON for programs. Everything else goes to stderr.
 
 use std::io::{self, Write};
 
@@ -30,7 +29,7 @@ pub fn bytes(data: &[u8]) -> Result<(), CliError> {
     }
 }
 
-/// Writes one of many lines to stdout; whether somebody still reads them.
+/// Writes one of many lines to stdout; returns whether the output is still read.
 pub fn streamed(text: &str) -> Result<bool, CliError> {
     let mut out = io::stdout().lock();
     match out
@@ -60,7 +59,7 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Re
     line(render(header, rows))
 }
 
-/// Columns two spaces apart, nothing cut off.
+/// Pads columns two spaces apart; nothing is cut off.
 fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table
@@ -68,7 +67,7 @@ fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Strin
         .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().map(|title| title.to_uppercase()));
     for row in rows {
-        // An empty cell would shift the columns for whoever splits at spaces.
+        // An empty cell would shift the columns for a script that splits at spaces.
         table.add_row(row.into_iter().map(|cell| {
             if cell.is_empty() {
                 "-".to_owned()
@@ -87,8 +86,8 @@ fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Strin
         .join("\n")
 }
 
-/// A word of a command that is printed to be typed: in quotes where a shell would otherwise
-/// take it for something else.
+/// Quotes a word of a command that is printed to be typed, where a shell would otherwise interpret
+/// it.
 pub fn quoted(word: &str) -> String {
     shlex::try_quote(word).map_or_else(|_| format!("{word:?}"), Into::into)
 }
@@ -98,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_quoted_for_a_shell_where_they_need_it() {
+    fn words_are_quoted_for_a_shell_when_needed() {
         assert_eq!(quoted("q/member-1/pid"), "q/member-1/pid");
         assert_eq!(quoted("my q/it's/pid"), "\"my q/it's/pid\"");
         assert_eq!(quoted("a $b"), "'a $b'");
@@ -106,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_stand_two_spaces_apart_and_no_cell_is_empty() {
+    fn columns_are_two_spaces_apart_without_empty_cells() {
         let rows = vec![
             vec!["member-1".to_owned(), "0".to_owned()],
             vec!["m2".to_owned(), String::new()],

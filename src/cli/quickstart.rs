@@ -1,9 +1,9 @@
 //! `quorate quickstart`: a whole cluster on this machine, in the foreground.
 //!
-//! The members and the balancer are ordinary processes, the same that one would run on
-//! three machines; this one writes their settings, starts them, waits until they work,
-//! says where everything is, and stops them. It restarts nothing: watching a member die
-//! is what a quickstart is for.
+//! The members and the balancer are ordinary processes, the same that run on three machines in
+//! production; the quickstart writes their settings, starts them, waits until they work, reports
+//! where everything is, and stops them. It restarts nothing: watching a member die is what a
+//! quickstart is for.
 
 mod folder;
 mod logs;
@@ -28,7 +28,7 @@ use super::{
     stop_signals::{StopSignals, listen, write_privately},
 };
 
-/// How long the end waits for the last lines to get out.
+/// The time for which the end waits until the last lines are out.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// The options.
@@ -65,7 +65,7 @@ pub async fn run(args: QuickstartArgs) -> Result<(), CliError> {
         quorate_log::print_note("stopping");
         return fleet.stop(&mut stop).await;
     };
-    // Told now: stopping takes a while. What ran before stays as it was.
+    // Reported now: stopping takes a while. What ran before stays as it was.
     quorate_log::print_note(format_args!("error: {failure}\nstopping"));
     fleet.stop_own(&mut stop).await?;
     Err(match failure {
@@ -76,7 +76,7 @@ pub async fn run(args: QuickstartArgs) -> Result<(), CliError> {
     })
 }
 
-/// Starts everything, says so, and tells of deaths for as long as it is not dropped.
+/// Starts everything, reports it, and reports ends of processes for as long as it is not dropped.
 async fn live(fleet: &mut ProcessFleet, started: Instant, out: &LineQueue) -> Result<(), CliError> {
     fleet.start()?;
     let logs = fleet
@@ -101,8 +101,8 @@ async fn live(fleet: &mut ProcessFleet, started: Instant, out: &LineQueue) -> Re
     }
 }
 
-/// Where it tells its user what goes on. A terminal that is held (Ctrl-S) or gone must not keep
-/// it from hearing Ctrl-C.
+/// The output for the user. A terminal that is held (Ctrl-S) or gone must not keep the quickstart
+/// from getting Ctrl-C.
 fn stdout() -> LineQueue {
     match io::stdout().as_fd().try_clone_to_owned() {
         Ok(fd) => LineQueue::start("stdout", File::from(fd), |_, _| {}),
@@ -110,10 +110,10 @@ fn stdout() -> LineQueue {
     }
 }
 
-/// Ctrl-C or SIGTERM, or the end of the terminal.
+/// The requests to stop: Ctrl-C, SIGTERM, or the end of the terminal.
 struct StopRequests {
     signals: StopSignals,
-    /// `None` where it is to outlive its terminal (`nohup`).
+    /// `None` where the quickstart is to outlive its terminal (`nohup`).
     hangup: Option<Signal>,
 }
 
@@ -122,9 +122,10 @@ impl StopRequests {
         // Nothing is done for them; without this they would end it.
         drop(listen(SignalKind::user_defined1())?);
         drop(listen(SignalKind::user_defined2())?);
-        let hangup = match host_processes::ignores(signal::Signal::SIGHUP) {
-            true => None,
-            false => Some(listen(SignalKind::hangup())?),
+        let hangup = if host_processes::ignores(signal::Signal::SIGHUP) {
+            None
+        } else {
+            Some(listen(SignalKind::hangup())?)
         };
         Ok(StopRequests {
             signals: StopSignals::listen()?,
@@ -132,7 +133,7 @@ impl StopRequests {
         })
     }
 
-    /// Waits until it is asked to stop. Cancel safe.
+    /// Waits for the first request to stop. Cancel safe.
     async fn asked(&mut self) {
         let hangup = async {
             match &mut self.hangup {
@@ -146,14 +147,14 @@ impl StopRequests {
         }
     }
 
-    /// Waits until it is asked again. A terminal that is closed may ask twice, by its shell and
-    /// by the kernel, and means one. Cancel safe.
+    /// Waits for a further request. A terminal that is closed may ask twice, by its shell and by
+    /// the kernel, and means one. Cancel safe.
     async fn asked_again(&mut self) {
         self.signals.next().await;
     }
 }
 
-/// How a process ended, in words, as far as that is known.
+/// Describes how a process ended, as far as that is known.
 fn ending(status: Option<ExitStatus>) -> String {
     status.map_or_else(|| "ended".into(), host_processes::describe_exit)
 }

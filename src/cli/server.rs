@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use quorate_platform::open_file_limit;
 use tokio::runtime;
 
-use super::{client::urls, error::CliError, stop_signals};
+use super::{argument_error::CliArgumentError, client::urls, error::CliError, stop_signals};
 use crate::{
     server::{Server, ServerError, StartMode},
     settings::Settings,
@@ -44,13 +44,13 @@ pub fn run(args: ServerArgs) -> Result<(), CliError> {
     stop_signals::write_privately();
     quorate_log::start(&settings.log);
     open_file_limit::raise();
-    let birth = match (args.bootstrap, args.join) {
+    let start_mode = match (args.bootstrap, args.join) {
         (true, _) => StartMode::Bootstrap,
         (false, Some(urls)) => StartMode::Join(urls.0),
         (false, None) => StartMode::Resume,
     };
     let server = Server::builder(settings)
-        .start_mode(birth)
+        .start_mode(start_mode)
         .build()
         .map_err(failure)?;
     let runtime = runtime::Builder::new_multi_thread()
@@ -61,17 +61,17 @@ pub fn run(args: ServerArgs) -> Result<(), CliError> {
         let stop = stop_signals::stop_asked()?;
         server.run(stop).await.map_err(failure)
     });
-    // What still blocks a thread must not keep the process.
+    // A thread that still blocks must not keep the process.
     runtime.shutdown_background();
     outcome
 }
 
-fn setting(text: &str) -> Result<(String, String), String> {
+fn setting(text: &str) -> Result<(String, String), CliArgumentError> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => {
             Ok((key.trim().to_owned(), value.to_owned()))
         }
-        _ => Err("write KEY=VALUE, for example log.level=debug".into()),
+        _ => Err(CliArgumentError::Setting),
     }
 }
 

@@ -11,7 +11,7 @@ pub async fn run(args: ClientArgs) -> Result<(), CliError> {
     let status = get_and_print(&args, "/v1/cluster/status", table).await?;
     match status.leader {
         Some(_) => Ok(()),
-        // Shown all the same: what a member knows without a leader is what one looks at then.
+        // Shown all the same: what a member knows without a leader is needed most then.
         None => Err(CliError::Unreachable("there is no leader".into())),
     }
 }
@@ -60,7 +60,7 @@ fn summary(status: &StatusAnswer) -> String {
     let takeover = takeover.map_or_else(|| "none yet".into(), takeovers::sentence);
     let tolerance = match status.failures_left {
         Some(left) => format!("{}, {left} now", status.failure_tolerance),
-        // Whoever is needed for it may be gone already.
+        // The member that is needed for it may be gone already.
         None => "not known without a leader".into(),
     };
     [

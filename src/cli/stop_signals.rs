@@ -1,4 +1,4 @@
-//! How the long-running commands are asked to stop.
+//! The signals by which the long-running commands are asked to stop.
 
 use std::{future::Future, time::Duration};
 
@@ -6,11 +6,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::error::CliError;
 
-/// A member ends within 10 s of SIGTERM, whatever hangs.
+/// The time for a member's end after SIGTERM, whatever hangs.
 const WATCHDOG: Duration = Duration::from_millis(9_700);
 
-/// What this process and those that it starts write is for their user alone, whatever the
-/// shell says: RocksDB and HAProxy make files by themselves, and passwords are in them.
+/// Makes files of this process and those that it starts private to their user, whatever the shell's
+/// umask: RocksDB and HAProxy make files by themselves, and passwords are in them.
 pub fn write_privately() {
     use nix::sys::stat::{Mode, umask};
     let _ = umask(Mode::S_IRWXG | Mode::S_IRWXO);
@@ -20,7 +20,7 @@ pub fn write_privately() {
 pub struct StopSignals([Signal; 3]);
 
 impl StopSignals {
-    /// From here on they end nothing by themselves.
+    /// Catches the signals, which then end nothing by themselves.
     pub fn listen() -> Result<StopSignals, CliError> {
         Ok(StopSignals([
             listen(SignalKind::terminate())?,
@@ -29,7 +29,7 @@ impl StopSignals {
         ]))
     }
 
-    /// Waits for one of them. Cancel safe.
+    /// Waits for one of the signals. Cancel safe.
     pub async fn next(&mut self) {
         let [terminate, interrupt, quit] = &mut self.0;
         tokio::select! {
@@ -40,17 +40,17 @@ impl StopSignals {
     }
 }
 
-/// Begins to listen for a signal, which has its usual effect no more.
+/// Listens for a signal, which no longer has its usual effect.
 pub fn listen(kind: SignalKind) -> Result<Signal, CliError> {
     signal(kind).map_err(|error| CliError::Refused(format!("can't listen for signals: {error}")))
 }
 
-/// Comes when SIGTERM, SIGINT or SIGQUIT does. From then on a second one ends the process at
+/// Resolves when SIGTERM, SIGINT or SIGQUIT comes. From then on a second one ends the process at
 /// once, and so does a watchdog that depends on nothing that could hang.
 ///
-/// Signals that others send by habit, and that would end a process that doesn't listen for
-/// them, are told in the log and end nothing: SIGHUP, which a terminal sends when it is
-/// closed, and SIGUSR1 and SIGUSR2.
+/// Signals that are sent by habit, and that would end a process that doesn't listen for them, are
+/// logged and end nothing: SIGHUP, which a terminal sends when it is closed, and SIGUSR1 and
+/// SIGUSR2.
 pub fn stop_asked() -> Result<impl Future<Output = ()>, CliError> {
     let mut signals = StopSignals::listen()?;
     ignore(
@@ -72,18 +72,18 @@ pub fn stop_asked() -> Result<impl Future<Output = ()>, CliError> {
     })
 }
 
-fn ignore(kind: SignalKind, told: &'static str) -> Result<(), CliError> {
+fn ignore(kind: SignalKind, message: &'static str) -> Result<(), CliError> {
     let mut signal = listen(kind)?;
     tokio::spawn(async move {
         while signal.recv().await.is_some() {
-            tracing::warn!("{told}");
+            tracing::warn!("{message}");
         }
     });
     Ok(())
 }
 
 fn end(why: &str) -> ! {
-    // That waits a moment for the line. Longer nothing may: somebody wants an end.
+    // Printing waits a moment for the line. It may not wait longer, since an end is wanted.
     quorate_log::print_note(format_args!("error: {why}"));
     std::process::exit(1)
 }

@@ -6,7 +6,7 @@ use crate::admin::{
     takeovers::{TakeoverRow, TakeoversAnswer},
 };
 
-/// Shows how the latest reigns began.
+/// Shows the beginnings of the latest reigns.
 pub async fn run(args: ClientArgs) -> Result<(), CliError> {
     get_and_print(&args, "/v1/cluster/takeovers", table)
         .await
@@ -35,7 +35,7 @@ fn table(answer: &TakeoversAnswer) -> Result<(), CliError> {
     Ok(())
 }
 
-/// What stands under the table: no takeovers, but what repeats messages like one.
+/// Lists the lapses under the table: no takeovers, but they repeat messages like one.
 pub fn lapsed(member: &str, it: &LapsesRow) -> String {
     let since = it.last_at.as_deref().unwrap_or("unknown");
     let repeated = match it.gave_back {
@@ -68,7 +68,7 @@ fn row(it: &TakeoverRow) -> Vec<String> {
     ]
 }
 
-/// A takeover in one line: when, why, from whom to whom, how long.
+/// Writes a takeover in one line: time, reason, members, duration.
 pub fn sentence(it: &TakeoverRow) -> String {
     let from = it.from.as_deref().unwrap_or("nobody");
     let missing = match it.connectors.saturating_sub(it.activated) {

@@ -58,7 +58,7 @@ fn what_the_contract_says_is_understood() {
 }
 
 #[test]
-fn what_makes_no_sense_is_a_usage_error_that_says_what_would() {
+fn bad_arguments_are_usage_errors_with_a_remedy() {
     for (line, right) in [
         ("nonsense", "unrecognized subcommand"),
         ("server", "--config"),

@@ -1,4 +1,4 @@
-//! Writes resources as the YAML that `quorate apply` reads.
+//! The export of resources as the YAML that `quorate apply` reads.
 
 use quorate_resources::Kind;
 use serde_json::Value;
@@ -36,9 +36,10 @@ pub fn export(resources: impl IntoIterator<Item = (Kind, Value)>) -> String {
                 .expect("invariant: a map with text keys can be written as YAML"),
         );
         if let Some(secret) = secret {
-            let one = match kind.may_lack_its_secret() {
-                true => ", if there is one,",
-                false => "",
+            let one = if kind.may_lack_its_secret() {
+                ", if there is one,"
+            } else {
+                ""
             };
             out.push_str(&format!(
                 "# {secret} is not exported: add it{one} to create this resource where it does not exist yet\n"

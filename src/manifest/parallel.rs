@@ -2,10 +2,10 @@
 
 use std::{num::NonZero, panic::resume_unwind, thread};
 
-/// Fewer are done sooner than threads are started.
+/// The number of documents below which starting threads takes longer than the work.
 const WORTH_A_THREAD: usize = 500;
 
-/// What `work` makes of each, in their order.
+/// Applies `work` to each, and returns the results in order.
 pub(super) fn in_parallel<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let share = items.len().div_ceil(threads).max(WORTH_A_THREAD);

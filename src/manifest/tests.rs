@@ -296,7 +296,7 @@ fn an_export_can_be_applied() {
 }
 
 #[test]
-fn texts_that_look_like_something_else_survive_an_export() {
+fn ambiguous_texts_survive_an_export() {
     for text in [
         "yes", "no", "12", "1e3", "null", "~", "", "a: b", "# c", "- d", "--- e", "\"f", " g ",
     ] {
@@ -366,7 +366,7 @@ const BACKWARDS: &str = r#"
 "#;
 
 #[test]
-fn every_kind_can_be_applied_whatever_the_order_and_exported_and_applied_again() {
+fn every_kind_applies_exports_and_applies_again() {
     let documents =
         parse(BACKWARDS, ManifestFormat::Toml).unwrap_or_else(|faults| panic!("{faults:#?}"));
     let kinds: Vec<Kind> = documents.iter().map(|it| it.kind).collect();
@@ -400,7 +400,7 @@ fn every_kind_can_be_applied_whatever_the_order_and_exported_and_applied_again()
     assert_eq!(apply(&again), vec![false; Kind::ALL.len()]);
 }
 
-/// What a newcomer is told to try.
+/// The example that newcomers try.
 #[test]
 fn the_examples_are_valid() {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples"));

@@ -7,7 +7,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{ManifestError, RawDocument};
+use super::{ManifestError, RawDocument, value_error::ValueError};
 
 type TomlItem<'a> = Spanned<DeValue<'a>>;
 
@@ -61,7 +61,7 @@ pub(super) fn read(text: &str) -> Result<Vec<RawDocument>, Vec<ManifestError>> {
                     faults.push(ManifestError {
                         line: Some(line(at)),
                         field,
-                        problem,
+                        problem: problem.to_string(),
                         ..ManifestError::default()
                     });
                 }
@@ -86,11 +86,11 @@ fn fields(table: &DeValue<'_>, line: impl Fn(usize) -> usize) -> Vec<(String, us
         .collect()
 }
 
-fn convert(value: &DeValue<'_>) -> Result<Value, String> {
+fn convert(value: &DeValue<'_>) -> Result<Value, ValueError> {
     Ok(match value {
         DeValue::String(text) => Value::String(text.to_string()),
         DeValue::Integer(it) => i64::from_str_radix(it.as_str(), it.radix())
-            .map_err(|_| format!("the number {it} is too large"))?
+            .map_err(|_| ValueError::TooLarge(it.to_string()))?
             .into(),
         DeValue::Float(it) => it
             .as_str()
@@ -98,7 +98,7 @@ fn convert(value: &DeValue<'_>) -> Result<Value, String> {
             .ok()
             .and_then(Number::from_f64)
             .map(Value::Number)
-            .ok_or_else(|| format!("the number {it} is not finite"))?,
+            .ok_or_else(|| ValueError::NotFinite(it.to_string()))?,
         DeValue::Boolean(it) => Value::Bool(*it),
         DeValue::Datetime(it) => Value::String(it.to_string()),
         DeValue::Array(list) => Value::Array(
@@ -110,7 +110,7 @@ fn convert(value: &DeValue<'_>) -> Result<Value, String> {
             table
                 .iter()
                 .map(|(key, it)| Ok((key.get_ref().to_string(), convert(it.get_ref())?)))
-                .collect::<Result<Map<_, _>, String>>()?,
+                .collect::<Result<Map<_, _>, ValueError>>()?,
         ),
     })
 }

@@ -7,7 +7,7 @@
 use quorate_resources::json::UniqueKeys;
 use serde_json::{Map, Value};
 
-use super::{ManifestError, RawDocument, parallel::in_parallel};
+use super::{ManifestError, RawDocument, parallel::in_parallel, value_error::ValueError};
 
 pub(super) fn read(text: &str) -> Result<Vec<RawDocument>, Vec<ManifestError>> {
     let mut documents = Vec::new();
@@ -50,7 +50,7 @@ fn read_part(part: YamlPart) -> Result<RawDocument, Box<ManifestError>> {
             Err(problem) => Err(Box::new(ManifestError {
                 line: Some(first_line),
                 field: Some(MERGE.to_owned()),
-                problem,
+                problem: problem.to_string(),
                 ..ManifestError::default()
             })),
         },
@@ -68,9 +68,9 @@ fn read_part(part: YamlPart) -> Result<RawDocument, Box<ManifestError>> {
 /// YAML 1.1's key for what a mapping takes over from others.
 const MERGE: &str = "<<";
 
-/// The value with every merge key carried out: what stands beside the key wins over what is
-/// taken over, and what is named earlier over what is named later.
-fn merged(value: Value) -> Result<Value, String> {
+/// Resolves every merge key: a field beside the key wins over one of a source, and an earlier
+/// source wins over a later one.
+fn merged(value: Value) -> Result<Value, ValueError> {
     match value {
         Value::Array(items) => {
             let items: Result<_, _> = items.into_iter().map(merged).collect();
@@ -80,7 +80,7 @@ fn merged(value: Value) -> Result<Value, String> {
             let mut fields: Map<String, Value> = fields
                 .into_iter()
                 .map(|(name, value)| Ok((name, merged(value)?)))
-                .collect::<Result<_, String>>()?;
+                .collect::<Result<_, ValueError>>()?;
             let sources = match fields.remove(MERGE) {
                 None => return Ok(Value::Object(fields)),
                 Some(Value::Array(sources)) => sources,
@@ -88,7 +88,7 @@ fn merged(value: Value) -> Result<Value, String> {
             };
             for source in sources {
                 let Value::Object(source) = source else {
-                    return Err("must be a mapping or a list of mappings, as in `<<: *defaults` where `&defaults` stands in the same document".into());
+                    return Err(ValueError::MergeSource);
                 };
                 for (name, value) in source {
                     fields.entry(name).or_insert(value);
@@ -107,16 +107,16 @@ struct YamlPart {
 }
 
 impl YamlPart {
-    /// The first directive that is no version, with its line.
+    /// Returns the first directive that is no version, with its line.
     fn directive(&self) -> Option<(usize, &str)> {
         let lines = (self.first_line..).zip(self.text.lines());
-        let said = lines.filter(|(_, line)| !is_nothing(line));
-        let mut directives = said.take_while(|(_, line)| line.starts_with('%'));
+        let rest = lines.filter(|(_, line)| !is_nothing(line));
+        let mut directives = rest.take_while(|(_, line)| line.starts_with('%'));
         directives.find(|(_, line)| !is_version(line))
     }
 
-    /// Where nothing else stands in it but which YAML the next document is in: 1.1 and 1.2
-    /// are read alike.
+    /// Removes a directive of YAML's version, where the part has nothing else: 1.1 and 1.2 are
+    /// read alike.
     fn take_version_out(&mut self) {
         if self
             .text
@@ -189,8 +189,8 @@ fn raw(value: Value, first_line: usize, text: &str) -> RawDocument {
     }
 }
 
-/// The reader's message without the position within the part, which the fault tells
-/// as one within the file.
+/// Returns the reader's message without the position within the part; the error has the position
+/// within the file.
 fn without_position(error: &serde_norway::Error) -> String {
     let text = error.to_string();
     match error.location() {

@@ -1,5 +1,4 @@
-//! A member tells the others which services its program carries and which failover promise
-//! its settings name, until they have heard it.
+//! The announcement of a member: its program's services, and the failover promise in its settings.
 
 use std::time::Duration;
 
@@ -11,8 +10,8 @@ use crate::cluster::ClusterHandle;
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// Proposes the announcement until it is applied. Saying it twice changes nothing, so an
-/// unknown outcome may be asked for again.
+/// Proposes the announcement until it is applied. Announcing twice changes nothing, so it is
+/// proposed again after an unknown outcome.
 pub(super) async fn announce(
     cluster: ClusterHandle,
     services: Vec<String>,
@@ -23,9 +22,11 @@ pub(super) async fn announce(
     let mut pause = PAUSE;
     loop {
         let state = cluster.state();
-        let said = state.announced_programs().get(&member);
-        if said.is_some_and(|said| {
-            said.services == services && said.version == version && said.failover_ms == failover_ms
+        let announced = state.announced_programs().get(&member);
+        if announced.is_some_and(|announced| {
+            announced.services == services
+                && announced.version == version
+                && announced.failover_ms == failover_ms
         }) {
             return;
         }

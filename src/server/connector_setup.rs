@@ -1,4 +1,4 @@
-//! What the connectors are built on, made from this member's parts.
+//! The setup of the connectors from this member's parts.
 
 use std::sync::Arc;
 
@@ -20,13 +20,13 @@ pub(super) fn start_connectors(
     cluster: &ClusterHandle,
     consensus: &Handle,
     dispatch: Arc<ServiceDispatcher>,
-    vital: &mut CriticalTasks,
+    tasks: &mut CriticalTasks,
 ) -> Result<connector::SupervisorHandle, ServerError> {
     let view = ConnectorsView::follow(cluster.watch_state());
     let handle = connector::start(connector::SupervisorContext {
         me: cluster.node().id(),
         name: settings.name.clone(),
-        pace: cluster.watch_pace(),
+        pace: cluster.watch_timing(),
         prompt: consensus.clone(),
         leadership: cluster.node().leadership(),
         members: cluster.node().watch_members(),
@@ -41,14 +41,14 @@ pub(super) fn start_connectors(
     });
     let handle = handle
         .map_err(|error| ServerError::Refused(format!("can't start the connectors: {error}")))?;
-    vital.follow("the connectors' view of the state", view);
-    vital.follow("the reign of the connectors", handle.reign());
-    vital.follow("the list of the connectors", handle.statuses());
-    vital.follow("the supervision of the connectors", handle.supervised());
+    tasks.follow("the connectors' view of the state", view);
+    tasks.follow("the reign of the connectors", handle.reign());
+    tasks.follow("the list of the connectors", handle.statuses());
+    tasks.follow("the supervision of the connectors", handle.supervised());
     Ok(handle)
 }
 
-/// What this host allows connectors, as they read it.
+/// Returns the rules of this host for connectors, in the form that connectors read.
 fn rules(settings: &Settings) -> LocalRules {
     let allowed = &settings.connectors;
     LocalRules {
@@ -59,7 +59,7 @@ fn rules(settings: &Settings) -> LocalRules {
     }
 }
 
-/// Puts the reign's commands into the log of this cluster.
+/// The proposer of the reign's commands, into the log of this cluster.
 struct ReignProposer(ClusterHandle);
 
 #[async_trait]

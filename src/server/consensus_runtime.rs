@@ -1,20 +1,22 @@
-//! A runtime of its own for what others wait for with a clock in the hand: consensus, the
-//! peer port and the lease.
+//! The runtime of its own for work that others time: consensus, the peer port and the lease.
 //!
 //! A heartbeat that is answered late is an election, and a lease that is renewed late is a
-//! connector server that stops. On the runtime that also runs services, connectors and the
-//! HTTP ports both wait behind whatever is ready there: a thousand messages that come at once
-//! make a queue of tasks longer than a lease. Threads of its own wait for a processor only,
-//! and the kernel gives one soon to a thread that seldom asks.
+//! connector server that stops. On the runtime that also runs services, connectors and the HTTP
+//! ports both wait behind whatever is ready there: a thousand messages that come at once make a
+//! queue of tasks longer than a lease. Threads of its own wait for a processor only, and the kernel
+//! gives one soon to a thread that seldom asks.
 
 use std::{future::Future, io};
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    task::JoinError,
+};
 
-/// One follows the leader or leads, another serves a peer meanwhile.
+/// One thread follows the leader or leads, another serves a peer meanwhile.
 const THREADS: usize = 2;
 
-/// The runtime; it ends with this, without waiting for what runs on it.
+/// The runtime. Dropping this ends it, without waiting for the tasks on it.
 pub(super) struct ConsensusRuntime(Option<Runtime>);
 
 impl ConsensusRuntime {
@@ -28,22 +30,21 @@ impl ConsensusRuntime {
         Ok(ConsensusRuntime(Some(runtime)))
     }
 
-    /// To spawn tasks there.
+    /// Returns the handle to spawn tasks there.
     pub fn handle(&self) -> &Handle {
         let runtime = self.0.as_ref();
         runtime.expect("invariant: taken by drop alone").handle()
     }
 
-    /// Runs this there, and what it spawns.
+    /// Runs `work` there, with everything that it spawns.
     ///
     /// # Errors
-    /// When it panicked.
+    /// `work` panicked.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, String> {
-        let ran = self.handle().spawn(work).await;
-        ran.map_err(|error| error.to_string())
+    ) -> Result<T, JoinError> {
+        self.handle().spawn(work).await
     }
 }
 
@@ -64,9 +65,9 @@ mod tests {
 
     use super::*;
 
-    /// The law that it is for: whatever blocks the caller's runtime does not hold it up.
+    /// The property that justifies it: whatever blocks the caller's runtime does not hold it up.
     #[tokio::test]
-    async fn it_runs_while_the_runtime_beside_it_is_stuck() {
+    async fn consensus_runs_while_another_runtime_is_stuck() {
         let dedicated = ConsensusRuntime::start().unwrap();
         let (tick, ticks) = mpsc::channel();
         dedicated.handle().spawn(async move {
@@ -80,11 +81,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_there_is_told_and_its_end_is_allowed_in_a_task() {
+    async fn panic_is_an_error_and_drop_is_safe() {
         let dedicated = ConsensusRuntime::start().unwrap();
-        assert_eq!(dedicated.run(async { 7 }).await, Ok(7));
+        assert_eq!(dedicated.run(async { 7 }).await.unwrap(), 7);
         let panicked = dedicated.run(async { panic!("no rope") }).await;
-        assert!(panicked.unwrap_err().contains("panic"));
+        assert!(panicked.unwrap_err().is_panic());
         drop(dedicated);
     }
 }

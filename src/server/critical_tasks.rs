@@ -1,6 +1,7 @@
-//! The tasks that a member can't be without. A panic ends one task and not the process, and
-//! a member that answers health checks while its consensus is dead is worse than none: so
-//! the end of any of these ends the member.
+//! Tasks that a member can't be without: the end of any of them ends the member.
+//!
+//! A panic ends one task and not the process, and a member that answers health checks while its
+//! consensus is dead is worse than none.
 
 use std::{future::Future, time::Duration};
 
@@ -12,14 +13,48 @@ use tokio::{
 
 use super::ServerError;
 
-/// For how long the end of a watch is kept back: who feeds it may have ended because another
-/// part has, which tells the cause.
+/// Any error of a part, as the part reports it.
+pub(super) type PartError = Box<dyn std::error::Error + Send + Sync>;
+
+/// For how long the end of a watch is kept back. The part that feeds it may have ended because
+/// another part has, and that one's error names the cause.
 const CAUSE_FIRST: Duration = Duration::from_millis(100);
 
-/// How a task ended.
-type TaskEnd = (String, Result<(), String>);
+/// Reason of the end of a task that must not end.
+#[derive(Debug, thiserror::Error)]
+enum TaskError {
+    #[error("panic: {0}")]
+    Panic(String),
+    #[error(transparent)]
+    Cancelled(JoinError),
+    #[error("it no longer runs; its panic, if it was one, stands above in the log")]
+    WatchEnded,
+    #[error("it ended by itself")]
+    Done,
+    #[error(transparent)]
+    Failed(PartError),
+}
 
-/// The tasks.
+impl From<JoinError> for TaskError {
+    fn from(error: JoinError) -> TaskError {
+        match error.try_into_panic() {
+            Ok(panic) => {
+                let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+                let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+                TaskError::Panic(text.unwrap_or_default())
+            }
+            Err(cancelled) => TaskError::Cancelled(cancelled),
+        }
+    }
+}
+
+/// A part's name and the end of its task.
+struct TaskEnd {
+    part: String,
+    error: TaskError,
+}
+
+/// The tasks whose end ends the member.
 pub(super) struct CriticalTasks {
     tasks: JoinSet<TaskEnd>,
 }
@@ -31,23 +66,25 @@ impl CriticalTasks {
         }
     }
 
-    /// A task that ends only when the member does.
-    pub fn spawn(
+    /// Runs a task that ends only when the member does.
+    pub fn spawn<E: Into<PartError> + Send + 'static>(
         &mut self,
         part: impl Into<String>,
-        task: impl Future<Output = Result<(), String>> + Send + 'static,
+        task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
         let part = part.into();
         self.tasks.spawn(async move {
             // A task of its own, so that a panic comes back with the part's name.
-            let ended = tokio::task::spawn(task)
-                .await
-                .unwrap_or_else(|error| Err(panic_text(error)));
-            (part, ended)
+            let error = match tokio::task::spawn(task).await {
+                Ok(Ok(())) => TaskError::Done,
+                Ok(Err(error)) => TaskError::Failed(error.into()),
+                Err(error) => error.into(),
+            };
+            TaskEnd { part, error }
         });
     }
 
-    /// A part that is run elsewhere, and seen to be alive by a watch that it feeds.
+    /// Follows a part that runs elsewhere and feeds a watch for as long as it is alive.
     pub fn follow<T: Send + Sync + 'static>(
         &mut self,
         part: impl Into<String>,
@@ -56,11 +93,11 @@ impl CriticalTasks {
         self.spawn(part, async move {
             while watch.changed().await.is_ok() {}
             sleep(CAUSE_FIRST).await;
-            Err("it no longer runs; its panic, if it was one, stands above in the log".into())
+            Err::<(), _>(TaskError::WatchEnded)
         });
     }
 
-    /// A task that may end when it is done, but must not panic.
+    /// Runs a task that may end when it is done, but must not panic.
     pub fn background(
         &mut self,
         part: impl Into<String>,
@@ -70,35 +107,23 @@ impl CriticalTasks {
             let done = tokio::task::spawn(task).await;
             match done {
                 Ok(()) => std::future::pending().await,
-                Err(error) => Err(panic_text(error)),
+                Err(error) => Err(TaskError::from(error)),
             }
         });
     }
 
-    /// Waits for the loss of one.
+    /// Waits until one of the tasks is lost.
     pub async fn wait_for_loss(&mut self) -> ServerError {
-        match self.tasks.join_next().await {
-            Some(Ok((part, ended))) => {
-                let why = ended.err().unwrap_or_else(|| "it ended by itself".into());
-                ServerError::Lost { part, why }
-            }
-            Some(Err(error)) => ServerError::Lost {
+        let TaskEnd { part, error } = match self.tasks.join_next().await {
+            Some(Ok(end)) => end,
+            Some(Err(error)) => TaskEnd {
                 part: "a task".into(),
-                why: panic_text(error),
+                error: error.into(),
             },
             None => std::future::pending().await,
-        }
-    }
-}
-
-fn panic_text(error: JoinError) -> String {
-    match error.try_into_panic() {
-        Ok(panic) => {
-            let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            format!("panic: {}", text.unwrap_or_default())
-        }
-        Err(error) => error.to_string(),
+        };
+        let why = error.to_string();
+        ServerError::Lost { part, why }
     }
 }
 
@@ -108,8 +133,8 @@ mod tests {
 
     use super::*;
 
-    async fn lost(vital: &mut CriticalTasks) -> String {
-        timeout(Duration::from_secs(5), vital.wait_for_loss())
+    async fn lost(tasks: &mut CriticalTasks) -> String {
+        timeout(Duration::from_secs(5), tasks.wait_for_loss())
             .await
             .unwrap()
             .to_string()
@@ -117,65 +142,65 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_told_with_its_part() {
-        let mut vital = CriticalTasks::new();
-        vital.spawn("other", std::future::pending());
-        vital.spawn("the http face", async { panic!("no more {}", "rope") });
+        let mut tasks = CriticalTasks::new();
+        tasks.spawn("other", std::future::pending::<Result<(), TaskError>>());
+        tasks.spawn::<TaskError>("the http face", async { panic!("no more {}", "rope") });
         assert_eq!(
-            lost(&mut vital).await,
+            lost(&mut tasks).await,
             "the http face ended: panic: no more rope"
         );
     }
 
     #[tokio::test]
-    async fn an_end_without_a_word_is_a_loss_too() {
-        let mut vital = CriticalTasks::new();
-        vital.spawn("the http face", async { Ok(()) });
+    async fn clean_end_of_critical_task_is_a_loss() {
+        let mut tasks = CriticalTasks::new();
+        tasks.spawn("the http face", async { Ok::<(), TaskError>(()) });
         assert_eq!(
-            lost(&mut vital).await,
+            lost(&mut tasks).await,
             "the http face ended: it ended by itself"
         );
     }
 
     #[tokio::test]
-    async fn a_watch_that_nobody_feeds_any_more_is_a_loss() {
-        let mut vital = CriticalTasks::new();
+    async fn unfed_watch_is_a_loss() {
+        let mut tasks = CriticalTasks::new();
         let (feed, watched) = watch::channel(1);
-        vital.follow("consensus", watched);
+        tasks.follow("consensus", watched);
         feed.send_replace(2);
         assert!(
-            timeout(Duration::from_millis(50), vital.wait_for_loss())
+            timeout(Duration::from_millis(50), tasks.wait_for_loss())
                 .await
                 .is_err()
         );
         drop(feed);
-        assert!(lost(&mut vital).await.starts_with("consensus ended"), "");
+        assert!(lost(&mut tasks).await.starts_with("consensus ended"), "");
     }
 
     #[tokio::test]
     async fn of_two_that_end_together_the_one_that_knows_why_is_told() {
         for _ in 0..20 {
-            let mut vital = CriticalTasks::new();
+            let mut tasks = CriticalTasks::new();
             let (feed, watched) = watch::channel(1);
-            vital.follow("a view of it", watched);
-            vital.spawn("consensus", async move {
+            tasks.follow("a view of it", watched);
+            tasks.spawn("consensus", async move {
                 drop(feed);
                 tokio::time::sleep(Duration::from_millis(5)).await;
-                Err("the disk failed".into())
+                Err("the disk failed")
             });
-            assert_eq!(lost(&mut vital).await, "consensus ended: the disk failed");
+            assert_eq!(lost(&mut tasks).await, "consensus ended: the disk failed");
         }
     }
 
     #[tokio::test]
     async fn background_work_may_be_done_but_not_panic() {
-        let mut vital = CriticalTasks::new();
-        vital.background("announcement", async {});
+        let mut tasks = CriticalTasks::new();
+        tasks.background("announcement", async {});
         assert!(
-            timeout(Duration::from_millis(50), vital.wait_for_loss())
+            timeout(Duration::from_millis(50), tasks.wait_for_loss())
                 .await
                 .is_err()
         );
-        vital.background("upkeep", async { panic!("oops") });
-        assert_eq!(lost(&mut vital).await, "upkeep ended: panic: oops");
+        tasks.background("upkeep", async { panic!("oops") });
+        assert_eq!(lost(&mut tasks).await, "upkeep ended: panic: oops");
     }
 }

@@ -1,26 +1,25 @@
 //! The end of a member, within 10 s of the order.
 //!
-//! In an orderly end nobody notices that it goes. Two things are given up, and neither
+//! In an orderly end no caller notices that the member goes. Two duties are given up, and neither
 //! waits for the other:
 //!
-//! - **HTTP.** Readiness goes down first of all. The balancer looks a few times a second,
-//!   so requests go on coming for a moment ([`NOTICE`]), and are served as ever. Only then
-//!   the port closes, and what runs is finished.
-//! - **The connectors**, if this member runs them, at once: consumers cancelled; what is in
-//!   flight finished, within a bound, and acknowledged; lease revoked; `ReleaseProposal` committed;
-//!   leadership handed to the best-matched voter. In this order, because each step rests on
-//!   the one before: nothing is handed on any more when the lease ends, no lease runs when
-//!   the release is written, and whoever is elected sees the release in its log, so that
-//!   its connectors need not wait. To wait for the balancer first would only leave the
-//!   messages lying for a second.
+//! - **HTTP.** Readiness goes down first of all. The balancer looks a few times a second, so
+//!   requests go on coming for a moment ([`NOTICE`]), and are served as ever. Only then the port
+//!   closes, and running requests are finished.
+//! - **The connectors**, if this member runs them, at once: consumers cancelled; messages in flight
+//!   finished, within a bound, and acknowledged; lease revoked; `Release` committed; leadership
+//!   handed to the best-matched voter. In this order, because each step rests on the one before:
+//!   nothing is handed on any more when the lease ends, no lease runs when the release is written,
+//!   and the member that is elected sees the release in its log, so that its connectors need not
+//!   wait. To wait for the balancer first would only leave the messages lying for a second.
 //!
-//! Messages that other members send here to be run are refused from the first moment, with
-//! the word that they did not run, so that they go to the next member; those that run are
-//! finished. What this member's own connectors still hand on goes to the others first, and
-//! is run here when none takes it: so nothing fails and nothing is handled twice.
+//! Messages that other members send here to be run are refused from the first moment, with the
+//! answer that they did not run, so that they go to the next member; those that run are finished.
+//! Messages that this member's own connectors still hand on go to the others first, and run here
+//! when none takes them: so nothing fails and nothing is handled twice.
 //!
-//! The end of the process waits for both, and for the calls that run. Each step has a share
-//! of the time and none can take another's; consensus stops last.
+//! The end of the process waits for both, and for the calls that run. Each step has a share of the
+//! time and none can take another's; consensus stops last.
 
 use std::time::Duration;
 
@@ -30,27 +29,28 @@ use tokio::time::{sleep, timeout};
 
 use super::RunningServer;
 
-/// All of it. The rest of the 10 s is for the operating system, and for a slow machine.
+/// The whole time. The rest of the 10 s is for the operating system, and for a slow machine.
 const WHOLE: Duration = Duration::from_millis(9_000);
-/// What the steps after draining need.
+/// The time for the steps after draining.
 const RESERVE: Duration = Duration::from_millis(2_000);
-/// The balancer asks for readiness several times a second and believes the second no.
+/// The time for the balancer, which checks readiness several times a second and believes the second
+/// failure.
 const NOTICE: Duration = Duration::from_millis(1_000);
-/// A handover takes one round trip when the target is up to date.
+/// The time for a handover, which takes one round trip when the target is up to date.
 const TRANSFER: Duration = Duration::from_millis(1_500);
-/// Between two tries of a handover that was refused.
+/// The pause between two tries of a handover that was refused.
 const AGAIN: Duration = Duration::from_millis(50);
-/// Storage is synced as it goes: closing it is quick.
+/// The time to close storage, which is quick since it is synced as it goes.
 const CLOSE: Duration = Duration::from_millis(1_500);
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How much is left until `end`, less what must be kept.
+/// Returns the time until `end`, less `reserve`.
 fn left(end: Instant, reserve: Duration) -> Duration {
     end.saturating_duration_since(Instant::now())
         .saturating_sub(reserve)
 }
 
-/// The end that was ordered.
+/// Ends the member as ordered.
 pub(super) async fn orderly(mut running: RunningServer) {
     let end = Instant::now() + WHOLE;
     tracing::info!("stopping: no new work is taken");
@@ -62,14 +62,17 @@ pub(super) async fn orderly(mut running: RunningServer) {
 
     let wait = running.settings.drain.min(left(end, RESERVE));
     tokio::join!(
-        running.faces.http.stop(wait + Duration::from_millis(100)),
+        running
+            .listeners
+            .http
+            .stop(wait + Duration::from_millis(100)),
         calls_end(&running.services, wait)
     );
     close(&mut running).await;
     tracing::info!("stopped");
 }
 
-/// The connectors first, then the leadership.
+/// Drains the connectors first, then hands leadership over.
 async fn hand_over(running: &RunningServer, others: bool, end: Instant) {
     let drain = running.settings.drain.min(left(end, RESERVE + TRANSFER));
     let release = running.connectors.shutdown(drain);
@@ -84,8 +87,8 @@ async fn hand_over(running: &RunningServer, others: bool, end: Instant) {
     }
 }
 
-/// Hands leadership over, if this member has it. Refused when nobody is fit for it, which
-/// may pass: another member may be starting at this very moment.
+/// Hands leadership over, if this member has it. The handover is refused when no voter is fit,
+/// which may pass: another member may be starting at this very moment.
 async fn transfer(running: &RunningServer, deadline: Instant) {
     let node = running.cluster.node();
     while node.leadership().borrow().leading {
@@ -104,21 +107,29 @@ async fn transfer(running: &RunningServer, deadline: Instant) {
     }
 }
 
-/// The end of a member that has lost a part of itself: its peers should not wait for it.
+/// Ends a member that has lost a part of itself: its peers should not wait for it.
 pub(super) async fn at_once(mut running: RunningServer) {
     running.draining.send_replace(true);
     close(&mut running).await;
 }
 
 async fn close(running: &mut RunningServer) {
-    running.faces.admin.stop(Duration::from_millis(600)).await;
+    running
+        .listeners
+        .admin
+        .stop(Duration::from_millis(600))
+        .await;
     if timeout(CLOSE, running.cluster.node().shutdown())
         .await
         .is_err()
     {
         tracing::warn!("the storage did not close in time; it is recovered at the next start");
     }
-    running.faces.peer.stop(Duration::from_millis(200)).await;
+    running
+        .listeners
+        .peer
+        .stop(Duration::from_millis(200))
+        .await;
 }
 
 fn has_other_voters(running: &RunningServer) -> bool {

@@ -1,20 +1,20 @@
-//! Why a member does not run.
+//! Errors of a member: of its start, and of the loss of a part.
 
-/// Why a member did not start, or ended without having been asked to.
+/// Reason why a member did not start, or ended without having been asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// It can't start like this; it says what was found and what to do.
+    /// The member can't start like this; the text has what was found and the remedy.
     #[error("{0}")]
     Refused(String),
-    /// Nobody answered that it needs to start; worth a retry.
+    /// No member answered that this one needs to start; worth a retry.
     #[error("{0}")]
     Unreachable(String),
-    /// A part that it can't be without has ended.
+    /// A critical part has ended.
     #[error("{part} ended: {why}")]
     Lost {
-        /// Which part.
+        /// The part.
         part: String,
-        /// Why, as far as is known.
+        /// The reason, as far as is known.
         why: String,
     },
 }

@@ -1,19 +1,19 @@
-//! Keeps this member at the cluster's failover promise, and its part of a change of it.
+//! The keeper of the failover promise: it has this member follow the cluster's, and every change.
 //!
-//! What makes a change safe stands in [`quorate_state::FailoverPromise`]; it rests on what
-//! a member does before it says that it has applied a target:
+//! The argument why a change is safe is at [`quorate_state::FailoverPromise`]; it rests on what a
+//! member does before it reports that it has applied a target:
 //!
-//! - it goes by the new pace;
-//! - the pace is recorded in the data folder ([`LocalFailoverRecord`]), from where it begins after
-//!   a restart, before it has applied anything again;
-//! - if its leases have become shorter, one that it granted before is over.
+//! - it goes by the new timing;
+//! - the timing is recorded in the data folder ([`LocalFailoverRecord`]), and the member begins
+//!   with it after a restart, before it has applied anything again;
+//! - if its leases have become shorter, every longer one that it granted before is over.
 //!
 //! A record is never taken back for an older state: a member that restarts restores an
 //! older snapshot first, and comes to the change that it has applied before only later.
 //!
-//! That all members have said so is for the leader to see, by its own membership. Who
-//! is admitted after that look begins with the values in force after its admission, which
-//! are those of this change or of a later one: see `admin/join.rs`.
+//! The leader checks by its own membership that all members have reported. A member that is
+//! admitted after that check begins with the values in force after its admission, which are those
+//! of this change or of a later one: see `admin/join.rs`.
 
 mod record;
 
@@ -32,25 +32,25 @@ use quorate_state::{AnnouncedProgram, Answer, Command, FailoverPromise, State};
 
 use crate::cluster::ClusterHandle;
 
-/// After a proposal that failed, or a record that could not be written.
+/// The pause after a proposal that failed, or a record that could not be written.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What a member has to say about a change.
+/// The report that a member owes of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReportDue {
     Nothing,
-    /// A lease that it granted before the change runs until then.
+    /// A lease that the member granted before the change runs until then.
     At(Instant),
     Now,
 }
 
-/// A member's part in a change: by what it goes, and what it may say.
+/// A member's part in a change: the values that it goes by, and the report that it may send.
 #[derive(Clone, Debug)]
 struct MemberFailover {
     me: MemberId,
-    /// By what it goes.
+    /// The values that the member goes by.
     record: LocalFailoverRecord,
-    /// When the last lease is over that is longer than those that it grants now.
+    /// The end of the last lease that is longer than those that the member grants now.
     leases_over: Option<Instant>,
 }
 
@@ -63,21 +63,23 @@ impl MemberFailover {
         }
     }
 
-    /// Takes over what `promise` says. True if it goes by other values from now on.
+    /// Takes over the values of `promise`. Returns true if the member goes by other values from now
+    /// on.
     fn follow(&mut self, promise: &FailoverPromise, now: Instant) -> bool {
         let next = LocalFailoverRecord::from_promise(promise);
         if promise.revision < self.record.revision || next == self.record {
             return false;
         }
         if next.lease_ms < self.record.lease_ms {
-            let over = now + self.record.pace().lease.lease;
+            let over = now + self.record.timing().lease.lease;
             self.leases_over = self.leases_over.max(Some(over));
         }
         self.record = next;
         true
     }
 
-    /// Whether it may say that it has applied `promise`, its record being written.
+    /// Returns true if the member may report that it has applied `promise`, its record being
+    /// written.
     fn due(&self, promise: &FailoverPromise, now: Instant) -> ReportDue {
         let goes_by_it = promise.revision == self.record.revision;
         if promise.is_settled() || promise.applied.contains(&self.me) || !goes_by_it {
@@ -90,7 +92,7 @@ impl MemberFailover {
     }
 }
 
-/// What is looked at again when it has changed; most writes change none of it.
+/// The parts of the state whose change wakes the keeper; most writes change none of them.
 type FailoverInputs = (
     Option<FailoverPromise>,
     OrdMap<MemberId, std::sync::Arc<AnnouncedProgram>>,
@@ -103,13 +105,13 @@ fn failover_inputs(state: &State) -> FailoverInputs {
     )
 }
 
-/// Keeps a member at the promise.
+/// The task that keeps a member at the promise.
 pub(super) struct FailoverKeeper {
     pub cluster: ClusterHandle,
     pub data_dir: PathBuf,
-    /// By what this member has begun.
+    /// The values with which this member has begun.
     pub record: LocalFailoverRecord,
-    /// What its own settings say, given or not: for the first member of a cluster.
+    /// The value of the member's own settings, given or default: for the first member of a cluster.
     pub failover_ms: u64,
 }
 
@@ -150,16 +152,16 @@ impl FailoverKeeper {
         }
     }
 
-    /// Has this member go by the pace of a record from now on.
+    /// Has this member go by the timing of a record from now on.
     fn apply_pace(&self, record: LocalFailoverRecord) {
-        let pace = match Timing::from_failover_ms(self.failover_ms) {
+        let timing = match Timing::from_failover_ms(self.failover_ms) {
             Ok(own) if planted(Mutant::PromiseByMember) => own.into(),
-            _ => record.pace(),
+            _ => record.timing(),
         };
-        self.cluster.node().set_timing(pace);
+        self.cluster.node().set_timing(timing);
     }
 
-    /// One step of a change, if there is one to be made. Returns when to look again.
+    /// Takes one step of a change, if there is one. Returns when to look again.
     async fn advance(
         &self,
         promise: &FailoverPromise,
@@ -192,8 +194,8 @@ impl FailoverKeeper {
                     revision,
                 };
                 let deadline = self.cluster.write_deadline();
-                let said = self.cluster.propose(applied, deadline).await;
-                return self.retry_at(said);
+                let outcome = self.cluster.propose(applied, deadline).await;
+                return self.retry_at(outcome);
             }
         }
         let all = || {
@@ -208,7 +210,7 @@ impl FailoverKeeper {
         None
     }
 
-    /// The first member of a cluster makes the promise that its settings name.
+    /// Proposes the promise of the first member of a cluster, as its settings name it.
     async fn begin(&self) -> Option<Instant> {
         self.propose_in_term(Command::SetFailover {
             failover_ms: self.failover_ms,
@@ -220,14 +222,14 @@ impl FailoverKeeper {
     async fn propose_in_term(&self, command: Command) -> Option<Instant> {
         let term = self.cluster.node().leadership().borrow().term;
         let deadline = self.cluster.write_deadline();
-        let said = self.cluster.propose_in_term(term, command, deadline).await;
-        self.retry_at(said)
+        let outcome = self.cluster.propose_in_term(term, command, deadline).await;
+        self.retry_at(outcome)
     }
 
-    /// Saying it twice changes nothing, so whatever the outcome was it may be said again. What
-    /// was applied shows in the state, which wakes this task.
-    fn retry_at(&self, said: Result<(u64, Answer), ProposeError>) -> Option<Instant> {
-        match said {
+    /// Proposes the report in the member's term. Reporting twice changes nothing, so it may be
+    /// repeated after any outcome. The applied report shows in the state, which wakes this task.
+    fn retry_at(&self, outcome: Result<(u64, Answer), ProposeError>) -> Option<Instant> {
+        match outcome {
             Ok(_) => None,
             Err(error) => {
                 tracing::debug!(%error, "a step of the failover promise was not taken yet");
@@ -236,17 +238,16 @@ impl FailoverKeeper {
         }
     }
 
-    /// Says which members' own settings name another promise than the cluster's, when that
-    /// changes.
+    /// Logs which members' own settings name another promise than the cluster's, when that changes.
     fn report_differing(
         &self,
         (promise, announced): &FailoverInputs,
-        told: &mut BTreeMap<MemberId, u64>,
+        reported: &mut BTreeMap<MemberId, u64>,
     ) {
         let Some(promise) = promise else { return };
         let differing: BTreeMap<MemberId, u64> = announced
             .iter()
-            .filter_map(|(member, said)| Some((*member, said.failover_ms?)))
+            .filter_map(|(member, announced)| Some((*member, announced.failover_ms?)))
             .filter(|(_, theirs)| *theirs != promise.target_ms)
             .collect();
         let members = self.cluster.node().members();
@@ -255,7 +256,7 @@ impl FailoverKeeper {
             let differs = differing.get(&member.id);
             gauge!("quorate_failover_ms_differs", "member" => name.clone())
                 .set(f64::from(u8::from(differs.is_some())));
-            if let Some(theirs) = differs.filter(|_| told.get(&member.id) != differs) {
+            if let Some(theirs) = differs.filter(|_| reported.get(&member.id) != differs) {
                 tracing::warn!(
                     member = name,
                     settings = theirs,
@@ -264,7 +265,7 @@ impl FailoverKeeper {
                 );
             }
         }
-        *told = differing;
+        *reported = differing;
     }
 }
 

@@ -1,4 +1,4 @@
-//! The three listeners, and how to stop each.
+//! The three listeners of a member: peers, services, administration.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -16,17 +16,17 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
-use super::critical_tasks::CriticalTasks;
+use super::critical_tasks::{CriticalTasks, PartError};
 use crate::{
     admin,
     cluster::ClusterHandle,
     settings::{HttpLimits, Settings},
 };
 
-/// Requests on the admin face are short; those that are not have a deadline of their own.
+/// The time for requests on the admin port, which are short; longer ones have their own deadline.
 const ADMIN_DRAIN: Duration = Duration::from_millis(500);
 
-/// The order to stop a face, and the word that it has.
+/// The order to stop a listener, and the notice of its end.
 pub(super) struct ListenerStop {
     token: CancellationToken,
     stopped: Option<oneshot::Receiver<()>>,
@@ -42,7 +42,7 @@ impl Default for ListenerStop {
 }
 
 impl ListenerStop {
-    /// Stops the face; waits at most `wait` for what runs on it.
+    /// Stops the listener; waits at most `wait` for the requests that run.
     pub async fn stop(&mut self, wait: Duration) {
         self.token.cancel();
         if let Some(stopped) = self.stopped.take() {
@@ -50,28 +50,29 @@ impl ListenerStop {
         }
     }
 
-    /// Runs a face under this order. Its end is a loss unless it was ordered.
-    fn run<T>(
+    /// Runs a listener under this order. Its end is a loss unless it was ordered.
+    fn run<T, E: Into<PartError> + Send + 'static>(
         &mut self,
         part: &str,
-        vital: &mut CriticalTasks,
-        face: impl Future<Output = Result<T, String>> + Send + 'static,
+        tasks: &mut CriticalTasks,
+        listener: impl Future<Output = Result<T, E>> + Send + 'static,
     ) {
-        let (told, stopped) = oneshot::channel();
+        let (ended, stopped) = oneshot::channel();
         self.stopped = Some(stopped);
         let token = self.token.clone();
-        vital.spawn(part, async move {
-            let ended = face.await.map(|_| ());
-            let _ = told.send(());
-            match token.is_cancelled() {
-                true => std::future::pending().await,
-                false => ended,
+        tasks.spawn(part, async move {
+            let outcome = listener.await.map(|_| ());
+            let _ = ended.send(());
+            if token.is_cancelled() {
+                std::future::pending().await
+            } else {
+                outcome
             }
         });
     }
 }
 
-/// The faces.
+/// The listeners that run.
 #[derive(Default)]
 pub(super) struct MemberListeners {
     pub peer: ListenerStop,
@@ -80,15 +81,15 @@ pub(super) struct MemberListeners {
 }
 
 impl MemberListeners {
-    /// Consensus and calls of services, from other members. All of it is served on
-    /// `consensus`, but for the services themselves, which run here.
+    /// Serves consensus and calls of services to other members. All of it runs on `consensus`, but
+    /// for the services themselves, which run on the caller's runtime.
     pub fn peer(
         &mut self,
         listener: TcpListener,
         consensus: &Handle,
         cluster: &ClusterHandle,
         services: Arc<Services>,
-        vital: &mut CriticalTasks,
+        tasks: &mut CriticalTasks,
     ) -> io::Result<()> {
         let node: &Node = cluster.node();
         let fresh = cluster.clone();
@@ -100,11 +101,11 @@ impl MemberListeners {
             }
             .boxed()
         };
-        let pace = cluster.watch_pace();
-        let pause = Arc::new(move || pace.borrow().lease.lease / 2);
+        let timing = cluster.watch_timing();
+        let pause = Arc::new(move || timing.borrow().lease.lease / 2);
         let catch_up = Arc::new(catch_up);
         let here = Handle::current();
-        // What is made from here on belongs to that runtime.
+        // Everything that is made from here on belongs to that runtime.
         let within = consensus.enter();
         let invoke = InvokeServer::new(node.cluster(), node.id(), services, here, pause, catch_up);
         let mut server = quorate_raft::peer_server();
@@ -115,27 +116,27 @@ impl MemberListeners {
         let stop = self.peer.token.clone().cancelled_owned();
         drop(within);
         let serving = consensus.spawn(routes.serve_with_incoming_shutdown(incoming, stop));
-        self.peer.run("the peer port", vital, async move {
+        self.peer.run("the peer port", tasks, async move {
             match serving.await {
-                Ok(ended) => ended.map_err(|error| error.to_string()),
-                Err(panic) => Err(panic.to_string()),
+                Ok(ended) => ended.map_err(PartError::from),
+                Err(panic) => Err(panic.into()),
             }
         });
         Ok(())
     }
 
-    /// The services.
+    /// Serves the services' channels.
     pub fn http(
         &mut self,
         listener: TcpListener,
         services: Arc<Services>,
         state: watch::Receiver<Arc<State>>,
         settings: &Settings,
-        vital: &mut CriticalTasks,
+        tasks: &mut CriticalTasks,
     ) {
         let limits = limits(&settings.http_limits, settings.drain);
         let token = self.http.token.clone();
-        self.http.run("the http port", vital, async move {
+        self.http.run("the http port", tasks, async move {
             let drained = http::serve(listener, services, state, limits, token).await;
             if drained.cut > 0 {
                 tracing::warn!(
@@ -143,17 +144,15 @@ impl MemberListeners {
                     "connections were cut off because their requests did not finish in time"
                 );
             }
-            Ok(())
+            Ok::<(), PartError>(())
         });
     }
 
-    /// REST, health and metrics.
-    pub fn admin(&mut self, listener: TcpListener, router: Router, vital: &mut CriticalTasks) {
+    /// Serves REST, health and metrics.
+    pub fn admin(&mut self, listener: TcpListener, router: Router, tasks: &mut CriticalTasks) {
         let token = self.admin.token.clone();
-        self.admin.run("the admin port", vital, async move {
-            admin::serve(listener, router, token, ADMIN_DRAIN)
-                .await
-                .map_err(|error| error.to_string())
+        self.admin.run("the admin port", tasks, async move {
+            admin::serve(listener, router, token, ADMIN_DRAIN).await
         });
     }
 }

@@ -1,5 +1,7 @@
-//! Where the other members are, asked of themselves: where all have moved at once, nobody is
-//! where the membership says, so no leader can be elected to put it right.
+//! The search for members that have moved: they are asked for their addresses.
+//!
+//! Where all have moved at once, none is where the membership says, so no leader can be elected to
+//! put it right.
 
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ const ONE_ANSWER: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Asks at these admin URLs who is there, until this member hears a leader.
+/// Asks the members at these admin URLs for their addresses, until this member hears a leader.
 pub(super) async fn find_moved_members(cluster: ClusterHandle, peers: AdminPeers, urls: Vec<Url>) {
     let node = cluster.node();
     let mut pause = PAUSE;

@@ -1,4 +1,4 @@
-//! The three ports, all of them before anything else is begun.
+//! The three ports of a member, bound before anything else is begun.
 
 use std::{
     io,
@@ -29,8 +29,8 @@ pub(super) struct BoundPorts {
 }
 
 impl BoundPorts {
-    /// Waits as long as for the lock on the data: an earlier process of this member may be
-    /// about to end, and it holds both.
+    /// Binds the ports; waits as long as for the lock on the data: an earlier process of this
+    /// member may be about to end, and it holds both.
     pub async fn bind(settings: &Settings) -> Result<BoundPorts, ServerError> {
         let deadline = Instant::now() + settings.lock_wait;
         let http = bind("http", settings.http.bind, deadline, settings).await?;

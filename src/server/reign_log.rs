@@ -1,7 +1,7 @@
-//! From when on this member's log tells of takeovers: once it is abreast of the others.
+//! The switch that has this member log takeovers as news: once it has caught up with the others.
 //!
-//! What it applies before that, from its own log and of what it has missed, has happened long
-//! ago. Only what has come of it is told, once, as what was found.
+//! Entries that it applies before that, from its own log and of what it has missed, are of long
+//! ago. Only their result is logged, once, as what was found.
 
 use std::{
     sync::{
@@ -19,15 +19,15 @@ use crate::cluster::ClusterHandle;
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Waits until all is applied that was committed before, and says so.
-pub(super) async fn start_when_caught_up(cluster: ClusterHandle, abreast: Arc<AtomicBool>) {
+/// Waits until everything is applied that was committed before, and sets `caught_up`.
+pub(super) async fn start_when_caught_up(cluster: ClusterHandle, caught_up: Arc<AtomicBool>) {
     let mut pause = PAUSE;
     while cluster.fresh_state(cluster.write_deadline()).await.is_err() {
         sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
-    // First, so that nothing is missed in between.
-    abreast.store(true, Ordering::Relaxed);
+    // Set first, so that nothing is missed in between.
+    caught_up.store(true, Ordering::Relaxed);
     let state = cluster.state();
     if let Reign {
         holder: Some(holder),

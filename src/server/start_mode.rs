@@ -1,5 +1,7 @@
-//! How a member comes to be part of a cluster. What its data folder says goes before what
-//! it is told: a member that has been part of a cluster goes on with that one, or not at all.
+//! The start mode: how a member comes to be part of a cluster.
+//!
+//! The data folder goes before the mode that is asked for: a member that has been part of a
+//! cluster goes on with that one, or not at all.
 
 use http::{Method, StatusCode};
 use quorate_clock::Instant;
@@ -18,10 +20,10 @@ use crate::{
     settings::Settings,
 };
 
-/// What a member is told at its start.
+/// The way in which a member becomes part of a cluster, at its first start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartMode {
-    /// Go on as what the data folder says.
+    /// Go on as the member that the data folder belongs to.
     Resume,
     /// Make a new cluster, of this member alone.
     Bootstrap,
@@ -29,31 +31,31 @@ pub enum StartMode {
     Join(Vec<Url>),
 }
 
-/// What a member is born as, and by which failover promise it goes at first.
+/// The decided start, and the failover promise by which the member goes at first.
 pub(super) struct StartDecision {
-    pub birth: quorate_raft::NodeStartMode,
+    pub node_start: quorate_raft::NodeStartMode,
     pub failover: LocalFailoverRecord,
-    /// Admin URLs of members that know where they are, should all have moved.
+    /// Admin URLs of members that know each other's addresses, should all have moved.
     pub others: Vec<Url>,
 }
 
-/// How long somebody is looked for that admits this member.
+/// The time for which a member is looked for that admits this one.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-/// A leader may have to be elected first.
+/// The time for one answer: a leader may have to be elected first.
 const ONE_ANSWER: Duration = Duration::from_secs(10);
 
-/// Finds out what the member is born as; joining asks the cluster for an id.
+/// Decides how the member starts; joining asks the cluster for an id.
 pub(super) async fn decide(
     settings: &Settings,
-    birth: StartMode,
+    start_mode: StartMode,
     peers: &AdminPeers,
 ) -> Result<StartDecision, ServerError> {
     let marker = Node::marker(&settings.data_dir)
         .map_err(|error| ServerError::Refused(error.to_string()))?;
     let mut others = Vec::new();
-    let birth = match (marker, birth) {
+    let node_start = match (marker, start_mode) {
         (Some(marker), StartMode::Join(urls)) => {
             refuse_another_cluster(settings, &marker, &urls, peers).await?;
             others = urls;
@@ -68,7 +70,7 @@ pub(super) async fn decide(
         }
         (None, StartMode::Bootstrap) => {
             return Ok(StartDecision {
-                birth: quorate_raft::NodeStartMode::Bootstrap,
+                node_start: quorate_raft::NodeStartMode::Bootstrap,
                 failover: LocalFailoverRecord::alone(settings.failover_ms),
                 others,
             });
@@ -80,10 +82,10 @@ pub(super) async fn decide(
                 lease_ms: answer.failover.lease_ms,
                 patience_ms: answer.failover.patience_ms,
             };
-            // Before it is a member in its own eyes: from then on it begins with this.
+            // Before the data folder says that this is a member, which then starts with the record.
             failover.write(&settings.data_dir).map_err(unrecorded)?;
             return Ok(StartDecision {
-                birth: quorate_raft::NodeStartMode::Join(answer.admission),
+                node_start: quorate_raft::NodeStartMode::Join(answer.admission),
                 failover,
                 others,
             });
@@ -92,7 +94,7 @@ pub(super) async fn decide(
     // None: the first member of a cluster was stopped before it had made a promise.
     let failover = LocalFailoverRecord::read(&settings.data_dir).map_err(unrecorded)?;
     Ok(StartDecision {
-        birth,
+        node_start,
         failover: failover.unwrap_or_else(|| LocalFailoverRecord::alone(settings.failover_ms)),
         others,
     })
@@ -102,8 +104,8 @@ fn unrecorded(error: std::io::Error) -> ServerError {
     ServerError::Refused(format!("the failover promise in the data folder: {error}"))
 }
 
-/// Told to join a cluster that it is no member of: a mistake that must not pass in silence.
-/// Where nobody answers it is taken for a restart.
+/// Refuses a request to join a cluster that this member is not part of: a mistake that must not
+/// pass in silence. Where nobody answers, the request is taken for a restart.
 async fn refuse_another_cluster(
     settings: &Settings,
     marker: &MemberIdentity,
@@ -168,8 +170,8 @@ async fn join(
                         ServerError::Refused(format!("{url} is no member's admin port: its answer is not understood ({error})"))
                     });
                 }
-                // Nobody leads there at the moment, or the outcome is not known. Asking
-                // again is safe: the same newcomer is given the same id.
+                // No member leads there at the moment, or the outcome is not known. Asking again is
+                // safe: the same newcomer is given the same id.
                 Ok(answer) if answer.status.is_server_error() => {
                     misses.push(format!("{url}: {}", detail(&answer.body, answer.status)))
                 }
@@ -198,7 +200,7 @@ async fn join(
     }
 }
 
-/// What a problem says.
+/// Returns the text of a problem.
 fn detail(body: &[u8], status: StatusCode) -> String {
     let problem: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let Some(detail) = problem["detail"].as_str() else {

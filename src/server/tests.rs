@@ -1,4 +1,4 @@
-//! A member in this process, asked over its faces.
+//! A member in this process, called over its ports.
 
 mod browser;
 mod folders;
@@ -132,7 +132,7 @@ impl Alive {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_answers_on_its_faces_ends_and_resumes() {
+async fn member_answers_on_its_ports_ends_and_resumes() {
     let dir = tempfile::tempdir().unwrap();
     let settings = settings(dir.path(), ports());
     let one = Alive::start(settings.clone(), StartMode::Bootstrap).await;
@@ -311,7 +311,7 @@ const REFUSED: &[(&str, &str, &str, u16, &str, &str)] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_refused_is_told_as_a_problem_with_its_code() {
+async fn refusal_is_a_problem_with_its_code() {
     let dir = tempfile::tempdir().unwrap();
     let one = Alive::start(settings(dir.path(), ports()), StartMode::Bootstrap).await;
     let (_, before) = one.get("/v1/cluster/members").await.unwrap();
@@ -346,7 +346,7 @@ async fn what_is_refused_is_told_as_a_problem_with_its_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_resources_are_judged_together_and_nothing_is_written() {
+async fn validate_judges_together_and_writes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let one = Alive::start(settings(dir.path(), ports()), StartMode::Bootstrap).await;
     let service = json!({ "kind": "service", "name": "a", "spec": { "name": "a", "upstream": "http://127.0.0.1:9" } });

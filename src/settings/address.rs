@@ -1,12 +1,13 @@
-//! Where the faces listen and what others are told. The rule: loopback, unless the user
-//! has said in so many words that the network is trusted.
+//! The addresses of the listeners, and the checks of addresses in settings.
+//!
+//! The rule: loopback, unless the user has declared in so many words that the network is trusted.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Component, Path, PathBuf},
 };
 
-use super::{ListenAddress, layers::GivenSetting, reader::SettingsReader};
+use super::{ListenAddress, error::AddressError, layers::GivenSetting, reader::SettingsReader};
 
 /// Reads `SECTION.bind` and `SECTION.advertise`.
 pub(super) fn face(
@@ -77,7 +78,7 @@ fn bind(r: &mut SettingsReader, key: &str, port: u16, insecure: bool) -> Option<
     Some(address)
 }
 
-/// The outer `None`: it was given and is bad. The inner: it was not given.
+/// Reads an optional text. The outer `None`: it was given and is bad. The inner: it was not given.
 fn given_text(
     r: &mut SettingsReader,
     key: &str,
@@ -88,18 +89,19 @@ fn given_text(
     (r.errors() == before).then_some(text)
 }
 
-/// A name or an address, with or without a port, as browsers and clients send it.
-pub(super) fn check_host(text: &str) -> Result<(), String> {
+/// Checks a name or an address, with or without a port, as browsers and clients send it.
+pub(super) fn check_host(text: &str) -> Result<(), AddressError> {
     let good = text
         .parse::<http::uri::Authority>()
         .is_ok_and(|it| !it.as_str().contains('@'));
-    match good {
-        true => Ok(()),
-        false => Err("must be the name of a host, for example console.example.com".into()),
+    if good {
+        Ok(())
+    } else {
+        Err(AddressError::Host)
     }
 }
 
-/// A path without `.` and `..`: others are compared with it by their text.
+/// Returns a path without `.` and `..`: others are compared with it by their text.
 pub(super) fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {
@@ -114,61 +116,60 @@ pub(super) fn normal(path: &Path) -> PathBuf {
     normal
 }
 
-/// A library of IBM MQ, or a folder of such.
-pub(super) fn check_library(text: &str) -> Result<(), String> {
+/// Checks a library of IBM MQ, or a folder of such.
+pub(super) fn check_library(text: &str) -> Result<(), AddressError> {
     let folder = text.strip_suffix("/**").unwrap_or(text);
     let is_path = text.starts_with('/') && !folder.contains("..") && !folder.contains('*');
     let is_name = !text.is_empty() && !text.contains(['/', '*']);
-    match is_path || is_name {
-        true => Ok(()),
-        false => Err("must be a file's name such as libmqic_r.so, an absolute path, or /FOLDER/** for everything below a folder".into()),
+    if is_path || is_name {
+        Ok(())
+    } else {
+        Err(AddressError::Library)
     }
 }
 
-/// What a ZeroMQ socket may listen at.
-pub(super) fn check_interface(text: &str) -> Result<(), String> {
+/// Checks an address or interface for ZeroMQ sockets to listen at.
+pub(super) fn check_interface(text: &str) -> Result<(), AddressError> {
     let is_interface = (1..=15).contains(&text.len())
         && text
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c));
-    match text == "*" || text.parse::<IpAddr>().is_ok() || is_interface {
-        true => Ok(()),
-        false => Err(
-            "must be an IP address of this host, the name of a network interface, or `*` for all"
-                .into(),
-        ),
+    if text == "*" || text.parse::<IpAddr>().is_ok() || is_interface {
+        Ok(())
+    } else {
+        Err(AddressError::Interface)
     }
 }
 
-/// What is wrong with a `host:port` that others are to use.
-pub(crate) fn check_advertise(text: &str) -> Result<(), String> {
+/// Checks a `host:port` that others are to use.
+pub(crate) fn check_advertise(text: &str) -> Result<(), AddressError> {
     let Some((host, port)) = text.rsplit_once(':') else {
-        return Err("has no port".into());
+        return Err(AddressError::PortMissing);
     };
     if text.contains("://") || text.contains('/') {
-        return Err("is a URL".into());
+        return Err(AddressError::Url);
     }
     if !port.parse::<u16>().is_ok_and(|port| port > 0) {
-        return Err(format!("{port:?} is no port"));
+        return Err(AddressError::Port(port.to_owned()));
     }
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     if let Ok(ip) = bare.parse::<IpAddr>() {
         if ip.is_ipv6() && !host.starts_with('[') {
-            return Err("an IPv6 address stands in brackets".into());
+            return Err(AddressError::Brackets);
         }
         if ip.is_unspecified() {
-            return Err("nobody can reach that address".into());
+            return Err(AddressError::Unreachable);
         }
         return Ok(());
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_';
     if host.is_empty() || !host.chars().all(allowed) {
-        return Err(format!("{host:?} is no host"));
+        return Err(AddressError::NotAHost(host.to_owned()));
     }
     Ok(())
 }
 
-/// Two faces can't share a port on one address.
+/// Refuses two listeners that share a port on one address.
 pub(super) fn distinct(r: &mut SettingsReader, faces: [(&str, &Option<ListenAddress>); 3]) {
     for (at, (name, face)) in faces.iter().enumerate() {
         for (other, second) in &faces[at + 1..] {

@@ -1,17 +1,17 @@
-//! What is wrong with the settings, all of it at once.
+//! Errors in the settings, all of them at once.
 
 use std::{fmt, io, path::PathBuf};
 
 /// One bad setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadSetting {
-    /// Its key, for example `http.bind`.
+    /// The key, for example `http.bind`.
     pub key: String,
     /// The value that was given, as it was written; `None` when it is missing.
     pub value: Option<String>,
-    /// Where it was given: `line 3`, `QUORATE_HTTP_BIND`, `--set`.
+    /// The origin: `line 3`, `QUORATE_HTTP_BIND`, `--set`.
     pub origin: Option<String>,
-    /// What is wrong and what would be right.
+    /// The rule that the value breaks.
     pub problem: String,
 }
 
@@ -28,28 +28,53 @@ impl fmt::Display for BadSetting {
     }
 }
 
-/// Why there are no settings.
+/// An error in a host, an address, an interface or a library.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AddressError {
+    #[error("must be the name of a host, for example console.example.com")]
+    Host,
+    #[error(
+        "must be a file's name such as libmqic_r.so, an absolute path, or /FOLDER/** for everything below a folder"
+    )]
+    Library,
+    #[error("must be an IP address of this host, the name of a network interface, or `*` for all")]
+    Interface,
+    #[error("has no port")]
+    PortMissing,
+    #[error("is a URL")]
+    Url,
+    #[error("{0:?} is no port")]
+    Port(String),
+    #[error("an IPv6 address stands in brackets")]
+    Brackets,
+    #[error("nobody can reach that address")]
+    Unreachable,
+    #[error("{0:?} is no host")]
+    NotAHost(String),
+}
+
+/// Reason why there are no settings.
 #[derive(Debug)]
 pub enum SettingsError {
     /// The file can't be read.
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The system's error.
         cause: io::Error,
     },
     /// The file is not TOML.
     NotToml {
         /// The file.
         file: PathBuf,
-        /// Where and why.
+        /// The parser's error, with its place.
         cause: toml::de::Error,
     },
     /// Settings that can't be used.
     Bad {
         /// The file, although some may come from the environment or from flags.
         file: PathBuf,
-        /// Each of them.
+        /// The bad settings.
         errors: Vec<BadSetting>,
     },
 }

@@ -1,24 +1,29 @@
-//! `insecure`: which doors may be open to the network without TLS.
+//! The setting `insecure`: listeners that may be open to the network without TLS.
 
 use super::{layers::SettingValue, reader::SettingsReader};
 
 const WHAT: &str = "must be true, false, or a list of what may listen beyond loopback without TLS: \"http\", \"admin\", \"peer\", \"zmq\"";
 
-/// What may listen beyond loopback without TLS.
+/// A name in the list that is none of the four.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", WHAT)]
+struct UnknownFace;
+
+/// Listeners that may be reached beyond loopback without TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InsecureFaces {
-    /// The services.
+    /// The port of the services.
     pub http: bool,
-    /// REST, health and metrics: whoever reaches it commands the cluster.
+    /// The port of REST, health and metrics: whoever reaches it commands the cluster.
     pub admin: bool,
-    /// Member to member: the same.
+    /// The port for members, with the same power.
     pub peer: bool,
     /// Sockets of ZeroMQ that bind.
     pub zmq: bool,
 }
 
 impl InsecureFaces {
-    /// Everything.
+    /// All listeners.
     pub const ALL: InsecureFaces = InsecureFaces {
         http: true,
         admin: true,
@@ -26,12 +31,12 @@ impl InsecureFaces {
         zmq: true,
     };
 
-    /// Whether anything may.
+    /// Returns true if any listener may.
     pub fn any(self) -> bool {
         self != InsecureFaces::default()
     }
 
-    /// By their names in the settings, those that may.
+    /// Returns the names, in the settings, of those that may.
     pub fn names(self) -> Vec<&'static str> {
         let InsecureFaces {
             http,
@@ -51,19 +56,19 @@ impl InsecureFaces {
             .collect()
     }
 
-    fn add(&mut self, name: &str) -> Result<(), String> {
+    fn add(&mut self, name: &str) -> Result<(), UnknownFace> {
         match name {
             "http" => self.http = true,
             "admin" => self.admin = true,
             "peer" => self.peer = true,
             "zmq" => self.zmq = true,
-            _ => return Err(WHAT.into()),
+            _ => return Err(UnknownFace),
         }
         Ok(())
     }
 }
 
-/// Reads `insecure`: a boolean as ever, or a list.
+/// Reads `insecure`: a boolean or a list.
 pub(super) fn read(r: &mut SettingsReader) -> InsecureFaces {
     let Some(given) = r.take("insecure") else {
         return InsecureFaces::default();
@@ -83,7 +88,7 @@ pub(super) fn read(r: &mut SettingsReader) -> InsecureFaces {
     let mut faces = InsecureFaces::default();
     for name in names {
         if let Err(problem) = faces.add(name) {
-            r.bad("insecure", Some(&given), problem);
+            r.bad("insecure", Some(&given), problem.to_string());
             return InsecureFaces::default();
         }
     }

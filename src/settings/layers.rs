@@ -1,5 +1,6 @@
 //! The layers that settings come from, flattened to `key -> value and origin`.
-//! A later layer replaces what an earlier one said.
+//!
+//! A later layer replaces the value of an earlier one.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -19,14 +20,14 @@ pub(super) enum SettingValue {
     Boolean(bool),
     /// A TOML array of strings.
     List(Vec<String>),
-    /// From the environment or a flag: whatever type the setting has.
+    /// Text from the environment or a flag, whatever type the setting has.
     Untyped(String),
-    /// Something no setting takes, as it is written.
+    /// A value that no setting takes, as it is written.
     Other(String),
 }
 
 impl SettingValue {
-    /// As shown in errors.
+    /// Shows the value as in errors.
     pub(super) fn shown(&self) -> String {
         match self {
             SettingValue::Text(text) | SettingValue::Untyped(text) => format!("{text:?}"),
@@ -45,7 +46,12 @@ pub(super) struct GivenSetting {
     pub(super) origin: String,
 }
 
-/// What stands before every variable of ours.
+/// The file's sections.
+const SECTIONS: [&str; 8] = [
+    "http", "admin", "peer", "log", "snapshot", "ibm_mq", "zmq", "egress",
+];
+
+/// The prefix of every environment variable that sets something.
 const PREFIX: &str = "QUORATE_";
 
 /// Variables that are read elsewhere.
@@ -59,12 +65,12 @@ fn is_read_elsewhere(name: &str) -> bool {
     OTHER_VARIABLES.contains(&name)
 }
 
-/// Everything that was given.
+/// The settings that were given.
 #[derive(Debug, Default)]
 pub(super) struct SettingsLayers {
-    /// By key.
+    /// Values by key.
     pub(super) given: BTreeMap<String, GivenSetting>,
-    /// By variable; which key each one stands for is known when the keys are read.
+    /// Values by variable; the key of each is known when the keys are read.
     pub(super) environment: BTreeMap<String, String>,
 }
 
@@ -102,12 +108,12 @@ impl SettingsLayers {
         }
     }
 
-    /// Whether something was given for a key.
+    /// Returns true if a value was given for a key.
     pub(super) fn has(&self, key: &str) -> bool {
         self.given.contains_key(key) || self.environment.contains_key(&variable(key))
     }
 
-    /// Takes what was given for a key out of the layers.
+    /// Takes the value of a key out of the layers.
     pub(super) fn take(&mut self, key: &str) -> Option<GivenSetting> {
         let below = self.given.remove(key);
         let name = variable(key);
@@ -121,7 +127,7 @@ impl SettingsLayers {
     }
 }
 
-/// The variable that stands for a key.
+/// Returns the variable that stands for a key.
 pub(super) fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
 }
@@ -136,7 +142,7 @@ fn flatten(
         let key = format!("{prefix}{}", name.get_ref());
         if let DeValue::Table(inner) = value.get_ref() {
             // An empty section says nothing; an unknown one should still be noticed.
-            if inner.is_empty() && !super::reader::SECTIONS.contains(&key.as_str()) {
+            if inner.is_empty() && !SECTIONS.contains(&key.as_str()) {
                 insert(
                     text,
                     key,
@@ -163,7 +169,7 @@ fn flatten(
     }
 }
 
-/// The strings of an array that has nothing else.
+/// Returns the strings of an array that has nothing else.
 fn strings(items: &[Spanned<DeValue<'_>>]) -> Option<Vec<String>> {
     let string = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
         DeValue::String(string) => Some(string.to_string()),

@@ -1,6 +1,6 @@
-//! Takes typed values out of the layers and collects what is wrong with them.
+//! The reader of typed values in the layers, which collects errors and warnings.
 
-use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use quorate_platform::ip_network::IpNetwork;
 
@@ -10,17 +10,12 @@ use super::{
     layers::{GivenSetting, SettingValue, SettingsLayers, variable},
 };
 
-/// The file's sections.
-pub(super) const SECTIONS: [&str; 8] = [
-    "http", "admin", "peer", "log", "snapshot", "ibm_mq", "zmq", "egress",
-];
-
-/// What a log level is, in words.
+/// The text for a log level in errors.
 pub const LOG_LEVEL: &str = "a level (off, error, warn, info, debug, trace), or levels by module: \"info,quorate_raft=debug\"";
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// Whether a text is a [log level](LOG_LEVEL).
+/// Returns true if a text is a [log level](LOG_LEVEL).
 pub fn is_log_level(text: &str) -> bool {
     text.split(',').all(|part| {
         let (target, level) = part.split_once('=').unwrap_or(("all", part));
@@ -28,8 +23,8 @@ pub fn is_log_level(text: &str) -> bool {
     })
 }
 
-/// Reads settings one by one. After a bad value it goes on with the default, so that the
-/// next one is looked at too.
+/// The reader of settings, one by one. After a bad value it goes on with the default, so that the
+/// next one is checked too.
 pub(super) struct SettingsReader {
     layers: SettingsLayers,
     known: Vec<String>,
@@ -47,7 +42,8 @@ impl SettingsReader {
         }
     }
 
-    /// Errors and warnings, once every setting has been read: what is left has no meaning.
+    /// Returns errors and warnings, once every setting has been read: the keys that are left mean
+    /// nothing.
     pub(super) fn finish(mut self) -> (Vec<BadSetting>, Vec<String>) {
         for (key, given) in std::mem::take(&mut self.layers.given) {
             let problem = match nearest(&key, &self.known) {
@@ -72,7 +68,7 @@ impl SettingsReader {
         (self.errors, self.warnings)
     }
 
-    /// How many errors there are so far.
+    /// Returns the number of errors so far.
     pub(super) fn errors(&self) -> usize {
         self.errors.len()
     }
@@ -92,24 +88,24 @@ impl SettingsReader {
         });
     }
 
-    /// Records what is odd but no error.
+    /// Records a warning.
     pub(super) fn warn(&mut self, text: impl Into<String>) {
         self.warnings.push(text.into());
     }
 
-    /// Whether something was given for a key that has not been taken yet.
+    /// Returns true if a value was given for a key that has not been taken yet.
     pub(super) fn is_given(&self, key: &str) -> bool {
         self.layers.has(key)
     }
 
-    /// What was given for a key, if anything.
+    /// Takes the value that was given for a key, if any.
     pub(super) fn take(&mut self, key: &str) -> Option<GivenSetting> {
         self.known.push(key.to_owned());
         self.layers.take(key)
     }
 
-    /// Takes a setting of an earlier version, which sets nothing any more: a warning, so that
-    /// an upgrade needs no edit of the file first.
+    /// Takes a setting of an earlier version, which sets nothing any more: a warning, so that an
+    /// upgrade needs no edit of the file first.
     pub(super) fn retired(&mut self, key: &str, instead: &str) {
         if let Some(given) = self.layers.take(key) {
             let origin = given.origin;
@@ -118,7 +114,7 @@ impl SettingsReader {
         }
     }
 
-    /// A string and what it was given as; a bad one counts as not given.
+    /// Reads a string and what it was given as; a bad one counts as not given.
     pub(super) fn text(&mut self, key: &str, what: &str) -> Option<(String, GivenSetting)> {
         let given = self.take(key)?;
         match &given.value {
@@ -169,7 +165,7 @@ impl SettingsReader {
         self.integer_since(key, default, range, "")
     }
 
-    /// As [`SettingsReader::integer`], with the reason for the range.
+    /// Reads an integer as [`SettingsReader::integer`] does, with the reason for the range.
     pub(super) fn integer_since(
         &mut self,
         key: &str,
@@ -208,12 +204,12 @@ impl SettingsReader {
         Duration::from_millis(self.integer(key, default, range))
     }
 
-    /// Several strings, as an array or with commas between them. `check` says what one of them
-    /// must be, where it isn't. After a bad value it is as if none was given.
-    pub(super) fn list(
+    /// Reads strings, as an array or with commas between them. `check` refuses a bad one. After a
+    /// bad value the list counts as not given.
+    pub(super) fn list<E: Display>(
         &mut self,
         key: &str,
-        check: impl Fn(&str) -> Result<(), String>,
+        check: impl Fn(&str) -> Result<(), E>,
     ) -> Option<Vec<String>> {
         let given = self.take(key)?;
         let Some(texts) = several(&given.value) else {
@@ -229,7 +225,7 @@ impl SettingsReader {
         Some(texts)
     }
 
-    /// Addresses and networks, in the same two forms.
+    /// Reads addresses and networks, in the same two forms.
     pub(super) fn networks(&mut self, key: &str, default: &str) -> Vec<IpNetwork> {
         let given = self.take(key);
         let texts = match &given {
@@ -241,9 +237,10 @@ impl SettingsReader {
             self.bad(key, given.as_ref(), problem);
             return Vec::new();
         };
-        let networks: Result<Vec<IpNetwork>, String> = texts.iter().map(|it| it.parse()).collect();
+        let networks = texts.iter().map(|it| it.parse::<IpNetwork>());
+        let networks: Result<Vec<IpNetwork>, _> = networks.collect();
         networks.unwrap_or_else(|problem| {
-            self.bad(key, given.as_ref(), problem);
+            self.bad(key, given.as_ref(), problem.to_string());
             Vec::new()
         })
     }
@@ -273,7 +270,7 @@ impl SettingsReader {
     }
 }
 
-/// Several strings in either form; `None` if the value is neither.
+/// Returns strings of either form; `None` if the value is neither.
 fn several(value: &SettingValue) -> Option<Vec<String>> {
     match value {
         SettingValue::List(texts) => Some(texts.clone()),
@@ -282,13 +279,13 @@ fn several(value: &SettingValue) -> Option<Vec<String>> {
     }
 }
 
-/// What stands between commas; nothing in an empty text.
+/// Splits a text at commas; an empty text has no parts.
 fn parts(text: &str) -> Vec<String> {
     let parts = text.split(',').map(str::trim).filter(|it| !it.is_empty());
     parts.map(str::to_owned).collect()
 }
 
-/// The known word that was probably meant.
+/// Returns the known word that was probably meant.
 fn nearest<'a>(word: &str, known: &'a [String]) -> Option<&'a str> {
     known
         .iter()

@@ -76,7 +76,7 @@ fn flags_outrank_the_environment_which_outranks_the_file() {
 }
 
 #[test]
-fn a_variable_that_sets_nothing_is_warned_of_and_the_clients_own_is_not() {
+fn unused_variable_is_warned_of_except_clients_own() {
     let environment = [
         ("QUORATE_FAILOVR_MS", "1"),
         ("QUORATE_ADMIN", "http://127.0.0.1:1"),
@@ -92,7 +92,7 @@ fn a_variable_that_sets_nothing_is_warned_of_and_the_clients_own_is_not() {
 }
 
 #[test]
-fn a_setting_of_an_earlier_version_is_taken_with_a_warning() {
+fn retired_setting_is_taken_with_a_warning() {
     let file = "name = \"a\"\n[http]\nanswer_wait_ms = 300000";
     let variable = [("QUORATE_HTTP_ANSWER_WAIT_MS", "1")];
     for (text, environment, origin) in [
@@ -110,7 +110,7 @@ fn a_setting_of_an_earlier_version_is_taken_with_a_warning() {
 }
 
 #[test]
-fn this_host_is_trusted_unless_something_else_is_said() {
+fn this_host_is_trusted_by_default() {
     let trusted = |text: &str| {
         let settings = load(&format!("name = \"a\"\n{text}")).unwrap();
         let networks = settings.http_limits.trusted_proxies.iter();
@@ -345,7 +345,7 @@ const BAD: &[(&str, &str, &str, &str)] = &[
 ];
 
 #[test]
-fn each_bad_setting_is_named_with_its_value_and_what_would_be_right() {
+fn bad_setting_error_names_value_and_rule() {
     for (text, key, value, right) in BAD {
         let errors = errors(load(text));
         assert_eq!(errors.len(), 1, "{text:?}: {errors:?}");
@@ -369,7 +369,7 @@ fn every_address_needs_an_advertised_one() {
 }
 
 #[test]
-fn all_errors_are_told_at_once_with_their_lines() {
+fn all_errors_are_reported_with_their_lines() {
     let text =
         "name = \"two words\"\nfailover_ms = 1\n\n[http]\nbind = \"nowhere\"\ncolour = \"red\"\n";
     let error = load_with(
@@ -409,7 +409,7 @@ fn a_file_that_is_not_there_is_named() {
 }
 
 #[test]
-fn insecure_opens_the_faces_that_it_names_and_no_other() {
+fn insecure_list_opens_only_named_listeners() {
     let text = "name = \"a\"\ninsecure = [\"http\"]\nhttp.bind = \"192.0.2.1:80\"";
     let settings = load(text).unwrap();
     let only_http = InsecureFaces {
@@ -437,14 +437,14 @@ fn insecure_opens_the_faces_that_it_names_and_no_other() {
 }
 
 #[test]
-fn a_face_that_is_not_there_can_not_be_insecure() {
+fn unknown_listener_in_insecure_is_refused() {
     let errors = errors(load("name = \"a\"\ninsecure = [\"htpp\"]"));
     assert_eq!(errors[0].key, "insecure");
     assert!(errors[0].problem.contains("\"zmq\""), "{errors:?}");
 }
 
 #[test]
-fn what_connectors_may_do_here_is_strict_unless_told_otherwise() {
+fn connector_rules_are_strict_by_default() {
     let rules = load("name = \"a\"").unwrap().connectors;
     assert_eq!(
         rules.mq_libraries,

@@ -13,15 +13,16 @@ use axum::{
     response::Response,
     routing::post,
 };
+use quorate_resources::Resource;
 use quorate_state::{Answer, BATCH_BYTES_MAX, BATCH_MAX, BatchedPut, Command, ResourceWarning};
 use serde::{Deserialize, Serialize};
 
-use super::{SLOW_MEMBERS, warnings};
+use super::SLOW_MEMBERS;
 use crate::{
     admin::{
         problem::ApiProblem,
         revision_headers::{with_current_revision, written_response},
-        validate::ValidateRequest,
+        validate::{ProposedResource, ValidateRequest},
     },
     cluster::ClusterHandle,
 };
@@ -29,19 +30,19 @@ use crate::{
 /// The longest body: what is around the resources is counted as generously as they are.
 const BODY_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
 
-/// What became of them.
+/// The answer to a batch.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct BatchWritten {
     /// The log index that last changed any resource.
     pub revision: u64,
-    /// Whether any is another one than before.
+    /// True if any resource is another one than before.
     pub changed: bool,
-    /// Whether any did not exist before.
+    /// True if any resource did not exist before.
     pub created: bool,
-    /// Those that were there like this already, as `kind/name`.
+    /// Resources that were there like this already, as `kind/name`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unchanged: Vec<String>,
-    /// What the one who declares them should know, each with the `kind/name` before it.
+    /// Warnings for the one who declares the resources, each with the `kind/name` before it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -63,21 +64,12 @@ async fn apply(
 ) -> Response {
     let written = async {
         let Json(request) = body.map_err(|rejection| ApiProblem::unread(rejection, too_long))?;
-        let puts: Vec<BatchedPut> = request
-            .resources
-            .into_iter()
-            .map(|it| BatchedPut {
-                kind: it.kind,
-                name: it.name,
-                spec: it.spec.to_string().into(),
-            })
-            .collect();
-        put_all(&cluster, puts).await
+        put_all(&cluster, request.resources).await
     };
     with_current_revision(&cluster, written.await)
 }
 
-/// What bounds a call, and what to do with more.
+/// The text for a body that is too long.
 fn too_long() -> String {
     format!(
         "nothing was written: one call takes at most {BATCH_MAX} resources with {} KiB of JSON; put more of them in several calls, what others need first, or by `quorate apply`, which does so by itself",
@@ -85,9 +77,17 @@ fn too_long() -> String {
     )
 }
 
-async fn put_all(cluster: &ClusterHandle, puts: Vec<BatchedPut>) -> Result<Response, ApiProblem> {
-    let count = puts.len();
-    let command = Command::PutResources(puts.clone());
+async fn put_all(
+    cluster: &ClusterHandle,
+    resources: Vec<ProposedResource>,
+) -> Result<Response, ApiProblem> {
+    let count = resources.len();
+    let puts = resources.iter().map(|it| BatchedPut {
+        kind: it.kind,
+        name: it.name.clone(),
+        spec: it.spec.to_string().into(),
+    });
+    let command = Command::PutResources(puts.collect());
     let deadline = cluster.write_deadline();
     let (index, answer) = cluster.propose(command, deadline).await?;
     match answer {
@@ -97,29 +97,24 @@ async fn put_all(cluster: &ClusterHandle, puts: Vec<BatchedPut>) -> Result<Respo
             created,
         } => {
             let state = cluster.state();
-            let is_older = |it: &&BatchedPut| {
+            let is_older = |it: &&ProposedResource| {
                 let stored = state.catalog().get(it.kind, &it.name);
                 stored.is_some_and(|it| it.revision < index)
             };
-            let unchanged = puts.iter().filter(is_older);
+            let unchanged = resources.iter().filter(is_older);
             let unchanged = unchanged.map(|it| format!("{}/{}", it.kind, it.name));
             let unchanged = unchanged.collect();
-            // Beside what was put with them; once of a channel that came with its service.
-            let warned = puts
-                .iter()
-                .flat_map(|it| warnings(cluster, it.kind, &it.spec));
-            let warned: BTreeSet<ResourceWarning> = warned.collect();
-            let warnings = warned.iter().map(ToString::to_string).collect();
+            let warnings = warnings(cluster, &resources);
             let node = cluster.node();
             node.wait_applied_everywhere(index, SLOW_MEMBERS).await;
-            let told = BatchWritten {
+            let answer = BatchWritten {
                 revision,
                 changed,
                 created,
                 unchanged,
                 warnings,
             };
-            Ok(written_response(revision, Json(told)))
+            Ok(written_response(revision, Json(answer)))
         }
         Answer::Invalid(errors) => {
             let detail = format!("nothing of these {count} resources was written");
@@ -130,4 +125,16 @@ async fn put_all(cluster: &ClusterHandle, puts: Vec<BatchedPut>) -> Result<Respo
             "a batch was answered {other:?}"
         ))),
     }
+}
+
+/// Collects the warnings of all resources, as they stand beside those that were put with them;
+/// once of a channel that came with its service.
+fn warnings(cluster: &ClusterHandle, resources: &[ProposedResource]) -> Vec<String> {
+    let parsed = resources
+        .iter()
+        .filter_map(|it| Resource::parse(it.kind, &it.spec).ok());
+    let warned: BTreeSet<ResourceWarning> = parsed
+        .flat_map(|it| cluster.state().catalog().warnings(&it))
+        .collect();
+    warned.iter().map(ToString::to_string).collect()
 }

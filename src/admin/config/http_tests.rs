@@ -1,4 +1,4 @@
-//! The faces of the configuration and of keys, asked over HTTP of a cluster of one.
+//! Calls on configuration and keys, over HTTP, to a cluster of one.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Resources in lists: what may be shown of them.
+//! Lists of resources, without their secrets.
 
 use quorate_resources::Kind;
 use quorate_state::{State, StoredResource};
@@ -8,13 +8,13 @@ use serde_json::Value;
 /// One resource in a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResourceRow {
-    /// Its kind.
+    /// The resource's kind.
     pub kind: Kind,
-    /// Its name.
+    /// The resource's name.
     pub name: String,
-    /// The log index that last changed it.
+    /// The log index that last changed the resource.
     pub revision: u64,
-    /// Its fields with defaults filled in, without its secret.
+    /// The fields with defaults filled in, without the secret.
     pub resource: Value,
 }
 
@@ -32,7 +32,7 @@ impl ResourceRow {
 /// Resources, in an order in which they could be created.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResourcesAnswer {
-    /// Each.
+    /// The resources.
     pub resources: Vec<ResourceRow>,
     /// The revision that the list reflects.
     pub revision: u64,

@@ -1,11 +1,11 @@
-//! The resource that a call is about: from the URL, and from the body of a put.
+//! The resource of a call: its kind and name in the URL, its fields in the body of a put.
 
 use axum::{
     body::Bytes,
     extract::{Path, rejection::PathRejection},
 };
-use quorate_resources::{Kind, UnknownKind, json::parse as parse_json};
-use quorate_state::check_resource;
+use quorate_resources::{Kind, Resource, UnknownKind, json::parse as parse_json};
+use quorate_state::check_parsed_resource;
 
 use crate::admin::problem::{ApiProblem, FieldProblem};
 
@@ -13,6 +13,13 @@ use crate::admin::problem::{ApiProblem, FieldProblem};
 pub(super) struct ResourcePath {
     pub kind: Kind,
     pub name: String,
+}
+
+/// A checked resource from the body of a put: its JSON as it is proposed, and parsed.
+#[derive(Debug)]
+pub(super) struct PutBody {
+    pub spec: Bytes,
+    pub resource: Resource,
 }
 
 impl std::fmt::Display for ResourcePath {
@@ -32,8 +39,8 @@ impl ResourcePath {
         })
     }
 
-    /// The resource in the body of a put, checked as far as it can be without the state.
-    pub fn spec(&self, body: &[u8]) -> Result<Bytes, ApiProblem> {
+    /// Reads the body of a put, and checks it as far as that is possible without the state.
+    pub fn read_body(&self, body: &[u8]) -> Result<PutBody, ApiProblem> {
         let mut spec = parse_json(body)
             .map_err(|error| ApiProblem::bad_request(format!("the body must be JSON: {error}")))?;
         if let Some(fields) = spec.as_object_mut() {
@@ -56,14 +63,17 @@ impl ResourcePath {
                 fields.insert("name".into(), self.name.as_str().into());
             }
         }
-        let spec = spec.to_string();
-        check_resource(self.kind, &self.name, spec.as_bytes())
+        let resource = check_parsed_resource(self.kind, &self.name, &spec)
+            .and_then(|()| Resource::parse(self.kind, &spec))
             .map_err(|errors| ApiProblem::invalid(format!("{self} can't be like this"), errors))?;
-        Ok(spec.into())
+        Ok(PutBody {
+            spec: spec.to_string().into(),
+            resource,
+        })
     }
 }
 
-/// A kind that exists.
+/// Parses a kind; an unknown one is a path that does not exist.
 pub(super) fn parse_kind(kind: &str) -> Result<Kind, ApiProblem> {
     kind.parse()
         .map_err(|unknown: UnknownKind| ApiProblem::not_found(unknown.to_string()))

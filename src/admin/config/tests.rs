@@ -12,14 +12,14 @@ fn thing(kind: Kind, name: &str) -> ResourcePath {
 }
 
 #[test]
-fn a_body_may_leave_out_the_name_and_repeat_the_kind() {
+fn body_without_name_or_with_kind_is_read() {
     let thing = thing(Kind::Service, "orders");
     for body in [
         json!({"upstream": "http://a"}),
         json!({"upstream": "http://a", "name": "orders", "kind": "service"}),
     ] {
-        let spec = thing.spec(body.to_string().as_bytes()).unwrap();
-        let spec: Value = serde_json::from_slice(&spec).unwrap();
+        let put = thing.read_body(body.to_string().as_bytes()).unwrap();
+        let spec: Value = serde_json::from_slice(&put.spec).unwrap();
         assert_eq!(spec, json!({"upstream": "http://a", "name": "orders"}));
     }
 }
@@ -44,7 +44,7 @@ fn bad_bodies() {
         ),
         (r#"{"username":"a:b"}"#, "invalid", "without a colon"),
     ] {
-        let problem = thing.spec(body.as_bytes()).expect_err(body);
+        let problem = thing.read_body(body.as_bytes()).expect_err(body);
         assert_eq!(problem.code(), code, "{body}");
         let told = serde_json::to_string(&problem).unwrap();
         assert!(told.contains(says), "{body}: {told} should say {says}");

@@ -1,5 +1,7 @@
-//! The recorder of the process: Prometheus' own, which forgets no series, and beside it the
-//! series of connectors, which are freed when their connectors are deleted.
+//! The metrics recorder of the process.
+//!
+//! Prometheus' own recorder forgets no series; the series of connectors are kept beside it and
+//! freed when their connectors are deleted.
 
 use std::{
     collections::BTreeMap,
@@ -14,17 +16,17 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, Share
 use metrics_exporter_prometheus::{PrometheusHandle, PrometheusRecorder};
 use parking_lot::Mutex;
 
-/// Metrics whose names begin so and that have the labels `kind` and `channel` belong to a
-/// connector.
+/// The prefix of metrics that belong to a connector, where they have the labels `kind` and
+/// `channel`.
 const PREFIX: &str = "quorate_connector_";
 
-/// Records everything: what belongs to a connector here, the rest with Prometheus' recorder.
+/// Records every metric: series of connectors here, the rest with Prometheus' recorder.
 pub(super) struct MemberRecorder {
     rest: PrometheusRecorder,
     connectors: Arc<ConnectorSeries>,
 }
 
-/// What was recorded, as text.
+/// The handle that renders what was recorded.
 #[derive(Clone)]
 pub struct MetricsHandle {
     rest: PrometheusHandle,
@@ -42,7 +44,7 @@ struct SeriesFamily {
     series: BTreeMap<SeriesLabels, SeriesValue>,
 }
 
-/// The labels of a series in their order; those that say which connector it is first.
+/// The labels of a series in their order; those that name the connector come first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct SeriesLabels {
     kind: String,
@@ -56,7 +58,7 @@ enum SeriesValue {
     Gauge(Arc<AtomicU64>),
 }
 
-/// A series as whoever decides about it sees it.
+/// A series as the caller that filters sees it.
 #[derive(Clone, Copy)]
 pub(super) struct SeriesName<'a> {
     pub(super) metric: &'a str,
@@ -80,8 +82,8 @@ impl MemberRecorder {
 }
 
 impl MetricsHandle {
-    /// Everything in Prometheus' format, of the connectors those series that `is_told` is true
-    /// of.
+    /// Renders everything in Prometheus' format; of connectors, the series for which `is_told` is
+    /// true.
     pub(super) fn render(&self, is_told: impl Fn(SeriesName<'_>) -> bool) -> String {
         let mut text = self.rest.render();
         self.connectors.render(&mut text, is_told);
@@ -111,7 +113,8 @@ impl ConnectorSeries {
         }
     }
 
-    /// The value of a series, made if it isn't there; `None`: it belongs to no connector.
+    /// Returns the value of a series, made if it isn't there; `None` if the series belongs to no
+    /// connector.
     fn value(&self, key: &Key, new: fn(Arc<AtomicU64>) -> SeriesValue) -> Option<Arc<AtomicU64>> {
         let labels = SeriesLabels::from_key(key)?;
         let mut families = self.0.lock();

@@ -1,4 +1,4 @@
-//! Bounds what messages to be sent take of this member's memory, all together.
+//! The bound on memory for messages to be sent, all together.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,27 +15,27 @@ use tokio::{
 
 use super::{BODY_MAX, outcome::CallerOutcome};
 
-/// For the bodies of all messages that are under way here.
+/// The bytes for the bodies of all messages that are under way here.
 const ROOM: usize = 4 * BODY_MAX;
-/// What a message takes at least. So there are at most [`ROOM`] / [`LEAST`] of them, which
-/// leaves connections of this face for everything else that it answers.
+/// The least that a message counts for. So there are at most [`ROOM`] / [`LEAST`] messages, which
+/// leaves connections of this API for everything else that it answers.
 const LEAST: usize = 2 << 20;
-/// Most messages that wait for room, and how long each does.
+/// The number of messages that may wait for room, and the time for which each does.
 const WAITING: usize = 128;
 const WAIT: Duration = Duration::from_secs(5);
 
 /// The room that is left.
 #[derive(Clone)]
 pub struct BodyBudget {
-    /// In units of [`LEAST`].
+    /// Free units of [`LEAST`].
     left: Arc<Semaphore>,
-    /// To wait there is room for some, too.
+    /// Free places to wait at.
     places: Arc<Semaphore>,
     wait: Duration,
 }
 
 impl BodyBudget {
-    /// All of it.
+    /// Makes a budget with all of its room free.
     pub fn new() -> BodyBudget {
         BodyBudget {
             left: Arc::new(Semaphore::new(ROOM / LEAST)),
@@ -56,7 +56,7 @@ impl BodyBudget {
     }
 }
 
-/// Lets a request in once there is room for its body, before any of that is read.
+/// Lets a request in once there is room for its body, before any of the body is read.
 pub async fn admit_request(
     State(room): State<BodyBudget>,
     request: Request,
@@ -64,7 +64,7 @@ pub async fn admit_request(
 ) -> Response {
     let length = request.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|it| it.to_str().ok()?.parse::<usize>().ok());
-    // A longer one is refused when it is read.
+    // A longer body is refused when it is read.
     let bytes = length.unwrap_or(BODY_MAX).min(BODY_MAX);
     let units = u32::try_from(bytes / LEAST + 1).unwrap_or(u32::MAX);
     match room.take(units).await {

@@ -1,4 +1,4 @@
-//! The tries to have one message sent: here, or by the connector server that it is passed on to.
+//! The attempts to send a caller's message: here, or by the connector server.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    WITHIN,
+    WITHIN, idempotent_send,
     local_send::SendCall,
     outcome::{self, CallerOutcome, NOT_SENT},
     send_attempts::{AttemptResult, SendAttempts},
@@ -23,39 +23,39 @@ use crate::admin::{
     peers::{PeerAnswer, PeerError},
 };
 
-/// How much less time the connector server has than the member that waits for it.
+/// The time by which a connector server has less than the member that waits for it.
 const AHEAD: Duration = Duration::from_millis(100);
-/// Between two tries under one reign.
+/// The pause between two attempts under one reign.
 const LOOK_FIRST: Duration = Duration::from_millis(10);
 const LOOK_LAST: Duration = Duration::from_millis(250);
-/// How long the word of a connector server is waited for once there is another one.
+/// The time for which a connector server is waited for once there is another one.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
-/// The tries of a request that came from a caller.
+/// The attempts for a request of a caller.
 pub struct CallerAttempts<'a> {
     context: &'a AdminContext,
-    order: &'a SendCall,
+    call: &'a SendCall,
     uri: &'a Uri,
     headers: &'a HeaderMap,
     deadline: Instant,
     state: watch::Receiver<Arc<State>>,
-    /// The reign of the latest try.
+    /// The reign of the latest attempt.
     reign: Reign,
     retry: Backoff,
 }
 
 impl<'a> CallerAttempts<'a> {
-    /// None made yet. `uri` and `headers` are those of the request.
+    /// Starts without an attempt. `uri` and `headers` are those of the request.
     pub fn new(
         context: &'a AdminContext,
-        order: &'a SendCall,
+        call: &'a SendCall,
         uri: &'a Uri,
         headers: &'a HeaderMap,
         deadline: Instant,
     ) -> CallerAttempts<'a> {
         CallerAttempts {
             context,
-            order,
+            call,
             uri,
             headers,
             deadline,
@@ -74,7 +74,7 @@ impl SendAttempts for CallerAttempts<'_> {
         self.reign = *self.state.borrow_and_update().reign();
         let holder = self.reign.holder.filter(|_| !self.reign.released);
         if holder == Some(context.me()) {
-            return local_result(self.order.send(context, self.deadline).await);
+            return local_result(idempotent_send::send(context, self.call, self.deadline).await);
         }
         let Some(holder) = holder
             .and_then(|id| context.member(id))
@@ -84,11 +84,11 @@ impl SendAttempts for CallerAttempts<'_> {
         };
         let left = self.deadline.saturating_duration_since(Instant::now());
         let mut headers = self.headers.clone();
-        // Its word is to come before the wait for it is over.
+        // The connector server's answer is to come before the wait for it is over.
         let within = left.saturating_sub(AHEAD.min(left / 4));
         headers.insert(WITHIN, (within.as_millis() as u64).into());
         let path = self.uri.path_and_query().map_or("/", |it| it.as_str());
-        let (admin, body) = (&holder.member.admin, self.order.body());
+        let (admin, body) = (&holder.member.admin, self.call.body());
         let asked = context.peers.pass_on(admin, path, headers, body, left);
         tokio::select! {
             asked = asked => remote_result(asked),
@@ -100,11 +100,11 @@ impl SendAttempts for CallerAttempts<'_> {
 
     async fn pause(&mut self) -> bool {
         let wait = self.retry.step();
-        // So short a try would leave no time for the word of the one who is asked.
+        // So short an attempt would leave no time for the connector server's answer.
         if Instant::now() + wait + AHEAD >= self.deadline {
             return false;
         }
-        // Another reign may be able to at once.
+        // The connector server of another reign may be able to at once.
         let reign = self.reign;
         let another = self.state.wait_for(|state| *state.reign() != reign);
         if timeout(wait, another).await.is_ok() {
@@ -114,7 +114,7 @@ impl SendAttempts for CallerAttempts<'_> {
     }
 }
 
-/// A try on this member.
+/// Returns the result of an attempt on this member.
 fn local_result(outcome: CallerOutcome) -> AttemptResult<Response> {
     match outcome {
         CallerOutcome::NotSent(why) => AttemptResult::NotSent(why),
@@ -123,7 +123,7 @@ fn local_result(outcome: CallerOutcome) -> AttemptResult<Response> {
     }
 }
 
-/// A try at the connector server.
+/// Returns the result of an attempt at the connector server.
 fn remote_result(asked: Result<PeerAnswer, PeerError>) -> AttemptResult<Response> {
     match asked {
         Ok(answer) if answer.headers.contains_key(NOT_SENT) => {

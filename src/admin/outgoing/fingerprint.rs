@@ -1,13 +1,13 @@
-//! The fingerprint of a message: what tells it from another one under the same idempotency key.
+//! The fingerprint of a message: it differs between two messages under one idempotency key.
 //!
-//! SHA-256, so that nobody can make two messages of which the log takes one for the other. It
-//! is the same on every member and in every version, for it stands in the log. Each part has
-//! its length before it and each list its count, so that no two messages give the same bytes.
+//! SHA-256, so that nobody can make two messages of which the log takes one for the other. It is
+//! the same on every member and in every version, for it is part of the log. Each part has its
+//! length before it and each list its count, so that no two messages give the same bytes.
 
 use quorate_proto::connector::{Header, Send};
 use sha2::{Digest, Sha256};
 
-/// Hashes all that the caller gave.
+/// Hashes everything that the caller gave.
 pub fn fingerprint(message: &Send) -> [u8; 32] {
     let mut hash = Sha256::new();
     part(&mut hash, message.message_id.as_bytes());
@@ -31,7 +31,7 @@ fn part(hash: &mut Sha256, bytes: &[u8]) {
     hash.update(bytes);
 }
 
-/// In an order of its own: the caller's may change on the way to the connector server.
+/// Hashes a map in an order of its own: the caller's may change on the way to the connector server.
 fn list(hash: &mut Sha256, headers: &[Header]) {
     let pairs = headers.iter().map(|it| (it.name.as_bytes(), &*it.value));
     let mut pairs: Vec<(&[u8], &[u8])> = pairs.collect();
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_headers_and_what_the_member_adds_are_not_part_of_it() {
+    fn header_order_and_member_headers_keep_fingerprint() {
         let same = Send {
             headers: vec![header("b", "2"), header("a", "1")],
             cid: "K01".into(),
@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    /// It stands in the log, so it can't change from one version to the next.
+    /// The fingerprint is part of the log, so it can't change from one version to the next.
     #[test]
     fn it_is_the_same_in_every_version() {
         let hex: String = fingerprint(&message())

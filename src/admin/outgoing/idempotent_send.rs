@@ -1,9 +1,9 @@
 //! Sending under an idempotency key: the same key within ten minutes gives the first outcome.
 //!
-//! The argument stands in `state/sends.rs`. What is left to do here: send only after this
-//! request's own intent was answered `Fresh`; say what became of it in the log, whether the
-//! caller still waits or not; and give up an intent whose fate is not known without ever
-//! sending for it.
+//! The argument is in `quorate_state`'s idempotency table. Three duties are left to this module: it
+//! sends only after this request's own intent was answered `Fresh`; it records the outcome in the
+//! log, whether the caller still waits or not; and it gives up an intent whose admission is not
+//! known without ever sending for it.
 
 use std::time::Duration;
 
@@ -29,23 +29,32 @@ use crate::admin::{
     problem::{ApiProblem, FieldProblem},
 };
 
-/// How long an outcome is tried to be put into the log.
+/// The time for which recording an outcome is tried.
 const CONCLUDE: Duration = Duration::from_secs(30);
 const CONCLUDE_AGAIN: Duration = Duration::from_millis(200);
 
-/// Each send may bring these lines about.
-static SAID: RateLimit = RateLimit::each_second();
+/// Each send may cause these lines.
+static LOG_LIMIT: RateLimit = RateLimit::each_second();
 
-/// Sends `order` under `key`, unless that was done before; as the connector server.
-pub async fn send(
+/// Sends a message if this member is the connector server; under a key, unless that was done
+/// before.
+pub async fn send(context: &AdminContext, call: &SendCall, deadline: Instant) -> CallerOutcome {
+    match call.send_key() {
+        None => call.send_once(context, deadline).await,
+        Some(key) => send_keyed(context, key, call, deadline).await,
+    }
+}
+
+/// Sends a message under `key`, unless that was done before.
+async fn send_keyed(
     context: &AdminContext,
     key: SendKey,
-    order: &SendCall,
+    call: &SendCall,
     deadline: Instant,
 ) -> CallerOutcome {
-    let (context, order) = (context.clone(), order.clone());
+    let (context, call) = (context.clone(), call.clone());
     // It goes on when the caller has gone, so that no intent is left without its end.
-    let sending = tokio::spawn(async move { send_whole(&context, key, &order, deadline).await });
+    let sending = tokio::spawn(async move { send_whole(&context, key, &call, deadline).await });
     sending
         .await
         .unwrap_or_else(|error| CallerOutcome::Unknown(format!("the sending broke off: {error}")))
@@ -54,10 +63,10 @@ pub async fn send(
 async fn send_whole(
     context: &AdminContext,
     key: SendKey,
-    order: &SendCall,
+    call: &SendCall,
     deadline: Instant,
 ) -> CallerOutcome {
-    let Ok(fingerprint) = order.fingerprint().await else {
+    let Ok(fingerprint) = call.fingerprint().await else {
         return CallerOutcome::NotSent("this member is ending".into());
     };
     while Instant::now() < deadline {
@@ -83,26 +92,26 @@ async fn send_whole(
             Ok((_, Answer::SendAdmitted(admission))) => admission,
             Ok((_, Answer::Ignored(why))) => return CallerOutcome::NotSent(why),
             Ok((_, answer)) => {
-                let thing = format!("{}/{}", key.kind, key.name);
-                return match ApiProblem::from_answer(&thing, answer) {
+                let subject = format!("{}/{}", key.kind, key.name);
+                return match ApiProblem::from_answer(&subject, answer) {
                     Some(problem) => CallerOutcome::Problem(problem),
                     None => CallerOutcome::NotSent("the log's answer is not understood".into()),
                 };
             }
             Err(error) => {
                 if matches!(error, ProposeError::Unknown(_)) {
-                    // It may stand in the log. Nothing is sent for it, now or later, and the
-                    // next try of this request waits for its withdrawal.
+                    // The intent may be in the log. Nothing is sent for it, now or later, and the
+                    // next attempt of this request waits for its withdrawal.
                     spawn_conclusion(open, context, key, SendOutcome::Withdrawn);
                 }
                 return CallerOutcome::NotSent(format!("its key can't be recorded: {error}"));
             }
         };
         match admission {
-            SendAdmission::Fresh => return begin(context, key, open, order, deadline).await,
+            SendAdmission::Fresh => return begin(context, key, open, call, deadline).await,
             full @ SendAdmission::Full => {
-                let thing = format!("{}/{}", key.kind, key.name);
-                return match ApiProblem::from_answer(&thing, Answer::SendAdmitted(full)) {
+                let subject = format!("{}/{}", key.kind, key.name);
+                return match ApiProblem::from_answer(&subject, Answer::SendAdmitted(full)) {
                     Some(problem) => CallerOutcome::Problem(problem),
                     None => CallerOutcome::NotSent("too many idempotency keys are in use".into()),
                 };
@@ -111,40 +120,40 @@ async fn send_whole(
                 if let Some(outcome) = earlier_outcome(context, &key, known, deadline).await {
                     return outcome;
                 }
-                // It was withdrawn.
+                // The earlier intent was withdrawn.
             }
         }
     }
     CallerOutcome::NotSent("its time was over before its key was free".into())
 }
 
-/// This request's own intent stands.
+/// Sends the message of this request's own intent, and records the outcome.
 async fn begin(
     context: &AdminContext,
     key: SendKey,
     open: OpenIntent,
-    order: &SendCall,
+    call: &SendCall,
     deadline: Instant,
 ) -> CallerOutcome {
-    let outcome = order.send_once(context, deadline).await;
-    let told = match &outcome {
+    let outcome = call.send_once(context, deadline).await;
+    let recorded = match &outcome {
         CallerOutcome::Confirmed(answer) => Some(SendOutcome::Confirmed {
             message_id: answer.message_id.clone(),
         }),
         CallerOutcome::Refused(why) => Some(SendOutcome::refused(why)),
         CallerOutcome::NotSent(_) | CallerOutcome::Problem(_) => Some(SendOutcome::Withdrawn),
-        // The intent without an outcome says just that.
+        // The intent without an outcome means just that.
         CallerOutcome::Unknown(_) => None,
     };
-    if let Some(told) = told {
-        let concluding = spawn_conclusion(open, context, key, told);
+    if let Some(recorded) = recorded {
+        let concluding = spawn_conclusion(open, context, key, recorded);
         // A retry that comes after this answer finds the outcome, if there is time.
         let _ = timeout_at(deadline, concluding).await;
     }
     outcome
 }
 
-/// The outcome of the one that was there before; `None`: it was withdrawn.
+/// Returns the outcome of the intent that was there before; `None` if that was withdrawn.
 async fn earlier_outcome(
     context: &AdminContext,
     key: &SendKey,
@@ -176,7 +185,8 @@ async fn earlier_outcome(
             Some(SendOutcome::Withdrawn) => return None,
             None => {}
         }
-        // Asked first: what is no longer open by then has left what it knows in the state.
+        // Asked first: an intent that is closed by then has left its outcome, if known, in the
+        // state.
         let open = context.intents.end(ticket).is_some();
         let now = state.borrow_and_update().clone();
         let entry = now.idempotency().get(key.kind, &key.name, &key.key);
@@ -190,7 +200,7 @@ async fn earlier_outcome(
             None => return None,
         }
         if !open {
-            // Of an earlier reign, or its end is known here, and that nothing is known of it.
+            // The intent is of an earlier reign, or it has ended here and its outcome is not known.
             return Some(CallerOutcome::Unknown(
                 "it was sent under this key, what became of it is not known, and it is not sent again".into(),
             ));
@@ -210,7 +220,7 @@ async fn earlier_outcome(
     }
 }
 
-/// Puts an outcome into the log, on a task of its own. The intent is open until that ends.
+/// Records an outcome in the log, on a task of its own. The intent is open until that task ends.
 fn spawn_conclusion(
     open: OpenIntent,
     context: &AdminContext,
@@ -224,7 +234,7 @@ fn spawn_conclusion(
     tokio::spawn(async move { conclude(&context, key, open.ticket(), outcome).await })
 }
 
-/// Puts an outcome into the log, and tries for a while.
+/// Records an outcome in the log, and retries for a while.
 async fn conclude(
     context: &AdminContext,
     key: SendKey,
@@ -241,18 +251,18 @@ async fn conclude(
             now_ms: since_boot_ms(),
         };
         let deadline = context.cluster.write_deadline();
-        let told = context
+        let answered = context
             .cluster
             .propose(Command::FinishSend(Box::new(conclusion)), deadline)
             .await;
-        match told {
+        match answered {
             Ok((_, Answer::Done { .. })) => return,
-            // It stands in the log already, or is too old to matter. A withdrawal may have
-            // come before what it withdraws.
+            // The outcome is in the log already, or is too old to matter. A withdrawal may have
+            // come before the intent that it withdraws.
             Ok((_, Answer::Ignored(_))) if outcome != SendOutcome::Withdrawn => return,
             Ok((_, Answer::Ignored(_))) | Err(_) => {}
             Ok((_, answer)) => {
-                if let Some(left_out) = SAID.due("refused") {
+                if let Some(left_out) = LOG_LIMIT.due("refused") {
                     tracing::error!(%key, ?answer, left_out, "the outcome of a send was refused by the log");
                 }
                 return;
@@ -260,12 +270,12 @@ async fn conclude(
         }
         sleep(CONCLUDE_AGAIN).await;
     }
-    if let Some(left_out) = SAID.due("not recorded") {
+    if let Some(left_out) = LOG_LIMIT.due("not recorded") {
         tracing::warn!(%key, left_out, "the outcome of a send could not be recorded: who asks for it is told that it is not known");
     }
 }
 
-/// By a clock that is never set.
+/// Reads a clock that is never set.
 fn since_boot_ms() -> u64 {
     // It can't fail: every kernel that has pidfds has this clock.
     boot_nanos().unwrap_or_default() / 1_000_000

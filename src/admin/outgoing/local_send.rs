@@ -1,4 +1,4 @@
-//! Sending on this member, as the connector server.
+//! The sending of a message on this member, as the connector server.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -10,10 +10,10 @@ use quorate_state::SendKey;
 use quorate_supervisor::SendUnavailable;
 use tokio::task::{JoinError, spawn_blocking};
 
-use super::{fingerprint::fingerprint, idempotent_send, outcome::CallerOutcome};
+use super::{fingerprint::fingerprint, outcome::CallerOutcome};
 use crate::admin::{AdminContext, problem::ApiProblem};
 
-/// A body so long is hashed where it holds up nothing else.
+/// The body size from which a message is hashed on a thread where it holds up nothing else.
 const LARGE: usize = 1 << 20;
 
 /// A message and the outgoing that is to send it.
@@ -22,14 +22,14 @@ pub struct SendCall {
     kind: Kind,
     name: String,
     message: Send,
-    /// Whether its id was made up here.
+    /// True if the id was generated here.
     id_generated: bool,
-    /// `Quorate-Idempotency-Key`
+    /// The header `Quorate-Idempotency-Key`.
     key: Option<String>,
 }
 
 impl SendCall {
-    /// Reads it.
+    /// Reads a message from a request.
     pub fn read(
         kind: Kind,
         name: String,
@@ -46,30 +46,30 @@ impl SendCall {
         let cid = cid::fresh();
         let mut message = message_parsing::parse_message(headers, query, body, cid)
             .map_err(|what| ApiProblem::bad_request(format!("the request has {what}")))?;
-        let made_up = message.message_id.is_empty();
-        if made_up {
+        let id_generated = message.message_id.is_empty();
+        if id_generated {
             message.message_id.clone_from(&message.cid);
         }
         Ok(SendCall {
             kind,
             name,
             message,
-            id_generated: made_up,
+            id_generated,
             key: key.transpose()?,
         })
     }
 
-    /// Whether it is sent under a key.
+    /// Returns true if the message is sent under a key.
     pub fn is_keyed(&self) -> bool {
         self.key.is_some()
     }
 
-    /// The message's body.
+    /// Returns the message's body.
     pub fn body(&self) -> Bytes {
         self.message.body.clone()
     }
 
-    /// The fingerprint of the message as it came. An error: this member is ending.
+    /// Returns the fingerprint of the message as it came. An error: this member is ending.
     pub async fn fingerprint(&self) -> Result<[u8; 32], JoinError> {
         let mut message = self.message.clone();
         if self.id_generated {
@@ -81,23 +81,17 @@ impl SendCall {
         spawn_blocking(move || fingerprint(&message)).await
     }
 
-    /// Sends it, if this member is the connector server; under a key, unless that was done
-    /// before.
-    pub async fn send(&self, context: &AdminContext, deadline: Instant) -> CallerOutcome {
-        match &self.key {
-            None => self.send_once(context, deadline).await,
-            Some(key) => {
-                let key = SendKey {
-                    kind: self.kind,
-                    name: self.name.clone(),
-                    key: key.clone(),
-                };
-                idempotent_send::send(context, key, self, deadline).await
-            }
-        }
+    /// Returns the key under which the message is sent, if it came with one.
+    pub fn send_key(&self) -> Option<SendKey> {
+        let key = self.key.clone()?;
+        Some(SendKey {
+            kind: self.kind,
+            name: self.name.clone(),
+            key,
+        })
     }
 
-    /// Sends it, whatever was sent before.
+    /// Sends the message if this member is the connector server, whatever was sent before.
     pub async fn send_once(&self, context: &AdminContext, deadline: Instant) -> CallerOutcome {
         let sending = context.connectors.send(
             self.kind.as_str(),

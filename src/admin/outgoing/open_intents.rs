@@ -10,29 +10,29 @@ use std::{
 
 use parking_lot::Mutex;
 
-/// What names an intent: its epoch, and a number that no second one of its member has.
+/// The identity of an intent: its epoch, and a number that no second one of its member has.
 pub(super) type IntentTicket = (u64, u64);
 
-/// The open intents of one member. Another member of the same process has its own: what is
-/// open there says nothing of what is sent here.
+/// The open intents of one member. Another member of the same process has its own: an intent that
+/// is open there says nothing of what is sent here.
 #[derive(Debug, Default)]
 pub struct OpenIntents {
-    /// How many tickets were drawn.
+    /// The number of tickets that were drawn.
     drawn: AtomicU64,
     ends: Mutex<BTreeMap<IntentTicket, IntentEnding>>,
 }
 
-/// What the end of an intent is going to be.
+/// The expected end of an intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IntentEnding {
-    /// It is being sent, or its outcome is being put into the log.
+    /// The message is being sent, or its outcome is being recorded in the log.
     Open,
-    /// Nothing was sent for it, or is going to be: it is being withdrawn.
+    /// Nothing was sent for the intent, or will be: it is being withdrawn.
     Withdrawn,
 }
 
 impl OpenIntents {
-    /// Opens a new intent of this epoch, until what is returned is dropped.
+    /// Opens a new intent of this epoch, until the returned value is dropped.
     pub(super) fn begin(self: &Arc<Self>, epoch: u64) -> OpenIntent {
         let ticket = (epoch, self.drawn.fetch_add(1, Ordering::Relaxed) + 1);
         self.ends.lock().insert(ticket, IntentEnding::Open);
@@ -42,14 +42,13 @@ impl OpenIntents {
         }
     }
 
-    /// Returns what the end of an intent of this member is going to be; `None` once it is
-    /// known.
+    /// Returns the expected end of an intent of this member; `None` once the end is known.
     pub(super) fn end(&self, ticket: IntentTicket) -> Option<IntentEnding> {
         self.ends.lock().get(&ticket).copied()
     }
 }
 
-/// One of them, until it is dropped.
+/// An intent that is open until this is dropped.
 #[derive(Debug)]
 pub(super) struct OpenIntent {
     all: Arc<OpenIntents>,
@@ -57,12 +56,12 @@ pub(super) struct OpenIntent {
 }
 
 impl OpenIntent {
-    /// Returns what names it.
+    /// Returns the intent's identity.
     pub(super) fn ticket(&self) -> IntentTicket {
         self.ticket
     }
 
-    /// Notes that nothing is sent for it.
+    /// Notes that nothing is sent for the intent.
     pub(super) fn withdraw(&self) {
         self.all
             .ends

@@ -1,4 +1,4 @@
-//! What the caller is told became of its message.
+//! The outcome of a message, as the caller is answered.
 
 use axum::{
     Json,
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::problem::ApiProblem;
 
-/// Stands on an answer that means: surely not sent, and trying again may help.
+/// The header of an answer that means: surely not sent, and trying again may help.
 pub const NOT_SENT: HeaderName = HeaderName::from_static("quorate-not-sent");
 
 /// The answer to a message that was confirmed.
@@ -20,32 +20,32 @@ pub const NOT_SENT: HeaderName = HeaderName::from_static("quorate-not-sent");
 pub struct SentAnswer {
     /// The message's id.
     pub message_id: String,
-    /// What the other side answered, where it does.
+    /// The reply of the other side, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<ReplyAnswer>,
 }
 
-/// An answer of the other side.
+/// A reply of the other side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplyAnswer {
-    /// Empty where there is none.
+    /// The content type; empty where there is none.
     pub content_type: String,
-    /// Its body.
+    /// The reply's body.
     pub body_base64: String,
 }
 
-/// What became of a message.
+/// The outcome of a message.
 #[derive(Debug)]
 pub enum CallerOutcome {
-    /// The broker has it.
+    /// The broker has the message.
     Confirmed(SentAnswer),
     /// Surely not sent, and trying again would not help.
     Refused(String),
     /// Surely not sent.
     NotSent(String),
-    /// It may or may not have been sent.
+    /// The message may or may not have been sent.
     Unknown(String),
-    /// It was not even tried.
+    /// The request was refused before any attempt.
     Problem(ApiProblem),
 }
 
@@ -94,14 +94,14 @@ impl IntoResponse for CallerOutcome {
     }
 }
 
-/// The `detail` of a problem that another member told.
+/// The `detail` of a problem that another member answered.
 pub fn detail(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct ProblemDetail {
         detail: String,
     }
-    let told = serde_json::from_slice::<ProblemDetail>(body).map(|told| told.detail);
-    let detail = told.unwrap_or_else(|_| "the connector server could not send it".into());
+    let problem = serde_json::from_slice::<ProblemDetail>(body).map(|problem| problem.detail);
+    let detail = problem.unwrap_or_else(|_| "the connector server could not send it".into());
     let bare = detail.strip_prefix("the message was not sent: ");
     bare.unwrap_or(&detail).to_owned()
 }

@@ -1,19 +1,20 @@
-//! What may be told of a message that has no outcome yet, over all tries to send it.
+//! The outcome that may be reported of a message, over all attempts to send it.
 //!
-//! A try ends in one of three ways: it surely has not sent the message, it may have, or there
-//! is an outcome. *Not sent* is told only when it is true of every try:
+//! An attempt ends in one of three ways: it surely has not sent the message, it may have, or there
+//! is an outcome. *Not sent* is reported only when it is true of every attempt:
 //!
-//! 1. A fate begins as not sent. A try that may have sent the message makes it unknown, and
-//!    whatever later tries say of themselves, it stays so: `a_fate_only_gets_worse`.
-//! 2. Without a key the try that may have sent the message is the last one:
+//! 1. A pending outcome begins as not sent. An attempt that may have sent the message makes it
+//!    unknown, and whatever later attempts report of themselves, it stays so:
+//!    `a_fate_only_gets_worse`.
+//! 2. Without a key the attempt that may have sent the message is the last one:
 //!    `without_a_key_nothing_is_tried_after_a_doubt`.
 //! 3. Under a key the log is asked again, and only *confirmed* and *refused* end the doubt:
-//!    `once_in_doubt_only_an_outcome_clears_it`. Either is the outcome of the intent of the
-//!    try in doubt. Or it is that of another intent, which the log admitted and which stays;
-//!    then that of the try in doubt was withdrawn, or it is not in the log and would find the
-//!    other one. *Not sent* shows nothing of the kind: an intent that is withdrawn leaves
-//!    its place to the one of a try in doubt that is late. Nor does a refusal of the request
-//!    itself, which says nothing of what was done before it.
+//!    `once_in_doubt_only_an_outcome_clears_it`. Either is the outcome of the intent of the attempt
+//!    in doubt. Or it is that of another intent, which the log admitted and which stays; then the
+//!    intent of the attempt in doubt was withdrawn, or it is not in the log and would find the
+//!    other one. *Not sent* shows nothing of the kind: an intent that is withdrawn leaves its place
+//!    to the one of an attempt in doubt that is late. Nor does a refusal of the request itself,
+//!    which says nothing of what was done before it.
 
 use std::future::Future;
 
@@ -21,17 +22,17 @@ use quorate_planted::{Mutant, planted};
 
 use super::outcome::CallerOutcome;
 
-/// Not sent, or unknown; it only gets worse.
+/// The outcome so far: not sent, or unknown; it only gets worse.
 #[derive(Debug)]
 pub struct PendingOutcome {
-    /// Why the latest try surely has not sent it.
+    /// The reason why the latest attempt surely has not sent the message.
     latest: String,
-    /// Why a try may have sent it: the first such.
+    /// The reason why an attempt may have sent the message: the first such.
     doubt: Option<String>,
 }
 
 impl PendingOutcome {
-    /// Not sent, for this reason.
+    /// Starts as not sent, for this reason.
     pub fn new(why: impl Into<String>) -> PendingOutcome {
         PendingOutcome {
             latest: why.into(),
@@ -39,7 +40,7 @@ impl PendingOutcome {
         }
     }
 
-    /// The latest try surely has not sent it.
+    /// Notes that the latest attempt surely has not sent the message.
     pub fn not_sent(&mut self, why: String) {
         self.latest = why;
         if planted(Mutant::DoubtForgotten) {
@@ -47,17 +48,17 @@ impl PendingOutcome {
         }
     }
 
-    /// The latest try may have sent it.
+    /// Notes that the latest attempt may have sent the message.
     pub fn may_be_sent(&mut self, why: String) {
         self.doubt.get_or_insert(why);
     }
 
-    /// Whether a try may have sent it.
+    /// Returns true if an attempt may have sent the message.
     pub fn is_in_doubt(&self) -> bool {
         self.doubt.is_some()
     }
 
-    /// What the caller is told.
+    /// Returns the outcome that the caller is answered.
     pub fn into_outcome(self) -> CallerOutcome {
         match self.doubt {
             Some(why) => CallerOutcome::Unknown(why),
@@ -66,34 +67,34 @@ impl PendingOutcome {
     }
 }
 
-/// What came of one try.
+/// The result of one attempt.
 #[derive(Clone, Debug)]
 pub enum AttemptResult<A> {
-    /// What became of the message, whatever was tried before.
+    /// The outcome of the message, whatever was tried before.
     Answered(A),
-    /// The request is refused as it is. Says nothing of earlier tries.
+    /// The request is refused as it is. This says nothing of earlier attempts.
     Rejected(A),
-    /// Surely not sent by this try; another one may help.
+    /// Surely not sent by this attempt; another one may help.
     NotSent(String),
-    /// This try may have sent it.
+    /// This attempt may have sent the message.
     Unknown(String),
-    /// There is nobody to ask.
+    /// There is no connector server to ask.
     NoConnectorServer,
 }
 
-/// The tries of one message.
+/// The attempts to send one message.
 pub trait SendAttempts {
-    /// What the caller is answered.
+    /// The type of the caller's answer.
     type Answer;
 
-    /// Tries to send it.
+    /// Tries to send the message.
     fn attempt(&mut self) -> impl Future<Output = AttemptResult<Self::Answer>> + Send;
 
-    /// Waits until another try makes sense; `false`: there is no time for one.
+    /// Waits until another attempt makes sense; `false` if there is no time for one.
     fn pause(&mut self) -> impl Future<Output = bool> + Send;
 }
 
-/// Tries until there is an answer, or until no further try may be made.
+/// Tries until there is an answer, or until no further attempt may be made.
 pub async fn settle<T: SendAttempts>(
     keyed: bool,
     tries: &mut T,
@@ -144,7 +145,7 @@ mod tests {
         }
     }
 
-    /// What was told, and after how many tries.
+    /// Returns what the caller is answered, and the number of attempts.
     fn play(
         keyed: bool,
         script: &[AttemptResult<&'static str>],
@@ -182,9 +183,10 @@ mod tests {
         fn a_fate_only_gets_worse(steps in prop::collection::vec(any::<bool>(), 0..12)) {
             let mut fate = PendingOutcome::new("begin");
             for (n, sent) in steps.iter().enumerate() {
-                match sent {
-                    true => fate.may_be_sent("perhaps".into()),
-                    false => fate.not_sent("no".into()),
+                if *sent {
+                    fate.may_be_sent("perhaps".into());
+                } else {
+                    fate.not_sent("no".into());
                 }
                 prop_assert_eq!(fate.is_in_doubt(), steps[..=n].contains(&true));
             }
@@ -225,7 +227,7 @@ mod tests {
     /// The interleaving that was found: the one that was passed the message falls silent, and
     /// until the time is over nobody can act.
     #[test]
-    fn a_silent_connector_server_is_followed_by_nobody_who_can_act() {
+    fn silent_connector_server_without_successor_gives_unknown() {
         let script = [
             AttemptResult::Unknown("it fell silent".into()),
             AttemptResult::NoConnectorServer,

@@ -1,4 +1,4 @@
-//! The lines of the stream, as the standard on server-sent events has them.
+//! The lines of a watch, in the form of server-sent events.
 
 use std::fmt::Write;
 
@@ -9,17 +9,17 @@ use quorate_state::KeyChange;
 use super::{ChangeKind, ChangeRow, CutOff, WatchStarted};
 use crate::admin::problem::ApiProblem;
 
-/// How long a browser waits before it connects again.
+/// The pause before a browser connects again.
 const RETRY_MS: u64 = 500;
 
-/// The first event. Its `id` is the place that the stream begins behind.
+/// Writes the first event. Its `id` is the place that the stream begins behind.
 pub(super) fn watching(after: u64, revision: u64) -> Bytes {
     let from = after.saturating_add(1);
     let data = json(&WatchStarted { from, revision });
     format!("retry: {RETRY_MS}\nid: {after}\nevent: watching\ndata: {data}\n\n").into()
 }
 
-/// A change. It has no `event:`, so that a browser's `onmessage` gets these and only these.
+/// Writes a change. It has no `event:`, so that a browser's `onmessage` gets these and only these.
 pub(super) fn change(to: &mut String, change: &KeyChange) {
     let row = ChangeRow {
         revision: change.revision,
@@ -34,25 +34,25 @@ pub(super) fn change(to: &mut String, change: &KeyChange) {
     let _ = write!(to, "id: {}\ndata: {}\n\n", change.revision, json(&row));
 }
 
-/// A sign of life, and that nothing up to `position` is still to come. Without data it is
-/// no event, and moves the place all the same.
+/// Writes a sign of life, which says that nothing up to `position` is still to come. Without data
+/// it is no event, and moves the place all the same.
 pub(super) fn alive(position: u64) -> Bytes {
     format!(": alive\nid: {position}\n\n").into()
 }
 
-/// The same of a member that hears no leader: the others may be further, and nobody here
-/// can know.
+/// Writes a sign of life of a member that hears no leader: the others may be further, and this
+/// member can't know.
 pub(super) fn cut_off(position: u64) -> Bytes {
     let data = json(&CutOff { revision: position });
     format!("id: {position}\nevent: cut_off\ndata: {data}\n\n").into()
 }
 
-/// The last words to a reader that fell out of the history.
+/// Writes the last event for a reader that fell out of the history.
 pub(super) fn compacted(problem: &ApiProblem) -> Bytes {
     format!("event: compacted\ndata: {}\n\n", json(problem)).into()
 }
 
-/// The last words of a member that is being stopped.
+/// Writes the last event of a member that is being stopped.
 pub(super) fn stopping(position: u64) -> Bytes {
     format!(": this member is being stopped; go on at another\nid: {position}\n\n").into()
 }

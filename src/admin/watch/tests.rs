@@ -1,4 +1,4 @@
-//! Readers of a state that goes on: what they are sent, and how it ends.
+//! Readers of a state that goes on: the events that they are sent, and the end of their streams.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -100,7 +100,7 @@ fn ids(chunk: &str) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn the_first_event_tells_where_it_begins_and_changes_follow() {
+async fn first_event_has_start_and_changes_follow() {
     let mut member = WatchedMember::new();
     member.put("a/1", b"x".to_vec());
     member.put("b", b"x".to_vec());
@@ -148,7 +148,7 @@ async fn a_silent_stream_lives_and_its_place_moves_on() {
     assert!(history.after(0).is_err() && history.after(last).is_ok());
 }
 
-/// While nothing is taken nothing is kept for the reader; what it missed is told.
+/// While nothing is taken nothing is kept for the reader; the gap is reported.
 // guarantee: WATCH-4
 #[tokio::test]
 async fn a_slow_reader_that_falls_out_of_the_history_is_told_so_and_its_stream_ends() {
@@ -186,7 +186,7 @@ async fn a_slow_reader_that_falls_out_of_the_history_is_told_so_and_its_stream_e
 }
 
 #[tokio::test]
-async fn one_that_was_never_slow_gets_everything_in_bounded_chunks() {
+async fn fast_reader_gets_everything_in_bounded_chunks() {
     let mut member = WatchedMember::new();
     for n in 0..3000 {
         member.put(&format!("k{n}"), vec![7; 1000]);
@@ -226,7 +226,7 @@ async fn a_member_that_is_stopped_ends_its_streams() {
 }
 
 #[tokio::test]
-async fn watchers_are_bounded_and_make_room_when_they_go() {
+async fn watchers_are_bounded_and_free_their_slots() {
     let member = WatchedMember::new();
     let mut readers: Vec<_> = (0..WATCHERS_MAX).map(|_| member.reader(0, "")).collect();
     let problem = member.slots.take().err().expect("no room");

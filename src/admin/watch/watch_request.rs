@@ -1,4 +1,4 @@
-//! What is asked for: from where on, and which keys.
+//! The request of a watch: from which revision on, and which keys.
 
 use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
@@ -7,7 +7,7 @@ use crate::admin::problem::ApiProblem;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// The query.
+/// The query as it is written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct WatchQuery {
@@ -15,18 +15,18 @@ pub(super) struct WatchQuery {
     prefix: String,
 }
 
-/// The query and the headers, understood.
+/// The parsed query and headers.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct WatchRequest {
-    /// Only changes with a greater revision; `None`: only those that come from now on.
+    /// Only changes with a greater revision are sent; `None`: only those that come from now on.
     pub after: Option<u64>,
-    /// Only keys that begin with this.
+    /// Only keys with this prefix are sent.
     pub prefix: String,
 }
 
 impl WatchRequest {
-    /// A browser that connects again sends the query of the first time and `Last-Event-ID`
-    /// besides: the latter is where it is.
+    /// Reads the request. A browser that connects again sends the query of the first time and
+    /// `Last-Event-ID` besides: the latter is its place.
     pub fn read(query: WatchQuery, headers: &HeaderMap) -> Result<WatchRequest, ApiProblem> {
         let from = match &query.from {
             Some(text) => Some(revision("from", text)?),
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn from_is_the_first_and_last_event_id_is_behind() {
+    fn from_is_inclusive_and_last_event_id_exclusive() {
         for (from, last, after) in [
             (None, None, None),
             (None, Some(""), None),

@@ -1,7 +1,7 @@
-//! One reader's place in the history, and what comes next for it.
+//! The stream of one reader: its place in the history, and the changes that come next.
 //!
-//! Nothing is kept for a reader but its place: what it is sent is looked up in the state of
-//! that moment, and no state is held while the connection takes it.
+//! Nothing is kept for a reader but its place: each chunk is looked up in the state of that moment,
+//! and no state is held while the connection takes the chunk.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,22 +12,22 @@ use tokio::{sync::watch, task::yield_now, time::sleep_until};
 
 use super::{WatchSlot, compacted, event_lines};
 
-/// A chunk is sent once it has this many bytes; one change alone may have more.
+/// The bytes after which a chunk is sent; one change alone may have more.
 const CHUNK_BYTES: usize = 64 << 10;
-/// So many changes are looked at before others get their turn.
+/// The number of changes that are looked at before other tasks get their turn.
 const LOOK_MAX: usize = 2048;
 
-/// What a reader follows.
+/// The sources that a reader follows.
 pub(super) struct WatchSource {
-    /// What the member has applied.
+    /// The applied state.
     pub states: watch::Receiver<Arc<State>>,
-    /// Whether it is being stopped.
+    /// Becomes true when the member is being stopped.
     pub draining: watch::Receiver<bool>,
-    /// Whether it hears the leader, or as leader a quorum.
+    /// True while the member hears the leader, or as leader a quorum.
     pub hears: Box<dyn Fn() -> bool + Send>,
 }
 
-/// A reader.
+/// A reader's stream.
 pub(super) struct WatchStream {
     source: WatchSource,
     prefix: String,
@@ -40,18 +40,19 @@ pub(super) struct WatchStream {
     _slot: WatchSlot,
 }
 
-/// What a look at the history gave.
+/// The result of a look at the history.
 #[derive(Debug, PartialEq, Eq)]
 struct HistoryChunk {
     text: String,
     /// Everything up to here is in `text` or was not asked for.
     position: u64,
-    /// Whether the look ended before the history did.
+    /// True if the look ended before the history did.
     more: bool,
 }
 
 impl WatchStream {
-    /// One behind `after`. After `alive_every` of silence it gets a sign of life.
+    /// Starts a stream behind `after`. After `alive_every` of silence the reader gets a sign of
+    /// life.
     pub fn new(
         source: WatchSource,
         prefix: String,
@@ -71,17 +72,16 @@ impl WatchStream {
         }
     }
 
-    /// The next chunk, as soon as there is one; `None` at the end.
+    /// Returns the next chunk, as soon as there is one; `None` at the end.
     pub async fn next(&mut self) -> Option<Bytes> {
         if self.ended {
             return None;
         }
-        let chunk = match self.greeted {
-            true => self.wait().await?,
-            false => {
-                self.greeted = true;
-                event_lines::watching(self.position, self.source.states.borrow().revision())
-            }
+        let chunk = if self.greeted {
+            self.wait().await?
+        } else {
+            self.greeted = true;
+            event_lines::watching(self.position, self.source.states.borrow().revision())
         };
         self.alive_at = Instant::now() + self.alive_every;
         Some(chunk)
@@ -122,9 +122,10 @@ impl WatchStream {
                     stopping.ok()?;
                 }
                 () = sleep_until(self.alive_at) => {
-                    return Some(match hears() {
-                        true => event_lines::alive(self.position),
-                        false => event_lines::cut_off(self.position),
+                    return Some(if hears() {
+                        event_lines::alive(self.position)
+                    } else {
+                        event_lines::cut_off(self.position)
                     });
                 }
             }
@@ -132,7 +133,7 @@ impl WatchStream {
     }
 }
 
-/// What comes after `position`, as far as one chunk goes.
+/// Collects the changes after `position`, as far as one chunk goes.
 fn look(state: &State, prefix: &str, position: u64) -> Result<HistoryChunk, ChangesCompacted> {
     let mut found = HistoryChunk {
         text: String::new(),

@@ -1,4 +1,4 @@
-//! Brings the running HAProxy into line with the file in force.
+//! Changes of the running HAProxy, by which it follows the file in force.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use super::HaproxySupervisor;
 use crate::balancer::{backend_servers::BackendServer, render};
 
 impl HaproxySupervisor {
-    /// Over the runtime socket; by a new process when that fails.
+    /// Reconciles over the runtime socket; by a new process when that fails.
     pub(super) async fn reconcile(&mut self) {
         if self.process.is_none() {
             // Its next start reads the file.
@@ -25,11 +25,11 @@ impl HaproxySupervisor {
         }
     }
 
-    /// Deletes from the process those who left and have nothing to do any more.
+    /// Deletes from the process the servers that left and have no connection any more.
     pub(super) async fn delete_leaving(&mut self) {
         let mut left = Vec::new();
         for name in std::mem::take(&mut self.leaving) {
-            // Refused while a request or a connection is left: later, then.
+            // Refused while a request or a connection is left: tried again later.
             if self.runtime.delete(&name).await.is_err() {
                 left.push(name);
             }
@@ -39,8 +39,8 @@ impl HaproxySupervisor {
 
     async fn over_the_socket(&mut self) -> io::Result<()> {
         let (gone, new) = difference(&self.running, &self.wanted.servers);
-        // The new ones first, so that there is no moment with fewer than need be.
-        // A name that is taken by one who leaves must wait for its deletion.
+        // The new ones first, so that there is no moment with fewer than need be. A name that a
+        // leaving server still has must wait for that one's deletion.
         let (blocked, free): (Vec<_>, Vec<_>) = new
             .into_iter()
             .partition(|server| gone.contains(&server.name) || self.leaving.contains(&server.name));
@@ -70,23 +70,24 @@ impl HaproxySupervisor {
         self.runtime.add(server, &keywords).await
     }
 
-    /// A new process takes the listening sockets over; the old one finishes what it has.
+    /// Starts a new process, which takes the listening sockets over; the old one finishes its
+    /// requests.
     async fn replace(&mut self) {
-        let old = self.process.as_ref().and_then(|keeper| keeper.pid());
+        let old = self.process.as_ref().and_then(|process| process.pid());
         if old.is_none() {
-            // It has ended this moment; its next start reads the file.
+            // HAProxy has ended this moment; its next start reads the file.
             return;
         }
         if let Err(e) = self.launch(old).await {
             tracing::error!("{e}; the HAProxy before it goes on, and it is tried again");
-            // What it has is not known any more, but that it isn't what is wanted.
+            // Its servers are not known any more, except that they aren't the wanted ones.
             self.running.clear();
             self.next = Instant::now() + self.pause;
         }
     }
 }
 
-/// The names that go, and the servers that come; one whose address changes does both.
+/// Returns the names that go, and the servers that come; one whose address changes does both.
 fn difference(
     running: &[BackendServer],
     wanted: &[BackendServer],

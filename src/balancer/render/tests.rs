@@ -52,7 +52,7 @@ fn without_stats_there_is_no_stats_page() {
 }
 
 #[test]
-fn an_address_of_ipv6_is_written_as_haproxy_reads_it() {
+fn ipv6_address_is_written_as_haproxy_reads() {
     let six = BackendServer {
         name: "six".to_owned(),
         http: "[::1]:17010".parse().unwrap(),

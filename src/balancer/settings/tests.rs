@@ -1,4 +1,4 @@
-//! What is accepted, and what is said of what is not.
+//! Settings that are accepted, and the errors of those that are not.
 
 use super::*;
 
@@ -33,7 +33,7 @@ fn what_is_written_by_default_can_be_read() {
 }
 
 #[test]
-fn each_wrong_setting_is_named_with_what_would_be_right() {
+fn wrong_setting_error_names_setting_and_rule() {
     let member = "members = [\"http://127.0.0.1:17110\"]\n";
     let table: &[(&str, &[&str])] = &[
         ("", &["members is empty", "http://127.0.0.1:17110"]),
@@ -108,7 +108,7 @@ fn each_wrong_setting_is_named_with_what_would_be_right() {
 }
 
 #[test]
-fn proxies_are_an_array_or_have_commas_between_them() {
+fn proxies_are_read_as_array_or_commas() {
     for (written, read) in [
         (
             "[\"10.0.0.5\", \"fd00::/8\"]",
@@ -133,7 +133,7 @@ fn all_problems_are_told_at_once() {
 }
 
 #[test]
-fn a_wide_bind_and_hosts_by_name_are_taken_when_they_are_meant() {
+fn wide_bind_with_insecure_and_names_are_taken() {
     let settings = load(
         "bind = \"0.0.0.0:80\"\ninsecure = true\nmembers = [\"http://one.example:17110/\", \"http://[::1]:1\"]\n",
     )

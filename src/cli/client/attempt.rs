@@ -1,24 +1,24 @@
-//! One attempt at one member, and what is known of it afterwards.
+//! One attempt at one member, and its outcome.
 
 use bytes::Bytes;
 use http::StatusCode;
 use quorate_platform::bounded_response::{self, ResponseError};
 use url::Url;
 
-use super::{AdminClient, ApiAnswer, ApiCall, ProblemAnswer};
+use super::{AdminClient, ApiAnswer, ApiCall};
 
 /// The longest answer that is read: a quarter of a million resources, and more.
 const ANSWER_BYTES_MAX: usize = 512 << 20;
 
-/// What became of a request at one URL.
+/// The outcome of a request at one URL.
 pub(super) enum AttemptOutcome {
     /// An answer, whatever its status.
     Answered(ApiAnswer),
-    /// It never reached the member.
+    /// The request never reached the member.
     NotSent(String),
-    /// It may have reached the member, and there is no answer.
+    /// The request may have reached the member, and there is no answer.
     Lost(String),
-    /// It has reached a member, which did not answer in time.
+    /// The request has reached a member, which did not answer in time.
     Late(String),
 }
 
@@ -47,7 +47,7 @@ impl AdminClient {
                 headers,
                 body,
             }),
-            // The outcome stands in the status; only what it said about it is lost.
+            // The status is the outcome; only the text about it is lost.
             Err(_) if !call.is_read() && !status.is_server_error() => {
                 AttemptOutcome::Answered(ApiAnswer {
                     status,
@@ -61,10 +61,10 @@ impl AdminClient {
     }
 }
 
-/// What is told of a URL that is a member's, or the balancer's, but not the one for this.
+/// The reason for a URL that is a member's, or the balancer's, but not the administration port's.
 pub(super) const SERVICES: &str = "this is where services are called, not the admin port of a member, which is another (17110 unless admin.bind says otherwise)";
 
-/// Whether this is the envelope in which the services' face says that nothing is there.
+/// Returns true for the envelope by which the services' port answers that nothing is there.
 pub(super) fn is_of_services(status: StatusCode, body: &[u8]) -> bool {
     let nothing = matches!(
         status,
@@ -74,25 +74,26 @@ pub(super) fn is_of_services(status: StatusCode, body: &[u8]) -> bool {
 }
 
 fn lost(error: &reqwest::Error) -> AttemptOutcome {
-    match error.is_timeout() {
-        true => AttemptOutcome::Late(cause(error)),
-        false => AttemptOutcome::Lost(cause(error)),
+    if error.is_timeout() {
+        AttemptOutcome::Late(cause(error))
+    } else {
+        AttemptOutcome::Lost(cause(error))
     }
 }
 
-/// Whether another member may do better with the same request: this one has no leader, is
-/// leaving or is not up yet. All of them say so with 503, and that nothing was done.
+/// Returns true if another member may do better with the same request: this one has no leader, is
+/// leaving or is not up yet. All of these answer 503, and that nothing was done.
 pub(super) fn surely_not_done(call: &ApiCall, answer: &ApiAnswer) -> bool {
     answer.status == StatusCode::SERVICE_UNAVAILABLE
-        && (call.is_read() || ProblemAnswer::from_answer(answer).code.is_some())
+        && (call.is_read() || answer.problem().code.is_some())
 }
 
-/// A URL without its last slash.
+/// Returns a URL without its last slash.
 pub(super) fn bare(url: &Url) -> &str {
     url.as_str().trim_end_matches('/')
 }
 
-/// The innermost cause: "connection refused" and not "error sending request".
+/// Returns the innermost cause: "connection refused" and not "error sending request".
 pub(super) fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".into();

@@ -1,4 +1,4 @@
-//! A request, and what a member answers.
+//! Calls of the API, and answers to them.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::ProblemAnswer;
 use crate::cli::error::CliError;
 
-/// What a member answered.
+/// The answer of a member.
 #[derive(Debug)]
 pub struct ApiAnswer {
     /// The status.
@@ -19,7 +19,7 @@ pub struct ApiAnswer {
 }
 
 impl ApiAnswer {
-    /// The body as JSON.
+    /// Parses the body as JSON.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, CliError> {
         serde_json::from_slice(&self.body).map_err(|error| {
             CliError::Refused(format!(
@@ -28,18 +28,23 @@ impl ApiAnswer {
         })
     }
 
-    /// The thing's revision, from `ETag`.
+    /// Returns the revision in `ETag`.
     pub fn revision(&self) -> Option<String> {
         let tag = self.headers.get(http::header::ETAG)?.to_str().ok()?;
         Some(tag.trim_matches('"').to_owned())
     }
 
-    /// The answer if it is a success, else what its problem says.
+    /// Reads the problem in the body.
+    pub fn problem(&self) -> ProblemAnswer {
+        ProblemAnswer::from_body(self.status, &self.body)
+    }
+
+    /// Returns the answer if it is a success, else its problem as an error.
     pub fn good(self) -> Result<ApiAnswer, CliError> {
         if self.status.is_success() {
             Ok(self)
         } else {
-            Err(ProblemAnswer::from_answer(&self).into_failure())
+            Err(self.problem().into_failure())
         }
     }
 }
@@ -54,23 +59,24 @@ pub struct ApiCall {
     manner: CallManner,
 }
 
-/// How the members are asked.
+/// The manner in which the members are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CallManner {
-    /// It changes nothing and costs little: silent members aren't waited for.
+    /// Changes nothing and costs little: silent members aren't waited for.
     Read,
-    /// It changes nothing and costs a member much: one member at a time.
+    /// Changes nothing and costs a member much: one member at a time.
     Costly,
-    /// It changes something.
+    /// Changes something.
     Write,
 }
 
 impl ApiCall {
-    /// A request without a body. The path begins with `/` and is percent-encoded.
+    /// Makes a request without a body. The path begins with `/` and is percent-encoded.
     pub fn new(method: Method, path: impl Into<String>) -> ApiCall {
-        let manner = match method.is_safe() {
-            true => CallManner::Read,
-            false => CallManner::Write,
+        let manner = if method.is_safe() {
+            CallManner::Read
+        } else {
+            CallManner::Write
         };
         ApiCall {
             method,
@@ -81,13 +87,13 @@ impl ApiCall {
         }
     }
 
-    /// How long its body is.
+    /// Returns the length of the body.
     pub(in crate::cli) fn body_bytes(&self) -> usize {
         self.body.len()
     }
 
-    /// Says that this one changes nothing, whatever its method, and makes the member that is
-    /// asked work for long: it is sent again only where it is not worked on.
+    /// Marks the call as one that changes nothing, whatever its method, and makes the member work
+    /// for long: it is sent again only where it is not worked on.
     pub fn costly(mut self) -> ApiCall {
         self.manner = CallManner::Costly;
         self
@@ -122,12 +128,12 @@ impl ApiCall {
         self
     }
 
-    /// Whether it may be sent again, since it changes nothing.
+    /// Returns true if the call may be sent again, since it changes nothing.
     pub(super) fn is_read(&self) -> bool {
         self.manner != CallManner::Write
     }
 
-    /// Whether no second member is to be asked while one may be at work on it.
+    /// Returns true if no second member is to be asked while one may be at work on the call.
     pub(super) fn is_costly(&self) -> bool {
         self.manner == CallManner::Costly
     }

@@ -1,16 +1,15 @@
-//! What a member says when it does not do as asked: problem+json (RFC 9457).
+//! Problems that members answer: problem+json (RFC 9457).
 
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::ApiAnswer;
 use crate::cli::error::CliError;
 
-/// A problem as the client reads it; whatever is missing is made up from the status.
+/// A problem as the client reads it; fields that are missing are made up from the status.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ProblemAnswer {
-    /// For programs: `no_quorum`, `unknown_outcome`, ...
+    /// The code, for programs: `no_quorum`, `unknown_outcome`, ...
     pub code: Option<String>,
     title: Option<String>,
     detail: Option<String>,
@@ -28,16 +27,13 @@ struct ProblemField {
 }
 
 impl ProblemAnswer {
-    /// The problem in an answer.
-    pub fn from_answer(answer: &ApiAnswer) -> ProblemAnswer {
-        let told = serde_json::from_slice(&answer.body).unwrap_or_default();
-        ProblemAnswer {
-            status: answer.status,
-            ..told
-        }
+    /// Reads the problem in an answer's body.
+    pub fn from_body(status: StatusCode, body: &[u8]) -> ProblemAnswer {
+        let problem = serde_json::from_slice(body).unwrap_or_default();
+        ProblemAnswer { status, ..problem }
     }
 
-    /// What to tell the user, and how to exit.
+    /// Turns the problem into the command's error, which sets the exit code.
     pub fn into_failure(self) -> CliError {
         let mut text = self
             .detail

@@ -1,4 +1,4 @@
-//! An answer that is read as it comes.
+//! Answers that are read as they come.
 
 use std::time::Duration;
 
@@ -11,21 +11,32 @@ use super::{
     attempt::{SERVICES, bare, cause, is_of_services},
 };
 
-/// What became of a request for a stream at one URL.
+/// The outcome of a request for a stream at one URL.
 pub enum StreamStart {
-    /// It has begun.
+    /// The stream has begun.
     Stream(AnswerStream),
     /// The member answered something else.
     Answered(ApiAnswer),
-    /// There was no answer, and why.
+    /// There was no answer, for this reason.
     Missed(String),
+}
+
+/// Reason why the next piece of a stream did not come.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// The connection broke.
+    #[error("{}", cause(.0))]
+    Broken(#[source] reqwest::Error),
+    /// Nothing came for this time.
+    #[error("nothing was heard for {} s", .0.as_secs())]
+    Silent(Duration),
 }
 
 /// The body of an answer, piece by piece.
 pub struct AnswerStream(reqwest::Response);
 
 impl AdminClient {
-    /// The URLs of the members, in the order given.
+    /// Returns the URLs of the members, in the order given.
     pub fn urls(&self) -> &[Url] {
         &self.urls
     }
@@ -61,13 +72,13 @@ impl AdminClient {
 }
 
 impl AnswerStream {
-    /// The next piece, `None` at the end; an error where the connection broke, or where
+    /// Waits for the next piece, `None` at the end; an error where the connection broke, or where
     /// nothing came for `wait`.
-    pub async fn next(&mut self, wait: Duration) -> Result<Option<Bytes>, String> {
+    pub async fn next(&mut self, wait: Duration) -> Result<Option<Bytes>, StreamError> {
         match timeout(wait, self.0.chunk()).await {
             Ok(Ok(piece)) => Ok(piece),
-            Ok(Err(error)) => Err(cause(&error)),
-            Err(_) => Err(format!("nothing was heard for {} s", wait.as_secs())),
+            Ok(Err(error)) => Err(StreamError::Broken(error)),
+            Err(_) => Err(StreamError::Silent(wait)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The client against small servers that answer as told.
+//! The client against small servers with scripted answers.
 
 use std::sync::{
     Arc,
@@ -13,7 +13,7 @@ use tokio::{
 use super::*;
 use http::StatusCode;
 
-/// What a fake member does with each request.
+/// The behavior of a fake member for each request.
 #[derive(Clone, Copy)]
 enum FakeBehavior {
     /// Answers with this status and body.
@@ -82,7 +82,7 @@ fn write() -> ApiCall {
 }
 
 #[tokio::test]
-async fn a_read_goes_on_to_the_next_member_after_every_kind_of_silence() {
+async fn silent_member_passes_read_to_next_member() {
     for does in [
         FakeBehavior::HangUp,
         FakeBehavior::Silence,
@@ -100,7 +100,7 @@ async fn a_read_goes_on_to_the_next_member_after_every_kind_of_silence() {
 }
 
 #[tokio::test]
-async fn a_silent_member_holds_a_read_up_for_a_moment_only() {
+async fn silent_member_delays_read_only_briefly() {
     let silent = FakeMember::start(FakeBehavior::Silence).await;
     let good = FakeMember::start(FakeBehavior::Answer(200, "[1]")).await;
     let patient = AdminClient::with_urls(
@@ -118,7 +118,7 @@ async fn a_silent_member_holds_a_read_up_for_a_moment_only() {
 }
 
 #[tokio::test]
-async fn what_costs_a_member_much_is_asked_of_no_second_one_while_the_first_is_at_work() {
+async fn costly_call_asks_one_member_at_a_time() {
     let silent = FakeMember::start(FakeBehavior::Silence).await;
     let good = FakeMember::start(FakeBehavior::Answer(200, "[1]")).await;
     let urls = vec![nobody_there(), silent.url.clone(), good.url.clone()];
@@ -142,7 +142,7 @@ async fn a_write_goes_on_only_where_nobody_listened() {
 }
 
 #[tokio::test]
-async fn a_write_that_may_have_been_sent_is_not_repeated_elsewhere() {
+async fn possibly_sent_write_is_not_repeated() {
     for does in [FakeBehavior::HangUp, FakeBehavior::Silence] {
         let (bad, good) = (
             FakeMember::start(does).await,
@@ -159,7 +159,7 @@ async fn a_write_that_may_have_been_sent_is_not_repeated_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_write_that_was_surely_not_done_goes_on() {
+async fn surely_undone_write_goes_to_next_member() {
     let refusing = FakeMember::start(FakeBehavior::Answer(503, "{\"code\":\"no_quorum\"}")).await;
     let good = FakeMember::start(FakeBehavior::Answer(200, "")).await;
     client(vec![refusing.url.clone(), good.url.clone()])
@@ -209,7 +209,7 @@ async fn answers_become_exit_codes() {
 }
 
 #[tokio::test]
-async fn nobody_at_all_is_worth_a_retry_and_says_where_it_looked() {
+async fn no_answer_is_retryable_and_lists_urls() {
     let (one, two) = (nobody_there(), nobody_there());
     let failure = client(vec![one.clone(), two.clone()])
         .get("/x")

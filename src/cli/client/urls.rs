@@ -2,6 +2,8 @@
 
 use url::Url;
 
+use crate::cli::argument_error::CliArgumentError;
+
 /// The quickstart's three members.
 pub const DEFAULT: &str = "http://127.0.0.1:17110,http://127.0.0.1:17111,http://127.0.0.1:17112";
 
@@ -10,7 +12,7 @@ pub const DEFAULT: &str = "http://127.0.0.1:17110,http://127.0.0.1:17111,http://
 pub struct AdminUrls(pub Vec<Url>);
 
 /// Parses `URL[,URL...]`; `host:port` alone means `http://host:port`.
-pub fn parse(text: &str) -> Result<AdminUrls, String> {
+pub fn parse(text: &str) -> Result<AdminUrls, CliArgumentError> {
     let urls = text
         .split(',')
         .map(str::trim)
@@ -18,28 +20,27 @@ pub fn parse(text: &str) -> Result<AdminUrls, String> {
         .map(one)
         .collect::<Result<Vec<_>, _>>()?;
     if urls.is_empty() {
-        return Err("give at least one URL, for example http://127.0.0.1:17110".into());
+        return Err(CliArgumentError::NoUrl);
     }
     Ok(AdminUrls(urls))
 }
 
-fn one(text: &str) -> Result<Url, String> {
+fn one(text: &str) -> Result<Url, CliArgumentError> {
+    let given = || text.to_owned();
     let whole = if text.contains("://") {
         text.to_owned()
     } else {
         format!("http://{text}")
     };
-    let url = Url::parse(&whole)
-        .map_err(|error| format!("{text:?} is no URL ({error}); write http://127.0.0.1:17110"))?;
+    let url = Url::parse(&whole).map_err(|cause| CliArgumentError::NotAUrl {
+        text: given(),
+        cause,
+    })?;
     if url.scheme() != "http" {
-        return Err(format!(
-            "{text:?}: the admin port speaks http; write http://127.0.0.1:17110"
-        ));
+        return Err(CliArgumentError::Scheme { text: given() });
     }
     if url.path() != "/" || url.query().is_some() || !url.has_host() {
-        return Err(format!(
-            "{text:?}: give the scheme, host and port only, for example http://127.0.0.1:17110"
-        ));
+        return Err(CliArgumentError::MoreThanHostAndPort { text: given() });
     }
     Ok(url)
 }

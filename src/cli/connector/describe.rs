@@ -13,37 +13,40 @@ use crate::{
     },
 };
 
-/// All that is known of a connector.
+/// A connector as it is declared and as it runs.
 #[derive(Serialize)]
 struct ConnectorDescription {
-    /// As it is declared, secrets left out.
+    /// The resource, without its secret.
     resource: Value,
-    /// What it is doing; none where no member runs it.
+    /// The status; none where no member runs it.
     connector: Option<ConnectorRow>,
 }
 
-/// Prints it.
+/// Prints the description.
 pub async fn run(one: ConnectorTarget) -> Result<(), CliError> {
     let client = AdminClient::new(&one.client)?;
     let resource: Value = client
         .get_json(format!("/v1/config/{}", one.path()))
         .await?;
     let connector = one.row(&client).await?;
-    let told = ConnectorDescription {
+    let description = ConnectorDescription {
         resource,
         connector,
     };
     match one.client.output {
-        OutputFormat::Json => output::json(&told),
-        OutputFormat::Table => table(&told),
+        OutputFormat::Json => output::json(&description),
+        OutputFormat::Table => table(&description),
     }
 }
 
-fn table(told: &ConnectorDescription) -> Result<(), CliError> {
+fn table(description: &ConnectorDescription) -> Result<(), CliError> {
     let mut rows = Vec::new();
-    let declared = told.resource.get("spec").unwrap_or(&told.resource);
+    let declared = description
+        .resource
+        .get("spec")
+        .unwrap_or(&description.resource);
     collect(&mut rows, "", declared);
-    if let Some(row) = &told.connector {
+    if let Some(row) = &description.connector {
         let value = serde_json::to_value(row).unwrap_or_default();
         for (name, value) in value.as_object().into_iter().flatten() {
             if !matches!(name.as_str(), "kind" | "name") {

@@ -13,16 +13,16 @@ use crate::cli::{
     output::{self, OutputFormat},
 };
 
-/// Between two looks.
+/// The pause between two checks.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Pauses it, and returns once its process is gone: then nothing is in flight.
+/// Pauses the connector, and returns once its process is gone: then nothing is in flight.
 pub async fn run(one: ConnectorTarget) -> Result<(), CliError> {
-    let told = operate::ordered(&one, "pause").await?;
+    let answer = operate::ordered(&one, "pause").await?;
     let client = AdminClient::new(&one.client)?;
     let deadline = Instant::now() + Duration::from_secs(one.client.timeout);
     loop {
-        // In a takeover nobody may answer for a moment: the next look tells.
+        // In a takeover no member may answer for a moment: the next check decides.
         let row = one.row(&client).await.ok().flatten();
         // None: a connector server that has just taken over does not show it yet.
         let done = row.as_ref().is_some_and(|row| {
@@ -30,7 +30,7 @@ pub async fn run(one: ConnectorTarget) -> Result<(), CliError> {
         });
         if done {
             return match one.client.output {
-                OutputFormat::Json => output::json(&told),
+                OutputFormat::Json => output::json(&answer),
                 OutputFormat::Table => output::line(format!(
                     "{}/{} is paused; nothing is in flight",
                     one.kind, one.name

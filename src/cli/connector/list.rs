@@ -9,7 +9,7 @@ use crate::{
     cli::{client::ClientArgs, error::CliError, get_and_print::get_and_print, output},
 };
 
-/// Prints the connectors; what is wrong goes to stderr.
+/// Prints the connectors; warnings go to stderr.
 pub async fn run(client: ClientArgs) -> Result<(), CliError> {
     let answer = get_and_print(&client, "/v1/connectors", table).await?;
     for ConnectorRow { status, .. } in &answer.connectors {
@@ -68,8 +68,8 @@ fn row(connector: &ConnectorRow) -> Vec<String> {
     ]
 }
 
-/// How many of the other voters could take it over now, and how many of these would have
-/// to start a process first.
+/// Counts the other voters that could take the connector over now, and those of them that would
+/// have to start a process first.
 fn standbys(connector: &ConnectorRow) -> String {
     let standbys = &connector.standbys;
     if standbys.is_empty() {
@@ -90,7 +90,7 @@ mod tests {
     use crate::admin::standbys::StandbyRow;
 
     #[test]
-    fn standbys_are_counted_and_cold_ones_said_to_be() {
+    fn standbys_are_counted_with_cold_ones_marked() {
         let shown = |states: &[StandbyState]| {
             let json = serde_json::json!({
                 "kind": "amqp_channel", "name": "a", "state": "active", "member": "m",

@@ -13,31 +13,31 @@ use crate::{
 };
 
 /// Gives an order.
-pub async fn run(one: ConnectorTarget, order: &str) -> Result<(), CliError> {
-    let told = ordered(&one, order).await?;
+pub async fn run(one: ConnectorTarget, action: &str) -> Result<(), CliError> {
+    let answer = ordered(&one, action).await?;
     match one.client.output {
-        OutputFormat::Json => output::json(&told),
-        OutputFormat::Table => output::line(describe_operated(&told, order)),
+        OutputFormat::Json => output::json(&answer),
+        OutputFormat::Table => output::line(describe_operated(&answer, action)),
     }
 }
 
-/// Gives an order; what stands after it.
-pub async fn ordered(one: &ConnectorTarget, order: &str) -> Result<OperateAnswer, CliError> {
-    let path = format!("/v1/connectors/{}/{order}", one.path());
+/// Gives an order; returns the connector after it.
+pub async fn ordered(one: &ConnectorTarget, action: &str) -> Result<OperateAnswer, CliError> {
+    let path = format!("/v1/connectors/{}/{action}", one.path());
     let answer = AdminClient::new(&one.client)?
         .send(ApiCall::new(Method::POST, path))
         .await?;
     answer.good()?.json()
 }
 
-fn describe_operated(told: &OperateAnswer, order: &str) -> String {
+fn describe_operated(answer: &OperateAnswer, action: &str) -> String {
     let OperateAnswer {
         kind,
         name,
         changed,
         ..
-    } = told;
-    match (order, changed) {
+    } = answer;
+    match (action, changed) {
         ("pause", true) => format!("{kind}/{name} is paused"),
         ("pause", false) => format!("{kind}/{name} was paused already"),
         ("resume", true) => format!("{kind}/{name} is resumed"),

@@ -9,6 +9,7 @@ use super::ConnectorTarget;
 use crate::{
     admin::outgoing::outcome::SentAnswer,
     cli::{
+        argument_error::CliArgumentError,
         client::{AdminClient, ApiCall},
         error::CliError,
         output::{self, OutputFormat},
@@ -39,14 +40,12 @@ pub struct SendArgs {
     idempotency_key: Option<String>,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text
-        .split_once('=')
-        .ok_or("must be NAME=VALUE".to_owned())?;
+fn pair(text: &str) -> Result<(String, String), CliArgumentError> {
+    let (name, value) = text.split_once('=').ok_or(CliArgumentError::NameAndValue)?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// Sends a message and says what became of it.
+/// Sends a message and prints its outcome.
 pub async fn run(args: SendArgs) -> Result<(), CliError> {
     let SendArgs {
         one,
@@ -66,26 +65,26 @@ pub async fn run(args: SendArgs) -> Result<(), CliError> {
     let within = (one.client.timeout * 1000)
         .saturating_sub(500)
         .clamp(1, 20_000);
-    let mut said = vec![
+    let mut pairs = vec![
         ("quorate-within-ms".to_owned(), within.to_string()),
         (
             "content-type".to_owned(),
             content_type.unwrap_or_else(|| "text/plain; charset=utf-8".to_owned()),
         ),
     ];
-    said.extend(message_id.map(|id| ("quorate-message-id".to_owned(), id)));
-    said.extend(idempotency_key.map(|key| ("quorate-idempotency-key".to_owned(), key)));
-    said.extend(
+    pairs.extend(message_id.map(|id| ("quorate-message-id".to_owned(), id)));
+    pairs.extend(idempotency_key.map(|key| ("quorate-idempotency-key".to_owned(), key)));
+    pairs.extend(
         headers
             .into_iter()
             .map(|(name, value)| (format!("quorate-header-{name}"), value)),
     );
-    said.extend(
+    pairs.extend(
         properties
             .into_iter()
             .map(|(name, value)| (format!("quorate-property-{name}"), value)),
     );
-    for (name, value) in said {
+    for (name, value) in pairs {
         let header = HeaderName::try_from(&name)
             .map_err(|_| CliError::Usage(format!("{name:?} can't be the name of a header")))?;
         call = call.header(header, &value)?;

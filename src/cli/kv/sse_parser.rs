@@ -1,20 +1,29 @@
-//! Server-sent events out of the bytes of a stream.
+//! The parser of server-sent events, fed with the bytes of a stream piece by piece.
 
 /// No event is longer: the longest holds one value of 1 MiB in base64.
 const EVENT_BYTES_MAX: usize = 4 << 20;
 
+/// Reason why the bytes are not server-sent events.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum SseError {
+    #[error("it is not UTF-8")]
+    NotUtf8,
+    #[error("an event has more than {0} bytes")]
+    TooLong(usize),
+}
+
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct SseEvent {
-    /// Its `id:`, if it had one.
+    /// The `id:`, if there was one.
     pub id: Option<String>,
-    /// Its `event:`; empty for a plain message.
+    /// The `event:`; empty for a plain message.
     pub name: String,
-    /// Its `data:`; empty where only the id moves on.
+    /// The `data:`; empty where only the id moves on.
     pub data: String,
 }
 
-/// What has come of an event so far.
+/// The part of an event that has come so far.
 #[derive(Debug, Default)]
 pub(super) struct SseParser {
     line: Vec<u8>,
@@ -22,8 +31,8 @@ pub(super) struct SseParser {
 }
 
 impl SseParser {
-    /// Takes a piece of the stream and gives the events that it completes.
-    pub fn take(&mut self, piece: &[u8]) -> Result<Vec<SseEvent>, String> {
+    /// Takes a piece of the stream and returns the events that it completes.
+    pub fn take(&mut self, piece: &[u8]) -> Result<Vec<SseEvent>, SseError> {
         let mut whole = Vec::new();
         let mut rest = piece;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
@@ -31,7 +40,7 @@ impl SseParser {
             rest = &rest[end + 1..];
             let line = std::mem::take(&mut self.line);
             let line = line.strip_suffix(b"\r").unwrap_or(&line);
-            let line = std::str::from_utf8(line).map_err(|_| "it is not UTF-8".to_owned())?;
+            let line = std::str::from_utf8(line).map_err(|_| SseError::NotUtf8)?;
             match line {
                 "" => whole.push(std::mem::take(&mut self.event)),
                 line => self.field(line),
@@ -62,9 +71,9 @@ impl SseParser {
         }
     }
 
-    fn bounded(&self) -> Result<(), String> {
+    fn bounded(&self) -> Result<(), SseError> {
         match self.line.len() + self.event.data.len() {
-            long if long > EVENT_BYTES_MAX => Err(format!("an event has more than {long} bytes")),
+            long if long > EVENT_BYTES_MAX => Err(SseError::TooLong(long)),
             _ => Ok(()),
         }
     }

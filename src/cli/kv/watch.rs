@@ -1,7 +1,7 @@
 //! `quorate kv watch`: a line for each change, whichever member is alive.
 //!
-//! A member that is lost is followed by the next one, from the last revision that was
-//! printed: each change is printed once and in order, or the command ends and says why.
+//! When a member is lost, the next one is followed from the last revision that was printed: each
+//! change is printed once and in order, or the command ends and reports why.
 
 use std::time::Duration;
 
@@ -26,21 +26,22 @@ use crate::{
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// A member gives a sign of life every 5 s.
+/// The silence after which a stream is given up: a member gives a sign of life every 5 s.
 const SILENCE: Duration = Duration::from_secs(15);
-/// A stream that lived for so long, or brought a change, was no failure.
+/// The time after which a stream that is lost was no failure; one that brought a change was none
+/// either.
 const SETTLED: Duration = Duration::from_secs(5);
-/// For so long no member may be found once the watch has begun.
+/// The time for which no member may be found once the watch has begun.
 const GIVE_UP: Duration = Duration::from_secs(300);
-/// Between two rounds over all members; it doubles each time.
+/// The pause between two rounds over all members; it doubles each time.
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// How a stream ended, for the command.
+/// The end of a stream, for the command.
 enum WatchEnd {
-    /// There is nobody to print for any more.
+    /// The reader of our output has gone.
     Unread,
-    /// It was lost; another member may go on.
+    /// The stream was lost; another member may go on.
     Lost(String),
 }
 
@@ -51,11 +52,11 @@ struct KeyWatch {
     from: Option<u64>,
     /// Everything up to here was printed, or was not asked for.
     seen: Option<String>,
-    /// Losses since the last stream that lived.
+    /// The number of losses since the last stream that lived.
     failures: u32,
 }
 
-/// Prints changes until it can't go on.
+/// Prints changes until the watch can't go on.
 pub(super) async fn run(
     prefix: String,
     from: Option<u64>,
@@ -98,10 +99,10 @@ impl KeyWatch {
                 StreamStart::Answered(answer)
                     if answer.status == StatusCode::SERVICE_UNAVAILABLE =>
                 {
-                    weak = Some(ProblemAnswer::from_answer(&answer).into_failure());
+                    weak = Some(answer.problem().into_failure());
                 }
                 StreamStart::Answered(answer) => {
-                    return Err(self.refused(&ProblemAnswer::from_answer(&answer)));
+                    return Err(self.refused(&answer.problem()));
                 }
                 StreamStart::Missed(why) => misses.push(format!("{url}: {why}")),
             }
@@ -139,14 +140,14 @@ impl KeyWatch {
         }
     }
 
-    /// Prints what comes, until the stream ends.
+    /// Prints the events that come, until the stream ends.
     async fn print(&mut self, mut stream: AnswerStream, url: &str) -> Result<WatchEnd, CliError> {
         let mut events = SseParser::default();
         loop {
             let piece = match stream.next(SILENCE).await {
                 Ok(Some(piece)) => piece,
                 Ok(None) => return Ok(WatchEnd::Lost("it ended the stream".into())),
-                Err(why) => return Ok(WatchEnd::Lost(why)),
+                Err(error) => return Ok(WatchEnd::Lost(error.to_string())),
             };
             for event in events.take(&piece).map_err(not_understood)? {
                 let end = self.event(&event, url)?;
@@ -161,7 +162,7 @@ impl KeyWatch {
         }
     }
 
-    /// Whether the stream has served its time.
+    /// Returns true if the stream lived long enough to be no failure.
     fn event(&mut self, event: &SseEvent, url: &str) -> Result<Option<WatchEnd>, CliError> {
         match event.name.as_str() {
             "" if event.data.is_empty() => Ok(None),
@@ -179,7 +180,7 @@ impl KeyWatch {
                 "it hears no leader and may be late".into(),
             ))),
             "compacted" => Err(self.refused(&read(event)?)),
-            // of a later version
+            // Of a later version.
             _ => Ok(None),
         }
     }
@@ -189,9 +190,10 @@ impl KeyWatch {
             return serde_json::to_string(change)
                 .map_err(|error| CliError::Refused(format!("can't write JSON: {error}")));
         }
-        let key = match change.key.chars().any(char::is_control) {
-            true => format!("{:?}", change.key),
-            false => change.key.clone(),
+        let key = if change.key.chars().any(char::is_control) {
+            format!("{:?}", change.key)
+        } else {
+            change.key.clone()
         };
         let revision = change.revision;
         Ok(match (change.kind, &change.value_base64) {
@@ -203,7 +205,8 @@ impl KeyWatch {
         })
     }
 
-    /// Why the watch ends for good. Of a history that is gone it says how to go on.
+    /// Returns the reason why the watch ends for good. For a history that is gone it names the way
+    /// to go on.
     fn refused(&self, problem: &ProblemAnswer) -> CliError {
         let failure = problem.clone().into_failure();
         if problem.code.as_deref() != Some("compacted") {

@@ -1,4 +1,4 @@
-//! A quickstart's folder: what is in it and what its settings say.
+//! The folder of a quickstart: its files, and the settings in them.
 
 use std::{
     collections::BTreeMap,
@@ -16,30 +16,30 @@ use quorate_platform::trusted_path;
 use super::{QuickstartArgs, process_spec::ProcessSpec, settings_files};
 use crate::{balancer, cli::error::CliError, settings::Settings};
 
-/// What the balancer is called.
+/// The name of the balancer in reports.
 const BALANCER: &str = "the balancer";
 
-/// One member's place.
+/// The files of one member.
 #[derive(Clone, Debug)]
 pub struct QuickstartMember {
-    /// Its name.
+    /// The member's name.
     pub name: String,
-    /// Its `quorate.toml`.
+    /// The member's `quorate.toml`.
     pub config: PathBuf,
-    /// Where its output goes.
+    /// The file for its output.
     pub log: PathBuf,
-    /// What its settings say.
+    /// The settings in the file.
     pub settings: Settings,
 }
 
-/// The balancer's place.
+/// The files of the balancer.
 #[derive(Clone, Debug)]
 pub struct QuickstartBalancer {
-    /// Its `balancer.toml`.
+    /// The balancer's `balancer.toml`.
     pub config: PathBuf,
-    /// Where its output goes.
+    /// The file for its output.
     pub log: PathBuf,
-    /// Where HAProxy listens.
+    /// The address on which HAProxy listens.
     pub bind: SocketAddr,
 }
 
@@ -50,14 +50,14 @@ pub struct QuickstartFolder {
     pub members: Vec<QuickstartMember>,
     /// The balancer, if wanted.
     pub balancer: Option<QuickstartBalancer>,
-    /// A file that says where the cluster knew its members when they were ready last.
+    /// The file with the addresses by which the cluster knew its members when they were ready last.
     whereabouts: PathBuf,
-    /// Held for as long as this quickstart runs.
+    /// The lock, held for as long as this quickstart runs.
     _lock: Flock<File>,
 }
 
 impl QuickstartFolder {
-    /// Makes what is not there, reads what is, and takes the folder for this quickstart.
+    /// Opens the folder: makes missing files, reads the others, and locks it for this quickstart.
     pub fn prepare(args: &QuickstartArgs) -> Result<QuickstartFolder, CliError> {
         make(&args.dir)?;
         let dir = fs::canonicalize(&args.dir).map_err(|error| trouble("use", &args.dir, &error))?;
@@ -66,9 +66,10 @@ impl QuickstartFolder {
         let members = (0..count)
             .map(|at| member(&dir, at, args.port_offset))
             .collect::<Result<Vec<_>, _>>()?;
-        let balancer = match args.no_balancer {
-            true => None,
-            false => Some(balancer(&dir, args.port_offset, &members)?),
+        let balancer = if args.no_balancer {
+            None
+        } else {
+            Some(balancer(&dir, args.port_offset, &members)?)
         };
         let folder = QuickstartFolder {
             members,
@@ -80,7 +81,7 @@ impl QuickstartFolder {
         Ok(folder)
     }
 
-    /// The admin URLs of all members but one.
+    /// Returns the admin URLs of all members but one.
     pub fn admin_urls(&self, except: Option<&str>) -> Vec<String> {
         let others = self
             .members
@@ -91,25 +92,25 @@ impl QuickstartFolder {
             .collect()
     }
 
-    /// Whether the members may look for each other where they no longer are, since their settings
-    /// were changed: unless the cluster knew them last where they are now.
+    /// Returns true if the members may look for each other at former addresses, since their
+    /// settings were changed: unless the cluster knew them last where they are now.
     pub fn may_have_moved(&self) -> bool {
         let members = self.members.iter();
         let now = members.map(|it| (it.name.as_str(), it.settings.peer.advertise.as_str()));
         fs::read_to_string(&self.whereabouts).ok() != Some(whereabouts(now))
     }
 
-    /// Writes down where the cluster knows these members, by their names.
+    /// Records the addresses by which the cluster knows these members, by their names.
     pub fn remember(&self, peers: &BTreeMap<String, String>) {
         let ours = self.members.iter().filter_map(|member| {
             let peer = peers.get(&member.name)?;
             Some((member.name.as_str(), peer.as_str()))
         });
-        // Where it can't be written the next start takes longer, and that is all.
+        // Where the record can't be written the next start takes longer, and that is all.
         let _ = fs::write(&self.whereabouts, whereabouts(ours));
     }
 
-    /// Each process of the folder.
+    /// Lists the processes of the folder.
     pub fn process_specs(&self) -> Vec<ProcessSpec> {
         let members = self.members.iter().map(|member| ProcessSpec {
             name: member.name.clone(),
@@ -126,7 +127,7 @@ impl QuickstartFolder {
         members.chain(balancer).collect()
     }
 
-    /// Whoever listens, what for, and where.
+    /// Lists the listeners: the process, the purpose, and the address.
     pub fn binds(&self) -> Vec<(String, &'static str, SocketAddr)> {
         let members = self.members.iter().flat_map(|member| {
             let Settings {
@@ -142,7 +143,7 @@ impl QuickstartFolder {
         members.chain(balancer).collect()
     }
 
-    /// Settings that were changed by hand may clash.
+    /// Refuses settings that clash after changes by hand.
     fn check_distinct(&self) -> Result<(), CliError> {
         let mut seen: Vec<(String, &str, SocketAddr)> = Vec::new();
         for (who, what, bind) in self.binds() {
@@ -169,14 +170,14 @@ impl QuickstartFolder {
     }
 }
 
-/// A line for each member: its name and its peer address.
+/// Writes a line for each member: its name and its peer address.
 fn whereabouts<'a>(peers: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     peers
         .map(|(name, peer)| format!("{name} {peer}\n"))
         .collect()
 }
 
-/// How many members the folder has from an earlier run: a cluster of three does not work
+/// Counts the members that the folder has from an earlier run: a cluster of three does not work
 /// with one of them because this run asks for one.
 fn known(dir: &Path) -> u16 {
     (1..=9)
@@ -205,15 +206,15 @@ fn balancer(
     offset: u16,
     members: &[QuickstartMember],
 ) -> Result<QuickstartBalancer, CliError> {
-    let told = |error: balancer::BalancerError| CliError::Refused(error.to_string());
+    let refused = |error: balancer::BalancerError| CliError::Refused(error.to_string());
     let folder = dir.join("balancer");
     let bind = SocketAddr::from((Ipv4Addr::LOCALHOST, settings_files::BALANCER + offset));
     let admins: Vec<String> = members
         .iter()
         .map(|member| format!("http://{}", member.settings.admin.advertise))
         .collect();
-    let config = balancer::settings::write_default(&folder, bind, &admins).map_err(told)?;
-    let settings = balancer::BalancerSettings::load(&config).map_err(told)?;
+    let config = balancer::settings::write_default(&folder, bind, &admins).map_err(refused)?;
+    let settings = balancer::BalancerSettings::load(&config).map_err(refused)?;
     if !installed(&settings.haproxy) {
         return Err(CliError::Refused(format!(
             "there is no {:?} on this machine: install HAProxy (on Debian: apt-get install haproxy), \
@@ -228,7 +229,7 @@ fn balancer(
     })
 }
 
-/// Whether a program is there, by path or on the PATH. Debian keeps HAProxy in /usr/sbin,
+/// Returns true if a program is there, by path or on the PATH. Debian keeps HAProxy in /usr/sbin,
 /// which is not on everybody's.
 fn installed(program: &str) -> bool {
     if program.contains('/') {
@@ -245,7 +246,7 @@ fn make(folder: &Path) -> Result<(), CliError> {
     trusted_path::make_folder(folder).map_err(|error| trouble("work in", folder, &error))
 }
 
-/// Settings that are there are the user's: they stay as they are.
+/// Writes settings where there are none: existing ones are the user's and stay as they are.
 fn write_if_absent(file: &Path, text: &str) -> Result<(), CliError> {
     if file.exists() {
         return Ok(());
@@ -256,7 +257,7 @@ fn write_if_absent(file: &Path, text: &str) -> Result<(), CliError> {
         .map_err(|error| trouble("write", file, &error))
 }
 
-/// Two quickstarts on one folder would stop each other's members.
+/// Locks the folder: two quickstarts on one folder would stop each other's members.
 fn lock(dir: &Path) -> Result<Flock<File>, CliError> {
     let path = dir.join("lock");
     let file = File::options()

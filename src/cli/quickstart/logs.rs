@@ -1,8 +1,8 @@
-//! Keeps the logs of a quickstart small: one that has grown is copied aside and emptied.
+//! The rotation of a quickstart's logs: a log that has grown is copied aside and emptied.
 //!
-//! It is emptied in place and not renamed, since a member and its connector processes hold
-//! it open, and append to it. What they say in the moment between the last look and the
-//! emptying is lost, and on a full disk what they say while it is copied.
+//! It is emptied in place and not renamed, since a member and its connector processes hold it open,
+//! and append to it. Lines written in the moment between the last look and the emptying are lost,
+//! and on a full disk those written while it is copied.
 
 use std::{
     fs::{self, File},
@@ -13,18 +13,18 @@ use std::{
 
 use tokio::{task::spawn_blocking, time::sleep};
 
-/// A log that is longer is put aside.
+/// The length from which a log is put aside.
 const BYTES_MAX: u64 = 16 << 20;
-/// So many old ones are kept: `quorate.log.1` is the latest.
+/// The number of old logs that are kept: `quorate.log.1` is the latest.
 const KEPT: u32 = 3;
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Looks after these logs for as long as it is not dropped.
+/// Rotates these logs for as long as it is not dropped.
 pub async fn keep_small(logs: Vec<PathBuf>) {
     loop {
         let logs = logs.clone();
         let looked = spawn_blocking(move || logs.iter().for_each(|log| look(log, BYTES_MAX)));
-        // Where a log can't be put aside it stays: the next look tries again.
+        // A log that can't be put aside stays: the next look tries again.
         let _ = looked.await;
         sleep(LOOK).await;
     }
@@ -33,13 +33,13 @@ pub async fn keep_small(logs: Vec<PathBuf>) {
 fn look(log: &Path, bytes_max: u64) {
     let grown = fs::metadata(log).is_ok_and(|it| it.is_file() && it.len() > bytes_max);
     if grown && let Err(error) = put_aside(log) {
-        // A copy that didn't get whole only takes room.
+        // An incomplete copy only takes room.
         let _ = fs::remove_file(numbered(log, 0));
         if matches!(
             error.kind(),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
         ) {
-            // The oldest log gives way to the next try.
+            // The oldest log makes room for the next try.
             let _ = (1..=KEPT)
                 .rev()
                 .any(|n| fs::remove_file(numbered(log, n)).is_ok());
@@ -58,8 +58,8 @@ fn put_aside(log: &Path) -> io::Result<()> {
             _ => {}
         }
     }
-    // What has come meanwhile. Where there is no room for it, it is lost: a log that was put
-    // aside and stays long would be put aside again, and again.
+    // Lines that have come meanwhile. Where there is no room for them, they are lost: a log that
+    // was put aside and stays long would be put aside again, and again.
     while open.metadata().is_ok_and(|it| it.len() > copied) {
         match io::copy(&mut from, &mut to) {
             Ok(more) if more > 0 => copied += more,
@@ -69,7 +69,7 @@ fn put_aside(log: &Path) -> io::Result<()> {
     open.set_len(0)
 }
 
-/// `quorate.log.N`; 0 while it is being made.
+/// Returns the path of `quorate.log.N`; 0 while the copy is being made.
 fn numbered(log: &Path, n: u32) -> PathBuf {
     let mut name = log.as_os_str().to_owned();
     name.push(format!(".{n}"));
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_that_has_grown_is_put_aside_and_its_writer_goes_on() {
+    fn grown_log_is_put_aside_while_writer_continues() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("quorate.log");
         let mut writer = File::options()
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_can_not_be_copied_stays_as_it_is() {
+    fn log_that_fails_to_copy_stays() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("quorate.log");
         fs::write(&log, "line\n").unwrap();

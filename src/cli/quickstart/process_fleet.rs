@@ -1,4 +1,4 @@
-//! The processes of a quickstart: starts them, hears of their ends, stops them.
+//! The processes of a quickstart: their starts, their ends, their stop.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,26 +20,26 @@ use super::{
 };
 use crate::cli::error::CliError;
 
-/// A member ends within 10 s of SIGTERM; then the waiting is over.
+/// The time after which a stop is given up: a member ends within 10 s of SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(12);
 
-/// How often it is looked at whether processes have ended that were asked to.
+/// The interval of the check for processes that were asked to end.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How often it is looked for processes that were started by hand.
+/// The interval of the search for processes that were started by hand.
 const LOOK_AROUND: Duration = Duration::from_millis(500);
 
-/// An end of a process: its place, and how it ended where that is known.
+/// The end of a process, with its exit status where that is known.
 pub struct ProcessExit {
-    /// Where.
+    /// The process that ended.
     pub process: ProcessSpec,
-    /// `None` for a process of somebody else.
+    /// `None` for a process that was not started here.
     pub status: Option<ExitStatus>,
 }
 
-/// What was started here, and what else runs on the folder.
+/// The processes that were started here, and others that run on the folder.
 pub struct ProcessFleet {
-    /// Where it all is.
+    /// The folder.
     pub folder: QuickstartFolder,
     program: PathBuf,
     started: BTreeSet<u32>,
@@ -49,7 +49,7 @@ pub struct ProcessFleet {
 }
 
 impl ProcessFleet {
-    /// Nothing is started yet.
+    /// Makes a fleet in which nothing is started yet.
     pub fn new(folder: QuickstartFolder) -> Result<ProcessFleet, CliError> {
         let program = std::env::current_exe().map_err(|error| {
             CliError::Refused(format!("can't find the program that is running: {error}"))
@@ -65,7 +65,7 @@ impl ProcessFleet {
         })
     }
 
-    /// Starts whatever does not run yet.
+    /// Starts the processes that do not run yet.
     pub fn start(&mut self) -> Result<(), CliError> {
         let idle: BTreeSet<String> = self
             .folder
@@ -76,7 +76,7 @@ impl ProcessFleet {
             .collect();
         self.check_ports(&idle)?;
         let births = start_flags(&self.folder)?;
-        // Until they are ready nobody can say where the cluster knows them.
+        // Until the members are ready the cluster can't say where it knows them.
         self.folder.remember(&BTreeMap::new());
         for place in self
             .folder
@@ -108,12 +108,12 @@ impl ProcessFleet {
         }
     }
 
-    /// Ends whatever runs on the folder, started here or by hand, within a bound.
+    /// Ends all processes that run on the folder, started here or by hand, within a bound.
     pub async fn stop(&mut self, again: &mut StopRequests) -> Result<(), CliError> {
         self.end(again, ProcessFleet::running).await
     }
 
-    /// Ends only what was started here.
+    /// Ends only the processes that were started here.
     pub async fn stop_own(&mut self, again: &mut StopRequests) -> Result<(), CliError> {
         self.end(again, ProcessFleet::own).await
     }
@@ -130,7 +130,7 @@ impl ProcessFleet {
             let running = whom(self);
             for pid in running.difference(&asked) {
                 host_processes::send(*pid, Signal::SIGTERM);
-                // One that was stopped hears nothing before it goes on.
+                // A process that was stopped gets no signal before it goes on.
                 host_processes::send(*pid, Signal::SIGCONT);
             }
             asked.extend(&running);
@@ -166,7 +166,7 @@ impl ProcessFleet {
             .collect()
     }
 
-    /// Takes in what was started by hand; returns the place of one that has ended.
+    /// Adopts processes that were started by hand; returns one that has ended.
     fn look_around(&mut self) -> Option<ProcessSpec> {
         for place in self.folder.process_specs() {
             for pid in place.pids().filter(|pid| !self.started.contains(pid)) {
@@ -182,7 +182,7 @@ impl ProcessFleet {
         self.others.remove(&gone).filter(|place| !place.runs())
     }
 
-    /// Tells of taken ports before anything is started.
+    /// Reports taken ports before anything is started.
     fn check_ports(&self, idle: &BTreeSet<String>) -> Result<(), CliError> {
         let mut taken = Vec::new();
         for (who, what, bind) in self
@@ -205,16 +205,16 @@ impl ProcessFleet {
     }
 
     fn spawn(&mut self, place: ProcessSpec, flags: &[String]) -> Result<(), CliError> {
-        let told = |error| CliError::Refused(format!("can't start {}: {error}", place.name));
-        let mut child = place.start(&self.program, flags).map_err(told)?;
+        let start_error = |error| CliError::Refused(format!("can't start {}: {error}", place.name));
+        let mut child = place.start(&self.program, flags).map_err(start_error)?;
         let Some(pid) = child.id() else {
-            return Err(told(std::io::Error::other("it ended at once")));
+            return Err(start_error(std::io::Error::other("it ended at once")));
         };
         self.started.insert(pid);
         let (place, ended) = (place.clone(), self.ended.clone());
         tokio::spawn(async move {
             let status = child.wait().await.ok();
-            // Nobody listens any more while everything is being stopped.
+            // No process listens any more while everything is being stopped.
             let _ = ended
                 .send((
                     pid,
@@ -243,10 +243,10 @@ fn kill(running: &BTreeSet<u32>, why: &str) -> Result<(), CliError> {
     )))
 }
 
-/// The flags that each member needs, by name. Only where no member has ever been part of a
-/// cluster is there one to be made. One that has been goes on as it is; where it may not find
-/// the others it is told whom to ask. Not always: none of them answers before it is up itself,
-/// so asking takes seconds.
+/// Returns the flags that each member needs, by name. Only where no member has ever been part of a
+/// cluster is there one to be made. A member that has been goes on as it is; where it may not find
+/// the others it gets their URLs. Not always: none of them answers before it is up itself, so
+/// asking takes seconds.
 fn start_flags(folder: &QuickstartFolder) -> Result<BTreeMap<String, Vec<String>>, CliError> {
     let known = folder
         .members
@@ -279,7 +279,7 @@ fn has_marker(member: &QuickstartMember) -> Result<bool, CliError> {
         .map_err(|error| CliError::Refused(format!("{}: {error}", member.name)))
 }
 
-/// A death before everything was ready, with the end of the log that says why.
+/// Makes the error of an end before everything was ready, with the end of the log as its cause.
 pub fn early_exit_error(death: ProcessExit) -> CliError {
     let ProcessExit {
         process: place,

@@ -1,5 +1,6 @@
-//! One process of a quickstart: its command line, its log, and whether it runs. A process
-//! is known by its command line and never by its id alone, which may be another's by now.
+//! One process of a quickstart: its command line, its log, and the check whether it runs.
+//!
+//! A process is known by its command line and never by its id alone, which may be another's by now.
 
 use std::{
     fs::File,
@@ -11,38 +12,38 @@ use std::{
 use quorate_platform::host_processes;
 use tokio::process::{Child, Command};
 
-/// Lines of a log that explain a death.
+/// The number of lines of a log that explain an end.
 const TAIL_LINES: usize = 15;
 const TAIL_BYTES: usize = 64 << 10;
 
-/// A member or the balancer.
+/// The specification of a member or the balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessSpec {
-    /// What it is called: the member's name, or "the balancer".
+    /// The name in reports: the member's name, or "the balancer".
     pub name: String,
     /// `server` or `balancer`.
     pub subcommand: &'static str,
-    /// Its settings.
+    /// The settings file.
     pub config: PathBuf,
-    /// Where its output goes when it is started here.
+    /// The file for its output when it is started here.
     pub log: PathBuf,
 }
 
 impl ProcessSpec {
-    /// The processes that run on these settings, whoever has started them.
+    /// Finds the processes that run on these settings, started here or by hand.
     pub fn pids(&self) -> impl Iterator<Item = u32> {
         host_processes::all().filter(|pid| {
             host_processes::runs(*pid, self.subcommand, &self.config) && host_processes::alive(*pid)
         })
     }
 
-    /// Whether one does.
+    /// Returns true if one runs.
     pub fn runs(&self) -> bool {
         self.pids().next().is_some()
     }
 
-    /// Starts one, in a process group of its own: Ctrl-C is for the quickstart, which stops
-    /// the others in an orderly way.
+    /// Starts a process, in a group of its own: Ctrl-C is for the quickstart, which stops the
+    /// others in an orderly way.
     pub fn start(&self, program: &Path, flags: &[String]) -> io::Result<Child> {
         let out = File::options().create(true).append(true).open(&self.log)?;
         let mut command = Command::new(program);
@@ -51,7 +52,7 @@ impl ProcessSpec {
             .arg("--config")
             .arg(&self.config)
             .args(flags);
-        // The folder's files say everything; a variable would go to all members alike.
+        // The folder's files have all settings; a variable would go to all members alike.
         let ours = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("QUORATE_");
         for (name, _) in std::env::vars_os().filter(|(name, _)| ours(name)) {
             command.env_remove(name);
@@ -64,7 +65,7 @@ impl ProcessSpec {
         command.spawn()
     }
 
-    /// The last lines of its log.
+    /// Returns the last lines of the log.
     pub fn tail(&self) -> String {
         let text = std::fs::read(&self.log).unwrap_or_default();
         let text =

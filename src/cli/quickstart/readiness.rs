@@ -1,5 +1,4 @@
-//! Waits until a quickstart works: every member a voter that has caught up, and the
-//! balancer answering.
+//! The readiness of a quickstart: every member a voter that has caught up, the balancer answering.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,15 +13,16 @@ use crate::{
     cli::{client::AdminClient, error::CliError},
 };
 
-/// Three members on a slow machine need a few seconds.
+/// The time for readiness: three members on a slow machine need a few seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(100);
 const ONE_ANSWER: Duration = Duration::from_secs(2);
 
-/// A member this close behind has caught up, whatever is being written.
+/// The lag at which a member has caught up, whatever is being written.
 const LAG_MAX: u64 = 100;
 
-/// Waits; a death meanwhile, or too long a wait, is a failure that says what is missing.
+/// Waits for readiness; an end of a process meanwhile, or too long a wait, is an error that names
+/// what is missing.
 pub async fn wait(fleet: &mut ProcessFleet) -> Result<(), CliError> {
     let deadline = Instant::now() + PATIENCE;
     let probes = ReadinessProbes::new(fleet)?;
@@ -46,7 +46,7 @@ pub async fn wait(fleet: &mut ProcessFleet) -> Result<(), CliError> {
     }
 }
 
-/// Everyone who is to answer.
+/// The addresses that have to answer.
 struct ReadinessProbes {
     members: Vec<(String, AdminClient)>,
     balancer: Option<AdminClient>,
@@ -72,7 +72,7 @@ impl ReadinessProbes {
         })
     }
 
-    /// What is not yet as it should be; `None` when all is.
+    /// Returns what is not yet as it should be; `None` when all is.
     async fn missing(&self) -> Option<String> {
         for (name, client) in &self.members {
             let ready = client.get("/health/ready").await;
@@ -105,7 +105,8 @@ impl ReadinessProbes {
         None
     }
 
-    /// Where the cluster knows its members, by their names; nothing where nobody says.
+    /// Returns the addresses by which the cluster knows its members, by their names; none where no
+    /// member answers.
     async fn peers(&self) -> BTreeMap<String, String> {
         for (_, client) in &self.members {
             let answer = client.get_json::<MembersAnswer>("/v1/cluster/members");

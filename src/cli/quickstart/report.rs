@@ -1,4 +1,4 @@
-//! What a quickstart tells its user.
+//! The messages of a quickstart for its user.
 
 use std::{
     path::{Path, PathBuf},
@@ -20,13 +20,14 @@ use crate::{
     },
 };
 
-/// What the checkout has for a first try.
+/// The resources that the checkout has for a first try.
 const EXAMPLE: &str = "examples/orders.yaml";
 
-/// That everything works, where it is and what to do next.
+/// Reports that everything works, with the addresses and the next steps.
 pub async fn ready(folder: &QuickstartFolder, took: Duration) -> Result<String, CliError> {
     let admins = folder.admin_urls(None);
-    let parsed = urls::parse(&admins.join(",")).map_err(CliError::Refused)?;
+    let parsed = urls::parse(&admins.join(","));
+    let parsed = parsed.map_err(|error| CliError::Refused(error.to_string()))?;
     let leader: LeaderAnswer = AdminClient::with_urls(parsed.0, Duration::from_secs(5))?
         .get_json("/v1/cluster/leader")
         .await?;
@@ -91,25 +92,25 @@ pub(super) fn block(
     text
 }
 
-/// What to say when a process has ended.
+/// Reports the end of a process.
 pub fn death(place: &ProcessSpec, status: Option<ExitStatus>) -> String {
     let (who, how, quorate) = (&place.name, ending(status), program());
     let (subcommand, config) = (place.subcommand, short(&place.config));
     format!("{who} {how}; start it again with\n  {quorate} {subcommand} --config {config}")
 }
 
-/// A path as one would type it here.
+/// Returns a path as one would type it here.
 fn short(path: &Path) -> String {
     quoted(&relative(path).to_string_lossy())
 }
 
-/// A path seen from here, where it is below.
+/// Returns a path relative to the current folder, where it is below.
 fn relative(path: &Path) -> PathBuf {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(&here).unwrap_or(path).to_owned()
 }
 
-/// This program as one would call it here.
+/// Returns this program as one would call it here.
 fn program() -> String {
     let Ok(this) = std::env::current_exe() else {
         return "quorate".into();

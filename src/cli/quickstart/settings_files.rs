@@ -1,5 +1,4 @@
-//! The settings files that a quickstart writes: meant to be read, and to be a start for
-//! one's own.
+//! The settings files that a quickstart writes, meant to be read and to be copied.
 
 /// The ports of the first member; the second has each plus 1, and so on.
 pub const HTTP: u16 = 17010;
@@ -10,7 +9,7 @@ pub const PEER: u16 = 17210;
 /// The balancer.
 pub const BALANCER: u16 = 11223;
 
-/// A member's `quorate.toml`. `shift` is what is added to the first member's ports.
+/// Writes a member's `quorate.toml`. `shift` is added to the first member's ports.
 pub fn member(name: &str, shift: u16) -> String {
     let (http, admin, peer) = (HTTP + shift, ADMIN + shift, PEER + shift);
     format!(

@@ -42,7 +42,7 @@ fn the_settings_that_it_writes_are_the_contracts() {
 }
 
 #[test]
-fn what_the_comments_of_the_settings_say_is_true() {
+fn comments_in_written_settings_are_true() {
     // Every commented setting, made a real one, is accepted.
     let text = settings_files::member("member-1", 0);
     let uncommented: String = text
@@ -89,7 +89,7 @@ fn a_folder_is_made_once_and_then_read() {
 }
 
 #[test]
-fn members_that_are_not_where_the_cluster_knew_them_may_have_moved() {
+fn members_at_new_addresses_may_have_moved() {
     let dir = tempfile::tempdir().unwrap();
     let folder = QuickstartFolder::prepare(&args(dir.path())).unwrap();
     // Nobody has written it down.
@@ -141,7 +141,7 @@ fn bad_settings_stop_it_before_anything_is_started() {
 }
 
 #[test]
-fn the_block_begins_with_ready_and_says_where_everything_is() {
+fn report_begins_with_ready_and_lists_addresses() {
     let dir = tempfile::tempdir().unwrap();
     let folder = QuickstartFolder::prepare(&QuickstartArgs {
         port_offset: 10,
@@ -168,7 +168,7 @@ fn the_block_begins_with_ready_and_says_where_everything_is() {
 }
 
 #[test]
-fn a_death_is_told_with_the_command_that_starts_it_again() {
+fn exit_report_has_the_command_to_restart() {
     let dir = tempfile::tempdir().unwrap();
     let folder = QuickstartFolder::prepare(&args(dir.path())).unwrap();
     let told = report::death(&folder.process_specs()[1], Some(ExitStatus::from_raw(9)));

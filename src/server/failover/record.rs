@@ -1,8 +1,8 @@
-//! The values by which a member goes, as they stand in its data folder: `failover`.
+//! The record in the data folder of the values that a member goes by: `failover`.
 //!
-//! A restarted member goes by them until it has applied the promise again. Its settings
-//! would not do: they may name another value than the cluster's, and a leader or voter
-//! that goes by a value of its own is what the promise of a cluster is there to prevent.
+//! A restarted member goes by them until it has applied the promise again. Its settings would not
+//! do: they may name another value than the cluster's, and a leader or voter that goes by a value
+//! of its own is what the promise of a cluster is there to prevent.
 
 use std::{
     fs::{self, File},
@@ -22,14 +22,14 @@ const FILE: &str = "failover";
 /// Raised when an older program could misread what this one writes.
 const FORMAT: u32 = 1;
 
-/// By what a member goes.
+/// The values that a member goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalFailoverRecord {
     /// The log index at which the promise was set; 0 before the first.
     pub revision: u64,
-    /// By what it grants leases.
+    /// The promise by which the member grants leases, in milliseconds.
     pub lease_ms: u64,
-    /// By what it waits for a silent leader.
+    /// The promise by which the member waits for a silent leader, in milliseconds.
     pub patience_ms: u64,
 }
 
@@ -43,7 +43,7 @@ struct FailoverFile {
 }
 
 impl LocalFailoverRecord {
-    /// What the cluster says.
+    /// Takes the values of the cluster's promise.
     pub fn from_promise(promise: &FailoverPromise) -> LocalFailoverRecord {
         LocalFailoverRecord {
             revision: promise.revision,
@@ -52,7 +52,7 @@ impl LocalFailoverRecord {
         }
     }
 
-    /// One value for both, before the cluster has made a promise.
+    /// Makes a record of one value for both, before the cluster has made a promise.
     pub fn alone(failover_ms: u64) -> LocalFailoverRecord {
         LocalFailoverRecord {
             revision: 0,
@@ -61,15 +61,15 @@ impl LocalFailoverRecord {
         }
     }
 
-    /// The timers that follow.
-    pub fn pace(&self) -> EffectiveTiming {
+    /// Returns the timers that follow from the values.
+    pub fn timing(&self) -> EffectiveTiming {
         EffectiveTiming {
             lease: timing(self.lease_ms),
             patience: timing(self.patience_ms),
         }
     }
 
-    /// What stands in the data folder; `None` where nothing does. Blocks.
+    /// Reads the data folder; `None` where there is no record. Blocks.
     pub fn read(dir: &Path) -> io::Result<Option<LocalFailoverRecord>> {
         let path = dir.join(FILE);
         let bytes = match fs::read(&path) {
@@ -97,7 +97,7 @@ impl LocalFailoverRecord {
         }))
     }
 
-    /// Writes it, whole or not at all, and makes it last. Blocks.
+    /// Writes the record, whole or not at all, and syncs it. Blocks.
     pub fn write(&self, dir: &Path) -> io::Result<()> {
         let path = dir.join(FILE);
         let written = FailoverFile {
@@ -109,7 +109,7 @@ impl LocalFailoverRecord {
         let temp = path.with_extension("tmp");
         let write = || {
             if !dir.try_exists()? {
-                // Consensus, which would make it, comes after this.
+                // Consensus, which would make the folder, starts after this.
                 private_folder::make(dir, DATA_HOLDS).map_err(io::Error::other)?;
             }
             let mut file = File::create(&temp)?;
@@ -123,8 +123,8 @@ impl LocalFailoverRecord {
     }
 }
 
-/// A value that this version can't go by does not come here: it ends the member that is to
-/// apply it (see `replica.rs`).
+/// A value that this version can't go by does not come here: it ends the member that is to apply it
+/// (see `replica.rs`).
 fn timing(failover_ms: u64) -> Timing {
     Timing::from_failover_ms(failover_ms.clamp(FAILOVER_MS_MIN, FAILOVER_MS_MAX))
         .expect("invariant: it was brought into the range")
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_read_as_it_was_written_and_what_is_not_known_is_refused() {
+    fn record_reads_back_and_unknown_version_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(LocalFailoverRecord::read(dir.path()).unwrap(), None);
         let record = LocalFailoverRecord {

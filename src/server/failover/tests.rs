@@ -13,9 +13,9 @@ struct Modelled {
     member: MemberFailover,
     machine: Machine,
     applied: usize,
-    /// What stands in its data folder.
+    /// The record in its data folder.
     on_disk: LocalFailoverRecord,
-    /// When each lease that it granted ends, and by which value.
+    /// The end of each lease that it granted, and its value.
     granted: Vec<(Instant, u64)>,
 }
 
@@ -36,7 +36,7 @@ enum FailoverStep {
     Set(u64),
     /// A member applies one more entry and goes by it.
     Apply(usize),
-    /// It applies all that there is.
+    /// Applies everything that there is.
     CatchUp(usize),
     Record(usize),
     Grant(usize),
@@ -58,9 +58,9 @@ struct Model {
 enum FailoverBug {
     /// Goes by the target alone as soon as it is applied.
     OneStep,
-    /// Says that it has applied a shorter promise while a longer lease runs.
+    /// Reports that it has applied a shorter promise while a longer lease runs.
     NoWait,
-    /// Says so before it stands in the data folder.
+    /// Reports before the record is in the data folder.
     NotRecorded,
     /// The leader settles without having heard of all.
     MajoritySettles,
@@ -162,7 +162,7 @@ impl Model {
             FailoverStep::Record(n) => self.record(n),
             FailoverStep::Grant(n) => {
                 let it = &mut self.members[n];
-                let lease = it.member.record.pace().lease.lease;
+                let lease = it.member.record.timing().lease.lease;
                 it.granted
                     .push((self.now + lease, it.member.record.lease_ms));
             }
@@ -210,7 +210,7 @@ fn steps() -> impl Strategy<Value = Vec<FailoverStep>> {
     prop::collection::vec(step(), 1..150)
 }
 
-/// Fails at the first moment at which a lease is longer than somebody's patience.
+/// Fails at the first moment at which a lease is longer than a member's patience.
 fn holds(steps: Vec<FailoverStep>, bug: Option<FailoverBug>) -> Result<(), TestCaseError> {
     let mut model = Model::new(bug);
     for (at, step) in steps.iter().enumerate() {
@@ -233,9 +233,9 @@ proptest! {
         holds(steps, None)?;
     }
 
-    /// However the steps fall, a change is settled once everybody takes part in it.
+    /// In whatever order the steps come, a change is settled once all members have applied it.
     #[test]
-    fn a_change_is_settled_once_every_member_takes_part(steps in steps()) {
+    fn change_is_settled_once_all_members_applied(steps in steps()) {
         let mut model = Model::new(None);
         for step in steps {
             model.step(step);
@@ -283,7 +283,7 @@ fn the_model_finds_each_step_that_is_left_out() {
 }
 
 #[test]
-fn whoever_shortens_its_leases_says_so_when_the_longer_ones_are_over() {
+fn shortened_lease_reports_after_longer_ones_ended() {
     let start = Instant::now();
     let mut member = MemberFailover::new(2, LocalFailoverRecord::alone(2_000));
     let mut promise = FailoverPromise {
@@ -294,14 +294,14 @@ fn whoever_shortens_its_leases_says_so_when_the_longer_ones_are_over() {
     };
     assert!(member.follow(&promise, start));
     assert!(!member.follow(&promise, start));
-    let over = start + LocalFailoverRecord::alone(2_000).pace().lease.lease;
+    let over = start + LocalFailoverRecord::alone(2_000).timing().lease.lease;
     assert_eq!(member.due(&promise, start), ReportDue::At(over));
     assert_eq!(member.due(&promise, over), ReportDue::Now);
     promise.applied.insert(2);
     assert_eq!(member.due(&promise, over), ReportDue::Nothing);
-    let pace = member.record.pace();
-    assert_eq!(pace.lease.failover, Duration::from_millis(500));
-    assert_eq!(pace.patience.failover, Duration::from_millis(2_000));
+    let timing = member.record.timing();
+    assert_eq!(timing.lease.failover, Duration::from_millis(500));
+    assert_eq!(timing.patience.failover, Duration::from_millis(2_000));
     // a state from before, as a restart restores it, is not gone back to
     let before = FailoverPromise {
         revision: 3,

@@ -1,4 +1,4 @@
-//! What a web page may have its browser ask of the admin port: nothing.
+//! Requests that a web page has its browser send to the admin port: all are refused.
 
 use super::*;
 

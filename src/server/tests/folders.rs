@@ -56,7 +56,7 @@ async fn a_member_whose_folders_others_may_enter_is_not_started_and_joins_no_clu
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_with_insecure_true_is_warned_of_in_the_status() {
+async fn insecure_true_is_warned_of_in_status() {
     let dir = tempfile::tempdir().unwrap();
     let open = Settings {
         insecure: crate::settings::InsecureFaces::ALL,

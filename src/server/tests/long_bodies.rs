@@ -25,7 +25,7 @@ async fn sent(admin: &str, request: &str, bytes: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_is_too_long_is_answered_with_its_bound_and_the_way_out() {
+async fn too_long_body_problem_names_bound_and_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let one = Alive::start(settings(dir.path(), ports()), StartMode::Bootstrap).await;
     let calls = [

@@ -107,7 +107,7 @@ async fn a_member_that_is_to_apply_a_command_of_a_newer_version_ends_and_says_so
         node.propose(put().into(), deadline).await.unwrap();
         let told = node.propose(bytes, deadline).await;
         assert!(told.is_err(), "it was answered: {told:?}");
-        let lost = timeout(SOON, running.vital.wait_for_loss())
+        let lost = timeout(SOON, running.tasks.wait_for_loss())
             .await
             .expect("its end");
         says(&lost, what);
@@ -116,13 +116,13 @@ async fn a_member_that_is_to_apply_a_command_of_a_newer_version_ends_and_says_so
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_whose_log_holds_a_command_of_a_newer_version_does_not_serve() {
+async fn newer_command_in_log_keeps_member_from_serving() {
     for (bytes, what) in newer_commands() {
         let dir = tempfile::tempdir().unwrap();
         let settings = settings(dir.path(), ports());
         let timing = Timing::from_failover_ms(settings.failover_ms).unwrap();
         let node = Node::start(
-            options(&settings, timing.into()),
+            node_options(&settings, timing.into()),
             quorate_raft::NodeStartMode::Bootstrap,
             Newer(Vec::new()),
         );
@@ -165,7 +165,7 @@ async fn a_member_whose_snapshot_has_a_field_of_a_newer_version_does_not_serve()
     settings.snapshot.entries = 100;
     let timing = Timing::from_failover_ms(settings.failover_ms).unwrap();
     let node = Node::start(
-        options(&settings, timing.into()),
+        node_options(&settings, timing.into()),
         quorate_raft::NodeStartMode::Bootstrap,
         Newer(newer_snapshot()),
     );
