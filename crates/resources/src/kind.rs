@@ -76,11 +76,10 @@ impl Kind {
 
     /// The field that is never shown again; left out of a put it stays as it is.
     pub fn secret_field(self) -> Option<&'static str> {
-        match self {
-            Kind::AmqpConnection | Kind::IbmMqConnection | Kind::BasicAuth => Some("password"),
-            Kind::ApiKey => Some("key"),
-            _ => None,
-        }
+        let mut fields = self.fields().iter();
+        fields
+            .find(|it| it.description().is_secret)
+            .map(|it| it.name)
     }
 
     /// Whether there may be one without its secret.

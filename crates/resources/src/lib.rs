@@ -13,8 +13,10 @@
 #![forbid(unsafe_code)]
 
 mod amqp;
+mod declaration;
 mod delivery_policy;
 mod field_reader;
+mod field_rules;
 mod http;
 mod ibm_mq;
 pub mod json;
@@ -25,11 +27,12 @@ mod sending;
 mod text_rules;
 pub mod zeromq;
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 pub use amqp::{AmqpChannel, AmqpConnection, AmqpOutgoing, BrokerFence};
+pub use declaration::{FieldDeclaration, FieldDescription};
 pub use delivery_policy::{DeliveryPolicy, StandbyMode};
 pub use http::{HostHeader, HttpChannel, Service, UpstreamUrls};
 pub use ibm_mq::{CCSIDS, IbmMqChannel, IbmMqConnection, IbmMqOutgoing};
@@ -40,6 +43,7 @@ pub use security::{ApiKey, BasicAuth};
 pub use text_rules::name as check_name;
 pub use zeromq::{ZmqChannel, ZmqChannelSocket, ZmqMethod, ZmqOutgoing, ZmqOutgoingSocket};
 
+use declaration::Declared;
 use field_reader::ParseOutcome;
 use quorate_proto::command::FieldError;
 
@@ -76,6 +80,22 @@ macro_rules! resources {
                 }
             }
 
+            /// Its secret, where it has one.
+            pub fn secret(&self) -> Option<&str> {
+                match self {
+                    $(Resource::$kind(it) => it.secret(),)+
+                }
+            }
+
+            /// The resources that it names, by the names of the fields.
+            pub fn references(&self) -> Vec<ResourceReference<'_>> {
+                let mut references = match self {
+                    $(Resource::$kind(it) => it.references(),)+
+                };
+                references.sort_by_key(|it| it.field);
+                references
+            }
+
             fn json(&self) -> Value {
                 let json = match self {
                     $(Resource::$kind(it) => serde_json::to_value(it),)+
@@ -89,6 +109,15 @@ macro_rules! resources {
                 Ok(match kind {
                     $(Kind::$kind => Resource::$kind(serde_json::from_value(spec.clone())?),)+
                 })
+            }
+        }
+
+        impl Kind {
+            /// Its fields, in the order in which they are read.
+            pub fn fields(self) -> &'static [FieldDeclaration] {
+                match self {
+                    $(Kind::$kind => $kind::FIELDS,)+
+                }
             }
         }
     };
@@ -121,9 +150,10 @@ impl Resource {
             // That its fields are missing goes without saying.
             errors.truncate(1);
         }
-        match errors.is_empty() {
-            true => Ok(it),
-            false => Err(errors),
+        if errors.is_empty() {
+            Ok(it)
+        } else {
+            Err(errors)
         }
     }
 
@@ -133,9 +163,10 @@ impl Resource {
         let ParseOutcome {
             value: it, unknown, ..
         } = Resource::reading(kind, spec);
-        match unknown.is_empty() {
-            true => Ok(it),
-            false => Err(unknown),
+        if unknown.is_empty() {
+            Ok(it)
+        } else {
+            Err(unknown)
         }
     }
 
@@ -145,17 +176,6 @@ impl Resource {
             Resource::AmqpChannel(it) => it.warning(service),
             Resource::ZmqChannel(it) => it.warning().map(str::to_owned),
             Resource::ZmqOutgoing(it) => it.warning().map(str::to_owned),
-            _ => None,
-        }
-    }
-
-    /// Its secret, where it has one.
-    pub fn secret(&self) -> Option<&str> {
-        match self {
-            Resource::AmqpConnection(it) => it.password.as_deref(),
-            Resource::IbmMqConnection(it) => it.password.as_deref(),
-            Resource::BasicAuth(it) => it.password.as_deref(),
-            Resource::ApiKey(it) => it.key.as_deref(),
             _ => None,
         }
     }
@@ -223,60 +243,6 @@ impl Resource {
         }
         json
     }
-
-    /// The resources that it names.
-    pub fn references(&self) -> Vec<ResourceReference<'_>> {
-        let by_name = |field, kind, name| ResourceReference {
-            field,
-            text: name,
-            kind,
-            name,
-        };
-        let service = |name| by_name("service", Kind::Service, name);
-        let connection = |kind, name| by_name("connection", kind, name);
-        match self {
-            Resource::HttpChannel(it) => {
-                let object = it.security_object().zip(it.security.as_deref());
-                let security = object.map(|((kind, name), text)| ResourceReference {
-                    field: "security",
-                    text,
-                    kind,
-                    name,
-                });
-                security.into_iter().chain([service(&it.service)]).collect()
-            }
-            Resource::Service(it) => {
-                let key = it.signing_key().zip(it.sign.as_deref());
-                let key = key.map(|(name, text)| ResourceReference {
-                    field: "sign",
-                    text,
-                    kind: Kind::ApiKey,
-                    name,
-                });
-                key.into_iter().collect()
-            }
-            Resource::AmqpChannel(it) => vec![
-                connection(Kind::AmqpConnection, &it.connection),
-                service(&it.service),
-            ],
-            Resource::AmqpOutgoing(it) => {
-                vec![connection(Kind::AmqpConnection, &it.connection)]
-            }
-            Resource::IbmMqChannel(it) => vec![
-                connection(Kind::IbmMqConnection, &it.connection),
-                service(&it.service),
-            ],
-            Resource::IbmMqOutgoing(it) => {
-                vec![connection(Kind::IbmMqConnection, &it.connection)]
-            }
-            Resource::ZmqChannel(it) => vec![service(&it.service)],
-            Resource::ZmqOutgoing(_)
-            | Resource::AmqpConnection(_)
-            | Resource::IbmMqConnection(_)
-            | Resource::BasicAuth(_)
-            | Resource::ApiKey(_) => vec![],
-        }
-    }
 }
 
 /// A field that names another resource.
@@ -289,26 +255,6 @@ pub struct ResourceReference<'a> {
     pub kind: Kind,
     /// Its name.
     pub name: &'a str,
-}
-
-/// What most flags are that are left out.
-fn yes() -> bool {
-    true
-}
-
-/// How a secret is written where it must not be seen.
-struct HiddenSecret(bool);
-
-impl HiddenSecret {
-    fn new(secret: &Option<String>) -> HiddenSecret {
-        HiddenSecret(secret.is_some())
-    }
-}
-
-impl fmt::Debug for HiddenSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0 { "(hidden)" } else { "(none)" })
-    }
 }
 
 #[cfg(test)]

@@ -50,6 +50,11 @@ fn parse(text: &str) -> Result<ParsedAddress<'_>, String> {
     Ok(ParsedAddress::Tcp(bare.unwrap_or(host)))
 }
 
+/// What addresses of every socket look like.
+pub(super) fn form(text: &str) -> Result<(), String> {
+    parse(text).map(|_| ())
+}
+
 /// What a socket can connect to.
 pub(super) fn to_connect(text: &str) -> Result<(), String> {
     match parse(text)? {
@@ -98,9 +103,10 @@ impl<'a> BoundAddress<'a> {
         let (host, port) = text.strip_prefix("tcp://")?.rsplit_once(':')?;
         let bare = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
         let (host, port) = (bare.unwrap_or(host), port.parse().ok()?);
-        Some(match everywhere(host) {
-            true => BoundAddress::Everywhere(port),
-            false => BoundAddress::Host(host, port),
+        Some(if everywhere(host) {
+            BoundAddress::Everywhere(port)
+        } else {
+            BoundAddress::Host(host, port)
         })
     }
 }
