@@ -53,6 +53,16 @@ pub struct FieldDescription {
     pub fields: &'static [FieldDeclaration],
 }
 
+impl FieldDescription {
+    pub(crate) fn new(type_in_words: &'static str, rule_in_words: String) -> Self {
+        FieldDescription {
+            type_in_words,
+            rule_in_words,
+            ..FieldDescription::default()
+        }
+    }
+}
+
 /// What one field takes: reads its value, or says what would be right.
 pub(crate) trait FieldRule {
     type Value: Debug;

@@ -64,10 +64,8 @@ impl FieldRule for Required {
 
     fn describe(&self) -> FieldDescription {
         FieldDescription {
-            type_in_words: TEXT,
-            rule_in_words: in_words(self.rule),
             is_required: true,
-            ..FieldDescription::default()
+            ..FieldDescription::new(TEXT, in_words(self.rule))
         }
     }
 }
@@ -157,10 +155,8 @@ impl FieldRule for Optional {
 
     fn describe(&self) -> FieldDescription {
         FieldDescription {
-            type_in_words: TEXT,
-            rule_in_words: in_words(self.rule),
             is_secret: self.secrecy == Secrecy::Secret,
-            ..FieldDescription::default()
+            ..FieldDescription::new(TEXT, in_words(self.rule))
         }
     }
 
@@ -254,11 +250,7 @@ impl FieldRule for QualifiedReference {
     }
 
     fn describe(&self) -> FieldDescription {
-        FieldDescription {
-            type_in_words: TEXT,
-            rule_in_words: self.wants.to_owned(),
-            ..FieldDescription::default()
-        }
+        FieldDescription::new(TEXT, self.wants.to_owned())
     }
 
     fn is_left_out(&self, value: &Option<String>) -> bool {
@@ -309,10 +301,8 @@ impl<T: TryFrom<u64> + Copy + Debug + Into<Value>> FieldRule for Number<T> {
 
     fn describe(&self) -> FieldDescription {
         FieldDescription {
-            type_in_words: NUMBER,
-            rule_in_words: range_in_words(&self.1),
             default: Some(self.0.into()),
-            ..FieldDescription::default()
+            ..FieldDescription::new(NUMBER, range_in_words(&self.1))
         }
     }
 }
@@ -385,10 +375,8 @@ impl FieldRule for OneOfNumbers {
 
     fn describe(&self) -> FieldDescription {
         FieldDescription {
-            type_in_words: NUMBER,
-            rule_in_words: self.in_words(),
             default: Some(self.default().into()),
-            ..FieldDescription::default()
+            ..FieldDescription::new(NUMBER, self.in_words())
         }
     }
 }
@@ -411,9 +399,8 @@ impl FieldRule for Flag {
 
     fn describe(&self) -> FieldDescription {
         FieldDescription {
-            type_in_words: "true or false",
             default: Some(self.0.into()),
-            ..FieldDescription::default()
+            ..FieldDescription::new("true or false", String::new())
         }
     }
 }
@@ -437,16 +424,14 @@ pub(crate) const fn one_of<T>() -> OneOf<T> {
 pub(crate) const fn required_one_of<T>() -> OneOf<T> {
     OneOf {
         is_required: true,
-        leaves_default_out: false,
-        of: PhantomData,
+        ..one_of()
     }
 }
 
 pub(crate) const fn one_of_left_out_by_default<T>() -> OneOf<T> {
     OneOf {
-        is_required: false,
         leaves_default_out: true,
-        of: PhantomData,
+        ..one_of()
     }
 }
 
@@ -474,11 +459,9 @@ impl<T: Choice> FieldRule for OneOf<T> {
 
     fn describe(&self) -> FieldDescription {
         FieldDescription {
-            type_in_words: TEXT,
-            rule_in_words: T::in_words(),
             default: (!self.is_required).then(|| T::CHOICES[0].0.into()),
             is_required: self.is_required,
-            ..FieldDescription::default()
+            ..FieldDescription::new(TEXT, T::in_words())
         }
     }
 
@@ -511,14 +494,15 @@ impl FieldRule for List {
 
     fn describe(&self) -> FieldDescription {
         FieldDescription {
-            type_in_words: "list of texts",
-            rule_in_words: format!(
-                "must list 1 to {} values, of which each {}",
-                self.most,
-                in_words(self.rule)
-            ),
             default: Some(self.default.into()),
-            ..FieldDescription::default()
+            ..FieldDescription::new(
+                "list of texts",
+                format!(
+                    "must list 1 to {} values, of which each {}",
+                    self.most,
+                    in_words(self.rule)
+                ),
+            )
         }
     }
 }
@@ -539,9 +523,8 @@ impl<T: Declared + Debug> FieldRule for Nested<T> {
 
     fn describe(&self) -> FieldDescription {
         FieldDescription {
-            type_in_words: "object",
             fields: T::FIELDS,
-            ..FieldDescription::default()
+            ..FieldDescription::new("object", String::new())
         }
     }
 }

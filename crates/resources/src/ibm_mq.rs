@@ -160,11 +160,7 @@ impl FieldRule for Ccsid {
     }
 
     fn describe(&self) -> FieldDescription {
-        FieldDescription {
-            type_in_words: "whole number",
-            rule_in_words: format!("must be one of {}", Ccsid::known()),
-            ..FieldDescription::default()
-        }
+        FieldDescription::new("whole number", format!("must be one of {}", Ccsid::known()))
     }
 
     fn is_left_out(&self, value: &Option<u16>) -> bool {
