@@ -21,6 +21,7 @@ pub struct FieldDeclaration {
     pub name: &'static str,
     pub(crate) doc: &'static str,
     pub(crate) describe: fn() -> FieldDescription,
+    pub(crate) is_secret: fn() -> bool,
 }
 
 impl FieldDeclaration {
@@ -28,6 +29,11 @@ impl FieldDeclaration {
     pub fn doc(&self) -> String {
         let lines: Vec<&str> = self.doc.lines().map(str::trim).collect();
         lines.join(" ")
+    }
+
+    /// Whether the field is never shown again.
+    pub fn is_secret(&self) -> bool {
+        (self.is_secret)()
     }
 
     /// Returns what the field takes.
@@ -47,8 +53,6 @@ pub struct FieldDescription {
     pub default: Option<Value>,
     /// Whether it must be given.
     pub is_required: bool,
-    /// Whether it is never shown again.
-    pub is_secret: bool,
     /// The fields within it.
     pub fields: &'static [FieldDeclaration],
 }
@@ -73,6 +77,10 @@ pub(crate) trait FieldRule {
 
     /// Whether the JSON form does without the field.
     fn is_left_out(&self, _value: &Self::Value) -> bool {
+        false
+    }
+
+    fn is_secret(&self) -> bool {
         false
     }
 
@@ -152,6 +160,10 @@ macro_rules! declare {
                 describe: || {
                     use $crate::declaration::{FieldRule, typed};
                     typed::<$type, _>($rule).describe()
+                },
+                is_secret: || {
+                    use $crate::declaration::{FieldRule, typed};
+                    typed::<$type, _>($rule).is_secret()
                 },
             }),+];
 

@@ -154,18 +154,19 @@ impl FieldRule for Optional {
     }
 
     fn describe(&self) -> FieldDescription {
-        FieldDescription {
-            is_secret: self.secrecy == Secrecy::Secret,
-            ..FieldDescription::new(TEXT, in_words(self.rule))
-        }
+        FieldDescription::new(TEXT, in_words(self.rule))
     }
 
     fn is_left_out(&self, value: &Option<String>) -> bool {
         value.is_none()
     }
 
+    fn is_secret(&self) -> bool {
+        self.secrecy == Secrecy::Secret
+    }
+
     fn secret<'a>(&self, value: &'a Option<String>) -> Option<&'a str> {
-        value.as_deref().filter(|_| self.secrecy == Secrecy::Secret)
+        value.as_deref().filter(|_| self.is_secret())
     }
 
     fn debug<'a>(&self, value: &'a Option<String>) -> Box<dyn Debug + 'a> {

@@ -77,9 +77,7 @@ impl Kind {
     /// The field that is never shown again; left out of a put it stays as it is.
     pub fn secret_field(self) -> Option<&'static str> {
         let mut fields = self.fields().iter();
-        fields
-            .find(|it| it.description().is_secret)
-            .map(|it| it.name)
+        fields.find(|it| it.is_secret()).map(|it| it.name)
     }
 
     /// Whether there may be one without its secret.
