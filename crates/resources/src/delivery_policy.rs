@@ -1,4 +1,4 @@
-//! How the messages of a channel are handled: what channels of several kinds share.
+//! Delivery policy: retries and dead letters, which channels of several kinds share.
 
 use serde_json::Value;
 
@@ -53,7 +53,7 @@ impl Default for DeliveryPolicy {
 }
 
 impl DeliveryPolicy {
-    /// How long a message waits in all before its last try, in milliseconds.
+    /// Returns the sum of a message's waits before its last try, in milliseconds.
     pub(super) fn waits_ms(&self) -> u64 {
         let wait = |n: u32| {
             let doubled = 1_u64

@@ -1,22 +1,21 @@
-//! Reads the fields of a JSON object one by one and collects what is wrong with
-//! them, so that a user learns of every bad field at once.
+//! Reader of the fields of a JSON object, which collects the errors of all of them.
 //!
-//! A value that breaks a rule is read all the same: what stands in the log is read by members
-//! whose rules may be others. What this program can't read at all (a field, a type of value
-//! or a choice that it does not know) is no matter of rules, and told apart ([`ParseOutcome`]).
+//! A value that breaks a rule is read all the same: members whose rules are others read the same
+//! log. A field, a type of value or a choice that this program does not know is no matter of
+//! rules, and kept apart ([`ParseOutcome`]).
 
 use std::sync::LazyLock;
 
 use quorate_proto::command::FieldError;
 use serde_json::{Map, Value};
 
-/// What a text must be; the error says what would be right.
+/// Rule of a text; the error says what would be right.
 pub(super) type TextRule = fn(&str) -> Result<(), String>;
 
 /// The longest value that is quoted in an error, in characters.
 const QUOTED_MAX: usize = 80;
 
-/// What was read, and what is wrong with it.
+/// Value that was read, and what is wrong with it.
 pub(super) struct ParseOutcome<T> {
     /// The same for every member that finds nothing unknown, whatever its rules.
     pub value: T,
@@ -26,7 +25,7 @@ pub(super) struct ParseOutcome<T> {
     pub unknown: Vec<FieldError>,
 }
 
-/// What is read of something that is no object.
+/// Object that is read in place of a value that is none.
 static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 
 pub(super) struct FieldReader<'a> {
@@ -99,7 +98,7 @@ impl<'a> FieldReader<'a> {
         self.unknown.extend(self.errors.last().cloned());
     }
 
-    /// Says of a value that a rule refuses that this program can't read it either.
+    /// Marks a value that a rule refuses as one that this program can't read either.
     pub fn not_known(&mut self, field: &str, value: &str, problem: &str) {
         self.unknown.push(FieldError {
             field: format!("{}{field}", self.prefix),
@@ -207,7 +206,7 @@ impl<'a> FieldReader<'a> {
         }
     }
 
-    /// What was read, with all that is wrong.
+    /// Returns the value that was read, with all errors.
     pub fn finish<T>(mut self, it: T) -> ParseOutcome<T> {
         self.refuse_unknown();
         let FieldReader {

@@ -137,13 +137,13 @@ choices! {
 }
 
 impl Service {
-    /// How long one call of it may take, its further tries among it, in milliseconds.
+    /// Returns the longest time for one call with its further tries, in milliseconds.
     pub(super) fn longest_ms(&self) -> u64 {
         let tries = u64::from(self.retries) + 1;
         self.timeout_ms.saturating_mul(tries)
     }
 
-    /// The name of the `api_key` by which its calls are signed.
+    /// Returns the name of the `api_key` by which its calls are signed.
     pub fn signing_key(&self) -> Option<&str> {
         SIGN.split(self.sign.as_deref()?).map(|(_, name)| name)
     }
@@ -186,13 +186,13 @@ fn braces_are_known(fields: &mut FieldReader<'_>, path: &str) {
 }
 
 impl HttpChannel {
-    /// The kind and name of the security object that it asks for.
+    /// Returns the kind and name of the security object that it asks for.
     pub fn security_object(&self) -> Option<(Kind, &str)> {
         SECURITY.split(self.security.as_deref()?)
     }
 
-    /// Whether some request could be meant for both of two channels, so that it would not
-    /// be clear which one gets it.
+    /// Returns `true` if some request could be meant for both of two channels, so that it would
+    /// not be clear which one gets it.
     pub fn overlaps(&self, other: &HttpChannel) -> bool {
         self.methods
             .iter()

@@ -1,14 +1,17 @@
-//! The resources that users declare. Their JSON form is public: snake_case,
-//! defaults as documented, unknown fields refused.
+//! Resources that users declare, each kind with its fields and rules.
 //!
-//! What is stored is the JSON that the user wrote, in canonical form and without
-//! defaults; this program's reading of it is derived. So a snapshot is the same on
-//! members of different versions, as long as one rule is kept: a default never
-//! changes once released (a new field's default means what its absence meant
-//! before). What values are allowed may change: the rules bind those who propose a
-//! resource, and not those who apply it (see [`quorate_state::Command::check`]). What a program
-//! can't read at all ends the member that is to apply it, as a command does that it does not
-//! know: a field that one member honours and another passes over makes two states of one.
+//! The JSON form is public: snake_case, defaults as documented, unknown fields refused. A new
+//! field is one line in the declaration of its kind (see `declaration`); the fields of a
+//! connection that say where its secret goes stand in [`Resource::changed_target_fields`] too.
+//!
+//! The state stores the JSON that the user wrote, in canonical form and without defaults; the
+//! reading of this program is derived. So a snapshot is the same on members of different
+//! versions, as long as one rule is kept: a default never changes once released (a new field's
+//! default means what its absence meant before). The allowed values may change: the rules bind
+//! the member that proposes a resource, and not those that apply it (see `Command::check` in
+//! the state). Fields and values that a program can't read at all end the member that is to
+//! apply them, as a command does that it does not know: a field that one member honours and
+//! another passes over makes two states of one.
 
 #![forbid(unsafe_code)]
 
@@ -66,28 +69,28 @@ macro_rules! resources {
                 }
             }
 
-            /// Its kind.
+            /// Returns the kind.
             pub fn kind(&self) -> Kind {
                 match self {
                     $(Resource::$kind(_) => Kind::$kind,)+
                 }
             }
 
-            /// Its name.
+            /// Returns the name.
             pub fn name(&self) -> &str {
                 match self {
                     $(Resource::$kind(it) => &it.name,)+
                 }
             }
 
-            /// Its secret, where it has one.
+            /// Returns the secret, where there is one.
             pub fn secret(&self) -> Option<&str> {
                 match self {
                     $(Resource::$kind(it) => it.secret(),)+
                 }
             }
 
-            /// The resources that it names, by the names of the fields.
+            /// Returns the references in the resource, ordered by field.
             pub fn references(&self) -> Vec<ResourceReference<'_>> {
                 let mut references = match self {
                     $(Resource::$kind(it) => it.references(),)+
@@ -113,7 +116,7 @@ macro_rules! resources {
         }
 
         impl Kind {
-            /// Its fields, in the order in which they are read.
+            /// Returns the fields, in the order in which they are read.
             pub fn fields(self) -> &'static [FieldDeclaration] {
                 match self {
                     $(Kind::$kind => $kind::FIELDS,)+
@@ -157,8 +160,8 @@ impl Resource {
         }
     }
 
-    /// Reads the JSON form as it stands in the log, whatever the rules of this program say
-    /// of its values. An error: it has what this program does not know, by field.
+    /// Reads the JSON form as it stands in the log, whatever the rules of this program say of
+    /// its values. The errors name, by field, what this program does not know.
     pub fn read(kind: Kind, spec: &Value) -> Result<Resource, Vec<FieldError>> {
         let ParseOutcome {
             value: it, unknown, ..
@@ -170,7 +173,7 @@ impl Resource {
         }
     }
 
-    /// What the one who declares it should know, beside the service that it names.
+    /// Returns a warning for the user who declares the resource; `service` is the one it names.
     pub fn warning(&self, service: Option<&Service>) -> Option<String> {
         match self {
             Resource::AmqpChannel(it) => it.warning(service),
@@ -180,14 +183,14 @@ impl Resource {
         }
     }
 
-    /// Whether what was written has a secret in it, or a URL with credentials.
+    /// Returns `true` if the JSON form has a secret in it, or a URL with credentials.
     pub fn gives_secret(&self) -> bool {
         let in_url = matches!(self, Resource::AmqpConnection(it)
             if it.management_url != it.management_url_shown());
         self.secret().is_some() || in_url
     }
 
-    /// Whether a secret that is left out is kept from what is there.
+    /// Returns `true` if a secret that is left out stays the one that is stored.
     pub fn keeps_its_secret(&self) -> bool {
         match self {
             Resource::IbmMqConnection(it) => it.username.is_some(),
@@ -195,7 +198,7 @@ impl Resource {
         }
     }
 
-    /// The fields that say whom its secret is shown to, or how, and that are others in
+    /// Returns the fields that say where its secret is sent to, or how, and that are others in
     /// `before`.
     pub fn changed_target_fields(&self, before: &Resource) -> Vec<&'static str> {
         let fields: &[&str] = match self.kind() {
@@ -230,7 +233,7 @@ impl Resource {
         fields.iter().copied().filter(is_other).collect()
     }
 
-    /// The JSON form with defaults filled in and without its secret: what may be shown.
+    /// Returns the JSON form that may be shown: with defaults filled in and without the secret.
     pub fn without_secret(&self) -> Value {
         let mut json = self.json();
         if let (Some(field), Some(map)) = (self.kind().secret_field(), json.as_object_mut()) {
@@ -245,15 +248,15 @@ impl Resource {
     }
 }
 
-/// A field that names another resource.
+/// Reference to another resource in a field.
 pub struct ResourceReference<'a> {
-    /// The field's name.
+    /// The name of the field.
     pub field: &'static str,
-    /// What stands in the field.
+    /// The text in the field.
     pub text: &'a str,
     /// The kind of the resource that is named.
     pub kind: Kind,
-    /// Its name.
+    /// The name of the resource that is named.
     pub name: &'a str,
 }
 

@@ -91,7 +91,7 @@ fn sub_key_needs_sub(
 }
 
 impl ZmqChannel {
-    /// What its socket type does not promise.
+    /// Returns what the socket type does not promise.
     pub(super) fn warning(&self) -> Option<&'static str> {
         match self.socket_type {
             ZmqChannelSocket::Pull | ZmqChannelSocket::Sub => Some(
@@ -104,7 +104,7 @@ impl ZmqChannel {
         }
     }
 
-    /// The address that it binds.
+    /// Returns the address that it binds.
     pub fn bound(&self) -> Option<&str> {
         bound(self.active, self.method, &self.address)
     }
@@ -127,7 +127,7 @@ declare! {
 }
 
 impl ZmqOutgoing {
-    /// What its socket type does not promise.
+    /// Returns what the socket type does not promise.
     pub(super) fn warning(&self) -> Option<&'static str> {
         match self.socket_type {
             ZmqOutgoingSocket::Push | ZmqOutgoingSocket::Pub => Some(
@@ -137,7 +137,7 @@ impl ZmqOutgoing {
         }
     }
 
-    /// The address that it binds.
+    /// Returns the address that it binds.
     pub fn bound(&self) -> Option<&str> {
         bound(self.active, self.method, &self.address)
     }

@@ -10,9 +10,9 @@ use crate::{
 
 /// The largest `prefetch`.
 const PREFETCH_MAX: u64 = 1000;
-/// RabbitMQ's consumer_timeout, unless it is set: what is held for longer is warned of.
+/// RabbitMQ's consumer_timeout by default: messages held for longer are warned of.
 const CONSUMER_TIMEOUT_MS: u64 = 30 * 60_000;
-/// Where nothing is known of the calls between them, waits that are longer than this are.
+/// Waits that are warned of where nothing is known of the calls between them.
 const WAITS_MS_MAX: u64 = 25 * 60_000;
 
 declare! {
@@ -72,10 +72,10 @@ fn dead_letter_leads_on(fields: &mut FieldReader<'_>, on_failure: &DeliveryPolic
 }
 
 impl AmqpChannel {
-    /// What its declarer should know of: RabbitMQ takes back what it has handed out when one
-    /// message of it is not acknowledged for long. That counts the waits of the message and
-    /// the calls of its service, and those of the messages before it: in order all of them,
-    /// otherwise the calls that leave it no place.
+    /// Returns a warning where messages may be held for too long: RabbitMQ takes back what it has
+    /// handed out when one message of it is not acknowledged in time. That time counts the waits
+    /// of the message and the calls of its service, and those of the messages before it: in
+    /// order all of them, otherwise the calls that leave it no place.
     pub(crate) fn warning(&self, service: Option<&Service>) -> Option<String> {
         let calls = service.map_or(0, |it| {
             let tries = u64::from(self.on_failure.retries) + 1;
@@ -113,7 +113,7 @@ impl AmqpChannel {
         ))
     }
 
-    /// How many messages are handled at a time.
+    /// Returns the number of messages that are handled at a time.
     pub fn at_a_time(&self) -> u16 {
         if self.ordered {
             return 1;

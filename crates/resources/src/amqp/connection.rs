@@ -66,15 +66,15 @@ fn authorities_need_tls(fields: &mut FieldReader<'_>, tls: &bool, tls_ca: &Optio
 }
 
 impl AmqpConnection {
-    /// `management_url` without user name and password: what may be shown.
+    /// Returns `management_url` without user name and password, which may be shown.
     pub fn management_url_shown(&self) -> Option<String> {
         self.management_url.as_deref().map(without_credentials)
     }
 
-    /// The `management_url` of `before` with its credentials, if this one is the same
-    /// without them: what was shown without them and is put again loses none. It decides what
-    /// the state holds, so it is told by the text alone and by no crate, whose next version
-    /// may read a URL otherwise.
+    /// Returns the `management_url` of `before` with its credentials, if this one is the same
+    /// without them: a URL that was shown without them and is put again loses none. The result
+    /// decides what the state holds, so it comes from the text alone and from no crate, whose
+    /// next version may read a URL otherwise.
     pub fn management_url_kept(&self, before: &Self) -> Option<String> {
         let (here, bare) = credentials_and_rest(self.management_url.as_deref()?)?;
         let (there, rest) = credentials_and_rest(before.management_url.as_deref()?)?;
@@ -83,7 +83,7 @@ impl AmqpConnection {
     }
 }
 
-/// User name and password of a URL, and what else is in it in the form in which it is shown:
+/// Splits a URL into user name and password, and the rest in the form in which it is shown:
 /// in small letters up to the path, without the port that goes without saying.
 fn credentials_and_rest(url: &str) -> Option<(&str, String)> {
     let (scheme, rest) = url.split_once("://")?;
