@@ -1,4 +1,4 @@
-//! The clock that goes on while the machine sleeps.
+//! Boot clock: goes on while the machine sleeps.
 
 use std::time::Duration;
 

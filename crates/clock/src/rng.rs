@@ -2,8 +2,8 @@
 
 use rand::Rng;
 
-/// Returns the generator that everything is drawn from. It belongs to the thread: it is
-/// asked for anew where a task may have moved, and never held across an await.
+/// Returns the generator of all random numbers. The generator belongs to the thread: callers
+/// ask for it anew where a task may have moved, and never hold it across an await.
 #[allow(
     clippy::disallowed_methods,
     reason = "the one place where it is asked for"

@@ -1,9 +1,9 @@
-//! The time of day, for records that people read.
+//! Wall clock: the time of day, for records that people read.
 
 use std::time::SystemTime;
 
-/// Returns the time of day. It jumps and differs from machine to machine: text is stamped
-/// with it, and nothing is decided by it.
+/// Returns the time of day, which jumps and differs from machine to machine: records are
+/// stamped with it, and nothing is decided by it.
 #[allow(clippy::disallowed_methods, reason = "the one reader of this clock")]
 pub fn wall_time() -> SystemTime {
     SystemTime::now()

@@ -1,19 +1,19 @@
-//! Answers of others over HTTP, read up to a bound: whoever answers may never stop.
+//! HTTP responses read up to a bound: a peer may never stop sending.
 
 use bytes::{Bytes, BytesMut};
 
-/// Why there is no whole answer.
+/// Reason for which a response was not read to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum ResponseError {
-    /// It has more bytes than it may have.
+    /// The body has more bytes than it may have.
     #[error("its answer has more than {0} bytes, the most that is read")]
     TooLong(usize),
-    /// It broke off.
+    /// The body broke off.
     #[error(transparent)]
     Broken(#[from] reqwest::Error),
 }
 
-/// Reads the body of an answer, at most so many bytes of it.
+/// Reads the body of a response, up to a number of bytes.
 pub async fn read(mut answer: reqwest::Response, bytes_max: usize) -> Result<Bytes, ResponseError> {
     let said = answer.content_length().unwrap_or(0);
     if said > bytes_max as u64 {
@@ -38,7 +38,7 @@ mod tests {
 
     use super::*;
 
-    /// Asks somebody who answers with this head and then sends and sends.
+    /// Asks a server that answers with this head and never stops sending.
     async fn ask(head: &'static str, bytes_max: usize) -> Result<Bytes, ResponseError> {
         crate::tls_provider::install_provider();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

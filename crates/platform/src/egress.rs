@@ -1,10 +1,10 @@
-//! Where this member connects to because a service's `upstream` says so.
+//! Egress rules: the addresses that a service's `upstream` may lead this member to.
 //!
-//! Whoever may write the configuration could otherwise have a member ask what only it can
-//! reach, and hand the answers on through an HTTP channel: a cloud's metadata, which has the
-//! credentials of the machine, or an admin port, with which everyone could command the cluster.
-//! So it is asked of the address that a connection has come to, before anything is sent: what
-//! a name leads to, and what it leads to a moment later, is no way around.
+//! A user who may write the configuration could otherwise have a member call what only the
+//! member can reach, and hand the responses on through an HTTP channel: a cloud's metadata,
+//! which has the credentials of the machine, or an admin port, with which everyone could command
+//! the cluster. So the rules are asked about the address that a connection has come to, before
+//! anything is sent: what a name leads to, and what it leads to a moment later, is no way around.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -20,7 +20,7 @@ use crate::ip_network::IpNetwork;
 /// For the addresses of a member that is known by a name.
 const LOOK_UP: Duration = Duration::from_secs(1);
 
-/// The rules of one member. Cheap to clone.
+/// Egress rules of one member. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct EgressPolicy(Arc<EgressRules>);
 
@@ -28,7 +28,7 @@ pub struct EgressPolicy(Arc<EgressRules>);
 struct EgressRules {
     deny: Vec<IpNetwork>,
     allow: Vec<IpNetwork>,
-    /// This member's own admin and peer ports.
+    /// The admin and peer ports of this member.
     own_ports: Vec<u16>,
     members: Option<watch::Receiver<MemberList>>,
 }

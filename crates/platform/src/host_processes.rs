@@ -9,7 +9,7 @@ use std::{
 
 use nix::{errno::Errno, sys::signal, unistd::Pid};
 
-/// The ids of all processes.
+/// Returns the ids of all processes.
 pub fn all() -> impl Iterator<Item = u32> {
     let entries = std::fs::read_dir("/proc").ok();
     entries
@@ -19,13 +19,14 @@ pub fn all() -> impl Iterator<Item = u32> {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// Its short name.
+/// Returns the short name of a process.
 pub fn name(pid: u32) -> Option<String> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     Some(text.trim_end().to_owned())
 }
 
-/// Its command line, word by word; empty for one that has ended and not been reaped.
+/// Returns a process's command line, word by word; empty for one that has ended and not been
+/// reaped.
 pub fn command_line(pid: u32) -> Option<Vec<OsString>> {
     let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let words = bytes
@@ -38,8 +39,9 @@ pub fn command_line(pid: u32) -> Option<Vec<OsString>> {
     )
 }
 
-/// Whether it runs `quorate SUBCOMMAND --config FILE`: what tells a process of ours from
-/// one that got the same id after it. A relative path counts from the process's folder.
+/// Returns `true` if a process runs `quorate SUBCOMMAND --config FILE`: by that a process of
+/// ours differs from one that got the same id after it. A relative path counts from the
+/// process's folder.
 pub fn runs(pid: u32, subcommand: &str, file: &Path) -> bool {
     let Some(words) = command_line(pid) else {
         return false;
@@ -67,7 +69,7 @@ fn config_argument(words: &[OsString]) -> Option<PathBuf> {
         .find_map(|word| word.to_str()?.strip_prefix("--config=").map(PathBuf::from))
 }
 
-/// How a process ended, in words that follow its name.
+/// Describes how a process ended, in words that follow its name.
 pub fn describe_exit(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(0), _) => "ended".into(),
@@ -80,7 +82,7 @@ pub fn describe_exit(status: ExitStatus) -> String {
     }
 }
 
-/// Whether this process was started with this signal ignored, as `nohup` does it.
+/// Returns `true` if this process was started with this signal ignored, as `nohup` does it.
 pub fn ignores(signal: signal::Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -96,7 +98,7 @@ pub fn send(pid: u32, signal: signal::Signal) -> bool {
     signal::kill(Pid::from_raw(pid), signal) != Err(Errno::ESRCH)
 }
 
-/// Whether it runs: not one that has ended and waits to be reaped.
+/// Returns `true` if a process runs, which one that has ended and waits to be reaped does not.
 pub fn alive(pid: u32) -> bool {
     let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
         return false;

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-/// All addresses that begin with the same bits.
+/// Range of the addresses that begin with the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IpNetwork {
     address: IpAddr,
@@ -10,7 +10,7 @@ pub struct IpNetwork {
 }
 
 impl IpNetwork {
-    /// Whether an address lies in it.
+    /// Returns `true` if the address lies in the range.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address) {
             (IpAddr::V4(mine), IpAddr::V4(other)) => same(

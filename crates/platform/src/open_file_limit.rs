@@ -1,4 +1,4 @@
-//! How many files a process may have open.
+//! Limit of open files of this process.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 

@@ -1,4 +1,4 @@
-//! A file with the id of the process that holds a folder.
+//! PID file: the id of the process that holds a folder.
 
 use std::{
     fs::{self, OpenOptions},
@@ -6,14 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Our own id in a file; removed when dropped, unless another process has replaced it.
+/// File with our own id; removed when dropped, unless another process has replaced it.
 #[derive(Debug)]
 pub struct PidFile {
     path: PathBuf,
 }
 
 impl PidFile {
-    /// Writes it whole or not at all, so that nobody reads half an id.
+    /// Writes the file whole or not at all, so that nobody reads half an id.
     pub fn write(path: &Path) -> io::Result<PidFile> {
         let told = |cause: io::Error| {
             io::Error::new(
@@ -46,7 +46,7 @@ impl Drop for PidFile {
     }
 }
 
-/// The id in a file, if there is one.
+/// Returns the id in a file, if there is one.
 pub fn read(path: &Path) -> Option<u32> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }

@@ -1,4 +1,4 @@
-//! Binding a port, and telling who has it when that fails.
+//! Port binding, with the process that has the port when binding fails.
 
 use std::{
     fmt, io,
@@ -9,16 +9,16 @@ use std::{
 
 use super::host_processes;
 
-/// A port that can't be had.
+/// Error of a port that can't be had.
 #[derive(Debug)]
 pub struct PortTaken {
-    /// What it was wanted for, for example `http`.
+    /// The purpose of the port, for example `http`.
     pub what: String,
     /// The address.
     pub address: SocketAddr,
     /// The process that listens there, when it can be seen.
     pub owner: Option<String>,
-    /// What the operating system said.
+    /// The error of the operating system.
     pub cause: io::Error,
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for PortTaken {
 
 impl std::error::Error for PortTaken {}
 
-/// Listens on an address; `what` says what for. Ready to be given to tokio.
+/// Listens on an address for a purpose, `what`. The listener is ready to be given to tokio.
 pub fn listen(what: &str, address: SocketAddr) -> Result<TcpListener, PortTaken> {
     let bound = TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;
@@ -68,7 +68,7 @@ pub fn listen(what: &str, address: SocketAddr) -> Result<TcpListener, PortTaken>
     })
 }
 
-/// Which process listens on a TCP port of this host: `haproxy (process 4711)`.
+/// Returns the process that listens on a TCP port of this host: `haproxy (process 4711)`.
 pub fn owner(port: u16) -> Option<String> {
     let inode = listening_inode("/proc/net/tcp", port)
         .or_else(|| listening_inode("/proc/net/tcp6", port))?;
@@ -77,7 +77,7 @@ pub fn owner(port: u16) -> Option<String> {
     Some(format!("{name} (process {pid})"))
 }
 
-/// The inode of the socket in state LISTEN (0A) on a port, from `/proc/net/tcp`.
+/// Returns the inode of the socket in state LISTEN (0A) on a port, from `/proc/net/tcp`.
 fn listening_inode(table: &str, port: u16) -> Option<u64> {
     let text = std::fs::read_to_string(table).ok()?;
     text.lines().skip(1).find_map(|line| {

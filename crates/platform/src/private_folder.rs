@@ -1,9 +1,11 @@
-//! Folders for the member's user alone: passwords of brokers are in the log and in snapshots,
-//! and a socket is spoken to by whoever reaches it.
+//! Private folders, which only the member's user may enter.
+//!
+//! Passwords of brokers are in the log and in snapshots, and a socket serves every process that
+//! can reach it.
 //!
 //! One rule for all of them. A folder that isn't there is made with mode 0700. One with
-//! nothing in it is closed: whoever made it for the member may have thought of no mode, and it
-//! has no secrets yet. One that has something in it and that others may enter is refused: what
+//! nothing in it is closed: the one who made it for the member may have set no mode, and it has
+//! no secrets yet. One that has something in it and that others may enter is refused: what
 //! was in it may have been read already, and to close it may cut off a program of someone else.
 
 use std::{
@@ -13,13 +15,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What is in a data folder.
+/// Contents of a data folder, in words.
 pub const DATA_HOLDS: &str = "it is the data folder, and passwords of brokers are in it";
 
-/// Why a folder can't be used.
+/// Reason for which a folder can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// Others may enter it.
+    /// Others may enter the folder.
     #[error(
         "others may look into the folder {shown} (its mode is {mode:04o}): {holds}. Nothing was \
          changed. Close it: chmod -R go-rwx {}",
@@ -28,9 +30,9 @@ pub enum FolderError {
     Exposed {
         /// The folder.
         dir: PathBuf,
-        /// Its mode.
+        /// The mode of the folder.
         mode: u32,
-        /// What is in it.
+        /// The contents of the folder, in words.
         holds: &'static str,
     },
 
@@ -39,15 +41,15 @@ pub enum FolderError {
     Io {
         /// The folder.
         dir: PathBuf,
-        /// What was being done.
+        /// The step that failed.
         action: &'static str,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
 /// Makes the folder, and those above it that are absent, or holds the one that is there to the
-/// rule above. `holds` says what is in it, for the one who has to close it. Blocks.
+/// rule above. `holds` names the contents, for the person who has to close it. Blocks.
 pub fn make(dir: &Path, holds: &'static str) -> Result<(), FolderError> {
     DirBuilder::new()
         .recursive(true)
@@ -87,8 +89,8 @@ fn failed(dir: &Path, action: &'static str) -> impl FnOnce(io::Error) -> FolderE
     }
 }
 
-/// A path in a command that is printed to be typed: in quotes where a shell would otherwise
-/// take it for something else.
+/// Quotes a path for a command that is printed to be typed, where a shell would otherwise take
+/// it for something else.
 pub fn quoted(path: &Path) -> String {
     let path = path.display().to_string();
     let is_plain = |it: char| it.is_ascii_alphanumeric() || "/._-+,:@%".contains(it);

@@ -1,4 +1,4 @@
-//! The one provider of cryptography.
+//! The one provider of cryptography of this process.
 
 /// Makes ring the process's provider. The HTTP client asks for one even where it speaks
 /// plain HTTP; every call after the first does nothing.

@@ -1,6 +1,6 @@
-//! Whether anybody but root and this user could put something else where a path leads.
+//! Trusted paths, where nobody but root and this user can put something else.
 //!
-//! Whoever may write a file, or any folder on the way to it, decides what is found there. So
+//! A user who may write a file, or any folder on the way to it, decides what is found there. So
 //! each of them must belong to root or to this user, and nobody else may write it; a folder
 //! like `/tmp`, in which everybody may make files and nobody may replace another's, will do.
 //!
@@ -18,13 +18,13 @@ use nix::unistd::{getegid, geteuid};
 
 use crate::private_folder::quoted;
 
-/// Looks at a path without links in it, and at each folder above it. `also` is another owner
-/// that is trusted. Blocks.
+/// Checks a path without links in it, and each folder above it. `also` is another owner that is
+/// trusted. Blocks.
 pub fn check(path: &Path, also: Option<u32>) -> Result<(), String> {
     path.ancestors().try_for_each(|it| check_one(it, also))
 }
 
-/// Looks at one file or folder alone. Blocks.
+/// Checks one file or folder alone. Blocks.
 pub fn check_one(path: &Path, also: Option<u32>) -> Result<(), String> {
     let shown = path.display();
     let seen =
@@ -60,7 +60,7 @@ pub fn make_folder(dir: &Path) -> io::Result<()> {
     check_one(dir, None).map_err(io::Error::other)
 }
 
-/// Whether a group is this user's alone, as systems make one beside each user: it has the
+/// Returns `true` if a group is this user's alone, as systems make one beside each user with the
 /// user's number. Root's has other members on many a system.
 fn is_own_group(group: u32) -> bool {
     let me = geteuid().as_raw();

@@ -1,22 +1,21 @@
-//! Reads the fields of a JSON object one by one and collects what is wrong with
-//! them, so that a user learns of every bad field at once.
+//! Reader of the fields of a JSON object, which collects the errors of all of them.
 //!
-//! A value that breaks a rule is read all the same: what stands in the log is read by members
-//! whose rules may be others. What this program can't read at all (a field, a type of value
-//! or a choice that it does not know) is no matter of rules, and told apart ([`ParseOutcome`]).
+//! A value that breaks a rule is read all the same: members whose rules are others read the same
+//! log. A field, a type of value or a choice that this program does not know is no matter of
+//! rules, and kept apart ([`ParseOutcome`]).
 
-use std::{ops::RangeInclusive, sync::LazyLock};
+use std::sync::LazyLock;
 
 use quorate_proto::command::FieldError;
 use serde_json::{Map, Value};
 
-/// What a text must be; the error says what would be right.
+/// Rule of a text; the error says what would be right.
 pub(super) type TextRule = fn(&str) -> Result<(), String>;
 
 /// The longest value that is quoted in an error, in characters.
 const QUOTED_MAX: usize = 80;
 
-/// What was read, and what is wrong with it.
+/// Value that was read, and what is wrong with it.
 pub(super) struct ParseOutcome<T> {
     /// The same for every member that finds nothing unknown, whatever its rules.
     pub value: T,
@@ -26,7 +25,7 @@ pub(super) struct ParseOutcome<T> {
     pub unknown: Vec<FieldError>,
 }
 
-/// What is read of something that is no object.
+/// Object that is read in place of a value that is none.
 static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 
 pub(super) struct FieldReader<'a> {
@@ -42,14 +41,7 @@ pub(super) struct FieldReader<'a> {
 
 impl<'a> FieldReader<'a> {
     pub fn new(spec: &'a Value) -> Self {
-        let mut fields = FieldReader {
-            prefix: String::new(),
-            map: &NOTHING,
-            known: Vec::new(),
-            barred: Vec::new(),
-            errors: Vec::new(),
-            unknown: Vec::new(),
-        };
+        let mut fields = FieldReader::over(String::new(), &NOTHING);
         match spec.as_object() {
             Some(map) => fields.map = map,
             None => fields.refuse_unreadable(
@@ -61,14 +53,30 @@ impl<'a> FieldReader<'a> {
         fields
     }
 
-    /// Whether the field is there. `null` counts as left out.
-    pub fn has(&self, field: &str) -> bool {
-        self.map.get(field).is_some_and(|value| !value.is_null())
+    fn over(prefix: String, map: &'a Map<String, Value>) -> Self {
+        FieldReader {
+            prefix,
+            map,
+            known: Vec::new(),
+            barred: Vec::new(),
+            errors: Vec::new(),
+            unknown: Vec::new(),
+        }
     }
 
-    fn take(&mut self, field: &'static str) -> Option<&'a Value> {
-        self.known.push(field);
+    /// Whether the field is there. `null` counts as left out.
+    pub fn has(&self, field: &str) -> bool {
+        self.value(field).is_some()
+    }
+
+    pub fn value(&self, field: &str) -> Option<&'a Value> {
         self.map.get(field).filter(|value| !value.is_null())
+    }
+
+    /// Takes the value of a field, which is known from then on.
+    pub fn take(&mut self, field: &'static str) -> Option<&'a Value> {
+        self.known.push(field);
+        self.value(field)
     }
 
     pub fn refuse(&mut self, field: &str, value: impl Into<String>, problem: impl Into<String>) {
@@ -90,7 +98,7 @@ impl<'a> FieldReader<'a> {
         self.unknown.extend(self.errors.last().cloned());
     }
 
-    /// Says of a value that a rule refuses that this program can't read it either.
+    /// Marks a value that a rule refuses as one that this program can't read either.
     pub fn not_known(&mut self, field: &str, value: &str, problem: &str) {
         self.unknown.push(FieldError {
             field: format!("{}{field}", self.prefix),
@@ -99,17 +107,12 @@ impl<'a> FieldReader<'a> {
         });
     }
 
-    /// A text that may be left out.
-    pub fn text(&mut self, field: &'static str, rule: TextRule) -> Option<String> {
-        let value = self.take(field)?;
-        self.read_text(field, value, rule, quoted)
-    }
-
-    fn read_text(
+    /// Reads a text that must be there; errors quote it as `shown` says.
+    pub fn read_text(
         &mut self,
         field: &str,
         value: &Value,
-        rule: TextRule,
+        rule: impl Fn(&str) -> Result<(), String>,
         shown: fn(&Value) -> String,
     ) -> Option<String> {
         let Some(text) = value.as_str() else {
@@ -122,115 +125,6 @@ impl<'a> FieldReader<'a> {
         Some(text.to_owned())
     }
 
-    /// A text that must be there; empty where it is not.
-    pub fn required(&mut self, field: &'static str, rule: TextRule) -> String {
-        if !self.has(field) {
-            self.known.push(field);
-            let wants = rule("")
-                .err()
-                .map(|wants| format!("; it {wants}"))
-                .unwrap_or_default();
-            self.refuse_unreadable(field, "", format!("is required{wants}"));
-            return String::new();
-        }
-        self.text(field, rule).unwrap_or_default()
-    }
-
-    /// A text that is never quoted in an error.
-    pub fn secret(&mut self, field: &'static str, rule: TextRule) -> Option<String> {
-        let value = self.take(field)?;
-        self.read_text(field, value, rule, |_| "(hidden)".into())
-    }
-
-    pub fn number<T: TryFrom<u64> + Copy>(
-        &mut self,
-        field: &'static str,
-        default: T,
-        range: RangeInclusive<u64>,
-    ) -> T {
-        let Some(value) = self.take(field) else {
-            return default;
-        };
-        let (low, high) = (range.start(), range.end());
-        let problem = || format!("must be a whole number from {low} to {high}");
-        let number = value.as_u64();
-        let Some(held) = number.and_then(|number| T::try_from(number).ok()) else {
-            self.refuse_unreadable(field, quoted(value), problem());
-            return default;
-        };
-        if !number.is_some_and(|number| range.contains(&number)) {
-            self.refuse(field, quoted(value), problem());
-        }
-        held
-    }
-
-    pub fn flag(&mut self, field: &'static str, default: bool) -> bool {
-        let Some(value) = self.take(field) else {
-            return default;
-        };
-        value.as_bool().unwrap_or_else(|| {
-            self.refuse_unreadable(field, quoted(value), "must be true or false");
-            default
-        })
-    }
-
-    pub fn one_of<T: Copy>(
-        &mut self,
-        field: &'static str,
-        choices: &[(&'static str, T)],
-    ) -> Option<T> {
-        let value = self.take(field)?;
-        let chosen = choices
-            .iter()
-            .find(|(text, _)| value.as_str() == Some(text));
-        if chosen.is_none() {
-            let texts: Vec<&str> = choices.iter().map(|(text, _)| *text).collect();
-            self.refuse_unreadable(
-                field,
-                quoted(value),
-                format!("must be {}", texts.join(" or ")),
-            );
-        }
-        chosen.map(|(_, chosen)| *chosen)
-    }
-
-    /// One of several texts; the first of them where it is missing or bad.
-    pub fn required_one_of<T: Copy>(
-        &mut self,
-        field: &'static str,
-        choices: &[(&'static str, T)],
-    ) -> T {
-        if !self.has(field) {
-            let texts: Vec<&str> = choices.iter().map(|(text, _)| *text).collect();
-            self.refuse_unreadable(
-                field,
-                "",
-                format!("is required; it must be {}", texts.join(" or ")),
-            );
-        }
-        self.one_of(field, choices).unwrap_or(choices[0].1)
-    }
-
-    /// One of several numbers, each with what it means.
-    pub fn one_of_numbers(&mut self, field: &'static str, choices: &[(u8, &str)]) -> Option<u8> {
-        let value = self.take(field)?;
-        let chosen = choices
-            .iter()
-            .find(|(number, _)| value.as_u64() == Some(u64::from(*number)));
-        if chosen.is_none() {
-            let texts: Vec<String> = choices
-                .iter()
-                .map(|(number, meaning)| format!("{number} ({meaning})"))
-                .collect();
-            self.refuse_unreadable(
-                field,
-                quoted(value),
-                format!("must be {}", texts.join(" or ")),
-            );
-        }
-        chosen.map(|(number, _)| *number)
-    }
-
     /// Refuses a field that users may expect and that is not to be had. Its value may be
     /// a secret and is not shown.
     pub fn refuse_unsupported(&mut self, field: &'static str, why: &str) {
@@ -240,44 +134,14 @@ impl<'a> FieldReader<'a> {
         }
     }
 
-    /// A list of different texts, at least one.
-    pub fn many(
+    /// Reads a list of different texts, at least one.
+    pub fn list(
         &mut self,
         field: &'static str,
+        list: &[Value],
         most: usize,
         rule: TextRule,
-    ) -> Option<Vec<String>> {
-        let value = self.take(field)?;
-        let Some(list) = value.as_array() else {
-            self.refuse_unreadable(field, quoted(value), "must be a list of texts");
-            return None;
-        };
-        self.list(field, list, most, rule)
-    }
-
-    /// One text, or a list of different ones. Tells whether it stood alone.
-    pub fn one_or_many(
-        &mut self,
-        field: &'static str,
-        most: usize,
-        rule: TextRule,
-    ) -> Option<(Vec<String>, bool)> {
-        match self.map.get(field) {
-            Some(Value::Array(list)) => {
-                self.known.push(field);
-                Some((self.list(field, list, most, rule)?, false))
-            }
-            _ => Some((vec![self.text(field, rule)?], true)),
-        }
-    }
-
-    fn list(
-        &mut self,
-        field: &'static str,
-        list: &'a [Value],
-        most: usize,
-        rule: TextRule,
-    ) -> Option<Vec<String>> {
+    ) -> Vec<String> {
         if list.is_empty() || list.len() > most {
             self.refuse(
                 field,
@@ -296,36 +160,28 @@ impl<'a> FieldReader<'a> {
                 _ => texts.extend(self.read_text(&place, value, rule, quoted)),
             }
         }
-        Some(texts)
+        texts
     }
 
-    /// The fields of an object within this one; give them back with [`FieldReader::absorb`].
-    pub fn nested(&mut self, field: &'static str) -> Option<FieldReader<'a>> {
-        let value = self.take(field)?;
-        match value.as_object() {
-            Some(map) => Some(FieldReader {
-                prefix: format!("{}{field}.", self.prefix),
-                map,
-                known: Vec::new(),
-                barred: Vec::new(),
-                errors: Vec::new(),
-                unknown: Vec::new(),
-            }),
-            None => {
-                self.refuse_unreadable(
-                    field,
-                    quoted(value),
-                    "must be an object with fields of its own",
-                );
-                None
-            }
+    /// Reads an object within this one; of one that is missing or none, its defaults.
+    pub fn nested<T>(
+        &mut self,
+        field: &'static str,
+        read: impl FnOnce(&mut FieldReader<'a>) -> T,
+    ) -> T {
+        let value = self.take(field);
+        let map = value.and_then(Value::as_object);
+        if let (Some(value), None) = (value, map) {
+            let problem = "must be an object with fields of its own";
+            self.refuse_unreadable(field, quoted(value), problem);
         }
-    }
-
-    pub fn absorb(&mut self, mut inner: FieldReader<'a>) {
+        let prefix = format!("{}{field}.", self.prefix);
+        let mut inner = FieldReader::over(prefix, map.unwrap_or(&NOTHING));
+        let it = read(&mut inner);
         inner.refuse_unknown();
         self.errors.append(&mut inner.errors);
         self.unknown.append(&mut inner.unknown);
+        it
     }
 
     fn refuse_unknown(&mut self) {
@@ -350,7 +206,7 @@ impl<'a> FieldReader<'a> {
         }
     }
 
-    /// What was read, with all that is wrong.
+    /// Returns the value that was read, with all errors.
     pub fn finish<T>(mut self, it: T) -> ParseOutcome<T> {
         self.refuse_unknown();
         let FieldReader {
@@ -372,7 +228,7 @@ fn must_be_text(value: &Value) -> String {
 }
 
 /// A value as an error shows it: short, and without the credentials of a URL.
-fn quoted(value: &Value) -> String {
+pub(super) fn quoted(value: &Value) -> String {
     match value {
         Value::String(text) if text.contains("://") && text.contains('@') => "(hidden)".into(),
         Value::String(text) => shortened(text),

@@ -1,4 +1,4 @@
-//! JSON as it is read and stored: no key twice, and one form for one meaning.
+//! JSON as resources use it: no key twice, and one form for one meaning.
 
 use std::{fmt, io};
 
@@ -95,7 +95,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_slice::<UniqueKeys>(bytes).map(|UniqueKeys(value)| value)
 }
 
-/// How long the JSON of a value is, without making it.
+/// Returns the length of a value's JSON in bytes, without making it.
 pub fn json_bytes(value: &Value) -> usize {
     struct ByteCounter(usize);
     impl io::Write for ByteCounter {
@@ -113,7 +113,7 @@ pub fn json_bytes(value: &Value) -> usize {
     counter.0
 }
 
-/// The one text for a value: keys in order, no spaces, no fields that are `null`.
+/// Returns the one text for a value: keys in order, no spaces, no fields that are `null`.
 pub fn canonical(value: &Value) -> String {
     let mut out = String::new();
     write(value, &mut out);

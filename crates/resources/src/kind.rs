@@ -1,10 +1,10 @@
-//! The kinds of resources.
+//! Kinds of resources.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// A kind of resource.
+/// Kind of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -51,7 +51,7 @@ impl Kind {
         Kind::ZmqOutgoing,
     ];
 
-    /// The name used in REST, on the command line and in files.
+    /// Returns the name used in REST, on the command line and in files.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::BasicAuth => "basic_auth",
@@ -69,26 +69,23 @@ impl Kind {
         }
     }
 
-    /// The names of all kinds, for people.
+    /// Returns the names of all kinds, for people.
     pub fn names() -> String {
         Kind::ALL.map(Kind::as_str).join(", ")
     }
 
-    /// The field that is never shown again; left out of a put it stays as it is.
+    /// Returns the field that is never shown again; left out of a put it stays as it is.
     pub fn secret_field(self) -> Option<&'static str> {
-        match self {
-            Kind::AmqpConnection | Kind::IbmMqConnection | Kind::BasicAuth => Some("password"),
-            Kind::ApiKey => Some("key"),
-            _ => None,
-        }
+        let mut fields = self.fields().iter();
+        fields.find(|it| it.is_secret()).map(|it| it.name)
     }
 
-    /// Whether there may be one without its secret.
+    /// Returns `true` if a resource of this kind may be without its secret.
     pub fn may_lack_its_secret(self) -> bool {
         self == Kind::IbmMqConnection
     }
 
-    /// Whether it takes messages in, by a connector.
+    /// Returns `true` if its resources take messages in, by a connector.
     pub fn is_inbound(self) -> bool {
         matches!(
             self,
@@ -96,7 +93,7 @@ impl Kind {
         )
     }
 
-    /// Whether it sends messages, by a connector.
+    /// Returns `true` if its resources send messages, by a connector.
     pub fn is_outgoing(self) -> bool {
         matches!(
             self,
@@ -104,7 +101,7 @@ impl Kind {
         )
     }
 
-    /// Whether each of them has a connector: a process of its own.
+    /// Returns `true` if each of its resources has a connector: a process of its own.
     pub fn has_connector(self) -> bool {
         self.is_inbound() || self.is_outgoing()
     }
@@ -116,7 +113,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A kind that does not exist.
+/// Error of a kind that does not exist.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("there is no resource kind {0:?}; the kinds are {kinds}", kinds = Kind::names())]
 pub struct UnknownKind(pub String);

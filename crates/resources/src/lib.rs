@@ -1,20 +1,25 @@
-//! The resources that users declare. Their JSON form is public: snake_case,
-//! defaults as documented, unknown fields refused.
+//! Resources that users declare, each kind with its fields and rules.
 //!
-//! What is stored is the JSON that the user wrote, in canonical form and without
-//! defaults; this program's reading of it is derived. So a snapshot is the same on
-//! members of different versions, as long as one rule is kept: a default never
-//! changes once released (a new field's default means what its absence meant
-//! before). What values are allowed may change: the rules bind those who propose a
-//! resource, and not those who apply it (see [`quorate_state::Command::check`]). What a program
-//! can't read at all ends the member that is to apply it, as a command does that it does not
-//! know: a field that one member honours and another passes over makes two states of one.
+//! The JSON form is public: snake_case, defaults as documented, unknown fields refused. A new
+//! field is one line in the declaration of its kind (see `declaration`); the fields of a
+//! connection that say where its secret goes stand in [`Resource::changed_target_fields`] too.
+//!
+//! The state stores the JSON that the user wrote, in canonical form and without defaults; the
+//! reading of this program is derived. So a snapshot is the same on members of different
+//! versions, as long as one rule is kept: a default never changes once released (a new field's
+//! default means what its absence meant before). The allowed values may change: the rules bind
+//! the member that proposes a resource, and not those that apply it (see `Command::check` in
+//! the state). Fields and values that a program can't read at all end the member that is to
+//! apply them, as a command does that it does not know: a field that one member honours and
+//! another passes over makes two states of one.
 
 #![forbid(unsafe_code)]
 
 mod amqp;
+mod declaration;
 mod delivery_policy;
 mod field_reader;
+mod field_rules;
 mod http;
 mod ibm_mq;
 pub mod json;
@@ -25,11 +30,12 @@ mod sending;
 mod text_rules;
 pub mod zeromq;
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 pub use amqp::{AmqpChannel, AmqpConnection, AmqpOutgoing, BrokerFence};
+pub use declaration::{FieldDeclaration, FieldDescription};
 pub use delivery_policy::{DeliveryPolicy, StandbyMode};
 pub use http::{HostHeader, HttpChannel, Service, UpstreamUrls};
 pub use ibm_mq::{CCSIDS, IbmMqChannel, IbmMqConnection, IbmMqOutgoing};
@@ -40,6 +46,7 @@ pub use security::{ApiKey, BasicAuth};
 pub use text_rules::name as check_name;
 pub use zeromq::{ZmqChannel, ZmqChannelSocket, ZmqMethod, ZmqOutgoing, ZmqOutgoingSocket};
 
+use declaration::Declared;
 use field_reader::ParseOutcome;
 use quorate_proto::command::FieldError;
 
@@ -62,18 +69,34 @@ macro_rules! resources {
                 }
             }
 
-            /// Its kind.
+            /// Returns the kind.
             pub fn kind(&self) -> Kind {
                 match self {
                     $(Resource::$kind(_) => Kind::$kind,)+
                 }
             }
 
-            /// Its name.
+            /// Returns the name.
             pub fn name(&self) -> &str {
                 match self {
                     $(Resource::$kind(it) => &it.name,)+
                 }
+            }
+
+            /// Returns the secret, where there is one.
+            pub fn secret(&self) -> Option<&str> {
+                match self {
+                    $(Resource::$kind(it) => it.secret(),)+
+                }
+            }
+
+            /// Returns the references in the resource, ordered by field.
+            pub fn references(&self) -> Vec<ResourceReference<'_>> {
+                let mut references = match self {
+                    $(Resource::$kind(it) => it.references(),)+
+                };
+                references.sort_by_key(|it| it.field);
+                references
             }
 
             fn json(&self) -> Value {
@@ -89,6 +112,15 @@ macro_rules! resources {
                 Ok(match kind {
                     $(Kind::$kind => Resource::$kind(serde_json::from_value(spec.clone())?),)+
                 })
+            }
+        }
+
+        impl Kind {
+            /// Returns the fields, in the order in which they are read.
+            pub fn fields(self) -> &'static [FieldDeclaration] {
+                match self {
+                    $(Kind::$kind => $kind::FIELDS,)+
+                }
             }
         }
     };
@@ -121,25 +153,27 @@ impl Resource {
             // That its fields are missing goes without saying.
             errors.truncate(1);
         }
-        match errors.is_empty() {
-            true => Ok(it),
-            false => Err(errors),
+        if errors.is_empty() {
+            Ok(it)
+        } else {
+            Err(errors)
         }
     }
 
-    /// Reads the JSON form as it stands in the log, whatever the rules of this program say
-    /// of its values. An error: it has what this program does not know, by field.
+    /// Reads the JSON form as it stands in the log, whatever the rules of this program say of
+    /// its values. The errors name, by field, what this program does not know.
     pub fn read(kind: Kind, spec: &Value) -> Result<Resource, Vec<FieldError>> {
         let ParseOutcome {
             value: it, unknown, ..
         } = Resource::reading(kind, spec);
-        match unknown.is_empty() {
-            true => Ok(it),
-            false => Err(unknown),
+        if unknown.is_empty() {
+            Ok(it)
+        } else {
+            Err(unknown)
         }
     }
 
-    /// What the one who declares it should know, beside the service that it names.
+    /// Returns a warning for the user who declares the resource; `service` is the one it names.
     pub fn warning(&self, service: Option<&Service>) -> Option<String> {
         match self {
             Resource::AmqpChannel(it) => it.warning(service),
@@ -149,25 +183,14 @@ impl Resource {
         }
     }
 
-    /// Its secret, where it has one.
-    pub fn secret(&self) -> Option<&str> {
-        match self {
-            Resource::AmqpConnection(it) => it.password.as_deref(),
-            Resource::IbmMqConnection(it) => it.password.as_deref(),
-            Resource::BasicAuth(it) => it.password.as_deref(),
-            Resource::ApiKey(it) => it.key.as_deref(),
-            _ => None,
-        }
-    }
-
-    /// Whether what was written has a secret in it, or a URL with credentials.
+    /// Returns `true` if the JSON form has a secret in it, or a URL with credentials.
     pub fn gives_secret(&self) -> bool {
         let in_url = matches!(self, Resource::AmqpConnection(it)
             if it.management_url != it.management_url_shown());
         self.secret().is_some() || in_url
     }
 
-    /// Whether a secret that is left out is kept from what is there.
+    /// Returns `true` if a secret that is left out stays the one that is stored.
     pub fn keeps_its_secret(&self) -> bool {
         match self {
             Resource::IbmMqConnection(it) => it.username.is_some(),
@@ -175,7 +198,7 @@ impl Resource {
         }
     }
 
-    /// The fields that say whom its secret is shown to, or how, and that are others in
+    /// Returns the fields that say where its secret is sent to, or how, and that are others in
     /// `before`.
     pub fn changed_target_fields(&self, before: &Resource) -> Vec<&'static str> {
         let fields: &[&str] = match self.kind() {
@@ -210,7 +233,7 @@ impl Resource {
         fields.iter().copied().filter(is_other).collect()
     }
 
-    /// The JSON form with defaults filled in and without its secret: what may be shown.
+    /// Returns the JSON form that may be shown: with defaults filled in and without the secret.
     pub fn without_secret(&self) -> Value {
         let mut json = self.json();
         if let (Some(field), Some(map)) = (self.kind().secret_field(), json.as_object_mut()) {
@@ -223,92 +246,18 @@ impl Resource {
         }
         json
     }
-
-    /// The resources that it names.
-    pub fn references(&self) -> Vec<ResourceReference<'_>> {
-        let by_name = |field, kind, name| ResourceReference {
-            field,
-            text: name,
-            kind,
-            name,
-        };
-        let service = |name| by_name("service", Kind::Service, name);
-        let connection = |kind, name| by_name("connection", kind, name);
-        match self {
-            Resource::HttpChannel(it) => {
-                let object = it.security_object().zip(it.security.as_deref());
-                let security = object.map(|((kind, name), text)| ResourceReference {
-                    field: "security",
-                    text,
-                    kind,
-                    name,
-                });
-                security.into_iter().chain([service(&it.service)]).collect()
-            }
-            Resource::Service(it) => {
-                let key = it.signing_key().zip(it.sign.as_deref());
-                let key = key.map(|(name, text)| ResourceReference {
-                    field: "sign",
-                    text,
-                    kind: Kind::ApiKey,
-                    name,
-                });
-                key.into_iter().collect()
-            }
-            Resource::AmqpChannel(it) => vec![
-                connection(Kind::AmqpConnection, &it.connection),
-                service(&it.service),
-            ],
-            Resource::AmqpOutgoing(it) => {
-                vec![connection(Kind::AmqpConnection, &it.connection)]
-            }
-            Resource::IbmMqChannel(it) => vec![
-                connection(Kind::IbmMqConnection, &it.connection),
-                service(&it.service),
-            ],
-            Resource::IbmMqOutgoing(it) => {
-                vec![connection(Kind::IbmMqConnection, &it.connection)]
-            }
-            Resource::ZmqChannel(it) => vec![service(&it.service)],
-            Resource::ZmqOutgoing(_)
-            | Resource::AmqpConnection(_)
-            | Resource::IbmMqConnection(_)
-            | Resource::BasicAuth(_)
-            | Resource::ApiKey(_) => vec![],
-        }
-    }
 }
 
-/// A field that names another resource.
+/// Reference to another resource in a field.
 pub struct ResourceReference<'a> {
-    /// The field's name.
+    /// The name of the field.
     pub field: &'static str,
-    /// What stands in the field.
+    /// The text in the field.
     pub text: &'a str,
     /// The kind of the resource that is named.
     pub kind: Kind,
-    /// Its name.
+    /// The name of the resource that is named.
     pub name: &'a str,
-}
-
-/// What most flags are that are left out.
-fn yes() -> bool {
-    true
-}
-
-/// How a secret is written where it must not be seen.
-struct HiddenSecret(bool);
-
-impl HiddenSecret {
-    fn new(secret: &Option<String>) -> HiddenSecret {
-        HiddenSecret(secret.is_some())
-    }
-}
-
-impl fmt::Debug for HiddenSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0 { "(hidden)" } else { "(none)" })
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 mod connectors;
+mod declarations;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What the texts in resources must be. Each error says what would be right.
+//! Rules of the texts in resources. Each error says what would be right.
 
 use std::net::IpAddr;
 

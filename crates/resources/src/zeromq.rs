@@ -2,12 +2,12 @@
 
 mod address;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
-use super::{
-    field_reader::{FieldReader, ParseOutcome},
-    text_rules, yes,
+use crate::{
+    Kind,
+    declaration::{choices, declare},
+    field_reader::{FieldReader, quoted},
+    field_rules::{Flag, Reference, optional, required, required_one_of},
+    text_rules,
 };
 
 pub use address::BoundAddress;
@@ -18,101 +18,80 @@ const SUB_KEY_BYTES_MAX: usize = 255;
 /// Fields of ZeroMQ's own encryption.
 const CURVE: [&str; 3] = ["curve_server_key", "curve_public_key", "curve_secret_key"];
 
-/// How a socket finds its peers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ZmqMethod {
-    /// It connects to one that binds.
-    Connect,
-    /// Others connect to it.
-    Bind,
+choices! {
+    /// How a socket finds its peers.
+    pub enum ZmqMethod {
+        /// Connects to a socket that binds.
+        Connect = "connect",
+        /// Others connect to it.
+        Bind = "bind",
+    }
 }
 
-/// The socket of a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum ZmqChannelSocket {
-    /// Takes what PUSH sockets send.
-    Pull,
-    /// Takes what PUB sockets publish.
-    Sub,
-    /// Answers REQ sockets.
-    Rep,
-    /// Acks what DEALER sockets send.
-    Router,
+choices! {
+    /// The socket of a channel.
+    pub enum ZmqChannelSocket {
+        /// Takes what PUSH sockets send.
+        Pull = "PULL",
+        /// Takes what PUB sockets publish.
+        Sub = "SUB",
+        /// Answers REQ sockets.
+        Rep = "REP",
+        /// Acks what DEALER sockets send.
+        Router = "ROUTER",
+    }
 }
 
-/// The socket of an outgoing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum ZmqOutgoingSocket {
-    /// Sends to PULL sockets.
-    Push,
-    /// Publishes to SUB sockets.
-    Pub,
-    /// Asks REP sockets.
-    Req,
-    /// Sends to ROUTER sockets, which ack.
-    Dealer,
+choices! {
+    /// The socket of an outgoing.
+    pub enum ZmqOutgoingSocket {
+        /// Sends to PULL sockets.
+        Push = "PUSH",
+        /// Publishes to SUB sockets.
+        Pub = "PUB",
+        /// Asks REP sockets.
+        Req = "REQ",
+        /// Sends to ROUTER sockets, which ack.
+        Dealer = "DEALER",
+    }
 }
 
-/// `zmq_channel`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ZmqChannel {
-    /// Its name.
-    pub name: String,
-    /// `tcp://HOST:PORT` or `ipc:///PATH`.
-    pub address: String,
-    /// The type of its socket.
-    pub socket_type: ZmqChannelSocket,
-    /// Whether it connects or binds.
-    pub method: ZmqMethod,
-    /// With SUB, what messages must begin with; all are taken otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sub_key: Option<String>,
-    /// The service that handles its messages.
-    pub service: String,
-    /// Inactive channels have no socket.
-    #[serde(default = "yes")]
-    pub active: bool,
+declare! {
+    /// `zmq_channel`
+    pub struct ZmqChannel {
+        /// The name of the channel.
+        name: String = required(text_rules::name), then curve_is_not_there();
+        /// Whether it connects or binds.
+        method: ZmqMethod = required_one_of();
+        /// `tcp://HOST:PORT` or `ipc:///PATH`.
+        address: String = required(address::form), then address_fits(method, address);
+        /// The type of its socket.
+        socket_type: ZmqChannelSocket = required_one_of();
+        /// With SUB, what messages must begin with; all are taken otherwise.
+        sub_key: Option<String> = optional(subscription),
+            then sub_key_needs_sub(sub_key, socket_type);
+        /// The service that handles its messages.
+        service: String = Reference(Kind::Service);
+        /// Inactive channels have no socket.
+        active: bool = Flag(true);
+    }
+}
+
+fn sub_key_needs_sub(
+    fields: &mut FieldReader<'_>,
+    sub_key: &Option<String>,
+    socket_type: &ZmqChannelSocket,
+) {
+    if let Some(key) = sub_key
+        && *socket_type != ZmqChannelSocket::Sub
+    {
+        let problem = "is for `socket_type: SUB` alone: leave it out";
+        fields.refuse("sub_key", key, problem);
+    }
 }
 
 impl ZmqChannel {
-    pub(super) fn read(spec: &Value) -> ParseOutcome<Self> {
-        let mut fields = FieldReader::new(spec);
-        let name = fields.required("name", text_rules::name);
-        let (method, address) = place(&mut fields);
-        let socket_type = fields.required_one_of(
-            "socket_type",
-            &[
-                ("PULL", ZmqChannelSocket::Pull),
-                ("SUB", ZmqChannelSocket::Sub),
-                ("REP", ZmqChannelSocket::Rep),
-                ("ROUTER", ZmqChannelSocket::Router),
-            ],
-        );
-        let sub_key = fields.text("sub_key", sub_key);
-        if let Some(key) = sub_key
-            .as_ref()
-            .filter(|_| socket_type != ZmqChannelSocket::Sub)
-        {
-            let problem = "is for `socket_type: SUB` alone: leave it out";
-            fields.refuse("sub_key", key, problem);
-        }
-        let it = ZmqChannel {
-            name,
-            address,
-            socket_type,
-            method,
-            sub_key,
-            service: fields.required("service", text_rules::name),
-            active: fields.flag("active", yes()),
-        };
-        fields.finish(it)
-    }
-
-    /// What its socket type does not promise.
+    /// Returns what the socket type does not promise.
     pub(super) fn warning(&self) -> Option<&'static str> {
         match self.socket_type {
             ZmqChannelSocket::Pull | ZmqChannelSocket::Sub => Some(
@@ -125,53 +104,30 @@ impl ZmqChannel {
         }
     }
 
-    /// The address that it binds.
+    /// Returns the address that it binds.
     pub fn bound(&self) -> Option<&str> {
         bound(self.active, self.method, &self.address)
     }
 }
 
-/// `zmq_outgoing`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ZmqOutgoing {
-    /// Its name.
-    pub name: String,
-    /// `tcp://HOST:PORT` or `ipc:///PATH`.
-    pub address: String,
-    /// The type of its socket.
-    pub socket_type: ZmqOutgoingSocket,
-    /// Whether it connects or binds.
-    pub method: ZmqMethod,
-    /// Inactive outgoings have no socket.
-    #[serde(default = "yes")]
-    pub active: bool,
+declare! {
+    /// `zmq_outgoing`
+    pub struct ZmqOutgoing {
+        /// The name of the outgoing.
+        name: String = required(text_rules::name), then curve_is_not_there();
+        /// Whether it connects or binds.
+        method: ZmqMethod = required_one_of();
+        /// `tcp://HOST:PORT` or `ipc:///PATH`.
+        address: String = required(address::form), then address_fits(method, address);
+        /// The type of its socket.
+        socket_type: ZmqOutgoingSocket = required_one_of();
+        /// Inactive outgoings have no socket.
+        active: bool = Flag(true);
+    }
 }
 
 impl ZmqOutgoing {
-    pub(super) fn read(spec: &Value) -> ParseOutcome<Self> {
-        let mut fields = FieldReader::new(spec);
-        let name = fields.required("name", text_rules::name);
-        let (method, address) = place(&mut fields);
-        let it = ZmqOutgoing {
-            name,
-            address,
-            socket_type: fields.required_one_of(
-                "socket_type",
-                &[
-                    ("PUSH", ZmqOutgoingSocket::Push),
-                    ("PUB", ZmqOutgoingSocket::Pub),
-                    ("REQ", ZmqOutgoingSocket::Req),
-                    ("DEALER", ZmqOutgoingSocket::Dealer),
-                ],
-            ),
-            method,
-            active: fields.flag("active", yes()),
-        };
-        fields.finish(it)
-    }
-
-    /// What its socket type does not promise.
+    /// Returns what the socket type does not promise.
     pub(super) fn warning(&self) -> Option<&'static str> {
         match self.socket_type {
             ZmqOutgoingSocket::Push | ZmqOutgoingSocket::Pub => Some(
@@ -181,38 +137,42 @@ impl ZmqOutgoing {
         }
     }
 
-    /// The address that it binds.
+    /// Returns the address that it binds.
     pub fn bound(&self) -> Option<&str> {
         bound(self.active, self.method, &self.address)
     }
 }
 
-/// `method` and `address`, which must go with it.
-fn place(fields: &mut FieldReader<'_>) -> (ZmqMethod, String) {
+fn curve_is_not_there(fields: &mut FieldReader<'_>) {
     for field in CURVE {
         fields.refuse_unsupported(
             field,
             "is not to be had: this program's libzmq is built without CURVE; put the connection through a TLS tunnel or a private network",
         );
     }
-    let choices = [("connect", ZmqMethod::Connect), ("bind", ZmqMethod::Bind)];
-    let method = fields.required_one_of("method", &choices);
+}
+
+/// Refuses an address of the right form that does not go with the method.
+fn address_fits(fields: &mut FieldReader<'_>, method: &ZmqMethod, address: &str) {
     let rule = match method {
         ZmqMethod::Connect => address::to_connect,
         ZmqMethod::Bind => address::to_bind,
     };
-    let address = fields.required("address", rule);
-    if method == ZmqMethod::Bind && BoundAddress::parse(&address).is_none() {
-        fields.not_known("address", &address, address::WANTS);
+    if address::form(address).is_ok()
+        && let Err(problem) = rule(address)
+    {
+        fields.refuse("address", quoted(&address.into()), problem);
     }
-    (method, address)
+    if *method == ZmqMethod::Bind && BoundAddress::parse(address).is_none() {
+        fields.not_known("address", address, address::WANTS);
+    }
 }
 
-fn sub_key(text: &str) -> Result<(), String> {
-    match text.len() <= SUB_KEY_BYTES_MAX {
-        true => Ok(()),
-        false => Err(format!("must have at most {SUB_KEY_BYTES_MAX} bytes")),
+fn subscription(text: &str) -> Result<(), String> {
+    if text.len() <= SUB_KEY_BYTES_MAX {
+        return Ok(());
     }
+    Err(format!("must have at most {SUB_KEY_BYTES_MAX} bytes"))
 }
 
 fn bound(active: bool, method: ZmqMethod, address: &str) -> Option<&str> {

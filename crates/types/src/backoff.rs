@@ -1,10 +1,10 @@
-//! Waiting longer after each try.
+//! Backoff: waits that grow with each try.
 
 use std::time::Duration;
 
 use quorate_clock::Instant;
 
-/// Doubles from `first` up to `last`.
+/// Backoff that doubles from `first` up to `last`.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     first: Duration,
@@ -13,7 +13,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Starts with `first`, never waits longer than `last`.
+    /// Returns a backoff that starts with `first` and never waits longer than `last`.
     pub fn new(first: Duration, last: Duration) -> Self {
         Backoff {
             first,
@@ -22,22 +22,22 @@ impl Backoff {
         }
     }
 
-    /// How long to wait before the next try.
+    /// Returns the wait before the next try.
     pub fn step(&mut self) -> Duration {
         let wait = nth(self.first, self.last, self.tries);
         self.tries = self.tries.saturating_add(1);
         wait
     }
 
-    /// It worked: the next wait is the first again.
+    /// Starts anew after a success: the next wait is the first again.
     pub fn reset(&mut self) {
         self.tries = 0;
     }
 }
 
-/// Waits a share of the time that has passed since the first try: soon after something
-/// that may be over any moment, seldom after something that lasts. What it waits for is
-/// noticed at most that share later than it could be.
+/// Backoff by a share of the time that has passed since the first try: soon for a condition that
+/// may be over any moment, seldom for one that lasts. The end of the condition is noticed at most
+/// that share later than it could be.
 #[derive(Clone, Debug)]
 pub struct ProportionalBackoff {
     first: Duration,
@@ -46,7 +46,7 @@ pub struct ProportionalBackoff {
 }
 
 impl ProportionalBackoff {
-    /// Never waits less than `first` or longer than `last`.
+    /// Returns a backoff that never waits less than `first` or longer than `last`.
     pub fn new(first: Duration, last: Duration) -> Self {
         ProportionalBackoff {
             first,
@@ -55,19 +55,19 @@ impl ProportionalBackoff {
         }
     }
 
-    /// How long to wait before the next try.
+    /// Returns the wait before the next try.
     pub fn step(&mut self, now: Instant) -> Duration {
         let since = *self.since.get_or_insert(now);
         (now.duration_since(since) / 4).clamp(self.first, self.last)
     }
 
-    /// It worked, or is another thing: the next wait is the first again.
+    /// Starts anew after a success or for another condition: the next wait is the first again.
     pub fn reset(&mut self) {
         self.since = None;
     }
 }
 
-/// The wait after `n` earlier ones.
+/// Returns the wait after `n` earlier ones.
 pub fn nth(first: Duration, last: Duration, n: u32) -> Duration {
     first
         .checked_mul(1_u32.checked_shl(n).unwrap_or(u32::MAX))

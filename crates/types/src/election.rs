@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::MemberId;
 
-/// Why a member asks for votes; the vote message carries it.
+/// Reason for which a member asks for votes; the vote message carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ElectionReason {
@@ -27,18 +27,18 @@ impl std::fmt::Display for ElectionReason {
     }
 }
 
-/// How this member came to lead.
+/// Election by which this member came to lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ElectionRecord {
-    /// Why it asked for votes.
+    /// The reason for which it asked for votes.
     pub reason: ElectionReason,
     /// The leader before, as far as known.
     pub former: Option<MemberId>,
-    /// When this member last heard from it.
+    /// The time at which this member last heard from that leader.
     pub lost_at: Option<Instant>,
-    /// When this member began to campaign for this term: its timer ran out, the death was
-    /// certain, or the leader asked for it.
+    /// The time at which this member began to campaign for this term: its timer ran out, the
+    /// death was certain, or the leader asked for it.
     pub detected_at: Instant,
-    /// When it saw itself elected.
+    /// The time at which it saw itself elected.
     pub elected_at: Instant,
 }

@@ -1,39 +1,39 @@
-//! What a caller is told when something was not done, or may not have been.
+//! Errors of calls that were not done, or may not have been.
 
 use std::time::Duration;
 
 use crate::MemberId;
 
-/// Why there is no answer to a proposal. Never retried in secret after `Unknown`.
+/// Reason for which a proposal has no result. Never retried in secret after `Unknown`.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ProposeError {
     /// Surely not done: no leader with a quorum was found in time.
     #[error("no leader took the write in {waited_ms} ms; it was not done")]
     NoQuorum {
-        /// For how long one was looked for.
+        /// The time for which a leader was looked for.
         waited_ms: u64,
     },
     /// Surely not done: the write itself was at fault, or this member is shutting down.
     #[error("the write was refused: {0}")]
     Refused(String),
-    /// It may have happened, may happen yet, or may never happen.
+    /// The proposal may have been applied, may be applied yet, or may never be.
     #[error("the fate of the write is not known: {0}")]
     Unknown(String),
 }
 
-/// Why there is no linearizable read.
+/// Reason for which a linearizable read was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ReadError {
     /// No leader confirmed with a quorum in time that it leads, or this member could not
     /// apply in time what the leader had committed.
     #[error("no leader confirmed the read in {waited_ms} ms")]
     NoQuorum {
-        /// For how long one was looked for.
+        /// The time for which a leader was looked for.
         waited_ms: u64,
     },
 }
 
-/// Why leadership was not handed over.
+/// Reason for which leadership was not handed over.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     /// Only the leader can hand over.

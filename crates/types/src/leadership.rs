@@ -1,4 +1,4 @@
-//! Leadership: who leads, and for how long a leader may act alone.
+//! Leadership: the leader, and the time for which it may act alone.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use quorate_clock::Instant;
 
 use crate::{ElectionRecord, MemberId};
 
-/// Who leads, as this member sees it.
+/// Leadership as this member sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leadership {
     /// This member.
@@ -17,15 +17,16 @@ pub struct Leadership {
     pub leader: Option<MemberId>,
     /// Whether this member leads: elected, and its first entry of the term committed.
     pub leading: bool,
-    /// As leader: when the last heartbeat round that a quorum has answered was *sent*.
-    /// As follower: when the last append of the leader arrived. The lease runs from here.
+    /// As leader: the time at which the last heartbeat round that a quorum has answered was
+    /// *sent*. As follower: the time at which the last append of the leader arrived. The lease
+    /// runs from here.
     pub heard_at: Option<Instant>,
-    /// As leader: how long that lease is. The present pace may be another one.
+    /// As leader: the length of that lease. The timing in force may be another one by now.
     pub lease: Duration,
-    /// As leader: nobody else's lease can run any more from here on (votes carry how much
-    /// of others' leases is left that each voter had a part in; see `votes` in the crate of consensus).
-    /// A reign activates nothing that is fenced by lease before it.
+    /// As leader: the time from which on nobody else's lease can run any more (votes carry how
+    /// much is left of the leases of others that each voter had a part in; see `votes` in the
+    /// crate of consensus). A reign activates nothing that is fenced by lease before it.
     pub lease_clear_at: Option<Instant>,
-    /// As leader: how it came to be.
+    /// As leader: the election that it won.
     pub election: Option<ElectionRecord>,
 }

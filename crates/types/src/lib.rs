@@ -1,5 +1,4 @@
-//! The words of the whole: members, leadership, elections, timing, backoff, and what a caller
-//! is told of a proposal.
+//! Shared types: members, leadership, elections, timing, backoff, and the errors of proposals.
 //!
 //! Values and pure functions only. Every crate may know this one; it knows the clock.
 #![forbid(unsafe_code)]

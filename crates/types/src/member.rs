@@ -1,46 +1,46 @@
-//! Members: who they are, where they are reached, and whether they count.
+//! Members: ids, names, addresses and roles.
 
 use serde::{Deserialize, Serialize};
 
-/// A member's id: 1 for the one that bootstrapped, for every other the index of
-/// the log entry that allocated it. Never reused.
+/// Id of a member: 1 for the one that bootstrapped, for every other the index of the log entry
+/// that allocated it. Never reused.
 pub type MemberId = u64;
 
-/// What the group knows of a member. Addresses are `host:port`.
+/// Name and addresses of a member, as the group knows them. Addresses are `host:port`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Member {
     /// The name people use; unique in the cluster.
     pub name: String,
-    /// Where its services listen.
+    /// The address of its services.
     pub http: String,
-    /// Where its REST face listens.
+    /// The address of its REST API.
     pub admin: String,
-    /// Where other members reach it.
+    /// The address for other members.
     pub peer: String,
 }
 
-/// Whether a member counts for quorums.
+/// Part of a member in quorums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// It does.
+    /// Counts for quorums.
     Voter,
-    /// It only follows.
+    /// Only follows.
     Learner,
 }
 
-/// One member as this one sees it.
+/// State of one member as this one sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberStatus {
-    /// Its id.
+    /// The id of the member.
     pub id: MemberId,
-    /// Its name and addresses.
+    /// The name and addresses of the member.
     pub member: Member,
-    /// Whether it counts for quorums.
+    /// The part of the member in quorums.
     pub role: Role,
-    /// Entries behind the leader's log; only the leader knows it of others.
+    /// Entries behind the leader's log; only the leader knows this of others.
     pub lag: Option<u64>,
-    /// Whether the leader has heard from it within `failover`; only the leader knows.
+    /// `true` if the leader has heard from the member within `failover`; only the leader knows.
     pub reachable: Option<bool>,
 }
 

@@ -1,88 +1,81 @@
 //! `amqp_channel`
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
-use super::super::{
-    DeliveryPolicy, Service, StandbyMode,
-    field_reader::{FieldReader, ParseOutcome},
-    text_rules, yes,
+use crate::{
+    DeliveryPolicy, Kind, Service, StandbyMode,
+    declaration::declare,
+    field_reader::FieldReader,
+    field_rules::{Flag, Reference, nested, number, one_of, optional, optional_number, required},
+    text_rules,
 };
 
 /// The largest `prefetch`.
 const PREFETCH_MAX: u64 = 1000;
-/// RabbitMQ's consumer_timeout, unless it is set: what is held for longer is warned of.
+/// RabbitMQ's consumer_timeout by default: messages held for longer are warned of.
 const CONSUMER_TIMEOUT_MS: u64 = 30 * 60_000;
-/// Where nothing is known of the calls between them, waits that are longer than this are.
+/// Waits that are warned of where nothing is known of the calls between them.
 const WAITS_MS_MAX: u64 = 25 * 60_000;
 
-/// `amqp_channel`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AmqpChannel {
-    /// Its name.
-    pub name: String,
-    /// The `amqp_connection` that it uses.
-    pub connection: String,
-    /// The queue that it consumes; it must exist.
-    pub queue: String,
-    /// The service that handles its messages.
-    pub service: String,
-    /// Most messages in flight at a time.
-    #[serde(default = "prefetch")]
-    pub prefetch: u16,
-    /// Most messages that are handled at a time; as many as are in flight otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pool_size: Option<u16>,
-    /// One message at a time in the order of the queue, across a takeover too.
-    #[serde(default)]
-    pub ordered: bool,
-    /// Stands before the consumer tag.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub consumer_tag_prefix: Option<String>,
-    /// What the members that don't run it have of it.
-    #[serde(default)]
-    pub standby: StandbyMode,
-    /// What happens to a message that its service did not handle.
-    #[serde(default)]
-    pub on_failure: DeliveryPolicy,
-    /// Inactive channels consume nothing.
-    #[serde(default = "yes")]
-    pub active: bool,
+declare! {
+    /// `amqp_channel`
+    pub struct AmqpChannel {
+        /// The name of the channel.
+        name: String = required(text_rules::name);
+        /// The queue that it consumes; it must exist.
+        queue: String = required(text_rules::amqp_text);
+        /// Most messages in flight at a time.
+        prefetch: u16 = number(10, 1..=PREFETCH_MAX);
+        /// One message at a time in the order of the queue, across a takeover too.
+        ordered: bool = Flag(false);
+        /// The `amqp_connection` that it uses.
+        connection: String = Reference(Kind::AmqpConnection);
+        /// The service that handles its messages.
+        service: String = Reference(Kind::Service);
+        /// Most messages that are handled at a time; as many as are in flight otherwise.
+        pool_size: Option<u16> = optional_number(PREFETCH_MAX),
+            then pool_fits(pool_size, prefetch, ordered);
+        /// Stands before the consumer tag.
+        consumer_tag_prefix: Option<String> = optional(text_rules::consumer_tag_prefix);
+        /// What the members that don't run it have of it.
+        standby: StandbyMode = one_of();
+        /// What happens to a message that its service did not handle.
+        on_failure: DeliveryPolicy = nested(), then dead_letter_leads_on(on_failure, queue);
+        /// Inactive channels consume nothing.
+        active: bool = Flag(true);
+    }
 }
 
-fn prefetch() -> u16 {
-    10
+fn pool_fits(
+    fields: &mut FieldReader<'_>,
+    pool_size: &Option<u16>,
+    prefetch: &u16,
+    ordered: &bool,
+) {
+    let Some(size) = *pool_size else { return };
+    if size > *prefetch {
+        let problem = format!("must be at most prefetch, which is {prefetch}: more are not there");
+        fields.refuse("pool_size", size.to_string(), problem);
+    }
+    if *ordered && size != 1 {
+        let problem = "must be 1 or left out: `ordered` is one message at a time";
+        fields.refuse("pool_size", size.to_string(), problem);
+    }
+}
+
+fn dead_letter_leads_on(fields: &mut FieldReader<'_>, on_failure: &DeliveryPolicy, queue: &str) {
+    if on_failure.dead_letter.as_deref() == Some(queue) {
+        fields.refuse(
+            "on_failure.dead_letter",
+            queue,
+            "must be another queue than `queue`: a message that failed for good would come back for ever",
+        );
+    }
 }
 
 impl AmqpChannel {
-    pub(crate) fn read(spec: &Value) -> ParseOutcome<Self> {
-        let mut fields = FieldReader::new(spec);
-        let name = fields.required("name", text_rules::name);
-        let queue = fields.required("queue", text_rules::amqp_text);
-        let prefetch = fields.number("prefetch", prefetch(), 1..=PREFETCH_MAX);
-        let ordered = fields.flag("ordered", false);
-        let it = AmqpChannel {
-            name,
-            connection: fields.required("connection", text_rules::name),
-            service: fields.required("service", text_rules::name),
-            prefetch,
-            pool_size: pool_size(&mut fields, prefetch, ordered),
-            ordered,
-            consumer_tag_prefix: fields
-                .text("consumer_tag_prefix", text_rules::consumer_tag_prefix),
-            standby: StandbyMode::read(&mut fields),
-            on_failure: DeliveryPolicy::read(&mut fields, &queue),
-            active: fields.flag("active", yes()),
-            queue,
-        };
-        fields.finish(it)
-    }
-
-    /// What its declarer should know of: RabbitMQ takes back what it has handed out when one
-    /// message of it is not acknowledged for long. That counts the waits of the message and
-    /// the calls of its service, and those of the messages before it: in order all of them,
-    /// otherwise the calls that leave it no place.
+    /// Returns a warning where messages may be held for too long: RabbitMQ takes back what it has
+    /// handed out when one message of it is not acknowledged in time. That time counts the waits
+    /// of the message and the calls of its service, and those of the messages before it: in
+    /// order all of them, otherwise the calls that leave it no place.
     pub(crate) fn warning(&self, service: Option<&Service>) -> Option<String> {
         let calls = service.map_or(0, |it| {
             let tries = u64::from(self.on_failure.retries) + 1;
@@ -120,25 +113,11 @@ impl AmqpChannel {
         ))
     }
 
-    /// How many messages are handled at a time.
+    /// Returns the number of messages that are handled at a time.
     pub fn at_a_time(&self) -> u16 {
-        match self.ordered {
-            true => 1,
-            false => self.pool_size.unwrap_or(self.prefetch),
+        if self.ordered {
+            return 1;
         }
+        self.pool_size.unwrap_or(self.prefetch)
     }
-}
-
-fn pool_size(fields: &mut FieldReader<'_>, prefetch: u16, ordered: bool) -> Option<u16> {
-    let given = fields.has("pool_size");
-    let size = fields.number("pool_size", 1, 1..=PREFETCH_MAX);
-    if given && size > prefetch {
-        let problem = format!("must be at most prefetch, which is {prefetch}: more are not there");
-        fields.refuse("pool_size", size.to_string(), problem);
-    }
-    if ordered && size != 1 {
-        let problem = "must be 1 or left out: `ordered` is one message at a time";
-        fields.refuse("pool_size", size.to_string(), problem);
-    }
-    given.then_some(size)
 }

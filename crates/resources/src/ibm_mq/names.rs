@@ -1,4 +1,4 @@
-//! What IBM MQ and its client take as names. The lengths are those of MQI's own fields.
+//! Rules of names of IBM MQ and its client. The lengths are those of MQI's own fields.
 
 type NameCheck = Result<(), String>;
 

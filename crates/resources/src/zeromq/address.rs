@@ -50,7 +50,12 @@ fn parse(text: &str) -> Result<ParsedAddress<'_>, String> {
     Ok(ParsedAddress::Tcp(bare.unwrap_or(host)))
 }
 
-/// What a socket can connect to.
+/// Rule of the form that addresses of every socket have.
+pub(super) fn form(text: &str) -> Result<(), String> {
+    parse(text).map(|_| ())
+}
+
+/// Rule of the addresses that a socket can connect to.
 pub(super) fn to_connect(text: &str) -> Result<(), String> {
     match parse(text)? {
         ParsedAddress::Tcp("*") => Err(
@@ -63,7 +68,7 @@ pub(super) fn to_connect(text: &str) -> Result<(), String> {
     }
 }
 
-/// What a socket can bind. libzmq looks no names up to bind them.
+/// Rule of the addresses that a socket can bind. libzmq looks no names up to bind them.
 pub(super) fn to_bind(text: &str) -> Result<(), String> {
     let ParsedAddress::Tcp(host) = parse(text)? else {
         return Ok(());
@@ -76,7 +81,7 @@ pub(super) fn to_bind(text: &str) -> Result<(), String> {
     Err("must be `*`, an IP address of the member or the name of a network interface, as in tcp://*:5555, tcp://127.0.0.1:5555 or tcp://eth0:5555: the names of hosts can't be bound".into())
 }
 
-/// What a socket binds. Two sockets of one host can't both bind equal ones, nor one port
+/// Address that a socket binds. Two sockets of one host can't both bind equal ones, nor one port
 /// everywhere and at a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BoundAddress<'a> {
@@ -98,9 +103,10 @@ impl<'a> BoundAddress<'a> {
         let (host, port) = text.strip_prefix("tcp://")?.rsplit_once(':')?;
         let bare = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
         let (host, port) = (bare.unwrap_or(host), port.parse().ok()?);
-        Some(match everywhere(host) {
-            true => BoundAddress::Everywhere(port),
-            false => BoundAddress::Host(host, port),
+        Some(if everywhere(host) {
+            BoundAddress::Everywhere(port)
+        } else {
+            BoundAddress::Host(host, port)
         })
     }
 }
