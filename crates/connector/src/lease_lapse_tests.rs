@@ -1,4 +1,4 @@
-//! A session whose lease runs out under it, over a broker that is a queue in memory.
+//! Tests of a session whose lease runs out under it, over a broker that is a queue in memory.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -26,7 +26,7 @@ use super::{
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// What the queue has to give, and what was acked.
+/// Messages of the queue, and the acks.
 #[derive(Default)]
 struct MemoryQueue {
     next: u64,
@@ -232,8 +232,8 @@ async fn lapses() {
     let (outcomes, results) = mpsc::channel(64);
     let (sends, orders) = mpsc::channel(1);
     let (out, frames) = mpsc::channel(64);
-    let wires = ProcessContext::new("x/x".into(), desires, results, orders, out, lease, watchdog);
-    spawn_local(RunLoop::new(wires).run::<ChannelRole<MemoryBroker>>());
+    let context = ProcessContext::new("x/x".into(), desires, results, orders, out, lease, watchdog);
+    spawn_local(RunLoop::new(context).run::<ChannelRole<MemoryBroker>>());
     let mut world = LapseFixture {
         page,
         outcomes,

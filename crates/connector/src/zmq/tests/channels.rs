@@ -76,7 +76,7 @@ async fn sub_gets_its_topics_and_is_told_them() {
 }
 
 #[tokio::test]
-async fn rep_answers_many_peers_at_once_and_a_failed_request_wedges_nothing() {
+async fn rep_answers_many_peers_despite_a_failed_request() {
     let address = free_address();
     let mut session = inlet(resource("REP", &address, "bind"), 10).await;
     let ask = |text: &'static str| {
@@ -86,21 +86,21 @@ async fn rep_answers_many_peers_at_once_and_a_failed_request_wedges_nothing() {
         req
     };
     let (one, two, three) = (ask("one"), ask("two"), ask("three"));
-    let settler = session.acknowledger();
+    let acknowledger = session.acknowledger();
     let mut tokens = std::collections::BTreeMap::new();
     for _ in 0..3 {
         let (token, message) = next(&mut session).await;
         tokens.insert(message.body, token);
     }
-    settler
-        .reject(&tokens[&b"one"[..]], &epitaph())
+    acknowledger
+        .reject(&tokens[&b"one"[..]], &info())
         .await
         .unwrap();
-    settler
+    acknowledger
         .ack(&tokens[&b"two"[..]], &reply("ok two"))
         .await
         .unwrap();
-    settler
+    acknowledger
         .requeue(&tokens[&b"three"[..]], Duration::ZERO)
         .await
         .unwrap();
@@ -119,7 +119,7 @@ async fn rep_answers_many_peers_at_once_and_a_failed_request_wedges_nothing() {
     assert!(again.contains("send it again"), "{again}");
     let (token, message) = next(&mut session).await;
     assert_eq!(&message.body[..], b"again");
-    settler.ack(&token, &reply("")).await.unwrap();
+    acknowledger.ack(&token, &reply("")).await.unwrap();
     assert!(beside(move || one.recv_bytes(0).unwrap()).await.is_empty());
 }
 
@@ -129,7 +129,7 @@ async fn router_acks_after_the_service_and_not_twice() {
     let mut session = inlet(resource("ROUTER", &address, "bind"), 10).await;
     let dealer = unbound(SocketType::DEALER);
     dealer.connect(&address).unwrap();
-    let settler = session.acknowledger();
+    let acknowledger = session.acknowledger();
     dealer.send_multipart(["7", "body"], 0).unwrap();
     let (token, message) = next(&mut session).await;
     assert_eq!(
@@ -144,8 +144,8 @@ async fn router_acks_after_the_service_and_not_twice() {
         (message.id.as_str(), &message.body[..]),
         ("8", &b"delimited"[..])
     );
-    settler.ack(&token, &reply("not sent")).await.unwrap();
-    settler.reject(&other, &epitaph()).await.unwrap();
+    acknowledger.ack(&token, &reply("not sent")).await.unwrap();
+    acknowledger.reject(&other, &info()).await.unwrap();
     drop((token, other));
     let (dealer, answers) = beside(move || {
         let answers = [
@@ -161,7 +161,7 @@ async fn router_acks_after_the_service_and_not_twice() {
     dealer.send_multipart(["7", "body"], 0).unwrap();
     let (token, _) = next(&mut session).await;
     // Given back: no answer, and it may come again.
-    settler.requeue(&token, Duration::ZERO).await.unwrap();
+    acknowledger.requeue(&token, Duration::ZERO).await.unwrap();
     drop(token);
     dealer.send_multipart(["7", "body"], 0).unwrap();
     let (token, _) = next(&mut session).await;
@@ -184,7 +184,7 @@ async fn router_acks_after_the_service_and_not_twice() {
     // The peer is gone before its ack: it wasn't settled.
     drop(dealer);
     let deadline = Instant::now() + WAIT;
-    while settler.ack(&token, &reply("")).await.is_ok() {
+    while acknowledger.ack(&token, &reply("")).await.is_ok() {
         assert!(
             Instant::now() < deadline,
             "an ack to nobody was taken for an ack"
@@ -194,7 +194,7 @@ async fn router_acks_after_the_service_and_not_twice() {
 }
 
 #[tokio::test]
-async fn a_message_beyond_the_bound_is_refused_and_the_next_one_is_not() {
+async fn only_the_message_beyond_bound_is_refused() {
     let address = free_address();
     let mut session = inlet(resource("ROUTER", &address, "bind"), 2).await;
     let dealer = unbound(SocketType::DEALER);
