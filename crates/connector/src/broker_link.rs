@@ -18,8 +18,8 @@ pub struct ConnectorError {
     pub text: String,
     /// The failure is expected to end by itself soon: another consumer has yet to go, for one.
     pub transient: bool,
-    /// The failure is likely to come again although the session can be reopened at once, so it
-    /// is reported until a message was handled.
+    /// The failure is likely to come again although the session can be reopened at once, so it is
+    /// reported until a message was handled.
     pub until_handled: bool,
 }
 
@@ -62,7 +62,6 @@ pub struct IncomingMessage {
     pub id: String,
     /// Content type; empty when the sender gave none.
     pub content_type: String,
-    /// Headers of the sender.
     pub headers: Vec<Header>,
     /// Types of the headers whose values are no text.
     pub types: Vec<HeaderType>,
@@ -70,7 +69,6 @@ pub struct IncomingMessage {
     pub headers_left_out: u32,
     /// Properties of the protocol.
     pub properties: Vec<Header>,
-    /// Body.
     pub body: Bytes,
     /// True if the broker has handed the message out before.
     pub redelivered: bool,
@@ -85,33 +83,25 @@ pub struct IncomingMessage {
 /// Reason why a message is dead-lettered, written beside the copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetterInfo {
-    /// Last failure.
     pub reason: String,
-    /// Number of tries.
     pub attempts: u32,
-    /// Correlation id.
     pub cid: String,
-    /// Name of the channel.
     pub channel: String,
 }
 
-/// Message to be sent.
 #[derive(Clone, Debug, Default)]
 pub struct OutgoingMessage {
     /// Message id; a new one is made where it is empty.
     pub message_id: String,
     /// Content type; empty when the sender gave none.
     pub content_type: String,
-    /// Headers of the sender.
     pub headers: Vec<Header>,
     /// Types of the headers whose values are no text, where the protocol has types.
     pub types: Vec<HeaderType>,
     /// Properties of the protocol, under the names of [`IncomingMessage::properties`]; they
     /// override those of the outgoing.
     pub properties: Vec<Header>,
-    /// Body.
     pub body: Bytes,
-    /// Correlation id.
     pub cid: String,
     /// Time after which nobody waits for the outcome any more.
     pub within: Duration,

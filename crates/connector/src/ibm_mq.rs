@@ -36,7 +36,6 @@ use self::{
 };
 use super::broker_link::{BrokerLink, ConnectorError, InboundLink, OutboundLink};
 
-/// Connection to a queue manager.
 pub struct MqLink {
     commands: MqCommandSender,
     manager: MqConnectionSettings,

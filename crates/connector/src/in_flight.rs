@@ -88,29 +88,22 @@ pub enum InFlightState {
 pub struct InFlightMessage<T> {
     /// Token by which the broker knows the message.
     pub token: T,
-    /// Message as it came.
     pub message: Arc<IncomingMessage>,
-    /// Correlation id.
     pub cid: String,
     /// Number of this try: 1 for the first.
     pub attempt: u32,
-    /// State.
     pub state: InFlightState,
     /// Beginning and number of tries that no member could run.
     pub not_run: Option<(Instant, u32)>,
     /// Tries to dead-letter the message.
     pub dead_letter_attempts: u32,
-    /// Last failure.
     pub reason: String,
-    /// Answer of the service.
     pub reply: Reply,
     /// Key under which the tries are kept, once there are any.
     pub fingerprint: Option<MessageFingerprint>,
     /// True if the message was given up without asking the service, so only this process knows why.
     pub undelivered: bool,
-    /// Time of arrival.
     pub received_at: Instant,
-    /// Time of the last hand-off.
     pub handed_on_at: Option<Instant>,
 }
 
@@ -237,7 +230,6 @@ impl<T> InFlightSet<T> {
         }
     }
 
-    /// Returns a message.
     pub fn get(&self, id: u64) -> Option<&InFlightMessage<T>> {
         self.by_id.get(&id)
     }
@@ -247,19 +239,16 @@ impl<T> InFlightSet<T> {
         self.by_id.values_mut().next()
     }
 
-    /// Returns a message, to be changed.
     pub fn get_mut(&mut self, id: u64) -> Option<&mut InFlightMessage<T>> {
         self.by_id.get_mut(&id)
     }
 
-    /// Removes a message.
     pub fn remove(&mut self, id: u64) -> Option<InFlightMessage<T>> {
         // This frees the place that its state takes.
         self.set_state(id, InFlightState::Settling);
         self.by_id.remove(&id)
     }
 
-    /// Returns the number of messages.
     pub fn len(&self) -> usize {
         self.by_id.len()
     }

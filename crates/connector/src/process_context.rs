@@ -31,7 +31,6 @@ pub const LEASE_POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Reign under which the process is ordered to act.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProcessReign {
-    /// Epoch of the reign.
     pub epoch: u64,
     /// Number of the process, as the parent counts them.
     pub incarnation: u64,
@@ -99,7 +98,6 @@ impl DesiredState {
 
 /// Message that the parent wants to have sent.
 pub struct PendingSend {
-    /// Message.
     pub send: Send,
     /// Time until which somebody waits for the outcome.
     pub until: Instant,
@@ -214,11 +212,9 @@ pub struct ProcessContext {
     pub outcomes: mpsc::Receiver<Outcome>,
     /// Messages to be sent.
     pub sends: mpsc::Receiver<PendingSend>,
-    /// Number of the next delivery.
     pub next_delivery: u64,
     /// Sender of frames to the parent.
     pub frames: FrameSender,
-    /// Lease page.
     pub lease: LeaseReader,
     /// Watchdog that ends the process with its lease.
     pub watchdog: LeaseWatchdog,

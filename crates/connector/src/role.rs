@@ -20,7 +20,6 @@ pub trait ConnectorRole: Sized + Send + 'static {
     type SpecificSettings: DeserializeOwned + Clone + PartialEq + Send + Sync;
     /// Settings that every kind of broker has.
     type SharedSettings: DeserializeOwned + Clone + PartialEq + Debug + Send + Sync;
-    /// Open session.
     type Session: Send;
 
     /// Returns the name of the source whose progress is kept across sessions; empty where none is
@@ -65,9 +64,7 @@ pub enum ServeOutcome<S> {
 /// Time for a drain that nobody has set a time for: the lease was revoked under it.
 pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
-/// Parsed configuration.
 pub struct ConnectorSettings<R: ConnectorRole> {
-    /// Settings of the connection.
     pub connection: <R::Link as BrokerLink>::Connection,
     /// Source to consume, or target to send to.
     pub specific: R::SpecificSettings,

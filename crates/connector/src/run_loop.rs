@@ -10,8 +10,8 @@
 //! others off are prepared, so while an old holder consumes, opening is refused. What makes the
 //! session one of the new epoch and of no other:
 //!
-//! - There is one session at a time. One of an older epoch was closed, with the broker's
-//!   channel that its deliveries came by, before this one was opened on a channel of its own.
+//! - There is one session at a time. One of an older epoch was closed, with the broker's channel
+//!   that its deliveries came by, before this one was opened on a channel of its own.
 //! - It is read from only once the order to act under an epoch has come *and* the page lets that
 //!   epoch act; from then on the watchdog is armed with that epoch, and frames are stamped with it.
 //! - It is given up, and everything in it goes back, when the order to prepare is withdrawn, when

@@ -9,13 +9,12 @@
 //! a quorum of votes, every quorum shares a voter with the one that answered, so nobody succeeds
 //! before the lease is over. Four things carry that argument to the processes:
 //!
-//! 1. **The clock goes on while the host sleeps.** Deadlines are on CLOCK_BOOTTIME. The
-//!    consensus stamps rounds with CLOCK_MONOTONIC, which stops in a suspended host, so
-//!    the difference of the two clocks grows by the length of each suspension and never
-//!    shrinks. [`ClockOffsets`] converts a stamp with a difference that was sampled *before*
-//!    the stamp was taken: it is at most the true one, so the converted deadline is at
-//!    most the true one, and a host that slept wakes up with its lease over. No sample
-//!    old enough means no lease.
+//! 1. **The clock goes on while the host sleeps.** Deadlines are on CLOCK_BOOTTIME. The consensus
+//!    stamps rounds with CLOCK_MONOTONIC, which stops in a suspended host, so the difference of the
+//!    two clocks grows by the length of each suspension and never shrinks. [`ClockOffsets`]
+//!    converts a stamp with a difference that was sampled *before* the stamp was taken: it is at
+//!    most the true one, so the converted deadline is at most the true one, and a host that slept
+//!    wakes up with its lease over. No sample old enough means no lease.
 //! 2. **One page.** Epoch and deadline are in one shared page ([`LeaseWriter`]) that every
 //!    connector process maps read-only ([`LeaseReader`]): one store renews them all, and a parent
 //!    that is stopped, wedged or dead renews none. The page never pairs an epoch with the deadline

@@ -53,8 +53,8 @@ struct PendingLines {
 }
 
 impl LineQueue {
-    /// Starts to write to `target`, on a thread of this name. `report` gets the number of lines lost
-    /// since its last call, and the reason, once a line got through again.
+    /// Starts to write to `target`, on a thread of this name. `report` gets the number of lines
+    /// lost since its last call, and the reason, once a line got through again.
     pub fn start(
         name: &str,
         target: impl Write + Send + 'static,

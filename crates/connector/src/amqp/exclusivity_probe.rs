@@ -8,11 +8,11 @@
 //! The probe runs once over each connection: where others are not kept off, each run counts as a
 //! delivery of the messages that come and go.
 //!
-//! A queue with a single active consumer refuses every exclusive one, with the words for a
-//! queue that somebody else consumes alone. The broker is asked who that is: while nobody
-//! consumes and it still refuses, for [`REFUSES`], it is such a queue. To consume it without
-//! exclusiveness behind `fence: exclusive` would be no fence, as nothing tells such a queue
-//! from any other whose consumers come and go.
+//! A queue with a single active consumer refuses every exclusive one, with the words for a queue
+//! that somebody else consumes alone. The broker is asked who that is: while nobody consumes and it
+//! still refuses, for [`REFUSES`], it is such a queue. To consume it without exclusiveness behind
+//! `fence: exclusive` would be no fence, as nothing tells such a queue from any other whose
+//! consumers come and go.
 
 use std::{
     future::Future,
@@ -99,8 +99,8 @@ impl ExclusivityProbe {
         }
     }
 
-    /// Handles the refusal of an exclusive consumer, with the broker's text `reason` and its count of
-    /// consumers, if it reports one. With none for long, the queue lets none in.
+    /// Handles the refusal of an exclusive consumer, with the broker's text `reason` and its count
+    /// of consumers, if it reports one. With none for long, the queue lets none in.
     pub fn refused(&self, queue: &str, reason: &str, consumers: Option<u32>) -> ConnectorError {
         let mut refused = self.refused.lock();
         if consumers != Some(0) || refused.queue != queue {

@@ -6,13 +6,13 @@
 //! settle the one message that it is about; so one message would stop a queue. The frames pass here
 //! first, and one that lapin could not read is written anew:
 //!
-//! - of a message whose properties can't be read, the properties become one header, with all
-//!   their bytes under the name [`mark`], which no producer can know;
-//! - in a method (`basic.deliver` with its routing key, a close with its reason) the bytes
-//!   that are wrong become question marks, and a message that it announces is marked as well.
+//! - of a message whose properties can't be read, the properties become one header, with all their
+//!   bytes under the name [`mark`], which no producer can know;
+//! - in a method (`basic.deliver` with its routing key, a close with its reason) the bytes that are
+//!   wrong become question marks, and a message that it announces is marked as well.
 //!
-//! Bodies, most of the bytes, pass as they are; only the frames of headers and of some methods
-//! are held until they are whole, and none beyond [`FRAME_MAX`].
+//! Bodies, most of the bytes, pass as they are; only the frames of headers and of some methods are
+//! held until they are whole, and none beyond [`FRAME_MAX`].
 
 use std::{collections::BTreeMap, sync::OnceLock};
 

@@ -26,7 +26,6 @@ pub type MqArrival = Result<(u64, IncomingMessage), ConnectorError>;
 /// a few at a time, so the queue never fills.
 pub const WAITING: usize = 256;
 
-/// Command to the thread.
 pub enum MqCommand {
     /// Opens a queue for exclusive input.
     Open {
@@ -35,7 +34,6 @@ pub enum MqCommand {
         messages: mpsc::Sender<MqArrival>,
         answer: CommandReply<Result<(), ConnectorError>>,
     },
-    /// Gets the next message.
     Next,
     /// Settles the message of that number.
     Settle {
@@ -43,10 +41,13 @@ pub enum MqCommand {
         how: MqSettlement,
         answer: CommandReply<Result<(), ConnectorError>>,
     },
-    /// Stops getting messages.
-    Cancel { answer: CommandReply<()> },
+    Cancel {
+        answer: CommandReply<()>,
+    },
     /// Backs out what is not settled, and closes the queue.
-    Close { answer: CommandReply<()> },
+    Close {
+        answer: CommandReply<()>,
+    },
     /// Counts the programs that have this queue open for input.
     CountReaders {
         queue: String,
@@ -62,9 +63,7 @@ pub enum MqCommand {
         queue: String,
         answer: CommandReply<Result<(), ConnectorError>>,
     },
-    /// Disconnects.
     Disconnect,
-    /// Puts a message.
     Put {
         put: Box<MqPutRequest>,
         answer: CommandReply<MqPutResult>,
@@ -83,7 +82,6 @@ pub enum MqSettlement {
     Reject(DeadLetterInfo),
 }
 
-/// Message to be put.
 pub struct MqPutRequest {
     pub ready: PreparedPut,
     pub claim: Arc<PutClaim>,

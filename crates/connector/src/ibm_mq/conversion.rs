@@ -2,14 +2,14 @@
 //!
 //! # Why a message is got as it is, and converted beside that
 //!
-//! One could ask for the conversion with each get. It would be a get under syncpoint of
-//! something else than what was put, and these follow from that:
+//! One could ask for the conversion with each get. It would be a get under syncpoint of something
+//! else than what was put, and these follow from that:
 //!
 //! - The backout queue would no longer get the message: bytes of a format of one's own have gone
 //!   through whatever exit the queue manager has for it, and no one can get them back.
 //! - A text would come as IBM's tables and the queue manager's settings have it
-//!   (`ConvEBCDICNewline` decides what a line's end is), or as ours where it has none: which,
-//!   one couldn't know. For the pages that [`super::charset`] has, ours are the same for all.
+//!   (`ConvEBCDICNewline` decides what a line's end is), or as ours where it has none: which, one
+//!   couldn't know. For the pages that [`super::charset`] has, ours are the same for all.
 //! - A message whose text gets too long for the buffer is *taken*, and comes unconverted
 //!   (MQRC_CONVERTED_MSG_TOO_BIG). To ask again it must be backed out, which MQ counts.
 //! - The queue manager would convert everything, whether anybody needs it or not.

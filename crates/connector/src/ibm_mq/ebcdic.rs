@@ -4,10 +4,10 @@
 //! listed here in full, those of the others as the differences from it. From 1140 on a page is an
 //! older one whose currency sign became the euro's.
 //!
-//! The tables are those of glibc's iconv and of Python, where it has them, but for four pages
-//! in which glibc has RFC 1345's readings: the overline in 273 and 285 (here a macron, as in
-//! 1141 and 1146), and two characters each in 278 and 871, which are the other way round in
-//! 1143 and 1149, and in IBM's own table of 278 (which ICU has).
+//! The tables are those of glibc's iconv and of Python, where it has them, but for four pages in
+//! which glibc has RFC 1345's readings: the overline in 273 and 285 (here a macron, as in 1141 and
+//! 1146), and two characters each in 278 and 871, which are the other way round in 1143 and 1149,
+//! and in IBM's own table of 278 (which ICU has).
 //!
 //! A line ends with NL (0x15) there as often as with LF (0x25). Both are read as `\n`, as IBM MQ
 //! converts them by default, and `\n` is written as LF.

@@ -103,7 +103,6 @@ pub struct MqiVerbs {
     ),
 }
 
-/// Loaded library.
 pub type MqLibrary = &'static Container<MqiVerbs>;
 
 /// Loads the library of this name or path, once.

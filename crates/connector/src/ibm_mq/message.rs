@@ -21,7 +21,6 @@ const JAVA: &str = "application/x-java-serialized-object";
 
 /// Message as it was read.
 pub struct MqReadMessage {
-    /// Message for the run loop.
     pub message: IncomingMessage,
     /// True if the text is in a character set that the tables here lack, and the queue manager has
     /// not been asked for it.

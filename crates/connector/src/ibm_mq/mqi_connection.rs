@@ -144,7 +144,6 @@ impl MqiConnection {
         Ok(MqObject(hobj))
     }
 
-    /// Opens a queue.
     pub fn open(&self, queue: &str, options: i32) -> Result<MqObject, MqFailure> {
         let object = mq::MQOD {
             ObjectName: padded(queue),
@@ -167,7 +166,6 @@ impl MqiConnection {
         self.open_object(object, mq::MQOO_INQUIRE)
     }
 
-    /// Closes an object.
     pub fn close(&self, object: MqObject) -> Result<(), MqFailure> {
         let mut hobj = object.0;
         self.call("MQCLOSE", |hconn, completion, reason| {
@@ -328,7 +326,6 @@ impl MqiConnection {
             .unwrap_or_default())
     }
 
-    /// Commits the unit of work.
     pub fn commit(&self) -> Result<(), MqFailure> {
         self.call("MQCMIT", |hconn, completion, reason| {
             // SAFETY: all that is passed is plain data of this frame.
@@ -336,7 +333,6 @@ impl MqiConnection {
         })
     }
 
-    /// Backs out the unit of work.
     pub fn back_out(&self) -> Result<(), MqFailure> {
         self.call("MQBACK", |hconn, completion, reason| {
             // SAFETY: all that is passed is plain data of this frame.

@@ -70,9 +70,7 @@ pub enum InvalidMessage {
 /// Queue, and the queue manager that has it; empty for the one that is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MqAddress {
-    /// Queue manager.
     pub manager: String,
-    /// Queue.
     pub queue: String,
 }
 
@@ -80,7 +78,6 @@ pub struct MqAddress {
 pub struct PreparedPut {
     /// Address, if it is not the outgoing's.
     pub to: Option<MqAddress>,
-    /// Descriptor.
     pub descriptor: mq::MQMD2,
     /// True if the id in the descriptor is the sender's: the queue manager makes none.
     pub own_id: bool,

@@ -13,8 +13,8 @@
 //! - A commit whose answer is lost is *in doubt*: the queue manager did it, or backed out when the
 //!   connection broke. It is reported as a failure; the message may come again, and its id shows
 //!   that to the service.
-//! - The queue is open for exclusive input: while this handle lives nobody else gets from
-//!   it, whatever epoch they are of. The handle dies with the connection.
+//! - The queue is open for exclusive input: while this handle lives nobody else gets from it,
+//!   whatever epoch they are of. The handle dies with the connection.
 
 use std::time::Duration;
 

@@ -7,7 +7,6 @@ use super::{super::broker_link::ConnectorError, settings::MqConnectionSettings};
 /// Failure of a verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MqFailure {
-    /// Verb.
     pub verb: &'static str,
     /// MQ's reason code.
     pub reason: i32,

@@ -1,8 +1,8 @@
 //! Envelopes: the reply route, and the frames that peers of ROUTER and REP channels send.
 //!
-//! A ROUTER socket puts the peer's routing id before what the peer sent; proxies between
-//! put further frames there, and an empty one, the delimiter, ends them. A REQ peer sends
-//! the delimiter always, a DEALER peer may leave it out.
+//! A ROUTER socket puts the peer's routing id before what the peer sent; proxies between put
+//! further frames there, and an empty one, the delimiter, ends them. A REQ peer sends the delimiter
+//! always, a DEALER peer may leave it out.
 
 use bytes::Bytes;
 

@@ -20,10 +20,8 @@ use super::{
 /// `zmq_outgoing`, as far as sending goes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ZmqOutgoingSettings {
-    /// Address of the peers.
     #[serde(flatten)]
     pub endpoint: ZmqEndpoint,
-    /// Type of the socket.
     pub socket_type: OutboundSocketType,
 }
 
@@ -90,7 +88,6 @@ pub struct OutgoingFrames {
     pub message_id: String,
     /// Key of the answer; empty where there is none.
     pub key: Bytes,
-    /// Frames.
     pub frames: Vec<Bytes>,
 }
 

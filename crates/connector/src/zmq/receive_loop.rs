@@ -41,10 +41,8 @@ const LINGER_AFTER_ANSWER: Duration = Duration::from_millis(100);
 /// `zmq_channel`, as far as consuming goes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ZmqChannelSettings {
-    /// Address of the peers.
     #[serde(flatten)]
     pub endpoint: ZmqEndpoint,
-    /// Type of the socket.
     pub socket_type: InboundSocketType,
     /// Prefixes of the topics to subscribe to.
     #[serde(default)]
@@ -101,7 +99,6 @@ pub struct ZmqDeliveryToken {
     _slot: Arc<InFlightSlot>,
 }
 
-/// Command to the thread.
 pub enum ZmqCommand {
     /// Sends an answer.
     Answer {

@@ -37,7 +37,6 @@ const FORGET: usize = 4096;
 pub struct PendingFrames {
     /// Key of the answer.
     pub key: Bytes,
-    /// Frames.
     pub frames: Vec<Bytes>,
     /// Claim on the outcome; whoever sets it decides whether the message is sent.
     pub claim: Arc<AtomicBool>,

@@ -30,7 +30,6 @@ const KEEPALIVE_IDLE_S: i32 = 3;
 const KEEPALIVE_INTERVAL_S: i32 = 1;
 const KEEPALIVE_COUNT: i32 = 3;
 
-/// Frames as they came.
 pub struct ReceivedFrames {
     /// All frames, or the first ones.
     pub frames: Vec<Bytes>,

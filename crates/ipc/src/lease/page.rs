@@ -5,19 +5,19 @@
 //! deadline, without doing anything with it. No safety depends on it, so it is written before the
 //! deadline and read beside it without further care.
 //!
-//! A change of epoch is written as `deadline = 0`, `epoch = new`, `deadline = new`, with a
-//! release fence before the second and the third store; a renewal or a revocation stores
-//! the deadline alone, after a release fence. A reader loads epoch, deadline, epoch, with
-//! an acquire fence after the first and the second load, and starts again when the two
-//! epochs differ. Epochs only grow, so an epoch that was read twice was there in between:
+//! A change of epoch is written as `deadline = 0`, `epoch = new`, `deadline = new`, with a release
+//! fence before the second and the third store; a renewal or a revocation stores the deadline
+//! alone, after a release fence. A reader loads epoch, deadline, epoch, with an acquire fence after
+//! the first and the second load, and starts again when the two epochs differ. Epochs only grow, so
+//! an epoch that was read twice was there in between:
 //!
-//! - new epoch, old deadline: having read the new epoch, the reader sees at least the 0
-//!   that was stored before it. It may see 0 (no lease), never the old deadline.
-//! - old epoch, new deadline: having read the new deadline, its second look at the epoch
-//!   sees at least the new epoch, which differs from the first: it starts again.
+//! - new epoch, old deadline: having read the new epoch, the reader sees at least the 0 that was
+//!   stored before it. It may see 0 (no lease), never the old deadline.
+//! - old epoch, new deadline: having read the new deadline, its second look at the epoch sees at
+//!   least the new epoch, which differs from the first: it starts again.
 //!
-//! A writer that dies or is stopped between two stores leaves 0: no lease. Readers never
-//! wait for it.
+//! A writer that dies or is stopped between two stores leaves 0: no lease. Readers never wait for
+//! it.
 
 #![allow(unsafe_code)]
 

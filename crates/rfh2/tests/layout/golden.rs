@@ -1,5 +1,5 @@
-//! Bytes written by hand, field by field, as "MQRFH2 - Rules and formatting header 2" in
-//! IBM's reference describes them.
+//! Bytes written by hand, field by field, as "MQRFH2 - Rules and formatting header 2" in IBM's
+//! reference describes them.
 
 use quorate_rfh2::{
     ByteOrder, ContentDescriptor, ENCODING_BIG, ENCODING_LITTLE, FolderCharset, FolderElement,

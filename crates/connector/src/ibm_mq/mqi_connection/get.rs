@@ -17,7 +17,6 @@ const GROWTH: usize = 3;
 
 /// Message that was got: its descriptor and its length.
 pub struct GotMessage {
-    /// Descriptor.
     pub descriptor: mq::MQMD2,
     /// Length in the buffer.
     pub length: usize,
@@ -41,8 +40,8 @@ impl MqiConnection {
     /// Gets a message under syncpoint, waiting so many milliseconds for one: the first, or the
     /// first that has the ids of this descriptor.
     ///
-    /// Whatever properties the message has, and whatever the queue's PROPCTL says, they come
-    /// as MQRFH2 headers before the body.
+    /// Whatever properties the message has, and whatever the queue's PROPCTL says, they come as
+    /// MQRFH2 headers before the body.
     pub fn get(
         &self,
         queue: &MqObject,
