@@ -134,7 +134,7 @@ impl BrokerLink for AmqpLink {
 
 impl InboundLink for AmqpLink {
     type Source = AmqpChannelSettings;
-    type ConsumerSession = AmqpConsumer;
+    type Session = AmqpConsumer;
 
     async fn open(
         &self,
@@ -199,7 +199,7 @@ impl AmqpLink {
 
 impl OutboundLink for AmqpLink {
     type Target = AmqpOutgoingSettings;
-    type MessageProducer = AmqpProducer;
+    type Producer = AmqpProducer;
 
     async fn open(&self, target: &AmqpOutgoingSettings) -> Result<AmqpProducer, ConnectorError> {
         Ok(AmqpProducer {

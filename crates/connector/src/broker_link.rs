@@ -135,7 +135,7 @@ pub trait InboundLink: BrokerLink {
     /// Settings of consuming; a change closes and reopens the session.
     type Source: DeserializeOwned + Clone + PartialEq + Send + Sync;
     /// Session that consumes under one epoch.
-    type ConsumerSession: Session;
+    type Session: ConsumerSession;
 
     /// Begins to consume, with at most `prefetch` unsettled messages; of a stream, at `offset`. The
     /// session belongs to `epoch` alone; without an epoch, to the one for which it is activated
@@ -146,7 +146,7 @@ pub trait InboundLink: BrokerLink {
         prefetch: u16,
         epoch: Option<u64>,
         offset: Option<u64>,
-    ) -> impl Future<Output = Result<Self::ConsumerSession, ConnectorError>> + Send;
+    ) -> impl Future<Output = Result<Self::Session, ConnectorError>> + Send;
     /// Returns the name of the source: progress that was kept under another name is void.
     fn source_name(&self, source: &Self::Source) -> String;
     /// Returns true if another consumer holds a source that this session needs alone; `None` when
@@ -162,17 +162,17 @@ pub trait OutboundLink: BrokerLink {
     /// Settings of sending; a change closes and reopens the sender.
     type Target: DeserializeOwned + Clone + PartialEq + Send + Sync;
     /// Producer that sends.
-    type MessageProducer: Sender;
+    type Producer: MessageProducer;
 
     /// Opens a producer.
     fn open(
         &self,
         target: &Self::Target,
-    ) -> impl Future<Output = Result<Self::MessageProducer, ConnectorError>> + Send;
+    ) -> impl Future<Output = Result<Self::Producer, ConnectorError>> + Send;
 }
 
 /// Session that consumes under one epoch. Closing it gives back all that was not acknowledged.
-pub trait Session: Send + 'static {
+pub trait ConsumerSession: Send + 'static {
     /// True if a failed message is requeued at once and comes again, its tries counted by the
     /// broker. Otherwise it stays in the process until its next try.
     const RETRIED_BY_BROKER: bool = false;
@@ -182,10 +182,10 @@ pub trait Session: Send + 'static {
     /// Token by which the broker knows a message of this session.
     type Token: Clone + Send + Sync + 'static;
     /// Handle that settles messages; it outlives no session.
-    type MessageAcknowledger: Settler<Token = Self::Token>;
+    type Acknowledger: MessageAcknowledger<Token = Self::Token>;
 
     /// Returns a handle that settles messages.
-    fn acknowledger(&self) -> Self::MessageAcknowledger;
+    fn acknowledger(&self) -> Self::Acknowledger;
     /// Returns the next message. An error ends the session. Cancel safe.
     fn next(
         &mut self,
@@ -197,8 +197,8 @@ pub trait Session: Send + 'static {
 }
 
 /// Handle that settles messages of a session.
-pub trait Settler: Clone + Send + Sync + 'static {
-    /// Token of [`Session`].
+pub trait MessageAcknowledger: Clone + Send + Sync + 'static {
+    /// Token of [`ConsumerSession`].
     type Token: Clone + Send + Sync + 'static;
 
     /// Acknowledges a handled message; `reply` is the service's answer.
@@ -232,7 +232,7 @@ pub trait Settler: Clone + Send + Sync + 'static {
 }
 
 /// Producer that sends messages, many at a time.
-pub trait Sender: Clone + Send + Sync + 'static {
+pub trait MessageProducer: Clone + Send + Sync + 'static {
     /// Sends a message. Returns within `message.within`, or soon after the connection is lost.
     fn send(&self, message: &OutgoingMessage) -> impl Future<Output = SendOutcome> + Send;
     /// Closes the producer: sends that have not begun end at once, unsent. Closing again does

@@ -31,7 +31,7 @@ use quorate_proto::connector::{Progress, from_process::Frame};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use super::{
-    broker_link::{ConnectorError, InboundLink, Session},
+    broker_link::{ConnectorError, ConsumerSession, InboundLink},
     in_flight::{DeliverySettings, InFlightSet},
     process_context::{ProcessContext, ProcessReign},
     progress::ProgressTracker,
@@ -48,7 +48,7 @@ impl<L: InboundLink> ConnectorRole for ChannelRole<L> {
     type Link = L;
     type SpecificSettings = L::Source;
     type SharedSettings = DeliverySettings;
-    type Session = L::ConsumerSession;
+    type Session = L::Session;
 
     fn same_session(before: &ConnectorSettings<Self>, now: &ConnectorSettings<Self>) -> bool {
         before.shared.prefetch == now.shared.prefetch && before.shared.ordered == now.shared.ordered
@@ -63,7 +63,7 @@ impl<L: InboundLink> ConnectorRole for ChannelRole<L> {
         settings: &ConnectorSettings<Self>,
         epoch: Option<u64>,
         progress: &ProgressTracker,
-    ) -> Result<L::ConsumerSession, ConnectorError> {
+    ) -> Result<L::Session, ConnectorError> {
         let prefetch = settings.shared.prefetch;
         link.open(&settings.specific, prefetch, epoch, progress.offset())
             .await
@@ -72,10 +72,10 @@ impl<L: InboundLink> ConnectorRole for ChannelRole<L> {
     async fn serve(
         context: &mut ProcessContext,
         link: &L,
-        session: L::ConsumerSession,
+        session: L::Session,
         settings: ConnectorSettings<Self>,
         reign: ProcessReign,
-    ) -> ServeOutcome<L::ConsumerSession> {
+    ) -> ServeOutcome<L::Session> {
         ChannelSession::new(context, link, session, settings, reign)
             .serve()
             .await
@@ -85,7 +85,7 @@ impl<L: InboundLink> ConnectorRole for ChannelRole<L> {
         link.is_taken(&settings.specific).await
     }
 
-    async fn close(session: L::ConsumerSession) {
+    async fn close(session: L::Session) {
         session.close().await;
     }
 }
@@ -108,11 +108,11 @@ type SettleResult = (u64, SettleAction, Result<(), ConnectorError>);
 struct ChannelSession<'a, L: InboundLink> {
     context: &'a mut ProcessContext,
     link: &'a L,
-    session: L::ConsumerSession,
-    acknowledger: <L::ConsumerSession as Session>::MessageAcknowledger,
+    session: L::Session,
+    acknowledger: <L::Session as ConsumerSession>::Acknowledger,
     settings: ConnectorSettings<ChannelRole<L>>,
     reign: ProcessReign,
-    in_flight: InFlightSet<<L::ConsumerSession as Session>::Token>,
+    in_flight: InFlightSet<<L::Session as ConsumerSession>::Token>,
     actions: FuturesUnordered<BoxFuture<'static, SettleResult>>,
     /// Deadline of the drain, once the session has to end.
     drain: Option<Instant>,
@@ -129,7 +129,7 @@ impl<'a, L: InboundLink> ChannelSession<'a, L> {
     fn new(
         context: &'a mut ProcessContext,
         link: &'a L,
-        session: L::ConsumerSession,
+        session: L::Session,
         settings: ConnectorSettings<ChannelRole<L>>,
         reign: ProcessReign,
     ) -> Self {
@@ -154,7 +154,7 @@ impl<'a, L: InboundLink> ChannelSession<'a, L> {
     }
 
     /// Serves until the session is drained or ends.
-    async fn serve(mut self) -> ServeOutcome<L::ConsumerSession> {
+    async fn serve(mut self) -> ServeOutcome<L::Session> {
         let served = self.work().await;
         if let Err(error) = &served
             && error.until_handled

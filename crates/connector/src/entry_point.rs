@@ -145,7 +145,7 @@ async fn serve(
     let (frames, outbox) = mpsc::channel(64);
     let (desired, desired_receiver) = watch::channel(DesiredState::default());
     // The parent has no more deliveries at a time than the largest prefetch there is, so
-    // this never fills, and an order behind an outcome never waits.
+    // this never fills, and a command behind an outcome never waits.
     let (outcomes, results) = mpsc::channel(usize::from(u16::MAX) + 1);
     // The parent bounds these too.
     let (commands, sends) = mpsc::channel(usize::from(u16::MAX) + 1);

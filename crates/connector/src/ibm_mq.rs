@@ -92,7 +92,7 @@ impl BrokerLink for MqLink {
 
 impl InboundLink for MqLink {
     type Source = MqChannelSettings;
-    type ConsumerSession = MqConsumer;
+    type Session = MqConsumer;
 
     /// Opens the queue for one message at a time, whatever the prefetch: a connection has one unit
     /// of work.
@@ -141,7 +141,7 @@ impl InboundLink for MqLink {
 
 impl OutboundLink for MqLink {
     type Target = MqOutgoingSettings;
-    type MessageProducer = MqProducer;
+    type Producer = MqProducer;
 
     async fn open(&self, target: &MqOutgoingSettings) -> Result<MqProducer, ConnectorError> {
         let queue = target.queue.clone();

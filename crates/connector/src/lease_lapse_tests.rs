@@ -16,7 +16,8 @@ use tokio::{
 
 use super::{
     broker_link::{
-        BrokerLink, ConnectorError, DeadLetterInfo, InboundLink, IncomingMessage, Session, Settler,
+        BrokerLink, ConnectorError, ConsumerSession, DeadLetterInfo, InboundLink, IncomingMessage,
+        MessageAcknowledger,
     },
     consume::ChannelRole,
     process_context::{DesiredState, ProcessContext},
@@ -68,7 +69,7 @@ impl BrokerLink for MemoryBroker {
 
 impl InboundLink for MemoryBroker {
     type Source = serde_json::Value;
-    type ConsumerSession = MemoryConsumer;
+    type Session = MemoryConsumer;
 
     async fn open(
         &self,
@@ -96,9 +97,9 @@ impl InboundLink for MemoryBroker {
 
 struct MemoryConsumer;
 
-impl Session for MemoryConsumer {
+impl ConsumerSession for MemoryConsumer {
     type Token = u64;
-    type MessageAcknowledger = MemoryAcknowledger;
+    type Acknowledger = MemoryAcknowledger;
 
     fn acknowledger(&self) -> MemoryAcknowledger {
         MemoryAcknowledger
@@ -130,7 +131,7 @@ impl Session for MemoryConsumer {
 #[derive(Clone)]
 struct MemoryAcknowledger;
 
-impl Settler for MemoryAcknowledger {
+impl MessageAcknowledger for MemoryAcknowledger {
     type Token = u64;
 
     async fn ack(&self, token: &u64, _: &Reply) -> Result<(), ConnectorError> {

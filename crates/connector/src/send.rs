@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tokio::time::{sleep_until, timeout};
 
 use super::{
-    broker_link::{ConnectorError, OutboundLink, OutgoingMessage, Sender},
+    broker_link::{ConnectorError, MessageProducer, OutboundLink, OutgoingMessage},
     process_context::{LEASE_POLL_INTERVAL, PendingSend, ProcessContext, ProcessReign},
     progress::ProgressTracker,
     role::{ConnectorRole, ConnectorSettings, DRAIN_TIMEOUT_DEFAULT, ServeOutcome},
@@ -40,7 +40,7 @@ impl<L: OutboundLink> ConnectorRole for OutgoingRole<L> {
     type Link = L;
     type SpecificSettings = L::Target;
     type SharedSettings = SendSettings;
-    type Session = L::MessageProducer;
+    type Session = L::Producer;
 
     fn same_session(_: &ConnectorSettings<Self>, _: &ConnectorSettings<Self>) -> bool {
         true
@@ -55,17 +55,17 @@ impl<L: OutboundLink> ConnectorRole for OutgoingRole<L> {
         settings: &ConnectorSettings<Self>,
         _: Option<u64>,
         _: &ProgressTracker,
-    ) -> Result<L::MessageProducer, ConnectorError> {
+    ) -> Result<L::Producer, ConnectorError> {
         link.open(&settings.specific).await
     }
 
     async fn serve(
         context: &mut ProcessContext,
         link: &L,
-        session: L::MessageProducer,
+        session: L::Producer,
         settings: ConnectorSettings<Self>,
         reign: ProcessReign,
-    ) -> ServeOutcome<L::MessageProducer> {
+    ) -> ServeOutcome<L::Producer> {
         let mut sending = OutgoingSession {
             context,
             link,
@@ -89,7 +89,7 @@ impl<L: OutboundLink> ConnectorRole for OutgoingRole<L> {
         None
     }
 
-    async fn close(session: L::MessageProducer) {
+    async fn close(session: L::Producer) {
         session.close().await;
     }
 }
@@ -98,7 +98,7 @@ impl<L: OutboundLink> ConnectorRole for OutgoingRole<L> {
 struct OutgoingSession<'a, L: OutboundLink> {
     context: &'a mut ProcessContext,
     link: &'a L,
-    sender: L::MessageProducer,
+    sender: L::Producer,
     settings: ConnectorSettings<OutgoingRole<L>>,
     reign: ProcessReign,
     under_way: BTreeSet<u64>,

@@ -89,7 +89,7 @@ impl BrokerLink for ZmqLink {
 
 impl InboundLink for ZmqLink {
     type Source = ZmqChannelSettings;
-    type ConsumerSession = ZmqConsumer;
+    type Session = ZmqConsumer;
 
     async fn open(
         &self,
@@ -116,7 +116,7 @@ impl InboundLink for ZmqLink {
 
 impl OutboundLink for ZmqLink {
     type Target = ZmqOutgoingSettings;
-    type MessageProducer = ZmqProducer;
+    type Producer = ZmqProducer;
 
     async fn open(&self, target: &ZmqOutgoingSettings) -> Result<ZmqProducer, ConnectorError> {
         ZmqProducer::open(target, self.broken.clone()).await

@@ -24,7 +24,9 @@ use tokio::{
 };
 
 use super::{
-    super::broker_link::{ConnectorError, DeadLetterInfo, IncomingMessage, Session, Settler},
+    super::broker_link::{
+        ConnectorError, ConsumerSession, DeadLetterInfo, IncomingMessage, MessageAcknowledger,
+    },
     connection_settings::AmqpConnectionSettings,
     message,
     publisher::{ConfirmPublisher, PublishOutcome, PublishRequest},
@@ -63,10 +65,10 @@ pub struct AmqpDeliveryToken {
     properties: Arc<BasicProperties>,
 }
 
-impl Session for AmqpConsumer {
+impl ConsumerSession for AmqpConsumer {
     const COMES_AGAIN: bool = true;
     type Token = AmqpDeliveryToken;
-    type MessageAcknowledger = AmqpAcknowledger;
+    type Acknowledger = AmqpAcknowledger;
 
     fn acknowledger(&self) -> AmqpAcknowledger {
         self.acknowledger.clone()
@@ -214,7 +216,7 @@ fn settled(result: Result<bool, Error>) -> Result<(), ConnectorError> {
     }
 }
 
-impl Settler for AmqpAcknowledger {
+impl MessageAcknowledger for AmqpAcknowledger {
     type Token = AmqpDeliveryToken;
 
     async fn ack(&self, token: &AmqpDeliveryToken, _: &Reply) -> Result<(), ConnectorError> {

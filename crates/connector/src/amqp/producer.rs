@@ -7,7 +7,7 @@ use quorate_clock::id128;
 use quorate_ipc::SendOutcome;
 
 use super::{
-    super::broker_link::{OutgoingMessage, Sender},
+    super::broker_link::{MessageProducer, OutgoingMessage},
     outgoing_message,
     publisher::{ConfirmPublisher, PublishOutcome, PublishRequest},
     settings::AmqpOutgoingSettings,
@@ -27,7 +27,7 @@ pub struct AmqpProducer {
     pub(super) vhost: String,
 }
 
-impl Sender for AmqpProducer {
+impl MessageProducer for AmqpProducer {
     async fn send(&self, message: &OutgoingMessage) -> SendOutcome {
         let id = match message.message_id.as_str() {
             "" => format!("{:032x}", id128()),

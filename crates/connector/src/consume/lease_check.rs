@@ -7,7 +7,7 @@ use quorate_ipc::lease::LeaseTenure;
 
 use super::{
     super::{
-        broker_link::{ConnectorError, InboundLink, Session},
+        broker_link::{ConnectorError, ConsumerSession, InboundLink},
         process_context::LEASE_POLL_INTERVAL,
         role::{ConnectorSettings, DRAIN_TIMEOUT_DEFAULT},
     },
@@ -81,6 +81,6 @@ impl<L: InboundLink> ChannelSession<'_, L> {
     /// Returns true if this session keeps the order. Where the broker counts tries, the broker
     /// does.
     pub(super) fn in_order(&self) -> bool {
-        self.settings.shared.ordered && !L::ConsumerSession::RETRIED_BY_BROKER
+        self.settings.shared.ordered && !L::Session::RETRIED_BY_BROKER
     }
 }

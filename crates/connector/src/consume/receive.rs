@@ -4,7 +4,7 @@ use quorate_clock::{Instant, id128};
 
 use super::{
     super::{
-        broker_link::{InboundLink, IncomingMessage, Session},
+        broker_link::{ConsumerSession, InboundLink, IncomingMessage},
         in_flight::InFlightMessage,
         progress::fingerprint,
     },
@@ -15,7 +15,7 @@ impl<L: InboundLink> ChannelSession<'_, L> {
     /// Takes in a message, which is handed on when it is its turn.
     pub(super) fn received(
         &mut self,
-        token: <L::ConsumerSession as Session>::Token,
+        token: <L::Session as ConsumerSession>::Token,
         message: IncomingMessage,
     ) {
         let cid = format!("K{:039}", id128());
@@ -30,9 +30,9 @@ impl<L: InboundLink> ChannelSession<'_, L> {
             return self.give_up_undelivered(id, entry, 0, why);
         }
         let retries = self.settings.shared.on_failure.retries;
-        if !L::ConsumerSession::RETRIED_BY_BROKER {
+        if !L::Session::RETRIED_BY_BROKER {
             let progress = &self.context.progress;
-            let before = L::ConsumerSession::COMES_AGAIN
+            let before = L::Session::COMES_AGAIN
                 .then(|| progress.tries(&entry.message))
                 .flatten();
             let Some((fingerprint, tries)) = before else {
@@ -63,7 +63,7 @@ impl<L: InboundLink> ChannelSession<'_, L> {
     pub(super) fn give_up_undelivered(
         &mut self,
         id: u64,
-        entry: InFlightMessage<<L::ConsumerSession as Session>::Token>,
+        entry: InFlightMessage<<L::Session as ConsumerSession>::Token>,
         attempt: u32,
         reason: String,
     ) {
@@ -85,7 +85,7 @@ impl<L: InboundLink> ChannelSession<'_, L> {
         let Some(entry) = self.in_flight.oldest_mut() else {
             return;
         };
-        if L::ConsumerSession::COMES_AGAIN && entry.is_overlong(Instant::now()) {
+        if L::Session::COMES_AGAIN && entry.is_overlong(Instant::now()) {
             let tries = entry.attempt;
             let by = *entry
                 .fingerprint

@@ -6,7 +6,7 @@ use tracing::debug;
 
 use super::{
     super::{
-        broker_link::{ConnectorError, InboundLink, Session},
+        broker_link::{ConnectorError, ConsumerSession, InboundLink},
         in_flight::{InFlightState, RetryDecision},
         progress::fingerprint,
     },
@@ -65,7 +65,7 @@ impl<L: InboundLink> ChannelSession<'_, L> {
         };
         // A message that no member could run was tried, too, once its grace is spent.
         let tried = counts || decision == RetryDecision::GiveUp || entry.attempt > before;
-        if tried && L::ConsumerSession::COMES_AGAIN {
+        if tried && L::Session::COMES_AGAIN {
             let failed = match decision {
                 RetryDecision::Retry(_) => entry.attempt - 1,
                 RetryDecision::GiveUp => entry.attempt,
@@ -80,7 +80,7 @@ impl<L: InboundLink> ChannelSession<'_, L> {
                 if counts {
                     self.context.frames.tally.lock().retried += 1;
                 }
-                if counts && L::ConsumerSession::RETRIED_BY_BROKER {
+                if counts && L::Session::RETRIED_BY_BROKER {
                     self.requeue(id, wait);
                 } else {
                     self.in_flight

@@ -11,7 +11,9 @@ use tracing::{debug, warn};
 
 use super::{
     super::{
-        broker_link::{ConnectorError, DeadLetterInfo, InboundLink, Session, Settler},
+        broker_link::{
+            ConnectorError, ConsumerSession, DeadLetterInfo, InboundLink, MessageAcknowledger,
+        },
         in_flight::{InFlightMessage, InFlightState},
     },
     ChannelSession, SettleAction, SettleResult,
@@ -126,7 +128,7 @@ impl<L: InboundLink> ChannelSession<'_, L> {
 
     fn dead_letter_info(
         &self,
-        entry: &InFlightMessage<<L::ConsumerSession as Session>::Token>,
+        entry: &InFlightMessage<<L::Session as ConsumerSession>::Token>,
     ) -> DeadLetterInfo {
         DeadLetterInfo {
             reason: entry.reason.clone(),
@@ -163,14 +165,12 @@ impl<L: InboundLink> ChannelSession<'_, L> {
         if let Err(error) = result {
             return self.on_not_settled(id, action, error).await;
         }
-        if action == SettleAction::Ack
-            && (L::ConsumerSession::RETRIED_BY_BROKER || self.until_handled)
-        {
+        if action == SettleAction::Ack && (L::Session::RETRIED_BY_BROKER || self.until_handled) {
             self.until_handled = false;
             self.report_error("").await;
         }
         if let Some(entry) = entry.filter(|_| action == SettleAction::Reject) {
-            if L::ConsumerSession::COMES_AGAIN {
+            if L::Session::COMES_AGAIN {
                 warn_given_up(&entry);
             }
             // The parent knows of a failed call, and of nothing else.

@@ -9,7 +9,9 @@ use quorate_proto::connector::Reply;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    super::broker_link::{ConnectorError, DeadLetterInfo, IncomingMessage, Session, Settler},
+    super::broker_link::{
+        ConnectorError, ConsumerSession, DeadLetterInfo, IncomingMessage, MessageAcknowledger,
+    },
     call_watchdog::CallWatchdog,
     commands::{MqArrival, MqCommand, MqSettlement},
 };
@@ -63,11 +65,11 @@ impl MqCommandSender {
     }
 }
 
-impl Session for MqConsumer {
+impl ConsumerSession for MqConsumer {
     const RETRIED_BY_BROKER: bool = true;
 
     type Token = u64;
-    type MessageAcknowledger = MqCommandSender;
+    type Acknowledger = MqCommandSender;
 
     fn acknowledger(&self) -> MqCommandSender {
         self.commands.clone()
@@ -110,7 +112,7 @@ impl Drop for MqConsumer {
     }
 }
 
-impl Settler for MqCommandSender {
+impl MessageAcknowledger for MqCommandSender {
     type Token = u64;
 
     async fn ack(&self, token: &u64, _: &Reply) -> Result<(), ConnectorError> {

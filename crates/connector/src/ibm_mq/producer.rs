@@ -11,7 +11,7 @@ use quorate_ipc::SendOutcome;
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
-    super::broker_link::{OutgoingMessage, Sender},
+    super::broker_link::{MessageProducer, OutgoingMessage},
     commands::{MqCommand, MqPutRequest, PutClaim},
     consumer::MqCommandSender,
     fixed_fields::id,
@@ -62,7 +62,7 @@ impl MqProducer {
     }
 }
 
-impl Sender for MqProducer {
+impl MessageProducer for MqProducer {
     async fn send(&self, message: &OutgoingMessage) -> SendOutcome {
         let ready = match outgoing_message::prepare_put(message, &self.target) {
             Ok(ready) => ready,

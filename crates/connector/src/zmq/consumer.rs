@@ -9,7 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::{
-    super::broker_link::{ConnectorError, DeadLetterInfo, IncomingMessage, Session, Settler},
+    super::broker_link::{
+        ConnectorError, ConsumerSession, DeadLetterInfo, IncomingMessage, MessageAcknowledger,
+    },
     receive_loop::{
         self, InboundSocketType, ZmqArrival, ZmqChannelSettings, ZmqCommand, ZmqDeliveryToken,
         ZmqReceiveLoop,
@@ -47,9 +49,9 @@ impl ZmqConsumer {
     }
 }
 
-impl Session for ZmqConsumer {
+impl ConsumerSession for ZmqConsumer {
     type Token = ZmqDeliveryToken;
-    type MessageAcknowledger = ZmqAcknowledger;
+    type Acknowledger = ZmqAcknowledger;
 
     fn acknowledger(&self) -> ZmqAcknowledger {
         self.acknowledger.clone()
@@ -85,7 +87,7 @@ pub struct ZmqAcknowledger {
     commands: ZmqCommandSender<ZmqCommand>,
 }
 
-impl Settler for ZmqAcknowledger {
+impl MessageAcknowledger for ZmqAcknowledger {
     type Token = ZmqDeliveryToken;
 
     async fn ack(&self, token: &ZmqDeliveryToken, reply: &Reply) -> Result<(), ConnectorError> {

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    super::broker_link::{ConnectorError, OutgoingMessage, Sender},
+    super::broker_link::{ConnectorError, MessageProducer, OutgoingMessage},
     frames::BYTES_MAX,
     outgoing_message::{self, OutgoingFrames, ZmqOutgoingSettings},
     send_loop::{self, PendingFrames, ZmqSendLoop},
@@ -79,7 +79,7 @@ impl ZmqProducer {
     }
 }
 
-impl Sender for ZmqProducer {
+impl MessageProducer for ZmqProducer {
     async fn send(&self, message: &OutgoingMessage) -> SendOutcome {
         let kind = self.target.socket_type;
         let OutgoingFrames {

@@ -17,8 +17,8 @@ use zmq::SocketType;
 
 use super::{
     super::broker_link::{
-        BrokerLink, ConnectorError, DeadLetterInfo, InboundLink, IncomingMessage, OutboundLink,
-        OutgoingMessage, Sender, Session, Settler,
+        BrokerLink, ConnectorError, ConsumerSession, DeadLetterInfo, InboundLink, IncomingMessage,
+        MessageAcknowledger, MessageProducer, OutboundLink, OutgoingMessage,
     },
     ZmqConnectionSettings, ZmqLink,
     consumer::ZmqConsumer,

@@ -135,7 +135,7 @@ impl MqiConnection {
         let (mut whole, mut answered) = (0, mq::MQRC_NONE);
         let got = self.call("MQGET", |hconn, completion, reason| {
             // SAFETY: the descriptor is of the version that it says, and the buffer has room
-            // for as many bytes as are told.
+            // for as many bytes as the call is given.
             unsafe {
                 self.library.MQGET(
                     hconn,
