@@ -66,7 +66,7 @@ impl<L: OutboundLink> ConnectorRole for OutgoingRole<L> {
         settings: ConnectorSettings<Self>,
         reign: ProcessReign,
     ) -> ServeOutcome<L::Producer> {
-        let mut sending = OutgoingSession {
+        let mut outgoing = OutgoingSession {
             context,
             link,
             sender: session,
@@ -77,10 +77,10 @@ impl<L: OutboundLink> ConnectorRole for OutgoingRole<L> {
             drain: None,
             paused_until: None,
         };
-        let worked = sending.work().await;
-        sending.settle_rest(&worked).await;
+        let worked = outgoing.work().await;
+        outgoing.settle_rest(&worked).await;
         match worked {
-            Ok(()) => ServeOutcome::Drained(sending.sender),
+            Ok(()) => ServeOutcome::Drained(outgoing.sender),
             Err(error) => ServeOutcome::Ended(error),
         }
     }
@@ -217,12 +217,12 @@ impl<L: OutboundLink> OutgoingSession<'_, L> {
         };
         let sender = self.sender.clone();
         self.under_way.insert(id);
-        let sending = async move {
+        let outgoing = async move {
             // The sender watches its deadline itself, and knows better how far the send came.
             let sent = timeout(message.within + SLACK, sender.send(&message)).await;
             (id, sent.unwrap_or_else(|_| unanswered()))
         };
-        self.actions.push(sending.boxed());
+        self.actions.push(outgoing.boxed());
     }
 
     /// Reports an outcome for each message that is left.

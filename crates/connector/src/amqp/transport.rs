@@ -76,7 +76,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> AsyncDuplex for T {}
 /// Connection to the broker, as lapin reads it.
 pub struct TransportStream {
     inner: Box<dyn AsyncDuplex>,
-    sieve: FrameSanitizer,
+    sanitizer: FrameSanitizer,
 }
 
 impl TransportStream {
@@ -84,7 +84,7 @@ impl TransportStream {
     pub fn new(inner: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> TransportStream {
         TransportStream {
             inner: Box::new(inner),
-            sieve: FrameSanitizer::default(),
+            sanitizer: FrameSanitizer::default(),
         }
     }
 }
@@ -95,17 +95,17 @@ impl AsyncRead for TransportStream {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let TransportStream { inner, sieve } = &mut *self;
+        let TransportStream { inner, sanitizer } = &mut *self;
         loop {
-            let ready = sieve.pop(buffer);
+            let ready = sanitizer.pop(buffer);
             if ready > 0 || buffer.is_empty() {
                 return Poll::Ready(Ok(ready));
             }
             let read = ready!(Pin::new(&mut *inner).poll_read(cx, buffer))?;
-            if read == 0 || sieve.passes(read) {
+            if read == 0 || sanitizer.passes(read) {
                 return Poll::Ready(Ok(read));
             }
-            sieve.push(&buffer[..read]);
+            sanitizer.push(&buffer[..read]);
         }
     }
 }

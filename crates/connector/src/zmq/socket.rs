@@ -78,14 +78,14 @@ impl ZmqSocket {
         endpoint.folder()?;
         let locator = endpoint.locator()?;
         let ZmqEndpoint { address, method } = endpoint;
-        let begun = match (method, locator.as_ref().map(HostLocator::at)) {
+        let result = match (method, locator.as_ref().map(HostLocator::at)) {
             (ConnectMethod::Bind, _) => as_given(&socket, address, zmq::Socket::bind),
             (ConnectMethod::Connect, None) => as_given(&socket, address, zmq::Socket::connect),
             (ConnectMethod::Connect, Some(Some(only))) => connect(&socket, only),
             // Once one of the addresses has answered.
             (ConnectMethod::Connect, Some(None)) => Ok(()),
         };
-        begun.map_err(|error| endpoint.explain(error))?;
+        result.map_err(|error| endpoint.explain(error))?;
         Ok(ZmqSocket {
             socket,
             monitor,

@@ -68,11 +68,11 @@ async fn try_inlet(resource: Value, prefetch: u16) -> Result<ZmqConsumer, Connec
     InboundLink::open(&link().await, &source, prefetch, Some(1), None).await
 }
 
-async fn inlet(resource: Value, prefetch: u16) -> ZmqConsumer {
+async fn open_consumer(resource: Value, prefetch: u16) -> ZmqConsumer {
     try_inlet(resource, prefetch).await.unwrap()
 }
 
-async fn outlet(kind: &str, address: &str, method: &str) -> (ZmqLink, ZmqProducer) {
+async fn open_producer(kind: &str, address: &str, method: &str) -> (ZmqLink, ZmqProducer) {
     let link = link().await;
     let target = serde_json::from_value(resource(kind, address, method)).unwrap();
     let sender = OutboundLink::open(&link, &target).await.unwrap();

@@ -44,17 +44,17 @@ const CORRELATION_ID: u16 = 1 << 10;
 const BAD: &[u8] = b"\x03\xff\xfe\x01";
 
 fn through(bytes: &[u8], at_a_time: usize) -> Vec<u8> {
-    let mut sieve = FrameSanitizer::default();
+    let mut sanitizer = FrameSanitizer::default();
     let mut out = Vec::new();
     let mut buffer = [0; 64];
     for part in bytes.chunks(at_a_time) {
-        if sieve.passes(part.len()) {
+        if sanitizer.passes(part.len()) {
             out.extend_from_slice(part);
             continue;
         }
-        sieve.push(part);
+        sanitizer.push(part);
         loop {
-            match sieve.pop(&mut buffer) {
+            match sanitizer.pop(&mut buffer) {
                 0 => break,
                 n => out.extend_from_slice(&buffer[..n]),
             }

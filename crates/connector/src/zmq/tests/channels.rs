@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn pull_takes_what_is_pushed_as_it_is() {
     let (push, address) = peer(SocketType::PUSH);
-    let mut session = inlet(resource("PULL", &address, "connect"), 10).await;
+    let mut session = open_consumer(resource("PULL", &address, "connect"), 10).await;
     beside(move || {
         push.send("one", 0).unwrap();
         push.send_multipart(["a", "", "bc"], 0).unwrap();
@@ -28,7 +28,7 @@ async fn pull_takes_what_is_pushed_as_it_is() {
 #[tokio::test]
 async fn no_more_than_prefetch_are_in_flight() {
     let (push, address) = peer(SocketType::PUSH);
-    let mut session = inlet(resource("PULL", &address, "connect"), 3).await;
+    let mut session = open_consumer(resource("PULL", &address, "connect"), 3).await;
     let _push = beside(move || {
         (0..10).for_each(|n: u32| push.send(&n.to_string(), 0).unwrap());
         push
@@ -49,7 +49,7 @@ async fn sub_gets_its_topics_and_is_told_them() {
     let address = free_address();
     let mut of = resource("SUB", &address, "bind");
     of["sub_key"] = json!("orders");
-    let mut session = inlet(of, 100).await;
+    let mut session = open_consumer(of, 100).await;
     let publisher = unbound(SocketType::PUB);
     publisher.connect(&address).unwrap();
     // Until the subscription has come to the publisher, it sends to nobody.
@@ -78,7 +78,7 @@ async fn sub_gets_its_topics_and_is_told_them() {
 #[tokio::test]
 async fn rep_answers_many_peers_despite_a_failed_request() {
     let address = free_address();
-    let mut session = inlet(resource("REP", &address, "bind"), 10).await;
+    let mut session = open_consumer(resource("REP", &address, "bind"), 10).await;
     let ask = |text: &'static str| {
         let req = unbound(SocketType::REQ);
         req.connect(&address).unwrap();
@@ -126,7 +126,7 @@ async fn rep_answers_many_peers_despite_a_failed_request() {
 #[tokio::test]
 async fn router_acks_after_the_service_and_not_twice() {
     let address = free_address();
-    let mut session = inlet(resource("ROUTER", &address, "bind"), 10).await;
+    let mut session = open_consumer(resource("ROUTER", &address, "bind"), 10).await;
     let dealer = unbound(SocketType::DEALER);
     dealer.connect(&address).unwrap();
     let acknowledger = session.acknowledger();
@@ -196,7 +196,7 @@ async fn router_acks_after_the_service_and_not_twice() {
 #[tokio::test]
 async fn only_the_message_beyond_bound_is_refused() {
     let address = free_address();
-    let mut session = inlet(resource("ROUTER", &address, "bind"), 2).await;
+    let mut session = open_consumer(resource("ROUTER", &address, "bind"), 2).await;
     let dealer = unbound(SocketType::DEALER);
     dealer.connect(&address).unwrap();
     let refused = beside(move || {
@@ -218,7 +218,7 @@ async fn only_the_message_beyond_bound_is_refused() {
 #[tokio::test]
 async fn cancelling_stops_reading_and_answers_still_leave() {
     let address = free_address();
-    let mut session = inlet(resource("ROUTER", &address, "bind"), 10).await;
+    let mut session = open_consumer(resource("ROUTER", &address, "bind"), 10).await;
     let dealer = unbound(SocketType::DEALER);
     dealer.connect(&address).unwrap();
     dealer.send_multipart(["1", "x"], 0).unwrap();

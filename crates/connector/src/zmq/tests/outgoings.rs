@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn push_is_confirmed_once_a_peer_takes_it_and_surely_not_sent_without_one() {
     let address = free_address();
-    let (_link, sender) = outlet("PUSH", &address, "bind").await;
+    let (_link, sender) = open_producer("PUSH", &address, "bind").await;
     let within = Duration::from_millis(200);
     let started = Instant::now();
     let none = sender.send(&message("1", "lost", within)).await;
@@ -61,7 +61,7 @@ async fn push_is_confirmed_once_a_peer_takes_it_and_surely_not_sent_without_one(
 
 #[tokio::test]
 async fn unsendable_property_is_refused_by_name() {
-    let (_link, sender) = outlet("PUSH", &free_address(), "bind").await;
+    let (_link, sender) = open_producer("PUSH", &free_address(), "bind").await;
     let good = || message("1", "x", Duration::from_secs(5));
     let mut headed = good();
     headed.headers.push(Header {
@@ -90,7 +90,7 @@ async fn unsendable_property_is_refused_by_name() {
             "{why}: {sent:?}"
         );
     }
-    let (_link, sender) = outlet("DEALER", &free_address(), "bind").await;
+    let (_link, sender) = open_producer("DEALER", &free_address(), "bind").await;
     let sent = sender.send(&message(&"x".repeat(256), "", WAIT)).await;
     assert!(
         matches!(&sent, SendOutcome::Refused(said) if said.contains("256 bytes; it may have 255"))
@@ -105,7 +105,7 @@ async fn unsendable_property_is_refused_by_name() {
 #[tokio::test]
 async fn publishing_never_waits_and_carries_the_topic() {
     let address = free_address();
-    let (_link, sender) = outlet("PUB", &address, "bind").await;
+    let (_link, sender) = open_producer("PUB", &address, "bind").await;
     let nobody = sender.send(&message("1", "x", WAIT)).await;
     assert!(
         matches!(nobody, SendOutcome::Confirmed { .. }),
@@ -129,7 +129,7 @@ async fn publishing_never_waits_and_carries_the_topic() {
 #[tokio::test]
 async fn concurrent_requests_get_their_own_replies() {
     let (rep, address) = peer(SocketType::REP);
-    let (_link, sender) = outlet("REQ", &address, "connect").await;
+    let (_link, sender) = open_producer("REQ", &address, "connect").await;
     let serving = tokio::task::spawn_blocking(move || {
         for _ in 0..50 {
             let asked = rep.recv_bytes(0).unwrap();
@@ -180,7 +180,7 @@ async fn concurrent_requests_get_their_own_replies() {
 #[tokio::test]
 async fn dealer_gets_ack_refusal_or_unknown() {
     let (router, address) = peer(SocketType::ROUTER);
-    let (_link, sender) = outlet("DEALER", &address, "connect").await;
+    let (_link, sender) = open_producer("DEALER", &address, "connect").await;
     let serving = tokio::task::spawn_blocking(move || {
         loop {
             let mut frames = router.recv_multipart(0).unwrap();
