@@ -1,9 +1,9 @@
 //! AMQP 0-9-1 over lapin.
 //!
-//! lapin's own recovery stays off: it would subscribe again in silence, past a lost lease.
-//! A session is a channel of its own, so that what is unacked goes back with it. While
-//! standing by, the session's is open already: beginning to consume is then one round trip to
-//! the broker.
+//! lapin's own recovery stays off: it would subscribe again in silence, past a lost lease. A
+//! session is a channel of its own, so that all that is unacknowledged goes back with it. The
+//! session's channel is open already while the process stands by: beginning to consume is then one
+//! round trip to the broker.
 
 mod connection_settings;
 mod consumer;
@@ -16,7 +16,10 @@ mod message;
 mod outgoing_message;
 mod producer;
 mod publisher;
+mod refusal;
 mod returned_message;
+mod settings;
+mod short_string;
 mod stream;
 mod stream_end;
 mod tls;
@@ -30,12 +33,11 @@ use lapin::{
     Channel, Connection, Error, ErrorKind,
     options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions},
     protocol::{AMQPErrorKind, AMQPSoftError},
-    types::{FieldTable, ShortString},
+    types::FieldTable,
 };
 use parking_lot::Mutex as SyncMutex;
 use quorate_clock::rng;
 use rand::Rng;
-use serde::Deserialize;
 use tokio::{
     sync::Mutex,
     time::{sleep, timeout},
@@ -45,38 +47,31 @@ use self::{
     connection_settings::AmqpConnectionSettings,
     consumer::{AmqpAcknowledger, AmqpConsumer},
     exclusivity_probe::{ExclusivityProbe, in_exclusive_use},
-    producer::{AmqpOutgoingSettings, AmqpProducer},
+    producer::AmqpProducer,
     publisher::ConfirmPublisher,
+    settings::{AmqpChannelSettings, AmqpOutgoingSettings},
+    short_string::short,
     stream::{StreamPosition, StreamProbeError},
     stream_end::StreamEnd,
 };
 use super::broker_link::{BrokerLink, ConnectorError, InboundLink, OutboundLink};
 
-/// Between two looks whether the connection is there, beside what is told of it.
+/// Interval of checks of the connection, beside the events about it.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// `amqp_channel`, as far as consuming goes.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-pub struct AmqpChannelSettings {
-    name: String,
-    queue: String,
-    #[serde(default)]
-    consumer_tag_prefix: Option<String>,
-}
-
-/// A connection.
+/// Connection to a broker.
 pub struct AmqpLink {
     connection: Arc<Connection>,
     broker: AmqpConnectionSettings,
     name: String,
     label: String,
-    /// An open channel that nothing was done with.
+    /// Open channel that has not been used yet.
     spare_channel: Mutex<Option<Channel>>,
-    /// Whether its queues are consumed by one alone.
+    /// Probe of whether the queues are consumed by one consumer alone.
     exclusivity: Arc<ExclusivityProbe>,
-    /// The last queue of which it was found out whether it is a stream, and that.
+    /// Queue that was probed last, and whether it is a stream.
     known_stream: SyncMutex<Option<(String, bool)>>,
-    /// Whether a stream ends before the offset at which to go on.
+    /// Check of whether a stream ends before the offset at which to go on.
     stream_end: Arc<StreamEnd>,
 }
 
@@ -116,8 +111,8 @@ impl BrokerLink for AmqpLink {
     async fn wait_lost(&self) -> ConnectorError {
         let mut events = pin!(self.connection.events_listener());
         while !self.is_lost() {
-            // It tells what breaks at once. What it doesn't tell is seen a while later: a
-            // thousand processes that look ten times a second are a processor's work.
+            // Events report at once what breaks. The rest is seen a while later: a thousand
+            // processes that check ten times a second are a processor's work.
             if let Ok(None) = timeout(LOOK, events.next()).await {
                 sleep(LOOK).await;
             }
@@ -139,7 +134,7 @@ impl BrokerLink for AmqpLink {
 
 impl InboundLink for AmqpLink {
     type Source = AmqpChannelSettings;
-    type ConsumerSession = AmqpConsumer;
+    type Session = AmqpConsumer;
 
     async fn open(
         &self,
@@ -153,7 +148,7 @@ impl InboundLink for AmqpLink {
                 self.exclusivity.let_in();
                 return Ok(consuming);
             }
-            Err(trouble) => trouble,
+            Err(error) => error,
         };
         // The next try has a channel already.
         self.ensure_spare_channel().await;
@@ -178,10 +173,10 @@ impl InboundLink for AmqpLink {
     }
 
     async fn waiting_count(&self, queue: &AmqpChannelSettings) -> Option<u64> {
-        // The session has the one that was there.
+        // The session has taken the channel that was there.
         self.ensure_spare_channel().await;
         if self.is_known_stream(queue) {
-            // It counts what it has, settled or not.
+            // A stream counts its messages, settled or not.
             return None;
         }
         Some(self.look(queue).await?.message_count().into())
@@ -189,7 +184,7 @@ impl InboundLink for AmqpLink {
 }
 
 impl AmqpLink {
-    /// What the broker says of a queue, if it does.
+    /// Returns the broker's report on a queue, if it gives one.
     async fn look(&self, queue: &AmqpChannelSettings) -> Option<lapin::Queue> {
         let channel = self.spare_channel.lock().await.clone()?;
         let name = short(&queue.queue, "the queue's name").ok()?;
@@ -204,7 +199,7 @@ impl AmqpLink {
 
 impl OutboundLink for AmqpLink {
     type Target = AmqpOutgoingSettings;
-    type MessageProducer = AmqpProducer;
+    type Producer = AmqpProducer;
 
     async fn open(&self, target: &AmqpOutgoingSettings) -> Result<AmqpProducer, ConnectorError> {
         Ok(AmqpProducer {
@@ -217,7 +212,7 @@ impl OutboundLink for AmqpLink {
 }
 
 impl AmqpLink {
-    /// Sees to it that there is a spare channel. Without one, opening opens its own.
+    /// Opens a spare channel if there is none. Without one, opening a session opens its own.
     async fn ensure_spare_channel(&self) {
         let mut spare = self.spare_channel.lock().await;
         if !spare
@@ -236,7 +231,7 @@ impl AmqpLink {
         offset: Option<u64>,
     ) -> Result<AmqpConsumer, ConnectorError> {
         self.exclusivity.check_not_refuted(&queue.queue)?;
-        // Behind an exclusive fence it is found out when that is asked.
+        // Behind an exclusive fence the exclusivity probe finds that out.
         let stream = !self.broker.exclusive() && self.is_stream(queue).await?;
         let mut arguments = FieldTable::default();
         if stream {
@@ -282,23 +277,23 @@ impl AmqpLink {
                 .clone()
                 .ask(self.connection.clone(), &queue.queue);
             if epoch.is_some() {
-                if let Err(trouble) = asking.await {
+                if let Err(error) = asking.await {
                     let _ = channel.close(200, "OK".into()).await;
-                    return Err(trouble);
+                    return Err(error);
                 }
             } else {
-                // What is opened ahead of a reign is on the way of a takeover: there it is
-                // asked a moment after that.
+                // A session that is opened before its reign delays the takeover: there the probe
+                // runs a moment after that.
                 doubt = exclusivity_probe::later(asking).boxed().fuse();
             }
         }
-        let settler = AmqpAcknowledger::new(&self.broker, &self.label);
+        let acknowledger = AmqpAcknowledger::new(&self.broker, &self.label);
         Ok(AmqpConsumer {
             channel,
             consumer,
             tag,
             queue: queue.queue.clone(),
-            acknowledger: settler,
+            acknowledger,
             fence_doubt: doubt,
             position: stream.then(|| StreamPosition::new(offset)),
         })
@@ -306,8 +301,8 @@ impl AmqpLink {
 }
 
 impl AmqpLink {
-    /// Whether the queue is a stream. Asked for each session: it may be declared anew as one
-    /// while the connection lasts, and be consumed from its end then.
+    /// Returns true if the queue is a stream. Probed for each session: the queue may be declared
+    /// anew as one while the connection lasts, and be consumed from its end then.
     async fn is_stream(&self, queue: &AmqpChannelSettings) -> Result<bool, ConnectorError> {
         match stream::is_stream(&self.connection, &queue.queue).await {
             Ok(stream) => {
@@ -315,7 +310,7 @@ impl AmqpLink {
                 Ok(stream)
             }
             Err(StreamProbeError::Refused(error)) => Err(self.explain_open(&error, queue)),
-            Err(StreamProbeError::Wrong(trouble)) => Err(trouble),
+            Err(StreamProbeError::Wrong(error)) => Err(error),
         }
     }
 
@@ -326,7 +321,7 @@ impl AmqpLink {
             .is_some_and(|(name, stream)| *stream && *name == queue.queue)
     }
 
-    /// Why consuming was refused, and what would be right.
+    /// Returns why consuming was refused, and what would be right.
     fn explain_open(&self, error: &Error, queue: &AmqpChannelSettings) -> ConnectorError {
         let (queue, vhost) = (&queue.queue, &self.broker.vhost);
         let ErrorKind::ProtocolError(refused) = error.kind() else {
@@ -337,7 +332,7 @@ impl AmqpLink {
             AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => ConnectorError::new(format!(
                 "there is no queue {queue:?} in the vhost {vhost:?}: declare it at the broker, or correct `queue` ({said})"
             )),
-            // Who has it is asked next.
+            // The run loop asks next who has the queue.
             _ if in_exclusive_use(error) => ConnectorError::transient(said),
             AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => ConnectorError::new(format!(
                 "the user {:?} may not read the queue {queue:?}: give it the permission at the broker ({said})",
@@ -346,19 +341,4 @@ impl AmqpLink {
             _ => ConnectorError::new(format!("can't consume {queue:?}: {said}")),
         }
     }
-}
-
-/// Whether the broker refuses with this reason, closing a channel.
-fn is_refused(error: &Error, reason: AMQPSoftError) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(said)
-        if *said.kind() == AMQPErrorKind::Soft(reason))
-}
-
-fn short(text: &str, what: &str) -> Result<ShortString, ConnectorError> {
-    ShortString::try_new(text).map_err(|_| {
-        ConnectorError::new(format!(
-            "{what} is {} bytes long; AMQP allows 255",
-            text.len()
-        ))
-    })
 }

@@ -1,27 +1,30 @@
-//! What the run loop needs of a kind of broker. Another kind is another folder beside
-//! `amqp` and a line for each of its connectors in `start.rs`.
+//! Traits that a kind of broker implements for the run loop.
+//!
+//! Another kind is another folder beside `amqp` and a line for each of its connectors in
+//! `entry_point.rs`.
 
 use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
-use quorate_ipc::SendOutcome;
+use quorate_ipc::{SendOutcome, local_rules::LocalRuleError};
 use quorate_proto::connector::{Header, HeaderType, Reply};
 use serde::de::DeserializeOwned;
 
-/// Something is wrong with the broker, or with what was asked of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Failure of the broker, or of a request to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
 pub struct ConnectorError {
-    /// What is wrong and what would be right.
+    /// Text that says what is wrong and what would be right.
     pub text: String,
-    /// Expected for a moment and over by itself: another consumer that has yet to go.
+    /// The failure is expected to end by itself soon: another consumer has yet to go, for one.
     pub transient: bool,
-    /// Likely to come again although the session can be opened anew at once, so it is told
-    /// until a message was handled.
+    /// The failure is likely to come again although the session can be reopened at once, so it is
+    /// reported until a message was handled.
     pub until_handled: bool,
 }
 
 impl ConnectorError {
-    /// Something that somebody should see to.
+    /// Returns a permanent failure, which somebody has to see to.
     pub fn new(text: impl Into<String>) -> Self {
         ConnectorError {
             text: text.into(),
@@ -29,7 +32,7 @@ impl ConnectorError {
         }
     }
 
-    /// Something that may end the next session as well, for the same reason.
+    /// Returns a failure that may end the next session as well, for the same reason.
     pub fn until_handled(text: impl Into<String>) -> Self {
         ConnectorError {
             until_handled: true,
@@ -37,7 +40,7 @@ impl ConnectorError {
         }
     }
 
-    /// Something that is likely to be over soon.
+    /// Returns a failure that is likely to be over soon.
     pub fn transient(text: impl Into<String>) -> Self {
         ConnectorError {
             transient: true,
@@ -46,196 +49,193 @@ impl ConnectorError {
     }
 }
 
-/// A message as it came from the broker.
+impl From<LocalRuleError> for ConnectorError {
+    fn from(error: LocalRuleError) -> Self {
+        ConnectorError::new(error.to_string())
+    }
+}
+
+/// Message as it came from the broker.
 #[derive(Clone, Debug, Default)]
 pub struct IncomingMessage {
-    /// The broker's or the sender's id of it; empty when it has none.
+    /// Id that the broker or the sender gave the message; empty when there is none.
     pub id: String,
-    /// Empty when the sender didn't say.
+    /// Content type; empty when the sender gave none.
     pub content_type: String,
-    /// The sender's headers.
     pub headers: Vec<Header>,
-    /// The types of those whose values are no text.
+    /// Types of the headers whose values are no text.
     pub types: Vec<HeaderType>,
-    /// How many more there are, which can't be told.
+    /// Number of further headers, whose values have no text form.
     pub headers_left_out: u32,
-    /// What the protocol says of it.
+    /// Properties of the protocol.
     pub properties: Vec<Header>,
-    /// The body.
     pub body: Bytes,
-    /// Whether the broker has handed it out before.
+    /// True if the broker has handed the message out before.
     pub redelivered: bool,
-    /// How often it has, where the broker counts that; otherwise 0.
+    /// Number of earlier deliveries, where the broker counts them; otherwise 0.
     pub delivery_count: u32,
-    /// Where in its stream it is, if it came from one.
+    /// Position in the stream that the message came from, if any.
     pub offset: Option<u64>,
-    /// Why no service can be asked to handle it: what the protocol says of it can't be read.
+    /// Reason why no service can handle the message: its properties can't be read.
     pub unreadable: Option<String>,
 }
 
-/// Why a message is dead-lettered; written beside it.
+/// Reason why a message is dead-lettered, written beside the copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetterInfo {
-    /// The last failure.
     pub reason: String,
-    /// How often it was tried.
     pub attempts: u32,
-    /// Its correlation id.
     pub cid: String,
-    /// The channel's name.
     pub channel: String,
 }
 
-/// A message to be sent.
 #[derive(Clone, Debug, Default)]
 pub struct OutgoingMessage {
-    /// Its id; one is made up where it is empty.
+    /// Message id; a new one is made where it is empty.
     pub message_id: String,
-    /// Empty when the sender didn't say.
+    /// Content type; empty when the sender gave none.
     pub content_type: String,
-    /// The sender's headers.
     pub headers: Vec<Header>,
-    /// The types of those whose values are no text, where the protocol has types.
+    /// Types of the headers whose values are no text, where the protocol has types.
     pub types: Vec<HeaderType>,
-    /// What the protocol is to say of it, in the same names as [`IncomingMessage::properties`]: it
-    /// overrides what the outgoing says.
+    /// Properties of the protocol, under the names of [`IncomingMessage::properties`]; they
+    /// override those of the outgoing.
     pub properties: Vec<Header>,
-    /// The body.
     pub body: Bytes,
-    /// Its correlation id.
     pub cid: String,
-    /// After so long nobody waits for the outcome any more.
+    /// Time after which nobody waits for the outcome any more.
     pub within: Duration,
 }
 
-/// A connection to a broker, connected and authenticated, doing nothing.
+/// Connection to a broker: connected and authenticated, otherwise idle.
 pub trait BrokerLink: Sized + Send + Sync + 'static {
-    /// What the connection is made of; a change of it reconnects.
+    /// Settings of the connection; a change reconnects.
     type Connection: DeserializeOwned + Clone + PartialEq + Send + Sync;
 
-    /// Connects and authenticates. `label` is shown by the broker.
+    /// Connects and authenticates. The broker shows `label`.
     fn connect(
         to: &Self::Connection,
         label: &str,
     ) -> impl Future<Output = Result<Self, ConnectorError>> + Send;
-    /// What the broker calls the connection, for whoever may have to close it there; empty
-    /// when that can't be known.
+    /// Returns the broker's name of the connection, by which an operator can close it there; empty
+    /// when it can't be known.
     fn name(&self) -> String;
-    /// What this side called it.
+    /// Returns the label that the connection was opened with.
     fn label(&self) -> String;
-    /// Returns when the connection is lost.
+    /// Waits until the connection is lost. Cancel safe.
     fn wait_lost(&self) -> impl Future<Output = ConnectorError> + Send;
-    /// Whether it is lost already.
+    /// Returns true once the connection is lost.
     fn is_lost(&self) -> bool;
     /// Closes the connection in order.
     fn close(self) -> impl Future<Output = ()> + Send;
 }
 
-/// A connection that messages come by.
+/// Connection that messages come in by.
 pub trait InboundLink: BrokerLink {
-    /// What consuming is made of; a change of it closes and reopens the session.
+    /// Settings of consuming; a change closes and reopens the session.
     type Source: DeserializeOwned + Clone + PartialEq + Send + Sync;
-    /// Consuming under one epoch.
-    type ConsumerSession: Session;
+    /// Session that consumes under one epoch.
+    type Session: ConsumerSession;
 
-    /// Begins to consume, `prefetch` unsettled messages at a time; of a stream, at this
-    /// offset. What it opens here belongs to `epoch` alone; without one, to that for which it
-    /// is activated, if it is.
+    /// Begins to consume, with at most `prefetch` unsettled messages; of a stream, at `offset`. The
+    /// session belongs to `epoch` alone; without an epoch, to the one for which it is activated
+    /// later, if it is.
     fn open(
         &self,
         source: &Self::Source,
         prefetch: u16,
         epoch: Option<u64>,
         offset: Option<u64>,
-    ) -> impl Future<Output = Result<Self::ConsumerSession, ConnectorError>> + Send;
-    /// What is consumed, in words: what is kept of another source means nothing.
+    ) -> impl Future<Output = Result<Self::Session, ConnectorError>> + Send;
+    /// Returns the name of the source: progress that was kept under another name is void.
     fn source_name(&self, source: &Self::Source) -> String;
-    /// Whether anybody consumes what this wants to have alone; `None` when only opening can
-    /// tell. Cheap, and leaves no trace at the broker.
+    /// Returns true if another consumer holds a source that this session needs alone; `None` when
+    /// only opening can find out. Cheap, and leaves no trace at the broker.
     fn is_taken(&self, source: &Self::Source) -> impl Future<Output = Option<bool>> + Send;
-    /// How many messages wait there; `None` when that can't be known. Cheap.
+    /// Returns the number of messages that wait at the source; `None` when it can't be known.
+    /// Cheap.
     fn waiting_count(&self, source: &Self::Source) -> impl Future<Output = Option<u64>> + Send;
 }
 
-/// A connection that messages go by.
+/// Connection that messages go out by.
 pub trait OutboundLink: BrokerLink {
-    /// What sending is made of; a change of it closes and reopens the sender.
+    /// Settings of sending; a change closes and reopens the sender.
     type Target: DeserializeOwned + Clone + PartialEq + Send + Sync;
-    /// Sends.
-    type MessageProducer: Sender;
+    /// Producer that sends.
+    type Producer: MessageProducer;
 
-    /// Makes ready to send.
+    /// Opens a producer.
     fn open(
         &self,
         target: &Self::Target,
-    ) -> impl Future<Output = Result<Self::MessageProducer, ConnectorError>> + Send;
+    ) -> impl Future<Output = Result<Self::Producer, ConnectorError>> + Send;
 }
 
-/// Consuming under one epoch. Closing it gives back what was not acked.
-pub trait Session: Send + 'static {
-    /// Whether a message that failed is given back at once and comes again, its tries counted
-    /// by the broker. Otherwise it stays in the process until its next try.
+/// Session that consumes under one epoch. Closing it gives back all that was not acknowledged.
+pub trait ConsumerSession: Send + 'static {
+    /// True if a failed message is requeued at once and comes again, its tries counted by the
+    /// broker. Otherwise it stays in the process until its next try.
     const RETRIED_BY_BROKER: bool = false;
-    /// Whether a message that was not settled comes again in the next session, so that its
-    /// tries are to be kept until then.
+    /// True if a message that was not settled comes again in the next session, so that its tries
+    /// have to be kept until then.
     const COMES_AGAIN: bool = false;
-    /// How the broker knows a message of this session.
+    /// Token by which the broker knows a message of this session.
     type Token: Clone + Send + Sync + 'static;
-    /// A handle that settles messages; it outlives no session.
-    type MessageAcknowledger: Settler<Token = Self::Token>;
+    /// Handle that settles messages; it outlives no session.
+    type Acknowledger: MessageAcknowledger<Token = Self::Token>;
 
-    /// A settler.
-    fn acknowledger(&self) -> Self::MessageAcknowledger;
-    /// The next message. Can be dropped and called again. An error ends the session.
+    /// Returns a handle that settles messages.
+    fn acknowledger(&self) -> Self::Acknowledger;
+    /// Returns the next message. An error ends the session. Cancel safe.
     fn next(
         &mut self,
     ) -> impl Future<Output = Result<(Self::Token, IncomingMessage), ConnectorError>> + Send;
-    /// Stops consuming; what is unacked stays so.
+    /// Stops consuming; unacknowledged messages stay so.
     fn cancel(&mut self) -> impl Future<Output = Result<(), ConnectorError>> + Send;
     /// Closes the session.
     fn close(self) -> impl Future<Output = ()> + Send;
 }
 
-/// Settles messages of a session.
-pub trait Settler: Clone + Send + Sync + 'static {
-    /// As in [`ConsumerSession`].
+/// Handle that settles messages of a session.
+pub trait MessageAcknowledger: Clone + Send + Sync + 'static {
+    /// Token of [`ConsumerSession`].
     type Token: Clone + Send + Sync + 'static;
 
-    /// It was handled, and this was the service's answer.
+    /// Acknowledges a handled message; `reply` is the service's answer.
     fn ack(
         &self,
         token: &Self::Token,
         reply: &Reply,
     ) -> impl Future<Output = Result<(), ConnectorError>> + Send;
-    /// It was not, and comes again; where tries are counted by the broker, not before `wait`
-    /// is over.
+    /// Gives back a message that was not handled and comes again; where the broker counts tries,
+    /// not before `wait` is over.
     fn requeue(
         &self,
         token: &Self::Token,
         wait: Duration,
     ) -> impl Future<Output = Result<(), ConnectorError>> + Send;
-    /// It failed for good, and the broker does with it what the queue says.
+    /// Rejects a message that failed for good; the queue's own rules apply to it.
     fn reject(
         &self,
         token: &Self::Token,
-        epitaph: &DeadLetterInfo,
+        info: &DeadLetterInfo,
     ) -> impl Future<Output = Result<(), ConnectorError>> + Send;
-    /// Puts a copy of it into `queue`. Once it is acked after that, the broker has the copy
-    /// for sure and the original no more.
+    /// Puts a copy of the message into `queue`. Once the message is acknowledged after that, the
+    /// broker has the copy for sure and the original no more.
     fn dead_letter(
         &self,
         token: &Self::Token,
         message: &IncomingMessage,
         queue: &str,
-        epitaph: &DeadLetterInfo,
+        info: &DeadLetterInfo,
     ) -> impl Future<Output = Result<(), ConnectorError>> + Send;
 }
 
-/// Sends messages, many at a time.
-pub trait Sender: Clone + Send + Sync + 'static {
-    /// Sends one. Returns within `parcel.within`, or soon after the connection is lost.
-    fn send(&self, parcel: &OutgoingMessage) -> impl Future<Output = SendOutcome> + Send;
-    /// Closes it: sends that have not begun end at once, and were not sent. Closing it again
-    /// does nothing.
+/// Producer that sends messages, many at a time.
+pub trait MessageProducer: Clone + Send + Sync + 'static {
+    /// Sends a message. Returns within `message.within`, or soon after the connection is lost.
+    fn send(&self, message: &OutgoingMessage) -> impl Future<Output = SendOutcome> + Send;
+    /// Closes the producer: sends that have not begun end at once, unsent. Closing again does
+    /// nothing.
     fn close(self) -> impl Future<Output = ()> + Send;
 }

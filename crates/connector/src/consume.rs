@@ -1,17 +1,17 @@
-//! One session: messages in, hand-offs out, answers back, and what follows from them.
+//! Session of a channel: messages in, hand-offs out, answers back, and settling.
 //!
-//! The lease is asked for before each hand-off and before each burial, never before an
-//! ack: once the service has succeeded the message is done, whatever the lease says. While
-//! it has lapsed and may be renewed the session stands still, with all that it holds.
+//! The lease is checked before each hand-off and before each dead-letter publish, never before an
+//! ack: once the service has succeeded the message is done, whatever the lease says. While the
+//! lease has lapsed and may be renewed the session stands still, with all that it holds.
 //!
 //! # Order
 //!
-//! What a channel with `ordered` holds unsettled comes before all that is in the queue, so no
-//! other consumer may be let in before it is back. The broker does both at once when the
-//! session closes, and only then: so a drain leaves the consumer where it is until what is
-//! with the service has been settled, and a session that has lost its lease, or that could
-//! not settle a message, ends as a whole. The message that was with the service then comes
-//! again, before those after it.
+//! The unsettled messages of a channel with `ordered` come before all that are in the queue, so no
+//! other consumer may be let in before they are back. The broker does both at once when the session
+//! closes, and only then: so a drain leaves the consumer where it is until the message that is with
+//! the service has been settled, and a session that has lost its lease, or that could not settle a
+//! message, ends as a whole. The message that was with the service then comes again, before those
+//! after it.
 
 mod hand_on;
 mod lease_check;
@@ -30,26 +30,25 @@ use quorate_clock::Instant;
 use quorate_proto::connector::{Progress, from_process::Frame};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use self::settle::SettleResult;
 use super::{
-    broker_link::{ConnectorError, InboundLink, Session},
+    broker_link::{ConnectorError, ConsumerSession, InboundLink},
     in_flight::{DeliverySettings, InFlightSet},
     process_context::{ProcessContext, ProcessReign},
     progress::ProgressTracker,
     role::{ConnectorRole, ConnectorSettings, ServeOutcome},
 };
 
-/// Between two questions to the broker how many messages wait, at least.
+/// Shortest time between two queries of how many messages wait.
 const ASK_WAITING: Duration = Duration::from_secs(1);
 
-/// A channel: consumes.
+/// Role of a channel: it consumes.
 pub struct ChannelRole<L>(PhantomData<L>);
 
 impl<L: InboundLink> ConnectorRole for ChannelRole<L> {
     type Link = L;
     type SpecificSettings = L::Source;
     type SharedSettings = DeliverySettings;
-    type Session = L::ConsumerSession;
+    type Session = L::Session;
 
     fn same_session(before: &ConnectorSettings<Self>, now: &ConnectorSettings<Self>) -> bool {
         before.shared.prefetch == now.shared.prefetch && before.shared.ordered == now.shared.ordered
@@ -64,20 +63,20 @@ impl<L: InboundLink> ConnectorRole for ChannelRole<L> {
         settings: &ConnectorSettings<Self>,
         epoch: Option<u64>,
         progress: &ProgressTracker,
-    ) -> Result<L::ConsumerSession, ConnectorError> {
+    ) -> Result<L::Session, ConnectorError> {
         let prefetch = settings.shared.prefetch;
         link.open(&settings.specific, prefetch, epoch, progress.offset())
             .await
     }
 
     async fn serve(
-        wires: &mut ProcessContext,
+        context: &mut ProcessContext,
         link: &L,
-        session: L::ConsumerSession,
+        session: L::Session,
         settings: ConnectorSettings<Self>,
         reign: ProcessReign,
-    ) -> ServeOutcome<L::ConsumerSession> {
-        ChannelSession::new(wires, link, session, settings, reign)
+    ) -> ServeOutcome<L::Session> {
+        ChannelSession::new(context, link, session, settings, reign)
             .serve()
             .await
     }
@@ -86,53 +85,67 @@ impl<L: InboundLink> ConnectorRole for ChannelRole<L> {
         link.is_taken(&settings.specific).await
     }
 
-    async fn close(session: L::ConsumerSession) {
+    async fn close(session: L::Session) {
         session.close().await;
     }
 }
 
-/// A session at work.
+/// Action on a message at the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SettleAction {
+    Ack,
+    /// Ack of a message that was dead-lettered.
+    AckDeadLettered,
+    Reject,
+    /// Requeue: the message is fetched again after this time at the earliest.
+    Requeue(Duration),
+    DeadLetter,
+}
+
+type SettleResult = (u64, SettleAction, Result<(), ConnectorError>);
+
+/// Open session that consumes.
 struct ChannelSession<'a, L: InboundLink> {
     context: &'a mut ProcessContext,
     link: &'a L,
-    session: L::ConsumerSession,
-    acknowledger: <L::ConsumerSession as Session>::MessageAcknowledger,
+    session: L::Session,
+    acknowledger: <L::Session as ConsumerSession>::Acknowledger,
     settings: ConnectorSettings<ChannelRole<L>>,
     reign: ProcessReign,
-    in_flight: InFlightSet<<L::ConsumerSession as Session>::Token>,
-    acts: FuturesUnordered<BoxFuture<'static, SettleResult>>,
-    /// Set once the session is to end: when it does at the latest.
+    in_flight: InFlightSet<<L::Session as ConsumerSession>::Token>,
+    actions: FuturesUnordered<BoxFuture<'static, SettleResult>>,
+    /// Deadline of the drain, once the session has to end.
     drain: Option<Instant>,
-    /// Set while it stands still because the lease has lapsed: when to look again.
+    /// Time of the next lease check, while the session stands still after a lapse.
     paused_until: Option<Instant>,
-    /// Something doesn't work, the dead-letter queue for one, and the parent was told so.
+    /// True while the parent has a report of an error, the dead-letter queue's for one.
     error_reported: bool,
-    /// What is complained of is over with the next message that is handled.
+    /// True if the next handled message ends the reported error.
     until_handled: bool,
 }
 
 impl<'a, L: InboundLink> ChannelSession<'a, L> {
-    /// Takes over an open session.
+    /// Wraps an open session.
     fn new(
-        wires: &'a mut ProcessContext,
+        context: &'a mut ProcessContext,
         link: &'a L,
-        session: L::ConsumerSession,
+        session: L::Session,
         settings: ConnectorSettings<ChannelRole<L>>,
         reign: ProcessReign,
     ) -> Self {
-        let settler = session.acknowledger();
-        let (flights, acts) = (InFlightSet::default(), FuturesUnordered::new());
-        let until_handled = wires.complaint.take().is_some();
-        wires.progress.session_begins();
+        let acknowledger = session.acknowledger();
+        let (messages, actions) = (InFlightSet::default(), FuturesUnordered::new());
+        let until_handled = context.complaint.take().is_some();
+        context.progress.session_begins();
         ChannelSession {
-            context: wires,
+            context,
             link,
             session,
-            acknowledger: settler,
+            acknowledger,
             settings,
             reign,
-            in_flight: flights,
-            acts,
+            in_flight: messages,
+            actions,
             drain: None,
             paused_until: None,
             error_reported: until_handled,
@@ -141,10 +154,10 @@ impl<'a, L: InboundLink> ChannelSession<'a, L> {
     }
 
     /// Serves until the session is drained or ends.
-    async fn serve(mut self) -> ServeOutcome<L::ConsumerSession> {
+    async fn serve(mut self) -> ServeOutcome<L::Session> {
         let served = self.work().await;
-        if let Err(trouble) = &served
-            && trouble.until_handled
+        if let Err(error) = &served
+            && error.until_handled
         {
             self.count_overlong();
         }
@@ -154,14 +167,14 @@ impl<'a, L: InboundLink> ChannelSession<'a, L> {
         drop(tally);
         match served {
             Ok(()) => ServeOutcome::Drained(self.session),
-            Err(trouble) => ServeOutcome::Ended(trouble),
+            Err(error) => ServeOutcome::Ended(error),
         }
     }
 
     async fn work(&mut self) -> Result<(), ConnectorError> {
-        // What was ordered since the session was asked for.
+        // Orders that came since the session was asked for.
         self.apply_desired().await?;
-        // And what became of the lease since then.
+        // And the state of the lease since then.
         self.check_lease().await?;
         let stopped = self.context.watchdog.stopped.clone();
         let link = self.link;
@@ -189,8 +202,8 @@ impl<'a, L: InboundLink> ChannelSession<'a, L> {
             tokio::select! {
                 Ok(()) = self.context.desired.changed() => self.apply_desired().await?,
                 Some(outcome) = self.context.outcomes.recv() => self.answered(outcome).await?,
-                Some((id, act, result)) = self.acts.next(), if !self.acts.is_empty() => {
-                    self.on_settled(id, act, result).await?;
+                Some((id, action, result)) = self.actions.next(), if !self.actions.is_empty() => {
+                    self.on_settled(id, action, result).await?;
                 }
                 message = self.session.next(), if self.drain.is_none() && self.paused_until.is_none() => {
                     let (token, message) = message?;
@@ -202,8 +215,8 @@ impl<'a, L: InboundLink> ChannelSession<'a, L> {
                 }
                 waiting = &mut asked => self.context.frames.tally.lock().waiting = waiting,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                    while let Some((id, stage)) = self.in_flight.pop_due(Instant::now()) {
-                        self.resume(id, stage).await?;
+                    while let Some((id, state)) = self.in_flight.pop_due(Instant::now()) {
+                        self.resume(id, state).await?;
                     }
                     if self.paused_until.is_some_and(|at| Instant::now() >= at) {
                         self.check_lease().await?;
@@ -217,7 +230,7 @@ impl<'a, L: InboundLink> ChannelSession<'a, L> {
         }
     }
 
-    /// Has what it keeps written, if anything has changed.
+    /// Sends the progress to be written, if it has changed.
     async fn save_progress(&mut self) {
         if let Some(progress) = self.context.progress.write() {
             self.context

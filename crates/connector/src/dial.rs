@@ -1,8 +1,8 @@
-//! Connecting to a host that may have several addresses, some of which don't answer.
+//! Dialling a host that may have several addresses, some of which don't answer.
 //!
-//! They are tried in the order in which the system gives them, the next one when the one
-//! before has failed or has been silent for a moment, and all of them go on side by side
-//! (RFC 8305): an address that swallows everything costs that moment and nothing else.
+//! The addresses are tried in the order in which the system gives them, the next one when the one
+//! before has failed or has been silent for a moment, and all of them go on side by side (RFC
+//! 8305): an address that swallows everything costs that moment and nothing else.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -12,21 +12,20 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// The longest wait for the host's addresses, and for the connection to one of them.
+/// Longest wait for the host's addresses, and for the connection to one of them.
 const CONNECT: Duration = Duration::from_secs(4);
-/// After so long without an answer the next address is tried as well.
+/// Time without an answer after which the next address is tried as well.
 const NEXT: Duration = Duration::from_millis(250);
-/// So many addresses are tried.
+/// Upper bound of the addresses that are tried.
 const ADDRESSES: usize = 16;
 
-/// Connects to the first address that answers. The error names each address and what became
-/// of it.
+/// Connects to the first address that answers. The error names each address and its failure.
 pub async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
     connect_any(lookup(host, port).await?).await
 }
 
-/// Returns the first address that takes a connection, which is closed again; one that is the
-/// only one is not tried.
+/// Returns the first address that takes a connection, which is closed again; an only address is not
+/// tried.
 pub async fn locate(host: &str, port: u16) -> io::Result<SocketAddr> {
     match lookup(host, port).await?[..] {
         [only] => Ok(only),
@@ -34,7 +33,7 @@ pub async fn locate(host: &str, port: u16) -> io::Result<SocketAddr> {
     }
 }
 
-/// The addresses of a host in the order in which the system gives them.
+/// Returns the addresses of a host in the order in which the system gives them.
 pub async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     #[cfg(test)]
     if let Some(addresses) = tests::addresses(host) {
@@ -54,10 +53,10 @@ pub async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 async fn connect_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     first(addresses)
         .await
-        .map_err(|errors| io::Error::other(told(&errors)))
+        .map_err(|errors| io::Error::other(summary(&errors)))
 }
 
-async fn first(addresses: Vec<SocketAddr>) -> Result<TcpStream, Vec<(SocketAddr, String)>> {
+async fn first(addresses: Vec<SocketAddr>) -> Result<TcpStream, Vec<(SocketAddr, DialError)>> {
     let mut left = addresses.into_iter();
     let mut tries = FuturesUnordered::new();
     let mut errors = Vec::new();
@@ -68,9 +67,10 @@ async fn first(addresses: Vec<SocketAddr>) -> Result<TcpStream, Vec<(SocketAddr,
             tries.push(async move { (address, connect(address).await) });
         }
         let moment = async {
-            match last {
-                true => std::future::pending().await,
-                false => sleep(NEXT).await,
+            if last {
+                std::future::pending().await
+            } else {
+                sleep(NEXT).await
             }
         };
         tokio::select! {
@@ -84,18 +84,23 @@ async fn first(addresses: Vec<SocketAddr>) -> Result<TcpStream, Vec<(SocketAddr,
     }
 }
 
-async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
+/// Failure of one address.
+#[derive(Debug, thiserror::Error)]
+enum DialError {
+    #[error("no answer within {} s", CONNECT.as_secs())]
+    NoAnswer,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+async fn connect(address: SocketAddr) -> Result<TcpStream, DialError> {
     let connecting = timeout(CONNECT, TcpStream::connect(address)).await;
-    let stream = connecting
-        .map_err(|_| format!("no answer within {} s", CONNECT.as_secs()))?
-        .map_err(|error| error.to_string())?;
-    stream
-        .set_nodelay(true)
-        .map_err(|error| error.to_string())?;
+    let stream = connecting.map_err(|_| DialError::NoAnswer)??;
+    stream.set_nodelay(true)?;
     Ok(stream)
 }
 
-fn told(errors: &[(SocketAddr, String)]) -> String {
+fn summary(errors: &[(SocketAddr, DialError)]) -> String {
     match errors {
         [] => "the host has no address".to_owned(),
         _ => {
@@ -120,7 +125,7 @@ pub mod tests {
 
     static NAMES: Mutex<BTreeMap<String, Vec<SocketAddr>>> = Mutex::new(BTreeMap::new());
 
-    /// Has a name stand for these addresses, whatever their ports, from now on.
+    /// Makes a name resolve to these addresses, whatever their ports, from now on.
     pub fn name(host: &str, addresses: Vec<SocketAddr>) {
         NAMES.lock().insert(host.to_owned(), addresses);
     }
@@ -129,7 +134,7 @@ pub mod tests {
         NAMES.lock().get(host).cloned()
     }
 
-    /// An address that takes no connection and refuses none: its queue is full.
+    /// Returns an address that takes no connection and refuses none: its queue is full.
     pub fn black_hole() -> (Socket, Vec<std::net::TcpStream>, SocketAddr) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let any: SocketAddr = "127.0.0.2:0".parse().unwrap();
@@ -157,7 +162,7 @@ pub mod tests {
     }
 
     #[tokio::test]
-    async fn an_error_names_each_address_and_what_became_of_it() {
+    async fn dial_error_names_each_address_and_failure() {
         let (_socket, _taken, hole) = black_hole();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let closed = listener.local_addr().unwrap();
@@ -165,14 +170,14 @@ pub mod tests {
         let began = Instant::now();
         let errors = first(vec![hole, closed]).await.unwrap_err();
         assert!(began.elapsed() < CONNECT * 2, "{:?}", began.elapsed());
-        let told = told(&errors);
+        let text = summary(&errors);
         assert!(
-            told.contains(&format!("{hole}: no answer within 4 s")),
-            "{told}"
+            text.contains(&format!("{hole}: no answer within 4 s")),
+            "{text}"
         );
         assert!(
-            told.contains(&format!("{closed}: Connection refused")),
-            "{told}"
+            text.contains(&format!("{closed}: Connection refused")),
+            "{text}"
         );
     }
 

@@ -1,4 +1,4 @@
-//! From `main` to the run loop.
+//! Entry point of a connector process, from `main` to the run loop.
 
 use std::{
     io::{self, IsTerminal},
@@ -41,12 +41,12 @@ use super::{
     zmq::ZmqLink,
 };
 
-/// The nice value: a third of a member's share where all want the processor. With 10 a busy
-/// connector was held up by its own broker and service, and a member was no better off.
+/// Nice value: a third of a member's share where all want the processor. With 10 a busy connector
+/// was held up by its own broker and service, and a member was no better off.
 const BEHIND_MEMBERS: i32 = 5;
 
-/// Runs the connector process and never returns, if this is one; returns at once if not.
-/// Call it first thing in `main`.
+/// Runs the connector process and never returns, if this process is one; otherwise returns at once.
+/// To be called first in `main`.
 pub fn run_if_asked() {
     let mut args = std::env::args().skip(1);
     if args.next().as_deref() != Some(PROCESS_ARGUMENT) {
@@ -92,12 +92,13 @@ fn start(mut args: impl Iterator<Item = String>) -> io::Result<()> {
         return Err(wrong(format!("its parent {parent} is gone")));
     }
 
-    // Members go first: while a thousand of these are busy, heartbeats still are in time.
+    // Members go first: while a thousand connector processes are busy, heartbeats still are in
+    // time.
     let _ = setpriority_process(None, BEHIND_MEMBERS);
 
-    // Each thread and each of a library's buffers takes room of which it uses little. In huge
-    // pages, which some systems give everywhere, that little is 2 MiB each. A kernel that knows
-    // no huge pages refuses.
+    // Each thread and each of a library's buffers takes memory of which it uses little. In huge
+    // pages, which some systems give everywhere, that little is 2 MiB each. A kernel that knows no
+    // huge pages refuses.
     let _ = prctl::set_thp_disable(true);
 
     let (control, lease) = inherited()?;
@@ -110,8 +111,8 @@ fn start(mut args: impl Iterator<Item = String>) -> io::Result<()> {
     runtime.block_on(serve(label, control, lease, watchdog, alive))
 }
 
-/// Takes the control socket and the lease page from where the parent put them, and puts
-/// /dev/null there.
+/// Takes the control socket and the lease page from where the parent put them, and puts /dev/null
+/// there.
 fn inherited() -> io::Result<(UnixStream, LeaseReader)> {
     let stdin = io::stdin().as_fd().try_clone_to_owned()?;
     if io::stdin().is_terminal() || getsockname::<UnixAddr>(stdin.as_raw_fd()).is_err() {
@@ -142,13 +143,21 @@ async fn serve(
     debug!(connector = label, "connector process up");
     let (read, write) = tokio::net::UnixStream::from_std(control)?.into_split();
     let (frames, outbox) = mpsc::channel(64);
-    let (desired, desires) = watch::channel(DesiredState::default());
+    let (desired, desired_receiver) = watch::channel(DesiredState::default());
     // The parent has no more deliveries at a time than the largest prefetch there is, so
-    // this never fills, and an order behind an outcome never waits.
+    // this never fills, and a command behind an outcome never waits.
     let (outcomes, results) = mpsc::channel(usize::from(u16::MAX) + 1);
     // The parent bounds these too.
-    let (orders, sends) = mpsc::channel(usize::from(u16::MAX) + 1);
-    let mut wires = ProcessContext::new(label, desires, results, sends, frames, lease, watchdog);
+    let (commands, sends) = mpsc::channel(usize::from(u16::MAX) + 1);
+    let mut context = ProcessContext::new(
+        label,
+        desired_receiver,
+        results,
+        sends,
+        frames,
+        lease,
+        watchdog,
+    );
 
     let writing = tokio::spawn(async move {
         if write_frames(write, outbox).await.is_err() {
@@ -159,39 +168,43 @@ async fn serve(
         FrameReader::new(read),
         desired,
         outcomes,
-        orders,
+        commands,
     ));
-    let out = wires.frames.clone();
-    let saying = tokio::spawn(out.clone().send_heartbeats(alive, wires.desired.clone()));
+    let frame_sender = context.frames.clone();
+    let heartbeats = tokio::spawn(
+        frame_sender
+            .clone()
+            .send_heartbeats(alive, context.desired.clone()),
+    );
 
-    if let Some(configure) = wires.first_configuration().await {
+    if let Some(configure) = context.first_configuration().await {
         match configure.kind.as_str() {
-            "amqp_channel" => RunLoop::new(wires).run::<ChannelRole<AmqpLink>>().await,
-            "amqp_outgoing" => RunLoop::new(wires).run::<OutgoingRole<AmqpLink>>().await,
-            "zmq_channel" => RunLoop::new(wires).run::<ChannelRole<ZmqLink>>().await,
-            "zmq_outgoing" => RunLoop::new(wires).run::<OutgoingRole<ZmqLink>>().await,
-            "ibm_mq_channel" => RunLoop::new(wires).run::<ChannelRole<MqLink>>().await,
-            "ibm_mq_outgoing" => RunLoop::new(wires).run::<OutgoingRole<MqLink>>().await,
-            other => wires.unknown_kind(other).await,
+            "amqp_channel" => RunLoop::new(context).run::<ChannelRole<AmqpLink>>().await,
+            "amqp_outgoing" => RunLoop::new(context).run::<OutgoingRole<AmqpLink>>().await,
+            "zmq_channel" => RunLoop::new(context).run::<ChannelRole<ZmqLink>>().await,
+            "zmq_outgoing" => RunLoop::new(context).run::<OutgoingRole<ZmqLink>>().await,
+            "ibm_mq_channel" => RunLoop::new(context).run::<ChannelRole<MqLink>>().await,
+            "ibm_mq_outgoing" => RunLoop::new(context).run::<OutgoingRole<MqLink>>().await,
+            other => context.unknown_kind(other).await,
         }
     }
-    // What was said last gets out before the process ends.
-    saying.abort();
-    out.send_tally().await;
-    drop(out);
+    // The last frames get out before the process ends.
+    heartbeats.abort();
+    frame_sender.send_tally().await;
+    drop(frame_sender);
     let _ = tokio::time::timeout(Duration::from_millis(100), writing).await;
     Ok(())
 }
 
-/// Takes the parent's orders until the socket closes, which is the last of them.
+/// Receives the parent's orders until the socket closes, which ends the process.
 async fn receive_commands(
-    mut orders: FrameReader<tokio::net::unix::OwnedReadHalf>,
+    mut commands: FrameReader<tokio::net::unix::OwnedReadHalf>,
     desired: watch::Sender<DesiredState>,
     outcomes: mpsc::Sender<quorate_proto::connector::Outcome>,
     sends: mpsc::Sender<PendingSend>,
 ) {
     loop {
-        let Ok(Some(ToProcess { frame: Some(frame) })) = orders.next::<ToProcess>().await else {
+        let Ok(Some(ToProcess { frame: Some(frame) })) = commands.next::<ToProcess>().await else {
             end_now();
         };
         match frame {
@@ -206,7 +219,7 @@ async fn receive_commands(
                     warn!("a message to be sent came after the end");
                 }
             }
-            order => desired.send_modify(|desired| desired.apply(order)),
+            command => desired.send_modify(|desired| desired.apply(command)),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! IBM MQ over its own client library, which is loaded when it is needed.
+//! IBM MQ over its own client library, which is loaded when the first connection needs it.
 //!
-//! A connection belongs to one thread, which does as it is told ([`orders`]). MQ's own
-//! reconnecting stays off: it would come back in silence, past a lost lease.
+//! A connection belongs to one thread, which executes [`commands`]. MQ's own reconnecting stays
+//! off: it would come back in silence, past a lost lease.
 
 mod call_watchdog;
 mod charset;
@@ -13,6 +13,7 @@ mod ebcdic;
 mod fixed_fields;
 mod library;
 mod message;
+mod message_headers;
 mod mqi_connection;
 mod outgoing_message;
 mod producer;
@@ -35,13 +36,12 @@ use self::{
 };
 use super::broker_link::{BrokerLink, ConnectorError, InboundLink, OutboundLink};
 
-/// A connection to a queue manager.
 pub struct MqLink {
     commands: MqCommandSender,
     manager: MqConnectionSettings,
     name: String,
     label: String,
-    /// The thread has ended, and disconnected.
+    /// Resolves once the thread has ended and disconnected.
     ended: oneshot::Receiver<()>,
 }
 
@@ -49,20 +49,17 @@ impl BrokerLink for MqLink {
     type Connection = MqConnectionSettings;
 
     async fn connect(to: &MqConnectionSettings, label: &str) -> Result<Self, ConnectorError> {
-        let pulse = Arc::new(CallWatchdog::new());
-        let (orders, taken) = sync_channel(WAITING);
+        let watchdog = Arc::new(CallWatchdog::new());
+        let (commands, queue) = sync_channel(WAITING);
         let (connected, connecting) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let (manager, name) = (to.clone(), label.to_owned());
-        worker::start(manager, name, taken, pulse.clone(), connected, end)?;
+        worker::start(manager, name, queue, watchdog.clone(), connected, end)?;
         let early =
             |_| ConnectorError::new("the connection's thread has ended before it was connected");
         let id = connecting.await.map_err(early)??;
         Ok(MqLink {
-            commands: MqCommandSender {
-                commands: orders,
-                watchdog: pulse,
-            },
+            commands: MqCommandSender { commands, watchdog },
             manager: to.clone(),
             name: id.iter().map(|byte| format!("{byte:02X}")).collect(),
             label: label.to_owned(),
@@ -95,9 +92,10 @@ impl BrokerLink for MqLink {
 
 impl InboundLink for MqLink {
     type Source = MqChannelSettings;
-    type ConsumerSession = MqConsumer;
+    type Session = MqConsumer;
 
-    /// One message at a time, whatever the prefetch: a connection has one unit of work.
+    /// Opens the queue for one message at a time, whatever the prefetch: a connection has one unit
+    /// of work.
     async fn open(
         &self,
         source: &MqChannelSettings,
@@ -143,7 +141,7 @@ impl InboundLink for MqLink {
 
 impl OutboundLink for MqLink {
     type Target = MqOutgoingSettings;
-    type MessageProducer = MqProducer;
+    type Producer = MqProducer;
 
     async fn open(&self, target: &MqOutgoingSettings) -> Result<MqProducer, ConnectorError> {
         let queue = target.queue.clone();

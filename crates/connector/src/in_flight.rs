@@ -1,4 +1,4 @@
-//! Messages in flight, and what happens to those that were not handled.
+//! Messages in flight: their states, retries and due times.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,29 +13,29 @@ use serde::Deserialize;
 
 use super::{broker_link::IncomingMessage, progress::MessageFingerprint};
 
-/// How long "no member could run the service" doesn't count as a failure of the message.
-/// A cluster that is electing or restarting is back long before; a service that nobody
-/// can reach must not hold up its queue for ever.
+/// Time for which "no member could run the service" doesn't count as a failure of the message. A
+/// cluster that is electing or restarting is back long before; a service that nobody can reach must
+/// not hold up its queue for ever.
 pub const NOT_RUN_GRACE: Duration = Duration::from_secs(10);
 const NOT_RUN_FIRST: Duration = Duration::from_millis(50);
 const NOT_RUN_LAST: Duration = Duration::from_secs(1);
 
-/// The part of a channel that says what to do with a message that was not handled.
+/// Channel's policy for messages that were not handled.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct FailurePolicy {
-    /// Further tries before it is given up.
+    /// Further tries before the message is given up.
     pub retries: u32,
-    /// Before the first of them, in milliseconds.
+    /// Wait before the first of them, in milliseconds.
     pub backoff_ms: u64,
-    /// The longest wait, in milliseconds.
+    /// Longest wait, in milliseconds.
     pub backoff_max_ms: u64,
-    /// The queue for messages that are given up.
+    /// Queue for messages that are given up.
     #[serde(default)]
     pub dead_letter: Option<String>,
 }
 
 impl FailurePolicy {
-    /// The wait after `n` earlier ones.
+    /// Returns the wait after `n` earlier ones.
     pub fn wait(&self, n: u32) -> Duration {
         backoff::nth(
             Duration::from_millis(self.backoff_ms),
@@ -45,27 +45,27 @@ impl FailurePolicy {
     }
 }
 
-/// The channel's fields that mean the same for every kind.
+/// Channel fields that every kind of broker has.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct DeliverySettings {
-    /// Most messages that are unsettled.
+    /// Upper bound of unsettled messages.
     pub prefetch: u16,
-    /// Most messages that are with the service.
+    /// Upper bound of messages that are with the service.
     pub pool_size: u16,
-    /// One message is settled before the next is handed on.
+    /// True if each message is settled before the next is handed on.
     pub ordered: bool,
-    /// What to do with a message that was not handled.
+    /// Policy for messages that were not handled.
     pub on_failure: FailurePolicy,
 }
 
 impl DeliverySettings {
-    /// How many messages can be with the service at a time.
+    /// Returns how many messages can be with the service at a time.
     pub fn concurrency_max(&self) -> usize {
         usize::from(if self.ordered { 1 } else { self.pool_size })
     }
 }
 
-/// Where a message is.
+/// State of a message in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InFlightState {
     /// Waiting for its turn.
@@ -84,47 +84,40 @@ pub enum InFlightState {
     RequeueDelayed,
 }
 
-/// One message in flight.
+/// Message in flight.
 pub struct InFlightMessage<T> {
-    /// How the broker knows it.
+    /// Token by which the broker knows the message.
     pub token: T,
-    /// The message.
     pub message: Arc<IncomingMessage>,
-    /// Its correlation id.
     pub cid: String,
-    /// Which try this is: 1 for the first.
+    /// Number of this try: 1 for the first.
     pub attempt: u32,
-    /// Where it is.
     pub state: InFlightState,
-    /// Tries that no member could run, and when they began.
+    /// Beginning and number of tries that no member could run.
     pub not_run: Option<(Instant, u32)>,
-    /// Tries to bury it.
+    /// Tries to dead-letter the message.
     pub dead_letter_attempts: u32,
-    /// Its last failure.
     pub reason: String,
-    /// The service's answer.
     pub reply: Reply,
-    /// What its tries are kept by, once there are any.
+    /// Key under which the tries are kept, once there are any.
     pub fingerprint: Option<MessageFingerprint>,
-    /// It was given up without asking the service, so nobody but this process knows why.
+    /// True if the message was given up without asking the service, so only this process knows why.
     pub undelivered: bool,
-    /// When it came.
     pub received_at: Instant,
-    /// When it was handed on last.
     pub handed_on_at: Option<Instant>,
 }
 
-/// What to do after a failure.
+/// Decision after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryDecision {
-    /// Try again after this time; `counted` as a retry.
+    /// Try again after this time.
     Retry(Duration),
-    /// It has had its tries.
+    /// Give up: the message has had its tries.
     GiveUp,
 }
 
 impl<T> InFlightMessage<T> {
-    /// A message that has just come.
+    /// Returns a message that has just arrived.
     pub fn new(token: T, message: IncomingMessage, cid: String) -> Self {
         InFlightMessage {
             token,
@@ -143,7 +136,7 @@ impl<T> InFlightMessage<T> {
         }
     }
 
-    /// Whether the call that it is in has taken most of the time that it has been here.
+    /// Returns true if the running call has taken most of the time since the message arrived.
     pub fn is_overlong(&self, now: Instant) -> bool {
         self.state == InFlightState::Running
             && self.handed_on_at.is_some_and(|at| {
@@ -151,7 +144,7 @@ impl<T> InFlightMessage<T> {
             })
     }
 
-    /// The service failed.
+    /// Counts a failure of the service.
     pub fn failed(&mut self, policy: &FailurePolicy, reason: String) -> RetryDecision {
         self.reason = reason;
         self.not_run = None;
@@ -163,7 +156,8 @@ impl<T> InFlightMessage<T> {
         RetryDecision::Retry(wait)
     }
 
-    /// No member could run the service: free of charge for a while.
+    /// Notes that no member could run the service: not counted as a try until [`NOT_RUN_GRACE`] is
+    /// over.
     pub fn not_run(
         &mut self,
         policy: &FailurePolicy,
@@ -172,10 +166,10 @@ impl<T> InFlightMessage<T> {
     ) -> RetryDecision {
         let (since, tries) = self.not_run.unwrap_or((now, 0));
         if now.duration_since(since) >= NOT_RUN_GRACE {
-            let verdict = self.failed(policy, reason);
+            let decision = self.failed(policy, reason);
             // The grace is spent: further ones count at once.
             self.not_run = Some((since, tries));
-            return verdict;
+            return decision;
         }
         self.reason = reason;
         self.not_run = Some((since, tries + 1));
@@ -183,7 +177,7 @@ impl<T> InFlightMessage<T> {
     }
 }
 
-/// All messages in flight, in the order in which they came, and when the waiting ones are due.
+/// Messages in flight in order of arrival, with the due times of those that wait.
 pub struct InFlightSet<T> {
     by_id: BTreeMap<u64, InFlightMessage<T>>,
     queued: BTreeSet<u64>,
@@ -203,14 +197,14 @@ impl<T> Default for InFlightSet<T> {
 }
 
 impl<T> InFlightSet<T> {
-    /// Adds one that is to be handed on.
-    pub fn queue(&mut self, id: u64, flight: InFlightMessage<T>) {
-        self.by_id.insert(id, flight);
+    /// Adds a message that has to be handed on.
+    pub fn queue(&mut self, id: u64, entry: InFlightMessage<T>) {
+        self.by_id.insert(id, entry);
         self.set_state(id, InFlightState::Queued);
     }
 
-    /// Which is to be handed on now: the one that came first, if it has a place. In order, none
-    /// before all that came earlier are settled.
+    /// Returns the message to be handed on now: the oldest queued one, if there is room for it. In
+    /// order, none goes before all earlier ones are settled.
     pub fn next_in_turn(&self, ordered: bool, places: usize) -> Option<u64> {
         let first = *self.queued.first()?;
         let in_turn = !ordered
@@ -221,73 +215,70 @@ impl<T> InFlightSet<T> {
         (self.running < places && in_turn).then_some(first)
     }
 
-    /// Moves one.
-    pub fn set_state(&mut self, id: u64, stage: InFlightState) {
-        let Some(flight) = self.by_id.get_mut(&id) else {
+    /// Moves a message to another state.
+    pub fn set_state(&mut self, id: u64, state: InFlightState) {
+        let Some(entry) = self.by_id.get_mut(&id) else {
             return;
         };
-        self.running -= usize::from(flight.state == InFlightState::Running);
-        self.running += usize::from(stage == InFlightState::Running);
-        flight.state = stage;
-        if stage == InFlightState::Queued {
+        self.running -= usize::from(entry.state == InFlightState::Running);
+        self.running += usize::from(state == InFlightState::Running);
+        entry.state = state;
+        if state == InFlightState::Queued {
             self.queued.insert(id);
         } else {
             self.queued.remove(&id);
         }
     }
 
-    /// One of them.
     pub fn get(&self, id: u64) -> Option<&InFlightMessage<T>> {
         self.by_id.get(&id)
     }
 
-    /// The one that came first.
+    /// Returns the oldest message.
     pub fn oldest_mut(&mut self) -> Option<&mut InFlightMessage<T>> {
         self.by_id.values_mut().next()
     }
 
-    /// One of them, to be changed.
     pub fn get_mut(&mut self, id: u64) -> Option<&mut InFlightMessage<T>> {
         self.by_id.get_mut(&id)
     }
 
-    /// Takes one out.
     pub fn remove(&mut self, id: u64) -> Option<InFlightMessage<T>> {
-        // Out of the places that its stage takes.
+        // This frees the place that its state takes.
         self.set_state(id, InFlightState::Settling);
         self.by_id.remove(&id)
     }
 
-    /// How many there are.
     pub fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// Whether any of them is where a drain must wait for it: with the service, or being
-    /// settled or buried. Those that wait for another try go back to the queue instead.
+    /// Returns true if a drain has to wait for a message: one with the service, or being settled or
+    /// dead-lettered. Messages that wait for another try go back to the queue instead.
     pub fn blocks_drain(&self) -> bool {
-        self.by_id.values().any(|flight| {
+        self.by_id.values().any(|entry| {
             matches!(
-                flight.state,
+                entry.state,
                 InFlightState::Running | InFlightState::Settling | InFlightState::DeadLettering
             )
         })
     }
 
-    /// Puts one aside until then.
-    pub fn wait(&mut self, id: u64, stage: InFlightState, until: Instant) {
+    /// Sets a message aside, in `state`, until then.
+    pub fn wait(&mut self, id: u64, state: InFlightState, until: Instant) {
         if self.by_id.contains_key(&id) {
-            self.set_state(id, stage);
+            self.set_state(id, state);
             self.due.insert((until, id));
         }
     }
 
-    /// When the first of those put aside is due.
+    /// Returns when the first of the messages set aside is due.
     pub fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// The first that is due, with what it was put aside for.
+    /// Removes the first due time that has passed; returns its message and the state in which that
+    /// was set aside.
     pub fn pop_due(&mut self, now: Instant) -> Option<(u64, InFlightState)> {
         loop {
             let (at, id) = *self.due.first()?;
@@ -295,8 +286,8 @@ impl<T> InFlightSet<T> {
                 return None;
             }
             self.due.pop_first();
-            if let Some(flight) = self.by_id.get(&id) {
-                return Some((id, flight.state));
+            if let Some(entry) = self.by_id.get(&id) {
+                return Some((id, entry.state));
             }
         }
     }
@@ -315,7 +306,7 @@ mod tests {
         }
     }
 
-    fn flight() -> InFlightMessage<u64> {
+    fn entry() -> InFlightMessage<u64> {
         InFlightMessage::new(1, IncomingMessage::default(), "K".to_owned())
     }
 
@@ -326,24 +317,24 @@ mod tests {
     // guarantee: MESSAGE-8
     #[test]
     fn a_message_gets_its_retries_with_backoff_and_no_more() {
-        let mut flight = flight();
+        let mut entry = entry();
         assert_eq!(
-            flight.failed(&policy(), "a".into()),
+            entry.failed(&policy(), "a".into()),
             RetryDecision::Retry(ms(100))
         );
-        assert_eq!(flight.attempt, 2);
+        assert_eq!(entry.attempt, 2);
         assert_eq!(
-            flight.failed(&policy(), "b".into()),
+            entry.failed(&policy(), "b".into()),
             RetryDecision::Retry(ms(150))
         );
-        assert_eq!(flight.failed(&policy(), "c".into()), RetryDecision::GiveUp);
-        assert_eq!((flight.attempt, flight.reason.as_str()), (3, "c"));
+        assert_eq!(entry.failed(&policy(), "c".into()), RetryDecision::GiveUp);
+        assert_eq!((entry.attempt, entry.reason.as_str()), (3, "c"));
         let none = FailurePolicy {
             retries: 0,
             ..policy()
         };
         assert_eq!(
-            self::flight().failed(&none, "d".into()),
+            self::entry().failed(&none, "d".into()),
             RetryDecision::GiveUp
         );
     }
@@ -351,139 +342,139 @@ mod tests {
     // guarantee: MESSAGE-8
     #[test]
     fn a_cluster_that_is_briefly_away_costs_no_attempt() {
-        let (mut flight, start) = (flight(), Instant::now());
+        let (mut entry, start) = (entry(), Instant::now());
         for n in 0..100 {
-            let verdict = flight.not_run(&policy(), "nobody".into(), start + ms(n * 99));
-            assert!(matches!(verdict, RetryDecision::Retry(wait) if wait <= NOT_RUN_LAST));
-            assert_eq!(flight.attempt, 1);
+            let decision = entry.not_run(&policy(), "nobody".into(), start + ms(n * 99));
+            assert!(matches!(decision, RetryDecision::Retry(wait) if wait <= NOT_RUN_LAST));
+            assert_eq!(entry.attempt, 1);
         }
     }
 
     #[test]
-    fn a_service_that_stays_away_is_given_up_in_the_end() {
-        let (mut flight, start) = (flight(), Instant::now());
-        flight.not_run(&policy(), "nobody".into(), start);
+    fn absent_service_is_given_up() {
+        let (mut entry, start) = (entry(), Instant::now());
+        entry.not_run(&policy(), "nobody".into(), start);
         let later = start + NOT_RUN_GRACE;
         assert_eq!(
-            flight.not_run(&policy(), "nobody".into(), later),
+            entry.not_run(&policy(), "nobody".into(), later),
             RetryDecision::Retry(ms(100))
         );
         assert_eq!(
-            flight.not_run(&policy(), "nobody".into(), later),
+            entry.not_run(&policy(), "nobody".into(), later),
             RetryDecision::Retry(ms(150))
         );
         assert_eq!(
-            flight.not_run(&policy(), "nobody".into(), later),
+            entry.not_run(&policy(), "nobody".into(), later),
             RetryDecision::GiveUp
         );
     }
 
     #[test]
     fn a_failure_in_between_renews_the_grace() {
-        let (mut flight, start) = (flight(), Instant::now());
+        let (mut entry, start) = (entry(), Instant::now());
         let policy = FailurePolicy {
             retries: 9,
             ..policy()
         };
-        flight.not_run(&policy, "nobody".into(), start);
-        flight.failed(&policy, "500".into());
-        flight.not_run(&policy, "nobody".into(), start + NOT_RUN_GRACE);
-        assert_eq!(flight.attempt, 2);
+        entry.not_run(&policy, "nobody".into(), start);
+        entry.failed(&policy, "500".into());
+        entry.not_run(&policy, "nobody".into(), start + NOT_RUN_GRACE);
+        assert_eq!(entry.attempt, 2);
     }
 
     // guarantee: MESSAGE-9
     #[test]
     fn a_call_is_overlong_that_takes_most_of_the_time_of_its_message() {
-        let mut flight = flight();
-        let now = flight.received_at + ms(100);
-        flight.state = InFlightState::Running;
-        assert!(!flight.is_overlong(now));
-        flight.handed_on_at = Some(flight.received_at + ms(10));
-        assert!(flight.is_overlong(now));
-        // It waited for its turn for longer.
-        flight.handed_on_at = Some(flight.received_at + ms(60));
-        assert!(!flight.is_overlong(now));
-        flight.handed_on_at = Some(flight.received_at);
-        flight.state = InFlightState::RetryDelayed;
-        assert!(!flight.is_overlong(now));
+        let mut entry = entry();
+        let now = entry.received_at + ms(100);
+        entry.state = InFlightState::Running;
+        assert!(!entry.is_overlong(now));
+        entry.handed_on_at = Some(entry.received_at + ms(10));
+        assert!(entry.is_overlong(now));
+        // The message waited for its turn for longer.
+        entry.handed_on_at = Some(entry.received_at + ms(60));
+        assert!(!entry.is_overlong(now));
+        entry.handed_on_at = Some(entry.received_at);
+        entry.state = InFlightState::RetryDelayed;
+        assert!(!entry.is_overlong(now));
     }
 
     #[test]
-    fn what_is_due_comes_in_order_and_only_if_still_there() {
-        let mut flights = InFlightSet::default();
+    fn due_messages_come_in_order_if_present() {
+        let mut messages = InFlightSet::default();
         let now = Instant::now();
         for id in 1..=3 {
-            flights.queue(id, flight());
+            messages.queue(id, entry());
         }
-        flights.wait(1, InFlightState::RetryDelayed, now + ms(20));
-        flights.wait(2, InFlightState::DeadLetterDelayed, now + ms(10));
-        flights.wait(3, InFlightState::RetryDelayed, now + ms(5));
-        flights.remove(3);
-        assert_eq!(flights.next_due(), Some(now + ms(5)));
-        assert_eq!(flights.pop_due(now), None);
+        messages.wait(1, InFlightState::RetryDelayed, now + ms(20));
+        messages.wait(2, InFlightState::DeadLetterDelayed, now + ms(10));
+        messages.wait(3, InFlightState::RetryDelayed, now + ms(5));
+        messages.remove(3);
+        assert_eq!(messages.next_due(), Some(now + ms(5)));
+        assert_eq!(messages.pop_due(now), None);
         assert_eq!(
-            flights.pop_due(now + ms(15)),
+            messages.pop_due(now + ms(15)),
             Some((2, InFlightState::DeadLetterDelayed))
         );
-        assert_eq!(flights.pop_due(now + ms(15)), None);
+        assert_eq!(messages.pop_due(now + ms(15)), None);
         assert_eq!(
-            flights.pop_due(now + ms(20)),
+            messages.pop_due(now + ms(20)),
             Some((1, InFlightState::RetryDelayed))
         );
-        assert_eq!(flights.next_due(), None);
+        assert_eq!(messages.next_due(), None);
     }
 
     #[test]
-    fn a_drain_waits_only_for_what_is_under_way() {
-        let mut flights = InFlightSet::default();
-        flights.queue(1, flight());
-        assert!(!flights.blocks_drain());
-        flights.set_state(1, InFlightState::Running);
-        assert!(flights.blocks_drain());
-        flights.wait(1, InFlightState::RetryDelayed, Instant::now());
-        assert!(!flights.blocks_drain());
-        flights.set_state(1, InFlightState::Settling);
-        assert!(flights.blocks_drain());
+    fn drain_waits_for_running_messages_only() {
+        let mut messages = InFlightSet::default();
+        messages.queue(1, entry());
+        assert!(!messages.blocks_drain());
+        messages.set_state(1, InFlightState::Running);
+        assert!(messages.blocks_drain());
+        messages.wait(1, InFlightState::RetryDelayed, Instant::now());
+        assert!(!messages.blocks_drain());
+        messages.set_state(1, InFlightState::Settling);
+        assert!(messages.blocks_drain());
     }
 
     #[test]
-    fn places_are_taken_by_what_runs_and_given_in_order() {
-        let mut flights = InFlightSet::default();
+    fn places_are_given_in_order() {
+        let mut messages = InFlightSet::default();
         for id in 1..=3 {
-            flights.queue(id, flight());
+            messages.queue(id, entry());
         }
-        assert_eq!(flights.next_in_turn(false, 2), Some(1));
-        flights.set_state(1, InFlightState::Running);
-        assert_eq!(flights.next_in_turn(false, 2), Some(2));
-        flights.set_state(2, InFlightState::Running);
-        assert_eq!(flights.next_in_turn(false, 2), None);
-        // One that waits for its next try leaves its place to others, and comes before them.
-        flights.wait(1, InFlightState::RetryDelayed, Instant::now());
-        assert_eq!(flights.next_in_turn(false, 2), Some(3));
-        flights.set_state(1, InFlightState::Queued);
-        assert_eq!(flights.next_in_turn(false, 2), Some(1));
-        flights.remove(2);
-        flights.remove(1);
-        assert_eq!(flights.next_in_turn(false, 2), Some(3));
+        assert_eq!(messages.next_in_turn(false, 2), Some(1));
+        messages.set_state(1, InFlightState::Running);
+        assert_eq!(messages.next_in_turn(false, 2), Some(2));
+        messages.set_state(2, InFlightState::Running);
+        assert_eq!(messages.next_in_turn(false, 2), None);
+        // A message that waits for its next try leaves its place to others, and comes before them.
+        messages.wait(1, InFlightState::RetryDelayed, Instant::now());
+        assert_eq!(messages.next_in_turn(false, 2), Some(3));
+        messages.set_state(1, InFlightState::Queued);
+        assert_eq!(messages.next_in_turn(false, 2), Some(1));
+        messages.remove(2);
+        messages.remove(1);
+        assert_eq!(messages.next_in_turn(false, 2), Some(3));
     }
 
     #[test]
-    fn in_order_none_goes_before_all_earlier_ones_are_settled() {
-        let mut flights = InFlightSet::default();
+    fn ordered_message_waits_for_all_earlier_ones() {
+        let mut messages = InFlightSet::default();
         for id in 1..=2 {
-            flights.queue(id, flight());
+            messages.queue(id, entry());
         }
-        assert_eq!(flights.next_in_turn(true, 1), Some(1));
-        for stage in [
+        assert_eq!(messages.next_in_turn(true, 1), Some(1));
+        for state in [
             InFlightState::Running,
             InFlightState::RetryDelayed,
             InFlightState::Settling,
             InFlightState::DeadLetterDelayed,
         ] {
-            flights.set_state(1, stage);
-            assert_eq!(flights.next_in_turn(true, 1), None, "{stage:?}");
+            messages.set_state(1, state);
+            assert_eq!(messages.next_in_turn(true, 1), None, "{state:?}");
         }
-        flights.remove(1);
-        assert_eq!(flights.next_in_turn(true, 1), Some(2));
+        messages.remove(1);
+        assert_eq!(messages.next_in_turn(true, 1), Some(2));
     }
 }

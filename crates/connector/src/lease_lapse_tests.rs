@@ -1,4 +1,4 @@
-//! A session whose lease runs out under it, over a broker that is a queue in memory.
+//! Tests of a session whose lease runs out under it, over a broker that is a queue in memory.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -16,7 +16,8 @@ use tokio::{
 
 use super::{
     broker_link::{
-        BrokerLink, ConnectorError, DeadLetterInfo, InboundLink, IncomingMessage, Session, Settler,
+        BrokerLink, ConnectorError, ConsumerSession, DeadLetterInfo, InboundLink, IncomingMessage,
+        MessageAcknowledger,
     },
     consume::ChannelRole,
     process_context::{DesiredState, ProcessContext},
@@ -26,7 +27,7 @@ use super::{
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// What the queue has to give, and what was acked.
+/// Messages of the queue, and the acks.
 #[derive(Default)]
 struct MemoryQueue {
     next: u64,
@@ -68,7 +69,7 @@ impl BrokerLink for MemoryBroker {
 
 impl InboundLink for MemoryBroker {
     type Source = serde_json::Value;
-    type ConsumerSession = MemoryConsumer;
+    type Session = MemoryConsumer;
 
     async fn open(
         &self,
@@ -96,9 +97,9 @@ impl InboundLink for MemoryBroker {
 
 struct MemoryConsumer;
 
-impl Session for MemoryConsumer {
+impl ConsumerSession for MemoryConsumer {
     type Token = u64;
-    type MessageAcknowledger = MemoryAcknowledger;
+    type Acknowledger = MemoryAcknowledger;
 
     fn acknowledger(&self) -> MemoryAcknowledger {
         MemoryAcknowledger
@@ -130,7 +131,7 @@ impl Session for MemoryConsumer {
 #[derive(Clone)]
 struct MemoryAcknowledger;
 
-impl Settler for MemoryAcknowledger {
+impl MessageAcknowledger for MemoryAcknowledger {
     type Token = u64;
 
     async fn ack(&self, token: &u64, _: &Reply) -> Result<(), ConnectorError> {
@@ -233,8 +234,8 @@ async fn lapses() {
     let (outcomes, results) = mpsc::channel(64);
     let (sends, orders) = mpsc::channel(1);
     let (out, frames) = mpsc::channel(64);
-    let wires = ProcessContext::new("x/x".into(), desires, results, orders, out, lease, watchdog);
-    spawn_local(RunLoop::new(wires).run::<ChannelRole<MemoryBroker>>());
+    let context = ProcessContext::new("x/x".into(), desires, results, orders, out, lease, watchdog);
+    spawn_local(RunLoop::new(context).run::<ChannelRole<MemoryBroker>>());
     let mut world = LapseFixture {
         page,
         outcomes,

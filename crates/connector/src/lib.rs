@@ -1,16 +1,15 @@
-//! What runs inside a connector process.
+//! Connector process: the run loop, its sessions, and AMQP, IBM MQ and ZeroMQ.
 //!
-//! The process is this same program, started again by its member with a socket pair as
-//! standard input (the control socket) and the lease page as standard output. It has no
-//! settings of its own, opens no port and does nothing without its parent: when the
-//! parent dies, the kernel kills it (PDEATHSIG); when the control socket closes, it ends
-//! at once; when its lease runs out it stands still, and when it does not, its watchdog ends
-//! it.
+//! The process is this same program, started again by its member with a socket pair as standard
+//! input (the control socket) and the lease page as standard output. It has no settings of its own,
+//! opens no port and does nothing without its parent: when the parent dies, the kernel kills it
+//! (PDEATHSIG); when the control socket closes, it ends at once; when its lease runs out it stands
+//! still, and when it does not, its watchdog ends it.
 //!
-//! [`run`](mod@run) is the loop that all connectors share: connect, stand by, be active, drain.
-//! What a connector does while it is active is its [`role`]: a channel [consumes](consume),
-//! hands messages on, retries and dead-letters; an outgoing [sends](send). A kind of broker
-//! is a [`link`]: what its protocol is spoken with.
+//! [`run_loop`] is the loop that all connectors share: connect, stand by, be active, drain. The
+//! work of an active connector is its [`role`]: a channel [consumes](consume), hands messages on,
+//! retries and dead-letters; an outgoing [sends](send). A kind of broker is a [`broker_link`]: the
+//! connection through which its protocol is spoken.
 
 mod amqp;
 mod broker_link;

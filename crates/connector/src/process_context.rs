@@ -1,4 +1,4 @@
-//! The run loop's ends: orders in, frames out, the lease, the watchdog.
+//! Context of a connector process: orders in, frames out, the lease, the watchdog.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,47 +24,46 @@ use super::{
     watchdog::LeaseWatchdog,
 };
 
-/// Between two looks at the page of a session that stands still: with a thousand of them
-/// these looks must not be what holds the answers up.
+/// Pause between two looks at the page by a session that stands still: with a thousand such
+/// sessions these looks must not be what holds the answers up.
 pub const LEASE_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The reign that the process is told to act under.
+/// Reign under which the process is ordered to act.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProcessReign {
-    /// Its epoch.
     pub epoch: u64,
-    /// The process's number, as the parent counts them.
+    /// Number of the process, as the parent counts them.
     pub incarnation: u64,
 }
 
-/// What the parent wants, as of its last order.
+/// Desired state, as of the parent's last order.
 #[derive(Clone, Debug, Default)]
 pub struct DesiredState {
-    /// The configuration; `None` before the first.
+    /// Configuration; `None` before the first.
     pub configure: Option<Arc<Configure>>,
-    /// Consume under this reign; `None`: stand by.
+    /// Reign to consume under; `None`: stand by.
     pub act: Option<ProcessReign>,
-    /// How far the connector had come last, as of the order to do so.
+    /// Progress of the connector before this reign, as sent with the order to act.
     pub progress: Bytes,
-    /// Begin to consume, and hand nothing on: until then at the latest.
+    /// Order to open the session and hand nothing on, until then at the latest.
     pub prepare: Option<Instant>,
-    /// The number of the last order to stand by.
+    /// Number of the last order to stand by.
     pub stand_by: u64,
-    /// How long what is in flight may take to finish.
+    /// Time for messages in flight to finish.
     pub drain: Duration,
-    /// Finish and exit.
+    /// True once the process has to finish and exit.
     pub stop: bool,
 }
 
 impl DesiredState {
-    /// The number of the configuration.
+    /// Returns the number of the configuration.
     pub fn generation(&self) -> Option<u64> {
         self.configure.as_ref().map(|it| it.generation)
     }
 
-    /// Takes an order.
-    pub fn apply(&mut self, order: to_process::Frame) {
-        match order {
+    /// Applies an order.
+    pub fn apply(&mut self, command: to_process::Frame) {
+        match command {
             to_process::Frame::Configure(configure) => {
                 self.drain = Duration::from_millis(configure.drain_ms);
                 self.configure = Some(Arc::new(configure));
@@ -79,7 +78,7 @@ impl DesiredState {
             }
             to_process::Frame::Prepare(prepare) => {
                 self.act = None;
-                // Too far to be counted is never.
+                // A deadline that is too far to be counted is none.
                 self.prepare = Instant::now().checked_add(Duration::from_millis(prepare.within_ms));
             }
             to_process::Frame::Deactivate(deactivate) => {
@@ -97,35 +96,33 @@ impl DesiredState {
     }
 }
 
-/// A message that the parent wants to have sent.
+/// Message that the parent wants to have sent.
 pub struct PendingSend {
-    /// The message.
     pub send: Send,
-    /// Until when somebody waits for its outcome.
+    /// Time until which somebody waits for the outcome.
     pub until: Instant,
 }
 
-/// The way to the parent. Every frame says under which reign it was sent.
+/// Sender of frames to the parent. Each frame bears the reign under which it was sent.
 #[derive(Clone)]
 pub struct FrameSender {
     frames: mpsc::Sender<FromProcess>,
-    /// The reign of the open session, or none.
+    /// Reign of the open session, or none.
     reign: Arc<Mutex<ProcessReign>>,
-    /// What became of deliveries.
+    /// Counts of deliveries by outcome.
     pub tally: Arc<Mutex<Tally>>,
 }
 
 impl FrameSender {
-    /// Frames from here on are of this reign.
+    /// Stamps all further frames with this reign.
     pub fn set_reign(&self, reign: ProcessReign) {
         *self.reign.lock() = reign;
     }
 
-    /// Sends a frame. Waits while the parent is slow: it is the parent that bounds what
-    /// this process does.
+    /// Sends a frame. Waits while the parent is slow: the parent bounds what this process does.
     pub async fn send(&self, frame: Frame) {
         let ProcessReign { epoch, incarnation } = *self.reign.lock();
-        // It fails only once the socket is closed, which ends the process elsewhere.
+        // This fails only once the socket is closed, which ends the process elsewhere.
         let _ = self
             .frames
             .send(FromProcess {
@@ -136,7 +133,7 @@ impl FrameSender {
             .await;
     }
 
-    /// Says the phase, and what is wrong.
+    /// Reports the phase, and what is wrong.
     pub async fn report(&self, phase: Phase, error: &str, generation: u64) {
         self.send(Frame::Report(Report {
             phase: phase.into(),
@@ -147,7 +144,7 @@ impl FrameSender {
         .await;
     }
 
-    /// Says the phase over this connection, and what is wrong all the same.
+    /// Reports the phase with the names of this connection, and what is wrong all the same.
     pub async fn report_on(
         &self,
         link: &impl BrokerLink,
@@ -165,27 +162,27 @@ impl FrameSender {
         .await;
     }
 
-    /// Says what became of deliveries.
+    /// Sends the counts of deliveries.
     pub async fn send_tally(&self) {
         let tally = *self.tally.lock();
         self.send(Frame::Tally(tally)).await;
     }
 
-    /// Gives a sign of life in every interval: the tally when it has changed. It runs on
-    /// the same thread as the run loop, so that it stops when that is stuck.
+    /// Sends a heartbeat in every interval: the tally when it has changed. The heartbeat runs on
+    /// the thread of the run loop, so that it stops when the run loop is stuck.
     pub async fn send_heartbeats(
         self,
         every: Duration,
         mut desired: watch::Receiver<DesiredState>,
     ) {
-        let mut said = Tally::default();
+        let mut last_sent = Tally::default();
         loop {
             let tally = *self.tally.lock();
-            if tally == said {
+            if tally == last_sent {
                 self.send(Frame::Alive(Alive {})).await;
             } else {
                 self.send(Frame::Tally(tally)).await;
-                said = tally;
+                last_sent = tally;
             }
             let at_work = {
                 let desired = desired.borrow_and_update();
@@ -198,41 +195,39 @@ impl FrameSender {
             };
             tokio::select! {
                 () = sleep(wait) => {}
-                // The parent has begun to count anew when it sent the order.
+                // The parent restarted its count when it sent the order.
                 Ok(()) = desired.changed() => {}
             }
         }
     }
 }
 
-/// All ends together.
+/// Context of the process, which the run loop and its sessions work with.
 pub struct ProcessContext {
-    /// `KIND/NAME`
+    /// Label of the connector: `KIND/NAME`.
     pub label: String,
-    /// What the parent wants.
+    /// Desired state, as the parent ordered it.
     pub desired: watch::Receiver<DesiredState>,
-    /// The services' answers.
+    /// Answers of the services.
     pub outcomes: mpsc::Receiver<Outcome>,
-    /// What is to be sent.
+    /// Messages to be sent.
     pub sends: mpsc::Receiver<PendingSend>,
-    /// The number of the next delivery.
     pub next_delivery: u64,
-    /// The way to the parent.
+    /// Sender of frames to the parent.
     pub frames: FrameSender,
-    /// The lease page.
     pub lease: LeaseReader,
-    /// The thread that ends the process with its lease.
+    /// Watchdog that ends the process with its lease.
     pub watchdog: LeaseWatchdog,
-    /// How far it has come, across sessions.
+    /// Progress, kept across sessions.
     pub progress: ProgressTracker,
-    /// What ended the session before and may end this one as well.
+    /// Error that ended the last session and may end this one as well.
     pub complaint: Option<String>,
-    /// The last order to stand by that was answered.
+    /// Number of the last order to stand by that was answered.
     parked: u64,
 }
 
 impl ProcessContext {
-    /// Puts them together.
+    /// Puts the parts together.
     pub fn new(
         label: String,
         desired: watch::Receiver<DesiredState>,
@@ -242,7 +237,7 @@ impl ProcessContext {
         lease: LeaseReader,
         watchdog: LeaseWatchdog,
     ) -> Self {
-        let out = FrameSender {
+        let frames = FrameSender {
             frames,
             reign: Default::default(),
             tally: Default::default(),
@@ -253,7 +248,7 @@ impl ProcessContext {
             outcomes,
             sends,
             next_delivery: 1,
-            frames: out,
+            frames,
             lease,
             watchdog,
             progress: ProgressTracker::default(),
@@ -262,12 +257,12 @@ impl ProcessContext {
         }
     }
 
-    /// What is wanted now. Called only while there is no session: answers an order to
-    /// stand by, and gives back what was to be sent and has not been begun.
+    /// Returns the desired state. Called only while there is no session: answers an order to stand
+    /// by, and gives back the messages to be sent that have not been begun.
     pub async fn idle(&mut self) -> DesiredState {
-        while let Ok(order) = self.sends.try_recv() {
+        while let Ok(pending) = self.sends.try_recv() {
             let not_sent = proto::Sent {
-                send: order.send.send,
+                send: pending.send.send,
                 outcome: Some(sent::Outcome::NotSent("its session has ended".into())),
             };
             self.frames.send(Frame::Sent(not_sent)).await;
@@ -281,7 +276,8 @@ impl ProcessContext {
         desired
     }
 
-    /// How `epoch` stands. Where its lease has lapsed, the one who asks stands still.
+    /// Returns the tenure of `epoch`. The caller stands still where the lease has lapsed, and the
+    /// watchdog is notified of that.
     pub fn tenure(&self, epoch: u64) -> LeaseTenure {
         let tenure = self.lease.tenure(epoch);
         if let LeaseTenure::Lapsed(deadline, _) = tenure {
@@ -290,14 +286,14 @@ impl ProcessContext {
         tenure
     }
 
-    /// The channel's or outgoing's name.
+    /// Returns the name of the channel or outgoing.
     pub fn name(&self) -> &str {
         self.label
             .split_once('/')
             .map_or(&self.label, |(_, name)| name)
     }
 
-    /// Waits for the first configuration; `None` when the process is to stop before it.
+    /// Waits for the first configuration; `None` when the process has to stop before it.
     pub async fn first_configuration(&mut self) -> Option<Arc<Configure>> {
         let desired = self
             .desired
@@ -311,15 +307,15 @@ impl ProcessContext {
         }
     }
 
-    /// Waits for another order.
+    /// Waits for another order. Cancel safe.
     pub async fn changed(&mut self) {
-        // The sender's end ends the process; waiting here for that is all there is to do.
+        // The process ends when the sender is gone; until then there is nothing to do.
         if self.desired.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// While there is no session: waits for other settings than this generation's, or for
+    /// Waits, while there is no session, for other settings than those of this generation, or for
     /// the order to stop.
     pub async fn reconfigured(&mut self, generation: u64) {
         loop {
@@ -331,9 +327,8 @@ impl ProcessContext {
         }
     }
 
-    /// While there is no session: waits until another try has a reason. True: there are
-    /// other settings than those of `before`, or the order to stop. False: the order to
-    /// consume has come.
+    /// Waits, while there is no session, until there is a reason for another try. Returns true for
+    /// other settings than those of `before` or the order to stop, false for the order to consume.
     pub async fn wait_retry_reason(&mut self, before: &DesiredState) -> bool {
         loop {
             let now = self.idle().await;
@@ -348,12 +343,12 @@ impl ProcessContext {
         }
     }
 
-    /// Says that this program doesn't speak that kind, and waits for the end.
+    /// Reports that this program doesn't know that kind, and waits for the end.
     pub async fn unknown_kind(&mut self, kind: &str) {
-        let trouble = ConnectorError::new(format!(
+        let error = ConnectorError::new(format!(
             "this program has no connector for the kind {kind:?}"
         ));
-        self.frames.report(Phase::Broken, &trouble.text, 0).await;
+        self.frames.report(Phase::Broken, &error.text, 0).await;
         while !self.idle().await.stop {
             self.changed().await;
         }

@@ -1,11 +1,11 @@
-//! How far a channel has come, kept across its sessions, its processes and takeovers.
+//! Progress of a channel, kept across its sessions, its processes and takeovers.
 //!
-//! Of messages that have failed, how often: a broker counts redeliveries at best, among them
-//! those of messages that only waited in this process, and most count nothing. Of a stream,
-//! the offset of the first message that is not settled yet. Both are written into the
-//! replicated state, at most once in [`WRITE_INTERVAL`] and at the end of each session that ends in
-//! order, and given to the next process with the order to act. What was not written when a
-//! process died is lost: tries are counted once less, and of a stream messages come again.
+//! Progress is the number of tries of messages that have failed: a broker counts redeliveries at
+//! best, among them those of messages that only waited in this process, and most count nothing. Of
+//! a stream it is the offset of the first unsettled message. Both are written into the replicated
+//! state, at most once in [`WRITE_INTERVAL`] and at the end of each session that ends in order, and
+//! given to the next process with the order to act. Progress that was not written when a process
+//! died is lost: tries are counted once less, and messages of a stream come again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,21 +21,21 @@ use sha2::{Digest, Sha256};
 
 use super::broker_link::IncomingMessage;
 
-/// Between two writes.
+/// Shortest time between two writes.
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
-/// The tries of so many messages are kept. Those of further ones take the place of the oldest,
-/// of which many are of messages that never come again.
+/// Upper bound of the messages whose tries are kept. Further ones replace the oldest, of which many
+/// are of messages that never come again.
 const TRIED_MAX: usize = 1000;
-/// So much of a body is hashed at its beginning and at its end.
+/// Bytes of a body that are hashed, at its beginning and at its end.
 const HASHED: usize = 64 << 10;
-/// What a broker changes each time that it hands a message out.
+/// Headers that a broker changes with each delivery.
 const COUNTERS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
 
-/// What tells one message from another.
+/// Hash that tells one message from another.
 pub type MessageFingerprint = [u8; 16];
 
-/// Of all that stays the same when a message comes again. Two messages that are the same in
-/// all this share their tries.
+/// Returns the fingerprint of all that stays the same when a message comes again. Two messages that
+/// are the same in all this share their tries.
 pub fn fingerprint(message: &IncomingMessage) -> MessageFingerprint {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
@@ -59,34 +59,34 @@ pub fn fingerprint(message: &IncomingMessage) -> MessageFingerprint {
     fingerprint
 }
 
-/// How often a message has failed, and which failure of all the last one was.
+/// Number of a message's failures, and the turn of the last one among all.
 #[derive(Clone, Copy, Debug)]
 struct FailureCount {
     tries: u32,
     turn: u64,
 }
 
-/// Tracks how far a channel has come.
+/// Tracker of a channel's progress.
 #[derive(Default)]
 pub struct ProgressTracker {
-    /// The epoch for which it was taken over.
+    /// Epoch for which the progress was taken over.
     epoch: u64,
     source: String,
     tried: BTreeMap<MessageFingerprint, FailureCount>,
-    /// Grows with each failure.
+    /// Counter that grows with each failure.
     turn: u64,
-    /// Of a stream: the first offset that is not settled, the next that is expected, and
-    /// those between them that are under way.
+    /// First unsettled offset of a stream, the next that is expected, and those between them that
+    /// are under way.
     offset: Option<u64>,
     expected: u64,
     unsettled: BTreeSet<u64>,
-    /// When it was written last, and whether it has changed since then.
+    /// Time of the last write, and whether the progress has changed since then.
     written: Option<Instant>,
     changed: bool,
 }
 
 impl ProgressTracker {
-    /// Takes over what was kept, once for each epoch. What is of another source is dropped.
+    /// Takes over the kept progress, once for each epoch. That of another source is dropped.
     pub fn take_over(&mut self, epoch: u64, written: &Bytes, source: String) {
         if self.epoch == epoch && self.source == source {
             return;
@@ -97,8 +97,8 @@ impl ProgressTracker {
             source,
             ..ProgressTracker::default()
         };
-        // It was written by a version of this program: what can't be read is from a later
-        // one, and is as good as nothing.
+        // This was written by a version of this program: what can't be read is from a later one,
+        // and is as good as nothing.
         let written = ChannelProgress::decode(written.clone()).unwrap_or_default();
         if known || written.source != self.source {
             return;
@@ -115,20 +115,20 @@ impl ProgressTracker {
         self.changed = false;
     }
 
-    /// Where to begin with a stream.
+    /// Returns the offset to begin with in a stream.
     pub fn offset(&self) -> Option<u64> {
         self.offset
     }
 
-    /// Another session begins: nothing is under way.
+    /// Begins another session: nothing is under way.
     pub fn session_begins(&mut self) {
         self.unsettled.clear();
         self.expected = self.offset.unwrap_or_default();
     }
 
-    /// How often a message has failed, as far as that is kept. Another one that is the same,
-    /// and comes for the first time, has not: it must not be given up for the failures of the
-    /// one before. Each message of a stream is another one, by its offset.
+    /// Returns how often a message has failed, as far as that is kept. Another message that is the
+    /// same, and comes for the first time, has not failed: it must not be given up for the failures
+    /// of the one before. Each message of a stream is another one, by its offset.
     pub fn tries(&self, message: &IncomingMessage) -> Option<(MessageFingerprint, u32)> {
         let comes_again = message.redelivered || message.offset.is_some();
         if self.tried.is_empty() || !comes_again {
@@ -139,7 +139,7 @@ impl ProgressTracker {
         Some((fingerprint, failures.tries))
     }
 
-    /// A message has failed so often.
+    /// Notes that a message has failed `tries` times.
     pub fn failed(&mut self, fingerprint: MessageFingerprint, tries: u32) {
         if self.tried.len() >= TRIED_MAX && !self.tried.contains_key(&fingerprint) {
             let oldest = self.tried.iter().min_by_key(|(_, it)| it.turn);
@@ -153,22 +153,22 @@ impl ProgressTracker {
         self.changed = true;
     }
 
-    /// A message of a stream is under way.
+    /// Notes that a message of a stream is under way.
     pub fn received(&mut self, offset: u64) {
         self.unsettled.insert(offset);
         self.expected = self.expected.max(offset + 1);
-        // The first one tells that it is a stream.
+        // The first one shows that the source is a stream.
         if self.offset.is_none() {
             self.offset = Some(offset);
         }
     }
 
-    /// Of a stream: the first offset that is under way.
+    /// Returns the first offset of a stream that is under way.
     pub fn first_unsettled(&self) -> Option<u64> {
         self.unsettled.first().copied()
     }
 
-    /// A message was handled, or given up.
+    /// Notes that a message was handled or given up.
     pub fn settled(&mut self, fingerprint: Option<MessageFingerprint>, offset: Option<u64>) {
         if let Some(fingerprint) = fingerprint
             && self.tried.remove(&fingerprint).is_some()
@@ -183,7 +183,7 @@ impl ProgressTracker {
         }
     }
 
-    /// When it is to be written.
+    /// Returns when the progress has to be written.
     pub fn due(&self) -> Option<Instant> {
         let at = self
             .written
@@ -191,7 +191,7 @@ impl ProgressTracker {
         self.changed.then_some(at)
     }
 
-    /// What is to be written, if anything has changed.
+    /// Returns the progress to be written, if anything has changed.
     pub fn write(&mut self) -> Option<Bytes> {
         if !std::mem::take(&mut self.changed) {
             return None;
@@ -208,7 +208,7 @@ impl ProgressTracker {
             tried: tried.collect(),
             offset: self.offset,
         };
-        // Without anything to keep, nothing is: the state has no entry then.
+        // Without anything to keep nothing is written: the state has no entry then.
         if progress.tried.is_empty() && progress.offset.is_none() {
             return Some(Bytes::new());
         }
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(next.tries(&same), None);
         next.settled(Some(fingerprint), None);
         assert_eq!(next.write(), Some(Bytes::new()));
-        // Of another queue it means nothing.
+        // Progress of another queue means nothing.
         let mut other = ProgressTracker::default();
         other.take_over(2, &kept, "another".into());
         assert_eq!(other.tries(&message("a", "1")), None);
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_offset_is_that_of_the_first_message_that_is_not_settled() {
+    fn kept_offset_is_first_unsettled_message() {
         let mut tracker = tracker(1, &Bytes::new());
         assert_eq!(tracker.offset(), None);
         for offset in 5..9 {
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn as_much_as_is_kept_fits_into_the_state() {
+    fn kept_progress_fits_into_the_state() {
         let mut tracker = tracker(1, &Bytes::new());
         for n in 0..2 * TRIED_MAX {
             let mut fingerprint = MessageFingerprint::default();

@@ -1,4 +1,4 @@
-//! What a connector does on its connection: a channel consumes, an outgoing sends.
+//! Role of a connector on its connection: a channel consumes, an outgoing sends.
 
 use std::{fmt::Debug, future::Future, time::Duration};
 
@@ -11,24 +11,24 @@ use super::{
     progress::ProgressTracker,
 };
 
-/// What the connector of a channel or of an outgoing does.
+/// Role of a connector: that of a channel or of an outgoing.
 pub trait ConnectorRole: Sized + Send + 'static {
-    /// The connection.
+    /// Connection that the role works on.
     type Link: BrokerLink;
-    /// The part of the channel or outgoing that a session is made of; a change of it closes
-    /// the session and opens another.
+    /// Settings of the session, of this kind of broker; a change closes the session and opens
+    /// another.
     type SpecificSettings: DeserializeOwned + Clone + PartialEq + Send + Sync;
-    /// What means the same for every kind.
+    /// Settings that every kind of broker has.
     type SharedSettings: DeserializeOwned + Clone + PartialEq + Debug + Send + Sync;
-    /// An open session.
     type Session: Send;
 
-    /// Of what the connector keeps something across sessions; empty where it keeps nothing.
+    /// Returns the name of the source whose progress is kept across sessions; empty where none is
+    /// kept.
     fn progress_of(link: &Self::Link, settings: &ConnectorSettings<Self>) -> String;
-    /// Whether a session under `before` can go on under `now`.
+    /// Returns true if a session under `before` can go on under `now`.
     fn same_session(before: &ConnectorSettings<Self>, now: &ConnectorSettings<Self>) -> bool;
-    /// Opens a session, where the one before ended. What it opens belongs to `epoch` alone;
-    /// without one, to that for which it is activated, if it is.
+    /// Opens a session, where the one before ended. The session belongs to `epoch` alone; without
+    /// an epoch, to the one for which it is activated later, if it is.
     fn open(
         link: &Self::Link,
         settings: &ConnectorSettings<Self>,
@@ -37,14 +37,14 @@ pub trait ConnectorRole: Sized + Send + 'static {
     ) -> impl Future<Output = Result<Self::Session, ConnectorError>> + Send;
     /// Works under this reign until the session is drained or ends.
     fn serve(
-        wires: &mut ProcessContext,
+        context: &mut ProcessContext,
         link: &Self::Link,
         session: Self::Session,
         settings: ConnectorSettings<Self>,
         reign: ProcessReign,
     ) -> impl Future<Output = ServeOutcome<Self::Session>> + Send;
-    /// Whether somebody else has what a session wants to have alone; `None` when only
-    /// opening can tell.
+    /// Returns true if another consumer holds what a session needs alone; `None` when only opening
+    /// can find out.
     fn is_taken(
         link: &Self::Link,
         settings: &ConnectorSettings<Self>,
@@ -53,28 +53,26 @@ pub trait ConnectorRole: Sized + Send + 'static {
     fn close(session: Self::Session) -> impl Future<Output = ()> + Send;
 }
 
-/// How a session ended.
+/// End of a session.
 pub enum ServeOutcome<S> {
-    /// It was asked to end, and nothing that matters is in flight. Close it.
+    /// The session was asked to end, and has nothing in flight that matters. Close it.
     Drained(S),
-    /// It ended by itself.
+    /// The session ended by itself.
     Ended(ConnectorError),
 }
 
-/// How long a drain may take when nobody said (the lease was revoked under it).
+/// Time for a drain that nobody has set a time for: the lease was revoked under it.
 pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
-/// A configuration, read.
 pub struct ConnectorSettings<R: ConnectorRole> {
-    /// How to connect.
     pub connection: <R::Link as BrokerLink>::Connection,
-    /// What to consume, or where to send.
+    /// Source to consume, or target to send to.
     pub specific: R::SpecificSettings,
-    /// What every kind has.
+    /// Settings that every kind of broker has.
     pub shared: R::SharedSettings,
-    /// How long what is in flight may take to finish.
+    /// Time for messages in flight to finish.
     pub drain_timeout: Duration,
-    /// The parent's number of it.
+    /// Parent's number of the configuration.
     pub generation: u64,
 }
 
@@ -91,7 +89,7 @@ impl<R: ConnectorRole> Clone for ConnectorSettings<R> {
 }
 
 impl<R: ConnectorRole> ConnectorSettings<R> {
-    /// Reads it.
+    /// Parses a configuration.
     pub fn parse(configure: &Configure) -> Result<Self, ConnectorError> {
         Ok(ConnectorSettings {
             connection: json("connection", &configure.connection)?,
@@ -102,7 +100,7 @@ impl<R: ConnectorRole> ConnectorSettings<R> {
         })
     }
 
-    /// Whether a session under these settings can go on under `now`.
+    /// Returns true if a session under these settings can go on under `now`.
     pub fn same_session(&self, now: &Self) -> bool {
         self.connection == now.connection
             && self.specific == now.specific

@@ -1,22 +1,22 @@
-//! The run loop: connect and stand by; open a session per epoch; reconnect by itself.
+//! Run loop of a connector: connect and stand by, a session per epoch, reconnect.
 //!
-//! It asks for the lease before it consumes, each time anew: nothing reconnects past it.
+//! The lease is checked before each session, each time anew: nothing reconnects past it.
 //!
 //! # A session that is opened before its reign
 //!
-//! Told to prepare, the process opens its session while the takeover is still being
-//! committed, and *holds* it: it reads nothing from it, so at most `prefetch` messages wait
-//! in the broker's library, and none of them is seen by anybody. Only channels that the
-//! broker keeps others off are prepared, so while an old holder consumes, opening is
-//! refused. What makes the session one of the new epoch and of no other:
+//! On the order to prepare, the process opens its session while the takeover is still being
+//! committed, and *holds* it: nothing is read from it, so at most `prefetch` messages wait in the
+//! broker's library, and none of them is seen by anybody. Only channels that the broker keeps
+//! others off are prepared, so while an old holder consumes, opening is refused. What makes the
+//! session one of the new epoch and of no other:
 //!
-//! - There is one session at a time. One of an older epoch was closed, with the broker's
-//!   channel that its deliveries came by, before this one was opened on a channel of its own.
-//! - It is read from only once the order to act under an epoch has come *and* the page lets
-//!   that epoch act; it is armed, and its frames are stamped, with that epoch from then on.
-//! - It is given up, and everything in it goes back, when the order to prepare is withdrawn,
-//!   when the settings change, or at the end of its time. It never becomes one of a second
-//!   epoch: an activated session ends with its epoch.
+//! - There is one session at a time. One of an older epoch was closed, with the broker's channel
+//!   that its deliveries came by, before this one was opened on a channel of its own.
+//! - It is read from only once the order to act under an epoch has come *and* the page lets that
+//!   epoch act; from then on the watchdog is armed with that epoch, and frames are stamped with it.
+//! - It is given up, and everything in it goes back, when the order to prepare is withdrawn, when
+//!   the settings change, or when its time is over. It never becomes one of a second epoch: an
+//!   activated session ends with its epoch.
 
 use std::{pin::pin, time::Duration};
 
@@ -33,63 +33,64 @@ use super::{
     role::{ConnectorRole, ConnectorSettings, ServeOutcome},
 };
 
-/// The longest wait for the broker's answer to connecting or opening.
+/// Longest wait for the broker's answer to connecting or opening.
 const ANSWER: Duration = Duration::from_secs(10);
-/// A broker that takes connections and says nothing may leave something behind in this
-/// process each time. After so many of them the process ends, and the parent starts another.
+/// Number of silent connects in a row after which the process ends, and the parent starts another:
+/// a broker that takes connections and says nothing may leave something behind in this process each
+/// time.
 const SILENCES: u32 = 8;
-/// The longest wait for the broker's goodbye.
+/// Longest wait for the broker's answer to closing.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// How often the lease is asked for while it isn't there, at first and at last.
+/// First and last pause between two checks of a lease that isn't there yet.
 const ASK_LEASE: Duration = Duration::from_millis(2);
 const ASK_LEASE_LAST: Duration = Duration::from_millis(40);
-/// The longest wait between two tries to open a session.
+/// Longest wait between two tries to open a session.
 const REOPEN: Duration = Duration::from_secs(1);
-/// What was expected to be over by itself and is not after this time is a failure.
-const PASSING: Duration = Duration::from_secs(10);
+/// Time after which a transient error that persists is a failure.
+const TRANSIENT_MAX: Duration = Duration::from_secs(10);
 
-/// Why a connection is left.
+/// Reason for leaving a connection.
 enum DisconnectReason {
     Stop,
     Reconnect,
     Lost(ConnectorError),
 }
 
-/// What a session is opened for.
+/// Purpose of opening a session.
 enum SessionPurpose {
-    /// To consume under this reign.
+    /// Consuming under this reign.
     Reign(ProcessReign),
-    /// To be there when the reign begins; given up then.
+    /// Being ready when the reign begins; given up at this time.
     Prepare(Instant),
 }
 
-/// Why a session did not end in order.
+/// Reason why a session did not end in order.
 enum SessionFailure {
-    /// It was never there, or is gone; the connection may be well.
+    /// The session was never there, or is gone; the connection may be well.
     Session(ConnectorError),
-    /// What the broker thinks of it is not known: the connection must go.
+    /// The broker's view of the session is not known: the connection must go.
     Connection(ConnectorError),
 }
 
-/// The run loop of one kind.
+/// Run loop of a connector.
 pub struct RunLoop {
     context: ProcessContext,
     reconnect: Backoff,
     reopen: Backoff,
     exclusive_wait: ExclusiveWait,
-    /// The last trouble that was told, and in which phase.
+    /// Last error that was reported, and its phase.
     last_reported: Option<(Phase, String)>,
-    /// Since when it has been kept from its work by what should be over soon.
+    /// Time since which a transient error has kept the connector from its work.
     transient_since: Option<Instant>,
     unanswered: u32,
     connects: u64,
 }
 
 impl RunLoop {
-    /// Over these wires.
-    pub fn new(wires: ProcessContext) -> Self {
+    /// Returns a run loop over this context.
+    pub fn new(context: ProcessContext) -> Self {
         RunLoop {
-            context: wires,
+            context,
             reconnect: Backoff::new(Duration::from_millis(100), Duration::from_secs(2)),
             reopen: Backoff::new(Duration::from_millis(20), REOPEN),
             exclusive_wait: ExclusiveWait::new(),
@@ -100,7 +101,7 @@ impl RunLoop {
         }
     }
 
-    /// Runs until the parent says stop.
+    /// Runs until the parent orders it to stop.
     pub async fn run<R: ConnectorRole>(mut self) {
         loop {
             let (desired, settings) = self.wanted::<R>().await;
@@ -109,30 +110,29 @@ impl RunLoop {
             }
             let settings = match settings {
                 Ok(settings) => settings,
-                Err(trouble) => {
-                    self.report_error(Phase::Broken, &trouble, 0).await;
+                Err(error) => {
+                    self.report_error(Phase::Broken, &error, 0).await;
                     self.context.changed().await;
                     continue;
                 }
             };
-            let trouble = match self.connect::<R>(&settings).await {
+            let error = match self.connect::<R>(&settings).await {
                 Ok(link) => {
                     self.connects += 1;
                     self.context.frames.tally.lock().reconnects = self.connects - 1;
                     let left = self.connected::<R>(&link, &settings).await;
-                    // In order if the broker takes part, without it if not.
+                    // The close is in order if the broker takes part.
                     let _ = timeout(GOODBYE, link.close()).await;
                     match left {
                         DisconnectReason::Stop => return,
                         DisconnectReason::Reconnect => continue,
-                        DisconnectReason::Lost(trouble) => trouble,
+                        DisconnectReason::Lost(error) => error,
                     }
                 }
-                Err(trouble) => trouble,
+                Err(error) => error,
             };
-            let phase = self.phase_of(&trouble);
-            self.report_error(phase, &trouble, settings.generation)
-                .await;
+            let phase = self.phase_of(&error);
+            self.report_error(phase, &error, settings.generation).await;
             if self.unanswered >= SILENCES {
                 return;
             }
@@ -148,7 +148,7 @@ impl RunLoop {
         }
     }
 
-    /// What is wanted now. Called only while there is no session.
+    /// Returns the desired state and its settings. Called only while there is no session.
     async fn wanted<R: ConnectorRole>(
         &mut self,
     ) -> (DesiredState, Result<ConnectorSettings<R>, ConnectorError>) {
@@ -179,26 +179,27 @@ impl RunLoop {
         out.report_on(link, phase, error, generation).await;
     }
 
-    /// What should be over soon is a failure once it has lasted.
-    fn phase_of(&mut self, trouble: &ConnectorError) -> Phase {
-        if !trouble.transient {
+    /// Returns the phase to report: a transient error is a failure once it has lasted.
+    fn phase_of(&mut self, error: &ConnectorError) -> Phase {
+        if !error.transient {
             self.transient_since = None;
             return Phase::Broken;
         }
         let since = *self.transient_since.get_or_insert_with(Instant::now);
-        match since.elapsed() < PASSING {
-            true => Phase::Starting,
-            false => Phase::Broken,
+        if since.elapsed() < TRANSIENT_MAX {
+            Phase::Starting
+        } else {
+            Phase::Broken
         }
     }
 
-    /// Says what is wrong, once for many tries in a row that fail alike.
-    async fn report_error(&mut self, phase: Phase, trouble: &ConnectorError, generation: u64) {
-        let now = Some((phase, trouble.text.clone()));
+    /// Reports an error, once for many tries in a row that fail alike.
+    async fn report_error(&mut self, phase: Phase, error: &ConnectorError, generation: u64) {
+        let now = Some((phase, error.text.clone()));
         if self.last_reported != now {
             self.last_reported = now;
             let out = &self.context.frames;
-            out.report(phase, &trouble.text, generation).await;
+            out.report(phase, &error.text, generation).await;
         }
     }
 
@@ -206,7 +207,7 @@ impl RunLoop {
         &mut self,
         settings: &ConnectorSettings<R>,
     ) -> Result<R::Link, ConnectorError> {
-        // Of a further try nothing is said until it has succeeded or failed otherwise.
+        // A further try is reported only once it has succeeded or failed otherwise.
         if self.last_reported.is_none() {
             self.report(Phase::Starting, settings.generation).await;
         }
@@ -220,7 +221,7 @@ impl RunLoop {
         }
     }
 
-    /// Stands by, and consumes whenever it may, until the connection is to be left.
+    /// Stands by, and consumes whenever it may, until the connection has to be left.
     async fn connected<R: ConnectorRole>(
         &mut self,
         link: &R::Link,
@@ -239,10 +240,10 @@ impl RunLoop {
                 .act
                 .filter(|reign| self.context.lease.holds(reign.epoch));
             let ahead = desired.prepare.filter(|until| *until > Instant::now());
-            let footing = reign
+            let purpose = reign
                 .map(SessionPurpose::Reign)
                 .or(ahead.map(SessionPurpose::Prepare));
-            let Some(footing) = footing else {
+            let Some(purpose) = purpose else {
                 if !said_standby {
                     self.report_on(link, Phase::Connected, "", settings.generation)
                         .await;
@@ -250,32 +251,33 @@ impl RunLoop {
                 }
                 tokio::select! {
                     () = self.context.changed() => asks.reset(),
-                    trouble = link.wait_lost() => return DisconnectReason::Lost(trouble),
-                    // Told to act, but the page doesn't say so yet, or not any more.
+                    error = link.wait_lost() => return DisconnectReason::Lost(error),
+                    // The order to act is there, but the page doesn't allow it yet, or not any
+                    // more.
                     () = sleep(asks.step(Instant::now())), if desired.act.is_some() => {}
                 }
                 continue;
             };
             asks.reset();
             said_standby = false;
-            let trouble = match self.session::<R>(link, &settings, footing).await {
+            let error = match self.session::<R>(link, &settings, purpose).await {
                 Ok(()) => continue,
-                Err(SessionFailure::Connection(trouble)) => return DisconnectReason::Lost(trouble),
-                Err(SessionFailure::Session(trouble)) if link.is_lost() => {
-                    return DisconnectReason::Lost(trouble);
+                Err(SessionFailure::Connection(error)) => return DisconnectReason::Lost(error),
+                Err(SessionFailure::Session(error)) if link.is_lost() => {
+                    return DisconnectReason::Lost(error);
                 }
-                Err(SessionFailure::Session(trouble)) => trouble,
+                Err(SessionFailure::Session(error)) => error,
             };
-            let phase = self.phase_of(&trouble);
-            self.report_error(phase, &trouble, settings.generation)
-                .await;
-            let pause = match trouble.transient {
-                true => Duration::ZERO,
-                false => self.reopen.step(),
+            let phase = self.phase_of(&error);
+            self.report_error(phase, &error, settings.generation).await;
+            let pause = if error.transient {
+                Duration::ZERO
+            } else {
+                self.reopen.step()
             };
             let worthwhile = async {
                 sleep(pause).await;
-                if trouble.transient {
+                if error.transient {
                     self.exclusive_wait
                         .wait(|| R::is_taken(link, &settings))
                         .await;
@@ -292,14 +294,14 @@ impl RunLoop {
         }
     }
 
-    /// One session, from its opening until it is drained.
+    /// Runs one session, from its opening until it is drained.
     async fn session<R: ConnectorRole>(
         &mut self,
         link: &R::Link,
         settings: &ConnectorSettings<R>,
-        footing: SessionPurpose,
+        purpose: SessionPurpose,
     ) -> Result<(), SessionFailure> {
-        let epoch = match footing {
+        let epoch = match purpose {
             SessionPurpose::Reign(reign) => {
                 self.context.watchdog.arm(reign.epoch);
                 Some(reign.epoch)
@@ -315,7 +317,8 @@ impl RunLoop {
             loop {
                 tokio::select! {
                     opened = &mut opening => break opened,
-                    // Nothing is read before it is open: it stands still as it is.
+                    // Nothing is read before the session is open, so the process stands still
+                    // already.
                     () = stopped.notified() => {
                         self.context.tenure(epoch.unwrap_or_default());
                     }
@@ -324,22 +327,22 @@ impl RunLoop {
         };
         let session = match opened {
             Ok(Ok(session)) => session,
-            Ok(Err(trouble)) => {
+            Ok(Err(error)) => {
                 self.context.watchdog.disarm();
-                return Err(SessionFailure::Session(trouble));
+                return Err(SessionFailure::Session(error));
             }
-            // It may consume by now. The connection goes before anything else happens,
-            // and the watchdog stays armed until the next session.
+            // The session may consume by now. The connection goes before anything else happens, and
+            // the watchdog stays armed until the next session.
             Err(_) => return Err(SessionFailure::Connection(silent())),
         };
         self.exclusive_wait.reset();
         let ahead = epoch.is_none();
-        let reign = match footing {
+        let reign = match purpose {
             SessionPurpose::Reign(reign) => reign,
             SessionPurpose::Prepare(until) => {
                 match self.hold_prepared::<R>(link, settings, until).await {
                     Some(reign) => reign,
-                    // Not cancelled first: what it holds goes back before another is let in.
+                    // Not cancelled first: its messages go back before another consumer is let in.
                     None => return close::<R>(session).await,
                 }
             }
@@ -366,14 +369,14 @@ impl RunLoop {
         }
         match served {
             ServeOutcome::Drained(session) => close::<R>(session).await,
-            ServeOutcome::Ended(trouble) => {
-                self.context.complaint = trouble.until_handled.then(|| trouble.text.clone());
-                Err(SessionFailure::Session(trouble))
+            ServeOutcome::Ended(error) => {
+                self.context.complaint = error.until_handled.then(|| error.text.clone());
+                Err(SessionFailure::Session(error))
             }
         }
     }
 
-    /// Takes over how far the channel had come before this epoch.
+    /// Takes over the channel's progress from before this epoch.
     fn restore_progress<R: ConnectorRole>(
         &mut self,
         link: &R::Link,
@@ -387,14 +390,15 @@ impl RunLoop {
         }
     }
 
-    /// How many messages have come to an end.
+    /// Returns how many messages have come to an end.
     fn settled(&self) -> u64 {
         let tally = self.context.frames.tally.lock();
         tally.handled + tally.failed + tally.sent
     }
 
-    /// Waits, with an open session that nobody reads from, for the reign that it is to
-    /// serve, which may act now and is what the watchdog is armed for; `None`: give it up.
+    /// Waits, with an open session that nobody reads from, for the reign that the session is to
+    /// serve, arms the watchdog with it and returns it once it may act; `None`: give the session
+    /// up.
     async fn hold_prepared<R: ConnectorRole>(
         &mut self,
         link: &R::Link,
@@ -423,14 +427,14 @@ impl RunLoop {
                 () = self.context.changed() => {}
                 _ = link.wait_lost() => return None,
                 () = sleep_until(until) => {}
-                // Told to act, but the page doesn't say so yet.
+                // The order to act is there, but the page doesn't allow it yet.
                 () = sleep(ASK_LEASE), if desired.act.is_some() => {}
             }
         }
     }
 }
 
-/// Closes a session; if the broker doesn't say that it is closed, the connection must go.
+/// Closes a session; if the broker does not confirm that, the connection must go.
 async fn close<R: ConnectorRole>(session: R::Session) -> Result<(), SessionFailure> {
     match timeout(GOODBYE, R::close(session)).await {
         Ok(()) => Ok(()),
@@ -440,7 +444,7 @@ async fn close<R: ConnectorRole>(session: R::Session) -> Result<(), SessionFailu
     }
 }
 
-/// Not all at once, when a broker with many connectors comes back.
+/// Spreads a wait, so that not all connectors come at once when their broker is back.
 fn spread(wait: Duration) -> Duration {
     wait.mul_f64(rng().random_range(0.7..=1.0))
 }

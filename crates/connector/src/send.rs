@@ -1,9 +1,8 @@
-//! One session of an outgoing: messages from the parent out, outcomes back.
+//! Session of an outgoing: messages from the parent out, outcomes back.
 //!
-//! The lease is asked for before each send; while it has lapsed and may be renewed, nothing
-//! is begun. Every message that the parent has handed over gets exactly one outcome while the
-//! process lives: when the session ends, those under way are unknown and those not yet begun
-//! were not sent.
+//! The lease is checked before each send; while it has lapsed and may be renewed, nothing is begun.
+//! Every message that the parent has handed over gets exactly one outcome while the process lives:
+//! when the session ends, those under way are unknown and those not yet begun were not sent.
 
 use std::{collections::BTreeSet, marker::PhantomData, time::Duration};
 
@@ -15,33 +14,33 @@ use serde::Deserialize;
 use tokio::time::{sleep_until, timeout};
 
 use super::{
-    broker_link::{ConnectorError, OutboundLink, OutgoingMessage, Sender},
+    broker_link::{ConnectorError, MessageProducer, OutboundLink, OutgoingMessage},
     process_context::{LEASE_POLL_INTERVAL, PendingSend, ProcessContext, ProcessReign},
     progress::ProgressTracker,
     role::{ConnectorRole, ConnectorSettings, DRAIN_TIMEOUT_DEFAULT, ServeOutcome},
 };
 
-/// How long closing may take while messages are under way.
+/// Time for closing while messages are under way.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// How much longer than it should a sender may take for its word.
+/// Time that a sender may take for its outcome beyond the message's deadline.
 const SLACK: Duration = Duration::from_millis(20);
 
-/// What means the same for every kind of outgoing.
+/// Outgoing fields that every kind of broker has.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct SendSettings {
-    /// Most messages whose outcome is awaited.
+    /// Upper bound of messages whose outcome is awaited.
     pub prefetch: u16,
 }
 
-/// An outgoing: sends.
+/// Role of an outgoing: it sends.
 pub struct OutgoingRole<L>(PhantomData<L>);
 
 impl<L: OutboundLink> ConnectorRole for OutgoingRole<L> {
     type Link = L;
     type SpecificSettings = L::Target;
     type SharedSettings = SendSettings;
-    type Session = L::MessageProducer;
+    type Session = L::Producer;
 
     fn same_session(_: &ConnectorSettings<Self>, _: &ConnectorSettings<Self>) -> bool {
         true
@@ -56,33 +55,33 @@ impl<L: OutboundLink> ConnectorRole for OutgoingRole<L> {
         settings: &ConnectorSettings<Self>,
         _: Option<u64>,
         _: &ProgressTracker,
-    ) -> Result<L::MessageProducer, ConnectorError> {
+    ) -> Result<L::Producer, ConnectorError> {
         link.open(&settings.specific).await
     }
 
     async fn serve(
-        wires: &mut ProcessContext,
+        context: &mut ProcessContext,
         link: &L,
-        session: L::MessageProducer,
+        session: L::Producer,
         settings: ConnectorSettings<Self>,
         reign: ProcessReign,
-    ) -> ServeOutcome<L::MessageProducer> {
-        let mut sending = OutgoingSession {
-            context: wires,
+    ) -> ServeOutcome<L::Producer> {
+        let mut outgoing = OutgoingSession {
+            context,
             link,
             sender: session,
             settings,
             reign,
             under_way: BTreeSet::new(),
-            acts: FuturesUnordered::new(),
+            actions: FuturesUnordered::new(),
             drain: None,
             paused_until: None,
         };
-        let worked = sending.work().await;
-        sending.settle_rest(&worked).await;
+        let worked = outgoing.work().await;
+        outgoing.settle_rest(&worked).await;
         match worked {
-            Ok(()) => ServeOutcome::Drained(sending.sender),
-            Err(trouble) => ServeOutcome::Ended(trouble),
+            Ok(()) => ServeOutcome::Drained(outgoing.sender),
+            Err(error) => ServeOutcome::Ended(error),
         }
     }
 
@@ -90,40 +89,40 @@ impl<L: OutboundLink> ConnectorRole for OutgoingRole<L> {
         None
     }
 
-    async fn close(session: L::MessageProducer) {
+    async fn close(session: L::Producer) {
         session.close().await;
     }
 }
 
-/// A session at work.
+/// Open session that sends.
 struct OutgoingSession<'a, L: OutboundLink> {
     context: &'a mut ProcessContext,
     link: &'a L,
-    sender: L::MessageProducer,
+    sender: L::Producer,
     settings: ConnectorSettings<OutgoingRole<L>>,
     reign: ProcessReign,
     under_way: BTreeSet<u64>,
-    acts: FuturesUnordered<BoxFuture<'static, (u64, SendOutcome)>>,
-    /// Set once the session is to end: when it does at the latest.
+    actions: FuturesUnordered<BoxFuture<'static, (u64, SendOutcome)>>,
+    /// Deadline of the drain, once the session has to end.
     drain: Option<Instant>,
-    /// Set while it stands still because the lease has lapsed: when to look again.
+    /// Time of the next lease check, while the session stands still after a lapse.
     paused_until: Option<Instant>,
 }
 
 impl<L: OutboundLink> OutgoingSession<'_, L> {
     async fn work(&mut self) -> Result<(), ConnectorError> {
-        // What was ordered since the session was asked for.
+        // Orders that came since the session was asked for.
         self.apply_desired();
-        // And what became of the lease since then.
+        // And the state of the lease since then.
         self.check_lease();
         let stopped = self.context.watchdog.stopped.clone();
         let link = self.link;
         let lost = link.wait_lost();
         tokio::pin!(lost);
         loop {
-            self.context.frames.tally.lock().in_flight = self.acts.len() as u64;
+            self.context.frames.tally.lock().in_flight = self.actions.len() as u64;
             if let Some(deadline) = self.drain
-                && (self.acts.is_empty() || Instant::now() >= deadline)
+                && (self.actions.is_empty() || Instant::now() >= deadline)
             {
                 return Ok(());
             }
@@ -131,25 +130,25 @@ impl<L: OutboundLink> OutgoingSession<'_, L> {
             let until = [self.drain, self.paused_until].into_iter().flatten().min();
             tokio::select! {
                 Ok(()) = self.context.desired.changed() => self.apply_desired(),
-                Some((id, sent)) = self.acts.next(), if !self.acts.is_empty() => {
+                Some((id, sent)) = self.actions.next(), if !self.actions.is_empty() => {
                     self.under_way.remove(&id);
                     self.report_outcome(id, sent).await;
                 }
-                Some(order) = self.context.sends.recv(), if self.drain.is_none() && self.paused_until.is_none() && self.acts.len() < places => {
-                    self.begin(order).await;
+                Some(pending) = self.context.sends.recv(), if self.drain.is_none() && self.paused_until.is_none() && self.actions.len() < places => {
+                    self.begin(pending).await;
                 }
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
                     if self.paused_until.is_some_and(|at| Instant::now() >= at) {
                         self.check_lease();
                     }
                 }
-                trouble = &mut lost => return Err(trouble),
+                error = &mut lost => return Err(error),
                 () = stopped.notified() => self.check_lease(),
             }
         }
     }
 
-    /// Compares what is wanted with what is being done.
+    /// Compares the desired state with what the session does.
     fn apply_desired(&mut self) {
         let desired = self.context.desired.borrow_and_update().clone();
         let settings = desired.configure.as_deref().map(ConnectorSettings::parse);
@@ -163,14 +162,14 @@ impl<L: OutboundLink> OutgoingSession<'_, L> {
         }
     }
 
-    /// Begins nothing new; what is under way may finish until then.
+    /// Stops beginning sends; those under way may finish within this time.
     fn begin_drain(&mut self, within: Duration) {
         let deadline = Instant::now() + within;
         self.drain = Some(self.drain.map_or(deadline, |earlier| earlier.min(deadline)));
         self.context.watchdog.disarm();
     }
 
-    /// Looks at the page: goes on, stands still, or winds up.
+    /// Checks the lease page: goes on, stands still, or begins to drain.
     fn check_lease(&mut self) {
         self.paused_until = None;
         if self.drain.is_some() {
@@ -186,9 +185,9 @@ impl<L: OutboundLink> OutgoingSession<'_, L> {
     }
 
     /// Sends a message, if the lease lets it and somebody still waits for it.
-    async fn begin(&mut self, order: PendingSend) {
-        let id = order.send.send;
-        let left = order.until.saturating_duration_since(Instant::now());
+    async fn begin(&mut self, pending: PendingSend) {
+        let id = pending.send.send;
+        let left = pending.until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return self.report_outcome(id, late()).await;
         }
@@ -205,8 +204,8 @@ impl<L: OutboundLink> OutgoingSession<'_, L> {
             cid,
             types,
             ..
-        } = order.send;
-        let parcel = OutgoingMessage {
+        } = pending.send;
+        let message = OutgoingMessage {
             message_id,
             content_type,
             headers,
@@ -218,34 +217,34 @@ impl<L: OutboundLink> OutgoingSession<'_, L> {
         };
         let sender = self.sender.clone();
         self.under_way.insert(id);
-        let sending = async move {
-            // The sender keeps the time itself, and knows better how far it came.
-            let sent = timeout(parcel.within + SLACK, sender.send(&parcel)).await;
+        let outgoing = async move {
+            // The sender watches its deadline itself, and knows better how far the send came.
+            let sent = timeout(message.within + SLACK, sender.send(&message)).await;
             (id, sent.unwrap_or_else(|_| unanswered()))
         };
-        self.acts.push(sending.boxed());
+        self.actions.push(outgoing.boxed());
     }
 
-    /// Gives those that are left their outcome.
+    /// Reports an outcome for each message that is left.
     async fn settle_rest(&mut self, worked: &Result<(), ConnectorError>) {
-        // Closing it tells those that have not begun.
-        if worked.is_ok() && !self.acts.is_empty() {
+        // Closing ends the sends that have not begun.
+        if worked.is_ok() && !self.actions.is_empty() {
             let _ = timeout(CLOSING, self.sender.clone().close()).await;
         }
-        // What has come to an end by now has its own.
-        while let Some(Some((id, sent))) = self.acts.next().now_or_never() {
+        // Sends that have ended by now have their own outcome.
+        while let Some(Some((id, sent))) = self.actions.next().now_or_never() {
             self.under_way.remove(&id);
             self.report_outcome(id, sent).await;
         }
         let why = match worked {
             Ok(()) => "it did not finish before the session was ended".to_owned(),
-            Err(trouble) => trouble.text.clone(),
+            Err(error) => error.text.clone(),
         };
         for id in std::mem::take(&mut self.under_way) {
             self.report_outcome(id, SendOutcome::Unknown(why.clone()))
                 .await;
         }
-        self.acts.clear();
+        self.actions.clear();
         self.context.frames.tally.lock().in_flight = 0;
     }
 
@@ -265,7 +264,7 @@ impl<L: OutboundLink> OutgoingSession<'_, L> {
     }
 }
 
-/// The frame that says what became of a message.
+/// Returns the frame with the outcome of a send.
 fn outcome(send: u64, sent: SendOutcome) -> Frame {
     let outcome = match sent {
         SendOutcome::Confirmed { message_id, reply } => {

@@ -1,14 +1,14 @@
-//! A plain thread that ends the process when it does not keep its lease.
+//! Watchdog thread that ends the process when it does not keep its lease.
 //!
-//! It is armed while the process may be consuming. When the page no longer lets its epoch
-//! act, the run loop is told, and has a grace to prove that it abides by that: by saying that
-//! it stands still, as long as the lease may be renewed ([`LeaseTenure::Lapsed`]), or by giving up
-//! what it holds and disarming, when it is over. If it does neither, this thread kills its
-//! own process: no destructor, no other thread, no runtime has a say in it. Each lapse, told
-//! apart by its deadline, is to be answered anew.
+//! The watchdog is armed while the process may be consuming. When the page no longer lets its epoch
+//! act, the run loop is notified, and has a grace to prove that it abides by that: by declaring
+//! that it stands still, as long as the lease may be renewed ([`LeaseTenure::Lapsed`]), or by
+//! giving up what it holds and disarming, when the lease is over. If the run loop does neither,
+//! this thread kills its own process: no destructor, no other thread, no runtime has a say in it.
+//! Each lapse, identified by its deadline, has to be answered anew.
 //!
-//! After a stop (SIGSTOP, a paused machine) other threads may run before this one does, and
-//! the grace counts from when this one sees it: what may be done meanwhile is decided where
+//! After a stop (SIGSTOP, a paused machine) other threads may run before this one does, and the
+//! grace counts from when this thread sees it: what may be done in the meantime is decided where
 //! the page is asked, not here.
 
 use std::{
@@ -29,43 +29,43 @@ use quorate_ipc::lease::{BootInstant, LeaseReader, LeaseTenure};
 use quorate_planted::{Mutant, planted};
 use tokio::sync::Notify;
 
-/// The longest sleep: how late the end can come when the host was suspended, since a
-/// sleeping thread's timer stands still with it, and how late a revocation is seen by it.
-/// Each wake-up is little, and a thousand processes have a thousand of them.
+/// Longest sleep: how late the end can come when the host was suspended, since a sleeping thread's
+/// timer stands still with it, and how late this thread sees a revocation. Each wake-up costs
+/// little, and a thousand processes have a thousand of them.
 const LONGEST_SLEEP: Duration = Duration::from_millis(200);
-/// Between two looks while an answer is awaited, at least.
+/// Shortest pause between two checks while an answer is awaited.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 
-/// Ends this process now.
+/// Kills this process.
 pub fn end_now() -> ! {
     // Can't fail: a process may signal itself.
     let _ = kill(Pid::this(), Signal::SIGKILL);
     std::process::abort()
 }
 
-/// Arms and disarms the thread.
+/// Handle that arms and disarms the watchdog thread.
 #[derive(Clone)]
 pub struct LeaseWatchdog {
-    /// The epoch that is acted under; 0 while disarmed.
+    /// Epoch that the process acts under; 0 while disarmed.
     armed: Arc<AtomicU64>,
-    /// The deadline of the lapse in which the run loop stands still, in nanoseconds.
+    /// Deadline of the lapse in which the run loop stands still, in nanoseconds.
     paused_deadline: Arc<AtomicU64>,
-    /// Told when the page no longer lets that epoch act.
+    /// Notified when the page no longer lets that epoch act.
     pub stopped: Arc<Notify>,
     thread: thread::Thread,
 }
 
 impl LeaseWatchdog {
-    /// Starts the thread. `grace`: how long the run loop has to answer.
+    /// Starts the thread. The run loop has `grace` to answer.
     pub fn start(lease: LeaseReader, grace: Duration) -> std::io::Result<LeaseWatchdog> {
         let armed = Arc::new(AtomicU64::new(0));
-        let still = Arc::new(AtomicU64::new(0));
+        let paused_deadline = Arc::new(AtomicU64::new(0));
         let stopped = Arc::new(Notify::new());
         let watch = WatchdogThread {
             lease,
             grace,
             armed: armed.clone(),
-            paused_deadline: still.clone(),
+            paused_deadline: paused_deadline.clone(),
             stopped: stopped.clone(),
             seen: None,
         };
@@ -74,13 +74,13 @@ impl LeaseWatchdog {
             .spawn(move || watch.run())?;
         Ok(LeaseWatchdog {
             armed,
-            paused_deadline: still,
+            paused_deadline,
             stopped,
             thread: handle.thread().clone(),
         })
     }
 
-    /// From here on the process keeps the lease of `epoch`, or ends.
+    /// Arms the watchdog: from here on the process keeps the lease of `epoch`, or ends.
     pub fn arm(&self, epoch: u64) {
         if planted(Mutant::LeaseCheckRemoved) {
             return;
@@ -89,35 +89,35 @@ impl LeaseWatchdog {
         self.thread.unpark();
     }
 
-    /// The run loop stands still in the lapse that began at this deadline.
+    /// Declares that the run loop stands still in the lapse that began at this deadline.
     pub fn stand_still(&self, deadline: BootInstant) {
         self.paused_deadline
             .store(deadline.nanos(), Ordering::Release);
     }
 
-    /// Nothing is consumed any more.
+    /// Disarms the watchdog: nothing is consumed any more.
     pub fn disarm(&self) {
         self.armed.store(0, Ordering::Release);
     }
 }
 
-/// What the thread looks at.
+/// State of the watchdog thread.
 struct WatchdogThread {
     lease: LeaseReader,
     grace: Duration,
     armed: Arc<AtomicU64>,
     paused_deadline: Arc<AtomicU64>,
     stopped: Arc<Notify>,
-    /// What was seen last that has to be answered, and when it first was.
+    /// Response that the run loop owes, and since when.
     seen: Option<(RequiredResponse, Instant)>,
 }
 
-/// What the run loop has to answer to.
+/// Response that the run loop owes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum RequiredResponse {
-    /// It is to say that it stands still in this lapse.
+    /// Declaring that it stands still in this lapse.
     StandStill { epoch: u64, deadline: BootInstant },
-    /// It is to disarm.
+    /// Disarming.
     GiveUp { epoch: u64 },
 }
 
@@ -138,7 +138,7 @@ impl WatchdogThread {
             self.seen = None;
             return WatchdogStep::Park;
         }
-        let demand = match self.lease.tenure(epoch) {
+        let required = match self.lease.tenure(epoch) {
             LeaseTenure::Runs(left) => {
                 self.seen = None;
                 return WatchdogStep::Sleep(left.min(LONGEST_SLEEP));
@@ -152,14 +152,14 @@ impl WatchdogThread {
             LeaseTenure::Over => RequiredResponse::GiveUp { epoch },
         };
         let since = match self.seen {
-            Some((seen, since)) if seen == demand => since,
+            Some((seen, since)) if seen == required => since,
             _ => {
-                self.seen = Some((demand, now));
+                self.seen = Some((required, now));
                 self.stopped.notify_one();
                 now
             }
         };
-        // It may have been disarmed since: then there is nothing to be answered.
+        // The watchdog may have been disarmed since: then no answer is due.
         let answers_to = self.armed.load(Ordering::Acquire);
         if now.saturating_duration_since(since) >= self.grace && answers_to == epoch {
             return WatchdogStep::End;
@@ -168,14 +168,14 @@ impl WatchdogThread {
     }
 }
 
-/// What follows from a look.
+/// Outcome of a check.
 #[derive(Debug, PartialEq, Eq)]
 enum WatchdogStep {
-    /// Nothing is to be watched.
+    /// Nothing has to be watched.
     Park,
-    /// Look again after this time.
+    /// Check again after this time.
     Sleep(Duration),
-    /// The process ends.
+    /// End the process.
     End,
 }
 
@@ -196,22 +196,22 @@ mod tests {
     }
 
     impl World {
-        /// Armed for epoch 7, without a thread.
+        /// Returns a watchdog armed for epoch 7, without a thread.
         fn new() -> World {
             let page = LeaseWriter::new().unwrap();
-            let (armed, still) = (Arc::new(AtomicU64::new(7)), Arc::default());
+            let (armed, paused_deadline) = (Arc::new(AtomicU64::new(7)), Arc::default());
             let stopped = Arc::new(Notify::new());
             let watch = WatchdogThread {
                 lease: page.reader().clone(),
                 grace: GRACE,
                 armed: armed.clone(),
-                paused_deadline: Arc::clone(&still),
+                paused_deadline: Arc::clone(&paused_deadline),
                 stopped: stopped.clone(),
                 seen: None,
             };
             let dog = LeaseWatchdog {
                 armed,
-                paused_deadline: still,
+                paused_deadline,
                 stopped,
                 thread: thread::current(),
             };
@@ -247,13 +247,13 @@ mod tests {
     }
 
     #[test]
-    fn who_stands_still_lives_and_each_lapse_is_to_be_answered() {
+    fn standing_still_process_answers_each_lapse_and_lives() {
         let mut world = World::new();
         let deadline = world.lapse();
         assert!(!world.ends_at(Duration::ZERO));
         world.dog.stand_still(deadline);
         assert!(!world.ends_at(LONG));
-        // Renewed, and run out again: what was said of the last lapse says nothing of this.
+        // Renewed, and run out again: the answer to the last lapse doesn't count for this one.
         world.page.grant(7, BootInstant::now() + LONG, LONG);
         assert!(!world.ends_at(LONG));
         world.lapse();
@@ -269,9 +269,10 @@ mod tests {
             let deadline = world.lapse();
             world.dog.stand_still(deadline);
             assert!(!world.ends_at(Duration::ZERO));
-            match revoked {
-                true => world.page.revoke(),
-                false => drop(world.page.grant(7, deadline, Duration::ZERO)),
+            if revoked {
+                world.page.revoke();
+            } else {
+                world.page.grant(7, deadline, Duration::ZERO);
             }
             assert!(!world.ends_at(LONG));
             assert!(world.ends_at(LONG + GRACE));

@@ -1,25 +1,26 @@
 //! ZeroMQ over libzmq.
 //!
-//! There is no broker: connecting is consuming. So a process that stands by has nothing but
-//! itself up, and a session is a socket: a thread, a context and libzmq's own threads, made
-//! when it is opened and gone when it is closed. Two processes would share the messages of a
-//! PUSH or DEALER peer between them, and nobody keeps the second one out, so it is always the
-//! lease that does: a new reign opens the socket when the leases of all earlier ones are over.
-//! A bound address is kept by the kernel too, on one host: binding it is refused while the
-//! old process lives, and tried again.
+//! There is no broker: connecting is consuming. So a process that stands by has nothing but itself
+//! up, and a session is a socket: a thread, a context and libzmq's own threads, made when the
+//! session is opened and gone when it is closed. Two processes would share the messages of a PUSH
+//! or DEALER peer between them, and nobody keeps the second one out, so it is always the lease that
+//! does: a new reign opens the socket when the leases of all earlier ones are over. A bound address
+//! is kept by the kernel too, on one host: binding it is refused while the old process lives, and
+//! tried again.
 //!
-//! What is acked and when: a ROUTER channel answers a message after its service has succeeded
-//! and never before, so a peer that sends again what was not answered loses nothing, whatever
-//! becomes of this process; that it may be handled twice is in the nature of it. PULL and SUB
-//! have no answers: what is in libzmq, in the kernel or with the service when the process ends
-//! is lost, and the queues are small for that reason. REP answers, but its peers seldom ask
-//! again.
+//! A ROUTER channel answers a message after its service has succeeded and never before, so a peer
+//! that sends again what was not answered loses nothing, whatever becomes of this process; that a
+//! message may be handled twice is in the nature of it. PULL and SUB have no answers: messages that
+//! are in libzmq, in the kernel or with the service when the process ends are lost, and the queues
+//! are small for that reason. REP answers, but its peers seldom ask again.
 
 mod consumer;
+mod endpoint;
 mod envelope;
 mod frames;
 mod host_locator;
 mod outgoing_message;
+mod peer_warnings;
 mod producer;
 mod receive_loop;
 mod reply_frames;
@@ -31,8 +32,6 @@ mod tests;
 mod waker;
 mod worker;
 
-use std::time::Duration;
-
 use serde::Deserialize;
 use tokio::sync::watch;
 
@@ -42,17 +41,14 @@ use self::{
 };
 use super::broker_link::{BrokerLink, ConnectorError, InboundLink, OutboundLink};
 
-/// Between two lines of log for what a peer can do as often as it likes.
-const PEER_WARNING_INTERVAL: Duration = Duration::from_secs(10);
-
-/// A socket's address stands in the channel or the outgoing: there is no connection resource.
+/// Connection settings of ZeroMQ: none, as a socket's address is in the channel or the outgoing.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct ZmqConnectionSettings {}
 
-/// What comes before a socket: nothing yet.
+/// Link before a socket: nothing is connected yet.
 pub struct ZmqLink {
     label: String,
-    /// Why an outgoing's socket is of no use any more.
+    /// Error that made an outgoing's socket useless.
     broken: watch::Sender<Option<ConnectorError>>,
 }
 
@@ -78,7 +74,7 @@ impl BrokerLink for ZmqLink {
         let mut broken = self.broken.subscribe();
         let why = broken.wait_for(Option::is_some).await;
         match why.ok().and_then(|why| why.clone()) {
-            Some(trouble) => trouble,
+            Some(error) => error,
             // The sender is this link's own.
             None => std::future::pending().await,
         }
@@ -93,7 +89,7 @@ impl BrokerLink for ZmqLink {
 
 impl InboundLink for ZmqLink {
     type Source = ZmqChannelSettings;
-    type ConsumerSession = ZmqConsumer;
+    type Session = ZmqConsumer;
 
     async fn open(
         &self,
@@ -120,7 +116,7 @@ impl InboundLink for ZmqLink {
 
 impl OutboundLink for ZmqLink {
     type Target = ZmqOutgoingSettings;
-    type MessageProducer = ZmqProducer;
+    type Producer = ZmqProducer;
 
     async fn open(&self, target: &ZmqOutgoingSettings) -> Result<ZmqProducer, ConnectorError> {
         ZmqProducer::open(target, self.broken.clone()).await

@@ -11,8 +11,8 @@ use tokio::{
 };
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
-/// The longest frame: the largest message that a broker can be set up to take (512 MiB),
-/// and room for what is said of it.
+/// Longest frame: the largest message that a broker can be set up to take (512 MiB), and room for
+/// its headers and properties.
 const FRAME_BYTES_MAX: usize = (512 + 16) << 20;
 
 fn codec() -> LengthDelimitedCodec {
@@ -21,18 +21,18 @@ fn codec() -> LengthDelimitedCodec {
         .new_codec()
 }
 
-/// Reads frames.
+/// Reader of frames.
 pub struct FrameReader<R>(FramedRead<R, LengthDelimitedCodec>);
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
-    /// Reads from `inner`.
+    /// Returns a reader over `inner`.
     pub fn new(inner: R) -> Self {
         FrameReader(FramedRead::new(inner, codec()))
     }
 
-    /// The next frame; `None` at the end of file. What is no frame is `InvalidData`; any other
-    /// error is the end of whoever wrote, in the middle of a frame or with frames unread.
-    /// Cancel safe.
+    /// Returns the next frame; `None` at the end of file. Bytes that are no frame are
+    /// `InvalidData`; any other error is the end of the writing process, in the middle of a frame
+    /// or with frames unread. Cancel safe.
     pub async fn next<M: Message + Default>(&mut self) -> io::Result<Option<M>> {
         match self.0.next().await {
             None => Ok(None),
@@ -53,7 +53,7 @@ where
     let encode = |frame: M| Bytes::from(frame.encode_to_vec());
     while let Some(frame) = frames.recv().await {
         out.feed(encode(frame)).await?;
-        // One flush for all that is already there.
+        // One flush for all frames that are already there.
         while let Ok(frame) = frames.try_recv() {
             out.feed(encode(frame)).await?;
         }
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_in_the_middle_of_a_frame_is_no_bad_frame() {
+    async fn end_within_a_frame_is_no_bad_frame() {
         let mut reader = FrameReader::new(&b"\0\0\0\x02\xff"[..]);
         let error = reader.next::<ToProcess>().await.unwrap_err();
         assert_ne!(error.kind(), io::ErrorKind::InvalidData);

@@ -1,23 +1,23 @@
-//! The outcome of a send.
+//! Outcome of a send: confirmed, surely not sent, or unknown.
 
 use quorate_proto::connector::Reply;
 
-/// What became of a message that was to be sent.
+/// Outcome of sending a message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SendOutcome {
-    /// The broker has it for sure; where there is none, the socket has taken it.
+    /// The broker has the message for sure; without a broker, the socket has taken it.
     Confirmed {
-        /// Its id.
+        /// Message id.
         message_id: String,
-        /// What the other side answered, where it does.
+        /// Answer of the other side, where it gives one.
         reply: Option<Reply>,
     },
-    /// Surely not sent, and trying again would not help; why.
+    /// Surely not sent, and trying again would not help; the reason.
     Refused(String),
-    /// Surely not sent, as there is no room for it now: later there may be; why.
+    /// Surely not sent, as there is no room for it now: later there may be; the reason.
     Full(String),
-    /// Surely not sent; why.
+    /// Surely not sent; the reason.
     NotSent(String),
-    /// It may or may not have been sent; why that isn't known.
+    /// Possibly sent; the reason why that isn't known.
     Unknown(String),
 }

@@ -1,13 +1,13 @@
-//! The log of a process: lines on stderr that never block, fail or end who says them.
+//! Log of a process: lines on stderr that never block, fail or end their writer.
 //!
-//! Each line is queued and written by a thread of its own ([`LineQueue`]). What finds no room,
-//! since nobody reads the other end of stderr, or can't be written, since its device is full
-//! or its pipe is closed, is lost: it is counted ([`lost`]), and told of once a line gets out
+//! Each line is queued and written by a thread of its own ([`LineQueue`]). A line that finds no
+//! room, since nobody reads the other end of stderr, or that can't be written, since its device is
+//! full or its pipe is closed, is lost: it is counted ([`lost`]), and reported once a line gets out
 //! again.
 //!
-//! tracing-appender has such a writer too. It was not taken: it counts no failed writes and
-//! passes over them, can't be waited for at a panic, and prints to stdout when the end of a
-//! process finds its queue full, which is the very thing that must not happen.
+//! tracing-appender has such a writer too. It was not taken: it counts no failed writes and passes
+//! over them, can't be waited for at a panic, and prints to stdout when the end of a process finds
+//! its queue full, which is the very thing that must not happen.
 #![forbid(unsafe_code)]
 
 mod line_queue;
@@ -32,19 +32,19 @@ pub use line_queue::LineQueue;
 pub use rate_limit::RateLimit;
 pub use settings::{LogFormat, LogSettings};
 
-/// Libraries that speak to their own authors; what matters of it is told by the part that
-/// uses them. Whoever wants to hear it all the same says `log.level = "info,openraft=info"`.
+/// Libraries whose log is for their own authors; the part that uses one logs what matters of it.
+/// `log.level = "info,openraft=info"` shows it all the same.
 const QUIET: &str = "openraft=off,lapin=off";
-/// How long the end of a process waits for its last lines to get out.
+/// Time for which the end of a process waits for its last lines to get out.
 const LAST_LINES: Duration = Duration::from_secs(1);
-/// How long a panic does, on whatever thread it is.
+/// Time for which a panic waits, on whatever thread it is.
 const PANIC: Duration = Duration::from_millis(300);
-/// How long [`note`] does, so that lines on stderr and stdout keep their order.
+/// Time for which [`print_note`] waits, so that lines on stderr and stdout keep their order.
 const ORDER: Duration = Duration::from_millis(100);
 
 static STDERR: OnceLock<LineQueue> = OnceLock::new();
 static PANICS: RateLimit = RateLimit::each_second();
-/// Whether every line is one for programs.
+/// True if every line is JSON.
 static JSON: AtomicBool = AtomicBool::new(false);
 
 fn stderr() -> &'static LineQueue {
@@ -69,7 +69,7 @@ pub fn start(settings: &LogSettings) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| StderrWriter)
-        // It would tell of its own troubles by `eprintln!`, which panics.
+        // It would report its own errors by `eprintln!`, which panics.
         .log_internal_errors(false);
     // A second call, in a program that has a log of its own, changes nothing.
     let started = match settings.format {
@@ -87,20 +87,21 @@ pub fn start(settings: &LogSettings) {
         let backtrace = std::backtrace::Backtrace::capture();
         let left_out = (left_out > 0).then_some(left_out);
         tracing::error!(left_out, "panic: {panic}\n{backtrace}");
-        // It may be the last word of this process.
+        // This may be the last line of the process.
         stderr().flush(PANIC);
     }));
 }
 
-/// Says something to whoever runs this process, on stderr, in one line or more. The only way
-/// to do so, with [`start`]: `eprintln!` panics where stderr can't be written.
+/// Prints a note to the user of this process, on stderr, in one line or more. The only way to do
+/// so, with [`start`]: `eprintln!` panics where stderr can't be written.
 ///
-/// In a log of JSON it is a line of that, an error: a process that has begun its log says
-/// nothing else to anybody but why it ends.
+/// In a log of JSON the note is a JSON line of level error: a process that has begun its log prints
+/// no other note than why it ends.
 pub fn print_note(text: impl Display) {
-    match JSON.load(Ordering::Relaxed) {
-        true => tracing::error!("{text}"),
-        false => stderr().push(format!("{text}\n").as_bytes()),
+    if JSON.load(Ordering::Relaxed) {
+        tracing::error!("{text}");
+    } else {
+        stderr().push(format!("{text}\n").as_bytes());
     }
     stderr().flush(ORDER);
 }
@@ -112,18 +113,18 @@ pub fn finish() {
     }
 }
 
-/// How many lines of this process's log were lost.
+/// Returns how many lines of this process's log were lost.
 pub fn lost() -> u64 {
     STDERR.get().map_or(0, LineQueue::lost)
 }
 
-/// Whether what goes to stderr is coloured: on a terminal that can, where nobody objects.
+/// Returns true if stderr is coloured: on a terminal that can, where no variable objects.
 fn has_colours() -> bool {
     let set = |name| std::env::var_os(name).unwrap_or_default();
     io::stderr().is_terminal() && set("NO_COLOR").is_empty() && set("TERM") != "dumb"
 }
 
-/// What the log's lines are written to.
+/// Writer that the log's lines go to.
 struct StderrWriter;
 
 impl Write for StderrWriter {

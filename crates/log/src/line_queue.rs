@@ -1,4 +1,4 @@
-//! A bounded queue of lines, and the thread that writes them.
+//! Bounded queue of lines, and the thread that writes them.
 
 use std::{
     cell::Cell,
@@ -15,29 +15,29 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use quorate_clock::Instant;
 
-/// How much may wait to be written, in bytes: of a single line as much as it has.
+/// Upper bound of the bytes that wait to be written; a single line may be longer.
 const PENDING_BYTES_MAX: usize = 256 << 10;
-/// Between two tries where a shared descriptor is set to refuse rather than to wait.
+/// Pause between two tries where a shared descriptor is set to refuse rather than to wait.
 const AGAIN: Duration = Duration::from_millis(10);
-/// Between two lines that tell of lost ones.
-const TELL: Duration = Duration::from_secs(1);
-/// Why a line is lost that found no room.
+/// Shortest time between two reports of lost lines.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Reason of the loss of a line that found no room.
 const TOO_SLOW: &str = "they were not taken as fast as they came";
 
 thread_local! {
-    /// This thread tells of lost lines. Its line has room beyond the rest, or it would be lost
-    /// where it is needed most: when more comes than can be written.
-    static TELLS: Cell<bool> = const { Cell::new(false) };
+    /// True while this thread reports lost lines. Its line has room beyond the rest, or it would be
+    /// lost where it is needed most: when more comes than can be written.
+    static IS_REPORT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Takes lines at once and writes them when it can.
+/// Queue that takes lines at once and writes them when it can.
 pub struct LineQueue(Arc<SharedLines>);
 
 struct SharedLines {
     queue: Mutex<PendingLines>,
-    /// There is something to be written.
+    /// Signals that a line waits.
     more: Condvar,
-    /// All that there was is written.
+    /// Signals that all lines are written.
     all: Condvar,
     lost: AtomicU64,
 }
@@ -46,29 +46,29 @@ struct SharedLines {
 struct PendingLines {
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
-    /// A line was taken out, and is being written.
+    /// True while a line that was taken out is being written.
     writing: bool,
-    /// Nobody takes lines out.
+    /// True once nobody takes lines out.
     closed: bool,
 }
 
 impl LineQueue {
-    /// Starts to write to `target`, on a thread of this name. `tell` is told how many lines
-    /// were lost since it was told last, and why, once one got through again.
+    /// Starts to write to `target`, on a thread of this name. `report` gets the number of lines
+    /// lost since its last call, and the reason, once a line got through again.
     pub fn start(
         name: &str,
         target: impl Write + Send + 'static,
-        tell: fn(lines: u64, why: &str),
+        report: fn(lines: u64, why: &str),
     ) -> LineQueue {
         let lines = LineQueue::new(false);
         let writer = QueueWriter {
             shared: lines.0.clone(),
             target,
-            tell,
+            report,
             torn: false,
             why: String::new(),
-            told: 0,
-            told_at: None,
+            reported: 0,
+            reported_at: None,
         };
         let thread = thread::Builder::new().name(name.to_owned());
         match thread.spawn(move || writer.run()) {
@@ -77,7 +77,7 @@ impl LineQueue {
         }
     }
 
-    /// Loses every line, and counts it.
+    /// Returns a queue that loses every line, and counts it.
     pub fn closed() -> LineQueue {
         LineQueue::new(true)
     }
@@ -98,9 +98,9 @@ impl LineQueue {
     /// Queues a line, its end included. Never blocks; without room it is lost.
     pub fn push(&self, line: &[u8]) {
         let mut queue = self.0.queue.lock();
-        // One that is longer than all the room goes where nothing else waits.
+        // A line that is longer than all the room goes where nothing else waits.
         let crowded =
-            queue.bytes > 0 && queue.bytes + line.len() > PENDING_BYTES_MAX && !TELLS.get();
+            queue.bytes > 0 && queue.bytes + line.len() > PENDING_BYTES_MAX && !IS_REPORT.get();
         if queue.closed || crowded {
             self.0.lost.fetch_add(1, Ordering::Relaxed);
             return;
@@ -110,7 +110,8 @@ impl LineQueue {
         self.0.more.notify_one();
     }
 
-    /// Waits until all lines so far are written or lost, at most so long; whether they are.
+    /// Waits until all lines so far are written or lost, at most for `limit`; returns true if they
+    /// are.
     pub fn flush(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let mut queue = self.0.queue.lock();
@@ -124,27 +125,27 @@ impl LineQueue {
         true
     }
 
-    /// How many lines were lost.
+    /// Returns how many lines were lost.
     pub fn lost(&self) -> u64 {
         self.0.lost.load(Ordering::Relaxed)
     }
 }
 
-/// What the thread has.
+/// State of the thread.
 struct QueueWriter<W> {
     shared: Arc<SharedLines>,
     target: W,
-    tell: fn(u64, &str),
-    /// The last line was written in part.
+    report: fn(u64, &str),
+    /// True if the last line was written in part.
     torn: bool,
-    /// Why a write failed last, unless that was told.
+    /// Error of the last failed write, unless it was reported.
     why: String,
-    /// How many lost lines were told of, and when.
-    told: u64,
-    told_at: Option<Instant>,
+    /// Number of lost lines at the last report, and its time.
+    reported: u64,
+    reported_at: Option<Instant>,
 }
 
-/// Should it end, by a panic: from then on lines are lost, and nobody waits for it.
+/// Should the thread end, by a panic: from then on lines are lost, and nobody waits for it.
 impl<W> Drop for QueueWriter<W> {
     fn drop(&mut self) {
         let mut queue = self.shared.queue.lock();
@@ -211,20 +212,22 @@ impl<W: Write> QueueWriter<W> {
         self.target.flush()
     }
 
-    /// Tells of what was lost, now that lines get through.
+    /// Reports lost lines, now that lines get through.
     fn report_lost(&mut self) {
         let lost = self.shared.lost.load(Ordering::Relaxed);
-        let lately = self.told_at.is_some_and(|at| at.elapsed() < TELL);
-        if lost == self.told || lately {
+        let lately = self
+            .reported_at
+            .is_some_and(|at| at.elapsed() < REPORT_INTERVAL);
+        if lost == self.reported || lately {
             return;
         }
         let why = std::mem::take(&mut self.why);
         let why = if why.is_empty() { TOO_SLOW } else { &why };
-        let count = lost - self.told;
-        (self.told, self.told_at) = (lost, Some(Instant::now()));
-        TELLS.set(true);
-        (self.tell)(count, why);
-        TELLS.set(false);
+        let count = lost - self.reported;
+        (self.reported, self.reported_at) = (lost, Some(Instant::now()));
+        IS_REPORT.set(true);
+        (self.report)(count, why);
+        IS_REPORT.set(false);
     }
 }
 
@@ -238,7 +241,8 @@ mod tests {
 
     fn nothing(_: u64, _: &str) {}
 
-    /// A descriptor that takes some of what is written and then makes its writer wait.
+    /// Returns a queue over a descriptor that takes some of what is written and then makes its
+    /// writer wait.
     fn slow() -> (LineQueue, UnixStream) {
         let (near, far) = UnixStream::pair().unwrap();
         let target = std::fs::File::from(OwnedFd::from(near));
@@ -264,7 +268,7 @@ mod tests {
 
     static TOLD: Mutex<Vec<(u64, String)>> = Mutex::new(Vec::new());
 
-    /// Fails while it is full, at some place in a line.
+    /// Disk that fails while it is full, at some place in a line.
     struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
 
     impl Write for Disk {
@@ -285,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_can_not_be_written_are_counted_and_told_of_when_one_can() {
+    fn unwritten_lines_are_counted_and_reported_later() {
         let disk = Arc::new(Mutex::new((Vec::new(), 9)));
         let lines = LineQueue::start("disk", Disk(disk.clone()), |count, why| {
             TOLD.lock().push((count, why.to_owned()));
@@ -300,16 +304,16 @@ mod tests {
         lines.push(b"fourth\n");
         assert!(lines.flush(SOON));
         assert_eq!(disk.lock().0, b"first\nsec\nfourth\n");
-        let told = TOLD.lock().clone();
-        assert_eq!(told.len(), 1);
+        let reported = TOLD.lock().clone();
+        assert_eq!(reported.len(), 1);
         assert!(
-            told[0].0 == 2 && told[0].1.contains("no storage space"),
-            "{told:?}"
+            reported[0].0 == 2 && reported[0].1.contains("no storage space"),
+            "{reported:?}"
         );
     }
 
     #[test]
-    fn a_line_longer_than_all_the_room_gets_out_where_nothing_else_waits() {
+    fn oversized_line_gets_out_of_empty_queue() {
         let disk = Arc::new(Mutex::new((Vec::new(), usize::MAX)));
         let lines = LineQueue::start("long", Disk(disk.clone()), nothing);
         lines.push(&vec![b'x'; 2 * PENDING_BYTES_MAX]);
@@ -320,7 +324,7 @@ mod tests {
         );
     }
 
-    /// Ends its thread.
+    /// Writer that ends its thread.
     struct Broken;
 
     impl Write for Broken {

@@ -1,17 +1,16 @@
-//! A bound on lines of log that others can bring about as often as they like: failed
-//! requests, refused messages.
+//! Rate limit for log lines that others can trigger: failed requests, refused messages.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use parking_lot::Mutex;
 use quorate_clock::Instant;
 
-/// So many causes are told apart at a time; further ones share a line.
+/// Upper bound of the causes that are told apart at a time; further ones share a line.
 const CAUSES_MAX: usize = 1_000;
-/// What they share it under.
+/// Cause that they share.
 const OTHERS: &str = "";
 
-/// Lets so many lines through for each cause and pause, one unless said otherwise, and counts
+/// Rate limit: lets a number of lines through for each cause and pause, by default one, and counts
 /// those that it holds back.
 pub struct RateLimit {
     lines: u32,
@@ -21,25 +20,25 @@ pub struct RateLimit {
 
 struct KnownCauses {
     known: BTreeMap<String, CauseState>,
-    /// Until then none of them makes room, so none is looked for.
+    /// Time before which no cause makes room, so none is searched.
     full_until: Option<Instant>,
 }
 
 struct CauseState {
-    /// When the first line of this pause was said.
+    /// Time of the first line of this pause.
     since: Instant,
-    /// How many were said from then on.
-    said: u32,
+    /// Number of lines from then on.
+    lines_since: u32,
     left_out: u64,
 }
 
 impl RateLimit {
-    /// One line for each `pause`.
+    /// Returns a limit of one line for each `pause`.
     pub const fn new(pause: Duration) -> RateLimit {
         RateLimit::with_lines(1, pause)
     }
 
-    /// So many lines for each `pause`.
+    /// Returns a limit of `lines` lines for each `pause`.
     pub const fn with_lines(lines: u32, pause: Duration) -> RateLimit {
         RateLimit {
             lines,
@@ -51,31 +50,28 @@ impl RateLimit {
         }
     }
 
-    /// One line a second.
+    /// Returns a limit of one line a second.
     pub const fn each_second() -> RateLimit {
         RateLimit::new(Duration::from_secs(1))
     }
 
-    /// Whether a line of this cause is to be logged now, and how many of them were not since
-    /// the last one that was.
+    /// Returns `Some` if a line of this cause has to be logged now, with the number of lines that
+    /// were held back since the last one.
     pub fn due(&self, cause: &str) -> Option<u64> {
         let now = Instant::now();
         let mut causes = self.causes.lock();
         if !causes.takes(cause) {
             causes.make_room(now, self.pause);
         }
-        let cause = match causes.takes(cause) {
-            true => cause,
-            false => OTHERS,
-        };
+        let cause = if causes.takes(cause) { cause } else { OTHERS };
         let causes = &mut causes.known;
         match causes.get_mut(cause) {
             Some(it) if now.duration_since(it.since) >= self.pause => {
-                (it.since, it.said) = (now, 1);
+                (it.since, it.lines_since) = (now, 1);
                 Some(std::mem::take(&mut it.left_out))
             }
-            Some(it) if it.said < self.lines => {
-                it.said += 1;
+            Some(it) if it.lines_since < self.lines => {
+                it.lines_since += 1;
                 Some(std::mem::take(&mut it.left_out))
             }
             Some(it) => {
@@ -83,7 +79,7 @@ impl RateLimit {
                 None
             }
             None => {
-                causes.insert(cause.to_owned(), CauseState::said(now));
+                causes.insert(cause.to_owned(), CauseState::first_line(now));
                 Some(0)
             }
         }
@@ -91,10 +87,10 @@ impl RateLimit {
 }
 
 impl CauseState {
-    fn said(now: Instant) -> CauseState {
+    fn first_line(now: Instant) -> CauseState {
         CauseState {
             since: now,
-            said: 1,
+            lines_since: 1,
             left_out: 0,
         }
     }
@@ -105,8 +101,8 @@ impl KnownCauses {
         self.known.len() < CAUSES_MAX || self.known.contains_key(cause)
     }
 
-    /// Forgets the causes that were last said a pause ago. What was left out of them since is
-    /// counted with the line that is shared.
+    /// Forgets the causes whose last line was a pause ago. The lines held back of them since are
+    /// counted with the shared line.
     fn make_room(&mut self, now: Instant, pause: Duration) {
         if self.full_until.is_some_and(|until| now < until) {
             return;
@@ -119,11 +115,11 @@ impl KnownCauses {
             }
             kept
         });
-        let told = self.known.iter().filter(|(cause, _)| *cause != OTHERS);
-        self.full_until = told.map(|(_, it)| it.since + pause).min();
+        let known = self.known.iter().filter(|(cause, _)| *cause != OTHERS);
+        self.full_until = known.map(|(_, it)| it.since + pause).min();
         if left_out > 0 {
             let others = self.known.entry(OTHERS.to_owned());
-            let others = others.or_insert_with(|| CauseState::said(now));
+            let others = others.or_insert_with(|| CauseState::first_line(now));
             others.left_out += left_out;
         }
     }
@@ -134,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_of_each_cause_is_said_and_the_others_are_counted() {
+    fn one_line_per_cause_passes_others_counted() {
         let limit = RateLimit::new(Duration::from_secs(3600));
         assert_eq!(limit.due("a"), Some(0));
         assert_eq!((limit.due("a"), limit.due("a")), (None, None));
@@ -145,28 +141,28 @@ mod tests {
     }
 
     #[test]
-    fn as_many_lines_are_said_as_were_asked_for() {
+    fn limit_with_lines_lets_so_many_pass() {
         let limit = RateLimit::with_lines(3, Duration::from_secs(3600));
-        let said = |limit: &RateLimit| (0..10).filter_map(|_| limit.due("")).collect::<Vec<_>>();
-        assert_eq!(said(&limit), [0, 0, 0]);
+        let passed = |limit: &RateLimit| (0..10).filter_map(|_| limit.due("")).collect::<Vec<_>>();
+        assert_eq!(passed(&limit), [0, 0, 0]);
         an_hour_passes(&limit);
-        assert_eq!(said(&limit), [7, 0, 0]);
+        assert_eq!(passed(&limit), [7, 0, 0]);
     }
 
     #[test]
     fn causes_beyond_the_bound_share_a_line() {
         let limit = RateLimit::new(Duration::from_secs(3600));
-        let said = (0..CAUSES_MAX * 2).filter(|n| limit.due(&n.to_string()).is_some());
-        assert_eq!(said.count(), CAUSES_MAX + 1);
+        let passed = (0..CAUSES_MAX * 2).filter(|n| limit.due(&n.to_string()).is_some());
+        assert_eq!(passed.count(), CAUSES_MAX + 1);
         assert_eq!(limit.causes.lock().known.len(), CAUSES_MAX + 1);
-        // Those that were said long ago make room.
+        // Causes whose last line was long ago make room.
         an_hour_passes(&limit);
         assert_eq!(limit.due("new"), Some(0));
         assert_eq!(limit.causes.lock().known.len(), 2);
     }
 
     #[test]
-    fn causes_make_room_though_lines_of_them_were_left_out() {
+    fn causes_with_held_back_lines_make_room() {
         let limit = RateLimit::new(Duration::from_secs(3600));
         for cause in 0..CAUSES_MAX {
             assert_eq!(limit.due(&cause.to_string()), Some(0));
@@ -175,14 +171,14 @@ mod tests {
         an_hour_passes(&limit);
         assert_eq!(limit.due("new"), Some(0));
         assert_eq!(limit.due("newer"), Some(0));
-        // What was left out is told with the line that is shared, when that is due.
+        // The number held back is in the shared line, when that is due.
         let causes = limit.causes.lock();
         assert_eq!(causes.known.len(), 3);
         assert_eq!(causes.known[OTHERS].left_out, CAUSES_MAX as u64);
     }
 
     #[test]
-    fn where_no_cause_makes_room_none_is_looked_for() {
+    fn full_table_is_not_searched_again() {
         let limit = RateLimit::new(Duration::from_secs(3600));
         for cause in 0..=CAUSES_MAX {
             limit.due(&cause.to_string());

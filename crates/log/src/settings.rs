@@ -1,15 +1,15 @@
-//! How a log is written, and how a process hands that on to those that it starts.
+//! Settings of a log, and their way to child processes.
 
-/// How the log is written.
+/// Settings of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
-    /// A level, or several with targets: `info,quorate_raft=debug`.
+    /// Level, or several with targets: `info,quorate_raft=debug`.
     pub level: String,
-    /// For people or for programs.
+    /// Format: for people or for programs.
     pub format: LogFormat,
 }
 
-/// The form of a line of log.
+/// Format of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
@@ -32,8 +32,8 @@ impl Default for LogSettings {
 }
 
 impl LogSettings {
-    /// The variables by which a process that is started has the same log: those that stand
-    /// for `log.level` and `log.format` anyway.
+    /// Returns the environment variables by which a child process has the same log: those that
+    /// stand for `log.level` and `log.format` anyway.
     pub fn environment(&self) -> [(&'static str, String); 2] {
         let format = match self.format {
             LogFormat::Text => "text",
@@ -42,12 +42,12 @@ impl LogSettings {
         [(LEVEL, self.level.clone()), (FORMAT, format.to_owned())]
     }
 
-    /// What the process that has started this one has said.
+    /// Returns the settings that the parent process has passed on.
     pub fn from_environment() -> LogSettings {
-        let said = |name| std::env::var(name).ok();
+        let variable = |name| std::env::var(name).ok();
         LogSettings {
-            level: said(LEVEL).unwrap_or_else(|| LogSettings::default().level),
-            format: match said(FORMAT).as_deref() {
+            level: variable(LEVEL).unwrap_or_else(|| LogSettings::default().level),
+            format: match variable(FORMAT).as_deref() {
                 Some("json") => LogFormat::Json,
                 _ => LogFormat::Text,
             },

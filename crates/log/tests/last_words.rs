@@ -39,7 +39,7 @@ fn helper(name: &str, err: Stdio, settings: &LogSettings) -> Output {
 }
 
 #[test]
-fn a_panic_is_told_before_the_process_ends_and_not_for_each_time_again() {
+fn panic_is_logged_before_process_ends() {
     let ended = helper(
         "helper_that_panics",
         Stdio::piped(),
@@ -64,7 +64,7 @@ fn a_panic_that_can_not_be_told_ends_nothing() {
 }
 
 #[test]
-fn a_process_that_is_started_logs_as_it_was_told() {
+fn child_process_logs_with_the_parents_settings() {
     let settings = LogSettings {
         level: "error".to_owned(),
         format: quorate_log::LogFormat::Json,

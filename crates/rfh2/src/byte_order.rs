@@ -1,29 +1,29 @@
-//! MQ's encodings, as far as whole numbers go.
+//! Byte order of whole numbers, by MQ's encodings.
 
 use crate::Rfh2Error;
 
 /// Big endian integers and decimals, IEEE floats: MQENC_NATIVE of most large machines.
 pub const ENCODING_BIG: i32 = 0x111;
-/// The same in little endian.
+/// Little endian integers and decimals, IEEE floats.
 pub const ENCODING_LITTLE: i32 = 0x222;
-/// As this machine writes them. (IBM's x86-64 Linux headers say 0x222 too.)
+/// Encoding of this machine. (IBM's x86-64 Linux headers have 0x222 too.)
 pub const ENCODING_NATIVE: i32 = if cfg!(target_endian = "big") {
     ENCODING_BIG
 } else {
     ENCODING_LITTLE
 };
 
-/// The order of the bytes of a whole number.
+/// Order of the bytes of a whole number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ByteOrder {
-    /// The first byte is the largest.
+    /// Most significant byte first.
     Big,
-    /// The first byte is the smallest.
+    /// Least significant byte first.
     Little,
 }
 
 impl ByteOrder {
-    /// As an encoding says.
+    /// Returns the byte order of an encoding.
     pub fn from_encoding(encoding: i32) -> Result<Self, Rfh2Error> {
         match encoding & 0xF {
             1 => Ok(ByteOrder::Big),
@@ -32,7 +32,7 @@ impl ByteOrder {
         }
     }
 
-    /// Reads one at `at`.
+    /// Reads a number at `at`.
     pub(crate) fn read(self, bytes: &[u8], at: usize) -> Result<i32, Rfh2Error> {
         let short = || Rfh2Error::Short {
             needed: at.saturating_add(4),
@@ -48,7 +48,7 @@ impl ByteOrder {
         })
     }
 
-    /// Writes one.
+    /// Writes a number.
     pub(crate) fn write(self, number: i32, to: &mut Vec<u8>) {
         to.extend(match self {
             ByteOrder::Big => number.to_be_bytes(),

@@ -1,18 +1,18 @@
-//! Why bytes are no header, or values can't be written as one.
+//! Errors of reading bytes as a header, and of writing values as one.
 
 use thiserror::Error;
 
 use crate::limits;
 
-/// What is wrong, and where.
+/// Error in a header, and its place.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Rfh2Error {
     /// The message ends too early.
     #[error("the MQRFH2 needs {needed} bytes, but only {there} are there")]
     Short {
-        /// Up to where it goes.
+        /// Bytes that the header needs.
         needed: usize,
-        /// Where the bytes end.
+        /// Bytes that are there.
         there: usize,
     },
     /// The descriptor's encoding names no order of bytes.
@@ -20,16 +20,16 @@ pub enum Rfh2Error {
         "the encoding {0} has no known order of bytes for integers: its last hexadecimal digit must be 1 (big endian) or 2 (little endian)"
     )]
     Encoding(i32),
-    /// Another structure.
+    /// The structure is another one.
     #[error("the structure id is {0:?}, not \"RFH \"")]
     StrucId(String),
-    /// Another version, or the other order of bytes.
+    /// The version is another one, or the byte order is.
     #[error("the version is {0}, not 2: is the encoding in the message descriptor right?")]
     Version(i32),
     /// The length covers less than the fixed part.
     #[error("the structure's length is {0}; the fixed part alone has 36 bytes")]
     StrucLength(i32),
-    /// Folders in another character set.
+    /// The folders are in an unknown character set.
     #[error(
         "the folders are in the character set {0}; 1208 (UTF-8) and 1200, 13488 and 17584 (UTF-16) are read"
     )]
@@ -37,14 +37,14 @@ pub enum Rfh2Error {
     /// A folder's length is negative or goes past the header's end.
     #[error("the folder at byte {at} says that it is {length} bytes long; {left} are left")]
     FolderLength {
-        /// Where the length stands.
+        /// Offset of the length.
         at: usize,
-        /// What it says.
+        /// Length that it gives.
         length: i32,
-        /// How many bytes of the header follow it.
+        /// Bytes of the header that follow it.
         left: usize,
     },
-    /// More than is read.
+    /// The header has more of something than is read.
     #[error("there are more than {0}")]
     TooMany(&'static str),
     /// A folder is too long.
@@ -56,32 +56,32 @@ pub enum Rfh2Error {
     /// A folder is no UTF-16 in the order of bytes of its header.
     #[error("the folder at byte {0} is not valid UTF-16")]
     Utf16(usize),
-    /// A folder is none of the XML that folders are made of.
+    /// A folder is not of the XML that folders are made of.
     #[error("at byte {at} of the folder {folder:?}: {what}")]
     Xml {
-        /// How the folder begins.
+        /// Beginning of the folder.
         folder: String,
-        /// Where in it.
+        /// Offset in the folder.
         at: usize,
-        /// What is wrong there.
+        /// Error at that place.
         what: &'static str,
     },
-    /// A value is not of the type that it says.
+    /// A value is not of the type that it claims.
     #[error("{name} = {text:?} is not of the type {kind:?}")]
     Typed {
-        /// The property.
+        /// Name of the property.
         name: String,
-        /// The type that it claims.
+        /// Type that it claims.
         kind: String,
-        /// Its value.
+        /// Value.
         text: String,
     },
-    /// A name that no element can have.
+    /// A name is none that an element can have.
     #[error(
         "{0:?} can't be the name of a JMS property: it must begin with a letter or _ and have only letters, digits and _"
     )]
     Name(String),
-    /// A text that XML can't hold.
+    /// A text can't be in XML.
     #[error("the value of {0} has a character that XML can't carry")]
     Character(String),
 }

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 use crate::{ByteOrder, Rfh2Error};
 
-/// Written by some programs at the beginning of UTF-16; no part of the text.
+/// Byte order mark that some programs write at the beginning of UTF-16; no part of the text.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// One of the four character sets that MQ has for folders.
+/// Character set of folders, one of the four that MQ has.
 ///
-/// Numbers and texts of a header are in the same order of bytes. IBM leaves characters beyond
-/// U+FFFF out of all four; they are read and written here as UTF-16 and UTF-8 have them.
+/// Numbers and texts of a header are in the same byte order. IBM leaves characters beyond U+FFFF
+/// out of all four; they are read and written here as UTF-16 and UTF-8 have them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FolderCharset {
     /// 1208: UTF-8.
@@ -25,7 +25,7 @@ pub enum FolderCharset {
 }
 
 impl FolderCharset {
-    /// All of them.
+    /// All character sets.
     pub const ALL: [FolderCharset; 4] = [
         FolderCharset::Utf8,
         FolderCharset::Utf16,
@@ -33,12 +33,12 @@ impl FolderCharset {
         FolderCharset::Utf16Unicode3,
     ];
 
-    /// Returns the one of this number.
+    /// Returns the character set of this number.
     pub fn from_ccsid(ccsid: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.ccsid() == ccsid)
     }
 
-    /// Returns its number.
+    /// Returns the number of the character set.
     pub fn ccsid(self) -> i32 {
         match self {
             FolderCharset::Utf8 => 1208,
@@ -48,7 +48,7 @@ impl FolderCharset {
         }
     }
 
-    /// Reads the text of the folder that stands at `at`.
+    /// Decodes the text of the folder at `at`.
     pub(crate) fn decode(
         self,
         bytes: &[u8],
@@ -74,7 +74,7 @@ impl FolderCharset {
         }))
     }
 
-    /// Writes the text of a folder.
+    /// Encodes the text of a folder.
     pub(crate) fn encode(self, text: &str, endian: ByteOrder) -> Vec<u8> {
         let unit = match (self, endian) {
             (FolderCharset::Utf8, _) => return text.as_bytes().to_vec(),

@@ -1,22 +1,22 @@
-//! An element of a folder; a folder is one.
+//! Element of a folder; a folder is one itself.
 
-/// A name with a text or with further elements.
+/// Name with a text or with further elements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FolderElement {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// The type of its value (`dt`); without one it is a string.
+    /// Type of the value (`dt`); without one it is a string.
     pub kind: Option<String>,
-    /// It has no value at all (`xsi:nil`), which is not the empty one.
+    /// True if the element has no value at all (`xsi:nil`), which is not the empty one.
     pub nil: bool,
-    /// Its value; empty where it has elements.
+    /// Value; empty where the element has elements.
     pub text: String,
-    /// The elements in it.
+    /// Elements in the element.
     pub children: Vec<FolderElement>,
 }
 
 impl FolderElement {
-    /// One with a text.
+    /// Returns an element with a text.
     pub fn text(name: impl Into<String>, text: impl Into<String>) -> Self {
         FolderElement {
             name: name.into(),
@@ -25,7 +25,7 @@ impl FolderElement {
         }
     }
 
-    /// One with elements in it.
+    /// Returns an element with elements in it.
     pub fn folder(name: impl Into<String>, children: Vec<FolderElement>) -> Self {
         FolderElement {
             name: name.into(),
@@ -34,7 +34,7 @@ impl FolderElement {
         }
     }
 
-    /// The text of the element of this name in it.
+    /// Returns the text of the element of this name in this one.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.children
             .iter()

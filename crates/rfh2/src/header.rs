@@ -1,43 +1,43 @@
-//! The fixed part and the folders as a whole.
+//! MQRFH2 header: the fixed part and the folders as a whole.
 
 use crate::{ByteOrder, FolderCharset, FolderElement, Rfh2Error, limits, xml};
 
 /// Bytes of the fixed part.
 pub const FIXED_BYTES: usize = 36;
-/// The format of a message, or of what follows a header, that begins with an MQRFH2.
+/// Format of a message, or of the part behind a header, that begins with an MQRFH2.
 pub const MQHRF2: FormatName = *b"MQHRF2  ";
 
-/// A format name, padded with blanks.
+/// Format name, padded with blanks.
 pub type FormatName = [u8; 8];
 
 /// MQCCSI_INHERIT: the character set of the structure before.
 const INHERIT: i32 = -2;
 
-/// What some bytes are, as the message's descriptor or the header before them says.
+/// Description of bytes by the message's descriptor or the header before them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentDescriptor {
-    /// How numbers are written in them.
+    /// Encoding of numbers.
     pub encoding: i32,
-    /// In which character set they are.
+    /// Character set.
     pub ccsid: i32,
-    /// What they are.
+    /// Format.
     pub format: FormatName,
 }
 
-/// One header.
+/// MQRFH2 header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rfh2Header {
-    /// What follows it.
+    /// Description of the bytes behind the header.
     pub next: ContentDescriptor,
-    /// No flags are defined.
+    /// Flags, of which none is defined.
     pub flags: i32,
-    /// The character set of its folders.
+    /// Character set of the folders.
     pub folder_charset: FolderCharset,
-    /// Its folders.
+    /// Folders.
     pub folders: Vec<FolderElement>,
 }
 
-/// A character of a format's name, which is the same in every EBCDIC code page.
+/// Converts a character of a format's name, which is the same in every EBCDIC code page.
 fn ascii(ebcdic: u8) -> u8 {
     match ebcdic {
         0x40 => b' ',
@@ -55,8 +55,8 @@ fn ascii(ebcdic: u8) -> u8 {
     }
 }
 
-/// Reads all headers at the beginning of a message. Gives them, what the rest is, and
-/// where that begins.
+/// Reads all headers at the beginning of a message. Returns them, the description of the rest, and
+/// its offset.
 pub fn read_all(
     message: &[u8],
     mut contents: ContentDescriptor,
@@ -75,7 +75,7 @@ pub fn read_all(
 }
 
 impl Rfh2Header {
-    /// Reads the header that `bytes` begin with and gives its length too.
+    /// Reads the header that `bytes` begin with; returns it and its length.
     pub fn read(bytes: &[u8], contents: ContentDescriptor) -> Result<(Self, usize), Rfh2Error> {
         let endian = ByteOrder::from_encoding(contents.encoding)?;
         let short = |needed: usize| Rfh2Error::Short {
@@ -119,7 +119,7 @@ impl Rfh2Header {
         let mut header_read = Rfh2Header {
             next,
             flags: number(28)?,
-            // A header without folders may say anything.
+            // A header without folders may have any character set.
             folder_charset: match FolderCharset::from_ccsid(folder_ccsid) {
                 Some(known) => known,
                 None if whole == FIXED_BYTES => FolderCharset::default(),
@@ -140,7 +140,7 @@ impl Rfh2Header {
         Ok((header_read, whole))
     }
 
-    /// Reads the folder whose length stands at `at`, and gives where it ends.
+    /// Reads the folder whose length is at `at`; returns it and its end.
     fn read_folder(
         &mut self,
         header: &[u8],
@@ -164,7 +164,7 @@ impl Rfh2Header {
         Ok(to)
     }
 
-    /// Writes it, with numbers, and folders in UTF-16, in this order.
+    /// Writes the header, with numbers, and folders in UTF-16, in this byte order.
     pub fn write(&self, endian: ByteOrder) -> Result<Vec<u8>, Rfh2Error> {
         let mut folders = Vec::new();
         for folder in &self.folders {

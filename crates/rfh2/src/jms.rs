@@ -1,8 +1,8 @@
-//! What JMS keeps in the folders.
+//! JMS's fields in the folders `mcd`, `jms` and `usr`.
 
 use crate::{FolderElement, PropertyValue, Rfh2Error, Rfh2Header};
 
-/// What a message's body is (`mcd.Msd`).
+/// Class of a message's body (`mcd.Msd`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum JmsMessageClass {
     /// TextMessage.
@@ -10,14 +10,14 @@ pub enum JmsMessageClass {
     /// BytesMessage.
     #[default]
     Bytes,
-    /// A message without a body.
+    /// Message without a body.
     None,
-    /// Another one: jms_map, jms_stream, jms_object, or one of IBM's integration products.
+    /// Another class: jms_map, jms_stream, jms_object, or one of IBM's integration products.
     Other(String),
 }
 
 impl JmsMessageClass {
-    /// As `mcd` calls it.
+    /// Returns the name in `mcd`.
     pub fn name(&self) -> &str {
         match self {
             JmsMessageClass::Text => "jms_text",
@@ -27,7 +27,7 @@ impl JmsMessageClass {
         }
     }
 
-    /// The one that `mcd` calls so.
+    /// Returns the class of this name in `mcd`.
     pub fn named(name: &str) -> Self {
         match name {
             "jms_text" => JmsMessageClass::Text,
@@ -38,10 +38,10 @@ impl JmsMessageClass {
     }
 }
 
-/// The folders `mcd`, `jms` and `usr`.
+/// Content of the folders `mcd`, `jms` and `usr`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JmsFolders {
-    /// `mcd.Msd`; `None` where nobody said.
+    /// `mcd.Msd`; `None` where it is missing.
     pub class: Option<JmsMessageClass>,
     /// `mcd.Type`: JMSType.
     pub kind: Option<String>,
@@ -63,14 +63,14 @@ pub struct JmsFolders {
     pub group_id: Option<String>,
     /// `jms.Seq`: JMSXGroupSeq.
     pub group_sequence: Option<i32>,
-    /// `jms.Uci`: what another JMS client made the message's id of, in hexadecimal digits.
+    /// `jms.Uci`: value from which another JMS client made the message's id, in hexadecimal digits.
     pub client_id: Option<String>,
     /// `usr`: the sender's properties.
     pub properties: Vec<(String, PropertyValue)>,
 }
 
 impl JmsFolders {
-    /// Collects them from a message's headers; a later one adds to those before.
+    /// Collects the fields from a message's headers; a later header adds to those before.
     pub fn read(headers: &[Rfh2Header]) -> Result<Self, Rfh2Error> {
         let mut jms = JmsFolders::default();
         for folder in headers.iter().flat_map(|header| &header.folders) {
@@ -105,7 +105,7 @@ impl JmsFolders {
         Ok(())
     }
 
-    /// As folders of a header.
+    /// Returns the fields as folders of a header.
     pub fn write(&self) -> Result<Vec<FolderElement>, Rfh2Error> {
         let mut mcd = Vec::new();
         if let Some(class) = &self.class {
@@ -149,7 +149,7 @@ impl JmsFolders {
     }
 }
 
-/// Properties in a group of properties get the names of both, with a dot between.
+/// Collects properties; those in a group get the names of both, with a dot between.
 fn collect(
     folder: &FolderElement,
     prefix: &str,
@@ -184,7 +184,8 @@ fn number<N: std::str::FromStr>(
     })
 }
 
-/// Whether JMS has a property of this name: a Java identifier, without $, which XML doesn't have in names.
+/// Returns true if JMS can have a property of this name: a Java identifier, without $, which XML
+/// doesn't have in names.
 fn identifier(name: &str) -> bool {
     let mut characters = name.chars();
     characters

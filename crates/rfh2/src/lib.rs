@@ -1,9 +1,9 @@
 //! MQRFH2, the header that carries JMS messages through IBM MQ: bytes to values and back.
 //!
-//! A message whose descriptor (or whose header before) has the format `MQHRF2` begins with a
-//! fixed part of 36 bytes, followed by *folders*: a length, then that many bytes of a small
-//! subset of XML. JMS uses three of them: `mcd` says what the body is, `jms` holds what JMS
-//! has and the descriptor has not, and `usr` the sender's own properties with their types.
+//! A message whose descriptor (or whose header before) has the format `MQHRF2` begins with a fixed
+//! part of 36 bytes, followed by *folders*: a length, then that many bytes of a small subset of
+//! XML. JMS uses three of them: `mcd` has the class of the body, `jms` the fields of JMS that the
+//! descriptor has not, and `usr` the sender's own properties with their types.
 //!
 //! ```text
 //! offset  0  StrucId          "RFH "
@@ -18,10 +18,10 @@
 //!        40  NameValueData    <mcd><Msd>jms_text</Msd></mcd>
 //! ```
 //!
-//! The numbers of the header itself are in the encoding that the descriptor (or the header
-//! before) gives, its two names in ASCII or, from a mainframe, in EBCDIC. Reading takes
-//! whatever bytes there are: it answers with values or with the reason why there are none,
-//! within the bounds of [`limits`], and never panics.
+//! The numbers of the header itself are in the encoding that the descriptor (or the header before)
+//! gives, its two names in ASCII or, from a mainframe, in EBCDIC. Reading accepts any bytes: it
+//! returns values or the reason why there are none, within the bounds of [`limits`], and never
+//! panics.
 #![forbid(unsafe_code)]
 
 mod byte_order;

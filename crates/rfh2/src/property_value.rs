@@ -4,12 +4,12 @@ use std::fmt;
 
 use crate::{FolderElement, Rfh2Error};
 
-/// A property's value.
+/// Value of a property.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PropertyValue {
-    /// It has none (a JMS null).
+    /// No value (a JMS null).
     Null,
-    /// A string: no `dt`, or `string`, or `char`.
+    /// String: no `dt`, or `string`, or `char`.
     Text(String),
     /// `boolean`: 0 or 1.
     Boolean(bool),
@@ -30,7 +30,7 @@ pub enum PropertyValue {
 }
 
 impl PropertyValue {
-    /// Reads that of an element.
+    /// Reads the value of an element.
     pub fn read(element: &FolderElement) -> Result<Self, Rfh2Error> {
         let text = element.text.as_str();
         if element.nil {
@@ -63,7 +63,7 @@ impl PropertyValue {
         })
     }
 
-    /// As an element of this name.
+    /// Returns the value as an element of this name.
     pub fn write(&self, name: &str) -> FolderElement {
         let kind = match self {
             PropertyValue::Null | PropertyValue::Text(_) => None,

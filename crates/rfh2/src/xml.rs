@@ -1,9 +1,9 @@
-//! The subset of XML that folders are made of: elements, attributes, text and entities.
-//! Neither IBM's products nor JMS write comments, CDATA or processing instructions there.
+//! Subset of XML that folders are made of: elements, attributes, text and entities. Neither IBM's
+//! products nor JMS write comments, CDATA or processing instructions there.
 
 use crate::{FolderElement, Rfh2Error, limits};
 
-/// Reads the elements of a folder's text; usually one.
+/// Reads the elements of a folder's text; usually there is one.
 pub(crate) fn read(text: &str) -> Result<Vec<FolderElement>, Rfh2Error> {
     // Padded with blanks; some programs pad with zeros.
     let text = text.trim_end_matches(['\0', ' ', '\t', '\r', '\n']);
@@ -55,7 +55,7 @@ impl<'a> FolderReader<'a> {
         self.at += rest.len() - trimmed.len();
     }
 
-    /// What stands before the first of these characters, which must come.
+    /// Returns the text before the first of these characters, one of which must come.
     fn until(&mut self, stops: &[char]) -> Result<&'a str, Rfh2Error> {
         match self.rest().find(stops) {
             Some(length) => {
@@ -118,7 +118,7 @@ impl<'a> FolderReader<'a> {
         }
     }
 
-    /// Reads up to the end of the tag; whether that was the end of the element too.
+    /// Reads up to the end of the tag; returns true if that was the end of the element too.
     fn attributes(&mut self, element: &mut FolderElement) -> Result<bool, Rfh2Error> {
         for _ in 0..=limits::ATTRIBUTES_MAX {
             self.blanks();
@@ -187,7 +187,7 @@ fn numbered(number: &str) -> Option<char> {
     char::from_u32(code).filter(|it| carried(*it))
 }
 
-/// Whether XML 1.0 has this character.
+/// Returns true if XML 1.0 has this character.
 fn carried(character: char) -> bool {
     matches!(character, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_folder_is_refused_with_the_place() {
+    fn invalid_folder_error_has_the_place() {
         for text in [
             "usr",
             "<usr>",

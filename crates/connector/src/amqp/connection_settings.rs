@@ -1,4 +1,4 @@
-//! The way to the broker, and why it could not be gone.
+//! Connection settings: connecting to the broker, and errors of that.
 
 use std::{
     io,
@@ -16,16 +16,13 @@ use tokio::time::timeout;
 
 use super::{
     super::{broker_link::ConnectorError, dial::dial},
+    frame_size::FRAME_MAX,
     tls,
     transport::{self, TcpTransport, TransportStream},
 };
 
-/// The longest wait for the handshake of TLS.
+/// Longest wait for the handshake of TLS.
 const SECURE: Duration = Duration::from_secs(4);
-
-/// RabbitMQ's own. Asked for, because lapin makes room for 32 frames of the size that the
-/// broker asks for, and a broker may set no bound.
-pub(super) const FRAME_MAX: u32 = 131_072;
 
 /// `amqp_connection`, as far as it matters here.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -46,14 +43,15 @@ pub struct AmqpConnectionSettings {
 }
 
 impl AmqpConnectionSettings {
-    /// Connects and authenticates; gives the connection and its name, as RabbitMQ calls it.
+    /// Connects and authenticates; returns the connection and RabbitMQ's name of it.
     pub(super) async fn connect(
         &self,
         label: &str,
     ) -> Result<(Connection, String), ConnectorError> {
-        let connector = match self.tls {
-            true => Some(tls::connector(self.tls_ca.as_deref())?),
-            false => None,
+        let connector = if self.tls {
+            Some(tls::connector(self.tls_ca.as_deref())?)
+        } else {
+            None
         };
         let name = Arc::new(OnceLock::new());
         let named = name.clone();
@@ -64,7 +62,7 @@ impl AmqpConnectionSettings {
             async move |uri, _| {
                 let AMQPAuthority { host, port, .. } = &uri.authority;
                 let stream = dial(host, *port).await?;
-                // As RabbitMQ calls it, unless addresses are translated on the way.
+                // RabbitMQ's name of it, unless addresses are translated on the way.
                 let name = format!("{} -> {}", stream.local_addr()?, stream.peer_addr()?);
                 let _ = named.set(name);
                 let Some(connector) = &connector else {
@@ -86,7 +84,7 @@ impl AmqpConnectionSettings {
 
     fn uri(&self) -> AMQPUri {
         AMQPUri {
-            // The connection is made secure once it is there.
+            // TLS is added once the connection is there.
             scheme: AMQPScheme::AMQP,
             authority: AMQPAuthority {
                 userinfo: AMQPUserInfo {
@@ -105,12 +103,12 @@ impl AmqpConnectionSettings {
         }
     }
 
-    /// Whether its queues are consumed by one alone.
+    /// Returns true if the queues are consumed by one consumer alone.
     pub(super) fn exclusive(&self) -> bool {
         self.fence == "exclusive"
     }
 
-    /// Why connecting failed, and what would be right.
+    /// Returns why connecting failed, and what would be right.
     fn explain(&self, error: &Error) -> ConnectorError {
         let AmqpConnectionSettings {
             host,
@@ -119,9 +117,10 @@ impl AmqpConnectionSettings {
             username,
             ..
         } = self;
-        let no_broker = match self.tls {
-            true => "is it a RabbitMQ?",
-            false => "is it a RabbitMQ, and is it not its port for TLS, which wants `tls: true`?",
+        let no_broker = if self.tls {
+            "is it a RabbitMQ?"
+        } else {
+            "is it a RabbitMQ, and is it not its port for TLS, which wants `tls: true`?"
         };
         ConnectorError::new(match error.kind() {
             ErrorKind::ProtocolError(refused) => match refused.kind() {

@@ -1,4 +1,4 @@
-//! Consuming, and settling what came.
+//! Consumer of a queue, and settling of its messages.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,48 +24,51 @@ use tokio::{
 };
 
 use super::{
-    super::broker_link::{ConnectorError, DeadLetterInfo, IncomingMessage, Session, Settler},
+    super::broker_link::{
+        ConnectorError, ConsumerSession, DeadLetterInfo, IncomingMessage, MessageAcknowledger,
+    },
     connection_settings::AmqpConnectionSettings,
-    is_refused, message,
+    message,
     publisher::{ConfirmPublisher, PublishOutcome, PublishRequest},
-    short,
+    refusal::is_refused,
+    short_string::short,
     stream::StreamPosition,
     unreadable_message::unreadable,
 };
 
-/// The longest wait for the broker's confirm that the dead-letter queue has a message.
+/// Longest wait for the broker's confirm that the dead-letter queue has a message.
 const CONFIRM: Duration = Duration::from_secs(10);
-/// In the broker's words for a delivery that was not acknowledged in time, for which it has no
+/// Part of the broker's text for a delivery that was not acknowledged in time, for which it has no
 /// code of its own.
 const ACK_TIMEOUT: &str = "delivery acknowledgement on channel";
-/// The longest wait for the broker to stop a consumer.
+/// Longest wait for the broker to stop a consumer.
 const CANCEL: Duration = Duration::from_secs(5);
 
-/// A consumer on a channel of its own.
+/// Consumer on a channel of its own.
 pub struct AmqpConsumer {
     pub(super) channel: Channel,
     pub(super) consumer: Consumer,
     pub(super) tag: ShortString,
     pub(super) queue: String,
     pub(super) acknowledger: AmqpAcknowledger,
-    /// Ends the session when it turns out that others are not kept off, or that a stream has
+    /// Future that ends the session when others are found not to be kept off, or a stream to have
     /// begun anew.
     pub(super) fence_doubt: Fuse<BoxFuture<'static, ConnectorError>>,
-    /// Of a stream: where in it this is.
+    /// Position in the stream, of one.
     pub(super) position: Option<StreamPosition>,
 }
 
-/// A delivery, as the broker knows it.
+/// Token of a delivery.
 #[derive(Clone)]
 pub struct AmqpDeliveryToken {
     acker: Acker,
     properties: Arc<BasicProperties>,
 }
 
-impl Session for AmqpConsumer {
+impl ConsumerSession for AmqpConsumer {
     const COMES_AGAIN: bool = true;
     type Token = AmqpDeliveryToken;
-    type MessageAcknowledger = AmqpAcknowledger;
+    type Acknowledger = AmqpAcknowledger;
 
     fn acknowledger(&self) -> AmqpAcknowledger {
         self.acknowledger.clone()
@@ -75,14 +78,14 @@ impl Session for AmqpConsumer {
         let (mut delivery, offset, unreadable) = loop {
             let next = tokio::select! {
                 next = self.consumer.next() => next,
-                trouble = &mut self.fence_doubt => return Err(trouble),
+                error = &mut self.fence_doubt => return Err(error),
             };
             let mut delivery = match next {
                 Some(Ok(delivery)) => delivery,
                 Some(Err(error)) => return Err(ended(&self.queue, &error)),
                 None => return Err(cancelled(&self.channel, &self.queue).await),
             };
-            // First, since the offset is among what can't be read otherwise.
+            // First, since the offset is among the properties that can't be read otherwise.
             let unreadable = unreadable(&delivery.properties).map(|it| {
                 delivery.properties = it.properties;
                 it.reason
@@ -94,7 +97,7 @@ impl Session for AmqpConsumer {
             if let Some(offset) = position.next(message::offset(&delivery.properties)) {
                 break (delivery, Some(offset), unreadable);
             }
-            // Not here: what is dropped halfway would stay unacknowledged.
+            // Not here: an ack that is dropped halfway would leave the message unacknowledged.
             tokio::spawn(async move { delivery.acker.ack(BasicAckOptions::default()).await });
         };
         let body = Bytes::from(std::mem::take(&mut delivery.data));
@@ -131,7 +134,7 @@ impl Session for AmqpConsumer {
     }
 }
 
-/// Why the broker has cancelled the consumer, as far as it tells.
+/// Returns why the broker has cancelled the consumer, as far as it reports that.
 async fn cancelled(channel: &Channel, queue: &str) -> ConnectorError {
     let asking = QueueDeclareOptions {
         passive: true,
@@ -158,32 +161,32 @@ async fn cancelled(channel: &Channel, queue: &str) -> ConnectorError {
     ))
 }
 
-/// Why the broker has ended the session.
+/// Returns why the broker has ended the session.
 fn ended(queue: &str, error: &Error) -> ConnectorError {
-    if let ErrorKind::ProtocolError(said) = error.kind()
-        && *said.kind() == AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED)
-        && said.get_message().as_str().contains(ACK_TIMEOUT)
+    if let ErrorKind::ProtocolError(refusal) = error.kind()
+        && *refusal.kind() == AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED)
+        && refusal.get_message().as_str().contains(ACK_TIMEOUT)
     {
         return ConnectorError::until_handled(format!(
             "the broker has taken back the messages of {queue:?}, since one was not acknowledged within the broker's consumer_timeout: shorten the waits in `on_failure` or the service's `timeout_ms`, or lengthen the broker's consumer_timeout ({})",
-            said.get_message()
+            refusal.get_message()
         ));
     }
     ConnectorError::new(format!("the consumer of {queue:?} has ended: {error}"))
 }
 
-/// Settles deliveries.
+/// Handle that settles deliveries.
 #[derive(Clone)]
 pub struct AmqpAcknowledger {
     broker: AmqpConnectionSettings,
     label: String,
-    /// On a connection of its own, made at the first burial: a broker that is short of memory
-    /// or disk reads nothing more from a connection that publishes, acks included.
+    /// Publisher on a connection of its own, made at the first dead letter: a broker that is short
+    /// of memory or disk reads nothing more from a connection that publishes, acks included.
     publisher: Arc<Mutex<Option<ConfirmPublisher>>>,
 }
 
 impl AmqpAcknowledger {
-    /// For a session on the connection to this broker with this label.
+    /// Returns the handle of a session on the connection to this broker with this label.
     pub(super) fn new(broker: &AmqpConnectionSettings, label: &str) -> Self {
         AmqpAcknowledger {
             broker: broker.clone(),
@@ -204,7 +207,7 @@ impl AmqpAcknowledger {
     }
 }
 
-/// lapin answers `false` when the channel that the delivery came by is gone.
+/// Converts lapin's result, which is `false` when the channel of the delivery is gone.
 fn settled(result: Result<bool, Error>) -> Result<(), ConnectorError> {
     match result {
         Ok(true) => Ok(()),
@@ -213,7 +216,7 @@ fn settled(result: Result<bool, Error>) -> Result<(), ConnectorError> {
     }
 }
 
-impl Settler for AmqpAcknowledger {
+impl MessageAcknowledger for AmqpAcknowledger {
     type Token = AmqpDeliveryToken;
 
     async fn ack(&self, token: &AmqpDeliveryToken, _: &Reply) -> Result<(), ConnectorError> {
@@ -250,7 +253,7 @@ impl Settler for AmqpAcknowledger {
         token: &AmqpDeliveryToken,
         message: &IncomingMessage,
         queue: &str,
-        epitaph: &DeadLetterInfo,
+        info: &DeadLetterInfo,
     ) -> Result<(), ConnectorError> {
         let kept = |why: String| ConnectorError::new(why + "; the message is kept");
         let until = Instant::now() + CONFIRM;
@@ -260,19 +263,19 @@ impl Settler for AmqpAcknowledger {
                 CONFIRM.as_secs()
             ))
         })??;
-        let letter = PublishRequest {
+        let request = PublishRequest {
             exchange: ShortString::default(),
             routing_key: short(queue, "dead_letter")?,
             properties: message::dead_letter_properties(
                 &token.properties,
-                epitaph,
+                info,
                 publisher.header_bytes_max(),
             ),
             body: message.body.clone(),
             mandatory: true,
         };
         let left = until.saturating_duration_since(Instant::now());
-        match publisher.publish(letter, left).await {
+        match publisher.publish(request, left).await {
             PublishOutcome::Confirmed => Ok(()),
             PublishOutcome::Unroutable
             | PublishOutcome::MaybeHandedOver(_)
@@ -282,9 +285,9 @@ impl Settler for AmqpAcknowledger {
             PublishOutcome::Nacked => Err(kept(format!(
                 "the dead-letter queue {queue:?} did not take a message: if it is full, make room in it"
             ))),
-            PublishOutcome::Rejected(said) => Err(kept(format!(
+            PublishOutcome::Rejected(refusal) => Err(kept(format!(
                 "the broker refuses to put a message into the dead-letter queue {queue:?}: {}",
-                said.get_message()
+                refusal.get_message()
             ))),
             PublishOutcome::TooLarge(bytes, most) => Err(kept(format!(
                 "a message can't be put into the dead-letter queue {queue:?}: its properties take {bytes} bytes, and the broker takes {most}"

@@ -1,17 +1,18 @@
-//! Whether an exclusive consumer keeps others off, and which queues know no such consumer.
+//! Probe of whether an exclusive consumer keeps others off, and of queues that know no such
+//! consumer.
 //!
-//! Queues of the classic type do that; quorum queues of RabbitMQ take the wish for
-//! exclusiveness and do nothing about it. So a second exclusive consumer of our own is tried,
-//! and must be refused. Nothing of what the broker hands out to it meanwhile is read.
+//! Queues of the classic type do that; quorum queues of RabbitMQ accept the flag for exclusiveness
+//! and ignore it. So a second exclusive consumer of our own is tried, and must be refused. Nothing
+//! of what the broker hands out to it in the meantime is read.
 //!
-//! It is asked once over each connection: where the answer is no, each time counts as a
+//! The probe runs once over each connection: where others are not kept off, each run counts as a
 //! delivery of the messages that come and go.
 //!
-//! A queue with a single active consumer refuses every exclusive one, with the words for a
-//! queue that somebody else consumes alone. The broker is asked who that is: while nobody
-//! consumes and it still refuses, for [`REFUSES`], it is such a queue. To consume it without
-//! exclusiveness behind `fence: exclusive` would be no fence, as nothing tells such a queue
-//! from any other whose consumers come and go.
+//! A queue with a single active consumer refuses every exclusive one, with the words for a queue
+//! that somebody else consumes alone. The broker is asked who that is: while nobody consumes and it
+//! still refuses, for [`REFUSES`], it is such a queue. To consume it without exclusiveness behind
+//! `fence: exclusive` would be no fence, as nothing tells such a queue from any other whose
+//! consumers come and go.
 
 use std::{
     future::Future,
@@ -29,17 +30,17 @@ use parking_lot::Mutex;
 use quorate_clock::Instant;
 use tokio::time::sleep;
 
-use super::{super::broker_link::ConnectorError, short, stream};
+use super::{super::broker_link::ConnectorError, short_string::short, stream};
 
-/// How long after a takeover it is asked: then the broker has other things to do no more.
+/// Time between a takeover and the probe: the broker is less busy then.
 const AFTER: Duration = Duration::from_millis(500);
-/// For so long a queue that nobody consumes may refuse an exclusive consumer.
+/// Time for which a queue that nobody consumes may refuse an exclusive consumer.
 const REFUSES: Duration = Duration::from_secs(3);
-/// So long nothing is asked of a queue that is known to refuse: each time is an error in the
+/// Time for which a queue that is known to refuse is left alone: each attempt is an error in the
 /// broker's log.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
-/// What is known of a connection's queue.
+/// Results of the probe for a connection's queue.
 #[derive(Default)]
 pub struct ExclusivityProbe {
     exclusive_queue: OnceLock<String>,
@@ -47,22 +48,22 @@ pub struct ExclusivityProbe {
     refused: Mutex<ExclusivityRefusal>,
 }
 
-/// How a queue that nobody consumes refuses exclusive consumers.
+/// Refusals of exclusive consumers by a queue that nobody consumes.
 #[derive(Default)]
 struct ExclusivityRefusal {
     queue: String,
     since: Option<Instant>,
-    /// When it was known, or asked again.
+    /// Time at which the refusal was known, or tried again.
     known: Option<Instant>,
 }
 
 impl ExclusivityProbe {
-    /// An error where the answer is known to be no.
+    /// Returns an error where others are known not to be kept off.
     pub fn check_not_refuted(&self, queue: &str) -> Result<(), ConnectorError> {
-        if let Some((no, trouble)) = self.shared_queue.get()
+        if let Some((no, error)) = self.shared_queue.get()
             && no == queue
         {
-            return Err(trouble.clone());
+            return Err(error.clone());
         }
         let refused = self.refused.lock();
         match refused.known {
@@ -73,7 +74,8 @@ impl ExclusivityProbe {
         }
     }
 
-    /// Asks, while we consume `queue`; an error says that others are not kept off.
+    /// Runs the probe, while this process consumes `queue`; an error says that others are not kept
+    /// off.
     pub fn ask(
         self: Arc<Self>,
         connection: Arc<Connection>,
@@ -89,17 +91,17 @@ impl ExclusivityProbe {
                     let _ = self.exclusive_queue.set(queue);
                     Ok(())
                 }
-                Err(trouble) => {
-                    let _ = self.shared_queue.set((queue, trouble.clone()));
-                    Err(trouble)
+                Err(error) => {
+                    let _ = self.shared_queue.set((queue, error.clone()));
+                    Err(error)
                 }
             }
         }
     }
 
-    /// An exclusive consumer was refused in these words, while the broker counts so many
-    /// consumers, if it tells. Of none, for long, the queue lets none in.
-    pub fn refused(&self, queue: &str, said: &str, consumers: Option<u32>) -> ConnectorError {
+    /// Handles the refusal of an exclusive consumer, with the broker's text `reason` and its count
+    /// of consumers, if it reports one. With none for long, the queue lets none in.
+    pub fn refused(&self, queue: &str, reason: &str, consumers: Option<u32>) -> ConnectorError {
         let mut refused = self.refused.lock();
         if consumers != Some(0) || refused.queue != queue {
             *refused = ExclusivityRefusal {
@@ -111,12 +113,12 @@ impl ExclusivityProbe {
             Some(0) => {}
             Some(count) => {
                 return ConnectorError::transient(format!(
-                    "another consumer has the queue {queue:?}, of which the broker counts {count}; it is taken over as soon as that one is gone ({said})"
+                    "another consumer has the queue {queue:?}, of which the broker counts {count}; it is taken over as soon as that one is gone ({reason})"
                 ));
             }
             None => {
                 return ConnectorError::transient(format!(
-                    "the broker refuses an exclusive consumer of {queue:?}, and does not tell whether it has another one ({said})"
+                    "the broker refuses an exclusive consumer of {queue:?}, and does not tell whether it has another one ({reason})"
                 ));
             }
         }
@@ -124,29 +126,29 @@ impl ExclusivityProbe {
         let since = *refused.since.get_or_insert(now);
         if now.duration_since(since) < REFUSES {
             return ConnectorError::transient(format!(
-                "the broker refuses an exclusive consumer of {queue:?}, of which it counts no other one; it is tried again ({said})"
+                "the broker refuses an exclusive consumer of {queue:?}, of which it counts no other one; it is tried again ({reason})"
             ));
         }
         refused.known = Some(now);
         single_active(queue)
     }
 
-    /// It was let in.
+    /// Notes that the consumer was let in.
     pub fn let_in(&self) {
         *self.refused.lock() = ExclusivityRefusal::default();
     }
 }
 
-/// Asks a moment later; gives the trouble, if there is one.
+/// Runs the probe a moment later; resolves with its error, if there is one.
 pub async fn later(asking: impl Future<Output = Result<(), ConnectorError>>) -> ConnectorError {
     sleep(AFTER).await;
     match asking.await {
-        Err(trouble) => trouble,
+        Err(error) => error,
         Ok(()) => std::future::pending().await,
     }
 }
 
-/// Whether a second consumer is kept off; the inner trouble says why it isn't.
+/// Tries a second consumer; the inner error says why it isn't kept off.
 async fn probe_second_consumer(
     connection: &Connection,
     queue: &str,
@@ -179,7 +181,7 @@ async fn probe_second_consumer(
     }
 }
 
-/// Whether the broker refuses because somebody else consumes it alone, or as if.
+/// Returns true if the broker refuses because another consumer has the queue alone, or as if.
 pub fn in_exclusive_use(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(refused)
         if *refused.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)

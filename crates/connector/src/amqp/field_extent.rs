@@ -1,18 +1,18 @@
-//! How far properties and values reach on the wire, and whether they can be read.
+//! Extent of properties and values on the wire, and whether they can be read.
 //!
-//! Without recursion, as a message may have tables in tables as deep as a frame is long, and
-//! without reading anything: it is asked of every message.
+//! Computed without recursion, as a message may have tables in tables as deep as a frame is long,
+//! and without reading any value, as it is done for every message.
 
-/// How far a value reaches, and how deep it is.
+/// Extent and depth of a value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FieldExtent {
-    /// Its bytes, the one of its type not among them.
+    /// Bytes of the value, without the one of its type.
     pub bytes: usize,
-    /// How many tables and arrays are open at the same time.
+    /// Number of tables and arrays that are open at the same time.
     pub depth: usize,
 }
 
-/// Whether lapin can read the properties of a message, flags first: each short string is
+/// Returns true if lapin can read the properties of a message, flags first: each short string is
 /// UTF-8, each type is known, and they end where they should.
 pub fn are_readable(properties: &[u8]) -> bool {
     let Some(flags) = properties.first_chunk::<2>() else {
@@ -36,7 +36,7 @@ pub fn are_readable(properties: &[u8]) -> bool {
     at == properties.len()
 }
 
-/// How far a value of this type reaches; `None`: it can't be read.
+/// Returns the extent of a value of this type; `None`: it can't be read.
 pub fn extent(kind: u8, bytes: &[u8]) -> Option<FieldExtent> {
     let (mut kind, mut at, mut depth) = (kind, 0_usize, 0);
     // Where the open tables and arrays end, and which are tables.
@@ -77,7 +77,7 @@ pub fn extent(kind: u8, bytes: &[u8]) -> Option<FieldExtent> {
     }
 }
 
-/// The bytes of a short string in UTF-8, its length among them.
+/// Returns the bytes of a short string in UTF-8, its length among them.
 fn short(bytes: &[u8]) -> Option<usize> {
     let (length, rest) = bytes.split_first()?;
     let text = rest.get(..usize::from(*length))?;
@@ -106,8 +106,8 @@ mod tests {
         table
     }
 
-    /// All that lapin writes, and then with each byte of it another one: it must be told as
-    /// lapin reads it.
+    /// Tests all that lapin writes, and then with each byte of it another one: the result must be
+    /// as lapin reads it.
     #[test]
     fn what_can_be_read_is_what_lapin_reads() {
         let decimal = DecimalValue { scale: 2, value: 1 };

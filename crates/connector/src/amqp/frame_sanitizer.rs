@@ -1,18 +1,18 @@
-//! Makes each frame of the broker one that lapin can read.
+//! Frame sanitizer: rewrites frames of the broker that lapin could not read.
 //!
-//! AMQP's short strings are UTF-8 by its standard, and brokers don't look: any producer can
-//! send other bytes as a correlation id, a routing key or the name of a header, or a value of
-//! a type that nobody knows. lapin takes such a frame for the end of the connection, and has
-//! no way to settle the one message that it is about; so one message would stop a queue. The
-//! frames pass here first, and one that lapin could not read is written anew:
+//! AMQP's short strings are UTF-8 by its standard, and brokers don't check: any producer can send
+//! other bytes as a correlation id, a routing key or the name of a header, or a value of a type
+//! that nobody knows. lapin takes such a frame for the end of the connection, and has no way to
+//! settle the one message that it is about; so one message would stop a queue. The frames pass here
+//! first, and one that lapin could not read is written anew:
 //!
-//! - of a message whose properties can't be read, the properties become one header, with all
-//!   their bytes under the name [`mark`], which no producer can know;
-//! - in a method (`basic.deliver` with its routing key, a close with its reason) the bytes
-//!   that are wrong become question marks, and a message that it announces is marked as well.
+//! - of a message whose properties can't be read, the properties become one header, with all their
+//!   bytes under the name [`mark`], which no producer can know;
+//! - in a method (`basic.deliver` with its routing key, a close with its reason) the bytes that are
+//!   wrong become question marks, and a message that it announces is marked as well.
 //!
-//! Bodies, most of the bytes, pass as they are; only the frames of headers and of some methods
-//! are held until they are whole, and none beyond [`FRAME_MAX`].
+//! Bodies, most of the bytes, pass as they are; only the frames of headers and of some methods are
+//! held until they are whole, and none beyond [`FRAME_MAX`].
 
 use std::{collections::BTreeMap, sync::OnceLock};
 
@@ -21,55 +21,55 @@ use lapin::{protocol, types::parsing::ParserResult};
 use quorate_clock::rng;
 use rand::Rng;
 
-use super::{connection_settings::FRAME_MAX, field_extent::are_readable};
+use super::{field_extent::are_readable, frame_size::FRAME_MAX};
 
-/// Type, channel and size.
+/// Length of a frame's head: type, channel and size.
 const HEAD: usize = 7;
-/// After each frame.
+/// Byte after each frame.
 const END: u8 = 0xce;
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
 const BODY: u8 = 3;
 const HEARTBEAT: u8 = 8;
-/// In a content header: class, weight and the size of the body.
+/// Bytes before the properties in a content header: class, weight and the size of the body.
 const BEFORE_PROPERTIES: usize = 12;
-/// The flag that says that there are headers, alone.
+/// Property flags of headers and nothing else.
 const HEADERS_ONLY: [u8; 2] = (1_u16 << 13).to_be_bytes();
-/// A frame that is written anew may have this much: less than any broker's bound.
+/// Upper bound of a frame that is written anew: less than any broker's bound.
 const LEAST_BOUND: usize = 4000;
 
-/// The name of the header that has the properties of a message that could not be read.
+/// Returns the name of the header that has the properties of a message that could not be read.
 pub fn mark() -> &'static str {
     static MARK: OnceLock<String> = OnceLock::new();
     MARK.get_or_init(|| format!("quorate-unreadable-{:016x}", rng().random::<u64>()))
 }
 
-/// That of the routing key, if it is that which could not be read.
+/// Returns the name of the header that has the routing key, if that could not be read.
 pub fn key_mark() -> &'static str {
     static MARK: OnceLock<String> = OnceLock::new();
     MARK.get_or_init(|| format!("{}-key", mark()))
 }
 
-/// What is read now.
+/// State of reading.
 enum SanitizerState {
-    /// The beginning of a frame.
+    /// In the head of a frame.
     Head,
-    /// So much of a frame that nobody looks at.
+    /// In a frame that passes as it is, with so many bytes left.
     Pass(usize),
-    /// A frame of this length that is looked at.
+    /// In a frame of this length that is inspected.
     Whole(usize),
-    /// No AMQP: whatever comes is for lapin to refuse.
+    /// Not AMQP: all bytes are left to lapin to refuse.
     Foreign,
 }
 
-/// See above.
+/// Sanitizer of one connection's frames.
 pub struct FrameSanitizer {
     reading: SanitizerState,
-    /// The frame that is not whole yet.
+    /// Frame that is not whole yet.
     held: Vec<u8>,
-    /// What lapin is to read.
+    /// Bytes for lapin to read.
     out: BytesMut,
-    /// By channel: the routing key of a message whose header comes next.
+    /// Routing key, by channel, of a message whose header comes next.
     keys: BTreeMap<u16, Vec<u8>>,
 }
 
@@ -85,14 +85,14 @@ impl Default for FrameSanitizer {
 }
 
 impl FrameSanitizer {
-    /// Takes out what is ready; tells how much.
+    /// Moves ready bytes into `buffer`; returns how many.
     pub fn pop(&mut self, buffer: &mut [u8]) -> usize {
         let ready = self.out.len().min(buffer.len());
         self.out.copy_to_slice(&mut buffer[..ready]);
         ready
     }
 
-    /// Whether the next bytes pass as they are, all of them.
+    /// Returns true if the next bytes pass as they are, all of them.
     pub fn passes(&mut self, bytes: usize) -> bool {
         match &mut self.reading {
             SanitizerState::Foreign => true,
@@ -104,7 +104,7 @@ impl FrameSanitizer {
         }
     }
 
-    /// Takes bytes in.
+    /// Takes in bytes from the broker.
     pub fn push(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             bytes = match self.reading {
@@ -151,7 +151,7 @@ impl FrameSanitizer {
         self.held.clear();
     }
 
-    /// The beginning of a frame is there.
+    /// Handles the head of a frame.
     fn begin(&mut self) {
         let size = u32::from_be_bytes([self.held[3], self.held[4], self.held[5], self.held[6]]);
         let rest = size as usize + 1;
@@ -165,13 +165,13 @@ impl FrameSanitizer {
         }
     }
 
-    /// A frame is whole.
+    /// Inspects a whole frame.
     fn look(&mut self) {
         let channel = u16::from_be_bytes([self.held[1], self.held[2]]);
         let (kind, last) = (self.held[0], self.held.len() - 1);
         let payload = &mut self.held[HEAD..last];
         if kind == METHOD {
-            // Of a message whose header never comes nothing is left for the next one.
+            // Nothing of a message whose header never comes is left for the next one.
             match method(payload) {
                 Some(key) => self.keys.insert(channel, key),
                 None => self.keys.remove(&channel),
@@ -199,7 +199,7 @@ fn is_read<T>(result: ParserResult<&[u8], T>) -> bool {
     matches!(result, Ok((rest, _)) if rest.is_empty())
 }
 
-/// The content header of a message with nothing but our marks.
+/// Returns the content header of a message with nothing but our marks.
 fn marked(payload: &[u8], key: Option<&[u8]>) -> Vec<u8> {
     let (before, properties) = payload.split_at(BEFORE_PROPERTIES);
     let entry = |name: &str, value: &[u8]| {
@@ -226,8 +226,8 @@ fn marked(payload: &[u8], key: Option<&[u8]>) -> Vec<u8> {
     [before, &HEADERS_ONLY, &length.to_be_bytes(), &table].concat()
 }
 
-/// Mends a method in its place. Returns the routing key of the message that it announces, if
-/// that, or the exchange, had to be mended.
+/// Mends a method in its place. Returns the routing key of the message that it announces, if that,
+/// or the exchange, had to be mended.
 fn method(payload: &mut [u8]) -> Option<Vec<u8>> {
     let id = payload.get(..4)?;
     let numbers = [id[0], id[1], id[2], id[3]];

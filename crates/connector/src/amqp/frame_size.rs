@@ -1,16 +1,20 @@
-//! How much of a frame headers and properties take.
+//! Size of headers and properties in a frame.
 
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-/// What a frame takes beside its content.
+/// Frame size, RabbitMQ's own. The connection asks for it because lapin makes room for 32 frames of
+/// the size that the broker asks for, and a broker may set no bound.
+pub const FRAME_MAX: u32 = 131_072;
+/// Bytes of a frame beside its content.
 pub const FRAME_OVERHEAD_BYTES: usize = 8;
-/// Class, weight, the body's size, and which properties there are.
+/// Bytes of class, weight, the body's size, and property flags.
 const BEFORE: usize = 14;
 
-/// The content header of a message with these properties; at most a few bytes less.
+/// Returns the size of the content header of a message with these properties; at most a few bytes
+/// too much.
 pub fn header(of: &BasicProperties) -> usize {
     let texts = [
         of.content_type(),
@@ -32,7 +36,7 @@ pub fn header(of: &BasicProperties) -> usize {
     BEFORE + numbers + texts.into_iter().map(short).sum::<usize>() + headers
 }
 
-/// One entry of a table.
+/// Returns the size of an entry of a table.
 pub fn entry(name: &ShortString, of: &AMQPValue) -> usize {
     1 + name.as_str().len() + value(of)
 }
@@ -46,7 +50,7 @@ fn table(of: &FieldTable) -> usize {
 }
 
 fn value(of: &AMQPValue) -> usize {
-    // Its type is said in a byte.
+    // Its type takes a byte.
     1 + match of {
         AMQPValue::Void => 0,
         AMQPValue::Boolean(_) | AMQPValue::ShortShortInt(_) | AMQPValue::ShortShortUInt(_) => 1,

@@ -1,8 +1,8 @@
-//! The values of a message's headers as text, and back.
+//! Header values as text, and back.
 //!
-//! Each type of AMQP but text has a name, which travels beside the value; tables and arrays
-//! are JSON, in which whole numbers come back as `long`, others as `double`, decimals, times
-//! and bytes as text or number.
+//! Each type of AMQP but text has a name, which travels beside the value; tables and arrays are
+//! JSON, in which whole numbers come back as `long`, others as `double`, decimals, times and bytes
+//! as text or number.
 
 use std::str::FromStr;
 
@@ -11,14 +11,14 @@ use bytes::Bytes;
 use lapin::types::{AMQPValue, DecimalValue, FieldArray, FieldTable, ShortString};
 use serde_json::{Map, Number, Value};
 
-/// Tables in tables are told so deep.
+/// Depth to which tables in tables are converted.
 pub const DEPTH: usize = 32;
 
-/// The names of the types.
+/// Names of the types.
 const TYPES: &str = "boolean, byte, ubyte, short, ushort, int, uint, long, float, double, decimal, timestamp, bytes, table, array, void, text and percent";
 
-/// A value as text, and the name of its type, which of a text is empty. `None`: it is too
-/// deep.
+/// Returns a value as text, and the name of its type, which is empty for text. `None`: the value is
+/// too deep.
 pub fn to_text(value: &AMQPValue) -> Option<(Bytes, &'static str)> {
     let (text, kind) = match value {
         AMQPValue::LongString(text) => return Some((text.as_bytes().to_vec().into(), "")),
@@ -43,12 +43,43 @@ pub fn to_text(value: &AMQPValue) -> Option<(Bytes, &'static str)> {
     Some((text.into(), kind))
 }
 
-/// The value of this type that a text stands for. An error says what would be right.
-pub fn from_text(kind: &str, text: &[u8]) -> Result<AMQPValue, String> {
-    let wanted = |what: &str| {
-        let told: String = String::from_utf8_lossy(text).chars().take(100).collect();
-        format!("is {told:?}: for the type `{kind}` it must be {what}")
+/// Text that is no value of its type.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidValue {
+    #[error("is {shown:?}: for the type `{kind}` it must be {wanted}")]
+    NotOfType {
+        shown: String,
+        kind: String,
+        #[source]
+        wanted: WantedValue,
+    },
+    #[error("has the type `{0}`, which AMQP has not: its types are {types}", types = TYPES)]
+    UnknownType(String),
+}
+
+/// Form that a value must have.
+#[derive(Debug, thiserror::Error)]
+pub enum WantedValue {
+    #[error("{0}")]
+    Form(&'static str),
+    #[error("a whole number that fits into {0} bits")]
+    WholeNumber(usize),
+    #[error("JSON ({0})")]
+    Json(#[source] serde_json::Error),
+    #[error("JSON whose numbers fit into 64 bits, not {0}")]
+    JsonNumber(Number),
+    #[error("JSON whose names have at most 255 bytes, not {0}")]
+    JsonName(usize),
+}
+
+/// Returns the value of this type that a text stands for. An error says what would be right.
+pub fn from_text(kind: &str, text: &[u8]) -> Result<AMQPValue, InvalidValue> {
+    let not_of_type = |wanted: WantedValue| InvalidValue::NotOfType {
+        shown: String::from_utf8_lossy(text).chars().take(100).collect(),
+        kind: kind.to_owned(),
+        wanted,
     };
+    let wanted = |form: &'static str| not_of_type(WantedValue::Form(form));
     if matches!(kind, "" | "text") {
         return Ok(AMQPValue::LongString(text.to_vec().into()));
     }
@@ -60,13 +91,13 @@ pub fn from_text(kind: &str, text: &[u8]) -> Result<AMQPValue, String> {
         .trim();
     Ok(match kind {
         "boolean" => AMQPValue::Boolean(given.parse().map_err(|_| wanted("true or false"))?),
-        "byte" => AMQPValue::ShortShortInt(whole(given).map_err(|it| wanted(&it))?),
-        "ubyte" => AMQPValue::ShortShortUInt(whole(given).map_err(|it| wanted(&it))?),
-        "short" => AMQPValue::ShortInt(whole(given).map_err(|it| wanted(&it))?),
-        "ushort" => AMQPValue::ShortUInt(whole(given).map_err(|it| wanted(&it))?),
-        "int" => AMQPValue::LongInt(whole(given).map_err(|it| wanted(&it))?),
-        "uint" => AMQPValue::LongUInt(whole(given).map_err(|it| wanted(&it))?),
-        "long" => AMQPValue::LongLongInt(whole(given).map_err(|it| wanted(&it))?),
+        "byte" => AMQPValue::ShortShortInt(whole(given).map_err(not_of_type)?),
+        "ubyte" => AMQPValue::ShortShortUInt(whole(given).map_err(not_of_type)?),
+        "short" => AMQPValue::ShortInt(whole(given).map_err(not_of_type)?),
+        "ushort" => AMQPValue::ShortUInt(whole(given).map_err(not_of_type)?),
+        "int" => AMQPValue::LongInt(whole(given).map_err(not_of_type)?),
+        "uint" => AMQPValue::LongUInt(whole(given).map_err(not_of_type)?),
+        "long" => AMQPValue::LongLongInt(whole(given).map_err(not_of_type)?),
         "float" => AMQPValue::Float(given.parse().map_err(|_| wanted("a number"))?),
         "double" => AMQPValue::Double(given.parse().map_err(|_| wanted("a number"))?),
         "decimal" => AMQPValue::DecimalValue(
@@ -78,31 +109,28 @@ pub fn from_text(kind: &str, text: &[u8]) -> Result<AMQPValue, String> {
         "void" if given.is_empty() => AMQPValue::Void,
         "void" => return Err(wanted("empty")),
         "array" | "table" => {
-            let value =
-                serde_json::from_str(given).map_err(|error| wanted(&format!("JSON ({error})")))?;
+            let value = serde_json::from_str(given)
+                .map_err(|error| not_of_type(WantedValue::Json(error)))?;
             match (kind, &value) {
                 ("array", Value::Array(_)) | ("table", Value::Object(_)) => {
-                    from_json(&value).map_err(|it| wanted(&it))?
+                    from_json(&value).map_err(not_of_type)?
                 }
                 ("array", _) => return Err(wanted("an array of JSON")),
                 _ => return Err(wanted("an object of JSON")),
             }
         }
         _ => {
-            return Err(format!(
-                "has the type `{kind}`, which AMQP has not: its types are {TYPES}"
-            ));
+            return Err(InvalidValue::UnknownType(kind.to_owned()));
         }
     })
 }
 
-fn whole<N: FromStr>(text: &str) -> Result<N, String> {
-    let bits = 8 * size_of::<N>();
+fn whole<N: FromStr>(text: &str) -> Result<N, WantedValue> {
     text.parse()
-        .map_err(|_| format!("a whole number that fits into {bits} bits"))
+        .map_err(|_| WantedValue::WholeNumber(8 * size_of::<N>()))
 }
 
-/// Clients take the number for a signed one.
+/// Formats a decimal; clients take the number for a signed one.
 fn decimal(it: DecimalValue) -> String {
     let unscaled = it.value.cast_signed();
     let (sign, scale) = (if unscaled < 0 { "-" } else { "" }, usize::from(it.scale));
@@ -162,14 +190,14 @@ fn text_or_base64(bytes: &[u8]) -> Value {
     }
 }
 
-fn from_json(value: &Value) -> Result<AMQPValue, String> {
+fn from_json(value: &Value) -> Result<AMQPValue, WantedValue> {
     Ok(match value {
         Value::Null => AMQPValue::Void,
         Value::Bool(it) => AMQPValue::Boolean(*it),
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(n), _) => AMQPValue::LongLongInt(n),
             (None, Some(n)) if number.is_f64() => AMQPValue::Double(n),
-            _ => return Err(format!("JSON whose numbers fit into 64 bits, not {number}")),
+            _ => return Err(WantedValue::JsonNumber(number.clone())),
         },
         Value::String(text) => AMQPValue::LongString(text.as_str().into()),
         Value::Array(values) => {
@@ -179,12 +207,8 @@ fn from_json(value: &Value) -> Result<AMQPValue, String> {
         Value::Object(entries) => {
             let mut table = FieldTable::default();
             for (name, value) in entries {
-                let name = ShortString::try_new(name.as_str()).map_err(|_| {
-                    format!(
-                        "JSON whose names have at most 255 bytes, not {}",
-                        name.len()
-                    )
-                })?;
+                let name = ShortString::try_new(name.as_str())
+                    .map_err(|_| WantedValue::JsonName(name.len()))?;
                 table.insert(name, from_json(value)?);
             }
             AMQPValue::FieldTable(table)
@@ -234,12 +258,12 @@ mod tests {
             (nested, r#"{"n":1,"none":null,"text":"ü"}"#, "table"),
             (AMQPValue::FieldArray(array), "[true,0.5]", "array"),
         ] {
-            let (told, of) = to_text(&value).unwrap();
+            let (shown, of) = to_text(&value).unwrap();
             assert_eq!(of, kind);
             if !text.is_empty() {
-                assert_eq!(told, text);
+                assert_eq!(shown, text);
             }
-            assert_eq!(from_text(of, &told).unwrap(), value, "{kind}");
+            assert_eq!(from_text(of, &shown).unwrap(), value, "{kind}");
         }
     }
 
@@ -261,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_no_type_says_what_would_be_right() {
+    fn invalid_value_error_says_what_is_right() {
         for (kind, text, part) in [
             ("long", "soon", "a whole number that fits into 64 bits"),
             ("byte", "200", "fits into 8 bits"),
@@ -271,13 +295,13 @@ mod tests {
             ("table", r#"{"a":18446744073709551615}"#, "fit into 64 bits"),
             ("integer", "1", "its types are boolean, byte"),
         ] {
-            let wrong = from_text(kind, text.as_bytes()).unwrap_err();
+            let wrong = from_text(kind, text.as_bytes()).unwrap_err().to_string();
             assert!(wrong.contains(part), "{wrong}");
         }
     }
 
     #[test]
-    fn what_is_too_deep_is_not_told() {
+    fn value_too_deep_has_no_text() {
         let nest = |depth: usize| {
             let inner = AMQPValue::FieldArray(FieldArray::default());
             (1..depth).fold(inner, |it, _| AMQPValue::FieldArray(vec![it].into()))

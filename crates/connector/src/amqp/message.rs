@@ -1,4 +1,4 @@
-//! AMQP messages to and from what the run loop knows of a message.
+//! Conversion of AMQP messages to those of the run loop, and properties of dead letters.
 
 use std::collections::BTreeMap;
 
@@ -17,12 +17,12 @@ use super::{
 
 /// Longest reason in a header, in bytes.
 const REASON_MAX: usize = 1000;
-/// How often a quorum queue has handed a message out before.
+/// Header with the number of earlier deliveries by a quorum queue.
 const DELIVERY_COUNT: &str = "x-delivery-count";
-/// How many headers a buried message was too large for.
+/// Header with the number of headers that a dead-lettered message was too large for.
 const LEFT_OUT: &str = "x-quorate-headers-left-out";
 
-/// A delivery whose body has been taken out.
+/// Converts a delivery whose body has been taken out.
 pub fn read(delivery: &Delivery, body: Bytes) -> IncomingMessage {
     let properties = &delivery.properties;
     let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string);
@@ -83,7 +83,7 @@ pub fn read(delivery: &Delivery, body: Bytes) -> IncomingMessage {
     }
 }
 
-/// Where in its stream it is, if it came from one.
+/// Returns the position in the stream that the message came from, if any.
 pub fn offset(properties: &BasicProperties) -> Option<u64> {
     let headers = properties.headers().as_ref()?;
     match headers.inner().get(stream::OFFSET)? {
@@ -102,14 +102,13 @@ fn delivered(properties: &BasicProperties) -> u32 {
     }
 }
 
-/// The properties of the copy that goes into the dead-letter queue: as they were, but
-/// persistent; without what would let the copy expire, be refused (`user-id` must be the
-/// publisher's), be sent elsewhere (`CC`, `BCC`) or tell of deliveries from another queue;
-/// and with why it is there. Where that doesn't fit into `most` bytes, the longest headers
-/// are left out.
+/// Returns the properties of the copy for the dead-letter queue: as they were, but persistent;
+/// without what would let the copy expire, be refused (`user-id` must be the publisher's), be sent
+/// elsewhere (`CC`, `BCC`) or report deliveries from another queue; and with the reason. Where that
+/// doesn't fit into `most` bytes, the longest headers are left out.
 pub fn dead_letter_properties(
     of: &BasicProperties,
-    epitaph: &DeadLetterInfo,
+    info: &DeadLetterInfo,
     most: usize,
 ) -> BasicProperties {
     let mut headers: BTreeMap<ShortString, AMQPValue> = of
@@ -123,16 +122,16 @@ pub fn dead_letter_properties(
     let mut note = |name: &str, value: AMQPValue| notes.insert(ShortString::from(name), value);
     note(
         "x-quorate-reason",
-        AMQPValue::LongString(shortened(&epitaph.reason).into()),
+        AMQPValue::LongString(shortened(&info.reason).into()),
     );
-    note("x-quorate-attempts", AMQPValue::LongUInt(epitaph.attempts));
+    note("x-quorate-attempts", AMQPValue::LongUInt(info.attempts));
     note(
         "x-quorate-cid",
-        AMQPValue::LongString(epitaph.cid.as_str().into()),
+        AMQPValue::LongString(info.cid.as_str().into()),
     );
     note(
         "x-quorate-channel",
-        AMQPValue::LongString(epitaph.channel.as_str().into()),
+        AMQPValue::LongString(info.channel.as_str().into()),
     );
     let mut to = BasicProperties::default().with_delivery_mode(2);
     let mut keep = |value: &Option<ShortString>,
@@ -167,7 +166,7 @@ pub fn dead_letter_properties(
     to.with_headers(FieldTable::from(headers))
 }
 
-/// Leaves the longest headers out until the others fit; tells how many.
+/// Leaves the longest headers out until the others fit; returns how many.
 fn leave_out(headers: &mut BTreeMap<ShortString, AMQPValue>, room: usize) -> u32 {
     let mut sizes: Vec<(usize, ShortString)> = headers
         .iter()
@@ -203,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buried_message_keeps_what_it_was_and_says_why_it_is_there() {
+    fn dead_letter_keeps_properties_and_has_reason() {
         let mut headers = FieldTable::default();
         headers.insert("order".into(), AMQPValue::LongString("7".into()));
         headers.insert("CC".into(), AMQPValue::LongString("elsewhere".into()));
@@ -215,13 +214,13 @@ mod tests {
             .with_expiration("1000".into())
             .with_delivery_mode(1)
             .with_priority(3);
-        let epitaph = DeadLetterInfo {
+        let info = DeadLetterInfo {
             reason: "é".repeat(800),
             attempts: 4,
             cid: "K1".into(),
             channel: "orders".into(),
         };
-        let to = dead_letter_properties(&of, &epitaph, 131_000);
+        let to = dead_letter_properties(&of, &info, 131_000);
         assert_eq!(
             to.content_type().as_ref().unwrap().as_str(),
             "application/json"
@@ -239,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buried_message_fits_into_a_frame_and_tells_what_did_not() {
+    fn dead_letter_fits_frame_and_counts_left_out() {
         let mut headers = FieldTable::default();
         for n in 0..1000 {
             let text = "v".repeat(if n < 10 { 10_000 } else { 20 });
@@ -250,13 +249,13 @@ mod tests {
         }
         headers.insert(DELIVERY_COUNT.into(), AMQPValue::LongLongInt(7));
         let of = BasicProperties::default().with_headers(headers);
-        let epitaph = DeadLetterInfo {
+        let info = DeadLetterInfo {
             reason: "r".repeat(2000),
             attempts: 1,
             cid: "K".into(),
             channel: "orders".into(),
         };
-        let to = dead_letter_properties(&of, &epitaph, 60_000);
+        let to = dead_letter_properties(&of, &info, 60_000);
         assert!(
             frame_size::header(&to) <= 60_000,
             "{}",
@@ -267,13 +266,13 @@ mod tests {
         assert!(headers.contains_key("h999") && !headers.contains_key("h009"));
         assert!(headers.contains_key("x-quorate-reason"));
         assert!(!headers.contains_key(DELIVERY_COUNT));
-        let whole = dead_letter_properties(&of, &epitaph, 1_000_000);
+        let whole = dead_letter_properties(&of, &info, 1_000_000);
         let headers = whole.headers().as_ref().unwrap().inner();
         assert!(headers.contains_key("h009") && !headers.contains_key(LEFT_OUT));
     }
 
     #[test]
-    fn what_the_protocol_says_is_told_and_what_is_empty_is_not() {
+    fn properties_are_handed_on_unless_empty() {
         let mut headers = FieldTable::default();
         headers.insert("n".into(), AMQPValue::LongInt(-5));
         headers.insert("table".into(), AMQPValue::FieldTable(FieldTable::default()));

@@ -1,7 +1,6 @@
-//! What a caller sends, as an AMQP message: what the outgoing says, unless the parcel says
-//! otherwise.
+//! Outgoing message as an AMQP message: the outgoing's settings, unless the message overrides them.
 
-use std::{collections::BTreeMap, time::UNIX_EPOCH};
+use std::{collections::BTreeMap, ops::RangeInclusive, time::UNIX_EPOCH};
 
 use lapin::{
     BasicProperties,
@@ -11,52 +10,90 @@ use quorate_clock::wall_time;
 use quorate_proto::connector::{Header, HeaderType};
 
 use super::{
-    super::broker_link::OutgoingMessage, header_value, producer::AmqpOutgoingSettings,
-    publisher::PublishRequest, returned_message::DELAY, stream,
+    super::broker_link::OutgoingMessage,
+    header_value::{self, InvalidValue},
+    publisher::PublishRequest,
+    returned_message::DELAY,
+    settings::AmqpOutgoingSettings,
+    stream,
 };
 
-/// The CID of the call that the message was sent in.
+/// Header with the CID of the call that the message was sent in.
 const CID: &str = "x-quorate-cid";
 
-/// The message that `parcel` is, with this id; or which of its properties is wrong and what
-/// would be right. `user` is the connection's: the broker takes no other `user-id`.
+/// Request to send that the broker could not take.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidMessage {
+    #[error(
+        "`queue` and `{0}` exclude each other: a queue is reached through the default exchange by its name"
+    )]
+    QueueAndAddress(&'static str),
+    #[error("`user-id` is {given:?}: the broker takes only the user of the connection, {user:?}")]
+    OtherUser { given: String, user: String },
+    #[error("`{name}` is {bytes} bytes long; AMQP allows 255")]
+    TooLong { name: String, bytes: usize },
+    #[error("the header `{name}` {source}")]
+    HeaderValue { name: String, source: InvalidValue },
+    #[error("a header's name is {0} bytes long; AMQP allows 255")]
+    HeaderName(usize),
+    #[error("the property `{0}` must be UTF-8")]
+    NotUtf8(String),
+    #[error("the property `{0}` is given twice")]
+    GivenTwice(String),
+    #[error(
+        "the property `{name}` is {text:?}: it must be a number from {} to {}",
+        .within.start(),
+        .within.end()
+    )]
+    NotInRange {
+        name: String,
+        text: String,
+        within: RangeInclusive<u64>,
+    },
+    #[error(
+        "AMQP has no property `{0}`; it has exchange, routing-key, queue, priority, delivery-mode, expiration-ms, correlation-id, reply-to, type, app-id, content-encoding, timestamp, user-id and cluster-id"
+    )]
+    UnknownProperty(String),
+}
+
+/// Builds the publish request of `message`, with this id; or returns which of its properties is
+/// wrong and what would be right. `user` is the connection's: the broker takes no other `user-id`.
 pub fn publish_request(
     of: &AmqpOutgoingSettings,
-    parcel: &OutgoingMessage,
+    message: &OutgoingMessage,
     id: &str,
     user: &str,
-) -> Result<PublishRequest, String> {
-    let mut given = GivenProperties::read(&parcel.properties)?;
-    let (exchange, routing_key) = match given.text("queue")? {
-        Some(queue) => {
-            for name in ["exchange", "routing-key"] {
-                if given.take(name).is_some() {
-                    return Err(format!(
-                        "`queue` and `{name}` exclude each other: a queue is reached through the default exchange by its name"
-                    ));
-                }
-            }
-            (ShortString::default(), queue)
-        }
-        None => (
-            given
-                .text_or("exchange", Some(&of.exchange))?
-                .unwrap_or_default(),
-            given
-                .text_or("routing-key", Some(&of.routing_key))?
-                .unwrap_or_default(),
-        ),
-    };
+) -> Result<PublishRequest, InvalidMessage> {
+    let mut given = GivenProperties::read(&message.properties)?;
+    let (exchange, routing_key) = given.address(of)?;
+    let properties = basic_properties(&mut given, of, message, id, user)?;
+    given.none_is_left()?;
+    Ok(PublishRequest {
+        exchange,
+        routing_key,
+        properties,
+        body: message.body.clone(),
+        mandatory: of.mandatory,
+    })
+}
+
+fn basic_properties(
+    given: &mut GivenProperties<'_>,
+    of: &AmqpOutgoingSettings,
+    message: &OutgoingMessage,
+    id: &str,
+    user: &str,
+) -> Result<BasicProperties, InvalidMessage> {
     let user_id = given.text("user-id")?;
     if let Some(other) = user_id.as_ref().filter(|other| other.as_str() != user) {
-        return Err(format!(
-            "`user-id` is {:?}: the broker takes only the user of the connection, {user:?}",
-            other.as_str()
-        ));
+        return Err(InvalidMessage::OtherUser {
+            given: other.as_str().to_owned(),
+            user: user.to_owned(),
+        });
     }
-    let content_type = match parcel.content_type.as_str() {
+    let content_type = match message.content_type.as_str() {
         "" => of.content_type.as_deref(),
-        said => Some(said),
+        given_type => Some(given_type),
     };
     let since_1970 = wall_time().duration_since(UNIX_EPOCH);
     let now = since_1970.map_or(0, |since| since.as_secs());
@@ -71,7 +108,7 @@ pub fn publish_request(
         .with_delivery_mode(delivery_mode.map_or(of.delivery_mode, narrow))
         .with_priority(priority.map_or(of.priority, narrow))
         .with_timestamp(given.number("timestamp", 0..=u64::MAX)?.unwrap_or(now))
-        .with_headers(headers(&parcel.headers, &parcel.types, &parcel.cid)?);
+        .with_headers(headers(&message.headers, &message.types, &message.cid)?);
     let mut set = |value: Option<ShortString>,
                    with: fn(BasicProperties, ShortString) -> BasicProperties| {
         if let Some(value) = value {
@@ -102,34 +139,33 @@ pub fn publish_request(
     );
     set(user_id, BasicProperties::with_user_id);
     set(given.text("cluster-id")?, BasicProperties::with_cluster_id);
-    given.none_is_left()?;
-    Ok(PublishRequest {
-        exchange,
-        routing_key,
-        properties: to,
-        body: parcel.body.clone(),
-        mandatory: of.mandatory,
-    })
+    Ok(to)
 }
 
-/// Its range was checked.
+/// Narrows a number whose range was checked.
 fn narrow(n: u64) -> u8 {
     u8::try_from(n).unwrap_or(u8::MAX)
 }
 
-fn short(name: &str, text: &str) -> Result<ShortString, String> {
-    ShortString::try_new(text)
-        .map_err(|_| format!("`{name}` is {} bytes long; AMQP allows 255", text.len()))
+fn short(name: &str, text: &str) -> Result<ShortString, InvalidMessage> {
+    ShortString::try_new(text).map_err(|_| InvalidMessage::TooLong {
+        name: name.to_owned(),
+        bytes: text.len(),
+    })
 }
 
-/// Each header once: several values of one name are joined, as HTTP has it.
-fn headers(given: &[Header], types: &[HeaderType], cid: &str) -> Result<FieldTable, String> {
+/// Returns each header once: several values of one name are joined, as HTTP has it.
+fn headers(
+    given: &[Header],
+    types: &[HeaderType],
+    cid: &str,
+) -> Result<FieldTable, InvalidMessage> {
     let types: BTreeMap<&str, &str> = types
         .iter()
         .map(|it| (it.name.as_str(), it.kind.as_str()))
         .collect();
     let mut joined: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
-    // What a stream has said of a message is not true of it in another one.
+    // The offset of a message in a stream is not true of it in another one.
     let given = given.iter().filter(|it| it.name != stream::OFFSET);
     for Header { name, value } in given {
         joined
@@ -142,33 +178,56 @@ fn headers(given: &[Header], types: &[HeaderType], cid: &str) -> Result<FieldTab
     for (name, value) in joined {
         let kind = types.get(name).copied().unwrap_or_default();
         let value = match header_value::from_text("long", &value) {
-            // A delayed exchange takes no text for it.
+            // A delayed exchange takes no text for this.
             Ok(delay) if name == DELAY && kind.is_empty() => delay,
-            _ => header_value::from_text(kind, &value)
-                .map_err(|wrong| format!("the header `{name}` {wrong}"))?,
+            _ => header_value::from_text(kind, &value).map_err(|source| {
+                InvalidMessage::HeaderValue {
+                    name: name.to_owned(),
+                    source,
+                }
+            })?,
         };
-        let name = ShortString::try_new(name).map_err(|_| {
-            format!(
-                "a header's name is {} bytes long; AMQP allows 255",
-                name.len()
-            )
-        })?;
+        let name =
+            ShortString::try_new(name).map_err(|_| InvalidMessage::HeaderName(name.len()))?;
         table.insert(name, value);
     }
     Ok(FieldTable::from(table))
 }
 
-/// The properties that a parcel has; what is used is taken out.
+/// Properties that a message has; those that are used are taken out.
 struct GivenProperties<'a>(BTreeMap<&'a str, &'a str>);
 
 impl<'a> GivenProperties<'a> {
-    fn read(properties: &'a [Header]) -> Result<Self, String> {
+    /// Returns the exchange and the routing key.
+    fn address(
+        &mut self,
+        of: &AmqpOutgoingSettings,
+    ) -> Result<(ShortString, ShortString), InvalidMessage> {
+        match self.text("queue")? {
+            Some(queue) => {
+                for name in ["exchange", "routing-key"] {
+                    if self.take(name).is_some() {
+                        return Err(InvalidMessage::QueueAndAddress(name));
+                    }
+                }
+                Ok((ShortString::default(), queue))
+            }
+            None => Ok((
+                self.text_or("exchange", Some(&of.exchange))?
+                    .unwrap_or_default(),
+                self.text_or("routing-key", Some(&of.routing_key))?
+                    .unwrap_or_default(),
+            )),
+        }
+    }
+
+    fn read(properties: &'a [Header]) -> Result<Self, InvalidMessage> {
         let mut given = BTreeMap::new();
         for Header { name, value } in properties {
-            let value = std::str::from_utf8(value)
-                .map_err(|_| format!("the property `{name}` must be UTF-8"))?;
+            let value =
+                std::str::from_utf8(value).map_err(|_| InvalidMessage::NotUtf8(name.clone()))?;
             if given.insert(name.as_str(), value).is_some() {
-                return Err(format!("the property `{name}` is given twice"));
+                return Err(InvalidMessage::GivenTwice(name.clone()));
             }
         }
         Ok(GivenProperties(given))
@@ -178,11 +237,15 @@ impl<'a> GivenProperties<'a> {
         self.0.remove(name)
     }
 
-    fn text(&mut self, name: &str) -> Result<Option<ShortString>, String> {
+    fn text(&mut self, name: &str) -> Result<Option<ShortString>, InvalidMessage> {
         self.text_or(name, None)
     }
 
-    fn text_or(&mut self, name: &str, or: Option<&str>) -> Result<Option<ShortString>, String> {
+    fn text_or(
+        &mut self,
+        name: &str,
+        or: Option<&str>,
+    ) -> Result<Option<ShortString>, InvalidMessage> {
         let text = self.take(name).or(or);
         text.map(|text| short(name, text)).transpose()
     }
@@ -190,27 +253,23 @@ impl<'a> GivenProperties<'a> {
     fn number(
         &mut self,
         name: &str,
-        within: std::ops::RangeInclusive<u64>,
-    ) -> Result<Option<u64>, String> {
+        within: RangeInclusive<u64>,
+    ) -> Result<Option<u64>, InvalidMessage> {
         let Some(text) = self.take(name) else {
             return Ok(None);
         };
         let number = text.parse().ok().filter(|n| within.contains(n));
-        number.map(Some).ok_or_else(|| {
-            format!(
-                "the property `{name}` is {text:?}: it must be a number from {} to {}",
-                within.start(),
-                within.end()
-            )
+        number.map(Some).ok_or_else(|| InvalidMessage::NotInRange {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            within,
         })
     }
 
-    fn none_is_left(&self) -> Result<(), String> {
+    fn none_is_left(&self) -> Result<(), InvalidMessage> {
         match self.0.keys().next() {
             None => Ok(()),
-            Some(name) => Err(format!(
-                "AMQP has no property `{name}`; it has exchange, routing-key, queue, priority, delivery-mode, expiration-ms, correlation-id, reply-to, type, app-id, content-encoding, timestamp, user-id and cluster-id"
-            )),
+            Some(name) => Err(InvalidMessage::UnknownProperty((*name).to_owned())),
         }
     }
 }

@@ -1,20 +1,20 @@
-//! Publishing with the broker's confirm.
+//! Publisher that waits for the broker's confirm of each message.
 //!
-//! Each message has a channel of the broker to itself while it is under way. So what the
-//! broker says there (a confirm, a message that came back, a closed channel) is said of this
-//! message and of no other: a wrong exchange of one caller, which closes the channel, is
-//! nothing to another caller, and a confirm of many at a time can't be taken for that of one
-//! that came back. Channels are kept and used again; there are at most [`CHANNELS`] of them,
-//! and who finds none free waits within its own time.
+//! Each message has a channel of the broker to itself while it is under way. So the broker's
+//! answers there (a confirm, a returned message, a closed channel) are about this message and no
+//! other: a wrong exchange of one caller, which closes the channel, is nothing to another caller,
+//! and a confirm of many at a time can't be taken for that of a returned one. Channels are kept and
+//! used again; there are at most [`CHANNELS`] of them, and a caller that finds none free waits
+//! within its own time.
 //!
 //! # Why each caller learns what is true
 //!
-//! A message is given to lapin only after its stage went from waiting to begun, and a caller
-//! that gives up before that moves the stage to given up: only one of the two succeeds, so
-//! "surely not sent" is never said of a message that is sent later. From then on nothing but
-//! the broker's own word decides: its confirm without the message coming back, its refusal,
-//! or that neither is known. A channel is used again only after its message was answered:
-//! one whose answer is late is kept busy by it, even if nobody waits for it any more.
+//! A message is given to lapin only after its stage went from waiting to begun, and a caller that
+//! gives up before that moves the stage to given up: only one of the two succeeds, so "surely not
+//! sent" is never reported of a message that is sent later. From then on nothing but the broker's
+//! own answer decides: its confirm without the message coming back, its refusal, or that neither is
+//! known. A channel is used again only after its message was answered: a channel with a late answer
+//! is kept busy by it, even if nobody waits for it any more.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -45,39 +45,39 @@ use super::{
     returned_message::{self, ReturnOutcome},
 };
 
-/// Most messages under way at a time.
+/// Upper bound of messages under way at a time.
 const CHANNELS: usize = 64;
 /// Channels of the same connection that are not for publishing.
 const OTHERS: usize = 4;
-/// A channel that was not used for so long is closed.
+/// Time without use after which a channel is closed.
 const IDLE: Duration = Duration::from_secs(60);
-/// Of so many exchanges the type is remembered.
+/// Upper bound of exchanges whose type is remembered.
 const TYPES: usize = 256;
 
-/// A message and where it goes.
+/// Message and its address.
 pub struct PublishRequest {
     pub exchange: ShortString,
     pub routing_key: ShortString,
     pub properties: BasicProperties,
     pub body: Bytes,
-    /// Whether a queue must take it. Otherwise it is the exchange's, whatever that does.
+    /// True if a queue must take the message. Otherwise it is the exchange's, whatever that does.
     pub mandatory: bool,
 }
 
-/// What became of a message.
+/// Outcome of publishing a message.
 #[derive(Debug, PartialEq)]
 pub enum PublishOutcome {
-    /// The broker has it.
+    /// The broker has the message.
     Confirmed,
-    /// It came back: no queue takes it.
+    /// The message came back: no queue takes it.
     Unroutable,
-    /// It came back, and the exchange, which is as said, may have handed it over by itself.
+    /// The message came back, and the exchange, described here, may have handed it over by itself.
     MaybeHandedOver(String),
-    /// It is the reply to somebody who waits for it no more.
+    /// The message is a reply that nobody waits for any more.
     ReplyNotAwaited,
-    /// A queue said no: it is full and its overflow policy is to reject, or it failed.
+    /// A queue refused: it is full and its overflow policy is to reject, or it failed.
     Nacked,
-    /// The broker closed the channel because of it.
+    /// The broker closed the channel because of the message.
     Rejected(AMQPError),
     /// Headers and properties take so many bytes, more than so many.
     TooLarge(usize, usize),
@@ -87,18 +87,18 @@ pub enum PublishOutcome {
     Unknown(String),
 }
 
-/// Publishes over one connection.
+/// Publisher over one connection.
 #[derive(Clone)]
 pub struct ConfirmPublisher {
     connection: Arc<Connection>,
     places: Arc<Semaphore>,
-    /// In confirm mode and with nothing under way; the one used last is the last.
+    /// Channels in confirm mode with nothing under way; the one used last is the last.
     idle: Arc<Mutex<VecDeque<(Instant, Channel)>>>,
-    /// The types of exchanges that have returned something, as far as the broker tells them.
+    /// Types of exchanges that have returned something, as far as the broker reports them.
     types: Arc<Mutex<BTreeMap<ShortString, Option<String>>>>,
 }
 
-/// How far a message is; see above.
+/// Stage of a message; see above.
 #[derive(Default)]
 struct PublishStage(AtomicU8);
 
@@ -115,9 +115,9 @@ impl PublishStage {
 }
 
 impl ConfirmPublisher {
-    /// Over this connection. Opens nothing yet.
+    /// Returns a publisher over this connection. Opens nothing yet.
     pub fn new(connection: Arc<Connection>) -> Self {
-        // Some are for others of this connection, where the broker allows few.
+        // Some are for other users of this connection, where the broker allows few.
         let allowed = usize::from(connection.configuration().channel_max());
         let places = CHANNELS.min(allowed.saturating_sub(OTHERS)).max(1);
         ConfirmPublisher {
@@ -128,18 +128,19 @@ impl ConfirmPublisher {
         }
     }
 
-    /// Publishes a message that must reach a queue, and waits so long for the broker's word.
-    pub async fn publish(&self, letter: PublishRequest, within: Duration) -> PublishOutcome {
+    /// Publishes a message that must reach a queue, and waits for the broker's answer within this
+    /// time.
+    pub async fn publish(&self, request: PublishRequest, within: Duration) -> PublishOutcome {
         let deadline = Instant::now() + within;
         let (bytes, most) = (
-            frame_size::header(&letter.properties),
+            frame_size::header(&request.properties),
             self.header_bytes_max(),
         );
         if bytes > most {
             return PublishOutcome::TooLarge(bytes, most);
         }
-        if let Some(fate) = self.unable() {
-            return fate;
+        if let Some(outcome) = self.unable() {
+            return outcome;
         }
         let place = match timeout_at(deadline, self.places.clone().acquire_owned()).await {
             Ok(Ok(place)) => place,
@@ -152,12 +153,12 @@ impl ConfirmPublisher {
             }
         };
         let stage = Arc::new(PublishStage::default());
-        // Goes on when the caller doesn't, so that channels are never left half-used.
-        let attempt = tokio::spawn(self.clone().attempt(letter, stage.clone(), place));
+        // The attempt goes on when the caller doesn't, so that channels are never left half-used.
+        let attempt = tokio::spawn(self.clone().attempt(request, stage.clone(), place));
         match timeout_at(deadline, attempt).await {
-            Ok(Ok(fate)) => fate,
+            Ok(Ok(outcome)) => outcome,
             Ok(Err(panicked)) => PublishOutcome::Unknown(panicked.to_string()),
-            // Nothing of how long that was: the caller has set more, of which this is the rest.
+            // The text has no time: the caller's deadline is longer, and this is the rest of it.
             Err(_) if stage.leave_waiting_for(GIVEN_UP) => {
                 PublishOutcome::NotSent("the broker opened no channel in time".to_owned())
             }
@@ -168,20 +169,20 @@ impl ConfirmPublisher {
         }
     }
 
-    /// Whether its connection is lost.
+    /// Returns true if the connection is lost.
     pub fn is_lost(&self) -> bool {
         !self.connection.status().connected()
     }
 
-    /// No message begins after this.
+    /// Closes the publisher: no message begins after this.
     pub fn close(&self) {
         self.places.close();
-        // Dropped is closed.
+        // Dropping a channel closes it.
         self.idle.lock().clear();
     }
 
-    /// The largest header that is sent: it must fit into one frame, or the broker would end
-    /// the connection, with everything that is under way on it.
+    /// Returns the largest header that is sent, in bytes: it must fit into one frame, or the broker
+    /// would end the connection, with everything that is under way on it.
     pub fn header_bytes_max(&self) -> usize {
         let frame = self.connection.configuration().frame_max() as usize;
         frame.saturating_sub(frame_size::FRAME_OVERHEAD_BYTES)
@@ -198,17 +199,16 @@ impl ConfirmPublisher {
     }
 
     fn perhaps_blocked(&self) -> &'static str {
-        match self.connection.status().blocked() {
-            true => {
-                ": the broker has blocked the connection, as it does while its memory or disk is short (see `rabbitmqctl status`, Alarms)"
-            }
-            false => "",
+        if self.connection.status().blocked() {
+            ": the broker has blocked the connection, as it does while its memory or disk is short (see `rabbitmqctl status`, Alarms)"
+        } else {
+            ""
         }
     }
 
     async fn attempt(
         self,
-        letter: PublishRequest,
+        request: PublishRequest,
         stage: Arc<PublishStage>,
         _place: OwnedSemaphorePermit,
     ) -> PublishOutcome {
@@ -216,20 +216,21 @@ impl ConfirmPublisher {
             Ok(channel) => channel,
             Err(error) => return PublishOutcome::NotSent(format!("can't open a channel: {error}")),
         };
-        let fate = match stage.leave_waiting_for(BEGUN) {
-            true => self.deliver(&channel, letter).await,
-            false => PublishOutcome::NotSent("given up".to_owned()),
+        let outcome = if stage.leave_waiting_for(BEGUN) {
+            self.deliver(&channel, request).await
+        } else {
+            PublishOutcome::NotSent("given up".to_owned())
         };
         self.keep(channel);
-        fate
+        outcome
     }
 
-    async fn deliver(&self, channel: &Channel, mut letter: PublishRequest) -> PublishOutcome {
-        let (exchange, key) = (letter.exchange.clone(), &letter.routing_key);
+    async fn deliver(&self, channel: &Channel, mut request: PublishRequest) -> PublishOutcome {
+        let (exchange, key) = (request.exchange.clone(), &request.routing_key);
         let any = planted(Mutant::ReturnToldAsRefused);
         if returned_message::is_direct_reply(&exchange, key) && !any {
             match returned_message::is_awaited(channel, key).await {
-                Ok(true) => letter.mandatory = false,
+                Ok(true) => request.mandatory = false,
                 Ok(false) => return PublishOutcome::ReplyNotAwaited,
                 Err(error) => {
                     return PublishOutcome::NotSent(format!(
@@ -238,14 +239,14 @@ impl ConfirmPublisher {
                 }
             }
         }
-        let properties = letter.properties.clone();
-        let fate = publish_over(channel, letter).await;
+        let properties = request.properties.clone();
+        let outcome = publish_over(channel, request).await;
         // Nothing is bound to the default exchange but queues.
-        if fate != PublishOutcome::Unroutable || exchange.as_str().is_empty() || any {
-            return fate;
+        if outcome != PublishOutcome::Unroutable || exchange.as_str().is_empty() || any {
+            return outcome;
         }
         let returned = if exchange.as_str().starts_with("amq.") {
-            // One that every broker has, which does nothing but route.
+            // Every broker has this exchange, which does nothing but route.
             ReturnOutcome::routed(&properties)
         } else {
             match self.type_of(&exchange).await {
@@ -304,18 +305,18 @@ impl ConfirmPublisher {
     }
 }
 
-async fn publish_over(channel: &Channel, letter: PublishRequest) -> PublishOutcome {
+async fn publish_over(channel: &Channel, request: PublishRequest) -> PublishOutcome {
     let options = BasicPublishOptions {
-        mandatory: letter.mandatory,
+        mandatory: request.mandatory,
         immediate: false,
     };
     let published = channel
         .basic_publish(
-            letter.exchange,
-            letter.routing_key,
+            request.exchange,
+            request.routing_key,
             options,
-            &letter.body,
-            letter.properties,
+            &request.body,
+            request.properties,
         )
         .await;
     let confirmed = match published {
@@ -330,9 +331,11 @@ async fn publish_over(channel: &Channel, letter: PublishRequest) -> PublishOutco
             PublishOutcome::Unknown("the broker was not asked for a confirm".to_owned())
         }
         Err(error) => match error.kind() {
-            // Closes this channel, so it was said of this message.
-            ErrorKind::ProtocolError(said) if matches!(said.kind(), AMQPErrorKind::Soft(_)) => {
-                PublishOutcome::Rejected(said.clone())
+            // The error closes this channel, so it is about this message.
+            ErrorKind::ProtocolError(refusal)
+                if matches!(refusal.kind(), AMQPErrorKind::Soft(_)) =>
+            {
+                PublishOutcome::Rejected(refusal.clone())
             }
             _ => PublishOutcome::Unknown(format!(
                 "the connection was lost before the broker confirmed: {error}"

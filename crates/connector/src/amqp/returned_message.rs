@@ -1,11 +1,11 @@
-//! What it means that a message comes back, which is not always that nobody has it.
+//! Meaning of a returned message, which is not always that nobody has it.
 //!
-//! A broker returns what no *queue* takes. Some have it all the same: whoever waits for a
-//! direct reply, which RabbitMQ hands over without a queue and returns each time; and what an
-//! exchange of a plugin does by itself, as the delayed exchange does, which keeps the message
-//! until its time. One that only routes may lead to such an exchange, by a binding or as its
-//! alternate exchange, and the broker does not tell where a message came to: so one that has
-//! an `x-delay` is of unknown fate.
+//! A broker returns what no *queue* takes. Others may have it all the same: the client that waits
+//! for a direct reply, which RabbitMQ hands over without a queue and returns each time; and what an
+//! exchange of a plugin does by itself, as the delayed exchange does, which keeps the message until
+//! its time. An exchange that only routes may lead to such an exchange, by a binding or as its
+//! alternate exchange, and the broker does not report where a message came to: so the outcome of
+//! one that has an `x-delay` is unknown.
 
 use lapin::{
     BasicProperties, Channel, Connection, Error, ErrorKind, ExchangeKind,
@@ -14,15 +14,15 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use super::is_refused;
+use super::refusal::is_refused;
 
-/// Where a direct reply goes, behind the default exchange.
+/// Prefix of the address of a direct reply, behind the default exchange.
 const DIRECT_REPLY: &str = "amq.rabbitmq.reply-to.";
-/// For how many milliseconds a delayed exchange keeps a message.
+/// Header with the milliseconds for which a delayed exchange keeps a message.
 pub const DELAY: &str = "x-delay";
-/// The longest that it can: as long as a timer of Erlang's.
+/// Longest delay, that of a timer of Erlang's.
 const DELAY_MAX: i64 = (1 << 32) - 1;
-/// The type of a delayed exchange.
+/// Type of a delayed exchange.
 const DELAYED: &str = "x-delayed-message";
 /// Types that do nothing but route: the standard's and those of RabbitMQ's own plugins.
 const ROUTING: [&str; 8] = [
@@ -36,12 +36,12 @@ const ROUTING: [&str; 8] = [
     "x-jms-topic",
 ];
 
-/// Whether this is the address of somebody who waits for a direct reply.
+/// Returns true if this is the address of a client that waits for a direct reply.
 pub fn is_direct_reply(exchange: &ShortString, routing_key: &ShortString) -> bool {
     exchange.as_str().is_empty() && routing_key.as_str().starts_with(DIRECT_REPLY)
 }
 
-/// Whether somebody waits for that direct reply. RabbitMQ answers as if it was a queue, and
+/// Returns true if a client waits for that direct reply. RabbitMQ answers as if it was a queue, and
 /// closes the channel when there is none.
 pub async fn is_awaited(channel: &Channel, routing_key: &ShortString) -> Result<bool, Error> {
     let passive = QueueDeclareOptions {
@@ -56,7 +56,7 @@ pub async fn is_awaited(channel: &Channel, routing_key: &ShortString) -> Result<
     }
 }
 
-/// What became of a message that an exchange of this type has returned.
+/// Outcome of a message that an exchange of this type has returned.
 #[derive(Debug, PartialEq)]
 pub enum ReturnOutcome {
     /// No queue takes it, and nobody else has it.
@@ -68,7 +68,7 @@ pub enum ReturnOutcome {
 }
 
 impl ReturnOutcome {
-    /// Of an exchange of this type, as far as that is known.
+    /// Returns the outcome for an exchange of this type, as far as that is known.
     pub fn from_exchange_type(kind: Option<&str>, properties: &BasicProperties) -> ReturnOutcome {
         match kind {
             Some(DELAYED) => match delay(properties) {
@@ -87,7 +87,7 @@ impl ReturnOutcome {
         }
     }
 
-    /// Of an exchange that only routes, perhaps to a delayed one.
+    /// Returns the outcome for an exchange that only routes, perhaps to a delayed one.
     pub fn routed(properties: &BasicProperties) -> ReturnOutcome {
         match delay(properties) {
             DelayHeader::None => ReturnOutcome::Unroutable,
@@ -98,14 +98,14 @@ impl ReturnOutcome {
     }
 }
 
-/// For how long a delayed exchange is asked to keep a message.
+/// Delay that a delayed exchange is asked for.
 #[derive(Debug, PartialEq)]
 enum DelayHeader {
-    /// It is not, or for longer than it can: then it routes the message at once.
+    /// None, or longer than it can be: then the exchange routes the message at once.
     None,
-    /// It does so.
+    /// Kept by the exchange.
     Kept,
-    /// By a number of a type that not every version of the plugin knows.
+    /// Given by a number of a type that not every version of the plugin knows.
     Unsigned,
 }
 
@@ -121,17 +121,19 @@ fn delay(properties: &BasicProperties) -> DelayHeader {
         Some(AMQPValue::ShortShortUInt(n)) => (i64::from(*n), false),
         _ => return DelayHeader::None,
     };
-    match (1..=DELAY_MAX).contains(&ms) {
-        false => DelayHeader::None,
-        true if signed => DelayHeader::Kept,
-        true => DelayHeader::Unsigned,
+    if !(1..=DELAY_MAX).contains(&ms) {
+        DelayHeader::None
+    } else if signed {
+        DelayHeader::Kept
+    } else {
+        DelayHeader::Unsigned
     }
 }
 
-/// The type of an exchange, if the broker tells it to this user; an error: it was not found
-/// out now. AMQP has no question for that, so the exchange is declared once more, as one that
-/// it can't be: the broker says how it differs. Where there is none, nothing is declared
-/// either, as no exchange can have that argument.
+/// Returns the type of an exchange, if the broker reports it to this user; an error: it could not
+/// be found out now. AMQP has no query for that, so the exchange is declared once more, with an
+/// argument that it can't have: the broker reports the difference. Where there is no such exchange,
+/// nothing is declared either, as no exchange can have that argument.
 pub async fn exchange_type(
     connection: &Connection,
     exchange: &ShortString,
@@ -148,20 +150,21 @@ pub async fn exchange_type(
     let Err(error) = declaring.await else {
         return Ok(None);
     };
-    if let ErrorKind::ProtocolError(said) = error.kind()
-        && matches!(said.kind(), AMQPErrorKind::Soft(_))
+    if let ErrorKind::ProtocolError(refusal) = error.kind()
+        && matches!(refusal.kind(), AMQPErrorKind::Soft(_))
     {
         let differs = is_refused(&error, AMQPSoftError::PRECONDITIONFAILED);
-        let kind = differs.then(|| difference(said.get_message().as_str()));
+        let kind = differs.then(|| difference(refusal.get_message().as_str()));
         return Ok(kind.flatten());
     }
     Err(error)
 }
 
-/// The type in `... inequivalent arg 'type' for exchange 'e' in vhost '/': received 'direct'
-/// but current is 'topic'`. One that differs in something else is of the type asked for.
-fn difference(said: &str) -> Option<String> {
-    let (_, differs) = said.split_once("inequivalent arg ")?;
+/// Returns the type in `... inequivalent arg 'type' for exchange 'e' in vhost '/': received
+/// 'direct' but current is 'topic'`. An exchange that differs in something else is of the type that
+/// was declared.
+fn difference(refusal: &str) -> Option<String> {
+    let (_, differs) = refusal.split_once("inequivalent arg ")?;
     if !differs.starts_with("'type' ") {
         return Some("direct".to_owned());
     }
@@ -180,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_return_is_told_by_the_type_of_its_exchange() {
+    fn return_outcome_follows_exchange_type() {
         let (plain, later) = (BasicProperties::default(), delayed(AMQPValue::LongInt(9)));
         for kind in ROUTING {
             assert_eq!(
@@ -236,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_type_is_read_from_how_the_exchange_differs() {
+    fn exchange_type_is_read_from_the_difference() {
         let of = |what: &str| {
             format!(
                 "PRECONDITION_FAILED - inequivalent arg {what} for exchange 'e' in vhost '/': received"

@@ -1,17 +1,17 @@
 //! Streams, which are consumed from an offset and keep what was acknowledged.
 //!
-//! A consumer that names no offset gets what comes from then on, so what came between two
-//! sessions would be passed by. The offset of the first message that is not settled is kept
-//! across sessions and takeovers (see `progress`), and the next session begins there, or with the
-//! first message that the stream has, where nothing is kept. Where the stream ends before
-//! that offset it is not consumed (see `stream_end`).
+//! A consumer that names no offset gets what comes from then on, so messages that came between two
+//! sessions would be skipped. The offset of the first unsettled message is kept across sessions and
+//! takeovers (see `progress`), and the next session begins there, or with the first message that
+//! the stream has, where nothing is kept. Where the stream ends before that offset it is not
+//! consumed (see `stream_end`).
 //!
 //! A stream knows no exclusive consumer, so it is consumed behind `fence: lease` alone.
 //!
-//! AMQP has no question for the type of a queue. Only a stream takes an offset to consume
-//! from, and RabbitMQ refuses it of every other queue before it does anything. A broker that
-//! knows no streams takes no notice of it: there a second try, without a prefetch count, is
-//! granted, which a stream refuses.
+//! AMQP has no query for the type of a queue. Only a stream takes an offset to consume from, and
+//! RabbitMQ refuses it of every other queue before it does anything. A broker that knows no streams
+//! takes no notice of it: there a second try, without a prefetch count, is granted, which a stream
+//! refuses.
 
 use lapin::{
     Channel, Connection, Error,
@@ -21,22 +21,22 @@ use lapin::{
 };
 use quorate_planted::{Mutant, planted};
 
-use super::{super::broker_link::ConnectorError, is_refused, short};
+use super::{super::broker_link::ConnectorError, refusal::is_refused, short_string::short};
 
-/// From where a consumer begins, and where in its stream a message is.
+/// Argument for the offset of a consumer, and header with that of a message.
 pub const OFFSET: &str = "x-stream-offset";
 
-/// Whether a queue is a stream. Of one, nothing is taken for that.
+/// Returns true if a queue is a stream. Nothing is taken from the queue for that.
 pub async fn is_stream(connection: &Connection, queue: &str) -> Result<bool, StreamProbeError> {
     let takes_an_offset = granted(connection, queue, true).await?;
     Ok(takes_an_offset && !granted(connection, queue, false).await?)
 }
 
-/// Why it could not be found out.
+/// Reason why the probe failed.
 pub enum StreamProbeError {
-    /// The broker says no, to whoever consumes it.
+    /// The broker refuses every consumer.
     Refused(Error),
-    /// The name can't be one.
+    /// The name can't be that of a queue.
     Wrong(ConnectorError),
 }
 
@@ -46,7 +46,7 @@ impl From<Error> for StreamProbeError {
     }
 }
 
-/// Whether a consumer from the stream's end is let in, with a prefetch count or without.
+/// Returns true if a consumer from the stream's end is let in, with a prefetch count or without.
 async fn granted(
     connection: &Connection,
     queue: &str,
@@ -66,13 +66,13 @@ async fn granted(
             let _ = channel.close(200, "OK".into()).await;
             Ok(true)
         }
-        // It is something about the queue that the broker refuses for.
+        // The broker refuses because of the queue.
         Err(error) if is_refused(&error, AMQPSoftError::PRECONDITIONFAILED) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
-/// The arguments of a consumer that begins at this offset, or with the first message.
+/// Sets the arguments of a consumer that begins at this offset, or with the first message.
 pub fn begin_at(arguments: &mut FieldTable, offset: Option<u64>) {
     let offset = offset.and_then(|it| i64::try_from(it).ok());
     let from = match offset {
@@ -83,58 +83,58 @@ pub fn begin_at(arguments: &mut FieldTable, offset: Option<u64>) {
     arguments.insert(OFFSET.into(), from);
 }
 
-/// Why it is not consumed behind `fence: exclusive`.
+/// Returns why the stream is not consumed behind `fence: exclusive`.
 pub fn unfenced(queue: &str) -> ConnectorError {
     ConnectorError::new(format!(
         "{queue:?} is a stream, which does not keep a second consumer off: set `fence: lease` in the amqp_connection"
     ))
 }
 
-/// What a message's offset may be ahead of the one before it. Between two there is what the
-/// broker itself writes into a stream; more is what another stream said of a message that was
+/// Upper bound of the step from one offset to the next. Between two messages there is what the
+/// broker itself writes into a stream; more is the offset in another stream, of a message that was
 /// copied from there, header and all.
 const GAP: u64 = 1000;
 
-/// Where a session is in its stream.
+/// Position of a session in its stream.
 #[derive(Debug)]
 pub struct StreamPosition {
-    /// What comes before it was settled already. A stream is stored in chunks, and a consumer
-    /// begins with the one in which its offset is.
+    /// First offset to consume; earlier messages were settled already. A stream is stored in
+    /// chunks, and a consumer begins with the one in which its offset is.
     from: u64,
-    /// The offset of the message before, as far as it is known.
+    /// Offset of the message before, as far as it is known.
     last: Option<u64>,
-    /// What the message before said, believed or not.
-    said: Option<u64>,
+    /// Offset in the header of the message before, believed or not.
+    claimed: Option<u64>,
 }
 
 impl StreamPosition {
-    /// Of a consumer that begins here.
+    /// Returns the position of a consumer that begins here.
     pub fn new(from: Option<u64>) -> StreamPosition {
         StreamPosition {
             from: from.unwrap_or_default(),
             last: None,
-            said: None,
+            claimed: None,
         }
     }
 
-    /// The offset of the next message, which says that it has this one, if that can be read;
-    /// `None`: it was settled already.
+    /// Returns the offset of the next message, whose header has the offset `claimed`, if it can be
+    /// read; `None`: the message was settled already.
     ///
-    /// Where in doubt it is the earliest that it can be: what is taken for too early comes
-    /// again, and what is taken for too late would be passed over. A leap, as to the first
-    /// message that a stream still has, is believed once a second message says so.
-    pub fn next(&mut self, said: Option<u64>) -> Option<u64> {
-        let before = std::mem::replace(&mut self.said, said);
+    /// In doubt the result is the earliest offset possible: a message that is taken for too early
+    /// comes again, and one that is taken for too late would be skipped. A leap, as to the first
+    /// message that a stream still has, is believed once a second message confirms it.
+    pub fn next(&mut self, claimed: Option<u64>) -> Option<u64> {
+        let before = std::mem::replace(&mut self.claimed, claimed);
         let follows = |offset: u64, before: u64| offset > before && offset - before <= GAP;
-        let known = said.filter(|said| {
-            let again = before.is_some_and(|before| follows(*said, before));
+        let known = claimed.filter(|claimed| {
+            let again = before.is_some_and(|before| follows(*claimed, before));
             match self.last {
-                Some(last) => *said > last && (again || follows(*said, last)),
-                None => again || *said < self.from + GAP,
+                Some(last) => *claimed > last && (again || follows(*claimed, last)),
+                None => again || *claimed < self.from + GAP,
             }
         });
         let Some(offset) = known.or(self.last.map(|last| last + 1)) else {
-            // It may be one that was settled, or the one to begin with.
+            // This may be a settled message, or the one to begin with.
             return Some(self.from.saturating_sub(1));
         };
         self.last = Some(offset);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leap_is_believed_once_another_message_says_so() {
+    fn leap_is_believed_at_second_message() {
         // What was before 5000 is kept no more.
         let mut position = StreamPosition::new(Some(7));
         assert_eq!(position.next(Some(5000)), Some(6));
@@ -172,7 +172,7 @@ mod tests {
         // That of another stream, before and behind, and none at all.
         assert_eq!(position.next(Some(900_000)), Some(8));
         assert_eq!(position.next(Some(3)), Some(9));
-        // Never back, whoever says so again.
+        // Never back, however often a header has it.
         assert_eq!(position.next(Some(4)), Some(10));
         assert_eq!(position.next(None), Some(11));
         assert_eq!(position.next(Some(12)), Some(12));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_message_without_an_offset_passes_over_nothing() {
+    fn first_message_without_offset_skips_nothing() {
         let mut position = StreamPosition::new(Some(7));
         assert_eq!(position.next(None), Some(6));
         assert_eq!(position.next(Some(5)), None);

@@ -1,15 +1,15 @@
-//! Whether a stream still reaches to the offset that was kept of it.
+//! Check that a stream still reaches to the kept offset.
 //!
-//! One that was deleted and declared anew begins with 0 again. A consumer from an offset beyond
-//! its end is let in all the same, and gets nothing until the stream has grown beyond that
-//! offset, neither of what is there nor of what comes. So the end is looked for beside each
-//! session that begins at a kept offset: a consumer of the last chunk of the stream reads it
-//! until it has seen the message before that offset, or until nothing more comes. Of a stream
-//! that has nothing yet it waits for the first message.
+//! A stream that was deleted and declared anew begins with 0 again. A consumer from an offset
+//! beyond its end is let in all the same, and gets nothing until the stream has grown beyond that
+//! offset, neither of what is there nor of what comes. So the end is looked for beside each session
+//! that begins at a kept offset: a consumer of the last chunk of the stream reads it until it has
+//! seen the message before that offset, or until nothing more comes. Of a stream that has nothing
+//! yet it waits for the first message.
 //!
-//! A channel whose stream falls short does not go on: whether it is to begin with the first
-//! message is for somebody to decide who knows what became of the stream. What it found out
-//! is remembered, so that the next session is not begun before it was looked for again.
+//! A channel whose stream falls short does not go on: whether it has to begin with the first
+//! message is for an operator to decide who knows what became of the stream. The result is
+//! remembered, so that the next session is not begun before the end was looked for again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,27 +24,27 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::{
-    super::broker_link::ConnectorError, AmqpChannelSettings, message, short, stream,
-    unreadable_message::unreadable,
+    super::broker_link::ConnectorError, message, settings::AmqpChannelSettings,
+    short_string::short, stream, unreadable_message::unreadable,
 };
 
-/// How long nothing may come of a chunk that is being handed out.
+/// Time without a message of a chunk after which the chunk has ended.
 const QUIET: Duration = Duration::from_secs(3);
-/// The longest look for the end before a session.
+/// Longest search for the end before a session.
 const LOOK: Duration = Duration::from_secs(8);
-/// How many messages of the chunk are handed out ahead.
+/// Messages of the chunk that are handed out ahead.
 const AHEAD: u16 = 100;
 
-/// What is known of the ends of a connection's stream.
+/// Results of the checks of a connection's stream.
 #[derive(Default)]
 pub struct StreamEnd {
-    /// The stream that falls short, of which offset, and what was said of that.
+    /// Stream that falls short, the offset that it does not reach, and the error.
     short: Mutex<Option<(String, u64, ConnectorError)>>,
 }
 
 impl StreamEnd {
-    /// Ends, with what is wrong, when it turns out that the stream ends before this offset,
-    /// at which a session begins.
+    /// Resolves with an error once the stream is found to end before this offset, at which a
+    /// session begins.
     pub async fn falls_short(
         self: Arc<Self>,
         connection: Arc<Connection>,
@@ -53,12 +53,12 @@ impl StreamEnd {
     ) -> ConnectorError {
         match end_before(&connection, &queue.queue, offset).await {
             Ok(Some(last)) => {
-                let trouble = begins_anew(&queue, last, offset);
-                *self.short.lock() = Some((queue.queue, offset, trouble.clone()));
-                return trouble;
+                let error = begins_anew(&queue, last, offset);
+                *self.short.lock() = Some((queue.queue, offset, error.clone()));
+                return error;
             }
             Ok(None) => {}
-            // What is wrong with the queue its own consumer says as well.
+            // The session's own consumer reports what is wrong with the queue as well.
             Err(error) => {
                 warn!(queue = queue.queue, %error, "the end of a stream can't be looked for");
             }
@@ -66,7 +66,7 @@ impl StreamEnd {
         std::future::pending().await
     }
 
-    /// An error where the stream was found to fall short of this offset, and does so still.
+    /// Returns an error where the stream was found to fall short of this offset, and does so still.
     pub async fn check_reaches(
         &self,
         connection: &Connection,
@@ -74,7 +74,7 @@ impl StreamEnd {
         offset: Option<u64>,
     ) -> Result<(), ConnectorError> {
         let known = self.short.lock().clone();
-        let Some((_, offset, trouble)) =
+        let Some((_, offset, error)) =
             known.filter(|(name, at, _)| *name == queue.queue && Some(*at) == offset)
         else {
             return Ok(());
@@ -85,13 +85,13 @@ impl StreamEnd {
                 *self.short.lock() = None;
                 Ok(())
             }
-            // Nothing is known that is any better.
-            Ok(Err(_)) | Err(_) => Err(trouble),
+            // Nothing better is known.
+            Ok(Err(_)) | Err(_) => Err(error),
         }
     }
 }
 
-/// The last offset of a stream that ends before this one; `None` of one that reaches to it.
+/// Returns the last offset of a stream that ends before this one; `None` of one that reaches to it.
 async fn end_before(
     connection: &Connection,
     queue: &str,
@@ -131,7 +131,7 @@ async fn end_before(
         if last >= Some(offset - 1) {
             break true;
         }
-        // Nothing is settled by that in a stream: the next ones are asked for.
+        // This settles nothing in a stream: it asks for the next messages.
         delivery.acker.ack(BasicAckOptions::default()).await?;
     };
     let _ = channel.close(200, "OK".into()).await;

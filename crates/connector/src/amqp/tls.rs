@@ -1,7 +1,7 @@
-//! TLS to the broker, and why it could not be had.
+//! TLS to the broker, and the errors of its handshake.
 //!
-//! lapin's own way would trust a given authority *beside* those of the system, and want the
-//! system to have some; here `tls_ca` is trusted alone.
+//! lapin's own way would trust a given authority *beside* those of the system, and want the system
+//! to have some; here `tls_ca` is trusted alone.
 
 use std::io;
 
@@ -13,7 +13,8 @@ use rustls::{
 
 use super::super::broker_link::ConnectorError;
 
-/// Trusts the authorities in `ca` (PEM), or without it those of the system.
+/// Returns a connector that trusts the authorities in `ca` (PEM), or without it those of the
+/// system.
 pub fn connector(ca: Option<&str>) -> Result<RustlsConnector, ConnectorError> {
     let trusted = match ca {
         Some(pem) => RustlsConnectorConfig::default().with_parsable_certificates(authorities(pem)?),
@@ -48,8 +49,8 @@ fn authorities(pem: &str) -> Result<Vec<CertificateDer<'static>>, ConnectorError
     Ok(read)
 }
 
-/// What a failed handshake with `address` means, and what would be right; `None` if it is
-/// nothing that TLS has to do with.
+/// Returns what a failed handshake with the host means, and what would be right; `None` if the
+/// error has nothing to do with TLS.
 pub fn explain(error: &io::Error, host: &str, port: u16, own_ca: bool) -> Option<String> {
     let at = format!("{host}:{port}");
     if error.kind() == io::ErrorKind::UnexpectedEof {

@@ -1,4 +1,4 @@
-//! The bytes from and to the broker: over TCP or TLS, through the [`FrameSanitizer`].
+//! Transport to the broker: TCP or TLS, through the [`FrameSanitizer`].
 //!
 //! lapin takes its stream from a reactor, so this is one: tokio's, with streams of our own.
 
@@ -22,10 +22,10 @@ use tokio::{
 
 use super::frame_sanitizer::FrameSanitizer;
 
-/// What lapin runs on.
+/// Parts of the runtime that lapin runs on.
 pub type TransportRuntime = RuntimeParts<Tokio, TransportReactor>;
 
-/// tokio, with lines to the broker.
+/// Returns tokio's runtime with our own streams to the broker.
 pub fn runtime() -> Runtime<TransportRuntime> {
     let tokio = Tokio::current();
     Runtime::new(RuntimeParts::new(tokio.clone(), TransportReactor(tokio)))
@@ -68,23 +68,23 @@ impl Reactor for TransportReactor {
     }
 }
 
-/// A way for bytes, both ways.
+/// Byte stream in both directions.
 trait AsyncDuplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> AsyncDuplex for T {}
 
-/// The connection to the broker, as lapin reads it.
+/// Connection to the broker, as lapin reads it.
 pub struct TransportStream {
     inner: Box<dyn AsyncDuplex>,
-    sieve: FrameSanitizer,
+    sanitizer: FrameSanitizer,
 }
 
 impl TransportStream {
-    /// Over this.
+    /// Wraps a stream.
     pub fn new(inner: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> TransportStream {
         TransportStream {
             inner: Box::new(inner),
-            sieve: FrameSanitizer::default(),
+            sanitizer: FrameSanitizer::default(),
         }
     }
 }
@@ -95,17 +95,17 @@ impl AsyncRead for TransportStream {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let TransportStream { inner, sieve } = &mut *self;
+        let TransportStream { inner, sanitizer } = &mut *self;
         loop {
-            let ready = sieve.pop(buffer);
+            let ready = sanitizer.pop(buffer);
             if ready > 0 || buffer.is_empty() {
                 return Poll::Ready(Ok(ready));
             }
             let read = ready!(Pin::new(&mut *inner).poll_read(cx, buffer))?;
-            if read == 0 || sieve.passes(read) {
+            if read == 0 || sanitizer.passes(read) {
                 return Poll::Ready(Ok(read));
             }
-            sieve.push(&buffer[..read]);
+            sanitizer.push(&buffer[..read]);
         }
     }
 }
@@ -136,7 +136,7 @@ impl AsyncWrite for TransportStream {
     }
 }
 
-/// A stream of tokio's, as the libraries of AMQP and TLS know streams.
+/// Stream of tokio's, as the libraries of AMQP and TLS know streams.
 pub struct TcpTransport(pub TcpStream);
 
 impl AsyncRead for TcpTransport {

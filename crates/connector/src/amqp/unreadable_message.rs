@@ -1,8 +1,8 @@
-//! A message whose properties or routing key can't be read: what can be, and what is wrong.
+//! Message whose properties or routing key can't be read: the readable part, and what is wrong.
 //!
-//! The [`sieve`] hands such a message on with its properties as bytes. They are read
-//! here as far as they go, for the dead-letter queue: texts that are no UTF-8 are
-//! percent-encoded, and values of an unknown type are left out. The bytes go along.
+//! The [`frame_sanitizer`](super::frame_sanitizer) hands such a message on with its properties as
+//! bytes. They are read here as far as they go, for the dead-letter queue: texts that are no UTF-8
+//! are percent-encoded, and values of an unknown type are left out. The bytes go along.
 
 use lapin::{
     BasicProperties,
@@ -12,21 +12,21 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::{field_extent::extent, frame_sanitizer, header_value::DEPTH};
 
-/// The properties as they came, for whoever wants to know.
+/// Header with the properties as they came.
 const RAW: &str = "x-quorate-raw-properties";
-/// The routing key as it came.
+/// Header with the routing key as it came.
 const RAW_KEY: &str = "x-quorate-raw-routing-key";
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// What could be read, and what is wrong.
+/// Readable part of a message, and what is wrong.
 pub struct UnreadableMessage {
-    /// The properties, as far as they could be read.
+    /// Properties, as far as they could be read.
     pub properties: BasicProperties,
-    /// What is wrong with them, and who can do something about it.
+    /// Reason, and who can do something about it.
     pub reason: String,
 }
 
-/// Whether the message could not be read, and how much of it can be.
+/// Returns the readable part of a message that could not be read; `None` of any other.
 pub fn unreadable(properties: &BasicProperties) -> Option<UnreadableMessage> {
     let marks = properties.headers().as_ref()?.inner();
     let raw = bytes(marks.get(frame_sanitizer::mark())?)?;
@@ -69,7 +69,8 @@ fn bytes(value: &AMQPValue) -> Option<&[u8]> {
     }
 }
 
-/// As it is where it is UTF-8, else percent-encoded, and no longer than AMQP has it.
+/// Returns the text as it is where it is UTF-8, else percent-encoded, and no longer than AMQP has
+/// it.
 fn text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
@@ -79,14 +80,14 @@ fn text(bytes: &[u8]) -> String {
 
 fn short(bytes: &[u8]) -> ShortString {
     let mut text = text(bytes);
-    // What is longer is percent-encoded, hence ASCII.
+    // Longer texts are percent-encoded, hence ASCII.
     text.truncate(255);
     ShortString::try_new(text).unwrap_or_default()
 }
 
 struct PropertiesReader<'a> {
     left: &'a [u8],
-    /// What is wrong.
+    /// Errors found so far.
     wrong: Vec<String>,
 }
 
@@ -110,7 +111,7 @@ impl<'a> PropertiesReader<'a> {
         Some(short(bytes))
     }
 
-    /// In the order of their flags. `None`: they end too early.
+    /// Reads the properties in the order of their flags. `None`: they end too early.
     fn properties(&mut self, to: &mut BasicProperties) -> Option<()> {
         let flags = self.take(2)?;
         let flags = u16::from_be_bytes([flags[0], flags[1]]);
@@ -195,14 +196,14 @@ impl<'a> PropertiesReader<'a> {
         Some(table)
     }
 
-    /// A header; without a value where that can't be read and its end is known.
+    /// Reads a header; without a value where that can't be read and its end is known.
     fn entry(&mut self) -> Option<(ShortString, Option<AMQPValue>)> {
         let name = self.short("the name of a header")?;
         let extent = self
             .left
             .split_first()
             .and_then(|(kind, rest)| extent(*kind, rest));
-        // What is deeper is not read here, as that takes stack.
+        // Deeper values are not read here, as that takes stack.
         if extent.is_some_and(|it| it.depth <= DEPTH)
             && let Ok((left, value)) = parse_value(self.left)
         {
@@ -230,7 +231,7 @@ impl<'a> PropertiesReader<'a> {
 mod tests {
     use super::*;
 
-    /// As the sieve hands it on.
+    /// Returns the message as the frame sanitizer hands it on.
     fn of(flags: u16, properties: &[u8], key: Option<&[u8]>) -> UnreadableMessage {
         let mut marks = FieldTable::default();
         let raw = [&flags.to_be_bytes()[..], properties].concat();
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_read_is_kept_and_what_is_wrong_is_named() {
+    fn readable_part_is_kept_and_error_named() {
         let flags = 1 << 15 | 1 << 12 | 1 << 10 | 1 << 7;
         let it = of(flags, b"\x0atext/plain\x02\x03\xff\xfe\x01\x02m1", None);
         let told = &it.properties;
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_kept_around_the_one_that_is_wrong() {
+    fn headers_around_a_wrong_one_are_kept() {
         let entry = |name: &[u8], value: &[u8]| [&[name.len() as u8], name, value].concat();
         let nested = entry(b"\xff", b"t\x01");
         let nested = [b"F", &(nested.len() as u32).to_be_bytes()[..], &nested].concat();

@@ -1,4 +1,4 @@
-//! Hand-offs: whose turn it is, and what the lease lets go out.
+//! Hand-offs: which message is next, and what the lease lets out.
 
 use std::time::Duration;
 
@@ -12,11 +12,10 @@ use super::{
         in_flight::InFlightState,
     },
     ChannelSession,
-    settle::SettleAction,
 };
 
 impl<L: InboundLink> ChannelSession<'_, L> {
-    /// Hands on those whose turn it is.
+    /// Hands on the messages whose turn it is.
     pub(super) async fn admit(&mut self) -> Result<(), ConnectorError> {
         let common = &self.settings.shared;
         let (ordered, places) = (common.ordered, common.concurrency_max());
@@ -30,8 +29,8 @@ impl<L: InboundLink> ChannelSession<'_, L> {
         Ok(())
     }
 
-    /// Whether a message of a stream is as far behind the first that is not settled as may
-    /// be: all from that one on comes again in the next session, what was handled since too.
+    /// Returns true if a message of a stream is as far ahead of the first unsettled one as it may
+    /// be: all from that one on come again in the next session, those handled since then too.
     pub(super) fn is_too_far_ahead(&self, id: u64) -> bool {
         let offset = self.in_flight.get(id).and_then(|it| it.message.offset);
         let first = self.context.progress.first_unsettled();
@@ -43,16 +42,17 @@ impl<L: InboundLink> ChannelSession<'_, L> {
     /// Hands a message on for its next try, if the lease lets it.
     pub(super) async fn hand_on(&mut self, id: u64) -> Result<(), ConnectorError> {
         if !self.context.lease.holds(self.reign.epoch) {
-            // It stays unacked: it waits for the lease, or goes back when the session closes.
+            // The message stays unacknowledged: it waits for the lease, or goes back when the
+            // session closes.
             return self.check_lease().await;
         }
-        let Some(flight) = self.in_flight.get_mut(id) else {
+        let Some(entry) = self.in_flight.get_mut(id) else {
             return Ok(());
         };
-        flight.handed_on_at = Some(Instant::now());
-        let message = flight.message.clone();
+        entry.handed_on_at = Some(Instant::now());
+        let message = entry.message.clone();
         let message_id = if message.id.is_empty() {
-            flight.cid.clone()
+            entry.cid.clone()
         } else {
             message.id.clone()
         };
@@ -62,9 +62,9 @@ impl<L: InboundLink> ChannelSession<'_, L> {
             content_type: message.content_type.clone(),
             headers: message.headers.clone(),
             body: message.body.clone(),
-            attempt: flight.attempt,
+            attempt: entry.attempt,
             redelivered: message.redelivered,
-            cid: flight.cid.clone(),
+            cid: entry.cid.clone(),
             properties: message.properties.clone(),
             types: message.types.clone(),
             left_out: message.headers_left_out,
@@ -72,24 +72,24 @@ impl<L: InboundLink> ChannelSession<'_, L> {
         self.in_flight.set_state(id, InFlightState::Running);
         self.context.frames.send(Frame::Delivery(delivery)).await;
         if planted(Mutant::AckedBeforeService) {
-            self.settle(id, SettleAction::Ack);
+            self.acknowledge(id);
         }
         Ok(())
     }
 
-    /// A message's wait is over.
+    /// Continues with a message whose wait is over.
     pub(super) async fn resume(
         &mut self,
         id: u64,
-        stage: InFlightState,
+        state: InFlightState,
     ) -> Result<(), ConnectorError> {
-        match stage {
-            // A drain leaves it to the close of the session.
+        match state {
+            // A drain leaves the message to the close of the session.
             _ if self.drain.is_some() => {}
             // Its turn comes before that of the messages after it.
             InFlightState::RetryDelayed => self.in_flight.set_state(id, InFlightState::Queued),
             InFlightState::DeadLetterDelayed => self.dead_letter(id),
-            InFlightState::RequeueDelayed => self.settle(id, SettleAction::Requeue(Duration::ZERO)),
+            InFlightState::RequeueDelayed => self.requeue(id, Duration::ZERO),
             InFlightState::Queued
             | InFlightState::Running
             | InFlightState::Settling

@@ -1,4 +1,4 @@
-//! What a session does when its orders or its lease change: it goes on, stands still, or ends.
+//! Reactions of a session to new orders and to its lease: go on, stand still, or end.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use quorate_ipc::lease::LeaseTenure;
 
 use super::{
     super::{
-        broker_link::{ConnectorError, InboundLink, Session},
+        broker_link::{ConnectorError, ConsumerSession, InboundLink},
         process_context::LEASE_POLL_INTERVAL,
         role::{ConnectorSettings, DRAIN_TIMEOUT_DEFAULT},
     },
@@ -15,7 +15,7 @@ use super::{
 };
 
 impl<L: InboundLink> ChannelSession<'_, L> {
-    /// Compares what is wanted with what is being done.
+    /// Compares the desired state with what the session does.
     pub(super) async fn apply_desired(&mut self) -> Result<(), ConnectorError> {
         let desired = self.context.desired.borrow_and_update().clone();
         let settings = desired
@@ -34,7 +34,7 @@ impl<L: InboundLink> ChannelSession<'_, L> {
         }
     }
 
-    /// Stops consuming; what is in flight may finish until then.
+    /// Stops consuming; messages in flight may finish within this time.
     pub(super) async fn begin_drain(&mut self, within: Duration) -> Result<(), ConnectorError> {
         let deadline = Instant::now() + within;
         if let Some(earlier) = self.drain {
@@ -50,17 +50,17 @@ impl<L: InboundLink> ChannelSession<'_, L> {
         Ok(())
     }
 
-    /// Looks at the page: goes on, stands still, or winds up.
+    /// Checks the lease page: goes on, stands still, or begins to drain.
     pub(super) async fn check_lease(&mut self) -> Result<(), ConnectorError> {
         self.paused_until = None;
         if self.drain.is_some() {
-            // It hands nothing on any more.
+            // A draining session hands nothing on any more.
             return Ok(());
         }
         match self.context.tenure(self.reign.epoch) {
             LeaseTenure::Runs(_) => Ok(()),
-            // What is with the service while nothing may follow it would be overtaken by what
-            // a successor begins: order is given up for nothing, so all goes back at once.
+            // A message with the service, while nothing may follow it, would be overtaken by what a
+            // successor begins. Order would be given up for nothing, so all goes back at once.
             LeaseTenure::Lapsed(..) if self.in_order() => self.lease_over().await,
             LeaseTenure::Lapsed(..) => {
                 self.paused_until = Some(Instant::now() + LEASE_POLL_INTERVAL);
@@ -70,7 +70,7 @@ impl<L: InboundLink> ChannelSession<'_, L> {
         }
     }
 
-    /// Nothing may be handed on any more. What has been may finish, unless order forbids it.
+    /// Ends handing on. Messages with the service may finish, unless order forbids it.
     pub(super) async fn lease_over(&mut self) -> Result<(), ConnectorError> {
         if self.in_order() {
             return Err(ConnectorError::transient("the lease is over"));
@@ -78,8 +78,9 @@ impl<L: InboundLink> ChannelSession<'_, L> {
         self.begin_drain(DRAIN_TIMEOUT_DEFAULT).await
     }
 
-    /// Whether order is kept here. Where tries are counted by the broker, it is by the broker.
+    /// Returns true if this session keeps the order. Where the broker counts tries, the broker
+    /// does.
     pub(super) fn in_order(&self) -> bool {
-        self.settings.shared.ordered && !L::ConsumerSession::RETRIED_BY_BROKER
+        self.settings.shared.ordered && !L::Session::RETRIED_BY_BROKER
     }
 }

@@ -1,10 +1,10 @@
-//! Messages in: how often each was tried before, and what is given up without being handed on.
+//! Incoming messages: tries so far, and giving up without a hand-off.
 
 use quorate_clock::{Instant, id128};
 
 use super::{
     super::{
-        broker_link::{InboundLink, IncomingMessage, Session},
+        broker_link::{ConsumerSession, InboundLink, IncomingMessage},
         in_flight::InFlightMessage,
         progress::fingerprint,
     },
@@ -12,83 +12,84 @@ use super::{
 };
 
 impl<L: InboundLink> ChannelSession<'_, L> {
-    /// A message has come. It is handed on when it is its turn.
+    /// Takes in a message, which is handed on when it is its turn.
     pub(super) fn received(
         &mut self,
-        token: <L::ConsumerSession as Session>::Token,
+        token: <L::Session as ConsumerSession>::Token,
         message: IncomingMessage,
     ) {
         let cid = format!("K{:039}", id128());
         let id = self.context.next_delivery;
         self.context.next_delivery += 1;
         self.context.frames.tally.lock().received += 1;
-        let mut flight = InFlightMessage::new(token, message, cid);
-        if let Some(offset) = flight.message.offset {
+        let mut entry = InFlightMessage::new(token, message, cid);
+        if let Some(offset) = entry.message.offset {
             self.context.progress.received(offset);
         }
-        if let Some(why) = flight.message.unreadable.clone() {
-            return self.give_up_undelivered(id, flight, 0, why);
+        if let Some(why) = entry.message.unreadable.clone() {
+            return self.give_up_undelivered(id, entry, 0, why);
         }
         let retries = self.settings.shared.on_failure.retries;
-        if !L::ConsumerSession::RETRIED_BY_BROKER {
+        if !L::Session::RETRIED_BY_BROKER {
             let progress = &self.context.progress;
-            let before = L::ConsumerSession::COMES_AGAIN
-                .then(|| progress.tries(&flight.message))
+            let before = L::Session::COMES_AGAIN
+                .then(|| progress.tries(&entry.message))
                 .flatten();
             let Some((fingerprint, tries)) = before else {
-                return self.in_flight.queue(id, flight);
+                return self.in_flight.queue(id, entry);
             };
-            flight.fingerprint = Some(fingerprint);
-            flight.attempt = tries.saturating_add(1);
+            entry.fingerprint = Some(fingerprint);
+            entry.attempt = tries.saturating_add(1);
             if tries <= retries {
-                return self.in_flight.queue(id, flight);
+                return self.in_flight.queue(id, entry);
             }
-            // Nobody lived to put it into the dead-letter queue.
+            // The process ended before it could put the message into the dead-letter queue.
             let why = format!(
                 "it had failed {tries} times when its channel ended, calls that took longer than the broker's consumer_timeout included"
             );
-            return self.give_up_undelivered(id, flight, tries, why);
+            return self.give_up_undelivered(id, entry, tries, why);
         }
-        let tries = flight.message.delivery_count;
-        flight.attempt = tries.saturating_add(1);
+        let tries = entry.message.delivery_count;
+        entry.attempt = tries.saturating_add(1);
         if tries <= retries {
-            return self.in_flight.queue(id, flight);
+            return self.in_flight.queue(id, entry);
         }
-        // It has had its tries, though perhaps nobody lived to see it fail.
-        let (attempt, why) = (flight.attempt, format!("it was given back {tries} times"));
-        self.give_up_undelivered(id, flight, attempt, why);
+        // The message has had its tries, though perhaps no process lived to see it fail.
+        let (attempt, why) = (entry.attempt, format!("it was given back {tries} times"));
+        self.give_up_undelivered(id, entry, attempt, why);
     }
 
-    /// A message is given up without being handed on.
+    /// Gives up a message without handing it on.
     pub(super) fn give_up_undelivered(
         &mut self,
         id: u64,
-        flight: InFlightMessage<<L::ConsumerSession as Session>::Token>,
+        entry: InFlightMessage<<L::Session as ConsumerSession>::Token>,
         attempt: u32,
         reason: String,
     ) {
-        let flight = InFlightMessage {
+        let entry = InFlightMessage {
             attempt,
             reason,
             undelivered: true,
-            ..flight
+            ..entry
         };
-        self.in_flight.queue(id, flight);
+        self.in_flight.queue(id, entry);
         self.give_up(id);
     }
 
-    /// The broker has taken all back, since it had waited too long for one message: the one
-    /// that came first. Where that is with its service still, the call has failed: it would
-    /// begin with its first try for ever. One that waited for its turn instead has not.
+    /// Counts a failure for the oldest message, after the broker has taken all back because one
+    /// message waited for too long. Where that message still is with its service, the call has
+    /// failed: otherwise it would begin with its first try for ever. A message that waited for its
+    /// turn has not failed.
     pub(super) fn count_overlong(&mut self) {
-        let Some(flight) = self.in_flight.oldest_mut() else {
+        let Some(entry) = self.in_flight.oldest_mut() else {
             return;
         };
-        if L::ConsumerSession::COMES_AGAIN && flight.is_overlong(Instant::now()) {
-            let tries = flight.attempt;
-            let by = *flight
+        if L::Session::COMES_AGAIN && entry.is_overlong(Instant::now()) {
+            let tries = entry.attempt;
+            let by = *entry
                 .fingerprint
-                .get_or_insert_with(|| fingerprint(&flight.message));
+                .get_or_insert_with(|| fingerprint(&entry.message));
             self.context.progress.failed(by, tries);
         }
     }

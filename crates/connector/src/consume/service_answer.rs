@@ -1,4 +1,4 @@
-//! Answers back: what follows from what became of a hand-off.
+//! Answers of services to hand-offs, and what follows from them.
 
 use quorate_clock::Instant;
 use quorate_proto::connector::{Outcome, outcome};
@@ -6,25 +6,24 @@ use tracing::debug;
 
 use super::{
     super::{
-        broker_link::{ConnectorError, InboundLink, Session},
+        broker_link::{ConnectorError, ConsumerSession, InboundLink},
         in_flight::{InFlightState, RetryDecision},
         progress::fingerprint,
     },
     ChannelSession,
-    settle::SettleAction,
 };
 
 impl<L: InboundLink> ChannelSession<'_, L> {
-    /// The service has answered, or nobody could be asked.
+    /// Handles the service's answer, or the reason why no service was asked.
     pub(super) async fn answered(&mut self, outcome: Outcome) -> Result<(), ConnectorError> {
         let Outcome {
             delivery: id,
             result,
         } = outcome;
-        let Some(flight) = self
+        let Some(entry) = self
             .in_flight
             .get_mut(id)
-            .filter(|flight| flight.state == InFlightState::Running)
+            .filter(|entry| entry.state == InFlightState::Running)
         else {
             debug!(
                 delivery = id,
@@ -33,18 +32,18 @@ impl<L: InboundLink> ChannelSession<'_, L> {
             return Ok(());
         };
         let (policy, now) = (&self.settings.shared.on_failure, Instant::now());
-        let before = flight.attempt;
-        let (verdict, counts) = match result {
+        let before = entry.attempt;
+        let (decision, counts) = match result {
             Some(outcome::Result::Handled(reply)) => {
-                flight.reply = reply;
-                self.settle(id, SettleAction::Ack);
+                entry.reply = reply;
+                self.acknowledge(id);
                 return Ok(());
             }
             Some(outcome::Result::Fenced(why)) => {
                 debug!(delivery = id, why, "fenced");
                 self.context.frames.tally.lock().fenced += 1;
-                // A stream takes nothing back: the next session begins with it.
-                let from_a_stream = flight.message.offset.is_some();
+                // A stream takes nothing back: the next session begins with this message.
+                let from_a_stream = entry.message.offset.is_some();
                 if from_a_stream || self.in_order() {
                     return Err(ConnectorError::new(format!("a message was fenced: {why}")));
                 }
@@ -53,36 +52,36 @@ impl<L: InboundLink> ChannelSession<'_, L> {
                     .wait(id, InFlightState::RequeueDelayed, now + policy.wait(0));
                 return Ok(());
             }
-            Some(outcome::Result::NotRun(why)) => (flight.not_run(policy, why, now), false),
-            Some(outcome::Result::Failed(why)) => (flight.failed(policy, why), true),
+            Some(outcome::Result::NotRun(why)) => (entry.not_run(policy, why, now), false),
+            Some(outcome::Result::Failed(why)) => (entry.failed(policy, why), true),
             Some(outcome::Result::Refused(why)) => {
-                flight.reason = why;
+                entry.reason = why;
                 (RetryDecision::GiveUp, false)
             }
             None => (
-                flight.failed(policy, "the answer can't be read".to_owned()),
+                entry.failed(policy, "the answer can't be read".to_owned()),
                 true,
             ),
         };
-        // One that no member could run is a try, too, once its grace is spent.
-        let tried = counts || verdict == RetryDecision::GiveUp || flight.attempt > before;
-        if tried && L::ConsumerSession::COMES_AGAIN {
-            let failed = match verdict {
-                RetryDecision::Retry(_) => flight.attempt - 1,
-                RetryDecision::GiveUp => flight.attempt,
+        // A message that no member could run was tried, too, once its grace is spent.
+        let tried = counts || decision == RetryDecision::GiveUp || entry.attempt > before;
+        if tried && L::Session::COMES_AGAIN {
+            let failed = match decision {
+                RetryDecision::Retry(_) => entry.attempt - 1,
+                RetryDecision::GiveUp => entry.attempt,
             };
-            let by = *flight
+            let by = *entry
                 .fingerprint
-                .get_or_insert_with(|| fingerprint(&flight.message));
+                .get_or_insert_with(|| fingerprint(&entry.message));
             self.context.progress.failed(by, failed);
         }
-        match verdict {
+        match decision {
             RetryDecision::Retry(wait) => {
                 if counts {
                     self.context.frames.tally.lock().retried += 1;
                 }
-                if counts && L::ConsumerSession::RETRIED_BY_BROKER {
-                    self.settle(id, SettleAction::Requeue(wait));
+                if counts && L::Session::RETRIED_BY_BROKER {
+                    self.requeue(id, wait);
                 } else {
                     self.in_flight
                         .wait(id, InFlightState::RetryDelayed, now + wait);

@@ -1,6 +1,6 @@
-//! What becomes of a message at the broker: acknowledged, dead-lettered, rejected, given back.
+//! Settling at the broker: acknowledge, dead-letter, reject, requeue.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use futures_util::FutureExt;
 use quorate_clock::Instant;
@@ -11,48 +11,36 @@ use tracing::{debug, warn};
 
 use super::{
     super::{
-        broker_link::{ConnectorError, DeadLetterInfo, InboundLink, Session, Settler},
+        broker_link::{
+            ConnectorError, ConsumerSession, DeadLetterInfo, InboundLink, MessageAcknowledger,
+        },
         in_flight::{InFlightMessage, InFlightState},
     },
-    ChannelSession,
+    ChannelSession, SettleAction, SettleResult,
 };
 
-/// Between tries to put a message into the dead-letter queue.
+/// Pauses between tries to put a message into the dead-letter queue.
 const DEAD_LETTER_RETRY_FIRST: Duration = Duration::from_millis(200);
 const DEAD_LETTER_RETRY_LAST: Duration = Duration::from_secs(10);
-/// Each message may bring these lines about.
+/// Limits for log lines that each message may cause.
 static NOT_DEAD_LETTERED: RateLimit = RateLimit::each_second();
 static GIVEN_UP: RateLimit = RateLimit::each_second();
 
-/// What is done to a message at the broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SettleAction {
-    Ack,
-    /// The ack of a message that was buried.
-    AckDeadLettered,
-    Reject,
-    /// Given back: it is fetched again after this time at the earliest.
-    Requeue(Duration),
-    DeadLetter,
-}
-
-pub(super) type SettleResult = (u64, SettleAction, Result<(), ConnectorError>);
-
 impl<L: InboundLink> ChannelSession<'_, L> {
-    /// It has had its tries.
+    /// Dead-letters or rejects a message that has had its tries.
     pub(super) fn give_up(&mut self, id: u64) {
         if self.settings.shared.on_failure.dead_letter.is_some() {
             self.dead_letter(id);
         } else {
-            self.settle(id, SettleAction::Reject);
+            self.reject(id);
         }
     }
 
     /// Puts a message into the dead-letter queue, if the lease lets it.
     pub(super) fn dead_letter(&mut self, id: u64) {
-        // Without the lease it stays unacked, and is for the next holder to judge.
+        // Without the lease the message stays unacknowledged, for the next holder to judge.
         if self.context.lease.holds(self.reign.epoch) {
-            self.settle(id, SettleAction::DeadLetter);
+            self.publish_dead_letter(id);
         } else {
             self.in_flight.wait(
                 id,
@@ -62,136 +50,137 @@ impl<L: InboundLink> ChannelSession<'_, L> {
         }
     }
 
-    pub(super) fn settle(&mut self, id: u64, act: SettleAction) {
-        let Some(flight) = self.in_flight.get_mut(id) else {
-            return;
-        };
-        let Some(queue) = self
-            .settings
-            .shared
-            .on_failure
-            .dead_letter
-            .clone()
-            .or_else(|| (act != SettleAction::DeadLetter).then(String::new))
-        else {
-            // The dead-letter queue was taken out of the channel meanwhile.
-            return self.settle(id, SettleAction::Reject);
-        };
-        let (settler, token, message) = (
-            self.acknowledger.clone(),
-            flight.token.clone(),
-            flight.message.clone(),
-        );
-        let reply = std::mem::take(&mut flight.reply);
-        let epitaph = DeadLetterInfo {
-            reason: flight.reason.clone(),
-            attempts: flight.attempt,
-            cid: flight.cid.clone(),
-            channel: self.context.name().to_owned(),
-        };
-        self.in_flight.set_state(
-            id,
-            match act {
-                SettleAction::DeadLetter => InFlightState::DeadLettering,
-                _ => InFlightState::Settling,
-            },
-        );
-        let doing = async move {
-            let result = match act {
-                SettleAction::Ack | SettleAction::AckDeadLettered => {
-                    settler.ack(&token, &reply).await
-                }
-                SettleAction::Reject => settler.reject(&token, &epitaph).await,
-                SettleAction::Requeue(wait) => settler.requeue(&token, wait).await,
-                SettleAction::DeadLetter => {
-                    settler
-                        .dead_letter(&token, &message, &queue, &epitaph)
-                        .await
-                }
-            };
-            (id, act, result)
-        };
-        self.acts.push(doing.boxed());
+    /// Acknowledges a message that its service has handled, with the service's answer.
+    pub(super) fn acknowledge(&mut self, id: u64) {
+        self.start_ack(id, SettleAction::Ack);
     }
 
-    /// Something was done to a message at the broker, or failed.
+    /// Acknowledges a message whose copy is in the dead-letter queue.
+    fn acknowledge_dead_lettered(&mut self, id: u64) {
+        self.start_ack(id, SettleAction::AckDeadLettered);
+    }
+
+    fn start_ack(&mut self, id: u64, action: SettleAction) {
+        let Some(entry) = self.in_flight.get_mut(id) else {
+            return;
+        };
+        let reply = std::mem::take(&mut entry.reply);
+        let (acknowledger, token) = (self.acknowledger.clone(), entry.token.clone());
+        self.start(id, InFlightState::Settling, async move {
+            (id, action, acknowledger.ack(&token, &reply).await)
+        });
+    }
+
+    /// Gives a message back to the broker, which hands it out again after `wait` at the earliest.
+    pub(super) fn requeue(&mut self, id: u64, wait: Duration) {
+        let Some(entry) = self.in_flight.get(id) else {
+            return;
+        };
+        let (acknowledger, token) = (self.acknowledger.clone(), entry.token.clone());
+        self.start(id, InFlightState::Settling, async move {
+            let result = acknowledger.requeue(&token, wait).await;
+            (id, SettleAction::Requeue(wait), result)
+        });
+    }
+
+    /// Rejects a message that has failed for good.
+    fn reject(&mut self, id: u64) {
+        let Some(entry) = self.in_flight.get(id) else {
+            return;
+        };
+        let info = self.dead_letter_info(entry);
+        let (acknowledger, token) = (self.acknowledger.clone(), entry.token.clone());
+        self.start(id, InFlightState::Settling, async move {
+            let result = acknowledger.reject(&token, &info).await;
+            (id, SettleAction::Reject, result)
+        });
+    }
+
+    /// Puts a copy of a message into the dead-letter queue.
+    fn publish_dead_letter(&mut self, id: u64) {
+        let Some(entry) = self.in_flight.get(id) else {
+            return;
+        };
+        let Some(queue) = self.settings.shared.on_failure.dead_letter.clone() else {
+            // The dead-letter queue was removed from the channel in the meantime.
+            return self.reject(id);
+        };
+        let info = self.dead_letter_info(entry);
+        let message = entry.message.clone();
+        let (acknowledger, token) = (self.acknowledger.clone(), entry.token.clone());
+        self.start(id, InFlightState::DeadLettering, async move {
+            let result = acknowledger
+                .dead_letter(&token, &message, &queue, &info)
+                .await;
+            (id, SettleAction::DeadLetter, result)
+        });
+    }
+
+    fn start(
+        &mut self,
+        id: u64,
+        state: InFlightState,
+        action: impl Future<Output = SettleResult> + Send + 'static,
+    ) {
+        self.in_flight.set_state(id, state);
+        self.actions.push(action.boxed());
+    }
+
+    fn dead_letter_info(
+        &self,
+        entry: &InFlightMessage<<L::Session as ConsumerSession>::Token>,
+    ) -> DeadLetterInfo {
+        DeadLetterInfo {
+            reason: entry.reason.clone(),
+            attempts: entry.attempt,
+            cid: entry.cid.clone(),
+            channel: self.context.name().to_owned(),
+        }
+    }
+
+    /// Handles the broker's answer to an action on a message.
     pub(super) async fn on_settled(
         &mut self,
         id: u64,
-        act: SettleAction,
+        action: SettleAction,
         result: Result<(), ConnectorError>,
     ) -> Result<(), ConnectorError> {
-        if act == SettleAction::DeadLetter {
+        if action == SettleAction::DeadLetter {
             match result {
                 Ok(()) => {
                     self.report_error("").await;
-                    self.settle(id, SettleAction::AckDeadLettered);
+                    self.acknowledge_dead_lettered(id);
                 }
-                Err(trouble) => {
-                    if let Some(left_out) = NOT_DEAD_LETTERED.due("") {
-                        warn!(
-                            delivery = id,
-                            error = trouble.text,
-                            left_out,
-                            "a message can't be dead-lettered yet"
-                        );
-                    }
-                    let Some(flight) = self.in_flight.get_mut(id) else {
-                        return Ok(());
-                    };
-                    let wait = backoff::nth(
-                        DEAD_LETTER_RETRY_FIRST,
-                        DEAD_LETTER_RETRY_LAST,
-                        flight.dead_letter_attempts,
-                    );
-                    flight.dead_letter_attempts += 1;
-                    self.in_flight.wait(
-                        id,
-                        InFlightState::DeadLetterDelayed,
-                        Instant::now() + wait,
-                    );
-                    self.report_error(&trouble.text).await;
-                }
+                Err(error) => self.delay_dead_letter(id, &error).await,
             }
             return Ok(());
         }
-        let flight = self.in_flight.remove(id);
-        if let (Some(flight), Ok(()), false) =
-            (&flight, &result, matches!(act, SettleAction::Requeue(_)))
+        let entry = self.in_flight.remove(id);
+        if let (Some(entry), Ok(()), false) =
+            (&entry, &result, matches!(action, SettleAction::Requeue(_)))
         {
-            let offset = flight.message.offset;
-            self.context.progress.settled(flight.fingerprint, offset);
+            let offset = entry.message.offset;
+            self.context.progress.settled(entry.fingerprint, offset);
         }
-        if let Err(trouble) = result {
-            // The session is gone, and the broker hands the message out again.
-            debug!(delivery = id, ?act, error = trouble.text, "not settled");
-            if act == SettleAction::Reject {
-                // Or it had nowhere to go. Its failures may have been told since the last time.
-                self.error_reported = false;
-                self.report_error(&trouble.text).await;
-            }
-            return match self.in_order() {
-                true => Err(trouble),
-                false => Ok(()),
-            };
+        if let Err(error) = result {
+            return self.on_not_settled(id, action, error).await;
         }
-        if act == SettleAction::Ack && (L::ConsumerSession::RETRIED_BY_BROKER || self.until_handled)
-        {
+        if action == SettleAction::Ack && (L::Session::RETRIED_BY_BROKER || self.until_handled) {
             self.until_handled = false;
             self.report_error("").await;
         }
-        if let Some(flight) = flight.filter(|_| act == SettleAction::Reject) {
-            if L::ConsumerSession::COMES_AGAIN {
-                given_up(&flight);
+        if let Some(entry) = entry.filter(|_| action == SettleAction::Reject) {
+            if L::Session::COMES_AGAIN {
+                warn_given_up(&entry);
             }
-            // Of a call that has failed its parent knows.
-            if flight.undelivered && !self.error_reported {
+            // The parent knows of a failed call, and of nothing else.
+            if entry.undelivered && !self.error_reported {
                 self.until_handled = true;
-                self.report_error(&flight.reason).await;
+                self.report_error(&entry.reason).await;
             }
         }
         let mut tally = self.context.frames.tally.lock();
-        match act {
+        match action {
             SettleAction::Ack => tally.handled += 1,
             SettleAction::AckDeadLettered => {
                 tally.failed += 1;
@@ -201,6 +190,49 @@ impl<L: InboundLink> ChannelSession<'_, L> {
             SettleAction::Requeue(_) | SettleAction::DeadLetter => {}
         }
         Ok(())
+    }
+
+    /// Schedules the next try of a message that the dead-letter queue did not take.
+    async fn delay_dead_letter(&mut self, id: u64, error: &ConnectorError) {
+        if let Some(left_out) = NOT_DEAD_LETTERED.due("") {
+            warn!(
+                delivery = id,
+                error = error.text,
+                left_out,
+                "a message can't be dead-lettered yet"
+            );
+        }
+        let Some(entry) = self.in_flight.get_mut(id) else {
+            return;
+        };
+        let wait = backoff::nth(
+            DEAD_LETTER_RETRY_FIRST,
+            DEAD_LETTER_RETRY_LAST,
+            entry.dead_letter_attempts,
+        );
+        entry.dead_letter_attempts += 1;
+        let until = Instant::now() + wait;
+        self.in_flight
+            .wait(id, InFlightState::DeadLetterDelayed, until);
+        self.report_error(&error.text).await;
+    }
+
+    /// Handles an action that failed: the session is gone, and the broker hands the message out
+    /// again. An ordered session ends with it.
+    async fn on_not_settled(
+        &mut self,
+        id: u64,
+        action: SettleAction,
+        error: ConnectorError,
+    ) -> Result<(), ConnectorError> {
+        debug!(delivery = id, act = ?action, error = error.text, "not settled");
+        if action == SettleAction::Reject {
+            // Or the message had nowhere to go. Its failures may have been reported since the
+            // last time.
+            self.error_reported = false;
+            self.report_error(&error.text).await;
+        }
+        if self.in_order() { Err(error) } else { Ok(()) }
     }
 
     pub(super) async fn report_error(&mut self, error: &str) {
@@ -215,12 +247,12 @@ impl<L: InboundLink> ChannelSession<'_, L> {
     }
 }
 
-/// Says of a message that was rejected why, as the broker keeps no reason.
-fn given_up<T>(flight: &InFlightMessage<T>) {
+/// Logs why a message was rejected, as the broker keeps no reason.
+fn warn_given_up<T>(entry: &InFlightMessage<T>) {
     let Some(left_out) = GIVEN_UP.due("") else {
         return;
     };
-    let what = match flight.message.offset {
+    let what = match entry.message.offset {
         // Nothing takes what a stream's consumer rejects.
         Some(_) => {
             "a message of a stream was given up and passed over: the channel has no `dead_letter`"
@@ -230,11 +262,11 @@ fn given_up<T>(flight: &InFlightMessage<T>) {
         }
     };
     warn!(
-        cid = flight.cid,
-        message_id = flight.message.id,
-        offset = flight.message.offset,
-        attempts = flight.attempt,
-        reason = flight.reason,
+        cid = entry.cid,
+        message_id = entry.message.id,
+        offset = entry.message.offset,
+        attempts = entry.attempt,
+        reason = entry.reason,
         left_out,
         "{what}"
     );

@@ -1,4 +1,4 @@
-//! Whether the thread that talks to the queue manager gets answers.
+//! Watchdog of calls to the queue manager: gives up a connection that does not answer.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -10,22 +10,21 @@ use tokio::{sync::watch, time::sleep};
 
 use super::super::broker_link::ConnectorError;
 
-/// A call that takes longer is given up, and the connection with it.
+/// Time after which a call is given up, and the connection with it.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How often that is looked at.
+/// Interval of the checks for that.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// What is known of a connection from outside of its thread.
+/// State of a connection, seen from outside of its thread.
 pub struct CallWatchdog {
     began: Instant,
-    /// When the call that is under way was made, in milliseconds since then, and 1 more;
-    /// 0 while none is.
+    /// Start of the call that is under way, in milliseconds since `began`, plus 1; 0 while none is.
     calling: AtomicU64,
     lost: watch::Sender<Option<ConnectorError>>,
 }
 
 impl CallWatchdog {
-    /// Of a connection that is well.
+    /// Returns the watchdog of a connection that is well.
     pub fn new() -> Self {
         CallWatchdog {
             began: Instant::now(),
@@ -34,7 +33,7 @@ impl CallWatchdog {
         }
     }
 
-    /// A call is made, until this is dropped.
+    /// Marks a call as under way, until the guard is dropped.
     pub fn calling(&self) -> impl Drop {
         struct CallGuard<'a>(&'a CallWatchdog);
         impl Drop for CallGuard<'_> {
@@ -50,18 +49,18 @@ impl CallWatchdog {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
     }
 
-    /// The connection is lost. What was said first stays.
-    pub fn mark_lost(&self, trouble: ConnectorError) {
+    /// Marks the connection as lost. The first error stays.
+    pub fn mark_lost(&self, error: ConnectorError) {
         self.lost.send_if_modified(|lost| {
             let first = lost.is_none();
             if first {
-                *lost = Some(trouble);
+                *lost = Some(error);
             }
             first
         });
     }
 
-    /// Why it is lost, if it is.
+    /// Returns why the connection is lost, if it is.
     pub fn lost(&self) -> Option<ConnectorError> {
         let since = self.calling.load(Ordering::Relaxed);
         if since > 0 && Duration::from_millis((self.now() + 1).saturating_sub(since)) > ANSWER {
@@ -73,12 +72,12 @@ impl CallWatchdog {
         self.lost.borrow().clone()
     }
 
-    /// Returns when it is lost.
+    /// Waits until the connection is lost. Cancel safe.
     pub async fn wait_lost(&self) -> ConnectorError {
         let mut changes = self.lost.subscribe();
         loop {
-            if let Some(trouble) = self.lost() {
-                return trouble;
+            if let Some(error) = self.lost() {
+                return error;
             }
             tokio::select! {
                 _ = changes.changed() => {}

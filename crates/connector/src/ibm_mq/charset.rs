@@ -1,20 +1,21 @@
-//! Texts in MQ's character sets (CCSIDs).
+//! Conversion of texts in MQ's character sets (CCSIDs).
 
-use quorate_rfh2::{ByteOrder, ENCODING_NATIVE};
+use quorate_rfh2::{ByteOrder, ENCODING_NATIVE, Rfh2Error};
 
 use super::ebcdic;
 
-/// The upper half of code page 437.
+/// Upper half of code page 437.
 const CP_437: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{a0}";
 /// Windows-1252 from 0x80 to 0x9f; what has no character there stays a control character.
 const CP_1252: &str = "€\u{81}‚ƒ„…†‡ˆ‰Š‹Œ\u{8d}Ž\u{8f}\u{90}‘’“”•–—˜™š›œ\u{9d}žŸ";
 
-/// Whether texts of this character set are read here.
+/// Returns true if texts of this character set can be read here.
 pub fn is_known(ccsid: i32) -> bool {
     decode(&[], ccsid, ENCODING_NATIVE).is_some()
 }
 
-/// A text of this character set; `None` where it isn't known or the bytes are none of it.
+/// Decodes a text of this character set; `None` where the set isn't known or the bytes are not of
+/// it.
 pub fn decode(bytes: &[u8], ccsid: i32, encoding: i32) -> Option<String> {
     match ccsid {
         1208 => std::str::from_utf8(bytes).ok().map(str::to_owned),
@@ -29,15 +30,24 @@ pub fn decode(bytes: &[u8], ccsid: i32, encoding: i32) -> Option<String> {
     }
 }
 
-/// A text in this character set, with numbers in this encoding; an error says what of it the
-/// set lacks.
-pub fn encode(text: &str, ccsid: i32, encoding: i32) -> Result<Vec<u8>, String> {
-    let lacks = |it: char| {
-        format!(
-            "the character set {ccsid} has no {it:?} (U+{:04X})",
-            u32::from(it)
-        )
-    };
+/// Text that can't be encoded in a character set.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    #[error(
+        "the character set {ccsid} has no {character:?} (U+{:04X})",
+        u32::from(*.character)
+    )]
+    Lacks { ccsid: i32, character: char },
+    #[error("the character set {0} is not known")]
+    UnknownCharset(i32),
+    #[error(transparent)]
+    ByteOrder(#[from] Rfh2Error),
+}
+
+/// Encodes a text in this character set, with numbers in this encoding; an error names what of the
+/// text the set lacks.
+pub fn encode(text: &str, ccsid: i32, encoding: i32) -> Result<Vec<u8>, EncodeError> {
+    let lacks = |character: char| EncodeError::Lacks { ccsid, character };
     let each = |byte: &dyn Fn(char) -> Option<u8>| {
         let bytes = text.chars().map(|it| byte(it).ok_or(it));
         bytes.collect::<Result<Vec<u8>, char>>().map_err(lacks)
@@ -49,21 +59,20 @@ pub fn encode(text: &str, ccsid: i32, encoding: i32) -> Result<Vec<u8>, String> 
         437 => each(&|it| below(it, 0x80, CP_437)),
         1252 | 5348 => each(&|it| below(it, 0x80, CP_1252)),
         1200 | 13488 | 17584 => {
-            let number =
-                match ByteOrder::from_encoding(encoding).map_err(|error| error.to_string())? {
-                    ByteOrder::Big => u16::to_be_bytes,
-                    ByteOrder::Little => u16::to_le_bytes,
-                };
+            let number = match ByteOrder::from_encoding(encoding)? {
+                ByteOrder::Big => u16::to_be_bytes,
+                ByteOrder::Little => u16::to_le_bytes,
+            };
             Ok(text.encode_utf16().flat_map(number).collect())
         }
         other => match ebcdic::encode(text, other) {
             Some(encoded) => encoded.map_err(lacks),
-            None => Err(format!("the character set {ccsid} is not known")),
+            None => Err(EncodeError::UnknownCharset(ccsid)),
         },
     }
 }
 
-/// The byte of a character in a set whose other bytes from `first` on are in this table.
+/// Returns the byte of a character in a set whose other bytes from `first` on are in this table.
 fn below(character: char, first: u8, table: &str) -> Option<u8> {
     let own = u8::try_from(character).ok();
     if own.is_some_and(|own| own < first) {
@@ -98,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_in_known_sets_are_read_and_others_are_not() {
+    fn texts_in_known_charsets_only_are_decoded() {
         let read = |bytes: &[u8], ccsid| decode(bytes, ccsid, 0x111);
         assert_eq!(read("Grüße".as_bytes(), 1208).as_deref(), Some("Grüße"));
         assert_eq!(read(b"Gr\xfc\xdfe", 819).as_deref(), Some("Grüße"));
@@ -126,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_written_in_every_set_that_an_outgoing_can_name() {
+    fn texts_are_encoded_in_every_allowed_charset() {
         for ccsid in quorate_resources::CCSIDS {
             let ccsid = i32::from(ccsid);
             assert!(is_known(ccsid), "{ccsid}");
@@ -147,7 +156,7 @@ mod tests {
             ("\u{80}", 1252),
             ("é", 930),
         ] {
-            let error = encode(text, ccsid, 0x111).unwrap_err();
+            let error = encode(text, ccsid, 0x111).unwrap_err().to_string();
             assert!(error.contains(&ccsid.to_string()), "{error}");
         }
     }

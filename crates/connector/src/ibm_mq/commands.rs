@@ -1,4 +1,4 @@
-//! What the thread of a connection is told to do.
+//! Commands to the thread of a connection.
 
 use std::{
     sync::{
@@ -16,86 +16,81 @@ use super::{
     reason_codes::MqFailure,
 };
 
-/// The answer to an order; dropped when the thread ends without one.
+/// Channel for the answer to a command; dropped when the thread ends without one.
 pub type CommandReply<T> = oneshot::Sender<T>;
 
-/// A message with its number, or why there are no more.
+/// Message with its number, or the reason why there are no more.
 pub type MqArrival = Result<(u64, IncomingMessage), ConnectorError>;
 
-/// How many orders may wait. Senders hold permits for theirs, and of the others there are a
-/// few at a time, so it never fills.
+/// Upper bound of commands that wait. Senders hold permits for theirs, and of the others there are
+/// a few at a time, so the queue never fills.
 pub const WAITING: usize = 256;
 
-/// An order.
 pub enum MqCommand {
-    /// Open a queue for input, alone.
+    /// Opens a queue for exclusive input.
     Open {
         queue: String,
         jms: bool,
         messages: mpsc::Sender<MqArrival>,
         answer: CommandReply<Result<(), ConnectorError>>,
     },
-    /// Somebody waits for a message.
     Next,
-    /// Do this with the message of that number.
+    /// Settles the message of that number.
     Settle {
         token: u64,
         how: MqSettlement,
         answer: CommandReply<Result<(), ConnectorError>>,
     },
-    /// Get nothing more.
-    Cancel { answer: CommandReply<()> },
-    /// Back out what is not settled, and close the queue.
-    Close { answer: CommandReply<()> },
-    /// How many programs have this queue open for input.
+    Cancel {
+        answer: CommandReply<()>,
+    },
+    /// Backs out what is not settled, and closes the queue.
+    Close {
+        answer: CommandReply<()>,
+    },
+    /// Counts the programs that have this queue open for input.
     CountReaders {
         queue: String,
         answer: CommandReply<Option<u64>>,
     },
-    /// How many messages are on it.
+    /// Counts the messages on a queue.
     QueryDepth {
         queue: String,
         answer: CommandReply<Option<u64>>,
     },
-    /// Open a queue for output.
+    /// Opens a queue for output.
     OpenTarget {
         queue: String,
         answer: CommandReply<Result<(), ConnectorError>>,
     },
-    /// Disconnect.
     Disconnect,
-    /// Put a message.
     Put {
         put: Box<MqPutRequest>,
         answer: CommandReply<MqPutResult>,
     },
 }
 
-/// What becomes of a message that was got.
+/// Settlement of a message that was got.
 pub enum MqSettlement {
-    /// It was handled.
+    /// Commits: the message was handled.
     Commit,
-    /// It was not, and comes again, after this time.
+    /// Backs out: the message comes again, after this time.
     BackOut(Duration),
-    /// A copy goes to this queue, in the same unit of work.
-    DeadLetter {
-        queue: String,
-        epitaph: DeadLetterInfo,
-    },
-    /// It goes to the queue that its own queue names for such messages.
+    /// Puts a copy on this queue, in the same unit of work.
+    DeadLetter { queue: String, info: DeadLetterInfo },
+    /// Puts the message on the queue that its own queue names for such messages.
     Reject(DeadLetterInfo),
 }
 
-/// A message to be put.
 pub struct MqPutRequest {
     pub ready: PreparedPut,
-    pub begun: Arc<PutClaim>,
+    pub claim: Arc<PutClaim>,
 }
 
-/// How a put ended: with the message's id, or not.
+/// Result of a put: the message's id, or the failure.
 pub type MqPutResult = Result<[u8; 24], MqFailure>;
 
-/// Whether a put was begun, or given up before: one of them, and not both.
+/// Claim on a put: it is begun, or given up before, and never both.
 #[derive(Default)]
 pub struct PutClaim(AtomicU8);
 
@@ -110,12 +105,12 @@ impl PutClaim {
             .is_ok()
     }
 
-    /// The thread begins it; false: it must not.
+    /// Claims the put for the thread; false: the thread must not put it.
     pub fn begin(&self) -> bool {
         self.claim(Self::BEGUN)
     }
 
-    /// The sender gives it up; false: it has been begun.
+    /// Gives the put up for the sender; false: it has been begun.
     pub fn give_up(&self) -> bool {
         self.claim(Self::GIVEN_UP)
     }

@@ -1,4 +1,4 @@
-//! Consuming, and settling what came.
+//! Consumer of a queue, and settling of its messages.
 
 use std::{
     sync::{Arc, mpsc::SyncSender},
@@ -9,20 +9,22 @@ use quorate_proto::connector::Reply;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    super::broker_link::{ConnectorError, DeadLetterInfo, IncomingMessage, Session, Settler},
+    super::broker_link::{
+        ConnectorError, ConsumerSession, DeadLetterInfo, IncomingMessage, MessageAcknowledger,
+    },
     call_watchdog::CallWatchdog,
     commands::{MqArrival, MqCommand, MqSettlement},
 };
 
-/// A queue that is open for exclusive input.
+/// Queue that is open for exclusive input.
 pub struct MqConsumer {
     pub(super) commands: MqCommandSender,
     pub(super) messages: mpsc::Receiver<MqArrival>,
-    /// A message has been asked for that has yet to come.
+    /// True while a requested message has yet to come.
     pub(super) asked: bool,
 }
 
-/// Gives orders to the connection's thread.
+/// Sender of commands to the connection's thread.
 #[derive(Clone)]
 pub struct MqCommandSender {
     pub(super) commands: SyncSender<MqCommand>,
@@ -30,26 +32,26 @@ pub struct MqCommandSender {
 }
 
 impl MqCommandSender {
-    /// Gives one, and waits for its answer; the trouble when the connection is lost.
+    /// Sends a command and waits for its answer; fails when the connection is lost.
     pub async fn ask<T>(
         &self,
-        order: impl FnOnce(oneshot::Sender<T>) -> MqCommand,
+        command: impl FnOnce(oneshot::Sender<T>) -> MqCommand,
     ) -> Result<T, ConnectorError> {
         let (answer, answered) = oneshot::channel();
-        self.send(order(answer))?;
+        self.send(command(answer))?;
         tokio::select! {
             biased;
             answer = answered => match answer {
                 Ok(answer) => Ok(answer),
                 Err(_) => Err(self.gone()),
             },
-            trouble = self.watchdog.wait_lost() => Err(trouble),
+            error = self.watchdog.wait_lost() => Err(error),
         }
     }
 
-    /// Gives one that has no answer.
-    pub fn send(&self, order: MqCommand) -> Result<(), ConnectorError> {
-        self.commands.try_send(order).map_err(|_| self.gone())
+    /// Sends a command that has no answer.
+    pub fn send(&self, command: MqCommand) -> Result<(), ConnectorError> {
+        self.commands.try_send(command).map_err(|_| self.gone())
     }
 
     fn gone(&self) -> ConnectorError {
@@ -63,11 +65,11 @@ impl MqCommandSender {
     }
 }
 
-impl Session for MqConsumer {
+impl ConsumerSession for MqConsumer {
     const RETRIED_BY_BROKER: bool = true;
 
     type Token = u64;
-    type MessageAcknowledger = MqCommandSender;
+    type Acknowledger = MqCommandSender;
 
     fn acknowledger(&self) -> MqCommandSender {
         self.commands.clone()
@@ -84,7 +86,7 @@ impl Session for MqConsumer {
                 self.asked = false;
                 arrival.unwrap_or_else(|| Err(self.commands.gone()))
             }
-            trouble = self.commands.watchdog.wait_lost() => Err(trouble),
+            error = self.commands.watchdog.wait_lost() => Err(error),
         }
     }
 
@@ -110,7 +112,7 @@ impl Drop for MqConsumer {
     }
 }
 
-impl Settler for MqCommandSender {
+impl MessageAcknowledger for MqCommandSender {
     type Token = u64;
 
     async fn ack(&self, token: &u64, _: &Reply) -> Result<(), ConnectorError> {
@@ -121,8 +123,8 @@ impl Settler for MqCommandSender {
         self.settle(*token, MqSettlement::BackOut(wait)).await
     }
 
-    async fn reject(&self, token: &u64, epitaph: &DeadLetterInfo) -> Result<(), ConnectorError> {
-        self.settle(*token, MqSettlement::Reject(epitaph.clone()))
+    async fn reject(&self, token: &u64, info: &DeadLetterInfo) -> Result<(), ConnectorError> {
+        self.settle(*token, MqSettlement::Reject(info.clone()))
             .await
     }
 
@@ -131,11 +133,11 @@ impl Settler for MqCommandSender {
         token: &u64,
         _: &IncomingMessage,
         queue: &str,
-        epitaph: &DeadLetterInfo,
+        info: &DeadLetterInfo,
     ) -> Result<(), ConnectorError> {
         let how = MqSettlement::DeadLetter {
             queue: queue.to_owned(),
-            epitaph: epitaph.clone(),
+            info: info.clone(),
         };
         self.settle(*token, how).await
     }

@@ -1,24 +1,24 @@
-//! The copy of a message that goes to the backout queue.
+//! Copy of a message for the backout queue.
 
 use libmqm_sys as mq;
 use quorate_rfh2::{
     ByteOrder, ContentDescriptor, ENCODING_NATIVE, FolderCharset, FolderElement, JmsFolders,
-    MQHRF2, PropertyValue, Rfh2Header,
+    MQHRF2, PropertyValue, Rfh2Error, Rfh2Header,
 };
 
-use super::{super::broker_link::DeadLetterInfo, message::contents};
+use super::{super::broker_link::DeadLetterInfo, message_headers::contents};
 
 /// Longest reason in a property, in bytes.
 const REASON_MAX: usize = 1000;
 
-/// As it was, but persistent, without what would let it expire or have reports made of it,
-/// and with why it is there in its `usr` folder. A message that had no header gets one; one
-/// whose header can't be read keeps it, behind ours.
+/// Returns the copy: the message as it was, but persistent, without what would let it expire or
+/// have reports made of it, and with the reason in its `usr` folder. A message without a header
+/// gets one; a message whose header can't be read keeps that, behind ours.
 pub fn copy(
     descriptor: &mq::MQMD2,
     raw: &[u8],
-    epitaph: &DeadLetterInfo,
-) -> Result<(mq::MQMD2, Vec<u8>), String> {
+    info: &DeadLetterInfo,
+) -> Result<(mq::MQMD2, Vec<u8>), Rfh2Error> {
     let mut to = *descriptor;
     to.Persistence = mq::MQPER_PERSISTENT;
     to.Expiry = mq::MQEI_UNLIMITED;
@@ -34,21 +34,20 @@ pub fn copy(
                 folders: Vec::new(),
             };
             to.Encoding = ENCODING_NATIVE;
-            let endian =
-                ByteOrder::from_encoding(ENCODING_NATIVE).map_err(|error| error.to_string())?;
+            let endian = ByteOrder::from_encoding(ENCODING_NATIVE)?;
             (bare, endian, 0)
         }
     };
-    // Whatever it was: the header's names are written in ASCII.
+    // Whatever the character set was: the header's names are written in ASCII.
     to.CodedCharSetId = 1208;
     to.Format = MQHRF2.map(|byte| byte as mq::MQCHAR);
-    note(&mut header, epitaph)?;
-    let mut body = header.write(endian).map_err(|error| error.to_string())?;
+    note(&mut header, info)?;
+    let mut body = header.write(endian)?;
     body.extend(&raw[at..]);
     Ok((to, body))
 }
 
-/// The message's first header, if it has one that can be read and written.
+/// Returns the message's first header, if it has one that can be read and written.
 fn first(raw: &[u8], own: ContentDescriptor) -> Option<(Rfh2Header, ByteOrder, usize)> {
     if own.format != MQHRF2 {
         return None;
@@ -59,29 +58,29 @@ fn first(raw: &[u8], own: ContentDescriptor) -> Option<(Rfh2Header, ByteOrder, u
     Some((header, endian, at))
 }
 
-fn note(header: &mut Rfh2Header, epitaph: &DeadLetterInfo) -> Result<(), String> {
+fn note(header: &mut Rfh2Header, info: &DeadLetterInfo) -> Result<(), Rfh2Error> {
     let notes = JmsFolders {
         properties: vec![
             (
                 "quorate_reason".to_owned(),
-                PropertyValue::Text(clean(&epitaph.reason)),
+                PropertyValue::Text(clean(&info.reason)),
             ),
             (
                 "quorate_attempts".to_owned(),
-                PropertyValue::Int(i32::try_from(epitaph.attempts).unwrap_or(i32::MAX)),
+                PropertyValue::Int(i32::try_from(info.attempts).unwrap_or(i32::MAX)),
             ),
             (
                 "quorate_cid".to_owned(),
-                PropertyValue::Text(clean(&epitaph.cid)),
+                PropertyValue::Text(clean(&info.cid)),
             ),
             (
                 "quorate_channel".to_owned(),
-                PropertyValue::Text(clean(&epitaph.channel)),
+                PropertyValue::Text(clean(&info.channel)),
             ),
         ],
         ..JmsFolders::default()
     };
-    let notes = notes.write().map_err(|error| error.to_string())?;
+    let notes = notes.write()?;
     let notes = notes.into_iter().flat_map(|folder| folder.children);
     match header
         .folders
@@ -100,7 +99,7 @@ fn note(header: &mut Rfh2Header, epitaph: &DeadLetterInfo) -> Result<(), String>
     Ok(())
 }
 
-/// Not too long, and without what XML can't carry.
+/// Returns the text cut to the bound, without characters that XML can't carry.
 fn clean(text: &str) -> String {
     let mut end = text.len().min(REASON_MAX);
     while !text.is_char_boundary(end) {
@@ -123,7 +122,7 @@ mod tests {
 
     use super::*;
 
-    fn epitaph() -> DeadLetterInfo {
+    fn info() -> DeadLetterInfo {
         DeadLetterInfo {
             reason: format!("no\u{1} {}", "é".repeat(800)),
             attempts: 5,
@@ -169,8 +168,8 @@ mod tests {
     ];
 
     #[test]
-    fn a_plain_message_gets_a_header_and_keeps_what_it_is() {
-        let (to, body) = copy(&descriptor(b"MQSTR   "), b"Gr\xfc\xdfe", &epitaph()).unwrap();
+    fn plain_message_gets_header_and_keeps_content() {
+        let (to, body) = copy(&descriptor(b"MQSTR   "), b"Gr\xfc\xdfe", &info()).unwrap();
         assert_eq!((to.Persistence, to.Expiry, to.Report), (1, -1, 0));
         assert_eq!(to.MsgId, [7; 24]);
         let (_, jms, inner, body) = read(&to, &body);
@@ -190,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jms_message_keeps_its_header_and_is_not_noted_twice() {
+    fn jms_message_keeps_header_and_one_note() {
         let own = JmsFolders {
             kind: Some("order".into()),
             properties: vec![("region".into(), PropertyValue::Text("north".into()))],
@@ -205,8 +204,8 @@ mod tests {
             };
             let mut message = header.write(ByteOrder::Big).unwrap();
             message.extend(b"body");
-            let (to, once) = copy(&descriptor(&MQHRF2), &message, &epitaph()).unwrap();
-            let (to, twice) = copy(&to, &once, &epitaph()).unwrap();
+            let (to, once) = copy(&descriptor(&MQHRF2), &message, &info()).unwrap();
+            let (to, twice) = copy(&to, &once, &info()).unwrap();
             let (headers, jms, _, body) = read(&to, &twice);
             assert_eq!((headers, jms.kind.as_deref()), (1, Some("order")));
             assert_eq!(names(&jms)[0], "region");
@@ -218,8 +217,8 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_can_not_be_read_stays_behind_ours() {
-        let (to, body) = copy(&descriptor(&MQHRF2), b"RFH garbage", &epitaph()).unwrap();
+    fn unreadable_header_stays_behind_ours() {
+        let (to, body) = copy(&descriptor(&MQHRF2), b"RFH garbage", &info()).unwrap();
         let (header, length) = Rfh2Header::read(&body, contents(&to)).unwrap();
         assert_eq!(header.next.format, MQHRF2);
         assert_eq!(&body[length..], b"RFH garbage");

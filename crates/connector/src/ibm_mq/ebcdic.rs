@@ -1,16 +1,16 @@
 //! EBCDIC: the Latin-1 code pages of mainframes, and the same with the euro sign.
 //!
-//! Each page has the 256 characters of Latin-1, in another order: the order of code page 37
-//! stands here in full, those of the others as what is different. From 1140 on a page is an
+//! Each page has the 256 characters of Latin-1, in another order: the order of code page 37 is
+//! listed here in full, those of the others as the differences from it. From 1140 on a page is an
 //! older one whose currency sign became the euro's.
 //!
-//! The tables are those of glibc's iconv and of Python, where it has them, but for four pages
-//! in which glibc has RFC 1345's readings: the overline in 273 and 285 (here a macron, as in
-//! 1141 and 1146), and two characters each in 278 and 871, which are the other way round in
-//! 1143 and 1149, and in IBM's own table of 278 (which ICU has).
+//! The tables are those of glibc's iconv and of Python, where it has them, but for four pages in
+//! which glibc has RFC 1345's readings: the overline in 273 and 285 (here a macron, as in 1141 and
+//! 1146), and two characters each in 278 and 871, which are the other way round in 1143 and 1149,
+//! and in IBM's own table of 278 (which ICU has).
 //!
-//! A line ends with NL (0x15) there as often as with LF (0x25). Both are read as `\n`, as IBM
-//! MQ converts them unless it is told otherwise, and `\n` is written as LF.
+//! A line ends with NL (0x15) there as often as with LF (0x25). Both are read as `\n`, as IBM MQ
+//! converts them by default, and `\n` is written as LF.
 
 /// Code page 37, as characters of Latin-1.
 #[rustfmt::skip]
@@ -33,7 +33,7 @@ const CP_37: [u8; 256] = [
     0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38, 0x39, 0xb3, 0xdb, 0xdc, 0xd9, 0xda, 0x9f,
 ];
 
-/// The other pages: the bytes that mean something else than in 37, and what they mean.
+/// Other pages: the bytes that differ from 37, and their characters.
 const OTHERS: [(i32, &[u8], &str); 10] = [
     (
         273,
@@ -87,7 +87,7 @@ const OTHERS: [(i32, &[u8], &str); 10] = [
     ),
 ];
 
-/// The pages with a euro sign, and those that they were before.
+/// Pages with a euro sign, and the older pages that they come from.
 const EURO: [(i32, i32); 10] = [
     (1140, 37),
     (1141, 273),
@@ -102,10 +102,10 @@ const EURO: [(i32, i32); 10] = [
 ];
 
 const NL: usize = 0x15;
-/// Of Latin-1; what others read as an overline.
+/// Macron of Latin-1, which others read as an overline.
 const MACRON: u8 = 0xaf;
 
-/// The characters of a page, if it is one of these.
+/// Returns the characters of a page, if it is one of these.
 fn page(ccsid: i32) -> Option<[char; 256]> {
     let older = EURO.iter().find(|(page, _)| *page == ccsid);
     let latin = older.map_or(ccsid, |(_, older)| *older);
@@ -123,7 +123,7 @@ fn page(ccsid: i32) -> Option<[char; 256]> {
     Some(characters)
 }
 
-/// A text of one of these pages; `None` where it is another one.
+/// Decodes a text of one of these pages; `None` where it is another one.
 pub fn decode(bytes: &[u8], ccsid: i32) -> Option<String> {
     let mut characters = page(ccsid)?;
     characters[NL] = '\n';
@@ -135,11 +135,11 @@ pub fn decode(bytes: &[u8], ccsid: i32) -> Option<String> {
     )
 }
 
-/// The bytes of a text in one of these pages, or the first character that the page lacks;
-/// `None` where it is another one.
+/// Encodes a text in one of these pages, or returns the first character that the page lacks; `None`
+/// where it is another one.
 pub fn encode(text: &str, ccsid: i32) -> Option<Result<Vec<u8>, char>> {
     let characters = page(ccsid)?;
-    // By character; what is none of Latin-1 is the euro sign alone.
+    // By character; the euro sign alone is not of Latin-1.
     let (mut bytes, mut euro) = ([None; 256], None);
     for (byte, character) in (0..=u8::MAX).zip(characters) {
         match u8::try_from(character) {

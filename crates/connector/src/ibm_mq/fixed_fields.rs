@@ -1,8 +1,8 @@
-//! MQ's fields of fixed length.
+//! Conversion of MQ's fields of fixed length.
 
 use libmqm_sys as mq;
 
-/// A text, cut to the field's length and padded with blanks.
+/// Returns a text, cut to the field's length and padded with blanks.
 pub fn padded<const N: usize>(text: &str) -> [mq::MQCHAR; N] {
     let mut field = [b' ' as mq::MQCHAR; N];
     for (to, byte) in field.iter_mut().zip(text.bytes()) {
@@ -11,7 +11,7 @@ pub fn padded<const N: usize>(text: &str) -> [mq::MQCHAR; N] {
     field
 }
 
-/// A field's text, without what it is padded with.
+/// Returns a field's text, without the padding.
 pub fn text(field: &[mq::MQCHAR]) -> String {
     let bytes: Vec<u8> = field
         .iter()
@@ -21,18 +21,18 @@ pub fn text(field: &[mq::MQCHAR]) -> String {
     String::from_utf8_lossy(&bytes).trim_end().to_owned()
 }
 
-/// A field's bytes.
+/// Returns a field's bytes.
 pub fn bytes<const N: usize>(field: &[mq::MQCHAR; N]) -> [u8; N] {
     field.map(|it| it as u8)
 }
 
-/// An id as JMS shows it.
+/// Returns an id as JMS shows it.
 pub fn id(bytes: &[u8; 24]) -> String {
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("ID:{digits}")
 }
 
-/// The bytes of an id that JMS shows so.
+/// Returns the bytes of an id in JMS's form.
 pub fn id_bytes(text: &str) -> Option<[u8; 24]> {
     let digits = text.strip_prefix("ID:")?.as_bytes();
     let mut bytes = [0; 24];

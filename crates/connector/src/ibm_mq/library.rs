@@ -1,7 +1,7 @@
-//! The client library of IBM MQ, loaded when the first connection needs it.
+//! Client library of IBM MQ, loaded when the first connection needs it.
 //!
-//! Only the verbs that are called are looked up: a library without the rest is good enough.
-//! It is never unloaded, as it runs threads of its own.
+//! Only the verbs that are called are looked up: a library without the rest is good enough. The
+//! library is never unloaded, as it runs threads of its own.
 // MQI's own names, and as many arguments as it has.
 #![allow(non_snake_case, clippy::too_many_arguments)]
 #![allow(unsafe_code)]
@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 
 use super::super::broker_link::ConnectorError;
 
-/// The verbs of MQI that are called, with the types that IBM's headers give them.
+/// Verbs of MQI that are called, with the types that IBM's headers give them.
 #[derive(WrapperApi)]
 pub struct MqiVerbs {
     MQCONNX: unsafe extern "C" fn(
@@ -103,7 +103,6 @@ pub struct MqiVerbs {
     ),
 }
 
-/// A library that has been loaded.
 pub type MqLibrary = &'static Container<MqiVerbs>;
 
 /// Loads the library of this name or path, once.
@@ -148,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_library_is_named_with_where_it_was_looked_for_and_where_it_is_to_be_had() {
+    fn missing_library_error_names_path_and_source() {
         let text = load(Path::new("libquorate-no-such_r.so"))
             .err()
             .unwrap()

@@ -1,14 +1,13 @@
-//! MQI's verbs, safe to call: one connection, used by the one thread that made it.
+//! Safe calls of MQI's verbs: one connection, used by the one thread that made it.
 #![allow(unsafe_code)]
 
-mod get;
+pub mod get;
 
 use std::{ffi::c_void, ptr, sync::Arc};
 
 use libmqm_default as default;
 use libmqm_sys as mq;
 
-pub use self::get::{ConvertedMessage, ROOM};
 use super::{
     call_watchdog::CallWatchdog,
     fixed_fields::{padded, text},
@@ -18,24 +17,24 @@ use super::{
     settings::MqConnectionSettings,
 };
 
-/// The longest message that MQ can have: 100 MiB.
+/// Longest message of MQ: 100 MiB.
 const LONGEST: i32 = 100 << 20;
-/// Between two signs of life on an idle connection, in seconds, if the queue manager's
-/// channel (HBINT) doesn't want fewer.
+/// Seconds between two heartbeats on an idle connection, if the queue manager's channel (HBINT)
+/// doesn't want fewer.
 const HEARTBEAT_S: i32 = 5;
-/// Of the name of a queue.
+/// Length of a queue's name.
 const NAME_LENGTH: i32 = 48;
-/// An open queue, or the queue manager itself.
+/// Open queue, or the queue manager itself.
 #[derive(Debug, PartialEq, Eq)]
 pub struct MqObject(mq::MQHOBJ);
 
-/// A connection to a queue manager. Dropped, it backs out its unit of work and disconnects:
-/// without the former the disconnect would commit it.
+/// Connection to a queue manager. Dropping it backs out its unit of work and disconnects: without
+/// the former the disconnect would commit it.
 pub struct MqiConnection {
     library: MqLibrary,
     hconn: mq::MQHCONN,
-    pulse: Arc<CallWatchdog>,
-    /// What the queue manager calls it.
+    watchdog: Arc<CallWatchdog>,
+    /// Queue manager's id of the connection.
     pub id: [u8; 24],
 }
 
@@ -52,12 +51,12 @@ fn length(bytes: &[u8], verb: &'static str) -> Result<i32, MqFailure> {
 }
 
 impl MqiConnection {
-    /// Connects. `name` is shown by the queue manager.
+    /// Connects. The queue manager shows `name`.
     pub fn connect(
         library: MqLibrary,
         to: &MqConnectionSettings,
         name: &str,
-        pulse: Arc<CallWatchdog>,
+        watchdog: Arc<CallWatchdog>,
     ) -> Result<Self, MqFailure> {
         let mut channel = mq::MQCD {
             Version: mq::MQCD_VERSION_11,
@@ -117,7 +116,7 @@ impl MqiConnection {
         Ok(MqiConnection {
             library,
             hconn,
-            pulse,
+            watchdog,
             id: options.ConnectionId,
         })
     }
@@ -128,7 +127,7 @@ impl MqiConnection {
         call: impl FnOnce(mq::MQHCONN, &mut mq::MQLONG, &mut mq::MQLONG),
     ) -> Result<(), MqFailure> {
         let (mut completion, mut reason) = (mq::MQCC_FAILED, mq::MQRC_UNEXPECTED_ERROR);
-        let _calling = self.pulse.calling();
+        let _calling = self.watchdog.calling();
         call(self.hconn, &mut completion, &mut reason);
         checked(verb, completion, reason)
     }
@@ -145,7 +144,6 @@ impl MqiConnection {
         Ok(MqObject(hobj))
     }
 
-    /// Opens a queue.
     pub fn open(&self, queue: &str, options: i32) -> Result<MqObject, MqFailure> {
         let object = mq::MQOD {
             ObjectName: padded(queue),
@@ -154,7 +152,7 @@ impl MqiConnection {
         self.open_object(object, options | mq::MQOO_FAIL_IF_QUIESCING)
     }
 
-    /// Opens a queue to look at its messages, beside whoever gets from it.
+    /// Opens a queue to browse its messages, beside other programs that get from it.
     pub fn open_to_browse(&self, queue: &str) -> Result<MqObject, MqFailure> {
         self.open(queue, mq::MQOO_BROWSE | mq::MQOO_NO_READ_AHEAD)
     }
@@ -168,7 +166,6 @@ impl MqiConnection {
         self.open_object(object, mq::MQOO_INQUIRE)
     }
 
-    /// Closes an object.
     pub fn close(&self, object: MqObject) -> Result<(), MqFailure> {
         let mut hobj = object.0;
         self.call("MQCLOSE", |hconn, completion, reason| {
@@ -180,8 +177,8 @@ impl MqiConnection {
         })
     }
 
-    /// Puts a message on an open queue, outside of any unit of work: once this has returned
-    /// it is there. Its id is in the descriptor then.
+    /// Puts a message on an open queue, outside of any unit of work: once this has returned the
+    /// message is there. The descriptor then has its id.
     pub fn put(
         &self,
         queue: &MqObject,
@@ -209,7 +206,7 @@ impl MqiConnection {
         })
     }
 
-    /// The same with a queue that is opened for it.
+    /// Puts a message in the same way on a queue that is opened for it.
     pub fn put_to(
         &self,
         to: &MqAddress,
@@ -221,8 +218,8 @@ impl MqiConnection {
         self.put_once(to, descriptor, options, body)
     }
 
-    /// Puts a message on a queue in the unit of work, as who had put the one that was got
-    /// from `of`, if this user may say so.
+    /// Puts a message on a queue in the unit of work, as the user who put the message that was got
+    /// from `of`, if this user may do so.
     pub fn put_along(
         &self,
         queue: &str,
@@ -278,7 +275,7 @@ impl MqiConnection {
         })
     }
 
-    /// Asks for a number of an object that was opened for inquiry.
+    /// Returns a numeric attribute of an object that was opened for inquiry.
     pub fn inquire_number(&self, object: &MqObject, selector: i32) -> Result<i32, MqFailure> {
         let (mut selector, mut number) = (selector, 0);
         self.call("MQINQ", |hconn, completion, reason| {
@@ -301,7 +298,7 @@ impl MqiConnection {
         Ok(number)
     }
 
-    /// Asks for a name of an object that was opened for inquiry.
+    /// Returns a name of an object that was opened for inquiry.
     pub fn inquire_name(&self, object: &MqObject, selector: i32) -> Result<String, MqFailure> {
         let mut selector = selector;
         let mut name: mq::MQCHAR48 = padded("");
@@ -322,13 +319,13 @@ impl MqiConnection {
                 );
             }
         })?;
-        // Filled with these where objects of this type have no such name, as aliases don't.
+        // The field is filled with these where objects of this type have no such name, as aliases
+        // don't.
         Ok(Some(text(&name))
             .filter(|name| !name.starts_with('*'))
             .unwrap_or_default())
     }
 
-    /// Commits the unit of work.
     pub fn commit(&self) -> Result<(), MqFailure> {
         self.call("MQCMIT", |hconn, completion, reason| {
             // SAFETY: all that is passed is plain data of this frame.
@@ -336,7 +333,6 @@ impl MqiConnection {
         })
     }
 
-    /// Backs the unit of work out.
     pub fn back_out(&self) -> Result<(), MqFailure> {
         self.call("MQBACK", |hconn, completion, reason| {
             // SAFETY: all that is passed is plain data of this frame.
@@ -355,7 +351,8 @@ impl Drop for MqiConnection {
     }
 }
 
-/// The answer comes once the message is there, whatever the queue's DEFPRESP says.
+/// Returns options by which the answer comes once the message is there, whatever the queue's
+/// DEFPRESP says.
 fn put_options(syncpoint: i32, own_id: bool) -> mq::MQPMO {
     let id = if own_id { 0 } else { mq::MQPMO_NEW_MSG_ID };
     mq::MQPMO {

@@ -1,4 +1,4 @@
-//! What is sent, as a message of MQ.
+//! Outgoing message as a message of MQ.
 
 use std::time::UNIX_EPOCH;
 
@@ -7,12 +7,12 @@ use libmqm_sys as mq;
 use quorate_clock::wall_time;
 use quorate_rfh2::{
     ByteOrder, ContentDescriptor, ENCODING_NATIVE, FolderCharset, JmsFolders, JmsMessageClass,
-    PropertyValue, Rfh2Header,
+    PropertyValue, Rfh2Error, Rfh2Header,
 };
 
 use super::{
     super::broker_link::OutgoingMessage,
-    charset::{decode, encode},
+    charset::{EncodeError, decode, encode},
     fixed_fields::{id_bytes, padded},
     settings::MqOutgoingSettings,
 };
@@ -21,33 +21,71 @@ const UTF_8: i32 = 1208;
 const LATIN_1: i32 = 819;
 const STRING: [u8; 8] = *b"MQSTR   ";
 const NONE: [u8; 8] = *b"        ";
-/// The longest lifetime that MQ counts, in tenths of a second.
+/// Longest lifetime that MQ counts, in tenths of a second.
 const EXPIRY_MAX: u64 = 999_999_999;
-/// What a sender may say of a message.
+/// Properties that a sender may give a message.
 const KNOWN: &str = "queue, priority, delivery-mode, expiration-ms, correlation-id, reply-to, type, message-class, group-id, group-sequence";
 
-/// A queue, and the queue manager that has it; empty for the one that is connected.
+/// Request to send that IBM MQ could not take.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidMessage {
+    #[error(
+        "headers, type and group-id travel in JMS messages only: set `jms` of the outgoing to true, or leave them out"
+    )]
+    NotJms,
+    #[error("the value of the header {0:?} is not valid UTF-8")]
+    HeaderNotUtf8(String),
+    #[error("the value of the property {0:?} is not valid UTF-8")]
+    PropertyNotUtf8(String),
+    #[error("the property {name} is {value:?}; {right}")]
+    PropertyValue {
+        name: String,
+        value: String,
+        right: &'static str,
+    },
+    #[error("IBM MQ has no property {0:?}; those that it has are {known}", known = KNOWN)]
+    UnknownProperty(String),
+    #[error("the priority is {0}; it is 0 to 9")]
+    Priority(u8),
+    #[error("the delivery mode is {0}; it is 1 or 2")]
+    DeliveryMode(u8),
+    #[error(
+        "{property} is {value:?}; it is a queue's name or queue://MANAGER/QUEUE, both of at most 48 characters"
+    )]
+    Address { property: String, value: String },
+    #[error("the body is no text")]
+    NoText,
+    #[error("{0}: choose another `ccsid` of the outgoing, or send application/octet-stream")]
+    NotEncodable(#[source] EncodeError),
+    #[error("the property message-class is {0:?}; it is jms_text or jms_bytes")]
+    MessageClass(String),
+    #[error(
+        "the body is not valid UTF-8, though it is said to be {0:?}: correct the content type, or send application/octet-stream"
+    )]
+    BodyNotUtf8(String),
+    #[error(transparent)]
+    Header(#[from] Rfh2Error),
+}
+
+/// Queue, and the queue manager that has it; empty for the one that is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MqAddress {
-    /// The queue manager.
     pub manager: String,
-    /// The queue.
     pub queue: String,
 }
 
-/// A message, ready to be put.
+/// Message that is ready to be put.
 pub struct PreparedPut {
-    /// Where to, if not where the outgoing says.
+    /// Address, if it is not the outgoing's.
     pub to: Option<MqAddress>,
-    /// Its descriptor.
     pub descriptor: mq::MQMD2,
-    /// The id in the descriptor is the sender's: the queue manager makes none.
+    /// True if the id in the descriptor is the sender's: the queue manager makes none.
     pub own_id: bool,
     /// Headers and body.
     pub body: Vec<u8>,
 }
 
-/// What the sender said, over what the outgoing says.
+/// Sender's properties, which override the outgoing's settings.
 #[derive(Default)]
 struct SenderOverrides {
     to: Option<MqAddress>,
@@ -62,16 +100,16 @@ struct SenderOverrides {
     group_sequence: Option<i32>,
 }
 
-/// Makes it, or says what is wrong with what was asked.
+/// Builds the message, or returns what is wrong with the request.
 pub fn prepare_put(
-    parcel: &OutgoingMessage,
+    message: &OutgoingMessage,
     target: &MqOutgoingSettings,
-) -> Result<PreparedPut, String> {
-    let wishes = SenderOverrides::new(parcel, target)?;
-    let (class, said) = body_of(parcel, wishes.class.as_deref())?;
+) -> Result<PreparedPut, InvalidMessage> {
+    let overrides = SenderOverrides::new(message, target)?;
+    let (class, charset) = body_of(message, overrides.class.as_deref())?;
     let (ccsid, own_body) = written(
-        parcel,
-        (class == JmsMessageClass::Text).then_some(said),
+        message,
+        (class == JmsMessageClass::Text).then_some(charset),
         target,
     )?;
     let format = if class == JmsMessageClass::Text {
@@ -90,37 +128,52 @@ pub fn prepare_put(
         .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0));
     let mut jms = JmsFolders {
         class: Some(class),
-        kind: wishes.kind.clone(),
-        destination: Some(match &wishes.to {
+        kind: overrides.kind.clone(),
+        destination: Some(match &overrides.to {
             Some(MqAddress { manager, queue }) => format!("queue://{manager}/{queue}"),
             None => format!("queue:///{}", target.queue),
         }),
         timestamp_ms: Some(sent_ms),
-        group_id: wishes.group_id.clone(),
-        group_sequence: wishes.group_sequence,
+        group_id: overrides.group_id.clone(),
+        group_sequence: overrides.group_sequence,
         ..JmsFolders::default()
     };
-    wishes.describe(&mut descriptor, &mut jms, sent_ms)?;
-    let own_id = id_bytes(&parcel.message_id);
+    overrides.describe(&mut descriptor, &mut jms, sent_ms)?;
+    let own_id = id_bytes(&message.message_id);
     descriptor.MsgId = own_id.unwrap_or_default();
     if !target.jms {
-        if !parcel.headers.is_empty() || wishes.kind.is_some() || wishes.group_id.is_some() {
-            return Err("headers, type and group-id travel in JMS messages only: set `jms` of the outgoing to true, or leave them out".to_owned());
+        if !message.headers.is_empty() || overrides.kind.is_some() || overrides.group_id.is_some() {
+            return Err(InvalidMessage::NotJms);
         }
         return Ok(PreparedPut {
-            to: wishes.to,
+            to: overrides.to,
             descriptor,
             own_id: own_id.is_some(),
             body: own_body,
         });
     }
-    for header in &parcel.headers {
-        let text = std::str::from_utf8(&header.value).map_err(|_| {
-            format!(
-                "the value of the header {:?} is not valid UTF-8",
-                header.name
-            )
-        })?;
+    let mut body = jms_header(message, jms, ccsid, format)?;
+    body.extend(own_body);
+    descriptor.Format = quorate_rfh2::MQHRF2.map(|byte| byte as mq::MQCHAR);
+    descriptor.CodedCharSetId = UTF_8;
+    Ok(PreparedPut {
+        to: overrides.to,
+        descriptor,
+        own_id: own_id.is_some(),
+        body,
+    })
+}
+
+/// Returns the bytes of the MQRFH2 before the body, with the sender's headers in it.
+fn jms_header(
+    message: &OutgoingMessage,
+    mut jms: JmsFolders,
+    ccsid: i32,
+    format: [u8; 8],
+) -> Result<Vec<u8>, InvalidMessage> {
+    for header in &message.headers {
+        let text = std::str::from_utf8(&header.value)
+            .map_err(|_| InvalidMessage::HeaderNotUtf8(header.name.clone()))?;
         jms.properties
             .push((header.name.clone(), PropertyValue::Text(text.to_owned())));
     }
@@ -132,65 +185,60 @@ pub fn prepare_put(
         },
         flags: 0,
         folder_charset: FolderCharset::Utf8,
-        folders: jms.write().map_err(|error| error.to_string())?,
+        folders: jms.write()?,
     };
-    let endian = ByteOrder::from_encoding(ENCODING_NATIVE).map_err(|error| error.to_string())?;
-    let mut body = header.write(endian).map_err(|error| error.to_string())?;
-    body.extend(own_body);
-    descriptor.Format = quorate_rfh2::MQHRF2.map(|byte| byte as mq::MQCHAR);
-    descriptor.CodedCharSetId = UTF_8;
-    Ok(PreparedPut {
-        to: wishes.to,
-        descriptor,
-        own_id: own_id.is_some(),
-        body,
-    })
+    let order = ByteOrder::from_encoding(ENCODING_NATIVE)?;
+    Ok(header.write(order)?)
 }
 
 impl SenderOverrides {
-    fn new(parcel: &OutgoingMessage, target: &MqOutgoingSettings) -> Result<Self, String> {
-        let mut wishes = SenderOverrides {
+    fn new(message: &OutgoingMessage, target: &MqOutgoingSettings) -> Result<Self, InvalidMessage> {
+        let mut overrides = SenderOverrides {
             priority: target.priority,
             delivery_mode: target.delivery_mode,
             expiration_ms: target.expiration_ms,
             ..SenderOverrides::default()
         };
-        for property in &parcel.properties {
+        for property in &message.properties {
             let name = property.name.as_str();
             let value = std::str::from_utf8(&property.value)
-                .map_err(|_| format!("the value of the property {name:?} is not valid UTF-8"))?;
+                .map_err(|_| InvalidMessage::PropertyNotUtf8(name.to_owned()))?;
             let text = Some(value.to_owned());
-            let bad = |right: &str| format!("the property {name} is {value:?}; {right}");
+            let bad = |right: &'static str| InvalidMessage::PropertyValue {
+                name: name.to_owned(),
+                value: value.to_owned(),
+                right,
+            };
             match name {
-                "queue" => wishes.to = Some(address(name, value)?),
-                "correlation-id" => wishes.correlation_id = text,
-                "reply-to" => wishes.reply_to = text,
-                "type" => wishes.kind = text,
-                "message-class" => wishes.class = text,
-                "group-id" => wishes.group_id = text,
+                "queue" => overrides.to = Some(address(name, value)?),
+                "correlation-id" => overrides.correlation_id = text,
+                "reply-to" => overrides.reply_to = text,
+                "type" => overrides.kind = text,
+                "message-class" => overrides.class = text,
+                "group-id" => overrides.group_id = text,
                 "group-sequence" => {
-                    wishes.group_sequence =
+                    overrides.group_sequence =
                         Some(value.parse().map_err(|_| bad("it is a whole number"))?);
                 }
-                "priority" => wishes.priority = value.parse().map_err(|_| bad("it is 0 to 9"))?,
+                "priority" => {
+                    overrides.priority = value.parse().map_err(|_| bad("it is 0 to 9"))?
+                }
                 "delivery-mode" => {
-                    wishes.delivery_mode = value.parse().map_err(|_| bad("it is 1 or 2"))?;
+                    overrides.delivery_mode = value.parse().map_err(|_| bad("it is 1 or 2"))?;
                 }
                 "expiration-ms" => {
-                    wishes.expiration_ms = Some(
+                    overrides.expiration_ms = Some(
                         value
                             .parse()
                             .map_err(|_| bad("it is a number of milliseconds"))?,
                     );
                 }
                 other => {
-                    return Err(format!(
-                        "IBM MQ has no property {other:?}; those that it has are {KNOWN}"
-                    ));
+                    return Err(InvalidMessage::UnknownProperty(other.to_owned()));
                 }
             }
         }
-        Ok(wishes)
+        Ok(overrides)
     }
 
     fn describe(
@@ -198,17 +246,17 @@ impl SenderOverrides {
         descriptor: &mut mq::MQMD2,
         jms: &mut JmsFolders,
         sent_ms: i64,
-    ) -> Result<(), String> {
+    ) -> Result<(), InvalidMessage> {
         let priority = self.priority;
         if priority > 9 {
-            return Err(format!("the priority is {priority}; it is 0 to 9"));
+            return Err(InvalidMessage::Priority(priority));
         }
         descriptor.Priority = priority.into();
         jms.priority = Some(priority.into());
         match self.delivery_mode {
             1 => descriptor.Persistence = mq::MQPER_NOT_PERSISTENT,
             2 => descriptor.Persistence = mq::MQPER_PERSISTENT,
-            other => return Err(format!("the delivery mode is {other}; it is 1 or 2")),
+            other => return Err(InvalidMessage::DeliveryMode(other)),
         }
         jms.delivery_mode = Some(self.delivery_mode.into());
         if let Some(ms) = self.expiration_ms {
@@ -221,7 +269,7 @@ impl SenderOverrides {
         if let Some(correlation) = &self.correlation_id {
             match id_bytes(correlation) {
                 Some(id) => descriptor.CorrelId = id,
-                // As IBM's JMS does: the beginning of it in the descriptor, whole in the
+                // As IBM's JMS does: the beginning of the id in the descriptor, the whole in the
                 // folder.
                 None => {
                     for (to, byte) in descriptor.CorrelId.iter_mut().zip(correlation.bytes()) {
@@ -243,18 +291,19 @@ impl SenderOverrides {
     }
 }
 
-/// The address of a property: `queue://MANAGER/QUEUE`, without a manager too, or a queue's
-/// name alone. A `reply-to` that came with a message is one.
-fn address(property: &str, value: &str) -> Result<MqAddress, String> {
+/// Returns the address in a property: `queue://MANAGER/QUEUE`, without a manager too, or a queue's
+/// name alone. A `reply-to` that came with a message is such an address.
+fn address(property: &str, value: &str) -> Result<MqAddress, InvalidMessage> {
     let (manager, queue) = match value.strip_prefix("queue://") {
         Some(rest) => rest.split_once('/').unwrap_or(("", rest)),
         None => ("", value),
     };
     let queue = queue.split('?').next().unwrap_or_default();
     if queue.is_empty() || queue.len() > 48 || manager.len() > 48 {
-        return Err(format!(
-            "{property} is {value:?}; it is a queue's name or queue://MANAGER/QUEUE, both of at most 48 characters"
-        ));
+        return Err(InvalidMessage::Address {
+            property: property.to_owned(),
+            value: value.to_owned(),
+        });
     }
     Ok(MqAddress {
         manager: manager.to_owned(),
@@ -262,37 +311,33 @@ fn address(property: &str, value: &str) -> Result<MqAddress, String> {
     })
 }
 
-/// The body in the character set that the outgoing asks for, if it is a text, of `said`.
+/// Returns the body, if it is a text, in the character set that the outgoing asks for.
 fn written(
-    parcel: &OutgoingMessage,
-    said: Option<i32>,
+    message: &OutgoingMessage,
+    charset: Option<i32>,
     target: &MqOutgoingSettings,
-) -> Result<(i32, Vec<u8>), String> {
-    let (Some(said), Some(wanted)) = (said, target.ccsid) else {
-        return Ok((said.unwrap_or(0), parcel.body.to_vec()));
+) -> Result<(i32, Vec<u8>), InvalidMessage> {
+    let (Some(charset), Some(wanted)) = (charset, target.ccsid) else {
+        return Ok((charset.unwrap_or(0), message.body.to_vec()));
     };
     let wanted = i32::from(wanted);
-    let text = decode(&parcel.body, said, ENCODING_NATIVE).ok_or("the body is no text")?;
-    let body = encode(&text, wanted, ENCODING_NATIVE).map_err(|lacks| {
-        format!("{lacks}: choose another `ccsid` of the outgoing, or send application/octet-stream")
-    })?;
+    let text = decode(&message.body, charset, ENCODING_NATIVE).ok_or(InvalidMessage::NoText)?;
+    let body = encode(&text, wanted, ENCODING_NATIVE).map_err(InvalidMessage::NotEncodable)?;
     Ok((wanted, body))
 }
 
-/// Whether it is a text, and in which character set.
+/// Returns the message class of the body and its character set.
 fn body_of(
-    parcel: &OutgoingMessage,
+    message: &OutgoingMessage,
     class: Option<&str>,
-) -> Result<(JmsMessageClass, i32), String> {
-    let content_type = parcel.content_type.to_ascii_lowercase();
+) -> Result<(JmsMessageClass, i32), InvalidMessage> {
+    let content_type = message.content_type.to_ascii_lowercase();
     let kind = content_type.split(';').next().unwrap_or_default().trim();
     let textual = match class {
         Some("jms_text") => true,
         Some("jms_bytes") => false,
         Some(other) => {
-            return Err(format!(
-                "the property message-class is {other:?}; it is jms_text or jms_bytes"
-            ));
+            return Err(InvalidMessage::MessageClass(other.to_owned()));
         }
         None => {
             kind.starts_with("text/")
@@ -306,7 +351,7 @@ fn body_of(
                 || kind.ends_with("+xml")
         }
     };
-    let utf_8 = std::str::from_utf8(&parcel.body).is_ok();
+    let utf_8 = std::str::from_utf8(&message.body).is_ok();
     let charset = content_type
         .split_once("charset=")
         .map_or("", |(_, rest)| rest.split(';').next().unwrap_or_default())
@@ -316,10 +361,9 @@ fn body_of(
         (true, "iso-8859-1" | "latin1") => Ok((JmsMessageClass::Text, LATIN_1)),
         (true, "" | "utf-8" | "us-ascii") if utf_8 => Ok((JmsMessageClass::Text, UTF_8)),
         (true, "") if kind.is_empty() => Ok((JmsMessageClass::Bytes, 0)),
-        (true, "" | "utf-8" | "us-ascii") => Err(format!(
-            "the body is not valid UTF-8, though it is said to be {:?}: correct the content type, or send application/octet-stream",
-            parcel.content_type
-        )),
+        (true, "" | "utf-8" | "us-ascii") => {
+            Err(InvalidMessage::BodyNotUtf8(message.content_type.clone()))
+        }
         (true, _) => Ok((JmsMessageClass::Bytes, 0)),
     }
 }

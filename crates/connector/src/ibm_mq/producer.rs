@@ -1,8 +1,8 @@
-//! Sending.
+//! Producer of a queue: puts outside of any unit of work.
 //!
-//! A message is put outside of any unit of work: when MQPUT has answered, it is on the
-//! queue, and if it is persistent, in the queue manager's log. An answer that is lost with the
-//! connection says neither that it is there nor that it is not.
+//! When MQPUT has answered, the message is on the queue, and if it is persistent, in the queue
+//! manager's log. An answer that is lost with the connection leaves open whether the message is
+//! there.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use quorate_ipc::SendOutcome;
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
-    super::broker_link::{OutgoingMessage, Sender},
+    super::broker_link::{MessageProducer, OutgoingMessage},
     commands::{MqCommand, MqPutRequest, PutClaim},
     consumer::MqCommandSender,
     fixed_fields::id,
@@ -20,27 +20,27 @@ use super::{
     settings::{MqConnectionSettings, MqOutgoingSettings},
 };
 
-/// Messages that wait for the connection's thread. More of them wait outside.
+/// Upper bound of messages that wait for the connection's thread. More of them wait outside.
 const WAITING: usize = 64;
 
-/// A queue that is open for output.
+/// Queue that is open for output.
 #[derive(Clone)]
 pub struct MqProducer {
-    hand: MqCommandSender,
+    commands: MqCommandSender,
     manager: MqConnectionSettings,
     target: MqOutgoingSettings,
     room: Arc<Semaphore>,
 }
 
 impl MqProducer {
-    /// To this queue, which the connection's thread has open.
+    /// Returns a producer for this queue, which the connection's thread has open.
     pub(super) fn new(
-        hand: MqCommandSender,
+        commands: MqCommandSender,
         manager: MqConnectionSettings,
         target: MqOutgoingSettings,
     ) -> Self {
         MqProducer {
-            hand,
+            commands,
             manager,
             target,
             room: Arc::new(Semaphore::new(WAITING)),
@@ -50,7 +50,7 @@ impl MqProducer {
     fn failed(&self, failure: MqFailure, queue: &str) -> SendOutcome {
         let text = failure.text(&self.manager, queue);
         match failure.kind() {
-            // It said that it takes nothing: before it took this.
+            // The queue manager refuses all work, so it has not taken this message.
             MqFailureKind::ConnectionLost if failure.quiescing() => SendOutcome::NotSent(text),
             MqFailureKind::ConnectionLost => SendOutcome::Unknown(text),
             MqFailureKind::Transient => SendOutcome::NotSent(text),
@@ -62,26 +62,28 @@ impl MqProducer {
     }
 }
 
-impl Sender for MqProducer {
-    async fn send(&self, parcel: &OutgoingMessage) -> SendOutcome {
-        let ready = match outgoing_message::prepare_put(parcel, &self.target) {
+impl MessageProducer for MqProducer {
+    async fn send(&self, message: &OutgoingMessage) -> SendOutcome {
+        let ready = match outgoing_message::prepare_put(message, &self.target) {
             Ok(ready) => ready,
-            Err(text) => return SendOutcome::Refused(text),
+            Err(error) => return SendOutcome::Refused(error.to_string()),
         };
         let queue = match &ready.to {
             Some(to) => to.queue.clone(),
             None => self.target.queue.clone(),
         };
-        let begun = Arc::new(PutClaim::default());
+        let claim = Arc::new(PutClaim::default());
         let put = Box::new(MqPutRequest {
             ready,
-            begun: begun.clone(),
+            claim: claim.clone(),
         });
         let sending = async {
             let _room = self.room.acquire().await;
-            self.hand.ask(|answer| MqCommand::Put { put, answer }).await
+            self.commands
+                .ask(|answer| MqCommand::Put { put, answer })
+                .await
         };
-        let (unsent, text) = match timeout(parcel.within, sending).await {
+        let (unsent, text) = match timeout(message.within, sending).await {
             Ok(Ok(Ok(id_bytes))) => {
                 return SendOutcome::Confirmed {
                     message_id: id(&id_bytes),
@@ -89,9 +91,9 @@ impl Sender for MqProducer {
                 };
             }
             Ok(Ok(Err(failure))) => return self.failed(failure, &queue),
-            Ok(Err(trouble)) => (begun.give_up(), trouble.text),
+            Ok(Err(error)) => (claim.give_up(), error.text),
             Err(_) => (
-                begun.give_up(),
+                claim.give_up(),
                 "the queue manager did not take it in time".to_owned(),
             ),
         };
@@ -103,7 +105,7 @@ impl Sender for MqProducer {
     }
 
     async fn close(self) {
-        // What waits is put or given up by whoever waits for it.
+        // Messages that wait are put, or given up by the callers that wait for them.
         let _ = self
             .room
             .acquire_many(u32::try_from(WAITING).unwrap_or(u32::MAX))

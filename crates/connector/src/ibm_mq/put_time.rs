@@ -1,11 +1,11 @@
-//! When a message was put: the descriptor's PutDate (YYYYMMDD) and PutTime (HHMMSSTH), in
-//! Greenwich's time.
+//! Time at which a message was put: the descriptor's PutDate (YYYYMMDD) and PutTime (HHMMSSTH), in
+//! UTC.
 
 use libmqm_sys as mq;
 
 use super::fixed_fields::bytes;
 
-/// In milliseconds since 1970; `None` where there is no such time.
+/// Returns the time in milliseconds since 1970; `None` where the fields hold none.
 pub fn put_time_ms(descriptor: &mq::MQMD2) -> Option<i64> {
     let (date, time) = (bytes(&descriptor.PutDate), bytes(&descriptor.PutTime));
     let number = |digits: &[u8]| {
@@ -27,7 +27,8 @@ pub fn put_time_ms(descriptor: &mq::MQMD2) -> Option<i64> {
     Some((days(year, month, day) * 86_400 + seconds) * 1000 + hundredths * 10)
 }
 
-/// Since 1970-01-01. Years are taken to begin in March, so that a leap day is their last.
+/// Returns the days since 1970-01-01. Years are taken to begin in March, so that a leap day is
+/// their last.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 {
         (year, month - 3)
@@ -45,7 +46,7 @@ mod tests {
     use super::{super::fixed_fields::padded, *};
 
     #[test]
-    fn the_time_is_read_and_what_is_none_is_not() {
+    fn put_time_is_read_if_valid() {
         let at = |date: &str, time: &str| {
             put_time_ms(&mq::MQMD2 {
                 PutDate: padded(date),

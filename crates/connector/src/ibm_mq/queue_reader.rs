@@ -1,20 +1,20 @@
-//! A queue that is open for input, and the message in the unit of work.
+//! Queue that is open for input, and the message in the unit of work.
 //!
 //! # Why no message is lost, and none is settled twice
 //!
-//! - A message is got under syncpoint: until the commit it is the queue manager's, hidden,
-//!   and comes back when the unit of work is backed out, be it by us, by our process' end or
-//!   by the queue manager's.
-//! - There is one message in the unit of work at a time, and it has a number. To settle it,
-//!   its number must be given: an order that comes late finds another number, or none, and
-//!   does nothing.
-//! - A burial is the copy's put in the unit of work of the message's get: whatever happens,
+//! - A message is got under syncpoint: until the commit it is the queue manager's, hidden, and
+//!   comes back when the unit of work is backed out, be it by us, by our process' end or by the
+//!   queue manager's.
+//! - There is one message in the unit of work at a time, and it has a number. To settle it, its
+//!   number must be given: a command that comes late finds another number, or none, and does
+//!   nothing.
+//! - Dead-lettering is the copy's put in the unit of work of the message's get: whatever happens,
 //!   the message is on its queue or on the backout queue, and never on both.
-//! - A commit whose answer is lost is *in doubt*: the queue manager did it, or backed out
-//!   when the connection broke. It is told as a failure; the message may come again, and its
-//!   id tells the service so.
-//! - The queue is open for exclusive input: while this handle lives nobody else gets from
-//!   it, whatever epoch they are of. The handle dies with the connection.
+//! - A commit whose answer is lost is *in doubt*: the queue manager did it, or backed out when the
+//!   connection broke. It is reported as a failure; the message may come again, and its id shows
+//!   that to the service.
+//! - The queue is open for exclusive input: while this handle lives nobody else gets from it,
+//!   whatever epoch they are of. The handle dies with the connection.
 
 use std::time::Duration;
 
@@ -30,22 +30,22 @@ use super::{
     commands::{MqArrival, MqSettlement},
     conversion::{BrowseOutcome, TextConversion},
     dead_letter, message,
-    mqi_connection::{MqObject, MqiConnection, ROOM},
+    mqi_connection::{MqObject, MqiConnection, get::ROOM},
     reason_codes::{MqFailure, MqFailureKind},
     settings::MqConnectionSettings,
 };
 
-/// How long one get waits for a message. An order waits no longer than that.
+/// Time that one get waits for a message. No command waits longer than that.
 const SLICE_MS: i32 = 100;
-/// The wait before a message is tried again that was given up and has nowhere to go.
+/// Wait before the next try of a message that was given up and has nowhere to go.
 const NOWHERE: Duration = Duration::from_secs(30);
-/// Each message may bring the line about.
+/// Limit for a log line that each message may cause.
 static IN_DOUBT: RateLimit = RateLimit::each_second();
 
-/// A failure, and what follows from it.
+/// Failure and its kind.
 pub type MqRefusal = (ConnectorError, MqFailureKind);
 
-/// The queue.
+/// Queue that is open for input.
 pub struct MqQueueReader {
     queue: String,
     object: MqObject,
@@ -55,19 +55,20 @@ pub struct MqQueueReader {
     last: u64,
     unit: Option<UnitOfWork>,
     not_before: Instant,
-    /// The message that had nowhere to go, and how often it had been backed out by then. Its
-    /// tries are counted from there.
+    /// Message that had nowhere to go, and how often it had been backed out by then. Its tries are
+    /// counted from there.
     unplaceable: Option<([u8; 24], i32)>,
     conversion: TextConversion,
-    /// A message that was given back before anybody saw it. MQ counts that, and we don't.
+    /// Message that was given back before any service saw it. MQ counts that, and this program
+    /// doesn't.
     given_back_unseen: Option<[u8; 24]>,
-    /// Somebody waits for a message.
+    /// True while the consumer waits for a message.
     pub wanted: bool,
-    /// Nothing more is got.
+    /// True once nothing more is got.
     pub cancelled: bool,
 }
 
-/// A message in the unit of work.
+/// Message in the unit of work.
 struct UnitOfWork {
     token: u64,
     descriptor: mq::MQMD2,
@@ -75,11 +76,11 @@ struct UnitOfWork {
 }
 
 fn refused(failure: MqFailure, manager: &MqConnectionSettings, queue: &str) -> MqRefusal {
-    (failure.trouble(manager, queue), failure.kind())
+    (failure.into_error(manager, queue), failure.kind())
 }
 
 impl MqQueueReader {
-    /// Opens it, alone.
+    /// Opens the queue for exclusive input.
     pub fn open(
         connection: &MqiConnection,
         manager: &MqConnectionSettings,
@@ -91,7 +92,8 @@ impl MqQueueReader {
         let alone = mq::MQOO_INPUT_EXCLUSIVE
             | mq::MQOO_INQUIRE
             | mq::MQOO_SAVE_ALL_CONTEXT
-            // Whatever the queue's DEFREADA says: what is read ahead is in no unit of work.
+            // Whatever the queue's DEFREADA says: messages that are read ahead are in no unit of
+            // work.
             | mq::MQOO_NO_READ_AHEAD;
         let object = connection.open(&queue, alone).map_err(explain)?;
         // An inhibited queue can be opened all the same, and would be refused at each get.
@@ -120,18 +122,18 @@ impl MqQueueReader {
         })
     }
 
-    /// When the next message is to be got; `None`: not before somebody asks.
+    /// Returns when the next message has to be got; `None`: not before the consumer asks.
     pub fn due(&self) -> Option<Instant> {
         let wanted = self.wanted && !self.cancelled && self.unit.is_none();
         wanted.then_some(self.not_before)
     }
 
-    /// How many messages are in the unit of work.
+    /// Returns how many messages are in the unit of work.
     pub fn in_hand(&self) -> u64 {
         self.unit.is_some().into()
     }
 
-    /// Gets a message, if one comes within a slice. An error is that of the connection.
+    /// Gets a message, if one comes within a slice. An error is one of the connection.
     pub fn get(
         &mut self,
         connection: &MqiConnection,
@@ -141,12 +143,12 @@ impl MqQueueReader {
             Ok(None) => return Ok(()),
             Ok(Some(taken)) => Ok(taken),
             Err(failure) => {
-                let (trouble, kind) = refused(failure, manager, &self.queue);
+                let (error, kind) = refused(failure, manager, &self.queue);
                 if kind == MqFailureKind::ConnectionLost {
-                    return Err(trouble);
+                    return Err(error);
                 }
                 self.cancelled = true;
-                Err(trouble)
+                Err(error)
             }
         };
         self.wanted = false;
@@ -157,8 +159,8 @@ impl MqQueueReader {
         Ok(())
     }
 
-    /// Takes a message into the unit of work. Where messages are browsed, the one that was
-    /// browsed; one that turns out to need it is given back, and comes again.
+    /// Takes a message into the unit of work. Where messages are browsed, it is the browsed one; a
+    /// message that turns out to need browsing is given back, and comes again.
     fn take(
         &mut self,
         connection: &MqiConnection,
@@ -166,7 +168,7 @@ impl MqQueueReader {
         let (browsed, wait_ms) = match self.conversion.browse(connection, SLICE_MS)? {
             BrowseOutcome::Off => (None, SLICE_MS),
             BrowseOutcome::Empty => return Ok(None),
-            // It is there already, unless there was none to be seen.
+            // The message is there already, unless there was none to be seen.
             BrowseOutcome::Message(browsed) => match browsed.descriptor() {
                 Some(_) => (Some(browsed), 0),
                 None => (Some(browsed), SLICE_MS),
@@ -232,10 +234,10 @@ impl MqQueueReader {
         match how {
             MqSettlement::Commit => self.commit(connection, manager),
             MqSettlement::BackOut(wait) => self.back_out(connection, manager, wait),
-            MqSettlement::DeadLetter { queue, epitaph } => {
-                self.dead_letter(connection, manager, &queue, &epitaph)
+            MqSettlement::DeadLetter { queue, info } => {
+                self.dead_letter(connection, manager, &queue, &info)
             }
-            MqSettlement::Reject(epitaph) => self.reject(connection, manager, &epitaph),
+            MqSettlement::Reject(info) => self.reject(connection, manager, &info),
         }
     }
 
@@ -246,17 +248,17 @@ impl MqQueueReader {
     ) -> Result<(), MqRefusal> {
         self.unit = None;
         connection.commit().map_err(|failure| {
-            let (mut trouble, kind) = refused(failure, manager, &self.queue);
+            let (mut error, kind) = refused(failure, manager, &self.queue);
             if kind == MqFailureKind::ConnectionLost {
-                trouble.text = format!(
+                error.text = format!(
                     "a commit is in doubt, and its message may come again: {}",
-                    trouble.text
+                    error.text
                 );
                 if let Some(left_out) = IN_DOUBT.due(&self.queue) {
-                    warn!(queue = self.queue, left_out, "{}", trouble.text);
+                    warn!(queue = self.queue, left_out, "{}", error.text);
                 }
             }
-            (trouble, kind)
+            (error, kind)
         })
     }
 
@@ -272,61 +274,62 @@ impl MqQueueReader {
         backed_out.map_err(|failure| refused(failure, manager, &self.queue))
     }
 
-    /// Puts the copy; the commit that follows makes both come true.
+    /// Puts the copy; the commit that follows makes both take effect.
     fn dead_letter(
         &self,
         connection: &MqiConnection,
         manager: &MqConnectionSettings,
         queue: &str,
-        epitaph: &DeadLetterInfo,
+        info: &DeadLetterInfo,
     ) -> Result<(), MqRefusal> {
         let Some(unit) = &self.unit else {
             return Ok(());
         };
-        let (mut descriptor, body) = dead_letter::copy(&unit.descriptor, &unit.raw, epitaph)
-            .map_err(|text| (ConnectorError::new(text), MqFailureKind::Permanent))?;
+        let (mut descriptor, body) =
+            dead_letter::copy(&unit.descriptor, &unit.raw, info).map_err(|error| {
+                let error = ConnectorError::new(error.to_string());
+                (error, MqFailureKind::Permanent)
+            })?;
         let put = connection.put_along(queue, &self.object, &mut descriptor, &body);
         put.map_err(|failure| {
-            let (trouble, kind) = refused(failure, manager, queue);
-            let text = format!(
-                "can't move a message to the backout queue: {}",
-                trouble.text
-            );
+            let (error, kind) = refused(failure, manager, queue);
+            let text = format!("can't move a message to the backout queue: {}", error.text);
             (ConnectorError::new(text), kind)
         })
     }
 
-    /// Where the channel names no backout queue, its queue may.
+    /// Rejects a message: the channel names no backout queue, but its queue may.
     fn reject(
         &mut self,
         connection: &MqiConnection,
         manager: &MqConnectionSettings,
-        epitaph: &DeadLetterInfo,
+        info: &DeadLetterInfo,
     ) -> Result<(), MqRefusal> {
         let named = connection
             .inquire_name(&self.object, mq::MQCA_BACKOUT_REQ_Q_NAME)
             .map_err(|failure| refused(failure, manager, &self.queue))?;
         if !named.is_empty() {
-            match self.dead_letter(connection, manager, &named, epitaph) {
+            match self.dead_letter(connection, manager, &named, info) {
                 Ok(()) => return self.commit(connection, manager),
-                Err((trouble, MqFailureKind::ConnectionLost)) => {
-                    return Err((trouble, MqFailureKind::ConnectionLost));
+                Err((error, MqFailureKind::ConnectionLost)) => {
+                    return Err((error, MqFailureKind::ConnectionLost));
                 }
-                Err((trouble, _)) => {
-                    return self.hold_unplaceable(connection, manager, &trouble.text);
+                Err((error, _)) => {
+                    return self.hold_unplaceable(connection, manager, &error.text);
                 }
             }
         }
         let DeadLetterInfo {
             reason, attempts, ..
-        } = epitaph;
+        } = info;
         let why = format!(
             "it has failed {attempts} times and has nowhere to go: set `backout_queue` of the channel, or BOQNAME of the queue (its last failure: {reason})"
         );
         self.hold_unplaceable(connection, manager, &why)
     }
 
-    /// Nothing is dropped: it is tried again, from the first try on, but not soon.
+    /// Holds a message that has nowhere to go: it is tried again, from the first try on, but not
+    /// soon.
     fn hold_unplaceable(
         &mut self,
         connection: &MqiConnection,
@@ -345,7 +348,7 @@ impl MqQueueReader {
         Err((ConnectorError::new(text), MqFailureKind::Permanent))
     }
 
-    /// Gives back what is not settled, and closes the queue.
+    /// Backs out what is not settled, and closes the queue.
     pub fn close(
         self,
         connection: &MqiConnection,
@@ -358,6 +361,6 @@ impl MqQueueReader {
         let closed = given_back
             .and_then(|()| self.conversion.close(connection))
             .and_then(|()| connection.close(self.object));
-        closed.map_err(|failure| failure.trouble(manager, &self.queue))
+        closed.map_err(|failure| failure.into_error(manager, &self.queue))
     }
 }

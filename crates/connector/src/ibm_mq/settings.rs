@@ -1,4 +1,4 @@
-//! The parent's JSON, as far as it matters here.
+//! Settings from the parent's JSON, as far as they matter here.
 
 use serde::Deserialize;
 
@@ -43,7 +43,7 @@ pub struct MqOutgoingSettings {
 }
 
 impl MqConnectionSettings {
-    /// As MQ writes addresses.
+    /// Returns the address as MQ writes it.
     pub(super) fn address(&self) -> String {
         format!("{}({})", self.host, self.port)
     }

@@ -1,8 +1,7 @@
-//! The thread that a connection belongs to: MQ's verbs block, and a handle is for the thread
-//! that made it.
+//! Thread that a connection belongs to: MQ's verbs block, and a handle is bound to its thread.
 //!
-//! It takes orders, and gets a message while somebody waits for one and none is in its unit
-//! of work. A get waits for a slice only, so that an order is never later than that.
+//! The thread executes commands, and gets a message while the consumer waits for one and none is in
+//! the unit of work. A get waits for a slice only, so that no command is later than that.
 
 use std::{
     path::PathBuf,
@@ -22,7 +21,7 @@ use tokio::sync::oneshot;
 use super::{
     super::broker_link::ConnectorError,
     call_watchdog::CallWatchdog,
-    commands::{MqCommand, MqPutRequest, MqPutResult},
+    commands::{CommandReply, MqCommand, MqPutRequest, MqPutResult, MqSettlement},
     library,
     mqi_connection::{MqObject, MqiConnection},
     queue_reader::MqQueueReader,
@@ -30,32 +29,32 @@ use super::{
     settings::MqConnectionSettings,
 };
 
-/// How often the queue manager is asked whether it is there, while there is nothing else to
-/// ask it.
+/// Interval of the queries whether the queue manager is there, while there is nothing else to ask
+/// it.
 const PING: Duration = Duration::from_secs(2);
 
-/// What is known once it is connected: what the queue manager calls the connection.
+/// Result of connecting: the queue manager's id of the connection.
 pub type MqConnectResult = Result<[u8; 24], ConnectorError>;
 
-/// Starts it. It ends when the connection is lost or when nobody is left to give it orders.
+/// Starts the thread, which ends when the connection is lost or when no sender of commands is left.
 pub fn start(
     to: MqConnectionSettings,
     name: String,
-    orders: Receiver<MqCommand>,
-    pulse: Arc<CallWatchdog>,
+    commands: Receiver<MqCommand>,
+    watchdog: Arc<CallWatchdog>,
     connected: oneshot::Sender<MqConnectResult>,
     ended: oneshot::Sender<()>,
 ) -> Result<(), ConnectorError> {
     let work = move || {
         let loaded = allowed_library(&to, LocalRules::current()).and_then(|it| library::load(&it));
         let connection = loaded.and_then(|library| {
-            MqiConnection::connect(library, &to, &name, pulse.clone())
-                .map_err(|failure| failure.trouble(&to, ""))
+            MqiConnection::connect(library, &to, &name, watchdog.clone())
+                .map_err(|failure| failure.into_error(&to, ""))
         });
         let connection = match connection {
             Ok(connection) => connection,
-            Err(trouble) => {
-                let _ = connected.send(Err(trouble));
+            Err(error) => {
+                let _ = connected.send(Err(error));
                 return;
             }
         };
@@ -70,9 +69,9 @@ pub fn start(
             writing: None,
             asked: Instant::now(),
         };
-        if let Err(trouble) = worker.work(&orders) {
-            // First, so that whoever is left without an answer finds out why.
-            pulse.mark_lost(trouble);
+        if let Err(error) = worker.work(&commands) {
+            // First, so that a caller that is left without an answer finds out why.
+            watchdog.mark_lost(error);
         }
         drop(worker);
         let _ = ended.send(());
@@ -86,39 +85,40 @@ pub fn start(
         })
 }
 
-/// The library to load, if this host allows it and what else the connection names here.
+/// Returns the library to load, if this host allows it and everything else that the connection
+/// names here.
 fn allowed_library(
     to: &MqConnectionSettings,
     rules: &LocalRules,
 ) -> Result<PathBuf, ConnectorError> {
     if let Some(path) = &to.ssl_key_repository {
-        rules.key_repository(path).map_err(ConnectorError::new)?;
+        rules.key_repository(path)?;
     }
-    rules.library(&to.library).map_err(ConnectorError::new)
+    Ok(rules.library(&to.library)?)
 }
 
-/// A connection at work.
+/// Open connection on its thread.
 pub struct MqWorker {
     pub(super) connection: MqiConnection,
     pub(super) manager: MqConnectionSettings,
     reading: Option<MqQueueReader>,
-    /// The queue that is open for output.
+    /// Queue that is open for output.
     writing: Option<MqObject>,
-    /// When the queue manager answered last.
+    /// Time of the queue manager's last answer.
     asked: Instant,
 }
 
 impl MqWorker {
-    /// Works until nobody is left (`Ok`) or the connection is lost.
-    fn work(&mut self, orders: &Receiver<MqCommand>) -> Result<(), ConnectorError> {
+    /// Executes commands until no sender is left (`Ok`) or the connection is lost.
+    fn work(&mut self, commands: &Receiver<MqCommand>) -> Result<(), ConnectorError> {
         loop {
             let due = self.reading.as_ref().and_then(MqQueueReader::due);
             let ping = self.asked + PING;
             let wait = due.map_or(ping, |due| due.min(ping));
-            match orders.recv_timeout(wait.saturating_duration_since(Instant::now())) {
+            match commands.recv_timeout(wait.saturating_duration_since(Instant::now())) {
                 Ok(MqCommand::Disconnect) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Ok(order) => {
-                    self.execute(order)?;
+                Ok(command) => {
+                    self.execute(command)?;
                     continue;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -133,7 +133,7 @@ impl MqWorker {
         }
     }
 
-    /// Notices a lost connection while nothing else would.
+    /// Finds a lost connection while nothing else would.
     fn ping(&mut self) -> Result<(), ConnectorError> {
         let asking = || {
             let object = self.connection.open_manager()?;
@@ -145,15 +145,15 @@ impl MqWorker {
         self.asked = Instant::now();
         match asked {
             Err(failure) if failure.kind() == MqFailureKind::ConnectionLost => {
-                Err(failure.trouble(&self.manager, ""))
+                Err(failure.into_error(&self.manager, ""))
             }
-            // It answered: that it may not be asked this, for example.
+            // Any other answer is one: that this may not be asked, for example.
             _ => Ok(()),
         }
     }
 
-    fn execute(&mut self, order: MqCommand) -> Result<(), ConnectorError> {
-        match order {
+    fn execute(&mut self, command: MqCommand) -> Result<(), ConnectorError> {
+        match command {
             MqCommand::Open {
                 queue,
                 jms,
@@ -163,14 +163,14 @@ impl MqWorker {
                 let opened =
                     MqQueueReader::open(&self.connection, &self.manager, queue, jms, messages);
                 match opened {
-                    Ok(reading) => {
-                        self.reading = Some(reading);
+                    Ok(reader) => {
+                        self.reading = Some(reader);
                         let _ = answer.send(Ok(()));
                     }
-                    Err((trouble, kind)) => {
-                        let _ = answer.send(Err(trouble.clone()));
+                    Err((error, kind)) => {
+                        let _ = answer.send(Err(error.clone()));
                         return if kind == MqFailureKind::ConnectionLost {
-                            Err(trouble)
+                            Err(error)
                         } else {
                             Ok(())
                         };
@@ -178,34 +178,25 @@ impl MqWorker {
                 }
             }
             MqCommand::Next => {
-                if let Some(reading) = &mut self.reading {
-                    reading.wanted = true;
+                if let Some(reader) = &mut self.reading {
+                    reader.wanted = true;
                 }
             }
             MqCommand::Settle { token, how, answer } => {
-                let Some(reading) = &mut self.reading else {
+                if self.reading.is_none() {
                     return Ok(());
-                };
-                let settled = reading.settle(&self.connection, &self.manager, token, how);
-                let (result, lost) = match settled {
-                    Ok(()) => (Ok(()), None),
-                    Err((trouble, MqFailureKind::ConnectionLost)) => {
-                        (Err(trouble.clone()), Some(trouble))
-                    }
-                    Err((trouble, _)) => (Err(trouble), None),
-                };
-                let _ = answer.send(result);
-                lost.map_or(Ok(()), Err)?;
+                }
+                self.settle(token, how, answer)?;
             }
             MqCommand::Cancel { answer } => {
-                if let Some(reading) = &mut self.reading {
-                    reading.cancelled = true;
+                if let Some(reader) = &mut self.reading {
+                    reader.cancelled = true;
                 }
                 let _ = answer.send(());
             }
             MqCommand::Close { answer } => {
-                if let Some(reading) = self.reading.take() {
-                    reading.close(&self.connection, &self.manager)?;
+                if let Some(reader) = self.reading.take() {
+                    reader.close(&self.connection, &self.manager)?;
                 }
                 let _ = answer.send(());
             }
@@ -223,18 +214,43 @@ impl MqWorker {
                 self.answer(opened, &queue, answer)?;
             }
             MqCommand::Disconnect => {}
-            MqCommand::Put { put, answer } => {
-                let put = self.put(*put);
-                let lost = put
-                    .err()
-                    .filter(|failure| failure.kind() == MqFailureKind::ConnectionLost)
-                    .map(|failure| failure.trouble(&self.manager, ""));
-                let _ = answer.send(put);
-                lost.map_or(Ok(()), Err)?;
-            }
+            MqCommand::Put { put, answer } => self.answer_put(*put, answer)?,
         }
         self.asked = Instant::now();
         Ok(())
+    }
+
+    fn settle(
+        &mut self,
+        token: u64,
+        how: MqSettlement,
+        answer: CommandReply<Result<(), ConnectorError>>,
+    ) -> Result<(), ConnectorError> {
+        let Some(reader) = &mut self.reading else {
+            return Ok(());
+        };
+        let settled = reader.settle(&self.connection, &self.manager, token, how);
+        let (result, lost) = match settled {
+            Ok(()) => (Ok(()), None),
+            Err((error, MqFailureKind::ConnectionLost)) => (Err(error.clone()), Some(error)),
+            Err((error, _)) => (Err(error), None),
+        };
+        let _ = answer.send(result);
+        lost.map_or(Ok(()), Err)
+    }
+
+    fn answer_put(
+        &mut self,
+        put: MqPutRequest,
+        answer: CommandReply<MqPutResult>,
+    ) -> Result<(), ConnectorError> {
+        let result = self.put(put);
+        let lost = result
+            .err()
+            .filter(|failure| failure.kind() == MqFailureKind::ConnectionLost)
+            .map(|failure| failure.into_error(&self.manager, ""));
+        let _ = answer.send(result);
+        lost.map_or(Ok(()), Err)
     }
 
     fn answer(
@@ -243,15 +259,15 @@ impl MqWorker {
         queue: &str,
         answer: oneshot::Sender<Result<(), ConnectorError>>,
     ) -> Result<(), ConnectorError> {
-        let trouble = |failure: MqFailure| failure.trouble(&self.manager, queue);
+        let error = |failure: MqFailure| failure.into_error(&self.manager, queue);
         let lost = result
             .err()
             .filter(|failure| failure.kind() == MqFailureKind::ConnectionLost);
-        let _ = answer.send(result.map_err(trouble));
-        lost.map_or(Ok(()), |failure| Err(trouble(failure)))
+        let _ = answer.send(result.map_err(error));
+        lost.map_or(Ok(()), |failure| Err(error(failure)))
     }
 
-    /// A number that a queue has; `None` where that can't be asked.
+    /// Returns a numeric attribute of a queue; `None` where it can't be asked.
     fn number(&self, queue: &str, selector: i32) -> Option<u64> {
         let object = self.connection.open(queue, mq::MQOO_INQUIRE).ok()?;
         let number = self.connection.inquire_number(&object, selector).ok();
@@ -261,8 +277,8 @@ impl MqWorker {
 
     fn put(&mut self, put: MqPutRequest) -> MqPutResult {
         let mut ready = put.ready;
-        if !put.begun.begin() {
-            // Nobody waits for it any more, and was told that it is not sent.
+        if !put.claim.begin() {
+            // Nobody waits for the put any more, and its outcome is that it was not sent.
             return Ok([0; 24]);
         }
         let (descriptor, own_id) = (&mut ready.descriptor, ready.own_id);

@@ -1,4 +1,4 @@
-//! A channel's socket as the run loop sees it.
+//! Consumer of a channel's socket, as the run loop sees it.
 
 use std::time::Duration;
 
@@ -9,7 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::{
-    super::broker_link::{ConnectorError, DeadLetterInfo, IncomingMessage, Session, Settler},
+    super::broker_link::{
+        ConnectorError, ConsumerSession, DeadLetterInfo, IncomingMessage, MessageAcknowledger,
+    },
     receive_loop::{
         self, InboundSocketType, ZmqArrival, ZmqChannelSettings, ZmqCommand, ZmqDeliveryToken,
         ZmqReceiveLoop,
@@ -18,7 +20,7 @@ use super::{
     worker::{self, ZmqCommandSender, ZmqWorker},
 };
 
-/// A socket that messages come in by.
+/// Socket that messages come in by.
 pub struct ZmqConsumer {
     incoming: mpsc::Receiver<ZmqArrival>,
     acknowledger: ZmqAcknowledger,
@@ -26,7 +28,7 @@ pub struct ZmqConsumer {
 }
 
 impl ZmqConsumer {
-    /// Opens it.
+    /// Opens the socket on a thread of its own.
     pub async fn open(
         source: &ZmqChannelSettings,
         prefetch: u16,
@@ -34,25 +36,22 @@ impl ZmqConsumer {
         let kind = source.socket_type;
         let (out, incoming) = mpsc::channel(usize::from(prefetch.max(1)) + 1);
         let source = source.clone();
-        let (desk, worker) = worker::start(
+        let (commands, worker) = worker::start(
             move || receive_loop::open(&source, prefetch),
-            move |socket, inside| ZmqReceiveLoop::new(kind, prefetch, socket, inside, out).run(),
+            move |socket, context| ZmqReceiveLoop::new(kind, prefetch, socket, context, out).run(),
         )
         .await?;
         Ok(ZmqConsumer {
             incoming,
-            acknowledger: ZmqAcknowledger {
-                kind,
-                commands: desk,
-            },
+            acknowledger: ZmqAcknowledger { kind, commands },
             worker,
         })
     }
 }
 
-impl Session for ZmqConsumer {
+impl ConsumerSession for ZmqConsumer {
     type Token = ZmqDeliveryToken;
-    type MessageAcknowledger = ZmqAcknowledger;
+    type Acknowledger = ZmqAcknowledger;
 
     fn acknowledger(&self) -> ZmqAcknowledger {
         self.acknowledger.clone()
@@ -78,17 +77,17 @@ impl Session for ZmqConsumer {
     }
 }
 
-/// Each message that is lost may bring a line about.
+/// Limit for a log line that each lost message may cause.
 static LOST: RateLimit = RateLimit::each_second();
 
-/// Settles messages.
+/// Handle that settles messages.
 #[derive(Clone)]
 pub struct ZmqAcknowledger {
     kind: InboundSocketType,
     commands: ZmqCommandSender<ZmqCommand>,
 }
 
-impl Settler for ZmqAcknowledger {
+impl MessageAcknowledger for ZmqAcknowledger {
     type Token = ZmqDeliveryToken;
 
     async fn ack(&self, token: &ZmqDeliveryToken, reply: &Reply) -> Result<(), ConnectorError> {
@@ -127,14 +126,14 @@ impl Settler for ZmqAcknowledger {
     async fn reject(
         &self,
         token: &ZmqDeliveryToken,
-        epitaph: &DeadLetterInfo,
+        info: &DeadLetterInfo,
     ) -> Result<(), ConnectorError> {
         let DeadLetterInfo {
             reason,
             attempts,
             cid,
             ..
-        } = epitaph;
+        } = info;
         match self.kind {
             InboundSocketType::Pull | InboundSocketType::Sub => {
                 if let Some(left_out) = LOST.due("given up") {

@@ -1,30 +1,30 @@
-//! Whom an answer goes to, and the frames that peers of ROUTER and REP channels send.
+//! Envelopes: the reply route, and the frames that peers of ROUTER and REP channels send.
 //!
-//! A ROUTER socket puts the peer's routing id before what the peer sent; proxies between
-//! put further frames there, and an empty one, the delimiter, ends them. A REQ peer sends
-//! the delimiter always, a DEALER peer may leave it out.
+//! A ROUTER socket puts the peer's routing id before what the peer sent; proxies between put
+//! further frames there, and an empty one, the delimiter, ends them. A REQ peer sends the delimiter
+//! always, a DEALER peer may leave it out.
 
 use bytes::Bytes;
 
-/// The longest message id of a peer.
+/// Longest message id of a peer, in bytes.
 pub const ID_MAX: usize = 255;
 
-/// The frames that an answer begins with.
+/// Frames that an answer begins with.
 pub type ReplyRoute = Vec<Bytes>;
 
-/// A message that can't be told from its frames.
+/// Message whose frames can't be understood.
 #[derive(Debug, PartialEq, Eq)]
 pub struct MalformedMessage {
-    /// Whom to tell, where that is known.
+    /// Route of the answer, where it is known.
     pub route: Option<ReplyRoute>,
-    /// The message id, or what stands in its place.
+    /// Message id, or the frame in its place.
     pub id: Bytes,
-    /// What would be right.
+    /// Text that says what would be right.
     pub why: String,
 }
 
-/// A request of a REQ peer, or of a DEALER peer that does as one: everything up to the first
-/// empty frame is given back with the answer, as a REP socket does.
+/// Splits a request of a REQ peer, or of a DEALER peer that behaves as one: everything up to the
+/// first empty frame is given back with the answer, as a REP socket does.
 pub fn request(mut frames: Vec<Bytes>) -> Result<(ReplyRoute, Vec<Bytes>), MalformedMessage> {
     match frames.iter().skip(1).position(Bytes::is_empty) {
         Some(before) if before + 2 < frames.len() => {
@@ -39,7 +39,7 @@ pub fn request(mut frames: Vec<Bytes>) -> Result<(ReplyRoute, Vec<Bytes>), Malfo
     }
 }
 
-/// A message of a DEALER peer: message id and body, after the delimiter if there is one.
+/// Splits a message of a DEALER peer: message id and body, after the delimiter if there is one.
 pub fn identified(mut frames: Vec<Bytes>) -> Result<(ReplyRoute, Bytes, Bytes), MalformedMessage> {
     let delimiter = frames.iter().skip(1).position(Bytes::is_empty);
     // Two frames follow a delimiter. An empty frame further back is an empty body.
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_what_follows_the_first_empty_frame() {
+    fn request_body_follows_first_empty_frame() {
         let (route, body) = request(frames(&["peer", "", "ask"])).unwrap();
         assert_eq!((route, body), (frames(&["peer", ""]), frames(&["ask"])));
         // ZMQ_REQ_CORRELATE, and proxies.
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_has_an_id_and_a_body_with_or_without_a_delimiter() {
+    fn delimiter_before_id_and_body_is_optional() {
         for (sent, head) in [
             (&["peer", "7", "body"][..], 1),
             (&["peer", "", "7", "body"], 2),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_message_is_answered_where_it_came_from() {
+    fn malformed_message_is_answered_to_its_peer() {
         let long: &'static str = Box::leak("x".repeat(ID_MAX + 1).into_boxed_str());
         for (sent, id, why) in [
             (&["peer"][..], "", "this one has 0"),

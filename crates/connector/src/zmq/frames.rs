@@ -1,37 +1,38 @@
-//! Frames to and from what the rest of the program knows of a message.
+//! Conversion between ZeroMQ's frames and one body.
 //!
-//! A message there has one body. Several frames are joined to it, and the property
-//! [`FRAMES`] says how long each was, so that nothing is lost; a sender that gives the
-//! property has its body cut there.
+//! A message of the run loop has one body. Several frames are joined to it, and the property
+//! [`FRAMES`] has the length of each, so that nothing is lost; a sender that gives the property has
+//! its body cut there.
 
 use bytes::{Bytes, BytesMut};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 use quorate_proto::connector::Header;
 
-/// The lengths of the frames, in bytes, as in `3,0,12`; only where there is more than one.
+/// Property with the lengths of the frames, in bytes, as in `3,0,12`; only where there is more than
+/// one.
 pub const FRAMES: &str = "frames";
-/// What was published, percent-encoded where it is not visible ASCII.
+/// Property with the topic, percent-encoded where it is not visible ASCII.
 pub const TOPIC: &str = "topic";
 
-/// The longest frame that is taken from a peer, and the longest message.
+/// Longest frame that is taken from a peer, and longest message, in bytes.
 pub const BYTES_MAX: usize = 64 << 20;
-/// The most frames of one message.
+/// Upper bound of the frames of one message.
 pub const FRAMES_MAX: usize = 1000;
 
-/// What can't stand in a header as it is.
+/// Bytes that can't be in a header as they are.
 const PERCENT_ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
-/// Any bytes as text that a header can carry; visible ASCII stays as it is.
+/// Returns any bytes as text that a header can carry; visible ASCII stays as it is.
 pub fn percent_encoded(bytes: &[u8]) -> String {
     percent_encode(bytes, PERCENT_ENCODED).to_string()
 }
 
-/// What [`told`] was made of.
+/// Returns the bytes that [`percent_encoded`] was given.
 pub fn percent_decoded(text: &str) -> Bytes {
     percent_decode_str(text).collect::<Vec<u8>>().into()
 }
 
-/// One body, and the property that says how to cut it.
+/// Returns one body, and the property that says how to cut it.
 pub fn join(frames: &[Bytes]) -> (Bytes, Option<Header>) {
     match frames {
         [] => (Bytes::new(), None),
@@ -49,30 +50,52 @@ pub fn join(frames: &[Bytes]) -> (Bytes, Option<Header>) {
     }
 }
 
-/// The frames of a body of these lengths.
-pub fn cut(body: &Bytes, lengths: &str) -> Result<Vec<Bytes>, String> {
-    let wrong = |why: String| format!("the property {FRAMES} is {lengths:?}: {why}");
+/// Value of the property [`FRAMES`] that doesn't fit the body.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidLengths {
+    #[error(
+        "the property {property} is {lengths:?}: it must be the lengths of the frames in bytes, as in 3,0,12",
+        property = FRAMES
+    )]
+    NotNumbers { lengths: String },
+    #[error(
+        "the property {property} is {lengths:?}: the body has {body} bytes, and a message at most {max} frames",
+        property = FRAMES,
+        max = FRAMES_MAX
+    )]
+    TooMuch { lengths: String, body: usize },
+    #[error(
+        "the property {property} is {lengths:?}: the lengths must add up to the body's {body} bytes",
+        property = FRAMES
+    )]
+    TooLittle { lengths: String, body: usize },
+}
+
+/// Returns the frames of a body, by these lengths.
+pub fn cut(body: &Bytes, given: &str) -> Result<Vec<Bytes>, InvalidLengths> {
+    let lengths = || given.to_owned();
     let mut rest = body.clone();
     let mut frames = Vec::new();
-    for length in lengths.split(',') {
-        let length: usize = length.trim().parse().map_err(|_| {
-            wrong("it must be the lengths of the frames in bytes, as in 3,0,12".to_owned())
-        })?;
+    for length in given.split(',') {
+        let length: usize = length
+            .trim()
+            .parse()
+            .map_err(|_| InvalidLengths::NotNumbers { lengths: lengths() })?;
         if length > rest.len() || frames.len() == FRAMES_MAX {
-            return Err(wrong(format!(
-                "the body has {} bytes, and a message at most {FRAMES_MAX} frames",
-                body.len()
-            )));
+            return Err(InvalidLengths::TooMuch {
+                lengths: lengths(),
+                body: body.len(),
+            });
         }
         frames.push(rest.split_to(length));
     }
     if rest.is_empty() {
         Ok(frames)
     } else {
-        Err(wrong(format!(
-            "the lengths must add up to the body's {} bytes",
-            body.len()
-        )))
+        Err(InvalidLengths::TooLittle {
+            lengths: lengths(),
+            body: body.len(),
+        })
     }
 }
 
@@ -87,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn one_frame_is_the_body_and_many_can_be_cut_again() {
+    fn joined_frames_can_be_cut_again() {
         assert_eq!(join(&frames(&["a,b"])), ("a,b".into(), None));
         for many in [&["a", "", "bcd"][..], &["", ""], &["", "x"]] {
             let many = frames(many);
@@ -99,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_do_not_fit_are_refused_with_what_is_right() {
+    fn invalid_lengths_error_says_what_is_right() {
         let body = Bytes::from_static(b"abc");
         for (lengths, why) in [
             ("1,1", "must add up to the body's 3 bytes"),
@@ -108,7 +131,7 @@ mod tests {
             ("", "as in 3,0,12"),
             ("1,-1,3", "as in 3,0,12"),
         ] {
-            let error = cut(&body, lengths).unwrap_err();
+            let error = cut(&body, lengths).unwrap_err().to_string();
             assert!(error.contains(why), "{lengths}: {error}");
         }
         let many = vec!["0"; FRAMES_MAX + 1].join(",");
@@ -116,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn any_bytes_can_be_told() {
+    fn any_bytes_have_a_text() {
         assert_eq!(percent_encoded(b"orders.eu"), "orders.eu");
         assert_eq!(percent_encoded(b"a b%\x00\xff"), "a%20b%25%00%FF");
         let all: Vec<u8> = (0..=255).collect();

@@ -1,10 +1,10 @@
-//! Where the host is that a socket connects to: the first of its addresses that answers.
+//! Locator of the host that a socket connects to: the first of its addresses that answers.
 //!
-//! libzmq looks a name up each time that it connects, and takes the first address of one
-//! family, whatever becomes of it: one that swallows everything holds it for two minutes, and
-//! then again. So it is given addresses instead of names. Where a name has one, that is it;
-//! where it has several, the first that takes a connection. While the connection is away the
-//! name is looked up again and again, on a thread of its own, since that may take its time.
+//! libzmq looks a name up each time that it connects, and takes the first address of one family,
+//! whatever becomes of it: one that swallows everything holds it for two minutes, and then again.
+//! So libzmq is given addresses instead of names. A name with one address stands for that; of
+//! several, the first that takes a connection is used. While the connection is away the name is
+//! looked up again and again, on a thread of its own, since that may take its time.
 
 use std::{
     io,
@@ -25,38 +25,38 @@ use super::{
         broker_link::ConnectorError,
         dial::{locate, lookup},
     },
-    PEER_WARNING_INTERVAL,
+    peer_warnings::PEER_WARNING_INTERVAL,
     waker::ThreadWaker,
 };
 
-/// A connection that has been away for so long is sought at the other addresses, and then at
-/// such intervals. libzmq tries the last address meanwhile.
+/// Time without a connection after which the other addresses are tried, and the interval of further
+/// searches. libzmq tries the last address in the meantime.
 const AWAY: Duration = Duration::from_secs(2);
 
 type HostSearch = Arc<Mutex<Option<io::Result<SocketAddr>>>>;
 
-/// Looks for the host of one socket.
+/// Locator of the host of one socket.
 pub struct HostLocator {
     host: String,
     port: u16,
-    /// Where it was found last.
+    /// Address found last.
     at: Option<SocketAddr>,
-    /// When it was looked for last.
+    /// Time of the last search.
     looked: Option<Instant>,
-    /// There while it is looked for.
+    /// Search that is under way.
     search: Option<HostSearch>,
     warnings: RateLimit,
 }
 
 impl HostLocator {
-    /// For a host and port to connect to; `None` where an address is given that libzmq takes as
-    /// it is.
-    pub fn new(host: &str, port: &str) -> Result<Option<HostLocator>, String> {
+    /// Returns a locator for a host and port to connect to; `None` where an address is given that
+    /// libzmq takes as it is.
+    pub fn new(host: &str, port: &str) -> io::Result<Option<HostLocator>> {
         let is_literal = host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok();
         let Some(port) = port.parse().ok().filter(|_| !is_literal) else {
             return Ok(None);
         };
-        let addresses = waited_for(lookup(host, port)).map_err(|error| error.to_string())?;
+        let addresses = waited_for(lookup(host, port))?;
         let at = match addresses[..] {
             [only] => Some(only),
             _ => None,
@@ -71,17 +71,17 @@ impl HostLocator {
         }))
     }
 
-    /// Where the host was found last; `None`: not yet.
+    /// Returns the address found last; `None`: none yet.
     pub fn at(&self) -> Option<SocketAddr> {
         self.at
     }
 
-    /// Takes in that the socket is connected to another address from now on; returns the former.
+    /// Notes that the socket is connected to another address from now on; returns the former.
     pub fn moved(&mut self, to: SocketAddr) -> Option<SocketAddr> {
         self.at.replace(to)
     }
 
-    /// When to look next, if the connection has been away `since` then.
+    /// Returns when to search next, if the connection has been away `since` then.
     pub fn due(&self, since: Instant) -> Option<Instant> {
         match (&self.search, self.looked) {
             (Some(_), _) => None,
@@ -90,22 +90,23 @@ impl HostLocator {
         }
     }
 
-    /// Looks, if it is time to; the bell rings once there is something to be [`found`](Self::found).
+    /// Starts a search, if it is time to; the waker wakes the thread once an address can be
+    /// [`found`](Self::found).
     pub fn look(
         &mut self,
         since: Instant,
         now: Instant,
-        bell: &Arc<ThreadWaker>,
+        waker: &Arc<ThreadWaker>,
     ) -> Result<(), ConnectorError> {
         if self.due(since).is_none_or(|due| due > now) {
             return Ok(());
         }
-        let (host, port, bell) = (self.host.clone(), self.port, bell.clone());
+        let (host, port, waker) = (self.host.clone(), self.port, waker.clone());
         let found = HostSearch::default();
         self.search = Some(found.clone());
         let looking = move || {
             *found.lock() = Some(waited_for(locate(&host, port)));
-            bell.wake();
+            waker.wake();
         };
         let thread = thread::Builder::new().name("zmq-lookup".to_owned());
         thread.spawn(looking).map(drop).map_err(|error| {
@@ -115,7 +116,7 @@ impl HostLocator {
         })
     }
 
-    /// Another address than the last, when one was found since this was asked before.
+    /// Returns another address than the last, if one was found since the last call.
     pub fn found(&mut self, now: Instant) -> Option<SocketAddr> {
         let found = self.search.as_ref()?.lock().take()?;
         (self.search, self.looked) = (None, Some(now));
@@ -137,7 +138,7 @@ fn waited_for<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
         .enable_all()
         .build()?;
     let done = runtime.block_on(work);
-    // A question to a name server may go on beyond the time that it was given.
+    // A query to a name server may go on beyond the time that it was given.
     runtime.shutdown_background();
     done
 }

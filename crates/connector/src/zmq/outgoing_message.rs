@@ -1,5 +1,4 @@
-//! What an outgoing's socket sends, and what becomes of it: from parcels to frames, and from
-//! the peer's frames to the outcome.
+//! Frames of an outgoing message, and its outcome from the peer's frames.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -12,23 +11,21 @@ use zmq::SocketType;
 
 use super::{
     super::broker_link::OutgoingMessage,
+    endpoint::ZmqEndpoint,
     envelope::ID_MAX,
-    frames::{self, BYTES_MAX, FRAMES, TOPIC},
+    frames::{self, BYTES_MAX, FRAMES, InvalidLengths, TOPIC},
     reply_frames::{ACK, NACK},
-    socket::ZmqEndpoint,
 };
 
 /// `zmq_outgoing`, as far as sending goes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ZmqOutgoingSettings {
-    /// Where the peers are.
     #[serde(flatten)]
     pub endpoint: ZmqEndpoint,
-    /// How they are spoken with.
     pub socket_type: OutboundSocketType,
 }
 
-/// The types of sockets that messages go out by.
+/// Types of sockets that messages go out by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum OutboundSocketType {
@@ -36,18 +33,17 @@ pub enum OutboundSocketType {
     Push,
     /// To SUB.
     Pub,
-    /// To REP, or ROUTER that gives back what stands before the body. Inside it is a DEALER
-    /// that sends what a REQ socket with ZMQ_REQ_CORRELATE sends: a request id, an empty
-    /// frame, the body. A REP peer gives both back, so many requests are under way at a time,
-    /// a late answer is never taken for that of another request, and a peer that doesn't
-    /// answer holds up nothing.
+    /// To REP, or ROUTER that gives back what stands before the body. Inside it is a DEALER that
+    /// sends what a REQ socket with ZMQ_REQ_CORRELATE sends: a request id, an empty frame, the
+    /// body. A REP peer gives both back, so many requests are under way at a time, a late answer is
+    /// never taken for that of another request, and a peer that doesn't answer holds up nothing.
     Req,
     /// To ROUTER: acked by the peer.
     Dealer,
 }
 
 impl OutboundSocketType {
-    /// libzmq's type.
+    /// Returns libzmq's type.
     pub fn socket_type(self) -> SocketType {
         match self {
             OutboundSocketType::Push => SocketType::PUSH,
@@ -56,49 +52,66 @@ impl OutboundSocketType {
         }
     }
 
-    /// Whether the peer answers.
+    /// Returns true if the peer answers.
     pub fn is_answered(self) -> bool {
         matches!(self, OutboundSocketType::Req | OutboundSocketType::Dealer)
     }
 }
 
-/// What goes out for one parcel.
+/// Message that can't be sent over ZeroMQ.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidMessage {
+    #[error(
+        "the header {0:?} can't be sent: ZeroMQ's messages have no headers; put it into the body"
+    )]
+    Header(String),
+    #[error("the body has {0} bytes; over ZeroMQ at most {max} are sent", max = BYTES_MAX)]
+    BodyTooLong(usize),
+    #[error("the message id has {0} bytes; it may have {max}", max = ID_MAX)]
+    IdTooLong(usize),
+    #[error("the property {0} is no UTF-8")]
+    NotUtf8(String),
+    #[error("a {kind:?} socket can't send the property {name:?}; it knows {known}")]
+    UnknownProperty {
+        kind: OutboundSocketType,
+        name: String,
+        known: &'static str,
+    },
+    #[error(transparent)]
+    Lengths(#[from] InvalidLengths),
+}
+
+/// Frames that go out for one message.
 #[derive(Debug, PartialEq, Eq)]
 pub struct OutgoingFrames {
-    /// What the sender knows it by.
+    /// Sender's id of the message.
     pub message_id: String,
-    /// What the answer is known by; empty where there is none.
+    /// Key of the answer; empty where there is none.
     pub key: Bytes,
-    /// The frames.
     pub frames: Vec<Bytes>,
 }
 
-/// The frames of a parcel; an error says why it can't be sent.
+/// Returns the frames of a message; an error says why it can't be sent.
 pub fn pack(
     kind: OutboundSocketType,
-    parcel: &OutgoingMessage,
+    message: &OutgoingMessage,
     requests: &AtomicU32,
-) -> Result<OutgoingFrames, String> {
-    let message_id = if parcel.message_id.is_empty() {
+) -> Result<OutgoingFrames, InvalidMessage> {
+    let message_id = if message.message_id.is_empty() {
         format!("{:032x}", id128())
     } else {
-        parcel.message_id.clone()
+        message.message_id.clone()
     };
-    if let Some(Header { name, .. }) = parcel.headers.first() {
-        return Err(format!(
-            "the header {name:?} can't be sent: ZeroMQ's messages have no headers; put it into the body"
-        ));
+    if let Some(Header { name, .. }) = message.headers.first() {
+        return Err(InvalidMessage::Header(name.clone()));
     }
-    if parcel.body.len() > BYTES_MAX {
-        return Err(format!(
-            "the body has {} bytes; over ZeroMQ at most {BYTES_MAX} are sent",
-            parcel.body.len()
-        ));
+    if message.body.len() > BYTES_MAX {
+        return Err(InvalidMessage::BodyTooLong(message.body.len()));
     }
-    let (topic, lengths) = properties(kind, &parcel.properties)?;
+    let (topic, lengths) = properties(kind, &message.properties)?;
     let body = match lengths {
-        Some(lengths) => frames::cut(&parcel.body, lengths)?,
-        None => vec![parcel.body.clone()],
+        Some(lengths) => frames::cut(&message.body, lengths)?,
+        None => vec![message.body.clone()],
     };
     let (key, head) = match kind {
         OutboundSocketType::Push => (Bytes::new(), vec![]),
@@ -111,10 +124,7 @@ pub fn pack(
         OutboundSocketType::Dealer => {
             let id = Bytes::from(message_id.clone());
             if id.len() > ID_MAX {
-                return Err(format!(
-                    "the message id has {} bytes; it may have {ID_MAX}",
-                    id.len()
-                ));
+                return Err(InvalidMessage::IdTooLong(id.len()));
             }
             (id.clone(), vec![id])
         }
@@ -126,15 +136,14 @@ pub fn pack(
     })
 }
 
-/// The topic and the frames' lengths; an error names what this kind can't send.
+/// Returns the topic and the frames' lengths; an error names what this kind can't send.
 fn properties(
     kind: OutboundSocketType,
     properties: &[Header],
-) -> Result<(Option<Bytes>, Option<&str>), String> {
+) -> Result<(Option<Bytes>, Option<&str>), InvalidMessage> {
     let (mut topic, mut lengths) = (None, None);
     for Header { name, value } in properties {
-        let text =
-            std::str::from_utf8(value).map_err(|_| format!("the property {name} is no UTF-8"));
+        let text = std::str::from_utf8(value).map_err(|_| InvalidMessage::NotUtf8(name.clone()));
         match (name.as_str(), kind) {
             (TOPIC, OutboundSocketType::Pub) => topic = Some(frames::percent_decoded(text?)),
             (
@@ -147,16 +156,18 @@ fn properties(
                     OutboundSocketType::Pub => "frames and topic",
                     OutboundSocketType::Dealer => "no property",
                 };
-                return Err(format!(
-                    "a {kind:?} socket can't send the property {name:?}; it knows {known}"
-                ));
+                return Err(InvalidMessage::UnknownProperty {
+                    kind,
+                    name: name.clone(),
+                    known,
+                });
             }
         }
     }
     Ok((topic, lengths))
 }
 
-/// What a peer said, and of which request.
+/// Returns the key of the request that a peer has answered, and the outcome.
 pub fn answered(
     kind: OutboundSocketType,
     mut frames: Vec<Bytes>,
@@ -175,7 +186,7 @@ pub fn answered(
     }
     let mut frames = frames.into_iter();
     let (key, word) = (frames.next()?, frames.next()?);
-    let verdict = match &word[..] {
+    let decision = match &word[..] {
         ACK => FramesOutcome::Acked,
         NACK => {
             let reason = frames.next().unwrap_or_default();
@@ -183,10 +194,10 @@ pub fn answered(
         }
         _ => return None,
     };
-    Some((key, verdict))
+    Some((key, decision))
 }
 
-/// What became of one that was sent.
+/// Outcome of frames that were sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum FramesOutcome {
     /// libzmq has it, and no peer answers.
@@ -197,12 +208,12 @@ pub enum FramesOutcome {
     Refused(String),
     /// The peer's answer.
     Answered(Bytes),
-    /// It wasn't sent, and why.
+    /// Not sent, for this reason.
     NotSent(String),
 }
 
 impl FramesOutcome {
-    /// For whoever asked.
+    /// Converts the outcome for the caller.
     pub fn into_send_outcome(self, message_id: String) -> SendOutcome {
         let confirmed = |reply| SendOutcome::Confirmed { message_id, reply };
         match self {

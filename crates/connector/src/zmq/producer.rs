@@ -1,4 +1,4 @@
-//! An outgoing's socket as the run loop sees it.
+//! Producer of an outgoing's socket, as the run loop sees it.
 
 use std::{
     sync::{
@@ -17,23 +17,24 @@ use tokio::{
 };
 
 use super::{
-    super::broker_link::{ConnectorError, OutgoingMessage, Sender},
+    super::broker_link::{ConnectorError, MessageProducer, OutgoingMessage},
     frames::BYTES_MAX,
     outgoing_message::{self, OutgoingFrames, ZmqOutgoingSettings},
     send_loop::{self, PendingFrames, ZmqSendLoop},
     worker::{self, ZmqCommandSender, ZmqWorker},
 };
 
-/// What the parcels on their way may take together, in units of [`UNIT`]; each takes one and
+/// Upper bound of the memory of messages on their way, in units of [`UNIT`]; each takes one and
 /// what its body fills. The largest body fits.
 const UNITS: usize = 2 * BYTES_MAX / UNIT;
 const UNIT: usize = 64 << 10;
-/// So much before the caller's time is over the outcome is told, so that it is heard.
+/// Time before the caller's deadline at which the outcome is returned, so that the caller receives
+/// it.
 const HEARD: Duration = Duration::from_millis(5);
-/// How long the thread may take to say what it did with a parcel that it has claimed.
+/// Time for the thread to report the outcome of a message that it has claimed.
 const CLAIMED: Duration = Duration::from_secs(2);
 
-/// A socket that messages go out by.
+/// Socket that messages go out by.
 #[derive(Clone)]
 pub struct ZmqProducer {
     target: ZmqOutgoingSettings,
@@ -44,24 +45,24 @@ pub struct ZmqProducer {
 }
 
 impl ZmqProducer {
-    /// Opens it. When the socket is of no use any more, `broken` has why.
+    /// Opens the socket. Once it is useless, `broken` has the error.
     pub async fn open(
         target: &ZmqOutgoingSettings,
         broken: watch::Sender<Option<ConnectorError>>,
     ) -> Result<ZmqProducer, ConnectorError> {
         let (kind, opened) = (target.socket_type, target.clone());
-        let (desk, worker) = worker::start(
+        let (commands, worker) = worker::start(
             move || send_loop::open(&opened),
-            move |socket, inside| {
-                if let Err(trouble) = ZmqSendLoop::new(kind, socket, inside).run() {
-                    broken.send_replace(Some(trouble));
+            move |socket, context| {
+                if let Err(error) = ZmqSendLoop::new(kind, socket, context).run() {
+                    broken.send_replace(Some(error));
                 }
             },
         )
         .await?;
         Ok(ZmqProducer {
             target: target.clone(),
-            commands: desk,
+            commands,
             room: Arc::new(Semaphore::new(UNITS)),
             // As libzmq does: another process' answers are for other requests.
             requests: Arc::new(AtomicU32::new(rng().random())),
@@ -69,7 +70,7 @@ impl ZmqProducer {
         })
     }
 
-    /// Why a parcel that nobody took was not sent.
+    /// Returns why a message that nobody took was not sent.
     fn no_peer(&self) -> String {
         format!(
             "no peer took it at {} in its time: none is connected, or those that are take no more",
@@ -78,19 +79,19 @@ impl ZmqProducer {
     }
 }
 
-impl Sender for ZmqProducer {
-    async fn send(&self, parcel: &OutgoingMessage) -> SendOutcome {
+impl MessageProducer for ZmqProducer {
+    async fn send(&self, message: &OutgoingMessage) -> SendOutcome {
         let kind = self.target.socket_type;
         let OutgoingFrames {
             message_id,
             key,
             frames,
-        } = match outgoing_message::pack(kind, parcel, &self.requests) {
+        } = match outgoing_message::pack(kind, message, &self.requests) {
             Ok(outgoing) => outgoing,
-            Err(why) => return SendOutcome::Refused(why),
+            Err(why) => return SendOutcome::Refused(why.to_string()),
         };
-        let deadline = Instant::now() + parcel.within.saturating_sub(HEARD);
-        let units = u32::try_from(1 + parcel.body.len() / UNIT).unwrap_or(u32::MAX);
+        let deadline = Instant::now() + message.within.saturating_sub(HEARD);
+        let units = u32::try_from(1 + message.body.len() / UNIT).unwrap_or(u32::MAX);
         let Ok(Ok(_room)) = timeout_at(deadline, self.room.acquire_many(units)).await else {
             return SendOutcome::NotSent(format!(
                 "too many messages are on their way: {}",
@@ -113,11 +114,11 @@ impl Sender for ZmqProducer {
             Err(_) => return SendOutcome::NotSent(self.no_peer()),
         }
         let answered = timeout_at(deadline, &mut answer).await;
-        if let Ok(Ok(verdict)) = answered {
-            return verdict.into_send_outcome(message_id);
+        if let Ok(Ok(decision)) = answered {
+            return decision.into_send_outcome(message_id);
         }
         if !claim.swap(true, Ordering::AcqRel) {
-            // From here on the thread doesn't send it.
+            // From here on the thread doesn't send the message.
             return SendOutcome::NotSent(match answered {
                 Err(_) => self.no_peer(),
                 Ok(_) => "the socket was closed before it was sent".to_owned(),
@@ -125,10 +126,10 @@ impl Sender for ZmqProducer {
         }
         if !kind.is_answered()
             && answered.is_err()
-            && let Ok(Ok(verdict)) = timeout(CLAIMED, answer).await
+            && let Ok(Ok(decision)) = timeout(CLAIMED, answer).await
         {
-            // It was being handed to libzmq at that very moment.
-            return verdict.into_send_outcome(message_id);
+            // The message was being handed to libzmq at that very moment.
+            return decision.into_send_outcome(message_id);
         }
         SendOutcome::Unknown(match answered {
             Err(_) => format!(

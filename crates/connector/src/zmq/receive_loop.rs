@@ -1,8 +1,8 @@
-//! The thread of a channel's socket: messages in, answers out.
+//! Thread of a channel's socket: messages in, answers out.
 //!
-//! It takes a message from libzmq only when there is a slot for it, one of `prefetch`; the
-//! slot is free again when the message is settled or given up. What there is no slot for
-//! waits in libzmq, whose queue has a bound too, and then at the peers.
+//! The thread takes a message from libzmq only when there is a slot for it, one of `prefetch`; the
+//! slot is free again when the message is settled or given up. Messages without a slot wait in
+//! libzmq, whose queue has a bound too, and then at the peers.
 
 use std::{collections::HashSet, sync::Arc, thread, time::Duration};
 
@@ -19,38 +19,37 @@ use zmq::{Error, PollEvents, SocketType};
 
 use super::{
     super::broker_link::{ConnectorError, IncomingMessage},
-    PEER_WARNING_INTERVAL,
+    endpoint::ZmqEndpoint,
     envelope::{self, MalformedMessage, ReplyRoute},
     frames::{self, BYTES_MAX, FRAMES_MAX},
+    peer_warnings::PEER_WARNING_INTERVAL,
     reply_frames,
-    socket::{ReceivedFrames, SocketSendResult, ZmqEndpoint, ZmqSocket},
+    socket::{ReceivedFrames, SocketSendResult, ZmqSocket},
     waker::ThreadWaker,
     worker::WorkerContext,
 };
 
-/// The kernel's receive buffer of sockets whose messages nobody sends again: what is in it
-/// at a takeover is lost.
+/// Kernel's receive buffer of sockets whose messages nobody sends again: its content is lost at a
+/// takeover.
 const RECEIVE_BUFFER: i32 = 64 << 10;
-/// Answers that wait for a peer that doesn't read them.
+/// Upper bound of answers that wait for a peer that doesn't read them.
 const ANSWERS_MAX: i32 = 1000;
-/// So long the connections stay after the last answer. A peer that has `ZMQ_IMMEDIATE` set
+/// Time for which connections stay after the last answer. A peer that has `ZMQ_IMMEDIATE` set
 /// forgets what it has received and not read yet when its connection goes.
 const LINGER_AFTER_ANSWER: Duration = Duration::from_millis(100);
 
 /// `zmq_channel`, as far as consuming goes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ZmqChannelSettings {
-    /// Where the peers are.
     #[serde(flatten)]
     pub endpoint: ZmqEndpoint,
-    /// How they are spoken with.
     pub socket_type: InboundSocketType,
-    /// What is subscribed to: topics that begin so.
+    /// Prefixes of the topics to subscribe to.
     #[serde(default)]
     pub sub_key: Option<String>,
 }
 
-/// The types of sockets that messages come in by.
+/// Types of sockets that messages come in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum InboundSocketType {
@@ -58,25 +57,25 @@ pub enum InboundSocketType {
     Pull,
     /// From PUB.
     Sub,
-    /// From REQ, or DEALER that does as one. Inside it is a ROUTER: a REP socket lets the
-    /// next request in only after the answer to the last one, so that one that is tried
-    /// again, or a service that hangs, would hold up all peers. What is on the wire is the
-    /// same but for the socket type in the greeting, and REQ and DEALER take ROUTER there.
+    /// From REQ, or DEALER that behaves as one. Inside it is a ROUTER: a REP socket lets the next
+    /// request in only after the answer to the last one, so that one that is tried again, or a
+    /// service that hangs, would hold up all peers. The bytes on the network are the same but for
+    /// the socket type in the greeting, and REQ and DEALER take ROUTER there.
     Rep,
     /// From DEALER: acked after the service has succeeded.
     Router,
 }
 
-/// One of the places for messages in flight. Dropping it lets the next message in.
+/// Place for a message in flight. Dropping it lets the next message in.
 struct InFlightSlot {
     permit: Option<OwnedSemaphorePermit>,
     running: Option<(RunningMessages, PeerMessageKey)>,
-    bell: Arc<ThreadWaker>,
+    waker: Arc<ThreadWaker>,
 }
 
-/// A message of a peer, by which its being sent again is noticed.
+/// Key of a peer's message, by which a repetition is recognised.
 type PeerMessageKey = (ReplyRoute, Bytes);
-/// The messages of ROUTER peers in flight.
+/// Messages of ROUTER peers in flight.
 type RunningMessages = Arc<Mutex<HashSet<PeerMessageKey>>>;
 
 impl Drop for InFlightSlot {
@@ -85,35 +84,34 @@ impl Drop for InFlightSlot {
             running.lock().remove(&key);
         }
         drop(self.permit.take());
-        self.bell.wake();
+        self.waker.wake();
     }
 }
 
-/// How a message is settled.
+/// Token for settling a message.
 #[derive(Clone)]
 pub struct ZmqDeliveryToken {
-    /// Whom the answer goes to; empty where nobody waits for one.
+    /// Route of the answer; empty where nobody waits for one.
     pub route: ReplyRoute,
-    /// What the peer calls the message.
+    /// Peer's id of the message.
     pub id: Bytes,
-    /// Held while it is in flight.
+    /// Slot, held while the message is in flight.
     _slot: Arc<InFlightSlot>,
 }
 
-/// What the thread is told.
 pub enum ZmqCommand {
     /// Sends an answer.
     Answer {
-        /// All frames of it, the route first.
+        /// All frames of the answer, the route first.
         frames: Vec<Bytes>,
-        /// Told whether libzmq has it.
+        /// Channel for the result: whether libzmq has the answer.
         done: oneshot::Sender<Result<(), ConnectorError>>,
     },
     /// Takes no more messages.
     Cancel,
 }
 
-/// What comes out of the thread.
+/// Message that the thread hands out, or the error that ended it.
 pub type ZmqArrival = Result<(ZmqDeliveryToken, IncomingMessage), ConnectorError>;
 
 /// Opens the socket.
@@ -148,7 +146,7 @@ fn options(socket: &zmq::Socket, source: &ZmqChannelSettings, prefetch: u16) -> 
     }
 }
 
-/// What the thread works with.
+/// State of the thread.
 pub struct ZmqReceiveLoop {
     kind: InboundSocketType,
     socket: ZmqSocket,
@@ -162,18 +160,18 @@ pub struct ZmqReceiveLoop {
 }
 
 impl ZmqReceiveLoop {
-    /// With room for `prefetch` messages in flight; `out` must have as much.
+    /// Returns a loop with room for `prefetch` messages in flight; `out` must have as much.
     pub fn new(
         kind: InboundSocketType,
         prefetch: u16,
         socket: ZmqSocket,
-        inside: WorkerContext<ZmqCommand>,
+        context: WorkerContext<ZmqCommand>,
         out: mpsc::Sender<ZmqArrival>,
     ) -> Self {
         ZmqReceiveLoop {
             kind,
             socket,
-            context: inside,
+            context,
             out,
             slots: Arc::new(Semaphore::new(usize::from(prefetch.max(1)))),
             running: RunningMessages::default(),
@@ -183,19 +181,19 @@ impl ZmqReceiveLoop {
         }
     }
 
-    /// Works until it is told to end or the socket is of no use any more.
+    /// Runs until the end is ordered or the socket is useless.
     pub fn run(mut self) {
-        if let Err(trouble) = self.work() {
+        if let Err(error) = self.work() {
             // One place more than there are slots is kept for it.
-            let _ = self.out.try_send(Err(trouble));
+            let _ = self.out.try_send(Err(error));
         }
     }
 
     fn work(&mut self) -> Result<(), ConnectorError> {
         let mut free = None;
         loop {
-            while let Ok(order) = self.context.commands.try_recv() {
-                match order {
+            while let Ok(command) = self.context.commands.try_recv() {
+                match command {
                     ZmqCommand::Answer { frames, done } => {
                         let _ = done.send(self.answer(&frames));
                     }
@@ -246,7 +244,7 @@ impl ZmqReceiveLoop {
         }
     }
 
-    /// A message has come; it takes the slot, unless it can't be one.
+    /// Takes in a message, which takes the slot, unless its frames can't be one.
     fn received(&mut self, received: ReceivedFrames, slot: &mut Option<OwnedSemaphorePermit>) {
         let ReceivedFrames { frames, whole } = received;
         let parsed = match self.kind {
@@ -279,7 +277,7 @@ impl ZmqReceiveLoop {
         if self.kind == InboundSocketType::Router {
             let key = (route.clone(), id.clone());
             if !self.running.lock().insert(key.clone()) {
-                // The peer's patience is shorter than the service: the ack is yet to come.
+                // The peer's patience is shorter than the service's time: the ack is yet to come.
                 debug!(
                     id = frames::percent_encoded(&id),
                     "sent again while it is being handled"
@@ -306,14 +304,14 @@ impl ZmqReceiveLoop {
         let slot = Arc::new(InFlightSlot {
             permit: slot.take(),
             running,
-            bell: self.context.waker.clone(),
+            waker: self.context.waker.clone(),
         });
         let token = ZmqDeliveryToken {
             route,
             id,
             _slot: slot,
         };
-        // There is a place for every slot. Without anybody on the other side, it is over.
+        // There is room for every slot. Without a receiver the session is over.
         let _ = self.out.try_send(Ok((token, message)));
     }
 

@@ -1,33 +1,33 @@
-//! What peers of REP and ROUTER channels are answered.
+//! Reply frames to peers of REP and ROUTER channels.
 
 use bytes::Bytes;
 
-/// The service has succeeded with it.
+/// Acknowledgement: the service has succeeded.
 pub const ACK: &[u8] = b"ACK";
-/// It was given up; the reason follows.
+/// Refusal: the message was given up; the reason follows.
 pub const NACK: &[u8] = b"NACK";
 /// Longest reason, in bytes.
 const REASON_MAX: usize = 1000;
 
-/// These frames, to whom they are for.
+/// Returns the payload behind its route.
 pub fn to(route: &[Bytes], payload: Vec<Bytes>) -> Vec<Bytes> {
     let mut frames = route.to_vec();
     frames.extend(payload);
     frames
 }
 
-/// The message with this id was handled.
+/// Returns the ack of the message with this id.
 pub fn acked(id: &Bytes) -> Vec<Bytes> {
     vec![id.clone(), Bytes::from_static(ACK)]
 }
 
-/// The message with this id was not, and will not be.
+/// Returns the refusal of the message with this id, which was not handled and will not be.
 pub fn refused(id: &Bytes, why: &str) -> Vec<Bytes> {
     let why = Bytes::copy_from_slice(shortened(why).as_bytes());
     vec![id.clone(), Bytes::from_static(NACK), why]
 }
 
-/// An error as clients of the original system know it.
+/// Returns an error in the form that clients of the original system know.
 pub fn error(cid: &str, details: &str) -> Bytes {
     let (cid, details) = (
         serde_json::Value::from(cid),
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_text_makes_good_json_of_a_bounded_length() {
+    fn any_text_makes_valid_bounded_json() {
         let body = error(
             "K1",
             &format!("a \"quoted\"\nline {}", "ä".repeat(REASON_MAX)),
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_goes_back_the_way_the_message_came() {
+    fn answer_takes_the_route_of_its_message() {
         let route = vec![Bytes::from_static(b"peer"), Bytes::new()];
         let frames = to(&route, refused(&Bytes::from_static(b"7"), "why"));
         assert_eq!(frames, ["peer", "", "7", "NACK", "why"]);

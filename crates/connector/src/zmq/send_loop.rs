@@ -1,9 +1,9 @@
-//! The thread of an outgoing's socket: parcels out, answers in.
+//! Thread of an outgoing's socket: messages out, answers in.
 //!
-//! A parcel waits here while no peer takes it. Whoever asked waits beside it, and the two
-//! agree by a claim on what happened: whoever makes it first, the thread right before it
-//! hands the parcel to libzmq or the caller when its time is over, decides whether the parcel
-//! was sent. So "surely not sent" is never said of one that leaves later.
+//! A message waits here while no peer takes it. The caller waits beside it, and the two agree by a
+//! claim on the outcome: the first to make it, the thread right before it hands the message to
+//! libzmq or the caller when its time is over, decides whether the message was sent. So "surely not
+//! sent" is never reported of a message that leaves later.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -26,22 +26,21 @@ use super::{
     worker::WorkerContext,
 };
 
-/// Messages that wait in libzmq for one peer, and are lost with this process.
+/// Upper bound of messages that wait in libzmq for one peer, and are lost with this process.
 const QUEUED_MAX: i32 = 100;
-/// The same for subscribers; to those that are slower, messages are lost.
+/// Same bound for subscribers; slower ones lose messages.
 const PUBLISHED_MAX: i32 = 1000;
-/// Answers that may be waited for in vain before those are thrown out.
+/// Number of abandoned answers that are awaited before they are forgotten.
 const FORGET: usize = 4096;
 
-/// A parcel on its way.
+/// Message on its way.
 pub struct PendingFrames {
-    /// What its answer is known by.
+    /// Key of the answer.
     pub key: Bytes,
-    /// What is sent.
     pub frames: Vec<Bytes>,
-    /// Set by whoever decides whether it is sent.
+    /// Claim on the outcome; whoever sets it decides whether the message is sent.
     pub claim: Arc<AtomicBool>,
-    /// Told what became of it.
+    /// Channel for the outcome.
     pub done: oneshot::Sender<FramesOutcome>,
 }
 
@@ -50,7 +49,7 @@ pub fn open(target: &ZmqOutgoingSettings) -> Result<ZmqSocket, ConnectorError> {
     let kind = target.socket_type;
     target.endpoint.check(LocalRules::current())?;
     ZmqSocket::open(kind.socket_type(), &target.endpoint, |socket| {
-        // Only to peers that are there: nothing is said to be sent that waits for one.
+        // Only to peers that are there: no message that waits for one counts as sent.
         socket.set_immediate(true)?;
         socket.set_sndhwm(if kind == OutboundSocketType::Pub {
             PUBLISHED_MAX
@@ -61,7 +60,7 @@ pub fn open(target: &ZmqOutgoingSettings) -> Result<ZmqSocket, ConnectorError> {
     })
 }
 
-/// What the thread works with.
+/// State of the thread.
 pub struct ZmqSendLoop {
     kind: OutboundSocketType,
     socket: ZmqSocket,
@@ -71,22 +70,22 @@ pub struct ZmqSendLoop {
 }
 
 impl ZmqSendLoop {
-    /// Over this socket.
+    /// Returns a loop over this socket.
     pub fn new(
         kind: OutboundSocketType,
         socket: ZmqSocket,
-        inside: WorkerContext<PendingFrames>,
+        context: WorkerContext<PendingFrames>,
     ) -> Self {
         ZmqSendLoop {
             kind,
             socket,
-            context: inside,
+            context,
             waiting: VecDeque::new(),
             unanswered: HashMap::new(),
         }
     }
 
-    /// Works until it is told to end; an error: the socket is of no use any more.
+    /// Runs until the end is ordered; an error means that the socket is useless.
     pub fn run(mut self) -> Result<(), ConnectorError> {
         while !self.context.stopped() {
             // The callers bound how many there are.
@@ -114,7 +113,7 @@ impl ZmqSendLoop {
             }
             if !self.socket.has_room()? {
                 self.waiting.push_front(item);
-                // What nobody waits for any more needs no memory.
+                // Messages that nobody waits for any more need no memory.
                 self.waiting.retain(|item| !item.done.is_closed());
                 return Ok(());
             }
@@ -138,7 +137,7 @@ impl ZmqSendLoop {
                     let _ = item.done.send(FramesOutcome::Taken);
                 }
                 SocketSendResult::Full | SocketSendResult::NoPeer => {
-                    // The last peer went in between.
+                    // The last peer left in between.
                     item.claim.store(false, Ordering::Release);
                     self.waiting.push_front(item);
                     return Ok(());
@@ -152,13 +151,13 @@ impl ZmqSendLoop {
         while let Some(received) = self.socket.receive()? {
             let answer =
                 outgoing_message::answered(self.kind, received.frames).filter(|_| received.whole);
-            let Some((key, verdict)) = answer else {
+            let Some((key, decision)) = answer else {
                 debug!("a peer sent what is no answer");
                 continue;
             };
             match self.unanswered.remove(&key) {
                 Some(done) => {
-                    let _ = done.send(verdict);
+                    let _ = done.send(decision);
                 }
                 None => debug!("an answer came to what nobody waits for"),
             }

@@ -1,85 +1,64 @@
-//! One socket in a context of its own, made and used by one thread.
+//! Socket in a context of its own, made and used by one thread.
 //!
-//! The context is the socket's alone, so that its end is the end of everything: when it has
-//! been dropped, what was to go out is out or given up, and a bound address is free again.
+//! The context is the socket's alone, so that its end is the end of everything: once it has been
+//! dropped, all outgoing messages are out or given up, and a bound address is free again.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use quorate_clock::Instant;
-use quorate_ipc::local_rules::LocalRules;
-use serde::Deserialize;
 use zmq::{Context, DONTWAIT, Error, PollEvents, PollItem, SNDMORE, SocketType};
 
 use super::{
     super::broker_link::ConnectorError,
+    endpoint::{ConnectMethod, ZmqEndpoint},
     frames::{BYTES_MAX, FRAMES_MAX},
     host_locator::HostLocator,
     socket_monitor::SocketMonitor,
     waker::ThreadWaker,
 };
 
-/// How long what was sent may take to leave when the socket is closed.
+/// Time for sent messages to leave when the socket is closed.
 pub const LINGER: Duration = Duration::from_secs(1);
-/// A peer that connects and doesn't greet is dropped after this time.
+/// Time after which a peer that connects and doesn't greet is dropped.
 const GREETING: Duration = Duration::from_secs(5);
-/// Between two tries to connect.
+/// First pause between two tries to connect.
 const RECONNECT_FIRST: Duration = Duration::from_millis(50);
 const RECONNECT_LAST: Duration = Duration::from_secs(1);
-/// A host that has vanished is noticed after `IDLE + COUNT * INTERVAL` seconds.
+/// Keepalive: a host that has vanished is noticed after `IDLE + COUNT * INTERVAL` seconds.
 const KEEPALIVE_IDLE_S: i32 = 3;
 const KEEPALIVE_INTERVAL_S: i32 = 1;
 const KEEPALIVE_COUNT: i32 = 3;
 
-/// Who connects to whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ConnectMethod {
-    /// This side connects.
-    Connect,
-    /// The peers connect.
-    Bind,
-}
-
-/// Where the peers are. The same fields in channels and outgoings.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct ZmqEndpoint {
-    /// As libzmq has it: `tcp://host:port`, `ipc://path`.
-    pub address: String,
-    /// Who connects.
-    pub method: ConnectMethod,
-}
-
-/// Frames as they came.
 pub struct ReceivedFrames {
-    /// All of them, or the first ones.
+    /// All frames, or the first ones.
     pub frames: Vec<Bytes>,
-    /// Whether these are all.
+    /// True if these are all.
     pub whole: bool,
 }
 
-/// What became of an attempt to send.
+/// Result of an attempt to send.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SocketSendResult {
     /// libzmq has it.
     Taken,
-    /// There is no room, or nobody to send to.
+    /// There is no room, or no peer to send to.
     Full,
-    /// The peer that it is for is not there.
+    /// The addressed peer is not there.
     NoPeer,
 }
 
-/// An open socket. Dropping it takes [`LINGER`] at most.
+/// Open socket. Dropping it takes [`LINGER`] at most.
 pub struct ZmqSocket {
     socket: zmq::Socket,
     monitor: SocketMonitor,
     endpoint: ZmqEndpoint,
-    /// Of one that connects to a name.
+    /// Locator of a socket that connects to a name.
     locator: Option<HostLocator>,
 }
 
 impl ZmqSocket {
-    /// Opens one; `set` is for the options that not all have.
+    /// Opens a socket; `set` sets the options that not all sockets have.
     pub fn open(
         kind: SocketType,
         endpoint: &ZmqEndpoint,
@@ -99,14 +78,14 @@ impl ZmqSocket {
         endpoint.folder()?;
         let locator = endpoint.locator()?;
         let ZmqEndpoint { address, method } = endpoint;
-        let begun = match (method, locator.as_ref().map(HostLocator::at)) {
+        let result = match (method, locator.as_ref().map(HostLocator::at)) {
             (ConnectMethod::Bind, _) => as_given(&socket, address, zmq::Socket::bind),
             (ConnectMethod::Connect, None) => as_given(&socket, address, zmq::Socket::connect),
             (ConnectMethod::Connect, Some(Some(only))) => connect(&socket, only),
             // Once one of the addresses has answered.
             (ConnectMethod::Connect, Some(None)) => Ok(()),
         };
-        begun.map_err(|error| endpoint.explain(error))?;
+        result.map_err(|error| endpoint.explain(error))?;
         Ok(ZmqSocket {
             socket,
             monitor,
@@ -115,17 +94,17 @@ impl ZmqSocket {
         })
     }
 
-    /// Waits until the bell rings or the socket is ready for one of `events`. An error ends
-    /// the socket.
+    /// Waits until the waker wakes the thread or the socket is ready for one of `events`. An error
+    /// ends the socket.
     pub fn wait(
         &mut self,
-        bell: &Arc<ThreadWaker>,
+        waker: &Arc<ThreadWaker>,
         events: PollEvents,
     ) -> Result<(), ConnectorError> {
-        self.follow(bell)?;
+        self.follow(waker)?;
         // An item without events still takes part: libzmq's own commands are processed.
         let mut items = [
-            PollItem::from_fd(bell.descriptor(), PollEvents::POLLIN),
+            PollItem::from_fd(waker.descriptor(), PollEvents::POLLIN),
             self.socket.as_poll_item(events),
             self.monitor.as_poll_item(),
         ];
@@ -142,17 +121,19 @@ impl ZmqSocket {
             Ok(_) | Err(Error::EINTR) => {}
             Err(error) => return Err(self.broken(error)),
         }
-        bell.reset();
+        waker.reset();
         self.monitor.read(Instant::now())
     }
 
-    /// Connects to where the host was found, and looks for it while the connection is away.
-    fn follow(&mut self, bell: &Arc<ThreadWaker>) -> Result<(), ConnectorError> {
+    /// Connects to the address where the host was found, and searches for it while the connection
+    /// is away.
+    fn follow(&mut self, waker: &Arc<ThreadWaker>) -> Result<(), ConnectorError> {
         let Some(locator) = &mut self.locator else {
             return Ok(());
         };
         let (now, away) = (Instant::now(), self.monitor.away());
-        // What has come by the connection that is given up is taken first: it would be lost.
+        // Messages that came by the connection that is given up are taken first: they would be
+        // lost.
         let is_read = !self
             .socket
             .get_events()
@@ -160,18 +141,18 @@ impl ZmqSocket {
         let found = locator.found(now);
         if let Some(found) = found.filter(|_| away.is_some() && is_read) {
             if let Some(former) = locator.moved(found) {
-                // It fails where libzmq has given it up itself.
+                // This fails where libzmq has given the connection up itself.
                 let _ = self.socket.disconnect(&uri(former));
             }
             connect(&self.socket, found).map_err(|error| self.endpoint.explain(error))?;
         }
         match away {
-            Some(since) => locator.look(since, now, bell),
+            Some(since) => locator.look(since, now, waker),
             None => Ok(()),
         }
     }
 
-    /// Whether something can be sent now.
+    /// Returns true if something can be sent now.
     pub fn has_room(&self) -> Result<bool, ConnectorError> {
         let events = self
             .socket
@@ -180,7 +161,8 @@ impl ZmqSocket {
         Ok(events.contains(PollEvents::POLLOUT))
     }
 
-    /// The next message, if there is one. Of one that is too long, the rest is thrown away.
+    /// Returns the next message, if there is one. Of a message that is too long, the rest is thrown
+    /// away.
     pub fn receive(&self) -> Result<Option<ReceivedFrames>, ConnectorError> {
         let mut received = ReceivedFrames {
             frames: Vec::new(),
@@ -251,7 +233,8 @@ fn common(socket: &zmq::Socket) -> Result<(), Error> {
     socket.set_tcp_keepalive_cnt(KEEPALIVE_COUNT)
 }
 
-/// With an address as libzmq has it. Of tcp it takes one of IPv6 only where that is allowed.
+/// Binds or connects with an address in libzmq's form. Of tcp, libzmq takes IPv6 addresses only
+/// where that is allowed.
 fn as_given(
     socket: &zmq::Socket,
     address: &str,
@@ -269,89 +252,6 @@ fn uri(address: SocketAddr) -> String {
     format!("tcp://{address}")
 }
 
-impl ZmqEndpoint {
-    /// Looks for the host that is connected to by its name; see [`HostLocator`].
-    fn locator(&self) -> Result<Option<HostLocator>, ConnectorError> {
-        let address = self.address.strip_prefix("tcp://");
-        let named = address.filter(|_| self.method == ConnectMethod::Connect);
-        let Some((host, port)) = named.and_then(|it| it.rsplit_once(':')) else {
-            return Ok(None);
-        };
-        HostLocator::new(host, port).map_err(|error| {
-            ConnectorError::new(format!(
-                "can't connect to {}: {error}; correct `address`, or give the name one",
-                self.address
-            ))
-        })
-    }
-
-    /// Whether this host allows it.
-    pub fn check(&self, rules: &LocalRules) -> Result<(), ConnectorError> {
-        let bind = self.method == ConnectMethod::Bind;
-        let checked = if let Some(path) = self.address.strip_prefix("ipc://") {
-            rules.ipc(path, bind)
-        } else if let Some(rest) = self.address.strip_prefix("tcp://").filter(|_| bind) {
-            rules.bind(rest.rsplit_once(':').map_or(rest, |(host, _)| host))
-        } else {
-            Ok(())
-        };
-        checked.map_err(ConnectorError::new)
-    }
-
-    /// libzmq's binding for Rust has no words for some errors of `ipc`.
-    fn folder(&self) -> Result<(), ConnectorError> {
-        let Some(path) = self.address.strip_prefix("ipc://") else {
-            return Ok(());
-        };
-        let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
-        let folder = if folder.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            folder
-        };
-        if self.method == ConnectMethod::Connect || path.starts_with('@') || folder.is_dir() {
-            return Ok(());
-        }
-        Err(ConnectorError::new(format!(
-            "can't bind {}: there is no folder {}; create it, or correct `address`",
-            self.address,
-            folder.display()
-        )))
-    }
-
-    /// Why the address can't be used, and what would be right.
-    fn explain(&self, error: Error) -> ConnectorError {
-        let ZmqEndpoint { address, method } = self;
-        let verb = match method {
-            ConnectMethod::Bind => "bind",
-            ConnectMethod::Connect => "connect to",
-        };
-        let right = match error {
-            Error::EADDRINUSE => {
-                return ConnectorError::transient(format!(
-                    "another process has {address}; it is taken over as soon as that one is gone"
-                ));
-            }
-            Error::EADDRNOTAVAIL | Error::ENODEV => {
-                "`address` must be one of this host's, or tcp://*:PORT for all of them"
-            }
-            Error::EACCES => {
-                "this process may not; take a port above 1023, or a path that it may write"
-            }
-            Error::EINVAL | Error::EPROTONOSUPPORT => {
-                "`address` must be tcp://HOST:PORT or ipc://PATH"
-            }
-            Error::ENAMETOOLONG => "the path of an ipc address has at most 107 bytes",
-            Error::EMFILE => "too many files are open: raise the limit of the member's process",
-            _ => "correct `address` or `method`",
-        };
-        ConnectorError::new(format!(
-            "can't {verb} {address}: {}; {right}",
-            error.message()
-        ))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -365,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_taken_by_one_and_free_once_it_is_dropped() {
+    fn bound_address_is_free_after_drop() {
         let first = bind("tcp://127.0.0.1:*").unwrap();
         let address = first.socket.get_last_endpoint().unwrap().unwrap();
         let refused = bind(&address).err().unwrap();
@@ -406,11 +306,8 @@ mod tests {
             ("ipc:///nowhere/at/all", "there is no folder /nowhere/at"),
             (&format!("ipc:///{}", "x".repeat(200)), "at most 107 bytes"),
         ] {
-            let trouble = bind(address).err().unwrap();
-            assert!(
-                !trouble.transient && trouble.text.contains(right),
-                "{trouble:?}"
-            );
+            let error = bind(address).err().unwrap();
+            assert!(!error.transient && error.text.contains(right), "{error:?}");
         }
     }
 }

@@ -1,10 +1,10 @@
-//! What libzmq tells of a socket's connections.
+//! Monitor of a socket's connections, by libzmq's events.
 //!
-//! libzmq connects again by itself, but not after a peer has broken the protocol: it sent a
-//! frame beyond the longest, or is a socket of the wrong type, or doesn't speak ZeroMQ. Then
-//! it says so, or says that the connection is gone and nothing after it. A socket that
-//! connects is of no use from then on, so it is closed and another opened. One that is bound
-//! goes on with its other peers.
+//! libzmq connects again by itself, but not after a peer has broken the protocol: by a frame beyond
+//! the longest, as a socket of the wrong type, or without speaking ZeroMQ. Then libzmq reports
+//! that, or reports that the connection is gone and nothing after it. A socket that connects is
+//! useless from then on, so it is closed and another opened. A bound socket goes on with its other
+//! peers.
 
 use std::time::Duration;
 
@@ -15,30 +15,30 @@ use zmq::{Context, DONTWAIT, Error, PollEvents, PollItem, Socket, SocketEvent, S
 
 use super::{
     super::broker_link::ConnectorError,
-    PEER_WARNING_INTERVAL,
+    endpoint::{ConnectMethod, ZmqEndpoint},
     frames::BYTES_MAX,
-    socket::{ConnectMethod, ZmqEndpoint},
+    peer_warnings::PEER_WARNING_INTERVAL,
 };
 
-/// That a lost connection will be tried again is said at once, by the thread that said that
-/// it is lost; after so long it has not been said. Short, so that a wrong peer is shown for
-/// longer than it takes to find that it is still wrong.
+/// Time without an event after which no further try is expected: libzmq's thread that reports a
+/// lost connection reports the next try at once. Short, so that a wrong peer is shown for longer
+/// than it takes to find that it is still wrong.
 const SILENCE: Duration = Duration::from_millis(300);
 const ADDRESS: &str = "inproc://monitor";
 
-/// The other end of the socket's monitor.
+/// Receiving end of the socket's monitor.
 pub struct SocketMonitor {
     events: Socket,
     endpoint: ZmqEndpoint,
-    /// Since when the connection is gone and nothing was said of another try.
+    /// Time since which the connection is gone without an event of another try.
     gone: Option<Instant>,
-    /// Since when there is no connection; of a socket that connects.
+    /// Time since which a socket that connects has no connection.
     away: Option<Instant>,
-    complaints: RateLimit,
+    warnings: RateLimit,
 }
 
 impl SocketMonitor {
-    /// Of a socket that is neither bound nor connected yet.
+    /// Returns a monitor of a socket that is neither bound nor connected yet.
     pub fn new(
         context: &Context,
         socket: &Socket,
@@ -59,26 +59,26 @@ impl SocketMonitor {
             endpoint,
             gone: None,
             away: Some(Instant::now()),
-            complaints: RateLimit::new(PEER_WARNING_INTERVAL),
+            warnings: RateLimit::new(PEER_WARNING_INTERVAL),
         })
     }
 
-    /// What to poll.
+    /// Returns the item to poll.
     pub fn as_poll_item(&self) -> PollItem<'_> {
         self.events.as_poll_item(PollEvents::POLLIN)
     }
 
-    /// Since when a socket that connects has no connection.
+    /// Returns since when a socket that connects has no connection.
     pub fn away(&self) -> Option<Instant> {
         self.away
     }
 
-    /// When to read at the latest.
+    /// Returns when to read at the latest.
     pub fn due(&self) -> Option<Instant> {
         self.gone.map(|gone| gone + SILENCE)
     }
 
-    /// Takes what was said. An error: the socket is of no use any more.
+    /// Reads the events. An error means that the socket is useless.
     pub fn read(&mut self, now: Instant) -> Result<(), ConnectorError> {
         while let Some(event) = self.next() {
             match event {
@@ -104,7 +104,7 @@ impl SocketMonitor {
         Ok(())
     }
 
-    /// The next event. Their values and addresses don't matter here.
+    /// Returns the next event. The values and addresses of events don't matter here.
     fn next(&self) -> Option<SocketEvent> {
         loop {
             let event = match self.events.recv_bytes(DONTWAIT) {
@@ -122,7 +122,7 @@ impl SocketMonitor {
     }
 
     fn refused(&mut self) {
-        if let Some(left_out) = self.complaints.due("") {
+        if let Some(left_out) = self.warnings.due("") {
             let address = &self.endpoint.address;
             warn!(
                 address,

@@ -1,4 +1,4 @@
-//! The links against sockets of libzmq in the same process.
+//! Tests of the links against sockets of libzmq in the same process.
 
 mod channels;
 mod connections;
@@ -17,8 +17,8 @@ use zmq::SocketType;
 
 use super::{
     super::broker_link::{
-        BrokerLink, ConnectorError, DeadLetterInfo, InboundLink, IncomingMessage, OutboundLink,
-        OutgoingMessage, Sender, Session, Settler,
+        BrokerLink, ConnectorError, ConsumerSession, DeadLetterInfo, InboundLink, IncomingMessage,
+        MessageAcknowledger, MessageProducer, OutboundLink, OutgoingMessage,
     },
     ZmqConnectionSettings, ZmqLink,
     consumer::ZmqConsumer,
@@ -29,7 +29,7 @@ use super::{
 
 const WAIT: Duration = Duration::from_secs(20);
 
-/// A peer, and the address that it has bound.
+/// Returns a peer, and the address that it has bound.
 fn peer(kind: SocketType) -> (zmq::Socket, String) {
     let socket = unbound(kind);
     socket.bind("tcp://127.0.0.1:*").unwrap();
@@ -37,7 +37,7 @@ fn peer(kind: SocketType) -> (zmq::Socket, String) {
     (socket, address)
 }
 
-/// A peer that gives up after a while.
+/// Returns a peer that gives up after a while.
 fn unbound(kind: SocketType) -> zmq::Socket {
     let socket = zmq::Context::new().socket(kind).unwrap();
     socket.set_linger(0).unwrap();
@@ -46,7 +46,7 @@ fn unbound(kind: SocketType) -> zmq::Socket {
     socket
 }
 
-/// An address that nobody has bound.
+/// Returns an address that nobody has bound.
 fn free_address() -> String {
     let (socket, address) = peer(SocketType::PULL);
     drop(socket);
@@ -68,11 +68,11 @@ async fn try_inlet(resource: Value, prefetch: u16) -> Result<ZmqConsumer, Connec
     InboundLink::open(&link().await, &source, prefetch, Some(1), None).await
 }
 
-async fn inlet(resource: Value, prefetch: u16) -> ZmqConsumer {
+async fn open_consumer(resource: Value, prefetch: u16) -> ZmqConsumer {
     try_inlet(resource, prefetch).await.unwrap()
 }
 
-async fn outlet(kind: &str, address: &str, method: &str) -> (ZmqLink, ZmqProducer) {
+async fn open_producer(kind: &str, address: &str, method: &str) -> (ZmqLink, ZmqProducer) {
     let link = link().await;
     let target = serde_json::from_value(resource(kind, address, method)).unwrap();
     let sender = OutboundLink::open(&link, &target).await.unwrap();
@@ -95,7 +95,7 @@ fn reply(body: &'static str) -> Reply {
     }
 }
 
-fn epitaph() -> DeadLetterInfo {
+fn info() -> DeadLetterInfo {
     DeadLetterInfo {
         reason: "it broke".into(),
         attempts: 3,
@@ -104,7 +104,7 @@ fn epitaph() -> DeadLetterInfo {
     }
 }
 
-fn parcel(id: &str, body: impl Into<Bytes>, within: Duration) -> OutgoingMessage {
+fn message(id: &str, body: impl Into<Bytes>, within: Duration) -> OutgoingMessage {
     OutgoingMessage {
         message_id: id.into(),
         body: body.into(),
@@ -113,12 +113,12 @@ fn parcel(id: &str, body: impl Into<Bytes>, within: Duration) -> OutgoingMessage
     }
 }
 
-fn with(mut parcel: OutgoingMessage, name: &str, value: &'static str) -> OutgoingMessage {
-    parcel.properties.push(Header {
+fn with(mut message: OutgoingMessage, name: &str, value: &'static str) -> OutgoingMessage {
+    message.properties.push(Header {
         name: name.into(),
         value: value.into(),
     });
-    parcel
+    message
 }
 
 /// Runs a peer's part beside the link's.

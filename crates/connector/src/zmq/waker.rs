@@ -1,4 +1,4 @@
-//! Wakes the thread that waits in `zmq_poll`, from any thread or task.
+//! Waker of the thread that waits in `zmq_poll`, for any thread or task.
 
 use std::{
     io,
@@ -7,11 +7,11 @@ use std::{
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-/// An eventfd, polled beside the socket.
+/// Eventfd, polled beside the socket.
 pub struct ThreadWaker(EventFd);
 
 impl ThreadWaker {
-    /// One that is silent.
+    /// Returns a waker that has not been used.
     pub fn new() -> io::Result<ThreadWaker> {
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         Ok(ThreadWaker(EventFd::from_flags(flags)?))
@@ -19,17 +19,17 @@ impl ThreadWaker {
 
     /// Wakes the thread, now or when it next waits.
     pub fn wake(&self) {
-        // It fails only when it has been rung 2^64 - 2 times and not been heard: it rings.
+        // This fails only after 2^64 - 2 wake-ups without a reset: the thread is awake then.
         let _ = self.0.write(1);
     }
 
-    /// What was rung so far is heard.
+    /// Clears the wake-ups so far.
     pub fn reset(&self) {
-        // It fails only when it is silent.
+        // This fails only when there is no wake-up.
         let _ = self.0.read();
     }
 
-    /// What to poll.
+    /// Returns the descriptor to poll.
     pub fn descriptor(&self) -> RawFd {
         self.0.as_fd().as_raw_fd()
     }

@@ -1,8 +1,8 @@
-//! The thread that a socket lives in, and how it is spoken to.
+//! Thread that a socket lives in, and the sender of its commands.
 //!
-//! libzmq's sockets belong to one thread, and its file descriptor tells of changes only once,
-//! so no task waits for it: the thread waits in `zmq_poll`, for the socket and for a bell
-//! that is rung after each order.
+//! libzmq's sockets belong to one thread, and a socket's file descriptor reports changes only once,
+//! so no task waits for it: the thread waits in `zmq_poll`, for the socket and for a waker that is
+//! used after each command.
 
 use std::{
     sync::{
@@ -16,26 +16,26 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{super::broker_link::ConnectorError, waker::ThreadWaker};
 
-/// Most orders that wait for the thread.
-const ORDERS: usize = 64;
+/// Upper bound of commands that wait for the thread.
+const COMMANDS_MAX: usize = 64;
 
-/// The thread's side.
+/// Thread's side.
 pub struct WorkerContext<O> {
-    /// What it is told to do.
+    /// Commands to the thread.
     pub commands: mpsc::Receiver<O>,
-    /// Rung when there is an order, and at the end.
+    /// Waker, used after each command and at the end.
     pub waker: Arc<ThreadWaker>,
     stop: Arc<AtomicBool>,
 }
 
 impl<O> WorkerContext<O> {
-    /// Whether it is to end.
+    /// Returns true once the thread has to end.
     pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
 }
 
-/// Where orders are given.
+/// Sender of commands to the thread.
 pub struct ZmqCommandSender<O> {
     commands: mpsc::Sender<O>,
     waker: Arc<ThreadWaker>,
@@ -51,15 +51,16 @@ impl<O> Clone for ZmqCommandSender<O> {
 }
 
 impl<O> ZmqCommandSender<O> {
-    /// Gives an order; `false` when the thread has ended. Dropped halfway, it isn't given.
-    pub async fn send(&self, order: O) -> bool {
-        let given = self.commands.send(order).await.is_ok();
+    /// Sends a command; `false` when the thread has ended. Not cancel safe: dropped halfway, the
+    /// command isn't sent.
+    pub async fn send(&self, command: O) -> bool {
+        let given = self.commands.send(command).await.is_ok();
         self.waker.wake();
         given
     }
 }
 
-/// Ends the thread, and with it the socket, when it is dropped.
+/// Handle of the thread, which ends, with its socket, when the handle is dropped.
 pub struct ZmqWorker {
     stop: Arc<AtomicBool>,
     waker: Arc<ThreadWaker>,
@@ -72,7 +73,7 @@ impl ZmqWorker {
         let done = self.done.take();
         drop(self);
         if let Some(done) = done {
-            // It fails when the thread is over, too.
+            // This fails when the thread is over, too.
             let _ = done.await;
         }
     }
@@ -95,20 +96,20 @@ pub async fn start<S, O: Send + 'static>(
             "can't start the thread of a ZeroMQ socket: {error}"
         ))
     };
-    let bell = Arc::new(ThreadWaker::new().map_err(failed)?);
+    let waker = Arc::new(ThreadWaker::new().map_err(failed)?);
     let stop = Arc::new(AtomicBool::new(false));
-    let (sender, orders) = mpsc::channel(ORDERS);
+    let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
     let (opened, opening) = oneshot::channel();
     let (ended, done) = oneshot::channel();
-    let inside = WorkerContext {
-        commands: orders,
-        waker: bell.clone(),
+    let context = WorkerContext {
+        commands: receiver,
+        waker: waker.clone(),
         stop: stop.clone(),
     };
     // Made before the thread, so that it ends with this call if that is given up.
     let worker = ZmqWorker {
         stop,
-        waker: bell.clone(),
+        waker: waker.clone(),
         done: Some(done),
     };
     thread::Builder::new()
@@ -119,10 +120,10 @@ pub async fn start<S, O: Send + 'static>(
             match open() {
                 Ok(socket) => {
                     let _ = opened.send(Ok(()));
-                    work(socket, inside);
+                    work(socket, context);
                 }
-                Err(trouble) => {
-                    let _ = opened.send(Err(trouble));
+                Err(error) => {
+                    let _ = opened.send(Err(error));
                 }
             }
         })
@@ -136,7 +137,7 @@ pub async fn start<S, O: Send + 'static>(
     Ok((
         ZmqCommandSender {
             commands: sender,
-            waker: bell,
+            waker,
         },
         worker,
     ))

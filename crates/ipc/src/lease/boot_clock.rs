@@ -1,4 +1,4 @@
-//! CLOCK_BOOTTIME, and how a CLOCK_MONOTONIC stamp gets onto it without ever gaining.
+//! CLOCK_BOOTTIME, and the conversion of CLOCK_MONOTONIC stamps to it that never gains time.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -7,13 +7,13 @@ use quorate_planted::{Mutant, planted};
 
 use super::planted::wall_nanos;
 
-/// A point on CLOCK_BOOTTIME, in nanoseconds since the host started.
+/// Point on CLOCK_BOOTTIME, in nanoseconds since the host started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BootInstant(pub(super) u64);
 
 impl BootInstant {
-    /// Now. Should the kernel refuse (none does since 2.6.39) it is the end of time:
-    /// every lease is over.
+    /// Returns the current time. Should the kernel refuse (none does since 2.6.39) it is the end of
+    /// time: every lease is over.
     pub fn now() -> Self {
         let nanos = if planted(Mutant::WallClockLease) {
             wall_nanos()
@@ -23,17 +23,17 @@ impl BootInstant {
         BootInstant(nanos.unwrap_or(u64::MAX))
     }
 
-    /// A point in nanoseconds since the host started.
+    /// Returns the point so many nanoseconds after the host started.
     pub fn from_nanos(nanos: u64) -> Self {
         BootInstant(nanos)
     }
 
-    /// In nanoseconds since the host started.
+    /// Returns the nanoseconds since the host started.
     pub fn nanos(self) -> u64 {
         self.0
     }
 
-    /// How long until then; `None` when it has passed.
+    /// Returns the time until then; `None` when it has passed.
     pub fn remaining(self, now: BootInstant) -> Option<Duration> {
         self.0
             .checked_sub(now.0)
@@ -52,11 +52,11 @@ impl std::ops::Add<Duration> for BootInstant {
     }
 }
 
-/// A difference that grew by less than this is noise of the sampling, not a suspension.
-/// Keeping the older sample costs at most this much of a lease and never adds any.
+/// Noise of the sampling: a difference that grew by less than this is no suspension. Keeping the
+/// older sample costs at most this much of a lease and never adds any.
 const NOISE_MAX: Duration = Duration::from_millis(1);
 
-/// Suspensions remembered; stamps from before the oldest convert to nothing.
+/// Upper bound of the suspensions remembered; stamps from before the oldest convert to nothing.
 const SAMPLES_MAX: usize = 16;
 
 /// Samples of the difference between the two clocks, oldest first.
@@ -66,15 +66,15 @@ pub struct ClockOffsets {
 }
 
 impl ClockOffsets {
-    /// Takes a sample. Called every time the leadership is looked at, so that the rounds
-    /// that are sent from here on have one from before.
+    /// Takes a sample. Called at each check of the leadership, so that the rounds that are sent
+    /// from here on have one from before.
     pub fn sample(&mut self) {
         // In this order: a delay between the two reads makes the difference smaller.
         let boot = BootInstant::now();
         self.add(Instant::now(), boot);
     }
 
-    /// Takes in a sample of both clocks, of which `boot` was read first.
+    /// Adds a sample of both clocks, of which `boot` was read first.
     pub fn add(&mut self, mono: Instant, boot: BootInstant) {
         if let Some((last_mono, last_boot)) = self.samples.back() {
             let unsuspended = *last_boot + mono.saturating_duration_since(*last_mono);
@@ -88,7 +88,7 @@ impl ClockOffsets {
         self.samples.push_back((mono, boot));
     }
 
-    /// `at` on CLOCK_BOOTTIME, or earlier; `None` when no sample is old enough.
+    /// Returns `at` on CLOCK_BOOTTIME, or earlier; `None` when no sample is old enough.
     pub fn convert(&self, at: Instant) -> Option<BootInstant> {
         let (mono, boot) = self.samples.iter().rev().find(|(mono, _)| *mono <= at)?;
         Some(*boot + at.duration_since(*mono))
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delayed_sample_is_corrected_by_a_later_one() {
+    fn delayed_sample_is_corrected_by_later_one() {
         let start = Instant::now();
         let mut offsets = ClockOffsets::default();
         // 30 ms passed between the two reads.

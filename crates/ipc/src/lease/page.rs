@@ -1,23 +1,23 @@
-//! The shared page: three words, one writer, any number of processes that read.
+//! Shared lease page: three words, one writer, any number of reading processes.
 //!
-//! Word 0 is the epoch, word 1 the deadline on CLOCK_BOOTTIME in nanoseconds, 0 for none.
-//! Word 2 is the respite, a time in nanoseconds for which a process may keep what it holds
-//! beyond the deadline, without doing anything with it. No safety hangs on it, so it is
-//! written before the deadline and read beside it without more ado.
+//! Word 0 is the epoch, word 1 the deadline on CLOCK_BOOTTIME in nanoseconds, 0 for none. Word 2 is
+//! the respite, a time in nanoseconds for which a process may keep what it holds beyond the
+//! deadline, without doing anything with it. No safety depends on it, so it is written before the
+//! deadline and read beside it without further care.
 //!
-//! A change of epoch is written as `deadline = 0`, `epoch = new`, `deadline = new`, with a
-//! release fence before the second and the third store; a renewal or a revocation stores
-//! the deadline alone, after a release fence. A reader loads epoch, deadline, epoch, with
-//! an acquire fence after the first and the second load, and starts again when the two
-//! epochs differ. Epochs only grow, so an epoch that was read twice was there in between:
+//! A change of epoch is written as `deadline = 0`, `epoch = new`, `deadline = new`, with a release
+//! fence before the second and the third store; a renewal or a revocation stores the deadline
+//! alone, after a release fence. A reader loads epoch, deadline, epoch, with an acquire fence after
+//! the first and the second load, and starts again when the two epochs differ. Epochs only grow, so
+//! an epoch that was read twice was there in between:
 //!
-//! - new epoch, old deadline: having read the new epoch, the reader sees at least the 0
-//!   that was stored before it. It may see 0 (no lease), never the old deadline.
-//! - old epoch, new deadline: having read the new deadline, its second look at the epoch
-//!   sees at least the new epoch, which differs from the first: it starts again.
+//! - new epoch, old deadline: having read the new epoch, the reader sees at least the 0 that was
+//!   stored before it. It may see 0 (no lease), never the old deadline.
+//! - old epoch, new deadline: having read the new deadline, its second look at the epoch sees at
+//!   least the new epoch, which differs from the first: it starts again.
 //!
-//! A writer that dies or is stopped between two stores leaves 0: no lease. Readers never
-//! wait for it.
+//! A writer that dies or is stopped between two stores leaves 0: no lease. Readers never wait for
+//! it.
 
 #![allow(unsafe_code)]
 
@@ -44,30 +44,30 @@ use super::BootInstant;
 
 const PAGE_BYTES: usize = 4096;
 
-/// What the page says.
+/// Content of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseState {
-    /// The epoch of the reign.
+    /// Epoch of the reign.
     pub epoch: u64,
-    /// Until when its holder may act; `None` when it may not.
+    /// Time until which the holder may act; `None` when it may not.
     pub deadline: Option<BootInstant>,
-    /// For how long what it holds may be kept beyond the deadline.
+    /// Time for which the holder may keep what it holds beyond the deadline.
     pub respite: Duration,
 }
 
-/// How an epoch stands at one moment.
+/// Standing of an epoch at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseTenure {
-    /// Its holder may act for so long from now on, unless it is renewed.
+    /// The holder may act for this time from now on, unless the lease is renewed.
     Runs(Duration),
-    /// Its lease ran out at this deadline and may be renewed: nothing may begin, and what is
-    /// held may be kept for so long.
+    /// The lease ran out at this deadline and may be renewed: nothing may begin, and what is held
+    /// may be kept for this time.
     Lapsed(BootInstant, Duration),
-    /// Its holder may not act, and what it holds goes back.
+    /// The holder may not act, and what it holds goes back.
     Over,
 }
 
-/// The words of a mapping that is at least [`PAGE_BYTES`] long and can't shrink.
+/// Words of a mapping that is at least [`PAGE_BYTES`] long and can't shrink.
 struct LeaseWords(MmapRaw);
 
 impl LeaseWords {
@@ -112,7 +112,7 @@ impl LeaseWords {
     }
 }
 
-/// The writer's side. There is one in a member.
+/// Writer's side of the page. A member has one.
 pub struct LeaseWriter {
     words: Mutex<Arc<LeaseWords>>,
     reader: LeaseReader,
@@ -120,7 +120,7 @@ pub struct LeaseWriter {
 }
 
 impl LeaseWriter {
-    /// A new page: epoch 0, no lease.
+    /// Makes a page: epoch 0, no lease.
     pub fn new() -> io::Result<LeaseWriter> {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let writable = File::from(memfd_create(c"quorate-lease", flags)?);
@@ -128,7 +128,7 @@ impl LeaseWriter {
         let words = Arc::new(LeaseWords(
             MmapOptions::new().len(PAGE_BYTES).map_raw(&writable)?,
         ));
-        // From here on nobody else can write it, whoever holds the descriptor.
+        // From here on nobody else can write the page, not even with the descriptor.
         let seals = SealFlag::F_SEAL_SHRINK
             | SealFlag::F_SEAL_GROW
             | SealFlag::F_SEAL_FUTURE_WRITE
@@ -146,9 +146,8 @@ impl LeaseWriter {
         })
     }
 
-    /// Lets the holder act under `epoch` until `deadline`, and keep what it holds for
-    /// `respite` beyond it. Returns whether it does: an epoch older than the page's gets
-    /// nothing.
+    /// Lets the holder act under `epoch` until `deadline`, and keep what it holds for `respite`
+    /// beyond it. Returns true if it does: an epoch older than the page's gets nothing.
     pub fn grant(&self, epoch: u64, deadline: BootInstant, respite: Duration) -> bool {
         use std::sync::atomic::Ordering::Release;
         let words = self.words.lock();
@@ -168,32 +167,32 @@ impl LeaseWriter {
         true
     }
 
-    /// Nobody may act from here on, until the next grant.
+    /// Revokes the lease: nobody may act from here on, until the next grant.
     pub fn revoke(&self) {
         let words = self.words.lock();
         fence(std::sync::atomic::Ordering::Release);
         words.deadline().store(0, Relaxed);
     }
 
-    /// The reader's side, in this process.
+    /// Returns the reader's side in this process.
     pub fn reader(&self) -> &LeaseReader {
         &self.reader
     }
 
-    /// A descriptor for a process that is to read it.
+    /// Returns a descriptor for a process that has to read the page.
     pub fn descriptor(&self) -> io::Result<OwnedFd> {
         self.file.try_clone()
     }
 }
 
-/// The reader's side.
+/// Reader's side of the page.
 #[derive(Clone)]
 pub struct LeaseReader {
     words: Arc<LeaseWords>,
 }
 
 impl LeaseReader {
-    /// Maps the page of which the parent gave the descriptor.
+    /// Maps the page by the descriptor from the parent.
     pub fn open(file: impl AsFd) -> io::Result<LeaseReader> {
         let seals = fcntl(file.as_fd(), FcntlArg::F_GET_SEALS).map_err(io::Error::from)?;
         let length = File::from(file.as_fd().try_clone_to_owned()?)
@@ -215,17 +214,17 @@ impl LeaseReader {
         })
     }
 
-    /// What the page says now.
+    /// Returns the current content.
     pub fn read(&self) -> LeaseState {
         self.words.read()
     }
 
-    /// Whether the holder of `epoch` may act now.
+    /// Returns true if the holder of `epoch` may act now.
     pub fn holds(&self, epoch: u64) -> bool {
         planted(Mutant::LeaseCheckRemoved) || self.remaining(epoch).is_some()
     }
 
-    /// How long the holder of `epoch` may act from now on, unless it is renewed.
+    /// Returns how long the holder of `epoch` may act from now on, unless the lease is renewed.
     pub fn remaining(&self, epoch: u64) -> Option<Duration> {
         let lease = self.read();
         if lease.epoch != epoch {
@@ -236,7 +235,7 @@ impl LeaseReader {
         lease.deadline?.remaining(BootInstant::now())
     }
 
-    /// How `epoch` stands now.
+    /// Returns how `epoch` stands now.
     pub fn tenure(&self, epoch: u64) -> LeaseTenure {
         if planted(Mutant::LeaseCheckRemoved) {
             return LeaseTenure::Runs(Duration::from_secs(1));
@@ -291,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn holds_for_its_epoch_until_the_deadline_and_no_longer() {
+    fn lease_holds_for_its_epoch_until_deadline() {
         let page = LeaseWriter::new().unwrap();
         assert!(!page.reader().holds(0));
         assert!(page.grant(7, in_a_minute(), RESPITE));
@@ -323,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_sees_what_the_parent_writes_and_can_write_nothing() {
+    fn process_reads_page_and_cannot_write_it() {
         let page = LeaseWriter::new().unwrap();
         let fd = page.descriptor().unwrap();
         let view = LeaseReader::open(&fd).unwrap();
@@ -352,9 +351,9 @@ mod tests {
         assert!(LeaseReader::open(&file).is_err());
     }
 
-    /// Deadlines here are `epoch * 1000 + n`: a pair that doesn't fit shows at once.
+    /// Tests with deadlines of `epoch * 1000 + n`: a pair that doesn't fit shows at once.
     #[test]
-    fn no_reader_pairs_an_epoch_with_the_deadline_of_another() {
+    fn reader_never_pairs_epoch_with_foreign_deadline() {
         let page = LeaseWriter::new().unwrap();
         let stop = AtomicBool::new(false);
         let seen = AtomicU64::new(0);

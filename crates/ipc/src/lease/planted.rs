@@ -1,4 +1,4 @@
-//! What the planted bug `wall-clock-lease` reads in place of CLOCK_BOOTTIME.
+//! Clock that the planted bug `wall-clock-lease` reads in place of CLOCK_BOOTTIME.
 
 use std::time::UNIX_EPOCH;
 

@@ -1,6 +1,6 @@
-//! Any bytes as a message that begins with MQRFH2 headers: read or refused, and what is read
-//! is written, in either order of bytes and in every character set for folders, and read
-//! back. The first byte chooses the order of bytes of what is read.
+//! Any bytes as a message that begins with MQRFH2 headers: read or refused, and what is read is
+//! written, in either order of bytes and in every character set for folders, and read back. The
+//! first byte chooses the order of bytes of what is read.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Whatever comes in place of a header is read or refused: in bounded time, without a panic,
-//! and what is read can be written.
+//! Whatever comes in place of a header is read or refused: in bounded time, without a panic, and
+//! what is read can be written.
 
 use proptest::prelude::*;
 use quorate_rfh2::{

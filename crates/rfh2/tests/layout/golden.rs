@@ -1,5 +1,5 @@
-//! Bytes written by hand, field by field, as "MQRFH2 - Rules and formatting header 2" in
-//! IBM's reference describes them.
+//! Bytes written by hand, field by field, as "MQRFH2 - Rules and formatting header 2" in IBM's
+//! reference describes them.
 
 use quorate_rfh2::{
     ByteOrder, ContentDescriptor, ENCODING_BIG, ENCODING_LITTLE, FolderCharset, FolderElement,
@@ -69,7 +69,7 @@ fn a_big_endian_text_message() {
 }
 
 #[test]
-fn a_message_of_a_mainframe_has_its_names_in_ebcdic() {
+fn mainframe_header_has_names_in_ebcdic() {
     let mut message = big_endian();
     message[..4].copy_from_slice(b"\xd9\xc6\xc8\x40"); // RFH
     message[20..28].copy_from_slice(b"\xd4\xd8\xe2\xe3\xd9\x40\x40\x40"); // MQSTR
@@ -165,7 +165,7 @@ pub fn utf_16() -> Vec<u8> {
 }
 
 #[test]
-fn folders_in_utf_16_are_in_the_order_of_the_headers_numbers() {
+fn utf16_folders_have_the_header_byte_order() {
     let (headers, body, at) = read_all(&utf_16(), contents(ENCODING_BIG)).unwrap();
     assert_eq!((at, body.encoding), (68, 546));
     assert_eq!(headers[0].folder_charset, FolderCharset::Utf16);
@@ -197,7 +197,7 @@ fn folders_in_utf_16_are_in_the_order_of_the_headers_numbers() {
 }
 
 #[test]
-fn what_is_no_utf_16_is_refused_with_the_place() {
+fn invalid_utf16_error_has_the_place() {
     let with = |at: usize, bytes: &[u8]| {
         let mut message = utf_16();
         message[at..at + bytes.len()].copy_from_slice(bytes);
@@ -219,7 +219,7 @@ fn what_is_no_utf_16_is_refused_with_the_place() {
 }
 
 #[test]
-fn a_header_without_folders_may_name_any_character_set() {
+fn header_without_folders_accepts_any_charset() {
     let mut message = big_endian()[..36].to_vec();
     message[8..12].copy_from_slice(&[0, 0, 0, 36]);
     message[32..36].fill(0);
@@ -249,7 +249,7 @@ fn a_header_may_follow_a_header() {
 }
 
 #[test]
-fn what_is_not_supported_is_refused_with_the_reason() {
+fn unsupported_header_error_has_the_reason() {
     let with = |at: usize, bytes: &[u8]| {
         let mut message = big_endian();
         message[at..at + bytes.len()].copy_from_slice(bytes);
@@ -304,7 +304,7 @@ fn what_is_not_supported_is_refused_with_the_reason() {
 }
 
 #[test]
-fn values_that_are_not_of_their_type_are_refused() {
+fn mistyped_values_are_refused() {
     let folder = |xml: &str| {
         let mut bytes = little_endian()[..36].to_vec();
         let mut text = xml.to_owned();
@@ -353,7 +353,7 @@ fn values_that_are_not_of_their_type_are_refused() {
 }
 
 #[test]
-fn what_can_not_be_carried_is_refused_when_written() {
+fn unrepresentable_values_are_refused_when_written() {
     let jms = |name: &str, text: &str| JmsFolders {
         properties: vec![(name.to_owned(), PropertyValue::Text(text.to_owned()))],
         ..JmsFolders::default()

@@ -1,5 +1,5 @@
-//! The header against bytes written by hand from IBM's description of its layout, against
-//! itself, and against garbage.
+//! The header against bytes written by hand from IBM's description of its layout, against itself,
+//! and against garbage.
 
 mod garbage;
 mod golden;

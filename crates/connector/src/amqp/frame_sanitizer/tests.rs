@@ -44,17 +44,17 @@ const CORRELATION_ID: u16 = 1 << 10;
 const BAD: &[u8] = b"\x03\xff\xfe\x01";
 
 fn through(bytes: &[u8], at_a_time: usize) -> Vec<u8> {
-    let mut sieve = FrameSanitizer::default();
+    let mut sanitizer = FrameSanitizer::default();
     let mut out = Vec::new();
     let mut buffer = [0; 64];
     for part in bytes.chunks(at_a_time) {
-        if sieve.passes(part.len()) {
+        if sanitizer.passes(part.len()) {
             out.extend_from_slice(part);
             continue;
         }
-        sieve.push(part);
+        sanitizer.push(part);
         loop {
-            match sieve.pop(&mut buffer) {
+            match sanitizer.pop(&mut buffer) {
                 0 => break,
                 n => out.extend_from_slice(&buffer[..n]),
             }
@@ -82,7 +82,7 @@ fn bytes_of(table: &FieldTable, name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_can_be_read_passes_as_it_is_in_whatever_pieces_it_comes() {
+fn readable_frames_pass_unchanged_in_any_pieces() {
     let all = [
         frame(METHOD, 0, b"\0\x0a\0\x0asome"),
         deliver(1, "grün".as_bytes()),
@@ -98,7 +98,7 @@ fn what_can_be_read_passes_as_it_is_in_whatever_pieces_it_comes() {
 }
 
 #[test]
-fn properties_that_can_not_be_read_become_one_header_with_their_bytes() {
+fn unreadable_properties_become_one_header() {
     for at_a_time in [1, 3, 1000] {
         let bad = header(1, CORRELATION_ID, BAD);
         let after = header(1, CORRELATION_ID, b"\x02ok");
@@ -119,7 +119,7 @@ fn properties_that_can_not_be_read_become_one_header_with_their_bytes() {
 }
 
 #[test]
-fn a_routing_key_that_can_not_be_read_is_mended_and_its_message_marked() {
+fn unreadable_routing_key_is_mended_and_marked() {
     let out = through(
         &[
             deliver(1, b"a\xff\xfeb"),
@@ -141,7 +141,7 @@ fn a_routing_key_that_can_not_be_read_is_mended_and_its_message_marked() {
 }
 
 #[test]
-fn the_reason_of_a_close_can_be_read_where_it_was_cut() {
+fn close_reason_cut_in_character_is_readable() {
     let close = |text: &[u8]| {
         let payload = [&[0, 20, 0, 40, 1, 0x96][..], &short(text), &[0, 60, 0, 20]];
         frame(METHOD, 1, &payload.concat())
@@ -154,7 +154,7 @@ fn the_reason_of_a_close_can_be_read_where_it_was_cut() {
 
 /// A header that fills its frame has no room for more.
 #[test]
-fn a_frame_that_is_written_anew_is_no_longer_than_the_bound() {
+fn rewritten_frame_keeps_the_bound() {
     let text = vec![b'v'; 130_000];
     let value = [b"S", &130_000_u32.to_be_bytes()[..], &text].concat();
     let entry = [&short(b"\xff")[..], &value].concat();
@@ -170,7 +170,7 @@ fn a_frame_that_is_written_anew_is_no_longer_than_the_bound() {
 }
 
 #[test]
-fn what_is_no_amqp_is_left_to_who_reads_it() {
+fn foreign_bytes_pass_unchanged() {
     let rubbish = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
     assert_eq!(through(rubbish, 3), rubbish);
     let huge = [&[METHOD, 0, 0, 0xff, 0xff, 0xff, 0xff][..], &[0; 5000]].concat();

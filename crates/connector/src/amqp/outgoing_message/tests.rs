@@ -14,7 +14,7 @@ fn target() -> AmqpOutgoingSettings {
     .unwrap()
 }
 
-fn parcel(properties: &[(&str, &str)]) -> OutgoingMessage {
+fn message(properties: &[(&str, &str)]) -> OutgoingMessage {
     OutgoingMessage {
         message_id: String::new(),
         content_type: String::new(),
@@ -38,18 +38,19 @@ fn text(value: &Option<ShortString>) -> &str {
     value.as_ref().map_or("-", |text| text.as_str())
 }
 
-fn refused(parcel: &OutgoingMessage) -> String {
-    publish_request(&target(), parcel, "m", "guest")
+fn refused(message: &OutgoingMessage) -> String {
+    publish_request(&target(), message, "m", "guest")
         .err()
         .unwrap()
+        .to_string()
 }
 
 #[test]
-fn the_outgoing_says_what_the_parcel_does_not() {
-    let letter = publish_request(&target(), &parcel(&[]), "m-1", "guest").unwrap();
-    assert_eq!(letter.exchange.as_str(), "shop");
-    assert_eq!(letter.routing_key.as_str(), "orders");
-    let told = &letter.properties;
+fn outgoing_settings_fill_missing_properties() {
+    let request = publish_request(&target(), &message(&[]), "m-1", "guest").unwrap();
+    assert_eq!(request.exchange.as_str(), "shop");
+    assert_eq!(request.routing_key.as_str(), "orders");
+    let told = &request.properties;
     assert_eq!(text(told.message_id()), "m-1");
     assert_eq!(text(told.content_type()), "application/json");
     assert_eq!(text(told.content_encoding()), "identity");
@@ -68,7 +69,7 @@ fn the_outgoing_says_what_the_parcel_does_not() {
 
 #[test]
 fn the_parcel_overrides_it() {
-    let mut parcel = parcel(&[
+    let mut message = message(&[
         ("exchange", ""),
         ("routing-key", "elsewhere"),
         ("priority", "9"),
@@ -82,12 +83,12 @@ fn the_parcel_overrides_it() {
         ("timestamp", "7"),
         ("user-id", "guest"),
     ]);
-    parcel.content_type = "text/plain".into();
-    parcel.headers = named(&[("Trace", "1"), ("Trace", "2"), ("n", "3")]);
-    let letter = publish_request(&target(), &parcel, "m-1", "guest").unwrap();
-    assert_eq!(letter.exchange.as_str(), "");
-    assert_eq!(letter.routing_key.as_str(), "elsewhere");
-    let told = &letter.properties;
+    message.content_type = "text/plain".into();
+    message.headers = named(&[("Trace", "1"), ("Trace", "2"), ("n", "3")]);
+    let request = publish_request(&target(), &message, "m-1", "guest").unwrap();
+    assert_eq!(request.exchange.as_str(), "");
+    assert_eq!(request.routing_key.as_str(), "elsewhere");
+    let told = &request.properties;
     assert_eq!(
         (*told.delivery_mode(), *told.priority()),
         (Some(1), Some(9))
@@ -110,12 +111,12 @@ fn the_parcel_overrides_it() {
 
 #[test]
 fn a_queue_is_reached_through_the_default_exchange() {
-    let letter = publish_request(&target(), &parcel(&[("queue", "q")]), "m", "guest").unwrap();
+    let request = publish_request(&target(), &message(&[("queue", "q")]), "m", "guest").unwrap();
     assert_eq!(
-        (letter.exchange.as_str(), letter.routing_key.as_str()),
+        (request.exchange.as_str(), request.routing_key.as_str()),
         ("", "q")
     );
-    let both = refused(&parcel(&[("queue", "q"), ("routing-key", "k")]));
+    let both = refused(&message(&[("queue", "q"), ("routing-key", "k")]));
     assert!(
         both.contains("`queue` and `routing-key` exclude each other"),
         "{both}"
@@ -145,21 +146,21 @@ fn what_is_wrong_is_named() {
         ),
         ("priorty", "1", "no property `priorty`"),
     ] {
-        let said = refused(&parcel(&[(name, value)]));
+        let said = refused(&message(&[(name, value)]));
         assert!(said.contains(part), "{name}: {said}");
     }
-    let twice = refused(&parcel(&[("type", "a"), ("type", "b")]));
+    let twice = refused(&message(&[("type", "a"), ("type", "b")]));
     assert!(twice.contains("`type` is given twice"), "{twice}");
-    let mut bytes = parcel(&[("type", "a")]);
+    let mut bytes = message(&[("type", "a")]);
     bytes.properties[0].value = Bytes::from_static(b"\xff");
     assert!(refused(&bytes).contains("must be UTF-8"));
-    let mut named_long = parcel(&[]);
+    let mut named_long = message(&[]);
     named_long.headers = named(&[(&long, "v")]);
     assert!(refused(&named_long).contains("a header's name is 256 bytes long"));
 }
 
 #[test]
-fn headers_have_the_types_that_are_said_and_a_delay_is_a_number() {
+fn headers_have_given_types_and_delay_is_number() {
     let kinds = |pairs: &[(&str, &str)]| -> Vec<HeaderType> {
         let typed = |(name, kind): &(&str, &str)| HeaderType {
             name: (*name).to_owned(),
@@ -167,25 +168,25 @@ fn headers_have_the_types_that_are_said_and_a_delay_is_a_number() {
         };
         pairs.iter().map(typed).collect()
     };
-    let mut parcel = parcel(&[]);
-    parcel.headers = named(&[("n", "5"), ("t", r#"{"a":1}"#), ("x-delay", "5000")]);
-    parcel.types = kinds(&[("n", "int"), ("t", "table"), ("other", "long")]);
-    let letter = publish_request(&target(), &parcel, "m-1", "guest").unwrap();
-    let headers = letter.properties.headers().as_ref().unwrap().inner();
+    let mut message = message(&[]);
+    message.headers = named(&[("n", "5"), ("t", r#"{"a":1}"#), ("x-delay", "5000")]);
+    message.types = kinds(&[("n", "int"), ("t", "table"), ("other", "long")]);
+    let request = publish_request(&target(), &message, "m-1", "guest").unwrap();
+    let headers = request.properties.headers().as_ref().unwrap().inner();
     assert_eq!(headers["n"], AMQPValue::LongInt(5));
     assert!(matches!(headers["t"], AMQPValue::FieldTable(_)));
     assert_eq!(headers["x-delay"], AMQPValue::LongLongInt(5000));
-    parcel.types = kinds(&[("n", "boolean")]);
-    let said = refused(&parcel);
+    message.types = kinds(&[("n", "boolean")]);
+    let said = refused(&message);
     assert!(said.contains("the header `n` is \"5\""), "{said}");
 }
 
 #[test]
-fn what_a_stream_said_of_a_message_is_not_sent_on() {
-    let mut parcel = parcel(&[]);
-    parcel.headers = named(&[("x-stream-offset", "7"), ("tenant", "a")]);
-    let letter = publish_request(&target(), &parcel, "m", "guest").unwrap();
-    let headers = letter.properties.headers().clone().unwrap();
+fn stream_offset_header_is_not_sent_on() {
+    let mut message = message(&[]);
+    message.headers = named(&[("x-stream-offset", "7"), ("tenant", "a")]);
+    let request = publish_request(&target(), &message, "m", "guest").unwrap();
+    let headers = request.properties.headers().clone().unwrap();
     assert!(headers.contains_key("tenant"));
     assert!(!headers.contains_key("x-stream-offset"));
 }

@@ -1,5 +1,4 @@
-//! MQGET: taking messages under syncpoint, and looking at them as the queue manager converts
-//! them.
+//! MQGET: getting messages under syncpoint, and browsing them as the queue manager converts them.
 
 use std::{ffi::c_void, ptr};
 
@@ -8,42 +7,41 @@ use libmqm_sys as mq;
 
 use super::{super::reason_codes::MqFailure, LONGEST, MqObject, MqiConnection, length};
 
-/// Room for a message at first; grown for those that need it.
+/// First size of the buffer for a message, which grows for longer ones.
 pub const ROOM: usize = 64 << 10;
 /// UTF-8, which every text can be converted to.
 const UTF_8: i32 = 1208;
-/// How many times as long a message can be in UTF-8: where a byte stood for one character,
-/// or two for one or for a pair, there may be three for each.
+/// Growth of a message in UTF-8: where a byte stood for one character, or two for one or for a
+/// pair, there may be three for each.
 const GROWTH: usize = 3;
 
-/// A message that was got: its descriptor, and how long it is.
+/// Message that was got: its descriptor and its length.
 pub struct GotMessage {
-    /// The descriptor.
     pub descriptor: mq::MQMD2,
-    /// Its length in the buffer.
+    /// Length in the buffer.
     pub length: usize,
 }
 
-/// A message that was looked at.
+/// Message that was browsed.
 pub struct ConvertedMessage {
-    /// What it is now.
+    /// Message as converted.
     pub got: GotMessage,
-    /// Why it is not converted; MQRC_NONE where it is.
+    /// Reason why the message is not converted; MQRC_NONE where it is.
     pub warning: mq::MQLONG,
 }
 
-/// What the queue manager gave, of however many bytes there were.
+/// Answer of the queue manager, of however many bytes the message has.
 struct GetAnswer {
     whole: usize,
     reason: mq::MQLONG,
 }
 
 impl MqiConnection {
-    /// Gets a message under syncpoint, waiting so many milliseconds for one: the first, or
-    /// the first that has the ids of this descriptor.
+    /// Gets a message under syncpoint, waiting so many milliseconds for one: the first, or the
+    /// first that has the ids of this descriptor.
     ///
-    /// Whatever properties the message has, and whatever the queue's PROPCTL says, they come
-    /// as MQRFH2 headers before the body.
+    /// Whatever properties the message has, and whatever the queue's PROPCTL says, they come as
+    /// MQRFH2 headers before the body.
     pub fn get(
         &self,
         queue: &MqObject,
@@ -75,12 +73,12 @@ impl MqiConnection {
         }
     }
 
-    /// Looks at the first message of a queue that is open to browse, as the queue manager
-    /// converts it to UTF-8. It stays where it is, so that it can be looked at again with
-    /// more room.
+    /// Browses the first message of a queue that is open to browse, as the queue manager converts
+    /// it to UTF-8. The message stays where it is, so that it can be browsed again with more room.
     ///
-    /// It comes without its properties: the queue manager compares what is asked for with the
-    /// descriptor alone, and would leave a text as it is that stands behind a header in UTF-8.
+    /// The message comes without its properties: the queue manager compares the requested character
+    /// set with the descriptor alone, and would leave a text as it is that stands behind a header
+    /// in UTF-8.
     pub fn browse_converted(
         &self,
         queue: &MqObject,
@@ -137,7 +135,7 @@ impl MqiConnection {
         let (mut whole, mut answered) = (0, mq::MQRC_NONE);
         let got = self.call("MQGET", |hconn, completion, reason| {
             // SAFETY: the descriptor is of the version that it says, and the buffer has room
-            // for as many bytes as are told.
+            // for as many bytes as the call is given.
             unsafe {
                 self.library.MQGET(
                     hconn,

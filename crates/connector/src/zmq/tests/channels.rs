@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn pull_takes_what_is_pushed_as_it_is() {
     let (push, address) = peer(SocketType::PUSH);
-    let mut session = inlet(resource("PULL", &address, "connect"), 10).await;
+    let mut session = open_consumer(resource("PULL", &address, "connect"), 10).await;
     beside(move || {
         push.send("one", 0).unwrap();
         push.send_multipart(["a", "", "bc"], 0).unwrap();
@@ -29,7 +29,7 @@ async fn pull_takes_what_is_pushed_as_it_is() {
 #[tokio::test]
 async fn no_more_than_prefetch_are_in_flight() {
     let (push, address) = peer(SocketType::PUSH);
-    let mut session = inlet(resource("PULL", &address, "connect"), 3).await;
+    let mut session = open_consumer(resource("PULL", &address, "connect"), 3).await;
     let _push = beside(move || {
         (0..10).for_each(|n: u32| push.send(&n.to_string(), 0).unwrap());
         push
@@ -50,7 +50,7 @@ async fn sub_gets_its_topics_and_is_told_them() {
     let address = free_address();
     let mut of = resource("SUB", &address, "bind");
     of["sub_key"] = json!("orders");
-    let mut session = inlet(of, 100).await;
+    let mut session = open_consumer(of, 100).await;
     let publisher = unbound(SocketType::PUB);
     publisher.connect(&address).unwrap();
     // Until the subscription has come to the publisher, it sends to nobody.
@@ -77,9 +77,9 @@ async fn sub_gets_its_topics_and_is_told_them() {
 }
 
 #[tokio::test]
-async fn rep_answers_many_peers_at_once_and_a_failed_request_wedges_nothing() {
+async fn rep_answers_many_peers_despite_a_failed_request() {
     let address = free_address();
-    let mut session = inlet(resource("REP", &address, "bind"), 10).await;
+    let mut session = open_consumer(resource("REP", &address, "bind"), 10).await;
     let ask = |text: &'static str| {
         let req = unbound(SocketType::REQ);
         req.connect(&address).unwrap();
@@ -87,21 +87,21 @@ async fn rep_answers_many_peers_at_once_and_a_failed_request_wedges_nothing() {
         req
     };
     let (one, two, three) = (ask("one"), ask("two"), ask("three"));
-    let settler = session.acknowledger();
+    let acknowledger = session.acknowledger();
     let mut tokens = std::collections::BTreeMap::new();
     for _ in 0..3 {
         let (token, message) = next(&mut session).await;
         tokens.insert(message.body, token);
     }
-    settler
-        .reject(&tokens[&b"one"[..]], &epitaph())
+    acknowledger
+        .reject(&tokens[&b"one"[..]], &info())
         .await
         .unwrap();
-    settler
+    acknowledger
         .ack(&tokens[&b"two"[..]], &reply("ok two"))
         .await
         .unwrap();
-    settler
+    acknowledger
         .requeue(&tokens[&b"three"[..]], Duration::ZERO)
         .await
         .unwrap();
@@ -120,7 +120,7 @@ async fn rep_answers_many_peers_at_once_and_a_failed_request_wedges_nothing() {
     assert!(again.contains("send it again"), "{again}");
     let (token, message) = next(&mut session).await;
     assert_eq!(&message.body[..], b"again");
-    settler.ack(&token, &reply("")).await.unwrap();
+    acknowledger.ack(&token, &reply("")).await.unwrap();
     assert!(beside(move || one.recv_bytes(0).unwrap()).await.is_empty());
 }
 
@@ -128,10 +128,10 @@ async fn rep_answers_many_peers_at_once_and_a_failed_request_wedges_nothing() {
 #[tokio::test]
 async fn router_acks_after_the_service_and_not_twice() {
     let address = free_address();
-    let mut session = inlet(resource("ROUTER", &address, "bind"), 10).await;
+    let mut session = open_consumer(resource("ROUTER", &address, "bind"), 10).await;
     let dealer = unbound(SocketType::DEALER);
     dealer.connect(&address).unwrap();
-    let settler = session.acknowledger();
+    let acknowledger = session.acknowledger();
     dealer.send_multipart(["7", "body"], 0).unwrap();
     let (token, message) = next(&mut session).await;
     assert_eq!(
@@ -146,8 +146,8 @@ async fn router_acks_after_the_service_and_not_twice() {
         (message.id.as_str(), &message.body[..]),
         ("8", &b"delimited"[..])
     );
-    settler.ack(&token, &reply("not sent")).await.unwrap();
-    settler.reject(&other, &epitaph()).await.unwrap();
+    acknowledger.ack(&token, &reply("not sent")).await.unwrap();
+    acknowledger.reject(&other, &info()).await.unwrap();
     drop((token, other));
     let (dealer, answers) = beside(move || {
         let answers = [
@@ -163,7 +163,7 @@ async fn router_acks_after_the_service_and_not_twice() {
     dealer.send_multipart(["7", "body"], 0).unwrap();
     let (token, _) = next(&mut session).await;
     // Given back: no answer, and it may come again.
-    settler.requeue(&token, Duration::ZERO).await.unwrap();
+    acknowledger.requeue(&token, Duration::ZERO).await.unwrap();
     drop(token);
     dealer.send_multipart(["7", "body"], 0).unwrap();
     let (token, _) = next(&mut session).await;
@@ -186,7 +186,7 @@ async fn router_acks_after_the_service_and_not_twice() {
     // The peer is gone before its ack: it wasn't settled.
     drop(dealer);
     let deadline = Instant::now() + WAIT;
-    while settler.ack(&token, &reply("")).await.is_ok() {
+    while acknowledger.ack(&token, &reply("")).await.is_ok() {
         assert!(
             Instant::now() < deadline,
             "an ack to nobody was taken for an ack"
@@ -196,9 +196,9 @@ async fn router_acks_after_the_service_and_not_twice() {
 }
 
 #[tokio::test]
-async fn a_message_beyond_the_bound_is_refused_and_the_next_one_is_not() {
+async fn only_the_message_beyond_bound_is_refused() {
     let address = free_address();
-    let mut session = inlet(resource("ROUTER", &address, "bind"), 2).await;
+    let mut session = open_consumer(resource("ROUTER", &address, "bind"), 2).await;
     let dealer = unbound(SocketType::DEALER);
     dealer.connect(&address).unwrap();
     let refused = beside(move || {
@@ -220,7 +220,7 @@ async fn a_message_beyond_the_bound_is_refused_and_the_next_one_is_not() {
 #[tokio::test]
 async fn cancelling_stops_reading_and_answers_still_leave() {
     let address = free_address();
-    let mut session = inlet(resource("ROUTER", &address, "bind"), 10).await;
+    let mut session = open_consumer(resource("ROUTER", &address, "bind"), 10).await;
     let dealer = unbound(SocketType::DEALER);
     dealer.connect(&address).unwrap();
     dealer.send_multipart(["1", "x"], 0).unwrap();

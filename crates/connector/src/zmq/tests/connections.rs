@@ -3,9 +3,9 @@
 use super::*;
 
 #[tokio::test]
-async fn closing_frees_the_address_and_tells_those_that_wait() {
+async fn closing_frees_address_and_ends_waiting_sends() {
     let address = free_address();
-    let (_link, sender) = outlet("DEALER", &address, "bind").await;
+    let (_link, sender) = open_producer("DEALER", &address, "bind").await;
     let refused = try_inlet(resource("ROUTER", &address, "bind"), 1)
         .await
         .err()
@@ -13,7 +13,7 @@ async fn closing_frees_the_address_and_tells_those_that_wait() {
     assert!(refused.transient, "{refused:?}");
     let waiting = tokio::spawn({
         let sender = sender.clone();
-        async move { sender.send(&parcel("1", "x", WAIT)).await }
+        async move { sender.send(&message("1", "x", WAIT)).await }
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
     sender.clone().close().await;
@@ -22,9 +22,9 @@ async fn closing_frees_the_address_and_tells_those_that_wait() {
         matches!(&told, SendOutcome::NotSent(why) if why.contains("closed before it was sent")),
         "{told:?}"
     );
-    let late = sender.send(&parcel("2", "x", WAIT)).await;
+    let late = sender.send(&message("2", "x", WAIT)).await;
     assert!(matches!(late, SendOutcome::NotSent(_)), "{late:?}");
-    let session = inlet(resource("ROUTER", &address, "bind"), 1).await;
+    let session = open_consumer(resource("ROUTER", &address, "bind"), 1).await;
     // Dropped without a goodbye, it is free soon.
     drop(session);
     let deadline = Instant::now() + WAIT;
@@ -38,14 +38,14 @@ async fn closing_frees_the_address_and_tells_those_that_wait() {
 
 /// libzmq never connects again to a peer that has broken the protocol.
 #[tokio::test]
-async fn a_peer_that_breaks_the_protocol_ends_a_connecting_socket() {
+async fn protocol_error_of_peer_ends_connecting_socket() {
     // A PUB where a PUSH should be.
     let (_publisher, address) = peer(SocketType::PUB);
-    let mut session = inlet(resource("PULL", &address, "connect"), 1).await;
+    let mut session = open_consumer(resource("PULL", &address, "connect"), 1).await;
     let ended = timeout(WAIT, session.next()).await.unwrap().err().unwrap();
     assert!(ended.text.contains("broke ZeroMQ's protocol"), "{ended:?}");
-    let (link, sender) = outlet("PUSH", &address, "connect").await;
-    let sent = sender.send(&parcel("1", "x", WAIT)).await;
+    let (link, sender) = open_producer("PUSH", &address, "connect").await;
+    let sent = sender.send(&message("1", "x", WAIT)).await;
     assert!(matches!(sent, SendOutcome::NotSent(_)), "{sent:?}");
     let lost = timeout(WAIT, link.wait_lost()).await.unwrap();
     assert!(
@@ -54,7 +54,7 @@ async fn a_peer_that_breaks_the_protocol_ends_a_connecting_socket() {
     );
     // A frame beyond the bound.
     let (push, address) = peer(SocketType::PUSH);
-    let mut session = inlet(resource("PULL", &address, "connect"), 1).await;
+    let mut session = open_consumer(resource("PULL", &address, "connect"), 1).await;
     let _push = beside(move || {
         push.send(vec![0; BYTES_MAX + 1], 0).unwrap();
         push
@@ -68,7 +68,7 @@ async fn a_peer_that_breaks_the_protocol_ends_a_connecting_socket() {
 #[tokio::test]
 async fn a_peer_that_comes_back_is_connected_again() {
     let (push, address) = peer(SocketType::PUSH);
-    let mut session = inlet(resource("PULL", &address, "connect"), 1).await;
+    let mut session = open_consumer(resource("PULL", &address, "connect"), 1).await;
     push.send("before", 0).unwrap();
     assert_eq!(&next(&mut session).await.1.body[..], b"before");
     drop(push);

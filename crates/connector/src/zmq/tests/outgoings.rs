@@ -6,10 +6,10 @@ use super::*;
 #[tokio::test]
 async fn push_is_confirmed_once_a_peer_takes_it_and_surely_not_sent_without_one() {
     let address = free_address();
-    let (_link, sender) = outlet("PUSH", &address, "bind").await;
+    let (_link, sender) = open_producer("PUSH", &address, "bind").await;
     let within = Duration::from_millis(200);
     let started = Instant::now();
-    let none = sender.send(&parcel("1", "lost", within)).await;
+    let none = sender.send(&message("1", "lost", within)).await;
     assert!(
         matches!(&none, SendOutcome::NotSent(why) if why.contains("no peer took it at tcp://")),
         "{none:?}"
@@ -21,7 +21,7 @@ async fn push_is_confirmed_once_a_peer_takes_it_and_surely_not_sent_without_one(
         let sender = sender.clone();
         async move {
             sender
-                .send(&with(parcel("2", "abc", WAIT), "frames", "1,2"))
+                .send(&with(message("2", "abc", WAIT), "frames", "1,2"))
                 .await
         }
     });
@@ -44,10 +44,10 @@ async fn push_is_confirmed_once_a_peer_takes_it_and_surely_not_sent_without_one(
         ["a", "bc"],
         "what was given up must not be sent"
     );
-    let made_up = sender.send(&parcel("", "x", WAIT)).await;
+    let made_up = sender.send(&message("", "x", WAIT)).await;
     assert!(matches!(made_up, SendOutcome::Confirmed { message_id, .. } if message_id.len() == 32));
     // What was confirmed leaves before the socket is closed.
-    let large = parcel("", vec![7; 1 << 20], WAIT);
+    let large = message("", vec![7; 1 << 20], WAIT);
     for _ in 0..20 {
         let sent = sender.send(&large).await;
         assert!(matches!(sent, SendOutcome::Confirmed { .. }), "{sent:?}");
@@ -61,15 +61,15 @@ async fn push_is_confirmed_once_a_peer_takes_it_and_surely_not_sent_without_one(
 }
 
 #[tokio::test]
-async fn what_cannot_be_sent_is_refused_with_its_name() {
-    let (_link, sender) = outlet("PUSH", &free_address(), "bind").await;
-    let good = || parcel("1", "x", Duration::from_secs(5));
+async fn unsendable_property_is_refused_by_name() {
+    let (_link, sender) = open_producer("PUSH", &free_address(), "bind").await;
+    let good = || message("1", "x", Duration::from_secs(5));
     let mut headed = good();
     headed.headers.push(Header {
         name: "color".into(),
         value: "red".into(),
     });
-    for (parcel, why) in [
+    for (message, why) in [
         (
             with(good(), "routing-key", "x"),
             "\"routing-key\"; it knows frames",
@@ -81,18 +81,18 @@ async fn what_cannot_be_sent_is_refused_with_its_name() {
         (with(good(), "frames", "2"), "frames is \"2\""),
         (headed, "header \"color\""),
         (
-            parcel("1", vec![0; BYTES_MAX + 1], WAIT),
+            message("1", vec![0; BYTES_MAX + 1], WAIT),
             "at most 67108864",
         ),
     ] {
-        let sent = sender.send(&parcel).await;
+        let sent = sender.send(&message).await;
         assert!(
             matches!(&sent, SendOutcome::Refused(said) if said.contains(why)),
             "{why}: {sent:?}"
         );
     }
-    let (_link, sender) = outlet("DEALER", &free_address(), "bind").await;
-    let sent = sender.send(&parcel(&"x".repeat(256), "", WAIT)).await;
+    let (_link, sender) = open_producer("DEALER", &free_address(), "bind").await;
+    let sent = sender.send(&message(&"x".repeat(256), "", WAIT)).await;
     assert!(
         matches!(&sent, SendOutcome::Refused(said) if said.contains("256 bytes; it may have 255"))
     );
@@ -106,8 +106,8 @@ async fn what_cannot_be_sent_is_refused_with_its_name() {
 #[tokio::test]
 async fn publishing_never_waits_and_carries_the_topic() {
     let address = free_address();
-    let (_link, sender) = outlet("PUB", &address, "bind").await;
-    let nobody = sender.send(&parcel("1", "x", WAIT)).await;
+    let (_link, sender) = open_producer("PUB", &address, "bind").await;
+    let nobody = sender.send(&message("1", "x", WAIT)).await;
     assert!(
         matches!(nobody, SendOutcome::Confirmed { .. }),
         "{nobody:?}"
@@ -117,7 +117,7 @@ async fn publishing_never_waits_and_carries_the_topic() {
     sub.connect(&address).unwrap();
     let reading = tokio::task::spawn_blocking(move || sub.recv_multipart(0).unwrap());
     while !reading.is_finished() {
-        let published = with(parcel("2", "news", WAIT), "topic", "orders%20eu");
+        let published = with(message("2", "news", WAIT), "topic", "orders%20eu");
         assert!(matches!(
             sender.send(&published).await,
             SendOutcome::Confirmed { .. }
@@ -128,9 +128,9 @@ async fn publishing_never_waits_and_carries_the_topic() {
 }
 
 #[tokio::test]
-async fn requests_are_answered_many_at_a_time_each_with_its_own_reply() {
+async fn concurrent_requests_get_their_own_replies() {
     let (rep, address) = peer(SocketType::REP);
-    let (_link, sender) = outlet("REQ", &address, "connect").await;
+    let (_link, sender) = open_producer("REQ", &address, "connect").await;
     let serving = tokio::task::spawn_blocking(move || {
         for _ in 0..50 {
             let asked = rep.recv_bytes(0).unwrap();
@@ -141,7 +141,7 @@ async fn requests_are_answered_many_at_a_time_each_with_its_own_reply() {
     let asking: Vec<_> = (0..50)
         .map(|n| {
             let sender = sender.clone();
-            tokio::spawn(async move { (n, sender.send(&parcel("", n.to_string(), WAIT)).await) })
+            tokio::spawn(async move { (n, sender.send(&message("", n.to_string(), WAIT)).await) })
         })
         .collect();
     for asked in asking {
@@ -157,7 +157,7 @@ async fn requests_are_answered_many_at_a_time_each_with_its_own_reply() {
     // An answer that comes too late is not taken for that of the next request.
     let rep = serving.await.unwrap();
     let late = sender
-        .send(&parcel("", "late", Duration::from_millis(100)))
+        .send(&message("", "late", Duration::from_millis(100)))
         .await;
     assert!(
         matches!(&late, SendOutcome::Unknown(why) if why.contains("did not answer in time")),
@@ -170,7 +170,7 @@ async fn requests_are_answered_many_at_a_time_each_with_its_own_reply() {
         }
         rep
     });
-    let sent = sender.send(&parcel("", "next", WAIT)).await;
+    let sent = sender.send(&message("", "next", WAIT)).await;
     assert!(
         matches!(&sent, SendOutcome::Confirmed { reply: Some(reply), .. } if reply.body == "to next"),
         "{sent:?}"
@@ -179,9 +179,9 @@ async fn requests_are_answered_many_at_a_time_each_with_its_own_reply() {
 }
 
 #[tokio::test]
-async fn a_dealer_is_acked_refused_or_left_in_the_dark() {
+async fn dealer_gets_ack_refusal_or_unknown() {
     let (router, address) = peer(SocketType::ROUTER);
-    let (_link, sender) = outlet("DEALER", &address, "connect").await;
+    let (_link, sender) = open_producer("DEALER", &address, "connect").await;
     let serving = tokio::task::spawn_blocking(move || {
         loop {
             let mut frames = router.recv_multipart(0).unwrap();
@@ -196,7 +196,7 @@ async fn a_dealer_is_acked_refused_or_left_in_the_dark() {
             router.send_multipart(frames, 0).unwrap();
         }
     });
-    let good = sender.send(&parcel("1", "good", WAIT)).await;
+    let good = sender.send(&message("1", "good", WAIT)).await;
     assert_eq!(
         good,
         SendOutcome::Confirmed {
@@ -204,14 +204,14 @@ async fn a_dealer_is_acked_refused_or_left_in_the_dark() {
             reply: None
         }
     );
-    let bad = sender.send(&parcel("2", "bad", WAIT)).await;
+    let bad = sender.send(&message("2", "bad", WAIT)).await;
     assert_eq!(
         bad,
         SendOutcome::Refused("the peer refused it: too bad".into())
     );
     let short = Duration::from_millis(200);
     for body in ["odd", "ignored"] {
-        let sent = sender.send(&parcel("3", body, short)).await;
+        let sent = sender.send(&message("3", body, short)).await;
         assert!(matches!(sent, SendOutcome::Unknown(_)), "{sent:?}");
     }
     // The same id while the first is unanswered.
@@ -219,22 +219,22 @@ async fn a_dealer_is_acked_refused_or_left_in_the_dark() {
         let sender = sender.clone();
         async move {
             sender
-                .send(&parcel("4", "ignored", Duration::from_secs(1)))
+                .send(&message("4", "ignored", Duration::from_secs(1)))
                 .await
         }
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let twin = sender.send(&parcel("4", "ignored", short)).await;
+    let twin = sender.send(&message("4", "ignored", short)).await;
     assert!(
         matches!(&twin, SendOutcome::NotSent(why) if why.contains("the same id")),
         "{twin:?}"
     );
     assert!(matches!(first.await.unwrap(), SendOutcome::Unknown(_)));
-    let end = sender.send(&parcel("5", "end", short)).await;
+    let end = sender.send(&message("5", "end", short)).await;
     assert!(matches!(end, SendOutcome::Unknown(_)), "{end:?}");
     drop(serving.await.unwrap());
     // The peer is gone: nothing is taken for sent.
-    let gone = async || match sender.send(&parcel("6", "good", short)).await {
+    let gone = async || match sender.send(&message("6", "good", short)).await {
         SendOutcome::NotSent(_) => true,
         SendOutcome::Unknown(_) => false,
         other => panic!("{other:?}"),

@@ -1,0 +1,6 @@
+//! Rate of the log lines that a peer can trigger.
+
+use std::time::Duration;
+
+/// Shortest time between two log lines that a peer can trigger.
+pub const PEER_WARNING_INTERVAL: Duration = Duration::from_secs(10);
